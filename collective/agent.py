@@ -1,0 +1,179 @@
+"""What the author of an agent imports: `action`, `Aborted`, and `run` for commands.
+
+    from collective.agent import Aborted, Reply, action, run
+
+    @action
+    def greet(name: str, *, settings: Settings) -> Reply:
+        '''Say hello.'''
+        return {"greeting": f"Hello {name}"}
+
+Parameters are the DDL's inputs. Keyword-only parameters are supplied to a function that names them:
+
+    settings   the content of settings/<agent>.yaml, {} when there is none
+    caller     who asked: the request's caller, a string
+    facts      the node's facts, a mapping
+    deadline   when the node ends this action: seconds on the clock of time.monotonic()
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, TypeVar
+
+from collective.errors import Aborted, Failed, InvalidInput, MissingInput
+
+__all__ = [
+    "SUPPLIED",
+    "Aborted",
+    "Completed",
+    "Failed",
+    "Facts",
+    "InvalidInput",
+    "MissingInput",
+    "Reply",
+    "Settings",
+    "action",
+    "run",
+]
+
+Reply = dict[str, Any]
+Settings = Mapping[str, Any]
+Facts = Mapping[str, Any]
+SUPPLIED = frozenset({"settings", "caller", "facts", "deadline"})
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+_MARK = "__collective_action__"
+_KEPT = 512 * 1024  # bytes of each stream that a command's result keeps: half from its head, half from its tail
+
+
+def action(function: _Function) -> _Function:
+    """Mark a function as an action, and hand it back unchanged: tests call it like any other."""
+    setattr(function, _MARK, True)
+    return function
+
+
+def is_action(thing: object) -> bool:
+    """Tell whether `thing` is a function marked with `action`."""
+    return callable(thing) and getattr(thing, _MARK, False) is True
+
+
+@dataclass(frozen=True)
+class Completed:
+    """A command that has ended. `exitcode` is negative for a signal, as in `subprocess`."""
+
+    exitcode: int
+    stdout: str
+    stderr: str
+    timed_out: bool = False
+
+
+def run(
+    command: Sequence[str],
+    *,
+    stdin: str = "",
+    timeout: float | None = None,
+    cwd: str | Path | None = None,
+    env: Mapping[str, str] | None = None,
+    user: str | None = None,
+    keep: int = _KEPT,
+) -> Completed:
+    """Run a command and return how it ended and what it said.
+
+    The command is a list of arguments, never a shell line. Its messages are in English (`LC_ALL=C.UTF-8`)
+    unless `env`, which is added to the environment, says otherwise. Output that is not UTF-8 arrives with
+    replacement marks; of more than `keep` bytes the head and the tail stay, and a line says how much is gone.
+    After `timeout` seconds the command and its process group are killed, and `timed_out` is set.
+    Raises Aborted when the command cannot be started.
+    """
+    try:
+        process = subprocess.Popen(  # noqa: S603 - an argument list, see above
+            list(command),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=cwd,
+            env={**os.environ, "LC_ALL": "C.UTF-8", **(env or {})},
+            start_new_session=True,
+            **_as_user(user),
+        )
+    except (OSError, subprocess.SubprocessError, ValueError) as fault:
+        raise Aborted(f"'{command[0]}' cannot be run: {getattr(fault, 'strerror', None) or fault}") from None
+    streams = [_Stream(process.stdout, keep), _Stream(process.stderr, keep)]
+    feeder = threading.Thread(target=_feed, args=(process.stdin, stdin), daemon=True)
+    feeder.start()
+    timed_out = False
+    try:
+        process.wait(timeout)
+    except subprocess.TimeoutExpired:
+        timed_out = True
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    stdout, stderr = (stream.text() for stream in streams)
+    return Completed(process.returncode, stdout, stderr, timed_out)
+
+
+def _as_user(user: str | None) -> dict[str, Any]:
+    """Return Popen's arguments to become `user`, with all of that user's groups."""
+    if user is None:
+        return {}
+    import grp
+    import pwd
+
+    try:
+        entry = pwd.getpwnam(user)
+    except KeyError:
+        raise InvalidInput(f"there is no user '{user}' on this node") from None
+    groups = [group.gr_gid for group in grp.getgrall() if user in group.gr_mem]
+    return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": groups}
+
+
+def _feed(pipe: IO[bytes] | None, text: str) -> None:
+    assert pipe is not None  # noqa: S101 - Popen was asked for it
+    try:
+        with pipe:
+            pipe.write(text.encode())
+    except OSError:
+        pass  # the command did not want it
+
+
+class _Stream:
+    """Read a pipe to its end in the background, keeping at most `keep` bytes: a head and a tail.
+
+    A command may leave a child behind that holds the pipe open; `text` therefore waits a moment, not for ever.
+    """
+
+    def __init__(self, pipe: IO[bytes] | None, keep: int) -> None:
+        assert pipe is not None  # noqa: S101 - Popen was asked for it
+        self._pipe = pipe
+        self._half = keep // 2
+        self._head = bytearray()
+        self._tail = bytearray()
+        self._left_out = 0
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    def _read(self) -> None:
+        with self._pipe:
+            while chunk := os.read(self._pipe.fileno(), 65536):
+                room = self._half - len(self._head)
+                self._head += chunk[:room]
+                self._tail += chunk[room:]
+                if len(self._tail) > 2 * self._half:
+                    self._cut()
+
+    def _cut(self) -> None:
+        excess = max(0, len(self._tail) - self._half)
+        del self._tail[:excess]
+        self._left_out += excess
+
+    def text(self) -> str:
+        self._thread.join(timeout=1.0)
+        self._cut()
+        head, tail = self._head.decode(errors="replace"), self._tail.decode(errors="replace")
+        return f"{head}\n[… {self._left_out} bytes left out …]\n{tail}" if self._left_out else head + tail

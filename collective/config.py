@@ -1,0 +1,237 @@
+"""Read `node.yaml` and `client.yaml` into values; every fault is named with file and key.
+
+Looked for in this order: the path given, COLLECTIVE_CONFIG, the user's configuration folder (XDG), /etc/collective.
+Only `collective` (and a node's `identity`) must be said; conf/ shows every other key with its default.
+"""
+
+from __future__ import annotations
+
+import difflib
+import getpass
+import os
+import socket
+import typing
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from collective import names
+from collective.errors import ConfigError, UsageError
+
+SYSTEM_FOLDER = Path("/etc/collective")
+
+
+def user_folder(kind: str) -> Path:
+    """Return the user's XDG folder for `kind` (`CONFIG`, `STATE`, `RUNTIME`), below which our files lie."""
+    fallback = {"CONFIG": ".config", "STATE": ".local/state"}[kind]
+    base = os.environ.get(f"XDG_{kind}_HOME")
+    return (Path(base) if base else Path.home() / fallback) / "collective"
+
+
+def _configuration_folder() -> Path:
+    return SYSTEM_FOLDER if os.geteuid() == 0 else user_folder("CONFIG")
+
+
+def _in_configuration(name: str) -> Path:
+    return _configuration_folder() / name
+
+
+def _state_folder() -> Path:
+    return Path("/var/lib/collective") if os.geteuid() == 0 else user_folder("STATE")
+
+
+def _audit_file() -> Path:
+    if os.geteuid() == 0:
+        return Path("/var/log/collective/audit.jsonl")
+    return user_folder("STATE") / "audit.jsonl"
+
+
+def _default_caller() -> str:
+    return f"{getpass.getuser()}@{socket.gethostname()}"
+
+
+@dataclass(frozen=True)
+class NodeConfig:
+    """What `collectived` is told. Durations are seconds, sizes bytes."""
+
+    collective: str
+    identity: str
+    accept_unsigned: bool = False
+    registry: str = "dynamodb"
+    heartbeat: float = 300.0
+    agents: list[Path] = field(default_factory=lambda: [_in_configuration("agents")])
+    ddls: list[Path] = field(default_factory=lambda: [_in_configuration("ddl")])
+    settings: Path = field(default_factory=lambda: _in_configuration("settings"))
+    facts: list[Path] = field(default_factory=lambda: [_in_configuration("facts.yaml")])
+    classes: list[Path] = field(default_factory=lambda: [_in_configuration("classes.txt")])
+    policy: Path = field(default_factory=lambda: _in_configuration("policy.yaml"))
+    audit: Path = field(default_factory=_audit_file)
+    max_actions: int = 10
+    max_queued: int = 100
+    shutdown_timeout: float = 30.0
+    log_level: str = "INFO"
+    log_format: str = "text"
+
+
+@dataclass(frozen=True)
+class ClientConfig:
+    """What callers (`crpc`, `Fleet`) are told. Durations are seconds."""
+
+    collective: str
+    collectives: list[str] = field(default_factory=list)
+    caller: str = field(default_factory=_default_caller)
+    sender: str = field(default_factory=socket.gethostname)
+    registry: str = "dynamodb"
+    ddls: list[Path] = field(default_factory=lambda: [_in_configuration("ddl")])
+    state: Path = field(default_factory=lambda: user_folder("STATE"))
+    direct_limit: int = 50
+    ttl: float = 60.0
+    transit: float = 5.0
+    discovery_timeout: float = 10.0
+
+    def known_collective(self, name: str | None) -> str:
+        """Return the collective to call: `name`, or the configured one; raise UsageError for one not configured."""
+        known = [self.collective, *self.collectives]
+        if name is not None and name not in known:
+            raise UsageError(f"'{name}' is no collective of this configuration: it has {', '.join(known)}")
+        return name or self.collective
+
+
+Config = TypeVar("Config", NodeConfig, ClientConfig)
+
+_CHOICES = {
+    "registry": ("dynamodb", "none"),
+    "log_level": ("DEBUG", "INFO", "WARNING", "ERROR"),
+    "log_format": ("text", "json"),
+}
+_POSITIVE = frozenset({"heartbeat", "max_actions", "max_queued", "ttl", "transit", "discovery_timeout"})
+
+
+def load_node(path: Path | None = None) -> NodeConfig:
+    """Read the node's configuration from `path`, or from where it is looked for."""
+    return _load(NodeConfig, path or _find("node.yaml"))
+
+
+def load_client(path: Path | None = None) -> ClientConfig:
+    """Read the caller's configuration from `path`, or from where it is looked for."""
+    return _load(ClientConfig, path or _find("client.yaml"))
+
+
+def _find(name: str) -> Path:
+    given = os.environ.get("COLLECTIVE_CONFIG")
+    if given:
+        # A folder holds both roles' files: a lab or a test points at both with one variable.
+        return Path(given) / name if Path(given).is_dir() else Path(given)
+    places = [user_folder("CONFIG") / name, SYSTEM_FOLDER / name]
+    for place in places:
+        if place.exists():
+            return place
+    looked = " nor ".join(str(place) for place in places)
+    raise ConfigError(f"no {name}: neither {looked} exists: write one, or name one with --config")
+
+
+def _load(role: type[Config], path: Path) -> Config:
+    values = read_yaml(path)
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: must hold keys and values, not {type(values).__name__}")
+    hints = typing.get_type_hints(role)
+    known = {}
+    for key, value in values.items():
+        if key not in hints:
+            raise ConfigError(f"{path}: {key}: no such key{_suggest(str(key), hints)}")
+        known[key] = _convert(path, key, value, hints[key])
+    for entry in fields(role):
+        required = entry.default is MISSING and entry.default_factory is MISSING
+        if required and entry.name not in known:
+            raise ConfigError(f"{path}: {entry.name}: missing: every configuration must say it")
+    _check_names(path, known)
+    return role(**known)
+
+
+def read_yaml(path: Path) -> Any:
+    """Return what a YAML file holds; raise ConfigError naming the file, and line and column when it has them."""
+    try:
+        with path.open(encoding="utf-8") as stream:
+            return yaml.load(stream, _Loader)  # noqa: S506 - a safe loader, with repeated keys refused
+    except OSError as fault:
+        raise ConfigError(f"{path}: cannot be read: {fault.strerror}") from None
+    except UnicodeDecodeError as fault:
+        raise ConfigError(f"{path}: not UTF-8: {fault.reason} at byte {fault.start}") from None
+    except yaml.MarkedYAMLError as fault:
+        mark = fault.problem_mark
+        where = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
+        raise ConfigError(f"{where}: {fault.problem or fault.context or 'not YAML'}") from None
+    except (yaml.YAMLError, RecursionError, ValueError) as fault:
+        raise ConfigError(f"{path}: not YAML: {' '.join(str(fault).split())}") from None
+
+
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """YAML's safe loader, that does not let a second `key:` silently win over the first."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if isinstance(key, (str, int)) and key in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"'{key}' is said twice", key_node.start_mark)
+            if isinstance(key, (str, int)):
+                seen.add(key)
+        mapping: dict[Any, Any] = super().construct_mapping(node, deep=deep)
+        return mapping
+
+
+def _convert(path: Path, key: str, value: Any, hint: Any) -> Any:
+    converted: Any = None
+    if hint is Path and isinstance(value, str):
+        converted = _resolve(path, value)
+    elif typing.get_origin(hint) is list:
+        converted = _convert_list(path, value, typing.get_args(hint)[0])
+    elif hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+        converted = float(value)
+    elif hint in (str, bool, int) and type(value) is hint:
+        converted = value
+    if converted is None:
+        raise ConfigError(f"{path}: {key}: must be {_kind(hint)}, not {value!r}")
+    if key in _CHOICES and converted not in _CHOICES[key]:
+        raise ConfigError(f"{path}: {key}: must be one of {', '.join(_CHOICES[key])}, not {value!r}")
+    if key in _POSITIVE and converted <= 0:
+        raise ConfigError(f"{path}: {key}: must be more than 0, not {value!r}")
+    if hint in (int, float) and not 0 <= converted <= 10**9:
+        raise ConfigError(f"{path}: {key}: must be between 0 and 1000000000, not {value!r}")
+    return converted
+
+
+def _convert_list(path: Path, value: Any, member: Any) -> list[Any] | None:
+    values = value if isinstance(value, list) else [value]
+    if not all(isinstance(entry, str) for entry in values):
+        return None
+    return [_resolve(path, entry) for entry in values] if member is Path else values
+
+
+def _resolve(path: Path, value: str) -> Path:
+    """Return the path `value` as the file `path` means it: relative to its own folder."""
+    return path.absolute().parent / Path(value).expanduser()
+
+
+def _kind(hint: Any) -> str:
+    if typing.get_origin(hint) is list:
+        return "a list of texts"
+    return {Path: "a path", str: "text", bool: "true or false", int: "a whole number", float: "a number"}[hint]
+
+
+def _suggest(key: str, known: Mapping[str, Any]) -> str:
+    close = difflib.get_close_matches(key, known, n=1)
+    return f": did you mean '{close[0]}'?" if close else f": there are {', '.join(known)}"
+
+
+def _check_names(path: Path, values: Mapping[str, Any]) -> None:
+    try:
+        for name in [values["collective"], *values.get("collectives", ())]:
+            names.check_collective(name)
+        if "identity" in values:
+            names.check_identity(values["identity"])
+    except UsageError as fault:
+        raise ConfigError(f"{path}: {fault}") from None

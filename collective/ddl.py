@@ -1,0 +1,288 @@
+"""Read DDLs: what an agent's actions take and return, in JSON Schema, checked on both sides of the wire.
+
+    read(path) → DDL ── actions ──► Action.check_input    caller, before sending; node, before acting
+                                    Action.check_output   node, before answering
+
+A DDL file is checked against `schemas/ddl.json`, its own schemas against JSON Schema (2020-12), and its parts
+against each other, when it is read: a wrong one never serves a call.
+"""
+
+from __future__ import annotations
+
+import json
+import keyword
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from jsonschema import Draft202012Validator, FormatChecker, ValidationError
+from jsonschema.exceptions import SchemaError, best_match
+from jsonschema.validators import extend
+from referencing import Registry, Resource
+from referencing.exceptions import Unresolvable
+from referencing.jsonschema import DRAFT202012
+
+from collective import schemas
+from collective.errors import DDLError, Failed, InvalidInput, MissingInput, UnknownAction
+from collective.names import RESERVED
+
+DEFAULT_TIMEOUT = 60.0  # seconds, for an action whose DDL names none
+
+
+@dataclass(frozen=True)
+class Aggregate:
+    """One line of an action's `aggregate`: a function over one output of all replies."""
+
+    function: str
+    output: str
+    title: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Action:
+    """One action of an agent, as its DDL describes it. `timeout` is in seconds."""
+
+    agent: str
+    name: str
+    description: str
+    display: str
+    timeout: float
+    idempotent: bool
+    input: Mapping[str, Any]
+    output: Mapping[str, Any]
+    aggregates: tuple[Aggregate, ...]
+
+    @property
+    def inputs(self) -> Mapping[str, Mapping[str, Any]]:
+        """The schema of each input, by name, in the DDL's order."""
+        return self.input.get("properties") or {}
+
+    @property
+    def outputs(self) -> Mapping[str, Mapping[str, Any]]:
+        """The schema of each output, by name, in the DDL's order."""
+        return self.output.get("properties") or {}
+
+    @property
+    def required(self) -> tuple[str, ...]:
+        """The inputs that must be given."""
+        return tuple(self.input.get("required", ()))
+
+    @property
+    def secrets(self) -> frozenset[str]:
+        """The inputs and outputs that the DDL marks `writeOnly`: never shown, logged or broadcast."""
+        both = [*self.inputs.items(), *self.outputs.items()]
+        return frozenset(name for name, schema in both if schema.get("writeOnly"))
+
+    def title(self, output: str) -> str:
+        """Return the heading under which people see `output`."""
+        return str(self.outputs.get(output, {}).get("title", output))
+
+    def check_input(self, data: Mapping[str, Any]) -> dict[str, Any]:
+        """Return `data` with defaults filled in; raise MissingInput or InvalidInput, naming the input."""
+        filled = {name: value["default"] for name, value in self.inputs.items() if "default" in value}
+        filled.update(data)
+        for name in filled:
+            if name not in self.inputs:
+                raise InvalidInput(f"{self._label}: there is no input '{name}': {self._takes}")
+        fault = _first_fault(self._input_validator, filled)
+        if fault is None:
+            return filled
+        if fault.validator == "required" and not fault.path:
+            missing = next(name for name in self.required if name not in filled)
+            raise MissingInput(f"{self._label}: input '{missing}' is missing: {self._takes}")
+        raise InvalidInput(f"{self._label}: {self._describe(fault, 'input')}")
+
+    def check_output(self, data: Any) -> dict[str, Any]:
+        """Return `data` with defaults filled in; raise Failed, naming the output that breaks the DDL."""
+        if not isinstance(data, dict):
+            raise Failed(
+                f"{self._label} returned {type(data).__name__}, its DDL promises an object", reason="crashed"
+            )
+        filled = {name: value["default"] for name, value in self.outputs.items() if "default" in value}
+        filled.update(data)
+        fault = _first_fault(self._output_validator, filled)
+        if fault is not None:
+            text = f"{self._label} breaks its own DDL: {self._describe(fault, 'output')}"
+            raise Failed(text, reason="crashed")
+        return filled
+
+    def masked(self, data: Mapping[str, Any]) -> dict[str, Any]:
+        """Return `data` with its secrets replaced by asterisks, for logs and people."""
+        return {name: "********" if name in self.secrets else value for name, value in data.items()}
+
+    def _describe(self, fault: ValidationError, kind: str) -> str:
+        where = ".".join(str(step) for step in fault.absolute_path)
+        if fault.path and fault.path[0] in self.secrets:
+            return f"{kind} '{where}' is not what the DDL asks for"  # the message would quote the secret
+        said = fault.message if len(fault.message) <= 300 else fault.message[:300] + "…"
+        return f"{kind} '{where}': {said}" if where else f"{kind}: {said}"
+
+    @property
+    def _label(self) -> str:
+        return f"{self.agent} {self.name}"
+
+    @property
+    def _takes(self) -> str:
+        if not self.inputs:
+            return "it takes none"
+        names = [name if name in self.required else f"[{name}]" for name in self.inputs]
+        return f"it takes {', '.join(names)}"
+
+    @cached_property
+    def _input_validator(self) -> Draft202012Validator:
+        return _validator(self.input)
+
+    @cached_property
+    def _output_validator(self) -> Draft202012Validator:
+        return _validator(self.output)
+
+
+@dataclass(frozen=True)
+class DDL:
+    """What one agent can do. `metadata` is the file's: name, description, version, author, license, url, timeout."""
+
+    name: str
+    metadata: Mapping[str, Any]
+    actions: Mapping[str, Action]
+
+    def action(self, name: str) -> Action:
+        """Return the action `name`; raise UnknownAction, naming those there are."""
+        if name not in self.actions:
+            raise UnknownAction(f"{self.name} has no action '{name}': it has {', '.join(self.actions)}")
+        return self.actions[name]
+
+
+def read(path: Path) -> DDL:
+    """Read and check one DDL file; raise DDLError naming the file and the fault."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as fault:
+        raise DDLError(f"{path}: cannot be read as JSON: {fault}") from None
+    try:
+        ddl = parse(document)
+    except DDLError as fault:
+        raise DDLError(f"{path}: {fault}") from None
+    if ddl.name != path.stem:
+        raise DDLError(f"{path}: metadata.name is '{ddl.name}', the file's name says '{path.stem}'")
+    return ddl
+
+
+def parse(document: Any) -> DDL:
+    """Check a DDL document and return it as values; raise DDLError naming the place and the fault."""
+    fault = best_match(_validator(schemas.load("ddl")).iter_errors(document))
+    if fault is not None:
+        raise DDLError(f"{fault.json_path}: {fault.message}")
+    metadata = document["metadata"]
+    if metadata["name"] in RESERVED:
+        raise DDLError(f"'{metadata['name']}' is a command of crpc: an agent needs another name")
+    actions = {name: _action(metadata, name, body) for name, body in document["actions"].items()}
+    return DDL(metadata["name"], metadata, actions)
+
+
+def find(folders: list[Path]) -> dict[str, Path]:
+    """Return the DDL files of `folders` by agent name; the first folder that has a name keeps it."""
+    found: dict[str, Path] = {}
+    for folder in folders:
+        for path in sorted(folder.glob("*.json")):
+            found.setdefault(path.stem, path)
+    return found
+
+
+def _action(metadata: Mapping[str, Any], name: str, body: Mapping[str, Any]) -> Action:
+    where = f"$.actions.{name}"
+    for part in ("input", "output"):
+        _check_schema(body[part], f"{where}.{part}")
+    inputs, outputs = body["input"].get("properties", {}), body["output"].get("properties", {})
+    for word in inputs:
+        if keyword.iskeyword(word):
+            raise DDLError(f"{where}.input: '{word}' is a word of Python: no function can take it")
+    for word in body["input"].get("required", ()):
+        if word not in inputs:
+            raise DDLError(f"{where}.input.required: '{word}' is not among the properties")
+    aggregates = []
+    for entry in body.get("aggregate", ()):
+        if entry["output"] not in outputs:
+            raise DDLError(f"{where}.aggregate: there is no output '{entry['output']}'")
+        title = outputs[entry["output"]].get("title", entry["output"])
+        aggregates.append(Aggregate(entry["function"], entry["output"], title, entry.get("labels", {})))
+    return Action(
+        agent=metadata["name"],
+        name=name,
+        description=body["description"],
+        display=body.get("display", "failed"),
+        timeout=float(body.get("timeout", metadata.get("timeout", DEFAULT_TIMEOUT))),
+        idempotent=body.get("idempotent", False),
+        input=body["input"],
+        output=body["output"],
+        aggregates=tuple(aggregates),
+    )
+
+
+def _check_schema(schema: Mapping[str, Any], where: str) -> None:
+    try:
+        Draft202012Validator.check_schema(schema, format_checker=FormatChecker(formats=["regex"]))
+    except SchemaError as fault:
+        raise DDLError(f"{where}{fault.json_path[1:]}: {fault.message}") from None
+    resolver = Registry().resolver_with_root(Resource(contents=schema, specification=DRAFT202012))
+    for reference in _references(schema):
+        try:
+            resolver.lookup(reference)
+        except Unresolvable:
+            raise DDLError(f"{where}: $ref '{reference}' is not in this schema") from None
+    required = set(schema.get("required", ()))
+    defaults = {
+        name: value["default"]
+        for name, value in schema.get("properties", {}).items()
+        if "default" in value and name not in required
+    }
+    partial = {**schema, "required": []}
+    fault = _first_fault(_validator(partial), defaults)
+    if fault is not None:
+        place = ".".join(str(step) for step in fault.absolute_path)
+        raise DDLError(f"{where}: the default of '{place}' breaks its own schema: {fault.message}")
+
+
+def _first_fault(validator: Draft202012Validator, data: Mapping[str, Any]) -> ValidationError | None:
+    fault: ValidationError | None = best_match(validator.iter_errors(data))
+    return fault
+
+
+def _references(schema: Any) -> Iterator[str]:
+    if isinstance(schema, Mapping):
+        for word, value in schema.items():
+            if word in ("$ref", "$dynamicRef") and isinstance(value, str):
+                yield value
+            else:
+                yield from _references(value)
+    elif isinstance(schema, list):
+        for value in schema:
+            yield from _references(value)
+
+
+# -- patterns: JSON Schema means ECMA-262's `$`, the very end; Python's also matches before a last newline.
+
+
+def _pattern(
+    _validator: Any, pattern: str, instance: Any, _schema: Mapping[str, Any]
+) -> Iterator[ValidationError]:
+    if isinstance(instance, str) and not re.search(whole_value_pattern(pattern), instance):
+        yield ValidationError(f"{instance!r} does not match {pattern!r}")
+
+
+def whole_value_pattern(pattern: str) -> str:
+    r"""Return `pattern` with each `$` that is an anchor made `\Z`, so that no trailing newline slips through."""
+    parts = re.findall(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|.", pattern, re.DOTALL)
+    return "".join(r"\Z" if part == "$" else part for part in parts)
+
+
+_Validator: Any = extend(Draft202012Validator, {"pattern": _pattern})
+
+
+def _validator(schema: Mapping[str, Any]) -> Draft202012Validator:
+    # An empty registry: a `$ref` to somewhere else is an error, never a download.
+    validator: Draft202012Validator = _Validator(schema, registry=Registry())
+    return validator

@@ -1,0 +1,132 @@
+"""Every error that collective raises, in one tree.
+
+    CollectiveError
+    ├── ConfigError             a configuration file is wrong or missing
+    ├── UsageError              what the caller asked for makes no sense
+    ├── DDLError                a DDL, an agent or their pairing is wrong
+    ├── MessageError            a message cannot be read or written
+    │   ├── SignatureError      … or is not signed by somebody we trust
+    │   └── MessageTooLarge     … or does not fit into the transport
+    ├── TransportError          a message could not be moved
+    │   ├── Unreachable         nobody answers, or only with faults
+    │   ├── AccessDenied        credentials are missing or refused
+    │   └── QueueNotFound       there is no such queue
+    ├── NoNodes                 no node matched, so nothing was sent
+    └── RPCError                what an action may raise; it becomes the reply
+        ├── Aborted        1    the action could not do it
+        ├── UnknownAction  2
+        ├── MissingInput   3
+        ├── InvalidInput   4
+        └── Failed         5    anything else; `reason` says what
+
+A node's failure is a value (`messages.Reply`); only the caller's own troubles are raised on the caller.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+class CollectiveError(Exception):
+    """The root of every error here. Its text is one line: where, what, what now."""
+
+
+class ConfigError(CollectiveError):
+    """A configuration file is missing, unreadable or says something it cannot mean."""
+
+
+class UsageError(CollectiveError):
+    """The caller asked for something that cannot be: an option, an agent, a name."""
+
+
+class DDLError(CollectiveError):
+    """A DDL is wrong, or an agent's code and its DDL disagree."""
+
+
+class MessageError(CollectiveError):
+    """A message is not one of ours, or says something that its schema forbids."""
+
+
+class SignatureError(MessageError):
+    """A message is not signed, or not by somebody who is trusted."""
+
+
+class MessageTooLarge(MessageError):
+    """A message is larger than its transport carries; both numbers are in bytes."""
+
+    def __init__(self, size: int, limit: int) -> None:
+        super().__init__(f"message of {size} bytes is larger than the transport's limit of {limit} bytes")
+        self.size = size
+        self.limit = limit
+
+
+class TransportError(CollectiveError):
+    """A message could not be moved."""
+
+
+class Unreachable(TransportError):
+    """The service does not answer, or answers only with faults or throttling."""
+
+
+class AccessDenied(TransportError):
+    """The service knows us and says no, or there are no credentials to show."""
+
+
+class QueueNotFound(TransportError):
+    """There is no queue (or topic, or table) of this name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"'{name}' does not exist")
+        self.name = name
+
+
+class NoNodes(CollectiveError):
+    """No node matched, so nothing was sent."""
+
+
+class RPCError(CollectiveError):
+    """What ends an action without success; it becomes the reply.
+
+    `statuscode` is the reply's, `data` its data (the action's outputs as far as they are known), and
+    `reason` is a word for programs when the framework itself refused.
+    """
+
+    statuscode = 5
+
+    def __init__(
+        self, message: str, *, data: Mapping[str, Any] | None = None, reason: str | None = None
+    ) -> None:
+        super().__init__(message)
+        self.data: dict[str, Any] = dict(data or {})
+        self.reason = reason
+
+
+class Aborted(RPCError):
+    """The action could not do what was asked, or its caller may not ask for it."""
+
+    statuscode = 1
+
+
+class UnknownAction(RPCError):
+    """No such agent or action."""
+
+    statuscode = 2
+
+
+class MissingInput(RPCError):
+    """A required input was not given."""
+
+    statuscode = 3
+
+
+class InvalidInput(RPCError):
+    """An input that the DDL refuses."""
+
+    statuscode = 4
+
+
+class Failed(RPCError):
+    """Anything else. The framework's own reasons: timeout, interrupted, busy, crashed, expired, filtered."""
+
+    statuscode = 5

@@ -1,0 +1,1 @@
+"""Example configuration, every key with its default."""

@@ -1,0 +1,1 @@
+"""The DDLs of the standard agents, one JSON file each; installed as `collective.ddls`."""
