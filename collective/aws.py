@@ -1,0 +1,118 @@
+"""What everything that speaks to AWS shares: one session, the server's clock, and the table of errors.
+
+boto3 (about 0.2 s to import) is imported here and in no module that a command needs to be refused.
+Region, credentials, profile, proxy and endpoints are boto3's own settings (AWS_ENDPOINT_URL, AWS_PROFILE …).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import boto3
+from botocore import exceptions as botocore_errors
+from botocore.config import Config
+
+from collective.errors import AccessDenied, CollectiveError, ConfigError, QueueNotFound, Unreachable
+
+LONGEST_POLL = 20  # seconds; SQS developer guide: the longest wait of one receive
+_READ_TIMEOUT = LONGEST_POLL + 10  # seconds
+_CONNECT_TIMEOUT = 5  # seconds
+_ATTEMPTS = 4  # of one request, with botocore's own back-off between them: some 4 s when nobody answers
+
+_MISSING = frozenset(
+    """AWS.SimpleQueueService.NonExistentQueue QueueDoesNotExist NotFound NotFoundException
+    ResourceNotFoundException""".split()
+)
+_DENIED = frozenset(
+    """AccessDenied AccessDeniedException AuthorizationError ExpiredToken ExpiredTokenException
+    IncompleteSignature InvalidAccessKeyId InvalidClientTokenId InvalidSecurity InvalidSignatureException
+    MissingAuthenticationToken OptInRequired RequestExpired SignatureDoesNotMatch
+    UnrecognizedClientException""".split()
+)
+
+
+class AWS:
+    """A boto3 session and the clock of the servers that answer it.
+
+    `session` enters from outside so that the lab's nodes, forked from one parent, share what it has loaded.
+    """
+
+    def __init__(self, session: boto3.Session | None = None) -> None:
+        try:
+            self._session = session or boto3.Session()
+        except botocore_errors.ProfileNotFound as fault:
+            raise ConfigError(f"AWS: {fault}") from None
+        self._offset = 0.0
+
+    def client(self, service: Any, *, connections: int = 10) -> Any:
+        """Return a client of `service` (`sqs`, `sns`, `dynamodb`) for up to `connections` threads at once."""
+        settings = Config(
+            connect_timeout=_CONNECT_TIMEOUT,
+            read_timeout=_READ_TIMEOUT,
+            max_pool_connections=connections,
+            retries={"mode": "standard", "total_max_attempts": _ATTEMPTS},
+            tcp_keepalive=True,
+        )
+        with translated(service):
+            client = self._session.client(service, config=settings)
+        client.meta.events.register("after-call", self._note_date)
+        return client
+
+    def now(self) -> float:
+        """Return the servers' time in Unix seconds, as their last answer told it; our own before the first."""
+        return time.time() + self._offset
+
+    def _note_date(self, http_response: Any = None, **_: Any) -> None:
+        date = http_response.headers.get("date") if http_response is not None else None
+        if not date:
+            return
+        try:
+            told = parsedate_to_datetime(date).timestamp()
+        except ValueError:
+            return
+        # The header has whole seconds: the truth lies in [told, told + 1).
+        ours = time.time()
+        if not told <= ours < told + 1:
+            self._offset = told + 0.5 - ours
+        else:
+            self._offset = 0.0
+
+
+@contextmanager
+def translated(name: str) -> Iterator[None]:
+    """Turn what botocore raises into our errors; `name` is the queue, topic or table that was asked."""
+    try:
+        yield
+    except botocore_errors.ClientError as fault:
+        raise _from_answer(name, fault) from None
+    except (botocore_errors.NoRegionError, botocore_errors.ProfileNotFound) as fault:
+        raise ConfigError(f"AWS: {fault} (AWS_DEFAULT_REGION, or region in ~/.aws/config)") from None
+    except (
+        botocore_errors.NoCredentialsError,
+        botocore_errors.PartialCredentialsError,
+        botocore_errors.CredentialRetrievalError,
+        botocore_errors.TokenRetrievalError,
+        botocore_errors.SSOError,
+    ) as fault:
+        raise AccessDenied(f"AWS credentials: {fault}") from None
+    except (botocore_errors.BotoCoreError, ValueError) as fault:  # ValueError: an endpoint that is no URL
+        raise Unreachable(f"{name}: {_one_line(fault)}") from None
+
+
+def _from_answer(name: str, fault: botocore_errors.ClientError) -> CollectiveError:
+    error = fault.response.get("Error", {})
+    code = str(error.get("Code", "unknown"))
+    if code in _MISSING:
+        return QueueNotFound(name)
+    text = f"{name}: {code}: {_one_line(error.get('Message') or 'no message')}"
+    if code in _DENIED:
+        return AccessDenied(text)
+    return Unreachable(text)
+
+
+def _one_line(text: object) -> str:
+    return " ".join(str(text).split())

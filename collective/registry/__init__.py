@@ -1,0 +1,57 @@
+"""Who exists: nodes publish what they are, callers read it to know whom to expect.
+
+    node     put (at start, and when something changed) ─ heartbeat (every period) ─ leave (at a clean stop)
+    caller   nodes
+
+One protocol, implemented in memory and on DynamoDB. Times are Unix seconds by the server's clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+PERIODS_ALIVE = 3  # a node is alive when it was seen within this many of its periods
+
+
+@dataclass(frozen=True)
+class NodeRecord:
+    """What a node says of itself. `agents` are versions by name; `period` is the seconds between heartbeats."""
+
+    identity: str
+    version: str
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    classes: tuple[str, ...] = ()
+    agents: Mapping[str, str] = field(default_factory=dict)
+    period: float = 300.0
+    last_seen: float = 0.0
+    left: float | None = None
+
+    def alive(self, now: float) -> bool:
+        """Tell whether to expect this node to answer: seen lately, and no farewell since."""
+        return self.left is None and now - self.last_seen <= PERIODS_ALIVE * self.period
+
+
+class Registry(Protocol):
+    """What the two sides ask of a registry. Every method may raise Unreachable, AccessDenied or QueueNotFound."""
+
+    def now(self) -> float:
+        """Return the server's time in Unix seconds."""
+        ...
+
+    def put(self, record: NodeRecord) -> None:
+        """Publish all of a node, as seen now."""
+        ...
+
+    def heartbeat(self, identity: str) -> None:
+        """Say that a node is alive now and that nothing else has changed."""
+        ...
+
+    def leave(self, identity: str) -> None:
+        """Say that a node has stopped on purpose, now."""
+        ...
+
+    def nodes(self) -> list[NodeRecord]:
+        """Return every node that has ever been published and not removed, in no order."""
+        ...

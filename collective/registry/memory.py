@@ -1,0 +1,37 @@
+"""A registry in memory, for unit tests: one instance is shared by nodes and callers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from collective.registry import NodeRecord
+
+
+class MemoryRegistry:
+    """A dictionary of nodes. `clock` returns Unix seconds."""
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+        self._records: dict[str, NodeRecord] = {}
+
+    def now(self) -> float:
+        """Return the clock's time."""
+        return self._clock()
+
+    def put(self, record: NodeRecord) -> None:
+        """Keep a record, as seen now."""
+        self._records[record.identity] = replace(record, last_seen=self._clock(), left=None)
+
+    def heartbeat(self, identity: str) -> None:
+        """Move a node's last_seen to now."""
+        self._records[identity] = replace(self._records[identity], last_seen=self._clock())
+
+    def leave(self, identity: str) -> None:
+        """Note a node's farewell."""
+        self._records[identity] = replace(self._records[identity], left=self._clock())
+
+    def nodes(self) -> list[NodeRecord]:
+        """Return all records."""
+        return list(self._records.values())

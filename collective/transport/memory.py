@@ -1,0 +1,139 @@
+"""Move messages between threads of one process: the transport of unit tests, with SQS's manners.
+
+A received message is hidden, not gone, until it is acknowledged; a queue that nobody opened does not exist;
+sizes are limited as SQS and SNS limit them.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from collective.errors import MessageTooLarge, QueueNotFound
+from collective.transport import (
+    BATCH,
+    BROADCAST_LIMIT,
+    NODE_VISIBILITY,
+    REPLY_VISIBILITY,
+    SEND_LIMIT,
+    Delivery,
+)
+
+
+@dataclass
+class _Message:
+    body: str
+    sent: float
+    visible_from: float
+    receipt: str
+
+
+@dataclass
+class _Queue:
+    visibility: float
+    messages: list[_Message] = field(default_factory=list)
+
+
+class MemoryTransport:
+    """Queues and topics in memory. One instance is the whole network: give the same one to nodes and callers.
+
+    `sent` counts the messages that went to each queue or topic, so that a test can say that nothing was sent.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+        self._queues: dict[str, _Queue] = {}
+        self._topics: dict[str, set[str]] = {}
+        self._arrived = threading.Condition()
+        self._receipts = itertools.count()
+        self.sent: dict[str, int] = {}
+
+    def now(self) -> float:
+        """Return the clock's time."""
+        return self._clock()
+
+    def open_node(self, queue: str, topic: str) -> None:
+        """Make the queue and subscribe it."""
+        with self._arrived:
+            self._queues.setdefault(queue, _Queue(NODE_VISIBILITY))
+            self._topics.setdefault(topic, set()).add(queue)
+
+    def open_replies(self, queue: str, known: str | None = None) -> str:
+        """Make the queue; there is nothing to save a second time."""
+        with self._arrived:
+            self._queues.setdefault(queue, _Queue(REPLY_VISIBILITY))
+        return known or queue
+
+    def send(self, queue: str, body: str) -> None:
+        """Put one message into one queue."""
+        self._check_size(body, SEND_LIMIT)
+        with self._arrived:
+            self._put(queue, body)
+            self._count(queue)
+
+    def broadcast(self, topic: str, body: str) -> None:
+        """Put one message into every queue of a topic."""
+        self._check_size(body, BROADCAST_LIMIT)
+        with self._arrived:
+            if topic not in self._topics:
+                raise QueueNotFound(topic)
+            for queue in self._topics[topic]:
+                self._put(queue, body)
+            self._count(topic)
+
+    def receive(self, queue: str, wait: float) -> list[Delivery]:
+        """Hand out what is visible, waiting for the first message at most `wait` seconds."""
+        until = time.monotonic() + wait
+        with self._arrived:
+            while True:
+                taken = self._take(queue)
+                left = until - time.monotonic()
+                if taken or left <= 0:
+                    return taken
+                # Hidden messages become visible without anybody saying so: look again now and then.
+                self._arrived.wait(min(left, 0.1))
+
+    def acknowledge(self, queue: str, deliveries: Sequence[Delivery]) -> None:
+        """Forget received messages."""
+        receipts = {delivery.receipt for delivery in deliveries}
+        with self._arrived:
+            found = self._find(queue)
+            found.messages = [message for message in found.messages if message.receipt not in receipts]
+
+    def unread(self, queue: str) -> int:
+        """Count what is visible."""
+        now = self._clock()
+        with self._arrived:
+            return sum(message.visible_from <= now for message in self._find(queue).messages)
+
+    def _put(self, queue: str, body: str) -> None:
+        now = self._clock()
+        message = _Message(body, sent=now, visible_from=now, receipt="")
+        self._find(queue).messages.append(message)
+        self._arrived.notify_all()
+
+    def _take(self, queue: str) -> list[Delivery]:
+        now = self._clock()
+        found = self._find(queue)
+        visible = [message for message in found.messages if message.visible_from <= now][:BATCH]
+        for message in visible:
+            message.visible_from = now + found.visibility
+            message.receipt = str(next(self._receipts))
+        return [Delivery(message.body, message.sent, now, message.receipt) for message in visible]
+
+    def _find(self, queue: str) -> _Queue:
+        if queue not in self._queues:
+            raise QueueNotFound(queue)
+        return self._queues[queue]
+
+    def _count(self, name: str) -> None:
+        self.sent[name] = self.sent.get(name, 0) + 1
+
+    @staticmethod
+    def _check_size(body: str, limit: int) -> None:
+        size = len(body.encode())
+        if size > limit:
+            raise MessageTooLarge(size, limit)
