@@ -87,7 +87,8 @@ class DynamoDBRegistry:
 def _record(item: Any) -> NodeRecord | None:
     """Return an item as a record; None for one that this version cannot read, which nobody should expect."""
     try:
-        rest = json.loads(zlib.decompress(bytes(item["node"]["B"])))
+        packed = json.loads(zlib.decompress(bytes(item["node"]["B"])))
+        rest = {name: packed[name] for name in NodeRecord.__dataclass_fields__ if name in packed}
         rest["classes"] = tuple(rest["classes"])
         left = float(item["left_at"]["N"]) if "left_at" in item else None
         return NodeRecord(

@@ -1,0 +1,218 @@
+"""Run one action in a family of processes of its own, and end that family when its time is over.
+
+    fork server ─► keeper: waits for  the worker's answer │ the deadline │ the daemon's word or death
+                     └─► worker: imports the agent, calls the action, writes its answer, exits
+                           └─► whatever the action starts
+
+The keeper is the family's subreaper (prctl(2)): a process that detaches itself from its parents becomes the keeper's
+child, so nothing escapes. What a finished action leaves running lives on; in every other case the whole family
+is dead before anybody is told. This module is preloaded by the fork server: it imports little.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import io
+import json
+import os
+import selectors
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, NoReturn
+
+from collective.errors import RPCError
+from collective.node.plugin import import_agent
+
+LARGEST_ANSWER = 8 * 1024 * 1024  # bytes of JSON that an action may return
+_QUOTED = 200  # characters of stray output that a message shows
+
+# prctl(2), <linux/prctl.h>
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a keeper is to run: `action` of the agent at `path`; `supplied` are keyword-only arguments."""
+
+    path: str
+    action: str
+    data: Mapping[str, Any]
+    supplied: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """How an action ended, as its reply will say it."""
+
+    statuscode: int = 0
+    statusmsg: str = "OK"
+    reason: str | None = None
+    data: Any = field(default_factory=dict)
+
+    def encode(self) -> bytes:
+        """Return the answer as UTF-8 JSON; raise TypeError or ValueError for what JSON cannot carry."""
+        return json.dumps(asdict(self), ensure_ascii=False, allow_nan=False).encode()
+
+
+def failed(reason: str, message: str, data: Any = None) -> Answer:
+    """Return the answer of an action that did not end by itself, or broke a rule."""
+    return Answer(5, message, reason, data or {})
+
+
+def keep(connection: Connection, job: Job, timeout: float) -> None:
+    """Be the keeper of one action: run it for at most `timeout` seconds and send one encoded answer."""
+    os.setsid()
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    inlet, outlet = os.pipe()
+    keeper, worker = os.getpid(), os.fork()
+    if worker == 0:
+        os.close(inlet)
+        connection.close()
+        _work(job, outlet, keeper)
+    os.close(outlet)
+    answer = _watch(worker, inlet, connection, time.monotonic() + timeout)
+    if isinstance(answer, Answer):
+        _end_family()
+        answer = answer.encode()
+    with contextlib.suppress(OSError):  # the daemon may be gone
+        connection.send_bytes(answer)
+
+
+# -- the keeper
+
+
+def _watch(worker: int, inlet: int, connection: Connection, deadline: float) -> bytes | Answer:
+    """Return what the worker wrote, or how it ended instead; the latter means that its family must end."""
+    written = bytearray()
+    process = os.pidfd_open(worker)
+    with selectors.DefaultSelector() as selector:
+        for source in (inlet, process, connection.fileno()):
+            selector.register(source, selectors.EVENT_READ)
+        while (left := deadline - time.monotonic()) > 0:
+            ready = {key.fd for key, _ in selector.select(left)}
+            if inlet in ready and not _drain(inlet, written):
+                selector.unregister(inlet)
+            if connection.fileno() in ready:
+                return failed("interrupted", "interrupted: the node is stopping")
+            if process in ready:
+                while _has_more(inlet) and _drain(inlet, written):
+                    pass
+                return _how_it_ended(worker, written)
+    return failed("timeout", "the action ran into its deadline and was ended, with all that it had started")
+
+
+def _drain(inlet: int, written: bytearray) -> bool:
+    chunk = os.read(inlet, 1 << 20)
+    written += chunk
+    return bool(chunk)
+
+
+def _has_more(inlet: int) -> bool:
+    with selectors.DefaultSelector() as selector:
+        selector.register(inlet, selectors.EVENT_READ)
+        return bool(selector.select(0))
+
+
+def _how_it_ended(worker: int, written: bytearray) -> bytes | Answer:
+    code = os.waitstatus_to_exitcode(os.waitpid(worker, 0)[1])
+    if code == 0 and written:
+        return bytes(written)
+    if code < 0:
+        return failed("crashed", f"the action was killed by {signal.Signals(-code).name}")
+    return failed("crashed", f"the action's process ended with code {code} before it had answered")
+
+
+def _end_family() -> None:
+    """Kill all descendants, as often as it takes: they may fork faster than one look can see."""
+    while True:
+        family = list(_descendants(os.getpid()))
+        for number in (signal.SIGSTOP, signal.SIGKILL):  # stopped, nobody forks while others are killed
+            for pid in family:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.kill(pid, number)
+        try:
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        except ChildProcessError:
+            return
+        time.sleep(0.001)
+
+
+def _descendants(pid: int) -> Iterator[int]:
+    """Yield the processes below `pid` (proc(5): /proc/PID/task/TID/children)."""
+    for children in Path(f"/proc/{pid}/task").glob("*/children"):
+        try:
+            pids = children.read_text(encoding="ascii").split()
+        except OSError:
+            continue  # it ended meanwhile
+        for child in map(int, pids):
+            yield child
+            yield from _descendants(child)
+
+
+# -- the worker
+
+
+def _work(job: Job, outlet: int, keeper: int) -> NoReturn:
+    """Be the worker: perform the job, write the answer, and end, whatever happens."""
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != keeper:
+        os._exit(1)  # the keeper died before it could be our life line
+    os.setpgid(0, 0)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(2, 1)  # what a command of the action prints goes to the daemon's log
+    code = 1
+    try:
+        answer = _encoded(_perform(job))
+        with open(outlet, "wb") as stream:  # noqa: PTH123 - a file descriptor
+            stream.write(answer)
+        code = 0
+    finally:
+        os._exit(code)
+
+
+def _perform(job: Job) -> Answer:
+    """Call the action; the one ladder from what an action raises to status codes."""
+    stray = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(stray):
+            function = getattr(import_agent(Path(job.path)), job.action)
+            data = function(**job.data, **job.supplied)
+    except RPCError as fault:
+        return Answer(fault.statuscode, str(fault), fault.reason, fault.data)
+    except SystemExit as fault:
+        return failed("crashed", f"the action called exit({fault.code!r})")
+    except BaseException as fault:
+        traceback.print_exc(file=sys.stderr)
+        # The name of a bare Exception says nothing; that of a KeyError is half of its message.
+        prefix = "" if type(fault) in (Exception, RuntimeError) and str(fault) else f"{type(fault).__name__}: "
+        return failed("crashed", f"{prefix}{fault}".rstrip(": "))
+    printed = stray.getvalue()
+    if printed:
+        message = f"the action printed to standard output: {printed[:_QUOTED]!r}: it should return or log it"
+        return failed("crashed", message, data)
+    return Answer(data={} if data is None else data)
+
+
+def _encoded(answer: Answer) -> bytes:
+    try:
+        encoded = answer.encode()
+    except (TypeError, ValueError, RecursionError) as fault:
+        return failed("crashed", f"the action returned what JSON cannot carry: {fault}").encode()
+    if len(encoded) > LARGEST_ANSWER:
+        message = f"the action returned {len(encoded)} bytes, more than the {LARGEST_ANSWER} that are carried"
+        return failed("crashed", message).encode()
+    return encoded
+
+
+def _prctl(option: int, value: int) -> None:
+    if ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0):
+        raise OSError(ctypes.get_errno(), "prctl")
