@@ -1,0 +1,67 @@
+"""Publish this node to the registry: all of it when something has changed, else a heartbeat; a farewell at the end."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+
+from collective.errors import QueueNotFound, TransportError
+from collective.registry import NodeRecord, Registry
+
+log = logging.getLogger(__name__)
+
+
+class Registration:
+    """Runs in a thread of its own. `describe` refreshes the node's facts and returns its record."""
+
+    def __init__(self, registry: Registry, describe: Callable[[], NodeRecord], period: float) -> None:
+        self._registry = registry
+        self._describe = describe
+        self._period = period
+        self._published: NodeRecord | None = None
+        self._wake = threading.Event()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="registration", daemon=True)
+
+    def start(self) -> None:
+        """Publish now, and every period from now on."""
+        self._thread.start()
+
+    def refresh(self) -> None:
+        """Look for changes now, not at the end of the period."""
+        self._wake.set()
+
+    def stop(self, timeout: float) -> None:
+        """Say farewell, waiting for that at most `timeout` seconds."""
+        self._stopping = True
+        self._wake.set()
+        self._thread.join(timeout)
+
+    def publish(self) -> None:
+        """Publish what has changed since the last time, or that nothing has."""
+        record = self._describe()
+        if record == self._published:
+            self._registry.heartbeat(record.identity)
+        else:
+            self._registry.put(record)
+            self._published = record
+
+    def _run(self) -> None:
+        while not self._stopping:
+            self._guarded(self.publish)
+            self._wake.wait(self._period)
+            self._wake.clear()
+        if self._published is not None:
+            identity = self._published.identity
+            self._guarded(lambda: self._registry.leave(identity))
+
+    def _guarded(self, step: Callable[[], None]) -> None:
+        """Do one step; a registry that is away or absent leaves the node working, unknown to some callers."""
+        try:
+            step()
+        except QueueNotFound as fault:
+            log.warning("registry.missing", extra={"fault": f"table {fault}: callers find us by broadcast only"})
+        except TransportError as fault:
+            self._published = None
+            log.warning("registry.failed", extra={"fault": str(fault)})
