@@ -43,11 +43,14 @@ class Agent:
 
 
 class Agents(Mapping[str, Agent]):
-    """The agents that serve, by name. `faults` says of every other why not, a line each."""
+    """The agents that serve, by name. `refused` says of the others why not, a line each, by name;
+    `faults` are these lines and those about files that belong to no agent.
+    """
 
-    def __init__(self, agents: Mapping[str, Agent], faults: Sequence[str] = ()) -> None:
+    def __init__(self, agents: Mapping[str, Agent], faults: Sequence[tuple[str, str]] = ()) -> None:
         self._agents = dict(agents)
-        self.faults = tuple(faults)
+        self.faults = tuple(line for _, line in faults)
+        self.refused = {name: line for name, line in faults if name not in agents}
 
     def __getitem__(self, name: str) -> Agent:
         return self._agents[name]
@@ -60,6 +63,8 @@ class Agents(Mapping[str, Agent]):
 
     def find(self, agent: str, action: str) -> tuple[Agent, ddl.Action]:
         """Return an agent and its action; raise UnknownAction when this node has no such thing."""
+        if agent in self.refused:
+            raise UnknownAction(f"this node has left the agent '{agent}' out: {self.refused[agent]}")
         if agent not in self._agents:
             raise UnknownAction(f"this node has no agent '{agent}': it has {', '.join(sorted(self._agents))}")
         return self._agents[agent], self._agents[agent].ddl.action(action)
@@ -78,7 +83,7 @@ def bundled_ddls() -> Path:
 def load(code: Sequence[Path], ddls: Sequence[Path], settings: Path) -> Agents:
     """Load every pair of the given folders; of two with one name, the first folder's serves."""
     loaded: dict[str, Agent] = {}
-    faults: list[str] = []
+    faults: list[tuple[str, str]] = []  # agent's name, what is wrong
     descriptions = _index(ddls, "*.json", faults)
     sources = _index(code, "*.py", faults)
     for name, path in sources.items():
@@ -87,23 +92,24 @@ def load(code: Sequence[Path], ddls: Sequence[Path], settings: Path) -> Agents:
                 raise DDLError(f"{path}: there is no DDL: write {name}.json into {ddls[-1]}")
             loaded[name] = _load_pair(path, descriptions[name], settings / f"{name}.yaml")
         except (DDLError, ConfigError) as fault:
-            faults.append(str(fault))
+            faults.append((name, str(fault)))
     for name, path in descriptions.items():
         if name not in sources:
-            faults.append(f"{path}: there is no code: write {name}.py into {code[-1]}")
-    for fault_line in faults:
-        log.error("agents.refused", extra={"fault": fault_line})
+            faults.append((name, f"{path}: there is no code: write {name}.py into {code[-1]}"))
+    for name, line in faults:
+        log.error("agent.refused", extra={"agent": name, "fault": line})
     return Agents(loaded, faults)
 
 
-def _index(folders: Sequence[Path], pattern: str, faults: list[str]) -> dict[str, Path]:
+def _index(folders: Sequence[Path], pattern: str, faults: list[tuple[str, str]]) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for folder in folders:
         for path in sorted(folder.glob(pattern)):
             if path.name.startswith("_"):
                 continue
             if path.stem in found:
-                faults.append(f"{path}: '{path.stem}' is taken by {found[path.stem]}: give it another name")
+                line = f"{path}: '{path.stem}' is taken by {found[path.stem]}: give it another name"
+                faults.append((path.stem, line))
             else:
                 found[path.stem] = path
     return found

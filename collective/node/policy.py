@@ -40,7 +40,7 @@ class Rule:
         return all(any(fnmatch.fnmatchcase(value, glob) for glob in globs) for globs, value in parts)
 
 
-_ONLY_RPCUTIL = (Rule("default (there is no policy file)", agents=("rpcutil",)),)
+ONLY_RPCUTIL = (Rule("default (there is no policy file)", agents=("rpcutil",)),)
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def load(path: Path) -> Policy:
     """Read a policy; without a file, the default. Raise ConfigError naming file and rule."""
     if not path.exists():
         log.warning("policy.missing", extra={"path": str(path), "fault": "only rpcutil is allowed: write one"})
-        return Policy(_ONLY_RPCUTIL)
+        return Policy(ONLY_RPCUTIL)
     document = read_yaml(path)
     if not isinstance(document, dict) or document.keys() != {"rules"} or not isinstance(document["rules"], list):
         raise ConfigError(f"{path}: must hold one key, 'rules', with a list")

@@ -17,13 +17,16 @@ PERIODS_ALIVE = 3  # a node is alive when it was seen within this many of its pe
 
 @dataclass(frozen=True)
 class NodeRecord:
-    """What a node says of itself. `agents` are versions by name; `period` is the seconds between heartbeats."""
+    """What a node says of itself. `agents` are versions by name, `refused` are the agents that it left out, with
+    the reason; `period` is the seconds between heartbeats.
+    """
 
     identity: str
     version: str
     facts: Mapping[str, Any] = field(default_factory=dict)
     classes: tuple[str, ...] = ()
     agents: Mapping[str, str] = field(default_factory=dict)
+    refused: Mapping[str, str] = field(default_factory=dict)
     period: float = 300.0
     last_seen: float = 0.0
     left: float | None = None

@@ -1,0 +1,92 @@
+"""Tell what a node is and how it does. Answered inside the daemon, so a busy node answers too.
+
+`node` is the daemon's own server object; what it knows is handed out here, except its configuration: that may
+hold what is nobody's business.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import collective
+from collective.agent import Aborted, Reply, action
+from collective.facts import look_up
+
+if TYPE_CHECKING:
+    from collective.node.server import Server
+
+_COUNTED = "received validated unvalidated passed filtered expired duplicates denied replies".split()
+_STARTED = time.time()
+
+
+@action
+def ping() -> Reply:
+    """Say that this node is there, and what time it thinks it is."""
+    return {"pong": time.time()}
+
+
+@action
+def inventory(*, node: Server) -> Reply:
+    """Tell all that filters can ask about."""
+    return {
+        "agents": sorted(node.agents),
+        "facts": dict(node.facts.current),
+        "classes": sorted(node.facts.classes),
+        "version": collective.__version__,
+        "collective": node.collective,
+    }
+
+
+@action
+def get_fact(fact: str, *, node: Server) -> Reply:
+    """Tell one fact; a dotted path reaches into nested ones."""
+    return {"fact": fact, "value": look_up(node.facts.current, fact)}
+
+
+@action
+def get_facts(facts: str, *, node: Server) -> Reply:
+    """Tell several facts."""
+    paths = [path.strip() for path in facts.split(",") if path.strip()]
+    return {"values": {path: look_up(node.facts.current, path) for path in paths}}
+
+
+@action
+def agent_inventory(*, node: Server) -> Reply:
+    """Tell what the agents of this node can do."""
+    return {"agents": [_describe(node, name) for name in sorted(node.agents)]}
+
+
+def _describe(node: Server, name: str) -> dict[str, Any]:
+    known = {"version": "", "description": "", "author": "", "license": "", "timeout": None, "url": ""}
+    ddl = node.agents[name].ddl
+    return {"agent": name, **{key: ddl.metadata.get(key, default) for key, default in known.items()}, "actions": sorted(ddl.actions)}
+
+
+@action
+def daemon_stats(*, node: Server) -> Reply:
+    """Tell how the daemon does, and what became of the requests that it has received."""
+    return {
+        "version": collective.__version__,
+        "pid": os.getpid(),
+        "starttime": _STARTED,
+        "threads": threading.active_count(),
+        "uptime": time.time() - _STARTED,
+        **{name: node.counts[name] for name in _COUNTED},
+        "running": node.workshop.running,
+        "rss_bytes": _rss_bytes(),
+    }
+
+
+def _rss_bytes() -> int:
+    """Return the daemon's resident memory (proc(5): the second field of statm, in pages)."""
+    with open("/proc/self/statm", encoding="ascii") as file:  # noqa: PTH123 - a kernel file
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+@action
+def collective_info(*, node: Server) -> Reply:
+    """Tell which collective this node belongs to."""
+    return {"collective": node.collective, "collectives": [node.collective]}

@@ -1,0 +1,187 @@
+"""`collectived`: put a node together from its configuration, serve until told to stop.
+
+    SIGTERM, SIGINT   say farewell, let what runs finish within shutdown_timeout, exit 0
+    SIGHUP            read facts and classes again
+
+This module imports little: the processes that run actions start from it too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from collective import __version__
+from collective.errors import CollectiveError, ConfigError
+
+if TYPE_CHECKING:
+    import boto3
+
+    from collective.config import NodeConfig
+    from collective.node.agents import Agents
+    from collective.node.facts import Facts
+    from collective.node.policy import Policy
+    from collective.node.registration import Registration
+    from collective.node.server import Server
+    from collective.registry import NodeRecord
+
+log = logging.getLogger(__name__)
+
+_CONFIGURATION_WRONG = 78  # sysexits.h: EX_CONFIG
+_FAREWELL = 5.0  # seconds that the registry may take to hear it
+
+
+def main(argv: Sequence[str] | None = None, session: boto3.Session | None = None) -> int:
+    """Run `collectived` and return its exit code. `session` is shared by nodes that were forked together."""
+    options = _parser().parse_args(argv)
+    from collective.config import load_node
+
+    try:
+        config = load_node(options.config)
+        _require_consent(config)
+        if options.check:
+            return _check(config)
+        return _serve(config, session)
+    except CollectiveError as fault:
+        print(f"collectived: {fault}", file=sys.stderr)  # noqa: T201 - before there is a log
+        return _CONFIGURATION_WRONG
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="collectived",
+        description="Take requests from this node's queue and run the actions of its agents.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--config", type=Path, metavar="FILE", help="instead of /etc/collective/node.yaml")
+    parser.add_argument("--check", action="store_true", help="say what is wrong with configuration and agents")
+    parser.add_argument("--version", action="version", version=f"collectived {__version__}")
+    return parser
+
+
+def _require_consent(config: NodeConfig) -> None:
+    if not config.accept_unsigned:
+        raise ConfigError(
+            "accept_unsigned: this version cannot check signatures, so a node serves only when you say "
+            "'accept_unsigned: true': whoever may write to its queue may then act"
+        )
+
+
+def _check(config: NodeConfig) -> int:
+    """Print what is wrong, a line each; return 78 when anything is."""
+    from collective.node import policy
+
+    agents = _load_agents(config)
+    faults = list(agents.faults)
+    try:
+        policy.load(config.policy)
+    except ConfigError as fault:
+        faults.append(str(fault))
+    for line in faults:
+        print(f"collectived: {line}", file=sys.stderr)  # noqa: T201
+    print(f"{config.identity} in {config.collective}: agents {', '.join(sorted(agents))}")  # noqa: T201
+    return _CONFIGURATION_WRONG if faults else 0
+
+
+def _serve(config: NodeConfig, session: boto3.Session | None) -> int:
+    from collective import logs
+
+    logs.configure(config.log_level, config.log_format)
+    server, registration = _build(config, session)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    signal.signal(signal.SIGHUP, lambda *_: registration.refresh())
+
+    def receive() -> None:
+        server.open()
+        registration.start()
+        log.info("daemon.serving", extra={"collective": config.collective, "identity": config.identity})
+        server.serve()
+
+    threading.Thread(target=receive, name="receive", daemon=True).start()
+    stop.wait()
+    log.info("daemon.stopping", extra={"running": server.workshop.running})
+    registration.stop(_FAREWELL)
+    server.stop(config.shutdown_timeout)
+    log.info("daemon.stopped")
+    return 0
+
+
+def _build(config: NodeConfig, session: boto3.Session | None) -> tuple[Server, Registration]:
+    """Put the node together: everything outside it is made here, and enters by constructors."""
+    from collective import names, signing
+    from collective.aws import AWS
+    from collective.node.audit import Audit
+    from collective.node.facts import Facts
+    from collective.node.registration import Registration
+    from collective.node.runner import Runner
+    from collective.node.server import Server
+    from collective.registry.dynamodb import DynamoDBRegistry
+    from collective.registry.memory import MemoryRegistry
+    from collective.transport.sqs import SQSTransport
+
+    aws = AWS(session)
+    agents = _load_agents(config)
+    facts = Facts(config.facts, config.classes)
+    config.audit.parent.mkdir(parents=True, exist_ok=True)
+    server = Server(
+        collective=config.collective,
+        identity=config.identity,
+        transport=SQSTransport(aws, connections=config.max_actions + 4),
+        agents=agents,
+        facts=facts,
+        policy=_load_policy(config),
+        audit=Audit(config.audit),
+        runner=Runner(),
+        sign=signing.unsigned,
+        verify=signing.accept_unsigned,
+        max_actions=config.max_actions,
+        max_queued=config.max_queued,
+    )
+    if config.registry == "dynamodb":
+        registry = DynamoDBRegistry(aws, names.table(config.collective))
+    else:
+        registry = MemoryRegistry()
+    registration = Registration(registry, lambda: _describe(config, agents, facts), config.heartbeat)
+    return server, registration
+
+
+def _load_agents(config: NodeConfig) -> Agents:
+    from collective.node import agents
+
+    code = [agents.bundled_agents(), *config.agents]
+    ddls = [agents.bundled_ddls(), *config.ddls]
+    return agents.load(code, ddls, config.settings)
+
+
+def _load_policy(config: NodeConfig) -> Policy:
+    """Return the policy; a broken one leaves the node manageable, by rpcutil alone."""
+    from collective.node import policy
+
+    try:
+        return policy.load(config.policy)
+    except ConfigError as fault:
+        log.error("policy.broken", extra={"fault": str(fault), "in_force": "only rpcutil"})
+        return policy.Policy(policy.ONLY_RPCUTIL)
+
+
+def _describe(config: NodeConfig, agents: Agents, facts: Facts) -> NodeRecord:
+    from collective.registry import NodeRecord
+
+    facts.refresh()
+    return NodeRecord(
+        identity=config.identity,
+        version=__version__,
+        facts=facts.current,
+        classes=tuple(sorted(facts.classes)),
+        agents={name: agent.ddl.metadata["version"] for name, agent in agents.items()},
+        refused=agents.refused,
+        period=config.heartbeat,
+    )
