@@ -183,15 +183,6 @@ def parse(document: Any) -> DDL:
     return DDL(metadata["name"], metadata, actions)
 
 
-def find(folders: list[Path]) -> dict[str, Path]:
-    """Return the DDL files of `folders` by agent name; the first folder that has a name keeps it."""
-    found: dict[str, Path] = {}
-    for folder in folders:
-        for path in sorted(folder.glob("*.json")):
-            found.setdefault(path.stem, path)
-    return found
-
-
 def _action(metadata: Mapping[str, Any], name: str, body: Mapping[str, Any]) -> Action:
     where = f"$.actions.{name}"
     for part in ("input", "output"):

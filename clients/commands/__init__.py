@@ -1,1 +1,11 @@
-"""One module per command of `crpc`: add its arguments, run, return an exit code."""
+"""One module per command of `crpc`: each has `run(arguments) -> exit code`, and is imported when it is called."""
+
+from __future__ import annotations
+
+COMMANDS = {
+    "describe": "what an agent or one of its actions takes, does and returns",
+    "find": "the names of the nodes that match",
+    "help": "this page",
+    "lab": "a whole collective on this machine, to try things",
+    "ping": "who is there, and how fast they answer",
+}

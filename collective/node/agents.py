@@ -70,14 +70,9 @@ class Agents(Mapping[str, Agent]):
         return self._agents[agent], self._agents[agent].ddl.action(action)
 
 
-def bundled_agents() -> Path:
+def bundled() -> Path:
     """Return the folder of the standard agents' code."""
     return Path(str(resources.files("collective.agents")))
-
-
-def bundled_ddls() -> Path:
-    """Return the folder of the standard agents' DDLs."""
-    return Path(str(resources.files("collective.ddls")))
 
 
 def load(code: Sequence[Path], ddls: Sequence[Path], settings: Path) -> Agents:

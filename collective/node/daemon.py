@@ -154,10 +154,11 @@ def _build(config: NodeConfig, session: boto3.Session | None) -> tuple[Server, R
 
 
 def _load_agents(config: NodeConfig) -> Agents:
+    from collective import catalog
     from collective.node import agents
 
-    code = [agents.bundled_agents(), *config.agents]
-    ddls = [agents.bundled_ddls(), *config.ddls]
+    code = [agents.bundled(), *config.agents]
+    ddls = [catalog.bundled(), *config.ddls]
     return agents.load(code, ddls, config.settings)
 
 

@@ -1,0 +1,73 @@
+"""`crpc`: dispatch to a command, and turn every error into one line and an exit code.
+
+    crpc COMMAND …         a module of clients/commands
+    crpc AGENT ACTION …    clients/commands/rpc.py, with everything it knows from the agent's DDL
+
+Modules are imported when they are needed: `crpc --help` and a mistyped command line load next to nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+from collective import __version__
+from collective.clients.commands import COMMANDS
+from collective.errors import CollectiveError, UsageError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `crpc` and return its exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in arguments
+    try:
+        code = _dispatch([word for word in arguments if word != "--debug"])
+        sys.stdout.flush()
+        return code
+    except CollectiveError as fault:
+        from collective.clients.exits import exit_code
+
+        _complain(str(fault), debug)
+        return exit_code(fault)
+    except KeyboardInterrupt:
+        from collective.clients.exits import STOPPED
+
+        _complain("interrupted", debug)
+        return STOPPED
+    except BrokenPipeError:
+        # Whoever read our output has enough; the interpreter must not complain about it at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as fault:
+        from collective.clients.exits import DEFECT
+
+        _complain(f"a defect of ours: {type(fault).__name__}: {fault}: '--debug' shows where", debug)
+        return DEFECT
+
+
+def _dispatch(arguments: list[str]) -> int:
+    first = arguments[0] if arguments else "help"
+    if first in ("-h", "--help"):
+        first, arguments = "help", ["help"]
+    if first == "--version":
+        sys.stdout.write(f"crpc {__version__}\n")
+        return 0
+    if first.startswith("-"):
+        raise UsageError(f"'{first}': options come after the command or after AGENT ACTION: see 'crpc help'")
+    module = first if first in COMMANDS else "rpc"
+    command = importlib.import_module(f"collective.clients.commands.{module}")
+    code: int = command.run(arguments if module == "rpc" else arguments[1:])
+    return code
+
+
+def _complain(text: str, debug: bool) -> None:
+    if debug:
+        traceback.print_exc()
+    sys.stderr.write(f"crpc: {text}\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,35 @@
+"""The one table from errors to exit codes; those of a finished call are in `fleet/outcomes.py`."""
+
+from __future__ import annotations
+
+from collective.errors import (
+    AccessDenied,
+    CollectiveError,
+    ConfigError,
+    DDLError,
+    MessageError,
+    NoNodes,
+    RPCError,
+    TransportError,
+    UsageError,
+)
+
+# sysexits.h, where it has a fitting number
+USAGE, UNAVAILABLE, DEFECT, DENIED, CONFIGURATION = 64, 69, 70, 77, 78
+NOBODY, STOPPED = 1, 4
+
+_CODES: tuple[tuple[type[CollectiveError], int], ...] = (
+    (NoNodes, NOBODY),
+    (UsageError, USAGE),
+    (RPCError, USAGE),
+    (MessageError, USAGE),
+    (AccessDenied, DENIED),
+    (TransportError, UNAVAILABLE),
+    (ConfigError, CONFIGURATION),
+    (DDLError, CONFIGURATION),
+)
+
+
+def exit_code(fault: CollectiveError) -> int:
+    """Return the exit code that tells the truth about an error."""
+    return next((code for kind, code in _CODES if isinstance(fault, kind)), DEFECT)

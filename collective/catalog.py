@@ -1,0 +1,46 @@
+"""The DDLs that a caller knows: those that come with collective, and those of its own folders."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+
+from collective.ddl import DDL, Action, read
+from collective.errors import UnknownAction, UsageError
+
+
+def bundled() -> Path:
+    """Return the folder of the standard agents' DDLs."""
+    return Path(str(resources.files("collective.ddls")))
+
+
+class Catalog:
+    """Finds DDLs by agent name in `folders`, after the bundled ones; reads and checks one when it is asked for."""
+
+    def __init__(self, folders: Sequence[Path] = ()) -> None:
+        self._paths: dict[str, Path] = {}
+        for folder in (bundled(), *folders):
+            for path in sorted(folder.glob("*.json")):
+                self._paths.setdefault(path.stem, path)
+
+    @property
+    def agents(self) -> list[str]:
+        """The names of all agents, sorted; whether their DDLs are any good is not known yet."""
+        return sorted(self._paths)
+
+    def ddl(self, agent: str) -> DDL:
+        """Return an agent's DDL. Raise UsageError for an unknown agent, DDLError for a DDL that is wrong."""
+        if agent not in self._paths:
+            close = difflib.get_close_matches(agent, self._paths, n=1)
+            hint = f"did you mean '{close[0]}'?" if close else "'crpc help' lists those there are"
+            raise UsageError(f"there is no agent '{agent}': {hint}")
+        return read(self._paths[agent])
+
+    def action(self, agent: str, action: str) -> Action:
+        """Return an agent's action; raise UsageError or DDLError when there is no such thing."""
+        try:
+            return self.ddl(agent).action(action)
+        except UnknownAction as fault:
+            raise UsageError(str(fault)) from None

@@ -1,0 +1,132 @@
+"""Summarise one output over all replies, as the `aggregate` lines of an action's DDL ask for.
+
+    summary                   how often each value occurs, most frequent first
+    sum, average, min, max    one number, or None when there is none to take
+
+A value that a function cannot use (text among numbers, null) is left out: it never spoils the rest.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any
+
+from collective.ddl import Action
+from collective.messages import Reply
+
+Number = int | float
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one aggregate came to: for `summary` the count of each value (as text), else a number or None.
+
+    `labels` gives values their names for people; the counts keep the values themselves.
+    """
+
+    function: str
+    output: str
+    title: str
+    result: Mapping[str, int] | Number | None
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+    def to_data(self) -> dict[str, Any]:
+        """Return what `crpc --json` shows of it."""
+        return {
+            "function": self.function,
+            "output": self.output,
+            "title": self.title,
+            "result": dict(self.result) if isinstance(self.result, Mapping) else self.result,
+        }
+
+
+def compute(action: Action, replies: Iterable[Reply]) -> list[Result]:
+    """Return the result of each aggregate of `action`, in the DDL's order, over all `replies` with data for it.
+
+    Failed replies count when they have data. Outputs marked `writeOnly` are never summarised: counts would
+    show the values.
+    """
+    data = [reply.data for reply in replies]
+    return [
+        Result(
+            aggregate.function,
+            aggregate.output,
+            aggregate.title,
+            _FUNCTIONS[aggregate.function](
+                [each[aggregate.output] for each in data if aggregate.output in each]
+            ),
+            aggregate.labels,
+        )
+        for aggregate in action.aggregates
+        if aggregate.output not in action.secrets
+    ]
+
+
+def _summary(values: Sequence[Any]) -> dict[str, int]:
+    counts = Counter(_key(element) for element in _elements(values) if element is not None)
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+
+def _elements(values: Sequence[Any]) -> Iterator[Any]:
+    for value in values:
+        if isinstance(value, list | tuple):
+            yield from value
+        else:
+            yield value
+
+
+def _key(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True)
+
+
+def _numbers(values: Sequence[Any]) -> list[Number]:
+    return [value for value in values if _is_number(value)]
+
+
+def _is_number(value: Any) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False  # an integer beyond every float
+
+
+def _sum(values: Sequence[Any]) -> Number | None:
+    numbers = _numbers(values)
+    if not numbers:
+        return None
+    if all(isinstance(number, int) for number in numbers):
+        return sum(numbers)
+    try:
+        return float(sum(map(Fraction, numbers)))
+    except OverflowError:
+        return None
+
+
+def _average(values: Sequence[Any]) -> Number | None:
+    numbers = _numbers(values)
+    # Fractions, because a sum of floats can overflow or drift where the average is well within range.
+    return float(sum(map(Fraction, numbers)) / len(numbers)) if numbers else None
+
+
+def _min(values: Sequence[Any]) -> Number | None:
+    return min(_numbers(values), default=None)
+
+
+def _max(values: Sequence[Any]) -> Number | None:
+    return max(_numbers(values), default=None)
+
+
+_FUNCTIONS: Mapping[str, Callable[[Sequence[Any]], dict[str, int] | Number | None]] = {
+    "summary": _summary,
+    "sum": _sum,
+    "average": _average,
+    "min": _min,
+    "max": _max,
+}

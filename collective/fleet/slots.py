@@ -1,0 +1,80 @@
+"""Reply slots: names of reply queues that calls of this installation take in turn, and never share.
+
+    <state>/installation           a random suffix, because file locks do not span machines
+    <state>/slots/<collective>/N   locked by the call that uses slot N; holds what spares the next one a request
+
+SQS asks for 60 s before a deleted queue's name returns, so queues are made once and reused.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import getpass
+import itertools
+import os
+import secrets
+import socket
+from pathlib import Path
+from typing import IO
+
+from collective import names
+from collective.errors import ConfigError
+
+_PREFIX = 36  # characters of user and host in a slot's name
+
+
+class Slot:
+    """A locked slot. `queue` is its reply queue's name; `known` is what an earlier call noted about it."""
+
+    def __init__(self, queue: str, file: IO[str]) -> None:
+        self.queue = queue
+        self._file = file
+        self.known = file.read() or None
+
+    def note(self, known: str) -> None:
+        """Keep `known` for the next call that takes this slot."""
+        if known != self.known:
+            self._file.seek(0)
+            self._file.truncate()
+            self._file.write(known)
+            self._file.flush()
+
+    def release(self) -> None:
+        """Let another call have the slot."""
+        self._file.close()
+
+
+def take(state: Path, collective: str) -> Slot:
+    """Lock the first free slot of this installation; raise ConfigError when `state` cannot be written."""
+    try:
+        folder = state / "slots" / collective
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        owner = names.slug(f"{getpass.getuser()}-{socket.gethostname()}", _PREFIX)
+        suffix = _installation(state)
+        for number in itertools.count():
+            descriptor = os.open(folder / str(number), os.O_RDWR | os.O_CREAT, 0o600)
+            file = os.fdopen(descriptor, "r+", encoding="utf-8")
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.close()
+            else:
+                return Slot(names.reply_queue(collective, f"{owner}-{suffix}-{number}"), file)
+    except OSError as fault:
+        raise ConfigError(f"{state}: cannot keep reply slots: {fault.strerror}: set 'state'") from None
+    raise AssertionError("there is always a next number")
+
+
+def _installation(state: Path) -> str:
+    """Return this installation's suffix, making it the first time; two that make it at once agree on one."""
+    path = state / "installation"
+    if not path.exists():
+        fresh = path.with_name(f"installation.{secrets.token_hex(4)}")
+        fresh.write_text(secrets.token_hex(2), encoding="ascii")
+        try:
+            os.link(fresh, path)
+        except FileExistsError:
+            pass
+        finally:
+            fresh.unlink()
+    return path.read_text(encoding="ascii").strip()
