@@ -1,0 +1,95 @@
+"""Packages by dnf or yum, and rpm (Red Hat, Fedora, Amazon Linux). Both wait for their locks themselves."""
+
+from __future__ import annotations
+
+import re
+import time
+
+from collective.agent import Aborted, Completed, run
+from collective.agents._packages import Package, Settled
+
+_VERBS = {"install": "install", "update": "update", "uninstall": "remove", "purge": "remove"}
+_QUERY = r"%{VERSION}\t%{RELEASE}\t%{EPOCH}\t%{ARCH}\n"
+_NOTHING = re.compile(r"^Nothing to do", re.MULTILINE)
+_UPDATES_THERE = 100  # `check-update` exits so when there is something to update
+
+
+class Yum:
+    """dnf, or yum: for what is asked here they take the same words. As `_packages.Provider` wants it."""
+
+    def __init__(self, command: str) -> None:
+        self.name = command
+
+    def query(self, package: str, deadline: float) -> Package:
+        """Ask rpm; of several installed versions (kernels) the last one installed counts."""
+        done = run(["rpm", "-q", "--last", "--qf", _QUERY, "--", package], timeout=_left(deadline))
+        lines = [line.split("\t") for line in done.stdout.splitlines() if line.count("\t") == 3]
+        if done.exitcode != 0 or not lines:
+            return Package(package)
+        version, release, epoch, arch = lines[0]
+        known_epoch = "0" if epoch == "(none)" else epoch
+        ensure = f"{version}-{release}" if known_epoch == "0" else f"{known_epoch}:{version}-{release}"
+        return Package(package, ensure, version, release, known_epoch, arch)
+
+    def change(
+        self, verb: str, package: str, version: str | None, settled: Settled, deadline: float
+    ) -> tuple[bool, str]:
+        """Do what `verb` says; see `_packages.Provider`."""
+        wanted = f"{package}-{version}" if version else package
+        done = self._run([_VERBS[verb], "--", wanted], deadline)
+        if done.exitcode != 0 and not settled(self.query(package, deadline)):
+            raise self._failure(_VERBS[verb], done)
+        changed = done.exitcode == 0 and not _NOTHING.search(done.stdout)
+        return changed, done.stdout + done.stderr
+
+    def installed(self) -> list[str]:
+        """Return one line for each installed package."""
+        return run(["rpm", "-qa", "--qf", r"%{NAME} %{ARCH} %{EVR}\n"]).stdout.splitlines()
+
+    def refresh(self, deadline: float) -> tuple[int, str]:
+        """Fetch the package lists anew."""
+        self._run(["clean", "expire-cache"], deadline)
+        done = self._run(["makecache"], deadline)
+        if done.exitcode != 0:
+            raise self._failure("makecache", done)
+        return done.exitcode, done.stdout + done.stderr
+
+    def outdated(self, deadline: float) -> list[dict[str, str]]:
+        """Return what `check-update` lists."""
+        done = self._run(["check-update"], deadline)
+        if done.exitcode not in (0, _UPDATES_THERE):
+            raise self._failure("check-update", done)
+        return parse_updates(done.stdout)
+
+    def candidates(self, package: str, deadline: float) -> list[dict[str, str]]:
+        """Return what the package lists offer."""
+        done = self._run(["list", "--showduplicates", "--", package], deadline)
+        rows = parse_updates(done.stdout.partition("Available Packages")[2])
+        return [{"version": row["version"], "repo": row["repo"]} for row in reversed(rows)]
+
+    def _run(self, arguments: list[str], deadline: float) -> Completed:
+        return run([self.name, "-y", "-q", *arguments], timeout=_left(deadline))
+
+    def _failure(self, verb: str, done: Completed) -> Aborted:
+        said = [line for line in done.stderr.splitlines() if line.startswith("Error")]
+        message = "; ".join(said) or f"{self.name} {verb} failed with exit code {done.exitcode}"
+        return Aborted(message, data={"output": done.stdout + done.stderr, "exitcode": done.exitcode})
+
+
+def parse_updates(text: str) -> list[dict[str, str]]:
+    """Return the rows `NAME.ARCH VERSION REPO` of a list: `{package, version, repo}` each."""
+    listed = text.partition("Obsoleting Packages")[0]
+    rows = [line.split() for line in listed.splitlines()]
+    return [
+        {
+            "package": re.sub(r"\.(?:noarch|x86_64|aarch64|i686|ppc64le|s390x)$", "", row[0]),
+            "version": row[1],
+            "repo": row[2],
+        }
+        for row in rows
+        if len(row) == 3
+    ]
+
+
+def _left(deadline: float) -> float:
+    return max(1.0, deadline - time.monotonic() - 1.0)

@@ -1,0 +1,149 @@
+"""Run shell commands: at once, or as jobs that go on when the answer is out.
+
+Settings: `jobs`, the folder of the jobs (/var/lib/collective/shell, or below the user's XDG state folder).
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from collective.agent import Aborted, Completed, Reply, Settings, action, as_user
+from collective.agent import run as run_command  # `run` is the name of an action here
+from collective.agents import _jobs
+from collective.config import user_folder
+
+MARGIN = 1.0  # seconds kept for the answer
+
+
+@action
+def run(
+    command: str,
+    user: str | None = None,
+    timeout: float | None = None,
+    cwd: str | None = None,
+    environment: Mapping[str, str] | None = None,
+    stdin: str = "",
+    *,
+    deadline: float,
+) -> Reply:
+    """Run a line with /bin/sh and wait for its end; any exit code but 0 aborts, with all that it said."""
+    line = ["/bin/sh", "-c", command]
+    allowed = _allowed(timeout, deadline)
+    done = run_command(line, stdin=stdin, timeout=allowed, cwd=cwd or "/", env=environment, user=user)
+    return _answer(done, allowed)
+
+
+@action
+def script(
+    script: str,
+    args: Sequence[str] | None = None,
+    interpreter: str | None = None,
+    user: str | None = None,
+    timeout: float | None = None,
+    *,
+    deadline: float,
+) -> Reply:
+    """Run a script that comes with the request, by `interpreter`, by its own #! line, or by /bin/sh."""
+    identity = as_user(user)
+    allowed = _allowed(timeout, deadline)
+    with tempfile.TemporaryDirectory(prefix="collective-") as folder:
+        path = Path(folder, "script")
+        path.write_text(script, encoding="utf-8")
+        path.chmod(0o700)
+        if "user" in identity:
+            shutil.chown(folder, identity["user"], identity["group"])
+            shutil.chown(path, identity["user"], identity["group"])
+        own = [] if script.startswith("#!") else ["/bin/sh"]
+        started_by = [interpreter] if interpreter else own
+        command = [*started_by, str(path), *(args or ())]
+        return _answer(run_command(command, timeout=allowed, cwd="/", user=user), allowed)
+
+
+@action
+def start(command: str, user: str | None = None, *, settings: Settings) -> Reply:
+    """Start a line with /bin/sh and leave it running; its handle is what the other actions ask for."""
+    return {"handle": _jobs.start(_folder(settings), command, user).handle}
+
+
+@action
+def status(handle: str, stdout_offset: int = 0, stderr_offset: int = 0, *, settings: Settings) -> Reply:
+    """Tell how a job stands and what it has said from the offsets on; offsets are bytes."""
+    job = _jobs.find(_folder(settings), handle)
+    state = job.status  # before its output: what is said while we look comes with the next offsets
+    stdout, next_stdout = job.read("stdout", stdout_offset)
+    stderr, next_stderr = job.read("stderr", stderr_offset)
+    return {
+        "status": state,
+        "stdout": stdout,
+        "stderr": stderr,
+        "exitcode": job.exitcode,
+        "stdout_offset": next_stdout,
+        "stderr_offset": next_stderr,
+    }
+
+
+@action
+def list(*, settings: Settings) -> Reply:
+    """List the jobs, the oldest first."""
+    return {
+        "jobs": {
+            job.handle: {
+                "command": job.command,
+                "status": job.status,
+                "started": job.started,
+                "user": job.user,
+            }
+            for job in _jobs.every(_folder(settings))
+        }
+    }
+
+
+@action
+def kill(handle: str, signal: str = "TERM", *, settings: Settings) -> Reply:
+    """Send a signal to a job and all that it has started."""
+    job = _jobs.find(_folder(settings), handle)
+    job.kill(signal)
+    return {"status": job.status}
+
+
+@action
+def clean(older_than: float = 86400, *, settings: Settings) -> Reply:
+    """Forget the jobs that have ended and were started more than `older_than` seconds ago."""
+    limit = time.time() - older_than
+    old = [job for job in _jobs.every(_folder(settings)) if job.ended and job.started <= limit]
+    for job in old:
+        _jobs.remove(job)
+    return {"removed": [job.handle for job in old]}
+
+
+def _allowed(timeout: float | None, deadline: float) -> float:
+    left = max(0.1, deadline - time.monotonic() - MARGIN)
+    return left if timeout is None else min(timeout, left)
+
+
+def _answer(done: Completed, allowed: float) -> Reply:
+    data = {
+        "stdout": done.stdout,
+        "stderr": done.stderr,
+        "exitcode": done.exitcode,
+        "success": done.exitcode == 0 and not done.timed_out,
+    }
+    if done.timed_out:
+        raise Aborted(f"the command was ended after {allowed:g} s", data=data)
+    if done.exitcode < 0:
+        raise Aborted(f"the command was ended by {signal.Signals(-done.exitcode).name}", data=data)
+    if done.exitcode:
+        raise Aborted(f"the command ended with exit code {done.exitcode}", data=data)
+    return data
+
+
+def _folder(settings: Settings) -> Path:
+    if "jobs" in settings:
+        return Path(settings["jobs"])
+    return Path("/var/lib/collective/shell") if os.geteuid() == 0 else user_folder("STATE") / "shell"
