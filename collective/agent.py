@@ -18,6 +18,7 @@ Parameters are the DDL's inputs. Keyword-only parameters are supplied to a funct
 from __future__ import annotations
 
 import os
+import pwd
 import signal
 import subprocess
 import threading
@@ -32,8 +33,8 @@ __all__ = [
     "SUPPLIED",
     "Aborted",
     "Completed",
-    "Failed",
     "Facts",
+    "Failed",
     "InvalidInput",
     "MissingInput",
     "Reply",
@@ -49,7 +50,9 @@ SUPPLIED = frozenset({"settings", "caller", "facts", "deadline"})
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _MARK = "__collective_action__"
-_KEPT = 512 * 1024  # bytes of each stream that a command's result keeps: half from its head, half from its tail
+_KEPT = (
+    512 * 1024
+)  # bytes of each stream that a command's result keeps: half from its head, half from its tail
 
 
 def action(function: _Function) -> _Function:
@@ -89,21 +92,23 @@ def run(
     unless `env`, which is added to the environment, says otherwise. Output that is not UTF-8 arrives with
     replacement marks; of more than `keep` bytes the head and the tail stay, and a line says how much is gone.
     After `timeout` seconds the command and its process group are killed, and `timed_out` is set.
-    Raises Aborted when the command cannot be started.
+    With `user` it runs as that user, with an environment of their own: nothing of the node's is passed on.
+    Raises Aborted when the command cannot be started, and InvalidInput when there is no such user.
     """
     try:
-        process = subprocess.Popen(  # noqa: S603 - an argument list, see above
+        process = subprocess.Popen(
             list(command),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             cwd=cwd,
-            env={**os.environ, "LC_ALL": "C.UTF-8", **(env or {})},
             start_new_session=True,
-            **_as_user(user),
+            **as_user(user, env),
         )
     except (OSError, subprocess.SubprocessError, ValueError) as fault:
-        raise Aborted(f"'{command[0]}' cannot be run: {getattr(fault, 'strerror', None) or fault}") from None
+        # Of an OSError, `filename` tells the folder that is not there from the command that is not there.
+        what = getattr(fault, "filename", None) or command[0]
+        raise Aborted(f"'{what}' cannot be run: {getattr(fault, 'strerror', None) or fault}") from None
     streams = [_Stream(process.stdout, keep), _Stream(process.stderr, keep)]
     feeder = threading.Thread(target=_feed, args=(process.stdin, stdin), daemon=True)
     feeder.start()
@@ -118,19 +123,39 @@ def run(
     return Completed(process.returncode, stdout, stderr, timed_out)
 
 
-def _as_user(user: str | None) -> dict[str, Any]:
-    """Return Popen's arguments to become `user`, with all of that user's groups."""
-    if user is None:
-        return {}
-    import grp
-    import pwd
+def as_user(user: str | None, env: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Return Popen's arguments to become `user`, with all their groups and an environment of their own.
 
+    Without a user, or for the one that the node runs as, it is the node's environment; `env` is added to either.
+    Raises InvalidInput when there is no such user, and Aborted when the node may not switch.
+    """
+    language = {"LC_ALL": "C.UTF-8"}
+    if user is None:
+        return {"env": {**os.environ, **language, **(env or {})}}
     try:
         entry = pwd.getpwnam(user)
     except KeyError:
         raise InvalidInput(f"there is no user '{user}' on this node") from None
-    groups = [group.gr_gid for group in grp.getgrall() if user in group.gr_mem]
-    return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": groups}
+    if entry.pw_uid == os.geteuid():
+        return as_user(None, env)
+    if os.geteuid() != 0:
+        own = pwd.getpwuid(os.geteuid()).pw_name
+        raise Aborted(
+            f"this node runs as '{own}' and cannot become '{user}': only root can: leave the user out"
+        )
+    theirs = {
+        "HOME": entry.pw_dir,
+        "USER": user,
+        "LOGNAME": user,
+        "SHELL": entry.pw_shell or "/bin/sh",
+        "PATH": os.environ.get("PATH", os.defpath),
+    }
+    return {
+        "user": entry.pw_uid,
+        "group": entry.pw_gid,
+        "extra_groups": os.getgrouplist(user, entry.pw_gid),
+        "env": {**theirs, **language, **(env or {})},
+    }
 
 
 def _feed(pipe: IO[bytes] | None, text: str) -> None:
@@ -145,7 +170,7 @@ def _feed(pipe: IO[bytes] | None, text: str) -> None:
 class _Stream:
     """Read a pipe to its end in the background, keeping at most `keep` bytes: a head and a tail.
 
-    A command may leave a child behind that holds the pipe open; `text` therefore waits a moment, not for ever.
+    A command may leave a child behind that holds the pipe open: `text` waits a moment for it, not for ever.
     """
 
     def __init__(self, pipe: IO[bytes] | None, keep: int) -> None:
@@ -174,6 +199,10 @@ class _Stream:
 
     def text(self) -> str:
         self._thread.join(timeout=1.0)
-        self._cut()
-        head, tail = self._head.decode(errors="replace"), self._tail.decode(errors="replace")
-        return f"{head}\n[… {self._left_out} bytes left out …]\n{tail}" if self._left_out else head + tail
+        head, tail = bytes(self._head), bytes(self._tail)
+        excess = max(0, len(tail) - self._half)
+        left_out = self._left_out + excess
+        if not left_out:
+            return (head + tail).decode(errors="replace")  # in one piece: a character may span both
+        marks = f"\n[… {left_out} bytes left out …]\n"
+        return head.decode(errors="replace") + marks + tail[excess:].decode(errors="replace")
