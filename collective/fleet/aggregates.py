@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
-from collective.ddl import Action
+from collective.ddl import Action, Aggregate
 from collective.messages import Reply
 
 Number = int | float
@@ -46,25 +46,22 @@ class Result:
 
 
 def compute(action: Action, replies: Iterable[Reply]) -> list[Result]:
-    """Return the result of each aggregate of `action`, in the DDL's order, over all `replies` with data for it.
+    """Return the result of each aggregate of `action` over `replies`, in the DDL's order.
 
-    Failed replies count when they have data. Outputs marked `writeOnly` are never summarised: counts would
-    show the values.
+    Every reply that has the output counts, failed ones too. Outputs marked `writeOnly` are never summarised:
+    counts would show the values.
     """
     data = [reply.data for reply in replies]
     return [
-        Result(
-            aggregate.function,
-            aggregate.output,
-            aggregate.title,
-            _FUNCTIONS[aggregate.function](
-                [each[aggregate.output] for each in data if aggregate.output in each]
-            ),
-            aggregate.labels,
-        )
+        _result(aggregate, [each[aggregate.output] for each in data if aggregate.output in each])
         for aggregate in action.aggregates
         if aggregate.output not in action.secrets
     ]
+
+
+def _result(aggregate: Aggregate, values: Sequence[Any]) -> Result:
+    result = _FUNCTIONS[aggregate.function](values)
+    return Result(aggregate.function, aggregate.output, aggregate.title, result, aggregate.labels)
 
 
 def _summary(values: Sequence[Any]) -> dict[str, int]:
@@ -81,7 +78,12 @@ def _elements(values: Sequence[Any]) -> Iterator[Any]:
 
 
 def _key(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True)
+    if isinstance(value, str):
+        return value
+    try:
+        return json.dumps(value, ensure_ascii=False, sort_keys=True)
+    except (TypeError, ValueError, RecursionError):
+        return f"({type(value).__name__})"
 
 
 def _numbers(values: Sequence[Any]) -> list[Number]:

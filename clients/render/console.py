@@ -1,0 +1,209 @@
+"""What people read: replies, summaries and who is missing, in MCollective's look.
+
+    dev1.my.net                              Request Aborted       the sender fills 40 columns
+       CRITICAL                                                    the status message, unless it is OK
+              Exit Code: 2                                         data under the DDL's titles, in its order
+                 Output: DISK CRITICAL
+
+    Summary of Exit Code:                                          aggregates
+
+             OK = 46
+       CRITICAL = 1
+
+    Finished processing 47 / 47 hosts in 766.11 ms
+
+Whatever comes from nodes is made harmless before it is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, TextIO
+
+from collective.clients.render import Call
+from collective.clients.render.text import PLAIN, Paint, clean, clean_line, in_words, write
+from collective.ddl import Action
+from collective.fleet import aggregates
+from collective.fleet.aggregates import Result
+from collective.messages import Reply
+from collective.nodesets import fold
+
+_INDENT = "   "
+_LABELS = {
+    0: ("", "bold"),
+    1: ("Request Aborted", "red"),
+    2: ("Unknown Action", "yellow"),
+    3: ("Missing Request Data", "yellow"),
+    4: ("Invalid Request Data", "yellow"),
+}
+_UNKNOWN_LABEL = ("Unknown Request Status", "red")
+_NUMERIC = {"sum": "Sum", "average": "Average", "min": "Minimum", "max": "Maximum"}
+_NOTHING = "No aggregate summary could be computed"
+_WIDEST_VALUE = 60  # columns that the values of a summary are aligned in; longer ones stick out
+
+
+def wants(display: str, statuscode: int) -> bool:
+    """Tell whether a reply is shown, by the action's `display` (ok, failed, always) or the option's `all`."""
+    if display == "ok":
+        return statuscode == 0
+    if display == "failed":
+        return statuscode > 0
+    return True
+
+
+def label(statuscode: int, paint: Paint = PLAIN) -> str:
+    """Return what stands beside a node's name: nothing when it did what was asked."""
+    text, color = _LABELS.get(statuscode, _UNKNOWN_LABEL)
+    return paint(color, text)
+
+
+class Console:
+    """Write results to `stream` for people. `width` (columns) is where JSON values start to be spread out."""
+
+    def __init__(self, stream: TextIO, *, paint: Paint = PLAIN, width: int = 80) -> None:
+        self._stream = stream
+        self._paint = paint
+        self._width = width
+
+    def show_reply(self, reply: Reply, action: Action) -> None:
+        """Write one reply: its sender, how it went, and its data."""
+        lines = [f"{clean_line(reply.sender):<40} {label(reply.statuscode, self._paint)}"]
+        if reply.statusmsg not in ("", "OK"):
+            lines += [_INDENT + line for line in _lines(reply.statusmsg)]
+        lines += _fields(action.masked(in_order(reply.data, action)), action, self._width)
+        self._write([*lines, ""])
+
+    def show_end(self, call: Call, *, verbose: bool = False) -> None:
+        """Write what follows the replies: summaries, counts (all figures when `verbose`), who is missing."""
+        results = aggregates.compute(call.action, call.outcomes.replies.values())
+        if results:
+            self.show_aggregates(results)
+        else:
+            self._write([""])
+        if verbose:
+            self.show_stats(call)
+        else:
+            self.show_finish(call)
+        self.show_silent(call.outcomes.silent)
+        self.show_skipped(sorted(call.outcomes.skipped))
+        self.show_unexpected(call.outcomes.unexpected)
+        self.show_rejected(sorted(call.outcomes.rejected))
+
+    def show_aggregates(self, results: Iterable[Result]) -> None:
+        """Write the summaries: counts of values, most frequent first, or one number."""
+        for result in results:
+            if isinstance(result.result, Mapping):
+                heading = self._paint("bold", f"Summary of {clean_line(result.title)}:")
+                self._write([heading, "", *self._counts(result.result, result.labels), ""])
+            else:
+                self._write([_numeric(result), ""])
+
+    def show_finish(self, call: Call) -> None:
+        """Write the finishing line: how many of the expected nodes answered, and how long it took."""
+        answered, expected = _answered(call)
+        color = "green" if answered == expected else "red"
+        counts = f"{self._paint(color, str(answered))} / {self._paint(color, str(expected))}"
+        self._write([f"Finished processing {counts} hosts in {call.total_ms:.2f} ms", ""])
+
+    def show_stats(self, call: Call) -> None:
+        """Write all figures: nodes expected and answered, passed and failed, and how long each part took."""
+        answered, expected = _answered(call)
+        nodes = f"{expected} / {answered}"
+        outcomes = call.outcomes
+        started = datetime.fromtimestamp(call.started).astimezone()
+        self._write(
+            [
+                self._paint("yellow", f"---- {call.agent} {call.action.name} call stats ----"),
+                f"           Nodes: {nodes if answered == expected else self._paint('red', nodes)}",
+                f"     Pass / Fail: {len(outcomes.ok)} / {len(outcomes.failed)}",
+                f"      Start Time: {started:%Y-%m-%d %H:%M:%S %z}",
+                f"  Discovery Time: {call.discovery_ms:.2f}ms",
+                f"      Agent Time: {max(0.0, call.total_ms - call.discovery_ms):.2f}ms",
+                f"      Total Time: {call.total_ms:.2f}ms",
+                "",
+            ]
+        )
+
+    def show_silent(self, names: Sequence[str]) -> None:
+        """Name the expected nodes that did not answer."""
+        self._names("No response from", names)
+
+    def show_skipped(self, names: Sequence[str]) -> None:
+        """Name the nodes that were never asked."""
+        self._names("Not sent to", names)
+
+    def show_unexpected(self, names: Sequence[str]) -> None:
+        """Name the nodes that answered although nobody expected them."""
+        self._names("Unexpected response from", names)
+
+    def show_rejected(self, names: Sequence[str]) -> None:
+        """Name the nodes in whose name a reply came that could not be believed."""
+        self._names("Rejected response from", names)
+
+    def _names(self, heading: str, names: Sequence[str]) -> None:
+        if names:
+            count = f"{len(names)} node{'' if len(names) == 1 else 's'}"
+            self._write(
+                [self._paint("red", f"{heading}: {count}"), "", _INDENT + clean_line(fold(names)), ""]
+            )
+
+    def _counts(self, counts: Mapping[str, int], labels: Mapping[str, str]) -> list[str]:
+        if not counts:
+            return [self._paint("yellow", f"     {_NOTHING}")]
+        shown = [(clean_line(labels.get(value, value)), count) for value, count in counts.items()]
+        width = min(_WIDEST_VALUE, max(len(value) for value, _ in shown))
+        return [f"{_INDENT}{value:>{width}} = {count}" for value, count in shown]
+
+    def _write(self, lines: Iterable[str]) -> None:
+        write(self._stream, "".join(f"{line}\n" for line in lines))
+
+
+def in_order(data: Mapping[str, Any], action: Action) -> dict[str, Any]:
+    """Return the outputs of `data` in the DDL's order, those it does not know last."""
+    known = [name for name in action.outputs if name in data]
+    return {name: data[name] for name in [*known, *(name for name in data if name not in action.outputs)]}
+
+
+def _answered(call: Call) -> tuple[int, int]:
+    expected = call.outcomes.expected
+    return len(expected & call.outcomes.replies.keys()), len(expected)
+
+
+def _numeric(result: Result) -> str:
+    number = result.result
+    fractional = isinstance(number, float) or (result.function == "average" and number is not None)
+    shown = f"{number:.6f}" if fractional else str(_NOTHING if number is None else number)
+    return f"{_NUMERIC[result.function]} of {clean_line(result.title)}: {shown}"
+
+
+def _fields(data: Mapping[str, Any], action: Action, width: int) -> list[str]:
+    """Return the lines of titled values, the colons one under the other."""
+    titles = {name: clean_line(action.title(name)) for name in data}
+    column = len(_INDENT) + max(map(len, titles.values()), default=0)
+    return [
+        line
+        for name, value in data.items()
+        for line in _field(f"{titles[name]:>{column}}:", _value_lines(value, width - column - 2))
+    ]
+
+
+def _field(head: str, lines: Sequence[str]) -> list[str]:
+    """Return a value beside its title, further lines of it under the first."""
+    if not lines:
+        return [head]
+    rest = " " * (len(head) + 1)
+    return [f"{head} {lines[0]}", *(f"{rest}{line}" if line else "" for line in lines[1:])]
+
+
+def _value_lines(value: Any, room: int) -> list[str]:
+    text = in_words(value)
+    if not isinstance(value, str) and len(text) > room:
+        text = in_words(value, indent=2)
+    return _lines(text)
+
+
+def _lines(text: str) -> list[str]:
+    """Return the lines of a text that a node wrote, without the empty ones at its end."""
+    text = clean(text).rstrip("\n")
+    return text.split("\n") if text else []

@@ -1,0 +1,95 @@
+"""The progress bar on standard error.
+
+     | [ =============>                                               ] 12 / 47
+     * [ ============================================================> ] 47 / 47
+
+Where there is no terminal there is no bar: whoever builds it decides that with `enabled`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TextIO
+
+from collective.clients.render.text import PLAIN, Paint
+
+_SPINNER = "|/-\\"
+_WIDEST = 60  # columns
+_AROUND = 22  # columns beside the bar itself: the brackets, and two numbers of five digits
+_INTERVAL = 0.1  # seconds between two drawings
+
+
+def bar_width(columns: int) -> int:
+    """Return how wide the bar is on a terminal of `columns`; 0 when only the numbers have room."""
+    return max(0, min(_WIDEST, columns - _AROUND))
+
+
+def bar(done: int, total: int, width: int, turn: int = 0, paint: Paint = PLAIN) -> str:
+    """Return the bar as text that overwrites its line; `turn` counts drawings and moves the spinner."""
+    if width == 0:
+        return f"\r{done} / {total}"
+    complete = done >= total
+    mark = "*" if complete else _SPINNER[turn % len(_SPINNER)]
+    dashes = width if complete else int(done / total * width + 0.5)
+    head = paint("green" if complete else "red", f" {mark} [ ")
+    return f"\r{head}{'=' * dashes}>{' ' * (width - dashes)} ] {done} / {total}"
+
+
+class Progress:
+    """A bar on `stream`, drawn at most ten times a second by `clock` (seconds); silent when not `enabled`."""
+
+    def __init__(
+        self,
+        stream: TextIO,
+        enabled: bool,
+        columns: int,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        paint: Paint = PLAIN,
+    ) -> None:
+        self._stream = stream
+        self._enabled = enabled
+        self._width = bar_width(columns)
+        self._clock = clock
+        self._paint = paint
+        self._counts: tuple[int, int] | None = None  # the latest, drawn or not
+        self._turn = 0
+        self._due = float("-inf")
+        self._length = 0  # of what stands on the line now, in characters
+
+    def update(self, done: int, total: int) -> None:
+        """Show that `done` of `total` nodes have answered, unless it was drawn a moment ago."""
+        self._counts = (done, total)
+        if self._clock() >= self._due:
+            self._draw()
+
+    def clear(self) -> None:
+        """Wipe the bar off its line, so that other text can stand there; the next update redraws it."""
+        if self._length:
+            self._write(f"\r{' ' * self._length}\r")
+            self._length = 0
+            self._due = float("-inf")
+
+    def finish(self) -> None:
+        """Draw the last state, and leave its line with an empty one below."""
+        if self._counts is None:
+            return
+        self._draw()
+        self._write("\n\n")
+        self._counts = None
+        self._length = 0
+
+    def _draw(self) -> None:
+        if self._counts is None:
+            return
+        text = bar(*self._counts, self._width, self._turn, self._paint)
+        self._write(text.ljust(self._length))
+        self._length = len(text)
+        self._turn += 1
+        self._due = self._clock() + _INTERVAL
+
+    def _write(self, text: str) -> None:
+        if self._enabled:
+            self._stream.write(text)
+            self._stream.flush()

@@ -1,0 +1,77 @@
+"""What every form of output shares: characters that cannot harm a terminal, colour, and values in words."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any, TextIO
+
+from colorama import Fore, Style
+
+_COLORS = {"red": Fore.RED, "green": Fore.GREEN, "yellow": Fore.YELLOW, "bold": Style.BRIGHT}
+
+# Control characters (C0 without tab and newline, DEL, C1), separators and overrides that reorder or break
+# a line, and halves of surrogate pairs, which no encoding can write.
+_HARMFUL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def clean(text: str) -> str:
+    r"""Return `text` with harmful characters made visible (`\x1b`); newlines and tabs stay."""
+    return _HARMFUL.sub(_visible, text.replace("\r\n", "\n"))
+
+
+def clean_line(text: str) -> str:
+    r"""Return `text` as one harmless line: newlines and tabs become `\n` and `\t`, too."""
+    return clean(text).replace("\n", r"\n").replace("\t", r"\t")
+
+
+def _visible(match: re.Match[str]) -> str:
+    return match[0].encode("unicode_escape").decode("ascii")
+
+
+def write(stream: TextIO, text: str) -> None:
+    r"""Write `text`; what the stream's encoding lacks is written as `\u2026`, never an error."""
+    encoding = stream.encoding or "utf-8"
+    stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+
+
+def in_words(value: Any, indent: int | None = None) -> str:
+    """Return a value of a reply as text: text as it is, nothing for null, everything else as JSON."""
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value
+    return to_json(value, indent)
+
+
+def to_json(value: Any, indent: int | None = None) -> str:
+    """Return `value` as JSON for people, in its own characters; what JSON cannot carry is described."""
+    try:
+        return json.dumps(value, ensure_ascii=False, indent=indent)
+    except (TypeError, ValueError, RecursionError) as fault:
+        return f"(cannot be shown: {fault})"
+
+
+class Paint:
+    """Colour text for a terminal, or leave it alone when not `enabled`."""
+
+    def __init__(self, enabled: bool) -> None:
+        self._enabled = enabled
+
+    def __call__(self, color: str, text: str) -> str:
+        """Return `text` in `color`: red, green, yellow, bold."""
+        return f"{_COLORS[color]}{text}{Style.RESET_ALL}" if self._enabled and text else text
+
+
+PLAIN = Paint(False)
+
+
+def color_enabled(mode: str, stream: TextIO, environ: Mapping[str, str]) -> bool:
+    """Tell whether to colour: `always`, `never`, or `auto`: on a terminal where nobody set NO_COLOR.
+
+    An option on the command line is more particular than the environment (https://no-color.org).
+    """
+    if mode != "auto":
+        return mode == "always"
+    return stream.isatty() and not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
