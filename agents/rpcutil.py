@@ -12,13 +12,14 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import collective
-from collective.agent import Aborted, Reply, action
+from collective.agent import Reply, action
 from collective.facts import look_up
 
 if TYPE_CHECKING:
     from collective.node.server import Server
 
-_COUNTED = "received validated unvalidated passed filtered expired duplicates denied replies".split()
+_COUNTED = ["received", "validated", "unvalidated", "passed", "filtered", "expired", "duplicates", "denied", "replies"]
+_DESCRIBED = ["version", "description", "author", "license", "timeout", "url"]
 _STARTED = time.time()
 
 
@@ -60,9 +61,9 @@ def agent_inventory(*, node: Server) -> Reply:
 
 
 def _describe(node: Server, name: str) -> dict[str, Any]:
-    known = {"version": "", "description": "", "author": "", "license": "", "timeout": None, "url": ""}
     ddl = node.agents[name].ddl
-    return {"agent": name, **{key: ddl.metadata.get(key, default) for key, default in known.items()}, "actions": sorted(ddl.actions)}
+    described = {key: ddl.metadata.get(key) for key in _DESCRIBED}
+    return {"agent": name, **described, "actions": sorted(ddl.actions)}
 
 
 @action

@@ -24,8 +24,8 @@ _DIGEST_LENGTH = 10
 
 # `crpc` commands, those to come as well: no agent may take one of these names.
 RESERVED = frozenset(
-    """audit completion cost describe diff doctor facts find help inventory keys lab new nodes ping plan policy
-    report retry run runs serve setup show ssh watch""".split()
+    "audit completion cost describe diff doctor facts find help inventory keys lab new nodes ping plan policy".split()
+    + "report retry run runs serve setup show ssh watch".split()
 )
 
 

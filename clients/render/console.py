@@ -24,9 +24,11 @@ from typing import Any, TextIO
 from collective.clients.render import Call
 from collective.clients.render.text import PLAIN, Paint, clean, clean_line, in_words, write
 from collective.ddl import Action
+from collective.errors import UsageError
 from collective.fleet import aggregates
 from collective.fleet.aggregates import Result
 from collective.messages import Reply
+from collective.names import check_identity
 from collective.nodesets import fold
 
 _INDENT = "   "
@@ -144,9 +146,7 @@ class Console:
     def _names(self, heading: str, names: Sequence[str]) -> None:
         if names:
             count = f"{len(names)} node{'' if len(names) == 1 else 's'}"
-            self._write(
-                [self._paint("red", f"{heading}: {count}"), "", _INDENT + clean_line(fold(names)), ""]
-            )
+            self._write([self._paint("red", f"{heading}: {count}"), "", _INDENT + _folded(names), ""])
 
     def _counts(self, counts: Mapping[str, int], labels: Mapping[str, str]) -> list[str]:
         if not counts:
@@ -163,6 +163,17 @@ def in_order(data: Mapping[str, Any], action: Action) -> dict[str, Any]:
     """Return the outputs of `data` in the DDL's order, those it does not know last."""
     known = [name for name in action.outputs if name in data]
     return {name: data[name] for name in [*known, *(name for name in data if name not in action.outputs)]}
+
+
+def _folded(names: Iterable[str]) -> str:
+    """Return names in short; those that no node can have (a reply may claim any) follow as they are."""
+    good, odd = [], []
+    for name in names:
+        try:
+            good.append(check_identity(name))
+        except UsageError:
+            odd.append(clean_line(name))
+    return ",".join([*([fold(good)] if good else []), *odd])
 
 
 def _answered(call: Call) -> tuple[int, int]:

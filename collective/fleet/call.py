@@ -161,7 +161,7 @@ class Call:
         self._next_look = now + _LOOKS
         missing = sorted(self._missing())
         with ThreadPoolExecutor(_THREADS) as pool:
-            deaf = {name for name, unread in zip(missing, pool.map(self._unread, missing)) if unread}
+            deaf = {name for name, unread in zip(missing, pool.map(self._unread, missing), strict=True) if unread}
         self._given_up |= deaf & self._suspects
         self._suspects = deaf
 

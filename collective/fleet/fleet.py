@@ -17,7 +17,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -62,17 +61,13 @@ class Fleet:
         self._calls: list[Call] = []
 
     @classmethod
-    def connect(cls, path: Path | None = None, *, collective: str | None = None) -> Fleet:
-        """Return the fleet that `client.yaml` (at `path`, or where it is looked for) describes.
-
-        `collective` picks another one that the configuration knows. Raises ConfigError, UsageError.
-        """
+    def connect(cls, config: ClientConfig | None = None) -> Fleet:
+        """Return the fleet that `config` describes, or `client.yaml` where it is looked for. Raise ConfigError."""
         from collective.aws import AWS
         from collective.registry.dynamodb import DynamoDBRegistry
         from collective.transport.sqs import SQSTransport
 
-        config = configuration.load_client(path)
-        config = replace(config, collective=config.known_collective(collective))
+        config = config or configuration.load_client()
         aws = AWS()
         has_registry = config.registry == "dynamodb"
         registry = DynamoDBRegistry(aws, names.table(config.collective)) if has_registry else None
@@ -116,7 +111,12 @@ class Fleet:
         checked = described.check_input(data or {})
         began = time.monotonic()
         expected = self.discover(
-            filter, agent, nodes=nodes, method=method, timeout=discovery_timeout, certain=not described.idempotent
+            filter,
+            agent,
+            nodes=nodes,
+            method=method,
+            timeout=discovery_timeout,
+            certain=not described.idempotent,
         )
         call, body = self._prepare(
             described,
@@ -158,7 +158,9 @@ class Fleet:
             raise NoNodes("no node matches")
         return named
 
-    def _find(self, wanted: Filter, agent: str, method: str | None, timeout: float, certain: bool) -> list[str]:
+    def _find(
+        self, wanted: Filter, agent: str, method: str | None, timeout: float, certain: bool
+    ) -> list[str]:
         if method == "registry" and self._registry is None:
             raise UsageError("--dm registry: the configuration says that there is none")
         if self._registry is None or method == "broadcast" or uses_data(wanted):

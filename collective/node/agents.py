@@ -43,8 +43,10 @@ class Agent:
 
 
 class Agents(Mapping[str, Agent]):
-    """The agents that serve, by name. `refused` says of the others why not, a line each, by name;
-    `faults` are these lines and those about files that belong to no agent.
+    """The agents that serve, by name.
+
+    `refused` says of the others why not, a line each, by name; `faults` are all lines, those about second files
+    of a name included.
     """
 
     def __init__(self, agents: Mapping[str, Agent], faults: Sequence[tuple[str, str]] = ()) -> None:
@@ -155,7 +157,9 @@ def _check_supplied(label: str, agent: str, parameter: inspect.Parameter) -> Non
 
 
 def _check_optional(label: str, described: ddl.Action, parameter: inspect.Parameter) -> None:
-    always_given = parameter.name in described.required or "default" in described.inputs.get(parameter.name, {})
+    always_given = parameter.name in described.required or "default" in described.inputs.get(
+        parameter.name, {}
+    )
     if parameter.name in described.inputs and not always_given and parameter.default is parameter.empty:
         raise DDLError(
             f"{label}: '{parameter.name}' may be left out, says the DDL; the code has no default for it"

@@ -7,7 +7,7 @@ from collections import Counter
 
 
 class Counts:
-    """Named counters that start at 0: received, validated, unvalidated, passed, duplicates, replies …"""
+    """Named counters that start at 0."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

@@ -12,7 +12,6 @@ is dead before anybody is told. This module is preloaded by the fork server: it 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import io
 import json
 import os
@@ -29,13 +28,10 @@ from typing import Any, NoReturn
 
 from collective.errors import RPCError
 from collective.node.plugin import import_agent
+from collective.processes import adopt_orphans, die_with_parent
 
 LARGEST_ANSWER = 8 * 1024 * 1024  # bytes of JSON that an action may return
 _QUOTED = 200  # characters of stray output that a message shows
-
-# prctl(2), <linux/prctl.h>
-_PR_SET_PDEATHSIG = 1
-_PR_SET_CHILD_SUBREAPER = 36
 
 
 @dataclass(frozen=True)
@@ -70,7 +66,7 @@ def failed(reason: str, message: str, data: Any = None) -> Answer:
 def keep(connection: Connection, job: Job, timeout: float) -> None:
     """Be the keeper of one action: run it for at most `timeout` seconds and send one encoded answer."""
     os.setsid()
-    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    adopt_orphans()
     inlet, outlet = os.pipe()
     keeper, worker = os.getpid(), os.fork()
     if worker == 0:
@@ -163,16 +159,14 @@ def _descendants(pid: int) -> Iterator[int]:
 
 def _work(job: Job, outlet: int, keeper: int) -> NoReturn:
     """Be the worker: perform the job, write the answer, and end, whatever happens."""
-    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != keeper:
-        os._exit(1)  # the keeper died before it could be our life line
+    die_with_parent(keeper)
     os.setpgid(0, 0)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(2, 1)  # what a command of the action prints goes to the daemon's log
     code = 1
     try:
         answer = _encoded(_perform(job))
-        with open(outlet, "wb") as stream:  # noqa: PTH123 - a file descriptor
+        with open(outlet, "wb") as stream:
             stream.write(answer)
         code = 0
     finally:
@@ -193,7 +187,9 @@ def _perform(job: Job) -> Answer:
     except BaseException as fault:
         traceback.print_exc(file=sys.stderr)
         # The name of a bare Exception says nothing; that of a KeyError is half of its message.
-        prefix = "" if type(fault) in (Exception, RuntimeError) and str(fault) else f"{type(fault).__name__}: "
+        prefix = (
+            "" if type(fault) in (Exception, RuntimeError) and str(fault) else f"{type(fault).__name__}: "
+        )
         return failed("crashed", f"{prefix}{fault}".rstrip(": "))
     printed = stray.getvalue()
     if printed:
@@ -211,8 +207,3 @@ def _encoded(answer: Answer) -> bytes:
         message = f"the action returned {len(encoded)} bytes, more than the {LARGEST_ANSWER} that are carried"
         return failed("crashed", message).encode()
     return encoded
-
-
-def _prctl(option: int, value: int) -> None:
-    if ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0):
-        raise OSError(ctypes.get_errno(), "prctl")

@@ -84,9 +84,7 @@ class Server:
         self._verify = verify
         self._journal = Journal(began=transport.now())
         self._replies = Replies(identity, transport, sign, audit, self._journal, self.counts)
-        self.workshop = Workshop(
-            runner, self._replies, facts, self, transport.now, max_actions, max_queued
-        )
+        self.workshop = Workshop(runner, self._replies, facts, self, transport.now, max_actions, max_queued)
         self._stopping = threading.Event()
         self._next_drop_log = 0.0
 
@@ -209,7 +207,9 @@ class Server:
         except MessageError as fault:
             raise Failed(f"the filter cannot be read: {fault}", reason="filtered") from None
         if not wanted:
-            self._refuse_or_be_silent(request, Failed("the filter does not match this node", reason="filtered"))
+            self._refuse_or_be_silent(
+                request, Failed("the filter does not match this node", reason="filtered")
+            )
 
     def _check_input(self, request: Request, delivery: Delivery, rule: str) -> Work:
         agent, action = self.agents.find(request.agent, request.action)

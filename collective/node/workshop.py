@@ -31,8 +31,9 @@ _ENDING = 20.0  # seconds for interrupted work to be ended and answered
 
 @dataclass(frozen=True)
 class Work:
-    """An admitted request and what it takes to run it. `begin` audits the decision, or raises Failed;
-    `deadline` is when its caller leaves, on the server's clock.
+    """An admitted request and what it takes to run it.
+
+    `begin` audits the decision, or raises Failed; `deadline` is when its caller leaves, on the server's clock.
     """
 
     request: Request

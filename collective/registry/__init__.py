@@ -17,8 +17,10 @@ PERIODS_ALIVE = 3  # a node is alive when it was seen within this many of its pe
 
 @dataclass(frozen=True)
 class NodeRecord:
-    """What a node says of itself. `agents` are versions by name, `refused` are the agents that it left out, with
-    the reason; `period` is the seconds between heartbeats.
+    """What a node says of itself.
+
+    `agents` are versions by name, `refused` the agents that it left out, with the reason; `period` is the seconds
+    between heartbeats.
     """
 
     identity: str

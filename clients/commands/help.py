@@ -1,0 +1,53 @@
+"""`crpc help`: the commands and the agents, a line each."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+
+from collective.catalog import Catalog
+from collective.clients.commands import COMMANDS
+from collective.config import load_client
+from collective.errors import CollectiveError
+
+_USAGE = """\
+usage: crpc AGENT ACTION [KEY=VALUE ...] [options]     one request to many nodes
+       crpc COMMAND [options]                          everything else
+
+Each of them takes --help.
+"""
+
+
+def run(_arguments: Sequence[str]) -> int:
+    """Print the page; what a configuration would add is left out when there is none."""
+    lines = [
+        _USAGE,
+        "commands:",
+        *_table(COMMANDS),
+        "",
+        "agents ('crpc describe AGENT' tells all about one):",
+    ]
+    lines += _table(_agents())
+    sys.stdout.write("\n".join(lines) + "\n")
+    return 0
+
+
+def _agents() -> dict[str, str]:
+    """Return what each agent's DDL says of itself; nothing else is read, so that this page comes at once."""
+    try:
+        folders = load_client().ddls
+    except CollectiveError:
+        folders = []
+    descriptions = {}
+    for name, path in Catalog(folders).paths.items():
+        try:
+            descriptions[name] = str(json.loads(path.read_text(encoding="utf-8"))["metadata"]["description"])
+        except (OSError, ValueError, KeyError, TypeError):
+            descriptions[name] = f"cannot be read: 'crpc describe {name}' says why"
+    return descriptions
+
+
+def _table(entries: dict[str, str]) -> list[str]:
+    width = max(map(len, entries), default=0)
+    return [f"  {name:<{width}}   {text}" for name, text in sorted(entries.items())]

@@ -1,0 +1,50 @@
+"""`crpc AGENT ACTION [KEY=VALUE …]`: one request to many nodes; all that is shown comes from the DDL."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from collective.clients import options
+from collective.clients.inputs import read_inputs
+from collective.clients.results import add_showing, present
+from collective.errors import UsageError
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Check everything, send, show the replies; return the exit code of what became of the nodes."""
+    parser = options.Parser("crpc AGENT ACTION", usage="crpc AGENT ACTION [KEY=VALUE ...] [options]")
+    parser.add_argument(
+        "words", nargs="*", help="agent, action and inputs: 'crpc describe AGENT' tells what there is"
+    )
+    options.add_targets(parser)
+    options.add_running(parser)
+    add_showing(parser)
+    given = options.parse(parser, arguments)
+    config = options.client_config(given)
+
+    from collective.catalog import Catalog
+
+    catalog = Catalog(config.ddls)
+    agent, *rest = given.words
+    described = catalog.ddl(agent)
+    if not rest:
+        raise UsageError(f"{agent}: which action? It has {', '.join(described.actions)}")
+    action = catalog.action(agent, rest[0])
+    data = action.check_input(read_inputs(rest[1:], action))
+    targets = options.targets(given)
+
+    from collective.fleet.fleet import Fleet
+
+    with Fleet.connect(config) as fleet:
+        call = fleet.call(
+            agent,
+            action.name,
+            data,
+            filter=targets.filter,
+            nodes=targets.nodes,
+            method=targets.method,
+            discovery_timeout=targets.timeout,
+            timeout=given.timeout,
+            ttl=given.ttl,
+        )
+        return present(call, given)

@@ -1,0 +1,94 @@
+"""Read KEY=VALUE words as the DDL means them; everything is checked again, as a whole, before anything is sent."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from collective.ddl import Action
+from collective.errors import InvalidInput, UsageError
+
+_TRUE = frozenset({"true", "yes", "y", "t", "1"})
+_FALSE = frozenset({"false", "no", "n", "f", "0"})
+
+
+def read_inputs(words: Sequence[str], action: Action) -> dict[str, Any]:
+    """Return the inputs that `words` give; raise UsageError or InvalidInput naming the word that is wrong."""
+    data = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals or not key:
+            raise UsageError(
+                f"'{word}': inputs are given as KEY=VALUE: {action.agent} {action.name} {_takes(action)}"
+            )
+        if key not in action.inputs:
+            raise InvalidInput(f"there is no input '{key}': {action.agent} {action.name} {_takes(action)}")
+        data[key] = _convert(key, _fetch(key, value), action.inputs[key])
+    return data
+
+
+def _takes(action: Action) -> str:
+    return f"takes {', '.join(f'{name}=…' for name in action.inputs)}" if action.inputs else "takes none"
+
+
+def _fetch(key: str, value: str) -> str:
+    """Return the text of a value: itself, or what the file holds that `@FILE` names."""
+    if value.startswith("@@") or not value.startswith("@"):
+        return value[1:] if value.startswith("@@") else value
+    try:
+        return sys.stdin.read() if value == "@-" else Path(value[1:]).read_text(encoding="utf-8")
+    except OSError as fault:
+        raise UsageError(
+            f"{key}={value}: cannot be read: {fault.strerror}: '@@' begins a text with '@'"
+        ) from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{key}={value}: not UTF-8 text") from None
+
+
+def _convert(key: str, text: str, schema: Mapping[str, Any]) -> Any:
+    kinds = schema.get("type", "string")
+    kind = kinds if isinstance(kinds, str) else next((name for name in kinds if name != "null"), "null")
+    convert = _CONVERTERS.get(kind)
+    if convert is None:
+        return text
+    try:
+        return convert(text)
+    except (ValueError, RecursionError):
+        raise InvalidInput(f"{key}={text}: is no {_SAID[kind]}") from None
+
+
+def _boolean(text: str) -> bool:
+    if text.lower() in _TRUE:
+        return True
+    if text.lower() in _FALSE:
+        return False
+    raise ValueError(text)
+
+
+def _of_type(kind: type) -> Callable[[str], Any]:
+    def convert(text: str) -> Any:
+        value = json.loads(text)
+        if not isinstance(value, kind):
+            raise ValueError(text)
+        return value
+
+    return convert
+
+
+_CONVERTERS: Mapping[str, Callable[[str], Any]] = {
+    "boolean": _boolean,
+    "integer": int,
+    "number": lambda text: float(text) if any(sign in text for sign in ".eE") else int(text),
+    "array": _of_type(list),
+    "object": _of_type(dict),
+}
+_SAID = {
+    "boolean": "truth value: true or false, yes or no, 1 or 0",
+    "integer": "whole number",
+    "number": "number",
+    "array": "JSON array, such as [1, 2]",
+    "object": 'JSON object, such as {"a": 1}',
+}

@@ -1,0 +1,73 @@
+"""Read `--nodes`: literal names, one a line, or the JSON of an earlier call."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from collective.errors import UsageError
+from collective.names import check_identity
+
+
+def read_nodes(source: str, chosen: str) -> list[str]:
+    """Return the names in the file `source` (`-`: standard input), in order, each once.
+
+    `chosen` says which nodes of an earlier call's document are meant: ok, failed, silent or all.
+    """
+    where = "standard input" if source == "-" else source
+    text = _read(source, where)
+    if text.lstrip().startswith(("{", "[")):
+        names = _from_json(text, where, chosen)
+    else:
+        names = [line for line in text.splitlines() if line and not line.startswith("#")]
+    for number, name in enumerate(names, start=1):
+        try:
+            check_identity(name)
+        except UsageError as fault:
+            raise UsageError(f"{where}: name {number}: {fault}") from None
+    return list(dict.fromkeys(names))
+
+
+def _read(source: str, where: str) -> str:
+    try:
+        return sys.stdin.read() if source == "-" else Path(source).read_text(encoding="utf-8")
+    except OSError as fault:
+        raise UsageError(f"--nodes {where}: {fault.strerror}") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"--nodes {where}: not UTF-8 text") from None
+
+
+def _from_json(text: str, where: str, chosen: str) -> list[str]:
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError) as fault:
+        raise UsageError(f"--nodes {where}: looks like JSON and is not: {fault}") from None
+    if isinstance(document, list):
+        return [_name(entry, where) for entry in document]
+    if not isinstance(document.get("replies"), list):
+        raise UsageError(f"--nodes {where}: JSON, but neither a list nor the document of a call")
+    wanted = {
+        "ok": lambda reply: reply.get("statuscode") == 0,
+        "failed": lambda reply: reply.get("statuscode") != 0,
+        "silent": lambda _: False,
+        "all": lambda _: True,
+    }[chosen]
+    names = [
+        _name(reply, where) for reply in document["replies"] if isinstance(reply, dict) and wanted(reply)
+    ]
+    if chosen in ("silent", "all"):
+        names += document.get("silent", [])
+    return names
+
+
+def _name(entry: Any, where: str) -> str:
+    """Return the name in a list's entry: a text, or an object that calls it sender, certname or identity."""
+    if isinstance(entry, str) and entry:
+        return entry
+    if isinstance(entry, dict):
+        for key in ("sender", "certname", "identity"):
+            if isinstance(entry.get(key), str):
+                return str(entry[key])
+    raise UsageError(f"--nodes {where}: {json.dumps(entry)} names no node")

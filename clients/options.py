@@ -1,0 +1,133 @@
+"""The options that commands share, as the contract groups them: targets, running, showing."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from collective.errors import UsageError
+
+if TYPE_CHECKING:
+    from collective.config import ClientConfig
+    from collective.filters import Filter
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse's, with our one line and exit code for what it refuses, and no guessing of shortened options."""
+
+    def __init__(self, prog: str, **settings: Any) -> None:
+        super().__init__(prog=prog, allow_abbrev=False, **settings)
+        self.add_argument("--config", type=Path, metavar="FILE", help="instead of the usual client.yaml")
+        self.add_argument("--debug", action="store_true", help="show a traceback when something goes wrong")
+
+    def error(self, message: str) -> NoReturn:
+        """Refuse a command line."""
+        raise UsageError(f"{message}: see '{self.prog} --help'")
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Whom a command is for. `nodes` None: whoever matches the filter; `timeout` bounds a broadcast discovery."""
+
+    filter: Filter
+    nodes: list[str] | None
+    method: str | None
+    timeout: float | None
+
+
+def add_targets(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say which nodes are meant."""
+    group = parser.add_argument_group("targets")
+    group.add_argument(
+        "-F", "--with-fact", action="append", default=[], metavar="EXPR", help="fact=value, <, >=, =~ …"
+    )
+    group.add_argument(
+        "-C", "--with-class", action="append", default=[], metavar="NAME", help="a class, or /regex/"
+    )
+    group.add_argument(
+        "-A", "--with-agent", action="append", default=[], metavar="NAME", help="nodes with this agent"
+    )
+    group.add_argument(
+        "-I",
+        "--with-identity",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="name, /regex/ or web[01-20].my.net",
+    )
+    group.add_argument(
+        "-W", "--with", action="append", default=[], dest="with_", metavar="'A B'", help="facts and classes"
+    )
+    group.add_argument("-S", "--select", metavar="EXPR", help="and, or, not, parentheses, facts and classes")
+    group.add_argument(
+        "--nodes", metavar="FILE", help="names, one a line, or an earlier call's JSON; '-': standard input"
+    )
+    group.add_argument(
+        "--nodes-from",
+        choices=("ok", "failed", "silent", "all"),
+        default="ok",
+        help="which nodes of the JSON (default: %(default)s)",
+    )
+    group.add_argument(
+        "-T", "--target", metavar="NAME", help="another collective that the configuration knows"
+    )
+    group.add_argument("--dm", choices=("registry", "broadcast"), help="where the expected nodes come from")
+    group.add_argument(
+        "--dt", type=seconds, metavar="SECONDS", help="how long a broadcast discovery may take"
+    )
+
+
+def add_running(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say how a call runs."""
+    group = parser.add_argument_group("running")
+    group.add_argument(
+        "-t", "--timeout", type=seconds, metavar="SECONDS", help="how long to wait for replies"
+    )
+    group.add_argument("--ttl", type=seconds, metavar="SECONDS", help="how long the request stays valid (60)")
+
+
+def targets(options: argparse.Namespace) -> Targets:
+    """Read the target options; raise UsageError, pointing at the place, for what cannot be read."""
+    from collective import filters
+
+    wanted = filters.parse(
+        with_fact=options.with_fact,
+        with_class=options.with_class,
+        with_agent=options.with_agent,
+        with_identity=options.with_identity,
+        with_=options.with_,
+        select=options.select,
+    )
+    nodes = None
+    if options.nodes is not None:
+        from collective.clients.nodes import read_nodes
+
+        nodes = read_nodes(options.nodes, options.nodes_from)
+    return Targets(wanted, nodes, options.dm, options.dt)
+
+
+def client_config(options: argparse.Namespace) -> ClientConfig:
+    """Read `client.yaml`, with the collective that `-T` names; an unknown one is an error, never the default."""
+    from collective.config import load_client
+
+    config = load_client(options.config)
+    return replace(config, collective=config.known_collective(getattr(options, "target", None)))
+
+
+def seconds(text: str) -> float:
+    """Read a duration given on the command line."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value <= 86400:
+        raise argparse.ArgumentTypeError(f"'{text}' is no number of seconds between 0 and 86400")
+    return value
+
+
+def parse(parser: Parser, arguments: Sequence[str]) -> argparse.Namespace:
+    """Parse with words and options in any order."""
+    return parser.parse_intermixed_args(arguments)

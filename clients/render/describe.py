@@ -1,0 +1,144 @@
+"""Document an agent or one of its actions as text, from the DDL alone.
+
+    service status
+    ==============
+    Tell whether a service runs
+
+         Shown: all replies
+       Timeout: 60 s
+    Repeatable: yes
+
+    Inputs:
+
+       service (required)
+            Title: Service
+             Type: string
+          Pattern: ^[a-z]+$
+
+Outputs and summaries follow in the same manner.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from collective.clients.render.text import clean, to_json
+from collective.ddl import DDL, Action, Aggregate
+
+_INDENT = "   "
+_NARROWEST = 40  # columns; below that, wrapping makes text worse
+_METADATA = {"author": "Author", "license": "License", "url": "URL"}
+_SHOWN = {"ok": "replies that are OK", "failed": "replies that failed", "always": "all replies"}
+_BOUNDS = (
+    *("minLength", "maxLength", "minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum", "multipleOf"),
+    *("minItems", "maxItems", "uniqueItems", "minProperties", "maxProperties", "format"),
+)
+
+
+def describe_agent(ddl: DDL, width: int) -> str:
+    """Return the documentation of an agent and all its actions, wrapped to `width` columns."""
+    metadata = ddl.metadata
+    lines = [
+        *_heading(f"{ddl.name} {metadata['version']}", metadata["description"], width),
+        *_fields([(label, metadata.get(word)) for word, label in _METADATA.items()], width),
+        *_wrapped("Actions: ", ", ".join(ddl.actions), width),
+    ]
+    return "\n".join([_text(lines), *(describe_action(action, width) for action in ddl.actions.values())])
+
+
+def describe_action(action: Action, width: int) -> str:
+    """Return the documentation of one action, wrapped to `width` columns."""
+    facts = [
+        ("Shown", _SHOWN[action.display]),
+        ("Timeout", f"{action.timeout:g} s"),
+        ("Repeatable", "yes" if action.idempotent else "no: a second run may do something else"),
+    ]
+    inputs = {
+        name + (" (required)" if name in action.required else ""): schema for name, schema in action.inputs.items()
+    }
+    lines = [
+        *_heading(f"{action.agent} {action.name}", action.description, width),
+        *_fields(facts, width),
+        *_values("Inputs", inputs, width),
+        *_values("Outputs", action.outputs, width),
+        *_summaries(action.aggregates, width),
+    ]
+    return _text(lines)
+
+
+def _heading(title: str, description: str, width: int) -> list[str]:
+    return [title, "=" * len(title), *_wrapped("", description, width), ""]
+
+
+def _values(heading: str, schemas: Mapping[str, Mapping[str, Any]], width: int) -> list[str]:
+    """Return the lines about the inputs or outputs, each with what its schema says."""
+    if not schemas:
+        return [f"{heading}: none", ""]
+    lines = [f"{heading}:", ""]
+    for name, schema in schemas.items():
+        lines += [_INDENT + name, *_fields(_said(schema), width, _INDENT * 2)]
+    return lines
+
+
+def _said(schema: Mapping[str, Any]) -> list[tuple[str, str | None]]:
+    """Return what a schema says of a value, as labels and texts; None for what it leaves open."""
+    secret = bool(schema.get("writeOnly"))
+    default = "********" if secret else to_json(schema.get("default"))
+    bounds = [f"{word} {to_json(schema[word])}" for word in _BOUNDS if word in schema]
+    return [
+        ("Title", schema.get("title")),
+        ("Meaning", schema.get("description")),
+        ("Type", _type(schema)),
+        ("One of", ", ".join(map(to_json, schema["enum"])) if "enum" in schema else None),
+        ("Pattern", schema.get("pattern")),
+        ("Limits", ", ".join(bounds) or None),
+        ("Default", default if "default" in schema else None),
+        ("Secret", "yes: never shown or logged" if secret else None),
+    ]
+
+
+def _type(schema: Mapping[str, Any]) -> str | None:
+    kind = schema.get("type")
+    if isinstance(kind, list):
+        return " or ".join(kind)
+    items = schema.get("items")
+    inner = _type(items) if kind == "array" and isinstance(items, Mapping) else None
+    return f"array of {inner}" if inner else kind
+
+
+def _summaries(found: Sequence[Aggregate], width: int) -> list[str]:
+    if not found:
+        return []
+    lines = ["Summaries:", ""]
+    for aggregate in found:
+        labels = ", ".join(f"{value} = {label}" for value, label in aggregate.labels.items())
+        text = f"{aggregate.function} of {aggregate.title}" + (f" ({labels})" if labels else "")
+        lines += _wrapped(_INDENT, text, width)
+    return [*lines, ""]
+
+
+def _fields(pairs: Iterable[tuple[str, str | None]], width: int, indent: str = "") -> list[str]:
+    """Return labelled lines, the colons one under the other, and an empty line; None is left out."""
+    given = [(label, text) for label, text in pairs if text is not None]
+    column = max((len(label) for label, _ in given), default=0)
+    lines = [line for label, text in given for line in _wrapped(f"{indent}{label:>{column}}: ", text, width)]
+    return [*lines, ""]
+
+
+def _wrapped(head: str, text: str, width: int) -> list[str]:
+    """Return `text` after `head`, wrapped to `width`; further lines begin below the first."""
+    wrapped = textwrap.wrap(
+        text,
+        max(width, _NARROWEST),
+        initial_indent=head,
+        subsequent_indent=" " * len(head),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return wrapped or [head.rstrip()]
+
+
+def _text(lines: Iterable[str]) -> str:
+    return clean("".join(f"{line}\n" for line in lines))

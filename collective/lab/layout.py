@@ -1,0 +1,142 @@
+"""A lab's folder: what lies where, and the configuration that is written for the occasion.
+
+    client.yaml                     for callers
+    agents/ ddl/                    further agents, for all nodes: put yours here
+    nodes/<identity>/               node.yaml, facts.yaml, classes.txt, policy.yaml, nrpe.cfg, settings/, log, pid
+    supervisor.pid cloud.log        what runs here
+    control                         a FIFO: `start <identity>`
+    endpoint                        the server's URL
+
+Nothing of a lab lies anywhere else.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from collective.errors import UsageError
+
+COLLECTIVE = "lab"
+CALLER = "operator@lab"
+MOST_NODES = 100  # moto delivers a publish to the first hundred subscribers only
+HEARTBEAT = 15.0  # seconds
+
+_ROLES = ("web", "db", "app")
+_ENVIRONMENTS = ("production", "staging")
+_ZONES = ("eu-1a", "eu-1b", "eu-1c")
+_REAL_CHECK = Path("/usr/lib/nagios/plugins/check_disk")
+
+
+class Layout:
+    """The paths of the lab in `folder`, and what is written there."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder.absolute()
+        self.control = self.folder / "control"
+        self.endpoint = self.folder / "endpoint"
+        self.supervisor_pid = self.folder / "supervisor.pid"
+        self.log = self.folder / "log"
+
+    def node(self, identity: str) -> Path:
+        """Return a node's own folder; raise UsageError when there is no such node."""
+        folder = self.folder / "nodes" / identity
+        if identity not in self.nodes():
+            raise UsageError(f"this lab has no node '{identity}': it has {', '.join(self.nodes()) or 'none'}")
+        return folder
+
+    def nodes(self) -> list[str]:
+        """Return the identities of this lab's nodes, sorted."""
+        return sorted(path.name for path in (self.folder / "nodes").glob("*") if path.is_dir())
+
+    def pid(self, path: Path) -> int | None:
+        """Return the process that a pid file names, when it still runs."""
+        try:
+            pid = int(path.read_text(encoding="ascii"))
+            os.kill(pid, 0)
+        except (OSError, ValueError):
+            return None
+        return pid
+
+    def environment(self) -> dict[str, str]:
+        """Return the variables that point collective and boto3 at this lab, and at nothing else."""
+        return {
+            "COLLECTIVE_CONFIG": str(self.folder),
+            "COLLECTIVE_LAB": str(self.folder),
+            "AWS_ENDPOINT_URL": self.endpoint.read_text(encoding="ascii").strip(),
+            "AWS_DEFAULT_REGION": "eu-central-1",
+            "AWS_ACCESS_KEY_ID": "lab",
+            "AWS_SECRET_ACCESS_KEY": "lab",
+            "AWS_CONFIG_FILE": str(self.folder / "no-aws-config"),
+            "AWS_SHARED_CREDENTIALS_FILE": str(self.folder / "no-aws-credentials"),
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "NO_PROXY": "127.0.0.1",
+        }
+
+    def create(self, nodes: int) -> None:
+        """Write the configuration of a lab with nodes `node01.lab` and so on."""
+        if not 1 <= nodes <= MOST_NODES:
+            raise UsageError(f"--nodes {nodes}: a lab has 1 to {MOST_NODES} nodes")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.folder.chmod(0o700)
+        for name in ("agents", "ddl", "nodes"):
+            (self.folder / name).mkdir(exist_ok=True)
+        os.mkfifo(self.control)
+        _write(
+            self.folder / "client.yaml",
+            {"collective": COLLECTIVE, "caller": CALLER, "sender": "lab", "state": "state", "ddls": ["ddl"]},
+        )
+        width = max(2, len(str(nodes)))
+        for number in range(nodes):
+            self._create_node(f"node{number + 1:0{width}}.lab", number, sick=0 < number == nodes - 1)
+
+    def _create_node(self, identity: str, number: int, sick: bool) -> None:
+        """Write one node's files; a `sick` one has a disk check that finds fault with any disk."""
+        folder = self.folder / "nodes" / identity
+        (folder / "settings").mkdir(parents=True)
+        role = _ROLES[number % len(_ROLES)]
+        facts = {
+            "role": role,
+            "environment": _ENVIRONMENTS[number % len(_ENVIRONMENTS)],
+            "az": _ZONES[number % len(_ZONES)],
+            "fqdn": identity,
+        }
+        _write(
+            folder / "node.yaml",
+            {
+                "collective": COLLECTIVE,
+                "identity": identity,
+                "accept_unsigned": True,
+                "heartbeat": HEARTBEAT,
+                "facts": ["facts.yaml"],
+                "classes": ["classes.txt"],
+                "agents": ["../../agents"],
+                "ddls": ["../../ddl"],
+                "settings": "settings",
+                "policy": "policy.yaml",
+                "audit": "audit.jsonl",
+                "shutdown_timeout": 5.0,
+            },
+        )
+        _write(folder / "facts.yaml", facts)
+        (folder / "classes.txt").write_text(f"base\nrole::{role}\n", encoding="ascii")
+        _write(folder / "policy.yaml", {"rules": [{"name": "the lab's operator", "callers": [CALLER]}]})
+        (folder / "nrpe.cfg").write_text(f"command[check_disk]={_check_disk(sick)}\n", encoding="utf-8")
+        _write(folder / "settings" / "nrpe.yaml", {"config": str(folder / "nrpe.cfg")})
+        _write(folder / "settings" / "shell.yaml", {"jobs": str(folder / "jobs")})
+
+
+def _check_disk(sick: bool) -> str:
+    """Return the command line of the disk check: Debian's plugin where it is installed, else one of our own."""
+    plugin = str(_REAL_CHECK) if _REAL_CHECK.exists() else f"{sys.executable} -m collective.lab.check_disk"
+    thresholds = "-w 100% -c 100%" if sick else "-w 1% -c 0%"
+    return f"{plugin} {thresholds} -p /"
+
+
+def _write(path: Path, values: Mapping[str, Any]) -> None:
+    path.write_text(yaml.safe_dump(dict(values), sort_keys=False), encoding="utf-8")
