@@ -42,7 +42,11 @@ _GONE = frozenset({"not-installed", "config-files"})
 
 _ACTED = re.compile(r"^(?:Setting up|Removing|Purging configuration files for) ", re.MULTILINE)
 _UPDATE = re.compile(r"^Inst (\S+) \[[^\]]*\] \((\S+) ([^)\[]+?)(?: \[[^\]]*\])?\)", re.MULTILINE)
-_LOCK = re.compile(r"Could not get lock (/\S+?)\.?(?:\s|$)")
+# Not "…, are you root?", which is said of the same locks and does not pass by waiting.
+_LOCK = re.compile(
+    r"Could not get lock (?P<lists>/\S+?)\.?(?:\s|$)"
+    r"|\((?P<dpkg>/[^)]+)\), is another process using it"
+)
 _DPKG_LOCK = re.compile(r"dpkg: error: .* locked by another process")
 # Said by a run that reads the lists while another one replaces them.
 _TORN = re.compile(r"Cache is out of sync|package lists or status file could not be parsed")
@@ -104,9 +108,7 @@ class Apt:
 
 def parse_updates(text: str) -> list[dict[str, str]]:
     """Return the updates that a simulated upgrade lists: `{package, version, repo}` each."""
-    return [
-        {"package": name, "version": version, "repo": repo} for name, version, repo in _UPDATE.findall(text)
-    ]
+    return [{"package": name, "version": version, "repo": repo} for name, version, repo in _UPDATE.findall(text)]
 
 
 def holder(lock: Path) -> str:
@@ -115,11 +117,7 @@ def holder(lock: Path) -> str:
         inode = str(lock.stat().st_ino)
         rows = [line.split() for line in Path("/proc/locks").read_text(encoding="ascii").splitlines()]
         pids = [row[4] for row in rows if row[1] == "POSIX" and row[5].rpartition(":")[2] == inode]
-        return (
-            f"{pids[0]} ({Path('/proc', pids[0], 'comm').read_text(encoding='utf-8').strip()})"
-            if pids
-            else ""
-        )
+        return f"{pids[0]} ({Path('/proc', pids[0], 'comm').read_text(encoding='utf-8').strip()})" if pids else ""
     except OSError:
         return ""
 
@@ -154,9 +152,7 @@ def _require_known(package: str, deadline: float) -> None:
     """
     headings = {f"{package}:", f"{package.partition(':')[0]}:"}
     while True:
-        updating = holder(
-            _LISTS_LOCK
-        )  # looked at first: what is missing during an update may be there after it
+        updating = holder(_LISTS_LOCK)  # looked at first: what is missing during an update may be there after it
         policy = run(["apt-cache", "policy", "--", package], timeout=_left(deadline))
         if headings & set(policy.stdout.splitlines()):
             return
@@ -196,9 +192,10 @@ def _in_the_way(done: Completed) -> str:
     """Say what another package run keeps from this one, or nothing when it failed for a reason of its own."""
     locked = _LOCK.search(done.stderr)
     if locked:
-        said = re.search(r"held by process (\d+ \([^)]*\))", done.stderr)
-        who = said[1] if said else holder(Path(locked[1])) or "unknown"
-        return f"'{locked[1]}' is locked by process {who}"
+        path = locked["lists"] or locked["dpkg"]
+        said = re.search(r"held by process (\d+ \([^)]*\))", done.stderr + done.stdout)
+        who = said[1] if said else holder(Path(path)) or "unknown"
+        return f"'{path}' is locked by process {who}"
     if _DPKG_LOCK.search(done.stderr):
         who = next(filter(None, map(holder, _DPKG_LOCKS)), "unknown")
         return f"'{_DPKG_LOCKS[1]}' is locked by process {who}"
@@ -212,9 +209,7 @@ def _failure(arguments: list[str], done: Completed) -> Aborted:
     faults = [line for line in done.stderr.splitlines() if line.startswith("E: ")]
     message = "; ".join(faults) or f"apt-get {arguments[0]} failed with exit code {done.exitcode}"
     if done.timed_out:
-        message = (
-            f"apt-get {arguments[0]} was ended after the action's time: look at the node with `dpkg --audit`"
-        )
+        message = f"apt-get {arguments[0]} was ended after the action's time: look at the node with `dpkg --audit`"
     return Aborted(message, data={"output": done.stdout + done.stderr, "exitcode": done.exitcode})
 
 

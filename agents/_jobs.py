@@ -4,8 +4,8 @@
                        stdout  stderr    what it says
                        exitcode          written at its end, by the shell around it
 
-The folder is the node's alone (0700); the command, whoever it runs as, holds only the open files. A job survives
-a restart of the daemon: a process is told from a later one with the same number by when it was born.
+The folder is the node's alone (0700); the command, whoever it runs as, holds only the open files. A job
+survives a restart of the daemon: a process is told from a later one with the same number by when it was born.
 """
 
 from __future__ import annotations
@@ -28,8 +28,9 @@ from collective.agent import Aborted, as_user
 
 CHUNK = 512 * 1024  # bytes of each stream that one answer carries
 
-# Standard input is the file for the exit code: dash can write to no descriptor above 9, and others are not ours
-# to choose. The traps let this shell outlive a signal to the group, and are not passed on to the command.
+# Standard input is the file for the exit code: dash can write to no descriptor above 9, and which
+# number another one would get is not ours to choose. The traps let this shell outlive a signal to the group,
+# and are not passed on to the command.
 _AROUND = """trap : TERM INT HUP QUIT USR1 USR2
 /bin/sh -c "$1" </dev/null
 echo $? >&0"""
@@ -142,9 +143,7 @@ def private(folder: Path) -> Path:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
-        raise Aborted(
-            f"{folder}: must be a folder of the node's own user that nobody else may enter (mode 0700)"
-        )
+        raise Aborted(f"{folder}: must be a folder of the node's own user that nobody else may enter (mode 0700)")
     return folder
 
 

@@ -1,7 +1,8 @@
 """Run the checks that NRPE is configured with, as its daemon would.
 
 Settings: `config`, the path of NRPE's own file (/etc/nagios/nrpe.cfg), and `allow_arguments` (false): whether
-callers may fill `$ARG1$` and so on. Command lines are the node's own, for /bin/sh; what callers send is quoted.
+callers may fill `$ARG1$` and so on. Command lines are the node's own, for /bin/sh; what callers send is
+quoted.
 """
 
 from __future__ import annotations

@@ -95,7 +95,7 @@ def search(package: str, *, settings: Settings, deadline: float) -> Reply:
 
 
 def choose(settings: Settings) -> Provider:
-    """Return the provider that the settings force, or the first whose command is there; else raise Aborted."""
+    """Return the provider that settings force, or the first whose command is there, or raise Aborted."""
     forced = settings.get("provider")
     if forced is not None:
         if forced not in PROVIDERS:

@@ -126,7 +126,7 @@ def run(
 def as_user(user: str | None, env: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Return Popen's arguments to become `user`, with all their groups and an environment of their own.
 
-    Without a user, or for the one that the node runs as, it is the node's environment; `env` is added to either.
+    Without a user, or for the one that the node runs as, it is the node's environment; `env` is added.
     Raises InvalidInput when there is no such user, and Aborted when the node may not switch.
     """
     language = {"LC_ALL": "C.UTF-8"}

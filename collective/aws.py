@@ -24,14 +24,32 @@ _CONNECT_TIMEOUT = 5  # seconds
 _ATTEMPTS = 4  # of one request, with botocore's own back-off between them: some 4 s when nobody answers
 
 _MISSING = frozenset(
-    """AWS.SimpleQueueService.NonExistentQueue QueueDoesNotExist NotFound NotFoundException
-    ResourceNotFoundException""".split()
+    [
+        "AWS.SimpleQueueService.NonExistentQueue",
+        "QueueDoesNotExist",
+        "NotFound",
+        "NotFoundException",
+        "ResourceNotFoundException",
+    ]
 )
 _DENIED = frozenset(
-    """AccessDenied AccessDeniedException AuthorizationError ExpiredToken ExpiredTokenException
-    IncompleteSignature InvalidAccessKeyId InvalidClientTokenId InvalidSecurity InvalidSignatureException
-    MissingAuthenticationToken OptInRequired RequestExpired SignatureDoesNotMatch
-    UnrecognizedClientException""".split()
+    [
+        "AccessDenied",
+        "AccessDeniedException",
+        "AuthorizationError",
+        "ExpiredToken",
+        "ExpiredTokenException",
+        "IncompleteSignature",
+        "InvalidAccessKeyId",
+        "InvalidClientTokenId",
+        "InvalidSecurity",
+        "InvalidSignatureException",
+        "MissingAuthenticationToken",
+        "OptInRequired",
+        "RequestExpired",
+        "SignatureDoesNotMatch",
+        "UnrecognizedClientException",
+    ]
 )
 
 

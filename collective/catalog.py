@@ -6,9 +6,12 @@ import difflib
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from collective.ddl import DDL, Action, read
 from collective.errors import UnknownAction, UsageError
+
+if TYPE_CHECKING:
+    from collective.ddl import DDL, Action
 
 
 def bundled() -> Path:
@@ -20,23 +23,20 @@ class Catalog:
     """Finds DDLs by agent name in `folders`, after the bundled ones; reads and checks one when it is asked for."""
 
     def __init__(self, folders: Sequence[Path] = ()) -> None:
-        self._paths: dict[str, Path] = {}
+        self.paths: dict[str, Path] = {}  # of the DDLs, by agent; whether they are any good is not known yet
         for folder in (bundled(), *folders):
             for path in sorted(folder.glob("*.json")):
-                self._paths.setdefault(path.stem, path)
-
-    @property
-    def agents(self) -> list[str]:
-        """The names of all agents, sorted; whether their DDLs are any good is not known yet."""
-        return sorted(self._paths)
+                self.paths.setdefault(path.stem, path)
 
     def ddl(self, agent: str) -> DDL:
         """Return an agent's DDL. Raise UsageError for an unknown agent, DDLError for a DDL that is wrong."""
-        if agent not in self._paths:
-            close = difflib.get_close_matches(agent, self._paths, n=1)
+        if agent not in self.paths:
+            close = difflib.get_close_matches(agent, self.paths, n=1)
             hint = f"did you mean '{close[0]}'?" if close else "'crpc help' lists those there are"
             raise UsageError(f"there is no agent '{agent}': {hint}")
-        return read(self._paths[agent])
+        from collective.ddl import read  # jsonschema takes 60 ms to import: a list of agents needs none of it
+
+        return read(self.paths[agent])
 
     def action(self, agent: str, action: str) -> Action:
         """Return an agent's action; raise UsageError or DDLError when there is no such thing."""

@@ -37,7 +37,12 @@ class _JSON(logging.Formatter):
     """One JSON object a line."""
 
     def format(self, record: logging.LogRecord) -> str:
-        line = {"time": record.created, "level": record.levelname, "event": record.getMessage(), **_extras(record)}
+        line = {
+            "time": record.created,
+            "level": record.levelname,
+            "event": record.getMessage(),
+            **_extras(record),
+        }
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
         return json.dumps(line, default=str)

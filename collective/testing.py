@@ -1,8 +1,10 @@
 r"""Stand-ins that ship with the library: authors of plugins test with what we test with.
 
-with fake_commands({"uptime": {"stdout": "up 3 days\n"}}) as calls:
-    assert load.status()["uptime"] == "up 3 days"
-assert calls() == [["uptime"]]
+    with fake_commands({"uptime": {"stdout": "up 3 days\n"}}) as calls:
+        assert load.status()["uptime"] == "up 3 days"
+    assert calls() == [["uptime"]]
+
+Nothing here is imported by the library itself.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from typing import Any
 
 Answer = Mapping[str, Any]
 
-# A stand-in notes its arguments, finds the longest key that its words begin with, and gives that key's answer.
+# A stand-in notes its arguments, finds the longest key that they begin with, and gives that key's answer.
 _STAND_IN = """#!{python} -IS
 import fcntl, json, pathlib, sys
 folder = pathlib.Path(__file__).parent

@@ -39,7 +39,7 @@ _LONGEST_PAUSE = 30.0  # seconds between tries when the transport is away
 _DROP_LOG_PERIOD = 60.0  # seconds between log lines about dropped messages
 
 
-class _Silence(Exception):  # noqa: N818 - an end of the line, not an error
+class _Silence(Exception):
     """The request is not for this node, or needs no answer; the text is what to count."""
 
 

@@ -14,7 +14,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from collective.aws import LONGEST_POLL, AWS, translated
+from collective.aws import AWS, LONGEST_POLL, translated
 from collective.errors import MessageTooLarge, QueueNotFound
 from collective.transport import (
     BATCH,
