@@ -1,0 +1,218 @@
+"""Read select expressions: `fstat('/etc/hosts').md5=/^54f/ and not (apache or environment=production)`.
+
+    either   = both { "or" both }              not binds tighter than and, and tighter than or
+    both     = negation { "and" negation }
+    negation = ("not" | "!") negation | "(" either ")" | test
+    test     = word | /regex/                  a class
+             | word operator value             a fact
+             | word(query).field operator value
+
+Single or double quotes protect blanks, parentheses and the words and, or, not; a quote inside them is
+doubled. They do not change what a text means: `'/^web/'` is a regular expression as well. A regular expression
+ends at the first slash before a blank, a closing parenthesis or the end.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NoReturn
+
+from collective.errors import UsageError
+from collective.filters import checks, patterns
+from collective.filters.values import (
+    MAX_DEPTH,
+    AllOf,
+    AnyOf,
+    ClassTest,
+    DataTest,
+    FactTest,
+    Not,
+    Select,
+)
+
+KEYWORDS = frozenset({"and", "or", "not"})
+OPERATOR = re.compile(r"<=|>=|=<|=>|==|=~|!=|<|>|=")
+QUOTED = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*\"""")
+SLASHED = re.compile(r"/(?:\\.|[^\\])+?/(?=[\s)]|\Z)", re.DOTALL)
+
+_WORD = re.compile(r"""[^\s()'"=<>!]+""")
+_BARE_VALUE = re.compile(r"[^\s()]+")
+_KEYWORD = re.compile(r"""(and|or|not)(?=[\s()!'"]|\Z)""")
+_FIELD = re.compile(r"\.([A-Za-z_][A-Za-z0-9_]*)")
+_BARE_QUERY = re.compile(r"""[^\s()'"]*""")
+_SPELT = {"=": "==", "=<": "<=", "=>": ">="}
+
+
+def read_select(text: str) -> Select:
+    """Return the tree that `text` means; raise UsageError pointing at the column that cannot be read."""
+    return _Reader("-S", text).everything()
+
+
+def operator_of(spelt: str, value: str) -> str:
+    """Return the operator that people spell `spelt`: `=` before a `/regex/` is `=~`, `=>` is `>=`."""
+    return "=~" if spelt == "=" and patterns.is_pattern(value) else _SPELT.get(spelt, spelt)
+
+
+def unquoted(text: str) -> str:
+    """Return a quoted text without its quotes."""
+    return text[1:-1].replace(text[0] * 2, text[0])
+
+
+def fail(option: str, text: str, position: int, message: str) -> NoReturn:
+    """Raise UsageError for an option's argument; `position` is from 0, people see columns from 1."""
+    raise UsageError(f"{option} {text!r}: column {position + 1}: {message}")
+
+
+@contextmanager
+def pointing_at(option: str, text: str, position: int) -> Iterator[None]:
+    """Turn a check's ValueError into the UsageError that points at `position`."""
+    try:
+        yield
+    except ValueError as fault:
+        fail(option, text, position, str(fault))
+
+
+class _Reader:
+    def __init__(self, option: str, text: str) -> None:
+        self._option = option
+        self._text = text
+        self._at = 0
+
+    def everything(self) -> Select:
+        tree = self._either(MAX_DEPTH)
+        if self._at < len(self._text):
+            self._fail("'and' or 'or' must come here: quote a text that holds blanks or parentheses")
+        return tree
+
+    def _either(self, levels: int) -> Select:
+        parts = [self._both(levels)]
+        while self._keyword("or"):
+            parts.append(self._both(levels))
+        return parts[0] if len(parts) == 1 else AnyOf(tuple(parts))
+
+    def _both(self, levels: int) -> Select:
+        parts = [self._negation(levels)]
+        while self._keyword("and"):
+            parts.append(self._negation(levels))
+        return parts[0] if len(parts) == 1 else AllOf(tuple(parts))
+
+    def _negation(self, levels: int) -> Select:
+        if levels == 0:
+            self._fail(f"nested more than {MAX_DEPTH} levels deep")
+        if self._take("!") or self._keyword("not"):
+            return Not(self._negation(levels - 1))
+        opened = self._at
+        if not self._take("("):
+            return self._test()
+        tree = self._either(levels - 1)
+        if not self._take(")"):
+            self._fail(f"')' is missing for the '(' in column {opened + 1}")
+        return tree
+
+    def _test(self) -> Select:
+        start = self._at
+        if start == len(self._text) or self._text[start] == ")" or _KEYWORD.match(self._text, start):
+            self._fail("a fact, a class or a data function is missing")
+        if self._text[start] == "/":
+            return self._class(self._slashed(), start)
+        quoted = self._text[start] in "'\""
+        word = self._quoted() if quoted else self._match(_WORD)
+        if not word and not quoted:
+            self._fail("a name is missing before the operator")
+        if not quoted and self._text.startswith("(", self._at):
+            return self._data(word, start)
+        self._skip_blanks()
+        if not OPERATOR.match(self._text, self._at):
+            return self._class(word, start)
+        test = FactTest(word, *self._comparison())
+        with pointing_at(self._option, self._text, start):
+            checks.check_fact(test.fact, test.operator, test.value)
+        return test
+
+    def _class(self, name: str, start: int) -> ClassTest:
+        with pointing_at(self._option, self._text, start):
+            checks.check_name(name)
+        self._skip_blanks()
+        return ClassTest(name)
+
+    def _data(self, function: str, start: int) -> DataTest:
+        query = self._query()
+        field = _FIELD.match(self._text, self._at)
+        if field is None:
+            self._fail(f"a field is missing: write {function}('…').field=value")
+        self._at = field.end()
+        self._skip_blanks()
+        if not OPERATOR.match(self._text, self._at):
+            self._fail(f"an operator is missing after {function}(…).{field[1]}")
+        test = DataTest(function, query, field[1], *self._comparison())
+        with pointing_at(self._option, self._text, start):
+            checks.check_data(function, test.field, test.operator, test.value)
+        return test
+
+    def _query(self) -> str:
+        opened = self._at
+        self._take("(")
+        query = self._quoted() if self._text[self._at : self._at + 1] in ("'", '"') else self._match(_BARE_QUERY)
+        self._skip_blanks()
+        if not self._text.startswith(")", self._at):
+            self._fail(f"')' is missing for the '(' in column {opened + 1}: quote what stands between them")
+        self._at += 1
+        return query
+
+    def _comparison(self) -> tuple[str, str]:
+        spelt = self._match(OPERATOR)
+        end = self._at
+        self._skip_blanks()
+        first = self._text[self._at : self._at + 1]
+        if first == "/":
+            value = self._slashed()
+        elif first in ("'", '"'):
+            value = self._quoted()
+        else:
+            missing = _KEYWORD.match(self._text, self._at) is not None
+            value = "" if missing else self._match(_BARE_VALUE)
+            if not value:
+                fail(self._option, self._text, end, f"a value is missing after '{spelt}'")
+        self._skip_blanks()
+        return operator_of(spelt, value), value
+
+    def _slashed(self) -> str:
+        return self._match(SLASHED) or self._fail(
+            "a regular expression is not closed: quote a text that begins with '/'"
+        )
+
+    def _quoted(self) -> str:
+        return unquoted(self._match(QUOTED) or self._fail("a quote is not closed"))
+
+    def _match(self, pattern: re.Pattern[str]) -> str:
+        found = pattern.match(self._text, self._at)
+        if found is None:
+            return ""
+        self._at = found.end()
+        return found[0]
+
+    def _keyword(self, word: str) -> bool:
+        self._skip_blanks()
+        found = _KEYWORD.match(self._text, self._at)
+        if found is None or found[1] != word:
+            return False
+        self._at = found.end()
+        self._skip_blanks()
+        return True
+
+    def _take(self, sign: str) -> bool:
+        self._skip_blanks()
+        if not self._text.startswith(sign, self._at):
+            return False
+        self._at += len(sign)
+        self._skip_blanks()
+        return True
+
+    def _skip_blanks(self) -> None:
+        while self._at < len(self._text) and self._text[self._at].isspace():
+            self._at += 1
+
+    def _fail(self, message: str) -> NoReturn:
+        fail(self._option, self._text, self._at, message)

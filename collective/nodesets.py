@@ -1,0 +1,143 @@
+"""Fold names of nodes into ranges and unfold them: `web[01-03].my.net` is web01.my.net … web03.my.net.
+
+    set   = group { "," group }
+    group = { text | "[" range { "," range } "]" }      text: letters, digits, '_', '.', '-'
+    range = number | number "-" number                  a first number with leading zeros gives the width
+
+ClusterShell's NodeSet folds as well and is well kept, but it is not used here: `web[1-999999999]` makes it take
+all memory before anybody can count, `@all` reads configuration files, `&`, `!`, `^`, `*` and blanks have
+meanings that are no names, and it is 1.5 MB under LGPL for what these functions do.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable
+from itertools import product
+from typing import NoReturn
+
+from collective.errors import UsageError
+from collective.names import check_identity
+
+MOST_NAMES = 100_000  # that one text may unfold to
+
+_PIECE = re.compile(r"[A-Za-z0-9_.-]+|\[[^][]*\]")
+_RANGE = re.compile(r"([0-9]+)(?:-([0-9]+))?")
+_NUMBERS = re.compile(r"([0-9]+)")
+
+_Parts = tuple[tuple[str, ...], ...]  # a folded name: the values of each number in it
+
+
+def fold(names: Iterable[str]) -> str:
+    """Return `names` in short, sorted as people count; raise UsageError for what no node can be called."""
+    groups: dict[tuple[str, ...], list[_Parts]] = {}
+    for name in sorted(set(names), key=_natural):
+        pieces = _NUMBERS.split(check_identity(name))
+        groups.setdefault(tuple(pieces[::2]), []).append(tuple((number,) for number in pieces[1::2]))
+    return ",".join(_written(texts, parts) for texts, found in groups.items() for parts in _merged(found))
+
+
+def unfold(text: str) -> list[str]:
+    """Return the names that `text` means, in its order, each once; raise UsageError with the column."""
+    found: dict[str, None] = {}
+    at = 0
+    while True:
+        pieces = []
+        while piece := _PIECE.match(text, at):
+            pieces.append(_values(text, piece))
+            at = piece.end()
+            if len(found) + math.prod(len(values) for values in pieces) > MOST_NAMES:
+                _fail(text, piece.start(), f"more than {MOST_NAMES} names")
+        if at < len(text) and text[at] != ",":
+            _fail(text, at, _unreadable(text[at]))
+        if not pieces:
+            _fail(text, at, "a name is missing")
+        found.update(dict.fromkeys(check_identity("".join(name)) for name in product(*pieces)))
+        if at == len(text):
+            return list(found)
+        at += 1
+
+
+def _values(text: str, piece: re.Match[str]) -> list[str]:
+    if not piece[0].startswith("["):
+        return [piece[0]]
+    values: list[str] = []
+    at = piece.start() + 1
+    for part in piece[0][1:-1].split(","):
+        values += _range(text, at, part, MOST_NAMES - len(values))
+        at += len(part) + 1
+    return values
+
+
+def _range(text: str, at: int, part: str, most: int) -> list[str]:
+    """Return the numbers of one range, each as wide as it is written."""
+    bounds = _RANGE.fullmatch(part)
+    if bounds is None or len(part) > 255:
+        _fail(text, at, f"{part[:20]!r} is no range: write 1 or 1-20 or 01-20")
+    first, last = bounds[1], bounds[2] or bounds[1]
+    if (_padded(first) or _padded(last)) and len(first) != len(last):
+        _fail(text, at, f"{part!r}: both ends must be written with the same width")
+    start, end = int(first), int(last)
+    if start > end:
+        _fail(text, at, f"{part!r} runs backwards")
+    if end - start >= most:
+        _fail(text, at, f"{part!r}: more than {MOST_NAMES} names")
+    return [str(number).zfill(len(first)) for number in range(start, end + 1)]
+
+
+def _padded(number: str) -> bool:
+    return len(number) > 1 and number[0] == "0"
+
+
+def _unreadable(sign: str) -> str:
+    if sign == "[":
+        return "'[' is not closed"
+    return f"{sign!r} cannot be in a name: letters, digits, '_', '.', '-', and ranges as in web[01-20]"
+
+
+def _fail(text: str, position: int, message: str) -> NoReturn:
+    shown = text if len(text) <= 200 else text[:200] + "…"
+    raise UsageError(f"{shown!r}: column {position + 1}: {message}")
+
+
+# -- folding
+
+
+def _natural(name: str) -> list[tuple[int, int, str]]:
+    pieces = _NUMBERS.split(name)
+    return [(len(piece), int(piece), "") if at % 2 else (0, 0, piece) for at, piece in enumerate(pieces)]
+
+
+def _merged(found: list[_Parts]) -> list[_Parts]:
+    """Return the same names in fewer parts: what differs in one number only becomes one."""
+    width = len(found[0])
+    for place in reversed(range(width)):
+        alike: dict[_Parts, list[str]] = {}
+        for parts in found:
+            alike.setdefault(parts[:place] + parts[place + 1 :], []).extend(parts[place])
+        found = [(*others[:place], tuple(values), *others[place:]) for others, values in alike.items()]
+    return found
+
+
+def _written(texts: tuple[str, ...], parts: _Parts) -> str:
+    numbers = [_ranges(values) for values in parts]
+    return texts[0] + "".join(number + text for number, text in zip(numbers, texts[1:], strict=True))
+
+
+def _ranges(values: tuple[str, ...]) -> str:
+    if len(values) == 1:
+        return values[0]
+    runs: list[list[str]] = []
+    for value in values:
+        if runs and _follows(value, runs[-1]):
+            runs[-1].append(value)
+        else:
+            runs.append([value])
+    return "[" + ",".join(run[0] if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs) + "]"
+
+
+def _follows(value: str, run: list[str]) -> bool:
+    if _padded(run[0]) and len(value) != len(run[0]):
+        return False
+    return value == str(int(run[-1]) + 1).zfill(len(run[0]))

@@ -1,0 +1,112 @@
+"""Node sets: names folded into ranges, and back."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from collective.errors import UsageError
+from collective.nodesets import MOST_NAMES, fold, unfold
+
+
+@pytest.mark.parametrize(
+    ("names", "folded"),
+    [
+        ([], ""),
+        (["web1"], "web1"),
+        (["web03.my.net", "web01.my.net", "web02.my.net", "web01.my.net"], "web[01-03].my.net"),
+        (["web10", "web9", "web2", "web1"], "web[1-2,9-10]"),
+        (["web08", "web09", "web10"], "web[08-10]"),
+        (["web98", "web99", "web100"], "web[98-100]"),
+        (["web099", "web100", "web0100"], "web[099-100,0100]"),
+        (["web1", "web01", "web2", "web02"], "web[1-2,01-02]"),
+        (["r1n1", "r1n2", "r2n1", "r2n2"], "r[1-2]n[1-2]"),
+        (["r1n1", "r1n2", "r2n1"], "r1n[1-2],r2n1"),
+        (["db", "web2", "cache", "web1"], "cache,db,web[1-2]"),
+        (["ip-10-0-0-7.ec2.internal", "ip-10-0-1-7.ec2.internal"], "ip-10-0-[0-1]-7.ec2.internal"),
+    ],
+)
+def test_names_are_folded(names: list[str], folded: str) -> None:
+    """Names come out in ranges, sorted as people count, padding kept."""
+    assert fold(names) == folded
+    assert sorted(unfold(folded) if folded else []) == sorted(set(names))
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("web[01-03].my.net", ["web01.my.net", "web02.my.net", "web03.my.net"]),
+        ("b,a,b", ["b", "a"]),
+        ("[9-11]", ["9", "10", "11"]),
+        ("x[3,1-2,2]", ["x3", "x1", "x2"]),
+        ("r[1-2]n[1-2]", ["r1n1", "r1n2", "r2n1", "r2n2"]),
+    ],
+)
+def test_ranges_are_unfolded_in_order(text: str, names: list[str]) -> None:
+    """Names come in the order they are written in, each once."""
+    assert unfold(text) == names
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "'': column 1: a name is missing"),
+        ("a,,b", "'a,,b': column 3: a name is missing"),
+        ("a,", "'a,': column 3: a name is missing"),
+        ("web[1-", "'web[1-': column 4: '[' is not closed"),
+        ("web[]", "'web[]': column 5: '' is no range"),
+        ("web[1,]", "'web[1,]': column 7: '' is no range"),
+        ("web[a-b]", "'web[a-b]': column 5: 'a-b' is no range"),
+        ("web[1-9/2]", "'web[1-9/2]': column 5: '1-9/2' is no range"),
+        ("web[3-1]", "'web[3-1]': column 5: '3-1' runs backwards"),
+        ("web[01-3]", "column 5: '01-3': both ends must be written with the same width"),
+        ("web1]", "'web1]': column 5: ']' cannot be in a name"),
+        ("@all", "'@all': column 1: '@' cannot be in a name"),
+        ("a b", "'a b': column 2: ' ' cannot be in a name"),
+        ("wéb", "'wéb': column 2: 'é' cannot be in a name"),
+        ("web[1-999999999]", "column 5: '1-999999999': more than 100000 names"),
+        ("w[1-1000]x[1-1000]", "column 11: more than 100000 names"),
+        ("w" * 256, "is no identity"),
+    ],
+)
+def test_bad_sets_are_refused_with_the_column(text: str, said: str) -> None:
+    """What cannot be read is quoted, with the column."""
+    with pytest.raises(UsageError) as caught:
+        unfold(text)
+    assert said in str(caught.value)
+
+
+def test_no_set_takes_long_to_refuse() -> None:
+    """Sets of many large ranges are refused before they are written out."""
+    start = time.perf_counter()
+    with pytest.raises(UsageError, match="more than"):
+        unfold("w" + "[1-99999]x" * 1000)
+    with pytest.raises(UsageError):
+        unfold("w[1-" + "9" * 100_000 + "]")
+    assert time.perf_counter() - start < 1
+
+
+def test_the_bound_itself_is_allowed() -> None:
+    """The largest set that is allowed folds and unfolds."""
+    assert fold(unfold(f"w[1-{MOST_NAMES}]")) == f"w[1-{MOST_NAMES}]"
+
+
+def test_what_no_node_is_called_is_not_folded() -> None:
+    """Only identities are folded."""
+    with pytest.raises(UsageError, match="is no identity"):
+        fold(["a,b"])
+
+
+NAMES = st.from_regex(r"[a-c.]?[0-9]{0,3}[-_a]?0?[0-9]{1,2}(\.b[0-2])?", fullmatch=True)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(NAMES, min_size=1, max_size=40))
+def test_fold_and_unfold_are_inverse(names: list[str]) -> None:
+    """Unfolding what was folded gives the same names, each once, and folding them again the same text."""
+    folded = fold(names)
+    assert sorted(unfold(folded)) == sorted(set(names))
+    assert fold(unfold(folded)) == folded
