@@ -56,7 +56,7 @@ class Progress:
         self._counts: tuple[int, int] | None = None  # the latest, drawn or not
         self._turn = 0
         self._due = float("-inf")
-        self._length = 0  # of what stands on the line now, in characters
+        self._length = 0  # columns of the line that are drawn on
 
     def update(self, done: int, total: int) -> None:
         """Show that `done` of `total` nodes have answered, unless it was drawn a moment ago."""
@@ -83,9 +83,10 @@ class Progress:
     def _draw(self) -> None:
         if self._counts is None:
             return
+        length = len(bar(*self._counts, self._width)) - 1  # what stands on the line: no return, no colour
         text = bar(*self._counts, self._width, self._turn, self._paint)
-        self._write(text.ljust(self._length))
-        self._length = len(text)
+        self._write(text + " " * (self._length - length))
+        self._length = length
         self._turn += 1
         self._due = self._clock() + _INTERVAL
 

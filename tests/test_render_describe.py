@@ -1,0 +1,103 @@
+"""Documentation from the DDL alone."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+
+import pytest
+from rendering import make_action
+
+from collective import ddl
+from collective.clients.render.describe import describe_action, describe_agent
+
+SHIPPED = sorted(
+    Path(str(entry)) for entry in resources.files("collective.ddls").iterdir() if entry.name.endswith(".json")
+)
+
+
+def test_action() -> None:
+    """An action's text says all that its DDL says, the default of a secret excepted."""
+    action = make_action(
+        {"ensure": {"title": "Ensure", "type": ["string", "null"]}, "list": {"type": "array", "items": {}}},
+        [{"function": "summary", "output": "ensure", "labels": {"absent": "gone"}}],
+        inputs={
+            "package": {"title": "Package", "description": "What to install", "pattern": "^[a-z]+$"},
+            "mode": {"type": "string", "enum": ["fast", "slow"], "default": "fast", "maxLength": 4},
+            "token": {"type": "string", "writeOnly": True, "default": "s3cret"},
+        },
+        required=["package"],
+        display="always",
+        timeout=180,
+        idempotent=True,
+    )
+    assert describe_action(action, 80) == (
+        "package install\n"
+        "===============\n"
+        "Install a package\n"
+        "\n"
+        "     Shown: all replies\n"
+        "   Timeout: 180 s\n"
+        "Repeatable: yes\n"
+        "\n"
+        "Inputs:\n"
+        "\n"
+        "   package (required)\n"
+        "        Title: Package\n"
+        "      Meaning: What to install\n"
+        "      Pattern: ^[a-z]+$\n"
+        "\n"
+        "   mode\n"
+        "         Type: string\n"
+        '       One of: "fast", "slow"\n'
+        "       Limits: maxLength 4\n"
+        '      Default: "fast"\n'
+        "\n"
+        "   token\n"
+        "         Type: string\n"
+        "      Default: ********\n"
+        "       Secret: yes: never shown or logged\n"
+        "\n"
+        "Outputs:\n"
+        "\n"
+        "   ensure\n"
+        "      Title: Ensure\n"
+        "       Type: string or null\n"
+        "\n"
+        "   list\n"
+        "      Type: array\n"
+        "\n"
+        "Summaries:\n"
+        "\n"
+        "   summary of Ensure (absent = gone)\n"
+        "\n"
+    )
+
+
+def test_nothing_to_say() -> None:
+    """An action without inputs and outputs says so, and that it may not be repeated."""
+    text = describe_action(make_action(), 80)
+    assert "Repeatable: no" in text
+    assert text.endswith("Inputs: none\n\nOutputs: none\n\n")
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_shipped_agents(path: Path) -> None:
+    """Every agent that ships can be described, names each of its actions, inputs and outputs, and is wrapped."""
+    agent = ddl.read(path)
+    text = describe_agent(agent, 80)
+    words = text.split()
+    for action in agent.actions.values():
+        assert f"{agent.name} {action.name}\n" in text
+        assert {*action.inputs, *action.outputs} <= set(words)
+    overlong = [line for line in text.splitlines() if len(line) > 80 and len(line.split()) > 2]
+    assert overlong == []
+
+
+def test_wrapping() -> None:
+    """Long descriptions are wrapped below where they begin."""
+    action = make_action(inputs={"a": {"description": "word " * 30}})
+    lines = [line for line in describe_action(action, 50).splitlines() if "word" in line]
+    assert len(lines) > 2
+    assert all(len(line) <= 50 for line in lines)
+    assert {line.index("word") for line in lines} == {len("      Meaning: ")}
