@@ -27,9 +27,7 @@ def read(config: Path) -> dict[str, str]:
     settings: dict[str, str] = {}
     extra = config.parent / "nrpe.d"
     if not config.exists() and not extra.is_dir():
-        raise Aborted(
-            f"{config}: does not exist: install NRPE, or name its file in the settings of nrpe (config)"
-        )
+        raise Aborted(f"{config}: does not exist: install NRPE, or name its file in the settings of nrpe (config)")
     _read_file(config, settings, set())
     _read_folder(extra, settings, {config})
     prefix = settings.pop("command_prefix", "")

@@ -161,6 +161,4 @@ def _require_script(service: str) -> None:
 
 
 def _no_service(service: str) -> Aborted:
-    return Aborted(
-        f"there is no service '{service}' on this node: check its name", data={"status": "unknown"}
-    )
+    return Aborted(f"there is no service '{service}' on this node: check its name", data={"status": "unknown"})

@@ -28,9 +28,7 @@ def runcommand(command: str, args: str | None = None, *, settings: Settings, dea
     if line is None:
         result = _unknown(f"No such command: {command}")
     elif args and settings.get("allow_arguments") is not True:
-        result = _unknown(
-            "arguments are not allowed on this node: its settings must say allow_arguments: true"
-        )
+        result = _unknown("arguments are not allowed on this node: its settings must say allow_arguments: true")
     else:
         result = _checked(line, args.split("!") if args else [], deadline)
     result["command"] = command

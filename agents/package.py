@@ -35,9 +35,7 @@ def update(package: str, *, settings: Settings, deadline: float) -> Reply:
     provider = choose(settings)
     found = provider.query(package, deadline)
     if not found.installed and not found.unfinished:
-        raise Aborted(
-            f"{package} is not installed: nothing to update: use install", data=_data(provider, found)
-        )
+        raise Aborted(f"{package} is not installed: nothing to update: use install", data=_data(provider, found))
     return _change("update", package, None, settings, deadline)
 
 

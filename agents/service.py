@@ -63,9 +63,7 @@ def reload(service: str, *, settings: Settings, deadline: float) -> Reply:
     manager = choose(settings)
     before = _settled(manager, service, deadline)
     if before.status != "running":
-        raise Aborted(
-            f"'{service}' is {before.status}: only what runs can reload: start it", data=_data(before)
-        )
+        raise Aborted(f"'{service}' is {before.status}: only what runs can reload: start it", data=_data(before))
     return _started(manager, "reload", service, deadline)
 
 
@@ -122,9 +120,7 @@ def _told(manager: Manager, verb: str, service: str, deadline: float) -> Complet
     done = manager.tell(verb, service, deadline)
     if done.exitcode != 0:
         after = manager.state(service, deadline)
-        raise _failure(
-            f"{verb} of '{service}' failed with exit code {done.exitcode}", manager, service, after, done
-        )
+        raise _failure(f"{verb} of '{service}' failed with exit code {done.exitcode}", manager, service, after, done)
     return done
 
 

@@ -50,9 +50,7 @@ SUPPLIED = frozenset({"settings", "caller", "facts", "deadline"})
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _MARK = "__collective_action__"
-_KEPT = (
-    512 * 1024
-)  # bytes of each stream that a command's result keeps: half from its head, half from its tail
+_KEPT = 512 * 1024  # bytes of each stream that a command's result keeps: half from its head, half from its tail
 
 
 def action(function: _Function) -> _Function:
@@ -140,9 +138,7 @@ def as_user(user: str | None, env: Mapping[str, str] | None = None) -> dict[str,
         return as_user(None, env)
     if os.geteuid() != 0:
         own = pwd.getpwuid(os.geteuid()).pw_name
-        raise Aborted(
-            f"this node runs as '{own}' and cannot become '{user}': only root can: leave the user out"
-        )
+        raise Aborted(f"this node runs as '{own}' and cannot become '{user}': only root can: leave the user out")
     theirs = {
         "HOME": entry.pw_dir,
         "USER": user,

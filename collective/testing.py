@@ -51,14 +51,16 @@ def fake_commands(
     A key of `answers` is a command's name, or its name and first arguments (`systemctl show`): the longest
     key that fits a call answers it. An answer is `{"stdout": text, "stderr": text, "exitcode": number}`, each
     of which may be left out; a list of answers serves one call after the other, the last one for ever.
-    A call is `[name, argument, …]`. With `only`, PATH holds nothing else: no other command is found.
+    A call is `[name, argument, …]`; the list can still be had afterwards.
+    With `only`, PATH holds nothing else: no other command is found.
     """
-    table = {
-        key: [answer] if isinstance(answer, Mapping) else list(answer) for key, answer in answers.items()
-    }
+    table = {key: [answer] if isinstance(answer, Mapping) else list(answer) for key, answer in answers.items()}
     path = os.environ.get("PATH", os.defpath)
     with tempfile.TemporaryDirectory(prefix="fake-commands-") as name:
         folder = Path(name)
+        noted = folder / ".calls.jsonl"
+        noted.touch()
+        ended: list[list[str]] = []
         (folder / ".answers.json").write_text(json.dumps(table), encoding="utf-8")
         for command in {key.split()[0] for key in table}:
             stand_in = folder / command
@@ -66,11 +68,11 @@ def fake_commands(
             stand_in.chmod(0o755)
         os.environ["PATH"] = name if only else f"{name}{os.pathsep}{path}"
         try:
-            yield lambda: _calls(folder / ".calls.jsonl")
+            yield lambda: _calls(noted) if noted.exists() else ended
         finally:
             os.environ["PATH"] = path
+            ended.extend(_calls(noted))
 
 
 def _calls(path: Path) -> list[list[str]]:
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    return [json.loads(line)["words"] for line in lines]
+    return [json.loads(line)["words"] for line in path.read_text(encoding="utf-8").splitlines()]

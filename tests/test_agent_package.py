@@ -1,0 +1,73 @@
+"""The package agent, with stand-ins for apt, dpkg, dnf and rpm. With the real ones: e2e/test_apt.py."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+from agent_cases import load, perform
+
+from collective.agent import Aborted
+from collective.agents import _apt, _rpm, package
+from collective.testing import fake_commands
+
+LOCKED = {
+    "exitcode": 100,
+    "stderr": "E: Could not get lock /var/lib/apt/lists/lock. It is held by process 123 (apt-get)\n",
+}
+PARSERS = {"apt_checkupdates": _apt.parse_updates, "yum_checkupdates": _rpm.parse_updates}
+
+
+@pytest.fixture(autouse=True)
+def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_apt, "PAUSE", 0.0)
+
+
+@pytest.mark.parametrize("case", load("package"), ids=lambda case: case["id"])
+def test_case(case: dict[str, Any]) -> None:
+    """What tests/cases/package describes is what comes back."""
+    perform(package, case)
+
+
+@pytest.mark.parametrize("case", load("package", keyed="group"), ids=lambda case: case["id"])
+def test_update_lists_are_read_as_mcollective_did(case: dict[str, Any]) -> None:
+    """The lists of apt and yum give the same rows as before."""
+    assert PARSERS[case["input"]["fn"]](case["input"]["output"]) == case["expected"]["outdated_packages"]
+
+
+def test_a_lock_that_stays_is_named_before_the_deadline() -> None:
+    """The message says which lock, held by whom, and what to do."""
+    deadline = time.monotonic() + _apt.MARGIN + 0.2
+    with fake_commands({"apt-get": LOCKED}) as calls, pytest.raises(Aborted) as fault:
+        package.refresh(settings={"provider": "apt"}, deadline=deadline)
+    assert str(fault.value) == (
+        "'/var/lib/apt/lists/lock' is locked by process 123 (apt-get): waited 0 s for it: ask again when that has ended"
+    )
+    assert len(calls()) > 1
+    assert time.monotonic() < deadline
+
+
+def test_apt_never_asks() -> None:
+    """Configuration files are kept, and a package is an argument after the options' end."""
+    answers = {
+        "dpkg-query": [{"exitcode": 1}, {"stdout": "installed\t1\tall\n"}],
+        "apt-cache policy": {"stdout": "zsh:\n"},
+        "apt-get": {},
+    }
+    with fake_commands(answers) as calls:
+        package.install("zsh", settings={"provider": "apt"}, deadline=time.monotonic() + 20)
+    command = next(call for call in calls() if call[0] == "apt-get")
+    assert {"-y", "Dpkg::Options::=--force-confdef", "Dpkg::Options::=--force-confold"} <= set(command)
+    assert command[-2:] == ["--", "zsh"]
+
+
+def test_the_digest_does_not_depend_on_the_order() -> None:
+    """Two nodes with the same packages have the same digest; other packages have another."""
+    lists = ["installed a all 1\ninstalled b all 2\n", "installed b all 2\ninstalled a all 1\n"]
+    lists.append("installed a all 1\nconfig-files b all 2\n")
+    digests = []
+    for text in lists:
+        with fake_commands({"dpkg-query": {"stdout": text}}):
+            digests.append(package.md5(settings={"provider": "apt"})["output"])
+    assert digests[0] == digests[1] != digests[2]

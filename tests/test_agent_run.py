@@ -1,0 +1,41 @@
+"""`run`, the helper for commands that every agent uses."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from collective.agent import Aborted, run
+
+
+def test_output_within_the_limit_is_whole() -> None:
+    """A character that spans the kept head and tail is not torn apart."""
+    assert run(["printf", "aé"], keep=4).stdout == "aé"
+
+
+def test_output_beyond_the_limit_keeps_head_and_tail() -> None:
+    """What is left out is counted in bytes."""
+    assert run(["printf", "abcdefgh"], keep=4).stdout == "ab\n[… 4 bytes left out …]\ngh"
+
+
+def test_a_child_that_holds_the_pipe_is_not_waited_for() -> None:
+    """A command that leaves something running answers when it has ended itself."""
+    began = time.monotonic()
+    done = run(["sh", "-c", "sleep 20 & echo done"])
+    assert (done.stdout, done.exitcode) == ("done\n", 0)
+    assert time.monotonic() - began < 10
+
+
+def test_a_missing_command_and_a_missing_folder_are_told_apart() -> None:
+    """The message names what is not there."""
+    with pytest.raises(Aborted, match=r"^'no-such-command' cannot be run: No such file"):
+        run(["no-such-command"])
+    with pytest.raises(Aborted, match=r"^'/no/such/folder' cannot be run: No such file"):
+        run(["true"], cwd="/no/such/folder")
+
+
+def test_a_timeout_ends_the_whole_group() -> None:
+    """Children go with the command, and what was said until then is kept."""
+    done = run(["sh", "-c", "echo begun; sleep 60; echo never"], timeout=0.3)
+    assert (done.timed_out, done.stdout) == (True, "begun\n")
