@@ -21,10 +21,11 @@ _STOPPING = 20.0  # seconds that it has to go away
 _LOOK = 0.05  # seconds between looks
 
 
-def start(layout: Layout, nodes: int, *, lifeline: int | None = None) -> None:
+def start(layout: Layout, nodes: int, *, lifeline: int | None = None) -> subprocess.Popen[bytes]:
     """Start a lab and wait until every node has joined; whatever goes wrong, nothing of it is left.
 
-    `lifeline` is the reading end of a pipe: the lab ends when the other end closes.
+    Returns the process that the lab hangs on. `lifeline` is the reading end of a pipe: the lab ends when the other
+    end closes.
     """
     if importlib.util.find_spec("moto") is None:
         raise ConfigError("lab: moto is not installed: pip install 'collective-rpc[lab]'")
@@ -42,6 +43,7 @@ def start(layout: Layout, nodes: int, *, lifeline: int | None = None) -> None:
         supervisor.wait()
         shutil.rmtree(layout.folder, ignore_errors=True)
         raise
+    return supervisor
 
 
 @contextlib.contextmanager
@@ -49,19 +51,24 @@ def running(layout: Layout, nodes: int) -> Iterator[dict[str, str]]:
     """Run a lab for as long as the block takes, or this process lives; yields the environment that points to it."""
     reading, writing = os.pipe()
     try:
-        start(layout, nodes, lifeline=reading)
+        supervisor = start(layout, nodes, lifeline=reading)
+    except BaseException:
+        os.close(writing)
+        raise
+    finally:
+        os.close(reading)
+    try:
         yield layout.environment()
     finally:
         os.close(writing)
-        os.close(reading)
-        _until(lambda: not layout.folder.exists(), _STOPPING)
+        supervisor.wait(_STOPPING)
 
 
 def stop(layout: Layout) -> None:
     """End a lab and wait until nothing of it is left."""
     supervisor = _running_supervisor(layout)
     os.kill(supervisor, signal.SIGTERM)
-    if not _until(lambda: not layout.folder.exists(), _STOPPING):
+    if not _until(lambda: not layout.folder.exists() and not _runs(supervisor), _STOPPING):
         raise Unreachable(f"the lab in {layout.folder} does not end: its process is {supervisor}")
 
 
@@ -166,6 +173,10 @@ def _registered(layout: Layout, since: float) -> list[str]:
     except QueueNotFound:
         return []
     return [record.identity for record in records if record.left is None and record.last_seen >= since]
+
+
+def _runs(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists()
 
 
 def _until(holds: Callable[[], bool], seconds: float) -> bool:

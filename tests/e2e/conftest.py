@@ -1,0 +1,115 @@
+"""A real lab for the tests that need one, and `crpc` as a user runs it: in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+from collective.lab import control
+from collective.lab.layout import Layout
+
+BIN = Path(sys.executable).parent
+NODES = [f"node0{number}.lab" for number in range(1, 6)]
+
+Completed = subprocess.CompletedProcess[str]
+
+
+class Crpc(Protocol):
+    """Run `crpc` with some words; `env` is added to the environment."""
+
+    def __call__(self, *words: str, stdin: str = "", **env: str) -> Completed:
+        """Return how it ended."""
+
+
+def make_crpc(environment: dict[str, str]) -> Crpc:
+    """Return a function that runs crpc in `environment`."""
+
+    def crpc(*words: str, stdin: str = "", **env: str) -> Completed:
+        return subprocess.run(
+            [BIN / "crpc", *words],
+            env={**environment, **env},
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=110,
+            check=False,
+        )
+
+    return crpc
+
+
+def clean_environment() -> dict[str, str]:
+    """Return this process's environment without anything that points at a fleet or an account."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("AWS_", "COLLECTIVE_", "XDG_")) and name != "NO_COLOR"
+    }
+
+
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Layout]:
+    """A lab of five nodes that the whole session shares: leave it as you found it."""
+    layout = Layout(tmp_path_factory.mktemp("lab"))
+    with own_lab(layout, 5):
+        yield layout
+
+
+class own_lab:  # noqa: N801 - used like a function
+    """Run a lab of one's own for a block; the environment of the tests themselves stays as it was."""
+
+    def __init__(self, layout: Layout, nodes: int) -> None:
+        self._before = dict(os.environ)
+        self._running = control.running(layout, nodes)
+
+    def __enter__(self) -> dict[str, str]:
+        try:
+            return {**clean_environment(), **self._running.__enter__()}
+        finally:
+            os.environ.clear()
+            os.environ.update(self._before)
+
+    def __exit__(self, *_: object) -> None:
+        self._running.__exit__(None, None, None)
+
+
+@pytest.fixture
+def environment(lab: Layout) -> dict[str, str]:
+    """The environment that points at the lab."""
+    return {**clean_environment(), **lab.environment()}
+
+
+@pytest.fixture
+def crpc(environment: dict[str, str]) -> Crpc:
+    """Run crpc against the lab."""
+    return make_crpc(environment)
+
+
+@pytest.fixture(scope="session")
+def moto_server() -> Iterator[str]:
+    """A server of its own for tests that look into queues; yields its URL."""
+    process = subprocess.Popen([sys.executable, "-m", "collective.lab.cloud"], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    with process.stdout:
+        yield process.stdout.readline().strip()
+    process.kill()
+    process.wait()
+
+
+@pytest.fixture
+def needs_root() -> Callable[[], None]:
+    """Skip what only root can do; in CI that is a failure, for nothing may be left out there unseen."""
+
+    def check() -> None:
+        if os.geteuid() != 0:
+            if os.environ.get("CI"):
+                pytest.fail("this test needs root, and CI must not leave it out")
+            pytest.skip("this test needs root")
+
+    return check

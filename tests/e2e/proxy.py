@@ -1,0 +1,89 @@
+"""A proxy in front of a real server, that counts requests and can turn bad: throttle, hang up, or be gone.
+
+    with Proxy(url) as proxy:
+        AWS_ENDPOINT_URL=proxy.url …
+        proxy.counts["SendMessage"]     how often each operation was asked for
+        proxy.mode = "throttle"         every answer is a ThrottlingException, until mode is "pass" again
+        proxy.mode = "cut"              every connection is closed without an answer
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import threading
+from collections import Counter
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, urlsplit
+
+
+class Proxy(ThreadingHTTPServer):
+    """Forwards to `upstream` (a URL) from a free port of loopback. `counts` are requests by operation."""
+
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self, upstream: str) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.upstream = urlsplit(upstream)
+        self.mode = "pass"
+        self.counts: Counter[str] = Counter()
+        self.lock = threading.Lock()
+        self.url = f"http://127.0.0.1:{self.server_address[1]}"
+
+    def __enter__(self) -> Proxy:
+        threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.shutdown()
+        self.server_close()
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say nothing: clients that hang up are part of the tests."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: Proxy
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers.get("content-length", 0)))
+        with self.server.lock:
+            self.server.counts[self._operation(body)] += 1
+        if self.server.mode == "cut":
+            self.close_connection = True
+            return
+        if self.server.mode == "throttle":
+            self._answer(400, b'{"__type":"ThrottlingException","message":"Rate exceeded"}', {})
+            return
+        upstream = http.client.HTTPConnection(self.server.upstream.netloc, timeout=60)
+        upstream.request("POST", self.path, body, {**dict(self.headers), "host": self.server.upstream.netloc})
+        answer = upstream.getresponse()
+        content = answer.read()
+        upstream.close()
+        if self.server.mode == "cut":
+            self.close_connection = True
+            return
+        self._answer(answer.status, content, dict(answer.headers))
+
+    def _operation(self, body: bytes) -> str:
+        target = self.headers.get("x-amz-target")
+        if target:
+            return target.rpartition(".")[2]
+        return parse_qs(body.decode()).get("Action", ["?"])[0]
+
+    def _answer(self, status: int, content: bytes, headers: dict[str, str]) -> None:
+        self.send_response(status)
+        kept = {"content-type": "application/x-amz-json-1.0", **{k.lower(): v for k, v in headers.items()}}
+        for name, value in kept.items():
+            if name not in ("content-length", "connection", "transfer-encoding", "server", "date"):
+                self.send_header(name, value)
+        self.send_header("content-length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+

@@ -1,0 +1,172 @@
+"""One request, end to end: crpc through SQS to actions on several real daemons, and back."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import NODES, Crpc
+
+from collective.lab.layout import Layout
+
+FINISHED = r"Finished processing 5 / 5 hosts in [0-9.]+ ms\n"
+
+
+def test_ping_names_every_node(crpc: Crpc) -> None:
+    """A line for each node, the statistics, and exit 0."""
+    done = crpc("ping")
+    assert done.returncode == 0, done.stderr
+    assert sorted(re.findall(r"^(\S+) +time=[0-9.]+ ms$", done.stdout, re.MULTILINE)) == NODES
+    assert "5 replies" in done.stdout
+    assert done.stderr == ""
+
+
+def test_find_prints_names_and_nothing_else(crpc: Crpc) -> None:
+    """One name a line, sorted."""
+    done = crpc("find")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "".join(f"{name}\n" for name in NODES), "")
+
+
+def test_install_shows_only_the_summary(crpc: Crpc, needs_root: Callable[[], None]) -> None:
+    """Five nodes that share one machine all install zsh; nobody reads apt's output, and it is really there."""
+    needs_root()
+    subprocess.run(["apt-get", "remove", "-y", "zsh"], capture_output=True, check=True, timeout=100)
+    done = crpc("package", "install", "package=zsh")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.fullmatch(rf"Summary of Ensure:\n\n +5\.\S+ = 5\n\n{FINISHED}\n", done.stdout)
+    assert done.stderr == ""
+    assert subprocess.run(["zsh", "-c", "exit 7"], check=False).returncode == 7
+
+
+def test_a_package_that_does_not_exist_fails_on_every_node(crpc: Crpc, needs_root: Callable[[], None]) -> None:
+    """Each failing host is shown with a message that says what to do; exit 2."""
+    needs_root()
+    done = crpc("package", "install", "package=no-such-package")
+    assert done.returncode == 2
+    for name in NODES:
+        assert re.search(rf"^{name} +Request Aborted\n +Unable to locate package no-such-package: .*refresh", done.stdout, re.M)
+
+
+def test_of_five_checks_only_the_critical_one_is_shown(crpc: Crpc) -> None:
+    """One node's disk check is critical: that host, with titles, the summary with labels, and exit 2."""
+    done = crpc("nrpe", "runcommand", "command=check_disk")
+    assert done.returncode == 2
+    assert re.findall(r"^(node\S+)", done.stdout, re.MULTILINE) == ["node05.lab"]
+    assert re.search(r"^node05\.lab {31}Request Aborted\n   CRITICAL\n", done.stdout)
+    assert re.search(r"^ +Exit Code: 2$", done.stdout, re.MULTILINE)
+    assert "Summary of Exit Code:\n\n         OK = 4\n   CRITICAL = 1\n" in done.stdout
+
+
+def test_shell_shows_what_each_node_says(crpc: Crpc) -> None:
+    """Replies of a display of always are shown, also when they are fine."""
+    done = crpc("shell", "run", "command=hostname -f")
+    assert done.returncode == 0
+    assert sorted(re.findall(r"^(node\S+)", done.stdout, re.MULTILINE)) == NODES
+    assert re.search(r"Finished processing 5 / 5", done.stdout)
+
+
+def test_json_is_one_document_and_nothing_else(crpc: Crpc) -> None:
+    """Standard output parses as the contract's document, whatever is wrong with the nodes."""
+    done = crpc("nrpe", "runcommand", "command=check_disk", "--json")
+    document = json.loads(done.stdout)
+    assert done.returncode == 2
+    assert document["outcomes"] == {"ok": 4, "failed": 1, "silent": 0, "skipped": 0, "unexpected": 0, "rejected": 0}
+    assert sorted(reply["sender"] for reply in document["replies"]) == NODES
+    assert document["aggregates"][0]["result"] == {"0": 4, "2": 1}
+    assert document["caller"] == "operator@lab"
+
+
+def test_an_earlier_call_chooses_the_next_ones_nodes(crpc: Crpc) -> None:
+    """A written document feeds the next call: the nodes that were OK, or those that failed."""
+    first = crpc("nrpe", "runcommand", "command=check_disk", "--json").stdout
+    good = crpc("find", "--nodes", "-", stdin=first)
+    bad = crpc("find", "--nodes", "-", "--nodes-from", "failed", stdin=first)
+    assert sorted(good.stdout.split()) == NODES[:4]
+    assert bad.stdout.split() == ["node05.lab"]
+
+
+def test_filters_choose_nodes(crpc: Crpc) -> None:
+    """Facts, classes, ranges and expressions, alone and together."""
+    assert crpc("find", "-F", "role=web").stdout.split() == ["node01.lab", "node04.lab"]
+    assert crpc("find", "-C", "role::db").stdout.split() == ["node02.lab", "node05.lab"]
+    assert crpc("find", "-I", "node[01-03].lab").stdout.split() == NODES[:3]
+    assert crpc("find", "-S", "environment=production and not role=db").stdout.split() == ["node01.lab", "node03.lab"]
+    assert crpc("find", "-W", "role=web environment=staging").stdout.split() == ["node04.lab"]
+    nobody = crpc("rpcutil", "ping", "-F", "role=mail")
+    assert (nobody.returncode, nobody.stdout) == (1, "")
+    assert nobody.stderr == "crpc: none of 5 nodes matches the filter\n"
+
+
+def test_broadcast_discovery_finds_the_same_nodes(crpc: Crpc) -> None:
+    """Without the registry the nodes are asked themselves."""
+    assert crpc("find", "--dm", "broadcast", "-F", "role=web").stdout.split() == ["node01.lab", "node04.lab"]
+
+
+def test_a_stopped_node_is_named_as_silent(crpc: Crpc, lab: Layout) -> None:
+    """SIGSTOP leaves a node registered and deaf: it is named, and the exit code is 3."""
+    pid = int((lab.node("node03.lab") / "pid").read_text())
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        done = crpc("rpcutil", "ping", "-t", "3")
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    assert done.returncode == 3
+    assert re.search(r"Finished processing 4 / 5 hosts", done.stdout)
+    assert re.search(r"No response from: 1 node\n\n +node03\.lab\n", done.stdout)
+    assert crpc("rpcutil", "ping", "-I", "node03.lab").returncode == 0
+
+
+def test_a_deaf_node_is_named_long_before_the_timeout(crpc: Crpc, lab: Layout) -> None:
+    """Its queue stays unread: the caller of a slow action does not wait for all of its timeout."""
+    pid = int((lab.node("node02.lab") / "pid").read_text())
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        done = crpc("shell", "run", "command=true", "--json")
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    document = json.loads(done.stdout)
+    assert done.returncode == 3
+    assert document["silent"] == ["node02.lab"]
+    assert document["timing_ms"]["total"] < 60_000  # the action's own timeout is 180 s
+
+
+def test_a_node_that_never_was_is_said_to_be_none(crpc: Crpc) -> None:
+    """A literal name needs no discovery; that it has no queue is known at once, and said."""
+    done = crpc("rpcutil", "ping", "-I", "node99.lab")
+    assert done.returncode == 3
+    assert "node99.lab: there is no such node" in done.stderr
+
+
+def test_a_caller_the_policy_does_not_know_is_denied(crpc: Crpc, lab: Layout, tmp_path: Path) -> None:
+    """The reply says so, names the rule that was missing, and the exit code is 2."""
+    text = (lab.folder / "client.yaml").read_text().replace("operator@lab", "mallory@lab")
+    (tmp_path / "client.yaml").write_text(text)
+    done = crpc("rpcutil", "ping", "-I", "node01.lab", "--json", COLLECTIVE_CONFIG=str(tmp_path))
+    assert done.returncode == 2
+    reply = json.loads(done.stdout)["replies"][0]
+    assert (reply["statuscode"], reply["reason"]) == (1, "denied")
+    assert "'mallory@lab' may not call rpcutil ping here: no rule allows it" in reply["statusmsg"]
+
+
+@pytest.mark.parametrize("words", [("help",), ("--help",), ("ping", "--help"), ("rpcutil", "ping", "--help")])
+def test_help_is_no_error(crpc: Crpc, words: tuple[str, ...]) -> None:
+    """Asking for help prints to standard output and exits 0."""
+    done = crpc(*words)
+    assert done.returncode == 0
+    assert done.stdout.startswith("usage: crpc")
+    assert done.stderr == ""
+
+
+def test_describe_tells_what_the_ddl_says(crpc: Crpc) -> None:
+    """An agent, and one action of it, with inputs and outputs."""
+    assert "runcommand" in crpc("describe", "nrpe").stdout
+    page = crpc("describe", "package", "install").stdout
+    assert "package" in page
+    assert "version" in page
+    assert crpc("describe", "nosuch").returncode == 64

@@ -1,0 +1,64 @@
+"""SQS and SNS by boto3 keep the contract of all transports, against a real server over HTTP."""
+
+from __future__ import annotations
+
+import itertools
+import uuid
+from collections.abc import Callable
+
+import boto3
+import pytest
+from transport_contract import *  # noqa: F403 - the contract's tests
+from transport_contract import queue, topic  # noqa: F401 - its fixtures
+
+from collective.aws import AWS
+from collective.errors import AccessDenied, ConfigError, Unreachable
+from collective.transport.sqs import SQSTransport
+
+
+@pytest.fixture
+def session(moto_server: str, monkeypatch: pytest.MonkeyPatch) -> boto3.Session:
+    """A session that speaks to the server."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", moto_server)
+    return boto3.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name="eu-central-1")
+
+
+@pytest.fixture
+def transport(session: boto3.Session) -> SQSTransport:
+    """A transport of its own for each test, on a server that all share."""
+    return SQSTransport(AWS(session))
+
+
+@pytest.fixture
+def names() -> Callable[[str], str]:
+    """Names that nobody else has."""
+    counter, mine = itertools.count(), uuid.uuid4().hex[:8]
+    return lambda stem: f"test{mine}_{stem}-{next(counter)}"
+
+
+def test_nobody_listening_is_unreachable(monkeypatch: pytest.MonkeyPatch, session: boto3.Session) -> None:
+    """A refused connection is our error, after botocore's own few tries."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    with pytest.raises(Unreachable, match=r"test_reply_x: .*127\.0\.0\.1:9"):
+        SQSTransport(AWS(session)).open_replies("test_reply_x")
+
+
+def test_no_region_is_a_wrong_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The message says what to set."""
+    for name in ("AWS_DEFAULT_REGION", "AWS_REGION"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
+    with pytest.raises(ConfigError, match="AWS_DEFAULT_REGION"):
+        SQSTransport(AWS(boto3.Session()))
+
+
+def test_no_credentials_are_refused(monkeypatch: pytest.MonkeyPatch, moto_server: str) -> None:
+    """Without anything to show, nothing is sent, and the error is that of credentials."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", moto_server)
+    with pytest.raises(AccessDenied, match="credentials"):
+        SQSTransport(AWS(boto3.Session(region_name="eu-central-1"))).open_replies("test_reply_y")

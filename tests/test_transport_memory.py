@@ -1,0 +1,37 @@
+"""The in-memory transport keeps the contract of all transports."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+
+import pytest
+from transport_contract import *  # noqa: F403 - the contract's tests
+from transport_contract import queue, topic  # noqa: F401 - its fixtures
+
+from collective.transport.memory import MemoryTransport
+
+
+@pytest.fixture
+def transport() -> MemoryTransport:
+    """A network of its own for each test."""
+    return MemoryTransport()
+
+
+@pytest.fixture
+def names() -> Callable[[str], str]:
+    """Names that nobody else has."""
+    counter = itertools.count()
+    return lambda stem: f"{stem}-{next(counter)}"
+
+
+def test_an_unacknowledged_message_comes_back() -> None:
+    """What is received and not acknowledged is visible again after its visibility."""
+    now = [1000.0]
+    network = MemoryTransport(clock=lambda: now[0])
+    network.open_replies("replies")
+    network.send("replies", "again")
+    assert len(network.receive("replies", 0.0)) == 1
+    assert network.receive("replies", 0.0) == []
+    now[0] += 2.0
+    assert len(network.receive("replies", 0.0)) == 1
