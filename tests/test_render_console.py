@@ -183,3 +183,14 @@ def test_narrow_encoding() -> None:
     Console(stream).show_reply(make_reply("n", {"a": "é\ud800", "b": "x"}), make_action())
     stream.flush()
     assert raw.getvalue().decode() == f"{'n':<40} \n   a: \\xe9\\ud800\n   b: x\n\n"
+
+
+def test_deep_value() -> None:
+    """A value nested deeper than can be written is cut, and what stands beside it is shown."""
+    deep: list[Any] = []
+    for _ in range(100_000):
+        deep = [deep]
+    stream = io.StringIO()
+    Console(stream).show_reply(make_reply("n", {"a": deep, "b": "x"}), make_action())
+    assert "(nested too deeply)" in stream.getvalue()
+    assert stream.getvalue().endswith("   b: x\n\n")

@@ -156,3 +156,17 @@ def test_reply_in_document() -> None:
             "elapsed_ms": 41.25,
         }
     ]
+
+
+@pytest.mark.parametrize("levels", [50, 200, 950, 100_000])
+def test_deep_reply_spoils_nothing(levels: int) -> None:
+    """A reply nested deeper than can be written is cut, and the other replies are written all the same."""
+    deep: list[Any] = []
+    for _ in range(levels):
+        deep = [deep]
+    replies = [make_reply("deep", {"a": deep}), make_reply("plain", {"a": 1})]
+    stream = io.StringIO()
+    write_document(make_call(make_action(), replies), stream)
+    found = json.loads(stream.getvalue())["replies"]
+    assert ("(nested too deeply)" in json.dumps(found[0])) is (levels > 100)
+    assert found[1]["data"] == {"a": 1}

@@ -42,7 +42,7 @@ def test_columns() -> None:
 
 
 def test_table() -> None:
-    """A table shows versions as they are, one line per node, and nothing that commands a terminal."""
+    """A table has one line per node, and nothing in it commands a terminal."""
     action = make_action(titled({"ensure": "Ensure"}))
     call = make_call(
         action,
@@ -56,6 +56,14 @@ def test_table() -> None:
         "web1    ok        OK         5.10\n"
         "web2    failed    no         \\x1b[2Ja\\nb\n"
     )
+
+
+def test_versions_are_no_numbers() -> None:
+    """A column of values that look like numbers is shown as it came."""
+    call = make_call(make_action(titled({"ensure": "Ensure"})), [make_reply("n", {"ensure": "5.10"})])
+    stream = io.StringIO()
+    write_table(call, stream)
+    assert stream.getvalue().splitlines()[-1] == "n       ok        OK         5.10"
 
 
 def test_empty_table() -> None:

@@ -71,7 +71,7 @@ class Console:
     def show_reply(self, reply: Reply, action: Action) -> None:
         """Write one reply: its sender, how it went, and its data."""
         lines = [f"{clean_line(reply.sender):<40} {label(reply.statuscode, self._paint)}"]
-        if reply.statusmsg not in ("", "OK"):
+        if reply.statusmsg != "OK":
             lines += [_INDENT + line for line in _lines(reply.statusmsg)]
         lines += _fields(action.masked(in_order(reply.data, action)), action, self._width)
         self._write([*lines, ""])

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import Any, TextIO
 
 from collective.clients.render import Call, ordered
+from collective.clients.render.text import shallow
 from collective.ddl import Action
 from collective.fleet import aggregates
 from collective.messages import Reply
@@ -67,6 +68,6 @@ def _reply(reply: Reply, action: Action) -> dict[str, Any]:
         "statuscode": reply.statuscode,
         "statusmsg": reply.statusmsg,
         "reason": reply.reason,
-        "data": action.masked(reply.data),
+        "data": shallow(action.masked(reply.data)),
         "elapsed_ms": reply.elapsed_ms,
     }

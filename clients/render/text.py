@@ -11,6 +11,8 @@ from colorama import Fore, Style
 
 _COLORS = {"red": Fore.RED, "green": Fore.GREEN, "yellow": Fore.YELLOW, "bold": Style.BRIGHT}
 
+_DEEPEST = 100  # levels of a value; a reply can have more than the writers of JSON can recurse into
+
 # Control characters (C0 without tab and newline, DEL, C1), separators and overrides that reorder or break
 # a line, and halves of surrogate pairs, which no encoding can write.
 _HARMFUL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -48,9 +50,20 @@ def in_words(value: Any, indent: int | None = None) -> str:
 def to_json(value: Any, indent: int | None = None) -> str:
     """Return `value` as JSON for people, in its own characters; what JSON cannot carry is described."""
     try:
-        return json.dumps(value, ensure_ascii=False, indent=indent)
-    except (TypeError, ValueError, RecursionError) as fault:
+        return json.dumps(shallow(value), ensure_ascii=False, indent=indent)
+    except (TypeError, ValueError) as fault:
         return f"(cannot be shown: {fault})"
+
+
+def shallow(value: Any, levels: int = _DEEPEST) -> Any:
+    """Return `value` with arrays and objects below `levels` replaced by a mark, so that it can be written."""
+    if not isinstance(value, dict | list):
+        return value
+    if levels == 0:
+        return "(nested too deeply)"
+    if isinstance(value, dict):
+        return {name: shallow(member, levels - 1) for name, member in value.items()}
+    return [shallow(element, levels - 1) for element in value]
 
 
 class Paint:
