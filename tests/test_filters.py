@@ -178,6 +178,7 @@ def test_select_expressions(case: Any) -> None:
 def test_select_is_read_as_a_tree(text: str, tree: Any) -> None:
     """Precedence, parentheses, quotes, expressions and data functions are read as documented."""
     assert parse(select=text).select == tree
+    assert parse(select=select_text(tree)).select == tree
 
 
 @pytest.mark.parametrize(
@@ -360,6 +361,17 @@ def test_an_expression_that_backtracks_does_not_hold_a_node(caplog: pytest.LogCa
     assert caplog.records[0].__dict__["seconds"] == 0.05
 
 
+def test_a_spent_budget_answers_at_once() -> None:
+    """Nodes that share a budget with one that spent it match nothing that needs an expression."""
+    asked, budget = parse(with_fact=["a=/a$/"]), Budget(0.01)
+    node = Machine(facts={"a": "a"})
+    assert matches(asked, node, node.ask, budget)
+    worse = Machine(facts={"a": "a" * 40 + "!"})
+    assert not matches(parse(with_fact=[f"a={EVIL}"]), worse, worse.ask, budget)
+    assert not matches(asked, node, node.ask, budget)
+    assert not matches(asked, node, node.ask, Budget(-0.001))  # the last search may have overdrawn it
+
+
 def test_the_time_limit_holds_without_being_asked_for() -> None:
     """The classic pattern against thirty letters is answered at once, and so is a worse one."""
     start = time.perf_counter()
@@ -374,6 +386,7 @@ def test_the_time_limit_holds_without_being_asked_for() -> None:
         "a{1000000000}",
         "((a{1000}){1000}){1000}",
         "(?:" * 30 + "a" + "){2}" * 30,
+        "(){1000000000}",
         "(?R)",
         "(?:foo){e<=1}",
         "(?x)a # b",
@@ -513,9 +526,11 @@ def test_a_filter_is_explained_in_english(options: Any, said: str) -> None:
 
 def test_a_printed_filter_is_short() -> None:
     """Options come back as people write them: folded identities, quotes only where they are needed."""
-    asked = parse(["a=b", "c=/d e/", "x== /var/"], ["-web"], [], ["web[1-3]"], [], "! (a or b='c d') and f().x=1")
+    asked = parse(
+        ["a=b", "c=/d e/", "x== /var/", "y='~z'"], ["-web"], [], ["web[1-3]"], [], "! (a or b='c d') and f().x=1"
+    )
     assert to_options(asked) == [
-        *("-F", "a=b", "-F", "c=/d e/", "-F", "x==/var/", "-C-web", "-I", "web[1-3]"),
+        *("-F", "a=b", "-F", "c=/d e/", "-F", "x==/var/", "-F", "y='~z'", "-C-web", "-I", "web[1-3]"),
         *("-S", "not (a or b='c d') and f().x=1"),
     ]
 

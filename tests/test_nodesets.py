@@ -21,6 +21,7 @@ from collective.nodesets import MOST_NAMES, fold, unfold
         (["web10", "web9", "web2", "web1"], "web[1-2,9-10]"),
         (["web08", "web09", "web10"], "web[08-10]"),
         (["web98", "web99", "web100"], "web[98-100]"),
+        ([f"web{n:02}" for n in range(8, 102)], "web[08-99,100-101]"),
         (["web099", "web100", "web0100"], "web[099-100,0100]"),
         (["web1", "web01", "web2", "web02"], "web[1-2,01-02]"),
         (["r1n1", "r1n2", "r2n1", "r2n2"], "r[1-2]n[1-2]"),

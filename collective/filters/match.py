@@ -124,12 +124,7 @@ class _Looking:
     def selects(self, asked: Filter, data_function: DataFunction) -> bool:
         if asked.select is None:
             return True
-        answers = {}
-        for question in uses_data(asked):
-            answer = data_function(*question)
-            if answer is None:
-                return False
-            answers[question] = answer
+        answers = {question: data_function(*question) or {} for question in uses_data(asked)}
         for test in leaves(asked):
             if isinstance(test, DataTest) and test.field not in answers[test.function, test.query]:
                 return False

@@ -82,7 +82,7 @@ def _unrolled(expression: str) -> int:
                 raise ValueError(f"regular expression {expression!r}: groups are nested too deeply")
             continue
         if piece == ")" and len(open_groups) > 1:
-            last = open_groups.pop()
+            last = open_groups.pop() + 1
         elif piece[0] == "{":
             times = _least(expression, piece)
             open_groups[-1] += last * (times - 1)
