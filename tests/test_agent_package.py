@@ -50,7 +50,7 @@ def test_a_lock_that_stays_is_named_before_the_deadline() -> None:
 
 def test_apt_never_asks() -> None:
     """Configuration files are kept, and a package is an argument after the options' end."""
-    answers = {
+    answers: dict[str, Any] = {
         "dpkg-query": [{"exitcode": 1}, {"stdout": "installed\t1\tall\n"}],
         "apt-cache policy": {"stdout": "zsh:\n"},
         "apt-get": {},

@@ -95,7 +95,7 @@ def test_links_of_the_run_levels_say_what_starts_with_the_node(state: Path, tmp_
 def test_a_service_that_cannot_be_stopped_is_a_failure(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A stop that ends well and stops nothing is waited for, and is no success."""
     (state.parent / "small").write_text("#!/bin/sh\nexit 0\n")
-    deadline = time.monotonic() + service.MARGIN + 0.3
+    deadline = time.monotonic() + _services.MARGIN + 0.3
     with pytest.raises(Aborted, match=r"^'small' was stopped and still runs"):
         service.stop("small", settings={"provider": "sysv"}, deadline=deadline)
 

@@ -16,6 +16,7 @@ from apt_machine import require_apt
 
 from collective.agent import Aborted
 from collective.agents import _apt, package
+from collective.agents._packages import Package
 
 SMALL = "hello"
 ARCHIVES_LOCK = Path("/var/cache/apt/archives/lock")
@@ -116,7 +117,7 @@ def test_a_lock_that_stays_is_named_with_its_holder(lock: Path) -> None:
 def test_what_another_node_did_meanwhile_is_success(monkeypatch: pytest.MonkeyPatch) -> None:
     """Locked out of the archives, the action finds that the package has come, and has changed nothing itself."""
     call("install", SMALL)
-    looks = iter([_apt.Package(SMALL)])  # the first look was before the other node was done
+    looks = iter([Package(SMALL)])  # the first look was before the other node was done
     look = _apt._look  # noqa: SLF001 - the one place where time could be stopped
     monkeypatch.setattr(_apt, "_look", lambda name: next(looks, None) or look(name))
     with ARCHIVES_LOCK.open("a") as held:
