@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import collective
 from collective.agent import Reply, action
-from collective.filters.match import _look_up as look_up
+from collective.filters import look_up
 
 if TYPE_CHECKING:
     from collective.node.server import Server

@@ -66,7 +66,9 @@ def _dispatch(arguments: list[str]) -> int:
 def _complain(text: str, debug: bool) -> None:
     if debug:
         traceback.print_exc()
-    sys.stderr.write(f"crpc: {text}\n")
+    # One line, whatever it quotes: control characters are shown, not obeyed.
+    line = "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text)
+    sys.stderr.write(f"crpc: {line}\n")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -21,9 +22,7 @@ def read_inputs(words: Sequence[str], action: Action) -> dict[str, Any]:
     for word in words:
         key, equals, value = word.partition("=")
         if not equals or not key:
-            raise UsageError(
-                f"'{word}': inputs are given as KEY=VALUE: {action.agent} {action.name} {_takes(action)}"
-            )
+            raise UsageError(f"'{word}': inputs are given as KEY=VALUE: {action.agent} {action.name} {_takes(action)}")
         if key not in action.inputs:
             raise InvalidInput(f"there is no input '{key}': {action.agent} {action.name} {_takes(action)}")
         data[key] = _convert(key, _fetch(key, value), action.inputs[key])
@@ -41,9 +40,7 @@ def _fetch(key: str, value: str) -> str:
     try:
         return sys.stdin.read() if value == "@-" else Path(value[1:]).read_text(encoding="utf-8")
     except OSError as fault:
-        raise UsageError(
-            f"{key}={value}: cannot be read: {fault.strerror}: '@@' begins a text with '@'"
-        ) from None
+        raise UsageError(f"{key}={value}: cannot be read: {fault.strerror}: '@@' begins a text with '@'") from None
     except UnicodeDecodeError:
         raise UsageError(f"{key}={value}: not UTF-8 text") from None
 
@@ -61,11 +58,21 @@ def _convert(key: str, text: str, schema: Mapping[str, Any]) -> Any:
 
 
 def _boolean(text: str) -> bool:
-    if text.lower() in _TRUE:
+    word = text.strip().lower()  # what comes from a file ends with a newline
+    if word in _TRUE:
         return True
-    if text.lower() in _FALSE:
+    if word in _FALSE:
         return False
     raise ValueError(text)
+
+
+def _number(text: str) -> int | float:
+    if not any(sign in text for sign in ".eE"):
+        return int(text)
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(text)
+    return value
 
 
 def _of_type(kind: type) -> Callable[[str], Any]:
@@ -81,7 +88,7 @@ def _of_type(kind: type) -> Callable[[str], Any]:
 _CONVERTERS: Mapping[str, Callable[[str], Any]] = {
     "boolean": _boolean,
     "integer": int,
-    "number": lambda text: float(text) if any(sign in text for sign in ".eE") else int(text),
+    "number": _number,
     "array": _of_type(list),
     "object": _of_type(dict),
 }

@@ -46,7 +46,8 @@ def _from_json(text: str, where: str, chosen: str) -> list[str]:
         raise UsageError(f"--nodes {where}: looks like JSON and is not: {fault}") from None
     if isinstance(document, list):
         return [_name(entry, where) for entry in document]
-    if not isinstance(document.get("replies"), list):
+    replies, silent = document.get("replies"), document.get("silent", [])
+    if not isinstance(replies, list) or not isinstance(silent, list):
         raise UsageError(f"--nodes {where}: JSON, but neither a list nor the document of a call")
     wanted = {
         "ok": lambda reply: reply.get("statuscode") == 0,
@@ -54,11 +55,9 @@ def _from_json(text: str, where: str, chosen: str) -> list[str]:
         "silent": lambda _: False,
         "all": lambda _: True,
     }[chosen]
-    names = [
-        _name(reply, where) for reply in document["replies"] if isinstance(reply, dict) and wanted(reply)
-    ]
+    names = [_name(reply, where) for reply in replies if isinstance(reply, dict) and wanted(reply)]
     if chosen in ("silent", "all"):
-        names += document.get("silent", [])
+        names += [_name(entry, where) for entry in silent]
     return names
 
 

@@ -41,15 +41,9 @@ class Targets:
 def add_targets(parser: argparse.ArgumentParser) -> None:
     """Add the options that say which nodes are meant."""
     group = parser.add_argument_group("targets")
-    group.add_argument(
-        "-F", "--with-fact", action="append", default=[], metavar="EXPR", help="fact=value, <, >=, =~ …"
-    )
-    group.add_argument(
-        "-C", "--with-class", action="append", default=[], metavar="NAME", help="a class, or /regex/"
-    )
-    group.add_argument(
-        "-A", "--with-agent", action="append", default=[], metavar="NAME", help="nodes with this agent"
-    )
+    group.add_argument("-F", "--with-fact", action="append", default=[], metavar="EXPR", help="fact=value, <, >=, =~ …")
+    group.add_argument("-C", "--with-class", action="append", default=[], metavar="NAME", help="a class, or /regex/")
+    group.add_argument("-A", "--with-agent", action="append", default=[], metavar="NAME", help="nodes with this agent")
     group.add_argument(
         "-I",
         "--with-identity",
@@ -71,21 +65,15 @@ def add_targets(parser: argparse.ArgumentParser) -> None:
         default="ok",
         help="which nodes of the JSON (default: %(default)s)",
     )
-    group.add_argument(
-        "-T", "--target", metavar="NAME", help="another collective that the configuration knows"
-    )
+    group.add_argument("-T", "--target", metavar="NAME", help="another collective that the configuration knows")
     group.add_argument("--dm", choices=("registry", "broadcast"), help="where the expected nodes come from")
-    group.add_argument(
-        "--dt", type=seconds, metavar="SECONDS", help="how long a broadcast discovery may take"
-    )
+    group.add_argument("--dt", type=seconds, metavar="SECONDS", help="how long a broadcast discovery may take")
 
 
 def add_running(parser: argparse.ArgumentParser) -> None:
     """Add the options that say how a call runs."""
     group = parser.add_argument_group("running")
-    group.add_argument(
-        "-t", "--timeout", type=seconds, metavar="SECONDS", help="how long to wait for replies"
-    )
+    group.add_argument("-t", "--timeout", type=seconds, metavar="SECONDS", help="how long to wait for replies")
     group.add_argument("--ttl", type=seconds, metavar="SECONDS", help="how long the request stays valid (60)")
 
 

@@ -26,13 +26,9 @@ def add_showing(parser: argparse.ArgumentParser) -> None:
     form.add_argument("--jsonl", action="store_true", help="one JSON line per event, as it happens")
     form.add_argument("--table", action="store_true", help="one row per node")
     form.add_argument("--csv", action="store_true", help="the same, for a spreadsheet")
-    group.add_argument(
-        "--display", choices=("ok", "failed", "all"), help="which replies (default: as the DDL says)"
-    )
+    group.add_argument("--display", choices=("ok", "failed", "all"), help="which replies (default: as the DDL says)")
     group.add_argument("--sort", action="store_true", help="by identity instead of by arrival")
-    group.add_argument(
-        "--color", choices=("auto", "always", "never"), default="auto", help="default: %(default)s"
-    )
+    group.add_argument("--color", choices=("auto", "always", "never"), default="auto", help="default: %(default)s")
     group.add_argument("-v", "--verbose", action="store_true", help="every reply, and a block of figures")
     group.add_argument("-q", "--quiet", action="store_true", help="nothing but results")
 
@@ -70,6 +66,7 @@ def _receive(call: Call, options: argparse.Namespace) -> None:
         for reply in call:
             progress.update(expected - len(call.outcomes.waiting), expected)
             if options.jsonl:
+                progress.clear()
                 write_event(reply_event(reply, call.action), sys.stdout)
     finally:
         progress.finish()

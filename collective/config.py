@@ -25,7 +25,7 @@ SYSTEM_FOLDER = Path("/etc/collective")
 
 
 def user_folder(kind: str) -> Path:
-    """Return the user's XDG folder for `kind` (`CONFIG`, `STATE`, `RUNTIME`), below which our files lie."""
+    """Return the user's XDG folder for `kind` (`CONFIG`, `STATE`), below which our files lie."""
     fallback = {"CONFIG": ".config", "STATE": ".local/state"}[kind]
     base = os.environ.get(f"XDG_{kind}_HOME")
     return (Path(base) if base else Path.home() / fallback) / "collective"
@@ -49,8 +49,16 @@ def _audit_file() -> Path:
     return user_folder("STATE") / "audit.jsonl"
 
 
+def user_name() -> str:
+    """Return who runs this process; its number when the system has no name for it, as in many containers."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid{os.getuid()}"
+
+
 def _default_caller() -> str:
-    return f"{getpass.getuser()}@{socket.gethostname()}"
+    return f"{user_name()}@{socket.gethostname()}"
 
 
 @dataclass(frozen=True)
@@ -164,16 +172,27 @@ def read_yaml(path: Path) -> Any:
         mark = fault.problem_mark
         where = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
         raise ConfigError(f"{where}: {fault.problem or fault.context or 'not YAML'}") from None
-    except (yaml.YAMLError, RecursionError, ValueError) as fault:
+    except (yaml.YAMLError, RecursionError, ValueError, LookupError, AttributeError) as fault:
+        # The last two are how PyYAML fails on a value that is not what its tag says: `!!bool maybe`.
         raise ConfigError(f"{path}: not YAML: {' '.join(str(fault).split())}") from None
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """YAML's safe loader, that does not let a second `key:` silently win over the first."""
+    """YAML's safe loader, that does not let a second `key:` silently win over the first.
+
+    Dates stay text, as in JSON: facts and settings travel.
+    """
+
+    yaml_implicit_resolvers: typing.ClassVar = {
+        first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         seen = set()
         for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                continue
             key = self.construct_object(key_node, deep=True)
             if isinstance(key, (str, int)) and key in seen:
                 raise yaml.constructor.ConstructorError(None, None, f"'{key}' is said twice", key_node.start_mark)

@@ -91,17 +91,15 @@ class Action:
         fault = _first_fault(self._input_validator, filled)
         if fault is None:
             return filled
-        if fault.validator == "required" and not fault.path:
-            missing = next(name for name in self.required if name not in filled)
+        if fault.validator == "required" and not fault.absolute_path:
+            missing = next(name for name in fault.validator_value if name not in filled)
             raise MissingInput(f"{self._label}: input '{missing}' is missing: {self._takes}")
         raise InvalidInput(f"{self._label}: {self._describe(fault, 'input')}")
 
     def check_output(self, data: Any) -> dict[str, Any]:
         """Return `data` with defaults filled in; raise Failed, naming the output that breaks the DDL."""
         if not isinstance(data, dict):
-            raise Failed(
-                f"{self._label} returned {type(data).__name__}, its DDL promises an object", reason="crashed"
-            )
+            raise Failed(f"{self._label} returned {type(data).__name__}, its DDL promises an object", reason="crashed")
         filled = {name: value["default"] for name, value in self.outputs.items() if "default" in value}
         filled.update(data)
         fault = _first_fault(self._output_validator, filled)
@@ -115,9 +113,11 @@ class Action:
         return {name: "********" if name in self.secrets else value for name, value in data.items()}
 
     def _describe(self, fault: ValidationError, kind: str) -> str:
-        where = ".".join(str(step) for step in fault.absolute_path)
-        if fault.path and fault.path[0] in self.secrets:
-            return f"{kind} '{where}' is not what the DDL asks for"  # the message would quote the secret
+        path = list(fault.absolute_path)
+        where = ".".join(str(step) for step in path)
+        if self.secrets and (not path or path[0] in self.secrets):
+            # The message would quote the secret.
+            return f"{kind} '{where}' is not what the DDL asks for" if where else f"{kind} is not what the DDL asks for"
         said = fault.message if len(fault.message) <= 300 else fault.message[:300] + "…"
         return f"{kind} '{where}': {said}" if where else f"{kind}: {said}"
 
@@ -186,7 +186,10 @@ def parse(document: Any) -> DDL:
 def _action(metadata: Mapping[str, Any], name: str, body: Mapping[str, Any]) -> Action:
     where = f"$.actions.{name}"
     for part in ("input", "output"):
-        _check_schema(body[part], f"{where}.{part}")
+        try:
+            _check_schema(body[part], f"{where}.{part}")
+        except RecursionError:
+            raise DDLError(f"{where}.{part}: is nested too deeply, or a $ref leads back to itself") from None
     inputs, outputs = body["input"].get("properties", {}), body["output"].get("properties", {})
     for word in inputs:
         if keyword.iskeyword(word):
@@ -224,21 +227,18 @@ def _check_schema(schema: Mapping[str, Any], where: str) -> None:
             resolver.lookup(reference)
         except Unresolvable:
             raise DDLError(f"{where}: $ref '{reference}' is not in this schema") from None
-    required = set(schema.get("required", ()))
-    defaults = {
-        name: value["default"]
-        for name, value in schema.get("properties", {}).items()
-        if "default" in value and name not in required
-    }
-    partial = {**schema, "required": []}
-    fault = _first_fault(_validator(partial), defaults)
-    if fault is not None:
-        place = ".".join(str(step) for step in fault.absolute_path)
-        raise DDLError(f"{where}: the default of '{place}' breaks its own schema: {fault.message}")
+    defaults = {name: value["default"] for name, value in schema.get("properties", {}).items() if "default" in value}
+    for fault in _validator(schema).iter_errors(defaults):
+        if fault.absolute_path:  # else it is about inputs that a default does not give
+            place = ".".join(str(step) for step in fault.absolute_path)
+            raise DDLError(f"{where}: the default of '{place}' breaks its own schema: {fault.message}")
 
 
 def _first_fault(validator: Draft202012Validator, data: Mapping[str, Any]) -> ValidationError | None:
-    fault: ValidationError | None = best_match(validator.iter_errors(data))
+    try:
+        fault: ValidationError | None = best_match(validator.iter_errors(data))
+    except RecursionError:
+        return ValidationError("is nested too deeply, or a $ref of the DDL leads back to itself")
     return fault
 
 
@@ -257,9 +257,7 @@ def _references(schema: Any) -> Iterator[str]:
 # -- patterns: JSON Schema means ECMA-262's `$`, the very end; Python's also matches before a last newline.
 
 
-def _pattern(
-    _validator: Any, pattern: str, instance: Any, _schema: Mapping[str, Any]
-) -> Iterator[ValidationError]:
+def _pattern(_validator: Any, pattern: str, instance: Any, _schema: Mapping[str, Any]) -> Iterator[ValidationError]:
     if isinstance(instance, str) and not re.search(whole_value_pattern(pattern), instance):
         yield ValidationError(f"{instance!r} does not match {pattern!r}")
 

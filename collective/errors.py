@@ -94,9 +94,7 @@ class RPCError(CollectiveError):
 
     statuscode = 5
 
-    def __init__(
-        self, message: str, *, data: Mapping[str, Any] | None = None, reason: str | None = None
-    ) -> None:
+    def __init__(self, message: str, *, data: Mapping[str, Any] | None = None, reason: str | None = None) -> None:
         super().__init__(message)
         self.data: dict[str, Any] = dict(data or {})
         self.reason = reason

@@ -4,6 +4,11 @@ r"""Stand-ins that ship with the library: authors of plugins test with what we t
         assert load.status()["uptime"] == "up 3 days"
     assert calls() == [["uptime"]]
 
+    with memory_fleet(tmp_path, {"web1": {"role": "web"}, "db1": {"role": "db"}}, code=[Path("agents")],
+                      ddls=[Path("ddl")]) as network:
+        call = network.fleet.call("load", "status", filter=parse(with_fact=["role=web"]))
+        assert [reply.sender for reply in call] == ["web1"]
+
 Nothing here is imported by the library itself.
 """
 
@@ -13,10 +18,27 @@ import json
 import os
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from collective import __version__, catalog, signing
+from collective.config import ClientConfig
+from collective.fleet.fleet import Fleet
+from collective.node import agents
+from collective.node.audit import Audit
+from collective.node.facts import Facts
+from collective.node.policy import Policy, Rule
+from collective.node.runner import Runner
+from collective.node.server import Server
+from collective.registry import NodeRecord
+from collective.registry.memory import MemoryRegistry
+from collective.transport.memory import MemoryTransport
+
+COLLECTIVE = "testing"
 
 Answer = Mapping[str, Any]
 
@@ -76,3 +98,68 @@ def fake_commands(
 
 def _calls(path: Path) -> list[list[str]]:
     return [json.loads(line)["words"] for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+@dataclass(frozen=True)
+class Network:
+    """A collective in memory: what a caller uses, and the nodes behind it, by identity."""
+
+    fleet: Fleet
+    transport: MemoryTransport
+    registry: MemoryRegistry
+    nodes: Mapping[str, Server]
+
+
+@contextmanager
+def memory_fleet(
+    folder: Path,
+    nodes: Mapping[str, Mapping[str, Any]],
+    *,
+    code: Sequence[Path] = (),
+    ddls: Sequence[Path] = (),
+    policy: Policy | None = None,
+    client: Mapping[str, Any] | None = None,
+    **server: Any,
+) -> Iterator[Network]:
+    """Run nodes (facts by identity) with the real node and caller code; only what lies between them is in memory.
+
+    The standard agents and those of `code` and `ddls` serve; actions run in real processes. Files go below
+    `folder`. Without a `policy` everything is allowed. `client` are keys of ClientConfig, `server` further
+    arguments of each Server.
+    """
+    transport, registry, runner = MemoryTransport(), MemoryRegistry(), Runner()
+    loaded = agents.load([agents.bundled(), *code], [catalog.bundled(), *ddls], folder / "settings")
+    servers, threads = {}, []
+    for identity, facts in nodes.items():
+        facts_file = folder / f"{identity}.json"
+        facts_file.write_text(json.dumps(facts), encoding="utf-8")
+        servers[identity] = Server(
+            collective=COLLECTIVE,
+            identity=identity,
+            transport=transport,
+            agents=loaded,
+            facts=Facts([facts_file], []),
+            policy=policy or Policy([Rule("everybody may do everything")]),
+            audit=Audit(folder / f"{identity}.audit.jsonl"),
+            runner=runner,
+            sign=signing.unsigned,
+            verify=signing.accept_unsigned,
+            **server,
+        )
+        servers[identity].open()
+        versions = {name: agent.ddl.metadata["version"] for name, agent in loaded.items()}
+        known = servers[identity].facts.current
+        registry.put(NodeRecord(identity, __version__, known, agents=versions, refused=loaded.refused))
+        threads.append(threading.Thread(target=servers[identity].serve, name=identity, daemon=True))
+    config = ClientConfig(COLLECTIVE, state=folder / "state", ddls=list(ddls), **(client or {}))
+    with Fleet(config, transport, registry) as fleet:
+        for thread in threads:
+            thread.start()
+        try:
+            yield Network(fleet, transport, registry, servers)
+        finally:
+            transport.close()
+            for node in servers.values():
+                node.stop(timeout=5.0)
+            for thread in threads:
+                thread.join()

@@ -143,7 +143,9 @@ def test_a_broadcast_reaches_every_node_of_the_topic(
     assert transport.receive(stranger, 0.0) == []
 
 
-def test_a_queue_that_nobody_opened_does_not_exist(transport: Transport, queue: str, names: Callable[[str], str]) -> None:
+def test_a_queue_that_nobody_opened_does_not_exist(
+    transport: Transport, queue: str, names: Callable[[str], str]
+) -> None:
     """Sending to, receiving from and looking into it are the same clear error."""
     nobody = names("nobody")
     for use in (

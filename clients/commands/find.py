@@ -19,8 +19,6 @@ def run(arguments: Sequence[str]) -> int:
     from collective.fleet.fleet import Fleet
 
     with Fleet.connect(config) as fleet:
-        found = fleet.discover(
-            targets.filter, nodes=targets.nodes, method=targets.method, timeout=targets.timeout
-        )
+        found = fleet.discover(targets.filter, nodes=targets.nodes, method=targets.method, timeout=targets.timeout)
     sys.stdout.write("".join(f"{name}\n" for name in found))
     return 0

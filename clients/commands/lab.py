@@ -60,14 +60,10 @@ def _split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
 def _parser() -> options.Parser:
     parser = options.Parser("crpc lab", description="Run a whole collective on this machine, to try things.")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="run|start|stop|status|env|node")
-    run_ = verbs.add_parser(
-        "run", usage="crpc lab run [--nodes N] [-- COMMAND ...]", help="for one command or shell"
-    )
+    run_ = verbs.add_parser("run", usage="crpc lab run [--nodes N] [-- COMMAND ...]", help="for one command or shell")
     start = verbs.add_parser("start", help="in the background")
     for with_nodes in (run_, start):
-        with_nodes.add_argument(
-            "--nodes", type=int, default=_DEFAULT_NODES, metavar="N", help="default: %(default)s"
-        )
+        with_nodes.add_argument("--nodes", type=int, default=_DEFAULT_NODES, metavar="N", help="default: %(default)s")
     node = verbs.add_parser("node", help="do to one node what an outage does")
     node.add_argument("name")
     node.add_argument("what", choices=("kill", "stop", "start"))
@@ -79,9 +75,7 @@ def _parser() -> options.Parser:
         verbs.add_parser(verb, help=text)
     for name, with_folder in verbs.choices.items():
         if name != "run":
-            with_folder.add_argument(
-                "--folder", type=Path, metavar="DIR", help="where the lab lies, if not the usual"
-            )
+            with_folder.add_argument("--folder", type=Path, metavar="DIR", help="where the lab lies, if not the usual")
     return parser
 
 

@@ -13,9 +13,7 @@ from collective.errors import UsageError
 def run(arguments: Sequence[str]) -> int:
     """Check everything, send, show the replies; return the exit code of what became of the nodes."""
     parser = options.Parser("crpc AGENT ACTION", usage="crpc AGENT ACTION [KEY=VALUE ...] [options]")
-    parser.add_argument(
-        "words", nargs="*", help="agent, action and inputs: 'crpc describe AGENT' tells what there is"
-    )
+    parser.add_argument("words", nargs="*", help="agent, action and inputs: 'crpc describe AGENT' tells what there is")
     options.add_targets(parser)
     options.add_running(parser)
     add_showing(parser)

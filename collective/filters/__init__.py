@@ -13,7 +13,7 @@ printing.py  values back into options, and into English
 match.py     a filter and a node: yes or no
 """
 
-from collective.filters.match import Node, leaves, matches, uses_data
+from collective.filters.match import Node, leaves, look_up, matches, uses_data
 from collective.filters.options import parse
 from collective.filters.patterns import Budget
 from collective.filters.printing import explain, select_text, to_options
@@ -32,6 +32,7 @@ __all__ = [
     "Select",
     "explain",
     "leaves",
+    "look_up",
     "matches",
     "parse",
     "select_text",

@@ -156,7 +156,7 @@ class _Looking:
         return any(self.budget.search(expression, entry) for entry in there)
 
     def _fact(self, test: FactTest) -> bool:
-        return self._compare(_look_up(self.node.facts, test.fact), test.operator, test.value)
+        return self._compare(look_up(self.node.facts, test.fact), test.operator, test.value)
 
     def _compare(self, found: Any, operator: str, value: str) -> bool:
         return any(self._holds_for(element, operator, value) for element in _elements(found))
@@ -170,7 +170,7 @@ class _Looking:
         return _same(element, value) == (operator == "==")
 
 
-def _look_up(facts: Mapping[str, Any], path: str) -> Any:
+def look_up(facts: Mapping[str, Any], path: str) -> Any:
     """Return the fact at a dotted path; None when there is none. Steps into lists are numbers, from 0."""
     if path in facts:
         return facts[path]

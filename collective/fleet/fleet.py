@@ -158,9 +158,7 @@ class Fleet:
             raise NoNodes("no node matches")
         return named
 
-    def _find(
-        self, wanted: Filter, agent: str, method: str | None, timeout: float, certain: bool
-    ) -> list[str]:
+    def _find(self, wanted: Filter, agent: str, method: str | None, timeout: float, certain: bool) -> list[str]:
         if method == "registry" and self._registry is None:
             raise UsageError("--dm registry: the configuration says that there is none")
         if self._registry is None or method == "broadcast" or uses_data(wanted):

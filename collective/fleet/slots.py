@@ -9,7 +9,6 @@ SQS asks for 60 s before a deleted queue's name returns, so queues are made once
 from __future__ import annotations
 
 import fcntl
-import getpass
 import itertools
 import os
 import secrets
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import IO
 
 from collective import names
+from collective.config import user_name
 from collective.errors import ConfigError
 
 _PREFIX = 36  # characters of user and host in a slot's name
@@ -49,7 +49,7 @@ def take(state: Path, collective: str) -> Slot:
     try:
         folder = state / "slots" / collective
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        owner = names.slug(f"{getpass.getuser()}-{socket.gethostname()}", _PREFIX)
+        owner = names.slug(f"{user_name()}-{socket.gethostname()}", _PREFIX)
         suffix = _installation(state)
         for number in itertools.count():
             descriptor = os.open(folder / str(number), os.O_RDWR | os.O_CREAT, 0o600)

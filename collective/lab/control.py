@@ -131,9 +131,7 @@ def _spawn(layout: Layout, lifeline: int | None) -> subprocess.Popen[bytes]:
         )
 
 
-def _wait_for(
-    layout: Layout, supervisor: subprocess.Popen[bytes] | None, nodes: list[str], since: float = 0.0
-) -> None:
+def _wait_for(layout: Layout, supervisor: subprocess.Popen[bytes] | None, nodes: list[str], since: float = 0.0) -> None:
     """Wait until every one of `nodes` has registered itself after `since` (Unix seconds)."""
 
     def failed() -> bool:

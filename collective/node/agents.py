@@ -119,9 +119,9 @@ def _load_pair(path: Path, description: Path, settings_file: Path) -> Agent:
     except BaseException as fault:
         if isinstance(fault, KeyboardInterrupt):
             raise
-        raise DDLError(f"{path}: cannot be imported: {type(fault).__name__}: {fault}") from None
+        raise DDLError(f"{path}: cannot be imported: {_one_line(fault)}") from None
     functions = {name: thing for name, thing in vars(module).items() if is_action(thing)}
-    for name in functions.keys() ^ described.actions.keys():
+    for name in sorted(functions.keys() ^ described.actions.keys()):
         has, lacks = (path, description) if name in functions else (description, path)
         raise DDLError(f"{path}: action '{name}' is in {has}, and not in {lacks}")
     for name, function in functions.items():
@@ -130,6 +130,10 @@ def _load_pair(path: Path, description: Path, settings_file: Path) -> Agent:
     if not isinstance(settings or {}, dict):
         raise ConfigError(f"{settings_file}: must hold keys and values, not {type(settings).__name__}")
     return Agent(described.name, path, described, functions, settings or {})
+
+
+def _one_line(fault: BaseException) -> str:
+    return " ".join(f"{type(fault).__name__}: {fault}".split())
 
 
 def _check_parameters(path: Path, described: ddl.Action, function: Callable[..., Any]) -> None:
@@ -157,10 +161,6 @@ def _check_supplied(label: str, agent: str, parameter: inspect.Parameter) -> Non
 
 
 def _check_optional(label: str, described: ddl.Action, parameter: inspect.Parameter) -> None:
-    always_given = parameter.name in described.required or "default" in described.inputs.get(
-        parameter.name, {}
-    )
+    always_given = parameter.name in described.required or "default" in described.inputs.get(parameter.name, {})
     if parameter.name in described.inputs and not always_given and parameter.default is parameter.empty:
-        raise DDLError(
-            f"{label}: '{parameter.name}' may be left out, says the DDL; the code has no default for it"
-        )
+        raise DDLError(f"{label}: '{parameter.name}' may be left out, says the DDL; the code has no default for it")

@@ -64,6 +64,4 @@ class Audit:
             with self._lock, self._path.open("a", encoding="ascii") as file:
                 file.write(text)
         except OSError as fault:
-            raise Failed(
-                f"audit {self._path}: cannot be written: {fault.strerror}", reason="crashed"
-            ) from None
+            raise Failed(f"audit {self._path}: cannot be written: {fault.strerror}", reason="crashed") from None

@@ -60,9 +60,7 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("--config", type=Path, metavar="FILE", help="instead of /etc/collective/node.yaml")
-    parser.add_argument(
-        "--check", action="store_true", help="say what is wrong with configuration and agents"
-    )
+    parser.add_argument("--check", action="store_true", help="say what is wrong with configuration and agents")
     parser.add_argument("--version", action="version", version=f"collectived {__version__}")
     return parser
 

@@ -6,6 +6,7 @@ whole, never changed in place, so that whoever reads them sees one state.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import platform
@@ -27,6 +28,7 @@ class Facts:
         self._files = files
         self._class_files = class_files
         self._good: dict[Path, Mapping[str, Any]] = {}
+        self._good_words: dict[Path, list[str]] = {}
         self.current: Mapping[str, Any] = {}
         self.classes: frozenset[str] = frozenset()
         self.refresh()
@@ -42,7 +44,12 @@ class Facts:
         for path in self._files:
             merged.update(self._good.get(path, {}))
         self.current = merged
-        self.classes = frozenset(word for path in self._class_files for word in _read_words(path))
+        for path in self._class_files:
+            try:
+                self._good_words[path] = _read_words(path)
+            except (OSError, UnicodeDecodeError) as fault:
+                log.error("classes.broken", extra={"fault": f"{path}: {fault}"})
+        self.classes = frozenset(word for words in self._good_words.values() for word in words)
 
 
 def built_in() -> dict[str, Any]:
@@ -64,14 +71,16 @@ def _read_facts(path: Path) -> Mapping[str, Any]:
     facts = read_yaml(path)
     if facts is not None and not isinstance(facts, dict):
         raise ConfigError(f"{path}: must hold facts and values, not {type(facts).__name__}")
-    return {str(name): value for name, value in (facts or {}).items()}
+    try:
+        # There and back: what the registry and every reply will say is what filters here look at.
+        values: dict[str, Any] = json.loads(json.dumps(facts or {}, allow_nan=False))
+    except (TypeError, ValueError, RecursionError) as fault:
+        raise ConfigError(f"{path}: facts must be what JSON can carry: {fault}") from None
+    return values
 
 
 def _read_words(path: Path) -> list[str]:
     try:
         return path.read_text(encoding="utf-8").split()
     except FileNotFoundError:
-        return []
-    except (OSError, UnicodeDecodeError) as fault:
-        log.error("classes.broken", extra={"fault": f"{path}: {fault}"})
         return []

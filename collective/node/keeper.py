@@ -187,9 +187,7 @@ def _perform(job: Job) -> Answer:
     except BaseException as fault:
         traceback.print_exc(file=sys.stderr)
         # The name of a bare Exception says nothing; that of a KeyError is half of its message.
-        prefix = (
-            "" if type(fault) in (Exception, RuntimeError) and str(fault) else f"{type(fault).__name__}: "
-        )
+        prefix = "" if type(fault) in (Exception, RuntimeError) and str(fault) else f"{type(fault).__name__}: "
         return failed("crashed", f"{prefix}{fault}".rstrip(": "))
     printed = stray.getvalue()
     if printed:

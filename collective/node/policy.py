@@ -63,16 +63,10 @@ class Policy:
 def load(path: Path) -> Policy:
     """Read a policy; without a file, the default. Raise ConfigError naming file and rule."""
     if not path.exists():
-        log.warning(
-            "policy.missing", extra={"path": str(path), "fault": "only rpcutil is allowed: write one"}
-        )
+        log.warning("policy.missing", extra={"path": str(path), "fault": "only rpcutil is allowed: write one"})
         return Policy(ONLY_RPCUTIL)
     document = read_yaml(path)
-    if (
-        not isinstance(document, dict)
-        or document.keys() != {"rules"}
-        or not isinstance(document["rules"], list)
-    ):
+    if not isinstance(document, dict) or document.keys() != {"rules"} or not isinstance(document["rules"], list):
         raise ConfigError(f"{path}: must hold one key, 'rules', with a list")
     return Policy([_rule(path, number, entry) for number, entry in enumerate(document["rules"], start=1)])
 
@@ -83,9 +77,7 @@ def _rule(path: Path, number: int, entry: Any) -> Rule:
         raise ConfigError(f"{where}: must hold keys and values, not {type(entry).__name__}")
     for key in entry:
         if key not in Rule.__dataclass_fields__:
-            raise ConfigError(
-                f"{where}: {key}: no such key: there are {', '.join(Rule.__dataclass_fields__)}"
-            )
+            raise ConfigError(f"{where}: {key}: no such key: there are {', '.join(Rule.__dataclass_fields__)}")
     allow = entry.get("allow", True)
     if not isinstance(allow, bool):
         raise ConfigError(f"{where}: allow: must be true or false, not {allow!r}")

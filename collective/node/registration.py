@@ -61,9 +61,7 @@ class Registration:
         try:
             step()
         except QueueNotFound as fault:
-            log.warning(
-                "registry.missing", extra={"fault": f"table {fault}: callers find us by broadcast only"}
-            )
+            log.warning("registry.missing", extra={"fault": f"table {fault}: callers find us by broadcast only"})
         except TransportError as fault:
             self._published = None
             log.warning("registry.failed", extra={"fault": str(fault)})

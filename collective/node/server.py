@@ -207,9 +207,7 @@ class Server:
         except MessageError as fault:
             raise Failed(f"the filter cannot be read: {fault}", reason="filtered") from None
         if not wanted:
-            self._refuse_or_be_silent(
-                request, Failed("the filter does not match this node", reason="filtered")
-            )
+            self._refuse_or_be_silent(request, Failed("the filter does not match this node", reason="filtered"))
 
     def _check_input(self, request: Request, delivery: Delivery, rule: str) -> Work:
         agent, action = self.agents.find(request.agent, request.action)

@@ -91,8 +91,6 @@ def _record(item: Any) -> NodeRecord | None:
         rest = {name: packed[name] for name in NodeRecord.__dataclass_fields__ if name in packed}
         rest["classes"] = tuple(rest["classes"])
         left = float(item["left_at"]["N"]) if "left_at" in item else None
-        return NodeRecord(
-            identity=item["identity"]["S"], last_seen=float(item["last_seen"]["N"]), left=left, **rest
-        )
+        return NodeRecord(identity=item["identity"]["S"], last_seen=float(item["last_seen"]["N"]), left=left, **rest)
     except (KeyError, TypeError, ValueError, zlib.error):
         return None

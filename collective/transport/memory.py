@@ -49,6 +49,7 @@ class MemoryTransport:
         self._topics: dict[str, set[str]] = {}
         self._arrived = threading.Condition()
         self._receipts = itertools.count()
+        self._closed = False
         self.sent: dict[str, int] = {}
 
     def now(self) -> float:
@@ -91,7 +92,7 @@ class MemoryTransport:
             while True:
                 taken = self._take(queue)
                 left = until - time.monotonic()
-                if taken or left <= 0:
+                if taken or left <= 0 or self._closed:
                     return taken
                 # Hidden messages become visible without anybody saying so: look again now and then.
                 self._arrived.wait(min(left, 0.1))
@@ -108,6 +109,12 @@ class MemoryTransport:
         now = self._clock()
         with self._arrived:
             return sum(message.visible_from <= now for message in self._find(queue).messages)
+
+    def close(self) -> None:
+        """End every wait, now and from now on."""
+        with self._arrived:
+            self._closed = True
+            self._arrived.notify_all()
 
     def _put(self, queue: str, body: str) -> None:
         now = self._clock()

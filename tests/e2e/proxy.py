@@ -1,10 +1,10 @@
 """A proxy in front of a real server, that counts requests and can turn bad: throttle, hang up, or be gone.
 
-    with Proxy(url) as proxy:
-        AWS_ENDPOINT_URL=proxy.url …
-        proxy.counts["SendMessage"]     how often each operation was asked for
-        proxy.mode = "throttle"         every answer is a ThrottlingException, until mode is "pass" again
-        proxy.mode = "cut"              every connection is closed without an answer
+with Proxy(url) as proxy:
+    AWS_ENDPOINT_URL=proxy.url …
+    proxy.counts["SendMessage"]     how often each operation was asked for
+    proxy.mode = "throttle"         every answer is a ThrottlingException, until mode is "pass" again
+    proxy.mode = "cut"              every connection is closed without an answer
 """
 
 from __future__ import annotations
@@ -85,5 +85,3 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""
-
-

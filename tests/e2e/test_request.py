@@ -50,7 +50,9 @@ def test_a_package_that_does_not_exist_fails_on_every_node(crpc: Crpc, needs_roo
     done = crpc("package", "install", "package=no-such-package")
     assert done.returncode == 2
     for name in NODES:
-        assert re.search(rf"^{name} +Request Aborted\n +Unable to locate package no-such-package: .*refresh", done.stdout, re.M)
+        assert re.search(
+            rf"^{name} +Request Aborted\n +Unable to locate package no-such-package: .*refresh", done.stdout, re.M
+        )
 
 
 def test_of_five_checks_only_the_critical_one_is_shown(crpc: Crpc) -> None:

@@ -1,0 +1,35 @@
+# The words of this project. Each installs what it needs into .venv first; nothing else on the machine is touched,
+# except by `make demo`, which says so.
+
+PYTHON ?= python3
+VENV := .venv
+INSTALLED := $(VENV)/.installed
+
+.PHONY: demo test lint types bench fuzz soak servers clean
+
+demo:  ## install, start a local fleet, run the main job
+	@PYTHON=$(PYTHON) conf/demo
+
+test: $(INSTALLED) lint types  ## everything that proves the project, in less than ten minutes
+	$(VENV)/bin/pytest
+
+lint: $(INSTALLED)
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+
+types: $(INSTALLED)  ## mypy reads the installed package: what users import, under the names that they import
+	rm -rf build
+	$(VENV)/bin/pip install --quiet --no-deps --target build/types .
+	MYPYPATH=build/types $(VENV)/bin/mypy -p collective
+	MYPYPATH=build/types:tests:tests/e2e $(VENV)/bin/mypy tests
+
+bench: $(INSTALLED)  ## the figures in docs/performance.md
+	$(VENV)/bin/python -m tests.bench
+
+$(INSTALLED): setup.cfg pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --editable '.[dev,lab]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info

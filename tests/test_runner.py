@@ -1,0 +1,244 @@
+"""Actions run in families of processes that end when they should: with real processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from collective.node.keeper import Job
+from collective.node.runner import Runner
+
+PLUGIN = '''
+import os, signal, subprocess, sys, time
+from collective.agent import Aborted, InvalidInput
+
+def fine(**data): return {"pid": os.getpid(), **data}
+def nothing(): pass
+def raises(): raise KeyError("colour")
+def raises_plainly(): raise Exception("rspec test")
+def aborts(): raise Aborted("not today", data={"half": 1})
+def invalid(): raise InvalidInput("no such user")
+def exits(): sys.exit(3)
+def exits_hard(): os._exit(3)
+def dies(): os.kill(os.getpid(), signal.SIGKILL)
+def prints(): print("debugging"); return {"done": True}
+def command_prints(): subprocess.run(["echo", "hello"]); return {"done": True}
+def returns_a_set(): return {"names": {1, 2}}
+def returns_nan(): return {"load": float("nan")}
+def returns_half_a_character(): return {"text": "\\ud800"}
+def returns_too_much(): return {"text": "x" * (9 * 1024 * 1024)}
+def returns_much(): return {"text": "x" * (7 * 1024 * 1024)}
+def interrupts(): raise KeyboardInterrupt
+def reads(): return {"text": sys.stdin.read()}
+
+def family(folder):
+    """Loop for ever with a child, a grandchild, and a process that has detached itself from both."""
+    code = "import os,time,sys; open(sys.argv[1] + '/' + str(os.getpid()), 'w'); "
+    child = code + "import subprocess; subprocess.Popen([sys.executable, '-c', %r, sys.argv[1]]); time.sleep(600)"
+    subprocess.Popen([sys.executable, "-c", child % (code + "time.sleep(600)"), folder])
+    detach = "import os,sys\\nif os.fork(): os._exit(0)\\nos.setsid()\\nif os.fork(): os._exit(0)\\n"
+    subprocess.Popen([sys.executable, "-c", detach + code + "time.sleep(600)", folder])
+    while True:
+        time.sleep(0.01)
+
+def leaves(folder):
+    """Succeed and leave a process running on purpose."""
+    process = subprocess.Popen(["sleep", "600"], start_new_session=True)
+    return {"pid": process.pid}
+
+def bomb(folder):
+    """Fork as fast as it goes, up to a bound."""
+    while True:
+        if len(os.listdir(folder)) < 200 and not os.fork():
+            open(f"{folder}/{os.getpid()}", "w").close()
+'''
+
+
+@pytest.fixture(scope="module")
+def runner() -> Runner:
+    """One runner, as a daemon has one."""
+    return Runner()
+
+
+@pytest.fixture
+def plugin(tmp_path: Path) -> Path:
+    """A file with actions of all sorts."""
+    path = tmp_path / "odd.py"
+    path.write_text(PLUGIN)
+    return path
+
+
+def job(plugin: Path, action: str, **data: Any) -> Job:
+    return Job(str(plugin), action, data, {})
+
+
+def alive(pids: list[int]) -> list[int]:
+    return [pid for pid in pids if Path(f"/proc/{pid}").exists() and "\nState:\tZ" not in status(pid)]
+
+
+def status(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return "\nState:\tZ"
+
+
+def wait_for_files(folder: Path, count: int) -> list[int]:
+    until = time.monotonic() + 20
+    while len(list(folder.iterdir())) < count:
+        assert time.monotonic() < until, "the family did not come up"
+        threading.Event().wait(0.01)
+    return [int(path.name) for path in folder.iterdir()]
+
+
+@pytest.fixture
+def pids(tmp_path: Path) -> Iterator[Path]:
+    """A folder where each process of a family leaves a file; what still lives at the end is killed."""
+    folder = tmp_path / "pids"
+    folder.mkdir()
+    yield folder
+    for path in folder.iterdir():
+        try:
+            os.kill(int(path.name), signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+
+
+def test_an_action_runs_in_a_process_of_its_own(runner: Runner, plugin: Path) -> None:
+    """Its data goes in and comes out; its process is not ours."""
+    answer = runner.run(job(plugin, "fine", package="zsh"), 10)
+    assert (answer.statuscode, answer.statusmsg, answer.reason) == (0, "OK", None)
+    assert answer.data["package"] == "zsh"
+    assert answer.data["pid"] != os.getpid()
+
+
+def test_nothing_is_an_empty_reply(runner: Runner, plugin: Path) -> None:
+    """An action that returns nothing is fine, and has no data."""
+    assert runner.run(job(plugin, "nothing"), 10).data == {}
+
+
+@pytest.mark.parametrize(
+    ("action", "statuscode", "reason", "said"),
+    [
+        ("raises", 5, "crashed", "KeyError: 'colour'"),
+        ("raises_plainly", 5, "crashed", "rspec test"),
+        ("aborts", 1, None, "not today"),
+        ("invalid", 4, None, "no such user"),
+        ("exits", 5, "crashed", "the action called exit(3)"),
+        ("exits_hard", 5, "crashed", "the action's process ended with code 3 before it had answered"),
+        ("dies", 5, "crashed", "the action was killed by SIGKILL"),
+        ("prints", 5, "crashed", "the action printed to standard output: 'debugging\\n'"),
+        ("returns_a_set", 5, "crashed", "what JSON cannot carry: Object of type set"),
+        ("returns_nan", 5, "crashed", "what JSON cannot carry: Out of range float"),
+        ("returns_half_a_character", 5, "crashed", "what JSON cannot carry: 'utf-8' codec"),
+        ("returns_too_much", 5, "crashed", "bytes, more than the 8388608 that are carried"),
+        ("interrupts", 5, "crashed", "KeyboardInterrupt"),
+        ("absent", 5, "crashed", "AttributeError"),
+    ],
+)
+def test_what_an_action_does_wrong_becomes_a_status(
+    runner: Runner, plugin: Path, action: str, statuscode: int, reason: str | None, said: str
+) -> None:
+    """Every odd end has its status code, its reason, and a message that says what happened."""
+    answer = runner.run(job(plugin, action), 10)
+    assert (answer.statuscode, answer.reason) == (statuscode, reason)
+    assert said in answer.statusmsg
+
+
+def test_what_an_aborted_or_printing_action_knew_is_kept(runner: Runner, plugin: Path) -> None:
+    """The data of a failure arrives as well."""
+    assert runner.run(job(plugin, "aborts"), 10).data == {"half": 1}
+    assert runner.run(job(plugin, "prints"), 10).data == {"done": True}
+
+
+def test_what_its_commands_print_does_no_harm(runner: Runner, plugin: Path) -> None:
+    """Only the action's own printing is a mistake; a command's output goes to the log."""
+    assert runner.run(job(plugin, "command_prints"), 10).statuscode == 0
+
+
+def test_a_large_answer_arrives_whole(runner: Runner, plugin: Path) -> None:
+    """More than a pipe holds at once."""
+    assert len(runner.run(job(plugin, "returns_much"), 10).data["text"]) == 7 * 1024 * 1024
+
+
+def test_standard_input_is_empty(runner: Runner, plugin: Path) -> None:
+    """An action that reads its input does not wait for a terminal."""
+    assert runner.run(job(plugin, "reads"), 10).data == {"text": ""}
+
+
+def test_a_deadline_ends_the_whole_family_twenty_times(runner: Runner, plugin: Path, tmp_path: Path) -> None:
+    """When `timeout` is said, child, grandchild and the one that detached itself are dead already."""
+    for turn in range(20):
+        folder = tmp_path / f"turn{turn}"
+        folder.mkdir()
+        began = time.monotonic()
+        answer = runner.run(job(plugin, "family", folder=str(folder)), 0.4)
+        assert (answer.statuscode, answer.reason) == (5, "timeout")
+        assert time.monotonic() - began < 5
+        assert alive([int(path.name) for path in folder.iterdir()]) == []
+
+
+def test_stopping_ends_the_whole_family_and_says_interrupted(runner: Runner, plugin: Path, pids: Path) -> None:
+    """What the daemon must end at shutdown is answered, after it is dead."""
+    answers: list[Any] = []
+    thread = threading.Thread(target=lambda: answers.append(runner.run(job(plugin, "family", folder=str(pids)), 60)))
+    thread.start()
+    members = wait_for_files(pids, 3)
+    runner.stop()
+    thread.join(20)
+    assert (answers[0].statuscode, answers[0].reason) == (5, "interrupted")
+    assert alive(members) == []
+
+
+def test_what_a_success_leaves_running_lives_on(runner: Runner, plugin: Path, pids: Path) -> None:
+    """A service that an action has started is not part of the action."""
+    answer = runner.run(job(plugin, "leaves", folder=str(pids)), 10)
+    (pids / str(answer.data["pid"])).touch()
+    assert alive([answer.data["pid"]]) == [answer.data["pid"]]
+
+
+def test_a_small_fork_bomb_is_ended(runner: Runner, plugin: Path, pids: Path) -> None:
+    """Processes that fork while they are being killed do not outlive the deadline."""
+    answer = runner.run(job(plugin, "bomb", folder=str(pids)), 1.0)
+    assert answer.reason == "timeout"
+    assert alive([int(path.name) for path in pids.iterdir()]) == []
+
+
+def test_the_death_of_the_daemon_ends_the_whole_family(plugin: Path, pids: Path) -> None:
+    """SIGKILL to the process that holds the runner leaves nothing of the action."""
+    code = (
+        "import sys; from collective.node.runner import Runner; from collective.node.keeper import Job\n"
+        "Runner().run(Job(sys.argv[1], 'family', {'folder': sys.argv[2]}, {}), 60)"
+    )
+    daemon = subprocess.Popen([sys.executable, "-c", code, str(plugin), str(pids)])
+    members = wait_for_files(pids, 3)
+    assert len(alive(members)) == 3
+    daemon.kill()
+    daemon.wait()
+    until = time.monotonic() + 10
+    while alive(members) and time.monotonic() < until:
+        threading.Event().wait(0.02)
+    assert alive(members) == []
+
+
+def test_many_run_at_once(runner: Runner, plugin: Path) -> None:
+    """Threads of the daemon do not disturb each other's actions."""
+    answers: list[Any] = []
+    threads = [
+        threading.Thread(target=lambda n=number: answers.append(runner.run(job(plugin, "fine", number=n), 20)))
+        for number in range(16)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(answer.data["number"] for answer in answers) == list(range(16))

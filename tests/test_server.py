@@ -1,0 +1,388 @@
+"""A node's line, step by step: deliveries go in at one end, replies and counts come out at the other."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from collective import messages, names
+from collective.errors import Unreachable
+from collective.filters import parse
+from collective.messages import Reply, Request
+from collective.node.policy import Policy, Rule
+from collective.node.server import Server
+from collective.testing import COLLECTIVE, Network, memory_fleet
+from collective.transport import Delivery
+
+REPLIES = names.reply_queue(COLLECTIVE, "test-0")
+
+CODE = """
+import time
+from collective.agent import action
+
+@action
+def sleep(seconds):
+    time.sleep(seconds)
+    return {"slept": seconds}
+
+@action
+def lie():
+    return {"number": "seven"}
+
+@action
+def large(size):
+    import random
+    return {"text": random.randbytes(size).hex()}
+
+@action
+def login(password, user):
+    return {"token": password + user}
+"""
+NUMBER = {"type": "number"}
+TEXT = {"type": "string"}
+
+
+def described(inputs: dict[str, Any], outputs: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {
+        "description": "For the test",
+        "input": {"type": "object", "required": list(inputs), "properties": inputs},
+        "output": {"type": "object", "properties": outputs},
+        **more,
+    }
+
+
+DDL = {
+    "metadata": {"name": "odd", "description": "Odd things", "version": "1", "timeout": 10},
+    "actions": {
+        "sleep": described({"seconds": NUMBER}, {"slept": NUMBER}, timeout=1.0),
+        "lie": described({}, {"number": NUMBER}),
+        "large": described({"size": {"type": "integer"}}, {"text": TEXT}),
+        "login": described(
+            {"password": {**TEXT, "writeOnly": True}, "user": TEXT}, {"token": {**TEXT, "writeOnly": True}}
+        ),
+    },
+}
+
+
+@pytest.fixture
+def plugins(tmp_path: Path) -> Path:
+    """A folder with one agent's code and DDL."""
+    folder = tmp_path / "plugins"
+    folder.mkdir()
+    (folder / "odd.py").write_text(CODE)
+    (folder / "odd.json").write_text(json.dumps(DDL))
+    return folder
+
+
+@pytest.fixture
+def network(tmp_path: Path, plugins: Path) -> Iterator[Network]:
+    """One node that takes two actions at once, and lets two more wait."""
+    with memory_fleet(
+        tmp_path, {"web1": {"role": "web"}}, code=[plugins], ddls=[plugins], max_actions=2, max_queued=2
+    ) as network:
+        network.transport.open_replies(REPLIES)
+        yield network
+
+
+def request(agent: str = "rpcutil", action: str = "ping", **changes: Any) -> Request:
+    """A request as a caller would make it, with some things changed."""
+    plain = Request(
+        id=messages.new_id(),
+        collective=COLLECTIVE,
+        caller="alice@example.com",
+        sender="laptop",
+        agent=agent,
+        action=action,
+        data={},
+        targets=("web1",),
+        filter=parse().to_data(),
+        time=time.time(),
+        ttl=60,
+        timeout=10,
+        reply_to=REPLIES,
+    )
+    return replace(plain, **changes)
+
+
+def body(asked: Request) -> str:
+    return messages.seal(messages.encode(asked), lambda _: None)
+
+
+def send(network: Network, *asked: Request | str) -> None:
+    for one in asked:
+        network.transport.send(names.node_queue(COLLECTIVE, "web1"), one if isinstance(one, str) else body(one))
+
+
+def replies(network: Network, count: int = 1, wait: float = 10.0) -> list[Reply]:
+    """Take `count` replies from the queue; fewer, when no more come."""
+    found: list[Reply] = []
+    until = time.monotonic() + wait
+    while len(found) < count and time.monotonic() < until:
+        batch = network.transport.receive(REPLIES, 0.2)
+        network.transport.acknowledge(REPLIES, batch)
+        found += [messages.decode_reply(messages.unseal(delivery.body).content) for delivery in batch]
+    return found
+
+
+def ask(network: Network, asked: Request) -> Reply:
+    send(network, asked)
+    return replies(network)[0]
+
+
+def audit(tmp_path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (tmp_path / "web1.audit.jsonl").read_text().splitlines()]
+
+
+def settled(network: Network, name: str, count: int) -> int:
+    """Wait until a counter of the node has reached `count`."""
+    until = time.monotonic() + 10
+    while network.nodes["web1"].counts[name] < count and time.monotonic() < until:
+        threading.Event().wait(0.01)
+    return network.nodes["web1"].counts[name]
+
+
+def test_a_request_is_answered(network: Network, tmp_path: Path) -> None:
+    """The reply names request, sender and action; two audit lines tell who asked and what came of it."""
+    asked = request()
+    reply = ask(network, asked)
+    assert (reply.request, reply.sender, reply.agent, reply.action) == (asked.id, "web1", "rpcutil", "ping")
+    assert (reply.statuscode, reply.statusmsg, reply.reason, reply.replayed) == (0, "OK", None, False)
+    decision, outcome = audit(tmp_path)
+    assert (decision["event"], decision["verdict"], decision["caller"]) == ("decision", "allowed", "alice@example.com")
+    assert decision["rule"] == "everybody may do everything"
+    assert (outcome["event"], outcome["statuscode"]) == ("outcome", 0)
+
+
+RUBBISH: dict[str, Callable[[], str]] = {
+    "empty": lambda: " ",
+    "no JSON": lambda: "hello",
+    "not ours": lambda: '{"Records": []}',
+    "a list": lambda: "[]",
+    "another version": lambda: body(request()).replace('"collective":1', '"collective":2'),
+    "unknown encoding": lambda: body(request()).replace('"encoding":"json"', '"encoding":"yaml"'),
+    "broken payload": lambda: body(request()).replace('"payload":"{', '"payload":"['),
+    "a reply": lambda: body(request()).replace('\\"type\\":\\"request\\"', '\\"type\\":\\"reply\\"'),
+    "no id": lambda: body(request()).replace('\\"id\\"', '\\"di\\"'),
+    "another collective": lambda: body(request(collective="staging")),
+    "a reply queue elsewhere": lambda: body(request(reply_to="staging_reply_x-0")),
+    "a node's queue to reply to": lambda: body(request(reply_to=names.node_queue(COLLECTIVE, "web1"))),
+    "too long a ttl": lambda: body(request(ttl=100_000)),
+    "an unknown critical member": lambda: body(request(critical=("quorum",))),
+    "a bomb": lambda: _bomb(),
+}
+
+
+def _bomb() -> str:
+    import base64
+    import zlib
+
+    packed = base64.b64encode(zlib.compress(b" " * (64 * 1024 * 1024))).decode()
+    return json.dumps({"collective": 1, "encoding": "json+zlib+base64", "payload": packed})
+
+
+@pytest.mark.parametrize("name", RUBBISH)
+def test_rubbish_is_dropped_and_counted_and_the_next_request_served(network: Network, name: str) -> None:
+    """Nothing runs, nothing is answered, and the daemon lives on."""
+    asked = request()
+    send(network, RUBBISH[name](), asked)
+    answers = replies(network, 1)
+    assert [reply.request for reply in answers] == [asked.id]
+    assert network.nodes["web1"].counts["unvalidated"] == 1
+
+
+def test_a_duplicate_gets_the_first_answer_again(network: Network, tmp_path: Path) -> None:
+    """The action runs once; the second delivery is answered with the stored reply, and says so."""
+    asked = request("shell", "run", data={"command": f"echo x >> {tmp_path}/ran"})
+    first = ask(network, asked)
+    second = ask(network, asked)
+    assert (tmp_path / "ran").read_text() == "x\n"
+    assert (first.replayed, second.replayed) == (False, True)
+    assert second == replace(first, replayed=True)
+    assert network.nodes["web1"].counts["duplicates"] == 1
+
+
+def test_a_duplicate_of_what_still_runs_is_answered_once(network: Network) -> None:
+    """Two deliveries of a running request lead to one run and one reply."""
+    asked = request("odd", "sleep", data={"seconds": 0.3})
+    send(network, asked, asked)
+    assert len(replies(network, 2, wait=1.5)) == 1
+    assert network.nodes["web1"].counts["duplicates"] == 1
+
+
+def test_what_is_meant_for_others_is_left_in_silence(network: Network) -> None:
+    """Other targets, nobody, or a filter that does not match: no reply, no audit, counted."""
+    send(network, request(targets=("db1",)), request(targets=()))
+    send(network, request(targets=None, filter=parse(with_fact=["role=db"]).to_data()))
+    assert settled(network, "elsewhere", 2) == 2
+    assert settled(network, "filtered", 1) == 1
+    assert replies(network, 1, wait=0.3) == []
+
+
+def test_a_named_node_says_that_the_filter_does_not_match(network: Network) -> None:
+    """Who is named in targets never stays silent."""
+    reply = ask(network, request(filter=parse(with_fact=["role=db"]).to_data()))
+    assert (reply.statuscode, reply.reason) == (5, "filtered")
+
+
+def test_a_filter_that_cannot_be_read_is_refused(network: Network) -> None:
+    """It never matches by accident."""
+    reply = ask(network, request(filter={"facts": [{"fact": "role"}]}))
+    assert (reply.statuscode, reply.reason) == (5, "filtered")
+    assert "the filter cannot be read" in reply.statusmsg
+
+
+@pytest.mark.parametrize(
+    ("age", "skew", "said"),
+    [(61.0, 0.0, "valid for 60 s"), (0.0, 400.0, r"clock is \+400 s off"), (0.0, -400.0, "clock is -400 s off")],
+)
+def test_what_is_too_old_or_of_another_time_is_refused(network: Network, age: float, skew: float, said: str) -> None:
+    """Age and skew are measured by the server's stamps."""
+    node = network.nodes["web1"]
+    now = network.transport.now()
+    asked = request(time=now + skew)
+    node.handle(Delivery(body(asked), sent=now, received=now + age, receipt=""))
+    reply = replies(network)[0]
+    assert (reply.statuscode, reply.reason) == (5, "expired")
+    assert __import__("re").search(said, reply.statusmsg)
+
+
+def test_exactly_the_ttl_is_still_in_time(network: Network) -> None:
+    """Only what is older than its ttl has expired."""
+    now = network.transport.now()
+    network.nodes["web1"].handle(Delivery(body(request(ttl=60)), sent=now, received=now + 60, receipt=""))
+    assert replies(network)[0].statuscode == 0
+
+
+def test_what_was_sent_before_the_daemon_began_is_refused(network: Network) -> None:
+    """The one before may have run it: nobody can tell."""
+    now = network.transport.now()
+    asked = request("shell", "run", data={"command": "true"}, time=now - 30)
+    network.nodes["web1"].handle(Delivery(body(asked), sent=now - 30, received=now, receipt=""))
+    reply = replies(network)[0]
+    assert (reply.statuscode, reply.reason) == (5, "expired")
+    assert "before this daemon started" in reply.statusmsg
+
+
+@pytest.mark.parametrize(
+    ("agent", "action", "data", "statuscode", "said"),
+    [
+        ("nosuch", "ping", {}, 2, "this node has no agent 'nosuch'"),
+        ("rpcutil", "nosuch", {}, 2, "rpcutil has no action 'nosuch'"),
+        ("rpcutil", "get_fact", {}, 3, "input 'fact' is missing"),
+        ("rpcutil", "get_fact", {"fact": 7}, 4, "input 'fact'"),
+        ("rpcutil", "ping", {"extra": 1}, 4, "there is no input 'extra'"),
+    ],
+)
+def test_the_node_checks_inputs_too(
+    network: Network, tmp_path: Path, agent: str, action: str, data: dict[str, Any], statuscode: int, said: str
+) -> None:
+    """A caller that has not checked gets the field's status codes; the audit has both lines."""
+    reply = ask(network, request(agent, action, data=data))
+    assert reply.statuscode == statuscode
+    assert said in reply.statusmsg
+    assert [line["event"] for line in audit(tmp_path)] == ["decision", "outcome"]
+    assert audit(tmp_path)[0]["verdict"] == "invalid"
+
+
+def test_an_action_that_breaks_its_ddl_says_which_output(network: Network) -> None:
+    """The node checks what its own plugins return."""
+    reply = ask(network, request("odd", "lie"))
+    assert (reply.statuscode, reply.reason) == (5, "crashed")
+    assert "odd lie breaks its own DDL: output 'number'" in reply.statusmsg
+
+
+def test_the_callers_timeout_ends_the_work(network: Network) -> None:
+    """Nobody works for a caller who has left: the request's timeout counts, when it is shorter."""
+    began = time.monotonic()
+    reply = ask(network, request("odd", "sleep", data={"seconds": 30}, timeout=0.5))
+    assert (reply.statuscode, reply.reason) == (5, "timeout")
+    assert time.monotonic() - began < 5
+
+
+def test_beyond_its_room_a_node_is_busy_and_still_answers_ping(network: Network) -> None:
+    """Two run, two wait, the fifth is told so at once; rpcutil answers all the same."""
+    jobs = [request("odd", "sleep", data={"seconds": 0.6}) for _ in range(5)]
+    send(network, *jobs)
+    busy = replies(network)[0]
+    assert (busy.statuscode, busy.reason) == (5, "busy")
+    assert ask(network, request()).statuscode == 0
+    assert sorted(reply.statuscode for reply in replies(network, 4)) == [0, 0, 0, 0]
+
+
+def test_a_reply_that_is_too_large_says_so(network: Network) -> None:
+    """The caller learns size and limit instead of waiting for ever."""
+    reply = ask(network, request("odd", "large", data={"size": 2 * 1024 * 1024}))
+    assert (reply.statuscode, reply.data) == (5, {})
+    assert "1048576 that are carried" in reply.statusmsg
+
+
+def test_secrets_are_masked_in_the_audit(network: Network, tmp_path: Path) -> None:
+    """What the DDL marks writeOnly is not written down; the rest is."""
+    reply = ask(network, request("odd", "login", data={"password": "hunter2", "user": "bob"}))
+    assert reply.data == {"token": "hunter2bob"}
+    text = (tmp_path / "web1.audit.jsonl").read_text()
+    assert "hunter2" not in text
+    assert audit(tmp_path)[0]["data"] == {"password": "********", "user": "bob"}
+
+
+def test_an_audit_that_cannot_be_written_stops_actions_not_answers(network: Network, tmp_path: Path) -> None:
+    """Nothing is done that nobody could look up afterwards."""
+    (tmp_path / "web1.audit.jsonl").mkdir()
+    reply = ask(network, request("shell", "run", data={"command": f"touch {tmp_path}/ran"}))
+    assert reply.statuscode == 5
+    assert "audit" in reply.statusmsg
+    assert not (tmp_path / "ran").exists()
+
+
+def test_the_policy_stands_before_the_filter(tmp_path: Path) -> None:
+    """Who may not act cannot learn by asking: a denied caller is told so whether or not the filter matches."""
+    policy = Policy([Rule("only bob", callers=("bob",))])
+    with memory_fleet(tmp_path, {"web1": {}}, policy=policy) as network:
+        network.transport.open_replies(REPLIES)
+        for filtered in (parse(), parse(with_fact=["role=nothing"])):
+            reply = ask(network, request(filter=filtered.to_data()))
+            assert (reply.statuscode, reply.reason) == (1, "denied")
+        reply = ask(network, request(caller="bobby"))
+        assert reply.reason == "denied"
+        assert ask(network, request(caller="bob")).statuscode == 0
+
+
+def test_a_reply_is_sent_again_until_the_transport_is_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A send that fails is not the end of a reply."""
+    with memory_fleet(tmp_path, {"web1": {}}) as network:
+        network.transport.open_replies(REPLIES)
+        send_for_real, failures = network.transport.send, [1]
+
+        def send_badly(queue: str, text: str) -> None:
+            if queue == REPLIES and failures:
+                failures.pop()
+                raise Unreachable("away")
+            send_for_real(queue, text)
+
+        monkeypatch.setattr(network.transport, "send", send_badly)
+        assert ask(network, request()).statuscode == 0
+        assert failures == []
+
+
+def test_stopping_waits_for_what_runs_and_ends_what_takes_too_long(tmp_path: Path, plugins: Path) -> None:
+    """A clean stop answers everything: what finished in time, and what had to be interrupted."""
+    with memory_fleet(tmp_path, {"web1": {}}, code=[plugins], ddls=[plugins]) as network:
+        network.transport.open_replies(REPLIES)
+        node: Server = network.nodes["web1"]
+        send(
+            network,
+            request("odd", "sleep", data={"seconds": 0.4}),
+            request("shell", "run", data={"command": "sleep 60"}),
+        )
+        assert settled(network, "passed", 2) == 2
+        node.stop(timeout=1.5)
+        answers = {reply.action: reply for reply in replies(network, 2)}
+        assert answers["sleep"].statuscode == 0
+        assert (answers["run"].statuscode, answers["run"].reason) == (5, "interrupted")
