@@ -21,7 +21,7 @@ from typing import Any
 from jsonschema import Draft202012Validator, FormatChecker, ValidationError
 from jsonschema.exceptions import SchemaError, best_match
 from jsonschema.validators import extend
-from referencing import Registry, Resource
+from referencing import Registry
 from referencing.exceptions import Unresolvable
 from referencing.jsonschema import DRAFT202012
 
@@ -92,7 +92,8 @@ class Action:
         if fault is None:
             return filled
         if fault.validator == "required" and not fault.absolute_path:
-            missing = next(name for name in fault.validator_value if name not in filled)
+            asked: Any = fault.validator_value  # not always ours: a branch of anyOf may ask for inputs too
+            missing = next(name for name in asked if name not in filled)
             raise MissingInput(f"{self._label}: input '{missing}' is missing: {self._takes}")
         raise InvalidInput(f"{self._label}: {self._describe(fault, 'input')}")
 
@@ -219,9 +220,9 @@ def _action(metadata: Mapping[str, Any], name: str, body: Mapping[str, Any]) -> 
 def _check_schema(schema: Mapping[str, Any], where: str) -> None:
     try:
         Draft202012Validator.check_schema(schema, format_checker=FormatChecker(formats=["regex"]))
-    except SchemaError as fault:
-        raise DDLError(f"{where}{fault.json_path[1:]}: {fault.message}") from None
-    resolver = Registry().resolver_with_root(Resource(contents=schema, specification=DRAFT202012))
+    except SchemaError as wrong:
+        raise DDLError(f"{where}{wrong.json_path[1:]}: {wrong.message}") from None
+    resolver = Registry().resolver_with_root(DRAFT202012.create_resource(schema))
     for reference in _references(schema):
         try:
             resolver.lookup(reference)
@@ -268,7 +269,7 @@ def whole_value_pattern(pattern: str) -> str:
     return "".join(r"\Z" if part == "$" else part for part in parts)
 
 
-_Validator: Any = extend(Draft202012Validator, {"pattern": _pattern})
+_Validator: Any = extend(Draft202012Validator, {"pattern": _pattern})  # type: ignore[no-untyped-call]
 
 
 def _validator(schema: Mapping[str, Any]) -> Draft202012Validator:

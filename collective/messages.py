@@ -14,7 +14,7 @@ import binascii
 import json
 import secrets
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from typing import Any, NoReturn
@@ -28,8 +28,7 @@ from collective.errors import MessageError
 VERSION = 1
 COMPRESS_ABOVE = 4096  # bytes; SQS bills per 64 KB, and a small message gains nothing
 LARGEST_PAYLOAD = 16 * 1024 * 1024  # bytes, after decompression
-DEEPEST = 128  # levels of a payload; well below where Python's own recursion ends, and above a filter's 50 × 2
-DEEPEST = 100  # levels of nesting; what is nested more deeply is no data that anybody reads
+DEEPEST = 128  # levels of nesting: a filter's 50 take two each; what is deeper is no data that anybody reads
 MAX_TTL = 3600.0  # seconds; journals remember ids for longer than this
 
 Sign = Callable[[str], "str | None"]
@@ -168,7 +167,6 @@ def _parse(text: str, what: str) -> Any:
         value = json.loads(text, object_pairs_hook=_no_repeats, parse_constant=_no_constant, parse_float=_finite)
     except (ValueError, RecursionError) as fault:
         raise MessageError(f"{what}: not JSON: {fault or 'nested too deeply'}") from None
-    _refuse_depth(value, what)
     if text.count("{") + text.count("[") > DEEPEST and _deeper(value, DEEPEST):
         raise MessageError(f"{what}: nested more than {DEEPEST} levels deep")
     if "\\ud" in text or "\\uD" in text:
@@ -200,19 +198,6 @@ def _finite(text: str) -> float:
     if number in (float("inf"), float("-inf")):
         raise ValueError(f"{text} is too large a number")
     return number
-
-
-def _refuse_depth(value: Any, what: str) -> None:
-    level = [value]
-    for _ in range(DEEPEST):
-        level = [part for whole in level if isinstance(whole, (dict, list)) for part in _parts(whole)]
-        if not level:
-            return
-    raise MessageError(f"{what}: nested more than {DEEPEST} levels deep")
-
-
-def _parts(whole: dict[str, Any] | list[Any]) -> Iterable[Any]:
-    return whole.values() if isinstance(whole, dict) else whole
 
 
 def _refuse_surrogates(value: Any, what: str) -> None:
