@@ -49,12 +49,11 @@ def _from_json(text: str, where: str, chosen: str) -> list[str]:
     replies, silent = document.get("replies"), document.get("silent", [])
     if not isinstance(replies, list) or not isinstance(silent, list):
         raise UsageError(f"--nodes {where}: JSON, but neither a list nor the document of a call")
-    wanted = {
-        "ok": lambda reply: reply.get("statuscode") == 0,
-        "failed": lambda reply: reply.get("statuscode") != 0,
-        "silent": lambda _: False,
-        "all": lambda _: True,
-    }[chosen]
+
+    def wanted(reply: dict[str, Any]) -> bool:
+        answered_ok = reply.get("statuscode") == 0
+        return chosen == "all" or (chosen == "ok" and answered_ok) or (chosen == "failed" and not answered_ok)
+
     names = [_name(reply, where) for reply in replies if isinstance(reply, dict) and wanted(reply)]
     if chosen in ("silent", "all"):
         names += [_name(entry, where) for entry in silent]

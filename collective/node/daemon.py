@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collective.node.policy import Policy
     from collective.node.registration import Registration
     from collective.node.server import Server
-    from collective.registry import NodeRecord
+    from collective.registry import NodeRecord, Registry
 
 log = logging.getLogger(__name__)
 
@@ -145,10 +145,9 @@ def _build(config: NodeConfig, session: boto3.Session | None) -> tuple[Server, R
         max_actions=config.max_actions,
         max_queued=config.max_queued,
     )
+    registry: Registry = MemoryRegistry()
     if config.registry == "dynamodb":
         registry = DynamoDBRegistry(aws, names.table(config.collective))
-    else:
-        registry = MemoryRegistry()
     registration = Registration(registry, lambda: _describe(config, agents, facts), config.heartbeat)
     return server, registration
 
