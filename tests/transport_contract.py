@@ -19,6 +19,7 @@ from collective.transport import BATCH, BROADCAST_LIMIT, SEND_LIMIT, Delivery, T
 __all__ = [
     "test_a_broadcast_reaches_every_node_of_the_topic",
     "test_a_broadcast_that_is_too_large_is_refused_with_both_numbers",
+    "test_a_known_reply_queue_can_be_opened_again",
     "test_a_message_arrives_as_it_was_sent",
     "test_a_message_as_large_as_allowed_arrives",
     "test_a_message_that_is_too_large_is_refused_with_both_numbers",
@@ -30,7 +31,6 @@ __all__ = [
     "test_receive_returns_nothing_when_nothing_comes",
     "test_the_age_of_a_message_is_told_by_the_server",
     "test_unread_counts_what_nobody_has_received",
-    "test_a_known_reply_queue_can_be_opened_again",
 ]
 
 NOTHING_COMES = 1.0  # seconds that a receive waits for nothing

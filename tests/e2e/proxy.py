@@ -10,7 +10,6 @@ with Proxy(url) as proxy:
 from __future__ import annotations
 
 import http.client
-import json
 import threading
 from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer

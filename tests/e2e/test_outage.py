@@ -1,0 +1,187 @@
+"""The transport down, moving away in the middle of a call, throttling: for the caller one line and exit 69; the
+daemon keeps trying, and serves again when it is back.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import BIN, Completed, Crpc, make_crpc
+from daemons import IDENTITY, Daemon, aws_environment, configure, daemon, wait_until
+from proxy import Proxy
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """The configuration of a collective that nobody else has."""
+    configure(tmp_path, collective=f"outage-{uuid.uuid4().hex[:8]}")
+    return tmp_path
+
+
+@pytest.fixture
+def proxy(moto_server: str) -> Iterator[Proxy]:
+    """What the daemon believes to be the server."""
+    with Proxy(moto_server) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def node(folder: Path, proxy: Proxy) -> Iterator[Daemon]:
+    """A daemon behind the proxy."""
+    with daemon(folder, proxy.url) as running:
+        yield running
+
+
+@pytest.fixture
+def crpc(folder: Path, proxy: Proxy) -> Crpc:
+    """A caller behind the same proxy."""
+    return make_crpc({**aws_environment(proxy.url), "COLLECTIVE_CONFIG": str(folder)})
+
+
+def assert_one_line_and_69(done: Completed) -> None:
+    assert done.returncode == 69, done.stderr
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith("crpc: ")
+
+
+def test_nobody_there_is_one_line_and_exit_69(crpc: Crpc) -> None:
+    """A port where nothing listens."""
+    done = crpc("rpcutil", "ping", "-I", IDENTITY, AWS_ENDPOINT_URL="http://127.0.0.1:9")
+    assert_one_line_and_69(done)
+    assert "127.0.0.1:9" in done.stderr
+
+
+def test_throttling_is_one_line_and_exit_69(crpc: Crpc, node: Daemon, proxy: Proxy) -> None:
+    """After botocore's own tries the caller is told which operation is throttled."""
+    proxy.mode = "throttle"
+    done = crpc("rpcutil", "ping", "-I", IDENTITY)
+    assert_one_line_and_69(done)
+    assert "Throttling" in done.stderr
+
+
+def test_refused_credentials_are_exit_77(crpc: Crpc, moto_server: str) -> None:
+    """Credentials that are missing are another trouble than a service that is away."""
+    done = crpc("rpcutil", "ping", "-I", IDENTITY, AWS_ACCESS_KEY_ID="", AWS_SECRET_ACCESS_KEY="",
+                AWS_SHARED_CREDENTIALS_FILE="/dev/null", AWS_CONFIG_FILE="/dev/null")  # fmt: skip
+    assert done.returncode == 77
+    assert done.stderr.count("\n") == 1
+    assert "credentials" in done.stderr
+
+
+def test_a_transport_that_moves_away_in_the_middle_of_a_call(crpc: Crpc, node: Daemon, proxy: Proxy) -> None:
+    """The caller is told within seconds, not at the end of its timeout; what it knows is shown before."""
+    began = time.monotonic()
+    result: list[Completed] = []
+    caller = threading.Thread(target=lambda: result.append(crpc("shell", "run", "command=sleep 60", "-I", IDENTITY)))
+    caller.start()
+    wait_until(lambda: any(line["event"] == "decision" for line in _audit(node)), 20)
+    proxy.mode = "cut"
+    caller.join(90)
+    assert time.monotonic() - began < 80
+    assert_one_line_and_69(result[0])
+    assert "No response from: 1 node" in result[0].stdout
+
+
+def test_the_daemon_serves_again_when_the_transport_is_back(crpc: Crpc, node: Daemon, proxy: Proxy) -> None:
+    """It logs that it waits, with growing pauses, and needs no restart."""
+    assert crpc("rpcutil", "ping", "-I", IDENTITY).returncode == 0
+    proxy.mode = "cut"
+    node.wait_for("transport.failed", 2)
+    pauses = [event["retry_s"] for event in node.events("transport.failed")]
+    assert pauses == sorted(pauses)
+    assert pauses[1] > pauses[0]
+    proxy.mode = "pass"
+    assert crpc("rpcutil", "ping", "-I", IDENTITY, "-t", "60").returncode == 0
+    assert node.process.poll() is None
+
+
+def test_a_throttled_daemon_serves_again(crpc: Crpc, node: Daemon, proxy: Proxy) -> None:
+    """Throttling is waited out like an outage."""
+    proxy.mode = "throttle"
+    node.wait_for("transport.failed")
+    proxy.mode = "pass"
+    assert crpc("rpcutil", "ping", "-I", IDENTITY, "-t", "60").returncode == 0
+
+
+def test_a_daemon_starts_before_its_transport(folder: Path, moto_server: str) -> None:
+    """A machine that boots while the network is away joins when it is there."""
+    with Proxy(moto_server) as proxy:
+        proxy.mode = "cut"
+        with daemon(folder, proxy.url, serving=False) as node:
+            node.wait_for("transport.failed")
+            proxy.mode = "pass"
+            node.wait_for("daemon.serving")
+
+
+def test_a_reply_waits_for_the_transport(crpc: Crpc, node: Daemon, proxy: Proxy, moto_server: str) -> None:
+    """An answer that could not be sent arrives when the node can send again, and the action has run once."""
+    ran = node.folder / "ran"
+    result: list[Completed] = []
+    caller = threading.Thread(  # this caller does not use the proxy: only the node is cut off
+        target=lambda: result.append(
+            crpc("shell", "run", f"command=sleep 2; echo x >> {ran}", "-I", IDENTITY, AWS_ENDPOINT_URL=moto_server)
+        )
+    )
+    caller.start()
+    wait_until(lambda: any(line["event"] == "decision" for line in _audit(node)), 20)
+    proxy.mode = "cut"
+    wait_until(ran.exists, 20)
+    node.wait_for("transport.failed")
+    proxy.mode = "pass"
+    caller.join(100)
+    assert result[0].returncode == 0, result[0].stdout + result[0].stderr
+    assert ran.read_text() == "x\n"
+
+
+def test_sigterm_lets_what_runs_finish(crpc: Crpc, node: Daemon) -> None:
+    """A clean stop answers first and exits 0; the next request is not taken on."""
+    result: list[Completed] = []
+    caller = threading.Thread(target=lambda: result.append(crpc("shell", "run", "command=sleep 1", "-I", IDENTITY)))
+    caller.start()
+    wait_until(lambda: any(line["event"] == "decision" for line in _audit(node)), 20)
+    node.process.send_signal(signal.SIGTERM)
+    assert node.process.wait(20) == 0
+    caller.join(20)
+    assert result[0].returncode == 0
+    assert "daemon.stopped" in node.log
+
+
+def test_the_death_of_the_daemon_leaves_nothing_of_an_action(crpc: Crpc, node: Daemon) -> None:
+    """SIGKILL in the middle of an action: its shell and what that had started are gone."""
+    mark = f"314159{uuid.uuid4().int % 10**6}"
+    caller = subprocess.Popen(
+        [BIN / "crpc", "shell", "run", f"command=sleep {mark} & sleep {mark}", "-I", IDENTITY],
+        env={**aws_environment(node_url(node)), "COLLECTIVE_CONFIG": str(node.folder)},
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        wait_until(lambda: len(_processes(mark)) >= 2, 20)
+        node.process.kill()
+        wait_until(lambda: not _processes(mark), 10, lambda: f"still there: {_processes(mark)}")
+    finally:
+        caller.kill()
+        caller.wait()
+
+
+def node_url(node: Daemon) -> str:
+    """Return the endpoint that a daemon uses."""
+    text = Path(f"/proc/{node.process.pid}/environ").read_text()
+    return dict(line.split("=", 1) for line in text.split("\0") if "=" in line)["AWS_ENDPOINT_URL"]
+
+
+def _processes(mark: str) -> list[str]:
+    found = subprocess.run(["pgrep", "-af", f"^sleep {mark}"], capture_output=True, text=True, check=False)
+    return found.stdout.splitlines()
+
+
+def _audit(node: Daemon) -> list[dict[str, object]]:
+    path = node.folder / "audit.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
