@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -107,10 +108,8 @@ def pids(tmp_path: Path) -> Iterator[Path]:
     folder.mkdir()
     yield folder
     for path in folder.iterdir():
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.kill(int(path.name), signal.SIGKILL)
-        except ProcessLookupError:
-            pass
 
 
 def test_an_action_runs_in_a_process_of_its_own(runner: Runner, plugin: Path) -> None:

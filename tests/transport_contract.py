@@ -1,4 +1,6 @@
-"""What every transport must do. A test module makes a `transport` fixture and takes these tests over:
+"""What every transport must do.
+
+A test module makes a `transport` fixture and takes these tests over:
 
     from transport_contract import *  # noqa: F403
 

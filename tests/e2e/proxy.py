@@ -3,13 +3,15 @@
 with Proxy(url) as proxy:
     AWS_ENDPOINT_URL=proxy.url …
     proxy.counts["SendMessage"]     how often each operation was asked for
-    proxy.mode = "throttle"         every answer is a ThrottlingException, until mode is "pass" again
-    proxy.mode = "cut"              every connection is closed without an answer
+    proxy.turn("throttle")          every answer is a ThrottlingException, until it turns to "pass" again
+    proxy.turn("cut")               every connection is closed without an answer, those that wait included
 """
 
 from __future__ import annotations
 
+import contextlib
 import http.client
+import socket
 import threading
 from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -28,7 +30,17 @@ class Proxy(ThreadingHTTPServer):
         self.mode = "pass"
         self.counts: Counter[str] = Counter()
         self.lock = threading.Lock()
+        self.waiting: set[socket.socket] = set()  # connections whose request is under way
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
+
+    def turn(self, mode: str) -> None:
+        """Behave like `mode` from now on; requests that wait for an answer lose their connection."""
+        self.mode = mode
+        with self.lock:
+            waiting = list(self.waiting)
+        for connection in waiting:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
     def __enter__(self) -> Proxy:
         threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
@@ -50,6 +62,16 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("content-length", 0)))
         with self.server.lock:
             self.server.counts[self._operation(body)] += 1
+            self.server.waiting.add(self.connection)
+        try:
+            self._pass_on(body)
+        except OSError:
+            self.close_connection = True
+        finally:
+            with self.server.lock:
+                self.server.waiting.discard(self.connection)
+
+    def _pass_on(self, body: bytes) -> None:
         if self.server.mode == "cut":
             self.close_connection = True
             return

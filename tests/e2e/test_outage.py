@@ -1,5 +1,6 @@
-"""The transport down, moving away in the middle of a call, throttling: for the caller one line and exit 69; the
-daemon keeps trying, and serves again when it is back.
+"""The transport down, moving away in the middle of a call, throttling.
+
+For the caller: one line and exit 69. The daemon keeps trying, and serves again when it is back.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ def test_nobody_there_is_one_line_and_exit_69(crpc: Crpc) -> None:
 
 def test_throttling_is_one_line_and_exit_69(crpc: Crpc, node: Daemon, proxy: Proxy) -> None:
     """After botocore's own tries the caller is told which operation is throttled."""
-    proxy.mode = "throttle"
+    proxy.turn("throttle")
     done = crpc("rpcutil", "ping", "-I", IDENTITY)
     assert_one_line_and_69(done)
     assert "Throttling" in done.stderr
@@ -83,7 +84,7 @@ def test_a_transport_that_moves_away_in_the_middle_of_a_call(crpc: Crpc, node: D
     caller = threading.Thread(target=lambda: result.append(crpc("shell", "run", "command=sleep 60", "-I", IDENTITY)))
     caller.start()
     wait_until(lambda: any(line["event"] == "decision" for line in _audit(node)), 20)
-    proxy.mode = "cut"
+    proxy.turn("cut")
     caller.join(90)
     assert time.monotonic() - began < 80
     assert_one_line_and_69(result[0])
@@ -93,31 +94,31 @@ def test_a_transport_that_moves_away_in_the_middle_of_a_call(crpc: Crpc, node: D
 def test_the_daemon_serves_again_when_the_transport_is_back(crpc: Crpc, node: Daemon, proxy: Proxy) -> None:
     """It logs that it waits, with growing pauses, and needs no restart."""
     assert crpc("rpcutil", "ping", "-I", IDENTITY).returncode == 0
-    proxy.mode = "cut"
+    proxy.turn("cut")
     node.wait_for("transport.failed", 2)
     pauses = [event["retry_s"] for event in node.events("transport.failed")]
     assert pauses == sorted(pauses)
     assert pauses[1] > pauses[0]
-    proxy.mode = "pass"
+    proxy.turn("pass")
     assert crpc("rpcutil", "ping", "-I", IDENTITY, "-t", "60").returncode == 0
     assert node.process.poll() is None
 
 
 def test_a_throttled_daemon_serves_again(crpc: Crpc, node: Daemon, proxy: Proxy) -> None:
     """Throttling is waited out like an outage."""
-    proxy.mode = "throttle"
+    proxy.turn("throttle")
     node.wait_for("transport.failed")
-    proxy.mode = "pass"
+    proxy.turn("pass")
     assert crpc("rpcutil", "ping", "-I", IDENTITY, "-t", "60").returncode == 0
 
 
 def test_a_daemon_starts_before_its_transport(folder: Path, moto_server: str) -> None:
     """A machine that boots while the network is away joins when it is there."""
     with Proxy(moto_server) as proxy:
-        proxy.mode = "cut"
+        proxy.turn("cut")
         with daemon(folder, proxy.url, serving=False) as node:
             node.wait_for("transport.failed")
-            proxy.mode = "pass"
+            proxy.turn("pass")
             node.wait_for("daemon.serving")
 
 
@@ -132,10 +133,10 @@ def test_a_reply_waits_for_the_transport(crpc: Crpc, node: Daemon, proxy: Proxy,
     )
     caller.start()
     wait_until(lambda: any(line["event"] == "decision" for line in _audit(node)), 20)
-    proxy.mode = "cut"
+    proxy.turn("cut")
     wait_until(ran.exists, 20)
     node.wait_for("transport.failed")
-    proxy.mode = "pass"
+    proxy.turn("pass")
     caller.join(100)
     assert result[0].returncode == 0, result[0].stdout + result[0].stderr
     assert ran.read_text() == "x\n"
