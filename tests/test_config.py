@@ -1,0 +1,166 @@
+"""node.yaml and client.yaml: what they may say, and how each fault is named."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from collective import config
+from collective.config import load_client, load_node, read_yaml
+from collective.errors import ConfigError, UsageError
+
+
+def write(folder: Path, text: str, name: str = "node.yaml") -> Path:
+    path = folder / name
+    path.write_text(text)
+    return path
+
+
+def test_a_collective_and_an_identity_are_enough(tmp_path: Path) -> None:
+    """Every other key of a node has a default."""
+    read = load_node(write(tmp_path, "{collective: production, identity: web1}"))
+    assert (read.collective, read.identity, read.registry, read.heartbeat) == ("production", "web1", "dynamodb", 300.0)
+    assert read.accept_unsigned is False
+
+
+def test_a_collective_is_enough_for_a_caller(tmp_path: Path) -> None:
+    """Every other key of a caller has a default."""
+    read = load_client(write(tmp_path, "collective: production"))
+    assert (read.collective, read.direct_limit, read.ttl) == ("production", 50, 60.0)
+    assert read.caller.count("@") == 1
+
+
+def test_paths_are_meant_from_the_files_own_folder(tmp_path: Path) -> None:
+    """Relative paths do not depend on where the program was started; one path will do for a list."""
+    read = load_node(
+        write(tmp_path, "{collective: p, identity: a, policy: rules.yaml, facts: [a.yaml, /b], agents: c}")
+    )
+    assert read.policy == tmp_path / "rules.yaml"
+    assert read.facts == [tmp_path / "a.yaml", Path("/b")]
+    assert read.agents == [tmp_path / "c"]
+
+
+def test_a_home_folder_may_be_written_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`~` is the user's home."""
+    monkeypatch.setenv("HOME", "/home/alice")
+    assert load_node(write(tmp_path, "{collective: p, identity: a, audit: ~/a}")).audit == Path("/home/alice/a")
+
+
+FAULTS = {
+    "identity: a": "collective: missing: every configuration must say it",
+    "collective: p": "identity: missing: every configuration must say it",
+    "": "must hold keys and values, not NoneType",
+    "[a]": "must hold keys and values, not list",
+    "{colective: p, identity: a}": "colective: no such key: did you mean 'collective'?",
+    "{collective: p, identity: a, zzz: 1}": "zzz: no such key: there are collective, identity",
+    "{collective: p, identity: a, 1: x}": "1: no such key",
+    "{collective: 5, identity: a}": "collective: must be text, not 5",
+    "{collective: null, identity: a}": "collective: must be text, not None",
+    "{collective: P, identity: a}": "'P' is no name for a collective",
+    "{collective: p, identity: a b}": "'a b' is no identity",
+    "{collective: p, identity: a, accept_unsigned: 'yes'}": "accept_unsigned: must be true or false, not 'yes'",
+    "{collective: p, identity: a, heartbeat: soon}": "heartbeat: must be a number, not 'soon'",
+    "{collective: p, identity: a, heartbeat: true}": "heartbeat: must be a number, not True",
+    "{collective: p, identity: a, heartbeat: 0}": "heartbeat: must be more than 0, not 0",
+    "{collective: p, identity: a, heartbeat: .nan}": "heartbeat: must be between 0 and 1000000000, not nan",
+    "{collective: p, identity: a, heartbeat: .inf}": "heartbeat: must be between 0 and 1000000000, not inf",
+    "{collective: p, identity: a, max_actions: 1.5}": "max_actions: must be a whole number, not 1.5",
+    "{collective: p, identity: a, shutdown_timeout: -1}": "shutdown_timeout: must be between 0 and 1000000000, not -1",
+    "{collective: p, identity: a, registry: consul}": "registry: must be one of dynamodb, none, not 'consul'",
+    "{collective: p, identity: a, facts: [1]}": "facts: must be a list of texts, not [1]",
+    "{collective: p, identity: a, policy: [x]}": "policy: must be a path, not ['x']",
+    "collective: p\ncollective: q": ":2:1: 'collective' is said twice",
+    "collective: [": "node.yaml:2:1: ",
+    "{collective: p, identity: !!bool a}": "not YAML",
+    "{collective: p, identity: !!int ''}": "not YAML",
+    "{collective: !!python/name:os.system x}": "could not determine a constructor",
+    "a: \0": "not YAML",
+}
+
+
+@pytest.mark.parametrize("text", FAULTS)
+def test_a_fault_is_one_line_that_names_file_and_key(tmp_path: Path, text: str) -> None:
+    """What is wrong with a configuration is said in one line, with the file in front."""
+    path = write(tmp_path, text)
+    with pytest.raises(ConfigError) as caught:
+        load_node(path)
+    said = str(caught.value)
+    assert said.startswith(str(path))
+    assert FAULTS[text] in said
+    assert "\n" not in said
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    """A path that was given must exist."""
+    with pytest.raises(ConfigError, match=r"nowhere\.yaml: cannot be read: No such file"):
+        load_node(tmp_path / "nowhere.yaml")
+
+
+def test_a_file_that_is_not_text_is_named(tmp_path: Path) -> None:
+    """Bytes that are not UTF-8 are said to be so."""
+    path = tmp_path / "node.yaml"
+    path.write_bytes(b"collective: \xff")
+    with pytest.raises(ConfigError, match="not UTF-8"):
+        load_node(path)
+
+
+def test_a_second_collective_must_be_well_named(tmp_path: Path) -> None:
+    """The names in `collectives` are checked like the first."""
+    with pytest.raises(ConfigError, match="'Staging' is no name"):
+        load_client(write(tmp_path, "{collective: p, collectives: [Staging]}"))
+
+
+def test_only_a_configured_collective_can_be_called(tmp_path: Path) -> None:
+    """A misspelt collective is refused and never becomes the default."""
+    read = load_client(write(tmp_path, "{collective: production, collectives: [staging]}"))
+    assert read.known_collective(None) == "production"
+    assert read.known_collective("staging") == "staging"
+    for wrong in ("stagin", "", "Production"):
+        with pytest.raises(UsageError, match="it has production, staging"):
+            read.known_collective(wrong)
+
+
+def test_the_variable_names_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """COLLECTIVE_CONFIG may be the file itself, or the folder with the files of both roles."""
+    node = write(tmp_path, "{collective: p, identity: a}")
+    write(tmp_path, "{collective: q}", "client.yaml")
+    monkeypatch.setenv("COLLECTIVE_CONFIG", str(node))
+    assert load_node().collective == "p"
+    monkeypatch.setenv("COLLECTIVE_CONFIG", str(tmp_path))
+    assert (load_node().collective, load_client().collective) == ("p", "q")
+
+
+def test_the_users_own_file_comes_before_the_systems(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a word the user's configuration folder is looked into, then /etc/collective."""
+    monkeypatch.delenv("COLLECTIVE_CONFIG", raising=False)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(config, "SYSTEM_FOLDER", tmp_path / "etc")
+    with pytest.raises(ConfigError, match=r"no client\.yaml: neither .*home.* nor .*etc.* exists"):
+        load_client()
+    (tmp_path / "etc").mkdir()
+    write(tmp_path / "etc", "collective: system", "client.yaml")
+    assert load_client().collective == "system"
+    (tmp_path / "home" / "collective").mkdir(parents=True)
+    write(tmp_path / "home" / "collective", "collective: own", "client.yaml")
+    assert load_client().collective == "own"
+
+
+def test_a_user_without_a_name_is_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Containers run as users that no password file knows."""
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 987654)
+    assert config.user_name() == "uid987654"
+
+
+def test_a_date_stays_text(tmp_path: Path) -> None:
+    """What YAML would make a date of can travel as it was written."""
+    assert read_yaml(write(tmp_path, "since: 2026-11-21")) == {"since": "2026-11-21"}
+
+
+def test_merging_keys_is_no_repetition(tmp_path: Path) -> None:
+    """YAML's `<<` works, and what stands beside it wins."""
+    text = "base: &base {a: 1, b: 2}\nmore: {<<: *base, b: 3}"
+    assert read_yaml(write(tmp_path, text))["more"] == {"a": 1, "b": 3}

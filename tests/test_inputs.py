@@ -1,0 +1,82 @@
+"""KEY=VALUE words, read as the DDL means them. Examples are in cases/inputs, one a file:
+
+{"about": one sentence, "types": {input: its type}, "words": what is typed,
+ "expected": {"data": {…}} or {"error": the whole message}}
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from agent_cases import load
+
+from collective import ddl
+from collective.clients.inputs import read_inputs
+from collective.errors import InvalidInput, UsageError
+
+
+def taking(types: dict[str, Any]) -> ddl.Action:
+    """Return the action `agent action`, whose inputs are of these types."""
+    body = {
+        "description": "For the test",
+        "input": {"type": "object", "properties": {name: {"type": kind} for name, kind in types.items()}},
+        "output": {"type": "object"},
+    }
+    metadata = {"name": "agent", "description": "For the test", "version": "1"}
+    return ddl.parse({"metadata": metadata, "actions": {"action": body}}).action("action")
+
+
+@pytest.mark.parametrize("case", load("inputs", keyed="types"), ids=lambda case: case["id"])
+def test_case(case: dict[str, Any]) -> None:
+    """What is typed becomes the value that the case expects, type included, or the error, word for word."""
+    action = taking(case["types"])
+    if "error" in case["expected"]:
+        with pytest.raises((UsageError, InvalidInput)) as caught:
+            read_inputs(case["words"], action)
+        assert str(caught.value) == case["expected"]["error"]
+        return
+    data = read_inputs(case["words"], action)
+    assert data == case["expected"]["data"]
+    assert [type(value) for value in data.values()] == [type(value) for value in case["expected"]["data"].values()]
+    assert action.check_input(data) == data
+
+
+def test_a_value_is_read_from_a_file(tmp_path: Path) -> None:
+    """Text is taken as it stands in the file; other types do not mind its last newline."""
+    for name, text in (("text", "line\n"), ("flag", "yes\n"), ("number", "-5\n"), ("list", "[1]\n")):
+        (tmp_path / name).write_text(text)
+    action = taking({"text": "string", "flag": "boolean", "number": "integer", "list": "array"})
+    words = [f"{name}=@{tmp_path / name}" for name in action.inputs]
+    assert read_inputs(words, action) == {"text": "line\n", "flag": True, "number": -5, "list": [1]}
+
+
+def test_a_value_is_read_from_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`@-` is what is piped in."""
+    monkeypatch.setattr(sys, "stdin", io.StringIO("echo hello\n"))
+    assert read_inputs(["a=@-"], taking({"a": "string"})) == {"a": "echo hello\n"}
+
+
+@pytest.mark.parametrize("path", ["missing", ".", ""])
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+    """The message says which, why, and how a text that begins with '@' is given."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match=rf"^a=@{path}: cannot be read: .*: '@@' begins a text with '@'$"):
+        read_inputs([f"a=@{path}"], taking({"a": "string"}))
+
+
+def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
+    """Bytes that are not UTF-8 are refused, not replaced."""
+    (tmp_path / "bytes").write_bytes(b"\xff")
+    with pytest.raises(UsageError, match="bytes: not UTF-8 text"):
+        read_inputs([f"a=@{tmp_path / 'bytes'}"], taking({"a": "string"}))
+
+
+@pytest.mark.parametrize("kind", ["array", "object"])
+def test_absurd_nesting_is_refused_not_crashed_on(kind: str) -> None:
+    """JSON that nobody could mean is a wrong value like any other."""
+    with pytest.raises(InvalidInput, match="is no JSON"):
+        read_inputs(["a=" + "[" * 100_000], taking({"a": kind}))
