@@ -9,6 +9,7 @@ Modules are imported when they are needed: `crpc --help` and a mistyped command 
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import sys
 import traceback
@@ -23,6 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run `crpc` and return its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
+    _show_warnings(verbose=not {"-v", "--verbose"}.isdisjoint(arguments))
     try:
         code = _dispatch([word for word in arguments if word != "--debug"])
         sys.stdout.flush()
@@ -61,6 +63,23 @@ def _dispatch(arguments: list[str]) -> int:
     command = importlib.import_module(f"collective.clients.commands.{module}")
     code: int = command.run(arguments if module == "rpc" else arguments[1:])
     return code
+
+
+def _show_warnings(verbose: bool) -> None:
+    logger = logging.getLogger("collective")
+    logger.addHandler(_WARNINGS)
+    logger.setLevel(logging.INFO if verbose else logging.WARNING)
+
+
+class _Warnings(logging.Handler):
+    """Shows what the library warns of as a line on standard error; with `-v` what it finds worth noting, too."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one record: what went wrong, behind the event's name."""
+        sys.stderr.write(f"crpc: {record.getMessage()}: {getattr(record, 'fault', 'see the log')}\n")
+
+
+_WARNINGS = _Warnings()
 
 
 def _complain(text: str, debug: bool) -> None:

@@ -1,10 +1,11 @@
-"""prctl(2), which the standard library lacks: tie processes to their parents, and gather orphans."""
+"""What the standard library lacks for processes: tie them to their parents, gather orphans, see who runs."""
 
 from __future__ import annotations
 
 import ctypes
 import os
 import signal
+from pathlib import Path
 
 # <linux/prctl.h>
 _PR_SET_PDEATHSIG = 1
@@ -21,6 +22,15 @@ def die_with_parent(parent: int) -> None:
 def adopt_orphans() -> None:
     """Become the parent of every descendant whose own parent dies."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def runs(pid: int) -> bool:
+    """Tell whether a process runs; one that has ended and waits for its parent to notice does not."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state not in "ZX"  # proc(5): zombie, dead
 
 
 def _prctl(option: int, value: int) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from collective.errors import ConfigError, Unreachable, UsageError
 from collective.lab.layout import COLLECTIVE, Layout
+from collective.processes import runs
 
 _STARTING = 60.0  # seconds that a lab has to come up
 _STOPPING = 20.0  # seconds that it has to go away
@@ -68,7 +69,7 @@ def stop(layout: Layout) -> None:
     """End a lab and wait until nothing of it is left."""
     supervisor = _running_supervisor(layout)
     os.kill(supervisor, signal.SIGTERM)
-    if not _until(lambda: not layout.folder.exists() and not _runs(supervisor), _STOPPING):
+    if not _until(lambda: not layout.folder.exists() and not runs(supervisor), _STOPPING):
         raise Unreachable(f"the lab in {layout.folder} does not end: its process is {supervisor}")
 
 
@@ -171,10 +172,6 @@ def _registered(layout: Layout, since: float) -> list[str]:
     except QueueNotFound:
         return []
     return [record.identity for record in records if record.left is None and record.last_seen >= since]
-
-
-def _runs(pid: int) -> bool:
-    return Path(f"/proc/{pid}").exists()
 
 
 def _until(holds: Callable[[], bool], seconds: float) -> bool:

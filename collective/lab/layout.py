@@ -21,6 +21,7 @@ from typing import Any
 import yaml
 
 from collective.errors import UsageError
+from collective.processes import runs
 
 COLLECTIVE = "lab"
 CALLER = "operator@lab"
@@ -58,10 +59,9 @@ class Layout:
         """Return the process that a pid file names, when it still runs."""
         try:
             pid = int(path.read_text(encoding="ascii"))
-            os.kill(pid, 0)
         except (OSError, ValueError):
             return None
-        return pid
+        return pid if runs(pid) else None
 
     def environment(self) -> dict[str, str]:
         """Return the variables that point collective and boto3 at this lab, and at nothing else."""

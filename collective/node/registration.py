@@ -36,7 +36,8 @@ class Registration:
         """Say farewell, waiting for that at most `timeout` seconds."""
         self._stopping = True
         self._wake.set()
-        self._thread.join(timeout)
+        if self._thread.is_alive():
+            self._thread.join(timeout)
 
     def publish(self) -> None:
         """Publish what has changed since the last time, or that nothing has."""

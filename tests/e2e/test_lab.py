@@ -1,0 +1,184 @@
+"""The lab cleans up after itself, whatever happens to it, and any number of them run side by side."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+from conftest import BIN, Completed, Crpc, clean_environment, make_crpc
+from daemons import wait_until
+
+from collective.lab.layout import Layout
+
+
+def crpc_in(folder: Path) -> Crpc:
+    """A crpc whose home is `folder`, so that its lab is its own."""
+    return make_crpc({**clean_environment(), "HOME": str(folder), "TMPDIR": str(folder)})
+
+
+def processes_of(folder: Path) -> list[str]:
+    """The processes whose command line or environment names `folder`."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            text = (entry / "cmdline").read_bytes() + (entry / "environ").read_bytes()
+        except OSError:
+            continue
+        if str(folder).encode() in text and int(entry.name) != os.getpid():
+            found.append((entry / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+    return found
+
+
+def assert_nothing_left(folder: Path) -> None:
+    """Neither processes nor files of a lab below `folder`."""
+    wait_until(lambda: not processes_of(folder), 10, lambda: f"still there: {processes_of(folder)}")
+    assert not list(folder.rglob("supervisor.pid"))
+    assert not list(folder.glob("collective-lab-*"))
+
+
+def test_run_gives_a_command_a_whole_collective(tmp_path: Path) -> None:
+    """The command finds its lab by the environment; its exit code is that of `crpc lab run`; then all is gone."""
+    done = crpc_in(tmp_path)("lab", "run", "--nodes", "2", "--", "sh", "-c", "crpc find; exit 7")
+    assert (done.returncode, done.stdout) == (7, "node01.lab\nnode02.lab\n"), done.stderr
+    assert_nothing_left(tmp_path)
+
+
+def test_two_labs_run_side_by_side(tmp_path: Path) -> None:
+    """Each has its own port, folder and nodes."""
+    labs = [
+        subprocess.Popen(
+            [BIN / "crpc", "lab", "run", "--nodes", nodes, "--", "sh", "-c", "crpc find --dm broadcast | wc -l"],
+            env={**clean_environment(), "TMPDIR": str(tmp_path)},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for nodes in ("2", "3")
+    ]
+    assert [lab.communicate(timeout=60)[0].strip() for lab in labs] == ["2", "3"]
+    assert_nothing_left(tmp_path)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_an_interrupted_lab_leaves_nothing(tmp_path: Path, number: signal.Signals) -> None:
+    """Ctrl-C, a kill that asks, and one that does not."""
+    lab = subprocess.Popen(
+        [BIN / "crpc", "lab", "run", "--nodes", "2", "--", "sleep", "600"],
+        env={**clean_environment(), "TMPDIR": str(tmp_path)},
+        start_new_session=True,
+    )
+    wait_until(lambda: any("sleep 600" in line for line in processes_of(tmp_path)), 40)
+    if number is signal.SIGKILL:
+        lab.kill()
+    else:
+        os.killpg(lab.pid, number)
+    lab.wait(30)
+    for line in Path("/proc").glob("[0-9]*"):  # the command itself is the user's, and outlives a SIGKILL to crpc
+        if number is signal.SIGKILL and _is_sleep(line):
+            os.kill(int(line.name), signal.SIGKILL)
+    assert_nothing_left(tmp_path)
+
+
+def _is_sleep(entry: Path) -> bool:
+    try:
+        return (entry / "cmdline").read_bytes() == b"sleep\x00600\x00"
+    except OSError:
+        return False
+
+
+def test_interrupted_while_starting_it_leaves_nothing(tmp_path: Path) -> None:
+    """Ctrl-C before the nodes are up."""
+    lab = subprocess.Popen(
+        [BIN / "crpc", "lab", "run", "--nodes", "9", "--", "true"],
+        env={**clean_environment(), "TMPDIR": str(tmp_path)},
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    wait_until(lambda: bool(list(tmp_path.glob("collective-lab-*/supervisor.pid"))), 20)
+    os.killpg(lab.pid, signal.SIGINT)
+    stderr = lab.communicate(timeout=30)[1]
+    assert lab.returncode == 4
+    assert stderr == "crpc: interrupted\n"
+    assert_nothing_left(tmp_path)
+
+
+def test_a_failed_start_leaves_nothing_and_says_why(tmp_path: Path) -> None:
+    """A server that cannot start: one line with its last words, exit 69."""
+    broken = tmp_path / "broken"
+    (broken / "moto").mkdir(parents=True)
+    (broken / "moto" / "__init__.py").write_text("raise SystemExit('moto has a cold')\n")
+    done = crpc_in(tmp_path)("lab", "run", "--", "true", PYTHONPATH=str(broken))
+    assert done.returncode == 69
+    assert re.fullmatch(r"crpc: the lab did not start: .*\n", done.stderr)
+    assert_nothing_left(tmp_path)
+
+
+def test_wrong_words_are_one_line(tmp_path: Path) -> None:
+    """Too many nodes, no such command, no lab: exit 64."""
+    crpc = crpc_in(tmp_path)
+    for words, said in (
+        (("run", "--nodes", "101", "--", "true"), "a lab has 1 to 100 nodes"),
+        (("run", "--nodes", "many"), "invalid int value"),
+        (("run", "--", "no-such-command"), "'no-such-command' is no program"),
+        (("stop",), "no lab runs in"),
+        (("env",), "no lab runs in"),
+        (("node", "node01.lab", "kill"), "no lab runs in"),
+        (("stopp",), "invalid choice"),
+    ):
+        done = crpc("lab", *words)
+        assert (done.returncode, done.stdout) == (64, ""), words
+        assert said in done.stderr
+        assert done.stderr.count("\n") == 1
+    assert_nothing_left(tmp_path)
+
+
+def test_a_lab_in_the_background(tmp_path: Path) -> None:
+    """Start, status, env, what an outage does to one node, a second start refused, and stop."""
+    crpc = crpc_in(tmp_path)
+    started = crpc("lab", "start", "--nodes", "3")
+    assert started.returncode == 0, started.stderr
+    try:
+        layout = Layout(tmp_path / ".local/state/collective/lab")
+        environment = _exported(crpc("lab", "env"))
+        assert crpc("ping", **environment).returncode == 0
+        again = crpc("lab", "start")
+        assert (again.returncode, again.stderr.count("\n")) == (64, 1)
+        assert "runs in" in again.stderr
+
+        assert crpc("lab", "node", "node02.lab", "stop").returncode == 0
+        assert crpc("find", **environment).stdout.split() == ["node01.lab", "node03.lab"]
+        assert crpc("lab", "node", "node03.lab", "kill").returncode == 0
+        silent = crpc("rpcutil", "ping", "-t", "2", **environment)
+        assert silent.returncode == 3
+        assert "node03.lab" in silent.stdout
+        assert "does not run" in crpc("lab", "status").stdout
+        for name in ("node02.lab", "node03.lab"):
+            assert crpc("lab", "node", name, "start").returncode == 0
+        assert crpc("rpcutil", "ping", **environment).returncode == 0
+        assert crpc("lab", "node", "node09.lab", "stop").returncode == 64
+        assert layout.folder.stat().st_mode & 0o777 == 0o700
+    finally:
+        stopped = crpc("lab", "stop")
+    assert stopped.returncode == 0
+    assert_nothing_left(tmp_path)
+
+
+def test_a_killed_supervisor_takes_everything_along_and_can_be_started_again(tmp_path: Path) -> None:
+    """Nodes and server die with it; the next start finds the remains and clears them away."""
+    crpc = crpc_in(tmp_path)
+    assert crpc("lab", "start", "--nodes", "1").returncode == 0
+    layout = Layout(tmp_path / ".local/state/collective/lab")
+    os.kill(int(layout.supervisor_pid.read_text()), signal.SIGKILL)
+    wait_until(lambda: not processes_of(tmp_path), 10)
+    assert crpc("lab", "start", "--nodes", "1").returncode == 0
+    assert crpc("lab", "stop").returncode == 0
+    assert_nothing_left(tmp_path)
+
+
+def _exported(done: Completed) -> dict[str, str]:
+    assert done.returncode == 0, done.stderr
+    return dict(re.findall(r"^export (\w+)=(.*)$", done.stdout, re.MULTILINE))
