@@ -49,8 +49,11 @@ class Supervisor:
             return
         folder = self._layout.node(identity)
         supervisor = os.getpid()
+        # Blocked until the node has handlers of its own: ours would swallow the signal that ends it.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         pid = os.fork()
         if pid:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
             self._pids[pid] = identity
             (folder / "pid").write_text(str(pid), encoding="ascii")
             return
@@ -60,6 +63,7 @@ class Supervisor:
             die_with_parent(supervisor)
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
             log = os.open(folder / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
             os.dup2(log, 1)
             os.dup2(log, 2)
@@ -119,7 +123,8 @@ def main(arguments: Sequence[str]) -> None:
         _make_table(session)
         supervisor = Supervisor(layout, session)
         for identity in layout.nodes():
-            supervisor.start(identity)
+            if not ending.wanted:
+                supervisor.start(identity)
         _watch(supervisor, layout, lifeline, ending)
         supervisor.stop()
     finally:
