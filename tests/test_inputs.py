@@ -1,4 +1,6 @@
-"""KEY=VALUE words, read as the DDL means them. Examples are in cases/inputs, one a file:
+"""KEY=VALUE words, read as the DDL means them.
+
+Examples are in cases/inputs, one a file:
 
 {"about": one sentence, "types": {input: its type}, "words": what is typed,
  "expected": {"data": {…}} or {"error": the whole message}}

@@ -215,7 +215,7 @@ WRONG_REQUESTS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("name", WRONG_REQUESTS)
 def test_a_request_is_refused(name: str) -> None:
     """A payload that is no request, or asks for more than this version knows, raises MessageError."""
-    with pytest.raises(MessageError, match="^request: "):
+    with pytest.raises(MessageError, match=r"^request: "):
         messages.decode_request(content(REQUEST, **WRONG_REQUESTS[name]))
 
 
@@ -234,7 +234,7 @@ def test_a_request_is_refused(name: str) -> None:
 )
 def test_a_reply_is_refused(changes: dict[str, Any]) -> None:
     """A payload that is no reply raises MessageError."""
-    with pytest.raises(MessageError, match="^reply: "):
+    with pytest.raises(MessageError, match=r"^reply: "):
         messages.decode_reply(content(REPLY, **changes))
 
 
@@ -270,7 +270,7 @@ def test_all_and_nobody_are_told_apart() -> None:
 )
 def test_nothing_leaves_that_the_other_side_would_refuse(changes: dict[str, Any]) -> None:
     """A caller hears at once of what nodes would drop without a word."""
-    with pytest.raises(MessageError, match="^request: "):
+    with pytest.raises(MessageError, match=r"^request: "):
         messages.encode(replace(REQUEST, **changes))
 
 

@@ -1,4 +1,6 @@
-"""`--nodes`: names, one a line, or the JSON of an earlier call. Examples are in cases/nodes, one a file:
+"""`--nodes`: names, one a line, or the JSON of an earlier call.
+
+Examples are in cases/nodes, one a file:
 
 {"about": one sentence, "text": what is in the file, "chosen": --nodes-from (ok), "identity": -I, if any,
  "expected": {"names": […]} or {"error": a part of the message}}
@@ -57,7 +59,7 @@ def test_names_are_read_from_standard_input(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(sys, "stdin", io.StringIO("one\n"))
     assert read_nodes("-", "ok") == ["one"]
     monkeypatch.setattr(sys, "stdin", io.StringIO("one\nt wo\n"))
-    with pytest.raises(UsageError, match="^standard input: name 2: 't wo' is no identity"):
+    with pytest.raises(UsageError, match=r"^standard input: name 2: 't wo' is no identity"):
         read_nodes("-", "ok")
 
 

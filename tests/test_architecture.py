@@ -1,0 +1,149 @@
+"""The house's order: who may import whom. What is drawn here is what the code does, or this turns red.
+
+clients            the command line
+lab, testing       whole collectives, made of both sides
+node │ fleet       the two sides: they never meet
+transport registry edges; aws is what those on AWS share
+agents             plugins
+values             errors, names, config, messages, ddl, filters, signing …: no network, no clock, no side
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+FOLDERS = {
+    "collective": ROOT / "collective",
+    "collective.agents": ROOT / "agents",
+    "collective.clients": ROOT / "clients",
+}
+
+MAY_IMPORT = {
+    "values": "",
+    "agents": "values",
+    "aws": "values",
+    "transport": "values aws",
+    "registry": "values aws",
+    "node": "values aws transport registry",
+    "fleet": "values aws transport registry",
+    "lab": "values aws transport registry node",
+    "testing": "values transport registry node fleet",
+    "clients": "values fleet lab",
+}
+# rpcutil answers inside the daemon and is given it; only the type checker needs its name.
+EXCEPTION = ("collective.agents.rpcutil", "collective.node.server.Server", True)
+MAY_LOAD_BOTO3 = ("collective.aws", "collective.lab.", "collective.transport.sqs", "collective.registry.dynamodb")
+
+
+class Import(NamedTuple):
+    """`importer` imports `imported`, both by their full names; `checking`: only for the type checker."""
+
+    importer: str
+    imported: str
+    checking: bool
+
+
+def part(module: str) -> str:
+    """Return the row of MAY_IMPORT that a module of ours belongs to; the library's own modules are values."""
+    name = module.removeprefix("collective.").split(".")[0]
+    return name if name in MAY_IMPORT else "values"
+
+
+def found(importer: str, tree: ast.AST, checking: bool = False) -> Iterator[Import]:
+    """Yield every import below `tree`, those within functions included."""
+    for node in ast.iter_child_nodes(tree):
+        below = checking or (isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test))
+        if isinstance(node, ast.Import):
+            yield from (Import(importer, alias.name, below) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{importer}: relative import"
+            # `from collective import names` names a module by its last word.
+            yield from (Import(importer, f"{node.module}.{alias.name}", below) for alias in node.names)
+        else:
+            yield from found(importer, node, below)
+
+
+def everything() -> Iterator[Import]:
+    for package, folder in FOLDERS.items():
+        for path in folder.rglob("*.py"):
+            module = ".".join([package, *path.relative_to(folder).with_suffix("").parts])
+            yield from found(module, ast.parse(path.read_text()))
+
+
+def out_of_order(imports: Iterator[Import]) -> list[str]:
+    """Return a line for each import that the table does not allow."""
+    ours = [one for one in imports if one.imported.split(".")[0] == "collective" and one != EXCEPTION]
+    return [
+        f"{one.importer} imports {one.imported}: {part(one.importer)} may import {MAY_IMPORT[part(one.importer)]}"
+        for one in ours
+        if part(one.imported) not in {part(one.importer), *MAY_IMPORT[part(one.importer)].split()}
+    ]
+
+
+def loading_boto3(imports: Iterator[Import]) -> list[str]:
+    """Return a line for each module that loads boto3 and may not."""
+    return [
+        f"{one.importer} imports {one.imported}"
+        for one in imports
+        if one.imported.split(".")[0] in ("boto3", "botocore", "moto")
+        and not one.checking
+        and not one.importer.startswith(MAY_LOAD_BOTO3)
+    ]
+
+
+def test_imports_follow_the_order() -> None:
+    """Nothing imports upwards, and the two sides never meet: not even for the type checker."""
+    assert out_of_order(everything()) == []
+
+
+def test_boto3_is_loaded_where_aws_is_spoken_and_nowhere_else() -> None:
+    """A second transport needs none of it, and a mistyped command line does not wait for it."""
+    assert loading_boto3(everything()) == []
+
+
+def test_every_part_is_looked_at() -> None:
+    """No row of the table is empty: a folder that was renamed would otherwise pass unseen."""
+    assert {part(one.importer) for one in everything()} == set(MAY_IMPORT)
+
+
+@pytest.mark.parametrize(
+    ("importer", "source"),
+    [
+        ("collective.node.server", "from collective.fleet.fleet import Fleet"),
+        ("collective.fleet.fleet", "from collective.node import server"),
+        ("collective.fleet.call", "def f():\n    import collective.node.server"),
+        ("collective.fleet.call", "if TYPE_CHECKING:\n    from collective.node.server import Server"),
+        ("collective.messages", "from collective.transport import Delivery"),
+        ("collective.filters.match", "from collective.registry import NodeRecord"),
+        ("collective.config", "from collective import aws"),
+        ("collective.ddl", "from collective.clients import exits"),
+        ("collective.node.daemon", "from collective.clients.exits import exit_code"),
+        ("collective.agents.shell", "from collective.node.facts import Facts"),
+        ("collective.clients.crpc", "from collective.node.agents import load"),
+        ("collective.clients.crpc", "from collective.testing import memory_fleet"),
+    ],
+)
+def test_an_import_against_the_order_is_seen(importer: str, source: str) -> None:
+    """The test above would notice."""
+    assert len(out_of_order(found(importer, ast.parse(source)))) == 1
+
+
+@pytest.mark.parametrize(
+    ("importer", "source", "lines"),
+    [
+        ("collective.node.daemon", "import boto3", 1),
+        ("collective.clients.crpc", "def f():\n    from botocore.exceptions import ClientError", 1),
+        ("collective.node.daemon", "if TYPE_CHECKING:\n    import boto3", 0),
+        ("collective.transport.sqs", "import boto3", 0),
+        ("collective.transport.memory", "import boto3", 1),
+    ],
+)
+def test_loading_boto3_elsewhere_is_seen(importer: str, source: str, lines: int) -> None:
+    """Type checkers may know of it, and those who speak to AWS."""
+    assert len(loading_boto3(found(importer, ast.parse(source)))) == lines
