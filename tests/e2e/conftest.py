@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -100,6 +101,23 @@ def moto_server() -> Iterator[str]:
         yield process.stdout.readline().strip()
     process.kill()
     process.wait()
+
+
+@pytest.fixture(scope="session")
+def needs() -> Callable[[str, str], None]:
+    """Make sure of a command and the Debian package that brings it; without it, skip, and in CI fail."""
+
+    def check(command: str, package: str) -> None:
+        if shutil.which(command):
+            return
+        if os.geteuid() == 0 and shutil.which("apt-get"):
+            subprocess.run(["apt-get", "install", "-y", package], capture_output=True, check=True, timeout=100)
+        elif os.environ.get("CI"):
+            pytest.fail(f"this test needs {command}, and CI must not leave it out")
+        else:
+            pytest.skip(f"this test needs {command}: apt-get install {package}")
+
+    return check
 
 
 @pytest.fixture

@@ -1,0 +1,104 @@
+"""What a terminal shows: the progress bar, colours, and nothing of them in a pipe. A real terminal, by tmux."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import uuid
+from collections.abc import Callable, Iterator
+
+import pytest
+from conftest import BIN, Crpc
+from daemons import wait_until
+
+
+class Terminal:
+    """A tmux window of 100 columns and 40 lines, with a shell in it."""
+
+    def __init__(self, environment: dict[str, str]) -> None:
+        self._name = f"collective-{uuid.uuid4().hex[:8]}"
+        self._tmux("new-session", "-d", "-x", "100", "-y", "40", "env", "PS1=$ ", "sh", environment=environment)
+
+    def type(self, line: str) -> None:
+        """Type a line and press Enter."""
+        self._tmux("send-keys", "-l", line)
+        self._tmux("send-keys", "Enter")
+
+    def screen(self, colors: bool = False) -> str:
+        """Return what the window shows."""
+        return self._tmux("capture-pane", "-p", "-J", *(["-e"] if colors else []))
+
+    def run(self, line: str) -> str:
+        """Type a command line and return the screen when it has ended, with its exit code."""
+        self.type(f"{line}; echo ended with $?")
+        wait_until(lambda: re.search(r"^ended with \d+$", self.screen(), re.MULTILINE) is not None, 60, self.screen)
+        return self.screen()
+
+    def close(self) -> None:
+        """End the terminal."""
+        self._tmux("kill-server")
+
+    def _tmux(self, *words: str, environment: dict[str, str] | None = None) -> str:
+        command = ["tmux", "-L", self._name, "-f", "/dev/null", *words]
+        env = {**(environment or os.environ), "TERM": "xterm-256color"}
+        return subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.fixture
+def terminal(environment: dict[str, str], needs: Callable[[str, str], None]) -> Iterator[Terminal]:
+    """A terminal whose crpc is pointed at the lab."""
+    needs("tmux", "tmux")
+    terminal = Terminal({**environment, "PATH": f"{BIN}:{os.environ['PATH']}", "LC_ALL": "C.UTF-8"})
+    yield terminal
+    terminal.close()
+
+
+def test_the_bar_the_summary_and_the_finishing_line(terminal: Terminal) -> None:
+    """An install that changes nothing shows no host: the bar at its end, what it summarises, the finishing line."""
+    screen = terminal.run("crpc nrpe runcommand command=check_disk -I 'node[01-04].lab'")
+    assert re.search(
+        r"^ \* \[ =+> \] 4 / 4\n\n+Summary of Exit Code:\n\n +OK = 4\n\nFinished processing 4 / 4 hosts in [0-9.]+ ms",
+        screen,
+        re.MULTILINE,
+    ), screen
+    assert "ended with 0" in screen
+
+
+def test_a_failing_host_is_red(terminal: Terminal) -> None:
+    """Only it is shown, with titles, and its label is coloured."""
+    terminal.run("crpc nrpe runcommand command=check_disk")
+    screen = terminal.screen(colors=True)
+    assert re.search(r"node05\.lab +\x1b\[31mRequest Aborted", screen), screen
+    assert "Exit Code: 2" in screen
+    assert "ended with 2" in screen
+
+
+def test_the_bar_moves_while_nodes_work(terminal: Terminal) -> None:
+    """It is there before the first reply, and counts."""
+    terminal.type("crpc shell run command='sleep 3'")
+    wait_until(lambda: re.search(r"\[ >? +\] 0 / 5|\[ > +\] 0 / 5", terminal.screen()) is not None, 20, terminal.screen)
+    wait_until(lambda: "5 / 5" in terminal.screen(), 30, terminal.screen)
+
+
+def test_no_color_is_honoured(terminal: Terminal) -> None:
+    """NO_COLOR leaves the text plain, on a terminal too."""
+    terminal.run("NO_COLOR=1 crpc nrpe runcommand command=check_disk")
+    assert "\x1b[31m" not in terminal.screen(colors=True)
+
+
+def test_a_pipe_gets_neither_bar_nor_color(crpc: Crpc) -> None:
+    """Output that is not for a terminal is plain, unless colour is asked for."""
+    plain = crpc("nrpe", "runcommand", "command=check_disk")
+    assert "\x1b" not in plain.stdout + plain.stderr
+    assert plain.stderr == ""
+    assert "\x1b[31mRequest Aborted" in crpc("nrpe", "runcommand", "command=check_disk", "--color", "always").stdout
+
+
+def test_a_reader_that_has_enough_is_no_error(environment: dict[str, str]) -> None:
+    """`crpc … | head -1` ends quietly."""
+    line = f"{shlex.quote(str(BIN / 'crpc'))} rpcutil inventory | head -1"
+    done = subprocess.run(["sh", "-c", line], env=environment, capture_output=True, text=True, check=False)
+    assert done.stdout.startswith("node0")
+    assert done.stderr == ""
