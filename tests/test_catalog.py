@@ -70,7 +70,7 @@ def test_a_wrong_ddl_is_refused_when_it_is_asked_for(tmp_path: Path) -> None:
         catalog.ddl("broken")
 
 
-def test_listing_agents_reads_no_schemas() -> None:
+def test_listing_agents_reads_no_schemas(tmp_path: Path) -> None:
     """`crpc help` and completion come at once: jsonschema is not loaded for a list of names."""
     script = "import sys, collective.catalog as c; c.Catalog().paths; sys.exit('jsonschema' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+    assert subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=False).returncode == 0

@@ -75,6 +75,7 @@ FAULTS = {
     "collective: [": "node.yaml:2:1: ",
     "{collective: p, identity: !!bool a}": "not YAML",
     "{collective: p, identity: !!int ''}": "not YAML",
+    "{collective: p, identity: !!timestamp a}": "not YAML",
     "{collective: !!python/name:os.system x}": "could not determine a constructor",
     "a: \0": "not YAML",
 }

@@ -224,5 +224,6 @@ def test_boto3_is_not_loaded_to_be_refused(configured: Path, line: str) -> None:
         "except SystemExit:\n    pass\n"
         "sys.exit(', '.join({'boto3', 'botocore', 'moto'} & sys.modules.keys()) or 0)"
     )
-    ended = subprocess.run([sys.executable, "-c", script, *line.split()], capture_output=True, text=True, check=False)
+    command = [sys.executable, "-c", script, *line.split()]
+    ended = subprocess.run(command, cwd=configured, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
