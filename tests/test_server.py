@@ -37,6 +37,13 @@ def lie():
     return {"number": "seven"}
 
 @action
+def deep():
+    value = "x"
+    for _ in range(200):
+        value = [value]
+    return {"text": value}
+
+@action
 def large(size):
     import random
     return {"text": random.randbytes(size).hex()}
@@ -63,6 +70,7 @@ DDL = {
     "actions": {
         "sleep": described({"seconds": NUMBER}, {"slept": NUMBER}, timeout=1.0),
         "lie": described({}, {"number": NUMBER}),
+        "deep": described({}, {"text": {}}),
         "large": described({"size": {"type": "integer"}}, {"text": TEXT}),
         "login": described(
             {"password": {**TEXT, "writeOnly": True}, "user": TEXT}, {"token": {**TEXT, "writeOnly": True}}
@@ -321,6 +329,13 @@ def test_a_reply_that_is_too_large_says_so(network: Network) -> None:
     reply = ask(network, request("odd", "large", data={"size": 2 * 1024 * 1024}))
     assert (reply.statuscode, reply.data) == (5, {})
     assert "1048576 that are carried" in reply.statusmsg
+
+
+def test_a_reply_that_cannot_be_carried_says_so(network: Network) -> None:
+    """Data that no caller would read becomes an error, not silence."""
+    reply = ask(network, request("odd", "deep"))
+    assert (reply.statuscode, reply.reason, reply.data) == (5, "crashed", {})
+    assert "the reply cannot be carried" in reply.statusmsg
 
 
 def test_secrets_are_masked_in_the_audit(network: Network, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import threading
 from dataclasses import replace
 
 from collective import messages, signing
-from collective.errors import Failed, MessageTooLarge, QueueNotFound, TransportError
+from collective.errors import Failed, MessageError, MessageTooLarge, QueueNotFound, TransportError
 from collective.messages import Reply, Request
 from collective.node.audit import Audit
 from collective.node.counts import Counts
@@ -85,15 +85,17 @@ class Replies:
         self._send(request, replace(reply, replayed=True), deadline)
 
     def _send(self, request: Request, reply: Reply, deadline: float) -> None:
-        body = messages.seal(messages.encode(reply), self._sign)
+        try:
+            body = self._seal(reply)
+        except MessageError as fault:
+            body = self._seal(_instead(reply, f"the reply cannot be carried: {fault}"))
         pause = 1.0
         while True:
             try:
                 self._transport.send(request.reply_to, body)
             except MessageTooLarge as fault:
                 text = f"the reply of {fault.size} bytes is more than the {fault.limit} that are carried"
-                small = replace(reply, statuscode=5, statusmsg=text, reason="crashed", data={})
-                body = messages.seal(messages.encode(small), self._sign)
+                body = self._seal(_instead(reply, text))
             except QueueNotFound:
                 self._counts.add("unwanted")  # the caller has gone, and its queue with it
                 return
@@ -106,3 +108,11 @@ class Replies:
             else:
                 self._counts.add("replies")
                 return
+
+    def _seal(self, reply: Reply) -> str:
+        return messages.seal(messages.encode(reply), self._sign)
+
+
+def _instead(reply: Reply, text: str) -> Reply:
+    """Return the reply that says why `reply` itself does not arrive."""
+    return replace(reply, statuscode=5, statusmsg=text, reason="crashed", data={})

@@ -110,7 +110,10 @@ class Server:
         if self._stopping.is_set() or not deliveries:
             return  # what we leave unread comes back to whoever serves next
         for delivery in deliveries:
-            self.handle(delivery)
+            try:
+                self.handle(delivery)
+            except Exception:
+                log.exception("node.defect")  # ours, and no reason to leave the other requests unanswered
         self._transport.acknowledge(self.queue, deliveries)
 
     def stop(self, timeout: float) -> None:

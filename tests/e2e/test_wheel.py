@@ -1,0 +1,58 @@
+"""The built wheel in an empty environment: crpc and the lab work without anything for developers."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import Completed, clean_environment
+
+ROOT = Path(__file__).resolve().parents[2]
+DEVELOPERS_ONLY = {"pytest", "hypothesis", "mypy", "ruff"}
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An environment into which the wheel has been installed, with the extra `lab`; returns its bin folder."""
+    folder = tmp_path_factory.mktemp("wheel")
+    python = folder / "venv" / "bin" / "python"
+    for command in (
+        [sys.executable, "-m", "build", "--outdir", folder, ROOT],  # by way of an sdist: nothing stale gets in
+        [sys.executable, "-m", "venv", folder / "venv"],
+    ):
+        subprocess.run(command, check=True, capture_output=True, timeout=110)
+    wheel = next(folder.glob("collective_rpc-*.whl"))
+    subprocess.run(
+        [python, "-m", "pip", "install", "--quiet", f"{wheel}[lab]"], check=True, capture_output=True, timeout=110
+    )
+    return python.parent
+
+
+def run(installed: Path, *words: str | Path, cwd: Path | None = None) -> Completed:
+    env = {**clean_environment(), "PATH": f"{installed}:/usr/bin:/bin"}
+    return subprocess.run(words, env=env, cwd=cwd, capture_output=True, text=True, timeout=100, check=False)
+
+
+@pytest.mark.timeout(400)
+def test_the_wheel_brings_what_users_need_and_nothing_for_developers(installed: Path, tmp_path: Path) -> None:
+    """Help, a lab, a call to it, and a check of a configuration, outside the checkout."""
+    listed = run(installed, installed / "python", "-m", "pip", "list").stdout.split()
+    assert not DEVELOPERS_ONLY & set(listed)
+    helped = run(installed, "crpc", "--help", cwd=tmp_path)
+    assert helped.returncode == 0
+    assert "package" in helped.stdout
+    lab = run(installed, "crpc", "lab", "run", "--nodes", "2", "--", "crpc", "shell", "run", "command=echo hello")
+    assert lab.returncode == 0, lab.stdout + lab.stderr
+    assert lab.stdout.count("hello") == 2
+    checked = run(installed, "collectived", "--config", "/no/such/file")
+    assert (checked.returncode, checked.stderr.count("\n")) == (78, 1)
+
+
+def test_nothing_generic_lands_in_site_packages(installed: Path) -> None:
+    """The top-level folders of the checkout are installed under one import name."""
+    packages = next((installed.parent / "lib").glob("python*/site-packages"))
+    assert (packages / "collective" / "agents" / "package.py").exists()
+    assert (packages / "collective" / "ddls" / "package.json").exists()
+    assert not {"agents", "clients", "ddl", "ddls", "conf", "tests"} & {path.name for path in packages.iterdir()}
