@@ -8,7 +8,7 @@ INSTALLED := $(VENV)/.installed
 .PHONY: demo test lint types bench fuzz soak servers clean
 
 demo:  ## install, start a local fleet, run the main job
-	@PYTHON=$(PYTHON) conf/demo
+	@PYTHON=$(PYTHON) conf/demo.sh
 
 test: $(INSTALLED) lint types  ## everything that proves the project, in less than ten minutes
 	$(VENV)/bin/pytest
@@ -24,7 +24,7 @@ types: $(INSTALLED)  ## mypy reads the installed package: what users import, und
 	MYPYPATH=build/types:tests:tests/e2e $(VENV)/bin/mypy tests
 
 bench: $(INSTALLED)  ## the figures in docs/performance.md
-	$(VENV)/bin/python -m tests.bench
+	$(VENV)/bin/python tests/bench/run.py
 
 $(INSTALLED): setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)

@@ -1,0 +1,54 @@
+#!/bin/sh
+# What `make demo` does: say what will happen to this machine, install, start a local fleet, run the main job.
+set -eu
+cd "$(dirname "$0")/.."
+python=${PYTHON:-python3}
+say() { printf 'demo: %s\n' "$*"; }
+
+# -- what this machine has, and what that means
+
+command -v "$python" >/dev/null || { say "there is no $python: install Python 3.10 or newer"; exit 1; }
+"$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' || {
+    say "$("$python" --version) is too old: set PYTHON to 3.10 or newer"
+    exit 1
+}
+privileged=no
+[ "$(id -u)" = 0 ] && command -v apt-get >/dev/null && privileged=yes
+missing=
+"$python" -c 'import ensurepip, venv' 2>/dev/null || missing="$("$python" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')"
+if [ -n "$missing" ] && [ "$privileged" = no ]; then
+    say "$python lacks its venv module: install $missing, or set PYTHON to another one"
+    exit 1
+fi
+say "$("$python" --version): collective and its libraries go into .venv"
+if [ "$privileged" = yes ]; then
+    say "root and apt: the packages ${missing:+$missing, }monitoring-plugins-basic and zsh will be installed on this machine"
+elif [ "$(id -u)" = 0 ]; then
+    say "no apt: nothing is installed on this machine; the installation is left out, the disk check is our own"
+else
+    say "not root: nothing is installed on this machine; the installation is left out, the disk check is our own"
+fi
+say "the fleet is five daemons and a server on loopback, in a folder below /tmp; both are gone at the end"
+
+# -- install
+
+if [ "$privileged" = yes ]; then
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get -qq update
+    # shellcheck disable=SC2086 - one word for each package
+    apt-get -qq install -y $missing monitoring-plugins-basic >/dev/null
+fi
+if [ ! -x .venv/bin/crpc ]; then
+    "$python" -m venv .venv
+    .venv/bin/pip install --quiet --editable '.[lab]'
+fi
+
+# -- the fleet, and the main job
+
+PATH="$PWD/.venv/bin:$PATH" PRIVILEGED=$privileged exec .venv/bin/crpc lab run --nodes 5 -- sh -c '
+    show() { printf "\n\$ %s\n" "$*"; eval "$@" || echo "(exit code $?)"; }
+    show crpc ping
+    [ "$PRIVILEGED" = no ] || show crpc package install package=zsh
+    show crpc nrpe runcommand command=check_disk
+    show "crpc shell run command=\"hostname -f\""
+'

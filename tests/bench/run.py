@@ -1,0 +1,238 @@
+"""Measure what users and their machines feel; prints the tables of docs/performance.md.
+
+    .venv/bin/python tests/bench/run.py [--nodes 1 5 50]
+
+Figures are medians of several runs. Timings on shared machines are noisy: trust ratios and counts more than seconds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+sys.path[:0] = [str(Path(__file__).parents[1] / "e2e")]
+
+import boto3
+from conftest import BIN, clean_environment, own_lab
+from daemons import aws_environment, configure, daemon
+from proxy import Proxy
+
+from collective import catalog, signing
+from collective.aws import AWS
+from collective.config import ClientConfig
+from collective.fleet.fleet import Fleet
+from collective.lab.layout import Layout
+from collective.node import agents
+from collective.node.audit import Audit
+from collective.node.facts import Facts
+from collective.node.policy import Policy, Rule
+from collective.node.runner import Runner
+from collective.node.server import Server
+from collective.transport.sqs import SQSTransport
+
+RUNS = 7
+IDLE = 30.0  # seconds of watching a daemon do nothing
+
+# One call in a process of its own: when each part was done, in milliseconds since the process began.
+PARTS = """
+import json, os, sys, time
+from pathlib import Path
+ticks = float(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19]) / os.sysconf("SC_CLK_TCK")
+began = time.monotonic() - (time.clock_gettime(time.CLOCK_BOOTTIME) - ticks)
+now = lambda: (time.monotonic() - began) * 1000
+from collective.fleet.fleet import Fleet
+with Fleet.connect() as fleet:
+    marks = {"start-up": now()}
+    call = fleet.call("rpcutil", "ping")
+    marks["discovered"] = marks["start-up"] + call.discovery_ms
+    marks["sent"] = now()
+    for reply in call:
+        marks.setdefault("first reply", now())
+        marks["last reply"] = now()
+    assert call.outcomes.exit_code() == 0, call.outcomes.counts()
+print(json.dumps(marks))
+"""
+
+
+def main() -> None:
+    """Print every table."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--nodes", type=int, nargs="+", default=[1, 5, 50])
+    options = parser.parse_args()
+    start_up()
+    calls(options.nodes)
+    requests(options.nodes)
+    one_daemon()
+
+
+def start_up() -> None:
+    """How long a command takes that sends nothing."""
+    environment = clean_environment()
+    with tempfile.TemporaryDirectory() as name:
+        configure(Path(name))
+        environment["COLLECTIVE_CONFIG"] = name
+        table("Commands that send nothing", "wall, ms")
+        for words in (
+            [sys.executable, "-c", ""],
+            [BIN / "crpc", "--help"],
+            [BIN / "crpc", "pakage", "install"],
+            [BIN / "crpc", "package", "install", "package=-zsh"],
+        ):
+            took = median(lambda words=words: subprocess.run(words, env=environment, capture_output=True, check=False))
+            row(" ".join(Path(word).name for word in words[:4]), f"{took * 1000:.0f}")
+
+
+def calls(sizes: list[int]) -> None:
+    """How long labs take to come up, and the parts of one call to all of their nodes."""
+    parts: dict[int, dict[str, float]] = {}
+    table("A lab", "up after, s")
+    for nodes in sizes:
+        with tempfile.TemporaryDirectory() as name:
+            began = time.monotonic()
+            with own_lab(Layout(Path(name) / "lab"), nodes) as environment:
+                row(f"{nodes} nodes", f"{time.monotonic() - began:.1f}")
+                runs = [json.loads(_output([sys.executable, "-c", PARTS], environment)) for _ in range(RUNS)]
+                parts[nodes] = {mark: statistics.median(run[mark] for run in runs) for mark in runs[0]}
+                words = [BIN / "crpc", "rpcutil", "ping", "--json"]
+                parts[nodes]["crpc ends"] = 1000 * median(lambda words=words, env=environment: _output(words, env))
+    table("`crpc rpcutil ping` (ms since the process began)", *(f"{nodes} nodes" for nodes in sizes))
+    for mark in next(iter(parts.values())):
+        row(mark, *(f"{parts[nodes][mark]:.0f}" for nodes in sizes))
+
+
+def requests(sizes: list[int]) -> None:
+    """How many requests to SQS and SNS one call costs, all sides together."""
+    table("Requests of one call", "direct", "budget 4.2 n + 2", "published", "budget 3.2 n + 2")
+    for nodes in sizes:
+        direct = count_requests(nodes, direct_limit=nodes)
+        published = count_requests(nodes, direct_limit=0)
+        row(f"{nodes} nodes", f"{direct}", f"{4.2 * nodes + 2:.0f}", f"{published}", f"{3.2 * nodes + 2:.0f}")
+
+
+def count_requests(nodes: int, direct_limit: int) -> float:
+    """Return how many requests one call to `nodes` nodes takes: the median of several calls."""
+    with tempfile.TemporaryDirectory() as name, _server() as url, Proxy(url) as proxy:
+        os.environ.update({key: value for key, value in aws_environment(proxy.url).items() if key.startswith("AWS_")})
+        folder = Path(name)
+        config = ClientConfig("bench", state=folder, registry="none", direct_limit=direct_limit)
+        names = [f"node{number}" for number in range(nodes)]
+        servers = [_node(folder, identity) for identity in names]
+        transport = SQSTransport(AWS(_session()), connections=20)
+        counted = []
+        with Fleet(config, transport) as fleet:
+            for _ in range(RUNS):
+                time.sleep(0.3)  # every node polls again
+                before = dict(proxy.counts)
+                assert fleet.call("rpcutil", "ping", nodes=names).wait().exit_code() == 0
+                time.sleep(0.3)
+                after = {key: proxy.counts[key] - before.get(key, 0) for key in proxy.counts}
+                counted.append(sum(after.values()))
+        for server in servers:
+            server.stop(0)
+        return statistics.median(counted)
+
+
+def one_daemon() -> None:
+    """What one daemon costs its machine."""
+    with tempfile.TemporaryDirectory() as name, _server() as url:
+        configure(Path(name), collective="bench")
+        with daemon(Path(name), url) as node:
+            environment = {**aws_environment(url), "COLLECTIVE_CONFIG": name}
+            call = [BIN / "crpc", "rpcutil", "ping", "-I", "web1.example.com"]
+            _output(call, environment)
+            table("One daemon", "figure", "budget")
+            row("private memory, standard agents loaded", f"{private_mb([node.process.pid]):.0f} MB", "60 MB")
+            before = processor_seconds(node.process.pid)
+            time.sleep(IDLE)
+            idle = (processor_seconds(node.process.pid) - before) / IDLE * 100
+            _output([*call[:1], "shell", "run", "command=true", *call[3:]], environment)
+            helpers = [int(pid) for pid in _output(["pgrep", "-P", str(node.process.pid)], environment).split()]
+            row("… more, once an action has run", f"{private_mb(helpers):.0f} MB", "20 MB")
+            row("processor, idle", f"{idle:.2f} %", "0.5 %")
+
+
+def _node(folder: Path, identity: str) -> Server:
+    server = Server(
+        collective="bench",
+        identity=identity,
+        transport=SQSTransport(AWS(_session())),
+        agents=agents.load([agents.bundled()], [catalog.bundled()], folder),
+        facts=Facts([], []),
+        policy=Policy([Rule("all")]),
+        audit=Audit(folder / f"{identity}.jsonl"),
+        runner=Runner(),
+        sign=signing.unsigned,
+        verify=signing.accept_unsigned,
+    )
+    server.open()
+    threading.Thread(target=server.serve, daemon=True).start()
+    return server
+
+
+def _session() -> boto3.Session:
+    return boto3.Session(aws_access_key_id="bench", aws_secret_access_key="bench", region_name="eu-central-1")
+
+
+@contextmanager
+def _server() -> Iterator[str]:
+    process = subprocess.Popen([sys.executable, "-m", "collective.lab.cloud"], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    try:
+        yield process.stdout.readline().strip()
+    finally:
+        process.kill()
+        process.wait()
+
+
+def private_mb(pids: list[int]) -> float:
+    """Return the memory that only these processes use (proc(5): smaps_rollup), in MB."""
+    total = 0
+    for pid in pids:
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Private_"):
+                total += int(line.split()[1])
+    return total / 1024
+
+
+def processor_seconds(pid: int) -> float:
+    """Return the processor time that a process has used, in seconds."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def median(step: Callable[[], object]) -> float:
+    """Return how many seconds a step takes: the median of several runs, after one to warm up."""
+    took = []
+    for _ in range(RUNS + 1):
+        began = time.perf_counter()
+        step()
+        took.append(time.perf_counter() - began)
+    return statistics.median(took[1:])
+
+
+def _output(words: list[str | Path], environment: dict[str, str]) -> str:
+    return subprocess.run(words, env=environment, capture_output=True, text=True, check=True).stdout
+
+
+def table(title: str, *columns: str) -> None:
+    """Begin a table."""
+    print(f"\n| {title} | {' | '.join(columns)} |\n|---|{'---|' * len(columns)}")  # noqa: T201
+
+
+def row(name: str, *figures: str) -> None:
+    """Add a row to it."""
+    print(f"| {name} | {' | '.join(figures)} |", flush=True)  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()
