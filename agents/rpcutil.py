@@ -91,3 +91,9 @@ def _rss_bytes() -> int:
 def collective_info(*, node: Server) -> Reply:
     """Tell which collective this node belongs to."""
     return {"collective": node.collective, "collectives": [node.collective]}
+
+
+@action
+def get_data(source: str, query: str, *, node: Server, caller: str, deadline: float) -> Reply:
+    """Tell what a data function answers, as a filter would see it."""
+    return node.data.ask(source, query, caller, deadline - time.monotonic())

@@ -1,4 +1,4 @@
-"""What the author of an agent imports: `action`, `Aborted`, and `run` for commands.
+"""What the author of a plugin imports: `action` or `data`, `Aborted`, and `run` for commands.
 
     from collective.agent import Aborted, Reply, action, run
 
@@ -13,6 +13,20 @@ Parameters are the DDL's inputs. Keyword-only parameters are supplied to a funct
     caller     who asked: the request's caller, a string
     facts      the node's facts, a mapping
     deadline   when the node ends this action: seconds on the clock of time.monotonic()
+
+A data function answers questions of filters. Its file and DDL lie in a folder `data` beside the agents' ones; the
+file's name is the function's, `query` is what it is asked, and what it returns has the fields that filters compare:
+
+    @data
+    def mount(query: str) -> Reply:
+        '''Tell of the file system at a path.'''
+        return {"mounted": os.path.ismount(query)}
+
+    crpc find -S "mount('/srv').mounted=true"
+
+It may name the same keyword-only parameters, and one more:
+
+    agents     what the DDLs of the node's agents say of themselves: {name: metadata}
 """
 
 from __future__ import annotations
@@ -31,6 +45,7 @@ from collective.errors import Aborted, Failed, InvalidInput, MissingInput
 
 __all__ = [
     "SUPPLIED",
+    "SUPPLIED_TO_DATA",
     "Aborted",
     "Completed",
     "Facts",
@@ -40,6 +55,7 @@ __all__ = [
     "Reply",
     "Settings",
     "action",
+    "data",
     "run",
 ]
 
@@ -47,9 +63,11 @@ Reply = dict[str, Any]
 Settings = Mapping[str, Any]
 Facts = Mapping[str, Any]
 SUPPLIED = frozenset({"settings", "caller", "facts", "deadline"})
+SUPPLIED_TO_DATA = SUPPLIED | {"agents"}
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _MARK = "__collective_action__"
+_DATA_MARK = "__collective_data__"
 _KEPT = 512 * 1024  # bytes of each stream that a command's result keeps: half from its head, half from its tail
 
 
@@ -62,6 +80,17 @@ def action(function: _Function) -> _Function:
 def is_action(thing: object) -> bool:
     """Tell whether `thing` is a function marked with `action`."""
     return callable(thing) and getattr(thing, _MARK, False) is True
+
+
+def data(function: _Function) -> _Function:
+    """Mark a function as a data function, and hand it back unchanged."""
+    setattr(function, _DATA_MARK, True)
+    return function
+
+
+def is_data(thing: object) -> bool:
+    """Tell whether `thing` is a function marked with `data`."""
+    return callable(thing) and getattr(thing, _DATA_MARK, False) is True
 
 
 @dataclass(frozen=True)

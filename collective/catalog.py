@@ -20,13 +20,19 @@ def bundled() -> Path:
 
 
 class Catalog:
-    """Finds DDLs by agent name in `folders`, after the bundled ones; reads and checks one when it is asked for."""
+    """Finds DDLs by agent name in `folders`, after the bundled ones; reads and checks one when it is asked for.
+
+    Those of data functions lie in the folder `data` of each.
+    """
 
     def __init__(self, folders: Sequence[Path] = ()) -> None:
         self.paths: dict[str, Path] = {}  # of the DDLs, by agent; whether they are any good is not known yet
+        self.data_paths: dict[str, Path] = {}  # of the DDLs of data functions, by function
         for folder in (bundled(), *folders):
             for path in sorted(folder.glob("*.json")):
                 self.paths.setdefault(path.stem, path)
+            for path in sorted((folder / "data").glob("*.json")):
+                self.data_paths.setdefault(path.stem, path)
 
     def ddl(self, agent: str) -> DDL:
         """Return an agent's DDL. Raise UsageError for an unknown agent, DDLError for a DDL that is wrong."""
@@ -44,3 +50,12 @@ class Catalog:
             return self.ddl(agent).action(action)
         except UnknownAction as fault:
             raise UsageError(str(fault)) from None
+
+    def data_function(self, name: str) -> Action:
+        """Return what a data function takes and answers; raise UsageError or DDLError."""
+        if name not in self.data_paths:
+            known = ", ".join(sorted(self.data_paths))
+            raise UsageError(f"there is no data function '{name}': there are {known}")
+        from collective.datafunctions import read
+
+        return read(self.data_paths[name])

@@ -63,7 +63,12 @@ def _default_caller() -> str:
 
 @dataclass(frozen=True)
 class NodeConfig:
-    """What `collectived` is told. Durations are seconds, sizes bytes."""
+    """What `collectived` is told. Durations are seconds, sizes bytes.
+
+    Facts come from EC2 (`ec2_facts`: ask the metadata service where the firmware says that this is an instance),
+    `fact_commands` (lists of words, such as `[[facter, --yaml]]`), the data and executables in `fact_folders`, and
+    the files `facts`; later ones win. They are read every `facts_period` and on SIGHUP.
+    """
 
     collective: str
     identity: str
@@ -74,6 +79,10 @@ class NodeConfig:
     ddls: list[Path] = field(default_factory=lambda: [_in_configuration("ddl")])
     settings: Path = field(default_factory=lambda: _in_configuration("settings"))
     facts: list[Path] = field(default_factory=lambda: [_in_configuration("facts.yaml")])
+    fact_folders: list[Path] = field(default_factory=lambda: [_in_configuration("facts.d")])
+    fact_commands: list[list[str]] = field(default_factory=list)
+    facts_period: float = 60.0
+    ec2_facts: bool = True
     classes: list[Path] = field(default_factory=lambda: [_in_configuration("classes.txt")])
     policy: Path = field(default_factory=lambda: _in_configuration("policy.yaml"))
     audit: Path = field(default_factory=_audit_file)
@@ -115,7 +124,7 @@ _CHOICES = {
     "log_level": ("DEBUG", "INFO", "WARNING", "ERROR"),
     "log_format": ("text", "json"),
 }
-_POSITIVE = frozenset({"heartbeat", "max_actions", "max_queued", "ttl", "transit", "discovery_timeout"})
+_POSITIVE = frozenset({"heartbeat", "facts_period", "max_actions", "max_queued", "ttl", "transit", "discovery_timeout"})
 
 
 def load_node(path: Path | None = None) -> NodeConfig:
@@ -162,19 +171,25 @@ def _load(role: type[Config], path: Path) -> Config:
 def read_yaml(path: Path) -> Any:
     """Return what a YAML file holds; raise ConfigError naming the file, and line and column when it has them."""
     try:
-        with path.open(encoding="utf-8") as stream:
-            return yaml.load(stream, _Loader)  # noqa: S506 - a safe loader, with repeated keys refused
+        text = path.read_text(encoding="utf-8")
     except OSError as fault:
         raise ConfigError(f"{path}: cannot be read: {fault.strerror}") from None
     except UnicodeDecodeError as fault:
         raise ConfigError(f"{path}: not UTF-8: {fault.reason} at byte {fault.start}") from None
+    return parse_yaml(text, str(path))
+
+
+def parse_yaml(text: str, where: str) -> Any:
+    """Return what a YAML text from `where` (a file, a command) holds; raise ConfigError like `read_yaml`."""
+    try:
+        return yaml.load(text, _Loader)  # noqa: S506 - a safe loader, with repeated keys refused
     except yaml.MarkedYAMLError as fault:
         mark = fault.problem_mark
-        where = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
-        raise ConfigError(f"{where}: {fault.problem or fault.context or 'not YAML'}") from None
+        place = f"{where}:{mark.line + 1}:{mark.column + 1}" if mark else where
+        raise ConfigError(f"{place}: {fault.problem or fault.context or 'not YAML'}") from None
     except (yaml.YAMLError, RecursionError, ValueError, LookupError, AttributeError) as fault:
         # The last two are how PyYAML fails on a value that is not what its tag says: `!!bool maybe`.
-        raise ConfigError(f"{path}: not YAML: {' '.join(str(fault).split())}") from None
+        raise ConfigError(f"{where}: not YAML: {' '.join(str(fault).split())}") from None
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
@@ -225,6 +240,11 @@ def _convert(path: Path, key: str, value: Any, hint: Any) -> Any:
 
 def _convert_list(path: Path, value: Any, member: Any) -> list[Any] | None:
     values = value if isinstance(value, list) else [value]
+    if typing.get_origin(member) is list:  # of commands
+        good = all(
+            entry and isinstance(entry, list) and all(isinstance(word, str) for word in entry) for entry in values
+        )
+        return values if good else None
     if not all(isinstance(entry, str) for entry in values):
         return None
     return [_resolve(path, entry) for entry in values] if member is Path else values
@@ -237,7 +257,8 @@ def _resolve(path: Path, value: str) -> Path:
 
 def _kind(hint: Any) -> str:
     if typing.get_origin(hint) is list:
-        return "a list of texts"
+        nested = typing.get_origin(typing.get_args(hint)[0]) is list
+        return "a list of commands, each a list of words" if nested else "a list of texts"
     return {Path: "a path", str: "text", bool: "true or false", int: "a whole number", float: "a number"}[hint]
 
 

@@ -28,7 +28,7 @@ from typing import Any
 from collective import __version__, catalog, signing
 from collective.config import ClientConfig
 from collective.fleet.fleet import Fleet
-from collective.node import agents
+from collective.node import agents, data
 from collective.node.audit import Audit
 from collective.node.facts import Facts
 from collective.node.policy import Policy, Rule
@@ -128,7 +128,8 @@ def memory_fleet(
     arguments of each Server.
     """
     transport, registry, runner = MemoryTransport(), MemoryRegistry(), Runner()
-    loaded = agents.load([agents.bundled(), *code], [catalog.bundled(), *ddls], folder / "settings")
+    folders = ([agents.bundled(), *code], [catalog.bundled(), *ddls], folder / "settings")
+    loaded, functions = agents.load(*folders), data.load(*folders)
     servers, threads = {}, []
     for identity, facts in nodes.items():
         facts_file = folder / f"{identity}.json"
@@ -138,6 +139,7 @@ def memory_fleet(
             identity=identity,
             transport=transport,
             agents=loaded,
+            data=functions,
             facts=Facts([facts_file], []),
             policy=policy or Policy([Rule("everybody may do everything")]),
             audit=Audit(folder / f"{identity}.audit.jsonl"),

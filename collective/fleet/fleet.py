@@ -28,6 +28,7 @@ from collective.errors import NoNodes, QueueNotFound, TransportError, UsageError
 from collective.filters import Filter, uses_data
 from collective.fleet import discovery, slots
 from collective.fleet.call import Call
+from collective.fleet.data import check_data
 from collective.fleet.outcomes import Outcomes
 from collective.messages import Request
 from collective.registry import Registry
@@ -145,6 +146,7 @@ class Fleet:
 
         `certain`: a registry that cannot be read is an error, not a reason to ask by broadcast, which may miss nodes.
         """
+        check_data(filter, self.catalog)
         given = None if nodes is None else sorted({names.check_identity(name) for name in nodes})
         if given == []:
             raise NoNodes("the list of nodes is empty")

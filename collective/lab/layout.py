@@ -2,7 +2,8 @@
 
     client.yaml                     for callers
     agents/ ddl/                    further agents, for all nodes: put yours here
-    nodes/<identity>/               node.yaml, facts.yaml, classes.txt, policy.yaml, nrpe.cfg, settings/, log, pid
+    nodes/<identity>/               node.yaml, facts.yaml, classes.txt, policy.yaml, nrpe.cfg, settings/, log, pid,
+                                    and facts.d/ when you make it
     supervisor.pid cloud.log        what runs here
     control                         a FIFO: `start <identity>`
     endpoint                        the server's URL
@@ -114,6 +115,7 @@ class Layout:
                 "accept_unsigned": True,
                 "heartbeat": HEARTBEAT,
                 "facts": ["facts.yaml"],
+                "fact_folders": ["facts.d"],
                 "classes": ["classes.txt"],
                 "agents": ["../../agents"],
                 "ddls": ["../../ddl"],

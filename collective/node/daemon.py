@@ -14,6 +14,7 @@ import signal
 import sys
 import threading
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,15 +26,18 @@ if TYPE_CHECKING:
 
     from collective.config import NodeConfig
     from collective.node.agents import Agents
+    from collective.node.data import DataFunctions
     from collective.node.facts import Facts
     from collective.node.policy import Policy
     from collective.node.registration import Registration
+    from collective.node.runner import Runner
     from collective.node.server import Server
     from collective.registry import NodeRecord, Registry
 
 log = logging.getLogger(__name__)
 
 _CONFIGURATION_WRONG = 78  # sysexits.h: EX_CONFIG
+_FIRST_FACTS = 3.0  # seconds that serving waits for slow sources of facts
 _FAREWELL = 5.0  # seconds that the registry may take to hear it
 
 
@@ -78,7 +82,7 @@ def _check(config: NodeConfig) -> int:
     from collective.node import policy
 
     agents = _load_agents(config)
-    faults = list(agents.faults)
+    faults = [*agents.faults, *_load_data(config).faults]
     try:
         policy.load(config.policy)
     except ConfigError as fault:
@@ -91,13 +95,16 @@ def _check(config: NodeConfig) -> int:
 
 def _serve(config: NodeConfig, session: boto3.Session | None) -> int:
     from collective import logs
+    from collective.node.runner import Runner
 
     logs.configure(config.log_level, config.log_format)
-    server, registration = _build(config, session)
+    runner = Runner()
+    server, registration = _build(config, session, runner)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    signal.signal(signal.SIGHUP, lambda *_: registration.refresh())
+    signal.signal(signal.SIGHUP, lambda *_: server.facts.wake())
+    server.facts.start(config.facts_period, _FIRST_FACTS, registration.refresh)
 
     def receive() -> None:
         server.open()
@@ -110,18 +117,17 @@ def _serve(config: NodeConfig, session: boto3.Session | None) -> int:
     log.info("daemon.stopping", extra={"running": server.workshop.running})
     registration.stop(_FAREWELL)
     server.stop(config.shutdown_timeout)
+    runner.stop()  # what is left are commands that tell facts: nobody waits for them any more
     log.info("daemon.stopped")
     return 0
 
 
-def _build(config: NodeConfig, session: boto3.Session | None) -> tuple[Server, Registration]:
+def _build(config: NodeConfig, session: boto3.Session | None, runner: Runner) -> tuple[Server, Registration]:
     """Put the node together: everything outside it is made here, and enters by constructors."""
     from collective import names, signing
     from collective.aws import AWS
     from collective.node.audit import Audit
-    from collective.node.facts import Facts
     from collective.node.registration import Registration
-    from collective.node.runner import Runner
     from collective.node.server import Server
     from collective.registry.dynamodb import DynamoDBRegistry
     from collective.registry.memory import MemoryRegistry
@@ -129,17 +135,18 @@ def _build(config: NodeConfig, session: boto3.Session | None) -> tuple[Server, R
 
     aws = AWS(session)
     agents = _load_agents(config)
-    facts = Facts(config.facts, config.classes)
+    facts = _facts(config, runner)
     config.audit.parent.mkdir(parents=True, exist_ok=True)
     server = Server(
         collective=config.collective,
         identity=config.identity,
         transport=SQSTransport(aws, connections=config.max_actions + 4),
         agents=agents,
+        data=_load_data(config),
         facts=facts,
         policy=_load_policy(config),
         audit=Audit(config.audit),
-        runner=Runner(),
+        runner=runner,
         sign=signing.unsigned,
         verify=signing.accept_unsigned,
         max_actions=config.max_actions,
@@ -152,13 +159,36 @@ def _build(config: NodeConfig, session: boto3.Session | None) -> tuple[Server, R
     return server, registration
 
 
+def _facts(config: NodeConfig, runner: Runner) -> Facts:
+    from collective.node.facts import Facts, sources
+
+    execute = sources.executed_by(runner)
+    fixed = [sources.FULL_NAME]
+    if config.ec2_facts:
+        fixed.append(sources.EC2)
+    fixed += [sources.command(words, execute) for words in config.fact_commands]
+    folders = [partial(sources.folder, path, execute) for path in config.fact_folders]
+    return Facts(config.facts, config.classes, [lambda: fixed, *folders])
+
+
 def _load_agents(config: NodeConfig) -> Agents:
+    from collective.node import agents
+
+    return agents.load(*_plugin_folders(config))
+
+
+def _load_data(config: NodeConfig) -> DataFunctions:
+    from collective.node import data
+
+    return data.load(*_plugin_folders(config))
+
+
+def _plugin_folders(config: NodeConfig) -> tuple[list[Path], list[Path], Path]:
+    """Return the folders of code and of DDLs, and that of settings."""
     from collective import catalog
     from collective.node import agents
 
-    code = [agents.bundled(), *config.agents]
-    ddls = [catalog.bundled(), *config.ddls]
-    return agents.load(code, ddls, config.settings)
+    return [agents.bundled(), *config.agents], [catalog.bundled(), *config.ddls], config.settings
 
 
 def _load_policy(config: NodeConfig) -> Policy:
@@ -175,7 +205,6 @@ def _load_policy(config: NodeConfig) -> Policy:
 def _describe(config: NodeConfig, agents: Agents, facts: Facts) -> NodeRecord:
     from collective.registry import NodeRecord
 
-    facts.refresh()
     return NodeRecord(
         identity=config.identity,
         version=__version__,

@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 
 
 class Registration:
-    """Runs in a thread of its own. `describe` refreshes the node's facts and returns its record."""
+    """Runs in a thread of its own. `describe` returns the node's record as it is now."""
 
     def __init__(self, registry: Registry, describe: Callable[[], NodeRecord], period: float) -> None:
         self._registry = registry

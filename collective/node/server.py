@@ -3,7 +3,8 @@
     receive ─► handle ─► 1 read ─ 2 new? fresh? ─ 3 meant for me? ─ 4 allowed? ─ 5 filter ─ 6 inputs
                             └─► workshop: 7 run the action ─► replies: 8 audit, remember, sign, send
 
-One thread receives and does steps 1 to 6, which are quick and bounded; it never waits for an action.
+One thread receives and does steps 1 to 6, which are quick and bounded; it never waits for an action. A filter that
+asks data functions may take seconds: from there on such a request goes down the line in a thread of the workshop's.
 """
 
 from __future__ import annotations
@@ -11,17 +12,20 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
-from collective import messages, names, signing
+from collective import datafunctions, messages, names, signing
 from collective.errors import Aborted, Failed, MessageError, QueueNotFound, RPCError, TransportError
-from collective.filters import Filter, matches
+from collective.filters import Filter, matches, uses_data
 from collective.messages import Request
 from collective.node.agents import Agents
 from collective.node.audit import Audit
 from collective.node.counts import Counts
+from collective.node.data import DataFunctions
+from collective.node.data_answers import DataAnswers, FilterQuestions, questions
 from collective.node.facts import Facts
 from collective.node.journal import Journal
 from collective.node.keeper import Answer
@@ -41,6 +45,14 @@ _DROP_LOG_PERIOD = 60.0  # seconds between log lines about dropped messages
 
 class _Silence(Exception):
     """The request is not for this node, or needs no answer; the text is what to count."""
+
+
+@dataclass
+class _Stage:
+    """How far a request has come: what the audit will say when it is refused here, and the rule that allowed it."""
+
+    verdict: str = "refused"
+    rule: str | None = None
 
 
 @dataclass(frozen=True)
@@ -63,6 +75,7 @@ class Server:
         identity: str,
         transport: Transport,
         agents: Agents,
+        data: DataFunctions,
         facts: Facts,
         policy: Policy,
         audit: Audit,
@@ -77,6 +90,7 @@ class Server:
         self.queue = names.node_queue(collective, identity)
         self.agents = agents
         self.facts = facts
+        self.data = DataAnswers(data, runner, facts, agents)
         self.counts = Counts()
         self._transport = transport
         self._policy = policy
@@ -144,25 +158,42 @@ class Server:
         except MessageError as fault:
             self._drop(fault)
             return
-        verdict, rule = "refused", None
-        try:
+        stage = _Stage()
+        with self._refusing(request, stage):
             self._check_new(request, delivery)  # 2
             self._check_target(request)  # 3
             self._check_fresh(request, delivery)
-            verdict = "denied"
-            rule = self._policy.check(request)  # 4
-            verdict = "filtered"
-            self._check_filter(request)  # 5
-            verdict = "invalid"
-            work = self._check_input(request, delivery, rule)  # 6
-            verdict = "busy"
+            stage.verdict = "denied"
+            stage.rule = self._policy.check(request)  # 4
+            asked = self._read_filter(request)
+            for function, query in questions(request, asked):
+                self._policy.check(_about_data(request, function, query))
+            stage.verdict = "filtered"
+            if uses_data(asked):
+                self.workshop.consider(lambda: self._admit(request, delivery, asked, stage))
+            else:
+                self._admit(request, delivery, asked, stage)
+
+    def _admit(self, request: Request, delivery: Delivery, asked: Filter, stage: _Stage) -> None:
+        """Go on down the line; in a thread of the workshop's when the filter asks data functions."""
+        with self._refusing(request, stage):
+            self._check_filter(request, delivery, asked)  # 5
+            stage.verdict = "invalid"
+            work = self._check_input(request, delivery, stage.rule)  # 6
+            stage.verdict = "busy"
             self.workshop.submit(work)  # 7, 8
             self.counts.add("passed")
+
+    @contextmanager
+    def _refusing(self, request: Request, stage: _Stage) -> Iterator[None]:
+        """Count what ends the line in silence, and answer what ends it with a refusal."""
+        try:
+            yield
         except _Silence as silence:
             self.counts.add(str(silence))
         except RPCError as refusal:
             self.counts.add(_counter(refusal))
-            self._refuse(request, refusal, verdict, rule)
+            self._refuse(request, refusal, stage.verdict, stage.rule)
 
     def _read(self, delivery: Delivery) -> Request:
         envelope = messages.unseal(delivery.body)
@@ -203,16 +234,22 @@ class Server:
             return
         self._refuse_or_be_silent(request, Failed(f"the request has expired: {fault}", reason="expired"))
 
-    def _check_filter(self, request: Request) -> None:
-        view = NodeView(self.identity, self.facts.current, self.facts.classes, self.agents)
+    def _read_filter(self, request: Request) -> Filter:
         try:
-            wanted = matches(Filter.from_data(request.filter), view, _no_data)
+            return Filter.from_data(request.filter)
         except MessageError as fault:
             raise Failed(f"the filter cannot be read: {fault}", reason="filtered") from None
-        if not wanted:
-            self._refuse_or_be_silent(request, Failed("the filter does not match this node", reason="filtered"))
 
-    def _check_input(self, request: Request, delivery: Delivery, rule: str) -> Work:
+    def _check_filter(self, request: Request, delivery: Delivery, asked: Filter) -> None:
+        view = NodeView(self.identity, self.facts.current, self.facts.classes, self.agents)
+        left = delivery.sent + request.timeout - self._transport.now()
+        data = FilterQuestions(self.data, request.caller, left)
+        if not matches(asked, view, data):
+            why = "".join(f": {fault}" for fault in data.faults[:1])
+            refusal = Failed(f"the filter does not match this node{why}", reason="filtered")
+            self._refuse_or_be_silent(request, refusal)
+
+    def _check_input(self, request: Request, delivery: Delivery, rule: str | None) -> Work:
         agent, action = self.agents.find(request.agent, request.action)
         return Work(
             request=request,
@@ -262,5 +299,6 @@ def _counter(refusal: RPCError) -> str:
     return refusal.reason or "invalid"
 
 
-def _no_data(_function: str, _query: str) -> None:
-    """Answer a filter's data function: this node has none yet, which makes the whole filter false."""
+def _about_data(request: Request, function: str, query: str) -> Request:
+    """Return what the policy is asked about a data function: a request for the action `function` of `data`."""
+    return replace(request, agent=datafunctions.AGENT, action=function, data={"query": query})

@@ -25,7 +25,9 @@ from collective.node.runner import Runner
 
 log = logging.getLogger(__name__)
 
+ASKS_DATA = "get_data"  # the one action of rpcutil that waits for other processes
 _ANSWER_THREADS = 2
+_DATA_THREADS = 4
 _ENDING = 20.0  # seconds for interrupted work to be ended and answered
 
 
@@ -65,6 +67,8 @@ class Workshop:
         self._room = threading.BoundedSemaphore(max_actions + max_queued)
         self._actions = ThreadPoolExecutor(max_actions, thread_name_prefix="action")
         self._answers = ThreadPoolExecutor(_ANSWER_THREADS, thread_name_prefix="answer")
+        self._data_room = threading.BoundedSemaphore(_DATA_THREADS + max_queued)
+        self._data = ThreadPoolExecutor(_DATA_THREADS, thread_name_prefix="data")
         self._busy = 0
         self._changed = threading.Condition()
 
@@ -76,7 +80,8 @@ class Workshop:
     def submit(self, work: Work) -> None:
         """Take on admitted work; raise Failed (`busy`) when too much is waiting already."""
         if work.agent.name == INSIDE:
-            self.answer(lambda: self._perform(work))
+            quick = work.action.name != ASKS_DATA
+            (self.answer if quick else self.consider)(lambda: self._perform(work))
             return
         if not self._room.acquire(blocking=False):
             raise Failed("this node has too much to do: try again later", reason="busy")
@@ -86,13 +91,19 @@ class Workshop:
         """Do something quick, such as sending a refusal, without waiting for actions."""
         self._enter(self._answers, step, lambda: None)
 
+    def consider(self, step: Callable[[], None]) -> None:
+        """Do what asks data functions, apart from actions and answers; raise Failed (`busy`) when too much waits."""
+        if not self._data_room.acquire(blocking=False):
+            raise Failed("this node is asked for too much data: try again later", reason="busy")
+        self._enter(self._data, step, self._data_room.release)
+
     def stop(self, timeout: float) -> None:
         """Let what runs finish for at most `timeout` seconds, then end it as interrupted."""
         if not self._idle(timeout):
             self._runner.stop()
             self._idle(_ENDING)
         self._replies.stop()
-        for pool in (self._actions, self._answers):
+        for pool in (self._actions, self._answers, self._data):
             pool.shutdown(wait=False, cancel_futures=True)
 
     def _idle(self, timeout: float) -> bool:

@@ -34,6 +34,7 @@ from collective.fleet.fleet import Fleet
 from collective.lab.layout import Layout
 from collective.node import agents
 from collective.node.audit import Audit
+from collective.node.data import DataFunctions
 from collective.node.facts import Facts
 from collective.node.policy import Policy, Rule
 from collective.node.runner import Runner
@@ -167,6 +168,7 @@ def _node(folder: Path, identity: str) -> Server:
         identity=identity,
         transport=SQSTransport(AWS(_session())),
         agents=agents.load([agents.bundled()], [catalog.bundled()], folder),
+        data=DataFunctions({}),
         facts=Facts([], []),
         policy=Policy([Rule("all")]),
         audit=Audit(folder / f"{identity}.jsonl"),

@@ -1,0 +1,20 @@
+"""Answer with one of the node's facts."""
+
+from __future__ import annotations
+
+import json
+
+from collective.agent import Facts, Reply, data
+from collective.filters import look_up
+
+
+@data
+def fact(query: str, *, facts: Facts) -> Reply:
+    """Tell the fact at a dotted path; a mapping or list comes as its JSON text, all else as it is."""
+    value = look_up(facts, query)
+    if value is None:
+        return {"exists": False, "value": False, "value_encoding": False}
+    if isinstance(value, (dict, list)):
+        text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+        return {"exists": True, "value": text, "value_encoding": "application/json"}
+    return {"exists": True, "value": value, "value_encoding": "text/plain"}

@@ -1,0 +1,16 @@
+"""Answer with how a package is on this node. Settings are those of the agent `package`."""
+
+from __future__ import annotations
+
+from collective.agent import Reply, Settings, data
+from collective.agents import package as manager
+
+
+@data
+def package(query: str, *, settings: Settings, deadline: float) -> Reply:
+    """Tell which version of a package is installed: `status` is its full version, or `absent`."""
+    provider = manager.choose(settings)
+    found = provider.query(query, deadline)
+    parts = ("version", "release", "epoch", "arch")
+    known = {part: getattr(found, part) for part in parts if getattr(found, part)}
+    return {"status": found.ensure, "installed": found.installed, **known, "provider": provider.name}

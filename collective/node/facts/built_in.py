@@ -1,0 +1,74 @@
+"""What every node knows of itself without being told, from the kernel and os-release(5): nothing is asked elsewhere."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import re
+import socket
+from collections.abc import Iterator, Mapping
+from ipaddress import IPv6Address, ip_address
+from pathlib import Path
+from typing import Any
+
+# By what os-release's ID and ID_LIKE may say. Of all others the family is their own name.
+_FAMILIES = {
+    "debian": "debian",
+    "ubuntu": "debian",
+    "rhel": "redhat",
+    "fedora": "redhat",
+    "centos": "redhat",
+    "suse": "suse",
+    "opensuse": "suse",
+}
+_LOCAL_IPV4 = re.compile(r"\|-- ([0-9.]+)\n\s*/32 host LOCAL")  # the kernel's routing table, /proc/net/fib_trie
+
+
+def built_in() -> dict[str, Any]:
+    """Return facts of this machine: `memory` is in bytes, `addresses` are those that others may reach it by.
+
+    `os.name` and `os.version` are os-release's ID and VERSION_ID, `os.family` is `debian`, `redhat`, `suse`, or
+    the name of a distribution that has no family.
+    """
+    return {
+        "hostname": socket.gethostname().partition(".")[0],
+        "fqdn": socket.gethostname(),
+        "os": _operating_system(),
+        "kernel": platform.release(),
+        "architecture": platform.machine(),
+        "processors": os.cpu_count() or 1,
+        "memory": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "addresses": sorted(set(addresses())),
+        "python": platform.python_version(),
+    }
+
+
+def full_name() -> Mapping[str, Any]:
+    """Return the fact `fqdn` as DNS has it; that may take its time."""
+    return {"fqdn": socket.getfqdn()}
+
+
+def addresses(proc: Path = Path("/proc/net")) -> Iterator[str]:
+    """Yield this machine's addresses, but for loopback and link-local ones."""
+    found: list[str] = []
+    with contextlib.suppress(OSError):
+        found += _LOCAL_IPV4.findall((proc / "fib_trie").read_text(encoding="ascii"))
+    with contextlib.suppress(OSError):
+        lines = (proc / "if_inet6").read_text(encoding="ascii").splitlines()
+        found += [str(IPv6Address(bytes.fromhex(line.split()[0]))) for line in lines]
+    for text in found:
+        address = ip_address(text)
+        if not address.is_loopback and not address.is_link_local:
+            yield text
+
+
+def _operating_system() -> dict[str, str]:
+    try:
+        release = platform.freedesktop_os_release()
+    except OSError:
+        release = {}
+    name = release.get("ID", "unknown")
+    kin = [name, *release.get("ID_LIKE", "").split()]
+    family = next((_FAMILIES[word] for word in kin if word in _FAMILIES), name)
+    return {"family": family, "name": name, "version": release.get("VERSION_ID", "")}

@@ -1,0 +1,134 @@
+"""Pair each Python file of some folders with its DDL, and refuse a pair that disagrees.
+
+    load(folders of code, folders of DDLs, how to load one pair) → {name: what was loaded}, [(name, what is wrong)]
+
+Agents and data functions are both found this way.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any, TypeVar
+
+from collective import ddl
+from collective.config import read_yaml
+from collective.errors import ConfigError, DDLError
+from collective.node.plugin import import_agent
+
+Plugin = TypeVar("Plugin")
+Faults = Sequence[tuple[str, str]]  # the name of a pair, what is wrong with it
+
+
+class Loaded(Mapping[str, Plugin]):
+    """What serves, by name.
+
+    `refused` says of the others why not, a line each, by name; `faults` are all lines, those about second files
+    of a name included.
+    """
+
+    def __init__(self, plugins: Mapping[str, Plugin], faults: Faults = ()) -> None:
+        self._plugins = dict(plugins)
+        self.faults = tuple(line for _, line in faults)
+        self.refused = {name: line for name, line in faults if name not in plugins}
+
+    def __getitem__(self, name: str) -> Plugin:
+        return self._plugins[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._plugins)
+
+    def __len__(self) -> int:
+        return len(self._plugins)
+
+
+def load(
+    code: Sequence[Path], ddls: Sequence[Path], load_pair: Callable[[Path, Path], Plugin]
+) -> tuple[dict[str, Plugin], Faults]:
+    """Load every pair of the given folders with `load_pair(code, DDL)`; of two with one name, the first serves."""
+    loaded: dict[str, Plugin] = {}
+    faults: list[tuple[str, str]] = []
+    descriptions = _index(ddls, "*.json", faults)
+    sources = _index(code, "*.py", faults)
+    for name, path in sources.items():
+        try:
+            if name not in descriptions:
+                raise DDLError(f"{path}: there is no DDL: write {name}.json into {ddls[-1]}")
+            loaded[name] = load_pair(path, descriptions[name])
+        except (DDLError, ConfigError) as fault:
+            faults.append((name, str(fault)))
+    for name, path in descriptions.items():
+        if name not in sources:
+            faults.append((name, f"{path}: there is no code: write {name}.py into {code[-1]}"))
+    return loaded, faults
+
+
+def _index(folders: Sequence[Path], pattern: str, faults: list[tuple[str, str]]) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for folder in folders:
+        for path in sorted(folder.glob(pattern)):
+            if path.name.startswith("_"):
+                continue
+            if path.stem in found:
+                line = f"{path}: '{path.stem}' is taken by {found[path.stem]}: give it another name"
+                faults.append((path.stem, line))
+            else:
+                found[path.stem] = path
+    return found
+
+
+def import_code(path: Path) -> ModuleType:
+    """Import a file; raise DDLError, saying in one line why it cannot be done."""
+    try:
+        return import_agent(path)
+    except BaseException as fault:
+        if isinstance(fault, KeyboardInterrupt):
+            raise
+        said = " ".join(f"{type(fault).__name__}: {fault}".split())
+        raise DDLError(f"{path}: cannot be imported: {said}") from None
+
+
+def read_settings(path: Path) -> Mapping[str, Any]:
+    """Return what a plugin's settings file holds, {} when there is none; raise ConfigError."""
+    settings = read_yaml(path) if path.exists() else {}
+    if not isinstance(settings or {}, dict):
+        raise ConfigError(f"{path}: must hold keys and values, not {type(settings).__name__}")
+    return settings or {}
+
+
+def supplied(function: Callable[..., Any], available: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those of the `available` keyword-only arguments that a function names."""
+    named = inspect.signature(function).parameters
+    return {name: value for name, value in available.items() if name in named}
+
+
+def check_parameters(path: Path, described: ddl.Action, function: Callable[..., Any], known: frozenset[str]) -> None:
+    """Check that a function takes the inputs of its DDL, and names none but `known` keyword-only arguments."""
+    label = f"{path}: {described.agent}.{described.name}"
+    inputs = []
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.kind is parameter.KEYWORD_ONLY:
+            _check_supplied(label, parameter, known)
+        elif parameter.kind is parameter.POSITIONAL_OR_KEYWORD:
+            inputs.append(parameter.name)
+            _check_optional(label, described, parameter)
+        else:
+            raise DDLError(f"{label}: parameter '{parameter}' cannot be filled by name")
+    if sorted(inputs) != sorted(described.inputs):
+        raise DDLError(f"{label}: code takes {sorted(inputs)}, DDL says {sorted(described.inputs)}")
+
+
+def _check_supplied(label: str, parameter: inspect.Parameter, known: frozenset[str]) -> None:
+    if parameter.name not in known:
+        raise DDLError(
+            f"{label}: nobody supplies the keyword-only parameter '{parameter.name}': "
+            f"there are {', '.join(sorted(known))}"
+        )
+
+
+def _check_optional(label: str, described: ddl.Action, parameter: inspect.Parameter) -> None:
+    always_given = parameter.name in described.required or "default" in described.inputs.get(parameter.name, {})
+    if parameter.name in described.inputs and not always_given and parameter.default is parameter.empty:
+        raise DDLError(f"{label}: '{parameter.name}' may be left out, says the DDL; the code has no default for it")
