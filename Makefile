@@ -24,7 +24,7 @@ types: $(INSTALLED)  ## mypy reads the installed package: what users import, und
 	MYPYPATH=build/types:tests:tests/e2e $(VENV)/bin/mypy tests
 
 bench: $(INSTALLED)  ## the figures in docs/performance.md
-	$(VENV)/bin/python tests/bench/run.py
+	PYTHONPATH=tests/e2e $(VENV)/bin/python tests/bench/run.py
 
 $(INSTALLED): setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)

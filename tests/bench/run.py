@@ -1,6 +1,6 @@
 """Measure what users and their machines feel; prints the tables of docs/performance.md.
 
-    .venv/bin/python tests/bench/run.py [--nodes 1 5 50]
+    PYTHONPATH=tests/e2e .venv/bin/python tests/bench/run.py [--nodes 1 5 50]
 
 Figures are medians of several runs. Timings on shared machines are noisy: trust ratios and counts more than seconds.
 """
@@ -19,8 +19,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-
-sys.path[:0] = [str(Path(__file__).parents[1] / "e2e")]
 
 import boto3
 from conftest import BIN, clean_environment, own_lab
@@ -228,12 +226,12 @@ def _output(words: list[str | Path], environment: dict[str, str]) -> str:
 
 def table(title: str, *columns: str) -> None:
     """Begin a table."""
-    print(f"\n| {title} | {' | '.join(columns)} |\n|---|{'---|' * len(columns)}")  # noqa: T201
+    print(f"\n| {title} | {' | '.join(columns)} |\n|---|{'---|' * len(columns)}")
 
 
 def row(name: str, *figures: str) -> None:
     """Add a row to it."""
-    print(f"| {name} | {' | '.join(figures)} |", flush=True)  # noqa: T201
+    print(f"| {name} | {' | '.join(figures)} |", flush=True)
 
 
 if __name__ == "__main__":

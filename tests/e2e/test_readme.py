@@ -1,0 +1,81 @@
+"""The README cannot be wrong: its commands are run, its program and its agent too."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import BIN, own_lab
+
+from collective.lab.layout import Layout
+
+README = (Path(__file__).resolve().parents[2] / "README.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    """Return the README's code blocks in one language."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+
+
+def shape(text: str) -> list[str]:
+    """Return the lines of an output without what differs from run to run: order, figures, widths, blank lines."""
+    plain = re.sub(r"[0-9][0-9.+:;a-zA-Z~-]*", "N", re.sub(r"/=\S*", "/=", text))
+    return sorted(re.sub(r"[ -]+", " ", line).strip() for line in plain.splitlines() if line.strip())
+
+
+@pytest.mark.parametrize("block", blocks("console"), ids=lambda block: block.splitlines()[0][2:])
+def test_commands_print_what_the_readme_shows(environment: dict[str, str], nagios_plugins: None, block: str) -> None:
+    """Line by line, but for figures and order."""
+    command, _, shown = block.removeprefix("$ ").partition("\n")
+    env = {**environment, "PATH": f"{BIN}:{os.environ['PATH']}"}
+    done = subprocess.run(["sh", "-c", command], env=env, capture_output=True, text=True, check=False)
+    assert shape(done.stdout + done.stderr) == shape(shown)
+
+
+def test_the_program_runs(environment: dict[str, str]) -> None:
+    """Fleet's example of ten lines prints a line for each node in production."""
+    [program] = blocks("python")[:1]
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert sorted(re.findall(r"^(node\d+\.lab) OK (\w+)$", done.stdout, re.MULTILINE)) == [
+        ("node01.lab", "web"),
+        ("node03.lab", "app"),
+        ("node05.lab", "db"),
+    ]
+    assert "'ok': 3" in done.stdout
+
+
+def test_the_agent_works(tmp_path: Path) -> None:
+    """The two files of the example, in a lab's folders, are an agent."""
+    _, code = blocks("python")
+    [ddl] = blocks("json")
+    layout = Layout(tmp_path / "lab")
+    create = layout.create
+
+    def create_with_agent(nodes: int) -> None:
+        create(nodes)
+        (layout.folder / "agents" / "load.py").write_text(code)
+        (layout.folder / "ddl" / "load.json").write_text(ddl)
+
+    layout.create = create_with_agent  # type: ignore[method-assign]
+    with own_lab(layout, 2) as environment:
+
+        def crpc(*words: str) -> subprocess.CompletedProcess[str]:
+            return subprocess.run([BIN / "crpc", *words], env=environment, capture_output=True, text=True, check=False)
+
+        fine = crpc("load", "status", "limit=10000")
+        assert fine.returncode == 0, fine.stdout + fine.stderr
+        assert re.search(r"^Average of 1 Minute: [0-9.]+$", fine.stdout, re.MULTILINE)
+        busy = crpc("load", "status", "limit=-1")
+        assert busy.returncode == 64
+        assert "limit" in busy.stderr
+
+
+def test_every_document_that_is_linked_exists() -> None:
+    """No link of the README leads nowhere."""
+    for target in re.findall(r"\]\((?!http)([^)#]+)\)", README):
+        assert (Path(__file__).resolve().parents[2] / target).exists(), target
