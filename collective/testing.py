@@ -36,6 +36,7 @@ from collective.node.runner import Runner
 from collective.node.server import Server
 from collective.registry import NodeRecord
 from collective.registry.memory import MemoryRegistry
+from collective.transport import Transport
 from collective.transport.memory import MemoryTransport
 
 COLLECTIVE = "testing"
@@ -127,32 +128,18 @@ def memory_fleet(
     `folder`. Without a `policy` everything is allowed. `client` are keys of ClientConfig, `server` further
     arguments of each Server.
     """
-    transport, registry, runner = MemoryTransport(), MemoryRegistry(), Runner()
-    folders = ([agents.bundled(), *code], [catalog.bundled(), *ddls], folder / "settings")
-    loaded, functions = agents.load(*folders), data.load(*folders)
+    transport, registry = MemoryTransport(), MemoryRegistry()
+    parts = {**node_parts(folder, code, ddls), **server}
+    if policy:
+        parts["policy"] = policy
     servers, threads = {}, []
     for identity, facts in nodes.items():
-        facts_file = folder / f"{identity}.json"
-        facts_file.write_text(json.dumps(facts), encoding="utf-8")
-        servers[identity] = Server(
-            collective=COLLECTIVE,
-            identity=identity,
-            transport=transport,
-            agents=loaded,
-            data=functions,
-            facts=Facts([facts_file], []),
-            policy=policy or Policy([Rule("everybody may do everything")]),
-            audit=Audit(folder / f"{identity}.audit.jsonl"),
-            runner=runner,
-            sign=signing.unsigned,
-            verify=signing.accept_unsigned,
-            **server,
-        )
-        servers[identity].open()
-        versions = {name: agent.ddl.metadata["version"] for name, agent in loaded.items()}
-        known = servers[identity].facts.current
-        registry.put(NodeRecord(identity, __version__, known, agents=versions, refused=loaded.refused))
-        threads.append(threading.Thread(target=servers[identity].serve, name=identity, daemon=True))
+        servers[identity] = node = make_node(folder, identity, transport, facts, parts)
+        node.open()
+        versions = {name: agent.ddl.metadata["version"] for name, agent in node.agents.items()}
+        known, refused = node.facts.current, node.agents.refused
+        registry.put(NodeRecord(identity, __version__, known, agents=versions, refused=refused))
+        threads.append(threading.Thread(target=node.serve, name=identity, daemon=True))
     config = ClientConfig(COLLECTIVE, state=folder / "state", ddls=list(ddls), **(client or {}))
     with Fleet(config, transport, registry) as fleet:
         for thread in threads:
@@ -165,3 +152,32 @@ def memory_fleet(
                 node.stop(timeout=5.0)
             for thread in threads:
                 thread.join()
+
+
+def node_parts(folder: Path, code: Sequence[Path] = (), ddls: Sequence[Path] = ()) -> dict[str, Any]:
+    """Return what nodes of one process can share: agents, data functions, runner, and a policy that allows all."""
+    folders = ([agents.bundled(), *code], [catalog.bundled(), *ddls], folder / "settings")
+    return {
+        "agents": agents.load(*folders),
+        "data": data.load(*folders),
+        "runner": Runner(),
+        "policy": Policy([Rule("everybody may do everything")]),
+    }
+
+
+def make_node(
+    folder: Path, identity: str, transport: Transport, facts: Mapping[str, Any], parts: Mapping[str, Any]
+) -> Server:
+    """Return a node of the collective COLLECTIVE on any transport: open it, and serve in a thread of its own."""
+    facts_file = folder / f"{identity}.json"
+    facts_file.write_text(json.dumps(facts), encoding="utf-8")
+    return Server(
+        collective=COLLECTIVE,
+        identity=identity,
+        transport=transport,
+        facts=Facts([facts_file], []),
+        audit=Audit(folder / f"{identity}.audit.jsonl"),
+        sign=signing.unsigned,
+        verify=signing.accept_unsigned,
+        **parts,
+    )

@@ -25,18 +25,11 @@ from conftest import BIN, clean_environment, own_lab
 from daemons import aws_environment, configure, daemon
 from proxy import Proxy
 
-from collective import catalog, signing
 from collective.aws import AWS
 from collective.config import ClientConfig
 from collective.fleet.fleet import Fleet
 from collective.lab.layout import Layout
-from collective.node import agents
-from collective.node.audit import Audit
-from collective.node.data import DataFunctions
-from collective.node.facts import Facts
-from collective.node.policy import Policy, Rule
-from collective.node.runner import Runner
-from collective.node.server import Server
+from collective.testing import COLLECTIVE, make_node, node_parts
 from collective.transport.sqs import SQSTransport
 
 RUNS = 7
@@ -123,9 +116,13 @@ def count_requests(nodes: int, direct_limit: int) -> float:
     with tempfile.TemporaryDirectory() as name, _server() as url, Proxy(url) as proxy:
         os.environ.update({key: value for key, value in aws_environment(proxy.url).items() if key.startswith("AWS_")})
         folder = Path(name)
-        config = ClientConfig("bench", state=folder, registry="none", direct_limit=direct_limit)
+        config = ClientConfig(COLLECTIVE, state=folder, registry="none", direct_limit=direct_limit)
         names = [f"node{number}" for number in range(nodes)]
-        servers = [_node(folder, identity) for identity in names]
+        parts = node_parts(folder)
+        servers = [make_node(folder, identity, SQSTransport(AWS(_session())), {}, parts) for identity in names]
+        for server in servers:
+            server.open()
+            threading.Thread(target=server.serve, daemon=True).start()
         transport = SQSTransport(AWS(_session()), connections=20)
         counted = []
         with Fleet(config, transport) as fleet:
@@ -158,25 +155,6 @@ def one_daemon() -> None:
             helpers = [int(pid) for pid in _output(["pgrep", "-P", str(node.process.pid)], environment).split()]
             row("… more, once an action has run", f"{private_mb(helpers):.0f} MB", "20 MB")
             row("processor, idle", f"{idle:.2f} %", "0.5 %")
-
-
-def _node(folder: Path, identity: str) -> Server:
-    server = Server(
-        collective="bench",
-        identity=identity,
-        transport=SQSTransport(AWS(_session())),
-        agents=agents.load([agents.bundled()], [catalog.bundled()], folder),
-        data=DataFunctions({}),
-        facts=Facts([], []),
-        policy=Policy([Rule("all")]),
-        audit=Audit(folder / f"{identity}.jsonl"),
-        runner=Runner(),
-        sign=signing.unsigned,
-        verify=signing.accept_unsigned,
-    )
-    server.open()
-    threading.Thread(target=server.serve, daemon=True).start()
-    return server
 
 
 def _session() -> boto3.Session:
