@@ -117,6 +117,7 @@ def _serve(config: NodeConfig, session: boto3.Session | None) -> int:
     log.info("daemon.stopping", extra={"running": server.workshop.running})
     registration.stop(_FAREWELL)
     server.stop(config.shutdown_timeout)
+    server.facts.stop()
     runner.stop()  # what is left are commands that tell facts: nobody waits for them any more
     log.info("daemon.stopped")
     return 0

@@ -38,6 +38,7 @@ class Facts:
         self._faults: dict[str, str] = {}
         self._wake = threading.Event()
         self._first = threading.Event()
+        self._stopping = False
         self.current: Mapping[str, Any] = {}
         self.classes: frozenset[str] = frozenset()
         found = self._find()
@@ -56,6 +57,11 @@ class Facts:
         """Have the thread refresh now, not at the end of its period."""
         self._wake.set()
 
+    def stop(self) -> None:
+        """Have the thread end, when it is done with what it reads now."""
+        self._stopping = True
+        self._wake.set()
+
     def refresh(self) -> bool:
         """Read every source again; tell whether facts or classes have changed. One thread at a time may call it."""
         before = (self.current, self.classes)
@@ -65,7 +71,7 @@ class Facts:
         return before != (self.current, self.classes)
 
     def _run(self, period: float, changed: Callable[[], None]) -> None:
-        while True:
+        while not self._stopping:
             if self.refresh():
                 changed()
             self._first.set()

@@ -1,0 +1,201 @@
+"""Data functions in a node's line: for filters and for get_data, with the policy's leave and under a deadline."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from collective.errors import UsageError
+from collective.filters import Filter, parse
+from collective.messages import Reply
+from collective.node.policy import Policy, Rule
+from collective.testing import Network, memory_fleet
+
+ODD = '''
+import os, time
+from collective.agent import Aborted, data
+
+@data
+def odd(query):
+    """Do what the query says."""
+    if query == "sleep":
+        time.sleep(600)
+    if query == "die":
+        os._exit(1)
+    if query == "abort":
+        raise Aborted("not today")
+    if query == "lie":
+        return {"number": "seven"}
+    if query.startswith("/"):
+        with open(query, "a") as file:
+            file.write("x")
+    return {"number": 7}
+'''
+DDL = {
+    "metadata": {"name": "odd", "description": "Odd", "version": "1", "timeout": 1},
+    "query": {"type": "string"},
+    "output": {"type": "object", "properties": {"number": {"type": "integer"}}},
+}
+
+
+@pytest.fixture
+def plugins(tmp_path: Path) -> Path:
+    """A folder with a data function that can do wrong."""
+    folder = tmp_path / "plugins"
+    (folder / "data").mkdir(parents=True)
+    (folder / "data" / "odd.py").write_text(ODD)
+    (folder / "data" / "odd.json").write_text(json.dumps(DDL))
+    return folder
+
+
+def ask(network: Network, select: str, agent: str = "rpcutil", action: str = "ping", **data: str) -> Reply:
+    """Call the node by name, so that it says why it does not match."""
+    (reply,) = network.fleet.call(
+        agent, action, data, filter=parse(select=select) if select else Filter(), nodes=["web1"]
+    )
+    return reply
+
+
+def matching(network: Network, select: str) -> list[str]:
+    """Ask all nodes who matches."""
+    call = network.fleet.call("rpcutil", "ping", filter=parse(select=select))
+    return sorted(reply.sender for reply in call)
+
+
+def test_a_filter_asks_the_nodes_themselves(tmp_path: Path) -> None:
+    """Only the nodes whose data say so answer, and the caller expects no others."""
+    (tmp_path / "there").write_text("")
+    nodes = {"web1": {"role": "web"}, "db1": {"role": "db"}}
+    with memory_fleet(tmp_path, nodes) as network:
+        there = f"fstat('{tmp_path}/there').present=1"
+        assert matching(network, there) == ["db1", "web1"]
+        assert matching(network, f"{there} and fact('role').value=web") == ["web1"]
+        assert matching(network, "agent('package').version=/^1/ and not fact('role').value=web") == ["db1"]
+
+
+def test_one_request_asks_a_question_once(tmp_path: Path, plugins: Path) -> None:
+    """Two tests of one question cost one process, and see one answer."""
+    with memory_fleet(tmp_path, {"web1": {}}, code=[plugins], ddls=[plugins]) as network:
+        question = f"odd('{tmp_path}/asked').number"
+        assert network.nodes["web1"].data.ask("odd", "x", "alice", 5.0) == {"number": 7}
+        node = network.nodes["web1"]
+        before = node.counts["passed"]
+        matching(network, f"{question}>6 and {question}<8 and not {question}=1")
+        asked = (tmp_path / "asked").read_text()
+        assert len(asked) == node.counts["passed"] - before == 2  # discovery, and the call itself
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("sleep", "data odd: the action ran into its deadline"),
+        ("die", "data odd: the action's process ended with code 1"),
+        ("abort", "data odd: not today"),
+        ("lie", "data odd breaks its own DDL: output 'number'"),
+    ],
+)
+def test_a_function_without_an_answer_makes_the_whole_filter_false(
+    tmp_path: Path, plugins: Path, query: str, said: str
+) -> None:
+    """Whatever else the filter says, within the function's time; a node that was named says why."""
+    with memory_fleet(tmp_path, {"web1": {"role": "web"}}, code=[plugins], ddls=[plugins]) as network:
+        node, began = network.nodes["web1"], time.monotonic()
+        reply = _direct(network, f"role=web or odd('{query}').number=1")
+        assert (reply.statuscode, reply.reason) == (5, "filtered")
+        assert f"the filter does not match this node: {said}" in reply.statusmsg
+        assert time.monotonic() - began < 5
+        assert node.workshop.running == 0
+
+
+def _direct(network: Network, select: str) -> Reply:
+    """Send a filter to the node by name, without discovery, as any caller could."""
+    from test_server import REPLIES, replies, request, send
+
+    network.transport.open_replies(REPLIES)
+    send(network, request(filter=parse(select=select).to_data()))
+    (reply,) = replies(network)
+    settled = threading.Event()
+    until = time.monotonic() + 5
+    while network.nodes["web1"].workshop.running and time.monotonic() < until:
+        settled.wait(0.01)
+    return reply
+
+
+def test_a_function_that_the_node_lacks_makes_the_whole_filter_false(tmp_path: Path) -> None:
+    """`or` and `not` do not help."""
+    with memory_fleet(tmp_path, {"web1": {"role": "web"}}) as network:
+        reply = _direct(network, "role=web or not odd('x').number=1")
+        assert reply.reason == "filtered"
+        assert "this node has no data function 'odd': it has agent, fact, fstat" in reply.statusmsg
+
+
+def test_a_slow_function_holds_neither_the_receiver_nor_rpcutil(tmp_path: Path, plugins: Path) -> None:
+    """While filters wait for their data, ping is answered at once."""
+    from test_server import REPLIES, replies, request, send
+
+    with memory_fleet(tmp_path, {"web1": {}}, code=[plugins], ddls=[plugins]) as network:
+        network.transport.open_replies(REPLIES)
+        slow = parse(select="odd('sleep').number=1").to_data()
+        fast = request()
+        data = {"source": "odd", "query": "sleep"}
+        asking = [request("rpcutil", "get_data", data=data) for _ in range(2)]
+        send(network, *asking, request(filter=slow), request(filter=slow), fast)
+        first = replies(network)[0]
+        assert (first.request, first.statuscode) == (fast.id, 0)
+        assert sorted(str(reply.reason) for reply in replies(network, 4)) == ["filtered"] * 2 + ["timeout"] * 2
+
+
+def test_more_filters_than_there_is_room_for_are_refused(tmp_path: Path, plugins: Path) -> None:
+    """A node cannot be filled with questions."""
+    from test_server import REPLIES, replies, request, send
+
+    with memory_fleet(tmp_path, {"web1": {}}, code=[plugins], ddls=[plugins], max_queued=1) as network:
+        network.transport.open_replies(REPLIES)
+        slow = parse(select="odd('sleep').number=1").to_data()
+        send(network, *(request(filter=slow) for _ in range(6)))
+        assert replies(network)[0].reason == "busy"
+
+
+def test_a_function_needs_the_policys_leave(tmp_path: Path) -> None:
+    """A rule's agents speak of `data`, its actions of the function: who may ping may not ask everything."""
+    policy = Policy([Rule("ping", agents=("rpcutil",)), Rule("facts", agents=("data",), actions=("fact",))])
+    with memory_fleet(tmp_path, {"web1": {"role": "web"}}, policy=policy) as network:
+        assert _direct(network, "fact('role').value=web").statuscode == 0
+        for select in ("fstat('/etc/hosts').present=1", "fact('role').value=web or fstat('/x').present=1"):
+            reply = _direct(network, select)
+            assert (reply.statuscode, reply.reason) == (1, "denied")
+            assert "may not call data fstat here: no rule allows it" in reply.statusmsg
+        assert [line["verdict"] for line in _decisions(tmp_path)] == ["allowed", "denied", "denied"]
+        denied = ask(network, "", "rpcutil", "get_data", source="fstat", query="/etc/hosts")
+        assert (denied.statuscode, denied.reason) == (1, "denied")
+        assert ask(network, "", "rpcutil", "get_data", source="fact", query="role").data["value"] == "web"
+
+
+def _decisions(folder: Path) -> list[dict[str, str]]:
+    lines = [json.loads(line) for line in (folder / "web1.audit.jsonl").read_text().splitlines()]
+    return [line for line in lines if line["event"] == "decision"]
+
+
+def test_get_data_answers_what_a_filter_would_see(tmp_path: Path) -> None:
+    """All fields of the function, and its refusals with the field's status codes."""
+    path = tmp_path / "file"
+    path.write_text("rspec")
+    with memory_fleet(tmp_path, {"web1": {}}) as network:
+        reply = ask(network, "", "rpcutil", "get_data", source="fstat", query=str(path))
+        assert (reply.statuscode, reply.data["md5"]) == (0, "2bc84dc69b73db9383b9c6711d2011b7")
+        reply = ask(network, "", "rpcutil", "get_data", source="fstat", query="relative")
+        assert (reply.statuscode, "input 'query'" in reply.statusmsg) == (4, True)
+        reply = ask(network, "", "rpcutil", "get_data", source="nosuch", query="x")
+        assert (reply.statuscode, reply.statusmsg[:39]) == (2, "this node has no data function 'nosuch'")
+
+
+def test_a_misspelt_field_is_refused_by_the_caller(tmp_path: Path) -> None:
+    """Nothing is sent."""
+    with memory_fleet(tmp_path, {"web1": {}}) as network:
+        with pytest.raises(UsageError, match="there is no field 'presnt'"):
+            network.fleet.call("rpcutil", "ping", filter=parse(select="fstat('/x').presnt=1"))
+        assert network.nodes["web1"].counts["received"] == 0
