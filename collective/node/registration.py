@@ -1,10 +1,15 @@
-"""Publish this node to the registry: all of it when something has changed, else a heartbeat; a farewell at the end."""
+"""Publish this node to the registry: all of it when something has changed, else a heartbeat; a farewell at the end.
+
+Two machines that use one name take it from each other at each heartbeat: both notice, log it, and mark their record.
+"""
 
 from __future__ import annotations
 
 import logging
+import secrets
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 
 from collective.errors import QueueNotFound, TransportError
 from collective.registry import NodeRecord, Registry
@@ -20,6 +25,7 @@ class Registration:
         self._describe = describe
         self._period = period
         self._published: NodeRecord | None = None
+        self._instance = secrets.token_hex(8)
         self._wake = threading.Event()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="registration", daemon=True)
@@ -40,13 +46,18 @@ class Registration:
             self._thread.join(timeout)
 
     def publish(self) -> None:
-        """Publish what has changed since the last time, or that nothing has."""
-        record = self._describe()
-        if record == self._published:
-            self._registry.heartbeat(record.identity)
-        else:
-            self._registry.put(record)
-            self._published = record
+        """Publish what has changed since the last time, or that nothing has; find out who else uses our name."""
+        record = replace(self._describe(), instance=self._instance)
+        contested = None
+        if self._published is not None:
+            holder = self._registry.heartbeat(record.identity, self._instance)
+            if holder == self._instance and record == self._published:
+                return
+            if holder and holder != self._instance:
+                contested = self._registry.now()
+                log.error("identity.contested", extra={"fault": f"another machine is '{record.identity}' too"})
+        self._registry.put(replace(record, contested=contested))
+        self._published = record
 
     def _run(self) -> None:
         while not self._stopping:

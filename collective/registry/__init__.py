@@ -3,6 +3,9 @@
     node     put (at start, and when something changed) ─ heartbeat (every period) ─ leave (at a clean stop)
     caller   nodes
 
+Two machines with one name find out by their heartbeats: each run of a daemon is an `instance`, and a heartbeat that
+finds another one in its place says so.
+
 One protocol, implemented in memory and on DynamoDB. Times are Unix seconds by the server's clock.
 """
 
@@ -20,7 +23,8 @@ class NodeRecord:
     """What a node says of itself.
 
     `agents` are versions by name, `refused` the agents that it left out, with the reason; `period` is the seconds
-    between heartbeats.
+    between heartbeats; `instance` is new with each start of the daemon; `contested` is when another machine was last
+    found to use this name.
     """
 
     identity: str
@@ -30,12 +34,18 @@ class NodeRecord:
     agents: Mapping[str, str] = field(default_factory=dict)
     refused: Mapping[str, str] = field(default_factory=dict)
     period: float = 300.0
+    instance: str = ""
+    contested: float | None = None
     last_seen: float = 0.0
     left: float | None = None
 
     def alive(self, now: float) -> bool:
         """Tell whether to expect this node to answer: seen lately, and no farewell since."""
         return self.left is None and now - self.last_seen <= PERIODS_ALIVE * self.period
+
+    def is_contested(self, now: float) -> bool:
+        """Tell whether two machines were lately found to use this name."""
+        return self.contested is not None and now - self.contested <= PERIODS_ALIVE * self.period
 
 
 class Registry(Protocol):
@@ -49,8 +59,11 @@ class Registry(Protocol):
         """Publish all of a node, as seen now."""
         ...
 
-    def heartbeat(self, identity: str) -> None:
-        """Say that a node is alive now and that nothing else has changed."""
+    def heartbeat(self, identity: str, instance: str) -> str | None:
+        """Say that an instance of a node is alive now, and return the instance that the registry has for it.
+
+        Another one, or none, means that nothing was written.
+        """
         ...
 
     def leave(self, identity: str) -> None:

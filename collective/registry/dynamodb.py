@@ -1,14 +1,16 @@
 """The registry on DynamoDB: one table per collective, one item per node.
 
-    identity S (key) · last_seen N · left_at N · node B (the rest, as compressed JSON)
+    identity S (key) · instance S · last_seen N · contested N · left_at N · node B (the rest, as compressed JSON)
 
-A heartbeat writes last_seen alone, which keeps it below one write unit; what is large changes seldom.
+A heartbeat writes last_seen alone; what is large changes seldom. Times are Unix seconds by the service's clock.
 """
 
 from __future__ import annotations
 
 import json
 import zlib
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +20,8 @@ from collective.registry import NodeRecord
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-_COLUMNS = ("identity", "last_seen", "left")  # of NodeRecord: kept beside the compressed rest, not in it
+_COLUMNS = ("identity", "instance", "last_seen", "contested", "left")  # kept beside the compressed rest, not in it
+_SEGMENTS = 4  # parts in which a table of more than one page (1 MB) is read at once
 
 
 class DynamoDBRegistry:
@@ -52,36 +55,64 @@ class DynamoDBRegistry:
         packed = zlib.compress(json.dumps(rest).encode())
         item: Any = {
             "identity": {"S": record.identity},
-            "last_seen": {"N": f"{self.now():.3f}"},
+            "instance": {"S": record.instance},
+            "last_seen": self._now(),
             "node": {"B": packed},
         }
+        if record.contested is not None:
+            item["contested"] = {"N": f"{record.contested:.3f}"}
         with translated(self._table):
             self._client.put_item(TableName=self._table, Item=item)
 
-    def heartbeat(self, identity: str) -> None:
-        """Write a node's last_seen."""
-        self._set(identity, "last_seen")
+    def heartbeat(self, identity: str, instance: str) -> str | None:
+        """Write a node's last_seen where its instance is still the one that is known."""
+        key = {"identity": {"S": identity}}
+        with translated(self._table):
+            try:
+                self._client.update_item(
+                    TableName=self._table,
+                    Key=key,  # type: ignore[arg-type]
+                    UpdateExpression="SET last_seen = :now",
+                    ConditionExpression="instance = :mine",
+                    ExpressionAttributeValues={":now": self._now(), ":mine": {"S": instance}},
+                )
+            except self._client.exceptions.ConditionalCheckFailedException:
+                found = self._client.get_item(TableName=self._table, Key=key, ConsistentRead=True).get("Item")  # type: ignore[arg-type]
+                return found["instance"]["S"] if found else None
+        return instance
 
     def leave(self, identity: str) -> None:
         """Write a node's farewell."""
-        self._set(identity, "left_at")
-
-    def nodes(self) -> list[NodeRecord]:
-        """Read the whole table (Scan, paged), consistently: a node that has just registered is in it."""
-        with translated(self._table):
-            pages = self._client.get_paginator("scan").paginate(TableName=self._table, ConsistentRead=True)
-            items = [item for page in pages for item in page["Items"]]
-        return [record for item in items if (record := _record(item))]
-
-    def _set(self, identity: str, column: str) -> None:
         with translated(self._table):
             self._client.update_item(
                 TableName=self._table,
                 Key={"identity": {"S": identity}},
-                UpdateExpression="SET #column = :now",
-                ExpressionAttributeNames={"#column": column},
-                ExpressionAttributeValues={":now": {"N": f"{self.now():.3f}"}},
+                UpdateExpression="SET left_at = :now",
+                ExpressionAttributeValues={":now": self._now()},
             )
+
+    def nodes(self) -> list[NodeRecord]:
+        """Read the whole table, consistently: a node that has just registered is in it.
+
+        A table of one page takes one Scan; a larger one is read again, in several segments at once.
+        """
+        with translated(self._table):
+            first = self._client.scan(TableName=self._table, ConsistentRead=True)
+            items: Iterable[Any] = first["Items"]
+            if "LastEvaluatedKey" in first:
+                with ThreadPoolExecutor(_SEGMENTS) as pool:
+                    items = [item for part in pool.map(self._segment, range(_SEGMENTS)) for item in part]
+        records = (_record(item) for item in items)
+        return list({record.identity: record for record in records if record}.values())
+
+    def _segment(self, number: int) -> list[Any]:
+        pages = self._client.get_paginator("scan").paginate(
+            TableName=self._table, ConsistentRead=True, Segment=number, TotalSegments=_SEGMENTS
+        )
+        return [item for page in pages for item in page["Items"]]
+
+    def _now(self) -> Any:
+        return {"N": f"{self.now():.3f}"}
 
 
 def _record(item: Any) -> NodeRecord | None:
@@ -90,7 +121,17 @@ def _record(item: Any) -> NodeRecord | None:
         packed = json.loads(zlib.decompress(bytes(item["node"]["B"])))
         rest = {name: packed[name] for name in NodeRecord.__dataclass_fields__ if name in packed}
         rest["classes"] = tuple(rest["classes"])
-        left = float(item["left_at"]["N"]) if "left_at" in item else None
-        return NodeRecord(identity=item["identity"]["S"], last_seen=float(item["last_seen"]["N"]), left=left, **rest)
+        return NodeRecord(
+            identity=item["identity"]["S"],
+            instance=item["instance"]["S"],
+            last_seen=float(item["last_seen"]["N"]),
+            contested=_time(item, "contested"),
+            left=_time(item, "left_at"),
+            **rest,
+        )
     except (KeyError, TypeError, ValueError, zlib.error):
         return None
+
+
+def _time(item: Any, column: str) -> float | None:
+    return float(item[column]["N"]) if column in item else None

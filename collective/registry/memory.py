@@ -24,9 +24,12 @@ class MemoryRegistry:
         """Keep a record, as seen now."""
         self._records[record.identity] = replace(record, last_seen=self._clock(), left=None)
 
-    def heartbeat(self, identity: str) -> None:
-        """Move a node's last_seen to now."""
-        self._records[identity] = replace(self._records[identity], last_seen=self._clock())
+    def heartbeat(self, identity: str, instance: str) -> str | None:
+        """Move a node's last_seen to now, unless another instance is there."""
+        known = self._records.get(identity)
+        if known is not None and known.instance == instance:
+            self._records[identity] = replace(known, last_seen=self._clock())
+        return known.instance if known else None
 
     def leave(self, identity: str) -> None:
         """Note a node's farewell."""

@@ -1,0 +1,51 @@
+"""DynamoDB by boto3 keeps the contract of all registries, against a real server over HTTP."""
+
+from __future__ import annotations
+
+import uuid
+
+import boto3
+import pytest
+from registry_contract import *  # noqa: F403 - the contract's tests
+from registry_contract import record
+
+from collective.aws import AWS
+from collective.errors import QueueNotFound
+from collective.registry.dynamodb import DynamoDBRegistry
+
+
+@pytest.fixture
+def session(moto_server: str, monkeypatch: pytest.MonkeyPatch) -> boto3.Session:
+    """A session that speaks to the server."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", moto_server)
+    return boto3.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name="eu-central-1")
+
+
+@pytest.fixture
+def registry(session: boto3.Session) -> DynamoDBRegistry:
+    """A table that all tests share."""
+    registry = DynamoDBRegistry(AWS(session), "test_nodes")
+    registry.create()
+    return registry
+
+
+@pytest.fixture
+def identity() -> str:
+    """A name of its own for each test."""
+    return f"{uuid.uuid4().hex}.my.net"
+
+
+def test_a_table_that_is_not_there_is_told_apart(session: boto3.Session) -> None:
+    """A registry that nobody made is another thing than one that is away."""
+    with pytest.raises(QueueNotFound, match="'absent_nodes' does not exist"):
+        DynamoDBRegistry(AWS(session), "absent_nodes").nodes()
+
+
+def test_a_table_of_several_pages_is_read_whole(session: boto3.Session) -> None:
+    """More than the megabyte that one page holds, each node once."""
+    registry = DynamoDBRegistry(AWS(session), f"large{uuid.uuid4().hex[:8]}_nodes")
+    registry.create()
+    noise = {str(number): uuid.uuid4().hex for number in range(5000)}
+    for number in range(12):
+        registry.put(record(f"node{number}", facts=noise))
+    assert sorted(one.identity for one in registry.nodes()) == sorted(f"node{number}" for number in range(12))
