@@ -60,7 +60,7 @@ def _dispatch(arguments: list[str]) -> int:
     if first.startswith("-"):
         raise UsageError(f"'{first}': options come after the command or after AGENT ACTION: see 'crpc help'")
     module = first if first in COMMANDS else "rpc"
-    command = importlib.import_module(f"collective.clients.commands.{module}")
+    command = importlib.import_module(f"collective.clients.commands.{module.replace('-', '_')}")
     code: int = command.run(arguments if module == "rpc" else arguments[1:])
     return code
 

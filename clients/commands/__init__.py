@@ -4,8 +4,11 @@ from __future__ import annotations
 
 COMMANDS = {
     "describe": "what an agent or one of its actions takes, does and returns",
+    "explain-filter": "what target options mean, in words",
+    "facts": "the values of a fact, and how many nodes have each",
     "find": "the names of the nodes that match",
     "help": "this page",
+    "inventory": "all that one node says of itself",
     "lab": "a whole collective on this machine, to try things",
     "ping": "who is there, and how fast they answer",
 }

@@ -1,4 +1,4 @@
-"""`crpc find`: the names of the nodes that match, one a line."""
+"""`crpc find`: the names of the nodes that match, one a line, or how many there are."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ import sys
 from collections.abc import Sequence
 
 from collective.clients import options
+from collective.clients.exits import NOBODY
+from collective.errors import NoNodes
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Print who would be asked; NoNodes (exit 1) when nobody would."""
+    """Print who would be asked; exit 1 when nobody would, which `--count` says as 0."""
     parser = options.Parser("crpc find", description="Print the names of the nodes that match.")
+    parser.add_argument("--count", action="store_true", help="the bare number, for monitoring")
     options.add_targets(parser)
     given = parser.parse_args(arguments)
     config = options.client_config(given)
@@ -19,6 +22,11 @@ def run(arguments: Sequence[str]) -> int:
     from collective.fleet.fleet import Fleet
 
     with Fleet.connect(config) as fleet:
-        found = fleet.discover(targets.filter, nodes=targets.nodes, method=targets.method, timeout=targets.timeout)
-    sys.stdout.write("".join(f"{name}\n" for name in found))
-    return 0
+        try:
+            found = fleet.discover(targets.filter, nodes=targets.nodes, method=targets.method, timeout=targets.timeout)
+        except NoNodes:
+            if not given.count:
+                raise
+            found = []
+    sys.stdout.write(f"{len(found)}\n" if given.count else "".join(f"{name}\n" for name in found))
+    return 0 if found else NOBODY

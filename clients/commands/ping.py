@@ -9,6 +9,7 @@ from statistics import mean
 from typing import TYPE_CHECKING
 
 from collective.clients import options
+from collective.clients.asking import asked
 
 if TYPE_CHECKING:
     from collective.fleet.call import Call
@@ -20,30 +21,14 @@ def run(arguments: Sequence[str]) -> int:
     options.add_targets(parser)
     options.add_running(parser)
     given = parser.parse_args(arguments)
-    config = options.client_config(given)
-    targets = options.targets(given)
-
-    from collective.fleet.fleet import Fleet
-
-    with Fleet.connect(config) as fleet:
-        began = time.monotonic()
-        call = fleet.call(
-            "rpcutil",
-            "ping",
-            filter=targets.filter,
-            nodes=targets.nodes,
-            method=targets.method,
-            discovery_timeout=targets.timeout,
-            timeout=given.timeout,
-            ttl=given.ttl,
-        )
-        return _show(call, began)
+    with asked(given, "ping", {}) as call:
+        return _show(call)
 
 
-def _show(call: Call, began: float) -> int:
+def _show(call: Call) -> int:
     times = []
     for reply in call:
-        times.append((time.monotonic() - began) * 1000)
+        times.append((time.time() - call.started) * 1000)
         what = f"time={times[-1]:.2f} ms" if reply.ok else reply.statusmsg
         sys.stdout.write(f"{reply.sender:<40} {what}\n")
         sys.stdout.flush()

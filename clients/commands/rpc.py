@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from collective.clients import options
+from collective.clients.guard import confirmation
 from collective.clients.inputs import read_inputs
-from collective.clients.results import add_showing, present
+from collective.clients.results import add_showing, present, show_sent
 from collective.errors import UsageError
 
 
@@ -16,6 +17,7 @@ def run(arguments: Sequence[str]) -> int:
     parser.add_argument("words", nargs="*", help="agent, action and inputs: 'crpc describe AGENT' tells what there is")
     options.add_targets(parser)
     options.add_running(parser)
+    options.add_rollout(parser)
     add_showing(parser)
     given = options.parse(parser, arguments)
     config = options.client_config(given)
@@ -30,6 +32,7 @@ def run(arguments: Sequence[str]) -> int:
     action = catalog.action(agent, rest[0])
     data = action.check_input(read_inputs(rest[1:], action))
     targets = options.targets(given)
+    rollout = options.rollout(given)
 
     from collective.fleet.fleet import Fleet
 
@@ -44,5 +47,7 @@ def run(arguments: Sequence[str]) -> int:
             discovery_timeout=targets.timeout,
             timeout=given.timeout,
             ttl=given.ttl,
+            confirm=confirmation(given.yes),
+            **rollout,
         )
-        return present(call, given)
+        return show_sent(call) if given.no_results else present(call, given)

@@ -1,0 +1,37 @@
+"""Call one action of `rpcutil` for a command that shows the replies in a way of its own."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from collective.clients import options
+
+if TYPE_CHECKING:
+    from collective.fleet.call import Call
+
+
+@contextmanager
+def asked(
+    given: argparse.Namespace, action: str, data: Mapping[str, Any], targets: options.Targets | None = None
+) -> Iterator[Call]:
+    """Send the request to the `targets`, or to those that the command line names, and yield the call."""
+    config = options.client_config(given)
+    targets = targets or options.targets(given)
+
+    from collective.fleet.fleet import Fleet
+
+    with Fleet.connect(config) as fleet:
+        yield fleet.call(
+            "rpcutil",
+            action,
+            data,
+            filter=targets.filter,
+            nodes=targets.nodes,
+            method=targets.method,
+            discovery_timeout=targets.timeout,
+            timeout=given.timeout,
+            ttl=given.ttl,
+        )

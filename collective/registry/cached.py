@@ -1,0 +1,30 @@
+"""Read a registry once for several calls: a program that calls often need not scan the table each time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from collective.registry import NodeRecord, Registry
+
+
+class CachedNodes:
+    """The nodes of `registry`, read again when what is known is older than `seconds`; `clock` returns seconds."""
+
+    def __init__(self, registry: Registry, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._registry = registry
+        self._seconds = seconds
+        self._clock = clock
+        self._known: list[NodeRecord] = []
+        self._read = float("-inf")
+
+    def now(self) -> float:
+        """Return the registry's time in Unix seconds."""
+        return self._registry.now()
+
+    def nodes(self) -> list[NodeRecord]:
+        """Return every node, as it was at most `seconds` ago. Raise TransportError, and keep nothing then."""
+        if self._clock() - self._read > self._seconds:
+            self._known = self._registry.nodes()
+            self._read = self._clock()
+        return self._known
