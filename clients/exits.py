@@ -10,6 +10,7 @@ from collective.errors import (
     MessageError,
     NoNodes,
     RPCError,
+    TooManyTargets,
     TransportError,
     UsageError,
 )
@@ -20,6 +21,7 @@ NOBODY, STOPPED = 1, 4
 
 _CODES: tuple[tuple[type[CollectiveError], int], ...] = (
     (NoNodes, NOBODY),
+    (TooManyTargets, STOPPED),
     (UsageError, USAGE),
     (RPCError, USAGE),
     (MessageError, USAGE),

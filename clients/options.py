@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -74,7 +76,53 @@ def add_running(parser: argparse.ArgumentParser) -> None:
     """Add the options that say how a call runs."""
     group = parser.add_argument_group("running")
     group.add_argument("-t", "--timeout", type=seconds, metavar="SECONDS", help="how long to wait for replies")
-    group.add_argument("--ttl", type=seconds, metavar="SECONDS", help="how long the request stays valid (60)")
+    group.add_argument(
+        "--ttl", type=seconds, metavar="SECONDS", help="how long the request stays valid (60; 6 when rolling out)"
+    )
+
+
+def add_rollout(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say which of the nodes are reached, how fast, and when to stop."""
+    from collective.fleet.rollout import Amount, read_amount, read_count
+
+    group = parser.add_argument_group("rolling out")
+    some = group.add_mutually_exclusive_group()
+    some.add_argument(
+        "--limit", type=partial(read_amount, "--limit"), metavar="N|N%", help="some of the nodes, chosen at random"
+    )
+    some.add_argument("-1", "--one", action="store_const", dest="limit", const=Amount(1), help="one of the nodes")
+    group.add_argument("--limit-seed", type=_seed, metavar="N", help="the same number chooses the same nodes")
+    group.add_argument(
+        "--concurrency", type=partial(read_count, "--concurrency"), metavar="N", help="so many nodes at work at most"
+    )
+    group.add_argument("--batch", type=partial(read_amount, "--batch"), metavar="N|N%", help="so many nodes at a time")
+    group.add_argument("--batch-sleep", type=seconds, metavar="SECONDS", help="pause between two batches")
+    group.add_argument(
+        "--max-fail",
+        type=partial(read_amount, "--max-fail"),
+        metavar="N|N%",
+        help="reach nobody further once so many failed or stayed silent",
+    )
+    group.add_argument("--yes", action="store_true", help="do not ask whether so many nodes are meant")
+
+
+def rollout(options: argparse.Namespace) -> dict[str, Any]:
+    """Return what `add_rollout`'s options ask of `Fleet.call`, by its arguments; raise UsageError for bad company."""
+    if options.limit_seed is not None and options.limit is None:
+        raise UsageError("--limit-seed: only a limit chooses nodes at random: add --limit or --one")
+    if options.batch_sleep and options.batch is None:
+        raise UsageError("--batch-sleep: there is a pause between batches only: add --batch")
+    paced = options.concurrency or options.batch or options.max_fail
+    if options.no_results and paced:
+        raise UsageError("--no-results: nobody would wait to send on: leave out --concurrency, --batch and --max-fail")
+    return {
+        "limit": options.limit,
+        "limit_seed": options.limit_seed,
+        "concurrency": options.concurrency,
+        "batch": options.batch,
+        "batch_sleep": options.batch_sleep or 0.0,
+        "max_fail": options.max_fail,
+    }
 
 
 def targets(options: argparse.Namespace) -> Targets:
@@ -114,6 +162,12 @@ def seconds(text: str) -> float:
     if not 0 < value <= 86400:
         raise argparse.ArgumentTypeError(f"'{text}' is no number of seconds between 0 and 86400")
     return value
+
+
+def _seed(text: str) -> int:
+    if not re.fullmatch(r"-?[0-9]{1,18}", text):
+        raise argparse.ArgumentTypeError(f"'{text}' is no whole number")
+    return int(text)
 
 
 def parse(parser: Parser, arguments: Sequence[str]) -> argparse.Namespace:

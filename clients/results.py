@@ -5,7 +5,10 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from collective.clients.render import ordered
@@ -13,6 +16,7 @@ from collective.clients.render.console import Console, wants
 from collective.clients.render.progress import Progress
 from collective.clients.render.text import Paint, color_enabled
 from collective.errors import TransportError
+from collective.fleet.outcomes import OK, SILENT, STOPPED
 
 if TYPE_CHECKING:
     from collective.fleet.call import Call
@@ -26,6 +30,7 @@ def add_showing(parser: argparse.ArgumentParser) -> None:
     form.add_argument("--jsonl", action="store_true", help="one JSON line per event, as it happens")
     form.add_argument("--table", action="store_true", help="one row per node")
     form.add_argument("--csv", action="store_true", help="the same, for a spreadsheet")
+    form.add_argument("--no-results", action="store_true", help="send, print the request's id, do not wait")
     group.add_argument("--display", choices=("ok", "failed", "all"), help="which replies (default: as the DDL says)")
     group.add_argument("--sort", action="store_true", help="by identity instead of by arrival")
     group.add_argument("--color", choices=("auto", "always", "never"), default="auto", help="default: %(default)s")
@@ -36,19 +41,59 @@ def add_showing(parser: argparse.ArgumentParser) -> None:
 def present(call: Call, options: argparse.Namespace) -> int:
     """Take the replies of `call`, show them, and return its exit code.
 
-    When the transport goes away or somebody interrupts, what is known is shown before that is said.
+    When the transport goes away or somebody interrupts, what is known is shown before that is said: nobody further
+    is sent to, and nobody waited for. A second interruption leaves at once.
     """
-    fault: BaseException | None = None
-    try:
-        _receive(call, options)
-    except (TransportError, KeyboardInterrupt) as interruption:
-        call.outcomes.stopped = True
-        fault = interruption
-    call.close()
-    _show(call, options)
-    if isinstance(fault, TransportError):
+    fault: TransportError | None = None
+    with _interruptible():
+        try:
+            _receive(call, options)
+        except TransportError as away:
+            call.stop(str(away))
+            fault = away
+        except KeyboardInterrupt:
+            call.stop("interrupted")
+        call.close()
+        _show(call, options)
+    if fault is not None:
         raise fault
+    if call.stopped:
+        sys.stderr.write(f"crpc: stopped: {call.stopped}: {_nodes(len(call.outcomes.skipped))} not sent to\n")
     return call.outcomes.exit_code()
+
+
+def show_sent(call: Call) -> int:
+    """Print the id of a request whose replies nobody waits for; return the exit code of its sending."""
+    call.close()
+    sys.stdout.write(f"{call.request_id}\n")
+    _name_absent(call)
+    return SILENT if call.absent else OK
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Have the first Ctrl-C raise KeyboardInterrupt, and the second one leave, whatever is waited for by then."""
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.default_int_handler:
+        yield  # whoever started us has it ignored, or sees to it himself
+        return
+
+    def interrupt(_signal: int, _frame: object) -> None:
+        signal.signal(signal.SIGINT, _leave)
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        # After an interruption `_leave` stays: what the interpreter waits for at its end can be left as well.
+        if signal.getsignal(signal.SIGINT) is interrupt:
+            signal.signal(signal.SIGINT, before)
+
+
+def _leave(_signal: int, _frame: object) -> None:
+    os.write(2, b"crpc: interrupted\n")
+    os._exit(STOPPED)
 
 
 def _receive(call: Call, options: argparse.Namespace) -> None:
@@ -64,7 +109,7 @@ def _receive(call: Call, options: argparse.Namespace) -> None:
     progress.update(0, expected)
     try:
         for reply in call:
-            progress.update(expected - len(call.outcomes.waiting), expected)
+            progress.update(call.outcomes.answered, expected)
             if options.jsonl:
                 progress.clear()
                 write_event(reply_event(reply, call.action), sys.stdout)
@@ -85,6 +130,14 @@ def _show(call: Call, options: argparse.Namespace) -> None:
         rows.write_csv(call, sys.stdout, by_identity=options.sort)
     else:
         _show_console(call, options)
+    _name_absent(call)
+
+
+def _nodes(count: int) -> str:
+    return f"{count} node{'' if count == 1 else 's'}"
+
+
+def _name_absent(call: Call) -> None:
     for name in call.absent:
         sys.stderr.write(f"crpc: {name}: there is no such node: it has no queue in '{call.collective}'\n")
 

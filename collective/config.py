@@ -95,7 +95,10 @@ class NodeConfig:
 
 @dataclass(frozen=True)
 class ClientConfig:
-    """What callers (`crpc`, `Fleet`) are told. Durations are seconds."""
+    """What callers (`crpc`, `Fleet`) are told. Durations are seconds.
+
+    Where nobody can be asked, an action that is not idempotent reaches `max_targets` nodes at most; 0: any number.
+    """
 
     collective: str
     collectives: list[str] = field(default_factory=list)
@@ -105,6 +108,7 @@ class ClientConfig:
     ddls: list[Path] = field(default_factory=lambda: [_in_configuration("ddl")])
     state: Path = field(default_factory=lambda: user_folder("STATE"))
     direct_limit: int = 50
+    max_targets: int = 0
     ttl: float = 60.0
     transit: float = 5.0
     discovery_timeout: float = 10.0

@@ -12,6 +12,7 @@
     │   ├── AccessDenied        credentials are missing or refused
     │   └── QueueNotFound       there is no such queue
     ├── NoNodes                 no node matched, so nothing was sent
+    ├── TooManyTargets          more nodes matched than anybody said are meant, so nothing was sent
     └── RPCError                what an action may raise; it becomes the reply
         ├── Aborted        1    the action could not do it
         ├── UnknownAction  2
@@ -83,6 +84,14 @@ class QueueNotFound(TransportError):
 
 class NoNodes(CollectiveError):
     """No node matched, so nothing was sent."""
+
+
+class TooManyTargets(CollectiveError):
+    """So many `nodes` matched that somebody has to say that they are meant; nothing was sent."""
+
+    def __init__(self, nodes: int, why: str) -> None:
+        super().__init__(f"{nodes} node{'' if nodes == 1 else 's'} matched: {why}: nothing was sent")
+        self.nodes = nodes
 
 
 class RPCError(CollectiveError):

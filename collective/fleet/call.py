@@ -1,87 +1,117 @@
-"""One call that has been sent: yield its replies as they come, and account for every node.
+"""One call: send to whom it is time to send, yield the replies as they come, and account for every node.
 
-    send (done before this exists) ─► receive ─► accept: ours? new? ─► yield ─► …until nobody is missing
+    begin ─► send the first wave ─► receive ─► accept: ours? new? ─► yield ─► give up who is silent ─► send the next …
+                                       ▲                                                                  │
+                                       └───────────────── until nobody is missing ◄──────────────────────┘
 
-The call ends when the last expected node has answered, or when its time is over; one that asks who is there
-expects nobody, and ends when a window has passed without news. A node whose queue still shows
-unread messages some seconds after sending does not listen: it is given up early, and named silent.
+`begin` has sent to the first nodes before anybody iterates: to all of them, unless a pace was asked for. The rest is
+sent by whoever iterates, not by a thread behind his back: who stops looking at replies stops the rollout with it, and
+no node is reached after a reply that he has not seen. What stays unsent when a call is closed is skipped.
+
+The call ends when the last expected node has answered, or its time is over; that counts from when the node was sent
+to, and stands still while the iterating program is busy with a reply. One that asks who is there expects nobody,
+and ends when a window has passed without news. A node that does not listen is given up early, and named silent.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
-from collective import ddl, messages, names
+from collective import ddl, messages
 from collective.errors import MessageError, QueueNotFound, TransportError
+from collective.fleet.deaf import DeafNodes
 from collective.fleet.outcomes import Outcomes
+from collective.fleet.rollout import Rollout
+from collective.fleet.sending import Sender
 from collective.fleet.slots import Slot
-from collective.messages import Reply, Request
-from collective.transport import BATCH, Delivery, Transport
+from collective.messages import Reply
+from collective.transport import BATCH, Delivery
 
 log = logging.getLogger(__name__)
 
 _POLL = 20.0  # seconds of one long poll
 _KEPT_BACK = 1.0  # seconds that a received reply may stay undeleted, well below its visibility
-_FIRST_LOOK = 5.0  # seconds after sending until unread queues are looked for
-_LOOKS = 2.0  # seconds between two looks; a node is given up when both find its queue unread
-_THREADS = 10
+_SHORTEST_POLL = 1.0  # seconds until a look into queues, which is not urgent; SQS polls for whole seconds
+_BACKLOG = 5.0  # seconds that a node's time is stretched while there are more replies to receive
 
 
 class Call:
-    """An iterator of replies. `absent` are nodes that have no queue; `started` is Unix seconds, `…_ms` milliseconds."""
+    """An iterator of replies. `absent` are nodes that have no queue; `started` is Unix seconds, `…_ms` milliseconds.
+
+    Every wave of a rollout is a request of its own: `request_id` is the first one's, `request_ids` are all.
+    """
 
     def __init__(
         self,
         *,
-        request: Request,
+        sender: Sender,
         action: ddl.Action,
-        outcomes: Outcomes,
-        transport: Transport,
+        rollout: Rollout,
         slot: Slot,
-        timeout: float,
-        window: float | None = None,
         discovery_ms: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.request_id = request.id
-        self.agent = request.agent
-        self.collective = request.collective
-        self.caller = request.caller
+        self.agent = sender.request.agent
+        self.collective = sender.request.collective
+        self.caller = sender.request.caller
         self.action = action
-        self.outcomes = outcomes
+        self.outcomes = Outcomes(rollout.waiting)
         self.discovery_ms = discovery_ms
         self.total_ms = discovery_ms
-        self.started = request.time
-        self._transport = transport
+        self.started = sender.request.time
+        self.absent: list[str] = []
+        self._sender = sender
+        self._rollout = rollout
+        self._transport = sender.transport
         self._slot = slot
+        self._deaf = DeafNodes(sender.transport, self.collective)
+        self._sent_to: dict[str, frozenset[str]] = {}  # the nodes of each wave, by its request's id
         self._clock = clock
         self._began = clock()
-        self._deadline = self._began + timeout
-        self._window = window
-        self._last_news = self._began
+        self._held = 0.0  # seconds that the iterating program was busy with replies
+        self._window: float | None = None
+        self._last_news = self._longest = self._began
         self._received: list[Delivery] = []
         self._received_since = 0.0
         self._background = ThreadPoolExecutor(1, thread_name_prefix="acknowledge")
-        self._next_look = self._began + _FIRST_LOOK
-        self._suspects: set[str] = set()
-        self.absent: list[str] = []
-        self._given_up: set[str] = set()
         self._closed = False
 
+    @property
+    def request_id(self) -> str:
+        """The id of the first request."""
+        return next(iter(self._sent_to), "")
+
+    @property
+    def request_ids(self) -> list[str]:
+        """The ids of all requests so far: each node's audit has that of its own."""
+        return list(self._sent_to)
+
+    @property
+    def stopped(self) -> str:
+        """Why nobody further is sent to; empty as long as that is not so."""
+        return self._rollout.stopped
+
+    def begin(self) -> None:
+        """Send to the first nodes. Raise MessageError and TransportError."""
+        self._send_due()
+
+    def ask_everybody(self, window: float, longest: float) -> None:
+        """Send to all there are; the call ends after `window` seconds without news, and `longest` in all."""
+        self._sent_to[self._sender.ask_everybody()] = frozenset()
+        self._window = window
+        self._last_news = self._now()
+        self._longest = self._last_news + longest
+
     def __iter__(self) -> Iterator[Reply]:
-        """Yield each new reply; raise TransportError when no more can be received."""
+        """Yield each new reply, and go on sending; raise TransportError when no more can be sent or received."""
         try:
-            while (wait := self._patience()) > 0:
-                self._look_for_deaf_nodes()
-                for delivery in self._receive(min(wait, _POLL)):
-                    reply = self._accept(delivery)
-                    if reply is not None:
-                        self._last_news = self._clock()
-                        yield reply
-                self._acknowledge()
+            while (wait := self._patience()) is not None:
+                yield from self._held_by_program(self._receive(wait))
+                self._rollout.give_up(self._deaf.find(self._rollout.working, self._now()))
+                self._send_due()
         finally:
             self.close()
 
@@ -91,59 +121,109 @@ class Call:
             pass
         return self.outcomes
 
-    def give_up(self, nodes: Iterable[str]) -> None:
-        """Wait no longer for nodes that have no queue: they are silent."""
-        self.absent += nodes
-        self._given_up.update(self.absent)
+    def stop(self, why: str) -> None:
+        """Send to nobody further, and have the outcomes say that the call was stopped."""
+        self._rollout.stop(why)
+        self.outcomes.stopped = True
 
     def close(self) -> None:
-        """Delete what was received and free the reply slot. Doing it twice does no harm."""
+        """Delete what was received, free the reply slot, skip who was not sent to. Doing it twice does no harm."""
         if self._closed:
             return
         self._closed = True
+        self.outcomes.skip(self._rollout.waiting)
+        self.outcomes.stopped |= bool(self.stopped)
         self.total_ms = self.discovery_ms + (self._clock() - self._began) * 1000
         self._acknowledge(all_of_them=True)
         self._background.shutdown()
         self._slot.release()
 
-    def _patience(self) -> float:
-        """Return for how many seconds to wait for the next message; 0 or less when the call is over."""
-        now = self._clock()
-        if self._window is not None:
-            return min(self._deadline, self._last_news + self._window) - now
-        if not self._missing():
-            return 0.0
-        return min(self._deadline - now, max(self._next_look - now, 1.0))
+    # -- sending
 
-    def _missing(self) -> set[str]:
-        return self.outcomes.waiting - self._given_up
+    def _send_due(self) -> None:
+        """Send to whom it is time to; who turns out to have no queue makes room at once."""
+        while nodes := self._rollout.due(self._now()):
+            self._send(nodes)
 
-    def _receive(self, wait: float) -> list[Delivery]:
+    def _send(self, nodes: list[str]) -> None:
+        wave = self._sender.wave(nodes)
+        self._sent_to[wave.request.id] = frozenset(nodes)
         try:
-            deliveries = self._transport.receive(self._slot.queue, wait)
+            wave.send()
+        finally:
+            # From now on, not from before: a node's own deadline must be over first.
+            now = self._now()
+            self._rollout.sent(sorted(wave.reached), now)
+            self._deaf.sent(wave.reached, now)
+            self._rollout.give_up(wave.absent)
+            self.absent += wave.absent
+
+    # -- waiting
+
+    def _now(self) -> float:
+        return self._clock() - self._held
+
+    def _patience(self) -> float | None:
+        """Return for how many seconds to wait for the next message; None when the call is over."""
+        now = self._now()
+        if self._window is not None:
+            left = min(self._longest, self._last_news + self._window) - now
+            return left if left > 0 else None
+        if self._rollout.over:
+            return None
+        look = max(self._deaf.wake() - now, _SHORTEST_POLL)
+        return max(0.0, min(self._rollout.wake() - now, look))
+
+    def _held_by_program(self, replies: list[Reply]) -> Iterator[Reply]:
+        """Yield replies; while the iterating program is busy with one, nobody's time runs."""
+        for reply in replies:
+            since = self._clock()
+            yield reply
+            self._held += self._clock() - since
+
+    # -- receiving
+
+    def _receive(self, wait: float) -> list[Reply]:
+        """Return the new replies that come within `wait` seconds, and give up those whose time is over."""
+        try:
+            deliveries = self._transport.receive(self._slot.queue, min(wait, _POLL))
         except QueueNotFound:
             self._slot.note(self._transport.open_replies(self._slot.queue))
             return []
+        now = self._now()
         if deliveries and not self._received:
-            self._received_since = self._clock()
+            self._received_since = now
         self._received += deliveries
-        return deliveries
+        replies = [reply for reply in map(self._accept, deliveries) if reply is not None]
+        if replies:
+            self._last_news = now
+        # Behind what was received there may be more: whoever's reply waits there is not silent.
+        self._rollout.expire(now - _BACKLOG if deliveries else now)
+        self._acknowledge()
+        return replies
 
     def _accept(self, delivery: Delivery) -> Reply | None:
-        """Return the reply that a delivery brings when it is ours and new; anything else changes nothing."""
+        """Take the reply that a delivery brings when it is ours and new; anything else changes nothing."""
         try:
             reply = messages.decode_reply(messages.unseal(delivery.body).content)
         except MessageError as fault:
             log.warning("reply.dropped", extra={"fault": str(fault)})
             return None
-        if reply.request != self.request_id:
+        sent_to = self._sent_to.get(reply.request)
+        if sent_to is None:
             log.debug("reply.late", extra={"request": reply.request, "sender": reply.sender})
             return None
-        return reply if self.outcomes.record(reply) else None
+        if reply.sender in self.outcomes.expected and reply.sender not in sent_to:
+            log.warning("reply.dropped", extra={"fault": f"{reply.sender} answers what was not sent to it"})
+            return None
+        if not self.outcomes.record(reply):
+            return None
+        self._rollout.answered(reply.sender, reply.ok)
+        return reply
 
     def _acknowledge(self, all_of_them: bool = False) -> None:
         """Delete received replies in the background, by the ten, or when they have waited long enough."""
-        old = self._clock() - self._received_since >= _KEPT_BACK
+        old = self._now() - self._received_since >= _KEPT_BACK
         while self._received and (all_of_them or old or len(self._received) >= BATCH):
             batch, self._received = self._received[:BATCH], self._received[BATCH:]
             self._background.submit(self._delete, batch)
@@ -153,22 +233,3 @@ class Call:
             self._transport.acknowledge(self._slot.queue, batch)
         except TransportError as fault:
             log.warning("reply.kept", extra={"fault": str(fault)})  # it comes again, and changes nothing
-
-    def _look_for_deaf_nodes(self) -> None:
-        now = self._clock()
-        if now < self._next_look:
-            return
-        self._next_look = now + _LOOKS
-        missing = sorted(self._missing())
-        with ThreadPoolExecutor(_THREADS) as pool:
-            deaf = {name for name, unread in zip(missing, pool.map(self._unread, missing), strict=True) if unread}
-        self._given_up |= deaf & self._suspects
-        self._suspects = deaf
-
-    def _unread(self, node: str) -> bool:
-        try:
-            return self._transport.unread(names.node_queue(self.collective, node)) > 0
-        except QueueNotFound:
-            return True
-        except TransportError:
-            return False  # it cannot be known: the node keeps its time

@@ -7,29 +7,31 @@
         print(call.outcomes.counts())
 
 `call` checks, discovers and sends before it returns (its iterator only receives), so a mistake is raised at once.
+With a pace (`concurrency`, `batch`, `max_fail`: see `rollout`) it sends to the first nodes only; iterating sends on.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
 from collective import config as configuration
-from collective import ddl, messages, names, signing
+from collective import ddl, names, signing
 from collective.catalog import Catalog
 from collective.config import ClientConfig
-from collective.errors import NoNodes, QueueNotFound, TransportError, UsageError
+from collective.errors import NoNodes, QueueNotFound, TooManyTargets, TransportError, UsageError
 from collective.filters import Filter, uses_data
 from collective.fleet import discovery, slots
 from collective.fleet.call import Call
 from collective.fleet.data import check_data
-from collective.fleet.outcomes import Outcomes
+from collective.fleet.deaf import ROLLOUT_TTL
+from collective.fleet.rollout import AT_ONCE, AmountLike, Pace, Rollout, choose, read_amount
+from collective.fleet.sending import THREADS, Sender
 from collective.messages import Request
 from collective.registry import Registry
 from collective.transport import Transport
@@ -37,7 +39,6 @@ from collective.transport import Transport
 log = logging.getLogger(__name__)
 
 EVERYBODY = Filter()
-_SENDERS = 10  # threads that send directly
 _WINDOW = 2.0  # seconds without news after which a broadcast discovery believes that it has heard everybody
 _MARGIN = 0.1  # of the timeout, at most a second: what a node leaves for its reply to travel
 
@@ -53,12 +54,14 @@ class Fleet:
         *,
         catalog: Catalog | None = None,
         sign: signing.Sign = signing.unsigned,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.config = config
         self.catalog = catalog or Catalog(config.ddls)
         self._transport = transport
         self._registry = registry
         self._sign = sign
+        self._clock = clock
         self._calls: list[Call] = []
 
     @classmethod
@@ -72,7 +75,7 @@ class Fleet:
         aws = AWS()
         has_registry = config.registry == "dynamodb"
         registry = DynamoDBRegistry(aws, names.table(config.collective)) if has_registry else None
-        return cls(config, SQSTransport(aws, connections=_SENDERS), registry)
+        return cls(config, SQSTransport(aws, connections=THREADS), registry)
 
     def __enter__(self) -> Fleet:
         return self
@@ -100,17 +103,35 @@ class Fleet:
         discovery_timeout: float | None = None,
         timeout: float | None = None,
         ttl: float | None = None,
+        limit: AmountLike = None,
+        limit_seed: int | None = None,
+        concurrency: int | None = None,
+        batch: AmountLike = None,
+        batch_sleep: float = 0.0,
+        max_fail: AmountLike = None,
+        confirm: Callable[[list[str]], bool] | None = None,
     ) -> Call:
         """Send one request to every node that `filter` and `nodes` (names) both mean; return its replies to come.
 
         `method` is `registry` or `broadcast` (default: the registry, when there is one). `timeout` is how many
-        seconds to wait for replies (default: the action's own, and transit); `ttl` how long the request is valid.
+        seconds to wait for each node's reply (default: the action's own, and transit); `ttl` how long the request
+        is valid. `limit` (`N` or `"N%"`) chooses some of the nodes at random, the same ones for the same
+        `limit_seed`; `concurrency`, `batch` (`N` or `"N%"`), `batch_sleep` (seconds) and `max_fail` (`N` or `"N%"`)
+        say how fast to go on, and when to stop.
+
+        `confirm` asks somebody whether the nodes that it is given are meant, before an action that is not idempotent
+        is sent to everybody, or to more than `max_targets`; without it, more than `max_targets` are refused.
+
         Raises UsageError, MissingInput or InvalidInput before anything is sent, NoNodes when nobody is meant,
-        MessageTooLarge, and TransportError.
+        TooManyTargets, MessageTooLarge, and TransportError.
         """
         described = self.catalog.action(agent, action)
         checked = described.check_input(data or {})
-        began = time.monotonic()
+        pace = Pace.read(concurrency, batch, batch_sleep, max_fail)
+        some = None if limit is None else read_amount("limit", limit)
+        if some is None and limit_seed is not None:
+            raise UsageError("limit_seed: only a limit chooses nodes at random: say how many")
+        began = self._clock()
         expected = self.discover(
             filter,
             agent,
@@ -119,17 +140,22 @@ class Fleet:
             timeout=discovery_timeout,
             certain=not described.idempotent,
         )
-        call, body = self._prepare(
+        if some is not None:
+            expected = choose(expected, some, limit_seed)
+        if not described.idempotent:
+            self._guard(expected, filter == EVERYBODY and nodes is None and some is None, confirm)
+        call = self._open(
             described,
             checked,
             filter,
             expected,
             timeout or described.timeout + self.config.transit,
-            ttl=ttl,
-            discovery_ms=(time.monotonic() - began) * 1000,
+            ttl=ttl or (self.config.ttl if pace == AT_ONCE else min(self.config.ttl, ROLLOUT_TTL)),
+            pace=pace,
+            discovery_ms=(self._clock() - began) * 1000,
         )
         with _closing_on_error(call):
-            self._send(call, body, expected, secret=bool(described.secrets & checked.keys()))
+            call.begin()
         return call
 
     def discover(
@@ -181,72 +207,61 @@ class Fleet:
         """Ask the nodes themselves who matches, until a window has passed without news."""
         ping = self.catalog.action("rpcutil", "ping")
         wanted = replace(wanted, agents=(*wanted.agents, agent))
-        call, body = self._prepare(ping, {}, wanted, None, timeout, window=min(_WINDOW, timeout))
+        call = self._open(ping, {}, wanted, (), timeout)
         with _closing_on_error(call):
-            try:
-                self._transport.broadcast(names.topic(self.config.collective), body)
-            except QueueNotFound:
-                raise NoNodes(f"no node has ever joined the collective '{self.config.collective}'") from None
+            call.ask_everybody(min(_WINDOW, timeout), timeout)
             return sorted(reply.sender for reply in call)
 
-    def _send(self, call: Call, body: str, expected: list[str], secret: bool) -> None:
-        """Send directly to few nodes, and what is secret to any number: only by broadcast would others read it."""
-        if len(expected) > self.config.direct_limit and not secret:
-            self._transport.broadcast(names.topic(self.config.collective), body)
-            return
-        with ThreadPoolExecutor(min(_SENDERS, len(expected))) as pool:
-            sent = pool.map(lambda node: self._send_to(node, body), expected)
-            call.give_up(node for node, was_sent in zip(expected, sent, strict=True) if not was_sent)
+    def _guard(self, expected: list[str], everybody: bool, confirm: Callable[[list[str]], bool] | None) -> None:
+        """Raise TooManyTargets when nobody said that so many nodes are meant."""
+        count, most = len(expected), self.config.max_targets
+        too_many = 0 < most < count
+        if confirm is None and too_many:
+            raise TooManyTargets(count, f"max_targets allows {most}: narrow the targets, or raise it in client.yaml")
+        if confirm is not None and (everybody or too_many) and not confirm(expected):
+            raise TooManyTargets(count, "not confirmed")
 
-    def _send_to(self, node: str, body: str) -> bool:
-        try:
-            self._transport.send(names.node_queue(self.config.collective, node), body)
-        except QueueNotFound:
-            return False
-        return True
-
-    def _prepare(
+    def _open(
         self,
         action: ddl.Action,
         data: Mapping[str, Any],
         wanted: Filter,
-        expected: list[str] | None,
+        expected: Iterable[str],
         timeout: float,
         *,
         ttl: float | None = None,
-        window: float | None = None,
+        pace: Pace = AT_ONCE,
         discovery_ms: float = 0.0,
-    ) -> tuple[Call, str]:
-        """Take a reply slot; return the call that will receive there, and the message to send. None: everybody."""
+    ) -> Call:
+        """Take a reply slot; return the call that will receive there. Nothing has been sent."""
         slot = slots.take(self.config.state, self.config.collective)
         slot.note(self._transport.open_replies(slot.queue, slot.known))
         request = Request(
-            id=messages.new_id(),
+            id="",  # every wave has an id, targets and time of its own
             collective=self.config.collective,
             caller=self.config.caller,
             sender=self.config.sender,
             agent=action.agent,
             action=action.name,
             data=data,
-            targets=None if expected is None else tuple(expected),
+            targets=None,
             filter=wanted.to_data(),
             time=time.time(),
             ttl=ttl or self.config.ttl,
             timeout=timeout - min(1.0, _MARGIN * timeout),
             reply_to=slot.queue,
         )
+        secret = bool(action.secrets & data.keys())
         call = Call(
-            request=request,
+            sender=Sender(self._transport, request, self._sign, self.config.direct_limit, secret),
             action=action,
-            outcomes=Outcomes(expected or ()),
-            transport=self._transport,
+            rollout=Rollout(list(expected), pace, timeout),
             slot=slot,
-            timeout=timeout,
-            window=window,
             discovery_ms=discovery_ms,
+            clock=self._clock,
         )
         self._calls.append(call)
-        return call, messages.seal(messages.encode(request), self._sign)
+        return call
 
 
 @contextmanager

@@ -25,12 +25,14 @@ class Outcomes:
         self.skipped: set[str] = set()
         self.rejected: set[str] = set()
         self.stopped = False
+        self._answered = 0
 
     def record(self, reply: Reply) -> bool:
         """Take one reply; return whether it is news: a node's second reply changes nothing."""
         if reply.sender in self.replies:
             return False
         self.replies[reply.sender] = reply
+        self._answered += reply.sender in self.expected
         self.skipped.discard(reply.sender)
         return True
 
@@ -41,6 +43,11 @@ class Outcomes:
     def skip(self, nodes: Iterable[str]) -> None:
         """Note nodes that were never sent to."""
         self.skipped.update(name for name in nodes if name not in self.replies)
+
+    @property
+    def answered(self) -> int:
+        """How many of the expected nodes have answered; it costs nothing to ask after every reply."""
+        return self._answered
 
     @property
     def waiting(self) -> set[str]:

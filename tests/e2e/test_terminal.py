@@ -77,7 +77,7 @@ def test_a_failing_host_is_red(terminal: Terminal) -> None:
 
 def test_the_bar_moves_while_nodes_work(terminal: Terminal) -> None:
     """It is there before the first reply, and counts."""
-    terminal.type("crpc shell run command='sleep 3'")
+    terminal.type("crpc shell run command='sleep 3' --yes")
     wait_until(lambda: re.search(r"\[ >? +\] 0 / 5|\[ > +\] 0 / 5", terminal.screen()) is not None, 20, terminal.screen)
     wait_until(lambda: "5 / 5" in terminal.screen(), 30, terminal.screen)
 
