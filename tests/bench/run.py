@@ -29,10 +29,13 @@ from collective.aws import AWS
 from collective.config import ClientConfig
 from collective.fleet.fleet import Fleet
 from collective.lab.layout import Layout
+from collective.registry import NodeRecord
+from collective.registry.dynamodb import DynamoDBRegistry
 from collective.testing import COLLECTIVE, make_node, node_parts
 from collective.transport.sqs import SQSTransport
 
 RUNS = 7
+MANY = 10_000  # nodes in a large registry
 IDLE = 30.0  # seconds of watching a daemon do nothing
 
 # One call in a process of its own: when each part was done, in milliseconds since the process began.
@@ -56,6 +59,26 @@ print(json.dumps(marks))
 """
 
 
+# Discovery in a process of its own, so that its memory can be told.
+DISCOVER = """
+import json, resource, time
+from collective.aws import AWS
+from collective.filters import parse
+from collective.fleet import discovery
+from collective.registry.cached import CachedNodes
+from collective.registry.dynamodb import DynamoDBRegistry
+known = CachedNodes(DynamoDBRegistry(AWS(), "bench_nodes"), seconds=60)
+began = time.perf_counter()
+known.nodes()
+read = time.perf_counter()
+wanted = parse(with_fact=["role=web", "number<9000", "fact3=/^value/"])
+assert len(discovery.from_registry(known, wanted, "rpcutil")) == 4500
+done = time.perf_counter()
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+print(json.dumps({"scan": read - began, "filter": done - read, "peak_mb": peak}))
+"""
+
+
 def main() -> None:
     """Print every table."""
     parser = argparse.ArgumentParser()
@@ -64,6 +87,7 @@ def main() -> None:
     start_up()
     calls(options.nodes)
     requests(options.nodes)
+    registry()
     one_daemon()
 
 
@@ -136,6 +160,25 @@ def count_requests(nodes: int, direct_limit: int) -> float:
         for server in servers:
             server.stop(0)
         return statistics.median(counted)
+
+
+def registry() -> None:
+    """How long it takes to know which of ten thousand nodes match: reading the table, then filtering."""
+    facts = {f"fact{number}": f"value {number} of some length" for number in range(48)}
+    with tempfile.TemporaryDirectory() as name, _server() as url:
+        os.environ.update({key: value for key, value in aws_environment(url).items() if key.startswith("AWS_")})
+        table_ = DynamoDBRegistry(AWS(_session()), "bench_nodes")
+        table_.create()
+        for number in range(MANY):
+            known = {**facts, "role": ("web", "db")[number % 2], "number": number}
+            table_.put(NodeRecord(f"node{number}", "1.0", known, agents={"rpcutil": "1"}, instance="x"))
+        script = Path(name) / "discover.py"
+        script.write_text(DISCOVER)
+        figures = json.loads(_output([sys.executable, script], aws_environment(url)))
+    table(f"{MANY} nodes with 50 facts each", "figure", "budget")
+    row("read the table (moto; pages in 4 segments), s", f"{figures['scan']:.1f}", "")
+    row("filter: a fact, a number, a regular expression, ms", f"{figures['filter'] * 1000:.0f}", "1000")
+    row("peak memory of the caller, MB", f"{figures['peak_mb']:.0f}", "200")
 
 
 def one_daemon() -> None:
