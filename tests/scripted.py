@@ -148,7 +148,7 @@ class Scripted:
         if not self._arrivals or self._arrivals[0][0] > self.time:
             until = self.time + wait
             self.time = min(until, self._arrivals[0][0]) if self._arrivals else until
-        replies = []
+        replies: list[Reply] = []
         while self._arrivals and self._arrivals[0][0] <= self.time and len(replies) < BATCH:
             replies.append(heapq.heappop(self._arrivals)[2])
         self.received += replies

@@ -95,7 +95,8 @@ def test_a_node_without_a_queue_is_known_at_once(tmp_path: Path) -> None:
 def test_nobody_is_an_error_and_sends_nothing(tmp_path: Path) -> None:
     """An empty list is nobody, and so is a filter that nobody matches."""
     network = network_of("a")
-    for wishes in ({"nodes": []}, {"filter": parse(with_fact=["role=db"])}):
+    nobody: list[dict[str, Any]] = [{"nodes": []}, {"filter": parse(with_fact=["role=db"])}]
+    for wishes in nobody:
         with pytest.raises(NoNodes):
             ask(network, tmp_path, **wishes)
     assert network.sent == []
@@ -197,6 +198,22 @@ def test_a_silent_node_costs_the_timeout_and_no_more(tmp_path: Path) -> None:
     call = ask(network, tmp_path)
     assert call.wait().silent == ["b"]
     assert network.time == TIMEOUT
+
+
+def test_replies_that_wait_behind_others_are_not_too_late(tmp_path: Path) -> None:
+    """SQS hands out ten at a time: when time is over, the rest of what has arrived still counts."""
+    network = Scripted({f"web{number:02}": Part(after=TIMEOUT) for number in range(25)})
+    assert ask(network, tmp_path).wait().counts()["ok"] == 25
+
+
+def test_a_node_that_never_stops_answering_does_not_hold_the_call(tmp_path: Path) -> None:
+    """Its duplicates stretch nobody's time by more than a few seconds."""
+    network = network_of("", a=Part(after=0.0, copies=1000), b=SILENT)
+    call = ask(network, tmp_path)
+    for number in range(10_000):
+        network.arrive(answer(network.sent[0].request, "a"), number / 100)
+    assert call.wait().silent == ["b"]
+    assert network.time <= TIMEOUT + 6.0
 
 
 def test_a_node_that_does_not_listen_is_found_early(tmp_path: Path) -> None:
@@ -423,8 +440,13 @@ def test_everybody_is_asked_about_before_anything_is_sent(tmp_path: Path) -> Non
     """A yes goes on, a no is an error that counts the nodes."""
     network = network_of("abc")
     asked: list[list[str]] = []
+
+    def refuse(nodes: list[str]) -> bool:
+        asked.append(nodes)
+        return False
+
     with pytest.raises(TooManyTargets, match="3 nodes matched: not confirmed: nothing was sent") as caught:
-        ask(network, tmp_path, confirm=lambda nodes: bool(asked.append(nodes)))
+        ask(network, tmp_path, confirm=refuse)
     assert (asked, caught.value.nodes, network.sent) == ([["a", "b", "c"]], 3, [])
     assert ask(network, tmp_path, confirm=lambda _: True).wait().exit_code() == 0
 
