@@ -18,6 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import boto3
@@ -98,13 +99,14 @@ def start_up() -> None:
         configure(Path(name))
         environment["COLLECTIVE_CONFIG"] = name
         table("Commands that send nothing", "wall, ms")
-        for words in (
+        lines: list[list[str | Path]] = [
             [sys.executable, "-c", ""],
             [BIN / "crpc", "--help"],
             [BIN / "crpc", "pakage", "install"],
             [BIN / "crpc", "package", "install", "package=-zsh"],
-        ):
-            took = median(lambda words=words: subprocess.run(words, env=environment, capture_output=True, check=False))
+        ]
+        for words in lines:
+            took = median(partial(subprocess.run, words, env=environment, capture_output=True, check=False))
             row(" ".join(Path(word).name for word in words[:4]), f"{took * 1000:.0f}")
 
 
@@ -119,8 +121,8 @@ def calls(sizes: list[int]) -> None:
                 row(f"{nodes} nodes", f"{time.monotonic() - began:.1f}")
                 runs = [json.loads(_output([sys.executable, "-c", PARTS], environment)) for _ in range(RUNS)]
                 parts[nodes] = {mark: statistics.median(run[mark] for run in runs) for mark in runs[0]}
-                words = [BIN / "crpc", "rpcutil", "ping", "--json"]
-                parts[nodes]["crpc ends"] = 1000 * median(lambda words=words, env=environment: _output(words, env))
+                words: list[str | Path] = [BIN / "crpc", "rpcutil", "ping", "--json"]
+                parts[nodes]["crpc ends"] = 1000 * median(partial(_output, words, environment))
     table("`crpc rpcutil ping` (ms since the process began)", *(f"{nodes} nodes" for nodes in sizes))
     for mark in next(iter(parts.values())):
         row(mark, *(f"{parts[nodes][mark]:.0f}" for nodes in sizes))
@@ -187,14 +189,14 @@ def one_daemon() -> None:
         configure(Path(name), collective="bench")
         with daemon(Path(name), url) as node:
             environment = {**aws_environment(url), "COLLECTIVE_CONFIG": name}
-            call = [BIN / "crpc", "rpcutil", "ping", "-I", "web1.example.com"]
-            _output(call, environment)
+            one = ["-I", "web1.example.com"]
+            _output([BIN / "crpc", "rpcutil", "ping", *one], environment)
             table("One daemon", "figure", "budget")
             row("private memory, standard agents loaded", f"{private_mb([node.process.pid]):.0f} MB", "60 MB")
             before = processor_seconds(node.process.pid)
             time.sleep(IDLE)
             idle = (processor_seconds(node.process.pid) - before) / IDLE * 100
-            _output([*call[:1], "shell", "run", "command=true", *call[3:]], environment)
+            _output([BIN / "crpc", "shell", "run", "command=true", *one], environment)
             helpers = [int(pid) for pid in _output(["pgrep", "-P", str(node.process.pid)], environment).split()]
             row("… more, once an action has run", f"{private_mb(helpers):.0f} MB", "20 MB")
             row("processor, idle", f"{idle:.2f} %", "0.5 %")
