@@ -143,6 +143,7 @@ class Fleet:
             timeout=discovery_timeout,
             certain=not described.idempotent,
         )
+        discovery_ms = (self._clock() - began) * 1000
         if some is not None:
             expected = choose(expected, some, limit_seed)
         if not described.idempotent:
@@ -155,7 +156,7 @@ class Fleet:
             timeout or described.timeout + self.config.transit,
             ttl=ttl or (self.config.ttl if pace == AT_ONCE else min(self.config.ttl, ROLLOUT_TTL)),
             pace=pace,
-            discovery_ms=(self._clock() - began) * 1000,
+            discovery_ms=discovery_ms,
         )
         with _closing_on_error(call):
             call.begin()
