@@ -179,7 +179,7 @@ def parse(document: Any) -> DDL:
         raise DDLError(f"{fault.json_path}: {fault.message}")
     metadata = document["metadata"]
     if metadata["name"] in RESERVED:
-        raise DDLError(f"'{metadata['name']}' is a command of crpc: an agent needs another name")
+        raise DDLError(f"'{metadata['name']}' is a word of crpc itself: an agent needs another name")
     actions = {name: _action(metadata, name, body) for name, body in document["actions"].items()}
     return DDL(metadata["name"], metadata, actions)
 

@@ -123,7 +123,7 @@ def test_an_agent_may_not_have_the_name_of_a_command(name: str) -> None:
     """Crpc could not tell them apart, commands to come included."""
     wrong = document()
     wrong["metadata"]["name"] = name
-    with pytest.raises(DDLError, match=f"'{name}' is a command of crpc"):
+    with pytest.raises(DDLError, match=f"'{name}' is a word of crpc"):
         ddl.parse(wrong)
 
 

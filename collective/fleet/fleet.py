@@ -66,7 +66,7 @@ class Fleet:
         self._calls: list[Call] = []
 
     @classmethod
-    def connect(cls, config: ClientConfig | None = None) -> Fleet:
+    def connect(cls, config: ClientConfig | None = None, catalog: Catalog | None = None) -> Fleet:
         """Return the fleet that `config` describes, or `client.yaml` where it is looked for. Raise ConfigError."""
         from collective.aws import AWS
         from collective.registry.cached import CachedNodes
@@ -78,7 +78,7 @@ class Fleet:
         registry = None
         if config.registry == "dynamodb":
             registry = CachedNodes(DynamoDBRegistry(aws, names.table(config.collective)), _CACHED)
-        return cls(config, SQSTransport(aws, connections=THREADS), registry)
+        return cls(config, SQSTransport(aws, connections=THREADS), registry, catalog=catalog)
 
     def __enter__(self) -> Fleet:
         return self

@@ -181,7 +181,7 @@ def test_a_broken_pair_is_left_out_and_the_rest_serves(folder: Path, moto_server
 
 
 @pytest.mark.parametrize(
-    ("name", "said"), [("ping", "'ping' is a command of crpc"), ("package", "'package' is taken by")]
+    ("name", "said"), [("ping", "'ping' is a word of crpc"), ("package", "'package' is taken by")]
 )
 def test_a_reserved_or_taken_name_is_refused(folder: Path, moto_server: str, name: str, said: str) -> None:
     """`crpc ping` must stay what it is, and the standard package agent too."""
