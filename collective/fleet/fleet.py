@@ -27,13 +27,13 @@ from collective.config import ClientConfig
 from collective.errors import NoNodes, QueueNotFound, TooManyTargets, TransportError, UsageError
 from collective.filters import Filter, uses_data
 from collective.fleet import discovery, slots
-from collective.fleet.call import Call
+from collective.fleet.call import Call, VerifyReply, believe
 from collective.fleet.data import check_data
 from collective.fleet.deaf import ROLLOUT_TTL
 from collective.fleet.rollout import AT_ONCE, AmountLike, Pace, Rollout, choose, read_amount
 from collective.fleet.sending import THREADS, Sender
 from collective.messages import Request
-from collective.registry import Registry
+from collective.registry import Nodes
 from collective.transport import Transport
 
 log = logging.getLogger(__name__)
@@ -50,10 +50,11 @@ class Fleet:
         self,
         config: ClientConfig,
         transport: Transport,
-        registry: Registry | None = None,
+        registry: Nodes | None = None,
         *,
         catalog: Catalog | None = None,
         sign: signing.Sign = signing.unsigned,
+        verify_reply: VerifyReply = believe,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.config = config
@@ -61,6 +62,7 @@ class Fleet:
         self._transport = transport
         self._registry = registry
         self._sign = sign
+        self._verify_reply = verify_reply
         self._clock = clock
         self._calls: list[Call] = []
 
@@ -68,14 +70,19 @@ class Fleet:
     def connect(cls, config: ClientConfig | None = None) -> Fleet:
         """Return the fleet that `config` describes, or `client.yaml` where it is looked for. Raise ConfigError."""
         from collective.aws import AWS
+        from collective.fleet.known_nodes import IntroducedNodes, KnownNodes
         from collective.registry.dynamodb import DynamoDBRegistry
+        from collective.signing import choice
         from collective.transport.sqs import SQSTransport
 
         config = config or configuration.load_client()
         aws = AWS()
-        has_registry = config.registry == "dynamodb"
-        registry = DynamoDBRegistry(aws, names.table(config.collective)) if has_registry else None
-        return cls(config, SQSTransport(aws, connections=THREADS), registry)
+        known = KnownNodes(config.state, config.collective)
+        registry = None
+        if config.registry == "dynamodb":
+            registry = IntroducedNodes(DynamoDBRegistry(aws, names.table(config.collective)), known)
+        transport = SQSTransport(aws, connections=THREADS)
+        return cls(config, transport, registry, sign=choice.signing(config.key), verify_reply=known.verify)
 
     def __enter__(self) -> Fleet:
         return self
@@ -258,6 +265,7 @@ class Fleet:
             rollout=Rollout(list(expected), pace, timeout),
             slot=slot,
             discovery_ms=discovery_ms,
+            verify=self._verify_reply,
             clock=self._clock,
         )
         self._calls.append(call)

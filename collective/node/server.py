@@ -198,7 +198,7 @@ class Server:
     def _read(self, delivery: Delivery) -> Request:
         envelope = messages.unseal(delivery.body)
         request = messages.decode_request(envelope.content)
-        self._verify(envelope.payload, envelope.signature, request.caller)
+        self._verify(envelope.payload, envelope.signature, request.caller, delivery.sent)
         if request.collective != self.collective:
             raise MessageError(f"request: it is for the collective '{request.collective}'")
         if not names.is_reply_queue(request.reply_to, self.collective):
