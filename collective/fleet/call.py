@@ -237,9 +237,10 @@ class Call:
         return reply
 
     def _reject(self, reply: Reply, fault: str) -> None:
-        """Count a reply that cannot be believed. Whoever is named as its sender may still answer."""
+        """Count a reply that cannot be believed, and say so once a node: its true reply may still come."""
+        if reply.sender not in self.outcomes.rejected:
+            log.warning("reply.rejected", extra={"fault": fault})
         self.outcomes.reject(reply.sender)
-        log.warning("reply.rejected", extra={"fault": fault})
 
     def _acknowledge(self, all_of_them: bool = False) -> None:
         """Delete received replies in the background, by the ten, or when they have waited long enough."""

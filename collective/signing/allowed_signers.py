@@ -26,7 +26,7 @@ from collective.signing.keys import PublicKey, fingerprint
 
 PATTERN = re.compile(r"[*?!]")
 _OPTION = re.compile(r'(?P<name>[A-Za-z-]+)(?:="(?P<value>(?:[^"\\]|\\.)*)")?(?:,(?=\S)|(?=\s))')
-_NAMES = re.compile(r'"(?P<quoted>[^"]+)"\s+|(?P<plain>[^\s"]+)\s+')
+_NAMES = re.compile(r'\s*(?:"(?P<quoted>[^"]+)"|(?P<plain>[^\s"]+))\s+(?=\S)')
 _TIME = re.compile(r"(?P<digits>[0-9]{8}|[0-9]{12}|[0-9]{14})(?P<utc>Z?)", re.IGNORECASE)
 _KEY_TYPES = ("ssh-", "ecdsa-", "sk-")  # what a key's type begins with, and no option
 _WITH_VALUE = ("namespaces", "valid-after", "valid-before")
@@ -120,15 +120,13 @@ def parse(text: str, path: Path) -> AllowedSigners:
 
 def parse_line(line: str) -> Entry:
     """Return what a line says; raise SignatureError for what it cannot mean."""
-    found = _NAMES.match(line.strip() + "\n")
+    found = _NAMES.match(line)
     if not found:
         raise SignatureError("a line has names, options if any, a key's type and the key")
-    names = tuple((found["quoted"] or found["plain"]).split(","))
-    rest = line.strip()[found.end() :]
-    options, rest = _options(rest)
+    options, key = _options(line[found.end() :])
     entry = Entry(
-        names=names,
-        key=PublicKey.from_line(rest),
+        names=tuple((found["quoted"] or found["plain"]).split(",")),
+        key=PublicKey.from_line(key),
         authority="cert-authority" in options,
         namespaces=tuple(options.get("namespaces", "*").split(",")),
         valid_after=_time(options.get("valid-after")) or 0,
