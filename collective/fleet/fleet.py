@@ -24,7 +24,7 @@ from collective import config as configuration
 from collective import ddl, names, signing
 from collective.catalog import Catalog
 from collective.config import ClientConfig
-from collective.errors import NoNodes, QueueNotFound, TooManyTargets, TransportError, UsageError
+from collective.errors import NoNodes, QueueNotFound, TooManyTargets, TransportError, Unreachable, UsageError
 from collective.filters import Filter, uses_data
 from collective.fleet import discovery, slots
 from collective.fleet.call import Call, VerifyReply, believe
@@ -39,6 +39,7 @@ from collective.transport import Transport
 log = logging.getLogger(__name__)
 
 EVERYBODY = Filter()
+_CACHED = 5.0  # seconds that what the registry said is believed
 _WINDOW = 2.0  # seconds without news after which a broadcast discovery believes that it has heard everybody
 _MARGIN = 0.1  # of the timeout, at most a second: what a node leaves for its reply to travel
 
@@ -67,10 +68,11 @@ class Fleet:
         self._calls: list[Call] = []
 
     @classmethod
-    def connect(cls, config: ClientConfig | None = None) -> Fleet:
+    def connect(cls, config: ClientConfig | None = None, catalog: Catalog | None = None) -> Fleet:
         """Return the fleet that `config` describes, or `client.yaml` where it is looked for. Raise ConfigError."""
         from collective.aws import AWS
         from collective.fleet.known_nodes import IntroducedNodes, KnownNodes
+        from collective.registry.cached import CachedNodes
         from collective.registry.dynamodb import DynamoDBRegistry
         from collective.signing import choice
         from collective.transport.sqs import SQSTransport
@@ -80,9 +82,16 @@ class Fleet:
         known = KnownNodes(config.state, config.collective)
         registry = None
         if config.registry == "dynamodb":
-            registry = IntroducedNodes(DynamoDBRegistry(aws, names.table(config.collective)), known)
-        transport = SQSTransport(aws, connections=THREADS)
-        return cls(config, transport, registry, sign=choice.signing(config.key), verify_reply=known.verify)
+            table = DynamoDBRegistry(aws, names.table(config.collective))
+            registry = CachedNodes(IntroducedNodes(table, known), _CACHED)
+        return cls(
+            config,
+            SQSTransport(aws, connections=THREADS),
+            registry,
+            catalog=catalog,
+            sign=choice.signing(config.key),
+            verify_reply=known.verify,
+        )
 
     def __enter__(self) -> Fleet:
         return self
@@ -147,6 +156,7 @@ class Fleet:
             timeout=discovery_timeout,
             certain=not described.idempotent,
         )
+        discovery_ms = (self._clock() - began) * 1000
         if some is not None:
             expected = choose(expected, some, limit_seed)
         if not described.idempotent:
@@ -159,7 +169,7 @@ class Fleet:
             timeout or described.timeout + self.config.transit,
             ttl=ttl or (self.config.ttl if pace == AT_ONCE else min(self.config.ttl, ROLLOUT_TTL)),
             pace=pace,
-            discovery_ms=(self._clock() - began) * 1000,
+            discovery_ms=discovery_ms,
         )
         with _closing_on_error(call):
             call.begin()
@@ -193,6 +203,13 @@ class Fleet:
             raise NoNodes("no node matches")
         return named
 
+    def why_silent(self, nodes: Iterable[str]) -> dict[str, str]:
+        """Return what the registry knows about nodes that did not answer, by name; nothing when it cannot be read."""
+        try:
+            return discovery.why_silent(self._registry, nodes) if self._registry and nodes else {}
+        except TransportError:
+            return {}
+
     def _find(self, wanted: Filter, agent: str, method: str | None, timeout: float, certain: bool) -> list[str]:
         if method == "registry" and self._registry is None:
             raise UsageError("--dm registry: the configuration says that there is none")
@@ -206,7 +223,9 @@ class Fleet:
             log.info("discovery.broadcast", extra={"fault": f"table {fault}"})
         except TransportError as fault:
             if certain or method == "registry":
-                raise
+                raise Unreachable(
+                    f"the registry cannot be read, so nobody knows whom this would reach: {fault}"
+                ) from None
             log.warning("discovery.broadcast", extra={"fault": str(fault)})
         return self._ask(wanted, agent, timeout)
 
