@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import pty
 import re
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -148,7 +150,7 @@ def test_the_passphrase_is_asked_for_on_the_terminal(home: Path, needs: Callable
     assert b"secret" not in seen
 
 
-FAULTS = {
+FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "not there": (lambda _: None, "cannot be read: No such file"),
     "a folder": (lambda path: path.mkdir(), "cannot be read: Is a directory"),
     "no key": (lambda path: path.write_text("hello"), "no private key that can be read"),
@@ -200,9 +202,6 @@ def test_nothing_is_looked_for_before_it_is_needed(home: Path) -> None:
 
 def test_an_agent_that_talks_nonsense_is_named(home: Path) -> None:
     """Its socket may be anybody's: an answer cut short, too long, or of another kind is one line."""
-    import socket
-    import threading
-
     for answer, said in (
         (b"", "it hangs up"),
         (b"\xff\xff\xff\xff", "an answer of 4294967295 bytes"),

@@ -10,6 +10,7 @@ Examples are in cases/allowed_signers, one a file:
 
 from __future__ import annotations
 
+import base64
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -110,8 +111,8 @@ def test_a_forged_certificate_is_refused(made: Mapping[str, Path], tmp_path: Pat
     certificate = ssh.certify(key, made["other"])
     kind, packed = ssh.line(certificate).split()
     true, forged = ssh.line(made["ed25519"]).split()[1], ssh.line(made["other"]).split()[1]
-    blob = keys.base64.b64decode(packed).replace(keys.base64.b64decode(forged), keys.base64.b64decode(true))
-    certificate.write_text(f"{kind} {keys.base64.b64encode(blob).decode()}\n")
+    blob = base64.b64decode(packed).replace(base64.b64decode(forged), base64.b64decode(true))
+    certificate.write_text(f"{kind} {base64.b64encode(blob).decode()}\n")
     signature = sshsig.sign(choose(certificate, environment={}).signer, PAYLOAD)
     with pytest.raises(SignatureError, match="does not fit"):
         believed(f"alice cert-authority {ssh.line(made['ed25519'])}", PAYLOAD, signature)

@@ -176,10 +176,10 @@ ATTACKS: dict[str, tuple[Attack, str]] = {
 
 def _made_for(namespace: str, key: PrivateKey, payload: str) -> str:
     """Return a signature of a payload as one of git's."""
-    parts = [namespace, b"", "sha512"]
-    data = b"SSHSIG" + b"".join(string(part) for part in (*parts, hashlib.sha512(payload.encode()).digest()))
-    whole = b"".join(string(part) for part in (key.blob, *parts, key.sign(data)))
-    return base64.b64encode(b"SSHSIG" + uint32(1) + whole).decode()
+    digest = hashlib.sha512(payload.encode()).digest()
+    made = key.sign(b"SSHSIG" + b"".join([string(namespace), string(b""), string("sha512"), string(digest)]))
+    parts = [string(key.blob), string(namespace), string(b""), string("sha512"), string(made)]
+    return base64.b64encode(b"SSHSIG" + uint32(1) + b"".join(parts)).decode()
 
 
 @pytest.mark.parametrize("name", ATTACKS)
