@@ -39,8 +39,17 @@ def _in_configuration(name: str) -> Path:
     return _configuration_folder() / name
 
 
+def default_allowed_signers() -> Path:
+    """Return where a node of this machine looks for its allowed signers, unless it is told another place."""
+    return _in_configuration("allowed_signers")
+
+
 def _state_folder() -> Path:
     return Path("/var/lib/collective") if os.geteuid() == 0 else user_folder("STATE")
+
+
+# What `key` in client.yaml may be besides a path: see signing/choice.py.
+KEY_AUTO, KEY_AGENT, KEY_NONE = Path("auto"), Path("agent"), Path("none")
 
 
 def _audit_file() -> Path:
@@ -65,6 +74,9 @@ def _default_caller() -> str:
 class NodeConfig:
     """What `collectived` is told. Durations are seconds, sizes bytes.
 
+    `allowed_signers` says who may sign requests, and `revoked_keys` who may no longer: OpenSSH's files, read again
+    when they change. `accept_unsigned` is for tests and labs without keys. `state` holds the node's own key.
+
     Facts come from EC2 (`ec2_facts`: ask the metadata service where the firmware says that this is an instance),
     `fact_commands` (lists of words, such as `[[facter, --yaml]]`), the data and executables in `fact_folders`, and
     the files `facts`; later ones win. They are read every `facts_period` and on SIGHUP.
@@ -72,7 +84,10 @@ class NodeConfig:
 
     collective: str
     identity: str
+    allowed_signers: Path = field(default_factory=default_allowed_signers)
+    revoked_keys: Path = field(default_factory=lambda: _in_configuration("revoked_keys"))
     accept_unsigned: bool = False
+    state: Path = field(default_factory=_state_folder)
     registry: str = "dynamodb"
     heartbeat: float = 300.0
     agents: list[Path] = field(default_factory=lambda: [_in_configuration("agents")])
@@ -97,6 +112,7 @@ class NodeConfig:
 class ClientConfig:
     """What callers (`crpc`, `Fleet`) are told. Durations are seconds.
 
+    `key` signs requests in the name of `caller`: a path, or one of the words in `signing/choice.py`.
     Where nobody can be asked, an action that is not idempotent reaches `max_targets` nodes at most; 0: any number.
     """
 
@@ -104,6 +120,7 @@ class ClientConfig:
     collectives: list[str] = field(default_factory=list)
     caller: str = field(default_factory=_default_caller)
     sender: str = field(default_factory=socket.gethostname)
+    key: Path = KEY_AUTO
     registry: str = "dynamodb"
     ddls: list[Path] = field(default_factory=lambda: [_in_configuration("ddl")])
     state: Path = field(default_factory=lambda: user_folder("STATE"))
@@ -128,6 +145,7 @@ _CHOICES = {
     "log_level": ("DEBUG", "INFO", "WARNING", "ERROR"),
     "log_format": ("text", "json"),
 }
+_WORDS = {"key": (KEY_AUTO, KEY_AGENT, KEY_NONE)}  # paths that are no paths
 _POSITIVE = frozenset({"heartbeat", "facts_period", "max_actions", "max_queued", "ttl", "transit", "discovery_timeout"})
 
 
@@ -224,7 +242,7 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
 def _convert(path: Path, key: str, value: Any, hint: Any) -> Any:
     converted: Any = None
     if hint is Path and isinstance(value, str):
-        converted = _resolve(path, value)
+        converted = Path(value) if Path(value) in _WORDS.get(key, ()) else _resolve(path, value)
     elif typing.get_origin(hint) is list:
         converted = _convert_list(path, value, typing.get_args(hint)[0])
     elif hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):

@@ -177,7 +177,5 @@ def make_node(
         transport=transport,
         facts=Facts([facts_file], []),
         audit=Audit(folder / f"{identity}.audit.jsonl"),
-        sign=signing.unsigned,
-        verify=signing.accept_unsigned,
-        **parts,
+        **{"sign": signing.unsigned, "verify": signing.accept_unsigned, **parts},
     )

@@ -9,6 +9,8 @@ COMMANDS = {
     "find": "the names of the nodes that match",
     "help": "this page",
     "inventory": "all that one node says of itself",
+    "keys": "which key signs requests, and who believes it",
     "lab": "a whole collective on this machine, to try things",
+    "nodes": "which nodes are known by which keys",
     "ping": "who is there, and how fast they answer",
 }

@@ -21,13 +21,13 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 from collective import ddl, messages
-from collective.errors import MessageError, QueueNotFound, TransportError
+from collective.errors import MessageError, QueueNotFound, SignatureError, TransportError
 from collective.fleet.deaf import DeafNodes
 from collective.fleet.outcomes import Outcomes
 from collective.fleet.rollout import Rollout
 from collective.fleet.sending import Sender
 from collective.fleet.slots import Slot
-from collective.messages import Reply
+from collective.messages import Envelope, Reply
 from collective.transport import BATCH, Delivery
 
 log = logging.getLogger(__name__)
@@ -36,6 +36,13 @@ _POLL = 20.0  # seconds of one long poll
 _KEPT_BACK = 1.0  # seconds that a received reply may stay undeleted, well below its visibility
 _SHORTEST_POLL = 1.0  # seconds until a look into queues, which is not urgent; SQS polls for whole seconds
 _BACKLOG = 5.0  # seconds that a node's time is stretched while there are more replies to receive
+
+# Check that a reply was signed by the node that it names, given its envelope; raise SignatureError otherwise.
+VerifyReply = Callable[[Reply, Envelope], None]
+
+
+def believe(_reply: Reply, _envelope: Envelope) -> None:
+    """Believe every reply: for tests and labs without keys."""
 
 
 class Call:
@@ -52,6 +59,7 @@ class Call:
         rollout: Rollout,
         slot: Slot,
         discovery_ms: float = 0.0,
+        verify: VerifyReply = believe,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.agent = sender.request.agent
@@ -69,6 +77,7 @@ class Call:
         self._slot = slot
         self._deaf = DeafNodes(sender.transport, self.collective)
         self._sent_to: dict[str, frozenset[str]] = {}  # the nodes of each wave, by its request's id
+        self._verify = verify
         self._clock = clock
         self._began = clock()
         self._held = 0.0  # seconds that the iterating program was busy with replies
@@ -205,7 +214,8 @@ class Call:
     def _accept(self, delivery: Delivery) -> Reply | None:
         """Take the reply that a delivery brings when it is ours and new; anything else changes nothing."""
         try:
-            reply = messages.decode_reply(messages.unseal(delivery.body).content)
+            envelope = messages.unseal(delivery.body)
+            reply = messages.decode_reply(envelope.content)
         except MessageError as fault:
             log.warning("reply.dropped", extra={"fault": str(fault)})
             return None
@@ -214,12 +224,23 @@ class Call:
             log.debug("reply.late", extra={"request": reply.request, "sender": reply.sender})
             return None
         if reply.sender in self.outcomes.expected and reply.sender not in sent_to:
-            log.warning("reply.dropped", extra={"fault": f"{reply.sender} answers what was not sent to it"})
+            self._reject(reply, f"{reply.sender} answers what was not sent to it")
+            return None
+        try:
+            self._verify(reply, envelope)
+        except SignatureError as fault:
+            self._reject(reply, str(fault))
             return None
         if not self.outcomes.record(reply):
             return None
         self._rollout.answered(reply.sender, reply.ok)
         return reply
+
+    def _reject(self, reply: Reply, fault: str) -> None:
+        """Count a reply that cannot be believed, and say so once a node: its true reply may still come."""
+        if reply.sender not in self.outcomes.rejected:
+            log.warning("reply.rejected", extra={"fault": fault})
+        self.outcomes.reject(reply.sender)
 
     def _acknowledge(self, all_of_them: bool = False) -> None:
         """Delete received replies in the background, by the ten, or when they have waited long enough."""

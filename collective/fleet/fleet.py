@@ -27,7 +27,7 @@ from collective.config import ClientConfig
 from collective.errors import NoNodes, QueueNotFound, TooManyTargets, TransportError, Unreachable, UsageError
 from collective.filters import Filter, uses_data
 from collective.fleet import discovery, slots
-from collective.fleet.call import Call
+from collective.fleet.call import Call, VerifyReply, believe
 from collective.fleet.data import check_data
 from collective.fleet.deaf import ROLLOUT_TTL
 from collective.fleet.rollout import AT_ONCE, AmountLike, Pace, Rollout, choose, read_amount
@@ -55,6 +55,7 @@ class Fleet:
         *,
         catalog: Catalog | None = None,
         sign: signing.Sign = signing.unsigned,
+        verify_reply: VerifyReply = believe,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.config = config
@@ -62,6 +63,7 @@ class Fleet:
         self._transport = transport
         self._registry = registry
         self._sign = sign
+        self._verify_reply = verify_reply
         self._clock = clock
         self._calls: list[Call] = []
 
@@ -69,16 +71,27 @@ class Fleet:
     def connect(cls, config: ClientConfig | None = None, catalog: Catalog | None = None) -> Fleet:
         """Return the fleet that `config` describes, or `client.yaml` where it is looked for. Raise ConfigError."""
         from collective.aws import AWS
+        from collective.fleet.known_nodes import IntroducedNodes, KnownNodes
         from collective.registry.cached import CachedNodes
         from collective.registry.dynamodb import DynamoDBRegistry
+        from collective.signing import choice
         from collective.transport.sqs import SQSTransport
 
         config = config or configuration.load_client()
         aws = AWS()
+        known = KnownNodes(config.state, config.collective)
         registry = None
         if config.registry == "dynamodb":
-            registry = CachedNodes(DynamoDBRegistry(aws, names.table(config.collective)), _CACHED)
-        return cls(config, SQSTransport(aws, connections=THREADS), registry, catalog=catalog)
+            table = DynamoDBRegistry(aws, names.table(config.collective))
+            registry = CachedNodes(IntroducedNodes(table, known), _CACHED)
+        return cls(
+            config,
+            SQSTransport(aws, connections=THREADS),
+            registry,
+            catalog=catalog,
+            sign=choice.signing(config.key),
+            verify_reply=known.verify,
+        )
 
     def __enter__(self) -> Fleet:
         return self
@@ -271,6 +284,7 @@ class Fleet:
             rollout=Rollout(list(expected), pace, timeout),
             slot=slot,
             discovery_ms=discovery_ms,
+            verify=self._verify_reply,
             clock=self._clock,
         )
         self._calls.append(call)

@@ -1,9 +1,10 @@
 """A lab's folder: what lies where, and the configuration that is written for the occasion.
 
     client.yaml                     for callers
+    key  allowed_signers            the operator's key, and that nodes believe it
     agents/ ddl/                    further agents, for all nodes: put yours here
     nodes/<identity>/               node.yaml, facts.yaml, classes.txt, policy.yaml, nrpe.cfg, settings/, log, pid,
-                                    and facts.d/ when you make it
+                                    state/ with the node's own key, and facts.d/ when you make it
     supervisor.pid cloud.log        what runs here
     control                         a FIFO: `start <identity>`
     endpoint                        the server's URL
@@ -88,13 +89,30 @@ class Layout:
         for name in ("agents", "ddl", "nodes"):
             (self.folder / name).mkdir(exist_ok=True)
         os.mkfifo(self.control)
+        self._create_key()
         _write(
             self.folder / "client.yaml",
-            {"collective": COLLECTIVE, "caller": CALLER, "sender": "lab", "state": "state", "ddls": ["ddl"]},
+            {
+                "collective": COLLECTIVE,
+                "caller": CALLER,
+                "sender": "lab",
+                "key": "key",
+                "state": "state",
+                "ddls": ["ddl"],
+            },
         )
         width = max(2, len(str(nodes)))
         for number in range(nodes):
             self._create_node(f"node{number + 1:0{width}}.lab", number, sick=0 < number == nodes - 1)
+
+    def _create_key(self) -> None:
+        """Make the operator's key, and the file by which every node believes it."""
+        from collective.signing import allowed_signers, keys  # `crpc lab stop` need not wait for them
+
+        key = keys.new()
+        keys.write_new(self.folder / "key", key.text())
+        line = allowed_signers.signer_line(CALLER, key.public)
+        (self.folder / "allowed_signers").write_text(line, encoding="ascii")
 
     def _create_node(self, identity: str, number: int, sick: bool) -> None:
         """Write one node's files; a `sick` one has a disk check that finds fault with any disk."""
@@ -112,7 +130,8 @@ class Layout:
             {
                 "collective": COLLECTIVE,
                 "identity": identity,
-                "accept_unsigned": True,
+                "allowed_signers": "../../allowed_signers",
+                "state": "state",
                 "heartbeat": HEARTBEAT,
                 "facts": ["facts.yaml"],
                 "fact_folders": ["facts.d"],

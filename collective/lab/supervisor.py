@@ -149,7 +149,7 @@ def _warm_up() -> boto3.Session:
     """Import and load once what every node needs; the forked nodes share the memory and save the time."""
     import boto3
 
-    from collective.node import server  # noqa: F401 - with all that it imports
+    from collective.node import server, trust  # noqa: F401 - with all that they import
     from collective.registry import dynamodb  # noqa: F401
     from collective.transport import sqs  # noqa: F401
 

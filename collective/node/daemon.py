@@ -48,7 +48,6 @@ def main(argv: Sequence[str] | None = None, session: boto3.Session | None = None
 
     try:
         config = load_node(options.config)
-        _require_consent(config)
         if options.check:
             return _check(config)
         return _serve(config, session)
@@ -69,20 +68,12 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _require_consent(config: NodeConfig) -> None:
-    if not config.accept_unsigned:
-        raise ConfigError(
-            "accept_unsigned: this version cannot check signatures, so a node serves only when you say "
-            "'accept_unsigned: true': whoever may write to its queue may then act"
-        )
-
-
 def _check(config: NodeConfig) -> int:
     """Print what is wrong, a line each; return 78 when anything is."""
-    from collective.node import policy
+    from collective.node import policy, trust
 
     agents = _load_agents(config)
-    faults = [*agents.faults, *_load_data(config).faults]
+    faults = [*trust.faults(config), *agents.faults, *_load_data(config).faults]
     try:
         policy.load(config.policy)
     except ConfigError as fault:
@@ -125,16 +116,19 @@ def _serve(config: NodeConfig, session: boto3.Session | None) -> int:
 
 def _build(config: NodeConfig, session: boto3.Session | None, runner: Runner) -> tuple[Server, Registration]:
     """Put the node together: everything outside it is made here, and enters by constructors."""
-    from collective import names, signing
+    from collective import names
     from collective.aws import AWS
+    from collective.node import trust
     from collective.node.audit import Audit
     from collective.node.registration import Registration
     from collective.node.server import Server
     from collective.registry.dynamodb import DynamoDBRegistry
     from collective.registry.memory import MemoryRegistry
+    from collective.signing import sshsig
     from collective.transport.sqs import SQSTransport
 
     aws = AWS(session)
+    key = trust.node_key(config.state)
     agents = _load_agents(config)
     facts = _facts(config, runner)
     config.audit.parent.mkdir(parents=True, exist_ok=True)
@@ -148,15 +142,16 @@ def _build(config: NodeConfig, session: boto3.Session | None, runner: Runner) ->
         policy=_load_policy(config),
         audit=Audit(config.audit),
         runner=runner,
-        sign=signing.unsigned,
-        verify=signing.accept_unsigned,
+        sign=sshsig.signing_with(key),
+        verify=trust.verifier(config),
         max_actions=config.max_actions,
         max_queued=config.max_queued,
     )
     registry: Registry = MemoryRegistry()
     if config.registry == "dynamodb":
         registry = DynamoDBRegistry(aws, names.table(config.collective))
-    registration = Registration(registry, lambda: _describe(config, agents, facts), config.heartbeat)
+    describe = partial(_describe, config, agents, facts, key.public.line)
+    registration = Registration(registry, describe, config.heartbeat)
     return server, registration
 
 
@@ -203,7 +198,7 @@ def _load_policy(config: NodeConfig) -> Policy:
         return policy.Policy(policy.ONLY_RPCUTIL)
 
 
-def _describe(config: NodeConfig, agents: Agents, facts: Facts) -> NodeRecord:
+def _describe(config: NodeConfig, agents: Agents, facts: Facts, public_key: str) -> NodeRecord:
     from collective.registry import NodeRecord
 
     return NodeRecord(
@@ -213,5 +208,6 @@ def _describe(config: NodeConfig, agents: Agents, facts: Facts) -> NodeRecord:
         classes=tuple(sorted(facts.classes)),
         agents={name: agent.ddl.metadata["version"] for name, agent in agents.items()},
         refused=agents.refused,
+        public_key=public_key,
         period=config.heartbeat,
     )

@@ -22,9 +22,9 @@ PERIODS_ALIVE = 3  # a node is alive when it was seen within this many of its pe
 class NodeRecord:
     """What a node says of itself.
 
-    `agents` are versions by name, `refused` the agents that it left out, with the reason; `period` is the seconds
-    between heartbeats; `instance` is new with each start of the daemon; `contested` is when another machine was last
-    found to use this name.
+    `public_key` is what its replies are signed with, as a `.pub` file shows it. `agents` are versions by name,
+    `refused` the agents that it left out, with the reason; `period` is the seconds between heartbeats; `instance` is
+    new with each start of the daemon; `contested` is when another machine was last found to use this name.
     """
 
     identity: str
@@ -33,6 +33,7 @@ class NodeRecord:
     classes: tuple[str, ...] = ()
     agents: Mapping[str, str] = field(default_factory=dict)
     refused: Mapping[str, str] = field(default_factory=dict)
+    public_key: str = ""
     period: float = 300.0
     instance: str = ""
     contested: float | None = None

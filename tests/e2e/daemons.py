@@ -67,6 +67,7 @@ def configure(folder: Path, collective: str = COLLECTIVE, **node: Any) -> None:
         "collective": collective,
         "identity": IDENTITY,
         "accept_unsigned": True,
+        "state": "state",
         "registry": "none",
         "agents": ["agents"],
         "ddls": ["ddl"],
@@ -78,8 +79,8 @@ def configure(folder: Path, collective: str = COLLECTIVE, **node: Any) -> None:
     }
     (folder / "node.yaml").write_text(json.dumps(values))
     (folder / "policy.yaml").write_text('{"rules": [{"callers": ["*"]}]}')
-    client = {"collective": collective, "caller": "alice", "state": "state", "registry": "none", "ddls": ["ddl"]}
-    (folder / "client.yaml").write_text(json.dumps(client))
+    client = {"collective": collective, "caller": "alice", "key": "none", "state": "state", "registry": "none"}
+    (folder / "client.yaml").write_text(json.dumps({**client, "ddls": ["ddl"]}))
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from conftest import BIN, Crpc, make_crpc
 from daemons import IDENTITY, Daemon, aws_environment, configure, daemon, wait_until
 
 from collective import names
+from collective.signing import keys
 
 DDL: dict[str, Any] = {
     "metadata": {"name": "odd", "description": "Odd things", "version": "1", "timeout": 5},
@@ -202,13 +203,26 @@ def test_a_sound_configuration_passes_the_check(folder: Path, moto_server: str) 
     assert "agents nrpe, odd, package, rpcutil, service, shell" in checked.stdout
 
 
-def test_a_node_serves_nobody_until_told_that_it_may(folder: Path, moto_server: str) -> None:
-    """Without signatures, whoever may write to the queue may act: that must be said in so many words."""
-    configure(folder, accept_unsigned=False)
-    done = subprocess.run(
-        [BIN / "collectived", "--config", folder / "node.yaml"],
+def test_a_node_without_allowed_signers_serves_nobody_and_says_what_to_do(folder: Path, moto_server: str) -> None:
+    """It starts, refuses and counts; with the file it serves, without a restart."""
+    configure(folder, f"bad-{uuid.uuid4().hex[:8]}", accept_unsigned=False, allowed_signers="allowed_signers")
+    checked = subprocess.run(
+        [BIN / "collectived", "--check", "--config", folder / "node.yaml"],
         env=aws_environment(moto_server), capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert done.returncode == 78
-    assert done.stderr.startswith("collectived: accept_unsigned:")
-    assert done.stderr.count("\n") == 1
+    said = f"{folder}/allowed_signers: there is no such file, so nobody is trusted: 'crpc keys trust KEY.pub --as NAME"
+    assert (checked.returncode, checked.stderr.count("\n")) == (78, 1)
+    assert checked.stderr.startswith(f"collectived: {said}")
+    keys.write_new(folder / "key", keys.new().text())
+    client = json.loads((folder / "client.yaml").read_text())
+    (folder / "client.yaml").write_text(json.dumps({**client, "key": "key"}))
+    crpc = make_crpc({**aws_environment(moto_server), "COLLECTIVE_CONFIG": str(folder)})
+    with daemon(folder, moto_server) as node:
+        assert node.events("trust.missing")[0]["fault"].startswith(said)
+        assert crpc("rpcutil", "ping", "-I", IDENTITY, "-t", "2").returncode == 3
+        node.wait_for("request.dropped")
+        public = keys.load(folder / "key").public.line
+        trusted = crpc("keys", "trust", public, "--as", "alice", "--file", str(folder / "allowed_signers"))
+        assert trusted.returncode == 0, trusted.stderr
+        assert crpc("rpcutil", "ping", "-I", IDENTITY).returncode == 0
+        assert stats(crpc)["unvalidated"] == 1

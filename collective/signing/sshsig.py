@@ -1,0 +1,85 @@
+"""Signatures of texts as OpenSSH makes them of files: PROTOCOL.sshsig.
+
+    signature   "SSHSIG" · uint32 version · string public key · string namespace · string reserved ·
+                string hash · string signature
+    signed      "SSHSIG" · string namespace · string reserved · string hash · string digest of the text
+
+`ssh-keygen -Y verify` checks the same, once the base64 has its BEGIN and END line. The hash is SHA-512, which is
+what `ssh-keygen -Y sign` takes unless it is told otherwise.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+from dataclasses import dataclass
+
+from collective.errors import SignatureError
+from collective.signing import NAMESPACE, Sign
+from collective.signing.keys import PublicKey, Signer
+from collective.signing.wire import Reader, string, uint32
+
+_MAGIC = b"SSHSIG"
+_VERSION = 1
+_HASH = "sha512"
+_LONGEST = 64 * 1024  # characters of base64; a certificate of many names and an RSA signature are far below
+
+
+@dataclass(frozen=True)
+class Signature:
+    """A signature taken apart. `signer` is the blob of the key, or certificate, that it says it was made with."""
+
+    signer: bytes
+    _made: bytes
+
+    @classmethod
+    def read(cls, text: str) -> Signature:
+        """Return the signature in a base64 text; raise SignatureError for what is none, or for something else."""
+        if len(text) > _LONGEST:
+            raise SignatureError(f"the signature is longer than {_LONGEST} characters")
+        try:
+            reader = Reader(base64.b64decode(text, validate=True), "the signature")
+        except (binascii.Error, ValueError):
+            raise SignatureError("the signature is not base64") from None
+        if reader.take(len(_MAGIC)) != _MAGIC or reader.uint32() != _VERSION:
+            raise SignatureError("the signature is no SSHSIG of version 1")
+        signer, namespace, reserved, hash_ = reader.string(), reader.string(), reader.string(), reader.string()
+        made = reader.string()
+        reader.end()
+        if reserved:
+            raise SignatureError("the signature is of a later version: its reserved part is in use")
+        if namespace != NAMESPACE.encode():
+            raise SignatureError(f"the signature was made for '{_shown(namespace)}', not for '{NAMESPACE}'")
+        if hash_ != _HASH.encode():
+            raise SignatureError(f"the signature hashes by '{_shown(hash_)}', not by {_HASH}")
+        return cls(signer, made)
+
+    def verify(self, payload: str, key: PublicKey) -> None:
+        """Check that `key` signed `payload`; raise SignatureError."""
+        key.verify(_signed(payload), self._made)
+
+
+def sign(signer: Signer, payload: str) -> str:
+    """Return the signature of a payload, in base64."""
+    made = signer.sign(_signed(payload))
+    whole = _MAGIC + uint32(_VERSION) + _strings(signer.blob, NAMESPACE, b"", _HASH, made)
+    return base64.b64encode(whole).decode("ascii")
+
+
+def signing_with(signer: Signer) -> Sign:
+    """Return the function that signs payloads with a key."""
+    return lambda payload: sign(signer, payload)
+
+
+def _signed(payload: str) -> bytes:
+    digest = hashlib.sha512(payload.encode()).digest()
+    return _MAGIC + _strings(NAMESPACE, b"", _HASH, digest)
+
+
+def _strings(*values: bytes | str) -> bytes:
+    return b"".join(string(value) for value in values)
+
+
+def _shown(name: bytes) -> str:
+    return name[:60].decode("ascii", errors="replace")

@@ -1,0 +1,302 @@
+"""Attacks on a real daemon and its caller, by somebody who may write to their queues: nothing runs, all is counted.
+
+docs/security.md has the same cases in a table; a test below compares them.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from conftest import Completed, Crpc, make_crpc
+from daemons import IDENTITY, aws_environment, configure, daemon, wait_until
+
+from collective import messages, names
+from collective.aws import AWS
+from collective.config import load_client
+from collective.filters import parse
+from collective.fleet.fleet import Fleet
+from collective.fleet.known_nodes import KnownNodes
+from collective.messages import Reply, Request
+from collective.node.trust import node_key
+from collective.signing import keys, sshsig, unsigned
+from collective.signing.allowed_signers import signer_line
+from collective.signing.keys import PrivateKey
+from collective.signing.wire import string, uint32
+from collective.transport.sqs import SQSTransport
+
+COUNTED = ("unvalidated", "duplicates", "expired", "filtered", "passed")
+
+
+@dataclass
+class Scene:
+    """A daemon that believes alice and bob, and what an attacker has: a way to write to its queue, and a key."""
+
+    folder: Path
+    collective: str
+    crpc: Crpc
+    fleet: Fleet
+    transport: SQSTransport
+    alice: PrivateKey
+    bob: PrivateKey
+    stranger: PrivateKey
+
+    @property
+    def replies(self) -> str:
+        """The attacker's reply queue."""
+        return names.reply_queue(self.collective, "attacker-0")
+
+    def counts(self) -> dict[str, int]:
+        """Ask the node, as alice would, what became of its requests."""
+        [reply] = self.fleet.call("rpcutil", "daemon_stats", nodes=[IDENTITY])
+        return {name: reply.data[name] for name in COUNTED}
+
+    def request(self, mark: Path, **changes: Any) -> Request:
+        """A request that leaves a mark, as alice would make it."""
+        plain = Request(
+            id=messages.new_id(),
+            collective=self.collective,
+            caller="alice",
+            sender="laptop",
+            agent="shell",
+            action="run",
+            data={"command": f"echo x >> {mark}"},
+            targets=(IDENTITY,),
+            filter=parse().to_data(),
+            time=time.time(),
+            ttl=60,
+            timeout=30,
+            reply_to=self.replies,
+        )
+        return replace(plain, **changes)
+
+    def signed(self, request: Request, key: PrivateKey | None = None) -> str:
+        """The message of a request, signed by alice or somebody else."""
+        return messages.seal(messages.encode(request), sshsig.signing_with(key or self.alice))
+
+    def send(self, body: str) -> None:
+        """Write to the node's queue."""
+        self.transport.send(names.node_queue(self.collective, IDENTITY), body)
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory, moto_server: str) -> Iterator[Scene]:
+    """One daemon for all attacks."""
+    folder = tmp_path_factory.mktemp("trust")
+    collective = f"trust-{uuid.uuid4().hex[:8]}"
+    made = {name: keys.new() for name in ("alice", "bob", "stranger")}
+    for name, key in made.items():
+        keys.write_new(folder / name, key.text())
+    configure(folder, collective, accept_unsigned=False, allowed_signers="allowed_signers", revoked_keys="revoked_keys")
+    believed = "".join(signer_line(name, made[name].public) for name in ("alice", "bob"))
+    (folder / "allowed_signers").write_text(believed)
+    client = json.loads((folder / "client.yaml").read_text())
+    (folder / "client.yaml").write_text(json.dumps({**client, "key": "alice"}))
+    session = boto3.Session(aws_access_key_id="t", aws_secret_access_key="t", region_name="eu-central-1")
+    crpc = make_crpc({**aws_environment(moto_server), "COLLECTIVE_CONFIG": str(folder)})
+    with pytest.MonkeyPatch.context() as patch, daemon(folder, moto_server):
+        for name, value in aws_environment(moto_server).items():
+            patch.setenv(name, value)
+        with Fleet.connect(load_client(folder / "client.yaml")) as fleet:
+            scene = Scene(folder, collective, crpc, fleet, SQSTransport(AWS(session)), **made)
+            scene.transport.open_replies(scene.replies)
+            yield scene
+
+
+Attack = Callable[[Scene, Request], str]
+
+
+def altered(body: str, members: Mapping[str, Any]) -> str:
+    """Return a message with members of its payload changed after it was signed."""
+    outer = json.loads(body)
+    payload = {**json.loads(outer["payload"]), **members}
+    return json.dumps({**outer, "payload": json.dumps(payload, separators=(",", ":"))})
+
+
+def unsigned_message(_scene: Scene, request: Request) -> str:
+    return messages.seal(messages.encode(request), unsigned)
+
+
+def by_stranger(scene: Scene, request: Request) -> str:
+    return scene.signed(request, scene.stranger)
+
+
+def by_bob(scene: Scene, request: Request) -> str:
+    return scene.signed(request, scene.bob)
+
+
+def for_git(scene: Scene, request: Request) -> str:
+    return messages.seal(messages.encode(request), lambda payload: _made_for("git", scene.alice, payload))
+
+
+def changed(signed: Mapping[str, Any], sent: Callable[[Scene], Mapping[str, Any]]) -> Attack:
+    """Alice signs a request with `signed`; somebody makes it `sent` before the node receives it."""
+
+    def attack(scene: Scene, request: Request) -> str:
+        whole = {**asdict(request), **sent(scene)}
+        body = scene.signed(replace(request, **signed))
+        return altered(body, {name: whole[name] for name in (*signed, *sent(scene))})
+
+    return attack
+
+
+def signed_with(**changes: Callable[[Scene], Any]) -> Attack:
+    """Alice has signed something that is not, or not now, for this node."""
+    return lambda scene, request: scene.signed(
+        replace(request, **{name: change(scene) for name, change in changes.items()})
+    )
+
+
+# What the attacker sends, given the scene and a request of alice's that would leave a mark; and how it is counted.
+ATTACKS: dict[str, tuple[Attack, str]] = {
+    "unsigned": (unsigned_message, "unvalidated"),
+    "signed by a stranger": (by_stranger, "unvalidated"),
+    "signed by another caller": (by_bob, "unvalidated"),
+    "signed for another purpose": (for_git, "unvalidated"),
+    "changed caller": (changed({}, lambda _: {"caller": "bob"}), "unvalidated"),
+    "changed data": (changed({"data": {"command": "true"}}, lambda _: {}), "unvalidated"),
+    "changed targets": (changed({"targets": ("web2",)}, lambda _: {}), "unvalidated"),
+    "changed filter": (changed({"filter": parse(with_fact=["role=db"]).to_data()}, lambda _: {}), "unvalidated"),
+    "changed reply address": (changed({}, lambda scene: {"reply_to": f"{scene.replies}1"}), "unvalidated"),
+    "another collective's request": (signed_with(collective=lambda _: "staging"), "unvalidated"),
+    "a future time": (signed_with(time=lambda _: time.time() + 400), "expired"),
+    "captured minutes ago": (signed_with(time=lambda _: time.time() - 400), "expired"),
+}
+
+
+def _made_for(namespace: str, key: PrivateKey, payload: str) -> str:
+    """Return a signature of a payload as one of git's."""
+    digest = hashlib.sha512(payload.encode()).digest()
+    made = key.sign(b"SSHSIG" + b"".join([string(namespace), string(b""), string("sha512"), string(digest)]))
+    parts = [string(key.blob), string(namespace), string(b""), string("sha512"), string(made)]
+    return base64.b64encode(b"SSHSIG" + uint32(1) + b"".join(parts)).decode()
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_an_attack_runs_nothing_and_is_counted(scene: Scene, tmp_path: Path, name: str) -> None:
+    """The next legitimate request is answered as if nothing had been."""
+    attack, counter = ATTACKS[name]
+    mark = tmp_path / "mark"
+    before = scene.counts()
+    scene.send(attack(scene, scene.request(mark)))
+    wait_until(lambda: scene.counts()[counter] > before[counter], 20)
+    done = scene.crpc("shell", "run", "command=echo fine", "-I", IDENTITY, "--json")
+    document = json.loads(done.stdout)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert document["outcomes"] == {"ok": 1, "failed": 0, "silent": 0, "skipped": 0, "unexpected": 0, "rejected": 0}
+    assert scene.counts()[counter] == before[counter] + 1
+    assert not mark.exists()
+
+
+def test_the_request_that_is_not_attacked_runs(scene: Scene, tmp_path: Path) -> None:
+    """The test above could fail: the same request leaves its mark when it comes as alice signed it."""
+    mark = tmp_path / "mark"
+    scene.send(scene.signed(scene.request(mark)))
+    wait_until(mark.exists, 20)
+
+
+def test_a_second_delivery_does_not_run_again(scene: Scene, tmp_path: Path) -> None:
+    """A captured message that is sent once more gets the first answer, at the address that alice signed."""
+    mark = tmp_path / "mark"
+    body = scene.signed(scene.request(mark))
+    before = scene.counts()
+    scene.send(body)
+    wait_until(mark.exists, 20)
+    scene.send(body)
+    wait_until(lambda: scene.counts()["duplicates"] > before["duplicates"], 20)
+    assert mark.read_text() == "x\n"
+
+
+def test_a_revoked_key_counts_no_longer(scene: Scene, tmp_path: Path) -> None:
+    """At once, without a restart; and it counts again when the line is taken out."""
+    mark = tmp_path / "mark"
+    before = scene.counts()
+    (scene.folder / "revoked_keys").write_text(f"{scene.bob.public.fingerprint} lost in a train\n")
+    scene.send(scene.signed(scene.request(mark, caller="bob"), scene.bob))
+    wait_until(lambda: scene.counts()["unvalidated"] > before["unvalidated"], 20)
+    assert not mark.exists()
+    (scene.folder / "revoked_keys").write_text("")
+    scene.send(scene.signed(scene.request(mark, caller="bob"), scene.bob))
+    wait_until(mark.exists, 20)
+
+
+# -- replies
+
+FORGERIES: dict[str, Callable[[Scene, str], str | None]] = {
+    "a reply forged by another node": lambda scene, payload: sshsig.sign(scene.stranger, payload),
+    "an unsigned reply": lambda _scene, _payload: None,
+    "a reply with a signature from elsewhere": lambda scene, _: sshsig.sign(node_key(scene.folder / "state"), "x"),
+}
+
+
+@pytest.mark.parametrize("name", FORGERIES)
+def test_a_forged_reply_is_rejected_and_the_true_one_counts(
+    scene: Scene, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    """Somebody who knows the request, and may write to the caller's queue, answers first: nobody believes it."""
+    assert scene.counts()  # now the node's key is known
+    call = scene.fleet.call("shell", "run", {"command": "sleep 2; echo true"}, nodes=[IDENTITY])
+    forged = Reply(call.request_id, IDENTITY, "shell", "run", 0, "OK", {"stdout": "forged"}, time.time(), 1.0)
+    body = messages.seal(messages.encode(forged), lambda payload: FORGERIES[name](scene, payload))
+    queues = boto3.client("sqs").list_queues(QueueNamePrefix=names.reply_queue(scene.collective, ""))["QueueUrls"]
+    for url in queues:
+        scene.transport.send(url.rpartition("/")[2], body)
+    replies = list(call)
+    assert [reply.data["stdout"] for reply in replies] == ["true\n"]
+    assert (call.outcomes.ok, call.outcomes.rejected) == ([IDENTITY], {IDENTITY})
+    [warning] = [record for record in caplog.records if record.message == "reply.rejected"]
+    assert warning.__dict__["fault"].startswith(f"{IDENTITY}: ")
+
+
+def test_a_node_with_a_new_key_is_refused_until_it_is_trusted(scene: Scene, tmp_path: Path) -> None:
+    """Loudly, with both fingerprints; `crpc nodes trust` shows what changes."""
+    client = json.loads((scene.folder / "client.yaml").read_text())
+    changed = {**client, "key": str(scene.folder / "alice"), "state": "state", "ddls": []}
+    config = tmp_path / "client.yaml"
+    config.write_text(json.dumps(changed))
+    old, new = scene.stranger.public, node_key(scene.folder / "state").public
+    KnownNodes(tmp_path / "state", scene.collective).trust(IDENTITY, old)
+
+    def crpc(*words: str) -> Completed:
+        return scene.crpc(*words, "--config", str(config))
+
+    assert crpc("nodes", "list").stdout == f"{IDENTITY:<40} {old.fingerprint}\n"
+    refused = crpc("rpcutil", "ping", "-I", IDENTITY, "-t", "4", "--json")
+    document = json.loads(refused.stdout)
+    assert (refused.returncode, document["replies"], document["rejected"]) == (3, [], [IDENTITY])
+    for said in (f"{IDENTITY}: THE NODE'S KEY HAS CHANGED", old.fingerprint, new.fingerprint, "'crpc nodes trust "):
+        assert said in refused.stderr
+    trusted = crpc("nodes", "trust", IDENTITY)
+    assert trusted.stdout == f"{IDENTITY}: known by {new.fingerprint} from now on, and no longer {old.fingerprint}\n"
+    assert crpc("rpcutil", "ping", "-I", IDENTITY).returncode == 0
+    again = crpc("nodes", "trust", IDENTITY)
+    assert (again.returncode, again.stdout) == (64, "")
+
+
+# -- the document
+
+
+def test_the_document_has_every_case(scene: Scene) -> None:
+    """docs/security.md names each attack that is tried here, and no other."""
+    text = (Path(__file__).resolve().parents[2] / "docs" / "security.md").read_text()
+    table = text.partition("## Attacks that are tried")[2]
+    named = set(re.findall(r"^\| ([^|]+?) \|", table, re.MULTILINE)) - {"attack", "---"}
+    assert named == {
+        *ATTACKS,
+        *FORGERIES,
+        "a second delivery",
+        "a replay after minutes",
+        "a replay after a restart",
+        "a revoked key",
+        "a node's new key",
+    }

@@ -1,0 +1,156 @@
+"""Signatures, certificates and files of keys that nobody meant: refused in one line, never a crash, never a hang."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import SSHCertificateBuilder, SSHCertificateType
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from collective.errors import ConfigError, SignatureError
+from collective.signing import allowed_signers, keys, revoked_keys, sshsig
+from collective.signing.allowed_signers import signer_line
+from collective.signing.certificates import Certificate, is_certificate
+from collective.signing.keys import PrivateKey, PublicKey
+from collective.signing.sshsig import Signature
+from collective.signing.wire import Reader, mpint, string, uint32
+
+PAYLOAD = "{}"
+KEY, RSA = keys.new(), PrivateKey(rsa.generate_private_key(65537, 2048))
+AUTHORITY = Ed25519PrivateKey.generate()
+CERTIFICATE = base64.b64decode(
+    SSHCertificateBuilder()
+    .public_key(Ed25519PrivateKey.generate().public_key())
+    .type(SSHCertificateType.USER)
+    .valid_principals([b"alice"])
+    .valid_after(0)
+    .valid_before(2**40)
+    .add_critical_option(b"force-command", b"true")
+    .sign(AUTHORITY)
+    .public_bytes()
+    .split()[1]
+)
+LINES = "".join(signer_line(name, key.public) for name, key in (("alice", KEY), ("bob", RSA)))
+SIGNERS = allowed_signers.parse(
+    LINES + f"alice cert-authority {PrivateKey(AUTHORITY).public.line}\n", Path("allowed_signers")
+)
+
+# A slice: `make fuzz` takes more.
+bounded = settings(
+    deadline=timedelta(seconds=5), suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much]
+)
+
+
+def mutated(data: bytes) -> st.SearchStrategy[bytes]:
+    """Return what becomes of `data` when some of it is overwritten, left out, or put in again."""
+
+    def apply(edits: list[tuple[int, int, bytes]]) -> bytes:
+        changed = bytearray(data)
+        for place, length, put in edits:
+            start = place % (len(changed) + 1)
+            changed[start : start + length] = put
+        return bytes(changed)
+
+    edit = st.tuples(st.integers(0, 2000), st.integers(0, 40), st.binary(max_size=40))
+    return st.lists(edit, min_size=1, max_size=4).map(apply)
+
+
+def refused_or_read(blob: bytes) -> None:
+    """Do what a node does with the signer that a signature names: SignatureError is the only error."""
+    with contextlib.suppress(SignatureError):
+        SIGNERS.signer(blob, "alice", 1000.0)
+    with contextlib.suppress(SignatureError):
+        Certificate.read(blob).check("alice", 1000.0) if is_certificate(blob) else PublicKey.read(blob)
+
+
+@bounded
+@given(st.binary(max_size=400) | mutated(CERTIFICATE) | mutated(KEY.blob) | mutated(RSA.blob))
+def test_keys_and_certificates_of_any_bytes(blob: bytes) -> None:
+    """Whatever a stranger puts in the place of his key."""
+    refused_or_read(blob)
+
+
+@bounded
+@given(mutated(CERTIFICATE))
+def test_a_certificate_that_was_changed_is_refused(blob: bytes) -> None:
+    """No change of one byte, or many, leaves the authority's signature fitting."""
+    if blob == CERTIFICATE:
+        return
+    with pytest.raises(SignatureError):
+        SIGNERS.signer(blob, "alice", 1000.0)
+
+
+@bounded
+@given(
+    st.sampled_from([KEY, RSA]).flatmap(lambda key: mutated(base64.b64decode(sshsig.sign(key, PAYLOAD))))
+    | st.binary(max_size=300)
+)
+def test_signatures_of_any_bytes(blob: bytes) -> None:
+    """Refused, or one that the key really made: of what it says that it is for, and of nothing else."""
+    text = base64.b64encode(blob).decode()
+    with contextlib.suppress(SignatureError):
+        signature = Signature.read(text)
+        key = SIGNERS.signer(signature.signer, "alice", 1000.0).key
+        signature.verify(PAYLOAD, key)
+        assert blob == base64.b64decode(sshsig.sign(KEY, PAYLOAD))
+
+
+@bounded
+@given(st.text(max_size=200))
+def test_signatures_of_any_text(text: str) -> None:
+    """What is no base64 is none."""
+    with contextlib.suppress(SignatureError):
+        Signature.read(text)
+
+
+@bounded
+@given(st.text(max_size=300) | mutated(LINES.encode()).map(lambda data: data.decode("utf-8", errors="replace")))
+def test_files_of_any_text(text: str) -> None:
+    """ConfigError is the only error, for allowed signers and revoked keys."""
+    for parse in (allowed_signers.parse, revoked_keys.parse):
+        with contextlib.suppress(ConfigError):
+            parse(text, Path("file"))
+
+
+@bounded
+@given(
+    st.from_regex(
+        r"[a-z*?!@.]{1,8}(,[a-z*?!@.]{1,8}){0,3} (cert-authority|[a-z-]{1,14}(=\"[^\"]{0,20}\")?)", fullmatch=True
+    )
+)
+def test_lines_that_are_nearly_right(beginning: str) -> None:
+    """Names and options in every form before a good key."""
+    with contextlib.suppress(SignatureError):
+        allowed_signers.parse_line(f"{beginning} {KEY.public.line}")
+
+
+def test_a_pattern_that_takes_ages_elsewhere_is_quick() -> None:
+    """Names come from strangers; matching them takes no time that grows without bound."""
+    assert not allowed_signers.fits("a" * 255, ["*a" * 100 + "b"])
+
+
+@given(st.integers(0, 2**600))
+def test_numbers_are_written_as_they_are_read(number: int) -> None:
+    """mpint: shortest, with a zero byte where the first bit would make it negative."""
+    reader = Reader(mpint(number), "it")
+    assert reader.mpint() == number
+    reader.end()
+
+
+def test_what_announces_more_than_there_is_is_cut_short() -> None:
+    """No memory is taken for it."""
+    with pytest.raises(SignatureError, match="the key is cut short"):
+        PublicKey.read(uint32(2**32 - 1) + b"ssh")
+    with pytest.raises(SignatureError, match="the signature is longer than 65536 characters"):
+        Signature.read("A" * 100_000)
+    with pytest.raises(SignatureError, match="it holds a negative number"):
+        Reader(string(b"\xff"), "it").mpint()
+    with pytest.raises(SignatureError, match="it is longer than it should be"):
+        Reader(b"x", "it").end()
