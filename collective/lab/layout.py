@@ -113,6 +113,7 @@ class Layout:
                 "collective": COLLECTIVE,
                 "identity": identity,
                 "accept_unsigned": True,
+                "state": "state",
                 "heartbeat": HEARTBEAT,
                 "facts": ["facts.yaml"],
                 "fact_folders": ["facts.d"],

@@ -67,6 +67,7 @@ def configure(folder: Path, collective: str = COLLECTIVE, **node: Any) -> None:
         "collective": collective,
         "identity": IDENTITY,
         "accept_unsigned": True,
+        "state": "state",
         "registry": "none",
         "agents": ["agents"],
         "ddls": ["ddl"],
