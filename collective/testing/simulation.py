@@ -18,6 +18,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -84,8 +85,8 @@ class Simulation:
     """A collective of `count` nodes `node0001` …, and a caller: `fleet`.
 
     `faults` befall requests and replies alike, drawn from `seed`; `near` and `far` are the caller's and the nodes'
-    side of the network. `ran` counts calls of actions: (identity, agent, action, data as JSON). `time` is the world's,
-    in Unix seconds.
+    side of `network` (only nodes are throttled: a caller would just be told so). `ran` counts calls of actions:
+    (identity, agent, action, data as JSON). `time` is the world's, in Unix seconds.
 
     `step` is called before and after everything that a node does to its journal, its transport and its runner, with
     its identity and what it is, such as `before journal.begin`: to look on, or to raise NodeDied. Journals are in
@@ -107,9 +108,9 @@ class Simulation:
     ) -> None:
         self.time = time.time()
         self.ran: Counter[tuple[str, str, str, str]] = Counter()
-        network = MemoryTransport(clock=lambda: self.time)
+        self.network = network = MemoryTransport(clock=lambda: self.time)
         self.far = FaultyTransport(network, faults, seed)
-        self.near = FaultyTransport(network, faults, seed + 1)
+        self.near = FaultyTransport(network, replace(self.far.faults, throttle=0.0), seed + 1)
         self._folder = folder
         self._durable = durable
         self._step = step
@@ -218,10 +219,15 @@ class _CallersSide:
         until = self._world.time + wait
         while True:
             found = self._network.receive(queue, 0.0)
+            # The caller's own thread, that does it behind his back, would be late by the world's clock.
+            self._network.acknowledge(queue, found)
             if found or self._world.time >= until:
                 return found
             if not self._world.turn():
                 self._world.time = min(self._world.time + _TICK, until)
+
+    def acknowledge(self, queue: str, deliveries: Sequence[Delivery]) -> None:
+        """Do nothing: it was done when they were received."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._network, name)
