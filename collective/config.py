@@ -80,6 +80,8 @@ class NodeConfig:
     Facts come from EC2 (`ec2_facts`: ask the metadata service where the firmware says that this is an instance),
     `fact_commands` (lists of words, such as `[[facter, --yaml]]`), the data and executables in `fact_folders`, and
     the files `facts`; later ones win. They are read every `facts_period` and on SIGHUP.
+
+    `state` holds the journal. `agent_limits` are how many of `max_actions` an agent may run at once, by its name.
     """
 
     collective: str
@@ -103,6 +105,7 @@ class NodeConfig:
     audit: Path = field(default_factory=_audit_file)
     max_actions: int = 10
     max_queued: int = 100
+    agent_limits: dict[str, int] = field(default_factory=dict)
     shutdown_timeout: float = 30.0
     log_level: str = "INFO"
     log_format: str = "text"
@@ -245,6 +248,9 @@ def _convert(path: Path, key: str, value: Any, hint: Any) -> Any:
         converted = Path(value) if Path(value) in _WORDS.get(key, ()) else _resolve(path, value)
     elif typing.get_origin(hint) is list:
         converted = _convert_list(path, value, typing.get_args(hint)[0])
+    elif typing.get_origin(hint) is dict and isinstance(value, dict):
+        good = all(isinstance(name, str) and type(number) is int and number > 0 for name, number in value.items())
+        converted = value if good else None
     elif hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
         converted = float(value)
     elif hint in (str, bool, int) and type(value) is hint:
@@ -281,6 +287,8 @@ def _kind(hint: Any) -> str:
     if typing.get_origin(hint) is list:
         nested = typing.get_origin(typing.get_args(hint)[0]) is list
         return "a list of commands, each a list of words" if nested else "a list of texts"
+    if typing.get_origin(hint) is dict:
+        return "names and whole numbers above 0"
     return {Path: "a path", str: "text", bool: "true or false", int: "a whole number", float: "a number"}[hint]
 
 

@@ -91,9 +91,15 @@ def plugins(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def network(tmp_path: Path, plugins: Path) -> Iterator[Network]:
-    """One node that takes two actions at once, and lets two more wait."""
+    """One node that takes two actions at once, of `odd` too, and lets three more wait, two of them of one agent."""
     with memory_fleet(
-        tmp_path, {"web1": {"role": "web"}}, code=[plugins], ddls=[plugins], max_actions=2, max_queued=2
+        tmp_path,
+        {"web1": {"role": "web"}},
+        code=[plugins],
+        ddls=[plugins],
+        max_actions=2,
+        max_queued=3,
+        agent_limits={"odd": 2},
     ) as network:
         network.transport.open_replies(REPLIES)
         yield network
@@ -275,7 +281,7 @@ def test_what_was_sent_before_the_daemon_began_is_refused(network: Network) -> N
     network.nodes["web1"].handle(Delivery(body(asked), sent=now - 30, received=now, receipt=""))
     reply = replies(network)[0]
     assert (reply.statuscode, reply.reason) == (5, "expired")
-    assert "before this daemon started" in reply.statusmsg
+    assert "before this node's journal began" in reply.statusmsg
 
 
 @pytest.mark.parametrize(

@@ -120,6 +120,7 @@ def _build(config: NodeConfig, session: boto3.Session | None, runner: Runner) ->
     from collective.aws import AWS
     from collective.node import trust
     from collective.node.audit import Audit
+    from collective.node.journal import Journal
     from collective.node.registration import Registration
     from collective.node.server import Server
     from collective.registry.dynamodb import DynamoDBRegistry
@@ -131,21 +132,25 @@ def _build(config: NodeConfig, session: boto3.Session | None, runner: Runner) ->
     key = trust.node_key(config.state)
     agents = _load_agents(config)
     facts = _facts(config, runner)
-    config.audit.parent.mkdir(parents=True, exist_ok=True)
+    _make_folder("audit", config.audit.parent)
+    _make_folder("state", config.state)
+    transport = SQSTransport(aws, connections=config.max_actions + 4)
     server = Server(
         collective=config.collective,
         identity=config.identity,
-        transport=SQSTransport(aws, connections=config.max_actions + 4),
+        transport=transport,
         agents=agents,
         data=_load_data(config),
         facts=facts,
         policy=_load_policy(config),
         audit=Audit(config.audit),
+        journal=Journal(config.state / "journal.sqlite", transport.now),
         runner=runner,
         sign=sshsig.signing_with(key),
         verify=trust.verifier(config),
         max_actions=config.max_actions,
         max_queued=config.max_queued,
+        agent_limits=config.agent_limits,
     )
     registry: Registry = MemoryRegistry()
     if config.registry == "dynamodb":
@@ -153,6 +158,13 @@ def _build(config: NodeConfig, session: boto3.Session | None, runner: Runner) ->
     describe = partial(_describe, config, agents, facts, key.public.line)
     registration = Registration(registry, describe, config.heartbeat)
     return server, registration
+
+
+def _make_folder(key: str, folder: Path) -> None:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as fault:
+        raise ConfigError(f"{key}: {folder} cannot be made: {fault.strerror}: make it, or name another") from None
 
 
 def _facts(config: NodeConfig, runner: Runner) -> Facts:

@@ -1,20 +1,27 @@
 """The last step of the line: audit the outcome, remember the answer, sign it and send it.
 
-A reply that cannot be sent is tried again for as long as its caller may wait for it.
+    conclude ─► audit ─► journal ─► send ──► done
+    repeat ──────────────────────► send ─┐
+       ▲                                 ▼ the transport is away
+       └────────── resend ◄────── deferred: tried again for as long as somebody may wait for it
+
+A thread of its own tries again, so that no other waits for a transport that is away. What a daemon leaves unsent
+the next one sends.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 from dataclasses import replace
 
 from collective import messages, signing
-from collective.errors import Failed, MessageError, MessageTooLarge, QueueNotFound, TransportError
+from collective.errors import Failed, MessageError, MessageTooLarge, QueueNotFound, TransportError, Unreachable
 from collective.messages import Reply, Request
 from collective.node.audit import Audit
 from collective.node.counts import Counts
-from collective.node.journal import Journal
+from collective.node.journal import ANSWERED, Entry, Journal, noting
 from collective.node.keeper import Answer
 from collective.transport import Transport
 
@@ -41,14 +48,32 @@ class Replies:
         self._audit = audit
         self._journal = journal
         self._counts = counts
+        self._deferred: dict[str, None] = {}  # ids of answers that the journal keeps for resend, in order
+        self._changed = threading.Condition()
         self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="resend", daemon=True)
+
+    def start(self) -> None:
+        """Send what an earlier daemon left unsent, and from now on again what could not be sent."""
+        self.recall()
+        self._thread.start()
+
+    def recall(self) -> None:
+        """Find what an earlier daemon left unsent."""
+        with noting():
+            for request_id in self._journal.left(ANSWERED):
+                self._defer(request_id)
 
     def stop(self) -> None:
-        """Give up replies that wait for the transport to come back."""
+        """Try no longer; what is unsent stays in the journal, for the next daemon."""
         self._stopping.set()
+        with self._changed:
+            self._changed.notify_all()
+        if self._thread.is_alive():
+            self._thread.join()
 
-    def conclude(self, request: Request, answer: Answer, elapsed: float, deadline: float) -> None:
-        """Answer a request for the first time. `elapsed` is seconds, `deadline` on the server's clock."""
+    def conclude(self, request: Request, answer: Answer, elapsed: float) -> None:
+        """Answer a request for the first time. `elapsed` is seconds."""
         reply = Reply(
             request=request.id,
             sender=self._identity,
@@ -65,8 +90,12 @@ class Replies:
             self._audit.outcome(reply)
         except Failed as fault:
             log.error("audit.failed", extra={"fault": str(fault)})
-        self._journal.finish(request.id, reply)
-        self._send(request, reply, deadline)
+        try:
+            payload = messages.encode(reply)
+        except MessageError as fault:
+            payload = messages.encode(_instead(reply, f"the reply cannot be carried: {fault}"))
+        self._keep(request.id, payload)
+        self._send(request.id, request.reply_to, payload)
         log.info(
             "request.handled",
             extra={
@@ -80,37 +109,87 @@ class Replies:
             },
         )
 
-    def repeat(self, request: Request, reply: Reply, deadline: float) -> None:
-        """Send the stored answer of a request that has come again."""
-        self._send(request, replace(reply, replayed=True), deadline)
+    def repeat(self, entry: Entry) -> None:
+        """Send the stored answer of a request that has come again, to whoever asked first."""
+        payload = messages.encode(replace(_stored(entry.reply), replayed=True))
+        self._send(entry.id, entry.reply_to, payload)
 
-    def _send(self, request: Request, reply: Reply, deadline: float) -> None:
-        try:
-            body = self._seal(reply)
-        except MessageError as fault:
-            body = self._seal(_instead(reply, f"the reply cannot be carried: {fault}"))
-        pause = 1.0
-        while True:
+    def resend(self) -> bool:
+        """Try once to send what could not be sent; return whether nothing is left of it."""
+        with self._changed:
+            waiting = list(self._deferred)
+        for request_id in waiting:
             try:
-                self._transport.send(request.reply_to, body)
-            except MessageTooLarge as fault:
-                text = f"the reply of {fault.size} bytes is more than the {fault.limit} that are carried"
-                body = self._seal(_instead(reply, text))
-            except QueueNotFound:
-                self._counts.add("unwanted")  # the caller has gone, and its queue with it
-                return
-            except TransportError as fault:
-                if self._transport.now() + pause > deadline or self._stopping.wait(pause):
-                    self._counts.add("lost")
-                    log.warning("reply.lost", extra={"request": request.id, "fault": str(fault)})
-                    return
-                pause = min(2 * pause, _LONGEST_PAUSE)
-            else:
-                self._counts.add("replies")
-                return
+                self._try_again(request_id)
+            except Unreachable:
+                return False  # for all of them
+            except TransportError:
+                continue  # for this one's queue, perhaps
+            with self._changed:
+                self._deferred.pop(request_id, None)
+        with self._changed:
+            return not self._deferred
 
-    def _seal(self, reply: Reply) -> str:
-        return messages.seal(messages.encode(reply), self._sign)
+    # -- small parts
+
+    def _keep(self, request_id: str, payload: str) -> None:
+        with noting():
+            self._journal.finish(request_id, payload)
+
+    def _send(self, request_id: str, queue: str, payload: str) -> None:
+        """Send a payload, or have it sent later."""
+        try:
+            self._send_now(request_id, queue, payload)
+        except TransportError as fault:
+            log.warning("reply.deferred", extra={"request": request_id, "fault": str(fault)})
+            self._defer(request_id)
+
+    def _send_now(self, request_id: str, queue: str, payload: str) -> None:
+        """Send a payload; raise TransportError when it may go another time."""
+        try:
+            self._transport.send(queue, messages.seal(payload, self._sign))
+        except MessageTooLarge as fault:
+            text = f"the reply of {fault.size} bytes is more than the {fault.limit} that are carried"
+            smaller = messages.encode(_instead(_stored(payload), text))
+            self._keep(request_id, smaller)
+            self._send_now(request_id, queue, smaller)
+            return
+        except QueueNotFound:
+            self._counts.add("unwanted")  # the caller has gone, and its queue with it
+        else:
+            self._counts.add("replies")
+        with noting():
+            self._journal.done(request_id)
+
+    def _defer(self, request_id: str) -> None:
+        with self._changed:
+            self._deferred[request_id] = None
+            self._changed.notify_all()
+
+    def _try_again(self, request_id: str) -> None:
+        with noting():
+            entry = self._journal.find(request_id)
+            if entry is not None and entry.state != ANSWERED:
+                return  # a repetition: the first answer is on its way
+            if entry is None or entry.until < self._transport.now():
+                self._counts.add("lost")
+                fault = "its caller has left" if entry else "the journal did not keep it"
+                log.warning("reply.lost", extra={"request": request_id, "fault": fault})
+                self._journal.done(request_id)
+                return
+            self._send_now(request_id, entry.reply_to, entry.reply)
+
+    def _run(self) -> None:
+        pause = 1.0
+        while not self._stopping.is_set():
+            with self._changed:
+                self._changed.wait_for(lambda: self._deferred or self._stopping.is_set())
+            pause = 1.0 if self.resend() else min(2 * pause, _LONGEST_PAUSE)
+            self._stopping.wait(pause)
+
+
+def _stored(payload: str) -> Reply:
+    return messages.decode_reply(json.loads(payload))
 
 
 def _instead(reply: Reply, text: str) -> Reply:

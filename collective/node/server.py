@@ -1,7 +1,8 @@
 """Serve requests: `Server.handle` is the line that every delivery goes down, step by step.
 
     receive ─► handle ─► 1 read ─ 2 new? fresh? ─ 3 meant for me? ─ 4 allowed? ─ 5 filter ─ 6 inputs
-                            └─► workshop: 7 run the action ─► replies: 8 audit, remember, sign, send
+                     │      └─► workshop: 7 run the action ─► replies: 8 audit, remember, sign, send
+    resume ──────────┘  what an earlier daemon took on and did not start
 
 One thread receives and does steps 1 to 6, which are quick and bounded; it never waits for an action. A filter that
 asks data functions may take seconds: from there on such a request goes down the line in a thread of the workshop's.
@@ -13,6 +14,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -27,12 +29,12 @@ from collective.node.counts import Counts
 from collective.node.data import DataFunctions
 from collective.node.data_answers import DataAnswers, FilterQuestions, questions
 from collective.node.facts import Facts
-from collective.node.journal import Journal
-from collective.node.keeper import Answer
+from collective.node.journal import STARTED, TAKEN, Journal, noting
+from collective.node.keeper import Answer, failed
 from collective.node.policy import Policy
 from collective.node.replies import Replies
 from collective.node.runner import Runner
-from collective.node.workshop import Work, Workshop
+from collective.node.workshop import Work, Workshop, threads
 from collective.transport import Delivery, Transport
 
 log = logging.getLogger(__name__)
@@ -79,11 +81,14 @@ class Server:
         facts: Facts,
         policy: Policy,
         audit: Audit,
+        journal: Journal,
         runner: Runner,
         sign: signing.Sign,
         verify: signing.Verify,
         max_actions: int = 10,
         max_queued: int = 100,
+        agent_limits: Mapping[str, int] | None = None,
+        make_pool: Callable[[int, str], Executor] = threads,
     ) -> None:
         self.collective = collective
         self.identity = identity
@@ -96,9 +101,19 @@ class Server:
         self._policy = policy
         self._audit = audit
         self._verify = verify
-        self._journal = Journal(began=transport.now())
-        self._replies = Replies(identity, transport, sign, audit, self._journal, self.counts)
-        self.workshop = Workshop(runner, self._replies, facts, self, transport.now, max_actions, max_queued)
+        self._journal = journal
+        self.replies = Replies(identity, transport, sign, audit, journal, self.counts)
+        self.workshop = Workshop(
+            runner,
+            self.replies,
+            facts,
+            self,
+            transport.now,
+            max_actions,
+            max_queued,
+            agent_limits or {},
+            make_pool,
+        )
         self._stopping = threading.Event()
         self._next_drop_log = 0.0
 
@@ -107,9 +122,16 @@ class Server:
     def open(self) -> None:
         """Make this node's queue and subscribe it, trying until the transport is there."""
         self._persist(lambda: self._transport.open_node(self.queue, names.topic(self.collective)))
+        with noting():
+            self._journal.mark_beginning()  # not before: until it has answered, the server's time is our own
 
     def serve(self) -> None:
-        """Receive and handle requests until `stop`; a transport that goes away is waited for."""
+        """Go on with what an earlier daemon left, then receive and handle requests until `stop`.
+
+        A transport that goes away is waited for.
+        """
+        self.replies.start()
+        self.resume()
         while not self._stopping.is_set():
             self._persist(self.receive_once)
 
@@ -130,10 +152,17 @@ class Server:
                 log.exception("node.defect")  # ours, and no reason to leave the other requests unanswered
         self._transport.acknowledge(self.queue, deliveries)
 
+    def resume(self) -> None:
+        """Go on with what an earlier daemon took on: run what it had not started, tell who waits for what it had."""
+        with noting():
+            for request_id in [*self._journal.left(STARTED), *self._journal.left(TAKEN)]:
+                self._resume(request_id)
+
     def stop(self, timeout: float) -> None:
         """Take on nothing new, let what runs finish for at most `timeout` seconds, then end it as interrupted."""
         self._stopping.set()
         self.workshop.stop(timeout)
+        self._journal.close()
 
     def _persist(self, step: Callable[[], None]) -> None:
         """Do one step, again and again while the transport is away, with growing pauses."""
@@ -160,19 +189,43 @@ class Server:
             return
         stage = _Stage()
         with self._refusing(request, stage):
-            self._check_new(request, delivery)  # 2
+            self._check_new(request)  # 2
             self._check_target(request)  # 3
-            self._check_fresh(request, delivery)
-            stage.verdict = "denied"
-            stage.rule = self._policy.check(request)  # 4
-            asked = self._read_filter(request)
-            for function, query in questions(request, asked):
-                self._policy.check(_about_data(request, function, query))
-            stage.verdict = "filtered"
-            if uses_data(asked):
-                self.workshop.consider(lambda: self._admit(request, delivery, asked, stage))
-            else:
-                self._admit(request, delivery, asked, stage)
+            self._take_on(request, delivery)
+            self._consider(request, delivery, stage)
+
+    def _resume(self, request_id: str) -> None:
+        entry = self._journal.find(request_id)
+        assert entry is not None  # noqa: S101 - nobody else drops what is not answered
+        log.info("request.resumed", extra={"request": request_id, "state": entry.state})
+        delivery = Delivery(entry.body, entry.sent, received=self._transport.now(), receipt="")
+        try:
+            request = self._read(delivery)
+        except MessageError as fault:  # it was good when it came: keys and versions change
+            self._drop(fault)
+            self._journal.done(request_id)
+            return
+        if entry.state == STARTED:
+            answer = failed("interrupted", "the node stopped before it could note how the action ended")
+            self.workshop.answer(lambda: self.replies.conclude(request, answer, 0.0))
+            return
+        stage = _Stage()
+        with self._refusing(request, stage):
+            self._consider(request, delivery, stage)
+
+    def _consider(self, request: Request, delivery: Delivery, stage: _Stage) -> None:
+        """Go on down the line with a request that is in the journal."""
+        self._check_fresh(request, delivery)
+        stage.verdict = "denied"
+        stage.rule = self._policy.check(request)  # 4
+        asked = self._read_filter(request)
+        for function, query in questions(request, asked):
+            self._policy.check(_about_data(request, function, query))
+        stage.verdict = "filtered"
+        if uses_data(asked):
+            self.workshop.consider(request.agent, lambda: self._admit(request, delivery, asked, stage))
+        else:
+            self._admit(request, delivery, asked, stage)
 
     def _admit(self, request: Request, delivery: Delivery, asked: Filter, stage: _Stage) -> None:
         """Go on down the line; in a thread of the workshop's when the filter asks data functions."""
@@ -206,22 +259,29 @@ class Server:
         self.counts.add("validated")
         return request
 
-    def _check_new(self, request: Request, delivery: Delivery) -> None:
+    def _check_new(self, request: Request) -> None:
         entry = self._journal.find(request.id)
         if entry is None:
             return
-        reply = entry.reply
-        if reply is not None:
-            until = delivery.sent + request.timeout
-            self.workshop.answer(lambda: self._replies.repeat(request, reply, until))
+        if entry.reply:
+            self.workshop.answer(lambda: self.replies.repeat(entry))
         raise _Silence("duplicates")
 
     def _check_target(self, request: Request) -> None:
         if request.targets is not None and self.identity not in request.targets:
             raise _Silence("elsewhere")
 
+    def _take_on(self, request: Request, delivery: Delivery) -> None:
+        self._journal.begin(
+            request.id,
+            sent=delivery.sent,
+            received=delivery.received,
+            until=delivery.sent + request.timeout,
+            reply_to=request.reply_to,
+            body=delivery.body,
+        )
+
     def _check_fresh(self, request: Request, delivery: Delivery) -> None:
-        self._journal.begin(request.id, delivery.received)
         age = delivery.received - delivery.sent
         skew = request.time - delivery.sent
         if age > request.ttl:
@@ -230,7 +290,7 @@ class Server:
             fault = f"the caller's clock is {skew:+.0f} s off, {MAX_SKEW:.0f} s are allowed: set it right"
         elif self._journal.too_early(min(delivery.sent, request.time)):
             # By the signed time too: a captured message that is sent again has a new stamp.
-            fault = "it was sent before this daemon started, and the one before may have run it"
+            fault = "it was sent before this node's journal began, and may have run already"
         else:
             return
         self._refuse_or_be_silent(request, Failed(f"the request has expired: {fault}", reason="expired"))
@@ -257,7 +317,7 @@ class Server:
             agent=agent,
             action=action,
             data=action.check_input(request.data),
-            begin=lambda: self._decide(request, "allowed", rule),
+            begin=lambda: self._begin(request, rule),
             deadline=delivery.sent + request.timeout,
         )
 
@@ -266,6 +326,8 @@ class Server:
     def _refuse_or_be_silent(self, request: Request, refusal: Failed) -> None:
         """End the line: a node that is named in `targets` never stays silent, any other does."""
         if request.targets is None:
+            with noting():
+                self._journal.done(request.id)
             raise _Silence(_counter(refusal))
         raise refusal
 
@@ -275,8 +337,12 @@ class Server:
         except Failed as fault:
             log.error("audit.failed", extra={"fault": str(fault)})
         answer = Answer(refusal.statuscode, str(refusal), refusal.reason, refusal.data)
-        until = self._transport.now() + request.timeout
-        self.workshop.answer(lambda: self._replies.conclude(request, answer, 0.0, until))
+        self.workshop.answer(lambda: self.replies.conclude(request, answer, 0.0))
+
+    def _begin(self, request: Request, rule: str | None) -> None:
+        """Write down that a request is run now: what cannot be audited and marked is not done."""
+        self._decide(request, "allowed", rule)
+        self._journal.start(request.id)
 
     def _decide(self, request: Request, verdict: str, rule: str | None) -> None:
         agent = self.agents.get(request.agent)

@@ -1,7 +1,11 @@
-"""Perform admitted work: each piece waits in a pool for its turn, is audited, run, and its answer concluded.
+"""Perform admitted work: each piece waits for its turn, is audited, run, and its answer concluded.
 
-`rpcutil` has a pool of its own and runs inside the daemon, so that a node busy with ten installs still answers
-`ping`. Everything else runs in a process of its own (runner.py).
+    submit ─► lanes of actions ──► a process of its own (runner.py) ─┐
+    consider ─► lanes of data ───► processes of data functions ──────┼─► replies
+    answer ─► two threads of their own: rpcutil, refusals ───────────┘
+
+`rpcutil` runs inside the daemon, so that a node busy with ten installs still answers `ping`. Whatever waits here is
+bounded: beyond that a node is busy, or receives no further until there is room.
 """
 
 from __future__ import annotations
@@ -10,7 +14,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,6 +24,7 @@ from collective.messages import Request
 from collective.node.agents import INSIDE, Agent
 from collective.node.facts import Facts
 from collective.node.keeper import Answer, Job
+from collective.node.lanes import Lanes, Step
 from collective.node.replies import Replies
 from collective.node.runner import Runner
 
@@ -27,6 +32,7 @@ log = logging.getLogger(__name__)
 
 ASKS_DATA = "get_data"  # the one action of rpcutil that waits for other processes
 _ANSWER_THREADS = 2
+_MOST_ANSWERS = 100  # that wait for those threads; each may hold a request of a megabyte
 _DATA_THREADS = 4
 _ENDING = 20.0  # seconds for interrupted work to be ended and answered
 
@@ -35,7 +41,8 @@ _ENDING = 20.0  # seconds for interrupted work to be ended and answered
 class Work:
     """An admitted request and what it takes to run it.
 
-    `begin` audits the decision, or raises Failed; `deadline` is when its caller leaves, on the server's clock.
+    `begin` writes down that it is run now, or raises Failed; `deadline` is when its caller leaves, on the server's
+    clock.
     """
 
     request: Request
@@ -46,8 +53,17 @@ class Work:
     deadline: float
 
 
+def threads(count: int, name: str) -> Executor:
+    """Return a pool of `count` threads of that name: what a workshop works with, outside tests."""
+    return ThreadPoolExecutor(count, thread_name_prefix=name)
+
+
 class Workshop:
-    """Works at `max_actions` actions at once, with `max_queued` more waiting; `inside` is what rpcutil is given."""
+    """Works at `max_actions` actions at once, with `max_queued` more waiting; `inside` is what rpcutil is given.
+
+    `limits` are how many actions of an agent may run at once, by its name; `make_pool` makes what runs steps, of a
+    number of threads and their name.
+    """
 
     def __init__(
         self,
@@ -58,17 +74,20 @@ class Workshop:
         now: Callable[[], float],
         max_actions: int,
         max_queued: int,
+        limits: Mapping[str, int],
+        make_pool: Callable[[int, str], Executor] = threads,
     ) -> None:
         self._runner = runner
         self._replies = replies
         self._facts = facts
         self._inside = inside
         self._now = now
-        self._room = threading.BoundedSemaphore(max_actions + max_queued)
-        self._actions = ThreadPoolExecutor(max_actions, thread_name_prefix="action")
-        self._answers = ThreadPoolExecutor(_ANSWER_THREADS, thread_name_prefix="answer")
-        self._data_room = threading.BoundedSemaphore(_DATA_THREADS + max_queued)
-        self._data = ThreadPoolExecutor(_DATA_THREADS, thread_name_prefix="data")
+        actions, data = make_pool(max_actions, "action"), make_pool(_DATA_THREADS, "data")
+        self._answers = make_pool(_ANSWER_THREADS, "answer")
+        self._pools = (actions, data, self._answers)
+        self._actions = Lanes(actions, max_actions, max_queued, limits)
+        self._data = Lanes(data, _DATA_THREADS, max_queued, {})
+        self._answer_room = threading.BoundedSemaphore(_MOST_ANSWERS)
         self._busy = 0
         self._changed = threading.Condition()
 
@@ -79,38 +98,53 @@ class Workshop:
 
     def submit(self, work: Work) -> None:
         """Take on admitted work; raise Failed (`busy`) when too much is waiting already."""
-        if work.agent.name == INSIDE:
-            quick = work.action.name != ASKS_DATA
-            (self.answer if quick else self.consider)(lambda: self._perform(work))
-            return
-        if not self._room.acquire(blocking=False):
-            raise Failed("this node has too much to do: try again later", reason="busy")
-        self._enter(self._actions, lambda: self._perform(work), self._room.release)
+        if work.agent.name != INSIDE:
+            self._enter(self._actions, work.agent.name, lambda: self._perform(work))
+        elif work.action.name == ASKS_DATA:
+            self.consider(INSIDE, lambda: self._perform(work))
+        else:
+            self.answer(lambda: self._perform(work))
 
-    def answer(self, step: Callable[[], None]) -> None:
-        """Do something quick, such as sending a refusal, without waiting for actions."""
-        self._enter(self._answers, step, lambda: None)
-
-    def consider(self, step: Callable[[], None]) -> None:
+    def consider(self, agent: str, step: Step) -> None:
         """Do what asks data functions, apart from actions and answers; raise Failed (`busy`) when too much waits."""
-        if not self._data_room.acquire(blocking=False):
-            raise Failed("this node is asked for too much data: try again later", reason="busy")
-        self._enter(self._data, step, self._data_room.release)
+        self._enter(self._data, agent, step)
+
+    def answer(self, step: Step) -> None:
+        """Do something quick, such as sending a refusal, without waiting for actions.
+
+        When very much of it waits, so does whoever calls: a node receives no faster than it can answer.
+        """
+        self._answer_room.acquire()
+        self._change_busy(+1)
+        self._answers.submit(self._guarded(step, self._answer_room.release))
 
     def stop(self, timeout: float) -> None:
-        """Let what runs finish for at most `timeout` seconds, then end it as interrupted."""
+        """Let what there is finish for at most `timeout` seconds, then end what runs as interrupted.
+
+        What waits for its turn even then stays in the journal, for the next daemon.
+        """
         if not self._idle(timeout):
+            self._change_busy(-self._actions.close() - self._data.close())
             self._runner.stop()
             self._idle(_ENDING)
         self._replies.stop()
-        for pool in (self._actions, self._answers, self._data):
+        for pool in self._pools:
             pool.shutdown(wait=False, cancel_futures=True)
 
     def _idle(self, timeout: float) -> bool:
         with self._changed:
             return self._changed.wait_for(lambda: not self._busy, timeout)
 
-    def _enter(self, pool: ThreadPoolExecutor, step: Callable[[], None], leave: Callable[[], None]) -> None:
+    def _enter(self, lanes: Lanes, lane: str, step: Step) -> None:
+        self._change_busy(+1)
+        entered = False
+        try:
+            entered = lanes.enter(lane, self._guarded(step))
+        finally:
+            if not entered:
+                self._change_busy(-1)
+
+    def _guarded(self, step: Step, leave: Step = lambda: None) -> Step:
         def run() -> None:
             try:
                 step()
@@ -120,8 +154,7 @@ class Workshop:
                 leave()
                 self._change_busy(-1)
 
-        self._change_busy(+1)
-        pool.submit(run)
+        return run
 
     def _change_busy(self, by: int) -> None:
         with self._changed:
@@ -139,7 +172,7 @@ class Workshop:
             answer = Answer(fault.statuscode, str(fault), fault.reason, fault.data)
         if not isinstance(answer.data, dict):
             answer = replace(answer, data={})
-        self._replies.conclude(work.request, answer, time.monotonic() - started, work.deadline)
+        self._replies.conclude(work.request, answer, time.monotonic() - started)
 
     def _call(self, work: Work) -> Answer:
         timeout = min(work.action.timeout, work.deadline - self._now())

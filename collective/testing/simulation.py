@@ -1,0 +1,233 @@
+"""Very many nodes in one thread, on a clock of their own: the real code of nodes and callers, the network faulty.
+
+    with Simulation(tmp_path, 200, Faults(drop=0.01), seed=7, code=[…], ddls=[…]) as world:
+        call = world.fleet.call("load", "status", timeout=5)
+        outcomes = call.wait()              five seconds pass in no time
+        world.pass_time(10)                 what is late arrives
+        assert max(world.ran.values()) == 1
+
+While the caller waits, every node takes its turn; when none has anything to do, the clock moves on. Actions are
+called in this thread, not in processes of their own: nothing ends them at their deadline. The same seed gives the
+same faults.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, Future
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from collective import names
+from collective.config import ClientConfig
+from collective.errors import RPCError, TransportError
+from collective.fleet.fleet import Fleet
+from collective.node.journal import Journal
+from collective.node.keeper import Answer, Job, failed
+from collective.node.plugin import import_agent
+from collective.node.runner import Runner
+from collective.node.server import Server
+from collective.registry.memory import MemoryRegistry
+from collective.testing.faulty import Faults, FaultyTransport
+from collective.testing.nodes import COLLECTIVE, make_node, node_parts, record
+from collective.transport import Delivery, Transport
+from collective.transport.memory import MemoryTransport
+
+_TICK = 0.05  # seconds that the clock moves on when nobody has anything to do
+
+Step = Callable[[str, str], None]
+
+
+class NodeDied(BaseException):
+    """Raised by a test within a node: it is dead from there on, and starts anew with the journal that it has left."""
+
+
+class InlinePool(Executor):
+    """Runs what is submitted at once, in the thread that submits it; what that raises goes through."""
+
+    def submit(self, function: Callable[..., Any], /, *args: Any, **named: Any) -> Future[Any]:
+        """Call the function, and return its result as a future that is done."""
+        future: Future[Any] = Future()
+        future.set_result(function(*args, **named))
+        return future
+
+
+class InlineRunner(Runner):
+    """Calls actions in the thread that asks, and tells `ran` of each call before it is made."""
+
+    def __init__(self, ran: Callable[[Job], None]) -> None:
+        super().__init__()
+        self._ran = ran
+        self._functions: dict[tuple[str, str], Callable[..., Any]] = {}
+
+    def run(self, job: Job, timeout: float) -> Answer:  # noqa: ARG002 - nothing ends a call in one's own thread
+        """Call the action; return how it ended, like Runner."""
+        self._ran(job)
+        where = (job.path, job.action)
+        if where not in self._functions:
+            self._functions[where] = getattr(import_agent(Path(job.path)), job.action)
+        try:
+            data = self._functions[where](**job.data, **job.supplied)
+        except RPCError as fault:
+            return Answer(fault.statuscode, str(fault), fault.reason, fault.data)
+        except Exception as fault:
+            return failed("crashed", f"{type(fault).__name__}: {fault}")
+        return Answer(data={} if data is None else data)
+
+
+class Simulation:
+    """A collective of `count` nodes `node0001` …, and a caller: `fleet`.
+
+    `faults` befall requests and replies alike, drawn from `seed`; `near` and `far` are the caller's and the nodes'
+    side of `network` (only nodes are throttled: a caller would just be told so). `ran` counts calls of actions:
+    (identity, agent, action, data as JSON). `time` is the world's, in Unix seconds.
+
+    `step` is called before and after everything that a node does to its journal, its transport and its runner, with
+    its identity and what it is, such as `before journal.begin`: to look on, or to raise NodeDied. Journals are in
+    memory, unless `durable` says that they outlive their node. `server` are further arguments of each Server.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        count: int,
+        faults: Faults | None = None,
+        *,
+        seed: int = 0,
+        code: Sequence[Path] = (),
+        ddls: Sequence[Path] = (),
+        durable: bool = False,
+        step: Step | None = None,
+        **server: Any,
+    ) -> None:
+        self.time = time.time()
+        self.ran: Counter[tuple[str, str, str, str]] = Counter()
+        self.network = network = MemoryTransport(clock=lambda: self.time)
+        self.far = FaultyTransport(network, faults, seed)
+        self.near = FaultyTransport(network, replace(self.far.faults, throttle=0.0), seed + 1)
+        self._folder = folder
+        self._durable = durable
+        self._step = step
+        self._parts = {**node_parts(folder, code, ddls), "make_pool": lambda *_: InlinePool(), **server}
+        self._journals: dict[str, Journal] = {}
+        self.nodes: dict[str, Server] = {}
+        registry = MemoryRegistry(clock=lambda: self.time)
+        for number in range(1, count + 1):
+            identity = f"node{number:04}"
+            network.open_node(names.node_queue(COLLECTIVE, identity), names.topic(COLLECTIVE))
+            self.start(identity)
+            registry.put(record(self.nodes[identity]))
+        config = ClientConfig(COLLECTIVE, state=folder / "state", ddls=list(ddls), direct_limit=0)
+        self.fleet = Fleet(config, _CallersSide(self), registry, clock=lambda: self.time)
+
+    def __enter__(self) -> Simulation:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.fleet.close()
+        for journal in self._journals.values():
+            journal.close()
+
+    def start(self, identity: str) -> None:
+        """Start a node, or what takes the place of one that has died: all that it knows is in its journal."""
+        if identity in self._journals:
+            self._journals[identity].close()
+        path = self._folder / f"{identity}.sqlite" if self._durable else None
+        self._journals[identity] = journal = Journal(path, lambda: self.time)
+        journal.mark_beginning()
+        runner = InlineRunner(lambda job: self._note(identity, job))
+        parts = {
+            **self._parts,
+            "journal": self._watched(identity, "journal", journal),
+            "runner": self._watched(identity, "runner", runner),
+        }
+        transport = self._watched(identity, "transport", self.far)
+        self.nodes[identity] = make_node(self._folder, identity, transport, {}, parts)
+        self._guarded(identity, self.nodes[identity].replies.recall)
+        self._guarded(identity, self.nodes[identity].resume)
+
+    def turn(self) -> bool:
+        """Let every node do what it has to; return whether there was anything."""
+        before = self.far.delivered
+        for identity in self.nodes:
+            self._guarded(identity, partial(self.nodes[identity].receive_once, 0.0))
+            self._guarded(identity, self.nodes[identity].replies.resend)
+        return self.far.delivered > before
+
+    def pass_time(self, seconds: float) -> None:
+        """Let the world go on for that long while nobody calls."""
+        until = self.time + seconds
+        while self.time < until:
+            if not self.turn():
+                self.time += _TICK
+
+    def _guarded(self, identity: str, step: Callable[[], object]) -> None:
+        """Have a node do something; what fails on the way is tried again at its next turn, as `Server.serve` does."""
+        try:
+            step()
+        except TransportError:
+            pass
+        except NodeDied:
+            self.start(identity)
+
+    def _note(self, identity: str, job: Job) -> None:
+        data = json.dumps(dict(job.data), sort_keys=True)
+        self.ran[identity, Path(job.path).stem, job.action, data] += 1
+
+    def _watched(self, identity: str, label: str, inner: Any) -> Any:
+        step = self._step
+        return _Watched(inner, lambda what: step(identity, what), label) if step else inner
+
+
+class _Watched:
+    """Passes everything on to `inner`, and calls `step` before and after each method."""
+
+    def __init__(self, inner: Any, step: Callable[[str], None], label: str) -> None:
+        self._inner = inner
+        self._step = step
+        self._label = label
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._inner, name)
+
+        def call(*args: Any, **named: Any) -> Any:
+            self._step(f"before {self._label}.{name}")
+            result = method(*args, **named)
+            self._step(f"after {self._label}.{name}")
+            return result
+
+        return call
+
+
+class _CallersSide:
+    """The network as the caller has it: while he waits, the world goes on. Only one thread may wait."""
+
+    def __init__(self, world: Simulation) -> None:
+        self._world = world
+        self._network: Transport = world.near
+
+    def receive(self, queue: str, wait: float) -> list[Delivery]:
+        """Let nodes take turns until there is something, or `wait` seconds of the world's time have passed."""
+        until = self._world.time + wait
+        while True:
+            found = self._network.receive(queue, 0.0)
+            # The caller's own thread, that does it behind his back, would be late by the world's clock.
+            self._network.acknowledge(queue, found)
+            if found or self._world.time >= until:
+                return found
+            if not self._world.turn():
+                self._world.time = min(self._world.time + _TICK, until)
+
+    def acknowledge(self, queue: str, deliveries: Sequence[Delivery]) -> None:
+        """Do nothing: it was done when they were received."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._network, name)

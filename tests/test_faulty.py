@@ -1,0 +1,179 @@
+"""The faulty transport: without faults it keeps the contract; with them it does what it says, by its seed."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+
+import pytest
+from transport_contract import *  # noqa: F403 - the contract's tests
+from transport_contract import queue, topic  # noqa: F401 - its fixtures
+
+from collective.errors import Unreachable
+from collective.testing import Faults, FaultyTransport
+from collective.transport.memory import MemoryTransport
+
+COUNT = 400
+
+
+class World:
+    """A network whose clock stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.time = 1000.0
+        self.network = MemoryTransport(clock=lambda: self.time)
+        self.network.open_replies("queue")
+
+    def faulty(self, seed: int = 7, **faults: float) -> FaultyTransport:
+        """Return a transport with those faults over the network."""
+        return FaultyTransport(self.network, Faults(**faults), seed)
+
+    def receive(self, transport: FaultyTransport) -> list[str]:
+        """Return the bodies of all that arrives now, acknowledged."""
+        bodies: list[str] = []
+        while batch := transport.receive("queue", 0.0):
+            transport.acknowledge("queue", batch)
+            bodies += [delivery.body for delivery in batch]
+        return bodies
+
+    def through(self, transport: FaultyTransport) -> list[str]:
+        """Send numbers, and return what arrives of them at once."""
+        for number in range(COUNT):
+            self.network.send("queue", f"{number:04}")
+        return self.receive(transport)
+
+
+SENT = [f"{number:04}" for number in range(COUNT)]
+
+
+@pytest.fixture
+def transport() -> FaultyTransport:
+    """One without faults, for the contract."""
+    return FaultyTransport(MemoryTransport())
+
+
+@pytest.fixture
+def names() -> Callable[[str], str]:
+    """Names that nobody else has."""
+    counter = itertools.count()
+    return lambda stem: f"{stem}-{next(counter)}"
+
+
+@pytest.fixture
+def world() -> World:
+    """A network with one queue."""
+    return World()
+
+
+def test_what_is_dropped_is_gone_and_noted(world: World) -> None:
+    """About as much as was asked for; the rest arrives, and what is lost never does."""
+    faulty = world.faulty(drop=0.1)
+    arrived = world.through(faulty)
+    lost = [body for _, body in faulty.lost]
+    assert 20 < len(lost) < 60
+    assert sorted(arrived + lost) == SENT
+    assert faulty.happened["drop"] == len(lost)
+    assert faulty.delivered == len(arrived)
+    world.time += 100
+    assert world.receive(faulty) == []
+
+
+def test_what_is_duplicated_comes_twice(world: World) -> None:
+    """The second time later, though the first was acknowledged; nothing is missing."""
+    faulty = world.faulty(duplicate=0.1)
+    arrived = world.through(faulty)
+    world.time += 1
+    again = world.receive(faulty)
+    assert arrived == SENT
+    assert 20 < len(again) == faulty.happened["duplicate"] < 60
+    assert set(again) < set(SENT)
+
+
+def test_what_is_delayed_comes_later(world: World) -> None:
+    """Not before its time, and not after the longest delay."""
+    faulty = world.faulty(delay=0.5, longest_delay=1.0)
+    at_once = world.through(faulty)
+    world.time += 0.5
+    later = world.receive(faulty)
+    world.time += 0.5
+    last = world.receive(faulty)
+    assert 100 < len(at_once) < 300
+    assert len(later) > 50 < len(last)
+    assert sorted(at_once + later + last) == SENT
+
+
+def test_a_waiting_receive_returns_when_a_delayed_message_is_due() -> None:
+    """Not at the end of the wait."""
+    network = MemoryTransport()
+    network.open_replies("queue")
+    network.send("queue", "late")
+    faulty = FaultyTransport(network, Faults(delay=1.0, longest_delay=0.2))
+    assert [delivery.body for delivery in faulty.receive("queue", 60.0)] == ["late"]
+
+
+def test_what_comes_at_once_may_come_in_another_order(world: World) -> None:
+    """Every batch is complete."""
+    arrived = world.through(world.faulty(reorder=0.5))
+    assert arrived != SENT
+    assert sorted(arrived) == SENT
+
+
+def test_what_is_corrupted_is_cut_short_and_noted(world: World) -> None:
+    """It counts as lost: no receiver can read it."""
+    faulty = world.faulty(corrupt=0.1)
+    arrived = world.through(faulty)
+    lost = [body for _, body in faulty.lost]
+    assert sorted(arrived) == sorted([*(set(SENT) - set(lost)), *(body[:2] for body in lost)])
+    assert len(lost) > 20
+
+
+def test_a_throttled_request_does_nothing(world: World) -> None:
+    """Unreachable, as throttling is with SQS; the message is sent once for each success."""
+    faulty = world.faulty(throttle=0.3)
+    sent, said = 0, set()
+    for number in range(100):
+        try:
+            faulty.send("queue", str(number))
+            sent += 1
+        except Unreachable as fault:
+            said.add(str(fault))
+    assert said == {"queue: ThrottlingException: Rate exceeded"}
+    assert 40 < sent == world.network.sent["queue"] < 90
+
+
+def test_a_queue_that_is_cut_off_heals(world: World) -> None:
+    """Others are reached all the while; what was sent before is there afterwards."""
+    faulty = world.faulty()
+    faulty.open_replies("other")
+    faulty.send("queue", "hello")
+    faulty.cut("queue")
+    faulty.send("other", "hello")
+    for use in (
+        lambda: faulty.receive("queue", 0.0),
+        lambda: faulty.send("queue", "x"),
+        lambda: faulty.unread("queue"),
+    ):
+        with pytest.raises(Unreachable, match="queue: cut off"):
+            use()
+    faulty.cut()
+    with pytest.raises(Unreachable):
+        faulty.receive("other", 0.0)
+    faulty.heal()
+    assert world.receive(faulty) == ["hello"]
+
+
+def test_the_seed_decides(world: World) -> None:
+    """The same one gives the same faults, whatever happens to other queues meanwhile; another one gives others."""
+    faults = {"drop": 0.1, "duplicate": 0.1, "reorder": 0.2}
+
+    def lost(seed: int, disturbed: bool = False) -> list[str]:
+        world = World()
+        faulty = world.faulty(seed, **faults)
+        if disturbed:
+            faulty.open_replies("other")
+            faulty.send("other", "x")
+            faulty.receive("other", 0.0)
+        world.through(faulty)
+        return [body for where, body in faulty.lost if where == "queue"]
+
+    assert lost(1) == lost(1) == lost(1, disturbed=True) != lost(2)

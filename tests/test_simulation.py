@@ -1,0 +1,272 @@
+"""A fleet in one thread over a network that misbehaves: nothing runs twice, nobody is lost without a word.
+
+`make simulation` runs 100,000 requests; a slice of it is run here. A step at which a node may die is whatever it does
+to its journal, its transport and its runner: it is killed before and after each of them.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from collective import messages, names
+from collective.fleet.call import Call
+from collective.testing import COLLECTIVE, Faults, NodeDied, Simulation
+
+REQUESTS = int(os.environ.get("SIMULATED_REQUESTS", "3000"))
+NODES = 100
+CALLS = 10  # of one simulation
+TIMEOUT = 4.0  # seconds of the world's time
+
+CODE = """
+from collective.agent import action
+
+@action
+def mark(number):
+    return {"number": number}
+"""
+NUMBER = {"number": {"type": "integer"}}
+DDL = {
+    "metadata": {"name": "odd", "description": "For the test", "version": "1", "timeout": 10},
+    "actions": {
+        "mark": {
+            "description": "Do something that must be done once",
+            "input": {"type": "object", "required": ["number"], "properties": NUMBER},
+            "output": {"type": "object", "properties": NUMBER},
+        }
+    },
+}
+
+Make = Callable[..., Simulation]
+
+
+@pytest.fixture(scope="module")
+def plugins(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with one agent's code and DDL."""
+    folder = tmp_path_factory.mktemp("plugins")
+    (folder / "odd.py").write_text(CODE)
+    (folder / "odd.json").write_text(json.dumps(DDL))
+    return folder
+
+
+@pytest.fixture
+def simulation(plugins: Path, tmp_path: Path) -> Make:
+    """Make simulations whose nodes have the agent `odd`."""
+    numbers = itertools.count()
+
+    def make(*args: object, **named: object) -> Simulation:
+        folder = tmp_path / str(next(numbers))
+        folder.mkdir()
+        return Simulation(folder, *args, code=[plugins], ddls=[plugins], **named)  # type: ignore[arg-type]
+
+    return make
+
+
+def call(world: Simulation, number: int, timeout: float = TIMEOUT) -> Call:
+    """Have every node do one thing that must be done once, and wait for the replies."""
+    made = world.fleet.call("odd", "mark", {"number": number}, timeout=timeout)
+    made.wait()
+    return made
+
+
+def suffered(world: Simulation, made: Call) -> set[str]:
+    """Return the nodes of a call whose request was lost on the way, or one of their replies."""
+    identities = {names.node_queue(COLLECTIVE, name): name for name in world.nodes}
+    requests = [(identities[queue], messages.unseal(body).content) for queue, body in world.far.lost]
+    replies = [messages.unseal(body).content for _, body in world.near.lost]
+    return {name for name, request in requests if request["id"] == made.request_id} | {
+        reply["sender"] for reply in replies if reply["request"] == made.request_id
+    }
+
+
+def simulate(make: Make, faults: Faults, seed: int, requests: int) -> Counter[str]:
+    """Make calls, in as many worlds as it takes; check each, and return how many nodes ended in each outcome."""
+    total: Counter[str] = Counter()
+    seeds = itertools.count(seed, 2)  # a world uses two
+    while total["requests"] < requests:
+        with make(NODES, faults, seed=next(seeds)) as world:
+            for number in range(CALLS):
+                check(world, call(world, number), total)
+            world.pass_time(10)
+            assert set(world.ran.values()) == {1}
+            total["faults"] += (world.far.happened + world.near.happened).total()
+    print(f"{faults}, seeds {seed} to {next(seeds) - 1}: {dict(total)}")  # noqa: T201 - seen with -s, or on failure
+    return total
+
+
+def check(world: Simulation, made: Call, total: Counter[str]) -> None:
+    """Check that every node is accounted for, and who is silent has lost something."""
+    counts = made.outcomes.counts()
+    assert counts["ok"] + counts["silent"] == NODES, counts
+    lost, silent = suffered(world, made), set(made.outcomes.silent)
+    assert silent <= lost
+    if not world.far.faults.duplicate:  # else the reply to a repeated request makes up for the first one's loss
+        assert silent == lost
+    total.update(requests=NODES, ok=counts["ok"], silent=counts["silent"])
+
+
+@pytest.mark.parametrize("seed", [1, 1_000_001])
+def test_with_duplicates_delays_and_reordering_nothing_runs_twice_and_all_answer(simulation: Make, seed: int) -> None:
+    """All that SQS may do to a message: each node runs each request once, and is heard. Any seed will do."""
+    total = simulate(simulation, Faults(duplicate=0.05, delay=0.3, reorder=0.3), seed, REQUESTS // 2)
+    assert total["ok"] == total["requests"] >= REQUESTS // 2
+    assert total["faults"] > total["requests"] // 10
+
+
+@pytest.mark.parametrize("seed", [2, 1_000_002])
+def test_with_losses_every_lost_one_is_named_silent(simulation: Make, seed: int) -> None:
+    """Exactly the nodes whose request or reply was lost are silent, and nothing runs twice."""
+    total = simulate(simulation, Faults(drop=0.01, delay=0.3), seed, REQUESTS // 4)
+    assert 0 < total["silent"] < total["requests"] // 20
+
+
+@pytest.mark.parametrize("seed", [3, 1_000_003])
+def test_with_losses_and_duplicates_nothing_runs_twice(simulation: Make, seed: int) -> None:
+    """Who is silent has lost a request or a reply; all others answer."""
+    total = simulate(simulation, Faults(drop=0.01, duplicate=0.05, delay=0.3, reorder=0.3), seed, REQUESTS // 4)
+    assert 0 < total["silent"] < total["requests"] // 20
+
+
+def test_messages_that_cannot_be_read_are_losses(simulation: Make) -> None:
+    """What is cut short is dropped by nodes and callers, and the node is named silent."""
+    with simulation(NODES, Faults(corrupt=0.05), seed=4) as world:
+        made = call(world, 1)
+        assert set(made.outcomes.silent) == suffered(world, made) != set()
+        assert set(world.ran.values()) == {1}
+
+
+def test_a_partition_that_heals_loses_nothing(simulation: Make) -> None:
+    """Cut off nodes are silent; when they are back they find the request too old, and say so to nobody."""
+    with simulation(10) as world:
+        cut = sorted(world.nodes)[:3]
+        world.far.cut(*(names.node_queue(COLLECTIVE, name) for name in cut))
+        made = world.fleet.call("odd", "mark", {"number": 1}, timeout=TIMEOUT, ttl=3)
+        assert made.wait().silent == cut
+        world.far.heal()
+        world.pass_time(1)
+        assert len(world.ran) == 7
+        assert call(world, 2).outcomes.exit_code() == 0
+
+
+def test_replies_wait_for_the_network(simulation: Make) -> None:
+    """A caller's queue that is out of reach for a while gets every answer afterwards, in time for who waits."""
+    with simulation(10) as world:
+        call(world, 1)
+        made = world.fleet.call("odd", "mark", {"number": 2}, timeout=TIMEOUT)
+        world.far.cut(*(queue for queue in world.network.sent if "_reply_" in queue))
+        world.pass_time(1)
+        assert len(world.ran) == 20
+        world.far.heal()
+        assert made.wait().exit_code() == 0
+
+
+# -- nodes that die
+
+
+class Reaper:
+    """Kills a node at the step of that number, once; `steps` are all that it went through since it was `armed`."""
+
+    def __init__(self, number: int) -> None:
+        self.steps: list[str] = []
+        self.armed = False
+        self.died = ""
+        self._number = number
+
+    def __call__(self, _identity: str, step: str) -> None:
+        """Note a step; at the right one, end the node."""
+        if not self.armed or step.endswith(".now"):
+            return
+        self.steps.append(step)
+        if len(self.steps) == self._number:
+            self.died = step
+            raise NodeDied(step)
+
+
+# What a node does for one request, in order; and whether it can say, having died there, how the action ended.
+LIFE = {
+    "before transport.receive": None,
+    "after transport.receive": None,
+    "before journal.find": None,
+    "after journal.find": None,
+    "before journal.begin": None,
+    "after journal.begin": None,
+    "before journal.too_early": None,
+    "after journal.too_early": None,
+    "before journal.start": None,
+    "after journal.start": "interrupted",
+    "before runner.run": "interrupted",
+    "after runner.run": "interrupted",
+    "before journal.finish": "interrupted",
+    "after journal.finish": None,
+    "before transport.send": None,
+    "after transport.send": None,
+    "before journal.done": None,
+    "after journal.done": None,
+    "before transport.acknowledge": None,
+    "after transport.acknowledge": None,
+}
+
+
+def test_what_a_node_does_for_a_request(simulation: Make) -> None:
+    """The steps below are all there are."""
+    reaper = Reaper(0)
+    with simulation(1, step=reaper) as world:
+        reaper.armed = True
+        call(world, 1)
+    assert reaper.steps == list(LIFE)
+
+
+@pytest.mark.parametrize("step", LIFE)
+def test_a_node_that_dies_at_any_step_runs_nothing_twice_and_answers(simulation: Make, step: str) -> None:
+    """Before the journal, after it, during the action, before the reply, after it: the caller learns the truth."""
+    reaper = Reaper(1 + list(LIFE).index(step))
+    with simulation(1, durable=True, step=reaper) as world:
+        reaper.armed = True
+        reply = call(world, 1, timeout=20.0).outcomes.replies["node0001"]
+        world.pass_time(10)
+    assert reaper.died == step
+    assert reply.reason == LIFE[step]
+    assert max(world.ran.values(), default=0) <= 1
+    assert world.ran or not reply.ok
+
+
+@settings(
+    max_examples=int(os.environ.get("SIMULATED_WORLDS", "15")),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(
+    seed=st.integers(0, 2**32),
+    faults=st.builds(
+        Faults, **dict.fromkeys(("drop", "duplicate", "delay", "corrupt", "reorder", "throttle"), st.floats(0, 0.2))
+    ),
+    deaths=st.floats(0, 0.02),
+)
+def test_whatever_happens_nothing_runs_twice_and_ok_means_done(
+    simulation: Make, seed: int, faults: Faults, deaths: float
+) -> None:
+    """Every fault at once, and nodes that die at any step: each node has one outcome, and a true one."""
+    dice = Random(seed)  # noqa: S311 - no secrets here
+
+    def step(identity: str, _: str) -> None:
+        if dice.random() < deaths:
+            raise NodeDied(identity)
+
+    with simulation(5, faults, seed=seed, durable=True, step=step) as world:
+        for number in range(3):
+            outcomes = call(world, number).outcomes
+            assert outcomes.replies.keys() | set(outcomes.silent) == set(world.nodes)
+            assert {reply.reason for reply in outcomes.replies.values()} <= {None, "interrupted", "expired"}
+            for name in outcomes.ok:
+                assert world.ran[name, "odd", "mark", json.dumps({"number": number})] == 1
+        world.pass_time(10)
+        assert max(world.ran.values(), default=0) <= 1
