@@ -31,9 +31,9 @@ from collective.fleet.fleet import Fleet
 from collective.node import agents, data
 from collective.node.audit import Audit
 from collective.node.facts import Facts
-from collective.node.policy import Policy, Rule
 from collective.node.runner import Runner
 from collective.node.server import Server
+from collective.policy import Policy, Rule
 from collective.registry import NodeRecord
 from collective.registry.memory import MemoryRegistry
 from collective.transport import Transport

@@ -16,8 +16,8 @@ from collective import messages, names
 from collective.errors import Unreachable
 from collective.filters import parse
 from collective.messages import Reply, Request
-from collective.node.policy import Policy, Rule
 from collective.node.server import Server
+from collective.policy import Policy, Rule
 from collective.testing import COLLECTIVE, Network, memory_fleet
 from collective.transport import Delivery
 

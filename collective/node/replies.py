@@ -61,10 +61,7 @@ class Replies:
             time=self._transport.now(),
             elapsed_ms=round(elapsed * 1000, 1),
         )
-        try:
-            self._audit.outcome(reply)
-        except Failed as fault:
-            log.error("audit.failed", extra={"fault": str(fault)})
+        self._note(reply)
         self._journal.finish(request.id, reply)
         self._send(request, reply, deadline)
         log.info(
@@ -82,7 +79,16 @@ class Replies:
 
     def repeat(self, request: Request, reply: Reply, deadline: float) -> None:
         """Send the stored answer of a request that has come again."""
-        self._send(request, replace(reply, replayed=True), deadline)
+        again = replace(reply, replayed=True)
+        self._note(again)
+        self._send(request, again, deadline)
+
+    def _note(self, reply: Reply) -> None:
+        """Audit an outcome; when that cannot be written, the reply leaves all the same."""
+        try:
+            self._audit.outcome(reply)
+        except Failed as fault:
+            log.error("audit.failed", extra={"fault": str(fault)})
 
     def _send(self, request: Request, reply: Reply, deadline: float) -> None:
         try:
