@@ -176,8 +176,7 @@ def make_node(
         identity=identity,
         transport=transport,
         facts=Facts([facts_file], []),
-        audit=Audit(folder / f"{identity}.audit.jsonl"),
         sign=signing.unsigned,
         verify=signing.accept_unsigned,
-        **parts,
+        **{"audit": Audit(folder / f"{identity}.audit.jsonl"), **parts},
     )

@@ -87,7 +87,8 @@ def _line(record: Record) -> str:
     said = record.decision
     when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.time))
     what = " ".join([*(str(said.get(name)) for name in ("caller", "agent", "action")), *_inputs(said.get("data"))])
-    return f"{when} {said.get('request')} {_ending(record)}: {what} (verdict {said.get('verdict')}, {_rule(said)})"
+    rule = f"rule '{said['rule']}'" if said.get("rule") else "no rule"
+    return f"{when} {said.get('request')} {_ending(record)}: {what} ({said.get('verdict')}, {rule})"
 
 
 def _ending(record: Record) -> str:
@@ -99,10 +100,6 @@ def _ending(record: Record) -> str:
 
 def _inputs(data: Any) -> list[str]:
     return [f"{name}={in_words(value)}" for name, value in data.items()] if isinstance(data, Mapping) else []
-
-
-def _rule(decision: Mapping[str, Any]) -> str:
-    return f"rule '{decision['rule']}'" if decision.get("rule") else "no rule"
 
 
 def _moment(text: str) -> float:

@@ -92,11 +92,11 @@ def _inputs(catalog: Catalog, agent: str, action: str, words: Sequence[str]) -> 
     described = _find(catalog, agent, action)
     if described is not None:
         return described.with_defaults(read_inputs(words, described))
-    if words:
-        sys.stderr.write(f"crpc: there is no DDL of '{agent} {action}' here: its inputs are taken as text\n")
     for word in words:
         if not word.partition("=")[1]:
             raise UsageError(f"'{word}': inputs are given as KEY=VALUE")
+    if words:
+        sys.stderr.write(f"crpc: there is no DDL of '{agent} {action}' here: its inputs are taken as text\n")
     return {key: value for key, _, value in (word.partition("=") for word in words)}
 
 
