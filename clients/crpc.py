@@ -75,8 +75,10 @@ class _Warnings(logging.Handler):
     """Shows what the library warns of as a line on standard error; with `-v` what it finds worth noting, too."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write one record: what went wrong, behind the event's name."""
-        sys.stderr.write(f"crpc: {record.getMessage()}: {getattr(record, 'fault', 'see the log')}\n")
+        """Write one record that says, as its `fault`, what is wrong; others are for programs' logs."""
+        fault = getattr(record, "fault", None)
+        if fault:
+            sys.stderr.write(f"crpc: {record.getMessage()}: {fault}\n")
 
 
 _WARNINGS = _Warnings()

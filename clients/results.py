@@ -7,7 +7,7 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -38,8 +38,10 @@ def add_showing(parser: argparse.ArgumentParser) -> None:
     group.add_argument("-q", "--quiet", action="store_true", help="nothing but results")
 
 
-def present(call: Call, options: argparse.Namespace) -> int:
-    """Take the replies of `call`, show them, and return its exit code.
+def present(
+    call: Call, options: argparse.Namespace, why_silent: Callable[[list[str]], Mapping[str, str]] = lambda _: {}
+) -> int:
+    """Take the replies of `call`, show them, and return its exit code; `why_silent` may know more about silent nodes.
 
     When the transport goes away or somebody interrupts, what is known is shown before that is said: nobody further
     is sent to, and nobody waited for. A second interruption leaves at once.
@@ -55,6 +57,8 @@ def present(call: Call, options: argparse.Namespace) -> int:
             call.stop("interrupted")
         call.close()
         _show(call, options)
+        for name, why in why_silent([name for name in call.outcomes.silent if name not in call.absent]).items():
+            sys.stderr.write(f"crpc: {name}: {why}\n")
     if fault is not None:
         raise fault
     if call.stopped:

@@ -20,12 +20,13 @@ def bundled() -> Path:
 
 
 class Catalog:
-    """Finds DDLs by agent name in `folders`, after the bundled ones; reads and checks one when it is asked for.
+    """Finds DDLs by agent name in `folders`, after the bundled ones; reads and checks one, once, when it is asked for.
 
     Those of data functions lie in the folder `data` of each.
     """
 
     def __init__(self, folders: Sequence[Path] = ()) -> None:
+        self._read: dict[str, DDL] = {}
         self.paths: dict[str, Path] = {}  # of the DDLs, by agent; whether they are any good is not known yet
         self.data_paths: dict[str, Path] = {}  # of the DDLs of data functions, by function
         for folder in (bundled(), *folders):
@@ -40,9 +41,11 @@ class Catalog:
             close = difflib.get_close_matches(agent, self.paths, n=1)
             hint = f"did you mean '{close[0]}'?" if close else "'crpc help' lists those there are"
             raise UsageError(f"there is no agent '{agent}': {hint}")
-        from collective.ddl import read  # jsonschema takes 60 ms to import: a list of agents needs none of it
+        if agent not in self._read:
+            from collective.ddl import read  # jsonschema takes 60 ms to import: a list of agents needs none of it
 
-        return read(self.paths[agent])
+            self._read[agent] = read(self.paths[agent])
+        return self._read[agent]
 
     def action(self, agent: str, action: str) -> Action:
         """Return an agent's action; raise UsageError or DDLError when there is no such thing."""

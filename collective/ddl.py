@@ -179,6 +179,8 @@ def read(path: Path) -> DDL:
         raise DDLError(f"{path}: {fault}") from None
     if ddl.name != path.stem:
         raise DDLError(f"{path}: metadata.name is '{ddl.name}', the file's name says '{path.stem}'")
+    if ddl.name in RESERVED:
+        raise DDLError(f"{path}: '{ddl.name}' is a word of crpc itself: an agent needs another name")
     return ddl
 
 
@@ -188,8 +190,6 @@ def parse(document: Any) -> DDL:
     if fault is not None:
         raise DDLError(f"{fault.json_path}: {fault.message}")
     metadata = document["metadata"]
-    if metadata["name"] in RESERVED:
-        raise DDLError(f"'{metadata['name']}' is a command of crpc: an agent needs another name")
     actions = {name: _action(metadata, name, body) for name, body in document["actions"].items()}
     return DDL(metadata["name"], metadata, actions)
 

@@ -22,11 +22,11 @@ _SLOT = re.compile(r"[A-Za-z0-9-]{1,50}")
 _SLUG_LENGTH = 40
 _DIGEST_LENGTH = 10
 
-# `crpc` commands, those to come as well: no agent may take one of these names.
-RESERVED = frozenset(
-    "audit completion cost describe diff doctor facts find help inventory keys lab new nodes ping plan policy".split()
-    + "report retry run runs serve setup show ssh watch".split()
-)
+# `crpc` commands, those to come as well: no agent may take one of these names …
+_COMMANDS = """audit completion cost describe diff doctor explain-filter facts find help inventory keys lab new nodes
+    ping plan policy report retry run runs serve setup show ssh watch""".split()
+# … nor this one: policies call data functions so.
+RESERVED = frozenset({*_COMMANDS, "data"})
 
 
 def check_collective(name: str) -> str:

@@ -118,13 +118,14 @@ def test_what_is_no_ddl_is_refused(value: Any) -> None:
         ddl.parse(value)
 
 
-@pytest.mark.parametrize("name", ["find", "lab", "watch"])
-def test_an_agent_may_not_have_the_name_of_a_command(name: str) -> None:
-    """Crpc could not tell them apart, commands to come included."""
+@pytest.mark.parametrize("name", ["find", "lab", "watch", "data"])
+def test_an_agent_may_not_have_the_name_of_a_command(tmp_path: Path, name: str) -> None:
+    """Crpc could not tell them apart, commands to come included, nor could a policy tell `data`."""
     wrong = document()
     wrong["metadata"]["name"] = name
-    with pytest.raises(DDLError, match=f"'{name}' is a command of crpc"):
-        ddl.parse(wrong)
+    (tmp_path / f"{name}.json").write_text(json.dumps(wrong))
+    with pytest.raises(DDLError, match=f"'{name}' is a word of crpc"):
+        ddl.read(tmp_path / f"{name}.json")
 
 
 def test_a_file_must_be_named_as_its_agent(tmp_path: Path) -> None:

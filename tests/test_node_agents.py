@@ -135,7 +135,7 @@ def test_a_reserved_name_is_left_out(folder: Path) -> None:
     (folder / "find.json").write_text(description("find"))
     loaded = load(folder)
     assert list(loaded) == ["good"]
-    assert loaded.refused["find"].endswith("'find' is a command of crpc: an agent needs another name")
+    assert loaded.refused["find"].endswith("'find' is a word of crpc itself: an agent needs another name")
 
 
 @pytest.mark.parametrize("text", ["a: [", "- a", "5", "a: 1\na: 2"])

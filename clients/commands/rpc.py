@@ -27,9 +27,8 @@ def run(arguments: Sequence[str]) -> int:
 
     catalog = Catalog(config.ddls)
     agent, *rest = given.words
-    described = catalog.ddl(agent)
     if not rest:
-        raise UsageError(f"{agent}: which action? It has {', '.join(described.actions)}")
+        raise UsageError(f"{agent}: which action? It has {', '.join(catalog.ddl(agent).actions)}")
     action = catalog.action(agent, rest[0])
     data = read_inputs(rest[1:], action)
     if sys.stdin.isatty():
@@ -40,7 +39,7 @@ def run(arguments: Sequence[str]) -> int:
 
     from collective.fleet.fleet import Fleet
 
-    with Fleet.connect(config) as fleet:
+    with Fleet.connect(config, catalog) as fleet:
         call = fleet.call(
             agent,
             action.name,
@@ -54,4 +53,4 @@ def run(arguments: Sequence[str]) -> int:
             confirm=confirmation(given.yes),
             **rollout,
         )
-        return show_sent(call) if given.no_results else present(call, given)
+        return show_sent(call) if given.no_results else present(call, given, fleet.why_silent)

@@ -2,22 +2,67 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import logging
+from collections.abc import Iterable, Iterator
 
-from collective.errors import NoNodes
-from collective.filters import Filter, matches
-from collective.registry import NodeRecord, Registry
+from collective.errors import NoNodes, UsageError
+from collective.filters import Budget, Filter, matches
+from collective.registry import NodeRecord, Nodes
+
+log = logging.getLogger(__name__)
+
+_SEARCH_SECONDS = 2.0  # of regular expressions, for all nodes together
 
 
-def from_registry(registry: Registry, wanted: Filter, agent: str) -> list[str]:
-    """Return the living nodes that match and have the agent, sorted. Raise NoNodes, saying why, when none does."""
+def from_registry(registry: Nodes, wanted: Filter, agent: str) -> list[str]:
+    """Return the living nodes that match and have the agent, sorted.
+
+    Raise NoNodes, saying why, when none does, and UsageError for a regular expression that takes too long.
+    """
     now = registry.now()
     alive = [record for record in registry.nodes() if record.alive(now)]
-    matching = [record for record in alive if matches(wanted, record, _no_data)]
+    matching = list(_matching(wanted, alive))
     serving = sorted(record.identity for record in matching if agent in record.agents)
     if not serving:
         raise NoNodes(_why_nobody(alive, matching, agent))
+    for record in matching:
+        if record.is_contested(now):
+            log.warning("identity.contested", extra={"fault": f"two machines answer to the name {record.identity}"})
     return serving
+
+
+def _matching(wanted: Filter, records: Iterable[NodeRecord]) -> Iterator[NodeRecord]:
+    budget = Budget(_SEARCH_SECONDS)
+    for record in records:
+        if matches(wanted, record, _no_data, budget):
+            yield record
+        if budget.spent:
+            raise UsageError(f"the filter's regular expressions take more than {_SEARCH_SECONDS} s: make them simpler")
+
+
+def why_silent(registry: Nodes, names: Iterable[str]) -> dict[str, str]:
+    """Return what the registry knows about nodes that did not answer, by name; nothing about those that it expects."""
+    now = registry.now()
+    known = {record.identity: record for record in registry.nodes()}
+    return {name: text for name in names if (text := _absence(known.get(name), now))}
+
+
+def _absence(record: NodeRecord | None, now: float) -> str | None:
+    if record is None:
+        return "the registry does not know it"
+    if record.left is not None:
+        return f"it stopped {_ago(now - record.left)} ago, saying farewell"
+    if not record.alive(now):
+        return f"it was last seen {_ago(now - record.last_seen)} ago"
+    return None
+
+
+def _ago(seconds: float) -> str:
+    """Return a duration in the unit in which a person would say it."""
+    for size, unit in ((86400, "days"), (3600, "hours"), (60, "minutes")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{max(0, seconds):.0f} seconds"
 
 
 def _why_nobody(alive: list[NodeRecord], matching: list[NodeRecord], agent: str) -> str:
@@ -33,14 +78,10 @@ def _why_nobody(alive: list[NodeRecord], matching: list[NodeRecord], agent: str)
 
 def literal(identities: Iterable[str], wanted: Filter) -> list[str] | None:
     """Return the names that a filter consists of, when it is nothing but literal names: no discovery is needed."""
-    only_names = Filter(identities=wanted.identities)
-    if wanted != only_names or not wanted.identities or any(_is_pattern(name) for name in wanted.identities):
+    names = wanted.literal_identities
+    if not names or wanted.identity_patterns or wanted != Filter(identities=wanted.identities):
         return None
-    return sorted(set(identities) & set(wanted.identities)) if identities else sorted(set(wanted.identities))
-
-
-def _is_pattern(name: str) -> bool:
-    return len(name) > 1 and name.startswith("/") and name.endswith("/")
+    return sorted(names & set(identities)) if identities else sorted(names)
 
 
 def _no_data(_function: str, _query: str) -> None:

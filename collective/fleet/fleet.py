@@ -24,7 +24,7 @@ from collective import config as configuration
 from collective import ddl, names, signing
 from collective.catalog import Catalog
 from collective.config import ClientConfig
-from collective.errors import NoNodes, QueueNotFound, TooManyTargets, TransportError, UsageError
+from collective.errors import NoNodes, QueueNotFound, TooManyTargets, TransportError, Unreachable, UsageError
 from collective.filters import Filter, uses_data
 from collective.fleet import discovery, slots
 from collective.fleet.call import Call
@@ -33,12 +33,13 @@ from collective.fleet.deaf import ROLLOUT_TTL
 from collective.fleet.rollout import AT_ONCE, AmountLike, Pace, Rollout, choose, read_amount
 from collective.fleet.sending import THREADS, Sender
 from collective.messages import Request
-from collective.registry import Registry
+from collective.registry import Nodes
 from collective.transport import Transport
 
 log = logging.getLogger(__name__)
 
 EVERYBODY = Filter()
+_CACHED = 5.0  # seconds that what the registry said is believed
 _WINDOW = 2.0  # seconds without news after which a broadcast discovery believes that it has heard everybody
 _MARGIN = 0.1  # of the timeout, at most a second: what a node leaves for its reply to travel
 
@@ -50,7 +51,7 @@ class Fleet:
         self,
         config: ClientConfig,
         transport: Transport,
-        registry: Registry | None = None,
+        registry: Nodes | None = None,
         *,
         catalog: Catalog | None = None,
         sign: signing.Sign = signing.unsigned,
@@ -65,17 +66,19 @@ class Fleet:
         self._calls: list[Call] = []
 
     @classmethod
-    def connect(cls, config: ClientConfig | None = None) -> Fleet:
+    def connect(cls, config: ClientConfig | None = None, catalog: Catalog | None = None) -> Fleet:
         """Return the fleet that `config` describes, or `client.yaml` where it is looked for. Raise ConfigError."""
         from collective.aws import AWS
+        from collective.registry.cached import CachedNodes
         from collective.registry.dynamodb import DynamoDBRegistry
         from collective.transport.sqs import SQSTransport
 
         config = config or configuration.load_client()
         aws = AWS()
-        has_registry = config.registry == "dynamodb"
-        registry = DynamoDBRegistry(aws, names.table(config.collective)) if has_registry else None
-        return cls(config, SQSTransport(aws, connections=THREADS), registry)
+        registry = None
+        if config.registry == "dynamodb":
+            registry = CachedNodes(DynamoDBRegistry(aws, names.table(config.collective)), _CACHED)
+        return cls(config, SQSTransport(aws, connections=THREADS), registry, catalog=catalog)
 
     def __enter__(self) -> Fleet:
         return self
@@ -140,6 +143,7 @@ class Fleet:
             timeout=discovery_timeout,
             certain=not described.idempotent,
         )
+        discovery_ms = (self._clock() - began) * 1000
         if some is not None:
             expected = choose(expected, some, limit_seed)
         if not described.idempotent:
@@ -152,7 +156,7 @@ class Fleet:
             timeout or described.timeout + self.config.transit,
             ttl=ttl or (self.config.ttl if pace == AT_ONCE else min(self.config.ttl, ROLLOUT_TTL)),
             pace=pace,
-            discovery_ms=(self._clock() - began) * 1000,
+            discovery_ms=discovery_ms,
         )
         with _closing_on_error(call):
             call.begin()
@@ -186,6 +190,13 @@ class Fleet:
             raise NoNodes("no node matches")
         return named
 
+    def why_silent(self, nodes: Iterable[str]) -> dict[str, str]:
+        """Return what the registry knows about nodes that did not answer, by name; nothing when it cannot be read."""
+        try:
+            return discovery.why_silent(self._registry, nodes) if self._registry and nodes else {}
+        except TransportError:
+            return {}
+
     def _find(self, wanted: Filter, agent: str, method: str | None, timeout: float, certain: bool) -> list[str]:
         if method == "registry" and self._registry is None:
             raise UsageError("--dm registry: the configuration says that there is none")
@@ -199,7 +210,9 @@ class Fleet:
             log.info("discovery.broadcast", extra={"fault": f"table {fault}"})
         except TransportError as fault:
             if certain or method == "registry":
-                raise
+                raise Unreachable(
+                    f"the registry cannot be read, so nobody knows whom this would reach: {fault}"
+                ) from None
             log.warning("discovery.broadcast", extra={"fault": str(fault)})
         return self._ask(wanted, agent, timeout)
 

@@ -127,6 +127,7 @@ def _spawn(layout: Layout, lifeline: int | None) -> subprocess.Popen[bytes]:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
+            cwd="/",  # `-m` looks there first: what lies where the user stands must not be imported
             pass_fds=kept,
             start_new_session=True,
         )

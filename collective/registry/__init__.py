@@ -48,12 +48,20 @@ class NodeRecord:
         return self.contested is not None and now - self.contested <= PERIODS_ALIVE * self.period
 
 
-class Registry(Protocol):
-    """What the two sides ask of a registry. Every method may raise Unreachable, AccessDenied or QueueNotFound."""
+class Nodes(Protocol):
+    """What callers ask of a registry. Both methods may raise Unreachable, AccessDenied or QueueNotFound."""
 
     def now(self) -> float:
         """Return the server's time in Unix seconds."""
         ...
+
+    def nodes(self) -> list[NodeRecord]:
+        """Return every node that has ever been published and not removed, in no order."""
+        ...
+
+
+class Registry(Nodes, Protocol):
+    """What nodes ask of it as well. Every method may raise the same."""
 
     def put(self, record: NodeRecord) -> None:
         """Publish all of a node, as seen now."""
@@ -68,8 +76,4 @@ class Registry(Protocol):
 
     def leave(self, identity: str) -> None:
         """Say that a node has stopped on purpose, now."""
-        ...
-
-    def nodes(self) -> list[NodeRecord]:
-        """Return every node that has ever been published and not removed, in no order."""
         ...

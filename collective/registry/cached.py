@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from collective.registry import NodeRecord, Registry
+from collective.registry import NodeRecord, Nodes
 
 
 class CachedNodes:
     """The nodes of `registry`, read again when what is known is older than `seconds`; `clock` returns seconds."""
 
-    def __init__(self, registry: Registry, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, registry: Nodes, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._registry = registry
         self._seconds = seconds
         self._clock = clock

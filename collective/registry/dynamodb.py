@@ -71,13 +71,13 @@ class DynamoDBRegistry:
             try:
                 self._client.update_item(
                     TableName=self._table,
-                    Key=key,  # type: ignore[arg-type]
+                    Key=key,
                     UpdateExpression="SET last_seen = :now",
                     ConditionExpression="instance = :mine",
                     ExpressionAttributeValues={":now": self._now(), ":mine": {"S": instance}},
                 )
             except self._client.exceptions.ConditionalCheckFailedException:
-                found = self._client.get_item(TableName=self._table, Key=key, ConsistentRead=True).get("Item")  # type: ignore[arg-type]
+                found = self._client.get_item(TableName=self._table, Key=key, ConsistentRead=True).get("Item")
                 return found["instance"]["S"] if found else None
         return instance
 

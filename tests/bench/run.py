@@ -18,6 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import boto3
@@ -29,10 +30,13 @@ from collective.aws import AWS
 from collective.config import ClientConfig
 from collective.fleet.fleet import Fleet
 from collective.lab.layout import Layout
+from collective.registry import NodeRecord
+from collective.registry.dynamodb import DynamoDBRegistry
 from collective.testing import COLLECTIVE, make_node, node_parts
 from collective.transport.sqs import SQSTransport
 
 RUNS = 7
+MANY = 10_000  # nodes in a large registry
 IDLE = 30.0  # seconds of watching a daemon do nothing
 
 # One call in a process of its own: when each part was done, in milliseconds since the process began.
@@ -56,6 +60,26 @@ print(json.dumps(marks))
 """
 
 
+# Discovery in a process of its own, so that its memory can be told.
+DISCOVER = """
+import json, resource, time
+from collective.aws import AWS
+from collective.filters import parse
+from collective.fleet import discovery
+from collective.registry.cached import CachedNodes
+from collective.registry.dynamodb import DynamoDBRegistry
+known = CachedNodes(DynamoDBRegistry(AWS(), "bench_nodes"), seconds=60)
+began = time.perf_counter()
+known.nodes()
+read = time.perf_counter()
+wanted = parse(with_fact=["role=web", "number<9000", "fact3=/^value/"])
+assert len(discovery.from_registry(known, wanted, "rpcutil")) == 4500
+done = time.perf_counter()
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+print(json.dumps({"scan": read - began, "filter": done - read, "peak_mb": peak}))
+"""
+
+
 def main() -> None:
     """Print every table."""
     parser = argparse.ArgumentParser()
@@ -64,6 +88,7 @@ def main() -> None:
     start_up()
     calls(options.nodes)
     requests(options.nodes)
+    registry()
     one_daemon()
 
 
@@ -74,13 +99,14 @@ def start_up() -> None:
         configure(Path(name))
         environment["COLLECTIVE_CONFIG"] = name
         table("Commands that send nothing", "wall, ms")
-        for words in (
+        lines: list[list[str | Path]] = [
             [sys.executable, "-c", ""],
             [BIN / "crpc", "--help"],
             [BIN / "crpc", "pakage", "install"],
             [BIN / "crpc", "package", "install", "package=-zsh"],
-        ):
-            took = median(lambda words=words: subprocess.run(words, env=environment, capture_output=True, check=False))
+        ]
+        for words in lines:
+            took = median(partial(subprocess.run, words, env=environment, capture_output=True, check=False))
             row(" ".join(Path(word).name for word in words[:4]), f"{took * 1000:.0f}")
 
 
@@ -95,8 +121,8 @@ def calls(sizes: list[int]) -> None:
                 row(f"{nodes} nodes", f"{time.monotonic() - began:.1f}")
                 runs = [json.loads(_output([sys.executable, "-c", PARTS], environment)) for _ in range(RUNS)]
                 parts[nodes] = {mark: statistics.median(run[mark] for run in runs) for mark in runs[0]}
-                words = [BIN / "crpc", "rpcutil", "ping", "--json"]
-                parts[nodes]["crpc ends"] = 1000 * median(lambda words=words, env=environment: _output(words, env))
+                words: list[str | Path] = [BIN / "crpc", "rpcutil", "ping", "--json"]
+                parts[nodes]["crpc ends"] = 1000 * median(partial(_output, words, environment))
     table("`crpc rpcutil ping` (ms since the process began)", *(f"{nodes} nodes" for nodes in sizes))
     for mark in next(iter(parts.values())):
         row(mark, *(f"{parts[nodes][mark]:.0f}" for nodes in sizes))
@@ -138,20 +164,39 @@ def count_requests(nodes: int, direct_limit: int) -> float:
         return statistics.median(counted)
 
 
+def registry() -> None:
+    """How long it takes to know which of ten thousand nodes match: reading the table, then filtering."""
+    facts = {f"fact{number}": f"value {number} of some length" for number in range(48)}
+    with tempfile.TemporaryDirectory() as name, _server() as url:
+        os.environ.update({key: value for key, value in aws_environment(url).items() if key.startswith("AWS_")})
+        table_ = DynamoDBRegistry(AWS(_session()), "bench_nodes")
+        table_.create()
+        for number in range(MANY):
+            known = {**facts, "role": ("web", "db")[number % 2], "number": number}
+            table_.put(NodeRecord(f"node{number}", "1.0", known, agents={"rpcutil": "1"}, instance="x"))
+        script = Path(name) / "discover.py"
+        script.write_text(DISCOVER)
+        figures = json.loads(_output([sys.executable, script], aws_environment(url)))
+    table(f"{MANY} nodes with 50 facts each", "figure", "budget")
+    row("read the table (moto; pages in 4 segments), s", f"{figures['scan']:.1f}", "")
+    row("filter: a fact, a number, a regular expression, ms", f"{figures['filter'] * 1000:.0f}", "1000")
+    row("peak memory of the caller, MB", f"{figures['peak_mb']:.0f}", "200")
+
+
 def one_daemon() -> None:
     """What one daemon costs its machine."""
     with tempfile.TemporaryDirectory() as name, _server() as url:
         configure(Path(name), collective="bench")
         with daemon(Path(name), url) as node:
             environment = {**aws_environment(url), "COLLECTIVE_CONFIG": name}
-            call = [BIN / "crpc", "rpcutil", "ping", "-I", "web1.example.com"]
-            _output(call, environment)
+            one = ["-I", "web1.example.com"]
+            _output([BIN / "crpc", "rpcutil", "ping", *one], environment)
             table("One daemon", "figure", "budget")
             row("private memory, standard agents loaded", f"{private_mb([node.process.pid]):.0f} MB", "60 MB")
             before = processor_seconds(node.process.pid)
             time.sleep(IDLE)
             idle = (processor_seconds(node.process.pid) - before) / IDLE * 100
-            _output([*call[:1], "shell", "run", "command=true", *call[3:]], environment)
+            _output([BIN / "crpc", "shell", "run", "command=true", *one], environment)
             helpers = [int(pid) for pid in _output(["pgrep", "-P", str(node.process.pid)], environment).split()]
             row("… more, once an action has run", f"{private_mb(helpers):.0f} MB", "20 MB")
             row("processor, idle", f"{idle:.2f} %", "0.5 %")

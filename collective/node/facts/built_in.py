@@ -45,8 +45,13 @@ def built_in() -> dict[str, Any]:
 
 
 def full_name() -> Mapping[str, Any]:
-    """Return the fact `fqdn` as DNS has it; that may take its time."""
-    return {"fqdn": socket.getfqdn()}
+    """Return the fact `fqdn` as the resolver has it, like `hostname -f`; that may take its time."""
+    name = socket.gethostname()
+    with contextlib.suppress(OSError):
+        found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM, flags=socket.AI_CANONNAME)[0][3]
+        if "." in found and not found.startswith("localhost"):
+            name = found
+    return {"fqdn": name}
 
 
 def addresses(proc: Path = Path("/proc/net")) -> Iterator[str]:

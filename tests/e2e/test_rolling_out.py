@@ -1,0 +1,261 @@
+"""Rolling out over real daemons: limits, windows, a limit on failures, Ctrl-C, and the guard before everybody."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import BIN, NODES, Crpc
+from daemons import wait_until
+
+from collective.lab.layout import Layout
+
+SPAN = "command=date +%s.%N; sleep 0.6; date +%s.%N"  # prints when the action began and ended: all share one clock
+
+
+def document(crpc: Crpc, *words: str, **env: str) -> dict[str, Any]:
+    """Run crpc with --json; return what it writes, with its exit code as `exit`."""
+    done = crpc(*words, "--json", **env)
+    assert done.stdout, done.stderr
+    return {**json.loads(done.stdout), "exit": done.returncode, "stderr": done.stderr}
+
+
+def spans(told: dict[str, Any]) -> list[tuple[float, float]]:
+    """Return when each action began and ended, by its own telling, in the order of their beginnings."""
+    stdout = [reply["data"]["stdout"].split() for reply in told["replies"]]
+    return sorted((float(began), float(ended)) for began, ended in stdout)
+
+
+def most_at_once(times: list[tuple[float, float]]) -> int:
+    return max(sum(began <= moment < ended for began, ended in times) for moment, _ in times)
+
+
+@contextmanager
+def deaf(lab: Layout, node: str) -> Iterator[None]:
+    """Stop a node's daemon for a while, as a machine that hangs."""
+    pid = int((lab.node(node) / "pid").read_text())
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def test_a_limit_reaches_some_of_the_nodes(crpc: Crpc) -> None:
+    """20 % of five is one, so is -1; with the same seed it is the same."""
+    assert len(document(crpc, "rpcutil", "ping", "--limit", "20%")["replies"]) == 1
+    assert len(document(crpc, "rpcutil", "ping", "-1")["replies"]) == 1
+    chosen = [
+        sorted(
+            reply["sender"]
+            for reply in document(crpc, "rpcutil", "ping", "--limit", "3", "--limit-seed", "7")["replies"]
+        )
+        for _ in range(2)
+    ]
+    assert len(chosen[0]) == 3
+    assert chosen[0] == chosen[1]
+
+
+def test_no_more_are_at_work_than_asked(crpc: Crpc) -> None:
+    """The actions' own times: never more than two overlap, some do, and all nodes were reached."""
+    told = document(crpc, "shell", "run", SPAN, "--concurrency", "2")
+    assert (told["exit"], told["outcomes"]["ok"], most_at_once(spans(told))) == (0, 5, 2)
+
+
+def test_batches_follow_each_other_with_a_pause(crpc: Crpc) -> None:
+    """The third action begins a pause after the second has ended, the fifth after the fourth."""
+    times = spans(document(crpc, "shell", "run", SPAN, "--batch", "40%", "--batch-sleep", "1"))
+    assert len(times) == 5
+    assert times[2][0] >= max(times[0][1], times[1][1]) + 1
+    assert times[4][0] >= max(times[2][1], times[3][1]) + 1
+
+
+@pytest.mark.parametrize(("wishes", "reached"), [((), 1), (("--concurrency", "2"), 2), (("--batch", "3"), 3)])
+def test_too_many_failures_stop_it(crpc: Crpc, tmp_path: Path, wishes: tuple[str, ...], reached: int) -> None:
+    """One failure is enough: who was not reached is skipped and has run nothing; exit 4, and a line says why."""
+    told = document(
+        crpc, "shell", "run", f"command=echo x >> {tmp_path}/ran; sleep 1; exit 1", "--max-fail", "1", *wishes
+    )
+    assert told["exit"] == 4
+    assert (told["outcomes"]["failed"], told["outcomes"]["skipped"]) == (reached, 5 - reached)
+    assert sorted([*told["skipped"], *(reply["sender"] for reply in told["replies"])]) == NODES
+    assert (tmp_path / "ran").read_text().count("x") == reached
+    assert f"and max-fail is 1: {5 - reached} node" in told["stderr"]
+    assert told["stderr"].count("\n") == 1
+
+
+def test_the_skipped_are_named_on_the_terminal_and_fed_into_the_next_call(crpc: Crpc) -> None:
+    """Folded, after those that failed."""
+    done = crpc("shell", "run", "command=false", "--max-fail", "1")
+    assert re.search(r"Not sent to: 4 nodes\n\n +node\[02-05\]\.lab\n", done.stdout), done.stdout
+
+
+def test_a_node_that_hangs_frees_its_place(crpc: Crpc, lab: Layout) -> None:
+    """It is found by its unread queue, named, and the others get their turn long before the timeout of 180 s."""
+    with deaf(lab, "node02.lab"):
+        told = document(crpc, "shell", "run", "command=true", "--concurrency", "1")
+    assert (told["exit"], told["silent"], told["outcomes"]["ok"]) == (3, ["node02.lab"], 4)
+    assert told["timing_ms"]["total"] < 60_000
+
+
+@pytest.mark.parametrize("form", [(), ("--json",)])
+def test_ctrl_c_stops_and_tells_what_is_known(
+    environment: dict[str, str], lab: Layout, tmp_path: Path, form: tuple[str, ...]
+) -> None:
+    """Exit 4 at once: who has answered, who was at work, who was not sent to; and those really run nothing."""
+    words = ["shell", "run", f"command=echo x >> {tmp_path}/ran; test $(wc -l < {tmp_path}/ran) = 1 || sleep 60"]
+    with caller(environment, *words, "--concurrency", "1", *form) as process:
+        wait_until(lambda: (tmp_path / "ran").exists() and (tmp_path / "ran").read_text() == "x\nx\n", 30)
+        began = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=30)
+    assert time.monotonic() - began < 10
+    assert process.returncode == 4
+    assert err == "crpc: stopped: interrupted: 3 nodes not sent to\n"
+    if form:
+        assert json.loads(out)["outcomes"] | {"rejected": 0} == {
+            "ok": 1, "failed": 0, "silent": 1, "skipped": 3, "unexpected": 0, "rejected": 0
+        }  # fmt: skip
+    else:
+        assert re.search(
+            r"No response from: 1 node\n\n +node02\.lab\n\n.*Not sent to: 3 nodes\n\n +node\[03-05\]", out, re.S
+        )
+    assert (tmp_path / "ran").read_text() == "x\nx\n"
+
+
+def test_ctrl_c_twice_leaves(environment: dict[str, str]) -> None:
+    """Whatever the first one has to wait for, here a reader that does not read: the second leaves with 4."""
+    command = "command=head -c 50000 /dev/zero | tr '\\0' y"
+    with caller(environment, "shell", "run", command, "--json") as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        pipe = process.stdout.fileno()
+        wait_until(lambda: _unread(pipe) == fcntl.fcntl(pipe, fcntl.F_GETPIPE_SZ), 30)
+        process.send_signal(signal.SIGINT)
+        assert process.stderr.readline() == "crpc: interrupted\n"
+        assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 4
+        assert process.stderr.read() == "crpc: interrupted\n"
+
+
+def _unread(pipe: int) -> int:
+    """Return how many bytes lie in a pipe."""
+    return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder)
+
+
+@contextmanager
+def caller(environment: dict[str, str], *words: str) -> Iterator[subprocess.Popen[str]]:
+    """Run crpc in the background."""
+    with subprocess.Popen(
+        [BIN / "crpc", *words],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # Tests that run in a shell's background have Ctrl-C ignored, and would hand that on.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+# -- the guard
+
+
+def on_a_terminal(environment: dict[str, str], answer: str, *words: str) -> tuple[int, str]:
+    """Run crpc on a terminal of its own where somebody types `answer`; return its exit code and what it shows there."""
+    master, slave = os.openpty()
+    with subprocess.Popen([BIN / "crpc", *words], env=environment, stdin=slave, stdout=slave, stderr=slave) as process:
+        os.close(slave)
+        os.write(master, answer.encode())
+        shown = b""
+        while True:
+            try:
+                shown += os.read(master, 4096)
+            except OSError:  # the terminal's other end is closed
+                break
+        os.close(master)
+    return process.returncode, shown.decode()
+
+
+def test_on_a_terminal_somebody_is_asked(environment: dict[str, str], tmp_path: Path) -> None:
+    """What is not idempotent and meant for everybody: a no, or nothing, sends nothing and exits 4; a yes goes on."""
+    run = ("shell", "run", f"command=echo x >> {tmp_path}/ran")
+    for answer in ("n\n", "\n", "\x04"):
+        code, shown = on_a_terminal(environment, answer, *run)
+        assert "5 nodes; go on? [y/N]" in shown
+        assert (code, "crpc: 5 nodes matched: not confirmed: nothing was sent" in shown) == (4, True)
+    assert not (tmp_path / "ran").exists()
+    code, shown = on_a_terminal(environment, "y\n", *run)
+    assert (code, "5 / 5" in shown) == (0, True), shown
+    assert (tmp_path / "ran").read_text() == "x\n" * 5
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("shell", "run", "command=true", "--yes"),
+        ("shell", "run", "command=true", "-F", "role=web"),
+        ("shell", "run", "command=true", "--limit", "2"),
+        ("rpcutil", "ping"),
+    ],
+)
+def test_who_has_said_it_is_not_asked(environment: dict[str, str], words: tuple[str, ...]) -> None:
+    """--yes, a filter, a limit, or an action that is idempotent."""
+    code, shown = on_a_terminal(environment, "", *words)
+    assert code == 0, shown
+    assert "go on?" not in shown
+
+
+def test_in_scripts_max_targets_holds(crpc: Crpc, lab: Layout, tmp_path: Path) -> None:
+    """More nodes than that: one line with both numbers and what to do, exit 4, nothing sent; --yes does not lift it."""
+    text = (lab.folder / "client.yaml").read_text()
+    (tmp_path / "client.yaml").write_text(f"{text}\nmax_targets: 3\n")
+    environment = {"COLLECTIVE_CONFIG": str(tmp_path)}
+    run = ("shell", "run", f"command=echo x >> {tmp_path}/ran")
+    for more in ((), ("--yes",)):
+        done = crpc(*run, *more, **environment)
+        assert (done.returncode, done.stdout) == (4, "")
+        assert done.stderr == (
+            "crpc: 5 nodes matched: max_targets allows 3: narrow the targets, or raise it in client.yaml:"
+            " nothing was sent\n"
+        )
+    assert not (tmp_path / "ran").exists()
+    assert crpc(*run, "--limit", "3", **environment).returncode == 0
+    assert crpc("rpcutil", "ping", **environment).returncode == 0
+
+
+# -- not waiting
+
+
+def test_without_results_the_id_is_printed(crpc: Crpc, lab: Layout, tmp_path: Path) -> None:
+    """One line, at once; the action runs all the same, under that id, and the next call is not disturbed."""
+    began = time.monotonic()
+    done = crpc("shell", "run", f"command=sleep 3; echo x > {tmp_path}/ran", "-I", "node01.lab", "--no-results")
+    assert time.monotonic() - began < 3
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.fullmatch(r"[0-9a-f]{32}\n", done.stdout)
+    wait_until((tmp_path / "ran").exists, 30)
+    assert done.stdout.strip() in (lab.node("node01.lab") / "audit.jsonl").read_text()
+    assert document(crpc, "rpcutil", "ping")["outcomes"]["ok"] == 5
+
+
+def test_without_results_a_name_that_is_none_is_still_said(crpc: Crpc) -> None:
+    """It is known at once."""
+    done = crpc("rpcutil", "ping", "-I", "node99.lab", "--no-results")
+    assert (done.returncode, "node99.lab: there is no such node" in done.stderr) == (3, True)

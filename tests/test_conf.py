@@ -1,0 +1,41 @@
+"""The example configuration is complete and true: it loads, and shows every key with its default."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from collective.config import ClientConfig, NodeConfig, load_client, load_node
+from collective.node import policy
+
+CONF = Path(__file__).resolve().parents[1] / "conf"
+
+
+@pytest.mark.parametrize(("name", "role"), [("node.yaml", NodeConfig), ("client.yaml", ClientConfig)])
+def test_every_key_is_shown(name: str, role: type[NodeConfig] | type[ClientConfig]) -> None:
+    """No key is missing, and none is shown that does not exist."""
+    shown = set(re.findall(r"^(?:# )?([a-z0-9_]+):", (CONF / name).read_text(), re.MULTILINE))
+    assert shown == {entry.name for entry in fields(role)}
+
+
+@pytest.mark.parametrize("uncommented", [False, True])
+def test_the_examples_load_as_they_are_and_with_every_key_said(tmp_path: Path, uncommented: bool) -> None:
+    """What is commented out can be taken as it stands; numbers and words are then still the defaults."""
+    for name in ("node.yaml", "client.yaml"):
+        text = (CONF / name).read_text()
+        if uncommented:
+            text = re.sub(r"^# (?=[a-z0-9_]+:)", "", text, flags=re.MULTILINE)
+        (tmp_path / name).write_text(text)
+    node, client = load_node(tmp_path / "node.yaml"), load_client(tmp_path / "client.yaml")
+    for config in (node, client):
+        for entry in fields(config):
+            if isinstance(entry.default, (int, float, str)) and entry.name != "accept_unsigned":
+                assert getattr(config, entry.name) == entry.default, entry.name
+
+
+def test_the_example_policy_loads() -> None:
+    """With its four rules."""
+    assert len(policy.load(CONF / "policy.yaml").rules) == 4

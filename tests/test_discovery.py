@@ -1,0 +1,102 @@
+"""Whom to expect, by the registry: the living who match and have the agent; and why others are not heard."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+
+import pytest
+
+from collective.errors import NoNodes, UsageError
+from collective.filters import Filter, parse
+from collective.fleet import discovery
+from collective.registry import NodeRecord
+from collective.registry.memory import MemoryRegistry
+
+NOW = 1_000_000.0
+
+
+class Known(MemoryRegistry):
+    """A registry with these very records, at one moment."""
+
+    def __init__(self, *records: NodeRecord) -> None:
+        super().__init__(clock=lambda: NOW)
+        self._records = {record.identity: record for record in records}
+
+
+def node(identity: str, **changes: object) -> NodeRecord:
+    plain = NodeRecord(identity, "1.0", {"role": "web"}, agents={"package": "1"}, period=60.0, last_seen=NOW - 10)
+    return replace(plain, **changes)  # type: ignore[arg-type]
+
+
+def test_only_the_living_who_match_and_have_the_agent_are_expected() -> None:
+    """Sorted by name."""
+    registry = Known(
+        node("web2"),
+        node("web1"),
+        node("db1", facts={"role": "db"}),
+        node("left", left=NOW - 5),
+        node("stale", last_seen=NOW - 181),
+        node("bare", agents={}),
+    )
+    assert discovery.from_registry(registry, parse(with_fact=["role=web"]), "package") == ["web1", "web2"]
+
+
+@pytest.mark.parametrize(
+    ("records", "said"),
+    [
+        ((), "no node is alive in the registry"),
+        ((node("db1", facts={"role": "db"}),), "none of 1 nodes matches the filter"),
+        ((node("web1", agents={}),), "none of 1 matching nodes has the agent 'package'"),
+        (
+            (node("web1", agents={}, refused={"package": "package.py: no DDL"}),),
+            "no node serves 'package': web1 has left it out: package.py: no DDL",
+        ),
+    ],
+)
+def test_nobody_is_explained(records: tuple[NodeRecord, ...], said: str) -> None:
+    """Why there is nobody is what an operator needs to know next."""
+    with pytest.raises(NoNodes) as refused:
+        discovery.from_registry(Known(*records), parse(with_fact=["role=web"]), "package")
+    assert str(refused.value) == said
+
+
+def test_two_machines_of_one_name_are_reported(caplog: pytest.LogCaptureFixture) -> None:
+    """The caller is warned, and goes on."""
+    registry = Known(node("web1", contested=NOW - 60), node("web2", contested=NOW - 1000))
+    with caplog.at_level(logging.WARNING):
+        assert discovery.from_registry(registry, Filter(), "package") == ["web1", "web2"]
+    assert [vars(record)["fault"] for record in caplog.records] == ["two machines answer to the name web1"]
+
+
+def test_a_regular_expression_that_takes_for_ever_is_refused() -> None:
+    """One budget for all nodes: the caller is not held for each of them."""
+    registry = Known(*(node(f"web{number}", facts={"role": "a" * 40}) for number in range(50)))
+    with pytest.raises(UsageError, match="make them simpler"):
+        discovery.from_registry(registry, parse(with_fact=["role=/^(a|aa)+$b/"]), "package")
+
+
+def test_why_nodes_are_silent() -> None:
+    """A farewell, a long absence and a name that nobody knows are told; of the living nothing is known."""
+    registry = Known(node("left", left=NOW - 125), node("stale", last_seen=NOW - 4 * 86400), node("here"))
+    assert discovery.why_silent(registry, ["left", "stale", "here", "never"]) == {
+        "left": "it stopped 2 minutes ago, saying farewell",
+        "stale": "it was last seen 4 days ago",
+        "never": "the registry does not know it",
+    }
+
+
+@pytest.mark.parametrize(
+    ("identities", "given", "expected"),
+    [
+        (["web1", "web2"], (), ["web1", "web2"]),
+        (["web1", "web2"], ("web2", "web3"), ["web2"]),
+        (["/web/"], (), None),
+        ([], ("web1",), None),
+    ],
+)
+def test_literal_names_need_no_discovery(
+    identities: list[str], given: tuple[str, ...], expected: list[str] | None
+) -> None:
+    """Names alone say whom to expect; with names given otherwise, both must hold."""
+    assert discovery.literal(given, parse(with_identity=identities)) == expected

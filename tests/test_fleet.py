@@ -1,0 +1,486 @@
+"""The caller's side over a scripted fleet: who is sent to, what counts as an answer, and what became of everybody."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from scripted import Part, Scripted, Sent, answer
+
+from collective.errors import NoNodes, TooManyTargets, Unreachable, UsageError
+from collective.filters import parse
+from collective.fleet.call import Call
+from collective.fleet.rollout import Amount, Pace
+from collective.messages import Reply
+from collective.testing import memory_fleet
+from collective.transport import Delivery
+
+CASES = Path(__file__).parent / "cases" / "rollout"
+STATS = json.loads((CASES / "stats.json").read_text(encoding="utf-8"))["cases"]
+SILENT = Part(after=None)
+TIMEOUT = 10.0
+
+
+def network_of(nodes: str, **odd: Part) -> Scripted:
+    """Return a fleet with a node for each letter; `odd` are those that do not just answer after a second."""
+    return Scripted({**dict.fromkeys(nodes, Part()), **odd})
+
+
+def ask(network: Scripted, folder: Path, *, client: dict[str, Any] | None = None, **wishes: Any) -> Call:
+    """Call an action that is not idempotent."""
+    data = wishes.pop("data", {"command": "true"})
+    return network.fleet(folder, **(client or {})).call("shell", "run", data, **{"timeout": TIMEOUT, **wishes})
+
+
+# -- sending
+
+
+def test_a_call_has_sent_before_it_returns(tmp_path: Path) -> None:
+    """To all nodes, each directly; nothing has been received by then."""
+    network = network_of("abc")
+    call = ask(network, tmp_path)
+    assert (network.direct, network.broadcasts, network.receives) == (3, 0, 0)
+    assert {sent.request.targets for sent in network.sent} == {("a", "b", "c")}
+    assert sorted(reply.sender for reply in call) == ["a", "b", "c"]
+    assert network.time == 1.0  # not a moment longer than the slowest takes
+
+
+def test_to_many_nodes_one_message_is_published(tmp_path: Path) -> None:
+    """Up to `direct_limit` nodes are written to directly, one more is published; targets are named all the same."""
+    few, many = network_of("abc"), network_of("abcd")
+    ask(few, tmp_path / "few", client={"direct_limit": 3}).wait()
+    ask(many, tmp_path / "many", client={"direct_limit": 3}).wait()
+    assert (few.direct, few.broadcasts) == (3, 0)
+    assert (many.direct, many.broadcasts) == (0, 1)
+    assert many.sent[0].request.targets == ("a", "b", "c", "d")
+
+
+def test_a_secret_is_never_published(tmp_path: Path) -> None:
+    """An input that the DDL marks writeOnly goes to its targets directly, however many they are."""
+    ddl = {
+        "metadata": {"name": "vault", "description": "Keeps", "version": "1"},
+        "actions": {
+            "keep": {
+                "description": "Keep a password",
+                "input": {"type": "object", "properties": {"password": {"type": "string", "writeOnly": True}}},
+                "output": {"type": "object", "properties": {}},
+            }
+        },
+    }
+    (tmp_path / "plugins").mkdir()
+    (tmp_path / "plugins" / "vault.json").write_text(json.dumps(ddl))
+    (tmp_path / "plugins" / "vault.py").write_text(
+        "from collective.agent import action\n@action\ndef keep(password='x'):\n    return {}\n"
+    )
+    plugins = [tmp_path / "plugins"]
+    with memory_fleet(tmp_path, {"a": {}, "b": {}}, code=plugins, ddls=plugins, client={"direct_limit": 1}) as network:
+        assert network.fleet.call("vault", "keep", {"password": "hunter2"}).wait().exit_code() == 0
+        assert not any(name.endswith("_requests") for name in network.transport.sent)
+        assert network.fleet.call("vault", "keep").wait().exit_code() == 0
+        assert network.transport.sent["testing_requests"] == 1
+
+
+def test_a_node_without_a_queue_is_known_at_once(tmp_path: Path) -> None:
+    """It is silent and named, and nobody waits for it."""
+    network = network_of("a", b=Part(absent=True))
+    call = ask(network, tmp_path, nodes=["a", "b"])
+    assert call.absent == ["b"]
+    assert (call.wait().silent, network.time) == (["b"], 1.0)
+
+
+def test_nobody_is_an_error_and_sends_nothing(tmp_path: Path) -> None:
+    """An empty list is nobody, and so is a filter that nobody matches."""
+    network = network_of("a")
+    nobody: list[dict[str, Any]] = [{"nodes": []}, {"filter": parse(with_fact=["role=db"])}]
+    for wishes in nobody:
+        with pytest.raises(NoNodes):
+            ask(network, tmp_path, **wishes)
+    assert network.sent == []
+
+
+@pytest.mark.parametrize(
+    "wishes",
+    [{"limit": "0%"}, {"limit_seed": 3}, {"concurrency": 0}, {"batch": "1.1"}, {"batch_sleep": 1.0}, {"max_fail": -1}],
+)
+def test_a_pace_that_makes_no_sense_sends_nothing(tmp_path: Path, wishes: dict[str, Any]) -> None:
+    """It is refused by the argument's name before anything else happens."""
+    network = network_of("a")
+    with pytest.raises(UsageError, match=next(iter(wishes))):
+        ask(network, tmp_path, **wishes)
+    assert (network.sent, list(tmp_path.iterdir())) == ([], [])
+
+
+def test_a_transport_that_fails_while_sending_is_raised_and_frees_the_slot(tmp_path: Path) -> None:
+    """The next call takes the same reply queue."""
+    network = network_of("ab")
+    fleet = network.fleet(tmp_path)
+    network.fault = Unreachable("away")
+    with pytest.raises(Unreachable):
+        fleet.call("rpcutil", "ping")
+    network.fault = None
+    fleet.call("rpcutil", "ping").wait()
+    fleet.call("rpcutil", "ping").wait()
+    assert len({sent.request.reply_to for sent in network.sent}) == 1
+
+
+# -- what counts as an answer
+
+
+def test_late_replies_of_earlier_calls_are_ignored(tmp_path: Path) -> None:
+    """Calls take turns with one queue: what an earlier one did not wait for is no answer to the next."""
+    network = network_of("a", b=Part(after=TIMEOUT + 1))
+    fleet = network.fleet(tmp_path)
+    first = fleet.call("shell", "run", {"command": "true"}, timeout=TIMEOUT)
+    assert first.wait().silent == ["b"]
+    network.parts["b"] = Part(after=3.0)
+    second = fleet.call("shell", "run", {"command": "true"}, timeout=TIMEOUT)
+    assert {sent.request.reply_to for sent in network.sent} == {network.sent[0].request.reply_to}
+    assert {reply.request for reply in second} == {second.request_id} != {first.request_id}
+    assert len(network.received) == 4  # the late one arrived as well
+    assert sorted(second.outcomes.ok) == ["a", "b"]
+
+
+def test_duplicate_replies_change_nothing(tmp_path: Path) -> None:
+    """A node that answers five times has answered once, and the others are still waited for."""
+    network = network_of("", a=Part(after=0.1, copies=5), b=Part(after=7.0))
+    call = ask(network, tmp_path)
+    assert [reply.sender for reply in call] == ["a", "b"]
+    assert (call.outcomes.counts()["ok"], call.outcomes.answered) == (2, 2)
+
+
+def test_an_unexpected_sender_is_named_and_ends_nothing(tmp_path: Path) -> None:
+    """Its reply counts like the others; who is expected is still waited for."""
+    network = network_of("a", b=Part(after=3.0))
+    call = ask(network, tmp_path)
+    network.arrive(answer(network.sent[0].request, "stranger", 1))
+    outcomes = call.wait()
+    assert (outcomes.unexpected, sorted(outcomes.ok), outcomes.exit_code()) == (["stranger"], ["a", "b"], 2)
+
+
+def test_a_reply_to_what_was_not_sent_to_its_node_is_dropped(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """In a rollout every node answers its own request: one that speaks out of turn is sent to all the same."""
+    network = network_of("ab")
+    call = ask(network, tmp_path, concurrency=1)
+    network.arrive(answer(network.sent[0].request, "b", 1), 0.5)
+    assert [(reply.sender, reply.ok) for reply in call] == [("a", True), ("b", True)]
+    assert "reply.dropped" in caplog.text
+
+
+@pytest.mark.parametrize("body", ["", "{}", "hello"])
+def test_rubbish_in_the_reply_queue_is_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str) -> None:
+    """It ends nothing and answers nothing."""
+    network = network_of("a")
+    call = ask(network, tmp_path)
+    delivery, first = network._delivery, [body]  # noqa: SLF001 - the test replaces a part of its own stand-in
+
+    def spoilt(reply: Reply) -> Delivery:
+        return replace(delivery(reply), body=first.pop()) if first else delivery(reply)
+
+    monkeypatch.setattr(network, "_delivery", spoilt)
+    network.arrive(answer(network.sent[0].request, "a"))
+    assert call.wait().ok == ["a"]
+
+
+# -- how it ends
+
+
+def test_a_silent_node_costs_the_timeout_and_no_more(tmp_path: Path) -> None:
+    """It is named; the others have been yielded long before."""
+    network = network_of("a", b=SILENT)
+    call = ask(network, tmp_path)
+    assert call.wait().silent == ["b"]
+    assert network.time == TIMEOUT
+
+
+def test_replies_that_wait_behind_others_are_not_too_late(tmp_path: Path) -> None:
+    """SQS hands out ten at a time: when time is over, the rest of what has arrived still counts."""
+    network = Scripted({f"web{number:02}": Part(after=TIMEOUT) for number in range(25)})
+    assert ask(network, tmp_path).wait().counts()["ok"] == 25
+
+
+def test_a_node_that_never_stops_answering_does_not_hold_the_call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its duplicates stretch nobody's time by more than a few seconds."""
+    network = network_of("a", b=SILENT)
+    call = ask(network, tmp_path)
+    receive = network.receive
+
+    def flooded(queue: str, _wait: float) -> list[Delivery]:
+        network.time += 0.5
+        network.arrive(answer(network.sent[0].request, "a"))
+        return receive(queue, 0)
+
+    monkeypatch.setattr(network, "receive", flooded)
+    assert call.wait().silent == ["b"]
+    assert network.time == TIMEOUT + 5.0
+
+
+def test_a_node_that_does_not_listen_is_found_early(tmp_path: Path) -> None:
+    """Two looks find its queue unread: seven seconds after the sending, whatever the timeout is."""
+    network = network_of("a", b=Part(after=1.0, wakes=900.0))
+    assert ask(network, tmp_path, timeout=180.0).wait().silent == ["b"]
+    assert network.time == 7.0
+
+
+def test_a_node_that_reads_late_is_not_given_up(tmp_path: Path) -> None:
+    """One look that finds the request unread is only a suspicion."""
+    network = network_of("a", b=Part(after=50.0, wakes=6.0))
+    assert sorted(ask(network, tmp_path, timeout=180.0).wait().ok) == ["a", "b"]
+
+
+def test_time_stands_still_while_the_program_is_busy(tmp_path: Path) -> None:
+    """Whoever spends a minute on each reply does not lose those that wait for him."""
+    network = network_of("a", b=Part(after=2.0), c=SILENT)
+    call = ask(network, tmp_path)
+    for _ in call:
+        network.time += 60.0
+    assert (sorted(call.outcomes.ok), call.outcomes.silent) == (["a", "b"], ["c"])
+    assert network.time == 120.0 + TIMEOUT
+
+
+def test_a_transport_that_fails_in_the_middle_leaves_what_is_known(tmp_path: Path) -> None:
+    """The node that may have been reached is silent, those after it are skipped."""
+    network = network_of("abcd")
+    call = ask(network, tmp_path, concurrency=1)
+
+    def take() -> None:
+        for _ in call:
+            network.fault = Unreachable("away")
+
+    with pytest.raises(Unreachable):
+        take()
+    outcomes = call.outcomes
+    assert (outcomes.ok, outcomes.silent, sorted(outcomes.skipped)) == (["a"], ["b"], ["c", "d"])
+
+
+def test_who_stops_looking_stops_the_rollout(tmp_path: Path) -> None:
+    """No node is reached after a reply that the program has not gone on from; what was not sent to is skipped."""
+    network = network_of("abcd")
+    call = ask(network, tmp_path, concurrency=1)
+    for reply in call:
+        if reply.sender == "b":
+            break
+    call.close()
+    call.close()
+    assert [sent.node for sent in network.sent] == ["a", "b"]
+    assert sorted(call.outcomes.skipped) == ["c", "d"]
+
+
+def test_closing_without_iterating_frees_the_slot(tmp_path: Path) -> None:
+    """Calls that nobody looks at do not pile up reply queues; open ones have one each."""
+    network = network_of("a")
+    with network.fleet(tmp_path) as fleet:
+        fleet.call("rpcutil", "ping").close()
+        first, second = fleet.call("rpcutil", "ping"), fleet.call("rpcutil", "ping")
+        queues = [sent.request.reply_to for sent in network.sent]
+        assert queues[0] == queues[1] != queues[2]
+        assert first.request_id != second.request_id
+    assert [path.name for path in sorted((tmp_path / "slots" / "scripted").iterdir())] == ["0", "1"]
+    network.fleet(tmp_path).call("rpcutil", "ping").close()
+    assert network.sent[-1].request.reply_to == queues[0]
+
+
+@pytest.mark.parametrize("case", [pytest.param(case, id=case["id"]) for case in STATS])
+def test_nodes_and_times_are_accounted_for_as_the_case_says(tmp_path: Path, case: dict[str, Any]) -> None:
+    """Who did not answer, who was not expected, and that discovery is a part of the whole time."""
+    known, expected = case["input"], case["expected"]
+    discovered = known.get("discovered", ["one"])
+    responded = known.get("responded", discovered)
+    network = Scripted({node: Part(after=known.get("block_time", 1)) if node in responded else SILENT
+                        for node in discovered})  # fmt: skip
+    call = network.fleet(tmp_path, discovery=known.get("discovery_time", 0)).call("rpcutil", "ping", timeout=TIMEOUT)
+    for stranger in sorted(set(responded) - set(discovered)):
+        network.arrive(answer(network.sent[0].request, stranger))
+    outcomes = call.wait()
+    found = {
+        "noresponsefrom": outcomes.silent,
+        "unexpectedresponsefrom": outcomes.unexpected,
+        "no_response_report": ", ".join(outcomes.silent),
+        "totaltime": call.total_ms / 1000,
+    }
+    assert {name: found[name] for name in expected} == expected
+
+
+def test_broadcast_discovery_asks_the_nodes_and_waits_for_no_timeout(tmp_path: Path) -> None:
+    """Who answers within a window without news is expected; the action itself goes to just those."""
+    network = network_of("a", b=Part(after=1.5), c=SILENT)
+    found = network.fleet(tmp_path).discover(method="broadcast")
+    assert (found, network.time) == (["a", "b"], 3.5)
+    assert (network.broadcasts, network.sent[0].request.targets) == (1, None)
+
+
+# -- rolling out
+
+
+def test_a_limit_reaches_some_and_expects_nobody_else(tmp_path: Path) -> None:
+    """The same ones for the same seed; the others are not even skipped."""
+    reached = []
+    for attempt in "xy":
+        network = network_of("abcdefghij")
+        outcomes = ask(network, tmp_path / attempt, limit="30%", limit_seed=5).wait()
+        reached.append([sent.node for sent in network.sent])
+        assert sorted(outcomes.expected) == sorted(reached[-1]) == sorted(outcomes.ok)
+    assert len(reached[0]) == 3
+    assert sorted(reached[0]) == sorted(reached[1])
+
+
+def test_every_wave_is_a_request_of_its_own(tmp_path: Path) -> None:
+    """A fresh id, a fresh time, only its own nodes as targets, and a short life."""
+    network = network_of("abcde")
+    call = ask(network, tmp_path, batch=2, batch_sleep=30)
+    call.wait()
+    assert [sent.request.targets for sent in network.sent[::2]] == [("a", "b"), ("c", "d"), ("e",)]
+    assert [sent.at for sent in network.sent] == [0, 0, 31, 31, 62]
+    assert call.request_ids == list(dict.fromkeys(sent.request.id for sent in network.sent))
+    assert (len(call.request_ids), call.request_ids[0]) == (3, call.request_id)
+    assert len({sent.request.time for sent in network.sent}) == 3
+    assert {sent.request.ttl for sent in network.sent} == {6.0}
+    assert {sent.request.timeout for sent in network.sent} == {9.0}
+
+
+def test_a_ttl_that_was_asked_for_holds_in_a_rollout_too(tmp_path: Path) -> None:
+    """And without a pace it is the configuration's."""
+    network = network_of("a")
+    ask(network, tmp_path, concurrency=1, ttl=45.0).wait()
+    ask(network, tmp_path).wait()
+    assert [sent.request.ttl for sent in network.sent] == [45.0, 60.0]
+
+
+def test_a_deaf_node_frees_its_place_and_cannot_take_it_back(tmp_path: Path) -> None:
+    """It is given up seven seconds after its own sending; when it wakes up its request has expired, and it says so."""
+    network = network_of("ac", b=Part(after=30.0, wakes=8.0))
+    outcomes = ask(network, tmp_path, concurrency=1, timeout=60.0).wait()
+    assert {sent.node: sent.at for sent in network.sent} == {"a": 0, "b": 1, "c": 8}
+    assert [sent.ends - sent.begins for sent in network.sent if sent.node == "b"] == [0]
+    assert (outcomes.ok, outcomes.failed, network.time) == (["a", "c"], ["b"], 9)
+
+
+def test_too_many_failures_stop_it(tmp_path: Path) -> None:
+    """Exit code 4; who was at work is waited for, the others are skipped."""
+    network = network_of("acdef", b=Part(statuscode=1))
+    call = ask(network, tmp_path, concurrency=2, max_fail=1)
+    outcomes = call.wait()
+    assert outcomes.counts() == {"ok": 1, "failed": 1, "silent": 0, "skipped": 4, "unexpected": 0, "rejected": 0}
+    assert (sorted(outcomes.skipped), outcomes.exit_code()) == (["c", "d", "e", "f"], 4)
+    assert call.stopped == "1 failed or stayed silent, and max-fail is 1"
+
+
+PARTS = st.builds(
+    Part,
+    after=st.none() | st.sampled_from([0.0, 0.5, 1.0, 3.0, 8.9, 9.5, 11.0, 30.0]),
+    statuscode=st.sampled_from([0, 0, 0, 1, 5]),
+    copies=st.integers(1, 3),
+    wakes=st.sampled_from([0.0, 0.0, 0.0, 4.0, 8.0, 900.0]),
+    absent=st.sampled_from([False] * 9 + [True]),
+)
+AMOUNTS = st.builds(Amount, st.integers(1, 5)) | st.builds(Amount, st.integers(1, 100), st.just(True))
+PACES = st.fixed_dictionaries(
+    {},
+    optional={"concurrency": st.integers(1, 4), "batch": AMOUNTS, "max_fail": AMOUNTS},
+)
+
+
+@settings(max_examples=2000, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(parts=st.lists(PARTS, min_size=1, max_size=12), wishes=PACES, direct_limit=st.sampled_from([2, 50]))
+def test_no_schedule_breaks_a_promise(
+    tmp_path: Path, parts: list[Part], wishes: dict[str, Any], direct_limit: int
+) -> None:
+    """The nodes themselves never see more of them at work than asked, nor a request after too many failures.
+
+    Whatever they do, every expected node ends in exactly one outcome, the right one, and the call ends.
+    """
+    network = Scripted({f"web{number:02}": part for number, part in enumerate(parts)})
+    pace = Pace.read(**wishes)
+    network.watch = promises(network, pace)
+    call = ask(network, tmp_path, nodes=network.parts, client={"direct_limit": direct_limit}, **wishes)
+    outcomes = call.wait()
+
+    named = [*outcomes.ok, *outcomes.failed, *outcomes.silent, *outcomes.skipped]
+    assert sorted(named) == sorted(network.parts)
+    assert (outcomes.unexpected, outcomes.rejected) == ([], set())
+    heard = {reply.sender: reply.ok for reply in reversed(network.received)}
+    assert {name: name in outcomes.ok for name in [*outcomes.ok, *outcomes.failed]} == heard
+    reached = [sent.node for sent in network.sent]
+    assert len(reached) == len(set(reached))
+    assert outcomes.skipped.isdisjoint(reached)
+    assert bool(call.stopped) == (outcomes.exit_code() == 4)
+    assert not outcomes.skipped or call.stopped
+
+
+def promises(network: Scripted, pace: Pace) -> Callable[[Sent], None]:
+    """Return what looks at each request as it reaches its node."""
+    total = len(network.parts)
+    bounds = [
+        pace.concurrency or total,
+        pace.batch.ceil(total) if pace.batch else total,
+    ]
+    most = pace.max_fail.floor(total) if pace.max_fail else total + 1
+    if pace.max_fail and len(bounds) == 2 and pace == Pace(max_fail=pace.max_fail):
+        bounds.append(most)
+
+    def watch(_sent: Sent) -> None:
+        assert network.working() < min(bounds)
+        assert failures(network) < most
+
+    return watch
+
+
+def failures(network: Scripted) -> int:
+    """Return how many nodes the caller knows to have failed, or must have given up by now."""
+    first = {reply.sender: reply for reply in reversed(network.received)}
+    silent = {sent.node for sent in network.sent if network.time >= sent.at + TIMEOUT + 5.0} - first.keys()
+    return len(silent) + sum(not reply.ok for reply in first.values())
+
+
+# -- the guard
+
+
+def test_everybody_is_asked_about_before_anything_is_sent(tmp_path: Path) -> None:
+    """A yes goes on, a no is an error that counts the nodes."""
+    network = network_of("abc")
+    asked: list[list[str]] = []
+
+    def refuse(nodes: list[str]) -> bool:
+        asked.append(nodes)
+        return False
+
+    with pytest.raises(TooManyTargets, match="3 nodes matched: not confirmed: nothing was sent") as caught:
+        ask(network, tmp_path, confirm=refuse)
+    assert (asked, caught.value.nodes, network.sent) == ([["a", "b", "c"]], 3, [])
+    assert ask(network, tmp_path, confirm=lambda _: True).wait().exit_code() == 0
+
+
+@pytest.mark.parametrize("wishes", [{"nodes": ["a"]}, {"limit": 2}, {"filter": parse(with_identity=["/./"])}])
+def test_who_says_which_nodes_are_meant_is_not_asked(tmp_path: Path, wishes: dict[str, Any]) -> None:
+    """Nor is anybody about an action that is idempotent."""
+    network = network_of("abc")
+    assert ask(network, tmp_path, confirm=lambda _: False, **wishes).wait().exit_code() == 0
+    assert network.fleet(tmp_path).call("rpcutil", "ping", confirm=lambda _: False).wait().exit_code() == 0
+
+
+def test_where_nobody_can_be_asked_max_targets_holds(tmp_path: Path) -> None:
+    """As many are reached, one more is refused with both numbers; a limit, or an idempotent action, passes."""
+    network = network_of("abc")
+    few, enough = {"max_targets": 2}, {"max_targets": 3}
+    with pytest.raises(TooManyTargets, match="3 nodes matched: max_targets allows 2: narrow the targets, or raise"):
+        ask(network, tmp_path, client=few, filter=parse(with_identity=["/./"]))
+    assert network.sent == []
+    assert ask(network, tmp_path, client=enough).wait().exit_code() == 0
+    assert ask(network, tmp_path, client=few, limit=2).wait().exit_code() == 0
+    assert network.fleet(tmp_path, **few).call("rpcutil", "ping").wait().exit_code() == 0
+
+
+def test_more_than_max_targets_are_asked_about_with_a_filter_too(tmp_path: Path) -> None:
+    """A filter that matches more than anybody thought is what the number is for."""
+    network = network_of("abc")
+    wishes: dict[str, Any] = {"client": {"max_targets": 2}, "filter": parse(with_identity=["/./"])}
+    with pytest.raises(TooManyTargets, match="not confirmed"):
+        ask(network, tmp_path, confirm=lambda _: False, **wishes)
+    assert ask(network, tmp_path, confirm=lambda _: True, **wishes).wait().exit_code() == 0
