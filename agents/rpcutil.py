@@ -78,6 +78,7 @@ def daemon_stats(*, node: Server) -> Reply:
         **{name: node.counts[name] for name in _COUNTED},
         "running": node.workshop.running,
         "rss_bytes": _rss_bytes(),
+        "audit_head": node.audit_head,
     }
 
 

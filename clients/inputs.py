@@ -6,11 +6,13 @@ import json
 import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from getpass import getpass
 from pathlib import Path
 from typing import Any
 
 from collective.ddl import Action
 from collective.errors import InvalidInput, UsageError
+from collective.masking import MASK
 
 _TRUE = frozenset({"true", "yes", "y", "t", "1"})
 _FALSE = frozenset({"false", "no", "n", "f", "0"})
@@ -25,27 +27,38 @@ def read_inputs(words: Sequence[str], action: Action) -> dict[str, Any]:
             raise UsageError(f"'{word}': inputs are given as KEY=VALUE: {action.agent} {action.name} {_takes(action)}")
         if key not in action.inputs:
             raise InvalidInput(f"there is no input '{key}': {action.agent} {action.name} {_takes(action)}")
-        data[key] = _convert(key, _fetch(key, value), action.inputs[key])
+        shown = MASK if key in action.secrets else value
+        data[key] = _convert(f"{key}={shown}", _fetch(f"{key}={shown}", value), action.inputs[key])
     return data
+
+
+def ask_secrets(data: Mapping[str, Any], action: Action, ask: Callable[[str], str] = getpass) -> dict[str, Any]:
+    """Return `data` with the secret inputs that are required and missing: `ask` prompts for each, without echo."""
+    asked = dict(data)
+    for key in action.required:
+        if key in action.secrets and key not in data:
+            schema = action.inputs[key]
+            asked[key] = _convert(f"{key}={MASK}", ask(f"{schema.get('title', key)}: "), schema)
+    return asked
 
 
 def _takes(action: Action) -> str:
     return f"takes {', '.join(f'{name}=…' for name in action.inputs)}" if action.inputs else "takes none"
 
 
-def _fetch(key: str, value: str) -> str:
-    """Return the text of a value: itself, or what the file holds that `@FILE` names."""
+def _fetch(word: str, value: str) -> str:
+    """Return the text of a value: itself, or what the file holds that `@FILE` names; `word` is for errors."""
     if value.startswith("@@") or not value.startswith("@"):
         return value[1:] if value.startswith("@@") else value
     try:
         return sys.stdin.read() if value == "@-" else Path(value[1:]).read_text(encoding="utf-8")
     except OSError as fault:
-        raise UsageError(f"{key}={value}: cannot be read: {fault.strerror}: '@@' begins a text with '@'") from None
+        raise UsageError(f"{word}: cannot be read: {fault.strerror}: '@@' begins a text with '@'") from None
     except UnicodeDecodeError:
-        raise UsageError(f"{key}={value}: not UTF-8 text") from None
+        raise UsageError(f"{word}: not UTF-8 text") from None
 
 
-def _convert(key: str, text: str, schema: Mapping[str, Any]) -> Any:
+def _convert(word: str, text: str, schema: Mapping[str, Any]) -> Any:
     kinds = schema.get("type", "string")
     kind = kinds if isinstance(kinds, str) else next((name for name in kinds if name != "null"), "null")
     convert = _CONVERTERS.get(kind)
@@ -54,7 +67,7 @@ def _convert(key: str, text: str, schema: Mapping[str, Any]) -> Any:
     try:
         return convert(text)
     except (ValueError, RecursionError):
-        raise InvalidInput(f"{key}={text}: is no {_SAID[kind]}") from None
+        raise InvalidInput(f"{word}: is no {_SAID[kind]}") from None
 
 
 def _boolean(text: str) -> bool:

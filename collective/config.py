@@ -10,6 +10,7 @@ import difflib
 import getpass
 import os
 import socket
+import types
 import typing
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
@@ -22,6 +23,8 @@ from collective import names
 from collective.errors import ConfigError, UsageError
 
 SYSTEM_FOLDER = Path("/etc/collective")
+DEEPEST = 128  # levels of a YAML file
+FAST_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def user_folder(kind: str) -> Path:
@@ -82,6 +85,9 @@ class NodeConfig:
     the files `facts`; later ones win. They are read every `facts_period` and on SIGHUP.
 
     `state` holds the journal. `agent_limits` are how many of `max_actions` an agent may run at once, by its name.
+
+    While `audit` cannot be written nothing is done, unless `audit_required` is false. Requests are kept as they were
+    signed in the folder `audit_envelopes`, when there is one.
     """
 
     collective: str
@@ -103,6 +109,8 @@ class NodeConfig:
     classes: list[Path] = field(default_factory=lambda: [_in_configuration("classes.txt")])
     policy: Path = field(default_factory=lambda: _in_configuration("policy.yaml"))
     audit: Path = field(default_factory=_audit_file)
+    audit_required: bool = True
+    audit_envelopes: Path | None = None
     max_actions: int = 10
     max_queued: int = 100
     agent_limits: dict[str, int] = field(default_factory=dict)
@@ -184,7 +192,7 @@ def _load(role: type[Config], path: Path) -> Config:
     for key, value in values.items():
         if key not in hints:
             raise ConfigError(f"{path}: {key}: no such key{_suggest(str(key), hints)}")
-        known[key] = _convert(path, key, value, hints[key])
+        known[key] = _convert(path, key, value, _when_given(hints[key]))
     for entry in fields(role):
         required = entry.default is MISSING and entry.default_factory is MISSING
         if required and entry.name not in known:
@@ -195,29 +203,48 @@ def _load(role: type[Config], path: Path) -> Config:
 
 def read_yaml(path: Path) -> Any:
     """Return what a YAML file holds; raise ConfigError naming the file, and line and column when it has them."""
+    return parse_yaml(read_text(path), str(path))
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a file; raise ConfigError naming it."""
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except OSError as fault:
         raise ConfigError(f"{path}: cannot be read: {fault.strerror}") from None
     except UnicodeDecodeError as fault:
         raise ConfigError(f"{path}: not UTF-8: {fault.reason} at byte {fault.start}") from None
-    return parse_yaml(text, str(path))
 
 
 def parse_yaml(text: str, where: str) -> Any:
     """Return what a YAML text from `where` (a file, a command) holds; raise ConfigError like `read_yaml`."""
     try:
+        _check_depth(text, where)
         return yaml.load(text, _Loader)  # noqa: S506 - a safe loader, with repeated keys refused
     except yaml.MarkedYAMLError as fault:
-        mark = fault.problem_mark
-        place = f"{where}:{mark.line + 1}:{mark.column + 1}" if mark else where
-        raise ConfigError(f"{place}: {fault.problem or fault.context or 'not YAML'}") from None
+        raise ConfigError(
+            f"{_place(where, fault.problem_mark)}: {fault.problem or fault.context or 'not YAML'}"
+        ) from None
     except (yaml.YAMLError, RecursionError, ValueError, LookupError, AttributeError) as fault:
         # The last two are how PyYAML fails on a value that is not what its tag says: `!!bool maybe`.
         raise ConfigError(f"{where}: not YAML: {' '.join(str(fault).split())}") from None
 
 
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+def _check_depth(text: str, where: str) -> None:
+    """Refuse what is nested so deeply that libyaml's composer, which recurses in C, would end the process."""
+    depth = 0
+    for event in yaml.parse(text, Loader=FAST_LOADER):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST:
+            raise ConfigError(f"{_place(where, event.start_mark)}: nested more than {DEEPEST} levels deep")
+
+
+def _place(where: str, mark: Any) -> str:
+    """Return where a mark of YAML's is, for people: `file:line:column`; there may be none."""
+    return f"{where}:{mark.line + 1}:{mark.column + 1}" if mark else where
+
+
+class _Loader(FAST_LOADER):  # type: ignore[misc]
     """YAML's safe loader, that does not let a second `key:` silently win over the first.
 
     Dates stay text, as in JSON: facts and settings travel.
@@ -264,6 +291,11 @@ def _convert(path: Path, key: str, value: Any, hint: Any) -> Any:
     if hint in (int, float) and not 0 <= converted <= 10**9:
         raise ConfigError(f"{path}: {key}: must be between 0 and 1000000000, not {value!r}")
     return converted
+
+
+def _when_given(hint: Any) -> Any:
+    """Return the type of a key that may be left out: `Path` of `Path | None`."""
+    return typing.get_args(hint)[0] if isinstance(hint, types.UnionType) else hint
 
 
 def _convert_list(path: Path, value: Any, member: Any) -> list[Any] | None:

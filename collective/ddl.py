@@ -25,8 +25,9 @@ from referencing import Registry
 from referencing.exceptions import Unresolvable
 from referencing.jsonschema import DRAFT202012
 
-from collective import schemas
+from collective import masking, schemas
 from collective.errors import DDLError, Failed, InvalidInput, MissingInput, UnknownAction
+from collective.masking import MASK
 from collective.names import RESERVED
 
 DEFAULT_TIMEOUT = 60.0  # seconds, for an action whose DDL names none
@@ -71,20 +72,25 @@ class Action:
         """The inputs that must be given."""
         return tuple(self.input.get("required", ()))
 
-    @property
+    @cached_property
     def secrets(self) -> frozenset[str]:
         """The inputs and outputs that the DDL marks `writeOnly`: never shown, logged or broadcast."""
-        both = [*self.inputs.items(), *self.outputs.items()]
-        return frozenset(name for name, schema in both if schema.get("writeOnly"))
+        found = {name for name, schema in self.inputs.items() if masking.is_secret(schema, self.input)}
+        found |= {name for name, schema in self.outputs.items() if masking.is_secret(schema, self.output)}
+        return frozenset(found)
 
     def title(self, output: str) -> str:
         """Return the heading under which people see `output`."""
         return str(self.outputs.get(output, {}).get("title", output))
 
+    def with_defaults(self, data: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the inputs `data`, and the defaults of those that are not given."""
+        defaults = {name: schema["default"] for name, schema in self.inputs.items() if "default" in schema}
+        return {**defaults, **data}
+
     def check_input(self, data: Mapping[str, Any]) -> dict[str, Any]:
         """Return `data` with defaults filled in; raise MissingInput or InvalidInput, naming the input."""
-        filled = {name: value["default"] for name, value in self.inputs.items() if "default" in value}
-        filled.update(data)
+        filled = self.with_defaults(data)
         for name in filled:
             if name not in self.inputs:
                 raise InvalidInput(f"{self._label}: there is no input '{name}': {self._takes}")
@@ -111,7 +117,11 @@ class Action:
 
     def masked(self, data: Mapping[str, Any]) -> dict[str, Any]:
         """Return `data` with its secrets replaced by asterisks, for logs and people."""
-        return {name: "********" if name in self.secrets else value for name, value in data.items()}
+        return {name: MASK if name in self.secrets else value for name, value in data.items()}
+
+    def secret_texts(self, data: Mapping[str, Any]) -> tuple[str, ...]:
+        """Return the texts that no message about the inputs `data` may show."""
+        return tuple(text for name in self.secrets if name in data for text in masking.texts(data[name]))
 
     def _describe(self, fault: ValidationError, kind: str) -> str:
         path = list(fault.absolute_path)
@@ -135,11 +145,11 @@ class Action:
 
     @cached_property
     def _input_validator(self) -> Draft202012Validator:
-        return _validator(self.input)
+        return validator(self.input)
 
     @cached_property
     def _output_validator(self) -> Draft202012Validator:
-        return _validator(self.output)
+        return validator(self.output)
 
 
 @dataclass(frozen=True)
@@ -176,7 +186,7 @@ def read(path: Path) -> DDL:
 
 def parse(document: Any) -> DDL:
     """Check a DDL document and return it as values; raise DDLError naming the place and the fault."""
-    fault = best_match(_validator(schemas.load("ddl")).iter_errors(document))
+    fault = best_match(validator(schemas.load("ddl")).iter_errors(document))
     if fault is not None:
         raise DDLError(f"{fault.json_path}: {fault.message}")
     metadata = document["metadata"]
@@ -188,7 +198,7 @@ def _action(metadata: Mapping[str, Any], name: str, body: Mapping[str, Any]) -> 
     where = f"$.actions.{name}"
     for part in ("input", "output"):
         try:
-            _check_schema(body[part], f"{where}.{part}")
+            check_schema(body[part], f"{where}.{part}")
         except RecursionError:
             raise DDLError(f"{where}.{part}: is nested too deeply, or a $ref leads back to itself") from None
     inputs, outputs = body["input"].get("properties", {}), body["output"].get("properties", {})
@@ -217,7 +227,8 @@ def _action(metadata: Mapping[str, Any], name: str, body: Mapping[str, Any]) -> 
     )
 
 
-def _check_schema(schema: Mapping[str, Any], where: str) -> None:
+def check_schema(schema: Mapping[str, Any], where: str) -> None:
+    """Check that `schema` is one that JSON Schema allows; raise DDLError, its text beginning with `where`."""
     try:
         Draft202012Validator.check_schema(schema, format_checker=FormatChecker(formats=["regex"]))
     except SchemaError as wrong:
@@ -229,7 +240,7 @@ def _check_schema(schema: Mapping[str, Any], where: str) -> None:
         except Unresolvable:
             raise DDLError(f"{where}: $ref '{reference}' is not in this schema") from None
     defaults = {name: value["default"] for name, value in schema.get("properties", {}).items() if "default" in value}
-    for fault in _validator(schema).iter_errors(defaults):
+    for fault in validator(schema).iter_errors(defaults):
         if fault.absolute_path:  # else it is about inputs that a default does not give
             place = ".".join(str(step) for step in fault.absolute_path)
             raise DDLError(f"{where}: the default of '{place}' breaks its own schema: {fault.message}")
@@ -240,6 +251,8 @@ def _first_fault(validator: Draft202012Validator, data: Mapping[str, Any]) -> Va
         fault: ValidationError | None = best_match(validator.iter_errors(data))
     except RecursionError:
         return ValidationError("is nested too deeply, or a $ref of the DDL leads back to itself")
+    except ArithmeticError:  # `multipleOf` of a number beyond a float's range
+        return ValidationError("holds a number that is too large to be checked")
     return fault
 
 
@@ -272,7 +285,8 @@ def whole_value_pattern(pattern: str) -> str:
 _Validator: Any = extend(Draft202012Validator, {"pattern": _pattern})  # type: ignore[no-untyped-call]
 
 
-def _validator(schema: Mapping[str, Any]) -> Draft202012Validator:
+def validator(schema: Mapping[str, Any]) -> Draft202012Validator:
+    """Return what checks values by `schema`, with patterns as above."""
     # An empty registry: a `$ref` to somewhere else is an error, never a download.
-    validator: Draft202012Validator = _Validator(schema, registry=Registry())
-    return validator
+    made: Draft202012Validator = _Validator(schema, registry=Registry())
+    return made

@@ -2,6 +2,7 @@
 
     CollectiveError
     ├── ConfigError             a configuration file is wrong or missing
+    │   └── PolicyError         … a policy, with all its faults
     ├── UsageError              what the caller asked for makes no sense
     ├── DDLError                a DDL, an agent or their pairing is wrong
     ├── MessageError            a message cannot be read or written
@@ -25,7 +26,7 @@ A node's failure is a value (`messages.Reply`); only the caller's own troubles a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 
@@ -35,6 +36,25 @@ class CollectiveError(Exception):
 
 class ConfigError(CollectiveError):
     """A configuration file is missing, unreadable or says something it cannot mean."""
+
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """All that is wrong, a line each."""
+        return (str(self),)
+
+
+class PolicyError(ConfigError):
+    """A policy says something it cannot mean; `faults` are lines, each naming file, line and rule."""
+
+    def __init__(self, faults: Sequence[str]) -> None:
+        more = f" (and {len(faults) - 1} more: 'crpc policy check' names them)" if len(faults) > 1 else ""
+        super().__init__(faults[0] + more)
+        self._faults = tuple(faults)
+
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """All that is wrong, a line each."""
+        return self._faults
 
 
 class UsageError(CollectiveError):

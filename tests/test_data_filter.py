@@ -12,7 +12,7 @@ import pytest
 from collective.errors import UsageError
 from collective.filters import Filter, parse
 from collective.messages import Reply
-from collective.node.policy import Policy, Rule
+from collective.policy import Policy, Rule
 from collective.testing import Network, memory_fleet
 
 ODD = '''

@@ -17,7 +17,7 @@ import pytest
 from agent_cases import load
 
 from collective import ddl
-from collective.clients.inputs import read_inputs
+from collective.clients.inputs import ask_secrets, read_inputs
 from collective.errors import InvalidInput, UsageError
 
 
@@ -82,3 +82,60 @@ def test_absurd_nesting_is_refused_not_crashed_on(kind: str) -> None:
     """JSON that nobody could mean is a wrong value like any other."""
     with pytest.raises(InvalidInput, match="is no JSON"):
         read_inputs(["a=" + "[" * 100_000], taking({"a": kind}))
+
+
+def with_secrets() -> ddl.Action:
+    """Return an action that requires two secrets and a user, and may be given a third secret."""
+    secret = {"type": "string", "writeOnly": True}
+    body = {
+        "description": "For the test",
+        "input": {
+            "type": "object",
+            "required": ["user", "password", "pin"],
+            "properties": {
+                "user": {"type": "string"},
+                "password": {**secret, "title": "Password"},
+                "pin": {"type": "integer", "writeOnly": True},
+                "token": secret,
+            },
+        },
+        "output": {"type": "object"},
+    }
+    metadata = {"name": "agent", "description": "For the test", "version": "1"}
+    return ddl.parse({"metadata": metadata, "actions": {"action": body}}).action("action")
+
+
+def test_secrets_that_are_missing_are_asked_for() -> None:
+    """Under their titles, and only those that are required; what is typed has its input's type."""
+    answers = {"Password: ": "hunter2", "pin: ": "4711"}
+    prompts: list[str] = []
+
+    def ask(prompt: str) -> str:
+        prompts.append(prompt)
+        return answers[prompt]
+
+    asked = ask_secrets({"user": "bob"}, with_secrets(), ask)
+    assert asked == {"user": "bob", "password": "hunter2", "pin": 4711}
+    assert prompts == ["Password: ", "pin: "]
+    assert ask_secrets(asked, with_secrets(), ask) == asked
+    assert len(prompts) == 2
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("pin=hunter2", r"^pin=\*{8}: is no whole number$"),
+        ("password=@hunter2", r"^password=\*{8}: cannot be read: No such file or directory: '@@' begins"),
+        ("token=@/proc/self/exe", r"^token=\*{8}: not UTF-8 text$"),
+    ],
+)
+def test_no_error_quotes_a_secret(word: str, said: str) -> None:
+    """Not even one that is mistyped."""
+    with pytest.raises((InvalidInput, UsageError), match=said):
+        read_inputs([word], with_secrets())
+
+
+def test_no_error_quotes_a_secret_that_is_asked_for() -> None:
+    """What is typed without echo stays unseen."""
+    with pytest.raises(InvalidInput, match=r"^pin=\*{8}: is no whole number$"):
+        ask_secrets({"user": "bob", "password": "x"}, with_secrets(), lambda _: "hunter2")

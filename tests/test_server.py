@@ -16,8 +16,9 @@ from collective import messages, names
 from collective.errors import Unreachable
 from collective.filters import parse
 from collective.messages import Reply, Request
-from collective.node.policy import Policy, Rule
+from collective.node.audit import Audit
 from collective.node.server import Server
+from collective.policy import Policy, Rule
 from collective.testing import COLLECTIVE, Network, memory_fleet
 from collective.transport import Delivery
 
@@ -50,6 +51,12 @@ def large(size):
 
 @action
 def login(password, user):
+    if user == "crash":
+        raise RuntimeError(f"cannot log in with {password!r}")
+    if user == "print":
+        print(password)
+    if user == "exit":
+        raise SystemExit(password)
     return {"token": password + user}
 """
 NUMBER = {"type": "number"}
@@ -351,6 +358,72 @@ def test_secrets_are_masked_in_the_audit(network: Network, tmp_path: Path) -> No
     text = (tmp_path / "web1.audit.jsonl").read_text()
     assert "hunter2" not in text
     assert audit(tmp_path)[0]["data"] == {"password": "********", "user": "bob"}
+
+
+@pytest.mark.parametrize("user", ["crash", "print", "exit"])
+def test_secrets_are_masked_in_what_goes_wrong(network: Network, user: str) -> None:
+    """The reply does not quote what an action raises or prints with a secret in it."""
+    reply = ask(network, request("odd", "login", data={"password": "hunter'2", "user": user}))
+    assert (reply.statuscode, reply.reason) == (5, "crashed")
+    assert "********" in reply.statusmsg
+    assert "hunter" not in reply.statusmsg
+
+
+def test_a_duplicate_leaves_two_lines_too(network: Network, tmp_path: Path) -> None:
+    """Who sends a request again is written down, and that the first answer was given again."""
+    asked = request()
+    ask(network, asked)
+    ask(network, asked)
+    *_, decision, outcome = audit(tmp_path)
+    assert (decision["verdict"], decision["request"]) == ("duplicate", asked.id)
+    assert (outcome["event"], outcome["replayed"]) == ("outcome", True)
+    assert [line["event"] for line in audit(tmp_path)] == ["decision", "outcome"] * 2
+
+
+def test_the_audit_names_the_rule_that_denied(tmp_path: Path) -> None:
+    """Also when it was about a data function in the filter, and the request itself was allowed."""
+    rules = [Rule("no shells", agents=("shell",), allow=False), Rule("ping", agents=("rpcutil",))]
+    with memory_fleet(tmp_path, {"web1": {}}, policy=Policy(rules)) as network:
+        network.transport.open_replies(REPLIES)
+        filtered = parse(select="fact('role').exists=true").to_data()
+        reply = ask(network, request("shell", "run", data={"command": "true"}))
+        assert reply.statusmsg == "'alice@example.com' may not call shell run here: rule 'no shells' denies it"
+        assert ask(network, request(filter=filtered)).reason == "denied"
+    decisions = [line for line in audit(tmp_path) if line["event"] == "decision"]
+    assert [(line["verdict"], line["rule"], line["asks"]) for line in decisions] == [
+        ("denied", "no shells", []),
+        ("denied", None, [["fact", "role"]]),
+    ]
+
+
+def test_a_policy_sees_the_defaults_that_the_action_will_get(tmp_path: Path) -> None:
+    """What a caller leaves out cannot slip past a rule about it."""
+    empty = {"required": ["stdin"], "properties": {"stdin": {"const": ""}}}
+    rules = [Rule("no empty input", inputs=empty, allow=False), Rule("else")]
+    with memory_fleet(tmp_path, {"web1": {}}, policy=Policy(rules)) as network:
+        network.transport.open_replies(REPLIES)
+        assert ask(network, request("shell", "run", data={"command": "true"})).reason == "denied"
+        assert ask(network, request("shell", "run", data={"command": "true", "stdin": "x"})).statuscode == 0
+
+
+def test_the_audit_has_the_skew_and_keeps_what_was_signed(tmp_path: Path) -> None:
+    """Seconds between the two clocks; the payload as it travelled, unless it holds a secret."""
+    kept = tmp_path / "envelopes"
+    kept.mkdir()
+    plugins_ = tmp_path / "plugins"
+    plugins_.mkdir()
+    (plugins_ / "odd.py").write_text(CODE)
+    (plugins_ / "odd.json").write_text(json.dumps(DDL))
+    written = Audit(tmp_path / "web1.audit.jsonl", envelopes=kept)
+    with memory_fleet(tmp_path, {"web1": {}}, code=[plugins_], ddls=[plugins_], audit=written) as network:
+        network.transport.open_replies(REPLIES)
+        asked = request(time=time.time() + 100)
+        ask(network, asked)
+        ask(network, request("odd", "login", data={"password": "hunter2", "user": "bob"}))
+        ask(network, request("nosuch", "login", data={"password": "hunter2"}))
+    assert 95 < audit(tmp_path)[0]["skew"] < 105
+    assert [path.name for path in kept.iterdir()] == [f"{asked.id}.payload"]
+    assert messages.decode_request(json.loads((kept / f"{asked.id}.payload").read_text())) == asked
 
 
 def test_an_audit_that_cannot_be_written_stops_actions_not_answers(network: Network, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 COMMANDS = {
+    "audit": "what a node has written down, and whether anything of it is missing",
     "describe": "what an agent or one of its actions takes, does and returns",
     "explain-filter": "what target options mean, in words",
     "facts": "the values of a fact, and how many nodes have each",
@@ -13,4 +14,5 @@ COMMANDS = {
     "lab": "a whole collective on this machine, to try things",
     "nodes": "which nodes are known by which keys",
     "ping": "who is there, and how fast they answer",
+    "policy": "check a policy, and ask it who may do what",
 }

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
 from collective.clients import options
 from collective.clients.guard import confirmation
-from collective.clients.inputs import read_inputs
+from collective.clients.inputs import ask_secrets, read_inputs
 from collective.clients.results import add_showing, present, show_sent
 from collective.errors import UsageError
 
@@ -29,7 +30,10 @@ def run(arguments: Sequence[str]) -> int:
     if not rest:
         raise UsageError(f"{agent}: which action? It has {', '.join(catalog.ddl(agent).actions)}")
     action = catalog.action(agent, rest[0])
-    data = action.check_input(read_inputs(rest[1:], action))
+    data = read_inputs(rest[1:], action)
+    if sys.stdin.isatty():
+        data = ask_secrets(data, action)
+    data = action.check_input(data)
     targets = options.targets(given)
     rollout = options.rollout(given)
 

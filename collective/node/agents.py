@@ -51,6 +51,10 @@ class Agents(Loaded[Agent]):
             raise UnknownAction(f"this node has no agent '{agent}': it has {', '.join(sorted(self))}")
         return self[agent], self[agent].ddl.action(action)
 
+    def action(self, agent: str, action: str) -> ddl.Action | None:
+        """Return what the DDL says of an action; None when this node has no such thing."""
+        return self[agent].ddl.actions.get(action) if agent in self else None
+
 
 def bundled() -> Path:
     """Return the folder of the standard agents' code."""

@@ -1,7 +1,7 @@
 """`collectived`: put a node together from its configuration, serve until told to stop.
 
     SIGTERM, SIGINT   say farewell, let what runs finish within shutdown_timeout, exit 0
-    SIGHUP            read facts and classes again
+    SIGHUP            read facts, classes and the policy again
 
 This module imports little: the processes that run actions start from it too.
 """
@@ -26,9 +26,10 @@ if TYPE_CHECKING:
 
     from collective.config import NodeConfig
     from collective.node.agents import Agents
+    from collective.node.audit import Audit
     from collective.node.data import DataFunctions
     from collective.node.facts import Facts
-    from collective.node.policy import Policy
+    from collective.node.policy import PolicyFile
     from collective.node.registration import Registration
     from collective.node.runner import Runner
     from collective.node.server import Server
@@ -70,14 +71,16 @@ def _parser() -> argparse.ArgumentParser:
 
 def _check(config: NodeConfig) -> int:
     """Print what is wrong, a line each; return 78 when anything is."""
-    from collective.node import policy, trust
+    from collective import policy
+    from collective.node import trust
 
     agents = _load_agents(config)
     faults = [*trust.faults(config), *agents.faults, *_load_data(config).faults]
     try:
-        policy.load(config.policy)
+        if config.policy.exists():
+            policy.read(config.policy)
     except ConfigError as fault:
-        faults.append(str(fault))
+        faults += fault.faults
     for line in faults:
         print(f"collectived: {line}", file=sys.stderr)  # noqa: T201
     print(f"{config.identity} in {config.collective}: agents {', '.join(sorted(agents))}")  # noqa: T201
@@ -90,11 +93,17 @@ def _serve(config: NodeConfig, session: boto3.Session | None) -> int:
 
     logs.configure(config.log_level, config.log_format)
     runner = Runner()
-    server, registration = _build(config, session, runner)
+    policy = _policy(config)
+    server, registration = _build(config, session, runner, policy)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    signal.signal(signal.SIGHUP, lambda *_: server.facts.wake())
+
+    def read_again(*_: object) -> None:
+        server.facts.wake()
+        policy.current()
+
+    signal.signal(signal.SIGHUP, read_again)
     server.facts.start(config.facts_period, _FIRST_FACTS, registration.refresh)
 
     def receive() -> None:
@@ -114,12 +123,13 @@ def _serve(config: NodeConfig, session: boto3.Session | None) -> int:
     return 0
 
 
-def _build(config: NodeConfig, session: boto3.Session | None, runner: Runner) -> tuple[Server, Registration]:
+def _build(
+    config: NodeConfig, session: boto3.Session | None, runner: Runner, policy: PolicyFile
+) -> tuple[Server, Registration]:
     """Put the node together: everything outside it is made here, and enters by constructors."""
     from collective import names
     from collective.aws import AWS
     from collective.node import trust
-    from collective.node.audit import Audit
     from collective.node.journal import Journal
     from collective.node.registration import Registration
     from collective.node.server import Server
@@ -132,7 +142,6 @@ def _build(config: NodeConfig, session: boto3.Session | None, runner: Runner) ->
     key = trust.node_key(config.state)
     agents = _load_agents(config)
     facts = _facts(config, runner)
-    _make_folder("audit", config.audit.parent)
     _make_folder("state", config.state)
     transport = SQSTransport(aws, connections=config.max_actions + 4)
     server = Server(
@@ -142,8 +151,8 @@ def _build(config: NodeConfig, session: boto3.Session | None, runner: Runner) ->
         agents=agents,
         data=_load_data(config),
         facts=facts,
-        policy=_load_policy(config),
-        audit=Audit(config.audit),
+        policy=policy,
+        audit=_audit(config),
         journal=Journal(config.state / "journal.sqlite", transport.now),
         runner=runner,
         sign=sshsig.signing_with(key),
@@ -199,15 +208,19 @@ def _plugin_folders(config: NodeConfig) -> tuple[list[Path], list[Path], Path]:
     return [agents.bundled(), *config.agents], [catalog.bundled(), *config.ddls], config.settings
 
 
-def _load_policy(config: NodeConfig) -> Policy:
-    """Return the policy; a broken one leaves the node manageable, by rpcutil alone."""
-    from collective.node import policy
+def _policy(config: NodeConfig) -> PolicyFile:
+    from collective.node.policy import PolicyFile
 
-    try:
-        return policy.load(config.policy)
-    except ConfigError as fault:
-        log.error("policy.broken", extra={"fault": str(fault), "in_force": "only rpcutil"})
-        return policy.Policy(policy.ONLY_RPCUTIL)
+    return PolicyFile(config.policy)
+
+
+def _audit(config: NodeConfig) -> Audit:
+    from collective.node.audit import Audit
+
+    _make_folder("audit", config.audit.parent)
+    if config.audit_envelopes:
+        _make_folder("audit_envelopes", config.audit_envelopes)
+    return Audit(config.audit, required=config.audit_required, envelopes=config.audit_envelopes)
 
 
 def _describe(config: NodeConfig, agents: Agents, facts: Facts, public_key: str) -> NodeRecord:

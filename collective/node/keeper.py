@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from collective.errors import RPCError
+from collective.masking import hide
 from collective.node.plugin import import_agent
 from collective.processes import adopt_orphans, die_with_parent
 
@@ -36,12 +37,16 @@ _QUOTED = 200  # characters of stray output that a message shows
 
 @dataclass(frozen=True)
 class Job:
-    """What a keeper is to run: `action` of the agent at `path`; `supplied` are keyword-only arguments."""
+    """What a keeper is to run: `action` of the agent at `path`; `supplied` are keyword-only arguments.
+
+    `secrets` are texts that must not be seen: they are masked in what the action raises and prints.
+    """
 
     path: str
     action: str
     data: Mapping[str, Any]
     supplied: Mapping[str, Any]
+    secrets: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -181,15 +186,15 @@ def _perform(job: Job) -> Answer:
             function = getattr(import_agent(Path(job.path)), job.action)
             data = function(**job.data, **job.supplied)
     except RPCError as fault:
-        return Answer(fault.statuscode, str(fault), fault.reason, fault.data)
+        return Answer(fault.statuscode, hide(str(fault), job.secrets), fault.reason, fault.data)
     except SystemExit as fault:
-        return failed("crashed", f"the action called exit({fault.code!r})")
+        return failed("crashed", hide(f"the action called exit({fault.code!r})", job.secrets))
     except BaseException as fault:
-        traceback.print_exc(file=sys.stderr)
+        sys.stderr.write(hide(traceback.format_exc(), job.secrets))
         # The name of a bare Exception says nothing; that of a KeyError is half of its message.
         prefix = "" if type(fault) in (Exception, RuntimeError) and str(fault) else f"{type(fault).__name__}: "
-        return failed("crashed", f"{prefix}{fault}".rstrip(": "))
-    printed = stray.getvalue()
+        return failed("crashed", hide(f"{prefix}{fault}".rstrip(": "), job.secrets))
+    printed = hide(stray.getvalue(), job.secrets)
     if printed:
         message = f"the action printed to standard output: {printed[:_QUOTED]!r}: it should return or log it"
         return failed("crashed", message, data)

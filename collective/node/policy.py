@@ -1,97 +1,76 @@
-"""Say who may do what on this node: rules from `policy.yaml`; the first that matches wins, deny when none does.
+"""The policy in force on this node: read again when its file changes; a broken new version changes nothing.
 
-    rules:
-      - {name: operators, callers: ["alice@example.com", "*@ops.example.com"], agents: [package], actions: [status]}
-      - {callers: ["*"], agents: [shell], allow: false}
+    no file              only rpcutil may be called, and the log says so
+    broken at start      the same
+    broken afterwards    the last good version stays in force
 
-`callers`, `agents` and `actions` are names or globs, each of them anything when left out; a rule allows unless it
-says `allow: false`. Without a file only `rpcutil` is allowed.
+A file that is taken away is no file: after a restart it would be none either.
 """
 
 from __future__ import annotations
 
-import fnmatch
+import errno
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import threading
 from pathlib import Path
-from typing import Any
 
-from collective.config import read_yaml
-from collective.errors import Aborted, ConfigError
-from collective.messages import Request
+from collective import policy
+from collective.errors import ConfigError
+from collective.policy import Decision, Policy, Question, Rule
 
 log = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True)
-class Rule:
-    """One line of a policy. Its parts are names or globs."""
-
-    name: str
-    callers: tuple[str, ...] = ("*",)
-    agents: tuple[str, ...] = ("*",)
-    actions: tuple[str, ...] = ("*",)
-    allow: bool = True
-
-    def matches(self, request: Request) -> bool:
-        """Tell whether this rule speaks about `request`: whole names, case-sensitive."""
-        parts = ((self.callers, request.caller), (self.agents, request.agent), (self.actions, request.action))
-        return all(any(fnmatch.fnmatchcase(value, glob) for glob in globs) for globs, value in parts)
+_RPCUTIL = "rpcutil"  # its get_data asks for leave of the agent `data` too, and so stays closed
 
 
-ONLY_RPCUTIL = (Rule("default (there is no policy file)", agents=("rpcutil",)),)
+def only_rpcutil(why: str) -> Policy:
+    """Return the policy that leaves a node manageable when there is no other; `why` is in its rule's name."""
+    return Policy((Rule(f"only {_RPCUTIL} ({why})", agents=(_RPCUTIL,)),))
 
 
-@dataclass(frozen=True)
-class Policy:
-    """The rules in force, in order."""
+class PolicyFile:
+    """The policy at `path`; any number of threads may ask it."""
 
-    rules: Sequence[Rule]
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._good: Policy | None = None
+        self._lock = threading.RLock()  # a signal's handler may come in between
+        self._stamp = self._look()
+        self._current = self._read()
 
-    def check(self, request: Request) -> str:
-        """Return the name of the rule that allows `request`; raise Aborted (`denied`) naming the one that does not."""
-        rule = next((rule for rule in self.rules if rule.matches(request)), None)
-        if rule is not None and rule.allow:
-            return rule.name
-        why = f"rule '{rule.name}'" if rule else "no rule"
-        said = "denies it" if rule else "allows it"
-        what = f"{request.agent} {request.action}"
-        raise Aborted(f"'{request.caller}' may not call {what} here: {why} {said}", reason="denied")
+    def decide(self, question: Question) -> Decision:
+        """Return what the policy in force says."""
+        return self.current().decide(question)
 
+    def current(self) -> Policy:
+        """Return the policy in force; its file is read again when it is another than at the last look."""
+        with self._lock:
+            stamp = self._look()  # before reading: what is written meanwhile is seen at the next look
+            if stamp != self._stamp:
+                self._stamp = stamp
+                self._current = self._read()
+            return self._current
 
-def load(path: Path) -> Policy:
-    """Read a policy; without a file, the default. Raise ConfigError naming file and rule."""
-    if not path.exists():
-        log.warning("policy.missing", extra={"path": str(path), "fault": "only rpcutil is allowed: write one"})
-        return Policy(ONLY_RPCUTIL)
-    document = read_yaml(path)
-    if not isinstance(document, dict) or document.keys() != {"rules"} or not isinstance(document["rules"], list):
-        raise ConfigError(f"{path}: must hold one key, 'rules', with a list")
-    return Policy([_rule(path, number, entry) for number, entry in enumerate(document["rules"], start=1)])
+    def _look(self) -> tuple[int, ...]:
+        """Return what changes with the file; (an error's number,) when it cannot be looked at."""
+        try:
+            found = self._path.stat()
+        except OSError as fault:
+            return (fault.errno or 0,)
+        return (found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
-
-def _rule(path: Path, number: int, entry: Any) -> Rule:
-    where = f"{path}: rule {number}"
-    if not isinstance(entry, dict):
-        raise ConfigError(f"{where}: must hold keys and values, not {type(entry).__name__}")
-    for key in entry:
-        if key not in Rule.__dataclass_fields__:
-            raise ConfigError(f"{where}: {key}: no such key: there are {', '.join(Rule.__dataclass_fields__)}")
-    allow = entry.get("allow", True)
-    if not isinstance(allow, bool):
-        raise ConfigError(f"{where}: allow: must be true or false, not {allow!r}")
-    return Rule(
-        name=str(entry.get("name", number)),
-        callers=_globs(where, entry, "callers"),
-        agents=_globs(where, entry, "agents"),
-        actions=_globs(where, entry, "actions"),
-        allow=allow,
-    )
-
-
-def _globs(where: str, entry: Mapping[str, Any], key: str) -> tuple[str, ...]:
-    value = entry.get(key, ["*"])
-    if not isinstance(value, list) or not all(isinstance(glob, str) for glob in value):
-        raise ConfigError(f"{where}: {key}: must be a list of texts, not {value!r}")
-    return tuple(value)
+    def _read(self) -> Policy:
+        if self._stamp == (errno.ENOENT,):
+            missing = f"{self._path}: there is no policy: only rpcutil is allowed: write one"
+            log.warning("policy.missing", extra={"fault": missing})
+            self._good = None
+            return only_rpcutil("there is no policy file")
+        try:
+            self._good = policy.read(self._path)
+        except ConfigError as fault:
+            in_force = "the last good version" if self._good else "only rpcutil"
+            for line in fault.faults:
+                log.error("policy.broken", extra={"fault": line, "in_force": in_force})
+            return self._good or only_rpcutil("the policy file is broken")
+        log.info("policy.read", extra={"path": str(self._path), "rules": len(self._good.rules)})
+        return self._good

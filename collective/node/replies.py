@@ -86,10 +86,7 @@ class Replies:
             time=self._transport.now(),
             elapsed_ms=round(elapsed * 1000, 1),
         )
-        try:
-            self._audit.outcome(reply)
-        except Failed as fault:
-            log.error("audit.failed", extra={"fault": str(fault)})
+        self._note(reply)
         try:
             payload = messages.encode(reply)
         except MessageError as fault:
@@ -111,8 +108,9 @@ class Replies:
 
     def repeat(self, entry: Entry) -> None:
         """Send the stored answer of a request that has come again, to whoever asked first."""
-        payload = messages.encode(replace(_stored(entry.reply), replayed=True))
-        self._send(entry.id, entry.reply_to, payload)
+        again = replace(_stored(entry.reply), replayed=True)
+        self._note(again)
+        self._send(entry.id, entry.reply_to, messages.encode(again))
 
     def resend(self) -> bool:
         """Try once to send what could not be sent; return whether nothing is left of it."""
@@ -131,6 +129,13 @@ class Replies:
             return not self._deferred
 
     # -- small parts
+
+    def _note(self, reply: Reply) -> None:
+        """Audit an outcome; when that cannot be written, the reply leaves all the same."""
+        try:
+            self._audit.outcome(reply)
+        except Failed as fault:
+            log.error("audit.failed", extra={"fault": str(fault)})
 
     def _keep(self, request_id: str, payload: str) -> None:
         with noting():

@@ -24,14 +24,14 @@ from collective.errors import Aborted, Failed, MessageError, QueueNotFound, RPCE
 from collective.filters import Filter, matches, uses_data
 from collective.messages import Request
 from collective.node.agents import Agents
-from collective.node.audit import Audit
+from collective.node.audit import ALLOWED, Audit
 from collective.node.counts import Counts
 from collective.node.data import DataFunctions
 from collective.node.data_answers import DataAnswers, FilterQuestions, questions
+from collective.node.decisions import Decides, Decisions, Stage
 from collective.node.facts import Facts
 from collective.node.journal import STARTED, TAKEN, Journal, noting
 from collective.node.keeper import Answer, failed
-from collective.node.policy import Policy
 from collective.node.replies import Replies
 from collective.node.runner import Runner
 from collective.node.workshop import Work, Workshop, threads
@@ -47,14 +47,6 @@ _DROP_LOG_PERIOD = 60.0  # seconds between log lines about dropped messages
 
 class _Silence(Exception):
     """The request is not for this node, or needs no answer; the text is what to count."""
-
-
-@dataclass
-class _Stage:
-    """How far a request has come: what the audit will say when it is refused here, and the rule that allowed it."""
-
-    verdict: str = "refused"
-    rule: str | None = None
 
 
 @dataclass(frozen=True)
@@ -79,7 +71,7 @@ class Server:
         agents: Agents,
         data: DataFunctions,
         facts: Facts,
-        policy: Policy,
+        policy: Decides,
         audit: Audit,
         journal: Journal,
         runner: Runner,
@@ -98,7 +90,7 @@ class Server:
         self.data = DataAnswers(data, runner, facts, agents)
         self.counts = Counts()
         self._transport = transport
-        self._policy = policy
+        self._decisions = Decisions(policy, audit, agents, self._view)
         self._audit = audit
         self._verify = verify
         self._journal = journal
@@ -116,6 +108,11 @@ class Server:
         )
         self._stopping = threading.Event()
         self._next_drop_log = 0.0
+
+    @property
+    def audit_head(self) -> str | None:
+        """The hash of the audit's last line."""
+        return self._audit.head
 
     # -- receiving
 
@@ -183,13 +180,12 @@ class Server:
         """Take one delivery down the line; each step may end it. Never raises for what a message says."""
         self.counts.add("received")
         try:
-            request = self._read(delivery)  # 1
+            request, stage = self._read(delivery)  # 1
         except MessageError as fault:
             self._drop(fault)
             return
-        stage = _Stage()
         with self._refusing(request, stage):
-            self._check_new(request)  # 2
+            self._check_new(request, stage)  # 2
             self._check_target(request)  # 3
             self._take_on(request, delivery)
             self._consider(request, delivery, stage)
@@ -200,7 +196,7 @@ class Server:
         log.info("request.resumed", extra={"request": request_id, "state": entry.state})
         delivery = Delivery(entry.body, entry.sent, received=self._transport.now(), receipt="")
         try:
-            request = self._read(delivery)
+            request, stage = self._read(delivery)
         except MessageError as fault:  # it was good when it came: keys and versions change
             self._drop(fault)
             self._journal.done(request_id)
@@ -209,36 +205,35 @@ class Server:
             answer = failed("interrupted", "the node stopped before it could note how the action ended")
             self.workshop.answer(lambda: self.replies.conclude(request, answer, 0.0))
             return
-        stage = _Stage()
         with self._refusing(request, stage):
             self._consider(request, delivery, stage)
 
-    def _consider(self, request: Request, delivery: Delivery, stage: _Stage) -> None:
+    def _consider(self, request: Request, delivery: Delivery, stage: Stage) -> None:
         """Go on down the line with a request that is in the journal."""
         self._check_fresh(request, delivery)
-        stage.verdict = "denied"
-        stage.rule = self._policy.check(request)  # 4
-        asked = self._read_filter(request)
-        for function, query in questions(request, asked):
-            self._policy.check(_about_data(request, function, query))
+        self._decisions.allow(request, stage)  # 4
         stage.verdict = "filtered"
+        asked = self._read_filter(request)
+        stage.asks = questions(request, asked)
+        for function, query in stage.asks:
+            self._decisions.allow(_about_data(request, function, query), stage)
         if uses_data(asked):
             self.workshop.consider(request.agent, lambda: self._admit(request, delivery, asked, stage))
         else:
             self._admit(request, delivery, asked, stage)
 
-    def _admit(self, request: Request, delivery: Delivery, asked: Filter, stage: _Stage) -> None:
+    def _admit(self, request: Request, delivery: Delivery, asked: Filter, stage: Stage) -> None:
         """Go on down the line; in a thread of the workshop's when the filter asks data functions."""
         with self._refusing(request, stage):
             self._check_filter(request, delivery, asked)  # 5
             stage.verdict = "invalid"
-            work = self._check_input(request, delivery, stage.rule)  # 6
+            work = self._check_input(request, delivery, stage)  # 6
             stage.verdict = "busy"
             self.workshop.submit(work)  # 7, 8
             self.counts.add("passed")
 
     @contextmanager
-    def _refusing(self, request: Request, stage: _Stage) -> Iterator[None]:
+    def _refusing(self, request: Request, stage: Stage) -> Iterator[None]:
         """Count what ends the line in silence, and answer what ends it with a refusal."""
         try:
             yield
@@ -246,23 +241,24 @@ class Server:
             self.counts.add(str(silence))
         except RPCError as refusal:
             self.counts.add(_counter(refusal))
-            self._refuse(request, refusal, stage.verdict, stage.rule)
+            self._refuse(request, refusal, stage)
 
-    def _read(self, delivery: Delivery) -> Request:
+    def _read(self, delivery: Delivery) -> tuple[Request, Stage]:
         envelope = messages.unseal(delivery.body)
         request = messages.decode_request(envelope.content)
-        self._verify(envelope.payload, envelope.signature, request.caller, delivery.sent)
+        fingerprint = self._verify(envelope.payload, envelope.signature, request.caller, delivery.sent)
         if request.collective != self.collective:
             raise MessageError(f"request: it is for the collective '{request.collective}'")
         if not names.is_reply_queue(request.reply_to, self.collective):
             raise MessageError(f"request: '{request.reply_to}' is no reply queue of this collective")
         self.counts.add("validated")
-        return request
+        return request, Stage(envelope, skew=request.time - delivery.sent, fingerprint=fingerprint)
 
-    def _check_new(self, request: Request) -> None:
+    def _check_new(self, request: Request, stage: Stage) -> None:
         entry = self._journal.find(request.id)
         if entry is None:
             return
+        self._decisions.note(request, stage, "duplicate")
         if entry.reply:
             self.workshop.answer(lambda: self.replies.repeat(entry))
         raise _Silence("duplicates")
@@ -302,26 +298,28 @@ class Server:
             raise Failed(f"the filter cannot be read: {fault}", reason="filtered") from None
 
     def _check_filter(self, request: Request, delivery: Delivery, asked: Filter) -> None:
-        view = NodeView(self.identity, self.facts.current, self.facts.classes, self.agents)
         left = delivery.sent + request.timeout - self._transport.now()
         data = FilterQuestions(self.data, request.caller, left)
-        if not matches(asked, view, data):
+        if not matches(asked, self._view(), data):
             why = "".join(f": {fault}" for fault in data.faults[:1])
             refusal = Failed(f"the filter does not match this node{why}", reason="filtered")
             self._refuse_or_be_silent(request, refusal)
 
-    def _check_input(self, request: Request, delivery: Delivery, rule: str | None) -> Work:
+    def _check_input(self, request: Request, delivery: Delivery, stage: Stage) -> Work:
         agent, action = self.agents.find(request.agent, request.action)
         return Work(
             request=request,
             agent=agent,
             action=action,
             data=action.check_input(request.data),
-            begin=lambda: self._begin(request, rule),
+            begin=lambda: self._begin(request, stage),
             deadline=delivery.sent + request.timeout,
         )
 
     # -- small parts
+
+    def _view(self) -> NodeView:
+        return NodeView(self.identity, self.facts.current, self.facts.classes, self.agents)
 
     def _refuse_or_be_silent(self, request: Request, refusal: Failed) -> None:
         """End the line: a node that is named in `targets` never stays silent, any other does."""
@@ -331,25 +329,15 @@ class Server:
             raise _Silence(_counter(refusal))
         raise refusal
 
-    def _refuse(self, request: Request, refusal: RPCError, verdict: str, rule: str | None) -> None:
-        try:
-            self._decide(request, verdict, rule)
-        except Failed as fault:
-            log.error("audit.failed", extra={"fault": str(fault)})
+    def _refuse(self, request: Request, refusal: RPCError, stage: Stage) -> None:
+        self._decisions.note(request, stage)
         answer = Answer(refusal.statuscode, str(refusal), refusal.reason, refusal.data)
         self.workshop.answer(lambda: self.replies.conclude(request, answer, 0.0))
 
-    def _begin(self, request: Request, rule: str | None) -> None:
+    def _begin(self, request: Request, stage: Stage) -> None:
         """Write down that a request is run now: what cannot be audited and marked is not done."""
-        self._decide(request, "allowed", rule)
+        self._decisions.record(request, stage, ALLOWED)
         self._journal.start(request.id)
-
-    def _decide(self, request: Request, verdict: str, rule: str | None) -> None:
-        agent = self.agents.get(request.agent)
-        action = agent.ddl.actions.get(request.action) if agent else None
-        # Without a DDL nobody knows what is secret, so no value is written.
-        data = action.masked(request.data) if action else dict.fromkeys(request.data, "********")
-        self._audit.decision(request, data, verdict, rule)
 
     def _drop(self, fault: MessageError) -> None:
         so_far = self.counts.add("unvalidated")

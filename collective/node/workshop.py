@@ -189,4 +189,11 @@ class Workshop:
             supplied = work.agent.supplied(work.action.name, {**available, "node": self._inside})
             return Answer(data=function(**work.data, **supplied))
         supplied = work.agent.supplied(work.action.name, available)
-        return self._runner.run(Job(str(work.agent.path), work.action.name, work.data, supplied), timeout)
+        job = Job(
+            path=str(work.agent.path),
+            action=work.action.name,
+            data=work.data,
+            supplied=supplied,
+            secrets=work.action.secret_texts(work.data),
+        )
+        return self._runner.run(job, timeout)

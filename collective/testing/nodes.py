@@ -17,9 +17,9 @@ from collective.node import agents, data
 from collective.node.audit import Audit
 from collective.node.facts import Facts
 from collective.node.journal import Journal
-from collective.node.policy import Policy, Rule
 from collective.node.runner import Runner
 from collective.node.server import Server
+from collective.policy import Policy, Rule
 from collective.registry import NodeRecord
 from collective.registry.memory import MemoryRegistry
 from collective.transport import Transport
@@ -101,12 +101,13 @@ def make_node(
     facts_file.write_text(json.dumps(facts), encoding="utf-8")
     if "journal" not in parts:
         parts = {**parts, "journal": Journal(folder / f"{identity}.sqlite", transport.now)}
+    if "audit" not in parts:
+        parts = {**parts, "audit": Audit(folder / f"{identity}.audit.jsonl")}
     return Server(
         collective=COLLECTIVE,
         identity=identity,
         transport=transport,
         facts=Facts([facts_file], []),
-        audit=Audit(folder / f"{identity}.audit.jsonl"),
         **{"sign": signing.unsigned, "verify": signing.accept_unsigned, **parts},
     )
 

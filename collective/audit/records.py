@@ -1,0 +1,61 @@
+"""Put an audit's decisions and outcomes together, one record for each request."""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from collective.audit import chain
+
+OUTCOMES = (
+    *("ok", "failed", "unanswered"),
+    *("denied", "invalid", "duplicate", "filtered", "expired", "timeout", "interrupted", "busy", "crashed"),
+)
+
+
+@dataclass(frozen=True)
+class Record:
+    """A request's decision, and its outcome once there is one; both as the audit's lines have them."""
+
+    decision: Mapping[str, Any]
+    outcome: Mapping[str, Any] | None
+
+    @property
+    def time(self) -> float:
+        """When it was decided: Unix seconds."""
+        found = self.decision.get("time")
+        return float(found) if isinstance(found, (int, float)) else 0.0
+
+    @property
+    def outcomes(self) -> frozenset[str]:
+        """The words of OUTCOMES that describe it."""
+        if self.outcome is None:
+            return frozenset({"unanswered", str(self.decision.get("verdict"))} & set(OUTCOMES))
+        state = "failed" if self.outcome.get("statuscode") else "ok"
+        return frozenset({state, str(self.outcome.get("reason")), str(self.decision.get("verdict"))} & set(OUTCOMES))
+
+
+def read(path: Path) -> Iterator[Record]:
+    """Yield the records of a file as they were concluded, then those without an outcome.
+
+    What is no line of an audit is passed over: `chain.verify` tells of it. Raises ConfigError for a file that cannot
+    be read.
+    """
+    waiting: dict[str, deque[Mapping[str, Any]]] = defaultdict(deque)  # decisions by request: duplicates queue up
+    for _, line in chain.lines(path):
+        entry = chain.parse(line)
+        if entry is None:
+            continue
+        request = str(entry.get("request"))
+        if entry["event"] == "decision":
+            waiting[request].append(entry)
+        elif entry["event"] == "outcome" and request in waiting:
+            yield Record(waiting[request].popleft(), entry)
+            if not waiting[request]:
+                del waiting[request]
+    for decisions in waiting.values():
+        for decision in decisions:
+            yield Record(decision, None)

@@ -1,0 +1,112 @@
+"""What verifying finds in a file that somebody has been at, and how decisions and outcomes come together."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from collective.audit import chain, records
+
+Lines = list[bytes]
+
+
+def linked(count: int) -> Lines:
+    """Return the lines of an unbroken chain."""
+    lines: Lines = []
+    for number in range(count):
+        previous = chain.digest(lines[-1]) if lines else None
+        lines.append(chain.link({"event": "outcome", "request": f"r{number}", "statuscode": 0}, previous))
+    return lines
+
+
+def write(path: Path, lines: Lines) -> Path:
+    path.write_bytes(b"".join(line + b"\n" for line in lines))
+    return path
+
+
+def relinked(line: bytes, previous: bytes) -> bytes:
+    """Return `line` as somebody would forge it who knows how lines are linked."""
+    return json.dumps({**json.loads(line), "previous": chain.digest(previous)}).encode()
+
+
+# What somebody does to five lines, and the lines, from 1, at which that is found.
+TAMPERED: dict[str, tuple[Callable[[Lines], Lines], list[int]]] = {
+    "nothing": (lambda lines: lines, []),
+    "first removed": (lambda lines: lines[1:], [1]),
+    "one removed": (lambda lines: [*lines[:2], *lines[3:]], [3]),
+    "two removed": (lambda lines: [lines[0], *lines[3:]], [2]),
+    "one changed": (lambda lines: [*lines[:2], lines[2].replace(b"0,", b"1,"), *lines[3:]], [4]),
+    "a blank added": (lambda lines: [*lines[:2], lines[2] + b" ", *lines[3:]], [4]),
+    "one inserted": (lambda lines: [*lines[:2], lines[0], *lines[2:]], [3, 4]),
+    "one inserted and linked": (lambda lines: [*lines[:2], relinked(lines[0], lines[1]), *lines[2:]], [4]),
+    "rubbish inserted": (lambda lines: [*lines[:2], b"hello", *lines[2:]], [3, 4]),
+    "an empty line inserted": (lambda lines: [*lines[:2], b"", *lines[2:]], [3, 4]),
+    "a list inserted": (lambda lines: [*lines[:2], b"[]", *lines[2:]], [3, 4]),
+    "two exchanged": (lambda lines: [lines[0], lines[2], lines[1], *lines[3:]], [2, 3, 4]),
+    "one repeated": (lambda lines: [*lines, lines[-1]], [6]),
+}
+
+
+@pytest.mark.parametrize("name", TAMPERED)
+def test_removed_changed_and_inserted_lines_are_found(tmp_path: Path, name: str) -> None:
+    """At the first line that does not follow from the one before."""
+    tamper, found = TAMPERED[name]
+    path = write(tmp_path / "audit.jsonl", tamper(linked(5)))
+    report = chain.verify([path])
+    assert [int(fault.split(":")[1]) for fault in report.faults] == found
+
+
+def test_a_cut_tail_is_found_by_the_head(tmp_path: Path) -> None:
+    """What is left is a whole chain: only who has noted a hash can tell; what came after that does not matter."""
+    lines = linked(5)
+    head = chain.digest(lines[3])
+    assert chain.verify([write(tmp_path / "whole", lines)], head=head).faults == []
+    path = write(tmp_path / "cut", lines[:3])
+    assert chain.verify([path]).faults == []
+    assert chain.verify([path], head=head).faults == [f"{path}: is cut off: the line with the hash {head} is not there"]
+    assert chain.verify([write(tmp_path / "empty", [])], head=head).faults != []
+
+
+def test_a_chain_goes_on_through_files(tmp_path: Path) -> None:
+    """The oldest first; a missing one in the middle is found."""
+    lines = linked(6)
+    one, two, three = (write(tmp_path / str(index), lines[2 * index : 2 * index + 2]) for index in range(3))
+    report = chain.verify([one, two, three])
+    assert (report.lines, report.head, report.faults) == (6, chain.digest(lines[-1]), [])
+    assert len(chain.verify([one, three]).faults) == 1
+    assert len(chain.verify([two, one, three]).faults) == 3
+
+
+def test_the_last_line_is_found_however_long(tmp_path: Path) -> None:
+    """At the edge of what is read at once, too."""
+    for size in (0, 1, 65_534, 65_535, 65_536, 131_072):
+        path = write(tmp_path / "audit", [b"a" * 10, b"b" * size])
+        with path.open("rb+") as file:
+            assert chain.tail(file.fileno()) == chain.Tail(b"b" * size, b"", 12 + size)
+            file.seek(0, 2)
+            file.write(b"torn")
+            file.flush()
+            assert chain.tail(file.fileno()) == chain.Tail(b"b" * size, b"torn", 12 + size)
+
+
+def test_decisions_and_outcomes_come_together(tmp_path: Path) -> None:
+    """As they were concluded; a duplicate waits for an outcome of its own, and what has none comes last."""
+    entries = [
+        {"event": "decision", "request": "a", "verdict": "allowed"},
+        {"event": "decision", "request": "b", "verdict": "denied"},
+        {"event": "outcome", "request": "b", "statuscode": 1, "reason": "denied"},
+        {"event": "gap", "lost": 1},
+        {"event": "decision", "request": "a", "verdict": "duplicate"},
+        {"event": "outcome", "request": "a", "statuscode": 0, "reason": None},
+        {"event": "outcome", "request": "nobody", "statuscode": 0},
+    ]
+    path = write(tmp_path / "audit.jsonl", [b"rubbish", *(chain.link(entry, None) for entry in entries)])
+    found = [(record.decision["request"], record.decision["verdict"], record.outcomes) for record in records.read(path)]
+    assert found == [
+        ("b", "denied", {"failed", "denied"}),
+        ("a", "allowed", {"ok"}),
+        ("a", "duplicate", {"unanswered", "duplicate"}),
+    ]

@@ -1,0 +1,58 @@
+"""Secrets: what is one, and that no text shows it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from collective.masking import hide, is_secret, texts
+
+WHOLE: dict[str, Any] = {
+    "$defs": {
+        "key": {"type": "string", "writeOnly": True},
+        "open": {"type": "string"},
+        "loop": {"$ref": "#/$defs/loop"},
+        "odd/~name": {"properties": {"deep": {"$ref": "#/$defs/key"}}},
+    }
+}
+
+
+@pytest.mark.parametrize(
+    ("schema", "secret"),
+    [
+        ({"writeOnly": True}, True),
+        ({"writeOnly": False}, False),
+        ({"properties": {"password": {"writeOnly": True}}}, True),
+        ({"properties": {"writeOnly": {"type": "string"}}}, False),
+        ({"type": "array", "items": {"writeOnly": True}}, True),
+        ({"anyOf": [{"type": "null"}, {"writeOnly": True}]}, True),
+        ({"$ref": "#/$defs/key"}, True),
+        ({"$ref": "#/$defs/open"}, False),
+        ({"$ref": "#/$defs/odd~1~0name"}, True),
+        ({"$ref": "#/$defs/loop"}, False),
+        ({"$ref": "#/$defs/missing"}, False),
+        ({"type": "string"}, False),
+        (True, False),
+    ],
+)
+def test_what_holds_a_secret_is_one(schema: Any, secret: bool) -> None:
+    """Whatever is marked, however deep and behind whatever reference."""
+    assert is_secret(schema, WHOLE) is secret
+
+
+@pytest.mark.parametrize(
+    ("value", "text", "shown"),
+    [
+        ("hunter2", "no hunter2, no 'hunter2'", "no ********, no '********'"),
+        ("it's\n", r"""ValueError("it's\n") and {"a": "it's\n"}""", 'ValueError("********") and {"a": "********"}'),
+        ("é", r"\u00e9 is é", "******** is ********"),
+        ({"user": ["root"], "pin": 4711}, "root has 4711", "******** has ********"),
+        (["ab", "abc"], "abc ab", "******** ********"),
+        (True, "True is no secret", "True is no secret"),
+        ("", "nothing", "nothing"),
+    ],
+)
+def test_no_text_shows_a_secret(value: Any, text: str, shown: str) -> None:
+    """Neither as it is, nor as Python or JSON would write it."""
+    assert hide(text, texts(value)) == shown
