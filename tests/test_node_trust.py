@@ -246,7 +246,7 @@ def test_a_replay_after_a_restart_does_not_run(network: Network, tmp_path: Path)
     network.nodes["web1"].handle(Delivery(signed(asked), sent=now, received=now, receipt=""))
     reply = replies(network)[0]
     assert (reply.statuscode, reply.reason) == (5, "expired")
-    assert "before this daemon started" in reply.statusmsg
+    assert "before this node's journal began" in reply.statusmsg
     assert not (tmp_path / "mark").exists()
 
 

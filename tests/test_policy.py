@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -146,7 +147,8 @@ DOCUMENTS = st.fixed_dictionaries({"rules": st.lists(RULES, max_size=3)}, option
 @settings(max_examples=400, deadline=None)
 def test_whatever_a_file_holds_it_is_a_policy_or_a_fault(text: str) -> None:
     """Nothing else is raised; what is read decides, and says no more than ConfigError."""
-    policy, faults = None, ()
+    policy: Policy | None = None
+    faults: Sequence[str] = ()
     try:
         policy = parse(text, "policy.yaml")
     except ConfigError as fault:

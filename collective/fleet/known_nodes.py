@@ -14,7 +14,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from collective import names
-from collective.errors import ConfigError, SignatureError, UsageError
+from collective.config import ClientConfig
+from collective.errors import ConfigError, QueueNotFound, SignatureError, UsageError
 from collective.messages import Envelope, Reply
 from collective.registry import NodeRecord, Nodes
 from collective.signing.keys import ED25519, PublicKey, blob_in_line
@@ -102,6 +103,22 @@ class IntroducedNodes:
         records = self._registry.nodes()
         self._known.introduce(records)
         return records
+
+
+def registered_key(config: ClientConfig, node: str) -> PublicKey | None:
+    """Return a node's key as the registry has it; None without a registry, or when it knows no such node."""
+    if config.registry == "none":
+        return None
+    from collective.aws import AWS
+    from collective.registry.dynamodb import DynamoDBRegistry
+
+    try:
+        records = DynamoDBRegistry(AWS(), names.table(config.collective)).nodes()
+    except QueueNotFound:
+        return None
+    return next(
+        (PublicKey.from_line(one.public_key) for one in records if one.identity == node and one.public_key), None
+    )
 
 
 class _KeyFile:
