@@ -5,6 +5,8 @@ with Proxy(url) as proxy:
     proxy.counts["SendMessage"]     how often each operation was asked for
     proxy.turn("throttle")          every answer is a ThrottlingException, until it turns to "pass" again
     proxy.turn("cut")               every connection is closed without an answer, those that wait included
+    proxy.watch = function          is called as function("before SendMessage", request) and
+                                    function("after SendMessage", answer); what raises OSError goes no further
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import http.client
 import socket
 import threading
 from collections import Counter
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
@@ -29,6 +32,7 @@ class Proxy(ThreadingHTTPServer):
         self.upstream = urlsplit(upstream)
         self.mode = "pass"
         self.counts: Counter[str] = Counter()
+        self.watch: Callable[[str, bytes], None] = lambda _step, _content: None
         self.lock = threading.Lock()
         self.waiting: set[socket.socket] = set()  # connections whose request is under way
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
@@ -78,6 +82,8 @@ class _Handler(BaseHTTPRequestHandler):
         if self.server.mode == "throttle":
             self._answer(400, b'{"__type":"ThrottlingException","message":"Rate exceeded"}', {})
             return
+        operation = self._operation(body)
+        self.server.watch(f"before {operation}", body)
         upstream = http.client.HTTPConnection(self.server.upstream.netloc, timeout=60)
         upstream.request("POST", self.path, body, {**dict(self.headers), "host": self.server.upstream.netloc})
         answer = upstream.getresponse()
@@ -86,6 +92,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self.server.mode == "cut":
             self.close_connection = True
             return
+        self.server.watch(f"after {operation}", content)
         self._answer(answer.status, content, dict(answer.headers))
 
     def _operation(self, body: bytes) -> str:

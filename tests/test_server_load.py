@@ -1,0 +1,212 @@
+"""A node's line when a request comes again, when there is too much of it, and when another daemon goes on with it."""
+
+# ruff: noqa: F811 - a fixture that is imported, and asked for by its name
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from test_server import REPLIES, ask, audit, body, plugins, replies, request, send, settled  # noqa: F401 - and a fixture
+
+from collective import names
+from collective.errors import AccessDenied, Unreachable
+from collective.node.journal import Journal
+from collective.node.server import Server
+from collective.testing import COLLECTIVE, Network, make_node, memory_fleet, node_parts
+
+OTHER_REPLIES = names.reply_queue(COLLECTIVE, "other-0")
+
+
+@pytest.fixture
+def network(tmp_path: Path, plugins: Path) -> Iterator[Network]:
+    """One node that takes two actions at once, one of each agent, and lets four more wait."""
+    with memory_fleet(tmp_path, {"web1": {}}, code=[plugins], ddls=[plugins], max_actions=2, max_queued=4) as network:
+        network.transport.open_replies(REPLIES)
+        network.transport.open_replies(OTHER_REPLIES)
+        yield network
+
+
+@contextmanager
+def next_daemon(network: Network, folder: Path, code: Path) -> Iterator[Server]:
+    """Run the daemon that takes the place of the first, which has stopped."""
+    node = make_node(folder, "web1", network.transport, {}, node_parts(folder, [code], [code]))
+    node.open()
+    node.replies.start()
+    node.resume()
+    yield node
+    node.stop(5.0)
+
+
+def test_a_repeated_request_is_answered_to_whoever_asked_first(network: Network) -> None:
+    """Who sends another's request again with an address of his own learns nothing."""
+    asked = request()
+    first = ask(network, asked)
+    again = ask(network, replace(asked, reply_to=OTHER_REPLIES))
+    assert again == replace(first, replayed=True)
+    assert network.transport.unread(OTHER_REPLIES) == 0
+
+
+def test_what_was_signed_before_the_journal_began_is_refused(network: Network) -> None:
+    """A captured request that is sent anew may have run before the journal was lost."""
+    reply = ask(network, request(time=time.time() - 200))
+    assert (reply.statuscode, reply.reason) == (5, "expired")
+
+
+def test_a_slow_agent_does_not_starve_another(network: Network) -> None:
+    """It has its share of the places; what there is too much of it is busy, and others are served at once."""
+    jobs = [request("shell", "run", data={"command": "sleep 60"}) for _ in range(5)]
+    send(network, *jobs)
+    busy = replies(network)[0]
+    assert (busy.reason, busy.statusmsg) == (
+        "busy",
+        "this node has too much to do: 3 requests wait, 3 of them for 'shell': try again later",
+    )
+    assert ask(network, request("odd", "sleep", data={"seconds": 0})).statuscode == 0
+    network.nodes["web1"].stop(0.0)
+
+
+def test_a_flood_is_received_no_faster_than_it_is_answered(
+    network: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a node cannot answer yet stays in its queue, not in its memory; in the end all are answered."""
+    flood = [request() for _ in range(300)]
+    may_send = threading.Event()
+    send_for_real = network.transport.send
+
+    def send_slowly(queue: str, text: str) -> None:
+        assert queue != REPLIES or may_send.wait(30)
+        send_for_real(queue, text)
+
+    monkeypatch.setattr(network.transport, "send", send_slowly)
+    send(network, *flood)
+    node = network.nodes["web1"]
+    assert settled(network, "passed", 100) == 100
+    assert node.workshop.running <= 101
+    assert network.transport.unread(node.queue) >= 150
+    may_send.set()
+    answered = {reply.request for reply in replies(network, 300, wait=30.0)}
+    assert answered == {asked.id for asked in flood}
+
+
+def test_a_full_journal_is_busy_and_says_so(tmp_path: Path) -> None:
+    """Nothing is done that could not be remembered."""
+    journal = Journal(None, time.time, most_entries=1)
+    with memory_fleet(tmp_path, {"web1": {}}, journal=journal) as network:
+        network.transport.open_replies(REPLIES)
+        asked = request()
+        assert ask(network, asked).statuscode == 0
+        reply = ask(network, request("shell", "run", data={"command": f"touch {tmp_path}/ran"}))
+        assert (reply.reason, reply.statusmsg) == ("busy", "the journal holds 1 requests: try again later")
+        assert not (tmp_path / "ran").exists()
+        assert ask(network, asked).replayed
+
+
+def test_a_journal_that_cannot_be_written_stops_actions_not_answers(tmp_path: Path) -> None:
+    """Closed is as good as a broken disk: nothing runs, and every caller is told why."""
+    journal = Journal(tmp_path / "broken.sqlite", time.time)
+    with memory_fleet(tmp_path, {"web1": {}}, journal=journal) as network:
+        network.transport.open_replies(REPLIES)
+        assert ask(network, request()).statuscode == 0
+        journal.close()
+        reply = ask(network, request())
+        assert (reply.statuscode, reply.reason) == (5, "busy")
+        assert "broken.sqlite: cannot be used: it is closed: try again later" in reply.statusmsg
+
+
+def test_what_waits_at_a_stop_is_run_by_the_next_daemon(network: Network, tmp_path: Path, plugins: Path) -> None:
+    """What runs is interrupted, and answered; what waits for its turn is lost to nobody."""
+    long, short = (request("shell", "run", data={"command": word}) for word in ("sleep 60", f"echo x>>{tmp_path}/ran"))
+    send(network, long)
+    assert settled(network, "passed", 1) == 1
+    send(network, short)
+    assert settled(network, "passed", 2) == 2
+    network.nodes["web1"].stop(0.2)
+    interrupted = replies(network)[0]
+    assert (interrupted.request, interrupted.reason) == (long.id, "interrupted")
+    assert not (tmp_path / "ran").exists()
+    with next_daemon(network, tmp_path, plugins):
+        reply = replies(network)[0]
+        assert (reply.request, reply.statuscode, reply.replayed) == (short.id, 0, False)
+    assert (tmp_path / "ran").read_text() == "x\n"
+    events = [(line["event"], line["request"]) for line in audit(tmp_path)]
+    assert events == [(event, asked.id) for asked in (long, short) for event in ("decision", "outcome")]
+
+
+def test_what_is_too_old_when_the_next_daemon_comes_is_refused(
+    network: Network,
+    tmp_path: Path,
+    plugins: Path,
+) -> None:
+    """It was taken on in time, but nobody started it in time."""
+    send(network, request("shell", "run", data={"command": "sleep 60"}))
+    assert settled(network, "passed", 1) == 1
+    send(network, request("shell", "run", data={"command": "true"}, ttl=0.5))
+    assert settled(network, "passed", 2) == 2
+    network.nodes["web1"].stop(0.6)
+    assert replies(network)[0].reason == "interrupted"
+    with next_daemon(network, tmp_path, plugins):
+        assert replies(network)[0].reason == "expired"
+
+
+def test_what_was_unsent_at_a_stop_is_sent_by_the_next_daemon(
+    network: Network,
+    tmp_path: Path,
+    plugins: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An answer outlives the daemon that could not send it."""
+    send_for_real = network.transport.send
+
+    def away(queue: str, text: str) -> None:
+        if queue == REPLIES:
+            raise Unreachable("away")
+        send_for_real(queue, text)
+
+    monkeypatch.setattr(network.transport, "send", away)
+    asked = request()
+    send(network, asked)
+    assert settled(network, "passed", 1) == 1
+    network.nodes["web1"].stop(5.0)
+    monkeypatch.undo()
+    with next_daemon(network, tmp_path, plugins):
+        reply = replies(network)[0]
+        assert (reply.request, reply.statuscode, reply.replayed) == (asked.id, 0, False)
+
+
+def test_a_reply_that_cannot_be_sent_holds_up_nobody(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One caller's queue is out of reach: all others are answered, and when he has left his reply is given up."""
+    send_for_real = network.transport.send
+
+    def denied(queue: str, text: str) -> None:
+        if queue == OTHER_REPLIES:
+            raise AccessDenied("no")
+        send_for_real(queue, text)
+
+    monkeypatch.setattr(network.transport, "send", denied)
+    send(network, *(request(reply_to=OTHER_REPLIES, timeout=1.0) for _ in range(5)))
+    assert ask(network, request()).statuscode == 0
+    assert settled(network, "lost", 5) == 5
+
+
+def test_a_request_that_the_next_daemon_does_not_believe_is_dropped(
+    network: Network,
+    tmp_path: Path,
+    plugins: Path,
+) -> None:
+    """What was good when it came is checked again: keys and versions change."""
+    node = network.nodes["web1"]
+    node.stop(5.0)
+    journal = Journal(tmp_path / "web1.sqlite", network.transport.now)
+    now = network.transport.now()
+    for number, text in enumerate((body(request())[:50], body(request(collective="staging")))):
+        journal.begin(str(number), sent=now, received=now, until=now + 60, reply_to=REPLIES, body=text)
+    journal.close()
+    with next_daemon(network, tmp_path, plugins) as later:
+        assert later.counts["unvalidated"] == 2
+        assert replies(network, wait=0.3) == []
