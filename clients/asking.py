@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from collective.clients import options
+from collective.clients.missing import tell_missing
 
 if TYPE_CHECKING:
     from collective.fleet.call import Call
@@ -17,14 +18,17 @@ if TYPE_CHECKING:
 def asked(
     given: argparse.Namespace, action: str, data: Mapping[str, Any], targets: options.Targets | None = None
 ) -> Iterator[Call]:
-    """Send the request to the `targets`, or to those that the command line names, and yield the call."""
+    """Send the request to the `targets`, or to those that the command line names, and yield the call.
+
+    Afterwards what is known about nodes that did not answer is told.
+    """
     config = options.client_config(given)
     targets = targets or options.targets(given)
 
     from collective.fleet.fleet import Fleet
 
     with Fleet.connect(config) as fleet:
-        yield fleet.call(
+        call = fleet.call(
             "rpcutil",
             action,
             data,
@@ -35,3 +39,5 @@ def asked(
             timeout=given.timeout,
             ttl=given.ttl,
         )
+        yield call
+        tell_missing(call, fleet)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib
 import logging
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -23,10 +24,12 @@ from collective.errors import CollectiveError, UsageError
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `crpc` and return its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    debug = "--debug" in arguments
+    _open_closed_streams()
+    ours = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    debug = "--debug" in ours
     _show_warnings(verbose=not {"-v", "--verbose"}.isdisjoint(arguments))
     try:
-        code = _dispatch([word for word in arguments if word != "--debug"])
+        code = _dispatch([word for word in ours if word != "--debug"] + arguments[len(ours) :])
         sys.stdout.flush()
         return code
     except CollectiveError as fault:
@@ -40,14 +43,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         _complain("interrupted", debug)
         return STOPPED
     except BrokenPipeError:
-        # Whoever read our output has enough; the interpreter must not complain about it at exit.
+        # Whoever read our output has enough, but has not seen all; the interpreter must not complain at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return 128 + signal.SIGPIPE
     except Exception as fault:
         from collective.clients.exits import DEFECT
 
         _complain(f"a defect of ours: {type(fault).__name__}: {fault}: '--debug' shows where", debug)
         return DEFECT
+
+
+def _open_closed_streams() -> None:
+    """Give streams that whoever started us has closed (`2>&-`) a place to go."""
+    sys.stdin = sys.stdin or open(os.devnull, encoding="utf-8")  # noqa: PTH123, SIM115 - for as long as we live
+    sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115
+    sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115
 
 
 def _dispatch(arguments: list[str]) -> int:
@@ -78,7 +88,7 @@ class _Warnings(logging.Handler):
         """Write one record that says, as its `fault`, what is wrong; others are for programs' logs."""
         fault = getattr(record, "fault", None)
         if fault:
-            sys.stderr.write(f"crpc: {record.getMessage()}: {fault}\n")
+            sys.stderr.write(f"crpc: {fault}\n")
 
 
 _WARNINGS = _Warnings()

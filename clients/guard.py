@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 def confirmation(yes: bool) -> Callable[[list[str]], bool] | None:
     """Return what asks whoever sits at the terminal, or says `yes` for him; None in scripts: nobody can be asked."""
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+    if not sys.stdin.isatty():
         return None
     return _say_yes if yes else _ask
 
@@ -18,6 +18,7 @@ def _say_yes(_nodes: list[str]) -> bool:
 
 
 def _ask(nodes: list[str]) -> bool:
-    sys.stderr.write(f"{len(nodes)} node{'' if len(nodes) == 1 else 's'}; go on? [y/N] ")
-    sys.stderr.flush()
+    # The terminal itself: standard error may be a file that nobody reads.
+    with open("/dev/tty", "w", encoding="utf-8") as terminal:  # noqa: PTH123 - a device
+        terminal.write(f"{len(nodes)} node{'' if len(nodes) == 1 else 's'}; go on? [y/N] ")
     return sys.stdin.readline().strip().lower() in ("y", "yes")

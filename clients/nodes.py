@@ -11,15 +11,17 @@ from collective.errors import UsageError
 from collective.names import check_identity
 
 
-def read_nodes(source: str, chosen: str) -> list[str]:
+def read_nodes(source: str, chosen: str | None = None) -> list[str]:
     """Return the names in the file `source` (`-`: standard input), in order, each once.
 
-    `chosen` says which nodes of an earlier call's document are meant: ok, failed, silent or all.
+    `chosen` says which nodes of an earlier call's document are meant: ok (when it is None), failed, silent or all.
     """
     where = "standard input" if source == "-" else source
     text = _read(source, where)
     if text.lstrip().startswith(("{", "[")):
         names = _from_json(text, where, chosen)
+    elif chosen is not None:
+        raise UsageError(f"--nodes-from {chosen}: {where} is a plain list of names, not the JSON of a call")
     else:
         names = [line for line in text.splitlines() if line and not line.startswith("#")]
     for number, name in enumerate(names, start=1):
@@ -39,7 +41,7 @@ def _read(source: str, where: str) -> str:
         raise UsageError(f"--nodes {where}: not UTF-8 text") from None
 
 
-def _from_json(text: str, where: str, chosen: str) -> list[str]:
+def _from_json(text: str, where: str, chosen: str | None) -> list[str]:
     try:
         document = json.loads(text)
     except (ValueError, RecursionError) as fault:
@@ -52,7 +54,7 @@ def _from_json(text: str, where: str, chosen: str) -> list[str]:
 
     def wanted(reply: dict[str, Any]) -> bool:
         answered_ok = reply.get("statuscode") == 0
-        return chosen == "all" or (chosen == "ok" and answered_ok) or (chosen == "failed" and not answered_ok)
+        return chosen == "all" or (chosen in (None, "ok") and answered_ok) or (chosen == "failed" and not answered_ok)
 
     names = [_name(reply, where) for reply in replies if isinstance(reply, dict) and wanted(reply)]
     if chosen in ("silent", "all"):

@@ -17,13 +17,33 @@ if TYPE_CHECKING:
     from collective.filters import Filter
 
 
+class Once(argparse.Action):
+    """Store an option's value; an option that is said twice is a mistake: neither value may win in silence."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        """Take the value that was given."""
+        said = vars(namespace).setdefault("_said", set())
+        if option_string and self.dest in said:
+            parser.error(f"{option_string} is said twice")
+        said.add(self.dest)
+        setattr(namespace, self.dest, values)
+
+
 class Parser(argparse.ArgumentParser):
     """argparse's, with our one line and exit code for what it refuses, and no guessing of shortened options."""
 
     def __init__(self, prog: str, **settings: Any) -> None:
         super().__init__(prog=prog, allow_abbrev=False, **settings)
+        self.register("action", None, Once)
         self.add_argument("--config", type=Path, metavar="FILE", help="instead of the usual client.yaml")
         self.add_argument("--debug", action="store_true", help="show a traceback when something goes wrong")
+        self.add_argument("-v", "--verbose", action="store_true", help="say more")
 
     def error(self, message: str) -> NoReturn:
         """Refuse a command line."""
@@ -64,8 +84,7 @@ def add_targets(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--nodes-from",
         choices=("ok", "failed", "silent", "all"),
-        default="ok",
-        help="which nodes of the JSON (default: %(default)s)",
+        help="which nodes of the JSON (default: ok)",
     )
     group.add_argument("-T", "--target", metavar="NAME", help="another collective that the configuration knows")
     group.add_argument("--dm", choices=("registry", "broadcast"), help="where the expected nodes come from")
@@ -142,6 +161,8 @@ def targets(options: argparse.Namespace) -> Targets:
         from collective.clients.nodes import read_nodes
 
         nodes = read_nodes(options.nodes, options.nodes_from)
+    elif options.nodes_from is not None:
+        raise UsageError(f"--nodes-from {options.nodes_from}: of which call? --nodes names its JSON")
     return Targets(wanted, nodes, options.dm, options.dt)
 
 

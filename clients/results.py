@@ -7,10 +7,11 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from collective.clients.missing import tell_missing
 from collective.clients.render import ordered
 from collective.clients.render.console import Console, wants
 from collective.clients.render.progress import Progress
@@ -20,6 +21,7 @@ from collective.fleet.outcomes import OK, SILENT, STOPPED
 
 if TYPE_CHECKING:
     from collective.fleet.call import Call
+    from collective.fleet.fleet import Fleet
 
 
 def add_showing(parser: argparse.ArgumentParser) -> None:
@@ -34,14 +36,11 @@ def add_showing(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--display", choices=("ok", "failed", "all"), help="which replies (default: as the DDL says)")
     group.add_argument("--sort", action="store_true", help="by identity instead of by arrival")
     group.add_argument("--color", choices=("auto", "always", "never"), default="auto", help="default: %(default)s")
-    group.add_argument("-v", "--verbose", action="store_true", help="every reply, and a block of figures")
     group.add_argument("-q", "--quiet", action="store_true", help="nothing but results")
 
 
-def present(
-    call: Call, options: argparse.Namespace, why_silent: Callable[[list[str]], Mapping[str, str]] = lambda _: {}
-) -> int:
-    """Take the replies of `call`, show them, and return its exit code; `why_silent` may know more about silent nodes.
+def present(call: Call, options: argparse.Namespace, fleet: Fleet) -> int:
+    """Take the replies of `call`, show them, and return its exit code; `fleet` may know more about silent nodes.
 
     When the transport goes away or somebody interrupts, what is known is shown before that is said: nobody further
     is sent to, and nobody waited for. A second interruption leaves at once.
@@ -57,8 +56,7 @@ def present(
             call.stop("interrupted")
         call.close()
         _show(call, options)
-        for name, why in why_silent([name for name in call.outcomes.silent if name not in call.absent]).items():
-            sys.stderr.write(f"crpc: {name}: {why}\n")
+        tell_missing(call, fleet)
     if fault is not None:
         raise fault
     if call.stopped:
@@ -66,11 +64,11 @@ def present(
     return call.outcomes.exit_code()
 
 
-def show_sent(call: Call) -> int:
+def show_sent(call: Call, fleet: Fleet) -> int:
     """Print the id of a request whose replies nobody waits for; return the exit code of its sending."""
     call.close()
     sys.stdout.write(f"{call.request_id}\n")
-    _name_absent(call)
+    tell_missing(call, fleet)
     return SILENT if call.absent else OK
 
 
@@ -134,16 +132,10 @@ def _show(call: Call, options: argparse.Namespace) -> None:
         rows.write_csv(call, sys.stdout, by_identity=options.sort)
     else:
         _show_console(call, options)
-    _name_absent(call)
 
 
 def _nodes(count: int) -> str:
     return f"{count} node{'' if count == 1 else 's'}"
-
-
-def _name_absent(call: Call) -> None:
-    for name in call.absent:
-        sys.stderr.write(f"crpc: {name}: there is no such node: it has no queue in '{call.collective}'\n")
 
 
 def _show_console(call: Call, options: argparse.Namespace) -> None:

@@ -46,9 +46,13 @@ fi
 # -- the fleet, and the main job
 
 PATH="$PWD/.venv/bin:$PATH" PRIVILEGED=$privileged exec .venv/bin/crpc lab run --nodes 5 -- sh -c '
-    show() { printf "\n\$ %s\n" "$*"; eval "$@" || echo "(exit code $?)"; }
-    show crpc ping
-    [ "$PRIVILEGED" = no ] || show crpc package install package=zsh
-    show crpc nrpe runcommand command=check_disk
-    show "crpc shell run command=\"hostname -f\""
+    show() {  # a command, and the exit code that it should have
+        expected=$1; shift; code=0
+        printf "\n\$ %s\n" "$*"; eval "$@" || code=$?
+        [ "$code" = "$expected" ] || { echo "demo: exit code $code, not $expected"; exit 1; }
+    }
+    show 0 crpc ping
+    [ "$PRIVILEGED" = no ] || show 0 crpc package install package=zsh
+    show 2 crpc nrpe runcommand command=check_disk  # one of five is critical: exit code 2
+    show 0 "crpc shell run command=\"hostname -f\""
 '

@@ -44,11 +44,11 @@ def test_case(case: dict[str, Any], tmp_path: Path) -> None:
     path.write_bytes(case["text"].encode())
     if "error" in case["expected"]:
         with pytest.raises(UsageError) as caught:
-            read_nodes(str(path), case.get("chosen", "ok"))
+            read_nodes(str(path), case.get("chosen"))
         assert case["expected"]["error"] in str(caught.value)
         assert str(path) in str(caught.value)
         return
-    names = read_nodes(str(path), case.get("chosen", "ok"))
+    names = read_nodes(str(path), case.get("chosen"))
     if "identity" in case:
         names = discovered(names, case["identity"])
     assert names == case["expected"]["names"]

@@ -31,6 +31,7 @@ def invalid(): raise InvalidInput("no such user")
 def exits(): sys.exit(3)
 def exits_hard(): os._exit(3)
 def dies(): os.kill(os.getpid(), signal.SIGKILL)
+def dies_of_a_nameless_signal(): os.kill(os.getpid(), 40)
 def prints(): print("debugging"); return {"done": True}
 def command_prints(): subprocess.run(["echo", "hello"]); return {"done": True}
 def returns_a_set(): return {"names": {1, 2}}
@@ -135,6 +136,7 @@ def test_nothing_is_an_empty_reply(runner: Runner, plugin: Path) -> None:
         ("exits", 5, "crashed", "the action called exit(3)"),
         ("exits_hard", 5, "crashed", "the action's process ended with code 3 before it had answered"),
         ("dies", 5, "crashed", "the action was killed by SIGKILL"),
+        ("dies_of_a_nameless_signal", 5, "crashed", "the action was killed by signal 40"),
         ("prints", 5, "crashed", "the action printed to standard output: 'debugging\\n'"),
         ("returns_a_set", 5, "crashed", "what JSON cannot carry: Object of type set"),
         ("returns_nan", 5, "crashed", "what JSON cannot carry: Out of range float"),

@@ -15,9 +15,10 @@ from collective.nodesets import fold
 
 def run(arguments: Sequence[str]) -> int:
     """Ask every matching node for the fact; print each value with the number, or the names, of its nodes."""
-    parser = options.Parser("crpc facts", description="Show the values of a fact, and how many nodes have each.")
+    parser = options.Parser(
+        "crpc facts", description="Show the values of a fact, and how many nodes have each; -v: which."
+    )
     parser.add_argument("fact", help="a dotted path reaches into nested facts")
-    parser.add_argument("-v", "--verbose", action="store_true", help="name the nodes")
     options.add_targets(parser)
     options.add_running(parser)
     given = parser.parse_args(arguments)

@@ -23,7 +23,13 @@ def run(arguments: Sequence[str]) -> int:
 
     with Fleet.connect(config) as fleet:
         try:
-            found = fleet.discover(targets.filter, nodes=targets.nodes, method=targets.method, timeout=targets.timeout)
+            found = fleet.discover(
+                targets.filter,
+                nodes=targets.nodes,
+                method=targets.method,
+                timeout=targets.timeout,
+                believe_names=False,
+            )
         except NoNodes:
             if not given.count:
                 raise

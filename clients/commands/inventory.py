@@ -10,6 +10,7 @@ from collective.clients import options
 from collective.clients.asking import asked
 from collective.clients.render.text import clean_line, in_words
 from collective.filters import parse
+from collective.names import check_identity
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -19,15 +20,15 @@ def run(arguments: Sequence[str]) -> int:
     parser.add_argument("-T", "--target", metavar="NAME", help="another collective that the configuration knows")
     options.add_running(parser)
     given = parser.parse_args(arguments)
-    wanted = parse(with_identity=[given.node])
+    wanted = parse(with_identity=[check_identity(given.node)])
     for action, show in (("inventory", _show_inventory), ("agent_inventory", _show_agents)):
         with asked(given, action, {}, options.Targets(wanted, None, None, None)) as call:
             code = call.wait().exit_code()
         if code:
             for reply in call.outcomes.replies.values():
                 sys.stderr.write(f"crpc: {clean_line(reply.sender)}: {clean_line(reply.statusmsg)}\n")
-            for name in call.outcomes.silent:
-                sys.stderr.write(f"crpc: {name}: no response\n")
+            if call.outcomes.silent:
+                sys.stderr.write(f"crpc: {given.node}: no response\n")
             return code
         for reply in call.outcomes.replies.values():
             show(reply.data)

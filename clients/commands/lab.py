@@ -85,8 +85,7 @@ def _run(nodes: int, command: Sequence[str]) -> int:
     program = shutil.which(command[0])
     if program is None:
         raise UsageError(f"'{command[0]}' is no program that can be found")
-    # SIGTERM ends us as Ctrl-C does: by an exception, so that the lab is ended too.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # by an exception: the lab is ended too
     folder = Path(tempfile.mkdtemp(prefix="collective-lab-"))
     with control.running(Layout(folder), nodes) as environment:
         for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_REGION"):
@@ -104,5 +103,9 @@ def _attend(process: subprocess.Popen[bytes]) -> int:
             if interrupted:
                 process.kill()
             interrupted = True
+        except SystemExit:
+            process.terminate()
+            process.wait()
+            raise
         else:
             return code if code >= 0 else 128 - code

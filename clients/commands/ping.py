@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from collective.clients import options
 from collective.clients.asking import asked
+from collective.clients.render.text import clean_line
 
 if TYPE_CHECKING:
     from collective.fleet.call import Call
@@ -30,15 +31,15 @@ def _show(call: Call) -> int:
     for reply in call:
         times.append((time.time() - call.started) * 1000)
         what = f"time={times[-1]:.2f} ms" if reply.ok else reply.statusmsg
-        sys.stdout.write(f"{reply.sender:<40} {what}\n")
+        sys.stdout.write(f"{clean_line(reply.sender):<40} {clean_line(what)}\n")
         sys.stdout.flush()
     sys.stdout.write("\n---- ping statistics ----\n")
     if times:
         figures = f"max: {max(times):.2f} ms  min: {min(times):.2f} ms  average: {mean(times):.2f} ms"
-        sys.stdout.write(f"{len(times)} replies  {figures}\n")
+        sys.stdout.write(f"{len(times)} repl{'y' if len(times) == 1 else 'ies'}  {figures}\n")
     if call.outcomes.silent:
         from collective.nodesets import fold
 
         silent = call.outcomes.silent
-        sys.stdout.write(f"No response from: {len(silent)} nodes: {fold(silent)}\n")
+        sys.stdout.write(f"No response from: {len(silent)} node{'' if len(silent) == 1 else 's'}: {fold(silent)}\n")
     return call.outcomes.exit_code()

@@ -53,4 +53,4 @@ def run(arguments: Sequence[str]) -> int:
             confirm=confirmation(given.yes),
             **rollout,
         )
-        return show_sent(call) if given.no_results else present(call, given, fleet.why_silent)
+        return show_sent(call, fleet) if given.no_results else present(call, given, fleet)

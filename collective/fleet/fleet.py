@@ -184,17 +184,19 @@ class Fleet:
         method: str | None = None,
         timeout: float | None = None,
         certain: bool = False,
+        believe_names: bool = True,
     ) -> list[str]:
         """Return the names of the nodes that `filter` and `nodes` both mean and that have `agent`, sorted.
 
+        `believe_names`: names alone need no discovery; whether there are such nodes shows when they are called.
         `certain`: a registry that cannot be read is an error, not a reason to ask by broadcast, which may miss nodes.
         """
         check_data(filter, self.catalog)
         given = None if nodes is None else sorted({names.check_identity(name) for name in nodes})
         if given == []:
             raise NoNodes("the list of nodes is empty")
-        named = discovery.literal(given or (), filter)
-        if named is None and given and filter == EVERYBODY:
+        named = discovery.literal(given or (), filter) if believe_names else None
+        if named is None and believe_names and given and filter == EVERYBODY:
             named = given
         if named is None:
             found = self._find(filter, agent, method, timeout or self.config.discovery_timeout, certain)
@@ -226,7 +228,9 @@ class Fleet:
                 raise Unreachable(
                     f"the registry cannot be read, so nobody knows whom this would reach: {fault}"
                 ) from None
-            log.warning("discovery.broadcast", extra={"fault": str(fault)})
+            found = self._ask(wanted, agent, timeout)  # when that cannot be done either, one line says so
+            log.warning("discovery.broadcast", extra={"fault": f"the registry cannot be read, all were asked: {fault}"})
+            return found
         return self._ask(wanted, agent, timeout)
 
     def _ask(self, wanted: Filter, agent: str, timeout: float) -> list[str]:

@@ -62,7 +62,12 @@ def running(layout: Layout, nodes: int) -> Iterator[dict[str, str]]:
         yield layout.environment()
     finally:
         os.close(writing)
-        supervisor.wait(_STOPPING)
+        try:
+            supervisor.wait(_STOPPING)
+        except subprocess.TimeoutExpired:
+            supervisor.kill()  # the kernel kills its nodes with it
+            supervisor.wait()
+        shutil.rmtree(layout.folder, ignore_errors=True)
 
 
 def stop(layout: Layout) -> None:

@@ -12,6 +12,7 @@ forks. This module imports little: the processes that run actions start from it 
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import selectors
@@ -70,6 +71,7 @@ class Supervisor:
             from collective.node.daemon import main
 
             code = main(["--config", str(folder / "node.yaml")], self._session)
+            atexit._run_exitfuncs()  # noqa: SLF001 - `_exit` leaves them out: they remove the fork server's folder
         finally:
             sys.stderr.flush()
             os._exit(code)

@@ -16,7 +16,7 @@ import threading
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from collective import __version__
 from collective.errors import CollectiveError, ConfigError
@@ -37,8 +37,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_USAGE = 64  # sysexits.h: EX_USAGE
 _CONFIGURATION_WRONG = 78  # sysexits.h: EX_CONFIG
 _FIRST_FACTS = 3.0  # seconds that serving waits for slow sources of facts
+_LAST_POLL = 3.0  # seconds that the receiving thread may take to end its poll
 _FAREWELL = 5.0  # seconds that the registry may take to hear it
 
 
@@ -57,8 +59,16 @@ def main(argv: Sequence[str] | None = None, session: boto3.Session | None = None
         return _CONFIGURATION_WRONG
 
 
+class _Parser(argparse.ArgumentParser):
+    """argparse's, with one line and the exit code of a wrong command line for what it refuses."""
+
+    def error(self, message: str) -> NoReturn:
+        """Refuse a command line."""
+        self.exit(_USAGE, f"collectived: {message}: see 'collectived --help'\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="collectived",
         description="Take requests from this node's queue and run the actions of its agents.",
         allow_abbrev=False,
@@ -112,11 +122,13 @@ def _serve(config: NodeConfig, session: boto3.Session | None) -> int:
         log.info("daemon.serving", extra={"collective": config.collective, "identity": config.identity})
         server.serve()
 
-    threading.Thread(target=receive, name="receive", daemon=True).start()
+    receiver = threading.Thread(target=receive, name="receive", daemon=True)
+    receiver.start()
     stop.wait()
     log.info("daemon.stopping", extra={"running": server.workshop.running})
     registration.stop(_FAREWELL)
     server.stop(config.shutdown_timeout)
+    receiver.join(_LAST_POLL)
     server.facts.stop()
     runner.stop()  # what is left are commands that tell facts: nobody waits for them any more
     log.info("daemon.stopped")

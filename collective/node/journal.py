@@ -41,7 +41,7 @@ CREATE INDEX IF NOT EXISTS by_age ON requests (since);
 CREATE INDEX IF NOT EXISTS by_state ON requests (state) WHERE state <> 'done';
 """
 _BEGIN = "INSERT INTO requests VALUES (?, ?, ?, ?, ?, ?, ?, '')"
-_START = "UPDATE requests SET state = 'started' WHERE id = ?"
+_START = "UPDATE requests SET state = 'started' WHERE id = ? AND state = 'taken'"
 _FINISH = "UPDATE requests SET state = 'answered', body = '', reply = ? WHERE id = ?"
 _DONE = "UPDATE requests SET state = 'done', body = '' WHERE id = ?"
 _FIND = "SELECT id, state, sent, until, reply_to, body, reply FROM requests WHERE id = ?"
@@ -127,10 +127,10 @@ class Journal:
                 raise Failed(f"the journal holds {(pages - free) * size} bytes: try again later", reason="busy")
             connection.execute(_BEGIN, (request_id, TAKEN, received, sent, until, reply_to, body))
 
-    def start(self, request_id: str) -> None:
-        """Note that its action is about to be run."""
+    def start(self, request_id: str) -> bool:
+        """Note that its action is about to be run; return False when that has been noted before: it must not run."""
         with self._database.transaction() as connection:
-            connection.execute(_START, (request_id,))
+            return connection.execute(_START, (request_id,)).rowcount > 0
 
     def finish(self, request_id: str, reply: str) -> bool:
         """Keep the answer, the payload text of a reply; return whether there is an entry to keep it."""

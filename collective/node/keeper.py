@@ -79,10 +79,13 @@ def keep(connection: Connection, job: Job, timeout: float) -> None:
         connection.close()
         _work(job, outlet, keeper)
     os.close(outlet)
-    answer = _watch(worker, inlet, connection, time.monotonic() + timeout)
-    if isinstance(answer, Answer):
-        _end_family()
-        answer = answer.encode()
+    answer: bytes | Answer = failed("crashed", "the process that keeps the action went wrong")
+    try:
+        answer = _watch(worker, inlet, connection, time.monotonic() + timeout)
+    finally:
+        if isinstance(answer, Answer):
+            _end_family()
+            answer = answer.encode()
     with contextlib.suppress(OSError):  # the daemon may be gone
         connection.send_bytes(answer)
 
@@ -127,8 +130,13 @@ def _how_it_ended(worker: int, written: bytearray) -> bytes | Answer:
     if code == 0 and written:
         return bytes(written)
     if code < 0:
-        return failed("crashed", f"the action was killed by {signal.Signals(-code).name}")
+        return failed("crashed", f"the action was killed by {_signal_name(-code)}")
     return failed("crashed", f"the action's process ended with code {code} before it had answered")
+
+
+def _signal_name(number: int) -> str:
+    known = {one.value: one.name for one in signal.Signals}
+    return known.get(number, f"signal {number}")  # real-time signals have no names
 
 
 def _end_family() -> None:

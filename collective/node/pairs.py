@@ -99,8 +99,9 @@ def read_settings(path: Path) -> Mapping[str, Any]:
 
 
 def supplied(function: Callable[..., Any], available: Mapping[str, Any]) -> dict[str, Any]:
-    """Return those of the `available` keyword-only arguments that a function names."""
-    named = inspect.signature(function).parameters
+    """Return those of the `available` arguments that a function names as keyword-only; others are its inputs."""
+    parameters = inspect.signature(function).parameters.values()
+    named = {parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY}
     return {name: value for name, value in available.items() if name in named}
 
 

@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -42,6 +42,7 @@ log = logging.getLogger(__name__)
 MAX_SKEW = 300.0  # seconds between a request's own time and the server's
 _POLL = 20.0  # seconds of one long poll
 _LONGEST_PAUSE = 30.0  # seconds between tries when the transport is away
+_WAKE = "wake"  # a message to ourselves that ends a poll
 _DROP_LOG_PERIOD = 60.0  # seconds between log lines about dropped messages
 
 
@@ -140,9 +141,14 @@ class Server:
             log.warning("queue.lost", extra={"queue": self.queue})
             self._transport.open_node(self.queue, names.topic(self.collective))
             return
-        if self._stopping.is_set() or not deliveries:
-            return  # what we leave unread comes back to whoever serves next
+        if self._stopping.is_set():
+            # What we leave unread comes back to whoever serves next.
+            deliveries = [delivery for delivery in deliveries if delivery.body == _WAKE]
+        if not deliveries:
+            return
         for delivery in deliveries:
+            if delivery.body == _WAKE:
+                continue
             try:
                 self.handle(delivery)
             except Exception:
@@ -158,6 +164,9 @@ class Server:
     def stop(self, timeout: float) -> None:
         """Take on nothing new, let what runs finish for at most `timeout` seconds, then end it as interrupted."""
         self._stopping.set()
+        # A poll that nobody waits for any more would swallow the next message, and hide it from the next daemon.
+        with suppress(TransportError):
+            self._transport.send(self.queue, _WAKE)
         self.workshop.stop(timeout)
         self._journal.close()
 
@@ -334,10 +343,10 @@ class Server:
         answer = Answer(refusal.statuscode, str(refusal), refusal.reason, refusal.data)
         self.workshop.answer(lambda: self.replies.conclude(request, answer, 0.0))
 
-    def _begin(self, request: Request, stage: Stage) -> None:
-        """Write down that a request is run now: what cannot be audited and marked is not done."""
+    def _begin(self, request: Request, stage: Stage) -> bool:
+        """Write down that a request is run now, and return whether it may: what cannot be written is not done."""
         self._decisions.record(request, stage, ALLOWED)
-        self._journal.start(request.id)
+        return self._journal.start(request.id)
 
     def _drop(self, fault: MessageError) -> None:
         so_far = self.counts.add("unvalidated")

@@ -23,7 +23,7 @@ from collective.errors import Failed, RPCError
 from collective.messages import Request
 from collective.node.agents import INSIDE, Agent
 from collective.node.facts import Facts
-from collective.node.keeper import Answer, Job
+from collective.node.keeper import Answer, Job, failed
 from collective.node.lanes import Lanes, Step
 from collective.node.replies import Replies
 from collective.node.runner import Runner
@@ -41,15 +41,15 @@ _ENDING = 20.0  # seconds for interrupted work to be ended and answered
 class Work:
     """An admitted request and what it takes to run it.
 
-    `begin` writes down that it is run now, or raises Failed; `deadline` is when its caller leaves, on the server's
-    clock.
+    `begin` writes down that it is run now and returns whether it may, or raises Failed; `deadline` is when its
+    caller leaves, on the server's clock.
     """
 
     request: Request
     agent: Agent
     action: ddl.Action
     data: Mapping[str, Any]
-    begin: Callable[[], None]
+    begin: Callable[[], bool]
     deadline: float
 
 
@@ -164,12 +164,16 @@ class Workshop:
     def _perform(self, work: Work) -> None:
         started = time.monotonic()
         try:
-            work.begin()
+            if not work.begin():
+                return  # another thread has it: an action runs once
             answer = self._call(work)
             if not answer.statuscode:
                 answer = replace(answer, data=work.action.check_output(answer.data))
         except RPCError as fault:
             answer = Answer(fault.statuscode, str(fault), fault.reason, fault.data)
+        except Exception as fault:
+            log.exception("node.defect", extra={"agent": work.agent.name, "action": work.action.name})
+            answer = failed("crashed", f"{type(fault).__name__}: {fault}")
         if not isinstance(answer.data, dict):
             answer = replace(answer, data={})
         self._replies.conclude(work.request, answer, time.monotonic() - started)
