@@ -163,13 +163,14 @@ def test_an_unexpected_sender_is_named_and_ends_nothing(tmp_path: Path) -> None:
     assert (outcomes.unexpected, sorted(outcomes.ok), outcomes.exit_code()) == (["stranger"], ["a", "b"], 2)
 
 
-def test_a_reply_to_what_was_not_sent_to_its_node_is_dropped(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_reply_to_what_was_not_sent_to_its_node_is_rejected(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """In a rollout every node answers its own request: one that speaks out of turn is sent to all the same."""
     network = network_of("ab")
     call = ask(network, tmp_path, concurrency=1)
     network.arrive(answer(network.sent[0].request, "b", 1), 0.5)
     assert [(reply.sender, reply.ok) for reply in call] == [("a", True), ("b", True)]
-    assert "reply.dropped" in caplog.text
+    assert call.outcomes.rejected == {"b"}
+    assert "reply.rejected" in caplog.text
 
 
 @pytest.mark.parametrize("body", ["", "{}", "hello"])

@@ -5,15 +5,11 @@ from __future__ import annotations
 import sys
 from argparse import SUPPRESS
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from collective.clients import options
 from collective.config import ClientConfig
-from collective.errors import QueueNotFound, UsageError
+from collective.errors import UsageError
 from collective.names import check_identity
-
-if TYPE_CHECKING:
-    from collective.signing.keys import PublicKey
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -41,11 +37,11 @@ def _list(config: ClientConfig) -> int:
 
 def _trust(config: ClientConfig, node: str) -> int:
     """Believe the key that the registry has of a node; without one, the key that was refused last."""
-    from collective.fleet.known_nodes import KnownNodes
+    from collective.fleet.known_nodes import KnownNodes, registered_key
 
     known = KnownNodes(config.state, config.collective)
     before, refused = known.keys.get(node), known.refused(node)
-    key = _registered(config, node) or refused
+    key = registered_key(config, node) or refused
     if key is None:
         raise UsageError(f"{node}: there is no new key: neither in the registry, nor did a reply show one")
     if key == before:
@@ -58,21 +54,3 @@ def _trust(config: ClientConfig, node: str) -> int:
     was = f", and no longer {before.fingerprint}" if before else ""
     sys.stdout.write(f"{node}: known by {key.fingerprint} from now on{was}\n")
     return 0
-
-
-def _registered(config: ClientConfig, node: str) -> PublicKey | None:
-    """Return a node's key as the registry has it; None without a registry, or when it knows no such node."""
-    if config.registry == "none":
-        return None
-    from collective import names
-    from collective.aws import AWS
-    from collective.registry.dynamodb import DynamoDBRegistry
-    from collective.signing.keys import PublicKey
-
-    try:
-        records = DynamoDBRegistry(AWS(), names.table(config.collective)).nodes()
-    except QueueNotFound:
-        return None
-    return next(
-        (PublicKey.from_line(one.public_key) for one in records if one.identity == node and one.public_key), None
-    )

@@ -14,7 +14,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from collective import names
-from collective.errors import ConfigError, SignatureError, UsageError
+from collective.config import ClientConfig
+from collective.errors import ConfigError, QueueNotFound, SignatureError, UsageError
 from collective.messages import Envelope, Reply
 from collective.registry import NodeRecord, Nodes
 from collective.signing.keys import ED25519, PublicKey, blob_in_line
@@ -102,6 +103,24 @@ class IntroducedNodes:
         records = self._registry.nodes()
         self._known.introduce(records)
         return records
+
+
+def registered_key(config: ClientConfig, node: str) -> PublicKey | None:
+    """Return a node's key as the registry has it; None without a registry, or when it has none.
+
+    Raise TransportError, and SignatureError for what is no key.
+    """
+    if config.registry == "none":
+        return None
+    from collective.aws import AWS
+    from collective.registry.dynamodb import DynamoDBRegistry
+
+    try:
+        records = DynamoDBRegistry(AWS(), names.table(config.collective)).nodes()
+    except QueueNotFound:
+        return None
+    lines = [record.public_key for record in records if record.identity == node and record.public_key]
+    return PublicKey.from_line(lines[0]) if lines else None
 
 
 class _KeyFile:
