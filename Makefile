@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test lint types bench clean
+.PHONY: demo test lint types bench simulation kills clean
 
 demo:  ## install, start a local fleet, run the main job
 	@PYTHON=$(PYTHON) conf/demo.sh
@@ -25,6 +25,12 @@ types: $(INSTALLED)  ## mypy reads the installed package: what users import, und
 
 bench: $(INSTALLED)  ## the figures in docs/performance.md
 	PYTHONPATH=tests/e2e $(VENV)/bin/python tests/bench/run.py
+
+simulation: $(INSTALLED)  ## 100,000 requests over a network that misbehaves, and 1,000 small worlds of all faults at once
+	SIMULATED_REQUESTS=100000 SIMULATED_WORLDS=1000 $(VENV)/bin/pytest --timeout 7200 -s tests/test_simulation.py
+
+kills: $(INSTALLED)  ## SIGKILL of real daemons, twenty times at every step
+	KILLS=20 $(VENV)/bin/pytest tests/e2e/test_killed.py
 
 $(INSTALLED): setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 
@@ -18,7 +19,8 @@ def _say_yes(_nodes: list[str]) -> bool:
 
 
 def _ask(nodes: list[str]) -> bool:
-    # The terminal itself: standard error may be a file that nobody reads.
-    with open("/dev/tty", "w", encoding="utf-8") as terminal:  # noqa: PTH123 - a device
-        terminal.write(f"{len(nodes)} node{'' if len(nodes) == 1 else 's'}; go on? [y/N] ")
+    question = f"{len(nodes)} node{'' if len(nodes) == 1 else 's'}; go on? [y/N] "
+    # Where the answer will be typed: standard error may be a file that nobody reads.
+    with open(os.ttyname(sys.stdin.fileno()), "w", encoding="utf-8") as terminal:  # noqa: PTH123 - a device
+        terminal.write(question)
     return sys.stdin.readline().strip().lower() in ("y", "yes")

@@ -90,7 +90,9 @@ def _run(nodes: int, command: Sequence[str]) -> int:
     with control.running(Layout(folder), nodes) as environment:
         for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_REGION"):
             os.environ.pop(name, None)
-        return _attend(subprocess.Popen([program, *command[1:]], env={**os.environ, **environment}))
+        # In a lab one types `crpc`, wherever it is installed.
+        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+        return _attend(subprocess.Popen([program, *command[1:]], env={**os.environ, **environment, "PATH": path}))
 
 
 def _attend(process: subprocess.Popen[bytes]) -> int:

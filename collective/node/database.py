@@ -22,7 +22,7 @@ from collective.errors import ConfigError, Failed
 log = logging.getLogger(__name__)
 
 _PATIENCE = 1.0  # seconds that another process may take to give up its lock
-_SETTINGS = ("locking_mode = EXCLUSIVE", "journal_mode = WAL", "synchronous = FULL")
+_SETTINGS = ("locking_mode = EXCLUSIVE", "journal_mode = WAL", "synchronous = FULL", "secure_delete = ON")
 
 
 class Database:

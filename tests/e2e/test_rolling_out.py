@@ -224,7 +224,7 @@ def test_who_has_said_it_is_not_asked(environment: dict[str, str], words: tuple[
 
 def test_in_scripts_max_targets_holds(crpc: Crpc, lab: Layout, tmp_path: Path) -> None:
     """More nodes than that: one line with both numbers and what to do, exit 4, nothing sent; --yes does not lift it."""
-    text = (lab.folder / "client.yaml").read_text()
+    text = (lab.folder / "client.yaml").read_text().replace("key: key", f"key: {lab.folder}/key")
     (tmp_path / "client.yaml").write_text(f"{text}\nmax_targets: 3\n")
     environment = {"COLLECTIVE_CONFIG": str(tmp_path)}
     run = ("shell", "run", f"command=echo x >> {tmp_path}/ran")
