@@ -29,6 +29,7 @@ VERSION = 1
 COMPRESS_ABOVE = 4096  # bytes; SQS bills per 64 KB, and a small message gains nothing
 LARGEST_PAYLOAD = 16 * 1024 * 1024  # bytes, after decompression
 DEEPEST = 128  # levels of nesting: a filter's 50 take two each; what is deeper is no data that anybody reads
+MAX_SKEW = 300.0  # seconds between a request's own time and the server's
 MAX_TTL = 3600.0  # seconds; journals remember ids for longer than this
 
 Sign = Callable[[str], "str | None"]

@@ -84,6 +84,16 @@ MISTAKES: dict[str, tuple[int, str]] = {
     "describe packge": (USAGE, "there is no agent 'packge'"),
     "describe package instal": (USAGE, "package has no action 'instal'"),
     "describe package --config /no/such": (CONFIGURATION, "/no/such: cannot be read"),
+    "keys trust": (USAGE, "the following arguments are required: PUBKEY, --as"),
+    "keys trust /no/such.pub --as alice": (USAGE, "/no/such.pub: No such file or directory"),
+    "keys trust /no/such.pub --as a*": (USAGE, "--as 'a*': a caller's own name, without blanks, commas, quotes and"),
+    "keys --config /no/such": (CONFIGURATION, "/no/such: cannot be read: No such file"),
+    "nodes": (USAGE, "the following arguments are required: list|trust"),
+    "nodes forget": (USAGE, "invalid choice: 'forget'"),
+    "nodes trust": (USAGE, "the following arguments are required: NAME"),
+    "nodes trust a/b": (USAGE, "'a/b' is no identity"),
+    "nodes list -T stagin": (USAGE, "'stagin' is no collective"),
+    "nodes --config /no/such list": (CONFIGURATION, "/no/such: cannot be read: No such file"),
     "lab": (USAGE, "the following arguments are required: run|start|stop|status|env|node"),
     "lab begin": (USAGE, "invalid choice: 'begin'"),
     "lab run --nodes many": (USAGE, "argument --nodes: invalid int value: 'many'"),
@@ -168,6 +178,7 @@ def test_an_error_that_no_table_knows_is_a_defect(capsys: Captured, monkeypatch:
 HELP = [[], ["help"], ["-h"], ["--help"], ["--version"], ["package", "status", "--help"], ["package", "-h"]]
 HELP += [[command, "--help"] for command in COMMANDS]
 HELP += [["lab", verb, "--help"] for verb in ("run", "start", "stop", "status", "env", "node")]
+HELP += [["keys", "trust", "--help"], ["nodes", "list", "--help"], ["nodes", "trust", "--help"]]
 
 
 @pytest.mark.parametrize("arguments", HELP, ids=" ".join)
@@ -207,6 +218,8 @@ def test_a_standard_agent_is_described_before_anything_is_configured(unconfigure
         "package --help",
         "find --help",
         "lab --help",
+        "keys trust --help",
+        "nodes list --help",
         "describe package",
         "packge status",
         "package status color=red",
@@ -215,14 +228,14 @@ def test_a_standard_agent_is_described_before_anything_is_configured(unconfigure
         "find --colour",
     ],
 )
-def test_boto3_is_not_loaded_to_be_refused(configured: Path, line: str) -> None:
+def test_large_libraries_are_not_loaded_to_be_refused(configured: Path, line: str) -> None:
     """Help and mistakes come at once: what takes long to import is imported when something is sent."""
     script = (
         "import sys\n"
         "from collective.clients.crpc import main\n"
         "try:\n    main(sys.argv[1:])\n"
         "except SystemExit:\n    pass\n"
-        "sys.exit(', '.join({'boto3', 'botocore', 'moto'} & sys.modules.keys()) or 0)"
+        "sys.exit(', '.join({'boto3', 'botocore', 'cryptography', 'moto'} & sys.modules.keys()) or 0)"
     )
     command = [sys.executable, "-c", script, *line.split()]
     ended = subprocess.run(command, cwd=configured, capture_output=True, text=True, check=False)

@@ -21,22 +21,30 @@ def run(arguments: Sequence[str]) -> int:
     parser = options.Parser("crpc ping", description="Ask nodes for a sign of life.")
     options.add_targets(parser)
     options.add_running(parser)
+    parser.add_argument("-v", "--verbose", action="store_true", help="what the clocks say, too")
     given = parser.parse_args(arguments)
     with asked(given, "ping", {}) as call:
-        return _show(call)
+        return _show(call, clocks=given.verbose)
 
 
-def _show(call: Call) -> int:
+def _show(call: Call, clocks: bool) -> int:
     times = []
     for reply in call:
         times.append((time.time() - call.started) * 1000)
         what = f"time={times[-1]:.2f} ms" if reply.ok else reply.statusmsg
+        pong = reply.data.get("pong")
+        if clocks and isinstance(pong, (int, float)):
+            what += f"  clock={pong - time.time():+.1f} s"
         sys.stdout.write(f"{clean_line(reply.sender):<40} {clean_line(what)}\n")
         sys.stdout.flush()
     sys.stdout.write("\n---- ping statistics ----\n")
     if times:
         figures = f"max: {max(times):.2f} ms  min: {min(times):.2f} ms  average: {mean(times):.2f} ms"
         sys.stdout.write(f"{len(times)} repl{'y' if len(times) == 1 else 'ies'}  {figures}\n")
+    if clocks:
+        from collective.messages import MAX_SKEW
+
+        sys.stdout.write(f"this machine's clock is {call.skew:+.1f} s off the servers': {MAX_SKEW:.0f} s are allowed\n")
     if call.outcomes.silent:
         from collective.nodesets import fold
 

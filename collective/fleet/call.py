@@ -103,6 +103,11 @@ class Call:
         """Why nobody further is sent to; empty as long as that is not so."""
         return self._rollout.stopped
 
+    @property
+    def skew(self) -> float:
+        """How many seconds this machine's clock is ahead of the servers', who measure it to the second."""
+        return time.time() - self._transport.now()
+
     def begin(self) -> None:
         """Send to the first nodes. Raise MessageError and TransportError."""
         self._send_due()

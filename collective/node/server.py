@@ -22,7 +22,7 @@ from typing import Any
 from collective import datafunctions, messages, names, signing
 from collective.errors import Aborted, Failed, MessageError, QueueNotFound, RPCError, TransportError
 from collective.filters import Filter, matches, uses_data
-from collective.messages import Request
+from collective.messages import MAX_SKEW, Request
 from collective.node.agents import Agents
 from collective.node.audit import ALLOWED, Audit
 from collective.node.counts import Counts
@@ -39,7 +39,6 @@ from collective.transport import Delivery, Transport
 
 log = logging.getLogger(__name__)
 
-MAX_SKEW = 300.0  # seconds between a request's own time and the server's
 _POLL = 20.0  # seconds of one long poll
 _LONGEST_PAUSE = 30.0  # seconds between tries when the transport is away
 _WAKE = "wake"  # a message to ourselves that ends a poll

@@ -28,6 +28,14 @@ def test_ping_names_every_node(crpc: Crpc) -> None:
     assert done.stderr == ""
 
 
+def test_ping_compares_clocks(crpc: Crpc) -> None:
+    """With -v each node's clock against ours, and ours against the servers', which is what requests are judged by."""
+    done = crpc("ping", "-v", "-I", "node01.lab")
+    assert re.search(r"^node01\.lab +time=[0-9.]+ ms  clock=[+-]0\.[0-9] s$", done.stdout, re.MULTILINE)
+    clock = r"^this machine's clock is [+-][0-9.]+ s off the servers': 300 s are allowed$"
+    assert re.search(clock, done.stdout, re.MULTILINE)
+
+
 def test_find_prints_names_and_nothing_else(crpc: Crpc) -> None:
     """One name a line, sorted."""
     done = crpc("find")

@@ -9,6 +9,7 @@ import base64
 import hashlib
 import json
 import re
+import subprocess
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -18,6 +19,7 @@ from typing import Any
 
 import boto3
 import pytest
+import yaml
 from conftest import Completed, Crpc, make_crpc
 from daemons import IDENTITY, aws_environment, configure, daemon, wait_until
 
@@ -27,6 +29,7 @@ from collective.config import load_client
 from collective.filters import parse
 from collective.fleet.fleet import Fleet
 from collective.fleet.known_nodes import KnownNodes
+from collective.lab.layout import Layout
 from collective.messages import Reply, Request
 from collective.node.trust import node_key
 from collective.signing import keys, sshsig, unsigned
@@ -35,6 +38,7 @@ from collective.signing.keys import PrivateKey
 from collective.signing.wire import string, uint32
 from collective.transport.sqs import SQSTransport
 
+DOCUMENT = (Path(__file__).resolve().parents[2] / "docs" / "security.md").read_text()
 COUNTED = ("unvalidated", "duplicates", "expired", "filtered", "passed")
 
 
@@ -283,20 +287,54 @@ def test_a_node_with_a_new_key_is_refused_until_it_is_trusted(scene: Scene, tmp_
     assert (again.returncode, again.stdout) == (64, "")
 
 
+def test_the_registry_says_which_key_is_a_nodes(lab: Layout, crpc: Crpc, tmp_path: Path) -> None:
+    """`crpc nodes trust` believes the table, not whoever answered last; and says so when nothing has changed."""
+    client = yaml.safe_load((lab.folder / "client.yaml").read_text())
+    changed = {**client, "key": str(lab.folder / "key"), "state": str(tmp_path)}
+    config = tmp_path / "client.yaml"
+    config.write_text(json.dumps(changed))
+    true, old, stranger = node_key(lab.node("node01.lab") / "state").public, keys.new().public, keys.new().public
+    known = KnownNodes(tmp_path, "lab")
+    known.trust("node01.lab", old)
+
+    def nodes(*words: str) -> Completed:
+        return crpc("nodes", *words, "--config", str(config))
+
+    refused = crpc("rpcutil", "ping", "-I", "node01.lab", "-t", "2", "--config", str(config))
+    assert (refused.returncode, true.fingerprint in refused.stderr) == (3, True)
+    trusted = nodes("trust", "node01.lab")
+    assert trusted.stdout == f"node01.lab: known by {true.fingerprint} from now on, and no longer {old.fingerprint}\n"
+    assert crpc("ping", "--config", str(config)).returncode == 0
+    assert len(nodes("list").stdout.splitlines()) == 5
+    (tmp_path / "refused_nodes").write_text(f"lab node01.lab {stranger.line}\n")
+    again = nodes("trust", "node01.lab")
+    assert again.returncode == 64
+    assert f"the registry has the key that is known, {true.fingerprint}: it was not the node" in again.stderr
+
+
 # -- the document
 
 
-def test_the_document_has_every_case(scene: Scene) -> None:
+def test_the_document_has_every_case() -> None:
     """docs/security.md names each attack that is tried here, and no other."""
-    text = (Path(__file__).resolve().parents[2] / "docs" / "security.md").read_text()
-    table = text.partition("## Attacks that are tried")[2]
-    named = set(re.findall(r"^\| ([^|]+?) \|", table, re.MULTILINE)) - {"attack", "---"}
-    assert named == {
-        *ATTACKS,
-        *FORGERIES,
-        "a second delivery",
-        "a replay after minutes",
-        "a replay after a restart",
-        "a revoked key",
-        "a node's new key",
-    }
+    table = DOCUMENT.partition("## Attacks that are tried")[2]
+    named = set(re.findall(r"^\| ([^|]+?) \|", table, re.MULTILINE)) - {"attack"}
+    elsewhere = {"a second delivery", "a replay after minutes", "a replay after a restart"}
+    assert named == {*ATTACKS, *FORGERIES, *elsewhere, "a revoked key", "a node's new key"}
+
+
+def test_openssh_checks_a_message_as_the_document_says(
+    scene: Scene, tmp_path: Path, needs: Callable[[str, str], None]
+) -> None:
+    """The commands are run as they stand there; no code of ours takes part."""
+    needs("ssh-keygen", "openssh-client")
+    [commands] = re.findall(r"```sh\n(python3.*?)```", DOCUMENT, re.DOTALL)
+    (tmp_path / "allowed_signers").write_text(signer_line("alice@example.com", scene.alice.public))
+    for command in ("true", "true " * 2000):  # the second one travels compressed
+        body = scene.signed(scene.request(tmp_path, caller="alice@example.com", data={"command": command}))
+        (tmp_path / "message.json").write_text(body)
+        done = subprocess.run(["sh", "-c", commands], cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert 'Good "collective" signature for alice@example.com' in done.stdout
+    (tmp_path / "message.json").write_text(body.replace('"payload":"', '"payload":"x'))
+    assert subprocess.run(["sh", "-c", commands], cwd=tmp_path, capture_output=True, check=False).returncode != 0
