@@ -18,10 +18,9 @@ if TYPE_CHECKING:
 
 def run(arguments: Sequence[str]) -> int:
     """Ask every matching node for a sign of life; print a line for each, and the statistics."""
-    parser = options.Parser("crpc ping", description="Ask nodes for a sign of life.")
+    parser = options.Parser("crpc ping", description="Ask nodes for a sign of life; with -v, what the clocks say, too.")
     options.add_targets(parser)
     options.add_running(parser)
-    parser.add_argument("-v", "--verbose", action="store_true", help="what the clocks say, too")
     given = parser.parse_args(arguments)
     with asked(given, "ping", {}) as call:
         return _show(call, clocks=given.verbose)
