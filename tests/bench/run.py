@@ -22,6 +22,7 @@ from functools import partial
 from pathlib import Path
 
 import boto3
+import trust
 from conftest import BIN, clean_environment, own_lab
 from daemons import aws_environment, configure, daemon
 from proxy import Proxy
@@ -89,6 +90,7 @@ def main() -> None:
     calls(options.nodes)
     requests(options.nodes)
     registry()
+    signatures()
     one_daemon()
 
 
@@ -181,6 +183,13 @@ def registry() -> None:
     row("read the table (moto; pages in 4 segments), s", f"{figures['scan']:.1f}", "")
     row("filter: a fact, a number, a regular expression, ms", f"{figures['filter'] * 1000:.0f}", "1000")
     row("peak memory of the caller, MB", f"{figures['peak_mb']:.0f}", "200")
+
+
+def signatures() -> None:
+    """What signing and checking cost."""
+    table("Signatures (Ed25519)", "figure")
+    for name, figure in trust.figures():
+        row(name, figure)
 
 
 def one_daemon() -> None:
