@@ -57,10 +57,10 @@ def test_case(case: dict[str, Any], tmp_path: Path) -> None:
 def test_names_are_read_from_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
     """`-` is what is piped in, and called so when it is wrong."""
     monkeypatch.setattr(sys, "stdin", io.StringIO("one\n"))
-    assert read_nodes("-", "ok") == ["one"]
+    assert read_nodes("-") == ["one"]
     monkeypatch.setattr(sys, "stdin", io.StringIO("one\nt wo\n"))
     with pytest.raises(UsageError, match=r"^standard input: name 2: 't wo' is no identity"):
-        read_nodes("-", "ok")
+        read_nodes("-")
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
