@@ -11,7 +11,7 @@ from pathlib import Path
 
 from collective.config import NodeConfig
 from collective.errors import ConfigError, SignatureError
-from collective.signing import allowed_signers, keys, reread, revoked_keys
+from collective.signing import allowed_signers, keyfiles, keys, reread, revoked_keys
 from collective.signing.allowed_signers import AllowedSigners
 from collective.signing.keys import PrivateKey
 from collective.signing.reread import Reread
@@ -87,12 +87,12 @@ def node_key(state: Path) -> PrivateKey:
     try:
         state.mkdir(parents=True, exist_ok=True, mode=0o700)
         if not path.exists():
-            keys.write_new(path, keys.new().text())
+            keyfiles.write_new(path, keys.new().text())
         if path.stat().st_mode & 0o077:
             raise ConfigError(f"{path}: others may read it: 'chmod 600 {path}', or remove it to get a new key")
     except OSError as fault:
         raise ConfigError(f"{path}: the node's key cannot be kept: {fault.strerror}: set 'state'") from None
-    key = keys.load(path)
+    key = keyfiles.load(path)
     if key.public.kind != keys.ED25519:
         raise ConfigError(f"{path}: a node's key is of {keys.ED25519}: remove it to get a new one")
     return key

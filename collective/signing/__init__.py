@@ -5,6 +5,7 @@
 
     wire             RFC 4251: the strings and numbers that everything below is made of
     keys             public keys, private keys, and what they sign
+    keyfiles         private keys in files
     certificates     OpenSSH's certificates: a key that an authority vouches for
     agent            the ssh agent: it signs, and never shows its keys
     sshsig           OpenSSH's signatures of files, which `ssh-keygen -Y verify` checks too

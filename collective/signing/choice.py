@@ -21,7 +21,8 @@ from collective.errors import ConfigError, SignatureError
 from collective.signing import Sign, sshsig, unsigned
 from collective.signing.agent import Agent, AgentKey
 from collective.signing.certificates import Certificate, is_certificate
-from collective.signing.keys import Ask, PublicKey, Signer, blob_in_line, load
+from collective.signing.keyfiles import Ask, load
+from collective.signing.keys import PublicKey, Signer, blob_in_line
 
 _USUAL = ("id_ed25519", "id_ecdsa", "id_rsa")
 

@@ -13,13 +13,8 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-import os
-import re
-import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Protocol
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -28,14 +23,13 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 
-from collective.errors import ConfigError, SignatureError
+from collective.errors import SignatureError
 from collective.signing.wire import Reader, mpint, string
 
 ED25519, RSA = "ssh-ed25519", "ssh-rsa"
 CERTIFICATE = "-cert-v01@openssh.com"
 RSA_SHA2_512 = "rsa-sha2-512"
 RSA_BITS = 2048  # NIST SP 800-131A: the smallest RSA key that may still sign
-PASSPHRASE_TRIES = 3  # as ssh-add
 
 # Key types, and how many values (strings, mpints) a public key of each has in its blob.
 KINDS = {ED25519: 1, "ecdsa-sha2-nistp256": 2, "ecdsa-sha2-nistp384": 2, "ecdsa-sha2-nistp521": 2, RSA: 2}
@@ -46,10 +40,6 @@ _CURVE_HASHES: dict[str, hashes.HashAlgorithm] = {
     "secp384r1": hashes.SHA384(),
     "secp521r1": hashes.SHA512(),
 }
-_PRIVATE = (Ed25519PrivateKey, ec.EllipticCurvePrivateKey, rsa.RSAPrivateKey)
-
-# Return the passphrase of a key file, or None to give up.
-Ask = Callable[[Path], "str | None"]
 
 
 class Signer(Protocol):
@@ -205,73 +195,3 @@ def blob_in_line(line: str) -> bytes:
     if Reader(blob, "the key").text() != words[0]:
         raise SignatureError(f"a key of another type than {words[0]}, which it is called")
     return blob
-
-
-def load(path: Path, ask: Ask = lambda _: None) -> PrivateKey:
-    """Read a private key: OpenSSH's format, or PEM. `ask` is asked for a passphrase when there is one.
-
-    Raise ConfigError naming the file.
-    """
-    try:
-        data = path.read_bytes()
-    except OSError as fault:
-        raise ConfigError(f"{path}: cannot be read: {fault.strerror}") from None
-    key = _decrypted(path, data, ask)
-    if not isinstance(key, _PRIVATE):
-        raise ConfigError(f"{path}: holds a key that cannot be used: there are {', '.join(KINDS)}")
-    private = PrivateKey(key)
-    try:
-        private.public  # noqa: B018 - a weak key is refused here, with the file's name
-    except SignatureError as fault:
-        raise ConfigError(f"{path}: {fault}") from None
-    return private
-
-
-def _decrypted(path: Path, data: bytes, ask: Ask) -> object:
-    fault = "it has a passphrase, and nobody can be asked for it: use the ssh agent"
-    try:
-        return _parse(data, None)
-    except TypeError:  # cryptography: it is encrypted
-        pass
-    except (ValueError, UnsupportedAlgorithm) as wrong:
-        raise ConfigError(f"{path}: no private key that can be read: {_one_line(wrong)}") from None
-    for _ in range(PASSPHRASE_TRIES):
-        passphrase = ask(path)
-        if passphrase is None:
-            break
-        try:
-            return _parse(data, passphrase.encode())
-        except (ValueError, TypeError):
-            fault = "the passphrase is wrong"
-        except UnsupportedAlgorithm as wrong:
-            fault = _one_line(wrong)
-            break
-    raise ConfigError(f"{path}: {fault}")
-
-
-def _parse(data: bytes, passphrase: bytes | None) -> object:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of DSA keys, which `load` refuses in its own words
-        if re.search(rb"-BEGIN OPENSSH PRIVATE KEY-", data):
-            return serialization.load_ssh_private_key(data, passphrase)
-        return serialization.load_pem_private_key(data, passphrase)
-
-
-def _one_line(fault: Exception) -> str:
-    return " ".join(str(fault).split())[:200]
-
-
-def write_new(path: Path, text: bytes) -> None:
-    """Write a file that nobody else may read, unless it exists; two that write it at once agree on one."""
-    fresh = path.with_name(f"{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.link(fresh, path)
-    except FileExistsError:
-        return
-    finally:
-        fresh.unlink()

@@ -17,7 +17,7 @@ import ssh
 
 from collective.config import KEY_AGENT, KEY_AUTO, KEY_NONE
 from collective.errors import ConfigError
-from collective.signing import choice, keys, sshsig
+from collective.signing import choice, keyfiles, sshsig
 from collective.signing.agent import Agent
 from collective.signing.choice import choose
 
@@ -124,11 +124,11 @@ def test_a_passphrase_is_asked_for(home: Path, needs: Callable[[str, str], None]
         assert ssh.ssh_keygen("-q", "-p", "-m", "PEM", "-P", "secret", "-N", "secret", "-f", path).returncode == 0
         assert "BEGIN RSA PRIVATE KEY" in path.read_text()
     answers = iter(["wrong", "", "secret"])
-    assert keys.load(path, lambda _: next(answers)).public.line == ssh.line(path)
+    assert keyfiles.load(path, lambda _: next(answers)).public.line == ssh.line(path)
     with pytest.raises(ConfigError, match=f"{path}: the passphrase is wrong"):
-        keys.load(path, lambda _: "wrong")
+        keyfiles.load(path, lambda _: "wrong")
     with pytest.raises(ConfigError, match="it has a passphrase, and nobody can be asked for it: use the ssh agent"):
-        keys.load(path)
+        keyfiles.load(path)
 
 
 def test_the_passphrase_is_asked_for_on_the_terminal(home: Path, needs: Callable[[str, str], None]) -> None:

@@ -32,7 +32,7 @@ from collective.fleet.known_nodes import KnownNodes
 from collective.lab.layout import Layout
 from collective.messages import Reply, Request
 from collective.node.trust import node_key
-from collective.signing import keys, sshsig, unsigned
+from collective.signing import keyfiles, keys, sshsig, unsigned
 from collective.signing.allowed_signers import signer_line
 from collective.signing.keys import PrivateKey
 from collective.signing.wire import string, uint32
@@ -100,7 +100,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory, moto_server: str) -> Iterato
     collective = f"trust-{uuid.uuid4().hex[:8]}"
     made = {name: keys.new() for name in ("alice", "bob", "stranger")}
     for name, key in made.items():
-        keys.write_new(folder / name, key.text())
+        keyfiles.write_new(folder / name, key.text())
     configure(folder, collective, accept_unsigned=False, allowed_signers="allowed_signers", revoked_keys="revoked_keys")
     believed = "".join(signer_line(name, made[name].public) for name in ("alice", "bob"))
     (folder / "allowed_signers").write_text(believed)
