@@ -11,16 +11,15 @@ asks data functions may take seconds: from there on such a request goes down the
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
 from collective import datafunctions, messages, names, signing
-from collective.errors import Aborted, Failed, MessageError, QueueNotFound, RPCError, TransportError
+from collective.errors import Aborted, Failed, MessageError, RPCError
 from collective.filters import Filter, matches, uses_data
 from collective.messages import MAX_SKEW, Request
 from collective.node.agents import Agents
@@ -32,6 +31,7 @@ from collective.node.decisions import Decides, Decisions, Stage
 from collective.node.facts import Facts
 from collective.node.journal import STARTED, TAKEN, Journal, noting
 from collective.node.keeper import Answer, failed
+from collective.node.receiver import POLL, Receiver
 from collective.node.replies import Replies
 from collective.node.runner import Runner
 from collective.node.workshop import Work, Workshop, threads
@@ -39,9 +39,6 @@ from collective.transport import Delivery, Transport
 
 log = logging.getLogger(__name__)
 
-_POLL = 20.0  # seconds of one long poll
-_LONGEST_PAUSE = 30.0  # seconds between tries when the transport is away
-_WAKE = "wake"  # a message to ourselves that ends a poll
 _DROP_LOG_PERIOD = 60.0  # seconds between log lines about dropped messages
 
 
@@ -106,7 +103,7 @@ class Server:
             agent_limits or {},
             make_pool,
         )
-        self._stopping = threading.Event()
+        self._receiver = Receiver(transport, self.queue, names.topic(collective), self.handle)
         self._next_drop_log = 0.0
 
     @property
@@ -118,41 +115,19 @@ class Server:
 
     def open(self) -> None:
         """Make this node's queue and subscribe it, trying until the transport is there."""
-        self._persist(lambda: self._transport.open_node(self.queue, names.topic(self.collective)))
+        self._receiver.open()
         with noting():
             self._journal.mark_beginning()  # not before: until it has answered, the server's time is our own
 
     def serve(self) -> None:
-        """Go on with what an earlier daemon left, then receive and handle requests until `stop`.
-
-        A transport that goes away is waited for.
-        """
+        """Go on with what an earlier daemon left, then receive and handle requests until `stop`."""
         self.replies.start()
         self.resume()
-        while not self._stopping.is_set():
-            self._persist(self.receive_once)
+        self._receiver.serve()
 
-    def receive_once(self, wait: float = _POLL) -> None:
-        """Wait for requests for at most `wait` seconds, handle and acknowledge them."""
-        try:
-            deliveries = self._transport.receive(self.queue, wait)
-        except QueueNotFound:
-            log.warning("queue.lost", extra={"queue": self.queue})
-            self._transport.open_node(self.queue, names.topic(self.collective))
-            return
-        if self._stopping.is_set():
-            # What we leave unread comes back to whoever serves next.
-            deliveries = [delivery for delivery in deliveries if delivery.body == _WAKE]
-        if not deliveries:
-            return
-        for delivery in deliveries:
-            if delivery.body == _WAKE:
-                continue
-            try:
-                self.handle(delivery)
-            except Exception:
-                log.exception("node.defect")  # ours, and no reason to leave the other requests unanswered
-        self._transport.acknowledge(self.queue, deliveries)
+    def receive_once(self, wait: float = POLL) -> None:
+        """Wait for requests for at most `wait` seconds, handle and acknowledge them. Raise TransportError."""
+        self._receiver.receive_once(wait)
 
     def resume(self) -> None:
         """Go on with what an earlier daemon took on: run what it had not started, tell who waits for what it had."""
@@ -162,25 +137,9 @@ class Server:
 
     def stop(self, timeout: float) -> None:
         """Take on nothing new, let what runs finish for at most `timeout` seconds, then end it as interrupted."""
-        self._stopping.set()
-        # A poll that nobody waits for any more would swallow the next message, and hide it from the next daemon.
-        with suppress(TransportError):
-            self._transport.send(self.queue, _WAKE)
+        self._receiver.stop()
         self.workshop.stop(timeout)
         self._journal.close()
-
-    def _persist(self, step: Callable[[], None]) -> None:
-        """Do one step, again and again while the transport is away, with growing pauses."""
-        pause = 1.0
-        while not self._stopping.is_set():
-            try:
-                step()
-            except TransportError as fault:
-                log.warning("transport.failed", extra={"fault": str(fault), "retry_s": pause})
-                self._stopping.wait(pause)
-                pause = min(2 * pause, _LONGEST_PAUSE)
-            else:
-                return
 
     # -- the line
 

@@ -1,0 +1,85 @@
+"""Receive a node's requests: hand each to the line, and acknowledge those that have gone down it.
+
+    open ─► receive ─► handle, one by one ─► acknowledge ─► receive …
+               ▲  the transport is away: wait, longer each time
+
+What a stop leaves unhandled is not acknowledged: it comes back to whoever serves next.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+
+from collective.errors import QueueNotFound, TransportError
+from collective.transport import Delivery, Transport
+
+log = logging.getLogger(__name__)
+
+POLL = 20.0  # seconds of one long poll
+_LONGEST_PAUSE = 30.0  # seconds between tries when the transport is away
+_WAKE = "wake"  # a message to ourselves that ends a poll
+
+
+class Receiver:
+    """Receives from one queue, subscribed to one topic, in the thread that calls."""
+
+    def __init__(self, transport: Transport, queue: str, topic: str, handle: Callable[[Delivery], None]) -> None:
+        self._transport = transport
+        self._queue = queue
+        self._topic = topic
+        self._handle = handle
+        self._stopping = threading.Event()
+
+    def open(self) -> None:
+        """Make the queue and subscribe it, trying until the transport is there."""
+        self._persist(lambda: self._transport.open_node(self._queue, self._topic))
+
+    def serve(self) -> None:
+        """Receive until `stop`; a transport that goes away is waited for."""
+        while not self._stopping.is_set():
+            self._persist(self.receive_once)
+
+    def receive_once(self, wait: float = POLL) -> None:
+        """Wait for requests for at most `wait` seconds, handle and acknowledge them. Raise TransportError."""
+        try:
+            deliveries = self._transport.receive(self._queue, wait)
+        except QueueNotFound:
+            log.warning("queue.lost", extra={"queue": self._queue})
+            self._transport.open_node(self._queue, self._topic)
+            return
+        if self._stopping.is_set():
+            deliveries = [delivery for delivery in deliveries if delivery.body == _WAKE]
+        for delivery in deliveries:
+            if delivery.body != _WAKE:
+                self._take(delivery)
+        if deliveries:
+            self._transport.acknowledge(self._queue, deliveries)
+
+    def stop(self) -> None:
+        """Take on nothing further, and end the poll that may be under way."""
+        self._stopping.set()
+        # A poll that nobody waits for any more would swallow the next message, and hide it from the next daemon.
+        with suppress(TransportError):
+            self._transport.send(self._queue, _WAKE)
+
+    def _take(self, delivery: Delivery) -> None:
+        try:
+            self._handle(delivery)
+        except Exception:
+            log.exception("node.defect")  # ours, and no reason to leave the other requests unanswered
+
+    def _persist(self, step: Callable[[], None]) -> None:
+        """Do one step, again and again while the transport is away, with growing pauses."""
+        pause = 1.0
+        while not self._stopping.is_set():
+            try:
+                step()
+            except TransportError as fault:
+                log.warning("transport.failed", extra={"fault": str(fault), "retry_s": pause})
+                self._stopping.wait(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE)
+            else:
+                return
