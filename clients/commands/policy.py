@@ -156,8 +156,8 @@ def _find(catalog: Catalog, agent: str, action: str) -> Action | None:
 
 def _node(given: argparse.Namespace) -> KnownNode | None:
     """Return the node that --facts and --classes describe; None when neither is given."""
-    from collective.config import read_text, read_yaml
     from collective.policy import KnownNode
+    from collective.yamlfile import read_text, read_yaml
 
     if given.facts is None and given.classes is None:
         return None

@@ -14,9 +14,9 @@ from types import ModuleType
 from typing import Any, TypeVar
 
 from collective import ddl
-from collective.config import read_yaml
 from collective.errors import ConfigError, DDLError
 from collective.node.plugin import import_agent
+from collective.yamlfile import read_yaml
 
 Plugin = TypeVar("Plugin")
 Faults = Sequence[tuple[str, str]]  # the name of a pair, what is wrong with it

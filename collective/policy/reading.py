@@ -9,10 +9,10 @@ from typing import Any
 import yaml
 
 from collective import ddl, filters
-from collective.config import FAST_LOADER, parse_yaml, read_text
 from collective.errors import CollectiveError, PolicyError
 from collective.filters import DataTest, Filter
 from collective.policy.rules import Policy, Rule
+from collective.yamlfile import FAST_LOADER, parse_yaml, read_text
 
 _MOST_VALUES = 100_000  # of one file, those that aliases repeat included
 _GROUP = "group:"

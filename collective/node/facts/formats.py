@@ -13,8 +13,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from collective.config import parse_yaml
 from collective.errors import ConfigError
+from collective.yamlfile import parse_yaml
 
 Values = Mapping[str, Any]
 
