@@ -1,7 +1,9 @@
 """What every package provider speaks: a package as it is found, and the things a provider can do.
 
 package.py ── Provider ──┬── _apt.Apt
-                         └── _rpm.Yum (dnf, yum)
+                         ├── _rpm.Yum (dnf, yum)
+                         ├── _zypper.Zypper, which asks rpm too
+                         └── _apk.Apk
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Packages by dnf or yum, and rpm (Red Hat, Fedora, Amazon Linux). Both wait for their locks themselves."""
+"""Packages by dnf or yum, and rpm (Red Hat, Fedora, Amazon Linux). Both wait for their locks themselves.
+
+`query` and `installed` ask rpm itself: every package manager above it shares them.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,8 @@ from collective.agent import Aborted, Completed, run
 from collective.agents._packages import Package, Settled
 
 _VERBS = {"install": "install", "update": "update", "uninstall": "remove", "purge": "remove"}
-_QUERY = r"%{VERSION}\t%{RELEASE}\t%{EPOCH}\t%{ARCH}\n"
-_NOTHING = re.compile(r"^Nothing to do", re.MULTILINE)
+_QUERY = r"%{INSTALLTIME}\t%{VERSION}\t%{RELEASE}\t%{EPOCH}\t%{ARCH}\n"
+_NOTHING = re.compile(r"^Nothing to do", re.MULTILINE)  # not said with -q
 _UPDATES_THERE = 100  # `check-update` exits so when there is something to update
 
 
@@ -21,15 +24,8 @@ class Yum:
         self.name = command
 
     def query(self, package: str, deadline: float) -> Package:
-        """Ask rpm; of several installed versions (kernels) the last one installed counts."""
-        done = run(["rpm", "-q", "--last", "--qf", _QUERY, "--", package], timeout=_left(deadline))
-        lines = [line.split("\t") for line in done.stdout.splitlines() if line.count("\t") == 3]
-        if done.exitcode != 0 or not lines:
-            return Package(package)
-        version, release, epoch, arch = lines[0]
-        known_epoch = "0" if epoch == "(none)" else epoch
-        ensure = f"{version}-{release}" if known_epoch == "0" else f"{known_epoch}:{version}-{release}"
-        return Package(package, ensure, version, release, known_epoch, arch)
+        """Ask rpm how `package` is."""
+        return query(package, deadline)
 
     def change(
         self, verb: str, package: str, version: str | None, settled: Settled, deadline: float
@@ -44,7 +40,7 @@ class Yum:
 
     def installed(self) -> list[str]:
         """Return one line for each installed package."""
-        return run(["rpm", "-qa", "--qf", r"%{NAME} %{ARCH} %{EVR}\n"]).stdout.splitlines()
+        return installed()
 
     def refresh(self, deadline: float) -> tuple[int, str]:
         """Fetch the package lists anew."""
@@ -56,24 +52,42 @@ class Yum:
 
     def outdated(self, deadline: float) -> list[dict[str, str]]:
         """Return what `check-update` lists."""
-        done = self._run(["check-update"], deadline)
+        done = self._run(["-q", "check-update"], deadline)
         if done.exitcode not in (0, _UPDATES_THERE):
             raise self._failure("check-update", done)
         return parse_updates(done.stdout)
 
     def candidates(self, package: str, deadline: float) -> list[dict[str, str]]:
         """Return what the package lists offer."""
-        done = self._run(["list", "--showduplicates", "--", package], deadline)
+        done = self._run(["-q", "list", "--showduplicates", "--", package], deadline)
         rows = parse_updates(done.stdout.partition("Available Packages")[2])
         return [{"version": row["version"], "repo": row["repo"]} for row in reversed(rows)]
 
     def _run(self, arguments: list[str], deadline: float) -> Completed:
-        return run([self.name, "-y", "-q", *arguments], timeout=_left(deadline))
+        return run([self.name, "-y", *arguments], timeout=left(deadline))
 
     def _failure(self, verb: str, done: Completed) -> Aborted:
         said = [line for line in done.stderr.splitlines() if line.startswith("Error")]
         message = "; ".join(said) or f"{self.name} {verb} failed with exit code {done.exitcode}"
         return Aborted(message, data={"output": done.stdout + done.stderr, "exitcode": done.exitcode})
+
+
+def query(package: str, deadline: float) -> Package:
+    """Ask rpm; of several installed versions (kernels) the last one installed counts."""
+    # Not --last: it is a format of its own, and ours would come in pieces between its lines.
+    done = run(["rpm", "-q", "--qf", _QUERY, "--", package], timeout=left(deadline))
+    rows = [line.split("\t") for line in done.stdout.splitlines() if line.count("\t") == 4]
+    if done.exitcode != 0 or not rows:
+        return Package(package)
+    _, version, release, epoch, arch = max(rows, key=lambda row: int(row[0]))
+    known_epoch = "0" if epoch == "(none)" else epoch
+    ensure = f"{version}-{release}" if known_epoch == "0" else f"{known_epoch}:{version}-{release}"
+    return Package(package, ensure, version, release, known_epoch, arch)
+
+
+def installed() -> list[str]:
+    """Return one line for each package that rpm knows."""
+    return run(["rpm", "-qa", "--qf", r"%{NAME} %{ARCH} %{EVR}\n"]).stdout.splitlines()
 
 
 def parse_updates(text: str) -> list[dict[str, str]]:
@@ -91,5 +105,6 @@ def parse_updates(text: str) -> list[dict[str, str]]:
     ]
 
 
-def _left(deadline: float) -> float:
+def left(deadline: float) -> float:
+    """Return the seconds that a command may take before `deadline`, with one kept for saying what went wrong."""
     return max(1.0, deadline - time.monotonic() - 1.0)

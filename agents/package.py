@@ -11,15 +11,19 @@ import shutil
 from typing import Any
 
 from collective.agent import Aborted, Reply, Settings, action
+from collective.agents._apk import Apk
 from collective.agents._apt import Apt
 from collective.agents._packages import Package, Provider
 from collective.agents._rpm import Yum
+from collective.agents._zypper import Zypper
 
 # In order of preference, by the command that shows that a node has it.
 PROVIDERS: dict[str, tuple[str, Provider]] = {
     "apt": ("apt-get", Apt()),
     "dnf": ("dnf", Yum("dnf")),
     "yum": ("yum", Yum("yum")),
+    "zypper": ("zypper", Zypper()),
+    "apk": ("apk", Apk()),
 }
 
 
