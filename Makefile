@@ -4,6 +4,8 @@
 PYTHON ?= python3
 VENV := .venv
 INSTALLED := $(VENV)/.installed
+# How many tests run at once: most of them wait for processes and polls, so one more than there are cores.
+WORKERS ?= 3
 
 .PHONY: demo test lint types bench simulation kills clean
 
@@ -11,7 +13,7 @@ demo:  ## install, start a local fleet, run the main job
 	@PYTHON=$(PYTHON) conf/demo.sh
 
 test: $(INSTALLED) lint types  ## everything that proves the project, in less than ten minutes
-	$(VENV)/bin/pytest
+	$(VENV)/bin/pytest -n $(WORKERS) --dist loadgroup
 
 lint: $(INSTALLED)
 	$(VENV)/bin/ruff check .

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,6 +29,14 @@ def settings(tmp_path: Path) -> Iterator[dict[str, Any]]:
     yield {"jobs": str(folder)}
     for job in _jobs.every(folder):
         job.kill("KILL")
+
+
+@pytest.fixture(autouse=True)
+def _signals_as_a_worker_has_them() -> Iterator[None]:
+    """Tests that a shell's `&` has started ignore SIGINT, and so would their jobs."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def until_ended(handle: str, settings: dict[str, Any]) -> dict[str, Any]:

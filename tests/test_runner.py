@@ -41,6 +41,7 @@ def returns_too_much(): return {"text": "x" * (9 * 1024 * 1024)}
 def returns_much(): return {"text": "x" * (7 * 1024 * 1024)}
 def interrupts(): raise KeyboardInterrupt
 def reads(): return {"text": sys.stdin.read()}
+def ignored(): return {"mask": int(open("/proc/self/status").read().partition("SigIgn:")[2].split()[0], 16)}
 
 def family(folder):
     """Loop for ever with a child, a grandchild, and a process that has detached itself from both."""
@@ -229,6 +230,18 @@ def test_the_death_of_the_daemon_ends_the_whole_family(plugin: Path, pids: Path)
     while alive(members) and time.monotonic() < until:
         threading.Event().wait(0.02)
     assert alive(members) == []
+
+
+def test_an_action_can_be_interrupted_whoever_started_the_daemon(plugin: Path) -> None:
+    """`nohup collectived &` ignores the signals of a terminal; what actions start does not."""
+    code = (
+        "import sys; from collective.node.runner import Runner; from collective.node.keeper import Job\n"
+        "print(Runner().run(Job(sys.argv[1], 'ignored', {}, {}), 60).data['mask'])"
+    )
+    shell = 'trap "" HUP INT QUIT; exec "$@"'
+    words = ["/bin/sh", "-c", shell, "sh", sys.executable, "-c", code, str(plugin)]
+    mask = int(subprocess.run(words, capture_output=True, text=True, timeout=60, check=True).stdout)
+    assert not any(mask >> (number - 1) & 1 for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT))
 
 
 def test_many_run_at_once(runner: Runner, plugin: Path) -> None:

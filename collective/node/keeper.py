@@ -174,6 +174,9 @@ def _work(job: Job, outlet: int, keeper: int) -> NoReturn:
     """Be the worker: perform the job, write the answer, and end, whatever happens."""
     die_with_parent(keeper)
     os.setpgid(0, 0)
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+        # Ignored by what nohup or a shell's `&` has started, and so by all below it: no job could be interrupted.
+        signal.signal(number, signal.SIG_DFL)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(2, 1)  # what a command of the action prints goes to the daemon's log
     code = 1

@@ -18,7 +18,19 @@ from collective.lab.layout import Layout
 BIN = Path(sys.executable).parent
 NODES = [f"node0{number}.lab" for number in range(1, 6)]
 
+# These install packages or manage services of this very machine: one after the other.
+CHANGE_THE_MACHINE = ("test_apt", "test_request", "test_rpm", "test_service")
+
 Completed = subprocess.CompletedProcess[str]
+
+
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the tests of a file together when several run at once, for they share a lab or a daemon."""
+    for item in items:
+        if item.path.parent == Path(__file__).parent:
+            together = "machine" if item.path.stem in CHANGE_THE_MACHINE else item.path.stem
+            item.add_marker(pytest.mark.xdist_group(together))
 
 
 class Crpc(Protocol):
