@@ -21,6 +21,8 @@ NODES = [f"node0{number}.lab" for number in range(1, 6)]
 # These install packages or manage services of this very machine: one after the other.
 CHANGE_THE_MACHINE = ("test_apt", "test_request", "test_rpm", "test_service")
 
+INSTALL = ["apt-get", "-o", "DPkg::Lock::Timeout=90", "install", "-y", "--no-install-recommends"]
+
 Completed = subprocess.CompletedProcess[str]
 
 
@@ -71,8 +73,7 @@ def nagios_plugins() -> None:
     """Debian's Nagios plugins, before a lab is made that would do without."""
     needed = Path("/usr/lib/nagios/plugins/check_disk")
     if not needed.exists() and os.geteuid() == 0 and shutil.which("apt-get"):
-        install = ["apt-get", "install", "-y", "monitoring-plugins-basic"]
-        subprocess.run(install, capture_output=True, check=True, timeout=110)
+        subprocess.run([*INSTALL, "monitoring-plugins-basic"], capture_output=True, check=True, timeout=110)
     if not needed.exists():
         (pytest.fail if os.environ.get("CI") else pytest.skip)("this test needs monitoring-plugins-basic")
 
@@ -134,7 +135,7 @@ def needs() -> Callable[[str, str], None]:
         if shutil.which(command):
             return
         if os.geteuid() == 0 and shutil.which("apt-get"):
-            subprocess.run(["apt-get", "install", "-y", package], capture_output=True, check=True, timeout=100)
+            subprocess.run([*INSTALL, package], capture_output=True, check=True, timeout=110)
         elif os.environ.get("CI"):
             pytest.fail(f"this test needs {command}, and CI must not leave it out")
         else:
