@@ -274,6 +274,15 @@ def test_what_is_too_old_or_of_another_time_is_refused(network: Network, age: fl
     assert __import__("re").search(said, reply.statusmsg)
 
 
+def test_a_broadcast_that_came_too_late_is_audited_and_not_answered(network: Network, tmp_path: Path) -> None:
+    """It was for everybody, so for this node too; whoever reads the audit sees that it did nothing."""
+    now = network.transport.now()
+    asked = request(targets=None)
+    network.nodes["web1"].handle(Delivery(body(asked), sent=now, received=now + 61, receipt=""))
+    assert replies(network) == []
+    assert [(line["event"], line["verdict"]) for line in audit(tmp_path)] == [("decision", "refused")]
+
+
 def test_exactly_the_ttl_is_still_in_time(network: Network) -> None:
     """Only what is older than its ttl has expired."""
     now = network.transport.now()

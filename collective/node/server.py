@@ -177,7 +177,7 @@ class Server:
 
     def _consider(self, request: Request, delivery: Delivery, stage: Stage) -> None:
         """Go on down the line with a request that is in the journal."""
-        self._check_fresh(request, delivery)
+        self._check_fresh(request, delivery, stage)
         self._decisions.allow(request, stage)  # 4
         stage.verdict = "filtered"
         asked = self._read_filter(request)
@@ -244,7 +244,7 @@ class Server:
             body=delivery.body,
         )
 
-    def _check_fresh(self, request: Request, delivery: Delivery) -> None:
+    def _check_fresh(self, request: Request, delivery: Delivery, stage: Stage) -> None:
         age = delivery.received - delivery.sent
         skew = request.time - delivery.sent
         if age > request.ttl:
@@ -256,6 +256,8 @@ class Server:
             fault = "it was sent before this node's journal began, and may have run already"
         else:
             return
+        if request.targets is None:  # no answer will be audited: whether the filter meant this node, nobody looked
+            self._decisions.note(request, stage)
         self._refuse_or_be_silent(request, Failed(f"the request has expired: {fault}", reason="expired"))
 
     def _read_filter(self, request: Request) -> Filter:
