@@ -37,8 +37,6 @@ def next_daemon(network: Network, folder: Path, code: Path) -> Iterator[Server]:
     """Run the daemon that takes the place of the first, which has stopped."""
     node = make_node(folder, "web1", network.transport, {}, node_parts(folder, [code], [code]))
     node.open()
-    node.replies.start()
-    node.resume()
     yield node
     node.stop(5.0)
 

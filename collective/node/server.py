@@ -114,15 +114,18 @@ class Server:
     # -- receiving
 
     def open(self) -> None:
-        """Make this node's queue and subscribe it, trying until the transport is there."""
+        """Make this node's queue and subscribe it, trying until the transport is there.
+
+        Then go on with what an earlier daemon left, which from the first request on nobody could tell from our own.
+        """
         self._receiver.open()
         with noting():
             self._journal.mark_beginning()  # not before: until it has answered, the server's time is our own
-
-    def serve(self) -> None:
-        """Go on with what an earlier daemon left, then receive and handle requests until `stop`."""
         self.replies.start()
         self.resume()
+
+    def serve(self) -> None:
+        """Receive and handle requests until `stop`."""
         self._receiver.serve()
 
     def receive_once(self, wait: float = POLL) -> None:
