@@ -16,7 +16,7 @@ import boto3
 from botocore import exceptions as botocore_errors
 from botocore.config import Config
 
-from collective.errors import AccessDenied, CollectiveError, ConfigError, QueueNotFound, Unreachable
+from collective.errors import AccessDenied, CollectiveError, ConfigError, Forbidden, QueueNotFound, Unreachable
 
 LONGEST_POLL = 20  # seconds; SQS developer guide: the longest wait of one receive
 _READ_TIMEOUT = LONGEST_POLL + 10  # seconds
@@ -32,11 +32,9 @@ _MISSING = frozenset(
         "ResourceNotFoundException",
     ]
 )
+_FORBIDDEN = frozenset(["AccessDenied", "AccessDeniedException", "AuthorizationError"])
 _DENIED = frozenset(
     [
-        "AccessDenied",
-        "AccessDeniedException",
-        "AuthorizationError",
         "ExpiredToken",
         "ExpiredTokenException",
         "IncompleteSignature",
@@ -51,6 +49,21 @@ _DENIED = frozenset(
         "UnrecognizedClientException",
     ]
 )
+_THROTTLED = frozenset(
+    [
+        "LimitExceededException",
+        "ProvisionedThroughputExceededException",
+        "RequestLimitExceeded",
+        "RequestThrottled",
+        "SlowDown",
+        "Throttled",
+        "ThrottledException",
+        "Throttling",
+        "ThrottlingException",
+        "TooManyRequestsException",
+    ]
+)
+_DELETED_RECENTLY = frozenset(["AWS.SimpleQueueService.QueueDeletedRecently", "QueueDeletedRecently"])
 
 
 class AWS:
@@ -67,16 +80,24 @@ class AWS:
         self._offset = 0.0
 
     def client(self, service: Any, *, connections: int = 10) -> Any:
-        """Return a client of `service` (`sqs`, `sns`, `dynamodb`) for up to `connections` threads at once."""
+        """Return a client of `service` (`sqs`, `sns`, `dynamodb`) for up to `connections` threads at once.
+
+        Raise ConfigError for an endpoint, a region or a profile that cannot be.
+        """
         settings = Config(
             connect_timeout=_CONNECT_TIMEOUT,
             read_timeout=_READ_TIMEOUT,
             max_pool_connections=connections,
+            # Not "adaptive": what is throttled here is a fleet that does one thing at once; no node sends too much by
+            # itself, and after one refusal all that its client does would be slower, polls and replies too.
             retries={"mode": "standard", "total_max_attempts": _ATTEMPTS},
             tcp_keepalive=True,
         )
-        with translated(service):
-            client = self._session.client(service, config=settings)
+        try:
+            with translated(service):
+                client = self._session.client(service, config=settings)
+        except Unreachable as fault:  # nobody has been asked yet: it is what we are told that is wrong
+            raise ConfigError(f"AWS: {fault}: see AWS_ENDPOINT_URL, AWS_DEFAULT_REGION and ~/.aws/config") from None
         client.meta.events.register("after-call", self._note_date)
         return client
 
@@ -126,10 +147,16 @@ def _from_answer(name: str, fault: botocore_errors.ClientError) -> CollectiveErr
     code = str(error.get("Code", "unknown"))
     if code in _MISSING:
         return QueueNotFound(name)
-    text = f"{name}: {code}: {_one_line(error.get('Message') or 'no message')}"
+    text = f"{code}: {_one_line(error.get('Message') or 'no message')}"
+    if code in _FORBIDDEN:
+        return Forbidden(f"{name}: {text}")
     if code in _DENIED:
-        return AccessDenied(text)
-    return Unreachable(text)
+        return AccessDenied(f"{name}: {text}")
+    if code in _THROTTLED:
+        return Unreachable(f"{name}: throttled, AWS takes no more requests for now: {text}")
+    if code in _DELETED_RECENTLY:
+        return Unreachable(f"{name}: was deleted less than 60 s ago, and SQS gives the name back after that: {text}")
+    return Unreachable(f"{name}: {text}")
 
 
 def _one_line(text: object) -> str:

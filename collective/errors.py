@@ -11,6 +11,7 @@
     ├── TransportError          a message could not be moved
     │   ├── Unreachable         nobody answers, or only with faults
     │   ├── AccessDenied        credentials are missing or refused
+    │   │   └── Forbidden       … or good, and do not allow this
     │   └── QueueNotFound       there is no such queue
     ├── NoNodes                 no node matched, so nothing was sent
     ├── TooManyTargets          more nodes matched than anybody said are meant, so nothing was sent
@@ -91,7 +92,11 @@ class Unreachable(TransportError):
 
 
 class AccessDenied(TransportError):
-    """The service knows us and says no, or there are no credentials to show."""
+    """The service says no, or there are no credentials to show."""
+
+
+class Forbidden(AccessDenied):
+    """The service knows us, and we may not do this."""
 
 
 class QueueNotFound(TransportError):

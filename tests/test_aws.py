@@ -1,0 +1,74 @@
+"""What AWS says, in our errors; and what is wrong with our own settings, before anybody is asked."""
+
+from __future__ import annotations
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+
+from collective.aws import AWS, translated
+from collective.errors import (
+    AccessDenied,
+    CollectiveError,
+    ConfigError,
+    Forbidden,
+    QueueNotFound,
+    TransportError,
+    Unreachable,
+)
+
+DENIED = "User: arn:aws:iam::1:user/x is not authorized to perform: sqs:createqueue"
+
+
+def said(code: str, message: str = "…") -> CollectiveError:
+    """Return what becomes of an error that a service answers with."""
+    with pytest.raises(TransportError) as caught, translated("p_requests"):
+        raise ClientError({"Error": {"Code": code, "Message": message}}, "CreateQueue")
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["Throttling", "ThrottlingException", "Throttled", "RequestThrottled", "ProvisionedThroughputExceededException"],
+)
+def test_throttling_is_said_so(code: str) -> None:
+    """Each service has its own word for it; all of them are worth another try."""
+    fault = said(code, "Rate exceeded")
+    assert type(fault) is Unreachable
+    assert str(fault) == f"p_requests: throttled, AWS takes no more requests for now: {code}: Rate exceeded"
+
+
+@pytest.mark.parametrize("code", ["AWS.SimpleQueueService.QueueDeletedRecently", "QueueDeletedRecently"])
+def test_a_name_that_cannot_return_yet_is_waited_for(code: str) -> None:
+    """A node that was pruned and comes back at once tries again."""
+    fault = said(code)
+    assert type(fault) is Unreachable
+    assert "was deleted less than 60 s ago" in str(fault)
+
+
+@pytest.mark.parametrize("code", ["AccessDenied", "AccessDeniedException", "AuthorizationError"])
+def test_who_is_known_and_may_not_is_told_apart_from_who_is_not_known(code: str) -> None:
+    """Only the first may have been prepared for by somebody who may; the line names the action, as AWS does."""
+    assert type(said(code, DENIED)) is Forbidden
+    assert str(said(code, DENIED)) == f"p_requests: {code}: {DENIED}"
+    assert type(said("ExpiredToken")) is AccessDenied
+
+
+@pytest.mark.parametrize("code", ["NotFound", "ResourceNotFoundException", "AWS.SimpleQueueService.NonExistentQueue"])
+def test_what_is_not_there_is_named(code: str) -> None:
+    """Queue, topic or table."""
+    assert isinstance(said(code), QueueNotFound)
+
+
+@pytest.mark.parametrize("endpoint", ["foo", "localhost:4566", "http://", "http://["])
+def test_an_endpoint_that_is_no_url_is_a_wrong_configuration(monkeypatch: pytest.MonkeyPatch, endpoint: str) -> None:
+    """Nobody was asked, so nobody is away; the line says where to look."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+    with pytest.raises(ConfigError, match=r"AWS: sqs: Invalid .*: see AWS_ENDPOINT_URL"):
+        AWS(boto3.Session(region_name="eu-central-1")).client("sqs")
+
+
+def test_a_region_that_cannot_be_is_a_wrong_configuration() -> None:
+    """With a blank in it, say."""
+    with pytest.raises(ConfigError, match="eu central"):
+        AWS(boto3.Session(region_name="eu central")).client("sqs")
