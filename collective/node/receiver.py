@@ -14,12 +14,12 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from collective.errors import QueueNotFound, TransportError
+from collective.node.pauses import pauses
 from collective.transport import Delivery, Transport
 
 log = logging.getLogger(__name__)
 
 POLL = 20.0  # seconds of one long poll
-_LONGEST_PAUSE = 30.0  # seconds between tries when the transport is away
 _WAKE = "wake"  # a message to ourselves that ends a poll
 
 
@@ -73,13 +73,13 @@ class Receiver:
 
     def _persist(self, step: Callable[[], None]) -> None:
         """Do one step, again and again while the transport is away, with growing pauses."""
-        pause = 1.0
-        while not self._stopping.is_set():
+        for pause in pauses():
+            if self._stopping.is_set():
+                return
             try:
                 step()
             except TransportError as fault:
-                log.warning("transport.failed", extra={"fault": str(fault), "retry_s": pause})
+                log.warning("transport.failed", extra={"fault": str(fault), "retry_s": round(pause, 3)})
                 self._stopping.wait(pause)
-                pause = min(2 * pause, _LONGEST_PAUSE)
             else:
                 return

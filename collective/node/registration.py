@@ -11,7 +11,8 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 
-from collective.errors import QueueNotFound, TransportError
+from collective.errors import QueueNotFound, TransportError, Unreachable
+from collective.node.pauses import Rhythm
 from collective.registry import NodeRecord, Registry
 
 log = logging.getLogger(__name__)
@@ -23,7 +24,7 @@ class Registration:
     def __init__(self, registry: Registry, describe: Callable[[], NodeRecord], period: float) -> None:
         self._registry = registry
         self._describe = describe
-        self._period = period
+        self._rhythm = Rhythm(period)
         self._published: NodeRecord | None = None
         self._instance = secrets.token_hex(8)
         self._wake = threading.Event()
@@ -31,7 +32,7 @@ class Registration:
         self._thread = threading.Thread(target=self._run, name="registration", daemon=True)
 
     def start(self) -> None:
-        """Publish now, and every period from now on."""
+        """Publish now, and from now on every period; where that fails, sooner."""
         self._thread.start()
 
     def refresh(self) -> None:
@@ -61,15 +62,18 @@ class Registration:
 
     def _run(self) -> None:
         while not self._stopping:
-            self._guarded(self.publish)
-            self._wake.wait(self._period)
+            published = self._guarded(self.publish)
+            self._wake.wait(self._rhythm.after(published))
             self._wake.clear()
         if self._published is not None:
             identity = self._published.identity
             self._guarded(lambda: self._registry.leave(identity))
 
-    def _guarded(self, step: Callable[[], None]) -> None:
-        """Do one step; a registry that is away or absent leaves the node working, unknown to some callers."""
+    def _guarded(self, step: Callable[[], None]) -> bool:
+        """Do one step; a registry that is away or absent leaves the node working, unknown to some callers.
+
+        Return whether there is nothing to try again soon: a missing table or permission takes longer to come.
+        """
         try:
             step()
         except QueueNotFound as fault:
@@ -77,3 +81,5 @@ class Registration:
         except TransportError as fault:
             self._published = None
             log.warning("registry.failed", extra={"fault": str(fault)})
+            return not isinstance(fault, Unreachable)
+        return True

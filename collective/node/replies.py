@@ -23,11 +23,10 @@ from collective.node.audit import Audit
 from collective.node.counts import Counts
 from collective.node.journal import ANSWERED, Entry, Journal, noting
 from collective.node.keeper import Answer
+from collective.node.pauses import pauses
 from collective.transport import Transport
 
 log = logging.getLogger(__name__)
-
-_LONGEST_PAUSE = 30.0  # seconds between tries when the transport is away
 
 
 class Replies:
@@ -185,12 +184,13 @@ class Replies:
             self._send_now(request_id, entry.reply_to, entry.reply)
 
     def _run(self) -> None:
-        pause = 1.0
+        tries = pauses()
         while not self._stopping.is_set():
             with self._changed:
                 self._changed.wait_for(lambda: self._deferred or self._stopping.is_set())
-            pause = 1.0 if self.resend() else min(2 * pause, _LONGEST_PAUSE)
-            self._stopping.wait(pause)
+            if self.resend():
+                tries = pauses()
+            self._stopping.wait(next(tries))
 
 
 def _stored(payload: str) -> Reply:
