@@ -6,19 +6,26 @@ A test module makes the fixtures `registry` and `identity` (a name that no other
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Protocol
 
 from collective.node.registration import Registration
-from collective.registry import NodeRecord, Registry
+from collective.registry import NodeRecord, PrunableNodes, Registry
 
 __all__ = [
     "test_a_farewell_is_remembered_until_the_node_is_back",
     "test_a_heartbeat_moves_last_seen_and_nothing_else",
     "test_a_node_is_found_as_it_was_put",
+    "test_a_node_that_was_seen_again_is_not_removed",
+    "test_a_removed_node_is_gone",
     "test_a_removed_node_publishes_itself_again",
     "test_another_instance_is_told_apart",
     "test_two_machines_of_one_name_notice",
     "test_what_was_put_again_replaces_it",
 ]
+
+
+class Whole(Registry, PrunableNodes, Protocol):
+    """A registry with all that anybody asks of it."""
 
 
 def record(identity: str, **changes: object) -> NodeRecord:
@@ -106,7 +113,29 @@ def test_two_machines_of_one_name_notice(registry: Registry, identity: str) -> N
         assert find(registry, identity).is_contested(registry.now())
 
 
-def test_a_removed_node_publishes_itself_again(registry: Registry, identity: str) -> None:
+def test_a_removed_node_is_gone(registry: Whole, identity: str) -> None:
+    """With its name; when it says farewell afterwards, nothing of it comes back."""
+    registry.put(record(identity))
+    assert identity in registry.identities()
+    assert registry.remove(find(registry, identity))
+    registry.leave(identity)
+    assert identity not in registry.identities()
+    assert not registry.remove(record(identity))
+
+
+def test_a_node_that_was_seen_again_is_not_removed(registry: Whole, identity: str) -> None:
+    """A heartbeat or a new start since it was looked at keeps it."""
+    registry.put(record(identity))
+    before_heartbeat = find(registry, identity)
+    registry.heartbeat(identity, "one")
+    assert not registry.remove(before_heartbeat)
+    before_start = find(registry, identity)
+    registry.put(record(identity, instance="two"))
+    assert not registry.remove(before_start)
+    assert find(registry, identity).instance == "two"
+
+
+def test_a_removed_node_publishes_itself_again(registry: Whole, identity: str) -> None:
     """A restart is no second machine; and who is gone from the registry comes back whole with its next heartbeat."""
     first = Registration(registry, lambda: record(identity), period=60.0)
     first.publish()
@@ -114,3 +143,6 @@ def test_a_removed_node_publishes_itself_again(registry: Registry, identity: str
     second.publish()
     second.publish()
     assert not find(registry, identity).is_contested(registry.now())
+    registry.remove(find(registry, identity))
+    second.publish()
+    assert find(registry, identity).alive(registry.now())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator
 
+from collective.durations import in_words
 from collective.errors import NoNodes, UsageError
 from collective.filters import Budget, Filter, matches
 from collective.registry import NodeRecord, Nodes
@@ -51,18 +52,10 @@ def _absence(record: NodeRecord | None, now: float) -> str | None:
     if record is None:
         return "the registry does not know it"
     if record.left is not None:
-        return f"it stopped {_ago(now - record.left)} ago, saying farewell"
+        return f"it stopped {in_words(now - record.left)} ago, saying farewell"
     if not record.alive(now):
-        return f"it was last seen {_ago(now - record.last_seen)} ago"
+        return f"it was last seen {in_words(now - record.last_seen)} ago"
     return None
-
-
-def _ago(seconds: float) -> str:
-    """Return a duration in the unit in which a person would say it."""
-    for size, unit in ((86400, "days"), (3600, "hours"), (60, "minutes")):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{max(0, seconds):.0f} seconds"
 
 
 def _why_nobody(alive: list[NodeRecord], matching: list[NodeRecord], agent: str) -> str:

@@ -2,6 +2,7 @@
 
     node     put (at start, and when something changed) ─ heartbeat (every period) ─ leave (at a clean stop)
     caller   nodes
+    prune    nodes, identities ─ remove (who is gone for good)
 
 Two machines with one name find out by their heartbeats: each run of a daemon is an `instance`, and a heartbeat that
 finds another one in its place says so.
@@ -76,5 +77,17 @@ class Registry(Nodes, Protocol):
         ...
 
     def leave(self, identity: str) -> None:
-        """Say that a node has stopped on purpose, now."""
+        """Say that a node has stopped on purpose, now; nothing of one that was removed."""
+        ...
+
+
+class PrunableNodes(Nodes, Protocol):
+    """What whoever tidies up asks of it. Every method may raise the same."""
+
+    def identities(self) -> set[str]:
+        """Return the name of every node that it has anything of, be it more than this version can read."""
+        ...
+
+    def remove(self, record: NodeRecord) -> bool:
+        """Forget a node; return whether it was still as `record` says: one that was seen since then stays."""
         ...

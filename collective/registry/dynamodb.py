@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -36,18 +37,19 @@ class DynamoDBRegistry:
         """Return the servers' time in Unix seconds."""
         return self._aws.now()
 
-    def create(self) -> None:
-        """Make the table, paid per request, unless it exists."""
-        with translated(self._table):
-            try:
-                self._client.create_table(
-                    TableName=self._table,
-                    KeySchema=[{"AttributeName": "identity", "KeyType": "HASH"}],
-                    AttributeDefinitions=[{"AttributeName": "identity", "AttributeType": "S"}],
-                    BillingMode="PAY_PER_REQUEST",
-                )
-            except self._client.exceptions.ResourceInUseException:
-                return
+    def create(self, tags: Mapping[str, str] | None = None) -> None:
+        """Make the table, paid per request, unless it exists.
+
+        No backups, no expiry of items, no protection from deletion: nodes write again what is lost, all of it.
+        """
+        with translated(self._table), suppress(self._client.exceptions.ResourceInUseException):
+            self._client.create_table(
+                TableName=self._table,
+                KeySchema=[{"AttributeName": "identity", "KeyType": "HASH"}],
+                AttributeDefinitions=[{"AttributeName": "identity", "AttributeType": "S"}],
+                BillingMode="PAY_PER_REQUEST",
+                Tags=[{"Key": key, "Value": value} for key, value in (tags or {}).items()],
+            )
 
     def put(self, record: NodeRecord) -> None:
         """Write a node's whole item."""
@@ -60,7 +62,7 @@ class DynamoDBRegistry:
             "node": {"B": packed},
         }
         if record.contested is not None:
-            item["contested"] = {"N": f"{record.contested:.3f}"}
+            item["contested"] = _number(record.contested)
         with translated(self._table):
             self._client.put_item(TableName=self._table, Item=item)
 
@@ -82,12 +84,13 @@ class DynamoDBRegistry:
         return instance
 
     def leave(self, identity: str) -> None:
-        """Write a node's farewell."""
-        with translated(self._table):
+        """Write a node's farewell, unless its item is gone."""
+        with translated(self._table), suppress(self._client.exceptions.ConditionalCheckFailedException):
             self._client.update_item(
                 TableName=self._table,
                 Key={"identity": {"S": identity}},
                 UpdateExpression="SET left_at = :now",
+                ConditionExpression="attribute_exists(instance)",
                 ExpressionAttributeValues={":now": self._now()},
             )
 
@@ -105,6 +108,31 @@ class DynamoDBRegistry:
         records = (_record(item) for item in items)
         return list({record.identity: record for record in records if record}.values())
 
+    def identities(self) -> set[str]:
+        """Read the keys of all items, consistently."""
+        pages = self._client.get_paginator("scan").paginate(
+            TableName=self._table,
+            ConsistentRead=True,
+            ProjectionExpression="#identity",
+            ExpressionAttributeNames={"#identity": "identity"},  # DynamoDB keeps the word for itself
+        )
+        with translated(self._table):
+            return {item["identity"]["S"] for page in pages for item in page["Items"]}
+
+    def remove(self, record: NodeRecord) -> bool:
+        """Delete a node's item where instance and last_seen are still those of `record`."""
+        with translated(self._table):
+            try:
+                self._client.delete_item(
+                    TableName=self._table,
+                    Key={"identity": {"S": record.identity}},
+                    ConditionExpression="instance = :known AND last_seen = :seen",
+                    ExpressionAttributeValues={":known": {"S": record.instance}, ":seen": _number(record.last_seen)},
+                )
+            except self._client.exceptions.ConditionalCheckFailedException:
+                return False
+        return True
+
     def _segment(self, number: int) -> list[Any]:
         pages = self._client.get_paginator("scan").paginate(
             TableName=self._table, ConsistentRead=True, Segment=number, TotalSegments=_SEGMENTS
@@ -112,7 +140,11 @@ class DynamoDBRegistry:
         return [item for page in pages for item in page["Items"]]
 
     def _now(self) -> Any:
-        return {"N": f"{self.now():.3f}"}
+        return _number(self.now())
+
+
+def _number(time: float) -> Any:
+    return {"N": f"{time:.3f}"}
 
 
 def _record(item: Any) -> NodeRecord | None:

@@ -33,8 +33,21 @@ class MemoryRegistry:
 
     def leave(self, identity: str) -> None:
         """Note a node's farewell."""
-        self._records[identity] = replace(self._records[identity], left=self._clock())
+        if identity in self._records:
+            self._records[identity] = replace(self._records[identity], left=self._clock())
 
     def nodes(self) -> list[NodeRecord]:
         """Return all records."""
         return list(self._records.values())
+
+    def identities(self) -> set[str]:
+        """Return the names of all records."""
+        return set(self._records)
+
+    def remove(self, record: NodeRecord) -> bool:
+        """Forget a record that has not changed."""
+        known = self._records.get(record.identity)
+        same = known is not None and (known.instance, known.last_seen) == (record.instance, record.last_seen)
+        if same:
+            del self._records[record.identity]
+        return same
