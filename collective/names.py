@@ -5,7 +5,8 @@
     <collective>_reply_<slot>        one caller slot's queue
     <collective>_nodes               the registry's table
 
-SQS developer guide: a queue's name has at most 80 characters of [A-Za-z0-9_-].
+SQS developer guide: a queue's name has at most 80 characters of [A-Za-z0-9_-], a tag's value 256. SNS: a topic's name
+has at most 256 characters; DynamoDB: a table's 255.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ _IDENTITY = re.compile(r"[A-Za-z0-9_.-]{1,255}")
 _SLOT = re.compile(r"[A-Za-z0-9-]{1,50}")
 _SLUG_LENGTH = 40
 _DIGEST_LENGTH = 10
+_NODE_SLUG = re.compile(rf"[A-Za-z0-9-]{{1,{_SLUG_LENGTH}}}-[0-9a-f]{{{_DIGEST_LENGTH}}}")
 
 # `crpc` commands, those to come as well: no agent may take one of these names …
 _COMMANDS = """audit completion cost describe diff doctor explain-filter facts find help inventory keys lab new nodes
@@ -61,7 +63,23 @@ def table(collective: str) -> str:
 def node_queue(collective: str, identity: str) -> str:
     """Return the name of a node's queue: a readable slug and a digest, so that no two identities share one."""
     digest = hashlib.sha256(identity.encode()).hexdigest()[:_DIGEST_LENGTH]
-    return f"{collective}_node_{slug(identity)}-{digest}"
+    return f"{node_queues(collective)}{slug(identity)}-{digest}"
+
+
+def is_node_queue(name: str, collective: str) -> bool:
+    """Tell whether `name` is what a node of `collective` calls its queue: nothing else may be taken for one."""
+    prefix = node_queues(collective)
+    return name.startswith(prefix) and _NODE_SLUG.fullmatch(name[len(prefix) :]) is not None
+
+
+def node_queues(collective: str) -> str:
+    """Return what the name of each node's queue begins with."""
+    return f"{collective}_node_"
+
+
+def tags(collective: str, identity: str | None = None) -> dict[str, str]:
+    """Return the tags of what belongs to `collective`, or to one of its nodes: for bills, and for IAM's conditions."""
+    return {"collective": collective} | ({"collective:identity": identity} if identity else {})
 
 
 def reply_queue(collective: str, slot: str) -> str:

@@ -49,6 +49,16 @@ def test_every_node_has_a_queue_that_sqs_accepts(identity: str) -> None:
     assert QUEUE.fullmatch(names.node_queue(LONGEST, identity))
 
 
+def test_the_longest_names_are_what_aws_allows() -> None:
+    """SQS: 80 characters of a queue's name, 256 of a tag's value; SNS: 256 of a topic's name."""
+    identity, slot = "i" * 255, "s" * 50
+    queues = names.node_queue(LONGEST, identity), names.reply_queue(LONGEST, slot)
+    assert [len(queue) for queue in queues] == [77, 77]
+    assert all(QUEUE.fullmatch(queue) for queue in queues)
+    assert len(names.topic(LONGEST)) <= 256
+    assert len(names.tags(LONGEST, identity)["collective:identity"]) <= 256
+
+
 @given(one=IDENTITIES, other=IDENTITIES)
 def test_two_nodes_never_share_a_queue(one: str, other: str) -> None:
     """Names that look alike once their odd characters are gone still differ."""
@@ -73,6 +83,20 @@ def test_this_is_a_reply_queue(queue: str) -> None:
 def test_this_is_no_reply_queue(queue: str) -> None:
     """Nothing else may be answered to: a node's queue least of all."""
     assert not names.is_reply_queue(queue, "p")
+
+
+@given(identity=IDENTITIES)
+def test_a_nodes_queue_is_known_as_one(identity: str) -> None:
+    """Of its own collective, not of one whose name begins alike."""
+    queue = names.node_queue("prod", identity)
+    assert names.is_node_queue(queue, "prod")
+    assert not names.is_node_queue(names.node_queue("prod-eu", identity), "prod")
+
+
+@pytest.mark.parametrize("queue", ["prod_node_", "prod_node_exporter", "prod_nodes", "prod_node_web1-0123456789\n"])
+def test_what_is_called_alike_is_no_nodes_queue(queue: str) -> None:
+    """Somebody else's: nothing of ours may remove it."""
+    assert not names.is_node_queue(queue, "prod")
 
 
 def test_no_agent_may_take_the_name_of_a_command() -> None:

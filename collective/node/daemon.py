@@ -155,7 +155,8 @@ def _build(
     agents = _load_agents(config)
     facts = _facts(config, runner)
     _make_folder("state", config.state)
-    transport = SQSTransport(aws, connections=config.max_actions + 4)
+    tags = names.tags(config.collective, config.identity)
+    transport = SQSTransport(aws, connections=config.max_actions + 4, tags=tags)
     server = Server(
         collective=config.collective,
         identity=config.identity,

@@ -43,7 +43,10 @@ class Transport(Protocol):
         ...
 
     def open_node(self, queue: str, topic: str) -> None:
-        """Make a node's queue, unless it exists, and have it receive what is broadcast to `topic`."""
+        """Make a node's queue, unless it exists, and have it receive what is broadcast to `topic`.
+
+        Where we may not, a queue that somebody has prepared is good enough.
+        """
         ...
 
     def open_replies(self, queue: str, known: str | None = None) -> str:

@@ -1,21 +1,36 @@
-"""Move messages over SQS and SNS. The only module that speaks to the two.
+"""Move messages over SQS and SNS.
 
     node queue   CreateQueue ─ SetQueueAttributes (the topic may send) ─ Subscribe (raw delivery)
+                     └── denied: found as somebody has prepared it (GetQueueUrl), or an error that says what to do
     reply queue  CreateQueue, once per caller slot
     URL          the queue's own from CreateQueue; any other by exchanging its last part, never looked up
 
-Rules of the services are from the SQS and SNS developer guides.
+Rules of the services are from the SQS and SNS developer guides, and from "Service endpoints and quotas":
+
+    what AWS allows                                      what that means here
+    a queue's name     80 characters                     names.py: 77 at most
+    a message          SQS 1 MiB, SNS 256 KiB            SEND_LIMIT, BROADCAST_LIMIT: refused with both numbers
+    a batch            10 messages, received or deleted  BATCH
+    a long poll        20 s                              LONGEST_POLL
+    in flight          120,000 messages of a queue       a receive returns nothing then; a node takes ten at a time
+    a deleted name     comes back after 60 s             Unreachable, so that a node tries again
+    Subscribe          100 a second, Unsubscribe too     a node tries again, drawing its pauses; setup goes one by one
+    Publish            300 to 30,000 a second            by region; a call publishes once, a rollout once a wave
+    tagging a queue    5 to 30 a second                  a queue is made with its tags, by one request
+    a list             1,000 queues, 100 subscriptions   setup reads all pages
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import time
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
+from collective.account import Account, number_in
 from collective.aws import AWS, LONGEST_POLL, translated
-from collective.errors import MessageTooLarge, QueueNotFound
+from collective.errors import Forbidden, MessageTooLarge, QueueNotFound
 from collective.transport import (
     BATCH,
     BROADCAST_LIMIT,
@@ -26,20 +41,30 @@ from collective.transport import (
     SEND_LIMIT,
     Delivery,
 )
+from collective.transport.access import queue_policy
 
 if TYPE_CHECKING:
     from mypy_boto3_sns import SNSClient
     from mypy_boto3_sqs import SQSClient
 
+log = logging.getLogger(__name__)
+
+# What SQS keeps of a node's queue beside its messages; its values are texts.
+NODE_ATTRIBUTES = {"VisibilityTimeout": str(NODE_VISIBILITY), "MessageRetentionPeriod": str(NODE_RETENTION)}
+_REPLY_ATTRIBUTES = {"VisibilityTimeout": str(REPLY_VISIBILITY), "MessageRetentionPeriod": str(REPLY_RETENTION)}
 _SHORT_POLL_PAUSE = 0.1  # seconds between polls when less than a whole second of waiting is left
 
 
 class SQSTransport:
-    """SQS queues and an SNS topic, by boto3. Safe to share between up to `connections` threads."""
+    """SQS queues and an SNS topic, by boto3. Safe to share between up to `connections` threads.
 
-    def __init__(self, aws: AWS, connections: int = 10) -> None:
+    A node's queue is made with `tags`.
+    """
+
+    def __init__(self, aws: AWS, connections: int = 10, tags: Mapping[str, str] | None = None) -> None:
         self._aws = aws
         self._connections = connections
+        self._tags = tags or {}
         self._sqs: SQSClient = aws.client("sqs", connections=connections)
         self._lazy_sns: SNSClient | None = None
         self._base: str | None = None  # what every queue's URL begins with
@@ -49,8 +74,15 @@ class SQSTransport:
         return self._aws.now()
 
     def open_node(self, queue: str, topic: str) -> None:
-        """Create a node's queue, allow the topic to send to it, and subscribe it."""
-        self._create(queue, NODE_VISIBILITY, NODE_RETENTION)
+        """Make a node's queue; where we may not, find it as `crpc setup --node` has prepared it."""
+        try:
+            self.make_node(queue, topic, self._tags)
+        except Forbidden as denied:
+            self._find_prepared(queue, denied)
+
+    def make_node(self, queue: str, topic: str, tags: Mapping[str, str]) -> None:
+        """Create a node's queue, allow the topic to send to it, and subscribe it. Raise Forbidden."""
+        self._create(queue, NODE_ATTRIBUTES, tags)
         self._allow(queue, topic)
         try:
             self._subscribe(queue, topic)
@@ -65,7 +97,7 @@ class SQSTransport:
         if known and known.startswith(here):
             self._base = known[len(here) :].rpartition("/")[0]
         else:
-            self._create(queue, REPLY_VISIBILITY, REPLY_RETENTION)
+            self._create(queue, _REPLY_ATTRIBUTES)
         return here + self._url(queue)
 
     def send(self, queue: str, body: str) -> None:
@@ -78,7 +110,7 @@ class SQSTransport:
         """Send one message to every subscribed queue (one Publish)."""
         _check_size(body, BROADCAST_LIMIT)
         with translated(topic):
-            self._sns.publish(TopicArn=self._arn("sns", topic), Message=body)
+            self._sns.publish(TopicArn=self._account(topic).arn("sns", topic), Message=body)
 
     def receive(self, queue: str, wait: float) -> list[Delivery]:
         """Receive up to ten messages with one long poll of whole seconds, or a short poll and a pause."""
@@ -116,11 +148,14 @@ class SQSTransport:
 
     def unread(self, queue: str) -> int:
         """Return SQS's approximate count of visible messages."""
+        return int(self.attributes(queue, ["ApproximateNumberOfMessages"])["ApproximateNumberOfMessages"])
+
+    def attributes(self, queue: str, names: Iterable[str]) -> dict[str, str]:
+        """Return what SQS keeps of a queue under these names, as texts; what is not set is left out."""
+        wanted: Any = list(names)
         with translated(queue):
-            answer = self._sqs.get_queue_attributes(
-                QueueUrl=self._url(queue), AttributeNames=["ApproximateNumberOfMessages"]
-            )
-        return int(answer["Attributes"]["ApproximateNumberOfMessages"])
+            answer = self._sqs.get_queue_attributes(QueueUrl=self._url(queue), AttributeNames=wanted)
+        return {str(name): value for name, value in answer.get("Attributes", {}).items()}
 
     @property
     def _sns(self) -> SNSClient:
@@ -129,35 +164,55 @@ class SQSTransport:
             self._lazy_sns = self._aws.client("sns", connections=self._connections)
         return self._lazy_sns
 
-    def _create(self, queue: str, visibility: int, retention: int) -> None:
-        attributes = {"VisibilityTimeout": str(visibility), "MessageRetentionPeriod": str(retention)}
+    def _create(self, queue: str, attributes: Mapping[str, str], tags: Mapping[str, str] | None = None) -> None:
         with translated(queue):
             try:
-                url = self._sqs.create_queue(QueueName=queue, Attributes=attributes)["QueueUrl"]  # type: ignore[arg-type]
+                tagged: Any = {"tags": tags} if tags else {}
+                made = self._sqs.create_queue(QueueName=queue, Attributes=attributes, **tagged)  # type: ignore[arg-type]
+                url = made["QueueUrl"]
             except self._sqs.exceptions.QueueNameExists:
                 # It is there with other attributes: an older version of us made it.
                 url = self._sqs.get_queue_url(QueueName=queue)["QueueUrl"]
                 self._sqs.set_queue_attributes(QueueUrl=url, Attributes=attributes)  # type: ignore[arg-type]
         self._base = url.rpartition("/")[0]
 
+    def _find_prepared(self, queue: str, denied: Forbidden) -> None:
+        """Go on with a queue that is there, noting what cannot be seen or is not as it should be; else raise."""
+        try:
+            with translated(queue):
+                url = self._sqs.get_queue_url(QueueName=queue)["QueueUrl"]
+        except (Forbidden, QueueNotFound):
+            raise Forbidden(
+                f"{denied}: nor is the queue prepared: 'crpc setup --node IDENTITY' makes it, or allow "
+                "sqs:CreateQueue, sqs:TagQueue, sqs:SetQueueAttributes, sqs:GetQueueUrl and sns:Subscribe"
+            ) from None
+        self._base = url.rpartition("/")[0]
+        fault = f"{denied}: the queue is taken as it was prepared; whether it is subscribed cannot be seen from here"
+        log.info("queue.prepared", extra={"queue": queue, "fault": fault})
+        self._compare(queue)
+
+    def _compare(self, queue: str) -> None:
+        """Warn of a prepared queue's attributes that are not ours, as far as we may see them."""
+        try:
+            found = self.attributes(queue, NODE_ATTRIBUTES)
+        except Forbidden:
+            return
+        if wrong := differences(found):
+            fault = f"{', '.join(wrong)}: 'crpc setup --node IDENTITY' mends it"
+            log.warning("queue.attributes", extra={"queue": queue, "fault": fault})
+
     def _allow(self, queue: str, topic: str) -> None:
-        statement = {
-            "Effect": "Allow",
-            "Principal": {"Service": "sns.amazonaws.com"},
-            "Action": "sqs:SendMessage",
-            "Resource": self._arn("sqs", queue),
-            "Condition": {"ArnEquals": {"aws:SourceArn": self._arn("sns", topic)}},
-        }
-        policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+        policy = json.dumps(queue_policy(self._account(queue), queue, topic))
         with translated(queue):
             self._sqs.set_queue_attributes(QueueUrl=self._url(queue), Attributes={"Policy": policy})
 
     def _subscribe(self, queue: str, topic: str) -> None:
+        account = self._account(queue)
         with translated(topic):
             self._sns.subscribe(
-                TopicArn=self._arn("sns", topic),
+                TopicArn=account.arn("sns", topic),
                 Protocol="sqs",
-                Endpoint=self._arn("sqs", queue),
+                Endpoint=account.arn("sqs", queue),
                 Attributes={"RawMessageDelivery": "true"},
             )
 
@@ -167,10 +222,16 @@ class SQSTransport:
                 self._base = self._sqs.get_queue_url(QueueName=queue)["QueueUrl"].rpartition("/")[0]
         return f"{self._base}/{queue}"
 
-    def _arn(self, service: str, name: str) -> str:
-        """Return the ARN of a queue or topic of our account, whose number is a part of every queue's URL."""
-        account = self._url(name).split("/")[-2]
-        return f"arn:{self._sqs.meta.partition}:{service}:{self._sqs.meta.region_name}:{account}:{name}"
+    def _account(self, queue: str) -> Account:
+        """Return the account that we are in: every queue's URL tells its number."""
+        return Account(self._sqs.meta.partition, self._sqs.meta.region_name, number_in(self._url(queue)))
+
+
+def differences(found: Mapping[str, str]) -> list[str]:
+    """Return what of a node queue's attributes is not as it should be, in words."""
+    return [
+        f"{name} is {found.get(name)}, not {ours}" for name, ours in NODE_ATTRIBUTES.items() if found.get(name) != ours
+    ]
 
 
 def _check_size(body: str, limit: int) -> None:

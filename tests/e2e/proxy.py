@@ -4,6 +4,7 @@ with Proxy(url) as proxy:
     AWS_ENDPOINT_URL=proxy.url …
     proxy.counts["SendMessage"]     how often each operation was asked for
     proxy.turn("throttle")          every answer is a ThrottlingException, until it turns to "pass" again
+    proxy.refused["Subscribe"] = "AuthorizationError"    that operation is answered by this error
     proxy.turn("cut")               every connection is closed without an answer, those that wait included
     proxy.watch = function          is called as function("before SendMessage", request) and
                                     function("after SendMessage", answer); what raises OSError goes no further
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import json
 import socket
 import threading
 from collections import Counter
@@ -32,6 +34,7 @@ class Proxy(ThreadingHTTPServer):
         self.upstream = urlsplit(upstream)
         self.mode = "pass"
         self.counts: Counter[str] = Counter()
+        self.refused: dict[str, str] = {}
         self.watch: Callable[[str, bytes], None] = lambda _step, _content: None
         self.lock = threading.Lock()
         self.waiting: set[socket.socket] = set()  # connections whose request is under way
@@ -79,10 +82,11 @@ class _Handler(BaseHTTPRequestHandler):
         if self.server.mode == "cut":
             self.close_connection = True
             return
-        if self.server.mode == "throttle":
-            self._answer(400, b'{"__type":"ThrottlingException","message":"Rate exceeded"}', {})
-            return
         operation = self._operation(body)
+        code = "ThrottlingException" if self.server.mode == "throttle" else self.server.refused.get(operation)
+        if code:
+            self._refuse(code, "Rate exceeded" if self.server.mode == "throttle" else f"refused: {operation}")
+            return
         self.server.watch(f"before {operation}", body)
         upstream = http.client.HTTPConnection(self.server.upstream.netloc, timeout=60)
         upstream.request("POST", self.path, body, {**dict(self.headers), "host": self.server.upstream.netloc})
@@ -94,6 +98,14 @@ class _Handler(BaseHTTPRequestHandler):
             return
         self.server.watch(f"after {operation}", content)
         self._answer(answer.status, content, dict(answer.headers))
+
+    def _refuse(self, code: str, message: str) -> None:
+        """Answer with an error, in the protocol of the service that was asked: SNS still speaks XML."""
+        if "x-amz-target" in self.headers:
+            self._answer(400, json.dumps({"__type": code, "message": message}).encode(), {})
+            return
+        error = f"<Error><Type>Sender</Type><Code>{code}</Code><Message>{message}</Message></Error>"
+        self._answer(400, f"<ErrorResponse>{error}</ErrorResponse>".encode(), {"content-type": "text/xml"})
 
     def _operation(self, body: bytes) -> str:
         target = self.headers.get("x-amz-target")

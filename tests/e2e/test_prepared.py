@@ -1,0 +1,166 @@
+"""Nodes whose role may not make a queue: they find it prepared, or say what to do. A proxy does what IAM would."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import boto3
+import pytest
+from conftest import make_crpc
+from daemons import IDENTITY, aws_environment, configure, daemon
+from proxy import Proxy
+
+from collective import names
+from collective.aws import AWS
+from collective.errors import Forbidden, Unreachable
+from collective.transport.sqs import SQSTransport
+
+MAKING = ("CreateQueue", "SetQueueAttributes", "Subscribe")
+SUBSCRIBED = "the queue is taken as it was prepared; whether it is subscribed cannot be seen from here"
+
+
+@pytest.fixture
+def collective() -> str:
+    """A collective that nobody else has."""
+    return f"prep-{uuid.uuid4().hex[:8]}"
+
+
+@pytest.fixture
+def queue(collective: str) -> str:
+    """The name of a node's queue."""
+    return names.node_queue(collective, IDENTITY)
+
+
+@pytest.fixture
+def proxy(moto_server: str) -> Iterator[Proxy]:
+    """What nodes believe to be AWS."""
+    with Proxy(moto_server) as proxy:
+        yield proxy
+
+
+def transport(url: str, monkeypatch: pytest.MonkeyPatch, region: str = "eu-central-1") -> SQSTransport:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+    session = boto3.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name=region)
+    return SQSTransport(AWS(session), tags={"collective": "prep"})
+
+
+@pytest.fixture
+def admin(moto_server: str, monkeypatch: pytest.MonkeyPatch) -> SQSTransport:
+    """Somebody who may everything."""
+    return transport(moto_server, monkeypatch)
+
+
+@pytest.fixture
+def node(proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> SQSTransport:
+    """A node behind the proxy."""
+    return transport(proxy.url, monkeypatch)
+
+
+def forbid(proxy: Proxy, *operations: str) -> None:
+    for operation in operations:
+        proxy.refused[operation] = "AuthorizationError" if operation == "Subscribe" else "AccessDeniedException"
+
+
+def test_a_prepared_queue_is_found(
+    admin: SQSTransport, node: SQSTransport, proxy: Proxy, queue: str, collective: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One line says so, and what a role without these rights cannot see; broadcasts arrive."""
+    topic = names.topic(collective)
+    admin.make_node(queue, topic, {})
+    forbid(proxy, *MAKING)
+    with caplog.at_level(logging.INFO, logger="collective"):
+        node.open_node(queue, topic)
+    [line] = caplog.records
+    assert (line.getMessage(), line.levelname) == ("queue.prepared", "INFO")
+    assert line.fault.endswith(SUBSCRIBED)  # type: ignore[attr-defined]
+    assert "CreateQueue" in line.fault  # type: ignore[attr-defined]
+    admin.broadcast(topic, "hello")
+    assert [delivery.body for delivery in node.receive(queue, 5.0)] == ["hello"]
+
+
+@pytest.mark.parametrize("operation", MAKING)
+def test_any_part_of_making_a_queue_may_be_forbidden(
+    node: SQSTransport, proxy: Proxy, queue: str, collective: str, operation: str
+) -> None:
+    """Whatever of it was done before, by whomever, is enough to receive."""
+    node.open_node(queue, names.topic(collective))
+    forbid(proxy, operation)
+    node.open_node(queue, names.topic(collective))
+    assert node.receive(queue, 0.0) == []
+
+
+def test_a_queue_that_is_not_prepared_is_an_error_that_says_what_to_do(
+    node: SQSTransport, proxy: Proxy, queue: str, collective: str
+) -> None:
+    """Every time, also when other queues are known already: the command, and the actions that IAM would allow."""
+    forbid(proxy, "CreateQueue")
+    for _ in range(2):
+        with pytest.raises(Forbidden) as caught:
+            node.open_node(queue, names.topic(collective))
+        for part in (queue, "CreateQueue", "'crpc setup --node IDENTITY'", "sqs:GetQueueUrl", "sns:Subscribe"):
+            assert part in str(caught.value)
+        proxy.refused.clear()
+        node.open_replies(names.reply_queue(collective, "x"))
+        forbid(proxy, "CreateQueue")
+    forbid(proxy, "GetQueueUrl")
+    with pytest.raises(Forbidden, match="sqs:GetQueueUrl"):
+        node.open_node(queue, names.topic(collective))
+
+
+def test_a_prepared_queue_with_other_attributes_is_one_line(
+    admin: SQSTransport, node: SQSTransport, proxy: Proxy, queue: str, collective: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is used all the same; who may not even look at them says nothing."""
+    boto3.client(
+        "sqs", region_name="eu-central-1", aws_access_key_id="test", aws_secret_access_key="test"
+    ).create_queue(QueueName=queue, Attributes={"VisibilityTimeout": "30", "MessageRetentionPeriod": "3900"})
+    forbid(proxy, "CreateQueue")
+    node.open_node(queue, names.topic(collective))
+    [line] = [line for line in caplog.records if line.getMessage() == "queue.attributes"]
+    assert line.fault == "VisibilityTimeout is 30, not 5: 'crpc setup --node IDENTITY' mends it"  # type: ignore[attr-defined]
+    caplog.clear()
+    forbid(proxy, "GetQueueAttributes")
+    node.open_node(queue, names.topic(collective))
+    assert caplog.records == []
+
+
+def test_throttling_and_a_name_that_cannot_return_yet_are_tried_again(
+    node: SQSTransport, proxy: Proxy, queue: str, collective: str
+) -> None:
+    """They are no reason to look for a prepared queue."""
+    proxy.refused["CreateQueue"] = "AWS.SimpleQueueService.QueueDeletedRecently"
+    with pytest.raises(Unreachable, match="SQS gives the name back"):
+        node.open_node(queue, names.topic(collective))
+    proxy.refused = {"Subscribe": "Throttled"}
+    with pytest.raises(Unreachable, match="throttled"):
+        node.open_node(queue, names.topic(collective))
+    assert proxy.counts["GetQueueUrl"] == 0
+
+
+def test_arns_are_of_the_regions_partition(proxy: Proxy, monkeypatch: pytest.MonkeyPatch, collective: str) -> None:
+    """China's, for a region in China, with the account that the queue's URL tells."""
+    seen: list[bytes] = []
+    proxy.watch = lambda step, content: seen.append(content) if step == "before Subscribe" else None
+    topic = names.topic(collective)
+    transport(proxy.url, monkeypatch, "cn-north-1").open_node(names.node_queue(collective, "web1"), topic)
+    assert f"TopicArn=arn%3Aaws-cn%3Asns%3Acn-north-1%3A123456789012%3A{topic}".encode() in seen[-1]
+
+
+def test_a_daemon_that_is_refused_goes_on(proxy: Proxy, tmp_path: Path, collective: str) -> None:
+    """Credentials that expire end no daemon, neither at its start nor later: it says so, and serves with new ones."""
+    configure(tmp_path, collective)
+    crpc = make_crpc({**aws_environment(proxy.url), "COLLECTIVE_CONFIG": str(tmp_path)})
+    proxy.refused["CreateQueue"] = "ExpiredToken"
+    with daemon(tmp_path, proxy.url, serving=False) as node:
+        node.wait_for("transport.failed")
+        proxy.refused.clear()
+        node.wait_for("daemon.serving")
+        proxy.refused["ReceiveMessage"] = "ExpiredToken"
+        proxy.turn("pass")  # the poll that waits is cut off
+        node.wait_for("transport.failed", 2)
+        proxy.refused.clear()
+        assert crpc("rpcutil", "ping", "-I", IDENTITY).returncode == 0
+        assert all("ExpiredToken" in event["fault"] for event in node.events("transport.failed"))
