@@ -2,6 +2,7 @@
 
 clients            the command line
 lab, testing       whole collectives, made of both sides
+setup              what a collective needs on AWS
 node │ fleet       the two sides: they never meet
 transport registry edges; aws is what those on AWS share
 agents             plugins
@@ -32,9 +33,10 @@ MAY_IMPORT = {
     "registry": "values aws",
     "node": "values aws transport registry",
     "fleet": "values aws transport registry",
+    "setup": "values aws transport registry",
     "lab": "values aws transport registry node",
     "testing": "values transport registry node fleet",
-    "clients": "values fleet lab",
+    "clients": "values fleet lab setup",
 }
 # rpcutil answers inside the daemon and is given it; only the type checker needs its name.
 EXCEPTION = ("collective.agents.rpcutil", "collective.node.server.Server", True)

@@ -12,7 +12,8 @@ COMMANDS = {
     "inventory": "all that one node says of itself",
     "keys": "which key signs requests, and who believes it",
     "lab": "a whole collective on this machine, to try things",
-    "nodes": "which nodes are known by which keys",
+    "nodes": "which nodes are known by which keys, and tidying up after those that are gone",
     "ping": "who is there, and how fast they answer",
     "policy": "check a policy, and ask it who may do what",
+    "setup": "what a collective needs on AWS: made, mended, removed",
 }

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 _COLUMNS = ("identity", "instance", "last_seen", "contested", "left")  # kept beside the compressed rest, not in it
+KEY: Any = [{"AttributeName": "identity", "KeyType": "HASH"}]  # by which a table is known to be a registry
 _SEGMENTS = 4  # parts in which a table of more than one page (1 MB) is read at once
 
 
@@ -45,7 +46,7 @@ class DynamoDBRegistry:
         with translated(self._table), suppress(self._client.exceptions.ResourceInUseException):
             self._client.create_table(
                 TableName=self._table,
-                KeySchema=[{"AttributeName": "identity", "KeyType": "HASH"}],
+                KeySchema=KEY,
                 AttributeDefinitions=[{"AttributeName": "identity", "AttributeType": "S"}],
                 BillingMode="PAY_PER_REQUEST",
                 Tags=[{"Key": key, "Value": value} for key, value in (tags or {}).items()],

@@ -59,6 +59,22 @@ def make_crpc(environment: dict[str, str]) -> Crpc:
     return crpc
 
 
+def on_a_terminal(environment: dict[str, str], answer: str, *words: str) -> tuple[int, str]:
+    """Run crpc on a terminal of its own where somebody types `answer`; return its exit code and what it shows there."""
+    master, slave = os.openpty()
+    with subprocess.Popen([BIN / "crpc", *words], env=environment, stdin=slave, stdout=slave, stderr=slave) as process:
+        os.close(slave)
+        os.write(master, answer.encode())
+        shown = b""
+        while True:
+            try:
+                shown += os.read(master, 4096)
+            except OSError:  # the terminal's other end is closed
+                break
+        os.close(master)
+    return process.returncode, shown.decode()
+
+
 def clean_environment() -> dict[str, str]:
     """Return this process's environment without anything that points at a fleet or an account."""
     return {

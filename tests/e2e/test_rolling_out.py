@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import BIN, NODES, Crpc
+from conftest import BIN, NODES, Crpc, on_a_terminal
 from daemons import wait_until
 
 from collective.lab.layout import Layout
@@ -175,22 +175,6 @@ def caller(environment: dict[str, str], *words: str) -> Iterator[subprocess.Pope
 
 
 # -- the guard
-
-
-def on_a_terminal(environment: dict[str, str], answer: str, *words: str) -> tuple[int, str]:
-    """Run crpc on a terminal of its own where somebody types `answer`; return its exit code and what it shows there."""
-    master, slave = os.openpty()
-    with subprocess.Popen([BIN / "crpc", *words], env=environment, stdin=slave, stdout=slave, stderr=slave) as process:
-        os.close(slave)
-        os.write(master, answer.encode())
-        shown = b""
-        while True:
-            try:
-                shown += os.read(master, 4096)
-            except OSError:  # the terminal's other end is closed
-                break
-        os.close(master)
-    return process.returncode, shown.decode()
 
 
 def test_on_a_terminal_somebody_is_asked(environment: dict[str, str], tmp_path: Path) -> None:

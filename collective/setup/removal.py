@@ -1,0 +1,70 @@
+"""Take a collective down: its topic with all subscriptions, its nodes' and callers' queues, its table; nothing else.
+
+A queue that somebody has called alike stays: only names that nodes and callers give are ours (`names.py`).
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from collective import names
+from collective.aws import translated
+from collective.errors import QueueNotFound
+from collective.nodesets import fold
+from collective.setup import REMOVE, Plan, Step
+from collective.setup.cloud import Cloud
+
+_LOOKS: Any = {"Delay": 1, "MaxAttempts": 120}  # a second apart; DynamoDB deletes a table within some ten
+
+
+def removal(cloud: Cloud, collective: str, *, registry: bool = True) -> Plan:
+    """Return the plan by which everything of a collective goes; a warning names the nodes that are alive."""
+    table = _table(cloud, names.table(collective)) if registry else []
+    steps = [*_topic(cloud, names.topic(collective)), *_queues(cloud, collective), *table]
+    alive = _alive(cloud, collective) if table else []
+    warnings = [f"{fold(alive)} would make their queues again: stop collectived there first"] if alive else []
+    return Plan(collective, cloud.account, steps, warnings)
+
+
+def _topic(cloud: Cloud, name: str) -> list[Step]:
+    arn = cloud.account.arn("sns", name)
+    try:
+        with translated(name):
+            cloud.sns.get_topic_attributes(TopicArn=arn)
+    except QueueNotFound:
+        return []
+
+    def delete() -> None:
+        with translated(name):
+            cloud.sns.delete_topic(TopicArn=arn)
+
+    return [Step(REMOVE, "topic", name, f"{len(cloud.subscriptions(name))} queues subscribed", delete)]
+
+
+def _queues(cloud: Cloud, collective: str) -> list[Step]:
+    found = {**cloud.queues(names.node_queues(collective)), **cloud.queues(names.reply_queue(collective, ""))}
+    return [
+        Step(REMOVE, "queue", name, do=partial(cloud.delete_queue, name, url))
+        for name, url in sorted(found.items())
+        if names.is_node_queue(name, collective) or names.is_reply_queue(name, collective)
+    ]
+
+
+def _table(cloud: Cloud, name: str) -> list[Step]:
+    if cloud.table(name) in (None, "DELETING"):
+        return []
+
+    def delete() -> None:
+        with translated(name):
+            cloud.dynamodb.delete_table(TableName=name)
+            cloud.dynamodb.get_waiter("table_not_exists").wait(TableName=name, WaiterConfig=_LOOKS)
+
+    return [Step(REMOVE, "table", name, do=delete)]
+
+
+def _alive(cloud: Cloud, collective: str) -> list[str]:
+    registry = cloud.registry(collective)
+    records = registry.nodes()
+    now = registry.now()
+    return [record.identity for record in records if record.alive(now)]

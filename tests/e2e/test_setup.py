@@ -1,0 +1,171 @@
+"""`crpc setup` against a real server: makes what is missing, mends what differs, and removes all of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from accounts import Account
+from conftest import Completed, on_a_terminal
+from daemons import IDENTITY, configure, daemon
+from proxy import Proxy
+
+from collective import names
+
+
+@pytest.fixture
+def account(moto_server: str, tmp_path: Path) -> Account:
+    """A collective without anything."""
+    return Account(moto_server, tmp_path)
+
+
+def lines(done: Completed) -> list[str]:
+    """Return the plan's lines, without the collective's name."""
+    assert done.returncode == 0, done.stdout + done.stderr
+    return [line.strip() for line in done.stdout.splitlines() if line.startswith("  ")]
+
+
+def test_a_first_run_makes_everything_and_a_second_one_nothing(account: Account) -> None:
+    """Each says what it did, with the account in which it did it."""
+    mine = account.collective
+    first, second = account.crpc("setup", "--yes"), account.crpc("setup", "--yes")
+    assert first.stdout.startswith(f"{mine} in the account 123456789012, eu-central-1:\n")
+    assert lines(first) == [f"+ topic {mine}_requests", f"+ table {mine}_nodes"]
+    assert first.stdout.endswith("\n2 changes made\n")
+    assert lines(second) == [f"= topic {mine}_requests (there already)", f"= table {mine}_nodes (there already)"]
+    assert second.stdout.endswith("\nNothing to do\n")
+    assert (account.topics(), account.tables(), account.queues()) == ([f"{mine}_requests"], [f"{mine}_nodes"], [])
+
+
+def test_a_dry_run_changes_nothing_and_shows_the_same(account: Account) -> None:
+    """Exit 0: it did what was asked."""
+    done = account.crpc("setup", "--dry-run")
+    assert lines(done) == [f"+ topic {account.collective}_requests", f"+ table {account.collective}_nodes"]
+    assert done.stdout.endswith("\n2 changes to make\n")
+    assert (account.topics(), account.tables()) == ([], [])
+
+
+def test_in_a_script_it_needs_yes(account: Account) -> None:
+    """The plan is shown, nothing is done, exit 4; once there is nothing to do nobody is asked."""
+    for words in ((), ("--json",)):
+        done = account.crpc("setup", *words)
+        assert (done.returncode, account.topics()) == (4, [])
+        assert done.stderr == "crpc: nothing was changed: not confirmed: '--yes' says that it is meant\n"
+        assert f"{account.collective}_requests" in done.stdout
+    assert account.crpc("setup", "--yes").returncode == 0
+    assert account.crpc("setup").returncode == 0
+
+
+def test_on_a_terminal_it_asks(account: Account) -> None:
+    """A yes goes on; for a removal the collective's name must be typed."""
+    for answer, words, code in (
+        ("n\n", ["setup"], 4),
+        ("y\n", ["setup"], 0),
+        ("y\n", ["setup", "--remove"], 4),
+        (f"{account.collective}\n", ["setup", "--remove"], 0),
+    ):
+        assert on_a_terminal(account.environment, answer, *words)[0] == code
+        there = (words == ["setup"] and code == 0) or (code == 4 and "--remove" in words)
+        assert bool(account.topics()) is there
+
+
+def test_without_a_registry_there_is_no_table(moto_server: str, tmp_path: Path) -> None:
+    """As the configuration says."""
+    account = Account(moto_server, tmp_path, registry="none")
+    assert lines(account.crpc("setup", "--yes")) == [f"+ topic {account.collective}_requests"]
+    assert account.tables() == []
+
+
+def test_another_collective_is_set_up_by_its_name(moto_server: str, tmp_path: Path) -> None:
+    """And no other."""
+    account = Account(moto_server, tmp_path, collectives=["elsewhere"])
+    assert account.crpc("setup", "-T", "elsewhere", "--yes").returncode == 0
+    assert account.topics() == []
+    assert Account(moto_server, tmp_path, "elsewhere").topics() == ["elsewhere_requests"]
+    unknown = account.crpc("setup", "-T", "nowhere", "--yes")
+    assert (unknown.returncode, "'nowhere' is no collective of this configuration" in unknown.stderr) == (64, True)
+
+
+def test_what_differs_is_mended(account: Account, moto_server: str) -> None:
+    """A topic that a node has made, a queue that an older version or somebody's hand has made."""
+    queue = names.node_queue(account.collective, "web1")
+    topic = account.sns.create_topic(Name=f"{account.collective}_requests")["TopicArn"]
+    url = account.sqs.create_queue(QueueName=queue)["QueueUrl"]
+    account.sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=f"arn:aws:sqs:eu-central-1:123456789012:{queue}")
+    account.dynamodb.create_table(
+        TableName=f"{account.collective}_nodes",
+        KeySchema=[{"AttributeName": "identity", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "identity", "AttributeType": "S"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    tag = f"collective={account.collective}"
+    attributes = "VisibilityTimeout is 30, not 5; MessageRetentionPeriod is 345600, not 3900"
+    tags = f"not tagged {tag}, collective:identity=web1"
+    with Proxy(moto_server) as proxy:
+        asked: list[str] = []
+        proxy.watch = lambda step, _: asked.append(step)
+        mended = account.crpc("setup", "--node", "web1", "--yes", AWS_ENDPOINT_URL=proxy.url)
+    # SNS API reference, Subscribe: what is subscribed with other attributes is refused, but by this server.
+    assert asked.index("before SetSubscriptionAttributes") < asked.index("before Subscribe")
+    assert lines(mended) == [
+        f"~ topic {account.collective}_requests (its policy is another; not tagged {tag})",
+        f"~ table {account.collective}_nodes (not tagged {tag})",
+        f"~ queue {queue} ({attributes}; its policy is another; {tags}; subscribed without raw delivery)",
+    ]
+    assert account.crpc("setup", "--node", "web1").stdout.endswith("\nNothing to do\n")
+    assert account.sqs.list_queue_tags(QueueUrl=url)["Tags"]["collective:identity"] == "web1"
+
+
+def test_queues_are_prepared_for_nodes(account: Account, tmp_path: Path) -> None:
+    """By names, folded ones too, or a file; a second time there is nothing to do; nobody is subscribed twice."""
+    (tmp_path / "names").write_text("web1\nweb2\ndb1\n")
+    expected = sorted(names.node_queue(account.collective, name) for name in ("web1", "web2", "db1"))
+    assert account.crpc("setup", "--node", "web[1-2]", "--node", "web1", "--yes").returncode == 0
+    done = account.crpc("setup", "--nodes", str(tmp_path / "names"), "--yes")
+    assert [line[0] for line in lines(done)] == ["=", "=", "=", "=", "+"]
+    assert account.queues() == account.subscribed() == expected
+
+
+def test_a_table_that_is_something_else_stays(account: Account) -> None:
+    """78, in one line, before anything is made."""
+    account.dynamodb.create_table(
+        TableName=f"{account.collective}_nodes",
+        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    done = account.crpc("setup", "--yes")
+    assert (done.returncode, done.stdout, account.topics()) == (78, "", [])
+    assert done.stderr == (
+        f"crpc: {account.collective}_nodes: this table is no registry: choose another name for the collective\n"
+    )
+    assert account.crpc("setup", "--remove", "--yes").returncode == 78
+    assert account.tables() == [f"{account.collective}_nodes"]
+
+
+def test_a_removal_leaves_nothing_and_takes_nothing_of_others(account: Account, tmp_path: Path) -> None:
+    """A daemon that has served, a caller that has called, a prepared queue; what is only called alike stays."""
+    configure(tmp_path, account.collective, registry="dynamodb")
+    account.write_config()
+    alike = [f"{account.collective}_node_exporter", f"{account.collective}_orders"]
+    for name in alike:
+        account.sqs.create_queue(QueueName=name)
+    assert account.crpc("setup", "--node", "web7", "--yes").returncode == 0
+    with daemon(tmp_path, account.environment["AWS_ENDPOINT_URL"]) as node:
+        assert account.crpc("rpcutil", "ping", "-I", IDENTITY).returncode == 0
+        planned = account.crpc("setup", "--remove", "--dry-run")
+        assert planned.stderr == f"crpc: {IDENTITY} would make their queues again: stop collectived there first\n"
+        assert f"- topic {account.collective}_requests (2 queues subscribed)" in lines(planned)
+        node.process.terminate()
+        node.process.wait(20)
+    assert len(account.queues()) == len(alike) + 3
+    removed = account.crpc("setup", "--remove", "--yes", "--json")
+    document: dict[str, Any] = json.loads(removed.stdout)
+    assert (removed.returncode, document["warnings"]) == (0, [])
+    assert [(step["change"], step["kind"], step["done"]) for step in document["steps"]] == [
+        ("remove", kind, True) for kind in ("topic", "queue", "queue", "queue", "table")
+    ]
+    assert (account.topics(), account.subscribed(), account.tables(), account.queues()) == ([], [], [], alike)
+    assert account.crpc("setup", "--remove", "--yes").stdout.endswith("\nNothing to do\n")
