@@ -1,29 +1,38 @@
-"""`crpc nodes`: the nodes that you know by their keys; `crpc nodes trust` believes a node's new one."""
+"""`crpc nodes`: which nodes you know by which keys; `trust` believes a new key, `prune` tidies up after who is gone."""
 
 from __future__ import annotations
 
 import sys
-from argparse import SUPPRESS
+from argparse import SUPPRESS, Namespace
 from collections.abc import Sequence
 
-from collective.clients import options
+from collective import durations
+from collective.clients import options, plans
 from collective.config import ClientConfig
 from collective.errors import UsageError
 from collective.names import check_identity
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Parse and do one of list and trust."""
-    parser = options.Parser("crpc nodes", description="Show and change which keys nodes are known by.")
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="list|trust")
+    """Parse and do one of list, trust and prune."""
+    parser = options.Parser("crpc nodes", description="Show and change which nodes are known, and by which keys.")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="list|trust|prune")
     # Suppressed: what a verb's parser does not find must not undo what was said before the verb.
     listing = verbs.add_parser("list", help="all that are known", argument_default=SUPPRESS)
     trust = verbs.add_parser("trust", help="believe the new key of a node", argument_default=SUPPRESS)
     trust.add_argument("node", metavar="NAME")
-    for verb in (listing, trust):
+    prune = verbs.add_parser("prune", help="remove queues, subscriptions and entries of nodes that are gone")
+    prune.add_argument(
+        "--older-than", default="7d", metavar="AGE", help="gone for so long: 36h, or days (default: %(default)s)"
+    )
+    prune.add_argument("--orphans", action="store_true", help="and queues that the registry knows no node of")
+    plans.add_options(prune)
+    for verb in (listing, trust, prune):
         verb.add_argument("-T", "--target", metavar="NAME", help="another collective that the configuration knows")
     given = parser.parse_args(arguments)
     config = options.client_config(given)
+    if given.verb == "prune":
+        return _prune(config, given)
     return _trust(config, check_identity(given.node)) if given.verb == "trust" else _list(config)
 
 
@@ -54,3 +63,16 @@ def _trust(config: ClientConfig, node: str) -> int:
     was = f", and no longer {before.fingerprint}" if before else ""
     sys.stdout.write(f"{node}: known by {key.fingerprint} from now on{was}\n")
     return 0
+
+
+def _prune(config: ClientConfig, given: Namespace) -> int:
+    """Remove what nodes have left behind, once it was shown and agreed to."""
+    older_than = durations.read(given.older_than)
+    if config.registry == "none":
+        raise UsageError("prune: the configuration says that there is no registry: nobody knows which nodes are gone")
+    from collective.setup.cloud import Cloud
+    from collective.setup.pruning import pruning
+
+    cloud, name = Cloud.connect(), config.collective
+    plan = pruning(cloud, cloud.registry(name), name, older_than=older_than, orphans=given.orphans)
+    return plans.settle(plan, given)

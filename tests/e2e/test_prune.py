@@ -1,0 +1,188 @@
+"""`crpc nodes prune`: what nodes that are gone have left behind goes, and nothing of those that are alive."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import boto3
+import pytest
+from accounts import Account
+from conftest import on_a_terminal
+from daemons import IDENTITY, configure, daemon, wait_until
+from proxy import Proxy
+
+from collective import names
+from collective.aws import AWS
+from collective.registry import NodeRecord
+from collective.registry.dynamodb import DynamoDBRegistry
+from collective.registry.memory import MemoryRegistry
+from collective.setup import REMOVE
+from collective.setup.cloud import Cloud
+from collective.setup.pruning import pruning
+from collective.transport.sqs import SQSTransport
+
+DAY = 86400.0
+
+
+@pytest.fixture
+def aws(moto_server: str, monkeypatch: pytest.MonkeyPatch) -> AWS:
+    """The account as our own code sees it."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", moto_server)
+    return AWS(boto3.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name="eu-central-1"))
+
+
+@pytest.fixture
+def account(moto_server: str, tmp_path: Path, aws: AWS) -> Account:
+    """A collective with three nodes: one is alive, one left ten days ago, one was last seen ten days ago."""
+    account = Account(moto_server, tmp_path)
+    registry = DynamoDBRegistry(aws, names.table(account.collective))
+    registry.create()
+    for identity in ("alive", "left", "lost"):
+        join(account, aws, identity)
+        registry.put(NodeRecord(identity, "1.0", instance="one"))
+    long_ago = time.time() - 10 * DAY
+    age(account, "left", left_at=long_ago)
+    age(account, "lost", last_seen=long_ago)
+    return account
+
+
+def join(account: Account, aws: AWS, identity: str) -> None:
+    """Make a node's queue."""
+    SQSTransport(aws).make_node(names.node_queue(account.collective, identity), names.topic(account.collective), {})
+
+
+def age(account: Account, identity: str, **times: float) -> None:
+    """Write times (Unix seconds) into a node's item."""
+    account.dynamodb.update_item(
+        TableName=names.table(account.collective),
+        Key={"identity": {"S": identity}},
+        UpdateExpression=f"SET {', '.join(f'{name} = :{name}' for name in times)}",
+        ExpressionAttributeValues={f":{name}": {"N": f"{value:.3f}"} for name, value in times.items()},
+    )
+
+
+def queues_of(account: Account, *identities: str) -> list[str]:
+    return sorted(names.node_queue(account.collective, identity) for identity in identities)
+
+
+def items(account: Account) -> list[str]:
+    found = account.dynamodb.scan(TableName=names.table(account.collective))["Items"]
+    return sorted(item["identity"]["S"] for item in found)
+
+
+def test_who_is_gone_goes_and_who_is_alive_stays(account: Account) -> None:
+    """Item, queue and subscription; a second time there is nothing to do."""
+    done = account.crpc("nodes", "prune", "--yes")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[2:] == [
+        "  - node left (left 10 days ago)",
+        "  - node lost (last seen 10 days ago)",
+        "",
+        "2 changes made",
+    ]
+    assert account.queues() == account.subscribed() == queues_of(account, "alive")
+    assert items(account) == ["alive"]
+    assert account.crpc("nodes", "prune").stdout.endswith("\nNothing to do\n")
+
+
+def test_it_is_shown_first_and_asked_for(account: Account) -> None:
+    """A dry run, a script without --yes, a no on a terminal: nothing has changed."""
+    assert account.crpc("nodes", "prune", "--dry-run").returncode == 0
+    assert account.crpc("nodes", "prune").returncode == 4
+    code, shown = on_a_terminal(account.environment, "n\n", "nodes", "prune")
+    assert (code, "2 changes; go on? [y/N]" in shown) == (4, True)
+    assert items(account) == ["alive", "left", "lost"]
+    document = json.loads(account.crpc("nodes", "prune", "--yes", "--json").stdout)
+    assert [(step["name"], step["done"]) for step in document["steps"]] == [("left", True), ("lost", True)]
+
+
+def test_how_long_ago_is_said_in_hours_or_days(account: Account) -> None:
+    """Who is alive is never gone long enough."""
+    assert account.crpc("nodes", "prune", "--older-than", "11d").stdout.endswith("\nNothing to do\n")
+    assert account.crpc("nodes", "prune", "--older-than", "0h", "--yes").returncode == 0
+    assert items(account) == ["alive"]
+    assert account.crpc("nodes", "prune", "--older-than", "soon").returncode == 64
+
+
+def test_without_a_registry_nobody_knows_who_is_gone(moto_server: str, tmp_path: Path) -> None:
+    """64, and nothing is looked at."""
+    done = Account(moto_server, tmp_path, registry="none").crpc("nodes", "prune", "--yes")
+    assert (done.returncode, "no registry" in done.stderr) == (64, True)
+
+
+def test_orphans_go_only_when_asked_for(account: Account, aws: AWS) -> None:
+    """A queue without a node, a subscription without a queue; not a young queue, nor one of a node we cannot read."""
+    join(account, aws, "orphan")
+    join(account, aws, "newer")
+    account.dynamodb.put_item(TableName=names.table(account.collective), Item={"identity": {"S": "newer"}})
+    account.sqs.create_queue(QueueName=f"{account.collective}_node_exporter")
+    [gone] = queues_of(account, "alive")
+    account.sqs.delete_queue(QueueUrl=account.url(gone))
+    join(account, aws, "dangling")
+    [dangling] = queues_of(account, "dangling")
+    account.sqs.delete_queue(QueueUrl=account.url(dangling))
+    assert "orphan" not in account.crpc("nodes", "prune").stdout
+    assert "orphan" not in account.crpc("nodes", "prune", "--orphans", "--older-than", "1h").stdout
+    done = account.crpc("nodes", "prune", "--orphans", "--older-than", "0h", "--yes")
+    [orphan] = queues_of(account, "orphan")
+    assert done.stdout.splitlines()[2:] == [
+        "  - node left (left 10 days ago)",
+        "  - node lost (last seen 10 days ago)",
+        f"  - queue {orphan} (the registry knows no node of it)",
+        f"  - subscription {dangling} (there is no such queue)",
+        "",
+        "4 changes made",
+    ]
+    assert account.queues() == sorted([*queues_of(account, "newer"), f"{account.collective}_node_exporter"])
+    assert account.subscribed() == queues_of(account, "alive", "newer")
+
+
+def test_who_comes_back_meanwhile_keeps_everything(account: Account, aws: AWS) -> None:
+    """Between the plan and its step a node may start; the step says so, and does nothing."""
+    now = [0.0]
+    registry = MemoryRegistry(lambda: now[0])
+    registry.put(NodeRecord("lost", "1.0", instance="one"))
+    now[0] = 10 * DAY
+    [step] = pruning(Cloud(aws), registry, account.collective, older_than=DAY).steps
+    assert (step.change, step.kind, step.name) == (REMOVE, "node", "lost")
+    registry.put(NodeRecord("lost", "1.0", instance="two"))
+    assert step.do() == "it has come back"
+    assert account.queues() == queues_of(account, "alive", "left", "lost")
+    assert registry.identities() == {"lost"}
+
+
+def test_all_pages_are_read(account: Account, aws: AWS, moto_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SNS lists a hundred subscriptions at a time; SQS a thousand queues, and further ones only when it was told so."""
+    subscriptions = [f"{account.collective}_node_{number}" for number in range(101)]
+    topic = f"arn:aws:sns:eu-central-1:123456789012:{names.topic(account.collective)}"
+    for name in subscriptions:
+        account.sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=f"arn:aws:sqs:eu-central-1:123456789012:{name}")
+    with Proxy(moto_server) as proxy:
+        asked: list[bytes] = []
+        proxy.watch = lambda step, content: asked.append(content) if step == "before ListQueues" else None
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
+        session = boto3.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name="eu-central-1")
+        cloud = Cloud(AWS(session))
+        assert cloud.subscriptions(names.topic(account.collective)).keys() >= set(subscriptions)
+        assert len(cloud.queues(names.node_queues(account.collective))) == 3
+    assert json.loads(asked[0])["MaxResults"] == 1000
+
+
+def test_a_pruned_node_that_is_alive_after_all_comes_back(account: Account, moto_server: str, tmp_path: Path) -> None:
+    """It was cut off for days, say: its queue, its subscription and its item are made again, and it answers."""
+    configure(tmp_path, account.collective, registry="dynamodb", heartbeat=1.0)
+    account.write_config()
+    [queue] = queues_of(account, IDENTITY)
+    with Proxy(moto_server) as proxy, daemon(tmp_path, proxy.url) as node:
+        account.sqs.delete_queue(QueueUrl=account.url(queue))
+        account.dynamodb.delete_item(TableName=names.table(account.collective), Key={"identity": {"S": IDENTITY}})
+        proxy.refused["CreateQueue"] = "QueueDeletedRecently"
+        proxy.turn("pass")  # the poll that waits is cut off: the server would let it wait to its end
+        node.wait_for("transport.failed")
+        assert "SQS gives the name back" in node.events("transport.failed")[0]["fault"]
+        proxy.refused.clear()
+        wait_until(lambda: queue in account.queues() and IDENTITY in items(account), 20)
+        assert account.crpc("rpcutil", "ping", "-I", IDENTITY).returncode == 0
+        assert queue in account.subscribed()
