@@ -19,6 +19,7 @@ __all__ = [
     "test_a_removed_node_is_gone",
     "test_a_removed_node_publishes_itself_again",
     "test_another_instance_is_told_apart",
+    "test_the_farewell_of_an_earlier_instance_is_not_that_of_the_next",
     "test_two_machines_of_one_name_notice",
     "test_what_was_put_again_replaces_it",
 ]
@@ -94,11 +95,19 @@ def test_another_instance_is_told_apart(registry: Registry, identity: str) -> No
 def test_a_farewell_is_remembered_until_the_node_is_back(registry: Registry, identity: str) -> None:
     """Who has left is not alive; who comes back is."""
     registry.put(record(identity))
-    registry.leave(identity)
+    registry.leave(identity, "one")
     gone = find(registry, identity)
     assert gone.left is not None
     assert not gone.alive(registry.now())
     registry.put(record(identity))
+    assert find(registry, identity).alive(registry.now())
+
+
+def test_the_farewell_of_an_earlier_instance_is_not_that_of_the_next(registry: Registry, identity: str) -> None:
+    """A machine that is replaced may stop after the new one has started: that one is alive, and stays so."""
+    registry.put(record(identity))
+    registry.put(record(identity, instance="two"))
+    registry.leave(identity, "one")
     assert find(registry, identity).alive(registry.now())
 
 
@@ -118,7 +127,7 @@ def test_a_removed_node_is_gone(registry: Whole, identity: str) -> None:
     registry.put(record(identity))
     assert identity in registry.identities()
     assert registry.remove(find(registry, identity))
-    registry.leave(identity)
+    registry.leave(identity, "one")
     assert identity not in registry.identities()
     assert not registry.remove(record(identity))
 

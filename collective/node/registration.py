@@ -67,7 +67,7 @@ class Registration:
             self._wake.clear()
         if self._published is not None:
             identity = self._published.identity
-            self._guarded(lambda: self._registry.leave(identity))
+            self._guarded(lambda: self._registry.leave(identity, self._instance))
 
     def _guarded(self, step: Callable[[], None]) -> bool:
         """Do one step; a registry that is away or absent leaves the node working, unknown to some callers.

@@ -76,8 +76,8 @@ class Registry(Nodes, Protocol):
         """
         ...
 
-    def leave(self, identity: str) -> None:
-        """Say that a node has stopped on purpose, now; nothing of one that was removed."""
+    def leave(self, identity: str, instance: str) -> None:
+        """Say that an instance of a node has stopped on purpose, now; nothing when another one has come since."""
         ...
 
 

@@ -84,15 +84,15 @@ class DynamoDBRegistry:
                 return found["instance"]["S"] if found else None
         return instance
 
-    def leave(self, identity: str) -> None:
-        """Write a node's farewell, unless its item is gone."""
+    def leave(self, identity: str, instance: str) -> None:
+        """Write a node's farewell where its instance is still the one that is known."""
         with translated(self._table), suppress(self._client.exceptions.ConditionalCheckFailedException):
             self._client.update_item(
                 TableName=self._table,
                 Key={"identity": {"S": identity}},
                 UpdateExpression="SET left_at = :now",
-                ConditionExpression="attribute_exists(instance)",
-                ExpressionAttributeValues={":now": self._now()},
+                ConditionExpression="instance = :mine",
+                ExpressionAttributeValues={":now": self._now(), ":mine": {"S": instance}},
             )
 
     def nodes(self) -> list[NodeRecord]:

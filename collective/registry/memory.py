@@ -31,10 +31,11 @@ class MemoryRegistry:
             self._records[identity] = replace(known, last_seen=self._clock())
         return known.instance if known else None
 
-    def leave(self, identity: str) -> None:
-        """Note a node's farewell."""
-        if identity in self._records:
-            self._records[identity] = replace(self._records[identity], left=self._clock())
+    def leave(self, identity: str, instance: str) -> None:
+        """Note a node's farewell, unless another instance is there."""
+        known = self._records.get(identity)
+        if known is not None and known.instance == instance:
+            self._records[identity] = replace(known, left=self._clock())
 
     def nodes(self) -> list[NodeRecord]:
         """Return all records."""

@@ -127,5 +127,5 @@ class Pruner:
 
 
 def _end(record: NodeRecord) -> float:
-    """Return when a node was last there, in Unix seconds."""
-    return record.left or record.last_seen
+    """Return when a node was last there, in Unix seconds: some version may have seen it after its farewell."""
+    return max(record.left or 0.0, record.last_seen)

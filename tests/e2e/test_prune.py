@@ -43,7 +43,7 @@ def account(moto_server: str, tmp_path: Path, aws: AWS) -> Account:
         join(account, aws, identity)
         registry.put(NodeRecord(identity, "1.0", instance="one"))
     long_ago = time.time() - 10 * DAY
-    age(account, "left", left_at=long_ago)
+    age(account, "left", left_at=long_ago, last_seen=long_ago)
     age(account, "lost", last_seen=long_ago)
     return account
 
@@ -73,7 +73,8 @@ def items(account: Account) -> list[str]:
 
 
 def test_who_is_gone_goes_and_who_is_alive_stays(account: Account) -> None:
-    """Item, queue and subscription; a second time there is nothing to do."""
+    """Item, queue and subscription; a second time there is nothing to do. Who was seen after a farewell is alive."""
+    age(account, "alive", left_at=time.time() - 10 * DAY)
     done = account.crpc("nodes", "prune", "--yes")
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[2:] == [
