@@ -279,7 +279,7 @@ def test_a_broadcast_that_came_too_late_is_audited_and_not_answered(network: Net
     now = network.transport.now()
     asked = request(targets=None)
     network.nodes["web1"].handle(Delivery(body(asked), sent=now, received=now + 61, receipt=""))
-    assert replies(network) == []
+    assert replies(network, wait=0.1) == []
     assert [(line["event"], line["verdict"]) for line in audit(tmp_path)] == [("decision", "refused")]
 
 

@@ -92,6 +92,16 @@ def test_a_flood_is_received_no_faster_than_it_is_answered(
     assert answered == {asked.id for asked in flood}
 
 
+def test_a_reply_waits_for_a_queue_that_is_not_known_yet(tmp_path: Path) -> None:
+    """SQS asks for a second after CreateQueue: a caller's very first request may be answered before that."""
+    with memory_fleet(tmp_path, {"web1": {}}) as network:
+        send(network, request())
+        assert settled(network, "passed", 1) == 1
+        threading.Event().wait(0.2)
+        network.transport.open_replies(REPLIES)
+        assert replies(network)[0].statuscode == 0
+
+
 def test_a_full_journal_is_busy_and_says_so(tmp_path: Path) -> None:
     """Nothing is done that could not be remembered."""
     journal = Journal(None, time.time, most_entries=1)

@@ -17,7 +17,7 @@ import threading
 from dataclasses import replace
 
 from collective import messages, signing
-from collective.errors import Failed, MessageError, MessageTooLarge, QueueNotFound, TransportError, Unreachable
+from collective.errors import Failed, MessageError, MessageTooLarge, TransportError, Unreachable
 from collective.messages import Reply, Request
 from collective.node.audit import Audit
 from collective.node.counts import Counts
@@ -121,7 +121,7 @@ class Replies:
             except Unreachable:
                 return False  # for all of them
             except TransportError:
-                continue  # for this one's queue, perhaps
+                continue  # for this one's queue; one that was just made may be unknown for a second (CreateQueue)
             with self._changed:
                 self._deferred.pop(request_id, None)
         with self._changed:
@@ -158,10 +158,7 @@ class Replies:
             self._keep(request_id, smaller)
             self._send_now(request_id, queue, smaller)
             return
-        except QueueNotFound:
-            self._counts.add("unwanted")  # the caller has gone, and its queue with it
-        else:
-            self._counts.add("replies")
+        self._counts.add("replies")
         with noting():
             self._journal.done(request_id)
 
