@@ -4,6 +4,7 @@ from __future__ import annotations
 
 COMMANDS = {
     "audit": "what a node has written down, and whether anything of it is missing",
+    "cost": "what AWS takes for a collective in a month",
     "describe": "what an agent or one of its actions takes, does and returns",
     "explain-filter": "what target options mean, in words",
     "facts": "the values of a fact, and how many nodes have each",
