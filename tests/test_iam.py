@@ -1,0 +1,82 @@
+"""The policies in conf/iam and the template pass linters that nobody here wrote, and these would notice mistakes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from iam import Policy, Request
+
+CONF = Path(__file__).resolve().parents[1] / "conf"
+BIN = Path(sys.executable).parent
+TEMPLATE = CONF / "cloudformation.yaml"
+QUEUE = "arn:aws:sqs:eu-central-1:111122223333:production_node_web1-0123456789"
+
+
+def run(*words: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(words, capture_output=True, text=True, timeout=100, check=False)
+
+
+def parliament(folder: Path) -> list[str]:
+    """Return what the linter for IAM policies finds in a folder of them."""
+    done = run(BIN / "parliament", "--json", "--directory", folder, "--include_policy_extension", "json")
+    assert done.stderr == ""
+    return sorted(json.loads(line)["issue"] for line in done.stdout.splitlines())
+
+
+def test_policies_pass_the_linter() -> None:
+    """Every action exists, and knows the resources and conditions that it is allowed with."""
+    assert parliament(CONF / "iam") == []
+
+
+def test_the_policy_linter_is_awake(tmp_path: Path) -> None:
+    """A misspelt action, another service's resource and an unknown condition are three findings."""
+    text = (CONF / "iam" / "node.json").read_text()
+    for good, bad in (("SetQueue", "SetQeue"), ("table/", "tabel/"), ("sns:Protocol", "sns:Protocoll")):
+        assert good in text
+        text = text.replace(good, bad)
+    (tmp_path / "broken.json").write_text(text)
+    assert parliament(tmp_path) == ["RESOURCE_MISMATCH", "UNKNOWN_ACTION", "UNKNOWN_CONDITION_FOR_ACTION"]
+
+
+@pytest.mark.parametrize("path", sorted((CONF / "iam").iterdir()), ids=lambda path: path.stem)
+def test_policies_are_small_enough(path: Path) -> None:
+    """IAM and STS quotas: a managed policy has at most 6,144 characters, blanks not counted."""
+    assert len("".join(path.read_text().split())) <= 6144
+
+
+def test_the_template_passes_the_linter(tmp_path: Path) -> None:
+    """cfn-lint has nothing to say; of a broken template it has."""
+    every = ("--regions", "eu-central-1", "--")
+    passed = run(BIN / "cfn-lint", *every, TEMPLATE)
+    assert (passed.returncode, passed.stdout, passed.stderr) == (0, "", "")
+    broken = tmp_path / "broken.yaml"
+    broken.write_text(TEMPLATE.read_text().replace("BillingMode:", "BilingMode:").replace("sqs:Receive", "sqs:Recieve"))
+    failed = run(BIN / "cfn-lint", *every, broken)
+    assert failed.returncode != 0
+    assert "BilingMode" in failed.stdout
+    assert "recievemessage" in failed.stdout
+
+
+def test_a_node_without_a_tag_may_nothing_of_its_own() -> None:
+    """A variable without a value fits nothing: not even a queue whose tag is the variable's name."""
+    node = Policy(json.loads((CONF / "iam" / "node.json").read_text()))
+    named = {"aws:ResourceTag/collective:identity": "${aws:PrincipalTag/collective:identity}"}
+    principal = {"aws:PrincipalTag/collective:identity": "web1"}
+    assert not node(Request("sqs:ReceiveMessage", QUEUE, named))
+    assert not node(Request("sqs:ReceiveMessage", QUEUE, principal))
+    own = Request("sqs:ReceiveMessage", QUEUE, {"aws:ResourceTag/collective:identity": "web1", **principal})
+    assert node(own) == {("UseOwnQueue", "sqs:ReceiveMessage")}
+
+
+def test_a_write_without_a_key_is_no_write_of_ones_own() -> None:
+    """ForAllValues alone would hold: there must be a key."""
+    node = Policy(json.loads((CONF / "iam" / "node.json").read_text()))
+    table = "arn:aws:dynamodb:eu-central-1:111122223333:table/production_nodes"
+    principal = {"aws:PrincipalTag/collective:identity": "web1"}
+    assert not node(Request("dynamodb:PutItem", table, principal))
+    assert node(Request("dynamodb:PutItem", table, {"dynamodb:LeadingKeys": "web1", **principal}))
+    assert not node(Request("dynamodb:PutItem", table, {"dynamodb:LeadingKeys": "web2", **principal}))
