@@ -35,7 +35,7 @@ say "the fleet is five daemons and a server on loopback, in a folder below /tmp;
 if [ "$privileged" = yes ]; then
     export DEBIAN_FRONTEND=noninteractive
     apt-get -qq update
-    # shellcheck disable=SC2086 - one word for each package
+    # shellcheck disable=SC2086 # one word for each package
     apt-get -qq install -y $missing monitoring-plugins-basic >/dev/null
 fi
 if [ ! -x .venv/bin/crpc ]; then
