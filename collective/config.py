@@ -81,6 +81,9 @@ class NodeConfig:
     `fact_commands` (lists of words, such as `[[facter, --yaml]]`), the data and executables in `fact_folders`, and
     the files `facts`; later ones win. They are read every `facts_period` and on SIGHUP.
 
+    `queue_tags` are given to the node's queue when it is made, beside those that `crpc setup` gives: IAM's conditions
+    can name them, such as `{collective:instance: arn:aws:ec2:…:instance/i-…}`.
+
     `state` holds the journal. `agent_limits` are how many of `max_actions` an agent may run at once, by its name.
 
     While `audit` cannot be written nothing is done, unless `audit_required` is false. Requests are kept as they were
@@ -95,6 +98,7 @@ class NodeConfig:
     state: Path = field(default_factory=_state_folder)
     registry: str = "dynamodb"
     heartbeat: float = 300.0
+    queue_tags: dict[str, str] = field(default_factory=dict)
     agents: list[Path] = field(default_factory=lambda: [_in_configuration("agents")])
     ddls: list[Path] = field(default_factory=lambda: [_in_configuration("ddl")])
     settings: Path = field(default_factory=lambda: _in_configuration("settings"))
@@ -205,8 +209,7 @@ def _convert(path: Path, key: str, value: Any, hint: Any) -> Any:
     elif typing.get_origin(hint) is list:
         converted = _convert_list(path, value, typing.get_args(hint)[0])
     elif typing.get_origin(hint) is dict and isinstance(value, dict):
-        good = all(isinstance(name, str) and type(number) is int and number > 0 for name, number in value.items())
-        converted = value if good else None
+        converted = value if _all_fit(value, typing.get_args(hint)[1]) else None
     elif hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
         converted = float(value)
     elif hint in (str, bool, int) and type(value) is hint:
@@ -239,6 +242,12 @@ def _convert_list(path: Path, value: Any, member: Any) -> list[Any] | None:
     return [_resolve(path, entry) for entry in values] if member is Path else values
 
 
+def _all_fit(values: Mapping[Any, Any], member: type) -> bool:
+    """Tell whether a mapping is from names to texts, or to numbers above 0."""
+    named = all(isinstance(name, str) and type(one) is member for name, one in values.items())
+    return named and (member is str or all(one > 0 for one in values.values()))
+
+
 def _resolve(path: Path, value: str) -> Path:
     """Return the path `value` as the file `path` means it: relative to its own folder."""
     return path.absolute().parent / Path(value).expanduser()
@@ -249,7 +258,7 @@ def _kind(hint: Any) -> str:
         nested = typing.get_origin(typing.get_args(hint)[0]) is list
         return "a list of commands, each a list of words" if nested else "a list of texts"
     if typing.get_origin(hint) is dict:
-        return "names and whole numbers above 0"
+        return "names and texts" if typing.get_args(hint)[1] is str else "names and whole numbers above 0"
     return {Path: "a path", str: "text", bool: "true or false", int: "a whole number", float: "a number"}[hint]
 
 

@@ -71,6 +71,7 @@ FAULTS = {
     "{collective: p, identity: a, agent_limits: 3}": "agent_limits: must be names and whole numbers above 0, not 3",
     "{collective: p, identity: a, agent_limits: {package: 0}}": "agent_limits: must be names and whole numbers above 0",
     "{collective: p, identity: a, agent_limits: {package: true}}": "agent_limits: must be names and whole numbers",
+    "{collective: p, identity: a, queue_tags: {team: 7}}": "queue_tags: must be names and texts, not {'team': 7}",
     "{collective: p, identity: a, agent_limits: {1: 1}}": "agent_limits: must be names and whole numbers above 0",
     "{collective: p, identity: a, shutdown_timeout: -1}": "shutdown_timeout: must be between 0 and 1000000000, not -1",
     "{collective: p, identity: a, registry: consul}": "registry: must be one of dynamodb, none, not 'consul'",

@@ -155,7 +155,7 @@ def _build(
     agents = _load_agents(config)
     facts = _facts(config, runner)
     _make_folder("state", config.state)
-    tags = names.tags(config.collective, config.identity)
+    tags = config.queue_tags | names.tags(config.collective, config.identity)
     transport = SQSTransport(aws, connections=config.max_actions + 4, tags=tags)
     server = Server(
         collective=config.collective,

@@ -1,0 +1,127 @@
+"""The user data in conf/cloud-init.yaml makes a node: its script runs here, in a root and on metadata of our own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Completed
+from metadata_service import serving
+
+from collective.config import load_node
+from collective.policy import read
+from collective.yamlfile import read_yaml
+
+CONF = Path(__file__).resolve().parents[2] / "conf"
+INSTANCE = "i-0123456789abcdef0"
+METADATA = {
+    "meta-data/instance-id": INSTANCE,
+    "meta-data/placement/region": "eu-central-1",
+    "meta-data/services/partition": "aws",
+    "dynamic/instance-identity/document": f'{{\n  "accountId" : "111122223333",\n  "instanceId" : "{INSTANCE}"\n}}',
+}
+# Stands for each command that would change the machine: notes how it was called. What it is asked to make, it makes.
+COMMAND = f"""#!/bin/sh
+echo "${{0##*/}} $*" >> "$ROOT/called"
+case "$*" in
+    "-m venv "*) mkdir -p "$3/bin"; for name in pip python collectived; do cp "$0" "$3/bin/$name"; done ;;
+    "-c "*) exec {sys.executable} "$@" ;;
+esac
+"""
+
+
+@pytest.fixture(scope="module")
+def user_data() -> dict[str, Any]:
+    """The document that cloud-init reads."""
+    path = CONF / "cloud-init.yaml"
+    assert path.read_text().startswith("#cloud-config\n")
+    found = read_yaml(path)
+    assert isinstance(found, dict)
+    return found
+
+
+@pytest.fixture
+def root(tmp_path: Path, user_data: dict[str, Any]) -> Path:
+    """A root in which cloud-init has written its files, with commands that only note how they are called."""
+    for folder in ("bin", "usr/local/bin", "etc/systemd/system"):
+        (tmp_path / folder).mkdir(parents=True)
+    for name in ("apt-get", "python3", "systemctl"):
+        (tmp_path / "bin" / name).write_text(COMMAND)
+        (tmp_path / "bin" / name).chmod(0o755)
+    for file in user_data["write_files"]:
+        path = tmp_path / file["path"].lstrip("/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(file["content"])
+        path.chmod(int(file.get("permissions", "0644"), 8))
+    return tmp_path
+
+
+def test_only_what_cloud_init_knows_is_asked_of_it(user_data: dict[str, Any]) -> None:
+    """cloud-init, "Module reference": what it does not know it passes over, with a warning in a log."""
+    assert set(user_data) == {"write_files", "runcmd"}
+    assert all(set(file) <= {"path", "content", "permissions"} for file in user_data["write_files"])
+    assert all(isinstance(word, str) for command in user_data["runcmd"] for word in command)
+
+
+def test_the_script_makes_a_node(root: Path, user_data: dict[str, Any], needs: Callable[[str, str], None]) -> None:
+    """Installed, configured from the metadata, with its unit, started, checked, in this order; twice is the same."""
+    needs("curl", "curl")
+    with serving() as service:
+        service.pages = METADATA
+        for _ in range(2):
+            (root / "called").unlink(missing_ok=True)
+            done = run(root, user_data, service.address)
+            assert (done.returncode, done.stderr) == (0, "")
+            assert [line.split(" -c ")[0] for line in (root / "called").read_text().splitlines()] == [
+                "apt-get -qq update",
+                "apt-get -qq install -y python3-venv",
+                f"python3 -m venv {root}/opt/collective",
+                "pip install --quiet --upgrade collective-rpc",
+                "python",
+                "systemctl daemon-reload",
+                "systemctl enable --now collectived",
+                "collectived --check",
+            ]
+    config = load_node(root / "etc/collective/node.yaml")
+    assert (config.collective, config.identity) == ("production", INSTANCE)
+    assert config.queue_tags == {"collective:instance": f"arn:aws:ec2:eu-central-1:111122223333:instance/{INSTANCE}"}
+    assert len(read(root / "etc/collective/policy.yaml").rules) == 1
+    unit = root / "etc/systemd/system/collectived.service"
+    assert "ExecStart=/opt/collective/bin/collectived" in unit.read_text()
+    region = (unit.parent / "collectived.service.d" / "region.conf").read_text()
+    assert region == "[Service]\nEnvironment=AWS_DEFAULT_REGION=eu-central-1\n"
+    assert (root / "usr/local/bin/crpc").readlink() == Path("/opt/collective/bin/crpc")
+
+
+def test_without_metadata_nothing_is_done(root: Path, user_data: dict[str, Any]) -> None:
+    """On a machine that is no instance the script ends before it changes anything."""
+    assert run(root, user_data, "127.0.0.1:9").returncode != 0
+    assert not (root / "called").exists()
+
+
+def test_shell_scripts_pass_the_linter(root: Path, needs: Callable[[str, str], None]) -> None:
+    """Those that ship, and what CI runs."""
+    needs("shellcheck", "shellcheck")
+    scripts = [root / "usr/local/sbin/make-collective-node", CONF / "demo.sh", CONF.parent / ".ci" / "run"]
+    done = subprocess.run(
+        ["shellcheck", "--severity=warning", *scripts], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def run(root: Path, user_data: dict[str, Any], metadata: str) -> Completed:
+    """Do what cloud-init's `runcmd` does."""
+    [[script, *words]] = user_data["runcmd"]
+    env = {
+        **os.environ,
+        "ROOT": str(root),
+        "METADATA": f"http://{metadata}",
+        "PATH": f"{root}/bin:{os.environ['PATH']}",
+    }
+    command = [f"{root}{script}", *words]
+    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
