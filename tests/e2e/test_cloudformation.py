@@ -1,0 +1,306 @@
+"""The template makes what a collective needs, on a server that speaks CloudFormation; its policies are exactly enough.
+
+Each role works through a gate that asks its policy before each request: whatever is missing breaks the work, and
+whatever was not needed is named.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+from cfnlint.decode import cfn_yaml
+from gate import ACCOUNT, REGION, Gate, open_session
+from iam import Policy
+
+from collective import names
+from collective.aws import AWS
+from collective.config import ClientConfig
+from collective.errors import AccessDenied
+from collective.fleet.fleet import Fleet
+from collective.node.server import Server
+from collective.registry import NodeRecord
+from collective.registry.dynamodb import DynamoDBRegistry
+from collective.setup import Plan
+from collective.setup.cloud import Cloud
+from collective.setup.creation import creation
+from collective.setup.pruning import pruning
+from collective.setup.removal import removal
+from collective.testing import COLLECTIVE, make_node, node_parts
+from collective.testing.nodes import record
+from collective.transport.sqs import SQSTransport
+
+CONF = Path(__file__).resolve().parents[2] / "conf"
+TEMPLATE = CONF / "cloudformation.yaml"
+IDENTITY = "web1.my.net"
+QUEUE, TOPIC, TABLE = names.node_queue(COLLECTIVE, IDENTITY), names.topic(COLLECTIVE), names.table(COLLECTIVE)
+TOPIC_ARN = f"arn:aws:sns:{REGION}:{ACCOUNT}:{TOPIC}"
+INSTANCE = "arn:aws:ec2:eu-north-1:123456789012:instance/i-0123456789abcdef0"
+TAGGED = {"aws:PrincipalTag/collective:identity": IDENTITY}
+ON_EC2 = {"ec2:SourceInstanceARN": INSTANCE}
+# The policies by the name of their file, and a principal that each is for.
+NODES = {
+    "node": TAGGED,
+    "node-roles-anywhere": {"aws:PrincipalTag/x509Subject/CN": IDENTITY},
+    "node-ec2": ON_EC2,
+}
+FILES = {
+    "NodePolicy": "node",
+    "NodeEC2Policy": "node-ec2",
+    "NodePreparedPolicy": "node-prepared",
+    "CallerPolicy": "caller",
+    "OperatorPolicy": "operator",
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def stacked(moto_server: str) -> Iterator[dict[str, Any]]:
+    """A server on which the template has made its topic and table; yields its policies by the names of their files."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("AWS_ENDPOINT_URL", moto_server)
+        yield stack(COLLECTIVE)
+
+
+def stack(collective: str, **parameters: str) -> dict[str, Any]:
+    """Make a stack of the template, and return its policies by the names of their files."""
+    cloudformation = open_session().client("cloudformation")
+    cloudformation.create_stack(
+        StackName=collective,
+        TemplateBody=TEMPLATE.read_text(),
+        Parameters=[
+            {"ParameterKey": key, "ParameterValue": value}
+            for key, value in {"Collective": collective, **parameters}.items()
+        ],
+        Capabilities=["CAPABILITY_IAM"],
+    )
+    made = cloudformation.describe_stack_resources(StackName=collective)["StackResources"]
+    ids = {one.get("LogicalResourceId", ""): one.get("PhysicalResourceId", "") for one in made}
+    return {file: document(ids[name]) for name, file in FILES.items()}
+
+
+def document(arn: str) -> Any:
+    """Return a managed policy's document."""
+    iam = open_session().client("iam")
+    version = iam.get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"]
+    return iam.get_policy_version(PolicyArn=arn, VersionId=version)["PolicyVersion"]["Document"]
+
+
+def policy(name: str, collective: str = COLLECTIVE) -> Policy:
+    """Return the policy in a file, filled in for this collective and server."""
+    text = (CONF / "iam" / f"{name}.json").read_text()
+    for example, here in {"eu-central-1": REGION, "111122223333": ACCOUNT, "production": collective}.items():
+        text = text.replace(example, here)
+    return Policy(json.loads(text))
+
+
+def rendered(part: Any, values: Mapping[str, str]) -> Any:
+    """Return a part of the template with its parameters filled in."""
+    if isinstance(part, list):
+        return [rendered(one, values) for one in part]
+    if not isinstance(part, dict):
+        return part
+    if set(part) == {"Ref"}:
+        return values[part["Ref"]]
+    if set(part) == {"Fn::Sub"}:
+        return re.sub(r"\$\{(.+?)\}", lambda match: values[match[1]], part["Fn::Sub"])
+    return {key: rendered(value, values) for key, value in part.items()}
+
+
+@contextmanager
+def running(node: Server) -> Iterator[None]:
+    """Let a node serve for a block."""
+    thread = threading.Thread(target=node.serve, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        node.stop(timeout=5.0)
+        thread.join()
+
+
+def serve(folder: Path, gate: Gate, tags: Mapping[str, str]) -> None:
+    """Do everything that a node does at AWS, from its first start on, those things too that are rare."""
+    aws = AWS(gate.session)
+    transport, registry = SQSTransport(aws, tags=tags), DynamoDBRegistry(aws, TABLE)
+    transport.open_node(QUEUE, TOPIC)
+    change_attributes(QUEUE)
+    node = make_node(folder, IDENTITY, transport, {}, node_parts(folder))
+    node.open()  # its queue is there, as an older version made it
+    this = replace(record(node), instance="this")
+    registry.put(this)
+    assert registry.heartbeat(IDENTITY, "this") == "this"
+    assert registry.heartbeat(IDENTITY, "another") == "this"  # which it only knows when it reads the item
+    with running(node):
+        assert ask(folder, open_session()) == 0
+    registry.leave(IDENTITY, "this")
+
+
+def ask(folder: Path, session: boto3.Session) -> int:
+    """Ask the node, directly and by broadcast, and return the worse exit code."""
+    config = ClientConfig(COLLECTIVE, state=folder)
+    codes = []
+    for limit in (50, 0):
+        aws = AWS(session)
+        registry = DynamoDBRegistry(aws, TABLE)
+        with Fleet(replace(config, direct_limit=limit), SQSTransport(aws), registry) as fleet:
+            codes.append(fleet.call("rpcutil", "ping", timeout=20).wait().exit_code())
+    return max(codes)
+
+
+def change_attributes(*queues: str) -> None:
+    """Have queues be as no version of ours makes them."""
+    sqs = open_session().client("sqs")
+    for queue in queues:
+        url = sqs.get_queue_url(QueueName=queue)["QueueUrl"]
+        sqs.set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": "7"})
+
+
+def remove_queue() -> None:
+    """Have the node's queue be gone, whoever made it."""
+    sqs = open_session().client("sqs")
+    with suppress(sqs.exceptions.QueueDoesNotExist):
+        sqs.delete_queue(QueueUrl=sqs.get_queue_url(QueueName=QUEUE)["QueueUrl"])
+
+
+@pytest.mark.parametrize("name", NODES)
+def test_a_node_can_do_its_work_and_nothing_else(tmp_path: Path, name: str) -> None:
+    """Making its queue, serving, registering: each grant of its policy is needed, and no other."""
+    remove_queue()
+    gate = Gate(policy(name), NODES[name])
+    serve(tmp_path, gate, {**names.tags(COLLECTIVE, IDENTITY), "collective:instance": INSTANCE})
+    assert gate.denied == []
+    assert gate.used == policy(name).grants
+
+
+def test_a_node_whose_queue_is_prepared_makes_nothing(tmp_path: Path) -> None:
+    """It is denied to make its queue, and finds it; what it needs for the rest is all that it has."""
+    remove_queue()
+    cloud = Cloud(AWS(open_session()))
+    for step in creation(cloud, COLLECTIVE, nodes=[IDENTITY]).changes:
+        step.do()
+    gate = Gate(policy("node-prepared"), TAGGED)
+    serve(tmp_path, gate, names.tags(COLLECTIVE, IDENTITY))
+    assert {request.action for request in gate.denied} == {"sqs:CreateQueue"}
+    assert gate.used == policy("node-prepared").grants
+
+
+def test_a_caller_can_ask_and_nothing_else(tmp_path: Path) -> None:
+    """Discovering, asking directly and by broadcast, hearing: each grant is needed, and no other."""
+    remove_queue()
+    transport = SQSTransport(AWS(open_session()), tags=names.tags(COLLECTIVE, IDENTITY))
+    node = make_node(tmp_path, IDENTITY, transport, {}, node_parts(tmp_path))
+    node.open()
+    DynamoDBRegistry(AWS(open_session()), TABLE).put(record(node))
+    gate = Gate(policy("caller"), {})
+    with running(node):
+        assert ask(tmp_path, gate.session) == 0
+    caller = SQSTransport(AWS(gate.session))
+    reply = names.reply_queue(COLLECTIVE, "alice-0")
+    caller.open_replies(reply)
+    change_attributes(reply)
+    caller.open_replies(reply)  # it is there, as an older version made it
+    assert caller.unread(QUEUE) == 0  # what is asked about a node that stays silent
+    gate.session.client("sns").get_topic_attributes(TopicArn=TOPIC_ARN)  # what `crpc doctor` asks
+    assert gate.denied == []
+    assert gate.used == policy("caller").grants
+
+
+OTHERS = {
+    "node": {"aws:PrincipalTag/collective:identity": "db1.my.net"},
+    "node-prepared": {"aws:PrincipalTag/collective:identity": "db1.my.net"},
+    "node-roles-anywhere": {"aws:PrincipalTag/x509Subject/CN": "db1.my.net"},
+    "node-ec2": {"ec2:SourceInstanceARN": f"{INSTANCE}1"},
+    "caller": {},
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_another_nodes_queue_and_item_are_out_of_reach(name: str) -> None:
+    """Neither read nor changed, nor claimed by making it again or with other tags; not by callers either."""
+    remove_queue()
+    mine = {**names.tags(COLLECTIVE, IDENTITY), "collective:instance": INSTANCE}
+    SQSTransport(AWS(open_session()), tags=mine).open_node(QUEUE, TOPIC)
+    gate = Gate(policy(name), OTHERS[name])
+    sqs = gate.session.client("sqs")
+    theirs = {**names.tags(COLLECTIVE, "db1.my.net"), "collective:instance": f"{INSTANCE}1"}
+    url = open_session().client("sqs").get_queue_url(QueueName=QUEUE)["QueueUrl"]
+    for request in (
+        partial(sqs.create_queue, QueueName=QUEUE, tags=theirs),
+        partial(sqs.receive_message, QueueUrl=url),
+        partial(sqs.set_queue_attributes, QueueUrl=url, Attributes={"Policy": ""}),
+        partial(sqs.tag_queue, QueueUrl=url, Tags=theirs),
+        partial(sqs.delete_queue, QueueUrl=url),
+    ):
+        with pytest.raises(ClientError, match="AccessDenied"):
+            request()
+    if name != "node-ec2":  # the one thing that IAM cannot say: docs/operations.md
+        with pytest.raises(AccessDenied):
+            DynamoDBRegistry(AWS(gate.session), TABLE).put(NodeRecord(IDENTITY, "1"))
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (CONF / "iam").iterdir()))
+def test_the_files_are_what_the_template_makes(stacked: dict[str, Any], name: str) -> None:
+    """Each policy as JSON is that of a stack; for Roles Anywhere, of one with another tag for a node's identity."""
+    if name == "node-roles-anywhere":
+        assert stack("anywhere", IdentityTag="x509Subject/CN")["node"] == policy(name, "anywhere").document
+    else:
+        assert stacked[name] == policy(name).document
+
+
+def test_setup_finds_nothing_to_do_after_the_template() -> None:
+    """Topic and table are what `crpc setup` makes: whoever began with one can go on with the other."""
+    cloud = Cloud(AWS(open_session()))
+    # moto leaves a topic's policy out: it is set as it stands in the template.
+    values = {"AWS::Partition": "aws", "AWS::Region": REGION, "AWS::AccountId": ACCOUNT, "Collective": COLLECTIVE}
+    properties = cfn_yaml.load(str(TEMPLATE))["Resources"]["TopicPolicy"]["Properties"]
+    made = json.dumps(rendered(properties["PolicyDocument"], {**values, "Topic": TOPIC_ARN}))
+    cloud.sns.set_topic_attributes(TopicArn=TOPIC_ARN, AttributeName="Policy", AttributeValue=made)
+    assert creation(cloud, COLLECTIVE).changes == []
+
+
+def test_an_operator_can_set_up_prune_and_remove_and_nothing_else() -> None:
+    """Everything that `crpc setup` and `crpc nodes prune` do: each grant is needed, and no other."""
+    gate = Gate(policy("operator", "operated"), {})
+    cloud = Cloud(AWS(gate.session))
+
+    def settle(plan: Plan) -> None:
+        assert plan.changes
+        for step in plan.changes:
+            step.do()
+
+    settle(creation(cloud, "operated", nodes=[IDENTITY]))
+    spoil(names.topic("operated"), names.table("operated"), names.node_queue("operated", IDENTITY))
+    settle(creation(cloud, "operated", nodes=[IDENTITY]))
+    assert creation(cloud, "operated", nodes=[IDENTITY]).changes == []
+    registry = cloud.registry("operated")
+    DynamoDBRegistry(AWS(open_session()), names.table("operated")).put(NodeRecord("db1.my.net", "1", period=0.0))
+    settle(pruning(cloud, registry, "operated", older_than=0.0, orphans=True))
+    open_session().client("sqs").create_queue(QueueName=names.reply_queue("operated", "alice-0"))
+    settle(removal(cloud, "operated"))
+    assert gate.denied == []
+    assert gate.used == policy("operator", "operated").grants
+
+
+def spoil(topic: str, table: str, queue: str) -> None:
+    """Have all be other than `crpc setup` makes it."""
+    session = open_session()
+    sns, dynamodb = session.client("sns"), session.client("dynamodb")
+    arn = f"arn:aws:sns:{REGION}:{ACCOUNT}:{topic}"
+    sns.set_topic_attributes(TopicArn=arn, AttributeName="Policy", AttributeValue="{}")
+    [subscription] = sns.list_subscriptions_by_topic(TopicArn=arn)["Subscriptions"]
+    sns.set_subscription_attributes(
+        SubscriptionArn=subscription["SubscriptionArn"], AttributeName="RawMessageDelivery", AttributeValue="false"
+    )
+    table_arn = f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{table}"
+    dynamodb.untag_resource(ResourceArn=table_arn, TagKeys=["collective"])
+    change_attributes(queue)
