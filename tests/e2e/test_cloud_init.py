@@ -48,7 +48,7 @@ def user_data() -> dict[str, Any]:
 @pytest.fixture
 def root(tmp_path: Path, user_data: dict[str, Any]) -> Path:
     """A root in which cloud-init has written its files, with commands that only note how they are called."""
-    for folder in ("bin", "usr/local/bin", "etc/systemd/system"):
+    for folder in ("bin", "usr/local/bin", "etc/default", "etc/systemd/system"):
         (tmp_path / folder).mkdir(parents=True)
     for name in ("apt-get", "python3", "systemctl"):
         (tmp_path / "bin" / name).write_text(COMMAND)
@@ -92,9 +92,9 @@ def test_the_script_makes_a_node(root: Path, user_data: dict[str, Any], needs: C
     assert config.queue_tags == {"collective:instance": f"arn:aws:ec2:eu-central-1:111122223333:instance/{INSTANCE}"}
     assert len(read(root / "etc/collective/policy.yaml").rules) == 1
     unit = root / "etc/systemd/system/collectived.service"
-    assert "ExecStart=/opt/collective/bin/collectived" in unit.read_text()
-    region = (unit.parent / "collectived.service.d" / "region.conf").read_text()
-    assert region == "[Service]\nEnvironment=AWS_DEFAULT_REGION=eu-central-1\n"
+    assert "ExecStart=/opt/collective/bin/collectived\n" in unit.read_text()
+    assert "EnvironmentFile=-/etc/default/collectived\n" in unit.read_text()
+    assert (root / "etc/default/collectived").read_text() == "AWS_DEFAULT_REGION=eu-central-1\n"
     assert (root / "usr/local/bin/crpc").readlink() == Path("/opt/collective/bin/crpc")
 
 

@@ -55,4 +55,6 @@ def test_nothing_generic_lands_in_site_packages(installed: Path) -> None:
     packages = next((installed.parent / "lib").glob("python*/site-packages"))
     assert (packages / "collective" / "agents" / "package.py").exists()
     assert (packages / "collective" / "ddls" / "package.json").exists()
+    for name in ("node.yaml", "cloudformation.yaml", "cloud-init.yaml", "collectived.service", "iam/node.json"):
+        assert (packages / "collective" / "conf" / name).exists()
     assert not {"agents", "clients", "ddl", "ddls", "conf", "tests"} & {path.name for path in packages.iterdir()}
