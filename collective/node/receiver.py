@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 
-from collective.errors import QueueNotFound, TransportError
+from collective.errors import Forbidden, QueueNotFound, TransportError
 from collective.node.pauses import pauses
 from collective.transport import Delivery, Transport
 
@@ -50,6 +50,10 @@ class Receiver:
             log.warning("queue.lost", extra={"queue": self._queue})
             self._transport.open_node(self._queue, self._topic)
             return
+        except Forbidden:
+            # A policy that knows our queue by its tags denies one that is gone: it may have to be made again.
+            self._transport.open_node(self._queue, self._topic)
+            raise
         if self._stopping.is_set():
             deliveries = [delivery for delivery in deliveries if delivery.body == _WAKE]
         for delivery in deliveries:

@@ -26,8 +26,9 @@ from iam import Policy
 from collective import names
 from collective.aws import AWS
 from collective.config import ClientConfig
-from collective.errors import AccessDenied
+from collective.errors import AccessDenied, Forbidden
 from collective.fleet.fleet import Fleet
+from collective.node.receiver import Receiver
 from collective.node.server import Server
 from collective.registry import NodeRecord
 from collective.registry.dynamodb import DynamoDBRegistry
@@ -213,6 +214,18 @@ def test_a_caller_can_ask_and_nothing_else(tmp_path: Path) -> None:
     gate.session.client("sns").get_topic_attributes(TopicArn=TOPIC_ARN)  # what `crpc doctor` asks
     assert gate.denied == []
     assert gate.used == policy("caller").grants
+
+
+def test_a_node_whose_queue_is_gone_makes_it_again() -> None:
+    """What is gone has no tags, so it is denied, not missing: the node makes it, and can receive at the next try."""
+    gate = Gate(policy("node"), TAGGED)
+    transport = SQSTransport(AWS(gate.session), tags=names.tags(COLLECTIVE, IDENTITY))
+    transport.open_node(QUEUE, TOPIC)
+    remove_queue()
+    receiver = Receiver(transport, QUEUE, TOPIC, lambda _: None)
+    with pytest.raises(Forbidden):
+        receiver.receive_once(0)
+    receiver.receive_once(0)
 
 
 OTHERS = {
