@@ -164,7 +164,12 @@ def load_node(path: Path | None = None) -> NodeConfig:
 
 def load_client(path: Path | None = None) -> ClientConfig:
     """Read the caller's configuration from `path`, or from where it is looked for."""
-    return _load(ClientConfig, path or _find("client.yaml"))
+    return _load(ClientConfig, path or client_file())
+
+
+def client_file() -> Path:
+    """Return the caller's configuration file, where it is looked for; raise ConfigError when it is nowhere."""
+    return _find("client.yaml")
 
 
 def _find(name: str) -> Path:
