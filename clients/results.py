@@ -60,8 +60,17 @@ def present(call: Call, options: argparse.Namespace, fleet: Fleet) -> int:
     if fault is not None:
         raise fault
     if call.stopped:
-        sys.stderr.write(f"crpc: stopped: {call.stopped}: {_nodes(len(call.outcomes.skipped))} not sent to\n")
+        _tell_stopped(call)
     return call.outcomes.exit_code()
+
+
+def _tell_stopped(call: Call) -> None:
+    """Say why a call ended early, and for how many nodes that matters."""
+    unsent, unanswered = len(call.outcomes.skipped), len(call.outcomes.silent)
+    parts = [f"{_nodes(unsent)} not sent to"] if unsent else []
+    if call.cut_short and unanswered:
+        parts.append(f"{_nodes(unanswered)} had not answered yet")
+    sys.stderr.write(": ".join(["crpc: stopped", call.stopped, *([", ".join(parts)] if parts else [])]) + "\n")
 
 
 def show_sent(call: Call, fleet: Fleet) -> int:
@@ -145,5 +154,7 @@ def _show_console(call: Call, options: argparse.Namespace) -> None:
     for reply in ordered(call.outcomes.replies.values(), options.sort):
         if wants(display, reply.statuscode):
             console.show_reply(reply, call.action)
-    if not options.quiet:
+    if options.quiet:
+        console.show_missing(call)  # who did not answer is a result, too
+    else:
         console.show_end(call, verbose=options.verbose)

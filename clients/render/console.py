@@ -87,7 +87,11 @@ class Console:
             self.show_stats(call)
         else:
             self.show_finish(call)
-        self.show_silent(call.outcomes.silent)
+        self.show_missing(call)
+
+    def show_missing(self, call: Call) -> None:
+        """Name every node whose outcome is not a reply that was expected."""
+        self.show_silent(call.outcomes.silent, call.cut_short)
         self.show_skipped(sorted(call.outcomes.skipped))
         self.show_unexpected(call.outcomes.unexpected)
         self.show_rejected(sorted(call.outcomes.rejected))
@@ -127,9 +131,9 @@ class Console:
             ]
         )
 
-    def show_silent(self, names: Sequence[str]) -> None:
-        """Name the expected nodes that did not answer."""
-        self._names("No response from", names)
+    def show_silent(self, names: Sequence[str], cut_short: bool = False) -> None:
+        """Name the expected nodes that did not answer, or had not when somebody stopped waiting for them."""
+        self._names("No response yet from" if cut_short else "No response from", names)
 
     def show_skipped(self, names: Sequence[str]) -> None:
         """Name the nodes that were never asked."""
