@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -41,3 +42,12 @@ def asked(
         )
         yield call
         tell_missing(call, fleet)
+
+
+def write_call(call: Call) -> int:
+    """Write the document of a call, as `crpc AGENT ACTION --json` does; return its exit code."""
+    from collective.clients.render.document import write_document
+
+    code = call.wait().exit_code()
+    write_document(call, sys.stdout)
+    return code

@@ -144,6 +144,11 @@ def rollout(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
+def add_json(parser: argparse._ActionsContainer) -> None:
+    """Add the option that has a command write for programs."""
+    parser.add_argument("-j", "--json", action="store_true", help="one JSON document")
+
+
 def targets(options: argparse.Namespace) -> Targets:
     """Read the target options; raise UsageError, pointing at the place, for what cannot be read."""
     from collective import filters

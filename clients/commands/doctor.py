@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from collective.clients import options
 from collective.clients.exits import CONFIGURATION, DENIED, UNAVAILABLE, exit_code
-from collective.clients.render.text import Paint, clean_line, color_enabled
+from collective.clients.render.text import Paint, clean_line, color_enabled, write_json
 
 if TYPE_CHECKING:
     from collective.fleet.doctor import Finding
@@ -23,7 +22,7 @@ def run(arguments: Sequence[str]) -> int:
     """Look at everything that a call needs; print a line for each, and return the code of the gravest fault."""
     parser = options.Parser("crpc doctor", description="Say what is wrong with this caller, and how to mend it.")
     parser.add_argument("-T", "--target", metavar="NAME", help="another collective that the configuration knows")
-    parser.add_argument("-j", "--json", action="store_true", help="one JSON document")
+    options.add_json(parser)
     given = parser.parse_args(arguments)
 
     from collective.fleet.doctor import examine
@@ -31,8 +30,7 @@ def run(arguments: Sequence[str]) -> int:
     findings = examine(given.config, given.target)
     found = list(findings if given.json else _shown(findings))
     if given.json:
-        entries = [{"check": one.check, "state": one.state, "text": one.text} for one in found]
-        sys.stdout.write(json.dumps({"findings": entries}, indent=2) + "\n")
+        write_json({"findings": [{"check": one.check, "state": one.state, "text": one.text} for one in found]})
     codes = {exit_code(one.fault) for one in found if one.fault}
     return next((code for code in _GRAVEST_FIRST if code in codes), max(codes, default=0))
 
