@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from collective.errors import UsageError
 
 if TYPE_CHECKING:
+    from collective.clients.sources import Sources
     from collective.config import ClientConfig
     from collective.filters import Filter
 
@@ -149,8 +150,11 @@ def add_json(parser: argparse._ActionsContainer) -> None:
     parser.add_argument("-j", "--json", action="store_true", help="one JSON document")
 
 
-def targets(options: argparse.Namespace) -> Targets:
-    """Read the target options; raise UsageError, pointing at the place, for what cannot be read."""
+def targets(options: argparse.Namespace, sources: Sources | None = None) -> Targets:
+    """Read the target options; raise UsageError, pointing at the place, for what cannot be read.
+
+    `sources` reads the file of names, and those of the rest of the command line.
+    """
     from collective import filters
 
     wanted = filters.parse(
@@ -165,7 +169,7 @@ def targets(options: argparse.Namespace) -> Targets:
     if options.nodes is not None:
         from collective.clients.nodes import read_nodes
 
-        nodes = read_nodes(options.nodes, options.nodes_from)
+        nodes = read_nodes(options.nodes, options.nodes_from, sources)
     elif options.nodes_from is not None:
         raise UsageError(f"--nodes-from {options.nodes_from}: of which call? --nodes names its JSON")
     return Targets(wanted, nodes, options.dm, options.dt)

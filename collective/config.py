@@ -12,7 +12,7 @@ import os
 import socket
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -155,6 +155,7 @@ _CHOICES = {
 }
 _WORDS = {"key": (KEY_AUTO, KEY_AGENT, KEY_NONE)}  # paths that are no paths
 _POSITIVE = frozenset({"heartbeat", "facts_period", "max_actions", "max_queued", "ttl", "transit", "discovery_timeout"})
+_MOST = {"ttl": 3600.0, "transit": 3600.0, "discovery_timeout": 3600.0}  # seconds; messages.MAX_TTL
 
 
 def load_node(path: Path | None = None) -> NodeConfig:
@@ -222,8 +223,9 @@ def _convert(path: Path, key: str, value: Any, hint: Any) -> Any:
         raise ConfigError(f"{path}: {key}: must be one of {', '.join(_CHOICES[key])}, not {value!r}")
     if key in _POSITIVE and converted <= 0:
         raise ConfigError(f"{path}: {key}: must be more than 0, not {value!r}")
-    if hint in (int, float) and not 0 <= converted <= 10**9:
-        raise ConfigError(f"{path}: {key}: must be between 0 and 1000000000, not {value!r}")
+    most = _MOST.get(key, 1e9)
+    if hint in (int, float) and not 0 <= converted <= most:
+        raise ConfigError(f"{path}: {key}: must be between 0 and {most:.0f}, not {value!r}")
     return converted
 
 
@@ -264,10 +266,24 @@ def _suggest(key: str, known: Mapping[str, Any]) -> str:
 
 
 def _check_names(path: Path, values: Mapping[str, Any]) -> None:
-    try:
-        for name in [values["collective"], *values.get("collectives", ())]:
-            names.check_collective(name)
-        if "identity" in values:
-            names.check_identity(values["identity"])
-    except UsageError as fault:
-        raise ConfigError(f"{path}: {fault}") from None
+    for key, check in _NAMES.items():
+        given = values.get(key, [])
+        for name in given if isinstance(given, list) else [given]:
+            try:
+                check(name)
+            except UsageError as fault:
+                raise ConfigError(f"{path}: {key}: {fault}") from None
+
+
+def _check_sender(name: str) -> None:
+    if not (name.isprintable() and 1 <= len(name) <= 255):
+        raise UsageError(f"{name!r} is no sender: printable characters only, 1 to 255")
+
+
+_NAMES: Mapping[str, Callable[[str], object]] = {
+    "collective": names.check_collective,
+    "collectives": names.check_collective,
+    "identity": names.check_identity,
+    "caller": names.check_caller,
+    "sender": _check_sender,
+}

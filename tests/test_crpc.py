@@ -73,7 +73,10 @@ MISTAKES: dict[str, tuple[int, str]] = {
         "'stagin' is no collective of this configuration: it has production",
     ),
     "package status package=zsh --nodes": (USAGE, "argument --nodes: expected one argument"),
-    "package status package=zsh --nodes /no/such": (USAGE, "--nodes /no/such: No such file or directory"),
+    "package status package=zsh --nodes /no/such": (
+        USAGE,
+        "--nodes /no/such: cannot be read: No such file or directory",
+    ),
     "package status package=zsh --config /no/such": (CONFIGURATION, "/no/such: cannot be read: No such file"),
     "find --with-fakt role=web": (USAGE, "unrecognized arguments: --with-fakt"),
     "find web1": (USAGE, "unrecognized arguments: web1"),

@@ -9,6 +9,7 @@ from collective.clients import options
 from collective.clients.guard import confirmation
 from collective.clients.inputs import ask_secrets, read_inputs
 from collective.clients.results import add_showing, present, show_sent
+from collective.clients.sources import Sources
 from collective.errors import UsageError
 
 
@@ -30,11 +31,12 @@ def run(arguments: Sequence[str]) -> int:
     if not rest:
         raise UsageError(f"{agent}: which action? It has {', '.join(catalog.ddl(agent).actions)}")
     action = catalog.action(agent, rest[0])
-    data = read_inputs(rest[1:], action)
+    sources = Sources()
+    data = read_inputs(rest[1:], action, sources)
     if sys.stdin.isatty():
         data = ask_secrets(data, action)
     data = action.check_input(data)
-    targets = options.targets(given)
+    targets = options.targets(given, sources)
     rollout = options.rollout(given)
 
     from collective.fleet.fleet import Fleet
