@@ -79,6 +79,10 @@ MISTAKES: dict[str, tuple[int, str]] = {
     ),
     "package status package=zsh --config /no/such": (CONFIGURATION, "/no/such: cannot be read: No such file"),
     "find --with-fakt role=web": (USAGE, "unrecognized arguments: --with-fakt"),
+    "find -F role=/(/": (
+        USAGE,
+        "-F 'role=/(/': column 1: regular expression '(': missing ), unterminated subpattern, at its character 1",
+    ),
     "find web1": (USAGE, "unrecognized arguments: web1"),
     "find -T stagin": (USAGE, "'stagin' is no collective"),
     "ping -T stagin": (USAGE, "'stagin' is no collective"),

@@ -58,7 +58,9 @@ def compiled(expression: str) -> regex.Pattern[str]:
             re.compile(expression)
             return regex.compile(expression, cache_pattern=False)
     except (re.error, regex.error) as fault:
-        raise ValueError(f"regular expression {expression!r}: {fault}") from None
+        # By a place of its own: the column that the error begins with is that of the whole option.
+        place = "" if fault.pos is None else f", at its character {fault.pos + 1}"
+        raise ValueError(f"regular expression {expression!r}: {fault.msg}{place}") from None
     except (RecursionError, OverflowError):
         raise ValueError("a regular expression that is too large") from None
 
