@@ -17,7 +17,7 @@ from collective.errors import (
 )
 
 # sysexits.h, where it has a fitting number
-USAGE, UNAVAILABLE, DEFECT, DENIED, CONFIGURATION = 64, 69, 70, 77, 78
+USAGE, UNAVAILABLE, DEFECT, UNWRITABLE, DENIED, CONFIGURATION = 64, 69, 70, 74, 77, 78
 NOBODY, FAILED, UNKNOWN, STOPPED = 1, 2, 3, 4
 
 _CODES: tuple[tuple[type[CollectiveError], int], ...] = (

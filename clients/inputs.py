@@ -12,6 +12,7 @@ from collective.clients.sources import Sources
 from collective.ddl import Action
 from collective.errors import InvalidInput, UsageError
 from collective.masking import MASK
+from collective.suggestions import suggest
 
 _TRUE = frozenset({"true", "yes", "y", "t", "1"})
 _FALSE = frozenset({"false", "no", "n", "f", "0"})
@@ -30,7 +31,8 @@ def read_inputs(words: Sequence[str], action: Action, sources: Sources | None = 
         if not equals or not key:
             raise UsageError(f"'{word}': inputs are given as KEY=VALUE: {action.agent} {action.name} {_takes(action)}")
         if key not in action.inputs:
-            raise InvalidInput(f"there is no input '{key}': {action.agent} {action.name} {_takes(action)}")
+            hint = suggest(key, action.inputs, f"{action.agent} {action.name} {_takes(action)}")
+            raise InvalidInput(f"there is no input '{key}': {hint}")
         shown = MASK if key in action.secrets else value
         data[key] = _convert(f"{key}={shown}", _fetch(f"{key}={shown}", value, sources), action.inputs[key])
     return data

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from collective.errors import UsageError
+from collective.suggestions import suggest
 
 if TYPE_CHECKING:
     from collective.clients.sources import Sources
@@ -42,13 +43,16 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, prog: str, **settings: Any) -> None:
         super().__init__(prog=prog, allow_abbrev=False, **settings)
         self.register("action", None, Once)
+        self._see_help = f"see '{prog} --help'"
         self.add_argument("--config", type=Path, metavar="FILE", help="instead of the usual client.yaml")
         self.add_argument("--debug", action="store_true", help="show a traceback when something goes wrong")
         self.add_argument("-v", "--verbose", action="store_true", help="say more")
 
     def error(self, message: str) -> NoReturn:
         """Refuse a command line."""
-        raise UsageError(f"{message}: see '{self.prog} --help'")
+        unknown = re.fullmatch(r"unrecognized arguments: (-[^ =]*).*", message, re.DOTALL)
+        hint = suggest(unknown[1], self._option_string_actions) if unknown else ""
+        raise UsageError(f"{message}: {hint or self._see_help}")
 
 
 @dataclass(frozen=True)

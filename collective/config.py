@@ -6,7 +6,6 @@ Only `collective` (and a node's `identity`) must be said; conf/ shows every othe
 
 from __future__ import annotations
 
-import difflib
 import getpass
 import os
 import socket
@@ -19,6 +18,7 @@ from typing import Any, TypeVar
 
 from collective import names
 from collective.errors import ConfigError, UsageError
+from collective.suggestions import suggest
 from collective.yamlfile import read_yaml
 
 SYSTEM_FOLDER = Path("/etc/collective")
@@ -194,7 +194,8 @@ def _load(role: type[Config], path: Path) -> Config:
     known = {}
     for key, value in values.items():
         if key not in hints:
-            raise ConfigError(f"{path}: {key}: no such key{_suggest(str(key), hints)}")
+            said = suggest(str(key), hints, f"there are {', '.join(hints)}")
+            raise ConfigError(f"{path}: {key}: no such key: {said}")
         known[key] = _convert(path, key, value, _when_given(hints[key]))
     for entry in fields(role):
         required = entry.default is MISSING and entry.default_factory is MISSING
@@ -258,11 +259,6 @@ def _kind(hint: Any) -> str:
     if typing.get_origin(hint) is dict:
         return "names and whole numbers above 0"
     return {Path: "a path", str: "text", bool: "true or false", int: "a whole number", float: "a number"}[hint]
-
-
-def _suggest(key: str, known: Mapping[str, Any]) -> str:
-    close = difflib.get_close_matches(key, known, n=1)
-    return f": did you mean '{close[0]}'?" if close else f": there are {', '.join(known)}"
 
 
 def _check_names(path: Path, values: Mapping[str, Any]) -> None:

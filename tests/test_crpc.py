@@ -47,17 +47,24 @@ def called(arguments: list[str], capsys: Captured) -> tuple[int, str, str]:
 MISTAKES: dict[str, tuple[int, str]] = {
     "--json package status": (USAGE, "'--json': options come after the command or after AGENT ACTION"),
     "packge status": (USAGE, "there is no agent 'packge': did you mean 'package'?"),
-    "nonsense": (USAGE, "there is no agent 'nonsense': 'crpc help' lists those there are"),
+    "xyzzy": (USAGE, "there is no agent 'xyzzy': 'crpc help' lists those there are"),
+    "inventry": (USAGE, "there is neither an agent nor a command 'inventry': did you mean 'inventory'?"),
+    "help inventry": (USAGE, "there is neither an agent nor a command 'inventry': did you mean 'inventory'?"),
+    "help packge": (USAGE, "there is no agent 'packge': did you mean 'package'?"),
+    "help package instal": (USAGE, "package has no action 'instal': did you mean 'install'?"),
     "package": (USAGE, "package: which action? It has install"),
-    "package instal": (USAGE, "package has no action 'instal': it has install"),
+    "package instal": (USAGE, "package has no action 'instal': did you mean 'install'?"),
+    "package zap": (USAGE, "package has no action 'zap': it has install, update"),
     "package status": (USAGE, "package status: input 'package' is missing: it takes package"),
     "package status zsh": (USAGE, "'zsh': inputs are given as KEY=VALUE: package status takes package=…"),
+    "package status pakage=zsh": (USAGE, "there is no input 'pakage': did you mean 'package'?"),
     "package status package=zsh color=red": (USAGE, "there is no input 'color': package status takes package=…"),
     "package status package=-zsh": (USAGE, "package status: input 'package': '-zsh' does not match"),
     "package status package=": (USAGE, "package status: input 'package': "),
     "shell run command=ls timeout=soon": (USAGE, "timeout=soon: is no "),
     "package status package=@/no/such/file": (USAGE, "package=@/no/such/file: cannot be read: No such file"),
-    "package status package=zsh --colour": (USAGE, "unrecognized arguments: --colour: see 'crpc AGENT ACTION --help'"),
+    "package status package=zsh --colour": (USAGE, "unrecognized arguments: --colour: did you mean '--color'?"),
+    "package status package=zsh --zap": (USAGE, "unrecognized arguments: --zap: see 'crpc AGENT ACTION --help'"),
     "package status package=zsh --jso": (USAGE, "unrecognized arguments: --jso"),
     "package status package=zsh --json --csv": (USAGE, "argument --csv: not allowed with argument -j/--json"),
     "package status package=zsh -t soon": (USAGE, "-t/--timeout: 'soon' is no number of seconds between 0 and 86400"),
@@ -180,6 +187,26 @@ def test_an_error_that_no_table_knows_is_a_defect(capsys: Captured, monkeypatch:
 
     monkeypatch.setattr(crpc, "_dispatch", fail)
     assert called(["package"], capsys) == (70, "", "crpc: odd\n")
+
+
+def test_output_that_cannot_be_written_is_one_line(configured: Path) -> None:
+    """74, as sysexits.h calls an error of input or output: a full disk is no defect of ours."""
+    command = [sys.executable, "-m", "collective.clients.crpc", "help"]
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (74, "crpc: the output cannot be written: No space left on device\n")
+
+
+def test_help_tells_about_one_thing(unconfigured: None, capsys: Captured) -> None:
+    """A command's own help, a verb's too, and the documentation of an agent or an action."""
+    for words, said in (
+        (["ping"], "usage: crpc ping "),
+        (["nodes", "list"], "usage: crpc nodes list "),
+        (["package"], "package 1.0.0\n"),
+        (["package", "install"], "package install\n"),
+    ):
+        code, out, err = called(["help", *words], capsys)
+        assert (code, err, out[: len(said)]) == (0, "", said)
 
 
 HELP = [[], ["help"], ["-h"], ["--help"], ["--version"], ["package", "status", "--help"], ["package", "-h"]]

@@ -183,7 +183,7 @@ def test_what_is_not_there_is_said(folder: Path) -> None:
     loaded = load(folder)
     with pytest.raises(UnknownAction, match="this node has no agent 'saw': it has good"):
         loaded.find("saw", "swing")
-    with pytest.raises(UnknownAction, match="good has no action 'sing': it has swing"):
+    with pytest.raises(UnknownAction, match="good has no action 'sing': did you mean 'swing'"):
         loaded.find("good", "sing")
 
 

@@ -1,7 +1,8 @@
-"""`crpc help`: the commands and the agents, a line each."""
+"""`crpc help`: the commands and the agents, a line each; `crpc help WORD …`: all about one of them."""
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
 from collections.abc import Sequence
@@ -9,7 +10,8 @@ from collections.abc import Sequence
 from collective.catalog import Catalog
 from collective.clients.commands import COMMANDS
 from collective.config import load_client
-from collective.errors import CollectiveError
+from collective.errors import CollectiveError, UsageError
+from collective.suggestions import suggest
 
 _USAGE = """\
 usage: crpc AGENT ACTION [KEY=VALUE ...] [options]     one request to many nodes
@@ -19,8 +21,11 @@ Each of them takes --help.
 """
 
 
-def run(_arguments: Sequence[str]) -> int:
+def run(arguments: Sequence[str]) -> int:
     """Print the page; what a configuration would add is left out when there is none."""
+    words = [word for word in arguments if word not in ("-h", "--help")]
+    if words:
+        return _about(words)
     lines = [
         _USAGE,
         "commands:",
@@ -31,6 +36,17 @@ def run(_arguments: Sequence[str]) -> int:
     lines += _table(_agents())
     sys.stdout.write("\n".join(lines) + "\n")
     return 0
+
+
+def _about(words: Sequence[str]) -> int:
+    """Print what a command's own --help says, or the documentation of an agent or one of its actions."""
+    first, *rest = words
+    module, arguments = (first, [*rest, "--help"]) if first in COMMANDS else ("describe", words)
+    if module == "describe" and (meant := suggest(first, COMMANDS)) and first not in _agents():
+        raise UsageError(f"there is neither an agent nor a command '{first}': {meant}")
+    command = importlib.import_module(f"collective.clients.commands.{module.replace('-', '_')}")
+    code: int = command.run(arguments)
+    return code
 
 
 def _agents() -> dict[str, str]:

@@ -6,11 +6,13 @@ import sys
 from collections.abc import Sequence
 
 from collective.clients import options
+from collective.clients.commands import COMMANDS
 from collective.clients.guard import confirmation
 from collective.clients.inputs import ask_secrets, read_inputs
 from collective.clients.results import add_showing, present, show_sent
 from collective.clients.sources import Sources
 from collective.errors import UsageError
+from collective.suggestions import suggest
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -28,6 +30,8 @@ def run(arguments: Sequence[str]) -> int:
 
     catalog = Catalog(config.ddls)
     agent, *rest = given.words
+    if agent not in catalog.paths and (meant := suggest(agent, COMMANDS)):
+        raise UsageError(f"there is neither an agent nor a command '{agent}': {meant}")
     if not rest:
         raise UsageError(f"{agent}: which action? It has {', '.join(catalog.ddl(agent).actions)}")
     action = catalog.action(agent, rest[0])
