@@ -1,4 +1,4 @@
-"""Call one action of `rpcutil` for a command that shows the replies in a way of its own."""
+"""Call one action for a command that shows the replies in a way of its own."""
 
 from __future__ import annotations
 
@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 
 @contextmanager
 def asked(
-    given: argparse.Namespace, action: str, data: Mapping[str, Any], targets: options.Targets | None = None
+    given: argparse.Namespace,
+    action: str,
+    data: Mapping[str, Any],
+    targets: options.Targets | None = None,
+    agent: str = "rpcutil",
 ) -> Iterator[Call]:
     """Send the request to the `targets`, or to those that the command line names, and yield the call.
 
@@ -30,7 +34,7 @@ def asked(
 
     with Fleet.connect(config) as fleet:
         call = fleet.call(
-            "rpcutil",
+            agent,
             action,
             data,
             filter=targets.filter,

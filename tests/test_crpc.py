@@ -54,6 +54,11 @@ MISTAKES: dict[str, tuple[int, str]] = {
     "help package instal": (USAGE, "package has no action 'instal': did you mean 'install'?"),
     "package": (USAGE, "package: which action? It has install"),
     "package instal": (USAGE, "package has no action 'instal': did you mean 'install'?"),
+    "nrpe chek": (USAGE, "nrpe has no action 'chek': did you mean 'check'?"),
+    "nrpe": (USAGE, "nrpe: which action? It has runcommand, runallcommands, check"),
+    "nrpe check": (USAGE, "the following arguments are required: NAME: see 'crpc nrpe check --help'"),
+    "shell run ls --tail --json": (USAGE, "--tail shows lines as they come: leave out --json"),
+    "shell run comand=ls": (USAGE, "there is no input 'comand': did you mean 'command'?"),
     "package zap": (USAGE, "package has no action 'zap': it has install, update"),
     "package status": (USAGE, "package status: input 'package' is missing: it takes package"),
     "package status zsh": (USAGE, "'zsh': inputs are given as KEY=VALUE: package status takes package=…"),
@@ -212,6 +217,7 @@ def test_help_tells_about_one_thing(unconfigured: None, capsys: Captured) -> Non
 HELP = [[], ["help"], ["-h"], ["--help"], ["--version"], ["package", "status", "--help"], ["package", "-h"]]
 HELP += [[command, "--help"] for command in COMMANDS]
 HELP += [["lab", verb, "--help"] for verb in ("run", "start", "stop", "status", "env", "node")]
+HELP += [["nrpe", "check", "--help"], ["help", "nrpe", "check"], ["shell", "run", "--help"]]
 HELP += [["keys", "trust", "--help"], ["nodes", "list", "--help"], ["nodes", "trust", "--help"]]
 
 
@@ -230,6 +236,7 @@ def test_help_lists_commands_and_agents(configured: Path, capsys: Captured) -> N
     _, out, _ = called(["help"], capsys)
     lines = {line.split()[0]: line for line in out.splitlines() if line.startswith("  ")}
     assert {*COMMANDS, "package", "service", "nrpe", "shell", "rpcutil", "broken"} <= lines.keys()
+    assert "\n  nrpe check   one check on many nodes" in out
     assert "cannot be read: 'crpc describe broken' says why" in lines["broken"]
 
 
@@ -243,6 +250,7 @@ def test_a_standard_agent_is_described_before_anything_is_configured(unconfigure
     code, out, err = called(["describe", "package", "install"], capsys)
     assert (code, err) == (0, "")
     assert "version" in out
+    assert "\ncrpc nrpe check: one check on many nodes" in called(["describe", "nrpe"], capsys)[1]
 
 
 @pytest.mark.parametrize(

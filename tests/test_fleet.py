@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -92,6 +94,18 @@ def test_a_node_without_a_queue_is_known_at_once(tmp_path: Path) -> None:
     call = ask(network, tmp_path, nodes=["a", "b"])
     assert call.absent == ["b"]
     assert (call.wait().silent, network.time) == (["b"], 1.0)
+
+
+def test_a_call_that_is_over_is_forgotten(tmp_path: Path) -> None:
+    """A program that calls for days keeps its replies only as long as it wants."""
+    fleet = network_of("a").fleet(tmp_path)
+    call = fleet.call("rpcutil", "ping")
+    call.wait()
+    over = weakref.ref(call)
+    del call
+    fleet.call("rpcutil", "ping").wait()
+    gc.collect()
+    assert over() is None
 
 
 def test_nobody_is_an_error_and_sends_nothing(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from collective.catalog import Catalog
+from collective.clients import apps
 from collective.clients.commands import COMMANDS
 from collective.config import load_client
 from collective.errors import CollectiveError, UsageError
@@ -34,6 +35,7 @@ def run(arguments: Sequence[str]) -> int:
         "agents ('crpc describe AGENT' tells all about one):",
     ]
     lines += _table(_agents())
+    lines += ["", "more of some agents:", *_table(_verbs())]
     sys.stdout.write("\n".join(lines) + "\n")
     return 0
 
@@ -41,6 +43,8 @@ def run(arguments: Sequence[str]) -> int:
 def _about(words: Sequence[str]) -> int:
     """Print what a command's own --help says, or the documentation of an agent or one of its actions."""
     first, *rest = words
+    if rest and (verb := apps.verbs(first).get(rest[0])):
+        return verb.run(["--help"])
     module, arguments = (first, [*rest, "--help"]) if first in COMMANDS else ("describe", words)
     if module == "describe" and (meant := suggest(first, COMMANDS)) and first not in _agents():
         raise UsageError(f"there is neither an agent nor a command '{first}': {meant}")
@@ -62,6 +66,10 @@ def _agents() -> dict[str, str]:
         except (OSError, ValueError, KeyError, TypeError):
             descriptions[name] = f"cannot be read: 'crpc describe {name}' says why"
     return descriptions
+
+
+def _verbs() -> dict[str, str]:
+    return {f"{agent} {name}": verb.about for agent in apps.agents() for name, verb in apps.verbs(agent).items()}
 
 
 def _table(entries: dict[str, str]) -> list[str]:

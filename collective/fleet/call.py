@@ -87,7 +87,7 @@ class Call:
         self._received: list[Delivery] = []
         self._received_since = 0.0
         self._background = ThreadPoolExecutor(1, thread_name_prefix="acknowledge")
-        self._closed = False
+        self.closed = False
         self.cut_short = False
 
     @property
@@ -145,9 +145,9 @@ class Call:
 
     def close(self) -> None:
         """Delete what was received, free the reply slot, skip who was not sent to. Doing it twice does no harm."""
-        if self._closed:
+        if self.closed:
             return
-        self._closed = True
+        self.closed = True
         self.outcomes.skip(self._rollout.waiting)
         self.outcomes.stopped = bool(self.stopped)
         self.total_ms = self.discovery_ms + (self._clock() - self._began) * 1000

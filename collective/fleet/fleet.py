@@ -267,6 +267,7 @@ class Fleet:
             verify=self._verify_reply,
             clock=self._clock,
         )
+        self._calls = [open_call for open_call in self._calls if not open_call.closed]
         self._calls.append(call)
         return call
 
