@@ -116,6 +116,9 @@ def test_a_key_that_cannot_be_used_is_a_fault(config: ClientConfig, tmp_path: Pa
     assert said(here.key(replace(config, key=locked), ask=lambda _: None)) == [
         f"fault: {locked}: it has a passphrase, and nobody can be asked for it: use the ssh agent"
     ]
+    asked, found = said(here.key(replace(config, key=locked), ask=lambda _: "secret"))
+    assert asked == f"warning: {locked}: every call asks for its passphrase: 'ssh-add {locked}' keeps it"
+    assert found.startswith("ok: ssh-ed25519 SHA256:")
 
 
 def test_a_certificate_that_is_not_for_the_caller_is_a_fault(config: ClientConfig, tmp_path: Path) -> None:

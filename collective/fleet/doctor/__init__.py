@@ -42,8 +42,8 @@ def _examine(config: ClientConfig) -> Iterator[Finding]:
     known = yield from attempt("state", here.state(config))
     sign = yield from attempt("key", here.key(config))
     aws = yield from attempt("AWS", there.account())
-    if aws is None:
-        return
+    if aws is None or known is None:
+        return  # without either no call can be made
     transport = yield from attempt("queues", there.queues(aws, config))
     if aws.skew is None:
         return  # no server has answered: the next one would be waited for just as long
@@ -54,9 +54,9 @@ def _examine(config: ClientConfig) -> Iterator[Finding]:
     if config.registry == "dynamodb":
         table = DynamoDBRegistry(aws, names.table(config.collective))
         alive = yield from attempt("registry", there.registry(table, config))
-    if known and alive:
+    if alive:
         yield from attempt("nodes' keys", there.keys(alive, known))
-    if transport and catalog and known and sign:
+    if transport and catalog and sign:
         fleet = Fleet(config, transport, catalog=catalog, sign=sign, verify_reply=known.verify)
         yield from attempt("answer", there.answer(fleet, alive))
 

@@ -18,7 +18,7 @@ from collective.fleet.doctor.findings import Check, Finding, faulty
 from collective.fleet.known_nodes import KnownNodes
 from collective.signing import Sign, sshsig, unsigned
 from collective.signing.certificates import Certificate, is_certificate
-from collective.signing.choice import Chosen, choose
+from collective.signing.choice import Chosen, ask_terminal, choose
 from collective.signing.keyfiles import Ask
 
 
@@ -66,21 +66,40 @@ def state(config: ClientConfig) -> Check[KnownNodes]:
     return known
 
 
-def key(config: ClientConfig, ask: Ask | None = None) -> Check[Sign]:
-    """Find the key that signs; `ask` asks for its passphrase, the terminal when it is left out."""
+def key(config: ClientConfig, ask: Ask = ask_terminal) -> Check[Sign]:
+    """Find the key that signs; `ask` asks for its passphrase."""
     if config.key == KEY_NONE:
         yield Finding("key", "'key: none': requests are not signed: only nodes of tests take them", warning=True)
         return unsigned
-    chosen = choose(config.key, ask) if ask else choose(config.key)
-    if is_certificate(chosen.signer.blob):
-        try:
-            Certificate.read(chosen.signer.blob).check(config.caller, time.time())
-        except SignatureError as fault:
-            raise SignatureError(f"{chosen.where}: {fault}: have a new one issued, or set 'caller'") from None
+    asked: list[Path] = []
+    chosen = choose(config.key, _noting(asked, ask))
+    _check_certificate(chosen, config.caller)
+    for path in asked[:1]:
+        yield Finding("key", f"{path}: every call asks for its passphrase: 'ssh-add {path}' keeps it", warning=True)
     yield _exposed(chosen) or Finding(
         "key", f"{chosen.public.kind} {chosen.public.fingerprint} in {chosen.where}, signs as {config.caller}"
     )
     return sshsig.signing_with(chosen.signer)
+
+
+def _noting(asked: list[Path], ask: Ask) -> Ask:
+    """Return what asks for a passphrase, and notes for which file."""
+
+    def asking(path: Path) -> str | None:
+        asked.append(path)
+        return ask(path)
+
+    return asking
+
+
+def _check_certificate(chosen: Chosen, caller: str) -> None:
+    """Raise SignatureError when the key is a certificate by which nodes would not believe the caller."""
+    if not is_certificate(chosen.signer.blob):
+        return
+    try:
+        Certificate.read(chosen.signer.blob).check(caller, time.time())
+    except SignatureError as fault:
+        raise SignatureError(f"{chosen.where}: {fault}: have a new one issued, or set 'caller'") from None
 
 
 def _exposed(chosen: Chosen) -> Finding | None:
