@@ -88,7 +88,7 @@ def registry(nodes: Nodes, config: ClientConfig) -> Check[list[NodeRecord] | Non
         return None
     alive = [record for record in records if record.alive(now)]
     left = [record for record in records if record.left is not None]
-    stale = [record for record in records if record not in alive and record not in left]
+    stale = [record for record in records if record.left is None and not record.alive(now)]
     counts = f"{len(alive)} nodes alive, {len(stale)} not seen lately, {len(left)} stopped"
     yield Finding("registry", counts, warning=not alive)
     yield from _doubtful(stale, [record for record in alive if record.is_contested(now)])
