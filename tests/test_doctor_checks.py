@@ -12,7 +12,7 @@ import ssh
 from scripted import Part, Scripted
 
 from collective.config import KEY_NONE, ClientConfig
-from collective.errors import AccessDenied, CollectiveError, QueueNotFound, SignatureError, Unreachable
+from collective.errors import CollectiveError, Forbidden, QueueNotFound, SignatureError, Unreachable
 from collective.fleet.doctor import attempt, here, there
 from collective.fleet.doctor.findings import Check, Finding
 from collective.fleet.known_nodes import KnownNodes
@@ -155,7 +155,7 @@ class Topics(SQSTransport):
     ("fault", "line"),
     [
         (None, "ok: production_requests"),
-        (AccessDenied("no"), "warning: it cannot be seen whether there is one, which a call does not need: no"),
+        (Forbidden("no"), "warning: it cannot be seen whether there is one, which a call does not need: no"),
         (QueueNotFound("x"), "fault: production_requests: there is no such topic: no node has ever joined"),
     ],
 )

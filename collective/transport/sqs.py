@@ -101,9 +101,9 @@ class SQSTransport:
         return here + self._url(queue)
 
     def check_topic(self, topic: str) -> None:
-        """Ask for a topic of our account; raise QueueNotFound when there is none, AccessDenied when we may not ask."""
+        """Ask for a topic of our account; raise QueueNotFound when there is none, Forbidden when we may not ask."""
         with translated(topic):
-            self._sns.get_topic_attributes(TopicArn=self._arn("sns", topic))
+            self._sns.get_topic_attributes(TopicArn=self._account(topic).arn("sns", topic))
 
     def send(self, queue: str, body: str) -> None:
         """Send one message to one queue (SendMessage)."""

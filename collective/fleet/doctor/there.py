@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from collective import names
 from collective.aws import AWS, Patience
 from collective.config import ClientConfig
-from collective.errors import AccessDenied, ConfigError, NoNodes, QueueNotFound, SignatureError, Unreachable
+from collective.errors import ConfigError, Forbidden, NoNodes, QueueNotFound, SignatureError, Unreachable
 from collective.fleet import slots
 from collective.fleet.doctor.findings import Check, Finding, faulty
 from collective.fleet.fleet import Fleet
@@ -68,11 +68,11 @@ def topic(transport: SQSTransport, config: ClientConfig) -> Check[None]:
     name = names.topic(config.collective)
     try:
         transport.check_topic(name)
-    except AccessDenied as fault:
+    except Forbidden as fault:
         yield Finding("topic", f"it cannot be seen whether there is one, which a call does not need: {fault}", True)
     except QueueNotFound:
-        where = f"no node has ever joined '{config.collective}' here"
-        raise Unreachable(f"{name}: there is no such topic: {where}: are its name and the region right?") from None
+        where = f"no node has ever joined '{config.collective}' here: are its name and the region right?"
+        raise Unreachable(f"{name}: there is no such topic: {where} 'crpc setup' makes it") from None
     else:
         yield Finding("topic", name)
 
@@ -84,7 +84,8 @@ def registry(nodes: Nodes, config: ClientConfig) -> Check[list[NodeRecord] | Non
     except QueueNotFound:
         table = names.table(config.collective)
         text = f"{table}: there is no such table: nodes are asked who is there, which takes its time"
-        yield Finding("registry", f"{text}: 'registry: none' says that it is meant so", warning=True)
+        hint = "'crpc setup' makes it, 'registry: none' says that it is meant so"
+        yield Finding("registry", f"{text}: {hint}", warning=True)
         return None
     alive = [record for record in records if record.alive(now)]
     left = [record for record in records if record.left is not None]
