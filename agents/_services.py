@@ -8,13 +8,12 @@ service.py ── Manager ──┬── Systemd    systemctl
 from __future__ import annotations
 
 import shutil
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from collective.agent import Aborted, Completed, run
+from collective.agent import Aborted, Completed, run, time_left
 
 INIT_SCRIPTS = Path("/etc/init.d")
 RUN_LEVELS = Path("/etc")  # rc2.d … rc5.d lie in it
@@ -146,7 +145,7 @@ class OpenRC:
 
 
 def _run(command: Sequence[str], deadline: float) -> Completed:
-    done = run(command, timeout=max(0.1, deadline - time.monotonic() - MARGIN))
+    done = run(command, timeout=time_left(deadline, MARGIN))
     if done.timed_out:
         raise Aborted(
             f"{' '.join(command)} did not end within the action's time: look at the service on the node",

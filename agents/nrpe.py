@@ -7,17 +7,15 @@ quoted.
 
 from __future__ import annotations
 
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from collective.agent import Aborted, Reply, Settings, action, run
+from collective.agent import Aborted, Reply, Settings, action, run, time_left
 from collective.agents import _nrpe
 
 STATES = {0: "OK", 1: "WARNING", 2: "CRITICAL", 3: "UNKNOWN"}
 UNKNOWN = 3
 AT_ONCE = 8  # checks of runallcommands; one that hangs takes no other along
-MARGIN = 1.0  # seconds kept for the answer
 
 
 @action
@@ -55,7 +53,7 @@ def _checked(line: str, values: list[str], deadline: float) -> Reply:
         filled = _nrpe.fill(line, values)
     except ValueError as fault:
         return _unknown(str(fault))
-    allowed = max(0.1, deadline - time.monotonic() - MARGIN)
+    allowed = time_left(deadline)
     done = run(["/bin/sh", "-c", filled], timeout=allowed)
     if done.timed_out:
         return _unknown(f"the check was ended after {allowed:.0f} s")

@@ -13,12 +13,10 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from collective.agent import Aborted, Completed, Reply, Settings, action, as_user
+from collective.agent import Aborted, Completed, Reply, Settings, action, as_user, time_left
 from collective.agent import run as run_command  # `run` is the name of an action here
 from collective.agents import _jobs
 from collective.config import user_folder
-
-MARGIN = 1.0  # seconds kept for the answer
 
 
 @action
@@ -123,7 +121,7 @@ def clean(older_than: float = 86400, *, settings: Settings) -> Reply:
 
 
 def _allowed(timeout: float | None, deadline: float) -> float:
-    left = max(0.1, deadline - time.monotonic() - MARGIN)
+    left = time_left(deadline)
     return left if timeout is None else min(timeout, left)
 
 

@@ -1,8 +1,9 @@
-"""Call one action of `rpcutil` for a command that shows the replies in a way of its own."""
+"""Call one action for a command that shows the replies in a way of its own."""
 
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,11 @@ if TYPE_CHECKING:
 
 @contextmanager
 def asked(
-    given: argparse.Namespace, action: str, data: Mapping[str, Any], targets: options.Targets | None = None
+    given: argparse.Namespace,
+    action: str,
+    data: Mapping[str, Any],
+    targets: options.Targets | None = None,
+    agent: str = "rpcutil",
 ) -> Iterator[Call]:
     """Send the request to the `targets`, or to those that the command line names, and yield the call.
 
@@ -29,7 +34,7 @@ def asked(
 
     with Fleet.connect(config) as fleet:
         call = fleet.call(
-            "rpcutil",
+            agent,
             action,
             data,
             filter=targets.filter,
@@ -41,3 +46,12 @@ def asked(
         )
         yield call
         tell_missing(call, fleet)
+
+
+def write_call(call: Call) -> int:
+    """Write the document of a call, as `crpc AGENT ACTION --json` does; return its exit code."""
+    from collective.clients.render.document import write_document
+
+    code = call.wait().exit_code()
+    write_document(call, sys.stdout)
+    return code

@@ -43,14 +43,31 @@ def main(argv: Sequence[str] | None = None) -> int:
         _complain("interrupted", debug)
         return STOPPED
     except BrokenPipeError:
-        # Whoever read our output has enough, but has not seen all; the interpreter must not complain at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Whoever read our output has enough, but has not seen all.
+        _give_up_output()
         return 128 + signal.SIGPIPE
-    except Exception as fault:
-        from collective.clients.exits import DEFECT
+    except OSError as fault:
+        if fault.filename is not None:  # a file that nobody looked after
+            return _defect(fault, debug)
+        from collective.clients.exits import UNWRITABLE
 
-        _complain(f"a defect of ours: {type(fault).__name__}: {fault}: '--debug' shows where", debug)
-        return DEFECT
+        _give_up_output()
+        _complain(f"the output cannot be written: {fault.strerror or fault}", debug)
+        return UNWRITABLE
+    except Exception as fault:
+        return _defect(fault, debug)
+
+
+def _defect(fault: Exception, debug: bool) -> int:
+    from collective.clients.exits import DEFECT
+
+    _complain(f"a defect of ours: {type(fault).__name__}: {fault}: '--debug' shows where", debug)
+    return DEFECT
+
+
+def _give_up_output() -> None:
+    """Have what is left, which the interpreter writes at its end, go where it does no harm."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _open_closed_streams() -> None:

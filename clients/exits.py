@@ -10,13 +10,14 @@ from collective.errors import (
     MessageError,
     NoNodes,
     RPCError,
+    SignatureError,
     TooManyTargets,
     TransportError,
     UsageError,
 )
 
 # sysexits.h, where it has a fitting number
-USAGE, UNAVAILABLE, DEFECT, DENIED, CONFIGURATION = 64, 69, 70, 77, 78
+USAGE, UNAVAILABLE, DEFECT, UNWRITABLE, DENIED, CONFIGURATION = 64, 69, 70, 74, 77, 78
 NOBODY, FAILED, UNKNOWN, STOPPED = 1, 2, 3, 4
 
 _CODES: tuple[tuple[type[CollectiveError], int], ...] = (
@@ -24,6 +25,7 @@ _CODES: tuple[tuple[type[CollectiveError], int], ...] = (
     (TooManyTargets, STOPPED),
     (UsageError, USAGE),
     (RPCError, USAGE),
+    (SignatureError, DENIED),
     (MessageError, USAGE),
     (AccessDenied, DENIED),
     (TransportError, UNAVAILABLE),

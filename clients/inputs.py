@@ -4,31 +4,37 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from getpass import getpass
-from pathlib import Path
 from typing import Any
 
+from collective.clients.sources import Sources
 from collective.ddl import Action
 from collective.errors import InvalidInput, UsageError
 from collective.masking import MASK
+from collective.suggestions import suggest
 
 _TRUE = frozenset({"true", "yes", "y", "t", "1"})
 _FALSE = frozenset({"false", "no", "n", "f", "0"})
+_LONGEST = 1024 * 1024  # characters of a file: no request carries more bytes (transport.SEND_LIMIT)
 
 
-def read_inputs(words: Sequence[str], action: Action) -> dict[str, Any]:
-    """Return the inputs that `words` give; raise UsageError or InvalidInput naming the word that is wrong."""
+def read_inputs(words: Sequence[str], action: Action, sources: Sources | None = None) -> dict[str, Any]:
+    """Return the inputs that `words` give; raise UsageError or InvalidInput naming the word that is wrong.
+
+    `sources` reads the files that they name, and those of the rest of the command line.
+    """
+    sources = sources or Sources()
     data = {}
     for word in words:
         key, equals, value = word.partition("=")
         if not equals or not key:
             raise UsageError(f"'{word}': inputs are given as KEY=VALUE: {action.agent} {action.name} {_takes(action)}")
         if key not in action.inputs:
-            raise InvalidInput(f"there is no input '{key}': {action.agent} {action.name} {_takes(action)}")
+            hint = suggest(key, action.inputs, f"{action.agent} {action.name} {_takes(action)}")
+            raise InvalidInput(f"there is no input '{key}': {hint}")
         shown = MASK if key in action.secrets else value
-        data[key] = _convert(f"{key}={shown}", _fetch(f"{key}={shown}", value), action.inputs[key])
+        data[key] = _convert(f"{key}={shown}", _fetch(f"{key}={shown}", value, sources), action.inputs[key])
     return data
 
 
@@ -46,16 +52,13 @@ def _takes(action: Action) -> str:
     return f"takes {', '.join(f'{name}=…' for name in action.inputs)}" if action.inputs else "takes none"
 
 
-def _fetch(word: str, value: str) -> str:
+def _fetch(word: str, value: str, sources: Sources) -> str:
     """Return the text of a value: itself, or what the file holds that `@FILE` names; `word` is for errors."""
-    if value.startswith("@@") or not value.startswith("@"):
-        return value[1:] if value.startswith("@@") else value
-    try:
-        return sys.stdin.read() if value == "@-" else Path(value[1:]).read_text(encoding="utf-8")
-    except OSError as fault:
-        raise UsageError(f"{word}: cannot be read: {fault.strerror}: '@@' begins a text with '@'") from None
-    except UnicodeDecodeError:
-        raise UsageError(f"{word}: not UTF-8 text") from None
+    if not value.startswith("@"):
+        return value
+    if value.startswith("@@"):
+        return value[1:]
+    return sources.read(value[1:], word, _LONGEST, ": '@@' begins a text with '@'")
 
 
 def _convert(word: str, text: str, schema: Mapping[str, Any]) -> Any:

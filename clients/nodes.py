@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import json
-import sys
-from pathlib import Path
 from typing import Any
 
+from collective.clients.sources import STDIN, Sources
 from collective.errors import UsageError
 from collective.names import check_identity
 
+_LONGEST = 64 * 1024 * 1024  # characters: more than the document of ten thousand long replies
 
-def read_nodes(source: str, chosen: str | None = None) -> list[str]:
+
+def read_nodes(source: str, chosen: str | None = None, sources: Sources | None = None) -> list[str]:
     """Return the names in the file `source` (`-`: standard input), in order, each once.
 
     `chosen` says which nodes of an earlier call's document are meant: ok (when it is None), failed, silent or all.
     """
-    where = "standard input" if source == "-" else source
-    text = _read(source, where)
+    where = "standard input" if source == STDIN else source
+    text = (sources or Sources()).read(source, f"--nodes {where}", _LONGEST)
     if text.lstrip().startswith(("{", "[")):
         names = _from_json(text, where, chosen)
     elif chosen is not None:
@@ -30,15 +31,6 @@ def read_nodes(source: str, chosen: str | None = None) -> list[str]:
         except UsageError as fault:
             raise UsageError(f"{where}: name {number}: {fault}") from None
     return list(dict.fromkeys(names))
-
-
-def _read(source: str, where: str) -> str:
-    try:
-        return sys.stdin.read() if source == "-" else Path(source).read_text(encoding="utf-8")
-    except OSError as fault:
-        raise UsageError(f"--nodes {where}: {fault.strerror}") from None
-    except UnicodeDecodeError:
-        raise UsageError(f"--nodes {where}: not UTF-8 text") from None
 
 
 def _from_json(text: str, where: str, chosen: str | None) -> list[str]:

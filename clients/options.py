@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from collective.errors import UsageError
+from collective.suggestions import suggest
 
 if TYPE_CHECKING:
+    from collective.clients.sources import Sources
     from collective.config import ClientConfig
     from collective.filters import Filter
 
@@ -41,13 +43,16 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, prog: str, **settings: Any) -> None:
         super().__init__(prog=prog, allow_abbrev=False, **settings)
         self.register("action", None, Once)
+        self._see_help = f"see '{prog} --help'"
         self.add_argument("--config", type=Path, metavar="FILE", help="instead of the usual client.yaml")
         self.add_argument("--debug", action="store_true", help="show a traceback when something goes wrong")
         self.add_argument("-v", "--verbose", action="store_true", help="say more")
 
     def error(self, message: str) -> NoReturn:
         """Refuse a command line."""
-        raise UsageError(f"{message}: see '{self.prog} --help'")
+        unknown = re.fullmatch(r"unrecognized arguments: (-[^ =]*).*", message, re.DOTALL)
+        hint = suggest(unknown[1], self._option_string_actions) if unknown else ""
+        raise UsageError(f"{message}: {hint or self._see_help}")
 
 
 @dataclass(frozen=True)
@@ -144,8 +149,16 @@ def rollout(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def targets(options: argparse.Namespace) -> Targets:
-    """Read the target options; raise UsageError, pointing at the place, for what cannot be read."""
+def add_json(parser: argparse._ActionsContainer) -> None:
+    """Add the option that has a command write for programs."""
+    parser.add_argument("-j", "--json", action="store_true", help="one JSON document")
+
+
+def targets(options: argparse.Namespace, sources: Sources | None = None) -> Targets:
+    """Read the target options; raise UsageError, pointing at the place, for what cannot be read.
+
+    `sources` reads the file of names, and those of the rest of the command line.
+    """
     from collective import filters
 
     wanted = filters.parse(
@@ -160,7 +173,7 @@ def targets(options: argparse.Namespace) -> Targets:
     if options.nodes is not None:
         from collective.clients.nodes import read_nodes
 
-        nodes = read_nodes(options.nodes, options.nodes_from)
+        nodes = read_nodes(options.nodes, options.nodes_from, sources)
     elif options.nodes_from is not None:
         raise UsageError(f"--nodes-from {options.nodes_from}: of which call? --nodes names its JSON")
     return Targets(wanted, nodes, options.dm, options.dt)

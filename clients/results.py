@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from collective.clients.missing import tell_missing
 from collective.clients.render import ordered
-from collective.clients.render.console import Console, wants
+from collective.clients.render.console import Console, together, wants
 from collective.clients.render.progress import Progress
 from collective.clients.render.text import Paint, color_enabled
 from collective.errors import TransportError
@@ -36,6 +36,7 @@ def add_showing(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--display", choices=("ok", "failed", "all"), help="which replies (default: as the DDL says)")
     group.add_argument("--sort", action="store_true", help="by identity instead of by arrival")
     group.add_argument("--color", choices=("auto", "always", "never"), default="auto", help="default: %(default)s")
+    parser.set_defaults(together=False)  # a command may show once what several nodes say alike
     group.add_argument("-q", "--quiet", action="store_true", help="nothing but results")
 
 
@@ -46,7 +47,7 @@ def present(call: Call, options: argparse.Namespace, fleet: Fleet) -> int:
     is sent to, and nobody waited for. A second interruption leaves at once.
     """
     fault: TransportError | None = None
-    with _interruptible():
+    with interruptible():
         try:
             _receive(call, options)
         except TransportError as away:
@@ -60,8 +61,17 @@ def present(call: Call, options: argparse.Namespace, fleet: Fleet) -> int:
     if fault is not None:
         raise fault
     if call.stopped:
-        sys.stderr.write(f"crpc: stopped: {call.stopped}: {_nodes(len(call.outcomes.skipped))} not sent to\n")
+        _tell_stopped(call)
     return call.outcomes.exit_code()
+
+
+def _tell_stopped(call: Call) -> None:
+    """Say why a call ended early, and for how many nodes that matters."""
+    unsent, unanswered = len(call.outcomes.skipped), len(call.outcomes.silent)
+    parts = [f"{_nodes(unsent)} not sent to"] if unsent else []
+    if call.cut_short and unanswered:
+        parts.append(f"{_nodes(unanswered)} had not answered yet")
+    sys.stderr.write(": ".join(["crpc: stopped", call.stopped, *([", ".join(parts)] if parts else [])]) + "\n")
 
 
 def show_sent(call: Call, fleet: Fleet) -> int:
@@ -73,7 +83,7 @@ def show_sent(call: Call, fleet: Fleet) -> int:
 
 
 @contextmanager
-def _interruptible() -> Iterator[None]:
+def interruptible() -> Iterator[None]:
     """Have the first Ctrl-C raise KeyboardInterrupt, and the second one leave, whatever is waited for by then."""
     before = signal.getsignal(signal.SIGINT)
     if before is not signal.default_int_handler:
@@ -142,8 +152,11 @@ def _show_console(call: Call, options: argparse.Namespace) -> None:
     paint = Paint(color_enabled(options.color, sys.stdout, os.environ))
     console = Console(sys.stdout, paint=paint, width=shutil.get_terminal_size().columns)
     display = options.display or ("all" if options.verbose else call.action.display)
-    for reply in ordered(call.outcomes.replies.values(), options.sort):
-        if wants(display, reply.statuscode):
-            console.show_reply(reply, call.action)
-    if not options.quiet:
+    replies = ordered(call.outcomes.replies.values(), options.sort)
+    shown = [reply for reply in replies if wants(display, reply.statuscode)]
+    for reply in together(shown) if options.together else shown:
+        console.show_reply(reply, call.action)
+    if options.quiet:
+        console.show_missing(call)  # who did not answer is a result, too
+    else:
         console.show_end(call, verbose=options.verbose)

@@ -36,6 +36,7 @@ import pwd
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,6 +58,7 @@ __all__ = [
     "action",
     "data",
     "run",
+    "time_left",
 ]
 
 Reply = dict[str, Any]
@@ -135,6 +137,8 @@ def run(
     except (OSError, subprocess.SubprocessError, ValueError) as fault:
         # Of an OSError, `filename` tells the folder that is not there from the command that is not there.
         what = getattr(fault, "filename", None) or command[0]
+        if cwd is not None and str(what) == str(cwd):
+            raise Aborted(f"the folder '{cwd}' cannot be entered: {getattr(fault, 'strerror', fault)}") from None
         raise Aborted(f"'{what}' cannot be run: {getattr(fault, 'strerror', None) or fault}") from None
     streams = [_Stream(process.stdout, keep), _Stream(process.stderr, keep)]
     feeder = threading.Thread(target=_feed, args=(process.stdin, stdin), daemon=True)
@@ -148,6 +152,15 @@ def run(
         process.wait()
     stdout, stderr = (stream.text() for stream in streams)
     return Completed(process.returncode, stdout, stderr, timed_out)
+
+
+def time_left(deadline: float, margin: float = 1.0) -> float:
+    """Return how many seconds a command may take so that its result is answered before `deadline`.
+
+    For the answer `margin` seconds are kept; a fifth of what there is, where that is less.
+    """
+    left = max(0.0, deadline - time.monotonic())
+    return max(0.1, left - min(margin, left / 5))
 
 
 def as_user(user: str | None, env: Mapping[str, str] | None = None) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -19,9 +20,6 @@ from botocore.config import Config
 from collective.errors import AccessDenied, CollectiveError, ConfigError, Forbidden, QueueNotFound, Unreachable
 
 LONGEST_POLL = 20  # seconds; SQS developer guide: the longest wait of one receive
-_READ_TIMEOUT = LONGEST_POLL + 10  # seconds
-_CONNECT_TIMEOUT = 5  # seconds
-_ATTEMPTS = 4  # of one request, with botocore's own back-off between them: some 4 s when nobody answers
 
 _MISSING = frozenset(
     [
@@ -66,18 +64,58 @@ _THROTTLED = frozenset(
 _DELETED_RECENTLY = frozenset(["AWS.SimpleQueueService.QueueDeletedRecently", "QueueDeletedRecently"])
 
 
+@dataclass(frozen=True)
+class Patience:
+    """How many seconds a server has to take a connection, and to answer; and how often a request is tried at most.
+
+    Between tries lies botocore's own back-off: some 4 s in all when nobody answers.
+    """
+
+    connect: int = 5
+    read: int = LONGEST_POLL + 10
+    attempts: int = 4
+
+
+USUAL = Patience()
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What boto3's own settings come to. `credentials` says in boto3's word where they come from."""
+
+    region: str
+    endpoint: str
+    credentials: str
+
+
 class AWS:
     """A boto3 session and the clock of the servers that answer it.
 
     `session` enters from outside so that the lab's nodes, forked from one parent, share what it has loaded.
     """
 
-    def __init__(self, session: boto3.Session | None = None) -> None:
-        try:
+    def __init__(self, session: boto3.Session | None = None, patience: Patience = USUAL) -> None:
+        with translated("AWS"):
             self._session = session or boto3.Session()
-        except botocore_errors.ProfileNotFound as fault:
-            raise ConfigError(f"AWS: {fault}") from None
-        self._offset = 0.0
+        self._patience = patience
+        self._offset: float | None = None
+
+    def settings(self) -> Settings:
+        """Return what the settings come to, once there are credentials; raise ConfigError and AccessDenied."""
+        client = self.client("sqs")
+        with translated("AWS"):
+            if not client.meta.region_name:  # an empty one passes boto3 where an endpoint is given
+                raise botocore_errors.NoRegionError
+            credentials = self._session.get_credentials()
+            if credentials is None:
+                raise botocore_errors.NoCredentialsError
+            credentials.get_frozen_credentials()
+        return Settings(client.meta.region_name, client.meta.endpoint_url, credentials.method)
+
+    def regions(self) -> list[str]:
+        """Return the regions that this boto3 knows to have SQS, of every partition."""
+        partitions = self._session.get_available_partitions()
+        return [region for partition in partitions for region in self._session.get_available_regions("sqs", partition)]
 
     def client(self, service: Any, *, connections: int = 10) -> Any:
         """Return a client of `service` (`sqs`, `sns`, `dynamodb`) for up to `connections` threads at once.
@@ -85,12 +123,12 @@ class AWS:
         Raise ConfigError for an endpoint, a region or a profile that cannot be.
         """
         settings = Config(
-            connect_timeout=_CONNECT_TIMEOUT,
-            read_timeout=_READ_TIMEOUT,
+            connect_timeout=self._patience.connect,
+            read_timeout=self._patience.read,
             max_pool_connections=connections,
             # Not "adaptive": what is throttled here is a fleet that does one thing at once; no node sends too much by
             # itself, and after one refusal all that its client does would be slower, polls and replies too.
-            retries={"mode": "standard", "total_max_attempts": _ATTEMPTS},
+            retries={"mode": "standard", "total_max_attempts": self._patience.attempts},
             tcp_keepalive=True,
         )
         try:
@@ -103,7 +141,12 @@ class AWS:
 
     def now(self) -> float:
         """Return the servers' time in Unix seconds, as their last answer told it; our own before the first."""
-        return time.time() + self._offset
+        return time.time() + (self._offset or 0.0)
+
+    @property
+    def skew(self) -> float | None:
+        """How many seconds this machine's clock is ahead of the servers'; None before their first answer."""
+        return None if self._offset is None else -self._offset
 
     def _note_date(self, http_response: Any = None, **_: Any) -> None:
         date = http_response.headers.get("date") if http_response is not None else None
@@ -128,8 +171,14 @@ def translated(name: str) -> Iterator[None]:
         yield
     except botocore_errors.ClientError as fault:
         raise _from_answer(name, fault) from None
-    except (botocore_errors.NoRegionError, botocore_errors.ProfileNotFound) as fault:
+    except botocore_errors.NoRegionError as fault:
         raise ConfigError(f"AWS: {fault} (AWS_DEFAULT_REGION, or region in ~/.aws/config)") from None
+    except (
+        botocore_errors.ConfigNotFound,
+        botocore_errors.ConfigParseError,
+        botocore_errors.ProfileNotFound,
+    ) as fault:
+        raise ConfigError(f"AWS: {_one_line(fault)}") from None
     except (
         botocore_errors.NoCredentialsError,
         botocore_errors.PartialCredentialsError,

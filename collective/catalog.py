@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from collective.errors import UnknownAction, UsageError
+from collective.suggestions import suggest
 
 if TYPE_CHECKING:
     from collective.ddl import DDL, Action
@@ -38,8 +38,7 @@ class Catalog:
     def ddl(self, agent: str) -> DDL:
         """Return an agent's DDL. Raise UsageError for an unknown agent, DDLError for a DDL that is wrong."""
         if agent not in self.paths:
-            close = difflib.get_close_matches(agent, self.paths, n=1)
-            hint = f"did you mean '{close[0]}'?" if close else "'crpc help' lists those there are"
+            hint = suggest(agent, self.paths, "'crpc help' lists those there are")
             raise UsageError(f"there is no agent '{agent}': {hint}")
         if agent not in self._read:
             from collective.ddl import read  # jsonschema takes 60 ms to import: a list of agents needs none of it
@@ -57,8 +56,8 @@ class Catalog:
     def data_function(self, name: str) -> Action:
         """Return what a data function takes and answers; raise UsageError or DDLError."""
         if name not in self.data_paths:
-            known = ", ".join(sorted(self.data_paths))
-            raise UsageError(f"there is no data function '{name}': there are {known}")
+            hint = suggest(name, self.data_paths, f"there are {', '.join(sorted(self.data_paths))}")
+            raise UsageError(f"there is no data function '{name}': {hint}")
         from collective.datafunctions import read
 
         return read(self.data_paths[name])

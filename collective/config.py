@@ -6,19 +6,19 @@ Only `collective` (and a node's `identity`) must be said; conf/ shows every othe
 
 from __future__ import annotations
 
-import difflib
 import getpass
 import os
 import socket
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
 from collective import names
 from collective.errors import ConfigError, UsageError
+from collective.suggestions import suggest
 from collective.yamlfile import read_yaml
 
 SYSTEM_FOLDER = Path("/etc/collective")
@@ -159,6 +159,7 @@ _CHOICES = {
 }
 _WORDS = {"key": (KEY_AUTO, KEY_AGENT, KEY_NONE)}  # paths that are no paths
 _POSITIVE = frozenset({"heartbeat", "facts_period", "max_actions", "max_queued", "ttl", "transit", "discovery_timeout"})
+_MOST = {"ttl": 3600.0, "transit": 3600.0, "discovery_timeout": 3600.0}  # seconds; messages.MAX_TTL
 
 
 def load_node(path: Path | None = None) -> NodeConfig:
@@ -168,7 +169,12 @@ def load_node(path: Path | None = None) -> NodeConfig:
 
 def load_client(path: Path | None = None) -> ClientConfig:
     """Read the caller's configuration from `path`, or from where it is looked for."""
-    return _load(ClientConfig, path or _find("client.yaml"))
+    return _load(ClientConfig, path or client_file())
+
+
+def client_file() -> Path:
+    """Return the caller's configuration file, where it is looked for; raise ConfigError when it is nowhere."""
+    return _find("client.yaml")
 
 
 def _find(name: str) -> Path:
@@ -192,7 +198,8 @@ def _load(role: type[Config], path: Path) -> Config:
     known = {}
     for key, value in values.items():
         if key not in hints:
-            raise ConfigError(f"{path}: {key}: no such key{_suggest(str(key), hints)}")
+            said = suggest(str(key), hints, f"there are {', '.join(hints)}")
+            raise ConfigError(f"{path}: {key}: no such key: {said}")
         known[key] = _convert(path, key, value, _when_given(hints[key]))
     for entry in fields(role):
         required = entry.default is MISSING and entry.default_factory is MISSING
@@ -220,8 +227,9 @@ def _convert(path: Path, key: str, value: Any, hint: Any) -> Any:
         raise ConfigError(f"{path}: {key}: must be one of {', '.join(_CHOICES[key])}, not {value!r}")
     if key in _POSITIVE and converted <= 0:
         raise ConfigError(f"{path}: {key}: must be more than 0, not {value!r}")
-    if hint in (int, float) and not 0 <= converted <= 10**9:
-        raise ConfigError(f"{path}: {key}: must be between 0 and 1000000000, not {value!r}")
+    most = _MOST.get(key, 1e9)
+    if hint in (int, float) and not 0 <= converted <= most:
+        raise ConfigError(f"{path}: {key}: must be between 0 and {most:.0f}, not {value!r}")
     return converted
 
 
@@ -262,16 +270,25 @@ def _kind(hint: Any) -> str:
     return {Path: "a path", str: "text", bool: "true or false", int: "a whole number", float: "a number"}[hint]
 
 
-def _suggest(key: str, known: Mapping[str, Any]) -> str:
-    close = difflib.get_close_matches(key, known, n=1)
-    return f": did you mean '{close[0]}'?" if close else f": there are {', '.join(known)}"
-
-
 def _check_names(path: Path, values: Mapping[str, Any]) -> None:
-    try:
-        for name in [values["collective"], *values.get("collectives", ())]:
-            names.check_collective(name)
-        if "identity" in values:
-            names.check_identity(values["identity"])
-    except UsageError as fault:
-        raise ConfigError(f"{path}: {fault}") from None
+    for key, check in _NAMES.items():
+        given = values.get(key, [])
+        for name in given if isinstance(given, list) else [given]:
+            try:
+                check(name)
+            except UsageError as fault:
+                raise ConfigError(f"{path}: {key}: {fault}") from None
+
+
+def _check_sender(name: str) -> None:
+    if not (name.isprintable() and 1 <= len(name) <= 255):
+        raise UsageError(f"{name!r} is no sender: printable characters only, 1 to 255")
+
+
+_NAMES: Mapping[str, Callable[[str], object]] = {
+    "collective": names.check_collective,
+    "collectives": names.check_collective,
+    "identity": names.check_identity,
+    "caller": names.check_caller,
+    "sender": _check_sender,
+}

@@ -29,6 +29,7 @@ from collective import masking, schemas
 from collective.errors import DDLError, Failed, InvalidInput, MissingInput, UnknownAction
 from collective.masking import MASK
 from collective.names import RESERVED
+from collective.suggestions import suggest
 
 DEFAULT_TIMEOUT = 60.0  # seconds, for an action whose DDL names none
 
@@ -93,7 +94,8 @@ class Action:
         filled = self.with_defaults(data)
         for name in filled:
             if name not in self.inputs:
-                raise InvalidInput(f"{self._label}: there is no input '{name}': {self._takes}")
+                hint = suggest(name, self.inputs, self._takes)
+                raise InvalidInput(f"{self._label}: there is no input '{name}': {hint}")
         fault = _first_fault(self._input_validator, filled)
         if fault is None:
             return filled
@@ -163,7 +165,8 @@ class DDL:
     def action(self, name: str) -> Action:
         """Return the action `name`; raise UnknownAction, naming those there are."""
         if name not in self.actions:
-            raise UnknownAction(f"{self.name} has no action '{name}': it has {', '.join(self.actions)}")
+            hint = suggest(name, self.actions, f"it has {', '.join(self.actions)}")
+            raise UnknownAction(f"{self.name} has no action '{name}': {hint}")
         return self.actions[name]
 
 

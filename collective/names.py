@@ -19,6 +19,8 @@ from collective.errors import UsageError
 QUEUE_NAME_LIMIT = 80
 _COLLECTIVE = re.compile(r"[a-z0-9-]{1,20}")
 _IDENTITY = re.compile(r"[A-Za-z0-9_.-]{1,255}")
+# What a name on the line of a plain key in `allowed_signers` may be made of: patterns are for certificates.
+_CALLER = re.compile(r'[^\s,"*?!#]{1,255}')
 _SLOT = re.compile(r"[A-Za-z0-9-]{1,50}")
 _SLUG_LENGTH = 40
 _DIGEST_LENGTH = 10
@@ -42,6 +44,13 @@ def check_identity(name: str) -> str:
     """Return `name` when a node may have it; raise UsageError otherwise."""
     if not _IDENTITY.fullmatch(name):
         raise UsageError(f"'{name}' is no identity: letters, digits, '_', '.' and '-' only, 255 at most")
+    return name
+
+
+def check_caller(name: str) -> str:
+    """Return `name` when a caller may have it; raise UsageError otherwise."""
+    if not _CALLER.fullmatch(name):
+        raise UsageError(f"'{name}': a caller's own name, without blanks, commas, quotes and patterns, 255 at most")
     return name
 
 

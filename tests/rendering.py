@@ -61,6 +61,13 @@ class FinishedCall:
     started: float = 1789000000.0
     discovery_ms: float = 2000.0
     total_ms: float = 2100.0
+    stopped: str = ""
+    cut_short: bool = False
+
+    @property
+    def request_ids(self) -> list[str]:
+        """The ids of all its requests."""
+        return [self.request_id]
 
 
 def make_call(

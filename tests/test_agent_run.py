@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from collective.agent import Aborted, run
+from collective.agent import Aborted, run, time_left
 
 
 def test_output_within_the_limit_is_whole() -> None:
@@ -31,8 +31,17 @@ def test_a_missing_command_and_a_missing_folder_are_told_apart() -> None:
     """The message names what is not there."""
     with pytest.raises(Aborted, match=r"^'no-such-command' cannot be run: No such file"):
         run(["no-such-command"])
-    with pytest.raises(Aborted, match=r"^'/no/such/folder' cannot be run: No such file"):
-        run(["true"], cwd="/no/such/folder")
+    with pytest.raises(Aborted, match=r"^the folder '/no/such' cannot be entered: No such file"):
+        run(["true"], cwd="/no/such")
+    with pytest.raises(Aborted, match=r"^the folder '/etc/passwd' cannot be entered: Not a directory"):
+        run(["true"], cwd="/etc/passwd")
+
+
+@pytest.mark.parametrize(("seconds", "kept"), [(100.0, 1.0), (5.0, 1.0), (2.0, 0.4), (0.5, 0.1)])
+def test_little_time_is_not_all_kept_for_the_answer(seconds: float, kept: float) -> None:
+    """A second of many; of a few, a fifth: `crpc … -t 2` leaves an action most of its two seconds."""
+    assert time_left(time.monotonic() + seconds) == pytest.approx(seconds - kept, abs=0.02)
+    assert time_left(time.monotonic() - 5) == 0.1
 
 
 def test_a_timeout_ends_the_whole_group() -> None:

@@ -57,7 +57,7 @@ def test_an_unknown_agent_is_refused_with_a_hint() -> None:
 
 def test_an_unknown_action_is_a_mistake_of_the_caller() -> None:
     """It is refused before anything is sent."""
-    with pytest.raises(UsageError, match="package has no action 'instal': it has install"):
+    with pytest.raises(UsageError, match="package has no action 'instal': did you mean 'install'"):
         Catalog().action("package", "instal")
 
 

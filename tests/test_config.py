@@ -43,6 +43,27 @@ def test_paths_are_meant_from_the_files_own_folder(tmp_path: Path) -> None:
     assert read.agents == [tmp_path / "c"]
 
 
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("ttl: 3601", "ttl: must be between 0 and 3600, not 3601"),
+        ("transit: 3601", "transit: must be between 0 and 3600, not 3601"),
+        ("caller: ''", "caller: '': a caller's own name, without blanks"),
+        ("caller: alice smith", "caller: 'alice smith': a caller's own name, without blanks"),
+        (f"caller: {'a' * 256}", "255 at most"),
+        (f"sender: {'a' * 256}", "is no sender: printable characters only, 1 to 255"),
+        ('sender: "a\\nb"', "sender: 'a\\nb' is no sender"),
+        ("collectives: [B]", "collectives: 'B' is no name for a collective"),
+    ],
+)
+def test_what_no_request_can_carry_is_refused_where_it_stands(tmp_path: Path, line: str, said: str) -> None:
+    """By file and key, not by each call."""
+    with pytest.raises(ConfigError) as caught:
+        load_client(write(tmp_path, f"collective: p\n{line}\n"))
+    assert str(caught.value).startswith(f"{tmp_path}/node.yaml: ")
+    assert said in str(caught.value)
+
+
 def test_a_home_folder_may_be_written_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`~` is the user's home."""
     monkeypatch.setenv("HOME", "/home/alice")

@@ -47,17 +47,29 @@ def called(arguments: list[str], capsys: Captured) -> tuple[int, str, str]:
 MISTAKES: dict[str, tuple[int, str]] = {
     "--json package status": (USAGE, "'--json': options come after the command or after AGENT ACTION"),
     "packge status": (USAGE, "there is no agent 'packge': did you mean 'package'?"),
-    "nonsense": (USAGE, "there is no agent 'nonsense': 'crpc help' lists those there are"),
+    "xyzzy": (USAGE, "there is no agent 'xyzzy': 'crpc help' lists those there are"),
+    "inventry": (USAGE, "there is neither an agent nor a command 'inventry': did you mean 'inventory'?"),
+    "help inventry": (USAGE, "there is neither an agent nor a command 'inventry': did you mean 'inventory'?"),
+    "help packge": (USAGE, "there is no agent 'packge': did you mean 'package'?"),
+    "help package instal": (USAGE, "package has no action 'instal': did you mean 'install'?"),
     "package": (USAGE, "package: which action? It has install"),
-    "package instal": (USAGE, "package has no action 'instal': it has install"),
+    "package instal": (USAGE, "package has no action 'instal': did you mean 'install'?"),
+    "nrpe chek": (USAGE, "nrpe has no action 'chek': did you mean 'check'?"),
+    "nrpe": (USAGE, "nrpe: which action? It has runcommand, runallcommands, check"),
+    "nrpe check": (USAGE, "the following arguments are required: NAME: see 'crpc nrpe check --help'"),
+    "shell run ls --tail --json": (USAGE, "--tail shows lines as they come: leave out --json"),
+    "shell run comand=ls": (USAGE, "there is no input 'comand': did you mean 'command'?"),
+    "package zap": (USAGE, "package has no action 'zap': it has install, update"),
     "package status": (USAGE, "package status: input 'package' is missing: it takes package"),
     "package status zsh": (USAGE, "'zsh': inputs are given as KEY=VALUE: package status takes package=…"),
+    "package status pakage=zsh": (USAGE, "there is no input 'pakage': did you mean 'package'?"),
     "package status package=zsh color=red": (USAGE, "there is no input 'color': package status takes package=…"),
     "package status package=-zsh": (USAGE, "package status: input 'package': '-zsh' does not match"),
     "package status package=": (USAGE, "package status: input 'package': "),
     "shell run command=ls timeout=soon": (USAGE, "timeout=soon: is no "),
     "package status package=@/no/such/file": (USAGE, "package=@/no/such/file: cannot be read: No such file"),
-    "package status package=zsh --colour": (USAGE, "unrecognized arguments: --colour: see 'crpc AGENT ACTION --help'"),
+    "package status package=zsh --colour": (USAGE, "unrecognized arguments: --colour: did you mean '--color'?"),
+    "package status package=zsh --zap": (USAGE, "unrecognized arguments: --zap: see 'crpc AGENT ACTION --help'"),
     "package status package=zsh --jso": (USAGE, "unrecognized arguments: --jso"),
     "package status package=zsh --json --csv": (USAGE, "argument --csv: not allowed with argument -j/--json"),
     "package status package=zsh -t soon": (USAGE, "-t/--timeout: 'soon' is no number of seconds between 0 and 86400"),
@@ -73,9 +85,16 @@ MISTAKES: dict[str, tuple[int, str]] = {
         "'stagin' is no collective of this configuration: it has production",
     ),
     "package status package=zsh --nodes": (USAGE, "argument --nodes: expected one argument"),
-    "package status package=zsh --nodes /no/such": (USAGE, "--nodes /no/such: No such file or directory"),
+    "package status package=zsh --nodes /no/such": (
+        USAGE,
+        "--nodes /no/such: cannot be read: No such file or directory",
+    ),
     "package status package=zsh --config /no/such": (CONFIGURATION, "/no/such: cannot be read: No such file"),
     "find --with-fakt role=web": (USAGE, "unrecognized arguments: --with-fakt"),
+    "find -F role=/(/": (
+        USAGE,
+        "-F 'role=/(/': column 1: regular expression '(': missing ), unterminated subpattern, at its character 1",
+    ),
     "find web1": (USAGE, "unrecognized arguments: web1"),
     "find -T stagin": (USAGE, "'stagin' is no collective"),
     "ping -T stagin": (USAGE, "'stagin' is no collective"),
@@ -175,9 +194,30 @@ def test_an_error_that_no_table_knows_is_a_defect(capsys: Captured, monkeypatch:
     assert called(["package"], capsys) == (70, "", "crpc: odd\n")
 
 
+def test_output_that_cannot_be_written_is_one_line(configured: Path) -> None:
+    """74, as sysexits.h calls an error of input or output: a full disk is no defect of ours."""
+    command = [sys.executable, "-m", "collective.clients.crpc", "help"]
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (74, "crpc: the output cannot be written: No space left on device\n")
+
+
+def test_help_tells_about_one_thing(unconfigured: None, capsys: Captured) -> None:
+    """A command's own help, a verb's too, and the documentation of an agent or an action."""
+    for words, said in (
+        (["ping"], "usage: crpc ping "),
+        (["nodes", "list"], "usage: crpc nodes list "),
+        (["package"], "package 1.0.0\n"),
+        (["package", "install"], "package install\n"),
+    ):
+        code, out, err = called(["help", *words], capsys)
+        assert (code, err, out[: len(said)]) == (0, "", said)
+
+
 HELP = [[], ["help"], ["-h"], ["--help"], ["--version"], ["package", "status", "--help"], ["package", "-h"]]
 HELP += [[command, "--help"] for command in COMMANDS]
 HELP += [["lab", verb, "--help"] for verb in ("run", "start", "stop", "status", "env", "node")]
+HELP += [["nrpe", "check", "--help"], ["help", "nrpe", "check"], ["shell", "run", "--help"]]
 HELP += [["keys", "trust", "--help"], ["nodes", "list", "--help"], ["nodes", "trust", "--help"]]
 
 
@@ -196,6 +236,7 @@ def test_help_lists_commands_and_agents(configured: Path, capsys: Captured) -> N
     _, out, _ = called(["help"], capsys)
     lines = {line.split()[0]: line for line in out.splitlines() if line.startswith("  ")}
     assert {*COMMANDS, "package", "service", "nrpe", "shell", "rpcutil", "broken"} <= lines.keys()
+    assert "\n  nrpe check   one check on many nodes" in out
     assert "cannot be read: 'crpc describe broken' says why" in lines["broken"]
 
 
@@ -209,6 +250,7 @@ def test_a_standard_agent_is_described_before_anything_is_configured(unconfigure
     code, out, err = called(["describe", "package", "install"], capsys)
     assert (code, err) == (0, "")
     assert "version" in out
+    assert "\ncrpc nrpe check: one check on many nodes" in called(["describe", "nrpe"], capsys)[1]
 
 
 @pytest.mark.parametrize(

@@ -195,7 +195,7 @@ def test_an_unreadable_ddl_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("select", "said"),
     [
-        ("fstatt('/x').size>0", "there is no data function 'fstatt': there are agent, fact, fstat"),
+        ("fstatt('/x').size>0", "there is no data function 'fstatt': did you mean 'fstat'"),
         ("fstat('/x').sise>0", "there is no field 'sise': it has name, output, present"),
         ("environment=x or not fstat('x').size>0", "input 'query': 'x' does not match"),
     ],

@@ -75,8 +75,8 @@ def test_titles_head_outputs() -> None:
 
 def test_an_unknown_action_is_refused_with_those_there_are() -> None:
     """A caller who misspells an action is told what there is."""
-    with pytest.raises(UnknownAction, match="hammer has no action 'sing': it has swing"):
-        ddl.parse(document()).action("sing")
+    with pytest.raises(UnknownAction, match="hammer has no action 'fly': it has swing"):
+        ddl.parse(document()).action("fly")
 
 
 WRONG: dict[str, tuple[dict[str, Any], str]] = {

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -92,6 +94,18 @@ def test_a_node_without_a_queue_is_known_at_once(tmp_path: Path) -> None:
     call = ask(network, tmp_path, nodes=["a", "b"])
     assert call.absent == ["b"]
     assert (call.wait().silent, network.time) == (["b"], 1.0)
+
+
+def test_a_call_that_is_over_is_forgotten(tmp_path: Path) -> None:
+    """A program that calls for days keeps its replies only as long as it wants."""
+    fleet = network_of("a").fleet(tmp_path)
+    call = fleet.call("rpcutil", "ping")
+    call.wait()
+    over = weakref.ref(call)
+    del call
+    fleet.call("rpcutil", "ping").wait()
+    gc.collect()
+    assert over() is None
 
 
 def test_nobody_is_an_error_and_sends_nothing(tmp_path: Path) -> None:
@@ -372,6 +386,24 @@ def test_too_many_failures_stop_it(tmp_path: Path) -> None:
     assert call.stopped == "1 failed or stayed silent, and max-fail is 1"
 
 
+def test_a_call_in_which_nobody_was_left_out_was_not_stopped(tmp_path: Path) -> None:
+    """The last node fails: there is nobody to skip, and the code says that one failed."""
+    network = network_of("a", b=Part(statuscode=1))
+    call = ask(network, tmp_path, concurrency=2, max_fail=1)
+    assert (call.wait().exit_code(), call.stopped) == (2, "")
+
+
+def test_nodes_that_somebody_stopped_waiting_for_are_told_apart(tmp_path: Path) -> None:
+    """They are silent, as the others, and the call says that their time was not over."""
+    call = ask(network_of("a", b=SILENT), tmp_path)
+    next(iter(call))
+    call.stop("interrupted")
+    call.close()
+    assert (call.outcomes.silent, call.cut_short, call.stopped) == (["b"], True, "interrupted")
+    waited = ask(network_of("a", b=SILENT), tmp_path / "other")
+    assert (waited.wait().silent, waited.cut_short, waited.stopped) == (["b"], False, "")
+
+
 PARTS = st.builds(
     Part,
     after=st.none() | st.sampled_from([0.0, 0.5, 1.0, 3.0, 8.9, 9.5, 11.0, 30.0]),
@@ -411,7 +443,7 @@ def test_no_schedule_breaks_a_promise(
     assert len(reached) == len(set(reached))
     assert outcomes.skipped.isdisjoint(reached)
     assert bool(call.stopped) == (outcomes.exit_code() == 4)
-    assert not outcomes.skipped or call.stopped
+    assert bool(outcomes.skipped) == bool(call.stopped)
 
 
 def promises(network: Scripted, pace: Pace) -> Callable[[Sent], None]:

@@ -18,6 +18,8 @@ from agent_cases import load
 
 from collective import ddl
 from collective.clients.inputs import ask_secrets, read_inputs
+from collective.clients.nodes import read_nodes
+from collective.clients.sources import Sources
 from collective.errors import InvalidInput, UsageError
 
 
@@ -75,6 +77,22 @@ def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
     (tmp_path / "bytes").write_bytes(b"\xff")
     with pytest.raises(UsageError, match="bytes: not UTF-8 text"):
         read_inputs([f"a=@{tmp_path / 'bytes'}"], taking({"a": "string"}))
+
+
+def test_a_file_without_an_end_is_refused() -> None:
+    """A device is read as far as a request can be long, and no further."""
+    with pytest.raises(UsageError, match=r"^a=@/dev/zero: longer than 1048576 characters, which is all that can be"):
+        read_inputs(["a=@/dev/zero"], taking({"a": "string"}))
+
+
+def test_standard_input_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who asks for it twice would get nothing the second time: both are named, and nothing is sent."""
+    monkeypatch.setattr(sys, "stdin", io.StringIO("one\n"))
+    sources = Sources()
+    with pytest.raises(UsageError, match=r"^b=@-: standard input is read by a=@- already: write one into a file"):
+        read_inputs(["a=@-", "b=@-"], taking({"a": "string", "b": "string"}), sources)
+    with pytest.raises(UsageError, match=r"^--nodes standard input: standard input is read by a=@- already"):
+        read_nodes("-", sources=sources)
 
 
 @pytest.mark.parametrize("kind", ["array", "object"])

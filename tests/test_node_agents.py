@@ -99,6 +99,10 @@ FAULTS: dict[str, tuple[str | None, str | None, str, str]] = {
                        "parameter '**all' cannot be filled by name"),
     "positional only": (IMPORT + "@action\ndef swing(at, /, force=1): pass", description(), "hammer.py",
                         "parameter 'at' cannot be filled by name"),
+    "async": (CODE.replace("def swing", "async def swing"), description(), "hammer.py",
+              "hammer.swing: an action returns its data: 'async def' and 'yield' have no place in it"),
+    "generator": (IMPORT + "@action\ndef swing(at, force=1): yield {}", description(), "hammer.py",
+                  "hammer.swing: an action returns its data"),
     "raises": ("raise ValueError('first line\\nsecond line')", description(), "hammer.py",
                "cannot be imported: ValueError: first line second line"),
     "exits": ("import sys; sys.exit(3)", description(), "hammer.py", "cannot be imported: SystemExit: 3"),
@@ -179,7 +183,7 @@ def test_what_is_not_there_is_said(folder: Path) -> None:
     loaded = load(folder)
     with pytest.raises(UnknownAction, match="this node has no agent 'saw': it has good"):
         loaded.find("saw", "swing")
-    with pytest.raises(UnknownAction, match="good has no action 'sing': it has swing"):
+    with pytest.raises(UnknownAction, match="good has no action 'sing': did you mean 'swing'"):
         loaded.find("good", "sing")
 
 

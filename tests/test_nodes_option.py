@@ -66,9 +66,16 @@ def test_names_are_read_from_standard_input(monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     """A missing file, a folder, and bytes that are no text."""
     (tmp_path / "bytes").write_bytes(b"\xff")
-    for name, said in (("missing", "No such file"), (".", "Is a directory"), ("bytes", "not UTF-8 text")):
+    names = {"missing": "cannot be read: No such file", ".": "cannot be read: Is a", "bytes": "not UTF-8 text"}
+    for name, said in names.items():
         with pytest.raises(UsageError, match=rf"--nodes .*: {said}"):
             read_nodes(str(tmp_path / name), "ok")
+
+
+def test_a_file_without_an_end_is_refused() -> None:
+    """A device is read up to a bound."""
+    with pytest.raises(UsageError, match=r"^--nodes /dev/zero: longer than 67108864 characters"):
+        read_nodes("/dev/zero")
 
 
 def test_absurd_nesting_is_refused_not_crashed_on(tmp_path: Path) -> None:

@@ -74,6 +74,8 @@ def test_contract_example_fits_the_schema() -> None:
     [
         {"more": 1},
         {"request_id": "x"},
+        {"request_ids": ["x"]},
+        {"stopped": False},
         {"request_id": EXAMPLE["request_id"] + "\n"},
         {"replies": [{**EXAMPLE["replies"][0], "statuscode": 6}]},
         {"replies": [{**EXAMPLE["replies"][0], "more": 1}]},

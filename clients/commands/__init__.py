@@ -6,6 +6,7 @@ COMMANDS = {
     "audit": "what a node has written down, and whether anything of it is missing",
     "cost": "what AWS takes for a collective in a month",
     "describe": "what an agent or one of its actions takes, does and returns",
+    "doctor": "what is wrong with this caller, and how to mend it",
     "explain-filter": "what target options mean, in words",
     "facts": "the values of a fact, and how many nodes have each",
     "find": "the names of the nodes that match",

@@ -6,7 +6,7 @@ import shutil
 import sys
 from collections.abc import Sequence
 
-from collective.clients import options
+from collective.clients import apps, options
 from collective.errors import CollectiveError
 
 
@@ -32,6 +32,7 @@ def run(arguments: Sequence[str]) -> int:
     if given.action:
         text = describe_action(catalog.action(given.agent, given.action), width)
     else:
-        text = describe_agent(catalog.ddl(given.agent), width)
+        verbs = {name: verb.about for name, verb in apps.verbs(given.agent).items()}
+        text = describe_agent(catalog.ddl(given.agent), width, verbs)
     sys.stdout.write(text)
     return 0

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from collective.clients import options
-from collective.clients.asking import asked
+from collective.clients.asking import asked, write_call
 from collective.clients.render.text import clean_line, in_words
 from collective.messages import Reply
 from collective.nodesets import fold
@@ -21,8 +21,11 @@ def run(arguments: Sequence[str]) -> int:
     parser.add_argument("fact", help="a dotted path reaches into nested facts")
     options.add_targets(parser)
     options.add_running(parser)
+    options.add_json(parser)
     given = parser.parse_args(arguments)
     with asked(given, "get_fact", {"fact": given.fact}) as call:
+        if given.json:
+            return write_call(call)
         call.wait()
     sys.stdout.write(f"Values of {clean_line(given.fact)}:\n\n")
     for value, names in _by_value(call.outcomes.replies.values()):

@@ -7,13 +7,16 @@ from collections.abc import Sequence
 
 from collective.clients import options
 from collective.clients.exits import NOBODY
+from collective.clients.render.text import write_json
 from collective.errors import NoNodes
 
 
 def run(arguments: Sequence[str]) -> int:
     """Print who would be asked; exit 1 when nobody would, which `--count` says as 0."""
     parser = options.Parser("crpc find", description="Print the names of the nodes that match.")
-    parser.add_argument("--count", action="store_true", help="the bare number, for monitoring")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--count", action="store_true", help="the bare number, for monitoring")
+    options.add_json(form)
     options.add_targets(parser)
     given = parser.parse_args(arguments)
     config = options.client_config(given)
@@ -34,5 +37,8 @@ def run(arguments: Sequence[str]) -> int:
             if not given.count:
                 raise
             found = []
-    sys.stdout.write(f"{len(found)}\n" if given.count else "".join(f"{name}\n" for name in found))
+    if given.json:
+        write_json(found)
+    else:
+        sys.stdout.write(f"{len(found)}\n" if given.count else "".join(f"{name}\n" for name in found))
     return 0 if found else NOBODY

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from collective.clients import options
 from collective.clients.asking import asked
-from collective.clients.render.text import clean_line, in_words
+from collective.clients.render.text import clean_line, in_words, shallow, write_json
 from collective.filters import parse
 from collective.names import check_identity
 
@@ -19,30 +20,39 @@ def run(arguments: Sequence[str]) -> int:
     parser.add_argument("node")
     parser.add_argument("-T", "--target", metavar="NAME", help="another collective that the configuration knows")
     options.add_running(parser)
+    options.add_json(parser)
     given = parser.parse_args(arguments)
-    wanted = parse(with_identity=[check_identity(given.node)])
-    for action, show in (("inventory", _show_inventory), ("agent_inventory", _show_agents)):
-        with asked(given, action, {}, options.Targets(wanted, None, None, None)) as call:
-            code = call.wait().exit_code()
+    told: dict[str, Any] = {"identity": check_identity(given.node)}
+    for action in ("inventory", "agent_inventory"):  # the second one knows more of the agents
+        code = _ask(given, action, told)
         if code:
-            for reply in call.outcomes.replies.values():
-                sys.stderr.write(f"crpc: {clean_line(reply.sender)}: {clean_line(reply.statusmsg)}\n")
-            if call.outcomes.silent:
-                sys.stderr.write(f"crpc: {given.node}: no response\n")
             return code
-        for reply in call.outcomes.replies.values():
-            show(reply.data)
+    if given.json:
+        write_json(shallow(told))
+    else:
+        _show_all(told)
     return 0
 
 
-def _show_inventory(data: Mapping[str, Any]) -> None:
-    _show("Node", (f"{name}: {in_words(data[name])}" for name in ("collective", "version")))
-    _show("Classes", data["classes"])
-    _show("Facts", (f"{name} = {in_words(value)}" for name, value in sorted(data["facts"].items())))
+def _ask(given: argparse.Namespace, action: str, told: dict[str, Any]) -> int:
+    """Add what the node answers to `told`; return the exit code, having said why it is not 0."""
+    wanted = options.Targets(parse(with_identity=[given.node]), None, None, None)
+    with asked(given, action, {}, wanted) as call:
+        outcomes = call.wait()
+    for reply in outcomes.replies.values():
+        told.update(reply.data)
+        if not reply.ok:
+            sys.stderr.write(f"crpc: {clean_line(reply.sender)}: {clean_line(reply.statusmsg)}\n")
+    if outcomes.silent:
+        sys.stderr.write(f"crpc: {given.node}: no response\n")
+    return outcomes.exit_code()
 
 
-def _show_agents(data: Mapping[str, Any]) -> None:
-    described = ((agent["agent"], agent.get("version"), agent.get("description")) for agent in data["agents"])
+def _show_all(told: Mapping[str, Any]) -> None:
+    _show(told["identity"], (f"{name}: {in_words(told[name])}" for name in ("collective", "version")))
+    _show("Classes", told["classes"])
+    _show("Facts", (f"{name} = {in_words(value)}" for name, value in sorted(told["facts"].items())))
+    described = ((agent["agent"], agent.get("version"), agent.get("description")) for agent in told["agents"])
     _show("Agents", (f"{name} {version}: {text}" for name, version, text in described))
 
 

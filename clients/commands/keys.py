@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from argparse import SUPPRESS
 from collections.abc import Sequence
@@ -13,11 +12,10 @@ from collective.clients import options
 from collective.clients.render.text import clean_line
 from collective.config import KEY_NONE, ClientConfig, default_allowed_signers
 from collective.errors import ConfigError, SignatureError, UsageError
+from collective.names import check_caller
 
 if TYPE_CHECKING:
     from collective.signing.keys import PublicKey
-
-_NAME = re.compile(r'[^\s,"*?!#]+')  # what a name on a plain key's line may be made of
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -59,8 +57,10 @@ def _trust(key: str, name: str, path: Path) -> int:
     from collective.signing import allowed_signers, reread
     from collective.signing.allowed_signers import signer_line
 
-    if not _NAME.fullmatch(name):
-        raise UsageError(f"--as '{name}': a caller's own name, without blanks, commas, quotes and patterns")
+    try:
+        check_caller(name)
+    except UsageError as fault:
+        raise UsageError(f"--as {fault}") from None
     public = _read(key)
     known = reread.load(path, allowed_signers.parse)
     if any(name in entry.names and not entry.authority for entry in known.entries.get(public.blob, ())):

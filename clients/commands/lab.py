@@ -35,7 +35,8 @@ def run(arguments: Sequence[str]) -> int:
         verbs[given.what](layout, given.name)
     elif given.verb == "start":
         control.start(layout, given.nodes)
-        sys.stdout.write(f'{given.nodes} nodes run: point crpc at them with: eval "$(crpc lab env)"\n')
+        env = control.command(layout, "env")
+        sys.stdout.write(f'{given.nodes} nodes run: point crpc at them with: eval "$({env})"\n')
     elif given.verb == "stop":
         control.stop(layout)
     elif given.verb == "status":

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from collective import durations
 from collective.clients import options, plans
+from collective.clients.render.text import write_json
 from collective.config import ClientConfig
 from collective.errors import UsageError
 from collective.names import check_identity
@@ -21,6 +22,7 @@ def run(arguments: Sequence[str]) -> int:
     listing = verbs.add_parser("list", help="all that are known", argument_default=SUPPRESS)
     trust = verbs.add_parser("trust", help="believe the new key of a node", argument_default=SUPPRESS)
     trust.add_argument("node", metavar="NAME")
+    options.add_json(listing)
     prune = verbs.add_parser("prune", help="remove queues, subscriptions and entries of nodes that are gone")
     prune.add_argument(
         "--older-than", default="7d", metavar="AGE", help="gone for so long: 36h, or days (default: %(default)s)"
@@ -33,14 +35,17 @@ def run(arguments: Sequence[str]) -> int:
     config = options.client_config(given)
     if given.verb == "prune":
         return _prune(config, given)
-    return _trust(config, check_identity(given.node)) if given.verb == "trust" else _list(config)
+    return _trust(config, check_identity(given.node)) if given.verb == "trust" else _list(config, "json" in given)
 
 
-def _list(config: ClientConfig) -> int:
+def _list(config: ClientConfig, as_json: bool) -> int:
     from collective.fleet.known_nodes import KnownNodes
 
-    for name, key in sorted(KnownNodes(config.state, config.collective).keys.items()):
-        sys.stdout.write(f"{name:<40} {key.fingerprint}\n")
+    known = sorted(KnownNodes(config.state, config.collective).keys.items())
+    if as_json:
+        write_json([{"identity": name, "fingerprint": key.fingerprint, "key": key.line} for name, key in known])
+    else:
+        sys.stdout.write("".join(f"{name:<40} {key.fingerprint}\n" for name, key in known))
     return 0
 
 

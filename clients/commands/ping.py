@@ -9,7 +9,7 @@ from statistics import mean
 from typing import TYPE_CHECKING
 
 from collective.clients import options
-from collective.clients.asking import asked
+from collective.clients.asking import asked, write_call
 from collective.clients.render.text import clean_line
 
 if TYPE_CHECKING:
@@ -21,9 +21,10 @@ def run(arguments: Sequence[str]) -> int:
     parser = options.Parser("crpc ping", description="Ask nodes for a sign of life; with -v, what the clocks say, too.")
     options.add_targets(parser)
     options.add_running(parser)
+    options.add_json(parser)
     given = parser.parse_args(arguments)
     with asked(given, "ping", {}) as call:
-        return _show(call, clocks=given.verbose)
+        return write_call(call) if given.json else _show(call, clocks=given.verbose)
 
 
 def _show(call: Call, clocks: bool) -> int:

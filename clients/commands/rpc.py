@@ -2,46 +2,76 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-from collective.clients import options
+from collective.clients import apps, options
+from collective.clients.commands import COMMANDS
 from collective.clients.guard import confirmation
 from collective.clients.inputs import ask_secrets, read_inputs
 from collective.clients.results import add_showing, present, show_sent
+from collective.clients.sources import Sources
 from collective.errors import UsageError
+from collective.suggestions import suggest
+
+if TYPE_CHECKING:
+    from collective.catalog import Catalog
+    from collective.ddl import Action
+    from collective.fleet.call import Call
+    from collective.fleet.fleet import Fleet
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Check everything, send, show the replies; return the exit code of what became of the nodes."""
-    parser = options.Parser("crpc AGENT ACTION", usage="crpc AGENT ACTION [KEY=VALUE ...] [options]")
+    """Hand over to an extra verb of the agent; else check everything, send, and show the replies."""
+    verb = apps.verbs(arguments[0]).get(arguments[1]) if len(arguments) > 1 else None
+    if verb is not None:
+        return verb.run(arguments[2:])
+    given = options.parse(make_parser("crpc AGENT ACTION", "crpc AGENT ACTION [KEY=VALUE ...] [options]"), arguments)
+    return perform(given, given.words)
+
+
+def make_parser(prog: str, usage: str) -> options.Parser:
+    """Return a parser of all that a request may be given; `words` are those that are no options."""
+    parser = options.Parser(prog, usage=usage)
     parser.add_argument("words", nargs="*", help="agent, action and inputs: 'crpc describe AGENT' tells what there is")
     options.add_targets(parser)
     options.add_running(parser)
     options.add_rollout(parser)
     add_showing(parser)
-    given = options.parse(parser, arguments)
+    return parser
+
+
+def perform(given: argparse.Namespace, words: Sequence[str]) -> int:
+    """Send what `words` say, and show the replies; return the exit code of what became of the nodes."""
+    with sent(given, words) as (call, fleet):
+        return show_sent(call, fleet) if given.no_results else present(call, given, fleet)
+
+
+@contextmanager
+def sent(given: argparse.Namespace, words: Sequence[str]) -> Iterator[tuple[Call, Fleet]]:
+    """Check agent, action and inputs (`words`), and send; yield the call and the fleet that it is made to."""
     config = options.client_config(given)
 
     from collective.catalog import Catalog
 
     catalog = Catalog(config.ddls)
-    agent, *rest = given.words
-    if not rest:
-        raise UsageError(f"{agent}: which action? It has {', '.join(catalog.ddl(agent).actions)}")
-    action = catalog.action(agent, rest[0])
-    data = read_inputs(rest[1:], action)
+    action = _action(catalog, words)
+    sources = Sources()
+    data = read_inputs(words[2:], action, sources)
     if sys.stdin.isatty():
         data = ask_secrets(data, action)
     data = action.check_input(data)
-    targets = options.targets(given)
+    targets = options.targets(given, sources)
     rollout = options.rollout(given)
 
     from collective.fleet.fleet import Fleet
 
     with Fleet.connect(config, catalog) as fleet:
         call = fleet.call(
-            agent,
+            action.agent,
             action.name,
             data,
             filter=targets.filter,
@@ -53,4 +83,17 @@ def run(arguments: Sequence[str]) -> int:
             confirm=confirmation(given.yes),
             **rollout,
         )
-        return show_sent(call, fleet) if given.no_results else present(call, given, fleet)
+        yield call, fleet
+
+
+def _action(catalog: Catalog, words: Sequence[str]) -> Action:
+    """Return the action that is meant; raise UsageError, guessing what was meant by a word that is unknown."""
+    agent, *rest = words
+    if agent not in catalog.paths and (meant := suggest(agent, COMMANDS)):
+        raise UsageError(f"there is neither an agent nor a command '{agent}': {meant}")
+    known = catalog.ddl(agent).actions
+    if not rest:
+        raise UsageError(f"{agent}: which action? It has {', '.join([*known, *apps.verbs(agent)])}")
+    if rest[0] not in known and (meant := suggest(rest[0], apps.verbs(agent))):
+        raise UsageError(f"{agent} has no action '{rest[0]}': {meant}")
+    return catalog.action(agent, rest[0])

@@ -28,6 +28,18 @@ class Call(Protocol):
         """The id of the request: 32 hexadecimal digits."""
 
     @property
+    def request_ids(self) -> list[str]:
+        """The ids of all its requests: a rollout sends one for each wave."""
+
+    @property
+    def stopped(self) -> str:
+        """Why it ended before all nodes had been sent to and waited for; empty when that is not so."""
+
+    @property
+    def cut_short(self) -> bool:
+        """Whether silent nodes were still at work when somebody stopped waiting for them."""
+
+    @property
     def agent(self) -> str:
         """The agent that was asked."""
 

@@ -17,12 +17,14 @@ Whatever comes from nodes is made harmless before it is written.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, TextIO
 
 from collective.clients.render import Call
-from collective.clients.render.text import PLAIN, Paint, clean, clean_line, in_words, write
+from collective.clients.render.text import PLAIN, Paint, clean, clean_line, in_words, shallow, write
 from collective.ddl import Action
 from collective.errors import UsageError
 from collective.fleet import aggregates
@@ -52,6 +54,15 @@ def wants(display: str, statuscode: int) -> bool:
     if display == "failed":
         return statuscode > 0
     return True
+
+
+def together(replies: Iterable[Reply]) -> list[Reply]:
+    """Return one of those replies that say the same, from all their senders: their names are folded."""
+    alike: dict[str, list[Reply]] = {}
+    for reply in replies:
+        said = json.dumps([reply.statuscode, reply.statusmsg, shallow(reply.data)], sort_keys=True)
+        alike.setdefault(said, []).append(reply)
+    return [replace(same[0], sender=_folded(reply.sender for reply in same)) for same in alike.values()]
 
 
 def label(statuscode: int, paint: Paint = PLAIN) -> str:
@@ -87,7 +98,11 @@ class Console:
             self.show_stats(call)
         else:
             self.show_finish(call)
-        self.show_silent(call.outcomes.silent)
+        self.show_missing(call)
+
+    def show_missing(self, call: Call) -> None:
+        """Name every node whose outcome is not a reply that was expected."""
+        self.show_silent(call.outcomes.silent, call.cut_short)
         self.show_skipped(sorted(call.outcomes.skipped))
         self.show_unexpected(call.outcomes.unexpected)
         self.show_rejected(sorted(call.outcomes.rejected))
@@ -127,9 +142,9 @@ class Console:
             ]
         )
 
-    def show_silent(self, names: Sequence[str]) -> None:
-        """Name the expected nodes that did not answer."""
-        self._names("No response from", names)
+    def show_silent(self, names: Sequence[str], cut_short: bool = False) -> None:
+        """Name the expected nodes that did not answer, or had not when somebody stopped waiting for them."""
+        self._names("No response yet from" if cut_short else "No response from", names)
 
     def show_skipped(self, names: Sequence[str]) -> None:
         """Name the nodes that were never asked."""

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from collective.clients.render.text import clean, to_json
@@ -37,13 +38,14 @@ _BOUNDS = (
 )
 
 
-def describe_agent(ddl: DDL, width: int) -> str:
-    """Return the documentation of an agent and all its actions, wrapped to `width` columns."""
+def describe_agent(ddl: DDL, width: int, verbs: Mapping[str, str] = MappingProxyType({})) -> str:
+    """Return the documentation of an agent, its actions and crpc's own `verbs`, wrapped to `width` columns."""
     metadata = ddl.metadata
     lines = [
         *_heading(f"{ddl.name} {metadata['version']}", metadata["description"], width),
         *_fields([(label, metadata.get(word)) for word, label in _METADATA.items()], width),
         *_wrapped("Actions: ", ", ".join(ddl.actions), width),
+        *(line for verb, about in verbs.items() for line in _wrapped(f"crpc {ddl.name} {verb}: ", about, width)),
     ]
     return "\n".join([_text(lines), *(describe_action(action, width) for action in ddl.actions.values())])
 

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import Any, TextIO
 
 from collective.clients.render import Call, ordered
-from collective.clients.render.text import shallow
+from collective.clients.render.text import shallow, write_json
 from collective.ddl import Action
 from collective.fleet import aggregates
 from collective.messages import Reply
@@ -26,6 +26,7 @@ def document(call: Call, *, by_identity: bool = False) -> dict[str, Any]:
     replies = ordered(outcomes.replies.values(), by_identity)
     return {
         "request_id": call.request_id,
+        "request_ids": call.request_ids,
         "agent": call.agent,
         "action": call.action.name,
         "collective": call.collective,
@@ -36,6 +37,7 @@ def document(call: Call, *, by_identity: bool = False) -> dict[str, Any]:
         "skipped": sorted(outcomes.skipped),
         "unexpected": outcomes.unexpected,
         "rejected": sorted(outcomes.rejected),
+        "stopped": call.stopped or None,
         "aggregates": [result.to_data() for result in aggregates.compute(call.action, replies)],
         "timing_ms": {"discovery": round(call.discovery_ms, 3), "total": round(call.total_ms, 3)},
     }
@@ -52,8 +54,8 @@ def end_event(call: Call) -> dict[str, Any]:
 
 
 def write_document(call: Call, stream: TextIO, *, by_identity: bool = False) -> None:
-    """Write the document of a finished call, indented for people who look at it all the same."""
-    stream.write(json.dumps(document(call, by_identity=by_identity), indent=2) + "\n")
+    """Write the document of a finished call."""
+    write_json(document(call, by_identity=by_identity), stream)
 
 
 def write_event(event: Mapping[str, Any], stream: TextIO) -> None:

@@ -67,7 +67,8 @@ def _answer(reply: Reply, action: Action, outputs: Sequence[str]) -> list[str]:
 def _unanswered(call: Call) -> list[tuple[str, str, str]]:
     """Return name, status and message of each node without a reply that counts, each node once."""
     outcomes = call.outcomes
-    nodes = {name: (name, "silent", "no response") for name in outcomes.silent}
+    silence = "no response yet" if call.cut_short else "no response"
+    nodes = {name: (name, "silent", silence) for name in outcomes.silent}
     nodes |= {name: (name, "skipped", "not sent") for name in sorted(outcomes.skipped)}
     rejected = sorted(outcomes.rejected - outcomes.replies.keys())
     nodes |= {name: (name, "rejected", "its reply could not be verified") for name in rejected}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Mapping
 from typing import Any, TextIO
 
@@ -36,6 +37,11 @@ def write(stream: TextIO, text: str) -> None:
     r"""Write `text`; what the stream's encoding lacks is written as `\u2026`, never an error."""
     encoding = stream.encoding or "utf-8"
     stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+
+
+def write_json(value: Any, stream: TextIO | None = None) -> None:
+    """Write `value` as one JSON document, indented for people who look at it all the same."""
+    (stream or sys.stdout).write(json.dumps(value, indent=2) + "\n")
 
 
 def in_words(value: Any, indent: int | None = None) -> str:

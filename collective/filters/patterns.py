@@ -27,6 +27,7 @@ MAX_DEPTH = 50  # groups within groups
 MOST_REPEATED = 500  # elements of one expression when its repetitions are written out
 
 _PIECE = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\{\d*,?\d*\}|.", re.DOTALL)
+_PLACE = re.compile(r" at position (\d+).*", re.DOTALL)
 _COUNT = re.compile(r"\{(\d*)(,?)(\d*)\}")
 _COMMENT = re.compile(r"\(\?(#|[a-zA-Z-]*x)")
 
@@ -58,7 +59,9 @@ def compiled(expression: str) -> regex.Pattern[str]:
             re.compile(expression)
             return regex.compile(expression, cache_pattern=False)
     except (re.error, regex.error) as fault:
-        raise ValueError(f"regular expression {expression!r}: {fault}") from None
+        # Not its "position 0": it would be taken for the column of the option, which the error begins with.
+        said = _PLACE.sub(lambda place: f", at its character {int(place[1]) + 1}", str(fault))
+        raise ValueError(f"regular expression {expression!r}: {said}") from None
     except (RecursionError, OverflowError):
         raise ValueError("a regular expression that is too large") from None
 

@@ -48,6 +48,7 @@ def believe(_reply: Reply, _envelope: Envelope) -> None:
 class Call:
     """An iterator of replies. `absent` are nodes that have no queue; `started` is Unix seconds, `…_ms` milliseconds.
 
+    `cut_short` tells that somebody has stopped waiting for nodes whose time was not over: they may still answer.
     Every wave of a rollout is a request of its own: `request_id` is the first one's, `request_ids` are all.
     """
 
@@ -86,7 +87,8 @@ class Call:
         self._received: list[Delivery] = []
         self._received_since = 0.0
         self._background = ThreadPoolExecutor(1, thread_name_prefix="acknowledge")
-        self._closed = False
+        self.closed = False
+        self.cut_short = False
 
     @property
     def request_id(self) -> str:
@@ -100,8 +102,8 @@ class Call:
 
     @property
     def stopped(self) -> str:
-        """Why nobody further is sent to; empty as long as that is not so."""
-        return self._rollout.stopped
+        """Why the call ended before all nodes had been sent to and waited for; empty when that is not so."""
+        return self._rollout.stopped if self.cut_short or self._rollout.waiting else ""
 
     @property
     def skew(self) -> float:
@@ -136,17 +138,18 @@ class Call:
         return self.outcomes
 
     def stop(self, why: str) -> None:
-        """Send to nobody further, and have the outcomes say that the call was stopped."""
+        """Send to nobody further, and wait for nobody: the outcomes say that the call was stopped."""
         self._rollout.stop(why)
+        self.cut_short = True
         self.outcomes.stopped = True
 
     def close(self) -> None:
         """Delete what was received, free the reply slot, skip who was not sent to. Doing it twice does no harm."""
-        if self._closed:
+        if self.closed:
             return
-        self._closed = True
+        self.closed = True
         self.outcomes.skip(self._rollout.waiting)
-        self.outcomes.stopped |= bool(self.stopped)
+        self.outcomes.stopped = bool(self.stopped)
         self.total_ms = self.discovery_ms + (self._clock() - self._began) * 1000
         self._acknowledge(all_of_them=True)
         self._background.shutdown()

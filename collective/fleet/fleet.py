@@ -24,13 +24,14 @@ from collective import config as configuration
 from collective import ddl, names, signing
 from collective.catalog import Catalog
 from collective.config import ClientConfig
-from collective.errors import NoNodes, QueueNotFound, TooManyTargets, TransportError, Unreachable, UsageError
+from collective.errors import NoNodes, QueueNotFound, TransportError, Unreachable, UsageError
 from collective.filters import Filter, uses_data
 from collective.fleet import discovery, slots
 from collective.fleet.call import Call, VerifyReply, believe
 from collective.fleet.data import check_data
 from collective.fleet.deaf import ROLLOUT_TTL
-from collective.fleet.rollout import AT_ONCE, AmountLike, Pace, Rollout, choose, read_amount
+from collective.fleet.limits import Confirm, check_meant, choose, read_limit
+from collective.fleet.rollout import AT_ONCE, AmountLike, Pace, Rollout
 from collective.fleet.sending import THREADS, Sender
 from collective.messages import Request
 from collective.registry import Nodes
@@ -125,7 +126,7 @@ class Fleet:
         batch: AmountLike = None,
         batch_sleep: float = 0.0,
         max_fail: AmountLike = None,
-        confirm: Callable[[list[str]], bool] | None = None,
+        confirm: Confirm | None = None,
     ) -> Call:
         """Send one request to every node that `filter` and `nodes` (names) both mean; return its replies to come.
 
@@ -144,33 +145,17 @@ class Fleet:
         described = self.catalog.action(agent, action)
         checked = described.check_input(data or {})
         pace = Pace.read(concurrency, batch, batch_sleep, max_fail)
-        some = None if limit is None else read_amount("limit", limit)
-        if some is None and limit_seed is not None:
-            raise UsageError("limit_seed: only a limit chooses nodes at random: say how many")
-        began = self._clock()
-        expected = self.discover(
-            filter,
-            agent,
-            nodes=nodes,
-            method=method,
-            timeout=discovery_timeout,
-            certain=not described.idempotent,
-        )
+        some = read_limit(limit, limit_seed)
+        began, certain = self._clock(), not described.idempotent
+        found = self.discover(filter, agent, nodes=nodes, method=method, timeout=discovery_timeout, certain=certain)
         discovery_ms = (self._clock() - began) * 1000
-        if some is not None:
-            expected = choose(expected, some, limit_seed)
+        expected = found if some is None else choose(found, some, limit_seed)
         if not described.idempotent:
-            self._guard(expected, filter == EVERYBODY and nodes is None and some is None, confirm)
-        call = self._open(
-            described,
-            checked,
-            filter,
-            expected,
-            timeout or described.timeout + self.config.transit,
-            ttl=ttl or (self.config.ttl if pace == AT_ONCE else min(self.config.ttl, ROLLOUT_TTL)),
-            pace=pace,
-            discovery_ms=discovery_ms,
-        )
+            everybody = filter == EVERYBODY and nodes is None and some is None
+            check_meant(expected, everybody, self.config.max_targets, confirm)
+        timeout = timeout or described.timeout + self.config.transit
+        ttl = ttl or (self.config.ttl if pace == AT_ONCE else min(self.config.ttl, ROLLOUT_TTL))
+        call = self._open(described, checked, filter, expected, timeout, ttl=ttl, pace=pace, discovery_ms=discovery_ms)
         with _closing_on_error(call):
             call.begin()
         return call
@@ -242,15 +227,6 @@ class Fleet:
             call.ask_everybody(min(_WINDOW, timeout), timeout)
             return sorted(reply.sender for reply in call)
 
-    def _guard(self, expected: list[str], everybody: bool, confirm: Callable[[list[str]], bool] | None) -> None:
-        """Raise TooManyTargets when nobody said that so many nodes are meant."""
-        count, most = len(expected), self.config.max_targets
-        too_many = 0 < most < count
-        if confirm is None and too_many:
-            raise TooManyTargets(count, f"max_targets allows {most}: narrow the targets, or raise it in client.yaml")
-        if confirm is not None and (everybody or too_many) and not confirm(expected):
-            raise TooManyTargets(count, "not confirmed")
-
     def _open(
         self,
         action: ddl.Action,
@@ -291,6 +267,7 @@ class Fleet:
             verify=self._verify_reply,
             clock=self._clock,
         )
+        self._calls = [open_call for open_call in self._calls if not open_call.closed]
         self._calls.append(call)
         return call
 

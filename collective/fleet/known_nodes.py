@@ -25,11 +25,15 @@ log = logging.getLogger(__name__)
 
 
 class KnownNodes:
-    """The nodes of one collective that the user of the folder `state` knows. Raises ConfigError for broken files."""
+    """The nodes of one collective that the user of the folder `state` knows. Raises ConfigError for broken files.
 
-    def __init__(self, state: Path, collective: str) -> None:
-        self._file = _KeyFile(state / "known_nodes", collective)
-        self._refused = _KeyFile(state / "refused_nodes", collective)
+    With `keep` false nothing is written: what is met is known to this object alone.
+    """
+
+    def __init__(self, state: Path, collective: str, *, keep: bool = True) -> None:
+        kind = _KeyFile if keep else _UnwrittenKeyFile
+        self._file = kind(state / "known_nodes", collective)
+        self._refused = kind(state / "refused_nodes", collective)
         self._known = self._file.read()
 
     @property
@@ -175,3 +179,13 @@ class _KeyFile:
 
     def _unwritable(self, fault: OSError) -> ConfigError:
         return ConfigError(f"{self._path}: cannot be written: {fault.strerror}: nodes' keys must be kept: set 'state'")
+
+
+class _UnwrittenKeyFile(_KeyFile):
+    """A file of keys for whoever only looks."""
+
+    def add(self, keys: Mapping[str, PublicKey]) -> None:
+        """Leave the file as it is."""
+
+    def replace(self, node: str, key: PublicKey) -> None:
+        """Leave the file as it is."""

@@ -21,7 +21,6 @@ clock, which is the caller's business; they never run backwards.
 from __future__ import annotations
 
 import math
-import random
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -70,17 +69,6 @@ def read_count(option: str, value: str | int) -> int:
     if not found or found[2] or int(found[1]) < 1:
         raise UsageError(f"{option} '{value}': must be a number of nodes from 1")
     return int(found[1])
-
-
-def choose(nodes: Iterable[str], limit: Amount, seed: int | None = None) -> list[str]:
-    """Return some of `nodes`, sorted, chosen at random: with the same seed the same, whatever order they come in.
-
-    With one seed a larger limit chooses those of a smaller one, and more.
-    """
-    names = sorted(nodes)
-    drawn = list(names)
-    random.Random(seed).shuffle(drawn)  # noqa: S311 - a choice that can be repeated, not a secret
-    return sorted(drawn[: limit.floor(len(names))])
 
 
 @dataclass(frozen=True)

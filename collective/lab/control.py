@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -31,11 +32,11 @@ def start(layout: Layout, nodes: int, *, lifeline: int | None = None) -> subproc
     if importlib.util.find_spec("moto") is None:
         raise ConfigError("lab: moto is not installed: pip install 'collective-rpc[lab]'")
     if layout.pid(layout.supervisor_pid):
-        raise UsageError(f"a lab runs in {layout.folder} already: 'crpc lab stop' ends it")
-    if layout.folder.exists() and any(layout.folder.iterdir()) and not layout.control.is_fifo():
-        raise UsageError(f"{layout.folder} is no lab's folder, and not empty: name another one")
-    shutil.rmtree(layout.folder, ignore_errors=True)
-    layout.create(nodes)
+        raise UsageError(f"a lab runs in {layout.folder} already: '{command(layout, 'stop')}' ends it")
+    try:
+        _make_folder(layout, nodes)
+    except OSError as fault:
+        raise UsageError(f"{layout.folder}: no lab can be made there: {fault.strerror}: name another folder") from None
     supervisor = _spawn(layout, lifeline)
     try:
         _wait_for(layout, supervisor, layout.nodes())
@@ -45,6 +46,14 @@ def start(layout: Layout, nodes: int, *, lifeline: int | None = None) -> subproc
         shutil.rmtree(layout.folder, ignore_errors=True)
         raise
     return supervisor
+
+
+def _make_folder(layout: Layout, nodes: int) -> None:
+    """Write a lab's files, in place of those of an earlier one."""
+    if layout.folder.exists() and any(layout.folder.iterdir()) and not layout.control.is_fifo():
+        raise UsageError(f"{layout.folder} is no lab's folder, and not empty: name another one")
+    shutil.rmtree(layout.folder, ignore_errors=True)
+    layout.create(nodes)
 
 
 @contextlib.contextmanager
@@ -119,7 +128,7 @@ def _end_node(layout: Layout, identity: str, number: signal.Signals) -> None:
 def _running_supervisor(layout: Layout) -> int:
     pid = layout.pid(layout.supervisor_pid)
     if pid is None:
-        raise UsageError(f"no lab runs in {layout.folder}: 'crpc lab start' starts one")
+        raise UsageError(f"no lab runs in {layout.folder}: '{command(layout, 'start')}' starts one")
     return pid
 
 
@@ -188,6 +197,12 @@ def _until(holds: Callable[[], bool], seconds: float) -> bool:
             return False
         time.sleep(_LOOK)
     return True
+
+
+def command(layout: Layout, verb: str) -> str:
+    """Return what to type for this lab: the folder is named where it is not the one that is meant anyway."""
+    elsewhere = layout.folder != default_folder().absolute()
+    return f"crpc lab {verb}" + (f" --folder {shlex.quote(str(layout.folder))}" if elsewhere else "")
 
 
 def default_folder() -> Path:

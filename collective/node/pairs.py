@@ -108,6 +108,9 @@ def supplied(function: Callable[..., Any], available: Mapping[str, Any]) -> dict
 def check_parameters(path: Path, described: ddl.Action, function: Callable[..., Any], known: frozenset[str]) -> None:
     """Check that a function takes the inputs of its DDL, and names none but `known` keyword-only arguments."""
     label = f"{path}: {described.agent}.{described.name}"
+    plain = inspect.unwrap(function)
+    if inspect.iscoroutinefunction(plain) or inspect.isgeneratorfunction(plain) or inspect.isasyncgenfunction(plain):
+        raise DDLError(f"{label}: an action returns its data: 'async def' and 'yield' have no place in it")
     inputs = []
     for parameter in inspect.signature(function).parameters.values():
         if parameter.kind is parameter.KEYWORD_ONLY:

@@ -19,7 +19,8 @@ from collective.signing.wire import Reader, string, uint32
 _LIST, _KEYS, _SIGN, _SIGNED = 11, 12, 13, 14
 _SHA2_512 = 4  # flag: an RSA key is to sign by rsa-sha2-512
 _LARGEST = 256 * 1024  # bytes of an answer, as OpenSSH has it
-_SECONDS = 60.0  # that an agent may take: it may ask its user first
+_LISTING = 5.0  # seconds that an agent may take to list its keys
+_SIGNING = 60.0  # … and to sign: it may ask its user first
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ class Agent:
     def _ask(self, request: bytes, expected: int) -> Reader:
         try:
             with socket.socket(socket.AF_UNIX) as connection:
-                connection.settimeout(_SECONDS)
+                connection.settimeout(_LISTING if expected == _KEYS else _SIGNING)
                 connection.connect(self.path)
                 connection.sendall(string(request))
                 size = int.from_bytes(_receive(connection, 4), "big")

@@ -29,10 +29,11 @@ _USUAL = ("id_ed25519", "id_ecdsa", "id_rsa")
 
 @dataclass(frozen=True)
 class Chosen:
-    """A key that can sign, and in words where it was found."""
+    """A key that can sign, in words where it was found, and the file of its private half; None: the ssh agent's."""
 
     signer: Signer
     where: str
+    file: Path | None = None
 
     @property
     def public(self) -> PublicKey:
@@ -80,7 +81,7 @@ def choose(key: Path, ask: Ask = ask_terminal, environment: Mapping[str, str] = 
         return _usual(agent, ask)
     if key.suffix == ".pub":
         return _named(key, agent, ask)
-    return Chosen(load(key, ask), str(key))
+    return _in_file(key, ask)
 
 
 def _first(agent: Agent | None) -> Chosen:
@@ -100,7 +101,7 @@ def _usual(agent: Agent | None, ask: Ask) -> Chosen:
     folder = Path.home() / ".ssh"
     for name in _USUAL:
         if (folder / name).exists():
-            return Chosen(load(folder / name, ask), str(folder / name))
+            return _in_file(folder / name, ask)
     raise ConfigError(
         f"there is no key to sign with: neither in an ssh agent nor as {', '.join(_USUAL)} in {folder}: "
         "make one with 'ssh-keygen -t ed25519', or name yours by 'key' in client.yaml"
@@ -125,7 +126,7 @@ def _named(path: Path, agent: Agent | None, ask: Ask) -> Chosen:
     loaded = load(private, ask)
     if loaded.blob != plain:
         raise ConfigError(f"{path}: the key in {private} is another one")
-    return Chosen(_Certified(blob, loaded), f"{path} and {private}")
+    return Chosen(_Certified(blob, loaded), f"{path} and {private}", private)
 
 
 def _held(agent: Agent | None, blob: bytes) -> AgentKey | None:
@@ -135,6 +136,10 @@ def _held(agent: Agent | None, blob: bytes) -> AgentKey | None:
     except ConfigError:
         return None
     return next((key for key in keys if key.blob == blob), None)
+
+
+def _in_file(path: Path, ask: Ask) -> Chosen:
+    return Chosen(load(path, ask), str(path), path)
 
 
 def _in_agent(key: AgentKey) -> Chosen:

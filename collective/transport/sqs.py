@@ -100,6 +100,11 @@ class SQSTransport:
             self._create(queue, _REPLY_ATTRIBUTES)
         return here + self._url(queue)
 
+    def check_topic(self, topic: str) -> None:
+        """Ask for a topic of our account; raise QueueNotFound when there is none, Forbidden when we may not ask."""
+        with translated(topic):
+            self._sns.get_topic_attributes(TopicArn=self._account(topic).arn("sns", topic))
+
     def send(self, queue: str, body: str) -> None:
         """Send one message to one queue (SendMessage)."""
         _check_size(body, SEND_LIMIT)

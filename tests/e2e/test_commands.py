@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 import pytest
-from conftest import Crpc
+from conftest import NODES, Crpc
+from jsonschema import Draft202012Validator
+
+from collective import schemas
 
 
 def test_find_counts(crpc: Crpc) -> None:
@@ -28,12 +34,33 @@ def test_inventory_shows_one_node(crpc: Crpc) -> None:
     """Facts, classes and agents; an unknown node is named."""
     page = crpc("inventory", "node02.lab")
     assert page.returncode == 0
+    assert page.stdout.startswith("node02.lab:\n\n")
     for line in ("   collective: lab\n", "   role::db\n", "   environment = staging\n", "   package 1.0.0: "):
         assert line in page.stdout
     unknown = crpc("inventory", "node99.lab")
     assert unknown.returncode == 3
     assert "crpc: node99.lab: there is no such node" in unknown.stderr
     assert "crpc: node99.lab: no response\n" in unknown.stderr
+
+
+def test_every_one_of_them_speaks_json(crpc: Crpc) -> None:
+    """Calls write the document of a call, the others a list or an object; each can be fed to `--nodes`."""
+
+    def told(*words: str) -> Any:
+        done = crpc(*words, "--json")
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    assert told("find", "-F", "role=web") == ["node01.lab", "node04.lab"]
+    for document in (told("ping"), told("facts", "role")):
+        Draft202012Validator(schemas.load("results")).validate(document)
+        assert document["outcomes"]["ok"] == 5
+    node = told("inventory", "node02.lab")
+    assert (node["identity"], node["facts"]["role"]) == ("node02.lab", "db")
+    assert ("package", "1.0.0") in [(agent["agent"], agent["version"]) for agent in node["agents"]]
+    listed = told("nodes", "list")
+    assert [node["identity"] for node in listed] == NODES
+    assert crpc("find", "--nodes", "-", stdin=json.dumps(listed[:1])).stdout == "node01.lab\n"
 
 
 @pytest.mark.parametrize(

@@ -118,13 +118,16 @@ def test_a_failed_start_leaves_nothing_and_says_why(tmp_path: Path) -> None:
 
 
 def test_wrong_words_are_one_line(tmp_path: Path) -> None:
-    """Too many nodes, no such command, no lab: exit 64."""
+    """Too many nodes, no such command, no lab, a folder that cannot be: exit 64; hints name the folder."""
     crpc = crpc_in(tmp_path)
     for words, said in (
         (("run", "--nodes", "101", "--", "true"), "a lab has 1 to 100 nodes"),
         (("run", "--nodes", "many"), "invalid int value"),
         (("run", "--", "no-such-command"), "'no-such-command' is no program"),
+        (("start", "--folder", "/proc/lab"), "/proc/lab: no lab can be made there: No such file or directory: name"),
         (("stop",), "no lab runs in"),
+        (("stop",), "'crpc lab start' starts one"),
+        (("stop", "--folder", "/srv/a lab"), "'crpc lab start --folder '/srv/a lab'' starts one"),
         (("env",), "no lab runs in"),
         (("node", "node01.lab", "kill"), "no lab runs in"),
         (("stopp",), "invalid choice"),

@@ -88,7 +88,7 @@ def test_a_transport_that_moves_away_in_the_middle_of_a_call(crpc: Crpc, node: D
     caller.join(90)
     assert time.monotonic() - began < 80
     assert_one_line_and_69(result[0])
-    assert "No response from: 1 node" in result[0].stdout
+    assert "No response yet from: 1 node" in result[0].stdout
 
 
 def test_the_daemon_serves_again_when_the_transport_is_back(crpc: Crpc, node: Daemon, proxy: Proxy) -> None:

@@ -12,7 +12,7 @@ from collective.lab.layout import Layout
 
 WRONG: dict[str, tuple[list[str], str]] = {
     "unknown agent": (["pakage", "install"], "there is no agent 'pakage': did you mean 'package'?"),
-    "unknown action": (["package", "instal"], "package has no action 'instal': it has install"),
+    "unknown action": (["package", "instal"], "package has no action 'instal': did you mean 'install'"),
     "no action": (["package"], "package: which action?"),
     "unknown option": (["package", "install", "package=zsh", "--forse"], "unrecognized arguments: --forse"),
     "shortened option": (["rpcutil", "ping", "--time", "3"], "unrecognized arguments: --time"),

@@ -102,6 +102,19 @@ def test_the_skipped_are_named_on_the_terminal_and_fed_into_the_next_call(crpc: 
     assert re.search(r"Not sent to: 4 nodes\n\n +node\[02-05\]\.lab\n", done.stdout), done.stdout
 
 
+def test_a_document_names_every_request_of_a_rollout(crpc: Crpc) -> None:
+    """Each wave has an id of its own: each node's audit has that of its request."""
+    told = document(crpc, "shell", "run", "command=true", "--batch", "2")
+    assert (told["request_id"], len(set(told["request_ids"]))) == (told["request_ids"][0], 3)
+    assert told["stopped"] is None
+
+
+def test_quiet_still_names_who_did_not_answer(crpc: Crpc) -> None:
+    """That is a result; summaries and figures are not."""
+    done = crpc("rpcutil", "daemon_stats", "-I", "node99.lab", "-q")
+    assert (done.returncode, done.stdout) == (3, "No response from: 1 node\n\n   node99.lab\n\n")
+
+
 def test_a_node_that_hangs_frees_its_place(crpc: Crpc, lab: Layout) -> None:
     """It is found by its unread queue, named, and the others get their turn long before the timeout of 180 s."""
     with deaf(lab, "node02.lab"):
@@ -123,28 +136,30 @@ def test_ctrl_c_stops_and_tells_what_is_known(
         out, err = process.communicate(timeout=30)
     assert time.monotonic() - began < 10
     assert process.returncode == 4
-    assert err == "crpc: stopped: interrupted: 3 nodes not sent to\n"
+    assert err == "crpc: stopped: interrupted: 3 nodes not sent to, 1 node had not answered yet\n"
     if form:
+        assert json.loads(out)["stopped"] == "interrupted"
         assert json.loads(out)["outcomes"] | {"rejected": 0} == {
             "ok": 1, "failed": 0, "silent": 1, "skipped": 3, "unexpected": 0, "rejected": 0
         }  # fmt: skip
     else:
         assert re.search(
-            r"No response from: 1 node\n\n +node02\.lab\n\n.*Not sent to: 3 nodes\n\n +node\[03-05\]", out, re.S
+            r"No response yet from: 1 node\n\n +node02\.lab\n\n.*Not sent to: 3 nodes\n\n +node\[03-05\]", out, re.S
         )
     assert (tmp_path / "ran").read_text() == "x\nx\n"
 
 
-def test_ctrl_c_twice_leaves(environment: dict[str, str]) -> None:
+def test_ctrl_c_twice_leaves(environment: dict[str, str], tmp_path: Path) -> None:
     """Whatever the first one has to wait for, here a reader that does not read: the second leaves with 4."""
-    command = "command=head -c 50000 /dev/zero | tr '\\0' y"
-    with caller(environment, "shell", "run", command, "--json") as process:
+    ran = tmp_path / "ran"
+    line = f"head -c 50000 /dev/zero | tr '\\0' y; echo x >> {ran}; test $(wc -l < {ran}) -lt 5 || sleep 60"
+    with caller(environment, "shell", "run", f"command={line}", "--concurrency", "1", "--json") as process:
         assert process.stdout is not None
         assert process.stderr is not None
+        wait_until(lambda: ran.exists() and ran.read_text() == 5 * "x\n", 30)
+        process.send_signal(signal.SIGINT)
         pipe = process.stdout.fileno()
         wait_until(lambda: _unread(pipe) == fcntl.fcntl(pipe, fcntl.F_GETPIPE_SZ), 30)
-        process.send_signal(signal.SIGINT)
-        assert process.stderr.readline() == "crpc: interrupted\n"
         assert process.poll() is None
         process.send_signal(signal.SIGINT)
         assert process.wait(10) == 4

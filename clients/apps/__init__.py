@@ -1,0 +1,33 @@
+"""Extra verbs of agents: `crpc AGENT VERB …` where a request and its replies are not all that people want.
+
+A module with an agent's name has a table `VERBS`; it is imported when somebody asks for its agent. A verb may have the
+name of an action: then it stands before it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Verb:
+    """`about` says in a line what it is for; `run` takes the words after it and returns the exit code."""
+
+    about: str
+    run: Callable[[Sequence[str]], int]
+
+
+def agents() -> list[str]:
+    """Return the names of the agents that have extra verbs."""
+    return sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_"))
+
+
+def verbs(agent: str) -> Mapping[str, Verb]:
+    """Return an agent's extra verbs by name."""
+    if agent not in agents():
+        return {}
+    found: Mapping[str, Verb] = importlib.import_module(f"{__name__}.{agent}").VERBS
+    return found

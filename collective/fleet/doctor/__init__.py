@@ -1,0 +1,70 @@
+"""What `crpc doctor` looks at: all that a call needs, in the order in which a call needs it.
+
+    here     version ─ configuration ─ DDLs ─ state ─ key
+    there    AWS ─ queues ─ clock ─ topic ─ registry ─ nodes' keys ─ an answer
+
+A check yields findings and returns what later ones need. Nothing is left behind but the reply queue that every call
+makes, and nobody is waited for longer than the bounds in `there` say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+from collective import names
+from collective.config import ClientConfig
+from collective.errors import CollectiveError
+from collective.fleet.doctor import here, there
+from collective.fleet.doctor.findings import Check, Finding
+from collective.fleet.fleet import Fleet
+from collective.registry.dynamodb import DynamoDBRegistry
+
+__all__ = ["Finding", "examine"]
+
+Result = TypeVar("Result")
+
+
+def examine(path: Path | None = None, target: str | None = None) -> Iterator[Finding]:
+    """Look at all that a caller with the configuration in `path`, or where it is looked for, depends on.
+
+    `target` is another collective than the configured one.
+    """
+    yield from attempt("version", here.version())
+    config = yield from attempt("configuration", here.configuration(path, target))
+    if config is not None:
+        yield from _examine(config)
+
+
+def _examine(config: ClientConfig) -> Iterator[Finding]:
+    catalog = yield from attempt("DDLs", here.ddls(config))
+    known = yield from attempt("state", here.state(config))
+    sign = yield from attempt("key", here.key(config))
+    aws = yield from attempt("AWS", there.account())
+    if aws is None or known is None:
+        return  # without either no call can be made
+    transport = yield from attempt("queues", there.queues(aws, config))
+    if aws.skew is None:
+        return  # no server has answered: the next one would be waited for just as long
+    yield from attempt("clock", there.clock(aws.skew))
+    if transport is not None:
+        yield from attempt("topic", there.topic(transport, config))
+    alive = None
+    if config.registry == "dynamodb":
+        table = DynamoDBRegistry(aws, names.table(config.collective))
+        alive = yield from attempt("registry", there.registry(table, config))
+    if alive:
+        yield from attempt("nodes' keys", there.keys(alive, known))
+    if transport and catalog and sign:
+        fleet = Fleet(config, transport, catalog=catalog, sign=sign, verify_reply=known.verify)
+        yield from attempt("answer", there.answer(fleet, alive))
+
+
+def attempt(name: str, check: Check[Result]) -> Generator[Finding, None, Result | None]:
+    """Pass on what a check finds, and return its result; an error is a finding too, and there is no result then."""
+    try:
+        return (yield from check)
+    except CollectiveError as fault:
+        yield Finding(name, str(fault), fault=fault)
+        return None

@@ -1,0 +1,12 @@
+"""Guess what was meant by a word that is not known."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+def suggest(word: str, known: Iterable[str], otherwise: str = "") -> str:
+    """Return `did you mean 'x'?` for the known word that is close to `word`; `otherwise` when none is."""
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f"did you mean '{close[0]}'?" if close else otherwise

@@ -1,0 +1,92 @@
+"""Extra verbs of agents in the lab: a check for Nagios, a line of shell, and jobs that are followed."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+from conftest import BIN, NODES, Crpc
+from daemons import wait_until
+
+
+def test_a_check_is_one_line_and_the_worst_state(crpc: Crpc) -> None:
+    """The lab's last node finds fault with its disk; without it all is fine."""
+    counts = (
+        r"check_disk: OK: 4 WARNING: 0 CRITICAL: 1 UNKNOWN: 0\|total=5 ok=4 warn=0 crit=1 unknown=0 checktime=[0-9.]+\n"
+    )
+    done = crpc("nrpe", "check", "check_disk")
+    assert (done.returncode, done.stderr) == (2, "")
+    assert re.fullmatch(counts, done.stdout)
+    assert crpc("nrpe", "check", "check_disk", "-I", "node[01-02].lab").returncode == 0
+    assert crpc("nrpe", "check", "no_such_check").returncode == 3
+
+
+@pytest.mark.parametrize(
+    ("words", "env", "said"),
+    [
+        (("check_disk", "-F", "role=mail"), {}, "check_disk: UNKNOWN: none of 5 nodes matches the filter\n"),
+        (("check disk",), {}, "check disk: UNKNOWN: nrpe runcommand: input 'command': "),
+        (
+            ("check_disk",),
+            {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"},
+            "check_disk: UNKNOWN: lab_",
+        ),
+    ],
+)
+def test_a_check_that_cannot_be_asked_for_is_unknown(
+    crpc: Crpc, words: tuple[str, ...], env: dict[str, str], said: str
+) -> None:
+    """Nagios knows no other exit codes, and reads standard output."""
+    done = crpc("nrpe", "check", *words, **env)
+    assert done.returncode == 3
+    assert done.stdout.startswith(said)
+
+
+def test_a_line_of_shell_needs_no_key(crpc: Crpc) -> None:
+    """What all say alike is shown once, under their folded names; as JSON each has its reply."""
+    done = crpc("shell", "run", "echo hello", "-F", "environment=production")
+    assert done.returncode == 0
+    assert done.stdout.startswith("node[01,03,05].lab  ")
+    assert done.stdout.count("hello") == 1
+    assert crpc("shell", "run", "echo hello", "--json").stdout.count("hello") == len(NODES)
+
+
+def test_jobs_are_followed_to_their_ends(crpc: Crpc) -> None:
+    """Each line with its node, errors on standard error, and how those ended that did not end well."""
+    done = crpc(
+        "shell", "run", "echo one; echo oops >&2; sleep 1; printf two; exit 3", "-I", "node[01-02].lab", "--tail"
+    )
+    assert done.returncode == 2
+    assert sorted(done.stdout.splitlines()) == [
+        "node01.lab: one",
+        "node01.lab: two",
+        "node02.lab: one",
+        "node02.lab: two",
+    ]
+    assert sorted(done.stderr.splitlines()) == [
+        "crpc: node[01-02].lab: ended with exit code 3",
+        "node01.lab: oops",
+        "node02.lab: oops",
+    ]
+
+
+def test_ctrl_c_ends_the_jobs(environment: dict[str, str], tmp_path: Path) -> None:
+    """They are killed on their nodes, what they still say is shown, and the exit code is that of an interruption."""
+    line = f"trap 'echo bye; exit 9' TERM; echo $$ >> {tmp_path}/pids; echo hi; while :; do sleep 0.1; done"
+    command = [str(BIN / "crpc"), "shell", "run", line, "-I", "node[01-02].lab", "--tail"]
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as caller:
+        assert caller.stdout is not None
+        assert sorted(caller.stdout.readline() for _ in range(2)) == ["node01.lab: hi\n", "node02.lab: hi\n"]
+        caller.send_signal(signal.SIGINT)
+        out, err = caller.communicate(timeout=60)
+    assert caller.returncode == 4
+    assert sorted(out.splitlines()) == ["node01.lab: bye", "node02.lab: bye"]
+    assert err.splitlines()[0] == "crpc: interrupted: the jobs are being ended; Ctrl-C once more leaves them alone"
+    pids = (tmp_path / "pids").read_text().split()
+    assert len(pids) == 2
+    wait_until(lambda: not any(Path("/proc", pid).exists() for pid in pids), 10)
