@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import sys
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ from typing import Any
 
 from collective import cost
 from collective.clients import options
+from collective.clients.render.text import write_json
 from collective.errors import UsageError
 
 
@@ -22,7 +22,10 @@ def run(arguments: Sequence[str]) -> int:
     if per_call > given.nodes:
         raise UsageError(f"--nodes-per-call {per_call}: there are {given.nodes} nodes")
     usage = cost.Usage(given.nodes, given.calls_per_day, per_call)
-    sys.stdout.write(json.dumps(_document(usage), indent=2) + "\n" if given.json else _page(usage))
+    if given.json:
+        write_json(_document(usage))
+    else:
+        sys.stdout.write(_page(usage))
     return 0
 
 
@@ -33,7 +36,7 @@ def _parser() -> options.Parser:
     parser.add_argument("--nodes", type=_count, required=True, metavar="N", help="how many nodes there are")
     parser.add_argument("--calls-per-day", type=_calls, required=True, metavar="M", help="how many calls are made")
     parser.add_argument("--nodes-per-call", type=_count, metavar="K", help="how many nodes answer a call; default: all")
-    parser.add_argument("-j", "--json", action="store_true", help="as JSON")
+    options.add_json(parser)
     return parser
 
 
