@@ -8,8 +8,11 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import boto3
 from conftest import BIN, Completed
 from daemons import aws_environment, daemon
+
+from collective import names
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 NODE = {
@@ -19,6 +22,7 @@ NODE = {
     "policy": "policy.yaml",
     "state": "state",
     "audit": "audit.jsonl",
+    "queue_tags": {"collective:instance": "arn:aws:ec2:eu-central-1:111122223333:instance/i-0"},
     "log_format": "json",
 }
 
@@ -55,5 +59,18 @@ def test_from_an_empty_account_to_the_first_answer_and_back(
     with daemon(etc, moto_server):
         assert re.match(r"web1\.my\.net +time=", sh("crpc ping").stdout)
         sh("crpc doctor")
+        assert tags(moto_server) == {
+            "collective": "operations",
+            "collective:identity": "web1.my.net",
+            "collective:instance": "arn:aws:ec2:eu-central-1:111122223333:instance/i-0",
+        }
     sh("crpc setup --remove --yes")
     assert "Nothing to do\n" in sh("crpc setup --remove").stdout
+
+
+def tags(url: str) -> dict[str, str]:
+    """Return what the node's queue is tagged with, by which IAM's conditions know it."""
+    session = boto3.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name="eu-central-1")
+    sqs = session.client("sqs", endpoint_url=url)
+    queue = sqs.get_queue_url(QueueName=names.node_queue("operations", "web1.my.net"))["QueueUrl"]
+    return sqs.list_queue_tags(QueueUrl=queue)["Tags"]
