@@ -28,7 +28,7 @@ from typing import Any, NoReturn
 
 from collective.errors import RPCError
 from collective.masking import hide
-from collective.node.plugin import import_agent
+from collective.node.importing import imported
 from collective.processes import adopt_orphans, die_with_parent
 
 LARGEST_ANSWER = 8 * 1024 * 1024  # bytes of JSON that an action may return
@@ -39,7 +39,8 @@ _QUOTED = 200  # characters of stray output that a message shows
 class Job:
     """What a keeper is to run: `action` of the agent at `path`; `supplied` are keyword-only arguments.
 
-    `secrets` are texts that must not be seen: they are masked in what the action raises and prints.
+    `secrets` are texts that must not be seen: they are masked in what the action raises and prints. `code` is what
+    the file held when it was checked, as `importing.compiled` returns it; None: what it holds now.
     """
 
     path: str
@@ -47,6 +48,7 @@ class Job:
     data: Mapping[str, Any]
     supplied: Mapping[str, Any]
     secrets: tuple[str, ...] = ()
+    code: bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -194,7 +196,7 @@ def _perform(job: Job) -> Answer:
     stray = io.StringIO()
     try:
         with contextlib.redirect_stdout(stray):
-            function = getattr(import_agent(Path(job.path)), job.action)
+            function = getattr(imported(Path(job.path), job.code), job.action)
             data = function(**job.data, **job.supplied)
     except RPCError as fault:
         return Answer(fault.statuscode, hide(str(fault), job.secrets), fault.reason, fault.data)

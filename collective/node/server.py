@@ -25,12 +25,12 @@ from collective.messages import MAX_SKEW, Request
 from collective.node.agents import Agents
 from collective.node.audit import ALLOWED, Audit
 from collective.node.counts import Counts
-from collective.node.data import DataFunctions
 from collective.node.data_answers import DataAnswers, FilterQuestions, questions
 from collective.node.decisions import Decides, Decisions, Stage
 from collective.node.facts import Facts
 from collective.node.journal import STARTED, TAKEN, Journal, noting
 from collective.node.keeper import Answer, failed
+from collective.node.plugins import Plugins
 from collective.node.receiver import POLL, Receiver
 from collective.node.replies import Replies
 from collective.node.runner import Runner
@@ -65,8 +65,7 @@ class Server:
         collective: str,
         identity: str,
         transport: Transport,
-        agents: Agents,
-        data: DataFunctions,
+        plugins: Plugins,
         facts: Facts,
         policy: Decides,
         audit: Audit,
@@ -82,12 +81,12 @@ class Server:
         self.collective = collective
         self.identity = identity
         self.queue = names.node_queue(collective, identity)
-        self.agents = agents
         self.facts = facts
-        self.data = DataAnswers(data, runner, facts, agents)
+        self.plugins = plugins
+        self._runner = runner
         self.counts = Counts()
         self._transport = transport
-        self._decisions = Decisions(policy, audit, agents, self._view)
+        self._decisions = Decisions(policy, audit, self._view)
         self._audit = audit
         self._verify = verify
         self._journal = journal
@@ -105,6 +104,20 @@ class Server:
         )
         self._receiver = Receiver(transport, self.queue, names.topic(collective), self.handle)
         self._next_drop_log = 0.0
+
+    @property
+    def agents(self) -> Agents:
+        """The agents that serve now."""
+        return self.plugins.agents
+
+    @property
+    def data(self) -> DataAnswers:
+        """The data functions that serve now."""
+        return self._answers(self.plugins)
+
+    def use(self, plugins: Plugins) -> None:
+        """Serve by these from now on; requests that have begun go on by those that they began with."""
+        self.plugins = plugins
 
     @property
     def audit_head(self) -> str | None:
@@ -195,7 +208,7 @@ class Server:
     def _admit(self, request: Request, delivery: Delivery, asked: Filter, stage: Stage) -> None:
         """Go on down the line; in a thread of the workshop's when the filter asks data functions."""
         with self._refusing(request, stage):
-            self._check_filter(request, delivery, asked)  # 5
+            self._check_filter(request, delivery, asked, stage)  # 5
             stage.verdict = "invalid"
             work = self._check_input(request, delivery, stage)  # 6
             stage.verdict = "busy"
@@ -222,7 +235,7 @@ class Server:
         if not names.is_reply_queue(request.reply_to, self.collective):
             raise MessageError(f"request: '{request.reply_to}' is no reply queue of this collective")
         self.counts.add("validated")
-        return request, Stage(envelope, skew=request.time - delivery.sent, fingerprint=fingerprint)
+        return request, Stage(envelope, self.plugins, skew=request.time - delivery.sent, fingerprint=fingerprint)
 
     def _check_new(self, request: Request, stage: Stage) -> None:
         entry = self._journal.find(request.id)
@@ -269,16 +282,16 @@ class Server:
         except MessageError as fault:
             raise Failed(f"the filter cannot be read: {fault}", reason="filtered") from None
 
-    def _check_filter(self, request: Request, delivery: Delivery, asked: Filter) -> None:
+    def _check_filter(self, request: Request, delivery: Delivery, asked: Filter, stage: Stage) -> None:
         left = delivery.sent + request.timeout - self._transport.now()
-        data = FilterQuestions(self.data, request.caller, left)
-        if not matches(asked, self._view(), data):
+        data = FilterQuestions(self._answers(stage.plugins), request.caller, left)
+        if not matches(asked, self._view(stage.plugins), data):
             why = "".join(f": {fault}" for fault in data.faults[:1])
             refusal = Failed(f"the filter does not match this node{why}", reason="filtered")
             self._refuse_or_be_silent(request, refusal)
 
     def _check_input(self, request: Request, delivery: Delivery, stage: Stage) -> Work:
-        agent, action = self.agents.find(request.agent, request.action)
+        agent, action = stage.plugins.agents.find(request.agent, request.action)
         return Work(
             request=request,
             agent=agent,
@@ -290,8 +303,11 @@ class Server:
 
     # -- small parts
 
-    def _view(self) -> NodeView:
-        return NodeView(self.identity, self.facts.current, self.facts.classes, self.agents)
+    def _view(self, plugins: Plugins) -> NodeView:
+        return NodeView(self.identity, self.facts.current, self.facts.classes, plugins.agents)
+
+    def _answers(self, plugins: Plugins) -> DataAnswers:
+        return DataAnswers(plugins, self._runner, self.facts)
 
     def _refuse_or_be_silent(self, request: Request, refusal: Failed) -> None:
         """End the line: a node that is named in `targets` never stays silent, any other does."""

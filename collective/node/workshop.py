@@ -199,5 +199,6 @@ class Workshop:
             data=work.data,
             supplied=supplied,
             secrets=work.action.secret_texts(work.data),
+            code=work.agent.code,
         )
         return self._runner.run(job, timeout)
