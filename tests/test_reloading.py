@@ -22,10 +22,12 @@ from collective.node import plugins as sets
 from collective.node.policy import PolicyFile
 from collective.node.registration import Registration
 from collective.node.reloading import Reloading
+from collective.node.service_manager import ServiceManager
 from collective.registry.memory import MemoryRegistry
 from collective.testing import Network
 from collective.testing.nodes import record
 
+NOBODY = ServiceManager(None)
 NEW = """
 from collective.agent import action
 
@@ -49,7 +51,7 @@ def reload(network: Network, plugins: Path, tmp_path: Path) -> Callable[[], None
     node = network.nodes["web1"]
     folders = ([agents.bundled(), plugins], [catalog.bundled(), plugins], tmp_path / "settings")
     registration = Registration(network.registry, partial(record, node), 300)
-    return Reloading(partial(sets.load, *folders), node, PolicyFile(tmp_path / "none"), registration).reload
+    return Reloading(partial(sets.load, *folders), node, PolicyFile(tmp_path / "none"), registration, NOBODY).reload
 
 
 def write(folder: Path, code: str = NEW, ddl: Any = NEW_DDL) -> None:
@@ -173,7 +175,7 @@ def test_the_registry_learns_of_a_reload_at_once(network: Network, plugins: Path
     registration = Registration(registry, partial(record, node), 300)
     registration.start()
     load = partial(sets.load, [plugins], [plugins], tmp_path / "settings")
-    reloading = Reloading(load, node, PolicyFile(tmp_path / "none"), registration)
+    reloading = Reloading(load, node, PolicyFile(tmp_path / "none"), registration, NOBODY)
     reloading.start()
     write(plugins)
     reloading.wake()

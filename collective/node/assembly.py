@@ -23,8 +23,10 @@ from collective.node.plugins import Plugins
 from collective.node.policy import PolicyFile
 from collective.node.registration import Registration
 from collective.node.reloading import Reloading
+from collective.node.reporting import Reporting
 from collective.node.runner import Runner
 from collective.node.server import Server
+from collective.node.service_manager import ServiceManager
 from collective.registry import NodeRecord, Registry
 from collective.registry.dynamodb import DynamoDBRegistry
 from collective.registry.memory import MemoryRegistry
@@ -43,9 +45,10 @@ class Node:
     registration: Registration
     reloading: Reloading
     runner: Runner
+    reporting: Reporting
 
 
-def build(config: NodeConfig, session: boto3.Session | None = None) -> Node:
+def build(config: NodeConfig, manager: ServiceManager, session: boto3.Session | None = None) -> Node:
     """Return the node of a configuration; raise ConfigError for what keeps it from being one."""
     aws = AWS(session)
     key = trust.node_key(config.state)
@@ -71,8 +74,8 @@ def build(config: NodeConfig, session: boto3.Session | None = None) -> Node:
     )
     describe = partial(_describe, server, config.heartbeat, key.public.line)
     registration = Registration(_registry(config, aws), describe, config.heartbeat)
-    reloading = Reloading(partial(load_plugins, config), server, policy, registration)
-    return Node(server, registration, reloading, runner)
+    reloading = Reloading(partial(load_plugins, config), server, policy, registration, manager)
+    return Node(server, registration, reloading, runner, Reporting(manager, server, registration))
 
 
 def load_plugins(config: NodeConfig, before: Plugins | None = None) -> Plugins:

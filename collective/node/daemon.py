@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import signal
 import sys
 import threading
@@ -93,16 +94,19 @@ def _check(config: NodeConfig) -> int:
 def _serve(config: NodeConfig, session: boto3.Session | None) -> int:
     from collective import logs
     from collective.node import assembly
+    from collective.node.service_manager import ServiceManager
 
     logs.configure(config.log_level, config.log_format)
     said = _listen()
-    node = assembly.build(config, session)
+    node = assembly.build(config, ServiceManager.of(os.environ), session)
     node.server.facts.start(config.facts_period, _FIRST_FACTS, node.registration.refresh)
     node.reloading.start()
+    node.reporting.start()
     receiver = threading.Thread(target=_receive, args=(node, said), name="receive", daemon=True)
     receiver.start()
     while (word := said.get()) == signal.SIGHUP:
         node.reloading.wake()
+    node.reporting.stop()
     log.info("daemon.stopping", extra={"running": node.server.workshop.running})
     node.registration.stop(_FAREWELL)
     node.server.stop(config.shutdown_timeout)

@@ -17,6 +17,7 @@ from collective.node.plugins import Plugins
 from collective.node.policy import PolicyFile
 from collective.node.registration import Registration
 from collective.node.server import Server
+from collective.node.service_manager import ServiceManager
 
 log = logging.getLogger(__name__)
 
@@ -25,12 +26,18 @@ class Reloading:
     """Reloads as often as it is woken; several times at once are one. `load` returns the set after a given one."""
 
     def __init__(
-        self, load: Callable[[Plugins], Plugins], server: Server, policy: PolicyFile, registration: Registration
+        self,
+        load: Callable[[Plugins], Plugins],
+        server: Server,
+        policy: PolicyFile,
+        registration: Registration,
+        manager: ServiceManager,
     ) -> None:
         self._load = load
         self._server = server
         self._policy = policy
         self._registration = registration
+        self._manager = manager
         self._wanted = threading.Event()
 
     def start(self) -> None:
@@ -56,7 +63,9 @@ class Reloading:
         while True:
             self._wanted.wait()
             self._wanted.clear()
+            self._manager.reloading()
             try:
                 self.reload()
             except Exception:
                 log.exception("node.defect")  # the set before stays in force
+            self._manager.ready(self._server.receiver.status)

@@ -102,7 +102,7 @@ class Server:
             agent_limits or {},
             make_pool,
         )
-        self._receiver = Receiver(transport, self.queue, names.topic(collective), self.handle)
+        self.receiver = Receiver(transport, self.queue, names.topic(collective), self.handle)
         self._next_drop_log = 0.0
 
     @property
@@ -131,7 +131,7 @@ class Server:
 
         Then go on with what an earlier daemon left, which from the first request on nobody could tell from our own.
         """
-        self._receiver.open()
+        self.receiver.open()
         with noting():
             self._journal.mark_beginning()  # not before: until it has answered, the server's time is our own
         self.replies.start()
@@ -139,11 +139,11 @@ class Server:
 
     def serve(self) -> None:
         """Receive and handle requests until `stop`."""
-        self._receiver.serve()
+        self.receiver.serve()
 
     def receive_once(self, wait: float = POLL) -> None:
         """Wait for requests for at most `wait` seconds, handle and acknowledge them. Raise TransportError."""
-        self._receiver.receive_once(wait)
+        self.receiver.receive_once(wait)
 
     def resume(self) -> None:
         """Go on with what an earlier daemon took on: run what it had not started, tell who waits for what it had."""
@@ -153,7 +153,7 @@ class Server:
 
     def stop(self, timeout: float) -> None:
         """Take on nothing new, let what runs finish for at most `timeout` seconds, then end it as interrupted."""
-        self._receiver.stop()
+        self.receiver.stop()
         self.workshop.stop(timeout)
         self._journal.close()
 
