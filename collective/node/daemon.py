@@ -9,6 +9,7 @@ This module imports little: the processes that run actions start from it too.
 from __future__ import annotations
 
 import argparse
+import faulthandler
 import logging
 import os
 import signal
@@ -96,6 +97,7 @@ def _serve(config: NodeConfig, session: boto3.Session | None) -> int:
     from collective.node import assembly
     from collective.node.service_manager import ServiceManager
 
+    faulthandler.enable()  # a watchdog's SIGABRT, or a crash in C, tells where every thread was
     logs.configure(config.log_level, config.log_format)
     said = _listen()
     node = assembly.build(config, ServiceManager.of(os.environ), session)
