@@ -164,7 +164,7 @@ _MOST = {"ttl": 3600.0, "transit": 3600.0, "discovery_timeout": 3600.0}  # secon
 
 def load_node(path: Path | None = None) -> NodeConfig:
     """Read the node's configuration from `path`, or from where it is looked for."""
-    return _load(NodeConfig, path or _find("node.yaml"))
+    return _load(NodeConfig, path or node_file())
 
 
 def load_client(path: Path | None = None) -> ClientConfig:
@@ -175,6 +175,11 @@ def load_client(path: Path | None = None) -> ClientConfig:
 def client_file() -> Path:
     """Return the caller's configuration file, where it is looked for; raise ConfigError when it is nowhere."""
     return _find("client.yaml")
+
+
+def node_file() -> Path:
+    """Return the node's configuration file, where it is looked for; raise ConfigError when it is nowhere."""
+    return _find("node.yaml")
 
 
 def _find(name: str) -> Path:

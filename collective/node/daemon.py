@@ -21,7 +21,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, NoReturn
 
 from collective import __version__
-from collective.errors import CollectiveError, ConfigError
+from collective.errors import CollectiveError
 
 if TYPE_CHECKING:
     import boto3
@@ -42,12 +42,13 @@ _FAREWELL = 5.0  # seconds that the registry may take to hear it
 def main(argv: Sequence[str] | None = None, session: boto3.Session | None = None) -> int:
     """Run `collectived` and return its exit code. `session` is shared by nodes that were forked together."""
     options = _parser().parse_args(argv)
-    from collective.config import load_node
+    from collective.config import load_node, node_file
 
     try:
-        config = load_node(options.config)
+        path = options.config or node_file()
+        config = load_node(path)
         if options.check:
-            return _check(config)
+            return _check(config, path, session)
         return _serve(config, session)
     except CollectiveError as fault:
         print(f"collectived: {fault}", file=sys.stderr)  # noqa: T201 - before there is a log
@@ -69,27 +70,21 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("--config", type=Path, metavar="FILE", help="instead of /etc/collective/node.yaml")
-    parser.add_argument("--check", action="store_true", help="say what is wrong with configuration and agents")
+    parser.add_argument("--check", action="store_true", help="say what is wrong, with plugins, files and AWS too")
     parser.add_argument("--version", action="version", version=f"collectived {__version__}")
     return parser
 
 
-def _check(config: NodeConfig) -> int:
-    """Print what is wrong, a line each; return 78 when anything is."""
-    from collective import policy
-    from collective.node import assembly, trust
+def _check(config: NodeConfig, path: Path, session: boto3.Session | None) -> int:
+    """Print what is wrong, a line each; return the exit code of what is worst."""
+    from collective.node.check import check
 
-    plugins = assembly.load_plugins(config)
-    faults = [*trust.faults(config), *plugins.faults]
-    try:
-        if config.policy.exists():
-            policy.read(config.policy)
-    except ConfigError as fault:
-        faults += fault.faults
-    for line in faults:
+    findings = check(config, path, session)
+    for line in findings.faults:
         print(f"collectived: {line}", file=sys.stderr)  # noqa: T201
-    print(f"{config.identity} in {config.collective}: agents {', '.join(sorted(plugins.agents))}")  # noqa: T201
-    return _CONFIGURATION_WRONG if faults else 0
+    for line in findings.notes:
+        print(line)  # noqa: T201
+    return findings.exit_code
 
 
 def _serve(config: NodeConfig, session: boto3.Session | None) -> int:
