@@ -87,7 +87,7 @@ class NodeConfig:
     `state` holds the journal. `agent_limits` are how many of `max_actions` an agent may run at once, by its name.
 
     While `audit` cannot be written nothing is done, unless `audit_required` is false. Requests are kept as they were
-    signed in the folder `audit_envelopes`, when there is one.
+    signed in the folder `audit_envelopes`, when there is one. Figures for Prometheus go to the file `metrics`.
     """
 
     collective: str
@@ -112,6 +112,7 @@ class NodeConfig:
     audit: Path = field(default_factory=_audit_file)
     audit_required: bool = True
     audit_envelopes: Path | None = None
+    metrics: Path | None = None
     max_actions: int = 10
     max_queued: int = 100
     agent_limits: dict[str, int] = field(default_factory=dict)

@@ -36,6 +36,8 @@ from collective.transport.sqs import SQSTransport
 if TYPE_CHECKING:
     import boto3
 
+    from collective.node.metrics import Metrics
+
 
 @dataclass(frozen=True)
 class Node:
@@ -46,6 +48,7 @@ class Node:
     reloading: Reloading
     runner: Runner
     reporting: Reporting
+    metrics: Metrics | None
 
 
 def build(config: NodeConfig, manager: ServiceManager, session: boto3.Session | None = None) -> Node:
@@ -56,6 +59,7 @@ def build(config: NodeConfig, manager: ServiceManager, session: boto3.Session | 
     _make_folder("state", config.state)
     tags = config.queue_tags | names.tags(config.collective, config.identity)
     transport = SQSTransport(aws, connections=config.max_actions + 4, tags=tags)
+    audit, journal = _audit(config), Journal(config.state / "journal.sqlite", transport.now)
     server = Server(
         collective=config.collective,
         identity=config.identity,
@@ -63,8 +67,8 @@ def build(config: NodeConfig, manager: ServiceManager, session: boto3.Session | 
         plugins=load_plugins(config),
         facts=_facts(config, runner),
         policy=policy,
-        audit=_audit(config),
-        journal=Journal(config.state / "journal.sqlite", transport.now),
+        audit=audit,
+        journal=journal,
         runner=runner,
         sign=sshsig.signing_with(key),
         verify=trust.verifier(config),
@@ -75,7 +79,8 @@ def build(config: NodeConfig, manager: ServiceManager, session: boto3.Session | 
     describe = partial(_describe, server, config.heartbeat, key.public.line)
     registration = Registration(_registry(config, aws), describe, config.heartbeat)
     reloading = Reloading(partial(load_plugins, config), server, policy, registration, manager)
-    return Node(server, registration, reloading, runner, Reporting(manager, server, registration))
+    reporting = Reporting(manager, server, registration)
+    return Node(server, registration, reloading, runner, reporting, _metrics(config, server, journal, audit))
 
 
 def load_plugins(config: NodeConfig, before: Plugins | None = None) -> Plugins:
@@ -112,6 +117,14 @@ def _registry(config: NodeConfig, aws: AWS) -> Registry:
     if config.registry == "dynamodb":
         return DynamoDBRegistry(aws, names.table(config.collective))
     return MemoryRegistry()
+
+
+def _metrics(config: NodeConfig, server: Server, journal: Journal, audit: Audit) -> Metrics | None:
+    if config.metrics is None:
+        return None
+    from collective.node.metrics import Metrics  # with a library that others do without
+
+    return Metrics(config.metrics, server, journal, audit)
 
 
 def _describe(server: Server, heartbeat: float, public_key: str) -> NodeRecord:

@@ -99,6 +99,8 @@ def _serve(config: NodeConfig, session: boto3.Session | None) -> int:
     node.server.facts.start(config.facts_period, _FIRST_FACTS, node.registration.refresh)
     node.reloading.start()
     node.reporting.start()
+    if node.metrics:
+        node.metrics.start()
     receiver = threading.Thread(target=_receive, args=(node, said), name="receive", daemon=True)
     receiver.start()
     while (word := said.get()) == signal.SIGHUP:
@@ -108,6 +110,8 @@ def _serve(config: NodeConfig, session: boto3.Session | None) -> int:
     node.registration.stop(_FAREWELL)
     node.server.stop(config.shutdown_timeout)
     receiver.join(_LAST_POLL)
+    if node.metrics:
+        node.metrics.stop()
     node.server.facts.stop()
     node.runner.stop()  # what is left are commands that tell facts: nobody waits for them any more
     log.info("daemon.stopped")

@@ -5,17 +5,28 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from collective.errors import Aborted, Failed
 from collective.filters import Node
 from collective.masking import MASK
 from collective.messages import Envelope, Request
+from collective.node.agents import Agents
 from collective.node.audit import Audit
 from collective.node.plugins import Plugins
 from collective.policy import Decision, Question
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class NodeView:
+    """What a filter sees of this node."""
+
+    identity: str
+    facts: Mapping[str, Any]
+    classes: frozenset[str]
+    agents: Agents
 
 
 class Decides(Protocol):
