@@ -15,8 +15,9 @@ from collective import __version__, catalog, names
 from collective.aws import AWS
 from collective.config import NodeConfig
 from collective.errors import ConfigError
-from collective.node import agents, plugins, trust
+from collective.node import agents, cgroup, plugins, trust
 from collective.node.audit import Audit
+from collective.node.cgroup import Groups
 from collective.node.facts import Facts, sources
 from collective.node.journal import Journal
 from collective.node.plugins import Plugins
@@ -55,11 +56,13 @@ def build(config: NodeConfig, manager: ServiceManager, session: boto3.Session | 
     """Return the node of a configuration; raise ConfigError for what keeps it from being one."""
     aws = AWS(session)
     key = trust.node_key(config.state)
-    runner, policy = Runner(), PolicyFile(config.policy)
+    groups = Groups(cgroup.delegated())
+    runner, policy = Runner(groups), PolicyFile(config.policy)
     _make_folder("state", config.state)
     tags = config.queue_tags | names.tags(config.collective, config.identity)
     transport = SQSTransport(aws, connections=config.max_actions + 4, tags=tags)
     audit, journal = _audit(config), Journal(config.state / "journal.sqlite", transport.now)
+    groups.end_abandoned()  # the journal is ours: no other daemon of this node runs
     server = Server(
         collective=config.collective,
         identity=config.identity,

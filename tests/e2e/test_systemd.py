@@ -1,18 +1,23 @@
 """A real daemon under a service manager: what it is told, and the unit that has systemd start it."""
 
+# ruff: noqa: F811 - a fixture that is imported, and asked for by its name
+
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
 import subprocess
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from conftest import BIN, Completed, make_crpc
-from daemons import IDENTITY, aws_environment, configure, daemon
+from daemons import IDENTITY, aws_environment, configure, daemon, wait_until
+from test_cgroup import MOUNTED, ours  # noqa: F401 - a fixture
 from test_service_manager import Listener
 
 from collective.config import NodeConfig
@@ -99,3 +104,59 @@ def heard_until(manager: Listener, word: str) -> list[list[str]]:
     while not told or told[-1][0] != word:
         told.append(manager.hear(10))
     return told
+
+
+@contextmanager
+def within(group: Path) -> Iterator[None]:
+    """Have this process be in a control group for a block, and what it starts for good."""
+    root = next(path for path in group.parents if path in MOUNTED)
+    here = re.findall(r"^0::/(.*)$", Path("/proc/self/cgroup").read_text(), re.MULTILINE)[0]
+    (group / "cgroup.procs").write_text(str(os.getpid()))
+    try:
+        yield
+    finally:
+        (root / here / "cgroup.procs").write_text(str(os.getpid()))
+
+
+def processes(mark: str) -> list[int]:
+    found = subprocess.run(["pgrep", "-f", f"^sleep {mark}"], capture_output=True, text=True, check=False)
+    return [int(pid) for pid in found.stdout.split()]
+
+
+def test_what_died_with_its_keeper_is_ended_before_interrupted_is_told(
+    tmp_path: Path, moto_server: str, ours: Path
+) -> None:
+    """With a group of its own, as the unit asks for, a daemon that is killed with all keepers leaves nothing undone."""
+    os.setxattr(ours, "user.delegate", b"1")  # as systemd does
+    configure(tmp_path, collective=f"group-{uuid.uuid4().hex[:8]}")
+    mark = f"271828{uuid.uuid4().int % 10**6}"
+    words = [
+        str(BIN / "crpc"),
+        "shell",
+        "run",
+        f"command=sleep {mark} & sleep {mark}",
+        "-I",
+        IDENTITY,
+        "-t",
+        "60",
+        "--json",
+    ]
+    environment = {**aws_environment(moto_server), "COLLECTIVE_CONFIG": str(tmp_path)}
+    with within(ours), daemon(tmp_path, moto_server) as node:
+        caller = subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, text=True)
+        wait_until(lambda: len(processes(mark)) == 2, 20)
+        (group,) = ours.glob("action-*")
+        members = set((group / "cgroup.procs").read_text().split())
+        worker = next(pid for pid in members if parent(pid) not in members)
+        os.kill(int(parent(worker)), signal.SIGKILL)  # the keeper; it may not end what it kept
+        node.process.kill()
+        node.process.wait()
+    assert len(processes(mark)) == 2
+    with within(ours), daemon(tmp_path, moto_server):
+        said = json.loads(caller.communicate(timeout=60)[0])
+        assert processes(mark) == []
+        assert [reply["reason"] for reply in said["replies"]] == ["interrupted"]
+
+
+def parent(pid: str) -> str:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]
