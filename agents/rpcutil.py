@@ -16,6 +16,7 @@ from collective.agent import Reply, action
 from collective.filters import look_up
 
 if TYPE_CHECKING:
+    from collective.ddl import DDL
     from collective.node.server import Server
 
 _COUNTED = ["received", "validated", "unvalidated", "passed", "filtered", "expired", "duplicates", "denied", "replies"]
@@ -57,11 +58,10 @@ def get_facts(facts: str, *, node: Server) -> Reply:
 @action
 def agent_inventory(*, node: Server) -> Reply:
     """Tell what the agents of this node can do."""
-    return {"agents": [_describe(node, name) for name in sorted(node.agents)]}
+    return {"agents": [_describe(name, agent.ddl) for name, agent in sorted(node.agents.items())]}
 
 
-def _describe(node: Server, name: str) -> dict[str, Any]:
-    ddl = node.agents[name].ddl
+def _describe(name: str, ddl: DDL) -> dict[str, Any]:
     described = {key: ddl.metadata.get(key) for key in _DESCRIBED}
     return {"agent": name, **described, "actions": sorted(ddl.actions)}
 

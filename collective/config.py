@@ -87,7 +87,7 @@ class NodeConfig:
     `state` holds the journal. `agent_limits` are how many of `max_actions` an agent may run at once, by its name.
 
     While `audit` cannot be written nothing is done, unless `audit_required` is false. Requests are kept as they were
-    signed in the folder `audit_envelopes`, when there is one.
+    signed in the folder `audit_envelopes`, when there is one. Figures for Prometheus go to the file `metrics`.
     """
 
     collective: str
@@ -112,6 +112,7 @@ class NodeConfig:
     audit: Path = field(default_factory=_audit_file)
     audit_required: bool = True
     audit_envelopes: Path | None = None
+    metrics: Path | None = None
     max_actions: int = 10
     max_queued: int = 100
     agent_limits: dict[str, int] = field(default_factory=dict)
@@ -164,7 +165,7 @@ _MOST = {"ttl": 3600.0, "transit": 3600.0, "discovery_timeout": 3600.0}  # secon
 
 def load_node(path: Path | None = None) -> NodeConfig:
     """Read the node's configuration from `path`, or from where it is looked for."""
-    return _load(NodeConfig, path or _find("node.yaml"))
+    return _load(NodeConfig, path or node_file())
 
 
 def load_client(path: Path | None = None) -> ClientConfig:
@@ -175,6 +176,11 @@ def load_client(path: Path | None = None) -> ClientConfig:
 def client_file() -> Path:
     """Return the caller's configuration file, where it is looked for; raise ConfigError when it is nowhere."""
     return _find("client.yaml")
+
+
+def node_file() -> Path:
+    """Return the node's configuration file, where it is looked for; raise ConfigError when it is nowhere."""
+    return _find("node.yaml")
 
 
 def _find(name: str) -> Path:

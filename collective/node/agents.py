@@ -7,7 +7,6 @@ A refused agent is left out, and `faults` has one line that names the file and b
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -20,20 +19,22 @@ from collective.errors import DDLError, UnknownAction
 from collective.node import pairs
 from collective.node.pairs import Loaded
 
-log = logging.getLogger(__name__)
-
 INSIDE = "rpcutil"  # the one agent that answers inside the daemon; its functions may name `node`
 
 
 @dataclass(frozen=True)
 class Agent:
-    """A checked pair of code and DDL. `functions` are its actions, by name; `settings` its settings file's content."""
+    """A checked pair of code and DDL. `functions` are its actions, by name; `settings` its settings file's content.
+
+    `code` is what was checked, and what is run: a file that is changed counts when it is loaded, not before.
+    """
 
     name: str
     path: Path
     ddl: ddl.DDL
     functions: Mapping[str, Callable[..., Any]]
     settings: Mapping[str, Any]
+    code: bytes
 
     def supplied(self, action: str, available: Mapping[str, Any]) -> dict[str, Any]:
         """Return those of the `available` keyword-only arguments that the action's function names."""
@@ -61,17 +62,21 @@ def bundled() -> Path:
     return Path(str(resources.files("collective.agents")))
 
 
-def load(code: Sequence[Path], ddls: Sequence[Path], settings: Path) -> Agents:
-    """Load every pair of the given folders; of two with one name, the first folder's serves."""
-    loaded, faults = pairs.load(code, ddls, lambda path, description: _load_pair(path, description, settings))
-    for name, line in faults:
-        log.error("agent.refused", extra={"agent": name, "fault": line})
+def load(
+    code: Sequence[Path], ddls: Sequence[Path], settings: Path, before: Mapping[str, Agent] | None = None
+) -> Agents:
+    """Load every pair of the given folders; of two with one name, the first folder's serves.
+
+    Of a refused pair, what was loaded `before` serves on.
+    """
+    loaded, faults = pairs.load(code, ddls, lambda path, description: _load_pair(path, description, settings), before)
+    pairs.report("agent.refused", "agent", faults, loaded, before or {})
     return Agents(loaded, faults)
 
 
 def _load_pair(path: Path, description: Path, settings: Path) -> Agent:
     described = ddl.read(description)
-    module = pairs.import_code(path)
+    module, code = pairs.import_code(path)
     functions = {name: thing for name, thing in vars(module).items() if is_action(thing)}
     for name in sorted(functions.keys() ^ described.actions.keys()):
         has, lacks = (path, description) if name in functions else (description, path)
@@ -79,4 +84,5 @@ def _load_pair(path: Path, description: Path, settings: Path) -> Agent:
     supplied = SUPPLIED | {"node"} if described.name == INSIDE else SUPPLIED
     for name, function in functions.items():
         pairs.check_parameters(path, described.actions[name], function, supplied)
-    return Agent(described.name, path, described, functions, pairs.read_settings(settings / f"{path.stem}.yaml"))
+    told = pairs.read_settings(settings / f"{path.stem}.yaml")
+    return Agent(described.name, path, described, functions, told, code)

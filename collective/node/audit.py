@@ -45,6 +45,7 @@ class Audit:
         self._envelopes = envelopes
         self._clock = clock
         self._file = ChainedFile(path)
+        self.failures = 0
 
     @property
     def head(self) -> str | None:
@@ -111,6 +112,7 @@ class Audit:
             self._fail(self._path, fault)
 
     def _fail(self, path: Path | None, fault: OSError) -> None:
+        self.failures += 1
         text = f"audit {path}: cannot be written: {fault.strerror}"
         if self._required:
             raise Failed(text, reason="crashed") from None

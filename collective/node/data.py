@@ -5,7 +5,6 @@ A refused one is left out, and `faults` has one line that names the file and bot
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,20 +16,22 @@ from collective.errors import DDLError, UnknownAction
 from collective.node import pairs
 from collective.node.pairs import Loaded
 
-log = logging.getLogger(__name__)
-
 FOLDER = "data"  # below each folder of agents, and of DDLs
 
 
 @dataclass(frozen=True)
 class DataFunction:
-    """A checked pair of code and DDL. `settings` are those of the agent of the same name."""
+    """A checked pair of code and DDL. `settings` are those of the agent of the same name.
+
+    `code` is what was checked, and what is run.
+    """
 
     name: str
     path: Path
     ddl: ddl.Action
     function: Callable[..., Any]
     settings: Mapping[str, Any]
+    code: bytes
 
 
 class DataFunctions(Loaded[DataFunction]):
@@ -45,25 +46,31 @@ class DataFunctions(Loaded[DataFunction]):
         return self[name]
 
 
-def load(code: Sequence[Path], ddls: Sequence[Path], settings: Path) -> DataFunctions:
-    """Load every pair in the `data` folders of the given ones; of two with one name, the first folder's serves."""
+def load(
+    code: Sequence[Path], ddls: Sequence[Path], settings: Path, before: Mapping[str, DataFunction] | None = None
+) -> DataFunctions:
+    """Load every pair in the `data` folders of the given ones; of two with one name, the first folder's serves.
+
+    Of a refused pair, what was loaded `before` serves on.
+    """
     loaded, faults = pairs.load(
         [folder / FOLDER for folder in code],
         [folder / FOLDER for folder in ddls],
         lambda path, description: _load_pair(path, description, settings),
+        before,
     )
-    for name, line in faults:
-        log.error("data.refused", extra={"function": name, "fault": line})
+    pairs.report("data.refused", "function", faults, loaded, before or {})
     return DataFunctions(loaded, faults)
 
 
 def _load_pair(path: Path, description: Path, settings: Path) -> DataFunction:
     described = datafunctions.read(description)
-    module = pairs.import_code(path)
+    module, code = pairs.import_code(path)
     functions = [name for name, thing in vars(module).items() if is_data(thing)]
     if functions != [described.name]:
         marked = ", ".join(functions) or "none"
         raise DDLError(f"{path}: must mark one function with @data, '{described.name}' as {description} says: {marked}")
     function = vars(module)[described.name]
     pairs.check_parameters(path, described, function, SUPPLIED_TO_DATA)
-    return DataFunction(described.name, path, described, function, pairs.read_settings(settings / f"{path.stem}.yaml"))
+    told = pairs.read_settings(settings / f"{path.stem}.yaml")
+    return DataFunction(described.name, path, described, function, told, code)

@@ -16,10 +16,10 @@ from collective.errors import Aborted, Failed, InvalidInput, MissingInput, RPCEr
 from collective.filters import Filter, uses_data
 from collective.messages import Request
 from collective.node import pairs
-from collective.node.agents import INSIDE, Agents
-from collective.node.data import DataFunctions
+from collective.node.agents import INSIDE
 from collective.node.facts import Facts
 from collective.node.keeper import Job
+from collective.node.plugins import Plugins
 from collective.node.runner import Runner
 
 log = logging.getLogger(__name__)
@@ -29,13 +29,12 @@ _ERRORS: Mapping[int, type[RPCError]] = {1: Aborted, 2: UnknownAction, 3: Missin
 
 
 class DataAnswers:
-    """Asks this node's data functions; any number of threads may do so at once."""
+    """Asks the data functions of one set of plugins; any number of threads may do so at once."""
 
-    def __init__(self, functions: DataFunctions, runner: Runner, facts: Facts, agents: Agents) -> None:
-        self._functions = functions
+    def __init__(self, plugins: Plugins, runner: Runner, facts: Facts) -> None:
+        self._plugins = plugins
         self._runner = runner
         self._facts = facts
-        self._agents = agents
 
     def ask(self, name: str, query: str, caller: str, seconds: float) -> dict[str, Any]:
         """Return what the function `name` answers within its own time, and `seconds`.
@@ -43,7 +42,7 @@ class DataAnswers:
         Raises UnknownAction when there is no such function, InvalidInput for a query that its DDL refuses, and what
         the function raises; Failed when it has no answer.
         """
-        function = self._functions.find(name)
+        function = self._plugins.data.find(name)
         checked = function.ddl.check_input({"query": query})
         seconds = min(seconds, function.ddl.timeout)
         if seconds <= 0:
@@ -52,10 +51,11 @@ class DataAnswers:
             "settings": function.settings,
             "caller": caller,
             "facts": self._facts.current,
-            "agents": {agent: dict(found.ddl.metadata) for agent, found in self._agents.items()},
+            "agents": {agent: dict(found.ddl.metadata) for agent, found in self._plugins.agents.items()},
             "deadline": time.monotonic() + seconds,
         }
-        job = Job(str(function.path), name, checked, pairs.supplied(function.function, available))
+        supplied = pairs.supplied(function.function, available)
+        job = Job(str(function.path), name, checked, supplied, code=function.code)
         answer = self._runner.run(job, seconds)
         if answer.statuscode:
             error = _ERRORS.get(answer.statuscode, Failed)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from collective.errors import Aborted, Failed
 from collective.filters import Node
@@ -13,9 +13,20 @@ from collective.masking import MASK
 from collective.messages import Envelope, Request
 from collective.node.agents import Agents
 from collective.node.audit import Audit
+from collective.node.plugins import Plugins
 from collective.policy import Decision, Question
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class NodeView:
+    """What a filter sees of this node."""
+
+    identity: str
+    facts: Mapping[str, Any]
+    classes: frozenset[str]
+    agents: Agents
 
 
 class Decides(Protocol):
@@ -29,11 +40,13 @@ class Decides(Protocol):
 class Stage:
     """How far a request has come: what the audit will say of it when it ends here.
 
-    `skew` is in seconds, `rule` what allowed or denied the request, `asks` the (function, query) pairs of data
+    `plugins` are those that the request is judged by and run with, whatever the node loads meanwhile. `skew` is in
+    seconds, `rule` what allowed or denied the request, `asks` the (function, query) pairs of data
     functions that it needs leave for.
     """
 
     envelope: Envelope
+    plugins: Plugins
     skew: float
     fingerprint: str | None = None
     verdict: str = "refused"
@@ -42,19 +55,18 @@ class Stage:
 
 
 class Decisions:
-    """Asks the policy about requests, and audits them; `node` returns the node as rules see it."""
+    """Asks the policy about requests, and audits them; `node` returns the node as rules see it, with some plugins."""
 
-    def __init__(self, policy: Decides, audit: Audit, agents: Agents, node: Callable[[], Node]) -> None:
+    def __init__(self, policy: Decides, audit: Audit, node: Callable[[Plugins], Node]) -> None:
         self._policy = policy
         self._audit = audit
-        self._agents = agents
         self._node = node
 
     def allow(self, request: Request, stage: Stage) -> None:
         """Note the rule that allows `request`; raise Aborted (`denied`) naming the one that does not."""
-        action = self._agents.action(request.agent, request.action)
+        action = stage.plugins.agents.action(request.agent, request.action)
         data = action.with_defaults(request.data) if action else request.data
-        asked = Question(request.caller, request.agent, request.action, data, self._node())
+        asked = Question(request.caller, request.agent, request.action, data, self._node(stage.plugins))
         decision = self._policy.decide(asked)
         if not decision.allow:
             stage.verdict, stage.rule = "denied", decision.rule
@@ -64,7 +76,7 @@ class Decisions:
 
     def record(self, request: Request, stage: Stage, verdict: str | None = None) -> None:
         """Audit a request as far as it has come; raise Failed when that cannot be written."""
-        action = self._agents.action(request.agent, request.action)
+        action = stage.plugins.agents.action(request.agent, request.action)
         # Without a DDL nobody knows what is secret, so no value is written.
         data: Mapping[str, object] = action.masked(request.data) if action else dict.fromkeys(request.data, MASK)
         secret = action is None or not action.secrets.isdisjoint(request.data)

@@ -14,6 +14,7 @@ journal began is `too_early`, for it may have run already: the file before this 
 from __future__ import annotations
 
 import logging
+import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -116,15 +117,11 @@ class Journal:
         """Take a new request on. Raise Failed (`busy`) when there is no room."""
         with self._database.transaction() as connection:
             connection.execute(_DROP_OLD, (received - KEPT,))
-            count = connection.execute("SELECT count(*) FROM requests").fetchone()[0]
+            count, size = _size(connection)
             if count >= self._most_entries:
                 raise Failed(f"the journal holds {count} requests: try again later", reason="busy")
-            pages, free, size = (
-                connection.execute(f"PRAGMA {name}").fetchone()[0]
-                for name in ("page_count", "freelist_count", "page_size")
-            )
-            if (pages - free) * size >= self._most_bytes:
-                raise Failed(f"the journal holds {(pages - free) * size} bytes: try again later", reason="busy")
+            if size >= self._most_bytes:
+                raise Failed(f"the journal holds {size} bytes: try again later", reason="busy")
             connection.execute(_BEGIN, (request_id, TAKEN, received, sent, until, reply_to, body))
 
     def start(self, request_id: str) -> bool:
@@ -146,6 +143,19 @@ class Journal:
         """Return the ids of all requests in a state (TAKEN, STARTED, ANSWERED), oldest first."""
         with self._database.transaction() as connection:
             return [row[0] for row in connection.execute(_LEFT, (state,))]
+
+    def size(self) -> tuple[int, int]:
+        """Return how many requests are remembered, and how many bytes they take."""
+        with self._database.transaction() as connection:
+            return _size(connection)
+
+
+def _size(connection: sqlite3.Connection) -> tuple[int, int]:
+    count = connection.execute("SELECT count(*) FROM requests").fetchone()[0]
+    pages, free, size = (
+        connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count", "page_size")
+    )
+    return count, (pages - free) * size
 
 
 @contextmanager

@@ -5,7 +5,8 @@
                            └─► whatever the action starts
 
 The keeper is the family's subreaper (prctl(2)): a process that detaches itself from its parents becomes the keeper's
-child, so nothing escapes. What a finished action leaves running lives on; in every other case the whole family
+child, so nothing escapes. Where there is a control group for it (cgroup.py) the worker enters that first, and the
+family is ended at one blow. What a finished action leaves running lives on; in every other case the whole family
 is dead before anybody is told. This module is preloaded by the fork server: it imports little.
 """
 
@@ -28,7 +29,8 @@ from typing import Any, NoReturn
 
 from collective.errors import RPCError
 from collective.masking import hide
-from collective.node.plugin import import_agent
+from collective.node.cgroup import Group
+from collective.node.importing import imported
 from collective.processes import adopt_orphans, die_with_parent
 
 LARGEST_ANSWER = 8 * 1024 * 1024  # bytes of JSON that an action may return
@@ -39,7 +41,8 @@ _QUOTED = 200  # characters of stray output that a message shows
 class Job:
     """What a keeper is to run: `action` of the agent at `path`; `supplied` are keyword-only arguments.
 
-    `secrets` are texts that must not be seen: they are masked in what the action raises and prints.
+    `secrets` are texts that must not be seen: they are masked in what the action raises and prints. `code` is what
+    the file held when it was checked, as `importing.compiled` returns it; None: what it holds now.
     """
 
     path: str
@@ -47,6 +50,7 @@ class Job:
     data: Mapping[str, Any]
     supplied: Mapping[str, Any]
     secrets: tuple[str, ...] = ()
+    code: bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -68,8 +72,8 @@ def failed(reason: str, message: str, data: Any = None) -> Answer:
     return Answer(5, message, reason, data or {})
 
 
-def keep(connection: Connection, job: Job, timeout: float) -> None:
-    """Be the keeper of one action: run it for at most `timeout` seconds and send one encoded answer."""
+def keep(connection: Connection, job: Job, timeout: float, group: Group | None = None) -> None:
+    """Be the keeper of one action: run it for at most `timeout` seconds, in `group`, and send one encoded answer."""
     os.setsid()
     adopt_orphans()
     inlet, outlet = os.pipe()
@@ -77,15 +81,17 @@ def keep(connection: Connection, job: Job, timeout: float) -> None:
     if worker == 0:
         os.close(inlet)
         connection.close()
-        _work(job, outlet, keeper)
+        _work(job, outlet, keeper, group)
     os.close(outlet)
     answer: bytes | Answer = failed("crashed", "the process that keeps the action went wrong")
     try:
         answer = _watch(worker, inlet, connection, time.monotonic() + timeout)
     finally:
         if isinstance(answer, Answer):
-            _end_family()
+            _end_family(group)
             answer = answer.encode()
+        if group:
+            group.release()
     with contextlib.suppress(OSError):  # the daemon may be gone
         connection.send_bytes(answer)
 
@@ -139,8 +145,10 @@ def _signal_name(number: int) -> str:
     return known.get(number, f"signal {number}")  # real-time signals have no names
 
 
-def _end_family() -> None:
+def _end_family(group: Group | None) -> None:
     """Kill all descendants, as often as it takes: they may fork faster than one look can see."""
+    if group:
+        group.kill()
     while True:
         family = list(_descendants(os.getpid()))
         for number in (signal.SIGSTOP, signal.SIGKILL):  # stopped, nobody forks while others are killed
@@ -170,9 +178,11 @@ def _descendants(pid: int) -> Iterator[int]:
 # -- the worker
 
 
-def _work(job: Job, outlet: int, keeper: int) -> NoReturn:
+def _work(job: Job, outlet: int, keeper: int, group: Group | None) -> NoReturn:
     """Be the worker: perform the job, write the answer, and end, whatever happens."""
     die_with_parent(keeper)
+    if group:
+        group.enter()
     os.setpgid(0, 0)
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
         # Ignored by what nohup or a shell's `&` has started, and so by all below it: no job could be interrupted.
@@ -194,7 +204,7 @@ def _perform(job: Job) -> Answer:
     stray = io.StringIO()
     try:
         with contextlib.redirect_stdout(stray):
-            function = getattr(import_agent(Path(job.path)), job.action)
+            function = getattr(imported(Path(job.path), job.code), job.action)
             data = function(**job.data, **job.supplied)
     except RPCError as fault:
         return Answer(fault.statuscode, hide(str(fault), job.secrets), fault.reason, fault.data)

@@ -8,6 +8,7 @@ Agents and data functions are both found this way.
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -15,11 +16,21 @@ from typing import Any, TypeVar
 
 from collective import ddl
 from collective.errors import ConfigError, DDLError
-from collective.node.plugin import import_agent
+from collective.node.importing import compiled, imported
 from collective.yamlfile import read_yaml
+
+log = logging.getLogger(__name__)
 
 Plugin = TypeVar("Plugin")
 Faults = Sequence[tuple[str, str]]  # the name of a pair, what is wrong with it
+
+
+def report(event: str, kind: str, faults: Faults, loaded: Mapping[str, object], before: Mapping[str, object]) -> None:
+    """Log what is wrong with plugins of a `kind`, and what is in force instead."""
+    for name, line in faults:
+        kept = name in before and loaded.get(name) is before[name]
+        in_force = "the version before" if kept else "nothing"
+        log.error(event, extra={kind: name, "fault": line, "in_force": in_force})
 
 
 class Loaded(Mapping[str, Plugin]):
@@ -45,9 +56,15 @@ class Loaded(Mapping[str, Plugin]):
 
 
 def load(
-    code: Sequence[Path], ddls: Sequence[Path], load_pair: Callable[[Path, Path], Plugin]
+    code: Sequence[Path],
+    ddls: Sequence[Path],
+    load_pair: Callable[[Path, Path], Plugin],
+    before: Mapping[str, Plugin] | None = None,
 ) -> tuple[dict[str, Plugin], Faults]:
-    """Load every pair of the given folders with `load_pair(code, DDL)`; of two with one name, the first serves."""
+    """Load every pair of the given folders with `load_pair(code, DDL)`; of two with one name, the first serves.
+
+    Of a pair that is refused, what was loaded `before` serves on; without code or DDL there is no pair.
+    """
     loaded: dict[str, Plugin] = {}
     faults: list[tuple[str, str]] = []
     descriptions = _index(ddls, "*.json", faults)
@@ -59,6 +76,8 @@ def load(
             loaded[name] = load_pair(path, descriptions[name])
         except (DDLError, ConfigError) as fault:
             faults.append((name, str(fault)))
+            if before and name in before and name in descriptions:
+                loaded[name] = before[name]
     for name, path in descriptions.items():
         if name not in sources:
             faults.append((name, f"{path}: there is no code: write {name}.py into {code[-1]}"))
@@ -79,10 +98,11 @@ def _index(folders: Sequence[Path], pattern: str, faults: list[tuple[str, str]])
     return found
 
 
-def import_code(path: Path) -> ModuleType:
-    """Import a file; raise DDLError, saying in one line why it cannot be done."""
+def import_code(path: Path) -> tuple[ModuleType, bytes]:
+    """Import a file, and return its code too; raise DDLError, saying in one line why it cannot be done."""
     try:
-        return import_agent(path)
+        code = compiled(path)
+        return imported(path, code), code
     except BaseException as fault:
         if isinstance(fault, KeyboardInterrupt):
             raise

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -24,14 +25,42 @@ _WAKE = "wake"  # a message to ourselves that ends a poll
 
 
 class Receiver:
-    """Receives from one queue, subscribed to one topic, in the thread that calls."""
+    """Receives from one queue, subscribed to one topic, in the thread that calls.
 
-    def __init__(self, transport: Transport, queue: str, topic: str, handle: Callable[[Delivery], None]) -> None:
+    `fault` says why the transport is away, None while it is not; `tried` is set when it has been tried once.
+    `last_poll` is when a poll last went well, in Unix seconds by the server's clock. `clock` returns seconds that
+    only grow.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        queue: str,
+        topic: str,
+        handle: Callable[[Delivery], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._transport = transport
         self._queue = queue
         self._topic = topic
         self._handle = handle
+        self._clock = clock
         self._stopping = threading.Event()
+        self._active = clock()
+        self.fault: str | None = None
+        self.tried = threading.Event()
+        self.last_poll: float | None = None
+
+    @property
+    def status(self) -> str:
+        """What the receiving thread is at, in a line."""
+        if not self.tried.is_set():
+            return "opening its queue"
+        return f"the transport is away: {self.fault}" if self.fault else f"receiving from {self._queue}"
+
+    def silent_for(self) -> float:
+        """Return for how many seconds the receiving thread has neither got on nor failed."""
+        return self._clock() - self._active
 
     def open(self) -> None:
         """Make the queue and subscribe it, trying until the transport is there."""
@@ -46,6 +75,7 @@ class Receiver:
         """Wait for requests for at most `wait` seconds, handle and acknowledge them. Raise TransportError."""
         try:
             deliveries = self._transport.receive(self._queue, wait)
+            self.last_poll = self._transport.now()
         except QueueNotFound:
             log.warning("queue.lost", extra={"queue": self._queue})
             self._transport.open_node(self._queue, self._topic)
@@ -70,6 +100,7 @@ class Receiver:
             self._transport.send(self._queue, _WAKE)
 
     def _take(self, delivery: Delivery) -> None:
+        self._active = self._clock()
         try:
             self._handle(delivery)
         except Exception:
@@ -80,10 +111,18 @@ class Receiver:
         for pause in pauses():
             if self._stopping.is_set():
                 return
+            self._active = self._clock()
             try:
                 step()
             except TransportError as fault:
+                self._note(str(fault))
                 log.warning("transport.failed", extra={"fault": str(fault), "retry_s": round(pause, 3)})
                 self._stopping.wait(pause)
             else:
+                self._note(None)
                 return
+
+    def _note(self, fault: str | None) -> None:
+        self._active = self._clock()
+        self.fault = fault
+        self.tried.set()

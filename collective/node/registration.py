@@ -19,7 +19,10 @@ log = logging.getLogger(__name__)
 
 
 class Registration:
-    """Runs in a thread of its own. `describe` returns the node's record as it is now."""
+    """Runs in a thread of its own. `describe` returns the node's record as it is now.
+
+    `tried` is set when the node has been published once, or that has failed.
+    """
 
     def __init__(self, registry: Registry, describe: Callable[[], NodeRecord], period: float) -> None:
         self._registry = registry
@@ -29,6 +32,7 @@ class Registration:
         self._instance = secrets.token_hex(8)
         self._wake = threading.Event()
         self._stopping = False
+        self.tried = threading.Event()
         self._thread = threading.Thread(target=self._run, name="registration", daemon=True)
 
     def start(self) -> None:
@@ -63,6 +67,7 @@ class Registration:
     def _run(self) -> None:
         while not self._stopping:
             published = self._guarded(self.publish)
+            self.tried.set()
             self._wake.wait(self._rhythm.after(published))
             self._wake.clear()
         if self._published is not None:

@@ -145,6 +145,7 @@ class Replies:
         try:
             self._send_now(request_id, queue, payload)
         except TransportError as fault:
+            self._counts.add("deferred")
             log.warning("reply.deferred", extra={"request": request_id, "fault": str(fault)})
             self._defer(request_id)
 

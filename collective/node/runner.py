@@ -14,15 +14,17 @@ import multiprocessing
 import threading
 from multiprocessing.connection import Connection
 
+from collective.node.cgroup import Groups
 from collective.node.keeper import Answer, Job, failed, keep
 
 _GRACE = 10.0  # seconds beyond the deadline that a keeper may need to end a family
 
 
 class Runner:
-    """Runs jobs; any number of threads may call `run` at once."""
+    """Runs jobs, in `groups` where there are any; any number of threads may call `run` at once."""
 
-    def __init__(self) -> None:
+    def __init__(self, groups: Groups | None = None) -> None:
+        self._groups = groups or Groups(None)
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(["collective.node.keeper"])
         self._starting = threading.Lock()
@@ -31,8 +33,9 @@ class Runner:
     def run(self, job: Job, timeout: float) -> Answer:
         """Run one job for at most `timeout` seconds; return how it ended. Never raises for what an agent does."""
         ours, theirs = self._context.Pipe()
+        group = self._groups.make()
         with self._starting:
-            process = self._context.Process(target=keep, args=(theirs, job, timeout), daemon=False)
+            process = self._context.Process(target=keep, args=(theirs, job, timeout, group), daemon=False)
             process.start()
             self._running.add(ours)
         theirs.close()
@@ -47,6 +50,8 @@ class Runner:
             ours.close()
             process.join(_GRACE)
         process.kill()
+        if group:
+            group.end()
         return failed("crashed", "the process that keeps the action has died")
 
     def stop(self) -> None:

@@ -11,26 +11,25 @@ asks data functions may take seconds: from there on such a request goes down the
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
-from collective import datafunctions, messages, names, signing
+from collective import datafunctions, names, signing
 from collective.errors import Aborted, Failed, MessageError, RPCError
 from collective.filters import Filter, matches, uses_data
 from collective.messages import MAX_SKEW, Request
 from collective.node.agents import Agents
 from collective.node.audit import ALLOWED, Audit
-from collective.node.counts import Counts
-from collective.node.data import DataFunctions
+from collective.node.counts import FATES, Counts, Durations
 from collective.node.data_answers import DataAnswers, FilterQuestions, questions
-from collective.node.decisions import Decides, Decisions, Stage
+from collective.node.decisions import Decides, Decisions, NodeView, Stage
 from collective.node.facts import Facts
 from collective.node.journal import STARTED, TAKEN, Journal, noting
 from collective.node.keeper import Answer, failed
+from collective.node.plugins import Plugins
+from collective.node.reader import Reader
 from collective.node.receiver import POLL, Receiver
 from collective.node.replies import Replies
 from collective.node.runner import Runner
@@ -39,21 +38,9 @@ from collective.transport import Delivery, Transport
 
 log = logging.getLogger(__name__)
 
-_DROP_LOG_PERIOD = 60.0  # seconds between log lines about dropped messages
-
 
 class _Silence(Exception):
     """The request is not for this node, or needs no answer; the text is what to count."""
-
-
-@dataclass(frozen=True)
-class NodeView:
-    """What a filter sees of this node."""
-
-    identity: str
-    facts: Mapping[str, Any]
-    classes: frozenset[str]
-    agents: Agents
 
 
 class Server:
@@ -65,8 +52,7 @@ class Server:
         collective: str,
         identity: str,
         transport: Transport,
-        agents: Agents,
-        data: DataFunctions,
+        plugins: Plugins,
         facts: Facts,
         policy: Decides,
         audit: Audit,
@@ -82,14 +68,15 @@ class Server:
         self.collective = collective
         self.identity = identity
         self.queue = names.node_queue(collective, identity)
-        self.agents = agents
         self.facts = facts
-        self.data = DataAnswers(data, runner, facts, agents)
-        self.counts = Counts()
+        self.plugins = plugins
+        self._runner = runner
+        self.counts = Counts()  # FATES, and more
+        self.ages = Durations()  # of requests, on receipt
         self._transport = transport
-        self._decisions = Decisions(policy, audit, agents, self._view)
+        self._decisions = Decisions(policy, audit, self._view)
         self._audit = audit
-        self._verify = verify
+        self._reader = Reader(collective, verify, self.counts)
         self._journal = journal
         self.replies = Replies(identity, transport, sign, audit, journal, self.counts)
         self.workshop = Workshop(
@@ -103,8 +90,21 @@ class Server:
             agent_limits or {},
             make_pool,
         )
-        self._receiver = Receiver(transport, self.queue, names.topic(collective), self.handle)
-        self._next_drop_log = 0.0
+        self.receiver = Receiver(transport, self.queue, names.topic(collective), self.handle)
+
+    @property
+    def agents(self) -> Agents:
+        """The agents that serve now."""
+        return self.plugins.agents
+
+    @property
+    def data(self) -> DataAnswers:
+        """The data functions that serve now."""
+        return self._answers(self.plugins)
+
+    def use(self, plugins: Plugins) -> None:
+        """Serve by these from now on; requests that have begun go on by those that they began with."""
+        self.plugins = plugins
 
     @property
     def audit_head(self) -> str | None:
@@ -118,7 +118,7 @@ class Server:
 
         Then go on with what an earlier daemon left, which from the first request on nobody could tell from our own.
         """
-        self._receiver.open()
+        self.receiver.open()
         with noting():
             self._journal.mark_beginning()  # not before: until it has answered, the server's time is our own
         self.replies.start()
@@ -126,11 +126,11 @@ class Server:
 
     def serve(self) -> None:
         """Receive and handle requests until `stop`."""
-        self._receiver.serve()
+        self.receiver.serve()
 
     def receive_once(self, wait: float = POLL) -> None:
         """Wait for requests for at most `wait` seconds, handle and acknowledge them. Raise TransportError."""
-        self._receiver.receive_once(wait)
+        self.receiver.receive_once(wait)
 
     def resume(self) -> None:
         """Go on with what an earlier daemon took on: run what it had not started, tell who waits for what it had."""
@@ -140,7 +140,7 @@ class Server:
 
     def stop(self, timeout: float) -> None:
         """Take on nothing new, let what runs finish for at most `timeout` seconds, then end it as interrupted."""
-        self._receiver.stop()
+        self.receiver.stop()
         self.workshop.stop(timeout)
         self._journal.close()
 
@@ -149,11 +149,15 @@ class Server:
     def handle(self, delivery: Delivery) -> None:
         """Take one delivery down the line; each step may end it. Never raises for what a message says."""
         self.counts.add("received")
+        self.ages.add(max(0.0, delivery.received - delivery.sent))
         try:
-            request, stage = self._read(delivery)  # 1
+            request, stage = self._reader.read(delivery, self.plugins)  # 1
         except MessageError as fault:
-            self._drop(fault)
+            self._reader.drop(fault)
             return
+        except Exception:
+            self.counts.add("defects")
+            raise
         with self._refusing(request, stage):
             self._check_new(request, stage)  # 2
             self._check_target(request)  # 3
@@ -163,16 +167,18 @@ class Server:
     def _resume(self, request_id: str) -> None:
         entry = self._journal.find(request_id)
         assert entry is not None  # noqa: S101 - nobody else drops what is not answered
+        self.counts.add("resumed")
         log.info("request.resumed", extra={"request": request_id, "state": entry.state})
         delivery = Delivery(entry.body, entry.sent, received=self._transport.now(), receipt="")
         try:
-            request, stage = self._read(delivery)
+            request, stage = self._reader.read(delivery, self.plugins)
         except MessageError as fault:  # it was good when it came: keys and versions change
-            self._drop(fault)
+            self._reader.drop(fault)
             self._journal.done(request_id)
             return
         if entry.state == STARTED:
             answer = failed("interrupted", "the node stopped before it could note how the action ended")
+            self.counts.add("interrupted")
             self.workshop.answer(lambda: self.replies.conclude(request, answer, 0.0))
             return
         with self._refusing(request, stage):
@@ -188,19 +194,22 @@ class Server:
         for function, query in stage.asks:
             self._decisions.allow(_about_data(request, function, query), stage)
         if uses_data(asked):
-            self.workshop.consider(request.agent, lambda: self._admit(request, delivery, asked, stage))
+            self.workshop.consider(request.agent, lambda: self._admit_apart(request, delivery, asked, stage))
         else:
             self._admit(request, delivery, asked, stage)
 
-    def _admit(self, request: Request, delivery: Delivery, asked: Filter, stage: Stage) -> None:
-        """Go on down the line; in a thread of the workshop's when the filter asks data functions."""
+    def _admit_apart(self, request: Request, delivery: Delivery, asked: Filter, stage: Stage) -> None:
+        """Go on down the line in a thread of the workshop's."""
         with self._refusing(request, stage):
-            self._check_filter(request, delivery, asked)  # 5
-            stage.verdict = "invalid"
-            work = self._check_input(request, delivery, stage)  # 6
-            stage.verdict = "busy"
-            self.workshop.submit(work)  # 7, 8
-            self.counts.add("passed")
+            self._admit(request, delivery, asked, stage)
+
+    def _admit(self, request: Request, delivery: Delivery, asked: Filter, stage: Stage) -> None:
+        self._check_filter(request, delivery, asked, stage)  # 5
+        stage.verdict = "invalid"
+        work = self._check_input(request, delivery, stage)  # 6
+        stage.verdict = "busy"
+        self.workshop.submit(work)  # 7, 8
+        self.counts.add("passed")
 
     @contextmanager
     def _refusing(self, request: Request, stage: Stage) -> Iterator[None]:
@@ -212,17 +221,9 @@ class Server:
         except RPCError as refusal:
             self.counts.add(_counter(refusal))
             self._refuse(request, refusal, stage)
-
-    def _read(self, delivery: Delivery) -> tuple[Request, Stage]:
-        envelope = messages.unseal(delivery.body)
-        request = messages.decode_request(envelope.content)
-        fingerprint = self._verify(envelope.payload, envelope.signature, request.caller, delivery.sent)
-        if request.collective != self.collective:
-            raise MessageError(f"request: it is for the collective '{request.collective}'")
-        if not names.is_reply_queue(request.reply_to, self.collective):
-            raise MessageError(f"request: '{request.reply_to}' is no reply queue of this collective")
-        self.counts.add("validated")
-        return request, Stage(envelope, skew=request.time - delivery.sent, fingerprint=fingerprint)
+        except Exception:
+            self.counts.add("defects")
+            raise
 
     def _check_new(self, request: Request, stage: Stage) -> None:
         entry = self._journal.find(request.id)
@@ -269,16 +270,16 @@ class Server:
         except MessageError as fault:
             raise Failed(f"the filter cannot be read: {fault}", reason="filtered") from None
 
-    def _check_filter(self, request: Request, delivery: Delivery, asked: Filter) -> None:
+    def _check_filter(self, request: Request, delivery: Delivery, asked: Filter, stage: Stage) -> None:
         left = delivery.sent + request.timeout - self._transport.now()
-        data = FilterQuestions(self.data, request.caller, left)
-        if not matches(asked, self._view(), data):
+        data = FilterQuestions(self._answers(stage.plugins), request.caller, left)
+        if not matches(asked, self._view(stage.plugins), data):
             why = "".join(f": {fault}" for fault in data.faults[:1])
             refusal = Failed(f"the filter does not match this node{why}", reason="filtered")
             self._refuse_or_be_silent(request, refusal)
 
     def _check_input(self, request: Request, delivery: Delivery, stage: Stage) -> Work:
-        agent, action = self.agents.find(request.agent, request.action)
+        agent, action = stage.plugins.agents.find(request.agent, request.action)
         return Work(
             request=request,
             agent=agent,
@@ -290,8 +291,11 @@ class Server:
 
     # -- small parts
 
-    def _view(self) -> NodeView:
-        return NodeView(self.identity, self.facts.current, self.facts.classes, self.agents)
+    def _view(self, plugins: Plugins) -> NodeView:
+        return NodeView(self.identity, self.facts.current, self.facts.classes, plugins.agents)
+
+    def _answers(self, plugins: Plugins) -> DataAnswers:
+        return DataAnswers(plugins, self._runner, self.facts)
 
     def _refuse_or_be_silent(self, request: Request, refusal: Failed) -> None:
         """End the line: a node that is named in `targets` never stays silent, any other does."""
@@ -311,19 +315,12 @@ class Server:
         self._decisions.record(request, stage, ALLOWED)
         return self._journal.start(request.id)
 
-    def _drop(self, fault: MessageError) -> None:
-        so_far = self.counts.add("unvalidated")
-        now = time.monotonic()
-        if now >= self._next_drop_log:  # nobody shall fill a disk by sending rubbish
-            self._next_drop_log = now + _DROP_LOG_PERIOD
-            log.warning("request.dropped", extra={"fault": str(fault), "so_far": so_far})
-
 
 def _counter(refusal: RPCError) -> str:
     """Return the count that a refusal belongs to."""
     if isinstance(refusal, Aborted):
         return "denied"
-    return refusal.reason or "invalid"
+    return refusal.reason if refusal.reason and refusal.reason in FATES else "invalid"
 
 
 def _about_data(request: Request, function: str, query: str) -> Request:

@@ -88,10 +88,23 @@ def node_key(state: Path) -> PrivateKey:
         state.mkdir(parents=True, exist_ok=True, mode=0o700)
         if not path.exists():
             keyfiles.write_new(path, keys.new().text())
-        if path.stat().st_mode & 0o077:
-            raise ConfigError(f"{path}: others may read it: 'chmod 600 {path}', or remove it to get a new key")
     except OSError as fault:
         raise ConfigError(f"{path}: the node's key cannot be kept: {fault.strerror}: set 'state'") from None
+    key = kept_key(state)
+    assert key is not None  # noqa: S101 - it has been written
+    return key
+
+
+def kept_key(state: Path) -> PrivateKey | None:
+    """Return the node's key, None when there is none yet. Raise ConfigError naming the file."""
+    path = state / "node_key"
+    try:
+        if path.stat().st_mode & 0o077:
+            raise ConfigError(f"{path}: others may read it: 'chmod 600 {path}', or remove it to get a new key")
+    except FileNotFoundError:
+        return None
+    except OSError as fault:
+        raise ConfigError(f"{path}: cannot be looked at: {fault.strerror}: set 'state'") from None
     key = keyfiles.load(path)
     if key.public.kind != keys.ED25519:
         raise ConfigError(f"{path}: a node's key is of {keys.ED25519}: remove it to get a new one")

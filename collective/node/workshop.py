@@ -22,6 +22,7 @@ from collective import ddl
 from collective.errors import Failed, RPCError
 from collective.messages import Request
 from collective.node.agents import INSIDE, Agent
+from collective.node.counts import Counts, Durations
 from collective.node.facts import Facts
 from collective.node.keeper import Answer, Job, failed
 from collective.node.lanes import Lanes, Step
@@ -35,6 +36,10 @@ _ANSWER_THREADS = 2
 _MOST_ANSWERS = 100  # that wait for those threads; each may hold a request of a megabyte
 _DATA_THREADS = 4
 _ENDING = 20.0  # seconds for interrupted work to be ended and answered
+
+
+# By status code, where the answer has no reason.
+_OUTCOMES = {0: "ok", 1: "aborted", 2: "unknown", 3: "missing", 4: "invalid", 5: "failed"}
 
 
 @dataclass(frozen=True)
@@ -88,6 +93,8 @@ class Workshop:
         self._actions = Lanes(actions, max_actions, max_queued, limits)
         self._data = Lanes(data, _DATA_THREADS, max_queued, {})
         self._answer_room = threading.BoundedSemaphore(_MOST_ANSWERS)
+        self.took = Durations()  # by agent and action
+        self.outcomes = Counts()  # by agent, action, and what came of it
         self._busy = 0
         self._changed = threading.Condition()
 
@@ -176,7 +183,13 @@ class Workshop:
             answer = failed("crashed", f"{type(fault).__name__}: {fault}")
         if not isinstance(answer.data, dict):
             answer = replace(answer, data={})
+        self._note(work, answer, time.monotonic() - started)
         self._replies.conclude(work.request, answer, time.monotonic() - started)
+
+    def _note(self, work: Work, answer: Answer, seconds: float) -> None:
+        what = (work.agent.name, work.action.name)
+        self.took.add(seconds, *what)
+        self.outcomes.add((*what, answer.reason or _OUTCOMES[answer.statuscode]))
 
     def _call(self, work: Work) -> Answer:
         timeout = min(work.action.timeout, work.deadline - self._now())
@@ -199,5 +212,6 @@ class Workshop:
             data=work.data,
             supplied=supplied,
             secrets=work.action.secret_texts(work.data),
+            code=work.agent.code,
         )
         return self._runner.run(job, timeout)

@@ -13,7 +13,7 @@ from typing import Any
 from collective import __version__, catalog, signing
 from collective.config import ClientConfig
 from collective.fleet.fleet import Fleet
-from collective.node import agents, data
+from collective.node import agents, plugins
 from collective.node.audit import Audit
 from collective.node.facts import Facts
 from collective.node.journal import Journal
@@ -80,11 +80,10 @@ def memory_fleet(
 
 
 def node_parts(folder: Path, code: Sequence[Path] = (), ddls: Sequence[Path] = ()) -> dict[str, Any]:
-    """Return what nodes of one process can share: agents, data functions, runner, and a policy that allows all."""
+    """Return what nodes of one process can share: plugins, runner, and a policy that allows all."""
     folders = ([agents.bundled(), *code], [catalog.bundled(), *ddls], folder / "settings")
     return {
-        "agents": agents.load(*folders),
-        "data": data.load(*folders),
+        "plugins": plugins.load(*folders),
         "runner": Runner(),
         "policy": Policy([Rule("everybody may do everything")]),
     }

@@ -28,9 +28,9 @@ from collective import names
 from collective.config import ClientConfig
 from collective.errors import RPCError, TransportError
 from collective.fleet.fleet import Fleet
+from collective.node.importing import imported
 from collective.node.journal import Journal
 from collective.node.keeper import Answer, Job, failed
-from collective.node.plugin import import_agent
 from collective.node.runner import Runner
 from collective.node.server import Server
 from collective.registry.memory import MemoryRegistry
@@ -71,7 +71,7 @@ class InlineRunner(Runner):
         self._ran(job)
         where = (job.path, job.action)
         if where not in self._functions:
-            self._functions[where] = getattr(import_agent(Path(job.path)), job.action)
+            self._functions[where] = getattr(imported(Path(job.path), job.code), job.action)
         try:
             data = self._functions[where](**job.data, **job.supplied)
         except RPCError as fault:

@@ -1,0 +1,144 @@
+"""Put a node together from its configuration: everything outside it is made here, and enters by constructors.
+
+build(config) ─► Node: server ─ transport ─ journal ─ audit ─ policy ─ plugins ─ facts
+└── registration ─ registry
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from collective import __version__, catalog, names
+from collective.aws import AWS
+from collective.config import NodeConfig
+from collective.errors import ConfigError
+from collective.node import agents, cgroup, plugins, trust
+from collective.node.audit import Audit
+from collective.node.cgroup import Groups
+from collective.node.facts import Facts, sources
+from collective.node.journal import Journal
+from collective.node.plugins import Plugins
+from collective.node.policy import PolicyFile
+from collective.node.registration import Registration
+from collective.node.reloading import Reloading
+from collective.node.reporting import Reporting
+from collective.node.runner import Runner
+from collective.node.server import Server
+from collective.node.service_manager import ServiceManager
+from collective.registry import NodeRecord, Registry
+from collective.registry.dynamodb import DynamoDBRegistry
+from collective.registry.memory import MemoryRegistry
+from collective.signing import sshsig
+from collective.transport.sqs import SQSTransport
+
+if TYPE_CHECKING:
+    import boto3
+
+    from collective.node.metrics import Metrics
+
+
+@dataclass(frozen=True)
+class Node:
+    """The parts of a node that a daemon starts and stops."""
+
+    server: Server
+    registration: Registration
+    reloading: Reloading
+    runner: Runner
+    reporting: Reporting
+    metrics: Metrics | None
+
+
+def build(config: NodeConfig, manager: ServiceManager, session: boto3.Session | None = None) -> Node:
+    """Return the node of a configuration; raise ConfigError for what keeps it from being one."""
+    aws = AWS(session)
+    key = trust.node_key(config.state)
+    groups = Groups(cgroup.delegated())
+    runner, policy = Runner(groups), PolicyFile(config.policy)
+    _make_folder("state", config.state)
+    tags = config.queue_tags | names.tags(config.collective, config.identity)
+    transport = SQSTransport(aws, connections=config.max_actions + 4, tags=tags)
+    audit, journal = _audit(config), Journal(config.state / "journal.sqlite", transport.now)
+    groups.end_abandoned()  # the journal is ours: no other daemon of this node runs
+    server = Server(
+        collective=config.collective,
+        identity=config.identity,
+        transport=transport,
+        plugins=load_plugins(config),
+        facts=_facts(config, runner),
+        policy=policy,
+        audit=audit,
+        journal=journal,
+        runner=runner,
+        sign=sshsig.signing_with(key),
+        verify=trust.verifier(config),
+        max_actions=config.max_actions,
+        max_queued=config.max_queued,
+        agent_limits=config.agent_limits,
+    )
+    describe = partial(_describe, server, config.heartbeat, key.public.line)
+    registration = Registration(_registry(config, aws), describe, config.heartbeat)
+    reloading = Reloading(partial(load_plugins, config), server, policy, registration, manager)
+    reporting = Reporting(manager, server, registration)
+    return Node(server, registration, reloading, runner, reporting, _metrics(config, server, journal, audit))
+
+
+def load_plugins(config: NodeConfig, before: Plugins | None = None) -> Plugins:
+    """Load the standard agents and data functions, and those of the configured folders."""
+    code = [agents.bundled(), *config.agents]
+    return plugins.load(code, [catalog.bundled(), *config.ddls], config.settings, before)
+
+
+def _make_folder(key: str, folder: Path) -> None:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as fault:
+        raise ConfigError(f"{key}: {folder} cannot be made: {fault.strerror}: make it, or name another") from None
+
+
+def _facts(config: NodeConfig, runner: Runner) -> Facts:
+    execute = sources.executed_by(runner)
+    fixed = [sources.FULL_NAME]
+    if config.ec2_facts:
+        fixed.append(sources.EC2)
+    fixed += [sources.command(words, execute) for words in config.fact_commands]
+    folders = [partial(sources.folder, path, execute) for path in config.fact_folders]
+    return Facts(config.facts, config.classes, [lambda: fixed, *folders])
+
+
+def _audit(config: NodeConfig) -> Audit:
+    _make_folder("audit", config.audit.parent)
+    if config.audit_envelopes:
+        _make_folder("audit_envelopes", config.audit_envelopes)
+    return Audit(config.audit, required=config.audit_required, envelopes=config.audit_envelopes)
+
+
+def _registry(config: NodeConfig, aws: AWS) -> Registry:
+    if config.registry == "dynamodb":
+        return DynamoDBRegistry(aws, names.table(config.collective))
+    return MemoryRegistry()
+
+
+def _metrics(config: NodeConfig, server: Server, journal: Journal, audit: Audit) -> Metrics | None:
+    if config.metrics is None:
+        return None
+    from collective.node.metrics import Metrics  # with a library that others do without
+
+    return Metrics(config.metrics, server, journal, audit)
+
+
+def _describe(server: Server, heartbeat: float, public_key: str) -> NodeRecord:
+    serving = server.agents
+    return NodeRecord(
+        identity=server.identity,
+        version=__version__,
+        facts=server.facts.current,
+        classes=tuple(sorted(server.facts.classes)),
+        agents={name: agent.ddl.metadata["version"] for name, agent in serving.items()},
+        refused=serving.refused,
+        public_key=public_key,
+        period=heartbeat,
+    )

@@ -1,0 +1,137 @@
+"""`collectived --check` against real servers: what it finds, its exit code, and that nothing is made by it."""
+
+from __future__ import annotations
+
+import email.utils
+import socket
+import subprocess
+import threading
+import time
+import uuid
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+from conftest import BIN, Completed
+from daemons import IDENTITY, aws_environment, configure
+
+from collective import names
+from collective.aws import AWS
+from collective.config import NodeConfig
+from collective.errors import ConfigError, Unreachable
+from collective.node import probe
+from collective.signing import keyfiles, keys
+from collective.transport.sqs import SQSTransport
+
+NOBODY = "http://127.0.0.1:9"
+
+
+@pytest.fixture
+def collective(tmp_path: Path) -> str:
+    """The name of a collective that nobody else has."""
+    name = f"check-{uuid.uuid4().hex[:8]}"
+    configure(tmp_path, collective=name)
+    return name
+
+
+def check(folder: Path, url: str, **env: str) -> Completed:
+    words = [str(BIN / "collectived"), "--check", "--config", str(folder / "node.yaml")]
+    environment = {**aws_environment(url), **env}
+    return subprocess.run(words, env=environment, capture_output=True, text=True, check=False, timeout=60)
+
+
+def point_at(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in aws_environment(url).items():
+        monkeypatch.setenv(name, value)
+
+
+def test_nothing_is_made_by_looking(
+    tmp_path: Path, collective: str, moto_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No key, no folder, no queue: not even for a node that has never served; with its queue it says so."""
+    before = sorted(tmp_path.rglob("*"))
+    first = check(tmp_path, moto_server)
+    queue = names.node_queue(collective, IDENTITY)
+    assert (first.returncode, first.stderr) == (0, "")
+    assert f"queue {queue}: not there yet" in first.stdout
+    assert sorted(tmp_path.rglob("*")) == before
+    point_at(moto_server, monkeypatch)
+    transport = SQSTransport(AWS())
+    transport.open_node(queue, names.topic(collective))
+    assert f"queue {queue}: there" in check(tmp_path, moto_server).stdout
+
+
+def test_without_a_network_all_else_is_checked(tmp_path: Path, collective: str) -> None:
+    """The agents' authors need no AWS: one line tells of it, exit 69; what is wrong here comes first, exit 78."""
+    done = check(tmp_path, NOBODY)
+    assert (done.returncode, done.stderr.count("\n")) == (69, 1)
+    assert "127.0.0.1:9" in done.stderr
+    assert "agents nrpe, package" in done.stdout
+    (tmp_path / "agents" / "odd.py").touch()
+    done = check(tmp_path, NOBODY)
+    assert done.returncode == 78
+    assert ["odd.py: there is no DDL" in line for line in done.stderr.splitlines()] == [True, False]
+
+
+def test_credentials_that_are_missing_are_77(tmp_path: Path, collective: str, moto_server: str) -> None:
+    """Who we are to AWS is another trouble than where it is."""
+    nothing = {"AWS_SHARED_CREDENTIALS_FILE": "/dev/null", "AWS_CONFIG_FILE": "/dev/null"}
+    done = check(tmp_path, moto_server, AWS_ACCESS_KEY_ID="", AWS_SECRET_ACCESS_KEY="", **nothing)
+    assert (done.returncode, done.stderr.count("\n")) == (77, 1)
+    assert "credentials" in done.stderr
+
+
+def test_each_fault_here_is_a_line_that_says_what_to_do(tmp_path: Path, collective: str, moto_server: str) -> None:
+    """A registry without a table, a key that others may read, an agent that everybody may change."""
+    configure(tmp_path, collective=collective, registry="dynamodb")
+    (tmp_path / "state").mkdir()
+    keyfiles.write_new(tmp_path / "state" / "node_key", keys.new().text())
+    (tmp_path / "state" / "node_key").chmod(0o644)
+    (tmp_path / "agents").chmod(0o777)
+    done = check(tmp_path, moto_server)
+    assert done.returncode == 78
+    key, agents, table = done.stderr.splitlines()
+    node_key = tmp_path / "state" / "node_key"
+    assert f"{node_key}: others may read it: 'chmod 600 {node_key}'" in key
+    assert f"{tmp_path}/agents: everybody may change it" in agents
+    assert f"there is no table {names.table(collective)}: make it, or say 'registry: none'" in table
+
+
+def test_a_server_that_never_answers_is_waited_for_a_bounded_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many tries botocore would make."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        point_at(f"http://127.0.0.1:{silent.getsockname()[1]}", monkeypatch)
+        began = time.monotonic()
+        answers = probe.ask(NodeConfig("check", IDENTITY), bound=0.5)
+        assert time.monotonic() - began < 3
+    (fault,) = answers.faults
+    assert isinstance(fault, Unreachable)
+    assert "no answer within 0 s" in str(fault) or "no answer within 1 s" in str(fault)
+
+
+class _LateClock(BaseHTTPRequestHandler):
+    """A server whose clock is an hour behind."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["content-length"]))
+        content = b'{"QueueUrl": "http://127.0.0.1/1/q"}'
+        self.send_response_only(200)
+        self.send_header("date", email.utils.formatdate(time.time() - 3600, usegmt=True))
+        self.send_header("content-length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+def test_a_clock_that_aws_will_not_believe_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An hour off: the line says how much, and how to set it right."""
+    with HTTPServer(("127.0.0.1", 0), _LateClock) as server:
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        point_at(f"http://127.0.0.1:{server.server_address[1]}", monkeypatch)
+        (fault,) = probe.ask(NodeConfig("check", IDENTITY, registry="none")).faults
+        server.shutdown()
+    assert isinstance(fault, ConfigError)
+    assert str(fault).startswith("clock: it is +36")
+    assert str(fault).endswith("timedatectl set-ntp true")

@@ -1,0 +1,34 @@
+"""A real daemon's figures, in the file that Prometheus's node exporter reads."""
+
+from __future__ import annotations
+
+import signal
+import time
+import uuid
+from pathlib import Path
+
+from conftest import make_crpc
+from daemons import IDENTITY, aws_environment, configure, daemon, wait_until
+from test_metrics import samples
+
+import collective
+
+
+def test_a_daemon_writes_its_figures_at_once_and_at_its_stop(tmp_path: Path, moto_server: str) -> None:
+    """They are there for everybody to read, and the last ones know of the last call."""
+    configure(tmp_path, collective=f"prom-{uuid.uuid4().hex[:8]}", metrics="node.prom")
+    path = tmp_path / "node.prom"
+    crpc = make_crpc({**aws_environment(moto_server), "COLLECTIVE_CONFIG": str(tmp_path)})
+    with daemon(tmp_path, moto_server) as node:
+        wait_until(path.exists, 10)
+        assert samples(path)["collective_requests_total", "received"] == 0
+        assert crpc("shell", "run", "command=true", "-I", IDENTITY).returncode == 0
+        node.process.send_signal(signal.SIGTERM)
+        assert node.process.wait(20) == 0
+    found = samples(path)
+    assert found["collective_info", IDENTITY, collective.__version__] == 1
+    assert found["collective_requests_total", "received"] == found["collective_request_fates_total", "passed"] == 1
+    assert found["collective_actions_total", "run", "shell", "ok"] == found["collective_replies_total", "sent"] == 1
+    assert time.time() - 60 < found["collective_last_poll_timestamp_seconds",] < time.time() + 5
+    assert path.stat().st_mode & 0o444 == 0o444
+    assert [found.name for found in tmp_path.glob("node.prom*")] == ["node.prom"]

@@ -1,0 +1,169 @@
+"""Under a steady stream of calls: SIGHUP with changing plugins, and an upgrade in place. Nothing lost, nothing twice.
+
+A few callers call one after the other, by the Fleet API in this process; each call leaves a line in a file.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import signal
+import threading
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from daemons import IDENTITY, aws_environment, configure, daemon, wait_until
+
+from collective.aws import AWS
+from collective.config import load_client
+from collective.errors import Forbidden
+from collective.fleet.fleet import Fleet
+from collective.messages import Reply
+from collective.transport.sqs import SQSTransport
+
+CALLERS = 3
+TIMEOUT = 60.0  # seconds that a caller waits; what a dead poll has swallowed is hidden for five
+
+CODE = """
+import time
+from collective.agent import action
+
+@action
+def note(number):
+    time.sleep(0.1)
+    with open({ran!r}, "a") as file:
+        file.write(f"{{number}}\\n")
+    return {{"version": {version}}}
+"""
+
+
+def ddl(**version: object) -> str:
+    properties = {"version": {"title": "Version", "type": "integer", **version}}
+    body = {
+        "description": "Leave a line",
+        "timeout": 30,
+        "idempotent": True,
+        "input": {"type": "object", "required": ["number"], "properties": {"number": {"type": "integer"}}},
+        "output": {"type": "object", "properties": properties},
+    }
+    metadata = {"name": "noting", "description": "Leaves lines", "version": "1"}
+    return json.dumps({"metadata": metadata, "actions": {"note": body}})
+
+
+@pytest.fixture
+def folder(tmp_path: Path, moto_server: str, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A collective of its own, that this process is a caller of."""
+    configure(tmp_path, collective=f"up-{uuid.uuid4().hex[:8]}")
+    client = json.loads((tmp_path / "client.yaml").read_text())
+    (tmp_path / "client.yaml").write_text(json.dumps({**client, "ddls": ["callers"]}))
+    (tmp_path / "callers").mkdir()
+    (tmp_path / "callers" / "noting.json").write_text(ddl())
+    write(tmp_path, 1)
+    for name, value in aws_environment(moto_server).items():
+        monkeypatch.setenv(name, value)
+    return tmp_path
+
+
+@pytest.fixture
+def stream(folder: Path) -> Iterator[Stream]:
+    """Callers that stop at the end, whatever happens."""
+    stream = Stream(folder)
+    yield stream
+    stream.stop()
+
+
+def write(folder: Path, version: int) -> None:
+    """Write a version of the agent; its DDL knows no other, so that a mixture is an error."""
+    (folder / "agents" / "noting.py").write_text(CODE.format(ran=str(folder / "ran"), version=version))
+    (folder / "ddl" / "noting.json").write_text(ddl(const=version))
+
+
+class Patient(SQSTransport):
+    """A caller's transport that may not look into queues, so that a node has all its time to answer.
+
+    Who may look calls a node silent that has read nothing for seven seconds, which a restart takes on a busy machine.
+    """
+
+    def unread(self, queue: str) -> int:
+        """Raise Forbidden."""
+        raise Forbidden(f"{queue}: not for us")
+
+
+class Stream:
+    """Calls without a pause. `replies` are those that came, by number; `asked` is how many calls there were."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._numbers = itertools.count()
+        self._stopping = threading.Event()
+        self._threads = [threading.Thread(target=self._call, daemon=True) for _ in range(CALLERS)]
+        self.replies: dict[int, Reply] = {}
+        self.asked = 0
+
+    def start(self) -> None:
+        """Begin to call."""
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """Call no more; when this returns every call has ended."""
+        self._stopping.set()
+        for thread in self._threads:
+            thread.join(TIMEOUT + 20)
+        self.asked = next(self._numbers)
+
+    def wait_for_more(self) -> None:
+        """Wait until every caller has had answers to new calls."""
+        enough = len(self.replies) + 3 * CALLERS
+        wait_until(lambda: len(self.replies) >= enough, 40)
+
+    def _call(self) -> None:
+        with Fleet(load_client(self._folder / "client.yaml"), Patient(AWS()), None) as fleet:
+            while not self._stopping.is_set():
+                number = next(self._numbers)
+                call = fleet.call("noting", "note", {"number": number}, nodes=[IDENTITY], timeout=TIMEOUT)
+                for reply in call:
+                    self.replies[number] = reply
+
+
+def assert_all_answered_once(stream: Stream, folder: Path) -> None:
+    """Each call has an answer, ok, and has left one line."""
+    assert sorted(stream.replies) == list(range(stream.asked))
+    assert [reply.statusmsg for reply in stream.replies.values() if reply.statuscode] == []
+    assert Counter((folder / "ran").read_text().split()) == {str(number): 1 for number in range(stream.asked)}
+
+
+def test_sighup_under_load_loses_nothing_and_mixes_nothing(folder: Path, stream: Stream, moto_server: str) -> None:
+    """Twenty versions of an agent while calls go on: each answer is wholly of one version, the last one of the last."""
+    with daemon(folder, moto_server) as node:
+        stream.start()
+        stream.wait_for_more()
+        for version in range(2, 22):
+            write(folder, version)
+            node.process.send_signal(signal.SIGHUP)
+            node.wait_for("daemon.reloaded", version - 1)
+        stream.wait_for_more()
+        stream.stop()
+        assert node.process.poll() is None
+    assert_all_answered_once(stream, folder)
+    versions = [stream.replies[number].data["version"] for number in sorted(stream.replies)]
+    assert (versions[0], versions[-1]) == (1, 21)
+    assert len(set(versions)) > 5
+
+
+def test_an_upgrade_in_place_loses_nothing(folder: Path, stream: Stream, moto_server: str) -> None:
+    """SIGTERM and the next daemon, as systemd restarts it, five times: no call is lost, interrupted, or run twice."""
+    for turn in range(5):
+        with daemon(folder, moto_server) as node:
+            if turn == 0:  # there is a queue by now
+                stream.start()
+            stream.wait_for_more()
+            node.process.send_signal(signal.SIGTERM)
+            assert node.process.wait(20) == 0
+    with daemon(folder, moto_server):
+        stream.wait_for_more()
+        stream.stop()
+    assert_all_answered_once(stream, folder)
