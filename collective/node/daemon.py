@@ -100,7 +100,9 @@ def _check(config: NodeConfig) -> int:
 def _serve(config: NodeConfig, session: boto3.Session | None) -> int:
     from collective import logs
     from collective.node.runner import Runner
+    from collective.processes import give_back_memory
 
+    give_back_memory()
     logs.configure(config.log_level, config.log_format)
     runner = Runner()
     policy = _policy(config)
