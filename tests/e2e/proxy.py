@@ -8,6 +8,8 @@ with Proxy(url) as proxy:
     proxy.turn("cut")               every connection is closed without an answer, those that wait included
     proxy.watch = function          is called as function("before SendMessage", request) and
                                     function("after SendMessage", answer); what raises OSError goes no further
+    proxy.answer = function         is called as function("ReceiveMessage", request); what it returns, unless that is
+                                    None, is the answer, and the server is not asked
 """
 
 from __future__ import annotations
@@ -36,6 +38,7 @@ class Proxy(ThreadingHTTPServer):
         self.counts: Counter[str] = Counter()
         self.refused: dict[str, str] = {}
         self.watch: Callable[[str, bytes], None] = lambda _step, _content: None
+        self.answer: Callable[[str, bytes], bytes | None] = lambda _operation, _request: None
         self.lock = threading.Lock()
         self.waiting: set[socket.socket] = set()  # connections whose request is under way
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
@@ -63,6 +66,7 @@ class Proxy(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # or the body of an answer waits 40 ms for the acknowledgement of its headers
     server: Proxy
 
     def do_POST(self) -> None:
@@ -86,6 +90,10 @@ class _Handler(BaseHTTPRequestHandler):
         code = "ThrottlingException" if self.server.mode == "throttle" else self.server.refused.get(operation)
         if code:
             self._refuse(code, "Rate exceeded" if self.server.mode == "throttle" else f"refused: {operation}")
+            return
+        own = self.server.answer(operation, body)
+        if own is not None:
+            self._answer(200, own, {})
             return
         self.server.watch(f"before {operation}", body)
         upstream = http.client.HTTPConnection(self.server.upstream.netloc, timeout=60)
