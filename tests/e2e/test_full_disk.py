@@ -119,12 +119,10 @@ def test_a_full_disk_under_journal_and_audit(tmp_path: Path, moto_server: str, d
 def assert_all_is_audited(node: Node, audit: Path) -> None:
     """Each mark has its line that allowed it, and was made once; the chain is whole, and tells of what is missing."""
     lines = [json.loads(line) for line in audit.read_text().splitlines()]
-    allowed = [
-        line["data"]["command"] for line in lines if line.get("verdict") == "allowed" and line["agent"] == "shell"
-    ]
+    allowed = {line["data"].get("command") for line in lines if line.get("verdict") == "allowed"}
     marks = node.marks()
     assert len(marks) == len(set(marks))
-    assert {f"echo {mark} >> {node.ran}" for mark in marks} <= set(allowed)
+    assert {f"echo {mark} >> {node.ran}" for mark in marks} <= allowed
     done = node.crpc("audit", "verify", str(audit))
     assert done.returncode == 0, done.stdout
     assert "lines before it could not be written" in done.stdout
