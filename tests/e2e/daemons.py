@@ -96,7 +96,7 @@ def configure(folder: Path, collective: str = COLLECTIVE, **node: Any) -> None:
 @contextmanager
 def daemon(folder: Path, url: str, *, serving: bool = True, by: Sequence[str] = ()) -> Iterator[Daemon]:
     """Run `collectived` on the configuration in `folder` against the server at `url`, `by` another command or none."""
-    command = [*by, BIN / "collectived", "--config", folder / "node.yaml"]
+    command = [*by, str(BIN / "collectived"), "--config", str(folder / "node.yaml")]
     with (folder / "log").open("ab") as log:
         process = subprocess.Popen(command, env=aws_environment(url), stdout=log, stderr=log)
     running = Daemon(folder, process)

@@ -35,7 +35,7 @@ class Network:
         for end, (address, gateway) in _ENDS.items():
             self._join(end, address, gateway)
         self.heal()
-        command = [*self.server, BIN / "moto_server", "--host", _SERVER, "--port", "5000"]
+        command = [*self.server, str(BIN / "moto_server"), "--host", _SERVER, "--port", "5000"]
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         return self
 
