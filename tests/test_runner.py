@@ -212,6 +212,27 @@ def test_stopping_ends_the_whole_family_and_says_interrupted(runner: Runner, plu
     assert alive(members) == []
 
 
+def test_stopping_bears_actions_that_end_by_themselves(runner: Runner, plugin: Path) -> None:
+    """A keeper that has just answered is not there to be told."""
+    ended = threading.Event()
+
+    def work() -> None:
+        while not ended.is_set():
+            runner.run(job(plugin, "nothing"), 10)
+
+    workers = [threading.Thread(target=work) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    try:
+        for _ in range(200):
+            runner.stop()
+            threading.Event().wait(0.01)
+    finally:
+        ended.set()
+        for worker in workers:
+            worker.join()
+
+
 def test_what_a_success_leaves_running_lives_on(runner: Runner, plugin: Path, pids: Path) -> None:
     """A service that an action has started is not part of the action."""
     answer = runner.run(job(plugin, "leaves", folder=str(pids)), 10)
