@@ -41,6 +41,7 @@ _USAGE = 64  # sysexits.h: EX_USAGE
 _CONFIGURATION_WRONG = 78  # sysexits.h: EX_CONFIG
 _FIRST_FACTS = 3.0  # seconds that serving waits for slow sources of facts
 _LAST_POLL = 3.0  # seconds that the receiving thread may take to end its poll
+_LOOK = 1.0  # seconds: a second signal at once may be given to another thread, and then does not wake the first one
 _FAREWELL = 5.0  # seconds that the registry may take to hear it
 
 
@@ -126,7 +127,8 @@ def _serve(config: NodeConfig, session: boto3.Session | None) -> int:
 
     receiver = threading.Thread(target=receive, name="receive", daemon=True)
     receiver.start()
-    stop.wait()
+    while not stop.wait(_LOOK):
+        pass
     log.info("daemon.stopping", extra={"running": server.workshop.running})
     registration.stop(_FAREWELL)
     server.stop(config.shutdown_timeout)
