@@ -6,7 +6,8 @@
     each minute: counts, latencies, what every process holds ─► a row ─► at the end a verdict: exit 0 or 1
 
 Most calls are rpcutil to one node after the other; some run commands, and some reach all nodes. The second sixth of
-the time is compared with the last one: in the first, what is needed is loaded.
+the time is compared with the last one: in the first, what is needed is loaded. Of the daemons the resident memory is
+judged: a lab's are forked from one parent, and for a long time make pages private that they had shared.
 """
 
 from __future__ import annotations
@@ -126,8 +127,8 @@ class Row(NamedTuple):
     errors: int
     p50: float
     p99: float
-    daemon: float
-    highest: float
+    resident: float
+    private: float
     helpers: float
     callers: float
     server: float
@@ -137,8 +138,8 @@ class Row(NamedTuple):
 
 
 HEADER = (
-    "| minute | calls | ok | failed | silent | errors | p50, ms | p99, ms | a daemon, MB | the largest | its helpers | "
-    "callers, MB | server, MB | open files | journal, KB | audit, KB |"
+    "| minute | calls | ok | failed | silent | errors | p50, ms | p99, ms | a daemon, MB | of it private | "
+    "its helpers | callers, MB | server, MB | open files | journal, KB | audit, KB |"
 )
 
 
@@ -178,7 +179,6 @@ def soak(layout: Layout, minutes: int, rate: float) -> list[Row]:
 def measured(layout: Layout, minute: Minute) -> Row:
     """Return a minute's row, with what every process holds at its end."""
     pids = [pid for node in layout.nodes() if (pid := layout.pid(layout.node(node) / "pid"))]
-    daemons = [_private(pid) for pid in pids]
     for text, count in minute.errors.items():
         print(f"{count} times: {text}", file=sys.stderr)
     quantiles = statistics.quantiles(minute.seconds, n=100) if len(minute.seconds) > 1 else [0.0] * 99
@@ -190,8 +190,8 @@ def measured(layout: Layout, minute: Minute) -> Row:
         errors=minute.errors.total(),
         p50=quantiles[49] * 1000,
         p99=quantiles[98] * 1000,
-        daemon=statistics.mean(daemons),
-        highest=max(daemons),
+        resident=statistics.mean(footprint(pid).resident for pid in pids),
+        private=statistics.mean(map(_private, pids)),
         helpers=_idle(lambda: statistics.mean(sum(map(_private, descendants(pid))) for pid in pids)),
         callers=_private(os.getpid()),
         server=_private(_server(layout)),
@@ -207,7 +207,7 @@ def judge(rows: list[Row], rate: float) -> list[str]:
     early, late = rows[sixth : 2 * sixth] or rows[:1], rows[-sixth:]
     total = Counter({name: sum(getattr(row, name) for row in rows) for name in ("failed", "silent", "errors")})
     faults = [f"{count} {name}" for name, count in total.items() if count]
-    for name in ("daemon", "helpers", "callers", "files"):
+    for name in ("resident", "helpers", "callers", "files"):
         before, after = (statistics.mean(getattr(row, name) for row in part) for part in (early, late))
         print(f"\n{name}: {before:.1f} in the second sixth, {after:.1f} in the last", end="")
         if after > before + GROWTH:
