@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -31,8 +32,7 @@ INSTALL = ["apt-get", "-o", "DPkg::Lock::Timeout=90", "install", "-y", "--no-ins
 
 Completed = subprocess.CompletedProcess[str]
 Record = Callable[[str], None]
-FIGURES = pytest.StashKey["list[str]"]()
-WEIGHED = pytest.StashKey["list[Weighed]"]()
+FIGURE, WEIGHED = "figure", "weighed"  # what tests have measured: they travel with their reports
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
@@ -190,7 +190,7 @@ def needs() -> Callable[[str, str], None]:
 
 
 @pytest.fixture
-def weigh(request: pytest.FixtureRequest) -> Weigh:
+def weigh(record_property: Callable[[str, object], None]) -> Weigh:
     """Weigh a daemon before and after a fault; a table at the end of the run shows what was found."""
     import footprint  # it imports this module
 
@@ -198,26 +198,26 @@ def weigh(request: pytest.FixtureRequest) -> Weigh:
     def weighing(fault: str, node: Daemon) -> Iterator[Weighed]:
         with footprint.weighing(fault, node) as weighed:
             yield weighed
-        request.config.stash.setdefault(WEIGHED, []).append(weighed)
+        record_property(WEIGHED, weighed.line())
 
     return weighing
 
 
 @pytest.fixture
-def record(request: pytest.FixtureRequest) -> Record:
+def record(record_property: Callable[[str, object], None]) -> Record:
     """Show a figure at the end of the run."""
-    return request.config.stash.setdefault(FIGURES, []).append
+    return partial(record_property, FIGURE)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Show what was measured, and what daemons held before and after."""
-    figures = terminalreporter.config.stash.get(FIGURES, [])
-    weighed = terminalreporter.config.stash.get(WEIGHED, [])
+    found = [entry for report in terminalreporter.getreports("passed") for entry in report.user_properties]
+    figures, weighed = ([text for kind, text in found if kind == wanted] for wanted in (FIGURE, WEIGHED))
     if weighed:
         import footprint
 
         terminalreporter.section("measured")
-        terminalreporter.write_line("\n".join([*figures, "", footprint.HEADER, *(one.line() for one in weighed)]))
+        terminalreporter.write_line("\n".join([*figures, "", footprint.HEADER, *weighed]))
 
 
 @pytest.fixture
