@@ -3,11 +3,13 @@
 
 PYTHON ?= python3
 VENV := .venv
+MINUTES ?= 30
+RATE ?= 20
 INSTALLED := $(VENV)/.installed
 # How many tests run at once: most of them wait for processes and polls, so one more than there are cores.
 WORKERS ?= 3
 
-.PHONY: demo test lint types bench simulation kills clean
+.PHONY: demo test lint types bench simulation kills floods soak clean
 
 demo:  ## install, start a local fleet, run the main job
 	@PYTHON=$(PYTHON) conf/demo.sh
@@ -33,6 +35,12 @@ simulation: $(INSTALLED)  ## 100,000 requests over a network that misbehaves, an
 
 kills: $(INSTALLED)  ## SIGKILL of real daemons, twenty times at every step
 	KILLS=20 $(VENV)/bin/pytest tests/e2e/test_killed.py
+
+floods: $(INSTALLED)  ## too much of everything for one real daemon, twenty times
+	FLOODS=20 $(VENV)/bin/pytest tests/e2e/test_flood.py
+
+soak: $(INSTALLED)  ## half an hour of 20 calls a second against five real daemons: does anything grow?
+	PYTHONPATH=tests/e2e $(VENV)/bin/python tests/bench/soak.py --minutes $(MINUTES) --rate $(RATE)
 
 $(INSTALLED): setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)

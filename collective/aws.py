@@ -6,6 +6,7 @@ Region, credentials, profile, proxy and endpoints are boto3's own settings (AWS_
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +20,11 @@ from botocore.config import Config
 
 from collective.errors import AccessDenied, CollectiveError, ConfigError, Forbidden, QueueNotFound, Unreachable
 
+log = logging.getLogger(__name__)
+
 LONGEST_POLL = 20  # seconds; SQS developer guide: the longest wait of one receive
+
+_FAR = 60.0  # seconds that a clock may be off before we say so; AWS refuses what is signed 300 s off
 
 _MISSING = frozenset(
     [
@@ -99,6 +104,7 @@ class AWS:
             self._session = session or boto3.Session()
         self._patience = patience
         self._offset: float | None = None
+        self._far_off = False
 
     def settings(self) -> Settings:
         """Return what the settings come to, once there are credentials; raise ConfigError and AccessDenied."""
@@ -162,6 +168,15 @@ class AWS:
             self._offset = told + 0.5 - ours
         else:
             self._offset = 0.0
+        self._warn_when_far_off(-self._offset)
+
+    def _warn_when_far_off(self, skew: float) -> None:
+        """Say, once each time it happens, that this machine's clock is `skew` seconds ahead of the servers'."""
+        far_off = abs(skew) > _FAR
+        if far_off and not self._far_off:
+            fault = f"this machine's clock is {skew:+.0f} s off the servers': set it right: AWS allows 300 s"
+            log.warning("clock.off", extra={"fault": fault, "skew_s": round(skew, 1)})
+        self._far_off = far_off
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from collective.node.keeper import Job
 from collective.node.runner import Runner
 
 PLUGIN = '''
-import os, signal, subprocess, sys, time
+import os, resource, signal, subprocess, sys, time
 from collective.agent import Aborted, InvalidInput
 
 def fine(**data): return {"pid": os.getpid(), **data}
@@ -33,6 +33,9 @@ def exits_hard(): os._exit(3)
 def dies(): os.kill(os.getpid(), signal.SIGKILL)
 def dies_of_a_nameless_signal(): os.kill(os.getpid(), 40)
 def prints(): print("debugging"); return {"done": True}
+def prints_much():
+    for _ in range(1000): print("x" * 99_999)
+    return {"peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
 def command_prints(): subprocess.run(["echo", "hello"]); return {"done": True}
 def returns_a_set(): return {"names": {1, 2}}
 def returns_nan(): return {"load": float("nan")}
@@ -138,7 +141,7 @@ def test_nothing_is_an_empty_reply(runner: Runner, plugin: Path) -> None:
         ("exits_hard", 5, "crashed", "the action's process ended with code 3 before it had answered"),
         ("dies", 5, "crashed", "the action was killed by SIGKILL"),
         ("dies_of_a_nameless_signal", 5, "crashed", "the action was killed by signal 40"),
-        ("prints", 5, "crashed", "the action printed to standard output: 'debugging\\n'"),
+        ("prints", 5, "crashed", "the action printed 10 characters to standard output: 'debugging\\n'"),
         ("returns_a_set", 5, "crashed", "what JSON cannot carry: Object of type set"),
         ("returns_nan", 5, "crashed", "what JSON cannot carry: Out of range float"),
         ("returns_half_a_character", 5, "crashed", "what JSON cannot carry: 'utf-8' codec"),
@@ -160,6 +163,14 @@ def test_what_an_aborted_or_printing_action_knew_is_kept(runner: Runner, plugin:
     """The data of a failure arrives as well."""
     assert runner.run(job(plugin, "aborts"), 10).data == {"half": 1}
     assert runner.run(job(plugin, "prints"), 10).data == {"done": True}
+
+
+def test_an_action_that_prints_without_end_holds_only_the_beginning(runner: Runner, plugin: Path) -> None:
+    """100 MB of it are counted, not kept."""
+    answer = runner.run(job(plugin, "prints_much"), 20)
+    assert answer.statusmsg.startswith("the action printed 100000000 characters to standard output: 'xxx")
+    assert len(answer.statusmsg) < 400
+    assert answer.data["peak_mb"] < 80
 
 
 def test_what_its_commands_print_does_no_harm(runner: Runner, plugin: Path) -> None:
@@ -199,6 +210,27 @@ def test_stopping_ends_the_whole_family_and_says_interrupted(runner: Runner, plu
     thread.join(20)
     assert (answers[0].statuscode, answers[0].reason) == (5, "interrupted")
     assert alive(members) == []
+
+
+def test_stopping_bears_actions_that_end_by_themselves(runner: Runner, plugin: Path) -> None:
+    """A keeper that has just answered is not there to be told."""
+    ended = threading.Event()
+
+    def work() -> None:
+        while not ended.is_set():
+            runner.run(job(plugin, "nothing"), 10)
+
+    workers = [threading.Thread(target=work) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    try:
+        for _ in range(200):
+            runner.stop()
+            threading.Event().wait(0.01)
+    finally:
+        ended.set()
+        for worker in workers:
+            worker.join()
 
 
 def test_what_a_success_leaves_running_lives_on(runner: Runner, plugin: Path, pids: Path) -> None:

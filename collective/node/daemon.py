@@ -16,8 +16,9 @@ import signal
 import sys
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, NoReturn
 
 from collective import __version__
@@ -36,6 +37,7 @@ _DEFECT = 70  # sysexits.h: EX_SOFTWARE
 _CONFIGURATION_WRONG = 78  # sysexits.h: EX_CONFIG
 _FIRST_FACTS = 3.0  # seconds that serving waits for slow sources of facts
 _LAST_POLL = 3.0  # seconds that the receiving thread may take to end its poll
+_LOOK = 1.0  # seconds: a second signal at once may be given to another thread, and then does not wake the first one
 _FAREWELL = 5.0  # seconds that the registry may take to hear it
 
 
@@ -91,8 +93,10 @@ def _serve(config: NodeConfig, session: boto3.Session | None) -> int:
     from collective import logs
     from collective.node import assembly
     from collective.node.service_manager import ServiceManager
+    from collective.processes import give_back_memory
 
     faulthandler.enable()  # a watchdog's SIGABRT, or a crash in C, tells where every thread was
+    give_back_memory()
     logs.configure(config.log_level, config.log_format)
     said = _listen()
     node = assembly.build(config, ServiceManager.of(os.environ), session)
@@ -103,7 +107,7 @@ def _serve(config: NodeConfig, session: boto3.Session | None) -> int:
         node.metrics.start()
     receiver = threading.Thread(target=_receive, args=(node, said), name="receive", daemon=True)
     receiver.start()
-    while (word := said.get()) == signal.SIGHUP:
+    while (word := _next(said)) == signal.SIGHUP:
         node.reloading.wake()
     node.reporting.stop()
     log.info("daemon.stopping", extra={"running": node.server.workshop.running})
@@ -124,6 +128,13 @@ def _listen() -> SimpleQueue[int | None]:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda number, _: said.put(number))
     return said
+
+
+def _next(said: SimpleQueue[int | None]) -> int | None:
+    """Wait for what is said next, looking now and then: see _LOOK."""
+    while True:
+        with suppress(Empty):
+            return said.get(timeout=_LOOK)
 
 
 def _receive(node: Node, said: SimpleQueue[int | None]) -> None:

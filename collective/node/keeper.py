@@ -35,6 +35,7 @@ from collective.processes import adopt_orphans, die_with_parent
 
 LARGEST_ANSWER = 8 * 1024 * 1024  # bytes of JSON that an action may return
 _QUOTED = 200  # characters of stray output that a message shows
+_STRAY = 64 * 1024  # characters of it that are kept: enough to find secrets before any of it is quoted
 
 
 @dataclass(frozen=True)
@@ -201,7 +202,7 @@ def _work(job: Job, outlet: int, keeper: int, group: Group | None) -> NoReturn:
 
 def _perform(job: Job) -> Answer:
     """Call the action; the one ladder from what an action raises to status codes."""
-    stray = io.StringIO()
+    stray = _Stray()
     try:
         with contextlib.redirect_stdout(stray):
             function = getattr(imported(Path(job.path), job.code), job.action)
@@ -215,11 +216,25 @@ def _perform(job: Job) -> Answer:
         # The name of a bare Exception says nothing; that of a KeyError is half of its message.
         prefix = "" if type(fault) in (Exception, RuntimeError) and str(fault) else f"{type(fault).__name__}: "
         return failed("crashed", hide(f"{prefix}{fault}".rstrip(": "), job.secrets))
-    printed = hide(stray.getvalue(), job.secrets)
-    if printed:
-        message = f"the action printed to standard output: {printed[:_QUOTED]!r}: it should return or log it"
+    if stray.length:
+        quoted = hide(stray.kept, job.secrets)[:_QUOTED]
+        message = f"the action printed {stray.length} characters to standard output: {quoted!r}: return or log it"
         return failed("crashed", message, data)
     return Answer(data={} if data is None else data)
+
+
+class _Stray(io.TextIOBase):
+    """What an action prints: only its beginning is kept, however much it is. `length` is characters."""
+
+    def __init__(self) -> None:
+        self.kept = ""
+        self.length = 0
+
+    def write(self, text: str) -> int:
+        """Take what is printed."""
+        self.kept += text[: _STRAY - len(self.kept)]
+        self.length += len(text)
+        return len(text)
 
 
 def _encoded(answer: Answer) -> bytes:

@@ -9,6 +9,7 @@ forking this threaded daemon would not be. It starts with the first action.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import multiprocessing
 import threading
@@ -58,4 +59,5 @@ class Runner:
         """End every running action with its family; their `run` returns `interrupted`."""
         with self._starting:
             for connection in self._running:
-                connection.send_bytes(b"stop")
+                with contextlib.suppress(OSError):  # its keeper has just ended by itself
+                    connection.send_bytes(b"stop")

@@ -6,14 +6,21 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
 from collective.lab import control
 from collective.lab.layout import Layout
+
+if TYPE_CHECKING:
+    from daemons import Daemon
+    from footprint import Weigh, Weighed
 
 BIN = Path(sys.executable).parent
 NODES = [f"node0{number}.lab" for number in range(1, 6)]
@@ -24,6 +31,8 @@ CHANGE_THE_MACHINE = ("test_apt", "test_request", "test_rpm", "test_service")
 INSTALL = ["apt-get", "-o", "DPkg::Lock::Timeout=90", "install", "-y", "--no-install-recommends"]
 
 Completed = subprocess.CompletedProcess[str]
+Record = Callable[[str], None]
+FIGURE, WEIGHED = "figure", "weighed"  # what tests have measured: they travel with their reports
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
@@ -42,12 +51,12 @@ class Crpc(Protocol):
         """Return how it ended."""
 
 
-def make_crpc(environment: dict[str, str]) -> Crpc:
-    """Return a function that runs crpc in `environment`."""
+def make_crpc(environment: dict[str, str], by: Sequence[str] = ()) -> Crpc:
+    """Return a function that runs crpc in `environment`, `by` another command or none."""
 
     def crpc(*words: str, stdin: str = "", **env: str) -> Completed:
         return subprocess.run(
-            [BIN / "crpc", *words],
+            [*by, BIN / "crpc", *words],
             env={**environment, **env},
             input=stdin,
             capture_output=True,
@@ -73,6 +82,19 @@ def on_a_terminal(environment: dict[str, str], answer: str, *words: str) -> tupl
                 break
         os.close(master)
     return process.returncode, shown.decode()
+
+
+def begin(crpc: Crpc, *words: str) -> Callable[[], Completed]:
+    """Begin to run crpc; return how to wait for its end."""
+    result: list[Completed] = []
+    caller = threading.Thread(target=lambda: result.append(crpc(*words)))
+    caller.start()
+
+    def wait() -> Completed:
+        caller.join(110)
+        return result[0]
+
+    return wait
 
 
 def clean_environment() -> dict[str, str]:
@@ -132,15 +154,22 @@ def crpc(environment: dict[str, str]) -> Crpc:
     return make_crpc(environment)
 
 
-@pytest.fixture(scope="session")
-def moto_server() -> Iterator[str]:
-    """A server of its own for tests that look into queues; yields its URL."""
+@contextmanager
+def own_server() -> Iterator[str]:
+    """Run a server that knows nothing yet; yields its URL."""
     process = subprocess.Popen([sys.executable, "-m", "collective.lab.cloud"], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     with process.stdout:
         yield process.stdout.readline().strip()
     process.kill()
     process.wait()
+
+
+@pytest.fixture(scope="session")
+def moto_server() -> Iterator[str]:
+    """A server for tests that look into queues; yields its URL."""
+    with own_server() as url:
+        yield url
 
 
 @pytest.fixture(scope="session")
@@ -158,6 +187,37 @@ def needs() -> Callable[[str, str], None]:
             pytest.skip(f"this test needs {command}: apt-get install {package}")
 
     return check
+
+
+@pytest.fixture
+def weigh(record_property: Callable[[str, object], None]) -> Weigh:
+    """Weigh a daemon before and after a fault; a table at the end of the run shows what was found."""
+    import footprint  # it imports this module
+
+    @contextmanager
+    def weighing(fault: str, node: Daemon) -> Iterator[Weighed]:
+        with footprint.weighing(fault, node) as weighed:
+            yield weighed
+        record_property(WEIGHED, weighed.line())
+
+    return weighing
+
+
+@pytest.fixture
+def record(record_property: Callable[[str, object], None]) -> Record:
+    """Show a figure at the end of the run."""
+    return partial(record_property, FIGURE)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Show what was measured, and what daemons held before and after."""
+    found = [entry for report in terminalreporter.getreports("passed") for entry in report.user_properties]
+    figures, weighed = ([text for kind, text in found if kind == wanted] for wanted in (FIGURE, WEIGHED))
+    if weighed:
+        import footprint
+
+        terminalreporter.section("measured")
+        terminalreporter.write_line("\n".join([*figures, "", footprint.HEADER, *weighed]))
 
 
 @pytest.fixture

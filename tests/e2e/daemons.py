@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +40,16 @@ class Daemon:
     def log(self) -> str:
         """What it has logged so far."""
         return (self.folder / "log").read_text()
+
+    @property
+    def audit(self) -> list[dict[str, Any]]:
+        """The lines of its audit."""
+        path = self.folder / "audit.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+    def wait_for_decision(self, count: int = 1) -> None:
+        """Wait until it has decided on so many requests."""
+        wait_until(lambda: sum(line["event"] == "decision" for line in self.audit) >= count, 20)
 
     def events(self, name: str) -> list[dict[str, Any]]:
         """Return the log's lines about one event."""
@@ -84,12 +94,11 @@ def configure(folder: Path, collective: str = COLLECTIVE, **node: Any) -> None:
 
 
 @contextmanager
-def daemon(folder: Path, url: str, *, serving: bool = True) -> Iterator[Daemon]:
-    """Run `collectived` on the configuration in `folder` against the server at `url`."""
+def daemon(folder: Path, url: str, *, serving: bool = True, by: Sequence[str] = ()) -> Iterator[Daemon]:
+    """Run `collectived` on the configuration in `folder` against the server at `url`, `by` another command or none."""
+    command = [*by, str(BIN / "collectived"), "--config", str(folder / "node.yaml")]
     with (folder / "log").open("ab") as log:
-        process = subprocess.Popen(
-            [BIN / "collectived", "--config", folder / "node.yaml"], env=aws_environment(url), stdout=log, stderr=log
-        )
+        process = subprocess.Popen(command, env=aws_environment(url), stdout=log, stderr=log)
     running = Daemon(folder, process)
     try:
         if serving:

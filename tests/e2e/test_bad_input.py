@@ -116,7 +116,7 @@ def test_messages_that_are_not_ours_are_dropped_logged_and_counted(
         ("raise", "ValueError: no good", "crashed"),
         ("exit", "the action called exit(7)", "crashed"),
         ("kill", "killed by SIGKILL", "crashed"),
-        ("print", "printed to standard output: 'debugging", "crashed"),
+        ("print", "characters to standard output: 'debugging", "crashed"),
         ("set", "what JSON cannot carry", "crashed"),
         ("lie", "breaks its own DDL: output 'number'", "crashed"),
         ("hang", "ran into its deadline", "timeout"),

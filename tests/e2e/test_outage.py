@@ -1,4 +1,4 @@
-"""The transport down, moving away in the middle of a call, throttling.
+"""The transport down, moving away in the middle of a call, throttling, restarted; the caller killed.
 
 For the caller: one line and exit 69. The daemon keeps trying, and serves again when it is back.
 """
@@ -13,10 +13,12 @@ import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
-from conftest import BIN, Completed, Crpc, make_crpc
+from conftest import BIN, Completed, Crpc, begin, make_crpc, own_server
 from daemons import IDENTITY, Daemon, aws_environment, configure, daemon, wait_until
+from footprint import Weigh
 from proxy import Proxy
 
 
@@ -83,7 +85,7 @@ def test_a_transport_that_moves_away_in_the_middle_of_a_call(crpc: Crpc, node: D
     result: list[Completed] = []
     caller = threading.Thread(target=lambda: result.append(crpc("shell", "run", "command=sleep 60", "-I", IDENTITY)))
     caller.start()
-    wait_until(lambda: any(line["event"] == "decision" for line in _audit(node)), 20)
+    node.wait_for_decision()
     proxy.turn("cut")
     caller.join(90)
     assert time.monotonic() - began < 80
@@ -132,7 +134,7 @@ def test_a_reply_waits_for_the_transport(crpc: Crpc, node: Daemon, proxy: Proxy,
         )
     )
     caller.start()
-    wait_until(lambda: any(line["event"] == "decision" for line in _audit(node)), 20)
+    node.wait_for_decision()
     proxy.turn("cut")
     wait_until(ran.exists, 20)
     node.wait_for("transport.failed")
@@ -142,12 +144,61 @@ def test_a_reply_waits_for_the_transport(crpc: Crpc, node: Daemon, proxy: Proxy,
     assert ran.read_text() == "x\n"
 
 
+def test_a_server_that_restarts_in_the_middle_of_a_call(crpc: Crpc, node: Daemon, proxy: Proxy) -> None:
+    """Every connection breaks, and what the server knew is still there: both sides connect again, and it runs once."""
+    ran = node.folder / "ran"
+    reply = begin(crpc, "shell", "run", f"command=sleep 2; echo x >> {ran}", "-I", IDENTITY)
+    node.wait_for_decision()
+    proxy.turn("pass")  # whatever waits for an answer loses its connection
+    assert reply().returncode == 0
+    assert ran.read_text() == "x\n"
+
+
+def test_a_server_that_restarts_and_has_forgotten_all(crpc: Crpc, node: Daemon, proxy: Proxy) -> None:
+    """Queues and topic are gone: both sides make theirs anew, and the call that was under way ends with its reply."""
+    ran = node.folder / "ran"
+    reply = begin(crpc, "shell", "run", f"command=sleep 5; echo x >> {ran}", "-I", IDENTITY)
+    node.wait_for_decision()
+    with own_server() as another:
+        proxy.upstream = urlsplit(another)
+        proxy.turn("cut")
+        proxy.turn("pass")
+        node.wait_for("queue.lost")
+        assert reply().returncode == 0, node.log
+        assert ran.read_text() == "x\n"
+        assert crpc("rpcutil", "ping", "--dm", "broadcast", "--dt", "3").returncode == 0
+
+
+def test_a_caller_killed_in_its_long_poll_harms_nobody(crpc: Crpc, node: Daemon, weigh: Weigh) -> None:
+    """The next call of the same slot gets its own reply and no other; the node does not notice."""
+    ran = node.folder / "ran"
+    assert crpc("shell", "run", "command=true", "-I", IDENTITY).returncode == 0
+    with weigh("a caller killed in its long poll", node):
+        killed = subprocess.Popen(
+            [BIN / "crpc", "shell", "run", f"command=sleep 2; echo first >> {ran}", "-I", IDENTITY],
+            env={**aws_environment(node_url(node)), "COLLECTIVE_CONFIG": str(node.folder)},
+        )
+        node.wait_for_decision(2)
+        killed.kill()
+        killed.wait()
+        while_first_runs = crpc("shell", "run", "command=echo second", "-I", IDENTITY, "--json")
+        wait_until(ran.exists, 20)
+        after_first = crpc("shell", "run", "command=echo third", "-I", IDENTITY, "--json")
+    for done, said in ((while_first_runs, "second\n"), (after_first, "third\n")):
+        assert done.returncode == 0, done.stderr
+        document = json.loads(done.stdout)
+        assert [reply["data"]["stdout"] for reply in document["replies"]] == [said]
+        assert document["outcomes"] == {**dict.fromkeys(document["outcomes"], 0), "ok": 1}
+    assert [path.name for path in (node.folder / "state" / "slots").glob("*/*")] == ["0"]
+    assert ran.read_text() == "first\n"
+
+
 def test_sigterm_lets_what_runs_finish(crpc: Crpc, node: Daemon) -> None:
     """A clean stop answers first and exits 0; the next request is not taken on."""
     result: list[Completed] = []
     caller = threading.Thread(target=lambda: result.append(crpc("shell", "run", "command=sleep 1", "-I", IDENTITY)))
     caller.start()
-    wait_until(lambda: any(line["event"] == "decision" for line in _audit(node)), 20)
+    node.wait_for_decision()
     node.process.send_signal(signal.SIGTERM)
     assert node.process.wait(20) == 0
     caller.join(20)
@@ -181,8 +232,3 @@ def node_url(node: Daemon) -> str:
 def _processes(mark: str) -> list[str]:
     found = subprocess.run(["pgrep", "-af", f"^sleep {mark}"], capture_output=True, text=True, check=False)
     return found.stdout.splitlines()
-
-
-def _audit(node: Daemon) -> list[dict[str, object]]:
-    path = node.folder / "audit.jsonl"
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []

@@ -1,0 +1,258 @@
+"""Keep a lab busy for half an hour and see whether anything grows; prints the table of docs/reliability.md.
+
+    PYTHONPATH=tests/e2e .venv/bin/python tests/bench/soak.py [--minutes 30] [--rate 20]
+
+    schedule ─► callers (threads, each a Fleet of its own) ─► five collectived ─► this minute's counts
+    each minute: counts, latencies, what every process holds ─► a row ─► at the end a verdict: exit 0 or 1
+
+Most calls are rpcutil to one node after the other; some run commands, and some reach all nodes. The second sixth of
+the time is compared with the last one: in the first, what is needed is loaded. Of the daemons the resident memory is
+judged: a lab's are forked from one parent, and for a long time make pages private that they had shared.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from conftest import own_lab
+from footprint import descendants, footprint
+
+from collective.errors import CollectiveError
+from collective.fleet.fleet import Fleet
+from collective.lab.layout import Layout
+
+CALLERS = 8  # threads
+NODES = 5
+LOOKS = 5
+GROWTH = 4.0  # MB of memory, or open files, by which the last sixth may differ from the second
+Asked = tuple[str, str, dict[str, Any]]
+PING: Asked = ("rpcutil", "ping", {})
+STATS: Asked = ("rpcutil", "daemon_stats", {})
+COMMANDS: list[Asked] = [
+    ("shell", "run", {"command": "true"}),
+    ("nrpe", "runcommand", {"command": "check_disk"}),
+    ("package", "status", {"package": "bash"}),
+]
+
+
+@dataclass
+class Minute:
+    """What became of the calls of one minute: outcomes of nodes, seconds of each call, errors by their text."""
+
+    outcomes: Counter[str] = field(default_factory=Counter)
+    seconds: list[float] = field(default_factory=list)
+    errors: Counter[str] = field(default_factory=Counter)
+
+
+class Traffic:
+    """Calls at a steady rate (a second) until it is stopped; one that is late is made at once."""
+
+    def __init__(self, rate: float, nodes: list[str]) -> None:
+        self._rate = rate
+        self._nodes = nodes
+        self._began = time.monotonic()
+        self._next = 0
+        self._minute = Minute()
+        self._lock = threading.Lock()
+        self._stopping = threading.Event()
+        self._threads = [threading.Thread(target=self._call_on) for _ in range(CALLERS)]
+
+    def start(self) -> None:
+        """Begin to call."""
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """Let what is under way end."""
+        self._stopping.set()
+        for thread in self._threads:
+            thread.join()
+
+    def turn(self) -> Minute:
+        """Return what there was since the last time."""
+        with self._lock:
+            minute, self._minute = self._minute, Minute()
+        return minute
+
+    def _call_on(self) -> None:
+        with Fleet.connect() as fleet:
+            while not self._stopping.is_set():
+                with self._lock:
+                    number, self._next = self._next, self._next + 1
+                self._stopping.wait(max(0.0, self._began + number / self._rate - time.monotonic()))
+                self._call(fleet, number)
+
+    def _call(self, fleet: Fleet, number: int) -> None:
+        agent, action, data = _chosen(number)
+        well = self._nodes[:-1] if agent == "nrpe" else self._nodes  # the last one's disk check finds fault with any
+        nodes = well if number % 50 == 0 else [well[(number + number // 20) % len(well)]]
+        began = time.monotonic()
+        try:
+            outcomes: Counter[str] = Counter(fleet.call(agent, action, data, nodes=nodes).wait().counts())
+            errors: list[str] = []
+        except CollectiveError as fault:
+            outcomes, errors = Counter(), [str(fault)]
+        with self._lock:
+            self._minute.seconds.append(time.monotonic() - began)
+            self._minute.outcomes.update(outcomes)
+            self._minute.errors.update(errors)
+
+
+def _chosen(number: int) -> Asked:
+    """Return what the call of a number asks for: three of twenty run commands."""
+    place = number % 20
+    if place < len(COMMANDS):
+        return COMMANDS[place]
+    return STATS if place == 10 else PING
+
+
+class Row(NamedTuple):
+    """One minute. Memory is MB, latencies ms, files on disk KB; those of the daemons are the means of all five."""
+
+    calls: int
+    ok: int
+    failed: int
+    silent: int
+    errors: int
+    p50: float
+    p99: float
+    resident: float
+    private: float
+    helpers: float
+    callers: float
+    server: float
+    files: float
+    journal: float
+    audit: float
+
+
+HEADER = (
+    "| minute | calls | ok | failed | silent | errors | p50, ms | p99, ms | a daemon, MB | of it private | "
+    "its helpers | callers, MB | server, MB | open files | journal, KB | audit, KB |"
+)
+
+
+def main() -> None:
+    """Print a row each minute, then the verdict."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--minutes", type=int, default=30)
+    parser.add_argument("--rate", type=float, default=20.0, help="calls a second")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        layout = Layout(Path(name) / "lab")
+        with own_lab(layout, NODES) as environment:
+            os.environ.update(environment)
+            rows = soak(layout, options.minutes, options.rate)
+    faults = judge(rows, options.rate)
+    print("\n" + ("\n".join(faults) or "flat, and no errors"))
+    sys.exit(bool(faults))
+
+
+def soak(layout: Layout, minutes: int, rate: float) -> list[Row]:
+    """Keep a lab busy; return a row for each minute."""
+    print(HEADER + "\n" + "|---" * HEADER.count(" | ") + "|---|", flush=True)
+    traffic = Traffic(rate, layout.nodes())
+    rows: list[Row] = []
+    traffic.start()
+    try:
+        began = time.monotonic()
+        for number in range(1, minutes + 1):
+            time.sleep(began + number * 60 - time.monotonic())
+            rows.append(measured(layout, traffic.turn()))
+            print(f"| {number} | {' | '.join(map(_shown, rows[-1]))} |", flush=True)
+    finally:
+        traffic.stop()
+    return rows
+
+
+def measured(layout: Layout, minute: Minute) -> Row:
+    """Return a minute's row, with what every process holds at its end."""
+    pids = [pid for node in layout.nodes() if (pid := layout.pid(layout.node(node) / "pid"))]
+    for text, count in minute.errors.items():
+        print(f"{count} times: {text}", file=sys.stderr)
+    quantiles = statistics.quantiles(minute.seconds, n=100) if len(minute.seconds) > 1 else [0.0] * 99
+    return Row(
+        calls=len(minute.seconds),
+        ok=minute.outcomes["ok"],
+        failed=minute.outcomes["failed"],
+        silent=minute.outcomes["silent"],
+        errors=minute.errors.total(),
+        p50=quantiles[49] * 1000,
+        p99=quantiles[98] * 1000,
+        resident=statistics.mean(footprint(pid).resident for pid in pids),
+        private=statistics.mean(map(_private, pids)),
+        helpers=_idle(lambda: statistics.mean(sum(map(_private, descendants(pid))) for pid in pids)),
+        callers=_private(os.getpid()),
+        server=_private(_server(layout)),
+        files=_idle(lambda: statistics.mean(footprint(pid).files for pid in pids)),
+        journal=_kilobytes(layout, "state/journal.sqlite*"),
+        audit=_kilobytes(layout, "audit.jsonl"),
+    )
+
+
+def judge(rows: list[Row], rate: float) -> list[str]:
+    """Return what is not as it should be, a line each."""
+    sixth = max(1, len(rows) // 6)
+    early, late = rows[sixth : 2 * sixth] or rows[:1], rows[-sixth:]
+    total = Counter({name: sum(getattr(row, name) for row in rows) for name in ("failed", "silent", "errors")})
+    faults = [f"{count} {name}" for name, count in total.items() if count]
+    for name in ("resident", "helpers", "callers", "files"):
+        before, after = (statistics.mean(getattr(row, name) for row in part) for part in (early, late))
+        print(f"\n{name}: {before:.1f} in the second sixth, {after:.1f} in the last", end="")
+        if after > before + GROWTH:
+            faults.append(f"{name} grew from {before:.1f} to {after:.1f}")
+    calls = sum(row.calls for row in rows)
+    print(f"\n{calls} calls, {calls / len(rows) / 60:.1f} a second")
+    if calls < 0.95 * rate * 60 * len(rows):
+        faults.append(f"the rate of {rate:g} calls a second was not reached")
+    return faults
+
+
+def _idle(look: Callable[[], float]) -> float:
+    """Return the least of some looks: what an action that is under way holds is not meant."""
+    least = look()
+    for _ in range(LOOKS):
+        time.sleep(0.1)
+        least = min(least, look())
+    return least
+
+
+def _private(pid: int) -> float:
+    """Return the memory that only this process uses (proc(5): smaps_rollup), in MB; 0 when it has ended."""
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0.0
+    return sum(int(line.split()[1]) for line in lines if line.startswith("Private_")) / 1024
+
+
+def _server(layout: Layout) -> int:
+    """Return the process that speaks SQS."""
+    supervisor = layout.pid(layout.supervisor_pid)
+    assert supervisor is not None
+    return next(pid for pid in descendants(supervisor) if b"lab.cloud" in Path(f"/proc/{pid}/cmdline").read_bytes())
+
+
+def _kilobytes(layout: Layout, pattern: str) -> float:
+    """Return how much disk a node's files take, the mean of all."""
+    sizes = [path.stat().st_size for node in layout.nodes() for path in layout.node(node).glob(pattern)]
+    return sum(sizes) / 1024 / NODES
+
+
+def _shown(value: float) -> str:
+    return f"{value:.1f}" if isinstance(value, float) and value < 100 else f"{value:.0f}"
+
+
+if __name__ == "__main__":
+    main()

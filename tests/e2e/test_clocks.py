@@ -1,0 +1,86 @@
+"""A clock that is an hour off, the node's or the caller's: seen, named, and harmful to nobody else. By libfaketime."""
+
+from __future__ import annotations
+
+import json
+import re
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from conftest import Crpc, make_crpc
+from daemons import IDENTITY, aws_environment, configure, daemon
+from proxy import Proxy
+
+HOUR = "+1h"
+
+
+@pytest.fixture
+def hour_off(needs: Callable[[str, str], None]) -> dict[str, str]:
+    """Variables that put the clock of a process forward by an hour, and of what it starts."""
+    needs("faketime", "faketime")
+    (library,) = Path("/usr/lib").glob("*/faketime/libfaketime.so.1")
+    return {"LD_PRELOAD": str(library), "FAKETIME": HOUR, "FAKETIME_DONT_FAKE_MONOTONIC": "1", "NO_FAKE_STAT": "1"}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """The configuration of a collective that nobody else has."""
+    configure(tmp_path, collective=f"clock-{uuid.uuid4().hex[:8]}")
+    return tmp_path
+
+
+@pytest.fixture
+def proxy(moto_server: str) -> Iterator[Proxy]:
+    """A server that may be made as strict about signatures as AWS."""
+    with Proxy(moto_server) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def crpc(folder: Path, proxy: Proxy) -> Crpc:
+    """A caller."""
+    return make_crpc({**aws_environment(proxy.url), "COLLECTIVE_CONFIG": str(folder)})
+
+
+def by(variables: dict[str, str]) -> list[str]:
+    return ["env", *(f"{name}={value}" for name, value in variables.items())]
+
+
+def test_a_node_an_hour_off_serves(crpc: Crpc, folder: Path, proxy: Proxy, hour_off: dict[str, str]) -> None:
+    """Ages are judged by the server's clock; `ping -v` and the node's own log tell what is wrong."""
+    with daemon(folder, proxy.url, by=by(hour_off)) as node:
+        assert crpc("shell", "run", "command=true", "-I", IDENTITY).returncode == 0
+        assert re.search(r"clock=\+3(600|599)\.\d s", crpc("ping", "-v", "-I", IDENTITY).stdout)
+        (warning,) = node.events("clock.off")
+        assert warning["level"] == "WARNING"
+        assert abs(warning["skew_s"] - 3600) < 2
+
+
+def test_a_caller_an_hour_off_is_told_so(crpc: Crpc, folder: Path, proxy: Proxy, hour_off: dict[str, str]) -> None:
+    """Nothing is run, and the refusal names how far it is off; its own `ping -v` does, too."""
+    with daemon(folder, proxy.url):
+        done = crpc("shell", "run", f"command=touch {folder}/ran", "-I", IDENTITY, "--json", **hour_off)
+        (reply,) = json.loads(done.stdout)["replies"]
+        assert (reply["statuscode"], reply["reason"]) == (5, "expired")
+        assert re.search(r"the caller's clock is \+3(600|599|601) s off, 300 s are allowed: set", reply["statusmsg"])
+        assert not (folder / "ran").exists()
+        seen = crpc("ping", "-v", "-I", IDENTITY, **hour_off).stdout
+        assert re.search(r"this machine's clock is \+3(600|599)\.\d s off the servers': 300 s are allowed", seen)
+
+
+def test_aws_refuses_such_signatures(crpc: Crpc, folder: Path, proxy: Proxy, hour_off: dict[str, str]) -> None:
+    """The caller is told about its clock, and that it was refused (77); the node says so too, and goes on trying."""
+    proxy.strict = True
+    done = crpc("ping", "-I", IDENTITY, **hour_off)
+    assert done.returncode == 77, done.stderr
+    clock, refused = done.stderr.splitlines()
+    assert re.fullmatch(r"crpc: this machine's clock is \+3\d{3} s off the servers': set it right: .*", clock)
+    assert "InvalidSignatureException: Signature not yet current" in refused
+    with daemon(folder, proxy.url, serving=False, by=by(hour_off)) as node:
+        node.wait_for("transport.failed", 2)
+        assert "InvalidSignatureException" in node.events("transport.failed")[0]["fault"]
+        assert len(node.events("clock.off")) == 1
+        proxy.strict = False  # as good as a clock that is set right
+        node.wait_for("daemon.serving")

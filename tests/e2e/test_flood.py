@@ -1,0 +1,224 @@
+"""Too much of everything, for one real daemon: requests, output, processes. It answers, and holds no more than before.
+
+The table of what it held before and after is shown at the end of the run; docs/reliability.md has one of them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Crpc, make_crpc
+from crowd import Crowd, Stock, crowd, sealed
+from daemons import IDENTITY, Daemon, aws_environment, configure, daemon
+from footprint import Weigh
+from proxy import Proxy
+
+TIMES = int(os.environ.get("FLOODS", "1"))
+CODE = '''
+"""An agent that does too much."""
+
+import os
+import resource
+import time
+
+from collective.agent import action, run
+
+SIZE = 100_000_000
+
+
+@action
+def command_prints():
+    """Run a command that prints."""
+    done = run(["sh", "-c", f"head -c {SIZE} /dev/zero | tr '\\\\0' x"])
+    return {"kept": len(done.stdout), "peak": peak()}
+
+
+@action
+def prints():
+    """Print to standard output, line by line, as a program does that knows no better."""
+    for _ in range(SIZE // 1000):
+        print("x" * 999)
+
+
+@action
+def returns():
+    """Return more than anybody carries."""
+    return {"text": "x" * SIZE}
+
+
+@action
+def returns_noise():
+    """Return what the node carries, and the transport does not."""
+    return {"text": os.urandom(3_000_000).hex()}
+
+
+@action
+def detaches(folder):
+    """Have 200 processes detach themselves by a double fork, and never end."""
+    for _ in range(200):
+        if os.fork() == 0:
+            os.setsid()
+            if os.fork() == 0:
+                open(f"{folder}/{os.getpid()}", "w").close()
+                time.sleep(600)
+            os._exit(0)
+        os.wait()
+    time.sleep(600)
+
+
+def peak():
+    """Return this process's greatest resident memory, in MB (getrusage(2): kB)."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+'''
+
+
+NOTHING = {"type": "object", "properties": {}}
+
+
+def described(timeout: int = 60, **inputs: Any) -> dict[str, Any]:
+    """Return an action's part of the DDL."""
+    schema = {"type": "object", "required": list(inputs), "properties": inputs}
+    return {"description": "Too much", "display": "always", "timeout": timeout, "input": schema, "output": NOTHING}
+
+
+DDL = {
+    "metadata": {"name": "excess", "description": "For the test", "version": "1"},
+    "actions": {
+        **{name: described() for name in ("command_prints", "prints", "returns", "returns_noise")},
+        "detaches": described(3, folder={"type": "string", "title": "Folder"}),
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The configuration of a collective that nobody else has, with an agent that does too much."""
+    folder = tmp_path_factory.mktemp("flood")
+    configure(folder, collective=f"flood-{uuid.uuid4().hex[:8]}")
+    (folder / "agents" / "excess.py").write_text(CODE)
+    (folder / "ddl" / "excess.json").write_text(json.dumps(DDL))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def proxy(moto_server: str) -> Iterator[Proxy]:
+    """What the daemon believes to be the server."""
+    with Proxy(moto_server) as proxy:
+        yield proxy
+
+
+@pytest.fixture(scope="module")
+def node(folder: Path, moto_server: str, proxy: Proxy) -> Iterator[Daemon]:
+    """Its daemon, for all tests here; it has worked before, so that its helpers are there."""
+    with daemon(folder, proxy.url) as running:
+        asked = make_crpc({**aws_environment(moto_server), "COLLECTIVE_CONFIG": str(folder)})
+        assert asked("shell", "run", "command=true", "-I", IDENTITY).returncode == 0
+        yield running
+
+
+@pytest.fixture
+def crpc(folder: Path, moto_server: str) -> Crpc:
+    """A caller."""
+    return make_crpc({**aws_environment(moto_server), "COLLECTIVE_CONFIG": str(folder)})
+
+
+@pytest.fixture
+def callers(folder: Path, moto_server: str) -> Iterator[Crowd]:
+    """A caller in great haste."""
+    with crowd(json.loads((folder / "node.yaml").read_text())["collective"], moto_server) as callers:
+        yield callers
+
+
+@pytest.fixture(params=range(TIMES))
+def again(request: pytest.FixtureRequest) -> None:
+    """Do it some times."""
+
+
+def ask(crpc: Crpc, action: str, *words: str) -> dict[str, Any]:
+    """Return the one reply to a call of the agent."""
+    done = crpc("excess", action, *words, "-I", IDENTITY, "--json")
+    assert done.returncode in (0, 2), done.stderr
+    (reply,) = json.loads(done.stdout)["replies"]
+    found: dict[str, Any] = reply
+    return found
+
+
+def test_a_thousand_requests_at_once(
+    node: Daemon, proxy: Proxy, callers: Crowd, folder: Path, weigh: Weigh, again: None
+) -> None:
+    """Each ends ok or busy, once; what is ok has run, what is busy has not; a SIGHUP now and then changes nothing."""
+    ran = folder / "ran"
+    ran.unlink(missing_ok=True)
+    requests = [callers.run(f"echo {number} >> {ran}; sleep 0.2") for number in range(1000)]
+    with weigh("1,000 requests at once, and SIGHUP", node):
+        proxy.answer = Stock(callers.queue, [sealed(request) for request in requests[1:]])
+        callers.ask(requests[:1])  # it ends the poll that is under way
+        for _ in range(5):
+            callers.hear(1.0)
+            node.process.send_signal(signal.SIGHUP)
+        replies = callers.listen(requests, 60)
+        assert not callers.hear(1.0)
+    ends = {request.data["command"].split()[1]: replies[request.id].reason for request in requests}
+    assert set(ends.values()) == {None, "busy"}
+    assert Counter(ran.read_text().split()) == Counter(number for number, reason in ends.items() if reason is None)
+    assert {len(callers.replies[request.id]) for request in requests} == {1}
+
+
+def test_a_command_that_prints_100_mb(node: Daemon, crpc: Crpc, weigh: Weigh, again: None) -> None:
+    """Its head and its tail are kept, and neither the action nor the daemon ever held it."""
+    with weigh("a command prints 100 MB", node) as weighed:
+        reply = ask(crpc, "command_prints")
+    assert reply["statuscode"] == 0, reply
+    assert 500_000 < reply["data"]["kept"] < 600_000
+    assert reply["data"]["peak"] < 100
+    assert weighed.peak < weighed.before.resident + 20
+
+
+def test_an_action_that_prints_100_mb(node: Daemon, crpc: Crpc, weigh: Weigh, again: None) -> None:
+    """The refusal quotes the beginning and says how much it was."""
+    with weigh("an action prints 100 MB", node) as weighed:
+        reply = ask(crpc, "prints")
+    assert reply["reason"] == "crashed"
+    assert reply["statusmsg"].startswith("the action printed 100000000 characters to standard output: 'xxx")
+    assert weighed.peak < weighed.before.resident + 20
+
+
+def test_an_action_that_returns_100_mb(node: Daemon, crpc: Crpc, weigh: Weigh, again: None) -> None:
+    """The refusal names both sizes; the daemon has seen none of it."""
+    with weigh("an action returns 100 MB", node) as weighed:
+        reply = ask(crpc, "returns")
+    assert (reply["statuscode"], reply["reason"]) == (5, "crashed")
+    assert " bytes, more than the 8388608 that are carried" in reply["statusmsg"]
+    assert weighed.peak < weighed.before.resident + 20
+
+
+def test_ten_answers_at_once_that_no_queue_carries(node: Daemon, callers: Crowd, weigh: Weigh, again: None) -> None:
+    """What the node carries and SQS does not is refused with both sizes; ten at once do not make the daemon swell."""
+    requests = [callers.request("excess", "returns_noise", {}) for _ in range(10)]
+    with weigh("ten answers of 6 MB at once", node) as weighed:
+        callers.ask(requests)
+        replies = callers.listen(requests, 30).values()
+    assert {(reply.statuscode, reply.reason) for reply in replies} == {(5, "crashed")}
+    assert all(re.search(r"reply of \d+ bytes is more than the 1048576 that are", reply.statusmsg) for reply in replies)
+    assert weighed.peak < weighed.before.resident + 200
+
+
+def test_two_hundred_processes_that_detach_themselves(
+    node: Daemon, crpc: Crpc, weigh: Weigh, tmp_path: Path, again: None
+) -> None:
+    """When `timeout` is said, every one of them is dead."""
+    with weigh("200 processes detach themselves", node):
+        reply = ask(crpc, "detaches", f"folder={tmp_path}")
+        alive = [path.name for path in tmp_path.iterdir() if Path("/proc", path.name).exists()]
+    assert (reply["statuscode"], reply["reason"]) == (5, "timeout")
+    assert len(list(tmp_path.iterdir())) == 200
+    assert alive == []

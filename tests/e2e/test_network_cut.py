@@ -1,0 +1,54 @@
+"""The network between a real daemon and its server swallows everything for half a minute, then is well again.
+
+That is the hard case: no connection is closed, so what waits for an answer notices only by its own patience.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from conftest import Record, begin, make_crpc
+from daemons import IDENTITY, aws_environment, configure, daemon
+from footprint import Weigh
+from network import Network
+
+CUT = 30.0  # seconds
+HEALING = 35.0  # seconds: the rest of a poll that hangs (30 s), or the longest pause (30 s) and a connection (5 s)
+
+
+@pytest.fixture
+def network(needs_root: Callable[[], None], needs: Callable[[str, str], None]) -> Iterator[Network]:
+    """A network that can be cut."""
+    needs_root()
+    needs("ip", "iproute2")
+    with Network() as network:
+        yield network
+
+
+def test_a_cut_of_half_a_minute(network: Network, tmp_path: Path, weigh: Weigh, record: Record) -> None:
+    """What has run meanwhile is answered afterwards, and ran once; the node serves again by itself."""
+    configure(tmp_path, collective=f"cut-{uuid.uuid4().hex[:8]}")
+    crpc = make_crpc({**aws_environment(network.url), "COLLECTIVE_CONFIG": str(tmp_path)}, by=network.server)
+    ran = tmp_path / "ran"
+    with daemon(tmp_path, network.url, by=network.node) as node:
+        assert crpc("shell", "run", "command=true", "-I", IDENTITY).returncode == 0
+        with weigh("the network cut for 30 s", node):
+            reply = begin(crpc, "shell", "run", f"command=sleep 3; echo x >> {ran}", "-I", IDENTITY, "-t", "100")
+            node.wait_for_decision(2)
+            time.sleep(0.5)  # until the request is acknowledged
+            network.cut()
+            time.sleep(CUT)
+            network.heal()
+            healed = time.monotonic()
+            assert reply().returncode == 0
+            answered = time.monotonic() - healed
+            while crpc("rpcutil", "ping", "-I", IDENTITY).returncode:
+                assert time.monotonic() < healed + HEALING
+            served = time.monotonic() - healed
+    assert answered < HEALING
+    assert ran.read_text() == "x\n"
+    record(f"the network cut for 30 s: the reply came after {answered:.1f} s, a ping was answered after {served:.1f} s")

@@ -1,0 +1,53 @@
+"""SIGTERM in the midst of very much work: what the daemon does not finish, it says, or leaves to the next one."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import Record
+from crowd import Crowd, crowd
+from daemons import configure, daemon, wait_until
+
+REQUESTS = 50
+
+
+@pytest.fixture
+def callers(tmp_path: Path, moto_server: str) -> Iterator[Crowd]:
+    """Callers of a node that stops within a second."""
+    configure(tmp_path, collective=f"stop-{uuid.uuid4().hex[:8]}", shutdown_timeout=1.0)
+    with crowd(json.loads((tmp_path / "node.yaml").read_text())["collective"], moto_server) as callers:
+        yield callers
+
+
+def test_sigterm_amid_fifty_requests(tmp_path: Path, callers: Crowd, moto_server: str, record: Record) -> None:
+    """Each is answered, by this daemon or the next: ok for what ran once, interrupted for what did at most once."""
+    ran = tmp_path / "ran"
+    with daemon(tmp_path, moto_server) as first:
+        requests = [callers.run(f"sleep 0.6; echo {number} >> {ran}") for number in range(REQUESTS)]
+        callers.ask(requests)
+        wait_until(ran.exists, 20)
+        first.process.send_signal(signal.SIGHUP)
+        first.process.send_signal(signal.SIGTERM)
+        began = time.monotonic()
+        assert first.process.wait(30) == 0
+        took = time.monotonic() - began
+    (tmp_path / "log").rename(tmp_path / "log.first")
+    with daemon(tmp_path, moto_server) as second:
+        replies = callers.listen(requests, 40)
+        assert not callers.hear(1.0)
+        assert not second.events("node.defect")
+    ends = {request.data["command"].split()[3]: replies[request.id].reason for request in requests}
+    assert set(ends.values()) <= {None, "interrupted"}
+    times = Counter(ran.read_text().split())
+    assert max(times.values()) == 1
+    assert {number for number, reason in ends.items() if reason is None} <= times.keys()
+    assert {len(callers.replies[request.id]) for request in requests} == {1}
+    interrupted = sum(reason == "interrupted" for reason in ends.values())
+    record(f"SIGTERM amid {REQUESTS} requests: ended after {took:.1f} s, {interrupted} interrupted, the rest ok")
