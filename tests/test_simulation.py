@@ -180,6 +180,22 @@ def test_replies_wait_for_the_network(simulation: Make) -> None:
         assert made.wait().exit_code() == 0
 
 
+def test_a_simulation_lets_go_of_all_its_files(simulation: Make) -> None:
+    """So that there may be any number of them, one after the other."""
+
+    def held() -> int:
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    with simulation(1) as world:
+        call(world, 1)
+    before = held()
+    with simulation(5, durable=True) as world:
+        call(world, 1)
+        world.start("node0001")
+        assert held() > before
+    assert held() == before
+
+
 # -- nodes that die
 
 
