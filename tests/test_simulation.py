@@ -180,6 +180,17 @@ def test_replies_wait_for_the_network(simulation: Make) -> None:
         assert made.wait().exit_code() == 0
 
 
+def test_the_same_seed_gives_the_same_faults(simulation: Make) -> None:
+    """To requests and to replies, so that what a report tells can be looked at again."""
+
+    def happened(seed: int) -> list[Counter[str]]:
+        with simulation(20, Faults(drop=0.1, duplicate=0.1, delay=0.3), seed=seed) as world:
+            call(world, 1)
+            return [world.far.happened, world.near.happened]
+
+    assert happened(5) == happened(5) != happened(6)
+
+
 def test_a_simulation_lets_go_of_all_its_files(simulation: Make) -> None:
     """So that there may be any number of them, one after the other."""
 

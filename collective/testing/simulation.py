@@ -124,7 +124,10 @@ class Simulation:
             network.open_node(names.node_queue(COLLECTIVE, identity), names.topic(COLLECTIVE))
             self.start(identity)
             registry.put(record(self.nodes[identity]))
-        config = ClientConfig(COLLECTIVE, state=folder / "state", ddls=list(ddls), direct_limit=0)
+        state = folder / "state"
+        state.mkdir(exist_ok=True)
+        (state / "installation").write_text("0000")  # else a reply queue's name, and so its faults, would be drawn
+        config = ClientConfig(COLLECTIVE, state=state, ddls=list(ddls), direct_limit=0)
         self.fleet = Fleet(config, _CallersSide(self), registry, clock=lambda: self.time)
 
     def __enter__(self) -> Simulation:
