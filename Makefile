@@ -6,8 +6,10 @@ VENV := .venv
 INSTALLED := $(VENV)/.installed
 # How many tests run at once: most of them wait for processes and polls, so one more than there are cores.
 WORKERS ?= 3
+# How many inputs each parser is fuzzed with.
+FUZZ_INPUTS ?= 1000000
 
-.PHONY: demo test lint types bench simulation kills clean
+.PHONY: demo test lint types bench fuzz simulation kills clean
 
 demo:  ## install, start a local fleet, run the main job
 	@PYTHON=$(PYTHON) conf/demo.sh
@@ -28,6 +30,9 @@ types: $(INSTALLED)  ## mypy reads the installed package: what users import, und
 bench: $(INSTALLED)  ## the figures in docs/performance.md
 	PYTHONPATH=tests/e2e $(VENV)/bin/python tests/bench/run.py
 
+fuzz: $(VENV)/.fuzz  ## a million inputs for each parser, led by coverage
+	cd tests && ../$(VENV)/bin/python -m fuzz.run $(FUZZ_INPUTS)
+
 simulation: $(INSTALLED)  ## 100,000 requests for each seed over a network that misbehaves; SIMULATED_SEEDS='7 8' takes others
 	SIMULATED_REQUESTS=100000 SIMULATED_WORLDS=1000 $(VENV)/bin/pytest --timeout 7200 -q -s tests/test_simulation.py
 
@@ -39,5 +44,9 @@ $(INSTALLED): setup.cfg pyproject.toml
 	$(VENV)/bin/pip install --quiet --editable '.[dev,lab]'
 	touch $@
 
+$(VENV)/.fuzz: $(INSTALLED)
+	$(VENV)/bin/pip install --quiet --editable '.[fuzz]'
+	touch $@
+
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .fuzz *.egg-info

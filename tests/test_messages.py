@@ -213,7 +213,7 @@ def test_a_decompression_bomb_is_refused_before_it_is_large() -> None:
 
 
 MANY = 2_000_000
-SWOLLEN = {
+SWOLLEN: dict[str, dict[str, Any]] = {
     "lists": {"data": {"a": [[]] * MANY}},
     "objects": {"data": {"a": [{}] * MANY}},
     "targets": {"targets": ["a"] * MANY},
