@@ -84,12 +84,11 @@ def configure(folder: Path, collective: str = COLLECTIVE, **node: Any) -> None:
 
 
 @contextmanager
-def daemon(folder: Path, url: str, *, serving: bool = True) -> Iterator[Daemon]:
-    """Run `collectived` on the configuration in `folder` against the server at `url`."""
+def daemon(folder: Path, url: str, *, serving: bool = True, **env: str) -> Iterator[Daemon]:
+    """Run `collectived` on the configuration in `folder` against the server at `url`; `env` are further variables."""
+    command, environment = [BIN / "collectived", "--config", folder / "node.yaml"], {**aws_environment(url), **env}
     with (folder / "log").open("ab") as log:
-        process = subprocess.Popen(
-            [BIN / "collectived", "--config", folder / "node.yaml"], env=aws_environment(url), stdout=log, stderr=log
-        )
+        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
     running = Daemon(folder, process)
     try:
         if serving:
