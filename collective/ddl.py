@@ -242,7 +242,12 @@ def check_schema(schema: Mapping[str, Any], where: str) -> None:
         except (Unresolvable, ValueError):  # ValueError: no URI at all
             raise DDLError(f"{where}: $ref '{value}' is not in this schema") from None
         _check_words(meant, f"{where}: $ref '{value}'")
-    defaults = {name: value["default"] for name, value in schema.get("properties", {}).items() if "default" in value}
+    properties: Mapping[str, Any] = schema.get("properties", {})
+    defaults = {
+        name: value["default"]
+        for name, value in properties.items()
+        if isinstance(value, Mapping) and "default" in value  # true and false are schemas too
+    }
     for fault in validator(schema).iter_errors(defaults):
         if fault.absolute_path:  # else it is about inputs that a default does not give
             place = ".".join(str(step) for step in fault.absolute_path)

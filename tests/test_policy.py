@@ -63,6 +63,13 @@ def test_what_cannot_be_judged_is_said() -> None:
     assert decision.why == "rule 'odd' cannot be judged, so it denies it"
 
 
+def test_an_input_may_be_forbidden() -> None:
+    """JSON Schema's `false` is what nothing fits, `true` what anything does."""
+    policy = parse("rules: [{inputs: {properties: {force: false, package: true}}}]", "policy.yaml")
+    assert policy.decide(question("alice", data={"package": "zsh"})).allow
+    assert not policy.decide(question("alice", data={"package": "zsh", "force": True})).allow
+
+
 # A policy, the line that is named, and a part of what is said of it.
 FAULTS = {
     "": (1, "must hold the key 'rules' with a list"),
