@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,11 +84,13 @@ def configure(folder: Path, collective: str = COLLECTIVE, **node: Any) -> None:
 
 
 @contextmanager
-def daemon(folder: Path, url: str, *, serving: bool = True, **env: str) -> Iterator[Daemon]:
+def daemon(folder: Path, url: str, *, serving: bool = True, env: Mapping[str, str] | None = None) -> Iterator[Daemon]:
     """Run `collectived` on the configuration in `folder` against the server at `url`; `env` are further variables."""
-    command, environment = [BIN / "collectived", "--config", folder / "node.yaml"], {**aws_environment(url), **env}
+    environment = {**aws_environment(url), **(env or {})}
     with (folder / "log").open("ab") as log:
-        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+        process = subprocess.Popen(
+            [BIN / "collectived", "--config", folder / "node.yaml"], env=environment, stdout=log, stderr=log
+        )
     running = Daemon(folder, process)
     try:
         if serving:

@@ -16,7 +16,7 @@ def test_a_request_is_answered(tmp_path: Path, endpoints: Endpoints) -> None:
     configure(tmp_path, "servers")
     url = endpoints["AWS_ENDPOINT_URL"]
     crpc = make_crpc({**aws_environment(url), **endpoints, "COLLECTIVE_CONFIG": str(tmp_path)})
-    with daemon(tmp_path, url, **endpoints):
+    with daemon(tmp_path, url, env=endpoints):
         found = crpc("find", "--dt", "2")
         assert (found.returncode, found.stdout) == (0, f"{IDENTITY}\n"), found.stderr
         asked = crpc("shell", "run", "command=echo here", "-I", IDENTITY, "--json")

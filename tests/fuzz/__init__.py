@@ -23,12 +23,16 @@ _LONGEST_REFUSAL = 1000  # characters, where a stranger is quoted
 
 @dataclass(frozen=True)
 class Target:
-    """A parser: `run` gives it an input and raises what is a finding; `seeds` are inputs that it reads."""
+    """A parser: `run` gives it an input and raises what is a finding; `seeds` are inputs that it reads.
+
+    Inputs are of `longest` bytes at most.
+    """
 
     name: str
     run: Callable[[bytes], None]
     seeds: Sequence[bytes]
     mutate: Mutate
+    longest: int = 4096
 
 
 @contextmanager

@@ -30,8 +30,8 @@ def fuzz(name: str, inputs: int) -> tuple[str | int, ...]:
     corpus.mkdir(parents=True, exist_ok=True)
     for number, seed in enumerate(TARGETS[name].seeds):
         (corpus / f"seed{number}").write_bytes(seed)
-    limits = (f"-runs={inputs}", f"-timeout={SLOWEST}", f"-rss_limit_mb={MOST_MEMORY}")
-    options = (*limits, "-print_final_stats=1", f"-artifact_prefix={folder}/")
+    limits = (f"-max_len={TARGETS[name].longest}", f"-timeout={SLOWEST}", f"-rss_limit_mb={MOST_MEMORY}")
+    options = (f"-runs={inputs}", *limits, "-print_final_stats=1", f"-artifact_prefix={folder}/")
     began = time.monotonic()
     with (folder / "log").open("wb") as log:
         command = [sys.executable, "-m", "fuzz.one", name, *options, str(corpus)]
