@@ -8,8 +8,11 @@ RATE ?= 20
 INSTALLED := $(VENV)/.installed
 # How many tests run at once: most of them wait for processes and polls, so one more than there are cores.
 WORKERS ?= 3
+# How many inputs each parser is fuzzed with.
+FUZZ_INPUTS ?= 1000000
+SERVERS := .servers/ministack/.installed .servers/fauxqs/.installed
 
-.PHONY: demo test lint types bench simulation kills floods soak clean
+.PHONY: demo test lint types bench fuzz servers simulation kills floods soak clean
 
 demo:  ## install, start a local fleet, run the main job
 	@PYTHON=$(PYTHON) conf/demo.sh
@@ -30,8 +33,15 @@ types: $(INSTALLED)  ## mypy reads the installed package: what users import, und
 bench: $(INSTALLED)  ## the figures in docs/performance.md
 	PYTHONPATH=tests/e2e $(VENV)/bin/python tests/bench/run.py
 
-simulation: $(INSTALLED)  ## 100,000 requests over a network that misbehaves, and 1,000 small worlds of all faults at once
-	SIMULATED_REQUESTS=100000 SIMULATED_WORLDS=1000 $(VENV)/bin/pytest --timeout 7200 -s tests/test_simulation.py
+fuzz: $(VENV)/.fuzz  ## a million inputs for each parser, led by coverage
+	cd tests && ../$(VENV)/bin/python -m fuzz.run $(FUZZ_INPUTS)
+
+servers: $(INSTALLED) $(SERVERS)  ## one contract, against three servers that others wrote
+	SERVERS='moto ministack fauxqs' $(VENV)/bin/pytest tests/e2e/test_transport_sqs.py tests/e2e/test_registry_dynamodb.py \
+		tests/e2e/test_servers.py
+
+simulation: $(INSTALLED)  ## 100,000 requests for each seed over a network that misbehaves; SIMULATED_SEEDS='7 8' takes others
+	SIMULATED_REQUESTS=100000 SIMULATED_WORLDS=1000 $(VENV)/bin/pytest --timeout 7200 -q -s tests/test_simulation.py
 
 kills: $(INSTALLED)  ## SIGKILL of real daemons, twenty times at every step
 	KILLS=20 $(VENV)/bin/pytest tests/e2e/test_killed.py
@@ -47,5 +57,19 @@ $(INSTALLED): setup.cfg pyproject.toml
 	$(VENV)/bin/pip install --quiet --editable '.[dev,lab]'
 	touch $@
 
+$(VENV)/.fuzz: $(INSTALLED)
+	$(VENV)/bin/pip install --quiet --editable '.[fuzz]'
+	touch $@
+
+.servers/ministack/.installed:  # in an environment of its own: it pins botocore
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/pip install --quiet ministack==1.5.33
+	touch $@
+
+.servers/fauxqs/.installed:  # 1.9.2 is the last version for Node 20
+	@command -v npm >/dev/null || { echo 'make servers: needs npm and Node 20: apt-get install nodejs npm' >&2; exit 1; }
+	npm install --silent --prefix $(@D) fauxqs@1.9.2
+	touch $@
+
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .fuzz .servers *.egg-info

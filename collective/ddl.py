@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import keyword
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -232,21 +232,46 @@ def _action(metadata: Mapping[str, Any], name: str, body: Mapping[str, Any]) -> 
 
 def check_schema(schema: Mapping[str, Any], where: str) -> None:
     """Check that `schema` is one that JSON Schema allows; raise DDLError, its text beginning with `where`."""
-    try:
-        Draft202012Validator.check_schema(schema, format_checker=FormatChecker(formats=["regex"]))
-    except SchemaError as wrong:
-        raise DDLError(f"{where}{wrong.json_path[1:]}: {wrong.message}") from None
+    _check_words(schema, where)
     resolver = Registry().resolver_with_root(DRAFT202012.create_resource(schema))
-    for reference in _references(schema):
+    for word, value in _strings(schema, ("$id", "$schema", "$ref", "$dynamicRef")):
+        if word in ("$id", "$schema"):  # what a $ref means, and which patterns span the whole value, would change
+            raise DDLError(f"{where}: {word} '{value}': leave it out, everything here is JSON Schema 2020-12")
         try:
-            resolver.lookup(reference)
-        except Unresolvable:
-            raise DDLError(f"{where}: $ref '{reference}' is not in this schema") from None
-    defaults = {name: value["default"] for name, value in schema.get("properties", {}).items() if "default" in value}
+            meant = resolver.lookup(value).contents
+        except (Unresolvable, ValueError):  # ValueError: no URI at all
+            raise DDLError(f"{where}: $ref '{value}' is not in this schema") from None
+        _check_words(meant, f"{where}: $ref '{value}'")
+    properties: Mapping[str, Any] = schema.get("properties", {})
+    defaults = {
+        name: value["default"]
+        for name, value in properties.items()
+        if isinstance(value, Mapping) and "default" in value  # true and false are schemas too
+    }
     for fault in validator(schema).iter_errors(defaults):
         if fault.absolute_path:  # else it is about inputs that a default does not give
             place = ".".join(str(step) for step in fault.absolute_path)
             raise DDLError(f"{where}: the default of '{place}' breaks its own schema: {fault.message}")
+
+
+def _check_words(schema: Any, where: str) -> None:
+    try:
+        Draft202012Validator.check_schema(schema, format_checker=FormatChecker(formats=["regex"]))
+    except SchemaError as wrong:
+        raise DDLError(f"{where}{wrong.json_path[1:]}: {wrong.message}") from None
+
+
+def _strings(schema: Any, words: Collection[str]) -> Iterator[tuple[str, str]]:
+    """Yield each of these `words` of a schema that has a text, with its text; input names are no words."""
+    if isinstance(schema, Mapping):
+        for word, value in schema.items():
+            if word in words and isinstance(value, str):
+                yield word, value
+            else:
+                yield from _strings(value, words)
+    elif isinstance(schema, list):
+        for value in schema:
+            yield from _strings(value, words)
 
 
 def _first_fault(validator: Draft202012Validator, data: Mapping[str, Any]) -> ValidationError | None:
@@ -257,18 +282,6 @@ def _first_fault(validator: Draft202012Validator, data: Mapping[str, Any]) -> Va
     except ArithmeticError:  # `multipleOf` of a number beyond a float's range
         return ValidationError("holds a number that is too large to be checked")
     return fault
-
-
-def _references(schema: Any) -> Iterator[str]:
-    if isinstance(schema, Mapping):
-        for word, value in schema.items():
-            if word in ("$ref", "$dynamicRef") and isinstance(value, str):
-                yield value
-            else:
-                yield from _references(value)
-    elif isinstance(schema, list):
-        for value in schema:
-            yield from _references(value)
 
 
 # -- patterns: JSON Schema means ECMA-262's `$`, the very end; Python's also matches before a last newline.

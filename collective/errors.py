@@ -31,8 +31,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 
+def printable(text: str) -> str:
+    """Return a text as one line: what it quotes comes from strangers, and terminals and logs obey some signs."""
+    if text.isprintable():
+        return text
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode("ascii") for sign in text)
+
+
 class CollectiveError(Exception):
     """The root of every error here. Its text is one line: where, what, what now."""
+
+    def __init__(self, text: str = "") -> None:
+        super().__init__(printable(text))
 
 
 class ConfigError(CollectiveError):
@@ -50,7 +60,7 @@ class PolicyError(ConfigError):
     def __init__(self, faults: Sequence[str]) -> None:
         more = f" (and {len(faults) - 1} more: 'crpc policy check' names them)" if len(faults) > 1 else ""
         super().__init__(faults[0] + more)
-        self._faults = tuple(faults)
+        self._faults = tuple(printable(fault) for fault in faults)
 
     @property
     def faults(self) -> tuple[str, ...]:
@@ -129,7 +139,7 @@ class RPCError(CollectiveError):
     statuscode = 5
 
     def __init__(self, message: str, *, data: Mapping[str, Any] | None = None, reason: str | None = None) -> None:
-        super().__init__(message)
+        Exception.__init__(self, message)  # it may have lines: a command's own words
         self.data: dict[str, Any] = dict(data or {})
         self.reason = reason
 

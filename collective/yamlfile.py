@@ -11,6 +11,7 @@ import yaml
 from collective.errors import ConfigError
 
 DEEPEST = 128  # levels of a YAML file
+MOST_MERGED = 100_000  # keys of one mapping, repeated ones included
 FAST_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -68,9 +69,15 @@ class _Loader(FAST_LOADER):  # type: ignore[misc]
         for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
 
+    def flatten_mapping(self, node: Any) -> None:
+        """Do what `<<` says; twenty lines of merging the line before twice would make a million keys."""
+        super().flatten_mapping(node)
+        if len(node.value) > MOST_MERGED:
+            raise yaml.constructor.ConstructorError(None, None, f"merges more than {MOST_MERGED} keys", node.start_mark)
+
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         seen = set()
-        for key_node, _ in node.value:
+        for key_node, _ in node.value if isinstance(node, yaml.MappingNode) else ():  # `!!set` may stand on anything
             if key_node.tag == "tag:yaml.org,2002:merge":
                 continue
             key = self.construct_object(key_node, deep=True)

@@ -17,6 +17,7 @@ from collective.catalog import bundled
 from collective.errors import DDLError, Failed, InvalidInput, MissingInput, UnknownAction
 
 TEXT = {"type": "string"}
+DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def document(
@@ -99,6 +100,13 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "an unknown aggregate": (document(aggregate=[{"function": "median", "output": "b"}]), "'median' is not one of"),
     "a reference to elsewhere": (document({"a": {"$ref": "https://example.com/x"}}), "is not in this schema"),
     "a reference to nothing": (document({"a": {"$ref": "#/$defs/x"}}), "is not in this schema"),
+    "a reference to what is no schema": (document({"a": {"$ref": "#/type"}}), "$ref '#/type': 'object' is not of type"),
+    "a reference to what only looks like one": (
+        document(input={"type": "object", "properties": {"a": {"$ref": "#/$defs"}}, "$defs": {"type": TEXT}}),
+        "$ref '#/$defs'.type: ",
+    ),
+    "a schema with a place of its own": (document({"a": {"$id": "https://example.com/x"}}), "$id 'https://example.com"),
+    "a schema of a version of its own": (document({"a": {**TEXT, "$schema": DRAFT, "pattern": "^a$"}}), "$schema '"),
     "a reference in a circle": (document(input={"type": "object", "$ref": "#"}), "leads back to itself"),
 }
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
+import re
+import time
+import tracemalloc
 import zlib
 from dataclasses import replace
 from typing import Any
@@ -12,10 +15,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collective import messages
+from collective import messages, schemas
 from collective.errors import MessageError
 from collective.filters import Filter, parse
-from collective.messages import DEEPEST, LARGEST_PAYLOAD, Reply, Request
+from collective.messages import LARGEST_PAYLOAD, Reply, Request
+from collective.plainjson import DEEPEST, MOST_VALUES
 
 REQUEST = Request(
     id="0123456789abcdef" * 2,
@@ -187,10 +191,66 @@ def test_the_deepest_filter_fits() -> None:
     assert Filter.from_data(read.filter) == parse(select=tree)
 
 
+def bomb(times: int) -> str:
+    """A compressed payload of 16 MiB, so many times."""
+    packer = zlib.compressobj(9)
+    unit = packer.compress(b" " * LARGEST_PAYLOAD) + packer.flush(zlib.Z_FULL_FLUSH)
+    head, block = unit[:2], unit[2:]  # behind a full flush, deflate begins anew: RFC 1951
+    return base64.b64encode(head + block * times).decode()
+
+
 def test_a_decompression_bomb_is_refused_before_it_is_large() -> None:
-    """Of a small message that would become 64 MiB no more is unpacked than a payload may have."""
+    """Of a message that would become 16 GiB no more is unpacked than a payload may have."""
+    sent = body(bomb(1024), "json+zlib+base64")
+    tracemalloc.start()
+    began = time.process_time()
     with pytest.raises(MessageError, match=f"more than {LARGEST_PAYLOAD} bytes when decompressed"):
-        messages.unseal(body(packed(b" " * 4 * LARGEST_PAYLOAD), "json+zlib+base64"))
+        messages.unseal(sent)
+    taken, most = time.process_time() - began, tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert taken < 2
+    assert most < 8 * len(sent) + 2 * LARGEST_PAYLOAD
+
+
+MANY = 2_000_000
+SWOLLEN: dict[str, dict[str, Any]] = {
+    "lists": {"data": {"a": [[]] * MANY}},
+    "objects": {"data": {"a": [{}] * MANY}},
+    "targets": {"targets": ["a"] * MANY},
+    "numbers among them": {"targets": ["a", 1.5] * (MOST_VALUES // 2)},
+    "nearly too many, the last one wrong": {"targets": ["a"] * (MOST_VALUES - 50) + [""]},
+    "all of them wrong": {"targets": [""] * (MOST_VALUES - 50)},
+    "classes": {"filter": {"classes": ["a"] * (MOST_VALUES - 50) + [5]}},
+}
+
+
+@pytest.mark.parametrize("name", SWOLLEN)
+def test_a_small_message_that_swells_is_refused_at_once(name: str) -> None:
+    """Nobody needs a key to send it: it takes seconds of nobody's time."""
+    text = json.dumps({**content(REQUEST), **SWOLLEN[name]}, separators=(",", ":"))
+    sent = body(packed(text.encode()), "json+zlib+base64")
+    assert len(sent) < 20_000
+    began = time.process_time()
+    with pytest.raises(MessageError) as caught:
+        messages.decode_request(messages.unseal(sent).content)
+    assert time.process_time() - began < 2
+    assert len(str(caught.value)) < 400
+
+
+def test_what_stands_in_a_text_is_no_value() -> None:
+    """A large output full of commas and brackets is one text."""
+    sent = replace(REPLY, data={"output": '[1, 2]\\"{},' * MOST_VALUES})
+    read = messages.decode_reply(messages.unseal(messages.seal(messages.encode(sent), unsigned)).content)
+    assert read == sent
+
+
+def test_all_lists_of_the_wire_are_of_texts() -> None:
+    """What looks at their items knows these words of JSON Schema, and no others."""
+    known = {"type", "minLength", "maxLength"}
+    for name in ("envelope", "request", "reply"):
+        for schema in re.findall(r'"items": (\{.*?\})', json.dumps(schemas.load(name))):
+            assert json.loads(schema)["type"] == "string"
+            assert json.loads(schema).keys() <= known
 
 
 WRONG_REQUESTS: dict[str, dict[str, Any]] = {

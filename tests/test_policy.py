@@ -63,6 +63,13 @@ def test_what_cannot_be_judged_is_said() -> None:
     assert decision.why == "rule 'odd' cannot be judged, so it denies it"
 
 
+def test_an_input_may_be_forbidden() -> None:
+    """JSON Schema's `false` is what nothing fits, `true` what anything does."""
+    policy = parse("rules: [{inputs: {properties: {force: false, package: true}}}]", "policy.yaml")
+    assert policy.decide(question("alice", data={"package": "zsh"})).allow
+    assert not policy.decide(question("alice", data={"package": "zsh", "force": True})).allow
+
+
 # A policy, the line that is named, and a part of what is said of it.
 FAULTS = {
     "": (1, "must hold the key 'rules' with a list"),
@@ -93,6 +100,8 @@ FAULTS = {
     "rules:\n- inputs:\n    type: strin": (2, "rule 1: inputs.type: 'strin' is not valid"),
     "rules:\n- inputs: {$ref: 'http://example.com/x'}": (2, "rule 1: inputs: $ref 'http://example.com/x' is not in"),
     "rules:\n- inputs: {properties: {a: {pattern: '('}}}": (2, "inputs.properties.a.pattern: '(' is not a 'regex'"),
+    "rules:\n- inputs: {properties: {a: {$id: 'x:y', $ref: '#'}}}": (2, "inputs: $id 'x:y': leave it out"),
+    "rules: !!set [x]": (1, "expected a mapping node"),
     "rules: [{1: 2}]": (1, "must hold texts, numbers, lists and mappings only"),
     "rules: [!!binary aGVsbG8=]": (1, "must hold texts, numbers, lists and mappings only"),
     "rules: &a [*a]": (1, "must hold texts, numbers, lists and mappings only"),
@@ -128,6 +137,20 @@ def test_a_text_that_repeats_itself_is_no_bomb() -> None:
         parse("\n".join([*lines, "rules: []"]), "policy.yaml")
 
 
+def test_merging_what_was_merged_is_no_bomb() -> None:
+    """Forty lines that merge the line before twice would make a million million keys."""
+    lines = ["a0: &a0 {x: 1}", *(f"a{n}: &a{n} {{<<: [*a{n - 1}, *a{n - 1}]}}" for n in range(1, 40))]
+    with pytest.raises(ConfigError, match=r"policy.yaml:18:6: merges more than 100000 keys"):
+        parse("\n".join(lines), "policy.yaml")
+
+
+def test_what_a_fault_quotes_cannot_command_a_terminal() -> None:
+    """Whatever stands in a file, what is said of it is a line that can be printed."""
+    with pytest.raises(PolicyError) as caught:
+        parse('rules: [{"\\e[2J": 1, "a\\nb": 2}]', "policy.yaml")
+    assert [fault.split("'")[1] for fault in caught.value.faults] == ["\\x1b[2J", "a\\nb"]
+
+
 WORDS = st.sampled_from(
     "rules groups name callers agents actions facts classes select inputs allow group:ops ops * [ /(/ a=1 "
     "$ref properties pattern type required # ^$ true".split()
@@ -144,7 +167,7 @@ DOCUMENTS = st.fixed_dictionaries({"rules": st.lists(RULES, max_size=3)}, option
 @given(DOCUMENTS.map(lambda document: yaml.safe_dump(document, allow_unicode=True)) | st.text(max_size=200))
 @example("rules: [{inputs: {$ref: '#', type: 7}}]")
 @example("rules: [{inputs: {properties: {a: {$id: 5}}}}]")
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_whatever_a_file_holds_it_is_a_policy_or_a_fault(text: str) -> None:
     """Nothing else is raised; what is read decides, and says no more than ConfigError."""
     policy: Policy | None = None

@@ -105,6 +105,10 @@ class Audit:
             }
         )
 
+    def close(self) -> None:
+        """Let go of the file; a further line opens it again."""
+        self._file.close()
+
     def _append(self, entry: Mapping[str, Any], durable: bool = False) -> None:
         try:
             self._file.append(entry, self._clock(), durable=durable)

@@ -44,11 +44,16 @@ class ChainedFile:
                 lines = self._linked(entry, now)
                 _write_all(file, b"".join(line + b"\n" for line in lines), durable)
             except OSError:
-                self._close()  # opened again, it is looked at as at a start
+                self._let_go()  # opened again, it is looked at as at a start
                 self._lost += 1
                 raise
             self.head = chain.digest(lines[-1])
             self._lost, self._torn = 0, None
+
+    def close(self) -> None:
+        """Let go of the file; a further line opens it again."""
+        with self._lock:
+            self._let_go()
 
     def _linked(self, entry: Mapping[str, Any], now: float) -> list[bytes]:
         if not self._lost and self._torn is None:
@@ -60,12 +65,12 @@ class ChainedFile:
         """Return the file at the path, opened again when it is no longer the one that was opened before."""
         if self._file is not None and not self._moved(self._file):
             return self._file
-        self._close()
+        self._let_go()
         self._file = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._resume(self._file)
         return self._file
 
-    def _close(self) -> None:
+    def _let_go(self) -> None:
         if self._file is not None:
             os.close(self._file)
             self._file = None

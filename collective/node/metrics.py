@@ -33,7 +33,7 @@ _LAST = 5.0  # seconds that the last writing may take
 _LOG_PERIOD = 600.0  # seconds between log lines about a file that cannot be written
 
 # What becomes of replies, as Replies counts it.
-_REPLIES = {"replies": "sent", "unwanted": "unwanted", "lost": "lost", "deferred": "deferred"}
+_REPLIES = {"replies": "sent", "lost": "lost", "deferred": "deferred"}
 
 
 Values = Mapping[Key, float]  # by the labels' values

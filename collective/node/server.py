@@ -143,6 +143,7 @@ class Server:
         self.receiver.stop()
         self.workshop.stop(timeout)
         self._journal.close()
+        self._audit.close()
 
     # -- the line
 

@@ -140,9 +140,6 @@ class _Reader:
             self._fault((*place, "inputs"), str(fault))
         except RecursionError:
             self._fault((*place, "inputs"), "inputs: is nested too deeply, or a $ref leads back to itself")
-        except Exception as fault:  # jsonschema's and referencing's own, for what only looks like a schema
-            said = " ".join(str(fault).split())[:200]
-            self._fault((*place, "inputs"), f"inputs: is no JSON Schema: {type(fault).__name__}: {said}")
         return schema
 
     def _texts(self, place: Place, entry: Mapping[str, Any], key: str) -> tuple[str, ...]:

@@ -28,6 +28,7 @@ from collective import names
 from collective.config import ClientConfig
 from collective.errors import RPCError, TransportError
 from collective.fleet.fleet import Fleet
+from collective.node.audit import Audit
 from collective.node.importing import imported
 from collective.node.journal import Journal
 from collective.node.keeper import Answer, Job, failed
@@ -115,7 +116,7 @@ class Simulation:
         self._durable = durable
         self._step = step
         self._parts = {**node_parts(folder, code, ddls), "make_pool": lambda *_: InlinePool(), **server}
-        self._journals: dict[str, Journal] = {}
+        self._kept: dict[str, tuple[Journal, Audit]] = {}
         self.nodes: dict[str, Server] = {}
         registry = MemoryRegistry(clock=lambda: self.time)
         for number in range(1, count + 1):
@@ -123,7 +124,10 @@ class Simulation:
             network.open_node(names.node_queue(COLLECTIVE, identity), names.topic(COLLECTIVE))
             self.start(identity)
             registry.put(record(self.nodes[identity]))
-        config = ClientConfig(COLLECTIVE, state=folder / "state", ddls=list(ddls), direct_limit=0)
+        state = folder / "state"
+        state.mkdir(exist_ok=True)
+        (state / "installation").write_text("0000")  # else a reply queue's name, and so its faults, would be drawn
+        config = ClientConfig(COLLECTIVE, state=state, ddls=list(ddls), direct_limit=0)
         self.fleet = Fleet(config, _CallersSide(self), registry, clock=lambda: self.time)
 
     def __enter__(self) -> Simulation:
@@ -133,18 +137,20 @@ class Simulation:
         self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.fleet.close()
-        for journal in self._journals.values():
-            journal.close()
+        for identity in self._kept:
+            self._close(identity)
 
     def start(self, identity: str) -> None:
         """Start a node, or what takes the place of one that has died: all that it knows is in its journal."""
-        if identity in self._journals:
-            self._journals[identity].close()
+        if identity in self._kept:
+            self._close(identity)
         path = self._folder / f"{identity}.sqlite" if self._durable else None
-        self._journals[identity] = journal = Journal(path, lambda: self.time)
+        journal, audit = Journal(path, lambda: self.time), Audit(self._folder / f"{identity}.audit.jsonl")
+        self._kept[identity] = (journal, audit)
         journal.mark_beginning()
         runner = InlineRunner(lambda job: self._note(identity, job))
         parts = {
+            "audit": audit,
             **self._parts,
             "journal": self._watched(identity, "journal", journal),
             "runner": self._watched(identity, "runner", runner),
@@ -153,6 +159,10 @@ class Simulation:
         self.nodes[identity] = make_node(self._folder, identity, transport, {}, parts)
         self._guarded(identity, self.nodes[identity].replies.recall)
         self._guarded(identity, self.nodes[identity].resume)
+
+    def _close(self, identity: str) -> None:
+        for kept in self._kept[identity]:
+            kept.close()
 
     def turn(self) -> bool:
         """Let every node do what it has to; return whether there was anything."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,11 +94,17 @@ def configure(folder: Path, collective: str = COLLECTIVE, **node: Any) -> None:
 
 
 @contextmanager
-def daemon(folder: Path, url: str, *, serving: bool = True, by: Sequence[str] = ()) -> Iterator[Daemon]:
-    """Run `collectived` on the configuration in `folder` against the server at `url`, `by` another command or none."""
+def daemon(
+    folder: Path, url: str, *, serving: bool = True, by: Sequence[str] = (), env: Mapping[str, str] | None = None
+) -> Iterator[Daemon]:
+    """Run `collectived` on the configuration in `folder` against the server at `url`.
+
+    It is run `by` another command, or none; `env` are further variables.
+    """
     command = [*by, str(BIN / "collectived"), "--config", str(folder / "node.yaml")]
+    environment = {**aws_environment(url), **(env or {})}
     with (folder / "log").open("ab") as log:
-        process = subprocess.Popen(command, env=aws_environment(url), stdout=log, stderr=log)
+        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
     running = Daemon(folder, process)
     try:
         if serving:

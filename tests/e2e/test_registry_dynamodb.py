@@ -1,23 +1,32 @@
-"""DynamoDB by boto3 keeps the contract of all registries, against a real server over HTTP."""
+"""DynamoDB by boto3 keeps the contract of all registries, against real servers over HTTP."""
 
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterator
 
 import boto3
 import pytest
 from registry_contract import *  # noqa: F403 - the contract's tests
 from registry_contract import record
+from servers import SERVERS, WITH_DYNAMODB
 
 from collective.aws import AWS
 from collective.errors import QueueNotFound
 from collective.registry.dynamodb import DynamoDBRegistry
 
 
+@pytest.fixture(scope="module", params=WITH_DYNAMODB)
+def url(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Each of the servers that are asked for, and speak DynamoDB."""
+    with SERVERS[request.param]() as endpoints:
+        yield endpoints["AWS_ENDPOINT_URL"]
+
+
 @pytest.fixture
-def session(moto_server: str, monkeypatch: pytest.MonkeyPatch) -> boto3.Session:
+def session(url: str, monkeypatch: pytest.MonkeyPatch) -> boto3.Session:
     """A session that speaks to the server."""
-    monkeypatch.setenv("AWS_ENDPOINT_URL", moto_server)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", url)
     return boto3.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name="eu-central-1")
 
 

@@ -1,4 +1,4 @@
-"""SQS and SNS by boto3 keep the contract of all transports, against a real server over HTTP."""
+"""SQS and SNS by boto3 keep the contract of all transports, against real servers over HTTP."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from collections.abc import Callable
 
 import boto3
 import pytest
+from servers import Endpoints
+from servers import endpoints as endpoints
 from transport_contract import *  # noqa: F403 - the contract's tests
 from transport_contract import queue, topic  # noqa: F401 - its fixtures
 
@@ -17,9 +19,10 @@ from collective.transport.sqs import SQSTransport
 
 
 @pytest.fixture
-def session(moto_server: str, monkeypatch: pytest.MonkeyPatch) -> boto3.Session:
+def session(endpoints: Endpoints, monkeypatch: pytest.MonkeyPatch) -> boto3.Session:
     """A session that speaks to the server."""
-    monkeypatch.setenv("AWS_ENDPOINT_URL", moto_server)
+    for name, url in endpoints.items():
+        monkeypatch.setenv(name, url)
     return boto3.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name="eu-central-1")
 
 
@@ -38,7 +41,7 @@ def names() -> Callable[[str], str]:
 
 def test_nobody_listening_is_unreachable(monkeypatch: pytest.MonkeyPatch, session: boto3.Session) -> None:
     """A refused connection is our error, after botocore's own few tries."""
-    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_SQS", "http://127.0.0.1:9")
     with pytest.raises(Unreachable, match=r"test_reply_x: .*127\.0\.0\.1:9"):
         SQSTransport(AWS(session)).open_replies("test_reply_x")
 

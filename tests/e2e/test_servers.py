@@ -1,0 +1,24 @@
+"""A whole request against each server that is asked for: a real daemon and crpc, directly and by broadcast."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from conftest import make_crpc
+from daemons import IDENTITY, aws_environment, configure, daemon
+from servers import Endpoints
+from servers import endpoints as endpoints
+
+
+def test_a_request_is_answered(tmp_path: Path, endpoints: Endpoints) -> None:
+    """A node is found by a broadcast and asked by name; nothing depends on one server's ways."""
+    configure(tmp_path, "servers")
+    url = endpoints["AWS_ENDPOINT_URL"]
+    crpc = make_crpc({**aws_environment(url), **endpoints, "COLLECTIVE_CONFIG": str(tmp_path)})
+    with daemon(tmp_path, url, env=endpoints):
+        found = crpc("find", "--dt", "2")
+        assert (found.returncode, found.stdout) == (0, f"{IDENTITY}\n"), found.stderr
+        asked = crpc("shell", "run", "command=echo here", "-I", IDENTITY, "--json")
+    [reply] = json.loads(asked.stdout)["replies"]
+    assert (reply["statuscode"], reply["data"]["stdout"]) == (0, "here\n")
