@@ -25,9 +25,10 @@ from iam import Policy
 
 from collective import names
 from collective.aws import AWS
-from collective.config import ClientConfig
+from collective.config import ClientConfig, NodeConfig
 from collective.errors import AccessDenied, Forbidden
 from collective.fleet.fleet import Fleet
+from collective.node import probe
 from collective.node.receiver import Receiver
 from collective.node.server import Server
 from collective.registry import NodeRecord
@@ -132,6 +133,7 @@ def running(node: Server) -> Iterator[None]:
 def serve(folder: Path, gate: Gate, tags: Mapping[str, str]) -> None:
     """Do everything that a node does at AWS, from its first start on, those things too that are rare."""
     aws = AWS(gate.session)
+    assert probe.ask(NodeConfig(COLLECTIVE, IDENTITY), gate.session).faults == []  # `collectived --check`
     transport, registry = SQSTransport(aws, tags=tags), DynamoDBRegistry(aws, TABLE)
     transport.open_node(QUEUE, TOPIC)
     change_attributes(QUEUE)
