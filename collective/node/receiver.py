@@ -95,7 +95,11 @@ class Receiver:
     def stop(self) -> None:
         """Take on nothing further, and end the poll that may be under way."""
         self._stopping.set()
-        # A poll that nobody waits for any more would swallow the next message, and hide it from the next daemon.
+        # In a thread: where packets vanish it would take minutes, and what runs has to be told that it ends.
+        threading.Thread(target=self._wake, name="wake", daemon=True).start()
+
+    def _wake(self) -> None:
+        """End our own poll: with nobody waiting, it swallows the next message and hides it from the next daemon."""
         with suppress(TransportError):
             self._transport.send(self._queue, _WAKE)
 
