@@ -19,7 +19,7 @@ from daemons import Daemon, wait_until
 
 SETTLING = 20.0  # seconds
 POOL = 20  # connections: more than max_actions + 4 are never kept
-GROWTH = 1500.0
+GROWTH = 15.0  # MB that the allocator may keep of what came and went
 
 
 @dataclass(frozen=True)
