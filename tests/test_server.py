@@ -346,11 +346,12 @@ def test_beyond_its_room_a_node_is_busy_and_still_answers_ping(network: Network)
     assert sorted(reply.statuscode for reply in replies(network, 4)) == [0, 0, 0, 0]
 
 
-def test_a_reply_that_is_too_large_says_so(network: Network) -> None:
-    """The caller learns size and limit instead of waiting for ever."""
+def test_a_reply_that_is_too_large_says_so(network: Network, tmp_path: Path) -> None:
+    """The caller learns size and limit instead of waiting for ever; the audit has what he was told."""
     reply = ask(network, request("odd", "large", data={"size": 2 * 1024 * 1024}))
     assert (reply.statuscode, reply.data) == (5, {})
     assert "1048576 that are carried" in reply.statusmsg
+    assert [line.get("statuscode") for line in audit(tmp_path)] == [None, 5]
 
 
 def test_a_reply_that_cannot_be_carried_says_so(network: Network) -> None:

@@ -17,16 +17,18 @@ import threading
 from dataclasses import replace
 
 from collective import messages, signing
-from collective.errors import Failed, MessageError, MessageTooLarge, TransportError, Unreachable
+from collective.errors import Failed, MessageError, TransportError, Unreachable
 from collective.messages import Reply, Request
 from collective.node.audit import Audit
 from collective.node.counts import Counts
 from collective.node.journal import ANSWERED, Entry, Journal, noting
 from collective.node.keeper import Answer
 from collective.node.pauses import pauses
-from collective.transport import Transport
+from collective.transport import SEND_LIMIT, Transport
 
 log = logging.getLogger(__name__)
+
+_SIGNATURE = 1024  # bytes that a signature of a node's key, Ed25519, stays below
 
 
 class Replies:
@@ -85,11 +87,8 @@ class Replies:
             time=self._transport.now(),
             elapsed_ms=round(elapsed * 1000, 1),
         )
+        reply, payload = _carried(reply)
         self._note(reply)
-        try:
-            payload = messages.encode(reply)
-        except MessageError as fault:
-            payload = messages.encode(_instead(reply, f"the reply cannot be carried: {fault}"))
         self._keep(request.id, payload)
         self._send(request.id, request.reply_to, payload)
         log.info(
@@ -151,14 +150,7 @@ class Replies:
 
     def _send_now(self, request_id: str, queue: str, payload: str) -> None:
         """Send a payload; raise TransportError when it may go another time."""
-        try:
-            self._transport.send(queue, messages.seal(payload, self._sign))
-        except MessageTooLarge as fault:
-            text = f"the reply of {fault.size} bytes is more than the {fault.limit} that are carried"
-            smaller = messages.encode(_instead(_stored(payload), text))
-            self._keep(request_id, smaller)
-            self._send_now(request_id, queue, smaller)
-            return
+        self._transport.send(queue, messages.seal(payload, self._sign))
         self._counts.add("replies")
         with noting():
             self._journal.done(request_id)
@@ -195,6 +187,20 @@ def _stored(payload: str) -> Reply:
     return messages.decode_reply(json.loads(payload))
 
 
-def _instead(reply: Reply, text: str) -> Reply:
-    """Return the reply that says why `reply` itself does not arrive."""
-    return replace(reply, statuscode=5, statusmsg=text, reason="crashed", data={})
+def _carried(reply: Reply) -> tuple[Reply, str]:
+    """Return a reply and its payload; of one that no queue carries, the reply that says so."""
+    try:
+        payload = messages.encode(reply)
+    except MessageError as fault:
+        return _instead(reply, f"the reply cannot be carried: {fault}")
+    # Sealing compresses: only what may be too large even so is worth the look.
+    size = len(messages.seal(payload, lambda _: None)) + _SIGNATURE if len(payload) > SEND_LIMIT // 2 else 0
+    if size > SEND_LIMIT:
+        return _instead(reply, f"the reply of {size} bytes is more than the {SEND_LIMIT} that are carried")
+    return reply, payload
+
+
+def _instead(reply: Reply, text: str) -> tuple[Reply, str]:
+    """Return the reply that says why `reply` itself does not arrive, and its payload."""
+    instead = replace(reply, statuscode=5, statusmsg=text, reason="crashed", data={})
+    return instead, messages.encode(instead)
