@@ -49,6 +49,8 @@ MISTAKES: dict[str, tuple[int, str]] = {
     "packge status": (USAGE, "there is no agent 'packge': did you mean 'package'?"),
     "xyzzy": (USAGE, "there is no agent 'xyzzy': 'crpc help' lists those there are"),
     "inventry": (USAGE, "there is neither an agent nor a command 'inventry': did you mean 'inventory'?"),
+    "packge --help": (USAGE, "there is no agent 'packge': did you mean 'package'?"),
+    "package instal -h": (USAGE, "package has no action 'instal': did you mean 'install'?"),
     "help inventry": (USAGE, "there is neither an agent nor a command 'inventry': did you mean 'inventory'?"),
     "help packge": (USAGE, "there is no agent 'packge': did you mean 'package'?"),
     "help package instal": (USAGE, "package has no action 'instal': did you mean 'install'?"),
@@ -200,6 +202,14 @@ def test_output_that_cannot_be_written_is_one_line(configured: Path) -> None:
     with Path("/dev/full").open("w") as full:
         ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert (ended.returncode, ended.stderr) == (74, "crpc: the output cannot be written: No space left on device\n")
+
+
+def test_an_actions_help_has_its_inputs_and_the_options(unconfigured: None, capsys: Captured) -> None:
+    """What is true of this action comes first; what is true of every request follows."""
+    assert main(["package", "install", "zsh", "--help"]) == 0
+    inputs, _, everything = capsys.readouterr().out.partition("usage: crpc AGENT ACTION")
+    assert inputs.startswith("package install\n")
+    assert "--timeout" in everything
 
 
 def test_help_tells_about_one_thing(unconfigured: None, capsys: Captured) -> None:

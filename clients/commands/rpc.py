@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from collective.clients import apps, options
@@ -29,7 +30,10 @@ def run(arguments: Sequence[str]) -> int:
     verb = apps.verbs(arguments[0]).get(arguments[1]) if len(arguments) > 1 else None
     if verb is not None:
         return verb.run(arguments[2:])
-    given = options.parse(make_parser("crpc AGENT ACTION", "crpc AGENT ACTION [KEY=VALUE ...] [options]"), arguments)
+    parser = make_parser("crpc AGENT ACTION", "crpc AGENT ACTION [KEY=VALUE ...] [options]")
+    if not {"-h", "--help"}.isdisjoint(arguments):
+        return _help(parser, list(takewhile(lambda word: not word.startswith("-"), arguments))[:2])
+    given = options.parse(parser, arguments)
     return perform(given, given.words)
 
 
@@ -84,6 +88,16 @@ def sent(given: argparse.Namespace, words: Sequence[str]) -> Iterator[tuple[Call
             **rollout,
         )
         yield call, fleet
+
+
+def _help(parser: argparse.ArgumentParser, words: Sequence[str]) -> int:
+    """Tell about the agent or action that is meant, and about the options that every request takes."""
+    from collective.clients.commands import describe
+
+    code = describe.run(words)
+    sys.stdout.write("\n")
+    parser.print_help()
+    return code
 
 
 def _action(catalog: Catalog, words: Sequence[str]) -> Action:
