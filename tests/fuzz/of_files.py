@@ -19,7 +19,7 @@ from fuzz.of_signatures import AUTHORITY, KEYS, LINES
 _NODE = KnownNode({"role": "web", "cpus": 4}, frozenset({"apache"}), "web1.my.net", frozenset({"package"}))
 _DATA: tuple[dict[str, Any], ...] = ({}, {"package": "zsh"}, {"package": ["", None, -1, 1e300], "force": True})
 
-_FOLDER = tempfile.TemporaryDirectory(prefix="fuzz-", dir="/dev/shm")  # a disk would be slower than the parser
+_FOLDER = tempfile.TemporaryDirectory(prefix="fuzz-")
 atexit.register(_FOLDER.cleanup)
 
 
