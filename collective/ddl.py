@@ -298,7 +298,31 @@ def whole_value_pattern(pattern: str) -> str:
     return "".join(r"\Z" if part == "$" else part for part in parts)
 
 
-_Validator: Any = extend(Draft202012Validator, {"pattern": _pattern})  # type: ignore[no-untyped-call]
+def _pattern_properties(
+    validator: Any, patterns: Mapping[str, Any], instance: Any, schema: Mapping[str, Any]
+) -> Iterator[ValidationError]:
+    yield from _WORDS["patternProperties"](validator, _whole_keys(patterns), instance, schema)
+
+
+def _additional_properties(
+    validator: Any, allowed: Any, instance: Any, schema: Mapping[str, Any]
+) -> Iterator[ValidationError]:
+    if "patternProperties" in schema:
+        schema = {**schema, "patternProperties": _whole_keys(schema["patternProperties"])}
+    yield from _WORDS["additionalProperties"](validator, allowed, instance, schema)
+
+
+def _whole_keys(patterns: Mapping[str, Any]) -> dict[str, Any]:
+    return {whole_value_pattern(pattern): value for pattern, value in patterns.items()}
+
+
+_WORDS: Mapping[str, Any] = Draft202012Validator.VALIDATORS
+_OURS = {
+    "pattern": _pattern,
+    "patternProperties": _pattern_properties,
+    "additionalProperties": _additional_properties,
+}
+_Validator: Any = extend(Draft202012Validator, _OURS)  # type: ignore[no-untyped-call]
 
 
 def validator(schema: Mapping[str, Any]) -> Draft202012Validator:

@@ -267,6 +267,17 @@ def test_a_trailing_newline_never_passes(value: str, ending: str) -> None:
     assert not re.search(pattern, value + ending)
 
 
+def test_a_trailing_newline_never_passes_in_a_name_either() -> None:
+    """Names that a pattern stands for are held to all of it, too."""
+    strict = ddl.validator({"patternProperties": {"^[A-Z]+$": {"type": "string"}}, "additionalProperties": False})
+    assert strict.is_valid({"PATH": "/bin"})
+    assert not strict.is_valid({"PATH\n": "/bin"})
+    loose = ddl.validator(
+        {"patternProperties": {"^[A-Z]+$": {"type": "string"}}, "additionalProperties": {"type": "null"}}
+    )
+    assert not loose.is_valid({"PATH\n": "/bin"})
+
+
 @pytest.mark.parametrize(
     ("pattern", "whole"),
     [
