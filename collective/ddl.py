@@ -11,24 +11,20 @@ from __future__ import annotations
 
 import json
 import keyword
-import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from jsonschema import Draft202012Validator, FormatChecker, ValidationError
-from jsonschema.exceptions import SchemaError, best_match
-from jsonschema.validators import extend
-from referencing import Registry
-from referencing.exceptions import Unresolvable
-from referencing.jsonschema import DRAFT202012
+from jsonschema import Draft202012Validator, ValidationError
+from jsonschema.exceptions import best_match
 
 from collective import masking, schemas
 from collective.errors import DDLError, Failed, InvalidInput, MissingInput, UnknownAction
 from collective.masking import MASK
 from collective.names import RESERVED
+from collective.strictschema import check_schema, first_fault, validator
 from collective.suggestions import suggest
 
 DEFAULT_TIMEOUT = 60.0  # seconds, for an action whose DDL names none
@@ -96,7 +92,7 @@ class Action:
             if name not in self.inputs:
                 hint = suggest(name, self.inputs, self._takes)
                 raise InvalidInput(f"{self._label}: there is no input '{name}': {hint}")
-        fault = _first_fault(self._input_validator, filled)
+        fault = first_fault(self._input_validator, filled)
         if fault is None:
             return filled
         if fault.validator == "required" and not fault.absolute_path:
@@ -111,7 +107,7 @@ class Action:
             raise Failed(f"{self._label} returned {type(data).__name__}, its DDL promises an object", reason="crashed")
         filled = {name: value["default"] for name, value in self.outputs.items() if "default" in value}
         filled.update(data)
-        fault = _first_fault(self._output_validator, filled)
+        fault = first_fault(self._output_validator, filled)
         if fault is not None:
             text = f"{self._label} breaks its own DDL: {self._describe(fault, 'output')}"
             raise Failed(text, reason="crashed")
@@ -228,105 +224,3 @@ def _action(metadata: Mapping[str, Any], name: str, body: Mapping[str, Any]) -> 
         output=body["output"],
         aggregates=tuple(aggregates),
     )
-
-
-def check_schema(schema: Mapping[str, Any], where: str) -> None:
-    """Check that `schema` is one that JSON Schema allows; raise DDLError, its text beginning with `where`."""
-    _check_words(schema, where)
-    resolver = Registry().resolver_with_root(DRAFT202012.create_resource(schema))
-    for word, value in _strings(schema, ("$id", "$schema", "$ref", "$dynamicRef")):
-        if word in ("$id", "$schema"):  # what a $ref means, and which patterns span the whole value, would change
-            raise DDLError(f"{where}: {word} '{value}': leave it out, everything here is JSON Schema 2020-12")
-        try:
-            meant = resolver.lookup(value).contents
-        except (Unresolvable, ValueError):  # ValueError: no URI at all
-            raise DDLError(f"{where}: $ref '{value}' is not in this schema") from None
-        _check_words(meant, f"{where}: $ref '{value}'")
-    properties: Mapping[str, Any] = schema.get("properties", {})
-    defaults = {
-        name: value["default"]
-        for name, value in properties.items()
-        if isinstance(value, Mapping) and "default" in value  # true and false are schemas too
-    }
-    for fault in validator(schema).iter_errors(defaults):
-        if fault.absolute_path:  # else it is about inputs that a default does not give
-            place = ".".join(str(step) for step in fault.absolute_path)
-            raise DDLError(f"{where}: the default of '{place}' breaks its own schema: {fault.message}")
-
-
-def _check_words(schema: Any, where: str) -> None:
-    try:
-        Draft202012Validator.check_schema(schema, format_checker=FormatChecker(formats=["regex"]))
-    except SchemaError as wrong:
-        raise DDLError(f"{where}{wrong.json_path[1:]}: {wrong.message}") from None
-
-
-def _strings(schema: Any, words: Collection[str]) -> Iterator[tuple[str, str]]:
-    """Yield each of these `words` of a schema that has a text, with its text; input names are no words."""
-    if isinstance(schema, Mapping):
-        for word, value in schema.items():
-            if word in words and isinstance(value, str):
-                yield word, value
-            else:
-                yield from _strings(value, words)
-    elif isinstance(schema, list):
-        for value in schema:
-            yield from _strings(value, words)
-
-
-def _first_fault(validator: Draft202012Validator, data: Mapping[str, Any]) -> ValidationError | None:
-    try:
-        fault: ValidationError | None = best_match(validator.iter_errors(data))
-    except RecursionError:
-        return ValidationError("is nested too deeply, or a $ref of the DDL leads back to itself")
-    except ArithmeticError:  # `multipleOf` of a number beyond a float's range
-        return ValidationError("holds a number that is too large to be checked")
-    return fault
-
-
-# -- patterns: JSON Schema means ECMA-262's `$`, the very end; Python's also matches before a last newline.
-
-
-def _pattern(_validator: Any, pattern: str, instance: Any, _schema: Mapping[str, Any]) -> Iterator[ValidationError]:
-    if isinstance(instance, str) and not re.search(whole_value_pattern(pattern), instance):
-        yield ValidationError(f"{instance!r} does not match {pattern!r}")
-
-
-def whole_value_pattern(pattern: str) -> str:
-    r"""Return `pattern` with each `$` that is an anchor made `\Z`, so that no trailing newline slips through."""
-    parts = re.findall(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|.", pattern, re.DOTALL)
-    return "".join(r"\Z" if part == "$" else part for part in parts)
-
-
-def _pattern_properties(
-    validator: Any, patterns: Mapping[str, Any], instance: Any, schema: Mapping[str, Any]
-) -> Iterator[ValidationError]:
-    yield from _WORDS["patternProperties"](validator, _whole_keys(patterns), instance, schema)
-
-
-def _additional_properties(
-    validator: Any, allowed: Any, instance: Any, schema: Mapping[str, Any]
-) -> Iterator[ValidationError]:
-    if "patternProperties" in schema:
-        schema = {**schema, "patternProperties": _whole_keys(schema["patternProperties"])}
-    yield from _WORDS["additionalProperties"](validator, allowed, instance, schema)
-
-
-def _whole_keys(patterns: Mapping[str, Any]) -> dict[str, Any]:
-    return {whole_value_pattern(pattern): value for pattern, value in patterns.items()}
-
-
-_WORDS: Mapping[str, Any] = Draft202012Validator.VALIDATORS
-_OURS = {
-    "pattern": _pattern,
-    "patternProperties": _pattern_properties,
-    "additionalProperties": _additional_properties,
-}
-_Validator: Any = extend(Draft202012Validator, _OURS)  # type: ignore[no-untyped-call]
-
-
-def validator(schema: Mapping[str, Any]) -> Draft202012Validator:
-    """Return what checks values by `schema`, with patterns as above."""
-    # An empty registry: a `$ref` to somewhere else is an error, never a download.
-    made: Draft202012Validator = _Validator(schema, registry=Registry())
-    return made

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from collective import ddl, filters
+from collective import filters, strictschema
 from collective.errors import CollectiveError, PolicyError
 from collective.filters import DataTest, Filter
 from collective.policy.rules import Policy, Rule
@@ -135,7 +135,7 @@ class _Reader:
         schema: Mapping[str, Any] | None = self._one(place, entry, "inputs", dict, "a JSON Schema", None)
         try:
             if schema is not None:
-                ddl.check_schema(schema, "inputs")
+                strictschema.check_schema(schema, "inputs")
         except CollectiveError as fault:
             self._fault((*place, "inputs"), str(fault))
         except RecursionError:
