@@ -72,6 +72,14 @@ def test_the_worst_state_counts(codes: str, state: int) -> None:
     assert nrpe.worst(nrpe.count(silent.outcomes)) == 3
 
 
+def test_why_nodes_are_unknown_is_told_alike_ones_together() -> None:
+    """The line has no room for it, and a check that no node knows looks like one that fails on all."""
+    replies = [make_reply(node, {"exitcode": 3, "output": "No such command: x"}, 1) for node in ("a1", "a2")]
+    replies += [make_reply("b", {}, 1, reason="denied", statusmsg="may not"), make_reply("c", {"exitcode": 0})]
+    outcomes = make_call(make_action(), replies, expected=["a1", "a2", "b", "c", "d"]).outcomes
+    assert nrpe.unknown(outcomes) == {"no response": ["d"], "No such command: x": ["a1", "a2"], "may not": ["b"]}
+
+
 # -- shell run
 
 
@@ -83,6 +91,8 @@ def test_the_worst_state_counts(codes: str, state: int) -> None:
         (["@file"], ["command=@@file"]),
         (["[ a = b ]"], ["command=[ a = b ]"]),
         (["command=ls"], ["command=ls"]),
+        (["A=1 env"], ["command=A=1 env"]),
+        (["user=bob smith"], ["user=bob smith"]),
         (["comand=ls"], ["comand=ls"]),  # a mistake that the DDL finds, not a line that sets a variable
         ([], []),
     ],

@@ -58,7 +58,6 @@ MISTAKES: dict[str, tuple[int, str]] = {
     "package instal": (USAGE, "package has no action 'instal': did you mean 'install'?"),
     "nrpe chek": (USAGE, "nrpe has no action 'chek': did you mean 'check'?"),
     "nrpe": (USAGE, "nrpe: which action? It has runcommand, runallcommands, check"),
-    "nrpe check": (USAGE, "the following arguments are required: NAME: see 'crpc nrpe check --help'"),
     "shell run ls --tail --json": (USAGE, "--tail shows lines as they come: leave out --json"),
     "shell run comand=ls": (USAGE, "there is no input 'comand': did you mean 'command'?"),
     "package zap": (USAGE, "package has no action 'zap': it has install, update"),

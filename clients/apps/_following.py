@@ -19,7 +19,7 @@ from collective.clients.missing import tell_missing
 from collective.clients.render.text import clean_line, write
 from collective.clients.results import interruptible
 from collective.errors import TransportError
-from collective.fleet.outcomes import FAILED, SILENT, STOPPED
+from collective.fleet.outcomes import FAILED, NO_NODES, OK, SILENT, STOPPED
 from collective.fleet.sending import in_parallel
 from collective.nodesets import fold
 
@@ -32,6 +32,7 @@ _PATIENCE = 15.0  # seconds that a node has to answer a question about its job
 _MOST_MISSED = 4  # rounds in a row that a node may miss
 _SHORTEST, _LONGEST = 0.5, 5.0  # seconds between two rounds: the longer the less is said
 _STREAMS = ("stdout", "stderr")
+_WORST_FIRST = (STOPPED, FAILED, SILENT, NO_NODES, OK)
 
 # Asks a node about its job, with an action of the shell agent and its inputs; returns nothing when there is no answer.
 Ask = Callable[[str, str, Mapping[str, Any]], "Reply | None"]
@@ -98,7 +99,8 @@ def follow(call: Call, fleet: Fleet) -> int:
 
     code = _followed_or_killed(jobs, ask)
     _tell_ends(jobs, outcomes.silent)
-    return code or outcomes.exit_code() or _exit_code(jobs)
+    codes = {code, outcomes.exit_code(), _exit_code(jobs)}
+    return next(worst for worst in _WORST_FIRST if worst in codes)
 
 
 def _followed_or_killed(jobs: Sequence[Job], ask: Ask) -> int:

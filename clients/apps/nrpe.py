@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,7 @@ from collective.clients.apps import Verb
 from collective.clients.asking import asked
 from collective.clients.render.text import clean_line
 from collective.errors import CollectiveError
+from collective.nodesets import fold
 
 if TYPE_CHECKING:
     from collective.fleet.outcomes import Outcomes
@@ -36,20 +37,33 @@ def check(arguments: Sequence[str]) -> int:
     parser.add_argument("--args", metavar="'A!B'", help="values for its $ARG1$, $ARG2$ …")
     options.add_targets(parser)
     options.add_running(parser)
-    given = parser.parse_args(arguments)
     try:
-        return _check(given)
+        return _check(parser.parse_args(arguments))
     except CollectiveError as fault:
-        sys.stdout.write(f"{given.check}: UNKNOWN: {clean_line(str(fault))}\n")
+        name = next((word for word in arguments if not word.startswith("-")), "nrpe check")
+        # A bar would begin performance data.
+        sys.stdout.write(f"{clean_line(name)}: UNKNOWN: {clean_line(str(fault)).replace('|', '¦')}\n")
         return UNKNOWN
 
 
 def _check(given: argparse.Namespace) -> int:
     data = {"command": given.check, **({"args": given.args} if given.args else {})}
     with asked(given, "runcommand", data, agent="nrpe") as call:
-        states = count(call.wait())
+        outcomes = call.wait()
+    states = count(outcomes)
     sys.stdout.write(f"{given.check}: {line(states, call.total_ms / 1000)}\n")
+    for text, nodes in unknown(outcomes).items():
+        sys.stderr.write(f"crpc: {fold(nodes)}: {clean_line(text)}\n")
     return worst(states)
+
+
+def unknown(outcomes: Outcomes) -> dict[str, list[str]]:
+    """Return the nodes that are UNKNOWN, by why."""
+    found = defaultdict(list, {"no response": list(outcomes.silent)} if outcomes.silent else {})
+    for node, reply in outcomes.replies.items():
+        if _state(reply) == UNKNOWN:
+            found[reply.data.get("output") or reply.statusmsg].append(node)
+    return dict(found)
 
 
 def count(outcomes: Outcomes) -> Counter[int]:

@@ -14,7 +14,8 @@ from collective.clients.apps import Verb
 from collective.clients.commands import rpc
 from collective.errors import UsageError
 
-_INPUT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
+# KEY=VALUE, of an input that there is, or of one without blanks, which may be misspelt; `A=1 env` is a line.
+_INPUT = re.compile(r"(command|user|timeout|cwd|environment|stdin)=|[A-Za-z_][A-Za-z0-9_]*=\S*$")
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -134,10 +134,10 @@ def _has_changed(record: NodeRecord, known: KnownNodes) -> bool:
 
 
 def answer(fleet: Fleet, alive: Sequence[NodeRecord] | None) -> Check[None]:
-    """Ask the node that was seen last; where there is no registry, whoever answers a broadcast."""
+    """Ask the node that was seen last; where none is known to be alive, whoever answers a broadcast."""
     if alive:
         yield _asked(fleet, max(alive, key=lambda record: record.last_seen).identity)
-    elif alive is None:
+    else:
         try:
             found = fleet.discover(timeout=_ANSWER)
         except NoNodes:
