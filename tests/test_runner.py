@@ -26,6 +26,8 @@ def fine(**data): return {"pid": os.getpid(), **data}
 def nothing(): pass
 def raises(): raise KeyError("colour")
 def raises_plainly(): raise Exception("rspec test")
+class Seventeen(Aborted): statuscode = 17
+def aborts_strangely(): raise Seventeen("not today")
 def aborts(): raise Aborted("not today", data={"half": 1})
 def invalid(): raise InvalidInput("no such user")
 def exits(): sys.exit(3)
@@ -145,6 +147,7 @@ def test_nothing_is_an_empty_reply(runner: Runner, plugin: Path) -> None:
         ("returns_a_set", 5, "crashed", "what JSON cannot carry: Object of type set"),
         ("returns_nan", 5, "crashed", "what JSON cannot carry: Out of range float"),
         ("returns_half_a_character", 5, "crashed", "what JSON cannot carry: 'utf-8' codec"),
+        ("aborts_strangely", 5, "crashed", "the action raised a Seventeen of statuscode 17"),
         ("returns_too_much", 5, "crashed", "bytes, more than the 8388608 that are carried"),
         ("interrupts", 5, "crashed", "KeyboardInterrupt"),
         ("absent", 5, "crashed", "AttributeError"),

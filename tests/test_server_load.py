@@ -16,8 +16,9 @@ from test_server import REPLIES, ask, audit, body, plugins, replies, request, se
 
 from collective import names
 from collective.errors import AccessDenied, Unreachable
-from collective.node.journal import Journal
+from collective.node.journal import TAKEN, Journal
 from collective.node.server import Server
+from collective.policy import Decision, Question
 from collective.testing import COLLECTIVE, Network, make_node, memory_fleet, node_parts
 
 OTHER_REPLIES = names.reply_queue(COLLECTIVE, "other-0")
@@ -100,6 +101,30 @@ def test_a_reply_waits_for_a_queue_that_is_not_known_yet(tmp_path: Path) -> None
         threading.Event().wait(0.2)
         network.transport.open_replies(REPLIES)
         assert replies(network)[0].statuscode == 0
+
+
+class Wrong:
+    """A policy with a defect: it may not be asked, and each `decide` says so."""
+
+    def decide(self, _question: Question) -> Decision:
+        """Fail as a mistake of ours would."""
+        raise ValueError("what")
+
+
+def test_a_defect_of_ours_is_answered_and_ends_no_daemon(tmp_path: Path) -> None:
+    """Neither this one, nor, what is worse, each that comes after it and finds the request in the journal."""
+    with memory_fleet(tmp_path, {}) as network:
+        network.transport.open_replies(REPLIES)
+        journal = Journal(None, time.time)
+        journal.mark_beginning()
+        asked, now = request(), time.time()
+        journal.begin(asked.id, sent=now, received=now, until=now + 60, reply_to=REPLIES, body=body(asked))
+        parts = {**node_parts(tmp_path), "policy": Wrong(), "journal": journal}
+        make_node(tmp_path, "web1", network.transport, {}, parts).open()
+        reply = replies(network)[0]
+        assert (reply.statuscode, reply.reason) == (5, "crashed")
+        assert "a defect of this node" in reply.statusmsg
+        assert journal.left(TAKEN) == []
 
 
 def test_a_full_journal_is_busy_and_says_so(tmp_path: Path) -> None:

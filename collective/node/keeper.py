@@ -208,6 +208,8 @@ def _perform(job: Job) -> Answer:
             function = getattr(imported(Path(job.path), job.code), job.action)
             data = function(**job.data, **job.supplied)
     except RPCError as fault:
+        if fault.statuscode not in range(1, 6) or not isinstance(fault.reason, str | None):
+            return failed("crashed", f"the action raised a {type(fault).__name__} of statuscode {fault.statuscode!r}")
         return Answer(fault.statuscode, hide(str(fault), job.secrets), fault.reason, fault.data)
     except SystemExit as fault:
         return failed("crashed", hide(f"the action called exit({fault.code!r})", job.secrets))

@@ -21,6 +21,7 @@ from collective.transport import Delivery, Transport
 log = logging.getLogger(__name__)
 
 POLL = 20.0  # seconds of one long poll
+_LONGEST_HANDLING = 10.0  # seconds that a stop waits for what is being handled; it may wait for room itself
 _WAKE = "wake"  # a message to ourselves that ends a poll
 
 
@@ -45,6 +46,7 @@ class Receiver:
         self._topic = topic
         self._handle = handle
         self._clock = clock
+        self._handling = threading.Lock()
         self._stopping = threading.Event()
         self._active = clock()
         self.fault: str | None = None
@@ -84,17 +86,20 @@ class Receiver:
             # A policy that knows our queue by its tags denies one that is gone: it may have to be made again.
             self._transport.open_node(self._queue, self._topic)
             raise
-        if self._stopping.is_set():
-            deliveries = [delivery for delivery in deliveries if delivery.body == _WAKE]
-        for delivery in deliveries:
-            if delivery.body != _WAKE:
-                self._take(delivery)
-        if deliveries:
-            self._transport.acknowledge(self._queue, deliveries)
+        done = [delivery for delivery in deliveries if delivery.body == _WAKE or self._take(delivery)]
+        if done:
+            self._transport.acknowledge(self._queue, done)
+
+    @property
+    def stopping(self) -> bool:
+        """Whether it is told to stop."""
+        return self._stopping.is_set()
 
     def stop(self) -> None:
-        """Take on nothing further, and end the poll that may be under way."""
+        """Take on nothing further, once what is being handled is, and end the poll that may be under way."""
         self._stopping.set()
+        if self._handling.acquire(timeout=_LONGEST_HANDLING):
+            self._handling.release()
         # In a thread: where packets vanish it would take minutes, and what runs has to be told that it ends.
         threading.Thread(target=self._wake, name="wake", daemon=True).start()
 
@@ -103,12 +108,18 @@ class Receiver:
         with suppress(TransportError):
             self._transport.send(self._queue, _WAKE)
 
-    def _take(self, delivery: Delivery) -> None:
-        self._active = self._clock()
-        try:
-            self._handle(delivery)
-        except Exception:
-            log.exception("node.defect")  # ours, and no reason to leave the other requests unanswered
+    def _take(self, delivery: Delivery) -> bool:
+        """Handle one delivery, unless we are to stop; return whether that is done, and it need not come again."""
+        with self._handling:
+            self._active = self._clock()
+            if self.stopping:
+                return False
+            try:
+                self._handle(delivery)
+            except Exception:
+                log.exception("node.defect")  # ours, and no reason to leave the other requests unanswered
+                return not self.stopping
+            return True
 
     def _persist(self, step: Callable[[], None]) -> None:
         """Do one step, again and again while the transport is away, with growing pauses."""

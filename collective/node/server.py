@@ -134,9 +134,11 @@ class Server:
 
     def resume(self) -> None:
         """Go on with what an earlier daemon took on: run what it had not started, tell who waits for what it had."""
+        left: list[str] = []
         with noting():
-            for request_id in [*self._journal.left(STARTED), *self._journal.left(TAKEN)]:
-                self._resume(request_id)
+            left = [*self._journal.left(STARTED), *self._journal.left(TAKEN)]
+        for request_id in left:
+            self._resume_or_drop(request_id)
 
     def stop(self, timeout: float) -> None:
         """Take on nothing new, let what runs finish for at most `timeout` seconds, then end it as interrupted."""
@@ -164,6 +166,17 @@ class Server:
             self._check_target(request)  # 3
             self._take_on(request, delivery)
             self._consider(request, delivery, stage)
+
+    def _resume_or_drop(self, request_id: str) -> None:
+        """Resume a request; one that a defect of ours ends must not end each next daemon, too."""
+        try:
+            with noting():
+                self._resume(request_id)
+        except Exception:
+            log.exception("node.defect", extra={"request": request_id})
+            if not self.receiver.stopping:
+                with noting():
+                    self._journal.done(request_id)
 
     def _resume(self, request_id: str) -> None:
         entry = self._journal.find(request_id)
@@ -224,7 +237,10 @@ class Server:
             self._refuse(request, refusal, stage)
         except Exception:
             self.counts.add("defects")
-            raise
+            if self.receiver.stopping:
+                raise  # what it needs is being closed: it comes again
+            log.exception("node.defect", extra={"request": request.id})
+            self._refuse(request, Failed("a defect of this node, which its log shows", reason="crashed"), stage)
 
     def _check_new(self, request: Request, stage: Stage) -> None:
         entry = self._journal.find(request.id)
