@@ -28,6 +28,7 @@ from collective.transport import SEND_LIMIT, Transport
 
 log = logging.getLogger(__name__)
 
+_LAST_TRY = 5.0  # seconds that a stop waits for a try that is under way: where packets vanish, one takes minutes
 _SIGNATURE = 1024  # bytes that a signature of a node's key, Ed25519, stays below
 
 
@@ -71,7 +72,7 @@ class Replies:
         with self._changed:
             self._changed.notify_all()
         if self._thread.is_alive():
-            self._thread.join()
+            self._thread.join(_LAST_TRY)
 
     def conclude(self, request: Request, answer: Answer, elapsed: float) -> None:
         """Answer a request for the first time. `elapsed` is seconds."""
