@@ -48,11 +48,24 @@ class Parser(argparse.ArgumentParser):
         self.add_argument("--debug", action="store_true", help="show a traceback when something goes wrong")
         self.add_argument("-v", "--verbose", action="store_true", help="say more")
 
+    def add_subparsers(self, **settings: Any) -> Any:
+        """Have verbs, whose own parsers leave alone what was said before the verb."""
+        return super().add_subparsers(parser_class=Verb, **settings)
+
     def error(self, message: str) -> NoReturn:
         """Refuse a command line."""
         unknown = re.fullmatch(r"unrecognized arguments: (-[^ =]*).*", message, re.DOTALL)
         hint = suggest(unknown[1], self._option_string_actions) if unknown else ""
         raise UsageError(f"{message}: {hint or self._see_help}")
+
+
+class Verb(Parser):
+    """A verb's: an option of every command that is not said after the verb keeps what was said before it."""
+
+    def __init__(self, prog: str, **settings: Any) -> None:
+        super().__init__(prog, **settings)
+        for action in self._actions:  # those alone: a verb's own options, which have defaults, are added later
+            action.default = argparse.SUPPRESS
 
 
 @dataclass(frozen=True)
@@ -204,6 +217,6 @@ def _seed(text: str) -> int:
     return int(text)
 
 
-def parse(parser: Parser, arguments: Sequence[str]) -> argparse.Namespace:
-    """Parse with words and options in any order."""
-    return parser.parse_intermixed_args(arguments)
+def parse(parser: Parser, arguments: Sequence[str], before: argparse.Namespace | None = None) -> argparse.Namespace:
+    """Parse with words and options in any order; what was found `before` is kept."""
+    return parser.parse_intermixed_args(arguments, before)

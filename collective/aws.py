@@ -17,6 +17,7 @@ from typing import Any
 import boto3
 from botocore import exceptions as botocore_errors
 from botocore.config import Config
+from botocore.parsers import ResponseParserError
 
 from collective.errors import AccessDenied, CollectiveError, ConfigError, Forbidden, QueueNotFound, Unreachable
 
@@ -66,6 +67,7 @@ _THROTTLED = frozenset(
         "TooManyRequestsException",
     ]
 )
+_NOT_AWS = "what answers there is not AWS: a proxy, or a wrong AWS_ENDPOINT_URL?"
 _DELETED_RECENTLY = frozenset(["AWS.SimpleQueueService.QueueDeletedRecently", "QueueDeletedRecently"])
 
 
@@ -110,8 +112,6 @@ class AWS:
         """Return what the settings come to, once there are credentials; raise ConfigError and AccessDenied."""
         client = self.client("sqs")
         with translated("AWS"):
-            if not client.meta.region_name:  # an empty one passes boto3 where an endpoint is given
-                raise botocore_errors.NoRegionError
             credentials = self._session.get_credentials()
             if credentials is None:
                 raise botocore_errors.NoCredentialsError
@@ -139,6 +139,8 @@ class AWS:
         )
         try:
             with translated(service):
+                if not self._session.region_name:  # boto3 takes an empty one for the name of a region
+                    raise botocore_errors.NoRegionError
                 client = self._session.client(service, config=settings)
         except Unreachable as fault:  # nobody has been asked yet: it is what we are told that is wrong
             raise ConfigError(f"AWS: {fault}: see AWS_ENDPOINT_URL, AWS_DEFAULT_REGION and ~/.aws/config") from None
@@ -181,7 +183,10 @@ class AWS:
 
 @contextmanager
 def translated(name: str) -> Iterator[None]:
-    """Turn what botocore raises into our errors; `name` is the queue, topic or table that was asked."""
+    """Turn what botocore raises into our errors; `name` is the queue, topic or table that was asked.
+
+    What an answer must have is looked up inside, for a page of some proxy has none of it.
+    """
     try:
         yield
     except botocore_errors.ClientError as fault:
@@ -202,6 +207,10 @@ def translated(name: str) -> Iterator[None]:
         botocore_errors.SSOError,
     ) as fault:
         raise AccessDenied(f"AWS credentials: {fault}") from None
+    except ResponseParserError:
+        raise Unreachable(f"{name}: {_NOT_AWS}") from None
+    except KeyError as fault:
+        raise Unreachable(f"{name}: an answer without {fault}: {_NOT_AWS}") from None
     except (botocore_errors.BotoCoreError, ValueError) as fault:  # ValueError: an endpoint that is no URL
         raise Unreachable(f"{name}: {_one_line(fault)}") from None
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
 import boto3
 import pytest
 from botocore.exceptions import ClientError
@@ -16,6 +20,9 @@ from collective.errors import (
     TransportError,
     Unreachable,
 )
+from collective.registry.dynamodb import DynamoDBRegistry
+from collective.setup.cloud import Cloud
+from collective.transport.sqs import SQSTransport
 
 DENIED = "User: arn:aws:iam::1:user/x is not authorized to perform: sqs:createqueue"
 
@@ -72,3 +79,51 @@ def test_a_region_that_cannot_be_is_a_wrong_configuration() -> None:
     """With a blank in it, say."""
     with pytest.raises(ConfigError, match="eu central"):
         AWS(boto3.Session(region_name="eu central")).client("sqs")
+
+
+@pytest.mark.parametrize("endpoint", ["", "http://127.0.0.1:1"])
+def test_an_empty_region_is_none(monkeypatch: pytest.MonkeyPatch, endpoint: str) -> None:
+    """Every command says so before it asks anybody, whether or not there is an endpoint that needs no region."""
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "")
+    if endpoint:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+    with pytest.raises(ConfigError, match=r"AWS: You must specify a region\. \(AWS_DEFAULT_REGION, or region in"):
+        AWS(boto3.Session()).client("sqs")
+
+
+class _Page(BaseHTTPRequestHandler):
+    """Answers everything with a page for people, as a proxy does that wants somebody to log in."""
+
+    def do_POST(self) -> None:
+        """Answer."""
+        self.rfile.read(int(self.headers["Content-Length"]))
+        page = b"<html><body><p>Log in<br></body></html>"
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(page)))
+        self.end_headers()
+        self.wfile.write(page)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def portal(monkeypatch: pytest.MonkeyPatch) -> Iterator[AWS]:
+    """AWS, as it is seen through a proxy that lets nobody through."""
+    with HTTPServer(("127.0.0.1", 0), _Page) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
+        yield AWS(boto3.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name="eu-central-1"))
+        server.shutdown()
+
+
+def test_a_page_of_a_proxy_is_told_from_aws(portal: AWS) -> None:
+    """Each service has a form of answers of its own, and such a page is none of them: nobody there, not a defect."""
+    for ask in (
+        lambda: SQSTransport(portal).open_replies("p_reply_alice"),
+        lambda: DynamoDBRegistry(portal, "p_nodes").nodes(),
+        lambda: Cloud(portal).account,
+        lambda: Cloud(portal).table("p_nodes"),
+    ):
+        with pytest.raises(Unreachable, match="what answers there is not AWS: a proxy, or a wrong AWS_ENDPOINT_URL"):
+            ask()

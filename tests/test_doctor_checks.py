@@ -51,6 +51,16 @@ def said(check: Check[Result]) -> list[str]:
     return [f"{finding.state}: {finding.text}" for finding in looked(check)[0]]
 
 
+def test_a_defect_of_a_check_is_a_finding() -> None:
+    """The checks after it are made all the same."""
+
+    def broken() -> Check[None]:
+        yield Finding("it", "begun")
+        raise IndexError("list index out of range")
+
+    assert said(broken()) == ["ok: begun", "fault: a defect of ours: IndexError: list index out of range"]
+
+
 # -- here
 
 

@@ -71,6 +71,17 @@ QUESTIONS: dict[str, tuple[int, str, str]] = {
 }
 
 
+def test_options_of_all_commands_may_stand_before_the_verb(folder: Path, capsys: Captured) -> None:
+    """They count for `test` too, whose words are read in a way of their own; twice is a mistake as anywhere."""
+    words = ["test", "policy.yaml", "package", "status", "--caller", "bob"]
+    assert called(["policy", "-v", *words], capsys)[0] == 0
+    for verb in (words, ["replay", "policy.yaml", "--audit", "audit.jsonl"]):
+        code, _, err = called(["policy", "--config", "none.yaml", *verb], capsys)
+        assert (code, "none.yaml: cannot be read: No such file" in err) == (78, True)
+    code, _, err = called(["policy", "--config", "a.yaml", *words, "--config", "b.yaml"], capsys)
+    assert (code, "--config is said twice" in err) == (64, True)
+
+
 @pytest.mark.parametrize("line", QUESTIONS)
 def test_a_policy_can_be_asked(folder: Path, capsys: Captured, line: str) -> None:
     """0 when it allows, 2 when it denies, and the rule is named; what the verdict hangs on is said."""

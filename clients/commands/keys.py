@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from argparse import SUPPRESS
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,8 +21,7 @@ def run(arguments: Sequence[str]) -> int:
     """Parse and do one of show (when no verb is given) and trust."""
     parser = options.Parser("crpc keys", description="Show which key signs requests, and have nodes believe keys.")
     verbs = parser.add_subparsers(dest="verb", metavar="trust")
-    # Suppressed: what the verb's parser does not find must not undo what was said before the verb.
-    trust = verbs.add_parser("trust", help="add a key to a file of allowed signers", argument_default=SUPPRESS)
+    trust = verbs.add_parser("trust", help="add a key to a file of allowed signers")
     trust.add_argument("key", metavar="PUBKEY", help="a .pub file, or what is in one, in quotes")
     trust.add_argument("--as", required=True, dest="name", metavar="NAME", help="the caller that it signs for")
     where = default_allowed_signers()

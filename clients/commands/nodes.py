@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from argparse import SUPPRESS, Namespace
+from argparse import Namespace
 from collections.abc import Sequence
 
 from collective import durations
@@ -18,9 +18,8 @@ def run(arguments: Sequence[str]) -> int:
     """Parse and do one of list, trust and prune."""
     parser = options.Parser("crpc nodes", description="Show and change which nodes are known, and by which keys.")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="list|trust|prune")
-    # Suppressed: what a verb's parser does not find must not undo what was said before the verb.
-    listing = verbs.add_parser("list", help="all that are known", argument_default=SUPPRESS)
-    trust = verbs.add_parser("trust", help="believe the new key of a node", argument_default=SUPPRESS)
+    listing = verbs.add_parser("list", help="all that are known")
+    trust = verbs.add_parser("trust", help="believe the new key of a node")
     trust.add_argument("node", metavar="NAME")
     options.add_json(listing)
     prune = verbs.add_parser("prune", help="remove queues, subscriptions and entries of nodes that are gone")
@@ -35,7 +34,7 @@ def run(arguments: Sequence[str]) -> int:
     config = options.client_config(given)
     if given.verb == "prune":
         return _prune(config, given)
-    return _trust(config, check_identity(given.node)) if given.verb == "trust" else _list(config, "json" in given)
+    return _trust(config, check_identity(given.node)) if given.verb == "trust" else _list(config, given.json)
 
 
 def _list(config: ClientConfig, as_json: bool) -> int:

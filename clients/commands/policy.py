@@ -54,10 +54,18 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     for verb in (test, replay):
         verb.add_argument("--facts", type=Path, metavar="FILE", help="the node's facts, as YAML or JSON")
         verb.add_argument("--classes", type=Path, metavar="FILE", help="the node's classes, a word a line")
-    if arguments[:1] == ["test"]:  # by itself, for only so may its words and options stand in any order
+    before, unknown = _before(arguments)
+    if before.rest[:1] == ["test"] and not unknown:  # by itself: its words and options may stand in any order
         test.set_defaults(verb="test")
-        return options.parse(test, arguments[1:])
+        return options.parse(test, before.rest[1:], before)
     return parser.parse_args(arguments)
+
+
+def _before(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+    """Read the options before the verb, and return unknown ones too; `rest` is the verb and all after it."""
+    parser = options.Parser("crpc policy", add_help=False)
+    parser.add_argument("rest", nargs=argparse.REMAINDER)
+    return parser.parse_known_args(arguments)
 
 
 def _check(given: argparse.Namespace) -> int:

@@ -23,7 +23,8 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = options.Parser(
         "crpc setup",
         description="Make the topic and the table that a collective needs, with their permissions, and mend what "
-        "differs; nodes do the rest when they start. Whatever is there already stays as it is.",
+        "differs, once it was shown and agreed to: a policy that is another is replaced as a whole, other tags stay. "
+        "Nodes do the rest when they start.",
     )
     parser.add_argument("-T", "--target", metavar="NAME", help="another collective that the configuration knows")
     what = parser.add_mutually_exclusive_group()

@@ -58,11 +58,18 @@ class Cloud:
         try:
             with translated(name):
                 found = self.dynamodb.describe_table(TableName=name)["Table"]
+                key, status = found["KeySchema"], found["TableStatus"]
         except QueueNotFound:
             return None
-        if found["KeySchema"] != KEY:
+        if key != KEY:
             raise ConfigError(f"{name}: this table is no registry: choose another name for the collective")
-        return found["TableStatus"]
+        return status
+
+    def table_age(self, name: str) -> float:
+        """Return the seconds since a table was made. Raise QueueNotFound."""
+        with translated(name):
+            made = self.dynamodb.describe_table(TableName=name)["Table"]["CreationDateTime"]
+        return self.aws.now() - made.timestamp()
 
     def queues(self, prefix: str) -> dict[str, str]:
         """Return the URLs of the queues whose names begin with `prefix`, by name."""

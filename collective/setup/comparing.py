@@ -10,8 +10,18 @@ from collective.transport.access import same_policy
 
 
 def policy_fault(found: str | None, ours: Mapping[str, Any]) -> list[str]:
-    """Compare a policy (JSON) with ours."""
-    return [] if found and same_policy(json.loads(found), ours) else ["its policy is another"]
+    """Compare a policy (JSON) with ours, which would replace all of it; name by their Sids the statements that go."""
+    policy = json.loads(found) if found else {}
+    if same_policy(policy, ours):
+        return []
+    lost = sorted(_sids(policy) - _sids(ours))
+    return [f"its policy is another{': it would lose ' if lost else ''}{', '.join(lost)}"]
+
+
+def _sids(policy: Mapping[str, Any]) -> set[str]:
+    statements = policy.get("Statement", [])
+    listed = statements if isinstance(statements, list) else [statements]  # IAM guide: one need not be in a list
+    return {statement.get("Sid") or "a statement without Sid" for statement in listed}
 
 
 def tags_fault(found: Mapping[str, str], ours: Mapping[str, str]) -> list[str]:

@@ -1,7 +1,8 @@
 """Tidy up after nodes that are gone: their items in the registry, their queues, their subscriptions.
 
     gone      it has left, or was last seen, longer ago than `older_than`; never one that is alive
-    orphans   a queue that the registry knows no node of, older than that, and a subscription without its queue
+    orphans   a queue that the registry knows no node of, older than that, and a subscription without its queue;
+              none while the registry cannot know: no node is alive in it, or its table is younger than that
 
 The item goes first, and only as it was looked at: a node that comes back meanwhile keeps everything. One that comes
 back later makes its queue again, 60 s after it was deleted at the earliest (SQS API reference, DeleteQueue).
@@ -19,10 +20,15 @@ from typing import Any
 from collective import names
 from collective.aws import translated
 from collective.durations import in_words
-from collective.errors import QueueNotFound
-from collective.registry import NodeRecord, PrunableNodes
+from collective.errors import QueueNotFound, Unreachable, UsageError
+from collective.registry import PERIODS_ALIVE, NodeRecord, PrunableNodes
 from collective.setup import REMOVE, Plan, Step
 from collective.setup.cloud import Cloud
+
+_UNKNOWN = (
+    "nodes with 'registry: none', or that have not registered since the table was made, would lose their queues: "
+    "look at each queue that is named"
+)
 
 
 def pruning(
@@ -30,10 +36,13 @@ def pruning(
 ) -> Plan:
     """Return the plan by which nodes that have been gone for `older_than` seconds are forgotten."""
     pruner = Pruner(cloud, registry, collective, older_than)
-    steps = pruner.gone()
+    steps, warnings = pruner.gone(), []
     if orphans:
-        steps += [*pruner.lonely_queues(), *pruner.lonely_subscriptions()]
-    return Plan(collective, cloud.account, steps)
+        pruner.check_knowledge()
+        queues = pruner.lonely_queues()
+        steps += [*queues, *pruner.lonely_subscriptions()]
+        warnings += [_UNKNOWN] if queues else []
+    return Plan(collective, cloud.account, steps, warnings)
 
 
 class Pruner:
@@ -49,7 +58,10 @@ class Pruner:
         self._older_than = older_than
         found = cloud.subscriptions(names.topic(collective)), cloud.queues(names.node_queues(collective))
         self._subscriptions, self._queues = (self._ours(some) for some in found)
-        self._records = registry.nodes()
+        try:
+            self._records = registry.nodes()
+        except QueueNotFound as fault:
+            raise Unreachable(f"{fault.name}: there is no registry: 'crpc setup' makes it") from None
         self._now = registry.now()
 
     def gone(self) -> list[Step]:
@@ -59,6 +71,19 @@ class Pruner:
             Step(REMOVE, "node", record.identity, self._since(record), partial(self._forget, record))
             for record in sorted(gone, key=lambda record: record.identity)
         ]
+
+    def check_knowledge(self) -> None:
+        """Raise UsageError where the registry does not know of running nodes: theirs would be taken for orphans."""
+        alive = [record.period for record in self._records if record.alive(self._now)]
+        if not alive:
+            raise UsageError("--orphans: no node in the registry is alive: start nodes first, or leave out --orphans")
+        needed = max(self._older_than, PERIODS_ALIVE * max(alive))
+        age = self._cloud.table_age(names.table(self._collective))
+        if age <= needed:
+            raise UsageError(
+                f"--orphans: the registry's table was made {in_words(age)} ago, and may not know nodes that were there "
+                f"before: wait until that is {in_words(needed)}, or leave out --orphans"
+            )
 
     def lonely_queues(self) -> list[Step]:
         """Return a step for each queue that the registry knows no node of."""
@@ -100,9 +125,10 @@ class Pruner:
         try:
             with translated(queue):
                 found = self._cloud.sqs.get_queue_attributes(QueueUrl=self._queues[queue], AttributeNames=wanted)
+                made = float(found["Attributes"]["CreatedTimestamp"])
         except QueueNotFound:
             return 0.0
-        return self._now - float(found["Attributes"]["CreatedTimestamp"])
+        return self._now - made
 
     def _absent(self, queue: str) -> bool:
         """Look again: a list of queues may lack what is a second old."""

@@ -11,6 +11,8 @@ import boto3
 from conftest import Crpc, make_crpc
 from daemons import aws_environment
 
+from collective.setup.cloud import Cloud
+
 
 class Account:
     """A collective that nobody else has, in the account behind `url`, and its client.yaml in `folder`."""
@@ -58,3 +60,11 @@ class Account:
 
     def _mine(self, found: Any) -> list[str]:
         return sorted(name for name in found if name.startswith(f"{self.collective}_"))
+
+
+class LongThere(Cloud):
+    """An account whose tables are ten days older than they are."""
+
+    def table_age(self, name: str) -> float:
+        """Ask for a table's age."""
+        return super().table_age(name) + 10 * 86400

@@ -18,6 +18,7 @@ from typing import Any
 
 import boto3
 import pytest
+from accounts import LongThere
 from botocore.exceptions import ClientError
 from cfnlint.decode import cfn_yaml
 from gate import ACCOUNT, REGION, Gate, open_session
@@ -286,7 +287,7 @@ def test_setup_finds_nothing_to_do_after_the_template() -> None:
 def test_an_operator_can_set_up_prune_and_remove_and_nothing_else() -> None:
     """Everything that `crpc setup` and `crpc nodes prune` do: each grant is needed, and no other."""
     gate = Gate(policy("operator", "operated"), {})
-    cloud = Cloud(AWS(gate.session))
+    cloud = LongThere(AWS(gate.session))
 
     def settle(plan: Plan) -> None:
         assert plan.changes
@@ -298,7 +299,9 @@ def test_an_operator_can_set_up_prune_and_remove_and_nothing_else() -> None:
     settle(creation(cloud, "operated", nodes=[IDENTITY]))
     assert creation(cloud, "operated", nodes=[IDENTITY]).changes == []
     registry = cloud.registry("operated")
-    DynamoDBRegistry(AWS(open_session()), names.table("operated")).put(NodeRecord("db1.my.net", "1", period=0.0))
+    nodes = DynamoDBRegistry(AWS(open_session()), names.table("operated"))
+    nodes.put(NodeRecord("db1.my.net", "1", period=0.0))
+    nodes.put(NodeRecord("db2.my.net", "1"))
     settle(pruning(cloud, registry, "operated", older_than=0.0, orphans=True))
     open_session().client("sqs").create_queue(QueueName=names.reply_queue("operated", "alice-0"))
     settle(removal(cloud, "operated"))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import boto3
 import pytest
-from accounts import Account
+from accounts import Account, LongThere
 from conftest import on_a_terminal
 from daemons import IDENTITY, configure, daemon, wait_until
 from proxy import Proxy
@@ -113,8 +113,38 @@ def test_without_a_registry_nobody_knows_who_is_gone(moto_server: str, tmp_path:
     assert (done.returncode, "no registry" in done.stderr) == (64, True)
 
 
+def test_without_a_table_there_is_no_registry(moto_server: str, tmp_path: Path) -> None:
+    """The line says who makes it."""
+    done = Account(moto_server, tmp_path, "untold").crpc("nodes", "prune")
+    assert (done.returncode, done.stderr) == (69, "crpc: untold_nodes: there is no registry: 'crpc setup' makes it\n")
+
+
+def test_a_registry_that_cannot_know_makes_no_orphans(account: Account, aws: AWS) -> None:
+    """A table made anew knows nobody yet, then some; those that have not said a word since keep their queues."""
+    join(account, aws, "unheard")
+    prune = ("nodes", "prune", "--orphans", "--older-than", "0h", "--yes")
+    done = account.crpc(*prune)
+    assert (done.returncode, "table was made" in done.stderr, "that is 15 minutes" in done.stderr) == (64, True, True)
+    age(account, "alive", left_at=time.time() + 1)
+    done = account.crpc(*prune)
+    assert (done.returncode, "no node in the registry is alive" in done.stderr) == (64, True)
+    assert account.queues() == queues_of(account, "alive", "left", "lost", "unheard")
+
+
+def test_a_young_queue_is_no_orphan(account: Account, aws: AWS) -> None:
+    """It may be that of a node which is about to register."""
+    join(account, aws, "orphan")
+    registry = DynamoDBRegistry(aws, names.table(account.collective))
+    for older_than, found in ((3600.0, []), (0.0, queues_of(account, "orphan"))):
+        plan = pruning(LongThere(aws), registry, account.collective, older_than=older_than, orphans=True)
+        assert [step.name for step in plan.steps if step.kind == "queue"] == found
+
+
 def test_orphans_go_only_when_asked_for(account: Account, aws: AWS) -> None:
     """A queue without a node, a subscription without a queue; not a young queue, nor one of a node we cannot read."""
+    registry = DynamoDBRegistry(aws, names.table(account.collective))
+    registry.put(NodeRecord("alive", "1.0", instance="one", period=0.1))  # so that a young table is old enough
+    age(account, "alive", last_seen=time.time() + DAY)
     join(account, aws, "orphan")
     join(account, aws, "newer")
     account.dynamodb.put_item(TableName=names.table(account.collective), Item={"identity": {"S": "newer"}})
@@ -125,8 +155,9 @@ def test_orphans_go_only_when_asked_for(account: Account, aws: AWS) -> None:
     [dangling] = queues_of(account, "dangling")
     account.sqs.delete_queue(QueueUrl=account.url(dangling))
     assert "orphan" not in account.crpc("nodes", "prune").stdout
-    assert "orphan" not in account.crpc("nodes", "prune", "--orphans", "--older-than", "1h").stdout
+    assert account.crpc("nodes", "prune", "--orphans", "--older-than", "1h").returncode == 64
     done = account.crpc("nodes", "prune", "--orphans", "--older-than", "0h", "--yes")
+    assert "nodes with 'registry: none'" in done.stderr
     [orphan] = queues_of(account, "orphan")
     assert done.stdout.splitlines()[2:] == [
         "  - node left (left 10 days ago)",

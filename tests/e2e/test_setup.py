@@ -100,7 +100,7 @@ def test_what_differs_is_mended(account: Account, moto_server: str) -> None:
         AttributeDefinitions=[{"AttributeName": "identity", "AttributeType": "S"}],
         BillingMode="PAY_PER_REQUEST",
     )
-    tag = f"collective={account.collective}"
+    tag, lost = f"collective={account.collective}", "__default_statement_ID"
     attributes = "VisibilityTimeout is 30, not 5; MessageRetentionPeriod is 345600, not 3900"
     tags = f"not tagged {tag}, collective:identity=web1"
     with Proxy(moto_server) as proxy:
@@ -110,7 +110,7 @@ def test_what_differs_is_mended(account: Account, moto_server: str) -> None:
     # SNS API reference, Subscribe: what is subscribed with other attributes is refused, but by this server.
     assert asked.index("before SetSubscriptionAttributes") < asked.index("before Subscribe")
     assert lines(mended) == [
-        f"~ topic {account.collective}_requests (its policy is another; not tagged {tag})",
+        f"~ topic {account.collective}_requests (its policy is another: it would lose {lost}; not tagged {tag})",
         f"~ table {account.collective}_nodes (not tagged {tag})",
         f"~ queue {queue} ({attributes}; its policy is another; {tags}; subscribed without raw delivery)",
     ]

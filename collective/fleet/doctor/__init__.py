@@ -17,7 +17,7 @@ from collective import names
 from collective.config import ClientConfig
 from collective.errors import CollectiveError
 from collective.fleet.doctor import here, there
-from collective.fleet.doctor.findings import Check, Finding
+from collective.fleet.doctor.findings import Check, Finding, faulty
 from collective.fleet.fleet import Fleet
 from collective.registry.dynamodb import DynamoDBRegistry
 
@@ -66,5 +66,7 @@ def attempt(name: str, check: Check[Result]) -> Generator[Finding, None, Result 
     try:
         return (yield from check)
     except CollectiveError as fault:
-        yield Finding(name, str(fault), fault=fault)
-        return None
+        yield faulty(name, fault)
+    except Exception as defect:  # ours: what comes after it is worth looking at all the same
+        yield faulty(name, CollectiveError(f"a defect of ours: {type(defect).__name__}: {defect}"))
+    return None
