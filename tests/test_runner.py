@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -55,6 +57,14 @@ def family(folder):
     subprocess.Popen([sys.executable, "-c", detach + code + "time.sleep(600)", folder])
     while True:
         time.sleep(0.01)
+
+def chain(folder):
+    """Loop for ever in a process that has 250 generations above it."""
+    for _ in range(250):
+        if os.fork():
+            break
+    open(f"{folder}/{os.getpid()}", "w").close()
+    time.sleep(600)
 
 def leaves(folder):
     """Succeed and leave a process running on purpose."""
@@ -245,6 +255,24 @@ def test_a_small_fork_bomb_is_ended(runner: Runner, plugin: Path, pids: Path) ->
     answer = runner.run(job(plugin, "bomb", folder=str(pids)), 1.0)
     assert answer.reason == "timeout"
     assert alive([int(path.name) for path in pids.iterdir()]) == []
+
+
+def test_a_family_of_many_generations_is_ended(plugin: Path, pids: Path) -> None:
+    """More of them than Python lets functions call each other: here of a keeper that is allowed few calls."""
+    ours, theirs = multiprocessing.Pipe()
+    code = (
+        "import sys; from multiprocessing.connection import Connection; from collective.node.keeper import Job, keep; "
+        "sys.setrecursionlimit(200); "
+        "keep(Connection(int(sys.argv[1])), Job(sys.argv[2], 'chain', {'folder': sys.argv[3]}, {}), 60)"
+    )
+    command = [sys.executable, "-c", code, str(theirs.fileno()), str(plugin), str(pids)]
+    with ours, subprocess.Popen(command, pass_fds=[theirs.fileno()]) as keeper:
+        theirs.close()
+        family = wait_for_files(pids, 251)
+        ours.send_bytes(b"stop")
+        assert json.loads(ours.recv_bytes())["reason"] == "interrupted"
+        assert keeper.wait(10) == 0
+    assert alive(family) == []
 
 
 def test_the_death_of_the_daemon_ends_the_whole_family(plugin: Path, pids: Path) -> None:
