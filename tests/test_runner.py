@@ -6,12 +6,14 @@ import contextlib
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from multiprocessing.util import get_temp_dir
 from pathlib import Path
 from typing import Any
 
@@ -302,6 +304,22 @@ def test_an_action_can_be_interrupted_whoever_started_the_daemon(plugin: Path) -
     words = ["/bin/sh", "-c", shell, "sh", sys.executable, "-c", code, str(plugin)]
     mask = int(subprocess.run(words, capture_output=True, text=True, timeout=60, check=True).stdout)
     assert not any(mask >> (number - 1) & 1 for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT))
+
+
+def test_actions_go_on_when_the_temporary_folder_is_emptied(runner: Runner, plugin: Path, pids: Path) -> None:
+    """The fork server's socket is there: a new one takes its place, and what runs already is not touched."""
+    assert runner.run(job(plugin, "fine"), 10).statuscode == 0
+    running = threading.Thread(target=lambda: runner.run(job(plugin, "family", folder=str(pids)), 60))
+    running.start()
+    family = wait_for_files(pids, 3)
+    folder = Path(get_temp_dir())
+    shutil.rmtree(folder)
+    assert runner.run(job(plugin, "fine", a=1), 10).data["a"] == 1
+    assert len(alive(family)) == 3
+    runner.stop()
+    running.join(10)
+    assert alive(family) == []
+    folder.mkdir()  # the standard library takes it away at the end
 
 
 def test_many_run_at_once(runner: Runner, plugin: Path) -> None:
