@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import uuid
 from collections.abc import Iterator
+from multiprocessing.util import get_temp_dir
 from pathlib import Path
 
 import pytest
@@ -75,6 +78,19 @@ def test_an_action_leaves_no_group_behind(runner: Runner, plugin: Path, ours: Pa
     assert runner.run(job(plugin, "dies"), 10).reason == "crashed"
     assert runner.run(job(plugin, "reads"), 10).statuscode == 0
     assert groups(ours) == []
+
+
+def test_an_action_that_cannot_be_started_leaves_no_group(
+    runner: Runner, plugin: Path, ours: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Nowhere is room for the fork server's socket: the answer says so, and the next one is well again."""
+    with monkeypatch.context() as patch:
+        shutil.rmtree(folder := Path(get_temp_dir()))
+        patch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
+        assert runner.run(job(plugin, "fine"), 10).reason == "crashed"
+    assert groups(ours) == []
+    assert runner.run(job(plugin, "fine"), 10).statuscode == 0
+    folder.mkdir()  # the standard library takes it away at the end
 
 
 def test_a_fork_bomb_is_ended_at_one_blow(runner: Runner, plugin: Path, ours: Path, pids: Path) -> None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from multiprocessing.util import get_temp_dir
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +61,14 @@ def family(folder):
     subprocess.Popen([sys.executable, "-c", detach + code + "time.sleep(600)", folder])
     while True:
         time.sleep(0.01)
+
+def chain(folder):
+    """Loop for ever in a process that has 250 generations above it."""
+    for _ in range(250):
+        if os.fork():
+            break
+    open(f"{folder}/{os.getpid()}", "w").close()
+    time.sleep(600)
 
 def leaves(folder):
     """Succeed and leave a process running on purpose."""
@@ -250,6 +262,24 @@ def test_a_small_fork_bomb_is_ended(runner: Runner, plugin: Path, pids: Path) ->
     assert alive([int(path.name) for path in pids.iterdir()]) == []
 
 
+def test_a_family_of_many_generations_is_ended(plugin: Path, pids: Path) -> None:
+    """More of them than Python lets functions call each other: here of a keeper that is allowed few calls."""
+    ours, theirs = multiprocessing.Pipe()
+    code = (
+        "import sys; from multiprocessing.connection import Connection; from collective.node.keeper import Job, keep; "
+        "sys.setrecursionlimit(200); "
+        "keep(Connection(int(sys.argv[1])), Job(sys.argv[2], 'chain', {'folder': sys.argv[3]}, {}), 60)"
+    )
+    command = [sys.executable, "-c", code, str(theirs.fileno()), str(plugin), str(pids)]
+    with ours, subprocess.Popen(command, pass_fds=[theirs.fileno()]) as keeper:
+        theirs.close()
+        family = wait_for_files(pids, 251)
+        ours.send_bytes(b"stop")
+        assert json.loads(ours.recv_bytes())["reason"] == "interrupted"
+        assert keeper.wait(10) == 0
+    assert alive(family) == []
+
+
 def test_the_death_of_the_daemon_ends_the_whole_family(plugin: Path, pids: Path) -> None:
     """SIGKILL to the process that holds the runner leaves nothing of the action."""
     code = (
@@ -277,6 +307,22 @@ def test_an_action_can_be_interrupted_whoever_started_the_daemon(plugin: Path) -
     words = ["/bin/sh", "-c", shell, "sh", sys.executable, "-c", code, str(plugin)]
     mask = int(subprocess.run(words, capture_output=True, text=True, timeout=60, check=True).stdout)
     assert not any(mask >> (number - 1) & 1 for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT))
+
+
+def test_actions_go_on_when_the_temporary_folder_is_emptied(runner: Runner, plugin: Path, pids: Path) -> None:
+    """The fork server's socket is there: a new one takes its place, and what runs already is not touched."""
+    assert runner.run(job(plugin, "fine"), 10).statuscode == 0
+    running = threading.Thread(target=lambda: runner.run(job(plugin, "family", folder=str(pids)), 60))
+    running.start()
+    family = wait_for_files(pids, 3)
+    folder = Path(get_temp_dir())
+    shutil.rmtree(folder)
+    assert runner.run(job(plugin, "fine", a=1), 10).data["a"] == 1
+    assert len(alive(family)) == 3
+    runner.stop()
+    running.join(10)
+    assert alive(family) == []
+    folder.mkdir()  # the standard library takes it away at the end
 
 
 def test_many_run_at_once(runner: Runner, plugin: Path) -> None:

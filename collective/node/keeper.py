@@ -21,7 +21,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -151,11 +151,8 @@ def _end_family(group: Group | None) -> None:
     if group:
         group.kill()
     while True:
-        family = list(_descendants(os.getpid()))
-        for number in (signal.SIGSTOP, signal.SIGKILL):  # stopped, nobody forks while others are killed
-            for pid in family:
-                with contextlib.suppress(ProcessLookupError, PermissionError):
-                    os.kill(pid, number)
+        with contextlib.suppress(Exception):  # whatever goes wrong with one look, as without memory: the next is better
+            _kill(list(_descendants(os.getpid())))
         try:
             while os.waitpid(-1, os.WNOHANG)[0]:
                 pass
@@ -164,16 +161,27 @@ def _end_family(group: Group | None) -> None:
         time.sleep(0.001)
 
 
+def _kill(family: Sequence[int]) -> None:
+    for number in (signal.SIGSTOP, signal.SIGKILL):  # stopped, nobody forks while others are killed
+        for pid in family:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, number)
+
+
 def _descendants(pid: int) -> Iterator[int]:
-    """Yield the processes below `pid` (proc(5): /proc/PID/task/TID/children)."""
-    for children in Path(f"/proc/{pid}/task").glob("*/children"):
-        try:
-            pids = children.read_text(encoding="ascii").split()
-        except OSError:
-            continue  # it ended meanwhile
-        for child in map(int, pids):
+    """Yield the processes below `pid`. Nothing here may recurse: a family has as many generations as it likes."""
+    parents = [pid]
+    while parents:
+        for child in _children(parents.pop()):
             yield child
-            yield from _descendants(child)
+            parents.append(child)
+
+
+def _children(pid: int) -> Iterator[int]:
+    """Yield the children of all threads of `pid` (proc(5): /proc/PID/task/TID/children)."""
+    with contextlib.suppress(OSError):  # it ended meanwhile, or a thread did: the next look sees what this one misses
+        for children in Path(f"/proc/{pid}/task").glob("*/children"):
+            yield from map(int, children.read_text(encoding="ascii").split())
 
 
 # -- the worker
