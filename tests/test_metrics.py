@@ -4,6 +4,9 @@
 
 from __future__ import annotations
 
+import os
+import stat
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -116,6 +119,26 @@ def test_a_file_that_cannot_be_written_is_one_line_in_the_log(
     path.parent.mkdir()
     metrics.write()
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_links_in_its_folder_lead_nowhere(metrics: Metrics, tmp_path: Path) -> None:
+    """Whoever owns the folder has root write to no other file: neither by the file's name, nor by one on the way."""
+    other, path = tmp_path / "other", tmp_path / "node.prom"
+    other.write_text("kept")
+    path.symlink_to(other)
+    planted = tmp_path / f"node.prom.{os.getpid()}.{threading.get_ident()}"  # as prometheus_client names it
+    planted.symlink_to(other)
+    metrics.write()
+    assert other.read_text() == "kept"
+    assert samples(path)
+    assert (path.is_symlink(), stat.S_IMODE(path.stat().st_mode)) == (False, 0o644)
+
+
+def test_nothing_is_left_where_no_file_can_be_put(metrics: Metrics, tmp_path: Path) -> None:
+    """A folder in its place stays, alone."""
+    (tmp_path / "node.prom").mkdir()
+    metrics.write()
+    assert list(tmp_path.glob("*node.prom*")) == [tmp_path / "node.prom"]
 
 
 def test_lines_of_the_audit_that_are_missing_are_counted(network: Network, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from collective.node.permissions import faults
+from collective.node.permissions import below, faults
 
 ME = os.geteuid()
 STRANGER = 4711
@@ -68,3 +68,54 @@ def test_what_cannot_be_written_is_named_by_its_key(tmp_path: Path) -> None:
     state, *audit = faults([], below, ME)
     assert state == f"state: {tmp_path / 'file'}: is no folder: take it away, or name another"
     assert not audit or audit[0].startswith("audit: /proc/sys/kernel: cannot be written")
+
+
+def test_a_sticky_folder_is_right_above_what_is_there_only(tmp_path: Path) -> None:
+    """Anyone may add an agent to one that is listed, or make a file that is not there."""
+    sticky = tmp_path / "sticky"
+    sticky.mkdir()
+    sticky.chmod(0o1777)
+    (sticky / "agents").mkdir(mode=0o755)
+    assert list(faults([sticky / "agents"], {}, ME)) == []
+    for listed in (sticky, sticky / "policy.yaml"):
+        (line,) = faults([listed], {}, ME)
+        assert line.startswith(f"{sticky}: everybody may change it")
+
+
+@pytest.mark.skipif(ME != 0, reason="only root gives files away")
+def test_the_owner_of_a_sticky_folder_may_change_all_in_it(tmp_path: Path) -> None:
+    """He may rename what is root's, and put his own there."""
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc" / "policy.yaml").touch(0o644)
+    os.chown(tmp_path / "etc", STRANGER, 0)
+    (tmp_path / "etc").chmod(0o1755)
+    (line,) = faults([tmp_path / "etc" / "policy.yaml"], {}, 0)
+    assert line.startswith(f"{tmp_path}/etc: user {STRANGER} may change it")
+
+
+def test_all_below_a_folder_is_found_once(tmp_path: Path) -> None:
+    """At any depth, through links too, and a link in a circle ends."""
+    (tmp_path / "agents" / "data").mkdir(parents=True)
+    (tmp_path / "agents" / "data" / "mine.py").touch()
+    (tmp_path / "agents" / "data" / "up").symlink_to(tmp_path / "agents")
+    (tmp_path / "else").mkdir()
+    (tmp_path / "else" / "yours.py").touch()
+    (tmp_path / "agents" / "link").symlink_to(tmp_path / "else")
+    found = [str(path.relative_to(tmp_path / "agents")) for path in below(tmp_path / "agents")]
+    assert found == ["data", "link", "data/mine.py", "data/up", "link/yours.py"]
+    assert list(below(tmp_path / "none")) == []
+
+
+@pytest.mark.skipif(ME != 0, reason="only root becomes somebody else")
+def test_what_lies_below_a_closed_folder_is_a_finding(tmp_path: Path) -> None:
+    """Not a traceback, for a daemon that is not root; what it reads there is told where it is read."""
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    os.setresuid(STRANGER, STRANGER, 0)
+    try:
+        found = list(faults([closed / "policy.yaml"], {"state": closed / "state" / "journal.sqlite"}, 0))
+    finally:
+        os.setresuid(0, 0, 0)
+    (line,) = found
+    assert line.startswith("state: /")
+    assert line.endswith(": cannot be written: chown it, or name another")

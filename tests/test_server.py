@@ -17,6 +17,7 @@ from collective.errors import Unreachable
 from collective.filters import parse
 from collective.messages import Reply, Request
 from collective.node.audit import Audit
+from collective.node.repeats import ANSWERED, Repeats
 from collective.node.server import Server
 from collective.policy import Policy, Rule
 from collective.testing import COLLECTIVE, Network, memory_fleet
@@ -388,6 +389,30 @@ def test_a_duplicate_leaves_two_lines_too(network: Network, tmp_path: Path) -> N
     assert (decision["verdict"], decision["request"]) == ("duplicate", asked.id)
     assert (outcome["event"], outcome["replayed"]) == ("outcome", True)
     assert [line["event"] for line in audit(tmp_path)] == ["decision", "outcome"] * 2
+
+
+def test_what_comes_again_without_end_fills_no_disk(
+    network: Network, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Ten times it is audited and answered, then only counted, with one line in the log; others are served on."""
+    asked = request()
+    ask(network, asked)
+    send(network, *[asked] * 15)
+    assert len(replies(network, 10)) == 10
+    assert settled(network, "duplicates", 15) == 15
+    assert [line["event"] for line in audit(tmp_path)].count("outcome") == 11
+    assert len(audit(tmp_path)) == 22
+    assert [line.message for line in caplog.records].count("request.repeated") == 1
+    another = request()
+    assert ask(network, another).request == another.id
+
+
+def test_repetitions_are_counted_for_so_many_requests() -> None:
+    """The memory that they take has a bound: the one that has not come for longest is forgotten."""
+    repeats = Repeats(most=2)
+    answered = [[repeats.add(name) for name in "ab"] for _ in range(ANSWERED + 1)]
+    assert answered == [[True, True]] * ANSWERED + [[False, False]]
+    assert [repeats.add(name) for name in "cba"] == [True, False, True]
 
 
 def test_the_audit_names_the_rule_that_denied(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ AWS             probe.py                       77  refused · 69  not reached; w
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,7 +56,7 @@ def _configuration(config: NodeConfig, plugins: Plugins) -> Iterable[str]:
     yield from trust.faults(config)
     yield from plugins.faults
     try:
-        if config.policy.exists():
+        if _may_be_there(config.policy):
             policy.read(config.policy)
     except ConfigError as fault:
         yield from fault.faults
@@ -65,11 +66,33 @@ def _configuration(config: NodeConfig, plugins: Plugins) -> Iterable[str]:
         yield str(fault)
 
 
+def _may_be_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:
+        return True  # below a folder that is closed to us: reading it says so
+
+
 def _read(config: NodeConfig, path: Path) -> list[Path]:
     """Return what the daemon believes or runs: whoever may write it has what the daemon may."""
     folders = [*config.agents, *config.ddls, *config.fact_folders, config.settings]
     files = [path, config.policy, config.allowed_signers, config.revoked_keys, *config.facts, *config.classes]
-    return [*files, *folders, *(entry for folder in folders if folder.is_dir() for entry in sorted(folder.iterdir()))]
+    programs = [file for words in config.fact_commands for file in _files_of(words)]
+    figures = [config.metrics.parent] if config.metrics else []  # its owner puts another file in this one's place
+    return [
+        *files,
+        *programs,
+        *figures,
+        *folders,
+        *(entry for folder in folders for entry in permissions.below(folder)),
+    ]
+
+
+def _files_of(words: Sequence[str]) -> Iterable[Path]:
+    """Yield the program of a command, where it is found, and the files that its words name: scripts, most likely."""
+    found = shutil.which(words[0]) if words else None
+    yield from [Path(found)] if found else []
+    yield from (Path(word) for word in words[1:] if os.path.isfile(word))  # noqa: PTH113 - Path's may raise
 
 
 def _written(config: NodeConfig) -> dict[str, Path]:

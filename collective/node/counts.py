@@ -15,7 +15,7 @@ from collections.abc import Mapping
 # What becomes of a request that is received, or resumed from an earlier daemon's journal: one of these, once.
 FATES: Mapping[str, str] = {
     "unvalidated": "dropped: unreadable, unsigned, or for another collective",
-    "duplicates": "known already: its first answer went out again, if there was one",
+    "duplicates": "known already: its first answer went out again, if there was one, ten times at most",
     "elsewhere": "meant for other nodes",
     "expired": "too old, or of another time",
     "denied": "the policy said no",

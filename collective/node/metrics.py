@@ -8,13 +8,15 @@ docs/daemon.md lists them. A file that cannot be written costs a line in the log
 from __future__ import annotations
 
 import logging
+import os
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from prometheus_client import CollectorRegistry, write_to_textfile
+from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
@@ -65,7 +67,7 @@ class Metrics:
     def write(self) -> None:
         """Write once."""
         try:
-            write_to_textfile(str(self._path), self._registry)
+            _put(self._path, generate_latest(self._registry))
         except OSError as fault:
             if self._clock() >= self._next_log:
                 self._next_log = self._clock() + _LOG_PERIOD
@@ -152,3 +154,20 @@ class _Figures(Collector):
             bounds = [*map(str, durations.BOUNDS), "+Inf"]
             family.add_metric([self._collective, *key], list(zip(bounds, counts, strict=True)), sum_value=total)
         return family
+
+
+def _put(path: Path, content: bytes) -> None:
+    """Put a file that everybody may read in its place at once; raise OSError.
+
+    The folder may be another user's, and hold links of his: the name is new, and nothing is opened through a link.
+    """
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            os.fchmod(file.fileno(), 0o644)
+        Path(name).replace(path)
+    except BaseException:
+        with suppress(OSError):
+            Path(name).unlink()
+        raise

@@ -31,6 +31,7 @@ from collective.node.keeper import Answer, failed
 from collective.node.plugins import Plugins
 from collective.node.reader import Reader
 from collective.node.receiver import POLL, Receiver
+from collective.node.repeats import Repeats
 from collective.node.replies import Replies
 from collective.node.runner import Runner
 from collective.node.workshop import Work, Workshop, threads
@@ -78,6 +79,7 @@ class Server:
         self._audit = audit
         self._reader = Reader(collective, verify, self.counts)
         self._journal = journal
+        self._repeats = Repeats()
         self.replies = Replies(identity, transport, sign, audit, journal, self.counts)
         self.workshop = Workshop(
             runner,
@@ -246,6 +248,8 @@ class Server:
         entry = self._journal.find(request.id)
         if entry is None:
             return
+        if not self._repeats.add(request.id):
+            raise _Silence("duplicates")
         self._decisions.note(request, stage, "duplicate")
         if entry.reply:
             self.workshop.answer(lambda: self.replies.repeat(entry))

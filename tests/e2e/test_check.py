@@ -5,6 +5,7 @@ from __future__ import annotations
 import email.utils
 import socket
 import subprocess
+import sys
 import threading
 import time
 import uuid
@@ -82,18 +83,31 @@ def test_credentials_that_are_missing_are_77(tmp_path: Path, collective: str, mo
 
 
 def test_each_fault_here_is_a_line_that_says_what_to_do(tmp_path: Path, collective: str, moto_server: str) -> None:
-    """A registry without a table, a key that others may read, an agent that everybody may change."""
-    configure(tmp_path, collective=collective, registry="dynamodb")
+    """A registry without a table, a key that others may read, what runs as root and everybody may change."""
+    words = [[sys.executable, str(tmp_path / "facts.py")]]
+    metrics = {"metrics": str(tmp_path / "figures" / "node.prom")}
+    configure(tmp_path, collective=collective, registry="dynamodb", fact_commands=words, **metrics)
+    (tmp_path / "agents" / "data").mkdir()
+    (tmp_path / "figures").mkdir()
+    opened = [
+        tmp_path / "facts.py",
+        tmp_path / "figures",
+        tmp_path / "agents",
+        tmp_path / "agents" / "data" / "lib.txt",
+    ]
+    for path in opened:
+        path.exists() or path.touch()
+        path.chmod(0o777)
     (tmp_path / "state").mkdir()
     keyfiles.write_new(tmp_path / "state" / "node_key", keys.new().text())
     (tmp_path / "state" / "node_key").chmod(0o644)
-    (tmp_path / "agents").chmod(0o777)
     done = check(tmp_path, moto_server)
     assert done.returncode == 78
-    key, agents, table = done.stderr.splitlines()
+    key, *changed, table = done.stderr.splitlines()
     node_key = tmp_path / "state" / "node_key"
     assert f"{node_key}: others may read it: 'chmod 600 {node_key}'" in key
-    assert f"{tmp_path}/agents: everybody may change it" in agents
+    found = [line.partition(": everybody may change it")[0].partition(": ")[2] for line in changed]
+    assert found == list(map(str, opened)), changed
     assert f"there is no table {names.table(collective)}: make it, or say 'registry: none'" in table
 
 
