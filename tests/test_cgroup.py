@@ -112,6 +112,26 @@ def test_what_a_success_leaves_running_lives_on_in_another_group(runner: Runner,
     assert alive([pid]) == [pid]
 
 
+def test_what_is_left_in_a_group_within_the_group_lives_on(runner: Runner, plugin: Path, ours: Path) -> None:
+    """As container runtimes make them; nothing of the action's group is there for the next daemon to end."""
+    pid = runner.run(job(plugin, "nests", folder=str(ours)), 10).data["pid"]
+    assert groups(ours) == ["left"]
+    Groups(ours).end_abandoned()
+    assert alive([pid]) == [pid]
+
+
+def test_groups_within_an_abandoned_group_are_taken_away_at_once(ours: Path) -> None:
+    """A start does not wait for each of them."""
+    deeper = ours / "action-1-1" / "deep" / "deeper"
+    deeper.mkdir(parents=True)
+    began = time.monotonic()
+    with subprocess.Popen(["sleep", "600"]) as member:
+        (deeper / "cgroup.procs").write_text(str(member.pid))
+        Groups(ours).end_abandoned()
+    assert groups(ours) == []
+    assert time.monotonic() - began < 2
+
+
 def test_what_died_with_its_keeper_is_ended_by_the_next_daemon(plugin: Path, ours: Path, pids: Path) -> None:
     """Daemon and keeper are killed at once: nobody is left to end the family, but its group tells of it."""
     code = (

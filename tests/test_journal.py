@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+import shutil
 import sqlite3
 import stat
 import subprocess
@@ -14,6 +17,7 @@ import pytest
 from collective.errors import ConfigError, Failed
 from collective.messages import MAX_TTL
 from collective.node.journal import ANSWERED, DONE, KEPT, STARTED, TAKEN, Entry, Journal
+from collective.node.trust import node_key
 
 BEGAN = 1000.0
 
@@ -171,7 +175,7 @@ def test_two_daemons_cannot_have_one_journal(journal: Journal, path: Path) -> No
         "except Exception as fault: print(type(fault).__name__, fault)"
     )
     done = subprocess.run([sys.executable, "-c", program, path], capture_output=True, text=True, check=True)
-    assert done.stdout.startswith(f"ConfigError {path}: cannot be opened: database is locked: is it another daemon's")
+    assert done.stdout.startswith(f"Failed {path}: cannot be opened: database is locked: is it another daemon's")
     begin(journal, "a")
 
 
@@ -243,6 +247,40 @@ def test_a_full_disk_refuses_and_loses_nothing(path: Path, reopen: Open) -> None
     database.execute("PRAGMA max_page_count = 1000000").fetchone()
     begin(journal, "b", body="x" * 100_000)
     assert reopen().left(TAKEN) == ["a", "b"]
+
+
+def on_a_full_disk(program: str, *words: object) -> subprocess.CompletedProcess[str]:
+    """Run a program that cannot write one byte into any file (setrlimit(2), RLIMIT_FSIZE)."""
+    limited = f"import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))\n{program}"
+    command = [sys.executable, "-c", limited, *map(str, words)]
+    environment = {**os.environ, "AWS_DEFAULT_REGION": "eu-west-1"}
+    return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False, env=environment)
+
+
+def test_what_is_there_can_be_opened_on_a_full_disk(journal: Journal, path: Path) -> None:
+    """Nothing is written by it: a daemon that a full disk has ended begins again, and knows what it has done."""
+    begin(journal, "a")
+    for part in path.parent.glob("journal.sqlite*"):
+        shutil.copy(part, part.parent / f"crashed-{part.name}")  # as a crash leaves it: not closed
+    program = (
+        "from pathlib import Path; from collective.node.journal import Journal; "
+        "print(Journal(Path(sys.argv[1]), lambda: 0.0).find('a').body)"
+    )
+    assert on_a_full_disk(program, path.parent / "crashed-journal.sqlite").stdout == "asked\n"
+
+
+def test_a_daemon_that_finds_the_disk_full_asks_to_be_started_again(tmp_path: Path) -> None:
+    """75, sysexits.h's EX_TEMPFAIL, in one line: 78 would be taken for something that stays wrong."""
+    (tmp_path / "state").mkdir(mode=0o700)
+    node_key(tmp_path / "state")
+    (tmp_path / "policy.yaml").write_text("rules: []")
+    written = {"collective": "test", "identity": "one", "accept_unsigned": True, "registry": "none", "state": "state"}
+    (tmp_path / "node.yaml").write_text(json.dumps({**written, "policy": "policy.yaml", "audit": "audit.jsonl"}))
+    program = "from collective.node.daemon import main; sys.exit(main(['--config', sys.argv[1]]))"
+    done = on_a_full_disk(program, tmp_path / "node.yaml")
+    assert done.returncode == 75
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith(f"collectived: {tmp_path}/state/journal.sqlite: cannot be opened: disk I/O error")
 
 
 def test_a_closed_journal_refuses(journal: Journal) -> None:

@@ -23,7 +23,7 @@ from collective.node.keeper import Job
 from collective.node.runner import Runner
 
 PLUGIN = '''
-import os, resource, signal, subprocess, sys, time
+import glob, os, resource, signal, subprocess, sys, time
 from collective.agent import Aborted, InvalidInput
 
 def fine(**data): return {"pid": os.getpid(), **data}
@@ -73,6 +73,14 @@ def chain(folder):
 def leaves(folder):
     """Succeed and leave a process running on purpose."""
     process = subprocess.Popen(["sleep", "600"], start_new_session=True)
+    return {"pid": process.pid}
+
+def nests(folder):
+    """Succeed and leave a process running in a control group below that of the action."""
+    (own,) = glob.glob(folder + "/action-*")
+    os.makedirs(own + "/deep/deeper")
+    process = subprocess.Popen(["sleep", "600"], start_new_session=True)
+    open(own + "/deep/deeper/cgroup.procs", "w").write(str(process.pid))
     return {"pid": process.pid}
 
 def bomb(folder):

@@ -53,7 +53,7 @@ class Node:
 
 
 def build(config: NodeConfig, manager: ServiceManager, session: boto3.Session | None = None) -> Node:
-    """Return the node of a configuration; raise ConfigError for what keeps it from being one."""
+    """Return the node of a configuration; raise ConfigError for what keeps it from being one, Failed for now."""
     aws = AWS(session)
     key = trust.node_key(config.state)
     groups = Groups(cgroup.delegated())

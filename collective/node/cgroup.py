@@ -70,7 +70,7 @@ class Group:
         while self.path.exists() and time.monotonic() < until:
             self.kill()
             with contextlib.suppress(OSError):  # busy: what was killed is still dying
-                self.path.rmdir()
+                self._remove()
                 return
             time.sleep(0.005)
 
@@ -79,20 +79,29 @@ class Group:
         left = self.path.parent / _LEFT
         for _ in range(_ROUNDS):
             try:
-                self.path.rmdir()
-            except FileNotFoundError:
-                return
+                self._remove()
             except OSError:
                 self._move_all(left)
             else:
                 return
 
+    def _remove(self) -> None:
+        """Take it away, if it is there, with the groups that were made in it; OSError: somebody is in one of them."""
+        for folder in self._folders():
+            folder.rmdir()
+
     def _move_all(self, to: Path) -> None:
         with contextlib.suppress(OSError):
             to.mkdir(exist_ok=True)
-            for pid in (self.path / "cgroup.procs").read_text(encoding="ascii").split():
-                with contextlib.suppress(OSError):  # it has ended meanwhile
-                    (to / "cgroup.procs").write_text(pid, encoding="ascii")
+        for folder in self._folders():
+            with contextlib.suppress(OSError):
+                for pid in (folder / "cgroup.procs").read_text(encoding="ascii").split():
+                    with contextlib.suppress(OSError):  # it has ended meanwhile
+                        (to / "cgroup.procs").write_text(pid, encoding="ascii")
+
+    def _folders(self) -> list[Path]:
+        """Return the folders of it and of all groups in it, as container runtimes make some: the deepest first."""
+        return [Path(folder) for folder, _, _ in os.walk(self.path, topdown=False)]
 
 
 class Groups:

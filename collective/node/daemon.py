@@ -22,7 +22,7 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, NoReturn
 
 from collective import __version__
-from collective.errors import CollectiveError
+from collective.errors import CollectiveError, Failed
 
 if TYPE_CHECKING:
     import boto3
@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 
 _USAGE = 64  # sysexits.h: EX_USAGE
 _DEFECT = 70  # sysexits.h: EX_SOFTWARE
+_TRY_AGAIN = 75  # sysexits.h: EX_TEMPFAIL, after which systemd does
 _CONFIGURATION_WRONG = 78  # sysexits.h: EX_CONFIG
 _FIRST_FACTS = 3.0  # seconds that serving waits for slow sources of facts
 _LAST_POLL = 3.0  # seconds that the receiving thread may take to end its poll
@@ -54,7 +55,7 @@ def main(argv: Sequence[str] | None = None, session: boto3.Session | None = None
         return _serve(config, session)
     except CollectiveError as fault:
         print(f"collectived: {fault}", file=sys.stderr)  # noqa: T201 - before there is a log
-        return _CONFIGURATION_WRONG
+        return _TRY_AGAIN if isinstance(fault, Failed) else _CONFIGURATION_WRONG
 
 
 class _Parser(argparse.ArgumentParser):

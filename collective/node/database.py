@@ -9,6 +9,7 @@ power cut undoes it; that is one fsync each. The lock is exclusive: a second dae
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import sqlite3
@@ -22,6 +23,7 @@ from collective.errors import ConfigError, Failed
 log = logging.getLogger(__name__)
 
 _PATIENCE = 1.0  # seconds that another process may take to give up its lock
+_PASSING = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ENFILE, errno.EMFILE)  # of the disk, or the machine
 _SETTINGS = ("locking_mode = EXCLUSIVE", "journal_mode = WAL", "synchronous = FULL", "secure_delete = ON")
 
 
@@ -32,7 +34,7 @@ class Database:
     """
 
     def __init__(self, path: Path | None, tables: str, version: int) -> None:
-        """Open or make the file; raise ConfigError when that cannot be done, as when another daemon has it."""
+        """Open or make the file. Raise ConfigError when that cannot be done, Failed (`busy`) when it cannot be now."""
         self.path = path
         self._tables = tables
         self._version = version
@@ -42,7 +44,10 @@ class Database:
         try:
             self._open()
         except (sqlite3.OperationalError, OSError) as fault:
-            raise ConfigError(f"{path}: cannot be opened: {fault}: is it another daemon's, or the disk full?") from None
+            if _may_pass(fault):
+                now = f"{path}: cannot be opened: {fault}: is it another daemon's, or the disk full?"
+                raise Failed(now, reason="busy") from None
+            raise ConfigError(f"{path}: cannot be opened: {fault}: set 'state' to where it can be") from None
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
@@ -90,7 +95,9 @@ class Database:
         version = connection.execute("PRAGMA user_version").fetchone()[0]
         if version not in (0, self._version):
             raise sqlite3.DatabaseError(f"it is of format {version}, and this version knows {self._version}")
-        connection.executescript(f"{self._tables}; PRAGMA user_version = {self._version}")
+        connection.executescript(self._tables)
+        if version != self._version:  # on a full disk too, what is there already can be opened: nothing is written
+            connection.execute(f"PRAGMA user_version = {self._version}")
         return connection
 
     def _roll_back(self) -> None:
@@ -120,3 +127,8 @@ class Database:
 def _is_damage(fault: Exception) -> bool:
     """Tell whether SQLite finds fault with the file itself; the subclasses are about the disk, or about us."""
     return type(fault) is sqlite3.DatabaseError
+
+
+def _may_pass(fault: Exception) -> bool:
+    """Tell whether the same may go well later: a lock is given up, a disk gets room or is mended."""
+    return isinstance(fault, sqlite3.Error) or getattr(fault, "errno", None) in _PASSING
