@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from collective.config import NodeConfig
+from collective.node import agents, trust
 from collective.node.permissions import below, faults
 
 ME = os.geteuid()
@@ -21,6 +24,16 @@ def plugin(tmp_path: Path) -> Path:
     path.parent.mkdir(mode=0o755)
     path.touch(mode=0o644)
     return path
+
+
+@contextmanager
+def somebody_else() -> Iterator[None]:
+    """Be a user to whom pytest's folders are closed."""
+    os.setresuid(STRANGER, STRANGER, 0)
+    try:
+        yield
+    finally:
+        os.setresuid(0, 0, 0)
 
 
 def test_what_only_root_and_we_may_change_is_right(plugin: Path) -> None:
@@ -111,11 +124,20 @@ def test_what_lies_below_a_closed_folder_is_a_finding(tmp_path: Path) -> None:
     """Not a traceback, for a daemon that is not root; what it reads there is told where it is read."""
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
-    os.setresuid(STRANGER, STRANGER, 0)
-    try:
+    with somebody_else():
         found = list(faults([closed / "policy.yaml"], {"state": closed / "state" / "journal.sqlite"}, 0))
-    finally:
-        os.setresuid(0, 0, 0)
     (line,) = found
     assert line.startswith("state: /")
     assert line.endswith(": cannot be written: chown it, or name another")
+
+
+@pytest.mark.skipif(ME != 0, reason="only root becomes somebody else")
+def test_plugins_and_keys_below_a_closed_folder_are_findings(tmp_path: Path) -> None:
+    """A line each, of those that may read nothing there; a folder that is not there is none."""
+    config = NodeConfig("c", "web1", allowed_signers=tmp_path / "signers", revoked_keys=tmp_path / "revoked")
+    (tmp_path / "agents").mkdir()
+    with somebody_else():
+        said = [*trust.faults(config), *agents.load([tmp_path / "agents"], [tmp_path / "ddl"], tmp_path).faults]
+    closed = [tmp_path / name for name in ("signers", "revoked", "ddl", "agents")]
+    assert said == [f"{path}: cannot be read: Permission denied" for path in closed]
+    assert agents.load([tmp_path / "none"], [tmp_path / "none"], tmp_path).faults == ()

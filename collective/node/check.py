@@ -56,7 +56,7 @@ def _configuration(config: NodeConfig, plugins: Plugins) -> Iterable[str]:
     yield from trust.faults(config)
     yield from plugins.faults
     try:
-        if _may_be_there(config.policy):
+        if permissions.may_be_there(config.policy):
             policy.read(config.policy)
     except ConfigError as fault:
         yield from fault.faults
@@ -64,13 +64,6 @@ def _configuration(config: NodeConfig, plugins: Plugins) -> Iterable[str]:
         trust.kept_key(config.state)
     except CollectiveError as fault:
         yield str(fault)
-
-
-def _may_be_there(path: Path) -> bool:
-    try:
-        return path.exists()
-    except OSError:
-        return True  # below a folder that is closed to us: reading it says so
 
 
 def _read(config: NodeConfig, path: Path) -> list[Path]:

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from collective import ddl
 from collective.errors import ConfigError, DDLError
 from collective.node.importing import compiled, imported
+from collective.node.permissions import may_be_there
 from collective.yamlfile import read_yaml
 
 log = logging.getLogger(__name__)
@@ -87,7 +88,7 @@ def load(
 def _index(folders: Sequence[Path], pattern: str, faults: list[tuple[str, str]]) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for folder in folders:
-        for path in sorted(folder.glob(pattern)):
+        for path in _listed(folder, pattern, faults):
             if path.name.startswith("_"):
                 continue
             if path.stem in found:
@@ -96,6 +97,17 @@ def _index(folders: Sequence[Path], pattern: str, faults: list[tuple[str, str]])
             else:
                 found[path.stem] = path
     return found
+
+
+def _listed(folder: Path, pattern: str, faults: list[tuple[str, str]]) -> list[Path]:
+    """Return what fits in a folder, by name: nothing of one that is not there, or cannot be read, which is a fault."""
+    try:
+        return sorted(path for path in folder.iterdir() if path.match(pattern))
+    except FileNotFoundError:
+        return []
+    except OSError as fault:
+        faults.append((folder.name, f"{folder}: cannot be read: {fault.strerror}"))
+        return []
 
 
 def import_code(path: Path) -> tuple[ModuleType, bytes]:
@@ -112,7 +124,7 @@ def import_code(path: Path) -> tuple[ModuleType, bytes]:
 
 def read_settings(path: Path) -> Mapping[str, Any]:
     """Return what a plugin's settings file holds, {} when there is none; raise ConfigError."""
-    settings = read_yaml(path) if path.exists() else {}
+    settings = read_yaml(path) if may_be_there(path) else {}
     if not isinstance(settings or {}, dict):
         raise ConfigError(f"{path}: must hold keys and values, not {type(settings).__name__}")
     return settings or {}

@@ -23,6 +23,14 @@ def faults(read: Iterable[Path], written: Mapping[str, Path], user: int) -> Iter
             yield f"{key}: {fault}"
 
 
+def may_be_there(path: Path) -> bool:
+    """Tell whether reading a path is worth a try: below a folder that is closed to us, reading says so."""
+    try:
+        return path.exists()
+    except OSError:
+        return True
+
+
 def below(folder: Path) -> Iterator[Path]:
     """Yield all that is in a folder, at any depth, and in folders that links there lead to: each folder once."""
     seen: set[str] = set()

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from collective.config import NodeConfig
 from collective.errors import ConfigError, SignatureError
+from collective.node.permissions import may_be_there
 from collective.signing import allowed_signers, keyfiles, keys, reread, revoked_keys
 from collective.signing.allowed_signers import AllowedSigners
 from collective.signing.keys import PrivateKey
@@ -50,7 +51,7 @@ class Verifier:
 
 def verifier(config: NodeConfig) -> Verifier:
     """Return what checks this node's requests; the log says when nobody is trusted, and what to do."""
-    if not config.allowed_signers.exists():
+    if not may_be_there(config.allowed_signers):
         fault = f"{missing(config.allowed_signers)}: until then every signed request is refused"
         log.warning("trust.missing", extra={"fault": fault})
     if config.accept_unsigned:
@@ -63,7 +64,7 @@ def verifier(config: NodeConfig) -> Verifier:
 def faults(config: NodeConfig) -> list[str]:
     """Return what is wrong with this node's files of keys, a line each."""
     found = []
-    if not config.allowed_signers.exists() and not config.accept_unsigned:
+    if not may_be_there(config.allowed_signers) and not config.accept_unsigned:
         found.append(missing(config.allowed_signers))
     for load in (
         lambda: reread.load(config.allowed_signers, allowed_signers.parse),
