@@ -96,7 +96,8 @@ def test_each_fault_here_is_a_line_that_says_what_to_do(tmp_path: Path, collecti
         tmp_path / "agents" / "data" / "lib.txt",
     ]
     for path in opened:
-        path.exists() or path.touch()
+        if not path.exists():
+            path.touch()
         path.chmod(0o777)
     (tmp_path / "state").mkdir()
     keyfiles.write_new(tmp_path / "state" / "node_key", keys.new().text())
