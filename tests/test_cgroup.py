@@ -145,6 +145,8 @@ def test_what_died_with_its_keeper_is_ended_by_the_next_daemon(plugin: Path, our
     (group,) = groups(ours)
     worker = int((ours / group / "cgroup.procs").read_text().split()[0])
     keeper = int(Path(f"/proc/{worker}/stat").read_text().rpartition(")")[2].split()[1])
+    os.kill(daemon.pid, signal.SIGSTOP)  # or it would end the group when it sees the keeper die
+    os.waitpid(daemon.pid, os.WUNTRACED)
     for pid in (keeper, daemon.pid):
         os.kill(pid, signal.SIGKILL)
     daemon.wait()

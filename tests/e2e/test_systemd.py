@@ -148,6 +148,8 @@ def test_what_died_with_its_keeper_is_ended_before_interrupted_is_told(
         (group,) = ours.glob("action-*")
         members = set((group / "cgroup.procs").read_text().split())
         worker = next(pid for pid in members if parent(pid) not in members)
+        os.kill(node.process.pid, signal.SIGSTOP)  # or it would end the group when it sees the keeper die
+        os.waitpid(node.process.pid, os.WUNTRACED)
         os.kill(int(parent(worker)), signal.SIGKILL)  # the keeper; it may not end what it kept
         node.process.kill()
         node.process.wait()
