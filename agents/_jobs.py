@@ -37,7 +37,7 @@ echo $? >&0"""
 
 
 @dataclass(frozen=True)
-class Job:
+class ShellJob:
     """One started command. `started` is in Unix seconds, `born` in clock ticks since boot (proc(5))."""
 
     folder: Path
@@ -95,7 +95,7 @@ class Job:
             (self.folder / "exitcode").write_text(f"{128 + signal.SIGKILL}\n", encoding="ascii")
 
 
-def start(folder: Path, command: str, user: str | None) -> Job:
+def start(folder: Path, command: str, user: str | None) -> ShellJob:
     """Start a shell command and return its job; raise Aborted when it cannot be started."""
     identity = as_user(user)
     place = private(folder) / secrets.token_hex(16)
@@ -115,12 +115,12 @@ def start(folder: Path, command: str, user: str | None) -> Job:
             **identity,
         )
     process.returncode = 0  # nobody here waits for it: it is meant to outlive this action
-    job = Job(place, command, user, time.time(), process.pid, _born(process.pid))
+    job = ShellJob(place, command, user, time.time(), process.pid, _born(process.pid))
     _write(job)
     return job
 
 
-def find(folder: Path, handle: str) -> Job:
+def find(folder: Path, handle: str) -> ShellJob:
     """Return the job `handle`; raise Aborted when there is none. A handle never leads out of the folder."""
     place = private(folder) / handle
     if not re.fullmatch(r"[0-9a-f]{32}", handle) or not place.is_dir():
@@ -128,12 +128,12 @@ def find(folder: Path, handle: str) -> Job:
     return _load(place)
 
 
-def every(folder: Path) -> list[Job]:
+def every(folder: Path) -> list[ShellJob]:
     """Return all jobs, the oldest first."""
     return sorted(map(_load, private(folder).iterdir()), key=lambda job: job.started)
 
 
-def remove(job: Job) -> None:
+def remove(job: ShellJob) -> None:
     """Forget a job and what it said."""
     shutil.rmtree(job.folder)
 
@@ -147,7 +147,7 @@ def private(folder: Path) -> Path:
     return folder
 
 
-def _write(job: Job) -> None:
+def _write(job: ShellJob) -> None:
     content = {
         "command": job.command,
         "user": job.user,
@@ -160,12 +160,12 @@ def _write(job: Job) -> None:
     draft.replace(job.folder / "job.json")
 
 
-def _load(place: Path) -> Job:
+def _load(place: Path) -> ShellJob:
     text = _text(place / "job.json")
     if not text:
-        return Job(place, "", None, place.stat().st_mtime)
+        return ShellJob(place, "", None, place.stat().st_mtime)
     content: dict[str, Any] = json.loads(text)
-    return Job(place, **content)
+    return ShellJob(place, **content)
 
 
 def _text(path: Path) -> str:

@@ -33,12 +33,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except CollectiveError as fault:
-        from collective.clients.exits import exit_code
+        from collective.exit_codes import exit_code
 
         _complain(str(fault), debug)
         return exit_code(fault)
     except KeyboardInterrupt:
-        from collective.clients.exits import STOPPED
+        from collective.exit_codes import STOPPED
 
         _complain("interrupted", debug)
         return STOPPED
@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as fault:
         if fault.filename is not None:  # a file that nobody looked after
             return _defect(fault, debug)
-        from collective.clients.exits import UNWRITABLE
+        from collective.exit_codes import UNWRITABLE
 
         _give_up_output()
         _complain(f"the output cannot be written: {fault.strerror or fault}", debug)
@@ -59,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _defect(fault: Exception, debug: bool) -> int:
-    from collective.clients.exits import DEFECT
+    from collective.exit_codes import DEFECT
 
     _complain(f"a defect of ours: {type(fault).__name__}: {fault}: '--debug' shows where", debug)
     return DEFECT

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from getpass import getpass
 from typing import Any
 
-from collective.clients.sources import Sources
+from collective.clients.input_files import Sources
 from collective.ddl import Action
 from collective.errors import InvalidInput, UsageError
 from collective.masking import MASK

@@ -14,7 +14,7 @@ from collective.errors import UsageError
 from collective.suggestions import suggest
 
 if TYPE_CHECKING:
-    from collective.clients.sources import Sources
+    from collective.clients.input_files import Sources
     from collective.config import ClientConfig
     from collective.filters import Filter
 
@@ -50,7 +50,7 @@ class Parser(argparse.ArgumentParser):
 
     def add_subparsers(self, **settings: Any) -> Any:
         """Have verbs, whose own parsers leave alone what was said before the verb."""
-        return super().add_subparsers(parser_class=Verb, **settings)
+        return super().add_subparsers(parser_class=VerbParser, **settings)
 
     def error(self, message: str) -> NoReturn:
         """Refuse a command line."""
@@ -59,7 +59,7 @@ class Parser(argparse.ArgumentParser):
         raise UsageError(f"{message}: {hint or self._see_help}")
 
 
-class Verb(Parser):
+class VerbParser(Parser):
     """A verb's: an option of every command that is not said after the verb keeps what was said before it."""
 
     def __init__(self, prog: str, **settings: Any) -> None:
@@ -184,7 +184,7 @@ def targets(options: argparse.Namespace, sources: Sources | None = None) -> Targ
     )
     nodes = None
     if options.nodes is not None:
-        from collective.clients.nodes import read_nodes
+        from collective.clients.node_lists import read_nodes
 
         nodes = read_nodes(options.nodes, options.nodes_from, sources)
     elif options.nodes_from is not None:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from collective.clients.missing import tell_missing
 from collective.clients.render import ordered
 from collective.clients.render.console import Console, together, wants
+from collective.clients.render.formatting import Paint, color_enabled
 from collective.clients.render.progress import Progress
-from collective.clients.render.text import Paint, color_enabled
 from collective.errors import TransportError
 from collective.fleet.outcomes import OK, SILENT, STOPPED
 
@@ -109,7 +109,7 @@ def _leave(_signal: int, _frame: object) -> None:
 
 
 def _receive(call: Call, options: argparse.Namespace) -> None:
-    from collective.clients.render.document import reply_event, write_event
+    from collective.clients.render.json_document import reply_event, write_event
 
     expected = len(call.outcomes.expected)
     progress = Progress(
@@ -130,16 +130,16 @@ def _receive(call: Call, options: argparse.Namespace) -> None:
 
 
 def _show(call: Call, options: argparse.Namespace) -> None:
-    from collective.clients.render import document, rows
+    from collective.clients.render import json_document, table
 
     if options.json:
-        document.write_document(call, sys.stdout, by_identity=options.sort)
+        json_document.write_document(call, sys.stdout, by_identity=options.sort)
     elif options.jsonl:
-        document.write_event(document.end_event(call), sys.stdout)
+        json_document.write_event(json_document.end_event(call), sys.stdout)
     elif options.table:
-        rows.write_table(call, sys.stdout, by_identity=options.sort)
+        table.write_table(call, sys.stdout, by_identity=options.sort)
     elif options.csv:
-        rows.write_csv(call, sys.stdout, by_identity=options.sort)
+        table.write_csv(call, sys.stdout, by_identity=options.sort)
     else:
         _show_console(call, options)
 

@@ -19,7 +19,7 @@ from botocore import exceptions as botocore_errors
 from botocore.config import Config
 from botocore.parsers import ResponseParserError
 
-from collective.errors import AccessDenied, CollectiveError, ConfigError, Forbidden, QueueNotFound, Unreachable
+from collective.errors import AccessDenied, CollectiveError, ConfigError, Forbidden, NotFound, Unreachable
 
 log = logging.getLogger(__name__)
 
@@ -219,7 +219,7 @@ def _from_answer(name: str, fault: botocore_errors.ClientError) -> CollectiveErr
     error = fault.response.get("Error", {})
     code = str(error.get("Code", "unknown"))
     if code in _MISSING:
-        return QueueNotFound(name)
+        return NotFound(name)
     text = f"{code}: {_one_line(error.get('Message') or 'no message')}"
     if code in _FORBIDDEN:
         return Forbidden(f"{name}: {text}")

@@ -58,6 +58,6 @@ class Catalog:
         if name not in self.data_paths:
             hint = suggest(name, self.data_paths, f"there are {', '.join(sorted(self.data_paths))}")
             raise UsageError(f"there is no data function '{name}': {hint}")
-        from collective.datafunctions import read
+        from collective.data_ddl import read
 
         return read(self.data_paths[name])

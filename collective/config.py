@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 from collective import names
 from collective.errors import ConfigError, UsageError
 from collective.suggestions import suggest
-from collective.yamlfile import read_yaml
+from collective.yaml_file import read_yaml
 
 SYSTEM_FOLDER = Path("/etc/collective")
 
@@ -48,7 +48,7 @@ def _state_folder() -> Path:
     return Path("/var/lib/collective") if os.geteuid() == 0 else user_folder("STATE")
 
 
-# What `key` in client.yaml may be besides a path: see signing/choice.py.
+# What `key` in client.yaml may be besides a path: see signing/caller_key.py.
 KEY_AUTO, KEY_AGENT, KEY_NONE = Path("auto"), Path("agent"), Path("none")
 
 
@@ -125,7 +125,7 @@ class NodeConfig:
 class ClientConfig:
     """What callers (`crpc`, `Fleet`) are told. Durations are seconds.
 
-    `key` signs requests in the name of `caller`: a path, or one of the words in `signing/choice.py`.
+    `key` signs requests in the name of `caller`: a path, or one of the words in `signing/caller_key.py`.
     Where nobody can be asked, an action that is not idempotent reaches `max_targets` nodes at most; 0: any number.
     """
 

@@ -22,9 +22,9 @@ from jsonschema.exceptions import best_match
 
 from collective import masking, schemas
 from collective.errors import DDLError, Failed, InvalidInput, MissingInput, UnknownAction
+from collective.json_schema import check_schema, first_fault, validator
 from collective.masking import MASK
 from collective.names import RESERVED
-from collective.strictschema import check_schema, first_fault, validator
 from collective.suggestions import suggest
 
 DEFAULT_TIMEOUT = 60.0  # seconds, for an action whose DDL names none

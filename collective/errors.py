@@ -109,7 +109,7 @@ class Forbidden(AccessDenied):
     """The service knows us, and we may not do this."""
 
 
-class QueueNotFound(TransportError):
+class NotFound(TransportError):
     """There is no queue (or topic, or table) of this name."""
 
     def __init__(self, name: str) -> None:

@@ -23,7 +23,7 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError, best_match
 from jsonschema.validators import extend
 
-from collective import plainjson, schemas
+from collective import bounded_json, schemas
 from collective.errors import MessageError
 
 VERSION = 1
@@ -32,7 +32,7 @@ LARGEST_PAYLOAD = 16 * 1024 * 1024  # bytes, after decompression
 MAX_SKEW = 300.0  # seconds between a request's own time and the server's
 MAX_TTL = 3600.0  # seconds; journals remember ids for longer than this
 
-Sign = Callable[[str], "str | None"]
+SignPayload = Callable[[str], "str | None"]
 
 
 @dataclass(frozen=True)
@@ -102,11 +102,11 @@ def encode(message: Request | Reply) -> str:
         text = json.dumps({"type": kind, **asdict(message)}, allow_nan=False, separators=(",", ":"))
     except (TypeError, ValueError, RecursionError) as fault:
         raise MessageError(f"{kind}: cannot be written as JSON: {fault}") from None
-    _check(plainjson.parse(text, kind), kind)
+    _check(bounded_json.parse(text, kind), kind)
     return text
 
 
-def seal(payload: str, sign: Sign) -> str:
+def seal(payload: str, sign: SignPayload) -> str:
     """Return the message body that carries `payload`, compressed when that saves something, and signed."""
     encoding = "json"
     if len(payload) > COMPRESS_ABOVE:
@@ -118,13 +118,13 @@ def seal(payload: str, sign: Sign) -> str:
 
 def unseal(body: str) -> Envelope:
     """Take a message body apart; raise MessageError when it is not one of ours."""
-    outer = plainjson.parse(body, "envelope")
+    outer = bounded_json.parse(body, "envelope")
     _check(outer, "envelope")
     payload = outer["payload"]
     text = payload if outer["encoding"] == "json" else _decompress(payload)
     if not text.isascii():
         raise MessageError("payload: not ASCII")
-    return Envelope(payload, outer.get("signature"), plainjson.parse(text, "payload"))
+    return Envelope(payload, outer.get("signature"), bounded_json.parse(text, "payload"))
 
 
 def decode_request(content: Mapping[str, Any]) -> Request:

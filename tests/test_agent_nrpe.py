@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from agent_cases import DDLS, answer, assert_same, load
+from support.agent_cases import DDLS, answer, assert_same, load
 
 from collective import ddl
 from collective.agents import _nrpe, nrpe

@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 import pytest
-from agent_cases import load, perform
+from support.agent_cases import load, perform
 
 from collective.agent import Aborted
 from collective.agents import _apt, _rpm, package

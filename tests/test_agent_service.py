@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from agent_cases import load, perform
+from support.agent_cases import load, perform
 
 from collective.agent import Aborted
 from collective.agents import _services, service

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from agent_cases import load, perform
+from support.agent_cases import load, perform
 
 from collective.agent import Aborted
 from collective.agents import _jobs, shell
@@ -130,7 +130,7 @@ def test_a_later_process_with_the_number_is_not_the_job(settings: dict[str, Any]
     """After a reboot the number belongs to somebody else: the job has failed, and no signal is sent."""
     handle = shell.start("sleep 300", settings=settings)["handle"]
     job = _jobs.find(Path(settings["jobs"]), handle)
-    stranger = _jobs.Job(job.folder, job.command, None, job.started, os.getpid(), 1)
+    stranger = _jobs.ShellJob(job.folder, job.command, None, job.started, os.getpid(), 1)
     assert stranger.status == "failed"
     stranger.kill("TERM")
     assert job.status == "running"

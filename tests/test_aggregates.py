@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from rendering import load, make_action, make_reply
+from support.rendering import load, make_action, make_reply
 
 from collective.fleet.aggregates import compute
 

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from rendering import make_action, make_call, make_reply
+from support.rendering import make_action, make_call, make_reply
 
 from collective.clients import apps
-from collective.clients.apps import _following, nrpe, shell
-from collective.clients.apps._following import Job, rounds
+from collective.clients.apps import _tail, nrpe, shell
+from collective.clients.apps._tail import TailedJob, rounds
 from collective.clients.commands import COMMANDS
 from collective.clients.render.console import together
 from collective.messages import Reply
@@ -124,9 +124,9 @@ class Nodes:
         self.shown: list[str] = []
         self.pauses: list[float] = []
 
-    def follow(self) -> list[Job]:
+    def follow(self) -> list[TailedJob]:
         """Follow the jobs to their ends."""
-        jobs = [Job(node, "handle") for node in self.said]
+        jobs = [TailedJob(node, "handle") for node in self.said]
         rounds(jobs, self.ask, lambda *line: self.shown.append(" ".join(line)), self.pauses.append)
         return jobs
 
@@ -171,7 +171,7 @@ def test_a_node_may_miss_some_rounds() -> None:
     nodes = Nodes(a=[None, None, None, {}, *[None] * 4], b=[{"stdout": "b\n"}] * 9 + [ENDED])
     silent, other = nodes.follow()
     assert (silent.end, silent.exitcode, other.exitcode) == ("no response", None, 2)
-    assert _following._exit_code([silent]) == 3  # noqa: SLF001 - what the command ends with
+    assert _tail._exit_code([silent]) == 3  # noqa: SLF001 - what the command ends with
     assert len(nodes.shown) == 9
 
 

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_messages import REPLY, REQUEST
+from support.messages import REPLY, REQUEST
 
 from collective.audit import chain
 from collective.errors import Failed
 from collective.messages import Envelope
-from collective.node.audit import Audit
+from collective.node.storage.audit_log import AuditLog
 
 ENVELOPE = Envelope('{"type": "request"}', "QUFB" * 40, {})
 
@@ -49,7 +49,7 @@ def file_size_limit(size: int) -> Iterator[None]:
 
 def test_a_request_leaves_two_lines(path: Path) -> None:
     """What was decided, and what came of it, with the id that ties them together, each with the hash before it."""
-    audit = Audit(path, clock=lambda: 5.0)
+    audit = AuditLog(path, clock=lambda: 5.0)
     audit.decision(
         REQUEST,
         {"package": "zsh"},
@@ -92,15 +92,15 @@ def test_a_request_leaves_two_lines(path: Path) -> None:
 
 def test_only_the_owner_may_read_it(path: Path) -> None:
     """Inputs are nobody else's business."""
-    Audit(path).outcome(REPLY)
+    AuditLog(path).outcome(REPLY)
     assert path.stat().st_mode & 0o777 == 0o600
 
 
 def test_a_new_daemon_continues_the_chain(path: Path) -> None:
     """It reads the last line, however long that is."""
-    Audit(path).decision(REQUEST, {"a": "x" * 300_000}, "allowed", None)
-    Audit(path).outcome(REPLY)
-    audit = Audit(path)
+    AuditLog(path).decision(REQUEST, {"a": "x" * 300_000}, "allowed", None)
+    AuditLog(path).outcome(REPLY)
+    audit = AuditLog(path)
     audit.outcome(REPLY)
     assert unbroken(path, head=audit.head)
     assert len(entries(path)) == 3
@@ -109,11 +109,11 @@ def test_a_new_daemon_continues_the_chain(path: Path) -> None:
 @pytest.mark.parametrize("torn", [b'{"event": "deci', b"x", b'{"a": "' + b"y" * 200_000, b"\xff\x00"])
 def test_a_line_that_a_crash_has_torn_is_noted(path: Path, caplog: pytest.LogCaptureFixture, torn: bytes) -> None:
     """Half a line is cut off, quoted in the next one, and the chain goes on."""
-    Audit(path).outcome(REPLY)
+    AuditLog(path).outcome(REPLY)
     with path.open("ab") as file:
         file.write(torn)
     assert chain.verify([path]).faults == []  # what is being written looks the same
-    Audit(path).outcome(REPLY)
+    AuditLog(path).outcome(REPLY)
     _, gap, outcome = entries(path)
     assert (gap["event"], gap["lost"], outcome["event"]) == ("gap", 0, "outcome")
     assert gap["torn"].startswith(torn[:15].decode("ascii", "backslashreplace"))
@@ -126,14 +126,14 @@ def test_a_line_that_a_crash_has_torn_is_noted(path: Path, caplog: pytest.LogCap
 def test_a_file_of_one_torn_line(path: Path) -> None:
     """The very first line may be the one."""
     path.write_bytes(b'{"event"')
-    Audit(path).outcome(REPLY)
+    AuditLog(path).outcome(REPLY)
     assert [entry["event"] for entry in entries(path)] == ["gap", "outcome"]
     assert unbroken(path)
 
 
 def test_nobody_can_forge_a_line(path: Path) -> None:
     """Whatever the inputs say, a decision is one line of ASCII."""
-    Audit(path).decision(REQUEST, {"a": 'x\n{"event": "decision"}\u2028\x1b[2J'}, "denied", None)
+    AuditLog(path).decision(REQUEST, {"a": 'x\n{"event": "decision"}\u2028\x1b[2J'}, "denied", None)
     (line,) = path.read_bytes().splitlines()
     assert line.isascii()
     assert b"\x1b" not in line
@@ -144,7 +144,7 @@ def test_what_cannot_be_audited_is_not_done(tmp_path: Path, place: str) -> None:
     """A decision that cannot be written ends the request, and says where."""
     (tmp_path / "folder").mkdir()
     with pytest.raises(Failed, match=rf"audit .*{place}: cannot be written: ") as caught:
-        Audit(tmp_path / place).decision(REQUEST, {}, "allowed", "x")
+        AuditLog(tmp_path / place).decision(REQUEST, {}, "allowed", "x")
     assert caught.value.reason == "crashed"
 
 
@@ -152,12 +152,12 @@ def test_a_full_device_is_said(path: Path) -> None:
     """`No space left on device`, in those words."""
     path.symlink_to("/dev/full")
     with pytest.raises(Failed, match="cannot be written: No space left on device"):
-        Audit(path).decision(REQUEST, {}, "allowed", "x")
+        AuditLog(path).decision(REQUEST, {}, "allowed", "x")
 
 
 def test_a_line_that_did_not_fit_leaves_nothing_behind(path: Path) -> None:
     """Half a line is taken back; the next one that fits tells how many are missing, and the chain is whole."""
-    audit = Audit(path)
+    audit = AuditLog(path)
     audit.outcome(REPLY)
     size = path.stat().st_size
     with file_size_limit(size + 50):
@@ -174,7 +174,7 @@ def test_a_line_that_did_not_fit_leaves_nothing_behind(path: Path) -> None:
 def test_a_node_may_be_told_to_go_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Without `required` the missing line is logged, and counted in the file once it can be written."""
     path = tmp_path / "later" / "audit.jsonl"
-    audit = Audit(path, required=False)
+    audit = AuditLog(path, required=False)
     audit.decision(REQUEST, {}, "allowed", "x")
     assert [record.getMessage() for record in caplog.records] == ["audit.failed"]
     path.parent.mkdir()
@@ -185,7 +185,7 @@ def test_a_node_may_be_told_to_go_on(tmp_path: Path, caplog: pytest.LogCaptureFi
 @pytest.mark.parametrize("create", [True, False])
 def test_a_rotated_file_is_continued_in_the_next(path: Path, create: bool) -> None:
     """After a move, with or without an empty file in its place, the first new line follows the last old one."""
-    audit = Audit(path)
+    audit = AuditLog(path)
     audit.outcome(REPLY)
     old = path.with_suffix(".1")
     path.rename(old)
@@ -200,7 +200,7 @@ def test_a_rotated_file_is_continued_in_the_next(path: Path, create: bool) -> No
 
 def test_a_file_that_was_copied_and_emptied_is_continued(path: Path) -> None:
     """As logrotate's copytruncate leaves it."""
-    audit = Audit(path)
+    audit = AuditLog(path)
     audit.outcome(REPLY)
     old = path.with_suffix(".1")
     old.write_bytes(path.read_bytes())
@@ -211,7 +211,7 @@ def test_a_file_that_was_copied_and_emptied_is_continued(path: Path) -> None:
 
 def test_an_old_copy_in_its_place_does_not_hide_what_is_missing(path: Path) -> None:
     """Whoever puts a shorter file there while the daemon runs has broken the chain."""
-    audit = Audit(path)
+    audit = AuditLog(path)
     audit.outcome(REPLY)
     shorter = path.read_bytes()
     audit.outcome(REPLY)
@@ -223,7 +223,7 @@ def test_an_old_copy_in_its_place_does_not_hide_what_is_missing(path: Path) -> N
 
 def test_lines_of_several_threads_do_not_mix(path: Path) -> None:
     """Each line is whole, and the chain is one, however many write at once."""
-    audit = Audit(path)
+    audit = AuditLog(path)
 
     def write() -> None:
         for _ in range(50):
@@ -240,7 +240,7 @@ def test_lines_of_several_threads_do_not_mix(path: Path) -> None:
 
 def test_the_signed_request_is_kept_beside_it(tmp_path: Path, path: Path) -> None:
     """As the two files that `ssh-keygen -Y verify` reads; once more for a second delivery, and for nobody else."""
-    audit = Audit(path, envelopes=tmp_path)
+    audit = AuditLog(path, envelopes=tmp_path)
     for _ in range(2):
         audit.decision(REQUEST, {}, "allowed", None, envelope=ENVELOPE)
     payload, signature = tmp_path / f"{REQUEST.id}.payload", tmp_path / f"{REQUEST.id}.sig"
@@ -255,5 +255,5 @@ def test_the_signed_request_is_kept_beside_it(tmp_path: Path, path: Path) -> Non
 def test_a_request_that_cannot_be_kept_is_not_done(tmp_path: Path, path: Path) -> None:
     """Its folder is part of the audit."""
     with pytest.raises(Failed, match="missing: cannot be written: No such file"):
-        Audit(path, envelopes=tmp_path / "missing").decision(REQUEST, {}, "allowed", None, envelope=ENVELOPE)
+        AuditLog(path, envelopes=tmp_path / "missing").decision(REQUEST, {}, "allowed", None, envelope=ENVELOPE)
     assert not path.exists()

@@ -16,12 +16,12 @@ from collective.errors import (
     CollectiveError,
     ConfigError,
     Forbidden,
-    QueueNotFound,
+    NotFound,
     TransportError,
     Unreachable,
 )
 from collective.registry.dynamodb import DynamoDBRegistry
-from collective.setup.cloud import Cloud
+from collective.setup.aws_inventory import Cloud
 from collective.transport.sqs import SQSTransport
 
 DENIED = "User: arn:aws:iam::1:user/x is not authorized to perform: sqs:createqueue"
@@ -64,7 +64,7 @@ def test_who_is_known_and_may_not_is_told_apart_from_who_is_not_known(code: str)
 @pytest.mark.parametrize("code", ["NotFound", "ResourceNotFoundException", "AWS.SimpleQueueService.NonExistentQueue"])
 def test_what_is_not_there_is_named(code: str) -> None:
     """Queue, topic or table."""
-    assert isinstance(said(code), QueueNotFound)
+    assert isinstance(said(code), NotFound)
 
 
 @pytest.mark.parametrize("endpoint", ["foo", "localhost:4566", "http://", "http://["])

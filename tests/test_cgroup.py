@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import signal
@@ -11,53 +10,20 @@ import sys
 import tempfile
 import threading
 import time
-import uuid
-from collections.abc import Iterator
 from multiprocessing.util import get_temp_dir
 from pathlib import Path
 
 import pytest
-from test_runner import PLUGIN, alive, job, wait_for_files
+from support.actions import alive, job, wait_for_files
 
-from collective.node.cgroup import Groups, delegated
-from collective.node.runner import Runner
-
-MOUNTED = [root for root in map(Path, ("/sys/fs/cgroup", "/sys/fs/cgroup/unified")) if (root / "cgroup.procs").exists()]
-
-
-@pytest.fixture
-def ours() -> Iterator[Path]:
-    """A control group that is ours to divide; where the machine has none, there is nothing to test."""
-    if not MOUNTED or os.geteuid() != 0:
-        pytest.skip("this machine has no control groups, version 2, that we may make")
-    folder = MOUNTED[0] / f"collective-test-{uuid.uuid4().hex[:8]}"
-    try:
-        folder.mkdir()
-    except OSError as fault:
-        pytest.skip(f"{folder} cannot be made: {fault.strerror}")
-    yield folder
-    (folder / "cgroup.kill").write_text("1")
-    until = time.monotonic() + 10
-    while folder.exists() and time.monotonic() < until:
-        with contextlib.suppress(OSError):
-            for below in folder.iterdir():
-                if below.is_dir():
-                    below.rmdir()
-            folder.rmdir()
+from collective.node.actions.cgroup import Groups, delegated
+from collective.node.actions.runner import Runner
 
 
 @pytest.fixture
 def runner(ours: Path) -> Runner:
     """A runner whose actions have groups."""
     return Runner(Groups(ours))
-
-
-@pytest.fixture
-def plugin(tmp_path: Path) -> Path:
-    """A file with actions of all sorts."""
-    path = tmp_path / "odd.py"
-    path.write_text(PLUGIN)
-    return path
 
 
 @pytest.fixture
@@ -136,9 +102,9 @@ def test_what_died_with_its_keeper_is_ended_by_the_next_daemon(plugin: Path, our
     """Daemon and keeper are killed at once: nobody is left to end the family, but its group tells of it."""
     code = (
         "import os, sys; from pathlib import Path\n"
-        "from collective.node.runner import Runner; from collective.node.keeper import Job\n"
-        "from collective.node.cgroup import Groups\n"
-        "Runner(Groups(Path(sys.argv[3]))).run(Job(sys.argv[1], 'family', {'folder': sys.argv[2]}, {}), 60)"
+        "from collective.node.actions.runner import Runner; from collective.node.actions.monitor import ActionJob\n"
+        "from collective.node.actions.cgroup import Groups\n"
+        "Runner(Groups(Path(sys.argv[3]))).run(ActionJob(sys.argv[1], 'family', {'folder': sys.argv[2]}, {}), 60)"
     )
     daemon = subprocess.Popen([sys.executable, "-c", code, str(plugin), str(pids), str(ours)])
     members = wait_for_files(pids, 3)

@@ -10,7 +10,7 @@ import pytest
 from collective import config
 from collective.config import load_client, load_node
 from collective.errors import ConfigError, UsageError
-from collective.yamlfile import read_yaml
+from collective.yaml_file import read_yaml
 
 
 def write(folder: Path, text: str, name: str = "node.yaml") -> Path:

@@ -7,9 +7,9 @@ import re
 
 import pytest
 
-from collective import cost
 from collective.clients.crpc import main
-from collective.node import receiver
+from collective.node.requests import receiver
+from collective.setup import cost
 from collective.transport import BATCH
 
 Captured = pytest.CaptureFixture[str]

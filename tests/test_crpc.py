@@ -7,14 +7,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.crpc_call import Captured, called
 
 from collective import __version__
 from collective.clients import crpc
 from collective.clients.commands import COMMANDS
 from collective.clients.crpc import main
 from collective.errors import CollectiveError
-
-Captured = pytest.CaptureFixture[str]
 
 USAGE, CONFIGURATION = 64, 78
 
@@ -31,16 +30,6 @@ def configured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def unconfigured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No client.yaml anywhere."""
     monkeypatch.setenv("COLLECTIVE_CONFIG", str(tmp_path / "nowhere"))
-
-
-def called(arguments: list[str], capsys: Captured) -> tuple[int, str, str]:
-    """Call crpc in this process; return exit code, standard output and standard error."""
-    try:
-        code = main(arguments)
-    except SystemExit as end:  # argparse, after --help
-        code = int(end.code or 0)
-    out, err = capsys.readouterr()
-    return code, out, err
 
 
 # What is typed, the exit code, and a part of the one line on standard error.

@@ -12,18 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from agent_cases import CASES, assert_same
+from support.agent_cases import CASES, assert_same
 
-from collective import catalog, datafunctions
+from collective import catalog, data_ddl
 from collective.catalog import Catalog
 from collective.errors import Aborted, DDLError, InvalidInput, UnknownAction, UsageError
 from collective.filters import parse
 from collective.fleet.data import check_data
-from collective.node import agents, data, pairs
-from collective.node.data import DataFunctions
+from collective.node.plugins import agents, data_functions, loading
+from collective.node.plugins.data_functions import DataFunctions
 from collective.testing import fake_commands
 
-STANDARD = data.load([agents.bundled()], [catalog.bundled()], Path("/nonexistent"))
+STANDARD = data_functions.load([agents.bundled()], [catalog.bundled()], Path("/nonexistent"))
 FSTAT = STANDARD["fstat"]
 
 
@@ -38,7 +38,7 @@ def ask(name: str, query: str, **available: Any) -> dict[str, Any]:
     function = STANDARD[name]
     available = {"settings": {}, "deadline": time.monotonic() + 20, **available}
     checked = function.ddl.check_input({"query": query})
-    return function.ddl.check_output(function.function(**checked, **pairs.supplied(function.function, available)))
+    return function.ddl.check_output(function.function(**checked, **loading.supplied(function.function, available)))
 
 
 @contextmanager
@@ -139,7 +139,7 @@ def load(folder: Path, code: str | None = CODE, ddl: Any = DDL) -> DataFunctions
         (folder / "data" / "mount.py").write_text(code)
     if ddl is not None:
         (folder / "data" / "mount.json").write_text(json.dumps(ddl))
-    return data.load([folder], [folder], folder / "settings")
+    return data_functions.load([folder], [folder], folder / "settings")
 
 
 def test_a_pair_that_agrees_serves_with_the_settings_of_its_name(tmp_path: Path) -> None:
@@ -186,7 +186,7 @@ def test_an_unreadable_ddl_is_named(tmp_path: Path) -> None:
     path = tmp_path / "mount.json"
     path.write_text("{")
     with pytest.raises(DDLError, match=r"mount\.json: cannot be read as JSON"):
-        datafunctions.read(path)
+        data_ddl.read(path)
 
 
 # -- the caller's side

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collective import ddl, strictschema
+from collective import ddl, json_schema
 from collective.catalog import bundled
 from collective.errors import DDLError, Failed, InvalidInput, MissingInput, UnknownAction
 
@@ -262,19 +262,19 @@ def test_data_nested_too_deeply_is_refused_not_crashed_on() -> None:
 @given(value=st.text(), ending=st.sampled_from(["\n", "\r\n", "\n\n"]))
 def test_a_trailing_newline_never_passes(value: str, ending: str) -> None:
     """`^…$` spans the whole value."""
-    pattern = strictschema.whole_value_pattern(f"^{re.escape(value)}$")
+    pattern = json_schema.whole_value_pattern(f"^{re.escape(value)}$")
     assert re.search(pattern, value)
     assert not re.search(pattern, value + ending)
 
 
 def test_a_trailing_newline_never_passes_in_a_name_either() -> None:
     """Names that a pattern stands for are held to all of it, too."""
-    strict = strictschema.validator(
+    strict = json_schema.validator(
         {"patternProperties": {"^[A-Z]+$": {"type": "string"}}, "additionalProperties": False}
     )
     assert strict.is_valid({"PATH": "/bin"})
     assert not strict.is_valid({"PATH\n": "/bin"})
-    loose = strictschema.validator(
+    loose = json_schema.validator(
         {"patternProperties": {"^[A-Z]+$": {"type": "string"}}, "additionalProperties": {"type": "null"}}
     )
     assert not loose.is_valid({"PATH\n": "/bin"})
@@ -296,7 +296,7 @@ def test_a_trailing_newline_never_passes_in_a_name_either() -> None:
 )
 def test_only_an_anchor_is_changed(pattern: str, whole: str) -> None:
     """A `$` that is escaped, or stands in a set, is a dollar."""
-    assert strictschema.whole_value_pattern(pattern) == whole
+    assert json_schema.whole_value_pattern(pattern) == whole
 
 
 def test_inputs_are_matched_as_a_whole() -> None:

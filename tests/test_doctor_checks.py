@@ -8,17 +8,17 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
-import ssh
-from scripted import Part, Scripted
+from support import ssh
+from support.scripted_fleet import Part, Scripted
 
 from collective.config import KEY_NONE, ClientConfig
-from collective.errors import CollectiveError, Forbidden, QueueNotFound, SignatureError, Unreachable
-from collective.fleet.doctor import attempt, here, there
+from collective.errors import CollectiveError, Forbidden, NotFound, SignatureError, Unreachable
+from collective.fleet.doctor import attempt, aws_checks, local_checks
 from collective.fleet.doctor.findings import Check, Finding
 from collective.fleet.known_nodes import KnownNodes
 from collective.registry import NodeRecord
 from collective.registry.memory import MemoryRegistry
-from collective.signing import keyfiles, keys
+from collective.signing import key_files, keys
 from collective.transport.sqs import SQSTransport
 
 KEY, OTHER = keys.new(), keys.new()
@@ -29,7 +29,7 @@ Result = TypeVar("Result")
 @pytest.fixture
 def config(tmp_path: Path) -> ClientConfig:
     """A caller with a key and a state folder of its own."""
-    keyfiles.write_new(tmp_path / "key", KEY.text())
+    key_files.write_new(tmp_path / "key", KEY.text())
     return ClientConfig(
         "production", caller="alice", key=tmp_path / "key", ddls=[tmp_path / "ddl"], state=tmp_path / "state"
     )
@@ -68,24 +68,24 @@ def test_a_configuration_is_named_and_read(config: ClientConfig, tmp_path: Path)
     """By its file; the collective is the one that was asked for."""
     file = tmp_path / "client.yaml"
     file.write_text("{collective: production, collectives: [staging], caller: alice}")
-    findings, read = looked(here.configuration(file, "staging"))
+    findings, read = looked(local_checks.configuration(file, "staging"))
     assert [finding.text for finding in findings] == [f"{file}: collective staging, caller alice"]
     assert read is not None
     assert read.collective == "staging"
     file.write_text("{colective: production}")
-    assert said(here.configuration(file, None)) == [
+    assert said(local_checks.configuration(file, None)) == [
         f"fault: {file}: colective: no such key: did you mean 'collective'?"
     ]
 
 
 def test_every_ddl_that_cannot_be_read_is_named(config: ClientConfig, tmp_path: Path) -> None:
     """All of them, and a folder that was named and is not there."""
-    assert said(here.ddls(config))[0] == f"warning: ddls: {tmp_path}/ddl: there is no such folder"
+    assert said(local_checks.ddls(config))[0] == f"warning: ddls: {tmp_path}/ddl: there is no such folder"
     (tmp_path / "ddl" / "data").mkdir(parents=True)
-    assert said(here.ddls(config)) == ["ok: 5 agents, 6 data functions"]
+    assert said(local_checks.ddls(config)) == ["ok: 5 agents, 6 data functions"]
     for name in ("ddl/one.json", "ddl/data/two.json"):
         (tmp_path / name).write_text("{")
-    lines = said(here.ddls(config))
+    lines = said(local_checks.ddls(config))
     assert [line.partition(": cannot be read")[0] for line in lines] == [
         f"fault: {tmp_path}/ddl/one.json",
         f"fault: {tmp_path}/ddl/data/two.json",
@@ -94,13 +94,13 @@ def test_every_ddl_that_cannot_be_read_is_named(config: ClientConfig, tmp_path: 
 
 def test_a_state_folder_is_tried(config: ClientConfig, tmp_path: Path) -> None:
     """It is made as a call makes it; nothing that is learnt is kept there."""
-    findings, known = looked(here.state(config))
+    findings, known = looked(local_checks.state(config))
     assert findings[0].text.endswith("can be written, 0 nodes are known by their keys")
     assert known is not None
     known.introduce([NodeRecord("web1", "1", public_key=KEY.public.line)])
     assert (list(known.keys), (tmp_path / "state" / "known_nodes").exists()) == (["web1"], False)
     (tmp_path / "file").touch()
-    assert said(here.state(replace(config, state=tmp_path / "file"))) == [
+    assert said(local_checks.state(replace(config, state=tmp_path / "file"))) == [
         f"fault: {tmp_path}/file: cannot keep reply slots: Not a directory: set 'state'"
     ]
 
@@ -108,25 +108,29 @@ def test_a_state_folder_is_tried(config: ClientConfig, tmp_path: Path) -> None:
 def test_the_key_that_signs_is_shown(config: ClientConfig, tmp_path: Path) -> None:
     """Its kind, fingerprint and place, and the name that it signs in; that of `key: none` is a warning."""
     line = f"ok: ssh-ed25519 {KEY.public.fingerprint} in {tmp_path}/key, signs as alice"
-    assert said(here.key(config)) == [line]
-    assert said(here.key(replace(config, key=KEY_NONE)))[0].startswith("warning: 'key: none': requests are not signed")
+    assert said(local_checks.key(config)) == [line]
+    assert said(local_checks.key(replace(config, key=KEY_NONE)))[0].startswith(
+        "warning: 'key: none': requests are not signed"
+    )
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o620])
 def test_a_private_key_that_others_may_read_is_a_fault(config: ClientConfig, mode: int) -> None:
     """It is said how to mend it."""
     config.key.chmod(mode)
-    assert said(here.key(config)) == [f"fault: {config.key}: others may read this private key: chmod 600 {config.key}"]
+    assert said(local_checks.key(config)) == [
+        f"fault: {config.key}: others may read this private key: chmod 600 {config.key}"
+    ]
 
 
 def test_a_key_that_cannot_be_used_is_a_fault(config: ClientConfig, tmp_path: Path) -> None:
     """What does not exist, and what has a passphrase that nobody can be asked for."""
-    assert "nothing: cannot be read" in said(here.key(replace(config, key=tmp_path / "nothing")))[0]
+    assert "nothing: cannot be read" in said(local_checks.key(replace(config, key=tmp_path / "nothing")))[0]
     locked = ssh.make_key(tmp_path / "locked", passphrase="secret")
-    assert said(here.key(replace(config, key=locked), ask=lambda _: None)) == [
+    assert said(local_checks.key(replace(config, key=locked), ask=lambda _: None)) == [
         f"fault: {locked}: it has a passphrase, and nobody can be asked for it: use the ssh agent"
     ]
-    asked, found = said(here.key(replace(config, key=locked), ask=lambda _: "secret"))
+    asked, found = said(local_checks.key(replace(config, key=locked), ask=lambda _: "secret"))
     assert asked == f"warning: {locked}: every call asks for its passphrase: 'ssh-add {locked}' keeps it"
     assert found.startswith("ok: ssh-ed25519 SHA256:")
 
@@ -134,8 +138,10 @@ def test_a_key_that_cannot_be_used_is_a_fault(config: ClientConfig, tmp_path: Pa
 def test_a_certificate_that_is_not_for_the_caller_is_a_fault(config: ClientConfig, tmp_path: Path) -> None:
     """Nodes would refuse it; what is wrong with it is said before."""
     certificate = ssh.certify(ssh.make_key(tmp_path / "mine"), ssh.make_key(tmp_path / "authority"), names="bob")
-    assert said(here.key(replace(config, key=certificate, caller="bob")))[0].startswith("ok: ssh-ed25519 SHA256:")
-    assert "the certificate is for bob, not for 'alice'" in said(here.key(replace(config, key=certificate)))[0]
+    assert said(local_checks.key(replace(config, key=certificate, caller="bob")))[0].startswith(
+        "ok: ssh-ed25519 SHA256:"
+    )
+    assert "the certificate is for bob, not for 'alice'" in said(local_checks.key(replace(config, key=certificate)))[0]
 
 
 # -- there
@@ -144,7 +150,7 @@ def test_a_certificate_that_is_not_for_the_caller_is_a_fault(config: ClientConfi
 @pytest.mark.parametrize(("skew", "state"), [(0.4, "ok"), (-29.0, "ok"), (31.0, "warning"), (-301.0, "fault")])
 def test_a_clock_is_judged_by_what_nodes_allow(skew: float, state: str) -> None:
     """A tenth of it is worth a look."""
-    [line] = said(there.clock(skew))
+    [line] = said(aws_checks.clock(skew))
     assert line.startswith(state)
     assert f"{skew:+.1f} s off the servers': 300 s are allowed" in line
 
@@ -166,12 +172,12 @@ class Topics(SQSTransport):
     [
         (None, "ok: production_requests"),
         (Forbidden("no"), "warning: it cannot be seen whether there is one, which a call does not need: no"),
-        (QueueNotFound("x"), "fault: production_requests: there is no such topic: no node has ever joined"),
+        (NotFound("x"), "fault: production_requests: there is no such topic: no node has ever joined"),
     ],
 )
 def test_a_topic_may_be_hidden_but_not_missing(config: ClientConfig, fault: CollectiveError | None, line: str) -> None:
     """Least privilege lets callers publish, and not look."""
-    assert said(there.topic(Topics(fault), config))[0].startswith(line)
+    assert said(aws_checks.topic(Topics(fault), config))[0].startswith(line)
 
 
 def registry_of(*nodes: NodeRecord) -> MemoryRegistry:
@@ -185,7 +191,7 @@ def test_nodes_are_counted_and_the_doubtful_named(config: ClientConfig) -> None:
     """Alive, not seen lately, stopped; and of those alive who is contested or has left an agent out."""
     seen = NodeRecord("web1", "1", last_seen=NOW)
     findings, alive = looked(
-        there.registry(
+        aws_checks.registry(
             registry_of(
                 seen,
                 replace(seen, identity="web2", refused={"load": "load.py: no such thing"}),
@@ -207,14 +213,16 @@ def test_nodes_are_counted_and_the_doubtful_named(config: ClientConfig) -> None:
 
 def test_an_empty_registry_is_doubtful_and_so_is_none(config: ClientConfig) -> None:
     """Calls do without a table; where there is one without a node alive, they reach nobody."""
-    assert said(there.registry(registry_of(), config)) == ["warning: 0 nodes alive, 0 not seen lately, 0 stopped"]
+    assert said(aws_checks.registry(registry_of(), config)) == ["warning: 0 nodes alive, 0 not seen lately, 0 stopped"]
 
     def missing() -> list[NodeRecord]:
-        raise QueueNotFound("production_nodes")
+        raise NotFound("production_nodes")
 
     registry = registry_of()
     registry.nodes = missing  # type: ignore[method-assign]
-    assert said(there.registry(registry, config))[0].startswith("warning: production_nodes: there is no such table")
+    assert said(aws_checks.registry(registry, config))[0].startswith(
+        "warning: production_nodes: there is no such table"
+    )
 
 
 def test_a_key_that_has_changed_is_a_fault(tmp_path: Path) -> None:
@@ -222,7 +230,7 @@ def test_a_key_that_has_changed_is_a_fault(tmp_path: Path) -> None:
     known = KnownNodes(tmp_path, "production", keep=False)
     known.trust("web1", KEY.public)
     published = [NodeRecord(name, "1", public_key=OTHER.public.line) for name in ("web1", "web2")]
-    findings, _ = looked(there.keys(published, known))
+    findings, _ = looked(aws_checks.keys(published, known))
     [changed] = findings
     assert isinstance(changed.fault, SignatureError)
     assert "web1: another key than the one it is known by" in changed.text
@@ -236,7 +244,9 @@ def test_the_node_that_was_seen_last_is_asked(tmp_path: Path) -> None:
     fleet = network.fleet(tmp_path)
 
     def asked(identity: str) -> Finding:
-        [finding], _ = looked(there.answer(fleet, [NodeRecord("web0", "1"), NodeRecord(identity, "1", last_seen=NOW)]))
+        [finding], _ = looked(
+            aws_checks.answer(fleet, [NodeRecord("web0", "1"), NodeRecord(identity, "1", last_seen=NOW)])
+        )
         return finding
 
     assert asked("web2").text.startswith("asked web2: answered in ")
@@ -250,8 +260,10 @@ def test_the_node_that_was_seen_last_is_asked(tmp_path: Path) -> None:
 
 def test_without_a_registry_everybody_is_asked(tmp_path: Path) -> None:
     """So where nobody in it is alive: there may be nodes without one. Who answers is counted."""
-    assert said(there.answer(Scripted({"web1": Part()}).fleet(tmp_path), [])) == ["ok: 1 nodes answered a broadcast"]
-    found = there.answer(Scripted({"web1": Part(), "web2": Part()}).fleet(tmp_path / "b"), None)
+    assert said(aws_checks.answer(Scripted({"web1": Part()}).fleet(tmp_path), [])) == [
+        "ok: 1 nodes answered a broadcast"
+    ]
+    found = aws_checks.answer(Scripted({"web1": Part(), "web2": Part()}).fleet(tmp_path / "b"), None)
     assert said(found) == ["ok: 2 nodes answered a broadcast"]
 
 

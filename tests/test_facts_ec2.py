@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from metadata_service import Service, serving
+from support.metadata_service import Service, serving
 
 from collective.errors import ConfigError
 from collective.node.facts import ec2

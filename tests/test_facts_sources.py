@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 
 from collective.errors import ConfigError
+from collective.node.actions.runner import Runner
 from collective.node.facts import Facts, sources
 from collective.node.facts.built_in import addresses, built_in
 from collective.node.facts.formats import parse_output, read_file
-from collective.node.runner import Runner
 
 CASES = sorted((Path(__file__).parent / "cases" / "facts").glob("*.json"))
 EXECUTE = sources.executed_by(Runner(), seconds=10.0)

@@ -6,8 +6,8 @@ import itertools
 from collections.abc import Callable
 
 import pytest
-from transport_contract import *  # noqa: F403 - the contract's tests
-from transport_contract import queue, topic  # noqa: F401 - its fixtures
+from support.transport_contract import *  # noqa: F403 - the contract's tests
+from support.transport_contract import queue, topic  # noqa: F401 - its fixtures
 
 from collective.errors import Unreachable
 from collective.testing import Faults, FaultyTransport

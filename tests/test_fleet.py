@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from scripted import Part, Scripted, Sent, answer
+from support.scripted_fleet import Part, Scripted, Sent, answer
 
 from collective.errors import NoNodes, TooManyTargets, Unreachable, UsageError
 from collective.filters import parse

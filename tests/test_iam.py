@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from iam import Policy, Request
+from support.iam import Policy, Request
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 BIN = Path(sys.executable).parent

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from agent_cases import load
+from support.agent_cases import load
 
 from collective import ddl
+from collective.clients.input_files import Sources
 from collective.clients.inputs import ask_secrets, read_inputs
-from collective.clients.nodes import read_nodes
-from collective.clients.sources import Sources
+from collective.clients.node_lists import read_nodes
 from collective.errors import InvalidInput, UsageError
 
 

@@ -16,7 +16,7 @@ import pytest
 
 from collective.errors import ConfigError, Failed
 from collective.messages import MAX_TTL
-from collective.node.journal import ANSWERED, DONE, KEPT, STARTED, TAKEN, Entry, Journal
+from collective.node.storage.journal import ANSWERED, DONE, KEPT, STARTED, TAKEN, Journal, JournalEntry
 from collective.node.trust import node_key
 
 BEGAN = 1000.0
@@ -70,7 +70,7 @@ def test_what_was_not_taken_on_is_not_found(journal: Journal) -> None:
 def test_a_request_keeps_what_it_takes_to_go_on_with_it(journal: Journal, reopen: Open) -> None:
     """The message as it came, when it was sent, until when and where somebody waits: after a restart too."""
     begin(journal, "a")
-    assert reopen().find("a") == Entry("a", TAKEN, BEGAN - 1, BEGAN + 60, "replies", "asked", "")
+    assert reopen().find("a") == JournalEntry("a", TAKEN, BEGAN - 1, BEGAN + 60, "replies", "asked", "")
 
 
 def test_an_answer_is_kept_and_the_message_is_not(journal: Journal, reopen: Open) -> None:
@@ -170,7 +170,7 @@ def test_nobody_else_can_read_it(journal: Journal, path: Path) -> None:
 def test_two_daemons_cannot_have_one_journal(journal: Journal, path: Path) -> None:
     """The second is told where and why, and what the first has open is not touched."""
     program = (
-        "import sys; from pathlib import Path; from collective.node.journal import Journal\n"
+        "import sys; from pathlib import Path; from collective.node.storage.journal import Journal\n"
         "try: Journal(Path(sys.argv[1]), lambda: 0.0)\n"
         "except Exception as fault: print(type(fault).__name__, fault)"
     )
@@ -263,7 +263,7 @@ def test_what_is_there_can_be_opened_on_a_full_disk(journal: Journal, path: Path
     for part in path.parent.glob("journal.sqlite*"):
         shutil.copy(part, part.parent / f"crashed-{part.name}")  # as a crash leaves it: not closed
     program = (
-        "from pathlib import Path; from collective.node.journal import Journal; "
+        "from pathlib import Path; from collective.node.storage.journal import Journal; "
         "print(Journal(Path(sys.argv[1]), lambda: 0.0).find('a').body)"
     )
     assert on_a_full_disk(program, path.parent / "crashed-journal.sqlite").stdout == "asked\n"
@@ -293,14 +293,14 @@ def test_a_closed_journal_refuses(journal: Journal) -> None:
 def test_a_killed_daemon_loses_nothing_that_was_noted(path: Path) -> None:
     """SIGKILL right after a step: the next daemon finds that step done."""
     program = (
-        "import os, signal, sys; from pathlib import Path; from collective.node.journal import Journal\n"
+        "import os, signal, sys; from pathlib import Path; from collective.node.storage.journal import Journal\n"
         "journal = Journal(Path(sys.argv[1]), lambda: 5.0); journal.mark_beginning()\n"
         "journal.begin('a', sent=1.0, received=2.0, until=3.0, reply_to='r', body='b'); journal.start('a')\n"
         "os.kill(os.getpid(), signal.SIGKILL)"
     )
     assert subprocess.run([sys.executable, "-c", program, path], check=False).returncode == -9
     journal = Journal(path, lambda: BEGAN)
-    assert journal.find("a") == Entry("a", STARTED, 1.0, 3.0, "r", "b", "")
+    assert journal.find("a") == JournalEntry("a", STARTED, 1.0, 3.0, "r", "b", "")
     journal.close()
 
 

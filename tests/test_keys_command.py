@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from collective import reread
 from collective.clients.crpc import main
 from collective.fleet.known_nodes import KnownNodes
-from collective.signing import allowed_signers, keyfiles, keys, reread
+from collective.signing import allowed_signers, key_files, keys
 from collective.signing.allowed_signers import signer_line
 
 Captured = pytest.CaptureFixture[str]
@@ -18,7 +19,7 @@ KEY, OTHER = keys.new(), keys.new()
 @pytest.fixture
 def configured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A caller with a key of its own, and no registry."""
-    keyfiles.write_new(tmp_path / "key", KEY.text())
+    key_files.write_new(tmp_path / "key", KEY.text())
     text = "{collective: production, collectives: [staging], caller: alice, key: key, state: state, registry: none}"
     (tmp_path / "client.yaml").write_text(text)
     (tmp_path / "key.pub").write_text(f"{KEY.public.line} alice's laptop\n")

@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import ssh
-from test_messages import REPLY
+from support import ssh
+from support.messages import REPLY
 
 from collective import messages
 from collective.errors import ConfigError, SignatureError

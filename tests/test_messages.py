@@ -14,39 +14,14 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.messages import REPLY, REQUEST
 
 from collective import messages, schemas
+from collective.bounded_json import DEEPEST, MOST_VALUES
 from collective.errors import MessageError
 from collective.filters import Filter, parse
 from collective.messages import LARGEST_PAYLOAD, Reply, Request
-from collective.plainjson import DEEPEST, MOST_VALUES
 
-REQUEST = Request(
-    id="0123456789abcdef" * 2,
-    collective="production",
-    caller="alice@example.com",
-    sender="laptop-7",
-    agent="package",
-    action="install",
-    data={"package": "zsh"},
-    targets=("web1.my.net",),
-    filter=parse(with_fact=["role=web"]).to_data(),
-    time=1789000000.123,
-    ttl=60.0,
-    timeout=180.0,
-    reply_to="production_reply_alice-0",
-)
-REPLY = Reply(
-    request=REQUEST.id,
-    sender="web1.my.net",
-    agent="package",
-    action="install",
-    statuscode=0,
-    statusmsg="OK",
-    data={"ensure": "5.9-4+b15"},
-    time=1789000001.456,
-    elapsed_ms=912.4,
-)
 # Text without halves of surrogate pairs, which are no text.
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 VALUES = st.recursive(

@@ -1,7 +1,5 @@
 """Figures for Prometheus: each request has one fate, and the file says what the node has counted."""
 
-# ruff: noqa: F811 - fixtures that are imported, and asked for by name
-
 from __future__ import annotations
 
 import os
@@ -14,31 +12,19 @@ from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from test_server import REPLIES, ask, body, plugins, replies, request, send, settled  # noqa: F401 - and a fixture
-from test_simulation import Make, simulation  # noqa: F401 - a fixture
+from support.node_server import REPLIES, ask, body, replies, request, send
+from support.prometheus import samples
+from support.simulated import Make
 
 from collective.errors import Failed
 from collective.filters import parse
-from collective.node.audit import Audit
-from collective.node.counts import FATES, Durations
-from collective.node.journal import Journal
-from collective.node.metrics import Metrics
+from collective.node.requests.counters import FATES, Durations
+from collective.node.service.metrics import Metrics
+from collective.node.storage.audit_log import AuditLog
+from collective.node.storage.journal import Journal
 from collective.policy import Policy, Rule
 from collective.testing import Faults, Network, memory_fleet
 from collective.transport import Delivery
-
-Samples = dict[tuple[str, ...], float]  # by name, and the values of its labels in their order, but for `collective`
-
-
-def samples(path: Path) -> Samples:
-    """Return what a file of figures says."""
-    found: Samples = {}
-    for family in text_string_to_metric_families(path.read_text()):
-        for sample in family.samples:
-            labels = [value for label, value in sample.labels.items() if label != "collective"]
-            key = (sample.name, *labels)
-            found[key] = sample.value
-    return found
 
 
 @pytest.fixture
@@ -54,7 +40,9 @@ def network(tmp_path: Path, plugins: Path) -> Iterator[Network]:
 @pytest.fixture
 def metrics(network: Network, tmp_path: Path) -> Metrics:
     """What writes the node's figures to `node.prom`."""
-    return Metrics(tmp_path / "node.prom", network.nodes["web1"], Journal(None, time.time), Audit(tmp_path / "audit"))
+    return Metrics(
+        tmp_path / "node.prom", network.nodes["web1"], Journal(None, time.time), AuditLog(tmp_path / "audit")
+    )
 
 
 def test_each_request_has_one_fate(network: Network, metrics: Metrics, tmp_path: Path) -> None:
@@ -107,7 +95,7 @@ def test_a_file_that_cannot_be_written_is_one_line_in_the_log(
     now = [0.0]
     path = tmp_path / "none" / "node.prom"
     journal = Journal(None, time.time)
-    metrics = Metrics(path, network.nodes["web1"], journal, Audit(tmp_path / "audit"), clock=lambda: now[0])
+    metrics = Metrics(path, network.nodes["web1"], journal, AuditLog(tmp_path / "audit"), clock=lambda: now[0])
     for later in (0, 30, 30, 600):
         now[0] += later
         metrics.write()
@@ -143,7 +131,7 @@ def test_nothing_is_left_where_no_file_can_be_put(metrics: Metrics, tmp_path: Pa
 
 def test_lines_of_the_audit_that_are_missing_are_counted(network: Network, tmp_path: Path) -> None:
     """A disk that is full shows in the figures."""
-    audit = Audit(tmp_path / "none" / "audit.jsonl")
+    audit = AuditLog(tmp_path / "none" / "audit.jsonl")
     with pytest.raises(Failed):
         audit.decision(request(), {}, "allowed", None)
     path = tmp_path / "node.prom"

@@ -10,8 +10,8 @@ import pytest
 
 from collective import catalog
 from collective.errors import UnknownAction
-from collective.node import agents
-from collective.node.agents import Agents
+from collective.node.plugins import agents
+from collective.node.plugins.agents import LoadedAgents
 
 CODE = """
 from collective.agent import action
@@ -38,7 +38,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def load(folder: Path) -> Agents:
+def load(folder: Path) -> LoadedAgents:
     return agents.load([folder], [folder], folder / "settings")
 
 

@@ -11,17 +11,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from test_server import REPLIES, replies, request, settled
+from support.node_server import REPLIES, replies, request, settled
 
 from collective import messages
 from collective.config import NodeConfig
 from collective.errors import ConfigError, SignatureError
 from collective.messages import MAX_TTL, Request
 from collective.node import trust
+from collective.reread import Reread
 from collective.signing import allowed_signers, keys, sshsig
 from collective.signing.allowed_signers import signer_line
 from collective.signing.keys import PrivateKey
-from collective.signing.reread import Reread
 from collective.testing import Network, memory_fleet
 from collective.transport import Delivery
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_messages import REPLY
+from support.messages import REPLY
 
 from collective.fleet.outcomes import Outcomes
 from collective.messages import Reply

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from collective.config import NodeConfig
-from collective.node import agents, trust
-from collective.node.permissions import below, faults
+from collective.node import trust
+from collective.node.check.permissions import below, faults
+from collective.node.plugins import agents
 
 ME = os.geteuid()
 STRANGER = 4711

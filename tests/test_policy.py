@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from collective.audit.records import Record
 from collective.errors import ConfigError, PolicyError
 from collective.policy import KnownNode, Policy, Question, Rule
-from collective.policy.reading import parse
+from collective.policy.parsing import parse
 from collective.policy.replay import replay
 
 CASES = [

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_crpc import called
+from support.crpc_call import called
 
 from collective.audit import chain
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from collective.node.policy import PolicyFile
+from collective.node.policy_file import PolicyFile
 from collective.policy import KnownNode, Question
 
 ALICE = "rules: [{name: alice only, callers: [alice]}]"

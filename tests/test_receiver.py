@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 
-from collective.node.receiver import Receiver
+from collective.node.requests.receiver import Receiver
 from collective.transport import Delivery
 from collective.transport.memory import MemoryTransport
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from registry_contract import *  # noqa: F403 - the contract's tests
+from support.registry_contract import *  # noqa: F403 - the contract's tests
 
 from collective.registry import NodeRecord
 from collective.registry.cached import CachedNodes

@@ -1,7 +1,5 @@
 """Plugins are loaded anew while a node serves: a request sees one set from its beginning to its end."""
 
-# ruff: noqa: F811 - a fixture that is imported, and asked for by its name
-
 from __future__ import annotations
 
 import json
@@ -12,17 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from daemons import wait_until
-from test_server import DDL, NUMBER, ask, described, network, plugins, replies, request, send, settled  # noqa: F401
+from support.daemons import wait_until
+from support.node_server import DDL, NUMBER, ask, described, replies, request, send, settled
 
 from collective import catalog
 from collective.filters import parse
-from collective.node import agents
-from collective.node import plugins as sets
-from collective.node.policy import PolicyFile
-from collective.node.registration import Registration
-from collective.node.reloading import Reloading
-from collective.node.service_manager import ServiceManager
+from collective.node.plugins import agents
+from collective.node.plugins import plugin_set as sets
+from collective.node.policy_file import PolicyFile
+from collective.node.service.registration import Registration
+from collective.node.service.reloading import Reloading
+from collective.node.service.systemd import ServiceManager
 from collective.registry.memory import MemoryRegistry
 from collective.testing import Network
 from collective.testing.nodes import record

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from rendering import load, make_action, make_call, make_reply, titled, varied_call
+from support.rendering import load, make_action, make_call, make_reply, titled, varied_call
 
 from collective.clients.render.console import Console, label, wants
+from collective.clients.render.formatting import Paint
 from collective.clients.render.progress import bar, bar_width
-from collective.clients.render.text import Paint
 from collective.fleet.aggregates import Result
 
 

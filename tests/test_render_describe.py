@@ -6,7 +6,7 @@ from importlib import resources
 from pathlib import Path
 
 import pytest
-from rendering import make_action
+from support.rendering import make_action
 
 from collective import ddl
 from collective.clients.render.describe import describe_action, describe_agent

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import io
 
+from collective.clients.render.formatting import Paint
 from collective.clients.render.progress import Progress
-from collective.clients.render.text import Paint
 
 
 class Clock:

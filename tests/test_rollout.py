@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collective.errors import UsageError
-from collective.fleet.limits import choose
 from collective.fleet.rollout import Amount, Pace, Rollout, read_amount, read_count
+from collective.fleet.target_limits import choose
 
 CASES = Path(__file__).parent / "cases" / "rollout"
 FILES = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in CASES.glob("*.json")}

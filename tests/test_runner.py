@@ -18,114 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.actions import alive, job, wait_for_files
 
-from collective.node.keeper import Job
-from collective.node.runner import Runner
-
-PLUGIN = '''
-import glob, os, resource, signal, subprocess, sys, time
-from collective.agent import Aborted, InvalidInput
-
-def fine(**data): return {"pid": os.getpid(), **data}
-def nothing(): pass
-def raises(): raise KeyError("colour")
-def raises_plainly(): raise Exception("rspec test")
-class Seventeen(Aborted): statuscode = 17
-def aborts_strangely(): raise Seventeen("not today")
-def aborts(): raise Aborted("not today", data={"half": 1})
-def invalid(): raise InvalidInput("no such user")
-def exits(): sys.exit(3)
-def exits_hard(): os._exit(3)
-def dies(): os.kill(os.getpid(), signal.SIGKILL)
-def dies_of_a_nameless_signal(): os.kill(os.getpid(), 40)
-def prints(): print("debugging"); return {"done": True}
-def prints_much():
-    for _ in range(1000): print("x" * 99_999)
-    return {"peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
-def command_prints(): subprocess.run(["echo", "hello"]); return {"done": True}
-def returns_a_set(): return {"names": {1, 2}}
-def returns_nan(): return {"load": float("nan")}
-def returns_half_a_character(): return {"text": "\\ud800"}
-def returns_too_much(): return {"text": "x" * (9 * 1024 * 1024)}
-def returns_much(): return {"text": "x" * (7 * 1024 * 1024)}
-def interrupts(): raise KeyboardInterrupt
-def reads(): return {"text": sys.stdin.read()}
-def ignored(): return {"mask": int(open("/proc/self/status").read().partition("SigIgn:")[2].split()[0], 16)}
-
-def family(folder):
-    """Loop for ever with a child, a grandchild, and a process that has detached itself from both."""
-    code = "import os,time,sys; open(sys.argv[1] + '/' + str(os.getpid()), 'w'); "
-    child = code + "import subprocess; subprocess.Popen([sys.executable, '-c', %r, sys.argv[1]]); time.sleep(600)"
-    subprocess.Popen([sys.executable, "-c", child % (code + "time.sleep(600)"), folder])
-    detach = "import os,sys\\nif os.fork(): os._exit(0)\\nos.setsid()\\nif os.fork(): os._exit(0)\\n"
-    subprocess.Popen([sys.executable, "-c", detach + code + "time.sleep(600)", folder])
-    while True:
-        time.sleep(0.01)
-
-def chain(folder):
-    """Loop for ever in a process that has 250 generations above it."""
-    for _ in range(250):
-        if os.fork():
-            break
-    open(f"{folder}/{os.getpid()}", "w").close()
-    time.sleep(600)
-
-def leaves(folder):
-    """Succeed and leave a process running on purpose."""
-    process = subprocess.Popen(["sleep", "600"], start_new_session=True)
-    return {"pid": process.pid}
-
-def nests(folder):
-    """Succeed and leave a process running in a control group below that of the action."""
-    (own,) = glob.glob(folder + "/action-*")
-    os.makedirs(own + "/deep/deeper")
-    process = subprocess.Popen(["sleep", "600"], start_new_session=True)
-    open(own + "/deep/deeper/cgroup.procs", "w").write(str(process.pid))
-    return {"pid": process.pid}
-
-def bomb(folder):
-    """Fork as fast as it goes, up to a bound."""
-    while True:
-        if len(os.listdir(folder)) < 200 and not os.fork():
-            open(f"{folder}/{os.getpid()}", "w").close()
-'''
-
-
-@pytest.fixture(scope="module")
-def runner() -> Runner:
-    """One runner, as a daemon has one."""
-    return Runner()
-
-
-@pytest.fixture
-def plugin(tmp_path: Path) -> Path:
-    """A file with actions of all sorts."""
-    path = tmp_path / "odd.py"
-    path.write_text(PLUGIN)
-    return path
-
-
-def job(plugin: Path, action: str, **data: Any) -> Job:
-    return Job(str(plugin), action, data, {})
-
-
-def alive(pids: list[int]) -> list[int]:
-    return [pid for pid in pids if Path(f"/proc/{pid}").exists() and "\nState:\tZ" not in status(pid)]
-
-
-def status(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/status").read_text()
-    except OSError:
-        return "\nState:\tZ"
-
-
-def wait_for_files(folder: Path, count: int) -> list[int]:
-    until = time.monotonic() + 20
-    while len(list(folder.iterdir())) < count:
-        assert time.monotonic() < until, "the family did not come up"
-        threading.Event().wait(0.01)
-    return [int(path.name) for path in folder.iterdir()]
+from collective.node.actions.runner import Runner
 
 
 @pytest.fixture
@@ -137,6 +32,12 @@ def pids(tmp_path: Path) -> Iterator[Path]:
     for path in folder.iterdir():
         with contextlib.suppress(ProcessLookupError):
             os.kill(int(path.name), signal.SIGKILL)
+
+
+@pytest.fixture(scope="module")
+def runner() -> Runner:
+    """One runner, as a daemon has one."""
+    return Runner()
 
 
 def test_an_action_runs_in_a_process_of_its_own(runner: Runner, plugin: Path) -> None:
@@ -274,9 +175,10 @@ def test_a_family_of_many_generations_is_ended(plugin: Path, pids: Path) -> None
     """More of them than Python lets functions call each other: here of a keeper that is allowed few calls."""
     ours, theirs = multiprocessing.Pipe()
     code = (
-        "import sys; from multiprocessing.connection import Connection; from collective.node.keeper import Job, keep; "
+        "import sys; from multiprocessing.connection import Connection\n"
+        "from collective.node.actions.monitor import *; "
         "sys.setrecursionlimit(200); "
-        "keep(Connection(int(sys.argv[1])), Job(sys.argv[2], 'chain', {'folder': sys.argv[3]}, {}), 60)"
+        "monitor_action(Connection(int(sys.argv[1])), ActionJob(sys.argv[2], 'chain', {'folder': sys.argv[3]}, {}), 60)"
     )
     command = [sys.executable, "-c", code, str(theirs.fileno()), str(plugin), str(pids)]
     with ours, subprocess.Popen(command, pass_fds=[theirs.fileno()]) as keeper:
@@ -291,8 +193,9 @@ def test_a_family_of_many_generations_is_ended(plugin: Path, pids: Path) -> None
 def test_the_death_of_the_daemon_ends_the_whole_family(plugin: Path, pids: Path) -> None:
     """SIGKILL to the process that holds the runner leaves nothing of the action."""
     code = (
-        "import sys; from collective.node.runner import Runner; from collective.node.keeper import Job\n"
-        "Runner().run(Job(sys.argv[1], 'family', {'folder': sys.argv[2]}, {}), 60)"
+        "import sys; from collective.node.actions.runner import Runner\n"
+        "from collective.node.actions.monitor import ActionJob\n"
+        "Runner().run(ActionJob(sys.argv[1], 'family', {'folder': sys.argv[2]}, {}), 60)"
     )
     daemon = subprocess.Popen([sys.executable, "-c", code, str(plugin), str(pids)])
     members = wait_for_files(pids, 3)
@@ -308,8 +211,9 @@ def test_the_death_of_the_daemon_ends_the_whole_family(plugin: Path, pids: Path)
 def test_an_action_can_be_interrupted_whoever_started_the_daemon(plugin: Path) -> None:
     """`nohup collectived &` ignores the signals of a terminal; what actions start does not."""
     code = (
-        "import sys; from collective.node.runner import Runner; from collective.node.keeper import Job\n"
-        "print(Runner().run(Job(sys.argv[1], 'ignored', {}, {}), 60).data['mask'])"
+        "import sys; from collective.node.actions.runner import Runner\n"
+        "from collective.node.actions.monitor import ActionJob\n"
+        "print(Runner().run(ActionJob(sys.argv[1], 'ignored', {}, {}), 60).data['mask'])"
     )
     shell = 'trap "" HUP INT QUIT; exec "$@"'
     words = ["/bin/sh", "-c", shell, "sh", sys.executable, "-c", code, str(plugin)]

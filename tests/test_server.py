@@ -3,171 +3,35 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.node_server import (
+    CODE,
+    DDL,
+    REPLIES,
+    ask,
+    audit,
+    body,
+    replies,
+    request,
+    send,
+    settled,
+)
 
 from collective import messages, names
 from collective.errors import Unreachable
 from collective.filters import parse
-from collective.messages import Reply, Request
-from collective.node.audit import Audit
-from collective.node.repeats import ANSWERED, Repeats
+from collective.node.requests.duplicates import ANSWERED, DuplicateCounter
 from collective.node.server import Server
+from collective.node.storage.audit_log import AuditLog
 from collective.policy import Policy, Rule
 from collective.testing import COLLECTIVE, Network, memory_fleet
 from collective.transport import Delivery
-
-REPLIES = names.reply_queue(COLLECTIVE, "test-0")
-
-CODE = """
-import time
-from collective.agent import action
-
-@action
-def sleep(seconds):
-    time.sleep(seconds)
-    return {"slept": seconds}
-
-@action
-def lie():
-    return {"number": "seven"}
-
-@action
-def deep():
-    value = "x"
-    for _ in range(200):
-        value = [value]
-    return {"text": value}
-
-@action
-def large(size):
-    import random
-    return {"text": random.randbytes(size).hex()}
-
-@action
-def login(password, user):
-    if user == "crash":
-        raise RuntimeError(f"cannot log in with {password!r}")
-    if user == "print":
-        print(password)
-    if user == "exit":
-        raise SystemExit(password)
-    return {"token": password + user}
-"""
-NUMBER = {"type": "number"}
-TEXT = {"type": "string"}
-
-
-def described(inputs: dict[str, Any], outputs: dict[str, Any], **more: Any) -> dict[str, Any]:
-    return {
-        "description": "For the test",
-        "input": {"type": "object", "required": list(inputs), "properties": inputs},
-        "output": {"type": "object", "properties": outputs},
-        **more,
-    }
-
-
-DDL = {
-    "metadata": {"name": "odd", "description": "Odd things", "version": "1", "timeout": 10},
-    "actions": {
-        "sleep": described({"seconds": NUMBER}, {"slept": NUMBER}, timeout=1.0),
-        "lie": described({}, {"number": NUMBER}),
-        "deep": described({}, {"text": {}}),
-        "large": described({"size": {"type": "integer"}}, {"text": TEXT}),
-        "login": described(
-            {"password": {**TEXT, "writeOnly": True}, "user": TEXT}, {"token": {**TEXT, "writeOnly": True}}
-        ),
-    },
-}
-
-
-@pytest.fixture
-def plugins(tmp_path: Path) -> Path:
-    """A folder with one agent's code and DDL."""
-    folder = tmp_path / "plugins"
-    folder.mkdir()
-    (folder / "odd.py").write_text(CODE)
-    (folder / "odd.json").write_text(json.dumps(DDL))
-    return folder
-
-
-@pytest.fixture
-def network(tmp_path: Path, plugins: Path) -> Iterator[Network]:
-    """One node that takes two actions at once, of `odd` too, and lets three more wait, two of them of one agent."""
-    with memory_fleet(
-        tmp_path,
-        {"web1": {"role": "web"}},
-        code=[plugins],
-        ddls=[plugins],
-        max_actions=2,
-        max_queued=3,
-        agent_limits={"odd": 2},
-    ) as network:
-        network.transport.open_replies(REPLIES)
-        yield network
-
-
-def request(agent: str = "rpcutil", action: str = "ping", **changes: Any) -> Request:
-    """A request as a caller would make it, with some things changed."""
-    plain = Request(
-        id=messages.new_id(),
-        collective=COLLECTIVE,
-        caller="alice@example.com",
-        sender="laptop",
-        agent=agent,
-        action=action,
-        data={},
-        targets=("web1",),
-        filter=parse().to_data(),
-        time=time.time(),
-        ttl=60,
-        timeout=10,
-        reply_to=REPLIES,
-    )
-    return replace(plain, **changes)
-
-
-def body(asked: Request) -> str:
-    return messages.seal(messages.encode(asked), lambda _: None)
-
-
-def send(network: Network, *asked: Request | str) -> None:
-    for one in asked:
-        network.transport.send(names.node_queue(COLLECTIVE, "web1"), one if isinstance(one, str) else body(one))
-
-
-def replies(network: Network, count: int = 1, wait: float = 10.0) -> list[Reply]:
-    """Take `count` replies from the queue; fewer, when no more come."""
-    found: list[Reply] = []
-    until = time.monotonic() + wait
-    while len(found) < count and time.monotonic() < until:
-        batch = network.transport.receive(REPLIES, 0.2)
-        network.transport.acknowledge(REPLIES, batch)
-        found += [messages.decode_reply(messages.unseal(delivery.body).content) for delivery in batch]
-    return found
-
-
-def ask(network: Network, asked: Request) -> Reply:
-    send(network, asked)
-    return replies(network)[0]
-
-
-def audit(tmp_path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (tmp_path / "web1.audit.jsonl").read_text().splitlines()]
-
-
-def settled(network: Network, name: str, count: int) -> int:
-    """Wait until a counter of the node has reached `count`."""
-    until = time.monotonic() + 10
-    while network.nodes["web1"].counts[name] < count and time.monotonic() < until:
-        threading.Event().wait(0.01)
-    return network.nodes["web1"].counts[name]
 
 
 def test_a_request_is_answered(network: Network, tmp_path: Path) -> None:
@@ -409,7 +273,7 @@ def test_what_comes_again_without_end_fills_no_disk(
 
 def test_repetitions_are_counted_for_so_many_requests() -> None:
     """The memory that they take has a bound: the one that has not come for longest is forgotten."""
-    repeats = Repeats(most=2)
+    repeats = DuplicateCounter(most=2)
     answered = [[repeats.add(name) for name in "ab"] for _ in range(ANSWERED + 1)]
     assert answered == [[True, True]] * ANSWERED + [[False, False]]
     assert [repeats.add(name) for name in "cba"] == [True, False, True]
@@ -449,7 +313,7 @@ def test_the_audit_has_the_skew_and_keeps_what_was_signed(tmp_path: Path) -> Non
     plugins_.mkdir()
     (plugins_ / "odd.py").write_text(CODE)
     (plugins_ / "odd.json").write_text(json.dumps(DDL))
-    written = Audit(tmp_path / "web1.audit.jsonl", envelopes=kept)
+    written = AuditLog(tmp_path / "web1.audit.jsonl", envelopes=kept)
     with memory_fleet(tmp_path, {"web1": {}}, code=[plugins_], ddls=[plugins_], audit=written) as network:
         network.transport.open_replies(REPLIES)
         asked = request(time=time.time() + 100)

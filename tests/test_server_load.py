@@ -1,7 +1,5 @@
 """A node's line when a request comes again, when there is too much of it, and when another daemon goes on with it."""
 
-# ruff: noqa: F811 - a fixture that is imported, and asked for by its name
-
 from __future__ import annotations
 
 import threading
@@ -12,12 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from test_server import REPLIES, ask, audit, body, plugins, replies, request, send, settled  # noqa: F401 - and a fixture
+from support.node_server import REPLIES, ask, audit, body, replies, request, send, settled
 
 from collective import names
 from collective.errors import AccessDenied, Unreachable
-from collective.node.journal import TAKEN, Journal
 from collective.node.server import Server
+from collective.node.storage.journal import TAKEN, Journal
 from collective.policy import Decision, Question
 from collective.testing import COLLECTIVE, Network, make_node, memory_fleet, node_parts
 

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from collective.errors import SignatureError
 from collective.signing import allowed_signers, sshsig
 from collective.signing.keys import PublicKey
+from collective.signing.ssh_encoding import SSHReader, mpint, string, uint32
 from collective.signing.sshsig import Signature
-from collective.signing.wire import Reader, mpint, string, uint32
 
 KEY, RSA = KEYS["alice"], KEYS["carol"]
 CERTIFICATE = certificate()
@@ -88,7 +88,7 @@ def test_a_pattern_that_takes_ages_elsewhere_is_quick() -> None:
 @given(st.integers(0, 2**600))
 def test_numbers_are_written_as_they_are_read(number: int) -> None:
     """mpint: shortest, with a zero byte where the first bit would make it negative."""
-    reader = Reader(mpint(number), "it")
+    reader = SSHReader(mpint(number), "it")
     assert reader.mpint() == number
     reader.end()
 
@@ -100,6 +100,6 @@ def test_what_announces_more_than_there_is_is_cut_short() -> None:
     with pytest.raises(SignatureError, match="the signature is longer than 65536 characters"):
         Signature.read("A" * 100_000)
     with pytest.raises(SignatureError, match="it holds a negative number"):
-        Reader(string(b"\xff"), "it").mpint()
+        SSHReader(string(b"\xff"), "it").mpint()
     with pytest.raises(SignatureError, match="it is longer than it should be"):
-        Reader(b"x", "it").end()
+        SSHReader(b"x", "it").end()

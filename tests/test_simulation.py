@@ -11,7 +11,6 @@ import itertools
 import json
 import os
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from random import Random
@@ -19,6 +18,7 @@ from random import Random
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.simulated import Make
 
 from collective import messages, names
 from collective.fleet.call import Call
@@ -49,8 +49,6 @@ DDL = {
     },
 }
 
-Make = Callable[..., Simulation]
-
 
 @pytest.fixture(scope="module")
 def plugins(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -59,19 +57,6 @@ def plugins(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "odd.py").write_text(CODE)
     (folder / "odd.json").write_text(json.dumps(DDL))
     return folder
-
-
-@pytest.fixture
-def simulation(plugins: Path, tmp_path: Path) -> Make:
-    """Make simulations whose nodes have the agent `odd`."""
-    numbers = itertools.count()
-
-    def make(*args: object, **named: object) -> Simulation:
-        folder = tmp_path / str(next(numbers))
-        folder.mkdir()
-        return Simulation(folder, *args, code=[plugins], ddls=[plugins], **named)  # type: ignore[arg-type]
-
-    return make
 
 
 def call(world: Simulation, number: int, timeout: float = TIMEOUT) -> Call:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Verb:
+class ExtraVerb:
     """`about` says in a line what it is for; `run` takes the words after it and returns the exit code."""
 
     about: str
@@ -25,9 +25,9 @@ def agents() -> list[str]:
     return sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_"))
 
 
-def verbs(agent: str) -> Mapping[str, Verb]:
+def verbs(agent: str) -> Mapping[str, ExtraVerb]:
     """Return an agent's extra verbs by name."""
     if agent not in agents():
         return {}
-    found: Mapping[str, Verb] = importlib.import_module(f"{__name__}.{agent}").VERBS
+    found: Mapping[str, ExtraVerb] = importlib.import_module(f"{__name__}.{agent}").VERBS
     return found

@@ -15,9 +15,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from collective.clients import options
-from collective.clients.apps import Verb
-from collective.clients.asking import asked
-from collective.clients.render.text import clean_line
+from collective.clients.apps import ExtraVerb
+from collective.clients.render.formatting import clean_line
+from collective.clients.single_call import asked
 from collective.errors import CollectiveError
 from collective.nodesets import fold
 
@@ -93,4 +93,4 @@ def worst(states: Counter[int]) -> int:
     return next((state for state in _WORST_FIRST if states[state]), UNKNOWN)
 
 
-VERBS = {"check": Verb("one check on many nodes as a single one, for Nagios", check)}
+VERBS = {"check": ExtraVerb("one check on many nodes as a single one, for Nagios", check)}

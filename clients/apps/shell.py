@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 
 from collective.clients import options
-from collective.clients.apps import Verb
+from collective.clients.apps import ExtraVerb
 from collective.clients.commands import rpc
 from collective.errors import UsageError
 
@@ -28,7 +28,7 @@ def run(arguments: Sequence[str]) -> int:
     if not given.tail:
         return rpc.perform(given, ["shell", "run", *words])
     _refuse_forms(given)
-    from collective.clients.apps._following import follow
+    from collective.clients.apps._tail import follow
 
     with rpc.sent(given, ["shell", "start", *words]) as (call, fleet):
         return follow(call, fleet)
@@ -48,4 +48,4 @@ def _refuse_forms(given: argparse.Namespace) -> None:
             raise UsageError(f"--tail shows lines as they come: leave out --{form.replace('_', '-')}")
 
 
-VERBS = {"run": Verb("a line of shell without 'command='; --tail shows its output as it comes", run)}
+VERBS = {"run": ExtraVerb("a line of shell without 'command='; --tail shows its output as it comes", run)}

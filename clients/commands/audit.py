@@ -16,8 +16,8 @@ from typing import Any
 from collective.audit import chain, records
 from collective.audit.records import OUTCOMES, Record
 from collective.clients import options
-from collective.clients.exits import FAILED
-from collective.clients.render.text import clean_line, in_words
+from collective.clients.render.formatting import clean_line, in_words
+from collective.exit_codes import FAILED
 
 _AGO = re.compile(r"([0-9]{1,9})([smhd])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from collective import cost
 from collective.clients import options
-from collective.clients.render.text import write_json
+from collective.clients.render.formatting import write_json
 from collective.errors import UsageError
+from collective.setup import cost
 
 
 def run(arguments: Sequence[str]) -> int:

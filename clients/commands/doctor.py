@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from collective.clients import options
-from collective.clients.exits import CONFIGURATION, DENIED, UNAVAILABLE, exit_code
-from collective.clients.render.text import Paint, clean_line, color_enabled, write_json
+from collective.clients.render.formatting import Paint, clean_line, color_enabled, write_json
+from collective.exit_codes import CONFIGURATION, DENIED, UNAVAILABLE, exit_code
 
 if TYPE_CHECKING:
     from collective.fleet.doctor import Finding

@@ -7,8 +7,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from collective.clients import options
-from collective.clients.asking import asked, write_call
-from collective.clients.render.text import clean_line, in_words
+from collective.clients.render.formatting import clean_line, in_words
+from collective.clients.single_call import asked, write_call
 from collective.messages import Reply
 from collective.nodesets import fold
 

@@ -6,9 +6,9 @@ import sys
 from collections.abc import Sequence
 
 from collective.clients import options
-from collective.clients.exits import NOBODY
-from collective.clients.render.text import write_json
+from collective.clients.render.formatting import write_json
 from collective.errors import NoNodes
+from collective.exit_codes import NOBODY
 
 
 def run(arguments: Sequence[str]) -> int:

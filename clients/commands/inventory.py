@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from collective.clients import options
-from collective.clients.asking import asked
-from collective.clients.render.text import clean_line, in_words, shallow, write_json
+from collective.clients.render.formatting import clean_line, in_words, shallow, write_json
+from collective.clients.single_call import asked
 from collective.filters import parse
 from collective.names import check_identity
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from collective.clients import options
-from collective.clients.render.text import clean_line
+from collective.clients.render.formatting import clean_line
 from collective.config import KEY_NONE, ClientConfig, default_allowed_signers
 from collective.errors import ConfigError, SignatureError, UsageError
 from collective.names import check_caller
@@ -38,7 +38,7 @@ def _show(config: ClientConfig) -> int:
         sys.stdout.write(f"Requests are not signed: 'key: none'. They are sent as {config.caller}\n")
         return 0
     from collective.signing.allowed_signers import signer_line
-    from collective.signing.choice import choose
+    from collective.signing.caller_key import choose
 
     chosen = choose(config.key)
     sys.stdout.write(
@@ -52,7 +52,8 @@ def _show(config: ClientConfig) -> int:
 
 def _trust(key: str, name: str, path: Path) -> int:
     """Append the line that lets a key sign as `name`."""
-    from collective.signing import allowed_signers, reread
+    from collective import reread
+    from collective.signing import allowed_signers
     from collective.signing.allowed_signers import signer_line
 
     try:

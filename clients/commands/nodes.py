@@ -7,8 +7,8 @@ from argparse import Namespace
 from collections.abc import Sequence
 
 from collective import durations
-from collective.clients import options, plans
-from collective.clients.render.text import write_json
+from collective.clients import options, setup_plans
+from collective.clients.render.formatting import write_json
 from collective.config import ClientConfig
 from collective.errors import UsageError
 from collective.names import check_identity
@@ -27,7 +27,7 @@ def run(arguments: Sequence[str]) -> int:
         "--older-than", default="7d", metavar="AGE", help="gone for so long: 36h, or days (default: %(default)s)"
     )
     prune.add_argument("--orphans", action="store_true", help="and queues that the registry knows no node of")
-    plans.add_options(prune)
+    setup_plans.add_options(prune)
     for verb in (listing, trust, prune):
         verb.add_argument("-T", "--target", metavar="NAME", help="another collective that the configuration knows")
     given = parser.parse_args(arguments)
@@ -74,9 +74,9 @@ def _prune(config: ClientConfig, given: Namespace) -> int:
     older_than = durations.read(given.older_than)
     if config.registry == "none":
         raise UsageError("prune: the configuration says that there is no registry: nobody knows which nodes are gone")
-    from collective.setup.cloud import Cloud
+    from collective.setup.aws_inventory import Cloud
     from collective.setup.pruning import pruning
 
     cloud, name = Cloud.connect(), config.collective
     plan = pruning(cloud, cloud.registry(name), name, older_than=older_than, orphans=given.orphans)
-    return plans.settle(plan, given)
+    return setup_plans.settle(plan, given)

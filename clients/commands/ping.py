@@ -9,8 +9,8 @@ from statistics import mean
 from typing import TYPE_CHECKING
 
 from collective.clients import options
-from collective.clients.asking import asked, write_call
-from collective.clients.render.text import clean_line
+from collective.clients.render.formatting import clean_line
+from collective.clients.single_call import asked, write_call
 
 if TYPE_CHECKING:
     from collective.fleet.call import Call

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from collective.clients import options
-from collective.clients.exits import CONFIGURATION, FAILED, UNKNOWN
-from collective.clients.render.text import clean_line
+from collective.clients.render.formatting import clean_line
 from collective.errors import CollectiveError, ConfigError, PolicyError, UsageError
+from collective.exit_codes import CONFIGURATION, FAILED, UNKNOWN
 
 if TYPE_CHECKING:
     from collective.catalog import Catalog
@@ -165,7 +165,7 @@ def _find(catalog: Catalog, agent: str, action: str) -> Action | None:
 def _node(given: argparse.Namespace) -> KnownNode | None:
     """Return the node that --facts and --classes describe; None when neither is given."""
     from collective.policy import KnownNode
-    from collective.yamlfile import read_text, read_yaml
+    from collective.yaml_file import read_text, read_yaml
 
     if given.facts is None and given.classes is None:
         return None

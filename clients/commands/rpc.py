@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 from collective.clients import apps, options
 from collective.clients.commands import COMMANDS
-from collective.clients.guard import confirmation
+from collective.clients.confirmation import confirmation
+from collective.clients.input_files import Sources
 from collective.clients.inputs import ask_secrets, read_inputs
 from collective.clients.results import add_showing, present, show_sent
-from collective.clients.sources import Sources
 from collective.errors import UsageError
 from collective.suggestions import suggest
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from collective.clients import guard, options, plans
-from collective.clients.nodes import read_nodes
+from collective.clients import confirmation, options, setup_plans
+from collective.clients.node_lists import read_nodes
 from collective.config import ClientConfig
 from collective.nodesets import unfold
 
@@ -37,7 +37,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     )
     what.add_argument("--nodes", metavar="FILE", help="the same for names, one a line; '-': standard input")
     what.add_argument("--remove", action="store_true", help="remove topic, table and all queues of nodes and callers")
-    plans.add_options(parser)
+    setup_plans.add_options(parser)
     return parser.parse_args(arguments)
 
 
@@ -47,21 +47,23 @@ def _nodes(given: argparse.Namespace) -> list[str]:
 
 
 def _create(config: ClientConfig, given: argparse.Namespace, nodes: Sequence[str]) -> int:
-    from collective.setup.cloud import Cloud
+    from collective.setup.aws_inventory import Cloud
     from collective.setup.creation import creation
 
     plan = creation(Cloud.connect(), config.collective, registry=_has_registry(config), nodes=nodes)
-    return plans.settle(plan, given)
+    return setup_plans.settle(plan, given)
 
 
 def _remove(config: ClientConfig, given: argparse.Namespace) -> int:
-    from collective.setup.cloud import Cloud
+    from collective.setup.aws_inventory import Cloud
     from collective.setup.removal import removal
 
     def agrees() -> bool:
-        return guard.ask(f"All of it goes: type '{config.collective}' to go on: ") == config.collective
+        return confirmation.ask(f"All of it goes: type '{config.collective}' to go on: ") == config.collective
 
-    return plans.settle(removal(Cloud.connect(), config.collective, registry=_has_registry(config)), given, agrees)
+    return setup_plans.settle(
+        removal(Cloud.connect(), config.collective, registry=_has_registry(config)), given, agrees
+    )
 
 
 def _has_registry(config: ClientConfig) -> bool:

@@ -20,7 +20,7 @@ from collective.fleet.outcomes import Outcomes
 from collective.messages import Reply
 
 
-class Call(Protocol):
+class CallView(Protocol):
     """One finished call: who was asked for what, and what became of it. Durations are milliseconds."""
 
     @property

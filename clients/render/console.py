@@ -23,8 +23,8 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, TextIO
 
-from collective.clients.render import Call
-from collective.clients.render.text import PLAIN, Paint, clean, clean_line, in_words, shallow, write
+from collective.clients.render import CallView
+from collective.clients.render.formatting import PLAIN, Paint, clean, clean_line, in_words, shallow, write
 from collective.ddl import Action
 from collective.errors import UsageError
 from collective.fleet import aggregates
@@ -87,7 +87,7 @@ class Console:
         lines += _fields(action.masked(in_order(reply.data, action)), action, self._width)
         self._write([*lines, ""])
 
-    def show_end(self, call: Call, *, verbose: bool = False) -> None:
+    def show_end(self, call: CallView, *, verbose: bool = False) -> None:
         """Write what follows the replies: summaries, counts (all figures when `verbose`), who is missing."""
         results = aggregates.compute(call.action, call.outcomes.replies.values())
         if results:
@@ -100,7 +100,7 @@ class Console:
             self.show_finish(call)
         self.show_missing(call)
 
-    def show_missing(self, call: Call) -> None:
+    def show_missing(self, call: CallView) -> None:
         """Name every node whose outcome is not a reply that was expected."""
         self.show_silent(call.outcomes.silent, call.cut_short)
         self.show_skipped(sorted(call.outcomes.skipped))
@@ -116,14 +116,14 @@ class Console:
             else:
                 self._write([_numeric(result), ""])
 
-    def show_finish(self, call: Call) -> None:
+    def show_finish(self, call: CallView) -> None:
         """Write the finishing line: how many of the expected nodes answered, and how long it took."""
         answered, expected = _answered(call)
         color = "green" if answered == expected else "red"
         counts = f"{self._paint(color, str(answered))} / {self._paint(color, str(expected))}"
         self._write([f"Finished processing {counts} hosts in {call.total_ms:.2f} ms", ""])
 
-    def show_stats(self, call: Call) -> None:
+    def show_stats(self, call: CallView) -> None:
         """Write all figures: nodes expected and answered, passed and failed, and how long each part took."""
         answered, expected = _answered(call)
         nodes = f"{expected} / {answered}"
@@ -191,7 +191,7 @@ def _folded(names: Iterable[str]) -> str:
     return ",".join([*([fold(good)] if good else []), *odd])
 
 
-def _answered(call: Call) -> tuple[int, int]:
+def _answered(call: CallView) -> tuple[int, int]:
     expected = call.outcomes.expected
     return len(expected & call.outcomes.replies.keys()), len(expected)
 

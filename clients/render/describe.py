@@ -25,7 +25,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-from collective.clients.render.text import clean, to_json
+from collective.clients.render.formatting import clean, to_json
 from collective.ddl import DDL, Action, Aggregate
 
 _INDENT = "   "

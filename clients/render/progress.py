@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from typing import TextIO
 
-from collective.clients.render.text import PLAIN, Paint
+from collective.clients.render.formatting import PLAIN, Paint
 
 _SPINNER = "|/-\\"
 _WIDEST = 60  # columns

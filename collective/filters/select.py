@@ -47,7 +47,7 @@ _SPELT = {"=": "==", "=<": "<=", "=>": ">="}
 
 def read_select(text: str) -> Select:
     """Return the tree that `text` means; raise UsageError pointing at the column that cannot be read."""
-    return _Reader("-S", text).everything()
+    return _SelectParser("-S", text).everything()
 
 
 def operator_of(spelt: str, value: str) -> str:
@@ -74,7 +74,7 @@ def pointing_at(option: str, text: str, position: int) -> Iterator[None]:
         fail(option, text, position, str(fault))
 
 
-class _Reader:
+class _SelectParser:
     def __init__(self, option: str, text: str) -> None:
         self._option = option
         self._text = text

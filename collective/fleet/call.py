@@ -21,12 +21,12 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 from collective import ddl, messages
-from collective.errors import MessageError, QueueNotFound, SignatureError, TransportError
-from collective.fleet.deaf import DeafNodes
+from collective.errors import MessageError, NotFound, SignatureError, TransportError
 from collective.fleet.outcomes import Outcomes
+from collective.fleet.reply_slots import Slot
 from collective.fleet.rollout import Rollout
 from collective.fleet.sending import Sender
-from collective.fleet.slots import Slot
+from collective.fleet.unresponsive import DeafNodes
 from collective.messages import Envelope, Reply
 from collective.transport import BATCH, Delivery
 
@@ -204,7 +204,7 @@ class Call:
         """Return the new replies that come within `wait` seconds, and give up those whose time is over."""
         try:
             deliveries = self._transport.receive(self._slot.queue, min(wait, _POLL))
-        except QueueNotFound:
+        except NotFound:
             self._slot.note(self._transport.open_replies(self._slot.queue))
             return []
         now = self._now()

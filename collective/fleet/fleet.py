@@ -24,15 +24,15 @@ from collective import config as configuration
 from collective import ddl, names, signing
 from collective.catalog import Catalog
 from collective.config import ClientConfig
-from collective.errors import NoNodes, QueueNotFound, TransportError, Unreachable, UsageError
+from collective.errors import NoNodes, NotFound, TransportError, Unreachable, UsageError
 from collective.filters import Filter, uses_data
-from collective.fleet import discovery, slots
+from collective.fleet import discovery, reply_slots
 from collective.fleet.call import Call, VerifyReply, believe
 from collective.fleet.data import check_data
-from collective.fleet.deaf import ROLLOUT_TTL
-from collective.fleet.limits import Confirm, check_meant, choose, read_limit
 from collective.fleet.rollout import AT_ONCE, AmountLike, Pace, Rollout
 from collective.fleet.sending import THREADS, Sender
+from collective.fleet.target_limits import Confirm, check_meant, choose, read_limit
+from collective.fleet.unresponsive import ROLLOUT_TTL
 from collective.messages import Request
 from collective.registry import Nodes
 from collective.transport import Transport
@@ -55,7 +55,7 @@ class Fleet:
         registry: Nodes | None = None,
         *,
         catalog: Catalog | None = None,
-        sign: signing.Sign = signing.unsigned,
+        sign: signing.SignPayload = signing.unsigned,
         verify_reply: VerifyReply = believe,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -75,7 +75,7 @@ class Fleet:
         from collective.fleet.known_nodes import IntroducedNodes, KnownNodes
         from collective.registry.cached import CachedNodes
         from collective.registry.dynamodb import DynamoDBRegistry
-        from collective.signing import choice
+        from collective.signing import caller_key
         from collective.transport.sqs import SQSTransport
 
         config = config or configuration.load_client()
@@ -90,7 +90,7 @@ class Fleet:
             SQSTransport(aws, connections=THREADS),
             registry,
             catalog=catalog,
-            sign=choice.signing(config.key),
+            sign=caller_key.signing(config.key),
             verify_reply=known.verify,
         )
 
@@ -204,7 +204,7 @@ class Fleet:
             return self._ask(wanted, agent, timeout)
         try:
             return discovery.from_registry(self._registry, wanted, agent)
-        except QueueNotFound as fault:
+        except NotFound as fault:
             if method == "registry":
                 raise
             log.info("discovery.broadcast", extra={"fault": f"table {fault}"})
@@ -240,7 +240,7 @@ class Fleet:
         discovery_ms: float = 0.0,
     ) -> Call:
         """Take a reply slot; return the call that will receive there. Nothing has been sent."""
-        slot = slots.take(self.config.state, self.config.collective)
+        slot = reply_slots.take(self.config.state, self.config.collective)
         slot.note(self._transport.open_replies(slot.queue, slot.known))
         request = Request(
             id="",  # every wave has an id, targets and time of its own

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from collective import names
 from collective.config import ClientConfig
-from collective.errors import ConfigError, QueueNotFound, SignatureError, UsageError
+from collective.errors import ConfigError, NotFound, SignatureError, UsageError
 from collective.messages import Envelope, Reply
 from collective.registry import NodeRecord, Nodes
 from collective.signing.keys import ED25519, PublicKey, blob_in_line
@@ -118,7 +118,7 @@ def registered_key(config: ClientConfig, node: str) -> PublicKey | None:
 
     try:
         records = DynamoDBRegistry(AWS(), names.table(config.collective)).nodes()
-    except QueueNotFound:
+    except NotFound:
         return None
     return next(
         (PublicKey.from_line(one.public_key) for one in records if one.identity == node and one.public_key), None

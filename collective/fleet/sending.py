@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from collective import messages, names, signing
-from collective.errors import NoNodes, QueueNotFound
+from collective.errors import NoNodes, NotFound
 from collective.messages import Request
 from collective.transport import Transport
 
@@ -42,7 +42,7 @@ class Sender:
 
     transport: Transport
     request: Request
-    sign: signing.Sign
+    sign: signing.SignPayload
     direct_limit: int
     secret: bool = False
 
@@ -55,7 +55,7 @@ class Sender:
         request = self._fresh(None)
         try:
             self.publish(request)
-        except QueueNotFound:
+        except NotFound:
             raise NoNodes(f"no node has ever joined the collective '{request.collective}'") from None
         return request.id
 
@@ -95,5 +95,5 @@ class Wave:
         self.reached.add(node)
         try:
             self._sender.transport.send(names.node_queue(self.request.collective, node), body)
-        except QueueNotFound:
+        except NotFound:
             self.absent.append(node)

@@ -179,12 +179,12 @@ def _registered(layout: Layout, since: float) -> list[str]:
     os.environ.update(layout.environment())
     from collective import names
     from collective.aws import AWS
-    from collective.errors import QueueNotFound
+    from collective.errors import NotFound
     from collective.registry.dynamodb import DynamoDBRegistry
 
     try:
         records = DynamoDBRegistry(AWS(), names.table(COLLECTIVE)).nodes()
-    except QueueNotFound:
+    except NotFound:
         return []
     return [record.identity for record in records if record.left is None and record.last_seen >= since]
 

@@ -107,10 +107,10 @@ class Layout:
 
     def _create_key(self) -> None:
         """Make the operator's key, and the file by which every node believes it."""
-        from collective.signing import allowed_signers, keyfiles, keys  # `crpc lab stop` need not wait for them
+        from collective.signing import allowed_signers, key_files, keys  # `crpc lab stop` need not wait for them
 
         key = keys.new()
-        keyfiles.write_new(self.folder / "key", key.text())
+        key_files.write_new(self.folder / "key", key.text())
         line = allowed_signers.signer_line(CALLER, key.public)
         (self.folder / "allowed_signers").write_text(line, encoding="ascii")
 

@@ -116,7 +116,7 @@ def main(arguments: Sequence[str]) -> None:
     layout = Layout(folder)
     layout.supervisor_pid.write_text(str(os.getpid()), encoding="ascii")
     cloud = subprocess.Popen(
-        [sys.executable, "-m", "collective.lab.cloud"], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL
+        [sys.executable, "-m", "collective.lab.aws_server"], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL
     )
     try:
         session = _warm_up()

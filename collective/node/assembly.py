@@ -15,19 +15,21 @@ from collective import __version__, catalog, names
 from collective.aws import AWS
 from collective.config import NodeConfig
 from collective.errors import ConfigError
-from collective.node import agents, cgroup, plugins, trust
-from collective.node.audit import Audit
-from collective.node.cgroup import Groups
+from collective.node import trust
+from collective.node.actions import cgroup
+from collective.node.actions.cgroup import Groups
+from collective.node.actions.runner import Runner
 from collective.node.facts import Facts, sources
-from collective.node.journal import Journal
-from collective.node.plugins import Plugins
-from collective.node.policy import PolicyFile
-from collective.node.registration import Registration
-from collective.node.reloading import Reloading
-from collective.node.reporting import Reporting
-from collective.node.runner import Runner
+from collective.node.plugins import agents, plugin_set
+from collective.node.plugins.plugin_set import Plugins
+from collective.node.policy_file import PolicyFile
 from collective.node.server import Server
-from collective.node.service_manager import ServiceManager
+from collective.node.service.registration import Registration
+from collective.node.service.reloading import Reloading
+from collective.node.service.status import StatusReporter
+from collective.node.service.systemd import ServiceManager
+from collective.node.storage.audit_log import AuditLog
+from collective.node.storage.journal import Journal
 from collective.registry import NodeRecord, Registry
 from collective.registry.dynamodb import DynamoDBRegistry
 from collective.registry.memory import MemoryRegistry
@@ -37,22 +39,22 @@ from collective.transport.sqs import SQSTransport
 if TYPE_CHECKING:
     import boto3
 
-    from collective.node.metrics import Metrics
+    from collective.node.service.metrics import Metrics
 
 
 @dataclass(frozen=True)
-class Node:
+class NodeParts:
     """The parts of a node that a daemon starts and stops."""
 
     server: Server
     registration: Registration
     reloading: Reloading
     runner: Runner
-    reporting: Reporting
+    reporting: StatusReporter
     metrics: Metrics | None
 
 
-def build(config: NodeConfig, manager: ServiceManager, session: boto3.Session | None = None) -> Node:
+def build(config: NodeConfig, manager: ServiceManager, session: boto3.Session | None = None) -> NodeParts:
     """Return the node of a configuration; raise ConfigError for what keeps it from being one, Failed for now."""
     aws = AWS(session)
     key = trust.node_key(config.state)
@@ -82,14 +84,14 @@ def build(config: NodeConfig, manager: ServiceManager, session: boto3.Session | 
     describe = partial(_describe, server, config.heartbeat, key.public.line)
     registration = Registration(_registry(config, aws), describe, config.heartbeat)
     reloading = Reloading(partial(load_plugins, config), server, policy, registration, manager)
-    reporting = Reporting(manager, server, registration)
-    return Node(server, registration, reloading, runner, reporting, _metrics(config, server, journal, audit))
+    reporting = StatusReporter(manager, server, registration)
+    return NodeParts(server, registration, reloading, runner, reporting, _metrics(config, server, journal, audit))
 
 
 def load_plugins(config: NodeConfig, before: Plugins | None = None) -> Plugins:
     """Load the standard agents and data functions, and those of the configured folders."""
     code = [agents.bundled(), *config.agents]
-    return plugins.load(code, [catalog.bundled(), *config.ddls], config.settings, before)
+    return plugin_set.load(code, [catalog.bundled(), *config.ddls], config.settings, before)
 
 
 def _make_folder(key: str, folder: Path) -> None:
@@ -109,11 +111,11 @@ def _facts(config: NodeConfig, runner: Runner) -> Facts:
     return Facts(config.facts, config.classes, [lambda: fixed, *folders])
 
 
-def _audit(config: NodeConfig) -> Audit:
+def _audit(config: NodeConfig) -> AuditLog:
     _make_folder("audit", config.audit.parent)
     if config.audit_envelopes:
         _make_folder("audit_envelopes", config.audit_envelopes)
-    return Audit(config.audit, required=config.audit_required, envelopes=config.audit_envelopes)
+    return AuditLog(config.audit, required=config.audit_required, envelopes=config.audit_envelopes)
 
 
 def _registry(config: NodeConfig, aws: AWS) -> Registry:
@@ -122,10 +124,10 @@ def _registry(config: NodeConfig, aws: AWS) -> Registry:
     return MemoryRegistry()
 
 
-def _metrics(config: NodeConfig, server: Server, journal: Journal, audit: Audit) -> Metrics | None:
+def _metrics(config: NodeConfig, server: Server, journal: Journal, audit: AuditLog) -> Metrics | None:
     if config.metrics is None:
         return None
-    from collective.node.metrics import Metrics  # with a library that others do without
+    from collective.node.service.metrics import Metrics  # with a library that others do without
 
     return Metrics(config.metrics, server, journal, audit)
 

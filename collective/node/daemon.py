@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import boto3
 
     from collective.config import NodeConfig
-    from collective.node.assembly import Node
+    from collective.node.assembly import NodeParts
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _check(config: NodeConfig, path: Path, session: boto3.Session | None) -> int:
     """Print what is wrong, a line each; return the exit code of what is worst."""
-    from collective.node.check import check
+    from collective.node.check.node_check import check
 
     findings = check(config, path, session)
     for line in findings.faults:
@@ -93,7 +93,7 @@ def _check(config: NodeConfig, path: Path, session: boto3.Session | None) -> int
 def _serve(config: NodeConfig, session: boto3.Session | None) -> int:
     from collective import logs
     from collective.node import assembly
-    from collective.node.service_manager import ServiceManager
+    from collective.node.service.systemd import ServiceManager
     from collective.processes import give_back_memory
 
     faulthandler.enable()  # a watchdog's SIGABRT, or a crash in C, tells where every thread was
@@ -138,7 +138,7 @@ def _next(said: SimpleQueue[int | None]) -> int | None:
             return said.get(timeout=_LOOK)
 
 
-def _receive(node: Node, said: SimpleQueue[int | None]) -> None:
+def _receive(node: NodeParts, said: SimpleQueue[int | None]) -> None:
     """Receive until the node is stopped; a defect that ends it ends the daemon, for a deaf one is worse than none."""
     try:
         node.server.open()

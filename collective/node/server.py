@@ -16,25 +16,25 @@ from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import replace
 
-from collective import datafunctions, names, signing
+from collective import data_ddl, names, signing
 from collective.errors import Aborted, Failed, MessageError, RPCError
 from collective.filters import Filter, matches, uses_data
 from collective.messages import MAX_SKEW, Request
-from collective.node.agents import Agents
-from collective.node.audit import ALLOWED, Audit
-from collective.node.counts import FATES, Counts, Durations
-from collective.node.data_answers import DataAnswers, FilterQuestions, questions
-from collective.node.decisions import Decides, Decisions, NodeView, Stage
+from collective.node.actions.monitor import ActionResult, failed
+from collective.node.actions.runner import Runner
 from collective.node.facts import Facts
-from collective.node.journal import STARTED, TAKEN, Journal, noting
-from collective.node.keeper import Answer, failed
-from collective.node.plugins import Plugins
-from collective.node.reader import Reader
-from collective.node.receiver import POLL, Receiver
-from collective.node.repeats import Repeats
-from collective.node.replies import Replies
-from collective.node.runner import Runner
-from collective.node.workshop import Work, Workshop, threads
+from collective.node.plugins.agents import LoadedAgents
+from collective.node.plugins.plugin_set import Plugins
+from collective.node.requests.authorization import Decides, Decisions, NodeView, Stage
+from collective.node.requests.counters import FATES, Counters, Durations
+from collective.node.requests.data_queries import DataQueries, FilterQuestions, questions
+from collective.node.requests.duplicates import DuplicateCounter
+from collective.node.requests.reader import RequestReader
+from collective.node.requests.receiver import POLL, Receiver
+from collective.node.requests.replies import Replies
+from collective.node.requests.scheduler import Scheduler, Work, threads
+from collective.node.storage.audit_log import ALLOWED, AuditLog
+from collective.node.storage.journal import STARTED, TAKEN, Journal, noting
 from collective.transport import Delivery, Transport
 
 log = logging.getLogger(__name__)
@@ -56,11 +56,11 @@ class Server:
         plugins: Plugins,
         facts: Facts,
         policy: Decides,
-        audit: Audit,
+        audit: AuditLog,
         journal: Journal,
         runner: Runner,
-        sign: signing.Sign,
-        verify: signing.Verify,
+        sign: signing.SignPayload,
+        verify: signing.VerifyPayload,
         max_actions: int = 10,
         max_queued: int = 100,
         agent_limits: Mapping[str, int] | None = None,
@@ -72,16 +72,16 @@ class Server:
         self.facts = facts
         self.plugins = plugins
         self._runner = runner
-        self.counts = Counts()  # FATES, and more
+        self.counts = Counters()  # FATES, and more
         self.ages = Durations()  # of requests, on receipt
         self._transport = transport
         self._decisions = Decisions(policy, audit, self._view)
         self._audit = audit
-        self._reader = Reader(collective, verify, self.counts)
+        self._reader = RequestReader(collective, verify, self.counts)
         self._journal = journal
-        self._repeats = Repeats()
+        self._repeats = DuplicateCounter()
         self.replies = Replies(identity, transport, sign, audit, journal, self.counts)
-        self.workshop = Workshop(
+        self.workshop = Scheduler(
             runner,
             self.replies,
             facts,
@@ -95,12 +95,12 @@ class Server:
         self.receiver = Receiver(transport, self.queue, names.topic(collective), self.handle)
 
     @property
-    def agents(self) -> Agents:
+    def agents(self) -> LoadedAgents:
         """The agents that serve now."""
         return self.plugins.agents
 
     @property
-    def data(self) -> DataAnswers:
+    def data(self) -> DataQueries:
         """The data functions that serve now."""
         return self._answers(self.plugins)
 
@@ -315,8 +315,8 @@ class Server:
     def _view(self, plugins: Plugins) -> NodeView:
         return NodeView(self.identity, self.facts.current, self.facts.classes, plugins.agents)
 
-    def _answers(self, plugins: Plugins) -> DataAnswers:
-        return DataAnswers(plugins, self._runner, self.facts)
+    def _answers(self, plugins: Plugins) -> DataQueries:
+        return DataQueries(plugins, self._runner, self.facts)
 
     def _refuse_or_be_silent(self, request: Request, refusal: Failed) -> None:
         """End the line: a node that is named in `targets` never stays silent, any other does."""
@@ -328,7 +328,7 @@ class Server:
 
     def _refuse(self, request: Request, refusal: RPCError, stage: Stage) -> None:
         self._decisions.note(request, stage)
-        answer = Answer(refusal.statuscode, str(refusal), refusal.reason, refusal.data)
+        answer = ActionResult(refusal.statuscode, str(refusal), refusal.reason, refusal.data)
         self.workshop.answer(lambda: self.replies.conclude(request, answer, 0.0))
 
     def _begin(self, request: Request, stage: Stage) -> bool:
@@ -346,4 +346,4 @@ def _counter(refusal: RPCError) -> str:
 
 def _about_data(request: Request, function: str, query: str) -> Request:
     """Return what the policy is asked about a data function: a request for the action `function` of `data`."""
-    return replace(request, agent=datafunctions.AGENT, action=function, data={"query": query})
+    return replace(request, agent=data_ddl.AGENT, action=function, data={"query": query})

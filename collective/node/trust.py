@@ -9,13 +9,14 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+from collective import reread
 from collective.config import NodeConfig
 from collective.errors import ConfigError, SignatureError
-from collective.node.permissions import may_be_there
-from collective.signing import allowed_signers, keyfiles, keys, reread, revoked_keys
+from collective.node.check.permissions import may_be_there
+from collective.reread import Reread
+from collective.signing import allowed_signers, key_files, keys, revoked_keys
 from collective.signing.allowed_signers import AllowedSigners
 from collective.signing.keys import PrivateKey
-from collective.signing.reread import Reread
 from collective.signing.revoked_keys import RevokedKeys
 from collective.signing.sshsig import Signature
 
@@ -88,7 +89,7 @@ def node_key(state: Path) -> PrivateKey:
     try:
         state.mkdir(parents=True, exist_ok=True, mode=0o700)
         if not path.exists():
-            keyfiles.write_new(path, keys.new().text())
+            key_files.write_new(path, keys.new().text())
     except OSError as fault:
         raise ConfigError(f"{path}: the node's key cannot be kept: {fault.strerror}: set 'state'") from None
     key = kept_key(state)
@@ -106,7 +107,7 @@ def kept_key(state: Path) -> PrivateKey | None:
         return None
     except OSError as fault:
         raise ConfigError(f"{path}: cannot be looked at: {fault.strerror}: set 'state'") from None
-    key = keyfiles.load(path)
+    key = key_files.load(path)
     if key.public.kind != keys.ED25519:
         raise ConfigError(f"{path}: a node's key is of {keys.ED25519}: remove it to get a new one")
     return key

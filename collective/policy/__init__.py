@@ -22,7 +22,7 @@ What is left out fits everything. Names are compared whole and by case.
     reading.read(path) ─► Policy ── decide(Question) ─► Decision
 """
 
-from collective.policy.reading import read
+from collective.policy.parsing import read
 from collective.policy.rules import Decision, KnownNode, Policy, Question, Rule
 
 __all__ = ["Decision", "KnownNode", "Policy", "Question", "Rule", "read"]

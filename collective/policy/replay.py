@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from collective import datafunctions
+from collective import data_ddl
 from collective.audit.records import Record
 from collective.filters import Node
 from collective.masking import MASK
@@ -65,4 +65,4 @@ def _questions(decision: Mapping[str, Any], node: Node | None, complete: Complet
     asks = decision.get("asks")
     for ask in asks if isinstance(asks, list) else ():
         if isinstance(ask, list) and len(ask) == 2:
-            yield Question(caller, datafunctions.AGENT, str(ask[0]), {"query": str(ask[1])}, node)
+            yield Question(caller, data_ddl.AGENT, str(ask[0]), {"query": str(ask[1])}, node)

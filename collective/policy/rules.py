@@ -10,7 +10,7 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 
-from collective import strictschema
+from collective import json_schema
 from collective.filters import Budget, Filter, Node, matches
 
 # Words of a schema for the data as a whole that look at the inputs' names, not at their values.
@@ -104,7 +104,7 @@ class Rule:
 
     @cached_property
     def _validator(self) -> Draft202012Validator:
-        return strictschema.validator(self.inputs or {})
+        return json_schema.validator(self.inputs or {})
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from collective.account import Account
+from collective.aws_account import Account
 
 MAKE, CHANGE, KEEP, REMOVE = "make", "change", "keep", "remove"
 

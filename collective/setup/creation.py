@@ -14,12 +14,12 @@ from typing import Any, Protocol
 
 from collective import names
 from collective.aws import translated
-from collective.errors import QueueNotFound, Unreachable
+from collective.errors import NotFound, Unreachable
 from collective.setup import CHANGE, KEEP, MAKE, Plan, Step
-from collective.setup.cloud import Cloud
-from collective.setup.comparing import listed, policy_fault, tags_fault, unlisted
-from collective.setup.nodequeues import NodeQueue, Subscribed
-from collective.transport.access import topic_policy
+from collective.setup.aws_inventory import Cloud
+from collective.setup.differences import listed, policy_fault, tags_fault, unlisted
+from collective.setup.node_queues import NodeQueue, Subscribed
+from collective.transport.resource_policies import topic_policy
 
 _LOOKS: Any = {"Delay": 1, "MaxAttempts": 120}  # a second apart; DynamoDB makes or deletes a table within some ten
 
@@ -80,7 +80,7 @@ class Topic:
             with translated(self.name):
                 found = self._sns.get_topic_attributes(TopicArn=self._arn)["Attributes"]
                 tags = self._sns.list_tags_for_resource(ResourceArn=self._arn)["Tags"]
-        except QueueNotFound:
+        except NotFound:
             return None
         return [*policy_fault(found.get("Policy"), self._policy), *tags_fault(unlisted(tags), self._tags)]
 

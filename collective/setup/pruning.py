@@ -20,10 +20,10 @@ from typing import Any
 from collective import names
 from collective.aws import translated
 from collective.durations import in_words
-from collective.errors import QueueNotFound, Unreachable, UsageError
+from collective.errors import NotFound, Unreachable, UsageError
 from collective.registry import PERIODS_ALIVE, NodeRecord, PrunableNodes
 from collective.setup import REMOVE, Plan, Step
-from collective.setup.cloud import Cloud
+from collective.setup.aws_inventory import Cloud
 
 _UNKNOWN = (
     "nodes with 'registry: none', or that have not registered since the table was made, would lose their queues: "
@@ -60,7 +60,7 @@ class Pruner:
         self._subscriptions, self._queues = (self._ours(some) for some in found)
         try:
             self._records = registry.nodes()
-        except QueueNotFound as fault:
+        except NotFound as fault:
             raise Unreachable(f"{fault.name}: there is no registry: 'crpc setup' makes it") from None
         self._now = registry.now()
 
@@ -126,7 +126,7 @@ class Pruner:
             with translated(queue):
                 found = self._cloud.sqs.get_queue_attributes(QueueUrl=self._queues[queue], AttributeNames=wanted)
                 made = float(found["Attributes"]["CreatedTimestamp"])
-        except QueueNotFound:
+        except NotFound:
             return 0.0
         return self._now - made
 
@@ -135,7 +135,7 @@ class Pruner:
         try:
             with translated(queue):
                 self._cloud.sqs.get_queue_url(QueueName=queue)
-        except QueueNotFound:
+        except NotFound:
             return True
         return False
 

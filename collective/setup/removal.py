@@ -10,10 +10,10 @@ from typing import Any
 
 from collective import names
 from collective.aws import translated
-from collective.errors import QueueNotFound
+from collective.errors import NotFound
 from collective.nodesets import fold
 from collective.setup import REMOVE, Plan, Step
-from collective.setup.cloud import Cloud
+from collective.setup.aws_inventory import Cloud
 
 _LOOKS: Any = {"Delay": 1, "MaxAttempts": 120}  # a second apart; DynamoDB deletes a table within some ten
 
@@ -32,7 +32,7 @@ def _topic(cloud: Cloud, name: str) -> list[Step]:
     try:
         with translated(name):
             cloud.sns.get_topic_attributes(TopicArn=arn)
-    except QueueNotFound:
+    except NotFound:
         return []
 
     def delete() -> None:

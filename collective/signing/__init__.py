@@ -24,11 +24,11 @@ from collections.abc import Callable
 NAMESPACE = "collective"  # PROTOCOL.sshsig: what the signature is for, so that it serves for nothing else
 
 # Return the signature of a payload, as the envelope carries it: the text of an SSHSIG, in base64.
-Sign = Callable[[str], "str | None"]
+SignPayload = Callable[[str], "str | None"]
 
 # Return the fingerprint of the key that signed a payload in the name of a caller, at a time in Unix seconds;
 # None for one that need not be signed. Raise SignatureError for everything that is not to be believed.
-Verify = Callable[[str, "str | None", str, float], "str | None"]
+VerifyPayload = Callable[[str, "str | None", str, float], "str | None"]
 
 
 def unsigned(_payload: str) -> None:

@@ -33,7 +33,7 @@ _WITH_VALUE = ("namespaces", "valid-after", "valid-before")
 
 
 @dataclass(frozen=True)
-class Entry:
+class AllowedSigner:
     """One line: a key, the names that it may sign in, and under which conditions. Times are Unix seconds."""
 
     names: tuple[str, ...]
@@ -71,7 +71,7 @@ class Trusted:
 class AllowedSigners:
     """The lines of a file, by their keys' blobs."""
 
-    entries: dict[bytes, list[Entry]] = field(default_factory=dict)
+    entries: dict[bytes, list[AllowedSigner]] = field(default_factory=dict)
 
     def signer(self, blob: bytes, name: str, when: float) -> Trusted:
         """Return who may sign in `name` at `when` with the key or certificate in `blob`; raise SignatureError.
@@ -84,7 +84,7 @@ class AllowedSigners:
         entry = self._entry(certificate.authority, name, when, authority=True)
         return Trusted(certificate.check(name, when), entry.key)
 
-    def _entry(self, blob: bytes, name: str, when: float, *, authority: bool) -> Entry:
+    def _entry(self, blob: bytes, name: str, when: float, *, authority: bool) -> AllowedSigner:
         """Return the first line for the key `blob` that lets it sign; the last one's refusal when none does."""
         role = "authority" if authority else "key"
         refusal = SignatureError(f"the {role} {fingerprint(blob)} is not among the allowed signers")
@@ -99,7 +99,7 @@ class AllowedSigners:
                 return entry
         raise refusal
 
-    def __iter__(self) -> Iterator[Entry]:
+    def __iter__(self) -> Iterator[AllowedSigner]:
         for entries in self.entries.values():
             yield from entries
 
@@ -118,13 +118,13 @@ def parse(text: str, path: Path) -> AllowedSigners:
     return signers
 
 
-def parse_line(line: str) -> Entry:
+def parse_line(line: str) -> AllowedSigner:
     """Return what a line says; raise SignatureError for what it cannot mean."""
     found = _NAMES.match(line)
     if not found:
         raise SignatureError("a line has names, options if any, a key's type and the key")
     options, key = _options(line[found.end() :])
-    entry = Entry(
+    entry = AllowedSigner(
         names=tuple((found["quoted"] or found["plain"]).split(",")),
         key=PublicKey.from_line(key),
         authority="cert-authority" in options,
@@ -152,7 +152,7 @@ def _glob(pattern: str) -> str:
     return pattern.replace("[", "[[]")
 
 
-def _check(entry: Entry) -> None:
+def _check(entry: AllowedSigner) -> None:
     if not all(entry.names):
         raise SignatureError("a name is empty")
     pattern = next((name for name in entry.names if PATTERN.search(name)), None)

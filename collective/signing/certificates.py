@@ -13,14 +13,14 @@ from dataclasses import dataclass
 
 from collective.errors import SignatureError
 from collective.signing.keys import CERTIFICATE, KINDS, PublicKey, check_kind
-from collective.signing.wire import Reader, string
+from collective.signing.ssh_encoding import SSHReader, string
 
 _USER = 1  # PROTOCOL.certkeys: SSH_CERT_TYPE_USER
 
 
 def is_certificate(blob: bytes) -> bool:
     """Tell whether a blob is a certificate, not a plain key. Raise SignatureError when it is neither."""
-    return Reader(blob, "the key").text().endswith(CERTIFICATE)
+    return SSHReader(blob, "the key").text().endswith(CERTIFICATE)
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Certificate:
     @classmethod
     def read(cls, blob: bytes) -> Certificate:
         """Return the certificate in a blob; raise SignatureError for what is none."""
-        reader = Reader(blob, "the certificate")
+        reader = SSHReader(blob, "the certificate")
         kind = check_kind(reader.text().removesuffix(CERTIFICATE))
         reader.string()  # the nonce
         key = string(kind) + b"".join(string(reader.string()) for _ in range(KINDS[kind]))
@@ -83,7 +83,7 @@ class Certificate:
 
 def _texts(packed: bytes) -> tuple[str, ...]:
     """Return the strings that are packed in a string."""
-    reader, texts = Reader(packed, "the certificate"), []
+    reader, texts = SSHReader(packed, "the certificate"), []
     while reader.more:
         texts.append(reader.string().decode("utf-8", errors="replace"))
     return tuple(texts)

@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 
 from collective.errors import SignatureError
-from collective.signing.wire import Reader, mpint, string
+from collective.signing.ssh_encoding import SSHReader, mpint, string
 
 ED25519, RSA = "ssh-ed25519", "ssh-rsa"
 CERTIFICATE = "-cert-v01@openssh.com"
@@ -92,7 +92,7 @@ class PublicKey:
     @property
     def kind(self) -> str:
         """The key's type, such as `ssh-ed25519`."""
-        return Reader(self.blob, "the key").text()
+        return SSHReader(self.blob, "the key").text()
 
     @property
     def fingerprint(self) -> str:
@@ -106,7 +106,7 @@ class PublicKey:
 
     def verify(self, data: bytes, signature: bytes) -> None:
         """Check a signature of `data`, as SSH writes it; raise SignatureError when it does not fit."""
-        reader = Reader(signature, "the signature")
+        reader = SSHReader(signature, "the signature")
         algorithm, made = reader.text(), reader.string()
         reader.end()
         try:
@@ -123,7 +123,7 @@ class PublicKey:
         elif isinstance(key, Ed25519PublicKey) and algorithm == self.kind:
             key.verify(made, data)
         elif isinstance(key, ec.EllipticCurvePublicKey) and algorithm == self.kind:
-            numbers = Reader(made, "the signature")
+            numbers = SSHReader(made, "the signature")
             both = encode_dss_signature(numbers.mpint(), numbers.mpint())
             numbers.end()
             key.verify(both, data, ec.ECDSA(_CURVE_HASHES[key.curve.name]))
@@ -192,6 +192,6 @@ def blob_in_line(line: str) -> bytes:
         blob = base64.b64decode(words[1], validate=True)
     except (binascii.Error, ValueError):
         raise SignatureError(f"no key of {words[0]}: not base64") from None
-    if Reader(blob, "the key").text() != words[0]:
+    if SSHReader(blob, "the key").text() != words[0]:
         raise SignatureError(f"a key of another type than {words[0]}, which it is called")
     return blob

@@ -16,9 +16,9 @@ import hashlib
 from dataclasses import dataclass
 
 from collective.errors import SignatureError
-from collective.signing import NAMESPACE, Sign
+from collective.signing import NAMESPACE, SignPayload
 from collective.signing.keys import PublicKey, Signer
-from collective.signing.wire import Reader, string, uint32
+from collective.signing.ssh_encoding import SSHReader, string, uint32
 
 _MAGIC = b"SSHSIG"
 _VERSION = 1
@@ -39,7 +39,7 @@ class Signature:
         if len(text) > _LONGEST:
             raise SignatureError(f"the signature is longer than {_LONGEST} characters")
         try:
-            reader = Reader(base64.b64decode(text, validate=True), "the signature")
+            reader = SSHReader(base64.b64decode(text, validate=True), "the signature")
         except (binascii.Error, ValueError):
             raise SignatureError("the signature is not base64") from None
         if reader.take(len(_MAGIC)) != _MAGIC or reader.uint32() != _VERSION:
@@ -67,7 +67,7 @@ def sign(signer: Signer, payload: str) -> str:
     return base64.b64encode(whole).decode("ascii")
 
 
-def signing_with(signer: Signer) -> Sign:
+def signing_with(signer: Signer) -> SignPayload:
     """Return the function that signs payloads with a key."""
     return lambda payload: sign(signer, payload)
 

@@ -21,14 +21,14 @@ simulation.py   Simulation: very many nodes, one thread, a clock of its own
 Nothing here is imported by the library itself.
 """
 
-from collective.testing.commands import Answer, fake_commands
+from collective.testing.commands import CannedAnswer, fake_commands
 from collective.testing.faulty import Faults, FaultyTransport
 from collective.testing.nodes import COLLECTIVE, Network, make_node, memory_fleet, node_parts
 from collective.testing.simulation import NodeDied, Simulation
 
 __all__ = [
     "COLLECTIVE",
-    "Answer",
+    "CannedAnswer",
     "Faults",
     "FaultyTransport",
     "Network",

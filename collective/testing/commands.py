@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-Answer = Mapping[str, Any]
+CannedAnswer = Mapping[str, Any]
 
 # A stand-in notes its arguments, finds the longest key that they begin with, and gives that key's answer.
 _STAND_IN = """#!{python} -IS
@@ -37,7 +37,7 @@ sys.exit(answer.get("exitcode", 0))
 
 @contextmanager
 def fake_commands(
-    answers: Mapping[str, Answer | Sequence[Answer]], *, only: bool = False
+    answers: Mapping[str, CannedAnswer | Sequence[CannedAnswer]], *, only: bool = False
 ) -> Iterator[Callable[[], list[list[str]]]]:
     """Put small executables at the front of PATH, and yield a function that lists the calls they got.
 

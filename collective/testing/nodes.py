@@ -13,12 +13,12 @@ from typing import Any
 from collective import __version__, catalog, signing
 from collective.config import ClientConfig
 from collective.fleet.fleet import Fleet
-from collective.node import agents, plugins
-from collective.node.audit import Audit
+from collective.node.actions.runner import Runner
 from collective.node.facts import Facts
-from collective.node.journal import Journal
-from collective.node.runner import Runner
+from collective.node.plugins import agents, plugin_set
 from collective.node.server import Server
+from collective.node.storage.audit_log import AuditLog
+from collective.node.storage.journal import Journal
 from collective.policy import Policy, Rule
 from collective.registry import NodeRecord
 from collective.registry.memory import MemoryRegistry
@@ -83,7 +83,7 @@ def node_parts(folder: Path, code: Sequence[Path] = (), ddls: Sequence[Path] = (
     """Return what nodes of one process can share: plugins, runner, and a policy that allows all."""
     folders = ([agents.bundled(), *code], [catalog.bundled(), *ddls], folder / "settings")
     return {
-        "plugins": plugins.load(*folders),
+        "plugins": plugin_set.load(*folders),
         "runner": Runner(),
         "policy": Policy([Rule("everybody may do everything")]),
     }
@@ -101,7 +101,7 @@ def make_node(
     if "journal" not in parts:
         parts = {**parts, "journal": Journal(folder / f"{identity}.sqlite", transport.now)}
     if "audit" not in parts:
-        parts = {**parts, "audit": Audit(folder / f"{identity}.audit.jsonl")}
+        parts = {**parts, "audit": AuditLog(folder / f"{identity}.audit.jsonl")}
     return Server(
         collective=COLLECTIVE,
         identity=identity,

@@ -28,12 +28,12 @@ from collective import names
 from collective.config import ClientConfig
 from collective.errors import RPCError, TransportError
 from collective.fleet.fleet import Fleet
-from collective.node.audit import Audit
-from collective.node.importing import imported
-from collective.node.journal import Journal
-from collective.node.keeper import Answer, Job, failed
-from collective.node.runner import Runner
+from collective.node.actions.importing import imported
+from collective.node.actions.monitor import ActionJob, ActionResult, failed
+from collective.node.actions.runner import Runner
 from collective.node.server import Server
+from collective.node.storage.audit_log import AuditLog
+from collective.node.storage.journal import Journal
 from collective.registry.memory import MemoryRegistry
 from collective.testing.faulty import Faults, FaultyTransport
 from collective.testing.nodes import COLLECTIVE, make_node, node_parts, record
@@ -62,12 +62,12 @@ class InlinePool(Executor):
 class InlineRunner(Runner):
     """Calls actions in the thread that asks, and tells `ran` of each call before it is made."""
 
-    def __init__(self, ran: Callable[[Job], None]) -> None:
+    def __init__(self, ran: Callable[[ActionJob], None]) -> None:
         super().__init__()
         self._ran = ran
         self._functions: dict[tuple[str, str], Callable[..., Any]] = {}
 
-    def run(self, job: Job, timeout: float) -> Answer:  # noqa: ARG002 - nothing ends a call in one's own thread
+    def run(self, job: ActionJob, timeout: float) -> ActionResult:  # noqa: ARG002 - nothing ends a call in one's own thread
         """Call the action; return how it ended, like Runner."""
         self._ran(job)
         where = (job.path, job.action)
@@ -76,10 +76,10 @@ class InlineRunner(Runner):
         try:
             data = self._functions[where](**job.data, **job.supplied)
         except RPCError as fault:
-            return Answer(fault.statuscode, str(fault), fault.reason, fault.data)
+            return ActionResult(fault.statuscode, str(fault), fault.reason, fault.data)
         except Exception as fault:
             return failed("crashed", f"{type(fault).__name__}: {fault}")
-        return Answer(data={} if data is None else data)
+        return ActionResult(data={} if data is None else data)
 
 
 class Simulation:
@@ -116,7 +116,7 @@ class Simulation:
         self._durable = durable
         self._step = step
         self._parts = {**node_parts(folder, code, ddls), "make_pool": lambda *_: InlinePool(), **server}
-        self._kept: dict[str, tuple[Journal, Audit]] = {}
+        self._kept: dict[str, tuple[Journal, AuditLog]] = {}
         self.nodes: dict[str, Server] = {}
         registry = MemoryRegistry(clock=lambda: self.time)
         for number in range(1, count + 1):
@@ -145,7 +145,7 @@ class Simulation:
         if identity in self._kept:
             self._close(identity)
         path = self._folder / f"{identity}.sqlite" if self._durable else None
-        journal, audit = Journal(path, lambda: self.time), Audit(self._folder / f"{identity}.audit.jsonl")
+        journal, audit = Journal(path, lambda: self.time), AuditLog(self._folder / f"{identity}.audit.jsonl")
         self._kept[identity] = (journal, audit)
         journal.mark_beginning()
         runner = InlineRunner(lambda job: self._note(identity, job))
@@ -188,7 +188,7 @@ class Simulation:
         except NodeDied:
             self.start(identity)
 
-    def _note(self, identity: str, job: Job) -> None:
+    def _note(self, identity: str, job: ActionJob) -> None:
         data = json.dumps(dict(job.data), sort_keys=True)
         self.ran[identity, Path(job.path).stem, job.action, data] += 1
 

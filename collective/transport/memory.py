@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from collective.errors import MessageTooLarge, QueueNotFound
+from collective.errors import MessageTooLarge, NotFound
 from collective.transport import (
     BATCH,
     BROADCAST_LIMIT,
@@ -80,7 +80,7 @@ class MemoryTransport:
         self._check_size(body, BROADCAST_LIMIT)
         with self._arrived:
             if topic not in self._topics:
-                raise QueueNotFound(topic)
+                raise NotFound(topic)
             for queue in self._topics[topic]:
                 self._put(queue, body)
             self._count(topic)
@@ -133,7 +133,7 @@ class MemoryTransport:
 
     def _find(self, queue: str) -> _Queue:
         if queue not in self._queues:
-            raise QueueNotFound(queue)
+            raise NotFound(queue)
         return self._queues[queue]
 
     def _count(self, name: str) -> None:

@@ -28,9 +28,9 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from collective.account import Account, number_in
 from collective.aws import AWS, LONGEST_POLL, translated
-from collective.errors import Forbidden, MessageTooLarge, QueueNotFound
+from collective.aws_account import Account, number_in
+from collective.errors import Forbidden, MessageTooLarge, NotFound
 from collective.transport import (
     BATCH,
     BROADCAST_LIMIT,
@@ -41,7 +41,7 @@ from collective.transport import (
     SEND_LIMIT,
     Delivery,
 )
-from collective.transport.access import queue_policy
+from collective.transport.resource_policies import queue_policy
 
 if TYPE_CHECKING:
     from mypy_boto3_sns import SNSClient
@@ -86,7 +86,7 @@ class SQSTransport:
         self._allow(queue, topic)
         try:
             self._subscribe(queue, topic)
-        except QueueNotFound:
+        except NotFound:
             with translated(topic):
                 self._sns.create_topic(Name=topic)
             self._subscribe(queue, topic)
@@ -186,7 +186,7 @@ class SQSTransport:
         try:
             with translated(queue):
                 url = self._sqs.get_queue_url(QueueName=queue)["QueueUrl"]
-        except (Forbidden, QueueNotFound):
+        except (Forbidden, NotFound):
             raise Forbidden(
                 f"{denied}: nor is the queue prepared: 'crpc setup --node IDENTITY' makes it, or allow "
                 "sqs:CreateQueue, sqs:TagQueue, sqs:SetQueueAttributes, sqs:GetQueueUrl and sns:Subscribe"

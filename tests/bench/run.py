@@ -23,9 +23,9 @@ from pathlib import Path
 
 import boto3
 import trust
-from conftest import BIN, clean_environment, own_lab
-from daemons import aws_environment, configure, daemon
-from proxy import Proxy
+from support.crpc_process import BIN, clean_environment, own_lab
+from support.daemons import aws_environment, configure, daemon
+from support.proxy import Proxy
 
 from collective.aws import AWS
 from collective.config import ClientConfig
@@ -218,7 +218,7 @@ def _session() -> boto3.Session:
 
 @contextmanager
 def _server() -> Iterator[str]:
-    process = subprocess.Popen([sys.executable, "-m", "collective.lab.cloud"], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen([sys.executable, "-m", "collective.lab.aws_server"], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     try:
         yield process.stdout.readline().strip()

@@ -25,8 +25,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from conftest import own_lab
-from footprint import descendants, footprint
+from support.crpc_process import own_lab
+from support.footprint import descendants, footprint
 
 from collective.errors import CollectiveError
 from collective.fleet.fleet import Fleet

@@ -5,33 +5,27 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import pytest
 
-from collective.lab import control
 from collective.lab.layout import Layout
 
 if TYPE_CHECKING:
-    from daemons import Daemon
-    from footprint import Weigh, Weighed
-
-BIN = Path(sys.executable).parent
-NODES = [f"node0{number}.lab" for number in range(1, 6)]
+    from support.daemons import Daemon
+    from support.footprint import Record, Weigh, Weighed
+from support import footprint
+from support.crpc_process import Crpc, clean_environment, make_crpc, own_lab, own_server
 
 # These install packages or manage services of this very machine: one after the other.
 CHANGE_THE_MACHINE = ("test_apt", "test_request", "test_rpm", "test_service")
 
 INSTALL = ["apt-get", "-o", "DPkg::Lock::Timeout=90", "install", "-y", "--no-install-recommends"]
 
-Completed = subprocess.CompletedProcess[str]
-Record = Callable[[str], None]
 FIGURE, WEIGHED = "figure", "weighed"  # what tests have measured: they travel with their reports
 
 
@@ -42,68 +36,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if item.path.parent == Path(__file__).parent:
             together = "machine" if item.path.stem in CHANGE_THE_MACHINE else item.path.stem
             item.add_marker(pytest.mark.xdist_group(together))
-
-
-class Crpc(Protocol):
-    """Run `crpc` with some words; `env` is added to the environment."""
-
-    def __call__(self, *words: str, stdin: str = "", **env: str) -> Completed:
-        """Return how it ended."""
-
-
-def make_crpc(environment: dict[str, str], by: Sequence[str] = ()) -> Crpc:
-    """Return a function that runs crpc in `environment`, `by` another command or none."""
-
-    def crpc(*words: str, stdin: str = "", **env: str) -> Completed:
-        return subprocess.run(
-            [*by, BIN / "crpc", *words],
-            env={**environment, **env},
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=110,
-            check=False,
-        )
-
-    return crpc
-
-
-def on_a_terminal(environment: dict[str, str], answer: str, *words: str) -> tuple[int, str]:
-    """Run crpc on a terminal of its own where somebody types `answer`; return its exit code and what it shows there."""
-    master, slave = os.openpty()
-    with subprocess.Popen([BIN / "crpc", *words], env=environment, stdin=slave, stdout=slave, stderr=slave) as process:
-        os.close(slave)
-        os.write(master, answer.encode())
-        shown = b""
-        while True:
-            try:
-                shown += os.read(master, 4096)
-            except OSError:  # the terminal's other end is closed
-                break
-        os.close(master)
-    return process.returncode, shown.decode()
-
-
-def begin(crpc: Crpc, *words: str) -> Callable[[], Completed]:
-    """Begin to run crpc; return how to wait for its end."""
-    result: list[Completed] = []
-    caller = threading.Thread(target=lambda: result.append(crpc(*words)))
-    caller.start()
-
-    def wait() -> Completed:
-        caller.join(110)
-        return result[0]
-
-    return wait
-
-
-def clean_environment() -> dict[str, str]:
-    """Return this process's environment without anything that points at a fleet or an account."""
-    return {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("AWS_", "COLLECTIVE_", "XDG_")) and name != "NO_COLOR"
-    }
 
 
 @pytest.fixture(scope="session")
@@ -124,24 +56,6 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Layout]:
         yield layout
 
 
-class own_lab:  # noqa: N801 - used like a function
-    """Run a lab of one's own for a block; the environment of the tests themselves stays as it was."""
-
-    def __init__(self, layout: Layout, nodes: int) -> None:
-        self._before = dict(os.environ)
-        self._running = control.running(layout, nodes)
-
-    def __enter__(self) -> dict[str, str]:
-        try:
-            return {**clean_environment(), **self._running.__enter__()}
-        finally:
-            os.environ.clear()
-            os.environ.update(self._before)
-
-    def __exit__(self, *_: object) -> None:
-        self._running.__exit__(None, None, None)
-
-
 @pytest.fixture
 def environment(lab: Layout) -> dict[str, str]:
     """The environment that points at the lab."""
@@ -152,17 +66,6 @@ def environment(lab: Layout) -> dict[str, str]:
 def crpc(environment: dict[str, str]) -> Crpc:
     """Run crpc against the lab."""
     return make_crpc(environment)
-
-
-@contextmanager
-def own_server() -> Iterator[str]:
-    """Run a server that knows nothing yet; yields its URL."""
-    process = subprocess.Popen([sys.executable, "-m", "collective.lab.cloud"], stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    with process.stdout:
-        yield process.stdout.readline().strip()
-    process.kill()
-    process.wait()
 
 
 @pytest.fixture(scope="session")
@@ -192,7 +95,6 @@ def needs() -> Callable[[str, str], None]:
 @pytest.fixture
 def weigh(record_property: Callable[[str, object], None]) -> Weigh:
     """Weigh a daemon before and after a fault; a table at the end of the run shows what was found."""
-    import footprint  # it imports this module
 
     @contextmanager
     def weighing(fault: str, node: Daemon) -> Iterator[Weighed]:
@@ -214,8 +116,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     found = [entry for report in terminalreporter.getreports("passed") for entry in report.user_properties]
     figures, weighed = ([text for kind, text in found if kind == wanted] for wanted in (FIGURE, WEIGHED))
     if weighed:
-        import footprint
-
         terminalreporter.section("measured")
         terminalreporter.write_line("\n".join([*figures, "", footprint.HEADER, *weighed]))
 

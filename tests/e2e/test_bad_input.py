@@ -13,11 +13,11 @@ from typing import Any
 
 import boto3
 import pytest
-from conftest import BIN, Crpc, make_crpc
-from daemons import IDENTITY, Daemon, aws_environment, configure, daemon, wait_until
+from support.crpc_process import BIN, Crpc, make_crpc
+from support.daemons import IDENTITY, Daemon, aws_environment, configure, daemon, wait_until
 
 from collective import names
-from collective.signing import keyfiles, keys
+from collective.signing import key_files, keys
 
 DDL: dict[str, Any] = {
     "metadata": {"name": "odd", "description": "Odd things", "version": "1", "timeout": 5},
@@ -213,7 +213,7 @@ def test_a_node_without_allowed_signers_serves_nobody_and_says_what_to_do(folder
     said = f"{folder}/allowed_signers: there is no such file, so nobody is trusted: 'crpc keys trust KEY.pub --as NAME"
     assert (checked.returncode, checked.stderr.count("\n")) == (78, 1)
     assert checked.stderr.startswith(f"collectived: {said}")
-    keyfiles.write_new(folder / "key", keys.new().text())
+    key_files.write_new(folder / "key", keys.new().text())
     client = json.loads((folder / "client.yaml").read_text())
     (folder / "client.yaml").write_text(json.dumps({**client, "key": "key"}))
     crpc = make_crpc({**aws_environment(moto_server), "COLLECTIVE_CONFIG": str(folder)})
@@ -221,7 +221,7 @@ def test_a_node_without_allowed_signers_serves_nobody_and_says_what_to_do(folder
         assert node.events("trust.missing")[0]["fault"].startswith(said)
         assert crpc("rpcutil", "ping", "-I", IDENTITY, "-t", "2").returncode == 3
         node.wait_for("request.dropped")
-        public = keyfiles.load(folder / "key").public.line
+        public = key_files.load(folder / "key").public.line
         trusted = crpc("keys", "trust", public, "--as", "alice", "--file", str(folder / "allowed_signers"))
         assert trusted.returncode == 0, trusted.stderr
         assert crpc("rpcutil", "ping", "-I", IDENTITY).returncode == 0

@@ -13,15 +13,15 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
-from conftest import BIN, Completed
-from daemons import IDENTITY, aws_environment, configure
+from support.crpc_process import BIN, Completed
+from support.daemons import IDENTITY, aws_environment, configure
 
 from collective import names
 from collective.aws import AWS
 from collective.config import NodeConfig
 from collective.errors import ConfigError, Unreachable
-from collective.node import probe
-from collective.signing import keyfiles, keys
+from collective.node.check import aws_probe
+from collective.signing import key_files, keys
 from collective.transport.sqs import SQSTransport
 
 NOBODY = "http://127.0.0.1:9"
@@ -100,7 +100,7 @@ def test_each_fault_here_is_a_line_that_says_what_to_do(tmp_path: Path, collecti
             path.touch()
         path.chmod(0o777)
     (tmp_path / "state").mkdir()
-    keyfiles.write_new(tmp_path / "state" / "node_key", keys.new().text())
+    key_files.write_new(tmp_path / "state" / "node_key", keys.new().text())
     (tmp_path / "state" / "node_key").chmod(0o644)
     done = check(tmp_path, moto_server)
     assert done.returncode == 78
@@ -117,7 +117,7 @@ def test_a_server_that_never_answers_is_waited_for_a_bounded_time(monkeypatch: p
     with socket.create_server(("127.0.0.1", 0)) as silent:
         point_at(f"http://127.0.0.1:{silent.getsockname()[1]}", monkeypatch)
         began = time.monotonic()
-        answers = probe.ask(NodeConfig("check", IDENTITY), bound=0.5)
+        answers = aws_probe.ask(NodeConfig("check", IDENTITY), bound=0.5)
         assert time.monotonic() - began < 3
     (fault,) = answers.faults
     assert isinstance(fault, Unreachable)
@@ -145,7 +145,7 @@ def test_a_clock_that_aws_will_not_believe_is_found(monkeypatch: pytest.MonkeyPa
     with HTTPServer(("127.0.0.1", 0), _LateClock) as server:
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
         point_at(f"http://127.0.0.1:{server.server_address[1]}", monkeypatch)
-        (fault,) = probe.ask(NodeConfig("check", IDENTITY, registry="none")).faults
+        (fault,) = aws_probe.ask(NodeConfig("check", IDENTITY, registry="none")).faults
         server.shutdown()
     assert isinstance(fault, ConfigError)
     assert str(fault).startswith("clock: it is +36")

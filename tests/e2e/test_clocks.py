@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import Crpc, make_crpc
-from daemons import IDENTITY, aws_environment, configure, daemon
-from proxy import Proxy
+from support.crpc_process import Crpc, make_crpc
+from support.daemons import IDENTITY, aws_environment, configure, daemon
+from support.proxy import Proxy
 
 HOUR = "+1h"
 

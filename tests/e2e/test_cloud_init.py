@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Completed
-from metadata_service import serving
+from support.crpc_process import Completed
+from support.metadata_service import serving
 
 from collective.config import load_node
 from collective.policy import read
-from collective.yamlfile import read_yaml
+from collective.yaml_file import read_yaml
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 INSTANCE = "i-0123456789abcdef0"

@@ -18,24 +18,24 @@ from typing import Any
 
 import boto3
 import pytest
-from accounts import LongThere
 from botocore.exceptions import ClientError
 from cfnlint.decode import cfn_yaml
-from gate import ACCOUNT, REGION, Gate, open_session
-from iam import Policy
+from support.accounts import LongThere
+from support.iam import Policy
+from support.iam_session import ACCOUNT, REGION, Gate, open_session
 
 from collective import names
 from collective.aws import AWS
 from collective.config import ClientConfig, NodeConfig
 from collective.errors import AccessDenied, Forbidden
 from collective.fleet.fleet import Fleet
-from collective.node import probe
-from collective.node.receiver import Receiver
+from collective.node.check import aws_probe
+from collective.node.requests.receiver import Receiver
 from collective.node.server import Server
 from collective.registry import NodeRecord
 from collective.registry.dynamodb import DynamoDBRegistry
 from collective.setup import Plan
-from collective.setup.cloud import Cloud
+from collective.setup.aws_inventory import Cloud
 from collective.setup.creation import creation
 from collective.setup.pruning import pruning
 from collective.setup.removal import removal
@@ -134,7 +134,7 @@ def running(node: Server) -> Iterator[None]:
 def serve(folder: Path, gate: Gate, tags: Mapping[str, str]) -> None:
     """Do everything that a node does at AWS, from its first start on, those things too that are rare."""
     aws = AWS(gate.session)
-    assert probe.ask(NodeConfig(COLLECTIVE, IDENTITY), gate.session).faults == []  # `collectived --check`
+    assert aws_probe.ask(NodeConfig(COLLECTIVE, IDENTITY), gate.session).faults == []  # `collectived --check`
     transport, registry = SQSTransport(aws, tags=tags), DynamoDBRegistry(aws, TABLE)
     transport.open_node(QUEUE, TOPIC)
     change_attributes(QUEUE)

@@ -6,8 +6,8 @@ import json
 from typing import Any
 
 import pytest
-from conftest import NODES, Crpc
 from jsonschema import Draft202012Validator
+from support.crpc_process import NODES, Crpc
 
 from collective import schemas
 

@@ -10,9 +10,9 @@ import uuid
 from pathlib import Path
 
 import pytest
-from conftest import Crpc
-from daemons import IDENTITY, aws_environment, configure, daemon
-from proxy import Proxy
+from support.crpc_process import Crpc
+from support.daemons import IDENTITY, aws_environment, configure, daemon
+from support.proxy import Proxy
 
 from collective.lab.layout import Layout
 
@@ -99,10 +99,10 @@ def test_a_collective_that_nobody_has_joined(crpc: Crpc, tmp_path: Path, moto_se
 
 def test_a_stranger_is_not_answered(crpc: Crpc, caller: Path) -> None:
     """A key that no node believes: the node is silent, and it is said what may be the reason."""
-    from collective.signing import keyfiles, keys
+    from collective.signing import key_files, keys
 
     (caller.parent / "key").unlink()
-    keyfiles.write_new(caller.parent / "key", keys.new().text())
+    key_files.write_new(caller.parent / "key", keys.new().text())
     ignored = found(crpc, 69, "--config", str(caller))
     assert "'crpc keys' shows the line that they need" in ignored["answer"]
 

@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Crpc, make_crpc
-from crowd import Crowd, Stock, crowd, sealed
-from daemons import IDENTITY, Daemon, aws_environment, configure, daemon
-from footprint import Weigh
-from proxy import Proxy
+from support.crpc_process import Crpc, make_crpc
+from support.daemons import IDENTITY, Daemon, aws_environment, configure, daemon
+from support.footprint import Weigh
+from support.proxy import Proxy
+from support.request_flood import Crowd, Stock, crowd, sealed
 
 PATIENCE = 100.0  # seconds, on a machine that is busy otherwise
 TIMES = int(os.environ.get("FLOODS", "1"))

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Crpc, make_crpc
-from daemons import IDENTITY, aws_environment, configure, daemon
-from footprint import Weigh
+from support.crpc_process import Crpc, make_crpc
+from support.daemons import IDENTITY, aws_environment, configure, daemon
+from support.footprint import Weigh
 
 Disk = Callable[[str, int], Path]
 

@@ -15,9 +15,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from conftest import Completed, make_crpc
-from daemons import IDENTITY, Daemon, aws_environment, configure, daemon, wait_until
-from proxy import Proxy
+from support.crpc_process import Completed, make_crpc
+from support.daemons import IDENTITY, Daemon, aws_environment, configure, daemon, wait_until
+from support.proxy import Proxy
 
 TIMES = int(os.environ.get("KILLS", "2"))
 TIMEOUT = "90"  # seconds that callers wait: a message that died with a poll is hidden for some

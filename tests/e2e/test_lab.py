@@ -9,8 +9,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import BIN, Completed, Crpc, clean_environment, make_crpc
-from daemons import wait_until
+from support.crpc_process import BIN, Completed, Crpc, clean_environment, make_crpc
+from support.daemons import wait_until
 
 from collective.lab.layout import Layout
 

@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import Record, begin, make_crpc
-from daemons import IDENTITY, aws_environment, configure, daemon
-from footprint import Weigh
-from network import Network
+from support.crpc_process import begin, make_crpc
+from support.daemons import IDENTITY, aws_environment, configure, daemon
+from support.footprint import Record, Weigh
+from support.network import Network
 
 CUT = 30.0  # seconds
 HEALING = 35.0  # seconds: the rest of a poll that hangs (30 s), or the longest pause (30 s) and a connection (5 s)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import Crpc, clean_environment, make_crpc, own_lab
+from support.crpc_process import Crpc, clean_environment, make_crpc, own_lab
 
 from collective.lab.layout import Layout
 

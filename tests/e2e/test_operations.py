@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import boto3
-from conftest import BIN, Completed
-from daemons import aws_environment, daemon
+from support.crpc_process import BIN, Completed
+from support.daemons import aws_environment, daemon
 
 from collective import names
 

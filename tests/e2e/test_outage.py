@@ -16,10 +16,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from conftest import BIN, Completed, Crpc, begin, make_crpc, own_server
-from daemons import IDENTITY, Daemon, aws_environment, configure, daemon, wait_until
-from footprint import Weigh
-from proxy import Proxy
+from support.crpc_process import BIN, Completed, Crpc, begin, make_crpc, own_server
+from support.daemons import IDENTITY, Daemon, aws_environment, configure, daemon, wait_until
+from support.footprint import Weigh
+from support.proxy import Proxy
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import BIN, Crpc, make_crpc
-from daemons import IDENTITY, Daemon, aws_environment, configure, daemon, wait_until
-from test_terminal import Terminal
+from support.crpc_process import BIN, Crpc, make_crpc
+from support.daemons import IDENTITY, Daemon, aws_environment, configure, daemon, wait_until
+from support.terminal import Terminal
 
 CODE = '''
 """An agent that is told a secret."""

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import boto3
 import pytest
-from conftest import make_crpc
-from daemons import IDENTITY, aws_environment, configure, daemon
-from proxy import Proxy
+from support.crpc_process import make_crpc
+from support.daemons import IDENTITY, aws_environment, configure, daemon
+from support.proxy import Proxy
 
 from collective import names
 from collective.aws import AWS

@@ -9,10 +9,10 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-from conftest import BIN, Completed, make_crpc
-from daemons import IDENTITY, aws_environment, configure, daemon
+from support.crpc_process import BIN, Completed, make_crpc
+from support.daemons import IDENTITY, aws_environment, configure, daemon
 
-from collective.signing import keyfiles, keys
+from collective.signing import key_files, keys
 from collective.signing.allowed_signers import signer_line
 
 DOCUMENT = (Path(__file__).resolve().parents[2] / "docs" / "security.md").read_text()
@@ -30,7 +30,7 @@ def test_openssh_proves_who_asked_for_what(tmp_path: Path, moto_server: str, nee
     """From what is kept beside the audit, compressed or not; a changed payload proves nothing."""
     needs("ssh-keygen", "openssh-client")
     alice = keys.new()
-    keyfiles.write_new(tmp_path / "alice", alice.text())
+    key_files.write_new(tmp_path / "alice", alice.text())
     (tmp_path / "allowed_signers").write_text(signer_line("alice", alice.public))
     configure(tmp_path, "proof", accept_unsigned=False, allowed_signers="allowed_signers", audit_envelopes="envelopes")
     client = json.loads((tmp_path / "client.yaml").read_text())

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import boto3
 import pytest
-from accounts import Account, LongThere
-from conftest import on_a_terminal
-from daemons import IDENTITY, configure, daemon, wait_until
-from proxy import Proxy
+from support.accounts import Account, LongThere
+from support.crpc_process import on_a_terminal
+from support.daemons import IDENTITY, configure, daemon, wait_until
+from support.proxy import Proxy
 
 from collective import names
 from collective.aws import AWS
@@ -19,7 +19,7 @@ from collective.registry import NodeRecord
 from collective.registry.dynamodb import DynamoDBRegistry
 from collective.registry.memory import MemoryRegistry
 from collective.setup import REMOVE
-from collective.setup.cloud import Cloud
+from collective.setup.aws_inventory import Cloud
 from collective.setup.pruning import pruning
 from collective.transport.sqs import SQSTransport
 

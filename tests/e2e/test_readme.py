@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import BIN, own_lab
+from support.crpc_process import BIN, own_lab
 
 from collective.lab.layout import Layout
 

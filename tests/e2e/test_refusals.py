@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from conftest import Crpc
-from proxy import Proxy
+from support.crpc_process import Crpc
+from support.proxy import Proxy
 
 from collective.lab.layout import Layout
 

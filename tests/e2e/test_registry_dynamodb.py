@@ -7,12 +7,12 @@ from collections.abc import Iterator
 
 import boto3
 import pytest
-from registry_contract import *  # noqa: F403 - the contract's tests
-from registry_contract import record
-from servers import SERVERS, WITH_DYNAMODB
+from support.registry_contract import *  # noqa: F403 - the contract's tests
+from support.registry_contract import record
+from support.servers import SERVERS, WITH_DYNAMODB
 
 from collective.aws import AWS
-from collective.errors import QueueNotFound
+from collective.errors import NotFound
 from collective.registry.dynamodb import DynamoDBRegistry
 
 
@@ -46,7 +46,7 @@ def identity() -> str:
 
 def test_a_table_that_is_not_there_is_told_apart(session: boto3.Session) -> None:
     """A registry that nobody made is another thing than one that is away."""
-    with pytest.raises(QueueNotFound, match="'absent_nodes' does not exist"):
+    with pytest.raises(NotFound, match="'absent_nodes' does not exist"):
         DynamoDBRegistry(AWS(session), "absent_nodes").nodes()
 
 

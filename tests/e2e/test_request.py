@@ -11,10 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import NODES, Crpc
+from support.crpc_process import NODES, Crpc
 
 from collective.lab.layout import Layout
-from collective.signing import keyfiles, keys
+from collective.signing import key_files, keys
 
 FINISHED = r"Finished processing 5 / 5 hosts in [0-9.]+ ms\n"
 
@@ -157,7 +157,7 @@ def test_a_node_that_never_was_is_said_to_be_none(crpc: Crpc) -> None:
 def test_a_caller_the_policy_does_not_know_is_denied(crpc: Crpc, lab: Layout, tmp_path: Path) -> None:
     """The reply says so, names the rule that was missing, and the exit code is 2."""
     mallory = keys.new()
-    keyfiles.write_new(tmp_path / "key", mallory.text())
+    key_files.write_new(tmp_path / "key", mallory.text())
     text = (lab.folder / "client.yaml").read_text().replace("operator@lab", "mallory@lab")
     (tmp_path / "client.yaml").write_text(text)
     allowed = lab.folder / "allowed_signers"

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import BIN, NODES, Crpc, on_a_terminal
-from daemons import wait_until
+from support.crpc_process import BIN, NODES, Crpc, on_a_terminal
+from support.daemons import wait_until
 
 from collective.lab.layout import Layout
 

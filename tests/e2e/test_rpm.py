@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from apt_machine import require_apt
+from support.apt_machine import require_apt
 
 from collective.agent import Aborted
 from collective.agents import package

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from conftest import make_crpc
-from daemons import IDENTITY, aws_environment, configure, daemon
-from servers import Endpoints
-from servers import endpoints as endpoints
+from support.crpc_process import make_crpc
+from support.daemons import IDENTITY, aws_environment, configure, daemon
+from support.servers import Endpoints
+from support.servers import endpoints as endpoints
 
 
 def test_a_request_is_answered(tmp_path: Path, endpoints: Endpoints) -> None:

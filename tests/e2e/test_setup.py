@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from accounts import Account
-from conftest import Completed, on_a_terminal
-from daemons import IDENTITY, configure, daemon
-from proxy import Proxy
+from support.accounts import Account
+from support.crpc_process import Completed, on_a_terminal
+from support.daemons import IDENTITY, configure, daemon
+from support.proxy import Proxy
 
 from collective import names
 

@@ -13,13 +13,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import ssh
+from support import ssh
 
 from collective.config import KEY_AGENT, KEY_AUTO, KEY_NONE
 from collective.errors import ConfigError
-from collective.signing import choice, keyfiles, sshsig
-from collective.signing.agent import Agent
-from collective.signing.choice import choose
+from collective.signing import caller_key, key_files, sshsig
+from collective.signing.caller_key import choose
+from collective.signing.ssh_agent import SSHAgent
 
 PAYLOAD = '{"type":"request"}'
 
@@ -124,18 +124,18 @@ def test_a_passphrase_is_asked_for(home: Path, needs: Callable[[str, str], None]
         assert ssh.ssh_keygen("-q", "-p", "-m", "PEM", "-P", "secret", "-N", "secret", "-f", path).returncode == 0
         assert "BEGIN RSA PRIVATE KEY" in path.read_text()
     answers = iter(["wrong", "", "secret"])
-    assert keyfiles.load(path, lambda _: next(answers)).public.line == ssh.line(path)
+    assert key_files.load(path, lambda _: next(answers)).public.line == ssh.line(path)
     with pytest.raises(ConfigError, match=f"{path}: the passphrase is wrong"):
-        keyfiles.load(path, lambda _: "wrong")
+        key_files.load(path, lambda _: "wrong")
     with pytest.raises(ConfigError, match="it has a passphrase, and nobody can be asked for it: use the ssh agent"):
-        keyfiles.load(path)
+        key_files.load(path)
 
 
 def test_the_passphrase_is_asked_for_on_the_terminal(home: Path, needs: Callable[[str, str], None]) -> None:
     """Not on standard input, which may be a file; what is typed is not shown."""
     needs("ssh-keygen", "openssh-client")
     path = ssh.make_key(home / "key", passphrase="secret")
-    program = "import pathlib, sys; from collective.signing.choice import choose; "
+    program = "import pathlib, sys; from collective.signing.caller_key import choose; "
     program += "print(choose(pathlib.Path(sys.argv[1])).public.line)"
     pid, terminal = pty.fork()
     if not pid:
@@ -194,10 +194,10 @@ def test_a_public_key_without_its_private_half_is_named(home: Path, needs: Calla
 
 def test_nothing_is_looked_for_before_it_is_needed(home: Path) -> None:
     """A key that is not there is no trouble for who sends nothing; `none` signs nothing."""
-    sign = choice.signing(home / "missing")
+    sign = caller_key.signing(home / "missing")
     with pytest.raises(ConfigError, match="missing: cannot be read"):
         sign(PAYLOAD)
-    assert choice.signing(KEY_NONE)(PAYLOAD) is None
+    assert caller_key.signing(KEY_NONE)(PAYLOAD) is None
 
 
 def test_an_agent_that_talks_nonsense_is_named(home: Path) -> None:
@@ -222,5 +222,5 @@ def test_an_agent_that_talks_nonsense_is_named(home: Path) -> None:
             thread = threading.Thread(target=serve)
             thread.start()
             with pytest.raises(ConfigError, match=said):
-                Agent(path).identities()
+                SSHAgent(path).identities()
             thread.join()

@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import ssh
-from agent_cases import load
+from support import ssh
+from support.agent_cases import load
 
 from collective.errors import ConfigError, SignatureError
-from collective.signing import allowed_signers, keyfiles, sshsig
-from collective.signing.choice import choose
+from collective.signing import allowed_signers, key_files, sshsig
+from collective.signing.caller_key import choose
 from collective.signing.sshsig import Signature
 
 PAYLOAD = '{"type":"request","caller":"alice"}'
@@ -53,7 +53,7 @@ def believed(allowed: str, payload: str, signature: str, caller: str = "alice", 
 def test_each_accepts_what_the_other_signs(made: Mapping[str, Path], tmp_path: Path, kind: str) -> None:
     """For every kind of key, both ways; one changed byte of text or signature, another caller: both refuse."""
     allowed = f"alice {ssh.line(made[kind])}\n"
-    ours = sshsig.sign(keyfiles.load(made[kind]), PAYLOAD)
+    ours = sshsig.sign(key_files.load(made[kind]), PAYLOAD)
     theirs = ssh.sign(made[kind], PAYLOAD)
     for signature in (ours, theirs):
         assert ssh.accepts(tmp_path, allowed, PAYLOAD, signature)
@@ -175,4 +175,4 @@ def test_fingerprints_are_ssh_keygens(made: Mapping[str, Path]) -> None:
     """People compare ours with what ssh-keygen -l shows."""
     for name in ssh.KINDS:
         shown = ssh.ssh_keygen("-l", "-f", made[name]).stdout.split()[1]
-        assert keyfiles.load(made[name]).public.fingerprint == shown
+        assert key_files.load(made[name]).public.fingerprint == shown

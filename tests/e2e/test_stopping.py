@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import Record
-from crowd import Crowd, crowd
-from daemons import configure, daemon, wait_until
+from support.daemons import configure, daemon, wait_until
+from support.footprint import Record
+from support.request_flood import Crowd, crowd
 
 REQUESTS = 50
 

@@ -1,7 +1,5 @@
 """A real daemon under a service manager: what it is told, and the unit that has systemd start it."""
 
-# ruff: noqa: F811 - a fixture that is imported, and asked for by its name
-
 from __future__ import annotations
 
 import json
@@ -15,14 +13,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from conftest import BIN, Completed, make_crpc
-from daemons import IDENTITY, aws_environment, configure, daemon, wait_until
-from test_cgroup import MOUNTED, ours  # noqa: F401 - a fixture
-from test_service_manager import Listener
+from support.cgroups import MOUNTED
+from support.crpc_process import BIN, Completed, make_crpc
+from support.daemons import IDENTITY, aws_environment, configure, daemon, wait_until
+from support.notify_socket import Listener
 
 from collective.config import NodeConfig
 from collective.node import daemon as daemon_
-from collective.node import workshop
+from collective.node.requests import scheduler
 from collective.transport import LONGEST_CALL
 
 UNIT = Path(__file__).resolve().parents[2] / "conf" / "collectived.service"
@@ -61,7 +59,7 @@ def test_the_unit_is_no_more_exposed_than_is_documented(unit: Path) -> None:
 def test_the_unit_gives_the_daemon_the_time_that_it_takes(unit: Path) -> None:
     """Start and stop are not cut short by systemd's own patience."""
     said = dict(line.split("=", 1) for line in unit.read_text().splitlines() if re.match(r"\w+=", line))
-    stop = NodeConfig("c", "i").shutdown_timeout + workshop._ENDING + daemon_._FAREWELL + daemon_._LAST_POLL  # noqa: SLF001
+    stop = NodeConfig("c", "i").shutdown_timeout + scheduler._ENDING + daemon_._FAREWELL + daemon_._LAST_POLL  # noqa: SLF001
     assert int(said["TimeoutStopSec"]) > stop
     assert int(said["TimeoutStartSec"]) > LONGEST_CALL
 

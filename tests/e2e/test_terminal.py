@@ -6,44 +6,12 @@ import os
 import re
 import shlex
 import subprocess
-import uuid
 from collections.abc import Callable, Iterator
 
 import pytest
-from conftest import BIN, Crpc
-from daemons import wait_until
-
-
-class Terminal:
-    """A tmux window of 100 columns and 40 lines, with a shell in it."""
-
-    def __init__(self, environment: dict[str, str]) -> None:
-        self._name = f"collective-{uuid.uuid4().hex[:8]}"
-        self._tmux("new-session", "-d", "-x", "100", "-y", "40", "env", "PS1=$ ", "sh", environment=environment)
-
-    def type(self, line: str) -> None:
-        """Type a line and press Enter."""
-        self._tmux("send-keys", "-l", line)
-        self._tmux("send-keys", "Enter")
-
-    def screen(self, colors: bool = False) -> str:
-        """Return what the window shows."""
-        return self._tmux("capture-pane", "-p", "-J", *(["-e"] if colors else []))
-
-    def run(self, line: str) -> str:
-        """Type a command line and return the screen when it has ended, with its exit code."""
-        self.type(f"{line}; echo ended with $?")
-        wait_until(lambda: re.search(r"^ended with \d+$", self.screen(), re.MULTILINE) is not None, 60, self.screen)
-        return self.screen()
-
-    def close(self) -> None:
-        """End the terminal."""
-        self._tmux("kill-server")
-
-    def _tmux(self, *words: str, environment: dict[str, str] | None = None) -> str:
-        command = ["tmux", "-L", self._name, "-f", "/dev/null", *words]
-        env = {**(environment or os.environ), "TERM": "xterm-256color"}
-        return subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout
+from support.crpc_process import BIN, Crpc
+from support.daemons import wait_until
+from support.terminal import Terminal
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ import time
 import uuid
 from pathlib import Path
 
-from conftest import make_crpc
-from daemons import IDENTITY, aws_environment, configure, daemon, wait_until
-from test_metrics import samples
+from support.crpc_process import make_crpc
+from support.daemons import IDENTITY, aws_environment, configure, daemon, wait_until
+from support.prometheus import samples
 
 import collective
 

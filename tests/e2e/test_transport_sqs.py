@@ -8,10 +8,10 @@ from collections.abc import Callable
 
 import boto3
 import pytest
-from servers import Endpoints
-from servers import endpoints as endpoints
-from transport_contract import *  # noqa: F403 - the contract's tests
-from transport_contract import queue, topic  # noqa: F401 - its fixtures
+from support.servers import Endpoints
+from support.servers import endpoints as endpoints
+from support.transport_contract import *  # noqa: F403 - the contract's tests
+from support.transport_contract import queue, topic  # noqa: F401 - its fixtures
 
 from collective.aws import AWS
 from collective.errors import AccessDenied, ConfigError, Unreachable

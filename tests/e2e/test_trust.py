@@ -20,8 +20,8 @@ from typing import Any
 import boto3
 import pytest
 import yaml
-from conftest import Completed, Crpc, make_crpc
-from daemons import IDENTITY, aws_environment, configure, daemon, wait_until
+from support.crpc_process import Completed, Crpc, make_crpc
+from support.daemons import IDENTITY, aws_environment, configure, daemon, wait_until
 
 from collective import messages, names
 from collective.aws import AWS
@@ -32,10 +32,10 @@ from collective.fleet.known_nodes import KnownNodes
 from collective.lab.layout import Layout
 from collective.messages import Reply, Request
 from collective.node.trust import node_key
-from collective.signing import keyfiles, keys, sshsig, unsigned
+from collective.signing import key_files, keys, sshsig, unsigned
 from collective.signing.allowed_signers import signer_line
 from collective.signing.keys import PrivateKey
-from collective.signing.wire import string, uint32
+from collective.signing.ssh_encoding import string, uint32
 from collective.transport.sqs import SQSTransport
 
 DOCUMENT = (Path(__file__).resolve().parents[2] / "docs" / "security.md").read_text()
@@ -100,7 +100,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory, moto_server: str) -> Iterato
     collective = f"trust-{uuid.uuid4().hex[:8]}"
     made = {name: keys.new() for name in ("alice", "bob", "stranger")}
     for name, key in made.items():
-        keyfiles.write_new(folder / name, key.text())
+        key_files.write_new(folder / name, key.text())
     configure(folder, collective, accept_unsigned=False, allowed_signers="allowed_signers", revoked_keys="revoked_keys")
     believed = "".join(signer_line(name, made[name].public) for name in ("alice", "bob"))
     (folder / "allowed_signers").write_text(believed)

@@ -8,8 +8,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import BIN, NODES, Crpc
-from daemons import wait_until
+from support.crpc_process import BIN, NODES, Crpc
+from support.daemons import wait_until
 
 
 def test_a_check_is_one_line_and_the_worst_state(crpc: Crpc) -> None:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import Completed, clean_environment
+from support.crpc_process import Completed, clean_environment
 
 ROOT = Path(__file__).resolve().parents[2]
 DEVELOPERS_ONLY = {"pytest", "hypothesis", "mypy", "ruff"}

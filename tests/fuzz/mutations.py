@@ -11,7 +11,7 @@ from random import Random
 from typing import Any
 
 from collective.errors import SignatureError
-from collective.signing.wire import Reader, string
+from collective.signing.ssh_encoding import SSHReader, string
 
 Mutate = Callable[[bytes, Random], bytes]
 
@@ -86,7 +86,7 @@ def in_blob(*layout: int) -> Mutate:
 
 def taken_apart(data: bytes, layout: Sequence[int]) -> list[bytes]:
     """Return the values of a blob; raise SignatureError when it is not laid out like this."""
-    reader = Reader(data, "the blob")
+    reader = SSHReader(data, "the blob")
     parts = [reader.take(size) if size else reader.string() for size in layout]
     reader.end()
     return parts

@@ -10,7 +10,7 @@ from typing import Any
 
 from collective import ddl
 from collective.errors import ConfigError, DDLError, RPCError, SignatureError
-from collective.policy import KnownNode, Question, reading
+from collective.policy import KnownNode, Question, parsing
 from collective.signing import allowed_signers, revoked_keys
 from fuzz import Target, refusing
 from fuzz.mutations import either, in_json, in_text
@@ -53,7 +53,7 @@ def description(data: bytes) -> None:
 def policy(data: bytes) -> None:
     """Read a policy, and have it decide."""
     try:
-        read = reading.parse(data.decode("utf-8", errors="replace"), "policy.yaml")
+        read = parsing.parse(data.decode("utf-8", errors="replace"), "policy.yaml")
     except ConfigError as refusal:
         for line in refusal.faults:
             with refusing(ConfigError):

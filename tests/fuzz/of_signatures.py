@@ -14,8 +14,8 @@ from collective.signing import allowed_signers, sshsig
 from collective.signing.allowed_signers import signer_line
 from collective.signing.certificates import Certificate, is_certificate
 from collective.signing.keys import PrivateKey, PublicKey
+from collective.signing.ssh_encoding import string
 from collective.signing.sshsig import Signature
-from collective.signing.wire import string
 from fuzz import Target, refusing
 from fuzz.mutations import STRING, in_blob, put_together, taken_apart
 

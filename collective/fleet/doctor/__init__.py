@@ -16,7 +16,7 @@ from typing import TypeVar
 from collective import names
 from collective.config import ClientConfig
 from collective.errors import CollectiveError
-from collective.fleet.doctor import here, there
+from collective.fleet.doctor import aws_checks, local_checks
 from collective.fleet.doctor.findings import Check, Finding, faulty
 from collective.fleet.fleet import Fleet
 from collective.registry.dynamodb import DynamoDBRegistry
@@ -31,34 +31,34 @@ def examine(path: Path | None = None, target: str | None = None) -> Iterator[Fin
 
     `target` is another collective than the configured one.
     """
-    yield from attempt("version", here.version())
-    config = yield from attempt("configuration", here.configuration(path, target))
+    yield from attempt("version", local_checks.version())
+    config = yield from attempt("configuration", local_checks.configuration(path, target))
     if config is not None:
         yield from _examine(config)
 
 
 def _examine(config: ClientConfig) -> Iterator[Finding]:
-    catalog = yield from attempt("DDLs", here.ddls(config))
-    known = yield from attempt("state", here.state(config))
-    sign = yield from attempt("key", here.key(config))
-    aws = yield from attempt("AWS", there.account())
+    catalog = yield from attempt("DDLs", local_checks.ddls(config))
+    known = yield from attempt("state", local_checks.state(config))
+    sign = yield from attempt("key", local_checks.key(config))
+    aws = yield from attempt("AWS", aws_checks.account())
     if aws is None or known is None:
         return  # without either no call can be made
-    transport = yield from attempt("queues", there.queues(aws, config))
+    transport = yield from attempt("queues", aws_checks.queues(aws, config))
     if aws.skew is None:
         return  # no server has answered: the next one would be waited for just as long
-    yield from attempt("clock", there.clock(aws.skew))
+    yield from attempt("clock", aws_checks.clock(aws.skew))
     if transport is not None:
-        yield from attempt("topic", there.topic(transport, config))
+        yield from attempt("topic", aws_checks.topic(transport, config))
     alive = None
     if config.registry == "dynamodb":
         table = DynamoDBRegistry(aws, names.table(config.collective))
-        alive = yield from attempt("registry", there.registry(table, config))
+        alive = yield from attempt("registry", aws_checks.registry(table, config))
     if alive:
-        yield from attempt("nodes' keys", there.keys(alive, known))
+        yield from attempt("nodes' keys", aws_checks.keys(alive, known))
     if transport and catalog and sign:
         fleet = Fleet(config, transport, catalog=catalog, sign=sign, verify_reply=known.verify)
-        yield from attempt("answer", there.answer(fleet, alive))
+        yield from attempt("answer", aws_checks.answer(fleet, alive))
 
 
 def attempt(name: str, check: Check[Result]) -> Generator[Finding, None, Result | None]:

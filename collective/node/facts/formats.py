@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from collective.errors import ConfigError
-from collective.yamlfile import parse_yaml
+from collective.yaml_file import parse_yaml
 
 Values = Mapping[str, Any]
 

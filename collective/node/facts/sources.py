@@ -15,11 +15,11 @@ from functools import partial
 from pathlib import Path
 
 from collective.errors import ConfigError
+from collective.node.actions.monitor import ActionJob
+from collective.node.actions.runner import Runner
 from collective.node.facts import ec2, external
 from collective.node.facts.built_in import built_in, full_name
 from collective.node.facts.formats import Values, parse_output, read_file
-from collective.node.keeper import Job
-from collective.node.runner import Runner
 
 Execute = Callable[[Sequence[str]], str]
 
@@ -87,7 +87,7 @@ def executed_by(runner: Runner, seconds: float = COMMAND_SECONDS) -> Execute:
     """Return a function that runs a command for at most `seconds`, returns its output, and raises ConfigError."""
 
     def execute(words: Sequence[str]) -> str:
-        answer = runner.run(Job(str(external.__file__), "output", {"command": list(words)}, {}), seconds)
+        answer = runner.run(ActionJob(str(external.__file__), "output", {"command": list(words)}, {}), seconds)
         if answer.reason == "timeout":
             raise ConfigError(f"{shlex.join(words)}: ended after {seconds:.0f} s without an answer")
         if answer.statuscode:

@@ -1,0 +1,75 @@
+"""What programs read: one JSON document per call, or one line per event.
+
+    document(call)    the whole call                                  --json    (schemas/results.json)
+    reply_event       {"event": "reply", …} as each reply arrives     --jsonl
+    end_event         {"event": "end", …} the document without replies
+
+Outputs that the DDL marks `writeOnly` are masked in both.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, TextIO
+
+from collective.clients.render import CallView, ordered
+from collective.clients.render.formatting import shallow, write_json
+from collective.ddl import Action
+from collective.fleet import aggregates
+from collective.messages import Reply
+
+
+def document(call: CallView, *, by_identity: bool = False) -> dict[str, Any]:
+    """Return the document of a finished call; replies as they came, or sorted by sender."""
+    outcomes = call.outcomes
+    replies = ordered(outcomes.replies.values(), by_identity)
+    return {
+        "request_id": call.request_id,
+        "request_ids": call.request_ids,
+        "agent": call.agent,
+        "action": call.action.name,
+        "collective": call.collective,
+        "caller": call.caller,
+        "replies": [_reply(reply, call.action) for reply in replies],
+        "outcomes": outcomes.counts(),
+        "silent": outcomes.silent,
+        "skipped": sorted(outcomes.skipped),
+        "unexpected": outcomes.unexpected,
+        "rejected": sorted(outcomes.rejected),
+        "stopped": call.stopped or None,
+        "aggregates": [result.to_data() for result in aggregates.compute(call.action, replies)],
+        "timing_ms": {"discovery": round(call.discovery_ms, 3), "total": round(call.total_ms, 3)},
+    }
+
+
+def reply_event(reply: Reply, action: Action) -> dict[str, Any]:
+    """Return the event of one reply: `event`, and what the document says of a reply."""
+    return {"event": "reply", **_reply(reply, action)}
+
+
+def end_event(call: CallView) -> dict[str, Any]:
+    """Return the last event of a call: `event`, and the document without its replies."""
+    return {"event": "end", **{name: value for name, value in document(call).items() if name != "replies"}}
+
+
+def write_document(call: CallView, stream: TextIO, *, by_identity: bool = False) -> None:
+    """Write the document of a finished call."""
+    write_json(document(call, by_identity=by_identity), stream)
+
+
+def write_event(event: Mapping[str, Any], stream: TextIO) -> None:
+    """Write one event on a line of its own, and at once: somebody may be following."""
+    stream.write(json.dumps(event) + "\n")
+    stream.flush()
+
+
+def _reply(reply: Reply, action: Action) -> dict[str, Any]:
+    return {
+        "sender": reply.sender,
+        "statuscode": reply.statuscode,
+        "statusmsg": reply.statusmsg,
+        "reason": reply.reason,
+        "data": shallow(action.masked(reply.data)),
+        "elapsed_ms": reply.elapsed_ms,
+    }

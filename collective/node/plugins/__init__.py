@@ -1,0 +1,1 @@
+"""Load agents and data functions, and pair each with its DDL."""

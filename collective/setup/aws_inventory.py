@@ -1,0 +1,104 @@
+"""What setting up asks of AWS, all pages of it: the account, queues by how their names begin, a topic's subscribers."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from collective import names
+from collective.aws import AWS, translated
+from collective.aws_account import Account
+from collective.errors import ConfigError, NotFound
+from collective.registry.dynamodb import KEY, DynamoDBRegistry
+from collective.transport.sqs import SQSTransport
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_sns import SNSClient
+    from mypy_boto3_sqs import SQSClient
+
+_MOST_QUEUES = 1000  # SQS API reference, ListQueues: on one page; without the number there is no next page
+
+
+class Cloud:
+    """The clients of one account in one region."""
+
+    def __init__(self, aws: AWS) -> None:
+        self.aws = aws
+        self.sqs: SQSClient = aws.client("sqs")
+        self.sns: SNSClient = aws.client("sns")
+        self.dynamodb: DynamoDBClient = aws.client("dynamodb")
+
+    @classmethod
+    def connect(cls) -> Cloud:
+        """Return what boto3's own settings point at. Raise ConfigError."""
+        return cls(AWS())
+
+    @cached_property
+    def transport(self) -> SQSTransport:
+        """What makes nodes' queues."""
+        return SQSTransport(self.aws)
+
+    def registry(self, collective: str) -> DynamoDBRegistry:
+        """Return the registry of a collective, whether or not its table is there."""
+        return DynamoDBRegistry(self.aws, names.table(collective))
+
+    @cached_property
+    def account(self) -> Account:
+        """The account that our credentials are for: STS tells it to everybody."""
+        with translated("sts"):
+            number = self.aws.client("sts").get_caller_identity()["Account"]
+        return Account(self.sqs.meta.partition, self.sqs.meta.region_name, number)
+
+    def table(self, name: str) -> str | None:
+        """Return the status of a registry's table (ACTIVE, DELETING …); None when there is none.
+
+        Raise ConfigError for a table that is something else.
+        """
+        try:
+            with translated(name):
+                found = self.dynamodb.describe_table(TableName=name)["Table"]
+                key, status = found["KeySchema"], found["TableStatus"]
+        except NotFound:
+            return None
+        if key != KEY:
+            raise ConfigError(f"{name}: this table is no registry: choose another name for the collective")
+        return status
+
+    def table_age(self, name: str) -> float:
+        """Return the seconds since a table was made. Raise QueueNotFound."""
+        with translated(name):
+            made = self.dynamodb.describe_table(TableName=name)["Table"]["CreationDateTime"]
+        return self.aws.now() - made.timestamp()
+
+    def queues(self, prefix: str) -> dict[str, str]:
+        """Return the URLs of the queues whose names begin with `prefix`, by name."""
+        pages = self.sqs.get_paginator("list_queues").paginate(
+            QueueNamePrefix=prefix, PaginationConfig={"PageSize": _MOST_QUEUES}
+        )
+        with translated(f"{prefix}*"):
+            urls = [url for page in pages for url in page.get("QueueUrls", [])]
+        return {url.rpartition("/")[2]: url for url in urls}
+
+    def subscriptions(self, topic: str) -> dict[str, str]:
+        """Return the ARNs of a topic's subscriptions, by the queue's name; none when there is no topic."""
+        pages = self.sns.get_paginator("list_subscriptions_by_topic").paginate(TopicArn=self.account.arn("sns", topic))
+        try:
+            with translated(topic):
+                found: list[Any] = [one for page in pages for one in page["Subscriptions"]]
+        except NotFound:
+            return {}
+        return {one["Endpoint"].rpartition(":")[2]: one["SubscriptionArn"] for one in found if one["Protocol"] == "sqs"}
+
+    def unsubscribe(self, queue: str, subscription: str) -> None:
+        """Remove a queue's subscription, given its ARN."""
+        with translated(queue):
+            self.sns.unsubscribe(SubscriptionArn=subscription)
+
+    def delete_queue(self, queue: str, url: str) -> None:
+        """Remove a queue with all that is in it, unless it is gone already."""
+        try:
+            with translated(queue):
+                self.sqs.delete_queue(QueueUrl=url)
+        except NotFound:
+            return

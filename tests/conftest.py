@@ -1,0 +1,89 @@
+"""Fixtures that several test modules share."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import os
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.actions import PLUGIN
+from support.cgroups import MOUNTED
+from support.node_server import CODE, DDL, REPLIES
+from support.simulated import Make
+
+from collective.testing import Network, memory_fleet
+from collective.testing.simulation import Simulation
+
+
+@pytest.fixture
+def plugins(tmp_path: Path) -> Path:
+    """A folder with one agent's code and DDL."""
+    folder = tmp_path / "plugins"
+    folder.mkdir()
+    (folder / "odd.py").write_text(CODE)
+    (folder / "odd.json").write_text(json.dumps(DDL))
+    return folder
+
+
+@pytest.fixture
+def network(tmp_path: Path, plugins: Path) -> Iterator[Network]:
+    """One node that takes two actions at once, of `odd` too, and lets three more wait, two of them of one agent."""
+    with memory_fleet(
+        tmp_path,
+        {"web1": {"role": "web"}},
+        code=[plugins],
+        ddls=[plugins],
+        max_actions=2,
+        max_queued=3,
+        agent_limits={"odd": 2},
+    ) as network:
+        network.transport.open_replies(REPLIES)
+        yield network
+
+
+@pytest.fixture
+def simulation(plugins: Path, tmp_path: Path) -> Make:
+    """Make simulations whose nodes have the agent `odd`."""
+    numbers = itertools.count()
+
+    def make(*args: object, **named: object) -> Simulation:
+        folder = tmp_path / str(next(numbers))
+        folder.mkdir()
+        return Simulation(folder, *args, code=[plugins], ddls=[plugins], **named)  # type: ignore[arg-type]
+
+    return make
+
+
+@pytest.fixture
+def ours() -> Iterator[Path]:
+    """A control group that is ours to divide; where the machine has none, there is nothing to test."""
+    if not MOUNTED or os.geteuid() != 0:
+        pytest.skip("this machine has no control groups, version 2, that we may make")
+    folder = MOUNTED[0] / f"collective-test-{uuid.uuid4().hex[:8]}"
+    try:
+        folder.mkdir()
+    except OSError as fault:
+        pytest.skip(f"{folder} cannot be made: {fault.strerror}")
+    yield folder
+    (folder / "cgroup.kill").write_text("1")
+    until = time.monotonic() + 10
+    while folder.exists() and time.monotonic() < until:
+        with contextlib.suppress(OSError):
+            for below in folder.iterdir():
+                if below.is_dir():
+                    below.rmdir()
+            folder.rmdir()
+
+
+@pytest.fixture
+def plugin(tmp_path: Path) -> Path:
+    """A file with actions of all sorts."""
+    path = tmp_path / "odd.py"
+    path.write_text(PLUGIN)
+    return path

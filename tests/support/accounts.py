@@ -1,0 +1,70 @@
+"""Look into the account of a test: what there is of a collective, and a caller that works there."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from pathlib import Path
+from typing import Any
+
+import boto3
+
+from collective.setup.aws_inventory import Cloud
+from support.crpc_process import Crpc, make_crpc
+from support.daemons import aws_environment
+
+
+class Account:
+    """A collective that nobody else has, in the account behind `url`, and its client.yaml in `folder`."""
+
+    def __init__(self, url: str, folder: Path, collective: str = "", **client: Any) -> None:
+        self.collective = collective or f"own-{uuid.uuid4().hex[:8]}"
+        self.environment = {**aws_environment(url), "COLLECTIVE_CONFIG": str(folder)}
+        self.crpc: Crpc = make_crpc(self.environment)
+        self._folder, self._client = folder, client
+        self.write_config()
+        self.sqs, self.sns, self.dynamodb = (self.client(service, url) for service in ("sqs", "sns", "dynamodb"))
+
+    def write_config(self) -> None:
+        """Write client.yaml, over another one."""
+        values = {"collective": self.collective, "caller": "alice", "key": "none", "state": "state", **self._client}
+        (self._folder / "client.yaml").write_text(json.dumps(values))
+
+    @staticmethod
+    def client(service: Any, url: str) -> Any:
+        """Return a client of our own, that nothing of ours has configured."""
+        session = boto3.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name="eu-central-1")
+        return session.client(service, endpoint_url=url)
+
+    def queues(self) -> list[str]:
+        """Return the names of the collective's queues, and of those that are called alike."""
+        found = self.sqs.list_queues(QueueNamePrefix=f"{self.collective}_").get("QueueUrls", [])
+        return sorted(url.rpartition("/")[2] for url in found)
+
+    def topics(self) -> list[str]:
+        """Return the names of its topics."""
+        return self._mine(topic["TopicArn"].rpartition(":")[2] for topic in self.sns.list_topics()["Topics"])
+
+    def tables(self) -> list[str]:
+        """Return the names of its tables."""
+        return self._mine(self.dynamodb.list_tables()["TableNames"])
+
+    def subscribed(self) -> list[str]:
+        """Return the names of the queues that are subscribed to anything."""
+        pages = self.sns.get_paginator("list_subscriptions").paginate()
+        return self._mine(one["Endpoint"].rpartition(":")[2] for page in pages for one in page["Subscriptions"])
+
+    def url(self, queue: str) -> str:
+        """Return a queue's URL."""
+        return str(self.sqs.get_queue_url(QueueName=queue)["QueueUrl"])
+
+    def _mine(self, found: Any) -> list[str]:
+        return sorted(name for name in found if name.startswith(f"{self.collective}_"))
+
+
+class LongThere(Cloud):
+    """An account whose tables are ten days older than they are."""
+
+    def table_age(self, name: str) -> float:
+        """Ask for a table's age."""
+        return super().table_age(name) + 10 * 86400

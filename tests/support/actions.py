@@ -1,0 +1,101 @@
+"""Plugins and processes for tests of actions."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from collective.node.actions.monitor import ActionJob
+
+PLUGIN = '''
+import glob, os, resource, signal, subprocess, sys, time
+from collective.agent import Aborted, InvalidInput
+
+def fine(**data): return {"pid": os.getpid(), **data}
+def nothing(): pass
+def raises(): raise KeyError("colour")
+def raises_plainly(): raise Exception("rspec test")
+class Seventeen(Aborted): statuscode = 17
+def aborts_strangely(): raise Seventeen("not today")
+def aborts(): raise Aborted("not today", data={"half": 1})
+def invalid(): raise InvalidInput("no such user")
+def exits(): sys.exit(3)
+def exits_hard(): os._exit(3)
+def dies(): os.kill(os.getpid(), signal.SIGKILL)
+def dies_of_a_nameless_signal(): os.kill(os.getpid(), 40)
+def prints(): print("debugging"); return {"done": True}
+def prints_much():
+    for _ in range(1000): print("x" * 99_999)
+    return {"peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+def command_prints(): subprocess.run(["echo", "hello"]); return {"done": True}
+def returns_a_set(): return {"names": {1, 2}}
+def returns_nan(): return {"load": float("nan")}
+def returns_half_a_character(): return {"text": "\\ud800"}
+def returns_too_much(): return {"text": "x" * (9 * 1024 * 1024)}
+def returns_much(): return {"text": "x" * (7 * 1024 * 1024)}
+def interrupts(): raise KeyboardInterrupt
+def reads(): return {"text": sys.stdin.read()}
+def ignored(): return {"mask": int(open("/proc/self/status").read().partition("SigIgn:")[2].split()[0], 16)}
+
+def family(folder):
+    """Loop for ever with a child, a grandchild, and a process that has detached itself from both."""
+    code = "import os,time,sys; open(sys.argv[1] + '/' + str(os.getpid()), 'w'); "
+    child = code + "import subprocess; subprocess.Popen([sys.executable, '-c', %r, sys.argv[1]]); time.sleep(600)"
+    subprocess.Popen([sys.executable, "-c", child % (code + "time.sleep(600)"), folder])
+    detach = "import os,sys\\nif os.fork(): os._exit(0)\\nos.setsid()\\nif os.fork(): os._exit(0)\\n"
+    subprocess.Popen([sys.executable, "-c", detach + code + "time.sleep(600)", folder])
+    while True:
+        time.sleep(0.01)
+
+def chain(folder):
+    """Loop for ever in a process that has 250 generations above it."""
+    for _ in range(250):
+        if os.fork():
+            break
+    open(f"{folder}/{os.getpid()}", "w").close()
+    time.sleep(600)
+
+def leaves(folder):
+    """Succeed and leave a process running on purpose."""
+    process = subprocess.Popen(["sleep", "600"], start_new_session=True)
+    return {"pid": process.pid}
+
+def nests(folder):
+    """Succeed and leave a process running in a control group below that of the action."""
+    (own,) = glob.glob(folder + "/action-*")
+    os.makedirs(own + "/deep/deeper")
+    process = subprocess.Popen(["sleep", "600"], start_new_session=True)
+    open(own + "/deep/deeper/cgroup.procs", "w").write(str(process.pid))
+    return {"pid": process.pid}
+
+def bomb(folder):
+    """Fork as fast as it goes, up to a bound."""
+    while True:
+        if len(os.listdir(folder)) < 200 and not os.fork():
+            open(f"{folder}/{os.getpid()}", "w").close()
+'''
+
+
+def job(plugin: Path, action: str, **data: Any) -> ActionJob:
+    return ActionJob(str(plugin), action, data, {})
+
+
+def alive(pids: list[int]) -> list[int]:
+    return [pid for pid in pids if Path(f"/proc/{pid}").exists() and "\nState:\tZ" not in status(pid)]
+
+
+def status(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return "\nState:\tZ"
+
+
+def wait_for_files(folder: Path, count: int) -> list[int]:
+    until = time.monotonic() + 20
+    while len(list(folder.iterdir())) < count:
+        assert time.monotonic() < until, "the family did not come up"
+        threading.Event().wait(0.01)
+    return [int(path.name) for path in folder.iterdir()]

@@ -1,0 +1,73 @@
+"""Run an agent's cases: `tests/cases/<agent>/<case>.json`, one example each.
+
+    {"about": one sentence, "action": name, "data": inputs, "settings": {…},
+     "commands": what fake_commands is given (left out: the machine's own commands), "only": true for no others,
+     "expected": {"statuscode": 0 or 1, "statusmsg": text or /regex/, "data": {…}}, "calls": [[word, …], …]}
+
+Of `data` only the named outputs are compared; a text `/…/` is a regular expression.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+import time
+from contextlib import nullcontext
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from collective import ddl
+from collective.errors import RPCError
+from collective.node.plugins.agents import bundled
+from collective.testing import fake_commands
+
+CASES = Path(__file__).parent / "cases"
+DDLS = bundled().parent / "ddl"
+
+
+def load(agent: str, *, keyed: str = "action") -> list[Any]:
+    """Return the cases of `agent` that have the key `keyed` at their top, each a dictionary with its `id`."""
+    found = [{"id": path.stem, **json.loads(path.read_text())} for path in sorted((CASES / agent).glob("*.json"))]
+    assert found, f"no cases for {agent}"
+    return [case for case in found if keyed in case]
+
+
+def perform(module: ModuleType, case: dict[str, Any], *, seconds: float = 20.0) -> None:
+    """Run one case and compare what comes back with what it expects."""
+    name = module.__name__.rpartition(".")[2]
+    described = ddl.read(DDLS / f"{name}.json").action(case["action"])
+    fakes = case.get("commands")
+    with fake_commands(fakes, only=case.get("only", False)) if fakes is not None else nullcontext() as calls:
+        got = answer(module, described, case, seconds)
+    for key, wanted in case["expected"].items():
+        assert_same(key, wanted, got[key])
+    if "calls" in case:
+        assert calls is not None
+        assert calls() == case["calls"]
+
+
+def answer(module: ModuleType, described: ddl.Action, case: dict[str, Any], seconds: float = 20.0) -> dict[str, Any]:
+    """Do what a node does: check the inputs, call the action, check the outputs; return what it would reply."""
+    function = getattr(module, case["action"])
+    available = {"settings": case.get("settings", {}), "deadline": time.monotonic() + seconds}
+    supplied = {name: available[name] for name in available if name in inspect.signature(function).parameters}
+    try:
+        data = function(**described.check_input(case.get("data", {})), **supplied)
+    except RPCError as fault:
+        checked = described.check_output(fault.data)
+        return {"statuscode": fault.statuscode, "statusmsg": str(fault), "data": checked}
+    return {"statuscode": 0, "statusmsg": "OK", "data": described.check_output(data)}
+
+
+def assert_same(where: str, wanted: Any, got: Any) -> None:
+    """Compare as the cases mean it: named members only, `/…/` as a regular expression."""
+    if isinstance(wanted, dict):
+        for key, value in wanted.items():
+            assert key in got, f"{where}.{key} is not there: {got}"
+            assert_same(f"{where}.{key}", value, got[key])
+    elif isinstance(wanted, str) and wanted.startswith("/") and wanted.endswith("/") and len(wanted) > 1:
+        assert re.search(wanted[1:-1], got), f"{where}: {wanted} does not match {got!r}"
+    else:
+        assert got == wanted, where

@@ -1,0 +1,7 @@
+"""Control groups for tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+MOUNTED = [root for root in map(Path, ("/sys/fs/cgroup", "/sys/fs/cgroup/unified")) if (root / "cgroup.procs").exists()]

@@ -1,0 +1,19 @@
+"""Call `crpc` inside the test's own process."""
+
+from __future__ import annotations
+
+import pytest
+
+from collective.clients.crpc import main
+
+Captured = pytest.CaptureFixture[str]
+
+
+def called(arguments: list[str], capsys: Captured) -> tuple[int, str, str]:
+    """Call crpc in this process; return exit code, standard output and standard error."""
+    try:
+        code = main(arguments)
+    except SystemExit as end:  # argparse, after --help
+        code = int(end.code or 0)
+    out, err = capsys.readouterr()
+    return code, out, err

@@ -1,0 +1,118 @@
+"""Run `crpc` as a user does: in a process of its own, against a lab or a server."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from collective.lab import control
+from collective.lab.layout import Layout
+
+if TYPE_CHECKING:
+    pass
+
+
+BIN = Path(sys.executable).parent
+
+
+NODES = [f"node0{number}.lab" for number in range(1, 6)]
+
+
+Completed = subprocess.CompletedProcess[str]
+
+
+class Crpc(Protocol):
+    """Run `crpc` with some words; `env` is added to the environment."""
+
+    def __call__(self, *words: str, stdin: str = "", **env: str) -> Completed:
+        """Return how it ended."""
+
+
+def make_crpc(environment: dict[str, str], by: Sequence[str] = ()) -> Crpc:
+    """Return a function that runs crpc in `environment`, `by` another command or none."""
+
+    def crpc(*words: str, stdin: str = "", **env: str) -> Completed:
+        return subprocess.run(
+            [*by, BIN / "crpc", *words],
+            env={**environment, **env},
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=110,
+            check=False,
+        )
+
+    return crpc
+
+
+def on_a_terminal(environment: dict[str, str], answer: str, *words: str) -> tuple[int, str]:
+    """Run crpc on a terminal of its own where somebody types `answer`; return its exit code and what it shows there."""
+    master, slave = os.openpty()
+    with subprocess.Popen([BIN / "crpc", *words], env=environment, stdin=slave, stdout=slave, stderr=slave) as process:
+        os.close(slave)
+        os.write(master, answer.encode())
+        shown = b""
+        while True:
+            try:
+                shown += os.read(master, 4096)
+            except OSError:  # the terminal's other end is closed
+                break
+        os.close(master)
+    return process.returncode, shown.decode()
+
+
+def begin(crpc: Crpc, *words: str) -> Callable[[], Completed]:
+    """Begin to run crpc; return how to wait for its end."""
+    result: list[Completed] = []
+    caller = threading.Thread(target=lambda: result.append(crpc(*words)))
+    caller.start()
+
+    def wait() -> Completed:
+        caller.join(110)
+        return result[0]
+
+    return wait
+
+
+def clean_environment() -> dict[str, str]:
+    """Return this process's environment without anything that points at a fleet or an account."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("AWS_", "COLLECTIVE_", "XDG_")) and name != "NO_COLOR"
+    }
+
+
+class own_lab:  # noqa: N801 - used like a function
+    """Run a lab of one's own for a block; the environment of the tests themselves stays as it was."""
+
+    def __init__(self, layout: Layout, nodes: int) -> None:
+        self._before = dict(os.environ)
+        self._running = control.running(layout, nodes)
+
+    def __enter__(self) -> dict[str, str]:
+        try:
+            return {**clean_environment(), **self._running.__enter__()}
+        finally:
+            os.environ.clear()
+            os.environ.update(self._before)
+
+    def __exit__(self, *_: object) -> None:
+        self._running.__exit__(None, None, None)
+
+
+@contextmanager
+def own_server() -> Iterator[str]:
+    """Run a server that knows nothing yet; yields its URL."""
+    process = subprocess.Popen([sys.executable, "-m", "collective.lab.aws_server"], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    with process.stdout:
+        yield process.stdout.readline().strip()
+    process.kill()
+    process.wait()

@@ -1,0 +1,96 @@
+"""A boto3 session that may do what an IAM policy allows and nothing else; moto itself lets everybody do everything.
+
+gate = Gate(policy, principal)          principal: context keys, such as aws:PrincipalTag/collective:identity
+SQSTransport(AWS(gate.session)) …       what is denied raises AccessDenied, and reaches no server
+gate.used                               which of the policy's grants were needed
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import boto3
+from botocore.awsrequest import AWSResponse
+from botocore.compat import HTTPHeaders
+
+from support.iam import Policy, Request
+
+ACCOUNT = "123456789012"  # moto's
+REGION = "eu-north-1"  # moto's regions are worlds of their own: no other test is in this one
+_ACTIONS = {"DeleteMessageBatch": "DeleteMessage"}  # operations that IAM knows by another name
+
+
+def open_session() -> boto3.Session:
+    """Return a session that may do everything."""
+    return boto3.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name=REGION)
+
+
+class Gate:
+    """Asks `policy` before each request of its `session`, as AWS would for `principal`."""
+
+    def __init__(self, policy: Policy, principal: Mapping[str, str]) -> None:
+        self._policy = policy
+        self._principal = principal
+        self._sqs = open_session().client("sqs")
+        self.used: set[tuple[str, str]] = set()
+        self.denied: list[Request] = []
+        self.session = open_session()
+        events: Any = self.session.events  # whose types do not know that what is returned here is the answer
+        events.register("provide-client-params", self._note)
+        events.register("before-call", self._judge)
+
+    def _note(self, params: Mapping[str, Any], context: dict[str, Any], **_: Any) -> None:
+        context["asked"] = params
+
+    def _judge(self, model: Any, context: dict[str, Any], **_: Any) -> tuple[AWSResponse, dict[str, Any]] | None:
+        """Let a request pass, or answer it as AWS does what is denied."""
+        for request in self._requests(model.service_model.service_name, model.name, context["asked"]):
+            grants = self._policy(request)
+            self.used |= grants
+            if not grants:
+                self.denied.append(request)
+                fault = {"Error": {"Code": "AccessDenied", "Message": f"not authorized to perform {request.action}"}}
+                return AWSResponse("", 403, HTTPHeaders(), None), fault
+        return None
+
+    def _requests(self, service: str, operation: str, params: Mapping[str, Any]) -> Iterator[Request]:
+        """Yield what IAM is asked about one request: to make something with tags is to tag it, too."""
+        about = getattr(self, f"_about_{service}")(params)
+        if about is None:
+            return
+        resource, context = about
+        context = {**self._principal, **context}
+        yield Request(f"{service}:{_ACTIONS.get(operation, operation)}", resource, context)
+        if operation == "CreateQueue" and params.get("tags"):
+            yield Request("sqs:TagQueue", resource, context)
+
+    def _about_sqs(self, params: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
+        if "QueueNamePrefix" in params:
+            return "*", {}  # ListQueues knows no resource
+        queue = params.get("QueueName") or params["QueueUrl"].rpartition("/")[2]
+        tags = params.get("tags") or params.get("Tags") or {}  # CreateQueue says it the one way, TagQueue the other
+        asked = {f"aws:RequestTag/{name}": value for name, value in tags.items()}
+        has = {f"aws:ResourceTag/{name}": value for name, value in self._tags(queue).items()}
+        return f"arn:aws:sqs:{REGION}:{ACCOUNT}:{queue}", {**asked, **has}
+
+    def _tags(self, queue: str) -> Mapping[str, str]:
+        try:
+            url = self._sqs.get_queue_url(QueueName=queue)["QueueUrl"]
+        except self._sqs.exceptions.QueueDoesNotExist:
+            return {}
+        return self._sqs.list_queue_tags(QueueUrl=url).get("Tags", {})
+
+    def _about_sns(self, params: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
+        keys = {"sns:Protocol": params.get("Protocol"), "sns:Endpoint": params.get("Endpoint")}
+        arn = next((params[name] for name in ("TopicArn", "ResourceArn", "SubscriptionArn") if name in params), None)
+        arn = arn or f"arn:aws:sns:{REGION}:{ACCOUNT}:{params['Name']}"
+        return arn, {key: value for key, value in keys.items() if value}
+
+    def _about_dynamodb(self, params: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
+        item = params.get("Key") or params.get("Item") or {}
+        keys = {"dynamodb:LeadingKeys": item["identity"]["S"]} if item else {}
+        return params.get("ResourceArn") or f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{params['TableName']}", keys
+
+    def _about_sts(self, _: Mapping[str, Any]) -> None:
+        """Nothing: everybody may ask who he is (STS API reference, GetCallerIdentity)."""

@@ -1,0 +1,75 @@
+"""Three network namespaces, node ── router ── server, that touch nothing else; the router may swallow everything.
+
+    with Network() as network, daemon(folder, network.url, by=network.node):
+        network.cut()
+        network.heal()
+
+A cut refuses and closes no connection: packets are lost.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import uuid
+
+from support.crpc_process import BIN
+
+_SERVER = "10.213.2.2"
+_ENDS = {"node": ("10.213.1.2", "10.213.1.1"), "server": (_SERVER, "10.213.2.1")}  # its address, and the router's
+
+
+class Network:
+    """A server of its own (`url`) that only these namespaces reach. Root only."""
+
+    def __init__(self) -> None:
+        mark = uuid.uuid4().hex[:6]
+        self._names = {part: f"collective-{mark}-{part}" for part in ("node", "router", "server")}
+        self.node = self._at("node")
+        self.server = self._at("server")
+        self.url = f"http://{_SERVER}:5000"
+
+    def __enter__(self) -> Network:
+        for name in self._names.values():
+            _run("ip", "netns", "add", name)
+            _run("ip", "-n", name, "link", "set", "lo", "up")
+        for end, (address, gateway) in _ENDS.items():
+            self._join(end, address, gateway)
+        self.heal()
+        command = [*self.server, str(BIN / "moto_server"), "--host", _SERVER, "--port", "5000"]
+        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.wait()
+        for name in self._names.values():
+            _run("ip", "netns", "del", name)  # its devices go with it
+
+    def cut(self) -> None:
+        """Swallow every packet, in both directions."""
+        self._forward(0)
+
+    def heal(self) -> None:
+        """Let packets through."""
+        self._forward(1)
+
+    def _at(self, part: str) -> list[str]:
+        return ["ip", "netns", "exec", self._names[part]]
+
+    def _join(self, end: str, address: str, gateway: str) -> None:
+        """Lay a cable between one end and the router."""
+        name, router = self._names[end], self._names["router"]
+        _run("ip", "-n", name, "link", "add", "eth0", "type", "veth", "peer", "name", end, "netns", router)
+        _run("ip", "-n", name, "address", "add", f"{address}/24", "dev", "eth0")
+        _run("ip", "-n", router, "address", "add", f"{gateway}/24", "dev", end)
+        _run("ip", "-n", name, "link", "set", "eth0", "up")
+        _run("ip", "-n", router, "link", "set", end, "up")
+        _run("ip", "-n", name, "route", "add", "default", "via", gateway)
+
+    def _forward(self, value: int) -> None:
+        """Have the router pass packets on (1) or drop them without a word (0; ip-sysctl: ip_forward)."""
+        _run(*self._at("router"), "sh", "-c", f"echo {value} > /proc/sys/net/ipv4/ip_forward")
+
+
+def _run(*words: str) -> None:
+    subprocess.run(words, check=True, capture_output=True)

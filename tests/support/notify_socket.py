@@ -1,0 +1,21 @@
+"""A stand-in for systemd's notification socket."""
+
+from __future__ import annotations
+
+import socket
+
+
+class Listener:
+    """A service manager: what it is told is in `said`, a list of lines for each datagram."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self.said: list[list[str]] = []
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind(f"\0{address[1:]}" if address.startswith("@") else address)
+
+    def hear(self, seconds: float = 5.0) -> list[str]:
+        """Return what is said next, within some seconds."""
+        self.socket.settimeout(seconds)
+        self.said.append(self.socket.recv(65536).decode().split("\n"))
+        return self.said[-1]

@@ -1,0 +1,210 @@
+"""A fleet whose nodes follow a script, on a clock that moves only when somebody waits: thousands of calls in seconds.
+
+    network = Scripted({"web1": Part(after=2.0), "web2": Part(after=None)})
+    call = network.fleet(folder).call("shell", "run", {"command": "true"}, nodes=network.parts)
+
+The caller's code is the real one; what lies beyond its transport is the script.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import json
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from collective import messages, names, signing
+from collective.catalog import Catalog
+from collective.config import ClientConfig
+from collective.ddl import DDL
+from collective.errors import NotFound, TransportError
+from collective.fleet.fleet import Fleet
+from collective.messages import Reply, Request
+from collective.registry import NodeRecord
+from collective.registry.memory import MemoryRegistry
+from collective.transport import BATCH, Delivery
+
+COLLECTIVE = "scripted"
+
+
+class _ReadOnce(Catalog):
+    """The standard DDLs; each is read once for all calls."""
+
+    @cache  # noqa: B019 - there is one for the whole run
+    def ddl(self, agent: str) -> DDL:
+        return super().ddl(agent)
+
+
+CATALOG = _ReadOnce([])
+
+
+@dataclass(frozen=True)
+class Part:
+    """What a node does: it reads its queue when it `wakes`, and answers `after` that; seconds, None is never.
+
+    `copies` are how often its reply arrives.
+    """
+
+    after: float | None = 1.0
+    statuscode: int = 0
+    copies: int = 1
+    wakes: float = 0.0
+    absent: bool = False
+
+
+@dataclass(frozen=True)
+class Sent:
+    """One request as a node got it, and when the node works on it, by the script's clock."""
+
+    node: str
+    request: Request
+    at: float
+    begins: float
+    ends: float
+
+
+class Scripted:
+    """The transport, the clock and the nodes. `received` are the replies that the caller has been handed."""
+
+    def __init__(self, parts: Mapping[str, Part]) -> None:
+        self.parts = dict(parts)
+        self.time = 0.0
+        self.sent: list[Sent] = []
+        self.direct = 0
+        self.broadcasts = 0
+        self.received: list[Reply] = []
+        self.receives = 0
+        self.fault: TransportError | None = None  # raised by everything that is sent from now on
+        self.watch: Callable[[Sent], None] = lambda _: None
+        self._queues = {names.node_queue(COLLECTIVE, node): node for node in parts}
+        self._arrivals: list[tuple[float, int, Reply]] = []
+        self._numbers = itertools.count()
+        self._lock = threading.Lock()
+
+    def clock(self) -> float:
+        """Return the script's time in seconds."""
+        return self.time
+
+    def fleet(self, folder: Path, *, discovery: float = 0.0, **client: Any) -> Fleet:
+        """Return a caller of this fleet, with all nodes in its registry, which takes `discovery` seconds to read."""
+        registry = _Registry(self, discovery)
+        for node in self.parts:
+            registry.put(NodeRecord(node, "1", agents={"shell": "1", "rpcutil": "1"}))
+        config = ClientConfig(COLLECTIVE, state=folder, ddls=[], **client)
+        return Fleet(config, self, registry, catalog=CATALOG, clock=self.clock)
+
+    def working(self) -> int:
+        """Return how many nodes are at work now."""
+        return sum(sent.begins <= self.time < sent.ends for sent in self.sent)
+
+    def arrive(self, reply: Reply, delay: float = 0.0) -> None:
+        """Have a reply arrive in the caller's queue."""
+        heapq.heappush(self._arrivals, (self.time + delay, next(self._numbers), reply))
+
+    # -- the transport
+
+    def now(self) -> float:
+        """Return the server's time."""
+        return self.time
+
+    def open_node(self, queue: str, topic: str) -> None:
+        """Do nothing: the script's nodes have their queues."""
+
+    def open_replies(self, queue: str, known: str | None = None) -> str:
+        """Do nothing: there is one queue for replies."""
+        return known or queue
+
+    def send(self, queue: str, body: str) -> None:
+        """Have one node get a request."""
+        with self._lock:
+            if self.fault is not None:
+                raise self.fault
+            node = self._queues.get(queue)
+            if node is None or self.parts[node].absent:
+                raise NotFound(queue)
+            self.direct += 1
+            self._get(node, _read(body))
+
+    def broadcast(self, topic: str, body: str) -> None:  # noqa: ARG002 - there is one
+        """Have all nodes get a request; those that it does not mean do nothing."""
+        if self.fault is not None:
+            raise self.fault
+        self.broadcasts += 1
+        request = _read(body)
+        for node in self.parts:
+            if request.targets is None or node in request.targets:
+                self._get(node, request)
+
+    def receive(self, queue: str, wait: float) -> list[Delivery]:  # noqa: ARG002 - there is one
+        """Hand out the replies that have arrived, or move the clock to the next one, by `wait` at most."""
+        assert wait >= 0
+        self.receives += 1
+        assert self.receives < 5000, "the caller does not end"
+        if not self._arrivals or self._arrivals[0][0] > self.time:
+            until = self.time + wait
+            self.time = min(until, self._arrivals[0][0]) if self._arrivals else until
+        replies: list[Reply] = []
+        while self._arrivals and self._arrivals[0][0] <= self.time and len(replies) < BATCH:
+            replies.append(heapq.heappop(self._arrivals)[2])
+        self.received += replies
+        return [self._delivery(reply) for reply in replies]
+
+    def acknowledge(self, queue: str, deliveries: Sequence[Delivery]) -> None:
+        """Do nothing: what was handed out does not come again, unless its part has copies."""
+
+    def unread(self, queue: str) -> int:
+        """Count the requests that a node has not read yet."""
+        node = self._queues[queue]
+        return sum(sent.node == node and self.time < sent.at + self.parts[node].wakes for sent in self.sent)
+
+    # -- the nodes
+
+    def _get(self, node: str, request: Request) -> None:
+        part = self.parts[node]
+        begins = self.time + part.wakes
+        expired = part.wakes > request.ttl
+        # As the daemon does: the work ends when the caller's patience does, counted from the sending.
+        most = 0.0 if expired else max(0.0, request.timeout - part.wakes)
+        works = most if part.after is None else min(part.after, most)
+        sent = Sent(node, request, self.time, begins, begins + works)
+        self.watch(sent)
+        self.sent.append(sent)
+        if part.after is None:
+            return
+        status = 5 if expired else part.statuscode
+        for copy in range(part.copies):
+            self.arrive(answer(request, node, status), part.wakes + (0.0 if expired else part.after) + copy)
+
+    def _delivery(self, reply: Reply) -> Delivery:
+        payload = json.dumps({"type": "reply", **vars(reply)})
+        return Delivery(messages.seal(payload, signing.unsigned), self.time, self.time, "")
+
+
+class _Registry(MemoryRegistry):
+    """A registry that takes its time."""
+
+    def __init__(self, network: Scripted, seconds: float) -> None:
+        super().__init__(clock=lambda: 0.0)
+        self._network = network
+        self._seconds = seconds
+
+    def nodes(self) -> list[NodeRecord]:
+        self._network.time += self._seconds
+        return super().nodes()
+
+
+def answer(request: Request, sender: str, statuscode: int = 0) -> Reply:
+    """Return a node's reply to a request."""
+    return Reply(request.id, sender, request.agent, request.action, statuscode, "OK", {}, time=0.0, elapsed_ms=1.0)
+
+
+def _read(body: str) -> Request:
+    # Not `decode_request`: the caller has checked it, and thousands of calls shall take seconds.
+    content = messages.unseal(body).content
+    known = {name: content[name] for name in Request.__dataclass_fields__}
+    return Request(**{**known, "targets": None if content["targets"] is None else tuple(content["targets"])})

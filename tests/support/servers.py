@@ -1,0 +1,92 @@
+"""Servers that speak SQS and SNS, and that nobody here wrote: started on a free port of loopback, and ended.
+
+moto        comes with the `lab` extra; all tests use it
+ministack   in an environment of its own, for it pins botocore
+fauxqs      for Node; it has no DynamoDB, so moto stands beside it
+
+The last two are prepared and asked for by `make servers`; docs/servers.md says how they differ.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).parents[2] / ".servers"
+ASKED_FOR = os.environ.get("SERVERS", "moto").split()
+WITH_DYNAMODB = [name for name in ASKED_FOR if name != "fauxqs"]
+_UP = 30.0  # seconds until a server must listen
+
+Endpoints = Mapping[str, str]  # variables of boto3's own, with URLs
+
+
+@contextmanager
+def moto() -> Iterator[Endpoints]:
+    """Run the lab's own server."""
+    command = [sys.executable, "-m", "collective.lab.aws_server"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield {"AWS_ENDPOINT_URL": process.stdout.readline().strip()}
+        finally:
+            process.kill()
+
+
+@contextmanager
+def ministack() -> Iterator[Endpoints]:
+    """Run ministack from its own environment."""
+    variables = {"BIND_HOST": "127.0.0.1", "MINISTACK_HOST": "127.0.0.1"}
+    with _listening([FOLDER / "ministack/bin/ministack"], "GATEWAY_PORT", variables) as url:
+        yield {"AWS_ENDPOINT_URL": url}
+
+
+@contextmanager
+def fauxqs() -> Iterator[Endpoints]:
+    """Run fauxqs, and moto for the registry."""
+    command = [FOLDER / "fauxqs/node_modules/.bin/fauxqs"]
+    variables = {"FAUXQS_HOST": "127.0.0.1", "FAUXQS_LOGGER": "false"}
+    with moto() as rest, _listening(command, "FAUXQS_PORT", variables) as url:
+        yield {**rest, "AWS_ENDPOINT_URL_SQS": url, "AWS_ENDPOINT_URL_SNS": url}
+
+
+SERVERS = {"moto": moto, "ministack": ministack, "fauxqs": fauxqs}
+
+
+@pytest.fixture(scope="module", params=ASKED_FOR)
+def endpoints(request: pytest.FixtureRequest) -> Iterator[Endpoints]:
+    """What points boto3 at each of the servers that are asked for."""
+    with SERVERS[request.param]() as found:
+        yield found
+
+
+@contextmanager
+def _listening(command: Sequence[Path], port_variable: str, variables: Mapping[str, str]) -> Iterator[str]:
+    """Run a command that listens on the port that a variable tells; yield its URL once it does."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = {**os.environ, **variables, port_variable: str(port)}
+    silent = subprocess.DEVNULL
+    with subprocess.Popen(command, env=environment, stdin=silent, stdout=silent, stderr=silent) as process:
+        try:
+            until = time.monotonic() + _UP
+            while not _answers(port):
+                assert process.poll() is None, f"{command[0]} ended"
+                assert time.monotonic() < until, f"{command[0]} does not listen"
+                time.sleep(0.05)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.kill()
+
+
+def _answers(port: int) -> bool:
+    with socket.socket() as tried:
+        return tried.connect_ex(("127.0.0.1", port)) == 0

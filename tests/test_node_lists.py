@@ -1,0 +1,85 @@
+"""`--nodes`: names, one a line, or the JSON of an earlier call.
+
+Examples are in cases/nodes, one a file:
+
+{"about": one sentence, "text": what is in the file, "chosen": --nodes-from (ok), "identity": -I, if any,
+ "expected": {"names": […]} or {"error": a part of the message}}
+
+An identity is applied as crpc applies it: by the fleet's discovery, here over a registry in memory.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.agent_cases import load
+
+from collective import filters
+from collective.clients.node_lists import read_nodes
+from collective.config import ClientConfig
+from collective.errors import UsageError
+from collective.fleet.fleet import Fleet
+from collective.registry import NodeRecord
+from collective.registry.memory import MemoryRegistry
+from collective.transport.memory import MemoryTransport
+
+
+def discovered(nodes: list[str], identities: list[str]) -> list[str]:
+    """Return whom crpc would ask when it is given this list and these identities; the registry knows all of them."""
+    registry = MemoryRegistry()
+    for name in nodes:
+        registry.put(NodeRecord(name, "1", agents={"rpcutil": "1"}))
+    with Fleet(ClientConfig("p"), MemoryTransport(), registry) as fleet:
+        return fleet.discover(filters.parse(with_identity=identities), nodes=nodes)
+
+
+@pytest.mark.parametrize("case", load("nodes", keyed="text"), ids=lambda case: case["id"])
+def test_case(case: dict[str, Any], tmp_path: Path) -> None:
+    """The file means the names that the case expects, in its order, or is refused with its name in front."""
+    path = tmp_path / "nodes"
+    path.write_bytes(case["text"].encode())
+    if "error" in case["expected"]:
+        with pytest.raises(UsageError) as caught:
+            read_nodes(str(path), case.get("chosen"))
+        assert case["expected"]["error"] in str(caught.value)
+        assert str(path) in str(caught.value)
+        return
+    names = read_nodes(str(path), case.get("chosen"))
+    if "identity" in case:
+        names = discovered(names, case["identity"])
+    assert names == case["expected"]["names"]
+
+
+def test_names_are_read_from_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`-` is what is piped in, and called so when it is wrong."""
+    monkeypatch.setattr(sys, "stdin", io.StringIO("one\n"))
+    assert read_nodes("-") == ["one"]
+    monkeypatch.setattr(sys, "stdin", io.StringIO("one\nt wo\n"))
+    with pytest.raises(UsageError, match=r"^standard input: name 2: 't wo' is no identity"):
+        read_nodes("-")
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    """A missing file, a folder, and bytes that are no text."""
+    (tmp_path / "bytes").write_bytes(b"\xff")
+    names = {"missing": "cannot be read: No such file", ".": "cannot be read: Is a", "bytes": "not UTF-8 text"}
+    for name, said in names.items():
+        with pytest.raises(UsageError, match=rf"--nodes .*: {said}"):
+            read_nodes(str(tmp_path / name), "ok")
+
+
+def test_a_file_without_an_end_is_refused() -> None:
+    """A device is read up to a bound."""
+    with pytest.raises(UsageError, match=r"^--nodes /dev/zero: longer than 67108864 characters"):
+        read_nodes("/dev/zero")
+
+
+def test_absurd_nesting_is_refused_not_crashed_on(tmp_path: Path) -> None:
+    """JSON that nobody could mean is a wrong file like any other."""
+    (tmp_path / "deep").write_text("[" * 100_000)
+    with pytest.raises(UsageError, match="looks like JSON and is not"):
+        read_nodes(str(tmp_path / "deep"), "ok")

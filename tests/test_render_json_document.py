@@ -1,0 +1,174 @@
+"""What programs read: the JSON document, its schema, and events."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator, ValidationError
+from support.rendering import FinishedCall, make_action, make_call, make_reply, varied_call
+
+from collective import schemas
+from collective.clients.render.json_document import (
+    document,
+    end_event,
+    reply_event,
+    write_document,
+    write_event,
+)
+
+EXAMPLE: dict[str, Any] = {
+    "request_id": "0123456789abcdef0123456789abcdef",
+    "agent": "nrpe",
+    "action": "runcommand",
+    "collective": "production",
+    "caller": "alice@example.com",
+    "replies": [
+        {
+            "sender": "dev1.my.net",
+            "statuscode": 1,
+            "statusmsg": "CRITICAL",
+            "reason": None,
+            "data": {"exitcode": 2},
+            "elapsed_ms": 41.2,
+        }
+    ],
+    "outcomes": {"ok": 46, "failed": 1, "silent": 0, "skipped": 0, "unexpected": 0, "rejected": 0},
+    "silent": [],
+    "skipped": [],
+    "unexpected": [],
+    "rejected": [],
+    "aggregates": [{"function": "summary", "output": "exitcode", "title": "Exit Code", "result": {"0": 46, "2": 1}}],
+    "timing_ms": {"discovery": 31.0, "total": 766.1},
+}
+
+
+def _check(value: Any) -> None:
+    Draft202012Validator(schemas.load("results")).validate(value)
+
+
+def _empty() -> FinishedCall:
+    return make_call(make_action())
+
+
+@pytest.mark.parametrize("call", [varied_call(), _empty()], ids=["varied", "empty"])
+def test_written_document_fits_the_schema(call: FinishedCall) -> None:
+    """What is written can be read again, and is what the schema promises."""
+    stream = io.StringIO()
+    write_document(call, stream)
+    assert stream.getvalue().isascii()
+    written = json.loads(stream.getvalue())
+    assert written == document(call)
+    _check(written)
+
+
+def test_contract_example_fits_the_schema() -> None:
+    """The document that the contract shows is one."""
+    _check(EXAMPLE)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"more": 1},
+        {"request_id": "x"},
+        {"request_ids": ["x"]},
+        {"stopped": False},
+        {"request_id": EXAMPLE["request_id"] + "\n"},
+        {"replies": [{**EXAMPLE["replies"][0], "statuscode": 6}]},
+        {"replies": [{**EXAMPLE["replies"][0], "more": 1}]},
+        {"outcomes": {**EXAMPLE["outcomes"], "ok": -1}},
+        {"outcomes": {"ok": 1}},
+        {"silent": ["a", "a"]},
+        {"aggregates": [{**EXAMPLE["aggregates"][0], "result": 1}]},
+        {"aggregates": [{**EXAMPLE["aggregates"][0], "result": {"0": 0}}]},
+        {"aggregates": [{**EXAMPLE["aggregates"][0], "function": "sum"}]},
+        {"timing_ms": {"total": 1.0}},
+    ],
+)
+def test_schema_is_strict(change: dict[str, Any]) -> None:
+    """A document that says more, less or something else is refused."""
+    with pytest.raises(ValidationError):
+        _check({**EXAMPLE, **change})
+
+
+def test_varied_document() -> None:
+    """Every node is named in its outcome, aggregates stand whatever odd values came, durations are milliseconds."""
+    found = document(varied_call())
+    assert found["outcomes"] == {
+        "ok": 2,
+        "failed": 2,
+        "silent": 2,
+        "skipped": 1,
+        "unexpected": 1,
+        "rejected": 2,
+    }
+    assert found["silent"] == ["web4", "web6"]
+    assert found["skipped"] == ["web5"]
+    assert found["unexpected"] == ["stray"]
+    assert found["rejected"] == ["evil\x1b[31m name", "web6"]
+    assert [aggregate["result"] for aggregate in found["aggregates"]] == [
+        {"1.0": 1, "a": 1, "b": 1, "x\r\ny\ud800": 1},
+        2.25,
+        4.5,
+    ]
+    assert found["timing_ms"] == {"discovery": 2000.0, "total": 2100.0}
+
+
+def test_order_of_replies() -> None:
+    """Replies come by arrival, or by identity when asked for."""
+    call = varied_call()
+    assert [reply["sender"] for reply in document(call)["replies"]] == ["web2", "web1", "stray", "web3"]
+    by_identity = document(call, by_identity=True)["replies"]
+    assert [reply["sender"] for reply in by_identity] == ["stray", "web1", "web2", "web3"]
+
+
+def test_secret_is_nowhere() -> None:
+    """A writeOnly output is masked, and in no aggregate."""
+    text = json.dumps(document(varied_call()))
+    assert "s3cret" not in text
+    assert "********" in text
+
+
+def test_events() -> None:
+    """A reply's event says what the document says of it; the end says the rest; each is one line."""
+    call = varied_call()
+    whole = document(call)
+    events = [reply_event(reply, call.action) for reply in call.outcomes.replies.values()]
+    assert events == [{"event": "reply", **reply} for reply in whole.pop("replies")]
+    assert end_event(call) == {"event": "end", **whole}
+    stream = io.StringIO()
+    for event in [*events, end_event(call)]:
+        write_event(event, stream)
+    assert [json.loads(line) for line in stream.getvalue().splitlines()] == [*events, end_event(call)]
+
+
+def test_reply_in_document() -> None:
+    """A reply keeps its reason and its data as they came."""
+    reply = make_reply("n", {"a": [1, None]}, 5, reason="timeout", statusmsg="too slow")
+    assert document(make_call(make_action(), [reply]))["replies"] == [
+        {
+            "sender": "n",
+            "statuscode": 5,
+            "statusmsg": "too slow",
+            "reason": "timeout",
+            "data": {"a": [1, None]},
+            "elapsed_ms": 41.25,
+        }
+    ]
+
+
+@pytest.mark.parametrize("levels", [50, 200, 950, 100_000])
+def test_deep_reply_spoils_nothing(levels: int) -> None:
+    """A reply nested deeper than can be written is cut, and the other replies are written all the same."""
+    deep: list[Any] = []
+    for _ in range(levels):
+        deep = [deep]
+    replies = [make_reply("deep", {"a": deep}), make_reply("plain", {"a": 1})]
+    stream = io.StringIO()
+    write_document(make_call(make_action(), replies), stream)
+    found = json.loads(stream.getvalue())["replies"]
+    assert ("(nested too deeply)" in json.dumps(found[0])) is (levels > 100)
+    assert found[1]["data"] == {"a": 1}

@@ -1,0 +1,116 @@
+"""Reply slots: calls of one installation take names in turn and never share one."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from collective import names
+from collective.errors import ConfigError
+from collective.fleet import reply_slots
+from collective.fleet.reply_slots import Slot
+
+
+def test_two_calls_at_once_have_two_slots(tmp_path: Path) -> None:
+    """What is taken is not handed out again; what is released is."""
+    first, second = reply_slots.take(tmp_path, "p"), reply_slots.take(tmp_path, "p")
+    assert first.queue != second.queue
+    first.release()
+    again = reply_slots.take(tmp_path, "p")
+    assert again.queue == first.queue
+    again.release()
+    second.release()
+
+
+def test_many_threads_at_once_share_nothing(tmp_path: Path) -> None:
+    """Ten that start together on an empty folder have ten names, of one installation."""
+    start, taken = threading.Barrier(10), list[Slot]()
+
+    def take() -> None:
+        start.wait()
+        taken.append(reply_slots.take(tmp_path, "p"))
+
+    threads = [threading.Thread(target=take) for _ in range(10)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    queues = {slot.queue for slot in taken}
+    for slot in taken:
+        slot.release()
+    assert len(queues) == 10
+    assert len({queue.rpartition("-")[0] for queue in queues}) == 1
+
+
+def test_another_process_has_another_slot(tmp_path: Path) -> None:
+    """Locks hold between processes, and the end of one releases its slot."""
+    script = (
+        "import sys; from pathlib import Path; from collective.fleet import slots\n"
+        "slot = slots.take(Path(sys.argv[1]), 'p')\n"
+        "print(slot.queue, flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout is not None
+        theirs = other.stdout.readline().strip()
+        ours = reply_slots.take(tmp_path, "p")
+        other.kill()
+    assert theirs
+    assert ours.queue != theirs
+    freed = reply_slots.take(tmp_path, "p")
+    assert freed.queue == theirs
+    for slot in (ours, freed):
+        slot.release()
+
+
+def test_each_collective_has_slots_of_its_own(tmp_path: Path) -> None:
+    """A reply queue belongs to one collective, and its name is one that nodes answer to."""
+    for collective in ("production", "c" * 20):
+        slot = reply_slots.take(tmp_path, collective)
+        assert names.is_reply_queue(slot.queue, collective)
+        assert len(slot.queue) <= names.QUEUE_NAME_LIMIT
+        slot.release()
+
+
+def test_two_installations_never_share(tmp_path: Path) -> None:
+    """Home folders are on many machines: a random suffix tells installations apart."""
+    queues = set()
+    for number in range(5):
+        slot = reply_slots.take(tmp_path / str(number), "p")
+        queues.add(slot.queue)
+        slot.release()
+    assert len(queues) == 5
+
+
+def test_a_note_is_there_for_the_next_call(tmp_path: Path) -> None:
+    """What one call learns about its queue saves the next one a request; a shorter note replaces a longer one."""
+    for note, before in (("https://long.example.com/queue", None), ("short", "https://long.example.com/queue")):
+        slot = reply_slots.take(tmp_path, "p")
+        assert slot.known == before
+        slot.note(note)
+        slot.release()
+    slot = reply_slots.take(tmp_path, "p")
+    assert slot.known == "short"
+    slot.release()
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    """The caller reads which folder, why, and which key to set."""
+    state = tmp_path / "state"
+    state.write_text("a file is in the way")
+    with pytest.raises(ConfigError, match=rf"^{state}: cannot keep reply slots: .*: set 'state'$"):
+        reply_slots.take(state, "p")
+
+
+def test_only_their_user_may_read_slots(tmp_path: Path) -> None:
+    """Nobody else may take, or hold, a user's slots."""
+    slot = reply_slots.take(tmp_path, "p")
+    slot.release()
+    folder = tmp_path / "slots" / "p"
+    assert folder.stat().st_mode & 0o077 == 0
+    assert (folder / "0").stat().st_mode & 0o077 == 0

@@ -1,0 +1,122 @@
+"""What the service manager is told, by a real datagram socket in its place."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.daemons import wait_until
+from support.notify_socket import Listener
+
+from collective.aws import USUAL
+from collective.node.requests.receiver import Receiver
+from collective.node.service.registration import Registration
+from collective.node.service.status import StatusReporter
+from collective.node.service.systemd import ServiceManager
+from collective.registry.memory import MemoryRegistry
+from collective.testing import FaultyTransport, Network
+from collective.testing.nodes import record
+from collective.transport import LONGEST_CALL
+from collective.transport.memory import MemoryTransport
+
+
+@pytest.fixture(params=["path", "abstract"])
+def listener(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Listener]:
+    """A manager at a path, or at an abstract address."""
+    address = str(tmp_path / "notify") if request.param == "path" else f"@collective-test-{os.getpid()}"
+    listener = Listener(address)
+    with listener.socket:
+        yield listener
+
+
+def test_each_word_is_one_datagram_of_the_protocol(listener: Listener) -> None:
+    """sd_notify(3)'s assignments, a line each."""
+    manager = ServiceManager(listener.address)
+    manager.ready("receiving")
+    assert listener.hear() == ["READY=1", "STATUS=receiving"]
+    manager.reloading()
+    first, second = listener.hear()
+    assert (first, second.partition("=")[0]) == ("RELOADING=1", "MONOTONIC_USEC")
+    manager.alive()
+    assert listener.hear() == ["WATCHDOG=1"]
+    manager.stopping()
+    assert listener.hear()[0] == "STOPPING=1"
+
+
+def test_what_the_environment_says_is_for_the_daemon_alone() -> None:
+    """It is taken out, so that no action inherits it; a watchdog that another process is meant by is none."""
+    pid = str(os.getpid())
+    environment = {"NOTIFY_SOCKET": "/x", "WATCHDOG_USEC": "60000000", "WATCHDOG_PID": pid, "PATH": "/bin"}
+    assert ServiceManager.of(environment).watchdog == 60
+    assert environment == {"PATH": "/bin"}
+    assert ServiceManager.of({"NOTIFY_SOCKET": "/x", "WATCHDOG_USEC": "1", "WATCHDOG_PID": "1"}).watchdog is None
+    assert ServiceManager.of({"WATCHDOG_USEC": "1"}).watchdog is None
+
+
+def test_nobody_to_tell_and_a_manager_that_has_gone_do_no_harm(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Without systemd nothing is said; what cannot be said is one line in the log."""
+    ServiceManager(None).ready("receiving")
+    assert caplog.records == []
+    ServiceManager(str(tmp_path / "gone")).ready("receiving")
+    assert [line.message for line in caplog.records] == ["manager.deaf"]
+
+
+def reporting(network: Network, listener: Listener, stuck: float = LONGEST_CALL) -> StatusReporter:
+    node = network.nodes["web1"]
+    registration = Registration(MemoryRegistry(), lambda: record(node), 300)
+    registration.start()
+    return StatusReporter(ServiceManager(listener.address, watchdog=0.3), node, registration, stuck)
+
+
+def test_a_node_is_ready_when_it_receives_and_alive_from_then_on(network: Network, listener: Listener) -> None:
+    """First ready, then a sign of life within each third of the watchdog's time, at the end a farewell."""
+    report = reporting(network, listener)
+    report.start()
+    status = f"STATUS=receiving from {network.nodes['web1'].queue}"
+    assert listener.hear() == ["READY=1", status]
+    assert [listener.hear(), listener.hear()] == [["WATCHDOG=1"]] * 2
+    report.stop()
+    while listener.hear() == ["WATCHDOG=1"]:
+        pass
+    assert listener.said[-1][0] == "STOPPING=1"
+
+
+def test_a_stuck_receiver_gives_no_sign_of_life(network: Network, listener: Listener) -> None:
+    """What hangs longer than any call may take is said once; the manager waits for the watchdog in vain."""
+    node = network.nodes["web1"]
+    wait_until(lambda: node.receiver.silent_for() > 0.05, 10)  # in its long poll
+    report = reporting(network, listener, stuck=0.05)
+    report.report()
+    assert listener.hear()[0].startswith("STATUS=stuck: the receiving thread")
+    report.report()
+    with pytest.raises(TimeoutError):
+        listener.hear(0.1)
+
+
+def test_a_transport_that_is_away_is_no_hang() -> None:
+    """The receiver goes on trying: it fails, and says why, and is not silent."""
+    time = [0.0]
+    transport = FaultyTransport(MemoryTransport())
+    transport.cut()
+    receiver = Receiver(transport, "queue", "topic", lambda _: None, clock=lambda: time[0])
+    assert receiver.status == "opening its queue"
+    time[0] = 1000.0
+    thread = threading.Thread(target=receiver.open)
+    thread.start()
+    assert receiver.tried.wait(10)
+    assert receiver.silent_for() == 0
+    assert receiver.status == "the transport is away: queue: cut off"
+    transport.heal()
+    thread.join(10)
+    assert receiver.status == "receiving from queue"
+
+
+def test_no_call_takes_longer_than_is_waited_for() -> None:
+    """Botocore's tries and back-off (1, 2, 4 s), and a resolver's 30 s before each try, are within it."""
+    tries = USUAL.attempts * (30 + USUAL.connect + USUAL.read)
+    assert tries + 1 + 2 + 4 <= LONGEST_CALL
