@@ -28,10 +28,10 @@ types: $(INSTALLED)  ## mypy reads the installed package: what users import, und
 	rm -rf build
 	$(VENV)/bin/pip install --quiet --no-deps --target build/types .
 	MYPYPATH=build/types $(VENV)/bin/mypy -p collective
-	MYPYPATH=build/types:tests:tests/e2e $(VENV)/bin/mypy tests
+	MYPYPATH=build/types:tests $(VENV)/bin/mypy tests
 
 bench: $(INSTALLED)  ## the figures in docs/performance.md
-	PYTHONPATH=tests/e2e $(VENV)/bin/python tests/bench/run.py
+	PYTHONPATH=tests $(VENV)/bin/python tests/bench/run.py
 
 fuzz: $(VENV)/.fuzz  ## a million inputs for each parser, led by coverage
 	cd tests && ../$(VENV)/bin/python -m fuzz.run $(FUZZ_INPUTS)
@@ -50,7 +50,7 @@ floods: $(INSTALLED)  ## too much of everything for one real daemon, twenty time
 	FLOODS=20 $(VENV)/bin/pytest tests/e2e/test_flood.py
 
 soak: $(INSTALLED)  ## half an hour of 20 calls a second against five real daemons: does anything grow?
-	PYTHONPATH=tests/e2e $(VENV)/bin/python tests/bench/soak.py --minutes $(MINUTES) --rate $(RATE)
+	PYTHONPATH=tests $(VENV)/bin/python tests/bench/soak.py --minutes $(MINUTES) --rate $(RATE)
 
 $(INSTALLED): setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)

@@ -206,8 +206,8 @@ def _in_the_way(done: Completed) -> str:
 
 
 def _failure(arguments: list[str], done: Completed) -> Aborted:
-    faults = [line for line in done.stderr.splitlines() if line.startswith("E: ")]
-    message = "; ".join(faults) or f"apt-get {arguments[0]} failed with exit code {done.exitcode}"
+    problems = [line for line in done.stderr.splitlines() if line.startswith("E: ")]
+    message = "; ".join(problems) or f"apt-get {arguments[0]} failed with exit code {done.exitcode}"
     if done.timed_out:
         message = f"apt-get {arguments[0]} was ended after the action's time: look at the node with `dpkg --audit`"
     return Aborted(message, data={"output": done.stdout + done.stderr, "exitcode": done.exitcode})

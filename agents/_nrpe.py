@@ -79,8 +79,8 @@ def _read_file(path: Path, settings: dict[str, str], seen: set[Path]) -> None:
     seen.add(path)
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
-    except OSError as fault:
-        raise Aborted(f"{path}: cannot be read: {fault.strerror}") from None
+    except OSError as error:
+        raise Aborted(f"{path}: cannot be read: {error.strerror}") from None
     for line in text.splitlines():
         key, _, value = (part.strip() for part in line.partition("="))
         if key in ("include", "include_file"):

@@ -93,8 +93,8 @@ def _zypper(arguments: list[str], deadline: float) -> Completed:
 def _elements(text: str, name: str) -> Iterator[ElementTree.Element]:
     try:
         yield from ElementTree.fromstring(text).iter(name)  # noqa: S314 - of this node's own package manager
-    except ElementTree.ParseError as fault:
-        raise Aborted(f"zypper's list cannot be read: {fault}", data={"output": text}) from None
+    except ElementTree.ParseError as error:
+        raise Aborted(f"zypper's list cannot be read: {error}", data={"output": text}) from None
 
 
 def _failure(verb: str, done: Completed) -> Aborted:

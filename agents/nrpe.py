@@ -51,8 +51,8 @@ def _checks(settings: Settings) -> dict[str, str]:
 def _checked(line: str, values: list[str], deadline: float) -> Reply:
     try:
         filled = _nrpe.fill(line, values)
-    except ValueError as fault:
-        return _unknown(str(fault))
+    except ValueError as error:
+        return _unknown(str(error))
     allowed = time_left(deadline)
     done = run(["/bin/sh", "-c", filled], timeout=allowed)
     if done.timed_out:

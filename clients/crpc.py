@@ -32,11 +32,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = _dispatch([word for word in ours if word != "--debug"] + arguments[len(ours) :])
         sys.stdout.flush()
         return code
-    except CollectiveError as fault:
+    except CollectiveError as error:
         from collective.exit_codes import exit_code
 
-        _complain(str(fault), debug)
-        return exit_code(fault)
+        _complain(str(error), debug)
+        return exit_code(error)
     except KeyboardInterrupt:
         from collective.exit_codes import STOPPED
 
@@ -46,22 +46,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Whoever read our output has enough, but has not seen all.
         _give_up_output()
         return 128 + signal.SIGPIPE
-    except OSError as fault:
-        if fault.filename is not None:  # a file that nobody looked after
-            return _defect(fault, debug)
+    except OSError as error:
+        if error.filename is not None:  # a file that nobody looked after
+            return _defect(error, debug)
         from collective.exit_codes import UNWRITABLE
 
         _give_up_output()
-        _complain(f"the output cannot be written: {fault.strerror or fault}", debug)
+        _complain(f"the output cannot be written: {error.strerror or error}", debug)
         return UNWRITABLE
-    except Exception as fault:
-        return _defect(fault, debug)
+    except Exception as error:
+        return _defect(error, debug)
 
 
-def _defect(fault: Exception, debug: bool) -> int:
+def _defect(error: Exception, debug: bool) -> int:
     from collective.exit_codes import DEFECT
 
-    _complain(f"a defect of ours: {type(fault).__name__}: {fault}: '--debug' shows where", debug)
+    _complain(f"a defect of ours: {type(error).__name__}: {error}: '--debug' shows where", debug)
     return DEFECT
 
 
@@ -103,9 +103,9 @@ class _Warnings(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one record that says, as its `fault`, what is wrong; others are for programs' logs."""
-        fault = getattr(record, "fault", None)
-        if fault:
-            sys.stderr.write(f"crpc: {fault}\n")
+        error = getattr(record, "error", None)
+        if error:
+            sys.stderr.write(f"crpc: {error}\n")
 
 
 _WARNINGS = _Warnings()

@@ -26,12 +26,12 @@ class Sources:
             self._claim(where)
         try:
             text = sys.stdin.read(most + 1) if source == STDIN else _beginning(source, most + 1)
-        except OSError as fault:
-            raise UsageError(f"{where}: cannot be read: {fault.strerror or fault}{hint}") from None
+        except OSError as error:
+            raise UsageError(f"{where}: cannot be read: {error.strerror or error}{hint}") from None
         except UnicodeDecodeError:
             raise UsageError(f"{where}: not UTF-8 text") from None
-        except ValueError as fault:  # a NUL in the name
-            raise UsageError(f"{where}: cannot be read: {fault}{hint}") from None
+        except ValueError as error:  # a NUL in the name
+            raise UsageError(f"{where}: cannot be read: {error}{hint}") from None
         if len(text) > most:
             raise UsageError(f"{where}: longer than {most} characters, which is all that can be used")
         return text

@@ -28,16 +28,16 @@ def read_nodes(source: str, chosen: str | None = None, sources: Sources | None =
     for number, name in enumerate(names, start=1):
         try:
             check_identity(name)
-        except UsageError as fault:
-            raise UsageError(f"{where}: name {number}: {fault}") from None
+        except UsageError as error:
+            raise UsageError(f"{where}: name {number}: {error}") from None
     return list(dict.fromkeys(names))
 
 
 def _from_json(text: str, where: str, chosen: str | None) -> list[str]:
     try:
         document = json.loads(text)
-    except (ValueError, RecursionError) as fault:
-        raise UsageError(f"--nodes {where}: looks like JSON and is not: {fault}") from None
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"--nodes {where}: looks like JSON and is not: {error}") from None
     if isinstance(document, list):
         return [_name(entry, where) for entry in document]
     replies, silent = document.get("replies"), document.get("silent", [])

@@ -46,20 +46,20 @@ def present(call: Call, options: argparse.Namespace, fleet: Fleet) -> int:
     When the transport goes away or somebody interrupts, what is known is shown before that is said: nobody further
     is sent to, and nobody waited for. A second interruption leaves at once.
     """
-    fault: TransportError | None = None
+    error: TransportError | None = None
     with interruptible():
         try:
             _receive(call, options)
         except TransportError as away:
             call.stop(str(away))
-            fault = away
+            error = away
         except KeyboardInterrupt:
             call.stop("interrupted")
         call.close()
         _show(call, options)
         tell_missing(call, fleet)
-    if fault is not None:
-        raise fault
+    if error is not None:
+        raise error
     if call.stopped:
         _tell_stopped(call)
     return call.outcomes.exit_code()

@@ -134,12 +134,12 @@ def run(
             start_new_session=True,
             **as_user(user, env),
         )
-    except (OSError, subprocess.SubprocessError, ValueError) as fault:
+    except (OSError, subprocess.SubprocessError, ValueError) as error:
         # Of an OSError, `filename` tells the folder that is not there from the command that is not there.
-        what = getattr(fault, "filename", None) or command[0]
+        what = getattr(error, "filename", None) or command[0]
         if cwd is not None and str(what) == str(cwd):
-            raise Aborted(f"the folder '{cwd}' cannot be entered: {getattr(fault, 'strerror', fault)}") from None
-        raise Aborted(f"'{what}' cannot be run: {getattr(fault, 'strerror', None) or fault}") from None
+            raise Aborted(f"the folder '{cwd}' cannot be entered: {getattr(error, 'strerror', error)}") from None
+        raise Aborted(f"'{what}' cannot be run: {getattr(error, 'strerror', None) or error}") from None
     streams = [_Stream(process.stdout, keep), _Stream(process.stderr, keep)]
     feeder = threading.Thread(target=_feed, args=(process.stdin, stdin), daemon=True)
     feeder.start()

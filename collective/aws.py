@@ -142,8 +142,8 @@ class AWS:
                 if not self._session.region_name:  # boto3 takes an empty one for the name of a region
                     raise botocore_errors.NoRegionError
                 client = self._session.client(service, config=settings)
-        except Unreachable as fault:  # nobody has been asked yet: it is what we are told that is wrong
-            raise ConfigError(f"AWS: {fault}: see AWS_ENDPOINT_URL, AWS_DEFAULT_REGION and ~/.aws/config") from None
+        except Unreachable as exc:  # nobody has been asked yet: it is what we are told that is wrong
+            raise ConfigError(f"AWS: {exc}: see AWS_ENDPOINT_URL, AWS_DEFAULT_REGION and ~/.aws/config") from None
         client.meta.events.register("after-call", self._note_date)
         return client
 
@@ -176,8 +176,8 @@ class AWS:
         """Say, once each time it happens, that this machine's clock is `skew` seconds ahead of the servers'."""
         far_off = abs(skew) > _FAR
         if far_off and not self._far_off:
-            fault = f"this machine's clock is {skew:+.0f} s off the servers': set it right: AWS allows 300 s"
-            log.warning("clock.off", extra={"fault": fault, "skew_s": round(skew, 1)})
+            message = f"this machine's clock is {skew:+.0f} s off the servers': set it right: AWS allows 300 s"
+            log.warning("clock.off", extra={"error": message, "skew_s": round(skew, 1)})
         self._far_off = far_off
 
 
@@ -189,34 +189,34 @@ def translated(name: str) -> Iterator[None]:
     """
     try:
         yield
-    except botocore_errors.ClientError as fault:
-        raise _from_answer(name, fault) from None
-    except botocore_errors.NoRegionError as fault:
-        raise ConfigError(f"AWS: {fault} (AWS_DEFAULT_REGION, or region in ~/.aws/config)") from None
+    except botocore_errors.ClientError as exc:
+        raise _from_answer(name, exc) from None
+    except botocore_errors.NoRegionError as exc:
+        raise ConfigError(f"AWS: {exc} (AWS_DEFAULT_REGION, or region in ~/.aws/config)") from None
     except (
         botocore_errors.ConfigNotFound,
         botocore_errors.ConfigParseError,
         botocore_errors.ProfileNotFound,
-    ) as fault:
-        raise ConfigError(f"AWS: {_one_line(fault)}") from None
+    ) as exc:
+        raise ConfigError(f"AWS: {_one_line(exc)}") from None
     except (
         botocore_errors.NoCredentialsError,
         botocore_errors.PartialCredentialsError,
         botocore_errors.CredentialRetrievalError,
         botocore_errors.TokenRetrievalError,
         botocore_errors.SSOError,
-    ) as fault:
-        raise AccessDenied(f"AWS credentials: {fault}") from None
+    ) as exc:
+        raise AccessDenied(f"AWS credentials: {exc}") from None
     except ResponseParserError:
         raise Unreachable(f"{name}: {_NOT_AWS}") from None
-    except KeyError as fault:
-        raise Unreachable(f"{name}: an answer without {fault}: {_NOT_AWS}") from None
-    except (botocore_errors.BotoCoreError, ValueError) as fault:  # ValueError: an endpoint that is no URL
-        raise Unreachable(f"{name}: {_one_line(fault)}") from None
+    except KeyError as exc:
+        raise Unreachable(f"{name}: an answer without {exc}: {_NOT_AWS}") from None
+    except (botocore_errors.BotoCoreError, ValueError) as exc:  # ValueError: an endpoint that is no URL
+        raise Unreachable(f"{name}: {_one_line(exc)}") from None
 
 
-def _from_answer(name: str, fault: botocore_errors.ClientError) -> CollectiveError:
-    error = fault.response.get("Error", {})
+def _from_answer(name: str, exc: botocore_errors.ClientError) -> CollectiveError:
+    error = exc.response.get("Error", {})
     code = str(error.get("Code", "unknown"))
     if code in _MISSING:
         return NotFound(name)

@@ -24,8 +24,8 @@ def parse(text: str, what: str) -> Any:
         raise MessageError(f"{what}: more than {MOST_VALUES} values")
     try:
         value = json.loads(text, object_pairs_hook=_no_repeats, parse_constant=_no_constant, parse_float=_finite)
-    except (ValueError, RecursionError) as fault:
-        raise MessageError(f"{what}: not JSON: {fault or 'nested too deeply'}") from None
+    except (ValueError, RecursionError) as error:
+        raise MessageError(f"{what}: not JSON: {error or 'nested too deeply'}") from None
     if text.count("{") + text.count("[") > DEEPEST and _deeper(value, DEEPEST):
         raise MessageError(f"{what}: nested more than {DEEPEST} levels deep")
     if "\\ud" in text or "\\uD" in text:

@@ -50,8 +50,8 @@ class Catalog:
         """Return an agent's action; raise UsageError or DDLError when there is no such thing."""
         try:
             return self.ddl(agent).action(action)
-        except UnknownAction as fault:
-            raise UsageError(str(fault)) from None
+        except UnknownAction as error:
+            raise UsageError(str(error)) from None
 
     def data_function(self, name: str) -> Action:
         """Return what a data function takes and answers; raise UsageError or DDLError."""

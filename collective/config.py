@@ -282,8 +282,8 @@ def _check_names(path: Path, values: Mapping[str, Any]) -> None:
         for name in given if isinstance(given, list) else [given]:
             try:
                 check(name)
-            except UsageError as fault:
-                raise ConfigError(f"{path}: {key}: {fault}") from None
+            except UsageError as error:
+                raise ConfigError(f"{path}: {key}: {error}") from None
 
 
 def _check_sender(name: str) -> None:

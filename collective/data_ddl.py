@@ -28,12 +28,12 @@ def read(path: Path) -> ddl.Action:
     """Read and check the DDL of one data function; raise DDLError naming the file and the fault."""
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as fault:
-        raise DDLError(f"{path}: cannot be read as JSON: {fault}") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise DDLError(f"{path}: cannot be read as JSON: {error}") from None
     try:
         action = parse(document)
-    except DDLError as fault:
-        raise DDLError(f"{path}: {fault}") from None
+    except DDLError as error:
+        raise DDLError(f"{path}: {error}") from None
     if action.name != path.stem:
         raise DDLError(f"{path}: metadata.name is '{action.name}', the file's name says '{path.stem}'")
     return action
@@ -41,9 +41,9 @@ def read(path: Path) -> ddl.Action:
 
 def parse(document: Any) -> ddl.Action:
     """Check the DDL document of a data function and return it as an action; raise DDLError."""
-    fault = best_match(Draft202012Validator(schemas.load("data")).iter_errors(document))
-    if fault is not None:
-        raise DDLError(f"{fault.json_path}: {fault.message}")
+    error = best_match(Draft202012Validator(schemas.load("data")).iter_errors(document))
+    if error is not None:
+        raise DDLError(f"{error.json_path}: {error.message}")
     metadata = document["metadata"]
     name = metadata["name"]
     body = {

@@ -92,14 +92,14 @@ class Action:
             if name not in self.inputs:
                 hint = suggest(name, self.inputs, self._takes)
                 raise InvalidInput(f"{self._label}: there is no input '{name}': {hint}")
-        fault = first_fault(self._input_validator, filled)
-        if fault is None:
+        error = first_fault(self._input_validator, filled)
+        if error is None:
             return filled
-        if fault.validator == "required" and not fault.absolute_path:
-            asked: Any = fault.validator_value  # not always ours: a branch of anyOf may ask for inputs too
+        if error.validator == "required" and not error.absolute_path:
+            asked: Any = error.validator_value  # not always ours: a branch of anyOf may ask for inputs too
             missing = next(name for name in asked if name not in filled)
             raise MissingInput(f"{self._label}: input '{missing}' is missing: {self._takes}")
-        raise InvalidInput(f"{self._label}: {self._describe(fault, 'input')}")
+        raise InvalidInput(f"{self._label}: {self._describe(error, 'input')}")
 
     def check_output(self, data: Any) -> dict[str, Any]:
         """Return `data` with defaults filled in; raise Failed, naming the output that breaks the DDL."""
@@ -107,9 +107,9 @@ class Action:
             raise Failed(f"{self._label} returned {type(data).__name__}, its DDL promises an object", reason="crashed")
         filled = {name: value["default"] for name, value in self.outputs.items() if "default" in value}
         filled.update(data)
-        fault = first_fault(self._output_validator, filled)
-        if fault is not None:
-            text = f"{self._label} breaks its own DDL: {self._describe(fault, 'output')}"
+        error = first_fault(self._output_validator, filled)
+        if error is not None:
+            text = f"{self._label} breaks its own DDL: {self._describe(error, 'output')}"
             raise Failed(text, reason="crashed")
         return filled
 
@@ -121,13 +121,13 @@ class Action:
         """Return the texts that no message about the inputs `data` may show."""
         return tuple(text for name in self.secrets if name in data for text in masking.texts(data[name]))
 
-    def _describe(self, fault: ValidationError, kind: str) -> str:
-        path = list(fault.absolute_path)
+    def _describe(self, error: ValidationError, kind: str) -> str:
+        path = list(error.absolute_path)
         where = ".".join(str(step) for step in path)
         if self.secrets and (not path or path[0] in self.secrets):
             # The message would quote the secret.
             return f"{kind} '{where}' is not what the DDL asks for" if where else f"{kind} is not what the DDL asks for"
-        said = fault.message if len(fault.message) <= 300 else fault.message[:300] + "…"
+        said = error.message if len(error.message) <= 300 else error.message[:300] + "…"
         return f"{kind} '{where}': {said}" if where else f"{kind}: {said}"
 
     @property
@@ -170,12 +170,12 @@ def read(path: Path) -> DDL:
     """Read and check one DDL file; raise DDLError naming the file and the fault."""
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as fault:
-        raise DDLError(f"{path}: cannot be read as JSON: {fault}") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise DDLError(f"{path}: cannot be read as JSON: {error}") from None
     try:
         ddl = parse(document)
-    except DDLError as fault:
-        raise DDLError(f"{path}: {fault}") from None
+    except DDLError as error:
+        raise DDLError(f"{path}: {error}") from None
     if ddl.name != path.stem:
         raise DDLError(f"{path}: metadata.name is '{ddl.name}', the file's name says '{path.stem}'")
     if ddl.name in RESERVED:
@@ -185,9 +185,9 @@ def read(path: Path) -> DDL:
 
 def parse(document: Any) -> DDL:
     """Check a DDL document and return it as values; raise DDLError naming the place and the fault."""
-    fault = best_match(validator(schemas.load("ddl")).iter_errors(document))
-    if fault is not None:
-        raise DDLError(f"{fault.json_path}: {fault.message}")
+    error = best_match(validator(schemas.load("ddl")).iter_errors(document))
+    if error is not None:
+        raise DDLError(f"{error.json_path}: {error.message}")
     metadata = document["metadata"]
     actions = {name: _action(metadata, name, body) for name, body in document["actions"].items()}
     return DDL(metadata["name"], metadata, actions)

@@ -49,7 +49,7 @@ class ConfigError(CollectiveError):
     """A configuration file is missing, unreadable or says something it cannot mean."""
 
     @property
-    def faults(self) -> tuple[str, ...]:
+    def problems(self) -> tuple[str, ...]:
         """All that is wrong, a line each."""
         return (str(self),)
 
@@ -57,15 +57,15 @@ class ConfigError(CollectiveError):
 class PolicyError(ConfigError):
     """A policy says something it cannot mean; `faults` are lines, each naming file, line and rule."""
 
-    def __init__(self, faults: Sequence[str]) -> None:
-        more = f" (and {len(faults) - 1} more: 'crpc policy check' names them)" if len(faults) > 1 else ""
-        super().__init__(faults[0] + more)
-        self._faults = tuple(printable(fault) for fault in faults)
+    def __init__(self, problems: Sequence[str]) -> None:
+        more = f" (and {len(problems) - 1} more: 'crpc policy check' names them)" if len(problems) > 1 else ""
+        super().__init__(problems[0] + more)
+        self._problems = tuple(printable(error) for error in problems)
 
     @property
-    def faults(self) -> tuple[str, ...]:
+    def problems(self) -> tuple[str, ...]:
         """All that is wrong, a line each."""
-        return self._faults
+        return self._problems
 
 
 class UsageError(CollectiveError):

@@ -34,6 +34,6 @@ _CODES: tuple[tuple[type[CollectiveError], int], ...] = (
 )
 
 
-def exit_code(fault: CollectiveError) -> int:
+def exit_code(error: CollectiveError) -> int:
     """Return the exit code that tells the truth about an error."""
-    return next((code for kind, code in _CODES if isinstance(fault, kind)), DEFECT)
+    return next((code for kind, code in _CODES if isinstance(error, kind)), DEFECT)

@@ -38,10 +38,10 @@ def check_schema(schema: Mapping[str, Any], where: str) -> None:
         for name, value in properties.items()
         if isinstance(value, Mapping) and "default" in value  # true and false are schemas too
     }
-    for fault in validator(schema).iter_errors(defaults):
-        if fault.absolute_path:  # else it is about inputs that a default does not give
-            place = ".".join(str(step) for step in fault.absolute_path)
-            raise DDLError(f"{where}: the default of '{place}' breaks its own schema: {fault.message}")
+    for error in validator(schema).iter_errors(defaults):
+        if error.absolute_path:  # else it is about inputs that a default does not give
+            place = ".".join(str(step) for step in error.absolute_path)
+            raise DDLError(f"{where}: the default of '{place}' breaks its own schema: {error.message}")
 
 
 def _check_words(schema: Any, where: str) -> None:
@@ -67,12 +67,12 @@ def _strings(schema: Any, words: Collection[str]) -> Iterator[tuple[str, str]]:
 def first_fault(validator: Draft202012Validator, data: Mapping[str, Any]) -> ValidationError | None:
     """Return what is wrong with `data`, the most telling fault; None when nothing is."""
     try:
-        fault: ValidationError | None = best_match(validator.iter_errors(data))
+        error: ValidationError | None = best_match(validator.iter_errors(data))
     except RecursionError:
         return ValidationError("is nested too deeply, or a $ref of the DDL leads back to itself")
     except ArithmeticError:  # `multipleOf` of a number beyond a float's range
         return ValidationError("holds a number that is too large to be checked")
-    return fault
+    return error
 
 
 # -- patterns: JSON Schema means ECMA-262's `$`, the very end; Python's also matches before a last newline.

@@ -100,8 +100,8 @@ def encode(message: Request | Reply) -> str:
     kind = "request" if isinstance(message, Request) else "reply"
     try:
         text = json.dumps({"type": kind, **asdict(message)}, allow_nan=False, separators=(",", ":"))
-    except (TypeError, ValueError, RecursionError) as fault:
-        raise MessageError(f"{kind}: cannot be written as JSON: {fault}") from None
+    except (TypeError, ValueError, RecursionError) as error:
+        raise MessageError(f"{kind}: cannot be written as JSON: {error}") from None
     _check(bounded_json.parse(text, kind), kind)
     return text
 
@@ -151,8 +151,8 @@ def _decompress(payload: str) -> str:
         packed = base64.b64decode(payload, validate=True)
         unpacker = zlib.decompressobj()
         text = unpacker.decompress(packed, LARGEST_PAYLOAD)
-    except (binascii.Error, ValueError, zlib.error) as fault:
-        raise MessageError(f"payload: cannot be decompressed: {fault}") from None
+    except (binascii.Error, ValueError, zlib.error) as error:
+        raise MessageError(f"payload: cannot be decompressed: {error}") from None
     if unpacker.unconsumed_tail:
         raise MessageError(f"payload: more than {LARGEST_PAYLOAD} bytes when decompressed")
     if not unpacker.eof:
@@ -164,10 +164,10 @@ def _decompress(payload: str) -> str:
 
 
 def _check(content: Any, schema: str) -> None:
-    fault = best_match(_validator(schema).iter_errors(content))
-    if fault is not None:
-        said = fault.message if len(fault.message) <= 200 else fault.message[:200] + "…"
-        raise MessageError(f"{schema}: {fault.json_path}: {said}")
+    error = best_match(_validator(schema).iter_errors(content))
+    if error is not None:
+        said = error.message if len(error.message) <= 200 else error.message[:200] + "…"
+        raise MessageError(f"{schema}: {error.json_path}: {said}")
 
 
 def _items(validator: Any, schema: Mapping[str, Any], texts: Any, _whole: Any) -> Iterator[ValidationError]:

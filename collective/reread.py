@@ -48,9 +48,9 @@ class Reread(Generic[Value]):
             if isinstance(seen, str):
                 raise ConfigError(seen)
             self._good = parsed(self.path, seen, self._parse)
-        except ConfigError as fault:
+        except ConfigError as error:
             in_force = "nobody is trusted" if self._good is None else "what the file said before"
-            log.error("trust.broken", extra={"fault": str(fault), "in_force": in_force})
+            log.error("trust.broken", extra={"error": str(error), "in_force": in_force})
         else:
             log.info("trust.read", extra={"path": str(self.path), "exists": seen is not None})
 
@@ -59,8 +59,8 @@ def _what_is_in(path: Path) -> bytes | str | None:
     """Return a file's bytes, None when there is none, and a text, why, when it cannot be read."""
     try:
         return read(path)
-    except ConfigError as fault:
-        return str(fault)
+    except ConfigError as error:
+        return str(error)
 
 
 def load(path: Path, parse: Parse[Value]) -> Value:
@@ -74,8 +74,8 @@ def read(path: Path) -> bytes | None:
         return path.read_bytes()
     except FileNotFoundError:
         return None
-    except OSError as fault:
-        raise ConfigError(f"{path}: cannot be read: {fault.strerror}") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
 
 
 def parsed(path: Path, data: bytes | None, parse: Parse[Value]) -> Value:

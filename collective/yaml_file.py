@@ -24,10 +24,10 @@ def read_text(path: Path) -> str:
     """Return the text of a file; raise ConfigError naming it."""
     try:
         return path.read_text(encoding="utf-8")
-    except OSError as fault:
-        raise ConfigError(f"{path}: cannot be read: {fault.strerror}") from None
-    except UnicodeDecodeError as fault:
-        raise ConfigError(f"{path}: not UTF-8: {fault.reason} at byte {fault.start}") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not UTF-8: {error.reason} at byte {error.start}") from None
 
 
 def parse_yaml(text: str, where: str) -> Any:
@@ -35,13 +35,13 @@ def parse_yaml(text: str, where: str) -> Any:
     try:
         _check_depth(text, where)
         return yaml.load(text, _Loader)  # noqa: S506 - a safe loader, with repeated keys refused
-    except yaml.MarkedYAMLError as fault:
+    except yaml.MarkedYAMLError as error:
         raise ConfigError(
-            f"{_place(where, fault.problem_mark)}: {fault.problem or fault.context or 'not YAML'}"
+            f"{_place(where, error.problem_mark)}: {error.problem or error.context or 'not YAML'}"
         ) from None
-    except (yaml.YAMLError, RecursionError, ValueError, LookupError, AttributeError) as fault:
+    except (yaml.YAMLError, RecursionError, ValueError, LookupError, AttributeError) as error:
         # The last two are how PyYAML fails on a value that is not what its tag says: `!!bool maybe`.
-        raise ConfigError(f"{where}: not YAML: {' '.join(str(fault).split())}") from None
+        raise ConfigError(f"{where}: not YAML: {' '.join(str(error).split())}") from None
 
 
 def _check_depth(text: str, where: str) -> None:

@@ -68,8 +68,8 @@ def ours() -> Iterator[Path]:
     folder = MOUNTED[0] / f"collective-test-{uuid.uuid4().hex[:8]}"
     try:
         folder.mkdir()
-    except OSError as fault:
-        pytest.skip(f"{folder} cannot be made: {fault.strerror}")
+    except OSError as error:
+        pytest.skip(f"{folder} cannot be made: {error.strerror}")
     yield folder
     (folder / "cgroup.kill").write_text("1")
     until = time.monotonic() + 10

@@ -39,9 +39,9 @@ def test_update_lists_are_read_as_mcollective_did(case: dict[str, Any]) -> None:
 def test_a_lock_that_stays_is_named_before_the_deadline() -> None:
     """The message says which lock, held by whom, and what to do."""
     deadline = time.monotonic() + _apt.MARGIN + 0.2
-    with fake_commands({"apt-get": LOCKED}) as calls, pytest.raises(Aborted) as fault:
+    with fake_commands({"apt-get": LOCKED}) as calls, pytest.raises(Aborted) as error:
         package.refresh(settings={"provider": "apt"}, deadline=deadline)
-    assert str(fault.value) == (
+    assert str(error.value) == (
         "'/var/lib/apt/lists/lock' is locked by process 123 (apt-get): waited 0 s for it: ask again when that has ended"
     )
     assert len(calls()) > 1

@@ -125,7 +125,7 @@ def test_every_part_is_looked_at() -> None:
         ("collective.filters.match", "from collective.registry import NodeRecord"),
         ("collective.config", "from collective import aws"),
         ("collective.ddl", "from collective.clients import exits"),
-        ("collective.node.daemon", "from collective.exit_codes import exit_code"),
+        ("collective.node.daemon", "from collective.clients.options import targets"),
         ("collective.agents.shell", "from collective.node.facts import Facts"),
         ("collective.clients.crpc", "from collective.node.plugins.agents import load"),
         ("collective.clients.crpc", "from collective.testing import memory_fleet"),

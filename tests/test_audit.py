@@ -33,7 +33,7 @@ def entries(path: Path) -> list[dict[str, Any]]:
 
 
 def unbroken(*paths: Path, head: str | None = None) -> bool:
-    return chain.verify(paths, head=head).faults == []
+    return chain.verify(paths, head=head).problems == []
 
 
 @contextmanager
@@ -112,14 +112,14 @@ def test_a_line_that_a_crash_has_torn_is_noted(path: Path, caplog: pytest.LogCap
     AuditLog(path).outcome(REPLY)
     with path.open("ab") as file:
         file.write(torn)
-    assert chain.verify([path]).faults == []  # what is being written looks the same
+    assert chain.verify([path]).problems == []  # what is being written looks the same
     AuditLog(path).outcome(REPLY)
     _, gap, outcome = entries(path)
     assert (gap["event"], gap["lost"], outcome["event"]) == ("gap", 0, "outcome")
     assert gap["torn"].startswith(torn[:15].decode("ascii", "backslashreplace"))
     assert len(gap["torn"]) <= 4096
     report = chain.verify([path])
-    assert (report.faults, len(report.notes)) == ([], 1)
+    assert (report.problems, len(report.notes)) == ([], 1)
     assert [record.getMessage() for record in caplog.records] == ["audit.torn"]
 
 
@@ -194,8 +194,8 @@ def test_a_rotated_file_is_continued_in_the_next(path: Path, create: bool) -> No
     audit.outcome(REPLY)
     assert (len(entries(old)), len(entries(path))) == (1, 1)
     assert unbroken(old, path, head=audit.head)
-    assert "older files" in chain.verify([path]).faults[0]
-    assert chain.verify([path], after=chain.digest(old.read_bytes()[:-1])).faults == []
+    assert "older files" in chain.verify([path]).problems[0]
+    assert chain.verify([path], after=chain.digest(old.read_bytes()[:-1])).problems == []
 
 
 def test_a_file_that_was_copied_and_emptied_is_continued(path: Path) -> None:

@@ -57,18 +57,20 @@ def test_removed_changed_and_inserted_lines_are_found(tmp_path: Path, name: str)
     tamper, found = TAMPERED[name]
     path = write(tmp_path / "audit.jsonl", tamper(linked(5)))
     report = chain.verify([path])
-    assert [int(fault.split(":")[1]) for fault in report.faults] == found
+    assert [int(error.split(":")[1]) for error in report.problems] == found
 
 
 def test_a_cut_tail_is_found_by_the_head(tmp_path: Path) -> None:
     """What is left is a whole chain: only who has noted a hash can tell; what came after that does not matter."""
     lines = linked(5)
     head = chain.digest(lines[3])
-    assert chain.verify([write(tmp_path / "whole", lines)], head=head).faults == []
+    assert chain.verify([write(tmp_path / "whole", lines)], head=head).problems == []
     path = write(tmp_path / "cut", lines[:3])
-    assert chain.verify([path]).faults == []
-    assert chain.verify([path], head=head).faults == [f"{path}: is cut off: the line with the hash {head} is not there"]
-    assert chain.verify([write(tmp_path / "empty", [])], head=head).faults != []
+    assert chain.verify([path]).problems == []
+    assert chain.verify([path], head=head).problems == [
+        f"{path}: is cut off: the line with the hash {head} is not there"
+    ]
+    assert chain.verify([write(tmp_path / "empty", [])], head=head).problems != []
 
 
 def test_a_chain_goes_on_through_files(tmp_path: Path) -> None:
@@ -76,9 +78,9 @@ def test_a_chain_goes_on_through_files(tmp_path: Path) -> None:
     lines = linked(6)
     one, two, three = (write(tmp_path / str(index), lines[2 * index : 2 * index + 2]) for index in range(3))
     report = chain.verify([one, two, three])
-    assert (report.lines, report.head, report.faults) == (6, chain.digest(lines[-1]), [])
-    assert len(chain.verify([one, three]).faults) == 1
-    assert len(chain.verify([two, one, three]).faults) == 3
+    assert (report.lines, report.head, report.problems) == (6, chain.digest(lines[-1]), [])
+    assert len(chain.verify([one, three]).problems) == 1
+    assert len(chain.verify([two, one, three]).problems) == 3
 
 
 def test_the_last_line_is_found_however_long(tmp_path: Path) -> None:

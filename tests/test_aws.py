@@ -40,17 +40,17 @@ def said(code: str, message: str = "…") -> CollectiveError:
 )
 def test_throttling_is_said_so(code: str) -> None:
     """Each service has its own word for it; all of them are worth another try."""
-    fault = said(code, "Rate exceeded")
-    assert type(fault) is Unreachable
-    assert str(fault) == f"p_requests: throttled, AWS takes no more requests for now: {code}: Rate exceeded"
+    error = said(code, "Rate exceeded")
+    assert type(error) is Unreachable
+    assert str(error) == f"p_requests: throttled, AWS takes no more requests for now: {code}: Rate exceeded"
 
 
 @pytest.mark.parametrize("code", ["AWS.SimpleQueueService.QueueDeletedRecently", "QueueDeletedRecently"])
 def test_a_name_that_cannot_return_yet_is_waited_for(code: str) -> None:
     """A node that was pruned and comes back at once tries again."""
-    fault = said(code)
-    assert type(fault) is Unreachable
-    assert "was deleted less than 60 s ago" in str(fault)
+    error = said(code)
+    assert type(error) is Unreachable
+    assert "was deleted less than 60 s ago" in str(error)
 
 
 @pytest.mark.parametrize("code", ["AccessDenied", "AccessDeniedException", "AuthorizationError"])

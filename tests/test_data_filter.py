@@ -113,7 +113,7 @@ def test_a_function_without_an_answer_makes_the_whole_filter_false(
 
 def _direct(network: Network, select: str) -> Reply:
     """Send a filter to the node by name, without discovery, as any caller could."""
-    from test_server import REPLIES, replies, request, send
+    from support.node_server import REPLIES, replies, request, send
 
     network.transport.open_replies(REPLIES)
     send(network, request(filter=parse(select=select).to_data()))
@@ -135,7 +135,7 @@ def test_a_function_that_the_node_lacks_makes_the_whole_filter_false(tmp_path: P
 
 def test_a_slow_function_holds_neither_the_receiver_nor_rpcutil(tmp_path: Path, plugins: Path) -> None:
     """While filters wait for their data, ping is answered at once."""
-    from test_server import REPLIES, replies, request, send
+    from support.node_server import REPLIES, replies, request, send
 
     with memory_fleet(tmp_path, {"web1": {}}, code=[plugins], ddls=[plugins]) as network:
         network.transport.open_replies(REPLIES)
@@ -151,7 +151,7 @@ def test_a_slow_function_holds_neither_the_receiver_nor_rpcutil(tmp_path: Path, 
 
 def test_more_filters_than_there_is_room_for_are_refused(tmp_path: Path, plugins: Path) -> None:
     """A node cannot be filled with questions."""
-    from test_server import REPLIES, replies, request, send
+    from support.node_server import REPLIES, replies, request, send
 
     with memory_fleet(tmp_path, {"web1": {}}, code=[plugins], ddls=[plugins], max_queued=1) as network:
         network.transport.open_replies(REPLIES)

@@ -118,7 +118,7 @@ def test_a_node_without_a_service_manager_has_no_answer() -> None:
 
 def test_the_standard_functions_serve() -> None:
     """Every one agrees with its DDL, and callers know the same ones."""
-    assert STANDARD.faults == ()
+    assert STANDARD.problems == ()
     assert set(STANDARD) == {"agent", "fact", "fstat", "nrpe", "package", "service"} == set(Catalog().data_paths)
 
 
@@ -147,7 +147,7 @@ def test_a_pair_that_agrees_serves_with_the_settings_of_its_name(tmp_path: Path)
     (tmp_path / "settings").mkdir()
     (tmp_path / "settings" / "mount.yaml").write_text("a: 1")
     loaded = load(tmp_path)
-    assert loaded.faults == ()
+    assert loaded.problems == ()
     assert (loaded.find("mount").settings, loaded.find("mount").ddl.timeout) == ({"a": 1}, 5.0)
 
 
@@ -174,9 +174,9 @@ def test_a_pair_that_disagrees_is_left_out(tmp_path: Path, name: str) -> None:
     code, ddl, said = REFUSED[name]
     loaded = load(tmp_path, code, ddl)
     assert list(loaded) == []
-    (fault,) = loaded.faults
-    assert fault.startswith(str(tmp_path / "data" / "mount."))
-    assert said in fault
+    (error,) = loaded.problems
+    assert error.startswith(str(tmp_path / "data" / "mount."))
+    assert said in error
     with pytest.raises(UnknownAction, match="has left the data function 'mount' out: "):
         loaded.find("mount")
 

@@ -66,7 +66,7 @@ def test_two_machines_of_one_name_are_reported(caplog: pytest.LogCaptureFixture)
     registry = Known(node("web1", contested=NOW - 60), node("web2", contested=NOW - 1000))
     with caplog.at_level(logging.WARNING):
         assert discovery.from_registry(registry, Filter(), "package") == ["web1", "web2"]
-    assert [vars(record)["fault"] for record in caplog.records] == ["two machines answer to the name web1"]
+    assert [vars(record)["error"] for record in caplog.records] == ["two machines answer to the name web1"]
 
 
 def test_a_regular_expression_that_takes_for_ever_is_refused() -> None:

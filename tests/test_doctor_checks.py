@@ -58,7 +58,7 @@ def test_a_defect_of_a_check_is_a_finding() -> None:
         yield Finding("it", "begun")
         raise IndexError("list index out of range")
 
-    assert said(broken()) == ["ok: begun", "fault: a defect of ours: IndexError: list index out of range"]
+    assert said(broken()) == ["ok: begun", "error: a defect of ours: IndexError: list index out of range"]
 
 
 # -- here
@@ -74,7 +74,7 @@ def test_a_configuration_is_named_and_read(config: ClientConfig, tmp_path: Path)
     assert read.collective == "staging"
     file.write_text("{colective: production}")
     assert said(local_checks.configuration(file, None)) == [
-        f"fault: {file}: colective: no such key: did you mean 'collective'?"
+        f"error: {file}: colective: no such key: did you mean 'collective'?"
     ]
 
 
@@ -87,8 +87,8 @@ def test_every_ddl_that_cannot_be_read_is_named(config: ClientConfig, tmp_path: 
         (tmp_path / name).write_text("{")
     lines = said(local_checks.ddls(config))
     assert [line.partition(": cannot be read")[0] for line in lines] == [
-        f"fault: {tmp_path}/ddl/one.json",
-        f"fault: {tmp_path}/ddl/data/two.json",
+        f"error: {tmp_path}/ddl/one.json",
+        f"error: {tmp_path}/ddl/data/two.json",
     ]
 
 
@@ -101,7 +101,7 @@ def test_a_state_folder_is_tried(config: ClientConfig, tmp_path: Path) -> None:
     assert (list(known.keys), (tmp_path / "state" / "known_nodes").exists()) == (["web1"], False)
     (tmp_path / "file").touch()
     assert said(local_checks.state(replace(config, state=tmp_path / "file"))) == [
-        f"fault: {tmp_path}/file: cannot keep reply slots: Not a directory: set 'state'"
+        f"error: {tmp_path}/file: cannot keep reply slots: Not a directory: set 'state'"
     ]
 
 
@@ -119,7 +119,7 @@ def test_a_private_key_that_others_may_read_is_a_fault(config: ClientConfig, mod
     """It is said how to mend it."""
     config.key.chmod(mode)
     assert said(local_checks.key(config)) == [
-        f"fault: {config.key}: others may read this private key: chmod 600 {config.key}"
+        f"error: {config.key}: others may read this private key: chmod 600 {config.key}"
     ]
 
 
@@ -128,7 +128,7 @@ def test_a_key_that_cannot_be_used_is_a_fault(config: ClientConfig, tmp_path: Pa
     assert "nothing: cannot be read" in said(local_checks.key(replace(config, key=tmp_path / "nothing")))[0]
     locked = ssh.make_key(tmp_path / "locked", passphrase="secret")
     assert said(local_checks.key(replace(config, key=locked), ask=lambda _: None)) == [
-        f"fault: {locked}: it has a passphrase, and nobody can be asked for it: use the ssh agent"
+        f"error: {locked}: it has a passphrase, and nobody can be asked for it: use the ssh agent"
     ]
     asked, found = said(local_checks.key(replace(config, key=locked), ask=lambda _: "secret"))
     assert asked == f"warning: {locked}: every call asks for its passphrase: 'ssh-add {locked}' keeps it"
@@ -147,7 +147,7 @@ def test_a_certificate_that_is_not_for_the_caller_is_a_fault(config: ClientConfi
 # -- there
 
 
-@pytest.mark.parametrize(("skew", "state"), [(0.4, "ok"), (-29.0, "ok"), (31.0, "warning"), (-301.0, "fault")])
+@pytest.mark.parametrize(("skew", "state"), [(0.4, "ok"), (-29.0, "ok"), (31.0, "warning"), (-301.0, "error")])
 def test_a_clock_is_judged_by_what_nodes_allow(skew: float, state: str) -> None:
     """A tenth of it is worth a look."""
     [line] = said(aws_checks.clock(skew))
@@ -158,26 +158,26 @@ def test_a_clock_is_judged_by_what_nodes_allow(skew: float, state: str) -> None:
 class Topics(SQSTransport):
     """A service that has one answer about topics."""
 
-    def __init__(self, fault: CollectiveError | None) -> None:
-        self._fault = fault
+    def __init__(self, error: CollectiveError | None) -> None:
+        self._error = error
 
     def check_topic(self, topic: str) -> None:  # noqa: ARG002 - there is one
         """Give the answer."""
-        if self._fault:
-            raise self._fault
+        if self._error:
+            raise self._error
 
 
 @pytest.mark.parametrize(
-    ("fault", "line"),
+    ("error", "line"),
     [
         (None, "ok: production_requests"),
         (Forbidden("no"), "warning: it cannot be seen whether there is one, which a call does not need: no"),
-        (NotFound("x"), "fault: production_requests: there is no such topic: no node has ever joined"),
+        (NotFound("x"), "error: production_requests: there is no such topic: no node has ever joined"),
     ],
 )
-def test_a_topic_may_be_hidden_but_not_missing(config: ClientConfig, fault: CollectiveError | None, line: str) -> None:
+def test_a_topic_may_be_hidden_but_not_missing(config: ClientConfig, error: CollectiveError | None, line: str) -> None:
     """Least privilege lets callers publish, and not look."""
-    assert said(aws_checks.topic(Topics(fault), config))[0].startswith(line)
+    assert said(aws_checks.topic(Topics(error), config))[0].startswith(line)
 
 
 def registry_of(*nodes: NodeRecord) -> MemoryRegistry:
@@ -232,7 +232,7 @@ def test_a_key_that_has_changed_is_a_fault(tmp_path: Path) -> None:
     published = [NodeRecord(name, "1", public_key=OTHER.public.line) for name in ("web1", "web2")]
     findings, _ = looked(aws_checks.keys(published, known))
     [changed] = findings
-    assert isinstance(changed.fault, SignatureError)
+    assert isinstance(changed.error, SignatureError)
     assert "web1: another key than the one it is known by" in changed.text
     assert "'crpc nodes trust web1'" in changed.text
     assert known.keys == {"web1": KEY.public, "web2": OTHER.public}
@@ -254,7 +254,7 @@ def test_the_node_that_was_seen_last_is_asked(tmp_path: Path) -> None:
         "warning",
         True,
     )
-    assert isinstance(asked("web1").fault, Unreachable)
+    assert isinstance(asked("web1").error, Unreachable)
     assert asked("web1").text.startswith("asked web1, which was seen last: silent for 4 s: does anything run")
 
 
@@ -276,6 +276,6 @@ def test_json_is_one_document(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert (version["check"], version["state"]) == ("version", "ok")
     assert configuration == {
         "check": "configuration",
-        "state": "fault",
+        "state": "error",
         "text": f"{tmp_path}/no.yaml: cannot be read: No such file or directory",
     }

@@ -45,7 +45,7 @@ def test_a_broken_file_is_said_and_the_node_serves(tmp_path: Path, caplog: pytes
     assert Facts([broken, good], []).current["role"] == "web"
     (record,) = caplog.records
     assert record.getMessage() == "facts.broken"
-    assert vars(record)["fault"].startswith(str(broken))
+    assert vars(record)["error"].startswith(str(broken))
 
 
 def test_a_file_that_breaks_keeps_its_last_good_facts(tmp_path: Path) -> None:

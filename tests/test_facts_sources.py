@@ -31,7 +31,7 @@ def test_case(path: Path) -> None:
     if "facts" in case:
         assert parse_output(case["says"], "the source") == case["facts"]
     else:
-        with pytest.raises(ConfigError, match="^" + re.escape(case["fault"])):
+        with pytest.raises(ConfigError, match="^" + re.escape(case["error"])):
             parse_output(case["says"], "the source")
 
 
@@ -115,8 +115,8 @@ def test_a_broken_executable_is_said_once(
     assert (facts.current["az"], facts.current.get("role")) == ("a", None)
     (record,) = caplog.records
     assert record.getMessage() == "facts.broken"
-    assert vars(record)["fault"].startswith(str(tmp_path / name))
-    assert said in vars(record)["fault"]
+    assert vars(record)["error"].startswith(str(tmp_path / name))
+    assert said in vars(record)["error"]
 
 
 def test_a_source_that_breaks_otherwise_or_again_is_said_again(
@@ -130,7 +130,7 @@ def test_a_source_that_breaks_otherwise_or_again_is_said_again(
         path.write_text(text)
         facts.refresh()
         assert facts.current["role"] == "web"
-    assert [vars(record)["fault"].partition(": ")[2][:9] for record in caplog.records][1:] == ["must hold"] * 2
+    assert [vars(record)["error"].partition(": ")[2][:9] for record in caplog.records][1:] == ["must hold"] * 2
 
 
 def test_a_command_that_hangs_is_ended_with_its_children(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -143,7 +143,7 @@ def test_a_command_that_hangs_is_ended_with_its_children(tmp_path: Path, caplog:
     executable(script, f"sleep 600 & echo $! > {tmp_path}/child; wait")
     assert not facts.refresh()
     assert facts.current["role"] == "web"
-    assert [vars(record)["fault"] for record in caplog.records] == [f"{script}: ended after 1 s without an answer"]
+    assert [vars(record)["error"] for record in caplog.records] == [f"{script}: ended after 1 s without an answer"]
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "child").read_text()), 0)
 
@@ -152,7 +152,7 @@ def test_a_command_that_is_not_there_is_named(caplog: pytest.LogCaptureFixture) 
     """As its configuration has it."""
     Facts([], [], [lambda: [sources.command(["no-such-facter", "--yaml"], EXECUTE)]]).refresh()
     (record,) = caplog.records
-    assert "no-such-facter --yaml: 'no-such-facter' cannot be run" in vars(record)["fault"]
+    assert "no-such-facter --yaml: 'no-such-facter' cannot be run" in vars(record)["error"]
 
 
 def test_what_is_no_plain_file_holds_nobody(tmp_path: Path) -> None:
@@ -170,7 +170,7 @@ def test_a_defect_of_a_source_does_not_end_the_others(caplog: pytest.LogCaptureF
 
     facts = Facts([], [], [lambda: [sources.Source("odd", fail), sources.Source("good", lambda: {"role": "web"})]])
     assert facts.current["role"] == "web"
-    assert vars(caplog.records[0])["fault"] == "odd: KeyError: 'x'"
+    assert vars(caplog.records[0])["error"] == "odd: KeyError: 'x'"
 
 
 # -- the thread

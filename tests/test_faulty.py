@@ -10,7 +10,7 @@ from support.transport_contract import *  # noqa: F403 - the contract's tests
 from support.transport_contract import queue, topic  # noqa: F401 - its fixtures
 
 from collective.errors import Unreachable
-from collective.testing import Faults, FaultyTransport
+from collective.testing import FaultRates, FaultyTransport
 from collective.transport.memory import MemoryTransport
 
 COUNT = 400
@@ -24,9 +24,9 @@ class World:
         self.network = MemoryTransport(clock=lambda: self.time)
         self.network.open_replies("queue")
 
-    def faulty(self, seed: int = 7, **faults: float) -> FaultyTransport:
+    def faulty(self, seed: int = 7, **problems: float) -> FaultyTransport:
         """Return a transport with those faults over the network."""
-        return FaultyTransport(self.network, Faults(**faults), seed)
+        return FaultyTransport(self.network, FaultRates(**problems), seed)
 
     def receive(self, transport: FaultyTransport) -> list[str]:
         """Return the bodies of all that arrives now, acknowledged."""
@@ -107,7 +107,7 @@ def test_a_waiting_receive_returns_when_a_delayed_message_is_due() -> None:
     network = MemoryTransport()
     network.open_replies("queue")
     network.send("queue", "late")
-    faulty = FaultyTransport(network, Faults(delay=1.0, longest_delay=0.2))
+    faulty = FaultyTransport(network, FaultRates(delay=1.0, longest_delay=0.2))
     assert [delivery.body for delivery in faulty.receive("queue", 60.0)] == ["late"]
 
 
@@ -135,8 +135,8 @@ def test_a_throttled_request_does_nothing(world: World) -> None:
         try:
             faulty.send("queue", str(number))
             sent += 1
-        except Unreachable as fault:
-            said.add(str(fault))
+        except Unreachable as error:
+            said.add(str(error))
     assert said == {"queue: ThrottlingException: Rate exceeded"}
     assert 40 < sent == world.network.sent["queue"] < 90
 
@@ -164,11 +164,11 @@ def test_a_queue_that_is_cut_off_heals(world: World) -> None:
 
 def test_the_seed_decides(world: World) -> None:
     """The same one gives the same faults, whatever happens to other queues meanwhile; another one gives others."""
-    faults = {"drop": 0.1, "duplicate": 0.1, "reorder": 0.2}
+    problems = {"drop": 0.1, "duplicate": 0.1, "reorder": 0.2}
 
     def lost(seed: int, disturbed: bool = False) -> list[str]:
         world = World()
-        faulty = world.faulty(seed, **faults)
+        faulty = world.faulty(seed, **problems)
         if disturbed:
             faulty.open_replies("other")
             faulty.send("other", "x")

@@ -633,7 +633,7 @@ def test_any_data_is_a_filter_or_a_message_error(data: Any) -> None:
     """Data from the network is read, or refused as such: nothing else is raised."""
     try:
         read = Filter.from_data(data)
-    except MessageError as fault:
-        assert "\n" not in str(fault)  # noqa: PT017 - both ways are fine
+    except MessageError as error:
+        assert "\n" not in str(error)  # noqa: PT017 - both ways are fine
         return
     assert isinstance(read, Filter)

@@ -134,10 +134,10 @@ def test_a_transport_that_fails_while_sending_is_raised_and_frees_the_slot(tmp_p
     """The next call takes the same reply queue."""
     network = network_of("ab")
     fleet = network.fleet(tmp_path)
-    network.fault = Unreachable("away")
+    network.error = Unreachable("away")
     with pytest.raises(Unreachable):
         fleet.call("rpcutil", "ping")
-    network.fault = None
+    network.error = None
     fleet.call("rpcutil", "ping").wait()
     fleet.call("rpcutil", "ping").wait()
     assert len({sent.request.reply_to for sent in network.sent}) == 1
@@ -266,7 +266,7 @@ def test_a_transport_that_fails_in_the_middle_leaves_what_is_known(tmp_path: Pat
 
     def take() -> None:
         for _ in call:
-            network.fault = Unreachable("away")
+            network.error = Unreachable("away")
 
     with pytest.raises(Unreachable):
         take()

@@ -23,7 +23,7 @@ from collective.node.service.metrics import Metrics
 from collective.node.storage.audit_log import AuditLog
 from collective.node.storage.journal import Journal
 from collective.policy import Policy, Rule
-from collective.testing import Faults, Network, memory_fleet
+from collective.testing import FaultRates, Network, memory_fleet
 from collective.transport import Delivery
 
 
@@ -78,7 +78,7 @@ def test_each_request_has_one_fate(network: Network, metrics: Metrics, tmp_path:
 
 def test_fates_add_up_in_a_network_that_misbehaves(simulation: Make) -> None:
     """Repeated, lost, late, corrupted and cut: no delivery is counted twice, or not at all."""
-    with simulation(20, Faults(drop=0.02, duplicate=0.2, delay=0.1, corrupt=0.05, throttle=0.02), seed=5) as world:
+    with simulation(20, FaultRates(drop=0.02, duplicate=0.2, delay=0.1, corrupt=0.05, throttle=0.02), seed=5) as world:
         for _ in range(5):
             world.fleet.call("odd", "lie", timeout=4.0).wait()
         world.pass_time(10)
@@ -99,7 +99,7 @@ def test_a_file_that_cannot_be_written_is_one_line_in_the_log(
     for later in (0, 30, 30, 600):
         now[0] += later
         metrics.write()
-    lines = [vars(line)["fault"] for line in caplog.records if line.message == "metrics.failed"]
+    lines = [vars(line)["error"] for line in caplog.records if line.message == "metrics.failed"]
     assert (
         lines
         == [f"metrics: {path}: cannot be written: No such file or directory: make its folder, or name another"] * 2

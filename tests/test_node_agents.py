@@ -48,7 +48,7 @@ def test_a_pair_that_agrees_serves(folder: Path) -> None:
     (folder / "settings" / "good.yaml").write_text("weight: 3")
     loaded = load(folder)
     assert list(loaded) == ["good"]
-    assert loaded.faults == ()
+    assert loaded.problems == ()
     assert loaded["good"].settings == {"weight": 3}
     agent, action = loaded.find("good", "swing")
     assert (agent.name, action.name) == ("good", "swing")
@@ -57,7 +57,7 @@ def test_a_pair_that_agrees_serves(folder: Path) -> None:
 def test_the_standard_agents_serve(tmp_path: Path) -> None:
     """Every agent that comes with collective agrees with its DDL."""
     loaded = agents.load([agents.bundled()], [catalog.bundled()], tmp_path)
-    assert loaded.faults == ()
+    assert loaded.problems == ()
     assert set(loaded) == set(catalog.Catalog().paths)
 
 
@@ -124,7 +124,7 @@ def test_a_pair_that_disagrees_is_left_out(folder: Path, name: str) -> None:
         (folder / "hammer.json").write_text(described)
     loaded = load(folder)
     assert list(loaded) == ["good"]
-    (line,) = loaded.faults
+    (line,) = loaded.problems
     assert line.startswith(str(folder / blamed))
     assert said in line
     assert "\n" not in line
@@ -149,7 +149,7 @@ def test_a_wrong_settings_file_leaves_its_agent_out(folder: Path, text: str) -> 
     (folder / "settings" / "good.yaml").write_text(text)
     loaded = load(folder)
     assert list(loaded) == []
-    (line,) = loaded.faults
+    (line,) = loaded.problems
     assert line.startswith(str(folder / "settings" / "good.yaml"))
 
 
@@ -159,14 +159,14 @@ def test_of_two_with_one_name_the_first_serves(folder: Path, tmp_path_factory: p
     (second / "good.py").write_text("raise SystemExit")
     loaded = agents.load([folder, second], [folder, second], folder / "settings")
     assert loaded["good"].path == folder / "good.py"
-    assert loaded.faults == (f"{second / 'good.py'}: 'good' is taken by {folder / 'good.py'}: give it another name",)
+    assert loaded.problems == (f"{second / 'good.py'}: 'good' is taken by {folder / 'good.py'}: give it another name",)
     assert loaded.refused == {}
 
 
 def test_a_helper_beside_an_agent_is_no_agent(folder: Path) -> None:
     """Files that begin with '_' are the agents' own business."""
     (folder / "_shared.py").write_text("")
-    assert load(folder).faults == ()
+    assert load(folder).problems == ()
 
 
 def test_an_agent_may_define_dataclasses(folder: Path) -> None:
@@ -175,7 +175,7 @@ def test_an_agent_may_define_dataclasses(folder: Path) -> None:
         "from __future__ import annotations\nfrom dataclasses import dataclass\n@dataclass\nclass Nail:\n    n: int\n"
     )
     (folder / "good.py").write_text(text + CODE)
-    assert load(folder).faults == ()
+    assert load(folder).problems == ()
 
 
 def test_what_is_not_there_is_said(folder: Path) -> None:
@@ -194,4 +194,4 @@ def test_faults_are_logged(folder: Path, caplog: pytest.LogCaptureFixture) -> No
     (record,) = caplog.records
     assert (record.getMessage(), record.levelname) == ("agent.refused", "ERROR")
     assert vars(record)["agent"] == "hammer"
-    assert (vars(record)["fault"],) == loaded.faults
+    assert (vars(record)["error"],) == loaded.problems

@@ -121,7 +121,7 @@ def test_a_broken_new_version_leaves_the_last_good_one_in_force(
         assert verify(PAYLOAD, signature(), "alice", 0.0)
     [broken] = [record for record in caplog.records if record.message == "trust.broken"]
     assert broken.levelno == logging.ERROR
-    assert broken.__dict__["fault"] == f"{path}:2: no key of ssh-ed25519: not base64"
+    assert broken.__dict__["error"] == f"{path}:2: no key of ssh-ed25519: not base64"
     assert broken.__dict__["in_force"] == "what the file said before"
     path.write_text(signer_line("bob", BOB.public))
     assert verify(PAYLOAD, signature(BOB), "bob", 0.0)
@@ -170,9 +170,9 @@ def test_the_check_names_what_is_wrong_with_the_files(
     if allowed is not None:
         (tmp_path / "allowed_signers").write_text(allowed)
     (tmp_path / "revoked_keys").write_text(revoked)
-    [fault] = trust.faults(config(tmp_path))
-    assert said in fault
-    assert "\n" not in fault
+    [error] = trust.problems(config(tmp_path))
+    assert said in error
+    assert "\n" not in error
 
 
 # -- the node's own key

@@ -11,7 +11,7 @@ import pytest
 
 from collective.config import NodeConfig
 from collective.node import trust
-from collective.node.check.permissions import below, faults
+from collective.node.check.permissions import below, problems
 from collective.node.plugins import agents
 
 ME = os.geteuid()
@@ -39,7 +39,7 @@ def somebody_else() -> Iterator[None]:
 
 def test_what_only_root_and_we_may_change_is_right(plugin: Path) -> None:
     """Also below /tmp, where everybody may add files, and what is not there at all."""
-    assert list(faults([plugin, plugin.parent, plugin.with_name("none.py")], {}, ME)) == []
+    assert list(problems([plugin, plugin.parent, plugin.with_name("none.py")], {}, ME)) == []
 
 
 @pytest.mark.parametrize("which", [lambda path: path, lambda path: path.parent], ids=["the file", "its folder"])
@@ -47,7 +47,7 @@ def test_what_everybody_may_change_is_named_with_what_to_do(plugin: Path, which:
     """Who may write the folder may put another file in its place."""
     opened = which(plugin)
     opened.chmod(0o777)
-    (line,) = faults([plugin, plugin], {}, ME)
+    (line,) = problems([plugin, plugin], {}, ME)
     assert line == f"{opened}: everybody may change it, and what this node does with it: chmod o-w {opened}"
 
 
@@ -56,7 +56,7 @@ def test_the_folder_that_a_link_leads_to_counts(plugin: Path, tmp_path: Path) ->
     link = tmp_path / "link.py"
     link.symlink_to(plugin)
     plugin.parent.chmod(0o777)
-    assert [line.partition(":")[0] for line in faults([link], {}, ME)] == [str(plugin.parent)]
+    assert [line.partition(":")[0] for line in problems([link], {}, ME)] == [str(plugin.parent)]
 
 
 @pytest.mark.skipif(ME != 0, reason="only root gives files away")
@@ -65,13 +65,13 @@ def test_what_belongs_to_somebody_else_is_found(plugin: Path) -> None:
     os.chown(plugin, STRANGER, 0)
     os.chown(plugin.parent, 0, STRANGER)
     plugin.parent.chmod(0o775)
-    said = [line.partition(" may")[0] for line in faults([plugin], {}, 0)]
+    said = [line.partition(" may")[0] for line in problems([plugin], {}, 0)]
     assert said == [f"{plugin}: user {STRANGER}", f"{plugin.parent}: group {STRANGER}"]
 
 
 def test_what_can_be_made_later_is_right_and_not_made(tmp_path: Path) -> None:
     """The nearest folder that is there decides."""
-    assert list(faults([], {"state": tmp_path / "a" / "b" / "journal.sqlite"}, ME)) == []
+    assert list(problems([], {"state": tmp_path / "a" / "b" / "journal.sqlite"}, ME)) == []
     assert list(tmp_path.iterdir()) == []
 
 
@@ -79,7 +79,7 @@ def test_what_cannot_be_written_is_named_by_its_key(tmp_path: Path) -> None:
     """A file in the place of a folder, and a file system without writing (not even root may write below /proc)."""
     (tmp_path / "file").touch()
     below = {"state": tmp_path / "file" / "journal.sqlite", "audit": Path("/proc/sys/kernel/audit.jsonl")}
-    state, *audit = faults([], below, ME)
+    state, *audit = problems([], below, ME)
     assert state == f"state: {tmp_path / 'file'}: is no folder: take it away, or name another"
     assert not audit or audit[0].startswith("audit: /proc/sys/kernel: cannot be written")
 
@@ -90,9 +90,9 @@ def test_a_sticky_folder_is_right_above_what_is_there_only(tmp_path: Path) -> No
     sticky.mkdir()
     sticky.chmod(0o1777)
     (sticky / "agents").mkdir(mode=0o755)
-    assert list(faults([sticky / "agents"], {}, ME)) == []
+    assert list(problems([sticky / "agents"], {}, ME)) == []
     for listed in (sticky, sticky / "policy.yaml"):
-        (line,) = faults([listed], {}, ME)
+        (line,) = problems([listed], {}, ME)
         assert line.startswith(f"{sticky}: everybody may change it")
 
 
@@ -103,7 +103,7 @@ def test_the_owner_of_a_sticky_folder_may_change_all_in_it(tmp_path: Path) -> No
     (tmp_path / "etc" / "policy.yaml").touch(0o644)
     os.chown(tmp_path / "etc", STRANGER, 0)
     (tmp_path / "etc").chmod(0o1755)
-    (line,) = faults([tmp_path / "etc" / "policy.yaml"], {}, 0)
+    (line,) = problems([tmp_path / "etc" / "policy.yaml"], {}, 0)
     assert line.startswith(f"{tmp_path}/etc: user {STRANGER} may change it")
 
 
@@ -126,7 +126,7 @@ def test_what_lies_below_a_closed_folder_is_a_finding(tmp_path: Path) -> None:
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
     with somebody_else():
-        found = list(faults([closed / "policy.yaml"], {"state": closed / "state" / "journal.sqlite"}, 0))
+        found = list(problems([closed / "policy.yaml"], {"state": closed / "state" / "journal.sqlite"}, 0))
     (line,) = found
     assert line.startswith("state: /")
     assert line.endswith(": cannot be written: chown it, or name another")
@@ -138,7 +138,7 @@ def test_plugins_and_keys_below_a_closed_folder_are_findings(tmp_path: Path) -> 
     config = NodeConfig("c", "web1", allowed_signers=tmp_path / "signers", revoked_keys=tmp_path / "revoked")
     (tmp_path / "agents").mkdir()
     with somebody_else():
-        said = [*trust.faults(config), *agents.load([tmp_path / "agents"], [tmp_path / "ddl"], tmp_path).faults]
+        said = [*trust.problems(config), *agents.load([tmp_path / "agents"], [tmp_path / "ddl"], tmp_path).problems]
     closed = [tmp_path / name for name in ("signers", "revoked", "ddl", "agents")]
     assert said == [f"{path}: cannot be read: Permission denied" for path in closed]
-    assert agents.load([tmp_path / "none"], [tmp_path / "none"], tmp_path).faults == ()
+    assert agents.load([tmp_path / "none"], [tmp_path / "none"], tmp_path).problems == ()

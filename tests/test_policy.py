@@ -123,7 +123,7 @@ def test_all_faults_are_told_at_once() -> None:
     """In the order of the file; as one line, the first and how many more there are."""
     with pytest.raises(PolicyError) as caught:
         parse("rules:\n- {allow: 1}\n- {callers: []}\n- {agents: x}", "policy.yaml")
-    assert [fault.split(": ")[0] for fault in caught.value.faults] == [f"policy.yaml:{line}" for line in (2, 3, 4)]
+    assert [error.split(": ")[0] for error in caught.value.problems] == [f"policy.yaml:{line}" for line in (2, 3, 4)]
     assert str(caught.value).endswith("(and 2 more: 'crpc policy check' names them)")
 
 
@@ -148,7 +148,7 @@ def test_what_a_fault_quotes_cannot_command_a_terminal() -> None:
     """Whatever stands in a file, what is said of it is a line that can be printed."""
     with pytest.raises(PolicyError) as caught:
         parse('rules: [{"\\e[2J": 1, "a\\nb": 2}]', "policy.yaml")
-    assert [fault.split("'")[1] for fault in caught.value.faults] == ["\\x1b[2J", "a\\nb"]
+    assert [error.split("'")[1] for error in caught.value.problems] == ["\\x1b[2J", "a\\nb"]
 
 
 WORDS = st.sampled_from(
@@ -171,12 +171,12 @@ DOCUMENTS = st.fixed_dictionaries({"rules": st.lists(RULES, max_size=3)}, option
 def test_whatever_a_file_holds_it_is_a_policy_or_a_fault(text: str) -> None:
     """Nothing else is raised; what is read decides, and says no more than ConfigError."""
     policy: Policy | None = None
-    faults: Sequence[str] = ()
+    problems: Sequence[str] = ()
     try:
         policy = parse(text, "policy.yaml")
-    except ConfigError as fault:
-        faults = fault.faults
-    assert all(line.startswith("policy.yaml") and "\n" not in line for line in faults)
+    except ConfigError as error:
+        problems = error.problems
+    assert all(line.startswith("policy.yaml") and "\n" not in line for line in problems)
     assert policy is None or policy.decide(question("alice", data={"a": 1})).why
 
 

@@ -37,7 +37,7 @@ def test_without_a_file_only_rpcutil_may_be_called(path: Path, caplog: pytest.Lo
     assert rule(policy, "anybody", "shell") is None
     assert rule(policy, "anybody", "data") is None
     assert events(caplog) == ["policy.missing"]
-    assert "write one" in vars(caplog.records[0])["fault"]
+    assert "write one" in vars(caplog.records[0])["error"]
 
 
 def test_a_change_is_in_force_with_the_next_request(path: Path) -> None:
@@ -68,7 +68,7 @@ def test_a_broken_version_leaves_the_last_good_one_in_force(path: Path, caplog: 
     broken = [vars(record) for record in caplog.records if record.getMessage() == "policy.broken"]
     assert [record["levelname"] for record in broken] == ["ERROR", "ERROR"]
     assert {record["in_force"] for record in broken} == {"the last good version"}
-    assert f"{path}:2: rule 1: callers: must be a list" in broken[0]["fault"]
+    assert f"{path}:2: rule 1: callers: must be a list" in broken[0]["error"]
     path.write_text(BOB)
     assert rule(policy, "bob") == "bob only"
 

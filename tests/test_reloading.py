@@ -91,7 +91,7 @@ def test_a_broken_new_version_keeps_the_one_before_and_says_so(
     (refused,) = [vars(line) for line in caplog.records if line.message == "agent.refused"]
     assert (refused["agent"], refused["in_force"]) == ("odd", "the version before")
     (done,) = [vars(line) for line in caplog.records if line.message == "daemon.reloaded"]
-    assert (done["agents"]["odd"], done["faults"]) == ("1", 1)
+    assert (done["agents"]["odd"], done["problems"]) == ("1", 1)
     write(plugins)
     reload()
     assert slept(network) == -1

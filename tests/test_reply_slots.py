@@ -49,8 +49,8 @@ def test_many_threads_at_once_share_nothing(tmp_path: Path) -> None:
 def test_another_process_has_another_slot(tmp_path: Path) -> None:
     """Locks hold between processes, and the end of one releases its slot."""
     script = (
-        "import sys; from pathlib import Path; from collective.fleet import slots\n"
-        "slot = slots.take(Path(sys.argv[1]), 'p')\n"
+        "import sys; from pathlib import Path; from collective.fleet import reply_slots\n"
+        "slot = reply_slots.take(Path(sys.argv[1]), 'p')\n"
         "print(slot.queue, flush=True); sys.stdin.read()"
     )
     with subprocess.Popen(

@@ -22,7 +22,7 @@ from support.simulated import Make
 
 from collective import messages, names
 from collective.fleet.call import Call
-from collective.testing import COLLECTIVE, Faults, NodeDied, Simulation
+from collective.testing import COLLECTIVE, FaultRates, NodeDied, Simulation
 
 REQUESTS = int(os.environ.get("SIMULATED_REQUESTS", "1500"))  # of each seed; half as many where some are lost
 SEEDS = [int(seed) for seed in os.environ.get("SIMULATED_SEEDS", "1 1000001").split()]
@@ -76,26 +76,26 @@ def suffered(world: Simulation, made: Call) -> set[str]:
     }
 
 
-def simulate(make: Make, faults: Faults, seed: int, requests: int) -> Counter[str]:
+def simulate(make: Make, problems: FaultRates, seed: int, requests: int) -> Counter[str]:
     """Make calls, in as many worlds as it takes; check each, and return how many nodes ended in each outcome."""
     total: Counter[str] = Counter()
     seeds = itertools.count(seed, 2)  # a world uses two
     while total["requests"] < requests:
-        with make(NODES, faults, seed=next(seeds)) as world:
+        with make(NODES, problems, seed=next(seeds)) as world:
             for number in range(CALLS):
                 check(world, call(world, number), total)
             world.pass_time(10)
             assert set(world.ran.values()) == {1}
             total["run"] += world.ran.total()
-            total["faults"] += (world.far.happened + world.near.happened).total()
-    print("\n" + report(faults, seed, next(seeds) - 1, total))  # noqa: T201 - seen with -s, or on failure
+            total["problems"] += (world.far.happened + world.near.happened).total()
+    print("\n" + report(problems, seed, next(seeds) - 1, total))  # noqa: T201 - seen with -s, or on failure
     return total
 
 
-def report(faults: Faults, first: int, last: int, total: Counter[str]) -> str:
+def report(problems: FaultRates, first: int, last: int, total: Counter[str]) -> str:
     """Return what happened, in a line."""
-    chances = ", ".join(f"{kind} {chance:.0%}" for kind, chance in asdict(faults).items() if 0 < chance < 1)
-    counts = ", ".join(f"{total[kind]:,} {kind}" for kind in ("requests", "faults", "run", "ok", "silent"))
+    chances = ", ".join(f"{kind} {chance:.0%}" for kind, chance in asdict(problems).items() if 0 < chance < 1)
+    counts = ", ".join(f"{total[kind]:,} {kind}" for kind in ("requests", "problems", "run", "ok", "silent"))
     return f"{chances}; seeds {first} to {last}: {counts}"
 
 
@@ -105,7 +105,7 @@ def check(world: Simulation, made: Call, total: Counter[str]) -> None:
     assert counts["ok"] + counts["silent"] == NODES, counts
     lost, silent = suffered(world, made), set(made.outcomes.silent)
     assert silent <= lost
-    if not world.far.faults.duplicate:  # else the reply to a repeated request makes up for the first one's loss
+    if not world.far.problems.duplicate:  # else the reply to a repeated request makes up for the first one's loss
         assert silent == lost
     total.update(requests=NODES, ok=counts["ok"], silent=counts["silent"])
 
@@ -113,28 +113,28 @@ def check(world: Simulation, made: Call, total: Counter[str]) -> None:
 @pytest.mark.parametrize("seed", SEEDS)
 def test_with_duplicates_delays_and_reordering_nothing_runs_twice_and_all_answer(simulation: Make, seed: int) -> None:
     """All that SQS may do to a message: each node runs each request once, and is heard. Any seed will do."""
-    total = simulate(simulation, Faults(duplicate=0.05, delay=0.3, reorder=0.3), seed, REQUESTS)
+    total = simulate(simulation, FaultRates(duplicate=0.05, delay=0.3, reorder=0.3), seed, REQUESTS)
     assert total["ok"] == total["requests"] >= REQUESTS
-    assert total["faults"] > total["requests"] // 10
+    assert total["problems"] > total["requests"] // 10
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_with_losses_every_lost_one_is_named_silent(simulation: Make, seed: int) -> None:
     """Exactly the nodes whose request or reply was lost are silent, and nothing runs twice."""
-    total = simulate(simulation, Faults(drop=0.01, delay=0.3), seed, REQUESTS // 2)
+    total = simulate(simulation, FaultRates(drop=0.01, delay=0.3), seed, REQUESTS // 2)
     assert 0 < total["silent"] < total["requests"] // 20
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_with_losses_and_duplicates_nothing_runs_twice(simulation: Make, seed: int) -> None:
     """Who is silent has lost a request or a reply; all others answer."""
-    total = simulate(simulation, Faults(drop=0.01, duplicate=0.05, delay=0.3, reorder=0.3), seed, REQUESTS // 2)
+    total = simulate(simulation, FaultRates(drop=0.01, duplicate=0.05, delay=0.3, reorder=0.3), seed, REQUESTS // 2)
     assert 0 < total["silent"] < total["requests"] // 20
 
 
 def test_messages_that_cannot_be_read_are_losses(simulation: Make) -> None:
     """What is cut short is dropped by nodes and callers, and the node is named silent."""
-    with simulation(NODES, Faults(corrupt=0.05), seed=4) as world:
+    with simulation(NODES, FaultRates(corrupt=0.05), seed=4) as world:
         made = call(world, 1)
         assert set(made.outcomes.silent) == suffered(world, made) != set()
         assert set(world.ran.values()) == {1}
@@ -169,7 +169,7 @@ def test_the_same_seed_gives_the_same_faults(simulation: Make) -> None:
     """To requests and to replies, so that what a report tells can be looked at again."""
 
     def happened(seed: int) -> list[Counter[str]]:
-        with simulation(20, Faults(drop=0.1, duplicate=0.1, delay=0.3), seed=seed) as world:
+        with simulation(20, FaultRates(drop=0.1, duplicate=0.1, delay=0.3), seed=seed) as world:
             call(world, 1)
             return [world.far.happened, world.near.happened]
 
@@ -269,13 +269,13 @@ def test_a_node_that_dies_at_any_step_runs_nothing_twice_and_answers(simulation:
 )
 @given(
     seed=st.integers(0, 2**32),
-    faults=st.builds(
-        Faults, **dict.fromkeys(("drop", "duplicate", "delay", "corrupt", "reorder", "throttle"), st.floats(0, 0.2))
+    problems=st.builds(
+        FaultRates, **dict.fromkeys(("drop", "duplicate", "delay", "corrupt", "reorder", "throttle"), st.floats(0, 0.2))
     ),
     deaths=st.floats(0, 0.02),
 )
 def test_whatever_happens_nothing_runs_twice_and_ok_means_done(
-    simulation: Make, seed: int, faults: Faults, deaths: float
+    simulation: Make, seed: int, problems: FaultRates, deaths: float
 ) -> None:
     """Every fault at once, and nodes that die at any step: each node has one outcome, and a true one."""
     dice = Random(seed)  # noqa: S311 - no secrets here
@@ -284,7 +284,7 @@ def test_whatever_happens_nothing_runs_twice_and_ok_means_done(
         if dice.random() < deaths:
             raise NodeDied(identity)
 
-    with simulation(5, faults, seed=seed, durable=True, step=step) as world:
+    with simulation(5, problems, seed=seed, durable=True, step=step) as world:
         for number in range(3):
             outcomes = call(world, number).outcomes
             assert outcomes.replies.keys() | set(outcomes.silent) == set(world.nodes)

@@ -38,8 +38,8 @@ def fstat(query: str, *, deadline: float) -> Reply:
     except (FileNotFoundError, NotADirectoryError):
         times = {f"{name}{part}": 0 for name in _TIMES for part in ("", "_seconds", "_age")}
         return {"name": query, **_ABSENT, **dict.fromkeys(_NUMBERS, 0), **times}
-    except OSError as fault:
-        raise Aborted(f"{query}: {fault.strerror}") from None
+    except OSError as error:
+        raise Aborted(f"{query}: {error.strerror}") from None
     return {
         "name": query,
         "output": "present",

@@ -39,10 +39,10 @@ def check(arguments: Sequence[str]) -> int:
     options.add_running(parser)
     try:
         return _check(parser.parse_args(arguments))
-    except CollectiveError as fault:
+    except CollectiveError as error:
         name = next((word for word in arguments if not word.startswith("-")), "nrpe check")
         # A bar would begin performance data.
-        sys.stdout.write(f"{clean_line(name)}: UNKNOWN: {clean_line(str(fault)).replace('|', '¦')}\n")
+        sys.stdout.write(f"{clean_line(name)}: UNKNOWN: {clean_line(str(error)).replace('|', '¦')}\n")
         return UNKNOWN
 
 

@@ -54,11 +54,11 @@ def _parser() -> options.Parser:
 
 def _verify(given: argparse.Namespace) -> int:
     report = chain.verify(given.files, given.after, given.head)
-    for line in (*report.notes, *report.faults):
+    for line in (*report.notes, *report.problems):
         sys.stdout.write(clean_line(line) + "\n")
-    state = "broken" if report.faults else "unbroken"
+    state = "broken" if report.problems else "unbroken"
     sys.stdout.write(f"{report.lines} lines, {state}, head {report.head or 'none'}\n")
-    return FAILED if report.faults else 0
+    return FAILED if report.problems else 0
 
 
 def _show(given: argparse.Namespace) -> int:

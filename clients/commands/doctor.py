@@ -14,7 +14,7 @@ from collective.exit_codes import CONFIGURATION, DENIED, UNAVAILABLE, exit_code
 if TYPE_CHECKING:
     from collective.fleet.doctor import Finding
 
-_COLORS = {"ok": "green", "warning": "yellow", "fault": "red"}
+_COLORS = {"ok": "green", "warning": "yellow", "error": "red"}
 _GRAVEST_FIRST = (CONFIGURATION, DENIED, UNAVAILABLE)  # what is wrong here is behind much of what is wrong there
 
 
@@ -31,7 +31,7 @@ def run(arguments: Sequence[str]) -> int:
     found = list(findings if given.json else _shown(findings))
     if given.json:
         write_json({"findings": [{"check": one.check, "state": one.state, "text": one.text} for one in found]})
-    codes = {exit_code(one.fault) for one in found if one.fault}
+    codes = {exit_code(one.error) for one in found if one.error}
     return next((code for code in _GRAVEST_FIRST if code in codes), max(codes, default=0))
 
 

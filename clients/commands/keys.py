@@ -58,8 +58,8 @@ def _trust(key: str, name: str, path: Path) -> int:
 
     try:
         check_caller(name)
-    except UsageError as fault:
-        raise UsageError(f"--as {fault}") from None
+    except UsageError as error:
+        raise UsageError(f"--as {error}") from None
     public = _read(key)
     known = reread.load(path, allowed_signers.parse)
     if any(name in entry.names and not entry.authority for entry in known.entries.get(public.blob, ())):
@@ -69,8 +69,8 @@ def _trust(key: str, name: str, path: Path) -> int:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("ab") as file:
             file.write((b"\n" if text and not text.endswith(b"\n") else b"") + signer_line(name, public).encode())
-    except OSError as fault:
-        raise ConfigError(f"{path}: cannot be written: {fault.strerror}") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be written: {error.strerror}") from None
     sys.stdout.write(f"{path}: {public.fingerprint} may now sign as {name}\n")
     return 0
 
@@ -84,11 +84,11 @@ def _read(given: str) -> PublicKey:
         where = given
         try:
             text = Path(given).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as fault:
-            raise UsageError(f"{given}: {getattr(fault, 'strerror', None) or 'not text'}") from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"{given}: {getattr(error, 'strerror', None) or 'not text'}") from None
     if "PRIVATE KEY" in text:
         raise UsageError(f"{where}: holds a private key: name the file with .pub")
     try:
         return PublicKey.from_line(text)
-    except SignatureError as fault:
-        raise UsageError(f"{where}: {fault}") from None
+    except SignatureError as error:
+        raise UsageError(f"{where}: {error}") from None

@@ -27,8 +27,8 @@ def run(arguments: Sequence[str]) -> int:
     given = _parse(arguments)
     try:
         return {"check": _check, "test": _test, "replay": _replay}[given.verb](given)
-    except PolicyError as fault:
-        for line in fault.faults:
+    except PolicyError as error:
+        for line in error.problems:
             sys.stderr.write(f"crpc: {clean_line(line)}\n")
         return CONFIGURATION
 

@@ -57,8 +57,8 @@ def to_json(value: Any, indent: int | None = None) -> str:
     """Return `value` as JSON for people, in its own characters; what JSON cannot carry is described."""
     try:
         return json.dumps(shallow(value), ensure_ascii=False, indent=indent)
-    except (TypeError, ValueError) as fault:
-        return f"(cannot be shown: {fault})"
+    except (TypeError, ValueError) as error:
+        return f"(cannot be shown: {error})"
 
 
 def shallow(value: Any, levels: int = _DEEPEST) -> Any:

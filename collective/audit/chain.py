@@ -58,7 +58,7 @@ class Report:
 
     lines: int = 0
     head: str | None = None
-    faults: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
 
@@ -78,7 +78,7 @@ def verify(paths: Sequence[Path], after: str | None = None, head: str | None = N
             _follow(report, f"{path}:{number}", line[:-1])
             found = found or report.head == head
     if not found:
-        report.faults.append(f"{paths[-1]}: is cut off: the line with the hash {head} is not there")
+        report.problems.append(f"{paths[-1]}: is cut off: the line with the hash {head} is not there")
     return report
 
 
@@ -87,8 +87,8 @@ def lines(path: Path) -> Iterator[tuple[int, bytes]]:
     try:
         with path.open("rb") as file:
             yield from enumerate(file, start=1)
-    except OSError as fault:
-        raise ConfigError(f"{path}: cannot be read: {fault.strerror}") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
 
 
 def parse(line: bytes) -> Mapping[str, Any] | None:
@@ -103,9 +103,9 @@ def parse(line: bytes) -> Mapping[str, Any] | None:
 def _follow(report: Report, place: str, line: bytes) -> None:
     entry = parse(line)
     if entry is None:
-        report.faults.append(f"{place}: is no line of an audit: it was changed or inserted")
+        report.problems.append(f"{place}: is no line of an audit: it was changed or inserted")
     elif entry["previous"] != report.head:
-        report.faults.append(f"{place}: {_break(report)}")
+        report.problems.append(f"{place}: {_break(report)}")
     elif entry["event"] == "gap":
         report.notes.append(f"{place}: {_gap(entry)}")
     report.lines += 1

@@ -56,8 +56,8 @@ def check_identity(name: str) -> None:
         return
     try:
         names.check_identity(name)
-    except UsageError as fault:
-        raise ValueError(str(fault)) from None
+    except UsageError as error:
+        raise ValueError(str(error)) from None
 
 
 def expression_of(operator: str, value: str) -> str | None:

@@ -41,8 +41,8 @@ def parse(
     )
     try:
         check_size(asked)
-    except ValueError as fault:
-        raise UsageError(f"filter: {fault}") from None
+    except ValueError as error:
+        raise UsageError(f"filter: {error}") from None
     return asked
 
 
@@ -86,8 +86,8 @@ def _identities(given: Iterable[str]) -> tuple[str, ...]:
             continue
         try:
             found.update(dict.fromkeys(unfold(text)))
-        except UsageError as fault:
-            raise UsageError(f"-I {fault}") from None
+        except UsageError as error:
+            raise UsageError(f"-I {error}") from None
     return tuple(found)
 
 

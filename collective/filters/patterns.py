@@ -58,9 +58,9 @@ def compiled(expression: str) -> regex.Pattern[str]:
             warnings.simplefilter("ignore")  # about syntax that may change its meaning in a later Python
             re.compile(expression)
             return regex.compile(expression, cache_pattern=False)
-    except (re.error, regex.error) as fault:
+    except (re.error, regex.error) as error:
         # Not its "position 0": it would be taken for the column of the option, which the error begins with.
-        said = _PLACE.sub(lambda place: f", at its character {int(place[1]) + 1}", str(fault))
+        said = _PLACE.sub(lambda place: f", at its character {int(place[1]) + 1}", str(error))
         raise ValueError(f"regular expression {expression!r}: {said}") from None
     except (RecursionError, OverflowError):
         raise ValueError("a regular expression that is too large") from None

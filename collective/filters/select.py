@@ -70,8 +70,8 @@ def pointing_at(option: str, text: str, position: int) -> Iterator[None]:
     """Turn a check's ValueError into the UsageError that points at `position`."""
     try:
         yield
-    except ValueError as fault:
-        fail(option, text, position, str(fault))
+    except ValueError as error:
+        fail(option, text, position, str(error))
 
 
 class _SelectParser:

@@ -161,8 +161,8 @@ class Filter:
                 select=None if select is None else _tree(select, MAX_DEPTH),
             )
             check_size(read)
-        except ValueError as fault:
-            raise MessageError(f"filter: {str(fault)[:300]}") from None
+        except ValueError as error:
+            raise MessageError(f"filter: {str(error)[:300]}") from None
         return read
 
 

@@ -224,8 +224,8 @@ class Call:
         try:
             envelope = messages.unseal(delivery.body)
             reply = messages.decode_reply(envelope.content)
-        except MessageError as fault:
-            log.warning("reply.dropped", extra={"fault": str(fault)})
+        except MessageError as error:
+            log.warning("reply.dropped", extra={"error": str(error)})
             return None
         sent_to = self._sent_to.get(reply.request)
         if sent_to is None:
@@ -236,18 +236,18 @@ class Call:
             return None
         try:
             self._verify(reply, envelope)
-        except SignatureError as fault:
-            self._reject(reply, str(fault))
+        except SignatureError as error:
+            self._reject(reply, str(error))
             return None
         if not self.outcomes.record(reply):
             return None
         self._rollout.answered(reply.sender, reply.ok)
         return reply
 
-    def _reject(self, reply: Reply, fault: str) -> None:
+    def _reject(self, reply: Reply, error: str) -> None:
         """Count a reply that cannot be believed, and say so once a node: its true reply may still come."""
         if reply.sender not in self.outcomes.rejected:
-            log.warning("reply.rejected", extra={"fault": fault})
+            log.warning("reply.rejected", extra={"error": error})
         self.outcomes.reject(reply.sender)
 
     def _acknowledge(self, all_of_them: bool = False) -> None:
@@ -260,5 +260,5 @@ class Call:
     def _delete(self, batch: list[Delivery]) -> None:
         try:
             self._transport.acknowledge(self._slot.queue, batch)
-        except TransportError as fault:
-            log.warning("reply.kept", extra={"fault": str(fault)})  # it comes again, and changes nothing
+        except TransportError as error:
+            log.warning("reply.kept", extra={"error": str(error)})  # it comes again, and changes nothing

@@ -24,5 +24,5 @@ def _check(test: DataTest, catalog: Catalog) -> None:
         raise UsageError(f"{test.function}({test.query!r}): there is no field '{test.field}': it has {known}")
     try:
         described.check_input({"query": test.query})
-    except RPCError as fault:
-        raise UsageError(f"{test.function}({test.query!r}): {fault}") from None
+    except RPCError as error:
+        raise UsageError(f"{test.function}({test.query!r}): {error}") from None

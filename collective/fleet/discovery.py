@@ -28,7 +28,7 @@ def from_registry(registry: Nodes, wanted: Filter, agent: str) -> list[str]:
         raise NoNodes(_why_nobody(alive, matching, agent))
     for record in matching:
         if record.is_contested(now):
-            log.warning("identity.contested", extra={"fault": f"two machines answer to the name {record.identity}"})
+            log.warning("identity.contested", extra={"error": f"two machines answer to the name {record.identity}"})
     return serving
 
 

@@ -98,7 +98,7 @@ class Fleet:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
 
@@ -204,17 +204,17 @@ class Fleet:
             return self._ask(wanted, agent, timeout)
         try:
             return discovery.from_registry(self._registry, wanted, agent)
-        except NotFound as fault:
+        except NotFound as error:
             if method == "registry":
                 raise
-            log.info("discovery.broadcast", extra={"fault": f"table {fault}"})
-        except TransportError as fault:
+            log.info("discovery.broadcast", extra={"error": f"table {error}"})
+        except TransportError as error:
             if certain or method == "registry":
                 raise Unreachable(
-                    f"the registry cannot be read, so nobody knows whom this would reach: {fault}"
+                    f"the registry cannot be read, so nobody knows whom this would reach: {error}"
                 ) from None
             found = self._ask(wanted, agent, timeout)  # when that cannot be done either, one line says so
-            log.warning("discovery.broadcast", extra={"fault": f"the registry cannot be read, all were asked: {fault}"})
+            log.warning("discovery.broadcast", extra={"error": f"the registry cannot be read, all were asked: {error}"})
             return found
         return self._ask(wanted, agent, timeout)
 

@@ -52,8 +52,8 @@ class KnownNodes:
             if key.kind != ED25519:
                 raise SignatureError(f"a node signs by {ED25519}, not by {key.kind}")
             signature.verify(envelope.payload, key)
-        except (SignatureError, UsageError) as fault:
-            raise SignatureError(f"{reply.sender}: {fault}") from None
+        except (SignatureError, UsageError) as error:
+            raise SignatureError(f"{reply.sender}: {error}") from None
         self._recognise(reply.sender, key)
 
     def introduce(self, records: Iterable[NodeRecord]) -> None:
@@ -63,8 +63,8 @@ class KnownNodes:
             if record.public_key and record.identity not in self._known:
                 try:
                     fresh[names.check_identity(record.identity)] = PublicKey.from_line(record.public_key)
-                except (SignatureError, UsageError) as fault:
-                    log.warning("registry.key", extra={"fault": f"{record.identity}: {fault}"})
+                except (SignatureError, UsageError) as error:
+                    log.warning("registry.key", extra={"error": f"{record.identity}: {error}"})
         if fresh:
             self._known.update(fresh)
             self._file.add(fresh)
@@ -151,8 +151,8 @@ class _KeyFile:
             self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             with self._path.open("a", encoding="ascii") as file:
                 file.write("".join(self._line(node, key) for node, key in keys.items()))
-        except OSError as fault:
-            raise self._unwritable(fault) from None
+        except OSError as error:
+            raise self._unwritable(error) from None
 
     def replace(self, node: str, key: PublicKey) -> None:
         """Write a node's line in place of those that it has."""
@@ -162,23 +162,23 @@ class _KeyFile:
             self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             fresh.write_text("".join(others) + self._line(node, key), encoding="utf-8")
             fresh.replace(self._path)
-        except OSError as fault:
-            raise self._unwritable(fault) from None
+        except OSError as error:
+            raise self._unwritable(error) from None
 
     def _lines(self) -> list[str]:
         try:
             return self._path.read_text(encoding="utf-8").splitlines(keepends=True)
         except FileNotFoundError:
             return []
-        except (OSError, UnicodeDecodeError) as fault:
-            why = getattr(fault, "strerror", None) or "not UTF-8 text"
+        except (OSError, UnicodeDecodeError) as error:
+            why = getattr(error, "strerror", None) or "not UTF-8 text"
             raise ConfigError(f"{self._path}: cannot be read: {why}") from None
 
     def _line(self, node: str, key: PublicKey) -> str:
         return f"{self._collective} {node} {key.line}\n"
 
-    def _unwritable(self, fault: OSError) -> ConfigError:
-        return ConfigError(f"{self._path}: cannot be written: {fault.strerror}: nodes' keys must be kept: set 'state'")
+    def _unwritable(self, error: OSError) -> ConfigError:
+        return ConfigError(f"{self._path}: cannot be written: {error.strerror}: nodes' keys must be kept: set 'state'")
 
 
 class _UnwrittenKeyFile(_KeyFile):

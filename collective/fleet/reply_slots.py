@@ -60,8 +60,8 @@ def take(state: Path, collective: str) -> Slot:
                 file.close()
             else:
                 return Slot(names.reply_queue(collective, f"{owner}-{suffix}-{number}"), file)
-    except OSError as fault:
-        raise ConfigError(f"{state}: cannot keep reply slots: {fault.strerror}: set 'state'") from None
+    except OSError as error:
+        raise ConfigError(f"{state}: cannot keep reply slots: {error.strerror}: set 'state'") from None
     raise AssertionError("there is always a next number")
 
 

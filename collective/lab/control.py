@@ -35,8 +35,8 @@ def start(layout: Layout, nodes: int, *, lifeline: int | None = None) -> subproc
         raise UsageError(f"a lab runs in {layout.folder} already: '{command(layout, 'stop')}' ends it")
     try:
         _make_folder(layout, nodes)
-    except OSError as fault:
-        raise UsageError(f"{layout.folder}: no lab can be made there: {fault.strerror}: name another folder") from None
+    except OSError as error:
+        raise UsageError(f"{layout.folder}: no lab can be made there: {error.strerror}: name another folder") from None
     supervisor = _spawn(layout, lifeline)
     try:
         _wait_for(layout, supervisor, layout.nodes())

@@ -97,8 +97,8 @@ def load_plugins(config: NodeConfig, before: Plugins | None = None) -> Plugins:
 def _make_folder(key: str, folder: Path) -> None:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as fault:
-        raise ConfigError(f"{key}: {folder} cannot be made: {fault.strerror}: make it, or name another") from None
+    except OSError as error:
+        raise ConfigError(f"{key}: {folder} cannot be made: {error.strerror}: make it, or name another") from None
 
 
 def _facts(config: NodeConfig, runner: Runner) -> Facts:

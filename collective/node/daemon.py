@@ -53,9 +53,9 @@ def main(argv: Sequence[str] | None = None, session: boto3.Session | None = None
         if options.check:
             return _check(config, path, session)
         return _serve(config, session)
-    except CollectiveError as fault:
-        print(f"collectived: {fault}", file=sys.stderr)  # noqa: T201 - before there is a log
-        return _TRY_AGAIN if isinstance(fault, Failed) else _CONFIGURATION_WRONG
+    except CollectiveError as error:
+        print(f"collectived: {error}", file=sys.stderr)  # noqa: T201 - before there is a log
+        return _TRY_AGAIN if isinstance(error, Failed) else _CONFIGURATION_WRONG
 
 
 class _Parser(argparse.ArgumentParser):
@@ -83,7 +83,7 @@ def _check(config: NodeConfig, path: Path, session: boto3.Session | None) -> int
     from collective.node.check.node_check import check
 
     findings = check(config, path, session)
-    for line in findings.faults:
+    for line in findings.problems:
         print(f"collectived: {line}", file=sys.stderr)  # noqa: T201
     for line in findings.notes:
         print(line)  # noqa: T201

@@ -55,22 +55,22 @@ class PolicyFile:
         """Return what changes with the file; (an error's number,) when it cannot be looked at."""
         try:
             found = self._path.stat()
-        except OSError as fault:
-            return (fault.errno or 0,)
+        except OSError as error:
+            return (error.errno or 0,)
         return (found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
     def _read(self) -> Policy:
         if self._stamp == (errno.ENOENT,):
             missing = f"{self._path}: there is no policy: only rpcutil is allowed: write one"
-            log.warning("policy.missing", extra={"fault": missing})
+            log.warning("policy.missing", extra={"error": missing})
             self._good = None
             return only_rpcutil("there is no policy file")
         try:
             self._good = policy.read(self._path)
-        except ConfigError as fault:
+        except ConfigError as error:
             in_force = "the last good version" if self._good else "only rpcutil"
-            for line in fault.faults:
-                log.error("policy.broken", extra={"fault": line, "in_force": in_force})
+            for line in error.problems:
+                log.error("policy.broken", extra={"error": line, "in_force": in_force})
             return self._good or only_rpcutil("the policy file is broken")
         log.info("policy.read", extra={"path": str(self._path), "rules": len(self._good.rules)})
         return self._good

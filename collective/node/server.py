@@ -157,8 +157,8 @@ class Server:
         self.ages.add(max(0.0, delivery.received - delivery.sent))
         try:
             request, stage = self._reader.read(delivery, self.plugins)  # 1
-        except MessageError as fault:
-            self._reader.drop(fault)
+        except MessageError as error:
+            self._reader.drop(error)
             return
         except Exception:
             self.counts.add("defects")
@@ -188,8 +188,8 @@ class Server:
         delivery = Delivery(entry.body, entry.sent, received=self._transport.now(), receipt="")
         try:
             request, stage = self._reader.read(delivery, self.plugins)
-        except MessageError as fault:  # it was good when it came: keys and versions change
-            self._reader.drop(fault)
+        except MessageError as error:  # it was good when it came: keys and versions change
+            self._reader.drop(error)
             self._journal.done(request_id)
             return
         if entry.state == STARTED:
@@ -273,29 +273,29 @@ class Server:
         age = delivery.received - delivery.sent
         skew = request.time - delivery.sent
         if age > request.ttl:
-            fault = f"it arrived after {age:.0f} s and was valid for {request.ttl:.0f} s"
+            error = f"it arrived after {age:.0f} s and was valid for {request.ttl:.0f} s"
         elif abs(skew) > MAX_SKEW:
-            fault = f"the caller's clock is {skew:+.0f} s off, {MAX_SKEW:.0f} s are allowed: set it right"
+            error = f"the caller's clock is {skew:+.0f} s off, {MAX_SKEW:.0f} s are allowed: set it right"
         elif self._journal.too_early(min(delivery.sent, request.time)):
             # By the signed time too: a captured message that is sent again has a new stamp.
-            fault = "it was sent before this node's journal began, and may have run already"
+            error = "it was sent before this node's journal began, and may have run already"
         else:
             return
         if request.targets is None:  # no answer will be audited: whether the filter meant this node, nobody looked
             self._decisions.note(request, stage)
-        self._refuse_or_be_silent(request, Failed(f"the request has expired: {fault}", reason="expired"))
+        self._refuse_or_be_silent(request, Failed(f"the request has expired: {error}", reason="expired"))
 
     def _read_filter(self, request: Request) -> Filter:
         try:
             return Filter.from_data(request.filter)
-        except MessageError as fault:
-            raise Failed(f"the filter cannot be read: {fault}", reason="filtered") from None
+        except MessageError as error:
+            raise Failed(f"the filter cannot be read: {error}", reason="filtered") from None
 
     def _check_filter(self, request: Request, delivery: Delivery, asked: Filter, stage: Stage) -> None:
         left = delivery.sent + request.timeout - self._transport.now()
         data = FilterQuestions(self._answers(stage.plugins), request.caller, left)
         if not matches(asked, self._view(stage.plugins), data):
-            why = "".join(f": {fault}" for fault in data.faults[:1])
+            why = "".join(f": {error}" for error in data.problems[:1])
             refusal = Failed(f"the filter does not match this node{why}", reason="filtered")
             self._refuse_or_be_silent(request, refusal)
 

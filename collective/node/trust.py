@@ -53,16 +53,16 @@ class Verifier:
 def verifier(config: NodeConfig) -> Verifier:
     """Return what checks this node's requests; the log says when nobody is trusted, and what to do."""
     if not may_be_there(config.allowed_signers):
-        fault = f"{missing(config.allowed_signers)}: until then every signed request is refused"
-        log.warning("trust.missing", extra={"fault": fault})
+        error = f"{missing(config.allowed_signers)}: until then every signed request is refused"
+        log.warning("trust.missing", extra={"error": error})
     if config.accept_unsigned:
-        log.warning("trust.unsigned", extra={"fault": "accept_unsigned: whoever may write to the queue may act"})
+        log.warning("trust.unsigned", extra={"error": "accept_unsigned: whoever may write to the queue may act"})
     allowed = Reread(config.allowed_signers, allowed_signers.parse)
     revoked = Reread(config.revoked_keys, revoked_keys.parse)
     return Verifier(allowed, revoked, accept_unsigned=config.accept_unsigned)
 
 
-def faults(config: NodeConfig) -> list[str]:
+def problems(config: NodeConfig) -> list[str]:
     """Return what is wrong with this node's files of keys, a line each."""
     found = []
     if not may_be_there(config.allowed_signers) and not config.accept_unsigned:
@@ -73,8 +73,8 @@ def faults(config: NodeConfig) -> list[str]:
     ):
         try:
             load()
-        except ConfigError as fault:
-            found.append(str(fault))
+        except ConfigError as error:
+            found.append(str(error))
     return found
 
 
@@ -90,8 +90,8 @@ def node_key(state: Path) -> PrivateKey:
         state.mkdir(parents=True, exist_ok=True, mode=0o700)
         if not path.exists():
             key_files.write_new(path, keys.new().text())
-    except OSError as fault:
-        raise ConfigError(f"{path}: the node's key cannot be kept: {fault.strerror}: set 'state'") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: the node's key cannot be kept: {error.strerror}: set 'state'") from None
     key = kept_key(state)
     assert key is not None  # noqa: S101 - it has been written
     return key
@@ -105,8 +105,8 @@ def kept_key(state: Path) -> PrivateKey | None:
             raise ConfigError(f"{path}: others may read it: 'chmod 600 {path}', or remove it to get a new key")
     except FileNotFoundError:
         return None
-    except OSError as fault:
-        raise ConfigError(f"{path}: cannot be looked at: {fault.strerror}: set 'state'") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be looked at: {error.strerror}: set 'state'") from None
     key = key_files.load(path)
     if key.public.kind != keys.ED25519:
         raise ConfigError(f"{path}: a node's key is of {keys.ED25519}: remove it to get a new one")

@@ -31,8 +31,8 @@ def parse(text: str, where: str) -> Policy:
     document = parse_yaml(text, where)
     reader = _PolicyParser(where, yaml.compose(text, Loader=FAST_LOADER))
     policy = reader.policy(document)
-    if reader.faults:
-        raise PolicyError(reader.faults)
+    if reader.problems:
+        raise PolicyError(reader.problems)
     return policy
 
 
@@ -40,22 +40,22 @@ class _PolicyParser:
     """Turns a document into a policy, and collects what is wrong with it."""
 
     def __init__(self, where: str, tree: yaml.Node | None) -> None:
-        self._faults: list[tuple[int, str]] = []
+        self._problems: list[tuple[int, str]] = []
         self._where = where
         self._tree = tree
         self._groups: Mapping[str, Any] = {}
 
     @property
-    def faults(self) -> list[str]:
+    def problems(self) -> list[str]:
         """What is wrong, a line each, from the top of the file to its end."""
-        return [f"{self._where}:{line}: {text}" for line, text in sorted(self._faults, key=lambda fault: fault[0])]
+        return [f"{self._where}:{line}: {text}" for line, text in sorted(self._problems, key=lambda error: error[0])]
 
     def policy(self, document: Any) -> Policy:
         """Return the policy that a document means; only what has no faults is worth having."""
         if not _is_plain(document):
-            self._fault((), "must hold texts, numbers, lists and mappings only, 100000 values at most")
+            self._refuse((), "must hold texts, numbers, lists and mappings only, 100000 values at most")
         elif not isinstance(document, dict) or not isinstance(document.get("rules"), list):
-            self._fault((), "must hold the key 'rules' with a list, and may hold 'groups'")
+            self._refuse((), "must hold the key 'rules' with a list, and may hold 'groups'")
         else:
             self._refuse_unknown((), document, ("rules", "groups"))
             self._groups = self._read_groups(document.get("groups", {}))
@@ -66,19 +66,19 @@ class _PolicyParser:
 
     def _read_groups(self, groups: Any) -> Mapping[str, Any]:
         if not isinstance(groups, dict):
-            self._fault(("groups",), f"must hold names with lists of callers, not {_kind(groups)}")
+            self._refuse(("groups",), f"must hold names with lists of callers, not {_kind(groups)}")
             return {}
         for name, members in groups.items():
             if not isinstance(members, list) or not all(isinstance(member, str) for member in members):
-                self._fault(("groups", name), f"group '{name}': must be a list of callers, not {_kind(members)}")
+                self._refuse(("groups", name), f"group '{name}': must be a list of callers, not {_kind(members)}")
             elif any(member.startswith(_GROUP) for member in members):
-                self._fault(("groups", name), f"group '{name}': its members are callers, not other groups")
+                self._refuse(("groups", name), f"group '{name}': its members are callers, not other groups")
         return groups
 
     def _rule(self, number: int, entry: Any) -> Rule:
         place = ("rules", number)
         if not isinstance(entry, dict):
-            self._fault(place, f"must hold keys and values, not {_kind(entry)}")
+            self._refuse(place, f"must hold keys and values, not {_kind(entry)}")
             return Rule(str(number + 1))
         self._refuse_unknown(place, entry, _KEYS)
         name = self._one(place, entry, "name", str, "a text", str(number + 1))
@@ -104,7 +104,7 @@ class _PolicyParser:
                 callers += self._groups[group] if isinstance(self._groups[group], list) else ()
             else:
                 there = ", ".join(map(str, self._groups)) or "none"
-                self._fault((*place, "callers", index), f"callers: there is no group '{group}': there are {there}")
+                self._refuse((*place, "callers", index), f"callers: there is no group '{group}': there are {there}")
         return tuple(callers)
 
     def _node(self, place: Place, entry: Mapping[str, Any]) -> Filter:
@@ -123,12 +123,12 @@ class _PolicyParser:
     def _filtered(self, place: Place, **options: Any) -> Filter:
         try:
             found = filters.parse(**options)
-        except CollectiveError as fault:
-            said = str(fault).removeprefix("-F ").removeprefix("-C ").removeprefix("-S ")
-            self._fault(place, f"{place[2]}: {said}")
+        except CollectiveError as error:
+            said = str(error).removeprefix("-F ").removeprefix("-C ").removeprefix("-S ")
+            self._refuse(place, f"{place[2]}: {said}")
             return Filter()
         if any(isinstance(test, DataTest) for test in filters.leaves(found)):
-            self._fault(place, "select: data functions have no place in a policy: it decides before anything is run")
+            self._refuse(place, "select: data functions have no place in a policy: it decides before anything is run")
         return found
 
     def _inputs(self, place: Place, entry: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -136,10 +136,10 @@ class _PolicyParser:
         try:
             if schema is not None:
                 json_schema.check_schema(schema, "inputs")
-        except CollectiveError as fault:
-            self._fault((*place, "inputs"), str(fault))
+        except CollectiveError as error:
+            self._refuse((*place, "inputs"), str(error))
         except RecursionError:
-            self._fault((*place, "inputs"), "inputs: is nested too deeply, or a $ref leads back to itself")
+            self._refuse((*place, "inputs"), "inputs: is nested too deeply, or a $ref leads back to itself")
         return schema
 
     def _texts(self, place: Place, entry: Mapping[str, Any], key: str) -> tuple[str, ...]:
@@ -148,38 +148,38 @@ class _PolicyParser:
             return ()
         value = entry[key]
         if not isinstance(value, list):
-            self._fault((*place, key), f"{key}: must be a list of texts, not {_kind(value)}")
+            self._refuse((*place, key), f"{key}: must be a list of texts, not {_kind(value)}")
             return ()
         for index, text in enumerate(value):
             if not isinstance(text, str):
-                self._fault((*place, key, index), f"{key}: must hold texts, not {_kind(text)}")
+                self._refuse((*place, key, index), f"{key}: must hold texts, not {_kind(text)}")
                 return ()
         if not value:
-            self._fault((*place, key), f"{key}: is an empty list: leave it out to mean any")
+            self._refuse((*place, key), f"{key}: is an empty list: leave it out to mean any")
         return tuple(value)
 
     def _one(self, place: Place, entry: Mapping[str, Any], key: str, kind: type, said: str, default: Any) -> Any:
         if key in entry and not isinstance(entry[key], kind):
-            self._fault((*place, key), f"{key}: must be {said}, not {_kind(entry[key])}")
+            self._refuse((*place, key), f"{key}: must be {said}, not {_kind(entry[key])}")
             return default
         return entry.get(key, default)
 
     def _refuse_unknown(self, place: Place, entry: Mapping[Any, Any], known: Iterable[str]) -> None:
         for key in entry:
             if key not in known:
-                self._fault((*place, key), f"'{key}': no such key: there are {', '.join(known)}")
+                self._refuse((*place, key), f"'{key}': no such key: there are {', '.join(known)}")
 
     def _refuse_repeated(self, rules: Sequence[Rule]) -> None:
         """Refuse a second rule of one name: decisions name their rule."""
         names: dict[str, int] = {}
         for number, rule in enumerate(rules):
             if rule.name in names:
-                self._fault(("rules", number), f"'{rule.name}' is the name of rule {names[rule.name] + 1} already")
+                self._refuse(("rules", number), f"'{rule.name}' is the name of rule {names[rule.name] + 1} already")
             names.setdefault(rule.name, number)
 
-    def _fault(self, place: Place, text: str) -> None:
+    def _refuse(self, place: Place, text: str) -> None:
         rule = f"rule {int(place[1]) + 1}: " if place[:1] == ("rules",) else ""
-        self._faults.append((_line(self._tree, place), rule + text))
+        self._problems.append((_line(self._tree, place), rule + text))
 
 
 def _line(tree: yaml.Node | None, place: Place) -> int:

@@ -30,7 +30,7 @@ class Resource(Protocol):
     kind: str
     name: str
 
-    def faults(self) -> list[str] | None:
+    def problems(self) -> list[str] | None:
         """Return what differs from how it should be, in words; None when it is not there at all."""
         ...
 
@@ -54,11 +54,11 @@ def creation(cloud: Cloud, collective: str, *, registry: bool = True, nodes: Ite
 
 
 def _step(resource: Resource) -> Step:
-    faults = resource.faults()
-    if faults is None:
+    problems = resource.problems()
+    if problems is None:
         return Step(MAKE, resource.kind, resource.name, do=resource.make)
-    if faults:
-        return Step(CHANGE, resource.kind, resource.name, "; ".join(faults), do=resource.mend)
+    if problems:
+        return Step(CHANGE, resource.kind, resource.name, "; ".join(problems), do=resource.mend)
     return Step(KEEP, resource.kind, resource.name, "there already")
 
 
@@ -74,7 +74,7 @@ class Topic:
         self._policy = topic_policy(cloud.account, collective)
         self._tags = names.tags(collective)
 
-    def faults(self) -> list[str] | None:
+    def problems(self) -> list[str] | None:
         """Compare policy and tags."""
         try:
             with translated(self.name):
@@ -112,7 +112,7 @@ class Table:
         self._arn = cloud.account.arn("dynamodb", f"table/{self.name}")
         self._tags = names.tags(collective)
 
-    def faults(self) -> list[str] | None:
+    def problems(self) -> list[str] | None:
         """Compare tags."""
         status = self._cloud.table(self.name)
         if status is None:

@@ -29,7 +29,7 @@ class Subscribed:
         """Return the ARN of a queue's subscription, if it has one."""
         return self._arns.get(queue)
 
-    def faults(self, queue: str) -> list[str]:
+    def problems(self, queue: str) -> list[str]:
         """Return what is wrong with a queue's subscription."""
         arn = self.find(queue)
         if arn is None:
@@ -61,7 +61,7 @@ class NodeQueue:
         self._tags = names.tags(collective, identity)
         self._subscribed = subscribed
 
-    def faults(self) -> list[str] | None:
+    def problems(self) -> list[str] | None:
         """Compare attributes, policy, tags and subscription."""
         try:
             found = self._cloud.transport.attributes(self.name, [*NODE_ATTRIBUTES, "Policy"])
@@ -73,7 +73,7 @@ class NodeQueue:
             *differences(found),
             *policy_fault(found.get("Policy"), self._policy),
             *tags_fault(tags, self._tags),
-            *self._subscribed.faults(self.name),
+            *self._subscribed.problems(self.name),
         ]
 
     def make(self) -> None:

@@ -60,8 +60,8 @@ class Pruner:
         self._subscriptions, self._queues = (self._ours(some) for some in found)
         try:
             self._records = registry.nodes()
-        except NotFound as fault:
-            raise Unreachable(f"{fault.name}: there is no registry: 'crpc setup' makes it") from None
+        except NotFound as error:
+            raise Unreachable(f"{error.name}: there is no registry: 'crpc setup' makes it") from None
         self._now = registry.now()
 
     def gone(self) -> list[Step]:

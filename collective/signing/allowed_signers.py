@@ -93,8 +93,8 @@ class AllowedSigners:
                 continue
             try:
                 entry.check(name, when)
-            except SignatureError as fault:
-                refusal = fault
+            except SignatureError as error:
+                refusal = error
             else:
                 return entry
         raise refusal
@@ -112,8 +112,8 @@ def parse(text: str, path: Path) -> AllowedSigners:
             continue
         try:
             entry = parse_line(line)
-        except SignatureError as fault:
-            raise ConfigError(f"{path}:{number}: {fault}") from None
+        except SignatureError as error:
+            raise ConfigError(f"{path}:{number}: {error}") from None
         signers.entries.setdefault(entry.key.blob, []).append(entry)
     return signers
 

@@ -113,10 +113,10 @@ def _named(path: Path, agent: SSHAgent | None, ask: Ask) -> Chosen:
     try:
         blob = blob_in_line(path.read_text(encoding="utf-8"))
         plain = _plain(blob)
-    except (OSError, UnicodeDecodeError) as fault:
-        raise ConfigError(f"{path}: cannot be read: {getattr(fault, 'strerror', None) or 'not text'}") from None
-    except SignatureError as fault:
-        raise ConfigError(f"{path}: {fault}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or 'not text'}") from None
+    except SignatureError as error:
+        raise ConfigError(f"{path}: {error}") from None
     held = _held(agent, blob) or _held(agent, plain)
     if held is not None:
         return Chosen(_Certified(blob, held), f"{path}, by the ssh agent")

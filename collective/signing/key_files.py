@@ -29,21 +29,21 @@ def load(path: Path, ask: Ask = lambda _: None) -> PrivateKey:
     """
     try:
         data = path.read_bytes()
-    except OSError as fault:
-        raise ConfigError(f"{path}: cannot be read: {fault.strerror}") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
     key = _decrypted(path, data, ask)
     if not isinstance(key, _KINDS):
         raise ConfigError(f"{path}: holds a key that cannot be used: there are {', '.join(KINDS)}")
     private = PrivateKey(key)
     try:
         private.public  # noqa: B018 - a weak key is refused here, with the file's name
-    except SignatureError as fault:
-        raise ConfigError(f"{path}: {fault}") from None
+    except SignatureError as error:
+        raise ConfigError(f"{path}: {error}") from None
     return private
 
 
 def _decrypted(path: Path, data: bytes, ask: Ask) -> object:
-    fault = "it has a passphrase, and nobody can be asked for it: use the ssh agent"
+    error = "it has a passphrase, and nobody can be asked for it: use the ssh agent"
     try:
         return _parse(data, None)
     except TypeError:  # cryptography: it is encrypted
@@ -57,11 +57,11 @@ def _decrypted(path: Path, data: bytes, ask: Ask) -> object:
         try:
             return _parse(data, passphrase.encode())
         except (ValueError, TypeError):
-            fault = "the passphrase is wrong"
+            error = "the passphrase is wrong"
         except UnsupportedAlgorithm as wrong:
-            fault = _one_line(wrong)
+            error = _one_line(wrong)
             break
-    raise ConfigError(f"{path}: {fault}")
+    raise ConfigError(f"{path}: {error}")
 
 
 def _parse(data: bytes, passphrase: bytes | None) -> object:
@@ -72,8 +72,8 @@ def _parse(data: bytes, passphrase: bytes | None) -> object:
         return serialization.load_pem_private_key(data, passphrase)
 
 
-def _one_line(fault: Exception) -> str:
-    return " ".join(str(fault).split())[:200]
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
 
 
 def write_new(path: Path, text: bytes) -> None:

@@ -41,6 +41,6 @@ def parse(text: str, path: Path) -> RevokedKeys:
             continue
         try:
             found.add(words[0] if _FINGERPRINT.fullmatch(words[0]) else fingerprint(blob_in_line(line.strip())))
-        except SignatureError as fault:
-            raise ConfigError(f"{path}:{number}: {fault}: a line holds a key or its SHA256:… fingerprint") from None
+        except SignatureError as error:
+            raise ConfigError(f"{path}:{number}: {error}: a line holds a key or its SHA256:… fingerprint") from None
     return RevokedKeys(frozenset(found))

@@ -58,8 +58,8 @@ class SSHAgent:
         answer = self._ask(bytes([_LIST]), _KEYS)
         try:
             return [AgentKey(self, answer.string(), _name(answer.string())) for _ in range(answer.uint32())]
-        except SignatureError as fault:
-            raise ConfigError(f"ssh agent {self.path}: {fault}") from None
+        except SignatureError as error:
+            raise ConfigError(f"ssh agent {self.path}: {error}") from None
 
     def sign(self, key: AgentKey, data: bytes) -> bytes:
         """Return the signature of `data` by one of its keys."""
@@ -67,8 +67,8 @@ class SSHAgent:
         request = bytes([_SIGN]) + string(key.blob) + string(data) + uint32(flags)
         try:
             return self._ask(request, _SIGNED).string()
-        except SignatureError as fault:
-            raise ConfigError(f"ssh agent {self.path}: {fault}") from None
+        except SignatureError as error:
+            raise ConfigError(f"ssh agent {self.path}: {error}") from None
 
     def _ask(self, request: bytes, expected: int) -> SSHReader:
         try:
@@ -80,8 +80,8 @@ class SSHAgent:
                 if not 0 < size <= _LARGEST:
                     raise OSError(0, f"an answer of {size} bytes")
                 answer = _receive(connection, size)
-        except OSError as fault:
-            raise ConfigError(f"ssh agent {self.path}: {fault.strerror or fault}") from None
+        except OSError as error:
+            raise ConfigError(f"ssh agent {self.path}: {error.strerror or error}") from None
         if answer[0] != expected:
             refused = (
                 "it lists no keys"

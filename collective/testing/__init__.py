@@ -9,7 +9,7 @@ r"""Stand-ins that ship with the library: authors of plugins test with what we t
         call = network.fleet.call("load", "status", filter=parse(with_fact=["role=web"]))
         assert [reply.sender for reply in call] == ["web1"]
 
-    with Simulation(tmp_path, 500, Faults(drop=0.01, duplicate=0.05), seed=7) as world:
+    with Simulation(tmp_path, 500, FaultRates(drop=0.01, duplicate=0.05), seed=7) as world:
         outcomes = world.fleet.call("load", "status", timeout=5).wait()
         assert outcomes.silent == world.unheard(...)
 
@@ -22,14 +22,14 @@ Nothing here is imported by the library itself.
 """
 
 from collective.testing.commands import CannedAnswer, fake_commands
-from collective.testing.faulty import Faults, FaultyTransport
+from collective.testing.faulty import FaultRates, FaultyTransport
 from collective.testing.nodes import COLLECTIVE, Network, make_node, memory_fleet, node_parts
 from collective.testing.simulation import NodeDied, Simulation
 
 __all__ = [
     "COLLECTIVE",
     "CannedAnswer",
-    "Faults",
+    "FaultRates",
     "FaultyTransport",
     "Network",
     "NodeDied",

@@ -1,6 +1,6 @@
 """A network that misbehaves: wrap any transport, say how often what goes wrong, and name a seed.
 
-    transport = FaultyTransport(MemoryTransport(), Faults(drop=0.01, duplicate=0.05, delay=0.2), seed=7)
+    transport = FaultyTransport(MemoryTransport(), FaultRates(drop=0.01, duplicate=0.05, delay=0.2), seed=7)
     transport.cut("testing_node_web1")     that queue is out of reach, until …
     transport.heal()
     assert transport.happened["drop"] == len(transport.lost)
@@ -28,7 +28,7 @@ _Held = tuple[float, int, Delivery]  # when it is due, a number that keeps the o
 
 
 @dataclass(frozen=True)
-class Faults:
+class FaultRates:
     """Probabilities from 0 to 1, all of them for each message, but `reorder` and `throttle`.
 
     drop        it is lost for good
@@ -55,9 +55,9 @@ class FaultyTransport:
     counts what was handed out all the same.
     """
 
-    def __init__(self, inner: Transport, faults: Faults | None = None, seed: int = 0) -> None:
+    def __init__(self, inner: Transport, problems: FaultRates | None = None, seed: int = 0) -> None:
         self._inner = inner
-        self.faults = faults or Faults()
+        self.problems = problems or FaultRates()
         self._seed = seed
         self._dice: dict[str, Random] = {}
         self._held: dict[str, list[_Held]] = {}
@@ -128,7 +128,7 @@ class FaultyTransport:
 
     def _happens(self, kind: str, name: str) -> bool:
         """Throw the dice of a queue for one kind of fault."""
-        chance: float = getattr(self.faults, kind)
+        chance: float = getattr(self.problems, kind)
         if not chance:
             return False
         with self._lock:
@@ -160,7 +160,7 @@ class FaultyTransport:
 
     def _hold(self, queue: str, delivery: Delivery, late: bool) -> None:
         with self._lock:
-            delay = self._dice_of(queue).uniform(0, self.faults.longest_delay) if late else 0.0
+            delay = self._dice_of(queue).uniform(0, self.problems.longest_delay) if late else 0.0
             held = self._held.setdefault(queue, [])
             heapq.heappush(held, (self.now() + delay, next(self._numbers), delivery))
 

@@ -1,6 +1,6 @@
 """Very many nodes in one thread, on a clock of their own: the real code of nodes and callers, the network faulty.
 
-    with Simulation(tmp_path, 200, Faults(drop=0.01), seed=7, code=[…], ddls=[…]) as world:
+    with Simulation(tmp_path, 200, FaultRates(drop=0.01), seed=7, code=[…], ddls=[…]) as world:
         call = world.fleet.call("load", "status", timeout=5)
         outcomes = call.wait()              five seconds pass in no time
         world.pass_time(10)                 what is late arrives
@@ -35,7 +35,7 @@ from collective.node.server import Server
 from collective.node.storage.audit_log import AuditLog
 from collective.node.storage.journal import Journal
 from collective.registry.memory import MemoryRegistry
-from collective.testing.faulty import Faults, FaultyTransport
+from collective.testing.faulty import FaultRates, FaultyTransport
 from collective.testing.nodes import COLLECTIVE, make_node, node_parts, record
 from collective.transport import Delivery, Transport
 from collective.transport.memory import MemoryTransport
@@ -75,10 +75,10 @@ class InlineRunner(Runner):
             self._functions[where] = getattr(imported(Path(job.path), job.code), job.action)
         try:
             data = self._functions[where](**job.data, **job.supplied)
-        except RPCError as fault:
-            return ActionResult(fault.statuscode, str(fault), fault.reason, fault.data)
-        except Exception as fault:
-            return failed("crashed", f"{type(fault).__name__}: {fault}")
+        except RPCError as error:
+            return ActionResult(error.statuscode, str(error), error.reason, error.data)
+        except Exception as error:
+            return failed("crashed", f"{type(error).__name__}: {error}")
         return ActionResult(data={} if data is None else data)
 
 
@@ -98,7 +98,7 @@ class Simulation:
         self,
         folder: Path,
         count: int,
-        faults: Faults | None = None,
+        problems: FaultRates | None = None,
         *,
         seed: int = 0,
         code: Sequence[Path] = (),
@@ -110,8 +110,8 @@ class Simulation:
         self.time = time.time()
         self.ran: Counter[tuple[str, str, str, str]] = Counter()
         self.network = network = MemoryTransport(clock=lambda: self.time)
-        self.far = FaultyTransport(network, faults, seed)
-        self.near = FaultyTransport(network, replace(self.far.faults, throttle=0.0), seed + 1)
+        self.far = FaultyTransport(network, problems, seed)
+        self.near = FaultyTransport(network, replace(self.far.problems, throttle=0.0), seed + 1)
         self._folder = folder
         self._durable = durable
         self._step = step
@@ -134,7 +134,7 @@ class Simulation:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.fleet.close()
         for identity in self._kept:

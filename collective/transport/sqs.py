@@ -192,8 +192,8 @@ class SQSTransport:
                 "sqs:CreateQueue, sqs:TagQueue, sqs:SetQueueAttributes, sqs:GetQueueUrl and sns:Subscribe"
             ) from None
         self._base = url.rpartition("/")[0]
-        fault = f"{denied}: the queue is taken as it was prepared; whether it is subscribed cannot be seen from here"
-        log.info("queue.prepared", extra={"queue": queue, "fault": fault})
+        error = f"{denied}: the queue is taken as it was prepared; whether it is subscribed cannot be seen from here"
+        log.info("queue.prepared", extra={"queue": queue, "error": error})
         self._compare(queue)
 
     def _compare(self, queue: str) -> None:
@@ -203,8 +203,8 @@ class SQSTransport:
         except Forbidden:
             return
         if wrong := differences(found):
-            fault = f"{', '.join(wrong)}: 'crpc setup --node IDENTITY' mends it"
-            log.warning("queue.attributes", extra={"queue": queue, "fault": fault})
+            error = f"{', '.join(wrong)}: 'crpc setup --node IDENTITY' mends it"
+            log.warning("queue.attributes", extra={"queue": queue, "error": error})
 
     def _allow(self, queue: str, topic: str) -> None:
         policy = json.dumps(queue_policy(self._account(queue), queue, topic))

@@ -101,8 +101,8 @@ class Traffic:
         try:
             outcomes: Counter[str] = Counter(fleet.call(agent, action, data, nodes=nodes).wait().counts())
             errors: list[str] = []
-        except CollectiveError as fault:
-            outcomes, errors = Counter(), [str(fault)]
+        except CollectiveError as error:
+            outcomes, errors = Counter(), [str(error)]
         with self._lock:
             self._minute.seconds.append(time.monotonic() - began)
             self._minute.outcomes.update(outcomes)
@@ -154,9 +154,9 @@ def main() -> None:
         with own_lab(layout, NODES) as environment:
             os.environ.update(environment)
             rows = soak(layout, options.minutes, options.rate)
-    faults = judge(rows, options.rate)
-    print("\n" + ("\n".join(faults) or "flat, and no errors"))
-    sys.exit(bool(faults))
+    problems = judge(rows, options.rate)
+    print("\n" + ("\n".join(problems) or "flat, and no errors"))
+    sys.exit(bool(problems))
 
 
 def soak(layout: Layout, minutes: int, rate: float) -> list[Row]:
@@ -206,17 +206,17 @@ def judge(rows: list[Row], rate: float) -> list[str]:
     sixth = max(1, len(rows) // 6)
     early, late = rows[sixth : 2 * sixth] or rows[:1], rows[-sixth:]
     total = Counter({name: sum(getattr(row, name) for row in rows) for name in ("failed", "silent", "errors")})
-    faults = [f"{count} {name}" for name, count in total.items() if count]
+    problems = [f"{count} {name}" for name, count in total.items() if count]
     for name in ("resident", "helpers", "callers", "files"):
         before, after = (statistics.mean(getattr(row, name) for row in part) for part in (early, late))
         print(f"\n{name}: {before:.1f} in the second sixth, {after:.1f} in the last", end="")
         if after > before + GROWTH:
-            faults.append(f"{name} grew from {before:.1f} to {after:.1f}")
+            problems.append(f"{name} grew from {before:.1f} to {after:.1f}")
     calls = sum(row.calls for row in rows)
     print(f"\n{calls} calls, {calls / len(rows) / 60:.1f} a second")
     if calls < 0.95 * rate * 60 * len(rows):
-        faults.append(f"the rate of {rate:g} calls a second was not reached")
-    return faults
+        problems.append(f"the rate of {rate:g} calls a second was not reached")
+    return problems
 
 
 def _idle(look: Callable[[], float]) -> float:

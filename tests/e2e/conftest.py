@@ -97,8 +97,8 @@ def weigh(record_property: Callable[[str, object], None]) -> Weigh:
     """Weigh a daemon before and after a fault; a table at the end of the run shows what was found."""
 
     @contextmanager
-    def weighing(fault: str, node: Daemon) -> Iterator[Weighed]:
-        with footprint.weighing(fault, node) as weighed:
+    def weighing(error: str, node: Daemon) -> Iterator[Weighed]:
+        with footprint.weighing(error, node) as weighed:
             yield weighed
         record_property(WEIGHED, weighed.line())
 

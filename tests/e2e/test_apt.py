@@ -56,9 +56,9 @@ def test_install_status_purge() -> None:
 
 def test_a_version_that_is_not_there_is_named() -> None:
     """Apt's own fault is the message, and all of its output is there."""
-    with pytest.raises(Aborted, match=r"^E: Version '0\.0' for 'hello' was not found$") as fault:
+    with pytest.raises(Aborted, match=r"^E: Version '0\.0' for 'hello' was not found$") as error:
         call("install", SMALL, "0.0")
-    assert "Reading package lists" in fault.value.data["output"]
+    assert "Reading package lists" in error.value.data["output"]
 
 
 @pytest.mark.parametrize("name", ["no-such-package", "hello-", "hell.", "hello+"])
@@ -79,8 +79,8 @@ def test_the_lists_are_searched_and_counted() -> None:
 def _act(action: str, names: tuple[str, ...], answers: Any) -> None:
     try:
         answers.put(call(action, *names))
-    except Aborted as fault:
-        answers.put({"fault": str(fault), **fault.data})
+    except Aborted as error:
+        answers.put({"error": str(error), **error.data})
 
 
 def test_nodes_of_one_machine_do_not_disturb_each_other() -> None:
@@ -94,7 +94,7 @@ def test_nodes_of_one_machine_do_not_disturb_each_other() -> None:
     replies = [answers.get(timeout=100) for _ in nodes]
     for node in nodes:
         node.join()
-    assert [reply["fault"] for reply in replies if "fault" in reply] == []
+    assert [reply["error"] for reply in replies if "error" in reply] == []
     changes = [reply["changed"] for reply in replies if "changed" in reply]
     assert sorted(changes) == [False] * (NODES - 1) + [True]
 
@@ -108,10 +108,10 @@ def test_a_lock_that_stays_is_named_with_its_holder(lock: Path) -> None:
             ["cat", f"/proc/{os.getpid()}/comm"], capture_output=True, text=True, check=True
         ).stdout.strip()
         deadline = within(8.0)
-        with pytest.raises(Aborted) as fault:
+        with pytest.raises(Aborted) as error:
             package.install(SMALL, settings={}, deadline=deadline)
     assert time.monotonic() < deadline
-    assert str(fault.value).startswith(f"'{lock}' is locked by process {os.getpid()} ({who}): waited ")
+    assert str(error.value).startswith(f"'{lock}' is locked by process {os.getpid()} ({who}): waited ")
 
 
 def test_what_another_node_did_meanwhile_is_success(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -171,7 +171,7 @@ def test_a_broken_pair_is_left_out_and_the_rest_serves(folder: Path, moto_server
     assert checked.stderr.count("\n") == 1
     assert "odd" in checked.stdout
     with daemon(folder, moto_server) as node:
-        assert any(said in event["fault"] for event in node.events("agent.refused"))
+        assert any(said in event["error"] for event in node.events("agent.refused"))
         assert crpc("odd", "go", "how=well", "-I", IDENTITY).returncode == 0
         called = crpc("broken", "go", "how=well", "-I", IDENTITY)
         assert called.returncode in (2, 64, 78)
@@ -218,7 +218,7 @@ def test_a_node_without_allowed_signers_serves_nobody_and_says_what_to_do(folder
     (folder / "client.yaml").write_text(json.dumps({**client, "key": "key"}))
     crpc = make_crpc({**aws_environment(moto_server), "COLLECTIVE_CONFIG": str(folder)})
     with daemon(folder, moto_server) as node:
-        assert node.events("trust.missing")[0]["fault"].startswith(said)
+        assert node.events("trust.missing")[0]["error"].startswith(said)
         assert crpc("rpcutil", "ping", "-I", IDENTITY, "-t", "2").returncode == 3
         node.wait_for("request.dropped")
         public = key_files.load(folder / "key").public.line

@@ -119,9 +119,9 @@ def test_a_server_that_never_answers_is_waited_for_a_bounded_time(monkeypatch: p
         began = time.monotonic()
         answers = aws_probe.ask(NodeConfig("check", IDENTITY), bound=0.5)
         assert time.monotonic() - began < 3
-    (fault,) = answers.faults
-    assert isinstance(fault, Unreachable)
-    assert "no answer within 0 s" in str(fault) or "no answer within 1 s" in str(fault)
+    (error,) = answers.problems
+    assert isinstance(error, Unreachable)
+    assert "no answer within 0 s" in str(error) or "no answer within 1 s" in str(error)
 
 
 class _LateClock(BaseHTTPRequestHandler):
@@ -145,8 +145,8 @@ def test_a_clock_that_aws_will_not_believe_is_found(monkeypatch: pytest.MonkeyPa
     with HTTPServer(("127.0.0.1", 0), _LateClock) as server:
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
         point_at(f"http://127.0.0.1:{server.server_address[1]}", monkeypatch)
-        (fault,) = aws_probe.ask(NodeConfig("check", IDENTITY, registry="none")).faults
+        (error,) = aws_probe.ask(NodeConfig("check", IDENTITY, registry="none")).problems
         server.shutdown()
-    assert isinstance(fault, ConfigError)
-    assert str(fault).startswith("clock: it is +36")
-    assert str(fault).endswith("timedatectl set-ntp true")
+    assert isinstance(error, ConfigError)
+    assert str(error).startswith("clock: it is +36")
+    assert str(error).endswith("timedatectl set-ntp true")

@@ -80,7 +80,7 @@ def test_aws_refuses_such_signatures(crpc: Crpc, folder: Path, proxy: Proxy, hou
     assert "InvalidSignatureException: Signature not yet current" in refused
     with daemon(folder, proxy.url, serving=False, by=by(hour_off)) as node:
         node.wait_for("transport.failed", 2)
-        assert "InvalidSignatureException" in node.events("transport.failed")[0]["fault"]
+        assert "InvalidSignatureException" in node.events("transport.failed")[0]["error"]
         assert len(node.events("clock.off")) == 1
         proxy.strict = False  # as good as a clock that is set right
         node.wait_for("daemon.serving")

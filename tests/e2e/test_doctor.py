@@ -55,21 +55,21 @@ def test_what_is_wrong_here_comes_before_what_is_wrong_there(crpc: Crpc, caller:
     """All faults are found at once, and the code is that of the configuration, of credentials, of the network."""
     nobody = {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}
     silent = found(crpc, 69, "--config", str(caller), **nobody)
-    assert silent["queues"].startswith("fault: lab_reply_")
+    assert silent["queues"].startswith("error: lab_reply_")
     assert not {"clock", "topic", "registry", "answer"} & silent.keys()
     refused = found(crpc, 77, "--config", str(caller), **nobody, **NO_CREDENTIALS)
-    assert refused["AWS"] == "fault: AWS credentials: Unable to locate credentials"
+    assert refused["AWS"] == "error: AWS credentials: Unable to locate credentials"
     (caller.parent / "key").chmod(0o644)
     exposed = found(crpc, 78, "--config", str(caller), **nobody, **NO_CREDENTIALS)
-    assert exposed["key"].startswith("fault: ")
+    assert exposed["key"].startswith("error: ")
     assert exposed["AWS"] == refused["AWS"]
 
 
 @pytest.mark.parametrize(
     ("region", "said"),
     [
-        ("", "fault: AWS: You must specify a region. (AWS_DEFAULT_REGION, or region in ~/.aws/config)"),
-        ("eu west", "fault: AWS: sqs: Provided region_name 'eu west' doesn't match a supported format.: see"),
+        ("", "error: AWS: You must specify a region. (AWS_DEFAULT_REGION, or region in ~/.aws/config)"),
+        ("eu west", "error: AWS: sqs: Provided region_name 'eu west' doesn't match a supported format.: see"),
     ],
 )
 def test_a_region_that_cannot_be(crpc: Crpc, region: str, said: str) -> None:
@@ -94,7 +94,7 @@ def test_a_collective_that_nobody_has_joined(crpc: Crpc, tmp_path: Path, moto_se
     assert empty["key"].startswith("warning: 'key: none'")
     assert "_requests: there is no such topic: no node has ever joined" in empty["topic"]
     assert "_nodes: there is no such table" in empty["registry"]
-    assert empty["answer"].startswith("fault: nobody answered a broadcast")
+    assert empty["answer"].startswith("error: nobody answered a broadcast")
 
 
 def test_a_stranger_is_not_answered(crpc: Crpc, caller: Path) -> None:

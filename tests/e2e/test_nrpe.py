@@ -51,10 +51,10 @@ def test_a_check_that_is_fine(settings: dict[str, Any]) -> None:
 )
 def test_a_check_that_is_not(name: str, args: str | None, state: str, exitcode: int, settings: dict[str, Any]) -> None:
     """The plugin's state is the message, and its data is there."""
-    with pytest.raises(Aborted, match=f"^{state}$") as fault:
+    with pytest.raises(Aborted, match=f"^{state}$") as error:
         nrpe.runcommand(name, args, settings=settings, deadline=within())
-    assert fault.value.data["exitcode"] == exitcode
-    assert fault.value.data["output"]
+    assert error.value.data["exitcode"] == exitcode
+    assert error.value.data["output"]
 
 
 def test_arguments_reach_the_plugin(settings: dict[str, Any]) -> None:

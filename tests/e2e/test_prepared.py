@@ -75,8 +75,8 @@ def test_a_prepared_queue_is_found(
         node.open_node(queue, topic)
     [line] = caplog.records
     assert (line.getMessage(), line.levelname) == ("queue.prepared", "INFO")
-    assert line.fault.endswith(SUBSCRIBED)  # type: ignore[attr-defined]
-    assert "CreateQueue" in line.fault  # type: ignore[attr-defined]
+    assert line.error.endswith(SUBSCRIBED)  # type: ignore[attr-defined]
+    assert "CreateQueue" in line.error  # type: ignore[attr-defined]
     admin.broadcast(topic, "hello")
     assert [delivery.body for delivery in node.receive(queue, 5.0)] == ["hello"]
 
@@ -120,7 +120,7 @@ def test_a_prepared_queue_with_other_attributes_is_one_line(
     forbid(proxy, "CreateQueue")
     node.open_node(queue, names.topic(collective))
     [line] = [line for line in caplog.records if line.getMessage() == "queue.attributes"]
-    assert line.fault == "VisibilityTimeout is 30, not 5: 'crpc setup --node IDENTITY' mends it"  # type: ignore[attr-defined]
+    assert line.error == "VisibilityTimeout is 30, not 5: 'crpc setup --node IDENTITY' mends it"  # type: ignore[attr-defined]
     caplog.clear()
     forbid(proxy, "GetQueueAttributes")
     node.open_node(queue, names.topic(collective))
@@ -163,4 +163,4 @@ def test_a_daemon_that_is_refused_goes_on(proxy: Proxy, tmp_path: Path, collecti
         node.wait_for("transport.failed", 2)
         proxy.refused.clear()
         assert crpc("rpcutil", "ping", "-I", IDENTITY).returncode == 0
-        assert all("ExpiredToken" in event["fault"] for event in node.events("transport.failed"))
+        assert all("ExpiredToken" in event["error"] for event in node.events("transport.failed"))

@@ -213,7 +213,7 @@ def test_a_pruned_node_that_is_alive_after_all_comes_back(account: Account, moto
         proxy.refused["CreateQueue"] = "QueueDeletedRecently"
         proxy.turn("pass")  # the poll that waits is cut off: the server would let it wait to its end
         node.wait_for("transport.failed")
-        assert "SQS gives the name back" in node.events("transport.failed")[0]["fault"]
+        assert "SQS gives the name back" in node.events("transport.failed")[0]["error"]
         proxy.refused.clear()
         wait_until(lambda: queue in account.queues() and IDENTITY in items(account), 20)
         assert account.crpc("rpcutil", "ping", "-I", IDENTITY).returncode == 0

@@ -259,7 +259,7 @@ def test_a_forged_reply_is_rejected_and_the_true_one_counts(
     assert [reply.data["stdout"] for reply in replies] == ["true\n"]
     assert (call.outcomes.ok, call.outcomes.rejected) == ([IDENTITY], {IDENTITY})
     [warning] = [record for record in caplog.records if record.message == "reply.rejected"]
-    assert warning.__dict__["fault"].startswith(f"{IDENTITY}: ")
+    assert warning.__dict__["error"].startswith(f"{IDENTITY}: ")
 
 
 def test_a_node_with_a_new_key_is_refused_until_it_is_trusted(scene: Scene, tmp_path: Path) -> None:

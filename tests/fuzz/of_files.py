@@ -55,7 +55,7 @@ def policy(data: bytes) -> None:
     try:
         read = parsing.parse(data.decode("utf-8", errors="replace"), "policy.yaml")
     except ConfigError as refusal:
-        for line in refusal.faults:
+        for line in refusal.problems:
             with refusing(ConfigError):
                 raise ConfigError(line) from None
         return

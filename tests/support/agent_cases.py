@@ -23,7 +23,7 @@ from collective.errors import RPCError
 from collective.node.plugins.agents import bundled
 from collective.testing import fake_commands
 
-CASES = Path(__file__).parent / "cases"
+CASES = Path(__file__).parents[1] / "cases"
 DDLS = bundled().parent / "ddl"
 
 
@@ -55,9 +55,9 @@ def answer(module: ModuleType, described: ddl.Action, case: dict[str, Any], seco
     supplied = {name: available[name] for name in available if name in inspect.signature(function).parameters}
     try:
         data = function(**described.check_input(case.get("data", {})), **supplied)
-    except RPCError as fault:
-        checked = described.check_output(fault.data)
-        return {"statuscode": fault.statuscode, "statusmsg": str(fault), "data": checked}
+    except RPCError as error:
+        checked = described.check_output(error.data)
+        return {"statuscode": error.statuscode, "statusmsg": str(error), "data": checked}
     return {"statuscode": 0, "statusmsg": "OK", "data": described.check_output(data)}
 
 

@@ -40,7 +40,7 @@ class Footprint:
 class Weighed:
     """One line of the table of leaks; `peak` is MB."""
 
-    fault: str
+    error: str
     before: Footprint
     after: Footprint
     peak: float = 0.0
@@ -50,7 +50,7 @@ class Weighed:
         old, new = self.before, self.after
         pairs = [(old.processes, new.processes), (old.files, new.files), (old.connections, new.connections)]
         counts = " | ".join(f"{before} → {after}" for before, after in [*pairs, (old.threads, new.threads)])
-        return f"| {self.fault} | {counts} | {old.resident:.0f} → {new.resident:.0f} (peak {self.peak:.0f}) |"
+        return f"| {self.error} | {counts} | {old.resident:.0f} → {new.resident:.0f} (peak {self.peak:.0f}) |"
 
 
 Record = Callable[[str], None]
@@ -78,10 +78,10 @@ def descendants(pid: int) -> list[int]:
 
 
 @contextmanager
-def weighing(fault: str, node: Daemon) -> Iterator[Weighed]:
+def weighing(error: str, node: Daemon) -> Iterator[Weighed]:
     """Weigh a daemon before and after what the block does to it; fail when it holds more than before."""
     pid = node.process.pid
-    weighed = Weighed(fault, footprint(pid), footprint(pid))
+    weighed = Weighed(error, footprint(pid), footprint(pid))
     Path(f"/proc/{pid}/clear_refs").write_text("5")  # proc(5): the peak begins anew
     yield weighed
     weighed.peak = _memory(pid, "VmHWM")

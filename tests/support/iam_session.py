@@ -50,8 +50,8 @@ class Gate:
             self.used |= grants
             if not grants:
                 self.denied.append(request)
-                fault = {"Error": {"Code": "AccessDenied", "Message": f"not authorized to perform {request.action}"}}
-                return AWSResponse("", 403, HTTPHeaders(), None), fault
+                error = {"Error": {"Code": "AccessDenied", "Message": f"not authorized to perform {request.action}"}}
+                return AWSResponse("", 403, HTTPHeaders(), None), error
         return None
 
     def _requests(self, service: str, operation: str, params: Mapping[str, Any]) -> Iterator[Request]:

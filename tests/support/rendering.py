@@ -13,7 +13,7 @@ from collective.ddl import Action
 from collective.fleet.outcomes import Outcomes
 from collective.messages import Reply
 
-CASES = Path(__file__).parent / "cases"
+CASES = Path(__file__).parents[1] / "cases"
 REQUEST = "0123456789abcdef0123456789abcdef"
 
 

@@ -79,7 +79,7 @@ class Scripted:
         self.broadcasts = 0
         self.received: list[Reply] = []
         self.receives = 0
-        self.fault: TransportError | None = None  # raised by everything that is sent from now on
+        self.error: TransportError | None = None  # raised by everything that is sent from now on
         self.watch: Callable[[Sent], None] = lambda _: None
         self._queues = {names.node_queue(COLLECTIVE, node): node for node in parts}
         self._arrivals: list[tuple[float, int, Reply]] = []
@@ -122,8 +122,8 @@ class Scripted:
     def send(self, queue: str, body: str) -> None:
         """Have one node get a request."""
         with self._lock:
-            if self.fault is not None:
-                raise self.fault
+            if self.error is not None:
+                raise self.error
             node = self._queues.get(queue)
             if node is None or self.parts[node].absent:
                 raise NotFound(queue)
@@ -132,8 +132,8 @@ class Scripted:
 
     def broadcast(self, topic: str, body: str) -> None:  # noqa: ARG002 - there is one
         """Have all nodes get a request; those that it does not mean do nothing."""
-        if self.fault is not None:
-            raise self.fault
+        if self.error is not None:
+            raise self.error
         self.broadcasts += 1
         request = _read(body)
         for node in self.parts:

@@ -65,8 +65,8 @@ def attempt(name: str, check: Check[Result]) -> Generator[Finding, None, Result 
     """Pass on what a check finds, and return its result; an error is a finding too, and there is no result then."""
     try:
         return (yield from check)
-    except CollectiveError as fault:
-        yield faulty(name, fault)
+    except CollectiveError as error:
+        yield faulty(name, error)
     except Exception as defect:  # ours: what comes after it is worth looking at all the same
         yield faulty(name, CollectiveError(f"a defect of ours: {type(defect).__name__}: {defect}"))
     return None

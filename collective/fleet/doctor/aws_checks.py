@@ -68,8 +68,8 @@ def topic(transport: SQSTransport, config: ClientConfig) -> Check[None]:
     name = names.topic(config.collective)
     try:
         transport.check_topic(name)
-    except Forbidden as fault:
-        yield Finding("topic", f"it cannot be seen whether there is one, which a call does not need: {fault}", True)
+    except Forbidden as error:
+        yield Finding("topic", f"it cannot be seen whether there is one, which a call does not need: {error}", True)
     except NotFound:
         where = f"no node has ever joined '{config.collective}' here: are its name and the region right?"
         raise Unreachable(f"{name}: there is no such topic: {where} 'crpc setup' makes it") from None

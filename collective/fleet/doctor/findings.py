@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from collective.errors import CollectiveError
 
-OK, WARNING, FAULT = "ok", "warning", "fault"
+OK, WARNING, ERROR = "ok", "warning", "error"
 
 Result = TypeVar("Result")
 
@@ -23,18 +23,18 @@ class Finding:
     check: str
     text: str
     warning: bool = False
-    fault: CollectiveError | None = None
+    error: CollectiveError | None = None
 
     @property
     def state(self) -> str:
         """In a word: ok, warning or fault."""
-        return FAULT if self.fault else WARNING if self.warning else OK
+        return ERROR if self.error else WARNING if self.warning else OK
 
 
 # Yields findings, and returns what later checks need; raises CollectiveError for a fault that ends it.
 Check = Generator[Finding, None, Result]
 
 
-def faulty(check: str, fault: CollectiveError) -> Finding:
+def faulty(check: str, error: CollectiveError) -> Finding:
     """Return the finding of a fault after which a check goes on."""
-    return Finding(check, str(fault), fault=fault)
+    return Finding(check, str(error), error=error)

@@ -43,7 +43,7 @@ def ddls(config: ClientConfig) -> Check[Catalog]:
             yield Finding("DDLs", f"ddls: {folder}: there is no such folder", warning=True)
     catalog = Catalog(config.ddls)
     wrong = list(_unreadable(catalog))
-    yield from (faulty("DDLs", fault) for fault in wrong)
+    yield from (faulty("DDLs", error) for error in wrong)
     if not wrong:
         yield Finding("DDLs", f"{len(catalog.paths)} agents, {len(catalog.data_paths)} data functions")
     return catalog
@@ -54,8 +54,8 @@ def _unreadable(catalog: Catalog) -> Iterator[CollectiveError]:
         for name in names:
             try:
                 read(name)
-            except CollectiveError as fault:
-                yield fault
+            except CollectiveError as error:
+                yield error
 
 
 def state(config: ClientConfig) -> Check[KnownNodes]:
@@ -98,8 +98,8 @@ def _check_certificate(chosen: Chosen, caller: str) -> None:
         return
     try:
         Certificate.read(chosen.signer.blob).check(caller, time.time())
-    except SignatureError as fault:
-        raise SignatureError(f"{chosen.where}: {fault}: have a new one issued, or set 'caller'") from None
+    except SignatureError as error:
+        raise SignatureError(f"{chosen.where}: {error}: have a new one issued, or set 'caller'") from None
 
 
 def _exposed(chosen: Chosen) -> Finding | None:

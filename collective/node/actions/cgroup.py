@@ -125,7 +125,7 @@ class Groups:
         path = self._folder / f"action-{os.getpid()}-{next(self._numbers)}"
         try:
             path.mkdir()
-        except OSError as fault:
-            log.warning("group.failed", extra={"fault": f"{path}: cannot be made: {fault.strerror}"})
+        except OSError as error:
+            log.warning("group.failed", extra={"error": f"{path}: cannot be made: {error.strerror}"})
             return None
         return Group(path)

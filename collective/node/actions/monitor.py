@@ -215,17 +215,17 @@ def _perform(job: ActionJob) -> ActionResult:
         with contextlib.redirect_stdout(stray):
             function = getattr(imported(Path(job.path), job.code), job.action)
             data = function(**job.data, **job.supplied)
-    except RPCError as fault:
-        if fault.statuscode not in range(1, 6) or not isinstance(fault.reason, str | None):
-            return failed("crashed", f"the action raised a {type(fault).__name__} of statuscode {fault.statuscode!r}")
-        return ActionResult(fault.statuscode, hide(str(fault), job.secrets), fault.reason, fault.data)
-    except SystemExit as fault:
-        return failed("crashed", hide(f"the action called exit({fault.code!r})", job.secrets))
-    except BaseException as fault:
+    except RPCError as error:
+        if error.statuscode not in range(1, 6) or not isinstance(error.reason, str | None):
+            return failed("crashed", f"the action raised a {type(error).__name__} of statuscode {error.statuscode!r}")
+        return ActionResult(error.statuscode, hide(str(error), job.secrets), error.reason, error.data)
+    except SystemExit as error:
+        return failed("crashed", hide(f"the action called exit({error.code!r})", job.secrets))
+    except BaseException as error:
         sys.stderr.write(hide(traceback.format_exc(), job.secrets))
         # The name of a bare Exception says nothing; that of a KeyError is half of its message.
-        prefix = "" if type(fault) in (Exception, RuntimeError) and str(fault) else f"{type(fault).__name__}: "
-        return failed("crashed", hide(f"{prefix}{fault}".rstrip(": "), job.secrets))
+        prefix = "" if type(error) in (Exception, RuntimeError) and str(error) else f"{type(error).__name__}: "
+        return failed("crashed", hide(f"{prefix}{error}".rstrip(": "), job.secrets))
     if stray.length:
         quoted = hide(stray.kept, job.secrets)[:_QUOTED]
         message = f"the action printed {stray.length} characters to standard output: {quoted!r}: return or log it"
@@ -250,8 +250,8 @@ class _Stray(io.TextIOBase):
 def _encoded(answer: ActionResult) -> bytes:
     try:
         encoded = answer.encode()
-    except (TypeError, ValueError, RecursionError) as fault:
-        return failed("crashed", f"the action returned what JSON cannot carry: {fault}").encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        return failed("crashed", f"the action returned what JSON cannot carry: {error}").encode()
     if len(encoded) > LARGEST_ANSWER:
         message = f"the action returned {len(encoded)} bytes, more than the {LARGEST_ANSWER} that are carried"
         return failed("crashed", message).encode()

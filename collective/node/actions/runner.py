@@ -44,11 +44,11 @@ class Runner:
         group = self._groups.make()
         try:
             process = self._start(ours, (theirs, job, timeout, group))
-        except (OSError, EOFError) as fault:
+        except (OSError, EOFError) as error:
             ours.close()  # which ends a keeper that has begun nevertheless
             if group:
                 group.end()
-            return failed("crashed", f"the process that keeps the action cannot be started: {fault!r}")
+            return failed("crashed", f"the process that keeps the action cannot be started: {error!r}")
         finally:
             theirs.close()
         try:
@@ -72,8 +72,8 @@ class Runner:
             try:
                 process = self._context.Process(target=monitor_action, args=arguments, daemon=False)
                 process.start()
-            except OSError as fault:  # no keeper has begun; after EOFError one may have, and nothing is done twice
-                log.warning("forkserver.restarted", extra={"fault": repr(fault)})
+            except OSError as error:  # no keeper has begun; after EOFError one may have, and nothing is done twice
+                log.warning("forkserver.restarted", extra={"error": repr(error)})
                 _forget_fork_server()
                 process = self._context.Process(target=monitor_action, args=arguments, daemon=False)
                 process.start()

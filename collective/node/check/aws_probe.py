@@ -30,7 +30,7 @@ _SKEW = 60.0  # seconds; AWS refuses from 300 on (Signature Version 4), so there
 class Answers:
     """What AWS has said."""
 
-    faults: list[CollectiveError] = field(default_factory=list)
+    problems: list[CollectiveError] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
 
@@ -42,7 +42,7 @@ def ask(config: NodeConfig, session: boto3.Session | None = None, bound: float =
     asking.start()
     asking.join(bound)
     late = [Unreachable(f"AWS: no answer within {bound:.0f} s: see the network, and proxies")]
-    return Answers([*answers.faults, *(late if asking.is_alive() else [])], [*answers.notes])
+    return Answers([*answers.problems, *(late if asking.is_alive() else [])], [*answers.notes])
 
 
 def _ask(config: NodeConfig, session: boto3.Session | None, answers: Answers) -> None:
@@ -55,8 +55,8 @@ def _ask(config: NodeConfig, session: boto3.Session | None, answers: Answers) ->
             _clock(aws, answers)  # a refusal tells the time as well, and may come from it
         if config.registry == "dynamodb":
             _registry(aws, table, config.identity)
-    except CollectiveError as fault:
-        answers.faults.append(fault)
+    except CollectiveError as error:
+        answers.problems.append(error)
 
 
 def _queue(aws: AWS, queue: str, answers: Answers) -> None:
@@ -75,7 +75,7 @@ def _clock(aws: AWS, answers: Answers) -> None:
     skew = aws.skew or 0.0
     if abs(skew) > _SKEW:
         text = f"clock: it is {skew:+.0f} s off AWS's, which refuses requests from 300 s on: timedatectl set-ntp true"
-        answers.faults.append(ConfigError(text))
+        answers.problems.append(ConfigError(text))
 
 
 def _registry(aws: AWS, table: str, identity: str) -> None:

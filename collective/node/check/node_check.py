@@ -32,7 +32,7 @@ _WRONG, _REFUSED, _UNREACHABLE = 78, 77, 69
 class Findings:
     """What a check has found: `faults` are lines, each with what to do; `notes` are no faults."""
 
-    faults: Sequence[str]
+    problems: Sequence[str]
     notes: Sequence[str]
     exit_code: int
 
@@ -40,31 +40,34 @@ class Findings:
 def check(config: NodeConfig, path: Path, session: boto3.Session | None = None) -> Findings:
     """Check the node that the configuration in the file `path` describes."""
     plugins = assembly.load_plugins(config)
-    local = [*_configuration(config, plugins), *permissions.faults(_read(config, path), _written(config), os.geteuid())]
+    local = [
+        *_configuration(config, plugins),
+        *permissions.problems(_read(config, path), _written(config), os.geteuid()),
+    ]
     answers = aws_probe.ask(config, session)
-    found = [*((_WRONG, line) for line in local), *((_code(fault), str(fault)) for fault in answers.faults)]
+    found = [*((_WRONG, line) for line in local), *((_code(error), str(error)) for error in answers.problems)]
     notes = [f"{config.identity} in {config.collective}: agents {', '.join(sorted(plugins.agents))}", *answers.notes]
     return Findings([line for _, line in found], notes, max((code for code, _ in found), default=0))
 
 
-def _code(fault: CollectiveError) -> int:
-    if isinstance(fault, AccessDenied):
+def _code(error: CollectiveError) -> int:
+    if isinstance(error, AccessDenied):
         return _REFUSED
-    return _UNREACHABLE if isinstance(fault, TransportError) else _WRONG
+    return _UNREACHABLE if isinstance(error, TransportError) else _WRONG
 
 
 def _configuration(config: NodeConfig, plugins: Plugins) -> Iterable[str]:
-    yield from trust.faults(config)
-    yield from plugins.faults
+    yield from trust.problems(config)
+    yield from plugins.problems
     try:
         if permissions.may_be_there(config.policy):
             policy.read(config.policy)
-    except ConfigError as fault:
-        yield from fault.faults
+    except ConfigError as error:
+        yield from error.problems
     try:
         trust.kept_key(config.state)
-    except CollectiveError as fault:
-        yield str(fault)
+    except CollectiveError as error:
+        yield str(error)
 
 
 def _read(config: NodeConfig, path: Path) -> list[Path]:

@@ -11,16 +11,16 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 
-def faults(read: Iterable[Path], written: Mapping[str, Path], user: int) -> Iterator[str]:
+def problems(read: Iterable[Path], written: Mapping[str, Path], user: int) -> Iterator[str]:
     """Yield what is wrong with files that are read, and that are written (by configuration key); `user` is our id."""
     ends = dict.fromkeys(end for path in read for end in _ends(path))
     sticky = _ways_to(ends) - set(map(_nearest, ends))
     for part in dict.fromkeys(part for end in ends for part in (end, *end.parents)):
-        if fault := _opened_by_others(part, user, may_be_sticky=part in sticky):
-            yield fault
+        if error := _opened_by_others(part, user, may_be_sticky=part in sticky):
+            yield error
     for key, path in written.items():
-        if fault := _closed_to_us(path):
-            yield f"{key}: {fault}"
+        if error := _closed_to_us(path):
+            yield f"{key}: {error}"
 
 
 def may_be_there(path: Path) -> bool:

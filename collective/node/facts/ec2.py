@@ -42,8 +42,8 @@ def read(firmware: Path = _FIRMWARE, address: str = ADDRESS, seconds: float = SE
         return {}
     try:
         return {"ec2": _Metadata(address, time.monotonic() + seconds).describe()}
-    except (OSError, http.client.HTTPException, ValueError) as fault:
-        raise ConfigError(f"EC2 metadata at {address}: {fault or type(fault).__name__}") from None
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise ConfigError(f"EC2 metadata at {address}: {error or type(error).__name__}") from None
 
 
 def is_instance(firmware: Path = _FIRMWARE) -> bool:

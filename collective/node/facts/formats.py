@@ -35,10 +35,10 @@ def read_file(path: Path) -> Values:
         if path.stat().st_size > LARGEST:
             raise ConfigError(f"{path}: is larger than {LARGEST} bytes, the most that facts may take")
         text = path.read_text(encoding="utf-8")
-    except OSError as fault:
-        raise ConfigError(f"{path}: cannot be read: {fault.strerror}") from None
-    except UnicodeDecodeError as fault:
-        raise ConfigError(f"{path}: not UTF-8: {fault.reason} at byte {fault.start}") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not UTF-8: {error.reason} at byte {error.start}") from None
     parse = _BY_SUFFIX.get(path.suffix, parse_yaml)
     return _plain(parse(text, str(path)), str(path))
 
@@ -57,8 +57,8 @@ def parse_output(text: str, where: str) -> Values:
 def _json(text: str, where: str) -> Any:
     try:
         return json.loads(text)
-    except (ValueError, RecursionError) as fault:
-        raise ConfigError(f"{where}: not JSON: {fault}") from None
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{where}: not JSON: {error}") from None
 
 
 def _pairs(text: str, where: str) -> Any:
@@ -84,8 +84,8 @@ def _plain(facts: Any, where: str) -> Values:
         raise ConfigError(f"{where}: must hold facts and values, not {type(facts).__name__}")
     try:
         values: Values = json.loads(json.dumps(facts, allow_nan=False, default=_text))
-    except (TypeError, ValueError, RecursionError) as fault:
-        raise ConfigError(f"{where}: facts must be what JSON can carry: {fault}") from None
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ConfigError(f"{where}: facts must be what JSON can carry: {error}") from None
     return values
 
 

@@ -59,8 +59,8 @@ def folder(path: Path, execute: Execute) -> Iterator[Source]:
         entries = sorted(path.iterdir())
     except FileNotFoundError:
         return
-    except OSError as fault:
-        yield Source(str(path), partial(_raise, f"{path}: cannot be read: {fault.strerror}"))
+    except OSError as error:
+        yield Source(str(path), partial(_raise, f"{path}: cannot be read: {error.strerror}"))
         return
     for entry in entries:
         if entry.name.startswith(".") or entry.name.endswith(_LEFTOVERS) or entry.is_dir():
@@ -79,8 +79,8 @@ def _executable(path: Path, execute: Execute) -> Source:
     return Source(str(path), read, slow=True)
 
 
-def _raise(fault: str) -> Values:
-    raise ConfigError(fault)
+def _raise(error: str) -> Values:
+    raise ConfigError(error)
 
 
 def executed_by(runner: Runner, seconds: float = COMMAND_SECONDS) -> Execute:

@@ -35,7 +35,7 @@ class Facts:
         self._further = further
         self._good: dict[str, Mapping[str, Any]] = {}
         self._good_words: dict[str, frozenset[str]] = {}
-        self._faults: dict[str, str] = {}
+        self._problems: dict[str, str] = {}
         self._wake = threading.Event()
         self._first = threading.Event()
         self._stopping = False
@@ -91,12 +91,12 @@ class Facts:
         """Keep what `read` returns as good; when it fails say so, unless that is what was said last."""
         try:
             good[label] = read()
-            self._faults.pop(label, None)
-        except Exception as fault:
-            said = str(fault) if isinstance(fault, CollectiveError) else f"{label}: {type(fault).__name__}: {fault}"
-            if self._faults.get(label) != said:
-                log.error(event, extra={"fault": said})
-            self._faults[label] = said
+            self._problems.pop(label, None)
+        except Exception as error:
+            said = str(error) if isinstance(error, CollectiveError) else f"{label}: {type(error).__name__}: {error}"
+            if self._problems.get(label) != said:
+                log.error(event, extra={"error": said})
+            self._problems[label] = said
 
     def _replace(self, found: Iterable[Source]) -> None:
         labels = [source.label for source in found]
@@ -114,7 +114,7 @@ def _read_words(path: Path) -> frozenset[str]:
         return frozenset(path.read_text(encoding="utf-8").split())
     except FileNotFoundError:
         return frozenset()
-    except OSError as fault:
-        raise ConfigError(f"{path}: cannot be read: {fault.strerror}") from None
-    except UnicodeDecodeError as fault:
-        raise ConfigError(f"{path}: not UTF-8: {fault.reason} at byte {fault.start}") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not UTF-8: {error.reason} at byte {error.start}") from None

@@ -69,9 +69,11 @@ def load(
 
     Of a refused pair, what was loaded `before` serves on.
     """
-    loaded, faults = loading.load(code, ddls, lambda path, description: _load_pair(path, description, settings), before)
-    loading.report("agent.refused", "agent", faults, loaded, before or {})
-    return LoadedAgents(loaded, faults)
+    loaded, problems = loading.load(
+        code, ddls, lambda path, description: _load_pair(path, description, settings), before
+    )
+    loading.report("agent.refused", "agent", problems, loaded, before or {})
+    return LoadedAgents(loaded, problems)
 
 
 def _load_pair(path: Path, description: Path, settings: Path) -> LoadedAgent:

@@ -53,14 +53,14 @@ def load(
 
     Of a refused pair, what was loaded `before` serves on.
     """
-    loaded, faults = loading.load(
+    loaded, problems = loading.load(
         [folder / FOLDER for folder in code],
         [folder / FOLDER for folder in ddls],
         lambda path, description: _load_pair(path, description, settings),
         before,
     )
-    loading.report("data.refused", "function", faults, loaded, before or {})
-    return DataFunctions(loaded, faults)
+    loading.report("data.refused", "function", problems, loaded, before or {})
+    return DataFunctions(loaded, problems)
 
 
 def _load_pair(path: Path, description: Path, settings: Path) -> DataFunction:

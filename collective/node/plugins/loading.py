@@ -23,15 +23,17 @@ from collective.yaml_file import read_yaml
 log = logging.getLogger(__name__)
 
 Plugin = TypeVar("Plugin")
-Faults = Sequence[tuple[str, str]]  # the name of a pair, what is wrong with it
+Problems = Sequence[tuple[str, str]]  # the name of a pair, what is wrong with it
 
 
-def report(event: str, kind: str, faults: Faults, loaded: Mapping[str, object], before: Mapping[str, object]) -> None:
+def report(
+    event: str, kind: str, problems: Problems, loaded: Mapping[str, object], before: Mapping[str, object]
+) -> None:
     """Log what is wrong with plugins of a `kind`, and what is in force instead."""
-    for name, line in faults:
+    for name, line in problems:
         kept = name in before and loaded.get(name) is before[name]
         in_force = "the version before" if kept else "nothing"
-        log.error(event, extra={kind: name, "fault": line, "in_force": in_force})
+        log.error(event, extra={kind: name, "error": line, "in_force": in_force})
 
 
 class Loaded(Mapping[str, Plugin]):
@@ -41,10 +43,10 @@ class Loaded(Mapping[str, Plugin]):
     of a name included.
     """
 
-    def __init__(self, plugins: Mapping[str, Plugin], faults: Faults = ()) -> None:
+    def __init__(self, plugins: Mapping[str, Plugin], problems: Problems = ()) -> None:
         self._plugins = dict(plugins)
-        self.faults = tuple(line for _, line in faults)
-        self.refused = {name: line for name, line in faults if name not in plugins}
+        self.problems = tuple(line for _, line in problems)
+        self.refused = {name: line for name, line in problems if name not in plugins}
 
     def __getitem__(self, name: str) -> Plugin:
         return self._plugins[name]
@@ -61,52 +63,52 @@ def load(
     ddls: Sequence[Path],
     load_pair: Callable[[Path, Path], Plugin],
     before: Mapping[str, Plugin] | None = None,
-) -> tuple[dict[str, Plugin], Faults]:
+) -> tuple[dict[str, Plugin], Problems]:
     """Load every pair of the given folders with `load_pair(code, DDL)`; of two with one name, the first serves.
 
     Of a pair that is refused, what was loaded `before` serves on; without code or DDL there is no pair.
     """
     loaded: dict[str, Plugin] = {}
-    faults: list[tuple[str, str]] = []
-    descriptions = _index(ddls, "*.json", faults)
-    sources = _index(code, "*.py", faults)
+    problems: list[tuple[str, str]] = []
+    descriptions = _index(ddls, "*.json", problems)
+    sources = _index(code, "*.py", problems)
     for name, path in sources.items():
         try:
             if name not in descriptions:
                 raise DDLError(f"{path}: there is no DDL: write {name}.json into {ddls[-1]}")
             loaded[name] = load_pair(path, descriptions[name])
-        except (DDLError, ConfigError) as fault:
-            faults.append((name, str(fault)))
+        except (DDLError, ConfigError) as error:
+            problems.append((name, str(error)))
             if before and name in before and name in descriptions:
                 loaded[name] = before[name]
     for name, path in descriptions.items():
         if name not in sources:
-            faults.append((name, f"{path}: there is no code: write {name}.py into {code[-1]}"))
-    return loaded, faults
+            problems.append((name, f"{path}: there is no code: write {name}.py into {code[-1]}"))
+    return loaded, problems
 
 
-def _index(folders: Sequence[Path], pattern: str, faults: list[tuple[str, str]]) -> dict[str, Path]:
+def _index(folders: Sequence[Path], pattern: str, problems: list[tuple[str, str]]) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for folder in folders:
-        for path in _listed(folder, pattern, faults):
+        for path in _listed(folder, pattern, problems):
             if path.name.startswith("_"):
                 continue
             if path.stem in found:
                 line = f"{path}: '{path.stem}' is taken by {found[path.stem]}: give it another name"
-                faults.append((path.stem, line))
+                problems.append((path.stem, line))
             else:
                 found[path.stem] = path
     return found
 
 
-def _listed(folder: Path, pattern: str, faults: list[tuple[str, str]]) -> list[Path]:
+def _listed(folder: Path, pattern: str, problems: list[tuple[str, str]]) -> list[Path]:
     """Return what fits in a folder, by name: nothing of one that is not there, or cannot be read, which is a fault."""
     try:
         return sorted(path for path in folder.iterdir() if path.match(pattern))
     except FileNotFoundError:
         return []
-    except OSError as fault:
-        faults.append((folder.name, f"{folder}: cannot be read: {fault.strerror}"))
+    except OSError as error:
+        problems.append((folder.name, f"{folder}: cannot be read: {error.strerror}"))
         return []
 
 
@@ -115,10 +117,10 @@ def import_code(path: Path) -> tuple[ModuleType, bytes]:
     try:
         code = compiled(path)
         return imported(path, code), code
-    except BaseException as fault:
-        if isinstance(fault, KeyboardInterrupt):
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt):
             raise
-        said = " ".join(f"{type(fault).__name__}: {fault}".split())
+        said = " ".join(f"{type(error).__name__}: {error}".split())
         raise DDLError(f"{path}: cannot be imported: {said}") from None
 
 

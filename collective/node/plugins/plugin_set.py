@@ -25,9 +25,9 @@ class Plugins:
     data: DataFunctions
 
     @property
-    def faults(self) -> tuple[str, ...]:
+    def problems(self) -> tuple[str, ...]:
         """All that was refused, also where something else serves in its place."""
-        return (*self.agents.faults, *self.data.faults)
+        return (*self.agents.problems, *self.data.problems)
 
 
 def load(code: Sequence[Path], ddls: Sequence[Path], settings: Path, before: Plugins | None = None) -> Plugins:

@@ -95,5 +95,5 @@ class Decisions:
         """Audit a request that is refused, whether or not that can be written."""
         try:
             self.record(request, stage, verdict)
-        except Failed as fault:
-            log.error("audit.failed", extra={"fault": str(fault)})
+        except Failed as error:
+            log.error("audit.failed", extra={"error": str(error)})

@@ -70,15 +70,15 @@ class FilterQuestions:
         self._answers = answers
         self._caller = caller
         self._until = time.monotonic() + min(seconds, FILTER_SECONDS)
-        self.faults: list[str] = []
+        self.problems: list[str] = []
 
     def __call__(self, function: str, query: str) -> dict[str, Any] | None:
         """Return the function's answer; None, which makes the filter false, when there is none."""
         try:
             return self._answers.ask(function, query, self._caller, self._until - time.monotonic())
-        except RPCError as fault:
-            log.info("data.failed", extra={"function": function, "fault": str(fault)})
-            self.faults.append(str(fault))
+        except RPCError as exc:
+            log.info("data.failed", extra={"function": function, "error": str(exc)})
+            self.problems.append(str(exc))
             return None
 
 

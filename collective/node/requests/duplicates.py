@@ -41,5 +41,5 @@ class DuplicateCounter:
     def _log(self, request_id: str, count: int) -> None:
         if self._clock() >= self._next_log:
             self._next_log = self._clock() + _LOG_PERIOD
-            fault = f"it has come again {count} times: neither audited nor answered any more"
-            log.warning("request.repeated", extra={"request": request_id, "fault": fault})
+            error = f"it has come again {count} times: neither audited nor answered any more"
+            log.warning("request.repeated", extra={"request": request_id, "error": error})

@@ -43,10 +43,10 @@ class RequestReader:
         self._counts.add("validated")
         return request, Stage(envelope, plugins, skew=request.time - delivery.sent, fingerprint=fingerprint)
 
-    def drop(self, fault: MessageError) -> None:
+    def drop(self, error: MessageError) -> None:
         """Count what cannot be read."""
         so_far = self._counts.add("unvalidated")
         now = time.monotonic()
         if now >= self._next_drop_log:  # nobody shall fill a disk by sending rubbish
             self._next_drop_log = now + _DROP_LOG_PERIOD
-            log.warning("request.dropped", extra={"fault": str(fault), "so_far": so_far})
+            log.warning("request.dropped", extra={"error": str(error), "so_far": so_far})

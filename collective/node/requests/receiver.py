@@ -49,7 +49,7 @@ class Receiver:
         self._handling = threading.Lock()
         self._stopping = threading.Event()
         self._active = clock()
-        self.fault: str | None = None
+        self.error: str | None = None
         self.tried = threading.Event()
         self.last_poll: float | None = None
 
@@ -58,7 +58,7 @@ class Receiver:
         """What the receiving thread is at, in a line."""
         if not self.tried.is_set():
             return "opening its queue"
-        return f"the transport is away: {self.fault}" if self.fault else f"receiving from {self._queue}"
+        return f"the transport is away: {self.error}" if self.error else f"receiving from {self._queue}"
 
     def silent_for(self) -> float:
         """Return for how many seconds the receiving thread has neither got on nor failed."""
@@ -129,15 +129,15 @@ class Receiver:
             self._active = self._clock()
             try:
                 step()
-            except TransportError as fault:
-                self._note(str(fault))
-                log.warning("transport.failed", extra={"fault": str(fault), "retry_s": round(pause, 3)})
+            except TransportError as error:
+                self._note(str(error))
+                log.warning("transport.failed", extra={"error": str(error), "retry_s": round(pause, 3)})
                 self._stopping.wait(pause)
             else:
                 self._note(None)
                 return
 
-    def _note(self, fault: str | None) -> None:
+    def _note(self, error: str | None) -> None:
         self._active = self._clock()
-        self.fault = fault
+        self.error = error
         self.tried.set()

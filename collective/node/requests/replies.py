@@ -133,8 +133,8 @@ class Replies:
         """Audit an outcome; when that cannot be written, the reply leaves all the same."""
         try:
             self._audit.outcome(reply)
-        except Failed as fault:
-            log.error("audit.failed", extra={"fault": str(fault)})
+        except Failed as error:
+            log.error("audit.failed", extra={"error": str(error)})
 
     def _keep(self, request_id: str, payload: str) -> None:
         with noting():
@@ -144,9 +144,9 @@ class Replies:
         """Send a payload, or have it sent later."""
         try:
             self._send_now(request_id, queue, payload)
-        except TransportError as fault:
+        except TransportError as error:
             self._counts.add("deferred")
-            log.warning("reply.deferred", extra={"request": request_id, "fault": str(fault)})
+            log.warning("reply.deferred", extra={"request": request_id, "error": str(error)})
             self._defer(request_id)
 
     def _send_now(self, request_id: str, queue: str, payload: str) -> None:
@@ -168,8 +168,8 @@ class Replies:
                 return  # a repetition: the first answer is on its way
             if entry is None or entry.until < self._transport.now():
                 self._counts.add("lost")
-                fault = "its caller has left" if entry else "the journal did not keep it"
-                log.warning("reply.lost", extra={"request": request_id, "fault": fault})
+                error = "its caller has left" if entry else "the journal did not keep it"
+                log.warning("reply.lost", extra={"request": request_id, "error": error})
                 self._journal.done(request_id)
                 return
             self._send_now(request_id, entry.reply_to, entry.reply)
@@ -192,8 +192,8 @@ def _carried(reply: Reply) -> tuple[Reply, str]:
     """Return a reply and its payload; of one that no queue carries, the reply that says so."""
     try:
         payload = messages.encode(reply)
-    except MessageError as fault:
-        return _instead(reply, f"the reply cannot be carried: {fault}")
+    except MessageError as error:
+        return _instead(reply, f"the reply cannot be carried: {error}")
     # Sealing compresses: only what may be too large even so is worth the look.
     size = len(messages.seal(payload, lambda _: None)) + _SIGNATURE if len(payload) > SEND_LIMIT // 2 else 0
     if size > SEND_LIMIT:

@@ -176,11 +176,11 @@ class Scheduler:
             answer = self._call(work)
             if not answer.statuscode:
                 answer = replace(answer, data=work.action.check_output(answer.data))
-        except RPCError as fault:
-            answer = ActionResult(fault.statuscode, str(fault), fault.reason, fault.data)
-        except Exception as fault:
+        except RPCError as error:
+            answer = ActionResult(error.statuscode, str(error), error.reason, error.data)
+        except Exception as error:
             log.exception("node.defect", extra={"agent": work.agent.name, "action": work.action.name})
-            answer = failed("crashed", f"{type(fault).__name__}: {fault}")
+            answer = failed("crashed", f"{type(error).__name__}: {error}")
         if not isinstance(answer.data, dict):
             answer = replace(answer, data={})
         self._note(work, answer, time.monotonic() - started)

@@ -68,11 +68,11 @@ class Metrics:
         """Write once."""
         try:
             _put(self._path, generate_latest(self._registry))
-        except OSError as fault:
+        except OSError as error:
             if self._clock() >= self._next_log:
                 self._next_log = self._clock() + _LOG_PERIOD
-                text = f"metrics: {self._path}: cannot be written: {fault.strerror}: make its folder, or name another"
-                log.warning("metrics.failed", extra={"fault": text})
+                text = f"metrics: {self._path}: cannot be written: {error.strerror}: make its folder, or name another"
+                log.warning("metrics.failed", extra={"error": text})
         except Exception:
             log.exception("node.defect")  # nobody who waits for an answer misses a figure
 
@@ -120,7 +120,7 @@ class _Figures(Collector):
         )
         yield self._gauge("agents", "Agents that serve", len(server.agents))
         yield self._gauge(
-            "plugin_faults", "Plugins that were refused when they were loaded", len(server.plugins.faults)
+            "plugin_faults", "Plugins that were refused when they were loaded", len(server.plugins.problems)
         )
         yield self._counters(
             "audit_failures", "Lines of the audit that could not be written", {(): self._audit.failures}

@@ -60,7 +60,7 @@ class Registration:
                 return
             if holder and holder != self._instance:
                 contested = self._registry.now()
-                log.error("identity.contested", extra={"fault": f"another machine is '{record.identity}' too"})
+                log.error("identity.contested", extra={"error": f"another machine is '{record.identity}' too"})
         self._registry.put(replace(record, contested=contested))
         self._published = record
 
@@ -81,10 +81,10 @@ class Registration:
         """
         try:
             step()
-        except NotFound as fault:
-            log.warning("registry.missing", extra={"fault": f"table {fault}: callers find us by broadcast only"})
-        except TransportError as fault:
+        except NotFound as error:
+            log.warning("registry.missing", extra={"error": f"table {error}: callers find us by broadcast only"})
+        except TransportError as error:
             self._published = None
-            log.warning("registry.failed", extra={"fault": str(fault)})
-            return not isinstance(fault, Unreachable)
+            log.warning("registry.failed", extra={"error": str(error)})
+            return not isinstance(error, Unreachable)
         return True

@@ -57,7 +57,7 @@ class Reloading:
         self._registration.refresh()
         agents = {name: agent.ddl.metadata["version"] for name, agent in loaded.agents.items()}
         note = "node.yaml is read at a start only"
-        log.info("daemon.reloaded", extra={"agents": agents, "faults": len(loaded.faults), "note": note})
+        log.info("daemon.reloaded", extra={"agents": agents, "problems": len(loaded.problems), "note": note})
 
     def _run(self) -> None:
         while True:

@@ -60,7 +60,7 @@ class StatusReporter:
     def _run(self) -> None:
         receiver = self._server.receiver
         receiver.tried.wait()
-        if receiver.fault is None:
+        if receiver.error is None:
             self._registration.tried.wait(_REGISTERED)
         self._said = receiver.status
         self._manager.ready(self._said)

@@ -68,5 +68,5 @@ class ServiceManager:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
                 sender.settimeout(_PATIENCE)
                 sender.sendto("\n".join(lines).encode(), address)
-        except OSError as fault:
-            log.warning("manager.deaf", extra={"fault": f"{self._address}: {fault.strerror or fault}"})
+        except OSError as error:
+            log.warning("manager.deaf", extra={"error": f"{self._address}: {error.strerror or error}"})

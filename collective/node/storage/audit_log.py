@@ -87,8 +87,8 @@ class AuditLog:
         try:
             if envelope is not None and self._envelopes is not None:
                 _keep(self._envelopes, request.id, envelope)
-        except OSError as fault:
-            self._fail(self._envelopes, fault)
+        except OSError as error:
+            self._fail(self._envelopes, error)
         self._append(entry, durable=verdict == ALLOWED)
 
     def outcome(self, reply: Reply) -> None:
@@ -112,15 +112,15 @@ class AuditLog:
     def _append(self, entry: Mapping[str, Any], durable: bool = False) -> None:
         try:
             self._file.append(entry, self._clock(), durable=durable)
-        except OSError as fault:
-            self._fail(self._path, fault)
+        except OSError as error:
+            self._fail(self._path, error)
 
-    def _fail(self, path: Path | None, fault: OSError) -> None:
+    def _fail(self, path: Path | None, error: OSError) -> None:
         self.failures += 1
-        text = f"audit {path}: cannot be written: {fault.strerror}"
+        text = f"audit {path}: cannot be written: {error.strerror}"
         if self._required:
             raise Failed(text, reason="crashed") from None
-        log.error("audit.failed", extra={"fault": text})
+        log.error("audit.failed", extra={"error": text})
 
 
 def _keep(folder: Path, request: str, envelope: Envelope) -> None:

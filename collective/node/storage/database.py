@@ -43,11 +43,11 @@ class Database:
         self._closed = False
         try:
             self._open()
-        except (sqlite3.OperationalError, OSError) as fault:
-            if _may_pass(fault):
-                now = f"{path}: cannot be opened: {fault}: is it another daemon's, or the disk full?"
+        except (sqlite3.OperationalError, OSError) as error:
+            if _may_pass(error):
+                now = f"{path}: cannot be opened: {error}: is it another daemon's, or the disk full?"
                 raise Failed(now, reason="busy") from None
-            raise ConfigError(f"{path}: cannot be opened: {fault}: set 'state' to where it can be") from None
+            raise ConfigError(f"{path}: cannot be opened: {error}: set 'state' to where it can be") from None
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
@@ -59,11 +59,11 @@ class Database:
                 connection = self._connection or self._open()
                 with connection:
                     yield connection
-            except (sqlite3.Error, OSError) as fault:
+            except (sqlite3.Error, OSError) as error:
                 self._roll_back()
-                if _is_damage(fault):
-                    self._set_aside(fault)
-                raise Failed(f"{self.path}: cannot be used: {fault}: try again later", reason="busy") from None
+                if _is_damage(error):
+                    self._set_aside(error)
+                raise Failed(f"{self.path}: cannot be used: {error}: try again later", reason="busy") from None
 
     def close(self) -> None:
         """Close the file for good: every further transaction fails."""
@@ -75,11 +75,11 @@ class Database:
         """Connect; with a new file when there is none, or it is damaged."""
         try:
             return self._connect()
-        except sqlite3.Error as fault:
-            if not _is_damage(fault):
+        except sqlite3.Error as error:
+            if not _is_damage(error):
                 self._disconnect()
                 raise
-            self._set_aside(fault)
+            self._set_aside(error)
             return self._connect()
 
     def _connect(self) -> sqlite3.Connection:
@@ -111,7 +111,7 @@ class Database:
             self._connection.close()
             self._connection = None
 
-    def _set_aside(self, fault: Exception) -> None:
+    def _set_aside(self, error: Exception) -> None:
         """Keep a damaged file, and what belongs to it, under another name: somebody may want to look into it."""
         self._disconnect()
         if self.path is None:
@@ -121,14 +121,14 @@ class Database:
             part = Path(f"{self.path}{suffix}")
             if part.exists():
                 part.rename(f"{kept}{suffix}")
-        log.error("database.damaged", extra={"path": str(self.path), "fault": str(fault), "kept": kept})
+        log.error("database.damaged", extra={"path": str(self.path), "error": str(error), "kept": kept})
 
 
-def _is_damage(fault: Exception) -> bool:
+def _is_damage(error: Exception) -> bool:
     """Tell whether SQLite finds fault with the file itself; the subclasses are about the disk, or about us."""
-    return type(fault) is sqlite3.DatabaseError
+    return type(error) is sqlite3.DatabaseError
 
 
-def _may_pass(fault: Exception) -> bool:
+def _may_pass(error: Exception) -> bool:
     """Tell whether the same may go well later: a lock is given up, a disk gets room or is mended."""
-    return isinstance(fault, sqlite3.Error) or getattr(fault, "errno", None) in _PASSING
+    return isinstance(error, sqlite3.Error) or getattr(error, "errno", None) in _PASSING

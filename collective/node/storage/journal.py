@@ -163,5 +163,5 @@ def noting() -> Iterator[None]:
     """Note in the journal what has happened already: when that fails, it can only be reported."""
     try:
         yield
-    except Failed as fault:
-        log.error("journal.failed", extra={"fault": str(fault)})
+    except Failed as error:
+        log.error("journal.failed", extra={"error": str(error)})

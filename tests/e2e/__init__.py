@@ -1,0 +1,1 @@
+"""Tests that run the programs as their users do, against real servers and processes."""
