@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -16,7 +16,8 @@ from collective.suggestions import suggest
 if TYPE_CHECKING:
     from collective.clients.input_files import Sources
     from collective.config import ClientConfig
-    from collective.filters import Filter
+    from collective.fleet.pace import Pace
+    from collective.fleet.targets import Targets
 
 
 class Once(argparse.Action):
@@ -68,16 +69,6 @@ class VerbParser(Parser):
             action.default = argparse.SUPPRESS
 
 
-@dataclass(frozen=True)
-class Targets:
-    """Whom a command is for. `nodes` None: whoever matches the filter; `timeout` bounds a broadcast discovery."""
-
-    filter: Filter
-    nodes: list[str] | None
-    method: str | None
-    timeout: float | None
-
-
 def add_targets(parser: argparse.ArgumentParser) -> None:
     """Add the options that say which nodes are meant."""
     group = parser.add_argument_group("targets")
@@ -120,7 +111,7 @@ def add_running(parser: argparse.ArgumentParser) -> None:
 
 def add_rollout(parser: argparse.ArgumentParser) -> None:
     """Add the options that say which of the nodes are reached, how fast, and when to stop."""
-    from collective.fleet.rollout import Amount, read_amount, read_count
+    from collective.fleet.amounts import Amount, read_amount, read_count
 
     group = parser.add_argument_group("rolling out")
     some = group.add_mutually_exclusive_group()
@@ -143,8 +134,10 @@ def add_rollout(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--yes", action="store_true", help="do not ask whether so many nodes are meant")
 
 
-def rollout(options: argparse.Namespace) -> dict[str, Any]:
-    """Return what `add_rollout`'s options ask of `Fleet.call`, by its arguments; raise UsageError for bad company."""
+def pace(options: argparse.Namespace) -> Pace:
+    """Return the pace that the options of `add_rollout` describe; raise UsageError for options that conflict."""
+    from collective.fleet.pace import Pace
+
     if options.limit_seed is not None and options.limit is None:
         raise UsageError("--limit-seed: only a limit chooses nodes at random: add --limit or --one")
     if options.batch_sleep and options.batch is None:
@@ -152,14 +145,7 @@ def rollout(options: argparse.Namespace) -> dict[str, Any]:
     paced = options.concurrency or options.batch or options.max_fail
     if options.no_results and paced:
         raise UsageError("--no-results: nobody would wait to send on: leave out --concurrency, --batch and --max-fail")
-    return {
-        "limit": options.limit,
-        "limit_seed": options.limit_seed,
-        "concurrency": options.concurrency,
-        "batch": options.batch,
-        "batch_sleep": options.batch_sleep or 0.0,
-        "max_fail": options.max_fail,
-    }
+    return Pace(options.concurrency, options.batch, options.batch_sleep or 0.0, options.max_fail)
 
 
 def add_json(parser: argparse._ActionsContainer) -> None:
@@ -173,6 +159,7 @@ def targets(options: argparse.Namespace, sources: Sources | None = None) -> Targ
     `sources` reads the file of names, and those of the rest of the command line.
     """
     from collective import filters
+    from collective.fleet.targets import Targets
 
     wanted = filters.parse(
         with_fact=options.with_fact,
@@ -189,7 +176,8 @@ def targets(options: argparse.Namespace, sources: Sources | None = None) -> Targ
         nodes = read_nodes(options.nodes, options.nodes_from, sources)
     elif options.nodes_from is not None:
         raise UsageError(f"--nodes-from {options.nodes_from}: of which call? --nodes names its JSON")
-    return Targets(wanted, nodes, options.dm, options.dt)
+    limit, seed = getattr(options, "limit", None), getattr(options, "limit_seed", None)
+    return Targets(wanted, nodes, options.dm, options.dt, limit, seed)
 
 
 def client_config(options: argparse.Namespace) -> ClientConfig:

@@ -13,6 +13,7 @@ from collective.clients.missing import tell_missing
 
 if TYPE_CHECKING:
     from collective.fleet.call import Call
+    from collective.fleet.targets import Targets
 
 
 @contextmanager
@@ -20,7 +21,7 @@ def asked(
     given: argparse.Namespace,
     action: str,
     data: Mapping[str, Any],
-    targets: options.Targets | None = None,
+    targets: Targets | None = None,
     agent: str = "rpcutil",
 ) -> Iterator[Call]:
     """Send the request to the `targets`, or to those that the command line names, and yield the call.
@@ -37,10 +38,7 @@ def asked(
             agent,
             action,
             data,
-            filter=targets.filter,
-            nodes=targets.nodes,
-            method=targets.method,
-            discovery_timeout=targets.timeout,
+            targets=targets,
             timeout=given.timeout,
             ttl=given.ttl,
         )

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from collective import Targets
 from collective.errors import UsageError
-from collective.filters import Filter, parse
+from collective.filters import parse
 from collective.messages import Reply
 from collective.policy import Policy, Rule
 from collective.testing import Network, memory_fleet
@@ -54,15 +55,14 @@ def plugins(tmp_path: Path) -> Path:
 
 def ask(network: Network, select: str, agent: str = "rpcutil", action: str = "ping", **data: str) -> Reply:
     """Call the node by name, so that it says why it does not match."""
-    (reply,) = network.fleet.call(
-        agent, action, data, filter=parse(select=select) if select else Filter(), nodes=["web1"]
-    )
+    targets = Targets.select(expression=select or None, nodes=["web1"])
+    (reply,) = network.fleet.call(agent, action, data, targets=targets)
     return reply
 
 
 def matching(network: Network, select: str) -> list[str]:
     """Ask all nodes who matches."""
-    call = network.fleet.call("rpcutil", "ping", filter=parse(select=select))
+    call = network.fleet.call("rpcutil", "ping", targets=Targets.select(expression=select))
     return sorted(reply.sender for reply in call)
 
 
@@ -196,6 +196,6 @@ def test_get_data_answers_what_a_filter_would_see(tmp_path: Path) -> None:
 def test_a_misspelt_field_is_refused_by_the_caller(tmp_path: Path) -> None:
     """Nothing is sent."""
     with memory_fleet(tmp_path, {"web1": {}}) as network:
-        with pytest.raises(UsageError, match="there is no field 'presnt'"):
-            network.fleet.call("rpcutil", "ping", filter=parse(select="fstat('/x').presnt=1"))
+        with pytest.raises(UsageError, match="unknown field 'presnt'"):
+            network.fleet.call("rpcutil", "ping", targets=Targets.select(expression="fstat('/x').presnt=1"))
         assert network.nodes["web1"].counts["received"] == 0

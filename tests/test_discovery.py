@@ -10,6 +10,7 @@ import pytest
 from collective.errors import NoNodes, UsageError
 from collective.filters import Filter, parse
 from collective.fleet import discovery
+from collective.fleet.targets import Targets
 from collective.registry import NodeRecord
 from collective.registry.memory import MemoryRegistry
 
@@ -92,11 +93,12 @@ def test_why_nodes_are_silent() -> None:
         (["web1", "web2"], (), ["web1", "web2"]),
         (["web1", "web2"], ("web2", "web3"), ["web2"]),
         (["/web/"], (), None),
-        ([], ("web1",), None),
+        ([], ("web1",), ["web1"]),
+        ([], (), None),
     ],
 )
 def test_literal_names_need_no_discovery(
     identities: list[str], given: tuple[str, ...], expected: list[str] | None
 ) -> None:
     """Names alone say whom to expect; with names given otherwise, both must hold."""
-    assert discovery.literal(given, parse(with_identity=identities)) == expected
+    assert discovery.named(Targets.select(identities=identities, nodes=given or None)) == expected

@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from support.scripted_fleet import Part, Scripted, Sent, answer
 
 from collective.errors import NoNodes, TooManyTargets, Unreachable, UsageError
-from collective.filters import parse
+from collective.fleet.amounts import Amount
 from collective.fleet.call import Call
-from collective.fleet.rollout import Amount, Pace
+from collective.fleet.pace import Pace
+from collective.fleet.targets import Targets
 from collective.messages import Reply
 from collective.testing import memory_fleet
 from collective.transport import Delivery
@@ -34,10 +35,11 @@ def network_of(nodes: str, **odd: Part) -> Scripted:
     return Scripted({**dict.fromkeys(nodes, Part()), **odd})
 
 
-def ask(network: Scripted, folder: Path, *, client: dict[str, Any] | None = None, **wishes: Any) -> Call:
+def ask(
+    network: Scripted, folder: Path, *, client: dict[str, Any] | None = None, timeout: float = TIMEOUT, **options: Any
+) -> Call:
     """Call an action that is not idempotent."""
-    data = wishes.pop("data", {"command": "true"})
-    return network.fleet(folder, **(client or {})).call("shell", "run", data, **{"timeout": TIMEOUT, **wishes})
+    return network.fleet(folder, **(client or {})).call("shell", "run", {"command": "true"}, timeout=timeout, **options)
 
 
 # -- sending
@@ -91,7 +93,7 @@ def test_a_secret_is_never_published(tmp_path: Path) -> None:
 def test_a_node_without_a_queue_is_known_at_once(tmp_path: Path) -> None:
     """It is silent and named, and nobody waits for it."""
     network = network_of("a", b=Part(absent=True))
-    call = ask(network, tmp_path, nodes=["a", "b"])
+    call = ask(network, tmp_path, targets=Targets(nodes=["a", "b"]))
     assert call.absent == ["b"]
     assert (call.wait().silent, network.time) == (["b"], 1.0)
 
@@ -111,23 +113,30 @@ def test_a_call_that_is_over_is_forgotten(tmp_path: Path) -> None:
 def test_nobody_is_an_error_and_sends_nothing(tmp_path: Path) -> None:
     """An empty list is nobody, and so is a filter that nobody matches."""
     network = network_of("a")
-    nobody: list[dict[str, Any]] = [{"nodes": []}, {"filter": parse(with_fact=["role=db"])}]
-    for wishes in nobody:
+    for targets in (Targets(nodes=[]), Targets.select(facts=["role=db"])):
         with pytest.raises(NoNodes):
-            ask(network, tmp_path, **wishes)
+            ask(network, tmp_path, targets=targets)
     assert network.sent == []
 
 
 @pytest.mark.parametrize(
-    "wishes",
-    [{"limit": "0%"}, {"limit_seed": 3}, {"concurrency": 0}, {"batch": "1.1"}, {"batch_sleep": 1.0}, {"max_fail": -1}],
+    ("value", "arguments"),
+    [
+        (Targets, {"limit": "0%"}),
+        (Targets, {"limit_seed": 3}),
+        (Targets, {"method": "telepathy"}),
+        (Targets, {"nodes": ["web 1"]}),
+        (Pace, {"concurrency": 0}),
+        (Pace, {"batch": "1.1"}),
+        (Pace, {"batch_sleep": 1.0}),
+        (Pace, {"max_fail": -1}),
+    ],
 )
-def test_a_pace_that_makes_no_sense_sends_nothing(tmp_path: Path, wishes: dict[str, Any]) -> None:
-    """It is refused by the argument's name before anything else happens."""
-    network = network_of("a")
-    with pytest.raises(UsageError, match=next(iter(wishes))):
-        ask(network, tmp_path, **wishes)
-    assert (network.sent, list(tmp_path.iterdir())) == ([], [])
+def test_invalid_targets_and_paces_cannot_be_created(value: type, arguments: dict[str, Any]) -> None:
+    """An invalid argument raises UsageError, which contains the argument's name or its value."""
+    name, invalid = next(iter(arguments.items()))
+    with pytest.raises(UsageError, match="web 1" if invalid == ["web 1"] else name):
+        value(**arguments)
 
 
 def test_a_transport_that_fails_while_sending_is_raised_and_frees_the_slot(tmp_path: Path) -> None:
@@ -180,7 +189,7 @@ def test_an_unexpected_sender_is_named_and_ends_nothing(tmp_path: Path) -> None:
 def test_a_reply_to_what_was_not_sent_to_its_node_is_dropped(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """In a rollout every node answers its own request: one that speaks out of turn is sent to all the same."""
     network = network_of("ab")
-    call = ask(network, tmp_path, concurrency=1)
+    call = ask(network, tmp_path, pace=Pace(1))
     network.arrive(answer(network.sent[0].request, "b", 1), 0.5)
     assert [(reply.sender, reply.ok) for reply in call] == [("a", True), ("b", True)]
     assert "reply.rejected" in caplog.text
@@ -262,7 +271,7 @@ def test_time_stands_still_while_the_program_is_busy(tmp_path: Path) -> None:
 def test_a_transport_that_fails_in_the_middle_leaves_what_is_known(tmp_path: Path) -> None:
     """The node that may have been reached is silent, those after it are skipped."""
     network = network_of("abcd")
-    call = ask(network, tmp_path, concurrency=1)
+    call = ask(network, tmp_path, pace=Pace(1))
 
     def take() -> None:
         for _ in call:
@@ -277,7 +286,7 @@ def test_a_transport_that_fails_in_the_middle_leaves_what_is_known(tmp_path: Pat
 def test_who_stops_looking_stops_the_rollout(tmp_path: Path) -> None:
     """No node is reached after a reply that the program has not gone on from; what was not sent to is skipped."""
     network = network_of("abcd")
-    call = ask(network, tmp_path, concurrency=1)
+    call = ask(network, tmp_path, pace=Pace(1))
     for reply in call:
         if reply.sender == "b":
             break
@@ -325,7 +334,7 @@ def test_nodes_and_times_are_accounted_for_as_the_case_says(tmp_path: Path, case
 def test_broadcast_discovery_asks_the_nodes_and_waits_for_no_timeout(tmp_path: Path) -> None:
     """Who answers within a window without news is expected; the action itself goes to just those."""
     network = network_of("a", b=Part(after=1.5), c=SILENT)
-    found = network.fleet(tmp_path).discover(method="broadcast")
+    found = network.fleet(tmp_path).discover(Targets(method="broadcast"))
     assert (found, network.time) == (["a", "b"], 3.5)
     assert (network.broadcasts, network.sent[0].request.targets) == (1, None)
 
@@ -338,7 +347,7 @@ def test_a_limit_reaches_some_and_expects_nobody_else(tmp_path: Path) -> None:
     reached = []
     for attempt in "xy":
         network = network_of("abcdefghij")
-        outcomes = ask(network, tmp_path / attempt, limit="30%", limit_seed=5).wait()
+        outcomes = ask(network, tmp_path / attempt, targets=Targets(limit="30%", limit_seed=5)).wait()
         reached.append([sent.node for sent in network.sent])
         assert sorted(outcomes.expected) == sorted(reached[-1]) == sorted(outcomes.ok)
     assert len(reached[0]) == 3
@@ -348,7 +357,7 @@ def test_a_limit_reaches_some_and_expects_nobody_else(tmp_path: Path) -> None:
 def test_every_wave_is_a_request_of_its_own(tmp_path: Path) -> None:
     """A fresh id, a fresh time, only its own nodes as targets, and a short life."""
     network = network_of("abcde")
-    call = ask(network, tmp_path, batch=2, batch_sleep=30)
+    call = ask(network, tmp_path, pace=Pace(batch=2, batch_sleep=30))
     call.wait()
     assert [sent.request.targets for sent in network.sent[::2]] == [("a", "b"), ("c", "d"), ("e",)]
     assert [sent.at for sent in network.sent] == [0, 0, 31, 31, 62]
@@ -362,7 +371,7 @@ def test_every_wave_is_a_request_of_its_own(tmp_path: Path) -> None:
 def test_a_ttl_that_was_asked_for_holds_in_a_rollout_too(tmp_path: Path) -> None:
     """And without a pace it is the configuration's."""
     network = network_of("a")
-    ask(network, tmp_path, concurrency=1, ttl=45.0).wait()
+    ask(network, tmp_path, pace=Pace(1), ttl=45.0).wait()
     ask(network, tmp_path).wait()
     assert [sent.request.ttl for sent in network.sent] == [45.0, 60.0]
 
@@ -370,7 +379,7 @@ def test_a_ttl_that_was_asked_for_holds_in_a_rollout_too(tmp_path: Path) -> None
 def test_a_deaf_node_frees_its_place_and_cannot_take_it_back(tmp_path: Path) -> None:
     """It is given up seven seconds after its own sending; when it wakes up its request has expired, and it says so."""
     network = network_of("ac", b=Part(after=30.0, wakes=8.0))
-    outcomes = ask(network, tmp_path, concurrency=1, timeout=60.0).wait()
+    outcomes = ask(network, tmp_path, pace=Pace(1), timeout=60.0).wait()
     assert {sent.node: sent.at for sent in network.sent} == {"a": 0, "b": 1, "c": 8}
     assert [sent.ends - sent.begins for sent in network.sent if sent.node == "b"] == [0]
     assert (outcomes.ok, outcomes.failed, network.time) == (["a", "c"], ["b"], 9)
@@ -379,7 +388,7 @@ def test_a_deaf_node_frees_its_place_and_cannot_take_it_back(tmp_path: Path) -> 
 def test_too_many_failures_stop_it(tmp_path: Path) -> None:
     """Exit code 4; who was at work is waited for, the others are skipped."""
     network = network_of("acdef", b=Part(statuscode=1))
-    call = ask(network, tmp_path, concurrency=2, max_fail=1)
+    call = ask(network, tmp_path, pace=Pace(concurrency=2, max_fail=1))
     outcomes = call.wait()
     assert outcomes.counts() == {"ok": 1, "failed": 1, "silent": 0, "skipped": 4, "unexpected": 0, "rejected": 0}
     assert (sorted(outcomes.skipped), outcomes.exit_code()) == (["c", "d", "e", "f"], 4)
@@ -389,7 +398,7 @@ def test_too_many_failures_stop_it(tmp_path: Path) -> None:
 def test_a_call_in_which_nobody_was_left_out_was_not_stopped(tmp_path: Path) -> None:
     """The last node fails: there is nobody to skip, and the code says that one failed."""
     network = network_of("a", b=Part(statuscode=1))
-    call = ask(network, tmp_path, concurrency=2, max_fail=1)
+    call = ask(network, tmp_path, pace=Pace(concurrency=2, max_fail=1))
     assert (call.wait().exit_code(), call.stopped) == (2, "")
 
 
@@ -413,25 +422,26 @@ PARTS = st.builds(
     absent=st.sampled_from([False] * 9 + [True]),
 )
 AMOUNTS = st.builds(Amount, st.integers(1, 5)) | st.builds(Amount, st.integers(1, 100), st.just(True))
-PACES = st.fixed_dictionaries(
-    {},
-    optional={"concurrency": st.integers(1, 4), "batch": AMOUNTS, "max_fail": AMOUNTS},
+PACES = st.builds(
+    Pace,
+    concurrency=st.none() | st.integers(1, 4),
+    batch=st.none() | AMOUNTS,
+    max_fail=st.none() | AMOUNTS,
 )
 
 
 @settings(max_examples=2000, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(parts=st.lists(PARTS, min_size=1, max_size=12), wishes=PACES, direct_limit=st.sampled_from([2, 50]))
-def test_no_schedule_breaks_a_promise(
-    tmp_path: Path, parts: list[Part], wishes: dict[str, Any], direct_limit: int
-) -> None:
+@given(parts=st.lists(PARTS, min_size=1, max_size=12), pace=PACES, direct_limit=st.sampled_from([2, 50]))
+def test_no_schedule_breaks_a_promise(tmp_path: Path, parts: list[Part], pace: Pace, direct_limit: int) -> None:
     """The nodes themselves never see more of them at work than asked, nor a request after too many failures.
 
     Whatever they do, every expected node ends in exactly one outcome, the right one, and the call ends.
     """
     network = Scripted({f"web{number:02}": part for number, part in enumerate(parts)})
-    pace = Pace.read(**wishes)
     network.watch = promises(network, pace)
-    call = ask(network, tmp_path, nodes=network.parts, client={"direct_limit": direct_limit}, **wishes)
+    call = ask(
+        network, tmp_path, targets=Targets(nodes=network.parts), pace=pace, client={"direct_limit": direct_limit}
+    )
     outcomes = call.wait()
 
     named = [*outcomes.ok, *outcomes.failed, *outcomes.silent, *outcomes.skipped]
@@ -489,11 +499,11 @@ def test_everybody_is_asked_about_before_anything_is_sent(tmp_path: Path) -> Non
     assert ask(network, tmp_path, confirm=lambda _: True).wait().exit_code() == 0
 
 
-@pytest.mark.parametrize("wishes", [{"nodes": ["a"]}, {"limit": 2}, {"filter": parse(with_identity=["/./"])}])
-def test_who_says_which_nodes_are_meant_is_not_asked(tmp_path: Path, wishes: dict[str, Any]) -> None:
+@pytest.mark.parametrize("targets", [Targets(nodes=["a"]), Targets(limit=2), Targets.select(identities=["/./"])])
+def test_who_says_which_nodes_are_meant_is_not_asked(tmp_path: Path, targets: Targets) -> None:
     """Nor is anybody about an action that is idempotent."""
     network = network_of("abc")
-    assert ask(network, tmp_path, confirm=lambda _: False, **wishes).wait().exit_code() == 0
+    assert ask(network, tmp_path, confirm=lambda _: False, targets=targets).wait().exit_code() == 0
     assert network.fleet(tmp_path).call("rpcutil", "ping", confirm=lambda _: False).wait().exit_code() == 0
 
 
@@ -502,17 +512,17 @@ def test_where_nobody_can_be_asked_max_targets_holds(tmp_path: Path) -> None:
     network = network_of("abc")
     few, enough = {"max_targets": 2}, {"max_targets": 3}
     with pytest.raises(TooManyTargets, match="3 nodes matched: max_targets allows 2: narrow the targets, or raise"):
-        ask(network, tmp_path, client=few, filter=parse(with_identity=["/./"]))
+        ask(network, tmp_path, client=few, targets=Targets.select(identities=["/./"]))
     assert network.sent == []
     assert ask(network, tmp_path, client=enough).wait().exit_code() == 0
-    assert ask(network, tmp_path, client=few, limit=2).wait().exit_code() == 0
+    assert ask(network, tmp_path, client=few, targets=Targets(limit=2)).wait().exit_code() == 0
     assert network.fleet(tmp_path, **few).call("rpcutil", "ping").wait().exit_code() == 0
 
 
 def test_more_than_max_targets_are_asked_about_with_a_filter_too(tmp_path: Path) -> None:
     """A filter that matches more than anybody thought is what the number is for."""
     network = network_of("abc")
-    wishes: dict[str, Any] = {"client": {"max_targets": 2}, "filter": parse(with_identity=["/./"])}
+    options: dict[str, Any] = {"client": {"max_targets": 2}, "targets": Targets.select(identities=["/./"])}
     with pytest.raises(TooManyTargets, match="not confirmed"):
-        ask(network, tmp_path, confirm=lambda _: False, **wishes)
-    assert ask(network, tmp_path, confirm=lambda _: True, **wishes).wait().exit_code() == 0
+        ask(network, tmp_path, confirm=lambda _: False, **options)
+    assert ask(network, tmp_path, confirm=lambda _: True, **options).wait().exit_code() == 0

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from support.agent_cases import load
 
-from collective import filters
+from collective import Targets
 from collective.clients.node_lists import read_nodes
 from collective.config import ClientConfig
 from collective.errors import UsageError
@@ -34,7 +34,7 @@ def discovered(nodes: list[str], identities: list[str]) -> list[str]:
     for name in nodes:
         registry.put(NodeRecord(name, "1", agents={"rpcutil": "1"}))
     with Fleet(ClientConfig("p"), MemoryTransport(), registry) as fleet:
-        return fleet.discover(filters.parse(with_identity=identities), nodes=nodes)
+        return fleet.discover(Targets.select(identities=identities, nodes=nodes))
 
 
 @pytest.mark.parametrize("case", load("nodes", keyed="text"), ids=lambda case: case["id"])

@@ -12,9 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from collective import Targets
 from collective.errors import UsageError
-from collective.fleet.rollout import Amount, Pace, Rollout, read_amount, read_count
-from collective.fleet.target_limits import choose
+from collective.fleet.amounts import Amount, read_amount, read_count
+from collective.fleet.pace import Pace
+from collective.fleet.rollout import Rollout
 
 CASES = Path(__file__).parent / "cases" / "rollout"
 FILES = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in CASES.glob("*.json")}
@@ -32,7 +34,7 @@ def cases(group: str) -> pytest.MarkDecorator:
 def test_limit_chooses_as_many_as_the_case_says(case: dict[str, Any]) -> None:
     """A percentage is rounded down, to one at least; which nodes those are, chance decides."""
     given = case["input"]
-    chosen = choose(given["discovered"], read_amount("--limit", given["limit"]), given.get("seed"))
+    chosen = Targets(limit=given["limit"], limit_seed=given.get("seed")).sample(given["discovered"])
     assert len(chosen) == len(case["expected"])
     assert set(chosen) <= set(given["discovered"])
 
@@ -42,7 +44,7 @@ def test_limit_is_read_as_the_case_says(case: dict[str, Any]) -> None:
     """Numbers, texts of numbers and percentages; anything else is refused."""
     limit, expected = case["input"]["limit"], case["expected"]
     if limit is None:
-        assert Pace.read(max_fail=limit).max_fail is expected
+        assert Pace(max_fail=limit).max_fail is expected
     elif isinstance(expected, dict):
         with pytest.raises(UsageError, match=f"--limit '{limit}'"):
             read_amount("--limit", limit)
@@ -56,10 +58,10 @@ def test_a_batch_is_as_large_as_the_case_says(case: dict[str, Any]) -> None:
     size, expected = case["input"]["batch_size"], case["expected"]
     if "error_matches" in expected:
         with pytest.raises(UsageError, match=f"batch '{size}'"):
-            Pace.read(batch=size)
+            Pace(batch=size)
     else:
         nodes = [f"web{number}" for number in range(case["input"]["discovered"])]
-        assert len(Rollout(nodes, Pace.read(batch=size), TIMEOUT).due(0)) == expected["effective"]
+        assert len(Rollout(nodes, Pace(batch=size), TIMEOUT).due(0)) == expected["effective"]
 
 
 # -- amounts
@@ -85,7 +87,7 @@ def test_what_is_no_count_is_refused(text: str | int) -> None:
 @pytest.mark.parametrize(
     ("wishes", "said"),
     [
-        ({"batch_sleep": 1.0}, "batch_sleep: .* say how large a batch is"),
+        ({"batch_sleep": 1.0}, "batch_sleep: has no effect without batch"),
         ({"batch": 2, "batch_sleep": -1.0}, "batch_sleep '-1.0': must be a number of seconds"),
         ({"batch": 2, "batch_sleep": math.inf}, "batch_sleep 'inf'"),
         ({"max_fail": "0%"}, "max_fail '0%'"),
@@ -94,22 +96,22 @@ def test_what_is_no_count_is_refused(text: str | int) -> None:
 def test_wishes_that_make_no_sense_are_refused(wishes: dict[str, Any], said: str) -> None:
     """By the argument's name."""
     with pytest.raises(UsageError, match=said):
-        Pace.read(**wishes)
+        Pace(**wishes)
 
 
 @given(nodes=st.sets(st.text("abc123", min_size=1), min_size=1), percent=st.integers(1, 100), seed=st.integers())
 def test_a_seed_chooses_the_same_nodes_again(nodes: set[str], percent: int, seed: int) -> None:
     """Whatever order they come in; a larger limit adds nodes to those of a smaller one."""
     limit = Amount(percent, percent=True)
-    chosen = choose(sorted(nodes), limit, seed)
-    assert chosen == choose(sorted(nodes, reverse=True), limit, seed)
-    assert set(chosen) <= set(choose(nodes, Amount(100, percent=True), seed)) == nodes
-    assert set(choose(nodes, Amount(1), seed)) <= set(chosen)
+    chosen = Targets(limit=limit, limit_seed=seed).sample(sorted(nodes))
+    assert chosen == Targets(limit=limit, limit_seed=seed).sample(sorted(nodes, reverse=True))
+    assert set(chosen) <= set(Targets(limit="100%", limit_seed=seed).sample(nodes)) == nodes
+    assert set(Targets(limit=1, limit_seed=seed).sample(nodes)) <= set(chosen)
 
 
 def test_without_a_seed_everybody_may_be_chosen() -> None:
     """It is not always the first ones: a hundred draws of one in four meet all of them."""
-    assert {choose("abcd", Amount(1))[0] for _ in range(100)} == set("abcd")
+    assert {Targets(limit=1).sample("abcd")[0] for _ in range(100)} == set("abcd")
 
 
 # -- the machine, step by step
@@ -203,12 +205,13 @@ def test_a_late_answer_takes_a_silence_back() -> None:
 
 # -- any schedule
 
+AMOUNTS = st.builds(Amount, st.integers(1, 100), st.just(True)) | st.builds(Amount, st.integers(1, 5))
+BATCHES = st.tuples(AMOUNTS, st.sampled_from([0.0, 3.0])) | st.just((None, 0.0))
 PACES = st.builds(
-    Pace,
-    concurrency=st.none() | st.integers(1, 4),
-    batch=st.none() | st.builds(Amount, st.integers(1, 100), st.just(True)) | st.builds(Amount, st.integers(1, 5)),
-    batch_sleep=st.sampled_from([0.0, 3.0]),
-    max_fail=st.none() | st.builds(Amount, st.integers(1, 100), st.just(True)) | st.builds(Amount, st.integers(1, 5)),
+    lambda concurrency, batch, max_fail: Pace(concurrency, batch[0], batch[1], max_fail),
+    st.none() | st.integers(1, 4),
+    BATCHES,
+    st.none() | AMOUNTS,
 )
 NODES = st.sampled_from("abcdefghijkl")
 EVENTS = st.lists(

@@ -20,8 +20,9 @@ from collective.clients.render.formatting import clean_line, write
 from collective.clients.results import interruptible
 from collective.errors import TransportError
 from collective.fleet.outcomes import FAILED, NO_NODES, OK, SILENT, STOPPED
-from collective.fleet.sending import in_parallel
+from collective.fleet.targets import Targets
 from collective.nodesets import fold
+from collective.parallel import in_parallel
 
 if TYPE_CHECKING:
     from collective.fleet.call import Call
@@ -92,7 +93,7 @@ def follow(call: Call, fleet: Fleet) -> int:
 
     def ask(node: str, action: str, data: Mapping[str, Any]) -> Reply | None:
         try:
-            asked = fleet.call("shell", action, data, nodes=[node], timeout=_PATIENCE)
+            asked = fleet.call("shell", action, data, targets=Targets(nodes=[node]), timeout=_PATIENCE)
             return asked.wait().replies.get(node)
         except TransportError:
             return None

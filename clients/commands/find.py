@@ -26,13 +26,7 @@ def run(arguments: Sequence[str]) -> int:
 
     with Fleet.connect(config) as fleet:
         try:
-            found = fleet.discover(
-                targets.filter,
-                nodes=targets.nodes,
-                method=targets.method,
-                timeout=targets.timeout,
-                believe_names=False,
-            )
+            found = fleet.discover(targets, verify=True)
         except NoNodes:
             if not given.count:
                 raise

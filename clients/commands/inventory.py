@@ -10,7 +10,7 @@ from typing import Any
 from collective.clients import options
 from collective.clients.render.formatting import clean_line, in_words, shallow, write_json
 from collective.clients.single_call import asked
-from collective.filters import parse
+from collective.fleet.targets import Targets
 from collective.names import check_identity
 
 
@@ -36,8 +36,7 @@ def run(arguments: Sequence[str]) -> int:
 
 def _ask(given: argparse.Namespace, action: str, told: dict[str, Any]) -> int:
     """Add what the node answers to `told`; return the exit code, having said why it is not 0."""
-    wanted = options.Targets(parse(with_identity=[given.node]), None, None, None)
-    with asked(given, action, {}, wanted) as call:
+    with asked(given, action, {}, Targets.select(identities=[given.node])) as call:
         outcomes = call.wait()
     for reply in outcomes.replies.values():
         told.update(reply.data)

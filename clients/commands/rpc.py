@@ -68,8 +68,8 @@ def sent(given: argparse.Namespace, words: Sequence[str]) -> Iterator[tuple[Call
     if sys.stdin.isatty():
         data = ask_secrets(data, action)
     data = action.check_input(data)
+    pace = options.pace(given)
     targets = options.targets(given, sources)
-    rollout = options.rollout(given)
 
     from collective.fleet.fleet import Fleet
 
@@ -78,14 +78,11 @@ def sent(given: argparse.Namespace, words: Sequence[str]) -> Iterator[tuple[Call
             action.agent,
             action.name,
             data,
-            filter=targets.filter,
-            nodes=targets.nodes,
-            method=targets.method,
-            discovery_timeout=targets.timeout,
+            targets=targets,
+            pace=pace,
             timeout=given.timeout,
             ttl=given.ttl,
             confirm=confirmation(given.yes),
-            **rollout,
         )
         yield call, fleet
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from collective.durations import in_words
 from collective.errors import NoNodes, UsageError
 from collective.filters import Budget, Filter, matches
+from collective.fleet.targets import Targets
 from collective.registry import NodeRecord, Nodes
 
 log = logging.getLogger(__name__)
@@ -69,12 +70,15 @@ def _why_nobody(alive: list[NodeRecord], matching: list[NodeRecord], agent: str)
     return f"none of {len(matching)} matching nodes has the agent '{agent}'"
 
 
-def literal(identities: Iterable[str], wanted: Filter) -> list[str] | None:
-    """Return the names that a filter consists of, when it is nothing but literal names: no discovery is needed."""
-    names = wanted.literal_identities
-    if not names or wanted.identity_patterns or wanted != Filter(identities=wanted.identities):
+def named(targets: Targets) -> list[str] | None:
+    """Return the identities of `targets` that are only names, which need no discovery; None for other targets."""
+    wanted = targets.filter
+    if wanted == Filter():
+        return list(targets.nodes) if targets.nodes else None
+    literal = wanted.literal_identities
+    if not literal or wanted.identity_patterns or wanted != Filter(identities=wanted.identities):
         return None
-    return sorted(names & set(identities)) if identities else sorted(names)
+    return sorted(literal & set(targets.nodes)) if targets.nodes else sorted(literal)
 
 
 def _no_data(_function: str, _query: str) -> None:

@@ -20,88 +20,11 @@ clock, which is the caller's business; they never run backwards.
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
 from itertools import islice
 from types import MappingProxyType
 
-from collective.errors import UsageError
-
-_AMOUNT = re.compile(r"([0-9]{1,9})(%?)")
-
-
-@dataclass(frozen=True)
-class Amount:
-    """So many nodes, or (`percent`) so many in a hundred of those expected; at least 1."""
-
-    number: int
-    percent: bool = False
-
-    def floor(self, total: int) -> int:
-        """Return how many of `total` nodes are meant, rounded down, to one at least."""
-        return max(1, self.number * total // 100) if self.percent else self.number
-
-    def ceil(self, total: int) -> int:
-        """Return how many of `total` nodes are meant, rounded up."""
-        return -(-self.number * total // 100) if self.percent else self.number
-
-
-AmountLike = Amount | str | float | None
-
-
-def read_amount(option: str, value: Amount | str | float) -> Amount:
-    """Read `N` or `N%`; numbers lose their fraction. Raise UsageError, naming `option`, for what is neither."""
-    if isinstance(value, Amount):
-        return value
-    whole = isinstance(value, float) and math.isfinite(value)
-    found = _AMOUNT.fullmatch(str(int(value) if whole else value))
-    amount = Amount(int(found[1]), percent=bool(found[2])) if found else Amount(0)
-    if amount.number < 1 or (amount.percent and amount.number > 100):
-        raise UsageError(f"{option} '{value}': must be a number of nodes from 1, or a percentage from 1% to 100%")
-    return amount
-
-
-def read_count(option: str, value: str | int) -> int:
-    """Read a number of nodes, from 1; raise UsageError, naming `option`, for anything else."""
-    found = _AMOUNT.fullmatch(str(value))
-    if not found or found[2] or int(found[1]) < 1:
-        raise UsageError(f"{option} '{value}': must be a number of nodes from 1")
-    return int(found[1])
-
-
-@dataclass(frozen=True)
-class Pace:
-    """How fast to go on, and when to stop; as the module says. `batch_sleep` is seconds."""
-
-    concurrency: int | None = None
-    batch: Amount | None = None
-    batch_sleep: float = 0.0
-    max_fail: Amount | None = None
-
-    @classmethod
-    def read(
-        cls,
-        concurrency: str | int | None = None,
-        batch: AmountLike = None,
-        batch_sleep: float = 0.0,
-        max_fail: AmountLike = None,
-    ) -> Pace:
-        """Read what a caller wishes; raise UsageError, naming the argument, for what makes no sense."""
-        if not 0 <= batch_sleep < float("inf"):
-            raise UsageError(f"batch_sleep '{batch_sleep}': must be a number of seconds")
-        if batch_sleep and batch is None:
-            raise UsageError("batch_sleep: there is a pause between batches only: say how large a batch is")
-        return cls(
-            None if concurrency is None else read_count("concurrency", concurrency),
-            None if batch is None else read_amount("batch", batch),
-            batch_sleep,
-            None if max_fail is None else read_amount("max_fail", max_fail),
-        )
-
-
-AT_ONCE = Pace()  # everybody is sent to before anybody has answered
+from collective.fleet.pace import Pace
 
 
 class Rollout:

@@ -8,29 +8,14 @@ so that nobody can reach others with an earlier one.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
 from collective import messages, names, signing
 from collective.errors import NoNodes, NotFound
 from collective.messages import Request
+from collective.parallel import in_parallel
 from collective.transport import Transport
-
-THREADS = 10  # that send directly, or look into queues
-Result = TypeVar("Result")
-
-
-def in_parallel(do: Callable[[str], Result], nodes: Sequence[str]) -> list[Result]:
-    """Return what `do` returns for each node, some done at a time; an interruption leaves the others undone."""
-    if len(nodes) <= 1:
-        return [do(node) for node in nodes]
-    pool = ThreadPoolExecutor(min(THREADS, len(nodes)))
-    try:
-        return list(pool.map(do, nodes))
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 @dataclass(frozen=True)

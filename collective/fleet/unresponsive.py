@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from collective import names
 from collective.errors import NotFound, TransportError
-from collective.fleet.sending import in_parallel
+from collective.parallel import in_parallel
 from collective.transport import Transport
 
 FIRST_LOOK = 5.0  # seconds after sending

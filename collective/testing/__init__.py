@@ -6,7 +6,7 @@ r"""Stand-ins that ship with the library: authors of plugins test with what we t
 
     with memory_fleet(tmp_path, {"web1": {"role": "web"}, "db1": {"role": "db"}}, code=[Path("agents")],
                       ddls=[Path("ddl")]) as network:
-        call = network.fleet.call("load", "status", filter=parse(with_fact=["role=web"]))
+        call = network.fleet.call("load", "status", targets=Targets.select(facts=["role=web"]))
         assert [reply.sender for reply in call] == ["web1"]
 
     with Simulation(tmp_path, 500, FaultRates(drop=0.01, duplicate=0.05), seed=7) as world:

@@ -1,7 +1,7 @@
 """A fleet whose nodes follow a script, on a clock that moves only when somebody waits: thousands of calls in seconds.
 
     network = Scripted({"web1": Part(after=2.0), "web2": Part(after=None)})
-    call = network.fleet(folder).call("shell", "run", {"command": "true"}, nodes=network.parts)
+    call = network.fleet(folder).call("shell", "run", {"command": "true"}, targets=Targets(nodes=network.parts))
 
 The caller's code is the real one; what lies beyond its transport is the script.
 """

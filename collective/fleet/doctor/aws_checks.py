@@ -17,6 +17,7 @@ from collective.fleet import reply_slots
 from collective.fleet.doctor.findings import Check, Finding, faulty
 from collective.fleet.fleet import Fleet
 from collective.fleet.known_nodes import KnownNodes
+from collective.fleet.targets import Targets
 from collective.messages import MAX_SKEW
 from collective.nodesets import fold
 from collective.registry import NodeRecord, Nodes
@@ -139,7 +140,7 @@ def answer(fleet: Fleet, alive: Sequence[NodeRecord] | None) -> Check[None]:
         yield _asked(fleet, max(alive, key=lambda record: record.last_seen).identity)
     else:
         try:
-            found = fleet.discover(timeout=_ANSWER)
+            found = fleet.discover(Targets(discovery_timeout=_ANSWER))
         except NoNodes:
             raise Unreachable(f"nobody answered a broadcast: {_WHY_SILENT}") from None
         yield Finding("answer", f"{len(found)} nodes answered a broadcast")
@@ -148,7 +149,7 @@ def answer(fleet: Fleet, alive: Sequence[NodeRecord] | None) -> Check[None]:
 def _asked(fleet: Fleet, node: str) -> Finding:
     """Ask one node for a sign of life, and tell what came of it."""
     began = time.monotonic()
-    outcomes = fleet.call("rpcutil", "ping", nodes=[node], timeout=_ANSWER).wait()
+    outcomes = fleet.call("rpcutil", "ping", targets=Targets(nodes=[node]), timeout=_ANSWER).wait()
     took = (time.monotonic() - began) * 1000
     if outcomes.rejected:
         raise SignatureError(f"asked {node}: its reply cannot be believed: see above")
