@@ -11,33 +11,34 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from collective.clients import output
 from collective.clients.missing import tell_missing
+from collective.clients.parser import Parser
 from collective.clients.render import ordered
 from collective.clients.render.console import Console, together, wants
-from collective.clients.render.formatting import Paint, color_enabled
+from collective.clients.render.formatting import write_yaml
 from collective.clients.render.progress import Progress
 from collective.errors import TransportError
-from collective.fleet.outcomes import OK, SILENT, STOPPED
+from collective.exit_codes import OK, SILENT, STOPPED
 
 if TYPE_CHECKING:
     from collective.fleet.call import Call
     from collective.fleet.fleet import Fleet
 
 
-def add_showing(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say how results look."""
-    group = parser.add_argument_group("showing")
-    form = group.add_mutually_exclusive_group()
-    form.add_argument("-j", "--json", action="store_true", help="one JSON document")
-    form.add_argument("--jsonl", action="store_true", help="one JSON line per event, as it happens")
-    form.add_argument("--table", action="store_true", help="one row per node")
-    form.add_argument("--csv", action="store_true", help="the same, for a spreadsheet")
-    form.add_argument("--no-results", action="store_true", help="send, print the request's id, do not wait")
-    group.add_argument("--display", choices=("ok", "failed", "all"), help="which replies (default: as the DDL says)")
-    group.add_argument("--sort", action="store_true", help="by identity instead of by arrival")
-    group.add_argument("--color", choices=("auto", "always", "never"), default="auto", help="default: %(default)s")
-    parser.set_defaults(together=False)  # a command may show once what several nodes say alike
-    group.add_argument("-q", "--quiet", action="store_true", help="nothing but results")
+def add_showing(parser: Parser) -> None:
+    """Add the options for the results of a call."""
+    group = parser.add_argument_group("result options")
+    group.add_argument("--display", choices=("ok", "failed", "all"), help="replies to print (default: as in the DDL)")
+    group.add_argument("--no-results", action="store_true", help="print the request id, do not wait for replies")
+    add_order(group)
+    parser.set_defaults(together=False)  # a command may print equal replies of several nodes once
+
+
+def add_order(group: argparse._ActionsContainer) -> None:
+    """Add `--sort` and `-q`."""
+    group.add_argument("--sort", action="store_true", help="sort by identity instead of by arrival")
+    group.add_argument("-q", "--quiet", action="store_true", help="print results only: no progress, no statistics")
 
 
 def present(call: Call, options: argparse.Namespace, fleet: Fleet) -> int:
@@ -116,13 +117,13 @@ def _receive(call: Call, options: argparse.Namespace) -> None:
         sys.stderr,
         sys.stderr.isatty() and not options.quiet,
         shutil.get_terminal_size().columns,
-        paint=Paint(color_enabled(options.color, sys.stderr, os.environ)),
+        paint=output.paint(options, sys.stderr),
     )
     progress.update(0, expected)
     try:
         for reply in call:
             progress.update(call.outcomes.answered, expected)
-            if options.jsonl:
+            if options.output == "jsonl":
                 progress.clear()
                 write_event(reply_event(reply, call.action), sys.stdout)
     finally:
@@ -132,13 +133,15 @@ def _receive(call: Call, options: argparse.Namespace) -> None:
 def _show(call: Call, options: argparse.Namespace) -> None:
     from collective.clients.render import json_document, table
 
-    if options.json:
+    if options.output == "json":
         json_document.write_document(call, sys.stdout, by_identity=options.sort)
-    elif options.jsonl:
+    elif options.output == "yaml":
+        write_yaml(json_document.document(call, by_identity=options.sort), sys.stdout)
+    elif options.output == "jsonl":
         json_document.write_event(json_document.end_event(call), sys.stdout)
-    elif options.table:
+    elif options.output == "table":
         table.write_table(call, sys.stdout, by_identity=options.sort)
-    elif options.csv:
+    elif options.output == "csv":
         table.write_csv(call, sys.stdout, by_identity=options.sort)
     else:
         _show_console(call, options)
@@ -149,8 +152,7 @@ def _nodes(count: int) -> str:
 
 
 def _show_console(call: Call, options: argparse.Namespace) -> None:
-    paint = Paint(color_enabled(options.color, sys.stdout, os.environ))
-    console = Console(sys.stdout, paint=paint, width=shutil.get_terminal_size().columns)
+    console = Console(sys.stdout, paint=output.paint(options), width=shutil.get_terminal_size().columns)
     display = options.display or ("all" if options.verbose else call.action.display)
     replies = ordered(call.outcomes.replies.values(), options.sort)
     shown = [reply for reply in replies if wants(display, reply.statuscode)]

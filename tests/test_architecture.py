@@ -41,6 +41,7 @@ MAY_IMPORT = {
     "testing": "values transport registry node fleet",
     "clients": "values fleet lab setup",
     "__init__": "values fleet",
+    "__main__": "clients",
 }
 # rpcutil answers inside the daemon and is given it; only the type checker needs its name.
 EXCEPTION = ("collective.agents.rpcutil", "collective.node.server.Server", True)

@@ -89,8 +89,8 @@ def test_programs_get_the_same_as_json(capsys: Captured) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--nodes", "0", "--calls-per-day", "1"], "argument --nodes: '0' is no number of nodes"),
-        (["--nodes", "5", "--calls-per-day", "nan"], "argument --calls-per-day: 'nan' is no number of calls"),
+        (["--nodes", "0", "--calls-per-day", "1"], "--nodes: '0' is no number of nodes"),
+        (["--nodes", "5", "--calls-per-day", "nan"], "--calls-per-day: 'nan' is no number of calls"),
         (["--nodes", "5", "--calls-per-day", "1", "--nodes-per-call", "6"], "--nodes-per-call 6: there are 5 nodes"),
         (["--nodes", "5"], "the following arguments are required: --calls-per-day"),
     ],

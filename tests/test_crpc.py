@@ -34,7 +34,17 @@ def unconfigured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 # What is typed, the exit code, and a part of the one line on standard error.
 MISTAKES: dict[str, tuple[int, str]] = {
-    "--json package status": (USAGE, "'--json': options come after the command or after AGENT ACTION"),
+    "--json package status": (USAGE, "package status: input 'package' is missing: it takes package"),
+    "--jsn package status": (USAGE, "unknown option '--jsn' (did you mean '--json'?)"),
+    "--count package status": (USAGE, "unknown option '--count'"),
+    "-T stagin ping": (USAGE, "'stagin'"),
+    "--config /no/such -v ping": (CONFIGURATION, "/no/such: cannot be read"),
+    "-vT": (USAGE, "-v/--verbose: takes no value, not 'T'"),
+    "-- packge": (USAGE, "there is no agent 'packge'"),
+    "keys --json trust": (USAGE, "the following arguments are required: --as"),
+    "nrpe -v chek": (USAGE, "nrpe has no action 'chek': did you mean 'check'?"),
+    "ping -o xml": (USAGE, "-o/--output: invalid choice: 'xml'"),
+    "ping -t 1 -t 2": (USAGE, "-t given more than once"),
     "packge status": (USAGE, "there is no agent 'packge': did you mean 'package'?"),
     "xyzzy": (USAGE, "there is no agent 'xyzzy': 'crpc help' lists those there are"),
     "inventry": (USAGE, "there is neither an agent nor a command 'inventry': did you mean 'inventory'?"),
@@ -47,7 +57,7 @@ MISTAKES: dict[str, tuple[int, str]] = {
     "package instal": (USAGE, "package has no action 'instal': did you mean 'install'?"),
     "nrpe chek": (USAGE, "nrpe has no action 'chek': did you mean 'check'?"),
     "nrpe": (USAGE, "nrpe: which action? It has runcommand, runallcommands, check"),
-    "shell run ls --tail --json": (USAGE, "--tail shows lines as they come: leave out --json"),
+    "shell run ls --tail --json": (USAGE, "--tail: not allowed with --json, because it prints lines as they arrive"),
     "shell run comand=ls": (USAGE, "there is no input 'comand': did you mean 'command'?"),
     "package zap": (USAGE, "package has no action 'zap': it has install, update"),
     "package status": (USAGE, "package status: input 'package' is missing: it takes package"),
@@ -58,15 +68,18 @@ MISTAKES: dict[str, tuple[int, str]] = {
     "package status package=": (USAGE, "package status: input 'package': "),
     "shell run command=ls timeout=soon": (USAGE, "timeout=soon: is no "),
     "package status package=@/no/such/file": (USAGE, "package=@/no/such/file: cannot be read: No such file"),
-    "package status package=zsh --colour": (USAGE, "unrecognized arguments: --colour: did you mean '--color'?"),
-    "package status package=zsh --zap": (USAGE, "unrecognized arguments: --zap: see 'crpc AGENT ACTION --help'"),
-    "package status package=zsh --jso": (USAGE, "unrecognized arguments: --jso"),
-    "package status package=zsh --json --csv": (USAGE, "argument --csv: not allowed with argument -j/--json"),
-    "package status package=zsh -t soon": (USAGE, "-t/--timeout: 'soon' is no number of seconds between 0 and 86400"),
-    "package status package=zsh -t nan": (USAGE, "'nan' is no number of seconds"),
-    "package status package=zsh --ttl 0": (USAGE, "'0' is no number of seconds"),
-    "package status package=zsh --dm dns": (USAGE, "argument --dm: invalid choice: 'dns'"),
-    "package status package=zsh -F": (USAGE, "argument -F/--with-fact: expected one argument"),
+    "package status package=zsh --colour": (USAGE, "unknown option '--colour' (did you mean '--color'?)"),
+    "package status package=zsh --zap": (USAGE, "unknown option '--zap' (see 'crpc AGENT ACTION --help')"),
+    "package status package=zsh --jso": (USAGE, "unknown option '--jso' (did you mean '--json'?)"),
+    "package status package=zsh --json --csv": (USAGE, "--csv: not allowed with argument -j/--json"),
+    "package status package=zsh -t soon": (
+        USAGE,
+        "-t/--timeout: invalid duration 'soon': use seconds, more than 0 and at most 86400",
+    ),
+    "package status package=zsh -t nan": (USAGE, "invalid duration 'nan'"),
+    "package status package=zsh --ttl 0": (USAGE, "invalid duration '0'"),
+    "package status package=zsh --dm dns": (USAGE, "--dm: invalid choice: 'dns'"),
+    "package status package=zsh -F": (USAGE, "-F/--with-fact: expected one argument"),
     "package status package=zsh -F role": (USAGE, "role"),
     "package status package=zsh -I a/b": (USAGE, "a/b"),
     "package status package=zsh -S (": (USAGE, "("),
@@ -74,18 +87,18 @@ MISTAKES: dict[str, tuple[int, str]] = {
         USAGE,
         "'stagin' is no collective of this configuration: it has production",
     ),
-    "package status package=zsh --nodes": (USAGE, "argument --nodes: expected one argument"),
+    "package status package=zsh --nodes": (USAGE, "--nodes: expected one argument"),
     "package status package=zsh --nodes /no/such": (
         USAGE,
         "--nodes /no/such: cannot be read: No such file or directory",
     ),
     "package status package=zsh --config /no/such": (CONFIGURATION, "/no/such: cannot be read: No such file"),
-    "find --with-fakt role=web": (USAGE, "unrecognized arguments: --with-fakt"),
+    "find --with-fakt role=web": (USAGE, "unknown option '--with-fakt' (did you mean '--with-fact'?)"),
     "find -F role=/(/": (
         USAGE,
         "-F 'role=/(/': column 1: regular expression '(': missing ), unterminated subpattern, at its character 1",
     ),
-    "find web1": (USAGE, "unrecognized arguments: web1"),
+    "find web1": (USAGE, "unexpected argument 'web1' (see 'crpc find --help')"),
     "find -T stagin": (USAGE, "'stagin' is no collective"),
     "ping -T stagin": (USAGE, "'stagin' is no collective"),
     "ping -t -5": (USAGE, "-t/--timeout"),
@@ -93,7 +106,7 @@ MISTAKES: dict[str, tuple[int, str]] = {
     "describe packge": (USAGE, "there is no agent 'packge'"),
     "describe package instal": (USAGE, "package has no action 'instal'"),
     "describe package --config /no/such": (CONFIGURATION, "/no/such: cannot be read"),
-    "keys trust": (USAGE, "the following arguments are required: PUBKEY, --as"),
+    "keys trust": (USAGE, "the following arguments are required: --as"),
     "keys trust /no/such.pub --as alice": (USAGE, "/no/such.pub: No such file or directory"),
     "keys trust /no/such.pub --as a*": (USAGE, "--as 'a*': a caller's own name, without blanks, commas, quotes and"),
     "keys --config /no/such": (CONFIGURATION, "/no/such: cannot be read: No such file"),
@@ -105,10 +118,10 @@ MISTAKES: dict[str, tuple[int, str]] = {
     "nodes --config /no/such list": (CONFIGURATION, "/no/such: cannot be read: No such file"),
     "nodes --config /no/such trust web1": (CONFIGURATION, "/no/such: cannot be read: No such file"),
     "nodes --config /no/such prune": (CONFIGURATION, "/no/such: cannot be read: No such file"),
-    "policy --cnfig test p.yaml --caller bob": (USAGE, "unrecognized arguments: --cnfig: did you mean '--config'?"),
+    "policy --cnfig test p.yaml --caller bob": (USAGE, "unknown option '--cnfig' (did you mean '--config'?)"),
     "lab": (USAGE, "the following arguments are required: run|start|stop|status|env|node"),
     "lab begin": (USAGE, "invalid choice: 'begin'"),
-    "lab run --nodes many": (USAGE, "argument --nodes: invalid int value: 'many'"),
+    "lab run --nodes many": (USAGE, "--nodes: invalid int value: 'many'"),
     "lab start -- true": (USAGE, "only 'crpc lab run' takes a command"),
     "lab run -- no-such-program": (USAGE, "'no-such-program' is no program that can be found"),
     "broken status": (CONFIGURATION, "broken.json: cannot be read as JSON"),
@@ -160,7 +173,10 @@ def test_a_defect_is_one_line_too(configured: Path, capsys: Captured, monkeypatc
 
     monkeypatch.setattr(crpc, "_dispatch", fail)
     code, _, err = called(["package"], capsys)
-    assert (code, err) == (70, "crpc: a defect of ours: ZeroDivisionError: by nought: '--debug' shows where\n")
+    assert (code, err) == (
+        70,
+        "crpc: internal error: ZeroDivisionError: by nought (use --debug to print a traceback)\n",
+    )
     code, _, err = called(["package", "--debug"], capsys)
     assert code == 70
     assert err.startswith("Traceback")
@@ -192,7 +208,7 @@ def test_output_that_cannot_be_written_is_one_line(configured: Path) -> None:
     command = [sys.executable, "-m", "collective.clients.crpc", "help"]
     with Path("/dev/full").open("w") as full:
         ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
-    assert (ended.returncode, ended.stderr) == (74, "crpc: the output cannot be written: No space left on device\n")
+    assert (ended.returncode, ended.stderr) == (74, "crpc: cannot write the output: No space left on device\n")
 
 
 def test_an_actions_help_has_its_inputs_and_the_options(unconfigured: None, capsys: Captured) -> None:
@@ -237,8 +253,8 @@ def test_help_lists_commands_and_agents(configured: Path, capsys: Captured) -> N
     _, out, _ = called(["help"], capsys)
     lines = {line.split()[0]: line for line in out.splitlines() if line.startswith("  ")}
     assert {*COMMANDS, "package", "service", "nrpe", "shell", "rpcutil", "broken"} <= lines.keys()
-    assert "\n  nrpe check   one check on many nodes" in out
-    assert "cannot be read: 'crpc describe broken' says why" in lines["broken"]
+    assert "\n  nrpe check       one check on many nodes" in out
+    assert "cannot be read (see 'crpc describe broken')" in lines["broken"]
 
 
 def test_the_version_is_said(capsys: Captured) -> None:

@@ -19,7 +19,7 @@ from collective.clients.missing import tell_missing
 from collective.clients.render.formatting import clean_line, write
 from collective.clients.results import interruptible
 from collective.errors import TransportError
-from collective.fleet.outcomes import FAILED, NO_NODES, OK, SILENT, STOPPED
+from collective.exit_codes import FAILED, NO_NODES, OK, SILENT, STOPPED
 from collective.fleet.targets import Targets
 from collective.nodesets import fold
 from collective.parallel import in_parallel

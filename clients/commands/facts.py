@@ -21,7 +21,6 @@ def run(arguments: Sequence[str]) -> int:
     parser.add_argument("fact", help="a dotted path reaches into nested facts")
     options.add_targets(parser)
     options.add_running(parser)
-    options.add_json(parser)
     given = parser.parse_args(arguments)
     with asked(given, "get_fact", {"fact": given.fact}) as call:
         if given.json:

@@ -8,15 +8,13 @@ from collections.abc import Sequence
 from collective.clients import options
 from collective.clients.render.formatting import write_json
 from collective.errors import NoNodes
-from collective.exit_codes import NOBODY
+from collective.exit_codes import NO_NODES
 
 
 def run(arguments: Sequence[str]) -> int:
     """Print who would be asked; exit 1 when nobody would, which `--count` says as 0."""
     parser = options.Parser("crpc find", description="Print the names of the nodes that match.")
-    form = parser.add_mutually_exclusive_group()
-    form.add_argument("--count", action="store_true", help="the bare number, for monitoring")
-    options.add_json(form)
+    parser.add_argument("--count", action="store_true", help="the bare number, for monitoring")
     options.add_targets(parser)
     given = parser.parse_args(arguments)
     config = options.client_config(given)
@@ -35,4 +33,4 @@ def run(arguments: Sequence[str]) -> int:
         write_json(found)
     else:
         sys.stdout.write(f"{len(found)}\n" if given.count else "".join(f"{name}\n" for name in found))
-    return 0 if found else NOBODY
+    return 0 if found else NO_NODES

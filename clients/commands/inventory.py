@@ -18,9 +18,8 @@ def run(arguments: Sequence[str]) -> int:
     """Ask one node, by name, what filters can ask about it, and what its agents are."""
     parser = options.Parser("crpc inventory", description="Show all that one node says of itself.")
     parser.add_argument("node")
-    parser.add_argument("-T", "--target", metavar="NAME", help="another collective that the configuration knows")
+    options.add_target(parser)
     options.add_running(parser)
-    options.add_json(parser)
     given = parser.parse_args(arguments)
     told: dict[str, Any] = {"identity": check_identity(given.node)}
     for action in ("inventory", "agent_inventory"):  # the second one knows more of the agents

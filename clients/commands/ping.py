@@ -21,7 +21,6 @@ def run(arguments: Sequence[str]) -> int:
     parser = options.Parser("crpc ping", description="Ask nodes for a sign of life; with -v, what the clocks say, too.")
     options.add_targets(parser)
     options.add_running(parser)
-    options.add_json(parser)
     given = parser.parse_args(arguments)
     with asked(given, "ping", {}) as call:
         return write_call(call) if given.json else _show(call, clocks=given.verbose)

@@ -14,6 +14,7 @@ from collective.clients.commands import COMMANDS
 from collective.clients.confirmation import confirmation
 from collective.clients.input_files import Sources
 from collective.clients.inputs import ask_secrets, read_inputs
+from collective.clients.parser import Parser
 from collective.clients.results import add_showing, present, show_sent
 from collective.errors import UsageError
 from collective.suggestions import suggest
@@ -30,16 +31,16 @@ def run(arguments: Sequence[str]) -> int:
     verb = apps.verbs(arguments[0]).get(arguments[1]) if len(arguments) > 1 else None
     if verb is not None:
         return verb.run(arguments[2:])
-    parser = make_parser("crpc AGENT ACTION", "crpc AGENT ACTION [KEY=VALUE ...] [options]")
+    parser = make_parser()
     if not {"-h", "--help"}.isdisjoint(arguments):
         return _help(parser, list(takewhile(lambda word: not word.startswith("-"), arguments))[:2])
-    given = options.parse(parser, arguments)
+    given = parser.parse_args(arguments)
     return perform(given, given.words)
 
 
-def make_parser(prog: str, usage: str) -> options.Parser:
+def make_parser(prog: str = "crpc AGENT ACTION", usage: str = "crpc AGENT ACTION [KEY=VALUE ...] [options]") -> Parser:
     """Return a parser of all that a request may be given; `words` are those that are no options."""
-    parser = options.Parser(prog, usage=usage)
+    parser = Parser(prog, usage=usage)
     parser.add_argument("words", nargs="*", help="agent, action and inputs: 'crpc describe AGENT' tells what there is")
     options.add_targets(parser)
     options.add_running(parser)

@@ -44,6 +44,13 @@ def write_json(value: Any, stream: TextIO | None = None) -> None:
     (stream or sys.stdout).write(json.dumps(value, indent=2) + "\n")
 
 
+def write_yaml(value: Any, stream: TextIO) -> None:
+    """Write `value` as one YAML document of ASCII characters."""
+    import yaml
+
+    yaml.safe_dump(value, stream, sort_keys=False, width=120)
+
+
 def in_words(value: Any, indent: int | None = None) -> str:
     """Return a value of a reply as text: text as it is, nothing for null, everything else as JSON."""
     if value is None:
@@ -87,10 +94,16 @@ PLAIN = Paint(False)
 
 
 def color_enabled(mode: str, stream: TextIO, environ: Mapping[str, str]) -> bool:
-    """Tell whether to colour: `always`, `never`, or `auto`: on a terminal where nobody set NO_COLOR.
+    """Return whether to colour text for `stream`.
 
-    An option on the command line is more particular than the environment (https://no-color.org).
+    `mode` is `always`, `never`, or `auto`: then `NO_COLOR`, `FORCE_COLOR`, `CLICOLOR_FORCE` and `CLICOLOR=0` decide;
+    without them text for a terminal is coloured. See https://no-color.org, https://force-color.org and
+    https://bixense.com/clicolors.
     """
     if mode != "auto":
         return mode == "always"
-    return stream.isatty() and not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
+    if environ.get("NO_COLOR"):
+        return False
+    if environ.get("FORCE_COLOR", "0") not in ("", "0") or environ.get("CLICOLOR_FORCE", "0") not in ("", "0"):
+        return True
+    return stream.isatty() and environ.get("TERM") != "dumb" and environ.get("CLICOLOR") != "0"

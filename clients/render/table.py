@@ -13,7 +13,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Sequence
-from typing import TextIO
+from typing import Any, TextIO
 
 from tabulate import tabulate
 
@@ -37,17 +37,29 @@ def rows(call: CallView, *, by_identity: bool = False) -> list[list[str]]:
 
 
 def write_table(call: CallView, stream: TextIO, *, by_identity: bool = False) -> None:
-    """Write the rows as a table; whatever would break a line or harm a terminal is made visible."""
-    heading, *body = [[clean_line(cell) for cell in row] for row in rows(call, by_identity=by_identity)]
-    # Without `disable_numparse` the version 5.10 would be shown as 5.1.
-    write(stream, tabulate(body, heading, tablefmt="simple", disable_numparse=True) + "\n")
+    """Write the rows of a call as a table."""
+    heading, *body = rows(call, by_identity=by_identity)
+    write_rows(heading, body, stream)
 
 
 def write_csv(call: CallView, stream: TextIO, *, by_identity: bool = False) -> None:
-    """Write the rows as CSV with a heading; values keep their newlines, control characters become visible."""
+    """Write the rows of a call as CSV with a heading."""
+    heading, *body = rows(call, by_identity=by_identity)
+    write_csv_rows(heading, body, stream)
+
+
+def write_rows(heading: Sequence[str], body: Iterable[Sequence[Any]], stream: TextIO) -> None:
+    """Write rows as a table; characters that would break a line or harm a terminal are escaped."""
+    head, *cells = [[clean_line(in_words(value)) for value in row] for row in (heading, *body)]
+    # Without `disable_numparse` the version 5.10 would be shown as 5.1.
+    write(stream, tabulate(cells, head, tablefmt="simple", disable_numparse=True) + "\n")
+
+
+def write_csv_rows(heading: Sequence[str], body: Iterable[Sequence[Any]], stream: TextIO) -> None:
+    """Write rows as CSV with a heading; values keep their newlines, control characters are escaped."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerows([clean(cell) for cell in row] for row in rows(call, by_identity=by_identity))
+    writer.writerows([clean(in_words(value)) for value in row] for row in (heading, *body))
     write(stream, buffer.getvalue())
 
 

@@ -11,9 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from collective.exit_codes import FAILED, NO_NODES, OK, SILENT, STOPPED
 from collective.messages import Reply
-
-OK, NO_NODES, FAILED, SILENT, STOPPED = 0, 1, 2, 3, 4
 
 
 class Outcomes:
