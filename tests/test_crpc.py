@@ -107,7 +107,7 @@ MISTAKES: dict[str, tuple[int, str]] = {
     "describe package instal": (USAGE, "package has no action 'instal'"),
     "describe package --config /no/such": (CONFIGURATION, "/no/such: cannot be read"),
     "keys trust": (USAGE, "the following arguments are required: --as"),
-    "keys trust /no/such.pub --as alice": (USAGE, "/no/such.pub: No such file or directory"),
+    "keys trust /no/such.pub --as alice": (USAGE, "/no/such.pub: cannot read file: No such file or directory"),
     "keys trust /no/such.pub --as a*": (USAGE, "--as 'a*': a caller's own name, without blanks, commas, quotes and"),
     "keys --config /no/such": (CONFIGURATION, "/no/such: cannot be read: No such file"),
     "nodes": (USAGE, "the following arguments are required: list|trust"),
@@ -123,7 +123,7 @@ MISTAKES: dict[str, tuple[int, str]] = {
     "lab begin": (USAGE, "invalid choice: 'begin'"),
     "lab run --nodes many": (USAGE, "--nodes: invalid int value: 'many'"),
     "lab start -- true": (USAGE, "only 'crpc lab run' takes a command"),
-    "lab run -- no-such-program": (USAGE, "'no-such-program' is no program that can be found"),
+    "lab run -- no-such-program": (USAGE, "command 'no-such-program' not found"),
     "broken status": (CONFIGURATION, "broken.json: cannot be read as JSON"),
 }
 
@@ -253,7 +253,7 @@ def test_help_lists_commands_and_agents(configured: Path, capsys: Captured) -> N
     _, out, _ = called(["help"], capsys)
     lines = {line.split()[0]: line for line in out.splitlines() if line.startswith("  ")}
     assert {*COMMANDS, "package", "service", "nrpe", "shell", "rpcutil", "broken"} <= lines.keys()
-    assert "\n  nrpe check       one check on many nodes" in out
+    assert "\n  nrpe check       run one check on many nodes" in out
     assert "cannot be read (see 'crpc describe broken')" in lines["broken"]
 
 
@@ -267,7 +267,7 @@ def test_a_standard_agent_is_described_before_anything_is_configured(unconfigure
     code, out, err = called(["describe", "package", "install"], capsys)
     assert (code, err) == (0, "")
     assert "version" in out
-    assert "\ncrpc nrpe check: one check on many nodes" in called(["describe", "nrpe"], capsys)[1]
+    assert "\ncrpc nrpe check: run one check on many nodes" in called(["describe", "nrpe"], capsys)[1]
 
 
 @pytest.mark.parametrize(

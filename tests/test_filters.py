@@ -503,19 +503,19 @@ def test_deep_data_is_refused() -> None:
     ("options", "said"),
     [
         ({}, "every node"),
-        ({"with_class": ["apache"]}, "nodes where class apache is there"),
-        ({"with_fact": ["os!=/Red/"]}, "nodes where fact os is there and does not match /Red/"),
+        ({"with_class": ["apache"]}, "nodes where class apache is present"),
+        ({"with_fact": ["os!=/Red/"]}, "nodes where fact os is present and does not match /Red/"),
         (
             {"with_identity": ["web[01-03].my.net", "/db/"], "with_fact": ["cpus>=4"]},
-            """nodes where all of this holds:
+            """nodes where all of these conditions hold:
   fact cpus is at least '4'
-  the identity is among web[01-03].my.net or the identity matches /db/""",
+  identity is one of web[01-03].my.net or identity matches /db/""",
         ),
         (
             {"select": "fstat('/etc/hosts').md5=/^54f/ and not (/web/ or env=prod)"},
-            """nodes where all of this holds:
-  md5 of fstat('/etc/hosts') matches /^54f/ and it is not so that (a class matches /web/ or fact env is 'prod')
-  the node itself is asked: fstat('/etc/hosts')""",
+            """nodes where all of these conditions hold:
+  fstat('/etc/hosts').md5 matches /^54f/ and not (a class matches /web/ or fact env is 'prod')
+  evaluated on each node: fstat('/etc/hosts')""",
         ),
     ],
 )

@@ -1,4 +1,4 @@
-"""`crpc doctor`: what is wrong with this caller, and how to mend it."""
+"""`crpc doctor`: diagnose this caller's setup, and print what to do about each problem."""
 
 from __future__ import annotations
 
@@ -15,28 +15,29 @@ if TYPE_CHECKING:
     from collective.fleet.doctor import Finding
 
 _COLORS = {"ok": "green", "warning": "yellow", "error": "red"}
-_GRAVEST_FIRST = (CONFIGURATION, DENIED, UNAVAILABLE)  # what is wrong here is behind much of what is wrong there
+# A wrong configuration causes many of the other errors, and missing credentials cause many network errors.
+_WORST_FIRST = (CONFIGURATION, DENIED, UNAVAILABLE)
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Look at everything that a call needs; print a line for each, and return the code of the gravest fault."""
-    parser = options.Parser("crpc doctor", description="Say what is wrong with this caller, and how to mend it.")
-    parser.add_argument("-T", "--target", metavar="NAME", help="another collective that the configuration knows")
+    """Check everything that a call needs, print one line per check, and return the exit code of the worst error."""
+    parser = options.Parser("crpc doctor", description="Diagnose this caller's setup.")
+    parser.add_argument("-T", "--target", metavar="NAME", help="another collective from the configuration")
     options.add_json(parser)
-    given = parser.parse_args(arguments)
+    args = parser.parse_args(arguments)
 
     from collective.fleet.doctor import examine
 
-    findings = examine(given.config, given.target)
-    found = list(findings if given.json else _shown(findings))
-    if given.json:
+    findings = examine(args.config, args.target)
+    found = list(findings if args.json else _shown(findings))
+    if args.json:
         write_json({"findings": [{"check": one.check, "state": one.state, "text": one.text} for one in found]})
     codes = {exit_code(one.error) for one in found if one.error}
-    return next((code for code in _GRAVEST_FIRST if code in codes), max(codes, default=0))
+    return next((code for code in _WORST_FIRST if code in codes), max(codes, default=0))
 
 
 def _shown(findings: Iterator[Finding]) -> Iterator[Finding]:
-    """Write each finding as it is found, and pass it on."""
+    """Print each finding as soon as its check ends, and yield it."""
     paint = Paint(color_enabled("auto", sys.stdout, os.environ))
     for one in findings:
         state = paint(_COLORS[one.state], f"{one.state:<7}")

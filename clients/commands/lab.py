@@ -1,7 +1,8 @@
-"""`crpc lab`: a whole collective on this machine, with real daemons and a server on loopback."""
+"""`crpc lab`: run a collective on this machine, with real daemons and an AWS emulator on the loopback interface."""
 
 from __future__ import annotations
 
+import argparse
 import os
 import shlex
 import shutil
@@ -13,44 +14,30 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from collective.clients import options
+from collective.clients.render.formatting import write_json
 from collective.errors import UsageError
 from collective.lab import control
 from collective.lab.layout import Layout
 
 _DEFAULT_NODES = 5
+_UNSET = ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_REGION")  # they override what the lab's environment sets
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Parse and do one of run, start, stop, status, env, node."""
-    given_words, command = _split(arguments)
-    parser = _parser()
-    given = parser.parse_args(given_words)
-    if command and given.verb != "run":
-        raise UsageError("only 'crpc lab run' takes a command after '--'")
-    if given.verb == "run":
-        return _run(given.nodes, command)
-    layout = Layout(given.folder or control.default_folder())
-    if given.verb == "node":
-        verbs = {"kill": control.kill_node, "stop": control.stop_node, "start": control.start_node}
-        verbs[given.what](layout, given.name)
-    elif given.verb == "start":
-        control.start(layout, given.nodes)
-        env = control.command(layout, "env")
-        sys.stdout.write(f'{given.nodes} nodes run: point crpc at them with: eval "$({env})"\n')
-    elif given.verb == "stop":
-        control.stop(layout)
-    elif given.verb == "status":
-        for name, pid in control.status(layout).items():
-            sys.stdout.write(f"{name:<40} {f'runs as process {pid}' if pid else 'does not run'}\n")
-    else:
-        control.status(layout)  # says so when none runs
-        for name, value in layout.environment().items():
-            sys.stdout.write(f"export {name}={shlex.quote(value)}\n")
-        sys.stdout.write("unset AWS_PROFILE AWS_SESSION_TOKEN AWS_REGION\n")
+    """Run `crpc lab run`, `start`, `stop`, `status`, `env` or `node`; return the exit code."""
+    words, command = _split(arguments)
+    args = _parser().parse_args(words)
+    if command and args.verb != "run":
+        raise UsageError("lab: only 'crpc lab run' takes a command after '--'")
+    if args.verb == "run":
+        return _run(args.nodes, command)
+    layout = Layout(args.folder or control.default_folder())
+    {"start": _start, "stop": _stop, "status": _status, "env": _env, "node": _node}[args.verb](layout, args)
     return 0
 
 
 def _split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the arguments before and after '--'."""
     words = list(arguments)
     if "--" not in words:
         return words, []
@@ -59,45 +46,79 @@ def _split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def _parser() -> options.Parser:
-    parser = options.Parser("crpc lab", description="Run a whole collective on this machine, to try things.")
+    parser = options.Parser("crpc lab", description="Run a collective on this machine, to try things.")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="run|start|stop|status|env|node")
-    run_ = verbs.add_parser("run", usage="crpc lab run [--nodes N] [-- COMMAND ...]", help="for one command or shell")
-    start = verbs.add_parser("start", help="in the background")
-    for with_nodes in (run_, start):
-        with_nodes.add_argument("--nodes", type=int, default=_DEFAULT_NODES, metavar="N", help="default: %(default)s")
-    node = verbs.add_parser("node", help="do to one node what an outage does")
-    node.add_argument("name")
-    node.add_argument("what", choices=("kill", "stop", "start"))
-    for verb, text in (
-        ("stop", "end it"),
-        ("status", "what runs"),
-        ("env", "variables that point crpc at it"),
-    ):
-        verbs.add_parser(verb, help=text)
-    for name, with_folder in verbs.choices.items():
+    run_ = verbs.add_parser(
+        "run", usage="crpc lab run [--nodes N] [-- COMMAND ...]", help="run a shell or a command in a temporary lab"
+    )
+    start = verbs.add_parser("start", help="start a lab in the background")
+    for parser_ in (run_, start):
+        parser_.add_argument("--nodes", type=int, default=_DEFAULT_NODES, metavar="N", help="default: %(default)s")
+    node = verbs.add_parser("node", help="kill, stop or start one node")
+    node.add_argument("name", metavar="NAME")
+    node.add_argument("operation", choices=("kill", "stop", "start"))
+    verbs.add_parser("stop", help="stop the lab")
+    options.add_json(verbs.add_parser("status", help="list the nodes and their processes"))
+    verbs.add_parser("env", help="print the shell commands that point crpc at the lab")
+    for name, parser_ in verbs.choices.items():
         if name != "run":
-            with_folder.add_argument("--folder", type=Path, metavar="DIR", help="where the lab lies, if not the usual")
+            parser_.add_argument("--folder", type=Path, metavar="DIR", help="folder of the lab")
     return parser
 
 
+def _start(layout: Layout, args: argparse.Namespace) -> None:
+    control.start(layout, args.nodes)
+    env = control.command(layout, "env")
+    sys.stdout.write(f'{args.nodes} nodes are running; to point crpc at them: eval "$({env})"\n')
+
+
+def _stop(layout: Layout, _args: argparse.Namespace) -> None:
+    control.stop(layout)
+
+
+def _status(layout: Layout, args: argparse.Namespace) -> None:
+    pids = control.status(layout)
+    if args.json:
+        nodes = [{"identity": name, "running": pid is not None, "pid": pid} for name, pid in pids.items()]
+        write_json({"folder": str(layout.folder), "nodes": nodes})
+        return
+    for name, pid in pids.items():
+        sys.stdout.write(f"{name:<40} {f'running, pid {pid}' if pid else 'not running'}\n")
+
+
+def _env(layout: Layout, _args: argparse.Namespace) -> None:
+    control.status(layout)  # raises UsageError if no lab is running
+    for name, value in layout.environment().items():
+        sys.stdout.write(f"export {name}={shlex.quote(value)}\n")
+    sys.stdout.write(f"unset {' '.join(_UNSET)}\n")
+
+
+def _node(layout: Layout, args: argparse.Namespace) -> None:
+    operations = {"kill": control.kill_node, "stop": control.stop_node, "start": control.start_node}
+    operations[args.operation](layout, args.name)
+
+
 def _run(nodes: int, command: Sequence[str]) -> int:
-    """Run `command`, or a shell, in a lab of its own; return its exit code."""
+    """Run `command`, or a shell, in a temporary lab; return its exit code."""
     command = command or [os.environ.get("SHELL", "/bin/sh")]
     program = shutil.which(command[0])
     if program is None:
-        raise UsageError(f"'{command[0]}' is no program that can be found")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # by an exception: the lab is ended too
+        raise UsageError(f"command '{command[0]}' not found")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # an exception, so that the lab is stopped
     folder = Path(tempfile.mkdtemp(prefix="collective-lab-"))
     with control.running(Layout(folder), nodes) as environment:
-        for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_REGION"):
+        for name in _UNSET:
             os.environ.pop(name, None)
-        # In a lab one types `crpc`, wherever it is installed.
+        # `crpc` must be found in the lab, even if its folder is not in PATH.
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
-        return _attend(subprocess.Popen([program, *command[1:]], env={**os.environ, **environment, "PATH": path}))
+        return _wait(subprocess.Popen([program, *command[1:]], env={**os.environ, **environment, "PATH": path}))
 
 
-def _attend(process: subprocess.Popen[bytes]) -> int:
-    """Wait for a process that shares our terminal: Ctrl-C is its business, we wait on."""
+def _wait(process: subprocess.Popen[bytes]) -> int:
+    """Wait for a process that shares this terminal; return its exit code.
+
+    Ctrl-C reaches the process as well and is its to handle. A second one kills it.
+    """
     interrupted = False
     while True:
         try:

@@ -1,9 +1,9 @@
-"""`crpc nodes`: which nodes you know by which keys; `trust` believes a new key, `prune` tidies up after who is gone."""
+"""`crpc nodes`: list the nodes whose keys are known, trust a new key, and prune the remains of nodes that are gone."""
 
 from __future__ import annotations
 
+import argparse
 import sys
-from argparse import Namespace
 from collections.abc import Sequence
 
 from collective import durations
@@ -15,26 +15,33 @@ from collective.names import check_identity
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Parse and do one of list, trust and prune."""
-    parser = options.Parser("crpc nodes", description="Show and change which nodes are known, and by which keys.")
+    """Run `crpc nodes list`, `trust` or `prune`; return the exit code."""
+    args = _parser().parse_args(arguments)
+    config = options.client_config(args)
+    if args.verb == "prune":
+        return _prune(config, args)
+    return _trust(config, check_identity(args.node)) if args.verb == "trust" else _list(config, args.json)
+
+
+def _parser() -> options.Parser:
+    parser = options.Parser("crpc nodes", description="List, trust and prune nodes.")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="list|trust|prune")
-    listing = verbs.add_parser("list", help="all that are known")
-    trust = verbs.add_parser("trust", help="believe the new key of a node")
+    listing = verbs.add_parser("list", help="list the known nodes and the fingerprints of their keys")
+    trust = verbs.add_parser("trust", help="trust the new key of a node")
     trust.add_argument("node", metavar="NAME")
     options.add_json(listing)
-    prune = verbs.add_parser("prune", help="remove queues, subscriptions and entries of nodes that are gone")
+    prune = verbs.add_parser("prune", help="remove queues, subscriptions and registry entries of nodes that are gone")
     prune.add_argument(
-        "--older-than", default="7d", metavar="AGE", help="gone for so long: 36h, or days (default: %(default)s)"
+        "--older-than",
+        default="7d",
+        metavar="AGE",
+        help="only nodes not seen for this long: 36h, 7d (default: %(default)s)",
     )
-    prune.add_argument("--orphans", action="store_true", help="and queues that the registry knows no node of")
+    prune.add_argument("--orphans", action="store_true", help="also remove queues whose node is not in the registry")
     setup_plans.add_options(prune)
     for verb in (listing, trust, prune):
-        verb.add_argument("-T", "--target", metavar="NAME", help="another collective that the configuration knows")
-    given = parser.parse_args(arguments)
-    config = options.client_config(given)
-    if given.verb == "prune":
-        return _prune(config, given)
-    return _trust(config, check_identity(given.node)) if given.verb == "trust" else _list(config, given.json)
+        verb.add_argument("-T", "--target", metavar="NAME", help="another collective from the configuration")
+    return parser
 
 
 def _list(config: ClientConfig, as_json: bool) -> int:
@@ -49,34 +56,35 @@ def _list(config: ClientConfig, as_json: bool) -> int:
 
 
 def _trust(config: ClientConfig, node: str) -> int:
-    """Believe the key that the registry has of a node; without one, the key that was refused last."""
+    """Trust the key that the registry has for a node; without one, the key that was refused last."""
     from collective.fleet.known_nodes import KnownNodes, registered_key
 
-    known = KnownNodes(config.state, config.collective)
-    before, refused = known.keys.get(node), known.refused(node)
+    nodes = KnownNodes(config.state, config.collective)
+    known, refused = nodes.keys.get(node), nodes.refused(node)
     key = registered_key(config, node) or refused
     if key is None:
-        raise UsageError(f"{node}: there is no new key: neither in the registry, nor did a reply show one")
-    if key == before:
+        raise UsageError(f"{node}: no new key (the registry has none, and no reply was refused)")
+    if key == known:
         raise UsageError(
-            f"{node}: the registry has the key that is known, {key.fingerprint}: it was not the node that answered"
+            f"{node}: the registry still has the known key {key.fingerprint}: the refused reply came from another "
+            "sender"
             if refused
-            else f"{node}: {key.fingerprint} is known already"
+            else f"{node}: {key.fingerprint} is already trusted"
         )
-    known.trust(node, key)
-    was = f", and no longer {before.fingerprint}" if before else ""
-    sys.stdout.write(f"{node}: known by {key.fingerprint} from now on{was}\n")
+    nodes.trust(node, key)
+    replaced = f" instead of {known.fingerprint}" if known else ""
+    sys.stdout.write(f"{node}: now trusting {key.fingerprint}{replaced}\n")
     return 0
 
 
-def _prune(config: ClientConfig, given: Namespace) -> int:
-    """Remove what nodes have left behind, once it was shown and agreed to."""
-    older_than = durations.read(given.older_than)
+def _prune(config: ClientConfig, args: argparse.Namespace) -> int:
+    """Show what nodes that are gone have left on AWS, and remove it after confirmation."""
+    older_than = durations.read(args.older_than)
     if config.registry == "none":
-        raise UsageError("prune: the configuration says that there is no registry: nobody knows which nodes are gone")
+        raise UsageError("nodes prune: no registry to find absent nodes in (client.yaml has 'registry: none')")
     from collective.setup.aws_inventory import Cloud
     from collective.setup.pruning import pruning
 
     cloud, name = Cloud.connect(), config.collective
-    plan = pruning(cloud, cloud.registry(name), name, older_than=older_than, orphans=given.orphans)
-    return setup_plans.settle(plan, given)
+    plan = pruning(cloud, cloud.registry(name), name, older_than=older_than, orphans=args.orphans)
+    return setup_plans.confirm_and_apply(plan, args)
