@@ -1,7 +1,8 @@
-"""The lab cleans up after itself, whatever happens to it, and any number of them run side by side."""
+"""Tests of `crpc lab`: it leaves nothing behind, whatever ends it, and several labs can run at the same time."""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -10,18 +11,18 @@ from pathlib import Path
 
 import pytest
 from support.crpc_process import BIN, Completed, Crpc, clean_environment, make_crpc
-from support.daemons import wait_until
+from support.waiting import wait_until
 
 from collective.lab.layout import Layout
 
 
 def crpc_in(folder: Path) -> Crpc:
-    """A crpc whose home is `folder`, so that its lab is its own."""
+    """Return a crpc with `folder` as home, so that it has a lab of its own."""
     return make_crpc({**clean_environment(), "HOME": str(folder), "TMPDIR": str(folder)})
 
 
 def processes_of(folder: Path) -> list[str]:
-    """The processes whose command line or environment names `folder`."""
+    """Return the command lines of the processes that name `folder` in their command line or environment."""
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:
@@ -34,21 +35,21 @@ def processes_of(folder: Path) -> list[str]:
 
 
 def assert_nothing_left(folder: Path) -> None:
-    """Neither processes nor files of a lab below `folder`."""
-    wait_until(lambda: not processes_of(folder), 10, lambda: f"still there: {processes_of(folder)}")
+    """Wait until no process and no file of a lab is left below `folder`."""
+    wait_until(lambda: not processes_of(folder), 10, lambda: f"still running: {processes_of(folder)}")
     assert not list(folder.rglob("supervisor.pid"))
     assert not list(folder.glob("collective-lab-*"))
 
 
-def test_run_gives_a_command_a_whole_collective(tmp_path: Path) -> None:
-    """The command finds its lab by the environment; its exit code is that of `crpc lab run`; then all is gone."""
+def test_run_runs_a_command_in_a_lab(tmp_path: Path) -> None:
+    """The command finds the lab through its environment; `crpc lab run` returns its exit code and removes the lab."""
     done = crpc_in(tmp_path)("lab", "run", "--nodes", "2", "--", "sh", "-c", "crpc find; exit 7")
     assert (done.returncode, done.stdout) == (7, "node01.lab\nnode02.lab\n"), done.stderr
     assert_nothing_left(tmp_path)
 
 
 def test_two_labs_run_side_by_side(tmp_path: Path) -> None:
-    """Each has its own port, folder and nodes."""
+    """Two labs at the same time have their own ports, folders and nodes."""
     labs = [
         subprocess.Popen(
             [BIN / "crpc", "lab", "run", "--nodes", nodes, "--", "sh", "-c", "crpc find --dm broadcast | wc -l"],
@@ -63,8 +64,8 @@ def test_two_labs_run_side_by_side(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_an_interrupted_lab_leaves_nothing(tmp_path: Path, number: signal.Signals) -> None:
-    """Ctrl-C, a kill that asks, and one that does not."""
+def test_an_interrupted_lab_leaves_nothing_behind(tmp_path: Path, number: signal.Signals) -> None:
+    """SIGINT, SIGTERM and SIGKILL to crpc end the lab without leaving processes or files."""
     lab = subprocess.Popen(
         [BIN / "crpc", "lab", "run", "--nodes", "2", "--", "sleep", "600"],
         env={**clean_environment(), "TMPDIR": str(tmp_path)},
@@ -76,7 +77,7 @@ def test_an_interrupted_lab_leaves_nothing(tmp_path: Path, number: signal.Signal
     else:
         os.killpg(lab.pid, number)
     lab.wait(30)
-    for line in Path("/proc").glob("[0-9]*"):  # the command itself is the user's, and outlives a SIGKILL to crpc
+    for line in Path("/proc").glob("[0-9]*"):  # the command belongs to the user, and survives a SIGKILL to crpc
         if number is signal.SIGKILL and _is_sleep(line):
             os.kill(int(line.name), signal.SIGKILL)
     assert_nothing_left(tmp_path)
@@ -89,8 +90,8 @@ def _is_sleep(entry: Path) -> bool:
         return False
 
 
-def test_interrupted_while_starting_it_leaves_nothing(tmp_path: Path) -> None:
-    """Ctrl-C before the nodes are up."""
+def test_a_lab_interrupted_while_starting_leaves_nothing_behind(tmp_path: Path) -> None:
+    """Ctrl-C before the nodes are up leaves no processes or files, exit code 4."""
     lab = subprocess.Popen(
         [BIN / "crpc", "lab", "run", "--nodes", "9", "--", "true"],
         env={**clean_environment(), "TMPDIR": str(tmp_path)},
@@ -106,24 +107,24 @@ def test_interrupted_while_starting_it_leaves_nothing(tmp_path: Path) -> None:
     assert_nothing_left(tmp_path)
 
 
-def test_a_failed_start_leaves_nothing_and_says_why(tmp_path: Path) -> None:
-    """A server that cannot start: one line with its last words, exit 69."""
+def test_a_failed_start_leaves_nothing_behind(tmp_path: Path) -> None:
+    """A server that fails to start is one line with its last output, exit code 69."""
     broken = tmp_path / "broken"
     (broken / "moto").mkdir(parents=True)
-    (broken / "moto" / "__init__.py").write_text("raise SystemExit('moto has a cold')\n")
+    (broken / "moto" / "__init__.py").write_text("raise SystemExit('moto is broken')\n")
     done = crpc_in(tmp_path)("lab", "run", "--", "true", PYTHONPATH=str(broken))
     assert done.returncode == 69
     assert re.fullmatch(r"crpc: the lab did not start: .*\n", done.stderr)
     assert_nothing_left(tmp_path)
 
 
-def test_wrong_words_are_one_line(tmp_path: Path) -> None:
-    """Too many nodes, no such command, no lab, a folder that cannot be: exit 64; hints name the folder."""
+def test_usage_errors_are_one_line(tmp_path: Path) -> None:
+    """Wrong arguments are one line, exit code 64; hints name the folder of the lab."""
     crpc = crpc_in(tmp_path)
-    for words, said in (
+    for words, message in (
         (("run", "--nodes", "101", "--", "true"), "a lab has 1 to 100 nodes"),
         (("run", "--nodes", "many"), "invalid int value"),
-        (("run", "--", "no-such-command"), "'no-such-command' is no program"),
+        (("run", "--", "no-such-command"), "command 'no-such-command' not found"),
         (("start", "--folder", "/proc/lab"), "/proc/lab: no lab can be made there: No such file or directory: name"),
         (("stop",), "no lab runs in"),
         (("stop",), "'crpc lab start' starts one"),
@@ -134,13 +135,13 @@ def test_wrong_words_are_one_line(tmp_path: Path) -> None:
     ):
         done = crpc("lab", *words)
         assert (done.returncode, done.stdout) == (64, ""), words
-        assert said in done.stderr
+        assert message in done.stderr
         assert done.stderr.count("\n") == 1
     assert_nothing_left(tmp_path)
 
 
 def test_a_lab_in_the_background(tmp_path: Path) -> None:
-    """Start, status, env, what an outage does to one node, a second start refused, and stop."""
+    """Start a lab, see its status and environment, stop, kill and start nodes, and stop the lab."""
     crpc = crpc_in(tmp_path)
     started = crpc("lab", "start", "--nodes", "3")
     assert started.returncode == 0, started.stderr
@@ -161,7 +162,14 @@ def test_a_lab_in_the_background(tmp_path: Path) -> None:
         silent = crpc("rpcutil", "ping", "-t", "2", **environment)
         assert silent.returncode == 3
         assert "node03.lab" in silent.stdout
-        assert "does not run" in crpc("lab", "status").stdout
+        assert re.search(r"^node03\.lab +not running$", crpc("lab", "status").stdout, re.MULTILINE)
+        status = json.loads(crpc("lab", "status", "--json").stdout)
+        assert status["folder"] == str(layout.folder)
+        assert [(node["identity"], node["running"]) for node in status["nodes"]] == [
+            ("node01.lab", True),
+            ("node02.lab", False),
+            ("node03.lab", False),
+        ]
         for name in ("node02.lab", "node03.lab"):
             assert crpc("lab", "node", name, "start").returncode == 0
         assert crpc("rpcutil", "ping", **environment).returncode == 0
@@ -173,8 +181,8 @@ def test_a_lab_in_the_background(tmp_path: Path) -> None:
     assert_nothing_left(tmp_path)
 
 
-def test_a_killed_supervisor_takes_everything_along_and_can_be_started_again(tmp_path: Path) -> None:
-    """Nodes and server die with it; the next start finds the remains and clears them away."""
+def test_a_lab_can_be_started_again_after_its_supervisor_was_killed(tmp_path: Path) -> None:
+    """Nodes and server end with the supervisor, and the next start removes the files they left."""
     crpc = crpc_in(tmp_path)
     assert crpc("lab", "start", "--nodes", "1").returncode == 0
     layout = Layout(tmp_path / ".local/state/collective/lab")

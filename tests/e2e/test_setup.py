@@ -52,7 +52,7 @@ def test_in_a_script_it_needs_yes(account: Account) -> None:
     for words in ((), ("--json",)):
         done = account.crpc("setup", *words)
         assert (done.returncode, account.topics()) == (4, [])
-        assert done.stderr == "crpc: nothing was changed: not confirmed: '--yes' says that it is meant\n"
+        assert done.stderr == "crpc: not confirmed, nothing changed (use --yes to skip the question)\n"
         assert f"{account.collective}_requests" in done.stdout
     assert account.crpc("setup", "--yes").returncode == 0
     assert account.crpc("setup").returncode == 0

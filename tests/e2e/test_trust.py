@@ -280,7 +280,7 @@ def test_a_node_with_a_new_key_is_refused_until_it_is_trusted(scene: Scene, tmp_
     for said in (f"{IDENTITY}: THE NODE'S KEY HAS CHANGED", old.fingerprint, new.fingerprint, "'crpc nodes trust "):
         assert said in refused.stderr
     trusted = crpc("nodes", "trust", IDENTITY)
-    assert trusted.stdout == f"{IDENTITY}: known by {new.fingerprint} from now on, and no longer {old.fingerprint}\n"
+    assert trusted.stdout == f"{IDENTITY}: now trusting {new.fingerprint} instead of {old.fingerprint}\n"
     assert crpc("rpcutil", "ping", "-I", IDENTITY).returncode == 0
     again = crpc("nodes", "trust", IDENTITY)
     assert (again.returncode, again.stdout) == (64, "")
@@ -302,7 +302,7 @@ def test_the_registry_says_which_key_is_a_nodes(lab: Layout, crpc: Crpc, tmp_pat
     refused = crpc("rpcutil", "ping", "-I", "node01.lab", "-t", "2", "--config", str(config))
     assert (refused.returncode, true.fingerprint in refused.stderr) == (3, True)
     trusted = nodes("trust", "node01.lab")
-    assert trusted.stdout == f"node01.lab: known by {true.fingerprint} from now on, and no longer {old.fingerprint}\n"
+    assert trusted.stdout == f"node01.lab: now trusting {true.fingerprint} instead of {old.fingerprint}\n"
     assert crpc("ping", "--config", str(config)).returncode == 0
     assert len(nodes("list").stdout.splitlines()) == 5
     (tmp_path / "refused_nodes").write_text(f"lab node01.lab {stranger.line}\n")

@@ -1,4 +1,4 @@
-"""Call `crpc` inside the test's own process."""
+"""Call `crpc` inside the process of the test."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ Captured = pytest.CaptureFixture[str]
 
 
 def called(arguments: list[str], capsys: Captured) -> tuple[int, str, str]:
-    """Call crpc in this process; return exit code, standard output and standard error."""
+    """Call crpc in this process; return its exit code, standard output and standard error."""
     try:
         code = main(arguments)
-    except SystemExit as end:  # argparse, after --help
+    except SystemExit as end:  # raised by argparse after --help
         code = int(end.code or 0)
     out, err = capsys.readouterr()
     return code, out, err

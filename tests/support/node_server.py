@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from collective import messages, names
 from collective.filters import parse
 from collective.messages import Reply, Request
 from collective.testing import COLLECTIVE, Network
+from support.waiting import wait_until
 
 REPLIES = names.reply_queue(COLLECTIVE, "test-0")
 
@@ -133,8 +133,7 @@ def audit(tmp_path: Path) -> list[dict[str, Any]]:
 
 
 def settled(network: Network, name: str, count: int) -> int:
-    """Wait until a counter of the node has reached `count`."""
-    until = time.monotonic() + 10
-    while network.nodes["web1"].counts[name] < count and time.monotonic() < until:
-        threading.Event().wait(0.01)
-    return network.nodes["web1"].counts[name]
+    """Wait until a counter of the node has reached `count`; return its value."""
+    counts = network.nodes["web1"].counts
+    wait_until(lambda: counts[name] >= count, 10, lambda: f"{name}: {counts[name]} of {count}")
+    return counts[name]

@@ -1,10 +1,10 @@
-"""Servers that speak SQS and SNS, and that nobody here wrote: started on a free port of loopback, and ended.
+"""SQS and SNS servers of other projects, each started on a free port of the loopback interface.
 
 moto        comes with the `lab` extra; all tests use it
-ministack   in an environment of its own, for it pins botocore
-fauxqs      for Node; it has no DynamoDB, so moto stands beside it
+ministack   runs in its own environment, because it pins botocore
+fauxqs      needs Node; it has no DynamoDB, so that moto runs beside it
 
-The last two are prepared and asked for by `make servers`; docs/servers.md says how they differ.
+`make servers` installs and requests the last two; docs/servers.md lists the differences.
 """
 
 from __future__ import annotations
@@ -13,24 +13,25 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from support.waiting import wait_until
+
 FOLDER = Path(__file__).parents[2] / ".servers"
 ASKED_FOR = os.environ.get("SERVERS", "moto").split()
 WITH_DYNAMODB = [name for name in ASKED_FOR if name != "fauxqs"]
 _UP = 30.0  # seconds until a server must listen
 
-Endpoints = Mapping[str, str]  # variables of boto3's own, with URLs
+Endpoints = Mapping[str, str]  # environment variables of boto3 and their URLs
 
 
 @contextmanager
 def moto() -> Iterator[Endpoints]:
-    """Run the lab's own server."""
+    """Run the server of the lab."""
     command = [sys.executable, "-m", "collective.lab.aws_server"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -62,14 +63,14 @@ SERVERS = {"moto": moto, "ministack": ministack, "fauxqs": fauxqs}
 
 @pytest.fixture(scope="module", params=ASKED_FOR)
 def endpoints(request: pytest.FixtureRequest) -> Iterator[Endpoints]:
-    """What points boto3 at each of the servers that are asked for."""
+    """Return the boto3 endpoints of each requested server."""
     with SERVERS[request.param]() as found:
         yield found
 
 
 @contextmanager
 def _listening(command: Sequence[Path], port_variable: str, variables: Mapping[str, str]) -> Iterator[str]:
-    """Run a command that listens on the port that a variable tells; yield its URL once it does."""
+    """Run a command that listens on the port in a variable; yield its URL once it listens."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -77,11 +78,10 @@ def _listening(command: Sequence[Path], port_variable: str, variables: Mapping[s
     silent = subprocess.DEVNULL
     with subprocess.Popen(command, env=environment, stdin=silent, stdout=silent, stderr=silent) as process:
         try:
-            until = time.monotonic() + _UP
-            while not _answers(port):
-                assert process.poll() is None, f"{command[0]} ended"
-                assert time.monotonic() < until, f"{command[0]} does not listen"
-                time.sleep(0.05)
+            wait_until(
+                lambda: _answers(port) or process.poll() is not None, _UP, lambda: f"{command[0]}: not listening"
+            )
+            assert process.poll() is None, f"{command[0]}: exited with {process.returncode}"
             yield f"http://127.0.0.1:{port}"
         finally:
             process.kill()
