@@ -103,3 +103,14 @@ def test_what_announces_more_than_there_is_is_cut_short() -> None:
         SSHReader(string(b"\xff"), "it").mpint()
     with pytest.raises(SignatureError, match="it is longer than it should be"):
         SSHReader(b"x", "it").end()
+
+
+@pytest.mark.parametrize("prefix", [2, 3])
+def test_a_compressed_curve_point_is_refused(prefix: int) -> None:
+    """The library raises NotImplementedError for a compressed point; the sender of a message must not cause that."""
+    key = KEYS["bob"].public
+    reader = SSHReader(key.blob, "the key")
+    kind, curve, point = reader.string(), reader.string(), reader.string()
+    blob = string(kind) + string(curve) + string(bytes([prefix]) + point[1:33])
+    with pytest.raises(SignatureError, match="ecdsa-sha2-nistp256"):
+        PublicKey.read(blob)
