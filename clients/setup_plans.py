@@ -15,48 +15,46 @@ Without a terminal and without --yes, the plan is shown and nothing is changed (
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from collective.clients import confirmation
-from collective.clients.options import Parser
-from collective.clients.render.formatting import clean_line
+from collective.clients import confirmation, output
+from collective.clients.output import Output
+from collective.clients.parser import Parser
 from collective.exit_codes import STOPPED
 from collective.setup import CHANGE, KEEP, MAKE, REMOVE
-from collective.text import plural
+from collective.text import escape_controls, plural
 
 if TYPE_CHECKING:
     from collective.setup import Plan, Step
 
+_COLUMNS = ("change", "kind", "name", "detail", "done")
 _MARKS = {MAKE: "+", CHANGE: "~", KEEP: "=", REMOVE: "-"}
 
 
 def add_options(parser: Parser) -> None:
     """Add the options that every command with a plan has."""
-    group = parser.add_argument_group("applying the changes")
-    mode = group.add_mutually_exclusive_group()
+    mode = parser.add_argument_group("confirmation options").add_mutually_exclusive_group()
     mode.add_argument("--dry-run", action="store_true", help="show the changes without making them")
     mode.add_argument("--yes", action="store_true", help="make the changes without asking")
-    group.add_argument(
-        "-j", "--json", action="store_true", help="print one JSON document; needs --yes to change anything"
-    )
 
 
 def confirm_and_apply(plan: Plan, args: argparse.Namespace, confirm: Callable[[], bool] | None = None) -> int:
     """Show a plan, apply it if confirmed, and return the exit code.
 
     `args` has the options of `add_options`. `confirm` asks for confirmation; the default asks a yes-or-no question.
-    Raises TransportError if a step fails, after the report of the steps that were done before.
+    Output for programs (JSON, CSV, …) asks no question: it needs `--yes`. Raises TransportError if a step fails, after
+    the report of the steps that were done before.
     """
-    report = _JsonReport(plan) if args.json else _TextReport(plan)
+    for_people = args.output == "text"
+    report = _TextReport(plan) if for_people else _DocumentReport(plan, args)
     report.show_plan()
     if args.dry_run or not plan.changes:
         report.show_result(applied=False)
         return 0
     confirm = confirm or (lambda: confirmation.ask_whether(f"{_changes(plan)}; continue?"))
-    if not args.yes and (args.json or not confirm()):
+    if not args.yes and not (for_people and confirm()):
         report.show_result(applied=False)
         sys.stderr.write("crpc: not confirmed, nothing changed (use --yes to skip the question)\n")
         return STOPPED
@@ -82,14 +80,14 @@ class _TextReport:
         heading = f"{self._plan.collective} in the account {account.number}, {account.region}"
         sys.stdout.write(f"{heading}:\n\n{lines}\n" if lines else f"{heading}\n")
         for warning in self._plan.warnings:
-            sys.stderr.write(f"crpc: {clean_line(warning)}\n")
+            sys.stderr.write(f"crpc: {escape_controls(warning)}\n")
         sys.stdout.flush()
 
     def record(self, step: Step, skipped: str | None) -> None:
         """Count a step that was done; print one that was `skipped`, with the reason."""
         self._done += skipped is None
         if skipped:
-            sys.stdout.write(f"  = {step.kind} {clean_line(step.name)} ({skipped})\n")
+            sys.stdout.write(f"  = {step.kind} {escape_controls(step.name)} ({skipped})\n")
 
     def show_result(self, applied: bool) -> None:
         """Print the number of changes, and how many of them were made."""
@@ -100,11 +98,12 @@ class _TextReport:
         sys.stdout.write(text + "\n")
 
 
-class _JsonReport:
-    """Report a plan as one JSON document: the `steps` of the plan, each with `done`."""
+class _DocumentReport:
+    """Report a plan as one document or table: the `steps` of the plan, each with `done`."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, args: argparse.Namespace) -> None:
         self._plan = plan
+        self._args = args
         self._done: set[int] = set()
 
     def show_plan(self) -> None:
@@ -117,29 +116,20 @@ class _JsonReport:
 
     def show_result(self, applied: bool) -> None:  # noqa: ARG002 - the signature of _TextReport
         """Print the document."""
-        account = self._plan.account
+        rows = [(step.change, step.kind, step.name, step.detail, id(step) in self._done) for step in self._plan.steps]
         document = {
             "collective": self._plan.collective,
-            "account": account.number,
-            "region": account.region,
-            "steps": [self._step(step) for step in self._plan.steps],
+            "account": self._plan.account.number,
+            "region": self._plan.account.region,
+            "steps": [dict(zip(_COLUMNS, row, strict=True)) for row in rows],
             "warnings": list(self._plan.warnings),
         }
-        sys.stdout.write(json.dumps(document, indent=2) + "\n")
-
-    def _step(self, step: Step) -> dict[str, object]:
-        return {
-            "change": step.change,
-            "kind": step.kind,
-            "name": step.name,
-            "detail": step.detail,
-            "done": id(step) in self._done,
-        }
+        output.show(self._args, Output("plan", document, _COLUMNS, rows, str))
 
 
 def _line(step: Step) -> str:
     detail = f" ({step.detail})" if step.detail else ""
-    return clean_line(f"{_MARKS[step.change]} {step.kind} {step.name}{detail}")
+    return escape_controls(f"{_MARKS[step.change]} {step.kind} {step.name}{detail}")
 
 
 def _changes(plan: Plan) -> str:

@@ -10,14 +10,23 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collective.clients.parser import Parser
 
 
 @dataclass(frozen=True)
 class ExtraVerb:
-    """An extra verb: `about` is one line for the help pages, `run` takes the arguments and returns the exit code."""
+    """An extra verb of an agent.
+
+    `about` is one line for the help pages. `run` takes the arguments and returns the exit code. `make_parser` returns
+    the parser, with its examples.
+    """
 
     about: str
     run: Callable[[Sequence[str]], int]
+    make_parser: Callable[[], Parser] | None = None
 
 
 def agents() -> list[str]:
@@ -31,3 +40,8 @@ def verbs(agent: str) -> Mapping[str, ExtraVerb]:
         return {}
     found: Mapping[str, ExtraVerb] = importlib.import_module(f"{__name__}.{agent}").VERBS
     return found
+
+
+def make_parsers(agent: str) -> list[Parser]:
+    """Return the parsers of the extra verbs of an agent."""
+    return [verb.make_parser() for verb in verbs(agent).values() if verb.make_parser]

@@ -14,35 +14,48 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from collective.clients import options
+from collective.clients import options, output
 from collective.clients.apps import ExtraVerb
-from collective.clients.render.formatting import clean_line
+from collective.clients.output import Output
+from collective.clients.parser import Parser
 from collective.clients.single_call import asked
 from collective.errors import CollectiveError
 from collective.nodesets import fold
+from collective.text import escape_controls
 
 if TYPE_CHECKING:
     from collective.fleet.outcomes import Outcomes
     from collective.messages import Reply
 
 OK, WARNING, CRITICAL, UNKNOWN = range(4)
+_NAMES = ("OK", "WARNING", "CRITICAL", "UNKNOWN")
 # The order of max_state_alt in lib/utils_base.c of the Monitoring Plugins.
 _WORST_FIRST = (CRITICAL, WARNING, UNKNOWN, OK)
 
 
-def check(arguments: Sequence[str]) -> int:
-    """Run a check on all matching nodes, print one line, and return the worst state."""
-    parser = options.Parser("crpc nrpe check", description="Run one check on many nodes, as a Nagios plugin.")
+def make_parser() -> Parser:
+    """Return the parser of `crpc nrpe check`."""
+    parser = Parser(
+        "crpc nrpe check",
+        description="Run one check on many nodes, as a Nagios plugin.\n\nThe exit code is that of the worst node: 0 OK, 1 "
+        "WARNING, 2 CRITICAL, 3 UNKNOWN. Any error is UNKNOWN.",
+        examples=["crpc nrpe check check_load", "crpc nrpe check check_disk -F role=web -o json"],
+    )
     parser.add_argument("check", metavar="NAME", help="name of a command in the NRPE configuration of the nodes")
     parser.add_argument("--args", metavar="'A!B'", help="values for $ARG1$, $ARG2$ … of the command")
     options.add_targets(parser)
     options.add_running(parser)
+    return parser
+
+
+def check(arguments: Sequence[str]) -> int:
+    """Run a check on all matching nodes, print one line, and return the worst state."""
     try:
-        return _check(parser.parse_args(arguments))
+        return _check(make_parser().parse_args(arguments))
     except CollectiveError as error:
         name = next((word for word in arguments if not word.startswith("-")), "nrpe check")
         # Nagios would read anything after '|' as performance data.
-        sys.stdout.write(f"{clean_line(name)}: UNKNOWN: {clean_line(str(error)).replace('|', '¦')}\n")
+        sys.stdout.write(f"{escape_controls(name)}: UNKNOWN: {escape_controls(str(error)).replace('|', '¦')}\n")
         return UNKNOWN
 
 
@@ -51,9 +64,21 @@ def _check(args: argparse.Namespace) -> int:
     with asked(args, "runcommand", data, agent="nrpe") as call:
         outcomes = call.wait()
     states = count(outcomes)
-    sys.stdout.write(f"{args.check}: {line(states, call.total_ms / 1000)}\n")
-    for reason, nodes in unknown(outcomes).items():
-        sys.stderr.write(f"crpc: {fold(nodes)}: {clean_line(reason)}\n")
+    seconds = call.total_ms / 1000
+    reasons = unknown(outcomes)
+    counts = {name.lower(): states[state] for state, name in enumerate(_NAMES)}
+    document = {
+        "check": args.check,
+        "state": _NAMES[worst(states)],
+        "counts": counts,
+        "unknown": [{"reason": reason, "nodes": sorted(nodes)} for reason, nodes in reasons.items()],
+        "checktime": round(seconds, 6),
+    }
+    row = [args.check, document["state"], *counts.values()]
+    columns = ("check", "state", *counts)
+    output.show(args, Output("nrpe-check", document, columns, [row], lambda: f"{args.check}: {line(states, seconds)}\n"))
+    for reason, nodes in reasons.items():
+        sys.stderr.write(f"crpc: {fold(nodes)}: {escape_controls(reason)}\n")
     return worst(states)
 
 
@@ -93,4 +118,4 @@ def worst(states: Counter[int]) -> int:
     return next((state for state in _WORST_FIRST if states[state]), UNKNOWN)
 
 
-VERBS = {"check": ExtraVerb("run one check on many nodes, as a Nagios plugin", check)}
+VERBS = {"check": ExtraVerb("run one check on many nodes, as a Nagios plugin", check, make_parser)}

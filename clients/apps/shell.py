@@ -17,11 +17,16 @@ from collective.errors import UsageError
 _INPUT = re.compile(r"(command|user|timeout|cwd|environment|stdin)=|[A-Za-z_][A-Za-z0-9_]*=\S*$")
 
 
+def make_parser() -> Parser:
+    """Return the parser of `crpc shell run`."""
+    parser = rpc.make_parser("crpc shell run", "crpc shell run 'LINE' [KEY=VALUE ...] [options]", examples=_EXAMPLES)
+    parser.add_argument("--tail", action="store_true", help="show the output while it runs; Ctrl-C kills the jobs")
+    return parser
+
+
 def run(arguments: Sequence[str]) -> int:
     """Run a command line on all matching nodes, with `--tail` as a job; return the exit code."""
-    parser = rpc.make_parser("crpc shell run", "crpc shell run 'LINE' [KEY=VALUE ...] [options]")
-    parser.add_argument("--tail", action="store_true", help="show the output while it runs; Ctrl-C kills the jobs")
-    args = parser.parse_args(arguments)
+    args = make_parser().parse_args(arguments)
     words = inputs(args.words)
     args.together = words != args.words
     if not args.tail:
@@ -47,4 +52,4 @@ def _refuse_forms(args: argparse.Namespace) -> None:
         raise UsageError(f"--tail: not allowed with --{form}, because it prints lines as they arrive")
 
 
-VERBS = {"run": ExtraVerb("run a command line (no 'command=' needed); --tail shows its output while it runs", run)}
+VERBS = {"run": ExtraVerb("run a command line (no 'command=' needed); --tail shows its output while it runs", run, make_parser)}

@@ -15,31 +15,48 @@ from typing import Any
 
 from collective.audit import chain, records
 from collective.audit.records import OUTCOMES, Record
-from collective.clients import options
-from collective.clients.render.formatting import clean_line, in_words, write_json
+from collective.clients import output
+from collective.clients.commands import COMMANDS
+from collective.clients.output import Output
+from collective.clients.parser import Parser
+from collective.clients.render.formatting import in_words, write
 from collective.exit_codes import FAILED
-from collective.text import plural
+from collective.text import escape_controls, plural
 
 _AGE = re.compile(r"([0-9]{1,9})([smhd])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_COLUMNS = ("time", "request", "caller", "agent", "action", "inputs", "outcome", "verdict", "rule")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
-def run(arguments: Sequence[str]) -> int:
-    """Run `crpc audit show` or `crpc audit verify`; return the exit code."""
-    args = _parser().parse_args(arguments)
-    return {"show": _show, "verify": _verify}[args.verb](args)
-
-
-def _parser() -> options.Parser:
-    parser = options.Parser("crpc audit", description="Show and verify the audit log of a node.")
+def make_parser() -> Parser:
+    """Return the parser of `crpc audit`."""
+    parser = Parser(
+        "crpc audit",
+        description=f"{COMMANDS['audit']}.\n\n"
+        "The audit log has each request that a node decided about, and its outcome. Each line has the hash of"
+        " the line before it, so that a changed or missing line is found.",
+        examples=["crpc audit show audit.jsonl", "crpc audit verify audit.jsonl"],
+    )
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="show|verify")
-    _add_show(verbs.add_parser("show", help="list the recorded requests, in the order in which they ended"))
-    _add_verify(verbs.add_parser("verify", help="find removed, changed and inserted lines; exit 2 if there are any"))
+    _add_show(
+        verbs.add_parser(
+            "show",
+            help="list the recorded requests, in the order in which they ended",
+            examples=["crpc audit show audit.jsonl --caller 'alice*' --since 2h", "crpc audit show audit.jsonl -o csv"],
+        )
+    )
+    _add_verify(
+        verbs.add_parser(
+            "verify",
+            help="find removed, changed and inserted lines; exit 2 if there are any",
+            examples=["crpc audit verify audit.jsonl", "crpc audit verify audit.jsonl.1 audit.jsonl"],
+        )
+    )
     return parser
 
 
-def _add_show(show: argparse.ArgumentParser) -> None:
+def _add_show(show: Parser) -> None:
     show.add_argument("file", type=Path, metavar="FILE", help="the audit.jsonl of a node")
     show.add_argument("--caller", default="*", metavar="NAME", help="only requests of this caller (name or glob)")
     show.add_argument("--agent", default="*", metavar="NAME", help="only requests to this agent (name or glob)")
@@ -48,12 +65,9 @@ def _add_show(show: argparse.ArgumentParser) -> None:
     )
     show.add_argument("--until", type=_time, metavar="TIME", help="end time, in the same format")
     show.add_argument("--outcome", choices=OUTCOMES, help="only requests with this outcome")
-    forms = show.add_mutually_exclusive_group()
-    options.add_json(forms)
-    forms.add_argument("--jsonl", action="store_true", help="print one JSON object per request")
 
 
-def _add_verify(verify: argparse.ArgumentParser) -> None:
+def _add_verify(verify: Parser) -> None:
     verify.add_argument("files", type=Path, nargs="+", metavar="FILE", help="audit logs, the oldest first")
     verify.add_argument(
         "--head", type=_digest, metavar="HASH", help="require the line with this hash (audit_head of daemon_stats)"
@@ -61,41 +75,44 @@ def _add_verify(verify: argparse.ArgumentParser) -> None:
     verify.add_argument(
         "--after", type=_digest, metavar="HASH", help="hash of the last line of the log before the first FILE"
     )
-    options.add_json(verify)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run `crpc audit show` or `crpc audit verify`; return the exit code."""
+    args = make_parser().parse_args(arguments)
+    return {"show": _show, "verify": _verify}[args.verb](args)
 
 
 def _verify(args: argparse.Namespace) -> int:
     report = chain.verify(args.files, args.after, args.head)
-    if args.json:
-        write_json(_verify_document(report))
-    else:
-        for line in (*report.notes, *report.problems):
-            sys.stdout.write(clean_line(line) + "\n")
-        state = "broken" if report.problems else "unbroken"
-        sys.stdout.write(f"{plural(report.lines, 'line')}, {state}, head {report.head or 'none'}\n")
-    return FAILED if report.problems else 0
-
-
-def _verify_document(report: chain.Report) -> dict[str, Any]:
-    return {
+    found = [("problem", line) for line in report.problems] + [("note", line) for line in report.notes]
+    document = {
         "unbroken": not report.problems,
         "lines": report.lines,
         "head": report.head,
         "problems": report.problems,
         "notes": report.notes,
     }
+    output.show(args, Output("audit-verify", document, ("kind", "text"), found, lambda: _verdict(report)))
+    return FAILED if report.problems else 0
+
+
+def _verdict(report: chain.Report) -> str:
+    lines = "".join(escape_controls(line) + "\n" for line in (*report.notes, *report.problems))
+    state = "broken" if report.problems else "unbroken"
+    return f"{lines}{plural(report.lines, 'line')}, {state}, head {report.head or 'none'}\n"
 
 
 def _show(args: argparse.Namespace) -> int:
     matching = _matching(args, records.read(args.file))
-    if args.json:
-        write_json({"requests": [_request(record) for record in matching]})
+    if args.output in ("text", "jsonl"):  # print while reading: the log of a busy node does not fit into memory
+        for record in matching:
+            line = json.dumps(_request(record)) if args.output == "jsonl" else escape_controls(_line(record))
+            write(sys.stdout, line + "\n")
         return 0
-    for record in matching:
-        if args.jsonl:
-            sys.stdout.write(json.dumps(_request(record)) + "\n")
-        else:
-            sys.stdout.write(clean_line(_line(record)) + "\n")
+    found = list(matching)
+    document = {"requests": [_request(record) for record in found]}
+    output.show(args, Output("audit", document, _COLUMNS, [_row(record) for record in found], str))
     return 0
 
 
@@ -116,15 +133,24 @@ def _request(record: Record) -> dict[str, Any]:
     return {"decision": record.decision, "outcome": record.outcome}
 
 
+def _row(record: Record) -> list[Any]:
+    decision = record.decision
+    found = [decision.get(name) for name in ("request", "caller", "agent", "action", "data")]
+    return [_when(record), *found, _outcome(record), decision.get("verdict"), decision.get("rule")]
+
+
 def _line(record: Record) -> str:
     decision = record.decision
-    when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.time))
-    call = [str(decision.get(name)) for name in ("caller", "agent", "action")]
+    call = [*(str(decision.get(name)) for name in ("caller", "agent", "action")), *_inputs(decision.get("data"))]
     rule = f"rule '{decision['rule']}'" if decision.get("rule") else "no rule"
     return (
-        f"{when} {decision.get('request')} {_outcome(record)}: {' '.join([*call, *_inputs(decision.get('data'))])} "
+        f"{_when(record)} {decision.get('request')} {_outcome(record)}: {' '.join(call)} "
         f"({decision.get('verdict')}, {rule})"
     )
+
+
+def _when(record: Record) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.time))
 
 
 def _outcome(record: Record) -> str:

@@ -2,45 +2,62 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from collective.clients import options
-from collective.clients.render.formatting import Paint, clean_line, color_enabled, write_json
+from collective.clients import options, output
+from collective.clients.commands import COMMANDS
+from collective.clients.output import Output
+from collective.clients.parser import Parser
 from collective.exit_codes import CONFIGURATION, DENIED, UNAVAILABLE, exit_code
+from collective.text import escape_controls
 
 if TYPE_CHECKING:
+    from collective.clients.render.formatting import Paint
     from collective.fleet.doctor import Finding
 
+_COLUMNS = ("check", "state", "text")
 _COLORS = {"ok": "green", "warning": "yellow", "error": "red"}
 # A wrong configuration causes many of the other errors, and missing credentials cause many network errors.
 _WORST_FIRST = (CONFIGURATION, DENIED, UNAVAILABLE)
 
 
+def make_parser() -> Parser:
+    """Return the parser of `crpc doctor`."""
+    parser = Parser(
+        "crpc doctor",
+        description=f"{COMMANDS['doctor']}.\n\n"
+        "Check everything that a call needs, from the configuration to the reply of a node, and print what to"
+        " do about each problem. The exit code is that of the worst problem.",
+        examples=["crpc doctor", "crpc doctor -o json"],
+    )
+    options.add_target(parser)
+    return parser
+
+
 def run(arguments: Sequence[str]) -> int:
-    """Check everything that a call needs, print one line per check, and return the exit code of the worst error."""
-    parser = options.Parser("crpc doctor", description="Diagnose this caller's setup.")
-    parser.add_argument("-T", "--target", metavar="NAME", help="another collective from the configuration")
-    options.add_json(parser)
-    args = parser.parse_args(arguments)
+    """Run every check, print one line for each, and return the exit code of the worst error."""
+    args = make_parser().parse_args(arguments)
 
     from collective.fleet.doctor import examine
 
     findings = examine(args.config, args.target)
-    found = list(findings if args.json else _shown(findings))
-    if args.json:
-        write_json({"findings": [{"check": one.check, "state": one.state, "text": one.text} for one in found]})
+    if args.output == "text":
+        found = list(_shown(findings, output.paint(args)))
+    else:
+        found = list(findings)
+        rows = [(one.check, one.state, one.text) for one in found]
+        document = {"findings": [dict(zip(_COLUMNS, row, strict=True)) for row in rows]}
+        output.show(args, Output("doctor", document, _COLUMNS, rows, str))
     codes = {exit_code(one.error) for one in found if one.error}
     return next((code for code in _WORST_FIRST if code in codes), max(codes, default=0))
 
 
-def _shown(findings: Iterator[Finding]) -> Iterator[Finding]:
+def _shown(findings: Iterator[Finding], paint: Paint) -> Iterator[Finding]:
     """Print each finding as soon as its check ends, and yield it."""
-    paint = Paint(color_enabled("auto", sys.stdout, os.environ))
     for one in findings:
         state = paint(_COLORS[one.state], f"{one.state:<7}")
-        sys.stdout.write(f"{one.check:<14} {state}  {clean_line(one.text)}\n")
+        sys.stdout.write(f"{one.check:<14} {state}  {escape_controls(one.text)}\n")
         sys.stdout.flush()
         yield one

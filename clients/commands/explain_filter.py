@@ -2,42 +2,55 @@
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from collective.clients import options
-from collective.clients.render.formatting import write_json
+from collective.clients import options, output
+from collective.clients.commands import COMMANDS
+from collective.clients.output import Output
+from collective.clients.parser import Parser
 
+if TYPE_CHECKING:
+    from collective.fleet.targets import Targets
 
-def run(arguments: Sequence[str]) -> int:
-    """Print what -F, -C, -A, -I, -W, -S and --nodes select; an error names the option and the column."""
-    args = _parser().parse_args(arguments)
-    targets = options.targets(args)
-    if args.json:
-        write_json(_document(targets))
-    else:
-        sys.stdout.write(_text(targets))
-    return 0
+_COLUMNS = ("condition",)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = options.Parser("crpc explain-filter", description="Describe in English which nodes target options select.")
+def make_parser() -> Parser:
+    """Return the parser of `crpc explain-filter`."""
+    parser = Parser(
+        "crpc explain-filter",
+        description=f"{COMMANDS['explain-filter']}.\n\n"
+        "No request is sent. An error in an option is reported with its column.",
+        examples=["crpc explain-filter -F role=web -C apache", "crpc explain-filter -S 'role=web and not apache'"],
+    )
     options.add_targets(parser)
-    options.add_json(parser)
     return parser
 
 
-def _text(targets: options.Targets) -> str:
+def run(arguments: Sequence[str]) -> int:
+    """Print what the target options select; return the exit code."""
+    args = make_parser().parse_args(arguments)
+    targets = options.targets(args)
+    document = _document(targets)
+    rows = [[line.strip()] for line in document["explanation"]]
+    output.show(args, Output("explain-filter", document, _COLUMNS, rows, lambda: _text(targets)))
+    return 0
+
+
+def _text(targets: Targets) -> str:
     from collective.filters import explain
     from collective.nodesets import fold
 
-    only = "" if targets.nodes is None else f"limited to these nodes: {fold(targets.nodes)}\n"
-    return f"{explain(targets.filter)}\n{only}"
+    lines = [explain(targets.filter)]
+    if targets.nodes is not None:
+        lines.append(f"only these nodes: {fold(targets.nodes)}")
+    if targets.limit is not None:
+        lines.append(f"at most {targets.limit} of them, selected at random")
+    return "\n".join(lines) + "\n"
 
 
-def _document(targets: options.Targets) -> dict[str, Any]:
+def _document(targets: Targets) -> dict[str, Any]:
     from collective.filters import explain, to_options, uses_data
 
     return {
@@ -45,5 +58,6 @@ def _document(targets: options.Targets) -> dict[str, Any]:
         "options": to_options(targets.filter),
         "filter": targets.filter.to_data(),
         "data_functions": [{"function": name, "query": query} for name, query in uses_data(targets.filter)],
-        "nodes": targets.nodes,
+        "limit": None if targets.limit is None else str(targets.limit),
+        "nodes": None if targets.nodes is None else list(targets.nodes),
     }

@@ -2,58 +2,68 @@
 
 from __future__ import annotations
 
-import sys
+import argparse
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from collective.clients import options
-from collective.clients.render.formatting import clean_line, write_json
+from collective.clients import options, output
+from collective.clients.commands import COMMANDS
+from collective.clients.output import Output
+from collective.clients.parser import Parser
 from collective.config import KEY_NONE, ClientConfig, default_allowed_signers
 from collective.errors import ConfigError, SignatureError, UsageError
 from collective.names import check_caller
+from collective.text import escape_controls
 
 if TYPE_CHECKING:
     from collective.signing.caller_key import Chosen
     from collective.signing.keys import PublicKey
 
-
-def run(arguments: Sequence[str]) -> int:
-    """Show the signing key, or run `crpc keys trust`; return the exit code."""
-    args = _parser().parse_args(arguments)
-    if args.verb == "trust":
-        return _trust(args.key, args.name, args.file, as_json=args.json)
-    return _show(options.client_config(args), as_json=args.json)
+_KEY = ("type", "fingerprint", "public_key", "source", "allowed_signers_line")
 
 
-def _parser() -> options.Parser:
-    parser = options.Parser("crpc keys", description="Show the key that signs requests, and make nodes trust keys.")
-    options.add_json(parser)
+def make_parser() -> Parser:
+    """Return the parser of `crpc keys`."""
+    parser = Parser(
+        "crpc keys",
+        description=f"{COMMANDS['keys']}.\n\n"
+        "Without a verb, show the key of this caller and the line that makes nodes trust it.",
+        examples=["crpc keys", "crpc keys trust id_ed25519.pub --as alice --file allowed_signers"],
+    )
     verbs = parser.add_subparsers(dest="verb", metavar="trust")
-    trust = verbs.add_parser("trust", help="add a public key to an allowed_signers file")
+    trust = verbs.add_parser(
+        "trust",
+        help="add a public key to an allowed_signers file",
+        examples=["crpc keys trust id_ed25519.pub --as alice --file allowed_signers"],
+    )
     trust.add_argument("key", metavar="PUBKEY", help="a .pub file, or its content in quotes")
     trust.add_argument("--as", required=True, dest="name", metavar="NAME", help="the caller that the key signs for")
     default = default_allowed_signers()
     trust.add_argument("--file", type=Path, metavar="FILE", default=default, help="default: %(default)s")
-    options.add_json(trust)
     return parser
 
 
-def _show(config: ClientConfig, *, as_json: bool) -> int:
+def run(arguments: Sequence[str]) -> int:
+    """Show the signing key, or run `crpc keys trust`; return the exit code."""
+    args = make_parser().parse_args(arguments)
+    return _trust(args) if args.verb == "trust" else _show(args, options.client_config(args))
+
+
+def _show(args: argparse.Namespace, config: ClientConfig) -> int:
     """Print the key, the caller, and the allowed_signers line that makes nodes trust them."""
     if config.key == KEY_NONE:
-        if as_json:
-            write_json({"caller": config.caller, "key": None})
-        else:
-            sys.stdout.write(f"Requests are not signed ('key: none'); caller: {config.caller}\n")
-        return 0
-    from collective.signing.caller_key import choose
-
-    chosen = choose(config.key)
-    if as_json:
-        write_json(_document(config.caller, chosen))
+        document: dict[str, Any] = {"caller": config.caller, "key": None}
+        text = f"Requests are not signed ('key: none'); caller: {config.caller}\n"
     else:
-        sys.stdout.write(_page(config.caller, chosen))
+        from collective.signing.caller_key import choose
+
+        chosen = choose(config.key)
+        document = {"caller": config.caller, "key": _key(config.caller, chosen)}
+        text = _page(config.caller, chosen)
+    key = document["key"] or {}
+    row = [config.caller, *(key.get(name) for name in _KEY)]
+    output.show(args, Output("keys", document, ("caller", *_KEY), [row], lambda: text))
     return 0
 
 
@@ -62,45 +72,38 @@ def _page(caller: str, chosen: Chosen) -> str:
 
     return (
         f"Key:     {chosen.public.kind} {chosen.public.fingerprint}\n"
-        f"         {clean_line(chosen.where)}\n"
+        f"         {escape_controls(chosen.where)}\n"
         f"Caller:  {caller}\n\n"
         f"Nodes trust this key when their allowed_signers file has this line:\n\n{signer_line(caller, chosen.public)}"
     )
 
 
-def _document(caller: str, chosen: Chosen) -> dict[str, Any]:
+def _key(caller: str, chosen: Chosen) -> dict[str, str]:
     from collective.signing.allowed_signers import signer_line
 
-    return {
-        "caller": caller,
-        "key": {
-            "type": chosen.public.kind,
-            "fingerprint": chosen.public.fingerprint,
-            "public_key": chosen.public.line,
-            "source": chosen.where,
-            "allowed_signers_line": signer_line(caller, chosen.public).rstrip("\n"),
-        },
-    }
+    public = chosen.public
+    line = signer_line(caller, public).rstrip("\n")
+    return dict(zip(_KEY, (public.kind, public.fingerprint, public.line, chosen.where, line), strict=True))
 
 
-def _trust(key: str, name: str, path: Path, *, as_json: bool) -> int:
-    """Append the line that lets a key sign as caller `name`."""
+def _trust(args: argparse.Namespace) -> int:
+    """Append the line that lets a key sign as a caller."""
     from collective import reread
     from collective.signing import allowed_signers
 
+    name, path = args.name, args.file
     try:
         check_caller(name)
     except UsageError as error:
         raise UsageError(f"--as {error}") from None
-    public = _read_public_key(key)
+    public = _read_public_key(args.key)
     signers = reread.load(path, allowed_signers.parse)
     if any(name in entry.names and not entry.authority for entry in signers.entries.get(public.blob, ())):
         raise UsageError(f"{path}: {public.fingerprint} can already sign as {name}")
     _append(path, allowed_signers.signer_line(name, public))
-    if as_json:
-        write_json({"file": str(path), "caller": name, "fingerprint": public.fingerprint})
-    else:
-        sys.stdout.write(f"{path}: {public.fingerprint} can now sign as {name}\n")
+    document = {"file": str(path), "caller": name, "fingerprint": public.fingerprint}
+    text = f"{path}: {public.fingerprint} can now sign as {name}\n"
+    output.show(args, Output("keys-trust", document, list(document), [list(document.values())], lambda: text))
     return 0
 
 

@@ -10,23 +10,68 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from collective.clients import options
-from collective.clients.render.formatting import write_json
+from collective.clients import output
+from collective.clients.commands import COMMANDS
+from collective.clients.output import Output
+from collective.clients.parser import Parser
 from collective.errors import UsageError
 from collective.lab import control
 from collective.lab.layout import Layout
+from collective.text import plural
 
 _DEFAULT_NODES = 5
+_COLUMNS = ("identity", "running", "pid")
 _UNSET = ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_REGION")  # they override what the lab's environment sets
+
+
+def make_parser() -> Parser:
+    """Return the parser of `crpc lab`."""
+    parser = Parser(
+        "crpc lab",
+        description=f"{COMMANDS['lab']}.\n\n"
+        "A lab has real daemons and an AWS emulator on the loopback interface. Actions run on this machine, "
+        "with the rights of the user who started the lab.",
+        examples=["crpc lab run -- crpc ping", "crpc lab start --nodes 3", "crpc lab env", "crpc lab stop"],
+    )
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="run|start|stop|status|env|node")
+    run_ = verbs.add_parser(
+        "run",
+        usage="crpc lab run [--nodes N] [-- COMMAND ...]",
+        help="run a shell or a command in a temporary lab",
+        examples=["crpc lab run", "crpc lab run --nodes 3 -- crpc ping"],
+    )
+    start = verbs.add_parser(
+        "start", help="start a lab in the background", examples=["crpc lab start", "crpc lab start --nodes 3"]
+    )
+    for parser_ in (run_, start):
+        parser_.add_argument("--nodes", type=int, default=_DEFAULT_NODES, metavar="N", help="default: %(default)s")
+    node = verbs.add_parser(
+        "node",
+        help="kill, stop or start one node",
+        examples=["crpc lab node node02.lab stop", "crpc lab node node02.lab start"],
+    )
+    node.add_argument("name", metavar="NAME")
+    node.add_argument("operation", choices=("kill", "stop", "start"))
+    verbs.add_parser("stop", help="stop the lab", examples=["crpc lab stop"])
+    verbs.add_parser(
+        "status", help="list the nodes and their processes", examples=["crpc lab status", "crpc lab status -o json"]
+    )
+    verbs.add_parser(
+        "env", help="print shell commands that point crpc at the lab, for eval", examples=["crpc lab env"]
+    )
+    for name, parser_ in parser.verbs.items():
+        if name != "run":
+            parser_.add_argument("--folder", type=Path, metavar="DIR", help="folder of the lab")
+    return parser
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run `crpc lab run`, `start`, `stop`, `status`, `env` or `node`; return the exit code."""
     words, command = _split(arguments)
-    args = _parser().parse_args(words)
+    args = make_parser().parse_args(words)
     if command and args.verb != "run":
         raise UsageError("lab: only 'crpc lab run' takes a command after '--'")
     if args.verb == "run":
@@ -45,57 +90,45 @@ def _split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     return words[:place], words[place + 1 :]
 
 
-def _parser() -> options.Parser:
-    parser = options.Parser("crpc lab", description="Run a collective on this machine, to try things.")
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="run|start|stop|status|env|node")
-    run_ = verbs.add_parser(
-        "run", usage="crpc lab run [--nodes N] [-- COMMAND ...]", help="run a shell or a command in a temporary lab"
-    )
-    start = verbs.add_parser("start", help="start a lab in the background")
-    for parser_ in (run_, start):
-        parser_.add_argument("--nodes", type=int, default=_DEFAULT_NODES, metavar="N", help="default: %(default)s")
-    node = verbs.add_parser("node", help="kill, stop or start one node")
-    node.add_argument("name", metavar="NAME")
-    node.add_argument("operation", choices=("kill", "stop", "start"))
-    verbs.add_parser("stop", help="stop the lab")
-    options.add_json(verbs.add_parser("status", help="list the nodes and their processes"))
-    verbs.add_parser("env", help="print the shell commands that point crpc at the lab")
-    for name, parser_ in verbs.choices.items():
-        if name != "run":
-            parser_.add_argument("--folder", type=Path, metavar="DIR", help="folder of the lab")
-    return parser
-
-
 def _start(layout: Layout, args: argparse.Namespace) -> None:
     control.start(layout, args.nodes)
     env = control.command(layout, "env")
-    sys.stdout.write(f'{args.nodes} nodes are running; to point crpc at them: eval "$({env})"\n')
+    text = f'{plural(args.nodes, "node")} running; to point crpc at the lab: eval "$({env})"\n'
+    _show(layout, args, control.status(layout), text)
 
 
-def _stop(layout: Layout, _args: argparse.Namespace) -> None:
+def _stop(layout: Layout, args: argparse.Namespace) -> None:
     control.stop(layout)
+    _show(layout, args, {}, "")
 
 
 def _status(layout: Layout, args: argparse.Namespace) -> None:
     pids = control.status(layout)
-    if args.json:
-        nodes = [{"identity": name, "running": pid is not None, "pid": pid} for name, pid in pids.items()]
-        write_json({"folder": str(layout.folder), "nodes": nodes})
-        return
-    for name, pid in pids.items():
-        sys.stdout.write(f"{name:<40} {f'running, pid {pid}' if pid else 'not running'}\n")
-
-
-def _env(layout: Layout, _args: argparse.Namespace) -> None:
-    control.status(layout)  # raises UsageError if no lab is running
-    for name, value in layout.environment().items():
-        sys.stdout.write(f"export {name}={shlex.quote(value)}\n")
-    sys.stdout.write(f"unset {' '.join(_UNSET)}\n")
+    lines = (f"{name:<40} {f'running, pid {pid}' if pid else 'not running'}\n" for name, pid in pids.items())
+    _show(layout, args, pids, "".join(lines))
 
 
 def _node(layout: Layout, args: argparse.Namespace) -> None:
     operations = {"kill": control.kill_node, "stop": control.stop_node, "start": control.start_node}
     operations[args.operation](layout, args.name)
+    _show(layout, args, control.status(layout), "")
+
+
+def _show(layout: Layout, args: argparse.Namespace, pids: Mapping[str, int | None], text: str) -> None:
+    """Print the nodes of a lab with their processes; as text print `text`."""
+    rows = [(name, pid is not None, pid) for name, pid in pids.items()]
+    document = {"folder": str(layout.folder), "nodes": [dict(zip(_COLUMNS, row, strict=True)) for row in rows]}
+    output.show(args, Output("lab", document, _COLUMNS, rows, lambda: text))
+
+
+def _env(layout: Layout, args: argparse.Namespace) -> None:
+    control.status(layout)  # raises UsageError if no lab is running
+    variables = layout.environment()
+    lines = [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
+    text = "\n".join([*lines, f"unset {' '.join(_UNSET)}\n"])
+    rows = [*variables.items(), *((name, None) for name in _UNSET)]
+    document = {"variables": variables, "unset": list(_UNSET)}
+    output.show(args, Output("lab-env", document, ("name", "value"), rows, lambda: text))
 
 
 def _run(nodes: int, command: Sequence[str]) -> int:

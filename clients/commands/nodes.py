@@ -3,34 +3,42 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 
 from collective import durations
-from collective.clients import options, setup_plans
-from collective.clients.render.formatting import write_json
+from collective.clients import options, output, setup_plans
+from collective.clients.commands import COMMANDS
+from collective.clients.output import Output
+from collective.clients.parser import Parser
 from collective.config import ClientConfig
 from collective.errors import UsageError
 from collective.names import check_identity
 
-
-def run(arguments: Sequence[str]) -> int:
-    """Run `crpc nodes list`, `trust` or `prune`; return the exit code."""
-    args = _parser().parse_args(arguments)
-    config = options.client_config(args)
-    if args.verb == "prune":
-        return _prune(config, args)
-    return _trust(config, check_identity(args.node)) if args.verb == "trust" else _list(config, args.json)
+_COLUMNS = ("identity", "fingerprint", "key")
 
 
-def _parser() -> options.Parser:
-    parser = options.Parser("crpc nodes", description="List, trust and prune nodes.")
+def make_parser() -> Parser:
+    """Return the parser of `crpc nodes`."""
+    parser = Parser(
+        "crpc nodes",
+        description=f"{COMMANDS['nodes']}.\n\n"
+        "The key of a node is remembered when it is first seen; a reply with another key is refused until the"
+        " new key is trusted.",
+        examples=["crpc nodes list", "crpc nodes prune --older-than 7d --dry-run"],
+    )
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="list|trust|prune")
-    listing = verbs.add_parser("list", help="list the known nodes and the fingerprints of their keys")
-    trust = verbs.add_parser("trust", help="trust the new key of a node")
+    listing = verbs.add_parser(
+        "list",
+        help="list the known nodes and the fingerprints of their keys",
+        examples=["crpc nodes list", "crpc nodes list -o csv"],
+    )
+    trust = verbs.add_parser("trust", help="trust the new key of a node", examples=["crpc nodes trust node01.lab"])
     trust.add_argument("node", metavar="NAME")
-    options.add_json(listing)
-    prune = verbs.add_parser("prune", help="remove queues, subscriptions and registry entries of nodes that are gone")
+    prune = verbs.add_parser(
+        "prune",
+        help="remove queues, subscriptions and registry entries of nodes that are gone",
+        examples=["crpc nodes prune --dry-run", "crpc nodes prune --older-than 36h --yes"],
+    )
     prune.add_argument(
         "--older-than",
         default="7d",
@@ -40,25 +48,35 @@ def _parser() -> options.Parser:
     prune.add_argument("--orphans", action="store_true", help="also remove queues whose node is not in the registry")
     setup_plans.add_options(prune)
     for verb in (listing, trust, prune):
-        verb.add_argument("-T", "--target", metavar="NAME", help="another collective from the configuration")
+        options.add_target(verb)
     return parser
 
 
-def _list(config: ClientConfig, as_json: bool) -> int:
+def run(arguments: Sequence[str]) -> int:
+    """Run `crpc nodes list`, `trust` or `prune`; return the exit code."""
+    args = make_parser().parse_args(arguments)
+    return {"list": _list, "trust": _trust, "prune": _prune}[args.verb](args, options.client_config(args))
+
+
+def _list(args: argparse.Namespace, config: ClientConfig) -> int:
     from collective.fleet.known_nodes import KnownNodes
 
     known = sorted(KnownNodes(config.state, config.collective).keys.items())
-    if as_json:
-        write_json([{"identity": name, "fingerprint": key.fingerprint, "key": key.line} for name, key in known])
-    else:
-        sys.stdout.write("".join(f"{name:<40} {key.fingerprint}\n" for name, key in known))
+    rows = [(name, key.fingerprint, key.line) for name, key in known]
+    document = {"collective": config.collective, "nodes": [dict(zip(_COLUMNS, row, strict=True)) for row in rows]}
+    output.show(args, Output("nodes", document, _COLUMNS, rows, lambda: _lines(rows)))
     return 0
 
 
-def _trust(config: ClientConfig, node: str) -> int:
+def _lines(rows: Sequence[tuple[str, str, str]]) -> str:
+    return "".join(f"{name:<40} {fingerprint}\n" for name, fingerprint, _ in rows)
+
+
+def _trust(args: argparse.Namespace, config: ClientConfig) -> int:
     """Trust the key that the registry has for a node; without one, the key that was refused last."""
     from collective.fleet.known_nodes import KnownNodes, registered_key
 
+    node = check_identity(args.node)
     nodes = KnownNodes(config.state, config.collective)
     known, refused = nodes.keys.get(node), nodes.refused(node)
     key = registered_key(config, node) or refused
@@ -73,11 +91,18 @@ def _trust(config: ClientConfig, node: str) -> int:
         )
     nodes.trust(node, key)
     replaced = f" instead of {known.fingerprint}" if known else ""
-    sys.stdout.write(f"{node}: now trusting {key.fingerprint}{replaced}\n")
+    document = {
+        "collective": config.collective,
+        "identity": node,
+        "fingerprint": key.fingerprint,
+        "replaced": known.fingerprint if known else None,
+    }
+    text = f"{node}: now trusting {key.fingerprint}{replaced}\n"
+    output.show(args, Output("nodes-trust", document, list(document), [list(document.values())], lambda: text))
     return 0
 
 
-def _prune(config: ClientConfig, args: argparse.Namespace) -> int:
+def _prune(args: argparse.Namespace, config: ClientConfig) -> int:
     """Show what nodes that are gone have left on AWS, and remove it after confirmation."""
     older_than = durations.read(args.older_than)
     if config.registry == "none":

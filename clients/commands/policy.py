@@ -10,80 +10,88 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from collective.clients import options
-from collective.clients.render.formatting import clean_line, write_json
+from collective.clients import options, output
+from collective.clients.commands import COMMANDS
+from collective.clients.output import Output
+from collective.clients.parser import Parser
 from collective.errors import CollectiveError, ConfigError, PolicyError, UsageError
 from collective.exit_codes import CONFIGURATION, FAILED, SILENT
-from collective.text import plural
+from collective.text import escape_controls, plural
 
 if TYPE_CHECKING:
     from collective.catalog import Catalog
     from collective.ddl import Action
-    from collective.policy import KnownNode
+    from collective.policy import Decision, KnownNode
     from collective.policy.replay import Replayed
 
+_CHANGE = ("request", "caller", "agent", "action", "state", "recorded", "now")
 _STATES = ("same", "different", "undecidable")
 
 
-def run(arguments: Sequence[str]) -> int:
-    """Run `crpc policy check`, `test` or `replay`; return the exit code."""
-    args = _parse(arguments)
-    try:
-        return {"check": _check, "test": _test, "replay": _replay}[args.verb](args)
-    except PolicyError as error:
-        if args.json:
-            write_json({"file": str(args.file), "valid": False, "problems": list(error.problems)})
-        for line in error.problems:
-            sys.stderr.write(f"crpc: {clean_line(line)}\n")
-        return CONFIGURATION
-
-
-def _parse(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = options.Parser("crpc policy", description="Check a policy file, and test what it allows.")
+def make_parser() -> Parser:
+    """Return the parser of `crpc policy`."""
+    parser = Parser(
+        "crpc policy",
+        description=f"{COMMANDS['policy']}.\n\n"
+        "A policy is a list of rules: the first rule that matches a request decides, and a request without a "
+        "matching rule is denied.",
+        examples=["crpc policy check policy.yaml", "crpc policy test policy.yaml --caller bob rpcutil ping"],
+    )
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="check|test|replay")
-    check = verbs.add_parser("check", help="report the errors in a policy file; exit 78 if there are any")
+    check = verbs.add_parser(
+        "check",
+        help="report the errors in a policy file; exit 78 if there are any",
+        examples=["crpc policy check policy.yaml"],
+    )
     test = verbs.add_parser(
         "test",
         usage="crpc policy test FILE --caller NAME AGENT ACTION [KEY=VALUE ...] [options]",
         help="report whether a request is allowed, and by which rule; exit 0 if allowed, 2 if denied",
+        examples=["crpc policy test policy.yaml --caller bob package status package=zsh"],
     )
     replay = verbs.add_parser(
         "replay",
         help="report the recorded requests that this policy decides differently; exit 2 if there are any, "
         "3 if some cannot be decided",
+        examples=["crpc policy replay policy.yaml --audit audit.jsonl --facts facts.yaml"],
     )
     for verb in (check, test, replay):
         verb.add_argument("file", type=Path, metavar="FILE", help="the policy file")
-        options.add_json(verb)
     test.add_argument("words", nargs="*", help="agent, action and inputs")
     test.add_argument("--caller", required=True, metavar="NAME", help="the caller of the request")
     replay.add_argument("--audit", required=True, type=Path, metavar="FILE", help="the audit.jsonl of a node")
     for verb in (test, replay):
         verb.add_argument("--facts", type=Path, metavar="FILE", help="the node's facts (YAML or JSON)")
         verb.add_argument("--classes", type=Path, metavar="FILE", help="the node's classes, separated by whitespace")
-    before, unknown = _options_before_verb(arguments)
-    if before.rest[:1] == ["test"] and not unknown:  # argparse cannot intermix options and arguments of a subparser
-        test.set_defaults(verb="test")
-        return test.parse_args(before.rest[1:], before)
-    return parser.parse_args(arguments)
+    return parser
 
 
-def _options_before_verb(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
-    """Parse the options before the verb; return them, with the other arguments as `rest`, and unknown options."""
-    parser = options.Parser("crpc policy", add_help=False)
-    parser.add_argument("rest", nargs=argparse.REMAINDER)
-    return parser.parse_known_args(arguments)
+def run(arguments: Sequence[str]) -> int:
+    """Run `crpc policy check`, `test` or `replay`; return the exit code."""
+    args = make_parser().parse_args(arguments)
+    try:
+        return {"check": _check, "test": _test, "replay": _replay}[args.verb](args)
+    except PolicyError as error:
+        if args.verb == "check" and args.output != "text":
+            _show_check(args, None, error.problems)
+        for line in error.problems:
+            sys.stderr.write(f"crpc: {escape_controls(line)}\n")
+        return CONFIGURATION
 
 
 def _check(args: argparse.Namespace) -> int:
     from collective import policy
 
-    rules = len(policy.read(args.file).rules)
-    if args.json:
-        write_json({"file": str(args.file), "valid": True, "rules": rules, "problems": []})
-    else:
-        sys.stdout.write(f"{args.file}: valid, {plural(rules, 'rule')}\n")
+    _show_check(args, len(policy.read(args.file).rules), ())
     return 0
+
+
+def _show_check(args: argparse.Namespace, rules: int | None, problems: Sequence[str]) -> None:
+    """Print the number of rules of a valid policy, or the problems of one that is not (`rules` None)."""
+    document = {"file": str(args.file), "valid": not problems, "rules": rules, "problems": list(problems)}
+    text = f"{args.file}: valid, {plural(rules or 0, 'rule')}\n"
+    rows = [[problem] for problem in problems]
+    output.show(args, Output("policy-check", document, ("problem",), rows, lambda: text))
 
 
 def _test(args: argparse.Namespace) -> int:
@@ -100,12 +108,9 @@ def _test(args: argparse.Namespace) -> int:
     if depends:
         sys.stderr.write("crpc: the decision depends on the node (use --facts and --classes); assuming it has none\n")
     decision = rules.decide(question)
-    if args.json:
-        write_json(
-            {"allowed": decision.allow, "rule": decision.rule, "reason": decision.why, "depends_on_node": depends}
-        )
-    else:
-        sys.stdout.write(f"{'allowed' if decision.allow else 'denied'}: {clean_line(decision.why)}\n")
+    document = {**_decision(decision), "depends_on_node": depends}
+    text = f"{'allowed' if decision.allow else 'denied'}: {escape_controls(decision.why)}\n"
+    output.show(args, Output("policy-test", document, list(document), [list(document.values())], lambda: text))
     return 0 if decision.allow else FAILED
 
 
@@ -131,17 +136,16 @@ def _replay(args: argparse.Namespace) -> int:
         counts[request.state] += 1
         if request.state == "same":
             continue
-        if args.json:
-            changes.append(_change(request))
-        else:
-            sys.stdout.write(clean_line(_change_line(request)) + "\n")
-    if args.json:
-        write_json({"requests": counts.total(), **{state: counts[state] for state in _STATES}, "changes": changes})
-    else:
-        sys.stdout.write(
-            f"{plural(counts.total(), 'request')}: {counts['same']} unchanged, {counts['different']} decided "
-            f"differently, {counts['undecidable']} undecidable\n"
-        )
+        changes.append(_change(request))
+        if args.output == "text":
+            sys.stdout.write(escape_controls(_change_line(request)) + "\n")
+    text = (
+        f"{plural(counts.total(), 'request')}: {counts['same']} unchanged, {counts['different']} decided differently, "
+        f"{counts['undecidable']} undecidable\n"
+    )
+    document = {"requests": counts.total(), **{state: counts[state] for state in _STATES}, "changes": changes}
+    rows = [list(change.values()) for change in changes]
+    output.show(args, Output("policy-replay", document, _CHANGE, rows, lambda: text))
     if counts["different"]:
         return FAILED
     return SILENT if counts["undecidable"] else 0
@@ -167,8 +171,12 @@ def _change(request: Replayed) -> dict[str, Any]:
         **{name: recorded.get(name) for name in ("request", "caller", "agent", "action")},
         "state": request.state,
         "recorded": {"allowed": request.was, "rule": recorded.get("rule")},
-        "now": [{"allowed": one.allow, "rule": one.rule, "reason": one.why} for one in dict.fromkeys(request.now)],
+        "now": [_decision(one) for one in dict.fromkeys(request.now)],
     }
+
+
+def _decision(decision: Decision) -> dict[str, Any]:
+    return {"allowed": decision.allow, "rule": decision.rule, "reason": decision.why}
 
 
 def _change_line(request: Replayed) -> str:

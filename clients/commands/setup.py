@@ -6,27 +6,28 @@ import argparse
 from collections.abc import Sequence
 
 from collective.clients import confirmation, options, setup_plans
+from collective.clients.commands import COMMANDS
 from collective.clients.node_lists import read_nodes
+from collective.clients.parser import Parser
 from collective.config import ClientConfig
 from collective.nodesets import unfold
 
 
-def run(arguments: Sequence[str]) -> int:
-    """Compare what exists with what is needed, show the differences, and apply them; return the exit code."""
-    args = _parser().parse_args(arguments)
-    nodes = _nodes(args)
-    config = options.client_config(args)
-    return _remove(config, args) if args.remove else _create(config, args, nodes)
-
-
-def _parser() -> options.Parser:
-    parser = options.Parser(
+def make_parser() -> Parser:
+    """Return the parser of `crpc setup`."""
+    parser = Parser(
         "crpc setup",
-        description="Create the topic and the table of a collective and their policies, and update those that differ. "
-        "The changes are shown and need confirmation. A policy that differs is replaced as a whole; tags that "
+        description=f"{COMMANDS['setup']}.\n\n"
+        "Create the topic and the table of a collective and their policies, and update those that differ. The"
+        " changes are shown and need confirmation. A policy that differs is replaced as a whole; tags that "
         "collective does not use are kept. Nodes create their own queues when they start.",
+        examples=[
+            "crpc setup --dry-run",
+            "crpc setup --node 'web[01-20].my.net' --dry-run",
+            "crpc setup --remove --dry-run",
+        ],
     )
-    parser.add_argument("-T", "--target", metavar="NAME", help="another collective from the configuration")
+    options.add_target(parser)
     scope = parser.add_mutually_exclusive_group()
     scope.add_argument(
         "--node",
@@ -39,6 +40,14 @@ def _parser() -> options.Parser:
     scope.add_argument("--remove", action="store_true", help="remove the topic, the table and all queues")
     setup_plans.add_options(parser)
     return parser
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Compare what exists with what is needed, show the differences, and apply them; return the exit code."""
+    args = make_parser().parse_args(arguments)
+    nodes = _nodes(args)
+    config = options.client_config(args)
+    return _remove(config, args) if args.remove else _create(config, args, nodes)
 
 
 def _nodes(args: argparse.Namespace) -> list[str]:
