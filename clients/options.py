@@ -5,6 +5,7 @@
     add_rollout(parser)        how fast           pace(args) -> Pace
     add_target(parser)         -T alone, for commands that select no nodes
     client_config(args)        client.yaml, with the collective of -T
+    catalog(args)              the DDLs of the configuration
 
 The options of every command (`--config`, `--output`, …) are in `parser.py`.
 """
@@ -18,9 +19,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from collective.clients.parser import Parser as Parser
-from collective.errors import UsageError
+from collective.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
+    from collective.catalog import Catalog
     from collective.clients.input_files import Sources
     from collective.config import ClientConfig
     from collective.fleet.pace import Pace
@@ -172,6 +174,19 @@ def client_config(args: argparse.Namespace) -> ClientConfig:
         if "target" not in args.from_variables:
             raise
         raise UsageError(f"{args.from_variables['target']}: {error}") from None
+
+
+def catalog(args: argparse.Namespace) -> Catalog:
+    """Return the DDLs of the configuration; those of the standard agents when there is no configuration."""
+    from collective.catalog import Catalog
+    from collective.config import load_client
+
+    try:
+        return Catalog(load_client(args.config).ddls)
+    except ConfigError:
+        if args.config:
+            raise
+        return Catalog()
 
 
 def seconds(text: str) -> float:

@@ -69,28 +69,36 @@ class _Formatter(argparse.HelpFormatter):
         return "\n\n".join(super(_Formatter, self)._fill_text(part, width, indent) for part in text.split("\n\n"))
 
 
+def examples_epilog(examples: Iterable[str]) -> str | None:
+    """Return the end of a help page: the examples; None if there are none."""
+    lines = [f"  {example}" for example in examples if example]
+    return _EXAMPLES + "\n".join(lines) if lines else None
+
+
 class Parser(argparse.ArgumentParser):
     """argparse's parser with the common options; raises UsageError for a wrong command line.
 
     `description` may have several paragraphs. `examples` are complete command lines, shown at the end of the help page.
     """
 
-    def __init__(self, prog: str, *, examples: Iterable[str] = (), **settings: Any) -> None:
+    def __init__(self, prog: str, *, examples: Iterable[str] = (), add_help: bool = True, **settings: Any) -> None:
         self.examples = tuple(examples)
-        epilog = _EXAMPLES + "\n".join(f"  {example}" for example in self.examples) if self.examples else None
         super().__init__(
             prog=prog,
+            add_help=False,
             allow_abbrev=False,
             # A command may replace a common option by its own, with another meaning.
             conflict_handler="resolve",
             formatter_class=_Formatter,
-            **{"epilog": epilog, **settings},
+            **{"epilog": examples_epilog(self.examples), **settings},
         )
         self.register("action", None, Once)
         self.register("action", "parsers", _Verbs)
         self._variables: dict[str, tuple[str, Any]] = {}
         self._common = self.add_argument_group("common options")
         self._add_common()
+        if add_help:
+            self._common.add_argument("-h", "--help", action="help", help="print this page")
 
     def _add_common(self) -> None:
         group = self._common
@@ -113,7 +121,7 @@ class Parser(argparse.ArgumentParser):
         )
         group.add_argument("-v", "--verbose", action="store_true", help="print more details")
         group.add_argument("--debug", action="store_true", help="print a traceback if an error occurs")
-        group.add_argument("-V", "--version", action="version", version=f"crpc {__version__}")
+        group.add_argument("-V", "--version", action="version", version=f"crpc {__version__}", help="print the version")
         self.read_variable("output", "COLLECTIVE_OUTPUT", "text")
         self.read_variable("color", "COLLECTIVE_COLOR", "auto")
 
@@ -216,6 +224,8 @@ class Parser(argparse.ArgumentParser):
         vars(args).setdefault("json", args.output == "json")  # for commands that do not use `output.py` yet
         if args.verbose:
             logging.getLogger("collective").setLevel(logging.INFO)
+        elif getattr(args, "quiet", False):
+            logging.getLogger("collective").setLevel(logging.ERROR)
         return args
 
     def _variable(self, dest: str, variable: str) -> Any:

@@ -7,15 +7,15 @@ import re
 
 import pytest
 
+from collective.aws import DEFAULT_TIMEOUTS
 from collective.clients.crpc import main
-from collective.node.requests import receiver
 from collective.setup import cost
-from collective.transport import BATCH
+from collective.transport import BATCH, POLL
 
 Captured = pytest.CaptureFixture[str]
 
 
-def dollars(items: list[cost.Item]) -> list[float]:
+def dollars(items: list[cost.BillItem]) -> list[float]:
     return [round(item.dollars, 4) for item in items]
 
 
@@ -49,15 +49,16 @@ def test_a_registry_of_more_than_one_page_reads_the_first_page_twice(nodes: int,
 def test_ec2_collective_costs_what_its_readme_claims() -> None:
     """50 servers and 100 commands a day cost about $12 a month at the price of 2012, $1 per million requests."""
     then = cost.Prices("eu-west-1", "2012", sqs=1.0, sns=0, writes=0, reads=0)
-    items = cost.forerunners_bill(cost.Usage(nodes=50, calls_per_day=100, nodes_per_call=50), then)
+    items = cost.ec2_collective_bill(cost.Usage(nodes=50, calls_per_day=100, nodes_per_call=50), then)
     assert dollars(items) == [6.696, 4.464, 1.55]
     assert round(cost.total(items)) == 13  # its free tier of 100,000 requests was worth $0.10
 
 
 def test_the_formula_uses_the_values_of_the_code() -> None:
-    """The estimate assumes the poll period of the receiver and the batch size of the transport."""
-    assert receiver.POLL == cost.POLL
-    assert cost._BATCH == BATCH  # noqa: SLF001 - the estimate must use the same size
+    """The numbers in the docstring of `cost.py` are those of the code, and a read timeout exceeds the longest poll."""
+    assert f"polls its queue each {POLL:.0f} s" in str(cost.__doc__)
+    assert f"batches of {['nine', 'ten', 'eleven'][BATCH - 9]}" in str(cost.__doc__)
+    assert DEFAULT_TIMEOUTS.read > POLL
 
 
 def test_both_estimates_are_shown_with_every_count_and_price(capsys: Captured) -> None:
@@ -68,7 +69,7 @@ def test_both_estimates_are_shown_with_every_count_and_price(capsys: Captured) -
         ("collective", "31.61"),
         ("ec2_collective", "50.84"),
     ]
-    assert re.search(r"SQS: requests and answers +4,963,100 +0.400 +1.99$", out, re.MULTILINE)
+    assert re.search(r"SQS: requests and replies +4,963,100 +0.400 +1.99$", out, re.MULTILINE)
     assert "500 nodes, 100 calls a day to 500 of them, 31 days; prices of us-east-1, 2026-06\n" in out
     assert "\nAn idle node: $0.0536 for polls, $0.0056 for the registry.\n" in out
 

@@ -12,7 +12,6 @@ from support.crpc_call import Captured, called
 from collective import __version__
 from collective.clients import crpc
 from collective.clients.commands import COMMANDS
-from collective.clients.crpc import main
 from collective.errors import CollectiveError
 
 USAGE, CONFIGURATION = 64, 78
@@ -42,31 +41,31 @@ MISTAKES: dict[str, tuple[int, str]] = {
     "-vT": (USAGE, "-v/--verbose: takes no value, not 'T'"),
     "-- packge": (USAGE, "there is no agent 'packge'"),
     "keys --json trust": (USAGE, "the following arguments are required: --as"),
-    "nrpe -v chek": (USAGE, "nrpe has no action 'chek': did you mean 'check'?"),
+    "nrpe -v chek": (USAGE, "nrpe has no action 'chek' (did you mean 'check'?)"),
     "ping -o xml": (USAGE, "-o/--output: invalid choice: 'xml'"),
     "ping -t 1 -t 2": (USAGE, "-t given more than once"),
     "packge status": (USAGE, "there is no agent 'packge': did you mean 'package'?"),
     "xyzzy": (USAGE, "there is no agent 'xyzzy': 'crpc help' lists those there are"),
-    "inventry": (USAGE, "there is neither an agent nor a command 'inventry': did you mean 'inventory'?"),
+    "inventry": (USAGE, "there is neither an agent nor a command 'inventry' (did you mean 'inventory'?)"),
     "packge --help": (USAGE, "there is no agent 'packge': did you mean 'package'?"),
     "package instal -h": (USAGE, "package has no action 'instal': did you mean 'install'?"),
-    "help inventry": (USAGE, "there is neither an agent nor a command 'inventry': did you mean 'inventory'?"),
+    "help inventry": (USAGE, "there is neither an agent nor a command 'inventry' (did you mean 'inventory'?)"),
     "help packge": (USAGE, "there is no agent 'packge': did you mean 'package'?"),
     "help package instal": (USAGE, "package has no action 'instal': did you mean 'install'?"),
-    "package": (USAGE, "package: which action? It has install"),
+    "package": (USAGE, "package: action missing (it has install"),
     "package instal": (USAGE, "package has no action 'instal': did you mean 'install'?"),
-    "nrpe chek": (USAGE, "nrpe has no action 'chek': did you mean 'check'?"),
-    "nrpe": (USAGE, "nrpe: which action? It has runcommand, runallcommands, check"),
+    "nrpe chek": (USAGE, "nrpe has no action 'chek' (did you mean 'check'?)"),
+    "nrpe": (USAGE, "nrpe: action missing (it has runcommand, runallcommands, check)"),
     "shell run ls --tail --json": (USAGE, "--tail: not allowed with --json, because it prints lines as they arrive"),
-    "shell run comand=ls": (USAGE, "there is no input 'comand': did you mean 'command'?"),
+    "shell run comand=ls": (USAGE, "there is no input 'comand' (did you mean 'command'?)"),
     "package zap": (USAGE, "package has no action 'zap': it has install, update"),
     "package status": (USAGE, "package status: input 'package' is missing: it takes package"),
-    "package status zsh": (USAGE, "'zsh': inputs are given as KEY=VALUE: package status takes package=…"),
-    "package status pakage=zsh": (USAGE, "there is no input 'pakage': did you mean 'package'?"),
-    "package status package=zsh color=red": (USAGE, "there is no input 'color': package status takes package=…"),
+    "package status zsh": (USAGE, "'zsh': inputs are given as KEY=VALUE (package status takes package=…)"),
+    "package status pakage=zsh": (USAGE, "there is no input 'pakage' (did you mean 'package'?)"),
+    "package status package=zsh color=red": (USAGE, "there is no input 'color' (package status takes package=…)"),
     "package status package=-zsh": (USAGE, "package status: input 'package': '-zsh' does not match"),
     "package status package=": (USAGE, "package status: input 'package': "),
-    "shell run command=ls timeout=soon": (USAGE, "timeout=soon: is no "),
+    "shell run command=ls timeout=soon": (USAGE, "timeout=soon: not a"),
     "package status package=@/no/such/file": (USAGE, "package=@/no/such/file: cannot be read: No such file"),
     "package status package=zsh --colour": (USAGE, "unknown option '--colour' (did you mean '--color'?)"),
     "package status package=zsh --zap": (USAGE, "unknown option '--zap' (see 'crpc AGENT ACTION --help')"),
@@ -141,7 +140,7 @@ def test_a_mistake_is_one_line_and_a_code(configured: Path, capsys: Captured, li
     assert err.count("\n") == 1
 
 
-@pytest.mark.parametrize("line", ["package status package=zsh", "find", "ping", "nonsense status"])
+@pytest.mark.parametrize("line", ["package status package=zsh", "find", "ping", "xyzzy status"])
 def test_without_a_configuration_nothing_is_asked(unconfigured: None, capsys: Captured, line: str) -> None:
     """78, and the line says which file was looked for."""
     code, out, err = called(line.split(), capsys)
@@ -211,12 +210,21 @@ def test_output_that_cannot_be_written_is_one_line(configured: Path) -> None:
     assert (ended.returncode, ended.stderr) == (74, "crpc: cannot write the output: No space left on device\n")
 
 
-def test_an_actions_help_has_its_inputs_and_the_options(unconfigured: None, capsys: Captured) -> None:
-    """What is true of this action comes first; what is true of every request follows."""
-    assert main(["package", "install", "zsh", "--help"]) == 0
-    inputs, _, everything = capsys.readouterr().out.partition("usage: crpc AGENT ACTION")
-    assert inputs.startswith("package install\n")
-    assert "--timeout" in everything
+def test_the_help_of_an_action_has_its_usage_line_and_the_options(unconfigured: None, capsys: Captured) -> None:
+    """The usage line names the inputs with their types; the documentation and the options of a request follow."""
+    for words in (["package", "install", "--help"], ["-h", "package", "-v", "install", "package=zsh"]):
+        code, out, err = called(words, capsys)
+        assert (code, err) == (0, "")
+        assert out.startswith(
+            "usage: crpc package install package=STRING [version=STRING] [options]\n\npackage install\n======"
+        )
+        assert "--timeout" in out
+        assert "positional" not in out
+
+
+def test_the_help_of_an_action_without_inputs_has_an_example(unconfigured: None, capsys: Captured) -> None:
+    """An example is printed when the DDL has a value for each required input."""
+    assert called(["rpcutil", "ping", "--help"], capsys)[1].endswith("examples:\n  crpc rpcutil ping --limit 1\n")
 
 
 def test_help_tells_about_one_thing(unconfigured: None, capsys: Captured) -> None:

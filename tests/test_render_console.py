@@ -13,7 +13,7 @@ from support.rendering import load, make_action, make_call, make_reply, titled, 
 from collective.clients.render.console import Console, label, wants
 from collective.clients.render.formatting import Paint
 from collective.clients.render.progress import bar, bar_width
-from collective.fleet.aggregates import Result
+from collective.fleet.aggregates import AggregateResult
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def _bar(given: dict[str, Any]) -> Any:
 
 def _footer(given: dict[str, Any]) -> Any:
     if "aggregate" in given:
-        return {"text": _aggregates(Result("summary", "value", given["aggregate"]["display_as"], {}))}
+        return {"text": _aggregates(AggregateResult("summary", "value", given["aggregate"]["display_as"], {}))}
     senders = [f"n{number}" for number in range(given["responses"])]
     discovery = given.get("discoverytime", 0.0) * 1000
     call = make_call(
@@ -59,14 +59,14 @@ def _footer(given: dict[str, Any]) -> Any:
 def _summary(given: dict[str, Any]) -> Any:
     values = [(str(value).lower(), count) for value, count in _pairs(given["counts"])]
     counts = dict(sorted(values, key=lambda pair: -pair[1]))
-    return {"text": _aggregates(Result("summary", "test", "test", counts))}
+    return {"text": _aggregates(AggregateResult("summary", "test", "test", counts))}
 
 
 def _pairs(counts: Any) -> Any:
     return counts.items() if isinstance(counts, dict) else counts
 
 
-def _aggregates(*results: Result) -> str:
+def _aggregates(*results: AggregateResult) -> str:
     stream = io.StringIO()
     Console(stream).show_aggregates(results)
     return stream.getvalue()
@@ -151,12 +151,12 @@ def test_secret_is_masked() -> None:
 )
 def test_numbers(function: str, number: float | None, text: str) -> None:
     """An aggregate that is one number is one line, also when there is none."""
-    assert _aggregates(Result(function, "count", "Count", number)) == f"{text}\n\n"
+    assert _aggregates(AggregateResult(function, "count", "Count", number)) == f"{text}\n\n"
 
 
 def test_summary_values_are_harmless() -> None:
     """Values in a summary are one line each, without commands to the terminal; very long ones stick out."""
-    text = _aggregates(Result("summary", "v", "V", {"a\n\x1b[2J": 2, "x" * 70: 1}))
+    text = _aggregates(AggregateResult("summary", "v", "V", {"a\n\x1b[2J": 2, "x" * 70: 1}))
     escaped = r"a\n\x1b[2J".rjust(60)
     assert text == f"Summary of V:\n\n   {escaped} = 2\n   {'x' * 70} = 1\n\n"
 

@@ -38,7 +38,7 @@ def test_action() -> None:
         "\n"
         "     Shown: all replies\n"
         "   Timeout: 180 s\n"
-        "Repeatable: yes\n"
+        "Idempotent: yes\n"
         "\n"
         "Inputs:\n"
         "\n"
@@ -56,7 +56,7 @@ def test_action() -> None:
         "   token\n"
         "         Type: string\n"
         "      Default: ********\n"
-        "       Secret: yes: never shown or logged\n"
+        "       Secret: yes: never printed or logged\n"
         "\n"
         "Outputs:\n"
         "\n"
@@ -77,7 +77,7 @@ def test_action() -> None:
 def test_nothing_to_say() -> None:
     """An action without inputs and outputs says so, and that it may not be repeated."""
     text = describe_action(make_action(), 80)
-    assert "Repeatable: no" in text
+    assert "Idempotent: no" in text
     assert text.endswith("Inputs: none\n\nOutputs: none\n\n")
 
 

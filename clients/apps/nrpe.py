@@ -18,7 +18,8 @@ from collective.clients import options, output
 from collective.clients.apps import ExtraVerb
 from collective.clients.output import Output
 from collective.clients.parser import Parser
-from collective.clients.single_call import asked
+from collective.clients.results import print_missing
+from collective.clients.single_call import open_call
 from collective.errors import CollectiveError
 from collective.nodesets import fold
 from collective.text import escape_controls
@@ -37,8 +38,8 @@ def make_parser() -> Parser:
     """Return the parser of `crpc nrpe check`."""
     parser = Parser(
         "crpc nrpe check",
-        description="Run one check on many nodes, as a Nagios plugin.\n\nThe exit code is that of the worst node: 0 OK, 1 "
-        "WARNING, 2 CRITICAL, 3 UNKNOWN. Any error is UNKNOWN.",
+        description="Run one check on many nodes, as a Nagios plugin.\n\n"
+        "The exit code is the state of the worst node: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN. Any error is UNKNOWN.",
         examples=["crpc nrpe check check_load", "crpc nrpe check check_disk -F role=web -o json"],
     )
     parser.add_argument("check", metavar="NAME", help="name of a command in the NRPE configuration of the nodes")
@@ -61,8 +62,9 @@ def check(arguments: Sequence[str]) -> int:
 
 def _check(args: argparse.Namespace) -> int:
     data = {"command": args.check, **({"args": args.args} if args.args else {})}
-    with asked(args, "runcommand", data, agent="nrpe") as call:
+    with open_call(args, "runcommand", data, agent="nrpe") as (call, fleet):
         outcomes = call.wait()
+        print_missing(call, fleet)
     states = count(outcomes)
     seconds = call.total_ms / 1000
     reasons = unknown(outcomes)
@@ -76,7 +78,8 @@ def _check(args: argparse.Namespace) -> int:
     }
     row = [args.check, document["state"], *counts.values()]
     columns = ("check", "state", *counts)
-    output.show(args, Output("nrpe-check", document, columns, [row], lambda: f"{args.check}: {line(states, seconds)}\n"))
+    text = f"{args.check}: {line(states, seconds)}\n"
+    output.show(args, Output("nrpe-check", document, columns, [row], lambda: text))
     for reason, nodes in reasons.items():
         sys.stderr.write(f"crpc: {fold(nodes)}: {escape_controls(reason)}\n")
     return worst(states)

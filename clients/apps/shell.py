@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from collective.clients.apps import ExtraVerb
 from collective.clients.commands import rpc
+from collective.clients.parser import Parser
 from collective.errors import UsageError
 
 # KEY=VALUE where KEY is an input, or may be a misspelt one because no space follows. `A=1 env` is a command line.
@@ -19,7 +20,17 @@ _INPUT = re.compile(r"(command|user|timeout|cwd|environment|stdin)=|[A-Za-z_][A-
 
 def make_parser() -> Parser:
     """Return the parser of `crpc shell run`."""
-    parser = rpc.make_parser("crpc shell run", "crpc shell run 'LINE' [KEY=VALUE ...] [options]", examples=_EXAMPLES)
+    parser = rpc.make_parser(
+        "crpc shell run",
+        "crpc shell run 'LINE' [KEY=VALUE ...] [options]",
+        "Run a command line on many nodes.\n\n"
+        "The inputs are those of 'crpc describe shell run'. Nodes with the same output are shown together.",
+        [
+            "crpc shell run uptime",
+            "crpc shell run 'df -h /' -F role=web",
+            "crpc shell run 'ping -c 5 my.net' --tail",
+        ],
+    )
     parser.add_argument("--tail", action="store_true", help="show the output while it runs; Ctrl-C kills the jobs")
     return parser
 
@@ -52,4 +63,5 @@ def _refuse_forms(args: argparse.Namespace) -> None:
         raise UsageError(f"--tail: not allowed with --{form}, because it prints lines as they arrive")
 
 
-VERBS = {"run": ExtraVerb("run a command line (no 'command=' needed); --tail shows its output while it runs", run, make_parser)}
+_ABOUT = "run a command line (no 'command=' needed); --tail shows its output while it runs"
+VERBS = {"run": ExtraVerb(_ABOUT, run, make_parser)}

@@ -56,7 +56,7 @@ def _page(usage: cost.Usage) -> str:
     from tabulate import tabulate
 
     prices = cost.US_EAST_1
-    rows = [*_rows("collective", cost.bill(usage)), *_rows("ec2_collective", cost.forerunners_bill(usage))]
+    rows = [*_rows("collective", cost.bill(usage)), *_rows("ec2_collective", cost.ec2_collective_bill(usage))]
     heading = ["", "per month", "count", "$ per million", "$"]
     polls, writes, *_ = cost.bill(cost.Usage(1, 0, 1))
     return (
@@ -73,7 +73,7 @@ def _count(number: float, noun: str) -> str:
     return f"{number:,g} {noun}{'' if number == 1 else 's'}"
 
 
-def _rows(name: str, items: list[cost.Item]) -> list[list[str]]:
+def _rows(name: str, items: list[cost.BillItem]) -> list[list[str]]:
     body = [["", item.what, f"{item.count:,.0f}", f"{item.price:.3f}", f"{item.dollars:,.2f}"] for item in items]
     return [[name, "total", "", "", f"{cost.total(items):,.2f}"], *body]
 
@@ -84,15 +84,15 @@ def _document(usage: cost.Usage) -> dict[str, Any]:
         "days": cost.DAYS,
         "prices": asdict(cost.US_EAST_1),
         "collective": _estimate(cost.bill(usage)),
-        "ec2_collective": _estimate(cost.forerunners_bill(usage)),
+        "ec2_collective": _estimate(cost.ec2_collective_bill(usage)),
     }
 
 
-def _estimate(items: list[cost.Item]) -> dict[str, Any]:
+def _estimate(items: list[cost.BillItem]) -> dict[str, Any]:
     return {"dollars": round(cost.total(items), 4), "items": [_item(item) for item in items]}
 
 
-def _item(item: cost.Item) -> dict[str, Any]:
+def _item(item: cost.BillItem) -> dict[str, Any]:
     return {"what": item.what, "count": round(item.count), "per_million": item.price, "dollars": round(item.dollars, 4)}
 
 

@@ -12,10 +12,10 @@ from collective.clients import apps, output
 from collective.clients.commands import COMMANDS, GROUPS
 from collective.clients.output import Output
 from collective.clients.parser import Parser
-from collective.clients.render.formatting import clean_line
 from collective.config import load_client
 from collective.errors import CollectiveError, UsageError
 from collective.suggestions import suggest
+from collective.text import escape_controls
 
 _USAGE = """\
 usage: crpc AGENT ACTION [KEY=VALUE ...] [options]     send a request to many nodes
@@ -55,7 +55,11 @@ def _page(agents: dict[str, str], verbs: dict[str, str]) -> str:
     lines = [_USAGE]
     width = max(map(len, (*COMMANDS, *agents, *verbs)))
     for heading, entries in (*GROUPS.items(), ("Agents", dict(sorted({**agents, **verbs}.items())))):
-        lines += [f"{heading}:", *(f"  {name:<{width}}   {clean_line(text)}" for name, text in entries.items()), ""]
+        lines += [
+            f"{heading}:",
+            *(f"  {name:<{width}}   {escape_controls(text)}" for name, text in entries.items()),
+            "",
+        ]
     return "\n".join([*lines, _MORE])
 
 
@@ -66,7 +70,7 @@ def _about(words: Sequence[str]) -> int:
         return verb.run(["--help"])
     name, arguments = (first, [*rest, "--help"]) if first in COMMANDS else ("describe", list(words))
     if name == "describe" and (hint := suggest(first, COMMANDS)) and first not in _agents(None):
-        raise UsageError(f"there is neither an agent nor a command '{first}': {hint}")
+        raise UsageError(f"there is neither an agent nor a command '{first}' ({hint})")
     command = importlib.import_module(f"collective.clients.commands.{name.replace('-', '_')}")
     code: int = command.run(arguments)
     return code

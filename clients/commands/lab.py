@@ -34,14 +34,16 @@ def make_parser() -> Parser:
         description=f"{COMMANDS['lab']}.\n\n"
         "A lab has real daemons and an AWS emulator on the loopback interface. Actions run on this machine, "
         "with the rights of the user who started the lab.",
-        examples=["crpc lab run -- crpc ping", "crpc lab start --nodes 3", "crpc lab env", "crpc lab stop"],
+        examples=["crpc lab run --nodes 3", "crpc lab start --nodes 3", "crpc lab env", "crpc lab stop"],
     )
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="run|start|stop|status|env|node")
     run_ = verbs.add_parser(
         "run",
         usage="crpc lab run [--nodes N] [-- COMMAND ...]",
         help="run a shell or a command in a temporary lab",
-        examples=["crpc lab run", "crpc lab run --nodes 3 -- crpc ping"],
+        description="Run a shell or a command in a temporary lab.\n\n"
+        "The command follows '--', as in 'crpc lab run -- crpc ping'. The exit code is that of the command.",
+        examples=["crpc lab run", "crpc lab run --nodes 3"],
     )
     start = verbs.add_parser(
         "start", help="start a lab in the background", examples=["crpc lab start", "crpc lab start --nodes 3"]
@@ -59,9 +61,7 @@ def make_parser() -> Parser:
     verbs.add_parser(
         "status", help="list the nodes and their processes", examples=["crpc lab status", "crpc lab status -o json"]
     )
-    verbs.add_parser(
-        "env", help="print shell commands that point crpc at the lab, for eval", examples=["crpc lab env"]
-    )
+    verbs.add_parser("env", help="print shell commands that point crpc at the lab, for eval", examples=["crpc lab env"])
     for name, parser_ in parser.verbs.items():
         if name != "run":
             parser_.add_argument("--folder", type=Path, metavar="DIR", help="folder of the lab")

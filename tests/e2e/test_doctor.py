@@ -40,9 +40,9 @@ def test_a_working_caller_passes_every_check(crpc: Crpc) -> None:
     done = crpc("doctor")
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
     lines = [line.split()[:3] for line in done.stdout.replace("nodes' keys", "keys").splitlines()]
-    checks = "version configuration DDLs state key AWS queues clock topic registry keys answer".split()
+    checks = "version configuration DDLs state key AWS queues clock topic registry keys reply".split()
     assert [line[:2] for line in lines] == [[check, "ok"] for check in checks]
-    assert "asked node0" in done.stdout
+    assert ": replied in " in done.stdout
 
 
 def test_the_doctor_does_not_remember_nodes(crpc: Crpc, caller: Path) -> None:
@@ -56,7 +56,7 @@ def test_configuration_errors_come_before_network_errors(crpc: Crpc, caller: Pat
     nobody = {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}
     silent = findings(crpc, 69, "--config", str(caller), **nobody)
     assert silent["queues"].startswith("error: lab_reply_")
-    assert not {"clock", "topic", "registry", "answer"} & silent.keys()
+    assert not {"clock", "topic", "registry", "reply"} & silent.keys()
     refused = findings(crpc, 77, "--config", str(caller), **nobody, **NO_CREDENTIALS)
     assert refused["AWS"] == "error: AWS credentials: Unable to locate credentials"
     (caller.parent / "key").chmod(0o644)
@@ -68,8 +68,8 @@ def test_configuration_errors_come_before_network_errors(crpc: Crpc, caller: Pat
 @pytest.mark.parametrize(
     ("region", "finding"),
     [
-        ("", "error: AWS: You must specify a region. (AWS_DEFAULT_REGION, or region in ~/.aws/config)"),
-        ("eu west", "error: AWS: sqs: Provided region_name 'eu west' doesn't match a supported format.: see"),
+        ("", "error: AWS: You must specify a region. (set AWS_DEFAULT_REGION, or region in ~/.aws/config)"),
+        ("eu west", "error: AWS: sqs: Provided region_name 'eu west' doesn't match a supported format. (check"),
     ],
 )
 def test_an_invalid_region_is_a_configuration_error(crpc: Crpc, region: str, finding: str) -> None:
@@ -92,9 +92,9 @@ def test_a_collective_without_nodes(crpc: Crpc, tmp_path: Path, moto_server: str
     path.write_text(path.read_text().replace('"registry": "none"', '"registry": "dynamodb"'))
     empty = findings(crpc, 69, "--config", str(path), **aws_environment(moto_server))
     assert empty["key"].startswith("warning: 'key: none'")
-    assert "_requests: there is no such topic: no node has ever joined" in empty["topic"]
-    assert "_nodes: there is no such table" in empty["registry"]
-    assert empty["answer"].startswith("error: nobody answered a broadcast")
+    assert "_requests' does not exist: no node has joined" in empty["topic"]
+    assert "_nodes' does not exist: nodes are discovered by broadcast" in empty["registry"]
+    assert empty["reply"].startswith("error: no node replied to a broadcast")
 
 
 def test_a_caller_with_an_untrusted_key(crpc: Crpc, caller: Path) -> None:
@@ -104,7 +104,7 @@ def test_a_caller_with_an_untrusted_key(crpc: Crpc, caller: Path) -> None:
     (caller.parent / "key").unlink()
     key_files.write_new(caller.parent / "key", keys.new().text())
     ignored = findings(crpc, 69, "--config", str(caller))
-    assert "'crpc keys' shows the line that they need" in ignored["answer"]
+    assert "'crpc keys' shows the line for allowed_signers" in ignored["reply"]
 
 
 def test_a_throttling_service(crpc: Crpc, tmp_path: Path, moto_server: str) -> None:
@@ -113,7 +113,7 @@ def test_a_throttling_service(crpc: Crpc, tmp_path: Path, moto_server: str) -> N
     with Proxy(moto_server) as proxy, daemon(tmp_path, moto_server):
         words = ("--config", str(tmp_path / "client.yaml"))
         env = aws_environment(proxy.url)
-        assert findings(crpc, 0, *words, **env)["answer"] == "ok: 1 nodes answered a broadcast"
+        assert findings(crpc, 0, *words, **env)["reply"] == "ok: 1 node replied to a broadcast"
         assert IDENTITY not in crpc("nodes", "list", *words).stdout
         proxy.turn("throttle")
         assert "Throttling" in findings(crpc, 69, *words, **env)["queues"]

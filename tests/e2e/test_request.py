@@ -111,7 +111,7 @@ def test_filters_choose_nodes(crpc: Crpc) -> None:
     assert crpc("find", "-W", "role=web environment=staging").stdout.split() == ["node04.lab"]
     nobody = crpc("rpcutil", "ping", "-F", "role=mail")
     assert (nobody.returncode, nobody.stdout) == (1, "")
-    assert nobody.stderr == "crpc: none of 5 nodes matches the filter\n"
+    assert nobody.stderr == "crpc: no node matches the filter (5 nodes alive)\n"
 
 
 def test_broadcast_discovery_finds_the_same_nodes(crpc: Crpc) -> None:
