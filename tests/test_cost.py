@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import re
 
 import pytest
+from support.crpc_call import json_document
 
 from collective.aws import DEFAULT_TIMEOUTS
 from collective.clients.crpc import main
@@ -76,9 +76,7 @@ def test_both_estimates_are_shown_with_every_count_and_price(capsys: Captured) -
 
 def test_the_json_document_has_the_same_figures(capsys: Captured) -> None:
     """The document also has the prices, so that a program can calculate with those of another region."""
-    words = ["cost", "--nodes", "1000", "--calls-per-day", "2.5", "--nodes-per-call", "10", "--json"]
-    assert main(words) == 0
-    found = json.loads(capsys.readouterr().out)
+    found = json_document(["cost", "--nodes", "1000", "--calls-per-day", "2.5", "--nodes-per-call", "10"], capsys)
     assert (found["nodes"], found["calls_per_day"], found["nodes_per_call"], found["days"]) == (1000, 2.5, 10, 31)
     assert found["prices"]["sqs"] == 0.4
     for name in ("collective", "ec2_collective"):

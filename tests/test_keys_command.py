@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
+from support.crpc_call import json_document
 
 from collective import reread
 from collective.clients.crpc import main
@@ -50,8 +50,7 @@ def test_a_caller_without_a_key_is_reported(configured: Path, capsys: Captured) 
     (configured / "client.yaml").write_text("{collective: production, caller: alice, key: none}")
     assert main(["keys"]) == 0
     assert capsys.readouterr().out == "Requests are not signed ('key: none'); caller: alice\n"
-    assert main(["keys", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == {"caller": "alice", "key": None}
+    assert json_document(["keys"], capsys) == {"caller": "alice", "key": None}
 
 
 def test_a_missing_key_file_is_an_error(configured: Path, capsys: Captured) -> None:
@@ -128,6 +127,8 @@ def test_known_nodes_are_listed_by_collective(configured: Path, capsys: Captured
     assert capsys.readouterr().out == "".join(f"{name:<40} {fingerprint}\n" for name, fingerprint in rows)
     assert main(["nodes", "list", "-T", "staging"]) == 0
     assert capsys.readouterr().out.split() == ["db1", KEY.public.fingerprint]
+    node = {"identity": "db1", "fingerprint": KEY.public.fingerprint, "key": KEY.public.line}
+    assert json_document(["nodes", "list", "-T", "staging"], capsys) == {"collective": "staging", "nodes": [node]}
 
 
 def test_a_node_without_a_new_key_cannot_be_trusted(configured: Path, capsys: Captured) -> None:
@@ -138,8 +139,7 @@ def test_a_node_without_a_new_key_cannot_be_trusted(configured: Path, capsys: Ca
 
 def test_the_signing_key_as_json(configured: Path, capsys: Captured) -> None:
     """`crpc keys --json` has the key, where it is, the caller, and the allowed_signers line."""
-    assert main(["keys", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == {
+    assert json_document(["keys"], capsys) == {
         "caller": "alice",
         "key": {
             "type": "ssh-ed25519",
@@ -153,9 +153,9 @@ def test_the_signing_key_as_json(configured: Path, capsys: Captured) -> None:
 
 def test_trusting_a_key_as_json(configured: Path, capsys: Captured) -> None:
     """`crpc keys trust --json` names the file, the caller and the fingerprint."""
-    assert trust(configured, OTHER.public.line, "--as", "bob", "--json") == 0
-    assert json.loads(capsys.readouterr().out) == {
-        "file": str(configured / "allowed_signers"),
+    file = str(configured / "allowed_signers")
+    assert json_document(["keys", "trust", OTHER.public.line, "--as", "bob", "--file", file], capsys) == {
+        "file": file,
         "caller": "bob",
         "fingerprint": OTHER.public.fingerprint,
     }

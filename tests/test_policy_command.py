@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.crpc_call import called
+from support.crpc_call import called, json_document
 
 from collective.audit import chain
 
@@ -229,7 +229,7 @@ def test_a_request_is_shown_as_one_line(audit: Path, capsys: Captured) -> None:
 def test_an_audit_log_can_be_shown_as_json(audit: Path, capsys: Captured) -> None:
     """`--json` prints one document, `--jsonl` one line per request; both have the decision and the outcome."""
     show = ["audit", "show", "audit.jsonl", "--agent", "package"]
-    first, second = json.loads(called([*show, "--json"], capsys)[1])["requests"]
+    first, second = json_document(show, capsys)["requests"]
     assert [json.loads(line) for line in called([*show, "--jsonl"], capsys)[1].splitlines()] == [first, second]
     assert (first["decision"]["request"], first["outcome"]["statuscode"]) == ("r0", 0)
     assert second["decision"]["data"] == {"package": "zsh\x1b[2J\n"}
@@ -276,20 +276,12 @@ def test_an_audit_log_that_cannot_be_read_is_an_error(folder: Path, capsys: Capt
 # -- JSON documents
 
 
-def document(capsys: Captured, code: int, *words: str) -> dict[str, Any]:
-    """Call crpc with `--json`; check the exit code, and return the document."""
-    found, out, _ = called([*words, "--json"], capsys)
-    assert found == code
-    parsed: dict[str, Any] = json.loads(out)
-    return parsed
-
-
 def test_policy_check_as_json(folder: Path, capsys: Captured) -> None:
     """The document has the number of rules of a valid policy, and the problems of an invalid one."""
-    valid = document(capsys, 0, "policy", "check", "policy.yaml")
+    valid = json_document(["policy", "check", "policy.yaml"], capsys, 0)
     assert valid == {"file": "policy.yaml", "valid": True, "rules": 4, "problems": []}
     (folder / "policy.yaml").write_text("rules:\n- agents: x\n")
-    invalid = document(capsys, 78, "policy", "check", "policy.yaml")
+    invalid = json_document(["policy", "check", "policy.yaml"], capsys, 78)
     assert (invalid["valid"], len(invalid["problems"])) == (False, 1)
     assert invalid["problems"][0].startswith("policy.yaml:2: rule 1: agents: ")
 
@@ -297,13 +289,13 @@ def test_policy_check_as_json(folder: Path, capsys: Captured) -> None:
 def test_policy_test_as_json(folder: Path, capsys: Captured) -> None:
     """The document has the decision, the rule, the reason, and whether facts of the node could change the decision."""
     test = ["policy", "test", "policy.yaml", "--caller"]
-    assert document(capsys, 0, *test, "bob", "package", "status", "package=zsh") == {
+    assert json_document([*test, "bob", "package", "status", "package=zsh"], capsys, 0) == {
         "allowed": True,
         "rule": "packages",
         "reason": "rule 'packages' allows it",
         "depends_on_node": False,
     }
-    assert document(capsys, 2, *test, "alice", "service", "restart", "service=nginx") == {
+    assert json_document([*test, "alice", "service", "restart", "service=nginx"], capsys, 2) == {
         "allowed": False,
         "rule": None,
         "reason": "no rule allows it",
@@ -313,7 +305,7 @@ def test_policy_test_as_json(folder: Path, capsys: Captured) -> None:
 
 def test_policy_replay_as_json(audit: Path, capsys: Captured) -> None:
     """The document has the counts, and each request that is decided differently or is undecidable."""
-    found = document(capsys, 2, "policy", "replay", "policy.yaml", "--audit", "audit.jsonl")
+    found = json_document(["policy", "replay", "policy.yaml", "--audit", "audit.jsonl"], capsys, 2)
     assert [found[name] for name in ("requests", "same", "different", "undecidable")] == [5, 2, 1, 2]
     assert [(one["request"], one["state"]) for one in found["changes"]] == [
         ("r1", "different"),
@@ -327,11 +319,11 @@ def test_policy_replay_as_json(audit: Path, capsys: Captured) -> None:
 def test_audit_verify_as_json(audit: Path, capsys: Captured) -> None:
     """The document has the state of the chain, its head, and a problem for each break."""
     head = chain.digest(audit.read_bytes().splitlines()[-1])
-    whole = document(capsys, 0, "audit", "verify", "audit.jsonl")
+    whole = json_document(["audit", "verify", "audit.jsonl"], capsys, 0)
     assert whole == {"unbroken": True, "lines": 9, "head": head, "problems": [], "notes": []}
     lines = audit.read_bytes().splitlines(keepends=True)
     audit.write_bytes(b"".join([*lines[:3], *lines[4:]]))
-    broken = document(capsys, 2, "audit", "verify", "audit.jsonl")
+    broken = json_document(["audit", "verify", "audit.jsonl"], capsys, 2)
     assert (broken["unbroken"], len(broken["problems"])) == (False, 1)
     assert broken["problems"][0].startswith("audit.jsonl:4: ")
 
@@ -340,7 +332,7 @@ def test_explain_filter_as_json(folder: Path, capsys: Captured) -> None:
     """The document has the explanation, equivalent options, the filter, its data functions, and the given nodes."""
     (folder / "names").write_text("web1\nweb2\n")
     words = ["-F", "role=web", "-S", "fstat('/etc/hosts').size>1", "--nodes", "names"]
-    found = document(capsys, 0, "explain-filter", *words)
+    found = json_document(["explain-filter", *words], capsys)
     assert found["explanation"] == [
         "nodes where all of these conditions hold:",
         "  fact role is 'web'",

@@ -6,6 +6,7 @@ import json
 from argparse import Namespace
 
 import pytest
+from support.json_documents import check_document
 
 from collective.aws_account import Account
 from collective.clients.setup_plans import confirm_and_apply
@@ -35,8 +36,9 @@ class Steps:
         return None
 
 
-def arguments(*, yes: bool = True, dry_run: bool = False, as_json: bool = False) -> Namespace:
-    return Namespace(yes=yes, dry_run=dry_run, json=as_json)
+def arguments(*, yes: bool = True, dry_run: bool = False, output: str = "text") -> Namespace:
+    """Return parsed arguments of a command with a plan."""
+    return Namespace(yes=yes, dry_run=dry_run, output=output)
 
 
 def test_a_plan_is_shown_with_a_mark_for_each_step(capsys: Captured) -> None:
@@ -63,16 +65,19 @@ def test_only_a_confirmed_plan_is_applied(capsys: Captured) -> None:
     assert capsys.readouterr().out.endswith("2 changes made\n")
 
 
-@pytest.mark.parametrize("as_json", [False, True])
-def test_a_failed_step_stops_the_plan_and_earlier_steps_are_reported(capsys: Captured, as_json: bool) -> None:
+@pytest.mark.parametrize("output", ["text", "json", "csv"])
+def test_a_failed_step_stops_the_plan_and_earlier_steps_are_reported(capsys: Captured, output: str) -> None:
     """The error is raised after the report, and the steps after the failed one are not done."""
     steps = Steps()
     with pytest.raises(Unreachable):
-        confirm_and_apply(steps.plan("a", "bad", "c"), arguments(as_json=as_json))
+        confirm_and_apply(steps.plan("a", "bad", "c"), arguments(output=output))
     assert steps.done == ["a"]
     out = capsys.readouterr().out
-    if as_json:
+    if output == "json":
+        assert check_document(json.loads(out)) == "plan"
         assert [step["done"] for step in json.loads(out)["steps"]] == [True, False, False]
+    elif output == "csv":
+        assert [line.rpartition(",")[2] for line in out.splitlines()] == ["done", "true", "false", "false"]
     else:
         assert out.endswith("\n1 of 3 changes made\n")
 
@@ -85,5 +90,5 @@ def test_a_step_that_is_no_longer_needed_is_not_counted(capsys: Captured) -> Non
 
 def test_json_output_does_not_ask_for_confirmation(capsys: Captured) -> None:
     """A program cannot answer a question: with --json and without --yes nothing is changed, exit code 4."""
-    assert confirm_and_apply(Steps().plan("a"), arguments(yes=False, as_json=True), confirm=lambda: True) == 4
+    assert confirm_and_apply(Steps().plan("a"), arguments(yes=False, output="json"), confirm=lambda: True) == 4
     assert json.loads(capsys.readouterr().out)["steps"][0]["done"] is False

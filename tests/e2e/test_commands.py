@@ -59,8 +59,8 @@ def test_every_one_of_them_speaks_json(crpc: Crpc) -> None:
     assert (node["identity"], node["facts"]["role"]) == ("node02.lab", "db")
     assert ("package", "1.0.0") in [(agent["agent"], agent["version"]) for agent in node["agents"]]
     listed = told("nodes", "list")
-    assert [node["identity"] for node in listed] == NODES
-    assert crpc("find", "--nodes", "-", stdin=json.dumps(listed[:1])).stdout == "node01.lab\n"
+    assert [node["identity"] for node in listed["nodes"]] == NODES
+    assert crpc("find", "--nodes", "-", stdin=json.dumps(listed["nodes"][:1])).stdout == "node01.lab\n"
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from support.crpc_process import Crpc
 from support.daemons import IDENTITY, aws_environment, configure, daemon
+from support.json_documents import check_document
 from support.proxy import Proxy
 
 from collective.lab.layout import Layout
@@ -24,7 +25,9 @@ def findings(crpc: Crpc, code: int, *words: str, **env: str) -> dict[str, str]:
     done = crpc("doctor", "--json", *words, **env)
     assert done.returncode == code, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
-    return {one["check"]: f"{one['state']}: {one['text']}" for one in json.loads(done.stdout)["findings"]}
+    document = json.loads(done.stdout)
+    assert check_document(document) == "doctor"
+    return {one["check"]: f"{one['state']}: {one['text']}" for one in document["findings"]}
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from support.crpc_process import BIN, Completed, Crpc, clean_environment, make_crpc
+from support.json_documents import check_document
 from support.waiting import wait_until
 
 from collective.lab.layout import Layout
@@ -164,6 +165,9 @@ def test_a_lab_in_the_background(tmp_path: Path) -> None:
         assert "node03.lab" in silent.stdout
         assert re.search(r"^node03\.lab +not running$", crpc("lab", "status").stdout, re.MULTILINE)
         status = json.loads(crpc("lab", "status", "--json").stdout)
+        assert check_document(status) == "lab"
+        env = json.loads(crpc("lab", "env", "--json").stdout)
+        assert (check_document(env), env["variables"]) == ("lab-env", environment)
         assert status["folder"] == str(layout.folder)
         assert [(node["identity"], node["running"]) for node in status["nodes"]] == [
             ("node01.lab", True),

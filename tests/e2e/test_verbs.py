@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 import subprocess
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from support.crpc_process import BIN, NODES, Crpc
+from support.json_documents import check_document
 from support.waiting import wait_until
 
 
@@ -22,13 +24,16 @@ def test_a_check_on_many_nodes_is_one_line(crpc: Crpc) -> None:
     assert re.fullmatch(counts, done.stdout)
     assert crpc("nrpe", "check", "check_disk", "-I", "node[01-02].lab").returncode == 0
     assert crpc("nrpe", "check", "no_such_check").returncode == 3
+    document = json.loads(crpc("nrpe", "check", "check_disk", "-o", "json").stdout)
+    assert check_document(document) == "nrpe-check"
+    assert (document["state"], document["counts"]["critical"], document["unknown"]) == ("CRITICAL", 1, [])
 
 
 @pytest.mark.parametrize(
     ("words", "env", "message"),
     [
         (("check_disk", "-F", "role=mail"), {}, "check_disk: UNKNOWN: no node matches the filter (5 nodes alive)\n"),
-        (("check_disk", "-t", "abc"), {}, "check_disk: UNKNOWN: argument -t/--timeout: "),
+        (("check_disk", "-t", "abc"), {}, "check_disk: UNKNOWN: -t/--timeout: "),
         (("check_disk", "-F", "a|b"), {}, "check_disk: UNKNOWN: -F 'a¦b': "),
         ((), {}, "nrpe check: UNKNOWN: the following arguments are required: NAME"),
         (("check disk",), {}, "check disk: UNKNOWN: nrpe runcommand: input 'command': "),

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 import pytest
 
 from collective.clients.crpc import main
+from support.json_documents import check_document
 
 Captured = pytest.CaptureFixture[str]
 
@@ -17,3 +21,13 @@ def called(arguments: list[str], capsys: Captured) -> tuple[int, str, str]:
         code = int(end.code or 0)
     out, err = capsys.readouterr()
     return code, out, err
+
+
+def json_document(arguments: list[str], capsys: Captured, code: int = 0) -> dict[str, Any]:
+    """Call crpc with `--json`; check the exit code and the schema of the document, and return it without `schema`."""
+    found, out, _ = called([*arguments, "--json"], capsys)
+    assert found == code
+    document: dict[str, Any] = json.loads(out)
+    check_document(document)
+    del document["schema"]
+    return document
