@@ -23,8 +23,6 @@ from collective.errors import AccessDenied, CollectiveError, ConfigError, Forbid
 
 log = logging.getLogger(__name__)
 
-LONGEST_POLL = 20  # seconds; SQS developer guide: the longest wait of one receive
-
 _FAR = 60.0  # seconds that a clock may be off before we say so; AWS refuses what is signed 300 s off
 
 _MISSING = frozenset(
@@ -79,7 +77,7 @@ class Patience:
     """
 
     connect: int = 5
-    read: int = LONGEST_POLL + 10
+    read: int = 30  # more than transport.LONGEST_POLL: a poll without messages is not a timeout
     attempts: int = 4
 
 

@@ -8,9 +8,8 @@ import re
 import pytest
 
 from collective.clients.crpc import main
-from collective.node.requests import receiver
 from collective.setup import cost
-from collective.transport import BATCH
+from collective.transport import BATCH, LONGEST_POLL
 
 Captured = pytest.CaptureFixture[str]
 
@@ -56,7 +55,7 @@ def test_the_forerunner_costs_what_its_readme_says() -> None:
 
 def test_the_formula_fits_the_code() -> None:
     """What is reckoned with is what a node and a caller do."""
-    assert receiver.POLL == cost.POLL
+    assert LONGEST_POLL == cost.POLL
     assert BATCH == 10
 
 

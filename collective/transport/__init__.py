@@ -18,6 +18,7 @@ REPLY_VISIBILITY = 2  # seconds that a received reply stays hidden
 NODE_RETENTION = 3900  # seconds that an unread request is kept: the longest ttl and some
 REPLY_RETENTION = 300  # seconds that an unread reply is kept: a caller that died leaves nothing behind
 BATCH = 10  # messages; SQS developer guide: the most that one receive returns or one batch deletes
+LONGEST_POLL = 20  # seconds; SQS developer guide: the longest wait of one receive
 LONGEST_CALL = 300.0  # seconds within which a service has answered or is Unreachable, however the network fails
 SEND_LIMIT = 1024 * 1024  # bytes; SQS: the largest message
 BROADCAST_LIMIT = 256 * 1024  # bytes; SNS: the largest message

@@ -28,12 +28,13 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from collective.aws import AWS, LONGEST_POLL, translated
+from collective.aws import AWS, translated
 from collective.aws_account import Account, number_in
 from collective.errors import Forbidden, MessageTooLarge, NotFound
 from collective.transport import (
     BATCH,
     BROADCAST_LIMIT,
+    LONGEST_POLL,
     NODE_RETENTION,
     NODE_VISIBILITY,
     REPLY_RETENTION,
