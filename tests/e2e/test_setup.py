@@ -110,8 +110,10 @@ def test_what_differs_is_mended(account: Account, moto_server: str) -> None:
     # SNS API reference, Subscribe: what is subscribed with other attributes is refused, but by this server.
     assert asked.index("before SetSubscriptionAttributes") < asked.index("before Subscribe")
     assert lines(mended) == [
-        f"~ topic {account.collective}_requests (policy differs, statements to be removed: {lost}; "
-        f"missing tags: {tag})",
+        (
+            f"~ topic {account.collective}_requests (policy differs, statements to be removed: {lost}; "
+            f"missing tags: {tag})"
+        ),
         f"~ table {account.collective}_nodes (missing tags: {tag})",
         f"~ queue {queue} ({attributes}; policy differs; {tags}; subscribed without raw delivery)",
     ]
