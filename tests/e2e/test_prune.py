@@ -187,7 +187,7 @@ def test_who_comes_back_meanwhile_keeps_everything(account: Account, aws: AWS) -
     [step] = pruning(Cloud(aws), registry, account.collective, older_than=DAY).steps
     assert (step.change, step.kind, step.name) == (REMOVE, "node", "lost")
     registry.put(NodeRecord("lost", "1.0", instance="two"))
-    assert step.do() == "it has come back"
+    assert step.do() == "it is alive again"
     assert account.queues() == queues_of(account, "alive", "left", "lost")
     assert registry.identities() == {"lost"}
 

@@ -109,9 +109,9 @@ def test_what_differs_is_mended(account: Account, moto_server: str) -> None:
         mended = account.crpc("setup", "--node", "web1", "--yes", AWS_ENDPOINT_URL=proxy.url)
     # SNS API reference, Subscribe: what is subscribed with other attributes is refused, but by this server.
     assert asked.index("before SetSubscriptionAttributes") < asked.index("before Subscribe")
+    policy = f"policy differs, statements to be removed: {lost}"
     assert lines(mended) == [
-        f"~ topic {account.collective}_requests (policy differs, statements to be removed: {lost}; "
-        f"missing tags: {tag})",
+        f"~ topic {account.collective}_requests ({policy}; missing tags: {tag})",
         f"~ table {account.collective}_nodes (missing tags: {tag})",
         f"~ queue {queue} ({attributes}; policy differs; {tags}; subscribed without raw delivery)",
     ]
