@@ -52,7 +52,7 @@ class Reason(Enum):
     `reply_reason` are what the reply has, if `answered` applies; without them it is an earlier or later result.
     """
 
-    # Not for this node, or nobody may know about it.
+    # Not a valid request, or not for this node.
     UNVALIDATED = ("unvalidated", None, _NEVER, None, None, _NEVER)
     ELSEWHERE = ("elsewhere", None, _NEVER, None, None, _NEVER)
     # Known already. The first reply is sent again if there is one, a limited number of times.
