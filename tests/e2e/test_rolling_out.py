@@ -136,7 +136,7 @@ def test_ctrl_c_stops_and_tells_what_is_known(
         out, err = process.communicate(timeout=30)
     assert time.monotonic() - began < 10
     assert process.returncode == 4
-    assert err == "crpc: stopped: interrupted: 3 nodes not sent to, 1 node had not answered yet\n"
+    assert err == "crpc: stopped: interrupted (3 nodes not sent to, 1 node had not answered yet)\n"
     if form:
         assert json.loads(out)["stopped"] == "interrupted"
         assert json.loads(out)["outcomes"] | {"rejected": 0} == {
@@ -197,7 +197,7 @@ def test_on_a_terminal_somebody_is_asked(environment: dict[str, str], tmp_path: 
     run = ("shell", "run", f"command=echo x >> {tmp_path}/ran")
     for answer in ("n\n", "\n", "\x04"):
         code, shown = on_a_terminal(environment, answer, *run)
-        assert "5 nodes; go on? [y/N]" in shown
+        assert "5 nodes; continue? [y/N]" in shown
         assert (code, "crpc: 5 nodes matched: not confirmed: nothing was sent" in shown) == (4, True)
     assert not (tmp_path / "ran").exists()
     code, shown = on_a_terminal(environment, "y\n", *run)
@@ -218,7 +218,7 @@ def test_who_has_said_it_is_not_asked(environment: dict[str, str], words: tuple[
     """--yes, a filter, a limit, or an action that is idempotent."""
     code, shown = on_a_terminal(environment, "", *words)
     assert code == 0, shown
-    assert "go on?" not in shown
+    assert "continue?" not in shown
 
 
 def test_in_scripts_max_targets_holds(crpc: Crpc, lab: Layout, tmp_path: Path) -> None:
