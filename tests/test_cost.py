@@ -7,15 +7,15 @@ import re
 
 import pytest
 
+from collective.aws import DEFAULT_TIMEOUTS
 from collective.clients.crpc import main
-from collective.node.requests import receiver
 from collective.setup import cost
-from collective.transport import BATCH
+from collective.transport import BATCH, POLL
 
 Captured = pytest.CaptureFixture[str]
 
 
-def dollars(items: list[cost.Item]) -> list[float]:
+def dollars(items: list[cost.BillItem]) -> list[float]:
     return [round(item.dollars, 4) for item in items]
 
 
@@ -49,15 +49,16 @@ def test_a_large_registry_is_begun_twice(nodes: int, units: int) -> None:
 def test_the_forerunner_costs_what_its_readme_says() -> None:
     """$12 a month for 50 servers and 100 commands a day, at the $1 per million of 2012."""
     then = cost.Prices("eu-west-1", "2012", sqs=1.0, sns=0, writes=0, reads=0)
-    items = cost.forerunners_bill(cost.Usage(nodes=50, calls_per_day=100, nodes_per_call=50), then)
+    items = cost.ec2_collective_bill(cost.Usage(nodes=50, calls_per_day=100, nodes_per_call=50), then)
     assert dollars(items) == [6.696, 4.464, 1.55]
     assert round(cost.total(items)) == 13  # of which a free tier of 100,000 requests took ten cents
 
 
 def test_the_formula_fits_the_code() -> None:
-    """What is reckoned with is what a node and a caller do."""
-    assert receiver.POLL == cost.POLL
+    """The numbers in the docstring of `cost.py` are those of the code, and a read timeout exceeds the longest poll."""
+    assert f"polls its queue each {POLL:.0f} s" in str(cost.__doc__)
     assert BATCH == 10
+    assert DEFAULT_TIMEOUTS.read > POLL
 
 
 def test_both_bills_are_shown_with_every_count_and_price(capsys: Captured) -> None:
@@ -68,7 +69,7 @@ def test_both_bills_are_shown_with_every_count_and_price(capsys: Captured) -> No
         ("collective", "31.61"),
         ("ec2_collective", "50.84"),
     ]
-    assert re.search(r"SQS: requests and answers +4,963,100 +0.400 +1.99$", out, re.MULTILINE)
+    assert re.search(r"SQS: requests and replies +4,963,100 +0.400 +1.99$", out, re.MULTILINE)
     assert "500 nodes, 100 calls a day to 500 of them, 31 days; prices of us-east-1, 2026-06\n" in out
     assert "\nA node that is never asked: $0.0536 for polls, $0.0056 for the registry.\n" in out
 

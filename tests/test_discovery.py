@@ -47,11 +47,11 @@ def test_only_the_living_who_match_and_have_the_agent_are_expected() -> None:
     ("records", "said"),
     [
         ((), "no node is alive in the registry"),
-        ((node("db1", facts={"role": "db"}),), "none of 1 nodes matches the filter"),
-        ((node("web1", agents={}),), "none of 1 matching nodes has the agent 'package'"),
+        ((node("db1", facts={"role": "db"}),), "no node matches the filter (1 node alive)"),
+        ((node("web1", agents={}),), "none of the matching nodes has the agent 'package' (1 node)"),
         (
             (node("web1", agents={}, refused={"package": "package.py: no DDL"}),),
-            "no node serves 'package': web1 has left it out: package.py: no DDL",
+            "no node has the agent 'package': it failed to load on web1: package.py: no DDL",
         ),
     ],
 )
@@ -67,13 +67,13 @@ def test_two_machines_of_one_name_are_reported(caplog: pytest.LogCaptureFixture)
     registry = Known(node("web1", contested=NOW - 60), node("web2", contested=NOW - 1000))
     with caplog.at_level(logging.WARNING):
         assert discovery.from_registry(registry, Filter(), "package") == ["web1", "web2"]
-    assert [vars(record)["error"] for record in caplog.records] == ["two machines answer to the name web1"]
+    assert [vars(record)["error"] for record in caplog.records] == ["two machines use the identity 'web1'"]
 
 
 def test_a_regular_expression_that_takes_for_ever_is_refused() -> None:
     """One budget for all nodes: the caller is not held for each of them."""
     registry = Known(*(node(f"web{number}", facts={"role": "a" * 40}) for number in range(50)))
-    with pytest.raises(UsageError, match="make them simpler"):
+    with pytest.raises(UsageError, match="simplify them"):
         discovery.from_registry(registry, parse(with_fact=["role=/^(a|aa)+$b/"]), "package")
 
 
@@ -81,9 +81,9 @@ def test_why_nodes_are_silent() -> None:
     """A farewell, a long absence and a name that nobody knows are told; of the living nothing is known."""
     registry = Known(node("left", left=NOW - 125), node("stale", last_seen=NOW - 4 * 86400), node("here"))
     assert discovery.why_silent(registry, ["left", "stale", "here", "never"]) == {
-        "left": "it stopped 2 minutes ago, saying farewell",
-        "stale": "it was last seen 4 days ago",
-        "never": "the registry does not know it",
+        "left": "stopped cleanly 2 minutes ago",
+        "stale": "last seen 4 days ago",
+        "never": "not in the registry",
     }
 
 

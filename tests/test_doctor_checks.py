@@ -58,7 +58,7 @@ def test_a_defect_of_a_check_is_a_finding() -> None:
         yield Finding("it", "begun")
         raise IndexError("list index out of range")
 
-    assert said(broken()) == ["ok: begun", "error: a defect of ours: IndexError: list index out of range"]
+    assert said(broken()) == ["ok: begun", "error: internal error: IndexError: list index out of range"]
 
 
 # -- here
@@ -80,7 +80,7 @@ def test_a_configuration_is_named_and_read(config: ClientConfig, tmp_path: Path)
 
 def test_every_ddl_that_cannot_be_read_is_named(config: ClientConfig, tmp_path: Path) -> None:
     """All of them, and a folder that was named and is not there."""
-    assert said(local_checks.ddls(config))[0] == f"warning: ddls: {tmp_path}/ddl: there is no such folder"
+    assert said(local_checks.ddls(config))[0] == f"warning: ddls: {tmp_path}/ddl: folder does not exist"
     (tmp_path / "ddl" / "data").mkdir(parents=True)
     assert said(local_checks.ddls(config)) == ["ok: 5 agents, 6 data functions"]
     for name in ("ddl/one.json", "ddl/data/two.json"):
@@ -95,13 +95,13 @@ def test_every_ddl_that_cannot_be_read_is_named(config: ClientConfig, tmp_path: 
 def test_a_state_folder_is_tried(config: ClientConfig, tmp_path: Path) -> None:
     """It is made as a call makes it; nothing that is learnt is kept there."""
     findings, known = looked(local_checks.state(config))
-    assert findings[0].text.endswith("can be written, 0 nodes are known by their keys")
+    assert findings[0].text.endswith(": writable, 0 known nodes")
     assert known is not None
     known.introduce([NodeRecord("web1", "1", public_key=KEY.public.line)])
     assert (list(known.keys), (tmp_path / "state" / "known_nodes").exists()) == (["web1"], False)
     (tmp_path / "file").touch()
     assert said(local_checks.state(replace(config, state=tmp_path / "file"))) == [
-        f"error: {tmp_path}/file: cannot keep reply slots: Not a directory: set 'state'"
+        f"error: {tmp_path}/file: cannot write reply slots: Not a directory (set 'state' in client.yaml)"
     ]
 
 
@@ -119,7 +119,7 @@ def test_a_private_key_that_others_may_read_is_a_fault(config: ClientConfig, mod
     """It is said how to mend it."""
     config.key.chmod(mode)
     assert said(local_checks.key(config)) == [
-        f"error: {config.key}: others may read this private key: chmod 600 {config.key}"
+        f"error: {config.key}: other users can read this private key (chmod 600 {config.key})"
     ]
 
 
@@ -131,7 +131,7 @@ def test_a_key_that_cannot_be_used_is_a_fault(config: ClientConfig, tmp_path: Pa
         f"error: {locked}: it has a passphrase, and nobody can be asked for it: use the ssh agent"
     ]
     asked, found = said(local_checks.key(replace(config, key=locked), ask=lambda _: "secret"))
-    assert asked == f"warning: {locked}: every call asks for its passphrase: 'ssh-add {locked}' keeps it"
+    assert asked == f"warning: {locked}: every call asks for its passphrase (avoid: 'ssh-add {locked}')"
     assert found.startswith("ok: ssh-ed25519 SHA256:")
 
 
@@ -152,7 +152,7 @@ def test_a_clock_is_judged_by_what_nodes_allow(skew: float, state: str) -> None:
     """A tenth of it is worth a look."""
     [line] = said(aws_checks.clock(skew))
     assert line.startswith(state)
-    assert f"{skew:+.1f} s off the servers': 300 s are allowed" in line
+    assert f"{skew:+.1f} s off, 300 s are allowed" in line
 
 
 class Topics(SQSTransport):
@@ -171,8 +171,8 @@ class Topics(SQSTransport):
     ("error", "line"),
     [
         (None, "ok: production_requests"),
-        (Forbidden("no"), "warning: it cannot be seen whether there is one, which a call does not need: no"),
-        (NotFound("x"), "error: production_requests: there is no such topic: no node has ever joined"),
+        (Forbidden("no"), "warning: cannot be checked, which calls do not need: no"),
+        (NotFound("topic", "x"), "error: topic 'production_requests' does not exist: no node has joined 'production'"),
     ],
 )
 def test_a_topic_may_be_hidden_but_not_missing(config: ClientConfig, error: CollectiveError | None, line: str) -> None:
@@ -203,25 +203,27 @@ def test_nodes_are_counted_and_the_doubtful_named(config: ClientConfig) -> None:
         )
     )
     assert [f"{finding.state}: {finding.text}" for finding in findings] == [
-        "ok: 3 nodes alive, 2 not seen lately, 1 stopped",
-        "warning: not seen lately, and no farewell: db[1-2]",
-        "warning: two machines use this name: web3",
-        "warning: web2 has left out the agent 'load': load.py: no such thing",
+        "ok: 3 nodes alive, 2 not seen recently, 1 stopped",
+        "warning: not seen recently, not stopped: db[1-2]",
+        "warning: two machines use this identity: web3",
+        "warning: web2: agent 'load' failed to load: load.py: no such thing",
     ]
     assert [record.identity for record in alive or ()] == ["web1", "web2", "web3"]
 
 
 def test_an_empty_registry_is_doubtful_and_so_is_none(config: ClientConfig) -> None:
     """Calls do without a table; where there is one without a node alive, they reach nobody."""
-    assert said(aws_checks.registry(registry_of(), config)) == ["warning: 0 nodes alive, 0 not seen lately, 0 stopped"]
+    assert said(aws_checks.registry(registry_of(), config)) == [
+        "warning: 0 nodes alive, 0 not seen recently, 0 stopped"
+    ]
 
     def missing() -> list[NodeRecord]:
-        raise NotFound("production_nodes")
+        raise NotFound("table", "production_nodes")
 
     registry = registry_of()
     registry.nodes = missing  # type: ignore[method-assign]
     assert said(aws_checks.registry(registry, config))[0].startswith(
-        "warning: production_nodes: there is no such table"
+        "warning: table 'production_nodes' does not exist: nodes are discovered by broadcast"
     )
 
 
@@ -233,7 +235,7 @@ def test_a_key_that_has_changed_is_a_fault(tmp_path: Path) -> None:
     findings, _ = looked(aws_checks.keys(published, known))
     [changed] = findings
     assert isinstance(changed.error, SignatureError)
-    assert "web1: another key than the one it is known by" in changed.text
+    assert "web1: its key has changed, so its replies are rejected" in changed.text
     assert "'crpc nodes trust web1'" in changed.text
     assert known.keys == {"web1": KEY.public, "web2": OTHER.public}
 
@@ -245,26 +247,26 @@ def test_the_node_that_was_seen_last_is_asked(tmp_path: Path) -> None:
 
     def asked(identity: str) -> Finding:
         [finding], _ = looked(
-            aws_checks.answer(fleet, [NodeRecord("web0", "1"), NodeRecord(identity, "1", last_seen=NOW)])
+            aws_checks.reply(fleet, [NodeRecord("web0", "1"), NodeRecord(identity, "1", last_seen=NOW)])
         )
         return finding
 
-    assert asked("web2").text.startswith("asked web2: answered in ")
-    assert (asked("web3").state, asked("web3").text.startswith("asked web3: refused: OK: answered")) == (
+    assert asked("web2").text.startswith("web2: replied in ")
+    assert (asked("web3").state, asked("web3").text.endswith("ms, refused: OK")) == (
         "warning",
         True,
     )
     assert isinstance(asked("web1").error, Unreachable)
-    assert asked("web1").text.startswith("asked web1, which was seen last: silent for 4 s: does anything run")
+    assert asked("web1").text.startswith("web1, seen last: no reply within 4 s (check that")
 
 
 def test_without_a_registry_everybody_is_asked(tmp_path: Path) -> None:
     """So where nobody in it is alive: there may be nodes without one. Who answers is counted."""
-    assert said(aws_checks.answer(Scripted({"web1": Part()}).fleet(tmp_path), [])) == [
-        "ok: 1 nodes answered a broadcast"
+    assert said(aws_checks.reply(Scripted({"web1": Part()}).fleet(tmp_path), [])) == [
+        "ok: 1 node replied to a broadcast"
     ]
-    found = aws_checks.answer(Scripted({"web1": Part(), "web2": Part()}).fleet(tmp_path / "b"), None)
-    assert said(found) == ["ok: 2 nodes answered a broadcast"]
+    found = aws_checks.reply(Scripted({"web1": Part(), "web2": Part()}).fleet(tmp_path / "b"), None)
+    assert said(found) == ["ok: 2 nodes replied to a broadcast"]
 
 
 def test_json_is_one_document(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

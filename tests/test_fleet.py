@@ -392,7 +392,7 @@ def test_too_many_failures_stop_it(tmp_path: Path) -> None:
     outcomes = call.wait()
     assert outcomes.counts() == {"ok": 1, "failed": 1, "silent": 0, "skipped": 4, "unexpected": 0, "rejected": 0}
     assert (sorted(outcomes.skipped), outcomes.exit_code()) == (["c", "d", "e", "f"], 4)
-    assert call.stopped == "1 failed or stayed silent, and max-fail is 1"
+    assert call.stopped == "1 node failed or silent, max-fail is 1"
 
 
 def test_a_call_in_which_nobody_was_left_out_was_not_stopped(tmp_path: Path) -> None:

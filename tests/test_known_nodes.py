@@ -67,7 +67,7 @@ def test_a_signature_that_does_not_fit_makes_nobody_known(tmp_path: Path) -> Non
     good = messages.unseal(messages.seal(payload, sshsig.signing_with(WEB)))
     assert good.signature
     for envelope, said in (
-        (replace(good, signature=None), "the reply is not signed"),
+        (replace(good, signature=None), "reply is not signed"),
         (replace(good, payload=payload.replace("OK", "KO")), "does not fit"),
         (replace(good, signature=ssh.damaged(good.signature)), "does not fit"),
         (replace(good, signature="hello"), "the signature is not base64"),
@@ -84,7 +84,7 @@ def test_a_nodes_key_is_ed25519(tmp_path: Path) -> None:
     """A key of another kind is not one that a node of ours has made."""
     from cryptography.hazmat.primitives.asymmetric import ec
 
-    with pytest.raises(SignatureError, match="a node signs by ssh-ed25519, not by ecdsa-sha2-nistp256"):
+    with pytest.raises(SignatureError, match="key type 'ecdsa-sha2-nistp256' is not allowed for nodes"):
         check(KnownNodes(tmp_path, "production"), PrivateKey(ec.generate_private_key(ec.SECP256R1())))
 
 
@@ -109,9 +109,12 @@ def test_the_registry_introduces_nodes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("production web1 ssh-ed25519 AAAA%\n", ":1: not 'collective node type key': delete the line"),
-        ("staging web1\nproduction web1\n", ":2: not 'collective node type key'"),
-        ("\xff", "cannot be read: not UTF-8 text"),
+        (
+            "production web1 ssh-ed25519 AAAA%\n",
+            ":1: invalid line: must be 'collective node type key' (delete the line)",
+        ),
+        ("staging web1\nproduction web1\n", ":2: invalid line: must be 'collective node type key'"),
+        ("\xff", "cannot be read: not UTF-8"),
     ],
 )
 def test_a_broken_file_is_named(tmp_path: Path, text: str, said: str) -> None:

@@ -92,7 +92,7 @@ def test_a_note_is_there_for_the_next_call(tmp_path: Path) -> None:
     for note, before in (("https://long.example.com/queue", None), ("short", "https://long.example.com/queue")):
         slot = reply_slots.take(tmp_path, "p")
         assert slot.known == before
-        slot.note(note)
+        slot.store(note)
         slot.release()
     slot = reply_slots.take(tmp_path, "p")
     assert slot.known == "short"
@@ -103,7 +103,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     """The caller reads which folder, why, and which key to set."""
     state = tmp_path / "state"
     state.write_text("a file is in the way")
-    with pytest.raises(ConfigError, match=rf"^{state}: cannot keep reply slots: .*: set 'state'$"):
+    with pytest.raises(ConfigError, match=rf"^{state}: cannot write reply slots: .* \(set 'state' in client.yaml\)$"):
         reply_slots.take(state, "p")
 
 

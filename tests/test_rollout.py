@@ -175,7 +175,7 @@ def test_failures_stop_it_and_who_works_is_still_waited_for() -> None:
     rollout.sent(rollout.due(1), 1)
     rollout.give_up(["b"])
     assert (rollout.due(2), list(rollout.waiting), rollout.over) == ([], ["d"], False)
-    assert rollout.stopped == "2 failed or stayed silent, and max-fail is 2"
+    assert rollout.stopped == "2 nodes failed or silent, max-fail is 2"
     rollout.answered("c", ok=True)
     assert rollout.over
 

@@ -76,27 +76,27 @@ def suffered(world: Simulation, made: Call) -> set[str]:
     }
 
 
-def simulate(make: Make, problems: FaultRates, seed: int, requests: int) -> Counter[str]:
+def simulate(make: Make, rates: FaultRates, seed: int, requests: int) -> Counter[str]:
     """Make calls, in as many worlds as it takes; check each, and return how many nodes ended in each outcome."""
     total: Counter[str] = Counter()
     seeds = itertools.count(seed, 2)  # a world uses two
     while total["requests"] < requests:
-        with make(NODES, problems, seed=next(seeds)) as world:
+        with make(NODES, rates, seed=next(seeds)) as world:
             for number in range(CALLS):
                 check(world, call(world, number), total)
             world.pass_time(10)
             assert set(world.ran.values()) == {1}
             total["run"] += world.ran.total()
-            total["problems"] += (world.far.happened + world.near.happened).total()
-    print("\n" + report(problems, seed, next(seeds) - 1, total))  # noqa: T201 - seen with -s, or on failure
+            total["faults"] += (world.far.counts + world.near.counts).total()
+    print("\n" + report(rates, seed, next(seeds) - 1, total))  # noqa: T201 - seen with -s, or on failure
     return total
 
 
-def report(problems: FaultRates, first: int, last: int, total: Counter[str]) -> str:
+def report(rates: FaultRates, first: int, last: int, total: Counter[str]) -> str:
     """Return what happened, in a line."""
-    chances = ", ".join(f"{kind} {chance:.0%}" for kind, chance in asdict(problems).items() if 0 < chance < 1)
-    counts = ", ".join(f"{total[kind]:,} {kind}" for kind in ("requests", "problems", "run", "ok", "silent"))
-    return f"{chances}; seeds {first} to {last}: {counts}"
+    shown = ", ".join(f"{kind} {rate:.0%}" for kind, rate in asdict(rates).items() if 0 < rate < 1)
+    counts = ", ".join(f"{total[kind]:,} {kind}" for kind in ("requests", "faults", "run", "ok", "silent"))
+    return f"{shown}; seeds {first} to {last}: {counts}"
 
 
 def check(world: Simulation, made: Call, total: Counter[str]) -> None:
@@ -105,7 +105,7 @@ def check(world: Simulation, made: Call, total: Counter[str]) -> None:
     assert counts["ok"] + counts["silent"] == NODES, counts
     lost, silent = suffered(world, made), set(made.outcomes.silent)
     assert silent <= lost
-    if not world.far.problems.duplicate:  # else the reply to a repeated request makes up for the first one's loss
+    if not world.far.rates.duplicate:  # else the reply to a repeated request makes up for the first one's loss
         assert silent == lost
     total.update(requests=NODES, ok=counts["ok"], silent=counts["silent"])
 
@@ -115,7 +115,7 @@ def test_with_duplicates_delays_and_reordering_nothing_runs_twice_and_all_answer
     """All that SQS may do to a message: each node runs each request once, and is heard. Any seed will do."""
     total = simulate(simulation, FaultRates(duplicate=0.05, delay=0.3, reorder=0.3), seed, REQUESTS)
     assert total["ok"] == total["requests"] >= REQUESTS
-    assert total["problems"] > total["requests"] // 10
+    assert total["faults"] > total["requests"] // 10
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -171,7 +171,7 @@ def test_the_same_seed_gives_the_same_faults(simulation: Make) -> None:
     def happened(seed: int) -> list[Counter[str]]:
         with simulation(20, FaultRates(drop=0.1, duplicate=0.1, delay=0.3), seed=seed) as world:
             call(world, 1)
-            return [world.far.happened, world.near.happened]
+            return [world.far.counts, world.near.counts]
 
     assert happened(5) == happened(5) != happened(6)
 
@@ -269,13 +269,13 @@ def test_a_node_that_dies_at_any_step_runs_nothing_twice_and_answers(simulation:
 )
 @given(
     seed=st.integers(0, 2**32),
-    problems=st.builds(
+    rates=st.builds(
         FaultRates, **dict.fromkeys(("drop", "duplicate", "delay", "corrupt", "reorder", "throttle"), st.floats(0, 0.2))
     ),
     deaths=st.floats(0, 0.02),
 )
 def test_whatever_happens_nothing_runs_twice_and_ok_means_done(
-    simulation: Make, seed: int, problems: FaultRates, deaths: float
+    simulation: Make, seed: int, rates: FaultRates, deaths: float
 ) -> None:
     """Every fault at once, and nodes that die at any step: each node has one outcome, and a true one."""
     dice = Random(seed)  # noqa: S311 - no secrets here
@@ -284,7 +284,7 @@ def test_whatever_happens_nothing_runs_twice_and_ok_means_done(
         if dice.random() < deaths:
             raise NodeDied(identity)
 
-    with simulation(5, problems, seed=seed, durable=True, step=step) as world:
+    with simulation(5, rates, seed=seed, durable=True, step=step) as world:
         for number in range(3):
             outcomes = call(world, number).outcomes
             assert outcomes.replies.keys() | set(outcomes.silent) == set(world.nodes)

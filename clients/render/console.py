@@ -28,7 +28,7 @@ from collective.clients.render.formatting import PLAIN, Paint, clean, in_words, 
 from collective.ddl import Action
 from collective.errors import UsageError
 from collective.fleet import aggregates
-from collective.fleet.aggregates import Result
+from collective.fleet.aggregates import AggregateResult
 from collective.messages import Reply
 from collective.names import check_identity
 from collective.nodesets import fold
@@ -108,7 +108,7 @@ class Console:
         self.show_unexpected(call.outcomes.unexpected)
         self.show_rejected(sorted(call.outcomes.rejected))
 
-    def show_aggregates(self, results: Iterable[Result]) -> None:
+    def show_aggregates(self, results: Iterable[AggregateResult]) -> None:
         """Write the aggregates: counts of values, most frequent first, or one number."""
         for result in results:
             if isinstance(result.result, Mapping):
@@ -198,7 +198,7 @@ def _answered(call: CallView) -> tuple[int, int]:
     return len(expected & call.outcomes.replies.keys()), len(expected)
 
 
-def _numeric(result: Result) -> str:
+def _numeric(result: AggregateResult) -> str:
     number = result.result
     fractional = isinstance(number, float) or (result.function == "average" and number is not None)
     shown = f"{number:.6f}" if fractional else str(_NOTHING if number is None else number)

@@ -28,7 +28,7 @@ from collective.config import ClientConfig
 from collective.errors import NoNodes, NotFound, TransportError, Unreachable, UsageError
 from collective.filters import Filter, uses_data
 from collective.fleet import discovery, reply_slots
-from collective.fleet.call import Call, VerifyReply, believe
+from collective.fleet.call import Call, VerifyReply, accept_unverified
 from collective.fleet.confirmation import Confirm, require_confirmation
 from collective.fleet.pace import AT_ONCE, Pace
 from collective.fleet.rollout import Rollout
@@ -42,13 +42,17 @@ from collective.transport import Transport
 
 log = logging.getLogger(__name__)
 
-_CACHED = 5.0  # seconds that what the registry said is believed
-_WINDOW = 2.0  # seconds without news after which a broadcast discovery believes that it has heard everybody
-_MARGIN = 0.1  # of the timeout, at most a second: what a node leaves for its reply to travel
+_CACHED = 5.0  # seconds for which the contents of the registry are cached
+_WINDOW = 2.0  # seconds without a reply after which a broadcast discovery ends
+_MARGIN = 0.1  # part of the timeout, at most 1 s, that a node leaves for the transit of its reply
 
 
 class Fleet:
-    """The nodes of one configuration. `registry` None: there is none, and nodes are asked by broadcast."""
+    """The nodes of one collective, as seen by a caller. Use it as a context manager, or call `close`.
+
+    Without a `registry`, nodes are discovered by broadcast. Most programs use `Fleet.connect`; the constructor is for
+    other transports and registries.
+    """
 
     def __init__(
         self,
@@ -58,7 +62,7 @@ class Fleet:
         *,
         catalog: Catalog | None = None,
         sign: signing.SignPayload = signing.unsigned,
-        verify_reply: VerifyReply = believe,
+        verify_reply: VerifyReply = accept_unverified,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.config = config
@@ -72,7 +76,7 @@ class Fleet:
 
     @classmethod
     def connect(cls, config: ClientConfig | None = None, catalog: Catalog | None = None) -> Fleet:
-        """Return the fleet that `config` describes, or `client.yaml` where it is looked for. Raise ConfigError."""
+        """Return the fleet that `config` describes (default: `client.yaml`). Raises ConfigError."""
         from collective.aws import AWS
         from collective.fleet.known_nodes import IntroducedNodes, KnownNodes
         from collective.registry.cached import CachedNodes
@@ -105,7 +109,7 @@ class Fleet:
         self.close()
 
     def close(self) -> None:
-        """End every call that is still open."""
+        """Close every open call."""
         for call in self._calls:
             call.close()
         self._calls.clear()
@@ -160,7 +164,7 @@ class Fleet:
         return self._select(targets, agent, verify=verify)
 
     def why_silent(self, nodes: Iterable[str]) -> dict[str, str]:
-        """Return what the registry knows about nodes that did not answer, by name; nothing when it cannot be read."""
+        """Return what the registry has on silent nodes, by name; empty when it cannot be read."""
         try:
             return discovery.why_silent(self._registry, nodes) if self._registry and nodes else {}
         except TransportError:
@@ -187,7 +191,7 @@ class Fleet:
         """Return the nodes that match the filter and have `agent`, from the registry or by broadcast."""
         required = targets.method == "registry"
         if required and self._registry is None:
-            raise UsageError("--dm registry: the configuration says that there is none")
+            raise UsageError("discovery method 'registry': this collective has no registry (client.yaml: registry)")
         if self._registry is None or targets.method == "broadcast" or uses_data(targets.filter):
             return self._broadcast(targets, agent)
         try:
@@ -195,26 +199,29 @@ class Fleet:
         except NotFound as error:
             if required:
                 raise
-            log.info("discovery.broadcast", extra={"error": f"table {error}"})
+            log.info("discovery.broadcast", extra={"error": str(error)})
         except TransportError as error:
             if certain or required:
                 raise Unreachable(
-                    f"the registry cannot be read, so nobody knows whom this would reach: {error}"
+                    f"registry cannot be read, so the nodes that would be reached are unknown: {error}"
                 ) from None
             found = self._broadcast(targets, agent)  # if this fails as well, one message is enough
-            log.warning("discovery.broadcast", extra={"error": f"the registry cannot be read, all were asked: {error}"})
+            log.warning(
+                "discovery.broadcast",
+                extra={"error": f"registry cannot be read, nodes discovered by broadcast: {error}"},
+            )
             return found
         return self._broadcast(targets, agent)
 
     def _broadcast(self, targets: Targets, agent: str) -> list[str]:
-        """Ask all nodes which of them match; wait until no reply has come for some time."""
+        """Return the nodes that answer a broadcast to the nodes that match."""
         ping = self.catalog.action("rpcutil", "ping")
         wanted = replace(targets.filter, agents=(*targets.filter.agents, agent))
         timeout = targets.discovery_timeout or self.config.discovery_timeout
         request = self._request(ping, {}, wanted, timeout, self.config.ttl)
         call = self._open(ping, request, Rollout((), AT_ONCE, timeout))
         with _closing_on_error(call):
-            call.ask_everybody(min(_WINDOW, timeout), timeout)
+            call.begin_broadcast(min(_WINDOW, timeout), timeout)
             return sorted(reply.sender for reply in call)
 
     def _request(
@@ -240,7 +247,7 @@ class Fleet:
     def _open(self, action: ddl.Action, request: Request, rollout: Rollout, discovery_ms: float = 0.0) -> Call:
         """Take a reply slot and return the call that receives there; nothing has been sent yet."""
         slot = reply_slots.take(self.config.state, self.config.collective)
-        slot.note(self._transport.open_replies(slot.queue, slot.known))
+        slot.store(self._transport.open_replies(slot.queue, slot.known))
         request = replace(request, reply_to=slot.queue, time=time.time())
         secret = bool(action.secrets & request.data.keys())
         call = Call(

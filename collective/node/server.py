@@ -30,12 +30,12 @@ from collective.node.requests.counters import FATES, Counters, Durations
 from collective.node.requests.data_queries import DataQueries, FilterQuestions, questions
 from collective.node.requests.duplicates import DuplicateCounter
 from collective.node.requests.reader import RequestReader
-from collective.node.requests.receiver import POLL, Receiver
+from collective.node.requests.receiver import Receiver
 from collective.node.requests.replies import Replies
 from collective.node.requests.scheduler import Scheduler, Work, threads
 from collective.node.storage.audit_log import ALLOWED, AuditLog
 from collective.node.storage.journal import STARTED, TAKEN, Journal, noting
-from collective.transport import Delivery, Transport
+from collective.transport import POLL, Delivery, Transport
 
 log = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""Nodes of one process, real but for what lies between them and their callers."""
+"""Run nodes in this process, with the real node and caller code and an in-memory network."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ COLLECTIVE = "testing"
 
 @dataclass(frozen=True)
 class Network:
-    """A collective in memory: what a caller uses, and the nodes behind it, by identity."""
+    """A collective in memory: the caller's fleet, and the nodes by identity."""
 
     fleet: Fleet
     transport: MemoryTransport
@@ -49,11 +49,11 @@ def memory_fleet(
     client: Mapping[str, Any] | None = None,
     **server: Any,
 ) -> Iterator[Network]:
-    """Run nodes (facts by identity) with the real node and caller code; only what lies between them is in memory.
+    """Run nodes (facts by identity) with the real node and caller code; only the transport and registry are in memory.
 
-    The standard agents and those of `code` and `ddls` serve; actions run in real processes. Files go below
-    `folder`. Without a `policy` everything is allowed. `client` are keys of ClientConfig, `server` further
-    arguments of each Server.
+    Nodes have the standard agents and those in the folders `code` and `ddls`; actions run in real processes. Files are
+    written to `folder`. Without a `policy`, everything is allowed. `client` are fields of ClientConfig, `server`
+    further arguments of each Server.
     """
     transport, registry = MemoryTransport(), MemoryRegistry()
     parts = {**node_parts(folder, code, ddls), **server}

@@ -109,7 +109,10 @@ def test_a_mistyped_node_gets_a_suggestion(crpc: Crpc) -> None:
     """The registry knows which node was probably meant."""
     for name in ("NODE01.LAB", "node01.lab."):
         done = crpc("rpcutil", "ping", "-I", name)
-        assert "did you mean 'node01.lab'?" in done.stderr or done.returncode == 64, done.stderr
+        assert done.returncode == 3
+        assert done.stderr == (
+            f"crpc: {name}: there is no such node: it has no queue in 'lab' (did you mean 'node01.lab'?)\n"
+        )
 
 
 EXAMPLES = sorted(

@@ -40,9 +40,9 @@ def test_a_caller_that_is_well(crpc: Crpc) -> None:
     done = crpc("doctor")
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
     lines = [line.split()[:3] for line in done.stdout.replace("nodes' keys", "keys").splitlines()]
-    checks = "version configuration DDLs state key AWS queues clock topic registry keys answer".split()
+    checks = "version configuration DDLs state key AWS queues clock topic registry keys reply".split()
     assert [line[:2] for line in lines] == [[check, "ok"] for check in checks]
-    assert "asked node0" in done.stdout
+    assert ": replied in " in done.stdout
 
 
 def test_the_doctor_leaves_nothing_behind(crpc: Crpc, caller: Path) -> None:
@@ -56,7 +56,7 @@ def test_what_is_wrong_here_comes_before_what_is_wrong_there(crpc: Crpc, caller:
     nobody = {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}
     silent = found(crpc, 69, "--config", str(caller), **nobody)
     assert silent["queues"].startswith("error: lab_reply_")
-    assert not {"clock", "topic", "registry", "answer"} & silent.keys()
+    assert not {"clock", "topic", "registry", "reply"} & silent.keys()
     refused = found(crpc, 77, "--config", str(caller), **nobody, **NO_CREDENTIALS)
     assert refused["AWS"] == "error: AWS credentials: Unable to locate credentials"
     (caller.parent / "key").chmod(0o644)
@@ -68,8 +68,8 @@ def test_what_is_wrong_here_comes_before_what_is_wrong_there(crpc: Crpc, caller:
 @pytest.mark.parametrize(
     ("region", "said"),
     [
-        ("", "error: AWS: You must specify a region. (AWS_DEFAULT_REGION, or region in ~/.aws/config)"),
-        ("eu west", "error: AWS: sqs: Provided region_name 'eu west' doesn't match a supported format.: see"),
+        ("", "error: AWS: You must specify a region. (set AWS_DEFAULT_REGION, or region in ~/.aws/config)"),
+        ("eu west", "error: AWS: sqs: Provided region_name 'eu west' doesn't match a supported format. (check"),
     ],
 )
 def test_a_region_that_cannot_be(crpc: Crpc, region: str, said: str) -> None:
@@ -92,9 +92,9 @@ def test_a_collective_that_nobody_has_joined(crpc: Crpc, tmp_path: Path, moto_se
     path.write_text(path.read_text().replace('"registry": "none"', '"registry": "dynamodb"'))
     empty = found(crpc, 69, "--config", str(path), **aws_environment(moto_server))
     assert empty["key"].startswith("warning: 'key: none'")
-    assert "_requests: there is no such topic: no node has ever joined" in empty["topic"]
-    assert "_nodes: there is no such table" in empty["registry"]
-    assert empty["answer"].startswith("error: nobody answered a broadcast")
+    assert "_requests' does not exist: no node has joined" in empty["topic"]
+    assert "_nodes' does not exist: nodes are discovered by broadcast" in empty["registry"]
+    assert empty["reply"].startswith("error: no node replied to a broadcast")
 
 
 def test_a_stranger_is_not_answered(crpc: Crpc, caller: Path) -> None:
@@ -104,7 +104,7 @@ def test_a_stranger_is_not_answered(crpc: Crpc, caller: Path) -> None:
     (caller.parent / "key").unlink()
     key_files.write_new(caller.parent / "key", keys.new().text())
     ignored = found(crpc, 69, "--config", str(caller))
-    assert "'crpc keys' shows the line that they need" in ignored["answer"]
+    assert "'crpc keys' shows the line for allowed_signers" in ignored["reply"]
 
 
 def test_throttling_and_a_node_behind_it(crpc: Crpc, tmp_path: Path, moto_server: str) -> None:
@@ -113,7 +113,7 @@ def test_throttling_and_a_node_behind_it(crpc: Crpc, tmp_path: Path, moto_server
     with Proxy(moto_server) as proxy, daemon(tmp_path, moto_server):
         words = ("--config", str(tmp_path / "client.yaml"))
         env = aws_environment(proxy.url)
-        assert found(crpc, 0, *words, **env)["answer"] == "ok: 1 nodes answered a broadcast"
+        assert found(crpc, 0, *words, **env)["reply"] == "ok: 1 node replied to a broadcast"
         assert IDENTITY not in crpc("nodes", "list", *words).stdout
         proxy.turn("throttle")
         assert "Throttling" in found(crpc, 69, *words, **env)["queues"]

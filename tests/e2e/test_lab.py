@@ -156,7 +156,7 @@ def test_a_lab_in_the_background(tmp_path: Path) -> None:
         assert crpc("find", **environment).stdout.split() == ["node01.lab", "node03.lab"]
         gone = crpc("rpcutil", "ping", "-I", "node02.lab", **environment)
         assert gone.returncode == 3
-        assert re.search(r"^crpc: node02\.lab: it stopped \d+ seconds ago, saying farewell$", gone.stderr, re.MULTILINE)
+        assert re.search(r"^crpc: node02\.lab: stopped cleanly \d+ seconds ago$", gone.stderr, re.MULTILINE)
         assert crpc("lab", "node", "node03.lab", "kill").returncode == 0
         silent = crpc("rpcutil", "ping", "-t", "2", **environment)
         assert silent.returncode == 3

@@ -19,7 +19,7 @@ from collective.errors import Forbidden, Unreachable
 from collective.transport.sqs import SQSTransport
 
 MAKING = ("CreateQueue", "SetQueueAttributes", "Subscribe")
-SUBSCRIBED = "the queue is taken as it was prepared; whether it is subscribed cannot be seen from here"
+SUBSCRIBED = "the existing queue is used; its subscription cannot be checked"
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def test_a_prepared_queue_is_found(
 ) -> None:
     """One line says so, and what a role without these rights cannot see; broadcasts arrive."""
     topic = names.topic(collective)
-    admin.make_node(queue, topic, {})
+    admin.create_node(queue, topic, {})
     forbid(proxy, *MAKING)
     with caplog.at_level(logging.INFO, logger="collective"):
         node.open_node(queue, topic)
@@ -120,7 +120,7 @@ def test_a_prepared_queue_with_other_attributes_is_one_line(
     forbid(proxy, "CreateQueue")
     node.open_node(queue, names.topic(collective))
     [line] = [line for line in caplog.records if line.getMessage() == "queue.attributes"]
-    assert line.error == "VisibilityTimeout is 30, not 5: 'crpc setup --node IDENTITY' mends it"  # type: ignore[attr-defined]
+    assert line.error == "VisibilityTimeout is 30, must be 5 (repair it with 'crpc setup --node IDENTITY')"  # type: ignore[attr-defined]
     caplog.clear()
     forbid(proxy, "GetQueueAttributes")
     node.open_node(queue, names.topic(collective))
@@ -132,7 +132,7 @@ def test_throttling_and_a_name_that_cannot_return_yet_are_tried_again(
 ) -> None:
     """They are no reason to look for a prepared queue."""
     proxy.refused["CreateQueue"] = "AWS.SimpleQueueService.QueueDeletedRecently"
-    with pytest.raises(Unreachable, match="SQS gives the name back"):
+    with pytest.raises(Unreachable, match="SQS blocks the name"):
         node.open_node(queue, names.topic(collective))
     proxy.refused = {"Subscribe": "Throttled"}
     with pytest.raises(Unreachable, match="throttled"):

@@ -50,7 +50,7 @@ def account(moto_server: str, tmp_path: Path, aws: AWS) -> Account:
 
 def join(account: Account, aws: AWS, identity: str) -> None:
     """Make a node's queue."""
-    SQSTransport(aws).make_node(names.node_queue(account.collective, identity), names.topic(account.collective), {})
+    SQSTransport(aws).create_node(names.node_queue(account.collective, identity), names.topic(account.collective), {})
 
 
 def age(account: Account, identity: str, **times: float) -> None:
@@ -78,7 +78,7 @@ def test_who_is_gone_goes_and_who_is_alive_stays(account: Account) -> None:
     done = account.crpc("nodes", "prune", "--yes")
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[2:] == [
-        "  - node left (left 10 days ago)",
+        "  - node left (stopped 10 days ago)",
         "  - node lost (last seen 10 days ago)",
         "",
         "2 changes made",
@@ -116,7 +116,10 @@ def test_without_a_registry_nobody_knows_who_is_gone(moto_server: str, tmp_path:
 def test_without_a_table_there_is_no_registry(moto_server: str, tmp_path: Path) -> None:
     """The line says who makes it."""
     done = Account(moto_server, tmp_path, "untold").crpc("nodes", "prune")
-    assert (done.returncode, done.stderr) == (69, "crpc: untold_nodes: there is no registry: 'crpc setup' makes it\n")
+    assert (done.returncode, done.stderr) == (
+        69,
+        "crpc: table 'untold_nodes' does not exist (create the registry with 'crpc setup')\n",
+    )
 
 
 def test_a_registry_that_cannot_know_makes_no_orphans(account: Account, aws: AWS) -> None:
@@ -124,7 +127,11 @@ def test_a_registry_that_cannot_know_makes_no_orphans(account: Account, aws: AWS
     join(account, aws, "unheard")
     prune = ("nodes", "prune", "--orphans", "--older-than", "0h", "--yes")
     done = account.crpc(*prune)
-    assert (done.returncode, "table was made" in done.stderr, "that is 15 minutes" in done.stderr) == (64, True, True)
+    assert (done.returncode, "table was created" in done.stderr, "it is 15 minutes old" in done.stderr) == (
+        64,
+        True,
+        True,
+    )
     age(account, "alive", left_at=time.time() + 1)
     done = account.crpc(*prune)
     assert (done.returncode, "no node in the registry is alive" in done.stderr) == (64, True)
@@ -160,10 +167,10 @@ def test_orphans_go_only_when_asked_for(account: Account, aws: AWS) -> None:
     assert "nodes with 'registry: none'" in done.stderr
     [orphan] = queues_of(account, "orphan")
     assert done.stdout.splitlines()[2:] == [
-        "  - node left (left 10 days ago)",
+        "  - node left (stopped 10 days ago)",
         "  - node lost (last seen 10 days ago)",
-        f"  - queue {orphan} (the registry knows no node of it)",
-        f"  - subscription {dangling} (there is no such queue)",
+        f"  - queue {orphan} (its node is not in the registry)",
+        f"  - subscription {dangling} (its queue does not exist)",
         "",
         "4 changes made",
     ]
@@ -213,7 +220,7 @@ def test_a_pruned_node_that_is_alive_after_all_comes_back(account: Account, moto
         proxy.refused["CreateQueue"] = "QueueDeletedRecently"
         proxy.turn("pass")  # the poll that waits is cut off: the server would let it wait to its end
         node.wait_for("transport.failed")
-        assert "SQS gives the name back" in node.events("transport.failed")[0]["error"]
+        assert "SQS blocks the name" in node.events("transport.failed")[0]["error"]
         proxy.refused.clear()
         wait_until(lambda: queue in account.queues() and IDENTITY in items(account), 20)
         assert account.crpc("rpcutil", "ping", "-I", IDENTITY).returncode == 0

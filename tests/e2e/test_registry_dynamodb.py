@@ -46,7 +46,7 @@ def identity() -> str:
 
 def test_a_table_that_is_not_there_is_told_apart(session: boto3.Session) -> None:
     """A registry that nobody made is another thing than one that is away."""
-    with pytest.raises(NotFound, match="'absent_nodes' does not exist"):
+    with pytest.raises(NotFound, match="table 'absent_nodes' does not exist"):
         DynamoDBRegistry(AWS(session), "absent_nodes").nodes()
 
 

@@ -34,7 +34,7 @@ def test_a_first_run_makes_everything_and_a_second_one_nothing(account: Account)
     assert first.stdout.startswith(f"{mine} in the account 123456789012, eu-central-1:\n")
     assert lines(first) == [f"+ topic {mine}_requests", f"+ table {mine}_nodes"]
     assert first.stdout.endswith("\n2 changes made\n")
-    assert lines(second) == [f"= topic {mine}_requests (there already)", f"= table {mine}_nodes (there already)"]
+    assert lines(second) == [f"= topic {mine}_requests (exists)", f"= table {mine}_nodes (exists)"]
     assert second.stdout.endswith("\nNothing to do\n")
     assert (account.topics(), account.tables(), account.queues()) == ([f"{mine}_requests"], [f"{mine}_nodes"], [])
 
@@ -101,8 +101,8 @@ def test_what_differs_is_mended(account: Account, moto_server: str) -> None:
         BillingMode="PAY_PER_REQUEST",
     )
     tag, lost = f"collective={account.collective}", "__default_statement_ID"
-    attributes = "VisibilityTimeout is 30, not 5; MessageRetentionPeriod is 345600, not 3900"
-    tags = f"not tagged {tag}, collective:identity=web1"
+    attributes = "VisibilityTimeout is 30, must be 5; MessageRetentionPeriod is 345600, must be 3900"
+    tags = f"missing tags: {tag}, collective:identity=web1"
     with Proxy(moto_server) as proxy:
         asked: list[str] = []
         proxy.watch = lambda step, _: asked.append(step)
@@ -110,9 +110,10 @@ def test_what_differs_is_mended(account: Account, moto_server: str) -> None:
     # SNS API reference, Subscribe: what is subscribed with other attributes is refused, but by this server.
     assert asked.index("before SetSubscriptionAttributes") < asked.index("before Subscribe")
     assert lines(mended) == [
-        f"~ topic {account.collective}_requests (its policy is another: it would lose {lost}; not tagged {tag})",
-        f"~ table {account.collective}_nodes (not tagged {tag})",
-        f"~ queue {queue} ({attributes}; its policy is another; {tags}; subscribed without raw delivery)",
+        f"~ topic {account.collective}_requests (policy differs, statements to be removed: {lost}; "
+        f"missing tags: {tag})",
+        f"~ table {account.collective}_nodes (missing tags: {tag})",
+        f"~ queue {queue} ({attributes}; policy differs; {tags}; subscribed without raw delivery)",
     ]
     assert account.crpc("setup", "--node", "web1").stdout.endswith("\nNothing to do\n")
     assert account.sqs.list_queue_tags(QueueUrl=url)["Tags"]["collective:identity"] == "web1"
@@ -139,7 +140,7 @@ def test_a_table_that_is_something_else_stays(account: Account) -> None:
     done = account.crpc("setup", "--yes")
     assert (done.returncode, done.stdout, account.topics()) == (78, "", [])
     assert done.stderr == (
-        f"crpc: {account.collective}_nodes: this table is no registry: choose another name for the collective\n"
+        f"crpc: {account.collective}_nodes: this table is not a registry (use another name for the collective)\n"
     )
     assert account.crpc("setup", "--remove", "--yes").returncode == 78
     assert account.tables() == [f"{account.collective}_nodes"]
@@ -156,7 +157,9 @@ def test_a_removal_leaves_nothing_and_takes_nothing_of_others(account: Account, 
     with daemon(tmp_path, account.environment["AWS_ENDPOINT_URL"]) as node:
         assert account.crpc("rpcutil", "ping", "-I", IDENTITY).returncode == 0
         planned = account.crpc("setup", "--remove", "--dry-run")
-        assert planned.stderr == f"crpc: {IDENTITY} would make their queues again: stop collectived there first\n"
+        assert (
+            planned.stderr == f"crpc: alive, and will create their queues again (stop collectived first): {IDENTITY}\n"
+        )
         assert f"- topic {account.collective}_requests (2 queues subscribed)" in lines(planned)
         node.process.terminate()
         node.process.wait(20)

@@ -126,7 +126,7 @@ class Scripted:
                 raise self.error
             node = self._queues.get(queue)
             if node is None or self.parts[node].absent:
-                raise NotFound(queue)
+                raise NotFound("queue", queue)
             self.direct += 1
             self._get(node, _read(body))
 

@@ -16,11 +16,10 @@ from contextlib import suppress
 
 from collective.errors import Forbidden, NotFound, TransportError
 from collective.node.backoff import backoff
-from collective.transport import Delivery, Transport
+from collective.transport import POLL, Delivery, Transport
 
 log = logging.getLogger(__name__)
 
-POLL = 20.0  # seconds of one long poll
 _LONGEST_HANDLING = 10.0  # seconds that a stop waits for what is being handled; it may wait for room itself
 _WAKE = "wake"  # a message to ourselves that ends a poll
 
