@@ -43,8 +43,6 @@ MAY_IMPORT = {
     "__init__": "values fleet",
     "__main__": "clients",
 }
-# rpcutil answers inside the daemon and is given it; only the type checker needs its name.
-EXCEPTION = ("collective.agents.rpcutil", "collective.node.server.Server", True)
 PUBLIC = {*collective.__all__} - {"__version__"}
 MAY_LOAD_BOTO3 = ("collective.aws", "collective.lab.", "collective.transport.sqs", "collective.registry.dynamodb")
 
@@ -88,7 +86,7 @@ def everything() -> Iterator[Import]:
 
 def out_of_order(imports: Iterator[Import]) -> list[str]:
     """Return a line for each import that the table does not allow."""
-    ours = [one for one in imports if one.imported.split(".")[0] == "collective" and one != EXCEPTION]
+    ours = [one for one in imports if one.imported.split(".")[0] == "collective"]
     return [
         f"{one.importer} imports {one.imported}: {part(one.importer)} may import {MAY_IMPORT[part(one.importer)]}"
         for one in ours

@@ -102,7 +102,7 @@ def test_what_died_with_its_keeper_is_ended_by_the_next_daemon(plugin: Path, our
     """Daemon and keeper are killed at once: nobody is left to end the family, but its group tells of it."""
     code = (
         "import os, sys; from pathlib import Path\n"
-        "from collective.node.actions.runner import Runner; from collective.node.actions.monitor import ActionJob\n"
+        "from collective.node.actions.runner import Runner; from collective.node.actions.job import ActionJob\n"
         "from collective.node.actions.cgroup import Groups\n"
         "Runner(Groups(Path(sys.argv[3]))).run(ActionJob(sys.argv[1], 'family', {'folder': sys.argv[2]}, {}), 60)"
     )

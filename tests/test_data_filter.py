@@ -81,19 +81,19 @@ def test_one_request_asks_a_question_once(tmp_path: Path, plugins: Path) -> None
     """Two tests of one question cost one process, and see one answer."""
     with memory_fleet(tmp_path, {"web1": {}}, code=[plugins], ddls=[plugins]) as network:
         question = f"odd('{tmp_path}/asked').number"
-        assert network.nodes["web1"].data.ask("odd", "x", "alice", 5.0) == {"number": 7}
+        assert network.nodes["web1"].info.query("odd", "x", "alice", 5.0) == {"number": 7}
         node = network.nodes["web1"]
-        before = node.counts["passed"]
+        before = node.statistics.requests["passed"]
         matching(network, f"{question}>6 and {question}<8 and not {question}=1")
         asked = (tmp_path / "asked").read_text()
-        assert len(asked) == node.counts["passed"] - before == 2  # discovery, and the call itself
+        assert len(asked) == node.statistics.requests["passed"] - before == 2  # discovery, and the call itself
 
 
 @pytest.mark.parametrize(
     ("query", "said"),
     [
-        ("sleep", "data odd: the action ran into its deadline"),
-        ("die", "data odd: the action's process ended with code 1"),
+        ("sleep", "data odd: the action reached its timeout"),
+        ("die", "data odd: the action's process exited with code 1"),
         ("abort", "data odd: not today"),
         ("lie", "data odd breaks its own DDL: output 'number'"),
     ],
@@ -108,7 +108,7 @@ def test_a_function_without_an_answer_makes_the_whole_filter_false(
         assert (reply.statuscode, reply.reason) == (5, "filtered")
         assert f"the filter does not match this node: {said}" in reply.statusmsg
         assert time.monotonic() - began < 5
-        assert node.workshop.running == 0
+        assert node.pools.in_progress == 0
 
 
 def _direct(network: Network, select: str) -> Reply:
@@ -120,7 +120,7 @@ def _direct(network: Network, select: str) -> Reply:
     (reply,) = replies(network)
     settled = threading.Event()
     until = time.monotonic() + 5
-    while network.nodes["web1"].workshop.running and time.monotonic() < until:
+    while network.nodes["web1"].pools.in_progress and time.monotonic() < until:
         settled.wait(0.01)
     return reply
 
@@ -198,4 +198,4 @@ def test_a_misspelt_field_is_refused_by_the_caller(tmp_path: Path) -> None:
     with memory_fleet(tmp_path, {"web1": {}}) as network:
         with pytest.raises(UsageError, match="unknown field 'presnt'"):
             network.fleet.call("rpcutil", "ping", targets=Targets.select(expression="fstat('/x').presnt=1"))
-        assert network.nodes["web1"].counts["received"] == 0
+        assert network.nodes["web1"].statistics.requests["received"] == 0

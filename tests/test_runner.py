@@ -61,15 +61,15 @@ def test_nothing_is_an_empty_reply(runner: Runner, plugin: Path) -> None:
         ("aborts", 1, None, "not today"),
         ("invalid", 4, None, "no such user"),
         ("exits", 5, "crashed", "the action called exit(3)"),
-        ("exits_hard", 5, "crashed", "the action's process ended with code 3 before it had answered"),
+        ("exits_hard", 5, "crashed", "the action's process exited with code 3 before it returned a result"),
         ("dies", 5, "crashed", "the action was killed by SIGKILL"),
         ("dies_of_a_nameless_signal", 5, "crashed", "the action was killed by signal 40"),
         ("prints", 5, "crashed", "the action printed 10 characters to standard output: 'debugging\\n'"),
-        ("returns_a_set", 5, "crashed", "what JSON cannot carry: Object of type set"),
-        ("returns_nan", 5, "crashed", "what JSON cannot carry: Out of range float"),
-        ("returns_half_a_character", 5, "crashed", "what JSON cannot carry: 'utf-8' codec"),
-        ("aborts_strangely", 5, "crashed", "the action raised a Seventeen of statuscode 17"),
-        ("returns_too_much", 5, "crashed", "bytes, more than the 8388608 that are carried"),
+        ("returns_a_set", 5, "crashed", "data that JSON cannot hold: Object of type set"),
+        ("returns_nan", 5, "crashed", "data that JSON cannot hold: Out of range float"),
+        ("returns_half_a_character", 5, "crashed", "data that JSON cannot hold: 'utf-8' codec"),
+        ("aborts_strangely", 5, "crashed", "the action raised Seventeen with the invalid status code 17"),
+        ("returns_too_much", 5, "crashed", "bytes, more than the limit of 8388608 bytes"),
         ("interrupts", 5, "crashed", "KeyboardInterrupt"),
         ("absent", 5, "crashed", "AttributeError"),
     ],
@@ -176,7 +176,8 @@ def test_a_family_of_many_generations_is_ended(plugin: Path, pids: Path) -> None
     ours, theirs = multiprocessing.Pipe()
     code = (
         "import sys; from multiprocessing.connection import Connection\n"
-        "from collective.node.actions.monitor import *; "
+        "from collective.node.actions.job import ActionJob\n"
+        "from collective.node.actions.monitor import monitor_action; "
         "sys.setrecursionlimit(200); "
         "monitor_action(Connection(int(sys.argv[1])), ActionJob(sys.argv[2], 'chain', {'folder': sys.argv[3]}, {}), 60)"
     )
@@ -194,7 +195,7 @@ def test_the_death_of_the_daemon_ends_the_whole_family(plugin: Path, pids: Path)
     """SIGKILL to the process that holds the runner leaves nothing of the action."""
     code = (
         "import sys; from collective.node.actions.runner import Runner\n"
-        "from collective.node.actions.monitor import ActionJob\n"
+        "from collective.node.actions.job import ActionJob\n"
         "Runner().run(ActionJob(sys.argv[1], 'family', {'folder': sys.argv[2]}, {}), 60)"
     )
     daemon = subprocess.Popen([sys.executable, "-c", code, str(plugin), str(pids)])
@@ -212,7 +213,7 @@ def test_an_action_can_be_interrupted_whoever_started_the_daemon(plugin: Path) -
     """`nohup collectived &` ignores the signals of a terminal; what actions start does not."""
     code = (
         "import sys; from collective.node.actions.runner import Runner\n"
-        "from collective.node.actions.monitor import ActionJob\n"
+        "from collective.node.actions.job import ActionJob\n"
         "print(Runner().run(ActionJob(sys.argv[1], 'ignored', {}, {}), 60).data['mask'])"
     )
     shell = 'trap "" HUP INT QUIT; exec "$@"'

@@ -20,7 +20,7 @@ from support.notify_socket import Listener
 
 from collective.config import NodeConfig
 from collective.node import daemon as daemon_
-from collective.node.requests import scheduler
+from collective.node import server
 from collective.transport import LONGEST_CALL
 
 UNIT = Path(__file__).resolve().parents[2] / "conf" / "collectived.service"
@@ -59,7 +59,7 @@ def test_the_unit_is_no_more_exposed_than_is_documented(unit: Path) -> None:
 def test_the_unit_gives_the_daemon_the_time_that_it_takes(unit: Path) -> None:
     """Start and stop are not cut short by systemd's own patience."""
     said = dict(line.split("=", 1) for line in unit.read_text().splitlines() if re.match(r"\w+=", line))
-    stop = NodeConfig("c", "i").shutdown_timeout + scheduler._ENDING + daemon_._FAREWELL + daemon_._LAST_POLL  # noqa: SLF001
+    stop = NodeConfig("c", "i").shutdown_timeout + server._ENDING + daemon_._LEAVE_REGISTRY + daemon_._LAST_POLL  # noqa: SLF001
     assert int(said["TimeoutStopSec"]) > stop
     assert int(said["TimeoutStartSec"]) > LONGEST_CALL
 

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from collective.node.actions.monitor import ActionJob
+from collective.node.actions.job import ActionJob
 
 PLUGIN = '''
 import glob, os, resource, signal, subprocess, sys, time

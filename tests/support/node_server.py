@@ -135,6 +135,6 @@ def audit(tmp_path: Path) -> list[dict[str, Any]]:
 def settled(network: Network, name: str, count: int) -> int:
     """Wait until a counter of the node has reached `count`."""
     until = time.monotonic() + 10
-    while network.nodes["web1"].counts[name] < count and time.monotonic() < until:
+    while network.nodes["web1"].statistics.requests[name] < count and time.monotonic() < until:
         threading.Event().wait(0.01)
-    return network.nodes["web1"].counts[name]
+    return network.nodes["web1"].statistics.requests[name]
