@@ -33,10 +33,11 @@ def make_parser(prog: str = "crpc AGENT ACTION", usage: str = "crpc AGENT ACTION
     parser = Parser(
         prog,
         usage=usage,
+        description=None if usage == argparse.SUPPRESS else "Send a request to many nodes and print the replies.",
         examples=[
             "crpc rpcutil ping",
             "crpc package status package=bash -F role=web",
-            "crpc nrpe runcommand command=check_load --limit 2 -o table",
+            "crpc rpcutil get_fact fact=role --limit 2 -o table",
             "crpc rpcutil daemon_stats --batch 50% --batch-sleep 1 --max-fail 1",
         ],
     )

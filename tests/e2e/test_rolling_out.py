@@ -138,7 +138,7 @@ def test_ctrl_c_stops_a_rollout_and_shows_the_results(
         out, err = process.communicate(timeout=30)
     assert time.monotonic() - began < 10
     assert process.returncode == 4
-    assert err == "crpc: stopped: interrupted: 3 nodes not sent to, 1 node had not answered yet\n"
+    assert err == "crpc: stopped: interrupted (3 nodes not sent to, 1 node had not answered yet)\n"
     if form:
         assert json.loads(out)["stopped"] == "interrupted"
         assert json.loads(out)["outcomes"] | {"rejected": 0} == {
@@ -199,7 +199,7 @@ def test_on_a_terminal_confirmation_is_required(environment: dict[str, str], tmp
     run = ("shell", "run", f"command=echo x >> {tmp_path}/ran")
     for answer in ("n\n", "\n", "\x04"):
         code, shown = on_a_terminal(environment, answer, *run)
-        assert "5 nodes; go on? [y/N]" in shown
+        assert "5 nodes; continue? [y/N]" in shown
         assert (code, "crpc: 5 nodes matched: not confirmed: nothing was sent" in shown) == (4, True)
     assert not (tmp_path / "ran").exists()
     code, shown = on_a_terminal(environment, "y\n", *run)
@@ -220,7 +220,7 @@ def test_confirmation_is_not_required(environment: dict[str, str], words: tuple[
     """With --yes, a filter, a limit or an idempotent action there is no question."""
     code, shown = on_a_terminal(environment, "", *words)
     assert code == 0, shown
-    assert "go on?" not in shown
+    assert "continue?" not in shown
 
 
 def test_in_scripts_max_targets_applies(crpc: Crpc, lab: Layout, tmp_path: Path) -> None:

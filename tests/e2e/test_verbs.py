@@ -28,7 +28,7 @@ def test_a_check_is_one_line_and_the_worst_state(crpc: Crpc) -> None:
     ("words", "env", "said"),
     [
         (("check_disk", "-F", "role=mail"), {}, "check_disk: UNKNOWN: no node matches the filter (5 nodes alive)\n"),
-        (("check_disk", "-t", "abc"), {}, "check_disk: UNKNOWN: argument -t/--timeout: "),
+        (("check_disk", "-t", "abc"), {}, "check_disk: UNKNOWN: -t/--timeout: "),
         (("check_disk", "-F", "a|b"), {}, "check_disk: UNKNOWN: -F 'a¦b': "),
         ((), {}, "nrpe check: UNKNOWN: the following arguments are required: NAME"),
         (("check disk",), {}, "check disk: UNKNOWN: nrpe runcommand: input 'command': "),
