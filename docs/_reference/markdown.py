@@ -1,0 +1,29 @@
+"""Write tables, code and cells in Markdown."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+
+def table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table; cells are Markdown."""
+    lines = [headers, ["---"] * len(headers), *rows]
+    return "\n".join(f"| {' | '.join(cell(text) for text in line)} |" for line in lines)
+
+
+def cell(text: str) -> str:
+    """Return text that fits into one cell of a table."""
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def code(value: Any) -> str:
+    """Return a value as inline code: a string as it is, anything else as JSON."""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return f"`` {text} ``" if "`" in text else f"`{text}`"
+
+
+def block(text: str, language: str = "text") -> str:
+    """Return a fenced block."""
+    return f"```{language}\n{text.rstrip()}\n```"
