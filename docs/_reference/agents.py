@@ -12,7 +12,16 @@ from collective import agents as agents_package
 from collective import data_ddl, ddl, ddls
 
 DDLS, AGENTS = Path(ddls.__path__[0]), Path(agents_package.__path__[0])
-_KEYWORDS = ("pattern", "format", "minLength", "maxLength", "minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum")
+_KEYWORDS = (
+    "pattern",
+    "format",
+    "minLength",
+    "maxLength",
+    "minimum",
+    "exclusiveMinimum",
+    "maximum",
+    "exclusiveMaximum",
+)
 _DISPLAY = {"ok": "replies that succeeded", "failed": "replies that failed", "always": "all replies"}
 
 

@@ -10,7 +10,9 @@ from collective.node.requests.counters import FATES
 def status_codes() -> str:
     """Return the table of status codes, with the error that an action raises for each."""
     kinds = sorted(errors.RPCError.__subclasses__(), key=lambda kind: kind.statuscode)
-    rows = [[str(kind.statuscode), markdown.code(kind.__name__), (kind.__doc__ or "").partition("\n")[0]] for kind in kinds]
+    rows = [
+        [str(kind.statuscode), markdown.code(kind.__name__), (kind.__doc__ or "").partition("\n")[0]] for kind in kinds
+    ]
     return markdown.table(["Status code", "Raised as", "Meaning"], [["0", "", "OK."], *rows])
 
 

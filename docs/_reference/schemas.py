@@ -7,7 +7,9 @@ from importlib.resources import files
 
 from _reference import markdown
 
-NAMES = sorted(path.name.removesuffix(".json") for path in files("collective.schemas").iterdir() if path.name.endswith(".json"))
+NAMES = sorted(
+    path.name.removesuffix(".json") for path in files("collective.schemas").iterdir() if path.name.endswith(".json")
+)
 
 
 def section(name: str) -> Callable[[], str]:
