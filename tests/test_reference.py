@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import fields
 from pathlib import Path
 
 import pytest
+import yaml
 from _reference import commands as help_pages
-from _reference import configuration, fill
+from _reference import fill
+from _reference.schemas import published as published_schemas
 from support.documents import DOCS, ROOT, headings
 
-from collective import ddl, exit_codes, filters
+from collective import ddl, exit_codes, filters, schemas
 from collective.agents import __path__ as agents_path
 from collective.catalog import Catalog
 from collective.clients import apps
@@ -45,15 +48,25 @@ def test_every_command_and_verb_has_a_section() -> None:
     assert page("commands").count("usage: ") >= len(found) - 2
 
 
-@pytest.mark.parametrize(("kind", "example"), [(NodeConfig, "node.yaml"), (ClientConfig, "client.yaml")])
-def test_every_configuration_key_is_described(kind: type[NodeConfig | ClientConfig], example: str) -> None:
+@pytest.mark.parametrize("kind", [NodeConfig, ClientConfig])
+def test_every_configuration_key_is_described(kind: type[NodeConfig | ClientConfig]) -> None:
     """The table has each key of the configuration, with a meaning."""
-    rows = dict(re.findall(r"^\| `(\w+)` \|.*\| (.*?) \|$", page("configuration"), re.MULTILINE))
+    rows = dict(re.findall(r"^\| `(\w+)` \|.*\| (.+?) \|$", page("configuration"), re.MULTILINE))
     assert [key.name for key in fields(kind) if key.name not in rows] == []
-    undocumented = {key.name for key in fields(kind)} - configuration.meanings(
-        (ROOT / "conf" / example).read_text()
-    ).keys()
-    assert undocumented == set()
+
+
+def test_every_setting_of_an_agent_is_described() -> None:
+    """The page has a section for each agent with settings."""
+    agents = [name for name in Catalog().paths if f"settings-{name}" in schemas.names()]
+    assert agents
+    assert set(agents) <= set(headings(page("configuration")))
+
+
+def test_the_site_has_each_schema_at_its_address() -> None:
+    """Editors find a schema by its `$id`."""
+    site = yaml.safe_load((ROOT / "mkdocs.yml").read_text())["site_url"]
+    texts = published_schemas(site)
+    assert {json.loads(text)["$id"] for text in texts.values()} == {f"{site}{path}" for path in texts}
 
 
 def test_every_agent_action_and_data_function_has_a_section() -> None:

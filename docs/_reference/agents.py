@@ -68,17 +68,10 @@ def _fields(title: str, fields: Mapping[str, Mapping[str, Any]], required: tuple
     if not fields:
         return f"**{title}**: none."
     rows = [
-        [markdown.code(name) + (" (required)" if name in required else ""), _type(schema), _meaning(schema)]
+        [markdown.code(name) + (" (required)" if name in required else ""), markdown.kind(schema, {}), _meaning(schema)]
         for name, schema in fields.items()
     ]
     return f"**{title}**\n\n{markdown.table(['Name', 'Type', 'Meaning'], rows)}"
-
-
-def _type(schema: Mapping[str, Any]) -> str:
-    if "enum" in schema:
-        return "one of " + ", ".join(markdown.code(value) for value in schema["enum"])
-    kind = schema.get("type", "any")
-    return " or ".join(kind) if isinstance(kind, list) else str(kind)
 
 
 def _meaning(schema: Mapping[str, Any]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 
@@ -27,3 +27,20 @@ def code(value: Any) -> str:
 def block(text: str, language: str = "text") -> str:
     """Return a fenced block."""
     return f"```{language}\n{text.rstrip()}\n```"
+
+
+def kind(part: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
+    """Return the type of a part of a JSON Schema in words; its `$ref` leads into `schema`."""
+    if "$ref" in part:
+        target: Any = schema
+        for step in part["$ref"].removeprefix("#/").split("/"):
+            target = target[step]
+        return kind(target, schema)
+    if "enum" in part:
+        return "one of " + ", ".join(code(value) for value in part["enum"])
+    if choices := part.get("anyOf", part.get("oneOf")):
+        return " or ".join(kind(choice, schema) for choice in choices)
+    found = part.get("type", "any")
+    if found == "array" and isinstance(part.get("items"), dict):
+        return f"list of {kind(part['items'], schema)}"
+    return " or ".join(found) if isinstance(found, list) else str(found)

@@ -8,7 +8,7 @@ import collective
 def exported() -> str:
     """Return one entry for each name that `collective` exports."""
     entries = []
-    for name in sorted(getattr(collective, "__all__", ())):
+    for name in sorted(collective.__all__):
         member = getattr(collective, name)
         if hasattr(member, "__qualname__"):
             entries.append(f"::: {member.__module__}.{member.__qualname__}")
