@@ -12,15 +12,16 @@ import pytest
 import yaml
 from support.documents import DOCS, DOCUMENTS, PAGES, ROOT, blocks, commands, headings, name
 
-from collective import policy
 from collective.catalog import Catalog
 from collective.clients import crpc
 from collective.clients.commands import COMMANDS
 from collective.node import daemon
+from collective.policy.parsing import parse
 
 STANDS_FOR = {"load": "nrpe", "status": "runcommand"}  # the agent that the documents write, and its action
 MISTYPED = "instal"  # the README shows that it is refused
 MAIN: dict[str, Callable[[list[str]], int]] = {"crpc": crpc.main, "collectived": daemon.main}
+SOURCES = ("agents", "clients", "collective", "ddl", "tests")  # and conf, when it no longer names docs/operations.md
 SITE = yaml.safe_load((ROOT / "mkdocs.yml").read_text())
 
 
@@ -76,6 +77,16 @@ def test_every_link_to_the_site_leads_to_a_page(path: Path) -> None:
         assert not re.findall(r"\]\((?!http)|^\[.+\]: (?!http)", text, re.MULTILINE)
 
 
+def test_every_document_that_the_code_names_exists() -> None:
+    """Comments and docstrings refer to documents by path."""
+    sources = [path for folder in SOURCES for path in (ROOT / folder).rglob("*.*") if "__pycache__" not in path.parts]
+    named = {
+        (name(path), document) for path in sources for document in re.findall(r"docs/[\w/-]+\.md", path.read_text())
+    }
+    assert len(named) > 5
+    assert [entry for entry in sorted(named) if not (ROOT / entry[1]).exists()] == []
+
+
 def test_every_page_is_in_the_navigation() -> None:
     """Each page of the site has one entry in mkdocs.yml."""
 
@@ -109,7 +120,7 @@ def test_the_policy_in_the_guide_is_valid() -> None:
         if re.search("^rules:", block, re.MULTILINE)
     ]
     assert len(found) >= 2
-    assert all(policy.parse(block, "example").rules for block in found)
+    assert all(parse(block, "example").rules for block in found)
 
 
 def test_every_message_in_the_guide_is_in_the_code() -> None:

@@ -259,7 +259,7 @@ def test_another_nodes_queue_and_item_are_out_of_reach(name: str) -> None:
     ):
         with pytest.raises(ClientError, match="AccessDenied"):
             request()
-    if name != "node-ec2":  # the one thing that IAM cannot say: docs/operations.md
+    if name != "node-ec2":  # the one thing that IAM cannot express: docs/how-to/set-up-aws.md
         with pytest.raises(AccessDenied):
             DynamoDBRegistry(AWS(gate.session), TABLE).put(NodeRecord(IDENTITY, "1"))
 

@@ -1,4 +1,4 @@
-"""docs/operations.md leads from an empty account to the first answer: its steps, one after the other, for real."""
+"""The steps of docs/how-to/set-up-aws.md lead from an empty account to the first answered request."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ NODE = {
 def test_from_an_empty_account_to_the_first_answer_and_back(
     tmp_path: Path, moto_server: str, needs: Callable[[str, str], None]
 ) -> None:
-    """Set up, trust, check, start, ask; in the end nothing is left to remove."""
+    """Set up, trust, check, start and call; after the removal there is nothing left to remove."""
     needs("ssh-keygen", "openssh-client")
     env = {**aws_environment(moto_server), "HOME": str(tmp_path), "PATH": f"{BIN}:/usr/bin:/bin"}
 
@@ -69,7 +69,7 @@ def test_from_an_empty_account_to_the_first_answer_and_back(
 
 
 def tags(url: str) -> dict[str, str]:
-    """Return what the node's queue is tagged with, by which IAM's conditions know it."""
+    """Return the tags of the node's queue, which the conditions of IAM policies use."""
     session = boto3.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name="eu-central-1")
     sqs = session.client("sqs", endpoint_url=url)
     queue = sqs.get_queue_url(QueueName=names.node_queue("operations", "web1.my.net"))["QueueUrl"]
