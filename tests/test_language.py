@@ -59,6 +59,8 @@ NOT_YET = ("agents/", "clients/", "collective/", "conf/", "ddl/", "help pages", 
 CODE = ("agents", "clients", "collective", "conf", "docs", "tests")
 SENTENCE = re.compile(r"\s")  # a string without any whitespace is a name or a symbol
 
+LONGEST = 25  # words of a sentence in a document
+
 Text = tuple[str, str]  # where it is, and what it says
 
 
@@ -95,6 +97,13 @@ def document_texts(path: Path) -> Iterator[Text]:
     prose = re.sub(r"^( *)```.*?^\1```$", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
     for paragraph in re.sub(r"`[^`\n]+`", "", prose).split("\n\n"):
         yield name(path), paragraph
+
+
+def sentences(path: Path) -> Iterator[str]:
+    """Yield the sentences of a document, and the cells of its tables; a colon or semicolon ends one too."""
+    for _, paragraph in document_texts(path):
+        for part in re.split(r"\n *(?:[*-]|\d+\.) |\n: |^ *[|#]|\|", paragraph, flags=re.MULTILINE):
+            yield from re.split(r"(?<=[.!?:;])(?:\*\*)?\s+", " ".join(part.split()))
 
 
 def file_texts(path: Path) -> Iterator[Text]:
@@ -149,3 +158,9 @@ def test_no_text_has_a_banned_phrase() -> None:
         for problem in problems(text)
     ]
     assert found == []
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=name)
+def test_sentences_are_short(path: Path) -> None:
+    """A sentence or a cell of a table has at most 25 words; inline code does not count."""
+    assert [sentence for sentence in sentences(path) if len(sentence.split()) > LONGEST and "://" not in sentence] == []
