@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 from _reference import commands as help_pages
-from _reference import fill
+from _reference import fill, markdown
 from _reference.schemas import published as published_schemas
 from support.documents import DOCS, ROOT, headings
 
@@ -120,6 +120,12 @@ def test_every_environment_variable_is_described() -> None:
     used = set(re.findall(r'"(COLLECTIVE_[A-Z]+)"', code() + code("clients")))
     assert used
     assert [variable for variable in used if f"`{variable}`" not in page("environment")] == []
+
+
+def test_plain_text_is_shown_as_it_is() -> None:
+    """Descriptions are not Markdown or HTML, and do not end the cell of a table."""
+    assert markdown.plain("<agent>.yaml, $ARG1$, a_b_c, `x`") == "&lt;agent>.yaml, $ARG1$, a\\_b\\_c, \\`x\\`"
+    assert markdown.table(["A"], [["x|y\nz"]]) == "| A |\n| --- |\n| x\\|y z |"
 
 
 def test_a_page_with_an_unknown_section_is_refused() -> None:

@@ -75,7 +75,7 @@ def _fields(title: str, fields: Mapping[str, Mapping[str, Any]], required: tuple
 
 
 def _meaning(schema: Mapping[str, Any]) -> str:
-    parts = [str(schema.get("description") or schema.get("title", ""))]
+    parts = [markdown.plain(str(schema.get("description") or schema.get("title", "")))]
     parts += [f"{keyword} {markdown.code(schema[keyword])}" for keyword in _KEYWORDS if keyword in schema]
     if "default" in schema:
         parts.append(f"default {markdown.code(schema['default'])}")

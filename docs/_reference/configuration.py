@@ -27,7 +27,12 @@ def settings() -> str:
 
 def _table(schema: Mapping[str, Any]) -> str:
     rows = [
-        [markdown.code(key), markdown.kind(part, schema), _default(key, part, schema), part.get("description", "")]
+        [
+            markdown.code(key),
+            markdown.kind(part, schema),
+            _default(key, part, schema),
+            markdown.plain(part.get("description", "")),
+        ]
         for key, part in schema["properties"].items()
     ]
     return markdown.table(["Key", "Type", "Default", "Meaning"], rows)
