@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import json
 import re
 import shlex
@@ -75,6 +76,14 @@ def test_every_link_to_the_site_leads_to_a_page(path: Path) -> None:
         assert (DOCS / f"{page}.md").exists() or (DOCS / page / "index.md").exists(), target
     if path.name == "README.md":
         assert not re.findall(r"\]\((?!http)|^\[.+\]: (?!http)", text, re.MULTILINE)
+
+
+def test_the_package_names_the_site() -> None:
+    """The address of the documentation is the same in setup.cfg and mkdocs.yml."""
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    assert setup["metadata"]["url"] == SITE["site_url"]
+    assert SITE["site_url"] in setup["metadata"]["project_urls"]
 
 
 def test_every_document_that_the_code_names_exists() -> None:
