@@ -14,17 +14,24 @@ from collective.clients.commands import COMMANDS
 from collective.node import daemon
 
 WIDTH = 100  # columns of a help page
-_VERBS = re.compile(r"\{?([a-z-]+(?:[|,][a-z-]+)+)\}? \.\.\.")  # in a usage line
+_VERBS = re.compile(r"\{?([a-z-]+(?:[|,][a-z-]+)+)\}?(?= \.\.\.| \[|$)")  # in a usage line
+_COMMON = re.compile(r"common options:\n(.*?)(?:\n\n|\Z)", re.DOTALL)
+_ANY = ["rpcutil", "ping"]  # an action without inputs stands for all actions
 
 
 def commands() -> str:
     """Return one section for each command of `crpc` and each of its verbs, and for the extra verbs of agents."""
-    calls = [["help"], ["rpcutil", "ping"]]
+    calls = [_ANY]
     for name in sorted(COMMANDS):
-        if name != "help":
-            calls += [[name], *([name, verb] for verb in verbs(name))]
+        calls += [[name], *([name, verb] for verb in verbs(name))]
     calls += [[agent, verb] for agent in apps.agents() for verb in apps.verbs(agent)]
     return "\n\n".join(_section(call) for call in calls)
+
+
+def common_options() -> str:
+    """Return the options of every command."""
+    found = _COMMON.search(help_page(crpc.main, _ANY))
+    return markdown.block(found[1] if found else "")
 
 
 def collectived() -> str:
@@ -58,8 +65,8 @@ def help_page(main: Callable[[Sequence[str]], int], words: Sequence[str]) -> str
 
 def _section(call: Sequence[str]) -> str:
     level = "##" if len(call) == 1 or call[0] not in COMMANDS else "###"
-    title = "AGENT ACTION" if call == ["rpcutil", "ping"] else " ".join(call)
-    page = help_page(crpc.main, call)
-    if title == "AGENT ACTION":  # the part about the action is the reference of agents
-        page = page[page.rindex("usage: ") :]
+    title = "AGENT ACTION" if call == _ANY else " ".join(call)
+    page = _COMMON.sub("", help_page(crpc.main, call))
+    if call == _ANY:  # the reference of agents describes actions
+        page = f"usage: crpc AGENT ACTION [KEY=VALUE ...] [options]\n\n{page[page.index('target options:') :]}"
     return f"{level} crpc {title}\n\n{markdown.block(page)}"

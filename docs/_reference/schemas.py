@@ -19,3 +19,14 @@ def published(site_url: str) -> Mapping[str, str]:
     """Return the text of each schema whose `$id` is on the site, by its path there."""
     texts = {str(schemas.load(name).get("$id", "")): schemas.text(name) for name in NAMES}
     return {address.removeprefix(site_url): text for address, text in texts.items() if address.startswith(site_url)}
+
+
+def documents() -> str:
+    """Return the table of the schemas of `--json` documents."""
+    found = [schemas.load(name) for name in NAMES]
+    rows = [
+        [markdown.plain(schema["title"]), f"<{schema['$id']}>"]
+        for schema in found
+        if "schema" in schema.get("properties", {})
+    ]
+    return markdown.table(["Document", "Schema"], rows)
