@@ -45,7 +45,7 @@ def test_every_command_and_verb_has_a_section() -> None:
         assert set(names) <= set(help_pages.verbs(command))
     assert {f"crpc {command} {verb}" for command in COMMANDS for verb in help_pages.verbs(command)} <= found
     assert {f"crpc {agent} {verb}" for agent in apps.agents() for verb in apps.verbs(agent)} <= found
-    assert page("commands").count("usage: ") >= len(found) - 2
+    assert page("commands").count("usage: ") >= len(found) - 3
 
 
 @pytest.mark.parametrize("kind", [NodeConfig, ClientConfig])
