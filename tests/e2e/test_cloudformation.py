@@ -259,7 +259,7 @@ def test_the_resources_of_another_node_are_inaccessible(name: str) -> None:
     ):
         with pytest.raises(ClientError, match="AccessDenied"):
             request()
-    if name != "node-ec2":  # IAM cannot express this: see docs/operations.md
+    if name != "node-ec2":  # the one thing that IAM cannot express: docs/how-to/set-up-aws.md
         with pytest.raises(AccessDenied):
             DynamoDBRegistry(AWS(gate.session), TABLE).put(NodeRecord(IDENTITY, "1"))
 

@@ -2,7 +2,7 @@
 
     every 30 s, and at the stop: Figures ─► the registry's text ─► a file, put in its place at once
 
-docs/daemon.md lists them. A file that cannot be written costs a line in the log now and then, and nothing else.
+docs/reference/metrics.md lists them. A file that cannot be written is logged every ten minutes.
 """
 
 from __future__ import annotations
