@@ -2,7 +2,7 @@
 
 import logging
 
-# The library configures no logging; without a handler of somebody's, it stays silent.
+# A library does not configure logging: without a handler of the application nothing is printed.
 logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 __version__ = "0.1.0"

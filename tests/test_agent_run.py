@@ -16,7 +16,7 @@ def test_output_within_the_limit_is_whole() -> None:
 
 def test_output_beyond_the_limit_keeps_head_and_tail() -> None:
     """What is left out is counted in bytes."""
-    assert run(["printf", "abcdefgh"], keep=4).stdout == "ab\n[… 4 bytes left out …]\ngh"
+    assert run(["printf", "abcdefgh"], keep=4).stdout == "ab\n[… 4 bytes omitted …]\ngh"
 
 
 def test_a_child_that_holds_the_pipe_is_not_waited_for() -> None:
@@ -29,11 +29,11 @@ def test_a_child_that_holds_the_pipe_is_not_waited_for() -> None:
 
 def test_a_missing_command_and_a_missing_folder_are_told_apart() -> None:
     """The message names what is not there."""
-    with pytest.raises(Aborted, match=r"^'no-such-command' cannot be run: No such file"):
+    with pytest.raises(Aborted, match=r"^cannot run 'no-such-command': No such file"):
         run(["no-such-command"])
-    with pytest.raises(Aborted, match=r"^the folder '/no/such' cannot be entered: No such file"):
+    with pytest.raises(Aborted, match=r"^cannot enter folder '/no/such': No such file"):
         run(["true"], cwd="/no/such")
-    with pytest.raises(Aborted, match=r"^the folder '/etc/passwd' cannot be entered: Not a directory"):
+    with pytest.raises(Aborted, match=r"^cannot enter folder '/etc/passwd': Not a directory"):
         run(["true"], cwd="/etc/passwd")
 
 

@@ -70,7 +70,7 @@ def test_a_user_is_really_become(monkeypatch: pytest.MonkeyPatch, settings: dict
 def test_only_root_becomes_another(monkeypatch: pytest.MonkeyPatch) -> None:
     """A node that is not root refuses another user, and says why."""
     monkeypatch.setattr(os, "geteuid", lambda: 65534)
-    with pytest.raises(Aborted, match=r"^this node runs as 'nobody' and cannot become 'daemon': only root can"):
+    with pytest.raises(Aborted, match=r"^cannot run as user 'daemon': this node runs as 'nobody', not root"):
         shell.run("id", user="daemon", deadline=within())
 
 

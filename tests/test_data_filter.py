@@ -95,7 +95,7 @@ def test_one_request_asks_a_question_once(tmp_path: Path, plugins: Path) -> None
         ("sleep", "data odd: the action ran into its deadline"),
         ("die", "data odd: the action's process ended with code 1"),
         ("abort", "data odd: not today"),
-        ("lie", "data odd breaks its own DDL: output 'number'"),
+        ("lie", "data odd: does not match its DDL: output 'number'"),
     ],
 )
 def test_a_function_without_an_answer_makes_the_whole_filter_false(

@@ -163,7 +163,7 @@ REFUSED: dict[str, tuple[str | None, Any, str]] = {
     "a query of numbers": (CODE, {**DDL, "query": {"type": "integer"}}, "$.query.type"),
     "no fields": (CODE, {**DDL, "output": {"type": "object", "properties": {}}}, "$.output.properties"),
     "bad pattern": (CODE, {**DDL, "query": {"type": "string", "pattern": "("}}, "is not a 'regex'"),
-    "another name": (CODE, {**DDL, "metadata": {**DDL["metadata"], "name": "x"}}, "the file's name says 'mount'"),
+    "another name": (CODE, {**DDL, "metadata": {**DDL["metadata"], "name": "x"}}, "(must be the file's name, 'mount')"),
     "unknown word": (CODE, {**DDL, "inputs": {}}, "'inputs' was unexpected"),
 }
 
@@ -195,7 +195,7 @@ def test_an_unreadable_ddl_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("select", "said"),
     [
-        ("fstatt('/x').size>0", "there is no data function 'fstatt': did you mean 'fstat'"),
+        ("fstatt('/x').size>0", "unknown data function 'fstatt' (did you mean 'fstat'"),
         ("fstat('/x').sise>0", "there is no field 'sise': it has name, output, present"),
         ("environment=x or not fstat('x').size>0", "input 'query': 'x' does not match"),
     ],

@@ -74,7 +74,7 @@ def test_a_signature_that_does_not_fit_makes_nobody_known(tmp_path: Path) -> Non
     ):
         with pytest.raises(SignatureError, match=f"^web1: .*{said}"):
             known.verify(WEB_REPLY, envelope)
-    with pytest.raises(SignatureError, match="is no identity"):
+    with pytest.raises(SignatureError, match="invalid identity"):
         check(known, WEB, replace(REPLY, sender="web1 x\ny"))
     assert not (tmp_path / "known_nodes").exists()
     known.verify(WEB_REPLY, good)

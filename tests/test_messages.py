@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from support.messages import REPLY, REQUEST
 
 from collective import messages, schemas
-from collective.bounded_json import DEEPEST, MOST_VALUES
+from collective.bounded_json import MAX_DEPTH, MAX_VALUES
 from collective.errors import MessageError
 from collective.filters import Filter, parse
-from collective.messages import LARGEST_PAYLOAD, Reply, Request
+from collective.messages import MAX_PAYLOAD, Reply, Request
 
 # Text without halves of surrogate pairs, which are no text.
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
@@ -132,7 +132,7 @@ BODIES = {
     "half a surrogate pair": body('{"a": "\\ud800"}'),
     "half a surrogate pair in a key": body('{"\\uDC00": 1}'),
     "not ASCII": body('{"a": "ä"}'),
-    "one level too deep": body("[" * (DEEPEST + 1) + "]" * (DEEPEST + 1)),
+    "one level too deep": body("[" * (MAX_DEPTH + 1) + "]" * (MAX_DEPTH + 1)),
     "nearly Python's own limit": body("[" * 980 + "]" * 980),
     "absurdly deep": body("[" * 500_000),
     "absurdly deep outside": '{"a":' * 100_000,
@@ -169,7 +169,7 @@ def test_the_deepest_filter_fits() -> None:
 def bomb(times: int) -> str:
     """A compressed payload of 16 MiB, so many times."""
     packer = zlib.compressobj(9)
-    unit = packer.compress(b" " * LARGEST_PAYLOAD) + packer.flush(zlib.Z_FULL_FLUSH)
+    unit = packer.compress(b" " * MAX_PAYLOAD) + packer.flush(zlib.Z_FULL_FLUSH)
     head, block = unit[:2], unit[2:]  # behind a full flush, deflate begins anew: RFC 1951
     return base64.b64encode(head + block * times).decode()
 
@@ -179,12 +179,12 @@ def test_a_decompression_bomb_is_refused_before_it_is_large() -> None:
     sent = body(bomb(1024), "json+zlib+base64")
     tracemalloc.start()
     began = time.process_time()
-    with pytest.raises(MessageError, match=f"more than {LARGEST_PAYLOAD} bytes when decompressed"):
+    with pytest.raises(MessageError, match=f"more than {MAX_PAYLOAD} bytes when decompressed"):
         messages.unseal(sent)
     taken, most = time.process_time() - began, tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert taken < 2
-    assert most < 8 * len(sent) + 2 * LARGEST_PAYLOAD
+    assert most < 8 * len(sent) + 2 * MAX_PAYLOAD
 
 
 MANY = 2_000_000
@@ -192,10 +192,10 @@ SWOLLEN: dict[str, dict[str, Any]] = {
     "lists": {"data": {"a": [[]] * MANY}},
     "objects": {"data": {"a": [{}] * MANY}},
     "targets": {"targets": ["a"] * MANY},
-    "numbers among them": {"targets": ["a", 1.5] * (MOST_VALUES // 2)},
-    "nearly too many, the last one wrong": {"targets": ["a"] * (MOST_VALUES - 50) + [""]},
-    "all of them wrong": {"targets": [""] * (MOST_VALUES - 50)},
-    "classes": {"filter": {"classes": ["a"] * (MOST_VALUES - 50) + [5]}},
+    "numbers among them": {"targets": ["a", 1.5] * (MAX_VALUES // 2)},
+    "nearly too many, the last one wrong": {"targets": ["a"] * (MAX_VALUES - 50) + [""]},
+    "all of them wrong": {"targets": [""] * (MAX_VALUES - 50)},
+    "classes": {"filter": {"classes": ["a"] * (MAX_VALUES - 50) + [5]}},
 }
 
 
@@ -214,7 +214,7 @@ def test_a_small_message_that_swells_is_refused_at_once(name: str) -> None:
 
 def test_what_stands_in_a_text_is_no_value() -> None:
     """A large output full of commas and brackets is one text."""
-    sent = replace(REPLY, data={"output": '[1, 2]\\"{},' * MOST_VALUES})
+    sent = replace(REPLY, data={"output": '[1, 2]\\"{},' * MAX_VALUES})
     read = messages.decode_reply(messages.unseal(messages.seal(messages.encode(sent), unsigned)).content)
     assert read == sent
 
@@ -297,7 +297,7 @@ def test_all_and_nobody_are_told_apart() -> None:
         {"data": {"a": float("inf")}},
         {"data": {"a": object()}},
         {"data": {"a": "\udcff"}},
-        {"data": {"a": json.loads("[" * DEEPEST + "]" * DEEPEST)}},
+        {"data": {"a": json.loads("[" * MAX_DEPTH + "]" * MAX_DEPTH)}},
         {"caller": ""},
         {"ttl": 7200.0},
         {"timeout": 0.0},

@@ -26,7 +26,7 @@ def test_a_collective_may_have_this_name(name: str) -> None:
 @pytest.mark.parametrize("name", ["", "Production", "a_b", "a.b", "c" * 21, "a\n", "é", "a b"])
 def test_a_collective_may_not_have_this_name(name: str) -> None:
     """Anything else is refused, a trailing newline included."""
-    with pytest.raises(UsageError, match="no name for a collective"):
+    with pytest.raises(UsageError, match="invalid collective name"):
         names.check_collective(name)
 
 
@@ -39,7 +39,7 @@ def test_a_node_may_have_this_name(name: str) -> None:
 @pytest.mark.parametrize("name", ["", "a/b", "web1\n", " web1", "a" * 256, "wéb", "web[1-2]"])
 def test_a_node_may_not_have_this_name(name: str) -> None:
     """Anything else is refused."""
-    with pytest.raises(UsageError, match="is no identity"):
+    with pytest.raises(UsageError, match="invalid identity"):
         names.check_identity(name)
 
 

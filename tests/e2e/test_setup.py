@@ -85,7 +85,7 @@ def test_another_collective_is_set_up_by_its_name(moto_server: str, tmp_path: Pa
     assert account.topics() == []
     assert Account(moto_server, tmp_path, "elsewhere").topics() == ["elsewhere_requests"]
     unknown = account.crpc("setup", "-T", "nowhere", "--yes")
-    assert (unknown.returncode, "'nowhere' is no collective of this configuration" in unknown.stderr) == (64, True)
+    assert (unknown.returncode, "unknown collective 'nowhere'" in unknown.stderr) == (64, True)
 
 
 def test_what_differs_is_mended(account: Account, moto_server: str) -> None:
