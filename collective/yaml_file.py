@@ -12,6 +12,7 @@ from collective.errors import ConfigError
 
 MAX_DEPTH = 128  # levels of nesting
 MAX_MERGED_KEYS = 100_000  # of one mapping, duplicates included
+_TOO_DEEP = f"nested more than {MAX_DEPTH} levels deep"
 FAST_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -36,9 +37,10 @@ def parse_yaml(text: str, where: str) -> Any:
         _check_depth(text, where)
         return yaml.load(text, _Loader)  # noqa: S506 - a safe loader, with repeated keys refused
     except yaml.MarkedYAMLError as error:
-        raise ConfigError(
-            f"{_place(where, error.problem_mark)}: {error.problem or error.context or 'not YAML'}"
-        ) from None
+        problem = error.problem or error.context or "not YAML"
+        if problem == "exceeded maximum nesting depth":  # libyaml's own limit, of 1000 levels
+            problem = _TOO_DEEP
+        raise ConfigError(f"{_place(where, error.problem_mark)}: {problem}") from None
     except (yaml.YAMLError, RecursionError, ValueError, LookupError, AttributeError) as error:
         # PyYAML raises the last two for a value that does not match its tag: `!!bool maybe`.
         raise ConfigError(f"{where}: not YAML: {' '.join(str(error).split())}") from None
@@ -50,7 +52,7 @@ def _check_depth(text: str, where: str) -> None:
     for event in yaml.parse(text, Loader=FAST_LOADER):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > MAX_DEPTH:
-            raise ConfigError(f"{_place(where, event.start_mark)}: nested more than {MAX_DEPTH} levels deep")
+            raise ConfigError(f"{_place(where, event.start_mark)}: {_TOO_DEEP}")
 
 
 def _place(where: str, mark: Any) -> str:

@@ -70,7 +70,7 @@ def test_a_home_folder_may_be_written_short(tmp_path: Path, monkeypatch: pytest.
     assert load_node(write(tmp_path, "{collective: p, identity: a, audit: ~/a}")).audit == Path("/home/alice/a")
 
 
-FAULTS = {
+INVALID = {
     "identity: a": "required key 'collective' is missing",
     "collective: p": "required key 'identity' is missing",
     "": "must be a mapping, not an empty file",
@@ -108,7 +108,7 @@ FAULTS = {
 }
 
 
-@pytest.mark.parametrize("text", FAULTS)
+@pytest.mark.parametrize("text", INVALID)
 def test_a_fault_is_one_line_that_names_file_and_key(tmp_path: Path, text: str) -> None:
     """What is wrong with a configuration is said in one line, with the file in front."""
     path = write(tmp_path, text)
@@ -116,7 +116,7 @@ def test_a_fault_is_one_line_that_names_file_and_key(tmp_path: Path, text: str) 
         load_node(path)
     said = str(caught.value)
     assert said.startswith(str(path))
-    assert FAULTS[text] in said
+    assert INVALID[text] in said
     assert "\n" not in said
 
 

@@ -17,5 +17,6 @@ COMMANDS = {
     "nodes": "which nodes are known by which keys, and tidying up after those that are gone",
     "ping": "who is there, and how fast they answer",
     "policy": "check a policy, and ask it who may do what",
+    "schema": "list or print the JSON Schemas of configuration files, DDLs and documents",
     "setup": "what a collective needs on AWS: made, mended, removed",
 }
