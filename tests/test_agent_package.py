@@ -42,7 +42,7 @@ def test_a_lock_that_stays_is_named_before_the_deadline() -> None:
     with fake_commands({"apt-get": LOCKED}) as calls, pytest.raises(Aborted) as error:
         package.refresh(settings={"provider": "apt"}, deadline=deadline)
     assert str(error.value) == (
-        "'/var/lib/apt/lists/lock' is locked by process 123 (apt-get): waited 0 s for it: ask again when that has ended"
+        "'/var/lib/apt/lists/lock' is locked by process 123 (apt-get): gave up after 0 s (try again when that process has ended)"
     )
     assert len(calls()) > 1
     assert time.monotonic() < deadline

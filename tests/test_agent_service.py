@@ -28,7 +28,7 @@ esac
 
 @pytest.fixture(autouse=True)
 def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(service, "WATCHED", 0.05)
+    monkeypatch.setattr(service, "WATCH_TIME", 0.05)
     monkeypatch.setattr(service, "PAUSE", 0.01)
 
 
@@ -78,14 +78,14 @@ def test_an_init_script_from_start_to_stop(provider: str, state: Path) -> None:
 def test_a_service_that_dies_at_once_is_a_failure(state: Path) -> None:
     """Its start went well and it is gone a moment later: the reply says so, with its last words."""
     (state / "dies").touch()
-    with pytest.raises(Aborted, match=r"^'small' was told to start and is stopped: starting$"):
+    with pytest.raises(Aborted, match=r"^service 'small' is stopped after start: starting$"):
         call("start")
 
 
 def test_links_of_the_run_levels_say_what_starts_with_the_node(state: Path, tmp_path: Path) -> None:
     """A link S..NAME in a run level is what enabled means; update-rc.d is asked to make it."""
     with fake_commands({"update-rc.d": {}}) as calls:
-        with pytest.raises(Aborted, match=r"^'small' cannot be enabled"):
+        with pytest.raises(Aborted, match=r"^cannot enable service 'small'"):
             call("enable")
         (tmp_path / "rc3.d" / "S01small").touch()
         assert call("enable") == {"status": "stopped", "enabled": True, "changed": False}
@@ -96,7 +96,7 @@ def test_a_service_that_cannot_be_stopped_is_a_failure(state: Path, monkeypatch:
     """A stop that ends well and stops nothing is waited for, and is no success."""
     (state.parent / "small").write_text("#!/bin/sh\nexit 0\n")
     deadline = time.monotonic() + _services.MARGIN + 0.3
-    with pytest.raises(Aborted, match=r"^'small' was stopped and still runs"):
+    with pytest.raises(Aborted, match=r"^service 'small' still runs after stop"):
         service.stop("small", settings={"provider": "sysv"}, deadline=deadline)
 
 
@@ -107,5 +107,5 @@ def test_the_manager_is_found_by_what_runs_the_node(tmp_path: Path, monkeypatch:
         assert service.choose({}) is service.MANAGERS["openrc"]
         monkeypatch.setattr(service, "SYSTEMD_RUNS", tmp_path)
         assert service.choose({}) is service.MANAGERS["systemd"]
-    with fake_commands({"true": {}}, only=True), pytest.raises(Aborted, match="no service manager"):
+    with fake_commands({"true": {}}, only=True), pytest.raises(Aborted, match="no supported service manager"):
         service.choose({})

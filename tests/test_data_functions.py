@@ -112,7 +112,7 @@ def test_an_option_is_no_package() -> None:
 
 def test_a_node_without_a_service_manager_has_no_answer() -> None:
     """It does not pretend that every service is unknown."""
-    with pytest.raises(Aborted, match="there is no 'magic'"):
+    with pytest.raises(Aborted, match="unknown provider 'magic'"):
         ask("service", "cron", settings={"provider": "magic"})
 
 

@@ -98,7 +98,10 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "an aggregate of nothing": (document(aggregate=[{"function": "sum", "output": "b"}]), "unknown output 'b'"),
     "an unknown aggregate": (document(aggregate=[{"function": "median", "output": "b"}]), "'median' is not one of"),
-    "a reference to elsewhere": (document({"a": {"$ref": "https://example.com/x"}}), "does not resolve within this schema"),
+    "a reference to elsewhere": (
+        document({"a": {"$ref": "https://example.com/x"}}),
+        "does not resolve within this schema",
+    ),
     "a reference to nothing": (document({"a": {"$ref": "#/$defs/x"}}), "does not resolve within this schema"),
     "a reference to what is no schema": (document({"a": {"$ref": "#/type"}}), "$ref '#/type': 'object' is not of type"),
     "a reference to what only looks like one": (

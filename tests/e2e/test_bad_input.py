@@ -181,7 +181,9 @@ def test_a_broken_pair_is_left_out_and_the_rest_serves(folder: Path, moto_server
             assert said in called.stdout + called.stderr
 
 
-@pytest.mark.parametrize(("name", "said"), [("ping", "the name 'ping' is reserved for a crpc command"), ("package", "'package' is taken by")])
+@pytest.mark.parametrize(
+    ("name", "said"), [("ping", "the name 'ping' is reserved for a crpc command"), ("package", "'package' is taken by")]
+)
 def test_a_reserved_or_taken_name_is_refused(folder: Path, moto_server: str, name: str, said: str) -> None:
     """`crpc ping` must stay what it is, and the standard package agent too."""
     write_agent(folder, name)
