@@ -51,7 +51,7 @@ def unfold(text: str) -> list[str]:
         if at < len(text) and text[at] != ",":
             _fail(text, at, _unexpected(text[at]))
         if not pieces:
-            _fail(text, at, "a name is missing")
+            _fail(text, at, "missing name")
         found.update(dict.fromkeys(check_identity("".join(name)) for name in product(*pieces)))
         if at == len(text):
             return list(found)

