@@ -103,3 +103,10 @@ def test_what_announces_more_than_there_is_is_cut_short() -> None:
         SSHReader(string(b"\xff"), "it").mpint()
     with pytest.raises(SignatureError, match="it is longer than it should be"):
         SSHReader(b"x", "it").end()
+
+
+def test_a_compressed_point_of_a_curve_is_refused() -> None:
+    """An ECDSA key with a compressed point is refused like other invalid keys, although cryptography cannot load it."""
+    blob = string(b"ecdsa-sha2-nistp256") + string(b"nistp256") + string(b"\x02" + bytes(32))
+    with pytest.raises(SignatureError):
+        PublicKey.read(blob)
