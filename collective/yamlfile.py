@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from yaml.constructor import ConstructorError
 
 from collective.errors import ConfigError
 
 DEEPEST = 128  # levels of a YAML file
-MOST_MERGED = 100_000  # keys of one mapping, repeated ones included
+MOST_MERGED = 100_000  # keys that the `<<` of one file merge, repeated ones included
+_MERGE = "tag:yaml.org,2002:merge"
 FAST_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -36,6 +38,9 @@ def parse_yaml(text: str, where: str) -> Any:
         _check_depth(text, where)
         return yaml.load(text, _Loader)  # noqa: S506 - a safe loader, with repeated keys refused
     except yaml.MarkedYAMLError as fault:
+        if "nesting depth" in (fault.problem or ""):
+            # libyaml's own limit, since PyYAML 6.0.4; in a long line it is reached before the first event is seen.
+            raise _too_deep(_place(where, fault.problem_mark)) from None
         raise ConfigError(
             f"{_place(where, fault.problem_mark)}: {fault.problem or fault.context or 'not YAML'}"
         ) from None
@@ -50,7 +55,11 @@ def _check_depth(text: str, where: str) -> None:
     for event in yaml.parse(text, Loader=FAST_LOADER):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > DEEPEST:
-            raise ConfigError(f"{_place(where, event.start_mark)}: nested more than {DEEPEST} levels deep")
+            raise _too_deep(_place(where, event.start_mark))
+
+
+def _too_deep(place: str) -> ConfigError:
+    return ConfigError(f"{place}: nested more than {DEEPEST} levels deep")
 
 
 def _place(where: str, mark: Any) -> str:
@@ -69,21 +78,44 @@ class _Loader(FAST_LOADER):  # type: ignore[misc]
         for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
 
-    def flatten_mapping(self, node: Any) -> None:
-        """Do what `<<` says; twenty lines of merging the line before twice would make a million keys."""
-        super().flatten_mapping(node)
-        if len(node.value) > MOST_MERGED:
-            raise yaml.constructor.ConstructorError(None, None, f"merges more than {MOST_MERGED} keys", node.start_mark)
+    def __init__(self, stream: Any) -> None:
+        super().__init__(stream)
+        self._flattened: set[yaml.Node] = set()
+        self._merged = 0
 
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+    def flatten_mapping(self, node: Any) -> None:
+        """Replace each `<<` of a mapping by the pairs that it merges; of pairs with the same key, the last one wins.
+
+        PyYAML's own method is not used because its result depends on the version: in `<<: [*a, *b]`, 6.0.4 prefers
+        `b`; YAML's definition and the versions before prefer `a`.
+        """
+        if node in self._flattened:
+            return
+        self._flattened.add(node)  # before its sources: a mapping that merges itself must not recurse for ever
+        sources = [value for key, value in node.value if key.tag == _MERGE]
+        node.value = [pair for pair in node.value if pair[0].tag != _MERGE]
+        self._refuse_repeated(node)
+        node.value = [pair for source in sources for pair in self._pairs(source)] + node.value
+
+    def _pairs(self, source: Any) -> list[tuple[Any, Any]]:
+        """Return what a `<<` merges: a mapping, or a list of mappings of which the first has precedence."""
+        pairs: list[tuple[Any, Any]] = []
+        for mapping in reversed(source.value if isinstance(source, yaml.SequenceNode) else [source]):
+            if not isinstance(mapping, yaml.MappingNode):
+                problem = f"expected a mapping to merge, not a {mapping.id}"
+                raise ConstructorError(None, None, problem, source.start_mark)
+            self.flatten_mapping(mapping)
+            self._merged += len(mapping.value)
+            if self._merged > MOST_MERGED:
+                raise ConstructorError(None, None, f"merges more than {MOST_MERGED} keys", source.start_mark)
+            pairs += mapping.value
+        return pairs
+
+    def _refuse_repeated(self, node: Any) -> None:
         seen = set()
-        for key_node, _ in node.value if isinstance(node, yaml.MappingNode) else ():  # `!!set` may stand on anything
-            if key_node.tag == "tag:yaml.org,2002:merge":
-                continue
+        for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
             if isinstance(key, (str, int)) and key in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"'{key}' is said twice", key_node.start_mark)
+                raise ConstructorError(None, None, f"'{key}' is said twice", key_node.start_mark)
             if isinstance(key, (str, int)):
                 seen.add(key)
-        mapping: dict[Any, Any] = super().construct_mapping(node, deep=deep)
-        return mapping
