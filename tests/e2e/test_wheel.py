@@ -19,14 +19,15 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
     python = folder / "venv" / "bin" / "python"
     # By way of an sdist: nothing stale of the checkout gets in.
-    subprocess.run(
-        [sys.executable, "-m", "build", "--outdir", folder, ROOT], check=True, capture_output=True, timeout=110
-    )
+    build = [sys.executable, "-m", "build", "--no-isolation", "--outdir", folder, ROOT]
+    subprocess.run(build, check=True, capture_output=True, timeout=110)
     subprocess.run([sys.executable, "-m", "venv", folder / "venv"], check=True, timeout=110)
     wheel = next(folder.glob("collective_rpc-*.whl"))
-    subprocess.run(
-        [python, "-m", "pip", "install", "--quiet", f"{wheel}[lab]"], check=True, capture_output=True, timeout=110
-    )
+    # Locked versions, so that the result does not depend on the day; pip refuses them if the wheel's ranges do.
+    locked = ["--require-hashes", "--requirement", ROOT / "requirements" / "demo.txt"]
+    for what in (locked, ["--no-index", f"{wheel}[lab]"]):
+        install = [python, "-m", "pip", "install", "--quiet", *what]
+        subprocess.run(install, check=True, capture_output=True, timeout=110)
     return python.parent
 
 
