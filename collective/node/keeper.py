@@ -21,7 +21,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -152,7 +152,8 @@ def _end_family(group: Group | None) -> None:
         group.kill()
     while True:
         with contextlib.suppress(Exception):  # whatever goes wrong with one look, as without memory: the next is better
-            _kill(list(_descendants(os.getpid())))
+            for pid in list(_stopped_descendants(os.getpid())):
+                _send(pid, signal.SIGKILL)
         try:
             while os.waitpid(-1, os.WNOHANG)[0]:
                 pass
@@ -161,18 +162,20 @@ def _end_family(group: Group | None) -> None:
         time.sleep(0.001)
 
 
-def _kill(family: Sequence[int]) -> None:
-    for number in (signal.SIGSTOP, signal.SIGKILL):  # stopped, nobody forks while others are killed
-        for pid in family:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, number)
+def _send(pid: int, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.kill(pid, number)
 
 
-def _descendants(pid: int) -> Iterator[int]:
-    """Yield the processes below `pid`. Nothing here may recurse: a family has as many generations as it likes."""
+def _stopped_descendants(pid: int) -> Iterator[int]:
+    """Yield the processes below `pid`. Nothing here may recurse: a family has as many generations as it likes.
+
+    Each is stopped before its children are listed: it forks no more, and leaves the processors to this look.
+    """
     parents = [pid]
     while parents:
         for child in _children(parents.pop()):
+            _send(child, signal.SIGSTOP)
             yield child
             parents.append(child)
 
@@ -180,8 +183,8 @@ def _descendants(pid: int) -> Iterator[int]:
 def _children(pid: int) -> Iterator[int]:
     """Yield the children of all threads of `pid` (proc(5): /proc/PID/task/TID/children)."""
     with contextlib.suppress(OSError):  # it ended meanwhile, or a thread did: the next look sees what this one misses
-        for children in Path(f"/proc/{pid}/task").glob("*/children"):
-            yield from map(int, children.read_text(encoding="ascii").split())
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            yield from map(int, (thread / "children").read_bytes().split())
 
 
 # -- the worker
