@@ -6,13 +6,15 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from getpass import getpass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from collective.clients.input_files import Sources
-from collective.ddl import Action
 from collective.errors import InvalidInput, UsageError
 from collective.masking import MASK
 from collective.suggestions import suggest
+
+if TYPE_CHECKING:
+    from collective.ddl import Action
 
 _TRUE = frozenset({"true", "yes", "y", "t", "1"})
 _FALSE = frozenset({"false", "no", "n", "f", "0"})

@@ -20,7 +20,6 @@ from collective.clients import output
 from collective.clients.output import Output
 from collective.clients.parser import Parser
 from collective.clients.render import ordered
-from collective.clients.render.console import Console, together, wants
 from collective.clients.render.formatting import write_json, write_yaml
 from collective.clients.render.progress import Progress
 from collective.errors import CollectiveError, TransportError
@@ -64,6 +63,8 @@ class CallOutput:
 
     def print_text(self) -> None:
         """Print the text form when the call has ended."""
+        from collective.clients.render.console import Console, together, wants
+
         args, call = self.args, self.call
         console = Console(sys.stdout, paint=output.paint(args), width=shutil.get_terminal_size().columns)
         display = args.display or ("all" if args.verbose else call.action.display)

@@ -77,7 +77,7 @@ class Timeouts:
     """
 
     connect: int = 5
-    read: int = 30  # must exceed the longest poll, 20 s
+    read: int = 30  # more than transport.LONGEST_POLL: a poll without messages is not a timeout
     attempts: int = 4
 
 

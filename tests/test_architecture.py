@@ -43,8 +43,6 @@ MAY_IMPORT = {
     "__init__": "values fleet",
     "__main__": "clients",
 }
-# rpcutil answers inside the daemon and is given it; only the type checker needs its name.
-EXCEPTION = ("collective.agents.rpcutil", "collective.node.server.Server", True)
 PUBLIC = {*collective.__all__} - {"__version__"}
 MAY_LOAD_BOTO3 = ("collective.aws", "collective.lab.", "collective.transport.sqs", "collective.registry.dynamodb")
 
@@ -88,7 +86,7 @@ def everything() -> Iterator[Import]:
 
 def out_of_order(imports: Iterator[Import]) -> list[str]:
     """Return a line for each import that the table does not allow."""
-    ours = [one for one in imports if one.imported.split(".")[0] == "collective" and one != EXCEPTION]
+    ours = [one for one in imports if one.imported.split(".")[0] == "collective"]
     return [
         f"{one.importer} imports {one.imported}: {part(one.importer)} may import {MAY_IMPORT[part(one.importer)]}"
         for one in ours
@@ -158,3 +156,20 @@ def test_an_import_against_the_order_is_seen(importer: str, source: str) -> None
 def test_loading_boto3_elsewhere_is_seen(importer: str, source: str, lines: int) -> None:
     """Type checkers may know of it, and those who speak to AWS."""
     assert len(loading_boto3(found(importer, ast.parse(source)))) == lines
+
+
+def class_names() -> Iterator[tuple[str, str]]:
+    """Yield (class, module) for every class, nested ones included."""
+    for package, folder in FOLDERS.items():
+        for path in sorted(folder.rglob("*.py")):
+            module = ".".join([package, *path.relative_to(folder).with_suffix("").parts])
+            nodes = ast.walk(ast.parse(path.read_text()))
+            yield from ((node.name, module) for node in nodes if isinstance(node, ast.ClassDef))
+
+
+def test_no_two_classes_share_a_name() -> None:
+    """Each class has a unique name in the whole project, so that a name means one thing."""
+    modules: dict[str, list[str]] = {}
+    for name, module in class_names():
+        modules.setdefault(name, []).append(module)
+    assert {name: places for name, places in modules.items() if len(places) > 1} == {}

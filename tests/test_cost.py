@@ -10,7 +10,7 @@ from support.crpc_call import json_document
 from collective.aws import DEFAULT_TIMEOUTS
 from collective.clients.crpc import main
 from collective.setup import cost
-from collective.transport import BATCH, POLL
+from collective.transport import BATCH, LONGEST_POLL
 
 Captured = pytest.CaptureFixture[str]
 
@@ -56,9 +56,9 @@ def test_ec2_collective_costs_what_its_readme_claims() -> None:
 
 def test_the_formula_uses_the_values_of_the_code() -> None:
     """The numbers in the docstring of `cost.py` are those of the code, and a read timeout exceeds the longest poll."""
-    assert f"polls its queue each {POLL:.0f} s" in str(cost.__doc__)
+    assert f"polls its queue each {LONGEST_POLL:.0f} s" in str(cost.__doc__)
     assert f"batches of {['nine', 'ten', 'eleven'][BATCH - 9]}" in str(cost.__doc__)
-    assert DEFAULT_TIMEOUTS.read > POLL
+    assert DEFAULT_TIMEOUTS.read > LONGEST_POLL
 
 
 def test_both_estimates_are_shown_with_every_count_and_price(capsys: Captured) -> None:

@@ -1,4 +1,4 @@
-"""crpc from its arguments to its exit code, as far as no node is needed: whatever is wrong is one line on stderr."""
+"""crpc without a node: every mistake is one line on standard error and an exit code."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ USAGE, CONFIGURATION = 64, 78
 
 @pytest.fixture
 def configured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A client.yaml that crpc finds, in a folder of its own."""
+    """A client.yaml that crpc finds, in its own folder."""
     (tmp_path / "client.yaml").write_text("{collective: production, collectives: [staging], state: state, ddls: [ddl]}")
     monkeypatch.setenv("COLLECTIVE_CONFIG", str(tmp_path))
     return tmp_path
@@ -31,35 +31,35 @@ def unconfigured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLLECTIVE_CONFIG", str(tmp_path / "nowhere"))
 
 
-# What is typed, the exit code, and a part of the one line on standard error.
+# A command line, its exit code, and a part of the line on standard error.
 MISTAKES: dict[str, tuple[int, str]] = {
-    "--json package status": (USAGE, "package status: input 'package' is missing: it takes package"),
+    "--json package status": (USAGE, "package status: required input 'package' is missing (inputs: package)"),
     "--jsn package status": (USAGE, "unknown option '--jsn' (did you mean '--json'?)"),
     "--count package status": (USAGE, "unknown option '--count'"),
     "-T stagin ping": (USAGE, "'stagin'"),
     "--config /no/such -v ping": (CONFIGURATION, "/no/such: cannot be read"),
     "-vT": (USAGE, "-v/--verbose: takes no value, not 'T'"),
-    "-- packge": (USAGE, "there is no agent 'packge'"),
+    "-- packge": (USAGE, "unknown agent 'packge'"),
     "keys --json trust": (USAGE, "the following arguments are required: --as"),
     "nrpe -v chek": (USAGE, "nrpe has no action 'chek' (did you mean 'check'?)"),
     "ping -o xml": (USAGE, "-o/--output: invalid choice: 'xml'"),
     "ping -t 1 -t 2": (USAGE, "-t given more than once"),
-    "packge status": (USAGE, "there is no agent 'packge': did you mean 'package'?"),
-    "xyzzy": (USAGE, "there is no agent 'xyzzy': 'crpc help' lists those there are"),
+    "packge status": (USAGE, "unknown agent 'packge' (did you mean 'package'?)"),
+    "xyzzy": (USAGE, "unknown agent 'xyzzy' (run 'crpc help' for a list)"),
     "inventry": (USAGE, "there is neither an agent nor a command 'inventry' (did you mean 'inventory'?)"),
-    "packge --help": (USAGE, "there is no agent 'packge': did you mean 'package'?"),
-    "package instal -h": (USAGE, "package has no action 'instal': did you mean 'install'?"),
+    "packge --help": (USAGE, "unknown agent 'packge' (did you mean 'package'?)"),
+    "package instal -h": (USAGE, "package: unknown action 'instal' (did you mean 'install'?)"),
     "help inventry": (USAGE, "there is neither an agent nor a command 'inventry' (did you mean 'inventory'?)"),
-    "help packge": (USAGE, "there is no agent 'packge': did you mean 'package'?"),
-    "help package instal": (USAGE, "package has no action 'instal': did you mean 'install'?"),
+    "help packge": (USAGE, "unknown agent 'packge' (did you mean 'package'?)"),
+    "help package instal": (USAGE, "package: unknown action 'instal' (did you mean 'install'?)"),
     "package": (USAGE, "package: action missing (it has install"),
-    "package instal": (USAGE, "package has no action 'instal': did you mean 'install'?"),
+    "package instal": (USAGE, "package: unknown action 'instal' (did you mean 'install'?)"),
     "nrpe chek": (USAGE, "nrpe has no action 'chek' (did you mean 'check'?)"),
     "nrpe": (USAGE, "nrpe: action missing (it has runcommand, runallcommands, check)"),
     "shell run ls --tail --json": (USAGE, "--tail: not allowed with --json, because it prints lines as they arrive"),
     "shell run comand=ls": (USAGE, "there is no input 'comand' (did you mean 'command'?)"),
-    "package zap": (USAGE, "package has no action 'zap': it has install, update"),
-    "package status": (USAGE, "package status: input 'package' is missing: it takes package"),
+    "package zap": (USAGE, "package: unknown action 'zap' (actions: install, update"),
+    "package status": (USAGE, "package status: required input 'package' is missing (inputs: package)"),
     "package status zsh": (USAGE, "'zsh': inputs are given as KEY=VALUE (package status takes package=…)"),
     "package status pakage=zsh": (USAGE, "there is no input 'pakage' (did you mean 'package'?)"),
     "package status package=zsh color=red": (USAGE, "there is no input 'color' (package status takes package=…)"),
@@ -84,7 +84,7 @@ MISTAKES: dict[str, tuple[int, str]] = {
     "package status package=zsh -S (": (USAGE, "("),
     "package status package=zsh -T stagin": (
         USAGE,
-        "'stagin' is no collective of this configuration: it has production",
+        "unknown collective 'stagin' (configured: production",
     ),
     "package status package=zsh --nodes": (USAGE, "--nodes: expected one argument"),
     "package status package=zsh --nodes /no/such": (
@@ -95,25 +95,25 @@ MISTAKES: dict[str, tuple[int, str]] = {
     "find --with-fakt role=web": (USAGE, "unknown option '--with-fakt' (did you mean '--with-fact'?)"),
     "find -F role=/(/": (
         USAGE,
-        "-F 'role=/(/': column 1: regular expression '(': missing ), unterminated subpattern, at its character 1",
+        "-F 'role=/(/': column 1: invalid regular expression '(': missing ), unterminated subpattern at character 1",
     ),
     "find web1": (USAGE, "unexpected argument 'web1' (see 'crpc find --help')"),
-    "find -T stagin": (USAGE, "'stagin' is no collective"),
-    "ping -T stagin": (USAGE, "'stagin' is no collective"),
+    "find -T stagin": (USAGE, "unknown collective 'stagin'"),
+    "ping -T stagin": (USAGE, "unknown collective 'stagin'"),
     "ping -t -5": (USAGE, "-t/--timeout"),
     "describe": (USAGE, "the following arguments are required: agent"),
-    "describe packge": (USAGE, "there is no agent 'packge'"),
-    "describe package instal": (USAGE, "package has no action 'instal'"),
+    "describe packge": (USAGE, "unknown agent 'packge'"),
+    "describe package instal": (USAGE, "package: unknown action 'instal'"),
     "describe package --config /no/such": (CONFIGURATION, "/no/such: cannot be read"),
     "keys trust": (USAGE, "the following arguments are required: --as"),
     "keys trust /no/such.pub --as alice": (USAGE, "/no/such.pub: cannot read file: No such file or directory"),
-    "keys trust /no/such.pub --as a*": (USAGE, "--as 'a*': a caller's own name, without blanks, commas, quotes and"),
+    "keys trust /no/such.pub --as a*": (USAGE, "--as: invalid caller 'a*'"),
     "keys --config /no/such": (CONFIGURATION, "/no/such: cannot be read: No such file"),
     "nodes": (USAGE, "the following arguments are required: list|trust"),
     "nodes forget": (USAGE, "invalid choice: 'forget'"),
     "nodes trust": (USAGE, "the following arguments are required: NAME"),
-    "nodes trust a/b": (USAGE, "'a/b' is no identity"),
-    "nodes list -T stagin": (USAGE, "'stagin' is no collective"),
+    "nodes trust a/b": (USAGE, "invalid identity 'a/b'"),
+    "nodes list -T stagin": (USAGE, "unknown collective 'stagin'"),
     "nodes --config /no/such list": (CONFIGURATION, "/no/such: cannot be read: No such file"),
     "nodes --config /no/such trust web1": (CONFIGURATION, "/no/such: cannot be read: No such file"),
     "nodes --config /no/such prune": (CONFIGURATION, "/no/such: cannot be read: No such file"),
@@ -129,7 +129,7 @@ MISTAKES: dict[str, tuple[int, str]] = {
 
 @pytest.mark.parametrize("line", MISTAKES)
 def test_a_mistake_is_one_line_and_a_code(configured: Path, capsys: Captured, line: str) -> None:
-    """Nothing is shown but what is wrong, in one line, and the exit code says whose mistake it is."""
+    """Only the error is printed, in one line; the exit code tells a wrong command line from a wrong configuration."""
     (configured / "ddl").mkdir()
     (configured / "ddl" / "broken.json").write_text("{")
     code, out, err = called(line.split(), capsys)
@@ -140,41 +140,58 @@ def test_a_mistake_is_one_line_and_a_code(configured: Path, capsys: Captured, li
     assert err.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("packge status", "unknown agent 'packge'"),
+        ("package", "package: action missing (it has install"),
+        ("package instal", "package: unknown action 'instal'"),
+    ],
+)
+def test_a_mistake_is_found_without_a_configuration(
+    unconfigured: None, capsys: Captured, line: str, message: str
+) -> None:
+    """A mistyped standard agent or action is reported before the missing client.yaml."""
+    code, _, err = called(line.split(), capsys)
+    assert code == USAGE
+    assert message in err
+
+
 @pytest.mark.parametrize("line", ["package status package=zsh", "find", "ping", "xyzzy status"])
-def test_without_a_configuration_nothing_is_asked(unconfigured: None, capsys: Captured, line: str) -> None:
-    """78, and the line says which file was looked for."""
+def test_a_missing_configuration_is_an_error(unconfigured: None, capsys: Captured, line: str) -> None:
+    """Exit 78, and the line names the file."""
     code, out, err = called(line.split(), capsys)
     assert (code, out, err.count("\n")) == (CONFIGURATION, "", 1)
     assert "nowhere: cannot be read" in err
 
 
-def test_a_wrong_configuration_is_named_by_file_and_key(configured: Path, capsys: Captured) -> None:
-    """78, with the file and the key."""
+def test_an_invalid_configuration_is_named_by_file_and_key(configured: Path, capsys: Captured) -> None:
+    """Exit 78, and the line names the file and the key."""
     (configured / "client.yaml").write_text("{collective: production, tll: 5}")
     code, _, err = called(["package", "status", "package=zsh"], capsys)
-    assert (code, err) == (CONFIGURATION, f"crpc: {configured}/client.yaml: tll: no such key: did you mean 'ttl'?\n")
+    assert (code, err) == (CONFIGURATION, f"crpc: {configured}/client.yaml: unknown key 'tll' (did you mean 'ttl'?)\n")
 
 
 @pytest.mark.parametrize("word", ["two\nlines", "bell\a", "\x1b[31mred", "half\udcff"])
 def test_a_message_is_one_line_whatever_it_quotes(configured: Path, capsys: Captured, word: str) -> None:
-    """What was typed is shown, not obeyed: no second line, no control characters."""
+    """Control characters in a quoted word are escaped."""
     code, _, err = called(["package", "status", word], capsys)
     assert code == USAGE
     assert err[:-1].isprintable()
     assert err.endswith("\n")
 
 
-def test_a_defect_is_one_line_too(configured: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
-    """70, and how to see more; `--debug` shows the traceback."""
+def test_an_internal_error_is_one_line(configured: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exit 70, and the line mentions `--debug`, which prints the traceback."""
 
     def fail(_arguments: list[str]) -> int:
-        raise ZeroDivisionError("by nought")
+        raise ZeroDivisionError("by zero")
 
     monkeypatch.setattr(crpc, "_dispatch", fail)
     code, _, err = called(["package"], capsys)
     assert (code, err) == (
         70,
-        "crpc: internal error: ZeroDivisionError: by nought (use --debug to print a traceback)\n",
+        "crpc: internal error: ZeroDivisionError: by zero (use --debug to print a traceback)\n",
     )
     code, _, err = called(["package", "--debug"], capsys)
     assert code == 70
@@ -182,8 +199,8 @@ def test_a_defect_is_one_line_too(configured: Path, capsys: Captured, monkeypatc
     assert err.count("crpc: ") == 1
 
 
-def test_an_interrupt_is_a_stop(configured: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ctrl-C is 4, without a traceback."""
+def test_an_interrupt_is_exit_4(configured: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C prints one line and no traceback."""
 
     def interrupt(_arguments: list[str]) -> int:
         raise KeyboardInterrupt
@@ -192,8 +209,8 @@ def test_an_interrupt_is_a_stop(configured: Path, capsys: Captured, monkeypatch:
     assert called(["package"], capsys) == (4, "", "crpc: interrupted\n")
 
 
-def test_an_error_that_no_table_knows_is_a_defect(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
-    """70 for an error of ours without an exit code."""
+def test_an_error_without_an_exit_code_is_internal(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exit 70 for a CollectiveError that is not in the table of exit codes."""
 
     def fail(_arguments: list[str]) -> int:
         raise CollectiveError("odd")
@@ -203,7 +220,7 @@ def test_an_error_that_no_table_knows_is_a_defect(capsys: Captured, monkeypatch:
 
 
 def test_output_that_cannot_be_written_is_one_line(configured: Path) -> None:
-    """74, as sysexits.h calls an error of input or output: a full disk is no defect of ours."""
+    """Exit 74 (EX_IOERR in sysexits.h) if the disk is full."""
     command = [sys.executable, "-m", "collective.clients.crpc", "help"]
     with Path("/dev/full").open("w") as full:
         ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
@@ -227,16 +244,16 @@ def test_the_help_of_an_action_without_inputs_has_an_example(unconfigured: None,
     assert called(["rpcutil", "ping", "--help"], capsys)[1].endswith("examples:\n  crpc rpcutil ping --limit 1\n")
 
 
-def test_help_tells_about_one_thing(unconfigured: None, capsys: Captured) -> None:
-    """A command's own help, a verb's too, and the documentation of an agent or an action."""
-    for words, said in (
+def test_help_prints_the_page_of_one_command_or_agent(unconfigured: None, capsys: Captured) -> None:
+    """`crpc help` prints the help page of a command or verb, and the documentation of an agent or action."""
+    for words, start in (
         (["ping"], "usage: crpc ping "),
         (["nodes", "list"], "usage: crpc nodes list "),
         (["package"], "package 1.0.0\n"),
         (["package", "install"], "package install\n"),
     ):
         code, out, err = called(["help", *words], capsys)
-        assert (code, err, out[: len(said)]) == (0, "", said)
+        assert (code, err, out[: len(start)]) == (0, "", start)
 
 
 HELP = [[], ["help"], ["-h"], ["--help"], ["--version"], ["package", "status", "--help"], ["package", "-h"]]
@@ -247,15 +264,15 @@ HELP += [["keys", "trust", "--help"], ["nodes", "list", "--help"], ["nodes", "tr
 
 
 @pytest.mark.parametrize("arguments", HELP, ids=" ".join)
-def test_help_is_no_error(unconfigured: None, capsys: Captured, arguments: list[str]) -> None:
-    """Exit 0, on standard output, before anything is configured."""
+def test_help_is_exit_0(unconfigured: None, capsys: Captured, arguments: list[str]) -> None:
+    """Help is printed on standard output, and needs no configuration."""
     code, out, err = called(arguments, capsys)
     assert (code, err) == (0, "")
     assert out
 
 
 def test_help_lists_commands_and_agents(configured: Path, capsys: Captured) -> None:
-    """A line each, those of the caller's own folders and those that cannot be read included."""
+    """Each has a line, agents in the caller's folders and unreadable DDLs included."""
     (configured / "ddl").mkdir()
     (configured / "ddl" / "broken.json").write_text("{")
     _, out, _ = called(["help"], capsys)
@@ -265,23 +282,28 @@ def test_help_lists_commands_and_agents(configured: Path, capsys: Captured) -> N
     assert "cannot be read (see 'crpc describe broken')" in lines["broken"]
 
 
-def test_the_version_is_said(capsys: Captured) -> None:
-    """`crpc --version` names the program and its version."""
+def test_the_version_is_printed(capsys: Captured) -> None:
+    """`crpc --version` prints the program and its version."""
     assert called(["--version"], capsys) == (0, f"crpc {__version__}\n", "")
 
 
-def test_a_standard_agent_is_described_before_anything_is_configured(unconfigured: None, capsys: Captured) -> None:
-    """Documentation needs no configuration."""
+def test_a_standard_agent_is_described_without_a_configuration(unconfigured: None, capsys: Captured) -> None:
+    """The documentation of standard agents needs no client.yaml."""
     code, out, err = called(["describe", "package", "install"], capsys)
     assert (code, err) == (0, "")
     assert "version" in out
     assert "\ncrpc nrpe check: run one check on many nodes" in called(["describe", "nrpe"], capsys)[1]
 
 
+WITHOUT_DDL = ("--help", "-v help", "ping --help", "find --help", "find --colour")
+
+
 @pytest.mark.parametrize(
     "line",
     [
         "--help",
+        "-v help",
+        "ping --help",
         "package --help",
         "find --help",
         "lab --help",
@@ -296,14 +318,15 @@ def test_a_standard_agent_is_described_before_anything_is_configured(unconfigure
     ],
 )
 def test_large_libraries_are_not_loaded_to_be_refused(configured: Path, line: str) -> None:
-    """Help and mistakes come at once: what takes long to import is imported when something is sent."""
+    """Help and mistakes are fast: a slow module is imported when a request is sent or a DDL is read."""
+    slow = ["boto3", "botocore", "cryptography", "moto", *(["jsonschema"] if line in WITHOUT_DDL else [])]
     script = (
         "import sys\n"
         "from collective.clients.crpc import main\n"
-        "try:\n    main(sys.argv[1:])\n"
-        "except SystemExit:\n    pass\n"
-        "sys.exit(', '.join({'boto3', 'botocore', 'cryptography', 'moto'} & sys.modules.keys()) or 0)"
+        "slow, *words = sys.argv[1:]\n"
+        "main(words)\n"
+        "sys.exit(', '.join(set(slow.split(',')) & sys.modules.keys()) or 0)"
     )
-    command = [sys.executable, "-c", script, *line.split()]
+    command = [sys.executable, "-c", script, ",".join(slow), *line.split()]
     ended = subprocess.run(command, cwd=configured, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr

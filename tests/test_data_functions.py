@@ -111,7 +111,7 @@ def test_an_option_is_no_package() -> None:
 
 def test_a_node_without_a_service_manager_has_no_answer() -> None:
     """It does not pretend that every service is unknown."""
-    with pytest.raises(Aborted, match="there is no 'magic'"):
+    with pytest.raises(Aborted, match="unknown provider 'magic'"):
         ask("service", "cron", settings={"provider": "magic"})
 
 
@@ -162,7 +162,7 @@ REFUSED: dict[str, tuple[str | None, Any, str]] = {
     "a query of numbers": (CODE, {**DDL, "query": {"type": "integer"}}, "$.query.type"),
     "no fields": (CODE, {**DDL, "output": {"type": "object", "properties": {}}}, "$.output.properties"),
     "bad pattern": (CODE, {**DDL, "query": {"type": "string", "pattern": "("}}, "is not a 'regex'"),
-    "another name": (CODE, {**DDL, "metadata": {**DDL["metadata"], "name": "x"}}, "the file's name says 'mount'"),
+    "another name": (CODE, {**DDL, "metadata": {**DDL["metadata"], "name": "x"}}, "(must be the file's name, 'mount')"),
     "unknown word": (CODE, {**DDL, "inputs": {}}, "'inputs' was unexpected"),
 }
 
@@ -194,7 +194,7 @@ def test_an_unreadable_ddl_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("select", "said"),
     [
-        ("fstatt('/x').size>0", "there is no data function 'fstatt': did you mean 'fstat'"),
+        ("fstatt('/x').size>0", "unknown data function 'fstatt' (did you mean 'fstat'"),
         ("fstat('/x').sise>0", "unknown field 'sise' (it has name, output, present"),
         ("environment=x or not fstat('x').size>0", "input 'query': 'x' does not match"),
     ],

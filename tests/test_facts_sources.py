@@ -100,7 +100,7 @@ def test_a_folder_is_looked_at_anew_each_time(tmp_path: Path) -> None:
         ("open", "#!/bin/sh\necho role=web", 0o757, "not run, because everybody may write it"),
         ("fails", "#!/bin/sh\necho role=web; echo first >&2; echo no luck >&2; exit 3", 0o755, "exit code 3: no luck"),
         ("rubbish", "#!/bin/sh\necho hello", 0o755, "must hold facts and values, not str"),
-        ("no-shebang", "\0", 0o755, "cannot be run"),
+        ("no-shebang", "\0", 0o755, "cannot run"),
     ],
 )
 def test_a_broken_executable_is_said_once(
@@ -152,7 +152,7 @@ def test_a_command_that_is_not_there_is_named(caplog: pytest.LogCaptureFixture) 
     """As its configuration has it."""
     Facts([], [], [lambda: [sources.command(["no-such-facter", "--yaml"], EXECUTE)]]).refresh()
     (record,) = caplog.records
-    assert "no-such-facter --yaml: 'no-such-facter' cannot be run" in vars(record)["error"]
+    assert "no-such-facter --yaml: cannot run 'no-such-facter'" in vars(record)["error"]
 
 
 def test_what_is_no_plain_file_holds_nobody(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Rolling out: amounts are read and chosen as people know them, and no schedule of answers breaks a promise."""
+"""Amounts, random samples and paces, and the state machine of a rollout under every schedule of replies."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def cases(group: str) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("case", [pytest.param(case, id=case["id"]) for case in FILES[group]["cases"]])
 
 
-# -- the field's own cases
+# -- cases of MCollective and Choria
 
 
 @cases("limit_targets")
-def test_limit_chooses_as_many_as_the_case_says(case: dict[str, Any]) -> None:
-    """A percentage is rounded down, to one at least; which nodes those are, chance decides."""
+def test_a_limit_selects_as_many_nodes_as_the_case(case: dict[str, Any]) -> None:
+    """A percentage is rounded down, to at least one node, and the nodes are selected at random."""
     given = case["input"]
     chosen = Targets(limit=given["limit"], limit_seed=given.get("seed")).sample(given["discovered"])
     assert len(chosen) == len(case["expected"])
@@ -40,8 +40,8 @@ def test_limit_chooses_as_many_as_the_case_says(case: dict[str, Any]) -> None:
 
 
 @cases("limit_parse")
-def test_limit_is_read_as_the_case_says(case: dict[str, Any]) -> None:
-    """Numbers, texts of numbers and percentages; anything else is refused."""
+def test_a_limit_is_read_as_in_the_case(case: dict[str, Any]) -> None:
+    """Integers, strings of integers and percentages are limits; other values are refused."""
     limit, expected = case["input"]["limit"], case["expected"]
     if limit is None:
         assert Pace(max_fail=limit).max_fail is expected
@@ -53,8 +53,8 @@ def test_limit_is_read_as_the_case_says(case: dict[str, Any]) -> None:
 
 
 @cases("batch_size")
-def test_a_batch_is_as_large_as_the_case_says(case: dict[str, Any]) -> None:
-    """A percentage is rounded up."""
+def test_a_batch_has_the_size_of_the_case(case: dict[str, Any]) -> None:
+    """The percentage of a batch is rounded up."""
     size, expected = case["input"]["batch_size"], case["expected"]
     if "error_matches" in expected:
         with pytest.raises(UsageError, match=f"batch '{size}'"):
@@ -70,16 +70,16 @@ AMOUNTS_REFUSED = ["0", "0%", "1.1", "-1", "-5%", "101%", "", "%", "5 %", " 5", 
 
 
 @pytest.mark.parametrize("text", [*AMOUNTS_REFUSED, 0, -1, True, math.nan, math.inf, 0.5])
-def test_what_is_no_amount_is_refused_with_option_and_text(text: str | float) -> None:
-    """Nothing is guessed: the line names both, and what there may be."""
+def test_an_invalid_amount_is_refused(text: str | float) -> None:
+    """The error names the option and the value."""
     with pytest.raises(UsageError) as caught:
         read_amount("--batch", text)
     assert str(caught.value).startswith(f"--batch '{text}': must be a number of nodes")
 
 
 @pytest.mark.parametrize("text", ["0", "5%", "1.0", "-1", "two", "", 0, True])
-def test_what_is_no_count_is_refused(text: str | int) -> None:
-    """Concurrency is a number of nodes, not a percentage."""
+def test_an_invalid_count_is_refused(text: str | int) -> None:
+    """Concurrency is a number of nodes, and cannot be a percentage."""
     with pytest.raises(UsageError, match="concurrency '"):
         read_count("concurrency", text)
 
@@ -93,15 +93,15 @@ def test_what_is_no_count_is_refused(text: str | int) -> None:
         ({"max_fail": "0%"}, "max_fail '0%'"),
     ],
 )
-def test_wishes_that_make_no_sense_are_refused(wishes: dict[str, Any], said: str) -> None:
-    """By the argument's name."""
+def test_an_invalid_pace_is_refused(wishes: dict[str, Any], said: str) -> None:
+    """The error names the argument."""
     with pytest.raises(UsageError, match=said):
         Pace(**wishes)
 
 
 @given(nodes=st.sets(st.text("abc123", min_size=1), min_size=1), percent=st.integers(1, 100), seed=st.integers())
-def test_a_seed_chooses_the_same_nodes_again(nodes: set[str], percent: int, seed: int) -> None:
-    """Whatever order they come in; a larger limit adds nodes to those of a smaller one."""
+def test_a_seed_selects_the_same_nodes(nodes: set[str], percent: int, seed: int) -> None:
+    """The order of the nodes does not matter, and a larger limit adds nodes to those of a smaller one."""
     limit = Amount(percent, percent=True)
     chosen = Targets(limit=limit, limit_seed=seed).sample(sorted(nodes))
     assert chosen == Targets(limit=limit, limit_seed=seed).sample(sorted(nodes, reverse=True))
@@ -109,16 +109,16 @@ def test_a_seed_chooses_the_same_nodes_again(nodes: set[str], percent: int, seed
     assert set(Targets(limit=1, limit_seed=seed).sample(nodes)) <= set(chosen)
 
 
-def test_without_a_seed_everybody_may_be_chosen() -> None:
-    """It is not always the first ones: a hundred draws of one in four meet all of them."""
+def test_without_a_seed_every_node_can_be_selected() -> None:
+    """A hundred samples of one node in four contain every node."""
     assert {Targets(limit=1).sample("abcd")[0] for _ in range(100)} == set("abcd")
 
 
-# -- the machine, step by step
+# -- the state machine, step by step
 
 
-def test_without_a_pace_everybody_is_sent_to_at_once() -> None:
-    """And each node's time ends with the call's."""
+def test_without_a_pace_all_nodes_are_sent_to_at_once() -> None:
+    """Without a pace all nodes are due at once, and time out together."""
     rollout = Rollout(["b", "a"], Pace(), TIMEOUT)
     assert rollout.due(0) == ["a", "b"]
     rollout.sent(["a", "b"], 1)
@@ -127,8 +127,8 @@ def test_without_a_pace_everybody_is_sent_to_at_once() -> None:
     assert rollout.over
 
 
-def test_whoever_answers_or_is_given_up_makes_room() -> None:
-    """A sliding window of two: an answer frees a place at once, a silent node when its own time is over."""
+def test_a_node_that_answers_or_times_out_makes_room() -> None:
+    """With a concurrency of two, a reply makes room at once, and a silent node when it times out."""
     rollout = Rollout("abcd", Pace(concurrency=2), TIMEOUT)
     rollout.sent(rollout.due(0), 0)
     assert list(rollout.working) == ["a", "b"]
@@ -140,8 +140,8 @@ def test_whoever_answers_or_is_given_up_makes_room() -> None:
     assert (rollout.due(TIMEOUT), rollout.wake()) == (["d"], 1 + TIMEOUT)
 
 
-def test_a_batch_waits_for_the_one_before_and_its_pause() -> None:
-    """The pause runs from the last answer, and not after the last batch."""
+def test_a_batch_waits_for_the_batch_before_and_the_pause() -> None:
+    """The pause starts with the last reply of a batch, and there is no pause after the last batch."""
     rollout = Rollout("abc", Pace(batch=Amount(2), batch_sleep=5), TIMEOUT)
     rollout.sent(rollout.due(0), 0)
     rollout.answered("a", ok=True)
@@ -154,8 +154,8 @@ def test_a_batch_waits_for_the_one_before_and_its_pause() -> None:
     assert rollout.over
 
 
-def test_concurrency_slides_within_a_batch() -> None:
-    """Both limits hold at once."""
+def test_concurrency_also_limits_a_batch() -> None:
+    """Batch size and concurrency both apply."""
     rollout = Rollout("abcdef", Pace(batch=Amount(50, percent=True), concurrency=2), TIMEOUT)
     rollout.sent(rollout.due(0), 0)
     rollout.answered("a", ok=True)
@@ -167,8 +167,8 @@ def test_concurrency_slides_within_a_batch() -> None:
     assert rollout.due(0) == ["d", "e"]
 
 
-def test_failures_stop_it_and_who_works_is_still_waited_for() -> None:
-    """The second failure, here a silence, is one too many."""
+def test_too_many_failures_stop_a_rollout() -> None:
+    """The second failure, here a silent node, stops the rollout, and the working nodes are still waited for."""
     rollout = Rollout("abcd", Pace(concurrency=2, max_fail=Amount(2)), TIMEOUT)
     rollout.sent(rollout.due(0), 0)
     rollout.answered("a", ok=False)
@@ -180,8 +180,8 @@ def test_failures_stop_it_and_who_works_is_still_waited_for() -> None:
     assert rollout.over
 
 
-def test_max_fail_alone_never_has_more_at_work_than_may_fail() -> None:
-    """Nobody who asks for it wants the whole fleet to have failed when it is looked at."""
+def test_max_fail_alone_limits_concurrency() -> None:
+    """With max_fail alone, no more nodes work at the same time than may still fail."""
     rollout = Rollout("abcdefghij", Pace(max_fail=Amount(30, percent=True)), TIMEOUT)
     rollout.sent(rollout.due(0), 0)
     assert len(rollout.working) == 3
@@ -191,8 +191,8 @@ def test_max_fail_alone_never_has_more_at_work_than_may_fail() -> None:
     assert rollout.due(0) == ["d"]
 
 
-def test_a_late_answer_takes_a_silence_back() -> None:
-    """A node is silent or has answered, never both; what has been stopped stays stopped."""
+def test_a_late_reply_replaces_silence() -> None:
+    """A node that replies late is no longer counted as silent, but a stopped rollout stays stopped."""
     rollout = Rollout("abc", Pace(concurrency=1, max_fail=Amount(2)), TIMEOUT)
     rollout.sent(rollout.due(0), 0)
     rollout.expire(TIMEOUT)
@@ -203,7 +203,7 @@ def test_a_late_answer_takes_a_silence_back() -> None:
     assert (rollout.stopped, rollout.due(TIMEOUT)) == ("", ["c"])
 
 
-# -- any schedule
+# -- arbitrary schedules
 
 AMOUNTS = st.builds(Amount, st.integers(1, 100), st.just(True)) | st.builds(Amount, st.integers(1, 5))
 BATCHES = st.tuples(AMOUNTS, st.sampled_from([0.0, 3.0])) | st.just((None, 0.0))
@@ -224,7 +224,7 @@ EVENTS = st.lists(
 
 
 class Watched:
-    """A rollout that is driven by events, and what each node has done, kept apart from it."""
+    """A rollout driven by events, and an independent record of the state of each node."""
 
     def __init__(self, nodes: set[str], pace: Pace) -> None:
         self.nodes, self.pace, self.now = nodes, pace, 0.0
@@ -235,16 +235,16 @@ class Watched:
         self.most = sys.maxsize if pace.max_fail is None else pace.max_fail.floor(len(nodes))
 
     def silent(self) -> set[str]:
-        """Return who was given up and has not answered."""
+        """Return the nodes that timed out and have not replied."""
         late = {node for node, since in self.reached.items() if self.now >= since + TIMEOUT}
         return (late | self.deaf) - self.answers.keys()
 
     def failures(self) -> int:
-        """Return how many have failed or are silent."""
+        """Return the number of failed or silent nodes."""
         return len(self.silent()) + sum(not ok for ok in self.answers.values())
 
     def send(self) -> None:
-        """Send to whom it is time to, and hold the rollout to its promises."""
+        """Send to the nodes that are due, and check the limits."""
         self.rollout.expire(self.now)
         due = self.rollout.due(self.now)
         assert self.reached.keys().isdisjoint(due)
@@ -260,7 +260,7 @@ class Watched:
             assert len(working) <= self.pace.batch.ceil(len(self.nodes))
 
     def happen(self, what: str, whom: Any) -> None:
-        """Have one event happen."""
+        """Apply an event."""
         if what == "later":
             self.now += whom
         elif what == "deaf":
@@ -276,7 +276,7 @@ class Watched:
 @settings(max_examples=3000, deadline=None)
 @given(nodes=st.sets(NODES, min_size=1), pace=PACES, events=EVENTS)
 def test_no_schedule_breaks_a_promise(nodes: set[str], pace: Pace, events: list[tuple[str, Any]]) -> None:
-    """Never more at work than asked, nobody reached after too many failures, everybody reached once, and it ends.
+    """The limits hold, every node is reached at most once, and the rollout ends.
 
     Answers of the unknown, of those not reached, twice and late are among the events.
     """

@@ -110,7 +110,7 @@ def test_a_transport_that_is_away_is_no_hang() -> None:
     thread.start()
     assert receiver.tried.wait(10)
     assert receiver.silent_for() == 0
-    assert receiver.status == "the transport is away: queue: unreachable (cut)"
+    assert receiver.status == "transport unreachable: queue: unreachable (cut)"
     transport.heal()
     thread.join(10)
     assert receiver.status == "receiving from queue"

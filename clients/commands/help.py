@@ -4,35 +4,49 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
+from typing import Any, NamedTuple
 
-from collective.catalog import Catalog
-from collective.clients import apps, output
+from collective.clients import apps, options, output
 from collective.clients.commands import COMMANDS, GROUPS
 from collective.clients.output import Output
 from collective.clients.parser import Parser
-from collective.config import load_client
-from collective.errors import CollectiveError, UsageError
+from collective.errors import UsageError
 from collective.suggestions import suggest
 from collective.text import escape_controls
 
 _USAGE = """\
 usage: crpc AGENT ACTION [KEY=VALUE ...] [options]     send a request to many nodes
        crpc COMMAND [options]                          everything else
+
 """
 _MORE = """\
 Every command takes --help. 'crpc describe AGENT' shows what an agent does.
 """
+_AGENTS = "Agents"
+
+
+class Entry(NamedTuple):
+    """A line of the page; `kind` is command, agent, action or verb."""
+
+    kind: str
+    name: str
+    summary: str
+    group: str
 
 
 def make_parser() -> Parser:
     """Return the parser of `crpc help`; `--help` is the page itself."""
     parser = Parser(
-        "crpc help", add_help=False, description=f"{COMMANDS['help']}.", examples=["crpc help", "crpc help ping"]
+        "crpc help",
+        add_help=False,
+        description=f"{COMMANDS['help']}.\n\nWith -v also the actions of each agent.",
+        examples=["crpc help", "crpc help ping", "crpc help package install"],
     )
     parser.add_argument("words", nargs="*", metavar="WORD", help="a command, or an agent and an action")
-    parser.add_argument("-h", "--help", action="store_true", help="show this page")
+    parser.add_argument("-h", "--help", action="store_true", help="print this page")
     return parser
 
 
@@ -40,58 +54,54 @@ def run(arguments: Sequence[str]) -> int:
     """Print the commands and agents in groups, or the help of one of them."""
     args = make_parser().parse_args(arguments)
     if args.words:
-        return _about(args.words)
-    agents, verbs = _agents(args.config), _verbs()
-    entries = [("command", name, text, group) for group, names in GROUPS.items() for name, text in names.items()]
-    entries += [("agent", name, text, "Agents") for name, text in agents.items()]
-    entries += [("verb", name, text, "Agents") for name, text in verbs.items()]
-    members = ("kind", "name", "summary", "group")
-    document = {"entries": [dict(zip(members, entry, strict=True)) for entry in entries]}
-    output.show(args, Output("help", document, members, entries, lambda: _page(agents, verbs)))
+        return _print_help_of(args.words)
+    entries = [Entry("command", name, text, group) for group, names in GROUPS.items() for name, text in names.items()]
+    for name, path in sorted(options.catalog(args).paths.items()):
+        entries += _of_agent(name, path, args.verbose)
+    document = {"entries": [entry._asdict() for entry in entries]}
+    output.show(args, Output("help", document, Entry._fields, entries, lambda: _page(entries)))
     return 0
 
 
-def _page(agents: dict[str, str], verbs: dict[str, str]) -> str:
-    lines = [_USAGE]
-    width = max(map(len, (*COMMANDS, *agents, *verbs)))
-    for heading, entries in (*GROUPS.items(), ("Agents", dict(sorted({**agents, **verbs}.items())))):
-        lines += [
-            f"{heading}:",
-            *(f"  {name:<{width}}   {escape_controls(text)}" for name, text in entries.items()),
-            "",
-        ]
-    return "\n".join([*lines, _MORE])
+def _page(entries: Sequence[Entry]) -> str:
+    width = max(len(entry.name) for entry in entries)
+    parts = [_USAGE]
+    for group, members in groupby(entries, lambda entry: entry.group):
+        lines = [f"  {escape_controls(one.name):<{width}}   {escape_controls(one.summary)}" for one in members]
+        parts.append("\n".join([f"{group}:", *lines, "", ""]))
+    return "".join([*parts, _MORE])
 
 
-def _about(words: Sequence[str]) -> int:
+def _of_agent(name: str, path: Path, verbose: bool) -> list[Entry]:
+    """Return the lines of an agent: its description, with `verbose` its actions, and its extra verbs.
+
+    The DDL is not validated, so that the page is fast.
+    """
+    try:
+        ddl = json.loads(path.read_text(encoding="utf-8"))
+        summary, actions = str(ddl["metadata"]["description"]), _descriptions(ddl["actions"]) if verbose else {}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        summary, actions = f"cannot be read (see 'crpc describe {name}')", {}
+    verbs = {verb: found.about for verb, found in apps.verbs(name).items()}
+    entries = [Entry("agent", name, summary, _AGENTS)]
+    entries += [Entry("action", f"{name} {word}", text, _AGENTS) for word, text in actions.items() if word not in verbs]
+    return entries + [Entry("verb", f"{name} {word}", text, _AGENTS) for word, text in verbs.items()]
+
+
+def _descriptions(actions: Mapping[str, Any]) -> dict[str, str]:
+    return {name: str(action["description"]) for name, action in actions.items()}
+
+
+def _print_help_of(words: Sequence[str]) -> int:
     """Print the help page of a command or verb, or the documentation of an agent or action."""
     first, *rest = words
     if rest and (verb := apps.verbs(first).get(rest[0])):
         return verb.run(["--help"])
     name, arguments = (first, [*rest, "--help"]) if first in COMMANDS else ("describe", list(words))
-    if name == "describe" and (hint := suggest(first, COMMANDS)) and first not in _agents(None):
-        raise UsageError(f"there is neither an agent nor a command '{first}' ({hint})")
+    if name == "describe" and (hint := suggest(first, COMMANDS)):
+        known = options.catalog(make_parser().parse_args([])).paths
+        if first not in known:
+            raise UsageError(f"there is neither an agent nor a command '{first}' ({hint})")
     command = importlib.import_module(f"collective.clients.commands.{name.replace('-', '_')}")
     code: int = command.run(arguments)
     return code
-
-
-def _agents(config: Path | None) -> dict[str, str]:
-    """Return the description of each agent from its DDL, which is not validated here, so that the page is fast."""
-    try:
-        folders = load_client(config).ddls
-    except CollectiveError:
-        if config:
-            raise
-        folders = []  # the standard agents need no configuration
-    descriptions = {}
-    for name, path in Catalog(folders).paths.items():
-        try:
-            descriptions[name] = str(json.loads(path.read_text(encoding="utf-8"))["metadata"]["description"])
-        except (OSError, ValueError, KeyError, TypeError):
-            descriptions[name] = f"cannot be read (see 'crpc describe {name}')"
-    return descriptions
-
-
-def _verbs() -> dict[str, str]:
-    return {f"{agent} {name}": verb.about for agent in apps.agents() for name, verb in apps.verbs(agent).items()}

@@ -95,7 +95,7 @@ def _trust(args: argparse.Namespace) -> int:
     try:
         check_caller(name)
     except UsageError as error:
-        raise UsageError(f"--as {error}") from None
+        raise UsageError(f"--as: {error}") from None
     public = _read_public_key(args.key)
     signers = reread.load(path, allowed_signers.parse)
     if any(name in entry.names and not entry.authority for entry in signers.entries.get(public.blob, ())):

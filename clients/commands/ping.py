@@ -14,7 +14,6 @@ from collective.clients.commands import COMMANDS
 from collective.clients.parser import Parser
 from collective.clients.results import CallOutput, add_order, present
 from collective.clients.single_call import open_call
-from collective.messages import MAX_SKEW
 from collective.nodesets import fold
 from collective.text import escape_controls, plural
 
@@ -108,6 +107,8 @@ class PingOutput(CallOutput):
             figures = f"max: {max(times):.2f} ms  min: {min(times):.2f} ms  average: {mean(times):.2f} ms"
             lines.append(f"{plural(len(times), 'reply', 'replies')}  {figures}")
         if self.args.verbose:
+            from collective.messages import MAX_SKEW
+
             skew = self.call.skew
             lines.append(f"clock of this machine: {skew:+.1f} s relative to AWS (allowed: {MAX_SKEW:.0f} s)")
         return lines

@@ -31,7 +31,7 @@ _HELP = frozenset({"-h", "--help"})
 _EXAMPLES = (
     "crpc rpcutil ping",
     "crpc package status package=bash -F role=web",
-    "crpc nrpe runcommand command=check_load --limit 2 -o table",
+    "crpc rpcutil get_fact fact=role --limit 2 -o table",
     "crpc rpcutil daemon_stats --batch 50% --batch-sleep 1 --max-fail 1",
 )
 
@@ -39,7 +39,7 @@ _EXAMPLES = (
 def make_parser(
     prog: str = "crpc AGENT ACTION",
     usage: str = "crpc AGENT ACTION [KEY=VALUE ...] [options]",
-    description: str | None = None,
+    description: str | None = "Send a request to many nodes and print the replies.",
     examples: Sequence[str] = _EXAMPLES,
 ) -> Parser:
     """Return the parser of a request; `words` are the words that are not options."""
@@ -124,7 +124,7 @@ def _print_help(args: argparse.Namespace) -> int:
     else:
         action = _action(catalog, args.words)
         page = describe_action(action, text_width())
-        parser = make_parser(usage=argparse.SUPPRESS)
+        parser = make_parser(usage=argparse.SUPPRESS, description=None)
         parser.epilog = examples_epilog([example(action)])
         head, tail = usage(action), parser.format_help()
     sys.stdout.write(f"usage: {head}\n\n{page}\n{tail}")

@@ -13,11 +13,12 @@ The modules take values and write text to a stream; none depends on the command 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from collective.ddl import Action
-from collective.fleet.outcomes import Outcomes
-from collective.messages import Reply
+if TYPE_CHECKING:
+    from collective.ddl import Action
+    from collective.fleet.outcomes import Outcomes
+    from collective.messages import Reply
 
 
 class CallView(Protocol):

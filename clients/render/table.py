@@ -13,15 +13,17 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Sequence
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from tabulate import tabulate
 
 from collective.clients.render import CallView, ordered
 from collective.clients.render.formatting import clean, in_words, write
-from collective.ddl import Action
-from collective.messages import Reply
 from collective.text import escape_controls
+
+if TYPE_CHECKING:
+    from collective.ddl import Action
+    from collective.messages import Reply
 
 _FIRST = ("Node", "Status", "Message")
 

@@ -29,7 +29,7 @@ from collective.fleet.rollout import Rollout
 from collective.fleet.sending import Sender
 from collective.fleet.unresponsive import UnresponsiveNodes
 from collective.messages import Envelope, Reply
-from collective.transport import BATCH, POLL, Delivery
+from collective.transport import BATCH, LONGEST_POLL, Delivery
 
 log = logging.getLogger(__name__)
 
@@ -205,7 +205,7 @@ class Call:
     def _receive(self, wait: float) -> list[Reply]:
         """Return the new replies that arrive within `wait` seconds, and time out nodes."""
         try:
-            deliveries = self._transport.receive(self._slot.queue, min(wait, POLL))
+            deliveries = self._transport.receive(self._slot.queue, min(wait, LONGEST_POLL))
         except NotFound:
             self._slot.store(self._transport.open_replies(self._slot.queue))
             return []

@@ -170,7 +170,7 @@ def _wait_for(layout: Layout, supervisor: subprocess.Popen[bytes] | None, nodes:
 
 def _last_line(log: Path) -> str:
     lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines() if log.exists() else []
-    return lines[-1] if lines else "(log is empty)"
+    return lines[-1] if lines else "(no log)"
 
 
 def _has_endpoint(layout: Layout) -> bool:

@@ -25,7 +25,7 @@ import math
 from dataclasses import dataclass
 
 from collective.config import ClientConfig, NodeConfig
-from collective.transport import BATCH, POLL
+from collective.transport import BATCH, LONGEST_POLL
 
 DAYS = 31  # the longest month, so that no bill is higher
 _MONTH = DAYS * 86400  # seconds
@@ -80,7 +80,7 @@ def bill(usage: Usage, prices: Prices = US_EAST_1) -> list[BillItem]:
     messages, publishes = _call(usage)
     heartbeat = NodeConfig.heartbeat
     return [
-        BillItem(f"SQS: each node polls every {POLL:.0f} s", usage.nodes * _MONTH / POLL, prices.sqs),
+        BillItem(f"SQS: each node polls every {LONGEST_POLL:.0f} s", usage.nodes * _MONTH / LONGEST_POLL, prices.sqs),
         BillItem(
             f"DynamoDB: each node writes every {heartbeat:.0f} s",
             usage.nodes * _MONTH / heartbeat * ITEM_KB,

@@ -28,7 +28,7 @@ from collective.config import ClientConfig
 from collective.errors import RPCError, TransportError
 from collective.fleet.fleet import Fleet
 from collective.node.actions.importing import imported
-from collective.node.actions.monitor import ActionJob, ActionResult, failed
+from collective.node.actions.job import CRASHED, ActionJob, ActionResult, failed_result
 from collective.node.actions.runner import Runner
 from collective.node.server import Server
 from collective.node.storage.audit_log import AuditLog
@@ -77,7 +77,7 @@ class InlineRunner(Runner):
         except RPCError as error:
             return ActionResult(error.statuscode, str(error), error.reason, error.data)
         except Exception as error:
-            return failed("crashed", f"{type(error).__name__}: {error}")
+            return failed_result(f"{type(error).__name__}: {error}", reason=CRASHED)
         return ActionResult(data={} if data is None else data)
 
 
@@ -167,7 +167,7 @@ class Simulation:
         """Give every node its turn; return whether any message was delivered."""
         before = self.far.delivered
         for identity in self.nodes:
-            self._guarded(identity, partial(self.nodes[identity].receive_once, 0.0))
+            self._guarded(identity, partial(self.nodes[identity].receiver.receive_once, 0.0))
             self._guarded(identity, self.nodes[identity].replies.resend)
         return self.far.delivered > before
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-POLL = 20.0  # seconds of one long poll; SQS developer guide: the maximum
+LONGEST_POLL = 20.0  # seconds of one long poll; SQS developer guide: the maximum
 NODE_VISIBILITY = 5  # seconds for which a received request is hidden; short, because a poll may die with its client
 REPLY_VISIBILITY = 2  # seconds for which a received reply is hidden
 NODE_RETENTION = 3900  # seconds for which an unread request is kept: the maximum TTL and a margin

@@ -11,7 +11,7 @@ Limits are from the SQS and SNS developer guides, and from "Service endpoints an
     name of a queue    80 characters                     names.py: at most 77
     size of a message  SQS 1 MiB, SNS 256 KiB            SEND_LIMIT, BROADCAST_LIMIT: MessageTooLarge
     batch              10 messages, received or deleted  BATCH
-    long poll          20 s                              POLL
+    long poll          20 s                              LONGEST_POLL
     in flight          120,000 messages of a queue       a receive then returns nothing; a node receives ten at a time
     deleted name       blocked for 60 s                  Unreachable, so a node tries again
     Subscribe          100/s, Unsubscribe 100/s          nodes retry after random pauses; setup sends one at a time
@@ -34,9 +34,9 @@ from collective.errors import Forbidden, MessageTooLarge, NotFound
 from collective.transport import (
     BATCH,
     BROADCAST_LIMIT,
+    LONGEST_POLL,
     NODE_RETENTION,
     NODE_VISIBILITY,
-    POLL,
     REPLY_RETENTION,
     REPLY_VISIBILITY,
     SEND_LIMIT,
@@ -120,7 +120,7 @@ class SQSTransport:
 
     def receive(self, queue: str, wait: float) -> list[Delivery]:
         """Receive up to BATCH messages with a long poll of whole seconds, or with a short poll and a pause."""
-        seconds = int(min(wait, POLL))
+        seconds = int(min(wait, LONGEST_POLL))
         with translated(queue, "queue"):
             answer = self._sqs.receive_message(
                 QueueUrl=self._url(queue),

@@ -1,4 +1,4 @@
-"""Tests of `crpc lab`: it leaves nothing behind, whatever ends it, and several labs can run at the same time."""
+"""A lab cleans up after itself, whatever happens, and several labs can run at the same time."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from collective.lab.layout import Layout
 
 
 def crpc_in(folder: Path) -> Crpc:
-    """Return a crpc with `folder` as home, so that it has a lab of its own."""
+    """Return a function that runs crpc with the home folder `folder`, which separates its lab from others."""
     return make_crpc({**clean_environment(), "HOME": str(folder), "TMPDIR": str(folder)})
 
 
 def processes_of(folder: Path) -> list[str]:
-    """Return the command lines of the processes that name `folder` in their command line or environment."""
+    """Return the processes with `folder` in their command line or environment."""
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:
@@ -36,21 +36,21 @@ def processes_of(folder: Path) -> list[str]:
 
 
 def assert_nothing_left(folder: Path) -> None:
-    """Wait until no process and no file of a lab is left below `folder`."""
-    wait_until(lambda: not processes_of(folder), 10, lambda: f"still running: {processes_of(folder)}")
+    """Check that no process and no file of a lab is left in `folder`."""
+    wait_until(lambda: not processes_of(folder), 10, lambda: f"still there: {processes_of(folder)}")
     assert not list(folder.rglob("supervisor.pid"))
     assert not list(folder.glob("collective-lab-*"))
 
 
-def test_run_runs_a_command_in_a_lab(tmp_path: Path) -> None:
-    """The command finds the lab through its environment; `crpc lab run` returns its exit code and removes the lab."""
+def test_run_starts_a_collective_for_a_command(tmp_path: Path) -> None:
+    """The environment selects the lab; the exit code is that of the command; afterwards nothing is left."""
     done = crpc_in(tmp_path)("lab", "run", "--nodes", "2", "--", "sh", "-c", "crpc find; exit 7")
     assert (done.returncode, done.stdout) == (7, "node01.lab\nnode02.lab\n"), done.stderr
     assert_nothing_left(tmp_path)
 
 
 def test_two_labs_run_side_by_side(tmp_path: Path) -> None:
-    """Two labs at the same time have their own ports, folders and nodes."""
+    """Each has its own port, folder and nodes."""
     labs = [
         subprocess.Popen(
             [BIN / "crpc", "lab", "run", "--nodes", nodes, "--", "sh", "-c", "crpc find --dm broadcast | wc -l"],
@@ -65,8 +65,8 @@ def test_two_labs_run_side_by_side(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_an_interrupted_lab_leaves_nothing_behind(tmp_path: Path, number: signal.Signals) -> None:
-    """SIGINT, SIGTERM and SIGKILL to crpc end the lab without leaving processes or files."""
+def test_an_interrupted_lab_leaves_nothing(tmp_path: Path, number: signal.Signals) -> None:
+    """SIGINT, SIGTERM and SIGKILL leave neither processes nor files."""
     lab = subprocess.Popen(
         [BIN / "crpc", "lab", "run", "--nodes", "2", "--", "sleep", "600"],
         env={**clean_environment(), "TMPDIR": str(tmp_path)},
@@ -78,7 +78,7 @@ def test_an_interrupted_lab_leaves_nothing_behind(tmp_path: Path, number: signal
     else:
         os.killpg(lab.pid, number)
     lab.wait(30)
-    for line in Path("/proc").glob("[0-9]*"):  # the command belongs to the user, and survives a SIGKILL to crpc
+    for line in Path("/proc").glob("[0-9]*"):  # the user's command outlives a SIGKILL of crpc
         if number is signal.SIGKILL and _is_sleep(line):
             os.kill(int(line.name), signal.SIGKILL)
     assert_nothing_left(tmp_path)
@@ -91,8 +91,8 @@ def _is_sleep(entry: Path) -> bool:
         return False
 
 
-def test_a_lab_interrupted_while_starting_leaves_nothing_behind(tmp_path: Path) -> None:
-    """Ctrl-C before the nodes are up leaves no processes or files, exit code 4."""
+def test_a_lab_interrupted_during_its_start_leaves_nothing(tmp_path: Path) -> None:
+    """Ctrl-C works before the nodes are up."""
     lab = subprocess.Popen(
         [BIN / "crpc", "lab", "run", "--nodes", "9", "--", "true"],
         env={**clean_environment(), "TMPDIR": str(tmp_path)},
@@ -108,41 +108,41 @@ def test_a_lab_interrupted_while_starting_leaves_nothing_behind(tmp_path: Path) 
     assert_nothing_left(tmp_path)
 
 
-def test_a_failed_start_leaves_nothing_behind(tmp_path: Path) -> None:
-    """A server that fails to start is one line with its last output, exit code 69."""
+def test_a_failed_start_leaves_nothing(tmp_path: Path) -> None:
+    """When the server does not start, there is one line, and the exit code is 69."""
     broken = tmp_path / "broken"
     (broken / "moto").mkdir(parents=True)
-    (broken / "moto" / "__init__.py").write_text("raise SystemExit('moto is broken')\n")
+    (broken / "moto" / "__init__.py").write_text("raise SystemExit('moto has a cold')\n")
     done = crpc_in(tmp_path)("lab", "run", "--", "true", PYTHONPATH=str(broken))
     assert done.returncode == 69
-    assert re.fullmatch(r"crpc: the lab did not start: .*\n", done.stderr)
+    assert re.fullmatch(r"crpc: lab did not start: .*\n", done.stderr)
     assert_nothing_left(tmp_path)
 
 
-def test_usage_errors_are_one_line(tmp_path: Path) -> None:
-    """Wrong arguments are one line, exit code 64; hints name the folder of the lab."""
+def test_invalid_arguments_are_one_line(tmp_path: Path) -> None:
+    """The exit code is 64, and hints contain the folder."""
     crpc = crpc_in(tmp_path)
-    for words, message in (
-        (("run", "--nodes", "101", "--", "true"), "a lab has 1 to 100 nodes"),
+    for words, said in (
+        (("run", "--nodes", "101", "--", "true"), "--nodes 101: must be between 1 and 100"),
         (("run", "--nodes", "many"), "invalid int value"),
         (("run", "--", "no-such-command"), "command 'no-such-command' not found"),
-        (("start", "--folder", "/proc/lab"), "/proc/lab: no lab can be made there: No such file or directory: name"),
-        (("stop",), "no lab runs in"),
-        (("stop",), "'crpc lab start' starts one"),
-        (("stop", "--folder", "/srv/a lab"), "'crpc lab start --folder '/srv/a lab'' starts one"),
-        (("env",), "no lab runs in"),
-        (("node", "node01.lab", "kill"), "no lab runs in"),
+        (("start", "--folder", "/proc/lab"), "/proc/lab: cannot create a lab: No such file or directory (use"),
+        (("stop",), "no lab is running in"),
+        (("stop",), "(start one with 'crpc lab start')"),
+        (("stop", "--folder", "/srv/a lab"), "(start one with 'crpc lab start --folder '/srv/a lab'')"),
+        (("env",), "no lab is running in"),
+        (("node", "node01.lab", "kill"), "no lab is running in"),
         (("stopp",), "invalid choice"),
     ):
         done = crpc("lab", *words)
         assert (done.returncode, done.stdout) == (64, ""), words
-        assert message in done.stderr
+        assert said in done.stderr
         assert done.stderr.count("\n") == 1
     assert_nothing_left(tmp_path)
 
 
 def test_a_lab_in_the_background(tmp_path: Path) -> None:
-    """Start a lab, see its status and environment, stop, kill and start nodes, and stop the lab."""
+    """Start, status, env, the kill of a node, a second start that is refused, and stop."""
     crpc = crpc_in(tmp_path)
     started = crpc("lab", "start", "--nodes", "3")
     assert started.returncode == 0, started.stderr
@@ -152,7 +152,7 @@ def test_a_lab_in_the_background(tmp_path: Path) -> None:
         assert crpc("ping", **environment).returncode == 0
         again = crpc("lab", "start")
         assert (again.returncode, again.stderr.count("\n")) == (64, 1)
-        assert "runs in" in again.stderr
+        assert "already running in" in again.stderr
 
         assert crpc("lab", "node", "node02.lab", "stop").returncode == 0
         assert crpc("find", **environment).stdout.split() == ["node01.lab", "node03.lab"]
@@ -166,14 +166,14 @@ def test_a_lab_in_the_background(tmp_path: Path) -> None:
         assert re.search(r"^node03\.lab +not running$", crpc("lab", "status").stdout, re.MULTILINE)
         status = json.loads(crpc("lab", "status", "--json").stdout)
         assert check_document(status) == "lab"
-        env = json.loads(crpc("lab", "env", "--json").stdout)
-        assert (check_document(env), env["variables"]) == ("lab-env", environment)
         assert status["folder"] == str(layout.folder)
         assert [(node["identity"], node["running"]) for node in status["nodes"]] == [
             ("node01.lab", True),
             ("node02.lab", False),
             ("node03.lab", False),
         ]
+        env = json.loads(crpc("lab", "env", "--json").stdout)
+        assert (check_document(env), env["variables"]) == ("lab-env", environment)
         for name in ("node02.lab", "node03.lab"):
             assert crpc("lab", "node", name, "start").returncode == 0
         assert crpc("rpcutil", "ping", **environment).returncode == 0
@@ -185,8 +185,8 @@ def test_a_lab_in_the_background(tmp_path: Path) -> None:
     assert_nothing_left(tmp_path)
 
 
-def test_a_lab_can_be_started_again_after_its_supervisor_was_killed(tmp_path: Path) -> None:
-    """Nodes and server end with the supervisor, and the next start removes the files they left."""
+def test_a_killed_supervisor_leaves_no_process(tmp_path: Path) -> None:
+    """Nodes and server end with it, and the next start removes the remaining files."""
     crpc = crpc_in(tmp_path)
     assert crpc("lab", "start", "--nodes", "1").returncode == 0
     layout = Layout(tmp_path / ".local/state/collective/lab")

@@ -59,5 +59,5 @@ def test_enable_and_disable_change_the_links_of_the_run_levels() -> None:
 
 def test_an_unknown_service_is_refused() -> None:
     """A service without an init script is an error of one line."""
-    with pytest.raises(Aborted, match=r"^there is no service 'no-such-service' on this node"):
+    with pytest.raises(Aborted, match=r"^service 'no-such-service' does not exist on this node"):
         call("status", "no-such-service")

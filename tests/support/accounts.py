@@ -1,4 +1,4 @@
-"""The AWS account of a test: the resources of a collective, and a caller that uses it."""
+"""The AWS account of a test: the resources of a collective, and a caller."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from support.daemons import aws_environment
 
 
 class Account:
-    """A collective of its own in the account behind `url`, and its client.yaml in `folder`."""
+    """A unique collective in the account at `url`, with its client.yaml in `folder`."""
 
     def __init__(self, url: str, folder: Path, collective: str = "", **client: Any) -> None:
         self.collective = collective or f"own-{uuid.uuid4().hex[:8]}"
@@ -32,12 +32,12 @@ class Account:
 
     @staticmethod
     def client(service: Any, url: str) -> Any:
-        """Return a plain boto3 client, without the configuration of this project."""
+        """Return a boto3 client that is independent of the library."""
         session = boto3.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name="eu-central-1")
         return session.client(service, endpoint_url=url)
 
     def queues(self) -> list[str]:
-        """Return the names of the queues of the collective, and of others with the same prefix."""
+        """Return the names of the queues that start with the name of the collective."""
         found = self.sqs.list_queues(QueueNamePrefix=f"{self.collective}_").get("QueueUrls", [])
         return sorted(url.rpartition("/")[2] for url in found)
 
@@ -50,12 +50,12 @@ class Account:
         return self._mine(self.dynamodb.list_tables()["TableNames"])
 
     def subscribed(self) -> list[str]:
-        """Return the names of the queues with a subscription."""
+        """Return the names of the subscribed queues."""
         pages = self.sns.get_paginator("list_subscriptions").paginate()
         return self._mine(one["Endpoint"].rpartition(":")[2] for page in pages for one in page["Subscriptions"])
 
     def url(self, queue: str) -> str:
-        """Return the URL of a queue."""
+        """Return a queue's URL."""
         return str(self.sqs.get_queue_url(QueueName=queue)["QueueUrl"])
 
     def _mine(self, found: Any) -> list[str]:
@@ -63,8 +63,8 @@ class Account:
 
 
 class LongThere(Cloud):
-    """An account whose tables seem ten days older than they are."""
+    """An account in which tables seem ten days older."""
 
     def table_age(self, name: str) -> float:
-        """Return the age of a table in seconds."""
+        """Return the age of a table plus ten days, in seconds."""
         return super().table_age(name) + 10 * 86400

@@ -1,11 +1,11 @@
-"""A plugin whose actions misbehave, and helpers for processes, for tests of actions."""
+"""A plugin whose actions misbehave, and helpers for the processes that they start."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-from collective.node.actions.monitor import ActionJob
+from collective.node.actions.job import ActionJob
 from support.waiting import wait_until
 
 PLUGIN = '''
@@ -38,8 +38,8 @@ def interrupts(): raise KeyboardInterrupt
 def reads(): return {"text": sys.stdin.read()}
 def ignored(): return {"mask": int(open("/proc/self/status").read().partition("SigIgn:")[2].split()[0], 16)}
 
-def family(folder):
-    """Run forever with a child, a grandchild and a detached process."""
+def spawn(folder):
+    """Loop for ever with a child, a grandchild, and a detached process."""
     code = "import os,time,sys; open(sys.argv[1] + '/' + str(os.getpid()), 'w'); "
     child = code + "import subprocess; subprocess.Popen([sys.executable, '-c', %r, sys.argv[1]]); time.sleep(600)"
     subprocess.Popen([sys.executable, "-c", child % (code + "time.sleep(600)"), folder])
@@ -49,7 +49,7 @@ def family(folder):
         time.sleep(0.01)
 
 def chain(folder):
-    """Run forever in the last process of a chain of 250."""
+    """Loop for ever in a process with 250 ancestors."""
     for _ in range(250):
         if os.fork():
             break
@@ -57,12 +57,12 @@ def chain(folder):
     time.sleep(600)
 
 def leaves(folder):
-    """Succeed, and leave a process running."""
+    """Succeed and leave a process running on purpose."""
     process = subprocess.Popen(["sleep", "600"], start_new_session=True)
     return {"pid": process.pid}
 
 def nests(folder):
-    """Succeed, and leave a process running in a cgroup below that of the action."""
+    """Succeed and leave a process running in a control group below that of the action."""
     (own,) = glob.glob(folder + "/action-*")
     os.makedirs(own + "/deep/deeper")
     process = subprocess.Popen(["sleep", "600"], start_new_session=True)
@@ -70,7 +70,7 @@ def nests(folder):
     return {"pid": process.pid}
 
 def bomb(folder):
-    """Fork as fast as possible, up to 200 processes."""
+    """Fork as fast as possible, up to a limit."""
     while True:
         if len(os.listdir(folder)) < 200 and not os.fork():
             open(f"{folder}/{os.getpid()}", "w").close()

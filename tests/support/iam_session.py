@@ -1,8 +1,8 @@
-"""A boto3 session that is limited by an IAM policy; moto itself allows everything.
+"""A boto3 session that enforces an IAM policy, which moto itself does not.
 
 gate = Gate(policy, principal)          principal: context keys, such as aws:PrincipalTag/collective:identity
-SQSTransport(AWS(gate.session)) …       a denied request raises AccessDenied, and reaches no server
-gate.used                               the grants of the policy that were needed
+SQSTransport(AWS(gate.session)) …       denied requests raise AccessDenied, and are not sent
+gate.used                               the grants of the policy that were used
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from botocore.compat import HTTPHeaders
 from support.iam import Policy, Request
 
 ACCOUNT = "123456789012"  # moto's
-REGION = "eu-north-1"  # moto isolates regions: no other test uses this one
-_ACTIONS = {"DeleteMessageBatch": "DeleteMessage"}  # operations with another name in IAM
+REGION = "eu-north-1"  # used by no other test, because moto separates regions
+_ACTIONS = {"DeleteMessageBatch": "DeleteMessage"}  # operations whose IAM action has another name
 
 
 def open_session() -> boto3.Session:
@@ -27,7 +27,7 @@ def open_session() -> boto3.Session:
 
 
 class Gate:
-    """Asks `policy` before each request of its `session`, as AWS does for `principal`."""
+    """Evaluates `policy` before each request of `session`, as AWS does for `principal`."""
 
     def __init__(self, policy: Policy, principal: Mapping[str, str]) -> None:
         self._policy = policy
@@ -36,7 +36,7 @@ class Gate:
         self.used: set[tuple[str, str]] = set()
         self.denied: list[Request] = []
         self.session = open_session()
-        events: Any = self.session.events  # its types lack handlers that return an answer
+        events: Any = self.session.events  # its types do not allow handlers that return a response
         events.register("provide-client-params", self._note)
         events.register("before-call", self._judge)
 
@@ -44,7 +44,7 @@ class Gate:
         context["asked"] = params
 
     def _judge(self, model: Any, context: dict[str, Any], **_: Any) -> tuple[AWSResponse, dict[str, Any]] | None:
-        """Let an allowed request pass; answer a denied one as AWS does."""
+        """Allow a request, or return the response of AWS to a denied one."""
         for request in self._requests(model.service_model.service_name, model.name, context["asked"]):
             grants = self._policy(request)
             self.used |= grants
@@ -55,7 +55,7 @@ class Gate:
         return None
 
     def _requests(self, service: str, operation: str, params: Mapping[str, Any]) -> Iterator[Request]:
-        """Yield the IAM requests for one API request: creating a queue with tags also needs TagQueue."""
+        """Yield the IAM requests of an API request; creating a resource with tags also requires tagging it."""
         about = getattr(self, f"_about_{service}")(params)
         if about is None:
             return
@@ -69,7 +69,7 @@ class Gate:
         if "QueueNamePrefix" in params:
             return "*", {}  # ListQueues has no resource
         queue = params.get("QueueName") or params["QueueUrl"].rpartition("/")[2]
-        tags = params.get("tags") or params.get("Tags") or {}  # CreateQueue and TagQueue name it differently
+        tags = params.get("tags") or params.get("Tags") or {}  # CreateQueue has `tags`, TagQueue has `Tags`
         asked = {f"aws:RequestTag/{name}": value for name, value in tags.items()}
         has = {f"aws:ResourceTag/{name}": value for name, value in self._tags(queue).items()}
         return f"arn:aws:sqs:{REGION}:{ACCOUNT}:{queue}", {**asked, **has}
@@ -93,4 +93,4 @@ class Gate:
         return params.get("ResourceArn") or f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{params['TableName']}", keys
 
     def _about_sts(self, _: Mapping[str, Any]) -> None:
-        """Return None: every principal may call GetCallerIdentity (STS API reference)."""
+        """Yield nothing: GetCallerIdentity needs no permission (STS API reference)."""

@@ -1,16 +1,16 @@
-"""A proxy for a real server that counts requests, and can throttle them, close connections, or fail.
+"""A proxy in front of a real server, which counts requests and can throttle, hang up, or become unreachable.
 
 with Proxy(url) as proxy:
     AWS_ENDPOINT_URL=proxy.url …
-    proxy.counts["SendMessage"]     number of requests by operation
-    proxy.turn("throttle")          answer with ThrottlingException, until proxy.turn("pass")
-    proxy.refused["Subscribe"] = "AuthorizationError"    answer this operation with this error
-    proxy.turn("cut")               close every connection without an answer, also those in progress
-    proxy.watch = function          called as function("before SendMessage", request) and
-                                    function("after SendMessage", answer); an OSError closes the connection
-    proxy.strict = True             refuse signatures with a wrong time, as AWS does
-    proxy.answer = function         called as function("ReceiveMessage", request); a result other than None is the
-                                    answer, without asking the server
+    proxy.counts["SendMessage"]     the number of requests by operation
+    proxy.turn("throttle")          every response is a ThrottlingException, until `turn("pass")`
+    proxy.refused["Subscribe"] = "AuthorizationError"    this operation returns this error
+    proxy.turn("cut")               every connection is closed without a response, also pending ones
+    proxy.watch = function          is called as function("before SendMessage", request) and
+                                    function("after SendMessage", response); an OSError drops the message
+    proxy.strict = True             signatures with a wrong time are refused, as by AWS
+    proxy.answer = function         is called as function("ReceiveMessage", request); its result, unless it is None,
+                                is the response, and the server is not called
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ MAX_SKEW = 300.0  # seconds
 
 
 class Proxy(ThreadingHTTPServer):
-    """A proxy to `upstream` (a URL) on a free port of the loopback interface. `counts` is requests by operation."""
+    """Forwards to `upstream` (a URL) from a free loopback port; `counts` are the requests by operation."""
 
     daemon_threads = True
     request_queue_size = 128
@@ -46,11 +46,11 @@ class Proxy(ThreadingHTTPServer):
         self.answer: Callable[[str, bytes], bytes | None] = lambda _operation, _request: None
         self.strict = False
         self.lock = threading.Lock()
-        self.waiting: set[socket.socket] = set()  # connections with a request in progress
+        self.waiting: set[socket.socket] = set()  # connections with a pending request
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
 
     def turn(self, mode: str) -> None:
-        """Switch to `mode`; requests in progress lose their connection."""
+        """Switch to `mode`; connections with a pending request are closed."""
         self.mode = mode
         with self.lock:
             waiting = list(self.waiting)
@@ -67,12 +67,12 @@ class Proxy(ThreadingHTTPServer):
         self.server_close()
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Ignore clients that close connections: tests do that."""
+        """Log nothing: clients that hang up are part of the tests."""
 
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True  # else the body waits 40 ms for the ACK of the headers
+    disable_nagle_algorithm = True  # otherwise the body of a response is sent 40 ms after its headers
     server: Proxy
 
     def do_POST(self) -> None:
@@ -117,7 +117,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(answer.status, content, dict(answer.headers))
 
     def _refuse(self, code: str, message: str) -> None:
-        """Answer with an error in the protocol of the service (SNS still uses XML)."""
+        """Send an error response in the protocol of the service; SNS uses XML."""
         if "x-amz-target" in self.headers:
             self._answer(400, json.dumps({"__type": code, "message": message}).encode(), {})
             return
@@ -125,7 +125,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(400, f"<ErrorResponse>{error}</ErrorResponse>".encode(), {"content-type": "text/xml"})
 
     def _skew(self) -> float:
-        """Return the clock skew of the signature in seconds (AWS IAM user guide: Signature Version 4)."""
+        """Return the skew of the signature's time in seconds (AWS IAM user guide: Signature Version 4)."""
         signed = datetime.strptime(f"{self.headers['x-amz-date']} +0000", "%Y%m%dT%H%M%SZ %z")
         return abs(signed.timestamp() - time.time())
 
@@ -146,4 +146,4 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def log_message(self, *_: object) -> None:
-        """Do not log requests."""
+        """Log nothing."""

@@ -1,4 +1,4 @@
-"""Actions, replies and finished calls for the tests of output."""
+"""Helpers for tests of results: make actions, replies and finished calls from a few values."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def make_action(
     required: Iterable[str] = (),
     **more: Any,
 ) -> Action:
-    """Return the action `package install` with these schemas, parsed like any DDL."""
+    """Return the action `package install` with these schemas."""
     body = {
         "description": "Install a package",
         "input": {"type": "object", "properties": dict(inputs or {}), "required": list(required)},
@@ -33,24 +33,24 @@ def make_action(
         "aggregate": list(aggregate),
         **more,
     }
-    metadata = {"name": "package", "description": "Looks after packages", "version": "1.0.0"}
+    metadata = {"name": "package", "description": "Manage packages", "version": "1.0.0"}
     return ddl.parse({"metadata": metadata, "actions": {"install": body}}).actions["install"]
 
 
 def titled(titles: Mapping[str, str]) -> dict[str, dict[str, str]]:
-    """Return output schemas with only these titles."""
+    """Return output schemas with titles only."""
     return {name: {"title": title} for name, title in titles.items()}
 
 
 def make_reply(sender: str, data: Mapping[str, Any] | None = None, statuscode: int = 0, **more: Any) -> Reply:
-    """Return a reply of `sender`; `more` has further fields of Reply."""
+    """Return a reply of `sender`; `more` are further members of Reply."""
     members = {"statusmsg": "OK" if statuscode == 0 else "no", "time": 1.0, "elapsed_ms": 41.25, **more}
     return Reply(REQUEST, sender, "package", "install", statuscode, data=dict(data or {}), **members)
 
 
 @dataclass(frozen=True)
 class FinishedCall:
-    """A finished call, with the attributes that the renderers use."""
+    """A finished call, as seen by the renderers."""
 
     action: Action
     outcomes: Outcomes
@@ -73,7 +73,7 @@ class FinishedCall:
 def make_call(
     action: Action, replies: Iterable[Reply] = (), *, expected: Iterable[str] | None = None, **more: Any
 ) -> FinishedCall:
-    """Return a call that received `replies`; by default exactly their senders were expected."""
+    """Return a call with `replies`; by default exactly their senders are expected."""
     given = list(replies)
     outcomes = Outcomes([reply.sender for reply in given] if expected is None else expected)
     for reply in given:
@@ -82,12 +82,12 @@ def make_call(
 
 
 def load(group: str) -> list[dict[str, Any]]:
-    """Return the cases of one folder, one per file."""
+    """Return the cases in one folder, one per file."""
     return [json.loads(path.read_text(encoding="utf-8")) for path in sorted((CASES / group).glob("*.json"))]
 
 
 def varied_call() -> FinishedCall:
-    """Return a call with every kind of outcome and unusual replies."""
+    """Return a call with unusual replies and nodes in every outcome."""
     token = {"title": "Token", "writeOnly": True}
     outputs: dict[str, Mapping[str, Any]] = {**titled({"ensure": "Ensure", "size": "Size"}), "token": token}
     functions = [("summary", "ensure"), ("average", "size"), ("min", "token"), ("sum", "size")]

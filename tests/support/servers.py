@@ -1,10 +1,10 @@
-"""SQS and SNS servers of other projects, each started on a free port of the loopback interface.
+"""Independent servers for SQS and SNS, each started on a free loopback port, and stopped after the tests.
 
 moto        comes with the `lab` extra; all tests use it
-ministack   runs in its own environment, because it pins botocore
-fauxqs      needs Node; it has no DynamoDB, so that moto runs beside it
+ministack   in a separate virtual environment, because it pins botocore
+fauxqs      runs on Node.js; moto provides DynamoDB, which it does not have
 
-`make servers` installs and requests the last two; docs/servers.md lists the differences.
+`make servers` installs and selects the last two; docs/servers.md describes how they differ.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from support.waiting import wait_until
 FOLDER = Path(__file__).parents[2] / ".servers"
 ASKED_FOR = os.environ.get("SERVERS", "moto").split()
 WITH_DYNAMODB = [name for name in ASKED_FOR if name != "fauxqs"]
-_UP = 30.0  # seconds until a server must listen
+_UP = 30.0  # seconds within which a server must listen
 
-Endpoints = Mapping[str, str]  # environment variables of boto3 and their URLs
+Endpoints = Mapping[str, str]  # environment variables of boto3, with URLs
 
 
 @contextmanager
@@ -63,14 +63,14 @@ SERVERS = {"moto": moto, "ministack": ministack, "fauxqs": fauxqs}
 
 @pytest.fixture(scope="module", params=ASKED_FOR)
 def endpoints(request: pytest.FixtureRequest) -> Iterator[Endpoints]:
-    """Return the boto3 endpoints of each requested server."""
+    """Return the endpoints of each selected server."""
     with SERVERS[request.param]() as found:
         yield found
 
 
 @contextmanager
 def _listening(command: Sequence[Path], port_variable: str, variables: Mapping[str, str]) -> Iterator[str]:
-    """Run a command that listens on the port in a variable; yield its URL once it listens."""
+    """Run a server that listens on the port in an environment variable; yield its URL when it listens."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -78,10 +78,9 @@ def _listening(command: Sequence[Path], port_variable: str, variables: Mapping[s
     silent = subprocess.DEVNULL
     with subprocess.Popen(command, env=environment, stdin=silent, stdout=silent, stderr=silent) as process:
         try:
-            wait_until(
-                lambda: _answers(port) or process.poll() is not None, _UP, lambda: f"{command[0]}: not listening"
-            )
-            assert process.poll() is None, f"{command[0]}: exited with {process.returncode}"
+            name = command[0]
+            wait_until(lambda: _answers(port) or process.poll() is not None, _UP, lambda: f"{name}: not listening")
+            assert process.poll() is None, f"{name}: exited with {process.returncode}"
             yield f"http://127.0.0.1:{port}"
         finally:
             process.kill()
