@@ -156,7 +156,7 @@ def test_merging_what_was_merged_is_no_bomb() -> None:
 def test_merging_many_mappings_is_limited_over_the_whole_file() -> None:
     """A thousand lines that each merge the line before and add a key would merge half a million keys."""
     lines = ["a0: &a0 {x: 1}", *(f"a{n}: &a{n} {{<<: *a{n - 1}, k{n}: 1}}" for n in range(1, 1000))]
-    with pytest.raises(ConfigError, match=r"policy.yaml:447:7: merges more than 100000 keys"):
+    with pytest.raises(ConfigError, match=r"policy.yaml:447:7: '<<' merges more than 100000 keys"):
         parse("\n".join(lines), "policy.yaml")
 
 
