@@ -18,11 +18,6 @@ from collective.lab.layout import Layout
 README_FILE = ROOT / "README.md"
 README = README_FILE.read_text()
 SHOWN = [README_FILE, DOCS / "index.md", *sorted((DOCS / "tutorial").glob("*.md")), DOCS / "how-to" / "nagios.md"]
-    ROOT / "README.md",
-    DOCS / "index.md",
-    *sorted((DOCS / "tutorial").glob("*.md")),
-    DOCS / "how-to" / "nagios.md",
-]
 
 # What differs between runs and machines.
 VARYING = (
