@@ -68,8 +68,8 @@ def test_a_signature_that_does_not_fit_makes_nobody_known(tmp_path: Path) -> Non
     assert good.signature
     for envelope, said in (
         (replace(good, signature=None), "the reply is not signed"),
-        (replace(good, payload=payload.replace("OK", "KO")), "does not fit"),
-        (replace(good, signature=ssh.damaged(good.signature)), "does not fit"),
+        (replace(good, payload=payload.replace("OK", "KO")), "is not valid"),
+        (replace(good, signature=ssh.damaged(good.signature)), "is not valid"),
         (replace(good, signature="hello"), "the signature is not base64"),
     ):
         with pytest.raises(SignatureError, match=f"^web1: .*{said}"):
