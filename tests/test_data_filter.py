@@ -130,7 +130,7 @@ def test_a_function_that_the_node_lacks_makes_the_whole_filter_false(tmp_path: P
     with memory_fleet(tmp_path, {"web1": {"role": "web"}}) as network:
         reply = _direct(network, "role=web or not odd('x').number=1")
         assert reply.reason == "filtered"
-        assert "this node has no data function 'odd': it has agent, fact, fstat" in reply.statusmsg
+        assert "this node has no data function 'odd' (it has agent, fact, fstat" in reply.statusmsg
 
 
 def test_a_slow_function_holds_neither_the_receiver_nor_rpcutil(tmp_path: Path, plugins: Path) -> None:

@@ -1,4 +1,4 @@
-"""Nodes are known by the first key seen of them; another one is refused."""
+"""A caller stores the first key of each node and rejects replies with another key."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ def check(known: KnownNodes, key: Signer | None, reply: Reply = WEB_REPLY) -> No
     known.verify(reply, messages.unseal(messages.seal(messages.encode(reply), sign)))
 
 
-def test_the_first_key_is_kept_and_another_refused(tmp_path: Path) -> None:
-    """Also by the next program, and with both fingerprints; the first key is believed all the while."""
+def test_the_first_key_is_stored_and_another_is_rejected(tmp_path: Path) -> None:
+    """The error has both fingerprints; the first key stays accepted, also by later processes."""
     check(KnownNodes(tmp_path, "production"), WEB)
     known = KnownNodes(tmp_path, "production")
     for _ in range(2):
         with pytest.raises(SignatureError) as caught:
             check(known, DB)
-        for said in ("web1: THE NODE'S KEY HAS CHANGED", WEB.public.fingerprint, DB.public.fingerprint):
-            assert said in str(caught.value)
+        for text in ("web1: THE NODE'S KEY HAS CHANGED", WEB.public.fingerprint, DB.public.fingerprint):
+            assert text in str(caught.value)
         check(known, WEB)
     assert (tmp_path / "known_nodes").read_text() == f"production web1 {WEB.public.line}\n"
     assert known.refused("web1") == DB.public
 
 
-def test_a_new_key_is_believed_once_it_is_trusted(tmp_path: Path) -> None:
-    """Nothing else in the file changes: not other nodes, not other collectives, not what people wrote."""
+def test_a_new_key_is_accepted_once_it_is_trusted(tmp_path: Path) -> None:
+    """Lines of other nodes and collectives, and comments, stay unchanged."""
     check(KnownNodes(tmp_path, "staging"), WEB)
     known = KnownNodes(tmp_path, "production")
     check(known, WEB)
@@ -60,19 +60,19 @@ def test_a_new_key_is_believed_once_it_is_trusted(tmp_path: Path) -> None:
     assert "# looked at in May\n" in (tmp_path / "known_nodes").read_text()
 
 
-def test_a_signature_that_does_not_fit_makes_nobody_known(tmp_path: Path) -> None:
-    """Unsigned, of another text, damaged, by a key that is no node's, in a name that is none."""
+def test_an_invalid_signature_stores_no_key(tmp_path: Path) -> None:
+    """Replies that are unsigned, changed, or from an invalid identity are rejected."""
     known = KnownNodes(tmp_path, "production")
     payload = messages.encode(WEB_REPLY)
     good = messages.unseal(messages.seal(payload, sshsig.signing_with(WEB)))
     assert good.signature
-    for envelope, said in (
+    for envelope, message in (
         (replace(good, signature=None), "the reply is not signed"),
         (replace(good, payload=payload.replace("OK", "KO")), "is not valid"),
         (replace(good, signature=ssh.damaged(good.signature)), "is not valid"),
         (replace(good, signature="hello"), "the signature is not base64"),
     ):
-        with pytest.raises(SignatureError, match=f"^web1: .*{said}"):
+        with pytest.raises(SignatureError, match=f"^web1: .*{message}"):
             known.verify(WEB_REPLY, envelope)
     with pytest.raises(SignatureError, match="is no identity"):
         check(known, WEB, replace(REPLY, sender="web1 x\ny"))
@@ -80,16 +80,16 @@ def test_a_signature_that_does_not_fit_makes_nobody_known(tmp_path: Path) -> Non
     known.verify(WEB_REPLY, good)
 
 
-def test_a_nodes_key_is_ed25519(tmp_path: Path) -> None:
-    """A key of another kind is not one that a node of ours has made."""
+def test_the_key_of_a_node_must_be_ed25519(tmp_path: Path) -> None:
+    """Nodes create only Ed25519 keys."""
     from cryptography.hazmat.primitives.asymmetric import ec
 
     with pytest.raises(SignatureError, match="a node signs by ssh-ed25519, not by ecdsa-sha2-nistp256"):
         check(KnownNodes(tmp_path, "production"), PrivateKey(ec.generate_private_key(ec.SECP256R1())))
 
 
-def test_the_registry_introduces_nodes(tmp_path: Path) -> None:
-    """Who is first seen there is known by that key; what it says later changes nothing; odd records are left out."""
+def test_keys_of_new_nodes_are_taken_from_the_registry(tmp_path: Path) -> None:
+    """The first key in the registry is stored; a later one is ignored, and so are invalid records."""
     registry = MemoryRegistry()
     registry.put(NodeRecord("web1", "1", public_key=WEB.public.line))
     registry.put(NodeRecord("old1", "1"))
@@ -107,31 +107,31 @@ def test_the_registry_introduces_nodes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("production web1 ssh-ed25519 AAAA%\n", ":1: not 'collective node type key': delete the line"),
         ("staging web1\nproduction web1\n", ":2: not 'collective node type key'"),
         ("\xff", "cannot be read: not UTF-8 text"),
     ],
 )
-def test_a_broken_file_is_named(tmp_path: Path, text: str, said: str) -> None:
-    """With the line; nobody is believed by mistake."""
+def test_an_invalid_file_is_an_error(tmp_path: Path, text: str, message: str) -> None:
+    """The error has the file and line; no key is accepted by mistake."""
     (tmp_path / "known_nodes").write_text(text, encoding="latin-1")
     with pytest.raises(ConfigError) as caught:
         KnownNodes(tmp_path, "production")
     assert str(caught.value).startswith(str(tmp_path / "known_nodes"))
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
-def test_where_nothing_can_be_kept_nobody_is_believed(tmp_path: Path) -> None:
-    """A state folder that is a file is an error that says what to set."""
+def test_without_a_writable_state_folder_no_key_is_accepted(tmp_path: Path) -> None:
+    """A state folder that is a file is an error."""
     (tmp_path / "state").write_text("")
     with pytest.raises(ConfigError, match="Not a directory"):
         check(KnownNodes(tmp_path / "state", "production"), WEB)
 
 
-def test_a_thousand_replies_are_checked_in_well_under_a_second(tmp_path: Path) -> None:
-    """By the processor's clock; a third of it is expected."""
+def test_a_thousand_replies_are_verified_in_less_than_a_second(tmp_path: Path) -> None:
+    """The limit is in processor time; about a third of it is expected."""
     known = KnownNodes(tmp_path, "production")
     envelope = messages.unseal(messages.seal(messages.encode(WEB_REPLY), sshsig.signing_with(WEB)))
     began = time.process_time()

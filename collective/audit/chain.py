@@ -55,7 +55,7 @@ def tail(file: int) -> Tail:
 
 @dataclass
 class ChainReport:
-    """The result of `verify`: `problems` are breaks of the chain, `notes` are explained irregularities, a line each."""
+    """The result of `verify`: `problems` are breaks of the chain, `notes` are explained irregularities."""
 
     lines: int = 0
     head: str | None = None

@@ -83,7 +83,7 @@ def verifier(config: NodeConfig) -> Verifier:
 
 
 def problems(config: NodeConfig) -> list[str]:
-    """Return the problems of this node's key files, a line each."""
+    """Return the problems of this node's key files, one line per problem."""
     found = []
     if not may_exist(config.allowed_signers) and not config.accept_unsigned:
         found.append(missing(config.allowed_signers))

@@ -136,8 +136,8 @@ def test_a_plugin_that_goes_wrong_is_status_5_with_its_reason(
 
 OTHER = {**DDL, "metadata": {**DDL["metadata"], "name": "broken"}}
 BROKEN: dict[str, tuple[str | None, str | None, str]] = {
-    "no DDL": (CODE, None, "agents/broken.py: there is no DDL"),
-    "no code": (None, json.dumps(OTHER), "ddl/broken.json: there is no code"),
+    "no DDL": (CODE, None, "agents/broken.py: no DDL found"),
+    "no code": (None, json.dumps(OTHER), "ddl/broken.json: no code found"),
     "bad JSON": (CODE, '{"metadata": ', "ddl/broken.json: cannot be read as JSON"),
     "bad schema": (
         CODE,

@@ -109,7 +109,7 @@ def test_a_full_disk_under_journal_and_audit(tmp_path: Path, moto_server: str, d
             with full(log):
                 refused = until_refused(node)
                 assert (refused["statuscode"], refused["reason"]) == (5, "crashed")
-                assert refused["statusmsg"] == f"audit {audit}: cannot be written: {os.strerror(28)}"
+                assert refused["statusmsg"] == f"audit log {audit}: cannot be written: {os.strerror(28)}"
                 assert node.ask("rpcutil", "ping")["statusmsg"] == refused["statusmsg"]
             assert node.act()["statuscode"] == 0
     assert running.events("node.defect") == []

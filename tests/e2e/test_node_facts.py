@@ -50,7 +50,7 @@ def find(crpc: Crpc, *words: str, expected: list[str]) -> None:
 
 
 def log_has(own: Layout, identity: str, text: str) -> bool:
-    """Wait for a text in a node's log, for at most 15 seconds."""
+    """Wait for `text` in a node's log, for at most 15 seconds."""
     until = time.monotonic() + 15
     path = own.node(identity) / "log"
     while text not in path.read_text() and time.monotonic() < until:

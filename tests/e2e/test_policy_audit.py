@@ -100,7 +100,7 @@ def test_a_policy_that_changes_on_disk_is_in_force(node: Daemon, crpc: Crpc, fol
     node.wait_for("policy.broken")
     (broken,) = node.events("policy.broken")
     assert (broken["level"], broken["in_force"]) == ("ERROR", "the last valid version")
-    assert broken["error"].startswith(f"{folder}/policy.yaml:2: rule 1: callers: must be a list of texts")
+    assert broken["error"].startswith(f"{folder}/policy.yaml:2: rule 1: callers: must be a list of strings")
     assert ask(crpc, "shell", "run", "command=true")["reason"] == "denied"
     assert ask(crpc, "rpcutil", "ping")["statuscode"] == 0
     write_policy(folder, {"name": "everything"})

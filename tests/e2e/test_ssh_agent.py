@@ -206,13 +206,14 @@ def test_the_key_is_loaded_at_the_first_signature(home: Path) -> None:
 
 def test_an_invalid_response_of_the_agent_is_an_error(home: Path) -> None:
     """A truncated, oversized or unexpected response is one error line."""
-    for response, message in (
+    responses = (
         (b"", "connection closed"),
         (b"\xff\xff\xff\xff", "invalid response size: 4294967295 bytes"),
         (b"\0\0\0\1\5", "it does not list its keys"),
         (b"\0\0\0\6\x0c\xff\xff\xff\xff\0", "its response is truncated"),
-    ):
-        path = str(home / f"socket{len(message)}")
+    )
+    for number, (response, message) in enumerate(responses):
+        path = str(home / f"socket{number}")
         with socket.socket(socket.AF_UNIX) as server:
             server.bind(path)
             server.listen()

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from collective import policy
 from collective.config import NodeConfig
 from collective.errors import AccessDenied, CollectiveError, ConfigError, TransportError
+from collective.exit_codes import CONFIGURATION, DENIED, UNAVAILABLE
 from collective.node import assembly, trust
 from collective.node.check import aws_probe, permissions
 from collective.node.paths import may_exist
@@ -25,13 +26,13 @@ from collective.node.plugins.plugin_set import Plugins
 if TYPE_CHECKING:
     import boto3
 
-# sysexits.h: EX_CONFIG, EX_NOPERM, EX_UNAVAILABLE. Of several problems the highest code is used.
-_CONFIG, _ACCESS_DENIED, _UNREACHABLE = 78, 77, 69
-
 
 @dataclass(frozen=True)
 class Findings:
-    """The result of a check: `problems` are error lines, `notes` are lines for information."""
+    """The result of a check: `problems` are error lines, `notes` are lines for information.
+
+    `exit_code` is 0 without problems, else the highest code of all problems.
+    """
 
     problems: Sequence[str]
     notes: Sequence[str]
@@ -46,15 +47,15 @@ def check(config: NodeConfig, path: Path, session: boto3.Session | None = None) 
         *permissions.problems(_paths_read(config, path), _paths_written(config), os.geteuid()),
     ]
     aws = aws_probe.probe(config, session)
-    found = [*((_CONFIG, line) for line in local), *((_code(error), str(error)) for error in aws.problems)]
+    found = [*((CONFIGURATION, line) for line in local), *((_code(error), str(error)) for error in aws.problems)]
     notes = [f"{config.identity} in {config.collective}: agents {', '.join(sorted(plugins.agents))}", *aws.notes]
     return Findings([line for _, line in found], notes, max((code for code, _ in found), default=0))
 
 
 def _code(error: CollectiveError) -> int:
     if isinstance(error, AccessDenied):
-        return _ACCESS_DENIED
-    return _UNREACHABLE if isinstance(error, TransportError) else _CONFIG
+        return DENIED
+    return UNAVAILABLE if isinstance(error, TransportError) else CONFIGURATION
 
 
 def _configuration(config: NodeConfig, plugins: Plugins) -> Iterable[str]:

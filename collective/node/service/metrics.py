@@ -1,8 +1,8 @@
-"""Write a node's metrics to a text file for Prometheus's node exporter (--collector.textfile.directory).
+"""Write a node's metrics to a file for Prometheus's node exporter (--collector.textfile.directory).
 
     every 30 s and at the end: NodeCollector ─► text ─► temporary file ─► rename
 
-docs/daemon.md lists the series. A file that cannot be written is logged at most every ten minutes.
+docs/reference/metrics.md lists the series. A file that cannot be written is logged at most every ten minutes.
 """
 
 from __future__ import annotations
