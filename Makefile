@@ -28,7 +28,7 @@ types: $(INSTALLED)  ## mypy reads the installed package: what users import, und
 	rm -rf build
 	$(VENV)/bin/pip install --quiet --no-deps --target build/types .
 	MYPYPATH=build/types $(VENV)/bin/mypy -p collective
-	MYPYPATH=build/types:tests $(VENV)/bin/mypy tests
+	MYPYPATH=build/types:tests:docs $(VENV)/bin/mypy tests docs/_reference
 
 bench: $(INSTALLED)  ## the figures in docs/performance.md
 	PYTHONPATH=tests $(VENV)/bin/python tests/bench/run.py

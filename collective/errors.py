@@ -12,7 +12,7 @@
     │   ├── Unreachable         nobody answers, or only with faults
     │   ├── AccessDenied        credentials are missing or refused
     │   │   └── Forbidden       … or good, and do not allow this
-    │   └── QueueNotFound       there is no such queue
+    │   └── NotFound            the queue, topic or table does not exist
     ├── NoNodes                 no node matched, so nothing was sent
     ├── TooManyTargets          more nodes matched than anybody said are meant, so nothing was sent
     └── RPCError                what an action may raise; it becomes the reply
@@ -110,10 +110,11 @@ class Forbidden(AccessDenied):
 
 
 class NotFound(TransportError):
-    """There is no queue (or topic, or table) of this name."""
+    """A queue, topic, table or subscription does not exist; `kind` is which of these, `name` its name."""
 
-    def __init__(self, name: str) -> None:
-        super().__init__(f"'{name}' does not exist")
+    def __init__(self, kind: str, name: str) -> None:
+        super().__init__(f"{kind} '{name}' does not exist")
+        self.kind = kind
         self.name = name
 
 

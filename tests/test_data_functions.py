@@ -18,7 +18,6 @@ from collective import catalog, data_ddl
 from collective.catalog import Catalog
 from collective.errors import Aborted, DDLError, InvalidInput, UnknownAction, UsageError
 from collective.filters import parse
-from collective.fleet.data import check_data
 from collective.node.plugins import agents, data_functions, loading
 from collective.node.plugins.data_functions import DataFunctions
 from collective.testing import fake_commands
@@ -200,17 +199,17 @@ def test_the_error_for_an_invalid_ddl_names_the_file(tmp_path: Path) -> None:
     ("select", "message"),
     [
         ("fstatt('/x').size>0", "there is no data function 'fstatt': did you mean 'fstat'"),
-        ("fstat('/x').sise>0", "there is no field 'sise': it has name, output, present"),
+        ("fstat('/x').sise>0", "unknown field 'sise' (it has name, output, present"),
         ("environment=x or not fstat('x').size>0", "input 'query': 'x' does not match"),
     ],
 )
 def test_an_unknown_function_or_field_is_rejected_before_sending(select: str, message: str) -> None:
     """A misspelled function or field would otherwise match no node, without an error."""
     with pytest.raises(UsageError, match=message.replace("(", r"\(")):
-        check_data(parse(select=select), Catalog())
+        Catalog().check_filter(parse(select=select))
 
 
 def test_the_catalog_has_data_functions_of_configured_folders(tmp_path: Path) -> None:
     """Custom data functions are found like custom agents."""
     load(tmp_path)
-    check_data(parse(select="mount('/srv').mounted=true and fstat('/x').size>0"), Catalog([tmp_path]))
+    Catalog([tmp_path]).check_filter(parse(select="mount('/srv').mounted=true and fstat('/x').size>0"))

@@ -1,4 +1,4 @@
-"""A caller stores the first key of each node and rejects replies with another key."""
+"""The first key seen of a node is trusted, and other keys are refused."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ def check(known: KnownNodes, key: Signer | None, reply: Reply = WEB_REPLY) -> No
     known.verify(reply, messages.unseal(messages.seal(messages.encode(reply), sign)))
 
 
-def test_the_first_key_is_stored_and_another_is_rejected(tmp_path: Path) -> None:
-    """The error has both fingerprints; the first key stays accepted, also by later processes."""
+def test_the_first_key_is_kept_and_another_refused(tmp_path: Path) -> None:
+    """Another key is refused with both fingerprints, also by the next program, and the first key stays trusted."""
     check(KnownNodes(tmp_path, "production"), WEB)
     known = KnownNodes(tmp_path, "production")
     for _ in range(2):
         with pytest.raises(SignatureError) as caught:
             check(known, DB)
-        for text in ("web1: THE NODE'S KEY HAS CHANGED", WEB.public.fingerprint, DB.public.fingerprint):
-            assert text in str(caught.value)
+        for said in ("web1: THE NODE'S KEY HAS CHANGED", WEB.public.fingerprint, DB.public.fingerprint):
+            assert said in str(caught.value)
         check(known, WEB)
     assert (tmp_path / "known_nodes").read_text() == f"production web1 {WEB.public.line}\n"
     assert known.refused("web1") == DB.public
 
 
-def test_a_new_key_is_accepted_once_it_is_trusted(tmp_path: Path) -> None:
-    """Lines of other nodes and collectives, and comments, stay unchanged."""
+def test_a_new_key_is_accepted_after_trust(tmp_path: Path) -> None:
+    """Lines of other nodes and collectives, and comments, are preserved."""
     check(KnownNodes(tmp_path, "staging"), WEB)
     known = KnownNodes(tmp_path, "production")
     check(known, WEB)
@@ -60,19 +60,19 @@ def test_a_new_key_is_accepted_once_it_is_trusted(tmp_path: Path) -> None:
     assert "# looked at in May\n" in (tmp_path / "known_nodes").read_text()
 
 
-def test_an_invalid_signature_stores_no_key(tmp_path: Path) -> None:
-    """Replies that are unsigned, changed, or from an invalid identity are rejected."""
+def test_an_invalid_signature_adds_no_known_node(tmp_path: Path) -> None:
+    """A missing, damaged or foreign signature and an invalid name are refused, and no key is added."""
     known = KnownNodes(tmp_path, "production")
     payload = messages.encode(WEB_REPLY)
     good = messages.unseal(messages.seal(payload, sshsig.signing_with(WEB)))
     assert good.signature
-    for envelope, message in (
-        (replace(good, signature=None), "the reply is not signed"),
+    for envelope, said in (
+        (replace(good, signature=None), "reply is not signed"),
         (replace(good, payload=payload.replace("OK", "KO")), "is not valid"),
         (replace(good, signature=ssh.damaged(good.signature)), "is not valid"),
         (replace(good, signature="hello"), "the signature is not base64"),
     ):
-        with pytest.raises(SignatureError, match=f"^web1: .*{message}"):
+        with pytest.raises(SignatureError, match=f"^web1: .*{said}"):
             known.verify(WEB_REPLY, envelope)
     with pytest.raises(SignatureError, match="is no identity"):
         check(known, WEB, replace(REPLY, sender="web1 x\ny"))
@@ -80,16 +80,16 @@ def test_an_invalid_signature_stores_no_key(tmp_path: Path) -> None:
     known.verify(WEB_REPLY, good)
 
 
-def test_the_key_of_a_node_must_be_ed25519(tmp_path: Path) -> None:
-    """Nodes create only Ed25519 keys."""
+def test_a_node_key_must_be_ed25519(tmp_path: Path) -> None:
+    """A key of another type is refused."""
     from cryptography.hazmat.primitives.asymmetric import ec
 
-    with pytest.raises(SignatureError, match="a node signs by ssh-ed25519, not by ecdsa-sha2-nistp256"):
+    with pytest.raises(SignatureError, match="key type 'ecdsa-sha2-nistp256' is not allowed for nodes"):
         check(KnownNodes(tmp_path, "production"), PrivateKey(ec.generate_private_key(ec.SECP256R1())))
 
 
-def test_keys_of_new_nodes_are_taken_from_the_registry(tmp_path: Path) -> None:
-    """The first key in the registry is stored; a later one is ignored, and so are invalid records."""
+def test_keys_in_the_registry_are_added(tmp_path: Path) -> None:
+    """The first key in the registry is trusted, later changes are ignored, and invalid records are skipped."""
     registry = MemoryRegistry()
     registry.put(NodeRecord("web1", "1", public_key=WEB.public.line))
     registry.put(NodeRecord("old1", "1"))
@@ -107,31 +107,34 @@ def test_keys_of_new_nodes_are_taken_from_the_registry(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
+    ("text", "said"),
     [
-        ("production web1 ssh-ed25519 AAAA%\n", ":1: not 'collective node type key': delete the line"),
-        ("staging web1\nproduction web1\n", ":2: not 'collective node type key'"),
-        ("\xff", "cannot be read: not UTF-8 text"),
+        (
+            "production web1 ssh-ed25519 AAAA%\n",
+            ":1: invalid line: must be 'collective node type key' (delete the line)",
+        ),
+        ("staging web1\nproduction web1\n", ":2: invalid line: must be 'collective node type key'"),
+        ("\xff", "cannot be read: not UTF-8"),
     ],
 )
-def test_an_invalid_file_is_an_error(tmp_path: Path, text: str, message: str) -> None:
-    """The error has the file and line; no key is accepted by mistake."""
+def test_an_invalid_file_is_an_error_with_its_line(tmp_path: Path, text: str, said: str) -> None:
+    """An invalid line is an error, because a key must not be trusted by mistake."""
     (tmp_path / "known_nodes").write_text(text, encoding="latin-1")
     with pytest.raises(ConfigError) as caught:
         KnownNodes(tmp_path, "production")
     assert str(caught.value).startswith(str(tmp_path / "known_nodes"))
-    assert message in str(caught.value)
+    assert said in str(caught.value)
 
 
-def test_without_a_writable_state_folder_no_key_is_accepted(tmp_path: Path) -> None:
-    """A state folder that is a file is an error."""
+def test_a_file_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
+    """The error names the configuration key to set."""
     (tmp_path / "state").write_text("")
     with pytest.raises(ConfigError, match="Not a directory"):
         check(KnownNodes(tmp_path / "state", "production"), WEB)
 
 
 def test_a_thousand_replies_are_verified_in_less_than_a_second(tmp_path: Path) -> None:
-    """The limit is in processor time; about a third of it is expected."""
+    """The limit is in CPU time; a third of it is expected."""
     known = KnownNodes(tmp_path, "production")
     envelope = messages.unseal(messages.seal(messages.encode(WEB_REPLY), sshsig.signing_with(WEB)))
     began = time.process_time()

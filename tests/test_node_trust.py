@@ -230,12 +230,14 @@ def test_a_replayed_request_does_not_run_again(network: Network, tmp_path: Path,
     original = marking(tmp_path, ttl=MAX_TTL)
     now = network.transport.now()
     node = network.nodes["web1"]
-    node.handle(Delivery(signed(original), sent=now, received=now, receipt=""))
+    node.pipeline.handle(Delivery(signed(original), sent=now, received=now, receipt=""))
     assert replies(network)[0].statuscode == 0
     later = now + 60 * minutes
     other = marking(tmp_path / "elsewhere", targets=())
-    node.handle(Delivery(signed(other), sent=later, received=later, receipt=""))  # lets the journal delete old entries
-    node.handle(Delivery(signed(original), sent=later, received=later, receipt=""))
+    node.pipeline.handle(
+        Delivery(signed(other), sent=later, received=later, receipt="")
+    )  # lets the journal delete old entries
+    node.pipeline.handle(Delivery(signed(original), sent=later, received=later, receipt=""))
     again = replies(network)[0]
     assert again.replayed or again.reason == "expired"
     assert (tmp_path / "mark").read_text() == "x\n"
@@ -245,7 +247,7 @@ def test_a_request_signed_before_the_journal_began_does_not_run(network: Network
     """A daemon with a new journal rejects a request signed before the journal began, whenever it is sent."""
     original = marking(tmp_path, time=time.time() - 60)
     now = network.transport.now()
-    network.nodes["web1"].handle(Delivery(signed(original), sent=now, received=now, receipt=""))
+    network.nodes["web1"].pipeline.handle(Delivery(signed(original), sent=now, received=now, receipt=""))
     reply = replies(network)[0]
     assert (reply.statuscode, reply.reason) == (5, "expired")
     assert "before this node's journal began" in reply.statusmsg
@@ -256,7 +258,7 @@ def test_a_request_without_a_trusted_signature_gets_no_reply(network: Network, t
     """The request is counted and nothing else happens; a reply would reveal the node to a stranger."""
     original = marking(tmp_path)
     for body in (messages.seal(messages.encode(original), lambda _: None), signed(replace(original, caller="bob"))):
-        network.nodes["web1"].handle(Delivery(body, sent=time.time(), received=time.time(), receipt=""))
+        network.nodes["web1"].pipeline.handle(Delivery(body, sent=time.time(), received=time.time(), receipt=""))
     assert settled(network, "unvalidated", 2) == 2
     assert replies(network, 1, wait=0.3) == []
     assert not (tmp_path / "mark").exists()

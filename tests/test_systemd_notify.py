@@ -11,7 +11,7 @@ import pytest
 from support.daemons import wait_until
 from support.notify_socket import Listener
 
-from collective.aws import USUAL
+from collective.aws import DEFAULT_TIMEOUTS
 from collective.node.requests.receiver import Receiver
 from collective.node.service.registration import Registration
 from collective.node.service.status import StatusReporter
@@ -108,7 +108,7 @@ def test_a_receiver_with_an_unreachable_transport_is_not_stuck() -> None:
     thread.start()
     assert receiver.tried.wait(10)
     assert receiver.silent_for() == 0
-    assert receiver.status == "the transport is away: queue: cut off"
+    assert receiver.status == "transport unreachable: queue: unreachable (cut)"
     transport.heal()
     thread.join(10)
     assert receiver.status == "receiving from queue"
@@ -116,5 +116,5 @@ def test_a_receiver_with_an_unreachable_transport_is_not_stuck() -> None:
 
 def test_no_call_takes_longer_than_the_limit_for_a_stuck_receiver() -> None:
     """LONGEST_CALL includes all attempts of botocore, its backoff (1, 2, 4 s), and 30 s of DNS before each attempt."""
-    tries = USUAL.attempts * (30 + USUAL.connect + USUAL.read)
+    tries = DEFAULT_TIMEOUTS.attempts * (30 + DEFAULT_TIMEOUTS.connect + DEFAULT_TIMEOUTS.read)
     assert tries + 1 + 2 + 4 <= LONGEST_CALL

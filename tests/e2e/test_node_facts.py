@@ -108,7 +108,7 @@ def test_an_unknown_function_or_field_is_rejected(crpc: Crpc) -> None:
     """The error is one line with exit code 64, and nothing is sent."""
     for select, message in [
         ("fstatt('/x').size=0", "there is no data function 'fstatt'"),
-        ("fstat('/x').color=0", "there is no field 'color'"),
+        ("fstat('/x').color=0", "unknown field 'color'"),
         ("fstat('x').size=0", "'x' does not match '^/"),
     ]:
         done = crpc("find", "-S", select)

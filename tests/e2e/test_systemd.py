@@ -20,11 +20,11 @@ from support.notify_socket import Listener
 
 from collective.config import NodeConfig
 from collective.node import daemon as daemon_
-from collective.node.requests import scheduler
+from collective.node import server
 from collective.transport import LONGEST_CALL
 
 UNIT = Path(__file__).resolve().parents[2] / "conf" / "collectived.service"
-EXPOSURE = "8.8"  # of 10; docs/daemon.md explains why it is not lower
+EXPOSURE = "8.8"  # of 10; docs/how-to/run-the-daemon.md explains why it is not lower
 
 
 @pytest.fixture
@@ -49,17 +49,17 @@ def test_systemd_accepts_the_unit(unit: Path) -> None:
 
 
 def test_the_unit_is_no_more_exposed_than_is_documented(unit: Path) -> None:
-    """The exposure level of the sandbox is the one in docs/daemon.md."""
+    """The exposure level of the sandbox is the one in docs/how-to/run-the-daemon.md."""
     done = analyze("security", "--offline=true", "--no-pager", f"--threshold={EXPOSURE.replace('.', '')}", unit)
     assert done.returncode == 0, done.stdout[-200:]
     assert f"exposure level for collectived.service: {EXPOSURE} " in done.stdout
-    assert f"**{EXPOSURE}**" in (UNIT.parents[1] / "docs" / "daemon.md").read_text()
+    assert f"**{EXPOSURE}**" in (UNIT.parents[1] / "docs" / "how-to" / "run-the-daemon.md").read_text()
 
 
 def test_the_timeouts_of_the_unit_are_long_enough(unit: Path) -> None:
     """A normal start or stop takes less time than the timeouts of systemd."""
     settings = dict(line.split("=", 1) for line in unit.read_text().splitlines() if re.match(r"\w+=", line))
-    stop = NodeConfig("c", "i").shutdown_timeout + scheduler._ENDING + daemon_._FAREWELL + daemon_._LAST_POLL  # noqa: SLF001
+    stop = NodeConfig("c", "i").shutdown_timeout + server._ENDING + daemon_._LEAVE_REGISTRY + daemon_._LAST_POLL  # noqa: SLF001
     assert int(settings["TimeoutStopSec"]) > stop
     assert int(settings["TimeoutStartSec"]) > LONGEST_CALL
 

@@ -14,14 +14,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from collective import names
-from collective.aws import AWS, Patience, translated
+from collective.aws import AWS, Timeouts, translated
 from collective.config import NodeConfig
 from collective.errors import CollectiveError, ConfigError, Forbidden, NotFound, Unreachable
 
 if TYPE_CHECKING:
     import boto3
 
-_TIMEOUTS = Patience(connect=3, read=5, attempts=2)
+_TIMEOUTS = Timeouts(connect=3, read=5, attempts=2)
 BOUND = 10.0  # timeout in seconds for all requests together
 _MAX_SKEW = 60.0  # seconds; AWS rejects requests from 300 s on (Signature Version 4)
 
@@ -61,7 +61,7 @@ def _probe(config: NodeConfig, session: boto3.Session | None, result: ProbeResul
 
 def _check_queue(aws: AWS, queue: str, result: ProbeResult) -> None:
     try:
-        with translated(queue):
+        with translated(queue, "queue"):
             aws.client("sqs").get_queue_url(QueueName=queue)
     except NotFound:
         result.notes.append(f"queue {queue}: does not exist (the daemon creates it at its first start)")
@@ -80,7 +80,7 @@ def _check_clock(aws: AWS, result: ProbeResult) -> None:
 
 def _check_registry(aws: AWS, table: str, identity: str) -> None:
     try:
-        with translated(table):
+        with translated(table, "table"):
             aws.client("dynamodb").get_item(TableName=table, Key={"identity": {"S": identity}})
     except NotFound:
         raise ConfigError(f"registry: no table {table} (create it, or set 'registry: none')") from None

@@ -23,7 +23,8 @@ from prometheus_client.registry import Collector
 from collective import __version__
 from collective.errors import Failed
 from collective.log_limiter import LogLimiter
-from collective.node.requests.counters import FATES, Durations, Key
+from collective.node.requests.counters import Durations, Key
+from collective.node.requests.reasons import COUNTERS
 from collective.node.server import Server
 from collective.node.storage.audit_log import AuditLog
 from collective.node.storage.journal import Journal
@@ -87,7 +88,7 @@ class _NodeCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Yield all metrics."""
-        server, counts = self._server, self._server.counts
+        server, counts = self._server, self._server.statistics.requests
         info = {"version": __version__, "identity": server.identity}
         yield self._gauges("info", "Always 1", {tuple(info.values()): 1}, *info)
         yield self._gauge("start_time_seconds", "Start time of the daemon in Unix seconds", self._started)
@@ -95,12 +96,12 @@ class _NodeCollector(Collector):
         yield self._counters(
             "requests", "Requests received from the queue, and resumed after a restart", received, "source"
         )
-        results: Values = {(result,): counts[result] for result in FATES}
+        results: Values = {(result,): counts[result] for result in COUNTERS}
         yield self._counters("request_results", "Requests by result; each request has one result", results, "result")
-        yield self._histogram("request_age_seconds", "Age of requests when received", server.ages)
-        took = server.workshop.took
+        yield self._histogram("request_age_seconds", "Age of requests when received", server.statistics.ages)
+        took = server.statistics.durations
         yield self._histogram("action_duration_seconds", "Duration of actions", took, "agent", "action")
-        ended = server.workshop.outcomes.read()
+        ended = server.statistics.outcomes.read()
         yield self._counters("actions", "Actions by outcome", ended, "agent", "action", "outcome")
         replies: Values = {(result,): counts[name] for name, result in _REPLIES.items()}
         yield self._counters("replies", "Replies by result; a deferred one is sent or lost later", replies, "result")
@@ -110,7 +111,7 @@ class _NodeCollector(Collector):
         """Yield the gauges of the current state."""
         server = self._server
         yield self._gauge(
-            "requests_in_progress", "Requests that are queued, running or being replied to", server.workshop.running
+            "requests_in_progress", "Requests that are queued, running or being replied to", server.pools.in_progress
         )
         yield self._gauge("agents", "Loaded agents", len(server.agents))
         yield self._gauge("plugin_errors", "Errors of plugins at the last load", len(server.plugins.problems))
