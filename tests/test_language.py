@@ -52,7 +52,12 @@ PATTERNS = [(re.compile(pattern, re.IGNORECASE), advice) for pattern, _, advice 
 TERMS = re.compile(r"fault injection|injected faults?|fault rates|segmentation faults?|page faults?", re.IGNORECASE)
 # What simulates faults may call them so.
 FAULTS = re.compile(r"\bfaults?\b", re.IGNORECASE)
-SIMULATES_FAULTS = ("collective/testing/", "tests/support/simulated.py", "tests/test_faulty.py", "tests/test_simulation.py")
+SIMULATES_FAULTS = (
+    "collective/testing/",
+    "tests/support/simulated.py",
+    "tests/test_faulty.py",
+    "tests/test_simulation.py",
+)
 
 # Folders and files that are still being rewritten. It must be empty in the end.
 NOT_YET = ("clients/", "collective/", "conf/demo.sh", "help pages", "tests/")
