@@ -117,7 +117,7 @@ def test_messages_that_are_not_ours_are_dropped_logged_and_counted(
         ("exit", "the action called exit(7)", "crashed"),
         ("kill", "killed by SIGKILL", "crashed"),
         ("print", "characters to standard output: 'debugging", "crashed"),
-        ("set", "what JSON cannot carry", "crashed"),
+        ("set", "data that JSON cannot hold", "crashed"),
         ("lie", "does not match its DDL: output 'number'", "crashed"),
         ("hang", "reached its timeout", "timeout"),
     ],
