@@ -177,5 +177,5 @@ def test_a_node_may_miss_some_rounds() -> None:
 
 def test_a_job_that_is_gone_has_ended() -> None:
     """The node says why."""
-    [job] = Nodes(a=[{"statusmsg": "there is no job 'handle' on this node"}]).follow()
-    assert (job.exitcode, job.end) == (None, "there is no job 'handle' on this node")
+    [job] = Nodes(a=[{"statusmsg": "job 'handle' does not exist on this node"}]).follow()
+    assert (job.exitcode, job.end) == (None, "job 'handle' does not exist on this node")

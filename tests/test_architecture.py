@@ -156,3 +156,20 @@ def test_an_import_against_the_order_is_seen(importer: str, source: str) -> None
 def test_loading_boto3_elsewhere_is_seen(importer: str, source: str, lines: int) -> None:
     """Type checkers may know of it, and those who speak to AWS."""
     assert len(loading_boto3(found(importer, ast.parse(source)))) == lines
+
+
+def class_names() -> Iterator[tuple[str, str]]:
+    """Yield (class, module) for every class, nested ones included."""
+    for package, folder in FOLDERS.items():
+        for path in sorted(folder.rglob("*.py")):
+            module = ".".join([package, *path.relative_to(folder).with_suffix("").parts])
+            nodes = ast.walk(ast.parse(path.read_text()))
+            yield from ((node.name, module) for node in nodes if isinstance(node, ast.ClassDef))
+
+
+def test_no_two_classes_share_a_name() -> None:
+    """Each class has a unique name in the whole project, so that a name means one thing."""
+    modules: dict[str, list[str]] = {}
+    for name, module in class_names():
+        modules.setdefault(name, []).append(module)
+    assert {name: places for name, places in modules.items() if len(places) > 1} == {}

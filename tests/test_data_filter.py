@@ -95,7 +95,7 @@ def test_one_request_makes_the_same_query_once(tmp_path: Path, plugins: Path) ->
         ("sleep", "data odd: the action reached its timeout"),
         ("die", "data odd: the action's process exited with code 1"),
         ("abort", "data odd: not today"),
-        ("lie", "data odd breaks its own DDL: output 'number'"),
+        ("lie", "data odd: does not match its DDL: output 'number'"),
     ],
 )
 def test_a_failed_query_makes_the_whole_filter_false(tmp_path: Path, plugins: Path, query: str, message: str) -> None:

@@ -111,7 +111,7 @@ def test_a_query_that_looks_like_an_option_is_rejected() -> None:
 
 def test_without_a_service_manager_the_service_function_fails() -> None:
     """An unknown provider is an error, not an unknown service."""
-    with pytest.raises(Aborted, match="there is no 'magic'"):
+    with pytest.raises(Aborted, match="unknown provider 'magic'"):
         call("service", "cron", settings={"provider": "magic"})
 
 
@@ -166,7 +166,7 @@ INVALID: dict[str, tuple[str | None, Any, str]] = {
     "a query of numbers": (CODE, {**DDL, "query": {"type": "integer"}}, "$.query.type"),
     "no fields": (CODE, {**DDL, "output": {"type": "object", "properties": {}}}, "$.output.properties"),
     "bad pattern": (CODE, {**DDL, "query": {"type": "string", "pattern": "("}}, "is not a 'regex'"),
-    "another name": (CODE, {**DDL, "metadata": {**DDL["metadata"], "name": "x"}}, "the file's name says 'mount'"),
+    "another name": (CODE, {**DDL, "metadata": {**DDL["metadata"], "name": "x"}}, "(must be the file's name, 'mount')"),
     "unknown word": (CODE, {**DDL, "inputs": {}}, "'inputs' was unexpected"),
 }
 
@@ -198,7 +198,7 @@ def test_the_error_for_an_invalid_ddl_names_the_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("select", "message"),
     [
-        ("fstatt('/x').size>0", "there is no data function 'fstatt': did you mean 'fstat'"),
+        ("fstatt('/x').size>0", "unknown data function 'fstatt' (did you mean 'fstat'"),
         ("fstat('/x').sise>0", "unknown field 'sise' (it has name, output, present"),
         ("environment=x or not fstat('x').size>0", "input 'query': 'x' does not match"),
     ],

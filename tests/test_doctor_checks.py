@@ -74,7 +74,7 @@ def test_the_configuration_is_read(config: ClientConfig, tmp_path: Path) -> None
     assert read.collective == "staging"
     file.write_text("{colective: production}")
     assert said(local_checks.configuration(file, None)) == [
-        f"error: {file}: colective: no such key: did you mean 'collective'?"
+        f"error: {file}: unknown key 'colective' (did you mean 'collective'?)"
     ]
 
 

@@ -100,7 +100,7 @@ def test_a_folder_is_listed_for_each_refresh(tmp_path: Path) -> None:
         ("open", "#!/bin/sh\necho role=web", 0o757, "not executed, because all users can write to it"),
         ("fails", "#!/bin/sh\necho role=web; echo first >&2; echo no luck >&2; exit 3", 0o755, "exit code 3: no luck"),
         ("rubbish", "#!/bin/sh\necho hello", 0o755, "must be a mapping of facts, not str"),
-        ("no-shebang", "\0", 0o755, "cannot be run"),
+        ("no-shebang", "\0", 0o755, "cannot run"),
     ],
 )
 def test_a_failing_executable_is_logged_once(
@@ -150,7 +150,7 @@ def test_a_missing_command_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     """The log has the command as configured."""
     Facts([], [], [lambda: [sources.command(["no-such-facter", "--yaml"], EXECUTE)]]).refresh()
     (record,) = caplog.records
-    assert "no-such-facter --yaml: 'no-such-facter' cannot be run" in vars(record)["error"]
+    assert "no-such-facter --yaml: cannot run 'no-such-facter'" in vars(record)["error"]
 
 
 def test_a_file_that_is_not_regular_is_rejected(tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ def test_an_invalid_signature_adds_no_known_node(tmp_path: Path) -> None:
     ):
         with pytest.raises(SignatureError, match=f"^web1: .*{said}"):
             known.verify(WEB_REPLY, envelope)
-    with pytest.raises(SignatureError, match="is no identity"):
+    with pytest.raises(SignatureError, match="invalid identity"):
         check(known, WEB, replace(REPLY, sender="web1 x\ny"))
     assert not (tmp_path / "known_nodes").exists()
     known.verify(WEB_REPLY, good)

@@ -139,7 +139,7 @@ def test_a_reserved_agent_name_is_rejected(folder: Path) -> None:
     (folder / "find.json").write_text(description("find"))
     loaded = load(folder)
     assert list(loaded) == ["good"]
-    assert loaded.refused["find"].endswith("'find' is a word of crpc itself: an agent needs another name")
+    assert loaded.refused["find"].endswith("the name 'find' is reserved for a crpc command (rename the agent)")
 
 
 @pytest.mark.parametrize("text", ["a: [", "- a", "5", "a: 1\na: 2"])
@@ -187,7 +187,7 @@ def test_an_unknown_agent_or_action_is_an_error(folder: Path) -> None:
     loaded = load(folder)
     with pytest.raises(UnknownAction, match=r"this node has no agent 'saw' \(it has good\)"):
         loaded.find("saw", "swing")
-    with pytest.raises(UnknownAction, match="good has no action 'sing': did you mean 'swing'"):
+    with pytest.raises(UnknownAction, match=r"good: unknown action 'sing' \(did you mean 'swing'"):
         loaded.find("good", "sing")
 
 

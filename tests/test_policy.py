@@ -18,6 +18,7 @@ from collective.errors import ConfigError, PolicyError
 from collective.policy import KnownNode, Policy, Question, Rule
 from collective.policy.parsing import parse
 from collective.policy.replay import replay
+from collective.yaml_file import parse_yaml
 
 CASES = [
     pytest.param(case, id=case["id"])
@@ -83,7 +84,7 @@ INVALID = {
     "rules: [{agents: []}]": (1, "rule 1: agents: empty list (remove the key to match any)"),
     "rules: [{allow: 'no'}]": (1, "rule 1: allow: must be true or false, not 'no'"),
     "rules: [{name: [x]}]": (1, "rule 1: name: must be a string, not a list"),
-    "rules: [{callers: [a], callers: [b]}]": (1, "'callers' is said twice"),
+    "rules: [{callers: [a], callers: [b]}]": (1, "duplicate key 'callers'"),
     "rules:\n- {": (3, "did not find"),
     "rules: [{inputs: {$ref: '#'}}]": (1, "rule 1: inputs: nested too deeply, or a $ref refers to itself"),
     "rules:\n- {name: x}\n- {name: x}": (3, "rule 2: the name 'x' is already used by rule 1"),
@@ -92,20 +93,28 @@ INVALID = {
     "groups: [ops]\nrules: []": (1, "groups: must be a mapping of names to lists of callers, not a list"),
     "groups:\n  ops: a\nrules: []": (2, "group 'ops': must be a list of callers, not 'a'"),
     "groups:\n  ops: [group:all]\nrules: []": (2, "group 'ops': members must be callers, not groups"),
-    "rules:\n- facts:\n  - role=web\n  - role": (4, "rule 1: facts: 'role': column 5: an operator is missing"),
-    "rules:\n- classes: [/(/]": (2, "rule 1: classes: '/(/': column 1: regular expression '('"),
+    "rules:\n- facts:\n  - role=web\n  - role": (
+        4,
+        "rule 1: facts: 'role': column 5: missing operator (use",
+    ),
+    "rules:\n- classes: [/(/]": (2, "rule 1: classes: '/(/': column 1: invalid regular expression '('"),
     "rules:\n- select: web and": (2, "rule 1: select: 'web and': column 8"),
     "rules:\n- select: fstat('/x').md5=1": (2, "rule 1: select: data functions are not allowed in a policy"),
     "rules:\n- inputs: [a]": (2, "rule 1: inputs: must be a JSON Schema, not a list"),
     "rules:\n- inputs:\n    type: strin": (2, "rule 1: inputs.type: 'strin' is not valid"),
-    "rules:\n- inputs: {$ref: 'http://example.com/x'}": (2, "rule 1: inputs: $ref 'http://example.com/x' is not in"),
+    "rules:\n- inputs: {$ref: 'http://example.com/x'}": (
+        2,
+        "rule 1: inputs: $ref 'http://example.com/x' does not",
+    ),
     "rules:\n- inputs: {properties: {a: {pattern: '('}}}": (2, "inputs.properties.a.pattern: '(' is not a 'regex'"),
-    "rules:\n- inputs: {properties: {a: {$id: 'x:y', $ref: '#'}}}": (2, "inputs: $id 'x:y': leave it out"),
+    "rules:\n- inputs: {properties: {a: {$id: 'x:y', $ref: '#'}}}": (2, "inputs: $id 'x:y' is not allowed"),
     "rules: !!set [x]": (1, "expected a mapping node"),
     "rules: [{1: 2}]": (1, "must hold only strings, numbers, lists and mappings"),
     "rules: [!!binary aGVsbG8=]": (1, "must hold only strings, numbers, lists and mappings"),
     "rules: &a [*a]": (1, "must hold only strings, numbers, lists and mappings"),
-    "{" * 5000: (1, "nested more than 128 levels deep"),
+    **{deep * 5000: (1, "nested more than 128 levels deep") for deep in ("{", "[", "- ", "? ", "a: {")},
+    "rules: []\n<<: [1]": (2, "expected a mapping to merge, not a scalar"),
+    "rules: []\n<<: text": (2, "expected a mapping to merge, not a scalar"),
 }
 
 
@@ -124,7 +133,7 @@ def test_all_errors_are_reported_at_once() -> None:
     with pytest.raises(PolicyError) as caught:
         parse("rules:\n- {allow: 1}\n- {callers: []}\n- {agents: x}", "policy.yaml")
     assert [error.split(": ")[0] for error in caught.value.problems] == [f"policy.yaml:{line}" for line in (2, 3, 4)]
-    assert str(caught.value).endswith("(and 2 more: 'crpc policy check' names them)")
+    assert str(caught.value).endswith("(and 2 more problems: run 'crpc policy check')")
 
 
 def test_a_yaml_bomb_of_aliases_is_rejected() -> None:
@@ -140,8 +149,35 @@ def test_a_yaml_bomb_of_aliases_is_rejected() -> None:
 def test_a_yaml_bomb_of_merge_keys_is_rejected() -> None:
     """Forty lines that each merge the previous line twice would make 10^12 keys."""
     lines = ["a0: &a0 {x: 1}", *(f"a{n}: &a{n} {{<<: [*a{n - 1}, *a{n - 1}]}}" for n in range(1, 40))]
-    with pytest.raises(ConfigError, match=r"policy.yaml:18:6: merges more than 100000 keys"):
+    with pytest.raises(ConfigError, match=r"policy.yaml:17:16: '<<' merges more than 100000 keys"):
         parse("\n".join(lines), "policy.yaml")
+
+
+def test_merging_many_mappings_is_limited_over_the_whole_file() -> None:
+    """A thousand lines that each merge the line before and add a key would merge half a million keys."""
+    lines = ["a0: &a0 {x: 1}", *(f"a{n}: &a{n} {{<<: *a{n - 1}, k{n}: 1}}" for n in range(1, 1000))]
+    with pytest.raises(ConfigError, match=r"policy.yaml:447:7: '<<' merges more than 100000 keys"):
+        parse("\n".join(lines), "policy.yaml")
+
+
+MERGED = """\
+one: &one {role: first, only: 1}
+two: &two {role: second, other: 2}
+both: {<<: [*one, *two]}
+own: {role: own, <<: [*one, *two]}
+nested: {deeper: [&late {<<: *one, role: late}]}
+of_late: {<<: *late}
+itself: &itself {<<: *itself, a: 1}
+"""
+
+
+def test_merge_keys_mean_the_same_with_every_version_of_pyyaml() -> None:
+    """A mapping's own keys win, then the first mapping of a list: a policy means the same on every node."""
+    merged = parse_yaml(MERGED, "policy.yaml")
+    assert merged["both"] == {"role": "first", "only": 1, "other": 2}
+    assert merged["own"] == {"role": "own", "only": 1, "other": 2}
+    assert merged["of_late"] == merged["nested"]["deeper"][0] == {"role": "late", "only": 1}
+    assert merged["itself"] == {"a": 1}
 
 
 def test_control_characters_in_errors_are_escaped() -> None:

@@ -164,7 +164,7 @@ def pause(query):
     write(plugins)  # without `lie`
     reload()
     flag.unlink()
-    assert "odd lie breaks its own DDL" in replies(network)[0].statusmsg
+    assert "odd lie: does not match its DDL" in replies(network)[0].statusmsg
 
 
 def test_the_registry_is_updated_right_after_a_reload(network: Network, plugins: Path, tmp_path: Path) -> None:

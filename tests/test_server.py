@@ -169,10 +169,10 @@ def test_a_request_from_before_the_journal_is_refused(network: Network) -> None:
     ("agent", "action", "data", "statuscode", "message"),
     [
         ("nosuch", "ping", {}, 2, "this node has no agent 'nosuch'"),
-        ("rpcutil", "nosuch", {}, 2, "rpcutil has no action 'nosuch'"),
+        ("rpcutil", "nosuch", {}, 2, "rpcutil: unknown action 'nosuch'"),
         ("rpcutil", "get_fact", {}, 3, "input 'fact' is missing"),
         ("rpcutil", "get_fact", {"fact": 7}, 4, "input 'fact'"),
-        ("rpcutil", "ping", {"extra": 1}, 4, "there is no input 'extra'"),
+        ("rpcutil", "ping", {"extra": 1}, 4, "unknown input 'extra'"),
     ],
 )
 def test_the_node_checks_inputs_too(
@@ -190,7 +190,7 @@ def test_an_output_that_breaks_the_ddl_is_named(network: Network) -> None:
     """The node checks what its own plugins return."""
     reply = ask(network, request("odd", "lie"))
     assert (reply.statuscode, reply.reason) == (5, "crashed")
-    assert "odd lie breaks its own DDL: output 'number'" in reply.statusmsg
+    assert "odd lie: does not match its DDL: output 'number'" in reply.statusmsg
 
 
 def test_the_callers_timeout_ends_the_action(network: Network) -> None:

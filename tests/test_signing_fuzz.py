@@ -103,3 +103,10 @@ def test_truncated_and_oversized_data_is_rejected() -> None:
         SSHReader(string(b"\xff"), "it").mpint()
     with pytest.raises(SignatureError, match="it has extra data at its end"):
         SSHReader(b"x", "it").end()
+
+
+def test_a_compressed_point_of_a_curve_is_refused() -> None:
+    """An ECDSA key with a compressed point is refused like other invalid keys, although cryptography cannot load it."""
+    blob = string(b"ecdsa-sha2-nistp256") + string(b"nistp256") + string(b"\x02" + bytes(32))
+    with pytest.raises(SignatureError):
+        PublicKey.read(blob)

@@ -59,7 +59,7 @@ def _trust(key: str, name: str, path: Path) -> int:
     try:
         check_caller(name)
     except UsageError as error:
-        raise UsageError(f"--as {error}") from None
+        raise UsageError(f"--as: {error}") from None
     public = _read(key)
     known = reread.load(path, allowed_signers.parse)
     if any(name in entry.names and not entry.authority for entry in known.entries.get(public.blob, ())):

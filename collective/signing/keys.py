@@ -138,7 +138,7 @@ class PublicKey:
         line = f"{kind} {base64.b64encode(self.blob).decode('ascii')}".encode()
         try:
             loaded = serialization.load_ssh_public_key(line)
-        except (ValueError, UnsupportedAlgorithm) as error:
+        except (ValueError, UnsupportedAlgorithm, NotImplementedError) as error:
             raise SignatureError(f"not a key of type {kind}: {error}") from None
         assert isinstance(loaded, (Ed25519PublicKey, ec.EllipticCurvePublicKey, rsa.RSAPublicKey))  # noqa: S101 - KINDS
         return loaded

@@ -118,7 +118,7 @@ def test_messages_that_are_not_ours_are_dropped_logged_and_counted(
         ("kill", "killed by SIGKILL", "crashed"),
         ("print", "characters to standard output: 'debugging", "crashed"),
         ("set", "what JSON cannot carry", "crashed"),
-        ("lie", "breaks its own DDL: output 'number'", "crashed"),
+        ("lie", "does not match its DDL: output 'number'", "crashed"),
         ("hang", "reached its timeout", "timeout"),
     ],
 )
@@ -176,13 +176,14 @@ def test_a_broken_pair_is_left_out_and_the_rest_serves(folder: Path, moto_server
         called = crpc("broken", "go", "how=well", "-I", IDENTITY)
         assert called.returncode in (2, 64, 78)
         if name == "no DDL":
-            assert "there is no agent 'broken'" in called.stderr  # the caller has nothing to go by
+            assert "unknown agent 'broken'" in called.stderr  # the caller has nothing to go by
         else:
             assert said in called.stdout + called.stderr
 
 
 @pytest.mark.parametrize(
-    ("name", "said"), [("ping", "'ping' is a word of crpc"), ("package", "the name 'package' is already used by")]
+    ("name", "said"),
+    [("ping", "the name 'ping' is reserved for a crpc command"), ("package", "the name 'package' is already used by")],
 )
 def test_a_reserved_or_taken_name_is_refused(folder: Path, moto_server: str, name: str, said: str) -> None:
     """`crpc ping` must stay what it is, and the standard package agent too."""

@@ -107,7 +107,7 @@ def test_a_call_with_a_data_function_reaches_matching_nodes(crpc: Crpc) -> None:
 def test_an_unknown_function_or_field_is_rejected(crpc: Crpc) -> None:
     """The error is one line with exit code 64, and nothing is sent."""
     for select, message in [
-        ("fstatt('/x').size=0", "there is no data function 'fstatt'"),
+        ("fstatt('/x').size=0", "unknown data function 'fstatt'"),
         ("fstat('/x').color=0", "unknown field 'color'"),
         ("fstat('x').size=0", "'x' does not match '^/"),
     ]:

@@ -139,7 +139,10 @@ def test_a_missing_secret_is_asked_for_without_echo(
     finally:
         terminal.close()
     done = make_crpc(environment)("vault", "login", "-I", IDENTITY)
-    assert (done.returncode, done.stderr) == (64, "crpc: vault login: input 'password' is missing: it takes password\n")
+    assert (done.returncode, done.stderr) == (
+        64,
+        "crpc: vault login: required input 'password' is missing (inputs: password)\n",
+    )
 
 
 def test_tampering_with_the_audit_is_found(node: Daemon, crpc: Crpc, folder: Path, tmp_path: Path) -> None:

@@ -58,5 +58,5 @@ def test_enable_and_disable_change_the_real_links() -> None:
 
 def test_no_such_service() -> None:
     """A name without an init script is answered with one line."""
-    with pytest.raises(Aborted, match=r"^there is no service 'no-such-service' on this node"):
+    with pytest.raises(Aborted, match=r"^service 'no-such-service' does not exist on this node"):
         call("status", "no-such-service")

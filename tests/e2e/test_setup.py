@@ -85,7 +85,7 @@ def test_another_collective_is_selected_by_its_name(moto_server: str, tmp_path: 
     assert account.topics() == []
     assert Account(moto_server, tmp_path, "elsewhere").topics() == ["elsewhere_requests"]
     unknown = account.crpc("setup", "-T", "nowhere", "--yes")
-    assert (unknown.returncode, "'nowhere' is no collective of this configuration" in unknown.stderr) == (64, True)
+    assert (unknown.returncode, "unknown collective 'nowhere'" in unknown.stderr) == (64, True)
 
 
 def test_differences_are_repaired(account: Account, moto_server: str) -> None:

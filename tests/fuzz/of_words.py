@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collective.errors import UsageError
 from collective.filters import parse, select_text
-from collective.nodesets import MOST_NAMES, fold, unfold
+from collective.nodesets import MAX_NAMES, fold, unfold
 from fuzz import Target, refusing
 from fuzz.mutations import in_text
 
@@ -24,7 +24,7 @@ def nodes(data: bytes) -> None:
     """Unfold names; folded again they are the same."""
     with refusing(UsageError):
         names = unfold(data.decode("utf-8", errors="replace"))
-        assert len(names) <= MOST_NAMES
+        assert len(names) <= MAX_NAMES
         if len(names) <= _MANY:
             assert set(unfold(fold(names))) == set(names)
 
