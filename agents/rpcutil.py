@@ -1,7 +1,7 @@
-"""Tell what a node is and how it does. Answered inside the daemon, so a busy node answers too.
+"""Report a node's identity, inventory and health.
 
-`node` is the daemon's own server object; what it knows is handed out here, except its configuration: that may
-hold what is nobody's business.
+Its actions run inside the daemon, so a busy node answers them too. `node` is what they see of the daemon
+(`collective.node_info`), which does not include its configuration: that may hold secrets.
 """
 
 from __future__ import annotations
@@ -9,15 +9,13 @@ from __future__ import annotations
 import os
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import collective
 from collective.agent import Reply, action
+from collective.ddl import DDL
 from collective.filters import look_up
-
-if TYPE_CHECKING:
-    from collective.ddl import DDL
-    from collective.node.server import Server
+from collective.node_info import NodeInfo
 
 _COUNTED = ["received", "validated", "unvalidated", "passed", "filtered", "expired", "duplicates", "denied", "replies"]
 _DESCRIBED = ["version", "description", "author", "license", "timeout", "url"]
@@ -26,39 +24,39 @@ _STARTED = time.time()
 
 @action
 def ping() -> Reply:
-    """Say that this node is there, and what time it thinks it is."""
+    """Answer with the node's time."""
     return {"pong": time.time()}
 
 
 @action
-def inventory(*, node: Server) -> Reply:
-    """Tell all that filters can ask about."""
+def inventory(*, node: NodeInfo) -> Reply:
+    """Return everything that filters can test."""
     return {
         "agents": sorted(node.agents),
-        "facts": dict(node.facts.current),
-        "classes": sorted(node.facts.classes),
+        "facts": dict(node.facts),
+        "classes": sorted(node.classes),
         "version": collective.__version__,
         "collective": node.collective,
     }
 
 
 @action
-def get_fact(fact: str, *, node: Server) -> Reply:
-    """Tell one fact; a dotted path reaches into nested ones."""
-    return {"fact": fact, "value": look_up(node.facts.current, fact)}
+def get_fact(fact: str, *, node: NodeInfo) -> Reply:
+    """Return one fact; a dotted path selects a nested one."""
+    return {"fact": fact, "value": look_up(node.facts, fact)}
 
 
 @action
-def get_facts(facts: str, *, node: Server) -> Reply:
-    """Tell several facts."""
+def get_facts(facts: str, *, node: NodeInfo) -> Reply:
+    """Return several facts."""
     paths = [path.strip() for path in facts.split(",") if path.strip()]
-    return {"values": {path: look_up(node.facts.current, path) for path in paths}}
+    return {"values": {path: look_up(node.facts, path) for path in paths}}
 
 
 @action
-def agent_inventory(*, node: Server) -> Reply:
-    """Tell what the agents of this node can do."""
-    return {"agents": [_describe(name, agent.ddl) for name, agent in sorted(node.agents.items())]}
+def agent_inventory(*, node: NodeInfo) -> Reply:
+    """Return the node's agents with their metadata and actions."""
+    return {"agents": [_describe(name, ddl) for name, ddl in sorted(node.agents.items())]}
 
 
 def _describe(name: str, ddl: DDL) -> dict[str, Any]:
@@ -67,16 +65,16 @@ def _describe(name: str, ddl: DDL) -> dict[str, Any]:
 
 
 @action
-def daemon_stats(*, node: Server) -> Reply:
-    """Tell how the daemon does, and what became of the requests that it has received."""
+def daemon_stats(*, node: NodeInfo) -> Reply:
+    """Return the daemon's version, resources and request counters."""
     return {
         "version": collective.__version__,
         "pid": os.getpid(),
         "starttime": _STARTED,
         "threads": threading.active_count(),
         "uptime": time.time() - _STARTED,
-        **{name: node.counts[name] for name in _COUNTED},
-        "running": node.workshop.running,
+        **{name: node.count(name) for name in _COUNTED},
+        "running": node.running,
         "rss_bytes": _rss_bytes(),
         "audit_head": node.audit_head,
     }
@@ -89,12 +87,12 @@ def _rss_bytes() -> int:
 
 
 @action
-def collective_info(*, node: Server) -> Reply:
-    """Tell which collective this node belongs to."""
+def collective_info(*, node: NodeInfo) -> Reply:
+    """Return the collective that the node belongs to."""
     return {"collective": node.collective, "collectives": [node.collective]}
 
 
 @action
-def get_data(source: str, query: str, *, node: Server, caller: str, deadline: float) -> Reply:
-    """Tell what a data function answers, as a filter would see it."""
-    return node.data.ask(source, query, caller, deadline - time.monotonic())
+def get_data(source: str, query: str, *, node: NodeInfo, caller: str, deadline: float) -> Reply:
+    """Return the output of a data function, as a filter would see it."""
+    return node.query(source, query, caller, deadline - time.monotonic())

@@ -1,4 +1,4 @@
-"""Ask, on a terminal, whether what is about to happen is really meant."""
+"""Ask for confirmation on the terminal."""
 
 from __future__ import annotations
 
@@ -6,32 +6,37 @@ import os
 import sys
 from collections.abc import Callable
 
+from collective.text import plural
+
 
 def confirmation(yes: bool) -> Callable[[list[str]], bool] | None:
-    """Return what asks whoever sits at the terminal, or says `yes` for him; None in scripts: nobody can be asked."""
+    """Return a function that asks for confirmation to reach some nodes, or with `yes` confirms without asking.
+
+    Returns None when standard input is not a terminal, as in scripts.
+    """
     if not sys.stdin.isatty():
         return None
-    return _say_yes if yes else _ask
+    return _confirm if yes else _ask_to_continue
 
 
 def ask(question: str) -> str:
-    """Return what whoever sits at the terminal says to a question; nothing where nobody can be asked."""
+    """Return the answer to a question; an empty string when standard input is not a terminal."""
     if not sys.stdin.isatty():
         return ""
-    # Where the answer will be typed: standard error may be a file that nobody reads.
+    # Standard output and standard error may be redirected to files.
     with open(os.ttyname(sys.stdin.fileno()), "w", encoding="utf-8") as terminal:  # noqa: PTH123 - a device
         terminal.write(question)
     return sys.stdin.readline().strip()
 
 
 def ask_whether(question: str) -> bool:
-    """Tell whether the answer to a question was yes."""
+    """Return whether the answer to a question was yes."""
     return ask(f"{question} [y/N] ").lower() in ("y", "yes")
 
 
-def _say_yes(_nodes: list[str]) -> bool:
+def _confirm(_nodes: list[str]) -> bool:
     return True
 
 
-def _ask(nodes: list[str]) -> bool:
-    return ask_whether(f"{len(nodes)} node{'' if len(nodes) == 1 else 's'}; go on?")
+def _ask_to_continue(nodes: list[str]) -> bool:
+    return ask_whether(f"{plural(len(nodes), 'node')}; continue?")

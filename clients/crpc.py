@@ -1,9 +1,9 @@
-"""`crpc`: dispatch to a command, and turn every error into one line and an exit code.
+"""The command `crpc`: run a command, and turn every error into one line and an exit code.
 
-    crpc COMMAND …         a module of clients/commands
-    crpc AGENT ACTION …    clients/commands/rpc.py, with everything it knows from the agent's DDL
+    crpc [options] COMMAND …         a module of clients/commands
+    crpc [options] AGENT ACTION …    clients/commands/rpc.py, which reads the agent's DDL
 
-Modules are imported when they are needed: `crpc --help` and a mistyped command line load next to nothing.
+Modules are imported when they are needed, so that `crpc --help` and a mistyped command line are fast.
 """
 
 from __future__ import annotations
@@ -16,107 +16,121 @@ import sys
 import traceback
 from collections.abc import Sequence
 
-from collective import __version__
 from collective.clients.commands import COMMANDS
 from collective.errors import CollectiveError, UsageError
+from collective.text import escape_controls
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `crpc` and return its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     _open_closed_streams()
-    ours = arguments[: arguments.index("--")] if "--" in arguments else arguments
-    debug = "--debug" in ours
-    _show_warnings(verbose=not {"-v", "--verbose"}.isdisjoint(arguments))
+    debug = "--debug" in (arguments[: arguments.index("--")] if "--" in arguments else arguments)
+    _print_warnings()
     try:
-        code = _dispatch([word for word in ours if word != "--debug"] + arguments[len(ours) :])
+        code = _dispatch(arguments)
         sys.stdout.flush()
         return code
     except CollectiveError as error:
         from collective.exit_codes import exit_code
 
-        _complain(str(error), debug)
+        _print_error(str(error), debug)
         return exit_code(error)
     except KeyboardInterrupt:
         from collective.exit_codes import STOPPED
 
-        _complain("interrupted", debug)
+        _print_error("interrupted", debug)
         return STOPPED
     except BrokenPipeError:
-        # Whoever read our output has enough, but has not seen all.
-        _give_up_output()
+        # The reader of our output closed it early, as `head` does.
+        _discard_output()
         return 128 + signal.SIGPIPE
     except OSError as error:
-        if error.filename is not None:  # a file that nobody looked after
-            return _defect(error, debug)
+        if error.filename is not None:  # not standard output
+            return _internal_error(error, debug)
         from collective.exit_codes import UNWRITABLE
 
-        _give_up_output()
-        _complain(f"the output cannot be written: {error.strerror or error}", debug)
+        _discard_output()
+        _print_error(f"cannot write the output: {error.strerror or error}", debug)
         return UNWRITABLE
     except Exception as error:
-        return _defect(error, debug)
+        return _internal_error(error, debug)
 
 
-def _defect(error: Exception, debug: bool) -> int:
-    from collective.exit_codes import DEFECT
+def _internal_error(error: Exception, debug: bool) -> int:
+    from collective.exit_codes import INTERNAL
 
-    _complain(f"a defect of ours: {type(error).__name__}: {error}: '--debug' shows where", debug)
-    return DEFECT
+    _print_error(f"internal error: {type(error).__name__}: {error} (use --debug to print a traceback)", debug)
+    return INTERNAL
 
 
-def _give_up_output() -> None:
-    """Have what is left, which the interpreter writes at its end, go where it does no harm."""
+def _discard_output() -> None:
+    """Discard what is still buffered, because the interpreter would try to write it at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _open_closed_streams() -> None:
-    """Give streams that whoever started us has closed (`2>&-`) a place to go."""
-    sys.stdin = sys.stdin or open(os.devnull, encoding="utf-8")  # noqa: PTH123, SIM115 - for as long as we live
+    """Open /dev/null for standard streams that the parent process closed (`2>&-`)."""
+    sys.stdin = sys.stdin or open(os.devnull, encoding="utf-8")  # noqa: PTH123, SIM115 - open until the process ends
     sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115
     sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115
 
 
 def _dispatch(arguments: list[str]) -> int:
-    first = arguments[0] if arguments else "help"
-    if first in ("-h", "--help"):
-        first, arguments = "help", ["help"]
-    if first == "--version":
-        sys.stdout.write(f"crpc {__version__}\n")
-        return 0
-    if first.startswith("-"):
-        raise UsageError(f"'{first}': options come after the command or after AGENT ACTION: see 'crpc help'")
-    module = first if first in COMMANDS else "rpc"
-    command = importlib.import_module(f"collective.clients.commands.{module.replace('-', '_')}")
-    code: int = command.run(arguments if module == "rpc" else arguments[1:])
+    arguments = _command_first(arguments)
+    if arguments[:1] == ["--"]:  # the end of the options before the command
+        arguments = arguments[1:]
+    if not arguments or arguments[0].startswith("-"):
+        arguments = ["help", *arguments]
+    name = arguments[0] if arguments[0] in COMMANDS else "rpc"
+    module = importlib.import_module(f"collective.clients.commands.{name.replace('-', '_')}")
+    try:
+        code: int = module.run(arguments if name == "rpc" else arguments[1:])
+    except SystemExit as end:  # argparse, after --help and --version
+        code = int(end.code or 0)
     return code
 
 
-def _show_warnings(verbose: bool) -> None:
+def _command_first(arguments: list[str]) -> list[str]:
+    """Return `arguments` with the options before the command moved behind it."""
+    if not arguments or not arguments[0].startswith("-"):
+        return arguments
+    from collective.clients.commands import make_parsers, rpc
+
+    parser = rpc.make_parser()
+    try:
+        return parser.command_first(arguments)
+    except UsageError:
+        return parser.command_first(arguments, make_parsers())  # with the options that only one command has
+
+
+def _print_warnings() -> None:
     logger = logging.getLogger("collective")
     logger.addHandler(_WARNINGS)
-    logger.setLevel(logging.INFO if verbose else logging.WARNING)
+    logger.setLevel(logging.WARNING)  # `-v` makes it INFO
 
 
 class _Warnings(logging.Handler):
-    """Shows what the library warns of as a line on standard error; with `-v` what it finds worth noting, too."""
+    """Prints the library's warnings on standard error, a line each; with `-v` its notes as well."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write one record that says, as its `fault`, what is wrong; others are for programs' logs."""
+        """Print the `error` of a record; records without one are for the logs of programs."""
         error = getattr(record, "error", None)
         if error:
-            sys.stderr.write(f"crpc: {error}\n")
+            _print_line(str(error))
 
 
 _WARNINGS = _Warnings()
 
 
-def _complain(text: str, debug: bool) -> None:
+def _print_error(text: str, debug: bool) -> None:
     if debug:
         traceback.print_exc()
-    # One line, whatever it quotes: control characters are shown, not obeyed.
-    line = "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text)
-    sys.stderr.write(f"crpc: {line}\n")
+    _print_line(text)
+
+
+def _print_line(text: str) -> None:
+    sys.stderr.write(f"crpc: {escape_controls(text)}\n")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Read KEY=VALUE words as the DDL means them; everything is checked again, as a whole, before anything is sent."""
+"""Read KEY=VALUE words as the types in the DDL; the action's schema validates them before anything is sent."""
 
 from __future__ import annotations
 
@@ -6,75 +6,88 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from getpass import getpass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from collective.clients.input_files import Sources
-from collective.ddl import Action
 from collective.errors import InvalidInput, UsageError
 from collective.masking import MASK
 from collective.suggestions import suggest
 
+if TYPE_CHECKING:
+    from collective.ddl import Action
+
 _TRUE = frozenset({"true", "yes", "y", "t", "1"})
 _FALSE = frozenset({"false", "no", "n", "f", "0"})
-_LONGEST = 1024 * 1024  # characters of a file: no request carries more bytes (transport.SEND_LIMIT)
+_LIMIT = 1024 * 1024  # characters of a file; no request carries more bytes (transport.SEND_LIMIT)
 
 
 def read_inputs(words: Sequence[str], action: Action, sources: Sources | None = None) -> dict[str, Any]:
-    """Return the inputs that `words` give; raise UsageError or InvalidInput naming the word that is wrong.
+    """Return the inputs in `words`; raise UsageError or InvalidInput, naming the word, for an invalid one.
 
-    `sources` reads the files that they name, and those of the rest of the command line.
+    `sources` reads the files that they name, and the other files of the same command line.
     """
     sources = sources or Sources()
     data = {}
     for word in words:
         key, equals, value = word.partition("=")
         if not equals or not key:
-            raise UsageError(f"'{word}': inputs are given as KEY=VALUE: {action.agent} {action.name} {_takes(action)}")
+            raise UsageError(f"'{word}': inputs are given as KEY=VALUE ({_takes(action)})")
         if key not in action.inputs:
-            hint = suggest(key, action.inputs, f"{action.agent} {action.name} {_takes(action)}")
-            raise InvalidInput(f"there is no input '{key}': {hint}")
+            hint = suggest(key, action.inputs, _takes(action))
+            raise InvalidInput(f"there is no input '{key}' ({hint})")
         shown = MASK if key in action.secrets else value
         data[key] = _convert(f"{key}={shown}", _fetch(f"{key}={shown}", value, sources), action.inputs[key])
     return data
 
 
 def ask_secrets(data: Mapping[str, Any], action: Action, ask: Callable[[str], str] = getpass) -> dict[str, Any]:
-    """Return `data` with the secret inputs that are required and missing: `ask` prompts for each, without echo."""
-    asked = dict(data)
+    """Return `data` with the required secrets that it lacks; `ask` prompts for each without echo."""
+    complete = dict(data)
     for key in action.required:
         if key in action.secrets and key not in data:
             schema = action.inputs[key]
-            asked[key] = _convert(f"{key}={MASK}", ask(f"{schema.get('title', key)}: "), schema)
-    return asked
+            complete[key] = _convert(f"{key}={MASK}", ask(f"{schema.get('title', key)}: "), schema)
+    return complete
 
 
 def _takes(action: Action) -> str:
-    return f"takes {', '.join(f'{name}=…' for name in action.inputs)}" if action.inputs else "takes none"
+    inputs = ", ".join(f"{name}=…" for name in action.inputs)
+    return f"{action.agent} {action.name} takes {inputs or 'no inputs'}"
 
 
 def _fetch(word: str, value: str, sources: Sources) -> str:
-    """Return the text of a value: itself, or what the file holds that `@FILE` names; `word` is for errors."""
+    """Return the text of a value: the value itself, or the content of the file for `@FILE`. `word` is for errors."""
     if not value.startswith("@"):
         return value
     if value.startswith("@@"):
         return value[1:]
-    return sources.read(value[1:], word, _LONGEST, ": '@@' begins a text with '@'")
+    return sources.read(value[1:], word, _LIMIT, " (for a value that begins with '@' type '@@')")
 
 
 def _convert(word: str, text: str, schema: Mapping[str, Any]) -> Any:
     kinds = schema.get("type", "string")
     kind = kinds if isinstance(kinds, str) else next((name for name in kinds if name != "null"), "null")
-    convert = _CONVERTERS.get(kind)
-    if convert is None:
-        return text
+    convert = _CONVERTERS.get(kind, str)
     try:
-        return convert(text)
+        value = convert(text)
     except (ValueError, RecursionError):
-        raise InvalidInput(f"{word}: is no {_SAID[kind]}") from None
+        raise InvalidInput(f"{word}: not {_EXPECTED[kind].format(items=_list_example(schema))}") from None
+    _check_text(word, value)
+    return value
+
+
+def _check_text(word: str, value: Any) -> None:
+    r"""Raise InvalidInput for half of a surrogate pair: an argument that was not UTF-8, or `\ud800` in JSON."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise InvalidInput(f"{word}: not valid UTF-8") from None
+    except RecursionError:
+        raise InvalidInput(f"{word}: nested too deeply") from None
 
 
 def _boolean(text: str) -> bool:
-    word = text.strip().lower()  # what comes from a file ends with a newline
+    word = text.strip().lower()  # the text of a file ends with a newline
     if word in _TRUE:
         return True
     if word in _FALSE:
@@ -83,7 +96,7 @@ def _boolean(text: str) -> bool:
 
 
 def _number(text: str) -> int | float:
-    if not any(sign in text for sign in ".eE"):
+    if not any(char in text for char in ".eE"):
         return int(text)
     value = float(text)
     if not math.isfinite(value):
@@ -101,6 +114,12 @@ def _of_type(kind: type) -> Callable[[str], Any]:
     return convert
 
 
+def _list_example(schema: Mapping[str, Any]) -> str:
+    items = schema.get("items")
+    kind = items.get("type") if isinstance(items, Mapping) else None
+    return {"string": '["a", "b"]', "object": '[{"a": 1}]', "boolean": "[true, false]"}.get(str(kind), "[1, 2]")
+
+
 _CONVERTERS: Mapping[str, Callable[[str], Any]] = {
     "boolean": _boolean,
     "integer": int,
@@ -108,10 +127,10 @@ _CONVERTERS: Mapping[str, Callable[[str], Any]] = {
     "array": _of_type(list),
     "object": _of_type(dict),
 }
-_SAID = {
-    "boolean": "truth value: true or false, yes or no, 1 or 0",
-    "integer": "whole number",
-    "number": "number",
-    "array": "JSON array, such as [1, 2]",
-    "object": 'JSON object, such as {"a": 1}',
+_EXPECTED = {
+    "boolean": "a boolean (true or false, yes or no, 1 or 0)",
+    "integer": "an integer",
+    "number": "a number",
+    "array": "a JSON array (such as {items})",
+    "object": 'a JSON object (such as {{"a": 1}})',
 }

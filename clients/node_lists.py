@@ -1,24 +1,26 @@
-"""Read `--nodes`: literal names, one a line, or the JSON of an earlier call."""
+"""Read the file of `--nodes`: identities, one per line, or a JSON document that `crpc` printed."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from collective.clients.input_files import STDIN, Sources
 from collective.errors import UsageError
 from collective.names import check_identity
 
-_LONGEST = 64 * 1024 * 1024  # characters: more than the document of ten thousand long replies
+_LIMIT = 64 * 1024 * 1024  # characters; more than the document of ten thousand long replies
 
 
 def read_nodes(source: str, chosen: str | None = None, sources: Sources | None = None) -> list[str]:
-    """Return the names in the file `source` (`-`: standard input), in order, each once.
+    """Return the identities in the file `source` (`-`: standard input), in their order, without duplicates.
 
-    `chosen` says which nodes of an earlier call's document are meant: ok (when it is None), failed, silent or all.
+    `chosen` selects nodes from the document of a call: ok (also for None), failed, silent or all.
+    Raises UsageError for a file that is unreadable or has another content.
     """
     where = "standard input" if source == STDIN else source
-    text = (sources or Sources()).read(source, f"--nodes {where}", _LONGEST)
+    text = (sources or Sources()).read(source, f"--nodes {where}", _LIMIT)
     if text.lstrip().startswith(("{", "[")):
         names = _from_json(text, where, chosen)
     elif chosen is not None:
@@ -37,29 +39,37 @@ def _from_json(text: str, where: str, chosen: str | None) -> list[str]:
     try:
         document = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise UsageError(f"--nodes {where}: looks like JSON and is not: {error}") from None
-    if isinstance(document, list):
-        return [_name(entry, where) for entry in document]
-    replies, silent = document.get("replies"), document.get("silent", [])
+        raise UsageError(f"--nodes {where}: invalid JSON: {error}") from None
+    if isinstance(document, dict) and "replies" in document:
+        return _of_call(document, where, chosen or "ok")
+    nodes = document.get("nodes") if isinstance(document, dict) else document
+    if not isinstance(nodes, list):
+        raise UsageError(f"--nodes {where}: JSON, but neither a list of nodes nor the document of a call")
+    return [_name(entry, where) for entry in nodes]
+
+
+def _of_call(document: Mapping[str, Any], where: str, chosen: str) -> list[str]:
+    """Return the `chosen` nodes of a call's document."""
+    replies, silent = document["replies"], document.get("silent", [])
     if not isinstance(replies, list) or not isinstance(silent, list):
-        raise UsageError(f"--nodes {where}: JSON, but neither a list nor the document of a call")
-
-    def wanted(reply: dict[str, Any]) -> bool:
-        answered_ok = reply.get("statuscode") == 0
-        return chosen == "all" or (chosen in (None, "ok") and answered_ok) or (chosen == "failed" and not answered_ok)
-
-    names = [_name(reply, where) for reply in replies if isinstance(reply, dict) and wanted(reply)]
+        raise UsageError(f"--nodes {where}: JSON, but neither a list of nodes nor the document of a call")
+    outcomes = {"ok": (True,), "failed": (False,), "all": (True, False)}.get(chosen, ())
+    names = [
+        _name(reply, where)
+        for reply in replies
+        if isinstance(reply, dict) and (reply.get("statuscode") == 0) in outcomes
+    ]
     if chosen in ("silent", "all"):
         names += [_name(entry, where) for entry in silent]
     return names
 
 
 def _name(entry: Any, where: str) -> str:
-    """Return the name in a list's entry: a text, or an object that calls it sender, certname or identity."""
+    """Return the name in an entry of a list: a string, or an object with `sender`, `certname` or `identity`."""
     if isinstance(entry, str) and entry:
         return entry
     if isinstance(entry, dict):
         for key in ("sender", "certname", "identity"):
             if isinstance(entry.get(key), str):
                 return str(entry[key])
-    raise UsageError(f"--nodes {where}: {json.dumps(entry)} names no node")
+    raise UsageError(f"--nodes {where}: {json.dumps(entry)} is not the name of a node")

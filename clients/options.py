@@ -1,222 +1,206 @@
-"""The options that commands share, as the contract groups them: targets, running, showing."""
+"""The options that several commands share: targets, running, rolling out; and the values that they stand for.
+
+    add_targets(parser)        which nodes        targets(args) -> Targets
+    add_running(parser)        timeouts
+    add_rollout(parser)        how fast           pace(args) -> Pace
+    add_target(parser)         -T alone, for commands that select no nodes
+    client_config(args)        client.yaml, with the collective of -T
+    catalog(args)              the DDLs of the configuration
+
+The options of every command (`--config`, `--output`, …) are in `parser.py`.
+"""
 
 from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
-from collective.errors import UsageError
-from collective.suggestions import suggest
+from collective.clients.parser import Parser as Parser
+from collective.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
+    from collective.catalog import Catalog
     from collective.clients.input_files import Sources
     from collective.config import ClientConfig
-    from collective.filters import Filter
+    from collective.fleet.pace import Pace
+    from collective.fleet.targets import Targets
+
+__all__ = [
+    "Parser",
+    "add_json",
+    "add_rollout",
+    "add_running",
+    "add_target",
+    "add_targets",
+    "client_config",
+    "pace",
+    "targets",
+]
 
 
-class Once(argparse.Action):
-    """Store an option's value; an option that is said twice is a mistake: neither value may win in silence."""
-
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: Any,
-        option_string: str | None = None,
-    ) -> None:
-        """Take the value that was given."""
-        said = vars(namespace).setdefault("_said", set())
-        if option_string and self.dest in said:
-            parser.error(f"{option_string} is said twice")
-        said.add(self.dest)
-        setattr(namespace, self.dest, values)
+def add_target(parser: Parser, group: argparse._ActionsContainer | None = None) -> None:
+    """Add `-T`; `COLLECTIVE_TARGET` is its environment variable."""
+    (group or parser).add_argument(
+        "-T", "--target", metavar="NAME", help="use another collective of the configuration ($COLLECTIVE_TARGET)"
+    )
+    parser.read_variable("target", "COLLECTIVE_TARGET")
 
 
-class Parser(argparse.ArgumentParser):
-    """argparse's, with our one line and exit code for what it refuses, and no guessing of shortened options."""
+def add_targets(parser: Parser) -> None:
+    """Add the options that select nodes."""
+    from collective.fleet.amounts import Amount, read_amount
 
-    def __init__(self, prog: str, **settings: Any) -> None:
-        super().__init__(prog=prog, allow_abbrev=False, **settings)
-        self.register("action", None, Once)
-        self._see_help = f"see '{prog} --help'"
-        self.add_argument("--config", type=Path, metavar="FILE", help="instead of the usual client.yaml")
-        self.add_argument("--debug", action="store_true", help="show a traceback when something goes wrong")
-        self.add_argument("-v", "--verbose", action="store_true", help="say more")
+    group = parser.add_argument_group("target options")
 
-    def add_subparsers(self, **settings: Any) -> Any:
-        """Have verbs, whose own parsers leave alone what was said before the verb."""
-        return super().add_subparsers(parser_class=VerbParser, **settings)
+    def repeated(*names: str, **settings: Any) -> None:
+        group.add_argument(*names, action="append", default=[], **settings)
 
-    def error(self, message: str) -> NoReturn:
-        """Refuse a command line."""
-        unknown = re.fullmatch(r"unrecognized arguments: (-[^ =]*).*", message, re.DOTALL)
-        hint = suggest(unknown[1], self._option_string_actions) if unknown else ""
-        raise UsageError(f"{message}: {hint or self._see_help}")
-
-
-class VerbParser(Parser):
-    """A verb's: an option of every command that is not said after the verb keeps what was said before it."""
-
-    def __init__(self, prog: str, **settings: Any) -> None:
-        super().__init__(prog, **settings)
-        for action in self._actions:  # those alone: a verb's own options, which have defaults, are added later
-            action.default = argparse.SUPPRESS
-
-
-@dataclass(frozen=True)
-class Targets:
-    """Whom a command is for. `nodes` None: whoever matches the filter; `timeout` bounds a broadcast discovery."""
-
-    filter: Filter
-    nodes: list[str] | None
-    method: str | None
-    timeout: float | None
-
-
-def add_targets(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say which nodes are meant."""
-    group = parser.add_argument_group("targets")
-    group.add_argument("-F", "--with-fact", action="append", default=[], metavar="EXPR", help="fact=value, <, >=, =~ …")
-    group.add_argument("-C", "--with-class", action="append", default=[], metavar="NAME", help="a class, or /regex/")
-    group.add_argument("-A", "--with-agent", action="append", default=[], metavar="NAME", help="nodes with this agent")
+    repeated("-F", "--with-fact", metavar="EXPR", help="nodes with a fact: role=web, cpus>=4, os=~^Debian")
+    repeated("-C", "--with-class", metavar="NAME", help="nodes with a class; a name or /regex/")
+    repeated("-A", "--with-agent", metavar="NAME", help="nodes with an agent; a name or /regex/")
+    repeated("-I", "--with-identity", metavar="NAME", help="nodes by identity: a name, /regex/ or web[01-20].my.net")
+    repeated("-W", "--with", dest="with_", metavar="'A B'", help="facts and classes, separated by spaces")
     group.add_argument(
-        "-I",
-        "--with-identity",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="name, /regex/ or web[01-20].my.net",
+        "-S", "--select", metavar="EXPR", help="an expression of facts and classes with and, or, not, ()"
     )
     group.add_argument(
-        "-W", "--with", action="append", default=[], dest="with_", metavar="'A B'", help="facts and classes"
-    )
-    group.add_argument("-S", "--select", metavar="EXPR", help="and, or, not, parentheses, facts and classes")
-    group.add_argument(
-        "--nodes", metavar="FILE", help="names, one a line, or an earlier call's JSON; '-': standard input"
+        "--nodes",
+        metavar="FILE",
+        help="read identities, one per line, or the JSON of an earlier call; -: standard input",
     )
     group.add_argument(
-        "--nodes-from",
-        choices=("ok", "failed", "silent", "all"),
-        help="which nodes of the JSON (default: ok)",
+        "--nodes-from", choices=("ok", "failed", "silent", "all"), help="nodes to use from that JSON (default: ok)"
     )
-    group.add_argument("-T", "--target", metavar="NAME", help="another collective that the configuration knows")
-    group.add_argument("--dm", choices=("registry", "broadcast"), help="where the expected nodes come from")
-    group.add_argument("--dt", type=seconds, metavar="SECONDS", help="how long a broadcast discovery may take")
-
-
-def add_running(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say how a call runs."""
-    group = parser.add_argument_group("running")
-    group.add_argument("-t", "--timeout", type=seconds, metavar="SECONDS", help="how long to wait for replies")
-    group.add_argument(
-        "--ttl", type=seconds, metavar="SECONDS", help="how long the request stays valid (60; 6 when rolling out)"
-    )
-
-
-def add_rollout(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say which of the nodes are reached, how fast, and when to stop."""
-    from collective.fleet.rollout import Amount, read_amount, read_count
-
-    group = parser.add_argument_group("rolling out")
     some = group.add_mutually_exclusive_group()
     some.add_argument(
-        "--limit", type=partial(read_amount, "--limit"), metavar="N|N%", help="some of the nodes, chosen at random"
+        "--limit", type=partial(read_amount, "--limit"), metavar="N|N%", help="at most N nodes, selected at random"
     )
-    some.add_argument("-1", "--one", action="store_const", dest="limit", const=Amount(1), help="one of the nodes")
-    group.add_argument("--limit-seed", type=_seed, metavar="N", help="the same number chooses the same nodes")
+    some.add_argument("-1", "--one", action="store_const", dest="limit", const=Amount(1), help="same as --limit 1")
+    group.add_argument("--limit-seed", type=_integer, metavar="N", help="select the same nodes again for the same N")
+    add_target(parser, group)
     group.add_argument(
-        "--concurrency", type=partial(read_count, "--concurrency"), metavar="N", help="so many nodes at work at most"
+        "--dm", choices=("registry", "broadcast"), help="discovery method (default: registry if there is one)"
     )
-    group.add_argument("--batch", type=partial(read_amount, "--batch"), metavar="N|N%", help="so many nodes at a time")
+    group.add_argument("--dt", type=seconds, metavar="SECONDS", help="time limit of a broadcast discovery")
+
+
+def add_running(parser: Parser) -> None:
+    """Add the timeouts of a call."""
+    group = parser.add_argument_group("call options")
+    group.add_argument(
+        "-t", "--timeout", type=seconds, metavar="SECONDS", help="how long to wait for replies ($COLLECTIVE_TIMEOUT)"
+    )
+    group.add_argument(
+        "--ttl", type=seconds, metavar="SECONDS", help="how long nodes may start the request (60; 6 in a rollout)"
+    )
+    parser.read_variable("timeout", "COLLECTIVE_TIMEOUT")
+    parser.read_variable("ttl", "COLLECTIVE_TTL")
+
+
+def add_rollout(parser: Parser) -> None:
+    """Add the options that set the pace of a rollout, and when it stops."""
+    from collective.fleet.amounts import read_amount, read_count
+
+    group = parser.add_argument_group("rollout options")
+    group.add_argument(
+        "--concurrency", type=partial(read_count, "--concurrency"), metavar="N", help="at most N nodes at work at once"
+    )
+    group.add_argument("--batch", type=partial(read_amount, "--batch"), metavar="N|N%", help="N nodes at a time")
     group.add_argument("--batch-sleep", type=seconds, metavar="SECONDS", help="pause between two batches")
     group.add_argument(
         "--max-fail",
         type=partial(read_amount, "--max-fail"),
         metavar="N|N%",
-        help="reach nobody further once so many failed or stayed silent",
+        help="stop after N failed or silent nodes",
     )
-    group.add_argument("--yes", action="store_true", help="do not ask whether so many nodes are meant")
+    group.add_argument("--yes", action="store_true", help="do not ask for confirmation")
 
 
-def rollout(options: argparse.Namespace) -> dict[str, Any]:
-    """Return what `add_rollout`'s options ask of `Fleet.call`, by its arguments; raise UsageError for bad company."""
-    if options.limit_seed is not None and options.limit is None:
-        raise UsageError("--limit-seed: only a limit chooses nodes at random: add --limit or --one")
-    if options.batch_sleep and options.batch is None:
-        raise UsageError("--batch-sleep: there is a pause between batches only: add --batch")
-    paced = options.concurrency or options.batch or options.max_fail
-    if options.no_results and paced:
-        raise UsageError("--no-results: nobody would wait to send on: leave out --concurrency, --batch and --max-fail")
-    return {
-        "limit": options.limit,
-        "limit_seed": options.limit_seed,
-        "concurrency": options.concurrency,
-        "batch": options.batch,
-        "batch_sleep": options.batch_sleep or 0.0,
-        "max_fail": options.max_fail,
-    }
+def pace(args: argparse.Namespace) -> Pace:
+    """Return the pace that the rollout options describe; raise UsageError for options that exclude each other."""
+    from collective.fleet.pace import Pace
+
+    if args.batch_sleep and args.batch is None:
+        raise UsageError("--batch-sleep: there is no pause without batches (add --batch)")
+    paced = args.concurrency or args.batch or args.max_fail
+    if args.no_results and paced:
+        raise UsageError("--no-results: not allowed with --concurrency, --batch or --max-fail, which need the replies")
+    return Pace(args.concurrency, args.batch, args.batch_sleep or 0.0, args.max_fail)
 
 
 def add_json(parser: argparse._ActionsContainer) -> None:
-    """Add the option that has a command write for programs."""
-    parser.add_argument("-j", "--json", action="store_true", help="one JSON document")
+    """Do nothing: every command has `--json`; to be deleted with its last use."""
 
 
-def targets(options: argparse.Namespace, sources: Sources | None = None) -> Targets:
-    """Read the target options; raise UsageError, pointing at the place, for what cannot be read.
+def targets(args: argparse.Namespace, sources: Sources | None = None) -> Targets:
+    """Return the targets that the options select; raise UsageError, pointing at the place, for invalid ones.
 
-    `sources` reads the file of names, and those of the rest of the command line.
+    `sources` reads the file of `--nodes`, and the other files of the same command line.
     """
     from collective import filters
+    from collective.fleet.targets import Targets
 
+    if args.limit_seed is not None and args.limit is None:
+        raise UsageError("--limit-seed: nothing is selected at random without a limit (add --limit or --one)")
     wanted = filters.parse(
-        with_fact=options.with_fact,
-        with_class=options.with_class,
-        with_agent=options.with_agent,
-        with_identity=options.with_identity,
-        with_=options.with_,
-        select=options.select,
+        with_fact=args.with_fact,
+        with_class=args.with_class,
+        with_agent=args.with_agent,
+        with_identity=args.with_identity,
+        with_=args.with_,
+        select=args.select,
     )
     nodes = None
-    if options.nodes is not None:
+    if args.nodes is not None:
         from collective.clients.node_lists import read_nodes
 
-        nodes = read_nodes(options.nodes, options.nodes_from, sources)
-    elif options.nodes_from is not None:
-        raise UsageError(f"--nodes-from {options.nodes_from}: of which call? --nodes names its JSON")
-    return Targets(wanted, nodes, options.dm, options.dt)
+        nodes = read_nodes(args.nodes, args.nodes_from, sources)
+    elif args.nodes_from is not None:
+        raise UsageError(f"--nodes-from {args.nodes_from}: needs --nodes with the JSON of an earlier call")
+    return Targets(wanted, nodes, args.dm, args.dt, args.limit, args.limit_seed)
 
 
-def client_config(options: argparse.Namespace) -> ClientConfig:
-    """Read `client.yaml`, with the collective that `-T` names; an unknown one is an error, never the default."""
+def client_config(args: argparse.Namespace) -> ClientConfig:
+    """Read `client.yaml`, with the collective of `-T`; an unknown collective is an error, never the default."""
     from collective.config import load_client
 
-    config = load_client(options.config)
-    return replace(config, collective=config.known_collective(getattr(options, "target", None)))
+    config = load_client(args.config)
+    try:
+        return replace(config, collective=config.known_collective(getattr(args, "target", None)))
+    except UsageError as error:
+        if "target" not in args.from_variables:
+            raise
+        raise UsageError(f"{args.from_variables['target']}: {error}") from None
+
+
+def catalog(args: argparse.Namespace) -> Catalog:
+    """Return the DDLs of the configuration; those of the standard agents when there is no configuration."""
+    from collective.catalog import Catalog
+    from collective.config import load_client
+
+    try:
+        return Catalog(load_client(args.config).ddls)
+    except ConfigError:
+        if args.config:
+            raise
+        return Catalog()
 
 
 def seconds(text: str) -> float:
-    """Read a duration given on the command line."""
+    """Read a duration in seconds."""
     try:
         value = float(text)
     except ValueError:
         value = 0.0
     if not 0 < value <= 86400:
-        raise argparse.ArgumentTypeError(f"'{text}' is no number of seconds between 0 and 86400")
+        raise argparse.ArgumentTypeError(f"invalid duration '{text}': use seconds, more than 0 and at most 86400")
     return value
 
 
-def _seed(text: str) -> int:
+def _integer(text: str) -> int:
     if not re.fullmatch(r"-?[0-9]{1,18}", text):
-        raise argparse.ArgumentTypeError(f"'{text}' is no whole number")
+        raise argparse.ArgumentTypeError(f"invalid integer '{text}'")
     return int(text)
-
-
-def parse(parser: Parser, arguments: Sequence[str], before: argparse.Namespace | None = None) -> argparse.Namespace:
-    """Parse with words and options in any order; what was found `before` is kept."""
-    return parser.parse_intermixed_args(arguments, before)

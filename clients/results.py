@@ -1,4 +1,8 @@
-"""Show a call as it runs and when it is over, in the form that its options ask for."""
+"""Print the results of a call, while it runs and when it has ended, in the form that the options ask for.
+
+present(CallOutput(call, args), fleet)     the replies of any action
+present(PingOutput(call, args), fleet)     a command with its own text form and further members in its document
+"""
 
 from __future__ import annotations
 
@@ -7,156 +11,220 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from collective.clients.missing import tell_missing
+from collective import schemas
+from collective.clients import output
+from collective.clients.output import Output
+from collective.clients.parser import Parser
 from collective.clients.render import ordered
-from collective.clients.render.console import Console, together, wants
-from collective.clients.render.formatting import Paint, color_enabled
+from collective.clients.render.formatting import write_json, write_yaml
 from collective.clients.render.progress import Progress
-from collective.errors import TransportError
-from collective.fleet.outcomes import OK, SILENT, STOPPED
+from collective.errors import CollectiveError, TransportError
+from collective.exit_codes import OK, SILENT, STOPPED
+from collective.suggestions import suggest
+from collective.text import escape_controls, plural
 
 if TYPE_CHECKING:
     from collective.fleet.call import Call
     from collective.fleet.fleet import Fleet
+    from collective.messages import Reply
 
 
-def add_showing(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say how results look."""
-    group = parser.add_argument_group("showing")
-    form = group.add_mutually_exclusive_group()
-    form.add_argument("-j", "--json", action="store_true", help="one JSON document")
-    form.add_argument("--jsonl", action="store_true", help="one JSON line per event, as it happens")
-    form.add_argument("--table", action="store_true", help="one row per node")
-    form.add_argument("--csv", action="store_true", help="the same, for a spreadsheet")
-    form.add_argument("--no-results", action="store_true", help="send, print the request's id, do not wait")
-    group.add_argument("--display", choices=("ok", "failed", "all"), help="which replies (default: as the DDL says)")
-    group.add_argument("--sort", action="store_true", help="by identity instead of by arrival")
-    group.add_argument("--color", choices=("auto", "always", "never"), default="auto", help="default: %(default)s")
-    parser.set_defaults(together=False)  # a command may show once what several nodes say alike
-    group.add_argument("-q", "--quiet", action="store_true", help="nothing but results")
+def add_showing(parser: Parser) -> None:
+    """Add the options for the results of a call."""
+    group = parser.add_argument_group("result options")
+    group.add_argument("--display", choices=("ok", "failed", "all"), help="replies to print (default: as in the DDL)")
+    group.add_argument("--no-results", action="store_true", help="print the request id, do not wait for replies")
+    add_order(group)
+    parser.set_defaults(together=False)  # a command may print equal replies of several nodes once
 
 
-def present(call: Call, options: argparse.Namespace, fleet: Fleet) -> int:
-    """Take the replies of `call`, show them, and return its exit code; `fleet` may know more about silent nodes.
+def add_order(group: argparse._ActionsContainer) -> None:
+    """Add `--sort` and `-q`."""
+    group.add_argument("--sort", action="store_true", help="sort by identity instead of by arrival")
+    group.add_argument("-q", "--quiet", action="store_true", help="print results only: no progress, counts or warnings")
 
-    When the transport goes away or somebody interrupts, what is known is shown before that is said: nobody further
-    is sent to, and nobody waited for. A second interruption leaves at once.
+
+class CallOutput:
+    """The output of one call in each form; a command overrides what is different for it."""
+
+    schema = "results"
+    progress = True  # whether the text form has a progress bar
+
+    def __init__(self, call: Call, args: argparse.Namespace) -> None:
+        self.call = call
+        self.args = args
+
+    def on_reply(self, reply: Reply) -> None:
+        """Take a reply as it arrives; in the text form it may be printed at once."""
+
+    def print_text(self) -> None:
+        """Print the text form when the call has ended."""
+        from collective.clients.render.console import Console, together, wants
+
+        args, call = self.args, self.call
+        console = Console(sys.stdout, paint=output.paint(args), width=shutil.get_terminal_size().columns)
+        display = args.display or ("all" if args.verbose else call.action.display)
+        replies = ordered(call.outcomes.replies.values(), args.sort)
+        shown = [reply for reply in replies if wants(display, reply.statuscode)]
+        for reply in together(shown) if args.together else shown:
+            console.show_reply(reply, call.action)
+        if args.quiet:
+            console.show_missing(call)  # a node without a reply is a result, too
+        else:
+            console.show_end(call, verbose=args.verbose)
+
+    def members(self) -> Mapping[str, Any]:
+        """Return the members that the document has besides those of every call."""
+        return {}
+
+    def rows(self) -> list[list[Any]]:
+        """Return the heading and one row per node, for tables and CSV."""
+        from collective.clients.render import table
+
+        return list(table.rows(self.call, by_identity=self.args.sort))
+
+
+def present(shown: CallOutput, fleet: Fleet) -> int:
+    """Receive the replies of a call, print them, and return the call's exit code.
+
+    On a transport error or the first Ctrl-C the call stops: nothing more is sent, and the results so far are printed
+    before the error. The second Ctrl-C ends the program at once. `fleet` explains why nodes did not answer.
     """
-    error: TransportError | None = None
+    call, error = shown.call, None
     with interruptible():
         try:
-            _receive(call, options)
-        except TransportError as away:
-            call.stop(str(away))
-            error = away
+            _receive(shown)
+        except TransportError as caught:
+            call.stop(str(caught))
+            error = caught
         except KeyboardInterrupt:
             call.stop("interrupted")
         call.close()
-        _show(call, options)
-        tell_missing(call, fleet)
+        _print(shown)
+        print_missing(call, fleet)
     if error is not None:
         raise error
     if call.stopped:
-        _tell_stopped(call)
+        _print_stopped(call)
     return call.outcomes.exit_code()
 
 
-def _tell_stopped(call: Call) -> None:
-    """Say why a call ended early, and for how many nodes that matters."""
-    unsent, unanswered = len(call.outcomes.skipped), len(call.outcomes.silent)
-    parts = [f"{_nodes(unsent)} not sent to"] if unsent else []
-    if call.cut_short and unanswered:
-        parts.append(f"{_nodes(unanswered)} had not answered yet")
-    sys.stderr.write(": ".join(["crpc: stopped", call.stopped, *([", ".join(parts)] if parts else [])]) + "\n")
-
-
-def show_sent(call: Call, fleet: Fleet) -> int:
-    """Print the id of a request whose replies nobody waits for; return the exit code of its sending."""
+def print_sent(call: Call, args: argparse.Namespace, fleet: Fleet) -> int:
+    """Print the id of a request without waiting for replies; return the exit code."""
     call.close()
-    sys.stdout.write(f"{call.request_id}\n")
-    tell_missing(call, fleet)
+    nodes = sorted(call.outcomes.expected - set(call.absent))
+    members = {"request_id": call.request_id, "agent": call.agent, "action": call.action.name}
+    document = {**members, "collective": call.collective, "caller": call.caller, "nodes": nodes, "absent": call.absent}
+    rows = [list(members.values())]
+    output.show(args, Output("sent", document, list(members), rows, lambda: f"{call.request_id}\n"))
+    print_missing(call, fleet)
     return SILENT if call.absent else OK
+
+
+def print_missing(call: Call, fleet: Fleet) -> None:
+    """Print one line on standard error for each node that does not exist or whose silence the registry explains."""
+    hints = _suggestions(call.absent, fleet)
+    for name in call.absent:
+        _print_line(f"{name}: there is no such node: it has no queue in '{call.collective}'{hints[name]}")
+    silent = [name for name in call.outcomes.silent if name not in call.absent]
+    for name, why in fleet.why_silent(silent).items():
+        _print_line(f"{name}: {why}")
+
+
+def _suggestions(absent: Sequence[str], fleet: Fleet) -> dict[str, str]:
+    """Return for each name the registered node that was probably meant, as ` (did you mean …?)`, or nothing."""
+    from collective.fleet.targets import Targets
+
+    known: list[str] = []
+    if absent and fleet.config.registry != "none":
+        try:
+            known = fleet.discover(Targets(method="registry"), verify=True)
+        except CollectiveError:  # without the registry there are no suggestions
+            known = []
+    hints = {name: suggest(name.lower().rstrip("."), known) for name in absent}
+    return {name: f" ({hint})" if hint else "" for name, hint in hints.items()}
+
+
+def _print_stopped(call: Call) -> None:
+    """Print why a call ended early, and how many nodes that affects."""
+    unsent, unanswered = len(call.outcomes.skipped), len(call.outcomes.silent)
+    parts = [f"{plural(unsent, 'node')} not sent to"] if unsent else []
+    if call.cut_short and unanswered:
+        parts.append(f"{plural(unanswered, 'node')} had not answered yet")
+    details = f" ({', '.join(parts)})" if parts else ""
+    _print_line(f"stopped: {call.stopped}{details}")
 
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Have the first Ctrl-C raise KeyboardInterrupt, and the second one leave, whatever is waited for by then."""
+    """Let the first Ctrl-C raise KeyboardInterrupt, and the second one end the program at once."""
     before = signal.getsignal(signal.SIGINT)
     if before is not signal.default_int_handler:
-        yield  # whoever started us has it ignored, or sees to it himself
+        yield  # the parent process ignores the signal, or the program has a handler of its own
         return
 
     def interrupt(_signal: int, _frame: object) -> None:
-        signal.signal(signal.SIGINT, _leave)
+        signal.signal(signal.SIGINT, _end_at_once)
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGINT, interrupt)
     try:
         yield
     finally:
-        # After an interruption `_leave` stays: what the interpreter waits for at its end can be left as well.
+        # After an interrupt the second handler stays: the interpreter may wait for threads at exit.
         if signal.getsignal(signal.SIGINT) is interrupt:
             signal.signal(signal.SIGINT, before)
 
 
-def _leave(_signal: int, _frame: object) -> None:
+def _end_at_once(_signal: int, _frame: object) -> None:
     os.write(2, b"crpc: interrupted\n")
     os._exit(STOPPED)
 
 
-def _receive(call: Call, options: argparse.Namespace) -> None:
+def _receive(shown: CallOutput) -> None:
     from collective.clients.render.json_document import reply_event, write_event
 
+    call, args = shown.call, shown.args
     expected = len(call.outcomes.expected)
     progress = Progress(
         sys.stderr,
-        sys.stderr.isatty() and not options.quiet,
+        sys.stderr.isatty() and not args.quiet and (shown.progress or args.output != "text"),
         shutil.get_terminal_size().columns,
-        paint=Paint(color_enabled(options.color, sys.stderr, os.environ)),
+        paint=output.paint(args, sys.stderr),
     )
     progress.update(0, expected)
     try:
         for reply in call:
             progress.update(call.outcomes.answered, expected)
-            if options.jsonl:
+            shown.on_reply(reply)
+            if args.output == "jsonl":
                 progress.clear()
                 write_event(reply_event(reply, call.action), sys.stdout)
     finally:
         progress.finish()
 
 
-def _show(call: Call, options: argparse.Namespace) -> None:
+def _print(shown: CallOutput) -> None:
     from collective.clients.render import json_document, table
 
-    if options.json:
-        json_document.write_document(call, sys.stdout, by_identity=options.sort)
-    elif options.jsonl:
-        json_document.write_event(json_document.end_event(call), sys.stdout)
-    elif options.table:
-        table.write_table(call, sys.stdout, by_identity=options.sort)
-    elif options.csv:
-        table.write_csv(call, sys.stdout, by_identity=options.sort)
+    form, call = shown.args.output, shown.call
+    if form == "text":
+        shown.print_text()
+    elif form == "jsonl":
+        json_document.write_event({**json_document.end_event(call), **shown.members()}, sys.stdout)
+    elif form in ("table", "csv"):
+        heading, *body = shown.rows()
+        writer = table.write_rows if form == "table" else table.write_csv_rows
+        writer(heading, body, sys.stdout)
     else:
-        _show_console(call, options)
+        document = json_document.document(call, by_identity=shown.args.sort)
+        document |= {"schema": schemas.schema_id(shown.schema), **shown.members()}
+        (write_json if form == "json" else write_yaml)(document, sys.stdout)
 
 
-def _nodes(count: int) -> str:
-    return f"{count} node{'' if count == 1 else 's'}"
-
-
-def _show_console(call: Call, options: argparse.Namespace) -> None:
-    paint = Paint(color_enabled(options.color, sys.stdout, os.environ))
-    console = Console(sys.stdout, paint=paint, width=shutil.get_terminal_size().columns)
-    display = options.display or ("all" if options.verbose else call.action.display)
-    replies = ordered(call.outcomes.replies.values(), options.sort)
-    shown = [reply for reply in replies if wants(display, reply.statuscode)]
-    for reply in together(shown) if options.together else shown:
-        console.show_reply(reply, call.action)
-    if options.quiet:
-        console.show_missing(call)  # who did not answer is a result, too
-    else:
-        console.show_end(call, verbose=options.verbose)
+def _print_line(text: str) -> None:
+    sys.stderr.write(f"crpc: {escape_controls(text)}\n")

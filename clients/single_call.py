@@ -1,57 +1,36 @@
-"""Call one action for a command that shows the replies in a way of its own."""
+"""Call one action for a command that prints the replies in its own way."""
 
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from collective.clients import options
-from collective.clients.missing import tell_missing
 
 if TYPE_CHECKING:
     from collective.fleet.call import Call
+    from collective.fleet.fleet import Fleet
+    from collective.fleet.targets import Targets
 
 
 @contextmanager
-def asked(
-    given: argparse.Namespace,
+def open_call(
+    args: argparse.Namespace,
     action: str,
     data: Mapping[str, Any],
-    targets: options.Targets | None = None,
+    targets: Targets | None = None,
     agent: str = "rpcutil",
-) -> Iterator[Call]:
-    """Send the request to the `targets`, or to those that the command line names, and yield the call.
+) -> Iterator[tuple[Call, Fleet]]:
+    """Send a request to `targets` (default: those of the command line); yield the call and its fleet.
 
-    Afterwards what is known about nodes that did not answer is told.
+    Raises what `Fleet.call` raises, and ConfigError.
     """
-    config = options.client_config(given)
-    targets = targets or options.targets(given)
+    config = options.client_config(args)
+    targets = targets or options.targets(args)
 
     from collective.fleet.fleet import Fleet
 
     with Fleet.connect(config) as fleet:
-        call = fleet.call(
-            agent,
-            action,
-            data,
-            filter=targets.filter,
-            nodes=targets.nodes,
-            method=targets.method,
-            discovery_timeout=targets.timeout,
-            timeout=given.timeout,
-            ttl=given.ttl,
-        )
-        yield call
-        tell_missing(call, fleet)
-
-
-def write_call(call: Call) -> int:
-    """Write the document of a call, as `crpc AGENT ACTION --json` does; return its exit code."""
-    from collective.clients.render.json_document import write_document
-
-    code = call.wait().exit_code()
-    write_document(call, sys.stdout)
-    return code
+        yield fleet.call(agent, action, data, targets=targets, timeout=args.timeout, ttl=args.ttl), fleet

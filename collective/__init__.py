@@ -1,8 +1,104 @@
-"""Structured remote procedure calls to fleets of servers, over AWS SQS."""
+"""Structured remote procedure calls to fleets of servers, over AWS SQS.
 
+The public API is this module, `collective.agent` (write agents) and `collective.testing` (test agents and programs).
+All other modules are private: they may change in any release.
+
+    from collective import Fleet, Targets
+
+    with Fleet.connect() as fleet:
+        call = fleet.call("package", "status", {"package": "zsh"}, targets=Targets.select(facts=["role=web"]))
+        for reply in call:
+            print(reply.sender, reply.statusmsg, reply.data)
+
+Names are imported on first use: `import collective` alone loads neither boto3 nor jsonschema.
+"""
+
+import importlib
 import logging
+from typing import TYPE_CHECKING
 
-# A library does not configure logging: without a handler of the application nothing is printed.
-logging.getLogger(__name__).addHandler(logging.NullHandler())
+if TYPE_CHECKING:
+    from collective.config import ClientConfig, load_client
+    from collective.errors import (
+        AccessDenied,
+        CollectiveError,
+        ConfigError,
+        DDLError,
+        Forbidden,
+        InvalidInput,
+        MessageError,
+        MessageTooLarge,
+        MissingInput,
+        NoNodes,
+        NotFound,
+        RPCError,
+        SignatureError,
+        TooManyTargets,
+        TransportError,
+        Unreachable,
+        UsageError,
+    )
+    from collective.fleet.call import Call
+    from collective.fleet.fleet import Fleet
+    from collective.fleet.outcomes import Outcomes
+    from collective.fleet.pace import Pace
+    from collective.fleet.targets import Targets
+    from collective.messages import Reply
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "AccessDenied",
+    "Call",
+    "ClientConfig",
+    "CollectiveError",
+    "ConfigError",
+    "DDLError",
+    "Fleet",
+    "Forbidden",
+    "InvalidInput",
+    "MessageError",
+    "MessageTooLarge",
+    "MissingInput",
+    "NoNodes",
+    "NotFound",
+    "Outcomes",
+    "Pace",
+    "RPCError",
+    "Reply",
+    "SignatureError",
+    "Targets",
+    "TooManyTargets",
+    "TransportError",
+    "Unreachable",
+    "UsageError",
+    "__version__",
+    "load_client",
+]
+
+_MODULES = {
+    "Call": "collective.fleet.call",
+    "ClientConfig": "collective.config",
+    "Fleet": "collective.fleet.fleet",
+    "Outcomes": "collective.fleet.outcomes",
+    "Pace": "collective.fleet.pace",
+    "Reply": "collective.messages",
+    "Targets": "collective.fleet.targets",
+    "load_client": "collective.config",
+}  # all other names are in collective.errors
+
+# A library configures no logging; the null handler keeps Python from printing its warnings.
+logging.getLogger(__name__).addHandler(logging.NullHandler())
+
+if not TYPE_CHECKING:  # a type checker would accept any name
+
+    def __getattr__(name: str) -> object:
+        """Import a public name on first use."""
+        if name not in __all__:
+            raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+        value = getattr(importlib.import_module(_MODULES.get(name, "collective.errors")), name)
+        globals()[name] = value
+        return value
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

@@ -1,6 +1,6 @@
-"""What everything that speaks to AWS shares: one session, the server's clock, and the table of errors.
+"""Share one boto3 session, the server's clock and the error translation between all modules that use AWS.
 
-boto3 (about 0.2 s to import) is imported here and in no module that a command needs to be refused.
+boto3 takes about 0.2 s to import. It is imported here, and in no module that a command needs to reject its arguments.
 Region, credentials, profile, proxy and endpoints are boto3's own settings (AWS_ENDPOINT_URL, AWS_PROFILE …).
 """
 
@@ -23,9 +23,7 @@ from collective.errors import AccessDenied, CollectiveError, ConfigError, Forbid
 
 log = logging.getLogger(__name__)
 
-LONGEST_POLL = 20  # seconds; SQS developer guide: the longest wait of one receive
-
-_FAR = 60.0  # seconds that a clock may be off before we say so; AWS refuses what is signed 300 s off
+_MAX_SKEW = 60.0  # seconds by which a clock may be off without a warning; AWS rejects signatures at 300 s
 
 _MISSING = frozenset(
     [
@@ -67,28 +65,28 @@ _THROTTLED = frozenset(
         "TooManyRequestsException",
     ]
 )
-_NOT_AWS = "what answers there is not AWS: a proxy, or a wrong AWS_ENDPOINT_URL?"
+_NOT_AWS = "the response is not from AWS (check the proxy and AWS_ENDPOINT_URL)"
 _DELETED_RECENTLY = frozenset(["AWS.SimpleQueueService.QueueDeletedRecently", "QueueDeletedRecently"])
 
 
 @dataclass(frozen=True)
-class Patience:
-    """How many seconds a server has to take a connection, and to answer; and how often a request is tried at most.
+class Timeouts:
+    """The connect and read timeouts in seconds, and the maximum number of attempts of a request.
 
-    Between tries lies botocore's own back-off: some 4 s in all when nobody answers.
+    Between attempts, botocore's backoff takes about 4 s in all.
     """
 
     connect: int = 5
-    read: int = LONGEST_POLL + 10
+    read: int = 30  # more than transport.LONGEST_POLL: a poll without messages is not a timeout
     attempts: int = 4
 
 
-USUAL = Patience()
+DEFAULT_TIMEOUTS = Timeouts()
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What boto3's own settings come to. `credentials` says in boto3's word where they come from."""
+    """The effective settings of boto3; `credentials` is where boto3 found them, in its own terms."""
 
     region: str
     endpoint: str
@@ -96,20 +94,20 @@ class Settings:
 
 
 class AWS:
-    """A boto3 session and the clock of the servers that answer it.
+    """A boto3 session, and the clock of AWS.
 
-    `session` enters from outside so that the lab's nodes, forked from one parent, share what it has loaded.
+    `session` is an argument so that the nodes of a lab, forked from one process, share what it has loaded.
     """
 
-    def __init__(self, session: boto3.Session | None = None, patience: Patience = USUAL) -> None:
+    def __init__(self, session: boto3.Session | None = None, timeouts: Timeouts = DEFAULT_TIMEOUTS) -> None:
         with translated("AWS"):
             self._session = session or boto3.Session()
-        self._patience = patience
+        self._timeouts = timeouts
         self._offset: float | None = None
-        self._far_off = False
+        self._clock_is_off = False
 
     def settings(self) -> Settings:
-        """Return what the settings come to, once there are credentials; raise ConfigError and AccessDenied."""
+        """Return the effective settings. Raises ConfigError and AccessDenied, e.g. without credentials."""
         client = self.client("sqs")
         with translated("AWS"):
             credentials = self._session.get_credentials()
@@ -119,41 +117,41 @@ class AWS:
         return Settings(client.meta.region_name, client.meta.endpoint_url, credentials.method)
 
     def regions(self) -> list[str]:
-        """Return the regions that this boto3 knows to have SQS, of every partition."""
+        """Return the regions with SQS that this version of boto3 knows, of all partitions."""
         partitions = self._session.get_available_partitions()
         return [region for partition in partitions for region in self._session.get_available_regions("sqs", partition)]
 
     def client(self, service: Any, *, connections: int = 10) -> Any:
-        """Return a client of `service` (`sqs`, `sns`, `dynamodb`) for up to `connections` threads at once.
+        """Return a client of `service` (`sqs`, `sns`, `dynamodb`) that up to `connections` threads can use.
 
-        Raise ConfigError for an endpoint, a region or a profile that cannot be.
+        Raises ConfigError for an invalid endpoint, region or profile.
         """
         settings = Config(
-            connect_timeout=self._patience.connect,
-            read_timeout=self._patience.read,
+            connect_timeout=self._timeouts.connect,
+            read_timeout=self._timeouts.read,
             max_pool_connections=connections,
-            # Not "adaptive": what is throttled here is a fleet that does one thing at once; no node sends too much by
-            # itself, and after one refusal all that its client does would be slower, polls and replies too.
-            retries={"mode": "standard", "total_max_attempts": self._patience.attempts},
+            # Not "adaptive": AWS throttles because many nodes act at once, not because one node sends too much. After
+            # one throttled request, adaptive mode would delay all requests of the client, polls and replies too.
+            retries={"mode": "standard", "total_max_attempts": self._timeouts.attempts},
             tcp_keepalive=True,
         )
         try:
             with translated(service):
-                if not self._session.region_name:  # boto3 takes an empty one for the name of a region
+                if not self._session.region_name:  # boto3 accepts an empty string as a region
                     raise botocore_errors.NoRegionError
                 client = self._session.client(service, config=settings)
-        except Unreachable as exc:  # nobody has been asked yet: it is what we are told that is wrong
-            raise ConfigError(f"AWS: {exc}: see AWS_ENDPOINT_URL, AWS_DEFAULT_REGION and ~/.aws/config") from None
+        except Unreachable as exc:  # nothing was sent yet, so a setting is invalid
+            raise ConfigError(f"AWS: {exc} (check AWS_ENDPOINT_URL, AWS_DEFAULT_REGION and ~/.aws/config)") from None
         client.meta.events.register("after-call", self._note_date)
         return client
 
     def now(self) -> float:
-        """Return the servers' time in Unix seconds, as their last answer told it; our own before the first."""
+        """Return the servers' time in Unix seconds, from their last response; before it, this machine's time."""
         return time.time() + (self._offset or 0.0)
 
     @property
     def skew(self) -> float | None:
-        """How many seconds this machine's clock is ahead of the servers'; None before their first answer."""
+        """How many seconds this machine's clock is ahead of the servers' clock; None before their first response."""
         return None if self._offset is None else -self._offset
 
     def _note_date(self, http_response: Any = None, **_: Any) -> None:
@@ -161,38 +159,35 @@ class AWS:
         if not date:
             return
         try:
-            told = parsedate_to_datetime(date).timestamp()
+            seconds = parsedate_to_datetime(date).timestamp()
         except ValueError:
             return
-        # The header has whole seconds: the truth lies in [told, told + 1).
-        ours = time.time()
-        if not told <= ours < told + 1:
-            self._offset = told + 0.5 - ours
-        else:
-            self._offset = 0.0
-        self._warn_when_far_off(-self._offset)
+        # The header has whole seconds: the servers' time is in [seconds, seconds + 1).
+        now = time.time()
+        self._offset = 0.0 if seconds <= now < seconds + 1 else seconds + 0.5 - now
+        self._check_skew(-self._offset)
 
-    def _warn_when_far_off(self, skew: float) -> None:
-        """Say, once each time it happens, that this machine's clock is `skew` seconds ahead of the servers'."""
-        far_off = abs(skew) > _FAR
-        if far_off and not self._far_off:
-            message = f"this machine's clock is {skew:+.0f} s off the servers': set it right: AWS allows 300 s"
+    def _check_skew(self, skew: float) -> None:
+        """Log a warning when this machine's clock goes wrong; `skew` is how many seconds it is ahead."""
+        is_off = abs(skew) > _MAX_SKEW
+        if is_off and not self._clock_is_off:
+            message = f"this machine's clock is {skew:+.0f} s off; AWS allows 300 s (synchronize it with NTP)"
             log.warning("clock.off", extra={"error": message, "skew_s": round(skew, 1)})
-        self._far_off = far_off
+        self._clock_is_off = is_off
 
 
 @contextmanager
-def translated(name: str) -> Iterator[None]:
-    """Turn what botocore raises into our errors; `name` is the queue, topic or table that was asked.
+def translated(name: str, kind: str = "resource") -> Iterator[None]:
+    """Translate errors of botocore; `name` is that of the resource, `kind` is queue, topic, table or subscription.
 
-    What an answer must have is looked up inside, for a page of some proxy has none of it.
+    Read required keys of a response inside the block: a missing key means that the response is not from AWS.
     """
     try:
         yield
     except botocore_errors.ClientError as exc:
-        raise _from_answer(name, exc) from None
+        raise _from_response(name, kind, exc) from None
     except botocore_errors.NoRegionError as exc:
-        raise ConfigError(f"AWS: {exc} (AWS_DEFAULT_REGION, or region in ~/.aws/config)") from None
+        raise ConfigError(f"AWS: {exc} (set AWS_DEFAULT_REGION, or region in ~/.aws/config)") from None
     except (
         botocore_errors.ConfigNotFound,
         botocore_errors.ConfigParseError,
@@ -210,25 +205,25 @@ def translated(name: str) -> Iterator[None]:
     except ResponseParserError:
         raise Unreachable(f"{name}: {_NOT_AWS}") from None
     except KeyError as exc:
-        raise Unreachable(f"{name}: an answer without {exc}: {_NOT_AWS}") from None
-    except (botocore_errors.BotoCoreError, ValueError) as exc:  # ValueError: an endpoint that is no URL
+        raise Unreachable(f"{name}: {exc} is missing in the response: {_NOT_AWS}") from None
+    except (botocore_errors.BotoCoreError, ValueError) as exc:  # ValueError: invalid URL of an endpoint
         raise Unreachable(f"{name}: {_one_line(exc)}") from None
 
 
-def _from_answer(name: str, exc: botocore_errors.ClientError) -> CollectiveError:
+def _from_response(name: str, kind: str, exc: botocore_errors.ClientError) -> CollectiveError:
     error = exc.response.get("Error", {})
     code = str(error.get("Code", "unknown"))
     if code in _MISSING:
-        return NotFound(name)
+        return NotFound(kind, name)
     text = f"{code}: {_one_line(error.get('Message') or 'no message')}"
     if code in _FORBIDDEN:
         return Forbidden(f"{name}: {text}")
     if code in _DENIED:
         return AccessDenied(f"{name}: {text}")
     if code in _THROTTLED:
-        return Unreachable(f"{name}: throttled, AWS takes no more requests for now: {text}")
+        return Unreachable(f"{name}: throttled by AWS: {text}")
     if code in _DELETED_RECENTLY:
-        return Unreachable(f"{name}: was deleted less than 60 s ago, and SQS gives the name back after that: {text}")
+        return Unreachable(f"{name}: deleted less than 60 s ago, SQS blocks the name until then: {text}")
     return Unreachable(f"{name}: {text}")
 
 

@@ -1,9 +1,11 @@
-"""An AWS account in one region, and the names (ARNs) that its queues, topics and tables have there.
+"""An AWS account in one region, and the ARNs of its resources.
 
-https://sqs.eu-central-1.amazonaws.com/123456789012/name                       a queue's URL: the account comes
-https://vpce-0ab-1cd.sqs.eu-central-1.vpce.amazonaws.com/123456789012/name     before its name, by whatever
-https://sqs.cn-north-1.amazonaws.com.cn/123456789012/name                      endpoint it was asked for
-http://127.0.0.1:4566/queue/eu-central-1/000000000000/name
+The account number is the second last part of a queue's URL, whatever the endpoint:
+
+    https://sqs.eu-central-1.amazonaws.com/123456789012/name
+    https://vpce-0ab-1cd.sqs.eu-central-1.vpce.amazonaws.com/123456789012/name
+    https://sqs.cn-north-1.amazonaws.com.cn/123456789012/name
+    http://127.0.0.1:4566/queue/eu-central-1/000000000000/name
 """
 
 from __future__ import annotations
@@ -13,22 +15,22 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Account:
-    """`partition` is `aws`, `aws-cn`, `aws-us-gov` …: boto3 knows that of a region."""
+    """An account in a region; `partition` is `aws`, `aws-cn` or `aws-us-gov`, as boto3 has it for the region."""
 
     partition: str
     region: str
     number: str
 
     def arn(self, service: str, name: str) -> str:
-        """Return the ARN of a queue (`sqs`) or a topic (`sns`)."""
+        """Return the ARN of a queue (`sqs`) or topic (`sns`)."""
         return f"arn:{self.partition}:{service}:{self.region}:{self.number}:{name}"
 
     @property
     def root(self) -> str:
-        """The ARN that stands for everybody in the account whom the account's own policies allow something."""
+        """The ARN for all principals of the account, as far as IAM policies allow them."""
         return f"arn:{self.partition}:iam::{self.number}:root"
 
 
 def number_in(queue_url: str) -> str:
-    """Return the number of the account that a queue's URL names."""
+    """Return the account number in a queue's URL."""
     return queue_url.split("/")[-2]

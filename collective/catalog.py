@@ -7,11 +7,12 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from collective.errors import UnknownAction, UsageError
+from collective.errors import RPCError, UnknownAction, UsageError
 from collective.suggestions import suggest
 
 if TYPE_CHECKING:
     from collective.ddl import DDL, Action
+    from collective.filters import DataTest, Filter
 
 
 def bundled() -> Path:
@@ -62,3 +63,23 @@ class Catalog:
         from collective.data_ddl import read
 
         return read(self.data_paths[name])
+
+    def check_filter(self, wanted: Filter) -> None:
+        """Check the data functions in a filter before anything is sent: a misspelt field would match no node.
+
+        Raises UsageError, naming the known functions or fields, and DDLError for an invalid DDL.
+        """
+        from collective.filters import DataTest, leaves
+
+        for test in leaves(wanted):
+            if isinstance(test, DataTest):
+                self._check_data_test(test)
+
+    def _check_data_test(self, test: DataTest) -> None:
+        function, where = self.data_function(test.function), f"{test.function}({test.query!r})"
+        if test.field not in function.outputs:
+            raise UsageError(f"{where}: unknown field '{test.field}' (it has {', '.join(function.outputs)})")
+        try:
+            function.check_input({"query": test.query})
+        except RPCError as error:
+            raise UsageError(f"{where}: {error}") from None

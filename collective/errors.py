@@ -106,10 +106,11 @@ class Forbidden(AccessDenied):
 
 
 class NotFound(TransportError):
-    """The queue, topic or table `name` does not exist."""
+    """A queue, topic, table or subscription does not exist; `kind` is which of these, `name` its name."""
 
-    def __init__(self, name: str) -> None:
-        super().__init__(f"'{name}' does not exist")
+    def __init__(self, kind: str, name: str) -> None:
+        super().__init__(f"{kind} '{name}' does not exist")
+        self.kind = kind
         self.name = name
 
 

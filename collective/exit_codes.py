@@ -1,4 +1,4 @@
-"""The one table from errors to exit codes; those of a finished call are in `fleet/outcomes.py`."""
+"""The exit codes of `crpc` and `collectived`, and the code for each error; the only place where they are defined."""
 
 from __future__ import annotations
 
@@ -16,12 +16,28 @@ from collective.errors import (
     UsageError,
 )
 
-# sysexits.h, where it has a fitting number
-USAGE, UNAVAILABLE, DEFECT, UNWRITABLE, DENIED, CONFIGURATION = 64, 69, 70, 74, 77, 78
-NOBODY, FAILED, UNKNOWN, STOPPED = 1, 2, 3, 4
+OK = 0
+NO_NODES, FAILED, SILENT, STOPPED = 1, 2, 3, 4
+# sysexits.h
+USAGE, UNAVAILABLE, INTERNAL, UNWRITABLE, TEMPORARY, DENIED, CONFIGURATION = 64, 69, 70, 74, 75, 77, 78
+
+MEANINGS = {
+    OK: "every expected node answered OK",
+    NO_NODES: "no node matched; nothing was sent",
+    FAILED: "at least one node failed",
+    SILENT: "no node failed, but at least one expected node did not answer",
+    STOPPED: "stopped by --max-fail, a limit on targets, a refused confirmation or an interrupt",
+    USAGE: "the command line is wrong: unknown agent, action or option, or an input that does not match the DDL",
+    UNAVAILABLE: "the transport cannot be reached",
+    INTERNAL: "internal error",
+    UNWRITABLE: "the output cannot be written",
+    TEMPORARY: "collectived: the disk of the journal is full or failing; systemd starts the daemon again",
+    DENIED: "credentials or key refused",
+    CONFIGURATION: "the configuration is wrong",
+}
 
 _CODES: tuple[tuple[type[CollectiveError], int], ...] = (
-    (NoNodes, NOBODY),
+    (NoNodes, NO_NODES),
     (TooManyTargets, STOPPED),
     (UsageError, USAGE),
     (RPCError, USAGE),
@@ -35,5 +51,5 @@ _CODES: tuple[tuple[type[CollectiveError], int], ...] = (
 
 
 def exit_code(error: CollectiveError) -> int:
-    """Return the exit code that tells the truth about an error."""
-    return next((code for kind, code in _CODES if isinstance(error, kind)), DEFECT)
+    """Return the exit code for an error."""
+    return next((code for kind, code in _CODES if isinstance(error, kind)), INTERNAL)

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from yaml.constructor import ConstructorError
 
 from collective.errors import ConfigError
 
 MAX_DEPTH = 128  # levels of nesting
-MAX_MERGED_KEYS = 100_000  # of one mapping, duplicates included
-_TOO_DEEP = f"nested more than {MAX_DEPTH} levels deep"
+MAX_MERGED_KEYS = 100_000  # in one file, duplicates included
+_MERGE = "tag:yaml.org,2002:merge"
 FAST_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -37,10 +38,12 @@ def parse_yaml(text: str, where: str) -> Any:
         _check_depth(text, where)
         return yaml.load(text, _Loader)  # noqa: S506 - a safe loader, with repeated keys refused
     except yaml.MarkedYAMLError as error:
-        problem = error.problem or error.context or "not YAML"
-        if problem == "exceeded maximum nesting depth":  # libyaml's own limit, of 1000 levels
-            problem = _TOO_DEEP
-        raise ConfigError(f"{_place(where, error.problem_mark)}: {problem}") from None
+        if "nesting depth" in (error.problem or ""):
+            # The limit of libyaml itself since PyYAML 6.0.4; a long line reaches it before the first event.
+            raise _too_deep(_place(where, error.problem_mark)) from None
+        raise ConfigError(
+            f"{_place(where, error.problem_mark)}: {error.problem or error.context or 'not YAML'}"
+        ) from None
     except (yaml.YAMLError, RecursionError, ValueError, LookupError, AttributeError) as error:
         # PyYAML raises the last two for a value that does not match its tag: `!!bool maybe`.
         raise ConfigError(f"{where}: not YAML: {' '.join(str(error).split())}") from None
@@ -52,7 +55,11 @@ def _check_depth(text: str, where: str) -> None:
     for event in yaml.parse(text, Loader=FAST_LOADER):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > MAX_DEPTH:
-            raise ConfigError(f"{_place(where, event.start_mark)}: {_TOO_DEEP}")
+            raise _too_deep(_place(where, event.start_mark))
+
+
+def _too_deep(place: str) -> ConfigError:
+    return ConfigError(f"{place}: nested more than {MAX_DEPTH} levels deep")
 
 
 def _place(where: str, mark: Any) -> str:
@@ -71,22 +78,44 @@ class _Loader(FAST_LOADER):  # type: ignore[misc]
         for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
 
-    def flatten_mapping(self, node: Any) -> None:
-        """Resolve `<<`, bounded: twenty lines that each merge the line before twice would make a million keys."""
-        super().flatten_mapping(node)
-        if len(node.value) > MAX_MERGED_KEYS:
-            problem = f"'<<' merges more than {MAX_MERGED_KEYS} keys"
-            raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
+    def __init__(self, stream: Any) -> None:
+        super().__init__(stream)
+        self._flattened: set[yaml.Node] = set()
+        self._merged = 0
 
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+    def flatten_mapping(self, node: Any) -> None:
+        """Replace each `<<` of a mapping with the pairs that it merges; of pairs with the same key, the last one wins.
+
+        PyYAML's own method is not used because its result depends on the version: in `<<: [*a, *b]`, 6.0.4 prefers
+        `b`; YAML's definition and the versions before prefer `a`.
+        """
+        if node in self._flattened:
+            return
+        self._flattened.add(node)  # before its sources: a mapping that merges itself must not recurse endlessly
+        sources = [value for key, value in node.value if key.tag == _MERGE]
+        node.value = [pair for pair in node.value if pair[0].tag != _MERGE]
+        self._refuse_repeated(node)
+        node.value = [pair for source in sources for pair in self._pairs(source)] + node.value
+
+    def _pairs(self, source: Any) -> list[tuple[Any, Any]]:
+        """Return the pairs of a `<<`: of a mapping, or of a list of mappings of which the first has precedence."""
+        pairs: list[tuple[Any, Any]] = []
+        for mapping in reversed(source.value if isinstance(source, yaml.SequenceNode) else [source]):
+            if not isinstance(mapping, yaml.MappingNode):
+                problem = f"expected a mapping to merge, not a {mapping.id}"
+                raise ConstructorError(None, None, problem, source.start_mark)
+            self.flatten_mapping(mapping)
+            self._merged += len(mapping.value)
+            if self._merged > MAX_MERGED_KEYS:
+                raise ConstructorError(None, None, f"'<<' merges more than {MAX_MERGED_KEYS} keys", source.start_mark)
+            pairs += mapping.value
+        return pairs
+
+    def _refuse_repeated(self, node: Any) -> None:
         seen = set()
-        for key_node, _ in node.value if isinstance(node, yaml.MappingNode) else ():  # `!!set` may be on any node
-            if key_node.tag == "tag:yaml.org,2002:merge":
-                continue
+        for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
             if isinstance(key, (str, int)) and key in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"duplicate key '{key}'", key_node.start_mark)
+                raise ConstructorError(None, None, f"duplicate key '{key}'", key_node.start_mark)
             if isinstance(key, (str, int)):
                 seen.add(key)
-        mapping: dict[Any, Any] = super().construct_mapping(node, deep=deep)
-        return mapping

@@ -40,7 +40,8 @@ if [ "$privileged" = yes ]; then
 fi
 if [ ! -x .venv/bin/crpc ]; then
     "$python" -m venv .venv
-    .venv/bin/pip install --quiet --editable '.[lab]'
+    .venv/bin/pip install --quiet --require-hashes --requirement requirements/demo.txt
+    .venv/bin/pip install --quiet --no-deps --no-build-isolation --editable .
 fi
 
 # -- the fleet, and the main job

@@ -1,4 +1,4 @@
-"""What the `aggregate` lines of a DDL make of many replies."""
+"""The aggregates of a DDL over many replies."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from collective.fleet.aggregates import compute
 
 @pytest.mark.parametrize("case", load("aggregates"), ids=lambda case: case["id"])
 def test_case(case: dict[str, Any]) -> None:
-    """Each function gives the value that the case says, in that order."""
+    """Each function returns the result of the case, in the same order."""
     given = case["input"]
     entry = {"function": given["function"], "output": "test", "labels": given.get("labels", {})}
     replies = [make_reply(f"n{number}", {"test": value}) for number, value in enumerate(given["values"])]
     (found,) = compute(make_action({"test": {}}, [entry]), replies)
-    # As JSON, because the order of counts, and 3 or 3.0, are part of the answer.
+    # Compared as JSON, because the order of counts and the type of a number (3 or 3.0) matter.
     assert json.dumps(found.to_data()["result"]) == json.dumps(case["expected"]["value"])
 
 
 def test_failed_replies_count() -> None:
-    """The data of failed replies is summarised like the rest: exit codes of failed checks are the point."""
+    """Outputs of failed replies are aggregated too, for example the exit codes of failed checks."""
     action = make_action({"exitcode": {}}, [{"function": "summary", "output": "exitcode"}])
     replies = [make_reply("a", {"exitcode": 0}), make_reply("b", {"exitcode": 2}, 1), make_reply("c", {}, 5)]
     assert compute(action, replies)[0].result == {"0": 1, "2": 1}
 
 
 def test_order_and_titles() -> None:
-    """Results come in the DDL's order, under the outputs' titles, and say the same as data."""
+    """Results are in the order of the DDL, with the titles of the outputs."""
     action = make_action(
         {"b": {"title": "Bee"}, "a": {}},
         [
@@ -47,6 +47,6 @@ def test_order_and_titles() -> None:
 
 
 def test_secret_is_not_summarised() -> None:
-    """An output marked writeOnly has no aggregate: its counts would show the values."""
+    """An output marked writeOnly is not aggregated, because the counts would show its values."""
     action = make_action({"token": {"writeOnly": True}}, [{"function": "summary", "output": "token"}])
     assert compute(action, [make_reply("n", {"token": "s3cret"})]) == []

@@ -1,4 +1,4 @@
-"""What AWS says, in our errors; and what is wrong with our own settings, before anybody is asked."""
+"""The translation of errors of AWS, and invalid settings that are found before a request is sent."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ DENIED = "User: arn:aws:iam::1:user/x is not authorized to perform: sqs:createqu
 
 
 def said(code: str, message: str = "…") -> CollectiveError:
-    """Return what becomes of an error that a service answers with."""
+    """Return the translation of an error response."""
     with pytest.raises(TransportError) as caught, translated("p_requests"):
         raise ClientError({"Error": {"Code": code, "Message": message}}, "CreateQueue")
     return caught.value
@@ -38,64 +38,64 @@ def said(code: str, message: str = "…") -> CollectiveError:
     "code",
     ["Throttling", "ThrottlingException", "Throttled", "RequestThrottled", "ProvisionedThroughputExceededException"],
 )
-def test_throttling_is_said_so(code: str) -> None:
-    """Each service has its own word for it; all of them are worth another try."""
+def test_throttling_is_reported(code: str) -> None:
+    """Each service has its own code for throttling, and all of them are Unreachable, which is retried."""
     error = said(code, "Rate exceeded")
     assert type(error) is Unreachable
-    assert str(error) == f"p_requests: throttled, AWS takes no more requests for now: {code}: Rate exceeded"
+    assert str(error) == f"p_requests: throttled by AWS: {code}: Rate exceeded"
 
 
 @pytest.mark.parametrize("code", ["AWS.SimpleQueueService.QueueDeletedRecently", "QueueDeletedRecently"])
-def test_a_name_that_cannot_return_yet_is_waited_for(code: str) -> None:
-    """A node that was pruned and comes back at once tries again."""
+def test_a_recently_deleted_queue_is_unreachable(code: str) -> None:
+    """A node that was pruned and starts again at once retries."""
     error = said(code)
     assert type(error) is Unreachable
-    assert "was deleted less than 60 s ago" in str(error)
+    assert "deleted less than 60 s ago" in str(error)
 
 
 @pytest.mark.parametrize("code", ["AccessDenied", "AccessDeniedException", "AuthorizationError"])
-def test_who_is_known_and_may_not_is_told_apart_from_who_is_not_known(code: str) -> None:
-    """Only the first may have been prepared for by somebody who may; the line names the action, as AWS does."""
+def test_missing_permissions_differ_from_invalid_credentials(code: str) -> None:
+    """Without permission, a queue may have been prepared; the error has the action, as AWS reports it."""
     assert type(said(code, DENIED)) is Forbidden
     assert str(said(code, DENIED)) == f"p_requests: {code}: {DENIED}"
     assert type(said("ExpiredToken")) is AccessDenied
 
 
 @pytest.mark.parametrize("code", ["NotFound", "ResourceNotFoundException", "AWS.SimpleQueueService.NonExistentQueue"])
-def test_what_is_not_there_is_named(code: str) -> None:
-    """Queue, topic or table."""
+def test_a_missing_resource_is_not_found(code: str) -> None:
+    """The error codes of SQS, SNS and DynamoDB are translated to NotFound, with kind and name."""
     assert isinstance(said(code), NotFound)
 
 
 @pytest.mark.parametrize("endpoint", ["foo", "localhost:4566", "http://", "http://["])
-def test_an_endpoint_that_is_no_url_is_a_wrong_configuration(monkeypatch: pytest.MonkeyPatch, endpoint: str) -> None:
-    """Nobody was asked, so nobody is away; the line says where to look."""
+def test_an_endpoint_that_is_not_a_url_is_a_config_error(monkeypatch: pytest.MonkeyPatch, endpoint: str) -> None:
+    """Nothing was sent, so the error is not Unreachable, and it names the settings to check."""
     monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
-    with pytest.raises(ConfigError, match=r"AWS: sqs: Invalid .*: see AWS_ENDPOINT_URL"):
+    with pytest.raises(ConfigError, match=r"AWS: sqs: Invalid .* \(check AWS_ENDPOINT_URL"):
         AWS(boto3.Session(region_name="eu-central-1")).client("sqs")
 
 
-def test_a_region_that_cannot_be_is_a_wrong_configuration() -> None:
-    """With a blank in it, say."""
+def test_an_invalid_region_is_a_config_error() -> None:
+    """A region with a space is refused."""
     with pytest.raises(ConfigError, match="eu central"):
         AWS(boto3.Session(region_name="eu central")).client("sqs")
 
 
 @pytest.mark.parametrize("endpoint", ["", "http://127.0.0.1:1"])
-def test_an_empty_region_is_none(monkeypatch: pytest.MonkeyPatch, endpoint: str) -> None:
-    """Every command says so before it asks anybody, whether or not there is an endpoint that needs no region."""
+def test_an_empty_region_is_a_config_error(monkeypatch: pytest.MonkeyPatch, endpoint: str) -> None:
+    """An empty region is refused before a request is sent, with and without an endpoint."""
     monkeypatch.setenv("AWS_DEFAULT_REGION", "")
     if endpoint:
         monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
-    with pytest.raises(ConfigError, match=r"AWS: You must specify a region\. \(AWS_DEFAULT_REGION, or region in"):
+    with pytest.raises(ConfigError, match=r"AWS: You must specify a region\. \(set AWS_DEFAULT_REGION, or region in"):
         AWS(boto3.Session()).client("sqs")
 
 
 class _Page(BaseHTTPRequestHandler):
-    """Answers everything with a page for people, as a proxy does that wants somebody to log in."""
+    """Responds to every request with an HTML page, as a proxy that requires a login does."""
 
     def do_POST(self) -> None:
-        """Answer."""
+        """Send the page."""
         self.rfile.read(int(self.headers["Content-Length"]))
         page = b"<html><body><p>Log in<br></body></html>"
         self.send_response(200)
@@ -104,12 +104,12 @@ class _Page(BaseHTTPRequestHandler):
         self.wfile.write(page)
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture
 def portal(monkeypatch: pytest.MonkeyPatch) -> Iterator[AWS]:
-    """AWS, as it is seen through a proxy that lets nobody through."""
+    """Return AWS as seen through such a proxy."""
     with HTTPServer(("127.0.0.1", 0), _Page) as server:
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
@@ -117,13 +117,13 @@ def portal(monkeypatch: pytest.MonkeyPatch) -> Iterator[AWS]:
         server.shutdown()
 
 
-def test_a_page_of_a_proxy_is_told_from_aws(portal: AWS) -> None:
-    """Each service has a form of answers of its own, and such a page is none of them: nobody there, not a defect."""
+def test_the_page_of_a_proxy_is_not_a_response_of_aws(portal: AWS) -> None:
+    """A response that is not from AWS is Unreachable with each service, not an internal error."""
     for ask in (
         lambda: SQSTransport(portal).open_replies("p_reply_alice"),
         lambda: DynamoDBRegistry(portal, "p_nodes").nodes(),
         lambda: Cloud(portal).account,
         lambda: Cloud(portal).table("p_nodes"),
     ):
-        with pytest.raises(Unreachable, match="what answers there is not AWS: a proxy, or a wrong AWS_ENDPOINT_URL"):
+        with pytest.raises(Unreachable, match="the response is not from AWS"):
             ask()

@@ -18,7 +18,6 @@ from collective import catalog, data_ddl
 from collective.catalog import Catalog
 from collective.errors import Aborted, DDLError, InvalidInput, UnknownAction, UsageError
 from collective.filters import parse
-from collective.fleet.data import check_data
 from collective.node.plugins import agents, data_functions, loading
 from collective.node.plugins.data_functions import DataFunctions
 from collective.testing import fake_commands
@@ -196,17 +195,17 @@ def test_an_unreadable_ddl_is_named(tmp_path: Path) -> None:
     ("select", "said"),
     [
         ("fstatt('/x').size>0", "unknown data function 'fstatt' (did you mean 'fstat'"),
-        ("fstat('/x').sise>0", "there is no field 'sise': it has name, output, present"),
+        ("fstat('/x').sise>0", "unknown field 'sise' (it has name, output, present"),
         ("environment=x or not fstat('x').size>0", "input 'query': 'x' does not match"),
     ],
 )
 def test_what_no_ddl_knows_is_refused_before_anything_is_sent(select: str, said: str) -> None:
     """A misspelt function or field would match no node, in silence."""
     with pytest.raises(UsageError, match=said.replace("(", r"\(")):
-        check_data(parse(select=select), Catalog())
+        Catalog().check_filter(parse(select=select))
 
 
 def test_a_caller_knows_functions_of_its_own_folders(tmp_path: Path) -> None:
     """As it knows agents."""
     load(tmp_path)
-    check_data(parse(select="mount('/srv').mounted=true and fstat('/x').size>0"), Catalog([tmp_path]))
+    Catalog([tmp_path]).check_filter(parse(select="mount('/srv').mounted=true and fstat('/x').size>0"))

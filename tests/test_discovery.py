@@ -1,4 +1,4 @@
-"""Whom to expect, by the registry: the living who match and have the agent; and why others are not heard."""
+"""Discovery from the registry: which nodes are expected, and why other nodes are silent."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 from collective.errors import NoNodes, UsageError
 from collective.filters import Filter, parse
 from collective.fleet import discovery
+from collective.fleet.targets import Targets
 from collective.registry import NodeRecord
 from collective.registry.memory import MemoryRegistry
 
@@ -17,7 +18,7 @@ NOW = 1_000_000.0
 
 
 class Known(MemoryRegistry):
-    """A registry with these very records, at one moment."""
+    """A registry with the given records, at the time NOW."""
 
     def __init__(self, *records: NodeRecord) -> None:
         super().__init__(clock=lambda: NOW)
@@ -29,8 +30,8 @@ def node(identity: str, **changes: object) -> NodeRecord:
     return replace(plain, **changes)  # type: ignore[arg-type]
 
 
-def test_only_the_living_who_match_and_have_the_agent_are_expected() -> None:
-    """Sorted by name."""
+def test_nodes_that_are_alive_and_match_and_have_the_agent_are_expected() -> None:
+    """The expected nodes are sorted by name."""
     registry = Known(
         node("web2"),
         node("web1"),
@@ -46,43 +47,43 @@ def test_only_the_living_who_match_and_have_the_agent_are_expected() -> None:
     ("records", "said"),
     [
         ((), "no node is alive in the registry"),
-        ((node("db1", facts={"role": "db"}),), "none of 1 nodes matches the filter"),
-        ((node("web1", agents={}),), "none of 1 matching nodes has the agent 'package'"),
+        ((node("db1", facts={"role": "db"}),), "no node matches the filter (1 node alive)"),
+        ((node("web1", agents={}),), "none of the matching nodes has the agent 'package' (1 node)"),
         (
             (node("web1", agents={}, refused={"package": "package.py: no DDL"}),),
-            "no node serves 'package': web1 has left it out: package.py: no DDL",
+            "no node has the agent 'package': it failed to load on web1: package.py: no DDL",
         ),
     ],
 )
-def test_nobody_is_explained(records: tuple[NodeRecord, ...], said: str) -> None:
-    """Why there is nobody is what an operator needs to know next."""
+def test_an_empty_result_is_explained(records: tuple[NodeRecord, ...], said: str) -> None:
+    """NoNodes contains the reason why no node is expected."""
     with pytest.raises(NoNodes) as refused:
         discovery.from_registry(Known(*records), parse(with_fact=["role=web"]), "package")
     assert str(refused.value) == said
 
 
-def test_two_machines_of_one_name_are_reported(caplog: pytest.LogCaptureFixture) -> None:
-    """The caller is warned, and goes on."""
+def test_two_machines_with_one_identity_are_reported(caplog: pytest.LogCaptureFixture) -> None:
+    """The caller gets a warning, and discovery continues."""
     registry = Known(node("web1", contested=NOW - 60), node("web2", contested=NOW - 1000))
     with caplog.at_level(logging.WARNING):
         assert discovery.from_registry(registry, Filter(), "package") == ["web1", "web2"]
-    assert [vars(record)["error"] for record in caplog.records] == ["two machines answer to the name web1"]
+    assert [vars(record)["error"] for record in caplog.records] == ["two machines use the identity 'web1'"]
 
 
-def test_a_regular_expression_that_takes_for_ever_is_refused() -> None:
-    """One budget for all nodes: the caller is not held for each of them."""
+def test_a_slow_regular_expression_is_refused() -> None:
+    """The time limit is for all nodes together, not for each of them."""
     registry = Known(*(node(f"web{number}", facts={"role": "a" * 40}) for number in range(50)))
-    with pytest.raises(UsageError, match="make them simpler"):
+    with pytest.raises(UsageError, match="simplify them"):
         discovery.from_registry(registry, parse(with_fact=["role=/^(a|aa)+$b/"]), "package")
 
 
-def test_why_nodes_are_silent() -> None:
-    """A farewell, a long absence and a name that nobody knows are told; of the living nothing is known."""
+def test_the_registry_explains_silent_nodes() -> None:
+    """A clean stop, a long absence and an unknown name are reported; nodes that are alive are omitted."""
     registry = Known(node("left", left=NOW - 125), node("stale", last_seen=NOW - 4 * 86400), node("here"))
     assert discovery.why_silent(registry, ["left", "stale", "here", "never"]) == {
-        "left": "it stopped 2 minutes ago, saying farewell",
-        "stale": "it was last seen 4 days ago",
-        "never": "the registry does not know it",
+        "left": "stopped cleanly 2 minutes ago",
+        "stale": "last seen 4 days ago",
+        "never": "not in the registry",
     }
 
 
@@ -92,11 +93,12 @@ def test_why_nodes_are_silent() -> None:
         (["web1", "web2"], (), ["web1", "web2"]),
         (["web1", "web2"], ("web2", "web3"), ["web2"]),
         (["/web/"], (), None),
-        ([], ("web1",), None),
+        ([], ("web1",), ["web1"]),
+        ([], (), None),
     ],
 )
-def test_literal_names_need_no_discovery(
+def test_targets_that_are_names_need_no_discovery(
     identities: list[str], given: tuple[str, ...], expected: list[str] | None
 ) -> None:
-    """Names alone say whom to expect; with names given otherwise, both must hold."""
-    assert discovery.literal(given, parse(with_identity=identities)) == expected
+    """Literal identities and a list of names are combined, and patterns need discovery."""
+    assert discovery.named(Targets.select(identities=identities, nodes=given or None)) == expected

@@ -1,4 +1,4 @@
-"""The caller's side over a scripted fleet: who is sent to, what counts as an answer, and what became of everybody."""
+"""Calls over a scripted fleet: which nodes are sent to, which replies count, and the outcome of every node."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from support.scripted_fleet import Part, Scripted, Sent, answer
 
 from collective.errors import NoNodes, TooManyTargets, Unreachable, UsageError
-from collective.filters import parse
+from collective.fleet.amounts import Amount
 from collective.fleet.call import Call
-from collective.fleet.rollout import Amount, Pace
+from collective.fleet.pace import Pace
+from collective.fleet.targets import Targets
 from collective.messages import Reply
 from collective.testing import memory_fleet
 from collective.transport import Delivery
@@ -30,31 +31,32 @@ TIMEOUT = 10.0
 
 
 def network_of(nodes: str, **odd: Part) -> Scripted:
-    """Return a fleet with a node for each letter; `odd` are those that do not just answer after a second."""
+    """Return a fleet with a node for each letter, which replies after a second unless it is in `odd`."""
     return Scripted({**dict.fromkeys(nodes, Part()), **odd})
 
 
-def ask(network: Scripted, folder: Path, *, client: dict[str, Any] | None = None, **wishes: Any) -> Call:
+def ask(
+    network: Scripted, folder: Path, *, client: dict[str, Any] | None = None, timeout: float = TIMEOUT, **options: Any
+) -> Call:
     """Call an action that is not idempotent."""
-    data = wishes.pop("data", {"command": "true"})
-    return network.fleet(folder, **(client or {})).call("shell", "run", data, **{"timeout": TIMEOUT, **wishes})
+    return network.fleet(folder, **(client or {})).call("shell", "run", {"command": "true"}, timeout=timeout, **options)
 
 
 # -- sending
 
 
 def test_a_call_has_sent_before_it_returns(tmp_path: Path) -> None:
-    """To all nodes, each directly; nothing has been received by then."""
+    """A call to a few nodes sends to each of them before it returns, and has received nothing yet."""
     network = network_of("abc")
     call = ask(network, tmp_path)
     assert (network.direct, network.broadcasts, network.receives) == (3, 0, 0)
     assert {sent.request.targets for sent in network.sent} == {("a", "b", "c")}
     assert sorted(reply.sender for reply in call) == ["a", "b", "c"]
-    assert network.time == 1.0  # not a moment longer than the slowest takes
+    assert network.time == 1.0  # the slowest reply
 
 
-def test_to_many_nodes_one_message_is_published(tmp_path: Path) -> None:
-    """Up to `direct_limit` nodes are written to directly, one more is published; targets are named all the same."""
+def test_a_call_to_many_nodes_is_published(tmp_path: Path) -> None:
+    """Up to `direct_limit` nodes are sent to directly; more get one published message, with the same targets."""
     few, many = network_of("abc"), network_of("abcd")
     ask(few, tmp_path / "few", client={"direct_limit": 3}).wait()
     ask(many, tmp_path / "many", client={"direct_limit": 3}).wait()
@@ -64,7 +66,7 @@ def test_to_many_nodes_one_message_is_published(tmp_path: Path) -> None:
 
 
 def test_a_secret_is_never_published(tmp_path: Path) -> None:
-    """An input that the DDL marks writeOnly goes to its targets directly, however many they are."""
+    """An input that the DDL marks writeOnly is sent to its targets directly, however many there are."""
     ddl = {
         "metadata": {"name": "vault", "description": "Keeps", "version": "1"},
         "actions": {
@@ -88,16 +90,16 @@ def test_a_secret_is_never_published(tmp_path: Path) -> None:
         assert network.transport.sent["testing_requests"] == 1
 
 
-def test_a_node_without_a_queue_is_known_at_once(tmp_path: Path) -> None:
-    """It is silent and named, and nobody waits for it."""
+def test_a_node_without_a_queue_is_not_waited_for(tmp_path: Path) -> None:
+    """A node without a queue is absent and silent, and the call does not wait for it."""
     network = network_of("a", b=Part(absent=True))
-    call = ask(network, tmp_path, nodes=["a", "b"])
+    call = ask(network, tmp_path, targets=Targets(nodes=["a", "b"]))
     assert call.absent == ["b"]
     assert (call.wait().silent, network.time) == (["b"], 1.0)
 
 
-def test_a_call_that_is_over_is_forgotten(tmp_path: Path) -> None:
-    """A program that calls for days keeps its replies only as long as it wants."""
+def test_a_finished_call_is_not_kept_in_memory(tmp_path: Path) -> None:
+    """The fleet holds no reference to a call that has ended."""
     fleet = network_of("a").fleet(tmp_path)
     call = fleet.call("rpcutil", "ping")
     call.wait()
@@ -108,30 +110,37 @@ def test_a_call_that_is_over_is_forgotten(tmp_path: Path) -> None:
     assert over() is None
 
 
-def test_nobody_is_an_error_and_sends_nothing(tmp_path: Path) -> None:
-    """An empty list is nobody, and so is a filter that nobody matches."""
+def test_no_nodes_is_an_error_and_sends_nothing(tmp_path: Path) -> None:
+    """An empty list of nodes, or a filter that matches no node, raises NoNodes and sends nothing."""
     network = network_of("a")
-    nobody: list[dict[str, Any]] = [{"nodes": []}, {"filter": parse(with_fact=["role=db"])}]
-    for wishes in nobody:
+    for targets in (Targets(nodes=[]), Targets.select(facts=["role=db"])):
         with pytest.raises(NoNodes):
-            ask(network, tmp_path, **wishes)
+            ask(network, tmp_path, targets=targets)
     assert network.sent == []
 
 
 @pytest.mark.parametrize(
-    "wishes",
-    [{"limit": "0%"}, {"limit_seed": 3}, {"concurrency": 0}, {"batch": "1.1"}, {"batch_sleep": 1.0}, {"max_fail": -1}],
+    ("value", "arguments"),
+    [
+        (Targets, {"limit": "0%"}),
+        (Targets, {"limit_seed": 3}),
+        (Targets, {"method": "telepathy"}),
+        (Targets, {"nodes": ["web 1"]}),
+        (Pace, {"concurrency": 0}),
+        (Pace, {"batch": "1.1"}),
+        (Pace, {"batch_sleep": 1.0}),
+        (Pace, {"max_fail": -1}),
+    ],
 )
-def test_a_pace_that_makes_no_sense_sends_nothing(tmp_path: Path, wishes: dict[str, Any]) -> None:
-    """It is refused by the argument's name before anything else happens."""
-    network = network_of("a")
-    with pytest.raises(UsageError, match=next(iter(wishes))):
-        ask(network, tmp_path, **wishes)
-    assert (network.sent, list(tmp_path.iterdir())) == ([], [])
+def test_invalid_targets_and_paces_cannot_be_created(value: type, arguments: dict[str, Any]) -> None:
+    """An invalid argument raises UsageError, which contains the argument's name or its value."""
+    name, invalid = next(iter(arguments.items()))
+    with pytest.raises(UsageError, match="web 1" if invalid == ["web 1"] else name):
+        value(**arguments)
 
 
-def test_a_transport_that_fails_while_sending_is_raised_and_frees_the_slot(tmp_path: Path) -> None:
-    """The next call takes the same reply queue."""
+def test_an_error_while_sending_is_raised_and_frees_the_slot(tmp_path: Path) -> None:
+    """After a failed call, the next call uses the same reply queue."""
     network = network_of("ab")
     fleet = network.fleet(tmp_path)
     network.error = Unreachable("away")
@@ -143,11 +152,11 @@ def test_a_transport_that_fails_while_sending_is_raised_and_frees_the_slot(tmp_p
     assert len({sent.request.reply_to for sent in network.sent}) == 1
 
 
-# -- what counts as an answer
+# -- which replies count
 
 
 def test_late_replies_of_earlier_calls_are_ignored(tmp_path: Path) -> None:
-    """Calls take turns with one queue: what an earlier one did not wait for is no answer to the next."""
+    """A reply to an earlier call that used the same queue does not count for the next call."""
     network = network_of("a", b=Part(after=TIMEOUT + 1))
     fleet = network.fleet(tmp_path)
     first = fleet.call("shell", "run", {"command": "true"}, timeout=TIMEOUT)
@@ -156,20 +165,20 @@ def test_late_replies_of_earlier_calls_are_ignored(tmp_path: Path) -> None:
     second = fleet.call("shell", "run", {"command": "true"}, timeout=TIMEOUT)
     assert {sent.request.reply_to for sent in network.sent} == {network.sent[0].request.reply_to}
     assert {reply.request for reply in second} == {second.request_id} != {first.request_id}
-    assert len(network.received) == 4  # the late one arrived as well
+    assert len(network.received) == 4  # including the late reply
     assert sorted(second.outcomes.ok) == ["a", "b"]
 
 
-def test_duplicate_replies_change_nothing(tmp_path: Path) -> None:
-    """A node that answers five times has answered once, and the others are still waited for."""
+def test_duplicate_replies_are_ignored(tmp_path: Path) -> None:
+    """A node that replies five times has replied once, and the other nodes are still waited for."""
     network = network_of("", a=Part(after=0.1, copies=5), b=Part(after=7.0))
     call = ask(network, tmp_path)
     assert [reply.sender for reply in call] == ["a", "b"]
     assert (call.outcomes.counts()["ok"], call.outcomes.answered) == (2, 2)
 
 
-def test_an_unexpected_sender_is_named_and_ends_nothing(tmp_path: Path) -> None:
-    """Its reply counts like the others; who is expected is still waited for."""
+def test_an_unexpected_reply_does_not_end_a_call(tmp_path: Path) -> None:
+    """The reply of an unexpected node counts, and the expected nodes are still waited for."""
     network = network_of("a", b=Part(after=3.0))
     call = ask(network, tmp_path)
     network.arrive(answer(network.sent[0].request, "stranger", 1))
@@ -177,21 +186,23 @@ def test_an_unexpected_sender_is_named_and_ends_nothing(tmp_path: Path) -> None:
     assert (outcomes.unexpected, sorted(outcomes.ok), outcomes.exit_code()) == (["stranger"], ["a", "b"], 2)
 
 
-def test_a_reply_to_what_was_not_sent_to_its_node_is_dropped(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """In a rollout every node answers its own request: one that speaks out of turn is sent to all the same."""
+def test_a_reply_to_the_request_of_another_node_is_rejected(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """In a rollout, a reply to a request that was not sent to its node is rejected, and the rollout continues."""
     network = network_of("ab")
-    call = ask(network, tmp_path, concurrency=1)
+    call = ask(network, tmp_path, pace=Pace(1))
     network.arrive(answer(network.sent[0].request, "b", 1), 0.5)
     assert [(reply.sender, reply.ok) for reply in call] == [("a", True), ("b", True)]
     assert "reply.rejected" in caplog.text
 
 
 @pytest.mark.parametrize("body", ["", "{}", "hello"])
-def test_rubbish_in_the_reply_queue_is_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str) -> None:
-    """It ends nothing and answers nothing."""
+def test_an_invalid_message_in_a_reply_queue_is_dropped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str
+) -> None:
+    """A message that is not a reply neither ends a call nor counts as a reply."""
     network = network_of("a")
     call = ask(network, tmp_path)
-    delivery, first = network._delivery, [body]  # noqa: SLF001 - the test replaces a part of its own stand-in
+    delivery, first = network._delivery, [body]  # noqa: SLF001 - replaces a method of the test's own stand-in
 
     def spoilt(reply: Reply) -> Delivery:
         return replace(delivery(reply), body=first.pop()) if first else delivery(reply)
@@ -201,27 +212,25 @@ def test_rubbish_in_the_reply_queue_is_dropped(tmp_path: Path, monkeypatch: pyte
     assert call.wait().ok == ["a"]
 
 
-# -- how it ends
+# -- the end of a call
 
 
-def test_a_silent_node_costs_the_timeout_and_no_more(tmp_path: Path) -> None:
-    """It is named; the others have been yielded long before."""
+def test_a_silent_node_takes_exactly_the_timeout(tmp_path: Path) -> None:
+    """A node that does not reply is silent when the timeout is over."""
     network = network_of("a", b=SILENT)
     call = ask(network, tmp_path)
     assert call.wait().silent == ["b"]
     assert network.time == TIMEOUT
 
 
-def test_replies_that_wait_behind_others_are_not_too_late(tmp_path: Path) -> None:
-    """SQS hands out ten at a time: when time is over, the rest of what has arrived still counts."""
+def test_replies_that_arrived_in_time_count(tmp_path: Path) -> None:
+    """When the timeout is over, replies that are already in the queue still count."""
     network = Scripted({f"web{number:02}": Part(after=TIMEOUT) for number in range(25)})
     assert ask(network, tmp_path).wait().counts()["ok"] == 25
 
 
-def test_a_node_that_never_stops_answering_does_not_hold_the_call(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Its duplicates stretch nobody's time by more than a few seconds."""
+def test_endless_duplicates_do_not_hold_up_a_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Duplicates extend the timeout of other nodes by 5 s at most."""
     network = network_of("a", b=SILENT)
     call = ask(network, tmp_path)
     receive = network.receive
@@ -236,21 +245,21 @@ def test_a_node_that_never_stops_answering_does_not_hold_the_call(
     assert network.time == TIMEOUT + 5.0
 
 
-def test_a_node_that_does_not_listen_is_found_early(tmp_path: Path) -> None:
-    """Two looks find its queue unread: seven seconds after the sending, whatever the timeout is."""
+def test_an_unresponsive_node_is_silent_early(tmp_path: Path) -> None:
+    """A node that leaves its queue unread is silent after 7 s, whatever the timeout is."""
     network = network_of("a", b=Part(after=1.0, wakes=900.0))
     assert ask(network, tmp_path, timeout=180.0).wait().silent == ["b"]
     assert network.time == 7.0
 
 
-def test_a_node_that_reads_late_is_not_given_up(tmp_path: Path) -> None:
-    """One look that finds the request unread is only a suspicion."""
+def test_a_node_that_reads_late_is_not_unresponsive(tmp_path: Path) -> None:
+    """A queue must be found unread twice before its node is unresponsive."""
     network = network_of("a", b=Part(after=50.0, wakes=6.0))
     assert sorted(ask(network, tmp_path, timeout=180.0).wait().ok) == ["a", "b"]
 
 
-def test_time_stands_still_while_the_program_is_busy(tmp_path: Path) -> None:
-    """Whoever spends a minute on each reply does not lose those that wait for him."""
+def test_timeouts_are_suspended_while_the_program_is_busy(tmp_path: Path) -> None:
+    """A program that spends a minute on each reply loses no other reply."""
     network = network_of("a", b=Part(after=2.0), c=SILENT)
     call = ask(network, tmp_path)
     for _ in call:
@@ -259,10 +268,10 @@ def test_time_stands_still_while_the_program_is_busy(tmp_path: Path) -> None:
     assert network.time == 120.0 + TIMEOUT
 
 
-def test_a_transport_that_fails_in_the_middle_leaves_what_is_known(tmp_path: Path) -> None:
-    """The node that may have been reached is silent, those after it are skipped."""
+def test_an_error_in_the_middle_of_a_rollout_keeps_the_outcomes(tmp_path: Path) -> None:
+    """When the transport fails, a node that may have been reached is silent, and the nodes after it are skipped."""
     network = network_of("abcd")
-    call = ask(network, tmp_path, concurrency=1)
+    call = ask(network, tmp_path, pace=Pace(1))
 
     def take() -> None:
         for _ in call:
@@ -274,10 +283,10 @@ def test_a_transport_that_fails_in_the_middle_leaves_what_is_known(tmp_path: Pat
     assert (outcomes.ok, outcomes.silent, sorted(outcomes.skipped)) == (["a"], ["b"], ["c", "d"])
 
 
-def test_who_stops_looking_stops_the_rollout(tmp_path: Path) -> None:
-    """No node is reached after a reply that the program has not gone on from; what was not sent to is skipped."""
+def test_a_program_that_stops_iterating_stops_the_rollout(tmp_path: Path) -> None:
+    """No node is reached after the last reply that the program has read; the other nodes are skipped."""
     network = network_of("abcd")
-    call = ask(network, tmp_path, concurrency=1)
+    call = ask(network, tmp_path, pace=Pace(1))
     for reply in call:
         if reply.sender == "b":
             break
@@ -288,7 +297,7 @@ def test_who_stops_looking_stops_the_rollout(tmp_path: Path) -> None:
 
 
 def test_closing_without_iterating_frees_the_slot(tmp_path: Path) -> None:
-    """Calls that nobody looks at do not pile up reply queues; open ones have one each."""
+    """A closed call frees its reply queue, and open calls have one each."""
     network = network_of("a")
     with network.fleet(tmp_path) as fleet:
         fleet.call("rpcutil", "ping").close()
@@ -302,8 +311,8 @@ def test_closing_without_iterating_frees_the_slot(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("case", [pytest.param(case, id=case["id"]) for case in STATS])
-def test_nodes_and_times_are_accounted_for_as_the_case_says(tmp_path: Path, case: dict[str, Any]) -> None:
-    """Who did not answer, who was not expected, and that discovery is a part of the whole time."""
+def test_outcomes_and_times_are_those_of_the_case(tmp_path: Path, case: dict[str, Any]) -> None:
+    """Silent and unexpected nodes and the total time, which includes discovery, are those of MCollective's tests."""
     known, expected = case["input"], case["expected"]
     discovered = known.get("discovered", ["one"])
     responded = known.get("responded", discovered)
@@ -322,33 +331,33 @@ def test_nodes_and_times_are_accounted_for_as_the_case_says(tmp_path: Path, case
     assert {name: found[name] for name in expected} == expected
 
 
-def test_broadcast_discovery_asks_the_nodes_and_waits_for_no_timeout(tmp_path: Path) -> None:
-    """Who answers within a window without news is expected; the action itself goes to just those."""
+def test_a_broadcast_discovery_ends_after_two_seconds_without_a_reply(tmp_path: Path) -> None:
+    """A broadcast discovery returns the nodes that replied, and ends before its timeout."""
     network = network_of("a", b=Part(after=1.5), c=SILENT)
-    found = network.fleet(tmp_path).discover(method="broadcast")
+    found = network.fleet(tmp_path).discover(Targets(method="broadcast"))
     assert (found, network.time) == (["a", "b"], 3.5)
     assert (network.broadcasts, network.sent[0].request.targets) == (1, None)
 
 
-# -- rolling out
+# -- rollouts
 
 
-def test_a_limit_reaches_some_and_expects_nobody_else(tmp_path: Path) -> None:
-    """The same ones for the same seed; the others are not even skipped."""
+def test_a_limit_reduces_the_expected_nodes(tmp_path: Path) -> None:
+    """A limit with a seed selects the same nodes each time, and the other nodes are not even skipped."""
     reached = []
     for attempt in "xy":
         network = network_of("abcdefghij")
-        outcomes = ask(network, tmp_path / attempt, limit="30%", limit_seed=5).wait()
+        outcomes = ask(network, tmp_path / attempt, targets=Targets(limit="30%", limit_seed=5)).wait()
         reached.append([sent.node for sent in network.sent])
         assert sorted(outcomes.expected) == sorted(reached[-1]) == sorted(outcomes.ok)
     assert len(reached[0]) == 3
     assert sorted(reached[0]) == sorted(reached[1])
 
 
-def test_every_wave_is_a_request_of_its_own(tmp_path: Path) -> None:
-    """A fresh id, a fresh time, only its own nodes as targets, and a short life."""
+def test_every_wave_is_a_separate_request(tmp_path: Path) -> None:
+    """Each wave has its own ID, time and targets, and a TTL of 6 s."""
     network = network_of("abcde")
-    call = ask(network, tmp_path, batch=2, batch_sleep=30)
+    call = ask(network, tmp_path, pace=Pace(batch=2, batch_sleep=30))
     call.wait()
     assert [sent.request.targets for sent in network.sent[::2]] == [("a", "b"), ("c", "d"), ("e",)]
     assert [sent.at for sent in network.sent] == [0, 0, 31, 31, 62]
@@ -359,42 +368,42 @@ def test_every_wave_is_a_request_of_its_own(tmp_path: Path) -> None:
     assert {sent.request.timeout for sent in network.sent} == {9.0}
 
 
-def test_a_ttl_that_was_asked_for_holds_in_a_rollout_too(tmp_path: Path) -> None:
-    """And without a pace it is the configuration's."""
+def test_a_given_ttl_is_used_in_a_rollout(tmp_path: Path) -> None:
+    """The TTL argument takes precedence in a rollout; without a pace, the configured TTL is used."""
     network = network_of("a")
-    ask(network, tmp_path, concurrency=1, ttl=45.0).wait()
+    ask(network, tmp_path, pace=Pace(1), ttl=45.0).wait()
     ask(network, tmp_path).wait()
     assert [sent.request.ttl for sent in network.sent] == [45.0, 60.0]
 
 
-def test_a_deaf_node_frees_its_place_and_cannot_take_it_back(tmp_path: Path) -> None:
-    """It is given up seven seconds after its own sending; when it wakes up its request has expired, and it says so."""
+def test_an_unresponsive_node_makes_room_in_a_rollout(tmp_path: Path) -> None:
+    """The next node is sent to after 7 s, and the request of the unresponsive node has expired when it wakes up."""
     network = network_of("ac", b=Part(after=30.0, wakes=8.0))
-    outcomes = ask(network, tmp_path, concurrency=1, timeout=60.0).wait()
+    outcomes = ask(network, tmp_path, pace=Pace(1), timeout=60.0).wait()
     assert {sent.node: sent.at for sent in network.sent} == {"a": 0, "b": 1, "c": 8}
     assert [sent.ends - sent.begins for sent in network.sent if sent.node == "b"] == [0]
     assert (outcomes.ok, outcomes.failed, network.time) == (["a", "c"], ["b"], 9)
 
 
-def test_too_many_failures_stop_it(tmp_path: Path) -> None:
-    """Exit code 4; who was at work is waited for, the others are skipped."""
+def test_max_fail_stops_a_rollout(tmp_path: Path) -> None:
+    """After max_fail failures the working nodes are waited for, the others are skipped, and the exit code is 4."""
     network = network_of("acdef", b=Part(statuscode=1))
-    call = ask(network, tmp_path, concurrency=2, max_fail=1)
+    call = ask(network, tmp_path, pace=Pace(concurrency=2, max_fail=1))
     outcomes = call.wait()
     assert outcomes.counts() == {"ok": 1, "failed": 1, "silent": 0, "skipped": 4, "unexpected": 0, "rejected": 0}
     assert (sorted(outcomes.skipped), outcomes.exit_code()) == (["c", "d", "e", "f"], 4)
-    assert call.stopped == "1 failed or stayed silent, and max-fail is 1"
+    assert call.stopped == "1 node failed or silent, max-fail is 1"
 
 
-def test_a_call_in_which_nobody_was_left_out_was_not_stopped(tmp_path: Path) -> None:
-    """The last node fails: there is nobody to skip, and the code says that one failed."""
+def test_a_rollout_that_reached_every_node_was_not_stopped(tmp_path: Path) -> None:
+    """When only the last node fails, nothing is skipped, and the exit code is that of a failure."""
     network = network_of("a", b=Part(statuscode=1))
-    call = ask(network, tmp_path, concurrency=2, max_fail=1)
+    call = ask(network, tmp_path, pace=Pace(concurrency=2, max_fail=1))
     assert (call.wait().exit_code(), call.stopped) == (2, "")
 
 
-def test_nodes_that_somebody_stopped_waiting_for_are_told_apart(tmp_path: Path) -> None:
-    """They are silent, as the others, and the call says that their time was not over."""
+def test_a_stopped_call_is_cut_short(tmp_path: Path) -> None:
+    """After `stop`, nodes that have not replied are silent, and the call is marked as cut short."""
     call = ask(network_of("a", b=SILENT), tmp_path)
     next(iter(call))
     call.stop("interrupted")
@@ -413,25 +422,26 @@ PARTS = st.builds(
     absent=st.sampled_from([False] * 9 + [True]),
 )
 AMOUNTS = st.builds(Amount, st.integers(1, 5)) | st.builds(Amount, st.integers(1, 100), st.just(True))
-PACES = st.fixed_dictionaries(
-    {},
-    optional={"concurrency": st.integers(1, 4), "batch": AMOUNTS, "max_fail": AMOUNTS},
+PACES = st.builds(
+    Pace,
+    concurrency=st.none() | st.integers(1, 4),
+    batch=st.none() | AMOUNTS,
+    max_fail=st.none() | AMOUNTS,
 )
 
 
 @settings(max_examples=2000, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(parts=st.lists(PARTS, min_size=1, max_size=12), wishes=PACES, direct_limit=st.sampled_from([2, 50]))
-def test_no_schedule_breaks_a_promise(
-    tmp_path: Path, parts: list[Part], wishes: dict[str, Any], direct_limit: int
-) -> None:
-    """The nodes themselves never see more of them at work than asked, nor a request after too many failures.
+@given(parts=st.lists(PARTS, min_size=1, max_size=12), pace=PACES, direct_limit=st.sampled_from([2, 50]))
+def test_no_schedule_breaks_a_promise(tmp_path: Path, parts: list[Part], pace: Pace, direct_limit: int) -> None:
+    """No node works beyond the concurrency limit, and none is reached after too many failures.
 
     Whatever they do, every expected node ends in exactly one outcome, the right one, and the call ends.
     """
     network = Scripted({f"web{number:02}": part for number, part in enumerate(parts)})
-    pace = Pace.read(**wishes)
     network.watch = promises(network, pace)
-    call = ask(network, tmp_path, nodes=network.parts, client={"direct_limit": direct_limit}, **wishes)
+    call = ask(
+        network, tmp_path, targets=Targets(nodes=network.parts), pace=pace, client={"direct_limit": direct_limit}
+    )
     outcomes = call.wait()
 
     named = [*outcomes.ok, *outcomes.failed, *outcomes.silent, *outcomes.skipped]
@@ -447,7 +457,7 @@ def test_no_schedule_breaks_a_promise(
 
 
 def promises(network: Scripted, pace: Pace) -> Callable[[Sent], None]:
-    """Return what looks at each request as it reaches its node."""
+    """Return a function that checks the limits whenever a request reaches its node."""
     total = len(network.parts)
     bounds = [
         pace.concurrency or total,
@@ -465,17 +475,17 @@ def promises(network: Scripted, pace: Pace) -> Callable[[Sent], None]:
 
 
 def failures(network: Scripted) -> int:
-    """Return how many nodes the caller knows to have failed, or must have given up by now."""
+    """Return the number of nodes that have failed, or that must have timed out by now."""
     first = {reply.sender: reply for reply in reversed(network.received)}
     silent = {sent.node for sent in network.sent if network.time >= sent.at + TIMEOUT + 5.0} - first.keys()
     return len(silent) + sum(not reply.ok for reply in first.values())
 
 
-# -- the guard
+# -- confirmation
 
 
-def test_everybody_is_asked_about_before_anything_is_sent(tmp_path: Path) -> None:
-    """A yes goes on, a no is an error that counts the nodes."""
+def test_a_call_to_the_whole_collective_needs_confirmation(tmp_path: Path) -> None:
+    """Without confirmation TooManyTargets is raised and nothing is sent; with it, the call is made."""
     network = network_of("abc")
     asked: list[list[str]] = []
 
@@ -489,30 +499,30 @@ def test_everybody_is_asked_about_before_anything_is_sent(tmp_path: Path) -> Non
     assert ask(network, tmp_path, confirm=lambda _: True).wait().exit_code() == 0
 
 
-@pytest.mark.parametrize("wishes", [{"nodes": ["a"]}, {"limit": 2}, {"filter": parse(with_identity=["/./"])}])
-def test_who_says_which_nodes_are_meant_is_not_asked(tmp_path: Path, wishes: dict[str, Any]) -> None:
-    """Nor is anybody about an action that is idempotent."""
+@pytest.mark.parametrize("targets", [Targets(nodes=["a"]), Targets(limit=2), Targets.select(identities=["/./"])])
+def test_restricted_targets_need_no_confirmation(tmp_path: Path, targets: Targets) -> None:
+    """Targets with names, a limit or a filter need no confirmation, nor does an idempotent action."""
     network = network_of("abc")
-    assert ask(network, tmp_path, confirm=lambda _: False, **wishes).wait().exit_code() == 0
+    assert ask(network, tmp_path, confirm=lambda _: False, targets=targets).wait().exit_code() == 0
     assert network.fleet(tmp_path).call("rpcutil", "ping", confirm=lambda _: False).wait().exit_code() == 0
 
 
-def test_where_nobody_can_be_asked_max_targets_holds(tmp_path: Path) -> None:
-    """As many are reached, one more is refused with both numbers; a limit, or an idempotent action, passes."""
+def test_max_targets_applies_without_confirmation(tmp_path: Path) -> None:
+    """Without `confirm`, more than max_targets nodes are refused, unless limited or the action is idempotent."""
     network = network_of("abc")
     few, enough = {"max_targets": 2}, {"max_targets": 3}
     with pytest.raises(TooManyTargets, match="3 nodes matched: max_targets allows 2: narrow the targets, or raise"):
-        ask(network, tmp_path, client=few, filter=parse(with_identity=["/./"]))
+        ask(network, tmp_path, client=few, targets=Targets.select(identities=["/./"]))
     assert network.sent == []
     assert ask(network, tmp_path, client=enough).wait().exit_code() == 0
-    assert ask(network, tmp_path, client=few, limit=2).wait().exit_code() == 0
+    assert ask(network, tmp_path, client=few, targets=Targets(limit=2)).wait().exit_code() == 0
     assert network.fleet(tmp_path, **few).call("rpcutil", "ping").wait().exit_code() == 0
 
 
-def test_more_than_max_targets_are_asked_about_with_a_filter_too(tmp_path: Path) -> None:
-    """A filter that matches more than anybody thought is what the number is for."""
+def test_more_than_max_targets_need_confirmation(tmp_path: Path) -> None:
+    """More than max_targets nodes need confirmation even with a filter."""
     network = network_of("abc")
-    wishes: dict[str, Any] = {"client": {"max_targets": 2}, "filter": parse(with_identity=["/./"])}
+    options: dict[str, Any] = {"client": {"max_targets": 2}, "targets": Targets.select(identities=["/./"])}
     with pytest.raises(TooManyTargets, match="not confirmed"):
-        ask(network, tmp_path, confirm=lambda _: False, **wishes)
-    assert ask(network, tmp_path, confirm=lambda _: True, **wishes).wait().exit_code() == 0
+        ask(network, tmp_path, confirm=lambda _: False, **options)
+    assert ask(network, tmp_path, confirm=lambda _: True, **options).wait().exit_code() == 0

@@ -1,8 +1,8 @@
-"""KEY=VALUE words, read as the DDL means them.
+"""KEY=VALUE words are read as the types in the DDL.
 
 Examples are in cases/inputs, one a file:
 
-{"about": one sentence, "types": {input: its type}, "words": what is typed,
+{"about": one sentence, "types": {input: its type}, "words": the words,
  "expected": {"data": {…}} or {"error": the whole message}}
 """
 
@@ -24,7 +24,7 @@ from collective.errors import InvalidInput, UsageError
 
 
 def taking(types: dict[str, Any]) -> ddl.Action:
-    """Return the action `agent action`, whose inputs are of these types."""
+    """Return the action `agent action` with inputs of these types."""
     body = {
         "description": "For the test",
         "input": {"type": "object", "properties": {name: {"type": kind} for name, kind in types.items()}},
@@ -36,7 +36,7 @@ def taking(types: dict[str, Any]) -> ddl.Action:
 
 @pytest.mark.parametrize("case", load("inputs", keyed="types"), ids=lambda case: case["id"])
 def test_case(case: dict[str, Any]) -> None:
-    """What is typed becomes the value that the case expects, type included, or the error, word for word."""
+    """The words become the values that the case expects, with their types, or raise its error."""
     action = taking(case["types"])
     if "error" in case["expected"]:
         with pytest.raises((UsageError, InvalidInput)) as caught:
@@ -50,7 +50,7 @@ def test_case(case: dict[str, Any]) -> None:
 
 
 def test_a_value_is_read_from_a_file(tmp_path: Path) -> None:
-    """Text is taken as it stands in the file; other types do not mind its last newline."""
+    """A string is the text of the file; for other types a newline at its end does not matter."""
     for name, text in (("text", "line\n"), ("flag", "yes\n"), ("number", "-5\n"), ("list", "[1]\n")):
         (tmp_path / name).write_text(text)
     action = taking({"text": "string", "flag": "boolean", "number": "integer", "list": "array"})
@@ -59,51 +59,55 @@ def test_a_value_is_read_from_a_file(tmp_path: Path) -> None:
 
 
 def test_a_value_is_read_from_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`@-` is what is piped in."""
+    """`@-` reads standard input."""
     monkeypatch.setattr(sys, "stdin", io.StringIO("echo hello\n"))
     assert read_inputs(["a=@-"], taking({"a": "string"})) == {"a": "echo hello\n"}
 
 
 @pytest.mark.parametrize("path", ["missing", ".", ""])
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
-    """The message says which, why, and how a text that begins with '@' is given."""
+    """The message names the file and the reason, and explains how to write a value that begins with '@'."""
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UsageError, match=rf"^a=@{path}: cannot be read: .*: '@@' begins a text with '@'$"):
+    with pytest.raises(
+        UsageError, match=rf"^a=@{path}: cannot be read: .* \(for a value that begins with '@' type '@@'\)$"
+    ):
         read_inputs([f"a=@{path}"], taking({"a": "string"}))
 
 
-def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
-    """Bytes that are not UTF-8 are refused, not replaced."""
+def test_a_file_that_is_not_text_is_named(tmp_path: Path) -> None:
+    """A file that is not UTF-8 is refused."""
     (tmp_path / "bytes").write_bytes(b"\xff")
     with pytest.raises(UsageError, match="bytes: not UTF-8 text"):
         read_inputs([f"a=@{tmp_path / 'bytes'}"], taking({"a": "string"}))
 
 
-def test_a_file_without_an_end_is_refused() -> None:
-    """A device is read as far as a request can be long, and no further."""
-    with pytest.raises(UsageError, match=r"^a=@/dev/zero: longer than 1048576 characters, which is all that can be"):
+def test_an_endless_file_is_refused() -> None:
+    """At most the length of a request is read from a device."""
+    with pytest.raises(UsageError, match=r"^a=@/dev/zero: too long \(the limit is 1048576 characters\)$"):
         read_inputs(["a=@/dev/zero"], taking({"a": "string"}))
 
 
 def test_standard_input_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who asks for it twice would get nothing the second time: both are named, and nothing is sent."""
+    """A second use of standard input is refused, and the message names both."""
     monkeypatch.setattr(sys, "stdin", io.StringIO("one\n"))
     sources = Sources()
-    with pytest.raises(UsageError, match=r"^b=@-: standard input is read by a=@- already: write one into a file"):
+    with pytest.raises(
+        UsageError, match=r"^b=@-: standard input is already used by a=@- \(put one of them in a file\)"
+    ):
         read_inputs(["a=@-", "b=@-"], taking({"a": "string", "b": "string"}), sources)
-    with pytest.raises(UsageError, match=r"^--nodes standard input: standard input is read by a=@- already"):
+    with pytest.raises(UsageError, match=r"^--nodes standard input: standard input is already used by a=@-"):
         read_nodes("-", sources=sources)
 
 
 @pytest.mark.parametrize("kind", ["array", "object"])
-def test_absurd_nesting_is_refused_not_crashed_on(kind: str) -> None:
-    """JSON that nobody could mean is a wrong value like any other."""
-    with pytest.raises(InvalidInput, match="is no JSON"):
+def test_deep_nesting_is_refused(kind: str) -> None:
+    """JSON that is nested too deeply to be parsed is an invalid value."""
+    with pytest.raises(InvalidInput, match="not a JSON"):
         read_inputs(["a=" + "[" * 100_000], taking({"a": kind}))
 
 
 def with_secrets() -> ddl.Action:
-    """Return an action that requires two secrets and a user, and may be given a third secret."""
+    """Return an action that requires two secrets and a user, and has an optional secret."""
     secret = {"type": "string", "writeOnly": True}
     body = {
         "description": "For the test",
@@ -123,8 +127,8 @@ def with_secrets() -> ddl.Action:
     return ddl.parse({"metadata": metadata, "actions": {"action": body}}).action("action")
 
 
-def test_secrets_that_are_missing_are_asked_for() -> None:
-    """Under their titles, and only those that are required; what is typed has its input's type."""
+def test_missing_secrets_are_prompted_for() -> None:
+    """The prompt is the title of the input; only required secrets are prompted for, and answers are converted."""
     answers = {"Password: ": "hunter2", "pin: ": "4711"}
     prompts: list[str] = []
 
@@ -140,20 +144,20 @@ def test_secrets_that_are_missing_are_asked_for() -> None:
 
 
 @pytest.mark.parametrize(
-    ("word", "said"),
+    ("word", "message"),
     [
-        ("pin=hunter2", r"^pin=\*{8}: is no whole number$"),
-        ("password=@hunter2", r"^password=\*{8}: cannot be read: No such file or directory: '@@' begins"),
+        ("pin=hunter2", r"^pin=\*{8}: not an integer$"),
+        ("password=@hunter2", r"^password=\*{8}: cannot be read: No such file or directory \(for a value"),
         ("token=@/proc/self/exe", r"^token=\*{8}: not UTF-8 text$"),
     ],
 )
-def test_no_error_quotes_a_secret(word: str, said: str) -> None:
-    """Not even one that is mistyped."""
-    with pytest.raises((InvalidInput, UsageError), match=said):
+def test_no_error_quotes_a_secret(word: str, message: str) -> None:
+    """The value of a secret is masked in errors."""
+    with pytest.raises((InvalidInput, UsageError), match=message):
         read_inputs([word], with_secrets())
 
 
-def test_no_error_quotes_a_secret_that_is_asked_for() -> None:
-    """What is typed without echo stays unseen."""
-    with pytest.raises(InvalidInput, match=r"^pin=\*{8}: is no whole number$"):
+def test_no_error_quotes_a_secret_that_was_prompted_for() -> None:
+    """An invalid answer to a prompt is masked in the error."""
+    with pytest.raises(InvalidInput, match=r"^pin=\*{8}: not an integer$"):
         ask_secrets({"user": "bob", "password": "x"}, with_secrets(), lambda _: "hunter2")

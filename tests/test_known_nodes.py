@@ -1,4 +1,4 @@
-"""Nodes are known by the first key seen of them; another one is refused."""
+"""The first key seen of a node is trusted, and other keys are refused."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def check(known: KnownNodes, key: Signer | None, reply: Reply = WEB_REPLY) -> No
 
 
 def test_the_first_key_is_kept_and_another_refused(tmp_path: Path) -> None:
-    """Also by the next program, and with both fingerprints; the first key is believed all the while."""
+    """Another key is refused with both fingerprints, also by the next program, and the first key stays trusted."""
     check(KnownNodes(tmp_path, "production"), WEB)
     known = KnownNodes(tmp_path, "production")
     for _ in range(2):
@@ -42,8 +42,8 @@ def test_the_first_key_is_kept_and_another_refused(tmp_path: Path) -> None:
     assert known.refused("web1") == DB.public
 
 
-def test_a_new_key_is_believed_once_it_is_trusted(tmp_path: Path) -> None:
-    """Nothing else in the file changes: not other nodes, not other collectives, not what people wrote."""
+def test_a_new_key_is_accepted_after_trust(tmp_path: Path) -> None:
+    """Lines of other nodes and collectives, and comments, are preserved."""
     check(KnownNodes(tmp_path, "staging"), WEB)
     known = KnownNodes(tmp_path, "production")
     check(known, WEB)
@@ -60,14 +60,14 @@ def test_a_new_key_is_believed_once_it_is_trusted(tmp_path: Path) -> None:
     assert "# looked at in May\n" in (tmp_path / "known_nodes").read_text()
 
 
-def test_a_signature_that_does_not_fit_makes_nobody_known(tmp_path: Path) -> None:
-    """Unsigned, of another text, damaged, by a key that is no node's, in a name that is none."""
+def test_an_invalid_signature_adds_no_known_node(tmp_path: Path) -> None:
+    """A missing, damaged or foreign signature and an invalid name are refused, and no key is added."""
     known = KnownNodes(tmp_path, "production")
     payload = messages.encode(WEB_REPLY)
     good = messages.unseal(messages.seal(payload, sshsig.signing_with(WEB)))
     assert good.signature
     for envelope, said in (
-        (replace(good, signature=None), "the reply is not signed"),
+        (replace(good, signature=None), "reply is not signed"),
         (replace(good, payload=payload.replace("OK", "KO")), "does not fit"),
         (replace(good, signature=ssh.damaged(good.signature)), "does not fit"),
         (replace(good, signature="hello"), "the signature is not base64"),
@@ -80,16 +80,16 @@ def test_a_signature_that_does_not_fit_makes_nobody_known(tmp_path: Path) -> Non
     known.verify(WEB_REPLY, good)
 
 
-def test_a_nodes_key_is_ed25519(tmp_path: Path) -> None:
-    """A key of another kind is not one that a node of ours has made."""
+def test_a_node_key_must_be_ed25519(tmp_path: Path) -> None:
+    """A key of another type is refused."""
     from cryptography.hazmat.primitives.asymmetric import ec
 
-    with pytest.raises(SignatureError, match="a node signs by ssh-ed25519, not by ecdsa-sha2-nistp256"):
+    with pytest.raises(SignatureError, match="key type 'ecdsa-sha2-nistp256' is not allowed for nodes"):
         check(KnownNodes(tmp_path, "production"), PrivateKey(ec.generate_private_key(ec.SECP256R1())))
 
 
-def test_the_registry_introduces_nodes(tmp_path: Path) -> None:
-    """Who is first seen there is known by that key; what it says later changes nothing; odd records are left out."""
+def test_keys_in_the_registry_are_added(tmp_path: Path) -> None:
+    """The first key in the registry is trusted, later changes are ignored, and invalid records are skipped."""
     registry = MemoryRegistry()
     registry.put(NodeRecord("web1", "1", public_key=WEB.public.line))
     registry.put(NodeRecord("old1", "1"))
@@ -109,13 +109,16 @@ def test_the_registry_introduces_nodes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("production web1 ssh-ed25519 AAAA%\n", ":1: not 'collective node type key': delete the line"),
-        ("staging web1\nproduction web1\n", ":2: not 'collective node type key'"),
-        ("\xff", "cannot be read: not UTF-8 text"),
+        (
+            "production web1 ssh-ed25519 AAAA%\n",
+            ":1: invalid line: must be 'collective node type key' (delete the line)",
+        ),
+        ("staging web1\nproduction web1\n", ":2: invalid line: must be 'collective node type key'"),
+        ("\xff", "cannot be read: not UTF-8"),
     ],
 )
-def test_a_broken_file_is_named(tmp_path: Path, text: str, said: str) -> None:
-    """With the line; nobody is believed by mistake."""
+def test_an_invalid_file_is_an_error_with_its_line(tmp_path: Path, text: str, said: str) -> None:
+    """An invalid line is an error, because a key must not be trusted by mistake."""
     (tmp_path / "known_nodes").write_text(text, encoding="latin-1")
     with pytest.raises(ConfigError) as caught:
         KnownNodes(tmp_path, "production")
@@ -123,15 +126,15 @@ def test_a_broken_file_is_named(tmp_path: Path, text: str, said: str) -> None:
     assert said in str(caught.value)
 
 
-def test_where_nothing_can_be_kept_nobody_is_believed(tmp_path: Path) -> None:
-    """A state folder that is a file is an error that says what to set."""
+def test_a_file_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
+    """The error names the configuration key to set."""
     (tmp_path / "state").write_text("")
     with pytest.raises(ConfigError, match="Not a directory"):
         check(KnownNodes(tmp_path / "state", "production"), WEB)
 
 
-def test_a_thousand_replies_are_checked_in_well_under_a_second(tmp_path: Path) -> None:
-    """By the processor's clock; a third of it is expected."""
+def test_a_thousand_replies_are_verified_in_less_than_a_second(tmp_path: Path) -> None:
+    """The limit is in CPU time; a third of it is expected."""
     known = KnownNodes(tmp_path, "production")
     envelope = messages.unseal(messages.seal(messages.encode(WEB_REPLY), sshsig.signing_with(WEB)))
     began = time.process_time()

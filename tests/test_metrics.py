@@ -18,7 +18,8 @@ from support.simulated import Make
 
 from collective.errors import Failed
 from collective.filters import parse
-from collective.node.requests.counters import FATES, Durations
+from collective.node.requests.counters import Durations
+from collective.node.requests.reasons import COUNTERS
 from collective.node.service.metrics import Metrics
 from collective.node.storage.audit_log import AuditLog
 from collective.node.storage.journal import Journal
@@ -52,16 +53,16 @@ def test_each_request_has_one_fate(network: Network, metrics: Metrics, tmp_path:
     ask(network, first)
     send(network, "rubbish", first, request(targets=("db1",)), request("shell", "run", data={"command": "id"}))
     send(network, request(filter=parse(with_fact=["role=db"]).to_data()), request("nosuch"), request("odd", "lie"))
-    node.handle(Delivery(body(request(ttl=60)), sent=now, received=now + 61, receipt=""))
+    node.pipeline.handle(Delivery(body(request(ttl=60)), sent=now, received=now + 61, receipt=""))
     assert len(replies(network, 6)) == 6
     long = [request("odd", "sleep", data={"seconds": 0.5}) for _ in range(3)]
     send(network, *long)
     assert len(replies(network, 3)) == 3
     metrics.write()
     found = samples(tmp_path / "node.prom")
-    fates = {fate: found["collective_request_fates_total", fate] for fate in FATES}
+    fates = {fate: found["collective_request_fates_total", fate] for fate in COUNTERS}
     assert fates == {
-        **dict.fromkeys(FATES, 0),
+        **dict.fromkeys(COUNTERS, 0),
         **dict.fromkeys(["unvalidated", "duplicates", "elsewhere", "expired", "denied", "filtered", "invalid"], 1),
         "busy": 1,
         "passed": 4,
@@ -83,9 +84,9 @@ def test_fates_add_up_in_a_network_that_misbehaves(simulation: Make) -> None:
             world.fleet.call("odd", "lie", timeout=4.0).wait()
         world.pass_time(10)
         for node in world.nodes.values():
-            counts = node.counts
-            assert counts["received"] + counts["resumed"] == sum(counts[fate] for fate in FATES) > 0
-            assert counts["passed"] == sum(node.workshop.outcomes.read().values())
+            counts = node.statistics.requests
+            assert counts["received"] + counts["resumed"] == sum(counts[fate] for fate in COUNTERS) > 0
+            assert counts["passed"] == sum(node.statistics.outcomes.read().values())
 
 
 def test_a_file_that_cannot_be_written_is_one_line_in_the_log(
@@ -149,11 +150,9 @@ def test_durations_are_cumulative() -> None:
     assert total == pytest.approx(1000.11)
 
 
-def test_every_fate_and_series_is_documented(metrics: Metrics, tmp_path: Path) -> None:
-    """docs/daemon.md has what the file has, in the words of the code."""
-    text = (Path(__file__).parents[1] / "docs" / "daemon.md").read_text()
-    for fate, meaning in FATES.items():
-        assert f"| `{fate}` | {meaning}" in text
+def test_every_series_is_documented(metrics: Metrics, tmp_path: Path) -> None:
+    """The reference of metrics has each series of the file."""
+    text = (Path(__file__).parents[1] / "docs" / "reference" / "metrics.md").read_text()
     metrics.write()
     families = text_string_to_metric_families((tmp_path / "node.prom").read_text())
     missing = [family.name for family in families if f"`{family.name}" not in text]

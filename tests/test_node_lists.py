@@ -1,11 +1,11 @@
-"""`--nodes`: names, one a line, or the JSON of an earlier call.
+"""`--nodes` reads names, one per line, or the JSON of an earlier command.
 
 Examples are in cases/nodes, one a file:
 
-{"about": one sentence, "text": what is in the file, "chosen": --nodes-from (ok), "identity": -I, if any,
+{"about": one sentence, "text": the content of the file, "chosen": --nodes-from (ok), "identity": -I, if any,
  "expected": {"names": […]} or {"error": a part of the message}}
 
-An identity is applied as crpc applies it: by the fleet's discovery, here over a registry in memory.
+An identity is applied by discovery, as in crpc, here with a registry in memory.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from support.agent_cases import load
 
-from collective import filters
+from collective import Targets
 from collective.clients.node_lists import read_nodes
 from collective.config import ClientConfig
 from collective.errors import UsageError
@@ -29,17 +29,17 @@ from collective.transport.memory import MemoryTransport
 
 
 def discovered(nodes: list[str], identities: list[str]) -> list[str]:
-    """Return whom crpc would ask when it is given this list and these identities; the registry knows all of them."""
+    """Return the nodes that crpc would select for this list and these identities; all are registered."""
     registry = MemoryRegistry()
     for name in nodes:
         registry.put(NodeRecord(name, "1", agents={"rpcutil": "1"}))
     with Fleet(ClientConfig("p"), MemoryTransport(), registry) as fleet:
-        return fleet.discover(filters.parse(with_identity=identities), nodes=nodes)
+        return fleet.discover(Targets.select(identities=identities, nodes=nodes))
 
 
 @pytest.mark.parametrize("case", load("nodes", keyed="text"), ids=lambda case: case["id"])
 def test_case(case: dict[str, Any], tmp_path: Path) -> None:
-    """The file means the names that the case expects, in its order, or is refused with its name in front."""
+    """The file gives the names that the case expects, in order, or an error that begins with its name."""
     path = tmp_path / "nodes"
     path.write_bytes(case["text"].encode())
     if "error" in case["expected"]:
@@ -55,7 +55,7 @@ def test_case(case: dict[str, Any], tmp_path: Path) -> None:
 
 
 def test_names_are_read_from_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`-` is what is piped in, and called so when it is wrong."""
+    """`-` reads standard input, and errors name it so."""
     monkeypatch.setattr(sys, "stdin", io.StringIO("one\n"))
     assert read_nodes("-") == ["one"]
     monkeypatch.setattr(sys, "stdin", io.StringIO("one\nt wo\n"))
@@ -64,22 +64,22 @@ def test_names_are_read_from_standard_input(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
-    """A missing file, a folder, and bytes that are no text."""
+    """A missing file, a directory and a file that is not UTF-8 are refused."""
     (tmp_path / "bytes").write_bytes(b"\xff")
     names = {"missing": "cannot be read: No such file", ".": "cannot be read: Is a", "bytes": "not UTF-8 text"}
-    for name, said in names.items():
-        with pytest.raises(UsageError, match=rf"--nodes .*: {said}"):
+    for name, message in names.items():
+        with pytest.raises(UsageError, match=rf"--nodes .*: {message}"):
             read_nodes(str(tmp_path / name), "ok")
 
 
-def test_a_file_without_an_end_is_refused() -> None:
-    """A device is read up to a bound."""
-    with pytest.raises(UsageError, match=r"^--nodes /dev/zero: longer than 67108864 characters"):
+def test_an_endless_file_is_refused() -> None:
+    """A limited number of characters is read from a device."""
+    with pytest.raises(UsageError, match=r"^--nodes /dev/zero: too long \(the limit is 67108864 characters\)"):
         read_nodes("/dev/zero")
 
 
-def test_absurd_nesting_is_refused_not_crashed_on(tmp_path: Path) -> None:
-    """JSON that nobody could mean is a wrong file like any other."""
+def test_deep_nesting_is_refused(tmp_path: Path) -> None:
+    """JSON that is nested too deeply to be parsed is refused."""
     (tmp_path / "deep").write_text("[" * 100_000)
-    with pytest.raises(UsageError, match="looks like JSON and is not"):
+    with pytest.raises(UsageError, match="invalid JSON"):
         read_nodes(str(tmp_path / "deep"), "ok")

@@ -228,12 +228,14 @@ def test_a_replay_after_minutes_does_not_run(network: Network, tmp_path: Path, m
     asked = marking(tmp_path, ttl=MAX_TTL)
     now = network.transport.now()
     node = network.nodes["web1"]
-    node.handle(Delivery(signed(asked), sent=now, received=now, receipt=""))
+    node.pipeline.handle(Delivery(signed(asked), sent=now, received=now, receipt=""))
     assert replies(network)[0].statuscode == 0
     later = now + 60 * minutes
     other = marking(tmp_path / "elsewhere", targets=())
-    node.handle(Delivery(signed(other), sent=later, received=later, receipt=""))  # time passes for the journal too
-    node.handle(Delivery(signed(asked), sent=later, received=later, receipt=""))
+    node.pipeline.handle(
+        Delivery(signed(other), sent=later, received=later, receipt="")
+    )  # time passes for the journal too
+    node.pipeline.handle(Delivery(signed(asked), sent=later, received=later, receipt=""))
     again = replies(network)[0]
     assert again.replayed or again.reason == "expired"
     assert (tmp_path / "mark").read_text() == "x\n"
@@ -243,7 +245,7 @@ def test_a_replay_after_a_restart_does_not_run(network: Network, tmp_path: Path)
     """A daemon that remembers nothing refuses what was signed before it began, whenever it is sent."""
     asked = marking(tmp_path, time=time.time() - 60)
     now = network.transport.now()
-    network.nodes["web1"].handle(Delivery(signed(asked), sent=now, received=now, receipt=""))
+    network.nodes["web1"].pipeline.handle(Delivery(signed(asked), sent=now, received=now, receipt=""))
     reply = replies(network)[0]
     assert (reply.statuscode, reply.reason) == (5, "expired")
     assert "before this node's journal began" in reply.statusmsg
@@ -254,7 +256,7 @@ def test_nobody_is_answered_who_is_not_believed(network: Network, tmp_path: Path
     """Unauthentic requests are counted, and nothing else; a reply would tell a stranger who listens."""
     asked = marking(tmp_path)
     for body in (messages.seal(messages.encode(asked), lambda _: None), signed(replace(asked, caller="bob"))):
-        network.nodes["web1"].handle(Delivery(body, sent=time.time(), received=time.time(), receipt=""))
+        network.nodes["web1"].pipeline.handle(Delivery(body, sent=time.time(), received=time.time(), receipt=""))
     assert settled(network, "unvalidated", 2) == 2
     assert replies(network, 1, wait=0.3) == []
     assert not (tmp_path / "mark").exists()

@@ -1,4 +1,4 @@
-"""Outcomes: every node ends in exactly one, by name, and the exit code tells the truth."""
+"""Every node ends in exactly one outcome, and the exit code is that of the worst."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def reply(sender: str, statuscode: int = 0) -> Reply:
 
 
 def ended(expected: str, ok: str = "", failed: str = "", skipped: str = "") -> Outcomes:
-    """A call that is over; each letter is a node."""
+    """Return the outcomes of a finished call; each letter is a node."""
     outcomes = Outcomes(expected)
     outcomes.skip(skipped)
     for sender in ok:
@@ -38,7 +38,7 @@ def ended(expected: str, ok: str = "", failed: str = "", skipped: str = "") -> O
 def test_every_node_ends_in_exactly_one_outcome(
     expected: set[str], skipped: set[str], replies: list[tuple[str, int]]
 ) -> None:
-    """However replies come, twice or unasked: all are accounted for and none twice."""
+    """Each node has one outcome, whether replies are repeated or unexpected."""
     outcomes = Outcomes(expected)
     outcomes.skip(skipped & expected)
     for sender, statuscode in replies:
@@ -49,32 +49,32 @@ def test_every_node_ends_in_exactly_one_outcome(
     assert counts["ok"] + counts["failed"] + counts["silent"] + counts["skipped"] == len(named)
 
 
-def test_the_first_reply_of_a_node_counts() -> None:
-    """A second one is no news and changes nothing."""
+def test_only_the_first_reply_of_a_node_counts() -> None:
+    """A second reply is ignored."""
     outcomes = Outcomes(["a"])
     assert outcomes.record(reply("a", 1))
     assert not outcomes.record(reply("a", 0))
     assert (outcomes.failed, outcomes.ok) == (["a"], [])
 
 
-def test_a_reply_that_nobody_expected_does_not_end_a_call() -> None:
-    """Names are accounted for, replies are not counted."""
+def test_an_unexpected_reply_does_not_complete_a_call() -> None:
+    """A reply of an unexpected node does not count as that of an expected one."""
     outcomes = ended("ab", ok="ac")
     assert outcomes.unexpected == ["c"]
     assert outcomes.waiting == {"b"}
     assert outcomes.silent == ["b"]
 
 
-def test_a_node_that_was_skipped_and_answers_has_answered() -> None:
-    """Whoever answers was sent to after all."""
+def test_a_skipped_node_that_replies_has_answered() -> None:
+    """A node that replies is removed from the skipped nodes."""
     outcomes = ended("ab", ok="a", skipped="ab")
     assert (outcomes.ok, outcomes.skipped) == (["a"], {"b"})
     outcomes.skip(["a"])
     assert outcomes.skipped == {"b"}
 
 
-def test_a_rejected_reply_is_no_answer() -> None:
-    """Its node is named, and stays silent."""
+def test_a_rejected_reply_does_not_count() -> None:
+    """The node of a rejected reply is named, and stays silent."""
     outcomes = Outcomes(["a"])
     outcomes.reject("a")
     assert outcomes.counts() == {"ok": 0, "failed": 0, "silent": 1, "skipped": 0, "unexpected": 0, "rejected": 1}
@@ -105,13 +105,13 @@ def test_a_rejected_reply_is_no_answer() -> None:
         "mute",
     ],
 )
-def test_the_exit_code_tells_the_truth(outcomes: Outcomes, code: int) -> None:
-    """Failed comes before silent; the replies of unexpected nodes count like the others."""
+def test_the_exit_code_is_that_of_the_worst_outcome(outcomes: Outcomes, code: int) -> None:
+    """Failed is worse than silent, and unexpected nodes count like expected ones."""
     assert outcomes.exit_code() == code
 
 
-def test_a_call_that_was_stopped_says_so_before_all() -> None:
-    """4 comes before 2 and 3."""
+def test_a_stopped_call_has_exit_code_4() -> None:
+    """The exit code of a stopped call takes precedence over failed and silent."""
     outcomes = ended("abc", ok="a", failed="b")
     outcomes.stopped = True
     assert outcomes.exit_code() == 4

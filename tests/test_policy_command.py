@@ -79,7 +79,7 @@ def test_options_of_all_commands_may_stand_before_the_verb(folder: Path, capsys:
         code, _, err = called(["policy", "--config", "none.yaml", *verb], capsys)
         assert (code, "none.yaml: cannot be read: No such file" in err) == (78, True)
     code, _, err = called(["policy", "--config", "a.yaml", *words, "--config", "b.yaml"], capsys)
-    assert (code, "--config is said twice" in err) == (64, True)
+    assert (code, "--config given more than once" in err) == (64, True)
 
 
 @pytest.mark.parametrize("line", QUESTIONS)

@@ -1,4 +1,4 @@
-"""The registry in memory keeps the contract of all registries; and when a node counts as alive."""
+"""The in-memory registry meets the registry contract; when a node is alive; the cache."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from collective.registry.memory import MemoryRegistry
 
 @pytest.fixture
 def registry() -> MemoryRegistry:
-    """A registry of its own for each test."""
+    """Return a new registry."""
     return MemoryRegistry()
 
 
 @pytest.fixture
 def identity() -> str:
-    """Any name will do."""
+    """Return an identity."""
     return "web1.my.net"
 
 
 @pytest.mark.parametrize(("age", "alive"), [(0, True), (180, True), (181, False)])
 def test_a_node_is_alive_for_three_periods(age: float, alive: bool) -> None:
-    """Exactly three are still enough."""
+    """A node seen exactly three periods ago is alive."""
     record = NodeRecord("web1", "1.0", period=60.0, last_seen=1000.0)
     assert record.alive(1000.0 + age) is alive
 
 
-def test_what_was_read_is_kept_for_seconds(registry: MemoryRegistry) -> None:
-    """One reading serves several calls, until it is too old."""
+def test_the_registry_is_cached(registry: MemoryRegistry) -> None:
+    """The cache serves several calls, until it is too old."""
     now = [0.0]
     cached = CachedNodes(registry, seconds=5.0, clock=lambda: now[0])
     registry.put(NodeRecord("web1", "1.0"))

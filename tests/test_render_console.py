@@ -1,4 +1,4 @@
-"""What people read: replies, summaries, figures, and who is missing."""
+"""The text form of a call: replies, summaries, statistics, and missing nodes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from support.rendering import load, make_action, make_call, make_reply, titled, 
 from collective.clients.render.console import Console, label, wants
 from collective.clients.render.formatting import Paint
 from collective.clients.render.progress import bar, bar_width
-from collective.fleet.aggregates import Result
+from collective.fleet.aggregates import AggregateResult
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def _bar(given: dict[str, Any]) -> Any:
 
 def _footer(given: dict[str, Any]) -> Any:
     if "aggregate" in given:
-        return {"text": _aggregates(Result("summary", "value", given["aggregate"]["display_as"], {}))}
+        return {"text": _aggregates(AggregateResult("summary", "value", given["aggregate"]["display_as"], {}))}
     senders = [f"n{number}" for number in range(given["responses"])]
     discovery = given.get("discoverytime", 0.0) * 1000
     call = make_call(
@@ -59,14 +59,14 @@ def _footer(given: dict[str, Any]) -> Any:
 def _summary(given: dict[str, Any]) -> Any:
     values = [(str(value).lower(), count) for value, count in _pairs(given["counts"])]
     counts = dict(sorted(values, key=lambda pair: -pair[1]))
-    return {"text": _aggregates(Result("summary", "test", "test", counts))}
+    return {"text": _aggregates(AggregateResult("summary", "test", "test", counts))}
 
 
 def _pairs(counts: Any) -> Any:
     return counts.items() if isinstance(counts, dict) else counts
 
 
-def _aggregates(*results: Result) -> str:
+def _aggregates(*results: AggregateResult) -> str:
     stream = io.StringIO()
     Console(stream).show_aggregates(results)
     return stream.getvalue()
@@ -85,12 +85,12 @@ RUN = {
 @pytest.mark.usefixtures("_utc")
 @pytest.mark.parametrize("case", load("render"), ids=lambda case: case["id"])
 def test_case(case: dict[str, Any]) -> None:
-    """What is shown is what the case says, to the last blank."""
+    """The text is exactly the one of the case."""
     assert RUN[case["group"]](case["input"]) == case["expected"]
 
 
 def test_contract_example() -> None:
-    """A failed check and its summary look as the contract shows them."""
+    """A failed check and its summary look as in the documentation."""
     outputs = titled({"exitcode": "Exit Code", "perfdata": "Performance Data", "output": "Output"})
     labels = {"0": "OK", "1": "WARNING", "2": "CRITICAL", "3": "UNKNOWN"}
     action = make_action(outputs, [{"function": "summary", "output": "exitcode", "labels": labels}])
@@ -120,7 +120,7 @@ def test_contract_example() -> None:
 
 
 def test_missing_nodes_are_named() -> None:
-    """Silent, skipped, unexpected and rejected nodes are counted and named in short, odd names made harmless."""
+    """Silent, skipped, unexpected and rejected nodes are counted and folded; invalid names are escaped."""
     stream = io.StringIO()
     Console(stream).show_end(varied_call())
     assert stream.getvalue().endswith(
@@ -133,7 +133,7 @@ def test_missing_nodes_are_named() -> None:
 
 
 def test_secret_is_masked() -> None:
-    """An output marked writeOnly is shown as asterisks."""
+    """An output marked writeOnly is printed as asterisks."""
     stream = io.StringIO()
     Console(stream).show_reply(make_reply("n", {"t": "s3cret"}), make_action({"t": {"writeOnly": True}}))
     assert stream.getvalue() == f"{'n':<40} \n   t: ********\n\n"
@@ -150,19 +150,19 @@ def test_secret_is_masked() -> None:
     ],
 )
 def test_numbers(function: str, number: float | None, text: str) -> None:
-    """An aggregate that is one number is one line, also when there is none."""
-    assert _aggregates(Result(function, "count", "Count", number)) == f"{text}\n\n"
+    """An aggregate that is one number is one line, with or without a result."""
+    assert _aggregates(AggregateResult(function, "count", "Count", number)) == f"{text}\n\n"
 
 
-def test_summary_values_are_harmless() -> None:
-    """Values in a summary are one line each, without commands to the terminal; very long ones stick out."""
-    text = _aggregates(Result("summary", "v", "V", {"a\n\x1b[2J": 2, "x" * 70: 1}))
+def test_summary_values_are_escaped() -> None:
+    """Each value of a summary is one escaped line; very long values exceed the column."""
+    text = _aggregates(AggregateResult("summary", "v", "V", {"a\n\x1b[2J": 2, "x" * 70: 1}))
     escaped = r"a\n\x1b[2J".rjust(60)
     assert text == f"Summary of V:\n\n   {escaped} = 2\n   {'x' * 70} = 1\n\n"
 
 
 def test_colors() -> None:
-    """Labels are red or yellow, counts green or red, and every colour is ended."""
+    """Labels are red or yellow, counts green or red, and every colour is reset."""
     stream = io.StringIO()
     console = Console(stream, paint=Paint(True))
     console.show_reply(make_reply("n", statuscode=1), make_action())
@@ -177,7 +177,7 @@ def test_colors() -> None:
 
 
 def test_narrow_encoding() -> None:
-    """A stream that cannot write a character gets it spelled out, and the rest of the reply."""
+    """A character that the encoding of the stream lacks is escaped."""
     raw = io.BytesIO()
     stream = io.TextIOWrapper(raw, encoding="ascii")
     Console(stream).show_reply(make_reply("n", {"a": "é\ud800", "b": "x"}), make_action())
@@ -186,7 +186,7 @@ def test_narrow_encoding() -> None:
 
 
 def test_deep_value() -> None:
-    """A value nested deeper than can be written is cut, and what stands beside it is shown."""
+    """A value that is nested too deeply is cut off; the other values are printed."""
     deep: list[Any] = []
     for _ in range(100_000):
         deep = [deep]

@@ -1,4 +1,4 @@
-"""Documentation from the DDL alone."""
+"""The documentation of agents and actions from the DDL."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SHIPPED = sorted(
 
 
 def test_action() -> None:
-    """An action's text says all that its DDL says, the default of a secret excepted."""
+    """The documentation has everything in the DDL, except the default of a secret."""
     action = make_action(
         {"ensure": {"title": "Ensure", "type": ["string", "null"]}, "list": {"type": "array", "items": {}}},
         [{"function": "summary", "output": "ensure", "labels": {"absent": "gone"}}],
@@ -38,7 +38,7 @@ def test_action() -> None:
         "\n"
         "     Shown: all replies\n"
         "   Timeout: 180 s\n"
-        "Repeatable: yes\n"
+        "Idempotent: yes\n"
         "\n"
         "Inputs:\n"
         "\n"
@@ -56,7 +56,7 @@ def test_action() -> None:
         "   token\n"
         "         Type: string\n"
         "      Default: ********\n"
-        "       Secret: yes: never shown or logged\n"
+        "       Secret: yes: never printed or logged\n"
         "\n"
         "Outputs:\n"
         "\n"
@@ -74,16 +74,16 @@ def test_action() -> None:
     )
 
 
-def test_nothing_to_say() -> None:
-    """An action without inputs and outputs says so, and that it may not be repeated."""
+def test_an_action_without_inputs_and_outputs() -> None:
+    """The documentation of an action without inputs and outputs has no such parts, and is not idempotent."""
     text = describe_action(make_action(), 80)
-    assert "Repeatable: no" in text
+    assert "Idempotent: no" in text
     assert text.endswith("Inputs: none\n\nOutputs: none\n\n")
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_shipped_agents(path: Path) -> None:
-    """Every agent that ships can be described, names each of its actions, inputs and outputs, and is wrapped."""
+    """The documentation of each standard agent names all actions, inputs and outputs, and is wrapped."""
     agent = ddl.read(path)
     text = describe_agent(agent, 80)
     words = text.split()
@@ -95,7 +95,7 @@ def test_shipped_agents(path: Path) -> None:
 
 
 def test_wrapping() -> None:
-    """Long descriptions are wrapped below where they begin."""
+    """Further lines of a long description are indented to its first line."""
     action = make_action(inputs={"a": {"description": "word " * 30}})
     lines = [line for line in describe_action(action, 50).splitlines() if "word" in line]
     assert len(lines) > 2

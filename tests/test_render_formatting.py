@@ -1,4 +1,4 @@
-"""Characters that cannot harm a terminal, and when to colour."""
+"""Escaping and colour of text for terminals."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import io
 
 import pytest
 
-from collective.clients.render.formatting import Paint, clean, clean_line, color_enabled, to_json
+from collective.clients.render.formatting import Paint, clean, color_enabled, to_json
+from collective.text import escape_controls
 
 
 class Terminal(io.StringIO):
-    """A stream that says it is a terminal."""
+    """A stream that behaves like a terminal."""
 
     def isatty(self) -> bool:
         """Return True."""
@@ -28,34 +29,40 @@ class Terminal(io.StringIO):
         ("always", False, {}, True),
         ("always", True, {"NO_COLOR": "1"}, True),
         ("never", True, {}, False),
+        ("auto", False, {"FORCE_COLOR": "1"}, True),
+        ("auto", False, {"FORCE_COLOR": "0"}, False),
+        ("auto", False, {"CLICOLOR_FORCE": "1"}, True),
+        ("auto", False, {"CLICOLOR_FORCE": "1", "NO_COLOR": "1"}, False),
+        ("auto", True, {"CLICOLOR": "0"}, False),
+        ("never", True, {"FORCE_COLOR": "1"}, False),
     ],
 )
 def test_color_enabled(mode: str, terminal: bool, environ: dict[str, str], expected: bool) -> None:
-    """Colour is for terminals where nobody refused it, unless an option says otherwise."""
+    """Text for a terminal is coloured unless an option or the environment decides otherwise."""
     assert color_enabled(mode, Terminal() if terminal else io.StringIO(), environ) is expected
 
 
-def test_every_control_character_is_made_visible() -> None:
-    """No control character but newline and tab passes."""
+def test_every_control_character_is_escaped() -> None:
+    """All control characters except newline and tab are escaped."""
     every = "".join(map(chr, [*range(32), *range(127, 160)]))
     kept = [character for character in clean(every) if character < " " or "\x7f" <= character < "\xa0"]
     assert kept == ["\t", "\n"]
-    assert clean_line("a\tb\r\nc") == r"a\tb\nc"
+    assert escape_controls("a\tb\r\nc") == r"a\tb\r\nc"
 
 
-def test_ordinary_text_is_left_alone() -> None:
-    """Text of any language, emoji included, stays as it is."""
+def test_ordinary_text_is_unchanged() -> None:
+    """Text in any language, emoji included, is unchanged."""
     text = "Grüße 世界 👩\u200d🚀 a\tb\n"
     assert clean(text) == text
 
 
 def test_paint() -> None:
-    """Colour is put around text, and nothing around nothing or when it is off."""
+    """Paint adds codes around text, but not around an empty string or when it is disabled."""
     assert Paint(True)("red", "x") == "\x1b[31mx\x1b[0m"
     assert Paint(True)("red", "") == ""
     assert Paint(False)("red", "x") == "x"
 
 
-def test_unshowable_value() -> None:
-    """A value that is no JSON is described, never an error."""
-    assert to_json(object()).startswith("(cannot be shown: ")
+def test_a_value_that_is_not_json() -> None:
+    """A value that JSON cannot represent is described and raises no error."""
+    assert to_json(object()).startswith("(cannot be printed: ")

@@ -1,4 +1,4 @@
-"""What programs read: the JSON document, its schema, and events."""
+"""The JSON document of a call, its schema, and the events of --jsonl."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import json
 from typing import Any
 
 import pytest
-from jsonschema import Draft202012Validator, ValidationError
+from jsonschema import ValidationError
+from support.json_documents import check_document
 from support.rendering import FinishedCall, make_action, make_call, make_reply, varied_call
 
 from collective import schemas
@@ -20,6 +21,7 @@ from collective.clients.render.json_document import (
 )
 
 EXAMPLE: dict[str, Any] = {
+    "schema": schemas.schema_id("results"),
     "request_id": "0123456789abcdef0123456789abcdef",
     "agent": "nrpe",
     "action": "runcommand",
@@ -45,34 +47,31 @@ EXAMPLE: dict[str, Any] = {
 }
 
 
-def _check(value: Any) -> None:
-    Draft202012Validator(schemas.load("results")).validate(value)
-
-
 def _empty() -> FinishedCall:
     return make_call(make_action())
 
 
 @pytest.mark.parametrize("call", [varied_call(), _empty()], ids=["varied", "empty"])
 def test_written_document_fits_the_schema(call: FinishedCall) -> None:
-    """What is written can be read again, and is what the schema promises."""
+    """A written document can be parsed again and is valid."""
     stream = io.StringIO()
     write_document(call, stream)
     assert stream.getvalue().isascii()
     written = json.loads(stream.getvalue())
     assert written == document(call)
-    _check(written)
+    check_document(written)
 
 
 def test_contract_example_fits_the_schema() -> None:
-    """The document that the contract shows is one."""
-    _check(EXAMPLE)
+    """The example in the documentation is valid."""
+    check_document(EXAMPLE)
 
 
 @pytest.mark.parametrize(
     "change",
     [
         {"more": 1},
+        {"agent": ""},
         {"request_id": "x"},
         {"request_ids": ["x"]},
         {"stopped": False},
@@ -89,13 +88,13 @@ def test_contract_example_fits_the_schema() -> None:
     ],
 )
 def test_schema_is_strict(change: dict[str, Any]) -> None:
-    """A document that says more, less or something else is refused."""
+    """A document with additional, missing or invalid members is refused."""
     with pytest.raises(ValidationError):
-        _check({**EXAMPLE, **change})
+        check_document({**EXAMPLE, **change})
 
 
 def test_varied_document() -> None:
-    """Every node is named in its outcome, aggregates stand whatever odd values came, durations are milliseconds."""
+    """Every node is listed under its outcome, aggregates ignore unusable values, durations are milliseconds."""
     found = document(varied_call())
     assert found["outcomes"] == {
         "ok": 2,
@@ -118,7 +117,7 @@ def test_varied_document() -> None:
 
 
 def test_order_of_replies() -> None:
-    """Replies come by arrival, or by identity when asked for."""
+    """Replies are in order of arrival, or with `by_identity` sorted by sender."""
     call = varied_call()
     assert [reply["sender"] for reply in document(call)["replies"]] == ["web2", "web1", "stray", "web3"]
     by_identity = document(call, by_identity=True)["replies"]
@@ -126,16 +125,17 @@ def test_order_of_replies() -> None:
 
 
 def test_secret_is_nowhere() -> None:
-    """A writeOnly output is masked, and in no aggregate."""
+    """A writeOnly output is masked, and is not part of an aggregate."""
     text = json.dumps(document(varied_call()))
     assert "s3cret" not in text
     assert "********" in text
 
 
 def test_events() -> None:
-    """A reply's event says what the document says of it; the end says the rest; each is one line."""
+    """The event of a reply has the members of the reply in the document; the last event has all other members."""
     call = varied_call()
     whole = document(call)
+    del whole["schema"]
     events = [reply_event(reply, call.action) for reply in call.outcomes.replies.values()]
     assert events == [{"event": "reply", **reply} for reply in whole.pop("replies")]
     assert end_event(call) == {"event": "end", **whole}
@@ -146,7 +146,7 @@ def test_events() -> None:
 
 
 def test_reply_in_document() -> None:
-    """A reply keeps its reason and its data as they came."""
+    """The reason and the data of a reply are unchanged."""
     reply = make_reply("n", {"a": [1, None]}, 5, reason="timeout", statusmsg="too slow")
     assert document(make_call(make_action(), [reply]))["replies"] == [
         {
@@ -162,7 +162,7 @@ def test_reply_in_document() -> None:
 
 @pytest.mark.parametrize("levels", [50, 200, 950, 100_000])
 def test_deep_reply_spoils_nothing(levels: int) -> None:
-    """A reply nested deeper than can be written is cut, and the other replies are written all the same."""
+    """A reply that is nested too deeply is cut off, and the other replies are written."""
     deep: list[Any] = []
     for _ in range(levels):
         deep = [deep]

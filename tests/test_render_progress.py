@@ -1,4 +1,4 @@
-"""The bar on standard error: drawn now and then, and never left half written."""
+"""The progress bar on standard error."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collective.clients.render.progress import Progress
 
 
 class Clock:
-    """A clock that stands still until it is set."""
+    """A clock that is set by the test."""
 
     now = 0.0
 
@@ -18,8 +18,8 @@ class Clock:
         return self.now
 
 
-def test_draws_now_and_then() -> None:
-    """Updates within a tenth of a second are not drawn; the last state always is."""
+def test_updates_are_rate_limited() -> None:
+    """Updates within a tenth of a second are not drawn; the last state is always drawn."""
     stream, clock = io.StringIO(), Clock()
     progress = Progress(stream, True, 32, clock=clock)
     progress.update(0, 4)
@@ -32,7 +32,7 @@ def test_draws_now_and_then() -> None:
 
 
 def test_spinner_turns() -> None:
-    """The spinner goes through its four signs."""
+    """The spinner has four characters."""
     stream, clock = io.StringIO(), Clock()
     progress = Progress(stream, True, 32, clock=clock)
     for number in range(5):
@@ -42,7 +42,7 @@ def test_spinner_turns() -> None:
 
 
 def test_silent_when_not_enabled() -> None:
-    """Without a terminal nothing is written, whatever happens."""
+    """A disabled bar writes nothing."""
     stream = io.StringIO()
     progress = Progress(stream, False, 80, clock=Clock())
     progress.update(0, 4)
@@ -52,14 +52,14 @@ def test_silent_when_not_enabled() -> None:
 
 
 def test_finish_without_update() -> None:
-    """A bar that never began ends without a trace."""
+    """A bar that was never updated writes nothing."""
     stream = io.StringIO()
     Progress(stream, True, 80, clock=Clock()).finish()
     assert stream.getvalue() == ""
 
 
-def test_clear_makes_room() -> None:
-    """Clearing overwrites every column that was drawn, colours not counted, and the next update draws at once."""
+def test_clear_erases_the_bar() -> None:
+    """`clear` overwrites every visible column, and the next update is drawn at once."""
     stream = io.StringIO()
     progress = Progress(stream, True, 32, clock=Clock(), paint=Paint(True))
     progress.update(1, 4)
@@ -70,8 +70,8 @@ def test_clear_makes_room() -> None:
     assert "2 / 4" in stream.getvalue()
 
 
-def test_shorter_state_covers_the_longer() -> None:
-    """A state with fewer digits leaves nothing of the one before."""
+def test_a_shorter_bar_overwrites_a_longer_one() -> None:
+    """A state with fewer digits erases the remaining columns."""
     stream, clock = io.StringIO(), Clock()
     progress = Progress(stream, True, 32, clock=clock)
     progress.update(10, 100)

@@ -1,4 +1,4 @@
-"""One row per node, as a table or CSV: nobody is left out."""
+"""Tables and CSV have one row for every node."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collective.clients.render.table import rows, write_csv, write_table
 
 
 def test_every_node_has_one_row() -> None:
-    """Those that answered come first, in order of arrival; then the silent, skipped and rejected."""
+    """Nodes that answered come first, by arrival; then silent, skipped and rejected nodes."""
     assert [row[:2] for row in rows(varied_call())] == [
         ["Node", "Status"],
         ["web2", "ok"],
@@ -26,14 +26,14 @@ def test_every_node_has_one_row() -> None:
 
 
 def test_sorted_by_identity() -> None:
-    """Sorted, the nodes that did not answer stand among the others."""
+    """With `by_identity` all nodes are sorted, including those that did not answer."""
     names = [row[0] for row in rows(varied_call(), by_identity=True)[1:]]
     assert names == sorted(names)
     assert len(names) == 8
 
 
 def test_columns() -> None:
-    """Outputs stand under the DDL's titles in its order, unknown ones after them, and secrets are masked."""
+    """Columns have the titles and the order of the DDL, unknown outputs come last, and secrets are masked."""
     table = rows(varied_call())
     assert table[0] == ["Node", "Status", "Message", "Ensure", "Size", "Token", "zzz"]
     assert table[1] == ["web2", "ok", "OK", "1.0", "3", "********", ""]
@@ -42,7 +42,7 @@ def test_columns() -> None:
 
 
 def test_table() -> None:
-    """A table has one line per node, and nothing in it commands a terminal."""
+    """A table has one line per node, and control characters are escaped."""
     action = make_action(titled({"ensure": "Ensure"}))
     call = make_call(
         action,
@@ -58,8 +58,8 @@ def test_table() -> None:
     )
 
 
-def test_versions_are_no_numbers() -> None:
-    """A column of values that look like numbers is shown as it came."""
+def test_versions_are_not_numbers() -> None:
+    """Values that look like numbers are printed unchanged."""
     call = make_call(make_action(titled({"ensure": "Ensure"})), [make_reply("n", {"ensure": "5.10"})])
     stream = io.StringIO()
     write_table(call, stream)
@@ -67,14 +67,14 @@ def test_versions_are_no_numbers() -> None:
 
 
 def test_empty_table() -> None:
-    """A call that nobody answered is a heading."""
+    """The table of a call without nodes is only a heading."""
     stream = io.StringIO()
     write_table(make_call(make_action()), stream)
     assert stream.getvalue().splitlines()[0].split() == ["Node", "Status", "Message"]
 
 
-def test_csv_can_be_read_again() -> None:
-    """CSV keeps commas, quotes and newlines; a lone surrogate or escape does not break it."""
+def test_csv_can_be_parsed() -> None:
+    """CSV keeps commas, quotes and newlines; surrogates and control characters are escaped."""
     action = make_action(titled({"a": "A, or B"}))
     values = ['x,"y"', "one\ntwo", "\x1b\ud800\r\x00", ""]
     call = make_call(action, [make_reply(f"n{at}", {"a": value}) for at, value in enumerate(values)])

@@ -1,4 +1,4 @@
-"""Reply slots: calls of one installation take names in turn and never share one."""
+"""Reply slots: calls of one installation reuse the names of reply queues, and never share one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from collective.fleet.reply_slots import Slot
 
 
 def test_two_calls_at_once_have_two_slots(tmp_path: Path) -> None:
-    """What is taken is not handed out again; what is released is."""
+    """A locked slot is not given to another call, and a released slot is."""
     first, second = reply_slots.take(tmp_path, "p"), reply_slots.take(tmp_path, "p")
     assert first.queue != second.queue
     first.release()
@@ -26,8 +26,8 @@ def test_two_calls_at_once_have_two_slots(tmp_path: Path) -> None:
     second.release()
 
 
-def test_many_threads_at_once_share_nothing(tmp_path: Path) -> None:
-    """Ten that start together on an empty folder have ten names, of one installation."""
+def test_concurrent_threads_have_different_slots(tmp_path: Path) -> None:
+    """Ten threads that start at the same time with an empty folder have ten names of one installation."""
     start, taken = threading.Barrier(10), list[Slot]()
 
     def take() -> None:
@@ -47,7 +47,7 @@ def test_many_threads_at_once_share_nothing(tmp_path: Path) -> None:
 
 
 def test_another_process_has_another_slot(tmp_path: Path) -> None:
-    """Locks hold between processes, and the end of one releases its slot."""
+    """Locks hold between processes, and are released when a process ends."""
     script = (
         "import sys; from pathlib import Path; from collective.fleet import reply_slots\n"
         "slot = reply_slots.take(Path(sys.argv[1]), 'p')\n"
@@ -68,8 +68,8 @@ def test_another_process_has_another_slot(tmp_path: Path) -> None:
         slot.release()
 
 
-def test_each_collective_has_slots_of_its_own(tmp_path: Path) -> None:
-    """A reply queue belongs to one collective, and its name is one that nodes answer to."""
+def test_each_collective_has_its_own_slots(tmp_path: Path) -> None:
+    """The name of a reply queue contains that of its collective, and is one that nodes accept."""
     for collective in ("production", "c" * 20):
         slot = reply_slots.take(tmp_path, collective)
         assert names.is_reply_queue(slot.queue, collective)
@@ -77,8 +77,8 @@ def test_each_collective_has_slots_of_its_own(tmp_path: Path) -> None:
         slot.release()
 
 
-def test_two_installations_never_share(tmp_path: Path) -> None:
-    """Home folders are on many machines: a random suffix tells installations apart."""
+def test_two_installations_have_different_slots(tmp_path: Path) -> None:
+    """Installations with the same user and host names differ by a random suffix."""
     queues = set()
     for number in range(5):
         slot = reply_slots.take(tmp_path / str(number), "p")
@@ -87,28 +87,28 @@ def test_two_installations_never_share(tmp_path: Path) -> None:
     assert len(queues) == 5
 
 
-def test_a_note_is_there_for_the_next_call(tmp_path: Path) -> None:
-    """What one call learns about its queue saves the next one a request; a shorter note replaces a longer one."""
+def test_a_stored_value_is_available_to_the_next_call(tmp_path: Path) -> None:
+    """A shorter value replaces a longer one completely."""
     for note, before in (("https://long.example.com/queue", None), ("short", "https://long.example.com/queue")):
         slot = reply_slots.take(tmp_path, "p")
         assert slot.known == before
-        slot.note(note)
+        slot.store(note)
         slot.release()
     slot = reply_slots.take(tmp_path, "p")
     assert slot.known == "short"
     slot.release()
 
 
-def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
-    """The caller reads which folder, why, and which key to set."""
+def test_a_folder_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
+    """The error names the folder, the reason, and the configuration key to set."""
     state = tmp_path / "state"
     state.write_text("a file is in the way")
-    with pytest.raises(ConfigError, match=rf"^{state}: cannot keep reply slots: .*: set 'state'$"):
+    with pytest.raises(ConfigError, match=rf"^{state}: cannot write reply slots: .* \(set 'state' in client.yaml\)$"):
         reply_slots.take(state, "p")
 
 
-def test_only_their_user_may_read_slots(tmp_path: Path) -> None:
-    """Nobody else may take, or hold, a user's slots."""
+def test_slots_are_private_to_their_user(tmp_path: Path) -> None:
+    """Other users can neither read nor lock the slots."""
     slot = reply_slots.take(tmp_path, "p")
     slot.release()
     folder = tmp_path / "slots" / "p"

@@ -1,4 +1,4 @@
-"""Rolling out: amounts are read and chosen as people know them, and no schedule of answers breaks a promise."""
+"""Amounts, random samples and paces, and the state machine of a rollout under every schedule of replies."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from collective import Targets
 from collective.errors import UsageError
-from collective.fleet.rollout import Amount, Pace, Rollout, read_amount, read_count
-from collective.fleet.target_limits import choose
+from collective.fleet.amounts import Amount, read_amount, read_count
+from collective.fleet.pace import Pace
+from collective.fleet.rollout import Rollout
 
 CASES = Path(__file__).parent / "cases" / "rollout"
 FILES = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in CASES.glob("*.json")}
@@ -25,24 +27,24 @@ def cases(group: str) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("case", [pytest.param(case, id=case["id"]) for case in FILES[group]["cases"]])
 
 
-# -- the field's own cases
+# -- cases of MCollective and Choria
 
 
 @cases("limit_targets")
-def test_limit_chooses_as_many_as_the_case_says(case: dict[str, Any]) -> None:
-    """A percentage is rounded down, to one at least; which nodes those are, chance decides."""
+def test_a_limit_selects_as_many_nodes_as_the_case(case: dict[str, Any]) -> None:
+    """A percentage is rounded down, to at least one node, and the nodes are selected at random."""
     given = case["input"]
-    chosen = choose(given["discovered"], read_amount("--limit", given["limit"]), given.get("seed"))
+    chosen = Targets(limit=given["limit"], limit_seed=given.get("seed")).sample(given["discovered"])
     assert len(chosen) == len(case["expected"])
     assert set(chosen) <= set(given["discovered"])
 
 
 @cases("limit_parse")
-def test_limit_is_read_as_the_case_says(case: dict[str, Any]) -> None:
-    """Numbers, texts of numbers and percentages; anything else is refused."""
+def test_a_limit_is_read_as_in_the_case(case: dict[str, Any]) -> None:
+    """Integers, strings of integers and percentages are limits; other values are refused."""
     limit, expected = case["input"]["limit"], case["expected"]
     if limit is None:
-        assert Pace.read(max_fail=limit).max_fail is expected
+        assert Pace(max_fail=limit).max_fail is expected
     elif isinstance(expected, dict):
         with pytest.raises(UsageError, match=f"--limit '{limit}'"):
             read_amount("--limit", limit)
@@ -51,15 +53,15 @@ def test_limit_is_read_as_the_case_says(case: dict[str, Any]) -> None:
 
 
 @cases("batch_size")
-def test_a_batch_is_as_large_as_the_case_says(case: dict[str, Any]) -> None:
-    """A percentage is rounded up."""
+def test_a_batch_has_the_size_of_the_case(case: dict[str, Any]) -> None:
+    """The percentage of a batch is rounded up."""
     size, expected = case["input"]["batch_size"], case["expected"]
     if "error_matches" in expected:
         with pytest.raises(UsageError, match=f"batch '{size}'"):
-            Pace.read(batch=size)
+            Pace(batch=size)
     else:
         nodes = [f"web{number}" for number in range(case["input"]["discovered"])]
-        assert len(Rollout(nodes, Pace.read(batch=size), TIMEOUT).due(0)) == expected["effective"]
+        assert len(Rollout(nodes, Pace(batch=size), TIMEOUT).due(0)) == expected["effective"]
 
 
 # -- amounts
@@ -68,16 +70,16 @@ AMOUNTS_REFUSED = ["0", "0%", "1.1", "-1", "-5%", "101%", "", "%", "5 %", " 5", 
 
 
 @pytest.mark.parametrize("text", [*AMOUNTS_REFUSED, 0, -1, True, math.nan, math.inf, 0.5])
-def test_what_is_no_amount_is_refused_with_option_and_text(text: str | float) -> None:
-    """Nothing is guessed: the line names both, and what there may be."""
+def test_an_invalid_amount_is_refused(text: str | float) -> None:
+    """The error names the option and the value."""
     with pytest.raises(UsageError) as caught:
         read_amount("--batch", text)
     assert str(caught.value).startswith(f"--batch '{text}': must be a number of nodes")
 
 
 @pytest.mark.parametrize("text", ["0", "5%", "1.0", "-1", "two", "", 0, True])
-def test_what_is_no_count_is_refused(text: str | int) -> None:
-    """Concurrency is a number of nodes, not a percentage."""
+def test_an_invalid_count_is_refused(text: str | int) -> None:
+    """Concurrency is a number of nodes, and cannot be a percentage."""
     with pytest.raises(UsageError, match="concurrency '"):
         read_count("concurrency", text)
 
@@ -85,38 +87,38 @@ def test_what_is_no_count_is_refused(text: str | int) -> None:
 @pytest.mark.parametrize(
     ("wishes", "said"),
     [
-        ({"batch_sleep": 1.0}, "batch_sleep: .* say how large a batch is"),
+        ({"batch_sleep": 1.0}, "batch_sleep: has no effect without batch"),
         ({"batch": 2, "batch_sleep": -1.0}, "batch_sleep '-1.0': must be a number of seconds"),
         ({"batch": 2, "batch_sleep": math.inf}, "batch_sleep 'inf'"),
         ({"max_fail": "0%"}, "max_fail '0%'"),
     ],
 )
-def test_wishes_that_make_no_sense_are_refused(wishes: dict[str, Any], said: str) -> None:
-    """By the argument's name."""
+def test_an_invalid_pace_is_refused(wishes: dict[str, Any], said: str) -> None:
+    """The error names the argument."""
     with pytest.raises(UsageError, match=said):
-        Pace.read(**wishes)
+        Pace(**wishes)
 
 
 @given(nodes=st.sets(st.text("abc123", min_size=1), min_size=1), percent=st.integers(1, 100), seed=st.integers())
-def test_a_seed_chooses_the_same_nodes_again(nodes: set[str], percent: int, seed: int) -> None:
-    """Whatever order they come in; a larger limit adds nodes to those of a smaller one."""
+def test_a_seed_selects_the_same_nodes(nodes: set[str], percent: int, seed: int) -> None:
+    """The order of the nodes does not matter, and a larger limit adds nodes to those of a smaller one."""
     limit = Amount(percent, percent=True)
-    chosen = choose(sorted(nodes), limit, seed)
-    assert chosen == choose(sorted(nodes, reverse=True), limit, seed)
-    assert set(chosen) <= set(choose(nodes, Amount(100, percent=True), seed)) == nodes
-    assert set(choose(nodes, Amount(1), seed)) <= set(chosen)
+    chosen = Targets(limit=limit, limit_seed=seed).sample(sorted(nodes))
+    assert chosen == Targets(limit=limit, limit_seed=seed).sample(sorted(nodes, reverse=True))
+    assert set(chosen) <= set(Targets(limit="100%", limit_seed=seed).sample(nodes)) == nodes
+    assert set(Targets(limit=1, limit_seed=seed).sample(nodes)) <= set(chosen)
 
 
-def test_without_a_seed_everybody_may_be_chosen() -> None:
-    """It is not always the first ones: a hundred draws of one in four meet all of them."""
-    assert {choose("abcd", Amount(1))[0] for _ in range(100)} == set("abcd")
+def test_without_a_seed_every_node_can_be_selected() -> None:
+    """A hundred samples of one node in four contain every node."""
+    assert {Targets(limit=1).sample("abcd")[0] for _ in range(100)} == set("abcd")
 
 
-# -- the machine, step by step
+# -- the state machine, step by step
 
 
-def test_without_a_pace_everybody_is_sent_to_at_once() -> None:
-    """And each node's time ends with the call's."""
+def test_without_a_pace_all_nodes_are_sent_to_at_once() -> None:
+    """Without a pace all nodes are due at once, and time out together."""
     rollout = Rollout(["b", "a"], Pace(), TIMEOUT)
     assert rollout.due(0) == ["a", "b"]
     rollout.sent(["a", "b"], 1)
@@ -125,8 +127,8 @@ def test_without_a_pace_everybody_is_sent_to_at_once() -> None:
     assert rollout.over
 
 
-def test_whoever_answers_or_is_given_up_makes_room() -> None:
-    """A sliding window of two: an answer frees a place at once, a silent node when its own time is over."""
+def test_a_node_that_answers_or_times_out_makes_room() -> None:
+    """With a concurrency of two, a reply makes room at once, and a silent node when it times out."""
     rollout = Rollout("abcd", Pace(concurrency=2), TIMEOUT)
     rollout.sent(rollout.due(0), 0)
     assert list(rollout.working) == ["a", "b"]
@@ -138,8 +140,8 @@ def test_whoever_answers_or_is_given_up_makes_room() -> None:
     assert (rollout.due(TIMEOUT), rollout.wake()) == (["d"], 1 + TIMEOUT)
 
 
-def test_a_batch_waits_for_the_one_before_and_its_pause() -> None:
-    """The pause runs from the last answer, and not after the last batch."""
+def test_a_batch_waits_for_the_batch_before_and_the_pause() -> None:
+    """The pause starts with the last reply of a batch, and there is no pause after the last batch."""
     rollout = Rollout("abc", Pace(batch=Amount(2), batch_sleep=5), TIMEOUT)
     rollout.sent(rollout.due(0), 0)
     rollout.answered("a", ok=True)
@@ -152,8 +154,8 @@ def test_a_batch_waits_for_the_one_before_and_its_pause() -> None:
     assert rollout.over
 
 
-def test_concurrency_slides_within_a_batch() -> None:
-    """Both limits hold at once."""
+def test_concurrency_also_limits_a_batch() -> None:
+    """Batch size and concurrency both apply."""
     rollout = Rollout("abcdef", Pace(batch=Amount(50, percent=True), concurrency=2), TIMEOUT)
     rollout.sent(rollout.due(0), 0)
     rollout.answered("a", ok=True)
@@ -165,21 +167,21 @@ def test_concurrency_slides_within_a_batch() -> None:
     assert rollout.due(0) == ["d", "e"]
 
 
-def test_failures_stop_it_and_who_works_is_still_waited_for() -> None:
-    """The second failure, here a silence, is one too many."""
+def test_too_many_failures_stop_a_rollout() -> None:
+    """The second failure, here a silent node, stops the rollout, and the working nodes are still waited for."""
     rollout = Rollout("abcd", Pace(concurrency=2, max_fail=Amount(2)), TIMEOUT)
     rollout.sent(rollout.due(0), 0)
     rollout.answered("a", ok=False)
     rollout.sent(rollout.due(1), 1)
     rollout.give_up(["b"])
     assert (rollout.due(2), list(rollout.waiting), rollout.over) == ([], ["d"], False)
-    assert rollout.stopped == "2 failed or stayed silent, and max-fail is 2"
+    assert rollout.stopped == "2 nodes failed or silent, max-fail is 2"
     rollout.answered("c", ok=True)
     assert rollout.over
 
 
-def test_max_fail_alone_never_has_more_at_work_than_may_fail() -> None:
-    """Nobody who asks for it wants the whole fleet to have failed when it is looked at."""
+def test_max_fail_alone_limits_concurrency() -> None:
+    """With max_fail alone, no more nodes work at the same time than may still fail."""
     rollout = Rollout("abcdefghij", Pace(max_fail=Amount(30, percent=True)), TIMEOUT)
     rollout.sent(rollout.due(0), 0)
     assert len(rollout.working) == 3
@@ -189,8 +191,8 @@ def test_max_fail_alone_never_has_more_at_work_than_may_fail() -> None:
     assert rollout.due(0) == ["d"]
 
 
-def test_a_late_answer_takes_a_silence_back() -> None:
-    """A node is silent or has answered, never both; what has been stopped stays stopped."""
+def test_a_late_reply_replaces_silence() -> None:
+    """A node that replies late is no longer counted as silent, but a stopped rollout stays stopped."""
     rollout = Rollout("abc", Pace(concurrency=1, max_fail=Amount(2)), TIMEOUT)
     rollout.sent(rollout.due(0), 0)
     rollout.expire(TIMEOUT)
@@ -201,14 +203,15 @@ def test_a_late_answer_takes_a_silence_back() -> None:
     assert (rollout.stopped, rollout.due(TIMEOUT)) == ("", ["c"])
 
 
-# -- any schedule
+# -- arbitrary schedules
 
+AMOUNTS = st.builds(Amount, st.integers(1, 100), st.just(True)) | st.builds(Amount, st.integers(1, 5))
+BATCHES = st.tuples(AMOUNTS, st.sampled_from([0.0, 3.0])) | st.just((None, 0.0))
 PACES = st.builds(
-    Pace,
-    concurrency=st.none() | st.integers(1, 4),
-    batch=st.none() | st.builds(Amount, st.integers(1, 100), st.just(True)) | st.builds(Amount, st.integers(1, 5)),
-    batch_sleep=st.sampled_from([0.0, 3.0]),
-    max_fail=st.none() | st.builds(Amount, st.integers(1, 100), st.just(True)) | st.builds(Amount, st.integers(1, 5)),
+    lambda concurrency, batch, max_fail: Pace(concurrency, batch[0], batch[1], max_fail),
+    st.none() | st.integers(1, 4),
+    BATCHES,
+    st.none() | AMOUNTS,
 )
 NODES = st.sampled_from("abcdefghijkl")
 EVENTS = st.lists(
@@ -221,7 +224,7 @@ EVENTS = st.lists(
 
 
 class Watched:
-    """A rollout that is driven by events, and what each node has done, kept apart from it."""
+    """A rollout driven by events, and an independent record of the state of each node."""
 
     def __init__(self, nodes: set[str], pace: Pace) -> None:
         self.nodes, self.pace, self.now = nodes, pace, 0.0
@@ -232,16 +235,16 @@ class Watched:
         self.most = sys.maxsize if pace.max_fail is None else pace.max_fail.floor(len(nodes))
 
     def silent(self) -> set[str]:
-        """Return who was given up and has not answered."""
+        """Return the nodes that timed out and have not replied."""
         late = {node for node, since in self.reached.items() if self.now >= since + TIMEOUT}
         return (late | self.deaf) - self.answers.keys()
 
     def failures(self) -> int:
-        """Return how many have failed or are silent."""
+        """Return the number of failed or silent nodes."""
         return len(self.silent()) + sum(not ok for ok in self.answers.values())
 
     def send(self) -> None:
-        """Send to whom it is time to, and hold the rollout to its promises."""
+        """Send to the nodes that are due, and check the limits."""
         self.rollout.expire(self.now)
         due = self.rollout.due(self.now)
         assert self.reached.keys().isdisjoint(due)
@@ -257,7 +260,7 @@ class Watched:
             assert len(working) <= self.pace.batch.ceil(len(self.nodes))
 
     def happen(self, what: str, whom: Any) -> None:
-        """Have one event happen."""
+        """Apply an event."""
         if what == "later":
             self.now += whom
         elif what == "deaf":
@@ -273,7 +276,7 @@ class Watched:
 @settings(max_examples=3000, deadline=None)
 @given(nodes=st.sets(NODES, min_size=1), pace=PACES, events=EVENTS)
 def test_no_schedule_breaks_a_promise(nodes: set[str], pace: Pace, events: list[tuple[str, Any]]) -> None:
-    """Never more at work than asked, nobody reached after too many failures, everybody reached once, and it ends.
+    """The limits hold, every node is reached at most once, and the rollout ends.
 
     Answers of the unknown, of those not reached, twice and late are among the events.
     """

@@ -1,8 +1,7 @@
-"""A fleet in one thread over a network that misbehaves: nothing runs twice, nobody is lost without a word.
+"""A fleet in one thread over a faulty network: no action runs twice, and every node has an outcome.
 
-`make simulation` runs 100,000 requests for each of two seeds, and reports; a slice of it is run here. A step at which
-a node may die is whatever it does to its journal, its transport and its runner: it is killed before and after each of
-them.
+`make simulation` runs 100,000 requests for each of two seeds; here fewer are run. Nodes are killed before and after
+every use of the journal, the transport and the runner.
 """
 
 from __future__ import annotations
@@ -24,11 +23,11 @@ from collective import messages, names
 from collective.fleet.call import Call
 from collective.testing import COLLECTIVE, FaultRates, NodeDied, Simulation
 
-REQUESTS = int(os.environ.get("SIMULATED_REQUESTS", "1500"))  # of each seed; half as many where some are lost
+REQUESTS = int(os.environ.get("SIMULATED_REQUESTS", "1500"))  # for each seed; half as many in tests with losses
 SEEDS = [int(seed) for seed in os.environ.get("SIMULATED_SEEDS", "1 1000001").split()]
 NODES = 100
-CALLS = 10  # of one simulation
-TIMEOUT = 4.0  # seconds of the world's time
+CALLS = 10  # per simulation
+TIMEOUT = 4.0  # seconds of simulated time
 
 CODE = """
 from collective.agent import action
@@ -52,7 +51,7 @@ DDL = {
 
 @pytest.fixture(scope="module")
 def plugins(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with one agent's code and DDL."""
+    """Return a folder with the code and DDL of an agent."""
     folder = tmp_path_factory.mktemp("plugins")
     (folder / "odd.py").write_text(CODE)
     (folder / "odd.json").write_text(json.dumps(DDL))
@@ -60,14 +59,14 @@ def plugins(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def call(world: Simulation, number: int, timeout: float = TIMEOUT) -> Call:
-    """Have every node do one thing that must be done once, and wait for the replies."""
+    """Call an action that must run once on every node, and wait for the replies."""
     made = world.fleet.call("odd", "mark", {"number": number}, timeout=timeout)
     made.wait()
     return made
 
 
 def suffered(world: Simulation, made: Call) -> set[str]:
-    """Return the nodes of a call whose request was lost on the way, or one of their replies."""
+    """Return the nodes of a call whose request or reply was lost."""
     identities = {names.node_queue(COLLECTIVE, name): name for name in world.nodes}
     requests = [(identities[queue], messages.unseal(body).content) for queue, body in world.far.lost]
     replies = [messages.unseal(body).content for _, body in world.near.lost]
@@ -76,72 +75,72 @@ def suffered(world: Simulation, made: Call) -> set[str]:
     }
 
 
-def simulate(make: Make, problems: FaultRates, seed: int, requests: int) -> Counter[str]:
-    """Make calls, in as many worlds as it takes; check each, and return how many nodes ended in each outcome."""
+def simulate(make: Make, rates: FaultRates, seed: int, requests: int) -> Counter[str]:
+    """Make and check calls, in as many simulations as needed; return the number of nodes by outcome."""
     total: Counter[str] = Counter()
-    seeds = itertools.count(seed, 2)  # a world uses two
+    seeds = itertools.count(seed, 2)  # a simulation uses two seeds
     while total["requests"] < requests:
-        with make(NODES, problems, seed=next(seeds)) as world:
+        with make(NODES, rates, seed=next(seeds)) as world:
             for number in range(CALLS):
                 check(world, call(world, number), total)
             world.pass_time(10)
             assert set(world.ran.values()) == {1}
             total["run"] += world.ran.total()
-            total["problems"] += (world.far.happened + world.near.happened).total()
-    print("\n" + report(problems, seed, next(seeds) - 1, total))  # noqa: T201 - seen with -s, or on failure
+            total["faults"] += (world.far.counts + world.near.counts).total()
+    print("\n" + report(rates, seed, next(seeds) - 1, total))  # noqa: T201 - seen with -s, or on failure
     return total
 
 
-def report(problems: FaultRates, first: int, last: int, total: Counter[str]) -> str:
-    """Return what happened, in a line."""
-    chances = ", ".join(f"{kind} {chance:.0%}" for kind, chance in asdict(problems).items() if 0 < chance < 1)
-    counts = ", ".join(f"{total[kind]:,} {kind}" for kind in ("requests", "problems", "run", "ok", "silent"))
-    return f"{chances}; seeds {first} to {last}: {counts}"
+def report(rates: FaultRates, first: int, last: int, total: Counter[str]) -> str:
+    """Return a summary in one line."""
+    shown = ", ".join(f"{kind} {rate:.0%}" for kind, rate in asdict(rates).items() if 0 < rate < 1)
+    counts = ", ".join(f"{total[kind]:,} {kind}" for kind in ("requests", "faults", "run", "ok", "silent"))
+    return f"{shown}; seeds {first} to {last}: {counts}"
 
 
 def check(world: Simulation, made: Call, total: Counter[str]) -> None:
-    """Check that every node is accounted for, and who is silent has lost something."""
+    """Check that every node has an outcome, and that a request or reply of each silent node was lost."""
     counts = made.outcomes.counts()
     assert counts["ok"] + counts["silent"] == NODES, counts
     lost, silent = suffered(world, made), set(made.outcomes.silent)
     assert silent <= lost
-    if not world.far.problems.duplicate:  # else the reply to a repeated request makes up for the first one's loss
+    if not world.far.rates.duplicate:  # with duplicates, another copy may have arrived
         assert silent == lost
     total.update(requests=NODES, ok=counts["ok"], silent=counts["silent"])
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_with_duplicates_delays_and_reordering_nothing_runs_twice_and_all_answer(simulation: Make, seed: int) -> None:
-    """All that SQS may do to a message: each node runs each request once, and is heard. Any seed will do."""
+def test_with_the_faults_of_sqs_every_action_runs_once(simulation: Make, seed: int) -> None:
+    """With duplicates, delays and reordering, each node runs each request once, and its reply arrives."""
     total = simulate(simulation, FaultRates(duplicate=0.05, delay=0.3, reorder=0.3), seed, REQUESTS)
     assert total["ok"] == total["requests"] >= REQUESTS
-    assert total["problems"] > total["requests"] // 10
+    assert total["faults"] > total["requests"] // 10
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_with_losses_every_lost_one_is_named_silent(simulation: Make, seed: int) -> None:
-    """Exactly the nodes whose request or reply was lost are silent, and nothing runs twice."""
+def test_with_losses_exactly_the_affected_nodes_are_silent(simulation: Make, seed: int) -> None:
+    """The nodes whose request or reply was lost are silent, and no action runs twice."""
     total = simulate(simulation, FaultRates(drop=0.01, delay=0.3), seed, REQUESTS // 2)
     assert 0 < total["silent"] < total["requests"] // 20
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_with_losses_and_duplicates_nothing_runs_twice(simulation: Make, seed: int) -> None:
-    """Who is silent has lost a request or a reply; all others answer."""
+    """A request or reply of each silent node was lost, and all other nodes reply."""
     total = simulate(simulation, FaultRates(drop=0.01, duplicate=0.05, delay=0.3, reorder=0.3), seed, REQUESTS // 2)
     assert 0 < total["silent"] < total["requests"] // 20
 
 
-def test_messages_that_cannot_be_read_are_losses(simulation: Make) -> None:
-    """What is cut short is dropped by nodes and callers, and the node is named silent."""
+def test_unreadable_messages_count_as_lost(simulation: Make) -> None:
+    """Nodes and callers drop truncated messages, and the node is silent."""
     with simulation(NODES, FaultRates(corrupt=0.05), seed=4) as world:
         made = call(world, 1)
         assert set(made.outcomes.silent) == suffered(world, made) != set()
         assert set(world.ran.values()) == {1}
 
 
-def test_a_partition_that_heals_loses_nothing(simulation: Make) -> None:
-    """Cut off nodes are silent; when they are back they find the request too old, and say so to nobody."""
+def test_nodes_behind_a_partition_drop_expired_requests(simulation: Make) -> None:
+    """Unreachable nodes are silent, and drop the expired request when they are reachable again."""
     with simulation(10) as world:
         cut = sorted(world.nodes)[:3]
         world.far.cut(*(names.node_queue(COLLECTIVE, name) for name in cut))
@@ -153,8 +152,8 @@ def test_a_partition_that_heals_loses_nothing(simulation: Make) -> None:
         assert call(world, 2).outcomes.exit_code() == 0
 
 
-def test_replies_wait_for_the_network(simulation: Make) -> None:
-    """A caller's queue that is out of reach for a while gets every answer afterwards, in time for who waits."""
+def test_replies_are_resent_after_a_network_failure(simulation: Make) -> None:
+    """The replies arrive when the caller's queue is reachable again, within the timeout of the call."""
     with simulation(10) as world:
         call(world, 1)
         made = world.fleet.call("odd", "mark", {"number": 2}, timeout=TIMEOUT)
@@ -166,18 +165,18 @@ def test_replies_wait_for_the_network(simulation: Make) -> None:
 
 
 def test_the_same_seed_gives_the_same_faults(simulation: Make) -> None:
-    """To requests and to replies, so that what a report tells can be looked at again."""
+    """The faults of requests and replies are repeatable, so that a failure can be reproduced."""
 
     def happened(seed: int) -> list[Counter[str]]:
         with simulation(20, FaultRates(drop=0.1, duplicate=0.1, delay=0.3), seed=seed) as world:
             call(world, 1)
-            return [world.far.happened, world.near.happened]
+            return [world.far.counts, world.near.counts]
 
     assert happened(5) == happened(5) != happened(6)
 
 
-def test_a_simulation_lets_go_of_all_its_files(simulation: Make) -> None:
-    """So that there may be any number of them, one after the other."""
+def test_a_simulation_closes_all_its_files(simulation: Make) -> None:
+    """Any number of simulations can run one after the other."""
 
     def held() -> int:
         return len(list(Path("/proc/self/fd").iterdir()))
@@ -192,11 +191,11 @@ def test_a_simulation_lets_go_of_all_its_files(simulation: Make) -> None:
     assert held() == before
 
 
-# -- nodes that die
+# -- nodes that are killed
 
 
 class Reaper:
-    """Kills a node at the step of that number, once; `steps` are all that it went through since it was `armed`."""
+    """Kills a node at the step with a given number, once; `steps` are the steps since `armed` was set."""
 
     def __init__(self, number: int) -> None:
         self.steps: list[str] = []
@@ -205,7 +204,7 @@ class Reaper:
         self._number = number
 
     def __call__(self, _identity: str, step: str) -> None:
-        """Note a step; at the right one, end the node."""
+        """Record a step; end the node at the given step."""
         if not self.armed or step.endswith(".now"):
             return
         self.steps.append(step)
@@ -214,7 +213,7 @@ class Reaper:
             raise NodeDied(step)
 
 
-# What a node does for one request, in order; and whether it can say, having died there, how the action ended.
+# The steps of a node for one request, in order, and whether it knows the action's result after being killed there.
 LIFE = {
     "before transport.receive": None,
     "after transport.receive": None,
@@ -239,8 +238,8 @@ LIFE = {
 }
 
 
-def test_what_a_node_does_for_a_request(simulation: Make) -> None:
-    """The steps below are all there are."""
+def test_the_steps_of_a_request_are_these(simulation: Make) -> None:
+    """The list of steps in this module is complete."""
     reaper = Reaper(0)
     with simulation(1, step=reaper) as world:
         reaper.armed = True
@@ -249,8 +248,8 @@ def test_what_a_node_does_for_a_request(simulation: Make) -> None:
 
 
 @pytest.mark.parametrize("step", LIFE)
-def test_a_node_that_dies_at_any_step_runs_nothing_twice_and_answers(simulation: Make, step: str) -> None:
-    """Before the journal, after it, during the action, before the reply, after it: the caller learns the truth."""
+def test_a_node_killed_at_any_step_runs_nothing_twice(simulation: Make, step: str) -> None:
+    """The restarted node replies with the result, or that the action was interrupted."""
     reaper = Reaper(1 + list(LIFE).index(step))
     with simulation(1, durable=True, step=reaper) as world:
         reaper.armed = True
@@ -269,22 +268,22 @@ def test_a_node_that_dies_at_any_step_runs_nothing_twice_and_answers(simulation:
 )
 @given(
     seed=st.integers(0, 2**32),
-    problems=st.builds(
+    rates=st.builds(
         FaultRates, **dict.fromkeys(("drop", "duplicate", "delay", "corrupt", "reorder", "throttle"), st.floats(0, 0.2))
     ),
     deaths=st.floats(0, 0.02),
 )
-def test_whatever_happens_nothing_runs_twice_and_ok_means_done(
-    simulation: Make, seed: int, problems: FaultRates, deaths: float
+def test_with_all_faults_nothing_runs_twice_and_ok_means_done(
+    simulation: Make, seed: int, rates: FaultRates, deaths: float
 ) -> None:
-    """Every fault at once, and nodes that die at any step: each node has one outcome, and a true one."""
-    dice = Random(seed)  # noqa: S311 - no secrets here
+    """With every fault at once and nodes killed at any step, each node has one correct outcome."""
+    dice = Random(seed)  # noqa: S311 - must be repeatable, not secret
 
     def step(identity: str, _: str) -> None:
         if dice.random() < deaths:
             raise NodeDied(identity)
 
-    with simulation(5, problems, seed=seed, durable=True, step=step) as world:
+    with simulation(5, rates, seed=seed, durable=True, step=step) as world:
         for number in range(3):
             outcomes = call(world, number).outcomes
             assert outcomes.replies.keys() | set(outcomes.silent) == set(world.nodes)

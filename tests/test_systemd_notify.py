@@ -11,7 +11,7 @@ import pytest
 from support.daemons import wait_until
 from support.notify_socket import Listener
 
-from collective.aws import USUAL
+from collective.aws import DEFAULT_TIMEOUTS
 from collective.node.requests.receiver import Receiver
 from collective.node.service.registration import Registration
 from collective.node.service.status import StatusReporter
@@ -110,7 +110,7 @@ def test_a_transport_that_is_away_is_no_hang() -> None:
     thread.start()
     assert receiver.tried.wait(10)
     assert receiver.silent_for() == 0
-    assert receiver.status == "the transport is away: queue: cut off"
+    assert receiver.status == "transport unreachable: queue: unreachable (cut)"
     transport.heal()
     thread.join(10)
     assert receiver.status == "receiving from queue"
@@ -118,5 +118,5 @@ def test_a_transport_that_is_away_is_no_hang() -> None:
 
 def test_no_call_takes_longer_than_is_waited_for() -> None:
     """Botocore's tries and back-off (1, 2, 4 s), and a resolver's 30 s before each try, are within it."""
-    tries = USUAL.attempts * (30 + USUAL.connect + USUAL.read)
+    tries = DEFAULT_TIMEOUTS.attempts * (30 + DEFAULT_TIMEOUTS.connect + DEFAULT_TIMEOUTS.read)
     assert tries + 1 + 2 + 4 <= LONGEST_CALL

@@ -1,4 +1,4 @@
-"""The in-memory transport keeps the contract of all transports."""
+"""The in-memory transport meets the transport contract."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from collective.transport.memory import MemoryTransport
 
 @pytest.fixture
 def transport() -> MemoryTransport:
-    """A network of its own for each test."""
+    """Return a new network."""
     return MemoryTransport()
 
 
 @pytest.fixture
 def names() -> Callable[[str], str]:
-    """Names that nobody else has."""
+    """Return a function that makes unique names."""
     counter = itertools.count()
     return lambda stem: f"{stem}-{next(counter)}"
 
 
-def test_an_unacknowledged_message_comes_back() -> None:
-    """What is received and not acknowledged is visible again after its visibility."""
+def test_an_unacknowledged_message_is_visible_again() -> None:
+    """A received message that is not acknowledged is visible again after the visibility timeout."""
     now = [1000.0]
     network = MemoryTransport(clock=lambda: now[0])
     network.open_replies("replies")

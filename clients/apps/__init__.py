@@ -10,14 +10,19 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collective.clients.parser import Parser
 
 
 @dataclass(frozen=True)
 class ExtraVerb:
-    """`about` says in a line what it is for; `run` takes the words after it and returns the exit code."""
+    """`about` is its summary; `run` takes the words after it and returns the exit code; `make_parser` its parser."""
 
     about: str
     run: Callable[[Sequence[str]], int]
+    make_parser: Callable[[], Parser] | None = None
 
 
 def agents() -> list[str]:
@@ -31,3 +36,8 @@ def verbs(agent: str) -> Mapping[str, ExtraVerb]:
         return {}
     found: Mapping[str, ExtraVerb] = importlib.import_module(f"{__name__}.{agent}").VERBS
     return found
+
+
+def make_parsers(agent: str) -> list[Parser]:
+    """Return the parsers of an agent's extra verbs."""
+    return [verb.make_parser() for verb in verbs(agent).values() if verb.make_parser]

@@ -15,13 +15,13 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from collective.clients.missing import tell_missing
 from collective.clients.render.formatting import clean_line, write
-from collective.clients.results import interruptible
+from collective.clients.results import interruptible, print_missing
 from collective.errors import TransportError
-from collective.fleet.outcomes import FAILED, NO_NODES, OK, SILENT, STOPPED
-from collective.fleet.sending import in_parallel
+from collective.exit_codes import FAILED, NO_NODES, OK, SILENT, STOPPED
+from collective.fleet.targets import Targets
 from collective.nodesets import fold
+from collective.parallel import in_parallel
 
 if TYPE_CHECKING:
     from collective.fleet.call import Call
@@ -88,11 +88,11 @@ def follow(call: Call, fleet: Fleet) -> int:
     for node in outcomes.failed:
         sys.stderr.write(f"crpc: {clean_line(node)}: {clean_line(outcomes.replies[node].statusmsg)}\n")
     jobs = [TailedJob(node, outcomes.replies[node].data["handle"]) for node in outcomes.ok]
-    tell_missing(call, fleet)
+    print_missing(call, fleet)
 
     def ask(node: str, action: str, data: Mapping[str, Any]) -> Reply | None:
         try:
-            asked = fleet.call("shell", action, data, nodes=[node], timeout=_PATIENCE)
+            asked = fleet.call("shell", action, data, targets=Targets(nodes=[node]), timeout=_PATIENCE)
             return asked.wait().replies.get(node)
         except TransportError:
             return None

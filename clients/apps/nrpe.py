@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 from collective.clients import options
 from collective.clients.apps import ExtraVerb
 from collective.clients.render.formatting import clean_line
-from collective.clients.single_call import asked
+from collective.clients.results import print_missing
+from collective.clients.single_call import open_call
 from collective.errors import CollectiveError
 from collective.nodesets import fold
 
@@ -48,8 +49,9 @@ def check(arguments: Sequence[str]) -> int:
 
 def _check(given: argparse.Namespace) -> int:
     data = {"command": given.check, **({"args": given.args} if given.args else {})}
-    with asked(given, "runcommand", data, agent="nrpe") as call:
+    with open_call(given, "runcommand", data, agent="nrpe") as (call, fleet):
         outcomes = call.wait()
+        print_missing(call, fleet)
     states = count(outcomes)
     sys.stdout.write(f"{given.check}: {line(states, call.total_ms / 1000)}\n")
     for text, nodes in unknown(outcomes).items():

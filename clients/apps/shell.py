@@ -9,7 +9,6 @@ import argparse
 import re
 from collections.abc import Sequence
 
-from collective.clients import options
 from collective.clients.apps import ExtraVerb
 from collective.clients.commands import rpc
 from collective.errors import UsageError
@@ -22,7 +21,7 @@ def run(arguments: Sequence[str]) -> int:
     """Run a line, or follow it; with KEY=VALUE alone it is the action as any other."""
     parser = rpc.make_parser("crpc shell run", "crpc shell run 'LINE' [KEY=VALUE ...] [options]")
     parser.add_argument("--tail", action="store_true", help="show what it says as it says it; Ctrl-C ends it")
-    given = options.parse(parser, arguments)
+    given = parser.parse_args(arguments)
     words = inputs(given.words)
     given.together = words != given.words
     if not given.tail:
@@ -43,9 +42,9 @@ def inputs(words: Sequence[str]) -> list[str]:
 
 
 def _refuse_forms(given: argparse.Namespace) -> None:
-    for form in ("json", "jsonl", "table", "csv", "no_results"):
-        if getattr(given, form):
-            raise UsageError(f"--tail shows lines as they come: leave out --{form.replace('_', '-')}")
+    form = "no-results" if given.no_results else given.output
+    if form != "text":
+        raise UsageError(f"--tail: not allowed with --{form}, because it prints lines as they arrive")
 
 
 VERBS = {"run": ExtraVerb("a line of shell without 'command='; --tail shows its output as it comes", run)}

@@ -1,22 +1,49 @@
-"""One module per command of `crpc`: each has `run(arguments) -> exit code`, and is imported when it is called."""
+"""The commands of `crpc`, one module each; a module is imported when its command is called.
+
+A module has two functions:
+
+    make_parser() -> Parser       the command line: its description, options and examples
+    run(arguments) -> int         parse `arguments`, do the work, return the exit code
+"""
 
 from __future__ import annotations
 
-COMMANDS = {
-    "audit": "what a node has written down, and whether anything of it is missing",
-    "cost": "what AWS takes for a collective in a month",
-    "describe": "what an agent or one of its actions takes, does and returns",
-    "doctor": "what is wrong with this caller, and how to mend it",
-    "explain-filter": "what target options mean, in words",
-    "facts": "the values of a fact, and how many nodes have each",
-    "find": "the names of the nodes that match",
-    "help": "this page",
-    "inventory": "all that one node says of itself",
-    "keys": "which key signs requests, and who believes it",
-    "lab": "a whole collective on this machine, to try things",
-    "nodes": "which nodes are known by which keys, and tidying up after those that are gone",
-    "ping": "who is there, and how fast they answer",
-    "policy": "check a policy, and ask it who may do what",
-    "schema": "list or print the JSON Schemas of configuration files, DDLs and documents",
-    "setup": "what a collective needs on AWS: made, mended, removed",
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collective.clients.parser import Parser
+
+GROUPS = {
+    "Ask nodes": {
+        "ping": "Measure how fast nodes answer",
+        "find": "List the nodes that match",
+        "facts": "Count the values of a fact",
+        "inventory": "Show the facts, classes and agents of one node",
+    },
+    "Look things up": {
+        "help": "List commands and agents, or show the help of one",
+        "describe": "Show the actions of an agent, or the inputs and outputs of an action",
+        "schema": "List or print the JSON Schemas of files and documents",
+        "explain-filter": "Explain in English which nodes the target options select",
+    },
+    "Set up and operate": {
+        "setup": "Create, repair or remove the AWS resources of a collective",
+        "doctor": "Diagnose this caller's setup",
+        "nodes": "List and trust node keys, and remove nodes that are gone",
+        "keys": "Show and trust the keys that sign requests",
+        "policy": "Check and test authorization policies",
+        "audit": "Show and verify the audit log of a node",
+        "cost": "Estimate what a collective costs per month at AWS",
+    },
+    "Try it out": {
+        "lab": "Run a whole collective on this machine",
+    },
 }
+COMMANDS = {name: summary for group in GROUPS.values() for name, summary in group.items()}
+
+
+def make_parsers() -> list[Parser]:
+    """Return the parsers of all commands; this imports every module, so it is not for the usual start."""
+    modules = [importlib.import_module(f"{__name__}.{name.replace('-', '_')}") for name in COMMANDS]
+    return [module.make_parser() for module in modules if hasattr(module, "make_parser")]

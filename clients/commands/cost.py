@@ -44,7 +44,7 @@ def _page(usage: cost.Usage) -> str:
     from tabulate import tabulate
 
     prices = cost.US_EAST_1
-    rows = [*_rows("collective", cost.bill(usage)), *_rows("ec2_collective", cost.forerunners_bill(usage))]
+    rows = [*_rows("collective", cost.bill(usage)), *_rows("ec2_collective", cost.ec2_collective_bill(usage))]
     heading = ["", "in a month", "count", "$ per million", "$"]
     polls, writes, *_ = cost.bill(cost.Usage(1, 0, 1))
     return (
@@ -57,13 +57,13 @@ def _page(usage: cost.Usage) -> str:
     )
 
 
-def _rows(name: str, items: list[cost.Item]) -> list[list[str]]:
+def _rows(name: str, items: list[cost.BillItem]) -> list[list[str]]:
     body = [["", item.what, f"{item.count:,.0f}", f"{item.price:.3f}", f"{item.dollars:,.2f}"] for item in items]
     return [[name, "all in all", "", "", f"{cost.total(items):,.2f}"], *body]
 
 
 def _document(usage: cost.Usage) -> dict[str, Any]:
-    ours, theirs = cost.bill(usage), cost.forerunners_bill(usage)
+    ours, theirs = cost.bill(usage), cost.ec2_collective_bill(usage)
     return {
         **asdict(usage),
         "days": cost.DAYS,
@@ -73,7 +73,7 @@ def _document(usage: cost.Usage) -> dict[str, Any]:
     }
 
 
-def _item(item: cost.Item) -> dict[str, Any]:
+def _item(item: cost.BillItem) -> dict[str, Any]:
     return {"what": item.what, "count": round(item.count), "per_million": item.price, "dollars": round(item.dollars, 4)}
 
 

@@ -1,38 +1,90 @@
-"""`crpc describe AGENT [ACTION]`: documentation, from the DDL."""
+"""`crpc describe AGENT [ACTION]`: print the documentation of an agent or action from its DDL."""
 
 from __future__ import annotations
 
 import shutil
-import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-from collective.clients import apps, options
-from collective.errors import CollectiveError
+from collective.clients import apps, options, output
+from collective.clients.commands import COMMANDS
+from collective.clients.output import Output
+from collective.clients.parser import Parser
+from collective.masking import MASK
+
+if TYPE_CHECKING:
+    from collective.ddl import Action
+
+_COLUMNS = ("action", "kind", "name", "type", "required", "title", "description")
+_WIDEST = 100  # columns
+
+
+def make_parser() -> Parser:
+    """Return the parser of `crpc describe`."""
+    parser = Parser(
+        "crpc describe",
+        description=f"{COMMANDS['describe']}.\n\nThe documentation comes from the agent's DDL. With -v also the file "
+        "that it was read from.",
+        examples=["crpc describe package", "crpc describe package install", "crpc describe package -o table"],
+    )
+    parser.add_argument("agent", help="name of an agent ('crpc help' lists them)")
+    parser.add_argument("action", nargs="?", help="name of an action (default: all)")
+    return parser
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Print what an agent, or one of its actions, takes, does and returns."""
-    parser = options.Parser("crpc describe", description="Tell what an agent takes, does and returns.")
-    parser.add_argument("agent")
-    parser.add_argument("action", nargs="?")
-    given = parser.parse_args(arguments)
-
-    from collective.catalog import Catalog
+    """Print the documentation of an agent or of one of its actions."""
+    args = make_parser().parse_args(arguments)
     from collective.clients.render.describe import describe_action, describe_agent
-    from collective.config import load_client
 
-    try:
-        folders = load_client(given.config).ddls
-    except CollectiveError:
-        if given.config:
-            raise
-        folders = []  # the standard agents can be read about before anything is configured
-    catalog = Catalog(folders)
-    width = min(shutil.get_terminal_size().columns, 100)
-    if given.action:
-        text = describe_action(catalog.action(given.agent, given.action), width)
-    else:
-        verbs = {name: verb.about for name, verb in apps.verbs(given.agent).items()}
-        text = describe_agent(catalog.ddl(given.agent), width, verbs)
-    sys.stdout.write(text)
+    catalog = options.catalog(args)
+    ddl = catalog.ddl(args.agent)
+    actions = [catalog.action(args.agent, args.action)] if args.action else list(ddl.actions.values())
+    verbs = {name: verb.about for name, verb in apps.verbs(args.agent).items()}
+
+    def text() -> str:
+        width = text_width()
+        page = describe_action(actions[0], width) if args.action else describe_agent(ddl, width, verbs)
+        return page + (f"\nDDL: {catalog.paths[args.agent]}\n" if args.verbose else "")
+
+    document = {"agent": ddl.name, "metadata": ddl.metadata, "actions": {one.name: _action(one) for one in actions}}
+    rows = [row for action in actions for row in _rows(action)]
+    output.show(args, Output("describe", document, _COLUMNS, rows, text))
     return 0
+
+
+def text_width() -> int:
+    """Return the width of documentation: that of the terminal, up to a limit."""
+    return min(shutil.get_terminal_size().columns, _WIDEST)
+
+
+def _action(action: Action) -> dict[str, Any]:
+    return {
+        "description": action.description,
+        "display": action.display,
+        "timeout": action.timeout,
+        "idempotent": action.idempotent,
+        "input": {**action.input, "properties": _masked(action, action.inputs)},
+        "output": {**action.output, "properties": _masked(action, action.outputs)},
+        "aggregate": [
+            {"function": one.function, "output": one.output, "title": one.title} for one in action.aggregates
+        ],
+    }
+
+
+def _masked(action: Action, schemas: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the schemas of inputs or outputs; the default of a secret is masked."""
+    return {
+        name: {**schema, "default": MASK} if name in action.secrets and "default" in schema else schema
+        for name, schema in schemas.items()
+    }
+
+
+def _rows(action: Action) -> list[list[Any]]:
+    rows = []
+    for kind, schemas in (("input", action.inputs), ("output", action.outputs)):
+        for name, schema in schemas.items():
+            required = kind == "input" and name in action.required
+            described = (schema.get(key) for key in ("title", "description"))
+            rows.append([action.name, kind, name, schema.get("type"), required, *described])
+    return rows

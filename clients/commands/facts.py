@@ -1,50 +1,83 @@
-"""`crpc facts FACT`: the values of one fact over all matching nodes, most frequent first."""
+"""`crpc facts FACT`: count the values of a fact over all matching nodes, most frequent first."""
 
 from __future__ import annotations
 
+import json
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from collective.clients import options
-from collective.clients.render.formatting import clean_line, in_words
-from collective.clients.single_call import asked, write_call
-from collective.messages import Reply
+from collective.clients.commands import COMMANDS
+from collective.clients.parser import Parser
+from collective.clients.render.formatting import in_words, shallow
+from collective.clients.results import CallOutput, add_order, present
+from collective.clients.single_call import open_call
 from collective.nodesets import fold
+from collective.text import escape_controls, plural
+
+
+def make_parser() -> Parser:
+    """Return the parser of `crpc facts`."""
+    parser = Parser(
+        "crpc facts",
+        description=f"{COMMANDS['facts']}.\n\nPrints each value with the number of nodes that have it, the most "
+        "frequent first. With -v also the names of these nodes.",
+        examples=["crpc facts role", "crpc facts os.family -v -F environment=production", "crpc facts role -o csv"],
+    )
+    parser.add_argument("fact", help="name of a fact; a dotted path reaches nested facts: os.family")
+    options.add_targets(parser)
+    options.add_running(parser)
+    add_order(parser.add_argument_group("result options"))
+    return parser
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Ask every matching node for the fact; print each value with the number, or the names, of its nodes."""
-    parser = options.Parser(
-        "crpc facts", description="Show the values of a fact, and how many nodes have each; -v: which."
-    )
-    parser.add_argument("fact", help="a dotted path reaches into nested facts")
-    options.add_targets(parser)
-    options.add_running(parser)
-    options.add_json(parser)
-    given = parser.parse_args(arguments)
-    with asked(given, "get_fact", {"fact": given.fact}) as call:
-        if given.json:
-            return write_call(call)
-        call.wait()
-    sys.stdout.write(f"Values of {clean_line(given.fact)}:\n\n")
-    for value, names in _by_value(call.outcomes.replies.values()):
-        sys.stdout.write(f"   {value} = {len(names)}\n")
-        if given.verbose:
-            sys.stdout.write(f"      {fold(names)}\n")
-    for what, nodes in (("Failed", call.outcomes.failed), ("No response from", call.outcomes.silent)):
-        if nodes:
-            sys.stdout.write(f"\n{what}: {len(nodes)} nodes: {fold(nodes)}\n")
-    return call.outcomes.exit_code()
+    """Ask every matching node for the fact and print the values; return the exit code of the call."""
+    args = make_parser().parse_args(arguments)
+    with open_call(args, "get_fact", {"fact": args.fact}) as (call, fleet):
+        return present(FactsOutput(call, args), fleet)
 
 
-def _by_value(replies: Iterable[Reply]) -> list[tuple[str, list[str]]]:
-    """Return each value as text with the names of its nodes, most frequent first."""
-    found: dict[str, list[str]] = defaultdict(list)
-    for reply in replies:
-        if reply.ok:
-            value = reply.data.get("value")
-            found["(none)" if value is None else clean_line(in_words(value))].append(reply.sender)
-    width = max(map(len, found), default=0)
-    ranked = sorted(found.items(), key=lambda entry: (-len(entry[1]), entry[0]))
-    return [(f"{value:>{width}}", sorted(names)) for value, names in ranked]
+class FactsOutput(CallOutput):
+    """The values of a fact, each with its nodes."""
+
+    schema = "facts"
+
+    def print_text(self) -> None:
+        """Print the values, and the nodes that failed or did not answer."""
+        values = [(_in_words(value), names) for value, names in self._values()]
+        if self.args.sort:
+            values.sort()
+        width = max((len(value) for value, _ in values), default=0)
+        lines = [] if self.args.quiet else [f"Values of {escape_controls(self.args.fact)}:", ""]
+        for value, names in values:
+            lines.append(f"   {value:>{width}} = {len(names)}")
+            lines += [f"      {fold(names)}"] if self.args.verbose else []
+        outcomes = self.call.outcomes
+        for heading, nodes in (("Failed", outcomes.failed), ("No response from", outcomes.silent)):
+            lines += ["", f"{heading}: {plural(len(nodes), 'node')}: {fold(nodes)}"] if nodes else []
+        sys.stdout.write("".join(f"{line}\n" for line in lines))
+
+    def members(self) -> Mapping[str, Any]:
+        """Return the fact and its values."""
+        values = [{"value": value, "count": len(names), "nodes": names} for value, names in self._values()]
+        return {"fact": self.args.fact, "values": values}
+
+    def _values(self) -> Iterator[tuple[Any, list[str]]]:
+        """Yield each value and the nodes that have it, the most frequent value first."""
+        nodes: dict[str, list[str]] = defaultdict(list)
+        values = {}
+        for reply in self.call.outcomes.replies.values():
+            if reply.ok:
+                value = shallow(reply.data.get("value"))
+                key = json.dumps(value, sort_keys=True)  # 1 and true are equal in Python
+                values[key] = value
+                nodes[key].append(reply.sender)
+        ranked = sorted(nodes, key=lambda key: (-len(nodes[key]), _in_words(values[key])))
+        return ((values[key], sorted(nodes[key])) for key in ranked)
+
+
+def _in_words(value: Any) -> str:
+    return "(none)" if value is None else escape_controls(in_words(value))

@@ -1,44 +1,61 @@
-"""`crpc find`: the names of the nodes that match, one a line, or how many there are."""
+"""`crpc find`: list the nodes that match, or count them."""
 
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Sequence
 
-from collective.clients import options
-from collective.clients.render.formatting import write_json
+from collective.clients import options, output
+from collective.clients.commands import COMMANDS
+from collective.clients.output import Output
+from collective.clients.parser import Parser
 from collective.errors import NoNodes
-from collective.exit_codes import NOBODY
+from collective.exit_codes import NO_NODES, OK
+from collective.text import plural
+
+
+def make_parser() -> Parser:
+    """Return the parser of `crpc find`."""
+    parser = Parser(
+        "crpc find",
+        description=f"{COMMANDS['find']}.\n\nThe target options are those of every call, so that the targets of a call "
+        "can be checked first. Names are looked up, too: a node that does not exist is not listed.",
+        examples=[
+            "crpc find -F role=web",
+            "crpc find --count",
+            "crpc find -S 'role=web and not environment=production'",
+            "crpc find --limit 2 --limit-seed 7",
+        ],
+    )
+    parser.add_argument("--count", action="store_true", help="print only the number of nodes, 0 included")
+    options.add_targets(parser)
+    parser.add_argument("--sort", action="store_true", help="has no effect: the list is always sorted")
+    parser.add_argument("-q", "--quiet", action="store_true", help="print no warnings")
+    return parser
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Print who would be asked; exit 1 when nobody would, which `--count` says as 0."""
-    parser = options.Parser("crpc find", description="Print the names of the nodes that match.")
-    form = parser.add_mutually_exclusive_group()
-    form.add_argument("--count", action="store_true", help="the bare number, for monitoring")
-    options.add_json(form)
-    options.add_targets(parser)
-    given = parser.parse_args(arguments)
-    config = options.client_config(given)
-    targets = options.targets(given)
+    """Print the matching nodes; exit 1 if there are none."""
+    args = make_parser().parse_args(arguments)
+    config = options.client_config(args)
+    targets = options.targets(args)
 
     from collective.fleet.fleet import Fleet
 
+    began = time.monotonic()
     with Fleet.connect(config) as fleet:
         try:
-            found = fleet.discover(
-                targets.filter,
-                nodes=targets.nodes,
-                method=targets.method,
-                timeout=targets.timeout,
-                believe_names=False,
-            )
+            nodes = fleet.discover(targets, verify=True)
         except NoNodes:
-            if not given.count:
+            if not args.count:
                 raise
-            found = []
-    if given.json:
-        write_json(found)
-    else:
-        sys.stdout.write(f"{len(found)}\n" if given.count else "".join(f"{name}\n" for name in found))
-    return 0 if found else NOBODY
+            nodes = []
+    if args.verbose:
+        elapsed_ms = (time.monotonic() - began) * 1000
+        sys.stderr.write(f"crpc: discovered {plural(len(nodes), 'node')} in {elapsed_ms:.2f} ms\n")
+    column, values = ("count", [len(nodes)]) if args.count else ("node", nodes)
+    document = {"collective": config.collective, "count": len(nodes), "nodes": nodes}
+    rows = [[value] for value in values]
+    output.show(args, Output("find", document, [column], rows, lambda: "".join(f"{value}\n" for value in values)))
+    return OK if nodes else NO_NODES

@@ -1,77 +1,107 @@
-"""`crpc help`: the commands and the agents, a line each; `crpc help WORD …`: all about one of them."""
+"""`crpc help`: list the commands and agents; `crpc help WORD …`: show the help of one of them."""
 
 from __future__ import annotations
 
 import importlib
 import json
-import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any, NamedTuple
 
-from collective.catalog import Catalog
-from collective.clients import apps
-from collective.clients.commands import COMMANDS
-from collective.config import load_client
-from collective.errors import CollectiveError, UsageError
+from collective.clients import apps, options, output
+from collective.clients.commands import COMMANDS, GROUPS
+from collective.clients.output import Output
+from collective.clients.parser import Parser
+from collective.errors import UsageError
 from collective.suggestions import suggest
+from collective.text import escape_controls
 
 _USAGE = """\
-usage: crpc AGENT ACTION [KEY=VALUE ...] [options]     one request to many nodes
+usage: crpc AGENT ACTION [KEY=VALUE ...] [options]     send a request to many nodes
        crpc COMMAND [options]                          everything else
 
-Each of them takes --help.
 """
+_MORE = """\
+Every command takes --help. 'crpc describe AGENT' shows what an agent does.
+"""
+_AGENTS = "Agents"
+
+
+class Entry(NamedTuple):
+    """A line of the page; `kind` is command, agent, action or verb."""
+
+    kind: str
+    name: str
+    summary: str
+    group: str
+
+
+def make_parser() -> Parser:
+    """Return the parser of `crpc help`; `--help` is the page itself."""
+    parser = Parser(
+        "crpc help",
+        add_help=False,
+        description=f"{COMMANDS['help']}.\n\nWith -v also the actions of each agent.",
+        examples=["crpc help", "crpc help ping", "crpc help package install"],
+    )
+    parser.add_argument("words", nargs="*", metavar="WORD", help="a command, or an agent and an action")
+    parser.add_argument("-h", "--help", action="store_true", help="print this page")
+    return parser
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Print the page; what a configuration would add is left out when there is none."""
-    words = [word for word in arguments if word not in ("-h", "--help")]
-    if words:
-        return _about(words)
-    lines = [
-        _USAGE,
-        "commands:",
-        *_table(COMMANDS),
-        "",
-        "agents ('crpc describe AGENT' tells all about one):",
-    ]
-    lines += _table(_agents())
-    lines += ["", "more of some agents:", *_table(_verbs())]
-    sys.stdout.write("\n".join(lines) + "\n")
+    """Print the commands and agents in groups, or the help of one of them."""
+    args = make_parser().parse_args(arguments)
+    if args.words:
+        return _print_help_of(args.words)
+    entries = [Entry("command", name, text, group) for group, names in GROUPS.items() for name, text in names.items()]
+    for name, path in sorted(options.catalog(args).paths.items()):
+        entries += _of_agent(name, path, args.verbose)
+    document = {"entries": [entry._asdict() for entry in entries]}
+    output.show(args, Output("help", document, Entry._fields, entries, lambda: _page(entries)))
     return 0
 
 
-def _about(words: Sequence[str]) -> int:
-    """Print what a command's own --help says, or the documentation of an agent or one of its actions."""
+def _page(entries: Sequence[Entry]) -> str:
+    width = max(len(entry.name) for entry in entries)
+    parts = [_USAGE]
+    for group, members in groupby(entries, lambda entry: entry.group):
+        lines = [f"  {escape_controls(one.name):<{width}}   {escape_controls(one.summary)}" for one in members]
+        parts.append("\n".join([f"{group}:", *lines, "", ""]))
+    return "".join([*parts, _MORE])
+
+
+def _of_agent(name: str, path: Path, verbose: bool) -> list[Entry]:
+    """Return the lines of an agent: its description, with `verbose` its actions, and its extra verbs.
+
+    The DDL is not validated, so that the page is fast.
+    """
+    try:
+        ddl = json.loads(path.read_text(encoding="utf-8"))
+        summary, actions = str(ddl["metadata"]["description"]), _descriptions(ddl["actions"]) if verbose else {}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        summary, actions = f"cannot be read (see 'crpc describe {name}')", {}
+    verbs = {verb: found.about for verb, found in apps.verbs(name).items()}
+    entries = [Entry("agent", name, summary, _AGENTS)]
+    entries += [Entry("action", f"{name} {word}", text, _AGENTS) for word, text in actions.items() if word not in verbs]
+    return entries + [Entry("verb", f"{name} {word}", text, _AGENTS) for word, text in verbs.items()]
+
+
+def _descriptions(actions: Mapping[str, Any]) -> dict[str, str]:
+    return {name: str(action["description"]) for name, action in actions.items()}
+
+
+def _print_help_of(words: Sequence[str]) -> int:
+    """Print the help page of a command or verb, or the documentation of an agent or action."""
     first, *rest = words
     if rest and (verb := apps.verbs(first).get(rest[0])):
         return verb.run(["--help"])
-    module, arguments = (first, [*rest, "--help"]) if first in COMMANDS else ("describe", words)
-    if module == "describe" and (meant := suggest(first, COMMANDS)) and first not in _agents():
-        raise UsageError(f"there is neither an agent nor a command '{first}': {meant}")
-    command = importlib.import_module(f"collective.clients.commands.{module.replace('-', '_')}")
+    name, arguments = (first, [*rest, "--help"]) if first in COMMANDS else ("describe", list(words))
+    if name == "describe" and (hint := suggest(first, COMMANDS)):
+        known = options.catalog(make_parser().parse_args([])).paths
+        if first not in known:
+            raise UsageError(f"there is neither an agent nor a command '{first}' ({hint})")
+    command = importlib.import_module(f"collective.clients.commands.{name.replace('-', '_')}")
     code: int = command.run(arguments)
     return code
-
-
-def _agents() -> dict[str, str]:
-    """Return what each agent's DDL says of itself; nothing else is read, so that this page comes at once."""
-    try:
-        folders = load_client().ddls
-    except CollectiveError:
-        folders = []
-    descriptions = {}
-    for name, path in Catalog(folders).paths.items():
-        try:
-            descriptions[name] = str(json.loads(path.read_text(encoding="utf-8"))["metadata"]["description"])
-        except (OSError, ValueError, KeyError, TypeError):
-            descriptions[name] = f"cannot be read: 'crpc describe {name}' says why"
-    return descriptions
-
-
-def _verbs() -> dict[str, str]:
-    return {f"{agent} {name}": verb.about for agent in apps.agents() for name, verb in apps.verbs(agent).items()}
-
-
-def _table(entries: dict[str, str]) -> list[str]:
-    width = max(map(len, entries), default=0)
-    return [f"  {name:<{width}}   {text}" for name, text in sorted(entries.items())]

@@ -1,60 +1,90 @@
-"""`crpc inventory NODE`: all that one node says of itself."""
+"""`crpc inventory NODE`: show the facts, classes and agents of one node."""
 
 from __future__ import annotations
 
-import argparse
 import sys
+from argparse import Namespace
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from collective.clients import options
-from collective.clients.render.formatting import clean_line, in_words, shallow, write_json
-from collective.clients.single_call import asked
-from collective.filters import parse
+from collective.clients import options, output
+from collective.clients.commands import COMMANDS
+from collective.clients.output import Output
+from collective.clients.parser import Parser
+from collective.clients.render.formatting import in_words
+from collective.clients.results import print_missing
+from collective.clients.single_call import open_call
+from collective.fleet.targets import Targets
 from collective.names import check_identity
+from collective.text import escape_controls
+
+
+def make_parser() -> Parser:
+    """Return the parser of `crpc inventory`."""
+    parser = Parser(
+        "crpc inventory",
+        description=f"{COMMANDS['inventory']}.\n\nThese are the values that target options can select. With -v also "
+        "the actions of each agent.",
+        examples=["crpc inventory node01.lab", "crpc inventory node01.lab -o yaml"],
+    )
+    parser.add_argument("node", help="identity of the node")
+    options.add_target(parser)
+    options.add_running(parser)
+    return parser
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Ask one node, by name, what filters can ask about it, and what its agents are."""
-    parser = options.Parser("crpc inventory", description="Show all that one node says of itself.")
-    parser.add_argument("node")
-    parser.add_argument("-T", "--target", metavar="NAME", help="another collective that the configuration knows")
-    options.add_running(parser)
-    options.add_json(parser)
-    given = parser.parse_args(arguments)
-    told: dict[str, Any] = {"identity": check_identity(given.node)}
-    for action in ("inventory", "agent_inventory"):  # the second one knows more of the agents
-        code = _ask(given, action, told)
+    """Ask one node for its inventory and print it; return the exit code of the call."""
+    args = make_parser().parse_args(arguments)
+    inventory: dict[str, Any] = {"identity": check_identity(args.node)}
+    for action in ("inventory", "agent_inventory"):  # the second reply has more details of the agents
+        code = _ask(args, action, inventory)
         if code:
             return code
-    if given.json:
-        write_json(shallow(told))
-    else:
-        _show_all(told)
+    output.show(
+        args,
+        Output(
+            "inventory", inventory, ["kind", "name", "value"], _rows(inventory), lambda: _text(inventory, args.verbose)
+        ),
+    )
     return 0
 
 
-def _ask(given: argparse.Namespace, action: str, told: dict[str, Any]) -> int:
-    """Add what the node answers to `told`; return the exit code, having said why it is not 0."""
-    wanted = options.Targets(parse(with_identity=[given.node]), None, None, None)
-    with asked(given, action, {}, wanted) as call:
+def _ask(args: Namespace, action: str, inventory: dict[str, Any]) -> int:
+    """Add the outputs of an action to `inventory`; print an error line if it fails, and return the exit code."""
+    with open_call(args, action, {}, Targets.select(identities=[args.node])) as (call, fleet):
         outcomes = call.wait()
+        print_missing(call, fleet)
     for reply in outcomes.replies.values():
-        told.update(reply.data)
+        inventory.update(reply.data)
         if not reply.ok:
-            sys.stderr.write(f"crpc: {clean_line(reply.sender)}: {clean_line(reply.statusmsg)}\n")
+            sys.stderr.write(f"crpc: {escape_controls(f'{reply.sender}: {reply.statusmsg}')}\n")
     if outcomes.silent:
-        sys.stderr.write(f"crpc: {given.node}: no response\n")
+        sys.stderr.write(f"crpc: {args.node}: no response\n")
     return outcomes.exit_code()
 
 
-def _show_all(told: Mapping[str, Any]) -> None:
-    _show(told["identity"], (f"{name}: {in_words(told[name])}" for name in ("collective", "version")))
-    _show("Classes", told["classes"])
-    _show("Facts", (f"{name} = {in_words(value)}" for name, value in sorted(told["facts"].items())))
-    described = ((agent["agent"], agent.get("version"), agent.get("description")) for agent in told["agents"])
-    _show("Agents", (f"{name} {version}: {text}" for name, version, text in described))
+def _rows(inventory: Mapping[str, Any]) -> list[list[Any]]:
+    return [
+        *(["node", name, inventory[name]] for name in ("identity", "collective", "version")),
+        *(["class", name, None] for name in inventory["classes"]),
+        *(["fact", name, value] for name, value in sorted(inventory["facts"].items())),
+        *(["agent", agent["agent"], agent.get("version")] for agent in inventory["agents"]),
+    ]
 
 
-def _show(heading: str, lines: Iterable[str]) -> None:
-    sys.stdout.write(f"{heading}:\n\n" + "".join(f"   {clean_line(line)}\n" for line in lines) + "\n")
+def _text(inventory: Mapping[str, Any], verbose: bool) -> str:
+    node = (f"{name}: {in_words(inventory[name])}" for name in ("collective", "version"))
+    facts = (f"{name} = {in_words(value)}" for name, value in sorted(inventory["facts"].items()))
+    agents = (line for agent in inventory["agents"] for line in _agent(agent, verbose))
+    parts = ((inventory["identity"], node), ("Classes", inventory["classes"]), ("Facts", facts), ("Agents", agents))
+    return "".join(_part(heading, lines) for heading, lines in parts)
+
+
+def _agent(agent: Mapping[str, Any], verbose: bool) -> list[str]:
+    actions = [f"   actions: {', '.join(agent['actions'])}"] if verbose and "actions" in agent else []
+    return [f"{agent['agent']} {agent.get('version')}: {agent.get('description')}", *actions]
+
+
+def _part(heading: str, lines: Iterable[str]) -> str:
+    return f"{escape_controls(heading)}:\n\n" + "".join(f"   {escape_controls(line)}\n" for line in lines) + "\n"

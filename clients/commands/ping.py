@@ -1,53 +1,114 @@
-"""`crpc ping`: who is there, and how long each took to answer."""
+"""`crpc ping`: measure how fast nodes answer."""
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from argparse import Namespace
+from collections.abc import Mapping, Sequence
 from statistics import mean
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from collective.clients import options
-from collective.clients.render.formatting import clean_line
-from collective.clients.single_call import asked, write_call
+from collective.clients.commands import COMMANDS
+from collective.clients.parser import Parser
+from collective.clients.results import CallOutput, add_order, present
+from collective.clients.single_call import open_call
+from collective.nodesets import fold
+from collective.text import escape_controls, plural
 
 if TYPE_CHECKING:
     from collective.fleet.call import Call
+    from collective.messages import Reply
+
+
+def make_parser() -> Parser:
+    """Return the parser of `crpc ping`."""
+    parser = Parser(
+        "crpc ping",
+        description=f"{COMMANDS['ping']}.\n\nPrints the round-trip time of each node as its reply arrives, and a "
+        "summary. With -v also how far the clocks of the nodes and of this machine differ.",
+        examples=["crpc ping", "crpc ping -F role=web --one", "crpc ping --nodes-from failed --nodes results.json"],
+    )
+    options.add_targets(parser)
+    options.add_running(parser)
+    add_order(parser.add_argument_group("result options"))
+    return parser
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Ask every matching node for a sign of life; print a line for each, and the statistics."""
-    parser = options.Parser("crpc ping", description="Ask nodes for a sign of life; with -v, what the clocks say, too.")
-    options.add_targets(parser)
-    options.add_running(parser)
-    options.add_json(parser)
-    given = parser.parse_args(arguments)
-    with asked(given, "ping", {}) as call:
-        return write_call(call) if given.json else _show(call, clocks=given.verbose)
+    """Ping the nodes and print their times; return the exit code of the call."""
+    args = make_parser().parse_args(arguments)
+    with open_call(args, "ping", {}) as (call, fleet):
+        return present(PingOutput(call, args), fleet)
 
 
-def _show(call: Call, clocks: bool) -> int:
-    times = []
-    for reply in call:
-        times.append((time.time() - call.started) * 1000)
-        what = f"time={times[-1]:.2f} ms" if reply.ok else reply.statusmsg
+class PingOutput(CallOutput):
+    """The round-trip time of each node in milliseconds, and the difference of its clock to ours in seconds."""
+
+    schema = "ping"
+    progress = False
+
+    def __init__(self, call: Call, args: Namespace) -> None:
+        super().__init__(call, args)
+        self._times: dict[str, float] = {}
+        self._clocks: dict[str, float] = {}
+
+    def on_reply(self, reply: Reply) -> None:
+        """Measure a reply, and print it unless the lines are to be sorted."""
+        now = time.time()
+        self._times[reply.sender] = (now - self.call.started) * 1000
         pong = reply.data.get("pong")
-        if clocks and isinstance(pong, (int, float)):
-            what += f"  clock={pong - time.time():+.1f} s"
-        sys.stdout.write(f"{clean_line(reply.sender):<40} {clean_line(what)}\n")
+        if isinstance(pong, (int, float)):
+            self._clocks[reply.sender] = pong - now
+        if self.args.output == "text" and not self.args.sort:
+            self._print(reply)
+
+    def print_text(self) -> None:
+        """Print the summary; with `--sort` the replies first."""
+        if self.args.sort:
+            for _, reply in sorted(self.call.outcomes.replies.items()):
+                self._print(reply)
+        lines = [] if self.args.quiet else self._summary()
+        if silent := self.call.outcomes.silent:
+            lines.append(f"No response from: {plural(len(silent), 'node')}: {fold(silent)}")
+        sys.stdout.write("".join(f"{line}\n" for line in lines))
+
+    def members(self) -> Mapping[str, Any]:
+        """Return the measurements."""
+        times = {name: round(value, 3) for name, value in self._times.items()}
+        values = list(times.values()) or [0.0]
+        summary = {"min": min(values), "max": max(values), "average": round(mean(values), 3)}
+        return {
+            "round_trip_ms": times,
+            "summary_ms": summary if times else None,
+            "clock_difference_s": {name: round(value, 3) for name, value in self._clocks.items()},
+        }
+
+    def rows(self) -> list[list[Any]]:
+        """Return a row per node with its round-trip time and clock difference instead of the reply's data."""
+        measured = self.members()
+        body = [
+            [*row[:3], measured["round_trip_ms"].get(row[0]), measured["clock_difference_s"].get(row[0])]
+            for row in super().rows()[1:]
+        ]
+        return [["Node", "Status", "Message", "Round Trip (ms)", "Clock Difference (s)"], *body]
+
+    def _print(self, reply: Reply) -> None:
+        what = f"time={self._times[reply.sender]:.2f} ms" if reply.ok else reply.statusmsg
+        if self.args.verbose and reply.sender in self._clocks:
+            what += f"  clock={self._clocks[reply.sender]:+.1f} s"
+        sys.stdout.write(f"{escape_controls(reply.sender):<40} {escape_controls(what)}\n")
         sys.stdout.flush()
-    sys.stdout.write("\n---- ping statistics ----\n")
-    if times:
-        figures = f"max: {max(times):.2f} ms  min: {min(times):.2f} ms  average: {mean(times):.2f} ms"
-        sys.stdout.write(f"{len(times)} repl{'y' if len(times) == 1 else 'ies'}  {figures}\n")
-    if clocks:
-        from collective.messages import MAX_SKEW
 
-        sys.stdout.write(f"this machine's clock is {call.skew:+.1f} s off the servers': {MAX_SKEW:.0f} s are allowed\n")
-    if call.outcomes.silent:
-        from collective.nodesets import fold
+    def _summary(self) -> list[str]:
+        lines, times = ["", "---- ping statistics ----"], self._times.values()
+        if times:
+            figures = f"max: {max(times):.2f} ms  min: {min(times):.2f} ms  average: {mean(times):.2f} ms"
+            lines.append(f"{plural(len(times), 'reply', 'replies')}  {figures}")
+        if self.args.verbose:
+            from collective.messages import MAX_SKEW
 
-        silent = call.outcomes.silent
-        sys.stdout.write(f"No response from: {len(silent)} node{'' if len(silent) == 1 else 's'}: {fold(silent)}\n")
-    return call.outcomes.exit_code()
+            skew = self.call.skew
+            lines.append(f"clock of this machine: {skew:+.1f} s relative to AWS (allowed: {MAX_SKEW:.0f} s)")
+        return lines

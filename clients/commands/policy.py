@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from collective.clients import options
 from collective.clients.render.formatting import clean_line
 from collective.errors import CollectiveError, ConfigError, PolicyError, UsageError
-from collective.exit_codes import CONFIGURATION, FAILED, UNKNOWN
+from collective.exit_codes import CONFIGURATION, FAILED, SILENT
 
 if TYPE_CHECKING:
     from collective.catalog import Catalog
@@ -57,7 +57,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     before, unknown = _before(arguments)
     if before.rest[:1] == ["test"] and not unknown:  # by itself: its words and options may stand in any order
         test.set_defaults(verb="test")
-        return options.parse(test, before.rest[1:], before)
+        return test.parse_args(before.rest[1:], before)
     return parser.parse_args(arguments)
 
 
@@ -130,7 +130,7 @@ def _replay(given: argparse.Namespace) -> int:
     )
     if counts["different"]:
         return FAILED
-    return UNKNOWN if counts["undecidable"] else 0
+    return SILENT if counts["undecidable"] else 0
 
 
 def _changed(one: Replayed) -> str:

@@ -1,4 +1,4 @@
-"""`crpc AGENT ACTION [KEY=VALUE …]`: one request to many nodes; all that is shown comes from the DDL."""
+"""`crpc AGENT ACTION [KEY=VALUE …]`: send a request to many nodes, and print the replies as the DDL describes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import argparse
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from collective.clients import apps, options
@@ -14,33 +13,36 @@ from collective.clients.commands import COMMANDS
 from collective.clients.confirmation import confirmation
 from collective.clients.input_files import Sources
 from collective.clients.inputs import ask_secrets, read_inputs
-from collective.clients.results import add_showing, present, show_sent
-from collective.errors import UsageError
+from collective.clients.parser import Parser, examples_epilog
+from collective.clients.results import CallOutput, add_showing, present, print_sent
+from collective.errors import ConfigError, UsageError
 from collective.suggestions import suggest
 
 if TYPE_CHECKING:
     from collective.catalog import Catalog
+    from collective.config import ClientConfig
     from collective.ddl import Action
     from collective.fleet.call import Call
     from collective.fleet.fleet import Fleet
 
-
-def run(arguments: Sequence[str]) -> int:
-    """Hand over to an extra verb of the agent; else check everything, send, and show the replies."""
-    verb = apps.verbs(arguments[0]).get(arguments[1]) if len(arguments) > 1 else None
-    if verb is not None:
-        return verb.run(arguments[2:])
-    parser = make_parser("crpc AGENT ACTION", "crpc AGENT ACTION [KEY=VALUE ...] [options]")
-    if not {"-h", "--help"}.isdisjoint(arguments):
-        return _help(parser, list(takewhile(lambda word: not word.startswith("-"), arguments))[:2])
-    given = options.parse(parser, arguments)
-    return perform(given, given.words)
+_HELP = frozenset({"-h", "--help"})
 
 
-def make_parser(prog: str, usage: str) -> options.Parser:
-    """Return a parser of all that a request may be given; `words` are those that are no options."""
-    parser = options.Parser(prog, usage=usage)
-    parser.add_argument("words", nargs="*", help="agent, action and inputs: 'crpc describe AGENT' tells what there is")
+def make_parser(prog: str = "crpc AGENT ACTION", usage: str = "crpc AGENT ACTION [KEY=VALUE ...] [options]") -> Parser:
+    """Return the parser of a request; `words` are the words that are not options."""
+    parser = Parser(
+        prog,
+        usage=usage,
+        description=None if usage == argparse.SUPPRESS else "Send a request to many nodes and print the replies.",
+        examples=[
+            "crpc rpcutil ping",
+            "crpc package status package=bash -F role=web",
+            "crpc rpcutil get_fact fact=role --limit 2 -o table",
+            "crpc rpcutil daemon_stats --batch 50% --batch-sleep 1 --max-fail 1",
+        ],
+    )
+    words = "agent, action and inputs ('crpc describe AGENT' lists them)"
+    parser.add_argument("words", nargs="*", help=words if usage != argparse.SUPPRESS else argparse.SUPPRESS)
     options.add_targets(parser)
     options.add_running(parser)
     options.add_rollout(parser)
@@ -48,16 +50,30 @@ def make_parser(prog: str, usage: str) -> options.Parser:
     return parser
 
 
-def perform(given: argparse.Namespace, words: Sequence[str]) -> int:
-    """Send what `words` say, and show the replies; return the exit code of what became of the nodes."""
-    with sent(given, words) as (call, fleet):
-        return show_sent(call, fleet) if given.no_results else present(call, given, fleet)
+def run(arguments: Sequence[str]) -> int:
+    """Run an extra verb of the agent; or check everything, send the request, and print the replies."""
+    agent, *rest = arguments
+    parser = make_parser()
+    rest = parser.command_first(rest, apps.make_parsers(agent))
+    verb = apps.verbs(agent).get(rest[0]) if rest else None
+    if verb is not None:
+        return verb.run(rest[1:])
+    if not _HELP.isdisjoint(rest):
+        return _print_help(parser.parse_args([agent, *(word for word in rest if word not in _HELP)]))
+    args = parser.parse_args([agent, *rest])
+    return perform(args, args.words)
+
+
+def perform(args: argparse.Namespace, words: Sequence[str]) -> int:
+    """Send the request of `words` and print the replies; return the exit code of the call."""
+    with sent(args, words) as (call, fleet):
+        return print_sent(call, args, fleet) if args.no_results else present(CallOutput(call, args), fleet)
 
 
 @contextmanager
-def sent(given: argparse.Namespace, words: Sequence[str]) -> Iterator[tuple[Call, Fleet]]:
-    """Check agent, action and inputs (`words`), and send; yield the call and the fleet that it is made to."""
-    config = options.client_config(given)
+def sent(args: argparse.Namespace, words: Sequence[str]) -> Iterator[tuple[Call, Fleet]]:
+    """Check the agent, action and inputs in `words` and send the request; yield the call and its fleet."""
+    config = _config(args, words)
 
     from collective.catalog import Catalog
 
@@ -68,8 +84,8 @@ def sent(given: argparse.Namespace, words: Sequence[str]) -> Iterator[tuple[Call
     if sys.stdin.isatty():
         data = ask_secrets(data, action)
     data = action.check_input(data)
-    targets = options.targets(given, sources)
-    rollout = options.rollout(given)
+    pace = options.pace(args)
+    targets = options.targets(args, sources)
 
     from collective.fleet.fleet import Fleet
 
@@ -78,36 +94,65 @@ def sent(given: argparse.Namespace, words: Sequence[str]) -> Iterator[tuple[Call
             action.agent,
             action.name,
             data,
-            filter=targets.filter,
-            nodes=targets.nodes,
-            method=targets.method,
-            discovery_timeout=targets.timeout,
-            timeout=given.timeout,
-            ttl=given.ttl,
-            confirm=confirmation(given.yes),
-            **rollout,
+            targets=targets,
+            pace=pace,
+            timeout=args.timeout,
+            ttl=args.ttl,
+            confirm=confirmation(args.yes),
         )
         yield call, fleet
 
 
-def _help(parser: argparse.ArgumentParser, words: Sequence[str]) -> int:
-    """Tell about the agent or action that is meant, and about the options that every request takes."""
-    from collective.clients.commands import describe
+def _print_help(args: argparse.Namespace) -> int:
+    """Print the help page of an agent or of one of its actions."""
+    from collective.clients.commands.describe import text_width
+    from collective.clients.render.describe import describe_action, describe_agent, example, usage
 
-    code = describe.run(words)
-    sys.stdout.write("\n")
-    parser.print_help()
-    return code
+    catalog = options.catalog(args)
+    if len(args.words) < 2:
+        agent = args.words[0]
+        _check_agent(catalog, agent)
+        verbs = {name: verb.about for name, verb in apps.verbs(agent).items()}
+        page = describe_agent(catalog.ddl(agent), text_width(), verbs)
+        head, tail = (
+            f"crpc {agent} ACTION [KEY=VALUE ...] [options]",
+            f"'crpc {agent} ACTION --help' lists the options.\n",
+        )
+    else:
+        action = _action(catalog, args.words)
+        page = describe_action(action, text_width())
+        parser = make_parser(usage=argparse.SUPPRESS)
+        parser.epilog = examples_epilog([example(action)])
+        head, tail = usage(action), parser.format_help()
+    sys.stdout.write(f"usage: {head}\n\n{page}\n{tail}")
+    return 0
+
+
+def _config(args: argparse.Namespace, words: Sequence[str]) -> ClientConfig:
+    """Return the configuration; raise ConfigError, or UsageError for a mistake that needs none to be found."""
+    try:
+        return options.client_config(args)
+    except ConfigError:
+        from collective.catalog import Catalog
+
+        standard = Catalog()
+        if words[0] in standard.paths or suggest(words[0], {*COMMANDS, *standard.paths}):
+            _action(standard, words)
+        raise
+
+
+def _check_agent(catalog: Catalog, agent: str) -> None:
+    if agent not in catalog.paths and (hint := suggest(agent, COMMANDS)):
+        raise UsageError(f"there is neither an agent nor a command '{agent}' ({hint})")
 
 
 def _action(catalog: Catalog, words: Sequence[str]) -> Action:
-    """Return the action that is meant; raise UsageError, guessing what was meant by a word that is unknown."""
+    """Return the action of the first two words; raise UsageError, with a suggestion, for an unknown one."""
     agent, *rest = words
-    if agent not in catalog.paths and (meant := suggest(agent, COMMANDS)):
-        raise UsageError(f"there is neither an agent nor a command '{agent}': {meant}")
-    known = catalog.ddl(agent).actions
+    _check_agent(catalog, agent)
+    actions, verbs = catalog.ddl(agent).actions, apps.verbs(agent)
     if not rest:
-        raise UsageError(f"{agent}: which action? It has {', '.join([*known, *apps.verbs(agent)])}")
-    if rest[0] not in known and (meant := suggest(rest[0], apps.verbs(agent))):
-        raise UsageError(f"{agent} has no action '{rest[0]}': {meant}")
+        raise UsageError(f"{agent}: action missing (it has {', '.join(dict.fromkeys([*actions, *verbs]))})")
+    if rest[0] not in actions and (hint := suggest(rest[0], verbs)):
+        raise UsageError(f"{agent} has no action '{rest[0]}' ({hint})")
     return catalog.action(agent, rest[0])

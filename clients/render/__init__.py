@@ -1,51 +1,52 @@
-"""How results look: on a terminal, and as JSON.
+"""Render results as text, tables and documents.
 
-    console    replies, summaries, the finishing line: what people read
-    progress   the bar on standard error
-    rows       one row per node, as a table or CSV
-    document   one JSON document, or one line per event: what programs read
-    describe   what an agent can do, from its DDL
-    text       what they share: safe characters, colour, values in words
+    console         the text form of a call: replies, summaries, the finishing line
+    progress        the progress bar on standard error
+    table           tables and CSV
+    json_document   the JSON document and the events of a call
+    describe        the documentation of an agent from its DDL
+    formatting      escaping, colour, and values as text
 
-Each takes values and writes text to a stream that it is given; none knows the command line.
+The modules take values and write text to a stream; none depends on the command line.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from collective.ddl import Action
-from collective.fleet.outcomes import Outcomes
-from collective.messages import Reply
+if TYPE_CHECKING:
+    from collective.ddl import Action
+    from collective.fleet.outcomes import Outcomes
+    from collective.messages import Reply
 
 
 class CallView(Protocol):
-    """One finished call: who was asked for what, and what became of it. Durations are milliseconds."""
+    """What is printed of a finished call. Durations are milliseconds."""
 
     @property
     def request_id(self) -> str:
-        """The id of the request: 32 hexadecimal digits."""
+        """The id of the first request: 32 hexadecimal digits."""
 
     @property
     def request_ids(self) -> list[str]:
-        """The ids of all its requests: a rollout sends one for each wave."""
+        """The ids of all requests; a rollout sends one for each wave."""
 
     @property
     def stopped(self) -> str:
-        """Why it ended before all nodes had been sent to and waited for; empty when that is not so."""
+        """Why the call ended early; empty if it did not."""
 
     @property
     def cut_short(self) -> bool:
-        """Whether silent nodes were still at work when somebody stopped waiting for them."""
+        """Whether the call stopped waiting while nodes were still working."""
 
     @property
     def agent(self) -> str:
-        """The agent that was asked."""
+        """The name of the agent."""
 
     @property
     def action(self) -> Action:
-        """The action, as its DDL describes it."""
+        """The action, as described in the DDL."""
 
     @property
     def collective(self) -> str:
@@ -53,25 +54,25 @@ class CallView(Protocol):
 
     @property
     def caller(self) -> str:
-        """Who asked."""
+        """The name of the caller."""
 
     @property
     def outcomes(self) -> Outcomes:
-        """What became of every node."""
+        """The outcome of every node."""
 
     @property
     def started(self) -> float:
-        """When the call began: Unix seconds."""
+        """When the call began, in Unix seconds."""
 
     @property
     def discovery_ms(self) -> float:
-        """How long it took to find out whom to expect."""
+        """The duration of the discovery."""
 
     @property
     def total_ms(self) -> float:
-        """How long the whole call took, discovery included."""
+        """The duration of the call, discovery included."""
 
 
 def ordered(replies: Iterable[Reply], by_identity: bool) -> list[Reply]:
-    """Return `replies` as they came, or sorted by the identity of their senders."""
+    """Return `replies` as they arrived, or sorted by sender."""
     return sorted(replies, key=lambda reply: reply.sender) if by_identity else list(replies)

@@ -1,4 +1,4 @@
-"""What people read: replies, summaries and who is missing, in MCollective's look.
+"""The text form of a call, laid out as in MCollective: replies, summaries, and nodes without a reply.
 
     dev1.my.net                              Request Aborted       the sender fills 40 columns
        CRITICAL                                                    the status message, unless it is OK
@@ -12,7 +12,7 @@
 
     Finished processing 47 / 47 hosts in 766.11 ms
 
-Whatever comes from nodes is made harmless before it is written.
+Everything that comes from nodes is escaped before it is written.
 """
 
 from __future__ import annotations
@@ -24,14 +24,15 @@ from datetime import datetime
 from typing import Any, TextIO
 
 from collective.clients.render import CallView
-from collective.clients.render.formatting import PLAIN, Paint, clean, clean_line, in_words, shallow, write
+from collective.clients.render.formatting import PLAIN, Paint, clean, in_words, shallow, write
 from collective.ddl import Action
 from collective.errors import UsageError
 from collective.fleet import aggregates
-from collective.fleet.aggregates import Result
+from collective.fleet.aggregates import AggregateResult
 from collective.messages import Reply
 from collective.names import check_identity
 from collective.nodesets import fold
+from collective.text import escape_controls, plural
 
 _INDENT = "   "
 _LABELS = {
@@ -44,11 +45,11 @@ _LABELS = {
 _UNKNOWN_LABEL = ("Unknown Request Status", "red")
 _NUMERIC = {"sum": "Sum", "average": "Average", "min": "Minimum", "max": "Maximum"}
 _NOTHING = "No aggregate summary could be computed"
-_WIDEST_VALUE = 60  # columns that the values of a summary are aligned in; longer ones stick out
+_WIDEST_VALUE = 60  # columns in which the values of a summary are aligned; longer values exceed them
 
 
 def wants(display: str, statuscode: int) -> bool:
-    """Tell whether a reply is shown, by the action's `display` (ok, failed, always) or the option's `all`."""
+    """Return whether to print a reply; `display` is the action's (ok, failed, always) or the option's `all`."""
     if display == "ok":
         return statuscode == 0
     if display == "failed":
@@ -57,22 +58,22 @@ def wants(display: str, statuscode: int) -> bool:
 
 
 def together(replies: Iterable[Reply]) -> list[Reply]:
-    """Return one of those replies that say the same, from all their senders: their names are folded."""
-    alike: dict[str, list[Reply]] = {}
+    """Return one reply for each group of equal replies; its sender is the folded list of their senders."""
+    groups: dict[str, list[Reply]] = {}
     for reply in replies:
-        said = json.dumps([reply.statuscode, reply.statusmsg, shallow(reply.data)], sort_keys=True)
-        alike.setdefault(said, []).append(reply)
-    return [replace(same[0], sender=_folded(reply.sender for reply in same)) for same in alike.values()]
+        content = json.dumps([reply.statuscode, reply.statusmsg, shallow(reply.data)], sort_keys=True)
+        groups.setdefault(content, []).append(reply)
+    return [replace(equal[0], sender=_folded(reply.sender for reply in equal)) for equal in groups.values()]
 
 
 def label(statuscode: int, paint: Paint = PLAIN) -> str:
-    """Return what stands beside a node's name: nothing when it did what was asked."""
+    """Return the label beside a node's name; empty for status code 0."""
     text, color = _LABELS.get(statuscode, _UNKNOWN_LABEL)
     return paint(color, text)
 
 
 class Console:
-    """Write results to `stream` for people. `width` (columns) is where JSON values start to be spread out."""
+    """Write the text form to `stream`. JSON values wider than `width` columns are spread over several lines."""
 
     def __init__(self, stream: TextIO, *, paint: Paint = PLAIN, width: int = 80) -> None:
         self._stream = stream
@@ -80,15 +81,15 @@ class Console:
         self._width = width
 
     def show_reply(self, reply: Reply, action: Action) -> None:
-        """Write one reply: its sender, how it went, and its data."""
-        lines = [f"{clean_line(reply.sender):<40} {label(reply.statuscode, self._paint)}"]
+        """Write one reply: sender, label, status message and data."""
+        lines = [f"{escape_controls(reply.sender):<40} {label(reply.statuscode, self._paint)}"]
         if reply.statusmsg != "OK":
             lines += [_INDENT + line for line in _lines(reply.statusmsg)]
         lines += _fields(action.masked(in_order(reply.data, action)), action, self._width)
         self._write([*lines, ""])
 
     def show_end(self, call: CallView, *, verbose: bool = False) -> None:
-        """Write what follows the replies: summaries, counts (all figures when `verbose`), who is missing."""
+        """Write what follows the replies: summaries, counts (with `verbose` all statistics), and missing nodes."""
         results = aggregates.compute(call.action, call.outcomes.replies.values())
         if results:
             self.show_aggregates(results)
@@ -101,30 +102,30 @@ class Console:
         self.show_missing(call)
 
     def show_missing(self, call: CallView) -> None:
-        """Name every node whose outcome is not a reply that was expected."""
+        """Write the names of silent, skipped, unexpected and rejected nodes."""
         self.show_silent(call.outcomes.silent, call.cut_short)
         self.show_skipped(sorted(call.outcomes.skipped))
         self.show_unexpected(call.outcomes.unexpected)
         self.show_rejected(sorted(call.outcomes.rejected))
 
-    def show_aggregates(self, results: Iterable[Result]) -> None:
-        """Write the summaries: counts of values, most frequent first, or one number."""
+    def show_aggregates(self, results: Iterable[AggregateResult]) -> None:
+        """Write the aggregates: counts of values, most frequent first, or one number."""
         for result in results:
             if isinstance(result.result, Mapping):
-                heading = self._paint("bold", f"Summary of {clean_line(result.title)}:")
+                heading = self._paint("bold", f"Summary of {escape_controls(result.title)}:")
                 self._write([heading, "", *self._counts(result.result, result.labels), ""])
             else:
                 self._write([_numeric(result), ""])
 
     def show_finish(self, call: CallView) -> None:
-        """Write the finishing line: how many of the expected nodes answered, and how long it took."""
+        """Write the finishing line: the number of expected nodes that answered, and the duration."""
         answered, expected = _answered(call)
         color = "green" if answered == expected else "red"
         counts = f"{self._paint(color, str(answered))} / {self._paint(color, str(expected))}"
         self._write([f"Finished processing {counts} hosts in {call.total_ms:.2f} ms", ""])
 
     def show_stats(self, call: CallView) -> None:
-        """Write all figures: nodes expected and answered, passed and failed, and how long each part took."""
+        """Write all statistics: nodes, passed and failed replies, and durations."""
         answered, expected = _answered(call)
         nodes = f"{expected} / {answered}"
         outcomes = call.outcomes
@@ -143,30 +144,31 @@ class Console:
         )
 
     def show_silent(self, names: Sequence[str], cut_short: bool = False) -> None:
-        """Name the expected nodes that did not answer, or had not when somebody stopped waiting for them."""
+        """Write the names of expected nodes that did not answer; `cut_short`: until the call was stopped."""
         self._names("No response yet from" if cut_short else "No response from", names)
 
     def show_skipped(self, names: Sequence[str]) -> None:
-        """Name the nodes that were never asked."""
+        """Write the names of nodes that the request was not sent to."""
         self._names("Not sent to", names)
 
     def show_unexpected(self, names: Sequence[str]) -> None:
-        """Name the nodes that answered although nobody expected them."""
+        """Write the names of nodes that answered without being expected."""
         self._names("Unexpected response from", names)
 
     def show_rejected(self, names: Sequence[str]) -> None:
-        """Name the nodes in whose name a reply came that could not be believed."""
+        """Write the senders of replies that could not be verified."""
         self._names("Rejected response from", names)
 
     def _names(self, heading: str, names: Sequence[str]) -> None:
         if names:
-            count = f"{len(names)} node{'' if len(names) == 1 else 's'}"
-            self._write([self._paint("red", f"{heading}: {count}"), "", _INDENT + _folded(names), ""])
+            self._write(
+                [self._paint("red", f"{heading}: {plural(len(names), 'node')}"), "", _INDENT + _folded(names), ""]
+            )
 
     def _counts(self, counts: Mapping[str, int], labels: Mapping[str, str]) -> list[str]:
         if not counts:
             return [self._paint("yellow", f"     {_NOTHING}")]
-        shown = [(clean_line(labels.get(value, value)), count) for value, count in counts.items()]
+        shown = [(escape_controls(labels.get(value, value)), count) for value, count in counts.items()]
         width = min(_WIDEST_VALUE, max(len(value) for value, _ in shown))
         return [f"{_INDENT}{value:>{width}} = {count}" for value, count in shown]
 
@@ -175,20 +177,20 @@ class Console:
 
 
 def in_order(data: Mapping[str, Any], action: Action) -> dict[str, Any]:
-    """Return the outputs of `data` in the DDL's order, those it does not know last."""
+    """Return the outputs in the order of the DDL, unknown outputs last."""
     known = [name for name in action.outputs if name in data]
     return {name: data[name] for name in [*known, *(name for name in data if name not in action.outputs)]}
 
 
 def _folded(names: Iterable[str]) -> str:
-    """Return names in short; those that no node can have (a reply may claim any) follow as they are."""
-    good, odd = [], []
+    """Return names in folded form; invalid identities, which a forged reply may contain, follow unfolded."""
+    valid, invalid = [], []
     for name in names:
         try:
-            good.append(check_identity(name))
+            valid.append(check_identity(name))
         except UsageError:
-            odd.append(clean_line(name))
-    return ",".join([*([fold(good)] if good else []), *odd])
+            invalid.append(escape_controls(name))
+    return ",".join([*([fold(valid)] if valid else []), *invalid])
 
 
 def _answered(call: CallView) -> tuple[int, int]:
@@ -196,16 +198,16 @@ def _answered(call: CallView) -> tuple[int, int]:
     return len(expected & call.outcomes.replies.keys()), len(expected)
 
 
-def _numeric(result: Result) -> str:
+def _numeric(result: AggregateResult) -> str:
     number = result.result
     fractional = isinstance(number, float) or (result.function == "average" and number is not None)
     shown = f"{number:.6f}" if fractional else str(_NOTHING if number is None else number)
-    return f"{_NUMERIC[result.function]} of {clean_line(result.title)}: {shown}"
+    return f"{_NUMERIC[result.function]} of {escape_controls(result.title)}: {shown}"
 
 
 def _fields(data: Mapping[str, Any], action: Action, width: int) -> list[str]:
-    """Return the lines of titled values, the colons one under the other."""
-    titles = {name: clean_line(action.title(name)) for name in data}
+    """Return the lines of titled values, aligned at the colons."""
+    titles = {name: escape_controls(action.title(name)) for name in data}
     column = len(_INDENT) + max(map(len, titles.values()), default=0)
     return [
         line
@@ -215,7 +217,7 @@ def _fields(data: Mapping[str, Any], action: Action, width: int) -> list[str]:
 
 
 def _field(head: str, lines: Sequence[str]) -> list[str]:
-    """Return a value beside its title, further lines of it under the first."""
+    """Return the lines of a value beside its title."""
     if not lines:
         return [head]
     rest = " " * (len(head) + 1)
@@ -230,6 +232,6 @@ def _value_lines(value: Any, room: int) -> list[str]:
 
 
 def _lines(text: str) -> list[str]:
-    """Return the lines of a text that a node wrote, without the empty ones at its end."""
+    """Return the lines of a text from a node, without empty lines at the end."""
     text = clean(text).rstrip("\n")
     return text.split("\n") if text else []

@@ -1,12 +1,12 @@
-"""Document an agent or one of its actions as text, from the DDL alone.
+"""Document an agent or one of its actions as text, from the DDL.
 
     service status
     ==============
-    Tell whether a service runs
+    Return whether a service is running
 
          Shown: all replies
        Timeout: 60 s
-    Repeatable: yes
+    Idempotent: yes
 
     Inputs:
 
@@ -15,21 +15,22 @@
              Type: string
           Pattern: ^[a-z]+$
 
-Outputs and summaries follow in the same manner.
+Outputs and summaries follow in the same form.
 """
 
 from __future__ import annotations
 
+import shlex
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-from collective.clients.render.formatting import clean, to_json
+from collective.clients.render.formatting import clean, in_words, to_json
 from collective.ddl import DDL, Action, Aggregate
 
 _INDENT = "   "
-_NARROWEST = 40  # columns; below that, wrapping makes text worse
+_NARROWEST = 40  # columns; narrower text is hard to read
 _METADATA = {"author": "Author", "license": "License", "url": "URL"}
 _SHOWN = {"ok": "replies that are OK", "failed": "replies that failed", "always": "all replies"}
 _BOUNDS = (
@@ -38,8 +39,44 @@ _BOUNDS = (
 )
 
 
+def usage(action: Action) -> str:
+    """Return the command line of an action: `crpc package status package=STRING [options]`."""
+    words = [f"{name}={_placeholder(schema)}" for name, schema in action.inputs.items() if name in action.required]
+    words += [
+        f"[{name}={_placeholder(schema)}]" for name, schema in action.inputs.items() if name not in action.required
+    ]
+    return clean(" ".join(["crpc", action.agent, action.name, *words, "[options]"]))
+
+
+def example(action: Action) -> str:
+    """Return a command line that runs an action; empty if the DDL has no value for a required input."""
+    required = {name: _typical(schema) for name, schema in action.inputs.items() if name in action.required}
+    if None in required.values():
+        return ""
+    words = [shlex.quote(f"{name}={in_words(value)}") for name, value in required.items()]
+    return clean(" ".join(["crpc", action.agent, action.name, *words, "--limit 1"]))
+
+
+def _placeholder(schema: Mapping[str, Any]) -> str:
+    if "enum" in schema:
+        return "|".join(map(in_words, schema["enum"]))
+    kinds = schema.get("type", "value")
+    names = [kinds] if isinstance(kinds, str) else [kind for kind in kinds if kind != "null"]
+    return "|".join("true|false" if name == "boolean" else name.upper() for name in names)
+
+
+def _typical(schema: Mapping[str, Any]) -> Any:
+    """Return a valid value from a schema: an example, the default or a member of the enum; None if it has none."""
+    values = [
+        *schema.get("examples", ()),
+        *([schema["default"]] if "default" in schema else ()),
+        *schema.get("enum", ()),
+    ]
+    return values[0] if values else None
+
+
 def describe_agent(ddl: DDL, width: int, verbs: Mapping[str, str] = MappingProxyType({})) -> str:
-    """Return the documentation of an agent, its actions and crpc's own `verbs`, wrapped to `width` columns."""
+    """Return the documentation of an agent, its actions and extra verbs, wrapped to `width` columns."""
     metadata = ddl.metadata
     lines = [
         *_heading(f"{ddl.name} {metadata['version']}", metadata["description"], width),
@@ -55,7 +92,7 @@ def describe_action(action: Action, width: int) -> str:
     facts = [
         ("Shown", _SHOWN[action.display]),
         ("Timeout", f"{action.timeout:g} s"),
-        ("Repeatable", "yes" if action.idempotent else "no: a second run may do something else"),
+        ("Idempotent", "yes" if action.idempotent else "no"),
     ]
     inputs = {
         name + (" (required)" if name in action.required else ""): schema for name, schema in action.inputs.items()
@@ -75,17 +112,17 @@ def _heading(title: str, description: str, width: int) -> list[str]:
 
 
 def _values(heading: str, schemas: Mapping[str, Mapping[str, Any]], width: int) -> list[str]:
-    """Return the lines about the inputs or outputs, each with what its schema says."""
+    """Return the lines about the inputs or outputs."""
     if not schemas:
         return [f"{heading}: none", ""]
     lines = [f"{heading}:", ""]
     for name, schema in schemas.items():
-        lines += [_INDENT + name, *_fields(_said(schema), width, _INDENT * 2)]
+        lines += [_INDENT + name, *_fields(_properties(schema), width, _INDENT * 2)]
     return lines
 
 
-def _said(schema: Mapping[str, Any]) -> list[tuple[str, str | None]]:
-    """Return what a schema says of a value, as labels and texts; None for what it leaves open."""
+def _properties(schema: Mapping[str, Any]) -> list[tuple[str, str | None]]:
+    """Return the properties of a value as labels and texts; None for what its schema does not have."""
     secret = bool(schema.get("writeOnly"))
     default = "********" if secret else to_json(schema.get("default"))
     bounds = [f"{word} {to_json(schema[word])}" for word in _BOUNDS if word in schema]
@@ -97,7 +134,7 @@ def _said(schema: Mapping[str, Any]) -> list[tuple[str, str | None]]:
         ("Pattern", schema.get("pattern")),
         ("Limits", ", ".join(bounds) or None),
         ("Default", default if "default" in schema else None),
-        ("Secret", "yes: never shown or logged" if secret else None),
+        ("Secret", "yes: never printed or logged" if secret else None),
     ]
 
 
@@ -122,7 +159,7 @@ def _summaries(found: Sequence[Aggregate], width: int) -> list[str]:
 
 
 def _fields(pairs: Iterable[tuple[str, str | None]], width: int, indent: str = "") -> list[str]:
-    """Return labelled lines, the colons one under the other, and an empty line; None is left out."""
+    """Return labelled lines, aligned at the colons, and an empty line; pairs with None are omitted."""
     given = [(label, text) for label, text in pairs if text is not None]
     column = max((len(label) for label, _ in given), default=0)
     lines = [line for label, text in given for line in _wrapped(f"{indent}{label:>{column}}: ", text, width)]
@@ -130,7 +167,7 @@ def _fields(pairs: Iterable[tuple[str, str | None]], width: int, indent: str = "
 
 
 def _wrapped(head: str, text: str, width: int) -> list[str]:
-    """Return `text` after `head`, wrapped to `width`; further lines begin below the first."""
+    """Return `text` after `head`, wrapped to `width`; further lines are indented to the first."""
     wrapped = textwrap.wrap(
         text,
         max(width, _NARROWEST),

@@ -1,10 +1,10 @@
-"""What programs read: one JSON document per call, or one line per event.
+"""The JSON document of a call, and the events of `--jsonl`.
 
-    document(call)    the whole call                                  --json    (schemas/results.json)
-    reply_event       {"event": "reply", …} as each reply arrives     --jsonl
-    end_event         {"event": "end", …} the document without replies
+    document(call)    the whole call; schemas/results.json
+    reply_event       {"event": "reply", …} when a reply arrives
+    end_event         {"event": "end", …}, the document without the replies and the schema
 
-Outputs that the DDL marks `writeOnly` are masked in both.
+Outputs that the DDL marks `writeOnly` are masked.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, TextIO
 
+from collective import schemas
 from collective.clients.render import CallView, ordered
 from collective.clients.render.formatting import shallow, write_json
 from collective.ddl import Action
@@ -21,10 +22,11 @@ from collective.messages import Reply
 
 
 def document(call: CallView, *, by_identity: bool = False) -> dict[str, Any]:
-    """Return the document of a finished call; replies as they came, or sorted by sender."""
+    """Return the document of a finished call; replies by arrival, or sorted by sender."""
     outcomes = call.outcomes
     replies = ordered(outcomes.replies.values(), by_identity)
     return {
+        "schema": schemas.schema_id("results"),
         "request_id": call.request_id,
         "request_ids": call.request_ids,
         "agent": call.agent,
@@ -44,13 +46,13 @@ def document(call: CallView, *, by_identity: bool = False) -> dict[str, Any]:
 
 
 def reply_event(reply: Reply, action: Action) -> dict[str, Any]:
-    """Return the event of one reply: `event`, and what the document says of a reply."""
+    """Return the event of a reply: `event`, and the members of the reply in the document."""
     return {"event": "reply", **_reply(reply, action)}
 
 
 def end_event(call: CallView) -> dict[str, Any]:
-    """Return the last event of a call: `event`, and the document without its replies."""
-    return {"event": "end", **{name: value for name, value in document(call).items() if name != "replies"}}
+    """Return the last event of a call."""
+    return {"event": "end", **{name: value for name, value in document(call).items() if name not in _NOT_IN_END}}
 
 
 def write_document(call: CallView, stream: TextIO, *, by_identity: bool = False) -> None:
@@ -59,9 +61,12 @@ def write_document(call: CallView, stream: TextIO, *, by_identity: bool = False)
 
 
 def write_event(event: Mapping[str, Any], stream: TextIO) -> None:
-    """Write one event on a line of its own, and at once: somebody may be following."""
+    """Write one event on its own line and flush it, for programs that follow the output."""
     stream.write(json.dumps(event) + "\n")
     stream.flush()
+
+
+_NOT_IN_END = ("schema", "replies")
 
 
 def _reply(reply: Reply, action: Action) -> dict[str, Any]:

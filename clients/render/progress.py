@@ -3,7 +3,7 @@
      | [ =============>                                               ] 12 / 47
      * [ ============================================================> ] 47 / 47
 
-Where there is no terminal there is no bar: whoever builds it decides that with `enabled`.
+It is disabled (`enabled`) when standard error is not a terminal.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from collective.clients.render.formatting import PLAIN, Paint
 
 _SPINNER = "|/-\\"
 _WIDEST = 60  # columns
-_AROUND = 22  # columns beside the bar itself: the brackets, and two numbers of five digits
-_INTERVAL = 0.1  # seconds between two drawings
+_AROUND = 22  # columns beside the bar: the brackets, and two numbers of five digits
+_INTERVAL = 0.1  # seconds between two updates of the screen
 
 
 def bar_width(columns: int) -> int:
-    """Return how wide the bar is on a terminal of `columns`; 0 when only the numbers have room."""
+    """Return the width of the bar on a terminal of `columns`; 0 if there is only room for the numbers."""
     return max(0, min(_WIDEST, columns - _AROUND))
 
 
 def bar(done: int, total: int, width: int, turn: int = 0, paint: Paint = PLAIN) -> str:
-    """Return the bar as text that overwrites its line; `turn` counts drawings and moves the spinner."""
+    """Return the bar as text that overwrites its line; `turn` is the position of the spinner."""
     if width == 0:
         return f"\r{done} / {total}"
     complete = done >= total
@@ -37,7 +37,7 @@ def bar(done: int, total: int, width: int, turn: int = 0, paint: Paint = PLAIN) 
 
 
 class Progress:
-    """A bar on `stream`, drawn at most ten times a second by `clock` (seconds); silent when not `enabled`."""
+    """A bar on `stream`, drawn at most ten times per second; `clock` returns seconds."""
 
     def __init__(
         self,
@@ -53,26 +53,26 @@ class Progress:
         self._width = bar_width(columns)
         self._clock = clock
         self._paint = paint
-        self._counts: tuple[int, int] | None = None  # the latest, drawn or not
+        self._counts: tuple[int, int] | None = None  # the latest counts, drawn or not
         self._turn = 0
         self._due = float("-inf")
-        self._length = 0  # columns of the line that are drawn on
+        self._length = 0  # columns of the line that are in use
 
     def update(self, done: int, total: int) -> None:
-        """Show that `done` of `total` nodes have answered, unless it was drawn a moment ago."""
+        """Show that `done` of `total` nodes have answered, unless the bar was drawn a moment ago."""
         self._counts = (done, total)
         if self._clock() >= self._due:
             self._draw()
 
     def clear(self) -> None:
-        """Wipe the bar off its line, so that other text can stand there; the next update redraws it."""
+        """Erase the bar to make room for other text; the next update draws it again."""
         if self._length:
             self._write(f"\r{' ' * self._length}\r")
             self._length = 0
             self._due = float("-inf")
 
     def finish(self) -> None:
-        """Draw the last state, and leave its line with an empty one below."""
+        """Draw the last state, followed by an empty line."""
         if self._counts is None:
             return
         self._draw()
@@ -83,7 +83,7 @@ class Progress:
     def _draw(self) -> None:
         if self._counts is None:
             return
-        length = len(bar(*self._counts, self._width)) - 1  # what stands on the line: no return, no colour
+        length = len(bar(*self._counts, self._width)) - 1  # without the carriage return and colours
         text = bar(*self._counts, self._width, self._turn, self._paint)
         self._write(text + " " * (self._length - length))
         self._length = length

@@ -1,11 +1,11 @@
-"""One row per node, failed and silent ones included: as a table for people, as CSV for spreadsheets.
+"""Tables and CSV: one row per node, failed and silent nodes included.
 
     Node          Status    Message                                 Exit Code
     ------------  --------  --------------------------------------  -----------
     web1.my.net   ok        OK                                      0
     web2.my.net   silent    no response
 
-Columns after the first three are the DDL's outputs under their titles, then outputs that it does not know.
+The other columns are the outputs of the DDL under their titles, then unknown outputs.
 """
 
 from __future__ import annotations
@@ -13,23 +13,26 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Sequence
-from typing import TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from tabulate import tabulate
 
 from collective.clients.render import CallView, ordered
-from collective.clients.render.formatting import clean, clean_line, in_words, write
-from collective.ddl import Action
-from collective.messages import Reply
+from collective.clients.render.formatting import clean, in_words, write
+from collective.text import escape_controls
+
+if TYPE_CHECKING:
+    from collective.ddl import Action
+    from collective.messages import Reply
 
 _FIRST = ("Node", "Status", "Message")
 
 
 def rows(call: CallView, *, by_identity: bool = False) -> list[list[str]]:
-    """Return the heading and one row per node: those that answered first, or all sorted by identity."""
+    """Return the heading and one row per node: nodes that answered first, or all sorted by identity."""
     replies = ordered(call.outcomes.replies.values(), by_identity)
     outputs = _outputs(call.action, replies)
-    body = [_answer(reply, call.action, outputs) for reply in replies]
+    body = [_answered(reply, call.action, outputs) for reply in replies]
     body += [[name, status, message, *[""] * len(outputs)] for name, status, message in _unanswered(call)]
     if by_identity:
         body.sort(key=lambda row: row[0])
@@ -37,17 +40,29 @@ def rows(call: CallView, *, by_identity: bool = False) -> list[list[str]]:
 
 
 def write_table(call: CallView, stream: TextIO, *, by_identity: bool = False) -> None:
-    """Write the rows as a table; whatever would break a line or harm a terminal is made visible."""
-    heading, *body = [[clean_line(cell) for cell in row] for row in rows(call, by_identity=by_identity)]
-    # Without `disable_numparse` the version 5.10 would be shown as 5.1.
-    write(stream, tabulate(body, heading, tablefmt="simple", disable_numparse=True) + "\n")
+    """Write the rows of a call as a table."""
+    heading, *body = rows(call, by_identity=by_identity)
+    write_rows(heading, body, stream)
 
 
 def write_csv(call: CallView, stream: TextIO, *, by_identity: bool = False) -> None:
-    """Write the rows as CSV with a heading; values keep their newlines, control characters become visible."""
+    """Write the rows of a call as CSV with a heading."""
+    heading, *body = rows(call, by_identity=by_identity)
+    write_csv_rows(heading, body, stream)
+
+
+def write_rows(heading: Sequence[str], body: Iterable[Sequence[Any]], stream: TextIO) -> None:
+    """Write rows as a table; characters that would break a line or harm a terminal are escaped."""
+    head, *cells = [[escape_controls(in_words(value)) for value in row] for row in (heading, *body)]
+    # Without `disable_numparse` the version 5.10 would be shown as 5.1.
+    write(stream, tabulate(cells, head, tablefmt="simple", disable_numparse=True) + "\n")
+
+
+def write_csv_rows(heading: Sequence[str], body: Iterable[Sequence[Any]], stream: TextIO) -> None:
+    """Write rows as CSV with a heading; values keep their newlines, control characters are escaped."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerows([clean(cell) for cell in row] for row in rows(call, by_identity=by_identity))
+    writer.writerows([clean(in_words(value)) for value in row] for row in (heading, *body))
     write(stream, buffer.getvalue())
 
 
@@ -58,18 +73,18 @@ def _outputs(action: Action, replies: Iterable[Reply]) -> list[str]:
     return list(found)
 
 
-def _answer(reply: Reply, action: Action, outputs: Sequence[str]) -> list[str]:
+def _answered(reply: Reply, action: Action, outputs: Sequence[str]) -> list[str]:
     data = action.masked(reply.data)
     status = "ok" if reply.ok else "failed"
     return [reply.sender, status, reply.statusmsg, *(in_words(data.get(name)) for name in outputs)]
 
 
 def _unanswered(call: CallView) -> list[tuple[str, str, str]]:
-    """Return name, status and message of each node without a reply that counts, each node once."""
+    """Return name, status and message of each node without a valid reply, each node once."""
     outcomes = call.outcomes
     silence = "no response yet" if call.cut_short else "no response"
     nodes = {name: (name, "silent", silence) for name in outcomes.silent}
     nodes |= {name: (name, "skipped", "not sent") for name in sorted(outcomes.skipped)}
     rejected = sorted(outcomes.rejected - outcomes.replies.keys())
-    nodes |= {name: (name, "rejected", "its reply could not be verified") for name in rejected}
+    nodes |= {name: (name, "rejected", "reply could not be verified") for name in rejected}
     return list(nodes.values())

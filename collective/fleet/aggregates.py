@@ -1,9 +1,9 @@
-"""Summarise one output over all replies, as the `aggregate` lines of an action's DDL ask for.
+"""Compute the aggregates of an action's DDL: one result per output, over all replies.
 
     summary                   how often each value occurs, most frequent first
-    sum, average, min, max    one number, or None when there is none to take
+    sum, average, min, max    a number, or None when there are no numbers
 
-A value that a function cannot use (text among numbers, null) is left out: it never spoils the rest.
+Values that a function cannot use (text among numbers, null) are ignored.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ Number = int | float
 
 
 @dataclass(frozen=True)
-class Result:
-    """What one aggregate came to: for `summary` the count of each value (as text), else a number or None.
+class AggregateResult:
+    """The result of one aggregate: for `summary`, the count of each value (as text); else a number or None.
 
-    `labels` gives values their names for people; the counts keep the values themselves.
+    `labels` are display names of values; the counts have the values themselves as keys.
     """
 
     function: str
@@ -36,7 +36,7 @@ class Result:
     labels: Mapping[str, str] = field(default_factory=dict)
 
     def to_data(self) -> dict[str, Any]:
-        """Return what `crpc --json` shows of it."""
+        """Return the result as it is in the JSON document of a call."""
         return {
             "function": self.function,
             "output": self.output,
@@ -45,11 +45,11 @@ class Result:
         }
 
 
-def compute(action: Action, replies: Iterable[Reply]) -> list[Result]:
-    """Return the result of each aggregate of `action` over `replies`, in the DDL's order.
+def compute(action: Action, replies: Iterable[Reply]) -> list[AggregateResult]:
+    """Return the result of each aggregate of `action` over `replies`, in the order of the DDL.
 
-    Every reply that has the output counts, failed ones too. Outputs marked `writeOnly` are never summarised:
-    counts would show the values.
+    Replies that have the output count, failed ones too. Outputs marked `writeOnly` are not aggregated, because the
+    result would show their values.
     """
     data = [reply.data for reply in replies]
     return [
@@ -59,9 +59,9 @@ def compute(action: Action, replies: Iterable[Reply]) -> list[Result]:
     ]
 
 
-def _result(aggregate: Aggregate, values: Sequence[Any]) -> Result:
+def _result(aggregate: Aggregate, values: Sequence[Any]) -> AggregateResult:
     result = _FUNCTIONS[aggregate.function](values)
-    return Result(aggregate.function, aggregate.output, aggregate.title, result, aggregate.labels)
+    return AggregateResult(aggregate.function, aggregate.output, aggregate.title, result, aggregate.labels)
 
 
 def _summary(values: Sequence[Any]) -> dict[str, int]:
@@ -96,7 +96,7 @@ def _is_number(value: Any) -> bool:
     try:
         return math.isfinite(value)
     except OverflowError:
-        return False  # an integer beyond every float
+        return False  # an integer larger than any float
 
 
 def _sum(values: Sequence[Any]) -> Number | None:
@@ -113,7 +113,7 @@ def _sum(values: Sequence[Any]) -> Number | None:
 
 def _average(values: Sequence[Any]) -> Number | None:
     numbers = _numbers(values)
-    # Fractions, because a sum of floats can overflow or drift where the average is well within range.
+    # Fractions, because a sum of floats can overflow or lose precision although the average is within range.
     return float(sum(map(Fraction, numbers)) / len(numbers)) if numbers else None
 
 

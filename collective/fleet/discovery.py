@@ -1,4 +1,4 @@
-"""Know whom to expect before a request is sent: the registry's nodes, those that answer a broadcast, or names given."""
+"""Find the nodes to expect before a request is sent: from the registry, or from names."""
 
 from __future__ import annotations
 
@@ -8,27 +8,29 @@ from collections.abc import Iterable, Iterator
 from collective.durations import in_words
 from collective.errors import NoNodes, UsageError
 from collective.filters import Budget, Filter, matches
+from collective.fleet.targets import Targets
 from collective.registry import NodeRecord, Nodes
+from collective.text import plural
 
 log = logging.getLogger(__name__)
 
-_SEARCH_SECONDS = 2.0  # of regular expressions, for all nodes together
+_SEARCH_SECONDS = 2.0  # for the regular expressions of a filter on all nodes together
 
 
 def from_registry(registry: Nodes, wanted: Filter, agent: str) -> list[str]:
-    """Return the living nodes that match and have the agent, sorted.
+    """Return the names of the nodes that are alive, match and have the agent, sorted.
 
-    Raise NoNodes, saying why, when none does, and UsageError for a regular expression that takes too long.
+    Raises NoNodes, with the reason, when there are none, and UsageError for a regular expression that takes too long.
     """
     now = registry.now()
     alive = [record for record in registry.nodes() if record.alive(now)]
     matching = list(_matching(wanted, alive))
     serving = sorted(record.identity for record in matching if agent in record.agents)
     if not serving:
-        raise NoNodes(_why_nobody(alive, matching, agent))
+        raise NoNodes(_no_nodes_reason(alive, matching, agent))
     for record in matching:
         if record.is_contested(now):
-            log.warning("identity.contested", extra={"error": f"two machines answer to the name {record.identity}"})
+            log.warning("identity.contested", extra={"error": f"two machines use the identity '{record.identity}'"})
     return serving
 
 
@@ -38,44 +40,47 @@ def _matching(wanted: Filter, records: Iterable[NodeRecord]) -> Iterator[NodeRec
         if matches(wanted, record, _no_data, budget):
             yield record
         if budget.spent:
-            raise UsageError(f"the filter's regular expressions take more than {_SEARCH_SECONDS} s: make them simpler")
+            raise UsageError(f"filter: its regular expressions take more than {_SEARCH_SECONDS} s (simplify them)")
 
 
 def why_silent(registry: Nodes, names: Iterable[str]) -> dict[str, str]:
-    """Return what the registry knows about nodes that did not answer, by name; nothing about those that it expects."""
+    """Return why nodes are silent according to the registry, by name; nodes that are alive are omitted."""
     now = registry.now()
     known = {record.identity: record for record in registry.nodes()}
-    return {name: text for name in names if (text := _absence(known.get(name), now))}
+    return {name: reason for name in names if (reason := _absence(known.get(name), now))}
 
 
 def _absence(record: NodeRecord | None, now: float) -> str | None:
     if record is None:
-        return "the registry does not know it"
+        return "not in the registry"
     if record.left is not None:
-        return f"it stopped {in_words(now - record.left)} ago, saying farewell"
+        return f"stopped cleanly {in_words(now - record.left)} ago"
     if not record.alive(now):
-        return f"it was last seen {in_words(now - record.last_seen)} ago"
+        return f"last seen {in_words(now - record.last_seen)} ago"
     return None
 
 
-def _why_nobody(alive: list[NodeRecord], matching: list[NodeRecord], agent: str) -> str:
+def _no_nodes_reason(alive: list[NodeRecord], matching: list[NodeRecord], agent: str) -> str:
     if not alive:
         return "no node is alive in the registry"
     if not matching:
-        return f"none of {len(alive)} nodes matches the filter"
+        return f"no node matches the filter ({plural(len(alive), 'node')} alive)"
     for record in matching:
         if agent in record.refused:
-            return f"no node serves '{agent}': {record.identity} has left it out: {record.refused[agent]}"
-    return f"none of {len(matching)} matching nodes has the agent '{agent}'"
+            return f"no node has the agent '{agent}': it failed to load on {record.identity}: {record.refused[agent]}"
+    return f"none of the matching nodes has the agent '{agent}' ({plural(len(matching), 'node')})"
 
 
-def literal(identities: Iterable[str], wanted: Filter) -> list[str] | None:
-    """Return the names that a filter consists of, when it is nothing but literal names: no discovery is needed."""
-    names = wanted.literal_identities
-    if not names or wanted.identity_patterns or wanted != Filter(identities=wanted.identities):
+def named(targets: Targets) -> list[str] | None:
+    """Return the identities of `targets` that are only names, which need no discovery; None for other targets."""
+    wanted = targets.filter
+    if wanted == Filter():
+        return list(targets.nodes) if targets.nodes else None
+    literal = wanted.literal_identities
+    if not literal or wanted.identity_patterns or wanted != Filter(identities=wanted.identities):
         return None
-    return sorted(names & set(identities)) if identities else sorted(names)
+    return sorted(literal & set(targets.nodes)) if targets.nodes else sorted(literal)
 
 
 def _no_data(_function: str, _query: str) -> None:
-    """Answer a filter's data function: only nodes can."""
+    """Stand in for data functions, which only nodes can run."""

@@ -1,13 +1,14 @@
-"""Ask many nodes: the Python API behind `crpc`.
+"""Call actions on many nodes: the Python API that `crpc` is built on.
 
     with Fleet.connect() as fleet:
-        call = fleet.call("package", "install", {"package": "zsh"}, filter=parse(with_fact=["role=web"]))
+        targets = Targets.select(facts=["role=web"])
+        call = fleet.call("package", "install", {"package": "zsh"}, targets=targets, pace=Pace(batch="25%", max_fail=1))
         for reply in call:
             print(reply.sender, reply.statusmsg, reply.data)
         print(call.outcomes.counts())
 
-`call` checks, discovers and sends before it returns (its iterator only receives), so a mistake is raised at once.
-With a pace (`concurrency`, `batch`, `max_fail`: see `rollout`) it sends to the first nodes only; iterating sends on.
+`Fleet.call` checks the inputs, discovers the nodes and sends before it returns, so errors are raised there.
+With a pace it sends to the first nodes only; iterating over the call sends to the others.
 """
 
 from __future__ import annotations
@@ -27,26 +28,31 @@ from collective.config import ClientConfig
 from collective.errors import NoNodes, NotFound, TransportError, Unreachable, UsageError
 from collective.filters import Filter, uses_data
 from collective.fleet import discovery, reply_slots
-from collective.fleet.call import Call, VerifyReply, believe
-from collective.fleet.data import check_data
-from collective.fleet.rollout import AT_ONCE, AmountLike, Pace, Rollout
-from collective.fleet.sending import THREADS, Sender
-from collective.fleet.target_limits import Confirm, check_meant, choose, read_limit
+from collective.fleet.call import Call, VerifyReply, accept_unverified
+from collective.fleet.confirmation import Confirm, require_confirmation
+from collective.fleet.pace import AT_ONCE, Pace
+from collective.fleet.rollout import Rollout
+from collective.fleet.sending import Sender
+from collective.fleet.targets import EVERY_NODE, Targets
 from collective.fleet.unresponsive import ROLLOUT_TTL
 from collective.messages import Request
+from collective.parallel import THREADS
 from collective.registry import Nodes
 from collective.transport import Transport
 
 log = logging.getLogger(__name__)
 
-EVERYBODY = Filter()
-_CACHED = 5.0  # seconds that what the registry said is believed
-_WINDOW = 2.0  # seconds without news after which a broadcast discovery believes that it has heard everybody
-_MARGIN = 0.1  # of the timeout, at most a second: what a node leaves for its reply to travel
+_CACHED = 5.0  # seconds for which the contents of the registry are cached
+_WINDOW = 2.0  # seconds without a reply after which a broadcast discovery ends
+_MARGIN = 0.1  # part of the timeout, at most 1 s, that a node leaves for the transit of its reply
 
 
 class Fleet:
-    """The nodes of one configuration. `registry` None: there is none, and nodes are asked by broadcast."""
+    """The nodes of one collective, as seen by a caller. Use it as a context manager, or call `close`.
+
+    Without a `registry`, nodes are discovered by broadcast. Most programs use `Fleet.connect`; the constructor is for
+    other transports and registries.
+    """
 
     def __init__(
         self,
@@ -56,7 +62,7 @@ class Fleet:
         *,
         catalog: Catalog | None = None,
         sign: signing.SignPayload = signing.unsigned,
-        verify_reply: VerifyReply = believe,
+        verify_reply: VerifyReply = accept_unverified,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.config = config
@@ -70,7 +76,7 @@ class Fleet:
 
     @classmethod
     def connect(cls, config: ClientConfig | None = None, catalog: Catalog | None = None) -> Fleet:
-        """Return the fleet that `config` describes, or `client.yaml` where it is looked for. Raise ConfigError."""
+        """Return the fleet that `config` describes (default: `client.yaml`). Raises ConfigError."""
         from collective.aws import AWS
         from collective.fleet.known_nodes import IntroducedNodes, KnownNodes
         from collective.registry.cached import CachedNodes
@@ -103,7 +109,7 @@ class Fleet:
         self.close()
 
     def close(self) -> None:
-        """End every call that is still open."""
+        """Close every open call."""
         for call in self._calls:
             call.close()
         self._calls.clear()
@@ -114,136 +120,116 @@ class Fleet:
         action: str,
         data: Mapping[str, Any] | None = None,
         *,
-        filter: Filter = EVERYBODY,  # noqa: A002 - the field's word
-        nodes: Iterable[str] | None = None,
-        method: str | None = None,
-        discovery_timeout: float | None = None,
+        targets: Targets = EVERY_NODE,
+        pace: Pace = AT_ONCE,
         timeout: float | None = None,
         ttl: float | None = None,
-        limit: AmountLike = None,
-        limit_seed: int | None = None,
-        concurrency: int | None = None,
-        batch: AmountLike = None,
-        batch_sleep: float = 0.0,
-        max_fail: AmountLike = None,
         confirm: Confirm | None = None,
     ) -> Call:
-        """Send one request to every node that `filter` and `nodes` (names) both mean; return its replies to come.
+        """Send a request to the nodes that `targets` selects, and return the call, an iterator of their replies.
 
-        `method` is `registry` or `broadcast` (default: the registry, when there is one). `timeout` is how many
-        seconds to wait for each node's reply (default: the action's own, and transit); `ttl` how long the request
-        is valid. `limit` (`N` or `"N%"`) chooses some of the nodes at random, the same ones for the same
-        `limit_seed`; `concurrency`, `batch` (`N` or `"N%"`), `batch_sleep` (seconds) and `max_fail` (`N` or `"N%"`)
-        say how fast to go on, and when to stop.
+        `data` are the action's inputs. `pace` is how fast nodes are reached. `timeout` is the number of seconds to
+        wait for each node's reply (default: the action's timeout plus the configured transit time). `ttl` is the
+        number of seconds for which a node may start the action (default: as configured; at most 6 with a pace).
 
-        `confirm` asks somebody whether the nodes that it is given are meant, before an action that is not idempotent
-        is sent to everybody, or to more than `max_targets`; without it, more than `max_targets` are refused.
+        `confirm` is called with the nodes before an action that is not idempotent is sent to the whole collective, or
+        to more than the configured `max_targets`. Without `confirm`, more than `max_targets` nodes are refused.
 
-        Raises UsageError, MissingInput or InvalidInput before anything is sent, NoNodes when nobody is meant,
-        TooManyTargets, MessageTooLarge, and TransportError.
+        Raises UsageError, MissingInput, InvalidInput or DDLError before anything is sent; NoNodes when no node
+        matches; TooManyTargets when the nodes are not confirmed; MessageTooLarge; TransportError.
         """
         described = self.catalog.action(agent, action)
         checked = described.check_input(data or {})
-        pace = Pace.read(concurrency, batch, batch_sleep, max_fail)
-        some = read_limit(limit, limit_seed)
-        began, certain = self._clock(), not described.idempotent
-        found = self.discover(filter, agent, nodes=nodes, method=method, timeout=discovery_timeout, certain=certain)
+        began = self._clock()
+        expected = self._select(targets, agent, certain=not described.idempotent)
         discovery_ms = (self._clock() - began) * 1000
-        expected = found if some is None else choose(found, some, limit_seed)
         if not described.idempotent:
-            everybody = filter == EVERYBODY and nodes is None and some is None
-            check_meant(expected, everybody, self.config.max_targets, confirm)
+            require_confirmation(expected, targets.unrestricted, self.config.max_targets, confirm)
         timeout = timeout or described.timeout + self.config.transit
         ttl = ttl or (self.config.ttl if pace == AT_ONCE else min(self.config.ttl, ROLLOUT_TTL))
-        call = self._open(described, checked, filter, expected, timeout, ttl=ttl, pace=pace, discovery_ms=discovery_ms)
+        request = self._request(described, checked, targets.filter, timeout, ttl)
+        call = self._open(described, request, Rollout(expected, pace, timeout), discovery_ms)
         with _closing_on_error(call):
             call.begin()
         return call
 
-    def discover(
-        self,
-        filter: Filter = EVERYBODY,  # noqa: A002 - the field's word
-        agent: str = "rpcutil",
-        *,
-        nodes: Iterable[str] | None = None,
-        method: str | None = None,
-        timeout: float | None = None,
-        certain: bool = False,
-        believe_names: bool = True,
-    ) -> list[str]:
-        """Return the names of the nodes that `filter` and `nodes` both mean and that have `agent`, sorted.
+    def discover(self, targets: Targets = EVERY_NODE, agent: str = "rpcutil", *, verify: bool = False) -> list[str]:
+        """Return the names of the nodes that `targets` selects and that have `agent`, sorted.
 
-        `believe_names`: names alone need no discovery; whether there are such nodes shows when they are called.
-        `certain`: a registry that cannot be read is an error, not a reason to ask by broadcast, which may miss nodes.
+        Targets that are only names need no discovery, and are returned as they are. With `verify` they are looked up
+        too, and names of nodes that do not exist are omitted.
+
+        Raises NoNodes when there are none, UsageError for a filter that cannot be evaluated, and TransportError.
         """
-        check_data(filter, self.catalog)
-        given = None if nodes is None else sorted({names.check_identity(name) for name in nodes})
-        if given == []:
-            raise NoNodes("the list of nodes is empty")
-        named = discovery.literal(given or (), filter) if believe_names else None
-        if named is None and believe_names and given and filter == EVERYBODY:
-            named = given
-        if named is None:
-            found = self._find(filter, agent, method, timeout or self.config.discovery_timeout, certain)
-            named = found if given is None else sorted(set(found) & set(given))
-        if not named:
-            raise NoNodes("no node matches")
-        return named
+        return self._select(targets, agent, verify=verify)
 
     def why_silent(self, nodes: Iterable[str]) -> dict[str, str]:
-        """Return what the registry knows about nodes that did not answer, by name; nothing when it cannot be read."""
+        """Return what the registry has on silent nodes, by name; empty when it cannot be read."""
         try:
             return discovery.why_silent(self._registry, nodes) if self._registry and nodes else {}
         except TransportError:
             return {}
 
-    def _find(self, wanted: Filter, agent: str, method: str | None, timeout: float, certain: bool) -> list[str]:
-        if method == "registry" and self._registry is None:
-            raise UsageError("--dm registry: the configuration says that there is none")
-        if self._registry is None or method == "broadcast" or uses_data(wanted):
-            return self._ask(wanted, agent, timeout)
-        try:
-            return discovery.from_registry(self._registry, wanted, agent)
-        except NotFound as error:
-            if method == "registry":
-                raise
-            log.info("discovery.broadcast", extra={"error": f"table {error}"})
-        except TransportError as error:
-            if certain or method == "registry":
-                raise Unreachable(
-                    f"the registry cannot be read, so nobody knows whom this would reach: {error}"
-                ) from None
-            found = self._ask(wanted, agent, timeout)  # when that cannot be done either, one line says so
-            log.warning("discovery.broadcast", extra={"error": f"the registry cannot be read, all were asked: {error}"})
-            return found
-        return self._ask(wanted, agent, timeout)
+    def _select(self, targets: Targets, agent: str, *, verify: bool = False, certain: bool = False) -> list[str]:
+        """Return the identities that `targets` selects, sorted.
 
-    def _ask(self, wanted: Filter, agent: str, timeout: float) -> list[str]:
-        """Ask the nodes themselves who matches, until a window has passed without news."""
+        `certain`: an unreadable registry is an error, because a broadcast instead may miss nodes.
+        """
+        self.catalog.check_filter(targets.filter)
+        if targets.nodes == ():
+            raise NoNodes("the list of nodes is empty")
+        found = None if verify else discovery.named(targets)
+        if found is None:
+            found = self._discover(targets, agent, certain)
+            if targets.nodes is not None:
+                found = sorted(set(found) & set(targets.nodes))
+        if not found:
+            raise NoNodes("no node matches")
+        return targets.sample(found)
+
+    def _discover(self, targets: Targets, agent: str, certain: bool) -> list[str]:
+        """Return the nodes that match the filter and have `agent`, from the registry or by broadcast."""
+        required = targets.method == "registry"
+        if required and self._registry is None:
+            raise UsageError("discovery method 'registry': this collective has no registry (client.yaml: registry)")
+        if self._registry is None or targets.method == "broadcast" or uses_data(targets.filter):
+            return self._broadcast(targets, agent)
+        try:
+            return discovery.from_registry(self._registry, targets.filter, agent)
+        except NotFound as error:
+            if required:
+                raise
+            log.info("discovery.broadcast", extra={"error": str(error)})
+        except TransportError as error:
+            if certain or required:
+                raise Unreachable(
+                    f"registry cannot be read, so the nodes that would be reached are unknown: {error}"
+                ) from None
+            found = self._broadcast(targets, agent)  # if this fails as well, one message is enough
+            log.warning(
+                "discovery.broadcast",
+                extra={"error": f"registry cannot be read, nodes discovered by broadcast: {error}"},
+            )
+            return found
+        return self._broadcast(targets, agent)
+
+    def _broadcast(self, targets: Targets, agent: str) -> list[str]:
+        """Return the nodes that answer a broadcast to the nodes that match."""
         ping = self.catalog.action("rpcutil", "ping")
-        wanted = replace(wanted, agents=(*wanted.agents, agent))
-        call = self._open(ping, {}, wanted, (), timeout)
+        wanted = replace(targets.filter, agents=(*targets.filter.agents, agent))
+        timeout = targets.discovery_timeout or self.config.discovery_timeout
+        request = self._request(ping, {}, wanted, timeout, self.config.ttl)
+        call = self._open(ping, request, Rollout((), AT_ONCE, timeout))
         with _closing_on_error(call):
-            call.ask_everybody(min(_WINDOW, timeout), timeout)
+            call.begin_broadcast(min(_WINDOW, timeout), timeout)
             return sorted(reply.sender for reply in call)
 
-    def _open(
-        self,
-        action: ddl.Action,
-        data: Mapping[str, Any],
-        wanted: Filter,
-        expected: Iterable[str],
-        timeout: float,
-        *,
-        ttl: float | None = None,
-        pace: Pace = AT_ONCE,
-        discovery_ms: float = 0.0,
-    ) -> Call:
-        """Take a reply slot; return the call that will receive there. Nothing has been sent."""
-        slot = reply_slots.take(self.config.state, self.config.collective)
-        slot.note(self._transport.open_replies(slot.queue, slot.known))
-        request = Request(
-            id="",  # every wave has an id, targets and time of its own
+    def _request(
+        self, action: ddl.Action, data: Mapping[str, Any], wanted: Filter, timeout: float, ttl: float
+    ) -> Request:
+        """Return the request; every wave sends it with its own id, time and targets."""
+        return Request(
+            id="",
             collective=self.config.collective,
             caller=self.config.caller,
             sender=self.config.sender,
@@ -253,15 +239,21 @@ class Fleet:
             targets=None,
             filter=wanted.to_data(),
             time=time.time(),
-            ttl=ttl or self.config.ttl,
+            ttl=ttl,
             timeout=timeout - min(1.0, _MARGIN * timeout),
-            reply_to=slot.queue,
+            reply_to="",
         )
-        secret = bool(action.secrets & data.keys())
+
+    def _open(self, action: ddl.Action, request: Request, rollout: Rollout, discovery_ms: float = 0.0) -> Call:
+        """Take a reply slot and return the call that receives there; nothing has been sent yet."""
+        slot = reply_slots.take(self.config.state, self.config.collective)
+        slot.store(self._transport.open_replies(slot.queue, slot.known))
+        request = replace(request, reply_to=slot.queue, time=time.time())
+        secret = bool(action.secrets & request.data.keys())
         call = Call(
             sender=Sender(self._transport, request, self._sign, self.config.direct_limit, secret),
             action=action,
-            rollout=Rollout(list(expected), pace, timeout),
+            rollout=rollout,
             slot=slot,
             discovery_ms=discovery_ms,
             verify=self._verify_reply,

@@ -1,9 +1,9 @@
-"""Know nodes by their keys, as ssh knows hosts: the first key seen of a node is kept, another one is refused.
+"""Verify nodes by their keys, as ssh verifies hosts: the first key seen of a node is trusted, other keys are refused.
 
-    <state>/known_nodes      the key that is believed: `collective identity ssh-ed25519 AAAA…`, a node a line
-    <state>/refused_nodes    the same, of the last key that was refused: what `crpc nodes trust` may be about
+    <state>/known_nodes      the trusted keys: `collective identity ssh-ed25519 AAAA…`, one node per line
+    <state>/refused_nodes    the last key refused for each node, in the same form, for `crpc nodes trust`
 
-A key is first seen in the registry or under a reply. Lines are added as they come; the first of a node counts.
+A key is first seen in the registry or in a reply's signature. Lines are appended; the first line of a node counts.
 """
 
 from __future__ import annotations
@@ -25,74 +25,74 @@ log = logging.getLogger(__name__)
 
 
 class KnownNodes:
-    """The nodes of one collective that the user of the folder `state` knows. Raises ConfigError for broken files.
+    """The keys of a collective's nodes, kept in the folder `state`. Raises ConfigError for invalid files.
 
-    With `keep` false nothing is written: what is met is known to this object alone.
+    With `keep` false nothing is written: new keys are known to this object only.
     """
 
     def __init__(self, state: Path, collective: str, *, keep: bool = True) -> None:
-        kind = _KeyFile if keep else _UnwrittenKeyFile
+        kind = _KeyFile if keep else _ReadOnlyKeyFile
         self._file = kind(state / "known_nodes", collective)
         self._refused = kind(state / "refused_nodes", collective)
         self._known = self._file.read()
 
     @property
     def keys(self) -> Mapping[str, PublicKey]:
-        """The key of each node that is known."""
+        """The trusted keys, by node."""
         return self._known
 
     def verify(self, reply: Reply, envelope: Envelope) -> None:
-        """Check that the node which `reply` names has signed it; raise SignatureError naming the node."""
+        """Check that `reply` was signed by the node that it names. Raises SignatureError."""
         try:
             names.check_identity(reply.sender)
             if envelope.signature is None:
-                raise SignatureError("the reply is not signed")
+                raise SignatureError("reply is not signed")
             signature = Signature.read(envelope.signature)
             key = PublicKey.read(signature.signer)
             if key.kind != ED25519:
-                raise SignatureError(f"a node signs by {ED25519}, not by {key.kind}")
+                raise SignatureError(f"key type '{key.kind}' is not allowed for nodes (must be {ED25519})")
             signature.verify(envelope.payload, key)
         except (SignatureError, UsageError) as error:
             raise SignatureError(f"{reply.sender}: {error}") from None
-        self._recognise(reply.sender, key)
+        self._check_key(reply.sender, key)
 
     def introduce(self, records: Iterable[NodeRecord]) -> None:
-        """Keep the keys that the registry has of nodes that are not known yet."""
-        fresh = {}
+        """Trust the keys that the registry has of unknown nodes."""
+        new = {}
         for record in records:
             if record.public_key and record.identity not in self._known:
                 try:
-                    fresh[names.check_identity(record.identity)] = PublicKey.from_line(record.public_key)
+                    new[names.check_identity(record.identity)] = PublicKey.from_line(record.public_key)
                 except (SignatureError, UsageError) as error:
-                    log.warning("registry.key", extra={"error": f"{record.identity}: {error}"})
-        if fresh:
-            self._known.update(fresh)
-            self._file.add(fresh)
+                    log.warning("registry.invalid_key", extra={"error": f"{record.identity}: {error}"})
+        if new:
+            self._known.update(new)
+            self._file.add(new)
 
     def trust(self, node: str, key: PublicKey) -> None:
-        """Believe this key of a node from now on, whatever was believed before."""
+        """Trust this key of a node from now on, instead of any other."""
         self._known[node] = key
         self._file.replace(node, key)
 
     def refused(self, node: str) -> PublicKey | None:
-        """Return the key of a node that was refused last."""
+        """Return the last key refused for a node."""
         return self._refused.read().get(node)
 
-    def _recognise(self, node: str, key: PublicKey) -> None:
+    def _check_key(self, node: str, key: PublicKey) -> None:
         known = self._known.setdefault(node, key)
         if known is key:
             self._file.add({node: key})
         elif known != key:
             self._refused.replace(node, key)
             raise SignatureError(
-                f"{node}: THE NODE'S KEY HAS CHANGED, or another node answers in its name: known is "
-                f"{known.fingerprint}, the reply is signed by {key.fingerprint}: if the node has got a new key, "
-                f"'crpc nodes trust {node}'"
+                f"{node}: THE NODE'S KEY HAS CHANGED, or another machine replies in its name: trusted is "
+                f"{known.fingerprint}, the reply is signed by {key.fingerprint} (if the node has a new key: "
+                f"'crpc nodes trust {node}')"
             )
 
 
 class IntroducedNodes:
-    """A registry that introduces its nodes to those who know them."""
+    """A registry whose nodes' keys are added to the known nodes whenever it is read."""
 
     def __init__(self, registry: Nodes, known: KnownNodes) -> None:
         self._registry = registry
@@ -103,14 +103,14 @@ class IntroducedNodes:
         return self._registry.now()
 
     def nodes(self) -> list[NodeRecord]:
-        """Return every node, once its key is known."""
+        """Return every node, after adding its key."""
         records = self._registry.nodes()
         self._known.introduce(records)
         return records
 
 
 def registered_key(config: ClientConfig, node: str) -> PublicKey | None:
-    """Return a node's key as the registry has it; None without a registry, or when it knows no such node."""
+    """Return a node's key in the registry; None without a registry, or when the node is not in it."""
     if config.registry == "none":
         return None
     from collective.aws import AWS
@@ -126,7 +126,7 @@ def registered_key(config: ClientConfig, node: str) -> PublicKey | None:
 
 
 class _KeyFile:
-    """A file of keys. Lines of other collectives, and what people wrote, stay as they are."""
+    """A file of keys. Lines of other collectives and comments are preserved."""
 
     def __init__(self, path: Path, collective: str) -> None:
         self._path = path
@@ -136,17 +136,19 @@ class _KeyFile:
         """Return this collective's keys by node."""
         keys: dict[str, PublicKey] = {}
         for number, line in enumerate(self._lines(), start=1):
-            words = line.split(maxsplit=2)
-            if not words or words[0] != self._collective:
+            fields = line.split(maxsplit=2)
+            if not fields or fields[0] != self._collective:
                 continue
             try:
-                keys.setdefault(words[1], PublicKey(blob_in_line(words[2])))
+                keys.setdefault(fields[1], PublicKey(blob_in_line(fields[2])))
             except (SignatureError, IndexError):
-                raise ConfigError(f"{self._path}:{number}: not 'collective node type key': delete the line") from None
+                raise ConfigError(
+                    f"{self._path}:{number}: invalid line: must be 'collective node type key' (delete the line)"
+                ) from None
         return keys
 
     def add(self, keys: Mapping[str, PublicKey]) -> None:
-        """Write the first lines of nodes."""
+        """Append lines."""
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             with self._path.open("a", encoding="ascii") as file:
@@ -155,13 +157,13 @@ class _KeyFile:
             raise self._unwritable(error) from None
 
     def replace(self, node: str, key: PublicKey) -> None:
-        """Write a node's line in place of those that it has."""
+        """Replace all lines of a node."""
         others = [line for line in self._lines() if line.split()[:2] != [self._collective, node]]
-        fresh = self._path.with_name(f"{self._path.name}.{secrets.token_hex(4)}")
+        temporary = self._path.with_name(f"{self._path.name}.{secrets.token_hex(4)}")
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            fresh.write_text("".join(others) + self._line(node, key), encoding="utf-8")
-            fresh.replace(self._path)
+            temporary.write_text("".join(others) + self._line(node, key), encoding="utf-8")
+            temporary.replace(self._path)
         except OSError as error:
             raise self._unwritable(error) from None
 
@@ -171,21 +173,21 @@ class _KeyFile:
         except FileNotFoundError:
             return []
         except (OSError, UnicodeDecodeError) as error:
-            why = getattr(error, "strerror", None) or "not UTF-8 text"
-            raise ConfigError(f"{self._path}: cannot be read: {why}") from None
+            reason = getattr(error, "strerror", None) or "not UTF-8"
+            raise ConfigError(f"{self._path}: cannot be read: {reason}") from None
 
     def _line(self, node: str, key: PublicKey) -> str:
         return f"{self._collective} {node} {key.line}\n"
 
     def _unwritable(self, error: OSError) -> ConfigError:
-        return ConfigError(f"{self._path}: cannot be written: {error.strerror}: nodes' keys must be kept: set 'state'")
+        return ConfigError(f"{self._path}: cannot write keys of nodes: {error.strerror} (set 'state' in client.yaml)")
 
 
-class _UnwrittenKeyFile(_KeyFile):
-    """A file of keys for whoever only looks."""
+class _ReadOnlyKeyFile(_KeyFile):
+    """A file of keys that is only read."""
 
     def add(self, keys: Mapping[str, PublicKey]) -> None:
-        """Leave the file as it is."""
+        """Do nothing."""
 
     def replace(self, node: str, key: PublicKey) -> None:
-        """Leave the file as it is."""
+        """Do nothing."""

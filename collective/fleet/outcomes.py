@@ -1,34 +1,36 @@
-"""Account for every node of a call, by name: each expected node ends in exactly one outcome.
+"""Record the outcome of every node of a call, by name: each expected node ends in exactly one outcome.
 
-    expected ── reply ──► ok | failed        not expected ── reply ──► unexpected (its reply counts like the others)
-             ── none ───► silent             cannot be believed ─────► rejected
-             ── not sent ► skipped
+    expected ── reply ────► ok | failed      not expected ── reply ──► unexpected, and ok or failed
+             ── no reply ─► silent           reply that fails verification ──► rejected
+             ── not sent ─► skipped
 
-Nothing is counted that is not named first: a second reply of a node changes nothing.
+A second reply of a node is ignored.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
+from collective.exit_codes import FAILED, NO_NODES, OK, SILENT, STOPPED
 from collective.messages import Reply
-
-OK, NO_NODES, FAILED, SILENT, STOPPED = 0, 1, 2, 3, 4
 
 
 class Outcomes:
-    """Who was expected, and what became of each; times are float seconds, measured by the caller."""
+    """The expected nodes, their replies by sender in order of arrival, and what happened to the other nodes.
+
+    `stopped` is true when the call ended before all nodes had been sent to and had answered or timed out.
+    """
 
     def __init__(self, expected: Iterable[str]) -> None:
         self.expected: set[str] = set(expected)
-        self.replies: dict[str, Reply] = {}  # by sender, in order of arrival
+        self.replies: dict[str, Reply] = {}
         self.skipped: set[str] = set()
         self.rejected: set[str] = set()
         self.stopped = False
         self._answered = 0
 
     def record(self, reply: Reply) -> bool:
-        """Take one reply; return whether it is news: a node's second reply changes nothing."""
+        """Record a reply; return False for a node's second reply, which is ignored."""
         if reply.sender in self.replies:
             return False
         self.replies[reply.sender] = reply
@@ -37,21 +39,21 @@ class Outcomes:
         return True
 
     def reject(self, sender: str) -> None:
-        """Note that a reply in the name of `sender` could not be believed."""
+        """Record that a reply in the name of `sender` failed verification."""
         self.rejected.add(sender)
 
     def skip(self, nodes: Iterable[str]) -> None:
-        """Note nodes that were never sent to."""
+        """Record nodes that were not sent to."""
         self.skipped.update(name for name in nodes if name not in self.replies)
 
     @property
     def answered(self) -> int:
-        """How many of the expected nodes have answered; it costs nothing to ask after every reply."""
+        """The number of expected nodes that have answered, in constant time."""
         return self._answered
 
     @property
     def waiting(self) -> set[str]:
-        """Expected nodes that have not answered and were not skipped: silent, once the call is over."""
+        """The expected nodes that have neither answered nor been skipped; silent once the call is over."""
         return self.expected - self.replies.keys() - self.skipped
 
     @property
@@ -61,21 +63,21 @@ class Outcomes:
 
     @property
     def unexpected(self) -> list[str]:
-        """The names of nodes that answered though nobody expected them, sorted."""
+        """The names of nodes that answered and were not expected, sorted."""
         return sorted(self.replies.keys() - self.expected)
 
     @property
     def ok(self) -> list[str]:
-        """The names of nodes that did what was asked, in order of arrival."""
+        """The names of nodes on which the action succeeded, in order of arrival."""
         return [name for name, reply in self.replies.items() if reply.ok]
 
     @property
     def failed(self) -> list[str]:
-        """The names of nodes whose reply says that they did not, in order of arrival."""
+        """The names of nodes on which it failed, in order of arrival."""
         return [name for name, reply in self.replies.items() if not reply.ok]
 
     def counts(self) -> dict[str, int]:
-        """Return how many nodes ended in each outcome, as `crpc --json` shows it."""
+        """Return the number of nodes by outcome, as in the JSON document of a call."""
         return {
             "ok": len(self.ok),
             "failed": len(self.failed),
@@ -86,7 +88,7 @@ class Outcomes:
         }
 
     def exit_code(self) -> int:
-        """Return the exit code that tells the truth: stopped before failed before silent."""
+        """Return the exit code of `crpc`: the worst outcome decides (stopped, failed, silent)."""
         if self.stopped:
             return STOPPED
         if self.failed:

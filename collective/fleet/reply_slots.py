@@ -1,9 +1,9 @@
-"""Reply slots: names of reply queues that calls of this installation take in turn, and never share.
+"""Assign reply queues to calls: each call locks a slot, whose queue no other call uses at the same time.
 
     <state>/installation           a random suffix, because file locks do not span machines
-    <state>/slots/<collective>/N   locked by the call that uses slot N; holds what spares the next one a request
+    <state>/slots/<collective>/N   locked by the call that uses slot N; contains what saves the next call a request
 
-SQS asks for 60 s before a deleted queue's name returns, so queues are made once and reused.
+Reply queues are reused, because SQS blocks the name of a deleted queue for 60 s.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from collective import names
 from collective.config import user_name
 from collective.errors import ConfigError
 
-_PREFIX = 36  # characters of user and host in a slot's name
+_PREFIX = 36  # characters of user and host name in the name of a slot
 
 
 class Slot:
-    """A locked slot. `queue` is its reply queue's name; `known` is what an earlier call noted about it."""
+    """A locked slot. `queue` is the name of its reply queue; `known` is what an earlier call stored about it."""
 
     def __init__(self, queue: str, file: IO[str]) -> None:
         self.queue = queue
         self._file = file
         self.known = file.read() or None
 
-    def note(self, known: str) -> None:
-        """Keep `known` for the next call that takes this slot."""
+    def store(self, known: str) -> None:
+        """Store `known` for the next call that uses this slot."""
         if known != self.known:
             self._file.seek(0)
             self._file.truncate()
@@ -40,12 +40,12 @@ class Slot:
             self._file.flush()
 
     def release(self) -> None:
-        """Let another call have the slot."""
+        """Unlock the slot for other calls."""
         self._file.close()
 
 
 def take(state: Path, collective: str) -> Slot:
-    """Lock the first free slot of this installation; raise ConfigError when `state` cannot be written."""
+    """Lock the first free slot of this installation. Raises ConfigError when `state` cannot be written."""
     try:
         folder = state / "slots" / collective
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -61,12 +61,12 @@ def take(state: Path, collective: str) -> Slot:
             else:
                 return Slot(names.reply_queue(collective, f"{owner}-{suffix}-{number}"), file)
     except OSError as error:
-        raise ConfigError(f"{state}: cannot keep reply slots: {error.strerror}: set 'state'") from None
-    raise AssertionError("there is always a next number")
+        raise ConfigError(f"{state}: cannot write reply slots: {error.strerror} (set 'state' in client.yaml)") from None
+    raise AssertionError("unreachable")
 
 
 def _installation(state: Path) -> str:
-    """Return this installation's suffix, making it the first time; two that make it at once agree on one."""
+    """Return the suffix of this installation, created on first use; concurrent processes agree on one."""
     path = state / "installation"
     if not path.exists():
         fresh = path.with_name(f"installation.{secrets.token_hex(4)}")

@@ -1,113 +1,36 @@
-"""Roll out: to whom to send now, when to look again, and when to stop; a state machine without clock or network.
+"""Decide which nodes to send to, when to look again and when to stop: a state machine without clock or network.
 
-    waiting ── sent ──► working ── answered ──► done, or failed
-       │                   └────── time over ─► silent ── answered late ──► done, or failed
+    waiting ── sent ──► working ── answered ──► ok, or failed
+       │                   └────── timed out ─► silent ── answered late ──► ok, or failed
        └── stopped ──► skipped
 
-How fast nodes move from waiting to working is the caller's wish, a `Pace`; all of these combine:
+A `Pace` sets how fast nodes move from waiting to working. Its settings combine:
 
-* concurrency N: at most N nodes are at work at once. Who answers makes room for the next, and so does a node whose
-  own time (the call's timeout, from the moment it was sent to) is over.
-* batch N or N%: nodes are let go N at a time. The next batch begins when all of the one before have answered or
-  are silent, and a pause (batch_sleep) has passed. A percentage is of the expected nodes, rounded up.
-* max_fail N or N%: nobody further is sent to once so many have failed or stayed silent; who is at work then is still
-  waited for. A percentage is rounded down, to one at least. Alone, without concurrency or batch, it says how many
-  work at once as well: never more than may still fail, so that no more than N ever do.
+* concurrency N: at most N nodes work at the same time. A node that has answered or timed out makes room for the next.
+* batch N or N%: nodes are sent to in batches of N. The next batch begins when every node of the batch before has
+  answered or timed out, and the pause (batch_sleep) is over. A percentage is of the expected nodes, rounded up.
+* max_fail N or N%: no further nodes are sent to once N have failed or are silent; working nodes are still waited for.
+  A percentage is rounded down, to at least one. Without concurrency and batch, max_fail also limits concurrency: the
+  number of working nodes never exceeds the number that may still fail, so no more than N can ever fail.
 
-Without any of them all nodes are sent to at once. Nodes go in the order of their names. Times are float seconds of one
-clock, which is the caller's business; they never run backwards.
+Without these settings all nodes are sent to at once. Nodes are sent to in the order of their names. Times are in
+seconds, by a clock of the caller's that never runs backwards.
 """
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
 from itertools import islice
 from types import MappingProxyType
 
-from collective.errors import UsageError
-
-_AMOUNT = re.compile(r"([0-9]{1,9})(%?)")
-
-
-@dataclass(frozen=True)
-class Amount:
-    """So many nodes, or (`percent`) so many in a hundred of those expected; at least 1."""
-
-    number: int
-    percent: bool = False
-
-    def floor(self, total: int) -> int:
-        """Return how many of `total` nodes are meant, rounded down, to one at least."""
-        return max(1, self.number * total // 100) if self.percent else self.number
-
-    def ceil(self, total: int) -> int:
-        """Return how many of `total` nodes are meant, rounded up."""
-        return -(-self.number * total // 100) if self.percent else self.number
-
-
-AmountLike = Amount | str | float | None
-
-
-def read_amount(option: str, value: Amount | str | float) -> Amount:
-    """Read `N` or `N%`; numbers lose their fraction. Raise UsageError, naming `option`, for what is neither."""
-    if isinstance(value, Amount):
-        return value
-    whole = isinstance(value, float) and math.isfinite(value)
-    found = _AMOUNT.fullmatch(str(int(value) if whole else value))
-    amount = Amount(int(found[1]), percent=bool(found[2])) if found else Amount(0)
-    if amount.number < 1 or (amount.percent and amount.number > 100):
-        raise UsageError(f"{option} '{value}': must be a number of nodes from 1, or a percentage from 1% to 100%")
-    return amount
-
-
-def read_count(option: str, value: str | int) -> int:
-    """Read a number of nodes, from 1; raise UsageError, naming `option`, for anything else."""
-    found = _AMOUNT.fullmatch(str(value))
-    if not found or found[2] or int(found[1]) < 1:
-        raise UsageError(f"{option} '{value}': must be a number of nodes from 1")
-    return int(found[1])
-
-
-@dataclass(frozen=True)
-class Pace:
-    """How fast to go on, and when to stop; as the module says. `batch_sleep` is seconds."""
-
-    concurrency: int | None = None
-    batch: Amount | None = None
-    batch_sleep: float = 0.0
-    max_fail: Amount | None = None
-
-    @classmethod
-    def read(
-        cls,
-        concurrency: str | int | None = None,
-        batch: AmountLike = None,
-        batch_sleep: float = 0.0,
-        max_fail: AmountLike = None,
-    ) -> Pace:
-        """Read what a caller wishes; raise UsageError, naming the argument, for what makes no sense."""
-        if not 0 <= batch_sleep < float("inf"):
-            raise UsageError(f"batch_sleep '{batch_sleep}': must be a number of seconds")
-        if batch_sleep and batch is None:
-            raise UsageError("batch_sleep: there is a pause between batches only: say how large a batch is")
-        return cls(
-            None if concurrency is None else read_count("concurrency", concurrency),
-            None if batch is None else read_amount("batch", batch),
-            batch_sleep,
-            None if max_fail is None else read_amount("max_fail", max_fail),
-        )
-
-
-AT_ONCE = Pace()  # everybody is sent to before anybody has answered
+from collective.fleet.pace import Pace
+from collective.text import plural
 
 
 class Rollout:
-    """The nodes of one call, each in one state. `timeout` is the seconds that each has from when it was sent to.
+    """The nodes of one call, each in one state. A node times out `timeout` seconds after it was sent to.
 
-    `stopped` says why nobody further is sent to; it is empty as long as that is not so.
+    `stopped` is the reason why no further nodes are sent to; else it is empty.
     """
 
     def __init__(self, nodes: Collection[str], pace: Pace, timeout: float) -> None:
@@ -115,34 +38,34 @@ class Rollout:
         self.stopped = ""
         self._timeout = timeout
         self._waiting = dict.fromkeys(sorted(nodes))
-        self._working: dict[str, float] = {}  # when each was sent to; the oldest first
+        self._working: dict[str, float] = {}  # by node, the time of sending; oldest first
         self._silent: set[str] = set()
         self._failed = 0
         self._concurrency = pace.concurrency
         self._batch = total if pace.batch is None else pace.batch.ceil(total)
-        self._batch_left = self._batch  # how many of this batch may still be sent to
+        self._batch_left = self._batch  # nodes of this batch not yet sent to
         self._batch_sleep = pace.batch_sleep
-        self._resume: float | None = None  # when the pause after this batch ends
+        self._resume: float | None = None  # the end of the pause after this batch
         self._max_fail = None if pace.max_fail is None else pace.max_fail.floor(total)
         self._only_max_fail = pace.concurrency is None and pace.batch is None
 
     @property
     def working(self) -> Mapping[str, float]:
-        """The nodes that were sent to and are waited for, each with when it was sent to; the oldest first."""
+        """The nodes that work, with the time of sending; oldest first."""
         return MappingProxyType(self._working)
 
     @property
     def waiting(self) -> Collection[str]:
-        """The nodes that were not sent to, sorted."""
+        """The nodes not sent to, sorted."""
         return self._waiting.keys()
 
     @property
     def over(self) -> bool:
-        """Whether nobody is waited for and nobody will be sent to."""
+        """Whether no node works and none will be sent to."""
         return not self._working and (bool(self.stopped) or not self._waiting)
 
     def due(self, now: float) -> list[str]:
-        """Return to whom to send now; whoever does so says it with `sent`."""
+        """Return the nodes to send to now; `sent` must be called for those that were."""
         if self.stopped or not self._waiting:
             return []
         if not self._batch_left and not self._working:
@@ -150,14 +73,14 @@ class Rollout:
         return list(islice(self._waiting, max(0, min(self._batch_left, self._room()))))
 
     def sent(self, nodes: Iterable[str], now: float) -> None:
-        """Note that nodes have been sent to: their time runs from now."""
+        """Record that nodes were sent to; their timeouts start now."""
         for node in nodes:
             del self._waiting[node]
             self._working[node] = now
             self._batch_left -= 1
 
     def answered(self, node: str, ok: bool) -> None:
-        """Note a node's answer, even when it was given up; who was not sent to, or has answered, changes nothing."""
+        """Record a node's reply, even if it is late; nodes not sent to and second replies are ignored."""
         if node in self._working:
             del self._working[node]
         elif node in self._silent:
@@ -165,17 +88,17 @@ class Rollout:
         else:
             return
         self._failed += not ok
-        self._look_at_failures()
+        self._check_failures()
 
     def give_up(self, nodes: Iterable[str]) -> None:
-        """Wait no longer for nodes: they are silent, unless they answer late."""
+        """Stop waiting for nodes: they are silent unless they answer late."""
         for node in nodes:
             if self._working.pop(node, None) is not None:
                 self._silent.add(node)
-        self._look_at_failures()
+        self._check_failures()
 
     def expire(self, now: float) -> None:
-        """Give up the nodes whose time is over."""
+        """Stop waiting for the nodes that have timed out."""
         over = []
         for node, since in self._working.items():
             if now < since + self._timeout:
@@ -183,18 +106,18 @@ class Rollout:
             over.append(node)
         self.give_up(over)
 
-    def stop(self, why: str) -> None:
-        """Send to nobody further. The first reason stays."""
-        self.stopped = self.stopped or why
+    def stop(self, reason: str) -> None:
+        """Send to no further nodes. The first reason is kept."""
+        self.stopped = self.stopped or reason
 
     def wake(self) -> float:
-        """Return when to look again at the latest, though nobody answers: a node's time or a pause is then over."""
+        """Return the latest time to check again without a reply: the next timeout, or the end of a pause."""
         if self._working:
             return next(iter(self._working.values())) + self._timeout
         return float("-inf") if self._resume is None else self._resume
 
     def _room(self) -> int:
-        """Return how many more may be at work."""
+        """Return how many more nodes may work."""
         if self._concurrency is not None:
             return self._concurrency - len(self._working)
         if self._max_fail is not None and self._only_max_fail:
@@ -211,6 +134,6 @@ class Rollout:
     def _failures(self) -> int:
         return self._failed + len(self._silent)
 
-    def _look_at_failures(self) -> None:
+    def _check_failures(self) -> None:
         if self._max_fail is not None and self._failures() >= self._max_fail:
-            self.stop(f"{self._failures()} failed or stayed silent, and max-fail is {self._max_fail}")
+            self.stop(f"{plural(self._failures(), 'node')} failed or silent, max-fail is {self._max_fail}")

@@ -1,43 +1,28 @@
-"""Send one action's request to nodes, in as many waves as a rollout takes.
+"""Send one action's request to nodes, in one or more waves.
 
-Every wave is a request of its own: a fresh id, for a publish reaches everybody and nodes take a repeated id for a
-duplicate; a fresh time, for nodes refuse what is minutes older than its sending; and only its own nodes as targets,
-so that nobody can reach others with an earlier one.
+Every wave is a separate request. It has its own ID, because nodes treat a repeated ID as a duplicate; its own time,
+because nodes reject requests that are much older than their delivery; and only its own nodes as targets, so that it
+cannot be replayed to others.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
 from collective import messages, names, signing
 from collective.errors import NoNodes, NotFound
 from collective.messages import Request
+from collective.parallel import in_parallel
 from collective.transport import Transport
-
-THREADS = 10  # that send directly, or look into queues
-Result = TypeVar("Result")
-
-
-def in_parallel(do: Callable[[str], Result], nodes: Sequence[str]) -> list[Result]:
-    """Return what `do` returns for each node, some done at a time; an interruption leaves the others undone."""
-    if len(nodes) <= 1:
-        return [do(node) for node in nodes]
-    pool = ThreadPoolExecutor(min(THREADS, len(nodes)))
-    try:
-        return list(pool.map(do, nodes))
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 @dataclass(frozen=True)
 class Sender:
-    """What all waves of a call share. Up to `direct_limit` nodes are written to directly, more by one publish.
+    """What all waves of a call share. A wave of up to `direct_limit` nodes is sent directly, a larger one published.
 
-    `secret`: nodes are written to directly however many they are, for a publish would show all what is for some.
+    With `secret`, every wave is sent directly: nodes that are not its targets must not see the inputs.
     """
 
     transport: Transport
@@ -47,12 +32,12 @@ class Sender:
     secret: bool = False
 
     def wave(self, nodes: Sequence[str]) -> Wave:
-        """Return the message for `nodes`, not sent yet. Raise MessageError for what cannot be carried."""
-        return Wave(self, nodes, self._fresh(tuple(nodes)))
+        """Return the message for `nodes`, not sent yet. Raises MessageError for inputs that cannot be encoded."""
+        return Wave(self, nodes, self._new_request(tuple(nodes)))
 
-    def ask_everybody(self) -> str:
-        """Publish a request that names no targets, and return its id. Raise NoNodes when nobody ever listened."""
-        request = self._fresh(None)
+    def broadcast(self) -> str:
+        """Publish a request to all nodes, and return its ID. Raises NoNodes when the topic does not exist."""
+        request = self._new_request(None)
         try:
             self.publish(request)
         except NotFound:
@@ -60,19 +45,19 @@ class Sender:
         return request.id
 
     def publish(self, request: Request) -> None:
-        """Send to every node of the collective."""
+        """Send a request to the queue of every node of the collective."""
         self.transport.broadcast(names.topic(request.collective), self.seal(request))
 
     def seal(self, request: Request) -> str:
         """Return the signed message of a request."""
         return messages.seal(messages.encode(request), self.sign)
 
-    def _fresh(self, targets: tuple[str, ...] | None) -> Request:
+    def _new_request(self, targets: tuple[str, ...] | None) -> Request:
         return replace(self.request, id=messages.new_id(), time=time.time(), targets=targets)
 
 
 class Wave:
-    """One message and its nodes. `reached` are those that it went to or may have; `absent` have no queue."""
+    """One message and its nodes. `reached` are the nodes that may have received it; `absent` have no queue."""
 
     def __init__(self, sender: Sender, nodes: Sequence[str], request: Request) -> None:
         self.request = request
@@ -82,7 +67,7 @@ class Wave:
         self._sender = sender
 
     def send(self) -> None:
-        """Send to all nodes. When that fails or is interrupted, `reached` is true all the same."""
+        """Send to all nodes. `reached` is correct even if sending fails or is interrupted."""
         if len(self.nodes) > self._sender.direct_limit and not self._sender.secret:
             self.reached.update(self.nodes)
             self._sender.publish(self.request)

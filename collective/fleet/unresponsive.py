@@ -1,9 +1,9 @@
-"""Find nodes that do not listen: their queues still show the request unread, seconds after it was sent.
+"""Find unresponsive nodes: the request in their queue is still unread seconds after it was sent.
 
-    sent ── 5 s ──► look ── read ────► look again, after twice the time each time
-                      └─── unread ──► look again after 2 s ── unread ──► deaf
+    sent ── 5 s ──► look ── read ────► look again, after twice the interval each time
+                      └─── unread ──► look again after 2 s ── unread ──► unresponsive
 
-A queue that looks read is looked at again, for a poll whose client died swallows a message for some seconds.
+A queue that was read is looked at again, because the poll of a client that died can hide a message for some seconds.
 """
 
 from __future__ import annotations
@@ -14,28 +14,28 @@ from typing import NamedTuple
 
 from collective import names
 from collective.errors import NotFound, TransportError
-from collective.fleet.sending import in_parallel
+from collective.parallel import in_parallel
 from collective.transport import Transport
 
 FIRST_LOOK = 5.0  # seconds after sending
 SECOND_LOOK = 2.0  # seconds after a look that found the request unread
 
-# Seconds that a request stays valid when others wait for the node's place: a node that was given up as deaf must not
-# wake up and begin while the next one works. Servers tell their time in whole seconds: one less than the two looks.
+# TTL in seconds in a rollout: an unresponsive node must not start the action later, while the next node works. One
+# second less than the two looks, because the servers' time has whole seconds.
 ROLLOUT_TTL = FIRST_LOOK + SECOND_LOOK - 1.0
 
 
 class _Look(NamedTuple):
-    """A look that is planned: when, at whose queue, how long after the one before, and whether that found it unread."""
+    """A planned look at a node's queue, `interval` s after the one before; `suspect`: that one found it unread."""
 
-    when: float
+    time: float
     node: str
-    gap: float
+    interval: float
     suspect: bool
 
 
-class DeafNodes:
-    """The looks into the queues of one call's nodes. Times are float seconds of the call's clock."""
+class UnresponsiveNodes:
+    """The looks into the queues of one call's nodes. Times are in seconds, by the call's clock."""
 
     def __init__(self, transport: Transport, collective: str) -> None:
         self._transport = transport
@@ -43,29 +43,29 @@ class DeafNodes:
         self._planned: list[_Look] = []  # a heap
 
     def sent(self, nodes: Iterable[str], now: float) -> None:
-        """Plan the first looks at nodes that have just been sent to."""
+        """Plan the first looks at nodes to which a request has been sent."""
         for node in nodes:
             heapq.heappush(self._planned, _Look(now + FIRST_LOOK, node, SECOND_LOOK / 2, suspect=False))
 
     def wake(self) -> float:
-        """Return when the next look is planned."""
-        return self._planned[0].when if self._planned else float("inf")
+        """Return the time of the next look."""
+        return self._planned[0].time if self._planned else float("inf")
 
     def find(self, working: Collection[str], now: float) -> list[str]:
-        """Do the looks that are due at nodes that are still `working`, and return who is deaf."""
+        """Look into the queues that are due, of nodes that are still `working`; return the unresponsive nodes."""
         due = []
         while self.wake() <= now:
             look = heapq.heappop(self._planned)
             if look.node in working:
                 due.append(look)
-        deaf = []
+        unresponsive = []
         for look, unread in zip(due, in_parallel(self._unread, [look.node for look in due]), strict=True):
             if unread and look.suspect:
-                deaf.append(look.node)
+                unresponsive.append(look.node)
                 continue
-            gap = SECOND_LOOK if unread else look.gap * 2
-            heapq.heappush(self._planned, _Look(now + gap, look.node, gap, suspect=unread))
-        return deaf
+            interval = SECOND_LOOK if unread else look.interval * 2
+            heapq.heappush(self._planned, _Look(now + interval, look.node, interval, suspect=unread))
+        return unresponsive
 
     def _unread(self, node: str) -> bool:
         try:
@@ -73,4 +73,4 @@ class DeafNodes:
         except NotFound:
             return True
         except TransportError:
-            return False  # it cannot be known: the node keeps its time
+            return False  # unknown, so the node keeps its timeout

@@ -1,1 +1,1 @@
-"""A whole collective on one machine: real daemons, and a server on loopback that speaks SQS, SNS and DynamoDB."""
+"""Run a whole collective on one machine: real daemons, and a local server for SQS, SNS and DynamoDB."""

@@ -1,6 +1,6 @@
-"""The lab's server: moto speaks SQS, SNS and DynamoDB on a free port of loopback.
+"""The lab's server: moto serves SQS, SNS and DynamoDB on a free loopback port.
 
-python -m collective.lab.aws_server      prints its URL, then serves until its parent is gone
+`python -m collective.lab.aws_server` prints its URL, and serves until its parent process ends.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from collective.processes import die_with_parent
 
 
 def main() -> None:
-    """Serve; standard output has one line, the URL."""
+    """Print the URL and serve."""
     parent = os.getppid()
     die_with_parent(parent)
     from moto.server import ThreadedMotoServer
 
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # not a line for each request
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # otherwise it logs every request
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()

@@ -1,6 +1,6 @@
-"""A disk check for labs on machines without Nagios plugins: `check_disk -w N% -c N% -p PATH`, of their kind.
+"""A disk check for labs on machines without Nagios plugins: `check_disk -w N% -c N% -p PATH`.
 
-Output and exit codes are those of the Nagios plugin guidelines: 0 OK, 1 WARNING, 2 CRITICAL.
+Output and exit codes follow the Nagios plugin guidelines: 0 OK, 1 WARNING, 2 CRITICAL.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ _MEGABYTE = 1024 * 1024
 
 
 def main() -> int:
-    """Print one line and return the state: warning or critical when less than so many per cent are free."""
+    """Print a line and return the state: warning or critical when less than the given percentage is free."""
     parser = argparse.ArgumentParser(prog="check_disk")
     for letter in "wc":
         parser.add_argument(f"-{letter}", type=lambda text: float(text.rstrip("%")), required=True)
@@ -22,9 +22,9 @@ def main() -> int:
     usage = shutil.disk_usage(options.p)
     free = 100 * usage.free / usage.total
     state = 2 if free < options.c else 1 if free < options.w else 0
-    word = ("OK", "WARNING", "CRITICAL")[state]
-    mine = f"free space: {options.p} {usage.free // _MEGABYTE} MB ({free:.0f}%);"
-    sys.stdout.write(f"DISK {word} - {mine}| {options.p}={usage.used // _MEGABYTE}MB\n")
+    name = ("OK", "WARNING", "CRITICAL")[state]
+    text = f"free space: {options.p} {usage.free // _MEGABYTE} MB ({free:.0f}%);"
+    sys.stdout.write(f"DISK {name} - {text}| {options.p}={usage.used // _MEGABYTE}MB\n")
     return state
 
 

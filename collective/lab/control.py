@@ -1,4 +1,4 @@
-"""Start, stop and look at labs; what `crpc lab` does."""
+"""Start, stop and query labs; used by `crpc lab` and by tests."""
 
 from __future__ import annotations
 
@@ -17,26 +17,27 @@ from pathlib import Path
 from collective.errors import ConfigError, Unreachable, UsageError
 from collective.lab.layout import COLLECTIVE, Layout
 from collective.processes import runs
+from collective.text import plural
 
-_STARTING = 60.0  # seconds that a lab has to come up
-_STOPPING = 20.0  # seconds that it has to go away
-_LOOK = 0.05  # seconds between looks
+_START_TIMEOUT = 60.0  # seconds
+_STOP_TIMEOUT = 20.0  # seconds
+_INTERVAL = 0.05  # seconds between checks
 
 
 def start(layout: Layout, nodes: int, *, lifeline: int | None = None) -> subprocess.Popen[bytes]:
-    """Start a lab and wait until every node has joined; whatever goes wrong, nothing of it is left.
+    """Start a lab, wait until every node has joined, and return its supervisor; an error leaves nothing behind.
 
-    Returns the process that the lab hangs on. `lifeline` is the reading end of a pipe: the lab ends when the other
-    end closes.
+    `lifeline` is the read end of a pipe: the lab ends when the other end is closed. Raises ConfigError without moto,
+    UsageError when the folder cannot be used, and Unreachable when the lab does not start.
     """
     if importlib.util.find_spec("moto") is None:
-        raise ConfigError("lab: moto is not installed: pip install 'collective-rpc[lab]'")
+        raise ConfigError("lab: moto is not installed (pip install 'collective-rpc[lab]')")
     if layout.pid(layout.supervisor_pid):
-        raise UsageError(f"a lab runs in {layout.folder} already: '{command(layout, 'stop')}' ends it")
+        raise UsageError(f"a lab is already running in {layout.folder} (stop it with '{command(layout, 'stop')}')")
     try:
-        _make_folder(layout, nodes)
+        _create_folder(layout, nodes)
     except OSError as error:
-        raise UsageError(f"{layout.folder}: no lab can be made there: {error.strerror}: name another folder") from None
+        raise UsageError(f"{layout.folder}: cannot create a lab: {error.strerror} (use another folder)") from None
     supervisor = _spawn(layout, lifeline)
     try:
         _wait_for(layout, supervisor, layout.nodes())
@@ -48,58 +49,58 @@ def start(layout: Layout, nodes: int, *, lifeline: int | None = None) -> subproc
     return supervisor
 
 
-def _make_folder(layout: Layout, nodes: int) -> None:
-    """Write a lab's files, in place of those of an earlier one."""
+def _create_folder(layout: Layout, nodes: int) -> None:
+    """Write the files of a lab, replacing those of an earlier lab."""
     if layout.folder.exists() and any(layout.folder.iterdir()) and not layout.control.is_fifo():
-        raise UsageError(f"{layout.folder} is no lab's folder, and not empty: name another one")
+        raise UsageError(f"{layout.folder}: folder is not empty and not that of a lab (use another folder)")
     shutil.rmtree(layout.folder, ignore_errors=True)
     layout.create(nodes)
 
 
 @contextlib.contextmanager
 def running(layout: Layout, nodes: int) -> Iterator[dict[str, str]]:
-    """Run a lab for as long as the block takes, or this process lives; yields the environment that points to it."""
-    reading, writing = os.pipe()
+    """Run a lab until the block or this process ends; yield the environment variables that select it."""
+    read_end, write_end = os.pipe()
     try:
-        supervisor = start(layout, nodes, lifeline=reading)
+        supervisor = start(layout, nodes, lifeline=read_end)
     except BaseException:
-        os.close(writing)
+        os.close(write_end)
         raise
     finally:
-        os.close(reading)
+        os.close(read_end)
     try:
         yield layout.environment()
     finally:
-        os.close(writing)
+        os.close(write_end)
         try:
-            supervisor.wait(_STOPPING)
+            supervisor.wait(_STOP_TIMEOUT)
         except subprocess.TimeoutExpired:
-            supervisor.kill()  # the kernel kills its nodes with it
+            supervisor.kill()  # the kernel then kills its nodes
             supervisor.wait()
         shutil.rmtree(layout.folder, ignore_errors=True)
 
 
 def stop(layout: Layout) -> None:
-    """End a lab and wait until nothing of it is left."""
+    """Stop a lab and wait until its processes and files are gone."""
     supervisor = _running_supervisor(layout)
     os.kill(supervisor, signal.SIGTERM)
-    if not _until(lambda: not layout.folder.exists() and not runs(supervisor), _STOPPING):
-        raise Unreachable(f"the lab in {layout.folder} does not end: its process is {supervisor}")
+    if not _until(lambda: not layout.folder.exists() and not runs(supervisor), _STOP_TIMEOUT):
+        raise Unreachable(f"lab in {layout.folder} did not stop within {_STOP_TIMEOUT:.0f} s (process {supervisor})")
 
 
 def status(layout: Layout) -> dict[str, int | None]:
-    """Return the process of each node; None for one that does not run."""
+    """Return the process ID of each node; None for a node that is not running."""
     _running_supervisor(layout)
     return {name: layout.pid(layout.node(name) / "pid") for name in layout.nodes()}
 
 
 def kill_node(layout: Layout, identity: str) -> None:
-    """Do to a node what a power cut does."""
+    """Kill a node (SIGKILL), as a power cut would."""
     _end_node(layout, identity, signal.SIGKILL)
 
 
 def stop_node(layout: Layout, identity: str) -> None:
-    """Have a node stop cleanly: it says farewell."""
+    """Stop a node cleanly (SIGTERM)."""
     _end_node(layout, identity, signal.SIGTERM)
 
 
@@ -107,7 +108,7 @@ def start_node(layout: Layout, identity: str) -> None:
     """Start a node again, and wait until it has joined."""
     _running_supervisor(layout)
     if layout.pid(layout.node(identity) / "pid"):
-        raise UsageError(f"{identity} runs already")
+        raise UsageError(f"{identity}: already running")
     since = time.time()
     with layout.control.open("w", encoding="ascii") as control:
         control.write(f"start {identity}\n")
@@ -119,16 +120,16 @@ def _end_node(layout: Layout, identity: str, number: signal.Signals) -> None:
     pid_file = layout.node(identity) / "pid"
     pid = layout.pid(pid_file)
     if pid is None:
-        raise UsageError(f"{identity} does not run")
+        raise UsageError(f"{identity}: not running")
     os.kill(pid, number)
-    if not _until(lambda: not pid_file.exists(), _STOPPING):
-        raise Unreachable(f"{identity} does not end: its process is {pid}")
+    if not _until(lambda: not pid_file.exists(), _STOP_TIMEOUT):
+        raise Unreachable(f"{identity}: did not stop within {_STOP_TIMEOUT:.0f} s (process {pid})")
 
 
 def _running_supervisor(layout: Layout) -> int:
     pid = layout.pid(layout.supervisor_pid)
     if pid is None:
-        raise UsageError(f"no lab runs in {layout.folder}: '{command(layout, 'start')}' starts one")
+        raise UsageError(f"no lab is running in {layout.folder} (start one with '{command(layout, 'start')}')")
     return pid
 
 
@@ -141,34 +142,35 @@ def _spawn(layout: Layout, lifeline: int | None) -> subprocess.Popen[bytes]:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            cwd="/",  # `-m` looks there first: what lies where the user stands must not be imported
+            cwd="/",  # with `-m`, Python would import modules from the current folder
             pass_fds=kept,
             start_new_session=True,
         )
 
 
 def _wait_for(layout: Layout, supervisor: subprocess.Popen[bytes] | None, nodes: list[str], since: float = 0.0) -> None:
-    """Wait until every one of `nodes` has registered itself after `since` (Unix seconds)."""
+    """Wait until all `nodes` have registered after `since` (Unix seconds)."""
 
     def failed() -> bool:
         return supervisor is not None and supervisor.poll() is not None
 
-    def said() -> str:
-        return layout.log.read_text(encoding="utf-8", errors="replace").strip() if layout.log.exists() else ""
-
-    if not _until(lambda: failed() or _has_endpoint(layout), _STARTING) or failed():
-        raise Unreachable(f"the lab did not start: {(said().splitlines() or ['it said nothing'])[-1]}")
+    if not _until(lambda: failed() or _has_endpoint(layout), _START_TIMEOUT) or failed():
+        raise Unreachable(f"lab did not start: {_last_line(layout.log)}")
     missing = set(nodes)
 
-    def all_there() -> bool:
+    def all_registered() -> bool:
         missing.difference_update(_registered(layout, since))
         return failed() or not missing
 
-    if not _until(all_there, _STARTING) or failed():
+    if not _until(all_registered, _START_TIMEOUT) or failed():
         first = min(missing)
-        log = layout.folder / "nodes" / first / "log"
-        lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
-        raise Unreachable(f"{len(missing)} nodes did not join, {first} says: {(lines or ['nothing'])[-1]}")
+        last = _last_line(layout.folder / "nodes" / first / "log")
+        raise Unreachable(f"{plural(len(missing), 'node')} did not join, last log line of {first}: {last}")
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines() if log.exists() else []
+    return lines[-1] if lines else "(no log)"
 
 
 def _has_endpoint(layout: Layout) -> bool:
@@ -189,24 +191,24 @@ def _registered(layout: Layout, since: float) -> list[str]:
     return [record.identity for record in records if record.left is None and record.last_seen >= since]
 
 
-def _until(holds: Callable[[], bool], seconds: float) -> bool:
-    """Wait until something holds; return whether it did in time."""
+def _until(condition: Callable[[], bool], seconds: float) -> bool:
+    """Wait until a condition is true; return False after `seconds`."""
     deadline = time.monotonic() + seconds
-    while not holds():
+    while not condition():
         if time.monotonic() > deadline:
             return False
-        time.sleep(_LOOK)
+        time.sleep(_INTERVAL)
     return True
 
 
 def command(layout: Layout, verb: str) -> str:
-    """Return what to type for this lab: the folder is named where it is not the one that is meant anyway."""
+    """Return the `crpc lab` command for this lab, with its folder unless that is the default."""
     elsewhere = layout.folder != default_folder().absolute()
     return f"crpc lab {verb}" + (f" --folder {shlex.quote(str(layout.folder))}" if elsewhere else "")
 
 
 def default_folder() -> Path:
-    """Return the folder of the lab that is meant when none is named: the environment's, or else the user's."""
+    """Return the default folder of a lab: COLLECTIVE_LAB, or else in the user's state folder."""
     from collective.config import user_folder
 
     named = os.environ.get("COLLECTIVE_LAB")

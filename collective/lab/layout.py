@@ -1,15 +1,15 @@
-"""A lab's folder: what lies where, and the configuration that is written for the occasion.
+"""The folder of a lab: its files, and the configuration written into them.
 
     client.yaml                     for callers
-    key  allowed_signers            the operator's key, and that nodes believe it
-    agents/ ddl/                    further agents, for all nodes: put yours here
+    key  allowed_signers            the operator's key, which all nodes trust
+    agents/ ddl/                    further agents for all nodes: put yours here
     nodes/<identity>/               node.yaml, facts.yaml, classes.txt, policy.yaml, nrpe.cfg, settings/, log, pid,
-                                    state/ with the node's own key, and facts.d/ when you make it
-    supervisor.pid cloud.log        what runs here
+                                    state/ with the node's key; facts.d/ if you create it
+    supervisor.pid log              process ID and log of the supervisor
     control                         a FIFO: `start <identity>`
-    endpoint                        the server's URL
+    endpoint                        the URL of the server
 
-Nothing of a lab lies anywhere else.
+A lab has no files elsewhere.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ from collective.processes import runs
 
 COLLECTIVE = "lab"
 CALLER = "operator@lab"
-MOST_NODES = 100  # moto delivers a publish to the first hundred subscribers only
+MAX_NODES = 100  # moto delivers a publish only to the first 100 subscribers
 HEARTBEAT = 15.0  # seconds
 
 _ROLES = ("web", "db", "app")
 _ENVIRONMENTS = ("production", "staging")
 _ZONES = ("eu-1a", "eu-1b", "eu-1c")
-_REAL_CHECK = Path("/usr/lib/nagios/plugins/check_disk")
+_NAGIOS_CHECK = Path("/usr/lib/nagios/plugins/check_disk")
 
 
 class Layout:
-    """The paths of the lab in `folder`, and what is written there."""
+    """The paths of the lab in `folder`, and the contents of its files."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder.absolute()
@@ -47,10 +47,10 @@ class Layout:
         self.log = self.folder / "log"
 
     def node(self, identity: str) -> Path:
-        """Return a node's own folder; raise UsageError when there is no such node."""
+        """Return a node's folder. Raises UsageError for an unknown node."""
         folder = self.folder / "nodes" / identity
         if identity not in self.nodes():
-            raise UsageError(f"this lab has no node '{identity}': it has {', '.join(self.nodes()) or 'none'}")
+            raise UsageError(f"this lab has no node '{identity}' (it has {', '.join(self.nodes()) or 'none'})")
         return folder
 
     def nodes(self) -> list[str]:
@@ -58,7 +58,7 @@ class Layout:
         return sorted(path.name for path in (self.folder / "nodes").glob("*") if path.is_dir())
 
     def pid(self, path: Path) -> int | None:
-        """Return the process that a pid file names, when it still runs."""
+        """Return the process ID in a PID file, if that process is running."""
         try:
             pid = int(path.read_text(encoding="ascii"))
         except (OSError, ValueError):
@@ -66,7 +66,7 @@ class Layout:
         return pid if runs(pid) else None
 
     def environment(self) -> dict[str, str]:
-        """Return the variables that point collective and boto3 at this lab, and at nothing else."""
+        """Return the environment variables that make collective and boto3 use this lab, and nothing else."""
         return {
             "COLLECTIVE_CONFIG": str(self.folder),
             "COLLECTIVE_LAB": str(self.folder),
@@ -82,8 +82,8 @@ class Layout:
 
     def create(self, nodes: int) -> None:
         """Write the configuration of a lab with nodes `node01.lab` and so on."""
-        if not 1 <= nodes <= MOST_NODES:
-            raise UsageError(f"--nodes {nodes}: a lab has 1 to {MOST_NODES} nodes")
+        if not 1 <= nodes <= MAX_NODES:
+            raise UsageError(f"--nodes {nodes}: must be between 1 and {MAX_NODES}")
         self.folder.mkdir(parents=True, exist_ok=True)
         self.folder.chmod(0o700)
         for name in ("agents", "ddl", "nodes"):
@@ -103,19 +103,19 @@ class Layout:
         )
         width = max(2, len(str(nodes)))
         for number in range(nodes):
-            self._create_node(f"node{number + 1:0{width}}.lab", number, sick=0 < number == nodes - 1)
+            self._create_node(f"node{number + 1:0{width}}.lab", number, failing=0 < number == nodes - 1)
 
     def _create_key(self) -> None:
-        """Make the operator's key, and the file by which every node believes it."""
-        from collective.signing import allowed_signers, key_files, keys  # `crpc lab stop` need not wait for them
+        """Create the operator's key, and the allowed signers of all nodes."""
+        from collective.signing import allowed_signers, key_files, keys  # slow to import, and not needed to stop a lab
 
         key = keys.new()
         key_files.write_new(self.folder / "key", key.text())
         line = allowed_signers.signer_line(CALLER, key.public)
         (self.folder / "allowed_signers").write_text(line, encoding="ascii")
 
-    def _create_node(self, identity: str, number: int, sick: bool) -> None:
-        """Write one node's files; a `sick` one has a disk check that finds fault with any disk."""
+    def _create_node(self, identity: str, number: int, failing: bool) -> None:
+        """Write the files of a node; with `failing`, its disk check is always critical."""
         folder = self.folder / "nodes" / identity
         (folder / "settings").mkdir(parents=True)
         role = _ROLES[number % len(_ROLES)]
@@ -146,16 +146,16 @@ class Layout:
         )
         _write(folder / "facts.yaml", facts)
         (folder / "classes.txt").write_text(f"base\nrole::{role}\n", encoding="ascii")
-        _write(folder / "policy.yaml", {"rules": [{"name": "the lab's operator", "callers": [CALLER]}]})
-        (folder / "nrpe.cfg").write_text(f"command[check_disk]={_check_disk(sick)}\n", encoding="utf-8")
+        _write(folder / "policy.yaml", {"rules": [{"name": "operator of the lab", "callers": [CALLER]}]})
+        (folder / "nrpe.cfg").write_text(f"command[check_disk]={_check_disk(failing)}\n", encoding="utf-8")
         _write(folder / "settings" / "nrpe.yaml", {"config": str(folder / "nrpe.cfg")})
         _write(folder / "settings" / "shell.yaml", {"jobs": str(folder / "jobs")})
 
 
-def _check_disk(sick: bool) -> str:
-    """Return the command line of the disk check: Debian's plugin where it is installed, else one of our own."""
-    plugin = str(_REAL_CHECK) if _REAL_CHECK.exists() else f"{sys.executable} -m collective.lab.check_disk"
-    thresholds = "-w 100% -c 100%" if sick else "-w 1% -c 0%"
+def _check_disk(failing: bool) -> str:
+    """Return the command line of the disk check: the Nagios plugin if it is installed, else `check_disk.py`."""
+    plugin = str(_NAGIOS_CHECK) if _NAGIOS_CHECK.exists() else f"{sys.executable} -m collective.lab.check_disk"
+    thresholds = "-w 100% -c 100%" if failing else "-w 1% -c 0%"
     return f"{plugin} {thresholds} -p /"
 
 

@@ -1,13 +1,12 @@
-"""The process that a lab hangs on: it starts the server, forks the nodes from one warm parent, and ends them all.
+"""The main process of a lab: it starts the server, forks the nodes, and stops all of them.
 
     python -m collective.lab.supervisor FOLDER [LIFELINE]
 
-    ends       on SIGTERM, or when the pipe LIFELINE (a file descriptor) closes because its owner is gone
-    obeys      lines in FOLDER/control: `start <identity>`
-    removes    FOLDER, at the end
+It ends on SIGTERM, or when the pipe LIFELINE (a file descriptor) is closed because its owner has ended. It reads
+commands from FOLDER/control (`start <identity>`), and deletes FOLDER at the end.
 
-When it is killed itself, the kernel kills the server and the nodes with it. It stays single-threaded, because it
-forks. This module imports little: the processes that run actions start from it too.
+If it is killed, the kernel kills the server and the nodes. It is single-threaded, because it forks. This module
+imports little at the start, because the workers of the nodes import it too.
 """
 
 from __future__ import annotations
@@ -32,12 +31,12 @@ if TYPE_CHECKING:
 
     from collective.lab.layout import Layout
 
-_TICK = 0.5  # seconds between looks for nodes that have ended
-_ENDING = 8.0  # seconds that nodes have to stop by themselves
+_INTERVAL = 0.5  # seconds between checks for nodes that have ended
+_STOP_TIMEOUT = 8.0  # seconds for a clean stop of the nodes, before they are killed
 
 
 class Supervisor:
-    """Keeps one lab's processes. `session` is what the nodes share of boto3."""
+    """The processes of a lab; the nodes share `session`."""
 
     def __init__(self, layout: Layout, session: boto3.Session) -> None:
         self._layout = layout
@@ -45,12 +44,12 @@ class Supervisor:
         self._pids: dict[int, str] = {}
 
     def start(self, identity: str) -> None:
-        """Fork one node, unless it runs."""
+        """Fork a node, unless it is running."""
         if identity in self._pids.values():
             return
         folder = self._layout.node(identity)
         supervisor = os.getpid()
-        # Blocked until the node has handlers of its own: ours would swallow the signal that ends it.
+        # Blocked until the node has its own handlers: the supervisor's would ignore the signal that stops the node.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         pid = os.fork()
         if pid:
@@ -71,30 +70,30 @@ class Supervisor:
             from collective.node.daemon import main
 
             code = main(["--config", str(folder / "node.yaml")], self._session)
-            atexit._run_exitfuncs()  # noqa: SLF001 - `_exit` leaves them out: they remove the fork server's folder
+            atexit._run_exitfuncs()  # noqa: SLF001 - `_exit` skips them; they delete the folder of the fork server
         finally:
             sys.stderr.flush()
             os._exit(code)
 
     def reap(self) -> None:
-        """Forget nodes that have ended."""
+        """Reap nodes that have ended, and delete their PID files."""
         with contextlib.suppress(ChildProcessError):
             while pid := os.waitpid(-1, os.WNOHANG)[0]:
                 identity = self._pids.pop(pid, None)
                 if identity:
                     (self._layout.node(identity) / "pid").unlink(missing_ok=True)
 
-    def obey(self, line: str) -> None:
-        """Do what a line of the control FIFO says."""
-        word, _, identity = line.partition(" ")
-        if word == "start" and identity in self._layout.nodes():
+    def execute(self, line: str) -> None:
+        """Execute a command from the control FIFO; unknown commands are ignored."""
+        command, _, identity = line.partition(" ")
+        if command == "start" and identity in self._layout.nodes():
             self.start(identity)
 
     def stop(self) -> None:
-        """End every node: those that can say farewell first."""
-        for number in (signal.SIGTERM, signal.SIGCONT):  # a stopped process hears nothing until it goes on
+        """Stop every node, and kill those that do not stop in time."""
+        for number in (signal.SIGTERM, signal.SIGCONT):  # SIGCONT, because a suspended process handles no signals
             self._signal_all(number)
-        until = time.monotonic() + _ENDING
+        until = time.monotonic() + _STOP_TIMEOUT
         while self._pids and time.monotonic() < until:
             self.reap()
             time.sleep(0.02)
@@ -107,51 +106,51 @@ class Supervisor:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Run the lab in the folder that the first argument names until it is to end."""
+    """Run the lab in the folder of the first argument until it must stop."""
     folder = Path(arguments[0])
     lifeline = int(arguments[1]) if len(arguments) > 1 else None
-    ending = _Ending()
+    stopping = _StopSignal()
     from collective.lab.layout import Layout
 
     layout = Layout(folder)
     layout.supervisor_pid.write_text(str(os.getpid()), encoding="ascii")
-    cloud = subprocess.Popen(
+    server = subprocess.Popen(
         [sys.executable, "-m", "collective.lab.aws_server"], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL
     )
     try:
         session = _warm_up()
-        layout.endpoint.write_text(_first_line(cloud), encoding="ascii")
+        layout.endpoint.write_text(_first_line(server), encoding="ascii")
         os.environ.update(layout.environment())
-        _make_table(session)
+        _create_table(session)
         supervisor = Supervisor(layout, session)
         for identity in layout.nodes():
-            if not ending.wanted:
+            if not stopping.received:
                 supervisor.start(identity)
-        _watch(supervisor, layout, lifeline, ending)
+        _watch(supervisor, layout, lifeline, stopping)
         supervisor.stop()
     finally:
-        cloud.kill()
-        cloud.wait()
+        server.kill()
+        server.wait()
         shutil.rmtree(folder, ignore_errors=True)
 
 
-class _Ending:
-    """Set by SIGTERM. SIGINT is for whoever has the terminal, which is never us."""
+class _StopSignal:
+    """Set by SIGTERM. SIGINT is ignored: it is meant for the process that owns the terminal."""
 
     def __init__(self) -> None:
-        self.wanted = False
+        self.received = False
         signal.signal(signal.SIGTERM, self._on_signal)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def _on_signal(self, *_: object) -> None:
-        self.wanted = True
+        self.received = True
 
 
 def _warm_up() -> boto3.Session:
-    """Import and load once what every node needs; the forked nodes share the memory and save the time."""
+    """Import and load what every node needs; the forked nodes share the memory and start faster."""
     import boto3
 
-    from collective.node import server, trust  # noqa: F401 - with all that they import
+    from collective.node import server, trust  # noqa: F401 - and all their imports
     from collective.registry import dynamodb  # noqa: F401
     from collective.transport import sqs  # noqa: F401
 
@@ -161,15 +160,15 @@ def _warm_up() -> boto3.Session:
     return session
 
 
-def _first_line(cloud: subprocess.Popen[bytes]) -> str:
-    assert cloud.stdout is not None  # noqa: S101 - Popen was asked for it
-    line = cloud.stdout.readline().decode().strip()
+def _first_line(server: subprocess.Popen[bytes]) -> str:
+    assert server.stdout is not None  # noqa: S101 - because of stdout=PIPE
+    line = server.stdout.readline().decode().strip()
     if not line:
-        raise SystemExit("the lab's server did not start: see above")
+        raise SystemExit("server of the lab did not start (see above)")
     return line
 
 
-def _make_table(session: boto3.Session) -> None:
+def _create_table(session: boto3.Session) -> None:
     from collective import names
     from collective.aws import AWS
     from collective.lab.layout import COLLECTIVE
@@ -178,18 +177,18 @@ def _make_table(session: boto3.Session) -> None:
     DynamoDBRegistry(AWS(session), names.table(COLLECTIVE)).create()
 
 
-def _watch(supervisor: Supervisor, layout: Layout, lifeline: int | None, ending: _Ending) -> None:
-    control = os.open(layout.control, os.O_RDWR | os.O_NONBLOCK)  # read-write: it never sees an end of file
+def _watch(supervisor: Supervisor, layout: Layout, lifeline: int | None, stopping: _StopSignal) -> None:
+    control = os.open(layout.control, os.O_RDWR | os.O_NONBLOCK)  # writable, so that it has no end of file
     with selectors.DefaultSelector() as selector:
         selector.register(control, selectors.EVENT_READ)
         if lifeline is not None:
             selector.register(lifeline, selectors.EVENT_READ)
-        while not ending.wanted:
-            for key, _ in selector.select(_TICK):
+        while not stopping.received:
+            for key, _ in selector.select(_INTERVAL):
                 if key.fd == lifeline:
                     return
                 for line in os.read(control, 4096).decode().splitlines():
-                    supervisor.obey(line)
+                    supervisor.execute(line)
             supervisor.reap()
 
 

@@ -1,7 +1,8 @@
-"""Put a node together from its configuration: everything outside it is made here, and enters by constructors.
+"""Build a node from its configuration: everything that it works with is made here and passed to constructors.
 
-build(config) ─► Node: server ─ transport ─ journal ─ audit ─ policy ─ plugins ─ facts
-└── registration ─ registry
+build(config) ─► DaemonParts: server ─ transport ─ journal ─ audit log ─ policy ─ plugins ─ facts
+                              registration ─ registry
+                              reloading, status reports, metrics
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from collective.node.facts import Facts, sources
 from collective.node.plugins import agents, plugin_set
 from collective.node.plugins.plugin_set import Plugins
 from collective.node.policy_file import PolicyFile
-from collective.node.server import Server
+from collective.node.server import Server, ServerParts
 from collective.node.service.registration import Registration
 from collective.node.service.reloading import Reloading
 from collective.node.service.status import StatusReporter
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class NodeParts:
+class DaemonParts:
     """The parts of a node that a daemon starts and stops."""
 
     server: Server
@@ -54,8 +55,11 @@ class NodeParts:
     metrics: Metrics | None
 
 
-def build(config: NodeConfig, manager: ServiceManager, session: boto3.Session | None = None) -> NodeParts:
-    """Return the node of a configuration; raise ConfigError for what keeps it from being one, Failed for now."""
+def build(config: NodeConfig, manager: ServiceManager, session: boto3.Session | None = None) -> DaemonParts:
+    """Build the node that `config` describes.
+
+    Raises ConfigError if the configuration cannot work, and Failed for a problem that a later start may not have.
+    """
     aws = AWS(session)
     key = trust.node_key(config.state)
     groups = Groups(cgroup.delegated())
@@ -64,10 +68,8 @@ def build(config: NodeConfig, manager: ServiceManager, session: boto3.Session | 
     tags = config.queue_tags | names.tags(config.collective, config.identity)
     transport = SQSTransport(aws, connections=config.max_actions + 4, tags=tags)
     audit, journal = _audit(config), Journal(config.state / "journal.sqlite", transport.now)
-    groups.end_abandoned()  # the journal is ours: no other daemon of this node runs
-    server = Server(
-        collective=config.collective,
-        identity=config.identity,
+    groups.end_abandoned()  # the open journal proves that no other daemon of this node runs
+    parts = ServerParts(
         transport=transport,
         plugins=load_plugins(config),
         facts=_facts(config, runner),
@@ -81,15 +83,19 @@ def build(config: NodeConfig, manager: ServiceManager, session: boto3.Session | 
         max_queued=config.max_queued,
         agent_limits=config.agent_limits,
     )
+    server = Server(config.collective, config.identity, parts)
     describe = partial(_describe, server, config.heartbeat, key.public.line)
     registration = Registration(_registry(config, aws), describe, config.heartbeat)
     reloading = Reloading(partial(load_plugins, config), server, policy, registration, manager)
     reporting = StatusReporter(manager, server, registration)
-    return NodeParts(server, registration, reloading, runner, reporting, _metrics(config, server, journal, audit))
+    return DaemonParts(server, registration, reloading, runner, reporting, _metrics(config, server, journal, audit))
 
 
 def load_plugins(config: NodeConfig, before: Plugins | None = None) -> Plugins:
-    """Load the standard agents and data functions, and those of the configured folders."""
+    """Load the standard agents and data functions, and those of the configured folders.
+
+    A plugin that is broken now keeps its version of `before`.
+    """
     code = [agents.bundled(), *config.agents]
     return plugin_set.load(code, [catalog.bundled(), *config.ddls], config.settings, before)
 
@@ -98,7 +104,9 @@ def _make_folder(key: str, folder: Path) -> None:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise ConfigError(f"{key}: {folder} cannot be made: {error.strerror}: make it, or name another") from None
+        raise ConfigError(
+            f"{key}: the folder {folder} cannot be created: {error.strerror} (create it, or configure another)"
+        ) from None
 
 
 def _facts(config: NodeConfig, runner: Runner) -> Facts:
@@ -127,20 +135,20 @@ def _registry(config: NodeConfig, aws: AWS) -> Registry:
 def _metrics(config: NodeConfig, server: Server, journal: Journal, audit: AuditLog) -> Metrics | None:
     if config.metrics is None:
         return None
-    from collective.node.service.metrics import Metrics  # with a library that others do without
+    from collective.node.service.metrics import Metrics  # its library is loaded only if metrics are configured
 
     return Metrics(config.metrics, server, journal, audit)
 
 
 def _describe(server: Server, heartbeat: float, public_key: str) -> NodeRecord:
-    serving = server.agents
+    agents = server.agents
     return NodeRecord(
         identity=server.identity,
         version=__version__,
         facts=server.facts.current,
         classes=tuple(sorted(server.facts.classes)),
-        agents={name: agent.ddl.metadata["version"] for name, agent in serving.items()},
-        refused=serving.refused,
+        agents={name: agent.ddl.metadata["version"] for name, agent in agents.items()},
+        refused=agents.refused,
         public_key=public_key,
         period=heartbeat,
     )

@@ -1,9 +1,9 @@
-"""`collectived`: put a node together from its configuration, serve until told to stop.
+"""`collectived`: build a node from its configuration, and serve until a signal stops it.
 
-    SIGTERM, SIGINT   say farewell, let what runs finish within shutdown_timeout, exit 0
-    SIGHUP            load agents, data functions, settings, policy and facts anew; node.yaml is read at a start only
+    SIGTERM, SIGINT   leave the registry, let running actions finish within shutdown_timeout, exit 0
+    SIGHUP            reload agents, data functions, settings, policy and facts; node.yaml is read at a start only
 
-This module imports little: the processes that run actions start from it too.
+This module imports little, because the processes that run actions import it too.
 """
 
 from __future__ import annotations
@@ -28,22 +28,20 @@ if TYPE_CHECKING:
     import boto3
 
     from collective.config import NodeConfig
-    from collective.node.assembly import NodeParts
+    from collective.node.assembly import DaemonParts
 
 log = logging.getLogger(__name__)
 
-_USAGE = 64  # sysexits.h: EX_USAGE
-_DEFECT = 70  # sysexits.h: EX_SOFTWARE
-_TRY_AGAIN = 75  # sysexits.h: EX_TEMPFAIL, after which systemd does
-_CONFIGURATION_WRONG = 78  # sysexits.h: EX_CONFIG
-_FIRST_FACTS = 3.0  # seconds that serving waits for slow sources of facts
+_FIRST_FACTS = 3.0  # seconds to wait for slow sources of facts before serving
 _LAST_POLL = 3.0  # seconds that the receiving thread may take to end its poll
-_LOOK = 1.0  # seconds: a second signal at once may be given to another thread, and then does not wake the first one
-_FAREWELL = 5.0  # seconds that the registry may take to hear it
+_SIGNAL_CHECK = 1.0  # seconds; a signal that another thread handles does not wake the main thread at once
+_LEAVE_REGISTRY = 5.0  # seconds that leaving the registry may take
+
+Signals = SimpleQueue["int | None"]  # signal numbers; None: the receiving thread has failed
 
 
 def main(argv: Sequence[str] | None = None, session: boto3.Session | None = None) -> int:
-    """Run `collectived` and return its exit code. `session` is shared by nodes that were forked together."""
+    """Run `collectived` and return its exit code. Nodes that are forked from one process share a `session`."""
     options = _parser().parse_args(argv)
     from collective.config import load_node, node_file
 
@@ -54,32 +52,35 @@ def main(argv: Sequence[str] | None = None, session: boto3.Session | None = None
             return _check(config, path, session)
         return _serve(config, session)
     except CollectiveError as error:
-        print(f"collectived: {error}", file=sys.stderr)  # noqa: T201 - before there is a log
-        return _TRY_AGAIN if isinstance(error, Failed) else _CONFIGURATION_WRONG
+        print(f"collectived: {error}", file=sys.stderr)  # noqa: T201 - logging is not configured yet
+        return os.EX_TEMPFAIL if isinstance(error, Failed) else os.EX_CONFIG
 
 
-class _Parser(argparse.ArgumentParser):
-    """argparse's, with one line and the exit code of a wrong command line for what it refuses."""
+class _DaemonParser(argparse.ArgumentParser):
+    """An ArgumentParser with one-line errors and sysexits.h's exit code for them."""
 
     def error(self, message: str) -> NoReturn:
-        """Refuse a command line."""
-        self.exit(_USAGE, f"collectived: {message}: see 'collectived --help'\n")
+        """Exit with a usage error."""
+        self.exit(os.EX_USAGE, f"collectived: {message} (see 'collectived --help')\n")
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = _DaemonParser(
         prog="collectived",
-        description="Take requests from this node's queue and run the actions of its agents.",
+        description="Receive requests from this node's queue and run the actions of its agents.",
+        epilog="example: collectived --check --config /etc/collective/node.yaml",
         allow_abbrev=False,
     )
-    parser.add_argument("--config", type=Path, metavar="FILE", help="instead of /etc/collective/node.yaml")
-    parser.add_argument("--check", action="store_true", help="say what is wrong, with plugins, files and AWS too")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="read FILE (default: /etc/collective/node.yaml)")
+    parser.add_argument(
+        "--check", action="store_true", help="check configuration, plugins, files and AWS, print the problems, and exit"
+    )
     parser.add_argument("--version", action="version", version=f"collectived {__version__}")
     return parser
 
 
 def _check(config: NodeConfig, path: Path, session: boto3.Session | None) -> int:
-    """Print what is wrong, a line each; return the exit code of what is worst."""
+    """Print the problems, a line each; return the exit code of the worst."""
     from collective.node.check.node_check import check
 
     findings = check(config, path, session)
@@ -96,55 +97,65 @@ def _serve(config: NodeConfig, session: boto3.Session | None) -> int:
     from collective.node.service.systemd import ServiceManager
     from collective.processes import give_back_memory
 
-    faulthandler.enable()  # a watchdog's SIGABRT, or a crash in C, tells where every thread was
+    faulthandler.enable()  # a watchdog's SIGABRT, or a crash in C, prints the stack of every thread
     give_back_memory()
     logs.configure(config.log_level, config.log_format)
-    said = _listen()
+    signals = _handle_signals()
     node = assembly.build(config, ServiceManager.of(os.environ), session)
+    receiver = _start(node, config, signals)
+    while (number := _next_signal(signals)) == signal.SIGHUP:
+        node.reloading.wake()
+    _stop(node, config, receiver)
+    return os.EX_SOFTWARE if number is None else 0
+
+
+def _start(node: DaemonParts, config: NodeConfig, signals: Signals) -> threading.Thread:
+    """Start the node's threads, and return the one that receives."""
     node.server.facts.start(config.facts_period, _FIRST_FACTS, node.registration.refresh)
     node.reloading.start()
     node.reporting.start()
     if node.metrics:
         node.metrics.start()
-    receiver = threading.Thread(target=_receive, args=(node, said), name="receive", daemon=True)
+    receiver = threading.Thread(target=_receive, args=(node, signals), name="receive", daemon=True)
     receiver.start()
-    while (word := _next(said)) == signal.SIGHUP:
-        node.reloading.wake()
+    return receiver
+
+
+def _stop(node: DaemonParts, config: NodeConfig, receiver: threading.Thread) -> None:
     node.reporting.stop()
-    log.info("daemon.stopping", extra={"running": node.server.workshop.running})
-    node.registration.stop(_FAREWELL)
+    log.info("daemon.stopping", extra={"running": node.server.pools.in_progress})
+    node.registration.stop(_LEAVE_REGISTRY)
     node.server.stop(config.shutdown_timeout)
     receiver.join(_LAST_POLL)
     if node.metrics:
         node.metrics.stop()
     node.server.facts.stop()
-    node.runner.stop()  # what is left are commands that tell facts: nobody waits for them any more
+    node.runner.stop()  # the commands that provide facts may still run, and their results are not needed any more
     log.info("daemon.stopped")
-    return _DEFECT if word is None else 0
 
 
-def _listen() -> SimpleQueue[int | None]:
-    """Return the queue of signals that arrive from now on; None means that nobody receives any more."""
-    said: SimpleQueue[int | None] = SimpleQueue()  # the one that may be put to where a signal interrupts it
+def _handle_signals() -> Signals:
+    """Return a queue that receives the signals from now on."""
+    signals: Signals = SimpleQueue()  # reentrant: a signal handler may interrupt a put
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, lambda number, _: said.put(number))
-    return said
+        signal.signal(number, lambda number, _: signals.put(number))
+    return signals
 
 
-def _next(said: SimpleQueue[int | None]) -> int | None:
-    """Wait for what is said next, looking now and then: see _LOOK."""
+def _next_signal(signals: Signals) -> int | None:
+    """Wait for the next signal; return None if the receiving thread has failed."""
     while True:
         with suppress(Empty):
-            return said.get(timeout=_LOOK)
+            return signals.get(timeout=_SIGNAL_CHECK)
 
 
-def _receive(node: NodeParts, said: SimpleQueue[int | None]) -> None:
-    """Receive until the node is stopped; a defect that ends it ends the daemon, for a deaf one is worse than none."""
+def _receive(node: DaemonParts, signals: Signals) -> None:
+    """Receive until the node is stopped. An internal error ends the daemon, so that it can be restarted."""
     try:
         node.server.open()
         node.registration.start()
         log.info("daemon.serving", extra={"collective": node.server.collective, "identity": node.server.identity})
         node.server.serve()
     except Exception:
-        log.exception("node.defect")
-        said.put(None)
+        log.exception("node.internal_error")
+        signals.put(None)

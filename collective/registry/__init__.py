@@ -1,13 +1,13 @@
-"""Who exists: nodes publish what they are, callers read it to know whom to expect.
+"""The registry protocol: nodes publish what they are, callers read it to know which nodes to expect.
 
-    node     put (at start, and when something changed) ─ heartbeat (every period) ─ leave (at a clean stop)
+    node     put (at start, and after a change) ─ heartbeat (every period) ─ leave (at a clean stop)
     caller   nodes
-    prune    nodes, identities ─ remove (who is gone for good)
+    prune    nodes, identities ─ remove (nodes that are gone)
 
-Two machines with one name find out by their heartbeats: each run of a daemon is an `instance`, and a heartbeat that
-finds another one in its place says so.
+Two machines with the same identity are detected by their heartbeats: each start of a daemon is an `instance`, and a
+heartbeat that finds another instance in the registry returns it.
 
-One protocol, implemented in memory and on DynamoDB. Times are Unix seconds by the server's clock.
+It is implemented in memory and on DynamoDB. Times are Unix seconds by the server's clock.
 """
 
 from __future__ import annotations
@@ -21,11 +21,12 @@ PERIODS_ALIVE = 3  # a node is alive when it was seen within this many of its pe
 
 @dataclass(frozen=True)
 class NodeRecord:
-    """What a node says of itself.
+    """What a node publishes about itself.
 
-    `public_key` is what its replies are signed with, as a `.pub` file shows it. `agents` are versions by name,
-    `refused` the agents that it left out, with the reason; `period` is the seconds between heartbeats; `instance` is
-    new with each start of the daemon; `contested` is when another machine was last found to use this name.
+    `public_key` verifies its replies, in the form of a `.pub` file. `agents` are versions by agent; `refused` are the
+    agents that failed to load, with the reason. `period` is the time between heartbeats in seconds. `instance` differs
+    for each start of the daemon. `contested` is when another machine was last found to use this identity, `left` when
+    the daemon stopped cleanly.
     """
 
     identity: str
@@ -42,52 +43,52 @@ class NodeRecord:
     left: float | None = None
 
     def alive(self, now: float) -> bool:
-        """Tell whether to expect this node to answer: seen lately, and no farewell since."""
+        """Return whether the node is expected to answer: seen recently and not stopped since."""
         return self.left is None and now - self.last_seen <= PERIODS_ALIVE * self.period
 
     def is_contested(self, now: float) -> bool:
-        """Tell whether two machines were lately found to use this name."""
+        """Return whether two machines were recently found to use this identity."""
         return self.contested is not None and now - self.contested <= PERIODS_ALIVE * self.period
 
 
 class Nodes(Protocol):
-    """What callers ask of a registry. Both methods may raise Unreachable, AccessDenied or QueueNotFound."""
+    """A registry as callers use it. Every method may raise Unreachable, AccessDenied and NotFound."""
 
     def now(self) -> float:
         """Return the server's time in Unix seconds."""
         ...
 
     def nodes(self) -> list[NodeRecord]:
-        """Return every node that has ever been published and not removed, in no order."""
+        """Return every published node that was not removed, in no particular order."""
         ...
 
 
 class Registry(Nodes, Protocol):
-    """What nodes ask of it as well. Every method may raise the same."""
+    """A registry as nodes use it. Every method may raise the same errors."""
 
     def put(self, record: NodeRecord) -> None:
-        """Publish all of a node, as seen now."""
+        """Publish a node's record, seen now."""
         ...
 
     def heartbeat(self, identity: str, instance: str) -> str | None:
-        """Say that an instance of a node is alive now, and return the instance that the registry has for it.
+        """Record that an instance of a node is alive, and return the instance in the registry.
 
-        Another one, or none, means that nothing was written.
+        If that is another instance or None, nothing was written.
         """
         ...
 
     def leave(self, identity: str, instance: str) -> None:
-        """Say that an instance of a node has stopped on purpose, now; nothing when another one has come since."""
+        """Record that an instance of a node has stopped cleanly; ignored when another instance has registered."""
         ...
 
 
 class PrunableNodes(Nodes, Protocol):
-    """What whoever tidies up asks of it. Every method may raise the same."""
+    """A registry as `crpc prune` uses it. Every method may raise the same errors."""
 
     def identities(self) -> set[str]:
-        """Return the name of every node that it has anything of, be it more than this version can read."""
+        """Return the identity of every node, including records that this version cannot read."""
         ...
 
     def remove(self, record: NodeRecord) -> bool:
-        """Forget a node; return whether it was still as `record` says: one that was seen since then stays."""
+        """Delete a node's record; return False, and keep it, when the node was seen since `record` was read."""
         ...

@@ -1,4 +1,4 @@
-"""Read a registry once for several calls: a program that calls often need not scan the table each time."""
+"""Cache the registry between calls, so that a program that calls often does not scan the table each time."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collective.registry import NodeRecord, Nodes
 
 
 class CachedNodes:
-    """The nodes of `registry`, read again when what is known is older than `seconds`; `clock` returns seconds."""
+    """The nodes of `registry`, cached for `seconds`; `clock` returns seconds."""
 
     def __init__(self, registry: Nodes, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._registry = registry
@@ -23,7 +23,7 @@ class CachedNodes:
         return self._registry.now()
 
     def nodes(self) -> list[NodeRecord]:
-        """Return every node, as it was at most `seconds` ago. Raise TransportError, and keep nothing then."""
+        """Return every node as of at most `seconds` ago. Raises TransportError."""
         if self._clock() - self._read > self._seconds:
             self._known = self._registry.nodes()
             self._read = self._clock()

@@ -1,8 +1,9 @@
-"""The registry on DynamoDB: one table per collective, one item per node.
+"""The DynamoDB registry: one table per collective, one item per node.
 
     identity S (key) · instance S · last_seen N · contested N · left_at N · node B (the rest, as compressed JSON)
 
-A heartbeat writes last_seen alone; what is large changes seldom. Times are Unix seconds by the service's clock.
+A heartbeat writes only `last_seen`, because the rest is large and seldom changes. Times are Unix seconds by the clock
+of the service.
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ from collective.registry import NodeRecord
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-_COLUMNS = ("identity", "instance", "last_seen", "contested", "left")  # kept beside the compressed rest, not in it
-KEY: Any = [{"AttributeName": "identity", "KeyType": "HASH"}]  # by which a table is known to be a registry
-_SEGMENTS = 4  # parts in which a table of more than one page (1 MB) is read at once
+_COLUMNS = ("identity", "instance", "last_seen", "contested", "left")  # stored outside of the compressed JSON
+KEY: Any = [{"AttributeName": "identity", "KeyType": "HASH"}]  # identifies a table as a registry
+_SEGMENTS = 4  # read in parallel, when the table has more than one page (1 MB)
 
 
 class DynamoDBRegistry:
@@ -39,11 +40,11 @@ class DynamoDBRegistry:
         return self._aws.now()
 
     def create(self, tags: Mapping[str, str] | None = None) -> None:
-        """Make the table, paid per request, unless it exists.
+        """Create the table, billed per request, unless it exists.
 
-        No backups, no expiry of items, no protection from deletion: nodes write again what is lost, all of it.
+        It has no backups, no expiry and no deletion protection, because nodes write all lost items again.
         """
-        with translated(self._table), suppress(self._client.exceptions.ResourceInUseException):
+        with translated(self._table, "table"), suppress(self._client.exceptions.ResourceInUseException):
             self._client.create_table(
                 TableName=self._table,
                 KeySchema=KEY,
@@ -53,7 +54,7 @@ class DynamoDBRegistry:
             )
 
     def put(self, record: NodeRecord) -> None:
-        """Write a node's whole item."""
+        """Write the item of a node."""
         rest = {name: value for name, value in asdict(record).items() if name not in _COLUMNS}
         packed = zlib.compress(json.dumps(rest).encode())
         item: Any = {
@@ -64,13 +65,13 @@ class DynamoDBRegistry:
         }
         if record.contested is not None:
             item["contested"] = _number(record.contested)
-        with translated(self._table):
+        with translated(self._table, "table"):
             self._client.put_item(TableName=self._table, Item=item)
 
     def heartbeat(self, identity: str, instance: str) -> str | None:
-        """Write a node's last_seen where its instance is still the one that is known."""
+        """Update `last_seen` if the item is of this instance; return the instance in the item."""
         key = {"identity": {"S": identity}}
-        with translated(self._table):
+        with translated(self._table, "table"):
             try:
                 self._client.update_item(
                     TableName=self._table,
@@ -85,8 +86,8 @@ class DynamoDBRegistry:
         return instance
 
     def leave(self, identity: str, instance: str) -> None:
-        """Write a node's farewell where its instance is still the one that is known."""
-        with translated(self._table), suppress(self._client.exceptions.ConditionalCheckFailedException):
+        """Update `left_at` if the item is of this instance."""
+        with translated(self._table, "table"), suppress(self._client.exceptions.ConditionalCheckFailedException):
             self._client.update_item(
                 TableName=self._table,
                 Key={"identity": {"S": identity}},
@@ -96,11 +97,11 @@ class DynamoDBRegistry:
             )
 
     def nodes(self) -> list[NodeRecord]:
-        """Read the whole table, consistently: a node that has just registered is in it.
+        """Read the whole table, consistently, so that nodes that have just registered are included.
 
-        A table of one page takes one Scan; a larger one is read again, in several segments at once.
+        A table of one page takes one Scan; a larger table is then read again, in parallel segments.
         """
-        with translated(self._table):
+        with translated(self._table, "table"):
             first = self._client.scan(TableName=self._table, ConsistentRead=True)
             items: Iterable[Any] = first["Items"]
             if "LastEvaluatedKey" in first:
@@ -110,19 +111,19 @@ class DynamoDBRegistry:
         return list({record.identity: record for record in records if record}.values())
 
     def identities(self) -> set[str]:
-        """Read the keys of all items, consistently."""
+        """Return the keys of all items, read consistently."""
         pages = self._client.get_paginator("scan").paginate(
             TableName=self._table,
             ConsistentRead=True,
             ProjectionExpression="#identity",
-            ExpressionAttributeNames={"#identity": "identity"},  # DynamoDB keeps the word for itself
+            ExpressionAttributeNames={"#identity": "identity"},  # a reserved word of DynamoDB
         )
-        with translated(self._table):
+        with translated(self._table, "table"):
             return {item["identity"]["S"] for page in pages for item in page["Items"]}
 
     def remove(self, record: NodeRecord) -> bool:
-        """Delete a node's item where instance and last_seen are still those of `record`."""
-        with translated(self._table):
+        """Delete a node's item if instance and last_seen are those of `record`."""
+        with translated(self._table, "table"):
             try:
                 self._client.delete_item(
                     TableName=self._table,
@@ -149,7 +150,7 @@ def _number(time: float) -> Any:
 
 
 def _record(item: Any) -> NodeRecord | None:
-    """Return an item as a record; None for one that this version cannot read, which nobody should expect."""
+    """Return an item as a record; None for an item that this version cannot read."""
     try:
         packed = json.loads(zlib.decompress(bytes(item["node"]["B"])))
         rest = {name: packed[name] for name in NodeRecord.__dataclass_fields__ if name in packed}

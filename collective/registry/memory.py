@@ -1,4 +1,4 @@
-"""A registry in memory, for unit tests: one instance is shared by nodes and callers."""
+"""An in-memory registry for tests; nodes and callers share one instance."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ class MemoryRegistry:
         self._records: dict[str, NodeRecord] = {}
 
     def now(self) -> float:
-        """Return the clock's time."""
+        """Return the time in Unix seconds."""
         return self._clock()
 
     def put(self, record: NodeRecord) -> None:
-        """Keep a record, as seen now."""
+        """Store a record, seen now."""
         self._records[record.identity] = replace(record, last_seen=self._clock(), left=None)
 
     def heartbeat(self, identity: str, instance: str) -> str | None:
-        """Move a node's last_seen to now, unless another instance is there."""
+        """Set `last_seen` to now, if the record is of this instance; return the record's instance."""
         known = self._records.get(identity)
         if known is not None and known.instance == instance:
             self._records[identity] = replace(known, last_seen=self._clock())
         return known.instance if known else None
 
     def leave(self, identity: str, instance: str) -> None:
-        """Note a node's farewell, unless another instance is there."""
+        """Set `left` to now, if the record is of this instance."""
         known = self._records.get(identity)
         if known is not None and known.instance == instance:
             self._records[identity] = replace(known, left=self._clock())
@@ -42,11 +42,11 @@ class MemoryRegistry:
         return list(self._records.values())
 
     def identities(self) -> set[str]:
-        """Return the names of all records."""
+        """Return the identities of all records."""
         return set(self._records)
 
     def remove(self, record: NodeRecord) -> bool:
-        """Forget a record that has not changed."""
+        """Delete a record unless it has changed."""
         known = self._records.get(record.identity)
         same = known is not None and (known.instance, known.last_seen) == (record.instance, record.last_seen)
         if same:

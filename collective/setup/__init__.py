@@ -1,12 +1,11 @@
-"""Set up what a collective needs on AWS, take it down again, and tidy up after nodes that are gone.
+"""Create and remove what a collective needs on AWS, and clean up after nodes that are gone.
 
-    creation   what is missing, what differs? ─┐
-    removal    what is there?                  ├─► a plan: steps with marks ─► shown, agreed to ─► step.do(), one by one
-    pruning    which nodes are gone?          ─┘
+    creation   what is missing or differs? ─┐
+    removal    what exists?                 ├─► a plan of steps ─► shown and confirmed ─► step.do(), one by one
+    pruning    which nodes are gone?       ─┘
 
-Making a plan only looks. Every step can be done twice, so that a plan which failed half-way is simply made again.
-Steps follow one another on purpose: SNS takes 100 Subscribe a second and SQS few tags (see `transport/sqs.py`), which
-one request at a time stays below.
+Making a plan changes nothing. Every step is idempotent, so a plan that failed half-way is made and executed again.
+Steps run one at a time, which stays below the rate limits of SNS (100 Subscribe/s) and SQS (see `transport/sqs.py`).
 """
 
 from __future__ import annotations
@@ -20,14 +19,16 @@ MAKE, CHANGE, KEEP, REMOVE = "make", "change", "keep", "remove"
 
 
 def nothing() -> None:
-    """Do nothing: the step of what is as it should be."""
+    """Do nothing: the step for something that needs no change."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """One thing on AWS. `change` is MAKE, CHANGE, KEEP or REMOVE; `kind` is topic, table, queue, subscription or node.
+    """The change of one resource.
 
-    `do` may return why it did nothing, when things are no longer as they were looked at. It raises TransportError.
+    `change` is MAKE, CHANGE, KEEP or REMOVE; `kind` is topic, table, queue, subscription or node. `do` executes the
+    step. It returns None, or the reason why it changed nothing because the resource has changed since the plan was
+    made. It raises TransportError.
     """
 
     change: str
@@ -39,7 +40,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Plan:
-    """Steps in the order in which they are done; `warnings` are lines for whoever is to agree."""
+    """Steps in the order of their execution, and warnings to show before the confirmation."""
 
     collective: str
     account: Account
@@ -48,5 +49,5 @@ class Plan:
 
     @property
     def changes(self) -> list[Step]:
-        """The steps that would change something."""
+        """The steps that change something."""
         return [step for step in self.steps if step.change != KEEP]

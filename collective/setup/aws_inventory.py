@@ -1,4 +1,4 @@
-"""What setting up asks of AWS, all pages of it: the account, queues by how their names begin, a topic's subscribers."""
+"""Read what exists on AWS, all pages of it: the account, queues by prefix, and a topic's subscriptions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mypy_boto3_sns import SNSClient
     from mypy_boto3_sqs import SQSClient
 
-_MOST_QUEUES = 1000  # SQS API reference, ListQueues: on one page; without the number there is no next page
+_PAGE = 1000  # queues; SQS API reference, ListQueues: the maximum; without a page size there is no next page
 
 
 class Cloud:
@@ -31,74 +31,74 @@ class Cloud:
 
     @classmethod
     def connect(cls) -> Cloud:
-        """Return what boto3's own settings point at. Raise ConfigError."""
+        """Return the account and region of boto3's settings. Raises ConfigError."""
         return cls(AWS())
 
     @cached_property
     def transport(self) -> SQSTransport:
-        """What makes nodes' queues."""
+        """The transport that creates node queues."""
         return SQSTransport(self.aws)
 
     def registry(self, collective: str) -> DynamoDBRegistry:
-        """Return the registry of a collective, whether or not its table is there."""
+        """Return the registry of a collective, whether or not its table exists."""
         return DynamoDBRegistry(self.aws, names.table(collective))
 
     @cached_property
     def account(self) -> Account:
-        """The account that our credentials are for: STS tells it to everybody."""
+        """The account of these credentials (GetCallerIdentity, which needs no permission)."""
         with translated("sts"):
             number = self.aws.client("sts").get_caller_identity()["Account"]
         return Account(self.sqs.meta.partition, self.sqs.meta.region_name, number)
 
     def table(self, name: str) -> str | None:
-        """Return the status of a registry's table (ACTIVE, DELETING …); None when there is none.
+        """Return the status of a registry's table (ACTIVE, DELETING …); None when it does not exist.
 
-        Raise ConfigError for a table that is something else.
+        Raises ConfigError for a table that is not a registry.
         """
         try:
-            with translated(name):
+            with translated(name, "table"):
                 found = self.dynamodb.describe_table(TableName=name)["Table"]
                 key, status = found["KeySchema"], found["TableStatus"]
         except NotFound:
             return None
         if key != KEY:
-            raise ConfigError(f"{name}: this table is no registry: choose another name for the collective")
+            raise ConfigError(f"{name}: this table is not a registry (use another name for the collective)")
         return status
 
     def table_age(self, name: str) -> float:
-        """Return the seconds since a table was made. Raise QueueNotFound."""
-        with translated(name):
-            made = self.dynamodb.describe_table(TableName=name)["Table"]["CreationDateTime"]
-        return self.aws.now() - made.timestamp()
+        """Return the age of a table in seconds. Raises NotFound."""
+        with translated(name, "table"):
+            created = self.dynamodb.describe_table(TableName=name)["Table"]["CreationDateTime"]
+        return self.aws.now() - created.timestamp()
 
     def queues(self, prefix: str) -> dict[str, str]:
-        """Return the URLs of the queues whose names begin with `prefix`, by name."""
+        """Return the URLs of the queues whose names start with `prefix`, by name."""
         pages = self.sqs.get_paginator("list_queues").paginate(
-            QueueNamePrefix=prefix, PaginationConfig={"PageSize": _MOST_QUEUES}
+            QueueNamePrefix=prefix, PaginationConfig={"PageSize": _PAGE}
         )
         with translated(f"{prefix}*"):
             urls = [url for page in pages for url in page.get("QueueUrls", [])]
         return {url.rpartition("/")[2]: url for url in urls}
 
     def subscriptions(self, topic: str) -> dict[str, str]:
-        """Return the ARNs of a topic's subscriptions, by the queue's name; none when there is no topic."""
+        """Return the ARNs of a topic's subscriptions by queue name; empty when the topic does not exist."""
         pages = self.sns.get_paginator("list_subscriptions_by_topic").paginate(TopicArn=self.account.arn("sns", topic))
         try:
-            with translated(topic):
+            with translated(topic, "topic"):
                 found: list[Any] = [one for page in pages for one in page["Subscriptions"]]
         except NotFound:
             return {}
         return {one["Endpoint"].rpartition(":")[2]: one["SubscriptionArn"] for one in found if one["Protocol"] == "sqs"}
 
     def unsubscribe(self, queue: str, subscription: str) -> None:
-        """Remove a queue's subscription, given its ARN."""
-        with translated(queue):
+        """Delete a queue's subscription, given its ARN."""
+        with translated(queue, "subscription"):
             self.sns.unsubscribe(SubscriptionArn=subscription)
 
     def delete_queue(self, queue: str, url: str) -> None:
-        """Remove a queue with all that is in it, unless it is gone already."""
+        """Delete a queue and its messages, if it exists."""
         try:
-            with translated(queue):
+            with translated(queue, "queue"):
                 self.sqs.delete_queue(QueueUrl=url)
         except NotFound:
             return

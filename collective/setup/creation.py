@@ -1,9 +1,9 @@
-"""What a collective needs: a topic, a table, and queues prepared for nodes that may not make their own.
+"""Plan the creation of a collective: its topic, its table, and queues for nodes that may not create their own.
 
-    crpc setup                   topic · its policy, tags          table · key, tags
+    crpc setup                   topic · policy, tags              table · key, tags
     crpc setup --node IDENTITY   queue · attributes, policy, tags, subscription
 
-Nodes that may make their queue themselves do the same, but for what is mended here (`SQSTransport.make_node`).
+Nodes with the permission create their queues themselves (`SQSTransport.create_node`), but do not repair existing ones.
 """
 
 from __future__ import annotations
@@ -17,53 +17,53 @@ from collective.aws import translated
 from collective.errors import NotFound, Unreachable
 from collective.setup import CHANGE, KEEP, MAKE, Plan, Step
 from collective.setup.aws_inventory import Cloud
-from collective.setup.differences import listed, policy_fault, tags_fault, unlisted
-from collective.setup.node_queues import NodeQueue, Subscribed
+from collective.setup.differences import from_tag_list, policy_problems, tag_problems, to_tag_list
+from collective.setup.node_queues import NodeQueue, Subscriptions
 from collective.transport.resource_policies import topic_policy
 
-_LOOKS: Any = {"Delay": 1, "MaxAttempts": 120}  # a second apart; DynamoDB makes or deletes a table within some ten
+_WAITER: Any = {"Delay": 1, "MaxAttempts": 120}  # seconds; DynamoDB takes about 10 s to create a table
 
 
 class Resource(Protocol):
-    """One thing that is to be there."""
+    """A resource that must exist."""
 
     kind: str
     name: str
 
     def problems(self) -> list[str] | None:
-        """Return what differs from how it should be, in words; None when it is not there at all."""
+        """Return a description of each difference; None when the resource does not exist."""
         ...
 
-    def make(self) -> None:
-        """Make it."""
+    def create(self) -> None:
+        """Create it."""
         ...
 
-    def mend(self) -> None:
-        """Make it as it should be."""
+    def repair(self) -> None:
+        """Remove the differences."""
         ...
 
 
 def creation(cloud: Cloud, collective: str, *, registry: bool = True, nodes: Iterable[str] = ()) -> Plan:
-    """Return the plan by which a collective, its registry, and the queues of `nodes` (identities) come into being."""
+    """Return the plan that creates a collective, with its registry and the queues of `nodes` (identities)."""
     resources: list[Resource] = [Topic(cloud, collective)]
     if registry:
         resources.append(Table(cloud, collective))
-    subscribed = Subscribed(cloud, names.topic(collective))
-    resources += [NodeQueue(cloud, collective, identity, subscribed) for identity in nodes]
+    subscriptions = Subscriptions(cloud, names.topic(collective))
+    resources += [NodeQueue(cloud, collective, identity, subscriptions) for identity in nodes]
     return Plan(collective, cloud.account, [_step(resource) for resource in resources])
 
 
 def _step(resource: Resource) -> Step:
     problems = resource.problems()
     if problems is None:
-        return Step(MAKE, resource.kind, resource.name, do=resource.make)
+        return Step(MAKE, resource.kind, resource.name, do=resource.create)
     if problems:
-        return Step(CHANGE, resource.kind, resource.name, "; ".join(problems), do=resource.mend)
-    return Step(KEEP, resource.kind, resource.name, "there already")
+        return Step(CHANGE, resource.kind, resource.name, "; ".join(problems), do=resource.repair)
+    return Step(KEEP, resource.kind, resource.name, "exists")
 
 
 class Topic:
-    """The topic that reaches every node."""
+    """The topic that delivers to every node."""
 
     kind = "topic"
 
@@ -77,26 +77,26 @@ class Topic:
     def problems(self) -> list[str] | None:
         """Compare policy and tags."""
         try:
-            with translated(self.name):
+            with translated(self.name, "topic"):
                 found = self._sns.get_topic_attributes(TopicArn=self._arn)["Attributes"]
                 tags = self._sns.list_tags_for_resource(ResourceArn=self._arn)["Tags"]
         except NotFound:
             return None
-        return [*policy_fault(found.get("Policy"), self._policy), *tags_fault(unlisted(tags), self._tags)]
+        return [*policy_problems(found.get("Policy"), self._policy), *tag_problems(from_tag_list(tags), self._tags)]
 
-    def make(self) -> None:
-        """Create it with both."""
-        with translated(self.name):
+    def create(self) -> None:
+        """Create it with policy and tags."""
+        with translated(self.name, "topic"):
             self._sns.create_topic(
-                Name=self.name, Attributes={"Policy": json.dumps(self._policy)}, Tags=listed(self._tags)
+                Name=self.name, Attributes={"Policy": json.dumps(self._policy)}, Tags=to_tag_list(self._tags)
             )
 
-    def mend(self) -> None:
-        """Set both."""
-        with translated(self.name):
+    def repair(self) -> None:
+        """Set policy and tags."""
+        with translated(self.name, "topic"):
             policy = json.dumps(self._policy)
             self._sns.set_topic_attributes(TopicArn=self._arn, AttributeName="Policy", AttributeValue=policy)
-            self._sns.tag_resource(ResourceArn=self._arn, Tags=listed(self._tags))
+            self._sns.tag_resource(ResourceArn=self._arn, Tags=to_tag_list(self._tags))
 
 
 class Table:
@@ -118,18 +118,18 @@ class Table:
         if status is None:
             return None
         if status == "DELETING":
-            raise Unreachable(f"{self.name}: is being deleted: try again in a minute")
-        with translated(self.name):
+            raise Unreachable(f"{self.name}: table is being deleted (try again in a minute)")
+        with translated(self.name, "table"):
             tags = self._dynamodb.list_tags_of_resource(ResourceArn=self._arn).get("Tags", [])
-        return tags_fault(unlisted(tags), self._tags)
+        return tag_problems(from_tag_list(tags), self._tags)
 
-    def make(self) -> None:
-        """Create it, and wait until it can be written."""
+    def create(self) -> None:
+        """Create it, and wait until it is active."""
         self._registry.create(self._tags)
-        with translated(self.name):
-            self._dynamodb.get_waiter("table_exists").wait(TableName=self.name, WaiterConfig=_LOOKS)
+        with translated(self.name, "table"):
+            self._dynamodb.get_waiter("table_exists").wait(TableName=self.name, WaiterConfig=_WAITER)
 
-    def mend(self) -> None:
-        """Set its tags."""
-        with translated(self.name):
-            self._dynamodb.tag_resource(ResourceArn=self._arn, Tags=listed(self._tags))
+    def repair(self) -> None:
+        """Set the tags."""
+        with translated(self.name, "table"):
+            self._dynamodb.tag_resource(ResourceArn=self._arn, Tags=to_tag_list(self._tags))

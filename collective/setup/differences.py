@@ -1,4 +1,4 @@
-"""Compare what is there with what should be: a list of differences in words, empty when there are none."""
+"""Compare a resource with how it must be; each difference is described in words."""
 
 from __future__ import annotations
 
@@ -9,32 +9,33 @@ from typing import Any
 from collective.transport.resource_policies import same_policy
 
 
-def policy_fault(found: str | None, ours: Mapping[str, Any]) -> list[str]:
-    """Compare a policy (JSON) with ours, which would replace all of it; name by their Sids the statements that go."""
+def policy_problems(found: str | None, required: Mapping[str, Any]) -> list[str]:
+    """Compare a policy (JSON) with the required one; name the statements (Sid) that replacing it would remove."""
     policy = json.loads(found) if found else {}
-    if same_policy(policy, ours):
+    if same_policy(policy, required):
         return []
-    lost = sorted(_sids(policy) - _sids(ours))
-    return [f"its policy is another{': it would lose ' if lost else ''}{', '.join(lost)}"]
+    lost = sorted(_sids(policy) - _sids(required))
+    return [f"policy differs, statements to be removed: {', '.join(lost)}" if lost else "policy differs"]
 
 
 def _sids(policy: Mapping[str, Any]) -> set[str]:
     statements = policy.get("Statement", [])
-    listed = statements if isinstance(statements, list) else [statements]  # IAM guide: one need not be in a list
-    return {statement.get("Sid") or "a statement without Sid" for statement in listed}
+    # IAM user guide: a single statement need not be in a list.
+    listed = statements if isinstance(statements, list) else [statements]
+    return {statement.get("Sid") or "(no Sid)" for statement in listed}
 
 
-def tags_fault(found: Mapping[str, str], ours: Mapping[str, str]) -> list[str]:
-    """Compare tags with ours; others may stand beside them."""
-    missing = [f"{key}={value}" for key, value in ours.items() if found.get(key) != value]
-    return [f"not tagged {', '.join(missing)}"] if missing else []
+def tag_problems(found: Mapping[str, str], required: Mapping[str, str]) -> list[str]:
+    """Compare tags with the required ones; other tags are allowed."""
+    missing = [f"{key}={value}" for key, value in required.items() if found.get(key) != value]
+    return [f"missing tags: {', '.join(missing)}"] if missing else []
 
 
-def listed(tags: Mapping[str, str]) -> Any:
-    """Return tags as SNS and DynamoDB take them."""
+def to_tag_list(tags: Mapping[str, str]) -> Any:
+    """Return tags in the form of SNS and DynamoDB."""
     return [{"Key": key, "Value": value} for key, value in tags.items()]
 
 
-def unlisted(tags: Any) -> dict[str, str]:
-    """Return tags as SNS and DynamoDB list them, by their keys."""
+def from_tag_list(tags: Any) -> dict[str, str]:
+    """Return tags from the form of SNS and DynamoDB."""
     return {tag["Key"]: tag["Value"] for tag in tags}

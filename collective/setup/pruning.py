@@ -1,14 +1,15 @@
-"""Tidy up after nodes that are gone: their items in the registry, their queues, their subscriptions.
+"""Plan the clean-up after nodes that are gone: their items in the registry, their queues and their subscriptions.
 
-    gone      it has left, or was last seen, longer ago than `older_than`; never one that is alive
-    orphans   a queue that the registry knows no node of, older than that, and a subscription without its queue;
-              none while the registry cannot know: no node is alive in it, or its table is younger than that
+    gone      a node that stopped or was last seen longer ago than `older_than`; never a node that is alive
+    orphans   a queue whose node is not in the registry, older than `older_than`, and a subscription without a queue.
+              Orphans are not looked for when the registry may be incomplete: no node in it is alive, or its table is
+              younger than `older_than`
 
-The item goes first, and only as it was looked at: a node that comes back meanwhile keeps everything. One that comes
-back later makes its queue again, 60 s after it was deleted at the earliest (SQS API reference, DeleteQueue).
+A node's item is deleted first, and only if it has not changed: a node that has come back keeps everything. A node that
+comes back later creates its queue again, at the earliest 60 s after the deletion (SQS API reference, DeleteQueue).
 
-Reply queues are left alone: SQS does not tell when one was last used, its caller would lose replies to its next
-call, and a queue that nobody uses costs nothing.
+Reply queues are kept: SQS does not report when a queue was last used, the next call of its caller would lose replies,
+and an unused queue costs nothing.
 """
 
 from __future__ import annotations
@@ -25,30 +26,30 @@ from collective.registry import PERIODS_ALIVE, NodeRecord, PrunableNodes
 from collective.setup import REMOVE, Plan, Step
 from collective.setup.aws_inventory import Cloud
 
-_UNKNOWN = (
-    "nodes with 'registry: none', or that have not registered since the table was made, would lose their queues: "
-    "look at each queue that is named"
+_ORPHANS_WARNING = (
+    "nodes with 'registry: none', and nodes that have not registered since the table was created, would lose their "
+    "queues: check each queue"
 )
 
 
 def pruning(
     cloud: Cloud, registry: PrunableNodes, collective: str, *, older_than: float, orphans: bool = False
 ) -> Plan:
-    """Return the plan by which nodes that have been gone for `older_than` seconds are forgotten."""
+    """Return the plan that removes nodes that have been gone for `older_than` seconds."""
     pruner = Pruner(cloud, registry, collective, older_than)
     steps, warnings = pruner.gone(), []
     if orphans:
-        pruner.check_knowledge()
-        queues = pruner.lonely_queues()
-        steps += [*queues, *pruner.lonely_subscriptions()]
-        warnings += [_UNKNOWN] if queues else []
+        pruner.check_registry()
+        queues = pruner.orphaned_queues()
+        steps += [*queues, *pruner.orphaned_subscriptions()]
+        warnings += [_ORPHANS_WARNING] if queues else []
     return Plan(collective, cloud.account, steps, warnings)
 
 
 class Pruner:
-    """What there is of a collective's nodes.
+    """What exists of a collective's nodes.
 
-    It is read in the order opposite to that in which a node comes into being, so that a new one is no orphan.
+    It is read in the reverse order of a node's creation, so that a node that is just starting is not an orphan.
     """
 
     def __init__(self, cloud: Cloud, registry: PrunableNodes, collective: str, older_than: float) -> None:
@@ -57,11 +58,11 @@ class Pruner:
         self._collective = collective
         self._older_than = older_than
         found = cloud.subscriptions(names.topic(collective)), cloud.queues(names.node_queues(collective))
-        self._subscriptions, self._queues = (self._ours(some) for some in found)
+        self._subscriptions, self._queues = (self._node_queues(some) for some in found)
         try:
             self._records = registry.nodes()
         except NotFound as error:
-            raise Unreachable(f"{error.name}: there is no registry: 'crpc setup' makes it") from None
+            raise Unreachable(f"{error} (create the registry with 'crpc setup')") from None
         self._now = registry.now()
 
     def gone(self) -> list[Step]:
@@ -72,68 +73,69 @@ class Pruner:
             for record in sorted(gone, key=lambda record: record.identity)
         ]
 
-    def check_knowledge(self) -> None:
-        """Raise UsageError where the registry does not know of running nodes: theirs would be taken for orphans."""
+    def check_registry(self) -> None:
+        """Raise UsageError when the registry may not have all running nodes, whose queues would seem orphaned."""
         alive = [record.period for record in self._records if record.alive(self._now)]
         if not alive:
-            raise UsageError("--orphans: no node in the registry is alive: start nodes first, or leave out --orphans")
+            raise UsageError("--orphans: no node in the registry is alive (start nodes first, or omit --orphans)")
         needed = max(self._older_than, PERIODS_ALIVE * max(alive))
         age = self._cloud.table_age(names.table(self._collective))
         if age <= needed:
             raise UsageError(
-                f"--orphans: the registry's table was made {in_words(age)} ago, and may not know nodes that were there "
-                f"before: wait until that is {in_words(needed)}, or leave out --orphans"
+                f"--orphans: the registry's table was created {in_words(age)} ago, and may not have all nodes yet "
+                f"(wait until it is {in_words(needed)} old, or omit --orphans)"
             )
 
-    def lonely_queues(self) -> list[Step]:
-        """Return a step for each queue that the registry knows no node of."""
-        lonely = [name for name in self._unknown(self._queues) if self._age(name) > self._older_than]
+    def orphaned_queues(self) -> list[Step]:
+        """Return a step for each queue whose node is not in the registry."""
+        orphaned = [name for name in self._unknown(self._queues) if self._age(name) > self._older_than]
         return [
-            Step(REMOVE, "queue", name, "the registry knows no node of it", partial(self._remove, name))
-            for name in lonely
+            Step(REMOVE, "queue", name, "its node is not in the registry", partial(self._remove, name))
+            for name in orphaned
         ]
 
-    def lonely_subscriptions(self) -> list[Step]:
+    def orphaned_subscriptions(self) -> list[Step]:
         """Return a step for each subscription without a queue."""
-        lonely = [
+        orphaned = [
             name for name in self._unknown(self._subscriptions) if name not in self._queues and self._absent(name)
         ]
         return [
-            Step(REMOVE, "subscription", name, "there is no such queue", partial(self._remove, name)) for name in lonely
+            Step(REMOVE, "subscription", name, "its queue does not exist", partial(self._remove, name))
+            for name in orphaned
         ]
 
-    def _ours(self, found: Mapping[str, str]) -> dict[str, str]:
-        return {name: what for name, what in sorted(found.items()) if names.is_node_queue(name, self._collective)}
+    def _node_queues(self, found: Mapping[str, str]) -> dict[str, str]:
+        return {name: value for name, value in sorted(found.items()) if names.is_node_queue(name, self._collective)}
 
     def _is_gone(self, record: NodeRecord) -> bool:
         return not record.alive(self._now) and self._now - _end(record) > self._older_than
 
     def _since(self, record: NodeRecord) -> str:
-        return f"{'left' if record.left else 'last seen'} {in_words(self._now - _end(record))} ago"
+        return f"{'stopped' if record.left else 'last seen'} {in_words(self._now - _end(record))} ago"
 
     def _unknown(self, queues: Iterable[str]) -> list[str]:
         return [name for name in queues if name not in self._known]
 
     @cached_property
     def _known(self) -> set[str]:
-        """The queues of all nodes in the registry, those included that this version cannot read."""
+        """The queues of all nodes in the registry, including records that this version cannot read."""
         return {names.node_queue(self._collective, identity) for identity in self._registry.identities()}
 
     def _age(self, queue: str) -> float:
-        """Return the seconds since a queue was made; none of one that is gone."""
-        wanted: Any = ["CreatedTimestamp"]
+        """Return the age of a queue in seconds; 0 for a queue that does not exist any more."""
+        requested: Any = ["CreatedTimestamp"]
         try:
-            with translated(queue):
-                found = self._cloud.sqs.get_queue_attributes(QueueUrl=self._queues[queue], AttributeNames=wanted)
-                made = float(found["Attributes"]["CreatedTimestamp"])
+            with translated(queue, "queue"):
+                found = self._cloud.sqs.get_queue_attributes(QueueUrl=self._queues[queue], AttributeNames=requested)
+                created = float(found["Attributes"]["CreatedTimestamp"])
         except NotFound:
             return 0.0
-        return self._now - made
+        return self._now - created
 
     def _absent(self, queue: str) -> bool:
-        """Look again: a list of queues may lack what is a second old."""
+        """Return whether a queue does not exist; a list of queues may lack a new one."""
         try:
-            with translated(queue):
+            with translated(queue, "queue"):
                 self._cloud.sqs.get_queue_url(QueueName=queue)
         except NotFound:
             return True
@@ -141,7 +143,7 @@ class Pruner:
 
     def _forget(self, record: NodeRecord) -> str | None:
         if not self._registry.remove(record):
-            return "it has come back"
+            return "it is alive again"
         self._remove(names.node_queue(self._collective, record.identity))
         return None
 
@@ -153,5 +155,5 @@ class Pruner:
 
 
 def _end(record: NodeRecord) -> float:
-    """Return when a node was last there, in Unix seconds: some version may have seen it after its farewell."""
+    """Return when a node was last seen, in Unix seconds; `last_seen` may be later than `left`."""
     return max(record.left or 0.0, record.last_seen)

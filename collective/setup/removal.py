@@ -1,6 +1,6 @@
-"""Take a collective down: its topic with all subscriptions, its nodes' and callers' queues, its table; nothing else.
+"""Plan the removal of a collective: its topic and subscriptions, the queues of its nodes and callers, and its table.
 
-A queue that somebody has called alike stays: only names that nodes and callers give are ours (`names.py`).
+Other queues whose names start alike are kept: only names that nodes and callers create are matched (`names.py`).
 """
 
 from __future__ import annotations
@@ -14,32 +14,33 @@ from collective.errors import NotFound
 from collective.nodesets import fold
 from collective.setup import REMOVE, Plan, Step
 from collective.setup.aws_inventory import Cloud
+from collective.text import plural
 
-_LOOKS: Any = {"Delay": 1, "MaxAttempts": 120}  # a second apart; DynamoDB deletes a table within some ten
+_WAITER: Any = {"Delay": 1, "MaxAttempts": 120}  # seconds; DynamoDB takes about 10 s to delete a table
 
 
 def removal(cloud: Cloud, collective: str, *, registry: bool = True) -> Plan:
-    """Return the plan by which everything of a collective goes; a warning names the nodes that are alive."""
+    """Return the plan that removes a collective; a warning names the nodes that are alive."""
     table = _table(cloud, names.table(collective)) if registry else []
     steps = [*_topic(cloud, names.topic(collective)), *_queues(cloud, collective), *table]
     alive = _alive(cloud, collective) if table else []
-    warnings = [f"{fold(alive)} would make their queues again: stop collectived there first"] if alive else []
+    warnings = [f"alive, and will create their queues again (stop collectived first): {fold(alive)}"] if alive else []
     return Plan(collective, cloud.account, steps, warnings)
 
 
 def _topic(cloud: Cloud, name: str) -> list[Step]:
     arn = cloud.account.arn("sns", name)
     try:
-        with translated(name):
+        with translated(name, "topic"):
             cloud.sns.get_topic_attributes(TopicArn=arn)
     except NotFound:
         return []
 
     def delete() -> None:
-        with translated(name):
+        with translated(name, "topic"):
             cloud.sns.delete_topic(TopicArn=arn)
 
-    return [Step(REMOVE, "topic", name, f"{len(cloud.subscriptions(name))} queues subscribed", delete)]
+    return [Step(REMOVE, "topic", name, f"{plural(len(cloud.subscriptions(name)), 'queue')} subscribed", delete)]
 
 
 def _queues(cloud: Cloud, collective: str) -> list[Step]:
@@ -56,9 +57,9 @@ def _table(cloud: Cloud, name: str) -> list[Step]:
         return []
 
     def delete() -> None:
-        with translated(name):
+        with translated(name, "table"):
             cloud.dynamodb.delete_table(TableName=name)
-            cloud.dynamodb.get_waiter("table_not_exists").wait(TableName=name, WaiterConfig=_LOOKS)
+            cloud.dynamodb.get_waiter("table_not_exists").wait(TableName=name, WaiterConfig=_WAITER)
 
     return [Step(REMOVE, "table", name, do=delete)]
 

@@ -1,4 +1,4 @@
-r"""Stand-ins that ship with the library: authors of plugins test with what we test with.
+r"""Test agents and programs: stand-ins for commands, networks and whole collectives.
 
     with fake_commands({"uptime": {"stdout": "up 3 days\n"}}) as calls:
         assert load.status()["uptime"] == "up 3 days"
@@ -6,19 +6,19 @@ r"""Stand-ins that ship with the library: authors of plugins test with what we t
 
     with memory_fleet(tmp_path, {"web1": {"role": "web"}, "db1": {"role": "db"}}, code=[Path("agents")],
                       ddls=[Path("ddl")]) as network:
-        call = network.fleet.call("load", "status", filter=parse(with_fact=["role=web"]))
+        call = network.fleet.call("load", "status", targets=Targets.select(facts=["role=web"]))
         assert [reply.sender for reply in call] == ["web1"]
 
     with Simulation(tmp_path, 500, FaultRates(drop=0.01, duplicate=0.05), seed=7) as world:
         outcomes = world.fleet.call("load", "status", timeout=5).wait()
-        assert outcomes.silent == world.unheard(...)
+        assert len(outcomes.ok) > 450
 
-commands.py     fake_commands: executables that a test answers for
+commands.py     fake_commands: executables with canned output
 nodes.py        memory_fleet: nodes in threads, actions in real processes
-faulty.py       FaultyTransport: loses, repeats, delays, cuts … what passes through any other transport
-simulation.py   Simulation: very many nodes, one thread, a clock of its own
+faulty.py       FaultyTransport: loses, repeats, delays and corrupts the messages of any other transport
+simulation.py   Simulation: hundreds of nodes in one thread, with a simulated clock
 
-Nothing here is imported by the library itself.
+The library itself imports nothing from here.
 """
 
 from collective.testing.commands import CannedAnswer, fake_commands

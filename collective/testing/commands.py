@@ -1,4 +1,4 @@
-"""Commands that a test answers for: small executables at the front of PATH, that note how they were called."""
+"""Replace commands in tests: executables at the front of PATH return canned output and record their calls."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 CannedAnswer = Mapping[str, Any]
 
-# A stand-in notes its arguments, finds the longest key that they begin with, and gives that key's answer.
+# Records its arguments, finds the longest key that they start with, and returns the answer for that key.
 _STAND_IN = """#!{python} -IS
 import fcntl, json, pathlib, sys
 folder = pathlib.Path(__file__).parent
@@ -27,7 +27,7 @@ with (folder / ".calls.jsonl").open("a+") as calls:
     earlier = sum(json.loads(line)["key"] == key for line in calls)
     print(json.dumps({{"key": key, "words": words}}), file=calls)
 if key is None:
-    sys.exit(f"{{words}}: the test gives no answer for this call")
+    sys.exit(f"{{words}}: the test has no answer for this call")
 answer = answers[key][min(earlier, len(answers[key]) - 1)]
 sys.stdout.write(answer.get("stdout", ""))
 sys.stderr.write(answer.get("stderr", ""))
@@ -39,13 +39,13 @@ sys.exit(answer.get("exitcode", 0))
 def fake_commands(
     answers: Mapping[str, CannedAnswer | Sequence[CannedAnswer]], *, only: bool = False
 ) -> Iterator[Callable[[], list[list[str]]]]:
-    """Put small executables at the front of PATH, and yield a function that lists the calls they got.
+    """Replace commands in PATH, and yield a function that returns the list of calls.
 
-    A key of `answers` is a command's name, or its name and first arguments (`systemctl show`): the longest
-    key that fits a call answers it. An answer is `{"stdout": text, "stderr": text, "exitcode": number}`, each
-    of which may be left out; a list of answers serves one call after the other, the last one for ever.
-    A call is `[name, argument, …]`; the list can still be had afterwards.
-    With `only`, PATH holds nothing else: no other command is found.
+    A key of `answers` is the name of a command, or its name and first arguments (`systemctl show`); the longest
+    matching key is used. An answer is `{"stdout": str, "stderr": str, "exitcode": int}`, with every key optional. In a
+    list of answers, each call uses the next one, and all further calls the last one. A call is
+    `[name, argument, …]`; the list is also available after the block.
+    With `only`, PATH contains no other commands.
     """
     table = {key: [answer] if isinstance(answer, Mapping) else list(answer) for key, answer in answers.items()}
     path = os.environ.get("PATH", os.defpath)

@@ -1,13 +1,13 @@
-"""A network that misbehaves: wrap any transport, say how often what goes wrong, and name a seed.
+"""Wrap a transport so that it loses, repeats, delays or corrupts messages, at given rates and repeatably.
 
     transport = FaultyTransport(MemoryTransport(), FaultRates(drop=0.01, duplicate=0.05, delay=0.2), seed=7)
-    transport.cut("testing_node_web1")     that queue is out of reach, until …
+    transport.cut("testing_node_web1")     this queue is unreachable, until …
     transport.heal()
-    assert transport.happened["drop"] == len(transport.lost)
+    assert transport.counts["drop"] == len(transport.lost)
 
-Messages suffer when they are received, each copy of a broadcast for itself. What happens to a queue's messages is
-drawn from the seed and the queue's name, so that threads that use other queues change nothing about it. Everything
-but `drop` and `corrupt` is what SQS may do: it delivers at least once, in any order.
+Faults happen when messages are received, independently for each copy of a broadcast. The faults of a queue depend on
+the seed and the queue's name only, so that threads that use other queues have no influence. All of them except `drop`
+and `corrupt` are allowed for SQS, which delivers at least once and in any order.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from random import Random
 from collective.errors import Unreachable
 from collective.transport import BATCH, Delivery, Transport
 
-_Held = tuple[float, int, Delivery]  # when it is due, a number that keeps the order, what it is
+_Held = tuple[float, int, Delivery]  # the time of delivery, a number that keeps the order, the message
 
 
 @dataclass(frozen=True)
 class FaultRates:
-    """Probabilities from 0 to 1, all of them for each message, but `reorder` and `throttle`.
+    """Probabilities from 0 to 1, for each message except where noted.
 
-    drop        it is lost for good
-    duplicate   it comes a second time, up to `longest_delay` later
-    delay       it comes up to `longest_delay` (seconds) later
-    corrupt     it is cut short
-    reorder     for each batch: it comes in another order
-    throttle    for each request: Unreachable, and nothing is done
+    drop        the message is lost
+    duplicate   it is delivered again, up to `longest_delay` later
+    delay       it is delivered up to `longest_delay` (seconds) later
+    corrupt     it is truncated
+    reorder     for each batch: the order changes
+    throttle    for each request: Unreachable is raised
     """
 
     drop: float = 0.0
@@ -49,46 +49,46 @@ class FaultRates:
 
 
 class FaultyTransport:
-    """Any transport, with faults. `inner.now()` is the clock by which messages are late.
+    """The transport `inner`, with faults; messages are delayed by the clock of `inner.now()`.
 
-    `happened` counts each kind of fault, `lost` are (queue, body) of what was dropped or cut short, and `delivered`
-    counts what was handed out all the same.
+    `counts` are the faults by kind; `lost` are the (queue, body) of messages that were dropped or truncated;
+    `delivered` is the number of delivered messages.
     """
 
-    def __init__(self, inner: Transport, problems: FaultRates | None = None, seed: int = 0) -> None:
+    def __init__(self, inner: Transport, rates: FaultRates | None = None, seed: int = 0) -> None:
         self._inner = inner
-        self.problems = problems or FaultRates()
+        self.rates = rates or FaultRates()
         self._seed = seed
-        self._dice: dict[str, Random] = {}
+        self._randoms: dict[str, Random] = {}
         self._held: dict[str, list[_Held]] = {}
         self._numbers = itertools.count()
         self._cut: set[str] | None = set()
         self._lock = threading.Lock()
-        self.happened: Counter[str] = Counter()
+        self.counts: Counter[str] = Counter()
         self.lost: list[tuple[str, str]] = []
         self.delivered = 0
 
     def cut(self, *queues: str) -> None:
-        """Put queues and topics out of reach; without a name, all there are."""
+        """Make queues and topics unreachable; without arguments, all of them."""
         self._cut = {*self._cut, *queues} if queues and self._cut is not None else None
 
     def heal(self) -> None:
-        """Let everything be reached again."""
+        """Make everything reachable again."""
         self._cut = set()
 
     # -- the protocol
 
     def now(self) -> float:
-        """Return the inner transport's time."""
+        """Return the time of the inner transport."""
         return self._inner.now()
 
     def open_node(self, queue: str, topic: str) -> None:
-        """Make and subscribe a queue."""
+        """Create and subscribe a queue."""
         self._reach(queue)
         self._inner.open_node(queue, topic)
 
     def open_replies(self, queue: str, known: str | None = None) -> str:
-        """Make a reply queue."""
+        """Create a reply queue."""
         self._reach(queue)
         return self._inner.open_replies(queue, known)
 
@@ -103,55 +103,55 @@ class FaultyTransport:
         self._inner.broadcast(topic, body)
 
     def receive(self, queue: str, wait: float) -> list[Delivery]:
-        """Return what has arrived and is not held back, waiting for the first message at most `wait` seconds."""
+        """Return messages that are due, waiting at most `wait` seconds for the first one."""
         self._reach(queue)
         until = time.monotonic() + wait
         while True:
             left = max(0.0, until - time.monotonic())
             for delivery in self._inner.receive(queue, min(left, self._next_due(queue))):
-                self._let_in(queue, delivery)
+                self._accept(queue, delivery)
             due = self._due(queue)
             if due or not left:
                 return due
 
     def acknowledge(self, queue: str, deliveries: Sequence[Delivery]) -> None:
-        """Remove messages."""
+        """Delete messages."""
         self._reach(queue)
         self._inner.acknowledge(queue, deliveries)
 
     def unread(self, queue: str) -> int:
-        """Return how many messages lie in a queue; those that are held back count as read."""
+        """Return the number of unread messages in a queue; delayed messages count as read."""
         self._reach(queue)
         return self._inner.unread(queue)
 
-    # -- what goes wrong
+    # -- faults
 
     def _happens(self, kind: str, name: str) -> bool:
-        """Throw the dice of a queue for one kind of fault."""
-        chance: float = getattr(self.problems, kind)
-        if not chance:
+        """Decide at random whether a fault happens, with the queue's own random numbers."""
+        rate: float = getattr(self.rates, kind)
+        if not rate:
             return False
         with self._lock:
-            happens = self._dice_of(name).random() < chance
-            self.happened[kind] += happens
+            happens = self._random(name).random() < rate
+            self.counts[kind] += happens
         return happens
 
-    def _dice_of(self, name: str) -> Random:
-        return self._dice.setdefault(name, Random(f"{self._seed} {name}"))  # noqa: S311 - no secrets here
+    def _random(self, name: str) -> Random:
+        return self._randoms.setdefault(name, Random(f"{self._seed} {name}"))  # noqa: S311 - must be repeatable, not secret
 
     def _reach(self, name: str) -> None:
         if self._cut is None or name in self._cut:
-            raise Unreachable(f"{name}: cut off")
+            raise Unreachable(f"{name}: unreachable (cut)")
         if self._happens("throttle", name):
             raise Unreachable(f"{name}: ThrottlingException: Rate exceeded")
 
-    def _let_in(self, queue: str, delivery: Delivery) -> None:
+    def _accept(self, queue: str, delivery: Delivery) -> None:
         if self._happens("drop", queue):
             self.lost.append((queue, delivery.body))
             self._inner.acknowledge(queue, [delivery])
             return
         if self._happens("corrupt", queue):
-            # Cut short, for without signatures any other change might pass for a message.
+            # Truncated, because without signatures any other change could result in a valid message.
             self.lost.append((queue, delivery.body))
             delivery = replace(delivery, body=delivery.body[: len(delivery.body) // 2])
         self._hold(queue, delivery, late=self._happens("delay", queue))
@@ -160,12 +160,12 @@ class FaultyTransport:
 
     def _hold(self, queue: str, delivery: Delivery, late: bool) -> None:
         with self._lock:
-            delay = self._dice_of(queue).uniform(0, self.problems.longest_delay) if late else 0.0
+            delay = self._random(queue).uniform(0, self.rates.longest_delay) if late else 0.0
             held = self._held.setdefault(queue, [])
             heapq.heappush(held, (self.now() + delay, next(self._numbers), delivery))
 
     def _next_due(self, queue: str) -> float:
-        """Return how many seconds it is until a message that is held back is due."""
+        """Return the seconds until the next delayed message is due."""
         held = self._held.get(queue)
         return max(0.0, held[0][0] - self.now()) if held else float("inf")
 
@@ -178,5 +178,5 @@ class FaultyTransport:
             self.delivered += len(due)
         if len(due) > 1 and self._happens("reorder", queue):
             with self._lock:
-                self._dice_of(queue).shuffle(due)
+                self._random(queue).shuffle(due)
         return due

@@ -1,4 +1,4 @@
-"""Nodes of one process, real but for what lies between them and their callers."""
+"""Run real nodes in one process, with a transport and a registry in memory."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from collective.fleet.fleet import Fleet
 from collective.node.actions.runner import Runner
 from collective.node.facts import Facts
 from collective.node.plugins import agents, plugin_set
-from collective.node.server import Server
+from collective.node.server import Server, ServerParts
 from collective.node.storage.audit_log import AuditLog
 from collective.node.storage.journal import Journal
 from collective.policy import Policy, Rule
@@ -30,7 +30,7 @@ COLLECTIVE = "testing"
 
 @dataclass(frozen=True)
 class Network:
-    """A collective in memory: what a caller uses, and the nodes behind it, by identity."""
+    """A collective in memory: what a caller uses, and its nodes by identity."""
 
     fleet: Fleet
     transport: MemoryTransport
@@ -49,11 +49,11 @@ def memory_fleet(
     client: Mapping[str, Any] | None = None,
     **server: Any,
 ) -> Iterator[Network]:
-    """Run nodes (facts by identity) with the real node and caller code; only what lies between them is in memory.
+    """Run nodes (facts by identity) with the code of real nodes and callers; only transport and registry are in memory.
 
-    The standard agents and those of `code` and `ddls` serve; actions run in real processes. Files go below
-    `folder`. Without a `policy` everything is allowed. `client` are keys of ClientConfig, `server` further
-    arguments of each Server.
+    The nodes have the standard agents and those of `code` and `ddls`; actions run in real processes. Files are
+    written below `folder`. Without a `policy` everything is allowed. `client` are keys of ClientConfig, `server` are
+    fields of each node's ServerParts.
     """
     transport, registry = MemoryTransport(), MemoryRegistry()
     parts = {**node_parts(folder, code, ddls), **server}
@@ -80,7 +80,7 @@ def memory_fleet(
 
 
 def node_parts(folder: Path, code: Sequence[Path] = (), ddls: Sequence[Path] = ()) -> dict[str, Any]:
-    """Return what nodes of one process can share: plugins, runner, and a policy that allows all."""
+    """Return the parts that the nodes of one process can share: plugins, runner, and a policy that allows all."""
     folders = ([agents.bundled(), *code], [catalog.bundled(), *ddls], folder / "settings")
     return {
         "plugins": plugin_set.load(*folders),
@@ -92,9 +92,9 @@ def node_parts(folder: Path, code: Sequence[Path] = (), ddls: Sequence[Path] = (
 def make_node(
     folder: Path, identity: str, transport: Transport, facts: Mapping[str, Any], parts: Mapping[str, Any]
 ) -> Server:
-    """Return a node of the collective COLLECTIVE on any transport: open it, and serve in a thread of its own.
+    """Return a node of the collective COLLECTIVE on any transport; the caller opens it and serves in a thread.
 
-    `parts` are arguments of Server: those of `node_parts`, and more.
+    `parts` are fields of ServerParts: those of `node_parts`, and more.
     """
     facts_file = folder / f"{identity}.json"
     facts_file.write_text(json.dumps(facts), encoding="utf-8")
@@ -102,16 +102,12 @@ def make_node(
         parts = {**parts, "journal": Journal(folder / f"{identity}.sqlite", transport.now)}
     if "audit" not in parts:
         parts = {**parts, "audit": AuditLog(folder / f"{identity}.audit.jsonl")}
-    return Server(
-        collective=COLLECTIVE,
-        identity=identity,
-        transport=transport,
-        facts=Facts([facts_file], []),
-        **{"sign": signing.unsigned, "verify": signing.accept_unsigned, **parts},
-    )
+    keys = {"sign": signing.unsigned, "verify": signing.accept_unsigned}
+    server_parts = ServerParts(transport=transport, facts=Facts([facts_file], []), **{**keys, **parts})
+    return Server(COLLECTIVE, identity, server_parts)
 
 
 def record(node: Server) -> NodeRecord:
-    """Return what a node would say of itself to the registry."""
+    """Return the record that a node would publish to the registry."""
     versions = {name: agent.ddl.metadata["version"] for name, agent in node.agents.items()}
     return NodeRecord(node.identity, __version__, node.facts.current, agents=versions, refused=node.agents.refused)

@@ -1,14 +1,13 @@
-"""Very many nodes in one thread, on a clock of their own: the real code of nodes and callers, the network faulty.
+"""Simulate hundreds of nodes in one thread, with a simulated clock and a faulty network, and the real code otherwise.
 
     with Simulation(tmp_path, 200, FaultRates(drop=0.01), seed=7, code=[…], ddls=[…]) as world:
         call = world.fleet.call("load", "status", timeout=5)
-        outcomes = call.wait()              five seconds pass in no time
-        world.pass_time(10)                 what is late arrives
+        outcomes = call.wait()              takes five seconds of simulated time
+        world.pass_time(10)                 delayed messages arrive
         assert max(world.ran.values()) == 1
 
-While the caller waits, every node takes its turn; when none has anything to do, the clock moves on. Actions are
-called in this thread, not in processes of their own: nothing ends them at their deadline. The same seed gives the
-same faults.
+While the caller waits, every node takes its turn; when no node has anything to do, the clock advances. Actions are
+called in this thread, not in their own processes, so deadlines do not end them. The same seed gives the same faults.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ from collective.config import ClientConfig
 from collective.errors import RPCError, TransportError
 from collective.fleet.fleet import Fleet
 from collective.node.actions.importing import imported
-from collective.node.actions.monitor import ActionJob, ActionResult, failed
+from collective.node.actions.job import CRASHED, ActionJob, ActionResult, failed_result
 from collective.node.actions.runner import Runner
 from collective.node.server import Server
 from collective.node.storage.audit_log import AuditLog
@@ -40,65 +39,65 @@ from collective.testing.nodes import COLLECTIVE, make_node, node_parts, record
 from collective.transport import Delivery, Transport
 from collective.transport.memory import MemoryTransport
 
-_TICK = 0.05  # seconds that the clock moves on when nobody has anything to do
+_TICK = 0.05  # seconds by which the clock advances when no node has anything to do
 
 Step = Callable[[str, str], None]
 
 
 class NodeDied(BaseException):
-    """Raised by a test within a node: it is dead from there on, and starts anew with the journal that it has left."""
+    """Raised by a test inside a node: the node ends there, and restarts with its journal."""
 
 
 class InlinePool(Executor):
-    """Runs what is submitted at once, in the thread that submits it; what that raises goes through."""
+    """Runs functions immediately, in the calling thread; their exceptions propagate to the caller."""
 
     def submit(self, function: Callable[..., Any], /, *args: Any, **named: Any) -> Future[Any]:
-        """Call the function, and return its result as a future that is done."""
+        """Call the function, and return a completed future with its result."""
         future: Future[Any] = Future()
         future.set_result(function(*args, **named))
         return future
 
 
 class InlineRunner(Runner):
-    """Calls actions in the thread that asks, and tells `ran` of each call before it is made."""
+    """Calls actions in the calling thread, and calls `ran` before each of them."""
 
     def __init__(self, ran: Callable[[ActionJob], None]) -> None:
         super().__init__()
         self._ran = ran
         self._functions: dict[tuple[str, str], Callable[..., Any]] = {}
 
-    def run(self, job: ActionJob, timeout: float) -> ActionResult:  # noqa: ARG002 - nothing ends a call in one's own thread
-        """Call the action; return how it ended, like Runner."""
+    def run(self, job: ActionJob, timeout: float) -> ActionResult:  # noqa: ARG002 - a call in this thread cannot be ended
+        """Call the action, and return its result."""
         self._ran(job)
-        where = (job.path, job.action)
-        if where not in self._functions:
-            self._functions[where] = getattr(imported(Path(job.path), job.code), job.action)
+        key = (job.path, job.action)
+        if key not in self._functions:
+            self._functions[key] = getattr(imported(Path(job.path), job.code), job.action)
         try:
-            data = self._functions[where](**job.data, **job.supplied)
+            data = self._functions[key](**job.data, **job.supplied)
         except RPCError as error:
             return ActionResult(error.statuscode, str(error), error.reason, error.data)
         except Exception as error:
-            return failed("crashed", f"{type(error).__name__}: {error}")
+            return failed_result(f"{type(error).__name__}: {error}", reason=CRASHED)
         return ActionResult(data={} if data is None else data)
 
 
 class Simulation:
     """A collective of `count` nodes `node0001` …, and a caller: `fleet`.
 
-    `faults` befall requests and replies alike, drawn from `seed`; `near` and `far` are the caller's and the nodes'
-    side of `network` (only nodes are throttled: a caller would just be told so). `ran` counts calls of actions:
-    (identity, agent, action, data as JSON). `time` is the world's, in Unix seconds.
+    `rates` are the faults of requests and replies, with random numbers from `seed`; `near` and `far` are the caller's
+    and the nodes' side of `network` (only nodes are throttled, because a caller would raise the error). `ran` counts
+    the calls of actions by (identity, agent, action, data as JSON). `time` is the simulated time in Unix seconds.
 
-    `step` is called before and after everything that a node does to its journal, its transport and its runner, with
-    its identity and what it is, such as `before journal.begin`: to look on, or to raise NodeDied. Journals are in
-    memory, unless `durable` says that they outlive their node. `server` are further arguments of each Server.
+    `step` is called before and after every use of a node's journal, transport and runner, with the identity and the
+    step, e.g. `before journal.begin`; it may raise NodeDied. Journals are in memory, or with `durable` in files, which
+    survive their node. `server` are further arguments of each Server.
     """
 
     def __init__(
         self,
         folder: Path,
         count: int,
-        problems: FaultRates | None = None,
+        rates: FaultRates | None = None,
         *,
         seed: int = 0,
         code: Sequence[Path] = (),
@@ -110,8 +109,8 @@ class Simulation:
         self.time = time.time()
         self.ran: Counter[tuple[str, str, str, str]] = Counter()
         self.network = network = MemoryTransport(clock=lambda: self.time)
-        self.far = FaultyTransport(network, problems, seed)
-        self.near = FaultyTransport(network, replace(self.far.problems, throttle=0.0), seed + 1)
+        self.far = FaultyTransport(network, rates, seed)
+        self.near = FaultyTransport(network, replace(self.far.rates, throttle=0.0), seed + 1)
         self._folder = folder
         self._durable = durable
         self._step = step
@@ -126,9 +125,9 @@ class Simulation:
             registry.put(record(self.nodes[identity]))
         state = folder / "state"
         state.mkdir(exist_ok=True)
-        (state / "installation").write_text("0000")  # else a reply queue's name, and so its faults, would be drawn
+        (state / "installation").write_text("0000")  # else the reply queue and its faults would be random
         config = ClientConfig(COLLECTIVE, state=state, ddls=list(ddls), direct_limit=0)
-        self.fleet = Fleet(config, _CallersSide(self), registry, clock=lambda: self.time)
+        self.fleet = Fleet(config, _CallerTransport(self), registry, clock=lambda: self.time)
 
     def __enter__(self) -> Simulation:
         return self
@@ -141,14 +140,14 @@ class Simulation:
             self._close(identity)
 
     def start(self, identity: str) -> None:
-        """Start a node, or what takes the place of one that has died: all that it knows is in its journal."""
+        """Start a node, or restart one that has died, with its journal."""
         if identity in self._kept:
             self._close(identity)
         path = self._folder / f"{identity}.sqlite" if self._durable else None
         journal, audit = Journal(path, lambda: self.time), AuditLog(self._folder / f"{identity}.audit.jsonl")
         self._kept[identity] = (journal, audit)
         journal.mark_beginning()
-        runner = InlineRunner(lambda job: self._note(identity, job))
+        runner = InlineRunner(lambda job: self._count(identity, job))
         parts = {
             "audit": audit,
             **self._parts,
@@ -165,22 +164,22 @@ class Simulation:
             kept.close()
 
     def turn(self) -> bool:
-        """Let every node do what it has to; return whether there was anything."""
+        """Give every node its turn; return whether any message was delivered."""
         before = self.far.delivered
         for identity in self.nodes:
-            self._guarded(identity, partial(self.nodes[identity].receive_once, 0.0))
+            self._guarded(identity, partial(self.nodes[identity].receiver.receive_once, 0.0))
             self._guarded(identity, self.nodes[identity].replies.resend)
         return self.far.delivered > before
 
     def pass_time(self, seconds: float) -> None:
-        """Let the world go on for that long while nobody calls."""
+        """Advance the simulated time, and let the nodes work."""
         until = self.time + seconds
         while self.time < until:
             if not self.turn():
                 self.time += _TICK
 
     def _guarded(self, identity: str, step: Callable[[], object]) -> None:
-        """Have a node do something; what fails on the way is tried again at its next turn, as `Server.serve` does."""
+        """Let a node do something; after a transport error it tries again at its next turn, as `Server.serve` does."""
         try:
             step()
         except TransportError:
@@ -188,7 +187,7 @@ class Simulation:
         except NodeDied:
             self.start(identity)
 
-    def _note(self, identity: str, job: ActionJob) -> None:
+    def _count(self, identity: str, job: ActionJob) -> None:
         data = json.dumps(dict(job.data), sort_keys=True)
         self.ran[identity, Path(job.path).stem, job.action, data] += 1
 
@@ -198,7 +197,7 @@ class Simulation:
 
 
 class _Watched:
-    """Passes everything on to `inner`, and calls `step` before and after each method."""
+    """Forwards to `inner`, and calls `step` before and after each method."""
 
     def __init__(self, inner: Any, step: Callable[[str], None], label: str) -> None:
         self._inner = inner
@@ -217,19 +216,19 @@ class _Watched:
         return call
 
 
-class _CallersSide:
-    """The network as the caller has it: while he waits, the world goes on. Only one thread may wait."""
+class _CallerTransport:
+    """The caller's transport: while it waits, the nodes work. Only one thread may wait."""
 
     def __init__(self, world: Simulation) -> None:
         self._world = world
         self._network: Transport = world.near
 
     def receive(self, queue: str, wait: float) -> list[Delivery]:
-        """Let nodes take turns until there is something, or `wait` seconds of the world's time have passed."""
+        """Let nodes take turns until a message arrives, or until `wait` seconds of simulated time have passed."""
         until = self._world.time + wait
         while True:
             found = self._network.receive(queue, 0.0)
-            # The caller's own thread, that does it behind his back, would be late by the world's clock.
+            # Acknowledged here, because the caller's background thread would be late by the simulated clock.
             self._network.acknowledge(queue, found)
             if found or self._world.time >= until:
                 return found
@@ -237,7 +236,7 @@ class _CallersSide:
                 self._world.time = min(self._world.time + _TICK, until)
 
     def acknowledge(self, queue: str, deliveries: Sequence[Delivery]) -> None:
-        """Do nothing: it was done when they were received."""
+        """Do nothing: messages are acknowledged when they are received."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._network, name)

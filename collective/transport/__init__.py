@@ -1,10 +1,10 @@
-"""How messages move: one narrow protocol, implemented in memory and over SQS and SNS.
+"""The transport protocol: how messages move. It is implemented in memory, and over SQS and SNS.
 
     caller   open_replies ─ send / broadcast ─ receive ─ acknowledge
     node     open_node ──── receive ─ acknowledge ─ send
 
-Delivery is at least once and in no order; whoever receives must expect a message again until it is acknowledged,
-and sometimes after. `tests/contract.py` holds what every implementation must do.
+Delivery is at least once and unordered: a receiver must expect every message again until it has acknowledged it, and
+sometimes afterwards. `tests/support/transport_contract.py` tests what every implementation must do.
 """
 
 from __future__ import annotations
@@ -13,19 +13,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-NODE_VISIBILITY = 5  # seconds that a received request stays hidden: what a died poll swallows comes back soon
-REPLY_VISIBILITY = 2  # seconds that a received reply stays hidden
-NODE_RETENTION = 3900  # seconds that an unread request is kept: the longest ttl and some
-REPLY_RETENTION = 300  # seconds that an unread reply is kept: a caller that died leaves nothing behind
-BATCH = 10  # messages; SQS developer guide: the most that one receive returns or one batch deletes
-LONGEST_CALL = 300.0  # seconds within which a service has answered or is Unreachable, however the network fails
-SEND_LIMIT = 1024 * 1024  # bytes; SQS: the largest message
-BROADCAST_LIMIT = 256 * 1024  # bytes; SNS: the largest message
+LONGEST_POLL = 20.0  # seconds of one long poll; SQS developer guide: the maximum
+NODE_VISIBILITY = 5  # seconds for which a received request is hidden; short, because a poll may die with its client
+REPLY_VISIBILITY = 2  # seconds for which a received reply is hidden
+NODE_RETENTION = 3900  # seconds for which an unread request is kept: the maximum TTL and a margin
+REPLY_RETENTION = 300  # seconds for which an unread reply is kept, in case its caller died
+BATCH = 10  # messages; SQS developer guide: the maximum for one receive and for one batch of deletions
+LONGEST_CALL = 300.0  # seconds after which a service has answered or Unreachable is raised
+SEND_LIMIT = 1024 * 1024  # bytes; SQS: the maximum size of a message
+BROADCAST_LIMIT = 256 * 1024  # bytes; SNS: the maximum size of a message
 
 
 @dataclass(frozen=True)
 class Delivery:
-    """One message as it arrived. Both times are Unix seconds by the server's clock, so their difference is its age."""
+    """A received message. Both times are Unix seconds by the server's clock, so their difference is its age."""
 
     body: str
     sent: float
@@ -34,9 +35,9 @@ class Delivery:
 
 
 class Transport(Protocol):
-    """What the two sides ask of whatever moves their messages. Queues and topics are given by name.
+    """Moves messages between callers and nodes. Queues and topics are given by name.
 
-    Every method may raise Unreachable, AccessDenied, or QueueNotFound (send, receive and unread only).
+    Every method may raise Unreachable and AccessDenied; all but `now` and the `open` methods also NotFound.
     """
 
     def now(self) -> float:
@@ -44,32 +45,32 @@ class Transport(Protocol):
         ...
 
     def open_node(self, queue: str, topic: str) -> None:
-        """Make a node's queue, unless it exists, and have it receive what is broadcast to `topic`.
+        """Create a node's queue, unless it exists, and subscribe it to `topic`.
 
-        Where we may not, a queue that somebody has prepared is good enough.
+        Without the permission to create it, an existing queue is used as it is.
         """
         ...
 
     def open_replies(self, queue: str, known: str | None = None) -> str:
-        """Make a reply queue, unless it exists, and return what lets the next call save itself this request."""
+        """Create a reply queue, unless it exists; return a value that saves the next call this request, as `known`."""
         ...
 
     def send(self, queue: str, body: str) -> None:
-        """Send one message to one queue. Raise MessageTooLarge beyond SEND_LIMIT."""
+        """Send a message to a queue. Raises MessageTooLarge above SEND_LIMIT."""
         ...
 
     def broadcast(self, topic: str, body: str) -> None:
-        """Send one message to every queue of a topic. Raise MessageTooLarge beyond BROADCAST_LIMIT."""
+        """Send a message to every queue of a topic. Raises MessageTooLarge above BROADCAST_LIMIT."""
         ...
 
     def receive(self, queue: str, wait: float) -> list[Delivery]:
-        """Return up to BATCH messages, as soon as there is one; after `wait` seconds, none."""
+        """Return up to BATCH messages as soon as there are any, or none after `wait` seconds."""
         ...
 
     def acknowledge(self, queue: str, deliveries: Sequence[Delivery]) -> None:
-        """Remove received messages for good."""
+        """Delete received messages."""
         ...
 
     def unread(self, queue: str) -> int:
-        """Return about how many messages lie in a queue that nobody has received."""
+        """Return the approximate number of unread messages in a queue."""
         ...

@@ -1,7 +1,7 @@
-"""Move messages between threads of one process: the transport of unit tests, with SQS's manners.
+"""An in-memory transport for tests: moves messages between threads of one process, and behaves like SQS.
 
-A received message is hidden, not gone, until it is acknowledged; a queue that nobody opened does not exist;
-sizes are limited as SQS and SNS limit them.
+A received message is hidden until it is acknowledged, a queue must be opened before it exists, and the size limits are
+those of SQS and SNS.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ class _Queue:
 
 
 class MemoryTransport:
-    """Queues and topics in memory. One instance is the whole network: give the same one to nodes and callers.
+    """Queues and topics in memory. One instance is the whole network, shared by nodes and callers.
 
-    `sent` counts the messages that went to each queue or topic, so that a test can say that nothing was sent.
+    `sent` counts the messages sent to each queue or topic.
     """
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
@@ -53,40 +53,40 @@ class MemoryTransport:
         self.sent: dict[str, int] = {}
 
     def now(self) -> float:
-        """Return the clock's time."""
+        """Return the time in Unix seconds."""
         return self._clock()
 
     def open_node(self, queue: str, topic: str) -> None:
-        """Make the queue and subscribe it."""
+        """Create and subscribe the queue."""
         with self._arrived:
             self._queues.setdefault(queue, _Queue(NODE_VISIBILITY))
             self._topics.setdefault(topic, set()).add(queue)
 
     def open_replies(self, queue: str, known: str | None = None) -> str:
-        """Make the queue; there is nothing to save a second time."""
+        """Create the queue."""
         with self._arrived:
             self._queues.setdefault(queue, _Queue(REPLY_VISIBILITY))
         return known or queue
 
     def send(self, queue: str, body: str) -> None:
-        """Put one message into one queue."""
+        """Put a message into a queue."""
         self._check_size(body, SEND_LIMIT)
         with self._arrived:
             self._put(queue, body)
             self._count(queue)
 
     def broadcast(self, topic: str, body: str) -> None:
-        """Put one message into every queue of a topic."""
+        """Put a message into every queue of a topic."""
         self._check_size(body, BROADCAST_LIMIT)
         with self._arrived:
             if topic not in self._topics:
-                raise NotFound(topic)
+                raise NotFound("topic", topic)
             for queue in self._topics[topic]:
                 self._put(queue, body)
             self._count(topic)
 
     def receive(self, queue: str, wait: float) -> list[Delivery]:
-        """Hand out what is visible, waiting for the first message at most `wait` seconds."""
+        """Return visible messages, waiting at most `wait` seconds for the first one."""
         until = time.monotonic() + wait
         with self._arrived:
             while True:
@@ -94,24 +94,24 @@ class MemoryTransport:
                 left = until - time.monotonic()
                 if taken or left <= 0 or self._closed:
                     return taken
-                # Hidden messages become visible without anybody saying so: look again now and then.
+                # A hidden message becomes visible without a notification.
                 self._arrived.wait(min(left, 0.1))
 
     def acknowledge(self, queue: str, deliveries: Sequence[Delivery]) -> None:
-        """Forget received messages."""
+        """Delete received messages."""
         receipts = {delivery.receipt for delivery in deliveries}
         with self._arrived:
             found = self._find(queue)
             found.messages = [message for message in found.messages if message.receipt not in receipts]
 
     def unread(self, queue: str) -> int:
-        """Count what is visible."""
+        """Return the number of visible messages."""
         now = self._clock()
         with self._arrived:
             return sum(message.visible_from <= now for message in self._find(queue).messages)
 
     def close(self) -> None:
-        """End every wait, now and from now on."""
+        """End every wait, current and future."""
         with self._arrived:
             self._closed = True
             self._arrived.notify_all()
@@ -133,7 +133,7 @@ class MemoryTransport:
 
     def _find(self, queue: str) -> _Queue:
         if queue not in self._queues:
-            raise NotFound(queue)
+            raise NotFound("queue", queue)
         return self._queues[queue]
 
     def _count(self, name: str) -> None:

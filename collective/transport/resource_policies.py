@@ -1,12 +1,12 @@
-"""What a topic and a node's queue let others do: their own policies, which AWS asks besides everybody's IAM policies.
+"""The resource policies of a topic and of node queues, which AWS evaluates besides IAM policies.
 
-    topic    the account's own people and nodes, as far as IAM allows them; subscribers: queues of this collective's
-             nodes and nothing else, so that nobody has all requests sent to an address of his own
-    queue    the topic may send; all others as far as IAM allows them
+    topic    the account's own principals, as far as IAM allows them; only node queues of this collective may be
+             subscribed, so that no principal can have all requests delivered to its own address
+    queue    the topic may send; other principals as far as IAM allows them
     both     nothing without TLS
 
-The form is from the SNS and SQS developer guides ("Example cases for Amazon SNS access control", "security best
-practices"); a statement's Sid is unique, and a topic's policy names the actions that SNS lists for one.
+The form follows the SNS and SQS developer guides ("Example cases for Amazon SNS access control", "Security best
+practices"): a statement's Sid is unique, and a topic policy may only name the actions that SNS lists for it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 from collective import names
 from collective.aws_account import Account
 
-_OWNER_MAY = [
+_OWNER_ACTIONS = [
     "GetTopicAttributes",
     "SetTopicAttributes",
     "DeleteTopic",
@@ -29,20 +29,20 @@ _WITHOUT_TLS = {"Bool": {"aws:SecureTransport": "false"}}
 
 
 def topic_policy(account: Account, collective: str) -> dict[str, Any]:
-    """Return the policy of the topic that reaches every node of a collective."""
+    """Return the policy of a collective's topic."""
     topic = account.arn("sns", names.topic(collective))
     node_queues = account.arn("sqs", names.node_queues(collective)) + "*"
-    everybody = {"AWS": "*"}
+    everyone = {"AWS": "*"}
     return _policy(
         topic,
-        _statement("OwnAccount", "Allow", {"AWS": account.root}, [f"SNS:{action}" for action in _OWNER_MAY]),
-        _statement("NodesOnly", "Deny", everybody, "SNS:Subscribe", {"StringNotLike": {"sns:Endpoint": node_queues}}),
-        _statement("TLSOnly", "Deny", everybody, "SNS:Publish", _WITHOUT_TLS),
+        _statement("OwnAccount", "Allow", {"AWS": account.root}, [f"SNS:{action}" for action in _OWNER_ACTIONS]),
+        _statement("NodesOnly", "Deny", everyone, "SNS:Subscribe", {"StringNotLike": {"sns:Endpoint": node_queues}}),
+        _statement("TLSOnly", "Deny", everyone, "SNS:Publish", _WITHOUT_TLS),
     )
 
 
 def queue_policy(account: Account, queue: str, topic: str) -> dict[str, Any]:
-    """Return the policy of a node's queue, given its name and its topic's."""
+    """Return the policy of a node queue, given its name and the name of the topic."""
     from_topic = {"ArnEquals": {"aws:SourceArn": account.arn("sns", topic)}}
     return _policy(
         account.arn("sqs", queue),
@@ -68,14 +68,14 @@ def _statement(
 
 
 def same_policy(one: Any, other: Any) -> bool:
-    """Tell whether two policies say the same: the order of a list says nothing, nor whether one value is in a list."""
-    return bool(_plain(one) == _plain(other))
+    """Return whether two policies are equivalent: order is irrelevant, and a list of one value equals the value."""
+    return bool(_normalized(one) == _normalized(other))
 
 
-def _plain(value: Any) -> Any:
+def _normalized(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {key: _plain(member) for key, member in value.items()}
+        return {key: _normalized(member) for key, member in value.items()}
     if isinstance(value, list):
-        members = sorted((_plain(member) for member in value), key=repr)
+        members = sorted((_normalized(member) for member in value), key=repr)
         return members[0] if len(members) == 1 else members
     return value

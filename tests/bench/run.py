@@ -27,9 +27,9 @@ from support.crpc_process import BIN, clean_environment, own_lab
 from support.daemons import aws_environment, configure, daemon
 from support.proxy import Proxy
 
+from collective import Fleet, Targets
 from collective.aws import AWS
 from collective.config import ClientConfig
-from collective.fleet.fleet import Fleet
 from collective.lab.layout import Layout
 from collective.registry import NodeRecord
 from collective.registry.dynamodb import DynamoDBRegistry
@@ -158,7 +158,7 @@ def count_requests(nodes: int, direct_limit: int) -> float:
             for _ in range(RUNS):
                 time.sleep(0.3)  # every node polls again
                 before = dict(proxy.counts)
-                assert fleet.call("rpcutil", "ping", nodes=names).wait().exit_code() == 0
+                assert fleet.call("rpcutil", "ping", targets=Targets(nodes=names)).wait().exit_code() == 0
                 time.sleep(0.3)
                 after = {key: proxy.counts[key] - before.get(key, 0) for key in proxy.counts}
                 counted.append(sum(after.values()))

@@ -28,8 +28,8 @@ from typing import Any, NamedTuple
 from support.crpc_process import own_lab
 from support.footprint import descendants, footprint
 
+from collective import Fleet, Targets
 from collective.errors import CollectiveError
-from collective.fleet.fleet import Fleet
 from collective.lab.layout import Layout
 
 CALLERS = 8  # threads
@@ -99,7 +99,9 @@ class Traffic:
         nodes = well if number % 50 == 0 else [well[(number + number // 20) % len(well)]]
         began = time.monotonic()
         try:
-            outcomes: Counter[str] = Counter(fleet.call(agent, action, data, nodes=nodes).wait().counts())
+            outcomes: Counter[str] = Counter(
+                fleet.call(agent, action, data, targets=Targets(nodes=nodes)).wait().counts()
+            )
             errors: list[str] = []
         except CollectiveError as error:
             outcomes, errors = Counter(), [str(error)]

@@ -119,7 +119,7 @@ def test_messages_that_are_not_ours_are_dropped_logged_and_counted(
         ("print", "characters to standard output: 'debugging", "crashed"),
         ("set", "what JSON cannot carry", "crashed"),
         ("lie", "does not match its DDL: output 'number'", "crashed"),
-        ("hang", "ran into its deadline", "timeout"),
+        ("hang", "reached its timeout", "timeout"),
     ],
 )
 def test_a_plugin_that_goes_wrong_is_status_5_with_its_reason(

@@ -1,4 +1,4 @@
-"""The template makes what a collective needs, on a server that speaks CloudFormation; its policies are exactly enough.
+"""The CloudFormation template creates what a collective needs, and its policies grant exactly what is used.
 
 Each role works through a gate that asks its policy before each request: whatever is missing breaks the work, and
 whatever was not needed is named.
@@ -51,7 +51,7 @@ TOPIC_ARN = f"arn:aws:sns:{REGION}:{ACCOUNT}:{TOPIC}"
 INSTANCE = "arn:aws:ec2:eu-north-1:123456789012:instance/i-0123456789abcdef0"
 TAGGED = {"aws:PrincipalTag/collective:identity": IDENTITY}
 ON_EC2 = {"ec2:SourceInstanceARN": INSTANCE}
-# The policies by the name of their file, and a principal that each is for.
+# The policies by file name, each with a matching principal.
 NODES = {
     "node": TAGGED,
     "node-roles-anywhere": {"aws:PrincipalTag/x509Subject/CN": IDENTITY},
@@ -68,14 +68,14 @@ FILES = {
 
 @pytest.fixture(scope="module", autouse=True)
 def stacked(moto_server: str) -> Iterator[dict[str, Any]]:
-    """A server on which the template has made its topic and table; yields its policies by the names of their files."""
+    """Create the stack on a server; yield its policies by file name."""
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("AWS_ENDPOINT_URL", moto_server)
         yield stack(COLLECTIVE)
 
 
 def stack(collective: str, **parameters: str) -> dict[str, Any]:
-    """Make a stack of the template, and return its policies by the names of their files."""
+    """Create a stack from the template, and return its policies by file name."""
     cloudformation = open_session().client("cloudformation")
     cloudformation.create_stack(
         StackName=collective,
@@ -92,14 +92,14 @@ def stack(collective: str, **parameters: str) -> dict[str, Any]:
 
 
 def document(arn: str) -> Any:
-    """Return a managed policy's document."""
+    """Return the document of a managed policy."""
     iam = open_session().client("iam")
     version = iam.get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"]
     return iam.get_policy_version(PolicyArn=arn, VersionId=version)["PolicyVersion"]["Document"]
 
 
 def policy(name: str, collective: str = COLLECTIVE) -> Policy:
-    """Return the policy in a file, filled in for this collective and server."""
+    """Return the policy in a file, with the values for this collective and server."""
     text = (CONF / "iam" / f"{name}.json").read_text()
     for example, here in {"eu-central-1": REGION, "111122223333": ACCOUNT, "production": collective}.items():
         text = text.replace(example, here)
@@ -107,7 +107,7 @@ def policy(name: str, collective: str = COLLECTIVE) -> Policy:
 
 
 def rendered(part: Any, values: Mapping[str, str]) -> Any:
-    """Return a part of the template with its parameters filled in."""
+    """Return a part of the template with the values of its parameters."""
     if isinstance(part, list):
         return [rendered(one, values) for one in part]
     if not isinstance(part, dict):
@@ -121,7 +121,7 @@ def rendered(part: Any, values: Mapping[str, str]) -> Any:
 
 @contextmanager
 def running(node: Server) -> Iterator[None]:
-    """Let a node serve for a block."""
+    """Let a node serve during the block."""
     thread = threading.Thread(target=node.serve, daemon=True)
     thread.start()
     try:
@@ -132,25 +132,25 @@ def running(node: Server) -> Iterator[None]:
 
 
 def serve(folder: Path, gate: Gate, tags: Mapping[str, str]) -> None:
-    """Do everything that a node does at AWS, from its first start on, those things too that are rare."""
+    """Make every AWS request that a node can make, including rare ones."""
     aws = AWS(gate.session)
     assert aws_probe.ask(NodeConfig(COLLECTIVE, IDENTITY), gate.session).problems == []  # `collectived --check`
     transport, registry = SQSTransport(aws, tags=tags), DynamoDBRegistry(aws, TABLE)
     transport.open_node(QUEUE, TOPIC)
     change_attributes(QUEUE)
     node = make_node(folder, IDENTITY, transport, {}, node_parts(folder))
-    node.open()  # its queue is there, as an older version made it
+    node.open()  # its queue exists, created by an older version
     this = replace(record(node), instance="this")
     registry.put(this)
     assert registry.heartbeat(IDENTITY, "this") == "this"
-    assert registry.heartbeat(IDENTITY, "another") == "this"  # which it only knows when it reads the item
+    assert registry.heartbeat(IDENTITY, "another") == "this"  # which requires reading the item
     with running(node):
         assert ask(folder, open_session()) == 0
     registry.leave(IDENTITY, "this")
 
 
 def ask(folder: Path, session: boto3.Session) -> int:
-    """Ask the node, directly and by broadcast, and return the worse exit code."""
+    """Call the node directly and by broadcast, and return the worse exit code."""
     config = ClientConfig(COLLECTIVE, state=folder)
     codes = []
     for limit in (50, 0):
@@ -162,7 +162,7 @@ def ask(folder: Path, session: boto3.Session) -> int:
 
 
 def change_attributes(*queues: str) -> None:
-    """Have queues be as no version of ours makes them."""
+    """Set queue attributes that no version sets."""
     sqs = open_session().client("sqs")
     for queue in queues:
         url = sqs.get_queue_url(QueueName=queue)["QueueUrl"]
@@ -170,15 +170,15 @@ def change_attributes(*queues: str) -> None:
 
 
 def remove_queue() -> None:
-    """Have the node's queue be gone, whoever made it."""
+    """Delete the node's queue, if it exists."""
     sqs = open_session().client("sqs")
     with suppress(sqs.exceptions.QueueDoesNotExist):
         sqs.delete_queue(QueueUrl=sqs.get_queue_url(QueueName=QUEUE)["QueueUrl"])
 
 
 @pytest.mark.parametrize("name", NODES)
-def test_a_node_can_do_its_work_and_nothing_else(tmp_path: Path, name: str) -> None:
-    """Making its queue, serving, registering: each grant of its policy is needed, and no other."""
+def test_the_node_policy_is_exactly_sufficient(tmp_path: Path, name: str) -> None:
+    """To create its queue, serve and register, a node needs every grant of its policy and no other."""
     remove_queue()
     gate = Gate(policy(name), NODES[name])
     serve(tmp_path, gate, {**names.tags(COLLECTIVE, IDENTITY), "collective:instance": INSTANCE})
@@ -186,8 +186,8 @@ def test_a_node_can_do_its_work_and_nothing_else(tmp_path: Path, name: str) -> N
     assert gate.used == policy(name).grants
 
 
-def test_a_node_whose_queue_is_prepared_makes_nothing(tmp_path: Path) -> None:
-    """It is denied to make its queue, and finds it; what it needs for the rest is all that it has."""
+def test_the_policy_for_prepared_nodes_is_exactly_sufficient(tmp_path: Path) -> None:
+    """The node is denied to create its queue, uses the existing one, and needs every grant of its policy."""
     remove_queue()
     cloud = Cloud(AWS(open_session()))
     for step in creation(cloud, COLLECTIVE, nodes=[IDENTITY]).changes:
@@ -198,8 +198,8 @@ def test_a_node_whose_queue_is_prepared_makes_nothing(tmp_path: Path) -> None:
     assert gate.used == policy("node-prepared").grants
 
 
-def test_a_caller_can_ask_and_nothing_else(tmp_path: Path) -> None:
-    """Discovering, asking directly and by broadcast, hearing: each grant is needed, and no other."""
+def test_the_caller_policy_is_exactly_sufficient(tmp_path: Path) -> None:
+    """To discover, call and receive, directly and by broadcast, a caller needs every grant and no other."""
     remove_queue()
     transport = SQSTransport(AWS(open_session()), tags=names.tags(COLLECTIVE, IDENTITY))
     node = make_node(tmp_path, IDENTITY, transport, {}, node_parts(tmp_path))
@@ -212,15 +212,15 @@ def test_a_caller_can_ask_and_nothing_else(tmp_path: Path) -> None:
     reply = names.reply_queue(COLLECTIVE, "alice-0")
     caller.open_replies(reply)
     change_attributes(reply)
-    caller.open_replies(reply)  # it is there, as an older version made it
-    assert caller.unread(QUEUE) == 0  # what is asked about a node that stays silent
-    gate.session.client("sns").get_topic_attributes(TopicArn=TOPIC_ARN)  # what `crpc doctor` asks
+    caller.open_replies(reply)  # it exists, created by an older version
+    assert caller.unread(QUEUE) == 0  # as for a silent node
+    gate.session.client("sns").get_topic_attributes(TopicArn=TOPIC_ARN)  # as in `crpc doctor`
     assert gate.denied == []
     assert gate.used == policy("caller").grants
 
 
-def test_a_node_whose_queue_is_gone_makes_it_again() -> None:
-    """What is gone has no tags, so it is denied, not missing: the node makes it, and can receive at the next try."""
+def test_a_node_creates_a_deleted_queue_again() -> None:
+    """A deleted queue has no tags, so requests are denied; the node creates it, and receives at the next attempt."""
     gate = Gate(policy("node"), TAGGED)
     transport = SQSTransport(AWS(gate.session), tags=names.tags(COLLECTIVE, IDENTITY))
     transport.open_node(QUEUE, TOPIC)
@@ -241,8 +241,8 @@ OTHERS = {
 
 
 @pytest.mark.parametrize("name", OTHERS)
-def test_another_nodes_queue_and_item_are_out_of_reach(name: str) -> None:
-    """Neither read nor changed, nor claimed by making it again or with other tags; not by callers either."""
+def test_the_resources_of_another_node_are_inaccessible(name: str) -> None:
+    """Neither nodes nor callers can read or change them, create them again, or change their tags."""
     remove_queue()
     mine = {**names.tags(COLLECTIVE, IDENTITY), "collective:instance": INSTANCE}
     SQSTransport(AWS(open_session()), tags=mine).open_node(QUEUE, TOPIC)
@@ -259,14 +259,14 @@ def test_another_nodes_queue_and_item_are_out_of_reach(name: str) -> None:
     ):
         with pytest.raises(ClientError, match="AccessDenied"):
             request()
-    if name != "node-ec2":  # the one thing that IAM cannot say: docs/operations.md
+    if name != "node-ec2":  # the one thing that IAM cannot express: docs/how-to/set-up-aws.md
         with pytest.raises(AccessDenied):
             DynamoDBRegistry(AWS(gate.session), TABLE).put(NodeRecord(IDENTITY, "1"))
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in (CONF / "iam").iterdir()))
-def test_the_files_are_what_the_template_makes(stacked: dict[str, Any], name: str) -> None:
-    """Each policy as JSON is that of a stack; for Roles Anywhere, of one with another tag for a node's identity."""
+def test_the_files_match_the_template(stacked: dict[str, Any], name: str) -> None:
+    """Each policy file equals that of a stack; that for Roles Anywhere of a stack with another identity tag."""
     if name == "node-roles-anywhere":
         assert stack("anywhere", IdentityTag="x509Subject/CN")["node"] == policy(name, "anywhere").document
     else:
@@ -274,9 +274,9 @@ def test_the_files_are_what_the_template_makes(stacked: dict[str, Any], name: st
 
 
 def test_setup_finds_nothing_to_do_after_the_template() -> None:
-    """Topic and table are what `crpc setup` makes: whoever began with one can go on with the other."""
+    """Topic and table of the template are those of `crpc setup`, so both can be used for one collective."""
     cloud = Cloud(AWS(open_session()))
-    # moto leaves a topic's policy out: it is set as it stands in the template.
+    # moto ignores the topic policy of the template, so the test sets it.
     values = {"AWS::Partition": "aws", "AWS::Region": REGION, "AWS::AccountId": ACCOUNT, "Collective": COLLECTIVE}
     properties = cfn_yaml.load(str(TEMPLATE))["Resources"]["TopicPolicy"]["Properties"]
     made = json.dumps(rendered(properties["PolicyDocument"], {**values, "Topic": TOPIC_ARN}))
@@ -284,8 +284,8 @@ def test_setup_finds_nothing_to_do_after_the_template() -> None:
     assert creation(cloud, COLLECTIVE).changes == []
 
 
-def test_an_operator_can_set_up_prune_and_remove_and_nothing_else() -> None:
-    """Everything that `crpc setup` and `crpc nodes prune` do: each grant is needed, and no other."""
+def test_the_operator_policy_is_exactly_sufficient() -> None:
+    """For `crpc setup` and `crpc nodes prune`, an operator needs every grant of its policy and no other."""
     gate = Gate(policy("operator", "operated"), {})
     cloud = LongThere(AWS(gate.session))
 
@@ -310,7 +310,7 @@ def test_an_operator_can_set_up_prune_and_remove_and_nothing_else() -> None:
 
 
 def spoil(topic: str, table: str, queue: str) -> None:
-    """Have all be other than `crpc setup` makes it."""
+    """Change every resource, so that `crpc setup` has to repair it."""
     session = open_session()
     sns, dynamodb = session.client("sns"), session.client("dynamodb")
     arn = f"arn:aws:sns:{REGION}:{ACCOUNT}:{topic}"

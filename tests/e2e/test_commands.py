@@ -1,26 +1,34 @@
-"""The smaller commands: counting, facts, one node's inventory, and filters in words."""
+"""The commands that ask nodes, in every form of output, and the examples of their help pages."""
 
 from __future__ import annotations
 
+import csv
+import io
 import json
+import re
+import shlex
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from jsonschema import Draft202012Validator
+import yaml
 from support.crpc_process import NODES, Crpc
+from support.json_documents import check_document
 
-from collective import schemas
+from collective.clients.commands import make_parsers, rpc
+
+READ_ONLY = ("ping", "find", "facts", "inventory", "help", "describe", "rpcutil", "package", "nrpe")
 
 
 def test_find_counts(crpc: Crpc) -> None:
-    """The bare number, for monitoring; 0 is said, and is exit 1."""
+    """`--count` prints only a number, for monitoring; 0 nodes is exit 1."""
     assert (crpc("find", "--count").stdout, crpc("find", "--count").returncode) == ("5\n", 0)
-    nobody = crpc("find", "--count", "-F", "role=mail")
-    assert (nobody.returncode, nobody.stdout, nobody.stderr) == (1, "0\n", "")
+    none = crpc("find", "--count", "-F", "role=mail")
+    assert (none.returncode, none.stdout, none.stderr) == (1, "0\n", "")
 
 
 def test_facts_shows_how_a_fact_is_distributed(crpc: Crpc) -> None:
-    """Most frequent first; with -v the nodes are named, folded; nested facts and missing ones too."""
+    """The most frequent value comes first; -v adds the nodes; nested and missing facts are counted, too."""
     assert crpc("facts", "role").stdout == "Values of role:\n\n    db = 2\n   web = 2\n   app = 1\n"
     named = crpc("facts", "environment", "-v", "-F", "role=web").stdout
     assert named == (
@@ -31,7 +39,7 @@ def test_facts_shows_how_a_fact_is_distributed(crpc: Crpc) -> None:
 
 
 def test_inventory_shows_one_node(crpc: Crpc) -> None:
-    """Facts, classes and agents; an unknown node is named."""
+    """Facts, classes and agents are printed; for an unknown node an error line."""
     page = crpc("inventory", "node02.lab")
     assert page.returncode == 0
     assert page.stdout.startswith("node02.lab:\n\n")
@@ -43,28 +51,86 @@ def test_inventory_shows_one_node(crpc: Crpc) -> None:
     assert "crpc: node99.lab: no response\n" in unknown.stderr
 
 
-def test_every_one_of_them_speaks_json(crpc: Crpc) -> None:
-    """Calls write the document of a call, the others a list or an object; each can be fed to `--nodes`."""
+def test_json_documents_name_their_schema_and_are_valid(crpc: Crpc) -> None:
+    """The schema is shipped with collective; documents with nodes can be the `--nodes` of the next call."""
 
-    def told(*words: str) -> Any:
+    def document(*words: str) -> Any:
         done = crpc(*words, "--json")
         assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
+        found = json.loads(done.stdout)
+        assert check_document(found) == words[0]
+        return found
 
-    assert told("find", "-F", "role=web") == ["node01.lab", "node04.lab"]
-    for document in (told("ping"), told("facts", "role")):
-        Draft202012Validator(schemas.load("results")).validate(document)
-        assert document["outcomes"]["ok"] == 5
-    node = told("inventory", "node02.lab")
+    assert document("find", "-F", "role=web")["nodes"] == ["node01.lab", "node04.lab"]
+    for call in (document("ping"), document("facts", "role")):
+        assert call["outcomes"]["ok"] == 5
+        assert crpc("find", "--nodes", "-", "--count", stdin=json.dumps(call)).stdout == "5\n"
+    assert {one["value"]: one["count"] for one in call["values"]} == {"web": 2, "db": 2, "app": 1}
+    node = document("inventory", "node02.lab")
     assert (node["identity"], node["facts"]["role"]) == ("node02.lab", "db")
     assert ("package", "1.0.0") in [(agent["agent"], agent["version"]) for agent in node["agents"]]
-    listed = told("nodes", "list")
-    assert [node["identity"] for node in listed] == NODES
-    assert crpc("find", "--nodes", "-", stdin=json.dumps(listed[:1])).stdout == "node01.lab\n"
+    found = crpc("find", "-F", "role=web", "--json").stdout
+    assert crpc("ping", "--nodes", "-", "--sort", "-q", stdin=found).stdout.count("time=") == 2
+
+
+def test_a_request_without_results_is_printed_in_every_form(crpc: Crpc) -> None:
+    """The request id is the text; the document names the nodes as well."""
+    assert re.fullmatch("[0-9a-f]{32}\n", crpc("rpcutil", "ping", "--no-results").stdout)
+    document = json.loads(crpc("rpcutil", "ping", "--no-results", "-j").stdout)
+    assert (check_document(document), document["nodes"]) == ("sent", NODES)
+
+
+@pytest.mark.parametrize("line", ["ping", "find", "facts role", "inventory node01.lab", "rpcutil ping"])
+@pytest.mark.parametrize("form", ["json", "jsonl", "yaml", "table", "csv"])
+def test_every_command_has_every_form(crpc: Crpc, line: str, form: str) -> None:
+    """`-o FORM` may stand before the command; what is printed can be parsed, and names the node."""
+    done = crpc("-o", form, *line.split(), "-T", "lab")
+    assert (done.returncode, done.stderr) == (0, "")
+    parse: dict[str, Callable[[str], Any]] = {
+        "json": json.loads,
+        "jsonl": lambda text: [json.loads(row) for row in text.splitlines()],
+        "yaml": yaml.safe_load,
+        "table": str.splitlines,
+        "csv": lambda text: list(csv.reader(io.StringIO(text))),
+    }
+    assert "node01.lab" in str(parse[form](done.stdout))
+
+
+def test_a_random_selection_can_be_previewed(crpc: Crpc) -> None:
+    """`find` takes the limits of a call: the same seed selects the same nodes."""
+    limit = ("--limit", "2", "--limit-seed", "5")
+    nodes = crpc("find", *limit).stdout.split()
+    assert len(nodes) == 2
+    document = json.loads(crpc("ping", *limit, "-j").stdout)
+    assert sorted(reply["sender"] for reply in document["replies"]) == nodes
+
+
+def test_a_mistyped_node_gets_a_suggestion(crpc: Crpc) -> None:
+    """The registry knows which node was probably meant."""
+    for name in ("NODE01.LAB", "node01.lab."):
+        done = crpc("rpcutil", "ping", "-I", name)
+        assert done.returncode == 3
+        assert done.stderr == (
+            f"crpc: {name}: there is no such node: it has no queue in 'lab' (did you mean 'node01.lab'?)\n"
+        )
+
+
+EXAMPLES = sorted(
+    {line for parser in (rpc.make_parser(), *make_parsers()) for line in parser.examples if "results.json" not in line}
+)
+
+
+@pytest.mark.parametrize("line", EXAMPLES)
+def test_examples_of_help_pages_run(crpc: Crpc, line: str) -> None:
+    """Each example of a command that changes nothing runs in a lab."""
+    words = shlex.split(line)[1:]
+    if words[0] not in READ_ONLY:
+        pytest.skip("changes something")
+    assert crpc(*words).returncode == 0
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "text"),
     [
         ((), "every node\n"),
         (("-F", "role=web"), "fact role is 'web'"),
@@ -72,8 +138,8 @@ def test_every_one_of_them_speaks_json(crpc: Crpc) -> None:
         (("-S", "not apache or (role=db and az=~^eu)"), "class apache"),
     ],
 )
-def test_filters_are_said_in_words(crpc: Crpc, words: tuple[str, ...], said: str) -> None:
-    """Without asking anybody."""
+def test_filters_are_explained_in_english(crpc: Crpc, words: tuple[str, ...], text: str) -> None:
+    """`explain-filter` sends no request."""
     done = crpc("explain-filter", *words, AWS_ENDPOINT_URL="http://127.0.0.1:9")
     assert done.returncode == 0
-    assert said in done.stdout
+    assert text in done.stdout

@@ -1,4 +1,4 @@
-"""`crpc doctor` in a lab that is well, and where one thing after another is not: it is named, and the code is right."""
+"""`crpc doctor` in a working lab, and with one problem after another: the finding and the exit code."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NO_CREDENTIALS = {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}
 
 
 def found(crpc: Crpc, code: int, *words: str, **env: str) -> dict[str, str]:
-    """Run the doctor, who must end with `code`; return the last finding of each check: `state: text`."""
+    """Run the doctor, which must exit with `code`; return the last finding of each check as `state: text`."""
     done = crpc("doctor", "--json", *words, **env)
     assert done.returncode == code, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
@@ -29,34 +29,34 @@ def found(crpc: Crpc, code: int, *words: str, **env: str) -> dict[str, str]:
 
 @pytest.fixture
 def caller(lab: Layout, tmp_path: Path) -> Path:
-    """The lab's caller once more, in a folder of its own, to be broken; returns its configuration."""
+    """Copy the configuration of the lab's caller to a folder where a test can change it; return its path."""
     for name in ("client.yaml", "key"):
         shutil.copy(lab.folder / name, tmp_path / name)
     return tmp_path / "client.yaml"
 
 
-def test_a_caller_that_is_well(crpc: Crpc) -> None:
-    """A line for each thing, all of them ok, and 0; the last is a node's answer."""
+def test_a_working_caller_has_no_problems(crpc: Crpc) -> None:
+    """Every check is ok, the exit code is 0, and the last check is a node's reply."""
     done = crpc("doctor")
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
     lines = [line.split()[:3] for line in done.stdout.replace("nodes' keys", "keys").splitlines()]
-    checks = "version configuration DDLs state key AWS queues clock topic registry keys answer".split()
+    checks = "version configuration DDLs state key AWS queues clock topic registry keys reply".split()
     assert [line[:2] for line in lines] == [[check, "ok"] for check in checks]
-    assert "asked node0" in done.stdout
+    assert ": replied in " in done.stdout
 
 
-def test_the_doctor_leaves_nothing_behind(crpc: Crpc, caller: Path) -> None:
-    """No node is known afterwards that was not before: whom to trust is decided by calls."""
+def test_the_doctor_adds_no_known_nodes(crpc: Crpc, caller: Path) -> None:
+    """Only calls decide which keys are trusted."""
     found(crpc, 0, "--config", str(caller))
     assert not (caller.parent / "state" / "known_nodes").exists()
 
 
-def test_what_is_wrong_here_comes_before_what_is_wrong_there(crpc: Crpc, caller: Path) -> None:
-    """All faults are found at once, and the code is that of the configuration, of credentials, of the network."""
+def test_local_errors_take_precedence_in_the_exit_code(crpc: Crpc, caller: Path) -> None:
+    """All errors are reported; the exit code is that of the configuration, then credentials, then the network."""
     nobody = {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}
     silent = found(crpc, 69, "--config", str(caller), **nobody)
     assert silent["queues"].startswith("error: lab_reply_")
-    assert not {"clock", "topic", "registry", "answer"} & silent.keys()
+    assert not {"clock", "topic", "registry", "reply"} & silent.keys()
     refused = found(crpc, 77, "--config", str(caller), **nobody, **NO_CREDENTIALS)
     assert refused["AWS"] == "error: AWS credentials: Unable to locate credentials"
     (caller.parent / "key").chmod(0o644)
@@ -68,59 +68,59 @@ def test_what_is_wrong_here_comes_before_what_is_wrong_there(crpc: Crpc, caller:
 @pytest.mark.parametrize(
     ("region", "said"),
     [
-        ("", "error: AWS: You must specify a region. (AWS_DEFAULT_REGION, or region in ~/.aws/config)"),
-        ("eu west", "error: AWS: sqs: Provided region_name 'eu west' doesn't match a supported format.: see"),
+        ("", "error: AWS: You must specify a region. (set AWS_DEFAULT_REGION, or region in ~/.aws/config)"),
+        ("eu west", "error: AWS: sqs: Provided region_name 'eu west' doesn't match a supported format. (check"),
     ],
 )
-def test_a_region_that_cannot_be(crpc: Crpc, region: str, said: str) -> None:
-    """It is the configuration that is wrong, not the network."""
+def test_an_invalid_region_is_a_configuration_error(crpc: Crpc, region: str, said: str) -> None:
+    """The exit code is that of the configuration, not of the network."""
     assert found(crpc, 78, AWS_DEFAULT_REGION=region)["AWS"].startswith(said)
 
 
-def test_a_broken_file_of_boto3s_is_named(crpc: Crpc, tmp_path: Path) -> None:
-    """In one line, by every command."""
+def test_an_invalid_configuration_file_of_boto3_is_named(crpc: Crpc, tmp_path: Path) -> None:
+    """Every command reports it in one line."""
     (tmp_path / "config").write_text("garbage\n")
     broken = str(tmp_path / "config")
     assert broken in found(crpc, 78, AWS_CONFIG_FILE=broken)["AWS"]
     assert crpc("find", AWS_CONFIG_FILE=broken).returncode == 78
 
 
-def test_a_collective_that_nobody_has_joined(crpc: Crpc, tmp_path: Path, moto_server: str) -> None:
-    """Neither topic nor table, and nobody answers."""
+def test_a_collective_without_nodes(crpc: Crpc, tmp_path: Path, moto_server: str) -> None:
+    """Topic and table do not exist, and no node replies."""
     configure(tmp_path, collective=f"empty-{uuid.uuid4().hex[:8]}")
     path = tmp_path / "client.yaml"
     path.write_text(path.read_text().replace('"registry": "none"', '"registry": "dynamodb"'))
     empty = found(crpc, 69, "--config", str(path), **aws_environment(moto_server))
     assert empty["key"].startswith("warning: 'key: none'")
-    assert "_requests: there is no such topic: no node has ever joined" in empty["topic"]
-    assert "_nodes: there is no such table" in empty["registry"]
-    assert empty["answer"].startswith("error: nobody answered a broadcast")
+    assert "_requests' does not exist: no node has joined" in empty["topic"]
+    assert "_nodes' does not exist: nodes are discovered by broadcast" in empty["registry"]
+    assert empty["reply"].startswith("error: no node replied to a broadcast")
 
 
-def test_a_stranger_is_not_answered(crpc: Crpc, caller: Path) -> None:
-    """A key that no node believes: the node is silent, and it is said what may be the reason."""
+def test_an_untrusted_caller_gets_a_hint(crpc: Crpc, caller: Path) -> None:
+    """When no node trusts the key, nodes are silent, and the finding names the possible reason."""
     from collective.signing import key_files, keys
 
     (caller.parent / "key").unlink()
     key_files.write_new(caller.parent / "key", keys.new().text())
     ignored = found(crpc, 69, "--config", str(caller))
-    assert "'crpc keys' shows the line that they need" in ignored["answer"]
+    assert "'crpc keys' shows the line for allowed_signers" in ignored["reply"]
 
 
-def test_throttling_and_a_node_behind_it(crpc: Crpc, tmp_path: Path, moto_server: str) -> None:
-    """Without a registry those who answer are counted; a service that throttles is named at once."""
+def test_throttling_is_reported(crpc: Crpc, tmp_path: Path, moto_server: str) -> None:
+    """Without a registry, the nodes that reply are counted; a throttled service is reported at once."""
     configure(tmp_path, collective=f"doctor-{uuid.uuid4().hex[:8]}")
     with Proxy(moto_server) as proxy, daemon(tmp_path, moto_server):
         words = ("--config", str(tmp_path / "client.yaml"))
         env = aws_environment(proxy.url)
-        assert found(crpc, 0, *words, **env)["answer"] == "ok: 1 nodes answered a broadcast"
+        assert found(crpc, 0, *words, **env)["reply"] == "ok: 1 node replied to a broadcast"
         assert IDENTITY not in crpc("nodes", "list", *words).stdout
         proxy.turn("throttle")
         assert "Throttling" in found(crpc, 69, *words, **env)["queues"]
 
 
-def test_a_server_that_takes_connections_and_says_nothing(crpc: Crpc) -> None:
-    """It is given up after seconds, not after boto3's minutes."""
+def test_a_server_that_does_not_respond_takes_seconds(crpc: Crpc) -> None:
+    """The doctor gives up after seconds, not after the minutes of boto3's defaults."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         began = time.monotonic()
         hung = found(crpc, 69, AWS_ENDPOINT_URL=f"http://127.0.0.1:{server.getsockname()[1]}")

@@ -198,7 +198,7 @@ def test_an_action_that_returns_100_mb(node: Daemon, crpc: Crpc, weigh: Weigh, a
     with weigh("an action returns 100 MB", node) as weighed:
         reply = ask(crpc, "returns")
     assert (reply["statuscode"], reply["reason"]) == (5, "crashed")
-    assert " bytes, more than the 8388608 that are carried" in reply["statusmsg"]
+    assert " bytes, more than the limit of 8388608 bytes" in reply["statusmsg"]
     assert weighed.peak < weighed.before.resident + 20
 
 
@@ -209,7 +209,9 @@ def test_ten_answers_at_once_that_no_queue_carries(node: Daemon, callers: Crowd,
         callers.ask(requests)
         replies = callers.listen(requests, 30).values()
     assert {(reply.statuscode, reply.reason) for reply in replies} == {(5, "crashed")}
-    assert all(re.search(r"reply of \d+ bytes is more than the 1048576 that are", reply.statusmsg) for reply in replies)
+    assert all(
+        re.search(r"reply has \d+ bytes, more than the limit of 1048576 bytes", reply.statusmsg) for reply in replies
+    )
     assert weighed.peak < weighed.before.resident + 200
 
 

@@ -111,7 +111,7 @@ def test_a_full_disk_under_journal_and_audit(tmp_path: Path, moto_server: str, d
                 assert refused["statusmsg"] == f"audit {audit}: cannot be written: {os.strerror(28)}"
                 assert node.ask("rpcutil", "ping")["statusmsg"] == refused["statusmsg"]
             assert node.act()["statuscode"] == 0
-    assert running.events("node.defect") == []
+    assert running.events("node.internal_error") == []
     assert_all_is_audited(node, audit)
 
 

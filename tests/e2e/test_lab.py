@@ -1,4 +1,4 @@
-"""The lab cleans up after itself, whatever happens to it, and any number of them run side by side."""
+"""A lab cleans up after itself, whatever happens, and several labs can run at the same time."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from collective.lab.layout import Layout
 
 
 def crpc_in(folder: Path) -> Crpc:
-    """A crpc whose home is `folder`, so that its lab is its own."""
+    """Return a function that runs crpc with the home folder `folder`, which separates its lab from others."""
     return make_crpc({**clean_environment(), "HOME": str(folder), "TMPDIR": str(folder)})
 
 
 def processes_of(folder: Path) -> list[str]:
-    """The processes whose command line or environment names `folder`."""
+    """Return the processes with `folder` in their command line or environment."""
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:
@@ -34,14 +34,14 @@ def processes_of(folder: Path) -> list[str]:
 
 
 def assert_nothing_left(folder: Path) -> None:
-    """Neither processes nor files of a lab below `folder`."""
+    """Check that no process and no file of a lab is left in `folder`."""
     wait_until(lambda: not processes_of(folder), 10, lambda: f"still there: {processes_of(folder)}")
     assert not list(folder.rglob("supervisor.pid"))
     assert not list(folder.glob("collective-lab-*"))
 
 
-def test_run_gives_a_command_a_whole_collective(tmp_path: Path) -> None:
-    """The command finds its lab by the environment; its exit code is that of `crpc lab run`; then all is gone."""
+def test_run_starts_a_collective_for_a_command(tmp_path: Path) -> None:
+    """The environment selects the lab; the exit code is that of the command; afterwards nothing is left."""
     done = crpc_in(tmp_path)("lab", "run", "--nodes", "2", "--", "sh", "-c", "crpc find; exit 7")
     assert (done.returncode, done.stdout) == (7, "node01.lab\nnode02.lab\n"), done.stderr
     assert_nothing_left(tmp_path)
@@ -64,7 +64,7 @@ def test_two_labs_run_side_by_side(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_an_interrupted_lab_leaves_nothing(tmp_path: Path, number: signal.Signals) -> None:
-    """Ctrl-C, a kill that asks, and one that does not."""
+    """SIGINT, SIGTERM and SIGKILL leave neither processes nor files."""
     lab = subprocess.Popen(
         [BIN / "crpc", "lab", "run", "--nodes", "2", "--", "sleep", "600"],
         env={**clean_environment(), "TMPDIR": str(tmp_path)},
@@ -76,7 +76,7 @@ def test_an_interrupted_lab_leaves_nothing(tmp_path: Path, number: signal.Signal
     else:
         os.killpg(lab.pid, number)
     lab.wait(30)
-    for line in Path("/proc").glob("[0-9]*"):  # the command itself is the user's, and outlives a SIGKILL to crpc
+    for line in Path("/proc").glob("[0-9]*"):  # the user's command outlives a SIGKILL of crpc
         if number is signal.SIGKILL and _is_sleep(line):
             os.kill(int(line.name), signal.SIGKILL)
     assert_nothing_left(tmp_path)
@@ -89,8 +89,8 @@ def _is_sleep(entry: Path) -> bool:
         return False
 
 
-def test_interrupted_while_starting_it_leaves_nothing(tmp_path: Path) -> None:
-    """Ctrl-C before the nodes are up."""
+def test_a_lab_interrupted_during_its_start_leaves_nothing(tmp_path: Path) -> None:
+    """Ctrl-C works before the nodes are up."""
     lab = subprocess.Popen(
         [BIN / "crpc", "lab", "run", "--nodes", "9", "--", "true"],
         env={**clean_environment(), "TMPDIR": str(tmp_path)},
@@ -106,30 +106,30 @@ def test_interrupted_while_starting_it_leaves_nothing(tmp_path: Path) -> None:
     assert_nothing_left(tmp_path)
 
 
-def test_a_failed_start_leaves_nothing_and_says_why(tmp_path: Path) -> None:
-    """A server that cannot start: one line with its last words, exit 69."""
+def test_a_failed_start_leaves_nothing(tmp_path: Path) -> None:
+    """When the server does not start, there is one line, and the exit code is 69."""
     broken = tmp_path / "broken"
     (broken / "moto").mkdir(parents=True)
     (broken / "moto" / "__init__.py").write_text("raise SystemExit('moto has a cold')\n")
     done = crpc_in(tmp_path)("lab", "run", "--", "true", PYTHONPATH=str(broken))
     assert done.returncode == 69
-    assert re.fullmatch(r"crpc: the lab did not start: .*\n", done.stderr)
+    assert re.fullmatch(r"crpc: lab did not start: .*\n", done.stderr)
     assert_nothing_left(tmp_path)
 
 
-def test_wrong_words_are_one_line(tmp_path: Path) -> None:
-    """Too many nodes, no such command, no lab, a folder that cannot be: exit 64; hints name the folder."""
+def test_invalid_arguments_are_one_line(tmp_path: Path) -> None:
+    """The exit code is 64, and hints contain the folder."""
     crpc = crpc_in(tmp_path)
     for words, said in (
-        (("run", "--nodes", "101", "--", "true"), "a lab has 1 to 100 nodes"),
+        (("run", "--nodes", "101", "--", "true"), "--nodes 101: must be between 1 and 100"),
         (("run", "--nodes", "many"), "invalid int value"),
         (("run", "--", "no-such-command"), "'no-such-command' is no program"),
-        (("start", "--folder", "/proc/lab"), "/proc/lab: no lab can be made there: No such file or directory: name"),
-        (("stop",), "no lab runs in"),
-        (("stop",), "'crpc lab start' starts one"),
-        (("stop", "--folder", "/srv/a lab"), "'crpc lab start --folder '/srv/a lab'' starts one"),
-        (("env",), "no lab runs in"),
-        (("node", "node01.lab", "kill"), "no lab runs in"),
+        (("start", "--folder", "/proc/lab"), "/proc/lab: cannot create a lab: No such file or directory (use"),
+        (("stop",), "no lab is running in"),
+        (("stop",), "(start one with 'crpc lab start')"),
+        (("stop", "--folder", "/srv/a lab"), "(start one with 'crpc lab start --folder '/srv/a lab'')"),
+        (("env",), "no lab is running in"),
+        (("node", "node01.lab", "kill"), "no lab is running in"),
         (("stopp",), "invalid choice"),
     ):
         done = crpc("lab", *words)
@@ -140,7 +140,7 @@ def test_wrong_words_are_one_line(tmp_path: Path) -> None:
 
 
 def test_a_lab_in_the_background(tmp_path: Path) -> None:
-    """Start, status, env, what an outage does to one node, a second start refused, and stop."""
+    """Start, status, env, the kill of a node, a second start that is refused, and stop."""
     crpc = crpc_in(tmp_path)
     started = crpc("lab", "start", "--nodes", "3")
     assert started.returncode == 0, started.stderr
@@ -150,13 +150,13 @@ def test_a_lab_in_the_background(tmp_path: Path) -> None:
         assert crpc("ping", **environment).returncode == 0
         again = crpc("lab", "start")
         assert (again.returncode, again.stderr.count("\n")) == (64, 1)
-        assert "runs in" in again.stderr
+        assert "already running in" in again.stderr
 
         assert crpc("lab", "node", "node02.lab", "stop").returncode == 0
         assert crpc("find", **environment).stdout.split() == ["node01.lab", "node03.lab"]
         gone = crpc("rpcutil", "ping", "-I", "node02.lab", **environment)
         assert gone.returncode == 3
-        assert re.search(r"^crpc: node02\.lab: it stopped \d+ seconds ago, saying farewell$", gone.stderr, re.MULTILINE)
+        assert re.search(r"^crpc: node02\.lab: stopped cleanly \d+ seconds ago$", gone.stderr, re.MULTILINE)
         assert crpc("lab", "node", "node03.lab", "kill").returncode == 0
         silent = crpc("rpcutil", "ping", "-t", "2", **environment)
         assert silent.returncode == 3
@@ -173,8 +173,8 @@ def test_a_lab_in_the_background(tmp_path: Path) -> None:
     assert_nothing_left(tmp_path)
 
 
-def test_a_killed_supervisor_takes_everything_along_and_can_be_started_again(tmp_path: Path) -> None:
-    """Nodes and server die with it; the next start finds the remains and clears them away."""
+def test_a_killed_supervisor_leaves_no_process(tmp_path: Path) -> None:
+    """Nodes and server end with it, and the next start removes the remaining files."""
     crpc = crpc_in(tmp_path)
     assert crpc("lab", "start", "--nodes", "1").returncode == 0
     layout = Layout(tmp_path / ".local/state/collective/lab")

@@ -1,4 +1,4 @@
-"""The network between a real daemon and its server swallows everything for half a minute, then is well again.
+"""The network between a real daemon and its server drops all packets for half a minute, and then works again.
 
 That is the hard case: no connection is closed, so what waits for an answer notices only by its own patience.
 """
@@ -17,12 +17,12 @@ from support.footprint import Record, Weigh
 from support.network import Network
 
 CUT = 30.0  # seconds
-HEALING = 35.0  # seconds: the rest of a poll that hangs (30 s), or the longest pause (30 s) and a connection (5 s)
+HEALING = 35.0  # seconds: the rest of a hanging poll (30 s), or the longest pause (30 s) and a connection (5 s)
 
 
 @pytest.fixture
 def network(needs_root: Callable[[], None], needs: Callable[[str, str], None]) -> Iterator[Network]:
-    """A network that can be cut."""
+    """Return a network that can be cut."""
     needs_root()
     needs("ip", "iproute2")
     with Network() as network:
@@ -30,7 +30,7 @@ def network(needs_root: Callable[[], None], needs: Callable[[str, str], None]) -
 
 
 def test_a_cut_of_half_a_minute(network: Network, tmp_path: Path, weigh: Weigh, record: Record) -> None:
-    """What has run meanwhile is answered afterwards, and ran once; the node serves again by itself."""
+    """An action that ran during the cut ran once, and its reply arrives afterwards; the node recovers by itself."""
     configure(tmp_path, collective=f"cut-{uuid.uuid4().hex[:8]}")
     crpc = make_crpc({**aws_environment(network.url), "COLLECTIVE_CONFIG": str(tmp_path)}, by=network.server)
     ran = tmp_path / "ran"

@@ -108,7 +108,7 @@ def test_what_no_ddl_knows_is_refused(crpc: Crpc) -> None:
     """One line, exit 64, nothing sent."""
     for select, said in [
         ("fstatt('/x').size=0", "unknown data function 'fstatt'"),
-        ("fstat('/x').colour=0", "there is no field 'colour'"),
+        ("fstat('/x').colour=0", "unknown field 'colour'"),
         ("fstat('x').size=0", "'x' does not match '^/"),
     ]:
         done = crpc("find", "-S", select)

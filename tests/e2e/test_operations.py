@@ -1,4 +1,4 @@
-"""docs/operations.md leads from an empty account to the first answer: its steps, one after the other, for real."""
+"""The steps of docs/how-to/set-up-aws.md lead from an empty account to the first answered request."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ NODE = {
 }
 
 
-def test_from_an_empty_account_to_the_first_answer_and_back(
+def test_from_an_empty_account_to_the_first_reply_and_back(
     tmp_path: Path, moto_server: str, needs: Callable[[str, str], None]
 ) -> None:
-    """Set up, trust, check, start, ask; in the end nothing is left to remove."""
+    """Set up, trust, check, start and call; after the removal there is nothing left to remove."""
     needs("ssh-keygen", "openssh-client")
     env = {**aws_environment(moto_server), "HOME": str(tmp_path), "PATH": f"{BIN}:/usr/bin:/bin"}
 
@@ -45,7 +45,7 @@ def test_from_an_empty_account_to_the_first_answer_and_back(
     assert "2 changes to make\n" in sh("crpc setup --dry-run").stdout
     assert "2 changes made\n" in sh("crpc setup --yes").stdout
 
-    # 3: the first node, in a folder that stands for /etc/collective
+    # 3: the first node, in a folder instead of /etc/collective
     etc = tmp_path / "etc"
     etc.mkdir()
     (etc / "node.yaml").write_text(json.dumps(NODE))
@@ -55,7 +55,7 @@ def test_from_an_empty_account_to_the_first_answer_and_back(
     sh(f'crpc keys trust "$(cat ~/.ssh/id_ed25519.pub)" --as {shown[1]} --file ~/etc/allowed_signers')
     sh("collectived --config ~/etc/node.yaml --check")
 
-    # 4: the first answer
+    # 4: the first reply
     with daemon(etc, moto_server):
         assert re.match(r"web1\.my\.net +time=", sh("crpc ping").stdout)
         sh("crpc doctor")
@@ -69,7 +69,7 @@ def test_from_an_empty_account_to_the_first_answer_and_back(
 
 
 def tags(url: str) -> dict[str, str]:
-    """Return what the node's queue is tagged with, by which IAM's conditions know it."""
+    """Return the tags of the node's queue, which the conditions of IAM policies use."""
     session = boto3.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name="eu-central-1")
     sqs = session.client("sqs", endpoint_url=url)
     queue = sqs.get_queue_url(QueueName=names.node_queue("operations", "web1.my.net"))["QueueUrl"]

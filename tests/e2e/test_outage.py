@@ -1,4 +1,4 @@
-"""The transport down, moving away in the middle of a call, throttling, restarted; the caller killed.
+"""Outages of the transport: down, lost during a call, throttling, restarted; and a killed caller.
 
 For the caller: one line and exit 69. The daemon keeps trying, and serves again when it is back.
 """
@@ -24,28 +24,28 @@ from support.proxy import Proxy
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """The configuration of a collective that nobody else has."""
+    """Return the folder with the configuration of a unique collective."""
     configure(tmp_path, collective=f"outage-{uuid.uuid4().hex[:8]}")
     return tmp_path
 
 
 @pytest.fixture
 def proxy(moto_server: str) -> Iterator[Proxy]:
-    """What the daemon believes to be the server."""
+    """Return the proxy that the daemon uses as its server."""
     with Proxy(moto_server) as proxy:
         yield proxy
 
 
 @pytest.fixture
 def node(folder: Path, proxy: Proxy) -> Iterator[Daemon]:
-    """A daemon behind the proxy."""
+    """Return a daemon behind the proxy."""
     with daemon(folder, proxy.url) as running:
         yield running
 
 
 @pytest.fixture
 def crpc(folder: Path, proxy: Proxy) -> Crpc:
-    """A caller behind the same proxy."""
+    """Return a caller behind the same proxy."""
     return make_crpc({**aws_environment(proxy.url), "COLLECTIVE_CONFIG": str(folder)})
 
 
@@ -55,23 +55,23 @@ def assert_one_line_and_69(done: Completed) -> None:
     assert done.stderr.startswith("crpc: ")
 
 
-def test_nobody_there_is_one_line_and_exit_69(crpc: Crpc) -> None:
-    """A port where nothing listens."""
+def test_a_refused_connection_is_one_line_and_exit_69(crpc: Crpc) -> None:
+    """Nothing listens on the port of the endpoint."""
     done = crpc("rpcutil", "ping", "-I", IDENTITY, AWS_ENDPOINT_URL="http://127.0.0.1:9")
     assert_one_line_and_69(done)
     assert "127.0.0.1:9" in done.stderr
 
 
 def test_throttling_is_one_line_and_exit_69(crpc: Crpc, node: Daemon, proxy: Proxy) -> None:
-    """After botocore's own tries the caller is told which operation is throttled."""
+    """After botocore's retries the error names the throttled operation."""
     proxy.turn("throttle")
     done = crpc("rpcutil", "ping", "-I", IDENTITY)
     assert_one_line_and_69(done)
     assert "Throttling" in done.stderr
 
 
-def test_refused_credentials_are_exit_77(crpc: Crpc, moto_server: str) -> None:
-    """Credentials that are missing are another trouble than a service that is away."""
+def test_missing_credentials_are_exit_77(crpc: Crpc, moto_server: str) -> None:
+    """Missing credentials have another exit code than an outage."""
     done = crpc("rpcutil", "ping", "-I", IDENTITY, AWS_ACCESS_KEY_ID="", AWS_SECRET_ACCESS_KEY="",
                 AWS_SHARED_CREDENTIALS_FILE="/dev/null", AWS_CONFIG_FILE="/dev/null")  # fmt: skip
     assert done.returncode == 77
@@ -79,8 +79,8 @@ def test_refused_credentials_are_exit_77(crpc: Crpc, moto_server: str) -> None:
     assert "credentials" in done.stderr
 
 
-def test_a_transport_that_moves_away_in_the_middle_of_a_call(crpc: Crpc, node: Daemon, proxy: Proxy) -> None:
-    """The caller is told within seconds, not at the end of its timeout; what it knows is shown before."""
+def test_an_outage_during_a_call_ends_it(crpc: Crpc, node: Daemon, proxy: Proxy) -> None:
+    """The call ends within seconds, before its timeout, and shows the replies received so far."""
     began = time.monotonic()
     result: list[Completed] = []
     caller = threading.Thread(target=lambda: result.append(crpc("shell", "run", "command=sleep 60", "-I", IDENTITY)))
@@ -94,7 +94,7 @@ def test_a_transport_that_moves_away_in_the_middle_of_a_call(crpc: Crpc, node: D
 
 
 def test_the_daemon_serves_again_when_the_transport_is_back(crpc: Crpc, node: Daemon, proxy: Proxy) -> None:
-    """It logs that it waits, with growing pauses, and needs no restart."""
+    """It logs the outage, retries with growing pauses, and needs no restart."""
     assert crpc("rpcutil", "ping", "-I", IDENTITY).returncode == 0
     proxy.turn("cut")
     node.wait_for("transport.failed", 2)
@@ -107,7 +107,7 @@ def test_the_daemon_serves_again_when_the_transport_is_back(crpc: Crpc, node: Da
 
 
 def test_a_throttled_daemon_serves_again(crpc: Crpc, node: Daemon, proxy: Proxy) -> None:
-    """Throttling is waited out like an outage."""
+    """The daemon handles throttling like an outage."""
     proxy.turn("throttle")
     node.wait_for("transport.failed")
     proxy.turn("pass")
@@ -115,7 +115,7 @@ def test_a_throttled_daemon_serves_again(crpc: Crpc, node: Daemon, proxy: Proxy)
 
 
 def test_a_daemon_starts_before_its_transport(folder: Path, moto_server: str) -> None:
-    """A machine that boots while the network is away joins when it is there."""
+    """A machine that boots without a network joins when the network is available."""
     with Proxy(moto_server) as proxy:
         proxy.turn("cut")
         with daemon(folder, proxy.url, serving=False) as node:
@@ -125,10 +125,10 @@ def test_a_daemon_starts_before_its_transport(folder: Path, moto_server: str) ->
 
 
 def test_a_reply_waits_for_the_transport(crpc: Crpc, node: Daemon, proxy: Proxy, moto_server: str) -> None:
-    """An answer that could not be sent arrives when the node can send again, and the action has run once."""
+    """A reply that could not be sent arrives when the node can send again, and the action has run once."""
     ran = node.folder / "ran"
     result: list[Completed] = []
-    caller = threading.Thread(  # this caller does not use the proxy: only the node is cut off
+    caller = threading.Thread(  # this caller does not use the proxy: only the node is affected
         target=lambda: result.append(
             crpc("shell", "run", f"command=sleep 2; echo x >> {ran}", "-I", IDENTITY, AWS_ENDPOINT_URL=moto_server)
         )
@@ -145,17 +145,17 @@ def test_a_reply_waits_for_the_transport(crpc: Crpc, node: Daemon, proxy: Proxy,
 
 
 def test_a_server_that_restarts_in_the_middle_of_a_call(crpc: Crpc, node: Daemon, proxy: Proxy) -> None:
-    """Every connection breaks, and what the server knew is still there: both sides connect again, and it runs once."""
+    """Both sides reconnect, and the action runs once."""
     ran = node.folder / "ran"
     reply = begin(crpc, "shell", "run", f"command=sleep 2; echo x >> {ran}", "-I", IDENTITY)
     node.wait_for_decision()
-    proxy.turn("pass")  # whatever waits for an answer loses its connection
+    proxy.turn("pass")  # closes connections with pending requests
     assert reply().returncode == 0
     assert ran.read_text() == "x\n"
 
 
 def test_a_server_that_restarts_and_has_forgotten_all(crpc: Crpc, node: Daemon, proxy: Proxy) -> None:
-    """Queues and topic are gone: both sides make theirs anew, and the call that was under way ends with its reply."""
+    """Both sides create their queues and the topic again, and the pending call ends with its reply."""
     ran = node.folder / "ran"
     reply = begin(crpc, "shell", "run", f"command=sleep 5; echo x >> {ran}", "-I", IDENTITY)
     node.wait_for_decision()
@@ -170,7 +170,7 @@ def test_a_server_that_restarts_and_has_forgotten_all(crpc: Crpc, node: Daemon, 
 
 
 def test_a_caller_killed_in_its_long_poll_harms_nobody(crpc: Crpc, node: Daemon, weigh: Weigh) -> None:
-    """The next call of the same slot gets its own reply and no other; the node does not notice."""
+    """The next call with the same slot gets its own reply only."""
     ran = node.folder / "ran"
     assert crpc("shell", "run", "command=true", "-I", IDENTITY).returncode == 0
     with weigh("a caller killed in its long poll", node):
@@ -193,8 +193,8 @@ def test_a_caller_killed_in_its_long_poll_harms_nobody(crpc: Crpc, node: Daemon,
     assert ran.read_text() == "first\n"
 
 
-def test_sigterm_lets_what_runs_finish(crpc: Crpc, node: Daemon) -> None:
-    """A clean stop answers first and exits 0; the next request is not taken on."""
+def test_sigterm_waits_for_running_actions(crpc: Crpc, node: Daemon) -> None:
+    """A clean stop sends the reply first and exits 0; the next request is not accepted."""
     result: list[Completed] = []
     caller = threading.Thread(target=lambda: result.append(crpc("shell", "run", "command=sleep 1", "-I", IDENTITY)))
     caller.start()
@@ -207,7 +207,7 @@ def test_sigterm_lets_what_runs_finish(crpc: Crpc, node: Daemon) -> None:
 
 
 def test_the_death_of_the_daemon_leaves_nothing_of_an_action(crpc: Crpc, node: Daemon) -> None:
-    """SIGKILL in the middle of an action: its shell and what that had started are gone."""
+    """After SIGKILL during an action, its shell and all child processes are gone."""
     mark = f"314159{uuid.uuid4().int % 10**6}"
     caller = subprocess.Popen(
         [BIN / "crpc", "shell", "run", f"command=sleep {mark} & sleep {mark}", "-I", IDENTITY],
@@ -224,7 +224,7 @@ def test_the_death_of_the_daemon_leaves_nothing_of_an_action(crpc: Crpc, node: D
 
 
 def node_url(node: Daemon) -> str:
-    """Return the endpoint that a daemon uses."""
+    """Return the endpoint of a daemon."""
     text = Path(f"/proc/{node.process.pid}/environ").read_text()
     return dict(line.split("=", 1) for line in text.split("\0") if "=" in line)["AWS_ENDPOINT_URL"]
 

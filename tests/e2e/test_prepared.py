@@ -1,4 +1,4 @@
-"""Nodes whose role may not make a queue: they find it prepared, or say what to do. A proxy does what IAM would."""
+"""Nodes that may not create a queue use an existing one, or report what to do; a proxy stands in for IAM."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from collective.errors import Forbidden, Unreachable
 from collective.transport.sqs import SQSTransport
 
 MAKING = ("CreateQueue", "SetQueueAttributes", "Subscribe")
-SUBSCRIBED = "the queue is taken as it was prepared; whether it is subscribed cannot be seen from here"
+SUBSCRIBED = "the existing queue is used; its subscription cannot be checked"
 
 
 @pytest.fixture
 def collective() -> str:
-    """A collective that nobody else has."""
+    """Return the name of a unique collective."""
     return f"prep-{uuid.uuid4().hex[:8]}"
 
 
 @pytest.fixture
 def queue(collective: str) -> str:
-    """The name of a node's queue."""
+    """Return the name of a node's queue."""
     return names.node_queue(collective, IDENTITY)
 
 
 @pytest.fixture
 def proxy(moto_server: str) -> Iterator[Proxy]:
-    """What nodes believe to be AWS."""
+    """Return the proxy that nodes use as AWS."""
     with Proxy(moto_server) as proxy:
         yield proxy
 
@@ -49,13 +49,13 @@ def transport(url: str, monkeypatch: pytest.MonkeyPatch, region: str = "eu-centr
 
 @pytest.fixture
 def admin(moto_server: str, monkeypatch: pytest.MonkeyPatch) -> SQSTransport:
-    """Somebody who may everything."""
+    """Return a transport with all permissions."""
     return transport(moto_server, monkeypatch)
 
 
 @pytest.fixture
 def node(proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> SQSTransport:
-    """A node behind the proxy."""
+    """Return a node's transport behind the proxy."""
     return transport(proxy.url, monkeypatch)
 
 
@@ -64,12 +64,12 @@ def forbid(proxy: Proxy, *operations: str) -> None:
         proxy.refused[operation] = "AuthorizationError" if operation == "Subscribe" else "AccessDeniedException"
 
 
-def test_a_prepared_queue_is_found(
+def test_an_existing_queue_is_used(
     admin: SQSTransport, node: SQSTransport, proxy: Proxy, queue: str, collective: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """One line says so, and what a role without these rights cannot see; broadcasts arrive."""
+    """A log line has what was denied and what cannot be checked; broadcasts arrive."""
     topic = names.topic(collective)
-    admin.make_node(queue, topic, {})
+    admin.create_node(queue, topic, {})
     forbid(proxy, *MAKING)
     with caplog.at_level(logging.INFO, logger="collective"):
         node.open_node(queue, topic)
@@ -82,20 +82,18 @@ def test_a_prepared_queue_is_found(
 
 
 @pytest.mark.parametrize("operation", MAKING)
-def test_any_part_of_making_a_queue_may_be_forbidden(
+def test_any_step_of_creating_a_queue_may_be_denied(
     node: SQSTransport, proxy: Proxy, queue: str, collective: str, operation: str
 ) -> None:
-    """Whatever of it was done before, by whomever, is enough to receive."""
+    """Whatever was created before is enough to receive."""
     node.open_node(queue, names.topic(collective))
     forbid(proxy, operation)
     node.open_node(queue, names.topic(collective))
     assert node.receive(queue, 0.0) == []
 
 
-def test_a_queue_that_is_not_prepared_is_an_error_that_says_what_to_do(
-    node: SQSTransport, proxy: Proxy, queue: str, collective: str
-) -> None:
-    """Every time, also when other queues are known already: the command, and the actions that IAM would allow."""
+def test_a_missing_queue_is_an_error_with_a_hint(node: SQSTransport, proxy: Proxy, queue: str, collective: str) -> None:
+    """The error has the command and the IAM actions each time, also when other queues exist."""
     forbid(proxy, "CreateQueue")
     for _ in range(2):
         with pytest.raises(Forbidden) as caught:
@@ -110,29 +108,29 @@ def test_a_queue_that_is_not_prepared_is_an_error_that_says_what_to_do(
         node.open_node(queue, names.topic(collective))
 
 
-def test_a_prepared_queue_with_other_attributes_is_one_line(
+def test_an_existing_queue_with_other_attributes_is_a_warning(
     admin: SQSTransport, node: SQSTransport, proxy: Proxy, queue: str, collective: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It is used all the same; who may not even look at them says nothing."""
+    """The queue is used; without the permission to read the attributes there is no warning."""
     boto3.client(
         "sqs", region_name="eu-central-1", aws_access_key_id="test", aws_secret_access_key="test"
     ).create_queue(QueueName=queue, Attributes={"VisibilityTimeout": "30", "MessageRetentionPeriod": "3900"})
     forbid(proxy, "CreateQueue")
     node.open_node(queue, names.topic(collective))
     [line] = [line for line in caplog.records if line.getMessage() == "queue.attributes"]
-    assert line.error == "VisibilityTimeout is 30, not 5: 'crpc setup --node IDENTITY' mends it"  # type: ignore[attr-defined]
+    assert line.error == "VisibilityTimeout is 30, must be 5 (repair it with 'crpc setup --node IDENTITY')"  # type: ignore[attr-defined]
     caplog.clear()
     forbid(proxy, "GetQueueAttributes")
     node.open_node(queue, names.topic(collective))
     assert caplog.records == []
 
 
-def test_throttling_and_a_name_that_cannot_return_yet_are_tried_again(
+def test_throttling_and_a_blocked_name_are_retried(
     node: SQSTransport, proxy: Proxy, queue: str, collective: str
 ) -> None:
-    """They are no reason to look for a prepared queue."""
+    """In these cases no existing queue is looked for."""
     proxy.refused["CreateQueue"] = "AWS.SimpleQueueService.QueueDeletedRecently"
-    with pytest.raises(Unreachable, match="SQS gives the name back"):
+    with pytest.raises(Unreachable, match="SQS blocks the name"):
         node.open_node(queue, names.topic(collective))
     proxy.refused = {"Subscribe": "Throttled"}
     with pytest.raises(Unreachable, match="throttled"):
@@ -140,8 +138,8 @@ def test_throttling_and_a_name_that_cannot_return_yet_are_tried_again(
     assert proxy.counts["GetQueueUrl"] == 0
 
 
-def test_arns_are_of_the_regions_partition(proxy: Proxy, monkeypatch: pytest.MonkeyPatch, collective: str) -> None:
-    """China's, for a region in China, with the account that the queue's URL tells."""
+def test_arns_have_the_partition_of_the_region(proxy: Proxy, monkeypatch: pytest.MonkeyPatch, collective: str) -> None:
+    """For a region in China, with the account number from the queue's URL."""
     seen: list[bytes] = []
     proxy.watch = lambda step, content: seen.append(content) if step == "before Subscribe" else None
     topic = names.topic(collective)
@@ -149,8 +147,8 @@ def test_arns_are_of_the_regions_partition(proxy: Proxy, monkeypatch: pytest.Mon
     assert f"TopicArn=arn%3Aaws-cn%3Asns%3Acn-north-1%3A123456789012%3A{topic}".encode() in seen[-1]
 
 
-def test_a_daemon_that_is_refused_goes_on(proxy: Proxy, tmp_path: Path, collective: str) -> None:
-    """Credentials that expire end no daemon, neither at its start nor later: it says so, and serves with new ones."""
+def test_a_daemon_survives_expired_credentials(proxy: Proxy, tmp_path: Path, collective: str) -> None:
+    """At the start or later, the daemon logs the error, and serves again with new credentials."""
     configure(tmp_path, collective)
     crpc = make_crpc({**aws_environment(proxy.url), "COLLECTIVE_CONFIG": str(tmp_path)})
     proxy.refused["CreateQueue"] = "ExpiredToken"
@@ -159,7 +157,7 @@ def test_a_daemon_that_is_refused_goes_on(proxy: Proxy, tmp_path: Path, collecti
         proxy.refused.clear()
         node.wait_for("daemon.serving")
         proxy.refused["ReceiveMessage"] = "ExpiredToken"
-        proxy.turn("pass")  # the poll that waits is cut off
+        proxy.turn("pass")  # closes the waiting poll
         node.wait_for("transport.failed", 2)
         proxy.refused.clear()
         assert crpc("rpcutil", "ping", "-I", IDENTITY).returncode == 0

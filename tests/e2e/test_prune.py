@@ -1,4 +1,4 @@
-"""`crpc nodes prune`: what nodes that are gone have left behind goes, and nothing of those that are alive."""
+"""`crpc nodes prune` removes what nodes that are gone have left behind, and nothing of nodes that are alive."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ DAY = 86400.0
 
 @pytest.fixture
 def aws(moto_server: str, monkeypatch: pytest.MonkeyPatch) -> AWS:
-    """The account as our own code sees it."""
+    """Return AWS for the code of the library."""
     monkeypatch.setenv("AWS_ENDPOINT_URL", moto_server)
     return AWS(boto3.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name="eu-central-1"))
 
 
 @pytest.fixture
 def account(moto_server: str, tmp_path: Path, aws: AWS) -> Account:
-    """A collective with three nodes: one is alive, one left ten days ago, one was last seen ten days ago."""
+    """Return a collective with three nodes: one is alive, one stopped and one was last seen ten days ago."""
     account = Account(moto_server, tmp_path)
     registry = DynamoDBRegistry(aws, names.table(account.collective))
     registry.create()
@@ -49,8 +49,8 @@ def account(moto_server: str, tmp_path: Path, aws: AWS) -> Account:
 
 
 def join(account: Account, aws: AWS, identity: str) -> None:
-    """Make a node's queue."""
-    SQSTransport(aws).make_node(names.node_queue(account.collective, identity), names.topic(account.collective), {})
+    """Create a node's queue."""
+    SQSTransport(aws).create_node(names.node_queue(account.collective, identity), names.topic(account.collective), {})
 
 
 def age(account: Account, identity: str, **times: float) -> None:
@@ -72,13 +72,13 @@ def items(account: Account) -> list[str]:
     return sorted(item["identity"]["S"] for item in found)
 
 
-def test_who_is_gone_goes_and_who_is_alive_stays(account: Account) -> None:
-    """Item, queue and subscription; a second time there is nothing to do. Who was seen after a farewell is alive."""
+def test_nodes_that_are_gone_are_removed(account: Account) -> None:
+    """Item, queue and subscription are removed; a second run changes nothing; a node seen after `leave` is alive."""
     age(account, "alive", left_at=time.time() - 10 * DAY)
     done = account.crpc("nodes", "prune", "--yes")
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[2:] == [
-        "  - node left (left 10 days ago)",
+        "  - node left (stopped 10 days ago)",
         "  - node lost (last seen 10 days ago)",
         "",
         "2 changes made",
@@ -88,8 +88,8 @@ def test_who_is_gone_goes_and_who_is_alive_stays(account: Account) -> None:
     assert account.crpc("nodes", "prune").stdout.endswith("\nNothing to do\n")
 
 
-def test_it_is_shown_first_and_asked_for(account: Account) -> None:
-    """A dry run, a script without --yes, a no on a terminal: nothing has changed."""
+def test_the_plan_needs_confirmation(account: Account) -> None:
+    """A dry run, a script without --yes, and a no on a terminal change nothing."""
     assert account.crpc("nodes", "prune", "--dry-run").returncode == 0
     assert account.crpc("nodes", "prune").returncode == 4
     code, shown = on_a_terminal(account.environment, "n\n", "nodes", "prune")
@@ -99,40 +99,47 @@ def test_it_is_shown_first_and_asked_for(account: Account) -> None:
     assert [(step["name"], step["done"]) for step in document["steps"]] == [("left", True), ("lost", True)]
 
 
-def test_how_long_ago_is_said_in_hours_or_days(account: Account) -> None:
-    """Who is alive is never gone long enough."""
+def test_the_age_is_given_in_hours_or_days(account: Account) -> None:
+    """A node that is alive is never old enough."""
     assert account.crpc("nodes", "prune", "--older-than", "11d").stdout.endswith("\nNothing to do\n")
     assert account.crpc("nodes", "prune", "--older-than", "0h", "--yes").returncode == 0
     assert items(account) == ["alive"]
     assert account.crpc("nodes", "prune", "--older-than", "soon").returncode == 64
 
 
-def test_without_a_registry_nobody_knows_who_is_gone(moto_server: str, tmp_path: Path) -> None:
-    """64, and nothing is looked at."""
+def test_without_a_registry_pruning_is_refused(moto_server: str, tmp_path: Path) -> None:
+    """The exit code is 64, and nothing is read."""
     done = Account(moto_server, tmp_path, registry="none").crpc("nodes", "prune", "--yes")
     assert (done.returncode, "no registry" in done.stderr) == (64, True)
 
 
-def test_without_a_table_there_is_no_registry(moto_server: str, tmp_path: Path) -> None:
-    """The line says who makes it."""
+def test_without_a_table_pruning_is_refused(moto_server: str, tmp_path: Path) -> None:
+    """The error names the command that creates the table."""
     done = Account(moto_server, tmp_path, "untold").crpc("nodes", "prune")
-    assert (done.returncode, done.stderr) == (69, "crpc: untold_nodes: there is no registry: 'crpc setup' makes it\n")
+    assert (done.returncode, done.stderr) == (
+        69,
+        "crpc: table 'untold_nodes' does not exist (create the registry with 'crpc setup')\n",
+    )
 
 
-def test_a_registry_that_cannot_know_makes_no_orphans(account: Account, aws: AWS) -> None:
-    """A table made anew knows nobody yet, then some; those that have not said a word since keep their queues."""
+def test_with_an_incomplete_registry_there_are_no_orphans(account: Account, aws: AWS) -> None:
+    """When the table is too new, or no node is alive, no queue is removed."""
     join(account, aws, "unheard")
     prune = ("nodes", "prune", "--orphans", "--older-than", "0h", "--yes")
     done = account.crpc(*prune)
-    assert (done.returncode, "table was made" in done.stderr, "that is 15 minutes" in done.stderr) == (64, True, True)
+    assert (done.returncode, "table was created" in done.stderr, "it is 15 minutes old" in done.stderr) == (
+        64,
+        True,
+        True,
+    )
     age(account, "alive", left_at=time.time() + 1)
     done = account.crpc(*prune)
     assert (done.returncode, "no node in the registry is alive" in done.stderr) == (64, True)
     assert account.queues() == queues_of(account, "alive", "left", "lost", "unheard")
 
 
-def test_a_young_queue_is_no_orphan(account: Account, aws: AWS) -> None:
-    """It may be that of a node which is about to register."""
+def test_a_new_queue_is_not_an_orphan(account: Account, aws: AWS) -> None:
+    """Its node may be about to register."""
     join(account, aws, "orphan")
     registry = DynamoDBRegistry(aws, names.table(account.collective))
     for older_than, found in ((3600.0, []), (0.0, queues_of(account, "orphan"))):
@@ -140,10 +147,10 @@ def test_a_young_queue_is_no_orphan(account: Account, aws: AWS) -> None:
         assert [step.name for step in plan.steps if step.kind == "queue"] == found
 
 
-def test_orphans_go_only_when_asked_for(account: Account, aws: AWS) -> None:
-    """A queue without a node, a subscription without a queue; not a young queue, nor one of a node we cannot read."""
+def test_orphans_are_removed_only_with_the_option(account: Account, aws: AWS) -> None:
+    """Queues without a node and subscriptions without a queue; not new queues, nor those of unreadable records."""
     registry = DynamoDBRegistry(aws, names.table(account.collective))
-    registry.put(NodeRecord("alive", "1.0", instance="one", period=0.1))  # so that a young table is old enough
+    registry.put(NodeRecord("alive", "1.0", instance="one", period=0.1))  # so that a new table is old enough
     age(account, "alive", last_seen=time.time() + DAY)
     join(account, aws, "orphan")
     join(account, aws, "newer")
@@ -160,10 +167,10 @@ def test_orphans_go_only_when_asked_for(account: Account, aws: AWS) -> None:
     assert "nodes with 'registry: none'" in done.stderr
     [orphan] = queues_of(account, "orphan")
     assert done.stdout.splitlines()[2:] == [
-        "  - node left (left 10 days ago)",
+        "  - node left (stopped 10 days ago)",
         "  - node lost (last seen 10 days ago)",
-        f"  - queue {orphan} (the registry knows no node of it)",
-        f"  - subscription {dangling} (there is no such queue)",
+        f"  - queue {orphan} (its node is not in the registry)",
+        f"  - subscription {dangling} (its queue does not exist)",
         "",
         "4 changes made",
     ]
@@ -171,8 +178,8 @@ def test_orphans_go_only_when_asked_for(account: Account, aws: AWS) -> None:
     assert account.subscribed() == queues_of(account, "alive", "newer")
 
 
-def test_who_comes_back_meanwhile_keeps_everything(account: Account, aws: AWS) -> None:
-    """Between the plan and its step a node may start; the step says so, and does nothing."""
+def test_a_node_that_comes_back_keeps_everything(account: Account, aws: AWS) -> None:
+    """When a node starts after the plan was made, its step changes nothing and returns the reason."""
     now = [0.0]
     registry = MemoryRegistry(lambda: now[0])
     registry.put(NodeRecord("lost", "1.0", instance="one"))
@@ -180,13 +187,13 @@ def test_who_comes_back_meanwhile_keeps_everything(account: Account, aws: AWS) -
     [step] = pruning(Cloud(aws), registry, account.collective, older_than=DAY).steps
     assert (step.change, step.kind, step.name) == (REMOVE, "node", "lost")
     registry.put(NodeRecord("lost", "1.0", instance="two"))
-    assert step.do() == "it has come back"
+    assert step.do() == "it is alive again"
     assert account.queues() == queues_of(account, "alive", "left", "lost")
     assert registry.identities() == {"lost"}
 
 
 def test_all_pages_are_read(account: Account, aws: AWS, moto_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """SNS lists a hundred subscriptions at a time; SQS a thousand queues, and further ones only when it was told so."""
+    """SNS lists 100 subscriptions per page, and SQS 1,000 queues per page if a page size is given."""
     subscriptions = [f"{account.collective}_node_{number}" for number in range(101)]
     topic = f"arn:aws:sns:eu-central-1:123456789012:{names.topic(account.collective)}"
     for name in subscriptions:
@@ -202,8 +209,8 @@ def test_all_pages_are_read(account: Account, aws: AWS, moto_server: str, monkey
     assert json.loads(asked[0])["MaxResults"] == 1000
 
 
-def test_a_pruned_node_that_is_alive_after_all_comes_back(account: Account, moto_server: str, tmp_path: Path) -> None:
-    """It was cut off for days, say: its queue, its subscription and its item are made again, and it answers."""
+def test_a_pruned_node_registers_again(account: Account, moto_server: str, tmp_path: Path) -> None:
+    """A node that was unreachable for days creates its queue, subscription and item again, and replies."""
     configure(tmp_path, account.collective, registry="dynamodb", heartbeat=1.0)
     account.write_config()
     [queue] = queues_of(account, IDENTITY)
@@ -211,9 +218,9 @@ def test_a_pruned_node_that_is_alive_after_all_comes_back(account: Account, moto
         account.sqs.delete_queue(QueueUrl=account.url(queue))
         account.dynamodb.delete_item(TableName=names.table(account.collective), Key={"identity": {"S": IDENTITY}})
         proxy.refused["CreateQueue"] = "QueueDeletedRecently"
-        proxy.turn("pass")  # the poll that waits is cut off: the server would let it wait to its end
+        proxy.turn("pass")  # closes the waiting poll
         node.wait_for("transport.failed")
-        assert "SQS gives the name back" in node.events("transport.failed")[0]["error"]
+        assert "SQS blocks the name" in node.events("transport.failed")[0]["error"]
         proxy.refused.clear()
         wait_until(lambda: queue in account.queues() and IDENTITY in items(account), 20)
         assert account.crpc("rpcutil", "ping", "-I", IDENTITY).returncode == 0

@@ -1,4 +1,4 @@
-"""The README cannot be wrong: its commands are run, its program and its agent too."""
+"""The README is correct: its commands print what it shows, and its program and its agent run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 
 
-# What differs from run to run and from machine to machine, and nothing else.
+# What differs between runs and machines.
 VARYING = (
     (r"[0-9]+\.[0-9]{2} ms", "N ms"),
     (r"/=[0-9]+B;[0-9;]+", "/=N"),
@@ -32,10 +32,10 @@ VERSION = r"\b[0-9][0-9a-z.+~:-]*"
 
 
 def shape(command: str, text: str) -> list[str]:
-    """Return the lines of an output without what differs from run to run; lines of nodes come as they answer."""
+    """Return the lines of an output without what differs between runs, with the lines of nodes sorted."""
     for pattern, instead in VARYING:
         text = re.sub(pattern, instead, text)
-    if "--table" in command:  # as wide as what is in it
+    if "--table" in command:  # columns are as wide as their content
         text = re.sub(r"--+|  +", "  ", re.sub(VERSION, "N", text))
     lines: list[str] = []
     for of_nodes, group in itertools.groupby(text.strip().splitlines(), lambda line: line.startswith("node0")):
@@ -46,7 +46,7 @@ def shape(command: str, text: str) -> list[str]:
 
 @pytest.mark.parametrize("block", blocks("console"), ids=lambda block: block.splitlines()[0][2:])
 def test_commands_print_what_the_readme_shows(environment: dict[str, str], nagios_plugins: None, block: str) -> None:
-    """Character by character, but for figures, a package's version, and the order in which nodes answer."""
+    """The output is the same except for times, versions, and the order in which nodes answer."""
     command, _, shown = block.removeprefix("$ ").partition("\n")
     env = {**environment, "PATH": f"{BIN}:{os.environ['PATH']}"}
     done = subprocess.run(["sh", "-c", command], env=env, capture_output=True, text=True, check=False)
@@ -54,7 +54,7 @@ def test_commands_print_what_the_readme_shows(environment: dict[str, str], nagio
 
 
 def test_the_program_runs(environment: dict[str, str]) -> None:
-    """Fleet's example of ten lines prints a line for each node in production."""
+    """The example of the Python API prints one line for each node in production."""
     [program] = blocks("python")[:1]
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -67,7 +67,7 @@ def test_the_program_runs(environment: dict[str, str]) -> None:
 
 
 def test_the_agent_works(tmp_path: Path) -> None:
-    """The two files of the example, in a lab's folders, are an agent."""
+    """The example's two files are an agent, in the folders of a lab."""
     _, code = blocks("python")
     [ddl] = blocks("json")
     layout = Layout(tmp_path / "lab")
@@ -90,9 +90,3 @@ def test_the_agent_works(tmp_path: Path) -> None:
         busy = crpc("load", "status", "limit=-1")
         assert busy.returncode == 64
         assert "limit" in busy.stderr
-
-
-def test_every_document_that_is_linked_exists() -> None:
-    """No link of the README leads nowhere."""
-    for target in re.findall(r"\]\((?!http)([^)#]+)\)", README):
-        assert (Path(__file__).resolve().parents[2] / target).exists(), target

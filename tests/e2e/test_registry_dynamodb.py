@@ -1,4 +1,4 @@
-"""DynamoDB by boto3 keeps the contract of all registries, against real servers over HTTP."""
+"""The DynamoDB registry meets the registry contract, against real servers over HTTP."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from collective.registry.dynamodb import DynamoDBRegistry
 
 @pytest.fixture(scope="module", params=WITH_DYNAMODB)
 def url(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Each of the servers that are asked for, and speak DynamoDB."""
+    """Return each selected server with DynamoDB."""
     with SERVERS[request.param]() as endpoints:
         yield endpoints["AWS_ENDPOINT_URL"]
 
 
 @pytest.fixture
 def session(url: str, monkeypatch: pytest.MonkeyPatch) -> boto3.Session:
-    """A session that speaks to the server."""
+    """Return a session for the server."""
     monkeypatch.setenv("AWS_ENDPOINT_URL", url)
     return boto3.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name="eu-central-1")
 
 
 @pytest.fixture
 def registry(session: boto3.Session) -> DynamoDBRegistry:
-    """A table that all tests share."""
+    """Return a registry with a shared table."""
     registry = DynamoDBRegistry(AWS(session), "test_nodes")
     registry.create()
     return registry
@@ -40,18 +40,18 @@ def registry(session: boto3.Session) -> DynamoDBRegistry:
 
 @pytest.fixture
 def identity() -> str:
-    """A name of its own for each test."""
+    """Return a unique identity."""
     return f"{uuid.uuid4().hex}.my.net"
 
 
-def test_a_table_that_is_not_there_is_told_apart(session: boto3.Session) -> None:
-    """A registry that nobody made is another thing than one that is away."""
-    with pytest.raises(NotFound, match="'absent_nodes' does not exist"):
+def test_a_missing_table_is_not_found(session: boto3.Session) -> None:
+    """A missing table is another error than an unreachable service."""
+    with pytest.raises(NotFound, match="table 'absent_nodes' does not exist"):
         DynamoDBRegistry(AWS(session), "absent_nodes").nodes()
 
 
-def test_a_table_of_several_pages_is_read_whole(session: boto3.Session) -> None:
-    """More than the megabyte that one page holds, each node once."""
+def test_a_table_of_several_pages_is_read_completely(session: boto3.Session) -> None:
+    """A table of more than 1 MB has each node once."""
     registry = DynamoDBRegistry(AWS(session), f"large{uuid.uuid4().hex[:8]}_nodes")
     registry.create()
     noise = {str(number): uuid.uuid4().hex for number in range(5000)}

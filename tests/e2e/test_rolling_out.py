@@ -1,4 +1,4 @@
-"""Rolling out over real daemons: limits, windows, a limit on failures, Ctrl-C, and the guard before everybody."""
+"""Rollouts over real daemons: limits, concurrency, batches, max-fail, Ctrl-C, and the confirmation."""
 
 from __future__ import annotations
 
@@ -22,18 +22,20 @@ from support.daemons import wait_until
 
 from collective.lab.layout import Layout
 
-SPAN = "command=date +%s.%N; sleep 0.6; date +%s.%N"  # prints when the action began and ended: all share one clock
+SPAN = (
+    "command=date +%s.%N; sleep 0.6; date +%s.%N"  # prints the start and end of the action; all nodes share one clock
+)
 
 
 def document(crpc: Crpc, *words: str, **env: str) -> dict[str, Any]:
-    """Run crpc with --json; return what it writes, with its exit code as `exit`."""
+    """Run crpc with --json; return its document, with the exit code as `exit`."""
     done = crpc(*words, "--json", **env)
     assert done.stdout, done.stderr
     return {**json.loads(done.stdout), "exit": done.returncode, "stderr": done.stderr}
 
 
 def spans(told: dict[str, Any]) -> list[tuple[float, float]]:
-    """Return when each action began and ended, by its own telling, in the order of their beginnings."""
+    """Return the start and end of each action, from its output, in the order of the starts."""
     stdout = [reply["data"]["stdout"].split() for reply in told["replies"]]
     return sorted((float(began), float(ended)) for began, ended in stdout)
 
@@ -44,7 +46,7 @@ def most_at_once(times: list[tuple[float, float]]) -> int:
 
 @contextmanager
 def deaf(lab: Layout, node: str) -> Iterator[None]:
-    """Stop a node's daemon for a while, as a machine that hangs."""
+    """Suspend a node's daemon during the block, as on a machine that hangs."""
     pid = int((lab.node(node) / "pid").read_text())
     os.kill(pid, signal.SIGSTOP)
     try:
@@ -54,7 +56,7 @@ def deaf(lab: Layout, node: str) -> Iterator[None]:
 
 
 def test_a_limit_reaches_some_of_the_nodes(crpc: Crpc) -> None:
-    """20 % of five is one, so is -1; with the same seed it is the same."""
+    """20 % of five nodes is one node, and so is -1; the same seed selects the same node."""
     assert len(document(crpc, "rpcutil", "ping", "--limit", "20%")["replies"]) == 1
     assert len(document(crpc, "rpcutil", "ping", "-1")["replies"]) == 1
     chosen = [
@@ -68,14 +70,14 @@ def test_a_limit_reaches_some_of_the_nodes(crpc: Crpc) -> None:
     assert chosen[0] == chosen[1]
 
 
-def test_no_more_are_at_work_than_asked(crpc: Crpc) -> None:
-    """The actions' own times: never more than two overlap, some do, and all nodes were reached."""
+def test_concurrency_limits_the_working_nodes(crpc: Crpc) -> None:
+    """By the actions' own times, two actions overlap but never more, and all nodes are reached."""
     told = document(crpc, "shell", "run", SPAN, "--concurrency", "2")
     assert (told["exit"], told["outcomes"]["ok"], most_at_once(spans(told))) == (0, 5, 2)
 
 
 def test_batches_follow_each_other_with_a_pause(crpc: Crpc) -> None:
-    """The third action begins a pause after the second has ended, the fifth after the fourth."""
+    """The third action starts after the pause that follows the second, and the fifth after the fourth."""
     times = spans(document(crpc, "shell", "run", SPAN, "--batch", "40%", "--batch-sleep", "1"))
     assert len(times) == 5
     assert times[2][0] >= max(times[0][1], times[1][1]) + 1
@@ -83,8 +85,8 @@ def test_batches_follow_each_other_with_a_pause(crpc: Crpc) -> None:
 
 
 @pytest.mark.parametrize(("wishes", "reached"), [((), 1), (("--concurrency", "2"), 2), (("--batch", "3"), 3)])
-def test_too_many_failures_stop_it(crpc: Crpc, tmp_path: Path, wishes: tuple[str, ...], reached: int) -> None:
-    """One failure is enough: who was not reached is skipped and has run nothing; exit 4, and a line says why."""
+def test_max_fail_stops_a_rollout(crpc: Crpc, tmp_path: Path, wishes: tuple[str, ...], reached: int) -> None:
+    """After one failure the other nodes are skipped and run nothing; the exit code is 4, and a line has the reason."""
     told = document(
         crpc, "shell", "run", f"command=echo x >> {tmp_path}/ran; sleep 1; exit 1", "--max-fail", "1", *wishes
     )
@@ -92,31 +94,31 @@ def test_too_many_failures_stop_it(crpc: Crpc, tmp_path: Path, wishes: tuple[str
     assert (told["outcomes"]["failed"], told["outcomes"]["skipped"]) == (reached, 5 - reached)
     assert sorted([*told["skipped"], *(reply["sender"] for reply in told["replies"])]) == NODES
     assert (tmp_path / "ran").read_text().count("x") == reached
-    assert f"and max-fail is 1: {5 - reached} node" in told["stderr"]
+    assert f"max-fail is 1: {5 - reached} node" in told["stderr"]
     assert told["stderr"].count("\n") == 1
 
 
-def test_the_skipped_are_named_on_the_terminal_and_fed_into_the_next_call(crpc: Crpc) -> None:
-    """Folded, after those that failed."""
+def test_skipped_nodes_are_shown_and_can_be_called_next(crpc: Crpc) -> None:
+    """Skipped nodes are shown, folded, after the failed ones."""
     done = crpc("shell", "run", "command=false", "--max-fail", "1")
     assert re.search(r"Not sent to: 4 nodes\n\n +node\[02-05\]\.lab\n", done.stdout), done.stdout
 
 
 def test_a_document_names_every_request_of_a_rollout(crpc: Crpc) -> None:
-    """Each wave has an id of its own: each node's audit has that of its request."""
+    """Each wave has its own request ID, which is also in the audit log of its nodes."""
     told = document(crpc, "shell", "run", "command=true", "--batch", "2")
     assert (told["request_id"], len(set(told["request_ids"]))) == (told["request_ids"][0], 3)
     assert told["stopped"] is None
 
 
-def test_quiet_still_names_who_did_not_answer(crpc: Crpc) -> None:
-    """That is a result; summaries and figures are not."""
+def test_quiet_still_shows_silent_nodes(crpc: Crpc) -> None:
+    """Silent nodes are a result; summaries and statistics are omitted."""
     done = crpc("rpcutil", "daemon_stats", "-I", "node99.lab", "-q")
     assert (done.returncode, done.stdout) == (3, "No response from: 1 node\n\n   node99.lab\n\n")
 
 
-def test_a_node_that_hangs_frees_its_place(crpc: Crpc, lab: Layout) -> None:
-    """It is found by its unread queue, named, and the others get their turn long before the timeout of 180 s."""
+def test_a_hanging_node_makes_room(crpc: Crpc, lab: Layout) -> None:
+    """It is found by its unread queue, and the other nodes are reached long before the timeout of 180 s."""
     with deaf(lab, "node02.lab"):
         told = document(crpc, "shell", "run", "command=true", "--concurrency", "1")
     assert (told["exit"], told["silent"], told["outcomes"]["ok"]) == (3, ["node02.lab"], 4)
@@ -124,10 +126,10 @@ def test_a_node_that_hangs_frees_its_place(crpc: Crpc, lab: Layout) -> None:
 
 
 @pytest.mark.parametrize("form", [(), ("--json",)])
-def test_ctrl_c_stops_and_tells_what_is_known(
+def test_ctrl_c_stops_a_rollout_and_shows_the_results(
     environment: dict[str, str], lab: Layout, tmp_path: Path, form: tuple[str, ...]
 ) -> None:
-    """Exit 4 at once: who has answered, who was at work, who was not sent to; and those really run nothing."""
+    """Exit 4 at once, with the nodes that replied, worked or were skipped; the skipped ones run nothing."""
     words = ["shell", "run", f"command=echo x >> {tmp_path}/ran; test $(wc -l < {tmp_path}/ran) = 1 || sleep 60"]
     with caller(environment, *words, "--concurrency", "1", *form) as process:
         wait_until(lambda: (tmp_path / "ran").exists() and (tmp_path / "ran").read_text() == "x\nx\n", 30)
@@ -136,7 +138,7 @@ def test_ctrl_c_stops_and_tells_what_is_known(
         out, err = process.communicate(timeout=30)
     assert time.monotonic() - began < 10
     assert process.returncode == 4
-    assert err == "crpc: stopped: interrupted: 3 nodes not sent to, 1 node had not answered yet\n"
+    assert err == "crpc: stopped: interrupted (3 nodes not sent to, 1 node had not answered yet)\n"
     if form:
         assert json.loads(out)["stopped"] == "interrupted"
         assert json.loads(out)["outcomes"] | {"rejected": 0} == {
@@ -149,8 +151,8 @@ def test_ctrl_c_stops_and_tells_what_is_known(
     assert (tmp_path / "ran").read_text() == "x\nx\n"
 
 
-def test_ctrl_c_twice_leaves(environment: dict[str, str], tmp_path: Path) -> None:
-    """Whatever the first one has to wait for, here a reader that does not read: the second leaves with 4."""
+def test_a_second_ctrl_c_exits_at_once(environment: dict[str, str], tmp_path: Path) -> None:
+    """The second Ctrl-C exits with 4 even when the first one waits, here for a reader that does not read."""
     ran = tmp_path / "ran"
     line = f"head -c 50000 /dev/zero | tr '\\0' y; echo x >> {ran}; test $(wc -l < {ran}) -lt 5 || sleep 60"
     with caller(environment, "shell", "run", f"command={line}", "--concurrency", "1", "--json") as process:
@@ -167,7 +169,7 @@ def test_ctrl_c_twice_leaves(environment: dict[str, str], tmp_path: Path) -> Non
 
 
 def _unread(pipe: int) -> int:
-    """Return how many bytes lie in a pipe."""
+    """Return the number of bytes in a pipe."""
     return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder)
 
 
@@ -180,7 +182,7 @@ def caller(environment: dict[str, str], *words: str) -> Iterator[subprocess.Pope
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        # Tests that run in a shell's background have Ctrl-C ignored, and would hand that on.
+        # A shell starts background processes with SIGINT ignored, which child processes inherit.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
         try:
@@ -189,15 +191,15 @@ def caller(environment: dict[str, str], *words: str) -> Iterator[subprocess.Pope
             process.kill()
 
 
-# -- the guard
+# -- confirmation
 
 
-def test_on_a_terminal_somebody_is_asked(environment: dict[str, str], tmp_path: Path) -> None:
-    """What is not idempotent and meant for everybody: a no, or nothing, sends nothing and exits 4; a yes goes on."""
+def test_on_a_terminal_confirmation_is_required(environment: dict[str, str], tmp_path: Path) -> None:
+    """For a non-idempotent action on all nodes, no answer or a no sends nothing and exits 4, and a yes continues."""
     run = ("shell", "run", f"command=echo x >> {tmp_path}/ran")
     for answer in ("n\n", "\n", "\x04"):
         code, shown = on_a_terminal(environment, answer, *run)
-        assert "5 nodes; go on? [y/N]" in shown
+        assert "5 nodes; continue? [y/N]" in shown
         assert (code, "crpc: 5 nodes matched: not confirmed: nothing was sent" in shown) == (4, True)
     assert not (tmp_path / "ran").exists()
     code, shown = on_a_terminal(environment, "y\n", *run)
@@ -214,15 +216,15 @@ def test_on_a_terminal_somebody_is_asked(environment: dict[str, str], tmp_path: 
         ("rpcutil", "ping"),
     ],
 )
-def test_who_has_said_it_is_not_asked(environment: dict[str, str], words: tuple[str, ...]) -> None:
-    """--yes, a filter, a limit, or an action that is idempotent."""
+def test_confirmation_is_not_required(environment: dict[str, str], words: tuple[str, ...]) -> None:
+    """With --yes, a filter, a limit or an idempotent action there is no question."""
     code, shown = on_a_terminal(environment, "", *words)
     assert code == 0, shown
-    assert "go on?" not in shown
+    assert "continue?" not in shown
 
 
-def test_in_scripts_max_targets_holds(crpc: Crpc, lab: Layout, tmp_path: Path) -> None:
-    """More nodes than that: one line with both numbers and what to do, exit 4, nothing sent; --yes does not lift it."""
+def test_in_scripts_max_targets_applies(crpc: Crpc, lab: Layout, tmp_path: Path) -> None:
+    """More nodes are one line with both numbers and a hint, exit 4, and nothing is sent; --yes does not change it."""
     text = (lab.folder / "client.yaml").read_text().replace("key: key", f"key: {lab.folder}/key")
     (tmp_path / "client.yaml").write_text(f"{text}\nmax_targets: 3\n")
     environment = {"COLLECTIVE_CONFIG": str(tmp_path)}
@@ -239,11 +241,11 @@ def test_in_scripts_max_targets_holds(crpc: Crpc, lab: Layout, tmp_path: Path) -
     assert crpc("rpcutil", "ping", **environment).returncode == 0
 
 
-# -- not waiting
+# -- without waiting
 
 
 def test_without_results_the_id_is_printed(crpc: Crpc, lab: Layout, tmp_path: Path) -> None:
-    """One line, at once; the action runs all the same, under that id, and the next call is not disturbed."""
+    """The request ID is printed at once; the action runs with it, and the next call is not disturbed."""
     began = time.monotonic()
     done = crpc("shell", "run", f"command=sleep 3; echo x > {tmp_path}/ran", "-I", "node01.lab", "--no-results")
     assert time.monotonic() - began < 3
@@ -254,7 +256,7 @@ def test_without_results_the_id_is_printed(crpc: Crpc, lab: Layout, tmp_path: Pa
     assert document(crpc, "rpcutil", "ping")["outcomes"]["ok"] == 5
 
 
-def test_without_results_a_name_that_is_none_is_still_said(crpc: Crpc) -> None:
-    """It is known at once."""
+def test_without_results_unknown_nodes_are_still_reported(crpc: Crpc) -> None:
+    """A node without a queue is known at once."""
     done = crpc("rpcutil", "ping", "-I", "node99.lab", "--no-results")
     assert (done.returncode, "node99.lab: there is no such node" in done.stderr) == (3, True)

@@ -124,7 +124,7 @@ def test_what_is_offered_comes_newest_first(call: Call) -> None:
     assert call("search", "collective")["candidates"] == []
 
 
-def test_what_is_not_there_is_named(call: Call) -> None:
+def test_a_missing_resource_is_not_found(call: Call) -> None:
     """A name, or a version of a known one: the package manager's own words."""
     with pytest.raises(Aborted, match="no-such-package"):
         call("install", "no-such-package")

@@ -1,4 +1,4 @@
-"""A whole request against each server that is asked for: a real daemon and crpc, directly and by broadcast."""
+"""A complete call against each selected server: a real daemon and crpc, directly and by broadcast."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from support.servers import endpoints as endpoints
 
 
 def test_a_request_is_answered(tmp_path: Path, endpoints: Endpoints) -> None:
-    """A node is found by a broadcast and asked by name; nothing depends on one server's ways."""
+    """A node is discovered by broadcast and called by name; nothing depends on one particular server."""
     configure(tmp_path, "servers")
     url = endpoints["AWS_ENDPOINT_URL"]
     crpc = make_crpc({**aws_environment(url), **endpoints, "COLLECTIVE_CONFIG": str(tmp_path)})

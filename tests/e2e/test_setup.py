@@ -1,4 +1,4 @@
-"""`crpc setup` against a real server: makes what is missing, mends what differs, and removes all of it."""
+"""`crpc setup` against a real server: it creates what is missing, repairs what differs, and removes all of it."""
 
 from __future__ import annotations
 
@@ -17,38 +17,38 @@ from collective import names
 
 @pytest.fixture
 def account(moto_server: str, tmp_path: Path) -> Account:
-    """A collective without anything."""
+    """Return a collective without any resources."""
     return Account(moto_server, tmp_path)
 
 
 def lines(done: Completed) -> list[str]:
-    """Return the plan's lines, without the collective's name."""
+    """Return the steps of the plan."""
     assert done.returncode == 0, done.stdout + done.stderr
     return [line.strip() for line in done.stdout.splitlines() if line.startswith("  ")]
 
 
-def test_a_first_run_makes_everything_and_a_second_one_nothing(account: Account) -> None:
-    """Each says what it did, with the account in which it did it."""
+def test_the_first_run_creates_everything_and_the_second_nothing(account: Account) -> None:
+    """Each run shows its steps and the account."""
     mine = account.collective
     first, second = account.crpc("setup", "--yes"), account.crpc("setup", "--yes")
     assert first.stdout.startswith(f"{mine} in the account 123456789012, eu-central-1:\n")
     assert lines(first) == [f"+ topic {mine}_requests", f"+ table {mine}_nodes"]
     assert first.stdout.endswith("\n2 changes made\n")
-    assert lines(second) == [f"= topic {mine}_requests (there already)", f"= table {mine}_nodes (there already)"]
+    assert lines(second) == [f"= topic {mine}_requests (exists)", f"= table {mine}_nodes (exists)"]
     assert second.stdout.endswith("\nNothing to do\n")
     assert (account.topics(), account.tables(), account.queues()) == ([f"{mine}_requests"], [f"{mine}_nodes"], [])
 
 
-def test_a_dry_run_changes_nothing_and_shows_the_same(account: Account) -> None:
-    """Exit 0: it did what was asked."""
+def test_a_dry_run_shows_the_plan_and_changes_nothing(account: Account) -> None:
+    """The exit code is 0."""
     done = account.crpc("setup", "--dry-run")
     assert lines(done) == [f"+ topic {account.collective}_requests", f"+ table {account.collective}_nodes"]
     assert done.stdout.endswith("\n2 changes to make\n")
     assert (account.topics(), account.tables()) == ([], [])
 
 
-def test_in_a_script_it_needs_yes(account: Account) -> None:
-    """The plan is shown, nothing is done, exit 4; once there is nothing to do nobody is asked."""
+def test_in_a_script_yes_is_required(account: Account) -> None:
+    """The plan is shown, nothing is done, and the exit code is 4; when nothing is to be done, --yes is not required."""
     for words in ((), ("--json",)):
         done = account.crpc("setup", *words)
         assert (done.returncode, account.topics()) == (4, [])
@@ -58,8 +58,8 @@ def test_in_a_script_it_needs_yes(account: Account) -> None:
     assert account.crpc("setup").returncode == 0
 
 
-def test_on_a_terminal_it_asks(account: Account) -> None:
-    """A yes goes on; for a removal the collective's name must be typed."""
+def test_on_a_terminal_it_asks_for_confirmation(account: Account) -> None:
+    """A yes continues; to remove a collective, its name must be typed."""
     for answer, words, code in (
         ("n\n", ["setup"], 4),
         ("y\n", ["setup"], 0),
@@ -71,15 +71,15 @@ def test_on_a_terminal_it_asks(account: Account) -> None:
         assert bool(account.topics()) is there
 
 
-def test_without_a_registry_there_is_no_table(moto_server: str, tmp_path: Path) -> None:
-    """As the configuration says."""
+def test_without_a_registry_no_table_is_created(moto_server: str, tmp_path: Path) -> None:
+    """With `registry: none`, the plan has only the topic."""
     account = Account(moto_server, tmp_path, registry="none")
     assert lines(account.crpc("setup", "--yes")) == [f"+ topic {account.collective}_requests"]
     assert account.tables() == []
 
 
-def test_another_collective_is_set_up_by_its_name(moto_server: str, tmp_path: Path) -> None:
-    """And no other."""
+def test_another_collective_is_selected_by_its_name(moto_server: str, tmp_path: Path) -> None:
+    """Only the collective of -T is set up."""
     account = Account(moto_server, tmp_path, collectives=["elsewhere"])
     assert account.crpc("setup", "-T", "elsewhere", "--yes").returncode == 0
     assert account.topics() == []
@@ -88,8 +88,8 @@ def test_another_collective_is_set_up_by_its_name(moto_server: str, tmp_path: Pa
     assert (unknown.returncode, "unknown collective 'nowhere'" in unknown.stderr) == (64, True)
 
 
-def test_what_differs_is_mended(account: Account, moto_server: str) -> None:
-    """A topic that a node has made, a queue that an older version or somebody's hand has made."""
+def test_differences_are_repaired(account: Account, moto_server: str) -> None:
+    """A topic created by a node, and a queue created by an older version or manually, are repaired."""
     queue = names.node_queue(account.collective, "web1")
     topic = account.sns.create_topic(Name=f"{account.collective}_requests")["TopicArn"]
     url = account.sqs.create_queue(QueueName=queue)["QueueUrl"]
@@ -101,25 +101,26 @@ def test_what_differs_is_mended(account: Account, moto_server: str) -> None:
         BillingMode="PAY_PER_REQUEST",
     )
     tag, lost = f"collective={account.collective}", "__default_statement_ID"
-    attributes = "VisibilityTimeout is 30, not 5; MessageRetentionPeriod is 345600, not 3900"
-    tags = f"not tagged {tag}, collective:identity=web1"
+    attributes = "VisibilityTimeout is 30, must be 5; MessageRetentionPeriod is 345600, must be 3900"
+    tags = f"missing tags: {tag}, collective:identity=web1"
     with Proxy(moto_server) as proxy:
         asked: list[str] = []
         proxy.watch = lambda step, _: asked.append(step)
         mended = account.crpc("setup", "--node", "web1", "--yes", AWS_ENDPOINT_URL=proxy.url)
-    # SNS API reference, Subscribe: what is subscribed with other attributes is refused, but by this server.
+    # SNS API reference, Subscribe: an existing subscription with other attributes is refused, but not by this server.
     assert asked.index("before SetSubscriptionAttributes") < asked.index("before Subscribe")
+    policy = f"policy differs, statements to be removed: {lost}"
     assert lines(mended) == [
-        f"~ topic {account.collective}_requests (its policy is another: it would lose {lost}; not tagged {tag})",
-        f"~ table {account.collective}_nodes (not tagged {tag})",
-        f"~ queue {queue} ({attributes}; its policy is another; {tags}; subscribed without raw delivery)",
+        f"~ topic {account.collective}_requests ({policy}; missing tags: {tag})",
+        f"~ table {account.collective}_nodes (missing tags: {tag})",
+        f"~ queue {queue} ({attributes}; policy differs; {tags}; subscribed without raw delivery)",
     ]
     assert account.crpc("setup", "--node", "web1").stdout.endswith("\nNothing to do\n")
     assert account.sqs.list_queue_tags(QueueUrl=url)["Tags"]["collective:identity"] == "web1"
 
 
-def test_queues_are_prepared_for_nodes(account: Account, tmp_path: Path) -> None:
-    """By names, folded ones too, or a file; a second time there is nothing to do; nobody is subscribed twice."""
+def test_queues_are_created_for_nodes(account: Account, tmp_path: Path) -> None:
+    """Names can be folded or in a file; a second run changes nothing, and no queue is subscribed twice."""
     (tmp_path / "names").write_text("web1\nweb2\ndb1\n")
     expected = sorted(names.node_queue(account.collective, name) for name in ("web1", "web2", "db1"))
     assert account.crpc("setup", "--node", "web[1-2]", "--node", "web1", "--yes").returncode == 0
@@ -128,8 +129,8 @@ def test_queues_are_prepared_for_nodes(account: Account, tmp_path: Path) -> None
     assert account.queues() == account.subscribed() == expected
 
 
-def test_a_table_that_is_something_else_stays(account: Account) -> None:
-    """78, in one line, before anything is made."""
+def test_a_table_that_is_not_a_registry_is_refused(account: Account) -> None:
+    """The exit code is 78, with one line, before anything is created."""
     account.dynamodb.create_table(
         TableName=f"{account.collective}_nodes",
         KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
@@ -139,14 +140,14 @@ def test_a_table_that_is_something_else_stays(account: Account) -> None:
     done = account.crpc("setup", "--yes")
     assert (done.returncode, done.stdout, account.topics()) == (78, "", [])
     assert done.stderr == (
-        f"crpc: {account.collective}_nodes: this table is no registry: choose another name for the collective\n"
+        f"crpc: {account.collective}_nodes: this table is not a registry (use another name for the collective)\n"
     )
     assert account.crpc("setup", "--remove", "--yes").returncode == 78
     assert account.tables() == [f"{account.collective}_nodes"]
 
 
-def test_a_removal_leaves_nothing_and_takes_nothing_of_others(account: Account, tmp_path: Path) -> None:
-    """A daemon that has served, a caller that has called, a prepared queue; what is only called alike stays."""
+def test_a_removal_deletes_everything_of_the_collective_only(account: Account, tmp_path: Path) -> None:
+    """The queues of daemons, callers and setup are deleted, and queues with similar names are kept."""
     configure(tmp_path, account.collective, registry="dynamodb")
     account.write_config()
     alike = [f"{account.collective}_node_exporter", f"{account.collective}_orders"]
@@ -156,7 +157,9 @@ def test_a_removal_leaves_nothing_and_takes_nothing_of_others(account: Account, 
     with daemon(tmp_path, account.environment["AWS_ENDPOINT_URL"]) as node:
         assert account.crpc("rpcutil", "ping", "-I", IDENTITY).returncode == 0
         planned = account.crpc("setup", "--remove", "--dry-run")
-        assert planned.stderr == f"crpc: {IDENTITY} would make their queues again: stop collectived there first\n"
+        assert (
+            planned.stderr == f"crpc: alive, and will create their queues again (stop collectived first): {IDENTITY}\n"
+        )
         assert f"- topic {account.collective}_requests (2 queues subscribed)" in lines(planned)
         node.process.terminate()
         node.process.wait(20)

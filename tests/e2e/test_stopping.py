@@ -42,7 +42,7 @@ def test_sigterm_amid_fifty_requests(tmp_path: Path, callers: Crowd, moto_server
     with daemon(tmp_path, moto_server) as second:
         replies = callers.listen(requests, 40)
         assert not callers.hear(1.0)
-        assert not second.events("node.defect")
+        assert not second.events("node.internal_error")
     ends = {request.data["command"].split()[3]: replies[request.id].reason for request in requests}
     assert set(ends.values()) <= {None, "interrupted"}
     times = Counter(ran.read_text().split())

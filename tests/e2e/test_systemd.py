@@ -20,11 +20,11 @@ from support.notify_socket import Listener
 
 from collective.config import NodeConfig
 from collective.node import daemon as daemon_
-from collective.node.requests import scheduler
+from collective.node import server
 from collective.transport import LONGEST_CALL
 
 UNIT = Path(__file__).resolve().parents[2] / "conf" / "collectived.service"
-EXPOSURE = "8.8"  # of 10; docs/daemon.md says why it is not less
+EXPOSURE = "8.8"  # of 10; docs/how-to/run-the-daemon.md says why it is not less
 
 
 @pytest.fixture
@@ -49,17 +49,17 @@ def test_the_unit_is_one_that_systemd_understands(unit: Path) -> None:
 
 
 def test_the_unit_is_no_more_exposed_than_is_documented(unit: Path) -> None:
-    """A line of the sandbox that is lost by accident turns this red; docs/daemon.md has the same number."""
+    """docs/how-to/run-the-daemon.md has the same number; a lost line of the sandbox fails this test."""
     done = analyze("security", "--offline=true", "--no-pager", f"--threshold={EXPOSURE.replace('.', '')}", unit)
     assert done.returncode == 0, done.stdout[-200:]
     assert f"exposure level for collectived.service: {EXPOSURE} " in done.stdout
-    assert f"**{EXPOSURE}**" in (UNIT.parents[1] / "docs" / "daemon.md").read_text()
+    assert f"**{EXPOSURE}**" in (UNIT.parents[1] / "docs" / "how-to" / "run-the-daemon.md").read_text()
 
 
 def test_the_unit_gives_the_daemon_the_time_that_it_takes(unit: Path) -> None:
     """Start and stop are not cut short by systemd's own patience."""
     said = dict(line.split("=", 1) for line in unit.read_text().splitlines() if re.match(r"\w+=", line))
-    stop = NodeConfig("c", "i").shutdown_timeout + scheduler._ENDING + daemon_._FAREWELL + daemon_._LAST_POLL  # noqa: SLF001
+    stop = NodeConfig("c", "i").shutdown_timeout + server._ENDING + daemon_._LEAVE_REGISTRY + daemon_._LAST_POLL  # noqa: SLF001
     assert int(said["TimeoutStopSec"]) > stop
     assert int(said["TimeoutStartSec"]) > LONGEST_CALL
 

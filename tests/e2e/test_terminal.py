@@ -1,4 +1,4 @@
-"""What a terminal shows: the progress bar, colours, and nothing of them in a pipe. A real terminal, by tmux."""
+"""The output on a terminal (tmux): progress bar and colours; and in a pipe, which has neither."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from support.terminal import Terminal
 
 @pytest.fixture
 def terminal(environment: dict[str, str], needs: Callable[[str, str], None]) -> Iterator[Terminal]:
-    """A terminal whose crpc is pointed at the lab."""
+    """A terminal in which crpc uses the lab."""
     needs("tmux", "tmux")
     terminal = Terminal({**environment, "PATH": f"{BIN}:{os.environ['PATH']}", "LC_ALL": "C.UTF-8"})
     yield terminal
@@ -24,7 +24,7 @@ def terminal(environment: dict[str, str], needs: Callable[[str, str], None]) -> 
 
 
 def test_the_bar_the_summary_and_the_finishing_line(terminal: Terminal) -> None:
-    """An install that changes nothing shows no host: the bar at its end, what it summarises, the finishing line."""
+    """A call without failures prints no host: only the full bar, the summary and the finishing line."""
     screen = terminal.run("crpc nrpe runcommand command=check_disk -I 'node[01-04].lab'")
     assert re.search(
         r"^ \* \[ =+> \] 4 / 4\n\n+Summary of Exit Code:\n\n +OK = 4\n\nFinished processing 4 / 4 hosts in [0-9.]+ ms",
@@ -35,7 +35,7 @@ def test_the_bar_the_summary_and_the_finishing_line(terminal: Terminal) -> None:
 
 
 def test_a_failing_host_is_red(terminal: Terminal) -> None:
-    """Only it is shown, with titles, and its label is coloured."""
+    """Only the failed host is printed, with a coloured label."""
     terminal.run("crpc nrpe runcommand command=check_disk")
     screen = terminal.screen(colors=True)
     assert re.search(r"node05\.lab +\x1b\[31mRequest Aborted", screen), screen
@@ -44,28 +44,29 @@ def test_a_failing_host_is_red(terminal: Terminal) -> None:
 
 
 def test_the_bar_moves_while_nodes_work(terminal: Terminal) -> None:
-    """It is there before the first reply, and counts."""
+    """The bar appears before the first reply, and counts replies."""
     terminal.type("crpc shell run command='sleep 3' --yes")
     wait_until(lambda: re.search(r"\[ >? +\] 0 / 5|\[ > +\] 0 / 5", terminal.screen()) is not None, 20, terminal.screen)
     wait_until(lambda: "5 / 5" in terminal.screen(), 30, terminal.screen)
 
 
 def test_no_color_is_honoured(terminal: Terminal) -> None:
-    """NO_COLOR leaves the text plain, on a terminal too."""
+    """NO_COLOR disables colour on a terminal."""
     terminal.run("NO_COLOR=1 crpc nrpe runcommand command=check_disk")
     assert "\x1b[31m" not in terminal.screen(colors=True)
 
 
 def test_a_pipe_gets_neither_bar_nor_color(crpc: Crpc) -> None:
-    """Output that is not for a terminal is plain, unless colour is asked for."""
+    """Output that does not go to a terminal is plain, unless `--color always` or FORCE_COLOR is set."""
     plain = crpc("nrpe", "runcommand", "command=check_disk")
     assert "\x1b" not in plain.stdout + plain.stderr
     assert plain.stderr == ""
     assert "\x1b[31mRequest Aborted" in crpc("nrpe", "runcommand", "command=check_disk", "--color", "always").stdout
+    assert "\x1b[31mRequest Aborted" in crpc("nrpe", "runcommand", "command=check_disk", FORCE_COLOR="1").stdout
 
 
-def test_a_reader_that_has_enough_is_no_error(environment: dict[str, str]) -> None:
-    """`crpc … | head -1` ends quietly."""
+def test_a_closed_pipe_is_not_an_error(environment: dict[str, str]) -> None:
+    """`crpc … | head -1` prints no error."""
     line = f"{shlex.quote(str(BIN / 'crpc'))} rpcutil inventory | head -1"
     done = subprocess.run(["sh", "-c", line], env=environment, capture_output=True, text=True, check=False)
     assert done.stdout.startswith("node0")

@@ -1,4 +1,4 @@
-"""SQS and SNS by boto3 keep the contract of all transports, against real servers over HTTP."""
+"""The SQS transport meets the transport contract, against real servers over HTTP."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from collective.transport.sqs import SQSTransport
 
 @pytest.fixture
 def session(endpoints: Endpoints, monkeypatch: pytest.MonkeyPatch) -> boto3.Session:
-    """A session that speaks to the server."""
+    """Return a session for the server."""
     for name, url in endpoints.items():
         monkeypatch.setenv(name, url)
     return boto3.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name="eu-central-1")
@@ -28,26 +28,26 @@ def session(endpoints: Endpoints, monkeypatch: pytest.MonkeyPatch) -> boto3.Sess
 
 @pytest.fixture
 def transport(session: boto3.Session) -> SQSTransport:
-    """A transport of its own for each test, on a server that all share."""
+    """Return a new transport, on a shared server."""
     return SQSTransport(AWS(session))
 
 
 @pytest.fixture
 def names() -> Callable[[str], str]:
-    """Names that nobody else has."""
+    """Return a function that makes unique names."""
     counter, mine = itertools.count(), uuid.uuid4().hex[:8]
     return lambda stem: f"test{mine}_{stem}-{next(counter)}"
 
 
-def test_nobody_listening_is_unreachable(monkeypatch: pytest.MonkeyPatch, session: boto3.Session) -> None:
-    """A refused connection is our error, after botocore's own few tries."""
+def test_a_refused_connection_is_unreachable(monkeypatch: pytest.MonkeyPatch, session: boto3.Session) -> None:
+    """The error is raised after botocore's retries."""
     monkeypatch.setenv("AWS_ENDPOINT_URL_SQS", "http://127.0.0.1:9")
     with pytest.raises(Unreachable, match=r"test_reply_x: .*127\.0\.0\.1:9"):
         SQSTransport(AWS(session)).open_replies("test_reply_x")
 
 
-def test_no_region_is_a_wrong_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The message says what to set."""
+def test_a_missing_region_is_a_config_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The message names the setting."""
     for name in ("AWS_DEFAULT_REGION", "AWS_REGION"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
@@ -55,8 +55,8 @@ def test_no_region_is_a_wrong_configuration(monkeypatch: pytest.MonkeyPatch) -> 
         SQSTransport(AWS(boto3.Session()))
 
 
-def test_no_credentials_are_refused(monkeypatch: pytest.MonkeyPatch, moto_server: str) -> None:
-    """Without anything to show, nothing is sent, and the error is that of credentials."""
+def test_missing_credentials_are_access_denied(monkeypatch: pytest.MonkeyPatch, moto_server: str) -> None:
+    """Without credentials nothing is sent."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")

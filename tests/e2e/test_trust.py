@@ -23,11 +23,10 @@ import yaml
 from support.crpc_process import Completed, Crpc, make_crpc
 from support.daemons import IDENTITY, aws_environment, configure, daemon, wait_until
 
-from collective import messages, names
+from collective import Fleet, Targets, messages, names
 from collective.aws import AWS
 from collective.config import load_client
 from collective.filters import parse
-from collective.fleet.fleet import Fleet
 from collective.fleet.known_nodes import KnownNodes
 from collective.lab.layout import Layout
 from collective.messages import Reply, Request
@@ -62,7 +61,7 @@ class Scene:
 
     def counts(self) -> dict[str, int]:
         """Ask the node, as alice would, what became of its requests."""
-        [reply] = self.fleet.call("rpcutil", "daemon_stats", nodes=[IDENTITY])
+        [reply] = self.fleet.call("rpcutil", "daemon_stats", targets=Targets(nodes=[IDENTITY]))
         return {name: reply.data[name] for name in COUNTED}
 
     def request(self, mark: Path, **changes: Any) -> Request:
@@ -249,7 +248,7 @@ def test_a_forged_reply_is_rejected_and_the_true_one_counts(
 ) -> None:
     """Somebody who knows the request, and may write to the caller's queue, answers first: nobody believes it."""
     assert scene.counts()  # now the node's key is known
-    call = scene.fleet.call("shell", "run", {"command": "sleep 2; echo true"}, nodes=[IDENTITY])
+    call = scene.fleet.call("shell", "run", {"command": "sleep 2; echo true"}, targets=Targets(nodes=[IDENTITY]))
     forged = Reply(call.request_id, IDENTITY, "shell", "run", 0, "OK", {"stdout": "forged"}, time.time(), 1.0)
     body = messages.seal(messages.encode(forged), lambda payload: FORGERIES[name](scene, payload))
     queues = boto3.client("sqs").list_queues(QueueNamePrefix=names.reply_queue(scene.collective, ""))["QueueUrls"]

@@ -17,10 +17,10 @@ from pathlib import Path
 import pytest
 from support.daemons import IDENTITY, aws_environment, configure, daemon, wait_until
 
+from collective import Fleet, Targets
 from collective.aws import AWS
 from collective.config import load_client
 from collective.errors import Forbidden
-from collective.fleet.fleet import Fleet
 from collective.messages import Reply
 from collective.transport.sqs import SQSTransport
 
@@ -124,7 +124,9 @@ class Stream:
         with Fleet(load_client(self._folder / "client.yaml"), Patient(AWS()), None) as fleet:
             while not self._stopping.is_set():
                 number = next(self._numbers)
-                call = fleet.call("noting", "note", {"number": number}, nodes=[IDENTITY], timeout=TIMEOUT)
+                call = fleet.call(
+                    "noting", "note", {"number": number}, targets=Targets(nodes=[IDENTITY]), timeout=TIMEOUT
+                )
                 for reply in call:
                     self.replies[number] = reply
 

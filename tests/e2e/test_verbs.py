@@ -27,8 +27,8 @@ def test_a_check_is_one_line_and_the_worst_state(crpc: Crpc) -> None:
 @pytest.mark.parametrize(
     ("words", "env", "said"),
     [
-        (("check_disk", "-F", "role=mail"), {}, "check_disk: UNKNOWN: none of 5 nodes matches the filter\n"),
-        (("check_disk", "-t", "abc"), {}, "check_disk: UNKNOWN: argument -t/--timeout: "),
+        (("check_disk", "-F", "role=mail"), {}, "check_disk: UNKNOWN: no node matches the filter (5 nodes alive)\n"),
+        (("check_disk", "-t", "abc"), {}, "check_disk: UNKNOWN: -t/--timeout: "),
         (("check_disk", "-F", "a|b"), {}, "check_disk: UNKNOWN: -F 'a¦b': "),
         ((), {}, "nrpe check: UNKNOWN: the following arguments are required: NAME"),
         (("check disk",), {}, "check disk: UNKNOWN: nrpe runcommand: input 'command': "),

@@ -1,4 +1,4 @@
-"""Look into the account of a test: what there is of a collective, and a caller that works there."""
+"""The AWS account of a test: the resources of a collective, and a caller."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from support.daemons import aws_environment
 
 
 class Account:
-    """A collective that nobody else has, in the account behind `url`, and its client.yaml in `folder`."""
+    """A unique collective in the account at `url`, with its client.yaml in `folder`."""
 
     def __init__(self, url: str, folder: Path, collective: str = "", **client: Any) -> None:
         self.collective = collective or f"own-{uuid.uuid4().hex[:8]}"
@@ -26,18 +26,18 @@ class Account:
         self.sqs, self.sns, self.dynamodb = (self.client(service, url) for service in ("sqs", "sns", "dynamodb"))
 
     def write_config(self) -> None:
-        """Write client.yaml, over another one."""
+        """Write client.yaml, replacing an existing one."""
         values = {"collective": self.collective, "caller": "alice", "key": "none", "state": "state", **self._client}
         (self._folder / "client.yaml").write_text(json.dumps(values))
 
     @staticmethod
     def client(service: Any, url: str) -> Any:
-        """Return a client of our own, that nothing of ours has configured."""
+        """Return a boto3 client that is independent of the library."""
         session = boto3.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name="eu-central-1")
         return session.client(service, endpoint_url=url)
 
     def queues(self) -> list[str]:
-        """Return the names of the collective's queues, and of those that are called alike."""
+        """Return the names of the queues that start with the name of the collective."""
         found = self.sqs.list_queues(QueueNamePrefix=f"{self.collective}_").get("QueueUrls", [])
         return sorted(url.rpartition("/")[2] for url in found)
 
@@ -50,7 +50,7 @@ class Account:
         return self._mine(self.dynamodb.list_tables()["TableNames"])
 
     def subscribed(self) -> list[str]:
-        """Return the names of the queues that are subscribed to anything."""
+        """Return the names of the subscribed queues."""
         pages = self.sns.get_paginator("list_subscriptions").paginate()
         return self._mine(one["Endpoint"].rpartition(":")[2] for page in pages for one in page["Subscriptions"])
 
@@ -63,8 +63,8 @@ class Account:
 
 
 class LongThere(Cloud):
-    """An account whose tables are ten days older than they are."""
+    """An account in which tables seem ten days older."""
 
     def table_age(self, name: str) -> float:
-        """Ask for a table's age."""
+        """Return the age of a table plus ten days, in seconds."""
         return super().table_age(name) + 10 * 86400

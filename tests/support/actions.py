@@ -1,4 +1,4 @@
-"""Plugins and processes for tests of actions."""
+"""A plugin whose actions misbehave, and helpers for the processes that they start."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from collective.node.actions.monitor import ActionJob
+from collective.node.actions.job import ActionJob
 
 PLUGIN = '''
 import glob, os, resource, signal, subprocess, sys, time
@@ -39,8 +39,8 @@ def interrupts(): raise KeyboardInterrupt
 def reads(): return {"text": sys.stdin.read()}
 def ignored(): return {"mask": int(open("/proc/self/status").read().partition("SigIgn:")[2].split()[0], 16)}
 
-def family(folder):
-    """Loop for ever with a child, a grandchild, and a process that has detached itself from both."""
+def spawn(folder):
+    """Loop for ever with a child, a grandchild, and a detached process."""
     code = "import os,time,sys; open(sys.argv[1] + '/' + str(os.getpid()), 'w'); "
     child = code + "import subprocess; subprocess.Popen([sys.executable, '-c', %r, sys.argv[1]]); time.sleep(600)"
     subprocess.Popen([sys.executable, "-c", child % (code + "time.sleep(600)"), folder])
@@ -50,7 +50,7 @@ def family(folder):
         time.sleep(0.01)
 
 def chain(folder):
-    """Loop for ever in a process that has 250 generations above it."""
+    """Loop for ever in a process with 250 ancestors."""
     for _ in range(250):
         if os.fork():
             break
@@ -71,7 +71,7 @@ def nests(folder):
     return {"pid": process.pid}
 
 def bomb(folder):
-    """Fork as fast as it goes, up to a bound."""
+    """Fork as fast as possible, up to a limit."""
     while True:
         if len(os.listdir(folder)) < 200 and not os.fork():
             open(f"{folder}/{os.getpid()}", "w").close()
@@ -96,6 +96,6 @@ def status(pid: int) -> str:
 def wait_for_files(folder: Path, count: int) -> list[int]:
     until = time.monotonic() + 20
     while len(list(folder.iterdir())) < count:
-        assert time.monotonic() < until, "the family did not come up"
+        assert time.monotonic() < until, "the processes did not start"
         threading.Event().wait(0.01)
     return [int(path.name) for path in folder.iterdir()]

@@ -1,10 +1,10 @@
-"""Ask IAM policies whether they allow a request, as far as conf/iam needs it: Allow, wildcards, variables, conditions.
+"""Evaluate IAM policies as far as conf/iam needs it: Allow, wildcards, variables and conditions.
 
     allow = Policy(json.loads(text))
     allow(Request("sqs:ReceiveMessage", "arn:aws:sqs:…", {"aws:ResourceTag/collective:identity": "web1", …}))
 
-Rules are from the IAM user guide: "Policy evaluation logic", "Condition operators", "Variables and tags". What is not
-understood here raises, so that nothing passes by accident.
+Rules are from the IAM user guide: "Policy evaluation logic", "Condition operators", "Variables and tags". Anything not
+supported here raises an error, so that nothing is allowed by accident.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Context = Mapping[str, str]
 
 @dataclass(frozen=True)
 class Request:
-    """One request: an IAM action, the ARN that it is for, and the context keys that AWS would know."""
+    """A request: an IAM action, the ARN of its resource, and the context keys of AWS."""
 
     action: str
     resource: str
@@ -34,11 +34,11 @@ class Policy:
 
     @property
     def grants(self) -> set[tuple[str, str]]:
-        """The Sid of each statement with each of its actions."""
+        """The pairs of statement (Sid) and action."""
         return {(one["Sid"], action) for one in self.document["Statement"] for action in _list(one["Action"])}
 
     def __call__(self, request: Request) -> set[tuple[str, str]]:
-        """Return the grants that allow a request; none: it is denied."""
+        """Return the grants that allow a request; empty when it is denied."""
         return {(sid, action) for sid, action in self.grants if action == request.action and self._holds(sid, request)}
 
     def _holds(self, sid: str, request: Request) -> bool:
@@ -65,7 +65,7 @@ def _condition(operator: str, key: str, wanted: list[str], context: Context) -> 
 
 
 def _fill(text: str, context: Context) -> str | None:
-    """Return `text` with its variables' values; None where one has none, for then the condition does not hold."""
+    """Return `text` with the values of its variables; None when a variable has no value, so that nothing matches."""
     names = re.findall(r"\$\{([^}]+)\}", text)
     if any(name not in context for name in names):
         return None

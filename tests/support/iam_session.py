@@ -1,8 +1,8 @@
-"""A boto3 session that may do what an IAM policy allows and nothing else; moto itself lets everybody do everything.
+"""A boto3 session that enforces an IAM policy, which moto itself does not.
 
 gate = Gate(policy, principal)          principal: context keys, such as aws:PrincipalTag/collective:identity
-SQSTransport(AWS(gate.session)) …       what is denied raises AccessDenied, and reaches no server
-gate.used                               which of the policy's grants were needed
+SQSTransport(AWS(gate.session)) …       denied requests raise AccessDenied, and are not sent
+gate.used                               the grants of the policy that were used
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from botocore.compat import HTTPHeaders
 from support.iam import Policy, Request
 
 ACCOUNT = "123456789012"  # moto's
-REGION = "eu-north-1"  # moto's regions are worlds of their own: no other test is in this one
-_ACTIONS = {"DeleteMessageBatch": "DeleteMessage"}  # operations that IAM knows by another name
+REGION = "eu-north-1"  # used by no other test, because moto separates regions
+_ACTIONS = {"DeleteMessageBatch": "DeleteMessage"}  # operations whose IAM action has another name
 
 
 def open_session() -> boto3.Session:
-    """Return a session that may do everything."""
+    """Return a session without restrictions."""
     return boto3.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name=REGION)
 
 
 class Gate:
-    """Asks `policy` before each request of its `session`, as AWS would for `principal`."""
+    """Evaluates `policy` before each request of `session`, as AWS does for `principal`."""
 
     def __init__(self, policy: Policy, principal: Mapping[str, str]) -> None:
         self._policy = policy
@@ -36,7 +36,7 @@ class Gate:
         self.used: set[tuple[str, str]] = set()
         self.denied: list[Request] = []
         self.session = open_session()
-        events: Any = self.session.events  # whose types do not know that what is returned here is the answer
+        events: Any = self.session.events  # its types do not allow handlers that return a response
         events.register("provide-client-params", self._note)
         events.register("before-call", self._judge)
 
@@ -44,7 +44,7 @@ class Gate:
         context["asked"] = params
 
     def _judge(self, model: Any, context: dict[str, Any], **_: Any) -> tuple[AWSResponse, dict[str, Any]] | None:
-        """Let a request pass, or answer it as AWS does what is denied."""
+        """Allow a request, or return the response of AWS to a denied one."""
         for request in self._requests(model.service_model.service_name, model.name, context["asked"]):
             grants = self._policy(request)
             self.used |= grants
@@ -55,7 +55,7 @@ class Gate:
         return None
 
     def _requests(self, service: str, operation: str, params: Mapping[str, Any]) -> Iterator[Request]:
-        """Yield what IAM is asked about one request: to make something with tags is to tag it, too."""
+        """Yield the IAM requests of an API request; creating a resource with tags also requires tagging it."""
         about = getattr(self, f"_about_{service}")(params)
         if about is None:
             return
@@ -67,9 +67,9 @@ class Gate:
 
     def _about_sqs(self, params: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
         if "QueueNamePrefix" in params:
-            return "*", {}  # ListQueues knows no resource
+            return "*", {}  # ListQueues has no resource
         queue = params.get("QueueName") or params["QueueUrl"].rpartition("/")[2]
-        tags = params.get("tags") or params.get("Tags") or {}  # CreateQueue says it the one way, TagQueue the other
+        tags = params.get("tags") or params.get("Tags") or {}  # CreateQueue has `tags`, TagQueue has `Tags`
         asked = {f"aws:RequestTag/{name}": value for name, value in tags.items()}
         has = {f"aws:ResourceTag/{name}": value for name, value in self._tags(queue).items()}
         return f"arn:aws:sqs:{REGION}:{ACCOUNT}:{queue}", {**asked, **has}
@@ -93,4 +93,4 @@ class Gate:
         return params.get("ResourceArn") or f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{params['TableName']}", keys
 
     def _about_sts(self, _: Mapping[str, Any]) -> None:
-        """Nothing: everybody may ask who he is (STS API reference, GetCallerIdentity)."""
+        """Yield nothing: GetCallerIdentity needs no permission (STS API reference)."""

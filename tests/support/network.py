@@ -1,10 +1,10 @@
-"""Three network namespaces, node ── router ── server, that touch nothing else; the router may swallow everything.
+"""Three isolated network namespaces, node ── router ── server; the router can drop all packets.
 
     with Network() as network, daemon(folder, network.url, by=network.node):
         network.cut()
         network.heal()
 
-A cut refuses and closes no connection: packets are lost.
+A cut neither refuses nor closes connections: packets are lost.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import uuid
 from support.crpc_process import BIN
 
 _SERVER = "10.213.2.2"
-_ENDS = {"node": ("10.213.1.2", "10.213.1.1"), "server": (_SERVER, "10.213.2.1")}  # its address, and the router's
+_ENDS = {"node": ("10.213.1.2", "10.213.1.1"), "server": (_SERVER, "10.213.2.1")}  # its address, and that of the router
 
 
 class Network:
-    """A server of its own (`url`) that only these namespaces reach. Root only."""
+    """A network with its own server (`url`). Requires root."""
 
     def __init__(self) -> None:
         mark = uuid.uuid4().hex[:6]
@@ -43,21 +43,21 @@ class Network:
         self._process.kill()
         self._process.wait()
         for name in self._names.values():
-            _run("ip", "netns", "del", name)  # its devices go with it
+            _run("ip", "netns", "del", name)  # also deletes its devices
 
     def cut(self) -> None:
-        """Swallow every packet, in both directions."""
+        """Drop all packets in both directions."""
         self._forward(0)
 
     def heal(self) -> None:
-        """Let packets through."""
+        """Forward packets again."""
         self._forward(1)
 
     def _at(self, part: str) -> list[str]:
         return ["ip", "netns", "exec", self._names[part]]
 
     def _join(self, end: str, address: str, gateway: str) -> None:
-        """Lay a cable between one end and the router."""
+        """Connect a namespace with the router."""
         name, router = self._names[end], self._names["router"]
         _run("ip", "-n", name, "link", "add", "eth0", "type", "veth", "peer", "name", end, "netns", router)
         _run("ip", "-n", name, "address", "add", f"{address}/24", "dev", "eth0")
@@ -67,7 +67,7 @@ class Network:
         _run("ip", "-n", name, "route", "add", "default", "via", gateway)
 
     def _forward(self, value: int) -> None:
-        """Have the router pass packets on (1) or drop them without a word (0; ip-sysctl: ip_forward)."""
+        """Set ip_forward of the router: 1 forwards packets, 0 drops them silently."""
         _run(*self._at("router"), "sh", "-c", f"echo {value} > /proc/sys/net/ipv4/ip_forward")
 
 

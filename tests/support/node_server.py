@@ -1,4 +1,4 @@
-"""One node in memory: send it requests and read its replies."""
+"""Send requests to one node in memory, and receive its replies."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ DDL = {
 
 
 def request(agent: str = "rpcutil", action: str = "ping", **changes: Any) -> Request:
-    """A request as a caller would make it, with some things changed."""
+    """Return a request as a caller would make it, with `changes`."""
     plain = Request(
         id=messages.new_id(),
         collective=COLLECTIVE,
@@ -113,7 +113,7 @@ def send(network: Network, *asked: Request | str) -> None:
 
 
 def replies(network: Network, count: int = 1, wait: float = 10.0) -> list[Reply]:
-    """Take `count` replies from the queue; fewer, when no more come."""
+    """Receive `count` replies, or fewer if no more arrive within `wait` seconds."""
     found: list[Reply] = []
     until = time.monotonic() + wait
     while len(found) < count and time.monotonic() < until:
@@ -133,8 +133,8 @@ def audit(tmp_path: Path) -> list[dict[str, Any]]:
 
 
 def settled(network: Network, name: str, count: int) -> int:
-    """Wait until a counter of the node has reached `count`."""
+    """Wait until a counter of the node has reached `count`, and return its value."""
     until = time.monotonic() + 10
-    while network.nodes["web1"].counts[name] < count and time.monotonic() < until:
+    while network.nodes["web1"].statistics.requests[name] < count and time.monotonic() < until:
         threading.Event().wait(0.01)
-    return network.nodes["web1"].counts[name]
+    return network.nodes["web1"].statistics.requests[name]

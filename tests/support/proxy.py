@@ -1,16 +1,16 @@
-"""A proxy in front of a real server, that counts requests and can turn bad: throttle, hang up, or be gone.
+"""A proxy in front of a real server, which counts requests and can throttle, hang up, or become unreachable.
 
 with Proxy(url) as proxy:
     AWS_ENDPOINT_URL=proxy.url …
-    proxy.counts["SendMessage"]     how often each operation was asked for
-    proxy.turn("throttle")          every answer is a ThrottlingException, until it turns to "pass" again
-    proxy.refused["Subscribe"] = "AuthorizationError"    that operation is answered by this error
-    proxy.turn("cut")               every connection is closed without an answer, those that wait included
+    proxy.counts["SendMessage"]     the number of requests by operation
+    proxy.turn("throttle")          every response is a ThrottlingException, until `turn("pass")`
+    proxy.refused["Subscribe"] = "AuthorizationError"    this operation returns this error
+    proxy.turn("cut")               every connection is closed without a response, also pending ones
     proxy.watch = function          is called as function("before SendMessage", request) and
-                                    function("after SendMessage", answer); what raises OSError goes no further
-    proxy.strict = True             signatures whose time is wrong are refused, as AWS does
-    proxy.answer = function         is called as function("ReceiveMessage", request); what it returns, unless that is
-                                    None, is the answer, and the server is not asked
+                                    function("after SendMessage", response); an OSError drops the message
+    proxy.strict = True             signatures with a wrong time are refused, as by AWS
+    proxy.answer = function         is called as function("ReceiveMessage", request); its result, unless it is None,
+                                is the response, and the server is not called
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ MAX_SKEW = 300.0  # seconds
 
 
 class Proxy(ThreadingHTTPServer):
-    """Forwards to `upstream` (a URL) from a free port of loopback. `counts` are requests by operation."""
+    """Forwards to `upstream` (a URL) from a free loopback port; `counts` are the requests by operation."""
 
     daemon_threads = True
     request_queue_size = 128
@@ -46,11 +46,11 @@ class Proxy(ThreadingHTTPServer):
         self.answer: Callable[[str, bytes], bytes | None] = lambda _operation, _request: None
         self.strict = False
         self.lock = threading.Lock()
-        self.waiting: set[socket.socket] = set()  # connections whose request is under way
+        self.waiting: set[socket.socket] = set()  # connections with a pending request
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
 
     def turn(self, mode: str) -> None:
-        """Behave like `mode` from now on; requests that wait for an answer lose their connection."""
+        """Switch to `mode`; connections with a pending request are closed."""
         self.mode = mode
         with self.lock:
             waiting = list(self.waiting)
@@ -67,12 +67,12 @@ class Proxy(ThreadingHTTPServer):
         self.server_close()
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Say nothing: clients that hang up are part of the tests."""
+        """Log nothing: clients that hang up are part of the tests."""
 
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True  # or the body of an answer waits 40 ms for the acknowledgement of its headers
+    disable_nagle_algorithm = True  # otherwise the body of a response is sent 40 ms after its headers
     server: Proxy
 
     def do_POST(self) -> None:
@@ -117,7 +117,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(answer.status, content, dict(answer.headers))
 
     def _refuse(self, code: str, message: str) -> None:
-        """Answer with an error, in the protocol of the service that was asked: SNS still speaks XML."""
+        """Send an error response in the protocol of the service; SNS uses XML."""
         if "x-amz-target" in self.headers:
             self._answer(400, json.dumps({"__type": code, "message": message}).encode(), {})
             return
@@ -125,7 +125,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(400, f"<ErrorResponse>{error}</ErrorResponse>".encode(), {"content-type": "text/xml"})
 
     def _skew(self) -> float:
-        """Return how many seconds the time of the signature is off (AWS IAM user guide: Signature Version 4)."""
+        """Return the skew of the signature's time in seconds (AWS IAM user guide: Signature Version 4)."""
         signed = datetime.strptime(f"{self.headers['x-amz-date']} +0000", "%Y%m%dT%H%M%SZ %z")
         return abs(signed.timestamp() - time.time())
 
@@ -146,4 +146,4 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""

@@ -1,6 +1,6 @@
-"""What every registry must do.
+"""The contract that every registry must meet.
 
-A test module makes the fixtures `registry` and `identity` (a name that no other test has), and takes these tests over.
+A test module defines the fixtures `registry` and `identity` (a unique name), and imports these tests.
 """
 
 from __future__ import annotations
@@ -12,21 +12,21 @@ from collective.node.service.registration import Registration
 from collective.registry import NodeRecord, PrunableNodes, Registry
 
 __all__ = [
-    "test_a_farewell_is_remembered_until_the_node_is_back",
-    "test_a_heartbeat_moves_last_seen_and_nothing_else",
-    "test_a_node_is_found_as_it_was_put",
+    "test_a_heartbeat_changes_only_last_seen",
+    "test_a_heartbeat_of_another_instance_writes_nothing",
+    "test_a_new_record_replaces_the_old_one",
     "test_a_node_that_was_seen_again_is_not_removed",
+    "test_a_record_is_read_as_it_was_written",
     "test_a_removed_node_is_gone",
-    "test_a_removed_node_publishes_itself_again",
-    "test_another_instance_is_told_apart",
-    "test_the_farewell_of_an_earlier_instance_is_not_that_of_the_next",
-    "test_two_machines_of_one_name_notice",
-    "test_what_was_put_again_replaces_it",
+    "test_a_removed_node_registers_again",
+    "test_a_stopped_node_is_not_alive_until_it_is_back",
+    "test_leave_of_an_earlier_instance_is_ignored",
+    "test_two_machines_with_one_identity_are_detected",
 ]
 
 
 class Whole(Registry, PrunableNodes, Protocol):
-    """A registry with all that anybody asks of it."""
+    """A registry with the methods for nodes, callers and pruning."""
 
 
 def record(identity: str, **changes: object) -> NodeRecord:
@@ -55,8 +55,8 @@ def find(registry: Registry, identity: str) -> NodeRecord:
     return found
 
 
-def test_a_node_is_found_as_it_was_put(registry: Registry, identity: str) -> None:
-    """Types and nesting of facts are kept; it was seen now, and is alive."""
+def test_a_record_is_read_as_it_was_written(registry: Registry, identity: str) -> None:
+    """Types and nesting of facts are preserved; the node was seen now and is alive."""
     registry.put(record(identity))
     found = find(registry, identity)
     assert replace(found, last_seen=0.0) == record(identity)
@@ -64,16 +64,16 @@ def test_a_node_is_found_as_it_was_put(registry: Registry, identity: str) -> Non
     assert found.alive(registry.now())
 
 
-def test_what_was_put_again_replaces_it(registry: Registry, identity: str) -> None:
-    """There is one record for one name."""
+def test_a_new_record_replaces_the_old_one(registry: Registry, identity: str) -> None:
+    """There is one record per identity."""
     registry.put(record(identity))
     registry.put(record(identity, facts={"role": "db"}, classes=()))
     assert find(registry, identity).facts == {"role": "db"}
     assert find(registry, identity).classes == ()
 
 
-def test_a_heartbeat_moves_last_seen_and_nothing_else(registry: Registry, identity: str) -> None:
-    """Its instance is the one that is known."""
+def test_a_heartbeat_changes_only_last_seen(registry: Registry, identity: str) -> None:
+    """The heartbeat returns the node's own instance."""
     registry.put(record(identity))
     before = find(registry, identity)
     assert registry.heartbeat(identity, "one") == "one"
@@ -82,8 +82,8 @@ def test_a_heartbeat_moves_last_seen_and_nothing_else(registry: Registry, identi
     assert replace(after, last_seen=before.last_seen) == before
 
 
-def test_another_instance_is_told_apart(registry: Registry, identity: str) -> None:
-    """A heartbeat of another instance writes nothing and names the one that is there; of nobody, None."""
+def test_a_heartbeat_of_another_instance_writes_nothing(registry: Registry, identity: str) -> None:
+    """It returns the instance in the registry, and None for an unknown node."""
     assert registry.heartbeat(identity, "one") is None
     assert [one for one in registry.nodes() if one.identity == identity] == []
     registry.put(record(identity))
@@ -92,8 +92,8 @@ def test_another_instance_is_told_apart(registry: Registry, identity: str) -> No
     assert find(registry, identity) == before
 
 
-def test_a_farewell_is_remembered_until_the_node_is_back(registry: Registry, identity: str) -> None:
-    """Who has left is not alive; who comes back is."""
+def test_a_stopped_node_is_not_alive_until_it_is_back(registry: Registry, identity: str) -> None:
+    """A node that has left is not alive, and is alive after it has registered again."""
     registry.put(record(identity))
     registry.leave(identity, "one")
     gone = find(registry, identity)
@@ -103,16 +103,16 @@ def test_a_farewell_is_remembered_until_the_node_is_back(registry: Registry, ide
     assert find(registry, identity).alive(registry.now())
 
 
-def test_the_farewell_of_an_earlier_instance_is_not_that_of_the_next(registry: Registry, identity: str) -> None:
-    """A machine that is replaced may stop after the new one has started: that one is alive, and stays so."""
+def test_leave_of_an_earlier_instance_is_ignored(registry: Registry, identity: str) -> None:
+    """A replaced machine may stop after the new one has started, which stays alive."""
     registry.put(record(identity))
     registry.put(record(identity, instance="two"))
     registry.leave(identity, "one")
     assert find(registry, identity).alive(registry.now())
 
 
-def test_two_machines_of_one_name_notice(registry: Registry, identity: str) -> None:
-    """From the second round on both mark the record, and callers can see it."""
+def test_two_machines_with_one_identity_are_detected(registry: Registry, identity: str) -> None:
+    """From the second heartbeat on both mark the record, and callers can see it."""
     machines = [Registration(registry, lambda: record(identity), period=60.0) for _ in range(2)]
     for machine in machines:
         machine.publish()
@@ -123,7 +123,7 @@ def test_two_machines_of_one_name_notice(registry: Registry, identity: str) -> N
 
 
 def test_a_removed_node_is_gone(registry: Whole, identity: str) -> None:
-    """With its name; when it says farewell afterwards, nothing of it comes back."""
+    """Its identity is removed too, and a later `leave` does not restore it."""
     registry.put(record(identity))
     assert identity in registry.identities()
     assert registry.remove(find(registry, identity))
@@ -133,7 +133,7 @@ def test_a_removed_node_is_gone(registry: Whole, identity: str) -> None:
 
 
 def test_a_node_that_was_seen_again_is_not_removed(registry: Whole, identity: str) -> None:
-    """A heartbeat or a new start since it was looked at keeps it."""
+    """A heartbeat or a restart after the record was read prevents its removal."""
     registry.put(record(identity))
     before_heartbeat = find(registry, identity)
     registry.heartbeat(identity, "one")
@@ -144,8 +144,8 @@ def test_a_node_that_was_seen_again_is_not_removed(registry: Whole, identity: st
     assert find(registry, identity).instance == "two"
 
 
-def test_a_removed_node_publishes_itself_again(registry: Whole, identity: str) -> None:
-    """A restart is no second machine; and who is gone from the registry comes back whole with its next heartbeat."""
+def test_a_removed_node_registers_again(registry: Whole, identity: str) -> None:
+    """A restart is not a second machine, and a removed node writes its whole record at its next heartbeat."""
     first = Registration(registry, lambda: record(identity), period=60.0)
     first.publish()
     second = Registration(registry, lambda: record(identity), period=60.0)

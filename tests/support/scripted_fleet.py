@@ -1,9 +1,9 @@
-"""A fleet whose nodes follow a script, on a clock that moves only when somebody waits: thousands of calls in seconds.
+"""A fleet whose nodes follow a script, with a clock that advances only during waits: thousands of calls in seconds.
 
     network = Scripted({"web1": Part(after=2.0), "web2": Part(after=None)})
-    call = network.fleet(folder).call("shell", "run", {"command": "true"}, nodes=network.parts)
+    call = network.fleet(folder).call("shell", "run", {"command": "true"}, targets=Targets(nodes=network.parts))
 
-The caller's code is the real one; what lies beyond its transport is the script.
+The caller's code is real; the script is behind its transport.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ COLLECTIVE = "scripted"
 
 
 class _ReadOnce(Catalog):
-    """The standard DDLs; each is read once for all calls."""
+    """The standard DDLs, each read once for all calls."""
 
-    @cache  # noqa: B019 - there is one for the whole run
+    @cache  # noqa: B019 - one instance for all tests
     def ddl(self, agent: str) -> DDL:
         return super().ddl(agent)
 
@@ -45,9 +45,9 @@ CATALOG = _ReadOnce([])
 
 @dataclass(frozen=True)
 class Part:
-    """What a node does: it reads its queue when it `wakes`, and answers `after` that; seconds, None is never.
+    """The script of a node: it reads its queue after `wakes` seconds, and replies `after` seconds later (None: never).
 
-    `copies` are how often its reply arrives.
+    Its reply arrives `copies` times.
     """
 
     after: float | None = 1.0
@@ -59,7 +59,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Sent:
-    """One request as a node got it, and when the node works on it, by the script's clock."""
+    """A request that a node received, and when the node works on it, by the script's clock."""
 
     node: str
     request: Request
@@ -69,7 +69,7 @@ class Sent:
 
 
 class Scripted:
-    """The transport, the clock and the nodes. `received` are the replies that the caller has been handed."""
+    """The transport, the clock and the nodes; `received` are the replies delivered to the caller."""
 
     def __init__(self, parts: Mapping[str, Part]) -> None:
         self.parts = dict(parts)
@@ -79,7 +79,7 @@ class Scripted:
         self.broadcasts = 0
         self.received: list[Reply] = []
         self.receives = 0
-        self.error: TransportError | None = None  # raised by everything that is sent from now on
+        self.error: TransportError | None = None  # raised when something is sent
         self.watch: Callable[[Sent], None] = lambda _: None
         self._queues = {names.node_queue(COLLECTIVE, node): node for node in parts}
         self._arrivals: list[tuple[float, int, Reply]] = []
@@ -99,11 +99,11 @@ class Scripted:
         return Fleet(config, self, registry, catalog=CATALOG, clock=self.clock)
 
     def working(self) -> int:
-        """Return how many nodes are at work now."""
+        """Return the number of nodes that work now."""
         return sum(sent.begins <= self.time < sent.ends for sent in self.sent)
 
     def arrive(self, reply: Reply, delay: float = 0.0) -> None:
-        """Have a reply arrive in the caller's queue."""
+        """Put a reply into the caller's queue."""
         heapq.heappush(self._arrivals, (self.time + delay, next(self._numbers), reply))
 
     # -- the transport
@@ -113,25 +113,25 @@ class Scripted:
         return self.time
 
     def open_node(self, queue: str, topic: str) -> None:
-        """Do nothing: the script's nodes have their queues."""
+        """Do nothing: all nodes have their queues."""
 
     def open_replies(self, queue: str, known: str | None = None) -> str:
         """Do nothing: there is one queue for replies."""
         return known or queue
 
     def send(self, queue: str, body: str) -> None:
-        """Have one node get a request."""
+        """Deliver a request to one node."""
         with self._lock:
             if self.error is not None:
                 raise self.error
             node = self._queues.get(queue)
             if node is None or self.parts[node].absent:
-                raise NotFound(queue)
+                raise NotFound("queue", queue)
             self.direct += 1
             self._get(node, _read(body))
 
-    def broadcast(self, topic: str, body: str) -> None:  # noqa: ARG002 - there is one
-        """Have all nodes get a request; those that it does not mean do nothing."""
+    def broadcast(self, topic: str, body: str) -> None:  # noqa: ARG002 - there is only one
+        """Deliver a request to all of its targets."""
         if self.error is not None:
             raise self.error
         self.broadcasts += 1
@@ -140,8 +140,8 @@ class Scripted:
             if request.targets is None or node in request.targets:
                 self._get(node, request)
 
-    def receive(self, queue: str, wait: float) -> list[Delivery]:  # noqa: ARG002 - there is one
-        """Hand out the replies that have arrived, or move the clock to the next one, by `wait` at most."""
+    def receive(self, queue: str, wait: float) -> list[Delivery]:  # noqa: ARG002 - there is only one
+        """Return the replies that have arrived, or advance the clock to the next one, by at most `wait` seconds."""
         assert wait >= 0
         self.receives += 1
         assert self.receives < 5000, "the caller does not end"
@@ -155,10 +155,10 @@ class Scripted:
         return [self._delivery(reply) for reply in replies]
 
     def acknowledge(self, queue: str, deliveries: Sequence[Delivery]) -> None:
-        """Do nothing: what was handed out does not come again, unless its part has copies."""
+        """Do nothing: replies are delivered again only as copies."""
 
     def unread(self, queue: str) -> int:
-        """Count the requests that a node has not read yet."""
+        """Return the number of requests that a node has not read yet."""
         node = self._queues[queue]
         return sum(sent.node == node and self.time < sent.at + self.parts[node].wakes for sent in self.sent)
 
@@ -168,7 +168,7 @@ class Scripted:
         part = self.parts[node]
         begins = self.time + part.wakes
         expired = part.wakes > request.ttl
-        # As the daemon does: the work ends when the caller's patience does, counted from the sending.
+        # As in the daemon, the work ends at the request's timeout, counted from when it was sent.
         most = 0.0 if expired else max(0.0, request.timeout - part.wakes)
         works = most if part.after is None else min(part.after, most)
         sent = Sent(node, request, self.time, begins, begins + works)
@@ -186,7 +186,7 @@ class Scripted:
 
 
 class _Registry(MemoryRegistry):
-    """A registry that takes its time."""
+    """A registry that takes some seconds to read."""
 
     def __init__(self, network: Scripted, seconds: float) -> None:
         super().__init__(clock=lambda: 0.0)
@@ -204,7 +204,7 @@ def answer(request: Request, sender: str, statuscode: int = 0) -> Reply:
 
 
 def _read(body: str) -> Request:
-    # Not `decode_request`: the caller has checked it, and thousands of calls shall take seconds.
+    # Faster than `decode_request`, and the caller has already checked the request.
     content = messages.unseal(body).content
     known = {name: content[name] for name in Request.__dataclass_fields__}
     return Request(**{**known, "targets": None if content["targets"] is None else tuple(content["targets"])})

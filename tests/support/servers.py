@@ -1,10 +1,10 @@
-"""Servers that speak SQS and SNS, and that nobody here wrote: started on a free port of loopback, and ended.
+"""Independent servers for SQS and SNS, each started on a free loopback port, and stopped after the tests.
 
 moto        comes with the `lab` extra; all tests use it
-ministack   in an environment of its own, for it pins botocore
-fauxqs      for Node; it has no DynamoDB, so moto stands beside it
+ministack   in a separate virtual environment, because it pins botocore
+fauxqs      runs on Node.js; moto provides DynamoDB, which it does not have
 
-The last two are prepared and asked for by `make servers`; docs/servers.md says how they differ.
+`make servers` installs and selects the last two; docs/servers.md describes how they differ.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ import pytest
 FOLDER = Path(__file__).parents[2] / ".servers"
 ASKED_FOR = os.environ.get("SERVERS", "moto").split()
 WITH_DYNAMODB = [name for name in ASKED_FOR if name != "fauxqs"]
-_UP = 30.0  # seconds until a server must listen
+_UP = 30.0  # seconds within which a server must listen
 
-Endpoints = Mapping[str, str]  # variables of boto3's own, with URLs
+Endpoints = Mapping[str, str]  # environment variables of boto3, with URLs
 
 
 @contextmanager
 def moto() -> Iterator[Endpoints]:
-    """Run the lab's own server."""
+    """Run the server of the lab."""
     command = [sys.executable, "-m", "collective.lab.aws_server"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -62,14 +62,14 @@ SERVERS = {"moto": moto, "ministack": ministack, "fauxqs": fauxqs}
 
 @pytest.fixture(scope="module", params=ASKED_FOR)
 def endpoints(request: pytest.FixtureRequest) -> Iterator[Endpoints]:
-    """What points boto3 at each of the servers that are asked for."""
+    """Return the endpoints of each selected server."""
     with SERVERS[request.param]() as found:
         yield found
 
 
 @contextmanager
 def _listening(command: Sequence[Path], port_variable: str, variables: Mapping[str, str]) -> Iterator[str]:
-    """Run a command that listens on the port that a variable tells; yield its URL once it does."""
+    """Run a server that listens on the port in an environment variable; yield its URL when it listens."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

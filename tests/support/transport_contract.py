@@ -1,10 +1,10 @@
-"""What every transport must do.
+"""The contract that every transport must meet.
 
-A test module makes a `transport` fixture and takes these tests over:
+A test module defines a `transport` fixture and imports these tests:
 
     from transport_contract import *  # noqa: F403
 
-`queue`, `topic` and `wait` are names of their own for each test, and how many seconds a receive may take.
+`queue` and `topic` are fixtures with unique names.
 """
 
 from __future__ import annotations
@@ -19,27 +19,27 @@ from collective.errors import MessageTooLarge, NotFound
 from collective.transport import BATCH, BROADCAST_LIMIT, SEND_LIMIT, Delivery, Transport
 
 __all__ = [
-    "test_a_broadcast_reaches_every_node_of_the_topic",
-    "test_a_broadcast_that_is_too_large_is_refused_with_both_numbers",
+    "test_a_broadcast_reaches_every_queue_of_the_topic",
+    "test_a_broadcast_that_is_too_large_is_refused",
     "test_a_known_reply_queue_can_be_opened_again",
-    "test_a_message_arrives_as_it_was_sent",
+    "test_a_message_arrives_unchanged",
     "test_a_message_as_large_as_allowed_arrives",
-    "test_a_message_that_is_too_large_is_refused_with_both_numbers",
-    "test_a_queue_that_nobody_opened_does_not_exist",
-    "test_a_received_message_is_not_received_again_at_once",
+    "test_a_message_that_is_too_large_is_refused",
+    "test_a_queue_can_be_opened_twice",
+    "test_a_queue_that_was_not_opened_does_not_exist",
+    "test_a_received_message_is_hidden",
     "test_a_waiting_receive_returns_with_the_first_message",
-    "test_acknowledged_messages_are_gone",
-    "test_opening_twice_does_no_harm",
-    "test_receive_returns_nothing_when_nothing_comes",
-    "test_the_age_of_a_message_is_told_by_the_server",
-    "test_unread_counts_what_nobody_has_received",
+    "test_acknowledged_messages_are_deleted",
+    "test_receive_returns_an_empty_list_after_the_wait",
+    "test_the_age_of_a_message_is_by_the_server_clock",
+    "test_unread_counts_messages_not_received",
 ]
 
-NOTHING_COMES = 1.0  # seconds that a receive waits for nothing
+NOTHING_COMES = 1.0  # seconds for a receive without a message
 
 
 def receive_all(transport: Transport, queue: str, count: int) -> list[Delivery]:
-    """Receive until `count` messages have come, acknowledging each; fail when they do not come."""
+    """Receive and acknowledge `count` messages; fail when they do not arrive."""
     found: list[Delivery] = []
     until = time.monotonic() + 20
     while len(found) < count:
@@ -52,7 +52,7 @@ def receive_all(transport: Transport, queue: str, count: int) -> list[Delivery]:
 
 @pytest.fixture
 def queue(names: Callable[[str], str], transport: Transport, topic: str) -> str:
-    """An open node queue."""
+    """Return an open node queue."""
     name = names("node")
     transport.open_node(name, topic)
     return name
@@ -60,34 +60,32 @@ def queue(names: Callable[[str], str], transport: Transport, topic: str) -> str:
 
 @pytest.fixture
 def topic(names: Callable[[str], str]) -> str:
-    """A topic's name."""
+    """Return the name of a topic."""
     return names("requests")
 
 
-def test_a_message_arrives_as_it_was_sent(transport: Transport, queue: str) -> None:
-    """The body is the very text that was sent, quotes, backslashes and angle brackets included."""
+def test_a_message_arrives_unchanged(transport: Transport, queue: str) -> None:
+    """The body is exactly the one sent, including quotes, backslashes and angle brackets."""
     body = '{"payload": "a \\"b\\" <c> & \\\\u00e4 %"}'
     transport.send(queue, body)
     assert [delivery.body for delivery in receive_all(transport, queue, 1)] == [body]
 
 
 def test_a_message_as_large_as_allowed_arrives(transport: Transport, queue: str) -> None:
-    """The limit itself is still carried."""
+    """A message of exactly the maximum size is delivered."""
     transport.send(queue, "x" * SEND_LIMIT)
     assert len(receive_all(transport, queue, 1)[0].body) == SEND_LIMIT
 
 
-def test_a_message_that_is_too_large_is_refused_with_both_numbers(transport: Transport, queue: str) -> None:
-    """One byte more is an error that knows size and limit, and nothing arrives."""
+def test_a_message_that_is_too_large_is_refused(transport: Transport, queue: str) -> None:
+    """One byte more is an error with size and limit, and nothing is delivered."""
     with pytest.raises(MessageTooLarge) as refused:
         transport.send(queue, "x" * (SEND_LIMIT + 1))
     assert (refused.value.size, refused.value.limit) == (SEND_LIMIT + 1, SEND_LIMIT)
     assert transport.receive(queue, 0.0) == []
 
 
-def test_a_broadcast_that_is_too_large_is_refused_with_both_numbers(
-    transport: Transport, queue: str, topic: str
-) -> None:
+def test_a_broadcast_that_is_too_large_is_refused(transport: Transport, queue: str, topic: str) -> None:
     """Broadcasts have a smaller limit."""
     with pytest.raises(MessageTooLarge) as refused:
         transport.broadcast(topic, "x" * (BROADCAST_LIMIT + 1))
@@ -95,13 +93,13 @@ def test_a_broadcast_that_is_too_large_is_refused_with_both_numbers(
     assert transport.receive(queue, 0.0) == []
 
 
-def test_receive_returns_nothing_when_nothing_comes(transport: Transport, queue: str) -> None:
-    """After the wait the list is empty, and nothing is raised."""
+def test_receive_returns_an_empty_list_after_the_wait(transport: Transport, queue: str) -> None:
+    """Nothing is raised when no message arrives."""
     assert transport.receive(queue, NOTHING_COMES) == []
 
 
 def test_a_waiting_receive_returns_with_the_first_message(transport: Transport, queue: str) -> None:
-    """A long poll ends when a message comes, not when its time is over."""
+    """A long poll ends when a message arrives, before the end of the wait."""
     began = time.monotonic()
     sender = threading.Timer(0.3, transport.send, (queue, "hello"))
     sender.start()
@@ -110,15 +108,15 @@ def test_a_waiting_receive_returns_with_the_first_message(transport: Transport, 
     assert time.monotonic() - began < 10
 
 
-def test_a_received_message_is_not_received_again_at_once(transport: Transport, queue: str) -> None:
-    """Received and not yet acknowledged, a message is hidden."""
+def test_a_received_message_is_hidden(transport: Transport, queue: str) -> None:
+    """A message that was received and not yet acknowledged is hidden."""
     transport.send(queue, "once")
     assert len(transport.receive(queue, 5.0)) == 1
     assert transport.receive(queue, 0.0) == []
 
 
-def test_acknowledged_messages_are_gone(transport: Transport, queue: str) -> None:
-    """More than one batch can be acknowledged at once; nothing of it is left."""
+def test_acknowledged_messages_are_deleted(transport: Transport, queue: str) -> None:
+    """More than one batch can be acknowledged at once."""
     for number in range(BATCH + 3):
         transport.send(queue, str(number))
     found: list[Delivery] = []
@@ -131,10 +129,10 @@ def test_acknowledged_messages_are_gone(transport: Transport, queue: str) -> Non
     assert transport.unread(queue) == 0
 
 
-def test_a_broadcast_reaches_every_node_of_the_topic(
+def test_a_broadcast_reaches_every_queue_of_the_topic(
     transport: Transport, names: Callable[[str], str], topic: str
 ) -> None:
-    """Each subscribed queue gets its own copy of the raw body; other topics' queues get nothing."""
+    """Each subscribed queue gets a copy of the raw body, and queues of other topics get nothing."""
     members, stranger = [names(f"node{number}") for number in range(3)], names("stranger")
     for member in members:
         transport.open_node(member, topic)
@@ -145,10 +143,10 @@ def test_a_broadcast_reaches_every_node_of_the_topic(
     assert transport.receive(stranger, 0.0) == []
 
 
-def test_a_queue_that_nobody_opened_does_not_exist(
+def test_a_queue_that_was_not_opened_does_not_exist(
     transport: Transport, queue: str, names: Callable[[str], str]
 ) -> None:
-    """Sending to, receiving from and looking into it are the same clear error."""
+    """Sending to it, receiving from it and counting its messages raise NotFound."""
     nobody = names("nobody")
     for use in (
         lambda: transport.send(nobody, "x"),
@@ -160,8 +158,8 @@ def test_a_queue_that_nobody_opened_does_not_exist(
         assert refused.value.name == nobody
 
 
-def test_opening_twice_does_no_harm(transport: Transport, queue: str, topic: str) -> None:
-    """A restarted daemon opens its queue again; a broadcast still arrives once."""
+def test_a_queue_can_be_opened_twice(transport: Transport, queue: str, topic: str) -> None:
+    """A restarted daemon opens its queue again, and a broadcast still arrives once."""
     transport.open_node(queue, topic)
     transport.broadcast(topic, "once")
     assert len(receive_all(transport, queue, 1)) == 1
@@ -169,7 +167,7 @@ def test_opening_twice_does_no_harm(transport: Transport, queue: str, topic: str
 
 
 def test_a_known_reply_queue_can_be_opened_again(transport: Transport, names: Callable[[str], str]) -> None:
-    """What the first opening returned spares the second its request, and the queue works all the same."""
+    """The value returned by the first opening saves the second one a request, and the queue works."""
     replies = names("reply")
     known = transport.open_replies(replies)
     assert transport.open_replies(replies, known) == known
@@ -177,16 +175,16 @@ def test_a_known_reply_queue_can_be_opened_again(transport: Transport, names: Ca
     assert len(receive_all(transport, replies, 1)) == 1
 
 
-def test_the_age_of_a_message_is_told_by_the_server(transport: Transport, queue: str) -> None:
-    """Both stamps are Unix seconds of one clock: a fresh message is seconds old at most."""
+def test_the_age_of_a_message_is_by_the_server_clock(transport: Transport, queue: str) -> None:
+    """Both times are Unix seconds of one clock, so a new message is at most seconds old."""
     transport.send(queue, "fresh")
     delivery = receive_all(transport, queue, 1)[0]
     assert -1.0 <= delivery.received - delivery.sent < 10.0
     assert abs(delivery.sent - transport.now()) < 10.0
 
 
-def test_unread_counts_what_nobody_has_received(transport: Transport, queue: str) -> None:
-    """A node that does not listen is known by its unread queue."""
+def test_unread_counts_messages_not_received(transport: Transport, queue: str) -> None:
+    """An unresponsive node is recognised by its unread queue."""
     assert transport.unread(queue) == 0
     transport.send(queue, "hello?")
     assert transport.unread(queue) == 1

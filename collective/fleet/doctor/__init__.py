@@ -1,10 +1,10 @@
-"""What `crpc doctor` looks at: all that a call needs, in the order in which a call needs it.
+"""Check everything that a call needs, in the order in which a call needs it; the checks of `crpc doctor`.
 
-    here     version ─ configuration ─ DDLs ─ state ─ key
-    there    AWS ─ queues ─ clock ─ topic ─ registry ─ nodes' keys ─ an answer
+    local    version ─ configuration ─ DDLs ─ state ─ key
+    AWS      AWS ─ queues ─ clock ─ topic ─ registry ─ nodes' keys ─ reply
 
-A check yields findings and returns what later ones need. Nothing is left behind but the reply queue that every call
-makes, and nobody is waited for longer than the bounds in `there` say.
+A check yields findings, and returns what later checks need. Nothing is left behind except the reply queue, which every
+call creates. The time limits are in `aws_checks`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collective import names
 from collective.config import ClientConfig
 from collective.errors import CollectiveError
 from collective.fleet.doctor import aws_checks, local_checks
-from collective.fleet.doctor.findings import Check, Finding, faulty
+from collective.fleet.doctor.findings import Check, Finding, failed
 from collective.fleet.fleet import Fleet
 from collective.registry.dynamodb import DynamoDBRegistry
 
@@ -27,7 +27,7 @@ Result = TypeVar("Result")
 
 
 def examine(path: Path | None = None, target: str | None = None) -> Iterator[Finding]:
-    """Look at all that a caller with the configuration in `path`, or where it is looked for, depends on.
+    """Yield the findings for a caller with the configuration in `path` (default: as for `crpc`).
 
     `target` is another collective than the configured one.
     """
@@ -43,10 +43,10 @@ def _examine(config: ClientConfig) -> Iterator[Finding]:
     sign = yield from attempt("key", local_checks.key(config))
     aws = yield from attempt("AWS", aws_checks.account())
     if aws is None or known is None:
-        return  # without either no call can be made
+        return  # no call is possible without them
     transport = yield from attempt("queues", aws_checks.queues(aws, config))
     if aws.skew is None:
-        return  # no server has answered: the next one would be waited for just as long
+        return  # the service did not respond, and the others would take as long to time out
     yield from attempt("clock", aws_checks.clock(aws.skew))
     if transport is not None:
         yield from attempt("topic", aws_checks.topic(transport, config))
@@ -58,15 +58,15 @@ def _examine(config: ClientConfig) -> Iterator[Finding]:
         yield from attempt("nodes' keys", aws_checks.keys(alive, known))
     if transport and catalog and sign:
         fleet = Fleet(config, transport, catalog=catalog, sign=sign, verify_reply=known.verify)
-        yield from attempt("answer", aws_checks.answer(fleet, alive))
+        yield from attempt("reply", aws_checks.reply(fleet, alive))
 
 
 def attempt(name: str, check: Check[Result]) -> Generator[Finding, None, Result | None]:
-    """Pass on what a check finds, and return its result; an error is a finding too, and there is no result then."""
+    """Yield the findings of a check, and return its result; None after an error, which is yielded as a finding."""
     try:
         return (yield from check)
     except CollectiveError as error:
-        yield faulty(name, error)
-    except Exception as defect:  # ours: what comes after it is worth looking at all the same
-        yield faulty(name, CollectiveError(f"a defect of ours: {type(defect).__name__}: {defect}"))
+        yield failed(name, error)
+    except Exception as error:  # the other checks are useful nevertheless
+        yield failed(name, CollectiveError(f"internal error: {type(error).__name__}: {error}"))
     return None

@@ -1,4 +1,4 @@
-"""What a check finds."""
+"""The findings of checks."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Finding:
-    """A line about one thing that was looked at: what is there, or what is wrong and what to do about it.
+    """One line of a check: what exists, or what is wrong and how to repair it.
 
-    `fault` says that calls fail because of it; `warning` that somebody should know.
+    With an `error`, calls fail; a `warning` needs attention.
     """
 
     check: str
@@ -27,14 +27,14 @@ class Finding:
 
     @property
     def state(self) -> str:
-        """In a word: ok, warning or fault."""
+        """The state: ok, warning or error."""
         return ERROR if self.error else WARNING if self.warning else OK
 
 
-# Yields findings, and returns what later checks need; raises CollectiveError for a fault that ends it.
+# Yields findings, and returns what later checks need; raises CollectiveError when it cannot go on.
 Check = Generator[Finding, None, Result]
 
 
-def faulty(check: str, error: CollectiveError) -> Finding:
-    """Return the finding of a fault after which a check goes on."""
+def failed(check: str, error: CollectiveError) -> Finding:
+    """Return the finding for an error after which a check goes on."""
     return Finding(check, str(error), error=error)

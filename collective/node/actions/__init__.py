@@ -1,1 +1,9 @@
-"""Run one action in its own process group, under a monitor with a deadline."""
+"""Run one action in its own processes, under a monitor with a deadline.
+
+job.py        what a worker is given, and its result
+runner.py     the daemon's side: start a monitor and wait for the result
+monitor.py    the process that watches one worker and kills the action's processes
+worker.py     the process that runs the action
+cgroup.py     a control group for each action, if systemd has delegated one
+importing.py  import a plugin's file
+"""

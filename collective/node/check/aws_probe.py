@@ -14,14 +14,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from collective import names
-from collective.aws import AWS, Patience, translated
+from collective.aws import AWS, Timeouts, translated
 from collective.config import NodeConfig
 from collective.errors import CollectiveError, ConfigError, Forbidden, NotFound, Unreachable
 
 if TYPE_CHECKING:
     import boto3
 
-_PATIENCE = Patience(connect=3, read=5, attempts=2)
+_TIMEOUTS = Timeouts(connect=3, read=5, attempts=2)
 BOUND = 10.0  # seconds that all requests may take together
 _SKEW = 60.0  # seconds; AWS refuses from 300 on (Signature Version 4), so there is time to mend it
 
@@ -48,7 +48,7 @@ def ask(config: NodeConfig, session: boto3.Session | None = None, bound: float =
 def _ask(config: NodeConfig, session: boto3.Session | None, answers: Answers) -> None:
     queue, table = names.node_queue(config.collective, config.identity), names.table(config.collective)
     try:
-        aws = AWS(session, _PATIENCE)
+        aws = AWS(session, _TIMEOUTS)
         try:
             _queue(aws, queue, answers)
         finally:
@@ -61,7 +61,7 @@ def _ask(config: NodeConfig, session: boto3.Session | None, answers: Answers) ->
 
 def _queue(aws: AWS, queue: str, answers: Answers) -> None:
     try:
-        with translated(queue):
+        with translated(queue, "queue"):
             aws.client("sqs").get_queue_url(QueueName=queue)
     except NotFound:
         answers.notes.append(f"queue {queue}: not there yet: the daemon makes it at its first start")
@@ -80,7 +80,7 @@ def _clock(aws: AWS, answers: Answers) -> None:
 
 def _registry(aws: AWS, table: str, identity: str) -> None:
     try:
-        with translated(table):
+        with translated(table, "table"):
             aws.client("dynamodb").get_item(TableName=table, Key={"identity": {"S": identity}})
     except NotFound:
         raise ConfigError(f"registry: there is no table {table}: make it, or say 'registry: none'") from None

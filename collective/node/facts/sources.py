@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from collective.errors import ConfigError
-from collective.node.actions.monitor import ActionJob
+from collective.node.actions.job import ActionJob
 from collective.node.actions.runner import Runner
 from collective.node.facts import ec2, external
 from collective.node.facts.built_in import built_in, full_name

@@ -1,99 +1,53 @@
-"""Decide whether a request may be done, and write down what was decided and how far the request came."""
+"""Ask the policy whether a request may be carried out."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from dataclasses import replace
+from typing import Protocol
 
-from collective.errors import Aborted, Failed
-from collective.filters import Node
-from collective.masking import MASK
-from collective.messages import Envelope, Request
-from collective.node.plugins.agents import LoadedAgents
-from collective.node.plugins.plugin_set import Plugins
-from collective.node.storage.audit_log import AuditLog
+from collective import data_ddl
+from collective.messages import Request
+from collective.node.requests.context import RequestContext
+from collective.node.requests.reasons import Reason, Refused
+from collective.node.state import NodeState
 from collective.policy import Decision, Question
 
-log = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True)
-class NodeView:
-    """What a filter sees of this node."""
-
-    identity: str
-    facts: Mapping[str, Any]
-    classes: frozenset[str]
-    agents: LoadedAgents
-
-
-class Decides(Protocol):
-    """A policy: `collective.policy.Policy`, or the one in force of a file."""
+class DecidingPolicy(Protocol):
+    """A policy: `collective.policy.Policy`, or the current one of a file."""
 
     def decide(self, question: Question) -> Decision:
-        """Return what the policy says."""
+        """Return what the policy decides."""
 
 
-@dataclass
-class Stage:
-    """How far a request has come: what the audit will say of it when it ends here.
+class Authorizer:
+    """Checks requests against a policy. Both methods raise Refused (DENIED), naming the rule that denies."""
 
-    `plugins` are those that the request is judged by and run with, whatever the node loads meanwhile. `skew` is in
-    seconds, `rule` what allowed or denied the request, `asks` the (function, query) pairs of data
-    functions that it needs leave for.
-    """
-
-    envelope: Envelope
-    plugins: Plugins
-    skew: float
-    fingerprint: str | None = None
-    verdict: str = "refused"
-    rule: str | None = None
-    asks: list[tuple[str, str]] = field(default_factory=list)
-
-
-class Decisions:
-    """Asks the policy about requests, and audits them; `node` returns the node as rules see it, with some plugins."""
-
-    def __init__(self, policy: Decides, audit: AuditLog, node: Callable[[Plugins], Node]) -> None:
+    def __init__(self, policy: DecidingPolicy, state: NodeState) -> None:
         self._policy = policy
-        self._audit = audit
-        self._node = node
+        self._state = state
 
-    def allow(self, request: Request, stage: Stage) -> None:
-        """Note the rule that allows `request`; raise Aborted (`denied`) naming the one that does not."""
-        action = stage.plugins.agents.action(request.agent, request.action)
+    def authorize_action(self, context: RequestContext) -> None:
+        """Check that the caller may call the action; note the rule that allows it."""
+        self._authorize(context.request, context)
+
+    def authorize_queries(self, context: RequestContext) -> None:
+        """Check that the caller may query the data functions that the request queries."""
+        for function, query in context.queries:
+            self._authorize(_query_request(context.request, function, query), context)
+
+    def _authorize(self, request: Request, context: RequestContext) -> None:
+        action = context.plugins.agents.action(request.agent, request.action)
         data = action.with_defaults(request.data) if action else request.data
-        asked = Question(request.caller, request.agent, request.action, data, self._node(stage.plugins))
-        decision = self._policy.decide(asked)
+        view = self._state.view(context.plugins)
+        decision = self._policy.decide(Question(request.caller, request.agent, request.action, data, view))
         if not decision.allow:
-            stage.verdict, stage.rule = "denied", decision.rule
+            context.rule = decision.rule
             what = f"{request.agent} {request.action}"
-            raise Aborted(f"'{request.caller}' may not call {what} here: {decision.why}", reason="denied")
-        stage.rule = stage.rule or decision.rule
+            raise Refused(Reason.DENIED, f"'{request.caller}' may not call {what} here: {decision.why}")
+        context.rule = context.rule or decision.rule
 
-    def record(self, request: Request, stage: Stage, verdict: str | None = None) -> None:
-        """Audit a request as far as it has come; raise Failed when that cannot be written."""
-        action = stage.plugins.agents.action(request.agent, request.action)
-        # Without a DDL nobody knows what is secret, so no value is written.
-        data: Mapping[str, object] = action.masked(request.data) if action else dict.fromkeys(request.data, MASK)
-        secret = action is None or not action.secrets.isdisjoint(request.data)
-        self._audit.decision(
-            request,
-            data,
-            verdict or stage.verdict,
-            stage.rule,
-            asks=stage.asks,
-            fingerprint=stage.fingerprint,
-            skew=stage.skew,
-            envelope=None if secret else stage.envelope,
-        )
 
-    def note(self, request: Request, stage: Stage, verdict: str | None = None) -> None:
-        """Audit a request that is refused, whether or not that can be written."""
-        try:
-            self.record(request, stage, verdict)
-        except Failed as error:
-            log.error("audit.failed", extra={"error": str(error)})
+def _query_request(request: Request, function: str, query: str) -> Request:
+    """Return the question about a data function: a request for the action `function` of the agent `data`."""
+    return replace(request, agent=data_ddl.AGENT, action=function, data={"query": query})

@@ -1,7 +1,7 @@
-"""Count how often each request has come again: the first few times are audited and answered, later ones are not.
+"""Count how often each request is delivered again: the first few duplicates are audited and answered, later ones not.
 
-SQS delivers twice now and then. Who may write to a node's queue and has captured a request can send it without end,
-and shall fill no disk by it.
+SQS delivers some messages twice. Anyone who can write to a node's queue and has captured a request can send it again
+and again; this must not fill the disk.
 """
 
 from __future__ import annotations
@@ -11,35 +11,29 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 
+from collective.log_limiter import LogLimiter
 from collective.node.storage.journal import MOST_ENTRIES
 
 log = logging.getLogger(__name__)
 
-ANSWERED = 10  # repetitions of one request
-_LOG_PERIOD = 60.0  # seconds between log lines
+ANSWERED = 10  # duplicates of one request that are audited and answered
 
 
 class DuplicateCounter:
-    """The counts of one daemon, by request id, for one thread: of so many ids as the journal knows at once."""
+    """Counts duplicates by request id, for one thread and at most `most` ids: as many as the journal holds."""
 
     def __init__(self, most: int = MOST_ENTRIES, clock: Callable[[], float] = time.monotonic) -> None:
         self._most = most
-        self._clock = clock
-        self._counts: OrderedDict[str, int] = OrderedDict()  # the one that has come last is last
-        self._next_log = clock()
+        self._counts: OrderedDict[str, int] = OrderedDict()  # the most recent duplicate is last
+        self._log_limiter = LogLimiter(clock=clock)
 
     def add(self, request_id: str) -> bool:
-        """Count a repetition; return whether it is worth an answer."""
+        """Count a duplicate; return whether it is still audited and answered."""
         count = self._counts.pop(request_id, 0) + 1
         self._counts[request_id] = count
         if len(self._counts) > self._most:
             self._counts.popitem(last=False)
-        if count > ANSWERED:
-            self._log(request_id, count)
-        return count <= ANSWERED
-
-    def _log(self, request_id: str, count: int) -> None:
-        if self._clock() >= self._next_log:
-            self._next_log = self._clock() + _LOG_PERIOD
-            error = f"it has come again {count} times: neither audited nor answered any more"
+        if count > ANSWERED and self._log_limiter.allows():
+            error = f"delivered {count} more times: no longer audited or answered"
             log.warning("request.repeated", extra={"request": request_id, "error": error})
+        return count <= ANSWERED

@@ -1,9 +1,9 @@
-"""Receive a node's requests: hand each to the line, and acknowledge those that have gone down it.
+"""Receive a node's requests: handle each one, and acknowledge those that have been handled.
 
     open ─► receive ─► handle, one by one ─► acknowledge ─► receive …
-               ▲  the transport is away: wait, longer each time
+               ▲  the transport is unreachable: wait, longer each time
 
-What a stop leaves unhandled is not acknowledged: it comes back to whoever serves next.
+Requests that are not handled because the node stops are not acknowledged: the next daemon receives them.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from contextlib import suppress
 
 from collective.errors import Forbidden, NotFound, TransportError
 from collective.node.backoff import backoff
-from collective.transport import Delivery, Transport
+from collective.transport import LONGEST_POLL, Delivery, Transport
 
 log = logging.getLogger(__name__)
 
-POLL = 20.0  # seconds of one long poll
-_LONGEST_HANDLING = 10.0  # seconds that a stop waits for what is being handled; it may wait for room itself
-_WAKE = "wake"  # a message to ourselves that ends a poll
+_LONGEST_HANDLING = 10.0  # seconds that a stop waits for the request in hand, which may itself wait for a thread
+_WAKE = "wake"  # the body of a message that the node sends to itself to end a poll
 
 
 class Receiver:
     """Receives from one queue, subscribed to one topic, in the thread that calls.
 
-    `fault` says why the transport is away, None while it is not; `tried` is set when it has been tried once.
-    `last_poll` is when a poll last went well, in Unix seconds by the server's clock. `clock` returns seconds that
-    only grow.
+    `handle` processes one delivery. `stopping` is set by `stop`; other parts may share it.
+    `error` is why the transport is unreachable, None while it is reachable; `tried` is set after the first attempt.
+    `last_poll` is when the last successful poll ended, in Unix seconds by the server's clock. `clock` returns
+    monotonic seconds.
     """
 
     def __init__(
@@ -39,6 +39,7 @@ class Receiver:
         queue: str,
         topic: str,
         handle: Callable[[Delivery], None],
+        stopping: threading.Event | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._transport = transport
@@ -47,7 +48,7 @@ class Receiver:
         self._handle = handle
         self._clock = clock
         self._handling = threading.Lock()
-        self._stopping = threading.Event()
+        self._stopping = stopping or threading.Event()
         self._active = clock()
         self.error: str | None = None
         self.tried = threading.Event()
@@ -55,61 +56,64 @@ class Receiver:
 
     @property
     def status(self) -> str:
-        """What the receiving thread is at, in a line."""
+        """What the receiving thread does, in one line."""
         if not self.tried.is_set():
             return "opening its queue"
-        return f"the transport is away: {self.error}" if self.error else f"receiving from {self._queue}"
+        return f"transport unreachable: {self.error}" if self.error else f"receiving from {self._queue}"
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the node is being stopped."""
+        return self._stopping.is_set()
 
     def silent_for(self) -> float:
-        """Return for how many seconds the receiving thread has neither got on nor failed."""
+        """Return the seconds since the receiving thread last made progress or failed."""
         return self._clock() - self._active
 
     def open(self) -> None:
-        """Make the queue and subscribe it, trying until the transport is there."""
-        self._persist(lambda: self._transport.open_node(self._queue, self._topic))
+        """Create and subscribe the queue, retrying until the transport is reachable."""
+        self._retry(self._open)
 
     def serve(self) -> None:
-        """Receive until `stop`; a transport that goes away is waited for."""
+        """Receive until `stop`, retrying while the transport is unreachable."""
         while not self._stopping.is_set():
-            self._persist(self.receive_once)
+            self._retry(self.receive_once)
 
-    def receive_once(self, wait: float = POLL) -> None:
+    def receive_once(self, wait: float = LONGEST_POLL) -> None:
         """Wait for requests for at most `wait` seconds, handle and acknowledge them. Raise TransportError."""
         try:
             deliveries = self._transport.receive(self._queue, wait)
             self.last_poll = self._transport.now()
         except NotFound:
             log.warning("queue.lost", extra={"queue": self._queue})
-            self._transport.open_node(self._queue, self._topic)
+            self._open()
             return
         except Forbidden:
-            # A policy that knows our queue by its tags denies one that is gone: it may have to be made again.
-            self._transport.open_node(self._queue, self._topic)
+            # An IAM policy that identifies our queue by its tags denies access to a deleted queue: create it again.
+            self._open()
             raise
-        done = [delivery for delivery in deliveries if delivery.body == _WAKE or self._take(delivery)]
+        done = [delivery for delivery in deliveries if delivery.body == _WAKE or self._handle_one(delivery)]
         if done:
             self._transport.acknowledge(self._queue, done)
 
-    @property
-    def stopping(self) -> bool:
-        """Whether it is told to stop."""
-        return self._stopping.is_set()
-
     def stop(self) -> None:
-        """Take on nothing further, once what is being handled is, and end the poll that may be under way."""
+        """Handle no further request after the one in hand, and end a running poll."""
         self._stopping.set()
         if self._handling.acquire(timeout=_LONGEST_HANDLING):
             self._handling.release()
-        # In a thread: where packets vanish it would take minutes, and what runs has to be told that it ends.
-        threading.Thread(target=self._wake, name="wake", daemon=True).start()
+        # In a thread: sending takes minutes if packets are lost, and running actions must be stopped before.
+        threading.Thread(target=self._end_poll, name="wake", daemon=True).start()
 
-    def _wake(self) -> None:
-        """End our own poll: with nobody waiting, it swallows the next message and hides it from the next daemon."""
+    def _open(self) -> None:
+        self._transport.open_node(self._queue, self._topic)
+
+    def _end_poll(self) -> None:
+        """End our own poll: an abandoned poll would take the next message and hide it from the next daemon."""
         with suppress(TransportError):
             self._transport.send(self._queue, _WAKE)
 
-    def _take(self, delivery: Delivery) -> bool:
-        """Handle one delivery, unless we are to stop; return whether that is done, and it need not come again."""
+    def _handle_one(self, delivery: Delivery) -> bool:
+        """Handle one delivery, unless the node stops; return whether it can be acknowledged."""
         with self._handling:
             self._active = self._clock()
             if self.stopping:
@@ -117,12 +121,12 @@ class Receiver:
             try:
                 self._handle(delivery)
             except Exception:
-                log.exception("node.defect")  # ours, and no reason to leave the other requests unanswered
+                log.exception("node.internal_error")  # the other requests must still be answered
                 return not self.stopping
             return True
 
-    def _persist(self, step: Callable[[], None]) -> None:
-        """Do one step, again and again while the transport is away, with growing pauses."""
+    def _retry(self, step: Callable[[], None]) -> None:
+        """Do one step, again and again while the transport is unreachable, with growing pauses."""
         for pause in backoff():
             if self._stopping.is_set():
                 return
@@ -130,14 +134,14 @@ class Receiver:
             try:
                 step()
             except TransportError as error:
-                self._note(str(error))
+                self._note_result(str(error))
                 log.warning("transport.failed", extra={"error": str(error), "retry_s": round(pause, 3)})
                 self._stopping.wait(pause)
             else:
-                self._note(None)
+                self._note_result(None)
                 return
 
-    def _note(self, error: str | None) -> None:
+    def _note_result(self, error: str | None) -> None:
         self._active = self._clock()
         self.error = error
         self.tried.set()

@@ -2,7 +2,7 @@
 
     every 30 s, and at the stop: Figures ─► the registry's text ─► a file, put in its place at once
 
-docs/daemon.md lists them. A file that cannot be written costs a line in the log now and then, and nothing else.
+docs/reference/metrics.md lists them. A file that cannot be written is logged every ten minutes.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from prometheus_client.registry import Collector
 
 from collective import __version__
 from collective.errors import Failed
-from collective.node.requests.counters import FATES, Durations, Key
+from collective.node.requests.counters import Durations, Key
+from collective.node.requests.reasons import COUNTERS
 from collective.node.server import Server
 from collective.node.storage.audit_log import AuditLog
 from collective.node.storage.journal import Journal
@@ -95,18 +96,18 @@ class _Figures(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Yield all figures."""
-        server, counts = self._server, self._server.counts
+        server, counts = self._server, self._server.statistics.requests
         info = {"version": __version__, "identity": server.identity}
         yield self._gauges("info", "Always 1", {tuple(info.values()): 1}, *info)
         yield self._gauge("start_time_seconds", "When the daemon began, in Unix seconds", self._started)
         received: Values = {(source,): counts[source] for source in ("received", "resumed")}
         yield self._counters("requests", "Requests from the queue, and left by an earlier daemon", received, "source")
-        fates: Values = {(fate,): counts[fate] for fate in FATES}
+        fates: Values = {(fate,): counts[fate] for fate in COUNTERS}
         yield self._counters("request_fates", "What became of requests: each has one fate", fates, "fate")
-        yield self._histogram("request_age_seconds", "How old requests were on receipt", server.ages)
-        took = server.workshop.took
+        yield self._histogram("request_age_seconds", "How old requests were on receipt", server.statistics.ages)
+        took = server.statistics.durations
         yield self._histogram("action_duration_seconds", "How long actions took", took, "agent", "action")
-        ended = server.workshop.outcomes.read()
+        ended = server.statistics.outcomes.read()
         yield self._counters("actions", "How actions ended", ended, "agent", "action", "outcome")
         sent: Values = {(fate,): counts[name] for name, fate in _REPLIES.items()}
         yield self._counters("replies", "What became of replies; a deferred one is sent or lost later", sent, "fate")
@@ -116,7 +117,7 @@ class _Figures(Collector):
         """Yield how things are now."""
         server = self._server
         yield self._gauge(
-            "requests_in_progress", "Requests that wait, run or are being answered", server.workshop.running
+            "requests_in_progress", "Requests that wait, run or are being answered", server.pools.in_progress
         )
         yield self._gauge("agents", "Agents that serve", len(server.agents))
         yield self._gauge(

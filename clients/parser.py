@@ -1,0 +1,252 @@
+"""Parse command lines: options before or after the command, common options, and help pages with examples.
+
+    parser = Parser("crpc ping", description="…", examples=["crpc ping -F role=web"])
+    parser.add_argument("--count", action="store_true", help="…")
+    args = parser.parse_args(arguments)      args.output, args.color, args.config, args.verbose, args.debug
+
+Every parser has the common options. A verb (`crpc nodes list`) is a parser of its own; its options are also accepted
+before the verb.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import re
+import sys
+import textwrap
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn, cast
+
+from collective import __version__
+from collective.errors import UsageError
+from collective.suggestions import suggest
+
+FORMS = ("text", "json", "jsonl", "yaml", "table", "csv")
+COLORS = ("auto", "always", "never")
+_UNKNOWN = re.compile(r"unrecognized arguments: (-[^ =]*).*", re.DOTALL)
+_EXTRA = re.compile(r"unrecognized arguments: (.*)", re.DOTALL)
+_EXAMPLES = "examples:\n"
+
+
+class Once(argparse.Action):
+    """Store the value of an option that may be given once; a second value is an error, not a silent replacement."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        """Store the value."""
+        seen = vars(namespace).setdefault("_seen", set())
+        if option_string and self.dest in seen:
+            parser.error(f"{option_string} given more than once")
+        seen.add(self.dest)
+        setattr(namespace, self.dest, values)
+
+
+class _Verbs(argparse._SubParsersAction):  # type: ignore[type-arg]  # noqa: SLF001 - there is no public name
+    """The verbs of a command; the help line of a verb is also the description on its own help page."""
+
+    def add_parser(self, name: str, **settings: Any) -> Parser:
+        """Add a verb and return its parser."""
+        summary = str(settings.get("help", ""))
+        settings.setdefault("description", f"{summary[:1].upper()}{summary[1:]}.")
+        parser: Parser = super().add_parser(name, **settings)
+        return parser
+
+
+class _Formatter(argparse.HelpFormatter):
+    """Wrap each paragraph of a description; print examples as they are."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        if text.startswith(_EXAMPLES):
+            return textwrap.indent(text, indent)
+        return "\n\n".join(super(_Formatter, self)._fill_text(part, width, indent) for part in text.split("\n\n"))
+
+
+def examples_epilog(examples: Iterable[str]) -> str | None:
+    """Return the end of a help page: the examples; None if there are none."""
+    lines = [f"  {example}" for example in examples if example]
+    return _EXAMPLES + "\n".join(lines) if lines else None
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse's parser with the common options; raises UsageError for a wrong command line.
+
+    `description` may have several paragraphs. `examples` are complete command lines, shown at the end of the help page.
+    """
+
+    def __init__(self, prog: str, *, examples: Iterable[str] = (), add_help: bool = True, **settings: Any) -> None:
+        self.examples = tuple(examples)
+        super().__init__(
+            prog=prog,
+            add_help=False,
+            allow_abbrev=False,
+            # A command may replace a common option by its own, with another meaning.
+            conflict_handler="resolve",
+            formatter_class=_Formatter,
+            **{"epilog": examples_epilog(self.examples), **settings},
+        )
+        self.register("action", None, Once)
+        self.register("action", "parsers", _Verbs)
+        self._variables: dict[str, tuple[str, Any]] = {}
+        self._common = self.add_argument_group("common options")
+        self._add_common()
+        if add_help:
+            self._common.add_argument("-h", "--help", action="help", help="print this page")
+
+    def _add_common(self) -> None:
+        group = self._common
+        form = group.add_mutually_exclusive_group()
+        form.add_argument("-o", "--output", choices=FORMS, metavar="FORM", help=f"output form: {', '.join(FORMS)}")
+        form.add_argument("-j", "--json", action="store_const", dest="output", const="json", help="one JSON document")
+        form.add_argument(
+            "--jsonl", action="store_const", dest="output", const="jsonl", help="one JSON object per line"
+        )
+        form.add_argument("--yaml", action="store_const", dest="output", const="yaml", help="one YAML document")
+        form.add_argument("--table", action="store_const", dest="output", const="table", help="a table")
+        form.add_argument("--csv", action="store_const", dest="output", const="csv", help="comma-separated values")
+        color = group.add_mutually_exclusive_group()
+        color.add_argument("--color", choices=COLORS, metavar="WHEN", help="auto (default), always or never")
+        color.add_argument(
+            "--no-color", action="store_const", dest="color", const="never", help="same as --color never"
+        )
+        group.add_argument(
+            "--config", type=Path, metavar="FILE", help="read this file instead of the usual client.yaml"
+        )
+        group.add_argument("-v", "--verbose", action="store_true", help="print more details")
+        group.add_argument("--debug", action="store_true", help="print a traceback if an error occurs")
+        group.add_argument("-V", "--version", action="version", version=f"crpc {__version__}", help="print the version")
+        self.read_variable("output", "COLLECTIVE_OUTPUT", "text")
+        self.read_variable("color", "COLLECTIVE_COLOR", "auto")
+
+    def read_variable(self, dest: str, variable: str, default: Any = None) -> None:
+        """Take the value of an option from an environment variable when the command line does not have it."""
+        self._variables[dest] = (variable, default)
+
+    def add_subparsers(self, **settings: Any) -> _Verbs:
+        """Add verbs; each verb is a `Parser` of its own."""
+        return cast(_Verbs, super().add_subparsers(parser_class=type(self), **settings))
+
+    @property
+    def verbs(self) -> dict[str, Parser]:
+        """The parsers of the verbs by name; empty for a command without verbs."""
+        action = self._verbs_action()
+        return dict(action.choices) if action else {}
+
+    def parse_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> argparse.Namespace:
+        """Parse `args`, options and other words in any order; raise UsageError.
+
+        An option that the command line does not have is read from its environment variable, if it has one.
+        """
+        words = list(sys.argv[1:] if args is None else args)
+        namespace = argparse.Namespace() if namespace is None else namespace
+        action = self._verbs_action()
+        if action is None:
+            return self._finish(self.parse_intermixed_args(words, namespace))
+        words = self.command_first(words)
+        if words and words[0] in action.choices:
+            setattr(namespace, action.dest, words[0])
+            return self.verbs[words[0]].parse_args(words[1:], namespace)
+        return self._finish(super().parse_args(words, namespace))
+
+    def command_first(self, words: Sequence[str], others: Iterable[Parser] = ()) -> list[str]:
+        """Return `words` with the options that precede the first other word moved behind it.
+
+        The options are those of this parser, of its verbs and of `others`; raise UsageError for an unknown one.
+        """
+        known = [*others, *self.verbs.values(), self]
+        takes_value = {option: found.nargs != 0 for parser in known for option, found in parser.options.items()}
+        place = 0
+        while place < len(words) and words[place].startswith("-") and words[place] not in ("-", "--"):
+            place += 1 + self._takes_next_word(words[place], takes_value)
+        return [*words[place : place + 1], *words[:place], *words[place + 1 :]]
+
+    @property
+    def options(self) -> dict[str, argparse.Action]:
+        """The options of this parser by name: `-t`, `--timeout`."""
+        return self._option_string_actions
+
+    def format_usage(self) -> str:
+        """Return a short usage line: the words, required options, and `[options]` for the others."""
+        return f"usage: {self.usage or self._short_usage()}\n"
+
+    def format_help(self) -> str:
+        """Return the help page; the common options come last."""
+        self.usage = (self.usage or self._short_usage()).strip()
+        self._action_groups.sort(key=lambda group: group is self._common)
+        return super().format_help()
+
+    def error(self, message: str) -> NoReturn:
+        """Raise UsageError for a wrong command line, with a suggestion for a mistyped option."""
+        message = message.removeprefix("argument ").replace(": ignored explicit argument ", ": takes no value, not ")
+        hint = f"see '{self.prog} --help'"
+        if unknown := _UNKNOWN.fullmatch(message):
+            message = f"unknown option '{unknown[1]}'"
+            hint = suggest(unknown[1], self._all_options(), hint)
+        elif extra := _EXTRA.fullmatch(message):
+            message = f"unexpected argument '{extra[1]}'"
+        raise UsageError(f"{message} ({hint})")
+
+    def _all_options(self) -> set[str]:
+        return {option for parser in (self, *self.verbs.values()) for option in parser.options}
+
+    def _verbs_action(self) -> _Verbs | None:
+        return next((action for action in self._actions if isinstance(action, _Verbs)), None)
+
+    def _takes_next_word(self, word: str, takes_value: dict[str, bool]) -> bool:
+        """Return whether the value of the option `word` is the next word."""
+        name, equals, _ = word.partition("=")
+        if name in takes_value:
+            return takes_value[name] and not equals
+        for place, letter in enumerate(word[1:], start=2):  # -vj, -vTstaging, -vT staging
+            if word.startswith("--") or f"-{letter}" not in takes_value:
+                self.error(f"unrecognized arguments: {word}")
+            if takes_value[f"-{letter}"]:
+                return place == len(word)
+        return False
+
+    def _finish(self, args: argparse.Namespace) -> argparse.Namespace:
+        from_variables = vars(args).setdefault("from_variables", {})
+        for dest, (variable, default) in self._variables.items():
+            if getattr(args, dest, None) is None:
+                value = self._variable(dest, variable)
+                setattr(args, dest, default if value is None else value)
+                if value is not None:
+                    from_variables[dest] = variable
+        vars(args).setdefault("json", args.output == "json")  # for commands that do not use `output.py` yet
+        if args.verbose:
+            logging.getLogger("collective").setLevel(logging.INFO)
+        elif getattr(args, "quiet", False):
+            logging.getLogger("collective").setLevel(logging.ERROR)
+        return args
+
+    def _variable(self, dest: str, variable: str) -> Any:
+        """Return the value of an environment variable as its option would read it; None when it is not set."""
+        text = os.environ.get(variable)
+        if not text:
+            return None
+        action = next(action for action in self._actions if action.dest == dest)
+        try:
+            value = self._get_value(action, text)
+            self._check_value(action, value)
+        except argparse.ArgumentError as error:
+            raise UsageError(f"{variable}: {error.message}") from None
+        return value
+
+    def _short_usage(self) -> str:
+        words = [self.prog]
+        for action in self._get_positional_actions():
+            name = str(action.metavar or action.dest.upper())
+            shapes = {"?": f"[{name}]", "*": f"[{name} ...]", "+": f"{name} ..."}
+            words.append(shapes.get(str(action.nargs), name))
+        required = [action for action in self._get_optional_actions() if action.required]
+        words += [f"{action.option_strings[-1]} {action.metavar}" for action in required]
+        return " ".join([*words, "[options]"])

@@ -1,0 +1,54 @@
+"""What a worker is given and what it gives back: plain values that travel between processes.
+
+The fork server preloads this module, so it imports little.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+LARGEST_RESULT = 8 * 1024 * 1024  # bytes of JSON that an action may return
+
+# Why an action ended without its own result: the `reason` of its reply.
+CRASHED = "crashed"
+INTERRUPTED = "interrupted"
+TIMEOUT = "timeout"
+
+
+@dataclass(frozen=True)
+class ActionJob:
+    """One call of `action`, a function in the file `path`, with the inputs `data`.
+
+    `supplied` are the keyword-only arguments, such as `settings`. `secrets` are strings that are masked in what the
+    action raises and prints. `code` is the file's compiled content at the time it was checked
+    (`importing.compiled`); None means that the file is read when the action runs.
+    """
+
+    path: str
+    action: str
+    data: Mapping[str, Any]
+    supplied: Mapping[str, Any]
+    secrets: tuple[str, ...] = ()
+    code: bytes | None = None
+
+
+@dataclass(frozen=True)
+class ActionResult:
+    """How an action ended, with the names that its reply uses."""
+
+    statuscode: int = 0
+    statusmsg: str = "OK"
+    reason: str | None = None
+    data: Any = field(default_factory=dict)
+
+    def encode(self) -> bytes:
+        """Return the result as UTF-8 JSON; raise TypeError or ValueError for data that JSON cannot hold."""
+        return json.dumps(asdict(self), ensure_ascii=False, allow_nan=False).encode()
+
+
+def failed_result(message: str, *, reason: str, data: Any = None) -> ActionResult:
+    """Return the result of an action that did not end normally, or broke a rule; the arguments are those of Failed."""
+    return ActionResult(5, message, reason, data or {})

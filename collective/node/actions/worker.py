@@ -1,0 +1,106 @@
+"""The process that runs one action: import its file, call the function, write the encoded result, exit.
+
+`monitor.py` forks it. The fork server preloads this module, so it imports little.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import signal
+import sys
+import traceback
+from pathlib import Path
+from typing import NoReturn
+
+from collective.errors import RPCError
+from collective.masking import hide
+from collective.node.actions.cgroup import Group
+from collective.node.actions.importing import imported
+from collective.node.actions.job import CRASHED, LARGEST_RESULT, ActionJob, ActionResult, failed_result
+from collective.processes import die_with_parent
+
+_QUOTED = 200  # characters of an action's standard output that the error message shows
+_KEPT = 64 * 1024  # characters of it that are kept, so that secrets are found before any of it is quoted
+_STATUS_CODES = range(1, 6)
+
+
+def run_worker(job: ActionJob, output: int, monitor: int, group: Group | None) -> NoReturn:
+    """Run `job`, write its encoded result to the file descriptor `output`, and exit; never return.
+
+    `monitor` is the process id of the parent: the worker dies with it.
+    """
+    die_with_parent(monitor)
+    if group:
+        group.enter()
+    os.setpgid(0, 0)
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+        # nohup and a shell's `&` make them ignored, which is inherited: the action's commands could not be interrupted.
+        signal.signal(number, signal.SIG_DFL)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(2, 1)  # the output of the action's commands goes to the daemon's log
+    exit_code = 1
+    try:
+        result = _encoded(_call(job))
+        with open(output, "wb") as stream:
+            stream.write(result)
+        exit_code = 0
+    finally:
+        os._exit(exit_code)
+
+
+def _call(job: ActionJob) -> ActionResult:
+    """Call the action; the only place where what an action raises becomes a status code."""
+    stdout = _CapturedOutput()
+    try:
+        with contextlib.redirect_stdout(stdout):
+            function = getattr(imported(Path(job.path), job.code), job.action)
+            data = function(**job.data, **job.supplied)
+    except RPCError as error:
+        return _raised(error, job)
+    except SystemExit as error:
+        return failed_result(hide(f"the action called exit({error.code!r})", job.secrets), reason=CRASHED)
+    except BaseException as error:
+        sys.stderr.write(hide(traceback.format_exc(), job.secrets))
+        # The name "Exception" adds nothing; "KeyError" is half of the message.
+        prefix = "" if type(error) in (Exception, RuntimeError) and str(error) else f"{type(error).__name__}: "
+        return failed_result(hide(f"{prefix}{error}".rstrip(": "), job.secrets), reason=CRASHED)
+    if stdout.length:
+        quoted = hide(stdout.kept, job.secrets)[:_QUOTED]
+        message = f"the action printed {stdout.length} characters to standard output: {quoted!r} (return or log them)"
+        return failed_result(message, reason=CRASHED, data=data)
+    return ActionResult(data={} if data is None else data)
+
+
+def _raised(error: RPCError, job: ActionJob) -> ActionResult:
+    if error.statuscode not in _STATUS_CODES or not isinstance(error.reason, str | None):
+        message = f"the action raised {type(error).__name__} with the invalid status code {error.statuscode!r}"
+        return failed_result(message, reason=CRASHED)
+    return ActionResult(error.statuscode, hide(str(error), job.secrets), error.reason, error.data)
+
+
+class _CapturedOutput(io.TextIOBase):
+    """Replaces `sys.stdout` and keeps only the beginning of what is written. `length` is in characters."""
+
+    def __init__(self) -> None:
+        self.kept = ""
+        self.length = 0
+
+    def write(self, text: str) -> int:
+        """Accept `text`, and return its length as every stream does."""
+        self.kept += text[: _KEPT - len(self.kept)]
+        self.length += len(text)
+        return len(text)
+
+
+def _encoded(result: ActionResult) -> bytes:
+    """Return the result as JSON, or the failure that explains why it cannot be sent."""
+    try:
+        encoded = result.encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        return failed_result(f"the action returned data that JSON cannot hold: {error}", reason=CRASHED).encode()
+    if len(encoded) > LARGEST_RESULT:
+        message = f"the action returned {len(encoded)} bytes, more than the limit of {LARGEST_RESULT} bytes"
+        return failed_result(message, reason=CRASHED).encode()
+    return encoded

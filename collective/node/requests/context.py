@@ -1,0 +1,74 @@
+"""One request on its way through the node: what is known about it, step by step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from collective import ddl
+from collective.filters import Filter
+from collective.messages import Envelope, Request
+from collective.node.plugins.agents import LoadedAgent
+from collective.node.plugins.plugin_set import Plugins
+from collective.node.storage.journal import JournalEntry
+from collective.transport import Delivery
+
+
+@dataclass
+class RequestContext:
+    """A request that has been read and verified; each later step adds what it finds out.
+
+    `plugins` is the set that the request is checked and run with, whatever the node loads meanwhile. `fingerprint`
+    is that of the key that signed it.
+
+    Added later: `journaled` once it has an entry of its own in the journal, `first` is the entry of an earlier
+    delivery, `rule` is the policy's rule that allowed or denied it, `filter` is its parsed filter, and `queries` are
+    the (data function, query) pairs that it needs permission for.
+    """
+
+    delivery: Delivery
+    envelope: Envelope
+    request: Request
+    plugins: Plugins
+    fingerprint: str | None
+    journaled: bool = False
+    first: JournalEntry | None = None
+    rule: str | None = None
+    filter: Filter = field(default_factory=Filter)
+    queries: list[tuple[str, str]] = field(default_factory=list)
+
+    @property
+    def named(self) -> bool:
+        """Whether the request names its targets, and so this node; a broadcast does not."""
+        return self.request.targets is not None
+
+    @property
+    def age(self) -> float:
+        """Seconds between sending and receiving, by the server's clock."""
+        return self.delivery.received - self.delivery.sent
+
+    @property
+    def skew(self) -> float:
+        """Seconds by which the caller's clock is ahead of the server's."""
+        return self.request.time - self.delivery.sent
+
+    @property
+    def deadline(self) -> float:
+        """When the caller stops waiting: Unix seconds by the server's clock."""
+        return self.delivery.sent + self.request.timeout
+
+
+@dataclass(frozen=True)
+class AdmittedRequest:
+    """A request that has passed all checks, with the action to run and its checked inputs `data`."""
+
+    context: RequestContext
+    agent: LoadedAgent
+    action: ddl.Action
+    data: Mapping[str, Any]
+
+    @property
+    def request(self) -> Request:
+        """The request itself."""
+        return self.context.request

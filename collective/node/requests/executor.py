@@ -1,0 +1,118 @@
+"""Execute an admitted request: audit it, mark it as started, run its action, check the result, and reply."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from collective.errors import RPCError
+from collective.node.actions.job import CRASHED, ActionJob, ActionResult, failed_result
+from collective.node.actions.runner import Runner
+from collective.node.facts import Facts
+from collective.node.plugins.agents import INSIDE
+from collective.node.requests.context import AdmittedRequest
+from collective.node.requests.counters import Statistics
+from collective.node.requests.decision_audit import DecisionAudit
+from collective.node.requests.reasons import Reason
+from collective.node.requests.replies import Replies
+from collective.node.storage.journal import Journal
+from collective.node_info import NodeInfo
+
+log = logging.getLogger(__name__)
+
+# Outcomes by status code, for results without a reason.
+_OUTCOMES = {0: "ok", 1: "aborted", 2: "unknown", 3: "missing", 4: "invalid", 5: "failed"}
+
+
+class ActionCaller:
+    """Calls actions: rpcutil's in this process, so that a busy node still answers, all others through `runner`."""
+
+    def __init__(self, runner: Runner, facts: Facts, node: NodeInfo) -> None:
+        self._runner = runner
+        self._facts = facts
+        self._node = node
+
+    def call(self, admitted: AdmittedRequest, timeout: float) -> ActionResult:
+        """Call the action with at most `timeout` seconds, and return its unchecked result."""
+        agent, action = admitted.agent, admitted.action
+        available = {
+            "settings": agent.settings,
+            "caller": admitted.request.caller,
+            "facts": self._facts.current,
+            "deadline": time.monotonic() + timeout,
+        }
+        if agent.name == INSIDE:
+            supplied = agent.supplied(action.name, {**available, "node": self._node})
+            return ActionResult(data=agent.functions[action.name](**admitted.data, **supplied))
+        job = ActionJob(
+            path=str(agent.path),
+            action=action.name,
+            data=admitted.data,
+            supplied=agent.supplied(action.name, available),
+            secrets=action.secret_texts(admitted.data),
+            code=agent.code,
+        )
+        return self._runner.run(job, timeout)
+
+
+class RequestExecutor:
+    """Executes admitted requests; safe for any number of threads. `now` returns the server's time."""
+
+    def __init__(
+        self,
+        caller: ActionCaller,
+        audit: DecisionAudit,
+        journal: Journal,
+        replies: Replies,
+        statistics: Statistics,
+        now: Callable[[], float],
+    ) -> None:
+        self._caller = caller
+        self._audit = audit
+        self._journal = journal
+        self._replies = replies
+        self._statistics = statistics
+        self._now = now
+
+    def execute(self, admitted: AdmittedRequest) -> None:
+        """Run the request's action and send its reply, unless another thread has started it."""
+        started = time.monotonic()
+        result = self._run(admitted)
+        if result is None:
+            return
+        if not isinstance(result.data, dict):
+            result = replace(result, data={})
+        elapsed = time.monotonic() - started
+        self._count(admitted, result, elapsed)
+        self._replies.conclude(admitted.request, result, elapsed)
+
+    def _run(self, admitted: AdmittedRequest) -> ActionResult | None:
+        """Return the checked result of the action, or the failure to run it; None if it has been started before."""
+        try:
+            # What cannot be audited or noted in the journal must not run.
+            self._audit.allowed(admitted.context)
+            if not self._journal.start(admitted.request.id):
+                return None
+            return self._call(admitted)
+        except RPCError as error:
+            return ActionResult(error.statuscode, str(error), error.reason, error.data)
+        except Exception as error:
+            log.exception("node.internal_error", extra={"agent": admitted.agent.name, "action": admitted.action.name})
+            return failed_result(f"{type(error).__name__}: {error}", reason=CRASHED)
+
+    def _call(self, admitted: AdmittedRequest) -> ActionResult:
+        timeout = min(admitted.action.timeout, admitted.context.deadline - self._now())
+        if timeout <= 0:
+            message = "the request was still queued when its caller timed out"
+            return failed_result(message, reason=str(Reason.EXPIRED.reply_reason))
+        result = self._caller.call(admitted, timeout)
+        if result.statuscode:
+            return result
+        return replace(result, data=admitted.action.check_output(result.data))
+
+    def _count(self, admitted: AdmittedRequest, result: ActionResult, seconds: float) -> None:
+        action = (admitted.agent.name, admitted.action.name)
+        self._statistics.durations.add(seconds, *action)
+        self._statistics.outcomes.add((*action, result.reason or _OUTCOMES[result.statuscode]))

@@ -1,0 +1,176 @@
+"""The path of a request through the node, step by step; any step may end it with Refused.
+
+    handle ─► read ─ duplicate ─ target ─ journal ─┐
+    resume ─► read ────────────────────────────────┴─ fresh ─ authorize ─ filter ─ input ─► schedule
+
+One thread does all of this; no step takes long or waits for an action. A filter that queries data functions may take
+seconds, so the scheduler does the last steps of such a request in another thread.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from collective.errors import Failed, MessageError
+from collective.filters import uses_data
+from collective.messages import MAX_SKEW
+from collective.node.requests.admission import Admission
+from collective.node.requests.authorization import Authorizer
+from collective.node.requests.context import RequestContext
+from collective.node.requests.counters import Statistics
+from collective.node.requests.duplicates import DuplicateCounter
+from collective.node.requests.reader import RequestReader
+from collective.node.requests.reasons import Reason, Refused
+from collective.node.requests.refusals import Refusals
+from collective.node.requests.scheduler import Scheduler
+from collective.node.state import NodeState
+from collective.node.storage.journal import STARTED, TAKEN, Journal, noting
+from collective.transport import Delivery
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """Processes the requests of one node in the thread that receives them."""
+
+    state: NodeState
+    reader: RequestReader
+    duplicates: DuplicateCounter
+    journal: Journal
+    authorizer: Authorizer
+    admission: Admission
+    scheduler: Scheduler
+    refusals: Refusals
+    statistics: Statistics
+
+    def handle(self, delivery: Delivery) -> None:
+        """Process one delivery. Raise for internal errors only, never because of what a message contains."""
+        self.statistics.requests.add("received")
+        self.statistics.ages.add(max(0.0, delivery.received - delivery.sent))
+        context = self._read(delivery)
+        if context is None:
+            return
+        with self.refusals.handling(context):
+            self._check_duplicate(context)
+            self._check_target(context)
+            self._write_to_journal(context)
+            self._process(context)
+
+    def _process(self, context: RequestContext) -> None:
+        """Do the steps of every request that is in the journal: new ones and resumed ones."""
+        self._check_fresh(context)
+        self.authorizer.authorize_action(context)
+        self.admission.read_filter(context)
+        self.authorizer.authorize_queries(context)
+        if uses_data(context.filter):
+            self.scheduler.submit_filter(context)
+            return
+        self.admission.check_filter(context)
+        admitted = self.admission.check_input(context)
+        self.scheduler.submit(admitted)
+
+    def _read(self, delivery: Delivery) -> RequestContext | None:
+        try:
+            context = self.reader.read(delivery, self.state.plugins)
+        except MessageError as error:
+            self.refusals.drop(error)
+            return None
+        except Exception:
+            self.statistics.requests.add(Reason.INTERNAL_ERROR.counter)
+            raise
+        self.statistics.requests.add("validated")
+        return context
+
+    def _check_duplicate(self, context: RequestContext) -> None:
+        with _using_journal():
+            first = self.journal.find(context.request.id)
+        if first is None:
+            return
+        if not self.duplicates.add(context.request.id):
+            raise Refused(Reason.DUPLICATE_LIMIT)
+        if not first.reply:
+            raise Refused(Reason.DUPLICATE_WITHOUT_REPLY)
+        context.first = first
+        raise Refused(Reason.DUPLICATE)
+
+    def _check_target(self, context: RequestContext) -> None:
+        targets = context.request.targets
+        if targets is not None and self.state.identity not in targets:
+            raise Refused(Reason.ELSEWHERE)
+
+    def _write_to_journal(self, context: RequestContext) -> None:
+        with _using_journal():
+            self.journal.begin(
+                context.request.id,
+                sent=context.delivery.sent,
+                received=context.delivery.received,
+                until=context.deadline,
+                reply_to=context.request.reply_to,
+                body=context.delivery.body,
+            )
+        context.journaled = True
+
+    def _check_fresh(self, context: RequestContext) -> None:
+        request, sent = context.request, context.delivery.sent
+        if context.age > request.ttl:
+            error = f"it arrived after {context.age:.0f} s and was valid for {request.ttl:.0f} s"
+        elif abs(context.skew) > MAX_SKEW:
+            error = f"the caller's clock is {context.skew:+.0f} s off, the limit is {MAX_SKEW:.0f} s (set the clock)"
+        elif self._precedes_journal(min(sent, request.time)):
+            # The signed time counts too: a captured message that is sent again has a new time of sending.
+            error = "it was sent before this node's journal began, and may have run already"
+        else:
+            return
+        raise Refused(Reason.EXPIRED, f"the request has expired: {error}")
+
+    def _precedes_journal(self, when: float) -> bool:
+        with _using_journal():
+            return self.journal.too_early(when)
+
+    # Requests of an earlier daemon
+
+    def resume(self, now: Callable[[], float], stopping: Callable[[], bool]) -> None:
+        """Process the requests in the journal that an earlier daemon has not answered.
+
+        `now` returns the server's time in Unix seconds, `stopping` whether the node is being stopped.
+        """
+        unanswered: list[str] = []
+        with noting():
+            unanswered = [*self.journal.left(STARTED), *self.journal.left(TAKEN)]
+        for request_id in unanswered:
+            try:
+                with noting():
+                    self._resume(request_id, now())
+            except Exception:
+                log.exception("node.internal_error", extra={"request": request_id})
+                if not stopping():
+                    with noting():
+                        self.journal.done(request_id)  # or it would end every following daemon as well
+
+    def _resume(self, request_id: str, now: float) -> None:
+        entry = self.journal.find(request_id)
+        assert entry is not None  # noqa: S101 - entries without a reply are never dropped
+        self.statistics.requests.add("resumed")
+        log.info("request.resumed", extra={"request": request_id, "state": entry.state})
+        context = self._read(Delivery(entry.body, entry.sent, received=now, receipt=""))
+        if context is None:  # it was valid when it arrived, but keys and versions change
+            self.journal.done(request_id)
+            return
+        context.journaled = True
+        with self.refusals.handling(context):
+            if entry.state == STARTED:
+                raise Refused(Reason.INTERRUPTED, "the node stopped before it could note how the action ended")
+            self._process(context)
+
+
+@contextmanager
+def _using_journal() -> Iterator[None]:
+    """Refuse the request if the journal cannot be used: what cannot be remembered must not run."""
+    try:
+        yield
+    except Failed as error:
+        raise Refused(Reason.JOURNAL_UNAVAILABLE, str(error)) from None
