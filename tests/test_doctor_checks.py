@@ -128,7 +128,7 @@ def test_a_key_that_cannot_be_used_is_an_error(config: ClientConfig, tmp_path: P
     assert "nothing: cannot be read" in said(local_checks.key(replace(config, key=tmp_path / "nothing")))[0]
     locked = ssh.make_key(tmp_path / "locked", passphrase="secret")
     assert said(local_checks.key(replace(config, key=locked), ask=lambda _: None)) == [
-        f"error: {locked}: it has a passphrase, and nobody can be asked for it: use the ssh agent"
+        f"error: {locked}: the key has a passphrase, and there is no terminal to prompt for it (use the ssh agent)"
     ]
     asked, found = said(local_checks.key(replace(config, key=locked), ask=lambda _: "secret"))
     assert asked == f"warning: {locked}: every call asks for its passphrase (avoid: 'ssh-add {locked}')"

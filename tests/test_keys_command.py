@@ -88,7 +88,7 @@ def test_a_file_is_made_when_there_is_none(configured: Path) -> None:
         (["{other}", "--as", "two words"], 64, "--as: invalid caller 'two words'"),
         (["{other}", "--as", ""], 64, "--as: invalid caller ''"),
         (["{folder}/key", "--as", "bob"], 64, "key: holds a private key: name the file with .pub"),
-        (["{folder}/client.yaml", "--as", "bob"], 64, "client.yaml: '{{collective:' is no type of key"),
+        (["{folder}/client.yaml", "--as", "bob"], 64, "client.yaml: unsupported key type '{{collective:'"),
         (["ssh-ed25519 AAAA", "--as", "bob"], 64, "PUBKEY: "),
     ],
 )
@@ -110,7 +110,7 @@ def test_a_broken_file_is_not_added_to(configured: Path, capsys: Captured) -> No
     """78, with the line that is wrong; another one would not make it right."""
     (configured / "allowed_signers").write_text("alice\n")
     assert trust(configured, KEY.public.line, "--as", "alice") == 78
-    assert "allowed_signers:1: a line has names" in capsys.readouterr().err
+    assert "allowed_signers:1: must be: names" in capsys.readouterr().err
     assert (configured / "allowed_signers").read_text() == "alice\n"
 
 

@@ -68,8 +68,8 @@ def test_an_invalid_signature_adds_no_known_node(tmp_path: Path) -> None:
     assert good.signature
     for envelope, said in (
         (replace(good, signature=None), "reply is not signed"),
-        (replace(good, payload=payload.replace("OK", "KO")), "does not fit"),
-        (replace(good, signature=ssh.damaged(good.signature)), "does not fit"),
+        (replace(good, payload=payload.replace("OK", "KO")), "is not valid"),
+        (replace(good, signature=ssh.damaged(good.signature)), "is not valid"),
         (replace(good, signature="hello"), "the signature is not base64"),
     ):
         with pytest.raises(SignatureError, match=f"^web1: .*{said}"):

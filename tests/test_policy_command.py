@@ -1,4 +1,4 @@
-"""`crpc policy` and `crpc audit`, as far as no node is needed: what they print, and their exit codes."""
+"""Output and exit codes of `crpc policy` and `crpc audit` without a node."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ rules:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A policy, facts and classes in the working folder; no client.yaml anywhere."""
+    """A working folder with policy, facts and classes, and no client.yaml."""
     (tmp_path / "policy.yaml").write_text(POLICY)
     (tmp_path / "facts.yaml").write_text("env: prod")
     (tmp_path / "classes.txt").write_text("web\nrole::db")
@@ -38,7 +38,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-# What is asked of the policy; exit code, standard output, and a part of standard error.
+# Arguments of `crpc policy test`; exit code, standard output, and a part of standard error.
 QUESTIONS: dict[str, tuple[int, str, str]] = {
     "--caller bob package status package=zsh": (0, "allowed: rule 'packages' allows it\n", ""),
     "--caller bobby package status package=zsh": (2, "denied: no rule allows it\n", ""),
@@ -71,8 +71,8 @@ QUESTIONS: dict[str, tuple[int, str, str]] = {
 }
 
 
-def test_options_of_all_commands_may_stand_before_the_verb(folder: Path, capsys: Captured) -> None:
-    """They count for `test` too, whose words are read in a way of their own; twice is a mistake as anywhere."""
+def test_common_options_are_accepted_before_the_verb(folder: Path, capsys: Captured) -> None:
+    """They apply to `test` too, which parses its arguments separately; a repeated option is an error."""
     words = ["test", "policy.yaml", "package", "status", "--caller", "bob"]
     assert called(["policy", "-v", *words], capsys)[0] == 0
     for verb in (words, ["replay", "policy.yaml", "--audit", "audit.jsonl"]):
@@ -83,17 +83,17 @@ def test_options_of_all_commands_may_stand_before_the_verb(folder: Path, capsys:
 
 
 @pytest.mark.parametrize("line", QUESTIONS)
-def test_a_policy_can_be_asked(folder: Path, capsys: Captured, line: str) -> None:
-    """0 when it allows, 2 when it denies, and the rule is named; what the verdict hangs on is said."""
-    code, out, said = QUESTIONS[line]
+def test_policy_test_prints_the_decision(folder: Path, capsys: Captured, line: str) -> None:
+    """The exit code is 0 for allowed and 2 for denied; the output has the rule, and a warning for missing data."""
+    code, out, message = QUESTIONS[line]
     found = called(["policy", "test", "policy.yaml", *line.split()], capsys)
     assert found[:2] == (code, out)
-    assert said in found[2]
-    assert found[2].count("\n") == bool(said)
+    assert message in found[2]
+    assert found[2].count("\n") == bool(message)
 
 
-def test_a_good_policy_passes(folder: Path, capsys: Captured) -> None:
-    """With a line that says how much there was to look at."""
+def test_policy_check_accepts_a_valid_policy(folder: Path, capsys: Captured) -> None:
+    """The output has the number of rules."""
     assert called(["policy", "check", "policy.yaml"], capsys) == (
         0,
         "policy.yaml: nothing is wrong with its 4 rules\n",
@@ -102,19 +102,19 @@ def test_a_good_policy_passes(folder: Path, capsys: Captured) -> None:
 
 
 @pytest.mark.parametrize("verb", [["check"], ["test", "--caller", "bob", "a", "b"], ["replay", "--audit", "x"]])
-def test_each_fault_of_a_policy_is_a_line(folder: Path, capsys: Captured, verb: list[str]) -> None:
-    """With file, line and rule; 78."""
+def test_each_error_of_a_policy_is_a_line(folder: Path, capsys: Captured, verb: list[str]) -> None:
+    """Each line has file, line number and rule; the exit code is 78."""
     (folder / "policy.yaml").write_text("rules:\n- agents: x\n- {callers: []}\n")
     code, out, err = called(["policy", verb[0], "policy.yaml", *verb[1:]], capsys)
     assert (code, out) == (78, "")
     assert err.splitlines() == [
-        "crpc: policy.yaml:2: rule 1: agents: must be a list of texts, not 'x'",
-        "crpc: policy.yaml:3: rule 2: callers: is an empty list: leave it out to mean any",
+        "crpc: policy.yaml:2: rule 1: agents: must be a list of strings, not 'x'",
+        "crpc: policy.yaml:3: rule 2: callers: empty list (remove the key to match any)",
     ]
 
 
 def decision(number: int, caller: str, agent: str, action: str, **more: Any) -> dict[str, Any]:
-    """A decision of an audit, ten seconds after the one before."""
+    """Return decision number `number` of an audit log, ten seconds after the previous one."""
     return {
         "event": "decision",
         "time": 1_789_000_000 + 10 * number,
@@ -149,7 +149,7 @@ AUDIT = [
 
 @pytest.fixture
 def audit(folder: Path) -> Path:
-    """An audit of five requests, the last one without an outcome."""
+    """An audit log of five requests, the last one without an outcome."""
     lines: list[bytes] = []
     for entry in AUDIT:
         lines.append(chain.link(entry, chain.digest(lines[-1]) if lines else None))
@@ -159,7 +159,7 @@ def audit(folder: Path) -> Path:
 
 
 def test_recorded_requests_are_decided_again(audit: Path, capsys: Captured) -> None:
-    """Those that differ, and those of which nobody can tell, are named; 2, because some differ."""
+    """Different and undecidable requests are listed; the exit code is 2 because some differ."""
     code, out, _ = called(["policy", "replay", "policy.yaml", "--audit", "audit.jsonl"], capsys)
     assert code == 2
     assert [line.partition(": ")[::2] for line in out.splitlines()] == [
@@ -176,8 +176,8 @@ def test_recorded_requests_are_decided_again(audit: Path, capsys: Captured) -> N
     ]
 
 
-def test_the_nodes_facts_decide_what_would_be_undecidable(audit: Path, capsys: Captured) -> None:
-    """0 when everything is decided as it was, 3 when that is only not known to be otherwise."""
+def test_facts_of_the_node_make_requests_decidable(audit: Path, capsys: Captured) -> None:
+    """The exit code is 0 if all decisions are the same, and 3 if some are undecidable and none differs."""
     (audit.parent / "policy.yaml").write_text(
         "rules: [{callers: [carol], allow: false}, {facts: [env=prod]}, {facts: [env=test], allow: false}]"
     )
@@ -208,15 +208,15 @@ SHOWN = {
 
 
 @pytest.mark.parametrize("line", SHOWN)
-def test_an_audit_can_be_searched(audit: Path, capsys: Captured, line: str) -> None:
-    """By caller, agent, time and outcome; all must fit."""
+def test_audit_show_filters_records(audit: Path, capsys: Captured, line: str) -> None:
+    """Records are filtered by caller, agent, time and outcome; all must match."""
     code, out, err = called(["audit", "show", "audit.jsonl", *line.split()], capsys)
     assert (code, err) == (0, "")
     assert [shown.split()[1] for shown in out.splitlines()] == SHOWN[line].split()
 
 
-def test_a_record_is_one_harmless_line(audit: Path, capsys: Captured) -> None:
-    """Who, what, how it ended and by which rule; what inputs hold cannot reach the terminal."""
+def test_a_record_is_one_printable_line(audit: Path, capsys: Captured) -> None:
+    """A line has caller, request, outcome and rule; control characters in inputs are escaped."""
     out = called(["audit", "show", "audit.jsonl", "--outcome", "failed"], capsys)[1]
     assert out.splitlines() == [
         r"2026-09-10T00:26:50Z r1 status 1: bob package install package=zsh\x1b[2J\n (allowed, rule 'everything')",
@@ -225,16 +225,16 @@ def test_a_record_is_one_harmless_line(audit: Path, capsys: Captured) -> None:
     ]
 
 
-def test_an_audit_can_be_read_by_programs(audit: Path, capsys: Captured) -> None:
-    """A JSON object for each request, decision and outcome in it."""
+def test_audit_show_prints_json(audit: Path, capsys: Captured) -> None:
+    """There is a JSON object per request, with its decision and outcome."""
     out = called(["audit", "show", "audit.jsonl", "--json", "--agent", "package"], capsys)[1]
     first, second = map(json.loads, out.splitlines())
     assert (first["decision"]["request"], first["outcome"]["statuscode"]) == ("r0", 0)
     assert second["decision"]["data"] == {"package": "zsh\x1b[2J\n"}
 
 
-def test_an_audit_can_be_verified(audit: Path, capsys: Captured) -> None:
-    """0 when it is whole, with its head; 2 when not, and the line is named."""
+def test_audit_verify_checks_the_chain(audit: Path, capsys: Captured) -> None:
+    """The exit code is 0 for an unbroken chain and 2 for a broken one, whose error is printed."""
     head = chain.digest(audit.read_bytes().splitlines()[-1])
     verify = ["audit", "verify", "audit.jsonl"]
     assert called([*verify, "--head", head], capsys) == (0, f"9 lines, unbroken, head {head}\n", "")
@@ -243,7 +243,7 @@ def test_an_audit_can_be_verified(audit: Path, capsys: Captured) -> None:
     assert called(verify, capsys)[0] == 0
     code, out, _ = called([*verify, "--head", head], capsys)
     assert code == 2
-    assert out.startswith(f"audit.jsonl: is cut off: the line with the hash {head} is not there\n8 lines, broken, ")
+    assert out.startswith(f"audit.jsonl: truncated: no line with the hash {head}\n8 lines, broken, ")
 
 
 WRONG = {
@@ -257,15 +257,15 @@ WRONG = {
 
 
 @pytest.mark.parametrize("line", WRONG)
-def test_a_mistake_is_one_line(folder: Path, capsys: Captured, line: str) -> None:
-    """64."""
+def test_a_usage_error_is_one_line(folder: Path, capsys: Captured, line: str) -> None:
+    """The exit code is 64."""
     code, out, err = called(["audit", *line.split()], capsys)
     assert (code, out, err.count("\n")) == (64, "", 1)
     assert WRONG[line] in err
 
 
 @pytest.mark.parametrize("verb", ["show", "verify"])
-def test_an_audit_that_cannot_be_read_is_named(folder: Path, capsys: Captured, verb: str) -> None:
-    """78."""
+def test_an_unreadable_audit_log_is_reported(folder: Path, capsys: Captured, verb: str) -> None:
+    """The exit code is 78, and the error has the path."""
     code, _, err = called(["audit", verb, "none.jsonl"], capsys)
     assert (code, err) == (78, "crpc: none.jsonl: cannot be read: No such file or directory\n")

@@ -21,6 +21,7 @@ from collective.clients import apps
 from collective.clients.commands import COMMANDS
 from collective.config import ClientConfig, NodeConfig
 from collective.filters.checks import OPERATORS
+from collective.node.requests.reasons import Reason
 from collective.policy import parsing
 
 EVENT = re.compile(r"[a-z]+\.[a-z_]+")
@@ -102,8 +103,10 @@ def test_every_exit_code_and_reason_is_described() -> None:
     text = page("codes")
     codes = {value for value in vars(exit_codes).values() if isinstance(value, int)}
     assert [number for number in sorted(codes) if f"| {number} |" not in text] == []
-    reasons = set(re.findall(r'reason="([a-z]+)"', code()))
-    assert len(reasons) > 3
+    reasons = {reason.reply_reason for reason in Reason if reason.reply_reason} | set(
+        re.findall(r'reason="(\w+)"', code())
+    )
+    assert len(reasons) > 5
     assert [reason for reason in reasons if f"`{reason}`" not in text] == []
 
 

@@ -99,8 +99,8 @@ def test_a_policy_that_changes_on_disk_is_in_force(node: Daemon, crpc: Crpc, fol
     os.kill(node.process.pid, signal.SIGHUP)
     node.wait_for("policy.broken")
     (broken,) = node.events("policy.broken")
-    assert (broken["level"], broken["in_force"]) == ("ERROR", "the last good version")
-    assert broken["error"].startswith(f"{folder}/policy.yaml:2: rule 1: callers: must be a list of texts")
+    assert (broken["level"], broken["in_force"]) == ("ERROR", "the last valid version")
+    assert broken["error"].startswith(f"{folder}/policy.yaml:2: rule 1: callers: must be a list of strings")
     assert ask(crpc, "shell", "run", "command=true")["reason"] == "denied"
     assert ask(crpc, "rpcutil", "ping")["statuscode"] == 0
     write_policy(folder, {"name": "everything"})
@@ -186,5 +186,5 @@ def test_the_chain_goes_on_after_a_crash(tmp_path: Path, moto_server: str) -> No
         assert len(again.events("audit.torn")) == 1
     done = crpc("audit", "verify", str(audit))
     assert done.returncode == 0, done.stdout
-    assert "a crash had torn the line before it" in done.stdout
+    assert "a crash interrupted the write of the previous line" in done.stdout
     assert len(crpc("audit", "show", str(audit), "--caller", "alice").stdout.splitlines()) == 2
