@@ -88,7 +88,7 @@ def test_json_output_has_the_same_figures(capsys: Captured) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["--nodes", "0", "--calls-per-day", "1"], "--nodes: '0' is no number of nodes"),
         (["--nodes", "5", "--calls-per-day", "nan"], "--calls-per-day: 'nan' is no number of calls"),
@@ -96,9 +96,9 @@ def test_json_output_has_the_same_figures(capsys: Captured) -> None:
         (["--nodes", "5"], "the following arguments are required: --calls-per-day"),
     ],
 )
-def test_invalid_numbers_are_refused(words: list[str], said: str, capsys: Captured) -> None:
+def test_invalid_numbers_are_refused(words: list[str], message: str, capsys: Captured) -> None:
     """The error is one line."""
     assert main(["cost", *words]) == 64
     err = capsys.readouterr().err
-    assert err.startswith(f"crpc: {said}")
+    assert err.startswith(f"crpc: {message}")
     assert err.count("\n") == 1
