@@ -17,15 +17,13 @@ from typing import TYPE_CHECKING
 from collective import policy
 from collective.config import NodeConfig
 from collective.errors import AccessDenied, CollectiveError, ConfigError, TransportError
+from collective.exit_codes import CONFIGURATION, DENIED, UNAVAILABLE
 from collective.node import assembly, trust
 from collective.node.check import aws_probe, permissions
 from collective.node.plugins.plugin_set import Plugins
 
 if TYPE_CHECKING:
     import boto3
-
-# sysexits.h: EX_CONFIG, EX_NOPERM, EX_UNAVAILABLE; of several the greatest, which is mended first.
-_WRONG, _REFUSED, _UNREACHABLE = 78, 77, 69
 
 
 @dataclass(frozen=True)
@@ -34,7 +32,7 @@ class Findings:
 
     problems: Sequence[str]
     notes: Sequence[str]
-    exit_code: int
+    exit_code: int  # of several errors the greatest: the one to repair first
 
 
 def check(config: NodeConfig, path: Path, session: boto3.Session | None = None) -> Findings:
@@ -45,15 +43,15 @@ def check(config: NodeConfig, path: Path, session: boto3.Session | None = None) 
         *permissions.problems(_read(config, path), _written(config), os.geteuid()),
     ]
     answers = aws_probe.ask(config, session)
-    found = [*((_WRONG, line) for line in local), *((_code(error), str(error)) for error in answers.problems)]
+    found = [*((CONFIGURATION, line) for line in local), *((_code(error), str(error)) for error in answers.problems)]
     notes = [f"{config.identity} in {config.collective}: agents {', '.join(sorted(plugins.agents))}", *answers.notes]
     return Findings([line for _, line in found], notes, max((code for code, _ in found), default=0))
 
 
 def _code(error: CollectiveError) -> int:
     if isinstance(error, AccessDenied):
-        return _REFUSED
-    return _UNREACHABLE if isinstance(error, TransportError) else _WRONG
+        return DENIED
+    return UNAVAILABLE if isinstance(error, TransportError) else CONFIGURATION
 
 
 def _configuration(config: NodeConfig, plugins: Plugins) -> Iterable[str]:
