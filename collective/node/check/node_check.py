@@ -36,7 +36,7 @@ class Findings:
 
     problems: Sequence[str]
     notes: Sequence[str]
-    exit_code: int
+    exit_code: int  # of several errors the greatest: the one to repair first
 
 
 def check(config: NodeConfig, path: Path, session: boto3.Session | None = None) -> Findings:
