@@ -25,7 +25,7 @@ COUNTERS: Mapping[str, str] = {
     "busy": "too much to do, or the journal could not be written",
     "interrupted": "an earlier daemon stopped while it ran",
     "passed": "its action is run, or was to be run",
-    "defects": "a fault of ours, which the log shows",
+    "defects": "an internal error, which the log shows",
 }
 
 
