@@ -18,4 +18,4 @@ def status_codes() -> str:
 
 def request_outcomes() -> str:
     """Return the table of what can become of a request that a node received."""
-    return markdown.table(["Outcome", "Meaning"], [[markdown.code(name), text] for name, text in COUNTERS.items()])
+    return markdown.table(["Result", "Meaning"], [[markdown.code(name), text] for name, text in COUNTERS.items()])
