@@ -24,9 +24,9 @@ say "$("$python" --version): collective and its libraries go into .venv"
 if [ "$privileged" = yes ]; then
     say "root and apt: the packages ${missing:+$missing, }monitoring-plugins-basic and zsh will be installed on this machine"
 elif [ "$(id -u)" = 0 ]; then
-    say "no apt: nothing is installed on this machine; the installation is left out, the disk check is our own"
+    say "no apt: nothing is installed on this machine; the demo skips the package and uses its own disk check"
 else
-    say "not root: nothing is installed on this machine; the installation is left out, the disk check is our own"
+    say "not root: nothing is installed on this machine; the demo skips the package and uses its own disk check"
 fi
 say "the fleet is five daemons and a server on loopback, in a folder below /tmp; both are gone at the end"
 

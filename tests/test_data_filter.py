@@ -128,7 +128,7 @@ def test_an_unknown_function_makes_the_whole_filter_false(tmp_path: Path) -> Non
     with memory_fleet(tmp_path, {"web1": {"role": "web"}}) as network:
         reply = _direct(network, "role=web or not odd('x').number=1")
         assert reply.reason == "filtered"
-        assert "this node has no data function 'odd': it has agent, fact, fstat" in reply.statusmsg
+        assert "this node has no data function 'odd' (it has agent, fact, fstat" in reply.statusmsg
 
 
 def test_a_slow_function_delays_neither_the_receiver_nor_rpcutil(tmp_path: Path, plugins: Path) -> None:

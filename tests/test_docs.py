@@ -22,7 +22,7 @@ from collective.policy.parsing import parse
 STANDS_FOR = {"load": "nrpe", "status": "runcommand"}  # the agent that the documents write, and its action
 MISTYPED = "instal"  # the README shows that it is refused
 MAIN: dict[str, Callable[[list[str]], int]] = {"crpc": crpc.main, "collectived": daemon.main}
-SOURCES = ("agents", "clients", "collective", "ddl", "tests")
+SOURCES = ("agents", "clients", "collective", "conf", "ddl", "tests")
 SITE = yaml.safe_load((ROOT / "mkdocs.yml").read_text())
 
 

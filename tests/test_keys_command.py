@@ -90,7 +90,7 @@ def test_a_missing_allowed_signers_file_is_created(configured: Path) -> None:
         (["{other}", "--as", "two words"], 64, "--as: invalid caller 'two words'"),
         (["{other}", "--as", ""], 64, "--as: invalid caller ''"),
         (["{folder}/key", "--as", "bob"], 64, "key: contains a private key (use the .pub file)"),
-        (["{folder}/client.yaml", "--as", "bob"], 64, "client.yaml: '{{collective:' is no type of key"),
+        (["{folder}/client.yaml", "--as", "bob"], 64, "client.yaml: unsupported key type '{{collective:'"),
         (["ssh-ed25519 AAAA", "--as", "bob"], 64, "PUBKEY: "),
     ],
 )
@@ -112,7 +112,7 @@ def test_a_broken_allowed_signers_file_is_not_changed(configured: Path, capsys: 
     """A file with an invalid line is an error with its line number, exit code 78."""
     (configured / "allowed_signers").write_text("alice\n")
     assert trust(configured, KEY.public.line, "--as", "alice") == 78
-    assert "allowed_signers:1: a line has names" in capsys.readouterr().err
+    assert "allowed_signers:1: must be: names" in capsys.readouterr().err
     assert (configured / "allowed_signers").read_text() == "alice\n"
 
 

@@ -35,12 +35,12 @@ BANNED = (
     (r"\bof ours\b", "a defect of ours", "internal error"),
     (r"\bsaid twice\b", "-t is said twice", "-t given more than once"),
     (r"\b(must say|is told|are told|was told)\b", "every configuration must say it", "required key is missing"),
-    (r"^(Tells?|Says?)\b", "Tell what a node is", "Report, return, show"),
+    (r"(?-i:^(Tells?|Says?)\b)", "Tell what a node is", "Report, return, show"),
     (r"\bwhole numbers?\b", "'x' is not a whole number", "integer"),
     (r"\bblanks\b", "without blanks", "whitespace"),
-    (r"\btexts\b|\ba text\b", "must hold texts", "must be a list of strings"),
+    (r"\btexts\b", "must hold texts", "must be a list of strings"),
     (r"\bso many\b", "so many nodes at a time", "N nodes at a time"),
-    (r"\b(a|one) (line|word|row) each\b", "a line each", "one per line"),
+    (r"\ba (line|word|row) each\b", "a line each", "one per line"),
     (r"\bfates?\b", "its fate", "outcome, result"),
     (r"\b(keepers?|workshop|lanes?|deaf)\b", "the keeper ends", "monitor, scheduler, fair queue, unresponsive"),
     (r"\broll-outs?\b", "a roll-out", "rollout"),
@@ -50,11 +50,33 @@ BANNED = (
 PATTERNS = [(re.compile(pattern, re.IGNORECASE), advice) for pattern, _, advice in BANNED]
 # Terms of the field that contain a banned word.
 TERMS = re.compile(
-    r"fault injection|injected faults?|fault rates|segmentation faults?|page faults?|fault tolerance", re.I
+    r"fault injection|injected faults?|fault rates|segmentation faults?|page faults?|'nobody'|nobody nogroup nobody",
+    re.IGNORECASE,
+)
+# What simulates faults may call them so.
+FAULTS = re.compile(r"\bfaults?\b", re.IGNORECASE)
+SIMULATES_FAULTS = (
+    "collective/testing/",
+    "tests/support/simulated.py",
+    "tests/test_faulty.py",
+    "tests/test_simulation.py",
 )
 
 # Folders and files that are still being rewritten. It must be empty in the end.
-NOT_YET = ("agents/", "clients/", "collective/", "conf/", "ddl/", "help pages", "tests/", "Makefile")
+NOT_YET = (
+    "clients/apps/",
+    "clients/commands/",
+    "clients/setup_plans.py",
+    "collective/audit/",
+    "collective/filters/printing.py",
+    "collective/node/",
+    "collective/policy/",
+    "collective/processes.py",
+    "collective/reread.py",
+    "collective/signing/",
+    "help pages",
+    "tests/",
+)
 
 CODE = ("agents", "clients", "collective", "conf", "docs", "tests")
 SENTENCE = re.compile(r"\s")  # a string without any whitespace is a name or a symbol
@@ -155,7 +177,7 @@ def test_no_text_has_a_banned_phrase() -> None:
         f"{where}: {problem}: {' '.join(text.split())[:120]}"
         for where, text in texts()
         if not where.startswith(NOT_YET)
-        for problem in problems(text)
+        for problem in problems(FAULTS.sub("", text) if where.startswith(SIMULATES_FAULTS) else text)
     ]
     assert found == []
 

@@ -108,8 +108,8 @@ def test_each_error_in_a_policy_is_one_line(folder: Path, capsys: Captured, verb
     code, out, err = called(["policy", verb[0], "policy.yaml", *verb[1:]], capsys)
     assert (code, out) == (78, "")
     assert err.splitlines() == [
-        "crpc: policy.yaml:2: rule 1: agents: must be a list of texts, not 'x'",
-        "crpc: policy.yaml:3: rule 2: callers: is an empty list: leave it out to mean any",
+        "crpc: policy.yaml:2: rule 1: agents: must be a list of strings, not 'x'",
+        "crpc: policy.yaml:3: rule 2: callers: empty list (remove the key to match any)",
     ]
 
 
@@ -245,7 +245,7 @@ def test_an_audit_log_can_be_verified(audit: Path, capsys: Captured) -> None:
     assert called(verify, capsys)[0] == 0
     code, out, _ = called([*verify, "--head", head], capsys)
     assert code == 2
-    assert out.startswith(f"audit.jsonl: is cut off: the line with the hash {head} is not there\n8 lines, broken, ")
+    assert out.startswith(f"audit.jsonl: truncated: no line with the hash {head}\n8 lines, broken, ")
 
 
 WRONG = {

@@ -42,7 +42,7 @@ def test_a_request_is_answered(network: Network, tmp_path: Path) -> None:
     assert (reply.statuscode, reply.statusmsg, reply.reason, reply.replayed) == (0, "OK", None, False)
     decision, outcome = audit(tmp_path)
     assert (decision["event"], decision["verdict"], decision["caller"]) == ("decision", "allowed", "alice@example.com")
-    assert decision["rule"] == "everybody may do everything"
+    assert decision["rule"] == "all callers may do everything"
     assert (outcome["event"], outcome["statuscode"]) == ("outcome", 0)
 
 

@@ -133,7 +133,7 @@ def test_a_full_journal_refuses_requests_as_busy(tmp_path: Path) -> None:
         asked = request()
         assert ask(network, asked).statuscode == 0
         reply = ask(network, request("shell", "run", data={"command": f"touch {tmp_path}/ran"}))
-        assert (reply.reason, reply.statusmsg) == ("busy", "the journal holds 1 requests: try again later")
+        assert (reply.reason, reply.statusmsg) == ("busy", "the journal is full: 1 request (try again later)")
         assert not (tmp_path / "ran").exists()
         assert ask(network, asked).replayed
 
@@ -147,7 +147,7 @@ def test_no_action_runs_while_the_journal_cannot_be_written(tmp_path: Path) -> N
         journal.close()
         reply = ask(network, request())
         assert (reply.statuscode, reply.reason) == (5, "busy")
-        assert "broken.sqlite: cannot be used: it is closed: try again later" in reply.statusmsg
+        assert "broken.sqlite: cannot be read or written: the database is closed (try again later)" in reply.statusmsg
 
 
 def test_a_request_that_waits_at_a_stop_is_run_by_the_next_daemon(

@@ -21,7 +21,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, NoReturn
 
-from collective import __version__
+from collective import __version__, exit_codes
 from collective.errors import CollectiveError, Failed
 
 if TYPE_CHECKING:
@@ -53,15 +53,15 @@ def main(argv: Sequence[str] | None = None, session: boto3.Session | None = None
         return _serve(config, session)
     except CollectiveError as error:
         print(f"collectived: {error}", file=sys.stderr)  # noqa: T201 - logging is not configured yet
-        return os.EX_TEMPFAIL if isinstance(error, Failed) else os.EX_CONFIG
+        return exit_codes.TEMPORARY if isinstance(error, Failed) else exit_codes.CONFIGURATION
 
 
 class _DaemonParser(argparse.ArgumentParser):
-    """An ArgumentParser with one-line errors and sysexits.h's exit code for them."""
+    """An ArgumentParser with one-line errors and the exit code for them."""
 
     def error(self, message: str) -> NoReturn:
         """Exit with a usage error."""
-        self.exit(os.EX_USAGE, f"collectived: {message} (see 'collectived --help')\n")
+        self.exit(exit_codes.USAGE, f"collectived: {message} (see 'collectived --help')\n")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -106,7 +106,7 @@ def _serve(config: NodeConfig, session: boto3.Session | None) -> int:
     while (number := _next_signal(signals)) == signal.SIGHUP:
         node.reloading.wake()
     _stop(node, config, receiver)
-    return os.EX_SOFTWARE if number is None else 0
+    return exit_codes.INTERNAL if number is None else 0
 
 
 def _start(node: DaemonParts, config: NodeConfig, signals: Signals) -> threading.Thread:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from _reference import markdown
 from collective import errors
-from collective.node.requests.counters import FATES
+from collective.node.requests.reasons import COUNTERS
 
 
 def status_codes() -> str:
@@ -18,4 +18,4 @@ def status_codes() -> str:
 
 def request_outcomes() -> str:
     """Return the table of what can become of a request that a node received."""
-    return markdown.table(["Outcome", "Meaning"], [[markdown.code(name), text] for name, text in FATES.items()])
+    return markdown.table(["Result", "Meaning"], [[markdown.code(name), text] for name, text in COUNTERS.items()])

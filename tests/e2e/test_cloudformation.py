@@ -134,7 +134,7 @@ def running(node: Server) -> Iterator[None]:
 def serve(folder: Path, gate: Gate, tags: Mapping[str, str]) -> None:
     """Make every AWS request that a node can make, including rare ones."""
     aws = AWS(gate.session)
-    assert aws_probe.ask(NodeConfig(COLLECTIVE, IDENTITY), gate.session).problems == []  # `collectived --check`
+    assert aws_probe.probe(NodeConfig(COLLECTIVE, IDENTITY), gate.session).problems == []  # `collectived --check`
     transport, registry = SQSTransport(aws, tags=tags), DynamoDBRegistry(aws, TABLE)
     transport.open_node(QUEUE, TOPIC)
     change_attributes(QUEUE)

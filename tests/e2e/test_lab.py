@@ -122,7 +122,7 @@ def test_a_failed_start_leaves_nothing(tmp_path: Path) -> None:
 def test_invalid_arguments_are_one_line(tmp_path: Path) -> None:
     """The exit code is 64, and hints contain the folder."""
     crpc = crpc_in(tmp_path)
-    for words, said in (
+    for words, message in (
         (("run", "--nodes", "101", "--", "true"), "--nodes 101: must be between 1 and 100"),
         (("run", "--nodes", "many"), "invalid int value"),
         (("run", "--", "no-such-command"), "command 'no-such-command' not found"),
@@ -136,7 +136,7 @@ def test_invalid_arguments_are_one_line(tmp_path: Path) -> None:
     ):
         done = crpc("lab", *words)
         assert (done.returncode, done.stdout) == (64, ""), words
-        assert said in done.stderr
+        assert message in done.stderr
         assert done.stderr.count("\n") == 1
     assert_nothing_left(tmp_path)
 

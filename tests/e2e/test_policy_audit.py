@@ -101,8 +101,8 @@ def test_a_changed_policy_file_takes_effect_with_the_next_request(node: Daemon, 
     os.kill(node.process.pid, signal.SIGHUP)
     node.wait_for("policy.broken")
     (broken,) = node.events("policy.broken")
-    assert (broken["level"], broken["in_force"]) == ("ERROR", "the last good version")
-    assert broken["error"].startswith(f"{folder}/policy.yaml:2: rule 1: callers: must be a list of texts")
+    assert (broken["level"], broken["in_force"]) == ("ERROR", "the last valid version")
+    assert broken["error"].startswith(f"{folder}/policy.yaml:2: rule 1: callers: must be a list of strings")
     assert reply_of(crpc, "shell", "run", "command=true")["reason"] == "denied"
     assert reply_of(crpc, "rpcutil", "ping")["statuscode"] == 0
     write_policy(folder, {"name": "everything"})
@@ -189,5 +189,5 @@ def test_the_audit_chain_continues_after_a_crash(tmp_path: Path, moto_server: st
         assert len(again.events("audit.torn")) == 1
     done = crpc("audit", "verify", str(audit))
     assert done.returncode == 0, done.stdout
-    assert "a crash had torn the line before it" in done.stdout
+    assert "a crash interrupted the write of the previous line" in done.stdout
     assert len(crpc("audit", "show", str(audit), "--caller", "alice").stdout.splitlines()) == 2

@@ -1,4 +1,4 @@
-"""The README is correct: its commands print what it shows, and its program and its agent run."""
+"""README and tutorial are correct: commands print what they show, and the program and the agent run."""
 
 from __future__ import annotations
 
@@ -11,41 +11,45 @@ from pathlib import Path
 
 import pytest
 from support.crpc_process import BIN, own_lab
+from support.documents import DOCS, ROOT, blocks
 
 from collective.lab.layout import Layout
 
-README = (Path(__file__).resolve().parents[2] / "README.md").read_text()
-
-
-def blocks(language: str) -> list[str]:
-    """Return the README's code blocks in one language."""
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
-
+README_FILE = ROOT / "README.md"
+README = README_FILE.read_text()
+SHOWN = [README_FILE, DOCS / "index.md", *sorted((DOCS / "tutorial").glob("*.md")), DOCS / "how-to" / "nagios.md"]
 
 # What differs between runs and machines.
 VARYING = (
     (r"[0-9]+\.[0-9]{2} ms", "N ms"),
+    (r"checktime=[0-9.]+", "checktime=N"),
     (r"/=[0-9]+B;[0-9;]+", "/=N"),
     (r"free space: / [0-9]+MiB \([0-9]+% inode=[0-9]+%\)", "free space: / N"),
 )
 VERSION = r"\b[0-9][0-9a-z.+~:-]*"
 
 
+def outputs() -> list[str]:
+    """Return the commands that the documents show with their output, each once."""
+    return sorted({block for path in SHOWN for block in blocks(path.read_text(), "console")})
+
+
 def shape(command: str, text: str) -> list[str]:
-    """Return the lines of an output without what differs between runs, with the lines of nodes sorted."""
+    """Return the lines of an output without what differs between runs; those of nodes are sorted."""
     for pattern, instead in VARYING:
         text = re.sub(pattern, instead, text)
     if "--table" in command:  # columns are as wide as their content
         text = re.sub(r"--+|  +", "  ", re.sub(VERSION, "N", text))
+    paragraphs = re.split(r"\n\n|\n(?=node0)", re.sub(r" +$", "", text.strip(), flags=re.MULTILINE))
     lines: list[str] = []
-    for of_nodes, group in itertools.groupby(text.strip().splitlines(), lambda line: line.startswith("node0")):
+    for of_nodes, group in itertools.groupby(paragraphs, lambda paragraph: paragraph.startswith("node0")):
         together = list(group)
         lines += sorted(together) if of_nodes else together
     return lines
 
 
-@pytest.mark.parametrize("block", blocks("console"), ids=lambda block: block.splitlines()[0][2:])
-def test_commands_print_what_the_readme_shows(environment: dict[str, str], nagios_plugins: None, block: str) -> None:
+@pytest.mark.parametrize("block", outputs(), ids=lambda block: block.splitlines()[0][2:])
+def test_commands_print_what_the_documents_show(environment: dict[str, str], nagios_plugins: None, block: str) -> None:
     """The output is the same except for times, versions, and the order in which nodes answer."""
     command, _, shown = block.removeprefix("$ ").partition("\n")
     env = {**environment, "PATH": f"{BIN}:{os.environ['PATH']}"}
@@ -55,7 +59,7 @@ def test_commands_print_what_the_readme_shows(environment: dict[str, str], nagio
 
 def test_the_program_runs(environment: dict[str, str]) -> None:
     """The example of the Python API prints one line for each node in production."""
-    [program] = blocks("python")[:1]
+    program = blocks(README, "python")[0]
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert sorted(re.findall(r"^(node\d+\.lab) OK (\w+)$", done.stdout, re.MULTILINE)) == [
@@ -68,8 +72,8 @@ def test_the_program_runs(environment: dict[str, str]) -> None:
 
 def test_the_agent_works(tmp_path: Path) -> None:
     """The example's two files are an agent, in the folders of a lab."""
-    _, code = blocks("python")
-    [ddl] = blocks("json")
+    _, code = blocks(README, "python")
+    [ddl] = blocks(README, "json")
     layout = Layout(tmp_path / "lab")
     create = layout.create
 

@@ -17,7 +17,7 @@ WRONG: dict[str, tuple[list[str], str]] = {
     "unknown option": (["package", "install", "package=zsh", "--forse"], "unknown option '--forse'"),
     "shortened option": (["rpcutil", "ping", "--time", "3"], "unknown option '--time'"),
     "unknown collective": (["rpcutil", "ping", "-T", "prod"], "unknown collective 'prod'"),
-    "missing input": (["package", "install"], "package install: input 'package' is missing"),
+    "missing input": (["package", "install"], "package install: required input 'package' is missing"),
     "unknown input": (["package", "install", "pakage=zsh"], "there is no input 'pakage'"),
     "wrong input": (["package", "install", "package=-zsh"], "package install: input 'package'"),
     "input with a newline": (["package", "install", "package=zsh\n"], "package install: input 'package'"),

@@ -106,11 +106,11 @@ def test_differences_are_repaired(account: Account, moto_server: str) -> None:
     with Proxy(moto_server) as proxy:
         asked: list[str] = []
         proxy.watch = lambda step, _: asked.append(step)
-        mended = account.crpc("setup", "--node", "web1", "--yes", AWS_ENDPOINT_URL=proxy.url)
+        repaired = account.crpc("setup", "--node", "web1", "--yes", AWS_ENDPOINT_URL=proxy.url)
     # SNS API reference, Subscribe: an existing subscription with other attributes is refused, but not by this server.
     assert asked.index("before SetSubscriptionAttributes") < asked.index("before Subscribe")
     policy = f"policy differs, statements to be removed: {lost}"
-    assert lines(mended) == [
+    assert lines(repaired) == [
         f"~ topic {account.collective}_requests ({policy}; missing tags: {tag})",
         f"~ table {account.collective}_nodes (missing tags: {tag})",
         f"~ queue {queue} ({attributes}; policy differs; {tags}; subscribed without raw delivery)",

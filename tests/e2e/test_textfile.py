@@ -28,7 +28,7 @@ def test_a_daemon_writes_its_metrics_at_start_and_at_stop(tmp_path: Path, moto_s
         assert node.process.wait(20) == 0
     found = samples(path)
     assert found["collective_info", IDENTITY, collective.__version__] == 1
-    assert found["collective_requests_total", "received"] == found["collective_request_fates_total", "passed"] == 1
+    assert found["collective_requests_total", "received"] == found["collective_request_results_total", "passed"] == 1
     assert found["collective_actions_total", "run", "shell", "ok"] == found["collective_replies_total", "sent"] == 1
     assert time.time() - 60 < found["collective_last_poll_timestamp_seconds",] < time.time() + 5
     assert path.stat().st_mode & 0o444 == 0o444
