@@ -179,7 +179,7 @@ def test_every_form_prints_the_same_values(capsys: Captured) -> None:
     assert printed("text", capsys) == "web1\n"
 
 
-@pytest.mark.parametrize("line", ["help", "describe package", "describe package install"])
+@pytest.mark.parametrize("line", ["help", "describe package", "describe package install", "schema"])
 def test_documents_of_local_commands_are_valid(line: str, configured: Path, capsys: Captured) -> None:
     """A document names its schema, which is shipped, and is valid."""
     document = json.loads(called([*line.split(), "-j"], capsys)[1])

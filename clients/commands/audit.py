@@ -97,7 +97,7 @@ def _verify(args: argparse.Namespace) -> int:
     return FAILED if report.problems else 0
 
 
-def _verdict(report: chain.Report) -> str:
+def _verdict(report: chain.ChainReport) -> str:
     lines = "".join(escape_controls(line) + "\n" for line in (*report.notes, *report.problems))
     state = "broken" if report.problems else "unbroken"
     return f"{lines}{plural(report.lines, 'line')}, {state}, head {report.head or 'none'}\n"
