@@ -44,10 +44,20 @@ def analyze(*words: str | Path) -> Completed:
     return subprocess.run(["systemd-analyze", *words], capture_output=True, text=True, check=False, timeout=60)
 
 
+def complaints(unit: Path) -> list[str]:
+    """Return what systemd finds in a unit; it also reads, and complains of, other units of the machine."""
+    done = analyze("verify", "--recursive-errors=no", unit)
+    found = [line for line in done.stderr.splitlines() if unit.name in line]
+    assert bool(done.returncode) <= bool(found), done.stderr
+    return found
+
+
 def test_the_unit_is_one_that_systemd_understands(unit: Path) -> None:
-    """No word of it is unknown to systemd, or means nothing."""
-    done = analyze("verify", unit)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    """No word of it is unknown to systemd, or means nothing; a misspelt one is noticed."""
+    assert complaints(unit) == []
+    unit.write_text(unit.read_text().replace("[Service]\n", "[Service]\nRestrat=always\n"))
+    [found] = complaints(unit)
+    assert "Restrat" in found
 
 
 def test_the_unit_is_no_more_exposed_than_is_documented(unit: Path) -> None:
