@@ -49,7 +49,8 @@ def _decrypted(path: Path, data: bytes, ask: Ask) -> object:
     except TypeError:  # cryptography: it is encrypted
         pass
     except (ValueError, UnsupportedAlgorithm) as wrong:
-        raise ConfigError(f"{path}: no private key that can be read: {_one_line(wrong)}") from None
+        if "password-protected" not in str(wrong):  # how cryptography before version 45 reports encrypted OpenSSH keys
+            raise ConfigError(f"{path}: no private key that can be read: {_one_line(wrong)}") from None
     for _ in range(_TRIES):
         passphrase = ask(path)
         if passphrase is None:
