@@ -52,9 +52,12 @@ def network(tmp_path: Path, plugins: Path) -> Iterator[Network]:
 
 
 @pytest.fixture
-def metrics(network: Network, tmp_path: Path) -> Metrics:
+def metrics(network: Network, tmp_path: Path) -> Iterator[Metrics]:
     """What writes the node's figures to `node.prom`."""
-    return Metrics(tmp_path / "node.prom", network.nodes["web1"], Journal(None, time.time), Audit(tmp_path / "audit"))
+    journal, audit = Journal(None, time.time), Audit(tmp_path / "audit")
+    yield Metrics(tmp_path / "node.prom", network.nodes["web1"], journal, audit)
+    journal.close()
+    audit.close()
 
 
 def test_each_request_has_one_fate(network: Network, metrics: Metrics, tmp_path: Path) -> None:
@@ -119,6 +122,7 @@ def test_a_file_that_cannot_be_written_is_one_line_in_the_log(
     path.parent.mkdir()
     metrics.write()
     assert list(path.parent.iterdir()) == [path]
+    journal.close()
 
 
 def test_links_in_its_folder_lead_nowhere(metrics: Metrics, tmp_path: Path) -> None:
@@ -147,7 +151,9 @@ def test_lines_of_the_audit_that_are_missing_are_counted(network: Network, tmp_p
     with pytest.raises(Failed):
         audit.decision(request(), {}, "allowed", None)
     path = tmp_path / "node.prom"
-    Metrics(path, network.nodes["web1"], Journal(None, time.time), audit).write()
+    journal = Journal(None, time.time)
+    Metrics(path, network.nodes["web1"], journal, audit).write()
+    journal.close()
     assert samples(path)["collective_audit_failures_total",] == 1
 
 

@@ -125,6 +125,7 @@ def test_a_defect_of_ours_is_answered_and_ends_no_daemon(tmp_path: Path) -> None
         assert (reply.statuscode, reply.reason) == (5, "crashed")
         assert "a defect of this node" in reply.statusmsg
         assert journal.left(TAKEN) == []
+        journal.close()
 
 
 def test_a_full_journal_is_busy_and_says_so(tmp_path: Path) -> None:
