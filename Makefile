@@ -15,13 +15,16 @@ WORKERS ?= 3
 FUZZ_INPUTS ?= 1000000
 SERVERS := .servers/ministack/.installed .servers/fauxqs/.installed
 
-.PHONY: demo test lint types bench docs fuzz lock servers simulation kills floods soak clean
+.PHONY: demo test test-newest test-oldest lint types bench docs fuzz lock servers simulation kills floods soak clean
 
 demo:  ## install, start a local fleet, run the main job
 	@PYTHON=$(PYTHON) conf/demo.sh
 
 test: $(INSTALLED) lint types  ## everything that proves the project, in less than ten minutes
 	$(VENV)/bin/pytest -n $(WORKERS) --dist loadgroup
+
+test-newest test-oldest: test-%: $(UV)/.installed  ## the unit tests with both ends of the ranges in setup.cfg, on each Python
+	.ci/versions $*
 
 lint: $(INSTALLED)
 	$(VENV)/bin/ruff check .

@@ -39,11 +39,12 @@ def network(tmp_path: Path, plugins: Path) -> Iterator[Network]:
 
 
 @pytest.fixture
-def metrics(network: Network, tmp_path: Path) -> Metrics:
+def metrics(network: Network, tmp_path: Path) -> Iterator[Metrics]:
     """The metrics of the node, written to `node.prom`."""
-    return Metrics(
-        tmp_path / "node.prom", network.nodes["web1"], Journal(None, time.time), AuditLog(tmp_path / "audit")
-    )
+    journal, audit = Journal(None, time.time), AuditLog(tmp_path / "audit")
+    yield Metrics(tmp_path / "node.prom", network.nodes["web1"], journal, audit)
+    journal.close()
+    audit.close()
 
 
 def test_each_request_has_one_result(network: Network, metrics: Metrics, tmp_path: Path) -> None:
@@ -108,6 +109,7 @@ def test_a_metrics_file_that_cannot_be_written_is_logged_every_ten_minutes(
     path.parent.mkdir()
     metrics.write()
     assert list(path.parent.iterdir()) == [path]
+    journal.close()
 
 
 def test_links_in_the_folder_are_not_followed(metrics: Metrics, tmp_path: Path) -> None:
@@ -136,7 +138,9 @@ def test_failed_audit_log_lines_are_counted(network: Network, tmp_path: Path) ->
     with pytest.raises(Failed):
         audit.decision(request(), {}, "allowed", None)
     path = tmp_path / "node.prom"
-    Metrics(path, network.nodes["web1"], Journal(None, time.time), audit).write()
+    journal = Journal(None, time.time)
+    Metrics(path, network.nodes["web1"], journal, audit).write()
+    journal.close()
     assert samples(path)["collective_audit_failures_total",] == 1
 
 

@@ -123,6 +123,7 @@ def test_an_internal_error_is_answered_and_does_not_end_the_daemon(tmp_path: Pat
         assert (reply.statuscode, reply.reason) == (5, "crashed")
         assert "internal error" in reply.statusmsg
         assert journal.left(TAKEN) == []
+        journal.close()
 
 
 def test_a_full_journal_refuses_requests_as_busy(tmp_path: Path) -> None:

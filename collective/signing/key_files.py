@@ -49,7 +49,8 @@ def _decrypted(path: Path, data: bytes, ask: Ask) -> object:
     except TypeError:  # cryptography: it is encrypted
         pass
     except (ValueError, UnsupportedAlgorithm) as exc:
-        raise ConfigError(f"{path}: not a valid private key: {_one_line(exc)}") from None
+        if "password-protected" not in str(exc):  # cryptography before version 45 reports encrypted OpenSSH keys so
+            raise ConfigError(f"{path}: not a valid private key: {_one_line(exc)}") from None
     for _ in range(_ATTEMPTS):
         passphrase = ask(path)
         if passphrase is None:
