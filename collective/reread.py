@@ -31,13 +31,21 @@ class NoValidVersion(Generic[Value]):
     value: Value | None = None
 
 
+@dataclass(frozen=True)
+class ReloadEvents:
+    """The log events of a file: a valid version was read, and a version is not valid."""
+
+    read: str
+    broken: str
+
+
 class ReloadedFile(Generic[Value]):
     """The current value of the file at `path`. Any number of threads may call `value`.
 
     `parse(text, path)` returns the value, and raises ConfigError for text that is not valid. `missing()` returns the
     value of a file that does not exist: that is a valid version too.
 
-    Each change of the file is logged once, as `LOG_NAME.read` or `LOG_NAME.broken`.
+    Each change of the file is logged once, as one of the `events`.
     """
 
     def __init__(
@@ -45,13 +53,13 @@ class ReloadedFile(Generic[Value]):
         path: Path,
         parse: Parse[Value],
         *,
-        log_name: str,
+        events: ReloadEvents,
         missing: Callable[[], Value],
         otherwise: NoValidVersion[Value],
     ) -> None:
         self.path = path
         self._parse = parse
-        self._log_name = log_name
+        self._events = events
         self._missing = missing
         self._otherwise = otherwise
         self._lock = threading.Lock()
@@ -81,9 +89,9 @@ class ReloadedFile(Generic[Value]):
         except ConfigError as error:
             in_force = self._otherwise.text if self._valid is None else "the last valid version"
             for line in error.problems:
-                log.error(f"{self._log_name}.broken", extra={"error": line, "in_force": in_force})
+                log.error(self._events.broken, extra={"error": line, "in_force": in_force})
         else:
-            log.info(f"{self._log_name}.read", extra={"path": str(self.path), "exists": content is not None})
+            log.info(self._events.read, extra={"path": str(self.path), "exists": content is not None})
 
 
 def _content(path: Path) -> bytes | str | None:

@@ -18,7 +18,7 @@ from collective.config import NodeConfig
 from collective.errors import ConfigError, SignatureError
 from collective.messages import MAX_TTL, Request
 from collective.node import trust
-from collective.reread import NoValidVersion, ReloadedFile
+from collective.reread import NoValidVersion, ReloadedFile, ReloadEvents
 from collective.signing import allowed_signers, keys, sshsig
 from collective.signing.allowed_signers import AllowedSigners, signer_line
 from collective.signing.keys import PrivateKey
@@ -148,7 +148,11 @@ def test_an_unreadable_file_leaves_the_last_valid_version_in_force(tmp_path: Pat
     path = tmp_path / "allowed_signers"
     path.write_text(signer_line("alice", ALICE.public))
     file = ReloadedFile(
-        path, allowed_signers.parse, log_name="trust", missing=AllowedSigners, otherwise=NoValidVersion("nothing")
+        path,
+        allowed_signers.parse,
+        events=ReloadEvents("trust.read", "trust.broken"),
+        missing=AllowedSigners,
+        otherwise=NoValidVersion("nothing"),
     )
     assert len(list(file.value())) == 1
     path.unlink()

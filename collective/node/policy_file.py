@@ -14,7 +14,7 @@ from pathlib import Path
 
 from collective.policy import Decision, Policy, Question, Rule
 from collective.policy.parsing import parse
-from collective.reread import NoValidVersion, ReloadedFile
+from collective.reread import NoValidVersion, ReloadedFile, ReloadEvents
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ class PolicyFile:
         self._file: ReloadedFile[Policy] = ReloadedFile(
             path,
             _parse,
-            log_name="policy",
+            events=ReloadEvents(read="policy.read", broken="policy.broken"),
             missing=self._without_file,
             otherwise=NoValidVersion("only rpcutil", _ONLY_RPCUTIL),
         )

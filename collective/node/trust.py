@@ -14,7 +14,7 @@ from collective import reread
 from collective.config import NodeConfig
 from collective.errors import ConfigError, SignatureError
 from collective.node.paths import may_exist
-from collective.reread import NoValidVersion, ReloadedFile, Value
+from collective.reread import NoValidVersion, ReloadedFile, ReloadEvents, Value
 from collective.signing import allowed_signers, key_files, keys, revoked_keys
 from collective.signing.allowed_signers import AllowedSigners
 from collective.signing.keys import PrivateKey
@@ -23,6 +23,7 @@ from collective.signing.sshsig import Signature
 
 log = logging.getLogger(__name__)
 
+_EVENTS = ReloadEvents(read="trust.read", broken="trust.broken")
 _NO_SIGNER: NoValidVersion[Any] = NoValidVersion("no signer is trusted")
 
 
@@ -74,10 +75,10 @@ def verifier(config: NodeConfig) -> Verifier:
             "trust.unsigned", extra={"error": "accept_unsigned: anyone who can write to the queue can run actions"}
         )
     allowed = ReloadedFile(
-        config.allowed_signers, allowed_signers.parse, log_name="trust", missing=AllowedSigners, otherwise=_NO_SIGNER
+        config.allowed_signers, allowed_signers.parse, events=_EVENTS, missing=AllowedSigners, otherwise=_NO_SIGNER
     )
     revoked = ReloadedFile(
-        config.revoked_keys, revoked_keys.parse, log_name="trust", missing=RevokedKeys, otherwise=_NO_SIGNER
+        config.revoked_keys, revoked_keys.parse, events=_EVENTS, missing=RevokedKeys, otherwise=_NO_SIGNER
     )
     return Verifier(allowed, revoked, accept_unsigned=config.accept_unsigned)
 
