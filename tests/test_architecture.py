@@ -1,4 +1,4 @@
-"""The house's order: who may import whom. What is drawn here is what the code does, or this turns red.
+"""The import order: which part may import which other parts. The diagram is checked against the code.
 
 __init__           the public API, for users only: the library imports from its own modules
 clients            the command line
@@ -56,7 +56,7 @@ class Import(NamedTuple):
 
 
 def part(module: str) -> str:
-    """Return the row of MAY_IMPORT that a module of ours belongs to; the library's own modules are values."""
+    """Return the row of MAY_IMPORT that a module of this package belongs to; the library's own modules are values."""
     name = module.removeprefix("collective.").split(".")[0]
     if name in PUBLIC:
         return "__init__"

@@ -96,6 +96,14 @@ def test_every_document_that_the_code_names_exists() -> None:
     assert [entry for entry in sorted(named) if not (ROOT / entry[1]).exists()] == []
 
 
+def test_every_module_on_the_map_exists() -> None:
+    """The architecture names files by path, or by name if their folder is clear from the text."""
+    named = set(re.findall(r"`([\w/]+\.py)`", (DOCS / "architecture.md").read_text()))
+    existing = [str(path.relative_to(ROOT)) for path in ROOT.glob("*/**/*.py")]
+    assert len(named) > 10
+    assert [path for path in sorted(named) if not any(f"/{known}".endswith(f"/{path}") for known in existing)] == []
+
+
 def test_every_page_is_in_the_navigation() -> None:
     """Each page of the site has one entry in mkdocs.yml."""
 

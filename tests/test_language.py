@@ -67,13 +67,7 @@ NOT_YET = (
     "clients/apps/",
     "clients/commands/",
     "clients/setup_plans.py",
-    "collective/audit/",
     "collective/filters/printing.py",
-    "collective/node/",
-    "collective/policy/",
-    "collective/processes.py",
-    "collective/reread.py",
-    "collective/signing/",
     "help pages",
     "tests/",
 )

@@ -140,7 +140,7 @@ def test_a_full_journal_refuses_requests_as_busy(tmp_path: Path) -> None:
 
 
 def test_no_action_runs_while_the_journal_cannot_be_written(tmp_path: Path) -> None:
-    """A closed journal behaves like a broken disk: nothing runs, and every caller is told why."""
+    """A closed journal behaves like a broken disk: nothing runs, and every reply says why."""
     journal = Journal(tmp_path / "broken.sqlite", time.time)
     with memory_fleet(tmp_path, {"web1": {}}, journal=journal) as network:
         network.transport.open_replies(REPLIES)

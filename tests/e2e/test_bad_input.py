@@ -156,7 +156,7 @@ BROKEN: dict[str, tuple[str | None, str | None, str]] = {
 
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_broken_pair_is_left_out_and_the_rest_serves(folder: Path, moto_server: str, crpc: Crpc, name: str) -> None:
-    """One line names file and fault: in the log, from --check (exit 78), and for whoever calls it."""
+    """One line names file and problem: in the log, from --check (exit 78), and in the reply to a caller."""
     code, ddl, said = BROKEN[name]
     if code is not None:
         (folder / "agents" / "broken.py").write_text(code)
