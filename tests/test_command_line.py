@@ -119,7 +119,7 @@ def test_the_configuration_file_is_read_wherever_its_option_is(line: str, tmp_pa
 @pytest.mark.parametrize(
     ("variable", "value", "line", "message"),
     [
-        ("COLLECTIVE_TARGET", "elsewhere", "find", "COLLECTIVE_TARGET: 'elsewhere'"),
+        ("COLLECTIVE_TARGET", "elsewhere", "find", "COLLECTIVE_TARGET: unknown collective 'elsewhere'"),
         ("COLLECTIVE_OUTPUT", "xml", "help", "COLLECTIVE_OUTPUT: invalid choice: 'xml'"),
         ("COLLECTIVE_COLOR", "blue", "help", "COLLECTIVE_COLOR: invalid choice: 'blue'"),
         ("COLLECTIVE_TIMEOUT", "soon", "ping", "COLLECTIVE_TIMEOUT: invalid duration 'soon'"),
