@@ -45,7 +45,7 @@ class ConfigError(CollectiveError):
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """Every problem found, one line each."""
+        """Every problem found, one line per problem."""
         return (str(self),)
 
 
@@ -60,7 +60,7 @@ class PolicyError(ConfigError):
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """Every problem found, one line each."""
+        """Every problem found, one line per problem."""
         return self._problems
 
 

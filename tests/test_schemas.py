@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
+from support.json_documents import check_document
 from test_config import INVALID
 
 from collective import ddl, json_schema, schemas
@@ -23,7 +24,6 @@ from collective.yaml_file import parse_yaml, read_yaml
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLES = {"node": "node.yaml", "client": "client.yaml", "policy": "policy.yaml"}
 ROLES: dict[str, type[NodeConfig] | type[ClientConfig]] = {"node": NodeConfig, "client": ClientConfig}
-WITH_ID = [name for name in schemas.names() if name != "results"]
 
 
 def errors(schema: str, document: Any) -> list[str]:
@@ -39,7 +39,7 @@ def test_each_schema_is_valid(name: str) -> None:
     Draft202012Validator.check_schema(schema)
 
 
-@pytest.mark.parametrize("name", WITH_ID)
+@pytest.mark.parametrize("name", schemas.names())
 def test_each_schema_has_an_id(name: str) -> None:
     """The `$id` of a schema is the base URL, its name and a version."""
     assert schemas.load(name)["$id"] == schemas.schema_id(name)
@@ -159,6 +159,8 @@ def test_the_command_lists_and_prints_schemas(capsys: pytest.CaptureFixture[str]
     command.run([])
     listed = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in listed] == schemas.names()
+    command.run(["--json"])
+    assert check_document(json.loads(capsys.readouterr().out)) == "schema"
     command.run(["node"])
     assert json.loads(capsys.readouterr().out) == schemas.load("node")
 

@@ -20,35 +20,33 @@ def make_parser() -> Parser:
     """Return the parser of `crpc schema`."""
     parser = Parser(
         "crpc schema",
-        description=f"{COMMANDS['schema']}.\n\n"
-        "Editors and validators can use them. A schema is always printed as JSON; -o is for the list.",
+        description=f"{COMMANDS['schema']}.\n\nEditors and validators use them for configuration files, DDLs and the "
+        "output of --json. A schema is printed as JSON, whatever the output format.",
         examples=["crpc schema", "crpc schema node"],
     )
-    parser.add_argument("name", nargs="?", metavar="NAME", help="the schema to print; without it, list all")
+    parser.add_argument("name", nargs="?", metavar="NAME", help="schema to print (default: list all)")
     return parser
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Print a schema, or the list of all; return the exit code."""
+    """Print one schema, or list all."""
     args = make_parser().parse_args(arguments)
-    if args.name is not None:
-        sys.stdout.write(_one(args.name))
-        return 0
-    found = {name: schemas.load(name) for name in schemas.names()}
-    rows = [(name, schema["title"], schema.get("$id")) for name, schema in found.items()]
-    document = {"schemas": [dict(zip(_COLUMNS, row, strict=True)) for row in rows]}
-    output.show(args, Output("schemas", document, _COLUMNS, rows, _list))
+    if args.name is None:
+        output.show(args, _list())
+    elif args.name in schemas.names():
+        sys.stdout.write(schemas.text(args.name))
+    else:
+        hint = suggest(args.name, schemas.names(), "run 'crpc schema' for a list")
+        raise UsageError(f"unknown schema '{args.name}' ({hint})")
     return 0
 
 
-def _list() -> str:
+def _list() -> Output:
     names = schemas.names()
+    rows = [(name, schemas.load(name)["title"], schemas.load(name)["$id"]) for name in names]
     width = max(map(len, names))
-    return "".join(f"{name:<{width}}   {schemas.load(name)['title']}\n" for name in names)
 
+    def text() -> str:
+        return "".join(f"{name:<{width}}   {title}\n" for name, title, _ in rows)
 
-def _one(name: str) -> str:
-    if name not in schemas.names():
-        hint = suggest(name, schemas.names(), "run 'crpc schema' for a list")
-        raise UsageError(f"unknown schema '{name}' ({hint})")
-    return schemas.text(name)
+    return Output("schema", {"schemas": [dict(zip(_COLUMNS, row, strict=True)) for row in rows]}, _COLUMNS, rows, text)
