@@ -47,7 +47,7 @@ def run(check: Check[Result]) -> tuple[list[Finding], Result | None]:
 
 
 def lines(check: Check[Result]) -> list[str]:
-    """Return the findings of a check, as one line each."""
+    """Return the findings of a check, each as `state: text`."""
     return [f"{finding.state}: {finding.text}" for finding in run(check)[0]]
 
 
