@@ -6,13 +6,16 @@ VENV := .venv
 MINUTES ?= 30
 RATE ?= 20
 INSTALLED := $(VENV)/.installed
+UV := .uv
+LOCK = UV_CUSTOM_COMPILE_COMMAND='make lock' $(UV)/bin/uv pip compile --quiet --no-config --upgrade --universal \
+	--python-version 3.10 --generate-hashes
 # How many tests run at once: most of them wait for processes and polls, so one more than there are cores.
 WORKERS ?= 3
 # How many inputs each parser is fuzzed with.
 FUZZ_INPUTS ?= 1000000
 SERVERS := .servers/ministack/.installed .servers/fauxqs/.installed
 
-.PHONY: demo test lint types bench fuzz servers simulation kills floods soak clean
+.PHONY: demo test test-newest test-oldest lint types bench docs fuzz lock servers simulation kills floods soak clean
 
 demo:  ## install, start a local fleet, run the main job
 	@PYTHON=$(PYTHON) conf/demo.sh
@@ -20,21 +23,27 @@ demo:  ## install, start a local fleet, run the main job
 test: $(INSTALLED) lint types  ## everything that proves the project, in less than ten minutes
 	$(VENV)/bin/pytest -n $(WORKERS) --dist loadgroup
 
+test-newest test-oldest: test-%: $(UV)/.installed  ## the unit tests with both ends of the ranges in setup.cfg, on each Python
+	.ci/versions $*
+
 lint: $(INSTALLED)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 
 types: $(INSTALLED)  ## mypy reads the installed package: what users import, under the names that they import
 	rm -rf build
-	$(VENV)/bin/pip install --quiet --no-deps --target build/types .
+	$(VENV)/bin/pip install --quiet --no-deps --no-build-isolation --target build/types .
 	MYPYPATH=build/types $(VENV)/bin/mypy -p collective
-	MYPYPATH=build/types:tests $(VENV)/bin/mypy tests
+	MYPYPATH=build/types:tests:docs $(VENV)/bin/mypy tests docs/_reference
 
 bench: $(INSTALLED)  ## the figures in docs/performance.md
 	PYTHONPATH=tests $(VENV)/bin/python tests/bench/run.py
 
 fuzz: $(VENV)/.fuzz  ## a million inputs for each parser, led by coverage
 	cd tests && ../$(VENV)/bin/python -m fuzz.run $(FUZZ_INPUTS)
+
+docs: $(VENV)/.docs  ## the documentation as a site, in build/site
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --quiet --strict --site-dir build/site
 
 servers: $(INSTALLED) $(SERVERS)  ## one contract, against three servers that others wrote
 	SERVERS='moto ministack fauxqs' $(VENV)/bin/pytest tests/e2e/test_transport_sqs.py tests/e2e/test_registry_dynamodb.py \
@@ -52,18 +61,32 @@ floods: $(INSTALLED)  ## too much of everything for one real daemon, twenty time
 soak: $(INSTALLED)  ## half an hour of 20 calls a second against five real daemons: does anything grow?
 	PYTHONPATH=tests $(VENV)/bin/python tests/bench/soak.py --minutes $(MINUTES) --rate $(RATE)
 
-$(INSTALLED): setup.cfg pyproject.toml
+lock: $(UV)/.installed  ## renew requirements/*.txt: the newest versions that the ranges in setup.cfg allow
+	$(LOCK) setup.cfg requirements/build.in --extra dev --extra lab --output-file requirements/tests.txt
+	$(LOCK) setup.cfg requirements/build.in --extra lab --constraint requirements/tests.txt --output-file requirements/demo.txt
+	$(LOCK) setup.cfg requirements/build.in --extra docs --constraint requirements/tests.txt --output-file requirements/docs.txt
+	$(LOCK) setup.cfg requirements/build.in --extra fuzz --constraint requirements/tests.txt --output-file requirements/fuzz.txt
+	$(LOCK) requirements/ministack.in --output-file requirements/ministack.txt
+	$(LOCK) requirements/uv.in --output-file requirements/uv.txt
+
+$(INSTALLED): requirements/tests.txt setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/pip install --quiet --editable '.[dev,lab]'
+	$(VENV)/bin/pip install --quiet --require-hashes --requirement $<
+	$(VENV)/bin/pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $@
 
-$(VENV)/.fuzz: $(INSTALLED)
-	$(VENV)/bin/pip install --quiet --editable '.[fuzz]'
+$(VENV)/.fuzz $(VENV)/.docs: $(VENV)/.%: requirements/%.txt $(INSTALLED)
+	$(VENV)/bin/pip install --quiet --require-hashes --requirement $<
 	touch $@
 
-.servers/ministack/.installed:  # in an environment of its own: it pins botocore
+$(UV)/.installed: requirements/uv.txt
+	$(PYTHON) -m venv $(UV)
+	$(UV)/bin/pip install --quiet --require-hashes --requirement $<
+	touch $@
+
+.servers/ministack/.installed: requirements/ministack.txt  # in an environment of its own: it pins botocore
 	$(PYTHON) -m venv $(@D)
-	$(@D)/bin/pip install --quiet ministack==1.5.33
+	$(@D)/bin/pip install --quiet --require-hashes --requirement $<
 	touch $@
 
 .servers/fauxqs/.installed:  # 1.9.2 is the last version for Node 20
@@ -72,4 +95,4 @@ $(VENV)/.fuzz: $(INSTALLED)
 	touch $@
 
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .fuzz .servers *.egg-info
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .fuzz .servers .uv .versions *.egg-info

@@ -1,1 +1,1 @@
-"""The standard agents, one flat file each. Found by path, as the agents that users write are."""
+"""The standard agents, one file each. They are loaded by path, like agents of users."""

@@ -1,4 +1,4 @@
-"""Packages by apk (Alpine). It asks nothing, and waits for its lock itself when it is told how long (apk(8))."""
+"""Manage packages with apk (Alpine). apk never prompts, and waits for its lock with --wait (apk(8))."""
 
 from __future__ import annotations
 
@@ -13,18 +13,20 @@ _VERBS = {"install": ("add",), "update": ("add", "--upgrade"), "uninstall": ("de
 _LISTED = re.compile(
     r"^(?P<name>\S+)-(?P<version>\d\S*)-(?P<release>r\d+) (?P<arch>\S+) \{[^}]*\} \(.*\)", re.MULTILINE
 )
-_VERSION_DEPTH = 2  # spaces before a version in `apk policy`; the places that have it stand deeper
-_INSTALLED = "lib/apk/db/installed"  # one of these places: this node
-_ACTED = re.compile(r"^\(\d+/\d+\) (?:Installing|Upgrading|Downgrading|Purging|Replacing|Reinstalling) ", re.MULTILINE)
+_VERSION_DEPTH = 2  # spaces before a version in `apk policy`; its repositories are indented deeper
+_INSTALLED = "lib/apk/db/installed"  # the entry of `apk policy` for the installed version
+_CHANGED = re.compile(
+    r"^\(\d+/\d+\) (?:Installing|Upgrading|Downgrading|Purging|Replacing|Reinstalling) ", re.MULTILINE
+)
 
 
 class Apk:
-    """Alpine's package manager, as `_packages.Provider` wants it."""
+    """Alpine's package manager: an implementation of `_packages.Provider`."""
 
     name = "apk"
 
     def query(self, package: str, deadline: float) -> Package:
-        """Return how `package` is."""
+        """Return the state of a package."""
         done = _apk(["list", "--installed", "--", package], deadline)
         for row in _LISTED.finditer(done.stdout):
             if row["name"] == package:
@@ -35,12 +37,12 @@ class Apk:
     def change(
         self, verb: str, package: str, version: str | None, settled: Settled, deadline: float
     ) -> tuple[bool, str]:
-        """Do what `verb` says; see `_packages.Provider`. A version that was asked for stays pinned, as apk does it."""
-        wanted = f"{package}={version}" if version else package
-        done = _apk([*_VERBS[verb], "--", wanted], deadline)
+        """Install, update, uninstall or purge; see `_packages.Provider`. apk pins an explicit version."""
+        target = f"{package}={version}" if version else package
+        done = _apk([*_VERBS[verb], "--", target], deadline)
         if done.exitcode != 0 and not settled(self.query(package, deadline)):
             raise _failure(verb, done)
-        return _ACTED.search(done.stdout) is not None, done.stdout + done.stderr
+        return _CHANGED.search(done.stdout) is not None, done.stdout + done.stderr
 
     def installed(self) -> list[str]:
         """Return one line for each installed package."""
@@ -48,20 +50,20 @@ class Apk:
         return [f"{row['name']} {row['arch']} {row['version']}-{row['release']}" for row in rows]
 
     def refresh(self, deadline: float) -> tuple[int, str]:
-        """Fetch the package lists anew."""
+        """Refresh the package lists."""
         done = _apk(["update"], deadline)
         if done.exitcode != 0:
             raise _failure("update", done)
         return done.exitcode, done.stdout + done.stderr
 
     def outdated(self, deadline: float) -> list[dict[str, str]]:
-        """Return what could be upgraded; apk's list does not say from which repository."""
+        """Return available updates; `repo` is empty, because apk does not list repositories here."""
         done = _apk(["list", "--upgradable"], deadline)
         rows = _LISTED.finditer(done.stdout)
         return [{"package": row["name"], "version": f"{row['version']}-{row['release']}", "repo": ""} for row in rows]
 
     def candidates(self, package: str, deadline: float) -> list[dict[str, str]]:
-        """Return what the package lists offer."""
+        """Return the versions in the package lists."""
         done = _apk(["policy", "--", package], deadline)
         found, version = [], ""
         for line in done.stdout.splitlines():
@@ -79,7 +81,7 @@ def _apk(arguments: list[str], deadline: float) -> Completed:
 
 
 def _failure(verb: str, done: Completed) -> Aborted:
-    """Say what went wrong, in apk's own words: `ERROR: …` and the lines that belong to it."""
-    said = " ".join((done.stderr + done.stdout).partition("ERROR: ")[2].split())
-    message = said or f"apk {verb} failed with exit code {done.exitcode}"
+    """Return an error with apk's own message: `ERROR: …` and the lines after it."""
+    error = " ".join((done.stderr + done.stdout).partition("ERROR: ")[2].split())
+    message = error or f"apk {verb} failed with exit code {done.exitcode}"
     return Aborted(message, data={"output": done.stdout + done.stderr, "exitcode": done.exitcode})

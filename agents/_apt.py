@@ -1,8 +1,8 @@
-"""Packages by apt and dpkg (Debian, Ubuntu).
+"""Manage packages with apt and dpkg (Debian, Ubuntu).
 
-apt waits for dpkg's locks itself (`DPkg::Lock::Timeout`), but gives up at once on those of its lists and
-archives. `_patiently` therefore asks again until shortly before the deadline; what another run did meanwhile
-counts.
+apt waits for the locks of dpkg (`DPkg::Lock::Timeout`), but fails at once if its lists or archives are locked.
+`_run_with_retries` therefore runs it again until shortly before the deadline, and succeeds if another package run has
+done the work meanwhile.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from pathlib import Path
 from collective.agent import Aborted, Completed, run
 from collective.agents._packages import Package, Settled
 
-MARGIN = 3.0  # seconds kept for saying what went wrong
-PAUSE = 0.5  # seconds between two attempts at a lock
+MARGIN = 3.0  # seconds reserved for the reply
+PAUSE = 0.5  # seconds between two attempts
 
 _LISTS_LOCK = Path("/var/lib/apt/lists/lock")
 _DPKG_LOCKS = (Path("/var/lib/dpkg/lock-frontend"), Path("/var/lib/dpkg/lock"))
@@ -37,30 +37,30 @@ _VERBS = {
     "purge": ("purge",),
 }
 _QUERY = r"${db:Status-Status}\t${Version}\t${Architecture}\n"
-_PLACED = frozenset({"installed", "triggers-pending", "triggers-awaited"})
+_INSTALLED = frozenset({"installed", "triggers-pending", "triggers-awaited"})
 _GONE = frozenset({"not-installed", "config-files"})
 
-_ACTED = re.compile(r"^(?:Setting up|Removing|Purging configuration files for) ", re.MULTILINE)
+_CHANGED = re.compile(r"^(?:Setting up|Removing|Purging configuration files for) ", re.MULTILINE)
 _UPDATE = re.compile(r"^Inst (\S+) \[[^\]]*\] \((\S+) ([^)\[]+?)(?: \[[^\]]*\])?\)", re.MULTILINE)
-# Not "…, are you root?", which is said of the same locks and does not pass by waiting.
+# Not "…, are you root?": it is printed for the same locks, but waiting does not help.
 _LOCK = re.compile(
     r"Could not get lock (?P<lists>/\S+?)\.?(?:\s|$)"
     r"|\((?P<dpkg>/[^)]+)\), is another process using it"
 )
 _DPKG_LOCK = re.compile(r"dpkg: error: .* locked by another process")
-# Said by a run that reads the lists while another one replaces them.
-_TORN = re.compile(r"Cache is out of sync|package lists or status file could not be parsed")
+# Printed by a run that reads the lists while another run replaces them.
+_LISTS_CHANGED = re.compile(r"Cache is out of sync|package lists or status file could not be parsed")
 
 
 class Apt:
-    """Debian's package manager, as `_packages.Provider` wants it."""
+    """Debian's package manager: an implementation of `_packages.Provider`."""
 
     name = "apt"
 
     def query(self, package: str, deadline: float) -> Package:
-        """Return how `package` is; one that a running dpkg is working on is waited for."""
+        """Return the state of a package; wait while a running dpkg is changing it."""
         while True:
-            found = _look(package)
+            found = _query(package)
             busy = found.unfinished and any(holder(lock) for lock in _DPKG_LOCKS)
             if not busy or _too_late(deadline):
                 return found
@@ -69,34 +69,34 @@ class Apt:
     def change(
         self, verb: str, package: str, version: str | None, settled: Settled, deadline: float
     ) -> tuple[bool, str]:
-        """Do what `verb` says; see `_packages.Provider`."""
+        """Install, update, uninstall or purge; see `_packages.Provider`."""
         if verb == "install":
             _require_known(package, deadline)
-        wanted = f"{package}={version}" if version else package
-        arguments = [*_VERBS[verb], "--", wanted]
-        done = _patiently(arguments, deadline, lambda: settled(self.query(package, deadline)))
+        target = f"{package}={version}" if version else package
+        arguments = [*_VERBS[verb], "--", target]
+        done = _run_with_retries(arguments, deadline, lambda: settled(self.query(package, deadline)))
         if done is None:
-            return False, "another package run on this node has done it meanwhile"
-        return _ACTED.search(done.stdout) is not None, done.stdout + done.stderr
+            return False, "done by another package run on this node"
+        return _CHANGED.search(done.stdout) is not None, done.stdout + done.stderr
 
     def installed(self) -> list[str]:
         """Return one line for each installed package."""
         lines = _dpkg_query(r"${db:Status-Status} ${Package} ${Architecture} ${Version}\n")
-        return [line.partition(" ")[2] for line in lines if line.split(" ")[0] in _PLACED]
+        return [line.partition(" ")[2] for line in lines if line.split(" ")[0] in _INSTALLED]
 
     def refresh(self, deadline: float) -> tuple[int, str]:
         """Run `apt-get update`."""
-        done = _patiently(["update"], deadline, lambda: False)
+        done = _run_with_retries(["update"], deadline, lambda: False)
         return (done.exitcode, done.stdout + done.stderr) if done else (0, "")
 
     def outdated(self, deadline: float) -> list[dict[str, str]]:
-        """Return what a full upgrade would bring."""
+        """Return the updates of a simulated full upgrade."""
         simulated = ["-s", "-o", "Debug::NoLocking=1", "dist-upgrade"]
-        done = _patiently(simulated, deadline, lambda: False)
+        done = _run_with_retries(simulated, deadline, lambda: False)
         return parse_updates(done.stdout) if done else []
 
     def candidates(self, package: str, deadline: float) -> list[dict[str, str]]:
-        """Return what the package lists offer."""
+        """Return the versions in the package lists."""
         table = run(["apt-cache", "madison", "--", package], timeout=_left(deadline)).stdout
         rows = [[cell.strip() for cell in line.split("|")] for line in table.splitlines()]
         return [
@@ -107,12 +107,12 @@ class Apt:
 
 
 def parse_updates(text: str) -> list[dict[str, str]]:
-    """Return the updates that a simulated upgrade lists: `{package, version, repo}` each."""
+    """Return the updates listed by a simulated upgrade: `{package, version, repo}` each."""
     return [{"package": name, "version": version, "repo": repo} for name, version, repo in _UPDATE.findall(text)]
 
 
 def holder(lock: Path) -> str:
-    """Return who holds a lock file, as `PID (NAME)`, or nothing (proc(5): /proc/locks)."""
+    """Return the process that holds a lock file as `PID (NAME)`, or an empty string (proc(5): /proc/locks)."""
     try:
         inode = str(lock.stat().st_ino)
         rows = [line.split() for line in Path("/proc/locks").read_text(encoding="ascii").splitlines()]
@@ -122,9 +122,9 @@ def holder(lock: Path) -> str:
         return ""
 
 
-def _look(package: str) -> Package:
+def _query(package: str) -> Package:
     found = [_package(package, *line.split("\t")) for line in _dpkg_query(_QUERY, package)]
-    # One line for each architecture: the one that is there is the one that is meant.
+    # One line per architecture; prefer the installed one.
     return max(found, key=lambda each: (each.installed, each.unfinished), default=Package(package))
 
 
@@ -133,74 +133,74 @@ def _package(name: str, state: str, ensure: str, arch: str) -> Package:
         return Package(name, residue=state == "config-files")
     epoch, _, rest = ensure.rpartition(":")
     version, _, release = rest.rpartition("-") if "-" in rest else (rest, "", "")
-    unfinished = "" if state in _PLACED else state
+    unfinished = "" if state in _INSTALLED else state
     return Package(name, ensure, version, release, epoch or "0", arch, unfinished)
 
 
 def _dpkg_query(form: str, package: str | None = None) -> list[str]:
-    which = ["--", package] if package else []
-    done = run(["dpkg-query", "-W", f"-f={form}", *which])
-    if done.exitcode not in (0, 1):  # dpkg-query(1): 1 says that no package matches
+    selection = ["--", package] if package else []
+    done = run(["dpkg-query", "-W", f"-f={form}", *selection])
+    if done.exitcode not in (0, 1):  # 1: no package matches (dpkg-query(1))
         raise Aborted(f"dpkg-query: {done.stderr.strip()}", data={"output": done.stderr})
     return done.stdout.splitlines()
 
 
 def _require_known(package: str, deadline: float) -> None:
-    """Raise Aborted for a package that the lists do not have by this very name.
+    """Raise Aborted if the package lists do not have a package of exactly this name.
 
-    apt-get would take other names for patterns, and `zsh-` for an order to remove zsh.
+    apt-get would treat unknown names as patterns, and `zsh-` as a request to remove zsh.
     """
     headings = {f"{package}:", f"{package.partition(':')[0]}:"}
     while True:
-        updating = holder(_LISTS_LOCK)  # looked at first: what is missing during an update may be there after it
+        updating = holder(_LISTS_LOCK)  # checked first: a package missing during an update may exist after it
         policy = run(["apt-cache", "policy", "--", package], timeout=_left(deadline))
         if headings & set(policy.stdout.splitlines()):
             return
         if not updating or _too_late(deadline):
             raise Aborted(
-                f"Unable to locate package {package}: the package lists of this node do not have it: "
-                "check its name, or bring the lists up to date with the action refresh",
+                f"Unable to locate package {package}: not in the package lists of this node "  # as apt itself says it
+                "(check the name, or run the action refresh)",
                 data={"output": policy.stderr},
             )
         time.sleep(PAUSE)
 
 
-def _patiently(arguments: list[str], deadline: float, settled: Callable[[], bool]) -> Completed | None:
-    """Run apt-get until it gets its locks; return how it ended, None when nothing is left to do by then."""
-    began = time.monotonic()
+def _run_with_retries(arguments: list[str], deadline: float, settled: Callable[[], bool]) -> Completed | None:
+    """Run apt-get until it gets its locks; return its result, or None if the work is already done by then."""
+    started = time.monotonic()
     while True:
         waiting = ["-o", f"DPkg::Lock::Timeout={int(_left(deadline))}"]
         command = ["apt-get", *_OPTIONS, *waiting, *arguments]
         done = run(command, env=_ENVIRONMENT, timeout=_left(deadline) + MARGIN / 2)
         if done.exitcode == 0:
             return done
-        in_the_way = _in_the_way(done)
-        if not in_the_way:
+        locked = _lock_problem(done)
+        if not locked:
             raise _failure(arguments, done)
         if settled():
             return None
         if _too_late(deadline):
-            waited = time.monotonic() - began
+            waited = time.monotonic() - started
             raise Aborted(
-                f"{in_the_way}: waited {waited:.0f} s for it: ask again when that has ended",
+                f"{locked}: gave up after {waited:.0f} s (try again when that process has ended)",
                 data={"output": done.stdout + done.stderr, "exitcode": done.exitcode},
             )
         time.sleep(PAUSE)
 
 
-def _in_the_way(done: Completed) -> str:
-    """Say what another package run keeps from this one, or nothing when it failed for a reason of its own."""
+def _lock_problem(done: Completed) -> str:
+    """Return which lock another package run holds, or an empty string if this is not why apt-get failed."""
     locked = _LOCK.search(done.stderr)
     if locked:
         path = locked["lists"] or locked["dpkg"]
-        said = re.search(r"held by process (\d+ \([^)]*\))", done.stderr + done.stdout)
-        who = said[1] if said else holder(Path(path)) or "unknown"
-        return f"'{path}' is locked by process {who}"
+        named = re.search(r"held by process (\d+ \([^)]*\))", done.stderr + done.stdout)
+        process = named[1] if named else holder(Path(path)) or "unknown"
+        return f"'{path}' is locked by process {process}"
     if _DPKG_LOCK.search(done.stderr):
-        who = next(filter(None, map(holder, _DPKG_LOCKS)), "unknown")
-        return f"'{_DPKG_LOCKS[1]}' is locked by process {who}"
+        process = next(filter(None, map(holder, _DPKG_LOCKS)), "unknown")
+        return f"'{_DPKG_LOCKS[1]}' is locked by process {process}"
     updating = holder(_LISTS_LOCK)
-    if updating and _TORN.search(done.stderr):
+    if updating and _LISTS_CHANGED.search(done.stderr):
         return f"'{_LISTS_LOCK}' is locked by process {updating}"
     return ""
 
@@ -209,7 +209,7 @@ def _failure(arguments: list[str], done: Completed) -> Aborted:
     problems = [line for line in done.stderr.splitlines() if line.startswith("E: ")]
     message = "; ".join(problems) or f"apt-get {arguments[0]} failed with exit code {done.exitcode}"
     if done.timed_out:
-        message = f"apt-get {arguments[0]} was ended after the action's time: look at the node with `dpkg --audit`"
+        message = f"apt-get {arguments[0]} was killed at the action's timeout (check the node with 'dpkg --audit')"
     return Aborted(message, data={"output": done.stdout + done.stderr, "exitcode": done.exitcode})
 
 

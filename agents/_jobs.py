@@ -1,11 +1,11 @@
-"""Shell commands that go on when the action has ended, each in a folder of its own.
+"""Jobs: shell commands that run in the background, each with its own folder.
 
-    <jobs>/<handle>/   job.json          {command, user, started, pid, born}: made when the command runs
-                       stdout  stderr    what it says
-                       exitcode          written at its end, by the shell around it
+    <jobs>/<handle>/   job.json          {command, user, started, pid, born}, written when the command runs
+                       stdout  stderr    its output
+                       exitcode          written by the wrapping shell when the command ends
 
-The folder is the node's alone (0700); the command, whoever it runs as, holds only the open files. A job
-survives a restart of the daemon: a process is told from a later one with the same number by when it was born.
+Only the node can access the folder (mode 0700); the command only has the open files, whatever its user. Jobs survive a
+restart of the daemon. A process is identified by its number and its start time, because numbers are reused.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ from typing import Any
 
 from collective.agent import Aborted, as_user
 
-CHUNK = 512 * 1024  # bytes of each stream that one answer carries
+CHUNK = 512 * 1024  # bytes of each stream in one reply
 
-# Standard input is the file for the exit code: dash can write to no descriptor above 9, and which
-# number another one would get is not ours to choose. The traps let this shell outlive a signal to the group,
-# and are not passed on to the command.
-_AROUND = """trap : TERM INT HUP QUIT USR1 USR2
+# Standard input is the file for the exit code, because dash cannot write to descriptors above 9 and Popen chooses the
+# number of any other descriptor. With the traps this shell survives signals to the group; the command does not inherit
+# them.
+_WRAPPER = """trap : TERM INT HUP QUIT USR1 USR2
 /bin/sh -c "$1" </dev/null
 echo $? >&0"""
 
 
 @dataclass(frozen=True)
 class ShellJob:
-    """One started command. `started` is in Unix seconds, `born` in clock ticks since boot (proc(5))."""
+    """A background command. `started` is in Unix seconds, `born` in clock ticks since boot (proc(5))."""
 
     folder: Path
     command: str
@@ -49,19 +49,19 @@ class ShellJob:
 
     @property
     def handle(self) -> str:
-        """What callers name the job by."""
+        """The name of the job for callers."""
         return self.folder.name
 
     @property
     def exitcode(self) -> int | None:
-        """How the command ended, None while it runs or when nobody saw its end."""
+        """The exit code, or None while the command runs or if its end was not observed."""
         text = _text(self.folder / "exitcode").strip()
         return int(text) if text else None
 
     @property
     def status(self) -> str:
-        """`starting`, `running`, `stopped` (ended well) or `failed`."""
-        # Looked at in this order: a command may end between the two looks, and has its exit code by then.
+        """`starting`, `running`, `stopped` (exit code 0) or `failed`."""
+        # In this order: a command that ends in between has written its exit code by then.
         alive = self.pid is not None and _born(self.pid) == self.born
         exitcode = self.exitcode
         if exitcode is not None:
@@ -72,31 +72,31 @@ class ShellJob:
 
     @property
     def ended(self) -> bool:
-        """Whether the command is over."""
+        """Whether the command has ended."""
         return self.status in ("stopped", "failed")
 
     def read(self, stream: str, offset: int) -> tuple[str, int]:
-        """Return what `stdout` or `stderr` holds from byte `offset` on, and the offset to go on from."""
+        """Return the content of `stdout` or `stderr` from byte `offset` on, and the next offset."""
         ended = self.ended
         with (self.folder / stream).open("rb") as file:
             file.seek(offset)
             chunk = file.read(CHUNK)
             last = ended and not file.read(1)
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        text = decoder.decode(chunk, final=last)  # half a character stays for the next answer
+        text = decoder.decode(chunk, final=last)  # an incomplete character is left for the next reply
         return text, offset + len(chunk) - len(decoder.getstate()[0])
 
     def kill(self, name: str) -> None:
-        """Send a signal to the command and all that it has started."""
+        """Send a signal to the process group of the command."""
         if self.status != "running" or self.pid is None:
             return
         os.killpg(self.pid, signal.Signals[f"SIG{name}"])
-        if name == "KILL":  # the shell around the command went with it
+        if name == "KILL":  # the wrapping shell was killed too
             (self.folder / "exitcode").write_text(f"{128 + signal.SIGKILL}\n", encoding="ascii")
 
 
 def start(folder: Path, command: str, user: str | None) -> ShellJob:
-    """Start a shell command and return its job; raise Aborted when it cannot be started."""
+    """Start a shell command and return its job; raise Aborted if it cannot be started."""
     identity = as_user(user)
     place = private(folder) / secrets.token_hex(16)
     place.mkdir(mode=0o700)
@@ -106,7 +106,7 @@ def start(folder: Path, command: str, user: str | None) -> ShellJob:
         (place / "stderr").open("wb") as stderr,
     ):
         process = subprocess.Popen(
-            ["/bin/sh", "-c", _AROUND, "job", command],
+            ["/bin/sh", "-c", _WRAPPER, "job", command],
             stdin=exitcode,
             stdout=stdout,
             stderr=stderr,
@@ -114,17 +114,17 @@ def start(folder: Path, command: str, user: str | None) -> ShellJob:
             start_new_session=True,
             **identity,
         )
-    process.returncode = 0  # nobody here waits for it: it is meant to outlive this action
+    process.returncode = 0  # not waited for: it outlives this action
     job = ShellJob(place, command, user, time.time(), process.pid, _born(process.pid))
     _write(job)
     return job
 
 
 def find(folder: Path, handle: str) -> ShellJob:
-    """Return the job `handle`; raise Aborted when there is none. A handle never leads out of the folder."""
+    """Return the job `handle`; raise Aborted if it does not exist. A handle cannot point outside the folder."""
     place = private(folder) / handle
     if not re.fullmatch(r"[0-9a-f]{32}", handle) or not place.is_dir():
-        raise Aborted(f"there is no job '{handle}' on this node: see the action list")
+        raise Aborted(f"job '{handle}' does not exist on this node (run the action list)")
     return _load(place)
 
 
@@ -134,16 +134,16 @@ def every(folder: Path) -> list[ShellJob]:
 
 
 def remove(job: ShellJob) -> None:
-    """Forget a job and what it said."""
+    """Remove the folder of a job."""
     shutil.rmtree(job.folder)
 
 
 def private(folder: Path) -> Path:
-    """Return `folder`, made when it is not there; raise Aborted when others could write into it."""
+    """Return `folder`, created if missing; raise Aborted if other users can access it."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
-        raise Aborted(f"{folder}: must be a folder of the node's own user that nobody else may enter (mode 0700)")
+        raise Aborted(f"{folder}: must be a folder owned by the node's user with mode 0700")
     return folder
 
 
@@ -176,6 +176,6 @@ def _text(path: Path) -> str:
 
 
 def _born(pid: int) -> int | None:
-    """Return when a process began, in ticks since boot; None when it has ended (proc(5): stat, field 22)."""
+    """Return the start time of a process in ticks since boot, or None if it has ended (proc(5): stat, field 22)."""
     fields = _text(Path("/proc", str(pid), "stat")).rpartition(")")[2].split()
     return int(fields[19]) if fields and fields[0] != "Z" else None

@@ -1,6 +1,6 @@
-"""NRPE's files and lines: which checks there are, how arguments fill a line, how a plugin's output is read.
+"""Read NRPE's configuration, substitute arguments, and split the output of plugins.
 
-nrpe.cfg ── include, include_dir, nrpe.d/ ──► read ──► {name: line} ── fill ──► a line for /bin/sh
+nrpe.cfg ── include, include_dir, nrpe.d/ ──► read ──► {name: command line} ── fill ──► command line for /bin/sh
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ _SHELL_QUOTING = re.compile(r"""["'\\`]|\$\(|<<""")
 
 
 def read(config: Path) -> dict[str, str]:
-    """Return the checks of NRPE's file, of all it includes, and of nrpe.d beside it: `{name: command line}`.
+    """Return the checks in `config`, the files it includes and the folder nrpe.d beside it: `{name: command line}`.
 
-    Of two with one name the later one holds, as in NRPE. Raises Aborted when there are no such files.
+    Of checks with the same name the last one is used, as in NRPE. Raises Aborted if there is no configuration.
     """
     settings: dict[str, str] = {}
     extra = config.parent / "nrpe.d"
     if not config.exists() and not extra.is_dir():
-        raise Aborted(f"{config}: does not exist: install NRPE, or name its file in the settings of nrpe (config)")
+        raise Aborted(f"{config}: does not exist (install NRPE, or set config in the settings of nrpe)")
     _read_file(config, settings, set())
     _read_folder(extra, settings, {config})
     prefix = settings.pop("command_prefix", "")
@@ -38,32 +38,32 @@ def read(config: Path) -> dict[str, str]:
 
 
 def fill(line: str, values: Sequence[str]) -> str:
-    """Return `line` with each `$ARGn$` replaced by the n-th value as one quoted word, or by nothing.
+    """Return `line` with each `$ARGn$` replaced by the n-th value, quoted, or by nothing without a value.
 
-    Raises ValueError when the line has quotes of its own, in which a value might become more than a word.
+    Raises ValueError if the line contains shell quoting, inside which a quoted value would not be safe.
     """
     unquoted = _ARGUMENT.sub("", line)
     risky = _SHELL_QUOTING.search(unquoted) is not None
 
-    def word(found: re.Match[str]) -> str:
+    def substitute(found: re.Match[str]) -> str:
         number = int(found[2])
         if not 1 <= number <= len(values):
             return found[1] * 2
         quoted = shlex.quote(values[number - 1])
         if risky and quoted != values[number - 1]:
             raise ValueError(
-                f"argument {number} needs quoting, and the check's line has quotes of its own: "
-                "send letters, digits and _@%+=:,./- only"
+                f"argument {number} needs quoting, but the command line of the check contains quotes "
+                "(use letters, digits and _@%+=:,./- only)"
             )
         return quoted
 
-    return _ARGUMENT.sub(word, line)
+    return _ARGUMENT.sub(substitute, line)
 
 
 def split(text: str) -> tuple[str, str]:
     """Return a plugin's output and its performance data.
 
-    Monitoring Plugins guidelines: the first line is text, `|`, data; those after it are long text, `|`, data.
+    Monitoring Plugins guidelines: the first line is text, `|`, data; the following lines are long text, `|`, data.
     """
     first, _, rest = text.partition("\n")
     summary, _, data = first.partition("|")
@@ -74,7 +74,7 @@ def split(text: str) -> tuple[str, str]:
 
 
 def _read_file(path: Path, settings: dict[str, str], seen: set[Path]) -> None:
-    if path in seen or not path.exists():  # NRPE goes on without an include that is missing
+    if path in seen or not path.exists():  # NRPE ignores missing includes
         return
     seen.add(path)
     try:

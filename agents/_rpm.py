@@ -1,6 +1,6 @@
-"""Packages by dnf or yum, and rpm (Red Hat, Fedora, Amazon Linux). Both wait for their locks themselves.
+"""Manage packages with dnf or yum, and rpm (Red Hat, Fedora, Amazon Linux). dnf and yum wait for their locks.
 
-`query` and `installed` ask rpm itself: every package manager above it shares them.
+`query` and `installed` use rpm directly; all package managers based on rpm share them.
 """
 
 from __future__ import annotations
@@ -13,26 +13,26 @@ from collective.agents._packages import Package, Settled
 
 _VERBS = {"install": "install", "update": "update", "uninstall": "remove", "purge": "remove"}
 _QUERY = r"%{INSTALLTIME}\t%{VERSION}\t%{RELEASE}\t%{EPOCH}\t%{ARCH}\n"
-_NOTHING = re.compile(r"^Nothing to do", re.MULTILINE)  # not said with -q
-_UPDATES_THERE = 100  # `check-update` exits so when there is something to update
+_NOTHING = re.compile(r"^Nothing to do", re.MULTILINE)  # not printed with -q
+_UPDATES_AVAILABLE = 100  # exit code of `check-update`
 
 
 class Yum:
-    """dnf, or yum: for what is asked here they take the same words. As `_packages.Provider` wants it."""
+    """dnf or yum, which have the same commands: an implementation of `_packages.Provider`."""
 
     def __init__(self, command: str) -> None:
         self.name = command
 
     def query(self, package: str, deadline: float) -> Package:
-        """Ask rpm how `package` is."""
+        """Return the state of a package, from rpm."""
         return query(package, deadline)
 
     def change(
         self, verb: str, package: str, version: str | None, settled: Settled, deadline: float
     ) -> tuple[bool, str]:
-        """Do what `verb` says; see `_packages.Provider`."""
-        wanted = f"{package}-{version}" if version else package
-        done = self._run([_VERBS[verb], "--", wanted], deadline)
+        """Install, update, uninstall or purge; see `_packages.Provider`."""
+        target = f"{package}-{version}" if version else package
+        done = self._run([_VERBS[verb], "--", target], deadline)
         if done.exitcode != 0 and not settled(self.query(package, deadline)):
             raise self._failure(_VERBS[verb], done)
         changed = done.exitcode == 0 and not _NOTHING.search(done.stdout)
@@ -43,7 +43,7 @@ class Yum:
         return installed()
 
     def refresh(self, deadline: float) -> tuple[int, str]:
-        """Fetch the package lists anew."""
+        """Refresh the package lists."""
         self._run(["clean", "expire-cache"], deadline)
         done = self._run(["makecache"], deadline)
         if done.exitcode != 0:
@@ -51,14 +51,14 @@ class Yum:
         return done.exitcode, done.stdout + done.stderr
 
     def outdated(self, deadline: float) -> list[dict[str, str]]:
-        """Return what `check-update` lists."""
+        """Return the updates listed by `check-update`."""
         done = self._run(["-q", "check-update"], deadline)
-        if done.exitcode not in (0, _UPDATES_THERE):
+        if done.exitcode not in (0, _UPDATES_AVAILABLE):
             raise self._failure("check-update", done)
         return parse_updates(done.stdout)
 
     def candidates(self, package: str, deadline: float) -> list[dict[str, str]]:
-        """Return what the package lists offer."""
+        """Return the versions in the package lists."""
         done = self._run(["-q", "list", "--showduplicates", "--", package], deadline)
         rows = parse_updates(done.stdout.partition("Available Packages")[2])
         return [{"version": row["version"], "repo": row["repo"]} for row in reversed(rows)]
@@ -67,14 +67,14 @@ class Yum:
         return run([self.name, "-y", *arguments], timeout=left(deadline))
 
     def _failure(self, verb: str, done: Completed) -> Aborted:
-        said = [line for line in done.stderr.splitlines() if line.startswith("Error")]
-        message = "; ".join(said) or f"{self.name} {verb} failed with exit code {done.exitcode}"
+        errors = [line for line in done.stderr.splitlines() if line.startswith("Error")]
+        message = "; ".join(errors) or f"{self.name} {verb} failed with exit code {done.exitcode}"
         return Aborted(message, data={"output": done.stdout + done.stderr, "exitcode": done.exitcode})
 
 
 def query(package: str, deadline: float) -> Package:
-    """Ask rpm; of several installed versions (kernels) the last one installed counts."""
-    # Not --last: it is a format of its own, and ours would come in pieces between its lines.
+    """Return the state of a package; of several installed versions (kernels) the last installed one."""
+    # Not --last, which prints its own format between the lines of this one.
     done = run(["rpm", "-q", "--qf", _QUERY, "--", package], timeout=left(deadline))
     rows = [line.split("\t") for line in done.stdout.splitlines() if line.count("\t") == 4]
     if done.exitcode != 0 or not rows:
@@ -86,7 +86,7 @@ def query(package: str, deadline: float) -> Package:
 
 
 def installed() -> list[str]:
-    """Return one line for each package that rpm knows."""
+    """Return one line for each installed package."""
     return run(["rpm", "-qa", "--qf", r"%{NAME} %{ARCH} %{EVR}\n"]).stdout.splitlines()
 
 
@@ -106,5 +106,5 @@ def parse_updates(text: str) -> list[dict[str, str]]:
 
 
 def left(deadline: float) -> float:
-    """Return the seconds that a command may take before `deadline`, with one kept for saying what went wrong."""
+    """Return how many seconds a command can take before `deadline`; one second is reserved for the reply."""
     return max(1.0, deadline - time.monotonic() - 1.0)

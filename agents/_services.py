@@ -1,4 +1,4 @@
-"""Service managers: how each of them tells a service's state, and what it is told.
+"""Service managers: query the state of services and change it.
 
 service.py ── Manager ──┬── Systemd    systemctl
                         ├── OpenRC     rc-service, rc-update
@@ -16,8 +16,8 @@ from typing import Protocol
 from collective.agent import Aborted, Completed, run, time_left
 
 INIT_SCRIPTS = Path("/etc/init.d")
-RUN_LEVELS = Path("/etc")  # rc2.d … rc5.d lie in it
-MARGIN = 1.0  # seconds kept for the answer
+RUN_LEVELS = Path("/etc")  # contains rc2.d … rc5.d
+MARGIN = 1.0  # seconds reserved for the reply
 _STARTS_AT_BOOT = (
     "enabled",
     "enabled-runtime",
@@ -31,34 +31,34 @@ _LOG_LINES = "10"
 
 @dataclass(frozen=True)
 class State:
-    """How a service is. `status` is running, stopped, failed or unknown; `changing` while it is on its way.
+    """The state of a service. `status` is running, stopped, failed or unknown; `changing` is true in between.
 
-    `well` tells of a stopped service whether its work was simply done (systemd's oneshot).
+    `completed` is whether a stopped service ended successfully (oneshot services of systemd).
     """
 
     status: str
     enabled: bool
     changing: bool = False
-    well: bool = False
+    completed: bool = False
 
 
 class Manager(Protocol):
-    """One service manager. `deadline` is on the clock of time.monotonic(); trouble is raised as Aborted."""
+    """A service manager. `deadline` is in seconds of time.monotonic(); failures are raised as Aborted."""
 
     def state(self, service: str, deadline: float) -> State:
-        """Return how a service is now; raise Aborted when there is none of this name."""
+        """Return the current state of a service; raise Aborted if it does not exist."""
 
-    def tell(self, verb: str, service: str, deadline: float) -> Completed:
-        """Start, stop, restart, reload, enable or disable; return how the command ended."""
+    def execute(self, verb: str, service: str, deadline: float) -> Completed:
+        """Start, stop, restart, reload, enable or disable a service; return the result of the command."""
 
     def log(self, service: str) -> str:
-        """Return the last lines that the service has logged, as far as the manager knows."""
+        """Return the last log lines of the service, or an empty string if the manager has none."""
 
 
 class Systemd:
-    """systemd, by systemctl."""
+    """systemd, with systemctl."""
 
-    _STATUS = {  # noqa: RUF012 - a table, never written to
+    _STATUS = {  # noqa: RUF012 - never modified
         "active": "running",
         "reloading": "running",
         "activating": "unknown",
@@ -68,47 +68,47 @@ class Systemd:
     }
 
     def state(self, service: str, deadline: float) -> State:
-        """Ask `systemctl show`, which says it in words that do not change."""
+        """Query `systemctl show`, whose output format is stable."""
         properties = "LoadState,ActiveState,SubState,UnitFileState,Result"
         done = _run(["systemctl", "show", f"--property={properties}", "--", service], deadline)
         if done.exitcode != 0:
             raise Aborted(f"systemctl show failed: {done.stderr.strip()}", data={"output": done.stderr})
-        said = dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line)
-        if said.get("LoadState") == "not-found":
+        found = dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line)
+        if found.get("LoadState") == "not-found":
             raise _no_service(service)
-        active, restarting = said.get("ActiveState", ""), said.get("SubState") == "auto-restart"
+        active, restarting = found.get("ActiveState", ""), found.get("SubState") == "auto-restart"
         return State(
             "failed" if restarting else self._STATUS.get(active, "unknown"),
-            said.get("UnitFileState") in _STARTS_AT_BOOT,
+            found.get("UnitFileState") in _STARTS_AT_BOOT,
             changing=active in ("activating", "deactivating", "reloading") and not restarting,
-            well=active == "inactive" and said.get("Result") == "success",
+            completed=active == "inactive" and found.get("Result") == "success",
         )
 
-    def tell(self, verb: str, service: str, deadline: float) -> Completed:
+    def execute(self, verb: str, service: str, deadline: float) -> Completed:
         """Run `systemctl VERB`."""
         return _run(["systemctl", verb, "--", service], deadline)
 
     def log(self, service: str) -> str:
-        """Ask the journal."""
+        """Return the last lines of the journal."""
         if not shutil.which("journalctl"):
             return ""
         return run(["journalctl", "--no-pager", "-q", "-n", _LOG_LINES, "-u", service], timeout=5).stdout
 
 
 class SysV:
-    """Init scripts, by `service`; their exit codes are those of the Linux Standard Base."""
+    """Init scripts, with `service`; exit codes are those of the Linux Standard Base."""
 
-    _STATUS = {0: "running", 1: "failed", 2: "failed", 3: "stopped"}  # noqa: RUF012 - a table, never written to
+    _STATUS = {0: "running", 1: "failed", 2: "failed", 3: "stopped"}  # noqa: RUF012 - never modified
 
     def state(self, service: str, deadline: float) -> State:
-        """Ask the init script."""
+        """Query the init script."""
         _require_script(service)
         done = _run(["service", service, "status"], deadline)
         links = RUN_LEVELS.glob(f"rc[2-5].d/S[0-9][0-9]{service}")
         return State(self._STATUS.get(done.exitcode, "unknown"), any(links))
 
-    def tell(self, verb: str, service: str, deadline: float) -> Completed:
-        """Run the init script, or change the links that start it."""
+    def execute(self, verb: str, service: str, deadline: float) -> Completed:
+        """Run the init script, or change its start links."""
         if verb not in ("enable", "disable"):
             return _run(["service", service, verb], deadline)
         if shutil.which("chkconfig"):
@@ -117,30 +117,30 @@ class SysV:
         return _run(["update-rc.d", service, verb], deadline) if made.exitcode == 0 else made
 
     def log(self, service: str) -> str:  # noqa: ARG002 - init scripts have no common log
-        """Return nothing: where an init script logs is its own business."""
+        """Return an empty string."""
         return ""
 
 
 class OpenRC:
-    """OpenRC (Alpine, Gentoo), by rc-service and rc-update."""
+    """OpenRC (Alpine, Gentoo), with rc-service and rc-update."""
 
-    _STATUS = {0: "running", 3: "stopped", 32: "failed"}  # noqa: RUF012 - a table, never written to
+    _STATUS = {0: "running", 3: "stopped", 32: "failed"}  # noqa: RUF012 - never modified
 
     def state(self, service: str, deadline: float) -> State:
-        """Ask the init script, and the run level `default`."""
+        """Query the init script and the run level `default`."""
         _require_script(service)
         done = _run(["rc-service", service, "status"], deadline)
         enabled = _run(["rc-update", "show", "default"], deadline).stdout.split()
         return State(self._STATUS.get(done.exitcode, "unknown"), service in enabled)
 
-    def tell(self, verb: str, service: str, deadline: float) -> Completed:
+    def execute(self, verb: str, service: str, deadline: float) -> Completed:
         """Run the init script, or change its run levels."""
         if verb in ("enable", "disable"):
             return _run(["rc-update", "add" if verb == "enable" else "del", service, "default"], deadline)
         return _run(["rc-service", service, verb], deadline)
 
     def log(self, service: str) -> str:  # noqa: ARG002 - init scripts have no common log
-        """Return nothing: where an init script logs is its own business."""
+        """Return an empty string."""
         return ""
 
 
@@ -148,7 +148,7 @@ def _run(command: Sequence[str], deadline: float) -> Completed:
     done = run(command, timeout=time_left(deadline, MARGIN))
     if done.timed_out:
         raise Aborted(
-            f"{' '.join(command)} did not end within the action's time: look at the service on the node",
+            f"'{' '.join(command)}' did not end within the action's timeout (check the service on the node)",
             data={"output": done.stdout + done.stderr},
         )
     return done
@@ -160,4 +160,4 @@ def _require_script(service: str) -> None:
 
 
 def _no_service(service: str) -> Aborted:
-    return Aborted(f"there is no service '{service}' on this node: check its name", data={"status": "unknown"})
+    return Aborted(f"service '{service}' does not exist on this node", data={"status": "unknown"})

@@ -1,7 +1,6 @@
-"""Packages by zypper and rpm (SUSE, openSUSE). zypper waits for its lock itself when it is told how long.
+"""Manage packages with zypper and rpm (SUSE, openSUSE). zypper waits for its lock with ZYPP_LOCK_TIMEOUT.
 
-Exit codes are from zypper(8). Lists are read from its XML, which is meant for programs; it comes from the package
-manager of this very node, by its own command.
+Exit codes are from zypper(8). Lists are parsed from its XML output, which comes from this node's own package manager.
 """
 
 from __future__ import annotations
@@ -20,52 +19,52 @@ _VERBS = {
     "uninstall": ("remove",),
     "purge": ("remove",),
 }
-_WELL = frozenset({0, 102, 103})  # done; done, and a reboot is needed; done, and zypper itself was updated
+_SUCCESS = frozenset({0, 102, 103})  # success; reboot needed; zypper itself was updated
 _LOCKED = 7
-_ACTED = re.compile(r"^\(\d+/\d+\) (?:Installing|Removing)", re.MULTILINE)
+_CHANGED = re.compile(r"^\(\d+/\d+\) (?:Installing|Removing)", re.MULTILINE)
 _PROMPTS = re.compile(r"^Continue\? .*$\n?", re.MULTILINE)
 
 
 class Zypper:
-    """SUSE's package manager, as `_packages.Provider` wants it."""
+    """SUSE's package manager: an implementation of `_packages.Provider`."""
 
     name = "zypper"
 
     def query(self, package: str, deadline: float) -> Package:
-        """Ask rpm how `package` is."""
+        """Return the state of a package, from rpm."""
         return _rpm.query(package, deadline)
 
     def change(
         self, verb: str, package: str, version: str | None, settled: Settled, deadline: float
     ) -> tuple[bool, str]:
-        """Do what `verb` says; see `_packages.Provider`."""
-        wanted = f"{package}={version}" if version else package
-        done = _zypper([*_VERBS[verb], "--", wanted], deadline)
+        """Install, update, uninstall or purge; see `_packages.Provider`."""
+        target = f"{package}={version}" if version else package
+        done = _zypper([*_VERBS[verb], "--", target], deadline)
         output = _PROMPTS.sub("", done.stdout) + done.stderr
-        if done.exitcode not in _WELL and not settled(self.query(package, deadline)):
+        if done.exitcode not in _SUCCESS and not settled(self.query(package, deadline)):
             raise _failure(verb, done)
-        return _ACTED.search(done.stdout) is not None, output
+        return _CHANGED.search(done.stdout) is not None, output
 
     def installed(self) -> list[str]:
         """Return one line for each installed package."""
         return _rpm.installed()
 
     def refresh(self, deadline: float) -> tuple[int, str]:
-        """Fetch the package lists anew; one repository that cannot be read is a failure."""
+        """Refresh the package lists; fails if one repository cannot be read."""
         done = _zypper(["refresh", "--force"], deadline)
         if done.exitcode != 0:
             raise _failure("refresh", done)
         return done.exitcode, done.stdout + done.stderr
 
     def outdated(self, deadline: float) -> list[dict[str, str]]:
-        """Return what `list-updates` lists."""
+        """Return the updates listed by `list-updates`."""
         done = _zypper(["--xmlout", "list-updates", "--type", "package"], deadline)
         if done.exitcode != 0:
             raise _failure("list-updates", done)
         return parse_updates(done.stdout)
 
     def candidates(self, package: str, deadline: float) -> list[dict[str, str]]:
-        """Return what the package lists offer."""
+        """Return the versions in the package lists."""
         search = ["--xmlout", "search", "--details", "--match-exact", "--type", "package", "--", package]
         done = _zypper(search, deadline)
         rows = [row for row in _elements(done.stdout, "solvable") if row.get("repository") != "(System Packages)"]
@@ -86,22 +85,22 @@ def parse_updates(text: str) -> list[dict[str, str]]:
 
 def _zypper(arguments: list[str], deadline: float) -> Completed:
     seconds = _rpm.left(deadline)
-    waiting = {"ZYPP_LOCK_TIMEOUT": str(int(seconds)), "LC_ALL": "C.UTF-8"}
-    return run(["zypper", "--non-interactive", "--no-color", *arguments], env=waiting, timeout=seconds)
+    environment = {"ZYPP_LOCK_TIMEOUT": str(int(seconds)), "LC_ALL": "C.UTF-8"}
+    return run(["zypper", "--non-interactive", "--no-color", *arguments], env=environment, timeout=seconds)
 
 
 def _elements(text: str, name: str) -> Iterator[ElementTree.Element]:
     try:
-        yield from ElementTree.fromstring(text).iter(name)  # noqa: S314 - of this node's own package manager
+        yield from ElementTree.fromstring(text).iter(name)  # noqa: S314 - from this node's own package manager
     except ElementTree.ParseError as error:
-        raise Aborted(f"zypper's list cannot be read: {error}", data={"output": text}) from None
+        raise Aborted(f"cannot parse the output of zypper: {error}", data={"output": text}) from None
 
 
 def _failure(verb: str, done: Completed) -> Aborted:
-    """Say what went wrong, in zypper's own words when it has some."""
-    said = [line for line in done.stderr.splitlines() if line.strip() and not line.startswith("Please see the above")]
-    message = " ".join(said[:2]) or f"zypper {verb} failed with exit code {done.exitcode}"
+    """Return an error with zypper's own message, if there is one."""
+    lines = [line for line in done.stderr.splitlines() if line.strip() and not line.startswith("Please see the above")]
+    message = " ".join(lines[:2]) or f"zypper {verb} failed with exit code {done.exitcode}"
     if done.exitcode == _LOCKED:
-        holder = (said or ["another package run holds the lock"])[0].rstrip(".")
-        message = f"{holder}: ask again when that has ended"
+        holder = (lines or ["another package run holds the lock"])[0].rstrip(".")
+        message = f"{holder} (try again when it has ended)"
     return Aborted(message, data={"output": done.stdout + done.stderr, "exitcode": done.exitcode})

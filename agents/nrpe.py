@@ -1,7 +1,7 @@
-"""Run the checks that NRPE is configured with, as its daemon would.
+"""Run the checks in the node's NRPE configuration, as the NRPE daemon would.
 
-Settings: `config`, the path of NRPE's own file (/etc/nagios/nrpe.cfg), and `allow_arguments` (false): whether
-callers may fill `$ARG1$` and so on. Command lines are the node's own, for /bin/sh; what callers send is
+Settings: `config`, the path of NRPE's configuration file (/etc/nagios/nrpe.cfg), and `allow_arguments` (false), whether
+callers can set `$ARG1$` and so on. Command lines come from the node and run with /bin/sh; arguments of callers are
 quoted.
 """
 
@@ -15,18 +15,18 @@ from collective.agents import _nrpe
 
 STATES = {0: "OK", 1: "WARNING", 2: "CRITICAL", 3: "UNKNOWN"}
 UNKNOWN = 3
-AT_ONCE = 8  # checks of runallcommands; one that hangs takes no other along
+PARALLEL_CHECKS = 8  # of runallcommands, so that a hanging check does not delay all others
 
 
 @action
 def runcommand(command: str, args: str | None = None, *, settings: Settings, deadline: float) -> Reply:
-    """Run one configured check; anything but OK aborts, so that clients show it."""
+    """Run one check; any result but OK is raised as Aborted, so that clients show it."""
     checks = _checks(settings)
     line = checks.get(command)
     if line is None:
         result = _unknown(f"No such command: {command}")
     elif args and settings.get("allow_arguments") is not True:
-        result = _unknown("arguments are not allowed on this node: its settings must say allow_arguments: true")
+        result = _unknown("arguments are not allowed on this node (set allow_arguments: true in the settings of nrpe)")
     else:
         result = _checked(line, args.split("!") if args else [], deadline)
     result["command"] = command
@@ -37,9 +37,9 @@ def runcommand(command: str, args: str | None = None, *, settings: Settings, dea
 
 @action
 def runallcommands(*, settings: Settings, deadline: float) -> Reply:
-    """Run every configured check."""
+    """Run all checks."""
     checks = _checks(settings)
-    with ThreadPoolExecutor(AT_ONCE) as pool:
+    with ThreadPoolExecutor(PARALLEL_CHECKS) as pool:
         results = pool.map(lambda line: _checked(line, [], deadline), checks.values())
         return {"commands": dict(zip(checks, results, strict=True))}
 
@@ -56,9 +56,9 @@ def _checked(line: str, values: list[str], deadline: float) -> Reply:
     allowed = time_left(deadline)
     done = run(["/bin/sh", "-c", filled], timeout=allowed)
     if done.timed_out:
-        return _unknown(f"the check was ended after {allowed:.0f} s")
+        return _unknown(f"the check was killed after {allowed:.0f} s")
     output, perfdata = _nrpe.split(done.stdout)
-    # A plugin that is not there says so on standard error only.
+    # For a missing plugin the shell's message is on standard error.
     return {"exitcode": done.exitcode, "output": output or done.stderr.strip(), "perfdata": perfdata}
 
 

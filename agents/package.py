@@ -1,7 +1,7 @@
-"""Install, update and remove packages, with the package manager that this node has.
+"""Install, update and remove packages with the node's package manager.
 
-Asking for what is so already is success with `changed: false`.
-Settings: `provider` forces one of `PROVIDERS`.
+If the package is already in the wanted state, the action succeeds with `changed: false`.
+Settings: `provider`, the name of one of `PROVIDERS`; without it the first available one is used.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collective.agents._packages import Package, Provider
 from collective.agents._rpm import Yum
 from collective.agents._zypper import Zypper
 
-# In order of preference, by the command that shows that a node has it.
+# In order of preference, each with the command whose presence selects it.
 PROVIDERS: dict[str, tuple[str, Provider]] = {
     "apt": ("apt-get", Apt()),
     "dnf": ("dnf", Yum("dnf")),
@@ -29,23 +29,23 @@ PROVIDERS: dict[str, tuple[str, Provider]] = {
 
 @action
 def install(package: str, version: str | None = None, *, settings: Settings, deadline: float) -> Reply:
-    """Install a package, or bring it to the version asked for."""
+    """Install a package, or change its version."""
     return _change("install", package, version, settings, deadline)
 
 
 @action
 def update(package: str, *, settings: Settings, deadline: float) -> Reply:
-    """Bring an installed package to the newest version that the package lists offer."""
+    """Update an installed package to the latest version in the package lists."""
     provider = choose(settings)
     found = provider.query(package, deadline)
     if not found.installed and not found.unfinished:
-        raise Aborted(f"{package} is not installed: nothing to update: use install", data=_data(provider, found))
+        raise Aborted(f"package '{package}' is not installed (use install)", data=_data(provider, found))
     return _change("update", package, None, settings, deadline)
 
 
 @action
 def uninstall(package: str, *, settings: Settings, deadline: float) -> Reply:
-    """Remove a package; its configuration files stay."""
+    """Remove a package but keep its configuration files."""
     return _change("uninstall", package, None, settings, deadline)
 
 
@@ -57,7 +57,7 @@ def purge(package: str, *, settings: Settings, deadline: float) -> Reply:
 
 @action
 def status(package: str, *, settings: Settings, deadline: float) -> Reply:
-    """Tell which version of a package is installed."""
+    """Return the installed version of a package."""
     provider = choose(settings)
     return _finished(provider, provider.query(package, deadline), output="")
 
@@ -71,42 +71,42 @@ def count(*, settings: Settings) -> Reply:
 
 @action
 def md5(*, settings: Settings) -> Reply:
-    """Digest the sorted list of installed packages: two nodes with one digest have the same."""
+    """Return a digest of the installed packages; it is equal on nodes with the same packages."""
     lines = "\n".join(sorted(choose(settings).installed()))
     return {"output": hashlib.md5(lines.encode(), usedforsecurity=False).hexdigest()}
 
 
 @action
 def refresh(*, settings: Settings, deadline: float) -> Reply:
-    """Bring the package lists up to date."""
+    """Refresh the package lists."""
     exitcode, output = choose(settings).refresh(deadline)
     return {"exitcode": exitcode, "output": output}
 
 
 @action
 def checkupdates(*, settings: Settings, deadline: float) -> Reply:
-    """List the packages that could be updated."""
+    """List the available updates."""
     provider = choose(settings)
     return {"package_manager": provider.name, "outdated_packages": provider.outdated(deadline)}
 
 
 @action
 def search(package: str, *, settings: Settings, deadline: float) -> Reply:
-    """List the versions of a package that the package lists offer."""
+    """List the available versions of a package."""
     return {"candidates": choose(settings).candidates(package, deadline)}
 
 
 def choose(settings: Settings) -> Provider:
-    """Return the provider that settings force, or the first whose command is there, or raise Aborted."""
+    """Return the provider from the settings, or the first available one; raise Aborted if there is none."""
     forced = settings.get("provider")
     if forced is not None:
         if forced not in PROVIDERS:
-            raise Aborted(f"settings: provider: there is no '{forced}': there are {', '.join(PROVIDERS)}")
+            raise Aborted(f"settings: provider: unknown provider '{forced}' (providers: {', '.join(PROVIDERS)})")
         return PROVIDERS[forced][1]
     for command, provider in PROVIDERS.values():
         if shutil.which(command):
             return provider
-    raise Aborted(f"this node has no package manager that collective knows: {', '.join(PROVIDERS)}")
+    raise Aborted(f"this node has no supported package manager ({', '.join(PROVIDERS)})")
 
 
 def _change(verb: str, package: str, version: str | None, settings: Settings, deadline: float) -> Reply:
@@ -125,8 +125,8 @@ def _change(verb: str, package: str, version: str | None, settings: Settings, de
     found = provider.query(package, deadline)
     if verb != "update" and not settled(found):
         raise Aborted(
-            f"{provider.name} ended well, but {package} is {found.unfinished or found.ensure}: "
-            "look whether something else manages this package",
+            f"{provider.name} succeeded, but package '{package}' is {found.unfinished or found.ensure} "
+            "(check whether another tool manages it)",
             data=_data(provider, found) | {"changed": changed, "output": output},
         )
     return _finished(provider, found, changed=changed, output=output)
@@ -136,8 +136,8 @@ def _finished(provider: Provider, found: Package, **more: Any) -> Reply:
     data = _data(provider, found) | more
     if found.unfinished:
         raise Aborted(
-            f"{found.name} {found.ensure} is {found.unfinished}: a package run was broken off: "
-            f"ask for install, or let {provider.name} finish it on the node",
+            f"package '{found.name}' {found.ensure} is {found.unfinished}: a package run was interrupted "
+            f"(run install, or complete it with {provider.name} on the node)",
             data=data,
         )
     return data

@@ -1,4 +1,4 @@
-"""Run shell commands: at once, or as jobs that go on when the answer is out.
+"""Run shell commands and scripts, and shell commands in the background (jobs).
 
 Settings: `jobs`, the folder of the jobs (/var/lib/collective/shell, or below the user's XDG state folder).
 """
@@ -30,11 +30,11 @@ def run(
     *,
     deadline: float,
 ) -> Reply:
-    """Run a line with /bin/sh and wait for its end; any exit code but 0 aborts, with all that it said."""
+    """Run a command with /bin/sh and wait for it; raise Aborted with its output if its exit code is not 0."""
     line = ["/bin/sh", "-c", command]
     allowed = _allowed(timeout, deadline)
     done = run_command(line, stdin=stdin, timeout=allowed, cwd=cwd or "/", env=environment, user=user)
-    return _answer(done, allowed)
+    return _reply(done, allowed)
 
 
 @action
@@ -47,7 +47,7 @@ def script(
     *,
     deadline: float,
 ) -> Reply:
-    """Run a script that comes with the request, by `interpreter`, by its own #! line, or by /bin/sh."""
+    """Run a script from the request with `interpreter`, with its #! line, or with /bin/sh."""
     identity = as_user(user)
     allowed = _allowed(timeout, deadline)
     with tempfile.TemporaryDirectory(prefix="collective-") as folder:
@@ -57,23 +57,23 @@ def script(
         if "user" in identity:
             shutil.chown(folder, identity["user"], identity["group"])
             shutil.chown(path, identity["user"], identity["group"])
-        own = [] if script.startswith("#!") else ["/bin/sh"]
-        started_by = [interpreter] if interpreter else own
-        command = [*started_by, str(path), *(args or ())]
-        return _answer(run_command(command, timeout=allowed, cwd="/", user=user), allowed)
+        default = [] if script.startswith("#!") else ["/bin/sh"]
+        prefix = [interpreter] if interpreter else default
+        command = [*prefix, str(path), *(args or ())]
+        return _reply(run_command(command, timeout=allowed, cwd="/", user=user), allowed)
 
 
 @action
 def start(command: str, user: str | None = None, *, settings: Settings) -> Reply:
-    """Start a line with /bin/sh and leave it running; its handle is what the other actions ask for."""
+    """Start a command with /bin/sh in the background; return the handle for the other actions."""
     return {"handle": _jobs.start(_folder(settings), command, user).handle}
 
 
 @action
 def status(handle: str, stdout_offset: int = 0, stderr_offset: int = 0, *, settings: Settings) -> Reply:
-    """Tell how a job stands and what it has said from the offsets on; offsets are bytes."""
+    """Return the state of a job and its output from the offsets (in bytes) on."""
     job = _jobs.find(_folder(settings), handle)
-    state = job.status  # before its output: what is said while we look comes with the next offsets
+    state = job.status  # before the output: later output is returned by the next call
     stdout, next_stdout = job.read("stdout", stdout_offset)
     stderr, next_stderr = job.read("stderr", stderr_offset)
     return {
@@ -104,7 +104,7 @@ def list(*, settings: Settings) -> Reply:
 
 @action
 def kill(handle: str, signal: str = "TERM", *, settings: Settings) -> Reply:
-    """Send a signal to a job and all that it has started."""
+    """Send a signal to a job and its processes."""
     job = _jobs.find(_folder(settings), handle)
     job.kill(signal)
     return {"status": job.status}
@@ -112,7 +112,7 @@ def kill(handle: str, signal: str = "TERM", *, settings: Settings) -> Reply:
 
 @action
 def clean(older_than: float = 86400, *, settings: Settings) -> Reply:
-    """Forget the jobs that have ended and were started more than `older_than` seconds ago."""
+    """Remove the records of finished jobs that were started more than `older_than` seconds ago."""
     limit = time.time() - older_than
     old = [job for job in _jobs.every(_folder(settings)) if job.ended and job.started <= limit]
     for job in old:
@@ -125,7 +125,7 @@ def _allowed(timeout: float | None, deadline: float) -> float:
     return left if timeout is None else min(timeout, left)
 
 
-def _answer(done: Completed, allowed: float) -> Reply:
+def _reply(done: Completed, allowed: float) -> Reply:
     data = {
         "stdout": done.stdout,
         "stderr": done.stderr,
@@ -133,11 +133,11 @@ def _answer(done: Completed, allowed: float) -> Reply:
         "success": done.exitcode == 0 and not done.timed_out,
     }
     if done.timed_out:
-        raise Aborted(f"the command was ended after {allowed:g} s", data=data)
+        raise Aborted(f"the command was killed after {allowed:g} s", data=data)
     if done.exitcode < 0:
-        raise Aborted(f"the command was ended by {signal.Signals(-done.exitcode).name}", data=data)
+        raise Aborted(f"the command was killed by {signal.Signals(-done.exitcode).name}", data=data)
     if done.exitcode:
-        raise Aborted(f"the command ended with exit code {done.exitcode}", data=data)
+        raise Aborted(f"the command failed with exit code {done.exitcode}", data=data)
     return data
 
 

@@ -111,7 +111,7 @@ def _print_warnings() -> None:
 
 
 class _Warnings(logging.Handler):
-    """Prints the library's warnings on standard error, a line each; with `-v` its notes as well."""
+    """Prints the library's warnings on standard error, one line each; with `-v` its notes as well."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print the `error` of a record; records without one are for the logs of programs."""

@@ -1,4 +1,4 @@
-"""Show a plan for what there is on AWS, ask whether it is meant, and carry it out.
+"""Show a plan of changes on AWS, ask for confirmation, and apply it.
 
     $ crpc setup
     production in the account 123456789012, eu-central-1:
@@ -6,138 +6,131 @@
       + topic production_requests
       = table production_nodes (there already)
 
-    1 change; go on? [y/N] y
+    1 change; continue? [y/N] y
     1 change made
 
-Nobody to ask, and no --yes: the plan is shown, and nothing done (exit 4).
+Without a terminal and without --yes, the plan is shown and nothing is changed (exit code 4).
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from collective.clients import confirmation
-from collective.clients.options import Parser
-from collective.clients.render.formatting import clean_line
+from collective.clients import confirmation, output
+from collective.clients.output import Output
+from collective.clients.parser import Parser
 from collective.exit_codes import STOPPED
 from collective.setup import CHANGE, KEEP, MAKE, REMOVE
+from collective.text import escape_controls, plural
 
 if TYPE_CHECKING:
     from collective.setup import Plan, Step
 
-_SIGNS = {MAKE: "+", CHANGE: "~", KEEP: "=", REMOVE: "-"}
+_COLUMNS = ("change", "kind", "name", "detail", "done")
+_MARKS = {MAKE: "+", CHANGE: "~", KEEP: "=", REMOVE: "-"}
 
 
 def add_options(parser: Parser) -> None:
-    """Add the options that a command with a plan has."""
-    group = parser.add_argument_group("carrying it out")
-    how = group.add_mutually_exclusive_group()
-    how.add_argument("--dry-run", action="store_true", help="only show what would change")
-    how.add_argument("--yes", action="store_true", help="do not ask")
-    group.add_argument("-j", "--json", action="store_true", help="one document, which says what was done; asks nobody")
+    """Add the options that every command with a plan has."""
+    mode = parser.add_argument_group("confirmation options").add_mutually_exclusive_group()
+    mode.add_argument("--dry-run", action="store_true", help="show the changes without making them")
+    mode.add_argument("--yes", action="store_true", help="make the changes without asking")
 
 
-def settle(plan: Plan, given: argparse.Namespace, agrees: Callable[[], bool] | None = None) -> int:
-    """Show a plan, carry it out when whoever is asked agrees, and return the exit code. Raise TransportError.
+def confirm_and_apply(plan: Plan, args: argparse.Namespace, confirm: Callable[[], bool] | None = None) -> int:
+    """Show a plan, apply it if confirmed, and return the exit code.
 
-    `agrees` asks in another way than by yes or no.
+    `args` has the options of `add_options`. `confirm` asks for confirmation; the default asks a yes-or-no question.
+    Output for programs (JSON, CSV, …) asks no question: it needs `--yes`. Raises TransportError if a step fails, after
+    the report of the steps that were done before.
     """
-    shown = _Document(plan) if given.json else _Lines(plan)
-    shown.plan()
-    if given.dry_run or not plan.changes:
-        shown.end(tried=False)
+    for_people = args.output == "text"
+    report = _TextReport(plan) if for_people else _DocumentReport(plan, args)
+    report.show_plan()
+    if args.dry_run or not plan.changes:
+        report.show_result(applied=False)
         return 0
-    agrees = agrees or (lambda: confirmation.ask_whether(f"{_count(len(plan.changes))}; go on?"))
-    if not given.yes and (given.json or not agrees()):
-        shown.end(tried=False)
-        sys.stderr.write("crpc: nothing was changed: not confirmed: '--yes' says that it is meant\n")
+    confirm = confirm or (lambda: confirmation.ask_whether(f"{_changes(plan)}; continue?"))
+    if not args.yes and not (for_people and confirm()):
+        report.show_result(applied=False)
+        sys.stderr.write("crpc: not confirmed, nothing changed (use --yes to skip the question)\n")
         return STOPPED
     try:
         for step in plan.changes:
-            shown.done(step, step.do())
+            report.record(step, step.do())
     finally:
-        shown.end(tried=True)
+        report.show_result(applied=True)
     return 0
 
 
-class _Lines:
-    """For people."""
+class _TextReport:
+    """Report a plan as text."""
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
-        self._made = 0
+        self._done = 0
 
-    def plan(self) -> None:
-        """Show the steps."""
+    def show_plan(self) -> None:
+        """Print the steps, and the warnings on standard error."""
         account = self._plan.account
         lines = "".join(f"  {_line(step)}\n" for step in self._plan.steps)
-        where = f"{self._plan.collective} in the account {account.number}, {account.region}"
-        sys.stdout.write(f"{where}:\n\n{lines}\n" if lines else f"{where}\n")
+        heading = f"{self._plan.collective} in the account {account.number}, {account.region}"
+        sys.stdout.write(f"{heading}:\n\n{lines}\n" if lines else f"{heading}\n")
         for warning in self._plan.warnings:
-            sys.stderr.write(f"crpc: {clean_line(warning)}\n")
+            sys.stderr.write(f"crpc: {escape_controls(warning)}\n")
         sys.stdout.flush()
 
-    def done(self, step: Step, note: str | None) -> None:
-        """Count what was done, and say what was not."""
-        self._made += note is None
-        if note:
-            sys.stdout.write(f"  = {step.kind} {clean_line(step.name)} ({note})\n")
+    def record(self, step: Step, skipped: str | None) -> None:
+        """Count a step that was done; print one that was `skipped`, with the reason."""
+        self._done += skipped is None
+        if skipped:
+            sys.stdout.write(f"  = {step.kind} {escape_controls(step.name)} ({skipped})\n")
 
-    def end(self, tried: bool) -> None:
-        """Say how much there was to do, and how much of it was done."""
-        count = len(self._plan.changes)
+    def show_result(self, applied: bool) -> None:
+        """Print the number of changes, and how many of them were made."""
         text = "Nothing to do"
-        if count:
-            some = f"{self._made} of " if tried and self._made != count else ""
-            text = f"{some}{_count(count)} {'made' if tried else 'to make'}"
+        if self._plan.changes:
+            part = f"{self._done} of " if applied and self._done != len(self._plan.changes) else ""
+            text = f"{part}{_changes(self._plan)} {'made' if applied else 'to make'}"
         sys.stdout.write(text + "\n")
 
 
-class _Document:
-    """For programs: `steps` as they are in the plan, each with `done`."""
+class _DocumentReport:
+    """Report a plan as one document or table: the `steps` of the plan, each with `done`."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, args: argparse.Namespace) -> None:
         self._plan = plan
+        self._args = args
         self._done: set[int] = set()
 
-    def plan(self) -> None:
-        """Show nothing yet: a document is whole."""
+    def show_plan(self) -> None:
+        """Print nothing: the document is written once, at the end."""
 
-    def done(self, step: Step, note: str | None) -> None:
-        """Keep what was done."""
-        if note is None:
+    def record(self, step: Step, skipped: str | None) -> None:
+        """Remember a step that was done."""
+        if skipped is None:
             self._done.add(id(step))
 
-    def end(self, tried: bool) -> None:  # noqa: ARG002 - as for people
-        """Write it."""
-        account = self._plan.account
+    def show_result(self, applied: bool) -> None:  # noqa: ARG002 - the signature of _TextReport
+        """Print the document."""
+        rows = [(step.change, step.kind, step.name, step.detail, id(step) in self._done) for step in self._plan.steps]
         document = {
             "collective": self._plan.collective,
-            "account": account.number,
-            "region": account.region,
-            "steps": [self._described(step) for step in self._plan.steps],
+            "account": self._plan.account.number,
+            "region": self._plan.account.region,
+            "steps": [dict(zip(_COLUMNS, row, strict=True)) for row in rows],
             "warnings": list(self._plan.warnings),
         }
-        sys.stdout.write(json.dumps(document, indent=2) + "\n")
-
-    def _described(self, step: Step) -> dict[str, object]:
-        return {
-            "change": step.change,
-            "kind": step.kind,
-            "name": step.name,
-            "detail": step.detail,
-            "done": id(step) in self._done,
-        }
+        output.show(self._args, Output("plan", document, _COLUMNS, rows, str))
 
 
 def _line(step: Step) -> str:
     detail = f" ({step.detail})" if step.detail else ""
-    return clean_line(f"{_SIGNS[step.change]} {step.kind} {step.name}{detail}")
+    return escape_controls(f"{_MARKS[step.change]} {step.kind} {step.name}{detail}")
 
 
-def _count(number: int) -> str:
-    return f"{number} change{'' if number == 1 else 's'}"
+def _changes(plan: Plan) -> str:
+    return plural(len(plan.changes), "change")

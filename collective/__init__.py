@@ -15,7 +15,11 @@ Names are imported on first use: `import collective` alone loads neither boto3 n
 
 import importlib
 import logging
+from pkgutil import extend_path
 from typing import TYPE_CHECKING
+
+# Plone's packages share this name; extend_path finds those in other folders of sys.path.
+__path__ = extend_path(__path__, __name__)
 
 if TYPE_CHECKING:
     from collective.config import ClientConfig, load_client

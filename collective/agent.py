@@ -1,32 +1,32 @@
-"""What the author of a plugin imports: `action` or `data`, `Aborted`, and `run` for commands.
+"""The API for plugins: the decorators `action` and `data`, `Aborted`, and `run` for commands.
 
     from collective.agent import Aborted, Reply, action, run
 
     @action
     def greet(name: str, *, settings: Settings) -> Reply:
-        '''Say hello.'''
+        '''Return a greeting.'''
         return {"greeting": f"Hello {name}"}
 
-Parameters are the DDL's inputs. Keyword-only parameters are supplied to a function that names them:
+The parameters are the inputs of the DDL. A function can also name these keyword-only parameters:
 
-    settings   the content of settings/<agent>.yaml, {} when there is none
-    caller     who asked: the request's caller, a string
+    settings   the content of settings/<agent>.yaml, {} without one
+    caller     the request's caller, a string
     facts      the node's facts, a mapping
-    deadline   when the node ends this action: seconds on the clock of time.monotonic()
+    deadline   when the node stops this action, in seconds of time.monotonic()
 
-A data function answers questions of filters. Its file and DDL lie in a folder `data` beside the agents' ones; the
-file's name is the function's, `query` is what it is asked, and what it returns has the fields that filters compare:
+A data function is used in filters. Its file and DDL are in a subfolder `data` of the agents' folders. The file has the
+function's name, `query` is the argument in the filter, and the result has the fields that filters compare:
 
     @data
     def mount(query: str) -> Reply:
-        '''Tell of the file system at a path.'''
+        '''Return whether a path is a mount point.'''
         return {"mounted": os.path.ismount(query)}
 
     crpc find -S "mount('/srv').mounted=true"
 
-It may name the same keyword-only parameters, and one more:
+It can name the same keyword-only parameters, and one more:
 
-    agents     what the DDLs of the node's agents say of themselves: {name: metadata}
+    agents     the metadata of the node's agents, from their DDLs: {name: metadata}
 """
 
 from __future__ import annotations
@@ -70,34 +70,34 @@ SUPPLIED_TO_DATA = SUPPLIED | {"agents"}
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _MARK = "__collective_action__"
 _DATA_MARK = "__collective_data__"
-_KEPT = 512 * 1024  # bytes of each stream that a command's result keeps: half from its head, half from its tail
+_OUTPUT_LIMIT = 512 * 1024  # bytes kept of each output stream: half from its start, half from its end
 
 
 def action(function: _Function) -> _Function:
-    """Mark a function as an action, and hand it back unchanged: tests call it like any other."""
+    """Mark a function as an action and return it unchanged, so that tests can call it directly."""
     setattr(function, _MARK, True)
     return function
 
 
 def is_action(thing: object) -> bool:
-    """Tell whether `thing` is a function marked with `action`."""
+    """Return whether `thing` is a function marked with `action`."""
     return callable(thing) and getattr(thing, _MARK, False) is True
 
 
 def data(function: _Function) -> _Function:
-    """Mark a function as a data function, and hand it back unchanged."""
+    """Mark a function as a data function and return it unchanged."""
     setattr(function, _DATA_MARK, True)
     return function
 
 
 def is_data(thing: object) -> bool:
-    """Tell whether `thing` is a function marked with `data`."""
+    """Return whether `thing` is a function marked with `data`."""
     return callable(thing) and getattr(thing, _DATA_MARK, False) is True
 
 
 @dataclass(frozen=True)
 class Completed:
-    """A command that has ended. `exitcode` is negative for a signal, as in `subprocess`."""
+    """The result of a command. `exitcode` is negative for a signal, as in `subprocess`."""
 
     exitcode: int
     stdout: str
@@ -113,16 +113,17 @@ def run(
     cwd: str | Path | None = None,
     env: Mapping[str, str] | None = None,
     user: str | None = None,
-    keep: int = _KEPT,
+    keep: int = _OUTPUT_LIMIT,
 ) -> Completed:
-    """Run a command and return how it ended and what it said.
+    """Run a command and return its exit code and output.
 
-    The command is a list of arguments, never a shell line. Its messages are in English (`LC_ALL=C.UTF-8`)
-    unless `env`, which is added to the environment, says otherwise. Output that is not UTF-8 arrives with
-    replacement marks; of more than `keep` bytes the head and the tail stay, and a line says how much is gone.
-    After `timeout` seconds the command and its process group are killed, and `timed_out` is set.
-    With `user` it runs as that user, with an environment of their own: nothing of the node's is passed on.
-    Raises Aborted when the command cannot be started, and InvalidInput when there is no such user.
+    `command` is a list of arguments, never a shell line. `env` is added to the environment; `LC_ALL` is `C.UTF-8`
+    unless set there. Bytes that are not UTF-8 are replaced by U+FFFD. Of each stream at most `keep` bytes are kept,
+    half from the start and half from the end, with a line between them that says how many are missing. After
+    `timeout` seconds the command and its process group are killed, and `timed_out` is set. With `user` it runs as
+    that user and with that user's environment; nothing of the node's environment is passed on.
+
+    Raises Aborted if the command cannot be started, InvalidInput if the user does not exist.
     """
     try:
         process = subprocess.Popen(
@@ -135,11 +136,11 @@ def run(
             **as_user(user, env),
         )
     except (OSError, subprocess.SubprocessError, ValueError) as error:
-        # Of an OSError, `filename` tells the folder that is not there from the command that is not there.
+        # `filename` of an OSError is the folder or the command, whichever is missing.
         what = getattr(error, "filename", None) or command[0]
         if cwd is not None and str(what) == str(cwd):
-            raise Aborted(f"the folder '{cwd}' cannot be entered: {getattr(error, 'strerror', error)}") from None
-        raise Aborted(f"'{what}' cannot be run: {getattr(error, 'strerror', None) or error}") from None
+            raise Aborted(f"cannot enter folder '{cwd}': {getattr(error, 'strerror', error)}") from None
+        raise Aborted(f"cannot run '{what}': {getattr(error, 'strerror', None) or error}") from None
     streams = [_Stream(process.stdout, keep), _Stream(process.stderr, keep)]
     feeder = threading.Thread(target=_feed, args=(process.stdin, stdin), daemon=True)
     feeder.start()
@@ -155,19 +156,19 @@ def run(
 
 
 def time_left(deadline: float, margin: float = 1.0) -> float:
-    """Return how many seconds a command may take so that its result is answered before `deadline`.
+    """Return how many seconds a command can take so that the reply is sent before `deadline`.
 
-    For the answer `margin` seconds are kept; a fifth of what there is, where that is less.
+    `margin` seconds, or a fifth of the remaining time if that is less, are reserved for the reply.
     """
     left = max(0.0, deadline - time.monotonic())
     return max(0.1, left - min(margin, left / 5))
 
 
 def as_user(user: str | None, env: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """Return Popen's arguments to become `user`, with all their groups and an environment of their own.
+    """Return arguments of Popen to run as `user`, with that user's groups and environment, and `env` added.
 
-    Without a user, or for the one that the node runs as, it is the node's environment; `env` is added.
-    Raises InvalidInput when there is no such user, and Aborted when the node may not switch.
+    Without a user, or if the node already runs as that user, the node's environment is used.
+    Raises InvalidInput if the user does not exist, Aborted if the node cannot change its user.
     """
     language = {"LC_ALL": "C.UTF-8"}
     if user is None:
@@ -175,13 +176,13 @@ def as_user(user: str | None, env: Mapping[str, str] | None = None) -> dict[str,
     try:
         entry = pwd.getpwnam(user)
     except KeyError:
-        raise InvalidInput(f"there is no user '{user}' on this node") from None
+        raise InvalidInput(f"user '{user}' does not exist on this node") from None
     if entry.pw_uid == os.geteuid():
         return as_user(None, env)
     if os.geteuid() != 0:
         own = pwd.getpwuid(os.geteuid()).pw_name
-        raise Aborted(f"this node runs as '{own}' and cannot become '{user}': only root can: leave the user out")
-    theirs = {
+        raise Aborted(f"cannot run as user '{user}': this node runs as '{own}', not root (omit the user)")
+    user_env = {
         "HOME": entry.pw_dir,
         "USER": user,
         "LOGNAME": user,
@@ -192,32 +193,32 @@ def as_user(user: str | None, env: Mapping[str, str] | None = None) -> dict[str,
         "user": entry.pw_uid,
         "group": entry.pw_gid,
         "extra_groups": os.getgrouplist(user, entry.pw_gid),
-        "env": {**theirs, **language, **(env or {})},
+        "env": {**user_env, **language, **(env or {})},
     }
 
 
 def _feed(pipe: IO[bytes] | None, text: str) -> None:
-    assert pipe is not None  # noqa: S101 - Popen was asked for it
+    assert pipe is not None  # noqa: S101 - Popen was called with PIPE
     try:
         with pipe:
             pipe.write(text.encode())
     except OSError:
-        pass  # the command did not want it
+        pass  # the command closed its standard input
 
 
 class _Stream:
-    """Read a pipe to its end in the background, keeping at most `keep` bytes: a head and a tail.
+    """Read a pipe to its end in the background and keep at most `keep` bytes: the start and the end.
 
-    A command may leave a child behind that holds the pipe open: `text` waits a moment for it, not for ever.
+    A child that the command left running can keep the pipe open, so `text` waits for the end only a second.
     """
 
     def __init__(self, pipe: IO[bytes] | None, keep: int) -> None:
-        assert pipe is not None  # noqa: S101 - Popen was asked for it
+        assert pipe is not None  # noqa: S101 - Popen was called with PIPE
         self._pipe = pipe
         self._half = keep // 2
         self._head = bytearray()
         self._tail = bytearray()
-        self._left_out = 0
+        self._dropped = 0
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
 
@@ -233,14 +234,14 @@ class _Stream:
     def _cut(self) -> None:
         excess = max(0, len(self._tail) - self._half)
         del self._tail[:excess]
-        self._left_out += excess
+        self._dropped += excess
 
     def text(self) -> str:
         self._thread.join(timeout=1.0)
         head, tail = bytes(self._head), bytes(self._tail)
         excess = max(0, len(tail) - self._half)
-        left_out = self._left_out + excess
-        if not left_out:
-            return (head + tail).decode(errors="replace")  # in one piece: a character may span both
-        marks = f"\n[… {left_out} bytes left out …]\n"
-        return head.decode(errors="replace") + marks + tail[excess:].decode(errors="replace")
+        dropped = self._dropped + excess
+        if not dropped:
+            return (head + tail).decode(errors="replace")  # joined first: a character may span both
+        gap = f"\n[… {dropped} bytes omitted …]\n"
+        return head.decode(errors="replace") + gap + tail[excess:].decode(errors="replace")

@@ -1,7 +1,7 @@
-"""JSON as messages carry it: plain, and of a size that can be looked at, whoever has written it.
+"""Parse JSON from the network: strict, and bounded in depth and in the number of values.
 
-No key twice, no NaN, no number beyond a float's range, no half of a surrogate pair; bounded depth, and boundedly many
-values: three bytes of `[],` become sixty of memory, and what few bytes were compressed to, very many `[],`.
+Rejected: duplicate keys, NaN and Infinity, numbers beyond a float's range, unpaired surrogates. The number of values
+is bounded because three bytes (`[],`) become sixty in memory, and a small compressed message can hold very many.
 """
 
 from __future__ import annotations
@@ -12,66 +12,66 @@ from typing import Any, NoReturn
 
 from collective.errors import MessageError
 
-DEEPEST = 128  # levels of nesting: a filter's 50 take two each; what is deeper is no data that anybody reads
-MOST_VALUES = 500_000  # a table of 50,000 lines and ten columns, or 500,000 targets
+MAX_DEPTH = 128  # levels of nesting; a filter of 50 levels needs two for each
+MAX_VALUES = 500_000  # 50,000 rows of ten columns, or 500,000 targets
 
-_TEXT = re.compile('"[^"]*"')
+_STRING = re.compile('"[^"]*"')
 
 
 def parse(text: str, what: str) -> Any:
-    """Return the value that a JSON text holds; raise MessageError, naming `what` it is, for what is not plain."""
-    if _values(text) > MOST_VALUES:
-        raise MessageError(f"{what}: more than {MOST_VALUES} values")
+    """Return the value of a JSON document; raise MessageError, beginning with `what`, if it is not strict JSON."""
+    if _values(text) > MAX_VALUES:
+        raise MessageError(f"{what}: more than {MAX_VALUES} values")
     try:
-        value = json.loads(text, object_pairs_hook=_no_repeats, parse_constant=_no_constant, parse_float=_finite)
+        value = json.loads(text, object_pairs_hook=_unique_keys, parse_constant=_reject_constant, parse_float=_finite)
     except (ValueError, RecursionError) as error:
         raise MessageError(f"{what}: not JSON: {error or 'nested too deeply'}") from None
-    if text.count("{") + text.count("[") > DEEPEST and _deeper(value, DEEPEST):
-        raise MessageError(f"{what}: nested more than {DEEPEST} levels deep")
+    if text.count("{") + text.count("[") > MAX_DEPTH and _deeper(value, MAX_DEPTH):
+        raise MessageError(f"{what}: nested more than {MAX_DEPTH} levels deep")
     if "\\ud" in text or "\\uD" in text:
-        _refuse_surrogates(value, what)
+        _reject_surrogates(value, what)
     return value
 
 
 def _values(text: str) -> int:
-    """Return how many values a JSON text holds, or a few more; its texts are looked at only where it matters."""
-    if (values := _marks(text)) <= MOST_VALUES:
+    """Return an upper bound of the number of values; strings are only removed when the quick count is too high."""
+    if (values := _count_separators(text)) <= MAX_VALUES:
         return values
-    return _marks(_TEXT.sub("", text.replace("\\\\", "").replace('\\"', "")))
+    return _count_separators(_STRING.sub("", text.replace("\\\\", "").replace('\\"', "")))
 
 
-def _marks(text: str) -> int:
+def _count_separators(text: str) -> int:
     return text.count(",") + text.count("[") + text.count("{")
 
 
 def _deeper(value: Any, levels: int) -> bool:
-    """Tell whether `value` is nested in more than `levels` levels of objects and arrays."""
+    """Return whether `value` is nested more than `levels` levels deep."""
     if not isinstance(value, (dict, list)):
         return False
     members = value.values() if isinstance(value, dict) else value
     return not levels or any(_deeper(member, levels - 1) for member in members)
 
 
-def _no_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) < len(pairs):
-        raise ValueError("a key is repeated")
+        raise ValueError("duplicate key")
     return members
 
 
-def _no_constant(word: str) -> NoReturn:
+def _reject_constant(word: str) -> NoReturn:
     raise ValueError(f"{word} is not JSON")
 
 
 def _finite(text: str) -> float:
     number = float(text)
     if number in (float("inf"), float("-inf")):
-        raise ValueError(f"{text} is too large a number")
+        raise ValueError(f"number {text} is too large")
     return number
 
 
-def _refuse_surrogates(value: Any, what: str) -> None:
+def _reject_surrogates(value: Any, what: str) -> None:
     try:
         json.dumps(value, ensure_ascii=False).encode("utf-8")
     except UnicodeEncodeError:
-        raise MessageError(f"{what}: half of a surrogate pair is no text") from None
+        raise MessageError(f"{what}: unpaired surrogate in a string") from None

@@ -1,4 +1,4 @@
-"""The DDLs that a caller knows: those that come with collective, and those of its own folders."""
+"""The DDLs of a caller: the standard agents' and those in configured folders."""
 
 from __future__ import annotations
 
@@ -21,15 +21,16 @@ def bundled() -> Path:
 
 
 class Catalog:
-    """Finds DDLs by agent name in `folders`, after the bundled ones; reads and checks one, once, when it is asked for.
+    """Find DDLs by agent name: the standard ones first, then those in `folders`.
 
-    Those of data functions lie in the folder `data` of each.
+    A DDL is read and checked once, when it is first used. DDLs of data functions are in the subfolder `data` of each
+    folder.
     """
 
     def __init__(self, folders: Sequence[Path] = ()) -> None:
         self._read: dict[str, DDL] = {}
-        self.paths: dict[str, Path] = {}  # of the DDLs, by agent; whether they are any good is not known yet
-        self.data_paths: dict[str, Path] = {}  # of the DDLs of data functions, by function
+        self.paths: dict[str, Path] = {}  # of DDL files, by agent; not checked yet
+        self.data_paths: dict[str, Path] = {}  # of DDL files of data functions, by function
         for folder in (bundled(), *folders):
             for path in sorted(folder.glob("*.json")):
                 self.paths.setdefault(path.stem, path)
@@ -37,28 +38,28 @@ class Catalog:
                 self.data_paths.setdefault(path.stem, path)
 
     def ddl(self, agent: str) -> DDL:
-        """Return an agent's DDL. Raise UsageError for an unknown agent, DDLError for a DDL that is wrong."""
+        """Return an agent's DDL; raise UsageError for an unknown agent, DDLError for an invalid DDL."""
         if agent not in self.paths:
-            hint = suggest(agent, self.paths, "'crpc help' lists those there are")
-            raise UsageError(f"there is no agent '{agent}': {hint}")
+            hint = suggest(agent, self.paths, "run 'crpc help' for a list")
+            raise UsageError(f"unknown agent '{agent}' ({hint})")
         if agent not in self._read:
-            from collective.ddl import read  # jsonschema takes 60 ms to import: a list of agents needs none of it
+            from collective.ddl import read  # importing jsonschema takes 60 ms, and listing agents does not need it
 
             self._read[agent] = read(self.paths[agent])
         return self._read[agent]
 
     def action(self, agent: str, action: str) -> Action:
-        """Return an agent's action; raise UsageError or DDLError when there is no such thing."""
+        """Return an agent's action; raise UsageError for an unknown one, DDLError for an invalid DDL."""
         try:
             return self.ddl(agent).action(action)
         except UnknownAction as error:
             raise UsageError(str(error)) from None
 
     def data_function(self, name: str) -> Action:
-        """Return what a data function takes and answers; raise UsageError or DDLError."""
+        """Return a data function as an action; raise UsageError for an unknown one, DDLError for an invalid DDL."""
         if name not in self.data_paths:
-            hint = suggest(name, self.data_paths, f"there are {', '.join(sorted(self.data_paths))}")
-            raise UsageError(f"there is no data function '{name}': {hint}")
+            hint = suggest(name, self.data_paths, f"data functions: {', '.join(sorted(self.data_paths))}")
+            raise UsageError(f"unknown data function '{name}' ({hint})")
         from collective.data_ddl import read
 
         return read(self.data_paths[name])

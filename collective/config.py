@@ -1,7 +1,8 @@
-"""Read `node.yaml` and `client.yaml` into values; every fault is named with file and key.
+"""Read `node.yaml` and `client.yaml` into values; errors name file and key.
 
-Looked for in this order: the path given, COLLECTIVE_CONFIG, the user's configuration folder (XDG), /etc/collective.
-Only `collective` (and a node's `identity`) must be said; conf/ shows every other key with its default.
+The file is searched in this order: the given path, COLLECTIVE_CONFIG, the user's configuration folder (XDG),
+/etc/collective. Only `collective` (and a node's `identity`) are required; conf/ shows all keys with their defaults.
+`schemas/node.json` and `schemas/client.json` describe the same keys for editors.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ SYSTEM_FOLDER = Path("/etc/collective")
 
 
 def user_folder(kind: str) -> Path:
-    """Return the user's XDG folder for `kind` (`CONFIG`, `STATE`), below which our files lie."""
+    """Return the user's XDG folder of collective; `kind` is `CONFIG` or `STATE`."""
     fallback = {"CONFIG": ".config", "STATE": ".local/state"}[kind]
     base = os.environ.get(f"XDG_{kind}_HOME")
     return (Path(base) if base else Path.home() / fallback) / "collective"
@@ -40,7 +41,7 @@ def _in_configuration(name: str) -> Path:
 
 
 def default_allowed_signers() -> Path:
-    """Return where a node of this machine looks for its allowed signers, unless it is told another place."""
+    """Return the default path of a node's allowed signers on this machine."""
     return _in_configuration("allowed_signers")
 
 
@@ -48,7 +49,7 @@ def _state_folder() -> Path:
     return Path("/var/lib/collective") if os.geteuid() == 0 else user_folder("STATE")
 
 
-# What `key` in client.yaml may be besides a path: see signing/caller_key.py.
+# Special values of `key` in client.yaml, see signing/caller_key.py.
 KEY_AUTO, KEY_AGENT, KEY_NONE = Path("auto"), Path("agent"), Path("none")
 
 
@@ -59,7 +60,7 @@ def _audit_file() -> Path:
 
 
 def user_name() -> str:
-    """Return who runs this process; its number when the system has no name for it, as in many containers."""
+    """Return the name of the current user, or `uid` and its number without one, as in many containers."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):
@@ -72,22 +73,22 @@ def _default_caller() -> str:
 
 @dataclass(frozen=True)
 class NodeConfig:
-    """What `collectived` is told. Durations are seconds, sizes bytes.
+    """The configuration of `collectived`. Durations are in seconds.
 
-    `allowed_signers` says who may sign requests, and `revoked_keys` who may no longer: OpenSSH's files, read again
-    when they change. `accept_unsigned` is for tests and labs without keys. `state` holds the node's own key.
+    `allowed_signers` (who can sign requests) and `revoked_keys` are OpenSSH files, read again when they change.
+    `accept_unsigned` is for tests and labs without keys. The folder `state` holds the node's key and the journal.
 
-    Facts come from EC2 (`ec2_facts`: ask the metadata service where the firmware says that this is an instance),
-    `fact_commands` (lists of words, such as `[[facter, --yaml]]`), the data and executables in `fact_folders`, and
-    the files `facts`; later ones win. They are read every `facts_period` and on SIGHUP.
+    Facts come from EC2 (`ec2_facts`: query the metadata service if the firmware identifies an instance), from
+    `fact_commands` (lists of arguments, such as `[[facter, --yaml]]`), from data files and executables in
+    `fact_folders`, and from the files `facts`; later sources win. They are read every `facts_period` and on SIGHUP.
 
-    `queue_tags` are given to the node's queue when it is made, beside those that `crpc setup` gives: IAM's conditions
-    can name them, such as `{collective:instance: arn:aws:ec2:…:instance/i-…}`.
+    `queue_tags` are added to the tags of the node's queue when the node creates it. IAM conditions can refer to them,
+    such as `{collective:instance: arn:aws:ec2:…:instance/i-…}`.
 
-    `state` holds the journal. `agent_limits` are how many of `max_actions` an agent may run at once, by its name.
+    `agent_limits` are the numbers of actions that an agent can run at once, by agent, within `max_actions`.
 
-    While `audit` cannot be written nothing is done, unless `audit_required` is false. Requests are kept as they were
-    signed in the folder `audit_envelopes`, when there is one. Figures for Prometheus go to the file `metrics`.
+    While the file `audit` cannot be written, requests are refused unless `audit_required` is false. Signed requests
+    are kept in the folder `audit_envelopes`, if set. Metrics for Prometheus are written to the file `metrics`.
     """
 
     collective: str
@@ -123,10 +124,10 @@ class NodeConfig:
 
 @dataclass(frozen=True)
 class ClientConfig:
-    """What callers (`crpc`, `Fleet`) are told. Durations are seconds.
+    """The configuration of callers (`crpc`, `Fleet`). Durations are in seconds.
 
-    `key` signs requests in the name of `caller`: a path, or one of the words in `signing/caller_key.py`.
-    Where nobody can be asked, an action that is not idempotent reaches `max_targets` nodes at most; 0: any number.
+    `key` signs requests in the name of `caller`: a path, or one of the values in `signing/caller_key.py`.
+    Without a terminal to confirm, a non-idempotent action reaches at most `max_targets` nodes; 0 means no limit.
     """
 
     collective: str
@@ -144,10 +145,10 @@ class ClientConfig:
     discovery_timeout: float = 10.0
 
     def known_collective(self, name: str | None) -> str:
-        """Return the collective to call: `name`, or the configured one; raise UsageError for one not configured."""
+        """Return `name`, or the default collective without one; raise UsageError if it is not configured."""
         known = [self.collective, *self.collectives]
         if name is not None and name not in known:
-            raise UsageError(f"'{name}' is no collective of this configuration: it has {', '.join(known)}")
+            raise UsageError(f"unknown collective '{name}' (configured: {', '.join(known)})")
         return name or self.collective
 
 
@@ -158,59 +159,59 @@ _CHOICES = {
     "log_level": ("DEBUG", "INFO", "WARNING", "ERROR"),
     "log_format": ("text", "json"),
 }
-_WORDS = {"key": (KEY_AUTO, KEY_AGENT, KEY_NONE)}  # paths that are no paths
+_SPECIAL_PATHS = {"key": (KEY_AUTO, KEY_AGENT, KEY_NONE)}  # values of path keys that are not paths
 _POSITIVE = frozenset({"heartbeat", "facts_period", "max_actions", "max_queued", "ttl", "transit", "discovery_timeout"})
-_MOST = {"ttl": 3600.0, "transit": 3600.0, "discovery_timeout": 3600.0}  # seconds; messages.MAX_TTL
+_MAX = {"ttl": 3600.0, "transit": 3600.0, "discovery_timeout": 3600.0}  # seconds; messages.MAX_TTL
 
 
 def load_node(path: Path | None = None) -> NodeConfig:
-    """Read the node's configuration from `path`, or from where it is looked for."""
+    """Read the node's configuration from `path`, or from the first place that has one."""
     return _load(NodeConfig, path or node_file())
 
 
 def load_client(path: Path | None = None) -> ClientConfig:
-    """Read the caller's configuration from `path`, or from where it is looked for."""
+    """Read the caller's configuration from `path`, or from the first place that has one."""
     return _load(ClientConfig, path or client_file())
 
 
 def client_file() -> Path:
-    """Return the caller's configuration file, where it is looked for; raise ConfigError when it is nowhere."""
+    """Return the path of the caller's configuration file; raise ConfigError if there is none."""
     return _find("client.yaml")
 
 
 def node_file() -> Path:
-    """Return the node's configuration file, where it is looked for; raise ConfigError when it is nowhere."""
+    """Return the path of the node's configuration file; raise ConfigError if there is none."""
     return _find("node.yaml")
 
 
 def _find(name: str) -> Path:
     given = os.environ.get("COLLECTIVE_CONFIG")
     if given:
-        # A folder holds both roles' files: a lab or a test points at both with one variable.
+        # A folder can hold both files, so that labs and tests need only one variable.
         return Path(given) / name if Path(given).is_dir() else Path(given)
     places = [user_folder("CONFIG") / name, SYSTEM_FOLDER / name]
     for place in places:
         if place.exists():
             return place
-    looked = " nor ".join(str(place) for place in places)
-    raise ConfigError(f"no {name}: neither {looked} exists: write one, or name one with --config")
+    searched = ", ".join(str(place) for place in places)
+    raise ConfigError(f"{name} not found, searched {searched} (create one, or use --config FILE)")
 
 
 def _load(role: type[Config], path: Path) -> Config:
     values = read_yaml(path)
     if not isinstance(values, dict):
-        raise ConfigError(f"{path}: must hold keys and values, not {type(values).__name__}")
+        raise ConfigError(f"{path}: must be a mapping, not {_json_type(values)}")
     hints = typing.get_type_hints(role)
     known = {}
     for key, value in values.items():
         if key not in hints:
-            said = suggest(str(key), hints, f"there are {', '.join(hints)}")
-            raise ConfigError(f"{path}: {key}: no such key: {said}")
+            hint = suggest(str(key), hints, f"keys: {', '.join(hints)}")
+            raise ConfigError(f"{path}: unknown key '{key}' ({hint})")
         known[key] = _convert(path, key, value, _when_given(hints[key]))
     for entry in fields(role):
         required = entry.default is MISSING and entry.default_factory is MISSING
         if required and entry.name not in known:
-            raise ConfigError(f"{path}: {entry.name}: missing: every configuration must say it")
+            raise ConfigError(f"{path}: required key '{entry.name}' is missing")
     _check_names(path, known)
     return role(**known)
 
@@ -218,7 +219,7 @@ def _load(role: type[Config], path: Path) -> Config:
 def _convert(path: Path, key: str, value: Any, hint: Any) -> Any:
     converted: Any = None
     if hint is Path and isinstance(value, str):
-        converted = Path(value) if Path(value) in _WORDS.get(key, ()) else _resolve(path, value)
+        converted = Path(value) if Path(value) in _SPECIAL_PATHS.get(key, ()) else _resolve(path, value)
     elif typing.get_origin(hint) is list:
         converted = _convert_list(path, value, typing.get_args(hint)[0])
     elif typing.get_origin(hint) is dict and isinstance(value, dict):
@@ -232,48 +233,53 @@ def _convert(path: Path, key: str, value: Any, hint: Any) -> Any:
     if key in _CHOICES and converted not in _CHOICES[key]:
         raise ConfigError(f"{path}: {key}: must be one of {', '.join(_CHOICES[key])}, not {value!r}")
     if key in _POSITIVE and converted <= 0:
-        raise ConfigError(f"{path}: {key}: must be more than 0, not {value!r}")
-    most = _MOST.get(key, 1e9)
-    if hint in (int, float) and not 0 <= converted <= most:
-        raise ConfigError(f"{path}: {key}: must be between 0 and {most:.0f}, not {value!r}")
+        raise ConfigError(f"{path}: {key}: must be greater than 0, not {value!r}")
+    maximum = _MAX.get(key, 1e9)
+    if hint in (int, float) and not 0 <= converted <= maximum:
+        raise ConfigError(f"{path}: {key}: must be between 0 and {maximum:.0f}, not {value!r}")
     return converted
 
 
 def _when_given(hint: Any) -> Any:
-    """Return the type of a key that may be left out: `Path` of `Path | None`."""
+    """Return the type of an optional key's value: `Path` for `Path | None`."""
     return typing.get_args(hint)[0] if isinstance(hint, types.UnionType) else hint
 
 
 def _convert_list(path: Path, value: Any, member: Any) -> list[Any] | None:
     values = value if isinstance(value, list) else [value]
-    if typing.get_origin(member) is list:  # of commands
-        good = all(
-            entry and isinstance(entry, list) and all(isinstance(word, str) for word in entry) for entry in values
+    if typing.get_origin(member) is list:  # a list of commands
+        valid = all(
+            entry and isinstance(entry, list) and all(isinstance(argument, str) for argument in entry)
+            for entry in values
         )
-        return values if good else None
+        return values if valid else None
     if not all(isinstance(entry, str) for entry in values):
         return None
     return [_resolve(path, entry) for entry in values] if member is Path else values
 
 
 def _all_fit(values: Mapping[Any, Any], member: type) -> bool:
-    """Tell whether a mapping is from names to texts, or to numbers above 0."""
+    """Return whether a mapping has string keys, and values that are strings or integers above 0."""
     named = all(isinstance(name, str) and type(one) is member for name, one in values.items())
     return named and (member is str or all(one > 0 for one in values.values()))
 
 
 def _resolve(path: Path, value: str) -> Path:
-    """Return the path `value` as the file `path` means it: relative to its own folder."""
+    """Return `value` as a path relative to the folder of the configuration file `path`."""
     return path.absolute().parent / Path(value).expanduser()
 
 
 def _kind(hint: Any) -> str:
     if typing.get_origin(hint) is list:
         nested = typing.get_origin(typing.get_args(hint)[0]) is list
-        return "a list of commands, each a list of words" if nested else "a list of texts"
+        return "a list of commands, each a list of strings" if nested else "a list of strings"
     if typing.get_origin(hint) is dict:
-        return "names and texts" if typing.get_args(hint)[1] is str else "names and whole numbers above 0"
-    return {Path: "a path", str: "text", bool: "true or false", int: "a whole number", float: "a number"}[hint]
+        return "a mapping of strings" if typing.get_args(hint)[1] is str else "a mapping to integers above 0"
+    return {Path: "a path", str: "a string", bool: "true or false", int: "an integer", float: "a number"}[hint]
+
+
+def _json_type(value: Any) -> str:
+    return {list: "a list", type(None): "an empty file", str: "a string"}.get(type(value), type(value).__name__)
 
 
 def _check_names(path: Path, values: Mapping[str, Any]) -> None:
@@ -288,7 +294,7 @@ def _check_names(path: Path, values: Mapping[str, Any]) -> None:
 
 def _check_sender(name: str) -> None:
     if not (name.isprintable() and 1 <= len(name) <= 255):
-        raise UsageError(f"{name!r} is no sender: printable characters only, 1 to 255")
+        raise UsageError(f"invalid sender {name!r}: use 1 to 255 printable characters")
 
 
 _NAMES: Mapping[str, Callable[[str], object]] = {

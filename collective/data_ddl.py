@@ -1,49 +1,32 @@
-"""Read the DDLs of data functions: what `fstat('/etc/hosts').md5` in a filter may ask, and which fields there are.
+"""Read the DDLs of data functions: the query and the fields of `fstat('/etc/hosts').md5` in a filter.
 
     {"metadata": {"name": "fstat", …, "timeout": 5},
      "query":    {"title": "File", "type": "string", "pattern": "^/"},
      "output":   {"type": "object", "properties": {"md5": {"title": "MD5", …}, …}}}
 
-A data function is described as the action `<function>` of an agent `data` with one input, `query`: its inputs and
-outputs are checked by the same code, and a policy's rules speak of it by these names.
+A data function is represented as the action `<function>` of the agent `data` with one input, `query`. So the same code
+checks its input and output, and policy rules refer to it by these names.
 """
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import best_match
+from collective import ddl
 
-from collective import ddl, schemas
-from collective.errors import DDLError
-
-AGENT = "data"  # what a policy's rules call the agent of all data functions
-DEFAULT_TIMEOUT = 5.0  # seconds, for a function whose DDL names none
+AGENT = "data"  # the agent of all data functions in policy rules
+DEFAULT_TIMEOUT = 5.0  # seconds, for a function without a timeout in its DDL
 
 
 def read(path: Path) -> ddl.Action:
-    """Read and check the DDL of one data function; raise DDLError naming the file and the fault."""
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise DDLError(f"{path}: cannot be read as JSON: {error}") from None
-    try:
-        action = parse(document)
-    except DDLError as error:
-        raise DDLError(f"{path}: {error}") from None
-    if action.name != path.stem:
-        raise DDLError(f"{path}: metadata.name is '{action.name}', the file's name says '{path.stem}'")
-    return action
+    """Read and check the DDL file of a data function; raise DDLError naming the file and the problem."""
+    return ddl.read_file(path, parse)
 
 
 def parse(document: Any) -> ddl.Action:
     """Check the DDL document of a data function and return it as an action; raise DDLError."""
-    error = best_match(Draft202012Validator(schemas.load("data")).iter_errors(document))
-    if error is not None:
-        raise DDLError(f"{error.json_path}: {error.message}")
+    ddl.check_document(document, "data-ddl")
     metadata = document["metadata"]
     name = metadata["name"]
     body = {

@@ -1,38 +1,38 @@
-"""Read DDLs: what an agent's actions take and return, in JSON Schema, checked on both sides of the wire.
+"""Read DDLs: the inputs and outputs of an agent's actions as JSON Schema, checked by caller and node.
 
-    read(path) → DDL ── actions ──► Action.check_input    caller, before sending; node, before acting
-                                    Action.check_output   node, before answering
+    read(path) → DDL ── actions ──► Action.check_input    caller, before sending; node, before running
+                                    Action.check_output   node, before replying
 
-A DDL file is checked against `schemas/ddl.json`, its own schemas against JSON Schema (2020-12), and its parts
-against each other, when it is read: a wrong one never serves a call.
+A DDL file is checked against `schemas/ddl.json`, its input and output schemas against JSON Schema 2020-12, and its
+parts against each other when it is read, so an invalid DDL is never used for a call.
 """
 
 from __future__ import annotations
 
 import json
 import keyword
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from jsonschema import Draft202012Validator, ValidationError
 from jsonschema.exceptions import best_match
 
 from collective import masking, schemas
 from collective.errors import DDLError, Failed, InvalidInput, MissingInput, UnknownAction
-from collective.json_schema import check_schema, first_fault, validator
+from collective.json_schema import check_schema, first_error, validator
 from collective.masking import MASK
-from collective.names import RESERVED
+from collective.names import COMMANDS, RESERVED
 from collective.suggestions import suggest
 
-DEFAULT_TIMEOUT = 60.0  # seconds, for an action whose DDL names none
+DEFAULT_TIMEOUT = 60.0  # seconds, for an action without a timeout in its DDL
 
 
 @dataclass(frozen=True)
 class Aggregate:
-    """One line of an action's `aggregate`: a function over one output of all replies."""
+    """One entry of an action's `aggregate`: a function over one output of all replies."""
 
     function: str
     output: str
@@ -42,7 +42,7 @@ class Aggregate:
 
 @dataclass(frozen=True)
 class Action:
-    """One action of an agent, as its DDL describes it. `timeout` is in seconds."""
+    """One action of an agent, as described by its DDL. `timeout` is in seconds."""
 
     agent: str
     name: str
@@ -66,80 +66,80 @@ class Action:
 
     @property
     def required(self) -> tuple[str, ...]:
-        """The inputs that must be given."""
+        """The names of the required inputs."""
         return tuple(self.input.get("required", ()))
 
     @cached_property
     def secrets(self) -> frozenset[str]:
-        """The inputs and outputs that the DDL marks `writeOnly`: never shown, logged or broadcast."""
+        """The inputs and outputs that the DDL marks `writeOnly`; they are never shown, logged or broadcast."""
         found = {name for name, schema in self.inputs.items() if masking.is_secret(schema, self.input)}
         found |= {name for name, schema in self.outputs.items() if masking.is_secret(schema, self.output)}
         return frozenset(found)
 
     def title(self, output: str) -> str:
-        """Return the heading under which people see `output`."""
+        """Return the title of an output, or its name without one."""
         return str(self.outputs.get(output, {}).get("title", output))
 
     def with_defaults(self, data: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the inputs `data`, and the defaults of those that are not given."""
+        """Return `data` with the defaults of missing inputs."""
         defaults = {name: schema["default"] for name, schema in self.inputs.items() if "default" in schema}
         return {**defaults, **data}
 
     def check_input(self, data: Mapping[str, Any]) -> dict[str, Any]:
-        """Return `data` with defaults filled in; raise MissingInput or InvalidInput, naming the input."""
+        """Return `data` with defaults filled in; raise MissingInput or InvalidInput naming the input."""
         filled = self.with_defaults(data)
         for name in filled:
             if name not in self.inputs:
-                hint = suggest(name, self.inputs, self._takes)
-                raise InvalidInput(f"{self._label}: there is no input '{name}': {hint}")
-        error = first_fault(self._input_validator, filled)
+                hint = suggest(name, self.inputs, self._usage)
+                raise InvalidInput(f"{self._label}: unknown input '{name}' ({hint})")
+        error = first_error(self._input_validator, filled)
         if error is None:
             return filled
         if error.validator == "required" and not error.absolute_path:
-            asked: Any = error.validator_value  # not always ours: a branch of anyOf may ask for inputs too
-            missing = next(name for name in asked if name not in filled)
-            raise MissingInput(f"{self._label}: input '{missing}' is missing: {self._takes}")
+            required: Any = error.validator_value  # a branch of anyOf may require more inputs than self.required
+            missing = next(name for name in required if name not in filled)
+            raise MissingInput(f"{self._label}: required input '{missing}' is missing ({self._usage})")
         raise InvalidInput(f"{self._label}: {self._describe(error, 'input')}")
 
     def check_output(self, data: Any) -> dict[str, Any]:
-        """Return `data` with defaults filled in; raise Failed, naming the output that breaks the DDL."""
+        """Return `data` with defaults filled in; raise Failed naming the output that does not match the DDL."""
         if not isinstance(data, dict):
-            raise Failed(f"{self._label} returned {type(data).__name__}, its DDL promises an object", reason="crashed")
+            message = f"{self._label}: returned {type(data).__name__}, but must return a mapping (see its DDL)"
+            raise Failed(message, reason="crashed")
         filled = {name: value["default"] for name, value in self.outputs.items() if "default" in value}
         filled.update(data)
-        error = first_fault(self._output_validator, filled)
+        error = first_error(self._output_validator, filled)
         if error is not None:
-            text = f"{self._label} breaks its own DDL: {self._describe(error, 'output')}"
-            raise Failed(text, reason="crashed")
+            message = f"{self._label}: does not match its DDL: {self._describe(error, 'output')}"
+            raise Failed(message, reason="crashed")
         return filled
 
     def masked(self, data: Mapping[str, Any]) -> dict[str, Any]:
-        """Return `data` with its secrets replaced by asterisks, for logs and people."""
+        """Return `data` with secret values replaced by asterisks, for logs and display."""
         return {name: MASK if name in self.secrets else value for name, value in data.items()}
 
     def secret_texts(self, data: Mapping[str, Any]) -> tuple[str, ...]:
-        """Return the texts that no message about the inputs `data` may show."""
+        """Return the strings that messages about the inputs `data` must not contain."""
         return tuple(text for name in self.secrets if name in data for text in masking.texts(data[name]))
 
     def _describe(self, error: ValidationError, kind: str) -> str:
         path = list(error.absolute_path)
         where = ".".join(str(step) for step in path)
         if self.secrets and (not path or path[0] in self.secrets):
-            # The message would quote the secret.
-            return f"{kind} '{where}' is not what the DDL asks for" if where else f"{kind} is not what the DDL asks for"
-        said = error.message if len(error.message) <= 300 else error.message[:300] + "…"
-        return f"{kind} '{where}': {said}" if where else f"{kind}: {said}"
+            # The validator's message would quote the secret.
+            return f"{kind} '{where}' does not match the DDL" if where else f"{kind} does not match the DDL"
+        message = error.message if len(error.message) <= 300 else error.message[:300] + "…"
+        return f"{kind} '{where}': {message}" if where else f"{kind}: {message}"
 
     @property
     def _label(self) -> str:
         return f"{self.agent} {self.name}"
 
     @property
-    def _takes(self) -> str:
-        if not self.inputs:
-            return "it takes none"
+    def _usage(self) -> str:
+        """The inputs for a hint, optional ones in brackets: `inputs: service, [signal]`."""
         names = [name if name in self.required else f"[{name}]" for name in self.inputs]
-        return f"it takes {', '.join(names)}"
+        return f"inputs: {', '.join(names)}" if names else "it takes no inputs"
 
     @cached_property
     def _input_validator(self) -> Draft202012Validator:
@@ -152,42 +152,62 @@ class Action:
 
 @dataclass(frozen=True)
 class DDL:
-    """What one agent can do. `metadata` is the file's: name, description, version, author, license, url, timeout."""
+    """The DDL of one agent. `metadata` has name, description, version, author, license, url and timeout."""
 
     name: str
     metadata: Mapping[str, Any]
     actions: Mapping[str, Action]
 
     def action(self, name: str) -> Action:
-        """Return the action `name`; raise UnknownAction, naming those there are."""
+        """Return the action `name`; raise UnknownAction listing the actions."""
         if name not in self.actions:
-            hint = suggest(name, self.actions, f"it has {', '.join(self.actions)}")
-            raise UnknownAction(f"{self.name} has no action '{name}': {hint}")
+            hint = suggest(name, self.actions, f"actions: {', '.join(self.actions)}")
+            raise UnknownAction(f"{self.name}: unknown action '{name}' ({hint})")
         return self.actions[name]
 
 
+class _Named(Protocol):
+    @property
+    def name(self) -> str: ...
+
+
+_Parsed = TypeVar("_Parsed", bound=_Named)
+
+
 def read(path: Path) -> DDL:
-    """Read and check one DDL file; raise DDLError naming the file and the fault."""
+    """Read and check the DDL file of an agent; raise DDLError naming the file and the problem."""
+    ddl = read_file(path, parse)
+    if ddl.name in RESERVED:
+        use = "a crpc command" if ddl.name in COMMANDS else "the agent of all data functions in policies"
+        raise DDLError(f"{path}: the name '{ddl.name}' is reserved for {use} (rename the agent)")
+    return ddl
+
+
+def read_file(path: Path, parse: Callable[[Any], _Parsed]) -> _Parsed:
+    """Read a DDL file and return it parsed; raise DDLError naming the file, also if its name is not that of the DDL."""
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise DDLError(f"{path}: cannot be read as JSON: {error}") from None
     try:
-        ddl = parse(document)
+        parsed = parse(document)
     except DDLError as error:
         raise DDLError(f"{path}: {error}") from None
-    if ddl.name != path.stem:
-        raise DDLError(f"{path}: metadata.name is '{ddl.name}', the file's name says '{path.stem}'")
-    if ddl.name in RESERVED:
-        raise DDLError(f"{path}: '{ddl.name}' is a word of crpc itself: an agent needs another name")
-    return ddl
+    if parsed.name != path.stem:
+        raise DDLError(f"{path}: metadata.name is '{parsed.name}' (must be the file's name, '{path.stem}')")
+    return parsed
+
+
+def check_document(document: Any, schema: str) -> None:
+    """Check a DDL document against the shipped schema `schema`; raise DDLError naming the place and the problem."""
+    error = best_match(validator(schemas.load(schema)).iter_errors(document))
+    if error is not None:
+        raise DDLError(f"{error.json_path}: {error.message}")
 
 
 def parse(document: Any) -> DDL:
-    """Check a DDL document and return it as values; raise DDLError naming the place and the fault."""
-    error = best_match(validator(schemas.load("ddl")).iter_errors(document))
-    if error is not None:
-        raise DDLError(f"{error.json_path}: {error.message}")
+    """Check a DDL document and return it as a DDL; raise DDLError naming the place and the problem."""
+    check_document(document, "ddl")
     metadata = document["metadata"]
     actions = {name: _action(metadata, name, body) for name, body in document["actions"].items()}
     return DDL(metadata["name"], metadata, actions)
@@ -199,18 +219,19 @@ def _action(metadata: Mapping[str, Any], name: str, body: Mapping[str, Any]) -> 
         try:
             check_schema(body[part], f"{where}.{part}")
         except RecursionError:
-            raise DDLError(f"{where}.{part}: is nested too deeply, or a $ref leads back to itself") from None
+            raise DDLError(f"{where}.{part}: is nested too deeply, or a $ref refers to itself") from None
     inputs, outputs = body["input"].get("properties", {}), body["output"].get("properties", {})
-    for word in inputs:
-        if keyword.iskeyword(word):
-            raise DDLError(f"{where}.input: '{word}' is a word of Python: no function can take it")
-    for word in body["input"].get("required", ()):
-        if word not in inputs:
-            raise DDLError(f"{where}.input.required: '{word}' is not among the properties")
+    for name_of_input in inputs:
+        if keyword.iskeyword(name_of_input):
+            raise DDLError(f"{where}.input: '{name_of_input}' is a Python keyword (rename the input)")
+    for name_of_input in body["input"].get("required", ()):
+        if name_of_input not in inputs:
+            raise DDLError(f"{where}.input.required: '{name_of_input}' is not in properties")
     aggregates = []
     for entry in body.get("aggregate", ()):
         if entry["output"] not in outputs:
-            raise DDLError(f"{where}.aggregate: there is no output '{entry['output']}'")
+            hint = suggest(entry["output"], outputs, f"outputs: {', '.join(outputs) or 'none'}")
+            raise DDLError(f"{where}.aggregate: unknown output '{entry['output']}' ({hint})")
         title = outputs[entry["output"]].get("title", entry["output"])
         aggregates.append(Aggregate(entry["function"], entry["output"], title, entry.get("labels", {})))
     return Action(

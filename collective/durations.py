@@ -1,4 +1,4 @@
-"""Durations as people say and write them."""
+"""Parse and format durations."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import re
 from collective.errors import UsageError
 
 _UNITS = {"h": 3600.0, "d": 86400.0}
-_WRITTEN = re.compile(r"([0-9]{1,5})([hd])")
+_DURATION = re.compile(r"([0-9]{1,5})([hd])")
 
 
 def in_words(seconds: float) -> str:
-    """Return a duration in the unit in which a person would say it."""
+    """Return a duration in its largest fitting unit, rounded: `119 seconds`, `2 minutes`, `3 days`."""
     for size, unit in ((86400, "days"), (3600, "hours"), (60, "minutes")):
         if seconds >= 2 * size:
             return f"{seconds / size:.0f} {unit}"
@@ -19,8 +19,8 @@ def in_words(seconds: float) -> str:
 
 
 def read(text: str) -> float:
-    """Return the seconds that `36h` or `7d` means; raise UsageError for anything else."""
-    written = _WRITTEN.fullmatch(text)
-    if written is None:
-        raise UsageError(f"'{text}' is no duration: hours such as 36h, or days such as 7d")
-    return int(written[1]) * _UNITS[written[2]]
+    """Return a duration such as `36h` or `7d` in seconds; raise UsageError for anything else."""
+    found = _DURATION.fullmatch(text)
+    if found is None:
+        raise UsageError(f"invalid duration '{text}': use hours (36h) or days (7d)")
+    return int(found[1]) * _UNITS[found[2]]

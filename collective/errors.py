@@ -1,28 +1,28 @@
 """Every error that collective raises, in one tree.
 
     CollectiveError
-    ├── ConfigError             a configuration file is wrong or missing
-    │   └── PolicyError         … a policy, with all its faults
-    ├── UsageError              what the caller asked for makes no sense
-    ├── DDLError                a DDL, an agent or their pairing is wrong
-    ├── MessageError            a message cannot be read or written
-    │   ├── SignatureError      … or is not signed by somebody we trust
-    │   └── MessageTooLarge     … or does not fit into the transport
-    ├── TransportError          a message could not be moved
-    │   ├── Unreachable         nobody answers, or only with faults
-    │   ├── AccessDenied        credentials are missing or refused
-    │   │   └── Forbidden       … or good, and do not allow this
+    ├── ConfigError             a configuration file is missing or invalid
+    │   └── PolicyError         a policy file is invalid; lists every problem
+    ├── UsageError              invalid arguments: an option, a name, an agent
+    ├── DDLError                a DDL is invalid, or an agent does not match its DDL
+    ├── MessageError            a message cannot be decoded or encoded
+    │   ├── SignatureError      a signature is missing, invalid or not trusted
+    │   └── MessageTooLarge     a message exceeds the transport's size limit
+    ├── TransportError          a call to the transport or registry failed
+    │   ├── Unreachable         no answer, server errors or throttling
+    │   ├── AccessDenied        credentials are missing or rejected
+    │   │   └── Forbidden       credentials are valid but lack a permission
     │   └── NotFound            the queue, topic or table does not exist
-    ├── NoNodes                 no node matched, so nothing was sent
-    ├── TooManyTargets          more nodes matched than anybody said are meant, so nothing was sent
-    └── RPCError                what an action may raise; it becomes the reply
-        ├── Aborted        1    the action could not do it
-        ├── UnknownAction  2
-        ├── MissingInput   3
-        ├── InvalidInput   4
+    ├── NoNodes                 no node matched, nothing was sent
+    ├── TooManyTargets          too many nodes matched without confirmation, nothing was sent
+    └── RPCError                raised by an action; becomes its reply
+        ├── Aborted        1    the action failed, or is not authorized
+        ├── UnknownAction  2    the node has no such agent or action
+        ├── MissingInput   3    a required input is missing
+        ├── InvalidInput   4    an input does not match the DDL
         └── Failed         5    anything else; `reason` says what
 
-A node's failure is a value (`messages.Reply`); only the caller's own troubles are raised on the caller.
+What fails on a node is a value (`messages.Reply`); a caller only raises errors of its own side.
 """
 
 from __future__ import annotations
@@ -30,83 +30,79 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-
-def printable(text: str) -> str:
-    """Return a text as one line: what it quotes comes from strangers, and terminals and logs obey some signs."""
-    if text.isprintable():
-        return text
-    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode("ascii") for sign in text)
+from collective.text import escape_controls, plural
 
 
 class CollectiveError(Exception):
-    """The root of every error here. Its text is one line: where, what, what now."""
+    """Base class of all errors. The message is one line: `WHERE: WHAT (HINT)`; control characters are escaped."""
 
     def __init__(self, text: str = "") -> None:
-        super().__init__(printable(text))
+        super().__init__(escape_controls(text))
 
 
 class ConfigError(CollectiveError):
-    """A configuration file is missing, unreadable or says something it cannot mean."""
+    """A configuration file is missing, unreadable or invalid."""
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """All that is wrong, a line each."""
+        """Every problem found, one line per problem."""
         return (str(self),)
 
 
 class PolicyError(ConfigError):
-    """A policy says something it cannot mean; `faults` are lines, each naming file, line and rule."""
+    """A policy file is invalid; each line of `problems` names file, line and rule."""
 
     def __init__(self, problems: Sequence[str]) -> None:
-        more = f" (and {len(problems) - 1} more: 'crpc policy check' names them)" if len(problems) > 1 else ""
-        super().__init__(problems[0] + more)
-        self._problems = tuple(printable(error) for error in problems)
+        others = len(problems) - 1
+        hint = f" (and {plural(others, 'more problem')}: run 'crpc policy check')" if others else ""
+        super().__init__(problems[0] + hint)
+        self._problems = tuple(escape_controls(problem) for problem in problems)
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """All that is wrong, a line each."""
+        """Every problem found, one line per problem."""
         return self._problems
 
 
 class UsageError(CollectiveError):
-    """The caller asked for something that cannot be: an option, an agent, a name."""
+    """Invalid arguments: an option, a name, an agent that does not exist."""
 
 
 class DDLError(CollectiveError):
-    """A DDL is wrong, or an agent's code and its DDL disagree."""
+    """A DDL is invalid, or an agent's code does not match its DDL."""
 
 
 class MessageError(CollectiveError):
-    """A message is not one of ours, or says something that its schema forbids."""
+    """A message cannot be decoded or encoded, or does not match its schema."""
 
 
 class SignatureError(MessageError):
-    """A message is not signed, or not by somebody who is trusted."""
+    """A message has no signature, or one that is invalid or not trusted."""
 
 
 class MessageTooLarge(MessageError):
-    """A message is larger than its transport carries; both numbers are in bytes."""
+    """A message exceeds the transport's limit; `size` and `limit` are bytes."""
 
     def __init__(self, size: int, limit: int) -> None:
-        super().__init__(f"message of {size} bytes is larger than the transport's limit of {limit} bytes")
+        super().__init__(f"message of {size} bytes exceeds the transport's limit of {limit} bytes")
         self.size = size
         self.limit = limit
 
 
 class TransportError(CollectiveError):
-    """A message could not be moved."""
+    """A call to the transport or the registry failed."""
 
 
 class Unreachable(TransportError):
-    """The service does not answer, or answers only with faults or throttling."""
+    """The service does not answer, or only with server errors or throttling."""
 
 
 class AccessDenied(TransportError):
-    """The service says no, or there are no credentials to show."""
+    """Credentials are missing or rejected."""
 
 
 class Forbidden(AccessDenied):
-    """The service knows us, and we may not do this."""
+    """The credentials are valid but lack a permission."""
 
 
 class NotFound(TransportError):
@@ -123,53 +119,53 @@ class NoNodes(CollectiveError):
 
 
 class TooManyTargets(CollectiveError):
-    """So many `nodes` matched that somebody has to say that they are meant; nothing was sent."""
+    """More nodes matched than the caller confirmed; nothing was sent. `nodes` is their number."""
 
     def __init__(self, nodes: int, why: str) -> None:
-        super().__init__(f"{nodes} node{'' if nodes == 1 else 's'} matched: {why}: nothing was sent")
+        super().__init__(f"{plural(nodes, 'node')} matched: {why}: nothing was sent")
         self.nodes = nodes
 
 
 class RPCError(CollectiveError):
-    """What ends an action without success; it becomes the reply.
+    """Ends an action without success; becomes the reply.
 
-    `statuscode` is the reply's, `data` its data (the action's outputs as far as they are known), and
-    `reason` is a word for programs when the framework itself refused.
+    `statuscode` and `data` (the outputs known so far) are those of the reply. `reason` is a machine-readable
+    word, set when the framework and not the action refused. `message` may have several lines.
     """
 
     statuscode = 5
 
     def __init__(self, message: str, *, data: Mapping[str, Any] | None = None, reason: str | None = None) -> None:
-        Exception.__init__(self, message)  # it may have lines: a command's own words
+        Exception.__init__(self, message)  # unlike others, it may quote several lines of a command's output
         self.data: dict[str, Any] = dict(data or {})
         self.reason = reason
 
 
 class Aborted(RPCError):
-    """The action could not do what was asked, or its caller may not ask for it."""
+    """The action failed, or its caller is not authorized."""
 
     statuscode = 1
 
 
 class UnknownAction(RPCError):
-    """No such agent or action."""
+    """The node has no such agent or action."""
 
     statuscode = 2
 
 
 class MissingInput(RPCError):
-    """A required input was not given."""
+    """A required input is missing."""
 
     statuscode = 3
 
 
 class InvalidInput(RPCError):
-    """An input that the DDL refuses."""
+    """An input does not match the DDL."""
 
     statuscode = 4
 
 
 class Failed(RPCError):
-    """Anything else. The framework's own reasons: timeout, interrupted, busy, crashed, expired, filtered."""
+    """Anything else. Reasons of the framework: timeout, interrupted, busy, crashed, expired, filtered."""
 
     statuscode = 5

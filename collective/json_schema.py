@@ -1,7 +1,7 @@
-"""JSON Schema as DDLs and policies mean it: 2020-12, nothing from elsewhere, patterns that span the whole value.
+"""JSON Schema as DDLs and policies use it: 2020-12, no external references, `$` at the very end of a value only.
 
-check_schema   is this a schema? (when a file is read)
-validator      what checks values by it ─► first_fault
+check_schema   checks a schema itself (when a file is read)
+validator      returns what checks values ─► first_error
 """
 
 from __future__ import annotations
@@ -19,19 +19,26 @@ from referencing.jsonschema import DRAFT202012
 
 from collective.errors import DDLError
 
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
 
 def check_schema(schema: Mapping[str, Any], where: str) -> None:
-    """Check that `schema` is one that JSON Schema allows; raise DDLError, its text beginning with `where`."""
-    _check_words(schema, where)
+    """Check that `schema` is valid JSON Schema 2020-12; raise DDLError, beginning with `where`, if not.
+
+    `$schema` is allowed at the root only, and only with this dialect; `$id` and external references are not.
+    """
+    if schema.get("$schema") == DIALECT:
+        schema = _without_dialect(schema)
+    _check_keywords(schema, where)
     resolver = Registry().resolver_with_root(DRAFT202012.create_resource(schema))
-    for word, value in _strings(schema, ("$id", "$schema", "$ref", "$dynamicRef")):
-        if word in ("$id", "$schema"):  # what a $ref means, and which patterns span the whole value, would change
-            raise DDLError(f"{where}: {word} '{value}': leave it out, everything here is JSON Schema 2020-12")
+    for keyword, value in _strings(schema, ("$id", "$schema", "$ref", "$dynamicRef")):
+        if keyword in ("$id", "$schema"):  # they would change what a $ref resolves to, and which validator is used
+            raise DDLError(f"{where}: {keyword} '{value}' is not allowed (schemas are JSON Schema 2020-12)")
         try:
-            meant = resolver.lookup(value).contents
-        except (Unresolvable, ValueError):  # ValueError: no URI at all
-            raise DDLError(f"{where}: $ref '{value}' is not in this schema") from None
-        _check_words(meant, f"{where}: $ref '{value}'")
+            target = resolver.lookup(value).contents
+        except (Unresolvable, ValueError):  # ValueError: not a URI
+            raise DDLError(f"{where}: $ref '{value}' does not resolve within this schema") from None
+        _check_keywords(target, f"{where}: $ref '{value}'")
     properties: Mapping[str, Any] = schema.get("properties", {})
     defaults = {
         name: value["default"]
@@ -39,43 +46,48 @@ def check_schema(schema: Mapping[str, Any], where: str) -> None:
         if isinstance(value, Mapping) and "default" in value  # true and false are schemas too
     }
     for error in validator(schema).iter_errors(defaults):
-        if error.absolute_path:  # else it is about inputs that a default does not give
+        if error.absolute_path:  # other errors are about inputs without a default
             place = ".".join(str(step) for step in error.absolute_path)
-            raise DDLError(f"{where}: the default of '{place}' breaks its own schema: {error.message}")
+            raise DDLError(f"{where}: default of '{place}' does not match its schema: {error.message}")
 
 
-def _check_words(schema: Any, where: str) -> None:
+def _check_keywords(schema: Any, where: str) -> None:
     try:
         Draft202012Validator.check_schema(schema, format_checker=FormatChecker(formats=["regex"]))
-    except SchemaError as wrong:
-        raise DDLError(f"{where}{wrong.json_path[1:]}: {wrong.message}") from None
+    except SchemaError as error:
+        raise DDLError(f"{where}{error.json_path[1:]}: {error.message}") from None
 
 
-def _strings(schema: Any, words: Collection[str]) -> Iterator[tuple[str, str]]:
-    """Yield each of these `words` of a schema that has a text, with its text; input names are no words."""
+def _without_dialect(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Drop the root's `$schema`: where a `$ref` leads to it, jsonschema would change to the dialect's own validator."""
+    return {keyword: value for keyword, value in schema.items() if keyword != "$schema"}
+
+
+def _strings(schema: Any, keywords: Collection[str]) -> Iterator[tuple[str, str]]:
+    """Yield (keyword, value) for each of `keywords` in a schema whose value is a string, at any depth."""
     if isinstance(schema, Mapping):
-        for word, value in schema.items():
-            if word in words and isinstance(value, str):
-                yield word, value
+        for keyword, value in schema.items():
+            if keyword in keywords and isinstance(value, str):
+                yield keyword, value
             else:
-                yield from _strings(value, words)
+                yield from _strings(value, keywords)
     elif isinstance(schema, list):
         for value in schema:
-            yield from _strings(value, words)
+            yield from _strings(value, keywords)
 
 
-def first_fault(validator: Draft202012Validator, data: Mapping[str, Any]) -> ValidationError | None:
-    """Return what is wrong with `data`, the most telling fault; None when nothing is."""
+def first_error(validator: Draft202012Validator, data: Mapping[str, Any]) -> ValidationError | None:
+    """Return the most relevant error in `data`, or None."""
     try:
         error: ValidationError | None = best_match(validator.iter_errors(data))
     except RecursionError:
-        return ValidationError("is nested too deeply, or a $ref of the DDL leads back to itself")
+        return ValidationError("is nested too deeply, or a $ref of the DDL refers to itself")
     except ArithmeticError:  # `multipleOf` of a number beyond a float's range
-        return ValidationError("holds a number that is too large to be checked")
+        return ValidationError("contains a number that is too large")
     return error
 
 
-# -- patterns: JSON Schema means ECMA-262's `$`, the very end; Python's also matches before a last newline.
+# -- patterns: in ECMA-262 `$` matches only at the very end, in Python also before a trailing newline
 
 
 def _pattern(_validator: Any, pattern: str, instance: Any, _schema: Mapping[str, Any]) -> Iterator[ValidationError]:
@@ -84,7 +96,7 @@ def _pattern(_validator: Any, pattern: str, instance: Any, _schema: Mapping[str,
 
 
 def whole_value_pattern(pattern: str) -> str:
-    r"""Return `pattern` with each `$` that is an anchor made `\Z`, so that no trailing newline slips through."""
+    r"""Return `pattern` with each anchor `$` replaced by `\Z`, which does not match before a trailing newline."""
     parts = re.findall(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|.", pattern, re.DOTALL)
     return "".join(r"\Z" if part == "$" else part for part in parts)
 
@@ -92,7 +104,7 @@ def whole_value_pattern(pattern: str) -> str:
 def _pattern_properties(
     validator: Any, patterns: Mapping[str, Any], instance: Any, schema: Mapping[str, Any]
 ) -> Iterator[ValidationError]:
-    yield from _WORDS["patternProperties"](validator, _whole_keys(patterns), instance, schema)
+    yield from _STANDARD["patternProperties"](validator, _whole_keys(patterns), instance, schema)
 
 
 def _additional_properties(
@@ -100,24 +112,24 @@ def _additional_properties(
 ) -> Iterator[ValidationError]:
     if "patternProperties" in schema:
         schema = {**schema, "patternProperties": _whole_keys(schema["patternProperties"])}
-    yield from _WORDS["additionalProperties"](validator, allowed, instance, schema)
+    yield from _STANDARD["additionalProperties"](validator, allowed, instance, schema)
 
 
 def _whole_keys(patterns: Mapping[str, Any]) -> dict[str, Any]:
     return {whole_value_pattern(pattern): value for pattern, value in patterns.items()}
 
 
-_WORDS: Mapping[str, Any] = Draft202012Validator.VALIDATORS
-_OURS = {
+_STANDARD: Mapping[str, Any] = Draft202012Validator.VALIDATORS
+_OVERRIDES = {
     "pattern": _pattern,
     "patternProperties": _pattern_properties,
     "additionalProperties": _additional_properties,
 }
-_Validator: Any = extend(Draft202012Validator, _OURS)  # type: ignore[no-untyped-call]
+_Validator: Any = extend(Draft202012Validator, _OVERRIDES)  # type: ignore[no-untyped-call]
 
 
 def validator(schema: Mapping[str, Any]) -> Draft202012Validator:
-    """Return what checks values by `schema`, with patterns as above."""
-    # An empty registry: a `$ref` to somewhere else is an error, never a download.
-    made: Draft202012Validator = _Validator(schema, registry=Registry())
+    """Return a validator for `schema`, with the patterns of this module."""
+    # With an empty registry an external `$ref` is an error, never a download.
+    made: Draft202012Validator = _Validator(_without_dialect(schema), registry=Registry())
     return made

@@ -1,4 +1,4 @@
-"""Limit how often the same problem is logged, so that foreign input cannot fill a disk."""
+"""Limit how often a problem is logged, so that input from others cannot fill the disk."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 
 class LogLimiter:
-    """Allow one log line per `period` seconds. `clock` returns monotonic seconds. Safe for any number of threads."""
+    """Allow one log line per `period` seconds. `clock` returns monotonic seconds. Any number of threads may use it."""
 
     def __init__(self, period: float = 60.0, clock: Callable[[], float] = time.monotonic) -> None:
         self._period = period
@@ -17,7 +17,7 @@ class LogLimiter:
         self._lock = threading.Lock()
 
     def allows(self) -> bool:
-        """Return whether a line may be logged now; if so, the next one is allowed after the period."""
+        """Return whether a line may be logged now. If so, the next one is allowed after the period."""
         with self._lock:
             now = self._clock()
             if now < self._next:

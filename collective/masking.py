@@ -1,6 +1,6 @@
-"""Keep secrets out of sight: which inputs and outputs are secret, and how their values are taken out of a text.
+"""Mask secrets: find secret inputs and outputs, and replace their values in messages.
 
-A DDL marks a secret `writeOnly`: an input or output, or anything within it, for then the whole of it is masked.
+A DDL marks a secret with `writeOnly`. If any part of an input or output is secret, all of it is masked.
 """
 
 from __future__ import annotations
@@ -12,32 +12,32 @@ from typing import Any
 MASK = "********"
 
 
-def is_secret(schema: Any, whole: Mapping[str, Any], met: frozenset[str] = frozenset()) -> bool:
-    """Tell whether anything in `schema` is marked `writeOnly`; `whole` is where its `$ref`s lead, `met` those met."""
+def is_secret(schema: Any, root: Mapping[str, Any], seen: frozenset[str] = frozenset()) -> bool:
+    """Return whether any part of `schema` is `writeOnly`; its `$ref`s point into `root`, `seen` are those followed."""
     if isinstance(schema, list):
-        return any(is_secret(entry, whole, met) for entry in schema)
+        return any(is_secret(entry, root, seen) for entry in schema)
     if not isinstance(schema, Mapping):
         return False
     if schema.get("writeOnly") is True:
         return True
     parts = list(schema.values())
     reference = schema.get("$ref")
-    if isinstance(reference, str) and reference not in met:
-        met |= {reference}
-        parts.append(_target(reference, whole))
-    return any(is_secret(part, whole, met) for part in parts)
+    if isinstance(reference, str) and reference not in seen:
+        seen |= {reference}
+        parts.append(_target(reference, root))
+    return any(is_secret(part, root, seen) for part in parts)
 
 
-def _target(reference: str, whole: Mapping[str, Any]) -> Any:
-    """Return what a JSON pointer such as `#/$defs/key` leads to (RFC 6901); None when it leads nowhere."""
-    found: Any = whole
+def _target(reference: str, root: Mapping[str, Any]) -> Any:
+    """Return the target of a JSON pointer such as `#/$defs/key` (RFC 6901), or None."""
+    found: Any = root
     for step in reference.removeprefix("#").split("/")[1:]:
         found = found.get(step.replace("~1", "/").replace("~0", "~")) if isinstance(found, Mapping) else None
     return found
 
 
 def texts(value: Any) -> Iterator[str]:
-    """Yield the texts under which the parts of a secret `value` may appear in messages."""
+    """Yield the strings as which parts of a secret `value` may appear in messages."""
     if isinstance(value, Mapping):
         value = list(value.values())
     if isinstance(value, list):
@@ -50,7 +50,7 @@ def texts(value: Any) -> Iterator[str]:
 
 
 def hide(text: str, secrets: Iterable[str]) -> str:
-    """Return `text` with every one of `secrets` replaced by asterisks."""
-    for secret in sorted(set(secrets), key=len, reverse=True):  # a part of one must not spoil the whole of another
+    """Return `text` with each of `secrets` replaced by asterisks."""
+    for secret in sorted(set(secrets), key=len, reverse=True):  # longest first: a secret may contain another
         text = text.replace(secret, MASK)
     return text

@@ -1,10 +1,10 @@
-"""Requests and replies, and how they travel: values here, JSON text on the wire.
+"""Requests and replies: values in the program, signed JSON on the wire.
 
-    Request ─ encode ─► payload text ─ seal(sign) ─► body        what SQS carries
+    Request ─ encode ─► payload text ─ seal(sign) ─► body        an SQS message
     Request ◄ decode ── payload text ◄── unseal ──── body
 
-What is signed is the payload text exactly as it travels; nothing is re-serialised before it is checked.
-Both directions refuse what `schemas/*.json` does not allow: MessageError says what is wrong.
+The signature covers the payload text exactly as it is sent; nothing is serialized again before verification.
+Encoding and decoding both check against `schemas/*.json` and raise MessageError.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ from collective import bounded_json, schemas
 from collective.errors import MessageError
 
 VERSION = 1
-COMPRESS_ABOVE = 4096  # bytes; SQS bills per 64 KB, and a small message gains nothing
-LARGEST_PAYLOAD = 16 * 1024 * 1024  # bytes, after decompression
-MAX_SKEW = 300.0  # seconds between a request's own time and the server's
-MAX_TTL = 3600.0  # seconds; journals remember ids for longer than this
+COMPRESS_ABOVE = 4096  # bytes; SQS bills per 64 KB, so compressing small messages saves nothing
+MAX_PAYLOAD = 16 * 1024 * 1024  # bytes, after decompression
+MAX_SKEW = 300.0  # seconds between a request's `time` and the clock of SQS
+MAX_TTL = 3600.0  # seconds; journals keep request ids longer than this
 
 SignPayload = Callable[[str], "str | None"]
 
 
 @dataclass(frozen=True)
 class Request:
-    """One action asked of the nodes that both `targets` (null: all) and `filter` name.
+    """A request to run one action on the nodes that match both `targets` (None: all) and `filter`.
 
-    `time` is Unix seconds by the caller's clock; `ttl` and `timeout` are seconds: how long the request may
-    still be started, and how long its caller waits for the reply, queueing included.
+    `time` is in Unix seconds by the caller's clock. `ttl` is how many seconds the request can still be started,
+    `timeout` how many seconds the caller waits for the reply, queueing included.
     """
 
     id: str
@@ -61,7 +61,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Reply:
-    """What one node answers. `reason` is a word for programs when the framework itself refused."""
+    """The reply of one node. `reason` is a machine-readable word, set when the framework refused the request."""
 
     request: str
     sender: str
@@ -77,13 +77,13 @@ class Reply:
 
     @property
     def ok(self) -> bool:
-        """Whether the action did what was asked."""
+        """Whether the action succeeded."""
         return self.statuscode == 0
 
 
 @dataclass(frozen=True)
 class Envelope:
-    """A message body taken apart: the payload as it was signed, the signature, and what the payload says."""
+    """A message body in parts: the payload as signed, the signature, and the decoded payload."""
 
     payload: str
     signature: str | None
@@ -91,23 +91,23 @@ class Envelope:
 
 
 def new_id() -> str:
-    """Return a request id that nobody has used: 32 hexadecimal digits."""
+    """Return a new unique request id: 32 hexadecimal digits."""
     return secrets.token_hex(16)
 
 
 def encode(message: Request | Reply) -> str:
-    """Return the payload text of a message: ASCII JSON. Raise MessageError for what the other side would refuse."""
+    """Return the payload of a message as ASCII JSON; raise MessageError if the receiver would refuse it."""
     kind = "request" if isinstance(message, Request) else "reply"
     try:
         text = json.dumps({"type": kind, **asdict(message)}, allow_nan=False, separators=(",", ":"))
     except (TypeError, ValueError, RecursionError) as error:
-        raise MessageError(f"{kind}: cannot be written as JSON: {error}") from None
+        raise MessageError(f"{kind}: cannot be encoded as JSON: {error}") from None
     _check(bounded_json.parse(text, kind), kind)
     return text
 
 
 def seal(payload: str, sign: SignPayload) -> str:
-    """Return the message body that carries `payload`, compressed when that saves something, and signed."""
+    """Return the message body for `payload`: compressed if it is large, and signed."""
     encoding = "json"
     if len(payload) > COMPRESS_ABOVE:
         encoding = "json+zlib+base64"
@@ -117,7 +117,7 @@ def seal(payload: str, sign: SignPayload) -> str:
 
 
 def unseal(body: str) -> Envelope:
-    """Take a message body apart; raise MessageError when it is not one of ours."""
+    """Return the parts of a message body; raise MessageError if it is invalid."""
     outer = bounded_json.parse(body, "envelope")
     _check(outer, "envelope")
     payload = outer["payload"]
@@ -128,12 +128,12 @@ def unseal(body: str) -> Envelope:
 
 
 def decode_request(content: Mapping[str, Any]) -> Request:
-    """Read a payload as a request; raise MessageError when it is none, or asks for more than this version knows."""
+    """Decode a payload as a request; raise MessageError if it is invalid or needs a newer version."""
     _check(content, "request")
     known = {name: content[name] for name in Request.__dataclass_fields__ if name in content}
     for name in content.get("critical", ()):
         if name not in known:
-            raise MessageError(f"request: '{name}' is critical, and this version does not know it")
+            raise MessageError(f"request: unknown critical member '{name}' (it needs a newer version)")
     targets = content["targets"]
     known["targets"] = None if targets is None else tuple(targets)
     known["critical"] = tuple(content.get("critical", ()))
@@ -141,7 +141,7 @@ def decode_request(content: Mapping[str, Any]) -> Request:
 
 
 def decode_reply(content: Mapping[str, Any]) -> Reply:
-    """Read a payload as a reply; raise MessageError when it is none."""
+    """Decode a payload as a reply; raise MessageError if it is invalid."""
     _check(content, "reply")
     return Reply(**{name: content[name] for name in Reply.__dataclass_fields__ if name in content})
 
@@ -150,13 +150,13 @@ def _decompress(payload: str) -> str:
     try:
         packed = base64.b64decode(payload, validate=True)
         unpacker = zlib.decompressobj()
-        text = unpacker.decompress(packed, LARGEST_PAYLOAD)
+        text = unpacker.decompress(packed, MAX_PAYLOAD)
     except (binascii.Error, ValueError, zlib.error) as error:
         raise MessageError(f"payload: cannot be decompressed: {error}") from None
     if unpacker.unconsumed_tail:
-        raise MessageError(f"payload: more than {LARGEST_PAYLOAD} bytes when decompressed")
+        raise MessageError(f"payload: more than {MAX_PAYLOAD} bytes when decompressed")
     if not unpacker.eof:
-        raise MessageError("payload: cannot be decompressed: it is cut short")
+        raise MessageError("payload: cannot be decompressed: truncated")
     try:
         return text.decode("ascii")
     except UnicodeDecodeError:
@@ -166,20 +166,20 @@ def _decompress(payload: str) -> str:
 def _check(content: Any, schema: str) -> None:
     error = best_match(_validator(schema).iter_errors(content))
     if error is not None:
-        said = error.message if len(error.message) <= 200 else error.message[:200] + "…"
-        raise MessageError(f"{schema}: {error.json_path}: {said}")
+        message = error.message if len(error.message) <= 200 else error.message[:200] + "…"
+        raise MessageError(f"{schema}: {error.json_path}: {message}")
 
 
-def _items(validator: Any, schema: Mapping[str, Any], texts: Any, _whole: Any) -> Iterator[ValidationError]:
-    """Check a list; of its texts only the first that is wrong is given to jsonschema, which takes 10 µs for each.
+def _items(validator: Any, schema: Mapping[str, Any], entries: Any, _parent: Any) -> Iterator[ValidationError]:
+    """Check a list of strings; only the first invalid entry is passed to jsonschema, which takes 10 µs for each.
 
-    A small message may unpack to very many, and this is done before anybody knows who sent it.
+    A small compressed message can hold very many entries, and it is checked before its signature.
     """
-    if isinstance(texts, list):
-        shortest, longest = schema.get("minLength", 0), schema.get("maxLength", LARGEST_PAYLOAD)
-        for place, text in enumerate(texts):
-            if not (isinstance(text, str) and shortest <= len(text) <= longest):
-                yield from validator.descend(text, schema, path=place)
+    if isinstance(entries, list):
+        shortest, longest = schema.get("minLength", 0), schema.get("maxLength", MAX_PAYLOAD)
+        for index, entry in enumerate(entries):
+            if not (isinstance(entry, str) and shortest <= len(entry) <= longest):
+                yield from validator.descend(entry, schema, path=index)
                 return
 
 

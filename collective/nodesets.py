@@ -1,12 +1,11 @@
-"""Fold names of nodes into ranges and unfold them: `web[01-03].my.net` is web01.my.net … web03.my.net.
+"""Fold node names into ranges and unfold them: `web[01-03].my.net` is web01.my.net … web03.my.net.
 
     set   = group { "," group }
     group = { text | "[" range { "," range } "]" }      text: letters, digits, '_', '.', '-'
-    range = number | number "-" number                  a first number with leading zeros gives the width
+    range = number | number "-" number                  leading zeros in the first number set the width
 
-ClusterShell's NodeSet folds as well and is well kept, but it is not used here: `web[1-999999999]` makes it take
-all memory before anybody can count, `@all` reads configuration files, `&`, `!`, `^`, `*` and blanks have
-meanings that are no names, and it is 1.5 MB under LGPL for what these functions do.
+ClusterShell's NodeSet is not used: `web[1-999999999]` makes it allocate all memory, `@all` reads configuration files,
+`&`, `!`, `^`, `*` and spaces are operators, and it adds 1.5 MB under the LGPL.
 """
 
 from __future__ import annotations
@@ -20,17 +19,17 @@ from typing import NoReturn
 from collective.errors import UsageError
 from collective.names import check_identity
 
-MOST_NAMES = 100_000  # that one text may unfold to
+MAX_NAMES = 100_000  # that one expression may unfold to
 
 _PIECE = re.compile(r"[A-Za-z0-9_.-]+|\[[^][]*\]")
 _RANGE = re.compile(r"([0-9]+)(?:-([0-9]+))?")
 _NUMBERS = re.compile(r"([0-9]+)")
 
-_Parts = tuple[tuple[str, ...], ...]  # a folded name: the values of each number in it
+_Parts = tuple[tuple[str, ...], ...]  # a folded name: the values of each number
 
 
 def fold(names: Iterable[str]) -> str:
-    """Return `names` in short, sorted as people count; raise UsageError for what no node can be called."""
+    """Return `names` folded and in natural order; raise UsageError for a name that is not a valid identity."""
     groups: dict[tuple[str, ...], list[_Parts]] = {}
     for name in sorted(set(names), key=_natural):
         pieces = _NUMBERS.split(check_identity(name))
@@ -39,7 +38,7 @@ def fold(names: Iterable[str]) -> str:
 
 
 def unfold(text: str) -> list[str]:
-    """Return the names that `text` means, in its order, each once; raise UsageError with the column."""
+    """Return the names in `text`, in its order and without duplicates; raise UsageError naming the column."""
     found: dict[str, None] = {}
     at = 0
     while True:
@@ -47,12 +46,12 @@ def unfold(text: str) -> list[str]:
         while piece := _PIECE.match(text, at):
             pieces.append(_values(text, piece))
             at = piece.end()
-            if len(found) + math.prod(len(values) for values in pieces) > MOST_NAMES:
-                _fail(text, piece.start(), f"more than {MOST_NAMES} names")
+            if len(found) + math.prod(len(values) for values in pieces) > MAX_NAMES:
+                _fail(text, piece.start(), f"more than {MAX_NAMES} names")
         if at < len(text) and text[at] != ",":
-            _fail(text, at, _unreadable(text[at]))
+            _fail(text, at, _unexpected(text[at]))
         if not pieces:
-            _fail(text, at, "a name is missing")
+            _fail(text, at, "missing name")
         found.update(dict.fromkeys(check_identity("".join(name)) for name in product(*pieces)))
         if at == len(text):
             return list(found)
@@ -65,24 +64,24 @@ def _values(text: str, piece: re.Match[str]) -> list[str]:
     values: list[str] = []
     at = piece.start() + 1
     for part in piece[0][1:-1].split(","):
-        values += _range(text, at, part, MOST_NAMES - len(values))
+        values += _range(text, at, part, MAX_NAMES - len(values))
         at += len(part) + 1
     return values
 
 
 def _range(text: str, at: int, part: str, most: int) -> list[str]:
-    """Return the numbers of one range, each as wide as it is written."""
+    """Return the numbers of one range as strings of the written width."""
     bounds = _RANGE.fullmatch(part)
     if bounds is None or len(part) > 255:
-        _fail(text, at, f"{part[:20]!r} is no range: write 1 or 1-20 or 01-20")
+        _fail(text, at, f"invalid range {part[:20]!r}: use 1, 1-20 or 01-20")
     first, last = bounds[1], bounds[2] or bounds[1]
     if (_padded(first) or _padded(last)) and len(first) != len(last):
-        _fail(text, at, f"{part!r}: both ends must be written with the same width")
+        _fail(text, at, f"invalid range {part!r}: both ends must have the same number of digits")
     start, end = int(first), int(last)
     if start > end:
-        _fail(text, at, f"{part!r} runs backwards")
+        _fail(text, at, f"invalid range {part!r}: the end is before the start")
     if end - start >= most:
-        _fail(text, at, f"{part!r}: more than {MOST_NAMES} names")
+        _fail(text, at, f"range {part!r} has more than {MAX_NAMES} names")
     return [str(number).zfill(len(first)) for number in range(start, end + 1)]
 
 
@@ -90,10 +89,10 @@ def _padded(number: str) -> bool:
     return len(number) > 1 and number[0] == "0"
 
 
-def _unreadable(sign: str) -> str:
-    if sign == "[":
+def _unexpected(char: str) -> str:
+    if char == "[":
         return "'[' is not closed"
-    return f"{sign!r} cannot be in a name: letters, digits, '_', '.', '-', and ranges as in web[01-20]"
+    return f"invalid character {char!r}: use letters, digits, '_', '.', '-' and ranges such as web[01-20]"
 
 
 def _fail(text: str, position: int, message: str) -> NoReturn:
@@ -110,13 +109,13 @@ def _natural(name: str) -> list[tuple[int, int, str]]:
 
 
 def _merged(found: list[_Parts]) -> list[_Parts]:
-    """Return the same names in fewer parts: what differs in one number only becomes one."""
+    """Merge names that differ in one number only."""
     width = len(found[0])
     for place in reversed(range(width)):
-        alike: dict[_Parts, list[str]] = {}
+        groups: dict[_Parts, list[str]] = {}
         for parts in found:
-            alike.setdefault(parts[:place] + parts[place + 1 :], []).extend(parts[place])
-        found = [(*others[:place], tuple(values), *others[place:]) for others, values in alike.items()]
+            groups.setdefault(parts[:place] + parts[place + 1 :], []).extend(parts[place])
+        found = [(*others[:place], tuple(values), *others[place:]) for others, values in groups.items()]
     return found
 
 

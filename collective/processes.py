@@ -1,4 +1,4 @@
-"""What the standard library lacks for processes: tie them to parents, gather orphans, see who runs, free memory."""
+"""Process functions that the standard library lacks: parent death signal, subreaper, liveness, memory release."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ _LARGE = 1024 * 1024  # bytes
 
 
 def die_with_parent(parent: int) -> None:
-    """Have the kernel kill this process when `parent` dies; end at once when it already has."""
+    """Have the kernel kill this process when `parent` dies; exit now when it has died already."""
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)
 
 
 def adopt_orphans() -> None:
-    """Become the parent of every descendant whose own parent dies."""
+    """Become the parent of every descendant process whose parent dies (PR_SET_CHILD_SUBREAPER)."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
 def give_back_memory() -> None:
-    """Have this process return large blocks of memory to the system as soon as they are freed (mallopt(3)).
+    """Return large memory blocks to the system as soon as they are freed (mallopt(3)).
 
-    By itself glibc raises the size from which on it does so with each large block that is freed: a daemon that has
-    sent a few large answers would keep three times its memory for good. Other C libraries have no such setting.
+    By default glibc raises the size limit for that each time a large block is freed: a daemon that has sent a few
+    large replies would keep three times its memory permanently. Other C libraries do not have this setting.
     """
     with contextlib.suppress(AttributeError):
         ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LARGE)
 
 
 def runs(pid: int) -> bool:
-    """Tell whether a process runs; one that has ended and waits for its parent to notice does not."""
+    """Return whether a process is running. A zombie, which has exited but was not waited for, is not."""
     try:
         state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[0]
     except OSError:

@@ -1,6 +1,7 @@
-"""A file that is read again when it has changed; a new version that is broken leaves the last good one in force.
+"""Read a file again when its content changes, and keep the last valid version when the new one is not valid.
 
-It is read each time and compared: some microseconds, and no change can hide behind a time stamp.
+The whole file is read and compared each time. These files are small, so that takes microseconds. Comparing the size
+and modification time instead would miss a change that keeps the size within the resolution of the time stamp.
 """
 
 from __future__ import annotations
@@ -8,55 +9,93 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from collective.errors import ConfigError, SignatureError
+from collective.errors import ConfigError
 
 log = logging.getLogger(__name__)
 
 Value = TypeVar("Value")
 Parse = Callable[[str, Path], Value]
 
-_NOTHING_YET = object()
+_NEVER_READ = object()
 
 
-class Reread(Generic[Value]):
-    """What `parse` makes of the file at `path`; one that is not there is like an empty one. Any thread may ask."""
+@dataclass(frozen=True)
+class NoValidVersion(Generic[Value]):
+    """What applies while a file has never been valid: a value, or None for an error; `text` describes it in the log."""
 
-    def __init__(self, path: Path, parse: Parse[Value]) -> None:
+    text: str
+    value: Value | None = None
+
+
+@dataclass(frozen=True)
+class ReloadEvents:
+    """The log events of a file: a valid version was read, and a version is not valid."""
+
+    read: str
+    broken: str
+
+
+class ReloadedFile(Generic[Value]):
+    """The current value of the file at `path`. Any number of threads may call `value`.
+
+    `parse(text, path)` returns the value, and raises ConfigError for text that is not valid. `missing()` returns the
+    value of a file that does not exist: that is a valid version too.
+
+    Each change of the file is logged once, as one of the `events`.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        parse: Parse[Value],
+        *,
+        events: ReloadEvents,
+        missing: Callable[[], Value],
+        otherwise: NoValidVersion[Value],
+    ) -> None:
         self.path = path
         self._parse = parse
+        self._events = events
+        self._missing = missing
+        self._otherwise = otherwise
         self._lock = threading.Lock()
-        self._seen: object = _NOTHING_YET
-        self._good: Value | None = None
+        self._content: object = _NEVER_READ
+        self._valid: Value | None = None
 
     def value(self) -> Value:
-        """Return what the file says now, or said when it was last right; raise SignatureError when it never was."""
+        """Return the value of the file as it is now, or of its last valid version.
+
+        Raise ConfigError when there has been no valid version and `otherwise` has no value.
+        """
         with self._lock:
-            self._look()
-            if self._good is None:
-                raise SignatureError(f"nobody is trusted before {self.path} is put right")
-            return self._good
+            content = _content(self.path)
+            if content != self._content:
+                self._content = content
+                self._load(content)
+            value = self._otherwise.value if self._valid is None else self._valid
+        if value is None:
+            raise ConfigError(f"{self.path}: not valid (see the log for the reason)")
+        return value
 
-    def _look(self) -> None:
-        seen = _what_is_in(self.path)
-        if seen == self._seen:
-            return
-        self._seen = seen
+    def _load(self, content: bytes | str | None) -> None:
         try:
-            if isinstance(seen, str):
-                raise ConfigError(seen)
-            self._good = parsed(self.path, seen, self._parse)
+            if isinstance(content, str):
+                raise ConfigError(content)
+            self._valid = self._missing() if content is None else parsed(self.path, content, self._parse)
         except ConfigError as error:
-            in_force = "nobody is trusted" if self._good is None else "what the file said before"
-            log.error("trust.broken", extra={"error": str(error), "in_force": in_force})
+            in_force = self._otherwise.text if self._valid is None else "the last valid version"
+            for line in error.problems:
+                log.error(self._events.broken, extra={"error": line, "in_force": in_force})
         else:
-            log.info("trust.read", extra={"path": str(self.path), "exists": seen is not None})
+            log.info(self._events.read, extra={"path": str(self.path), "exists": content is not None})
 
 
-def _what_is_in(path: Path) -> bytes | str | None:
-    """Return a file's bytes, None when there is none, and a text, why, when it cannot be read."""
+def _content(path: Path) -> bytes | str | None:
+    """Return a file's content, None when it does not exist, or the error text (str) when it cannot be read."""
     try:
         return read(path)
     except ConfigError as error:
@@ -64,12 +103,12 @@ def _what_is_in(path: Path) -> bytes | str | None:
 
 
 def load(path: Path, parse: Parse[Value]) -> Value:
-    """Return what a file says; raise ConfigError naming file and line."""
-    return parsed(path, read(path), parse)
+    """Return the parsed content of a file; one that does not exist counts as empty. Raise ConfigError."""
+    return parsed(path, read(path) or b"", parse)
 
 
 def read(path: Path) -> bytes | None:
-    """Return what is in a file; None when there is none. Raise ConfigError when it cannot be read."""
+    """Return the content of a file, None when it does not exist. Raise ConfigError when it cannot be read."""
     try:
         return path.read_bytes()
     except FileNotFoundError:
@@ -78,9 +117,9 @@ def read(path: Path) -> bytes | None:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
 
 
-def parsed(path: Path, data: bytes | None, parse: Parse[Value]) -> Value:
-    """Return what `parse` makes of a file's bytes; raise ConfigError."""
+def parsed(path: Path, content: bytes, parse: Parse[Value]) -> Value:
+    """Return the parsed content of a file. Raise ConfigError when it is not UTF-8 or not valid."""
     try:
-        return parse((data or b"").decode("utf-8"), path)
-    except UnicodeDecodeError:
-        raise ConfigError(f"{path}: not UTF-8 text") from None
+        return parse(content.decode("utf-8"), path)
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not UTF-8: {error.reason} at byte {error.start}") from None

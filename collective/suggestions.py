@@ -1,4 +1,4 @@
-"""Guess what was meant by a word that is not known."""
+"""Suggest the known word that is closest to an unknown one."""
 
 from __future__ import annotations
 
@@ -7,6 +7,6 @@ from collections.abc import Iterable
 
 
 def suggest(word: str, known: Iterable[str], otherwise: str = "") -> str:
-    """Return `did you mean 'x'?` for the known word that is close to `word`; `otherwise` when none is."""
+    """Return `did you mean 'x'?` for the known word closest to `word`, or `otherwise` when none is close."""
     close = difflib.get_close_matches(word, list(known), n=1)
     return f"did you mean '{close[0]}'?" if close else otherwise

@@ -1,4 +1,4 @@
-"""Read YAML that people write: safe, no key twice, not too deep; every fault names file, line and column."""
+"""Read YAML files safely: no duplicate keys, bounded depth; errors name file, line and column."""
 
 from __future__ import annotations
 
@@ -7,21 +7,23 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from yaml.constructor import ConstructorError
 
 from collective.errors import ConfigError
 
-DEEPEST = 128  # levels of a YAML file
-MOST_MERGED = 100_000  # keys of one mapping, repeated ones included
+MAX_DEPTH = 128  # levels of nesting
+MAX_MERGED_KEYS = 100_000  # in one file, duplicates included
+_MERGE = "tag:yaml.org,2002:merge"
 FAST_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def read_yaml(path: Path) -> Any:
-    """Return what a YAML file holds; raise ConfigError naming the file, and line and column when it has them."""
+    """Return the content of a YAML file; raise ConfigError naming the file, and line and column if known."""
     return parse_yaml(read_text(path), str(path))
 
 
 def read_text(path: Path) -> str:
-    """Return the text of a file; raise ConfigError naming it."""
+    """Return the text of a UTF-8 file; raise ConfigError naming the file."""
     try:
         return path.read_text(encoding="utf-8")
     except OSError as error:
@@ -31,37 +33,44 @@ def read_text(path: Path) -> str:
 
 
 def parse_yaml(text: str, where: str) -> Any:
-    """Return what a YAML text from `where` (a file, a command) holds; raise ConfigError like `read_yaml`."""
+    """Return the content of YAML text; raise ConfigError like `read_yaml`. `where` is its origin: a file, a command."""
     try:
         _check_depth(text, where)
         return yaml.load(text, _Loader)  # noqa: S506 - a safe loader, with repeated keys refused
     except yaml.MarkedYAMLError as error:
+        if "nesting depth" in (error.problem or ""):
+            # The limit of libyaml itself since PyYAML 6.0.4; a long line reaches it before the first event.
+            raise _too_deep(_place(where, error.problem_mark)) from None
         raise ConfigError(
             f"{_place(where, error.problem_mark)}: {error.problem or error.context or 'not YAML'}"
         ) from None
     except (yaml.YAMLError, RecursionError, ValueError, LookupError, AttributeError) as error:
-        # The last two are how PyYAML fails on a value that is not what its tag says: `!!bool maybe`.
+        # PyYAML raises the last two for a value that does not match its tag: `!!bool maybe`.
         raise ConfigError(f"{where}: not YAML: {' '.join(str(error).split())}") from None
 
 
 def _check_depth(text: str, where: str) -> None:
-    """Refuse what is nested so deeply that libyaml's composer, which recurses in C, would end the process."""
+    """Reject deep nesting before loading: libyaml's composer recurses in C and would crash the process."""
     depth = 0
     for event in yaml.parse(text, Loader=FAST_LOADER):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        if depth > DEEPEST:
-            raise ConfigError(f"{_place(where, event.start_mark)}: nested more than {DEEPEST} levels deep")
+        if depth > MAX_DEPTH:
+            raise _too_deep(_place(where, event.start_mark))
+
+
+def _too_deep(place: str) -> ConfigError:
+    return ConfigError(f"{place}: nested more than {MAX_DEPTH} levels deep")
 
 
 def _place(where: str, mark: Any) -> str:
-    """Return where a mark of YAML's is, for people: `file:line:column`; there may be none."""
+    """Return `file:line:column`, or only the file without a mark."""
     return f"{where}:{mark.line + 1}:{mark.column + 1}" if mark else where
 
 
 class _Loader(FAST_LOADER):  # type: ignore[misc]
-    """YAML's safe loader, that does not let a second `key:` silently win over the first.
+    """The safe loader, with duplicate keys rejected.
 
-    Dates stay text, as in JSON: facts and settings travel.
+    Dates stay strings, as in JSON, because facts and settings are sent as JSON.
     """
 
     yaml_implicit_resolvers: typing.ClassVar = {
@@ -69,21 +78,44 @@ class _Loader(FAST_LOADER):  # type: ignore[misc]
         for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
 
-    def flatten_mapping(self, node: Any) -> None:
-        """Do what `<<` says; twenty lines of merging the line before twice would make a million keys."""
-        super().flatten_mapping(node)
-        if len(node.value) > MOST_MERGED:
-            raise yaml.constructor.ConstructorError(None, None, f"merges more than {MOST_MERGED} keys", node.start_mark)
+    def __init__(self, stream: Any) -> None:
+        super().__init__(stream)
+        self._flattened: set[yaml.Node] = set()
+        self._merged = 0
 
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+    def flatten_mapping(self, node: Any) -> None:
+        """Replace each `<<` of a mapping with the pairs that it merges; of pairs with the same key, the last one wins.
+
+        PyYAML's own method is not used because its result depends on the version: in `<<: [*a, *b]`, 6.0.4 prefers
+        `b`; YAML's definition and the versions before prefer `a`.
+        """
+        if node in self._flattened:
+            return
+        self._flattened.add(node)  # before its sources: a mapping that merges itself must not recurse endlessly
+        sources = [value for key, value in node.value if key.tag == _MERGE]
+        node.value = [pair for pair in node.value if pair[0].tag != _MERGE]
+        self._refuse_repeated(node)
+        node.value = [pair for source in sources for pair in self._pairs(source)] + node.value
+
+    def _pairs(self, source: Any) -> list[tuple[Any, Any]]:
+        """Return the pairs of a `<<`: of a mapping, or of a list of mappings of which the first has precedence."""
+        pairs: list[tuple[Any, Any]] = []
+        for mapping in reversed(source.value if isinstance(source, yaml.SequenceNode) else [source]):
+            if not isinstance(mapping, yaml.MappingNode):
+                problem = f"expected a mapping to merge, not a {mapping.id}"
+                raise ConstructorError(None, None, problem, source.start_mark)
+            self.flatten_mapping(mapping)
+            self._merged += len(mapping.value)
+            if self._merged > MAX_MERGED_KEYS:
+                raise ConstructorError(None, None, f"'<<' merges more than {MAX_MERGED_KEYS} keys", source.start_mark)
+            pairs += mapping.value
+        return pairs
+
+    def _refuse_repeated(self, node: Any) -> None:
         seen = set()
-        for key_node, _ in node.value if isinstance(node, yaml.MappingNode) else ():  # `!!set` may stand on anything
-            if key_node.tag == "tag:yaml.org,2002:merge":
-                continue
+        for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
             if isinstance(key, (str, int)) and key in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"'{key}' is said twice", key_node.start_mark)
+                raise ConstructorError(None, None, f"duplicate key '{key}'", key_node.start_mark)
             if isinstance(key, (str, int)):
                 seen.add(key)
-        mapping: dict[Any, Any] = super().construct_mapping(node, deep=deep)
-        return mapping

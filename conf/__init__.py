@@ -1,1 +1,1 @@
-"""Example configuration, every key with its default."""
+"""Example configuration files with all keys and their defaults."""

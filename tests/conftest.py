@@ -61,15 +61,15 @@ def simulation(plugins: Path, tmp_path: Path) -> Make:
 
 
 @pytest.fixture
-def ours() -> Iterator[Path]:
-    """A control group that is ours to divide; where the machine has none, there is nothing to test."""
+def own_group() -> Iterator[Path]:
+    """A control group below which groups can be created; the test is skipped where the machine allows none."""
     if not MOUNTED or os.geteuid() != 0:
-        pytest.skip("this machine has no control groups, version 2, that we may make")
+        pytest.skip("this machine does not allow creating control groups (version 2)")
     folder = MOUNTED[0] / f"collective-test-{uuid.uuid4().hex[:8]}"
     try:
         folder.mkdir()
     except OSError as error:
-        pytest.skip(f"{folder} cannot be made: {error.strerror}")
+        pytest.skip(f"{folder} cannot be created: {error.strerror}")
     yield folder
     (folder / "cgroup.kill").write_text("1")
     until = time.monotonic() + 10

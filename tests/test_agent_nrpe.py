@@ -1,4 +1,4 @@
-"""The nrpe agent with plugins written for the occasion. With real plugins: e2e/test_nrpe.py."""
+"""The nrpe agent with simple plugin scripts. Tests with real plugins are in e2e/test_nrpe.py."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ RUNCOMMAND = ddl.read(DDLS / "nrpe.json").action("runcommand")
 
 
 def configured(folder: Path, lines: list[str], **settings: Any) -> dict[str, Any]:
-    """Write an nrpe.cfg and return the agent's settings that name it."""
+    """Write an nrpe.cfg and return agent settings that refer to it."""
     path = folder / "nrpe.cfg"
     path.write_text("\n".join(lines) + "\n")
     return {"config": str(path), **settings}
@@ -28,15 +28,15 @@ def runcommand(settings: dict[str, Any], **data: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("case", load("nrpe"), ids=lambda case: case["id"])
 def test_case(case: dict[str, Any], tmp_path: Path) -> None:
-    """What tests/cases/nrpe describes is what comes back."""
+    """Each case in tests/cases/nrpe returns the expected reply."""
     settings = configured(tmp_path, case["config"], **case.get("settings", {}))
     got = runcommand(settings, **case["data"])
     assert_same("reply", case["expected"], got)
 
 
 @pytest.mark.parametrize("case", load("nrpe", keyed="group"), ids=lambda case: case["id"])
-def test_as_mcollective_did(case: dict[str, Any], tmp_path: Path) -> None:
-    """Status, message, output and the filling of arguments are what people bring with them."""
+def test_results_match_mcollective(case: dict[str, Any], tmp_path: Path) -> None:
+    """Status, message, output and argument substitution are those of MCollective's nrpe agent."""
     given, expected = case["input"], case["expected"]
     if "cmdline" in expected:
         line = _nrpe.read(Path(configured(tmp_path, given["config"])["config"]))[given["command"]]
@@ -62,15 +62,15 @@ def test_as_mcollective_did(case: dict[str, Any], tmp_path: Path) -> None:
         "echo \\'$ARG1$",
     ],
 )
-def test_an_argument_is_never_more_than_a_word(value: str, line: str, tmp_path: Path) -> None:
-    """Whatever stands in an argument, and however the line is quoted, nothing of it is run."""
+def test_arguments_are_never_run_as_commands(value: str, line: str, tmp_path: Path) -> None:
+    """No argument is interpreted by the shell, however the command line of the check is quoted."""
     settings = configured(tmp_path, [f"command[say]={line}"], allow_arguments=True)
     runcommand(settings, command="say", args=value.format(tmp_path / "touched"))
     assert not (tmp_path / "touched").exists()
 
 
-def test_all_of_nrpes_files_are_read(tmp_path: Path) -> None:
-    """include, include_dir and nrpe.d are followed, circles and missing files are not, the later line holds."""
+def test_all_configuration_files_are_read(tmp_path: Path) -> None:
+    """Includes and nrpe.d are read, cycles and missing files are ignored, the last definition of a check is used."""
     (tmp_path / "nrpe.d" / "deep").mkdir(parents=True)
     (tmp_path / "more").mkdir()
     (tmp_path / "local.cfg").write_text("command[a]=local\ninclude=nrpe.cfg\n")
@@ -82,18 +82,18 @@ def test_all_of_nrpes_files_are_read(tmp_path: Path) -> None:
     assert _nrpe.read(Path(settings["config"])) == {"a": "local", "b": "more", "c": "deep = down"}
 
 
-def test_a_node_without_nrpe_says_what_to_do(tmp_path: Path) -> None:
-    """Without NRPE's files the reply names the file and the setting."""
+def test_missing_nrpe_configuration_is_reported(tmp_path: Path) -> None:
+    """Without NRPE's configuration the reply names the file and the setting."""
     reply = runcommand({"config": str(tmp_path / "nrpe.cfg")}, command="x")
     assert reply["statuscode"] == 1
-    assert_same("statusmsg", "/nrpe.cfg: does not exist: install NRPE, or name its file/", reply["statusmsg"])
+    assert_same("statusmsg", "/nrpe.cfg: does not exist \\(install NRPE, or set config/", reply["statusmsg"])
 
 
-def test_all_checks_at_once(tmp_path: Path) -> None:
-    """Every check's result is there, and one that hangs takes none of the others along."""
+def test_runallcommands_returns_every_result(tmp_path: Path) -> None:
+    """Every check has a result, and a check that hangs does not affect the others."""
     lines = ["command[fine]=echo 'OK|a=1'", "command[bad]=exit 2", "command[hangs]=exec sleep 60"]
     settings = configured(tmp_path, lines)
     got = nrpe.runallcommands(settings=settings, deadline=time.monotonic() + 1.0)["commands"]
     assert got["fine"] == {"exitcode": 0, "output": "OK", "perfdata": "a=1"}
     assert (got["bad"]["exitcode"], got["hangs"]["exitcode"]) == (2, 3)
-    assert_same("output", "/^the check was ended after/", got["hangs"]["output"])
+    assert_same("output", "/^the check was killed after/", got["hangs"]["output"])

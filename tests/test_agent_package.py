@@ -1,4 +1,4 @@
-"""The package agent, with stand-ins for apt, dpkg, dnf and rpm. With the real ones: e2e/test_apt.py."""
+"""The package agent with fake commands for apt, dpkg, dnf and rpm. Tests with the real ones are in e2e/test_apt.py."""
 
 from __future__ import annotations
 
@@ -26,30 +26,31 @@ def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("case", load("package"), ids=lambda case: case["id"])
 def test_case(case: dict[str, Any]) -> None:
-    """What tests/cases/package describes is what comes back."""
+    """Each case in tests/cases/package returns the expected reply."""
     perform(package, case)
 
 
 @pytest.mark.parametrize("case", load("package", keyed="group"), ids=lambda case: case["id"])
-def test_update_lists_are_read_as_mcollective_did(case: dict[str, Any]) -> None:
-    """The lists of apt and yum give the same rows as before."""
+def test_update_lists_are_parsed_as_in_mcollective(case: dict[str, Any]) -> None:
+    """The update lists of apt and yum give the same rows as in MCollective."""
     assert PARSERS[case["input"]["fn"]](case["input"]["output"]) == case["expected"]["outdated_packages"]
 
 
-def test_a_lock_that_stays_is_named_before_the_deadline() -> None:
-    """The message says which lock, held by whom, and what to do."""
+def test_a_permanent_lock_is_reported_before_the_deadline() -> None:
+    """The message names the lock, the process that holds it, and what to do."""
     deadline = time.monotonic() + _apt.MARGIN + 0.2
     with fake_commands({"apt-get": LOCKED}) as calls, pytest.raises(Aborted) as error:
         package.refresh(settings={"provider": "apt"}, deadline=deadline)
     assert str(error.value) == (
-        "'/var/lib/apt/lists/lock' is locked by process 123 (apt-get): waited 0 s for it: ask again when that has ended"
+        "'/var/lib/apt/lists/lock' is locked by process 123 (apt-get): gave up after 0 s "
+        "(try again when that process has ended)"
     )
     assert len(calls()) > 1
     assert time.monotonic() < deadline
 
 
-def test_apt_never_asks() -> None:
-    """Configuration files are kept, and a package is an argument after the options' end."""
+def test_apt_never_prompts() -> None:
+    """Configuration files are kept, and a package name cannot be read as an option."""
     answers: dict[str, Any] = {
         "dpkg-query": [{"exitcode": 1}, {"stdout": "installed\t1\tall\n"}],
         "apt-cache policy": {"stdout": "zsh:\n"},
@@ -63,7 +64,7 @@ def test_apt_never_asks() -> None:
 
 
 def test_the_digest_does_not_depend_on_the_order() -> None:
-    """Two nodes with the same packages have the same digest; other packages have another."""
+    """Nodes with the same packages have the same digest; different packages give a different one."""
     lists = ["installed a all 1\ninstalled b all 2\n", "installed b all 2\ninstalled a all 1\n"]
     lists.append("installed a all 1\nconfig-files b all 2\n")
     digests = []

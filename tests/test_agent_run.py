@@ -9,42 +9,42 @@ import pytest
 from collective.agent import Aborted, run, time_left
 
 
-def test_output_within_the_limit_is_whole() -> None:
-    """A character that spans the kept head and tail is not torn apart."""
+def test_output_within_the_limit_is_complete() -> None:
+    """A character across the two halves of the kept output is decoded correctly."""
     assert run(["printf", "aé"], keep=4).stdout == "aé"
 
 
-def test_output_beyond_the_limit_keeps_head_and_tail() -> None:
-    """What is left out is counted in bytes."""
-    assert run(["printf", "abcdefgh"], keep=4).stdout == "ab\n[… 4 bytes left out …]\ngh"
+def test_output_beyond_the_limit_keeps_start_and_end() -> None:
+    """The number of omitted bytes is shown."""
+    assert run(["printf", "abcdefgh"], keep=4).stdout == "ab\n[… 4 bytes omitted …]\ngh"
 
 
 def test_a_child_that_holds_the_pipe_is_not_waited_for() -> None:
-    """A command that leaves something running answers when it has ended itself."""
+    """A command that leaves a child running returns when the command itself has ended."""
     began = time.monotonic()
     done = run(["sh", "-c", "sleep 20 & echo done"])
     assert (done.stdout, done.exitcode) == ("done\n", 0)
     assert time.monotonic() - began < 10
 
 
-def test_a_missing_command_and_a_missing_folder_are_told_apart() -> None:
-    """The message names what is not there."""
-    with pytest.raises(Aborted, match=r"^'no-such-command' cannot be run: No such file"):
+def test_missing_command_and_missing_folder_have_different_errors() -> None:
+    """The error names what is missing."""
+    with pytest.raises(Aborted, match=r"^cannot run 'no-such-command': No such file"):
         run(["no-such-command"])
-    with pytest.raises(Aborted, match=r"^the folder '/no/such' cannot be entered: No such file"):
+    with pytest.raises(Aborted, match=r"^cannot enter folder '/no/such': No such file"):
         run(["true"], cwd="/no/such")
-    with pytest.raises(Aborted, match=r"^the folder '/etc/passwd' cannot be entered: Not a directory"):
+    with pytest.raises(Aborted, match=r"^cannot enter folder '/etc/passwd': Not a directory"):
         run(["true"], cwd="/etc/passwd")
 
 
 @pytest.mark.parametrize(("seconds", "kept"), [(100.0, 1.0), (5.0, 1.0), (2.0, 0.4), (0.5, 0.1)])
-def test_little_time_is_not_all_kept_for_the_answer(seconds: float, kept: float) -> None:
-    """A second of many; of a few, a fifth: `crpc … -t 2` leaves an action most of its two seconds."""
+def test_little_time_is_not_all_reserved_for_the_reply(seconds: float, kept: float) -> None:
+    """One second is reserved, but at most a fifth: with `crpc … -t 2` an action has most of its two seconds."""
     assert time_left(time.monotonic() + seconds) == pytest.approx(seconds - kept, abs=0.02)
     assert time_left(time.monotonic() - 5) == 0.1
 
 
-def test_a_timeout_ends_the_whole_group() -> None:
-    """Children go with the command, and what was said until then is kept."""
+def test_a_timeout_kills_the_process_group() -> None:
+    """Children are killed too, and output up to then is kept."""
     done = run(["sh", "-c", "echo begun; sleep 60; echo never"], timeout=0.3)
     assert (done.timed_out, done.stdout) == (True, "begun\n")

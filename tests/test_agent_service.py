@@ -1,4 +1,4 @@
-"""The service agent: systemd by stand-ins, init scripts and OpenRC by scripts written for the occasion."""
+"""The service agent with fake systemd commands, and with scripts for init scripts and OpenRC."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ esac
 
 @pytest.fixture(autouse=True)
 def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(service, "WATCHED", 0.05)
+    monkeypatch.setattr(service, "WATCH_TIME", 0.05)
     monkeypatch.setattr(service, "PAUSE", 0.01)
 
 
 @pytest.fixture
 def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Stand up one init script, `small`, run by a `service` or `rc-service` of our own; return its state's folder."""
+    """Create the init script `small` with a fake `service` or `rc-service`; return the folder of its state."""
     scripts, commands = tmp_path / "init.d", tmp_path / "bin"
     for folder in (scripts / "state", commands, tmp_path / "rc3.d"):
         folder.mkdir(parents=True)
@@ -56,13 +56,13 @@ def call(action: str, provider: str = "sysv") -> dict[str, Any]:
 
 @pytest.mark.parametrize("case", load("service"), ids=lambda case: case["id"])
 def test_case(case: dict[str, Any]) -> None:
-    """What tests/cases/service describes is what comes back."""
+    """Each case in tests/cases/service returns the expected reply."""
     perform(service, case)
 
 
 @pytest.mark.parametrize("provider", ["sysv", "openrc"])
 def test_an_init_script_from_start_to_stop(provider: str, state: Path) -> None:
-    """Started, started again, restarted, reloaded and stopped: state and `changed` tell the truth."""
+    """State and `changed` are correct through start, second start, restart, reload and stop."""
     with fake_commands({"rc-update": {"stdout": " small | default\n"}}):
         assert call("status", provider)["status"] == "stopped"
         assert call("start", provider)["changed"] is True
@@ -75,17 +75,17 @@ def test_an_init_script_from_start_to_stop(provider: str, state: Path) -> None:
         assert call("stop", provider)["changed"] is False
 
 
-def test_a_service_that_dies_at_once_is_a_failure(state: Path) -> None:
-    """Its start went well and it is gone a moment later: the reply says so, with its last words."""
+def test_a_service_that_stops_at_once_is_a_failure(state: Path) -> None:
+    """If a service ends just after a successful start, the reply is a failure with its last output."""
     (state / "dies").touch()
-    with pytest.raises(Aborted, match=r"^'small' was told to start and is stopped: starting$"):
+    with pytest.raises(Aborted, match=r"^service 'small' is stopped after start: starting$"):
         call("start")
 
 
-def test_links_of_the_run_levels_say_what_starts_with_the_node(state: Path, tmp_path: Path) -> None:
-    """A link S..NAME in a run level is what enabled means; update-rc.d is asked to make it."""
+def test_run_level_links_decide_what_is_enabled(state: Path, tmp_path: Path) -> None:
+    """A service with a link S..NAME in a run level is enabled; update-rc.d creates the link."""
     with fake_commands({"update-rc.d": {}}) as calls:
-        with pytest.raises(Aborted, match=r"^'small' cannot be enabled"):
+        with pytest.raises(Aborted, match=r"^cannot enable service 'small'"):
             call("enable")
         (tmp_path / "rc3.d" / "S01small").touch()
         assert call("enable") == {"status": "stopped", "enabled": True, "changed": False}
@@ -93,19 +93,19 @@ def test_links_of_the_run_levels_say_what_starts_with_the_node(state: Path, tmp_
 
 
 def test_a_service_that_cannot_be_stopped_is_a_failure(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A stop that ends well and stops nothing is waited for, and is no success."""
+    """If a service still runs after a successful stop command, the reply is a failure."""
     (state.parent / "small").write_text("#!/bin/sh\nexit 0\n")
     deadline = time.monotonic() + _services.MARGIN + 0.3
-    with pytest.raises(Aborted, match=r"^'small' was stopped and still runs"):
+    with pytest.raises(Aborted, match=r"^service 'small' still runs after stop"):
         service.stop("small", settings={"provider": "sysv"}, deadline=deadline)
 
 
-def test_the_manager_is_found_by_what_runs_the_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only as the init does systemd count; then OpenRC, then init scripts; nothing is said so."""
+def test_the_service_manager_is_detected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only as the init system is systemd used, then OpenRC, then init scripts; without any the action fails."""
     monkeypatch.setattr(service, "SYSTEMD_RUNS", tmp_path / "none")
     with fake_commands({"systemctl": {}, "rc-service": {}, "service": {}}, only=True):
         assert service.choose({}) is service.MANAGERS["openrc"]
         monkeypatch.setattr(service, "SYSTEMD_RUNS", tmp_path)
         assert service.choose({}) is service.MANAGERS["systemd"]
-    with fake_commands({"true": {}}, only=True), pytest.raises(Aborted, match="no service manager"):
+    with fake_commands({"true": {}}, only=True), pytest.raises(Aborted, match="no supported service manager"):
         service.choose({})

@@ -1,4 +1,4 @@
-"""Extra verbs of agents, as far as no node is needed: a line for Nagios, a line of shell, and following jobs."""
+"""Tests of the extra verbs of agents that need no node: the Nagios line, the shell command line, and followed jobs."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from support.rendering import make_action, make_call, make_reply
 
 from collective.clients import apps
 from collective.clients.apps import _tail, nrpe, shell
-from collective.clients.apps._tail import TailedJob, rounds
+from collective.clients.apps._tail import TailedJob, poll
 from collective.clients.commands import COMMANDS
 from collective.clients.render.console import together
 from collective.messages import Reply
 
 
-def test_every_verb_says_what_it_is_for() -> None:
-    """Each agent with verbs has some, none has the name of a command, and other agents have none."""
+def test_every_extra_verb_has_a_summary() -> None:
+    """Every extra verb has a summary and no name of a command; agents without a module in `apps` have no verbs."""
     assert apps.agents() == ["nrpe", "shell"]
     for agent in apps.agents():
         assert apps.verbs(agent)
         for name, verb in apps.verbs(agent).items():
             assert name not in COMMANDS
             assert verb.about
-    assert apps.verbs("package") == apps.verbs("_following") == {}
+    assert apps.verbs("package") == apps.verbs("_tail") == {}
 
 
 # -- nrpe check
 
 
-def test_a_line_for_nagios() -> None:
-    """The contract's own example, to the character; performance data follow the bar."""
+def test_nagios_line_has_counts_and_performance_data() -> None:
+    """The line is the example of the contract, with the performance data after the bar."""
     call = make_call(
         make_action(),
         [
@@ -56,24 +56,24 @@ def test_a_line_for_nagios() -> None:
         make_reply("a", {"exitcode": 0}, 5, reason="crashed"),
     ],
 )
-def test_what_is_no_result_of_a_check_is_unknown(reply: Reply) -> None:
-    """A node that refused, or whose plugin is broken, is not fine."""
+def test_a_reply_without_a_check_result_is_unknown(reply: Reply) -> None:
+    """A node that denies the request, or whose plugin is broken, counts as UNKNOWN."""
     assert nrpe.count(make_call(make_action(), [reply]).outcomes) == {3: 1}
 
 
 @pytest.mark.parametrize(
     ("codes", "state"), [("00", 0), ("01", 1), ("012", 2), ("03", 3), ("31", 1), ("32", 2), ("", 3)]
 )
-def test_the_worst_state_counts(codes: str, state: int) -> None:
-    """Critical before warning before unknown before fine; nobody at all is unknown, and so are silent nodes."""
+def test_the_worst_state_is_the_result(codes: str, state: int) -> None:
+    """CRITICAL is worse than WARNING, UNKNOWN and OK, in this order; silent nodes, or no nodes at all, are UNKNOWN."""
     replies = [make_reply(f"web{place}", {"exitcode": int(code)}) for place, code in enumerate(codes)]
     assert nrpe.worst(nrpe.count(make_call(make_action(), replies).outcomes)) == state
     silent = make_call(make_action(), [make_reply("a", {"exitcode": 0})], expected=["a", "b"])
     assert nrpe.worst(nrpe.count(silent.outcomes)) == 3
 
 
-def test_why_nodes_are_unknown_is_told_alike_ones_together() -> None:
-    """The line has no room for it, and a check that no node knows looks like one that fails on all."""
+def test_unknown_nodes_are_grouped_by_reason() -> None:
+    """The reasons tell a check that is not configured on any node from one that fails on all of them."""
     replies = [make_reply(node, {"exitcode": 3, "output": "No such command: x"}, 1) for node in ("a1", "a2")]
     replies += [make_reply("b", {}, 1, reason="denied", statusmsg="may not"), make_reply("c", {"exitcode": 0})]
     outcomes = make_call(make_action(), replies, expected=["a1", "a2", "b", "c", "d"]).outcomes
@@ -84,7 +84,7 @@ def test_why_nodes_are_unknown_is_told_alike_ones_together() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "meant"),
+    ("words", "expected"),
     [
         (["uname -a"], ["command=uname -a"]),
         (["ls", "user=nobody"], ["command=ls", "user=nobody"]),
@@ -93,17 +93,17 @@ def test_why_nodes_are_unknown_is_told_alike_ones_together() -> None:
         (["command=ls"], ["command=ls"]),
         (["A=1 env"], ["command=A=1 env"]),
         (["user=bob smith"], ["user=bob smith"]),
-        (["comand=ls"], ["comand=ls"]),  # a mistake that the DDL finds, not a line that sets a variable
+        (["comand=ls"], ["comand=ls"]),  # a misspelt input that the DDL refuses, not a command line
         ([], []),
     ],
 )
-def test_a_first_word_that_is_no_input_is_the_line(words: list[str], meant: list[str]) -> None:
-    """What looks like KEY=VALUE is one."""
-    assert shell.inputs(words) == meant
+def test_a_first_argument_that_is_not_an_input_is_the_command_line(words: list[str], expected: list[str]) -> None:
+    """An argument that looks like KEY=VALUE is an input; any other first argument becomes `command=`."""
+    assert shell.inputs(words) == expected
 
 
-def test_what_many_nodes_say_alike_is_said_once() -> None:
-    """Under their folded names, where the first of them stood; another status is another thing to say."""
+def test_equal_replies_are_shown_together() -> None:
+    """Replies with equal data and status are shown once, under the folded names, at the place of the first of them."""
     replies = [
         make_reply("web1", {"stdout": "a"}),
         make_reply("web3", {"stdout": "b"}),
@@ -117,65 +117,65 @@ def test_what_many_nodes_say_alike_is_said_once() -> None:
 
 
 class Nodes:
-    """Nodes that answer questions about their job with what `said` has for each round; None: no answer."""
+    """Nodes that answer each poll of their job with the next of the given `replies`; None: no reply."""
 
-    def __init__(self, **said: list[Mapping[str, Any] | None]) -> None:
-        self.said = said
+    def __init__(self, **replies: list[Mapping[str, Any] | None]) -> None:
+        self.replies = replies
         self.shown: list[str] = []
         self.pauses: list[float] = []
 
     def follow(self) -> list[TailedJob]:
-        """Follow the jobs to their ends."""
-        jobs = [TailedJob(node, "handle") for node in self.said]
-        rounds(jobs, self.ask, lambda *line: self.shown.append(" ".join(line)), self.pauses.append)
+        """Follow the jobs until all have ended."""
+        jobs = [TailedJob(node, "handle") for node in self.replies]
+        poll(jobs, self.request, lambda *line: self.shown.append(" ".join(line)), self.pauses.append)
         return jobs
 
-    def ask(self, node: str, action: str, data: Mapping[str, Any]) -> Reply | None:
-        """Answer for the first round that is left."""
+    def request(self, node: str, action: str, data: Mapping[str, Any]) -> Reply | None:
+        """Return the next reply of a node."""
         assert (action, data["handle"]) == ("status", "handle")
-        told = self.said[node].pop(0)
-        if told is None:
+        status = self.replies[node].pop(0)
+        if status is None:
             return None
-        if "statusmsg" in told:
-            return make_reply(node, {}, 1, statusmsg=told["statusmsg"])
-        stdout, stderr = str(told.get("stdout", "")), str(told.get("stderr", ""))
+        if "statusmsg" in status:
+            return make_reply(node, {}, 1, statusmsg=status["statusmsg"])
+        stdout, stderr = str(status.get("stdout", "")), str(status.get("stderr", ""))
         offsets = {
             "stdout_offset": data["stdout_offset"] + len(stdout),
             "stderr_offset": data["stderr_offset"] + len(stderr),
         }
-        return make_reply(node, {"status": "running", **told, "stdout": stdout, "stderr": stderr, **offsets})
+        return make_reply(node, {"status": "running", **status, "stdout": stdout, "stderr": stderr, **offsets})
 
 
 ENDED = {"status": "failed", "exitcode": 2}
 
 
 def test_lines_are_shown_when_they_are_complete() -> None:
-    """Each once; the last one without its newline when the job has ended and all of it was read."""
+    """Each line is shown once; a last line without a newline is shown after the job has ended."""
     nodes = Nodes(a=[{"stdout": "one\ntw"}, {"stdout": "o\n", "stderr": "oops\n"}, {**ENDED, "stdout": "end"}, ENDED])
     [job] = nodes.follow()
     assert nodes.shown == ["a stdout one", "a stdout two", "a stderr oops", "a stdout end"]
-    assert (job.exitcode, job.end) == (2, "ended with exit code 2")
-    assert nodes.said == {"a": []}
+    assert (job.exitcode, job.end) == (2, "exited with code 2")
+    assert nodes.replies == {"a": []}
 
 
-def test_the_less_is_said_the_longer_are_the_pauses() -> None:
-    """Up to a bound, and short again with the next line."""
+def test_pauses_grow_while_there_is_no_output() -> None:
+    """Pauses grow up to 5 s without output, and are 0.5 s again after the next line."""
     nodes = Nodes(a=[*[{}] * 8, {"stdout": "x\n"}, ENDED])
     nodes.follow()
     assert nodes.pauses[:7] == sorted(nodes.pauses[:7])
     assert (max(nodes.pauses), nodes.pauses[-1]) == (5.0, 0.5)
 
 
-def test_a_node_may_miss_some_rounds() -> None:
-    """It is given up after four in a row; the others are followed all the while."""
+def test_a_node_may_miss_some_polls() -> None:
+    """A node counts as silent after four polls in a row without a reply; the other jobs are followed meanwhile."""
     nodes = Nodes(a=[None, None, None, {}, *[None] * 4], b=[{"stdout": "b\n"}] * 9 + [ENDED])
     silent, other = nodes.follow()
     assert (silent.end, silent.exitcode, other.exitcode) == ("no response", None, 2)
-    assert _tail._exit_code([silent]) == 3  # noqa: SLF001 - what the command ends with
+    assert _tail._exit_code([silent]) == 3  # noqa: SLF001 - the exit code of the command
     assert len(nodes.shown) == 9
 
 
-def test_a_job_that_is_gone_has_ended() -> None:
-    """The node says why."""
-    [job] = Nodes(a=[{"statusmsg": "there is no job 'handle' on this node"}]).follow()
-    assert (job.exitcode, job.end) == (None, "there is no job 'handle' on this node")
+def test_a_job_that_the_node_does_not_know_has_ended() -> None:
+    """The status message of the node is the end of the job, and its exit code is unknown."""
+    [job] = Nodes(a=[{"statusmsg": "job 'handle' does not exist on this node"}]).follow()
+    assert (job.exitcode, job.end) == (None, "job 'handle' does not exist on this node")

@@ -1,4 +1,4 @@
-"""The house's order: who may import whom. What is drawn here is what the code does, or this turns red.
+"""The import order: which part may import which other parts. The diagram is checked against the code.
 
 __init__           the public API, for users only: the library imports from its own modules
 clients            the command line
@@ -56,7 +56,7 @@ class Import(NamedTuple):
 
 
 def part(module: str) -> str:
-    """Return the row of MAY_IMPORT that a module of ours belongs to; the library's own modules are values."""
+    """Return the row of MAY_IMPORT that a module of this package belongs to; the library's own modules are values."""
     name = module.removeprefix("collective.").split(".")[0]
     if name in PUBLIC:
         return "__init__"
@@ -156,3 +156,20 @@ def test_an_import_against_the_order_is_seen(importer: str, source: str) -> None
 def test_loading_boto3_elsewhere_is_seen(importer: str, source: str, lines: int) -> None:
     """Type checkers may know of it, and those who speak to AWS."""
     assert len(loading_boto3(found(importer, ast.parse(source)))) == lines
+
+
+def class_names() -> Iterator[tuple[str, str]]:
+    """Yield (class, module) for every class, nested ones included."""
+    for package, folder in FOLDERS.items():
+        for path in sorted(folder.rglob("*.py")):
+            module = ".".join([package, *path.relative_to(folder).with_suffix("").parts])
+            nodes = ast.walk(ast.parse(path.read_text()))
+            yield from ((node.name, module) for node in nodes if isinstance(node, ast.ClassDef))
+
+
+def test_no_two_classes_share_a_name() -> None:
+    """Each class has a unique name in the whole project, so that a name means one thing."""
+    modules: dict[str, list[str]] = {}
+    for name, module in class_names():
+        modules.setdefault(name, []).append(module)
+    assert {name: places for name, places in modules.items() if len(places) > 1} == {}

@@ -1,4 +1,4 @@
-"""The audit: two lines for each request, or no action; kept whole over crashes, full disks and rotations."""
+"""The audit log: two lines per request, also over crashes, full disks and rotations; without them no action."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ENVELOPE = Envelope('{"type": "request"}', "QUFB" * 40, {})
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Where the audit is."""
+    """The path of the audit log."""
     return tmp_path / "audit.jsonl"
 
 
@@ -32,13 +32,13 @@ def entries(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def unbroken(*paths: Path, head: str | None = None) -> bool:
+def is_unbroken(*paths: Path, head: str | None = None) -> bool:
     return chain.verify(paths, head=head).problems == []
 
 
 @contextmanager
 def file_size_limit(size: int) -> Iterator[None]:
-    """Let no file grow beyond `size` bytes: a write that crosses it is cut short, as on a full disk."""
+    """Limit files to `size` bytes: a longer write is truncated, as on a full disk."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     try:
@@ -47,8 +47,8 @@ def file_size_limit(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_a_request_leaves_two_lines(path: Path) -> None:
-    """What was decided, and what came of it, with the id that ties them together, each with the hash before it."""
+def test_a_request_has_two_lines(path: Path) -> None:
+    """The decision and the outcome have the id of the request, and each has the hash of the previous line."""
     audit = AuditLog(path, clock=lambda: 5.0)
     audit.decision(
         REQUEST,
@@ -90,29 +90,29 @@ def test_a_request_leaves_two_lines(path: Path) -> None:
     assert audit.head == chain.digest(path.read_bytes().splitlines()[1])
 
 
-def test_only_the_owner_may_read_it(path: Path) -> None:
-    """Inputs are nobody else's business."""
+def test_only_the_owner_can_read_the_audit_log(path: Path) -> None:
+    """Inputs in it may be confidential."""
     AuditLog(path).outcome(REPLY)
     assert path.stat().st_mode & 0o777 == 0o600
 
 
 def test_a_new_daemon_continues_the_chain(path: Path) -> None:
-    """It reads the last line, however long that is."""
+    """A new daemon reads the last line, which may have any length."""
     AuditLog(path).decision(REQUEST, {"a": "x" * 300_000}, "allowed", None)
     AuditLog(path).outcome(REPLY)
     audit = AuditLog(path)
     audit.outcome(REPLY)
-    assert unbroken(path, head=audit.head)
+    assert is_unbroken(path, head=audit.head)
     assert len(entries(path)) == 3
 
 
 @pytest.mark.parametrize("torn", [b'{"event": "deci', b"x", b'{"a": "' + b"y" * 200_000, b"\xff\x00"])
-def test_a_line_that_a_crash_has_torn_is_noted(path: Path, caplog: pytest.LogCaptureFixture, torn: bytes) -> None:
-    """Half a line is cut off, quoted in the next one, and the chain goes on."""
+def test_a_line_torn_by_a_crash_is_recorded(path: Path, caplog: pytest.LogCaptureFixture, torn: bytes) -> None:
+    """An incomplete line is removed and quoted in the next one, and the chain continues."""
     AuditLog(path).outcome(REPLY)
     with path.open("ab") as file:
         file.write(torn)
-    assert chain.verify([path]).problems == []  # what is being written looks the same
+    assert chain.verify([path]).problems == []  # a line that is being written looks the same
     AuditLog(path).outcome(REPLY)
     _, gap, outcome = entries(path)
     assert (gap["event"], gap["lost"], outcome["event"]) == ("gap", 0, "outcome")
@@ -123,16 +123,16 @@ def test_a_line_that_a_crash_has_torn_is_noted(path: Path, caplog: pytest.LogCap
     assert [record.getMessage() for record in caplog.records] == ["audit.torn"]
 
 
-def test_a_file_of_one_torn_line(path: Path) -> None:
-    """The very first line may be the one."""
+def test_a_file_with_only_a_torn_line_is_continued(path: Path) -> None:
+    """The first line of a file may be the incomplete one."""
     path.write_bytes(b'{"event"')
     AuditLog(path).outcome(REPLY)
     assert [entry["event"] for entry in entries(path)] == ["gap", "outcome"]
-    assert unbroken(path)
+    assert is_unbroken(path)
 
 
-def test_nobody_can_forge_a_line(path: Path) -> None:
-    """Whatever the inputs say, a decision is one line of ASCII."""
+def test_inputs_cannot_forge_a_line(path: Path) -> None:
+    """A decision is one ASCII line, whatever the inputs contain."""
     AuditLog(path).decision(REQUEST, {"a": 'x\n{"event": "decision"}\u2028\x1b[2J'}, "denied", None)
     (line,) = path.read_bytes().splitlines()
     assert line.isascii()
@@ -140,23 +140,23 @@ def test_nobody_can_forge_a_line(path: Path) -> None:
 
 
 @pytest.mark.parametrize("place", ["folder", "missing/audit.jsonl"])
-def test_what_cannot_be_audited_is_not_done(tmp_path: Path, place: str) -> None:
-    """A decision that cannot be written ends the request, and says where."""
+def test_a_decision_that_cannot_be_written_fails_the_request(tmp_path: Path, place: str) -> None:
+    """The error has the path of the audit log."""
     (tmp_path / "folder").mkdir()
-    with pytest.raises(Failed, match=rf"audit .*{place}: cannot be written: ") as caught:
+    with pytest.raises(Failed, match=rf"audit log .*{place}: cannot be written: ") as caught:
         AuditLog(tmp_path / place).decision(REQUEST, {}, "allowed", "x")
     assert caught.value.reason == "crashed"
 
 
-def test_a_full_device_is_said(path: Path) -> None:
-    """`No space left on device`, in those words."""
+def test_a_full_device_is_reported(path: Path) -> None:
+    """The error has the text of the system, `No space left on device`."""
     path.symlink_to("/dev/full")
     with pytest.raises(Failed, match="cannot be written: No space left on device"):
         AuditLog(path).decision(REQUEST, {}, "allowed", "x")
 
 
-def test_a_line_that_did_not_fit_leaves_nothing_behind(path: Path) -> None:
-    """Half a line is taken back; the next one that fits tells how many are missing, and the chain is whole."""
+def test_a_failed_write_leaves_no_partial_line(path: Path) -> None:
+    """A partial line is removed; the next line records how many are missing, and the chain is unbroken."""
     audit = AuditLog(path)
     audit.outcome(REPLY)
     size = path.stat().st_size
@@ -168,11 +168,11 @@ def test_a_line_that_did_not_fit_leaves_nothing_behind(path: Path) -> None:
     audit.outcome(REPLY)
     _, gap, _ = entries(path)
     assert (gap["event"], gap["lost"], gap["torn"]) == ("gap", 2, None)
-    assert unbroken(path, head=audit.head)
+    assert is_unbroken(path, head=audit.head)
 
 
-def test_a_node_may_be_told_to_go_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Without `required` the missing line is logged, and counted in the file once it can be written."""
+def test_without_required_a_missing_line_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The number of missing lines is written once the file can be written again."""
     path = tmp_path / "later" / "audit.jsonl"
     audit = AuditLog(path, required=False)
     audit.decision(REQUEST, {}, "allowed", "x")
@@ -183,8 +183,8 @@ def test_a_node_may_be_told_to_go_on(tmp_path: Path, caplog: pytest.LogCaptureFi
 
 
 @pytest.mark.parametrize("create", [True, False])
-def test_a_rotated_file_is_continued_in_the_next(path: Path, create: bool) -> None:
-    """After a move, with or without an empty file in its place, the first new line follows the last old one."""
+def test_the_chain_continues_after_a_rotation(path: Path, create: bool) -> None:
+    """After a rename, with or without a new empty file, the first new line follows the last old one."""
     audit = AuditLog(path)
     audit.outcome(REPLY)
     old = path.with_suffix(".1")
@@ -193,24 +193,24 @@ def test_a_rotated_file_is_continued_in_the_next(path: Path, create: bool) -> No
         path.touch()
     audit.outcome(REPLY)
     assert (len(entries(old)), len(entries(path))) == (1, 1)
-    assert unbroken(old, path, head=audit.head)
+    assert is_unbroken(old, path, head=audit.head)
     assert "older files" in chain.verify([path]).problems[0]
     assert chain.verify([path], after=chain.digest(old.read_bytes()[:-1])).problems == []
 
 
-def test_a_file_that_was_copied_and_emptied_is_continued(path: Path) -> None:
-    """As logrotate's copytruncate leaves it."""
+def test_the_chain_continues_after_a_copy_and_truncation(path: Path) -> None:
+    """`copytruncate` of logrotate works like this."""
     audit = AuditLog(path)
     audit.outcome(REPLY)
     old = path.with_suffix(".1")
     old.write_bytes(path.read_bytes())
     os.truncate(path, 0)
     audit.outcome(REPLY)
-    assert unbroken(old, path)
+    assert is_unbroken(old, path)
 
 
-def test_an_old_copy_in_its_place_does_not_hide_what_is_missing(path: Path) -> None:
-    """Whoever puts a shorter file there while the daemon runs has broken the chain."""
+def test_an_older_copy_of_the_file_breaks_the_chain(path: Path) -> None:
+    """Replacing the file with a shorter copy while the daemon runs is detected."""
     audit = AuditLog(path)
     audit.outcome(REPLY)
     shorter = path.read_bytes()
@@ -218,11 +218,11 @@ def test_an_old_copy_in_its_place_does_not_hide_what_is_missing(path: Path) -> N
     path.unlink()
     path.write_bytes(shorter)
     audit.outcome(REPLY)
-    assert not unbroken(path)
+    assert not is_unbroken(path)
 
 
-def test_lines_of_several_threads_do_not_mix(path: Path) -> None:
-    """Each line is whole, and the chain is one, however many write at once."""
+def test_several_threads_write_one_chain(path: Path) -> None:
+    """Each line is complete, and the chain is unbroken."""
     audit = AuditLog(path)
 
     def write() -> None:
@@ -235,11 +235,11 @@ def test_lines_of_several_threads_do_not_mix(path: Path) -> None:
     for thread in threads:
         thread.join()
     assert len(entries(path)) == 200
-    assert unbroken(path, head=audit.head)
+    assert is_unbroken(path, head=audit.head)
 
 
-def test_the_signed_request_is_kept_beside_it(tmp_path: Path, path: Path) -> None:
-    """As the two files that `ssh-keygen -Y verify` reads; once more for a second delivery, and for nobody else."""
+def test_the_signed_request_is_kept_in_the_envelopes_folder(tmp_path: Path, path: Path) -> None:
+    """`ssh-keygen -Y verify` reads its two files, which only the owner can read; a duplicate overwrites them."""
     audit = AuditLog(path, envelopes=tmp_path)
     for _ in range(2):
         audit.decision(REQUEST, {}, "allowed", None, envelope=ENVELOPE)
@@ -252,8 +252,8 @@ def test_the_signed_request_is_kept_beside_it(tmp_path: Path, path: Path) -> Non
     assert max(map(len, middle)) <= 70
 
 
-def test_a_request_that_cannot_be_kept_is_not_done(tmp_path: Path, path: Path) -> None:
-    """Its folder is part of the audit."""
+def test_an_envelope_that_cannot_be_written_fails_the_request(tmp_path: Path, path: Path) -> None:
+    """The envelopes are part of the audit log."""
     with pytest.raises(Failed, match="missing: cannot be written: No such file"):
         AuditLog(path, envelopes=tmp_path / "missing").decision(REQUEST, {}, "allowed", None, envelope=ENVELOPE)
     assert not path.exists()

@@ -1,4 +1,4 @@
-"""What verifying finds in a file that somebody has been at, and how decisions and outcomes come together."""
+"""Verification of a manipulated audit log, and joining of decisions and outcomes."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ def write(path: Path, lines: Lines) -> Path:
 
 
 def relinked(line: bytes, previous: bytes) -> bytes:
-    """Return `line` as somebody would forge it who knows how lines are linked."""
+    """Return `line` with a correct link to another previous line."""
     return json.dumps({**json.loads(line), "previous": chain.digest(previous)}).encode()
 
 
-# What somebody does to five lines, and the lines, from 1, at which that is found.
+# A change to five lines, and the numbers of the lines, from 1, at which it is detected.
 TAMPERED: dict[str, tuple[Callable[[Lines], Lines], list[int]]] = {
     "nothing": (lambda lines: lines, []),
     "first removed": (lambda lines: lines[1:], [1]),
     "one removed": (lambda lines: [*lines[:2], *lines[3:]], [3]),
     "two removed": (lambda lines: [lines[0], *lines[3:]], [2]),
     "one changed": (lambda lines: [*lines[:2], lines[2].replace(b"0,", b"1,"), *lines[3:]], [4]),
-    "a blank added": (lambda lines: [*lines[:2], lines[2] + b" ", *lines[3:]], [4]),
+    "a space added": (lambda lines: [*lines[:2], lines[2] + b" ", *lines[3:]], [4]),
     "one inserted": (lambda lines: [*lines[:2], lines[0], *lines[2:]], [3, 4]),
     "one inserted and linked": (lambda lines: [*lines[:2], relinked(lines[0], lines[1]), *lines[2:]], [4]),
     "rubbish inserted": (lambda lines: [*lines[:2], b"hello", *lines[2:]], [3, 4]),
@@ -52,29 +52,27 @@ TAMPERED: dict[str, tuple[Callable[[Lines], Lines], list[int]]] = {
 
 
 @pytest.mark.parametrize("name", TAMPERED)
-def test_removed_changed_and_inserted_lines_are_found(tmp_path: Path, name: str) -> None:
-    """At the first line that does not follow from the one before."""
+def test_removed_changed_and_inserted_lines_are_detected(tmp_path: Path, name: str) -> None:
+    """A change is detected at the first line that does not follow the previous one."""
     tamper, found = TAMPERED[name]
     path = write(tmp_path / "audit.jsonl", tamper(linked(5)))
     report = chain.verify([path])
     assert [int(error.split(":")[1]) for error in report.problems] == found
 
 
-def test_a_cut_tail_is_found_by_the_head(tmp_path: Path) -> None:
-    """What is left is a whole chain: only who has noted a hash can tell; what came after that does not matter."""
+def test_a_truncated_end_is_detected_with_the_head(tmp_path: Path) -> None:
+    """A truncated chain is valid in itself; only a recorded hash of a removed line reveals it."""
     lines = linked(5)
     head = chain.digest(lines[3])
     assert chain.verify([write(tmp_path / "whole", lines)], head=head).problems == []
     path = write(tmp_path / "cut", lines[:3])
     assert chain.verify([path]).problems == []
-    assert chain.verify([path], head=head).problems == [
-        f"{path}: is cut off: the line with the hash {head} is not there"
-    ]
+    assert chain.verify([path], head=head).problems == [f"{path}: truncated: no line with the hash {head}"]
     assert chain.verify([write(tmp_path / "empty", [])], head=head).problems != []
 
 
-def test_a_chain_goes_on_through_files(tmp_path: Path) -> None:
-    """The oldest first; a missing one in the middle is found."""
+def test_a_chain_continues_through_several_files(tmp_path: Path) -> None:
+    """Files are given oldest first; a missing file is detected."""
     lines = linked(6)
     one, two, three = (write(tmp_path / str(index), lines[2 * index : 2 * index + 2]) for index in range(3))
     report = chain.verify([one, two, three])
@@ -83,8 +81,8 @@ def test_a_chain_goes_on_through_files(tmp_path: Path) -> None:
     assert len(chain.verify([two, one, three]).problems) == 3
 
 
-def test_the_last_line_is_found_however_long(tmp_path: Path) -> None:
-    """At the edge of what is read at once, too."""
+def test_the_last_line_may_have_any_length(tmp_path: Path) -> None:
+    """Lines around the size of one read are found too."""
     for size in (0, 1, 65_534, 65_535, 65_536, 131_072):
         path = write(tmp_path / "audit", [b"a" * 10, b"b" * size])
         with path.open("rb+") as file:
@@ -95,8 +93,8 @@ def test_the_last_line_is_found_however_long(tmp_path: Path) -> None:
             assert chain.tail(file.fileno()) == chain.Tail(b"b" * size, b"torn", 12 + size)
 
 
-def test_decisions_and_outcomes_come_together(tmp_path: Path) -> None:
-    """As they were concluded; a duplicate waits for an outcome of its own, and what has none comes last."""
+def test_decisions_and_outcomes_are_joined(tmp_path: Path) -> None:
+    """Records are in the order of their outcomes; a duplicate has its own, and those without an outcome come last."""
     entries: list[dict[str, Any]] = [
         {"event": "decision", "request": "a", "verdict": "allowed"},
         {"event": "decision", "request": "b", "verdict": "denied"},
@@ -106,6 +104,6 @@ def test_decisions_and_outcomes_come_together(tmp_path: Path) -> None:
         {"event": "outcome", "request": "a", "statuscode": 0, "reason": None},
         {"event": "outcome", "request": "nobody", "statuscode": 0},
     ]
-    path = write(tmp_path / "audit.jsonl", [b"rubbish", *(chain.link(entry, None) for entry in entries)])
+    path = write(tmp_path / "audit.jsonl", [b"not JSON", *(chain.link(entry, None) for entry in entries)])
     found = [(record.decision["request"], sorted(record.outcomes)) for record in records.read(path)]
     assert found == [("b", ["denied", "failed"]), ("a", ["ok"]), ("a", ["duplicate", "unanswered"])]

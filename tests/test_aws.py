@@ -27,7 +27,7 @@ from collective.transport.sqs import SQSTransport
 DENIED = "User: arn:aws:iam::1:user/x is not authorized to perform: sqs:createqueue"
 
 
-def said(code: str, message: str = "…") -> CollectiveError:
+def translation(code: str, message: str = "…") -> CollectiveError:
     """Return the translation of an error response."""
     with pytest.raises(TransportError) as caught, translated("p_requests"):
         raise ClientError({"Error": {"Code": code, "Message": message}}, "CreateQueue")
@@ -40,7 +40,7 @@ def said(code: str, message: str = "…") -> CollectiveError:
 )
 def test_throttling_is_reported(code: str) -> None:
     """Each service has its own code for throttling, and all of them are Unreachable, which is retried."""
-    error = said(code, "Rate exceeded")
+    error = translation(code, "Rate exceeded")
     assert type(error) is Unreachable
     assert str(error) == f"p_requests: throttled by AWS: {code}: Rate exceeded"
 
@@ -48,7 +48,7 @@ def test_throttling_is_reported(code: str) -> None:
 @pytest.mark.parametrize("code", ["AWS.SimpleQueueService.QueueDeletedRecently", "QueueDeletedRecently"])
 def test_a_recently_deleted_queue_is_unreachable(code: str) -> None:
     """A node that was pruned and starts again at once retries."""
-    error = said(code)
+    error = translation(code)
     assert type(error) is Unreachable
     assert "deleted less than 60 s ago" in str(error)
 
@@ -56,15 +56,15 @@ def test_a_recently_deleted_queue_is_unreachable(code: str) -> None:
 @pytest.mark.parametrize("code", ["AccessDenied", "AccessDeniedException", "AuthorizationError"])
 def test_missing_permissions_differ_from_invalid_credentials(code: str) -> None:
     """Without permission, a queue may have been prepared; the error has the action, as AWS reports it."""
-    assert type(said(code, DENIED)) is Forbidden
-    assert str(said(code, DENIED)) == f"p_requests: {code}: {DENIED}"
-    assert type(said("ExpiredToken")) is AccessDenied
+    assert type(translation(code, DENIED)) is Forbidden
+    assert str(translation(code, DENIED)) == f"p_requests: {code}: {DENIED}"
+    assert type(translation("ExpiredToken")) is AccessDenied
 
 
 @pytest.mark.parametrize("code", ["NotFound", "ResourceNotFoundException", "AWS.SimpleQueueService.NonExistentQueue"])
 def test_a_missing_resource_is_not_found(code: str) -> None:
     """The error codes of SQS, SNS and DynamoDB are translated to NotFound, with kind and name."""
-    assert isinstance(said(code), NotFound)
+    assert isinstance(translation(code), NotFound)
 
 
 @pytest.mark.parametrize("endpoint", ["foo", "localhost:4566", "http://", "http://["])

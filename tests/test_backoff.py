@@ -1,4 +1,4 @@
-"""Pauses: a fleet that does one thing at once must not go on in step."""
+"""Random pauses: nodes that start together must not keep sending at the same moments."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ NODES = 1000
 PER_SECOND = 100  # Service endpoints and quotas: Subscribe, of an account in a region
 
 
-def seconds_until_all_are_in(draw: Draw) -> float:
-    """Reckon: a fleet starts at once, and whom the service refuses in one second tries again after a pause."""
+def seconds_until_all_are_subscribed(draw: Draw) -> float:
+    """Simulate nodes that start together; those that the service refuses in one second retry after a pause."""
     served: Counter[int] = Counter()
     tries = [(0.0, node) for node in range(NODES)]
     waits = [backoff(draw) for _ in range(NODES)]
@@ -30,16 +30,16 @@ def seconds_until_all_are_in(draw: Draw) -> float:
     return last
 
 
-def test_a_fleet_that_starts_at_once_is_in_within_half_a_minute() -> None:
-    """A thousand nodes, a hundred a second; without drawing they would knock together, and take two minutes."""
-    drawn = seconds_until_all_are_in(Random(1).random)  # noqa: S311 - no secrets here
+def test_a_fleet_that_starts_together_is_subscribed_within_30_seconds() -> None:
+    """1000 nodes at 100 subscriptions a second; without random pauses it takes two minutes."""
+    drawn = seconds_until_all_are_subscribed(Random(1).random)  # noqa: S311 - no secrets here
     assert drawn < 30
-    assert seconds_until_all_are_in(lambda: 1.0) > 120
+    assert seconds_until_all_are_subscribed(lambda: 1.0) > 120
 
 
 @pytest.mark.parametrize("draw", [0.0, 0.5, 0.999])
-def test_pauses_grow_up_to_half_a_minute(draw: float) -> None:
-    """Each is drawn from the upper half of twice the one before: never shorter, never none."""
+def test_pauses_grow_up_to_30_seconds(draw: float) -> None:
+    """Each pause is drawn from the upper half of twice the one before, so it is never shorter."""
     some = backoff(lambda: draw)
     first = [next(some) for _ in range(9)]
     assert first == sorted(first)
@@ -47,14 +47,14 @@ def test_pauses_grow_up_to_half_a_minute(draw: float) -> None:
     assert LONGEST / 2 <= first[-1] <= LONGEST
 
 
-def test_the_first_heartbeat_comes_anywhere_in_a_period_and_the_others_a_period_apart() -> None:
-    """So machines that were started together are spread over it, and cost no more."""
+def test_only_the_first_heartbeat_is_drawn_from_the_whole_period() -> None:
+    """Nodes that were started together spread over the period, and later heartbeats are one period apart."""
     rhythm = Rhythm(300.0, lambda: 0.25)
     assert [rhythm.after(True) for _ in range(3)] == [75.0, 300.0, 300.0]
 
 
-def test_what_failed_is_tried_again_soon() -> None:
-    """With growing pauses, and never later than it would have come anyway; then the rhythm goes on."""
+def test_a_failed_heartbeat_is_retried_soon() -> None:
+    """Retries have growing pauses, but never longer than the period; after a success the period applies again."""
     rhythm = Rhythm(3.0, lambda: 0.0)
     assert [rhythm.after(False) for _ in range(4)] == [0.5, 1.0, 2.0, 3.0]
     rhythm.after(True)

@@ -1,4 +1,4 @@
-"""The example configuration is complete and true: it loads, and shows every key with its default."""
+"""The example configuration files load and list every key with its default."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ CONF = Path(__file__).resolve().parents[1] / "conf"
 
 @pytest.mark.parametrize(("name", "role"), [("node.yaml", NodeConfig), ("client.yaml", ClientConfig)])
 def test_every_key_is_shown(name: str, role: type[NodeConfig] | type[ClientConfig]) -> None:
-    """No key is missing, and none is shown that does not exist."""
+    """The example file has exactly the keys of the configuration."""
     shown = set(re.findall(r"^(?:# )?([a-z0-9_]+):", (CONF / name).read_text(), re.MULTILINE))
     assert shown == {entry.name for entry in fields(role)}
 
 
 @pytest.mark.parametrize("uncommented", [False, True])
-def test_the_examples_load_as_they_are_and_with_every_key_said(tmp_path: Path, uncommented: bool) -> None:
-    """What is commented out can be taken as it stands; numbers and words are then still the defaults."""
+def test_the_examples_load_with_and_without_commented_keys(tmp_path: Path, uncommented: bool) -> None:
+    """Commented keys can be enabled as shown; numbers and strings are the defaults."""
     for name in ("node.yaml", "client.yaml"):
         text = (CONF / name).read_text()
         if uncommented:
@@ -37,5 +37,5 @@ def test_the_examples_load_as_they_are_and_with_every_key_said(tmp_path: Path, u
 
 
 def test_the_example_policy_loads() -> None:
-    """With its five rules."""
+    """The example policy has five rules."""
     assert len(policy.read(CONF / "policy.yaml").rules) == 5

@@ -1,4 +1,4 @@
-"""node.yaml and client.yaml: what they may say, and how each fault is named."""
+"""node.yaml and client.yaml: valid keys, defaults and error messages."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def test_a_collective_is_enough_for_a_caller(tmp_path: Path) -> None:
     assert read.caller.count("@") == 1
 
 
-def test_paths_are_meant_from_the_files_own_folder(tmp_path: Path) -> None:
-    """Relative paths do not depend on where the program was started; one path will do for a list."""
+def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
+    """Relative paths do not depend on the working directory; a list can be given as one path."""
     read = load_node(
         write(tmp_path, "{collective: p, identity: a, policy: rules.yaml, facts: [a.yaml, /b], agents: c}")
     )
@@ -44,61 +44,61 @@ def test_paths_are_meant_from_the_files_own_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "said"),
+    ("line", "message"),
     [
         ("ttl: 3601", "ttl: must be between 0 and 3600, not 3601"),
         ("transit: 3601", "transit: must be between 0 and 3600, not 3601"),
-        ("caller: ''", "caller: '': a caller's own name, without blanks"),
-        ("caller: alice smith", "caller: 'alice smith': a caller's own name, without blanks"),
-        (f"caller: {'a' * 256}", "255 at most"),
-        (f"sender: {'a' * 256}", "is no sender: printable characters only, 1 to 255"),
-        ('sender: "a\\nb"', "sender: 'a\\nb' is no sender"),
-        ("collectives: [B]", "collectives: 'B' is no name for a collective"),
+        ("caller: ''", "caller: invalid caller '': use 1 to 255 characters except whitespace"),
+        ("caller: alice smith", "caller: invalid caller 'alice smith': use 1 to 255 characters"),
+        (f"caller: {'a' * 256}", "use 1 to 255 characters"),
+        (f"sender: {'a' * 256}", "invalid sender 'a"),
+        ('sender: "a\\nb"', "sender: invalid sender 'a\\nb'"),
+        ("collectives: [B]", "collectives: invalid collective name 'B'"),
     ],
 )
-def test_what_no_request_can_carry_is_refused_where_it_stands(tmp_path: Path, line: str, said: str) -> None:
-    """By file and key, not by each call."""
+def test_values_that_no_request_can_have_are_refused(tmp_path: Path, line: str, message: str) -> None:
+    """They are reported with file and key when the file is read, not by each call."""
     with pytest.raises(ConfigError) as caught:
         load_client(write(tmp_path, f"collective: p\n{line}\n"))
     assert str(caught.value).startswith(f"{tmp_path}/node.yaml: ")
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
-def test_a_home_folder_may_be_written_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`~` is the user's home."""
+def test_tilde_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`~` in a path is expanded."""
     monkeypatch.setenv("HOME", "/home/alice")
     assert load_node(write(tmp_path, "{collective: p, identity: a, audit: ~/a}")).audit == Path("/home/alice/a")
 
 
-FAULTS = {
-    "identity: a": "collective: missing: every configuration must say it",
-    "collective: p": "identity: missing: every configuration must say it",
-    "": "must hold keys and values, not NoneType",
-    "[a]": "must hold keys and values, not list",
-    "{colective: p, identity: a}": "colective: no such key: did you mean 'collective'?",
-    "{collective: p, identity: a, zzz: 1}": "zzz: no such key: there are collective, identity",
-    "{collective: p, identity: a, 1: x}": "1: no such key",
-    "{collective: 5, identity: a}": "collective: must be text, not 5",
-    "{collective: null, identity: a}": "collective: must be text, not None",
-    "{collective: P, identity: a}": "'P' is no name for a collective",
-    "{collective: p, identity: a b}": "'a b' is no identity",
+INVALID = {
+    "identity: a": "required key 'collective' is missing",
+    "collective: p": "required key 'identity' is missing",
+    "": "must be a mapping, not an empty file",
+    "[a]": "must be a mapping, not a list",
+    "{colective: p, identity: a}": "unknown key 'colective' (did you mean 'collective'?)",
+    "{collective: p, identity: a, zzz: 1}": "unknown key 'zzz' (keys: collective, identity",
+    "{collective: p, identity: a, 1: x}": "unknown key '1'",
+    "{collective: 5, identity: a}": "collective: must be a string, not 5",
+    "{collective: null, identity: a}": "collective: must be a string, not None",
+    "{collective: P, identity: a}": "invalid collective name 'P'",
+    "{collective: p, identity: a b}": "invalid identity 'a b'",
     "{collective: p, identity: a, accept_unsigned: 'yes'}": "accept_unsigned: must be true or false, not 'yes'",
     "{collective: p, identity: a, heartbeat: soon}": "heartbeat: must be a number, not 'soon'",
     "{collective: p, identity: a, heartbeat: true}": "heartbeat: must be a number, not True",
-    "{collective: p, identity: a, heartbeat: 0}": "heartbeat: must be more than 0, not 0",
+    "{collective: p, identity: a, heartbeat: 0}": "heartbeat: must be greater than 0, not 0",
     "{collective: p, identity: a, heartbeat: .nan}": "heartbeat: must be between 0 and 1000000000, not nan",
     "{collective: p, identity: a, heartbeat: .inf}": "heartbeat: must be between 0 and 1000000000, not inf",
-    "{collective: p, identity: a, max_actions: 1.5}": "max_actions: must be a whole number, not 1.5",
-    "{collective: p, identity: a, agent_limits: 3}": "agent_limits: must be names and whole numbers above 0, not 3",
-    "{collective: p, identity: a, agent_limits: {package: 0}}": "agent_limits: must be names and whole numbers above 0",
-    "{collective: p, identity: a, agent_limits: {package: true}}": "agent_limits: must be names and whole numbers",
-    "{collective: p, identity: a, queue_tags: {team: 7}}": "queue_tags: must be names and texts, not {'team': 7}",
-    "{collective: p, identity: a, agent_limits: {1: 1}}": "agent_limits: must be names and whole numbers above 0",
+    "{collective: p, identity: a, max_actions: 1.5}": "max_actions: must be an integer, not 1.5",
+    "{collective: p, identity: a, agent_limits: 3}": "agent_limits: must be a mapping to integers above 0, not 3",
+    "{collective: p, identity: a, agent_limits: {package: 0}}": "agent_limits: must be a mapping to integers above 0",
+    "{collective: p, identity: a, agent_limits: {package: true}}": "agent_limits: must be a mapping to integers",
+    "{collective: p, identity: a, queue_tags: {team: 7}}": "queue_tags: must be a mapping of strings, not {'team': 7}",
+    "{collective: p, identity: a, agent_limits: {1: 1}}": "agent_limits: must be a mapping to integers above 0",
     "{collective: p, identity: a, shutdown_timeout: -1}": "shutdown_timeout: must be between 0 and 1000000000, not -1",
     "{collective: p, identity: a, registry: consul}": "registry: must be one of dynamodb, none, not 'consul'",
-    "{collective: p, identity: a, facts: [1]}": "facts: must be a list of texts, not [1]",
+    "{collective: p, identity: a, facts: [1]}": "facts: must be a list of strings, not [1]",
     "{collective: p, identity: a, policy: [x]}": "policy: must be a path, not ['x']",
-    "collective: p\ncollective: q": ":2:1: 'collective' is said twice",
+    "collective: p\ncollective: q": ":2:1: duplicate key 'collective'",
     "collective: [": "node.yaml:2:1: ",
     "{collective: p, identity: !!bool a}": "not YAML",
     "{collective: p, identity: !!int ''}": "not YAML",
@@ -108,50 +108,50 @@ FAULTS = {
 }
 
 
-@pytest.mark.parametrize("text", FAULTS)
-def test_a_fault_is_one_line_that_names_file_and_key(tmp_path: Path, text: str) -> None:
-    """What is wrong with a configuration is said in one line, with the file in front."""
+@pytest.mark.parametrize("text", INVALID)
+def test_an_error_is_one_line_with_file_and_key(tmp_path: Path, text: str) -> None:
+    """An error in a configuration is one line that begins with the file."""
     path = write(tmp_path, text)
     with pytest.raises(ConfigError) as caught:
         load_node(path)
-    said = str(caught.value)
-    assert said.startswith(str(path))
-    assert FAULTS[text] in said
-    assert "\n" not in said
+    message = str(caught.value)
+    assert message.startswith(str(path))
+    assert INVALID[text] in message
+    assert "\n" not in message
 
 
-def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
-    """A path that was given must exist."""
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    """A file given explicitly must exist."""
     with pytest.raises(ConfigError, match=r"nowhere\.yaml: cannot be read: No such file"):
         load_node(tmp_path / "nowhere.yaml")
 
 
-def test_a_file_that_is_not_text_is_named(tmp_path: Path) -> None:
-    """Bytes that are not UTF-8 are said to be so."""
+def test_a_file_that_is_not_utf8_is_named(tmp_path: Path) -> None:
+    """Bytes that are not UTF-8 are reported as such."""
     path = tmp_path / "node.yaml"
     path.write_bytes(b"collective: \xff")
     with pytest.raises(ConfigError, match="not UTF-8"):
         load_node(path)
 
 
-def test_a_second_collective_must_be_well_named(tmp_path: Path) -> None:
-    """The names in `collectives` are checked like the first."""
-    with pytest.raises(ConfigError, match="'Staging' is no name"):
+def test_other_collectives_need_valid_names(tmp_path: Path) -> None:
+    """The names in `collectives` are checked like `collective`."""
+    with pytest.raises(ConfigError, match="invalid collective name 'Staging'"):
         load_client(write(tmp_path, "{collective: p, collectives: [Staging]}"))
 
 
 def test_only_a_configured_collective_can_be_called(tmp_path: Path) -> None:
-    """A misspelt collective is refused and never becomes the default."""
+    """A misspelt collective is refused and never replaced by the default."""
     read = load_client(write(tmp_path, "{collective: production, collectives: [staging]}"))
     assert read.known_collective(None) == "production"
     assert read.known_collective("staging") == "staging"
     for wrong in ("stagin", "", "Production"):
-        with pytest.raises(UsageError, match="it has production, staging"):
+        with pytest.raises(UsageError, match="configured: production, staging"):
             read.known_collective(wrong)
 
 
-def test_the_variable_names_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """COLLECTIVE_CONFIG may be the file itself, or the folder with the files of both roles."""
+def test_the_environment_variable_names_file_or_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """COLLECTIVE_CONFIG can be the file itself, or the folder with the files of both roles."""
     node = write(tmp_path, "{collective: p, identity: a}")
     write(tmp_path, "{collective: q}", "client.yaml")
     monkeypatch.setenv("COLLECTIVE_CONFIG", str(node))
@@ -160,12 +160,12 @@ def test_the_variable_names_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert (load_node().collective, load_client().collective) == ("p", "q")
 
 
-def test_the_users_own_file_comes_before_the_systems(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a word the user's configuration folder is looked into, then /etc/collective."""
+def test_the_users_file_takes_precedence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a path the user's configuration folder is searched first, then /etc/collective."""
     monkeypatch.delenv("COLLECTIVE_CONFIG", raising=False)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(config, "SYSTEM_FOLDER", tmp_path / "etc")
-    with pytest.raises(ConfigError, match=r"no client\.yaml: neither .*home.* nor .*etc.* exists"):
+    with pytest.raises(ConfigError, match=r"client\.yaml not found, searched .*home.*, .*etc"):
         load_client()
     (tmp_path / "etc").mkdir()
     write(tmp_path / "etc", "collective: system", "client.yaml")
@@ -175,20 +175,20 @@ def test_the_users_own_file_comes_before_the_systems(tmp_path: Path, monkeypatch
     assert load_client().collective == "own"
 
 
-def test_a_user_without_a_name_is_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Containers run as users that no password file knows."""
+def test_a_user_without_a_name_is_shown_as_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Containers often run as users that are not in the password file."""
     for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(os, "getuid", lambda: 987654)
     assert config.user_name() == "uid987654"
 
 
-def test_a_date_stays_text(tmp_path: Path) -> None:
-    """What YAML would make a date of can travel as it was written."""
+def test_a_date_stays_a_string(tmp_path: Path) -> None:
+    """Dates are not converted, because JSON has none."""
     assert read_yaml(write(tmp_path, "since: 2026-11-21")) == {"since": "2026-11-21"}
 
 
-def test_merging_keys_is_no_repetition(tmp_path: Path) -> None:
-    """YAML's `<<` works, and what stands beside it wins."""
+def test_merge_keys_are_not_duplicates(tmp_path: Path) -> None:
+    """YAML's `<<` works, and keys beside it take precedence."""
     text = "base: &base {a: 1, b: 2}\nmore: {<<: *base, b: 3}"
     assert read_yaml(write(tmp_path, text))["more"] == {"a": 1, "b": 3}

@@ -1,11 +1,11 @@
-"""The estimated cost of a collective; the expected figures were calculated by hand from the price lists."""
+"""Tests of the cost estimate; the expected figures were calculated by hand from the price lists of the services."""
 
 from __future__ import annotations
 
-import json
 import re
 
 import pytest
+from support.crpc_call import json_document
 
 from collective.aws import DEFAULT_TIMEOUTS
 from collective.clients.crpc import main
@@ -19,66 +19,64 @@ def dollars(items: list[cost.BillItem]) -> list[float]:
     return [round(item.dollars, 4) for item in items]
 
 
-def test_an_idle_node_costs_five_cents() -> None:
-    """31 days are 133,920 polls of 20 s at $0.40 per million, and 8,928 writes of 300 s at $0.625."""
+def test_an_idle_node_costs_six_cents() -> None:
+    """In 31 days an idle node makes 133,920 polls of 20 s at $0.40, and 8,928 writes of 300 s at $0.625 a million."""
     idle = cost.bill(cost.Usage(nodes=1, calls_per_day=0, nodes_per_call=1))
     assert [item.count for item in idle] == [133_920, 8_928, 0, 0, 0]
     assert dollars(idle) == [0.0536, 0.0056, 0, 0, 0]
 
 
 def test_a_call_to_few_nodes_is_sent_directly() -> None:
-    """4.2 x 10 + 2 requests and 250 read units of the registry, 3,100 times."""
+    """3,100 calls to 10 of 1,000 nodes take 4.2 x 10 + 2 requests and 250 read units each."""
     _, _, messages, publishes, discovery = cost.bill(cost.Usage(nodes=1000, calls_per_day=100, nodes_per_call=10))
     assert (messages.count, publishes.count, discovery.count) == (44 * 3100, 0, 250 * 3100)
     assert dollars([messages, discovery]) == [0.0546, 0.0969]
 
 
-def test_a_call_to_many_nodes_is_published() -> None:
-    """2 x 1000 + 1.2 x 100 + 1 requests and a publish, for a call to 100 of 1,000 nodes."""
+def test_a_call_to_many_nodes_is_published_to_all() -> None:
+    """A call that 100 of 1,000 nodes answer takes 2 x 1000 + 1.2 x 100 + 1 requests and one publish."""
     _, _, messages, publishes, _ = cost.bill(cost.Usage(nodes=1000, calls_per_day=1, nodes_per_call=100))
     assert (messages.count, publishes.count) == (2121 * 31, 31)
 
 
 @pytest.mark.parametrize(("nodes", "units"), [(1, 1), (5, 2), (1024, 256), (1025, 513), (10_000, 2756)])
-def test_the_first_page_of_a_large_registry_is_read_twice(nodes: int, units: int) -> None:
-    """Above 1 MB, the first page, 256 units, is read again."""
+def test_a_registry_of_more_than_one_page_reads_the_first_page_twice(nodes: int, units: int) -> None:
+    """A table of more than 1 MB is read again in segments, so its first page (256 read units) is paid twice."""
     *_, discovery = cost.bill(cost.Usage(nodes, calls_per_day=1, nodes_per_call=1))
     assert discovery.count == units * 31
 
 
-def test_the_cost_of_ec2_collective_is_that_of_its_readme() -> None:
-    """$12 a month for 50 servers and 100 commands a day, at $1 per million in 2012."""
+def test_ec2_collective_costs_what_its_readme_claims() -> None:
+    """50 servers and 100 commands a day cost about $12 a month at the price of 2012, $1 per million requests."""
     then = cost.Prices("eu-west-1", "2012", sqs=1.0, sns=0, writes=0, reads=0)
     items = cost.ec2_collective_bill(cost.Usage(nodes=50, calls_per_day=100, nodes_per_call=50), then)
     assert dollars(items) == [6.696, 4.464, 1.55]
-    assert round(cost.total(items)) == 13  # minus ten cents for the free tier of 100,000 requests
+    assert round(cost.total(items)) == 13  # its free tier of 100,000 requests was worth $0.10
 
 
-def test_the_formula_matches_the_code() -> None:
+def test_the_formula_uses_the_values_of_the_code() -> None:
     """The numbers in the docstring of `cost.py` are those of the code, and a read timeout exceeds the longest poll."""
     assert f"polls its queue each {LONGEST_POLL:.0f} s" in str(cost.__doc__)
-    assert BATCH == 10
+    assert f"batches of {['nine', 'ten', 'eleven'][BATCH - 9]}" in str(cost.__doc__)
     assert DEFAULT_TIMEOUTS.read > LONGEST_POLL
 
 
-def test_both_bills_are_shown_with_every_count_and_price(capsys: Captured) -> None:
-    """Each line is count times price, with the sums above."""
+def test_both_estimates_are_shown_with_every_count_and_price(capsys: Captured) -> None:
+    """Each line has count, price and product; the total is above them."""
     assert main(["cost", "--nodes", "500", "--calls-per-day", "100"]) == 0
     out = capsys.readouterr().out
-    assert re.findall(r"^(ec2_collective|collective) +all in all +([0-9.]+)$", out, re.MULTILINE) == [
+    assert re.findall(r"^(ec2_collective|collective) +total +([0-9.]+)$", out, re.MULTILINE) == [
         ("collective", "31.61"),
         ("ec2_collective", "50.84"),
     ]
     assert re.search(r"SQS: requests and replies +4,963,100 +0.400 +1.99$", out, re.MULTILINE)
     assert "500 nodes, 100 calls a day to 500 of them, 31 days; prices of us-east-1, 2026-06\n" in out
-    assert "\nA node that is never asked: $0.0536 for polls, $0.0056 for the registry.\n" in out
+    assert "\nAn idle node: $0.0536 for polls, $0.0056 for the registry.\n" in out
 
 
-def test_json_output_has_the_same_figures(capsys: Captured) -> None:
-    """The document has the prices, so that those of other regions can be used instead."""
-    words = ["cost", "--nodes", "1000", "--calls-per-day", "2.5", "--nodes-per-call", "10", "--json"]
-    assert main(words) == 0
-    found = json.loads(capsys.readouterr().out)
+def test_the_json_document_has_the_same_figures(capsys: Captured) -> None:
+    """The document also has the prices, so that a program can calculate with those of another region."""
+    found = json_document(["cost", "--nodes", "1000", "--calls-per-day", "2.5", "--nodes-per-call", "10"], capsys)
     assert (found["nodes"], found["calls_per_day"], found["nodes_per_call"], found["days"]) == (1000, 2.5, 10, 31)
     assert found["prices"]["sqs"] == 0.4
     for name in ("collective", "ec2_collective"):
@@ -88,17 +86,17 @@ def test_json_output_has_the_same_figures(capsys: Captured) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
-        (["--nodes", "0", "--calls-per-day", "1"], "--nodes: '0' is no number of nodes"),
-        (["--nodes", "5", "--calls-per-day", "nan"], "--calls-per-day: 'nan' is no number of calls"),
-        (["--nodes", "5", "--calls-per-day", "1", "--nodes-per-call", "6"], "--nodes-per-call 6: there are 5 nodes"),
+        (["--nodes", "0", "--calls-per-day", "1"], "--nodes: invalid number of nodes '0'"),
+        (["--nodes", "5", "--calls-per-day", "nan"], "--calls-per-day: invalid number of calls 'nan'"),
+        (["--nodes", "5", "--calls-per-day", "1", "--nodes-per-call", "6"], "--nodes-per-call 6: more than --nodes 5"),
         (["--nodes", "5"], "the following arguments are required: --calls-per-day"),
     ],
 )
-def test_invalid_numbers_are_refused(words: list[str], said: str, capsys: Captured) -> None:
-    """The error is one line."""
+def test_impossible_numbers_are_refused(words: list[str], message: str, capsys: Captured) -> None:
+    """A number out of range is a usage error of one line, exit code 64."""
     assert main(["cost", *words]) == 64
     err = capsys.readouterr().err
-    assert err.startswith(f"crpc: {said}")
+    assert err.startswith(f"crpc: {message}")
     assert err.count("\n") == 1

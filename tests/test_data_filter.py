@@ -1,4 +1,4 @@
-"""Data functions in a node's line: for filters and for get_data, with the policy's leave and under a deadline."""
+"""Data functions on the node: for filters and for get_data, with the policy's permission and a deadline."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ DDL = {
 
 @pytest.fixture
 def plugins(tmp_path: Path) -> Path:
-    """A folder with a data function that can do wrong."""
+    """A folder with a data function that can misbehave."""
     folder = tmp_path / "plugins"
     (folder / "data").mkdir(parents=True)
     (folder / "data" / "odd.py").write_text(ODD)
@@ -54,20 +54,20 @@ def plugins(tmp_path: Path) -> Path:
 
 
 def ask(network: Network, select: str, agent: str = "rpcutil", action: str = "ping", **data: str) -> Reply:
-    """Call the node by name, so that it says why it does not match."""
+    """Call the node by name, so that it answers why it does not match."""
     targets = Targets.select(expression=select or None, nodes=["web1"])
     (reply,) = network.fleet.call(agent, action, data, targets=targets)
     return reply
 
 
 def matching(network: Network, select: str) -> list[str]:
-    """Ask all nodes who matches."""
+    """Return the nodes that match."""
     call = network.fleet.call("rpcutil", "ping", targets=Targets.select(expression=select))
     return sorted(reply.sender for reply in call)
 
 
-def test_a_filter_asks_the_nodes_themselves(tmp_path: Path) -> None:
-    """Only the nodes whose data say so answer, and the caller expects no others."""
+def test_a_filter_queries_the_nodes_themselves(tmp_path: Path) -> None:
+    """Only the nodes whose data match answer, and the caller expects no others."""
     (tmp_path / "there").write_text("")
     nodes = {"web1": {"role": "web"}, "db1": {"role": "db"}}
     with memory_fleet(tmp_path, nodes) as network:
@@ -77,8 +77,8 @@ def test_a_filter_asks_the_nodes_themselves(tmp_path: Path) -> None:
         assert matching(network, "agent('package').version=/^1/ and not fact('role').value=web") == ["db1"]
 
 
-def test_one_request_asks_a_question_once(tmp_path: Path, plugins: Path) -> None:
-    """Two tests of one question cost one process, and see one answer."""
+def test_one_request_makes_the_same_query_once(tmp_path: Path, plugins: Path) -> None:
+    """Several tests of one query start one process and see the same output."""
     with memory_fleet(tmp_path, {"web1": {}}, code=[plugins], ddls=[plugins]) as network:
         question = f"odd('{tmp_path}/asked').number"
         assert network.nodes["web1"].info.query("odd", "x", "alice", 5.0) == {"number": 7}
@@ -90,23 +90,21 @@ def test_one_request_asks_a_question_once(tmp_path: Path, plugins: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("query", "said"),
+    ("query", "message"),
     [
         ("sleep", "data odd: the action reached its timeout"),
         ("die", "data odd: the action's process exited with code 1"),
         ("abort", "data odd: not today"),
-        ("lie", "data odd breaks its own DDL: output 'number'"),
+        ("lie", "data odd: does not match its DDL: output 'number'"),
     ],
 )
-def test_a_function_without_an_answer_makes_the_whole_filter_false(
-    tmp_path: Path, plugins: Path, query: str, said: str
-) -> None:
-    """Whatever else the filter says, within the function's time; a node that was named says why."""
+def test_a_failed_query_makes_the_whole_filter_false(tmp_path: Path, plugins: Path, query: str, message: str) -> None:
+    """A named node answers why, and no later than the function's timeout."""
     with memory_fleet(tmp_path, {"web1": {"role": "web"}}, code=[plugins], ddls=[plugins]) as network:
         node, began = network.nodes["web1"], time.monotonic()
         reply = _direct(network, f"role=web or odd('{query}').number=1")
         assert (reply.statuscode, reply.reason) == (5, "filtered")
-        assert f"the filter does not match this node: {said}" in reply.statusmsg
+        assert f"the filter does not match this node: {message}" in reply.statusmsg
         assert time.monotonic() - began < 5
         assert node.pools.in_progress == 0
 
@@ -125,15 +123,15 @@ def _direct(network: Network, select: str) -> Reply:
     return reply
 
 
-def test_a_function_that_the_node_lacks_makes_the_whole_filter_false(tmp_path: Path) -> None:
-    """`or` and `not` do not help."""
+def test_an_unknown_function_makes_the_whole_filter_false(tmp_path: Path) -> None:
+    """`or` and `not` do not change that."""
     with memory_fleet(tmp_path, {"web1": {"role": "web"}}) as network:
         reply = _direct(network, "role=web or not odd('x').number=1")
         assert reply.reason == "filtered"
-        assert "this node has no data function 'odd': it has agent, fact, fstat" in reply.statusmsg
+        assert "this node has no data function 'odd' (it has agent, fact, fstat" in reply.statusmsg
 
 
-def test_a_slow_function_holds_neither_the_receiver_nor_rpcutil(tmp_path: Path, plugins: Path) -> None:
+def test_a_slow_function_delays_neither_the_receiver_nor_rpcutil(tmp_path: Path, plugins: Path) -> None:
     """While filters wait for their data, ping is answered at once."""
     from support.node_server import REPLIES, replies, request, send
 
@@ -149,8 +147,8 @@ def test_a_slow_function_holds_neither_the_receiver_nor_rpcutil(tmp_path: Path, 
         assert sorted(str(reply.reason) for reply in replies(network, 4)) == ["filtered"] * 2 + ["timeout"] * 2
 
 
-def test_more_filters_than_there_is_room_for_are_refused(tmp_path: Path, plugins: Path) -> None:
-    """A node cannot be filled with questions."""
+def test_too_many_waiting_filters_are_refused(tmp_path: Path, plugins: Path) -> None:
+    """The number of filters that wait for data functions is limited."""
     from support.node_server import REPLIES, replies, request, send
 
     with memory_fleet(tmp_path, {"web1": {}}, code=[plugins], ddls=[plugins], max_queued=1) as network:
@@ -160,8 +158,8 @@ def test_more_filters_than_there_is_room_for_are_refused(tmp_path: Path, plugins
         assert replies(network)[0].reason == "busy"
 
 
-def test_a_function_needs_the_policys_leave(tmp_path: Path) -> None:
-    """A rule's agents speak of `data`, its actions of the function: who may ping may not ask everything."""
+def test_a_data_function_needs_permission(tmp_path: Path) -> None:
+    """Rules use the agent `data` and the function's name as action: permission to ping is not permission to query."""
     policy = Policy([Rule("ping", agents=("rpcutil",)), Rule("facts", agents=("data",), actions=("fact",))])
     with memory_fleet(tmp_path, {"web1": {"role": "web"}}, policy=policy) as network:
         assert _direct(network, "fact('role').value=web").statuscode == 0
@@ -180,8 +178,8 @@ def _decisions(folder: Path) -> list[dict[str, str]]:
     return [line for line in lines if line["event"] == "decision"]
 
 
-def test_get_data_answers_what_a_filter_would_see(tmp_path: Path) -> None:
-    """All fields of the function, and its refusals with the field's status codes."""
+def test_get_data_returns_what_a_filter_would_see(tmp_path: Path) -> None:
+    """The reply has all fields of the function, and the usual status codes for errors."""
     path = tmp_path / "file"
     path.write_text("rspec")
     with memory_fleet(tmp_path, {"web1": {}}) as network:

@@ -1,4 +1,4 @@
-"""Data functions: what they answer, case by case, and which pairs of code and DDL are refused."""
+"""Data functions: their results, case by case, and the code and DDL that are rejected."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def cases() -> list[Any]:
     ]
 
 
-def ask(name: str, query: str, **available: Any) -> dict[str, Any]:
-    """Ask a function as a node does: the query and the answer are checked by its DDL."""
+def call(name: str, query: str, **available: Any) -> dict[str, Any]:
+    """Call a function as a node does: its query and result are checked by its DDL."""
     function = STANDARD[name]
     available = {"settings": {}, "deadline": time.monotonic() + 20, **available}
     checked = function.ddl.check_input({"query": query})
@@ -41,8 +41,8 @@ def ask(name: str, query: str, **available: Any) -> dict[str, Any]:
 
 
 @contextmanager
-def made(folder: Path, what: dict[str, Any] | None) -> Iterator[str]:
-    """Make the file that a case of fstat describes; yield its path."""
+def created(folder: Path, what: dict[str, Any] | None) -> Iterator[str]:
+    """Create the file that a case of fstat describes; yield its path."""
     path = folder / "file"
     kind = what["type"] if what else None
     server = socket.socket(socket.AF_UNIX)
@@ -64,59 +64,59 @@ def made(folder: Path, what: dict[str, Any] | None) -> Iterator[str]:
 
 @pytest.mark.parametrize("case", cases())
 def test_case(case: dict[str, Any], tmp_path: Path) -> None:
-    """What tests/cases/data describes is what the function answers."""
+    """The function returns the result of each case in tests/cases/data."""
     available = {key: case[key] for key in ("facts", "agents", "settings") if key in case}
     if "nrpe" in case:
         (tmp_path / "nrpe.cfg").write_text("\n".join(case["nrpe"]))
         available["settings"] = {"config": str(tmp_path / "nrpe.cfg")}
     commands = fake_commands(case["commands"]) if "commands" in case else nullcontext()
-    with commands, made(tmp_path, case.get("make")) as path:
-        answer = ask(case["function"], case.get("query", path), **available)
-    assert_same(case["function"], case["expected"], answer)
+    with commands, created(tmp_path, case.get("make")) as path:
+        result = call(case["function"], case.get("query", path), **available)
+    assert_same(case["function"], case["expected"], result)
 
 
-def test_times_are_unix_seconds_text_in_utc_and_ages(tmp_path: Path) -> None:
-    """All three speak of the same moment."""
+def test_file_times_are_utc_text_unix_seconds_and_ages(tmp_path: Path) -> None:
+    """All three describe the same time."""
     path = tmp_path / "file"
     path.touch()
     os.utime(path, (1000, 86400))
-    answer = ask("fstat", str(path))
-    assert (answer["mtime"], answer["mtime_seconds"]) == ("1970-01-02 00:00:00", 86400)
-    assert abs(answer["mtime_age"] - (time.time() - 86400)) <= 2
-    assert answer["atime_seconds"] == 1000
+    result = call("fstat", str(path))
+    assert (result["mtime"], result["mtime_seconds"]) == ("1970-01-02 00:00:00", 86400)
+    assert abs(result["mtime_age"] - (time.time() - 86400)) <= 2
+    assert result["atime_seconds"] == 1000
 
 
-def test_a_file_too_large_for_the_time_has_no_digest_and_all_else(tmp_path: Path) -> None:
-    """The size of a huge file can be asked; its digest makes a filter false instead of holding the node."""
+def test_a_file_that_takes_too_long_has_no_digest(tmp_path: Path) -> None:
+    """A huge file has a size but no digest, so a filter on the digest is false instead of blocking the node."""
     path = tmp_path / "file"
     path.write_text("x")
-    answer = ask("fstat", str(path), deadline=time.monotonic())
-    assert answer["size"] == 1
-    assert not {"md5", "sha256"} & answer.keys()
+    result = call("fstat", str(path), deadline=time.monotonic())
+    assert result["size"] == 1
+    assert not {"md5", "sha256"} & result.keys()
 
 
 @pytest.mark.parametrize("query", ["etc/hosts", "", "/etc/\0hosts", "~/x"])
-def test_fstat_wants_an_absolute_path(query: str) -> None:
-    """The DDL refuses all else, on both sides."""
+def test_fstat_needs_an_absolute_path(query: str) -> None:
+    """The DDL rejects any other path, on the caller and on the node."""
     with pytest.raises(InvalidInput):
-        ask("fstat", query)
+        call("fstat", query)
 
 
-def test_an_option_is_no_package() -> None:
-    """What would become a command's option is refused before it is one."""
+def test_a_query_that_looks_like_an_option_is_rejected() -> None:
+    """A query that a command would read as an option is rejected."""
     for function in ("package", "service"):
         with pytest.raises(InvalidInput):
-            ask(function, "--help")
+            call(function, "--help")
 
 
-def test_a_node_without_a_service_manager_has_no_answer() -> None:
-    """It does not pretend that every service is unknown."""
-    with pytest.raises(Aborted, match="there is no 'magic'"):
-        ask("service", "cron", settings={"provider": "magic"})
+def test_without_a_service_manager_the_service_function_fails() -> None:
+    """An unknown provider is an error, not an unknown service."""
+    with pytest.raises(Aborted, match="unknown provider 'magic'"):
+        call("service", "cron", settings={"provider": "magic"})
 
 
-def test_the_standard_functions_serve() -> None:
-    """Every one agrees with its DDL, and callers know the same ones."""
+def test_the_standard_data_functions_are_loaded() -> None:
+    """Each one agrees with its DDL, and the catalog of callers has the same names."""
     assert STANDARD.problems == ()
     assert set(STANDARD) == {"agent", "fact", "fstat", "nrpe", "package", "service"} == set(Catalog().data_paths)
 
@@ -132,7 +132,7 @@ DDL: dict[str, Any] = {
 
 
 def load(folder: Path, code: str | None = CODE, ddl: Any = DDL) -> DataFunctions:
-    """Write a pair into the folder's own folder `data` and load it."""
+    """Write code and DDL to `data` in a folder, and load them."""
     (folder / "data").mkdir()
     if code is not None:
         (folder / "data" / "mount.py").write_text(code)
@@ -141,8 +141,8 @@ def load(folder: Path, code: str | None = CODE, ddl: Any = DDL) -> DataFunctions
     return data_functions.load([folder], [folder], folder / "settings")
 
 
-def test_a_pair_that_agrees_serves_with_the_settings_of_its_name(tmp_path: Path) -> None:
-    """Users' own functions are found as the standard ones are."""
+def test_code_and_ddl_that_agree_are_loaded_with_the_settings(tmp_path: Path) -> None:
+    """A custom data function is loaded with the settings file of its name."""
     (tmp_path / "settings").mkdir()
     (tmp_path / "settings" / "mount.yaml").write_text("a: 1")
     loaded = load(tmp_path)
@@ -150,62 +150,66 @@ def test_a_pair_that_agrees_serves_with_the_settings_of_its_name(tmp_path: Path)
     assert (loaded.find("mount").settings, loaded.find("mount").ddl.timeout) == ({"a": 1}, 5.0)
 
 
-REFUSED: dict[str, tuple[str | None, Any, str]] = {
-    "no DDL": (CODE, None, "there is no DDL: write mount.json"),
-    "no code": (None, DDL, "there is no code: write mount.py"),
-    "unmarked": (CODE.replace("@data\n", ""), DDL, "must mark one function with @data, 'mount' as"),
-    "misnamed": (CODE.replace("mount", "umount"), DDL, ": umount"),
-    "two": (CODE + CODE.replace("mount(", "other("), DDL, ": mount, other"),
-    "another input": (CODE.replace("query", "path"), DDL, "code takes ['path'], DDL says ['query']"),
-    "unknown supply": (CODE.replace("facts", "node"), DDL, "nobody supplies the keyword-only parameter 'node'"),
+INVALID: dict[str, tuple[str | None, Any, str]] = {
+    "no DDL": (CODE, None, "no DDL found (create mount.json"),
+    "no code": (None, DDL, "no code found (create mount.py"),
+    "unmarked": (CODE.replace("@data\n", ""), DDL, "must have one @data function, 'mount' as in"),
+    "misnamed": (CODE.replace("mount", "umount"), DDL, "not umount"),
+    "two": (CODE + CODE.replace("mount(", "other("), DDL, "not mount, other"),
+    "another input": (
+        CODE.replace("query", "path"),
+        DDL,
+        "the inputs differ: ['path'] in the code, ['query'] in the DDL",
+    ),
+    "unknown supply": (CODE.replace("facts", "node"), DDL, "unknown keyword-only parameter 'node'"),
     "exits": ("raise SystemExit(3)", DDL, "cannot be imported: SystemExit: 3"),
     "a query of numbers": (CODE, {**DDL, "query": {"type": "integer"}}, "$.query.type"),
     "no fields": (CODE, {**DDL, "output": {"type": "object", "properties": {}}}, "$.output.properties"),
     "bad pattern": (CODE, {**DDL, "query": {"type": "string", "pattern": "("}}, "is not a 'regex'"),
-    "another name": (CODE, {**DDL, "metadata": {**DDL["metadata"], "name": "x"}}, "the file's name says 'mount'"),
+    "another name": (CODE, {**DDL, "metadata": {**DDL["metadata"], "name": "x"}}, "(must be the file's name, 'mount')"),
     "unknown word": (CODE, {**DDL, "inputs": {}}, "'inputs' was unexpected"),
 }
 
 
-@pytest.mark.parametrize("name", REFUSED)
-def test_a_pair_that_disagrees_is_left_out(tmp_path: Path, name: str) -> None:
-    """One line names the file and the fault; asking says why the function is not there."""
-    code, ddl, said = REFUSED[name]
+@pytest.mark.parametrize("name", INVALID)
+def test_an_invalid_data_function_is_rejected(tmp_path: Path, name: str) -> None:
+    """One line names the file and the error; a call of the function gets the same line."""
+    code, ddl, message = INVALID[name]
     loaded = load(tmp_path, code, ddl)
     assert list(loaded) == []
     (error,) = loaded.problems
     assert error.startswith(str(tmp_path / "data" / "mount."))
-    assert said in error
-    with pytest.raises(UnknownAction, match="has left the data function 'mount' out: "):
+    assert message in error
+    with pytest.raises(UnknownAction, match="data function 'mount' failed to load on this node: "):
         loaded.find("mount")
 
 
-def test_an_unreadable_ddl_is_named(tmp_path: Path) -> None:
-    """With its path."""
+def test_the_error_for_an_invalid_ddl_names_the_file(tmp_path: Path) -> None:
+    """The error has the path of the file."""
     path = tmp_path / "mount.json"
     path.write_text("{")
     with pytest.raises(DDLError, match=r"mount\.json: cannot be read as JSON"):
         data_ddl.read(path)
 
 
-# -- the caller's side
+# -- on the caller
 
 
 @pytest.mark.parametrize(
-    ("select", "said"),
+    ("select", "message"),
     [
-        ("fstatt('/x').size>0", "there is no data function 'fstatt': did you mean 'fstat'"),
+        ("fstatt('/x').size>0", "unknown data function 'fstatt' (did you mean 'fstat'"),
         ("fstat('/x').sise>0", "unknown field 'sise' (it has name, output, present"),
         ("environment=x or not fstat('x').size>0", "input 'query': 'x' does not match"),
     ],
 )
-def test_what_no_ddl_knows_is_refused_before_anything_is_sent(select: str, said: str) -> None:
-    """A misspelt function or field would match no node, in silence."""
-    with pytest.raises(UsageError, match=said.replace("(", r"\(")):
+def test_an_unknown_function_or_field_is_rejected_before_sending(select: str, message: str) -> None:
+    """A misspelled function or field would otherwise match no node, without an error."""
+    with pytest.raises(UsageError, match=message.replace("(", r"\(")):
         Catalog().check_filter(parse(select=select))
 
 
-def test_a_caller_knows_functions_of_its_own_folders(tmp_path: Path) -> None:
-    """As it knows agents."""
+def test_the_catalog_has_data_functions_of_configured_folders(tmp_path: Path) -> None:
+    """Custom data functions are found like custom agents."""
     load(tmp_path)
     Catalog([tmp_path]).check_filter(parse(select="mount('/srv').mounted=true and fstat('/x').size>0"))

@@ -1,4 +1,4 @@
-"""DDLs: what is refused when one is read, and how data is checked against one."""
+"""DDLs: errors when one is read, and checks of data against one."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DRAFT = "https://json-schema.org/draft/2020-12/schema"
 def document(
     inputs: dict[str, Any] | None = None, outputs: dict[str, Any] | None = None, **more: Any
 ) -> dict[str, Any]:
-    """A DDL with one action, `hammer swing`; `more` are members of the action."""
+    """Return a DDL with one action, `hammer swing`; `more` are members of the action."""
     action = {
         "description": "Swing it",
         "input": {"type": "object", "properties": inputs or {}},
@@ -38,8 +38,8 @@ def swing(inputs: dict[str, Any] | None = None, outputs: dict[str, Any] | None =
     return ddl.parse(document(inputs, outputs, **more)).action("swing")
 
 
-def asking(properties: dict[str, Any], **more: Any) -> ddl.Action:
-    """The action whose input schema has `properties` and `more` beside them."""
+def with_input(properties: dict[str, Any], **more: Any) -> ddl.Action:
+    """Return the action whose input schema has `properties` and the keywords `more`."""
     return swing(input={"type": "object", "properties": properties, **more})
 
 
@@ -47,19 +47,19 @@ def asking(properties: dict[str, Any], **more: Any) -> ddl.Action:
 
 
 @pytest.mark.parametrize("path", sorted(bundled().glob("*.json")), ids=lambda path: path.stem)
-def test_the_standard_ddls_are_read(path: Path) -> None:
-    """Every DDL that comes with collective passes its own checks."""
+def test_the_standard_ddls_are_valid(path: Path) -> None:
+    """Every shipped DDL passes the checks."""
     assert ddl.read(path).name == path.stem
 
 
-def test_what_is_left_out_has_a_default() -> None:
-    """An action shows failures, takes a minute, and is not idempotent, unless it says so."""
+def test_optional_members_have_defaults() -> None:
+    """By default an action displays failures, has a timeout of 60 s, and is not idempotent."""
     action = swing()
     assert (action.display, action.timeout, action.idempotent, action.aggregates) == ("failed", 60.0, False, ())
 
 
-def test_an_action_without_a_timeout_has_its_agents() -> None:
-    """The agent's timeout counts for its actions, an action's own comes before it."""
+def test_the_agents_timeout_is_the_default_of_its_actions() -> None:
+    """An action's own timeout takes precedence over that of its agent."""
     read = document()
     read["metadata"]["timeout"] = 5
     assert ddl.parse(read).action("swing").timeout == 5.0
@@ -67,16 +67,16 @@ def test_an_action_without_a_timeout_has_its_agents() -> None:
     assert ddl.parse(read).action("swing").timeout == 7.0
 
 
-def test_titles_head_outputs() -> None:
-    """An output is headed by its title, or else by its name."""
+def test_outputs_have_titles() -> None:
+    """The title of an output is its name if the DDL has none."""
     action = swing(outputs={"a": {"title": "Answer"}, "b": {}}, aggregate=[{"function": "sum", "output": "a"}])
     assert (action.title("a"), action.title("b"), action.title("c")) == ("Answer", "b", "c")
     assert action.aggregates[0].title == "Answer"
 
 
-def test_an_unknown_action_is_refused_with_those_there_are() -> None:
-    """A caller who misspells an action is told what there is."""
-    with pytest.raises(UnknownAction, match="hammer has no action 'fly': it has swing"):
+def test_an_unknown_action_is_refused_with_a_list() -> None:
+    """The error for an unknown action lists the actions."""
+    with pytest.raises(UnknownAction, match=r"hammer: unknown action 'fly' \(actions: swing\)"):
         ddl.parse(document()).action("fly")
 
 
@@ -86,66 +86,72 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "no actions": ({**document(), "actions": {}}, "$.actions"),
     "an action's name": ({**document(), "actions": {"Swing!": document()["actions"]["swing"]}}, "Swing!"),
     "an unknown display": (document(display="never"), "'never' is not one of"),
-    "a wrong schema": (document({"a": {"type": "text"}}), "'text' is not valid"),
-    "a wrong pattern": (document({"a": {**TEXT, "pattern": "["}}), "$.actions.swing.input.properties.a.pattern"),
+    "an invalid schema": (document({"a": {"type": "text"}}), "'text' is not valid"),
+    "an invalid pattern": (document({"a": {**TEXT, "pattern": "["}}), "$.actions.swing.input.properties.a.pattern"),
     "an input's name": (document({"a-b": TEXT}), "a-b"),
-    "a word of Python": (document({"class": TEXT}), "'class' is a word of Python"),
-    "an unknown required": (document(input={"type": "object", "required": ["a"]}), "'a' is not among the properties"),
-    "a wrong default": (document({"a": {**TEXT, "default": 5}}), "the default of 'a' breaks its own schema"),
-    "a wrong default of a required input": (
+    "a Python keyword": (document({"class": TEXT}), "'class' is a Python keyword"),
+    "an unknown required": (document(input={"type": "object", "required": ["a"]}), "'a' is not in properties"),
+    "an invalid default": (document({"a": {**TEXT, "default": 5}}), "default of 'a' does not match its schema"),
+    "an invalid default of a required input": (
         document(input={"type": "object", "required": ["a"], "properties": {"a": {**TEXT, "default": 5}}}),
-        "the default of 'a' breaks its own schema",
+        "default of 'a' does not match its schema",
     ),
-    "an aggregate of nothing": (document(aggregate=[{"function": "sum", "output": "b"}]), "there is no output 'b'"),
+    "an aggregate of an unknown output": (
+        document(aggregate=[{"function": "sum", "output": "b"}]),
+        "unknown output 'b'",
+    ),
     "an unknown aggregate": (document(aggregate=[{"function": "median", "output": "b"}]), "'median' is not one of"),
-    "a reference to elsewhere": (document({"a": {"$ref": "https://example.com/x"}}), "is not in this schema"),
-    "a reference to nothing": (document({"a": {"$ref": "#/$defs/x"}}), "is not in this schema"),
-    "a reference to what is no schema": (document({"a": {"$ref": "#/type"}}), "$ref '#/type': 'object' is not of type"),
-    "a reference to what only looks like one": (
+    "an external reference": (
+        document({"a": {"$ref": "https://example.com/x"}}),
+        "does not resolve within",
+    ),
+    "a dangling reference": (document({"a": {"$ref": "#/$defs/x"}}), "does not resolve within"),
+    "a reference to a non-schema": (document({"a": {"$ref": "#/type"}}), "$ref '#/type': 'object' is not of type"),
+    "a reference to a mapping that looks like a schema": (
         document(input={"type": "object", "properties": {"a": {"$ref": "#/$defs"}}, "$defs": {"type": TEXT}}),
         "$ref '#/$defs'.type: ",
     ),
-    "a schema with a place of its own": (document({"a": {"$id": "https://example.com/x"}}), "$id 'https://example.com"),
-    "a schema of a version of its own": (document({"a": {**TEXT, "$schema": DRAFT, "pattern": "^a$"}}), "$schema '"),
-    "a reference in a circle": (document(input={"type": "object", "$ref": "#"}), "leads back to itself"),
+    "a schema with an $id": (document({"a": {"$id": "https://example.com/x"}}), "$id 'https://example.com"),
+    "a nested schema with $schema": (document({"a": {**TEXT, "$schema": DRAFT, "pattern": "^a$"}}), "$schema '"),
+    "a circular reference": (document(input={"type": "object", "$ref": "#"}), "refers to itself"),
 }
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_a_wrong_ddl_is_refused(name: str) -> None:
-    """Every mistake is found when a DDL is read, and its place is named."""
-    wrong, said = WRONG[name]
-    with pytest.raises(DDLError, match=re.escape(said)):
+def test_an_invalid_ddl_is_refused(name: str) -> None:
+    """Every mistake is found when the DDL is read, and its place is named."""
+    wrong, message = WRONG[name]
+    with pytest.raises(DDLError, match=re.escape(message)):
         ddl.parse(wrong)
 
 
 @pytest.mark.parametrize("value", [None, [], "text", 5, {}, {"metadata": None}])
-def test_what_is_no_ddl_is_refused(value: Any) -> None:
-    """A JSON file that is something else is no DDL."""
+def test_other_documents_are_refused(value: Any) -> None:
+    """A JSON document that is not a DDL is refused."""
     with pytest.raises(DDLError):
         ddl.parse(value)
 
 
 @pytest.mark.parametrize("name", ["find", "lab", "watch", "data"])
-def test_an_agent_may_not_have_the_name_of_a_command(tmp_path: Path, name: str) -> None:
-    """Crpc could not tell them apart, commands to come included, nor could a policy tell `data`."""
+def test_an_agent_cannot_have_a_reserved_name(tmp_path: Path, name: str) -> None:
+    """The names of commands, also of planned ones, and `data` are reserved."""
     wrong = document()
     wrong["metadata"]["name"] = name
     (tmp_path / f"{name}.json").write_text(json.dumps(wrong))
-    with pytest.raises(DDLError, match=f"'{name}' is a word of crpc"):
+    with pytest.raises(DDLError, match=f"the name '{name}' is reserved for "):
         ddl.read(tmp_path / f"{name}.json")
 
 
-def test_a_file_must_be_named_as_its_agent(tmp_path: Path) -> None:
-    """The name within and the file's name are one."""
+def test_a_file_must_have_the_name_of_its_agent(tmp_path: Path) -> None:
+    """The name in the DDL and the name of the file must be equal."""
     (tmp_path / "saw.json").write_text(json.dumps(document()))
-    with pytest.raises(DDLError, match=r"saw\.json: metadata\.name is 'hammer', the file's name says 'saw'"):
+    with pytest.raises(DDLError, match=r"saw\.json: metadata\.name is 'hammer' \(must be the file's name, 'saw'\)"):
         ddl.read(tmp_path / "saw.json")
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff", b"[" * 100_000], ids=["empty", "cut", "bytes", "deep"])
 def test_a_file_that_is_not_json_is_named(tmp_path: Path, content: bytes) -> None:
-    """What cannot be read is named by its path."""
+    """The error for an unreadable file names its path."""
     path = tmp_path / "hammer.json"
     path.write_bytes(content)
     with pytest.raises(DDLError, match=r"hammer\.json: cannot be read as JSON"):
@@ -156,7 +162,7 @@ def test_a_file_that_is_not_json_is_named(tmp_path: Path, content: bytes) -> Non
 
 
 def test_defaults_are_filled_in() -> None:
-    """What is left out is what the DDL says, on the way in and on the way out; what is given stays."""
+    """Missing inputs and outputs get the defaults of the DDL; given values are kept."""
     action = swing({"force": {"type": "integer", "default": 3}, "at": TEXT}, {"hits": {"default": 0}, "miss": {}})
     assert action.check_input({}) == {"force": 3}
     assert action.check_input({"force": 5}) == {"force": 5}
@@ -164,45 +170,45 @@ def test_defaults_are_filled_in() -> None:
 
 
 def test_data_is_not_changed_in_place() -> None:
-    """Checking hands back new data."""
+    """Checking returns new data."""
     action = swing({"force": {"type": "integer", "default": 3}})
     given: dict[str, Any] = {}
     action.check_input(given)
     assert given == {}
 
 
-def test_a_missing_input_is_named_with_all_there_are() -> None:
-    """Whoever forgets an input reads what the action takes."""
-    action = asking({"at": TEXT, "force": {}}, required=["at"])
-    with pytest.raises(MissingInput, match=r"^hammer swing: input 'at' is missing: it takes at, \[force\]$"):
+def test_a_missing_input_is_named_with_all_inputs() -> None:
+    """The error for a missing input lists the inputs of the action."""
+    action = with_input({"at": TEXT, "force": {}}, required=["at"])
+    with pytest.raises(MissingInput, match=r"^hammer swing: required input 'at' is missing \(inputs: at, \[force\]\)$"):
         action.check_input({"force": 1})
 
 
-def test_an_input_that_another_one_asks_for_is_named() -> None:
-    """An input may be required only beside another, by JSON Schema's own words."""
-    action = asking({"at": TEXT, "on": TEXT}, **{"if": {"required": ["on"]}, "then": {"required": ["at"]}})
+def test_an_input_required_by_another_is_named() -> None:
+    """JSON Schema can require an input only together with another."""
+    action = with_input({"at": TEXT, "on": TEXT}, **{"if": {"required": ["on"]}, "then": {"required": ["at"]}})
     assert action.check_input({}) == {}
     with pytest.raises(MissingInput, match="input 'at' is missing"):
         action.check_input({"on": "x"})
 
 
 def test_an_unknown_input_is_refused() -> None:
-    """Nothing that the DDL does not name reaches an action."""
-    with pytest.raises(InvalidInput, match="hammer swing: there is no input 'color': it takes none"):
+    """No input that is not in the DDL reaches an action."""
+    with pytest.raises(InvalidInput, match=r"hammer swing: unknown input 'color' \(it takes no inputs\)"):
         swing().check_input({"color": "red"})
 
 
-def test_a_wrong_input_is_named() -> None:
-    """The path to what is wrong, and why."""
-    action = asking({"at": {"type": "array", "items": TEXT}})
+def test_an_invalid_input_is_named() -> None:
+    """The error has the path of the invalid value and the reason."""
+    action = with_input({"at": {"type": "array", "items": TEXT}})
     with pytest.raises(InvalidInput, match=r"^hammer swing: input 'at\.1': 5 is not of type 'string'$"):
         action.check_input({"at": ["a", 5]})
 
 
 def test_a_long_value_is_not_repeated_in_full() -> None:
-    """A message stays readable whatever was given."""
+    """An error message is shortened if it quotes a long value."""
     with pytest.raises(InvalidInput) as caught:
-        asking({"at": {**TEXT, "maxLength": 5}}).check_input({"at": "x" * 100_000})
+        with_input({"at": {**TEXT, "maxLength": 5}}).check_input({"at": "x" * 100_000})
     assert len(str(caught.value)) < 400
 
 
@@ -212,15 +218,15 @@ SECRET = {"writeOnly": True, "anyOf": [{"type": "integer"}, {**TEXT, "maxLength"
 @pytest.mark.parametrize(
     "action",
     [
-        asking({"key": {**TEXT, "writeOnly": True, "maxLength": 3}, "other": {}}),
-        asking({"key": SECRET, "other": {}}),
-        asking({"key": {"writeOnly": True}, "other": {}}, maxProperties=1),
-        asking({"key": {"type": "object", "writeOnly": True, "additionalProperties": False}, "other": {}}),
+        with_input({"key": {**TEXT, "writeOnly": True, "maxLength": 3}, "other": {}}),
+        with_input({"key": SECRET, "other": {}}),
+        with_input({"key": {"writeOnly": True}, "other": {}}, maxProperties=1),
+        with_input({"key": {"type": "object", "writeOnly": True, "additionalProperties": False}, "other": {}}),
     ],
     ids=["plain", "a branch", "the whole", "inside"],
 )
 def test_a_secret_is_never_quoted(action: ddl.Action) -> None:
-    """What is wrong with a secret is said without it."""
+    """The error for an invalid secret does not contain its value."""
     for value in ("hunter2", {"hunter2": 1}):
         with pytest.raises(InvalidInput) as caught:
             action.check_input({"key": value, "other": 1})
@@ -228,47 +234,47 @@ def test_a_secret_is_never_quoted(action: ddl.Action) -> None:
 
 
 def test_secrets_are_masked() -> None:
-    """Inputs and outputs that are marked writeOnly become asterisks, the rest stays."""
+    """Inputs and outputs marked writeOnly are replaced by asterisks, others are kept."""
     action = swing({"key": {"writeOnly": True}, "at": {}}, {"token": {"writeOnly": True}})
     assert action.secrets == {"key", "token"}
     assert action.masked({"key": "k", "token": 5, "at": 1}) == {"key": "********", "token": "********", "at": 1}
 
 
-def test_an_output_that_breaks_the_contract_is_the_agents_failure() -> None:
-    """The reply is 5, `crashed`, and names the output."""
-    with pytest.raises(Failed, match="hammer swing breaks its own DDL: output 'hits': 'two' is not") as caught:
+def test_an_invalid_output_is_a_failure() -> None:
+    """The reply has status code 5 and reason `crashed`, and names the output."""
+    with pytest.raises(Failed, match="hammer swing: does not match its DDL: output 'hits': 'two' is not") as caught:
         swing(outputs={"hits": {"type": "integer"}}).check_output({"hits": "two"})
     assert caught.value.reason == "crashed"
 
 
 @pytest.mark.parametrize("data", [None, [], "text", 5])
-def test_an_action_must_return_an_object(data: Any) -> None:
-    """Anything else is the agent's failure."""
-    with pytest.raises(Failed, match="promises an object"):
+def test_an_action_must_return_a_mapping(data: Any) -> None:
+    """Any other result is a failure of the agent."""
+    with pytest.raises(Failed, match="must return a mapping"):
         swing().check_output(data)
 
 
-def test_data_nested_too_deeply_is_refused_not_crashed_on() -> None:
-    """A schema that refers to itself must end, however deep the data."""
+def test_data_nested_too_deeply_is_refused() -> None:
+    """A recursive schema is safe with data of any depth."""
     tree = {"type": "array", "items": {"$ref": "#/properties/at"}}
     deep = json.loads("[" * 400 + "]" * 400)
     with pytest.raises(InvalidInput, match="nested too deeply"):
-        asking({"at": tree}).check_input({"at": deep})
+        with_input({"at": tree}).check_input({"at": deep})
 
 
 # -- patterns
 
 
 @given(value=st.text(), ending=st.sampled_from(["\n", "\r\n", "\n\n"]))
-def test_a_trailing_newline_never_passes(value: str, ending: str) -> None:
-    """`^…$` spans the whole value."""
+def test_a_trailing_newline_does_not_match(value: str, ending: str) -> None:
+    """`^…$` matches the whole value only."""
     pattern = json_schema.whole_value_pattern(f"^{re.escape(value)}$")
     assert re.search(pattern, value)
     assert not re.search(pattern, value + ending)
 
 
-def test_a_trailing_newline_never_passes_in_a_name_either() -> None:
-    """Names that a pattern stands for are held to all of it, too."""
+def test_a_trailing_newline_in_a_name_does_not_match() -> None:
+    """The patterns in `patternProperties` match whole names only."""
     strict = json_schema.validator(
         {"patternProperties": {"^[A-Z]+$": {"type": "string"}}, "additionalProperties": False}
     )
@@ -294,22 +300,22 @@ def test_a_trailing_newline_never_passes_in_a_name_either() -> None:
         ("", ""),
     ],
 )
-def test_only_an_anchor_is_changed(pattern: str, whole: str) -> None:
-    """A `$` that is escaped, or stands in a set, is a dollar."""
+def test_only_anchors_are_replaced(pattern: str, whole: str) -> None:
+    """A `$` that is escaped or in a character set is a literal."""
     assert json_schema.whole_value_pattern(pattern) == whole
 
 
-def test_inputs_are_matched_as_a_whole() -> None:
-    """The classic: a service's name with a command behind a newline."""
-    action = asking({"service": {**TEXT, "pattern": "^[a-z]+$"}})
+def test_inputs_are_matched_completely() -> None:
+    """A service name followed by a newline and a command is refused."""
+    action = with_input({"service": {**TEXT, "pattern": "^[a-z]+$"}})
     assert action.check_input({"service": "nginx"}) == {"service": "nginx"}
     for value in ("nginx\n", "nginx\n; rm -rf /", "\nnginx"):
         with pytest.raises(InvalidInput):
             action.check_input({"service": value})
 
 
-def test_parsing_leaves_the_document_alone() -> None:
-    """A DDL that was read twice is the same twice."""
+def test_parsing_does_not_change_the_document() -> None:
+    """A DDL that is parsed twice gives the same result."""
     given = document({"a": {**TEXT, "default": "x"}})
     before = copy.deepcopy(given)
     ddl.parse(given)

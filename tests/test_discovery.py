@@ -44,7 +44,7 @@ def test_nodes_that_are_alive_and_match_and_have_the_agent_are_expected() -> Non
 
 
 @pytest.mark.parametrize(
-    ("records", "said"),
+    ("records", "message"),
     [
         ((), "no node is alive in the registry"),
         ((node("db1", facts={"role": "db"}),), "no node matches the filter (1 node alive)"),
@@ -55,11 +55,11 @@ def test_nodes_that_are_alive_and_match_and_have_the_agent_are_expected() -> Non
         ),
     ],
 )
-def test_an_empty_result_is_explained(records: tuple[NodeRecord, ...], said: str) -> None:
+def test_an_empty_result_is_explained(records: tuple[NodeRecord, ...], message: str) -> None:
     """NoNodes contains the reason why no node is expected."""
     with pytest.raises(NoNodes) as refused:
         discovery.from_registry(Known(*records), parse(with_fact=["role=web"]), "package")
-    assert str(refused.value) == said
+    assert str(refused.value) == message
 
 
 def test_two_machines_with_one_identity_are_reported(caplog: pytest.LogCaptureFixture) -> None:

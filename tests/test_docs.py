@@ -1,56 +1,45 @@
-"""The documents cannot name what does not exist: commands, options, files, messages."""
+"""The documents are correct: their commands, links, messages, examples and tables are those of the code."""
 
 from __future__ import annotations
 
+import configparser
+import json
 import re
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
+from support.documents import DOCS, DOCUMENTS, PAGES, ROOT, blocks, commands, headings, name
 
 from collective.catalog import Catalog
 from collective.clients import crpc
 from collective.clients.commands import COMMANDS
 from collective.node import daemon
+from collective.policy.parsing import parse
 
-ROOT = Path(__file__).resolve().parents[1]
-DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
-STANDS_FOR = {"load": "nrpe", "status": "runcommand"}  # the agent that the README writes, and its action
-MISTYPED = "instal"  # what the README shows being refused
-PROGRAMS: dict[str, Callable[[list[str]], int]] = {"crpc": crpc.main, "collectived": daemon.main}
-
-
-def lines(document: str) -> Iterator[str]:
-    """Yield what a document tells people to type: lines of its blocks, and code within its text."""
-    for block in re.findall(r"^```(?:sh|console)\n(.*?)^```$", document, re.MULTILINE | re.DOTALL):
-        yield from block.replace("\\\n", " ").splitlines()
-    yield from re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```$", "", document, flags=re.MULTILINE | re.DOTALL))
+STANDS_FOR = {"load": "nrpe", "status": "runcommand"}  # the agent that the documents write, and its action
+MISTYPED = "instal"  # the README shows that it is refused
+MAIN: dict[str, Callable[[list[str]], int]] = {"crpc": crpc.main, "collectived": daemon.main}
+SOURCES = ("agents", "clients", "collective", "conf", "ddl", "tests")
+SITE = yaml.safe_load((ROOT / "mkdocs.yml").read_text())
 
 
-def commands(document: str) -> Iterator[list[str]]:
-    """Yield the words of each call of a program of ours; those in capitals stand for something else."""
-    for line in lines(document):
-        for part in re.split(r"&&|\||;", line.removeprefix("$ ")):
-            if part.strip().split(" ")[0] in PROGRAMS:
-                words = shlex.split(part, comments=True)
-                yield words[: words.index("--")] if "--" in words else words
-
-
-def named() -> list[tuple[str, ...]]:
-    """Return each call once: the program, up to two words, and all options."""
-    calls = set()
+def calls() -> list[tuple[str, ...]]:
+    """Return each call in the documents once: the program, up to two words, and all options."""
+    found = set()
     for path in DOCUMENTS:
         for program, *words in commands(path.read_text()):
             leading = [word for word in words[:2] if re.fullmatch(r"[a-z][a-z0-9_-]*", word)]
             options = [word.split("=")[0] for word in words if re.match(r"--?[a-zA-Z]", word)]
-            calls.add((program, *leading, *sorted(set(options))))
-    return sorted(calls)
+            found.add((program, *leading, *sorted(set(options))))
+    return sorted(found)
 
 
-@pytest.mark.parametrize("call", named(), ids=" ".join)
+@pytest.mark.parametrize("call", calls(), ids=" ".join)
 def test_every_command_and_option_exists(call: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
-    """It is a command or an agent, and its own help has the options."""
+    """Each call names a command or an agent, and its help page has the options."""
     program, *rest = call
     options = [word for word in rest if word.startswith("-")]
     words = [word for word in rest if word not in options]
@@ -60,34 +49,110 @@ def test_every_command_and_option_exists(call: tuple[str, ...], capsys: pytest.C
     if program == "crpc":
         assert not words or words[0] in {*COMMANDS, *Catalog().paths}
     try:
-        code = PROGRAMS[program]([*words, "--help"])
+        code = MAIN[program]([*words, "--help"])
     except SystemExit as ended:  # as argparse ends
         code = ended.code  # type: ignore[assignment]
     page = capsys.readouterr().out
     assert code == 0
-    assert [option for option in options if not re.search(rf"(?<![\w-]){option}(?![\w-])", page)] == []
+    general = {"-h", "--help", "--version"}  # 'crpc --version' has no help page of its own
+    assert [
+        word for word in options if word not in general and not re.search(rf"(?<![\w-]){word}(?![\w-])", page)
+    ] == []
 
 
-@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
-def test_every_link_leads_somewhere(path: Path) -> None:
-    """To a file that exists."""
+@pytest.mark.parametrize("path", DOCUMENTS, ids=name)
+def test_every_link_leads_to_a_file(path: Path) -> None:
+    """Links between documents lead to files that exist; `mkdocs build --strict` checks their anchors too."""
     for target in re.findall(r"\]\((?!http)([^)#]+)", path.read_text()):
         assert (path.parent / target).exists(), target
 
 
-def test_every_message_is_one_of_ours() -> None:
-    """The table of troubles quotes what the code says, but for what stands where there are three dots."""
-    table = (ROOT / "docs" / "operations.md").read_text().partition("| it says |")[2]
+@pytest.mark.parametrize("path", sorted(ROOT.glob("*.md")), ids=name)
+def test_every_link_to_the_site_leads_to_a_page(path: Path) -> None:
+    """The README works outside the repository: it links to the site's address, and each page exists."""
+    text = path.read_text()
+    for target in re.findall(rf"{re.escape(SITE['site_url'])}([^\s)]*)", text):
+        page = target.partition("#")[0].rstrip("/")
+        assert (DOCS / f"{page}.md").exists() or (DOCS / page / "index.md").exists(), target
+    if path.name == "README.md":
+        assert not re.findall(r"\]\((?!http)|^\[.+\]: (?!http)", text, re.MULTILINE)
+
+
+def test_the_package_names_the_site() -> None:
+    """The address of the documentation is the same in setup.cfg and mkdocs.yml."""
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    assert setup["metadata"]["url"] == SITE["site_url"]
+    assert SITE["site_url"] in setup["metadata"]["project_urls"]
+
+
+def test_every_document_that_the_code_names_exists() -> None:
+    """Comments and docstrings refer to documents by path."""
+    sources = [path for folder in SOURCES for path in (ROOT / folder).rglob("*.*") if "__pycache__" not in path.parts]
+    named = {
+        (name(path), document) for path in sources for document in re.findall(r"docs/[\w/-]+\.md", path.read_text())
+    }
+    assert len(named) > 5
+    assert [entry for entry in sorted(named) if not (ROOT / entry[1]).exists()] == []
+
+
+def test_every_module_on_the_map_exists() -> None:
+    """The architecture names files by path, or by name if their folder is clear from the text."""
+    named = set(re.findall(r"`([\w/]+\.py)`", (DOCS / "architecture.md").read_text()))
+    existing = [str(path.relative_to(ROOT)) for path in ROOT.glob("*/**/*.py")]
+    assert len(named) > 10
+    assert [path for path in sorted(named) if not any(f"/{known}".endswith(f"/{path}") for known in existing)] == []
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    """Each page of the site has one entry in mkdocs.yml."""
+
+    def files(entry: object) -> list[str]:
+        if isinstance(entry, str):
+            return [entry]
+        parts = entry.values() if isinstance(entry, dict) else entry
+        return [file for part in parts for file in files(part)]  # type: ignore[attr-defined]
+
+    assert sorted(files(SITE["nav"])) == sorted(str(path.relative_to(DOCS)) for path in PAGES)
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=name)
+def test_examples_can_be_parsed(path: Path) -> None:
+    """Blocks of Python, JSON and YAML are Python, JSON and YAML."""
+    text = path.read_text()
+    for block in blocks(text, "python"):
+        compile(block, str(path), "exec")
+    for block in blocks(text, "json"):
+        json.loads(block)
+    for block in blocks(text, "yaml"):
+        yaml.safe_load(block)
+
+
+def test_the_policy_in_the_guide_is_valid() -> None:
+    """So are the shorter ones of other guides."""
+    found = [
+        block
+        for path in PAGES
+        for block in blocks(path.read_text(), "yaml")
+        if re.search("^rules:", block, re.MULTILINE)
+    ]
+    assert len(found) >= 2
+    assert all(parse(block, "example").rules for block in found)
+
+
+def test_every_message_in_the_guide_is_in_the_code() -> None:
+    """The guide's headings quote messages as they are in the code; three dots stand for what differs."""
     code = "".join(path.read_text() for folder in ("collective", "clients") for path in (ROOT / folder).rglob("*.py"))
-    quoted = [piece for row in table.splitlines() for piece in re.findall(r"`([^`]+)`", row.split(" | ")[0])]
+    guide = (DOCS / "how-to" / "troubleshoot.md").read_text()
+    quoted = [text for heading in headings(guide) for text in re.findall(r"`([^`]+)`", heading)]
     pieces = [piece.strip() for text in quoted for piece in text.split("…")]
-    assert len(quoted) > 15
+    assert len(quoted) > 12
     assert [piece for piece in pieces if piece not in code] == []
 
 
 def test_the_bill_is_what_the_command_prints(capsys: pytest.CaptureFixture[str]) -> None:
-    """To the cent."""
-    operations = (ROOT / "docs" / "operations.md").read_text()
-    [(line, shown)] = re.findall(r"^```console\n\$ crpc (cost .*?)\n(.*?)^```$", operations, re.MULTILINE | re.DOTALL)
+    """The guide shows the output of `crpc cost`, to the cent."""
+    guide = (DOCS / "how-to" / "set-up-aws.md").read_text()
+    [(line, shown)] = re.findall(r"^```console\n\$ crpc (cost .*?)\n(.*?)^```$", guide, re.MULTILINE | re.DOTALL)
     assert crpc.main(shlex.split(line)) == 0
     assert capsys.readouterr().out == shown

@@ -35,7 +35,7 @@ def config(tmp_path: Path) -> ClientConfig:
     )
 
 
-def looked(check: Check[Result]) -> tuple[list[Finding], Result | None]:
+def run(check: Check[Result]) -> tuple[list[Finding], Result | None]:
     """Return the findings of a check, and its result."""
     findings = []
     attempted = attempt("it", check)
@@ -46,9 +46,9 @@ def looked(check: Check[Result]) -> tuple[list[Finding], Result | None]:
             return findings, end.value
 
 
-def said(check: Check[Result]) -> list[str]:
+def lines(check: Check[Result]) -> list[str]:
     """Return the findings of a check, as one line each."""
-    return [f"{finding.state}: {finding.text}" for finding in looked(check)[0]]
+    return [f"{finding.state}: {finding.text}" for finding in run(check)[0]]
 
 
 def test_an_internal_error_in_a_check_is_a_finding() -> None:
@@ -58,7 +58,7 @@ def test_an_internal_error_in_a_check_is_a_finding() -> None:
         yield Finding("it", "begun")
         raise IndexError("list index out of range")
 
-    assert said(broken()) == ["ok: begun", "error: internal error: IndexError: list index out of range"]
+    assert lines(broken()) == ["ok: begun", "error: internal error: IndexError: list index out of range"]
 
 
 # -- local checks
@@ -68,25 +68,25 @@ def test_the_configuration_is_read(config: ClientConfig, tmp_path: Path) -> None
     """The finding names the file and the selected collective."""
     file = tmp_path / "client.yaml"
     file.write_text("{collective: production, collectives: [staging], caller: alice}")
-    findings, read = looked(local_checks.configuration(file, "staging"))
+    findings, read = run(local_checks.configuration(file, "staging"))
     assert [finding.text for finding in findings] == [f"{file}: collective staging, caller alice"]
     assert read is not None
     assert read.collective == "staging"
     file.write_text("{colective: production}")
-    assert said(local_checks.configuration(file, None)) == [
-        f"error: {file}: colective: no such key: did you mean 'collective'?"
+    assert lines(local_checks.configuration(file, None)) == [
+        f"error: {file}: unknown key 'colective' (did you mean 'collective'?)"
     ]
 
 
 def test_every_invalid_ddl_is_a_finding(config: ClientConfig, tmp_path: Path) -> None:
     """All invalid DDLs are reported, and a configured folder that does not exist."""
-    assert said(local_checks.ddls(config))[0] == f"warning: ddls: {tmp_path}/ddl: folder does not exist"
+    assert lines(local_checks.ddls(config))[0] == f"warning: ddls: {tmp_path}/ddl: folder does not exist"
     (tmp_path / "ddl" / "data").mkdir(parents=True)
-    assert said(local_checks.ddls(config)) == ["ok: 5 agents, 6 data functions"]
+    assert lines(local_checks.ddls(config)) == ["ok: 5 agents, 6 data functions"]
     for name in ("ddl/one.json", "ddl/data/two.json"):
         (tmp_path / name).write_text("{")
-    lines = said(local_checks.ddls(config))
-    assert [line.partition(": cannot be read")[0] for line in lines] == [
+    findings = lines(local_checks.ddls(config))
+    assert [line.partition(": cannot be read")[0] for line in findings] == [
         f"error: {tmp_path}/ddl/one.json",
         f"error: {tmp_path}/ddl/data/two.json",
     ]
@@ -94,13 +94,13 @@ def test_every_invalid_ddl_is_a_finding(config: ClientConfig, tmp_path: Path) ->
 
 def test_the_state_folder_is_checked(config: ClientConfig, tmp_path: Path) -> None:
     """The folder is created as by a call, and no keys are stored in it."""
-    findings, known = looked(local_checks.state(config))
+    findings, known = run(local_checks.state(config))
     assert findings[0].text.endswith(": writable, 0 known nodes")
     assert known is not None
     known.introduce([NodeRecord("web1", "1", public_key=KEY.public.line)])
     assert (list(known.keys), (tmp_path / "state" / "known_nodes").exists()) == (["web1"], False)
     (tmp_path / "file").touch()
-    assert said(local_checks.state(replace(config, state=tmp_path / "file"))) == [
+    assert lines(local_checks.state(replace(config, state=tmp_path / "file"))) == [
         f"error: {tmp_path}/file: cannot write reply slots: Not a directory (set 'state' in client.yaml)"
     ]
 
@@ -108,8 +108,8 @@ def test_the_state_folder_is_checked(config: ClientConfig, tmp_path: Path) -> No
 def test_the_signing_key_is_shown(config: ClientConfig, tmp_path: Path) -> None:
     """The finding has the type, fingerprint and location of the key and the caller; `key: none` is a warning."""
     line = f"ok: ssh-ed25519 {KEY.public.fingerprint} in {tmp_path}/key, signs as alice"
-    assert said(local_checks.key(config)) == [line]
-    assert said(local_checks.key(replace(config, key=KEY_NONE)))[0].startswith(
+    assert lines(local_checks.key(config)) == [line]
+    assert lines(local_checks.key(replace(config, key=KEY_NONE)))[0].startswith(
         "warning: 'key: none': requests are not signed"
     )
 
@@ -118,19 +118,19 @@ def test_the_signing_key_is_shown(config: ClientConfig, tmp_path: Path) -> None:
 def test_a_private_key_that_others_can_read_is_an_error(config: ClientConfig, mode: int) -> None:
     """The error contains the command that repairs it."""
     config.key.chmod(mode)
-    assert said(local_checks.key(config)) == [
+    assert lines(local_checks.key(config)) == [
         f"error: {config.key}: other users can read this private key (chmod 600 {config.key})"
     ]
 
 
 def test_a_key_that_cannot_be_used_is_an_error(config: ClientConfig, tmp_path: Path) -> None:
     """A missing key, and a passphrase without a terminal to read it from, are errors."""
-    assert "nothing: cannot be read" in said(local_checks.key(replace(config, key=tmp_path / "nothing")))[0]
+    assert "nothing: cannot be read" in lines(local_checks.key(replace(config, key=tmp_path / "nothing")))[0]
     locked = ssh.make_key(tmp_path / "locked", passphrase="secret")
-    assert said(local_checks.key(replace(config, key=locked), ask=lambda _: None)) == [
-        f"error: {locked}: it has a passphrase, and nobody can be asked for it: use the ssh agent"
+    assert lines(local_checks.key(replace(config, key=locked), ask=lambda _: None)) == [
+        f"error: {locked}: the key has a passphrase, and there is no terminal to prompt for it (use the ssh agent)"
     ]
-    asked, found = said(local_checks.key(replace(config, key=locked), ask=lambda _: "secret"))
+    asked, found = lines(local_checks.key(replace(config, key=locked), ask=lambda _: "secret"))
     assert asked == f"warning: {locked}: every call asks for its passphrase (avoid: 'ssh-add {locked}')"
     assert found.startswith("ok: ssh-ed25519 SHA256:")
 
@@ -138,10 +138,10 @@ def test_a_key_that_cannot_be_used_is_an_error(config: ClientConfig, tmp_path: P
 def test_a_certificate_for_another_caller_is_an_error(config: ClientConfig, tmp_path: Path) -> None:
     """The error contains the reason why nodes would reject the certificate."""
     certificate = ssh.certify(ssh.make_key(tmp_path / "mine"), ssh.make_key(tmp_path / "authority"), names="bob")
-    assert said(local_checks.key(replace(config, key=certificate, caller="bob")))[0].startswith(
+    assert lines(local_checks.key(replace(config, key=certificate, caller="bob")))[0].startswith(
         "ok: ssh-ed25519 SHA256:"
     )
-    assert "the certificate is for bob, not for 'alice'" in said(local_checks.key(replace(config, key=certificate)))[0]
+    assert "the certificate is for bob, not for 'alice'" in lines(local_checks.key(replace(config, key=certificate)))[0]
 
 
 # -- AWS checks
@@ -150,7 +150,7 @@ def test_a_certificate_for_another_caller_is_an_error(config: ClientConfig, tmp_
 @pytest.mark.parametrize(("skew", "state"), [(0.4, "ok"), (-29.0, "ok"), (31.0, "warning"), (-301.0, "error")])
 def test_the_clock_is_checked_against_the_allowed_skew(skew: float, state: str) -> None:
     """A skew of more than a tenth of the allowed one is a warning, a larger one than allowed an error."""
-    [line] = said(aws_checks.clock(skew))
+    [line] = lines(aws_checks.clock(skew))
     assert line.startswith(state)
     assert f"{skew:+.1f} s off, 300 s are allowed" in line
 
@@ -177,7 +177,7 @@ class Topics(SQSTransport):
 )
 def test_a_missing_topic_is_an_error(config: ClientConfig, error: CollectiveError | None, line: str) -> None:
     """Callers with least privilege can publish to the topic, but not query it."""
-    assert said(aws_checks.topic(Topics(error), config))[0].startswith(line)
+    assert lines(aws_checks.topic(Topics(error), config))[0].startswith(line)
 
 
 def registry_of(*nodes: NodeRecord) -> MemoryRegistry:
@@ -190,7 +190,7 @@ def registry_of(*nodes: NodeRecord) -> MemoryRegistry:
 def test_nodes_are_counted_and_those_with_problems_named(config: ClientConfig) -> None:
     """Nodes that are stale, that share an identity, or whose agents failed to load are warnings."""
     seen = NodeRecord("web1", "1", last_seen=NOW)
-    findings, alive = looked(
+    findings, alive = run(
         aws_checks.registry(
             registry_of(
                 seen,
@@ -213,7 +213,7 @@ def test_nodes_are_counted_and_those_with_problems_named(config: ClientConfig) -
 
 def test_an_empty_or_missing_registry_is_a_warning(config: ClientConfig) -> None:
     """Calls work without a table, but reach no node when the table has none that is alive."""
-    assert said(aws_checks.registry(registry_of(), config)) == [
+    assert lines(aws_checks.registry(registry_of(), config)) == [
         "warning: 0 nodes alive, 0 not seen recently, 0 stopped"
     ]
 
@@ -222,7 +222,7 @@ def test_an_empty_or_missing_registry_is_a_warning(config: ClientConfig) -> None
 
     registry = registry_of()
     registry.nodes = missing  # type: ignore[method-assign]
-    assert said(aws_checks.registry(registry, config))[0].startswith(
+    assert lines(aws_checks.registry(registry, config))[0].startswith(
         "warning: table 'production_nodes' does not exist: nodes are discovered by broadcast"
     )
 
@@ -232,7 +232,7 @@ def test_a_changed_key_is_an_error(tmp_path: Path) -> None:
     known = KnownNodes(tmp_path, "production", keep=False)
     known.trust("web1", KEY.public)
     published = [NodeRecord(name, "1", public_key=OTHER.public.line) for name in ("web1", "web2")]
-    findings, _ = looked(aws_checks.keys(published, known))
+    findings, _ = run(aws_checks.keys(published, known))
     [changed] = findings
     assert isinstance(changed.error, SignatureError)
     assert "web1: its key has changed, so its replies are rejected" in changed.text
@@ -246,9 +246,7 @@ def test_the_node_seen_last_is_pinged(tmp_path: Path) -> None:
     fleet = network.fleet(tmp_path)
 
     def asked(identity: str) -> Finding:
-        [finding], _ = looked(
-            aws_checks.reply(fleet, [NodeRecord("web0", "1"), NodeRecord(identity, "1", last_seen=NOW)])
-        )
+        [finding], _ = run(aws_checks.reply(fleet, [NodeRecord("web0", "1"), NodeRecord(identity, "1", last_seen=NOW)]))
         return finding
 
     assert asked("web2").text.startswith("web2: replied in ")
@@ -262,11 +260,11 @@ def test_the_node_seen_last_is_pinged(tmp_path: Path) -> None:
 
 def test_without_live_nodes_a_broadcast_is_sent(tmp_path: Path) -> None:
     """Without a registry, or when no node in it is alive, the nodes that reply to a broadcast are counted."""
-    assert said(aws_checks.reply(Scripted({"web1": Part()}).fleet(tmp_path), [])) == [
+    assert lines(aws_checks.reply(Scripted({"web1": Part()}).fleet(tmp_path), [])) == [
         "ok: 1 node replied to a broadcast"
     ]
     found = aws_checks.reply(Scripted({"web1": Part(), "web2": Part()}).fleet(tmp_path / "b"), None)
-    assert said(found) == ["ok: 2 nodes replied to a broadcast"]
+    assert lines(found) == ["ok: 2 nodes replied to a broadcast"]
 
 
 def test_json_output_is_one_document(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

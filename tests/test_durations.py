@@ -1,4 +1,4 @@
-"""Durations, read and said."""
+"""Parsing and formatting durations."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from collective.errors import UsageError
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("7d", 604800), ("36h", 129600), ("0h", 0)])
-def test_hours_and_days_are_read(text: str, seconds: float) -> None:
-    """In seconds."""
+def test_hours_and_days_are_parsed(text: str, seconds: float) -> None:
+    """The result is in seconds."""
     assert read(text) == seconds
 
 
 @pytest.mark.parametrize("text", ["", "7", "d", "-1d", "1.5h", "3w", "7d ", "7D", "1d2h", "999999d"])
 def test_anything_else_is_refused(text: str) -> None:
-    """With what would be right."""
-    with pytest.raises(UsageError, match="is no duration: hours such as 36h, or days such as 7d"):
+    """The error shows the valid forms."""
+    with pytest.raises(UsageError, match=r"invalid duration '.*': use hours \(36h\) or days \(7d\)"):
         read(text)
 
 
@@ -25,6 +25,6 @@ def test_anything_else_is_refused(text: str) -> None:
     ("seconds", "words"),
     [(-1, "0 seconds"), (119, "119 seconds"), (120, "2 minutes"), (7200, "2 hours"), (172800, "2 days")],
 )
-def test_a_duration_is_said_as_people_say_it(seconds: float, words: str) -> None:
-    """From two of a unit on in that unit."""
+def test_durations_are_formatted_with_a_unit(seconds: float, words: str) -> None:
+    """A unit is used from a value of two on."""
     assert in_words(seconds) == words

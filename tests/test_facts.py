@@ -1,4 +1,4 @@
-"""Facts and classes: several sources, the last wins, and a broken one keeps what it had."""
+"""Facts and classes from several sources: the last source wins, and a failed one keeps its values."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 from collective.node.facts import Facts, built_in
 
 
-def test_every_node_knows_something_of_itself() -> None:
-    """Without any file there are facts to filter by, all of them plain JSON."""
+def test_every_node_has_built_in_facts() -> None:
+    """Without any file there are facts to filter by, all of them JSON values."""
     facts = Facts([], [])
     assert facts.current == built_in()
     assert {"fqdn", "os", "kernel", "architecture", "processors"} <= facts.current.keys()
@@ -20,15 +20,15 @@ def test_every_node_knows_something_of_itself() -> None:
 
 
 def test_later_sources_win(tmp_path: Path) -> None:
-    """A file's facts stand over the built-in ones, and a later file's over an earlier one's."""
+    """Facts in a file replace built-in facts and facts of earlier files."""
     (tmp_path / "a.yaml").write_text("{role: web, kernel: mine, az: a}")
     (tmp_path / "b.json").write_text('{"role": "db", "nested": {"deep": [1, 2]}}')
     facts = Facts([tmp_path / "a.yaml", tmp_path / "b.json"], []).current
     assert (facts["role"], facts["kernel"], facts["az"], facts["nested"]) == ("db", "mine", "a", {"deep": [1, 2]})
 
 
-def test_facts_are_what_json_can_carry(tmp_path: Path) -> None:
-    """Dates are text and keys are text: a filter here and one at the registry see the same."""
+def test_facts_are_json_values(tmp_path: Path) -> None:
+    """Dates and keys become strings, so that filters on the node and on the caller see the same values."""
     (tmp_path / "a.yaml").write_text("{since: 2026-11-21, ports: {80: http}, on: true, none: null}")
     facts = Facts([tmp_path / "a.yaml"], []).current
     assert facts["since"] == "2026-11-21"
@@ -37,8 +37,10 @@ def test_facts_are_what_json_can_carry(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["[1]", "role: [", "text", "a: .nan", "a: .inf", "a: !!binary aGVsbG8=", "a: &a [*a]"])
-def test_a_broken_file_is_said_and_the_node_serves(tmp_path: Path, caplog: pytest.LogCaptureFixture, text: str) -> None:
-    """What cannot be read is logged with its path; the other sources count."""
+def test_an_invalid_file_is_logged_and_other_files_are_used(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, text: str
+) -> None:
+    """An invalid file is logged with its path; the other sources are used."""
     broken, good = tmp_path / "broken.yaml", tmp_path / "good.yaml"
     broken.write_text(text)
     good.write_text("role: web")
@@ -48,8 +50,8 @@ def test_a_broken_file_is_said_and_the_node_serves(tmp_path: Path, caplog: pytes
     assert vars(record)["error"].startswith(str(broken))
 
 
-def test_a_file_that_breaks_keeps_its_last_good_facts(tmp_path: Path) -> None:
-    """A half-written file does not take a node out of its role; a mended one counts again."""
+def test_a_file_that_becomes_invalid_keeps_its_last_valid_facts(tmp_path: Path) -> None:
+    """A partly written file does not change the facts; a corrected one does."""
     path = tmp_path / "a.yaml"
     path.write_text("role: web")
     facts = Facts([path], [])
@@ -61,8 +63,8 @@ def test_a_file_that_breaks_keeps_its_last_good_facts(tmp_path: Path) -> None:
     assert facts.current["role"] == "db"
 
 
-def test_a_file_that_goes_takes_its_facts_along(tmp_path: Path) -> None:
-    """A removed source is not a broken one; a file that is not there yet is no fault."""
+def test_a_deleted_file_has_no_facts(tmp_path: Path) -> None:
+    """A missing file is not an error, before it is created and after it is deleted."""
     path = tmp_path / "a.yaml"
     facts = Facts([path], [])
     path.write_text("role: web")
@@ -73,8 +75,8 @@ def test_a_file_that_goes_takes_its_facts_along(tmp_path: Path) -> None:
     assert "role" not in facts.current
 
 
-def test_whoever_reads_sees_one_state(tmp_path: Path) -> None:
-    """A refresh replaces the facts; it does not change them under a reader."""
+def test_a_refresh_replaces_the_facts_as_a_whole(tmp_path: Path) -> None:
+    """A reader that holds the old mapping does not see changes."""
     path = tmp_path / "a.yaml"
     path.write_text("role: web")
     facts = Facts([path], [])
@@ -84,16 +86,16 @@ def test_whoever_reads_sees_one_state(tmp_path: Path) -> None:
     assert (before["role"], facts.current["role"]) == ("web", "db")
 
 
-def test_classes_are_a_word_a_line(tmp_path: Path) -> None:
-    """The classes of all files count; a file that is not there has none."""
+def test_classes_are_separated_by_whitespace(tmp_path: Path) -> None:
+    """The classes of all files are joined; a missing file has none."""
     (tmp_path / "a").write_text("apache\nprofile::base\n\n")
     (tmp_path / "b").write_text("apache\nmysql")
     facts = Facts([], [tmp_path / "a", tmp_path / "b", tmp_path / "none"])
     assert facts.classes == {"apache", "profile::base", "mysql"}
 
 
-def test_a_broken_class_file_keeps_its_last_good_classes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Like facts; a file that is gone has no classes any more."""
+def test_an_invalid_class_file_keeps_its_last_valid_classes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """An invalid class file keeps its classes, a deleted one does not."""
     path = tmp_path / "classes.txt"
     path.write_text("apache")
     facts = Facts([], [path])

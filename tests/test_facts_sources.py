@@ -1,4 +1,4 @@
-"""Where facts come from: what commands and files may say, folders, hanging commands, and the refreshing thread."""
+"""Sources of facts: formats, folders, commands that time out, and the refreshing thread."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ EXECUTE = sources.executed_by(Runner(), seconds=10.0)
 
 @pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
 def test_case(path: Path) -> None:
-    """What tests/cases/facts describes is read as facts, or refused with the place."""
+    """The text of each case in tests/cases/facts is parsed as facts or rejected with its place."""
     case = json.loads(path.read_text())
     if "facts" in case:
-        assert parse_output(case["says"], "the source") == case["facts"]
+        assert parse_output(case["text"], "the source") == case["facts"]
     else:
         with pytest.raises(ConfigError, match="^" + re.escape(case["error"])):
-            parse_output(case["says"], "the source")
+            parse_output(case["text"], "the source")
 
 
 def executable(path: Path, text: str) -> Path:
@@ -42,20 +42,20 @@ def executable(path: Path, text: str) -> Path:
 
 
 def folder_facts(path: Path, *files: Path) -> Facts:
-    """Facts of a facts.d folder under those of files, all of them read."""
+    """Return the facts of a facts.d folder and of files, after a refresh."""
     facts = Facts(files, [], [partial(sources.folder, path, EXECUTE)])
     facts.refresh()
     return facts
 
 
-def test_a_folder_holds_data_and_executables(tmp_path: Path) -> None:
-    """Data by suffix, everything else is run, in the order of names; later ones win by top-level keys."""
+def test_a_folder_has_data_files_and_executables(tmp_path: Path) -> None:
+    """Data files are read and other files are executed, by name; later ones replace top-level keys."""
     (tmp_path / "10.yaml").write_text("role: a\nos: {name: x, more: 1}\nyaml: [1, 2.5]")
     (tmp_path / "20.json").write_text('{"role": "b",\t"json": true}')
     (tmp_path / "30.txt").write_text("role=c\ntext=4\n")
     executable(tmp_path / "40.sh", "echo role=d; echo ran=yes")
     executable(tmp_path / "50", """echo '{"role": "e", "os": {"name": "y"}}'""")
-    executable(tmp_path / "60.sh~", "echo role=an editor left it")
+    executable(tmp_path / "60.sh~", "echo role=editor backup")
     executable(tmp_path / ".70", "echo hidden=yes")
     (tmp_path / "folder").mkdir()
     facts = folder_facts(tmp_path).current
@@ -70,16 +70,16 @@ def test_a_folder_holds_data_and_executables(tmp_path: Path) -> None:
     assert "hidden" not in facts
 
 
-def test_files_win_over_folders(tmp_path: Path) -> None:
-    """What node.yaml names itself is the last word."""
+def test_fact_files_win_over_folders(tmp_path: Path) -> None:
+    """Files named in node.yaml replace facts of a folder."""
     (tmp_path / "facts.d").mkdir()
     (tmp_path / "facts.d" / "a.yaml").write_text("role: folder")
     (tmp_path / "facts.yaml").write_text("role: file")
     assert folder_facts(tmp_path / "facts.d", tmp_path / "facts.yaml").current["role"] == "file"
 
 
-def test_a_folder_is_looked_at_anew_each_time(tmp_path: Path) -> None:
-    """Files may come and go; a folder that is not there is empty."""
+def test_a_folder_is_listed_for_each_refresh(tmp_path: Path) -> None:
+    """Files may be created and deleted; a missing folder has no facts."""
     path = tmp_path / "facts.d"
     facts = folder_facts(path)
     assert facts.current == built_in()
@@ -94,19 +94,19 @@ def test_a_folder_is_looked_at_anew_each_time(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "mode", "said"),
+    ("name", "text", "mode", "message"),
     [
         ("plain", "role=web", 0o644, "neither executable nor .yaml, .yml, .json, .txt"),
-        ("open", "#!/bin/sh\necho role=web", 0o757, "not run, because everybody may write it"),
+        ("open", "#!/bin/sh\necho role=web", 0o757, "not executed, because all users can write to it"),
         ("fails", "#!/bin/sh\necho role=web; echo first >&2; echo no luck >&2; exit 3", 0o755, "exit code 3: no luck"),
-        ("rubbish", "#!/bin/sh\necho hello", 0o755, "must hold facts and values, not str"),
-        ("no-shebang", "\0", 0o755, "cannot be run"),
+        ("rubbish", "#!/bin/sh\necho hello", 0o755, "must be a mapping of facts, not str"),
+        ("no-shebang", "\0", 0o755, "cannot run"),
     ],
 )
-def test_a_broken_executable_is_said_once(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str, text: str, mode: int, said: str
+def test_a_failing_executable_is_logged_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str, text: str, mode: int, message: str
 ) -> None:
-    """With its path and the reason, and not again until the reason changes; the others count."""
+    """The log has its path and the reason once; the other sources are used."""
     (tmp_path / name).write_text(text)
     (tmp_path / name).chmod(mode)
     (tmp_path / "z.yaml").write_text("az: a")
@@ -116,13 +116,11 @@ def test_a_broken_executable_is_said_once(
     (record,) = caplog.records
     assert record.getMessage() == "facts.broken"
     assert vars(record)["error"].startswith(str(tmp_path / name))
-    assert said in vars(record)["error"]
+    assert message in vars(record)["error"]
 
 
-def test_a_source_that_breaks_otherwise_or_again_is_said_again(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Another fault is news, and so is one after all was well."""
+def test_a_changed_or_returning_error_is_logged_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """An error is logged again if it differs from the last one or follows a success."""
     path = tmp_path / "a.yaml"
     path.write_text("role: web")
     facts = Facts([path], [])
@@ -130,40 +128,40 @@ def test_a_source_that_breaks_otherwise_or_again_is_said_again(
         path.write_text(text)
         facts.refresh()
         assert facts.current["role"] == "web"
-    assert [vars(record)["error"].partition(": ")[2][:9] for record in caplog.records][1:] == ["must hold"] * 2
+    assert [vars(record)["error"].partition(": ")[2][:12] for record in caplog.records][1:] == ["must be a ma"] * 2
 
 
-def test_a_command_that_hangs_is_ended_with_its_children(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """It keeps its last good facts, and leaves no process behind."""
+def test_a_command_that_times_out_is_killed_with_its_children(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The source keeps its last valid facts, and no process is left."""
     script = executable(tmp_path / "facter", "echo role=web")
     command = sources.command([str(script)], sources.executed_by(Runner(), seconds=1.0))
     facts = Facts([], [], [lambda: [command]])
-    assert "role" not in facts.current  # a constructor waits for no process
+    assert "role" not in facts.current  # the constructor does not run commands
     assert facts.refresh()
     executable(script, f"sleep 600 & echo $! > {tmp_path}/child; wait")
     assert not facts.refresh()
     assert facts.current["role"] == "web"
-    assert [vars(record)["error"] for record in caplog.records] == [f"{script}: ended after 1 s without an answer"]
+    assert [vars(record)["error"] for record in caplog.records] == [f"{script}: timed out after 1 s"]
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "child").read_text()), 0)
 
 
-def test_a_command_that_is_not_there_is_named(caplog: pytest.LogCaptureFixture) -> None:
-    """As its configuration has it."""
+def test_a_missing_command_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """The log has the command as configured."""
     Facts([], [], [lambda: [sources.command(["no-such-facter", "--yaml"], EXECUTE)]]).refresh()
     (record,) = caplog.records
-    assert "no-such-facter --yaml: 'no-such-facter' cannot be run" in vars(record)["error"]
+    assert "no-such-facter --yaml: cannot run 'no-such-facter'" in vars(record)["error"]
 
 
-def test_what_is_no_plain_file_holds_nobody(tmp_path: Path) -> None:
-    """A FIFO would be waited for, for ever."""
+def test_a_file_that_is_not_regular_is_rejected(tmp_path: Path) -> None:
+    """Reading a FIFO would block forever."""
     os.mkfifo(tmp_path / "facts.yaml")
-    with pytest.raises(ConfigError, match=r"facts\.yaml: is no file"):
+    with pytest.raises(ConfigError, match=r"facts\.yaml: not a regular file"):
         read_file(tmp_path / "facts.yaml")
 
 
-def test_a_defect_of_a_source_does_not_end_the_others(caplog: pytest.LogCaptureFixture) -> None:
-    """Whatever it raises."""
+def test_an_unexpected_exception_of_a_source_does_not_affect_others(caplog: pytest.LogCaptureFixture) -> None:
+    """Any exception of a source is logged as its error."""
 
     def fail() -> dict[str, Any]:
         raise KeyError("x")
@@ -177,7 +175,7 @@ def test_a_defect_of_a_source_does_not_end_the_others(caplog: pytest.LogCaptureF
 
 
 class Slow:
-    """A source that answers when it is let."""
+    """A source that returns its values after `go` is set."""
 
     def __init__(self) -> None:
         self.go = threading.Event()
@@ -185,11 +183,11 @@ class Slow:
         self.reads = 0
 
     def find(self) -> list[sources.Source]:
-        """List this source."""
+        """Return this source."""
         return [sources.Source("slow", self._read, slow=True)]
 
     def was_read(self, times: int) -> bool:
-        """Tell whether it has been read so often."""
+        """Return whether it has been read that many times."""
         return self.reads >= times
 
     def _read(self) -> dict[str, Any]:
@@ -199,15 +197,15 @@ class Slow:
 
 
 def until(holds: Callable[[], bool]) -> bool:
-    """Wait until something holds; tell whether it does."""
+    """Wait at most ten seconds for a condition; return whether it holds."""
     end = time.monotonic() + 10
     while not holds() and time.monotonic() < end:
         threading.Event().wait(0.01)
     return holds()
 
 
-def test_a_slow_source_delays_the_start_by_no_more_than_a_bound(tmp_path: Path) -> None:
-    """What is quick is there at once, the rest when it comes, and then it is published."""
+def test_a_slow_source_delays_the_start_for_a_limited_time(tmp_path: Path) -> None:
+    """Fast sources are available after the start; slow ones are added, and published, when they are read."""
     (tmp_path / "a.yaml").write_text("az: a")
     slow, changed = Slow(), threading.Event()
     facts = Facts([tmp_path / "a.yaml"], [], [slow.find])
@@ -221,29 +219,29 @@ def test_a_slow_source_delays_the_start_by_no_more_than_a_bound(tmp_path: Path) 
     facts.stop()
 
 
-def test_waking_refreshes_and_only_changes_are_told(tmp_path: Path) -> None:
-    """Nobody is told that nothing has changed; classes count as facts do."""
-    slow, told = Slow(), []
+def test_wake_refreshes_and_only_changes_are_published(tmp_path: Path) -> None:
+    """`changed` is called after a change of facts or classes, and not otherwise."""
+    slow, published = Slow(), []
     slow.go.set()
     classes = tmp_path / "classes.txt"
     facts = Facts([], [classes], [slow.find])
-    facts.start(3600, 10, lambda: told.append(dict(facts.current, classes=facts.classes)))
-    assert [entry["role"] for entry in told] == ["slow"]
+    facts.start(3600, 10, lambda: published.append(dict(facts.current, classes=facts.classes)))
+    assert [entry["role"] for entry in published] == ["slow"]
     for reads in (2, 3):
         facts.wake()
         assert until(partial(slow.was_read, reads))
     classes.write_text("web")
     facts.wake()
-    assert until(lambda: len(told) == 2)
+    assert until(lambda: len(published) == 2)
     slow.values = {"role": "new"}
     facts.wake()
-    assert until(lambda: len(told) == 3)
-    assert [(entry["role"], set(entry["classes"])) for entry in told[1:]] == [("slow", {"web"}), ("new", {"web"})]
+    assert until(lambda: len(published) == 3)
+    assert [(entry["role"], set(entry["classes"])) for entry in published[1:]] == [("slow", {"web"}), ("new", {"web"})]
     facts.stop()
 
 
-def test_the_period_refreshes_by_itself(tmp_path: Path) -> None:
-    """Without anybody asking."""
+def test_facts_are_refreshed_every_period(tmp_path: Path) -> None:
+    """The thread refreshes without being woken, and ends after `stop`."""
     path = tmp_path / "a.yaml"
     facts = Facts([path], [])
     facts.start(0.05, 10, lambda: None)
@@ -257,7 +255,7 @@ def test_the_period_refreshes_by_itself(tmp_path: Path) -> None:
 
 
 def test_built_in_facts_have_their_types() -> None:
-    """Numbers are numbers, so that filters compare them."""
+    """Numeric facts are numbers, so that filters can compare them."""
     facts = built_in()
     assert facts["memory"] > 10**6
     assert isinstance(facts["processors"], int)
@@ -266,8 +264,8 @@ def test_built_in_facts_have_their_types() -> None:
     assert sources.FULL_NAME.read().keys() == {"fqdn"}
 
 
-def test_addresses_leave_out_what_nobody_else_can_reach(tmp_path: Path) -> None:
-    """No loopback, no link-local ones; a kernel without these files has none."""
+def test_addresses_exclude_loopback_and_link_local_ones(tmp_path: Path) -> None:
+    """Only addresses that other machines can reach are listed; without the files of the kernel there are none."""
     (tmp_path / "fib_trie").write_text(
         "Local:\n  +-- 0.0.0.0/0 3 0 5\n     |-- 10.0.0.0\n        /24 link UNICAST\n"
         "     |-- 10.0.0.7\n        /32 host LOCAL\n     |-- 127.0.0.1\n        /32 host LOCAL\n"

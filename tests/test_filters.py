@@ -1,4 +1,4 @@
-"""Filters: what people write, what travels, and which nodes match."""
+"""Filters: parsing, encoding for the wire, and matching nodes."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ EVIL = "/(a|aa)+$/"
 
 @dataclass
 class Machine:
-    """A node as a filter sees it; `data` holds answers by function and query."""
+    """A node to match against; `data` holds results of data functions by function and query."""
 
     identity: str = "web1.my.net"
     facts: Any = field(default_factory=dict)
@@ -51,8 +51,8 @@ class Machine:
     agents: Any = ()
     data: Any = field(default_factory=dict)
 
-    def ask(self, function: str, query: str) -> Mapping[str, Any] | None:
-        """Answer as the node's data functions do."""
+    def call(self, function: str, query: str) -> Mapping[str, Any] | None:
+        """Return the result of a data function, as a node does."""
         answers = self.data.get(function)
         return None if answers is None else answers.get(query, {})
 
@@ -61,8 +61,8 @@ def cases(group: str) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("case", [pytest.param(case, id=case["id"]) for case in FILES[group]["cases"]])
 
 
-def hits(asked: Filter, node: Machine) -> bool:
-    return matches(asked, node, node.ask)
+def hits(filter_: Filter, node: Machine) -> bool:
+    return matches(filter_, node, node.call)
 
 
 def of_fact(value: Any, operator: str, wanted: str) -> bool:
@@ -73,8 +73,8 @@ def of_fact(value: Any, operator: str, wanted: str) -> bool:
 
 
 @cases("fact_parse")
-def test_a_fact_is_read_as_mcollective_reads_it(case: Any) -> None:
-    """Each spelling of a fact becomes the name, operator and value that people expect."""
+def test_facts_are_parsed_as_in_mcollective(case: Any) -> None:
+    """Each spelling of a fact has the expected name, operator and value."""
     expected = case["expected"]
     if "error" in expected:
         with pytest.raises(UsageError, match="column"):
@@ -84,38 +84,38 @@ def test_a_fact_is_read_as_mcollective_reads_it(case: Any) -> None:
 
 
 @cases("fact_filter")
-def test_a_fact_is_compared_as_mcollective_compares_it(case: Any) -> None:
-    """A fact's value, an operator and a wanted value match or do not."""
+def test_facts_are_compared_as_in_mcollective(case: Any) -> None:
+    """The value of a fact matches an operator and a value as expected."""
     given_ = case["input"]
     assert of_fact(given_["fact_value"], given_["operator"], given_["value"]) is case["expected"]
 
 
 @cases("identity_filter")
-def test_any_identity_is_enough(case: Any) -> None:
-    """Of several identities one must be the node's, by name or expression."""
-    asked = parse(with_identity=case["input"]["filters"])
-    assert hits(asked, Machine(identity=case["input"]["identity"])) is case["expected"]
+def test_one_matching_identity_is_enough(case: Any) -> None:
+    """One of several identities must match the node, by name or expression."""
+    filter_ = parse(with_identity=case["input"]["filters"])
+    assert hits(filter_, Machine(identity=case["input"]["identity"])) is case["expected"]
 
 
 @cases("class_filter")
 def test_all_classes_are_required(case: Any) -> None:
-    """Every class must be there, by name or expression."""
-    asked = parse(with_class=case["input"]["filters"])
-    assert hits(asked, Machine(classes=case["input"]["classes"] or ())) is case["expected"]
+    """The node must have all classes, by name or expression."""
+    filter_ = parse(with_class=case["input"]["filters"])
+    assert hits(filter_, Machine(classes=case["input"]["classes"] or ())) is case["expected"]
 
 
 @cases("agent_filter")
 def test_all_agents_are_required(case: Any) -> None:
-    """Every agent must be there, by name or expression."""
-    asked = parse(with_agent=case["input"]["filters"])
-    assert hits(asked, Machine(agents=case["input"]["agents"])) is case["expected"]
+    """The node must have all agents, by name or expression."""
+    filter_ = parse(with_agent=case["input"]["filters"])
+    assert hits(filter_, Machine(agents=case["input"]["agents"])) is case["expected"]
 
 
 @cases("combined_filter")
 def test_different_kinds_are_all_required(case: Any) -> None:
-    """Facts, classes, agents and identities must hold together."""
+    """Facts, classes, agents and identities must all match."""
     wanted = case["input"]["filter"]
-    asked = Filter.from_data(
+    filter_ = Filter.from_data(
         {
             "facts": wanted.get("fact", []),
             "classes": wanted.get("cf_class", []),
@@ -124,19 +124,19 @@ def test_different_kinds_are_all_required(case: Any) -> None:
             "select": None,
         }
     )
-    assert hits(asked, Machine(**case["input"]["node"])) is case["expected"]
+    assert hits(filter_, Machine(**case["input"]["node"])) is case["expected"]
 
 
 @cases("combined_filter_option")
-def test_the_combined_option_is_split_at_blanks(case: Any) -> None:
-    """Words with a fact before an operator are facts, all others classes."""
+def test_the_combined_option_is_split_at_whitespace(case: Any) -> None:
+    """Words with an operator after a name are facts, all others classes."""
     data = parse(with_=[case["input"]["argument"]]).to_data()
     assert {"fact": data["facts"], "cf_class": data["classes"]} == case["expected"]
 
 
 @cases("compound_filter")
 def test_select_expressions(case: Any) -> None:
-    """A select expression matches the field's example node, or is refused by the caller."""
+    """A select expression matches the example node, or is refused by the caller."""
     if case["expected"] == {"error": "parse"}:
         with pytest.raises(UsageError, match="column"):
             parse(select=case["input"]["filter"])
@@ -175,58 +175,58 @@ def test_select_expressions(case: Any) -> None:
         ("fstat(/etc/hosts).size<3", DataTest("fstat", "/etc/hosts", "size", "<", "3")),
     ],
 )
-def test_select_is_read_as_a_tree(text: str, tree: Any) -> None:
-    """Precedence, parentheses, quotes, expressions and data functions are read as documented."""
+def test_select_is_parsed_as_a_tree(text: str, tree: Any) -> None:
+    """Precedence, parentheses, quotes, expressions and data functions are parsed as documented."""
     assert parse(select=text).select == tree
     assert parse(select=select_text(tree)).select == tree
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
-        ({"select": "environment="}, "-S 'environment=': column 13: a value is missing after '='"),
-        ({"select": ""}, "-S '': column 1: a fact, a class or a data function is missing"),
-        ({"select": "a and"}, "-S 'a and': column 6: a fact, a class or a data function is missing"),
-        ({"select": "(a) b"}, "-S '(a) b': column 5: 'and' or 'or' must come here"),
-        ({"select": "(a or b"}, "-S '(a or b': column 8: ')' is missing for the '(' in column 1"),
-        ({"select": "a)"}, "-S 'a)': column 2: 'and' or 'or' must come here"),
-        ({"select": "a AND b"}, "-S 'a AND b': column 3: 'and' or 'or' must come here"),
-        ({"select": "=b"}, "-S '=b': column 1: a name is missing before the operator"),
-        ({"select": "a= or b"}, "-S 'a= or b': column 3: a value is missing after '='"),
-        ({"select": "a='b"}, "column 3: a quote is not closed"),
-        ({"select": "a=/b"}, "-S 'a=/b': column 3: a regular expression is not closed"),
-        ({"select": "a=/(/"}, "-S 'a=/(/': column 1: regular expression '(': "),
-        ({"select": "fstat('/x')=1"}, "column 12: a field is missing: write fstat('…').field=value"),
-        ({"select": "fstat('/x').md5"}, "column 16: an operator is missing after fstat(…).md5"),
-        ({"select": "fstat('/x'.md5=1"}, "column 11: ')' is missing for the '(' in column 6"),
+        ({"select": "environment="}, "-S 'environment=': column 13: missing value after '='"),
+        ({"select": ""}, "-S '': column 1: missing fact, class or data function"),
+        ({"select": "a and"}, "-S 'a and': column 6: missing fact, class or data function"),
+        ({"select": "(a) b"}, "-S '(a) b': column 5: expected 'and' or 'or'"),
+        ({"select": "(a or b"}, "-S '(a or b': column 8: missing ')' for the '(' in column 1"),
+        ({"select": "a)"}, "-S 'a)': column 2: expected 'and' or 'or'"),
+        ({"select": "a AND b"}, "-S 'a AND b': column 3: expected 'and' or 'or'"),
+        ({"select": "=b"}, "-S '=b': column 1: missing name before the operator"),
+        ({"select": "a= or b"}, "-S 'a= or b': column 3: missing value after '='"),
+        ({"select": "a='b"}, "column 3: quote not closed"),
+        ({"select": "a=/b"}, "-S 'a=/b': column 3: regular expression not closed"),
+        ({"select": "a=/(/"}, "-S 'a=/(/': column 1: invalid regular expression '(': "),
+        ({"select": "fstat('/x')=1"}, "column 12: missing field (use fstat('…').field=value)"),
+        ({"select": "fstat('/x').md5"}, "column 16: missing operator after fstat(…).md5"),
+        ({"select": "fstat('/x'.md5=1"}, "column 11: missing ')' for the '(' in column 6"),
         ({"select": "!" * 60 + "a"}, "nested more than 50 levels deep"),
-        ({"select": " or ".join("a" * 600)}, "filter: 600 tests: 500 at most"),
-        ({"with_fact": ["foo"]}, "-F 'foo': column 4: an operator is missing: write fact=value"),
-        ({"with_fact": ["foo="]}, "-F 'foo=': column 5: a value is missing after '='"),
-        ({"with_fact": ["=foo"]}, "-F '=foo': column 1: the name of a fact is missing"),
-        ({"with_fact": ["a b=c"]}, "-F 'a b=c': column 1: 'a b' is no fact"),
-        ({"with_fact": ["a='b"]}, "column 3: a quote is not closed"),
-        ({"with_fact": ["a=~("]}, "-F 'a=~(': column 1: regular expression '(': "),
-        ({"with_class": ["/(/"]}, "-C '/(/': column 1: regular expression '(': "),
-        ({"with_class": [""]}, "-C '': column 1: a name is empty"),
-        ({"with_agent": ["/a{9999}/"]}, "it repeats more than 500 times"),
-        ({"with_": ["  "]}, "-W '  ': column 1: a fact or a class is missing"),
-        ({"with_": ["a b="]}, "-W 'b=': column 3: a value is missing after '='"),
-        ({"with_identity": ["web*"]}, "-I 'web*': column 4: '*' cannot be in a name"),
-        ({"with_identity": ["/web"]}, "-I '/web': column 1: '/' cannot be in a name"),
+        ({"select": " or ".join("a" * 600)}, "filter: 600 tests, at most 500 are allowed"),
+        ({"with_fact": ["foo"]}, "-F 'foo': column 4: missing operator (use fact=value)"),
+        ({"with_fact": ["foo="]}, "-F 'foo=': column 5: missing value after '='"),
+        ({"with_fact": ["=foo"]}, "-F '=foo': column 1: missing fact name"),
+        ({"with_fact": ["a b=c"]}, "-F 'a b=c': column 1: invalid fact name 'a b'"),
+        ({"with_fact": ["a='b"]}, "column 3: quote not closed"),
+        ({"with_fact": ["a=~("]}, "-F 'a=~(': column 1: invalid regular expression '(': "),
+        ({"with_class": ["/(/"]}, "-C '/(/': column 1: invalid regular expression '(': "),
+        ({"with_class": [""]}, "-C '': column 1: empty name"),
+        ({"with_agent": ["/a{9999}/"]}, "has more than 500 elements"),
+        ({"with_": ["  "]}, "-W '  ': column 1: missing fact or class"),
+        ({"with_": ["a b="]}, "-W 'b=': column 3: missing value after '='"),
+        ({"with_identity": ["web*"]}, "-I 'web*': column 4: invalid character '*'"),
+        ({"with_identity": ["/web"]}, "-I '/web': column 1: invalid character '/'"),
     ],
 )
-def test_bad_input_is_one_line_with_the_column(options: Any, said: str) -> None:
-    """What cannot be read is quoted in one line that points at the column."""
+def test_invalid_input_is_one_line_with_the_column(options: Any, message: str) -> None:
+    """The error quotes the input in one line and names the column."""
     with pytest.raises(UsageError) as caught:
         parse(**options)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_options_become_one_filter() -> None:
-    """All options together make one filter; identities are unfolded, each once."""
-    asked = parse(
+    """All options together make one filter; identities are unfolded without duplicates."""
+    filter_ = parse(
         with_fact=["os.family = Debian", "load='5 %'"],
         with_class=["apache"],
         with_agent=["/^pack/"],
@@ -234,7 +234,7 @@ def test_options_become_one_filter() -> None:
         with_=["php country!=uk"],
         select="a or b",
     )
-    assert asked.to_data() == {
+    assert filter_.to_data() == {
         "facts": [
             {"fact": "os.family", "operator": "==", "value": "Debian"},
             {"fact": "load", "operator": "==", "value": "5 %"},
@@ -247,8 +247,8 @@ def test_options_become_one_filter() -> None:
     }
 
 
-def test_no_options_mean_every_node() -> None:
-    """A filter without conditions is empty, and matches whatever it meets."""
+def test_no_options_match_every_node() -> None:
+    """A filter without tests is empty and matches every node."""
     assert parse().empty
     assert hits(parse(), Machine())
     assert parse().to_data() == {"facts": [], "classes": [], "agents": [], "identities": [], "select": None}
@@ -283,8 +283,8 @@ def test_no_options_mean_every_node() -> None:
         pytest.param(10**5000, "=~", "^10", True, id="long-number-text"),
     ],
 )
-def test_values_that_json_and_yaml_hold(value: Any, operator: str, wanted: str, expected: bool) -> None:
-    """Numbers compare as numbers, booleans by their JSON text, elements one by one, oddities without an error."""
+def test_values_of_json_and_yaml_types(value: Any, operator: str, wanted: str, expected: bool) -> None:
+    """Numbers compare as numbers, booleans by their JSON form, lists by element; unusual values raise no error."""
     assert of_fact(value, operator, wanted) is expected
 
 
@@ -305,7 +305,7 @@ def test_values_that_json_and_yaml_hold(value: Any, operator: str, wanted: str, 
     ],
 )
 def test_paths_reach_nested_facts(expression: str, expected: bool) -> None:
-    """Dots step into mappings and lists; a top-level name with dots wins; null and missing match nothing."""
+    """Dots step into mappings and lists, top-level names with dots take precedence, null and missing match nothing."""
     facts = {
         "os": {"family": "Debian", "name": ["deb", {"x": 7}]},
         "a": {"b": "nested"},
@@ -315,32 +315,32 @@ def test_paths_reach_nested_facts(expression: str, expected: bool) -> None:
     assert hits(parse(with_fact=[expression]), Machine(facts=facts)) is expected
 
 
-def test_data_functions_are_asked_once_and_last() -> None:
-    """A question is asked once, in order, and not at all when a cheaper test has failed."""
-    asked_for = []
+def test_data_functions_are_called_once_and_last() -> None:
+    """Each query is evaluated once, in order, and not at all if a cheaper test has failed."""
+    queries = []
 
     def answer(function: str, query: str) -> Mapping[str, Any]:
-        asked_for.append((function, query))
+        queries.append((function, query))
         return {"size": 5}
 
     wanted = parse(select="apache or f('x').size=5 and (f('x').size>4 or g().size=1)", with_class=["web"])
     assert uses_data(wanted) == [("f", "x"), ("g", "")]
     assert not matches(wanted, Machine(), answer)
-    assert asked_for == []
+    assert queries == []
     assert matches(wanted, Machine(classes=["web"]), answer)
-    assert asked_for == [("f", "x"), ("g", "")]
+    assert queries == [("f", "x"), ("g", "")]
 
 
 @pytest.mark.parametrize("expression", ["a or g().x=1", "not g().x=1", "a or f().nosuch=1", "not f().nosuch=1"])
-def test_an_unknown_function_or_field_makes_all_false(expression: str) -> None:
-    """A node without the function or its field never matches, whatever the other branches say."""
+def test_an_unknown_function_or_field_makes_the_filter_false(expression: str) -> None:
+    """A node without the function or field never matches, whatever the other branches are."""
     node = Machine(classes=["a"], data={"f": {"": {"x": 1}}})
     assert hits(parse(select="a or f().x=2"), node)
     assert not hits(parse(select=expression), node)
 
 
 def test_leaves_are_all_tests_of_a_tree() -> None:
-    """The single tests of a select tree come from left to right."""
+    """The tests of a select tree are returned from left to right."""
     tests = list(leaves(parse(select="a and not (b=1 or f().x=2)")))
     assert tests == [ClassTest("a"), FactTest("b", "==", "1"), DataTest("f", "", "x", "==", "2")]
 
@@ -348,32 +348,32 @@ def test_leaves_are_all_tests_of_a_tree() -> None:
 # -- limits
 
 
-def test_an_expression_that_backtracks_does_not_hold_a_node(caplog: pytest.LogCaptureFixture) -> None:
-    """Expressions share one time limit; when it is spent the filter is false, and one warning says so."""
+def test_a_backtracking_expression_does_not_block_a_node(caplog: pytest.LogCaptureFixture) -> None:
+    """Expressions share a time limit; when it is used up the filter is false, and one warning is logged."""
     node = Machine(facts={"a": ["a" * 40 + "!"] * 50}, classes=["there"])
     budget = Budget(0.05)
     start = time.thread_time()
     with caplog.at_level(logging.WARNING):
-        assert not matches(parse(select=f"there and not a={EVIL}"), node, node.ask, budget)
+        assert not matches(parse(select=f"there and not a={EVIL}"), node, node.call, budget)
     assert time.thread_time() - start < 1
     assert budget.spent
     assert [record.message for record in caplog.records] == ["filter.timeout"]
     assert caplog.records[0].__dict__["seconds"] == 0.05
 
 
-def test_a_spent_budget_answers_at_once() -> None:
-    """Nodes that share a budget with one that spent it match nothing that needs an expression."""
-    asked, budget = parse(with_fact=["a=/a$/"]), Budget(0.01)
+def test_a_spent_budget_returns_at_once() -> None:
+    """Filters with expressions match nothing once the shared budget is spent."""
+    filter_, budget = parse(with_fact=["a=/a$/"]), Budget(0.01)
     node = Machine(facts={"a": "a"})
-    assert matches(asked, node, node.ask, budget)
+    assert matches(filter_, node, node.call, budget)
     worse = Machine(facts={"a": "a" * 40 + "!"})
-    assert not matches(parse(with_fact=[f"a={EVIL}"]), worse, worse.ask, budget)
-    assert not matches(asked, node, node.ask, budget)
-    assert not matches(asked, node, node.ask, Budget(-0.001))  # the last search may have overdrawn it
+    assert not matches(parse(with_fact=[f"a={EVIL}"]), worse, worse.call, budget)
+    assert not matches(filter_, node, node.call, budget)
+    assert not matches(filter_, node, node.call, Budget(-0.001))  # the last search may have overdrawn it
 
 
-def test_the_time_limit_holds_without_being_asked_for() -> None:
-    """The classic pattern against thirty letters is answered at once, and so is a worse one."""
+def test_the_time_limit_applies_by_default() -> None:
+    """Backtracking expressions against long values are stopped after the default limit."""
     start = time.thread_time()
     assert not hits(parse(with_fact=["a=/(a+)+$/"]), Machine(facts={"a": "a" * 30 + "!"}))
     assert not hits(parse(with_fact=[f"a={EVIL}"]), Machine(facts={"a": "a" * 40 + "!"}))
@@ -398,8 +398,8 @@ def test_the_time_limit_holds_without_being_asked_for() -> None:
         "\\p{L}",
     ],
 )
-def test_expressions_that_cost_too_much_are_refused(expression: str) -> None:
-    """What a time limit does not bound, and what is not Python's, is refused on both sides."""
+def test_expensive_expressions_are_refused(expression: str) -> None:
+    """What a time limit does not bound, and what Python's `re` does not accept, is refused by caller and node."""
     with pytest.raises(UsageError):
         parse(with_class=[f"/{expression}/"])
     with pytest.raises(MessageError):
@@ -418,25 +418,25 @@ def test_expressions_that_cost_too_much_are_refused(expression: str) -> None:
         r"[[]a",
     ],
 )
-def test_expressions_that_people_write_are_taken(expression: str) -> None:
-    """Repetitions of ordinary size, look-ahead, back-references and classes are fine."""
+def test_common_expressions_are_accepted(expression: str) -> None:
+    """Repetitions of ordinary size, look-ahead, back-references and character classes are accepted."""
     assert parse(with_class=[f"/{expression}/"]).classes == (f"/{expression}/",)
 
 
-def test_ten_thousand_nodes_are_filtered_in_a_moment() -> None:
-    """Filtering 10,000 nodes with 50 facts each takes well under a second."""
+def test_ten_thousand_nodes_are_filtered_within_a_second() -> None:
+    """Filtering 10,000 nodes with 50 facts each takes less than a second."""
     facts = [{f"fact{n}": f"value{n}" for n in range(48)} | {"n": n, "os": {"f": "Debian"}} for n in range(10_000)]
     fleet = [Machine(identity=f"n{n}", facts=known, classes=["web"]) for n, known in enumerate(facts)]
-    asked = parse(["os.f=Debian", "n>=5000", "fact7=/7$/"], ["web"], select="fact1=value1 and not db")
+    filter_ = parse(["os.f=Debian", "n>=5000", "fact7=/7$/"], ["web"], select="fact1=value1 and not db")
     budget = Budget(10)
     start = time.thread_time()
-    found = [node for node in fleet if matches(asked, node, node.ask, budget)]
+    found = [node for node in fleet if matches(filter_, node, node.call, budget)]
     assert time.thread_time() - start < 1
     assert len(found) == 5000
 
 
-def test_filters_without_expressions_do_not_load_the_engine() -> None:
-    """Importing filters and using literal ones leaves the expression engine out."""
+def test_filters_without_expressions_do_not_import_regex() -> None:
+    """Importing filters and using literal ones does not import the package regex."""
     program = (
         "import sys; from collective.filters import parse; parse(['a=b'], ['c'], select='d or e<1'); "
         "sys.exit('regex' in sys.modules)"
@@ -482,13 +482,13 @@ def test_filters_without_expressions_do_not_load_the_engine() -> None:
     ],
 )
 def test_malformed_data_is_refused(data: Any) -> None:
-    """A kind, key, type or expression that is not known is a MessageError."""
+    """An unknown kind, key or type and an invalid expression are a MessageError."""
     with pytest.raises(MessageError, match=r"^filter: "):
         Filter.from_data(data)
 
 
 def test_deep_data_is_refused() -> None:
-    """A tree deeper than the bound is refused, not followed."""
+    """A tree deeper than the limit is refused."""
     tree: Any = {"class": "a"}
     for _ in range(5000):
         tree = {"not": tree}
@@ -500,36 +500,36 @@ def test_deep_data_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         ({}, "every node"),
-        ({"with_class": ["apache"]}, "nodes where class apache is there"),
-        ({"with_fact": ["os!=/Red/"]}, "nodes where fact os is there and does not match /Red/"),
+        ({"with_class": ["apache"]}, "nodes where class apache is present"),
+        ({"with_fact": ["os!=/Red/"]}, "nodes where fact os is present and does not match /Red/"),
         (
             {"with_identity": ["web[01-03].my.net", "/db/"], "with_fact": ["cpus>=4"]},
-            """nodes where all of this holds:
+            """nodes where all of these conditions hold:
   fact cpus is at least '4'
-  the identity is among web[01-03].my.net or the identity matches /db/""",
+  identity is one of web[01-03].my.net or identity matches /db/""",
         ),
         (
             {"select": "fstat('/etc/hosts').md5=/^54f/ and not (/web/ or env=prod)"},
-            """nodes where all of this holds:
-  md5 of fstat('/etc/hosts') matches /^54f/ and it is not so that (a class matches /web/ or fact env is 'prod')
-  the node itself is asked: fstat('/etc/hosts')""",
+            """nodes where all of these conditions hold:
+  fstat('/etc/hosts').md5 matches /^54f/ and not (a class matches /web/ or fact env is 'prod')
+  evaluated on each node: fstat('/etc/hosts')""",
         ),
     ],
 )
-def test_a_filter_is_explained_in_english(options: Any, said: str) -> None:
-    """People read what a filter means, data functions included."""
-    assert explain(parse(**options)) == said
+def test_a_filter_is_explained_in_english(options: Any, message: str) -> None:
+    """A filter is described in English, data functions included."""
+    assert explain(parse(**options)) == message
 
 
 def test_a_printed_filter_is_short() -> None:
-    """Options come back as people write them: folded identities, quotes only where they are needed."""
-    asked = parse(
+    """Identities are folded, and only values that need quotes are quoted."""
+    filter_ = parse(
         ["a=b", "c=/d e/", "x== /var/", "y='~z'"], ["-web"], [], ["web[1-3]"], [], "! (a or b='c d') and f().x=1"
     )
-    assert to_options(asked) == [
+    assert to_options(filter_) == [
         *("-F", "a=b", "-F", "c=/d e/", "-F", "x==/var/", "-F", "y='~z'", "-C-web", "-I", "web[1-3]"),
         *("-S", "not (a or b='c d') and f().x=1"),
     ]
@@ -567,7 +567,7 @@ TREE = st.recursive(
 
 
 def valid(key: str) -> Callable[[Any], bool]:
-    """Return the test whether a filter may have this under `key`."""
+    """Return a predicate: whether a filter can have a value under `key`."""
 
     def check(value: Any) -> bool:
         try:
@@ -590,7 +590,7 @@ FILTERS = st.builds(
 
 
 def read_again(words: list[str]) -> Filter:
-    """Read printed options the way a command line does."""
+    """Parse printed options as a command line does."""
     line = argparse.ArgumentParser(allow_abbrev=False)
     for flag, name in (
         ("-F", "with_fact"),
@@ -605,32 +605,32 @@ def read_again(words: list[str]) -> Filter:
 
 @settings(max_examples=150, deadline=None)
 @given(FILTERS)
-def test_a_printed_filter_is_read_as_the_same_again(asked: Filter) -> None:
-    """Printed as options and parsed again, a filter is the same."""
-    assert read_again(to_options(asked)) == asked
-    assert asked.select is None or parse(select=select_text(asked.select)).select == asked.select
-    assert explain(asked)
+def test_a_printed_filter_parses_to_the_same_filter(filter_: Filter) -> None:
+    """A filter printed as options and parsed again is the same."""
+    assert read_again(to_options(filter_)) == filter_
+    assert filter_.select is None or parse(select=select_text(filter_.select)).select == filter_.select
+    assert explain(filter_)
 
 
 @settings(max_examples=100, deadline=None)
 @given(FILTERS)
-def test_what_travels_is_read_as_the_same_again(asked: Filter) -> None:
-    """Written as JSON and read again, a filter is the same."""
-    assert Filter.from_data(json.loads(json.dumps(asked.to_data()))) == asked
+def test_an_encoded_filter_decodes_to_the_same_filter(filter_: Filter) -> None:
+    """A filter written as JSON and decoded again is the same."""
+    assert Filter.from_data(json.loads(json.dumps(filter_.to_data()))) == filter_
 
 
 @settings(max_examples=150, deadline=None)
 @given(FILTERS, st.dictionaries(TEXTS, JSON, max_size=4), st.none() | st.dictionaries(NAME, JSON))
-def test_evaluation_never_raises(asked: Filter, facts: Any, answer: Any) -> None:
-    """Whatever a node's facts and data are, the answer is yes or no."""
-    node = Machine(facts=facts | {test.fact: value for test, value in zip(asked.facts, facts.values(), strict=False)})
-    assert matches(asked, node, lambda _function, _query: answer, Budget(0.1)) in (True, False)
+def test_evaluation_never_raises(filter_: Filter, facts: Any, answer: Any) -> None:
+    """Whatever the facts and data of a node are, matching returns a boolean."""
+    node = Machine(facts=facts | {test.fact: value for test, value in zip(filter_.facts, facts.values(), strict=False)})
+    assert matches(filter_, node, lambda _function, _query: answer, Budget(0.1)) in (True, False)
 
 
 @settings(max_examples=200, deadline=None)
 @given(JSON | st.fixed_dictionaries({}, optional={"facts": JSON, "classes": JSON, "select": JSON | TREE}))
 def test_any_data_is_a_filter_or_a_message_error(data: Any) -> None:
-    """Data from the network is read, or refused as such: nothing else is raised."""
+    """Any data from the network is decoded or raises MessageError."""
     try:
         read = Filter.from_data(data)
     except MessageError as error:

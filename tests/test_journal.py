@@ -1,4 +1,4 @@
-"""The journal: what has been taken on is remembered for as long as it may come again, whatever happens to the node."""
+"""The journal keeps requests for as long as they may be delivered again, whatever happens to the node."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ Open = Callable[..., Journal]
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Where the journal lies."""
+    """The path of the journal."""
     return tmp_path / "journal.sqlite"
 
 
 @pytest.fixture
 def reopen(path: Path) -> Iterator[Open]:
-    """Open the journal as the next daemon finds it: what the one before had open is closed."""
+    """A function that closes the journal and opens it again, as a restarted daemon does."""
     last: list[Journal] = []
 
     def open_again(**options: int) -> Journal:
@@ -62,19 +62,19 @@ def state(journal: Journal, name: str) -> str | None:
     return entry.state if entry else None
 
 
-def test_what_was_not_taken_on_is_not_found(journal: Journal) -> None:
-    """A new request has no entry."""
+def test_an_unknown_request_has_no_entry(journal: Journal) -> None:
+    """`find` returns None for a request that was not recorded."""
     assert journal.find("a") is None
 
 
-def test_a_request_keeps_what_it_takes_to_go_on_with_it(journal: Journal, reopen: Open) -> None:
-    """The message as it came, when it was sent, until when and where somebody waits: after a restart too."""
+def test_an_entry_has_what_is_needed_to_resume_the_request(journal: Journal, reopen: Open) -> None:
+    """The entry has the message, its times and the reply address, also after a restart."""
     begin(journal, "a")
     assert reopen().find("a") == JournalEntry("a", TAKEN, BEGAN - 1, BEGAN + 60, "replies", "asked", "")
 
 
-def test_an_answer_is_kept_and_the_message_is_not(journal: Journal, reopen: Open) -> None:
-    """Once answered, nobody needs the request's own text, which may hold secrets."""
+def test_a_reply_replaces_the_message(journal: Journal, reopen: Open) -> None:
+    """The message is deleted once there is a reply, because it may contain secrets."""
     begin(journal, "a")
     assert journal.finish("a", "answer")
     entry = reopen().find("a")
@@ -82,8 +82,8 @@ def test_an_answer_is_kept_and_the_message_is_not(journal: Journal, reopen: Open
     assert (entry.state, entry.body, entry.reply) == (ANSWERED, "", "answer")
 
 
-def test_every_state_survives_the_daemon(journal: Journal, reopen: Open) -> None:
-    """What the next daemon finds is where the one before had come to, in the order of arrival."""
+def test_every_state_survives_a_restart(journal: Journal, reopen: Open) -> None:
+    """A restarted daemon finds each entry in its last state, in the order of arrival."""
     for name in ("d", "c", "b", "a", "e"):
         begin(journal, name)
     journal.start("c")
@@ -96,14 +96,14 @@ def test_every_state_survives_the_daemon(journal: Journal, reopen: Open) -> None
     assert [journal.left(word) for word in (TAKEN, STARTED, ANSWERED)] == [["d", "e"], ["c"], ["b"]]
 
 
-def test_the_answer_of_a_forgotten_request_is_let_go(journal: Journal) -> None:
-    """Finishing what was never begun changes nothing, and says so."""
+def test_a_reply_without_an_entry_is_not_stored(journal: Journal) -> None:
+    """`finish` of an unknown request returns False and adds no entry."""
     assert not journal.finish("a", "answer")
     assert journal.find("a") is None
 
 
 def test_entries_are_kept_longer_than_a_request_can_be_valid(journal: Journal) -> None:
-    """Up to the last second a repeated request is known; after it, it is forgotten."""
+    """An entry is found up to its last second, and deleted after that."""
     for name, now in (("a", BEGAN), ("b", BEGAN + KEPT), ("c", BEGAN + KEPT + 1)):
         assert journal.find("a") is not None or name == "a"
         begin(journal, name, now)
@@ -113,21 +113,21 @@ def test_entries_are_kept_longer_than_a_request_can_be_valid(journal: Journal) -
     assert KEPT > MAX_TTL + 2 * 300
 
 
-def test_what_still_runs_is_never_forgotten(journal: Journal) -> None:
-    """An action may take longer than an answer is kept."""
+def test_a_running_request_is_never_deleted(journal: Journal) -> None:
+    """An action may run for longer than entries are kept."""
     begin(journal, "a")
     journal.start("a")
     begin(journal, "b", BEGAN + 10 * KEPT)
     assert journal.find("a") is not None
 
 
-def test_a_full_journal_forgets_nothing_and_says_busy(reopen: Open) -> None:
-    """Room is made by age alone, never by number."""
+def test_a_full_journal_deletes_nothing_and_reports_busy(reopen: Open) -> None:
+    """Entries are deleted by age only, never by number."""
     journal = reopen(most_entries=2)
     for name in ("a", "b"):
         begin(journal, name)
         journal.done(name)
-    with pytest.raises(Failed, match="the journal holds 2 requests") as caught:
+    with pytest.raises(Failed, match="the journal is full: 2 requests") as caught:
         begin(journal, "c", BEGAN + 1)
     assert caught.value.reason == "busy"
     assert journal.find("a") is not None
@@ -135,24 +135,24 @@ def test_a_full_journal_forgets_nothing_and_says_busy(reopen: Open) -> None:
     assert journal.find("c") is not None
 
 
-def test_a_journal_full_of_large_answers_says_busy(reopen: Open) -> None:
-    """Its size on the disk is bounded too, and answers that grow old make room again."""
+def test_a_journal_full_of_large_replies_reports_busy(reopen: Open) -> None:
+    """The size on disk is limited too, and deleting old replies makes room."""
     journal = reopen(most_bytes=1_000_000)
     begin(journal, "a")
     journal.finish("a", "x" * 1_000_000)
-    with pytest.raises(Failed, match=r"the journal holds 1\d{6} bytes"):
+    with pytest.raises(Failed, match=r"the journal is full: 1\d{6} bytes"):
         begin(journal, "b")
     begin(journal, "b", BEGAN + KEPT + 1)
 
 
-def test_what_was_sent_before_it_began_is_too_early(journal: Journal) -> None:
-    """Nobody knows whether an earlier daemon has run it."""
+def test_a_request_sent_before_the_journal_began_is_too_early(journal: Journal) -> None:
+    """Such a request may have run with an earlier journal."""
     assert journal.too_early(BEGAN - 0.001)
     assert not journal.too_early(BEGAN)
 
 
-def test_a_journal_that_goes_on_keeps_its_beginning(path: Path, reopen: Open) -> None:
-    """A clean restart does not refuse what was sent while the daemon was away."""
+def test_a_reopened_journal_keeps_its_creation_time(path: Path, reopen: Open) -> None:
+    """A restarted daemon accepts requests that were sent while it was stopped."""
     reopen().close()
     later = Journal(path, lambda: BEGAN + 500)
     later.mark_beginning()
@@ -160,48 +160,48 @@ def test_a_journal_that_goes_on_keeps_its_beginning(path: Path, reopen: Open) ->
     later.close()
 
 
-def test_nobody_else_can_read_it(journal: Journal, path: Path) -> None:
-    """Requests and answers may hold secrets."""
+def test_only_the_owner_can_read_the_journal(journal: Journal, path: Path) -> None:
+    """Requests and replies may contain secrets."""
     begin(journal, "a")
     for part in path.parent.glob("journal.sqlite*"):
         assert stat.S_IMODE(part.stat().st_mode) == 0o600, part
 
 
-def test_two_daemons_cannot_have_one_journal(journal: Journal, path: Path) -> None:
-    """The second is told where and why, and what the first has open is not touched."""
+def test_two_daemons_cannot_use_one_journal(journal: Journal, path: Path) -> None:
+    """The second daemon gets an error, and the first can still write."""
     program = (
         "import sys; from pathlib import Path; from collective.node.storage.journal import Journal\n"
         "try: Journal(Path(sys.argv[1]), lambda: 0.0)\n"
-        "except Exception as fault: print(type(fault).__name__, fault)"
+        "except Exception as error: print(type(error).__name__, error)"
     )
     done = subprocess.run([sys.executable, "-c", program, path], capture_output=True, text=True, check=True)
-    assert done.stdout.startswith(f"Failed {path}: cannot be opened: database is locked: is it another daemon's")
+    assert done.stdout.startswith(f"Failed {path}: cannot be opened: database is locked (is the disk full, or does")
     begin(journal, "a")
 
 
-def test_a_place_that_cannot_be_written_is_an_error_at_the_start(tmp_path: Path) -> None:
-    """Path and reason, in a line."""
+def test_a_journal_that_cannot_be_created_is_an_error(tmp_path: Path) -> None:
+    """The error has the path and the reason."""
     with pytest.raises(ConfigError, match=r"nowhere/journal\.sqlite: cannot be opened: .*No such file"):
         Journal(tmp_path / "nowhere" / "journal.sqlite", lambda: BEGAN)
 
 
-RUBBISH: dict[str, Callable[[bytes], bytes]] = {
-    "no database": lambda _: b"this is no database, and longer than the header of one" * 100,
+DAMAGE: dict[str, Callable[[bytes], bytes]] = {
+    "no database": lambda _: b"this is not a database, and longer than the header of one" * 100,
     "torn": lambda content: content[:4096] + b"\xff" * 4096 + content[8192:],
     "cut short": lambda content: content[: len(content) // 2],
     "of another version": lambda content: content[:60] + (99).to_bytes(4, "big") + content[64:],
 }
 
 
-@pytest.mark.parametrize("name", RUBBISH)
-def test_a_damaged_file_is_kept_and_a_new_one_begun(
+@pytest.mark.parametrize("name", DAMAGE)
+def test_a_damaged_file_is_kept_and_replaced(
     journal: Journal, path: Path, reopen: Open, name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The node goes on, says so, and refuses what may have run before."""
+    """The node logs the damage, uses a new journal, and rejects requests that may have run before."""
     for number in range(200):
         begin(journal, str(number))
     journal.close()
-    damaged = RUBBISH[name](path.read_bytes())
+    damaged = DAMAGE[name](path.read_bytes())
     path.write_bytes(damaged)
     later = Journal(path, lambda: BEGAN + 500)
     later.mark_beginning()
@@ -213,10 +213,10 @@ def test_a_damaged_file_is_kept_and_a_new_one_begun(
     later.close()
 
 
-def test_a_file_that_is_damaged_while_it_is_used_is_replaced(
+def test_a_file_damaged_while_in_use_is_replaced(
     journal: Journal, path: Path, reopen: Open, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Whoever asks just then is told to try again; from then on the node remembers anew."""
+    """The current call fails as busy; later calls use a new journal."""
     for number in range(2000):
         begin(journal, str(number), body="x" * 2000)
     journal = reopen()  # with nothing in its cache
@@ -232,15 +232,15 @@ def test_a_file_that_is_damaged_while_it_is_used_is_replaced(
     assert state(journal, "new") == TAKEN
 
 
-def test_a_full_disk_refuses_and_loses_nothing(path: Path, reopen: Open) -> None:
-    """What cannot be written is refused with the reason; what was there stays, and works when there is room again."""
+def test_a_full_disk_is_reported_and_loses_nothing(path: Path, reopen: Open) -> None:
+    """A failed write changes nothing, and later writes succeed when there is space again."""
     journal = reopen()
     begin(journal, "a")
-    database = journal._database._connection  # noqa: SLF001 - stands in for the disk
+    database = journal._database._connection  # noqa: SLF001 - to simulate a full disk
     assert database is not None
     pages = database.execute("PRAGMA page_count").fetchone()[0]
     database.execute(f"PRAGMA max_page_count = {pages}").fetchone()
-    with pytest.raises(Failed, match="cannot be used: database or disk is full") as caught:
+    with pytest.raises(Failed, match="cannot be read or written: database or disk is full") as caught:
         begin(journal, "b", body="x" * 100_000)
     assert caught.value.reason == "busy"
     assert (state(journal, "a"), state(journal, "b")) == (TAKEN, None)
@@ -250,18 +250,18 @@ def test_a_full_disk_refuses_and_loses_nothing(path: Path, reopen: Open) -> None
 
 
 def on_a_full_disk(program: str, *words: object) -> subprocess.CompletedProcess[str]:
-    """Run a program that cannot write one byte into any file (setrlimit(2), RLIMIT_FSIZE)."""
+    """Run a program that cannot write to any file (setrlimit(2), RLIMIT_FSIZE)."""
     limited = f"import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))\n{program}"
     command = [sys.executable, "-c", limited, *map(str, words)]
     environment = {**os.environ, "AWS_DEFAULT_REGION": "eu-west-1"}
     return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False, env=environment)
 
 
-def test_what_is_there_can_be_opened_on_a_full_disk(journal: Journal, path: Path) -> None:
-    """Nothing is written by it: a daemon that a full disk has ended begins again, and knows what it has done."""
+def test_an_existing_journal_can_be_opened_on_a_full_disk(journal: Journal, path: Path) -> None:
+    """Opening a journal writes nothing, so that a daemon can be restarted on a full disk."""
     begin(journal, "a")
     for part in path.parent.glob("journal.sqlite*"):
-        shutil.copy(part, part.parent / f"crashed-{part.name}")  # as a crash leaves it: not closed
+        shutil.copy(part, part.parent / f"crashed-{part.name}")  # not closed, as after a crash
     program = (
         "from pathlib import Path; from collective.node.storage.journal import Journal; "
         "print(Journal(Path(sys.argv[1]), lambda: 0.0).find('a').body)"
@@ -269,8 +269,8 @@ def test_what_is_there_can_be_opened_on_a_full_disk(journal: Journal, path: Path
     assert on_a_full_disk(program, path.parent / "crashed-journal.sqlite").stdout == "asked\n"
 
 
-def test_a_daemon_that_finds_the_disk_full_asks_to_be_started_again(tmp_path: Path) -> None:
-    """75, sysexits.h's EX_TEMPFAIL, in one line: 78 would be taken for something that stays wrong."""
+def test_a_daemon_started_on_a_full_disk_exits_with_75(tmp_path: Path) -> None:
+    """With 75 (EX_TEMPFAIL) systemd restarts the daemon, with 78 (EX_CONFIG) it does not."""
     (tmp_path / "state").mkdir(mode=0o700)
     node_key(tmp_path / "state")
     (tmp_path / "policy.yaml").write_text("rules: []")
@@ -283,15 +283,15 @@ def test_a_daemon_that_finds_the_disk_full_asks_to_be_started_again(tmp_path: Pa
     assert last.startswith(f"collectived: {tmp_path}/state/journal.sqlite: cannot be opened: disk I/O error")
 
 
-def test_a_closed_journal_refuses(journal: Journal) -> None:
-    """Threads that are late at a stop change nothing, and do not take the file for damaged."""
+def test_a_closed_journal_reports_an_error(journal: Journal) -> None:
+    """Threads that still run during a stop get an error, and the file does not count as damaged."""
     journal.close()
-    with pytest.raises(Failed, match="it is closed"):
+    with pytest.raises(Failed, match="the database is closed"):
         journal.start("a")
 
 
-def test_a_killed_daemon_loses_nothing_that_was_noted(path: Path) -> None:
-    """SIGKILL right after a step: the next daemon finds that step done."""
+def test_a_killed_daemon_loses_no_recorded_step(path: Path) -> None:
+    """After SIGKILL, the next daemon finds the last step."""
     program = (
         "import os, signal, sys; from pathlib import Path; from collective.node.storage.journal import Journal\n"
         "journal = Journal(Path(sys.argv[1]), lambda: 5.0); journal.mark_beginning()\n"
@@ -304,8 +304,8 @@ def test_a_killed_daemon_loses_nothing_that_was_noted(path: Path) -> None:
     journal.close()
 
 
-def test_it_is_sqlite_that_anybody_can_look_into(journal: Journal, path: Path) -> None:
-    """With the daemon stopped, sqlite3 reads it."""
+def test_the_journal_can_be_read_with_sqlite3(journal: Journal, path: Path) -> None:
+    """With the daemon stopped, the journal is a plain SQLite file."""
     begin(journal, "a")
     journal.close()
     connection = sqlite3.connect(path)

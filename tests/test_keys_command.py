@@ -1,10 +1,11 @@
-"""`crpc keys` and `crpc nodes`: which key signs, who believes it, and which nodes are known."""
+"""Tests of `crpc keys` and `crpc nodes`: the signing key, allowed_signers, and known nodes."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
+from support.crpc_call import json_document
 
 from collective import reread
 from collective.clients.crpc import main
@@ -18,7 +19,7 @@ KEY, OTHER = keys.new(), keys.new()
 
 @pytest.fixture
 def configured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A caller with a key of its own, and no registry."""
+    """Configure a caller with a key and without a registry; return the folder."""
     key_files.write_new(tmp_path / "key", KEY.text())
     text = "{collective: production, collectives: [staging], caller: alice, key: key, state: state, registry: none}"
     (tmp_path / "client.yaml").write_text(text)
@@ -31,91 +32,92 @@ def trust(folder: Path, *words: str) -> int:
     return main(["keys", "trust", *words, "--file", str(folder / "allowed_signers")])
 
 
-def test_the_key_the_caller_and_the_line_are_shown(configured: Path, capsys: Captured) -> None:
-    """What an administrator needs to believe it."""
+def test_the_key_the_caller_and_the_allowed_signers_line_are_shown(configured: Path, capsys: Captured) -> None:
+    """`crpc keys` prints the line that nodes need in order to trust the key."""
     assert main(["keys"]) == 0
     out = capsys.readouterr().out
     assert out == (
-        f"Key:  ssh-ed25519 {KEY.public.fingerprint}\n"
-        f"      {configured}/key\n"
-        "As:   alice\n\n"
-        "Nodes believe it when their allowed_signers say so:\n\n"
+        f"Key:     ssh-ed25519 {KEY.public.fingerprint}\n"
+        f"         {configured}/key\n"
+        "Caller:  alice\n\n"
+        "Nodes trust this key when their allowed_signers file has this line:\n\n"
         f'alice namespaces="collective" {KEY.public.line}\n'
     )
 
 
-def test_who_does_not_sign_is_told_so(configured: Path, capsys: Captured) -> None:
-    """`key: none`."""
+def test_a_caller_without_a_key_is_reported(configured: Path, capsys: Captured) -> None:
+    """With `key: none` the output states that requests are not signed; in JSON the key is null."""
     (configured / "client.yaml").write_text("{collective: production, caller: alice, key: none}")
     assert main(["keys"]) == 0
-    assert capsys.readouterr().out == "Requests are not signed: 'key: none'. They are sent as alice\n"
+    assert capsys.readouterr().out == "Requests are not signed ('key: none'); caller: alice\n"
+    assert json_document(["keys"], capsys) == {"caller": "alice", "key": None}
 
 
-def test_a_missing_key_is_one_line(configured: Path, capsys: Captured) -> None:
-    """78, with the file."""
+def test_a_missing_key_file_is_an_error(configured: Path, capsys: Captured) -> None:
+    """A missing key file is one line with its path, exit code 78."""
     (configured / "key").unlink()
     assert main(["keys"]) == 78
     assert capsys.readouterr().err == f"crpc: {configured}/key: cannot be read: No such file or directory\n"
 
 
 @pytest.mark.parametrize("form", ["file", "text"])
-def test_a_key_is_trusted_by_a_line(configured: Path, capsys: Captured, form: str) -> None:
-    """Appended to what is there, whether or not that ends with a newline; nothing else changes."""
+def test_trusting_a_key_appends_a_line(configured: Path, capsys: Captured, form: str) -> None:
+    """The line is appended to the file, whether or not that ends with a newline; the rest does not change."""
     path = configured / "allowed_signers"
     path.write_text(f"# people\n{signer_line('bob', OTHER.public)}".rstrip("\n"))
     before = path.read_text()
     assert trust(configured, str(configured / "key.pub") if form == "file" else KEY.public.line, "--as", "alice") == 0
     assert path.read_text() == f"{before}\n{signer_line('alice', KEY.public)}"
-    assert capsys.readouterr().out == f"{path}: {KEY.public.fingerprint} may now sign as alice\n"
+    assert capsys.readouterr().out == f"{path}: {KEY.public.fingerprint} can now sign as alice\n"
     assert trust(configured, KEY.public.line, "--as", "alice@ci") == 0
     signers = reread.load(path, allowed_signers.parse)
     for name in ("alice", "alice@ci"):
         assert signers.signer(KEY.blob, name, 0.0).key == KEY.public
 
 
-def test_a_file_is_made_when_there_is_none(configured: Path) -> None:
-    """With its folder."""
+def test_a_missing_allowed_signers_file_is_created(configured: Path) -> None:
+    """`crpc keys trust` creates the file and its folder."""
     assert trust(configured / "etc", KEY.public.line, "--as", "alice") == 0
     assert (configured / "etc" / "allowed_signers").read_text() == signer_line("alice", KEY.public)
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "said"),
+    ("words", "code", "message"),
     [
-        (["{key}", "--as", "alice"], 64, "may sign as alice already"),
-        (["{other}", "--as", "*@ops"], 64, "--as '*@ops': a caller's own name"),
-        (["{other}", "--as", "alice,bob"], 64, "--as 'alice,bob': a caller's own name"),
-        (["{other}", "--as", "two words"], 64, "--as 'two words': a caller's own name"),
-        (["{other}", "--as", ""], 64, "--as '': a caller's own name"),
-        (["{folder}/key", "--as", "bob"], 64, "key: holds a private key: name the file with .pub"),
-        (["{folder}/client.yaml", "--as", "bob"], 64, "client.yaml: '{{collective:' is no type of key"),
+        (["{key}", "--as", "alice"], 64, "can already sign as alice"),
+        (["{other}", "--as", "*@ops"], 64, "--as: invalid caller '*@ops'"),
+        (["{other}", "--as", "alice,bob"], 64, "--as: invalid caller 'alice,bob'"),
+        (["{other}", "--as", "two words"], 64, "--as: invalid caller 'two words'"),
+        (["{other}", "--as", ""], 64, "--as: invalid caller ''"),
+        (["{folder}/key", "--as", "bob"], 64, "key: contains a private key (use the .pub file)"),
+        (["{folder}/client.yaml", "--as", "bob"], 64, "client.yaml: unsupported key type '{{collective:'"),
         (["ssh-ed25519 AAAA", "--as", "bob"], 64, "PUBKEY: "),
     ],
 )
-def test_what_must_not_be_trusted_is_refused(
-    configured: Path, capsys: Captured, words: list[str], code: int, said: str
+def test_an_invalid_name_or_key_is_not_trusted(
+    configured: Path, capsys: Captured, words: list[str], code: int, message: str
 ) -> None:
-    """In one line, and the file stays as it was."""
+    """An invalid name or key is one line, exit code 64, and the file does not change."""
     path = configured / "allowed_signers"
     path.write_text(signer_line("alice", KEY.public))
     places = {"key": KEY.public.line, "other": OTHER.public.line, "folder": configured}
     assert trust(configured, *(word.format(**places) for word in words)) == code
     err = capsys.readouterr().err
-    assert said.replace("{{", "{") in err
+    assert message.replace("{{", "{") in err
     assert err.count("\n") == 1
     assert path.read_text() == signer_line("alice", KEY.public)
 
 
-def test_a_broken_file_is_not_added_to(configured: Path, capsys: Captured) -> None:
-    """78, with the line that is wrong; another one would not make it right."""
+def test_a_broken_allowed_signers_file_is_not_changed(configured: Path, capsys: Captured) -> None:
+    """A file with an invalid line is an error with its line number, exit code 78."""
     (configured / "allowed_signers").write_text("alice\n")
     assert trust(configured, KEY.public.line, "--as", "alice") == 78
-    assert "allowed_signers:1: a line has names" in capsys.readouterr().err
+    assert "allowed_signers:1: must be: names" in capsys.readouterr().err
     assert (configured / "allowed_signers").read_text() == "alice\n"
 
 
 def test_known_nodes_are_listed_by_collective(configured: Path, capsys: Captured) -> None:
-    """Sorted, with their fingerprints."""
+    """The known nodes of one collective are listed by name, with the fingerprints of their keys."""
     known = KnownNodes(configured / "state", "production")
     known.trust("web2", OTHER.public)
     known.trust("web1", KEY.public)
@@ -125,11 +127,35 @@ def test_known_nodes_are_listed_by_collective(configured: Path, capsys: Captured
     assert capsys.readouterr().out == "".join(f"{name:<40} {fingerprint}\n" for name, fingerprint in rows)
     assert main(["nodes", "list", "-T", "staging"]) == 0
     assert capsys.readouterr().out.split() == ["db1", KEY.public.fingerprint]
+    node = {"identity": "db1", "fingerprint": KEY.public.fingerprint, "key": KEY.public.line}
+    assert json_document(["nodes", "list", "-T", "staging"], capsys) == {"collective": "staging", "nodes": [node]}
 
 
-def test_a_node_without_a_new_key_is_not_trusted_anew(configured: Path, capsys: Captured) -> None:
-    """64, and why."""
+def test_a_node_without_a_new_key_cannot_be_trusted(configured: Path, capsys: Captured) -> None:
+    """Trusting a node without a new key in the registry or a refused reply is exit code 64."""
     assert main(["nodes", "trust", "web1"]) == 64
-    assert capsys.readouterr().err == (
-        "crpc: web1: there is no new key: neither in the registry, nor did a reply show one\n"
-    )
+    assert capsys.readouterr().err == ("crpc: web1: no new key (the registry has none, and no reply was refused)\n")
+
+
+def test_the_signing_key_as_json(configured: Path, capsys: Captured) -> None:
+    """`crpc keys --json` has the key, where it is, the caller, and the allowed_signers line."""
+    assert json_document(["keys"], capsys) == {
+        "caller": "alice",
+        "key": {
+            "type": "ssh-ed25519",
+            "fingerprint": KEY.public.fingerprint,
+            "public_key": KEY.public.line,
+            "source": f"{configured}/key",
+            "allowed_signers_line": f'alice namespaces="collective" {KEY.public.line}',
+        },
+    }
+
+
+def test_trusting_a_key_as_json(configured: Path, capsys: Captured) -> None:
+    """`crpc keys trust --json` names the file, the caller and the fingerprint."""
+    file = str(configured / "allowed_signers")
+    assert json_document(["keys", "trust", OTHER.public.line, "--as", "bob", "--file", file], capsys) == {
+        "file": file,
+        "caller": "bob",
+        "fingerprint": OTHER.public.fingerprint,
+    }

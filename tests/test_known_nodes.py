@@ -35,8 +35,8 @@ def test_the_first_key_is_kept_and_another_refused(tmp_path: Path) -> None:
     for _ in range(2):
         with pytest.raises(SignatureError) as caught:
             check(known, DB)
-        for said in ("web1: THE NODE'S KEY HAS CHANGED", WEB.public.fingerprint, DB.public.fingerprint):
-            assert said in str(caught.value)
+        for message in ("web1: THE NODE'S KEY HAS CHANGED", WEB.public.fingerprint, DB.public.fingerprint):
+            assert message in str(caught.value)
         check(known, WEB)
     assert (tmp_path / "known_nodes").read_text() == f"production web1 {WEB.public.line}\n"
     assert known.refused("web1") == DB.public
@@ -66,15 +66,15 @@ def test_an_invalid_signature_adds_no_known_node(tmp_path: Path) -> None:
     payload = messages.encode(WEB_REPLY)
     good = messages.unseal(messages.seal(payload, sshsig.signing_with(WEB)))
     assert good.signature
-    for envelope, said in (
+    for envelope, message in (
         (replace(good, signature=None), "reply is not signed"),
-        (replace(good, payload=payload.replace("OK", "KO")), "does not fit"),
-        (replace(good, signature=ssh.damaged(good.signature)), "does not fit"),
+        (replace(good, payload=payload.replace("OK", "KO")), "is not valid"),
+        (replace(good, signature=ssh.damaged(good.signature)), "is not valid"),
         (replace(good, signature="hello"), "the signature is not base64"),
     ):
-        with pytest.raises(SignatureError, match=f"^web1: .*{said}"):
+        with pytest.raises(SignatureError, match=f"^web1: .*{message}"):
             known.verify(WEB_REPLY, envelope)
-    with pytest.raises(SignatureError, match="is no identity"):
+    with pytest.raises(SignatureError, match="invalid identity"):
         check(known, WEB, replace(REPLY, sender="web1 x\ny"))
     assert not (tmp_path / "known_nodes").exists()
     known.verify(WEB_REPLY, good)
@@ -107,7 +107,7 @@ def test_keys_in_the_registry_are_added(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         (
             "production web1 ssh-ed25519 AAAA%\n",
@@ -117,13 +117,13 @@ def test_keys_in_the_registry_are_added(tmp_path: Path) -> None:
         ("\xff", "cannot be read: not UTF-8"),
     ],
 )
-def test_an_invalid_file_is_an_error_with_its_line(tmp_path: Path, text: str, said: str) -> None:
+def test_an_invalid_file_is_an_error_with_its_line(tmp_path: Path, text: str, message: str) -> None:
     """An invalid line is an error, because a key must not be trusted by mistake."""
     (tmp_path / "known_nodes").write_text(text, encoding="latin-1")
     with pytest.raises(ConfigError) as caught:
         KnownNodes(tmp_path, "production")
     assert str(caught.value).startswith(str(tmp_path / "known_nodes"))
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_a_file_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Secrets: what is one, and that no text shows it."""
+"""Secrets: which inputs are secret, and masking in messages."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ WHOLE: dict[str, Any] = {
         (True, False),
     ],
 )
-def test_what_holds_a_secret_is_one(schema: Any, secret: bool) -> None:
-    """Whatever is marked, however deep and behind whatever reference."""
+def test_a_schema_with_a_secret_part_is_secret(schema: Any, secret: bool) -> None:
+    """The keyword `writeOnly` is found at any depth and behind any $ref."""
     assert is_secret(schema, WHOLE) is secret
 
 
@@ -49,10 +49,10 @@ def test_what_holds_a_secret_is_one(schema: Any, secret: bool) -> None:
         ("é", r"\u00e9 is é", "******** is ********"),
         ({"user": ["root"], "pin": 4711}, "root has 4711", "******** has ********"),
         (["ab", "abc"], "abc ab", "******** ********"),
-        (True, "True is no secret", "True is no secret"),
+        (True, "True is not secret", "True is not secret"),
         ("", "nothing", "nothing"),
     ],
 )
-def test_no_text_shows_a_secret(value: Any, text: str, shown: str) -> None:
-    """Neither as it is, nor as Python or JSON would write it."""
+def test_no_message_shows_a_secret(value: Any, text: str, shown: str) -> None:
+    """Secrets are masked as they are, and in the forms of Python and JSON."""
     assert hide(text, texts(value)) == shown

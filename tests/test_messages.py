@@ -1,4 +1,4 @@
-"""Messages as values and as text: what travels, and what is refused on the way in and out."""
+"""Encoding and decoding messages, and rejecting invalid ones."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from hypothesis import strategies as st
 from support.messages import REPLY, REQUEST
 
 from collective import messages, schemas
-from collective.bounded_json import DEEPEST, MOST_VALUES
+from collective.bounded_json import MAX_DEPTH, MAX_VALUES
 from collective.errors import MessageError
 from collective.filters import Filter, parse
-from collective.messages import LARGEST_PAYLOAD, Reply, Request
+from collective.messages import MAX_PAYLOAD, Reply, Request
 
-# Text without halves of surrogate pairs, which are no text.
+# Strings without unpaired surrogates, which are invalid.
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXT,
@@ -44,22 +44,22 @@ def packed(payload: bytes) -> str:
 
 
 def content(message: Request | Reply, **changes: Any) -> dict[str, Any]:
-    """What a message says on the wire, with some members changed; None takes one away."""
-    said = {**json.loads(messages.encode(message)), **changes}
-    return {name: value for name, value in said.items() if value != "absent"}
+    """Return the decoded payload of a message with some members changed; None removes one."""
+    members = {**json.loads(messages.encode(message)), **changes}
+    return {name: value for name, value in members.items() if value != "absent"}
 
 
 @given(data=DATA)
-def test_whatever_json_can_say_arrives_as_it_was_sent(data: dict[str, Any]) -> None:
-    """A request comes out of the wire as it went in, compressed or not."""
+def test_any_json_data_is_received_unchanged(data: dict[str, Any]) -> None:
+    """A request is decoded as it was encoded, compressed or not."""
     sent = replace(REQUEST, data=data)
     envelope = messages.unseal(messages.seal(messages.encode(sent), unsigned))
     assert messages.decode_request(envelope.content) == sent
 
 
 @given(data=DATA)
-def test_a_reply_arrives_as_it_was_sent(data: dict[str, Any]) -> None:
-    """A reply comes out of the wire as it went in."""
+def test_a_reply_is_received_unchanged(data: dict[str, Any]) -> None:
+    """A reply is decoded as it was encoded."""
     sent = replace(REPLY, data=data)
     envelope = messages.unseal(messages.seal(messages.encode(sent), unsigned))
     assert messages.decode_reply(envelope.content) == sent
@@ -67,14 +67,14 @@ def test_a_reply_arrives_as_it_was_sent(data: dict[str, Any]) -> None:
 
 @given(text=st.text())
 def test_any_text_is_a_message_or_a_message_error(text: str) -> None:
-    """Nothing that somebody puts into a queue raises anything else."""
+    """No content of a queue raises anything but MessageError."""
     with pytest.raises(MessageError):
         messages.unseal(text)
 
 
 @given(payload=st.text() | VALUES.map(json.dumps), encoding=st.sampled_from(["json", "json+zlib+base64"]))
-def test_any_payload_is_read_or_a_message_error(payload: str, encoding: str) -> None:
-    """Nothing that somebody seals raises anything else either, whichever reader it is given to."""
+def test_any_payload_is_decoded_or_a_message_error(payload: str, encoding: str) -> None:
+    """No sealed payload raises anything but MessageError, whether decoded as a request or a reply."""
     try:
         read = messages.unseal(body(payload, encoding)).content
     except MessageError:
@@ -84,8 +84,8 @@ def test_any_payload_is_read_or_a_message_error(payload: str, encoding: str) -> 
             decode(read)
 
 
-def test_what_is_signed_is_the_payload_as_it_travels() -> None:
-    """The signature is made of, and handed back beside, the very text that is on the wire."""
+def test_the_signature_covers_the_payload_as_sent() -> None:
+    """The signed text is exactly the payload on the wire."""
     signed = []
 
     def sign(payload: str) -> str:
@@ -99,7 +99,7 @@ def test_what_is_signed_is_the_payload_as_it_travels() -> None:
         assert json.loads(sealed)["payload"] == envelope.payload
 
 
-def test_only_what_is_large_is_compressed() -> None:
+def test_only_large_payloads_are_compressed() -> None:
     """A small payload stays readable, a large one becomes smaller."""
     small = messages.seal(messages.encode(REPLY), unsigned)
     payload = messages.encode(replace(REPLY, data={"a": "x" * 100_000}))
@@ -110,7 +110,7 @@ def test_only_what_is_large_is_compressed() -> None:
 
 
 def test_a_message_is_ascii() -> None:
-    """Whatever the data, the wire is ASCII."""
+    """Messages are ASCII, whatever the data."""
     assert messages.seal(messages.encode(replace(REPLY, data={"ä": "✓"})), unsigned).isascii()
 
 
@@ -120,7 +120,7 @@ BODIES = {
     "version true": json.dumps({"collective": True, "encoding": "json", "payload": "{}"}),
     "unknown encoding": body("{}", "yaml"),
     "no payload": json.dumps({"collective": 1, "encoding": "json"}),
-    "payload no text": json.dumps({"collective": 1, "encoding": "json", "payload": {}}),
+    "payload not a string": json.dumps({"collective": 1, "encoding": "json", "payload": {}}),
     "signature no text": body("{}", signature=5),
     "repeated key outside": '{"collective": 1, "collective": 1, "encoding": "json", "payload": "{}"}',
     "repeated key": body('{"a": 1, "a": 2}'),
@@ -132,34 +132,34 @@ BODIES = {
     "half a surrogate pair": body('{"a": "\\ud800"}'),
     "half a surrogate pair in a key": body('{"\\uDC00": 1}'),
     "not ASCII": body('{"a": "ä"}'),
-    "one level too deep": body("[" * (DEEPEST + 1) + "]" * (DEEPEST + 1)),
+    "one level too deep": body("[" * (MAX_DEPTH + 1) + "]" * (MAX_DEPTH + 1)),
     "nearly Python's own limit": body("[" * 980 + "]" * 980),
     "absurdly deep": body("[" * 500_000),
     "absurdly deep outside": '{"a":' * 100_000,
     "not base64": body("{}", "json+zlib+base64"),
     "not base64 at all": body("ä", "json+zlib+base64"),
     "not zlib": body("AAAA", "json+zlib+base64"),
-    "cut short": body(base64.b64encode(zlib.compress(b'{"a": 1}')[:-5]).decode(), "json+zlib+base64"),
+    "truncated": body(base64.b64encode(zlib.compress(b'{"a": 1}')[:-5]).decode(), "json+zlib+base64"),
     "compressed, not ASCII": body(packed("ä".encode()), "json+zlib+base64"),
 }
 
 
 @pytest.mark.parametrize("name", BODIES)
-def test_a_body_is_refused(name: str) -> None:
-    """What is not one of our messages, or not plain JSON, raises MessageError in one short line."""
+def test_an_invalid_body_is_refused(name: str) -> None:
+    """A body that is not a message or not strict JSON raises MessageError with one short line."""
     with pytest.raises(MessageError) as caught:
         messages.unseal(BODIES[name])
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 400
 
 
-def test_a_pair_of_surrogates_is_text() -> None:
-    """JSON writes what lies beyond 65,535 as two escapes: those are fine."""
+def test_a_pair_of_surrogates_is_accepted() -> None:
+    """JSON encodes characters above U+FFFF as two escapes."""
     assert messages.unseal(body('{"a": "\\ud83d\\ude00"}')).content == {"a": "😀"}
 
 
 def test_the_deepest_filter_fits() -> None:
-    """What a filter may say can be sent."""
+    """A filter of the maximum depth can be sent."""
     tree = " and (x or ".join(["a=1"] * 20) + ")" * 19
     sent = replace(REQUEST, filter=parse(select=tree).to_data())
     read = messages.decode_request(messages.unseal(messages.seal(messages.encode(sent), unsigned)).content)
@@ -167,24 +167,24 @@ def test_the_deepest_filter_fits() -> None:
 
 
 def bomb(times: int) -> str:
-    """A compressed payload of 16 MiB, so many times."""
+    """Return a payload that decompresses to `times` times 16 MiB."""
     packer = zlib.compressobj(9)
-    unit = packer.compress(b" " * LARGEST_PAYLOAD) + packer.flush(zlib.Z_FULL_FLUSH)
-    head, block = unit[:2], unit[2:]  # behind a full flush, deflate begins anew: RFC 1951
+    unit = packer.compress(b" " * MAX_PAYLOAD) + packer.flush(zlib.Z_FULL_FLUSH)
+    head, block = unit[:2], unit[2:]  # behind a full flush, deflate restarts: RFC 1951
     return base64.b64encode(head + block * times).decode()
 
 
-def test_a_decompression_bomb_is_refused_before_it_is_large() -> None:
-    """Of a message that would become 16 GiB no more is unpacked than a payload may have."""
+def test_a_decompression_bomb_is_refused_early() -> None:
+    """Of a message that would become 16 GiB no more than the payload limit is decompressed."""
     sent = body(bomb(1024), "json+zlib+base64")
     tracemalloc.start()
     began = time.process_time()
-    with pytest.raises(MessageError, match=f"more than {LARGEST_PAYLOAD} bytes when decompressed"):
+    with pytest.raises(MessageError, match=f"more than {MAX_PAYLOAD} bytes when decompressed"):
         messages.unseal(sent)
     taken, most = time.process_time() - began, tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert taken < 2
-    assert most < 8 * len(sent) + 2 * LARGEST_PAYLOAD
+    assert most < 8 * len(sent) + 2 * MAX_PAYLOAD
 
 
 MANY = 2_000_000
@@ -192,16 +192,16 @@ SWOLLEN: dict[str, dict[str, Any]] = {
     "lists": {"data": {"a": [[]] * MANY}},
     "objects": {"data": {"a": [{}] * MANY}},
     "targets": {"targets": ["a"] * MANY},
-    "numbers among them": {"targets": ["a", 1.5] * (MOST_VALUES // 2)},
-    "nearly too many, the last one wrong": {"targets": ["a"] * (MOST_VALUES - 50) + [""]},
-    "all of them wrong": {"targets": [""] * (MOST_VALUES - 50)},
-    "classes": {"filter": {"classes": ["a"] * (MOST_VALUES - 50) + [5]}},
+    "numbers among them": {"targets": ["a", 1.5] * (MAX_VALUES // 2)},
+    "nearly too many, the last one wrong": {"targets": ["a"] * (MAX_VALUES - 50) + [""]},
+    "all of them wrong": {"targets": [""] * (MAX_VALUES - 50)},
+    "classes": {"filter": {"classes": ["a"] * (MAX_VALUES - 50) + [5]}},
 }
 
 
 @pytest.mark.parametrize("name", SWOLLEN)
-def test_a_small_message_that_swells_is_refused_at_once(name: str) -> None:
-    """Nobody needs a key to send it: it takes seconds of nobody's time."""
+def test_a_small_message_with_many_values_is_refused_quickly(name: str) -> None:
+    """Anyone can send it without a key, so it must not take long to refuse."""
     text = json.dumps({**content(REQUEST), **SWOLLEN[name]}, separators=(",", ":"))
     sent = body(packed(text.encode()), "json+zlib+base64")
     assert len(sent) < 20_000
@@ -212,15 +212,15 @@ def test_a_small_message_that_swells_is_refused_at_once(name: str) -> None:
     assert len(str(caught.value)) < 400
 
 
-def test_what_stands_in_a_text_is_no_value() -> None:
-    """A large output full of commas and brackets is one text."""
-    sent = replace(REPLY, data={"output": '[1, 2]\\"{},' * MOST_VALUES})
+def test_the_content_of_a_string_is_not_counted_as_values() -> None:
+    """A large output full of commas and brackets is one string."""
+    sent = replace(REPLY, data={"output": '[1, 2]\\"{},' * MAX_VALUES})
     read = messages.decode_reply(messages.unseal(messages.seal(messages.encode(sent), unsigned)).content)
     assert read == sent
 
 
-def test_all_lists_of_the_wire_are_of_texts() -> None:
-    """What looks at their items knows these words of JSON Schema, and no others."""
+def test_all_lists_in_messages_are_lists_of_strings() -> None:
+    """The fast check of lists only supports these JSON Schema keywords."""
     known = {"type", "minLength", "maxLength"}
     for name in ("envelope", "request", "reply"):
         for schema in re.findall(r'"items": (\{.*?\})', json.dumps(schemas.load(name))):
@@ -248,8 +248,8 @@ WRONG_REQUESTS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("name", WRONG_REQUESTS)
-def test_a_request_is_refused(name: str) -> None:
-    """A payload that is no request, or asks for more than this version knows, raises MessageError."""
+def test_an_invalid_request_is_refused(name: str) -> None:
+    """A payload that is not a request, or needs a newer version, raises MessageError."""
     with pytest.raises(MessageError, match=r"^request: "):
         messages.decode_request(content(REQUEST, **WRONG_REQUESTS[name]))
 
@@ -267,25 +267,25 @@ def test_a_request_is_refused(name: str) -> None:
         {"request": "x"},
     ],
 )
-def test_a_reply_is_refused(changes: dict[str, Any]) -> None:
-    """A payload that is no reply raises MessageError."""
+def test_an_invalid_reply_is_refused(changes: dict[str, Any]) -> None:
+    """A payload that is not a reply raises MessageError."""
     with pytest.raises(MessageError, match=r"^reply: "):
         messages.decode_reply(content(REPLY, **changes))
 
 
-def test_members_that_nobody_knows_are_ignored() -> None:
-    """A later version may say more, as long as it is not critical."""
+def test_unknown_members_are_ignored() -> None:
+    """Later versions can add members that are not critical."""
     assert messages.decode_request(content(REQUEST, quorum=3)) == REQUEST
     assert messages.decode_reply(content(REPLY, mood="fine")) == REPLY
 
 
-def test_a_known_member_may_be_critical() -> None:
-    """`critical` refuses only what this version does not know."""
+def test_a_known_member_can_be_critical() -> None:
+    """`critical` only refuses members that this version does not know."""
     assert messages.decode_request(content(REQUEST, critical=["ttl"])).critical == ("ttl",)
 
 
-def test_all_and_nobody_are_told_apart() -> None:
-    """`targets` null is everybody, an empty list is nobody."""
+def test_all_targets_and_no_targets_are_different() -> None:
+    """`targets` null means all nodes, an empty list means none."""
     assert messages.decode_request(content(REQUEST, targets=None)).targets is None
     assert messages.decode_request(content(REQUEST, targets=[])).targets == ()
 
@@ -297,20 +297,20 @@ def test_all_and_nobody_are_told_apart() -> None:
         {"data": {"a": float("inf")}},
         {"data": {"a": object()}},
         {"data": {"a": "\udcff"}},
-        {"data": {"a": json.loads("[" * DEEPEST + "]" * DEEPEST)}},
+        {"data": {"a": json.loads("[" * MAX_DEPTH + "]" * MAX_DEPTH)}},
         {"caller": ""},
         {"ttl": 7200.0},
         {"timeout": 0.0},
     ],
 )
-def test_nothing_leaves_that_the_other_side_would_refuse(changes: dict[str, Any]) -> None:
-    """A caller hears at once of what nodes would drop without a word."""
+def test_messages_that_the_receiver_would_refuse_are_not_sent(changes: dict[str, Any]) -> None:
+    """The caller gets an error at once for a message that nodes would drop silently."""
     with pytest.raises(MessageError, match=r"^request: "):
         messages.encode(replace(REQUEST, **changes))
 
 
-def test_ids_are_never_used_twice() -> None:
-    """Each id is 32 hexadecimal digits, and another one."""
+def test_ids_are_unique() -> None:
+    """Each id is a new value of 32 hexadecimal digits."""
     made = {messages.new_id() for _ in range(1000)}
     assert len(made) == 1000
     assert all(len(one) == 32 and set(one) <= set("0123456789abcdef") for one in made)

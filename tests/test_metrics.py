@@ -1,4 +1,4 @@
-"""Figures for Prometheus: each request has one fate, and the file says what the node has counted."""
+"""Metrics for Prometheus: each request has one result, and the file has the counters of the node."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from collective.transport import Delivery
 
 @pytest.fixture
 def network(tmp_path: Path, plugins: Path) -> Iterator[Network]:
-    """One node where nobody may call shell, and one action of `odd` runs while one more waits."""
+    """One node that denies shell, and accepts one running and one queued action."""
     policy = Policy([Rule("no shell", agents=("shell",), allow=False), Rule("all else")])
     few: dict[str, Any] = {"max_actions": 1, "max_queued": 1}
     with memory_fleet(tmp_path, {"web1": {}}, code=[plugins], ddls=[plugins], policy=policy, **few) as network:
@@ -39,15 +39,16 @@ def network(tmp_path: Path, plugins: Path) -> Iterator[Network]:
 
 
 @pytest.fixture
-def metrics(network: Network, tmp_path: Path) -> Metrics:
-    """What writes the node's figures to `node.prom`."""
-    return Metrics(
-        tmp_path / "node.prom", network.nodes["web1"], Journal(None, time.time), AuditLog(tmp_path / "audit")
-    )
+def metrics(network: Network, tmp_path: Path) -> Iterator[Metrics]:
+    """The metrics of the node, written to `node.prom`."""
+    journal, audit = Journal(None, time.time), AuditLog(tmp_path / "audit")
+    yield Metrics(tmp_path / "node.prom", network.nodes["web1"], journal, audit)
+    journal.close()
+    audit.close()
 
 
-def test_each_request_has_one_fate(network: Network, metrics: Metrics, tmp_path: Path) -> None:
-    """What has been received is the sum of all fates; what has passed is the sum of all outcomes."""
+def test_each_request_has_one_result(network: Network, metrics: Metrics, tmp_path: Path) -> None:
+    """The requests received are the sum of all results; the requests passed are the sum of all outcomes."""
     node, now = network.nodes["web1"], network.transport.now()
     first = request()
     ask(network, first)
@@ -60,14 +61,14 @@ def test_each_request_has_one_fate(network: Network, metrics: Metrics, tmp_path:
     assert len(replies(network, 3)) == 3
     metrics.write()
     found = samples(tmp_path / "node.prom")
-    fates = {fate: found["collective_request_fates_total", fate] for fate in COUNTERS}
-    assert fates == {
+    results = {result: found["collective_request_results_total", result] for result in COUNTERS}
+    assert results == {
         **dict.fromkeys(COUNTERS, 0),
         **dict.fromkeys(["unvalidated", "duplicates", "elsewhere", "expired", "denied", "filtered", "invalid"], 1),
         "busy": 1,
         "passed": 4,
     }
-    assert sum(fates.values()) == found["collective_requests_total", "received"] == 12
+    assert sum(results.values()) == found["collective_requests_total", "received"] == 12
     assert found["collective_request_age_seconds_count",] == 12
     outcomes = {key[1:]: value for key, value in found.items() if key[0] == "collective_actions_total"}
     assert outcomes == {("ping", "rpcutil", "ok"): 1, ("lie", "odd", "crashed"): 1, ("sleep", "odd", "ok"): 2}
@@ -77,22 +78,22 @@ def test_each_request_has_one_fate(network: Network, metrics: Metrics, tmp_path:
     assert found["collective_last_poll_timestamp_seconds",] >= now
 
 
-def test_fates_add_up_in_a_network_that_misbehaves(simulation: Make) -> None:
-    """Repeated, lost, late, corrupted and cut: no delivery is counted twice, or not at all."""
+def test_results_add_up_on_an_unreliable_network(simulation: Make) -> None:
+    """With duplicated, lost, delayed, corrupted and throttled messages, each delivery is counted exactly once."""
     with simulation(20, FaultRates(drop=0.02, duplicate=0.2, delay=0.1, corrupt=0.05, throttle=0.02), seed=5) as world:
         for _ in range(5):
             world.fleet.call("odd", "lie", timeout=4.0).wait()
         world.pass_time(10)
         for node in world.nodes.values():
             counts = node.statistics.requests
-            assert counts["received"] + counts["resumed"] == sum(counts[fate] for fate in COUNTERS) > 0
+            assert counts["received"] + counts["resumed"] == sum(counts[result] for result in COUNTERS) > 0
             assert counts["passed"] == sum(node.statistics.outcomes.read().values())
 
 
-def test_a_file_that_cannot_be_written_is_one_line_in_the_log(
+def test_a_metrics_file_that_cannot_be_written_is_logged_every_ten_minutes(
     network: Network, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Not one each time, and the node serves on; ten minutes later there is another, and then the file."""
+    """The error is logged at most every ten minutes; the file is written as soon as that is possible."""
     now = [0.0]
     path = tmp_path / "none" / "node.prom"
     journal = Journal(None, time.time)
@@ -103,15 +104,16 @@ def test_a_file_that_cannot_be_written_is_one_line_in_the_log(
     lines = [vars(line)["error"] for line in caplog.records if line.message == "metrics.failed"]
     assert (
         lines
-        == [f"metrics: {path}: cannot be written: No such file or directory: make its folder, or name another"] * 2
+        == [f"metrics: {path}: cannot be written: No such file or directory (create its folder or change the path)"] * 2
     )
     path.parent.mkdir()
     metrics.write()
     assert list(path.parent.iterdir()) == [path]
+    journal.close()
 
 
-def test_links_in_its_folder_lead_nowhere(metrics: Metrics, tmp_path: Path) -> None:
-    """Whoever owns the folder has root write to no other file: neither by the file's name, nor by one on the way."""
+def test_links_in_the_folder_are_not_followed(metrics: Metrics, tmp_path: Path) -> None:
+    """The owner of the folder cannot make root write elsewhere through a link at the final or the temporary name."""
     other, path = tmp_path / "other", tmp_path / "node.prom"
     other.write_text("kept")
     path.symlink_to(other)
@@ -123,25 +125,27 @@ def test_links_in_its_folder_lead_nowhere(metrics: Metrics, tmp_path: Path) -> N
     assert (path.is_symlink(), stat.S_IMODE(path.stat().st_mode)) == (False, 0o644)
 
 
-def test_nothing_is_left_where_no_file_can_be_put(metrics: Metrics, tmp_path: Path) -> None:
-    """A folder in its place stays, alone."""
+def test_no_temporary_file_is_left_after_a_failed_write(metrics: Metrics, tmp_path: Path) -> None:
+    """A folder at the path stays, without a temporary file next to it."""
     (tmp_path / "node.prom").mkdir()
     metrics.write()
     assert list(tmp_path.glob("*node.prom*")) == [tmp_path / "node.prom"]
 
 
-def test_lines_of_the_audit_that_are_missing_are_counted(network: Network, tmp_path: Path) -> None:
-    """A disk that is full shows in the figures."""
+def test_failed_audit_log_lines_are_counted(network: Network, tmp_path: Path) -> None:
+    """A line that could not be written appears in the metrics."""
     audit = AuditLog(tmp_path / "none" / "audit.jsonl")
     with pytest.raises(Failed):
         audit.decision(request(), {}, "allowed", None)
     path = tmp_path / "node.prom"
-    Metrics(path, network.nodes["web1"], Journal(None, time.time), audit).write()
+    journal = Journal(None, time.time)
+    Metrics(path, network.nodes["web1"], journal, audit).write()
+    journal.close()
     assert samples(path)["collective_audit_failures_total",] == 1
 
 
-def test_durations_are_cumulative() -> None:
-    """What took exactly a bound is within it; what took longer than all is in the last alone."""
+def test_duration_histograms_are_cumulative() -> None:
+    """A bucket includes its upper bound; a duration above all bounds is in the last bucket only."""
     durations = Durations()
     for seconds in (0.05, 0.06, 1000.0):
         durations.add(seconds, "odd", "go")
@@ -150,11 +154,9 @@ def test_durations_are_cumulative() -> None:
     assert total == pytest.approx(1000.11)
 
 
-def test_every_fate_and_series_is_documented(metrics: Metrics, tmp_path: Path) -> None:
-    """docs/daemon.md has what the file has, in the words of the code."""
-    text = (Path(__file__).parents[1] / "docs" / "daemon.md").read_text()
-    for fate, meaning in COUNTERS.items():
-        assert f"| `{fate}` | {meaning}" in text
+def test_every_series_is_documented(metrics: Metrics, tmp_path: Path) -> None:
+    """docs/reference/metrics.md lists every series."""
+    text = (Path(__file__).parents[1] / "docs" / "reference" / "metrics.md").read_text()
     metrics.write()
     families = text_string_to_metric_families((tmp_path / "node.prom").read_text())
     missing = [family.name for family in families if f"`{family.name}" not in text]

@@ -1,4 +1,4 @@
-"""A node's agents: code and DDL that agree serve; every other pair is left out, with one line that says why."""
+"""Loading of agents: code and DDL that agree are loaded; any other agent is rejected with one error line."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def description(name: str = "hammer", inputs: dict[str, Any] | None = None, acti
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder with one good pair, `good`, so that a test sees that the rest serves."""
+    """A folder with a valid agent, `good`, which every test can load."""
     (tmp_path / "good.py").write_text(CODE)
     (tmp_path / "good.json").write_text(description("good"))
     return tmp_path
@@ -42,8 +42,8 @@ def load(folder: Path) -> LoadedAgents:
     return agents.load([folder], [folder], folder / "settings")
 
 
-def test_a_pair_that_agrees_serves(folder: Path) -> None:
-    """Code and DDL with the same actions and inputs become an agent, with its settings."""
+def test_code_and_ddl_that_agree_are_loaded(folder: Path) -> None:
+    """Code and DDL with the same actions and inputs are loaded as an agent, with its settings."""
     (folder / "settings").mkdir()
     (folder / "settings" / "good.yaml").write_text("weight: 3")
     loaded = load(folder)
@@ -54,31 +54,31 @@ def test_a_pair_that_agrees_serves(folder: Path) -> None:
     assert (agent.name, action.name) == ("good", "swing")
 
 
-def test_the_standard_agents_serve(tmp_path: Path) -> None:
-    """Every agent that comes with collective agrees with its DDL."""
+def test_the_standard_agents_are_loaded(tmp_path: Path) -> None:
+    """Every agent of collective agrees with its DDL."""
     loaded = agents.load([agents.bundled()], [catalog.bundled()], tmp_path)
     assert loaded.problems == ()
     assert set(loaded) == set(catalog.Catalog().paths)
 
 
-def test_a_function_is_given_what_it_names(folder: Path) -> None:
-    """Of the keyword-only arguments only those that the function names are supplied."""
+def test_a_function_gets_its_keyword_only_arguments(folder: Path) -> None:
+    """Only the available arguments that the function has as keyword-only parameters are supplied."""
     agent = load(folder)["good"]
     assert agent.supplied("swing", {"settings": {"a": 1}, "caller": "alice"}) == {"settings": {"a": 1}}
 
 
 def test_settings_may_be_empty(folder: Path) -> None:
-    """An empty settings file is no settings."""
+    """An empty settings file has no settings."""
     (folder / "settings").mkdir()
     (folder / "settings" / "good.yaml").write_text("")
     assert load(folder)["good"].settings == {}
 
 
 IMPORT = "from collective.agent import action\n"
-# What is in hammer.py and hammer.json, the file that is to blame, and what is said of it. None: there is no such file.
-FAULTS: dict[str, tuple[str | None, str | None, str, str]] = {
-    "no DDL": (CODE, None, "hammer.py", "there is no DDL: write hammer.json into"),
-    "no code": (None, description(), "hammer.json", "there is no code: write hammer.py into"),
+# Content of hammer.py and hammer.json (None: no such file), the file named in the error, and a part of the error.
+INVALID: dict[str, tuple[str | None, str | None, str, str]] = {
+    "no DDL": (CODE, None, "hammer.py", "no DDL found (create hammer.json in"),
+    "no code": (None, description(), "hammer.json", "no code found (create hammer.py in"),
     "bad JSON": (CODE, "{", "hammer.json", "cannot be read as JSON"),
     "no DDL at all": (CODE, "{}", "hammer.json", "'metadata' is a required property"),
     "bad schema": (CODE, description(inputs={"type": "object", "properties": {"at": {"type": "text"}}}), "hammer.json",
@@ -86,23 +86,23 @@ FAULTS: dict[str, tuple[str | None, str | None, str, str]] = {
     "another name": (CODE, description("saw"), "hammer.json", "metadata.name is 'saw'"),
     "another action": (CODE, description(action="sing"), "hammer.py", "action 'sing' is in"),
     "too many parameters": (CODE.replace("at,", "at, color,"), description(), "hammer.py",
-                            "code takes ['at', 'color', 'force'], DDL says ['at', 'force']"),
+                            "the inputs differ: ['at', 'color', 'force'] in the code, ['at', 'force'] in the DDL"),
     "too few parameters": (CODE.replace("at, ", ""), description(), "hammer.py",
-                           "hammer.swing: code takes ['force'], DDL says ['at', 'force']"),
+                           "hammer.swing: the inputs differ: ['force'] in the code, ['at', 'force'] in the DDL"),
     "no default": (CODE.replace("force=1", "force"), description(), "hammer.py",
-                   "'force' may be left out, says the DDL; the code has no default for it"),
+                   "'force' is optional in the DDL but has no default in the code"),
     "unknown supplied": (CODE.replace("settings", "weather"), description(), "hammer.py",
-                         "nobody supplies the keyword-only parameter 'weather': there are caller, deadline, facts"),
+                         "unknown keyword-only parameter 'weather' (the node supplies caller, deadline, facts"),
     "node": (CODE.replace("settings", "node"), description(), "hammer.py",
-             "nobody supplies the keyword-only parameter 'node'"),
+             "unknown keyword-only parameter 'node'"),
     "any parameters": (IMPORT + "@action\ndef swing(**all): pass", description(), "hammer.py",
-                       "parameter '**all' cannot be filled by name"),
+                       "parameter '**all' cannot be passed by name"),
     "positional only": (IMPORT + "@action\ndef swing(at, /, force=1): pass", description(), "hammer.py",
-                        "parameter 'at' cannot be filled by name"),
+                        "parameter 'at' cannot be passed by name"),
     "async": (CODE.replace("def swing", "async def swing"), description(), "hammer.py",
-              "hammer.swing: an action returns its data: 'async def' and 'yield' have no place in it"),
+              "hammer.swing: must be a plain function that returns its data ('async def' and 'yield' are not"),
     "generator": (IMPORT + "@action\ndef swing(at, force=1): yield {}", description(), "hammer.py",
-                  "hammer.swing: an action returns its data"),
+                  "hammer.swing: must be a plain function that returns its data"),
     "raises": ("raise ValueError('first line\\nsecond line')", description(), "hammer.py",
                "cannot be imported: ValueError: first line second line"),
     "exits": ("import sys; sys.exit(3)", description(), "hammer.py", "cannot be imported: SystemExit: 3"),
@@ -114,10 +114,10 @@ FAULTS: dict[str, tuple[str | None, str | None, str, str]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", FAULTS)
-def test_a_pair_that_disagrees_is_left_out(folder: Path, name: str) -> None:
-    """One line names file and fault, callers are told the same, and the rest serves."""
-    code, described, blamed, said = FAULTS[name]
+@pytest.mark.parametrize("name", INVALID)
+def test_an_invalid_agent_is_rejected(folder: Path, name: str) -> None:
+    """One line names the file and the error, callers get the same line, and other agents are loaded."""
+    code, described, file, message = INVALID[name]
     if code is not None:
         (folder / "hammer.py").write_text(code)
     if described is not None:
@@ -125,25 +125,25 @@ def test_a_pair_that_disagrees_is_left_out(folder: Path, name: str) -> None:
     loaded = load(folder)
     assert list(loaded) == ["good"]
     (line,) = loaded.problems
-    assert line.startswith(str(folder / blamed))
-    assert said in line
+    assert line.startswith(str(folder / file))
+    assert message in line
     assert "\n" not in line
     assert loaded.refused == {"hammer": line}
-    with pytest.raises(UnknownAction, match="this node has left the agent 'hammer' out"):
+    with pytest.raises(UnknownAction, match="agent 'hammer' failed to load on this node"):
         loaded.find("hammer", "swing")
 
 
-def test_a_reserved_name_is_left_out(folder: Path) -> None:
-    """No agent may be called as a command of crpc is."""
+def test_a_reserved_agent_name_is_rejected(folder: Path) -> None:
+    """An agent cannot have the name of a crpc command."""
     (folder / "find.py").write_text(CODE)
     (folder / "find.json").write_text(description("find"))
     loaded = load(folder)
     assert list(loaded) == ["good"]
-    assert loaded.refused["find"].endswith("'find' is a word of crpc itself: an agent needs another name")
+    assert loaded.refused["find"].endswith("the name 'find' is reserved for a crpc command (rename the agent)")
 
 
 @pytest.mark.parametrize("text", ["a: [", "- a", "5", "a: 1\na: 2"])
-def test_a_wrong_settings_file_leaves_its_agent_out(folder: Path, text: str) -> None:
+def test_an_agent_with_invalid_settings_is_rejected(folder: Path, text: str) -> None:
     """An agent whose settings cannot be read does not run without them."""
     (folder / "settings").mkdir()
     (folder / "settings" / "good.yaml").write_text(text)
@@ -153,24 +153,28 @@ def test_a_wrong_settings_file_leaves_its_agent_out(folder: Path, text: str) -> 
     assert line.startswith(str(folder / "settings" / "good.yaml"))
 
 
-def test_of_two_with_one_name_the_first_serves(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """A second file of a name is left out and said so; the agent itself is not refused."""
+def test_of_two_agents_with_the_same_name_the_first_is_used(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """The second file is reported, and the agent is not rejected."""
     second = tmp_path_factory.mktemp("second")
     (second / "good.py").write_text("raise SystemExit")
     loaded = agents.load([folder, second], [folder, second], folder / "settings")
     assert loaded["good"].path == folder / "good.py"
-    assert loaded.problems == (f"{second / 'good.py'}: 'good' is taken by {folder / 'good.py'}: give it another name",)
+    assert loaded.problems == (
+        f"{second / 'good.py'}: the name 'good' is already used by {folder / 'good.py'} (rename one of them)",
+    )
     assert loaded.refused == {}
 
 
-def test_a_helper_beside_an_agent_is_no_agent(folder: Path) -> None:
-    """Files that begin with '_' are the agents' own business."""
+def test_files_that_begin_with_an_underscore_are_ignored(folder: Path) -> None:
+    """Such files are helper modules of agents."""
     (folder / "_shared.py").write_text("")
     assert load(folder).problems == ()
 
 
 def test_an_agent_may_define_dataclasses(folder: Path) -> None:
-    """A module looks itself up while it is imported."""
+    """Dataclasses look up their module while it is imported."""
     text = (
         "from __future__ import annotations\nfrom dataclasses import dataclass\n@dataclass\nclass Nail:\n    n: int\n"
     )
@@ -178,17 +182,17 @@ def test_an_agent_may_define_dataclasses(folder: Path) -> None:
     assert load(folder).problems == ()
 
 
-def test_what_is_not_there_is_said(folder: Path) -> None:
-    """An unknown agent or action is answered with those there are."""
+def test_an_unknown_agent_or_action_is_an_error(folder: Path) -> None:
+    """The error names the agents of the node, or a similar action."""
     loaded = load(folder)
-    with pytest.raises(UnknownAction, match="this node has no agent 'saw': it has good"):
+    with pytest.raises(UnknownAction, match=r"this node has no agent 'saw' \(it has good\)"):
         loaded.find("saw", "swing")
-    with pytest.raises(UnknownAction, match="good has no action 'sing': did you mean 'swing'"):
+    with pytest.raises(UnknownAction, match=r"good: unknown action 'sing' \(did you mean 'swing'"):
         loaded.find("good", "sing")
 
 
-def test_faults_are_logged(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """The daemon's log has each fault, by agent."""
+def test_rejected_agents_are_logged(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The log has each error with the name of the agent."""
     (folder / "hammer.py").write_text(CODE)
     loaded = load(folder)
     (record,) = caplog.records

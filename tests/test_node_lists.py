@@ -59,7 +59,7 @@ def test_names_are_read_from_standard_input(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(sys, "stdin", io.StringIO("one\n"))
     assert read_nodes("-") == ["one"]
     monkeypatch.setattr(sys, "stdin", io.StringIO("one\nt wo\n"))
-    with pytest.raises(UsageError, match=r"^standard input: name 2: 't wo' is no identity"):
+    with pytest.raises(UsageError, match=r"^standard input: name 2: invalid identity 't wo'"):
         read_nodes("-")
 
 

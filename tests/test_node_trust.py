@@ -1,4 +1,4 @@
-"""Whom a node believes, and how long: its files, its key, and what is sent to it again."""
+"""The signers that a node trusts, its own key, and replayed requests."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from collective.config import NodeConfig
 from collective.errors import ConfigError, SignatureError
 from collective.messages import MAX_TTL, Request
 from collective.node import trust
-from collective.reread import Reread
+from collective.reread import NoValidVersion, ReloadedFile, ReloadEvents
 from collective.signing import allowed_signers, keys, sshsig
-from collective.signing.allowed_signers import signer_line
+from collective.signing.allowed_signers import AllowedSigners, signer_line
 from collective.signing.keys import PrivateKey
 from collective.testing import Network, memory_fleet
 from collective.transport import Delivery
@@ -41,33 +41,33 @@ def signature(key: PrivateKey = ALICE) -> str:
 # -- who signed
 
 
-def test_the_fingerprint_of_who_signed_is_told(tmp_path: Path) -> None:
-    """For the audit; the caller's name is what the file says that the key may sign as."""
+def test_the_fingerprint_of_the_signing_key_is_returned(tmp_path: Path) -> None:
+    """A key may sign only for the caller names in its line of the file."""
     (tmp_path / "allowed_signers").write_text(signer_line("alice", ALICE.public))
     verify = trust.verifier(config(tmp_path))
     assert verify(PAYLOAD, signature(), "alice", 0.0) == ALICE.public.fingerprint
-    with pytest.raises(SignatureError, match="may not sign as 'bob', but as alice"):
+    with pytest.raises(SignatureError, match=r"may not sign as 'bob' \(allowed: alice\)"):
         verify(PAYLOAD, signature(), "bob", 0.0)
 
 
 @pytest.mark.parametrize("accept_unsigned", [False, True])
-def test_what_is_not_signed_needs_a_word_of_the_administrator(tmp_path: Path, accept_unsigned: bool) -> None:
-    """And whoever does sign is checked all the same: a wrong signature is no missing one."""
+def test_unsigned_requests_are_accepted_only_with_accept_unsigned(tmp_path: Path, accept_unsigned: bool) -> None:
+    """A wrong signature is rejected in either case."""
     (tmp_path / "allowed_signers").write_text(signer_line("alice", ALICE.public))
     verify = trust.verifier(config(tmp_path, accept_unsigned=accept_unsigned))
     if accept_unsigned:
         assert verify(PAYLOAD, None, "alice", 0.0) is None
     else:
-        with pytest.raises(SignatureError, match="in the name of 'alice' is not signed"):
+        with pytest.raises(SignatureError, match="the request of 'alice' is not signed"):
             verify(PAYLOAD, None, "alice", 0.0)
-    with pytest.raises(SignatureError, match="is not among the allowed signers"):
+    with pytest.raises(SignatureError, match="is not in the allowed signers"):
         verify(PAYLOAD, signature(BOB), "alice", 0.0)
-    with pytest.raises(SignatureError, match="does not fit"):
+    with pytest.raises(SignatureError, match="is not valid"):
         verify(PAYLOAD + " ", signature(), "alice", 0.0)
 
 
-def test_validity_is_judged_when_the_server_received_the_request(tmp_path: Path) -> None:
-    """Not by this machine's clock, nor by the caller's."""
+def test_a_key_must_be_valid_when_the_server_received_the_request(tmp_path: Path) -> None:
+    """The clocks of the node and of the caller do not matter."""
     line = signer_line("alice", ALICE.public).replace("namespaces", 'valid-before="20000101Z",namespaces')
     (tmp_path / "allowed_signers").write_text(line)
     verify = trust.verifier(config(tmp_path))
@@ -77,13 +77,13 @@ def test_validity_is_judged_when_the_server_received_the_request(tmp_path: Path)
 
 
 @pytest.mark.parametrize("form", ["key", "fingerprint", "comment"])
-def test_a_revoked_key_counts_no_longer(tmp_path: Path, form: str) -> None:
-    """A key or a fingerprint, with whatever behind it; at once, and only this one."""
+def test_a_revoked_key_is_rejected(tmp_path: Path, form: str) -> None:
+    """A line with a key or fingerprint, and an optional comment, revokes that key immediately."""
     (tmp_path / "allowed_signers").write_text(signer_line("alice", ALICE.public) + signer_line("bob", BOB.public))
     verify = trust.verifier(config(tmp_path))
     assert verify(PAYLOAD, signature(), "alice", 0.0)
     public = ALICE.public
-    lines = {"key": public.line, "fingerprint": public.fingerprint, "comment": f"{public.fingerprint} lost in a train"}
+    lines = {"key": public.line, "fingerprint": public.fingerprint, "comment": f"{public.fingerprint} lost phone"}
     (tmp_path / "revoked_keys").write_text(f"# lost\n\n{lines[form]}\n")
     with pytest.raises(SignatureError, match="is revoked"):
         verify(PAYLOAD, signature(), "alice", 0.0)
@@ -93,8 +93,8 @@ def test_a_revoked_key_counts_no_longer(tmp_path: Path, form: str) -> None:
 # -- files that change
 
 
-def test_a_file_is_read_again_when_it_changes(tmp_path: Path) -> None:
-    """Whether it grows, shrinks, or is exchanged within a moment for one of the same size."""
+def test_a_changed_file_is_loaded(tmp_path: Path) -> None:
+    """A change is detected whether the size changes or not, and however soon it follows the last one."""
     path = tmp_path / "allowed_signers"
     verify = trust.verifier(config(tmp_path))
     for _ in range(3):
@@ -104,14 +104,14 @@ def test_a_file_is_read_again_when_it_changes(tmp_path: Path) -> None:
             with pytest.raises(SignatureError):
                 verify(PAYLOAD, signature(other), name, 0.0)
     path.unlink()
-    with pytest.raises(SignatureError, match="is not among the allowed signers"):
+    with pytest.raises(SignatureError, match="is not in the allowed signers"):
         verify(PAYLOAD, signature(BOB), "bobby", 0.0)
 
 
-def test_a_broken_new_version_leaves_the_last_good_one_in_force(
+def test_an_invalid_file_leaves_the_last_valid_version_in_force(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It is said once, loudly, with the line; when it is put right, it counts."""
+    """The error is logged once with its line; the corrected file is loaded."""
     path = tmp_path / "allowed_signers"
     path.write_text(signer_line("alice", ALICE.public))
     verify = trust.verifier(config(tmp_path))
@@ -121,8 +121,8 @@ def test_a_broken_new_version_leaves_the_last_good_one_in_force(
         assert verify(PAYLOAD, signature(), "alice", 0.0)
     [broken] = [record for record in caplog.records if record.message == "trust.broken"]
     assert broken.levelno == logging.ERROR
-    assert broken.__dict__["error"] == f"{path}:2: no key of ssh-ed25519: not base64"
-    assert broken.__dict__["in_force"] == "what the file said before"
+    assert broken.__dict__["error"] == f"{path}:2: not a key of type ssh-ed25519: not base64"
+    assert broken.__dict__["in_force"] == "the last valid version"
     path.write_text(signer_line("bob", BOB.public))
     assert verify(PAYLOAD, signature(BOB), "bob", 0.0)
     with pytest.raises(SignatureError):
@@ -130,56 +130,62 @@ def test_a_broken_new_version_leaves_the_last_good_one_in_force(
 
 
 @pytest.mark.parametrize("name", ["allowed_signers", "revoked_keys"])
-def test_a_file_that_was_never_right_lets_nobody_in(tmp_path: Path, name: str) -> None:
-    """Who might be revoked is not believed; the daemon serves on, and believes when the file is put right."""
+def test_with_a_file_that_was_never_valid_no_signer_is_trusted(tmp_path: Path, name: str) -> None:
+    """Requests are rejected while either file has not been valid yet, and accepted once it is corrected."""
     (tmp_path / "allowed_signers").write_text(signer_line("alice", ALICE.public))
     good = (tmp_path / name).read_text() if name == "allowed_signers" else ""
     for broken in (b"\xff", b"hello\n"):
         (tmp_path / name).write_bytes(broken)
         verify = trust.verifier(config(tmp_path))
-        with pytest.raises(SignatureError, match=f"nobody is trusted before .*{name} is put right"):
+        with pytest.raises(SignatureError, match=f"no signer is trusted: .*{name}: not valid"):
             verify(PAYLOAD, signature(), "alice", 0.0)
         (tmp_path / name).write_text(good)
         assert verify(PAYLOAD, signature(), "alice", 0.0)
 
 
-def test_a_file_that_cannot_be_read_is_like_a_broken_one(tmp_path: Path) -> None:
-    """A folder in its place leaves in force what it said before."""
+def test_an_unreadable_file_leaves_the_last_valid_version_in_force(tmp_path: Path) -> None:
+    """A folder at the path counts as an invalid file."""
     path = tmp_path / "allowed_signers"
     path.write_text(signer_line("alice", ALICE.public))
-    reread = Reread(path, allowed_signers.parse)
-    assert len(list(reread.value())) == 1
+    file = ReloadedFile(
+        path,
+        allowed_signers.parse,
+        events=ReloadEvents("trust.read", "trust.broken"),
+        missing=AllowedSigners,
+        otherwise=NoValidVersion("nothing"),
+    )
+    assert len(list(file.value())) == 1
     path.unlink()
     path.mkdir()
-    assert len(list(reread.value())) == 1
+    assert len(list(file.value())) == 1
 
 
 @pytest.mark.parametrize(
-    ("allowed", "revoked", "said"),
+    ("allowed", "revoked", "message"),
     [
-        (None, "", "allowed_signers: there is no such file, so nobody is trusted: 'crpc keys trust"),
-        ("alice\n", "", "allowed_signers:1: a line has names"),
-        ("", "hello\n", "revoked_keys:1: no key: a line has a type"),
-        ("", "SHA256:short\n", "revoked_keys:1: no key"),
+        (None, "", "allowed_signers: no such file, so no signer is trusted (use 'crpc keys trust"),
+        ("alice\n", "", "allowed_signers:1: must be: names"),
+        ("", "hello\n", "revoked_keys:1: not a key: must be a type"),
+        ("", "SHA256:short\n", "revoked_keys:1: not a key"),
     ],
 )
-def test_the_check_names_what_is_wrong_with_the_files(
-    tmp_path: Path, allowed: str | None, revoked: str, said: str
+def test_the_check_reports_errors_in_the_key_files(
+    tmp_path: Path, allowed: str | None, revoked: str, message: str
 ) -> None:
-    """A line each, with file and line."""
+    """Each error is one line with file and line number."""
     if allowed is not None:
         (tmp_path / "allowed_signers").write_text(allowed)
     (tmp_path / "revoked_keys").write_text(revoked)
     [error] = trust.problems(config(tmp_path))
-    assert said in error
+    assert message in error
     assert "\n" not in error
 
 
 # -- the node's own key
 
 
-def test_the_nodes_key_is_made_once_and_is_its_own(tmp_path: Path) -> None:
-    """Nobody else may read it; the next start finds the same; several that make it at once agree on one."""
+def test_the_nodes_key_is_created_once(tmp_path: Path) -> None:
+    """Only its owner can read the key; concurrent and later starts use the same key."""
     with ThreadPoolExecutor(8) as pool:
         found = {key.public for key in pool.map(trust.node_key, [tmp_path / "state"] * 8)}
     assert {trust.node_key(tmp_path / "state").public} == found
@@ -187,35 +193,35 @@ def test_the_nodes_key_is_made_once_and_is_its_own(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "state").iterdir()] == ["node_key"]
 
 
-def test_a_nodes_key_that_cannot_serve_is_named(tmp_path: Path) -> None:
-    """Readable by others, of another kind, broken, or in a place where nothing can be kept."""
+def test_an_unusable_node_key_is_reported(tmp_path: Path) -> None:
+    """A key file that others can read, that is not valid, or that cannot be written is an error."""
     path = tmp_path / "node_key"
     trust.node_key(tmp_path)
     path.chmod(0o640)
-    with pytest.raises(ConfigError, match="others may read it: 'chmod 600"):
+    with pytest.raises(ConfigError, match=r"readable by other users \(use 'chmod 600"):
         trust.node_key(tmp_path)
     path.chmod(0o600)
     path.write_text("hello")
-    with pytest.raises(ConfigError, match="node_key: no private key that can be read"):
+    with pytest.raises(ConfigError, match="node_key: not a valid private key"):
         trust.node_key(tmp_path)
-    with pytest.raises(ConfigError, match="the node's key cannot be kept: Not a directory: set 'state'"):
+    with pytest.raises(ConfigError, match=r"cannot write the node's key: Not a directory \(set 'state'"):
         trust.node_key(path / "below")
 
 
-# -- what is sent again
+# -- replayed requests
 
 
 @pytest.fixture
 def network(tmp_path: Path) -> Iterator[Network]:
-    """One node that believes alice."""
+    """One node that trusts alice."""
     (tmp_path / "allowed_signers").write_text(signer_line("alice", ALICE.public))
     with memory_fleet(tmp_path, {"web1": {}}, verify=trust.verifier(config(tmp_path))) as network:
         network.transport.open_replies(REPLIES)
         yield network
 
 
-def signed(asked: Request) -> str:
-    return messages.seal(messages.encode(asked), sshsig.signing_with(ALICE))
+def signed(original: Request) -> str:
+    return messages.seal(messages.encode(original), sshsig.signing_with(ALICE))
 
 
 def marking(tmp_path: Path, **changes: object) -> Request:
@@ -223,39 +229,39 @@ def marking(tmp_path: Path, **changes: object) -> Request:
 
 
 @pytest.mark.parametrize("minutes", [0, 1, 4, 10, 60, 119, 121, 60 * 24])
-def test_a_replay_after_minutes_does_not_run(network: Network, tmp_path: Path, minutes: int) -> None:
-    """As long as a captured message could be fresh its id is known, and long before that is forgotten it is too old."""
-    asked = marking(tmp_path, ttl=MAX_TTL)
+def test_a_replayed_request_does_not_run_again(network: Network, tmp_path: Path, minutes: int) -> None:
+    """The journal keeps a request id for longer than a captured message stays valid."""
+    original = marking(tmp_path, ttl=MAX_TTL)
     now = network.transport.now()
     node = network.nodes["web1"]
-    node.pipeline.handle(Delivery(signed(asked), sent=now, received=now, receipt=""))
+    node.pipeline.handle(Delivery(signed(original), sent=now, received=now, receipt=""))
     assert replies(network)[0].statuscode == 0
     later = now + 60 * minutes
     other = marking(tmp_path / "elsewhere", targets=())
     node.pipeline.handle(
         Delivery(signed(other), sent=later, received=later, receipt="")
-    )  # time passes for the journal too
-    node.pipeline.handle(Delivery(signed(asked), sent=later, received=later, receipt=""))
+    )  # lets the journal delete old entries
+    node.pipeline.handle(Delivery(signed(original), sent=later, received=later, receipt=""))
     again = replies(network)[0]
     assert again.replayed or again.reason == "expired"
     assert (tmp_path / "mark").read_text() == "x\n"
 
 
-def test_a_replay_after_a_restart_does_not_run(network: Network, tmp_path: Path) -> None:
-    """A daemon that remembers nothing refuses what was signed before it began, whenever it is sent."""
-    asked = marking(tmp_path, time=time.time() - 60)
+def test_a_request_signed_before_the_journal_began_does_not_run(network: Network, tmp_path: Path) -> None:
+    """A daemon with a new journal rejects a request signed before the journal began, whenever it is sent."""
+    original = marking(tmp_path, time=time.time() - 60)
     now = network.transport.now()
-    network.nodes["web1"].pipeline.handle(Delivery(signed(asked), sent=now, received=now, receipt=""))
+    network.nodes["web1"].pipeline.handle(Delivery(signed(original), sent=now, received=now, receipt=""))
     reply = replies(network)[0]
     assert (reply.statuscode, reply.reason) == (5, "expired")
     assert "before this node's journal began" in reply.statusmsg
     assert not (tmp_path / "mark").exists()
 
 
-def test_nobody_is_answered_who_is_not_believed(network: Network, tmp_path: Path) -> None:
-    """Unauthentic requests are counted, and nothing else; a reply would tell a stranger who listens."""
-    asked = marking(tmp_path)
-    for body in (messages.seal(messages.encode(asked), lambda _: None), signed(replace(asked, caller="bob"))):
+def test_a_request_without_a_trusted_signature_gets_no_reply(network: Network, tmp_path: Path) -> None:
+    """The request is counted and nothing else happens; a reply would reveal the node to a stranger."""
+    original = marking(tmp_path)
+    for body in (messages.seal(messages.encode(original), lambda _: None), signed(replace(original, caller="bob"))):
         network.nodes["web1"].pipeline.handle(Delivery(body, sent=time.time(), received=time.time(), receipt=""))
     assert settled(network, "unvalidated", 2) == 2
     assert replies(network, 1, wait=0.3) == []

@@ -1,4 +1,4 @@
-"""Node sets: names folded into ranges, and back."""
+"""Folding node names into ranges and unfolding them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collective.errors import UsageError
-from collective.nodesets import MOST_NAMES, fold, unfold
+from collective.nodesets import MAX_NAMES, fold, unfold
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ from collective.nodesets import MOST_NAMES, fold, unfold
     ],
 )
 def test_names_are_folded(names: list[str], folded: str) -> None:
-    """Names come out in ranges, sorted as people count, padding kept."""
+    """Names become ranges in natural order, with padding kept."""
     assert fold(names) == folded
     assert sorted(unfold(folded) if folded else []) == sorted(set(names))
 
@@ -47,41 +47,41 @@ def test_names_are_folded(names: list[str], folded: str) -> None:
     ],
 )
 def test_ranges_are_unfolded_in_order(text: str, names: list[str]) -> None:
-    """Names come in the order they are written in, each once."""
+    """Names are returned in their written order, without duplicates."""
     assert unfold(text) == names
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
-        ("", "'': column 1: a name is missing"),
-        ("a,,b", "'a,,b': column 3: a name is missing"),
-        ("a,", "'a,': column 3: a name is missing"),
+        ("", "'': column 1: missing name"),
+        ("a,,b", "'a,,b': column 3: missing name"),
+        ("a,", "'a,': column 3: missing name"),
         ("web[1-", "'web[1-': column 4: '[' is not closed"),
-        ("web[]", "'web[]': column 5: '' is no range"),
-        ("web[1,]", "'web[1,]': column 7: '' is no range"),
-        ("web[a-b]", "'web[a-b]': column 5: 'a-b' is no range"),
-        ("web[1-9/2]", "'web[1-9/2]': column 5: '1-9/2' is no range"),
-        ("web[3-1]", "'web[3-1]': column 5: '3-1' runs backwards"),
-        ("web[01-3]", "column 5: '01-3': both ends must be written with the same width"),
-        ("web1]", "'web1]': column 5: ']' cannot be in a name"),
-        ("@all", "'@all': column 1: '@' cannot be in a name"),
-        ("a b", "'a b': column 2: ' ' cannot be in a name"),
-        ("wéb", "'wéb': column 2: 'é' cannot be in a name"),
-        ("web[1-999999999]", "column 5: '1-999999999': more than 100000 names"),
+        ("web[]", "'web[]': column 5: invalid range ''"),
+        ("web[1,]", "'web[1,]': column 7: invalid range ''"),
+        ("web[a-b]", "'web[a-b]': column 5: invalid range 'a-b'"),
+        ("web[1-9/2]", "'web[1-9/2]': column 5: invalid range '1-9/2'"),
+        ("web[3-1]", "'web[3-1]': column 5: invalid range '3-1': the end is before the start"),
+        ("web[01-3]", "column 5: invalid range '01-3': both ends must have the same number of digits"),
+        ("web1]", "'web1]': column 5: invalid character ']'"),
+        ("@all", "'@all': column 1: invalid character '@'"),
+        ("a b", "'a b': column 2: invalid character ' '"),
+        ("wéb", "'wéb': column 2: invalid character 'é'"),
+        ("web[1-999999999]", "column 5: range '1-999999999' has more than 100000 names"),
         ("w[1-1000]x[1-1000]", "column 11: more than 100000 names"),
-        ("w" * 256, "is no identity"),
+        ("w" * 256, "invalid identity"),
     ],
 )
-def test_bad_sets_are_refused_with_the_column(text: str, said: str) -> None:
-    """What cannot be read is quoted, with the column."""
+def test_invalid_expressions_are_refused_with_the_column(text: str, message: str) -> None:
+    """The error quotes the expression and names the column."""
     with pytest.raises(UsageError) as caught:
         unfold(text)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
-def test_no_set_takes_long_to_refuse() -> None:
-    """Sets of many large ranges are refused before they are written out."""
+def test_large_expressions_are_refused_quickly() -> None:
+    """Expressions with many large ranges are refused before they are expanded."""
     start = time.perf_counter()
     with pytest.raises(UsageError, match="more than"):
         unfold("w" + "[1-99999]x" * 1000)
@@ -90,14 +90,14 @@ def test_no_set_takes_long_to_refuse() -> None:
     assert time.perf_counter() - start < 1
 
 
-def test_the_bound_itself_is_allowed() -> None:
-    """The largest set that is allowed folds and unfolds."""
-    assert fold(unfold(f"w[1-{MOST_NAMES}]")) == f"w[1-{MOST_NAMES}]"
+def test_the_limit_itself_is_allowed() -> None:
+    """The largest allowed range can be folded and unfolded."""
+    assert fold(unfold(f"w[1-{MAX_NAMES}]")) == f"w[1-{MAX_NAMES}]"
 
 
-def test_what_no_node_is_called_is_not_folded() -> None:
-    """Only identities are folded."""
-    with pytest.raises(UsageError, match="is no identity"):
+def test_invalid_identities_are_not_folded() -> None:
+    """Only valid identities are folded."""
+    with pytest.raises(UsageError, match="invalid identity"):
         fold(["a,b"])
 
 
@@ -107,7 +107,7 @@ NAMES = st.from_regex(r"[a-c.]?[0-9]{0,3}[-_a]?0?[0-9]{1,2}(\.b[0-2])?", fullmat
 @settings(max_examples=300, deadline=None)
 @given(st.lists(NAMES, min_size=1, max_size=40))
 def test_fold_and_unfold_are_inverse(names: list[str]) -> None:
-    """Unfolding what was folded gives the same names, each once, and folding them again the same text."""
+    """Unfolding folded names gives the same names without duplicates; folding them again gives the same text."""
     folded = fold(names)
     assert sorted(unfold(folded)) == sorted(set(names))
     assert fold(unfold(folded)) == folded

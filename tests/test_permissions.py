@@ -1,4 +1,4 @@
-"""Files that others may change under the daemon, and files that it cannot write itself: found, and nothing made."""
+"""Files that other users can change, and files that the daemon cannot write, are reported; nothing is created."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from collective.node.check.permissions import below, problems
 from collective.node.plugins import agents
 
 ME = os.geteuid()
-STRANGER = 4711
+OTHER_USER = 4711
 
 
 @pytest.fixture
 def plugin(tmp_path: Path) -> Path:
-    """A file in a folder of its own."""
+    """An agent file in a folder that only its owner can change."""
     path = tmp_path / "agents" / "odd.py"
     path.parent.mkdir(mode=0o755)
     path.touch(mode=0o644)
@@ -28,64 +28,64 @@ def plugin(tmp_path: Path) -> Path:
 
 
 @contextmanager
-def somebody_else() -> Iterator[None]:
-    """Be a user to whom pytest's folders are closed."""
-    os.setresuid(STRANGER, STRANGER, 0)
+def another_user() -> Iterator[None]:
+    """Switch to a user without access to pytest's folders."""
+    os.setresuid(OTHER_USER, OTHER_USER, 0)
     try:
         yield
     finally:
         os.setresuid(0, 0, 0)
 
 
-def test_what_only_root_and_we_may_change_is_right(plugin: Path) -> None:
-    """Also below /tmp, where everybody may add files, and what is not there at all."""
+def test_paths_that_only_root_and_the_daemon_can_change_are_accepted(plugin: Path) -> None:
+    """Paths below /tmp and paths that do not exist are accepted too."""
     assert list(problems([plugin, plugin.parent, plugin.with_name("none.py")], {}, ME)) == []
 
 
 @pytest.mark.parametrize("which", [lambda path: path, lambda path: path.parent], ids=["the file", "its folder"])
-def test_what_everybody_may_change_is_named_with_what_to_do(plugin: Path, which: Callable[[Path], Path]) -> None:
-    """Who may write the folder may put another file in its place."""
+def test_paths_that_all_users_can_change_are_reported(plugin: Path, which: Callable[[Path], Path]) -> None:
+    """A writable folder counts, because a file in it can be replaced."""
     opened = which(plugin)
     opened.chmod(0o777)
     (line,) = problems([plugin, plugin], {}, ME)
-    assert line == f"{opened}: everybody may change it, and what this node does with it: chmod o-w {opened}"
+    assert line == f"{opened}: writable by all users (use 'chmod o-w {opened}')"
 
 
-def test_the_folder_that_a_link_leads_to_counts(plugin: Path, tmp_path: Path) -> None:
-    """A link into somebody's home is somebody's file."""
+def test_the_target_folder_of_a_link_is_checked(plugin: Path, tmp_path: Path) -> None:
+    """A link to a file in a writable folder is reported."""
     link = tmp_path / "link.py"
     link.symlink_to(plugin)
     plugin.parent.chmod(0o777)
     assert [line.partition(":")[0] for line in problems([link], {}, ME)] == [str(plugin.parent)]
 
 
-@pytest.mark.skipif(ME != 0, reason="only root gives files away")
-def test_what_belongs_to_somebody_else_is_found(plugin: Path) -> None:
-    """An owner may change it, whatever its mode says; so may a group."""
-    os.chown(plugin, STRANGER, 0)
-    os.chown(plugin.parent, 0, STRANGER)
+@pytest.mark.skipif(ME != 0, reason="only root can change owners")
+def test_paths_of_other_owners_and_groups_are_reported(plugin: Path) -> None:
+    """An owner can change a file whatever its mode is; a group can if the mode allows it."""
+    os.chown(plugin, OTHER_USER, 0)
+    os.chown(plugin.parent, 0, OTHER_USER)
     plugin.parent.chmod(0o775)
-    said = [line.partition(" may")[0] for line in problems([plugin], {}, 0)]
-    assert said == [f"{plugin}: user {STRANGER}", f"{plugin.parent}: group {STRANGER}"]
+    found = [line.partition(" (")[0] for line in problems([plugin], {}, 0)]
+    assert found == [f"{plugin}: writable by user {OTHER_USER}", f"{plugin.parent}: writable by group {OTHER_USER}"]
 
 
-def test_what_can_be_made_later_is_right_and_not_made(tmp_path: Path) -> None:
-    """The nearest folder that is there decides."""
+def test_paths_that_can_be_created_later_are_accepted_and_not_created(tmp_path: Path) -> None:
+    """The nearest existing folder is checked."""
     assert list(problems([], {"state": tmp_path / "a" / "b" / "journal.sqlite"}, ME)) == []
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_cannot_be_written_is_named_by_its_key(tmp_path: Path) -> None:
-    """A file in the place of a folder, and a file system without writing (not even root may write below /proc)."""
+def test_paths_that_cannot_be_written_are_reported_by_configuration_key(tmp_path: Path) -> None:
+    """A file where a folder is needed and a read-only file system (/proc, also for root) are reported."""
     (tmp_path / "file").touch()
     below = {"state": tmp_path / "file" / "journal.sqlite", "audit": Path("/proc/sys/kernel/audit.jsonl")}
     state, *audit = problems([], below, ME)
-    assert state == f"state: {tmp_path / 'file'}: is no folder: take it away, or name another"
-    assert not audit or audit[0].startswith("audit: /proc/sys/kernel: cannot be written")
+    assert state == f"state: {tmp_path / 'file'}: not a folder (delete it, or configure another path)"
+    assert not audit or audit[0].startswith("audit: /proc/sys/kernel: not writable")
 
 
-def test_a_sticky_folder_is_right_above_what_is_there_only(tmp_path: Path) -> None:
-    """Anyone may add an agent to one that is listed, or make a file that is not there."""
+def test_a_sticky_folder_is_accepted_only_above_existing_paths(tmp_path: Path) -> None:
+    """Anyone can add an agent to a sticky folder of agents, or create a missing file in it."""
     sticky = tmp_path / "sticky"
     sticky.mkdir()
     sticky.chmod(0o1777)
@@ -93,22 +93,22 @@ def test_a_sticky_folder_is_right_above_what_is_there_only(tmp_path: Path) -> No
     assert list(problems([sticky / "agents"], {}, ME)) == []
     for listed in (sticky, sticky / "policy.yaml"):
         (line,) = problems([listed], {}, ME)
-        assert line.startswith(f"{sticky}: everybody may change it")
+        assert line.startswith(f"{sticky}: writable by all users")
 
 
-@pytest.mark.skipif(ME != 0, reason="only root gives files away")
-def test_the_owner_of_a_sticky_folder_may_change_all_in_it(tmp_path: Path) -> None:
-    """He may rename what is root's, and put his own there."""
+@pytest.mark.skipif(ME != 0, reason="only root can change owners")
+def test_another_owner_of_a_sticky_folder_is_reported(tmp_path: Path) -> None:
+    """The owner of a sticky folder can replace files of root in it."""
     (tmp_path / "etc").mkdir()
     (tmp_path / "etc" / "policy.yaml").touch(0o644)
-    os.chown(tmp_path / "etc", STRANGER, 0)
+    os.chown(tmp_path / "etc", OTHER_USER, 0)
     (tmp_path / "etc").chmod(0o1755)
     (line,) = problems([tmp_path / "etc" / "policy.yaml"], {}, 0)
-    assert line.startswith(f"{tmp_path}/etc: user {STRANGER} may change it")
+    assert line.startswith(f"{tmp_path}/etc: writable by user {OTHER_USER}")
 
 
-def test_all_below_a_folder_is_found_once(tmp_path: Path) -> None:
-    """At any depth, through links too, and a link in a circle ends."""
+def test_everything_below_a_folder_is_found_once(tmp_path: Path) -> None:
+    """Files at any depth and through links are found; circular links end."""
     (tmp_path / "agents" / "data").mkdir(parents=True)
     (tmp_path / "agents" / "data" / "mine.py").touch()
     (tmp_path / "agents" / "data" / "up").symlink_to(tmp_path / "agents")
@@ -120,25 +120,25 @@ def test_all_below_a_folder_is_found_once(tmp_path: Path) -> None:
     assert list(below(tmp_path / "none")) == []
 
 
-@pytest.mark.skipif(ME != 0, reason="only root becomes somebody else")
-def test_what_lies_below_a_closed_folder_is_a_finding(tmp_path: Path) -> None:
-    """Not a traceback, for a daemon that is not root; what it reads there is told where it is read."""
+@pytest.mark.skipif(ME != 0, reason="only root can switch users")
+def test_a_path_below_an_inaccessible_folder_is_reported(tmp_path: Path) -> None:
+    """For a daemon without root, a path that cannot be checked is reported without a traceback."""
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
-    with somebody_else():
+    with another_user():
         found = list(problems([closed / "policy.yaml"], {"state": closed / "state" / "journal.sqlite"}, 0))
     (line,) = found
     assert line.startswith("state: /")
-    assert line.endswith(": cannot be written: chown it, or name another")
+    assert line.endswith(": not writable (change its owner, or configure another path)")
 
 
-@pytest.mark.skipif(ME != 0, reason="only root becomes somebody else")
-def test_plugins_and_keys_below_a_closed_folder_are_findings(tmp_path: Path) -> None:
-    """A line each, of those that may read nothing there; a folder that is not there is none."""
+@pytest.mark.skipif(ME != 0, reason="only root can switch users")
+def test_plugins_and_keys_below_an_inaccessible_folder_are_reported(tmp_path: Path) -> None:
+    """Each unreadable file and folder is one line; a missing folder is not reported."""
     config = NodeConfig("c", "web1", allowed_signers=tmp_path / "signers", revoked_keys=tmp_path / "revoked")
     (tmp_path / "agents").mkdir()
-    with somebody_else():
-        said = [*trust.problems(config), *agents.load([tmp_path / "agents"], [tmp_path / "ddl"], tmp_path).problems]
+    with another_user():
+        found = [*trust.problems(config), *agents.load([tmp_path / "agents"], [tmp_path / "ddl"], tmp_path).problems]
     closed = [tmp_path / name for name in ("signers", "revoked", "ddl", "agents")]
-    assert said == [f"{path}: cannot be read: Permission denied" for path in closed]
+    assert found == [f"{path}: cannot be read: Permission denied" for path in closed]
     assert agents.load([tmp_path / "none"], [tmp_path / "none"], tmp_path).problems == ()

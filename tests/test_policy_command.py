@@ -1,4 +1,4 @@
-"""`crpc policy` and `crpc audit`, as far as no node is needed: what they print, and their exit codes."""
+"""Tests of `crpc policy` and `crpc audit` that need no node: their output and their exit codes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.crpc_call import called
+from support.crpc_call import called, json_document
 
 from collective.audit import chain
 
@@ -29,7 +29,7 @@ rules:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A policy, facts and classes in the working folder; no client.yaml anywhere."""
+    """Write a policy, facts and classes into the working folder, and configure no client.yaml; return the folder."""
     (tmp_path / "policy.yaml").write_text(POLICY)
     (tmp_path / "facts.yaml").write_text("env: prod")
     (tmp_path / "classes.txt").write_text("web\nrole::db")
@@ -38,8 +38,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-# What is asked of the policy; exit code, standard output, and a part of standard error.
-QUESTIONS: dict[str, tuple[int, str, str]] = {
+# Arguments of `crpc policy test`: exit code, standard output, and a part of standard error.
+REQUESTS: dict[str, tuple[int, str, str]] = {
     "--caller bob package status package=zsh": (0, "allowed: rule 'packages' allows it\n", ""),
     "--caller bobby package status package=zsh": (2, "denied: no rule allows it\n", ""),
     "package status package=zsh --caller bob": (0, "allowed: rule 'packages' allows it\n", ""),
@@ -52,12 +52,12 @@ QUESTIONS: dict[str, tuple[int, str, str]] = {
     "--caller alice service restart service=nginx": (
         2,
         "denied: no rule allows it\n",
-        "crpc: this depends on the node: its --facts and --classes are taken to be none\n",
+        "crpc: the decision depends on the node (use --facts and --classes); assuming it has none\n",
     ),
     "--caller bob data fstat query=/etc/hosts": (
         0,
         "allowed: rule 'data' allows it\n",
-        "crpc: there is no DDL of 'data fstat' here: its inputs are taken as text\n",
+        "crpc: no DDL for 'data fstat': reading its inputs as strings\n",
     ),
     "--caller bob rspec action": (2, "denied: no rule allows it\n", ""),
     "--caller bob package": (64, "", "agent and action are missing"),
@@ -66,13 +66,13 @@ QUESTIONS: dict[str, tuple[int, str, str]] = {
     "--caller bob rspec action zsh": (64, "", "'zsh': inputs are given as KEY=VALUE"),
     "--caller bob package status pakage=zsh": (64, "", "there is no input 'pakage'"),
     "--caller bob package status --facts none.yaml": (78, "", "none.yaml: cannot be read: No such file"),
-    "--caller bob package status --facts classes.txt": (64, "", "--facts classes.txt: must hold keys and values"),
+    "--caller bob package status --facts classes.txt": (64, "", "--facts classes.txt: must be a mapping"),
     "--caller bob package status --config none.yaml": (78, "", "none.yaml: cannot be read: No such file"),
 }
 
 
-def test_options_of_all_commands_may_stand_before_the_verb(folder: Path, capsys: Captured) -> None:
-    """They count for `test` too, whose words are read in a way of their own; twice is a mistake as anywhere."""
+def test_common_options_are_accepted_before_the_verb(folder: Path, capsys: Captured) -> None:
+    """Common options before the verb apply to every verb, and are refused if they are given twice."""
     words = ["test", "policy.yaml", "package", "status", "--caller", "bob"]
     assert called(["policy", "-v", *words], capsys)[0] == 0
     for verb in (words, ["replay", "policy.yaml", "--audit", "audit.jsonl"]):
@@ -82,39 +82,39 @@ def test_options_of_all_commands_may_stand_before_the_verb(folder: Path, capsys:
     assert (code, "--config given more than once" in err) == (64, True)
 
 
-@pytest.mark.parametrize("line", QUESTIONS)
-def test_a_policy_can_be_asked(folder: Path, capsys: Captured, line: str) -> None:
-    """0 when it allows, 2 when it denies, and the rule is named; what the verdict hangs on is said."""
-    code, out, said = QUESTIONS[line]
+@pytest.mark.parametrize("line", REQUESTS)
+def test_a_request_can_be_tested_against_a_policy(folder: Path, capsys: Captured, line: str) -> None:
+    """The exit code is 0 if the policy allows the request and 2 if it denies it; the output names the rule."""
+    code, out, message = REQUESTS[line]
     found = called(["policy", "test", "policy.yaml", *line.split()], capsys)
     assert found[:2] == (code, out)
-    assert said in found[2]
-    assert found[2].count("\n") == bool(said)
+    assert message in found[2]
+    assert found[2].count("\n") == bool(message)
 
 
-def test_a_good_policy_passes(folder: Path, capsys: Captured) -> None:
-    """With a line that says how much there was to look at."""
+def test_a_valid_policy_passes_the_check(folder: Path, capsys: Captured) -> None:
+    """`crpc policy check` prints the number of rules of a valid policy."""
     assert called(["policy", "check", "policy.yaml"], capsys) == (
         0,
-        "policy.yaml: nothing is wrong with its 4 rules\n",
+        "policy.yaml: valid, 4 rules\n",
         "",
     )
 
 
 @pytest.mark.parametrize("verb", [["check"], ["test", "--caller", "bob", "a", "b"], ["replay", "--audit", "x"]])
-def test_each_fault_of_a_policy_is_a_line(folder: Path, capsys: Captured, verb: list[str]) -> None:
-    """With file, line and rule; 78."""
+def test_each_error_in_a_policy_is_one_line(folder: Path, capsys: Captured, verb: list[str]) -> None:
+    """Each error has file, line and rule; the exit code is 78."""
     (folder / "policy.yaml").write_text("rules:\n- agents: x\n- {callers: []}\n")
     code, out, err = called(["policy", verb[0], "policy.yaml", *verb[1:]], capsys)
     assert (code, out) == (78, "")
     assert err.splitlines() == [
-        "crpc: policy.yaml:2: rule 1: agents: must be a list of texts, not 'x'",
-        "crpc: policy.yaml:3: rule 2: callers: is an empty list: leave it out to mean any",
+        "crpc: policy.yaml:2: rule 1: agents: must be a list of strings, not 'x'",
+        "crpc: policy.yaml:3: rule 2: callers: empty list (remove the key to match any)",
     ]
 
 
 def decision(number: int, caller: str, agent: str, action: str, **more: Any) -> dict[str, Any]:
-    """A decision of an audit, ten seconds after the one before."""
+    """Return a decision of an audit log; each is 10 s later than the one before."""
     return {
         "event": "decision",
         "time": 1_789_000_000 + 10 * number,
@@ -131,6 +131,7 @@ def decision(number: int, caller: str, agent: str, action: str, **more: Any) -> 
 
 
 def outcome(number: int, statuscode: int, reason: str | None = None) -> dict[str, Any]:
+    """Return the outcome of a request in an audit log."""
     return {"event": "outcome", "request": f"r{number}", "statuscode": statuscode, "reason": reason}
 
 
@@ -149,7 +150,7 @@ AUDIT = [
 
 @pytest.fixture
 def audit(folder: Path) -> Path:
-    """An audit of five requests, the last one without an outcome."""
+    """Write an audit log of five requests, the last one without an outcome; return its path."""
     lines: list[bytes] = []
     for entry in AUDIT:
         lines.append(chain.link(entry, chain.digest(lines[-1]) if lines else None))
@@ -159,7 +160,7 @@ def audit(folder: Path) -> Path:
 
 
 def test_recorded_requests_are_decided_again(audit: Path, capsys: Captured) -> None:
-    """Those that differ, and those of which nobody can tell, are named; 2, because some differ."""
+    """Replay lists the requests that are decided differently and those that are undecidable; the exit code is 2."""
     code, out, _ = called(["policy", "replay", "policy.yaml", "--audit", "audit.jsonl"], capsys)
     assert code == 2
     assert [line.partition(": ")[::2] for line in out.splitlines()] == [
@@ -172,12 +173,12 @@ def test_recorded_requests_are_decided_again(audit: Path, capsys: Captured) -> N
             "r4 alice shell run",
             "was allowed by 'everything', undecidable: rule 'data' allows it or rule 'no output' denies it",
         ),
-        ("5 requests", "2 as before, 1 decided differently, 2 undecidable"),
+        ("5 requests", "2 unchanged, 1 decided differently, 2 undecidable"),
     ]
 
 
-def test_the_nodes_facts_decide_what_would_be_undecidable(audit: Path, capsys: Captured) -> None:
-    """0 when everything is decided as it was, 3 when that is only not known to be otherwise."""
+def test_facts_of_the_node_decide_undecidable_requests(audit: Path, capsys: Captured) -> None:
+    """The exit code is 3 if some requests are undecidable, and 0 if all are decided as before."""
     (audit.parent / "policy.yaml").write_text(
         "rules: [{callers: [carol], allow: false}, {facts: [env=prod]}, {facts: [env=test], allow: false}]"
     )
@@ -185,7 +186,7 @@ def test_the_nodes_facts_decide_what_would_be_undecidable(audit: Path, capsys: C
     assert called(replay, capsys)[0] == 3
     assert called([*replay, "--facts", "facts.yaml"], capsys)[:2] == (
         0,
-        "5 requests: 5 as before, 0 decided differently, 0 undecidable\n",
+        "5 requests: 5 unchanged, 0 decided differently, 0 undecidable\n",
     )
 
 
@@ -208,15 +209,15 @@ SHOWN = {
 
 
 @pytest.mark.parametrize("line", SHOWN)
-def test_an_audit_can_be_searched(audit: Path, capsys: Captured, line: str) -> None:
-    """By caller, agent, time and outcome; all must fit."""
+def test_an_audit_log_can_be_searched(audit: Path, capsys: Captured, line: str) -> None:
+    """Requests are selected by caller, agent, time and outcome; all conditions must match."""
     code, out, err = called(["audit", "show", "audit.jsonl", *line.split()], capsys)
     assert (code, err) == (0, "")
     assert [shown.split()[1] for shown in out.splitlines()] == SHOWN[line].split()
 
 
-def test_a_record_is_one_harmless_line(audit: Path, capsys: Captured) -> None:
-    """Who, what, how it ended and by which rule; what inputs hold cannot reach the terminal."""
+def test_a_request_is_shown_as_one_line(audit: Path, capsys: Captured) -> None:
+    """The line has time, outcome, caller, call and rule; control characters in inputs are escaped."""
     out = called(["audit", "show", "audit.jsonl", "--outcome", "failed"], capsys)[1]
     assert out.splitlines() == [
         r"2026-09-10T00:26:50Z r1 status 1: bob package install package=zsh\x1b[2J\n (allowed, rule 'everything')",
@@ -225,16 +226,17 @@ def test_a_record_is_one_harmless_line(audit: Path, capsys: Captured) -> None:
     ]
 
 
-def test_an_audit_can_be_read_by_programs(audit: Path, capsys: Captured) -> None:
-    """A JSON object for each request, decision and outcome in it."""
-    out = called(["audit", "show", "audit.jsonl", "--json", "--agent", "package"], capsys)[1]
-    first, second = map(json.loads, out.splitlines())
+def test_an_audit_log_can_be_shown_as_json(audit: Path, capsys: Captured) -> None:
+    """`--json` prints one document, `--jsonl` one line per request; both have the decision and the outcome."""
+    show = ["audit", "show", "audit.jsonl", "--agent", "package"]
+    first, second = json_document(show, capsys)["requests"]
+    assert [json.loads(line) for line in called([*show, "--jsonl"], capsys)[1].splitlines()] == [first, second]
     assert (first["decision"]["request"], first["outcome"]["statuscode"]) == ("r0", 0)
     assert second["decision"]["data"] == {"package": "zsh\x1b[2J\n"}
 
 
-def test_an_audit_can_be_verified(audit: Path, capsys: Captured) -> None:
-    """0 when it is whole, with its head; 2 when not, and the line is named."""
+def test_an_audit_log_can_be_verified(audit: Path, capsys: Captured) -> None:
+    """The exit code is 0 if the chain is unbroken; if not it is 2, and the output names file and line."""
     head = chain.digest(audit.read_bytes().splitlines()[-1])
     verify = ["audit", "verify", "audit.jsonl"]
     assert called([*verify, "--head", head], capsys) == (0, f"9 lines, unbroken, head {head}\n", "")
@@ -243,13 +245,13 @@ def test_an_audit_can_be_verified(audit: Path, capsys: Captured) -> None:
     assert called(verify, capsys)[0] == 0
     code, out, _ = called([*verify, "--head", head], capsys)
     assert code == 2
-    assert out.startswith(f"audit.jsonl: is cut off: the line with the hash {head} is not there\n8 lines, broken, ")
+    assert out.startswith(f"audit.jsonl: truncated: no line with the hash {head}\n8 lines, broken, ")
 
 
 WRONG = {
     "verify": "the following arguments are required: FILE",
-    "verify audit.jsonl --head abc": "'abc' is no hash: 64 hexadecimal digits",
-    "show audit.jsonl --since soon": "'soon' is no time",
+    "verify audit.jsonl --head abc": "invalid hash 'abc': use 64 hexadecimal digits",
+    "show audit.jsonl --since soon": "invalid time 'soon': use ISO 8601",
     "show audit.jsonl --outcome good": "invalid choice: 'good'",
     "shown": "invalid choice: 'shown'",
     "": "the following arguments are required: show|verify",
@@ -257,15 +259,87 @@ WRONG = {
 
 
 @pytest.mark.parametrize("line", WRONG)
-def test_a_mistake_is_one_line(folder: Path, capsys: Captured, line: str) -> None:
-    """64."""
+def test_a_usage_error_of_audit_is_one_line(folder: Path, capsys: Captured, line: str) -> None:
+    """Wrong arguments of `crpc audit` are one line on standard error, exit code 64."""
     code, out, err = called(["audit", *line.split()], capsys)
     assert (code, out, err.count("\n")) == (64, "", 1)
     assert WRONG[line] in err
 
 
 @pytest.mark.parametrize("verb", ["show", "verify"])
-def test_an_audit_that_cannot_be_read_is_named(folder: Path, capsys: Captured, verb: str) -> None:
-    """78."""
+def test_an_audit_log_that_cannot_be_read_is_an_error(folder: Path, capsys: Captured, verb: str) -> None:
+    """A missing audit log is one line with its path, exit code 78."""
     code, _, err = called(["audit", verb, "none.jsonl"], capsys)
     assert (code, err) == (78, "crpc: none.jsonl: cannot be read: No such file or directory\n")
+
+
+# -- JSON documents
+
+
+def test_policy_check_as_json(folder: Path, capsys: Captured) -> None:
+    """The document has the number of rules of a valid policy, and the problems of an invalid one."""
+    valid = json_document(["policy", "check", "policy.yaml"], capsys, 0)
+    assert valid == {"file": "policy.yaml", "valid": True, "rules": 4, "problems": []}
+    (folder / "policy.yaml").write_text("rules:\n- agents: x\n")
+    invalid = json_document(["policy", "check", "policy.yaml"], capsys, 78)
+    assert (invalid["valid"], len(invalid["problems"])) == (False, 1)
+    assert invalid["problems"][0].startswith("policy.yaml:2: rule 1: agents: ")
+
+
+def test_policy_test_as_json(folder: Path, capsys: Captured) -> None:
+    """The document has the decision, the rule, the reason, and whether facts of the node could change the decision."""
+    test = ["policy", "test", "policy.yaml", "--caller"]
+    assert json_document([*test, "bob", "package", "status", "package=zsh"], capsys, 0) == {
+        "allowed": True,
+        "rule": "packages",
+        "reason": "rule 'packages' allows it",
+        "depends_on_node": False,
+    }
+    assert json_document([*test, "alice", "service", "restart", "service=nginx"], capsys, 2) == {
+        "allowed": False,
+        "rule": None,
+        "reason": "no rule allows it",
+        "depends_on_node": True,
+    }
+
+
+def test_policy_replay_as_json(audit: Path, capsys: Captured) -> None:
+    """The document has the counts, and each request that is decided differently or is undecidable."""
+    found = json_document(["policy", "replay", "policy.yaml", "--audit", "audit.jsonl"], capsys, 2)
+    assert [found[name] for name in ("requests", "same", "different", "undecidable")] == [5, 2, 1, 2]
+    assert [(one["request"], one["state"]) for one in found["changes"]] == [
+        ("r1", "different"),
+        ("r2", "undecidable"),
+        ("r4", "undecidable"),
+    ]
+    assert found["changes"][0]["recorded"] == {"allowed": True, "rule": "everything"}
+    assert found["changes"][0]["now"] == [{"allowed": False, "rule": None, "reason": "no rule allows it"}]
+
+
+def test_audit_verify_as_json(audit: Path, capsys: Captured) -> None:
+    """The document has the state of the chain, its head, and a problem for each break."""
+    head = chain.digest(audit.read_bytes().splitlines()[-1])
+    whole = json_document(["audit", "verify", "audit.jsonl"], capsys, 0)
+    assert whole == {"unbroken": True, "lines": 9, "head": head, "problems": [], "notes": []}
+    lines = audit.read_bytes().splitlines(keepends=True)
+    audit.write_bytes(b"".join([*lines[:3], *lines[4:]]))
+    broken = json_document(["audit", "verify", "audit.jsonl"], capsys, 2)
+    assert (broken["unbroken"], len(broken["problems"])) == (False, 1)
+    assert broken["problems"][0].startswith("audit.jsonl:4: ")
+
+
+def test_explain_filter_as_json(folder: Path, capsys: Captured) -> None:
+    """The document has the explanation, equivalent options, the filter, its data functions, and the given nodes."""
+    (folder / "names").write_text("web1\nweb2\n")
+    words = ["-F", "role=web", "-S", "fstat('/etc/hosts').size>1", "--nodes", "names"]
+    found = json_document(["explain-filter", *words], capsys)
+    assert found["explanation"] == [
+        "nodes where all of these conditions hold:",
+        "  fact role is 'web'",
+        "  fstat('/etc/hosts').size is above '1'",
+        "  evaluated on each node: fstat('/etc/hosts')",
+    ]
+    assert found["options"] == ["-F", "role=web", "-S", "fstat('/etc/hosts').size>1"]
+    assert found["filter"]["facts"] == [{"fact": "role", "operator": "==", "value": "web"}]
+    assert found["data_functions"] == [{"function": "fstat", "query": "/etc/hosts"}]
+    assert found["nodes"] == ["web1", "web2"]

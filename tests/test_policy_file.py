@@ -1,4 +1,4 @@
-"""The policy in force on a node, while its file comes, changes, breaks and goes."""
+"""The policy in force on a node when its file is created, changed, broken and deleted."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ BROKEN = "rules:\n- callers: carol\n- agents: []\n"
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Where the policy is."""
+    """The path of the policy file."""
     return tmp_path / "policy.yaml"
 
 
 def rule(policy: PolicyFile, caller: str, agent: str = "package") -> str | None:
-    """Return the rule that allows `caller` an action; None when none does."""
+    """Return the name of the rule that allows an action of `agent` to `caller`; None if it is denied."""
     decision = policy.decide(Question(caller, agent, "status", {}, KnownNode({}, frozenset())))
     return decision.rule if decision.allow else None
 
@@ -30,18 +30,18 @@ def events(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records]
 
 
-def test_without_a_file_only_rpcutil_may_be_called(path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A node nobody has written a policy for can be pinged, and nothing else; its log says what to do."""
+def test_without_a_policy_file_only_rpcutil_is_allowed(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A node without a policy allows rpcutil and denies everything else; its log has a hint."""
     policy = PolicyFile(path)
-    assert rule(policy, "anybody", "rpcutil") == "only rpcutil (there is no policy file)"
-    assert rule(policy, "anybody", "shell") is None
-    assert rule(policy, "anybody", "data") is None
+    assert rule(policy, "anyone", "rpcutil") == "only rpcutil (no valid policy file)"
+    assert rule(policy, "anyone", "shell") is None
+    assert rule(policy, "anyone", "data") is None
     assert events(caplog) == ["policy.missing"]
-    assert "write one" in vars(caplog.records[0])["error"]
+    assert "create a policy" in vars(caplog.records[0])["error"]
 
 
-def test_a_change_is_in_force_with_the_next_request(path: Path) -> None:
-    """Nobody has to restart the daemon, or to tell it."""
+def test_a_changed_policy_is_in_force_for_the_next_request(path: Path) -> None:
+    """A change needs neither a restart nor a signal."""
     path.write_text(ALICE)
     policy = PolicyFile(path)
     assert (rule(policy, "alice"), rule(policy, "bob")) == ("alice only", None)
@@ -49,8 +49,8 @@ def test_a_change_is_in_force_with_the_next_request(path: Path) -> None:
     assert (rule(policy, "alice"), rule(policy, "bob")) == (None, "bob only")
 
 
-def test_a_file_that_takes_the_others_place_is_seen(path: Path) -> None:
-    """Even when it is of the same size and age."""
+def test_a_replaced_policy_file_is_loaded(path: Path) -> None:
+    """A file that replaces the policy is loaded even if it has the same size."""
     path.write_text(ALICE)
     policy = PolicyFile(path)
     other = path.with_name("other")
@@ -59,28 +59,28 @@ def test_a_file_that_takes_the_others_place_is_seen(path: Path) -> None:
     assert (rule(policy, "alice"), rule(policy, "wally")) == (None, "alice only")
 
 
-def test_a_broken_version_leaves_the_last_good_one_in_force(path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Every fault is logged once as an error, with what is in force, and the next good version is taken."""
+def test_an_invalid_policy_leaves_the_last_valid_one_in_force(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Each error is logged once, with the version in force, and the next valid version is loaded."""
     path.write_text(ALICE)
     policy = PolicyFile(path)
     path.write_text(BROKEN)
     assert [rule(policy, "alice"), rule(policy, "alice"), rule(policy, "carol")] == ["alice only", "alice only", None]
     broken = [vars(record) for record in caplog.records if record.getMessage() == "policy.broken"]
     assert [record["levelname"] for record in broken] == ["ERROR", "ERROR"]
-    assert {record["in_force"] for record in broken} == {"the last good version"}
+    assert {record["in_force"] for record in broken} == {"the last valid version"}
     assert f"{path}:2: rule 1: callers: must be a list" in broken[0]["error"]
     path.write_text(BOB)
     assert rule(policy, "bob") == "bob only"
 
 
 @pytest.mark.parametrize("text", [BROKEN, "rules: [", "\x00", "rules: [{}]\nrules: []"])
-def test_broken_at_start_everything_but_rpcutil_is_refused(
+def test_with_an_invalid_policy_at_start_only_rpcutil_is_allowed(
     path: Path, caplog: pytest.LogCaptureFixture, text: str
 ) -> None:
-    """The node stays manageable, and says so; a repaired file is taken."""
+    """The node logs the error and still allows rpcutil; a corrected file is loaded."""
     path.write_text(text)
     policy = PolicyFile(path)
-    assert rule(policy, "alice", "rpcutil") == "only rpcutil (the policy file is broken)"
+    assert rule(policy, "alice", "rpcutil") == "only rpcutil (no valid policy file)"
     assert rule(policy, "alice") is None
     assert set(events(caplog)) == {"policy.broken"}
     assert vars(caplog.records[0])["in_force"] == "only rpcutil"
@@ -88,8 +88,8 @@ def test_broken_at_start_everything_but_rpcutil_is_refused(
     assert rule(policy, "alice") == "alice only"
 
 
-def test_a_file_that_is_gone_is_no_policy(path: Path) -> None:
-    """As it would be after a restart; nothing of it lives on, even when a broken one follows."""
+def test_a_deleted_policy_is_not_in_force(path: Path) -> None:
+    """A deleted policy allows nothing more, as after a restart, also if an invalid file follows."""
     path.write_text(ALICE)
     policy = PolicyFile(path)
     path.unlink()
@@ -98,8 +98,8 @@ def test_a_file_that_is_gone_is_no_policy(path: Path) -> None:
     assert rule(policy, "alice") is None
 
 
-def test_a_file_that_cannot_be_looked_at_is_broken(path: Path) -> None:
-    """A folder, or a link that leads nowhere but to itself, changes nothing that is in force."""
+def test_an_unreadable_policy_leaves_the_last_valid_one_in_force(path: Path) -> None:
+    """A folder or a circular link at the path counts as an invalid policy."""
     path.write_text(ALICE)
     policy = PolicyFile(path)
     path.unlink()

@@ -1,4 +1,4 @@
-"""What receives a node's requests, where its network is worse than a server in memory has it."""
+"""The receiver of a node's requests, with a transport that behaves worse than the one in memory."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from collective.transport import Delivery
 from collective.transport.memory import MemoryTransport
 
 
-class Vanishing(MemoryTransport):
-    """Packets get lost: whoever sends waits for an answer that does not come."""
+class BlockingTransport(MemoryTransport):
+    """Loses packets: sending blocks until the test is over."""
 
     def __init__(self) -> None:
         super().__init__()
         self.tried, self.over = threading.Event(), threading.Event()
 
     def send(self, queue: str, body: str) -> None:
-        """Wait until the test is over."""
+        """Block until the test is over."""
         self.tried.set()
         self.over.wait()
         super().send(queue, body)
 
 
-class Acknowledging(MemoryTransport):
+class RecordingTransport(MemoryTransport):
     """Remembers what was acknowledged."""
 
     def __init__(self) -> None:
@@ -32,14 +32,14 @@ class Acknowledging(MemoryTransport):
         self.done: list[str] = []
 
     def acknowledge(self, queue: str, deliveries: Sequence[Delivery]) -> None:
-        """Note what needs not come again."""
+        """Note what has been acknowledged."""
         self.done += [delivery.body for delivery in deliveries]
         super().acknowledge(queue, deliveries)
 
 
-def test_what_a_stop_leaves_unhandled_comes_again() -> None:
-    """A stop in the middle of a batch waits for the request in hand; the others are for the next daemon."""
-    transport, handled = Acknowledging(), list[str]()
+def test_a_stop_leaves_unhandled_requests_in_the_queue() -> None:
+    """A stop during a batch waits for the request in hand; the others are not acknowledged."""
+    transport, handled = RecordingTransport(), list[str]()
     stopper = threading.Thread(target=lambda: receiver.stop())
 
     def handle(delivery: Delivery) -> None:
@@ -47,7 +47,7 @@ def test_what_a_stop_leaves_unhandled_comes_again() -> None:
         stopper.start()
         while not receiver.stopping:
             pass
-        assert stopper.is_alive()  # it waits for us
+        assert stopper.is_alive()  # it waits for this request
 
     receiver = Receiver(transport, "queue", "topic", handle)
     receiver.open()
@@ -59,9 +59,9 @@ def test_what_a_stop_leaves_unhandled_comes_again() -> None:
     assert len(handled) == 1
 
 
-def test_a_stop_waits_for_no_network() -> None:
-    """Whoever stops a node has things to end and little time."""
-    transport = Vanishing()
+def test_a_stop_does_not_wait_for_the_network() -> None:
+    """A stop must interrupt running actions in time, even if packets are lost."""
+    transport = BlockingTransport()
     receiver = Receiver(transport, "queue", "topic", lambda _: None)
     receiver.stop()
     assert transport.tried.wait(10)

@@ -1,4 +1,4 @@
-"""docs/reliability.md names a test for every fault: those tests are there."""
+"""docs/reliability.md names a test for every failure: those tests exist."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ TESTS = Path(__file__).parent
 PAGE = (TESTS.parent / "docs" / "reliability.md").read_text(encoding="utf-8")
 
 
-def test_every_test_that_the_page_names_is_there() -> None:
-    """A test that was renamed would leave a promise that nobody keeps."""
+def test_every_test_named_on_the_page_exists() -> None:
+    """A renamed test would leave a promise without a proof."""
     sources = {path.name: path.read_text(encoding="utf-8") for path in TESTS.rglob("test_*.py")}
     named = set(re.findall(r"`(test_\w+(?:\.py)?)`", PAGE))
     assert len(named) > 15
@@ -18,8 +18,8 @@ def test_every_test_that_the_page_names_is_there() -> None:
     assert named - known == set()
 
 
-def test_every_word_that_the_page_names_is_there() -> None:
-    """So are the words of the Makefile."""
+def test_every_make_target_named_on_the_page_exists() -> None:
+    """The page names targets of the Makefile."""
     makefile = (TESTS.parent / "Makefile").read_text(encoding="utf-8")
     named = set(re.findall(r"`make (\w+)`", PAGE))
-    assert named == {word for word in named if f"\n{word}:" in makefile}
+    assert named == {target for target in named if f"\n{target}:" in makefile}

@@ -1,4 +1,4 @@
-"""Plugins are loaded anew while a node serves: a request sees one set from its beginning to its end."""
+"""Plugins are reloaded while a node runs; a request uses one set of plugins from start to end."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from collective.registry.memory import MemoryRegistry
 from collective.testing import Network
 from collective.testing.nodes import record
 
-NOBODY = ServiceManager(None)
+NO_MANAGER = ServiceManager(None)
 NEW = """
 from collective.agent import action
 
@@ -45,11 +45,11 @@ NEW_DDL = {
 
 @pytest.fixture
 def reload(network: Network, plugins: Path, tmp_path: Path) -> Callable[[], None]:
-    """Reload as SIGHUP does, in this thread."""
+    """A function that reloads as SIGHUP does, in the calling thread."""
     node = network.nodes["web1"]
     folders = ([agents.bundled(), plugins], [catalog.bundled(), plugins], tmp_path / "settings")
     registration = Registration(network.registry, partial(record, node), 300)
-    return Reloading(partial(sets.load, *folders), node, PolicyFile(tmp_path / "none"), registration, NOBODY).reload
+    return Reloading(partial(sets.load, *folders), node, PolicyFile(tmp_path / "none"), registration, NO_MANAGER).reload
 
 
 def write(folder: Path, code: str = NEW, ddl: Any = NEW_DDL) -> None:
@@ -58,14 +58,14 @@ def write(folder: Path, code: str = NEW, ddl: Any = NEW_DDL) -> None:
 
 
 def slept(network: Network) -> float:
-    """Return what `odd sleep` says: 0 is the first version, -1 the new one."""
+    """Return the output of `odd sleep`: 0 from the first version, -1 from the new one."""
     return float(ask(network, request("odd", "sleep", data={"seconds": 0})).data["slept"])
 
 
-def test_a_new_version_serves_after_a_reload_and_not_before(
+def test_a_new_version_of_an_agent_is_used_after_a_reload_and_not_before(
     network: Network, plugins: Path, reload: Callable[[], None]
 ) -> None:
-    """What is run is what was checked: a file that has changed since counts when it is loaded."""
+    """A changed file has no effect before the reload, which checks it."""
     write(plugins)
     assert slept(network) == 0
     reload()
@@ -80,16 +80,16 @@ def test_a_new_version_serves_after_a_reload_and_not_before(
     [("def sleep(", NEW_DDL), (NEW, DDL), (NEW, {}), ("raise SystemExit", NEW_DDL)],
     ids=["half a file", "another DDL", "no DDL at all", "an exit"],
 )
-def test_a_broken_new_version_keeps_the_one_before_and_says_so(
+def test_an_invalid_new_version_leaves_the_loaded_one_in_force(
     network: Network, plugins: Path, reload: Callable[[], None], caplog: pytest.LogCaptureFixture, code: str, ddl: Any
 ) -> None:
-    """The agent serves on, with code and DDL of one version; others are loaded."""
+    """The agent keeps code and DDL of its last valid version, and the error is logged."""
     write(plugins, code, ddl)
     with caplog.at_level(logging.INFO, "collective"):
         reload()
     assert slept(network) == 0
     (refused,) = [vars(line) for line in caplog.records if line.message == "agent.refused"]
-    assert (refused["agent"], refused["in_force"]) == ("odd", "the version before")
+    assert (refused["agent"], refused["in_force"]) == ("odd", "the last valid version")
     (done,) = [vars(line) for line in caplog.records if line.message == "daemon.reloaded"]
     assert (done["agents"]["odd"], done["problems"]) == ("1", 1)
     write(plugins)
@@ -98,20 +98,20 @@ def test_a_broken_new_version_keeps_the_one_before_and_says_so(
 
 
 @pytest.mark.parametrize("gone", [["odd.py"], ["odd.json"], ["odd.py", "odd.json"]])
-def test_an_agent_that_is_taken_away_is_gone(
+def test_an_agent_whose_files_are_deleted_is_removed(
     network: Network, plugins: Path, reload: Callable[[], None], gone: list[str]
 ) -> None:
-    """A file that is not there is not a broken one."""
+    """A missing file does not count as an invalid one."""
     for name in gone:
         (plugins / name).unlink()
     reload()
     assert ask(network, request("odd", "lie")).statuscode == 2
 
 
-def test_settings_are_read_again_and_broken_ones_are_not_in_force(
+def test_settings_are_reloaded_unless_they_are_invalid(
     network: Network, plugins: Path, reload: Callable[[], None], tmp_path: Path
 ) -> None:
-    """They are part of the agent."""
+    """Settings are part of the agent: with invalid settings its last valid version stays in force."""
     (tmp_path / "settings").mkdir()
     settings = tmp_path / "settings" / "odd.yaml"
     settings.write_text("weight: 3")
@@ -121,10 +121,10 @@ def test_settings_are_read_again_and_broken_ones_are_not_in_force(
     assert network.nodes["web1"].agents["odd"].settings == {"weight": 3}
 
 
-def test_what_runs_and_what_waits_goes_on_with_what_it_began_with(
+def test_running_and_queued_requests_use_the_plugins_that_they_started_with(
     network: Network, plugins: Path, reload: Callable[[], None]
 ) -> None:
-    """Two run and two wait while the agent changes: four answers of the first version, then one of the new one."""
+    """Four requests accepted before a reload run the old version, the next one the new version."""
     write(plugins)
     jobs = [request("odd", "sleep", data={"seconds": 0.3}) for _ in range(4)]
     send(network, *jobs)
@@ -134,10 +134,10 @@ def test_what_runs_and_what_waits_goes_on_with_what_it_began_with(
     assert slept(network) == -1
 
 
-def test_a_request_whose_data_function_is_asked_meanwhile_sees_one_set(
+def test_a_request_whose_filter_runs_a_data_function_uses_one_set_of_plugins(
     network: Network, plugins: Path, reload: Callable[[], None]
 ) -> None:
-    """A filter that asks holds it up; it is judged by the agents that it met when it came."""
+    """A request that waits for a data function uses the agents that were loaded when it arrived."""
     slow = """
 import time
 from pathlib import Path
@@ -158,22 +158,22 @@ def pause(query):
     (plugins / "data" / "pause.json").write_text(json.dumps(body))
     reload()
     flag = plugins / "flag"
-    asked = parse(select=f"pause('{flag}').done=true").to_data()
-    send(network, request("odd", "lie", filter=asked))
+    condition = parse(select=f"pause('{flag}').done=true").to_data()
+    send(network, request("odd", "lie", filter=condition))
     wait_until(flag.exists, 10)
     write(plugins)  # without `lie`
     reload()
     flag.unlink()
-    assert "odd lie breaks its own DDL" in replies(network)[0].statusmsg
+    assert "odd lie: does not match its DDL" in replies(network)[0].statusmsg
 
 
-def test_the_registry_learns_of_a_reload_at_once(network: Network, plugins: Path, tmp_path: Path) -> None:
-    """Not at the end of a heartbeat's period."""
+def test_the_registry_is_updated_right_after_a_reload(network: Network, plugins: Path, tmp_path: Path) -> None:
+    """The update does not wait for the next heartbeat."""
     node, registry = network.nodes["web1"], MemoryRegistry()
     registration = Registration(registry, partial(record, node), 300)
     registration.start()
     load = partial(sets.load, [plugins], [plugins], tmp_path / "settings")
-    reloading = Reloading(load, node, PolicyFile(tmp_path / "none"), registration, NOBODY)
+    reloading = Reloading(load, node, PolicyFile(tmp_path / "none"), registration, NO_MANAGER)
     reloading.start()
     write(plugins)
     reloading.wake()

@@ -85,7 +85,7 @@ def test_an_invalid_count_is_refused(text: str | int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wishes", "said"),
+    ("arguments", "message"),
     [
         ({"batch_sleep": 1.0}, "batch_sleep: has no effect without batch"),
         ({"batch": 2, "batch_sleep": -1.0}, "batch_sleep '-1.0': must be a number of seconds"),
@@ -93,10 +93,10 @@ def test_an_invalid_count_is_refused(text: str | int) -> None:
         ({"max_fail": "0%"}, "max_fail '0%'"),
     ],
 )
-def test_an_invalid_pace_is_refused(wishes: dict[str, Any], said: str) -> None:
+def test_an_invalid_pace_is_refused(arguments: dict[str, Any], message: str) -> None:
     """The error names the argument."""
-    with pytest.raises(UsageError, match=said):
-        Pace(**wishes)
+    with pytest.raises(UsageError, match=message):
+        Pace(**arguments)
 
 
 @given(nodes=st.sets(st.text("abc123", min_size=1), min_size=1), percent=st.integers(1, 100), seed=st.integers())
@@ -217,7 +217,7 @@ NODES = st.sampled_from("abcdefghijkl")
 EVENTS = st.lists(
     st.tuples(st.just("ok"), NODES)
     | st.tuples(st.just("failed"), NODES)
-    | st.tuples(st.just("deaf"), NODES)
+    | st.tuples(st.just("silent"), NODES)
     | st.tuples(st.just("later"), st.floats(0, 8)),
     max_size=60,
 )
@@ -231,13 +231,13 @@ class Watched:
         self.rollout = Rollout(nodes, pace, TIMEOUT)
         self.reached: dict[str, float] = {}
         self.answers: dict[str, bool] = {}
-        self.deaf: set[str] = set()
+        self.silent_nodes: set[str] = set()
         self.most = sys.maxsize if pace.max_fail is None else pace.max_fail.floor(len(nodes))
 
     def silent(self) -> set[str]:
         """Return the nodes that timed out and have not replied."""
         late = {node for node, since in self.reached.items() if self.now >= since + TIMEOUT}
-        return (late | self.deaf) - self.answers.keys()
+        return (late | self.silent_nodes) - self.answers.keys()
 
     def failures(self) -> int:
         """Return the number of failed or silent nodes."""
@@ -259,18 +259,18 @@ class Watched:
         if self.pace.batch is not None:
             assert len(working) <= self.pace.batch.ceil(len(self.nodes))
 
-    def happen(self, what: str, whom: Any) -> None:
+    def happen(self, event: str, value: Any) -> None:
         """Apply an event."""
-        if what == "later":
-            self.now += whom
-        elif what == "deaf":
-            if whom in self.rollout.working:
-                self.deaf.add(whom)
-            self.rollout.give_up([whom])
+        if event == "later":
+            self.now += value
+        elif event == "silent":
+            if value in self.rollout.working:
+                self.silent_nodes.add(value)
+            self.rollout.give_up([value])
         else:
-            if whom in self.reached:
-                self.answers.setdefault(whom, what == "ok")
-            self.rollout.answered(whom, what == "ok")
+            if value in self.reached:
+                self.answers.setdefault(value, event == "ok")
+            self.rollout.answered(value, event == "ok")
 
 
 @settings(max_examples=3000, deadline=None)
@@ -278,12 +278,12 @@ class Watched:
 def test_no_schedule_breaks_a_promise(nodes: set[str], pace: Pace, events: list[tuple[str, Any]]) -> None:
     """The limits hold, every node is reached at most once, and the rollout ends.
 
-    Answers of the unknown, of those not reached, twice and late are among the events.
+    The events include replies of unknown nodes, of nodes not reached, second replies and late replies.
     """
     watched = Watched(nodes, pace)
     watched.send()
-    for what, whom in events:
-        watched.happen(what, whom)
+    for event, value in events:
+        watched.happen(event, value)
         watched.send()
     for _ in range(4 * len(nodes) + 4):
         if watched.rollout.over:

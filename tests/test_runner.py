@@ -1,4 +1,4 @@
-"""Actions run in families of processes that end when they should: with real processes."""
+"""Actions run in their own processes, which end when they should: with real processes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from collective.node.actions.runner import Runner
 
 @pytest.fixture
 def pids(tmp_path: Path) -> Iterator[Path]:
-    """A folder where each process of a family leaves a file; what still lives at the end is killed."""
+    """A folder where each process leaves a file; processes that are still alive at the end are killed."""
     folder = tmp_path / "pids"
     folder.mkdir()
     yield folder
@@ -36,25 +36,25 @@ def pids(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def runner() -> Runner:
-    """One runner, as a daemon has one."""
+    """One runner for all tests, as a daemon has one."""
     return Runner()
 
 
-def test_an_action_runs_in_a_process_of_its_own(runner: Runner, plugin: Path) -> None:
-    """Its data goes in and comes out; its process is not ours."""
+def test_an_action_runs_in_its_own_process(runner: Runner, plugin: Path) -> None:
+    """Its inputs go in and its outputs come out; its process is not the daemon's."""
     answer = runner.run(job(plugin, "fine", package="zsh"), 10)
     assert (answer.statuscode, answer.statusmsg, answer.reason) == (0, "OK", None)
     assert answer.data["package"] == "zsh"
     assert answer.data["pid"] != os.getpid()
 
 
-def test_nothing_is_an_empty_reply(runner: Runner, plugin: Path) -> None:
-    """An action that returns nothing is fine, and has no data."""
+def test_returning_none_is_an_empty_result(runner: Runner, plugin: Path) -> None:
+    """An action that returns None succeeds without data."""
     assert runner.run(job(plugin, "nothing"), 10).data == {}
 
 
 @pytest.mark.parametrize(
-    ("action", "statuscode", "reason", "said"),
+    ("action", "statuscode", "reason", "message"),
     [
         ("raises", 5, "crashed", "KeyError: 'colour'"),
         ("raises_plainly", 5, "crashed", "rspec test"),
@@ -74,60 +74,60 @@ def test_nothing_is_an_empty_reply(runner: Runner, plugin: Path) -> None:
         ("absent", 5, "crashed", "AttributeError"),
     ],
 )
-def test_what_an_action_does_wrong_becomes_a_status(
-    runner: Runner, plugin: Path, action: str, statuscode: int, reason: str | None, said: str
+def test_every_failure_of_an_action_becomes_a_status_code(
+    runner: Runner, plugin: Path, action: str, statuscode: int, reason: str | None, message: str
 ) -> None:
-    """Every odd end has its status code, its reason, and a message that says what happened."""
+    """Each failure has its status code, its reason, and a message that describes it."""
     answer = runner.run(job(plugin, action), 10)
     assert (answer.statuscode, answer.reason) == (statuscode, reason)
-    assert said in answer.statusmsg
+    assert message in answer.statusmsg
 
 
-def test_what_an_aborted_or_printing_action_knew_is_kept(runner: Runner, plugin: Path) -> None:
-    """The data of a failure arrives as well."""
+def test_a_failed_action_keeps_its_data(runner: Runner, plugin: Path) -> None:
+    """The data of an action that aborts or prints is part of the result."""
     assert runner.run(job(plugin, "aborts"), 10).data == {"half": 1}
     assert runner.run(job(plugin, "prints"), 10).data == {"done": True}
 
 
-def test_an_action_that_prints_without_end_holds_only_the_beginning(runner: Runner, plugin: Path) -> None:
-    """100 MB of it are counted, not kept."""
+def test_only_the_beginning_of_printed_output_is_kept(runner: Runner, plugin: Path) -> None:
+    """100 MB of output are counted, not kept in memory."""
     answer = runner.run(job(plugin, "prints_much"), 20)
     assert answer.statusmsg.startswith("the action printed 100000000 characters to standard output: 'xxx")
     assert len(answer.statusmsg) < 400
     assert answer.data["peak_mb"] < 80
 
 
-def test_what_its_commands_print_does_no_harm(runner: Runner, plugin: Path) -> None:
-    """Only the action's own printing is a mistake; a command's output goes to the log."""
+def test_the_output_of_a_command_is_not_an_error(runner: Runner, plugin: Path) -> None:
+    """Only output of the action itself is an error; that of its commands goes to the log."""
     assert runner.run(job(plugin, "command_prints"), 10).statuscode == 0
 
 
-def test_a_large_answer_arrives_whole(runner: Runner, plugin: Path) -> None:
-    """More than a pipe holds at once."""
+def test_a_large_result_arrives_complete(runner: Runner, plugin: Path) -> None:
+    """The result is larger than the buffer of a pipe."""
     assert len(runner.run(job(plugin, "returns_much"), 10).data["text"]) == 7 * 1024 * 1024
 
 
 def test_standard_input_is_empty(runner: Runner, plugin: Path) -> None:
-    """An action that reads its input does not wait for a terminal."""
+    """An action that reads its standard input does not block."""
     assert runner.run(job(plugin, "reads"), 10).data == {"text": ""}
 
 
-def test_a_deadline_ends_the_whole_family_twenty_times(runner: Runner, plugin: Path, tmp_path: Path) -> None:
-    """When `timeout` is said, child, grandchild and the one that detached itself are dead already."""
+def test_a_timeout_kills_all_processes_of_the_action(runner: Runner, plugin: Path, tmp_path: Path) -> None:
+    """Child, grandchild and a detached process are dead before `timeout` is reported; this is tried 20 times."""
     for turn in range(20):
         folder = tmp_path / f"turn{turn}"
         folder.mkdir()
         began = time.monotonic()
-        answer = runner.run(job(plugin, "family", folder=str(folder)), 0.4)
+        answer = runner.run(job(plugin, "spawn", folder=str(folder)), 0.4)
         assert (answer.statuscode, answer.reason) == (5, "timeout")
         assert time.monotonic() - began < 5
         assert alive([int(path.name) for path in folder.iterdir()]) == []
 
 
-def test_stopping_ends_the_whole_family_and_says_interrupted(runner: Runner, plugin: Path, pids: Path) -> None:
-    """What the daemon must end at shutdown is answered, after it is dead."""
+def test_a_stop_kills_all_processes_of_the_action(runner: Runner, plugin: Path, pids: Path) -> None:
+    """They are dead before `interrupted` is reported."""
     answers: list[Any] = []
-    thread = threading.Thread(target=lambda: answers.append(runner.run(job(plugin, "family", folder=str(pids)), 60)))
+    thread = threading.Thread(target=lambda: answers.append(runner.run(job(plugin, "spawn", folder=str(pids)), 60)))
     thread.start()
     members = wait_for_files(pids, 3)
     runner.stop()
@@ -136,8 +136,8 @@ def test_stopping_ends_the_whole_family_and_says_interrupted(runner: Runner, plu
     assert alive(members) == []
 
 
-def test_stopping_bears_actions_that_end_by_themselves(runner: Runner, plugin: Path) -> None:
-    """A keeper that has just answered is not there to be told."""
+def test_a_stop_tolerates_actions_that_are_just_ending(runner: Runner, plugin: Path) -> None:
+    """A monitor that has just sent its result cannot be told to stop."""
     ended = threading.Event()
 
     def work() -> None:
@@ -157,7 +157,7 @@ def test_stopping_bears_actions_that_end_by_themselves(runner: Runner, plugin: P
             worker.join()
 
 
-def test_what_a_success_leaves_running_lives_on(runner: Runner, plugin: Path, pids: Path) -> None:
+def test_a_process_that_a_successful_action_leaves_lives_on(runner: Runner, plugin: Path, pids: Path) -> None:
     """A service that an action has started is not part of the action."""
     answer = runner.run(job(plugin, "leaves", folder=str(pids)), 10)
     (pids / str(answer.data["pid"])).touch()
@@ -165,15 +165,15 @@ def test_what_a_success_leaves_running_lives_on(runner: Runner, plugin: Path, pi
 
 
 def test_a_small_fork_bomb_is_ended(runner: Runner, plugin: Path, pids: Path) -> None:
-    """Processes that fork while they are being killed do not outlive the deadline."""
+    """Processes that fork while they are being killed do not outlive the timeout."""
     answer = runner.run(job(plugin, "bomb", folder=str(pids)), 1.0)
     assert answer.reason == "timeout"
     assert alive([int(path.name) for path in pids.iterdir()]) == []
 
 
-def test_a_family_of_many_generations_is_ended(plugin: Path, pids: Path) -> None:
-    """More of them than Python lets functions call each other: here of a keeper that is allowed few calls."""
-    ours, theirs = multiprocessing.Pipe()
+def test_many_generations_of_processes_are_killed(plugin: Path, pids: Path) -> None:
+    """There are more generations than Python's recursion limit, which is lowered here."""
+    connection, remote = multiprocessing.Pipe()
     code = (
         "import sys; from multiprocessing.connection import Connection\n"
         "from collective.node.actions.job import ActionJob\n"
@@ -181,22 +181,22 @@ def test_a_family_of_many_generations_is_ended(plugin: Path, pids: Path) -> None
         "sys.setrecursionlimit(200); "
         "monitor_action(Connection(int(sys.argv[1])), ActionJob(sys.argv[2], 'chain', {'folder': sys.argv[3]}, {}), 60)"
     )
-    command = [sys.executable, "-c", code, str(theirs.fileno()), str(plugin), str(pids)]
-    with ours, subprocess.Popen(command, pass_fds=[theirs.fileno()]) as keeper:
-        theirs.close()
-        family = wait_for_files(pids, 251)
-        ours.send_bytes(b"stop")
-        assert json.loads(ours.recv_bytes())["reason"] == "interrupted"
-        assert keeper.wait(10) == 0
-    assert alive(family) == []
+    command = [sys.executable, "-c", code, str(remote.fileno()), str(plugin), str(pids)]
+    with connection, subprocess.Popen(command, pass_fds=[remote.fileno()]) as monitor:
+        remote.close()
+        members = wait_for_files(pids, 251)
+        connection.send_bytes(b"stop")
+        assert json.loads(connection.recv_bytes())["reason"] == "interrupted"
+        assert monitor.wait(10) == 0
+    assert alive(members) == []
 
 
-def test_the_death_of_the_daemon_ends_the_whole_family(plugin: Path, pids: Path) -> None:
-    """SIGKILL to the process that holds the runner leaves nothing of the action."""
+def test_the_death_of_the_daemon_kills_all_processes_of_the_action(plugin: Path, pids: Path) -> None:
+    """After SIGKILL to the process with the runner, nothing of the action is left."""
     code = (
         "import sys; from collective.node.actions.runner import Runner\n"
         "from collective.node.actions.job import ActionJob\n"
-        "Runner().run(ActionJob(sys.argv[1], 'family', {'folder': sys.argv[2]}, {}), 60)"
+        "Runner().run(ActionJob(sys.argv[1], 'spawn', {'folder': sys.argv[2]}, {}), 60)"
     )
     daemon = subprocess.Popen([sys.executable, "-c", code, str(plugin), str(pids)])
     members = wait_for_files(pids, 3)
@@ -209,8 +209,8 @@ def test_the_death_of_the_daemon_ends_the_whole_family(plugin: Path, pids: Path)
     assert alive(members) == []
 
 
-def test_an_action_can_be_interrupted_whoever_started_the_daemon(plugin: Path) -> None:
-    """`nohup collectived &` ignores the signals of a terminal; what actions start does not."""
+def test_an_action_can_be_interrupted_under_nohup(plugin: Path) -> None:
+    """`nohup collectived &` ignores the terminal's signals; the commands of actions do not."""
     code = (
         "import sys; from collective.node.actions.runner import Runner\n"
         "from collective.node.actions.job import ActionJob\n"
@@ -222,24 +222,24 @@ def test_an_action_can_be_interrupted_whoever_started_the_daemon(plugin: Path) -
     assert not any(mask >> (number - 1) & 1 for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT))
 
 
-def test_actions_go_on_when_the_temporary_folder_is_emptied(runner: Runner, plugin: Path, pids: Path) -> None:
-    """The fork server's socket is there: a new one takes its place, and what runs already is not touched."""
+def test_actions_work_after_the_temporary_folder_is_emptied(runner: Runner, plugin: Path, pids: Path) -> None:
+    """The fork server's socket is in it: a new fork server is started, and running actions are not affected."""
     assert runner.run(job(plugin, "fine"), 10).statuscode == 0
-    running = threading.Thread(target=lambda: runner.run(job(plugin, "family", folder=str(pids)), 60))
+    running = threading.Thread(target=lambda: runner.run(job(plugin, "spawn", folder=str(pids)), 60))
     running.start()
-    family = wait_for_files(pids, 3)
+    members = wait_for_files(pids, 3)
     folder = Path(get_temp_dir())
     shutil.rmtree(folder)
     assert runner.run(job(plugin, "fine", a=1), 10).data["a"] == 1
-    assert len(alive(family)) == 3
+    assert len(alive(members)) == 3
     runner.stop()
     running.join(10)
-    assert alive(family) == []
-    folder.mkdir()  # the standard library takes it away at the end
+    assert alive(members) == []
+    folder.mkdir()  # the standard library removes it at the end
 
 
-def test_many_run_at_once(runner: Runner, plugin: Path) -> None:
-    """Threads of the daemon do not disturb each other's actions."""
+def test_many_actions_run_at_the_same_time(runner: Runner, plugin: Path) -> None:
+    """The daemon's threads do not disturb each other's actions."""
     answers: list[Any] = []
     threads = [
         threading.Thread(target=lambda n=number: answers.append(runner.run(job(plugin, "fine", number=n), 20)))

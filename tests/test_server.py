@@ -1,4 +1,4 @@
-"""A node's line, step by step: deliveries go in at one end, replies and counts come out at the other."""
+"""Requests on their way through a node: deliveries go in, replies, counters and audit lines come out."""
 
 from __future__ import annotations
 
@@ -35,21 +35,21 @@ from collective.transport import Delivery
 
 
 def test_a_request_is_answered(network: Network, tmp_path: Path) -> None:
-    """The reply names request, sender and action; two audit lines tell who asked and what came of it."""
+    """The reply names request, sender and action; the audit log has the decision and the outcome."""
     asked = request()
     reply = ask(network, asked)
     assert (reply.request, reply.sender, reply.agent, reply.action) == (asked.id, "web1", "rpcutil", "ping")
     assert (reply.statuscode, reply.statusmsg, reply.reason, reply.replayed) == (0, "OK", None, False)
     decision, outcome = audit(tmp_path)
     assert (decision["event"], decision["verdict"], decision["caller"]) == ("decision", "allowed", "alice@example.com")
-    assert decision["rule"] == "everybody may do everything"
+    assert decision["rule"] == "all callers may do everything"
     assert (outcome["event"], outcome["statuscode"]) == ("outcome", 0)
 
 
-RUBBISH: dict[str, Callable[[], str]] = {
+INVALID: dict[str, Callable[[], str]] = {
     "empty": lambda: " ",
     "no JSON": lambda: "hello",
-    "not ours": lambda: '{"Records": []}',
+    "another format": lambda: '{"Records": []}',
     "a list": lambda: "[]",
     "another version": lambda: body(request()).replace('"collective":1', '"collective":2'),
     "unknown encoding": lambda: body(request()).replace('"encoding":"json"', '"encoding":"yaml"'),
@@ -73,18 +73,18 @@ def _bomb() -> str:
     return json.dumps({"collective": 1, "encoding": "json+zlib+base64", "payload": packed})
 
 
-@pytest.mark.parametrize("name", RUBBISH)
-def test_rubbish_is_dropped_and_counted_and_the_next_request_served(network: Network, name: str) -> None:
-    """Nothing runs, nothing is answered, and the daemon lives on."""
+@pytest.mark.parametrize("name", INVALID)
+def test_an_invalid_message_is_dropped_and_the_next_request_is_served(network: Network, name: str) -> None:
+    """An invalid message is counted as unvalidated, nothing runs, and it is not answered."""
     asked = request()
-    send(network, RUBBISH[name](), asked)
+    send(network, INVALID[name](), asked)
     answers = replies(network, 1)
     assert [reply.request for reply in answers] == [asked.id]
     assert network.nodes["web1"].statistics.requests["unvalidated"] == 1
 
 
-def test_a_duplicate_gets_the_first_answer_again(network: Network, tmp_path: Path) -> None:
-    """The action runs once; the second delivery is answered with the stored reply, and says so."""
+def test_a_duplicate_gets_the_first_reply_again(network: Network, tmp_path: Path) -> None:
+    """The action runs once; the second delivery is answered with the stored reply, marked as replayed."""
     asked = request("shell", "run", data={"command": f"echo x >> {tmp_path}/ran"})
     first = ask(network, asked)
     second = ask(network, asked)
@@ -94,7 +94,7 @@ def test_a_duplicate_gets_the_first_answer_again(network: Network, tmp_path: Pat
     assert settled(network, "duplicates", 1) == 1
 
 
-def test_a_duplicate_of_what_still_runs_is_answered_once(network: Network) -> None:
+def test_a_duplicate_of_a_running_request_is_answered_once(network: Network) -> None:
     """Two deliveries of a running request lead to one run and one reply."""
     asked = request("odd", "sleep", data={"seconds": 0.3})
     send(network, asked, asked)
@@ -102,8 +102,8 @@ def test_a_duplicate_of_what_still_runs_is_answered_once(network: Network) -> No
     assert network.nodes["web1"].statistics.requests["duplicates"] == 1
 
 
-def test_what_is_meant_for_others_is_left_in_silence(network: Network) -> None:
-    """Other targets, nobody, or a filter that does not match: no reply, no audit, counted."""
+def test_a_request_for_other_nodes_is_not_answered(network: Network) -> None:
+    """Other targets, no targets, or a filter that does not match: counted, but neither answered nor audited."""
     send(network, request(targets=("db1",)), request(targets=()))
     send(network, request(targets=None, filter=parse(with_fact=["role=db"]).to_data()))
     assert settled(network, "elsewhere", 2) == 2
@@ -111,36 +111,36 @@ def test_what_is_meant_for_others_is_left_in_silence(network: Network) -> None:
     assert replies(network, 1, wait=0.3) == []
 
 
-def test_a_named_node_says_that_the_filter_does_not_match(network: Network) -> None:
-    """Who is named in targets never stays silent."""
+def test_a_named_node_answers_that_the_filter_does_not_match(network: Network) -> None:
+    """A node that is named in `targets` always answers."""
     reply = ask(network, request(filter=parse(with_fact=["role=db"]).to_data()))
     assert (reply.statuscode, reply.reason) == (5, "filtered")
 
 
-def test_a_filter_that_cannot_be_read_is_refused(network: Network) -> None:
-    """It never matches by accident."""
+def test_an_invalid_filter_is_refused(network: Network) -> None:
+    """A filter that the node cannot parse does not match by accident."""
     reply = ask(network, request(filter={"facts": [{"fact": "role"}]}))
     assert (reply.statuscode, reply.reason) == (5, "filtered")
     assert "invalid filter" in reply.statusmsg
 
 
 @pytest.mark.parametrize(
-    ("age", "skew", "said"),
+    ("age", "skew", "message"),
     [(61.0, 0.0, "valid for 60 s"), (0.0, 400.0, r"clock is \+400 s off"), (0.0, -400.0, "clock is -400 s off")],
 )
-def test_what_is_too_old_or_of_another_time_is_refused(network: Network, age: float, skew: float, said: str) -> None:
-    """Age and skew are measured by the server's stamps."""
+def test_an_old_request_or_a_wrong_clock_is_refused(network: Network, age: float, skew: float, message: str) -> None:
+    """Age and skew are measured with the server's timestamps."""
     node = network.nodes["web1"]
     now = network.transport.now()
     asked = request(time=now + skew)
     node.pipeline.handle(Delivery(body(asked), sent=now, received=now + age, receipt=""))
     reply = replies(network)[0]
     assert (reply.statuscode, reply.reason) == (5, "expired")
-    assert __import__("re").search(said, reply.statusmsg)
+    assert __import__("re").search(message, reply.statusmsg)
 
 
-def test_a_broadcast_that_came_too_late_is_audited_and_not_answered(network: Network, tmp_path: Path) -> None:
-    """It was for everybody, so for this node too; whoever reads the audit sees that it did nothing."""
+def test_an_expired_broadcast_is_audited_and_not_answered(network: Network, tmp_path: Path) -> None:
+    """It was for this node too, so the audit log shows that nothing ran."""
     now = network.transport.now()
     asked = request(targets=None)
     network.nodes["web1"].pipeline.handle(Delivery(body(asked), sent=now, received=now + 61, receipt=""))
@@ -148,15 +148,15 @@ def test_a_broadcast_that_came_too_late_is_audited_and_not_answered(network: Net
     assert [(line["event"], line["verdict"]) for line in audit(tmp_path)] == [("decision", "refused")]
 
 
-def test_exactly_the_ttl_is_still_in_time(network: Network) -> None:
-    """Only what is older than its ttl has expired."""
+def test_a_request_as_old_as_its_ttl_is_served(network: Network) -> None:
+    """Only a request that is older than its TTL has expired."""
     now = network.transport.now()
     network.nodes["web1"].pipeline.handle(Delivery(body(request(ttl=60)), sent=now, received=now + 60, receipt=""))
     assert replies(network)[0].statuscode == 0
 
 
-def test_what_was_sent_before_the_daemon_began_is_refused(network: Network) -> None:
-    """The one before may have run it: nobody can tell."""
+def test_a_request_from_before_the_journal_is_refused(network: Network) -> None:
+    """An earlier daemon may have run it, and without its journal this cannot be known."""
     now = network.transport.now()
     asked = request("shell", "run", data={"command": "true"}, time=now - 30)
     network.nodes["web1"].pipeline.handle(Delivery(body(asked), sent=now - 30, received=now, receipt=""))
@@ -166,43 +166,43 @@ def test_what_was_sent_before_the_daemon_began_is_refused(network: Network) -> N
 
 
 @pytest.mark.parametrize(
-    ("agent", "action", "data", "statuscode", "said"),
+    ("agent", "action", "data", "statuscode", "message"),
     [
         ("nosuch", "ping", {}, 2, "this node has no agent 'nosuch'"),
-        ("rpcutil", "nosuch", {}, 2, "rpcutil has no action 'nosuch'"),
+        ("rpcutil", "nosuch", {}, 2, "rpcutil: unknown action 'nosuch'"),
         ("rpcutil", "get_fact", {}, 3, "input 'fact' is missing"),
         ("rpcutil", "get_fact", {"fact": 7}, 4, "input 'fact'"),
-        ("rpcutil", "ping", {"extra": 1}, 4, "there is no input 'extra'"),
+        ("rpcutil", "ping", {"extra": 1}, 4, "unknown input 'extra'"),
     ],
 )
 def test_the_node_checks_inputs_too(
-    network: Network, tmp_path: Path, agent: str, action: str, data: dict[str, Any], statuscode: int, said: str
+    network: Network, tmp_path: Path, agent: str, action: str, data: dict[str, Any], statuscode: int, message: str
 ) -> None:
-    """A caller that has not checked gets the field's status codes; the audit has both lines."""
+    """A caller that has not checked its inputs gets the usual status codes, and the audit log has both lines."""
     reply = ask(network, request(agent, action, data=data))
     assert reply.statuscode == statuscode
-    assert said in reply.statusmsg
+    assert message in reply.statusmsg
     assert [line["event"] for line in audit(tmp_path)] == ["decision", "outcome"]
     assert audit(tmp_path)[0]["verdict"] == "invalid"
 
 
-def test_an_action_that_breaks_its_ddl_says_which_output(network: Network) -> None:
+def test_an_output_that_breaks_the_ddl_is_named(network: Network) -> None:
     """The node checks what its own plugins return."""
     reply = ask(network, request("odd", "lie"))
     assert (reply.statuscode, reply.reason) == (5, "crashed")
-    assert "odd lie breaks its own DDL: output 'number'" in reply.statusmsg
+    assert "odd lie: does not match its DDL: output 'number'" in reply.statusmsg
 
 
-def test_the_callers_timeout_ends_the_work(network: Network) -> None:
-    """Nobody works for a caller who has left: the request's timeout counts, when it is shorter."""
+def test_the_callers_timeout_ends_the_action(network: Network) -> None:
+    """An action does not run longer than its caller waits, even if its own timeout is longer."""
     began = time.monotonic()
     reply = ask(network, request("odd", "sleep", data={"seconds": 30}, timeout=0.5))
     assert (reply.statuscode, reply.reason) == (5, "timeout")
     assert time.monotonic() - began < 5
 
 
-def test_beyond_its_room_a_node_is_busy_and_still_answers_ping(network: Network) -> None:
-    """Two run, two wait, the fifth is told so at once; rpcutil answers all the same."""
+def test_a_busy_node_refuses_actions_and_still_answers_ping(network: Network) -> None:
+    """Two actions run and two wait; the fifth is refused as busy at once, but rpcutil answers."""
     jobs = [request("odd", "sleep", data={"seconds": 0.6}) for _ in range(5)]
     send(network, *jobs)
     busy = replies(network)[0]
@@ -211,23 +211,23 @@ def test_beyond_its_room_a_node_is_busy_and_still_answers_ping(network: Network)
     assert sorted(reply.statuscode for reply in replies(network, 4)) == [0, 0, 0, 0]
 
 
-def test_a_reply_that_is_too_large_says_so(network: Network, tmp_path: Path) -> None:
-    """The caller learns size and limit instead of waiting for ever; the audit has what he was told."""
+def test_a_reply_that_is_too_large_is_replaced_by_an_error(network: Network, tmp_path: Path) -> None:
+    """The caller learns size and limit instead of waiting for its timeout; the audit log has the same status code."""
     reply = ask(network, request("odd", "large", data={"size": 2 * 1024 * 1024}))
     assert (reply.statuscode, reply.data) == (5, {})
     assert "more than the limit of 1048576 bytes" in reply.statusmsg
     assert [line.get("statuscode") for line in audit(tmp_path)] == [None, 5]
 
 
-def test_a_reply_that_cannot_be_carried_says_so(network: Network) -> None:
-    """Data that no caller would read becomes an error, not silence."""
+def test_a_reply_that_cannot_be_encoded_is_replaced_by_an_error(network: Network) -> None:
+    """Data that no caller could read becomes an error, not silence."""
     reply = ask(network, request("odd", "deep"))
     assert (reply.statuscode, reply.reason, reply.data) == (5, "crashed", {})
     assert "the reply cannot be sent" in reply.statusmsg
 
 
-def test_secrets_are_masked_in_the_audit(network: Network, tmp_path: Path) -> None:
-    """What the DDL marks writeOnly is not written down; the rest is."""
+def test_secrets_are_masked_in_the_audit_log(network: Network, tmp_path: Path) -> None:
+    """An input that the DDL marks as `writeOnly` is masked; the others are not."""
     reply = ask(network, request("odd", "login", data={"password": "hunter2", "user": "bob"}))
     assert reply.data == {"token": "hunter2bob"}
     text = (tmp_path / "web1.audit.jsonl").read_text()
@@ -236,16 +236,16 @@ def test_secrets_are_masked_in_the_audit(network: Network, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("user", ["crash", "print", "exit"])
-def test_secrets_are_masked_in_what_goes_wrong(network: Network, user: str) -> None:
-    """The reply does not quote what an action raises or prints with a secret in it."""
+def test_secrets_are_masked_in_errors(network: Network, user: str) -> None:
+    """The reply does not show a secret that an action raises or prints."""
     reply = ask(network, request("odd", "login", data={"password": "hunter'2", "user": user}))
     assert (reply.statuscode, reply.reason) == (5, "crashed")
     assert "********" in reply.statusmsg
     assert "hunter" not in reply.statusmsg
 
 
-def test_a_duplicate_leaves_two_lines_too(network: Network, tmp_path: Path) -> None:
-    """Who sends a request again is written down, and that the first answer was given again."""
+def test_a_duplicate_is_audited_with_two_lines(network: Network, tmp_path: Path) -> None:
+    """The audit log shows that a request was sent again, and that its first reply was sent again."""
     asked = request()
     ask(network, asked)
     ask(network, asked)
@@ -255,10 +255,10 @@ def test_a_duplicate_leaves_two_lines_too(network: Network, tmp_path: Path) -> N
     assert [line["event"] for line in audit(tmp_path)] == ["decision", "outcome"] * 2
 
 
-def test_what_comes_again_without_end_fills_no_disk(
+def test_endless_duplicates_do_not_fill_the_disk(
     network: Network, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Ten times it is audited and answered, then only counted, with one line in the log; others are served on."""
+    """Ten duplicates are audited and answered; later ones are only counted and logged once, and others are served."""
     asked = request()
     ask(network, asked)
     send(network, *[asked] * 15)
@@ -271,16 +271,16 @@ def test_what_comes_again_without_end_fills_no_disk(
     assert ask(network, another).request == another.id
 
 
-def test_repetitions_are_counted_for_so_many_requests() -> None:
-    """The memory that they take has a bound: the one that has not come for longest is forgotten."""
+def test_duplicates_are_counted_for_a_limited_number_of_requests() -> None:
+    """Memory is bounded: the request whose last duplicate is the oldest is forgotten first."""
     repeats = DuplicateCounter(most=2)
     answered = [[repeats.add(name) for name in "ab"] for _ in range(ANSWERED + 1)]
     assert answered == [[True, True]] * ANSWERED + [[False, False]]
     assert [repeats.add(name) for name in "cba"] == [True, False, True]
 
 
-def test_the_audit_names_the_rule_that_denied(tmp_path: Path) -> None:
-    """Also when it was about a data function in the filter, and the request itself was allowed."""
+def test_the_audit_log_names_the_rule_that_denied(tmp_path: Path) -> None:
+    """The rule is also named if it denies a data function of the filter and the request itself is allowed."""
     rules = [Rule("no shells", agents=("shell",), allow=False), Rule("ping", agents=("rpcutil",))]
     with memory_fleet(tmp_path, {"web1": {}}, policy=Policy(rules)) as network:
         network.transport.open_replies(REPLIES)
@@ -296,7 +296,7 @@ def test_the_audit_names_the_rule_that_denied(tmp_path: Path) -> None:
 
 
 def test_a_policy_sees_the_defaults_that_the_action_will_get(tmp_path: Path) -> None:
-    """What a caller leaves out cannot slip past a rule about it."""
+    """A rule about an input applies even if the caller does not send that input."""
     empty = {"required": ["stdin"], "properties": {"stdin": {"const": ""}}}
     rules = [Rule("no empty input", inputs=empty, allow=False), Rule("else")]
     with memory_fleet(tmp_path, {"web1": {}}, policy=Policy(rules)) as network:
@@ -305,8 +305,8 @@ def test_a_policy_sees_the_defaults_that_the_action_will_get(tmp_path: Path) -> 
         assert ask(network, request("shell", "run", data={"command": "true", "stdin": "x"})).statuscode == 0
 
 
-def test_the_audit_has_the_skew_and_keeps_what_was_signed(tmp_path: Path) -> None:
-    """Seconds between the two clocks; the payload as it travelled, unless it holds a secret."""
+def test_the_audit_log_has_the_skew_and_the_signed_payload(tmp_path: Path) -> None:
+    """The skew is in seconds; the payload is kept as it was sent, unless it contains a secret."""
     kept = tmp_path / "envelopes"
     kept.mkdir()
     plugins_ = tmp_path / "plugins"
@@ -325,8 +325,8 @@ def test_the_audit_has_the_skew_and_keeps_what_was_signed(tmp_path: Path) -> Non
     assert messages.decode_request(json.loads((kept / f"{asked.id}.payload").read_text())) == asked
 
 
-def test_an_audit_that_cannot_be_written_stops_actions_not_answers(network: Network, tmp_path: Path) -> None:
-    """Nothing is done that nobody could look up afterwards."""
+def test_no_action_runs_while_the_audit_log_cannot_be_written(network: Network, tmp_path: Path) -> None:
+    """The request is answered with the error, and nothing runs that is not audited."""
     (tmp_path / "web1.audit.jsonl").mkdir()
     reply = ask(network, request("shell", "run", data={"command": f"touch {tmp_path}/ran"}))
     assert reply.statuscode == 5
@@ -334,8 +334,8 @@ def test_an_audit_that_cannot_be_written_stops_actions_not_answers(network: Netw
     assert not (tmp_path / "ran").exists()
 
 
-def test_the_policy_stands_before_the_filter(tmp_path: Path) -> None:
-    """Who may not act cannot learn by asking: a denied caller is told so whether or not the filter matches."""
+def test_the_policy_is_checked_before_the_filter(tmp_path: Path) -> None:
+    """A denied caller learns nothing from the filter: the reply is the same whether it matches or not."""
     policy = Policy([Rule("only bob", callers=("bob",))])
     with memory_fleet(tmp_path, {"web1": {}}, policy=policy) as network:
         network.transport.open_replies(REPLIES)
@@ -347,8 +347,8 @@ def test_the_policy_stands_before_the_filter(tmp_path: Path) -> None:
         assert ask(network, request(caller="bob")).statuscode == 0
 
 
-def test_a_reply_is_sent_again_until_the_transport_is_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A send that fails is not the end of a reply."""
+def test_a_reply_is_sent_again_when_the_transport_is_reachable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reply that could not be sent is not lost."""
     with memory_fleet(tmp_path, {"web1": {}}) as network:
         network.transport.open_replies(REPLIES)
         send_for_real, failures = network.transport.send, [1]
@@ -364,8 +364,8 @@ def test_a_reply_is_sent_again_until_the_transport_is_back(tmp_path: Path, monke
         assert failures == []
 
 
-def test_stopping_waits_for_what_runs_and_ends_what_takes_too_long(tmp_path: Path, plugins: Path) -> None:
-    """A clean stop answers everything: what finished in time, and what had to be interrupted."""
+def test_a_stop_waits_for_actions_and_interrupts_slow_ones(tmp_path: Path, plugins: Path) -> None:
+    """A clean stop answers every running request: those that finish in time, and those that are interrupted."""
     with memory_fleet(tmp_path, {"web1": {}}, code=[plugins], ddls=[plugins]) as network:
         network.transport.open_replies(REPLIES)
         node: Server = network.nodes["web1"]

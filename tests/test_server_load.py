@@ -1,4 +1,4 @@
-"""A node's line when a request comes again, when there is too much of it, and when another daemon goes on with it."""
+"""A node with duplicates, with too many requests, and with requests that an earlier daemon has left."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ OTHER_REPLIES = names.reply_queue(COLLECTIVE, "other-0")
 
 @pytest.fixture
 def network(tmp_path: Path, plugins: Path) -> Iterator[Network]:
-    """One node that takes two actions at once, one of each agent, and lets four more wait."""
+    """One node that runs two actions at the same time, one per agent, and lets four more wait."""
     with memory_fleet(tmp_path, {"web1": {}}, code=[plugins], ddls=[plugins], max_actions=2, max_queued=4) as network:
         network.transport.open_replies(REPLIES)
         network.transport.open_replies(OTHER_REPLIES)
@@ -33,15 +33,15 @@ def network(tmp_path: Path, plugins: Path) -> Iterator[Network]:
 
 @contextmanager
 def next_daemon(network: Network, folder: Path, code: Path) -> Iterator[Server]:
-    """Run the daemon that takes the place of the first, which has stopped."""
+    """Run the daemon that takes the place of the first one, which has stopped."""
     node = make_node(folder, "web1", network.transport, {}, node_parts(folder, [code], [code]))
     node.open()
     yield node
     node.stop(5.0)
 
 
-def test_a_repeated_request_is_answered_to_whoever_asked_first(network: Network) -> None:
-    """Who sends another's request again with an address of his own learns nothing."""
+def test_a_duplicate_is_answered_to_the_first_reply_queue(network: Network) -> None:
+    """A captured request that is sent again with another reply queue reveals nothing."""
     asked = request()
     first = ask(network, asked)
     again = ask(network, replace(asked, reply_to=OTHER_REPLIES))
@@ -49,14 +49,14 @@ def test_a_repeated_request_is_answered_to_whoever_asked_first(network: Network)
     assert network.transport.unread(OTHER_REPLIES) == 0
 
 
-def test_what_was_signed_before_the_journal_began_is_refused(network: Network) -> None:
-    """A captured request that is sent anew may have run before the journal was lost."""
+def test_a_request_signed_before_the_journal_began_is_refused(network: Network) -> None:
+    """A captured request that is sent again may have run before the journal was lost."""
     reply = ask(network, request(time=time.time() - 200))
     assert (reply.statuscode, reply.reason) == (5, "expired")
 
 
 def test_a_slow_agent_does_not_starve_another(network: Network) -> None:
-    """It has its share of the places; what there is too much of it is busy, and others are served at once."""
+    """A slow agent uses up only its share of the places: then its requests are refused, and those of others run."""
     jobs = [request("shell", "run", data={"command": "sleep 60"}) for _ in range(5)]
     send(network, *jobs)
     busy = replies(network)[0]
@@ -68,10 +68,10 @@ def test_a_slow_agent_does_not_starve_another(network: Network) -> None:
     network.nodes["web1"].stop(0.0)
 
 
-def test_a_flood_is_received_no_faster_than_it_is_answered(
+def test_requests_are_received_no_faster_than_they_are_answered(
     network: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What a node cannot answer yet stays in its queue, not in its memory; in the end all are answered."""
+    """Requests that cannot be answered yet stay in the node's queue, not in its memory; in the end all are answered."""
     flood = [request() for _ in range(300)]
     may_send = threading.Event()
     send_for_real = network.transport.send
@@ -91,8 +91,8 @@ def test_a_flood_is_received_no_faster_than_it_is_answered(
     assert answered == {asked.id for asked in flood}
 
 
-def test_a_reply_waits_for_a_queue_that_is_not_known_yet(tmp_path: Path) -> None:
-    """SQS asks for a second after CreateQueue: a caller's very first request may be answered before that."""
+def test_a_reply_waits_for_a_new_queue(tmp_path: Path) -> None:
+    """SQS may not know a new queue for a second, so the reply to a caller's first request is sent again."""
     with memory_fleet(tmp_path, {"web1": {}}) as network:
         send(network, request())
         assert settled(network, "passed", 1) == 1
@@ -101,45 +101,46 @@ def test_a_reply_waits_for_a_queue_that_is_not_known_yet(tmp_path: Path) -> None
         assert replies(network)[0].statuscode == 0
 
 
-class Wrong:
-    """A policy with a defect: it may not be asked, and each `decide` says so."""
+class BrokenPolicy:
+    """A policy with a bug."""
 
     def decide(self, _question: Question) -> Decision:
-        """Fail as a mistake of ours would."""
+        """Raise what no policy should raise."""
         raise ValueError("what")
 
 
-def test_a_defect_of_ours_is_answered_and_ends_no_daemon(tmp_path: Path) -> None:
-    """Neither this one, nor, what is worse, each that comes after it and finds the request in the journal."""
+def test_an_internal_error_is_answered_and_does_not_end_the_daemon(tmp_path: Path) -> None:
+    """It ends neither this daemon nor later ones, which find the request in the journal."""
     with memory_fleet(tmp_path, {}) as network:
         network.transport.open_replies(REPLIES)
         journal = Journal(None, time.time)
         journal.mark_beginning()
         asked, now = request(), time.time()
         journal.begin(asked.id, sent=now, received=now, until=now + 60, reply_to=REPLIES, body=body(asked))
-        parts = {**node_parts(tmp_path), "policy": Wrong(), "journal": journal}
+        parts = {**node_parts(tmp_path), "policy": BrokenPolicy(), "journal": journal}
         make_node(tmp_path, "web1", network.transport, {}, parts).open()
         reply = replies(network)[0]
         assert (reply.statuscode, reply.reason) == (5, "crashed")
         assert "internal error" in reply.statusmsg
         assert journal.left(TAKEN) == []
+        journal.close()
 
 
-def test_a_full_journal_is_busy_and_says_so(tmp_path: Path) -> None:
-    """Nothing is done that could not be remembered."""
+def test_a_full_journal_refuses_requests_as_busy(tmp_path: Path) -> None:
+    """A request that could not be remembered does not run."""
     journal = Journal(None, time.time, most_entries=1)
     with memory_fleet(tmp_path, {"web1": {}}, journal=journal) as network:
         network.transport.open_replies(REPLIES)
         asked = request()
         assert ask(network, asked).statuscode == 0
         reply = ask(network, request("shell", "run", data={"command": f"touch {tmp_path}/ran"}))
-        assert (reply.reason, reply.statusmsg) == ("busy", "the journal holds 1 requests: try again later")
+        assert (reply.reason, reply.statusmsg) == ("busy", "the journal is full: 1 request (try again later)")
         assert not (tmp_path / "ran").exists()
         assert ask(network, asked).replayed
 
 
-def test_a_journal_that_cannot_be_written_stops_actions_not_answers(tmp_path: Path) -> None:
-    """Closed is as good as a broken disk: nothing runs, and every caller is told why."""
+def test_no_action_runs_while_the_journal_cannot_be_written(tmp_path: Path) -> None:
+    """A closed journal behaves like a broken disk: nothing runs, and every reply says why."""
     journal = Journal(tmp_path / "broken.sqlite", time.time)
     with memory_fleet(tmp_path, {"web1": {}}, journal=journal) as network:
         network.transport.open_replies(REPLIES)
@@ -147,11 +148,13 @@ def test_a_journal_that_cannot_be_written_stops_actions_not_answers(tmp_path: Pa
         journal.close()
         reply = ask(network, request())
         assert (reply.statuscode, reply.reason) == (5, "busy")
-        assert "broken.sqlite: cannot be used: it is closed: try again later" in reply.statusmsg
+        assert "broken.sqlite: cannot be read or written: the database is closed (try again later)" in reply.statusmsg
 
 
-def test_what_waits_at_a_stop_is_run_by_the_next_daemon(network: Network, tmp_path: Path, plugins: Path) -> None:
-    """What runs is interrupted, and answered; what waits for its turn is lost to nobody."""
+def test_a_request_that_waits_at_a_stop_is_run_by_the_next_daemon(
+    network: Network, tmp_path: Path, plugins: Path
+) -> None:
+    """A running action is interrupted and answered; a waiting request is not lost."""
     long, short = (request("shell", "run", data={"command": word}) for word in ("sleep 60", f"echo x>>{tmp_path}/ran"))
     send(network, long)
     assert settled(network, "passed", 1) == 1
@@ -169,12 +172,12 @@ def test_what_waits_at_a_stop_is_run_by_the_next_daemon(network: Network, tmp_pa
     assert events == [(event, asked.id) for asked in (long, short) for event in ("decision", "outcome")]
 
 
-def test_what_is_too_old_when_the_next_daemon_comes_is_refused(
+def test_a_waiting_request_can_expire_before_the_next_daemon(
     network: Network,
     tmp_path: Path,
     plugins: Path,
 ) -> None:
-    """It was taken on in time, but nobody started it in time."""
+    """It was received in time, but no daemon started it in time."""
     send(network, request("shell", "run", data={"command": "sleep 60"}))
     assert settled(network, "passed", 1) == 1
     send(network, request("shell", "run", data={"command": "true"}, ttl=0.5))
@@ -185,13 +188,13 @@ def test_what_is_too_old_when_the_next_daemon_comes_is_refused(
         assert replies(network)[0].reason == "expired"
 
 
-def test_what_was_unsent_at_a_stop_is_sent_by_the_next_daemon(
+def test_an_unsent_reply_is_sent_by_the_next_daemon(
     network: Network,
     tmp_path: Path,
     plugins: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """An answer outlives the daemon that could not send it."""
+    """A reply outlives the daemon that could not send it."""
     send_for_real = network.transport.send
 
     def away(queue: str, text: str) -> None:
@@ -210,8 +213,8 @@ def test_what_was_unsent_at_a_stop_is_sent_by_the_next_daemon(
         assert (reply.request, reply.statuscode, reply.replayed) == (asked.id, 0, False)
 
 
-def test_a_reply_that_cannot_be_sent_holds_up_nobody(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One caller's queue is out of reach: all others are answered, and when he has left his reply is given up."""
+def test_a_reply_that_cannot_be_sent_does_not_delay_others(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One reply queue is not writable: other callers are answered, and its replies are dropped at their timeout."""
     send_for_real = network.transport.send
 
     def denied(queue: str, text: str) -> None:
@@ -225,12 +228,12 @@ def test_a_reply_that_cannot_be_sent_holds_up_nobody(network: Network, monkeypat
     assert settled(network, "lost", 5) == 5
 
 
-def test_a_request_that_the_next_daemon_does_not_believe_is_dropped(
+def test_a_resumed_request_is_verified_again(
     network: Network,
     tmp_path: Path,
     plugins: Path,
 ) -> None:
-    """What was good when it came is checked again: keys and versions change."""
+    """A request that was valid when it arrived may be invalid now: keys and versions change."""
     node = network.nodes["web1"]
     node.stop(5.0)
     journal = Journal(tmp_path / "web1.sqlite", network.transport.now)

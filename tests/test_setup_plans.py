@@ -1,4 +1,4 @@
-"""Plans: shown, agreed to, carried out step by step, and told truthfully."""
+"""Tests of plans: how they are shown, confirmed, applied step by step, and reported."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import json
 from argparse import Namespace
 
 import pytest
+from support.json_documents import check_document
 
 from collective.aws_account import Account
-from collective.clients.setup_plans import settle
+from collective.clients.setup_plans import confirm_and_apply
 from collective.errors import Unreachable
 from collective.setup import CHANGE, KEEP, MAKE, REMOVE, Plan, Step
 
@@ -16,13 +17,13 @@ Captured = pytest.CaptureFixture[str]
 
 
 class Steps:
-    """Steps that note that they were done; one of them cannot be, another one has become needless."""
+    """Steps that record that they were done; step `bad` fails, and step `back` is no longer needed."""
 
     def __init__(self) -> None:
         self.done: list[str] = []
 
     def plan(self, *names: str) -> Plan:
-        """Return a plan that makes these things."""
+        """Return a plan that creates these queues."""
         steps = [Step(MAKE, "queue", name, do=lambda name=name: self._do(name)) for name in names]  # type: ignore[misc]
         return Plan("production", Account("aws", "eu-central-1", "123456789012"), steps)
 
@@ -35,16 +36,17 @@ class Steps:
         return None
 
 
-def given(*, yes: bool = True, dry_run: bool = False, as_json: bool = False) -> Namespace:
-    return Namespace(yes=yes, dry_run=dry_run, json=as_json)
+def arguments(*, yes: bool = True, dry_run: bool = False, output: str = "text") -> Namespace:
+    """Return parsed arguments of a command with a plan."""
+    return Namespace(yes=yes, dry_run=dry_run, output=output)
 
 
 def test_a_plan_is_shown_with_a_mark_for_each_step(capsys: Captured) -> None:
-    """What is made, changed, kept and removed; a name is one harmless line."""
+    """Each step is a line with the mark of its change; control characters in names are escaped."""
     marks = [(MAKE, "a"), (CHANGE, "b"), (KEEP, "c"), (REMOVE, "d\x1b[2J")]
     steps = [Step(change, "queue", name, "why") for change, name in marks]
     plan = Plan("production", Account("aws", "eu-central-1", "123456789012"), steps, ["look out"])
-    assert settle(plan, given(dry_run=True)) == 0
+    assert confirm_and_apply(plan, arguments(dry_run=True)) == 0
     out, err = capsys.readouterr()
     assert out == (
         "production in the account 123456789012, eu-central-1:\n\n"
@@ -53,37 +55,40 @@ def test_a_plan_is_shown_with_a_mark_for_each_step(capsys: Captured) -> None:
     assert err == "crpc: look out\n"
 
 
-def test_who_is_asked_decides(capsys: Captured) -> None:
-    """A no does nothing, and is exit 4; a yes does all of it, in order."""
+def test_only_a_confirmed_plan_is_applied(capsys: Captured) -> None:
+    """Without confirmation nothing is changed and the exit code is 4; with it all steps are done in order."""
     steps = Steps()
-    assert settle(steps.plan("a", "b"), given(yes=False), agrees=lambda: False) == 4
+    assert confirm_and_apply(steps.plan("a", "b"), arguments(yes=False), confirm=lambda: False) == 4
     assert steps.done == []
-    assert settle(steps.plan("a", "b"), given(yes=False), agrees=lambda: True) == 0
+    assert confirm_and_apply(steps.plan("a", "b"), arguments(yes=False), confirm=lambda: True) == 0
     assert steps.done == ["a", "b"]
     assert capsys.readouterr().out.endswith("2 changes made\n")
 
 
-@pytest.mark.parametrize("as_json", [False, True])
-def test_what_fails_ends_it_and_what_was_done_is_told(capsys: Captured, as_json: bool) -> None:
-    """The error is the caller's to show, with its own exit code; making the plan again goes on from there."""
+@pytest.mark.parametrize("output", ["text", "json", "csv"])
+def test_a_failed_step_stops_the_plan_and_earlier_steps_are_reported(capsys: Captured, output: str) -> None:
+    """The error is raised after the report, and the steps after the failed one are not done."""
     steps = Steps()
     with pytest.raises(Unreachable):
-        settle(steps.plan("a", "bad", "c"), given(as_json=as_json))
+        confirm_and_apply(steps.plan("a", "bad", "c"), arguments(output=output))
     assert steps.done == ["a"]
     out = capsys.readouterr().out
-    if as_json:
+    if output == "json":
+        assert check_document(json.loads(out)) == "plan"
         assert [step["done"] for step in json.loads(out)["steps"]] == [True, False, False]
+    elif output == "csv":
+        assert [line.rpartition(",")[2] for line in out.splitlines()] == ["done", "true", "false", "false"]
     else:
         assert out.endswith("\n1 of 3 changes made\n")
 
 
-def test_what_has_become_needless_is_not_counted(capsys: Captured) -> None:
-    """It is named, with the reason."""
-    assert settle(Steps().plan("a", "back"), given()) == 0
+def test_a_step_that_is_no_longer_needed_is_not_counted(capsys: Captured) -> None:
+    """A step that does nothing is listed with the reason, and not counted as a change."""
+    assert confirm_and_apply(Steps().plan("a", "back"), arguments()) == 0
     assert capsys.readouterr().out.endswith("  = queue back (it has come back)\n1 of 2 changes made\n")
 
 
-def test_a_document_asks_nobody(capsys: Captured) -> None:
-    """Whoever reads it cannot answer: without --yes nothing is done."""
-    assert settle(Steps().plan("a"), given(yes=False, as_json=True), agrees=lambda: True) == 4
+def test_json_output_does_not_ask_for_confirmation(capsys: Captured) -> None:
+    """A program cannot answer a question: with --json and without --yes nothing is changed, exit code 4."""
+    assert confirm_and_apply(Steps().plan("a"), arguments(yes=False, output="json"), confirm=lambda: True) == 4
     assert json.loads(capsys.readouterr().out)["steps"][0]["done"] is False

@@ -1,4 +1,4 @@
-"""What the service manager is told, by a real datagram socket in its place."""
+"""Notifications to the service manager, received by a real datagram socket."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from collective.transport.memory import MemoryTransport
 
 @pytest.fixture(params=["path", "abstract"])
 def listener(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Listener]:
-    """A manager at a path, or at an abstract address."""
+    """A service manager at a path or at an abstract address."""
     address = str(tmp_path / "notify") if request.param == "path" else f"@collective-test-{os.getpid()}"
     listener = Listener(address)
     with listener.socket:
         yield listener
 
 
-def test_each_word_is_one_datagram_of_the_protocol(listener: Listener) -> None:
-    """sd_notify(3)'s assignments, a line each."""
+def test_each_notification_is_one_datagram(listener: Listener) -> None:
+    """A datagram has one assignment of sd_notify(3) per line."""
     manager = ServiceManager(listener.address)
     manager.ready("receiving")
     assert listener.hear() == ["READY=1", "STATUS=receiving"]
@@ -46,8 +46,8 @@ def test_each_word_is_one_datagram_of_the_protocol(listener: Listener) -> None:
     assert listener.hear()[0] == "STOPPING=1"
 
 
-def test_what_the_environment_says_is_for_the_daemon_alone() -> None:
-    """It is taken out, so that no action inherits it; a watchdog that another process is meant by is none."""
+def test_the_variables_of_systemd_are_removed_from_the_environment() -> None:
+    """Actions do not inherit the variables; a watchdog for another process is ignored."""
     pid = str(os.getpid())
     environment = {"NOTIFY_SOCKET": "/x", "WATCHDOG_USEC": "60000000", "WATCHDOG_PID": pid, "PATH": "/bin"}
     assert ServiceManager.of(environment).watchdog == 60
@@ -56,14 +56,12 @@ def test_what_the_environment_says_is_for_the_daemon_alone() -> None:
     assert ServiceManager.of({"WATCHDOG_USEC": "1"}).watchdog is None
 
 
-def test_nobody_to_tell_and_a_manager_that_has_gone_do_no_harm(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Without systemd nothing is said; what cannot be said is one line in the log."""
+def test_a_missing_service_manager_causes_no_failure(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Without systemd nothing is sent; a notification that cannot be sent is logged."""
     ServiceManager(None).ready("receiving")
     assert caplog.records == []
     ServiceManager(str(tmp_path / "gone")).ready("receiving")
-    assert [line.message for line in caplog.records] == ["manager.deaf"]
+    assert [line.message for line in caplog.records] == ["systemd.notify_failed"]
 
 
 def reporting(network: Network, listener: Listener, stuck: float = LONGEST_CALL) -> StatusReporter:
@@ -73,8 +71,8 @@ def reporting(network: Network, listener: Listener, stuck: float = LONGEST_CALL)
     return StatusReporter(ServiceManager(listener.address, watchdog=0.3), node, registration, stuck)
 
 
-def test_a_node_is_ready_when_it_receives_and_alive_from_then_on(network: Network, listener: Listener) -> None:
-    """First ready, then a sign of life within each third of the watchdog's time, at the end a farewell."""
+def test_a_node_reports_ready_when_it_receives_and_then_alive(network: Network, listener: Listener) -> None:
+    """READY is followed by WATCHDOG three times per timeout, and by STOPPING at the end."""
     report = reporting(network, listener)
     report.start()
     status = f"STATUS=receiving from {network.nodes['web1'].queue}"
@@ -86,20 +84,20 @@ def test_a_node_is_ready_when_it_receives_and_alive_from_then_on(network: Networ
     assert listener.said[-1][0] == "STOPPING=1"
 
 
-def test_a_stuck_receiver_gives_no_sign_of_life(network: Network, listener: Listener) -> None:
-    """What hangs longer than any call may take is said once; the manager waits for the watchdog in vain."""
+def test_a_stuck_receiver_does_not_report_alive(network: Network, listener: Listener) -> None:
+    """A receiver stuck for longer than any call can take is reported once, without WATCHDOG."""
     node = network.nodes["web1"]
     wait_until(lambda: node.receiver.silent_for() > 0.05, 10)  # in its long poll
     report = reporting(network, listener, stuck=0.05)
     report.report()
-    assert listener.hear()[0].startswith("STATUS=stuck: the receiving thread")
+    assert listener.hear()[0].startswith("STATUS=stuck: no progress of the receiving thread")
     report.report()
     with pytest.raises(TimeoutError):
         listener.hear(0.1)
 
 
-def test_a_transport_that_is_away_is_no_hang() -> None:
-    """The receiver goes on trying: it fails, and says why, and is not silent."""
+def test_a_receiver_with_an_unreachable_transport_is_not_stuck() -> None:
+    """The receiver retries, and its status has the error."""
     time = [0.0]
     transport = FaultyTransport(MemoryTransport())
     transport.cut()
@@ -116,7 +114,7 @@ def test_a_transport_that_is_away_is_no_hang() -> None:
     assert receiver.status == "receiving from queue"
 
 
-def test_no_call_takes_longer_than_is_waited_for() -> None:
-    """Botocore's tries and back-off (1, 2, 4 s), and a resolver's 30 s before each try, are within it."""
+def test_no_call_takes_longer_than_the_limit_for_a_stuck_receiver() -> None:
+    """LONGEST_CALL includes all attempts of botocore, its backoff (1, 2, 4 s), and 30 s of DNS before each attempt."""
     tries = DEFAULT_TIMEOUTS.attempts * (30 + DEFAULT_TIMEOUTS.connect + DEFAULT_TIMEOUTS.read)
     assert tries + 1 + 2 + 4 <= LONGEST_CALL

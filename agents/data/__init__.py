@@ -1,1 +1,1 @@
-"""The standard data functions, one flat file each, named after its function. Found by path, like agents."""
+"""The standard data functions, one file each with the function's name. They are loaded by path, like agents."""

@@ -1,4 +1,4 @@
-"""Answer with one of the node's facts."""
+"""Return one of the node's facts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collective.filters import look_up
 
 @data
 def fact(query: str, *, facts: Facts) -> Reply:
-    """Tell the fact at a dotted path; a mapping or list comes as its JSON text, all else as it is."""
+    """Return the fact at a dotted path; mappings and lists as JSON text."""
     value = look_up(facts, query)
     if value is None:
         return {"exists": False, "value": False, "value_encoding": False}

@@ -1,4 +1,4 @@
-"""Answer with what a file is: its kind, owner, times and digests. Links are not followed."""
+"""Return type, owner, times and digests of a file. Symbolic links are not followed."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import time
 
 from collective.agent import Aborted, Reply, data
 
-_BLOCK = 1 << 20  # bytes that are digested between two looks at the clock
-_MARGIN = 0.5  # seconds kept for the answer
+_BLOCK = 1 << 20  # bytes read between two checks of the deadline
+_MARGIN = 0.5  # seconds reserved for the reply
 _TYPES = {
     stat.S_IFREG: "file",
     stat.S_IFDIR: "directory",
@@ -28,10 +28,10 @@ _TIMES = ("mtime", "ctime", "atime")
 
 @data
 def fstat(query: str, *, deadline: float) -> Reply:
-    """Tell about the file at a path.
+    """Return the attributes of the file at a path.
 
-    Times are text in UTC, and Unix seconds in `…_seconds`; ages are seconds. Only files have digests: 0 stands for
-    those of all else, and what cannot be read, or not within the time, has no such fields.
+    Times are strings in UTC, and Unix seconds in `…_seconds`; ages are in seconds. Digests are 0 for anything but
+    regular files, and missing if the file cannot be read, or not within the deadline.
     """
     try:
         found = os.lstat(query)
@@ -54,18 +54,18 @@ def fstat(query: str, *, deadline: float) -> Reply:
 
 def _times(found: os.stat_result) -> Reply:
     now = int(time.time())
-    told: Reply = {}
+    times: Reply = {}
     for name in _TIMES:
         seconds = int(getattr(found, f"st_{name}"))
-        told[name] = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(seconds))
-        told[f"{name}_seconds"] = seconds
-        told[f"{name}_age"] = now - seconds
-    return told
+        times[name] = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(seconds))
+        times[f"{name}_seconds"] = seconds
+        times[f"{name}_age"] = now - seconds
+    return times
 
 
 def _digests(path: str, deadline: float) -> Reply:
     md5, sha256 = hashlib.md5(usedforsecurity=False), hashlib.sha256()
-    # Not blocking, not following: it may be something else than a file by now.
+    # Non-blocking and without following links, because the file may have been replaced since lstat.
     flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
     with contextlib.suppress(OSError), open(os.open(path, flags), "rb") as file:  # noqa: PTH123 - a descriptor
         while time.monotonic() < deadline - _MARGIN:

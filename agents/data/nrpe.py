@@ -1,4 +1,4 @@
-"""Answer with the result of one of the node's NRPE checks. Settings are those of the agent `nrpe`."""
+"""Return the result of one of the node's NRPE checks. Uses the settings of the agent `nrpe`."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from collective.agents import nrpe as checks
 
 @data
 def nrpe(query: str, *, settings: Settings, deadline: float) -> Reply:
-    """Run a check and tell how it ended: a check that finds fault is an answer too."""
+    """Run a check and return its result, also if it is not OK."""
     try:
         return checks.runcommand(query, settings=settings, deadline=deadline)
-    except Aborted as found:
-        if "exitcode" not in found.data:
+    except Aborted as error:
+        if "exitcode" not in error.data:
             raise
-        return found.data
+        return error.data

@@ -1,4 +1,4 @@
-"""Answer with how a package is on this node. Settings are those of the agent `package`."""
+"""Return the state of a package. Uses the settings of the agent `package`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collective.agents import package as manager
 
 @data
 def package(query: str, *, settings: Settings, deadline: float) -> Reply:
-    """Tell which version of a package is installed: `status` is its full version, or `absent`."""
+    """Return the installed version of a package; `status` is the full version, or `absent`."""
     provider = manager.choose(settings)
     found = provider.query(query, deadline)
     parts = ("version", "release", "epoch", "arch")

@@ -1,4 +1,4 @@
-"""Answer with how a service is on this node. Settings are those of the agent `service`."""
+"""Return the state of a service. Uses the settings of the agent `service`."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collective.agents import service as manager
 
 @data
 def service(query: str, *, settings: Settings, deadline: float) -> Reply:
-    """Tell whether a service runs; one that is not there is `unknown`, so that `status!=running` finds such nodes."""
-    manager.choose(settings)  # a node without any service manager has no answer at all
+    """Return the state of a service; `unknown` if it does not exist, so that `status!=running` matches such nodes."""
+    manager.choose(settings)  # fails on a node without a service manager
     try:
         return manager.status(query, settings=settings, deadline=deadline)
     except Aborted:

@@ -1,7 +1,7 @@
-"""Extra verbs of agents: `crpc AGENT VERB …` where a request and its replies are not all that people want.
+"""Extra verbs of agents: `crpc AGENT VERB …`, for uses that one request and its replies do not cover.
 
-A module with an agent's name has a table `VERBS`; it is imported when somebody asks for its agent. A verb may have the
-name of an action: then it stands before it.
+A module with the name of an agent has a table `VERBS`. It is imported when its agent is named on the command line. A
+verb with the name of an action takes precedence over the action.
 """
 
 from __future__ import annotations
@@ -18,7 +18,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ExtraVerb:
-    """`about` is its summary; `run` takes the words after it and returns the exit code; `make_parser` its parser."""
+    """An extra verb of an agent.
+
+    `about` is one line for the help pages. `run` takes the arguments and returns the exit code. `make_parser` returns
+    the parser, with its examples.
+    """
 
     about: str
     run: Callable[[Sequence[str]], int]
@@ -31,7 +35,7 @@ def agents() -> list[str]:
 
 
 def verbs(agent: str) -> Mapping[str, ExtraVerb]:
-    """Return an agent's extra verbs by name."""
+    """Return the extra verbs of an agent by name."""
     if agent not in agents():
         return {}
     found: Mapping[str, ExtraVerb] = importlib.import_module(f"{__name__}.{agent}").VERBS
@@ -39,5 +43,5 @@ def verbs(agent: str) -> Mapping[str, ExtraVerb]:
 
 
 def make_parsers(agent: str) -> list[Parser]:
-    """Return the parsers of an agent's extra verbs."""
+    """Return the parsers of the extra verbs of an agent."""
     return [verb.make_parser() for verb in verbs(agent).values() if verb.make_parser]

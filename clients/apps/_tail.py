@@ -1,10 +1,10 @@
-"""Follow jobs of the shell agent: show what each says, line by line, until all have ended.
+"""Follow jobs of the shell agent: show the output of each, line by line, until all have ended.
 
-    started ─► round: ask each node for its job's output from the offsets on ─► its new lines ─► … ─► ended
-                 └── so many rounds without an answer ──► silent
+    started ─► poll: ask each node for the output of its job since the last offsets ─► new lines ─► … ─► ended
+                 └── several polls in a row without a reply ──► no response
 
-Ctrl-C once ends the jobs, and what they still say is shown; twice leaves them alone. Who leaves or loses his network
-has lost nothing: jobs go on, and keep what they say (`crpc shell list`, `crpc shell status`).
+The first Ctrl-C kills the jobs and shows the rest of their output; a second one leaves without waiting. Jobs do not
+depend on the caller: after a lost connection, `crpc shell list` and `crpc shell status` find them and their output.
 """
 
 from __future__ import annotations
@@ -28,19 +28,22 @@ if TYPE_CHECKING:
     from collective.fleet.fleet import Fleet
     from collective.messages import Reply
 
-_PATIENCE = 15.0  # seconds that a node has to answer a question about its job
-_MOST_MISSED = 4  # rounds in a row that a node may miss
-_SHORTEST, _LONGEST = 0.5, 5.0  # seconds between two rounds: the longer the less is said
+_REPLY_TIMEOUT = 15.0  # seconds
+_MAX_MISSED = 4  # polls in a row without a reply until a node counts as silent
+_MIN_PAUSE, _MAX_PAUSE = 0.5, 5.0  # seconds between two polls; the pause grows while there is no output
 _STREAMS = ("stdout", "stderr")
 _WORST_FIRST = (STOPPED, FAILED, SILENT, NO_NODES, OK)
 
-# Asks a node about its job, with an action of the shell agent and its inputs; returns nothing when there is no answer.
-Ask = Callable[[str, str, Mapping[str, Any]], "Reply | None"]
-Show = Callable[[str, str, str], None]  # what to do with a line: node, stream, text
+# Calls an action of the shell agent on a node: (node, action, inputs). Returns None if the node does not reply.
+Request = Callable[[str, str, Mapping[str, Any]], "Reply | None"]
+Show = Callable[[str, str, str], None]  # shows a line: (node, stream, text)
 
 
 class TailedJob:
-    """One node's job. `end` says how it ended, in words; it is empty until then. `exitcode` is None when unknown."""
+    """The job of one node.
+
+    `end` describes how the job ended and is empty while it runs. `exitcode` is None while it is unknown.
+    """
 
     def __init__(self, node: str, handle: str) -> None:
         self.node = node
@@ -49,18 +52,18 @@ class TailedJob:
         self.exitcode: int | None = None
         self.missed = 0
         self._offsets = dict.fromkeys(_STREAMS, 0)
-        self._rests = dict.fromkeys(_STREAMS, "")  # of lines that are not complete
+        self._partial = dict.fromkeys(_STREAMS, "")  # the last line of each stream, still without its newline
 
     @property
-    def question(self) -> dict[str, Any]:
-        """What to ask `status` for next."""
+    def status_inputs(self) -> dict[str, Any]:
+        """The inputs of the next `status` request."""
         return {"handle": self.handle, **{f"{name}_offset": offset for name, offset in self._offsets.items()}}
 
     def take(self, reply: Reply | None) -> list[tuple[str, str]]:
-        """Take an answer, or that there was none; return the lines that are complete now, each with its stream."""
+        """Process a `status` reply, or None for a missing one; return the lines it completes as (stream, text)."""
         if reply is None:
             self.missed += 1
-            self.end = "no response" if self.missed >= _MOST_MISSED else ""
+            self.end = "no response" if self.missed >= _MAX_MISSED else ""
             return []
         self.missed = 0
         if not reply.ok:
@@ -71,78 +74,78 @@ class TailedJob:
     def _read(self, data: Mapping[str, Any]) -> list[tuple[str, str]]:
         lines, more = [], False
         for name in _STREAMS:
-            *complete, self._rests[name] = (self._rests[name] + data[name]).split("\n")
+            *complete, self._partial[name] = (self._partial[name] + data[name]).split("\n")
             lines += [(name, line) for line in complete]
             more |= data[f"{name}_offset"] != self._offsets[name]
             self._offsets[name] = data[f"{name}_offset"]
         if data["status"] in ("stopped", "failed") and not more:
             self.exitcode = data.get("exitcode")
-            self.end = f"ended with exit code {self.exitcode}"
-            lines += [(name, rest) for name, rest in self._rests.items() if rest]
+            self.end = f"exited with code {self.exitcode}"
+            lines += [(name, partial) for name, partial in self._partial.items() if partial]
         return lines
 
 
 def follow(call: Call, fleet: Fleet) -> int:
-    """Wait for the replies of `shell start` in `call`, follow the jobs, and return the exit code of it all."""
+    """Wait for the replies of `shell start` in `call`, follow the jobs, and return the exit code."""
     outcomes = call.wait()
     for node in outcomes.failed:
         sys.stderr.write(f"crpc: {clean_line(node)}: {clean_line(outcomes.replies[node].statusmsg)}\n")
     jobs = [TailedJob(node, outcomes.replies[node].data["handle"]) for node in outcomes.ok]
     print_missing(call, fleet)
 
-    def ask(node: str, action: str, data: Mapping[str, Any]) -> Reply | None:
+    def request(node: str, action: str, data: Mapping[str, Any]) -> Reply | None:
         try:
-            asked = fleet.call("shell", action, data, targets=Targets(nodes=[node]), timeout=_PATIENCE)
-            return asked.wait().replies.get(node)
+            status = fleet.call("shell", action, data, targets=Targets(nodes=[node]), timeout=_REPLY_TIMEOUT)
+            return status.wait().replies.get(node)
         except TransportError:
             return None
 
-    code = _followed_or_killed(jobs, ask)
-    _tell_ends(jobs, outcomes.silent)
+    code = _poll_or_kill(jobs, request)
+    _print_ends(jobs, outcomes.silent)
     codes = {code, outcomes.exit_code(), _exit_code(jobs)}
     return next(worst for worst in _WORST_FIRST if worst in codes)
 
 
-def _followed_or_killed(jobs: Sequence[TailedJob], ask: Ask) -> int:
+def _poll_or_kill(jobs: Sequence[TailedJob], request: Request) -> int:
     with interruptible():
         try:
-            rounds(jobs, ask, _print)
+            poll(jobs, request, _print)
             return 0
         except KeyboardInterrupt:
-            sys.stderr.write("crpc: interrupted: the jobs are being ended; Ctrl-C once more leaves them alone\n")
-            _kill(jobs, ask)
-            rounds(jobs, ask, _print)
+            sys.stderr.write("crpc: interrupted: killing the jobs (press Ctrl-C again to leave without waiting)\n")
+            _kill(jobs, request)
+            poll(jobs, request, _print)
             return STOPPED
 
 
-def rounds(jobs: Sequence[TailedJob], ask: Ask, show: Show, wait: Callable[[float], None] = time.sleep) -> None:
-    """Ask about the jobs that have not ended, and show their lines, until all have; `wait` takes seconds."""
-    pause = _SHORTEST
+def poll(jobs: Sequence[TailedJob], request: Request, show: Show, wait: Callable[[float], None] = time.sleep) -> None:
+    """Ask for the output of the running jobs and show it, until all have ended; `wait` takes seconds."""
+    pause = _MIN_PAUSE
     while running := {job.node: job for job in jobs if not job.end}:
-        answers = in_parallel(lambda node: ask(node, "status", running[node].question), list(running))
-        news = False
-        for job, answer in zip(running.values(), answers, strict=True):
-            for stream, line in job.take(answer):
+        replies = in_parallel(lambda node: request(node, "status", running[node].status_inputs), list(running))
+        output = False
+        for job, reply in zip(running.values(), replies, strict=True):
+            for stream, line in job.take(reply):
                 show(job.node, stream, line)
-                news = True
-        pause = _SHORTEST if news else min(pause * 1.5, _LONGEST)
+                output = True
+        pause = _MIN_PAUSE if output else min(pause * 1.5, _MAX_PAUSE)
         if not all(job.end for job in jobs):
             wait(pause)
 
 
-def _kill(jobs: Sequence[TailedJob], ask: Ask) -> None:
+def _kill(jobs: Sequence[TailedJob], request: Request) -> None:
     handles = {job.node: job.handle for job in jobs if not job.end}
-    in_parallel(lambda node: ask(node, "kill", {"handle": handles[node]}), list(handles))
+    in_parallel(lambda node: request(node, "kill", {"handle": handles[node]}), list(handles))
 
 
 def _print(node: str, stream: str, line: str) -> None:
-    to = sys.stdout if stream == "stdout" else sys.stderr
-    write(to, f"{node}: {clean_line(line)}\n")
-    to.flush()
+    output = sys.stdout if stream == "stdout" else sys.stderr
+    write(output, f"{node}: {clean_line(line)}\n")
+    output.flush()
 
 
-def _tell_ends(jobs: Sequence[TailedJob], silent: Sequence[str]) -> None:
-    """Say how those jobs ended that did not end well, alike ones together."""
+def _print_ends(jobs: Sequence[TailedJob], silent: Sequence[str]) -> None:
+    """Print how the jobs that did not succeed ended, with the nodes grouped by it."""
     ends = defaultdict(list, {"no response": list(silent)} if silent else {})
     for job in jobs:
         if job.exitcode != 0:
@@ -152,6 +155,6 @@ def _tell_ends(jobs: Sequence[TailedJob], silent: Sequence[str]) -> None:
 
 
 def _exit_code(jobs: Sequence[TailedJob]) -> int:
-    if any(job.exitcode != 0 and job.missed < _MOST_MISSED for job in jobs):
+    if any(job.exitcode != 0 and job.missed < _MAX_MISSED for job in jobs):
         return FAILED
-    return SILENT if any(job.missed >= _MOST_MISSED for job in jobs) else 0
+    return SILENT if any(job.missed >= _MAX_MISSED for job in jobs) else 0

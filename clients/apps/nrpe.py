@@ -1,9 +1,9 @@
-"""`crpc nrpe check NAME`: one check on many nodes as a single one, for Nagios: a line and its exit code.
+"""`crpc nrpe check NAME`: run one check on many nodes and report it to Nagios as a single result.
 
     check_load: OK: 45 WARNING: 1 CRITICAL: 0 UNKNOWN: 0|total=46 ok=45 warn=1 crit=0 unknown=0 checktime=0.612054
 
-A node that does not answer, or answers anything but a check's result, is UNKNOWN. So is what keeps us from asking at
-all: Nagios reads standard output, and knows no other exit codes.
+A node that does not answer, or whose reply is not the result of a check, counts as UNKNOWN. An error before the request
+is sent is UNKNOWN too, and printed on standard output: Nagios reads only that, and knows only the exit codes 0 to 3.
 """
 
 from __future__ import annotations
@@ -14,53 +14,79 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from collective.clients import options
+from collective.clients import options, output
 from collective.clients.apps import ExtraVerb
-from collective.clients.render.formatting import clean_line
+from collective.clients.output import Output
+from collective.clients.parser import Parser
 from collective.clients.results import print_missing
 from collective.clients.single_call import open_call
 from collective.errors import CollectiveError
 from collective.nodesets import fold
+from collective.text import escape_controls
 
 if TYPE_CHECKING:
     from collective.fleet.outcomes import Outcomes
     from collective.messages import Reply
 
 OK, WARNING, CRITICAL, UNKNOWN = range(4)
-# Monitoring Plugins, lib/utils_base.c: max_state_alt
+_NAMES = ("OK", "WARNING", "CRITICAL", "UNKNOWN")
+# The order of max_state_alt in lib/utils_base.c of the Monitoring Plugins.
 _WORST_FIRST = (CRITICAL, WARNING, UNKNOWN, OK)
 
 
-def check(arguments: Sequence[str]) -> int:
-    """Ask every matching node for the check; print the line, and return the worst state."""
-    parser = options.Parser("crpc nrpe check", description="Run one check on many nodes, as a plugin of Nagios.")
-    parser.add_argument("check", metavar="NAME", help="the name of a check in the nodes' NRPE configuration")
-    parser.add_argument("--args", metavar="'A!B'", help="values for its $ARG1$, $ARG2$ …")
+def make_parser() -> Parser:
+    """Return the parser of `crpc nrpe check`."""
+    parser = Parser(
+        "crpc nrpe check",
+        description="Run one check on many nodes, as a Nagios plugin.\n\n"
+        "The exit code is the state of the worst node: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN. Any error is UNKNOWN.",
+        examples=["crpc nrpe check check_load", "crpc nrpe check check_disk -F role=web -o json"],
+    )
+    parser.add_argument("check", metavar="NAME", help="name of a command in the NRPE configuration of the nodes")
+    parser.add_argument("--args", metavar="'A!B'", help="values for $ARG1$, $ARG2$ … of the command")
     options.add_targets(parser)
     options.add_running(parser)
+    return parser
+
+
+def check(arguments: Sequence[str]) -> int:
+    """Run a check on all matching nodes, print one line, and return the worst state."""
     try:
-        return _check(parser.parse_args(arguments))
+        return _check(make_parser().parse_args(arguments))
     except CollectiveError as error:
         name = next((word for word in arguments if not word.startswith("-")), "nrpe check")
-        # A bar would begin performance data.
-        sys.stdout.write(f"{clean_line(name)}: UNKNOWN: {clean_line(str(error)).replace('|', '¦')}\n")
+        # Nagios would read anything after '|' as performance data.
+        sys.stdout.write(f"{escape_controls(name)}: UNKNOWN: {escape_controls(str(error)).replace('|', '¦')}\n")
         return UNKNOWN
 
 
-def _check(given: argparse.Namespace) -> int:
-    data = {"command": given.check, **({"args": given.args} if given.args else {})}
-    with open_call(given, "runcommand", data, agent="nrpe") as (call, fleet):
+def _check(args: argparse.Namespace) -> int:
+    data = {"command": args.check, **({"args": args.args} if args.args else {})}
+    with open_call(args, "runcommand", data, agent="nrpe") as (call, fleet):
         outcomes = call.wait()
         print_missing(call, fleet)
     states = count(outcomes)
-    sys.stdout.write(f"{given.check}: {line(states, call.total_ms / 1000)}\n")
-    for text, nodes in unknown(outcomes).items():
-        sys.stderr.write(f"crpc: {fold(nodes)}: {clean_line(text)}\n")
+    seconds = call.total_ms / 1000
+    reasons = unknown(outcomes)
+    counts = {name.lower(): states[state] for state, name in enumerate(_NAMES)}
+    document = {
+        "check": args.check,
+        "state": _NAMES[worst(states)],
+        "counts": counts,
+        "unknown": [{"reason": reason, "nodes": sorted(nodes)} for reason, nodes in reasons.items()],
+        "checktime": round(seconds, 6),
+    }
+    row = [args.check, document["state"], *counts.values()]
+    columns = ("check", "state", *counts)
+    text = f"{args.check}: {line(states, seconds)}\n"
+    output.show(args, Output("nrpe-check", document, columns, [row], lambda: text))
+    for reason, nodes in reasons.items():
+        sys.stderr.write(f"crpc: {fold(nodes)}: {escape_controls(reason)}\n")
     return worst(states)
 
 
 def unknown(outcomes: Outcomes) -> dict[str, list[str]]:
-    """Return the nodes that are UNKNOWN, by why."""
+    """Return the names of the nodes that are UNKNOWN, grouped by reason."""
     found = defaultdict(list, {"no response": list(outcomes.silent)} if outcomes.silent else {})
     for node, reply in outcomes.replies.items():
         if _state(reply) == UNKNOWN:
@@ -69,20 +95,20 @@ def unknown(outcomes: Outcomes) -> dict[str, list[str]]:
 
 
 def count(outcomes: Outcomes) -> Counter[int]:
-    """Return how many nodes are in each state."""
+    """Return the number of nodes in each state."""
     states = Counter(_state(reply) for reply in outcomes.replies.values())
     states[UNKNOWN] += len(outcomes.silent)
     return states
 
 
 def _state(reply: Reply) -> int:
-    """Return what a reply says of its node: a check that was not run says nothing."""
+    """Return the state that a reply reports; UNKNOWN if the check did not run."""
     state = reply.data.get("exitcode")
     return state if state in (OK, WARNING, CRITICAL) and reply.reason is None else UNKNOWN
 
 
 def line(states: Counter[int], seconds: float) -> str:
-    """Return the counts in words, and as performance data."""
+    """Return the counts as text and as performance data; `seconds` is the duration of the call."""
     ok, warning, critical, unknown = (states[state] for state in (OK, WARNING, CRITICAL, UNKNOWN))
     return (
         f"OK: {ok} WARNING: {warning} CRITICAL: {critical} UNKNOWN: {unknown}"
@@ -91,8 +117,8 @@ def line(states: Counter[int], seconds: float) -> str:
 
 
 def worst(states: Counter[int]) -> int:
-    """Return the state that matters most; without any node, UNKNOWN."""
+    """Return the worst state that a node is in; UNKNOWN without nodes."""
     return next((state for state in _WORST_FIRST if states[state]), UNKNOWN)
 
 
-VERBS = {"check": ExtraVerb("one check on many nodes as a single one, for Nagios", check)}
+VERBS = {"check": ExtraVerb("run one check on many nodes, as a Nagios plugin", check, make_parser)}

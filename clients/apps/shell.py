@@ -1,6 +1,6 @@
-"""`crpc shell run 'LINE'`: the action `run` without `command=`; what many nodes say alike is shown once.
+"""`crpc shell run 'LINE'`: the action `run` without typing `command=`; nodes with the same output are shown together.
 
-With `--tail` the line is started as a job on each node, and followed: see `_following`.
+With `--tail`, each node runs the line as a job whose output is shown while it runs: see `_tail`.
 """
 
 from __future__ import annotations
@@ -11,40 +11,57 @@ from collections.abc import Sequence
 
 from collective.clients.apps import ExtraVerb
 from collective.clients.commands import rpc
+from collective.clients.parser import Parser
 from collective.errors import UsageError
 
-# KEY=VALUE, of an input that there is, or of one without blanks, which may be misspelt; `A=1 env` is a line.
+# KEY=VALUE where KEY is an input, or may be a misspelt one because no space follows. `A=1 env` is a command line.
 _INPUT = re.compile(r"(command|user|timeout|cwd|environment|stdin)=|[A-Za-z_][A-Za-z0-9_]*=\S*$")
 
 
+def make_parser() -> Parser:
+    """Return the parser of `crpc shell run`."""
+    parser = rpc.make_parser(
+        "crpc shell run",
+        "crpc shell run 'LINE' [KEY=VALUE ...] [options]",
+        "Run a command line on many nodes.\n\n"
+        "The inputs are those of 'crpc describe shell run'. Nodes with the same output are shown together.",
+        [
+            "crpc shell run uptime",
+            "crpc shell run 'df -h /' -F role=web",
+            "crpc shell run 'ping -c 5 my.net' --tail",
+        ],
+    )
+    parser.add_argument("--tail", action="store_true", help="show the output while it runs; Ctrl-C kills the jobs")
+    return parser
+
+
 def run(arguments: Sequence[str]) -> int:
-    """Run a line, or follow it; with KEY=VALUE alone it is the action as any other."""
-    parser = rpc.make_parser("crpc shell run", "crpc shell run 'LINE' [KEY=VALUE ...] [options]")
-    parser.add_argument("--tail", action="store_true", help="show what it says as it says it; Ctrl-C ends it")
-    given = parser.parse_args(arguments)
-    words = inputs(given.words)
-    given.together = words != given.words
-    if not given.tail:
-        return rpc.perform(given, ["shell", "run", *words])
-    _refuse_forms(given)
+    """Run a command line on all matching nodes, with `--tail` as a job; return the exit code."""
+    args = make_parser().parse_args(arguments)
+    words = inputs(args.words)
+    args.together = words != args.words
+    if not args.tail:
+        return rpc.perform(args, ["shell", "run", *words])
+    _refuse_forms(args)
     from collective.clients.apps._tail import follow
 
-    with rpc.sent(given, ["shell", "start", *words]) as (call, fleet):
+    with rpc.sent(args, ["shell", "start", *words]) as (call, fleet):
         return follow(call, fleet)
 
 
 def inputs(words: Sequence[str]) -> list[str]:
-    """Return the words as KEY=VALUE: a first one that is none is the line."""
+    """Return the arguments as KEY=VALUE; a first one that is not KEY=VALUE is the command line."""
     if not words or _INPUT.match(words[0]):
         return list(words)
-    line = f"@{words[0]}" if words[0].startswith("@") else words[0]  # it is no file's name
+    line = f"@{words[0]}" if words[0].startswith("@") else words[0]  # '@@' escapes '@', which would name a file
     return [f"command={line}", *words[1:]]
 
 
-def _refuse_forms(given: argparse.Namespace) -> None:
-    form = "no-results" if given.no_results else given.output
+def _refuse_forms(args: argparse.Namespace) -> None:
+    form = "no-results" if args.no_results else args.output
     if form != "text":
         raise UsageError(f"--tail: not allowed with --{form}, because it prints lines as they arrive")
 
 
-VERBS = {"run": ExtraVerb("a line of shell without 'command='; --tail shows its output as it comes", run)}
+_ABOUT = "run a command line (no 'command=' needed); --tail shows its output while it runs"
+VERBS = {"run": ExtraVerb(_ABOUT, run, make_parser)}

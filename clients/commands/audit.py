@@ -1,4 +1,4 @@
-"""`crpc audit`: show what a node has written down, and verify that nothing of it is missing or changed."""
+"""`crpc audit`: show the requests in a node's audit log, and verify that no line is missing or changed."""
 
 from __future__ import annotations
 
@@ -15,83 +15,145 @@ from typing import Any
 
 from collective.audit import chain, records
 from collective.audit.records import OUTCOMES, Record
-from collective.clients import options
-from collective.clients.render.formatting import clean_line, in_words
+from collective.clients import output
+from collective.clients.commands import COMMANDS
+from collective.clients.output import Output
+from collective.clients.parser import Parser
+from collective.clients.render.formatting import in_words, write
 from collective.exit_codes import FAILED
+from collective.text import escape_controls, plural
 
-_AGO = re.compile(r"([0-9]{1,9})([smhd])")
+_AGE = re.compile(r"([0-9]{1,9})([smhd])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-_HASH = re.compile(r"[0-9a-f]{64}")
+_COLUMNS = ("time", "request", "caller", "agent", "action", "inputs", "outcome", "verdict", "rule")
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
-def run(arguments: Sequence[str]) -> int:
-    """Parse and do one of show, verify."""
-    given = _parser().parse_args(arguments)
-    return {"show": _show, "verify": _verify}[given.verb](given)
-
-
-def _parser() -> options.Parser:
-    parser = options.Parser("crpc audit", description="Read the audit that a node writes.")
+def make_parser() -> Parser:
+    """Return the parser of `crpc audit`."""
+    parser = Parser(
+        "crpc audit",
+        description=f"{COMMANDS['audit']}.\n\n"
+        "The audit log has each request that a node decided about, and its outcome. Each line has the hash of"
+        " the line before it, so that a changed or missing line is found.",
+        examples=["crpc audit show audit.jsonl", "crpc audit verify audit.jsonl"],
+    )
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="show|verify")
-    show = verbs.add_parser("show", help="the requests, as they were concluded")
-    show.add_argument("file", type=Path, metavar="FILE", help="a node's audit.jsonl")
-    show.add_argument("--caller", default="*", metavar="NAME", help="of this caller; a name or glob")
-    show.add_argument("--agent", default="*", metavar="NAME", help="for this agent; a name or glob")
-    show.add_argument("--since", type=_moment, metavar="TIME", help="2026-11-21T10:00 (UTC), or 90s, 15m, 2h, 3d ago")
-    show.add_argument("--until", type=_moment, metavar="TIME", help="in the same manner")
-    show.add_argument("--outcome", choices=OUTCOMES, help="how it ended")
-    show.add_argument("-j", "--json", action="store_true", help="a JSON line for each request")
-    verify = verbs.add_parser("verify", help="find removed, changed and inserted lines; exit 2 when there are any")
-    verify.add_argument(
-        "files", type=Path, nargs="+", metavar="FILE", help="an audit; of a rotated one the oldest first"
+    _add_show(
+        verbs.add_parser(
+            "show",
+            help="list the recorded requests, in the order in which they ended",
+            examples=["crpc audit show audit.jsonl --caller 'alice*' --since 2h", "crpc audit show audit.jsonl -o csv"],
+        )
     )
-    verify.add_argument(
-        "--head", type=_hash, metavar="HASH", help="a line that must be there: audit_head of daemon_stats"
+    _add_verify(
+        verbs.add_parser(
+            "verify",
+            help="find removed, changed and inserted lines; exit 2 if there are any",
+            examples=["crpc audit verify audit.jsonl", "crpc audit verify audit.jsonl.1 audit.jsonl"],
+        )
     )
-    verify.add_argument("--after", type=_hash, metavar="HASH", help="what came before, when that is no longer there")
     return parser
 
 
-def _verify(given: argparse.Namespace) -> int:
-    report = chain.verify(given.files, given.after, given.head)
-    for line in (*report.notes, *report.problems):
-        sys.stdout.write(clean_line(line) + "\n")
-    state = "broken" if report.problems else "unbroken"
-    sys.stdout.write(f"{report.lines} lines, {state}, head {report.head or 'none'}\n")
+def _add_show(show: Parser) -> None:
+    show.add_argument("file", type=Path, metavar="FILE", help="the audit.jsonl of a node")
+    show.add_argument("--caller", default="*", metavar="NAME", help="only requests of this caller (name or glob)")
+    show.add_argument("--agent", default="*", metavar="NAME", help="only requests to this agent (name or glob)")
+    show.add_argument(
+        "--since", type=_time, metavar="TIME", help="start time: 2026-11-21T10:00 (UTC), or an age: 90s, 15m, 2h, 3d"
+    )
+    show.add_argument("--until", type=_time, metavar="TIME", help="end time, in the same format")
+    show.add_argument("--outcome", choices=OUTCOMES, help="only requests with this outcome")
+
+
+def _add_verify(verify: Parser) -> None:
+    verify.add_argument("files", type=Path, nargs="+", metavar="FILE", help="audit logs, the oldest first")
+    verify.add_argument(
+        "--head", type=_digest, metavar="HASH", help="require the line with this hash (audit_head of daemon_stats)"
+    )
+    verify.add_argument(
+        "--after", type=_digest, metavar="HASH", help="hash of the last line of the log before the first FILE"
+    )
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run `crpc audit show` or `crpc audit verify`; return the exit code."""
+    args = make_parser().parse_args(arguments)
+    return {"show": _show, "verify": _verify}[args.verb](args)
+
+
+def _verify(args: argparse.Namespace) -> int:
+    report = chain.verify(args.files, args.after, args.head)
+    found = [("problem", line) for line in report.problems] + [("note", line) for line in report.notes]
+    document = {
+        "unbroken": not report.problems,
+        "lines": report.lines,
+        "head": report.head,
+        "problems": report.problems,
+        "notes": report.notes,
+    }
+    output.show(args, Output("audit-verify", document, ("kind", "text"), found, lambda: _verdict(report)))
     return FAILED if report.problems else 0
 
 
-def _show(given: argparse.Namespace) -> int:
-    for record in _wanted(given, records.read(given.file)):
-        if given.json:
-            sys.stdout.write(json.dumps({"decision": record.decision, "outcome": record.outcome}) + "\n")
-        else:
-            sys.stdout.write(clean_line(_line(record)) + "\n")
+def _verdict(report: chain.ChainReport) -> str:
+    lines = "".join(escape_controls(line) + "\n" for line in (*report.notes, *report.problems))
+    state = "broken" if report.problems else "unbroken"
+    return f"{lines}{plural(report.lines, 'line')}, {state}, head {report.head or 'none'}\n"
+
+
+def _show(args: argparse.Namespace) -> int:
+    matching = _matching(args, records.read(args.file))
+    if args.output in ("text", "jsonl"):  # print while reading: the log of a busy node does not fit into memory
+        for record in matching:
+            line = json.dumps(_request(record)) if args.output == "jsonl" else escape_controls(_line(record))
+            write(sys.stdout, line + "\n")
+        return 0
+    found = list(matching)
+    document = {"requests": [_request(record) for record in found]}
+    output.show(args, Output("audit", document, _COLUMNS, [_row(record) for record in found], str))
     return 0
 
 
-def _wanted(given: argparse.Namespace, found: Iterator[Record]) -> Iterator[Record]:
-    since = float("-inf") if given.since is None else given.since
-    until = float("inf") if given.until is None else given.until
+def _matching(args: argparse.Namespace, found: Iterator[Record]) -> Iterator[Record]:
+    since = float("-inf") if args.since is None else args.since
+    until = float("inf") if args.until is None else args.until
     for record in found:
         if (
-            fnmatch.fnmatchcase(str(record.decision.get("caller")), given.caller)
-            and fnmatch.fnmatchcase(str(record.decision.get("agent")), given.agent)
+            fnmatch.fnmatchcase(str(record.decision.get("caller")), args.caller)
+            and fnmatch.fnmatchcase(str(record.decision.get("agent")), args.agent)
             and since <= record.time <= until
-            and (given.outcome is None or given.outcome in record.outcomes)
+            and (args.outcome is None or args.outcome in record.outcomes)
         ):
             yield record
 
 
+def _request(record: Record) -> dict[str, Any]:
+    return {"decision": record.decision, "outcome": record.outcome}
+
+
+def _row(record: Record) -> list[Any]:
+    decision = record.decision
+    found = [decision.get(name) for name in ("request", "caller", "agent", "action", "data")]
+    return [_when(record), *found, _outcome(record), decision.get("verdict"), decision.get("rule")]
+
+
 def _line(record: Record) -> str:
-    said = record.decision
-    when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.time))
-    what = " ".join([*(str(said.get(name)) for name in ("caller", "agent", "action")), *_inputs(said.get("data"))])
-    rule = f"rule '{said['rule']}'" if said.get("rule") else "no rule"
-    return f"{when} {said.get('request')} {_ending(record)}: {what} ({said.get('verdict')}, {rule})"
+    decision = record.decision
+    call = [*(str(decision.get(name)) for name in ("caller", "agent", "action")), *_inputs(decision.get("data"))]
+    rule = f"rule '{decision['rule']}'" if decision.get("rule") else "no rule"
+    return (
+        f"{_when(record)} {decision.get('request')} {_outcome(record)}: {' '.join(call)} "
+        f"({decision.get('verdict')}, {rule})"
+    )
 
 
-def _ending(record: Record) -> str:
+def _when(record: Record) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.time))
+
+
+def _outcome(record: Record) -> str:
     if record.outcome is None:
         return "unanswered"
     code, reason = record.outcome.get("statuscode"), record.outcome.get("reason")
@@ -102,21 +164,21 @@ def _inputs(data: Any) -> list[str]:
     return [f"{name}={in_words(value)}" for name, value in data.items()] if isinstance(data, Mapping) else []
 
 
-def _moment(text: str) -> float:
-    """Read a time: how long ago, or in ISO 8601, UTC unless it says otherwise. Return Unix seconds."""
-    ago = _AGO.fullmatch(text)
-    if ago:
-        return time.time() - int(ago[1]) * _SECONDS[ago[2]]
+def _time(text: str) -> float:
+    """Read an age or an ISO 8601 time (UTC if it has no offset); return Unix seconds."""
+    age = _AGE.fullmatch(text)
+    if age:
+        return time.time() - int(age[1]) * _SECONDS[age[2]]
     try:
-        found = datetime.fromisoformat(text.removesuffix("Z") + "+00:00" if text.endswith("Z") else text)
+        parsed = datetime.fromisoformat(text.removesuffix("Z") + "+00:00" if text.endswith("Z") else text)
     except ValueError:
         raise argparse.ArgumentTypeError(
-            f"'{text}' is no time such as 2026-11-21T10:00, and not how long ago"
+            f"invalid time '{text}': use ISO 8601 (2026-11-21T10:00) or an age (90s, 15m, 2h, 3d)"
         ) from None
-    return (found if found.tzinfo else found.replace(tzinfo=timezone.utc)).timestamp()
+    return (parsed if parsed.tzinfo else parsed.replace(tzinfo=timezone.utc)).timestamp()
 
 
-def _hash(text: str) -> str:
-    if not _HASH.fullmatch(text):
-        raise argparse.ArgumentTypeError(f"'{text}' is no hash: 64 hexadecimal digits")
+def _digest(text: str) -> str:
+    if not _DIGEST.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"invalid hash '{text}': use 64 hexadecimal digits")
     return text

@@ -1,43 +1,55 @@
-"""`crpc cost`: what a collective costs at AWS in a month, and what ec2_collective would; nobody is asked."""
+"""`crpc cost`: estimate what a collective, and ec2_collective for comparison, costs per month at AWS.
+
+It only calculates: no request is sent to AWS.
+"""
 
 from __future__ import annotations
 
 import argparse
 import math
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from collective.clients import options
-from collective.clients.render.formatting import write_json
+from collective.clients import output
+from collective.clients.commands import COMMANDS
+from collective.clients.output import Output
+from collective.clients.parser import Parser
 from collective.errors import UsageError
 from collective.setup import cost
 
+_SYSTEMS = ("collective", "ec2_collective")
+_COLUMNS = ("system", "what", "count", "per_million", "dollars")
+
+
+def make_parser() -> Parser:
+    """Return the parser of `crpc cost`."""
+    parser = Parser(
+        "crpc cost",
+        description=f"{COMMANDS['cost']}, in US dollars.\n\n"
+        "The estimate is calculated from the numbers of nodes and calls; no request is sent to AWS. For "
+        "comparison it also has the cost of ec2_collective.",
+        examples=["crpc cost --nodes 50 --calls-per-day 100", "crpc cost --nodes 500 --calls-per-day 20 -o csv"],
+    )
+    parser.add_argument("--nodes", type=_node_count, required=True, metavar="N", help="number of nodes")
+    parser.add_argument("--calls-per-day", type=_call_count, required=True, metavar="M", help="number of calls a day")
+    parser.add_argument(
+        "--nodes-per-call", type=_node_count, metavar="K", help="number of nodes that answer a call (default: all)"
+    )
+    return parser
+
 
 def run(arguments: Sequence[str]) -> int:
-    """Print both bills, line by line, with counts and prices: for people, or as JSON."""
-    given = _parser().parse_args(arguments)
-    per_call = given.nodes if given.nodes_per_call is None else given.nodes_per_call
-    if per_call > given.nodes:
-        raise UsageError(f"--nodes-per-call {per_call}: there are {given.nodes} nodes")
-    usage = cost.Usage(given.nodes, given.calls_per_day, per_call)
-    if given.json:
-        write_json(_document(usage))
-    else:
-        sys.stdout.write(_page(usage))
+    """Print both estimates with counts and prices; return the exit code."""
+    args = make_parser().parse_args(arguments)
+    per_call = args.nodes if args.nodes_per_call is None else args.nodes_per_call
+    if per_call > args.nodes:
+        raise UsageError(f"--nodes-per-call {per_call}: more than --nodes {args.nodes}")
+    usage = cost.Usage(args.nodes, args.calls_per_day, per_call)
+    document = _document(usage)
+    rows = [[name, *item.values()] for name in _SYSTEMS for item in document[name]["items"]]
+    output.show(args, Output("cost", document, _COLUMNS, rows, lambda: _page(usage)))
     return 0
-
-
-def _parser() -> options.Parser:
-    parser = options.Parser(
-        "crpc cost", description="Reckon what AWS takes for a collective in a month, in US dollars."
-    )
-    parser.add_argument("--nodes", type=_count, required=True, metavar="N", help="how many nodes there are")
-    parser.add_argument("--calls-per-day", type=_calls, required=True, metavar="M", help="how many calls are made")
-    parser.add_argument("--nodes-per-call", type=_count, metavar="K", help="how many nodes answer a call; default: all")
-    options.add_json(parser)
-    return parser
 
 
 def _page(usage: cost.Usage) -> str:
@@ -45,49 +57,56 @@ def _page(usage: cost.Usage) -> str:
 
     prices = cost.US_EAST_1
     rows = [*_rows("collective", cost.bill(usage)), *_rows("ec2_collective", cost.ec2_collective_bill(usage))]
-    heading = ["", "in a month", "count", "$ per million", "$"]
+    heading = ["", "per month", "count", "$ per million", "$"]
     polls, writes, *_ = cost.bill(cost.Usage(1, 0, 1))
     return (
-        f"{usage.nodes:,} nodes, {usage.calls_per_day:,g} calls a day to {usage.nodes_per_call:,} of them, "
-        f"{cost.DAYS} days; prices of {prices.region}, {prices.as_of}\n\n"
+        f"{_count(usage.nodes, 'node')}, {_count(usage.calls_per_day, 'call')} a day to {usage.nodes_per_call:,} of "
+        f"them, {cost.DAYS} days; prices of {prices.region}, {prices.as_of}\n\n"
         + tabulate(rows, heading, tablefmt="simple", disable_numparse=True, colalign=["left"] * 2 + ["right"] * 3)
-        + f"\n\nA node that is never asked: ${polls.dollars:.4f} for polls, ${writes.dollars:.4f} for the registry.\n"
-        "Free tiers and private networks' gateways are left out. ec2_collective is by its own calculator, at the same"
-        " prices.\n"
+        + f"\n\nAn idle node: ${polls.dollars:.4f} for polls, ${writes.dollars:.4f} for the registry.\n"
+        "Not included: free tiers, NAT gateways and VPC endpoints.\n"
+        "The ec2_collective estimate follows its own price calculator.\n"
     )
+
+
+def _count(number: float, noun: str) -> str:
+    return f"{number:,g} {noun}{'' if number == 1 else 's'}"
 
 
 def _rows(name: str, items: list[cost.BillItem]) -> list[list[str]]:
     body = [["", item.what, f"{item.count:,.0f}", f"{item.price:.3f}", f"{item.dollars:,.2f}"] for item in items]
-    return [[name, "all in all", "", "", f"{cost.total(items):,.2f}"], *body]
+    return [[name, "total", "", "", f"{cost.total(items):,.2f}"], *body]
 
 
 def _document(usage: cost.Usage) -> dict[str, Any]:
-    ours, theirs = cost.bill(usage), cost.ec2_collective_bill(usage)
     return {
         **asdict(usage),
         "days": cost.DAYS,
         "prices": asdict(cost.US_EAST_1),
-        "collective": {"dollars": round(cost.total(ours), 4), "items": [_item(item) for item in ours]},
-        "ec2_collective": {"dollars": round(cost.total(theirs), 4), "items": [_item(item) for item in theirs]},
+        "collective": _estimate(cost.bill(usage)),
+        "ec2_collective": _estimate(cost.ec2_collective_bill(usage)),
     }
+
+
+def _estimate(items: list[cost.BillItem]) -> dict[str, Any]:
+    return {"dollars": round(cost.total(items), 4), "items": [_item(item) for item in items]}
 
 
 def _item(item: cost.BillItem) -> dict[str, Any]:
     return {"what": item.what, "count": round(item.count), "per_million": item.price, "dollars": round(item.dollars, 4)}
 
 
-def _count(text: str) -> int:
+def _node_count(text: str) -> int:
     if not (text.isascii() and text.isdigit() and 0 < int(text) <= 10**9):
-        raise argparse.ArgumentTypeError(f"'{text}' is no number of nodes")
+        raise argparse.ArgumentTypeError(f"invalid number of nodes '{text}': use an integer from 1 to 1000000000")
     return int(text)
 
 
-def _calls(text: str) -> float:
+def _call_count(text: str) -> float:
     try:
         value = float(text)
     except ValueError:
         value = math.nan
     if not 0 <= value <= 1e9:
-        raise argparse.ArgumentTypeError(f"'{text}' is no number of calls")
+        raise argparse.ArgumentTypeError(f"invalid number of calls '{text}': use a number from 0 to 1000000000")
     return value

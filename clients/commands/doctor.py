@@ -1,45 +1,63 @@
-"""`crpc doctor`: what is wrong with this caller, and how to mend it."""
+"""`crpc doctor`: diagnose this caller's setup, and print what to do about each problem."""
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from collective.clients import options
-from collective.clients.render.formatting import Paint, clean_line, color_enabled, write_json
+from collective.clients import options, output
+from collective.clients.commands import COMMANDS
+from collective.clients.output import Output
+from collective.clients.parser import Parser
 from collective.exit_codes import CONFIGURATION, DENIED, UNAVAILABLE, exit_code
+from collective.text import escape_controls
 
 if TYPE_CHECKING:
+    from collective.clients.render.formatting import Paint
     from collective.fleet.doctor import Finding
 
+_COLUMNS = ("check", "state", "text")
 _COLORS = {"ok": "green", "warning": "yellow", "error": "red"}
-_GRAVEST_FIRST = (CONFIGURATION, DENIED, UNAVAILABLE)  # what is wrong here is behind much of what is wrong there
+# A wrong configuration causes many of the other errors, and missing credentials cause many network errors.
+_WORST_FIRST = (CONFIGURATION, DENIED, UNAVAILABLE)
+
+
+def make_parser() -> Parser:
+    """Return the parser of `crpc doctor`."""
+    parser = Parser(
+        "crpc doctor",
+        description=f"{COMMANDS['doctor']}.\n\n"
+        "Check everything that a call needs, from the configuration to the reply of a node, and print what to"
+        " do about each problem. The exit code is that of the worst problem.",
+        examples=["crpc doctor", "crpc doctor -o json"],
+    )
+    options.add_target(parser)
+    return parser
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Look at everything that a call needs; print a line for each, and return the code of the gravest fault."""
-    parser = options.Parser("crpc doctor", description="Say what is wrong with this caller, and how to mend it.")
-    parser.add_argument("-T", "--target", metavar="NAME", help="another collective that the configuration knows")
-    options.add_json(parser)
-    given = parser.parse_args(arguments)
+    """Run every check, print one line for each, and return the exit code of the worst error."""
+    args = make_parser().parse_args(arguments)
 
     from collective.fleet.doctor import examine
 
-    findings = examine(given.config, given.target)
-    found = list(findings if given.json else _shown(findings))
-    if given.json:
-        write_json({"findings": [{"check": one.check, "state": one.state, "text": one.text} for one in found]})
+    findings = examine(args.config, args.target)
+    if args.output == "text":
+        found = list(_shown(findings, output.paint(args)))
+    else:
+        found = list(findings)
+        rows = [(one.check, one.state, one.text) for one in found]
+        document = {"findings": [dict(zip(_COLUMNS, row, strict=True)) for row in rows]}
+        output.show(args, Output("doctor", document, _COLUMNS, rows, str))
     codes = {exit_code(one.error) for one in found if one.error}
-    return next((code for code in _GRAVEST_FIRST if code in codes), max(codes, default=0))
+    return next((code for code in _WORST_FIRST if code in codes), max(codes, default=0))
 
 
-def _shown(findings: Iterator[Finding]) -> Iterator[Finding]:
-    """Write each finding as it is found, and pass it on."""
-    paint = Paint(color_enabled("auto", sys.stdout, os.environ))
+def _shown(findings: Iterator[Finding], paint: Paint) -> Iterator[Finding]:
+    """Print each finding as soon as its check ends, and yield it."""
     for one in findings:
         state = paint(_COLORS[one.state], f"{one.state:<7}")
-        sys.stdout.write(f"{one.check:<14} {state}  {clean_line(one.text)}\n")
+        sys.stdout.write(f"{one.check:<14} {state}  {escape_controls(one.text)}\n")
         sys.stdout.flush()
         yield one

@@ -1,7 +1,8 @@
-"""`crpc lab`: a whole collective on this machine, with real daemons and a server on loopback."""
+"""`crpc lab`: run a collective on this machine, with real daemons and an AWS emulator on the loopback interface."""
 
 from __future__ import annotations
 
+import argparse
 import os
 import shlex
 import shutil
@@ -9,48 +10,79 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from collective.clients import options
+from collective.clients import output
+from collective.clients.commands import COMMANDS
+from collective.clients.output import Output
+from collective.clients.parser import Parser
 from collective.errors import UsageError
 from collective.lab import control
 from collective.lab.layout import Layout
+from collective.text import plural
 
 _DEFAULT_NODES = 5
+_COLUMNS = ("identity", "running", "pid")
+_UNSET = ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_REGION")  # they override what the lab's environment sets
+
+
+def make_parser() -> Parser:
+    """Return the parser of `crpc lab`."""
+    parser = Parser(
+        "crpc lab",
+        description=f"{COMMANDS['lab']}.\n\n"
+        "A lab has real daemons and an AWS emulator on the loopback interface. Actions run on this machine, "
+        "with the rights of the user who started the lab.",
+        examples=["crpc lab run --nodes 3", "crpc lab start --nodes 3", "crpc lab env", "crpc lab stop"],
+    )
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="run|start|stop|status|env|node")
+    run_ = verbs.add_parser(
+        "run",
+        usage="crpc lab run [--nodes N] [-- COMMAND ...]",
+        help="run a shell or a command in a temporary lab",
+        description="Run a shell or a command in a temporary lab.\n\n"
+        "The command follows '--', as in 'crpc lab run -- crpc ping'. The exit code is that of the command.",
+        examples=["crpc lab run", "crpc lab run --nodes 3"],
+    )
+    start = verbs.add_parser(
+        "start", help="start a lab in the background", examples=["crpc lab start", "crpc lab start --nodes 3"]
+    )
+    for parser_ in (run_, start):
+        parser_.add_argument("--nodes", type=int, default=_DEFAULT_NODES, metavar="N", help="default: %(default)s")
+    node = verbs.add_parser(
+        "node",
+        help="kill, stop or start one node",
+        examples=["crpc lab node node02.lab stop", "crpc lab node node02.lab start"],
+    )
+    node.add_argument("name", metavar="NAME")
+    node.add_argument("operation", choices=("kill", "stop", "start"))
+    verbs.add_parser("stop", help="stop the lab", examples=["crpc lab stop"])
+    verbs.add_parser(
+        "status", help="list the nodes and their processes", examples=["crpc lab status", "crpc lab status -o json"]
+    )
+    verbs.add_parser("env", help="print shell commands that point crpc at the lab, for eval", examples=["crpc lab env"])
+    for name, parser_ in parser.verbs.items():
+        if name != "run":
+            parser_.add_argument("--folder", type=Path, metavar="DIR", help="folder of the lab")
+    return parser
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Parse and do one of run, start, stop, status, env, node."""
-    given_words, command = _split(arguments)
-    parser = _parser()
-    given = parser.parse_args(given_words)
-    if command and given.verb != "run":
-        raise UsageError("only 'crpc lab run' takes a command after '--'")
-    if given.verb == "run":
-        return _run(given.nodes, command)
-    layout = Layout(given.folder or control.default_folder())
-    if given.verb == "node":
-        verbs = {"kill": control.kill_node, "stop": control.stop_node, "start": control.start_node}
-        verbs[given.what](layout, given.name)
-    elif given.verb == "start":
-        control.start(layout, given.nodes)
-        env = control.command(layout, "env")
-        sys.stdout.write(f'{given.nodes} nodes run: point crpc at them with: eval "$({env})"\n')
-    elif given.verb == "stop":
-        control.stop(layout)
-    elif given.verb == "status":
-        for name, pid in control.status(layout).items():
-            sys.stdout.write(f"{name:<40} {f'runs as process {pid}' if pid else 'does not run'}\n")
-    else:
-        control.status(layout)  # says so when none runs
-        for name, value in layout.environment().items():
-            sys.stdout.write(f"export {name}={shlex.quote(value)}\n")
-        sys.stdout.write("unset AWS_PROFILE AWS_SESSION_TOKEN AWS_REGION\n")
+    """Run `crpc lab run`, `start`, `stop`, `status`, `env` or `node`; return the exit code."""
+    words, command = _split(arguments)
+    args = make_parser().parse_args(words)
+    if command and args.verb != "run":
+        raise UsageError("lab: only 'crpc lab run' takes a command after '--'")
+    if args.verb == "run":
+        return _run(args.nodes, command)
+    layout = Layout(args.folder or control.default_folder())
+    {"start": _start, "stop": _stop, "status": _status, "env": _env, "node": _node}[args.verb](layout, args)
     return 0
 
 
 def _split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the arguments before and after '--'."""
     words = list(arguments)
     if "--" not in words:
         return words, []
@@ -58,46 +90,68 @@ def _split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     return words[:place], words[place + 1 :]
 
 
-def _parser() -> options.Parser:
-    parser = options.Parser("crpc lab", description="Run a whole collective on this machine, to try things.")
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="run|start|stop|status|env|node")
-    run_ = verbs.add_parser("run", usage="crpc lab run [--nodes N] [-- COMMAND ...]", help="for one command or shell")
-    start = verbs.add_parser("start", help="in the background")
-    for with_nodes in (run_, start):
-        with_nodes.add_argument("--nodes", type=int, default=_DEFAULT_NODES, metavar="N", help="default: %(default)s")
-    node = verbs.add_parser("node", help="do to one node what an outage does")
-    node.add_argument("name")
-    node.add_argument("what", choices=("kill", "stop", "start"))
-    for verb, text in (
-        ("stop", "end it"),
-        ("status", "what runs"),
-        ("env", "variables that point crpc at it"),
-    ):
-        verbs.add_parser(verb, help=text)
-    for name, with_folder in verbs.choices.items():
-        if name != "run":
-            with_folder.add_argument("--folder", type=Path, metavar="DIR", help="where the lab lies, if not the usual")
-    return parser
+def _start(layout: Layout, args: argparse.Namespace) -> None:
+    control.start(layout, args.nodes)
+    env = control.command(layout, "env")
+    text = f'{plural(args.nodes, "node")} running; to point crpc at the lab: eval "$({env})"\n'
+    _show(layout, args, control.status(layout), text)
+
+
+def _stop(layout: Layout, args: argparse.Namespace) -> None:
+    control.stop(layout)
+    _show(layout, args, {}, "")
+
+
+def _status(layout: Layout, args: argparse.Namespace) -> None:
+    pids = control.status(layout)
+    lines = (f"{name:<40} {f'running, pid {pid}' if pid else 'not running'}\n" for name, pid in pids.items())
+    _show(layout, args, pids, "".join(lines))
+
+
+def _node(layout: Layout, args: argparse.Namespace) -> None:
+    operations = {"kill": control.kill_node, "stop": control.stop_node, "start": control.start_node}
+    operations[args.operation](layout, args.name)
+    _show(layout, args, control.status(layout), "")
+
+
+def _show(layout: Layout, args: argparse.Namespace, pids: Mapping[str, int | None], text: str) -> None:
+    """Print the nodes of a lab with their processes; as text print `text`."""
+    rows = [(name, pid is not None, pid) for name, pid in pids.items()]
+    document = {"folder": str(layout.folder), "nodes": [dict(zip(_COLUMNS, row, strict=True)) for row in rows]}
+    output.show(args, Output("lab", document, _COLUMNS, rows, lambda: text))
+
+
+def _env(layout: Layout, args: argparse.Namespace) -> None:
+    control.status(layout)  # raises UsageError if no lab is running
+    variables = layout.environment()
+    lines = [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
+    text = "\n".join([*lines, f"unset {' '.join(_UNSET)}\n"])
+    rows = [*variables.items(), *((name, None) for name in _UNSET)]
+    document = {"variables": variables, "unset": list(_UNSET)}
+    output.show(args, Output("lab-env", document, ("name", "value"), rows, lambda: text))
 
 
 def _run(nodes: int, command: Sequence[str]) -> int:
-    """Run `command`, or a shell, in a lab of its own; return its exit code."""
+    """Run `command`, or a shell, in a temporary lab; return its exit code."""
     command = command or [os.environ.get("SHELL", "/bin/sh")]
     program = shutil.which(command[0])
     if program is None:
-        raise UsageError(f"'{command[0]}' is no program that can be found")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # by an exception: the lab is ended too
+        raise UsageError(f"command '{command[0]}' not found")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # an exception, so that the lab is stopped
     folder = Path(tempfile.mkdtemp(prefix="collective-lab-"))
     with control.running(Layout(folder), nodes) as environment:
-        for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_REGION"):
+        for name in _UNSET:
             os.environ.pop(name, None)
-        # In a lab one types `crpc`, wherever it is installed.
+        # `crpc` must be found in the lab, even if its folder is not in PATH.
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
-        return _attend(subprocess.Popen([program, *command[1:]], env={**os.environ, **environment, "PATH": path}))
+        return _wait(subprocess.Popen([program, *command[1:]], env={**os.environ, **environment, "PATH": path}))
 
 
-def _attend(process: subprocess.Popen[bytes]) -> int:
-    """Wait for a process that shares our terminal: Ctrl-C is its business, we wait on."""
+def _wait(process: subprocess.Popen[bytes]) -> int:
+    """Wait for a process that shares this terminal; return its exit code.
+
+    Ctrl-C reaches the process as well and is its to handle. A second one kills it.
+    """
     interrupted = False
     while True:
         try:

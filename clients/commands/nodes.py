@@ -1,82 +1,115 @@
-"""`crpc nodes`: which nodes you know by which keys; `trust` believes a new key, `prune` tidies up after who is gone."""
+"""`crpc nodes`: list the nodes whose keys are known, trust a new key, and prune the remains of nodes that are gone."""
 
 from __future__ import annotations
 
-import sys
-from argparse import Namespace
+import argparse
 from collections.abc import Sequence
 
 from collective import durations
-from collective.clients import options, setup_plans
-from collective.clients.render.formatting import write_json
+from collective.clients import options, output, setup_plans
+from collective.clients.commands import COMMANDS
+from collective.clients.output import Output
+from collective.clients.parser import Parser
 from collective.config import ClientConfig
 from collective.errors import UsageError
 from collective.names import check_identity
 
+_COLUMNS = ("identity", "fingerprint", "key")
 
-def run(arguments: Sequence[str]) -> int:
-    """Parse and do one of list, trust and prune."""
-    parser = options.Parser("crpc nodes", description="Show and change which nodes are known, and by which keys.")
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="list|trust|prune")
-    listing = verbs.add_parser("list", help="all that are known")
-    trust = verbs.add_parser("trust", help="believe the new key of a node")
-    trust.add_argument("node", metavar="NAME")
-    options.add_json(listing)
-    prune = verbs.add_parser("prune", help="remove queues, subscriptions and entries of nodes that are gone")
-    prune.add_argument(
-        "--older-than", default="7d", metavar="AGE", help="gone for so long: 36h, or days (default: %(default)s)"
+
+def make_parser() -> Parser:
+    """Return the parser of `crpc nodes`."""
+    parser = Parser(
+        "crpc nodes",
+        description=f"{COMMANDS['nodes']}.\n\n"
+        "The key of a node is remembered when it is first seen; a reply with another key is refused until the"
+        " new key is trusted.",
+        examples=["crpc nodes list", "crpc nodes prune --older-than 7d --dry-run"],
     )
-    prune.add_argument("--orphans", action="store_true", help="and queues that the registry knows no node of")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="list|trust|prune")
+    listing = verbs.add_parser(
+        "list",
+        help="list the known nodes and the fingerprints of their keys",
+        examples=["crpc nodes list", "crpc nodes list -o csv"],
+    )
+    trust = verbs.add_parser("trust", help="trust the new key of a node", examples=["crpc nodes trust node01.lab"])
+    trust.add_argument("node", metavar="NAME")
+    prune = verbs.add_parser(
+        "prune",
+        help="remove queues, subscriptions and registry entries of nodes that are gone",
+        examples=["crpc nodes prune --dry-run", "crpc nodes prune --older-than 36h --yes"],
+    )
+    prune.add_argument(
+        "--older-than",
+        default="7d",
+        metavar="AGE",
+        help="only nodes not seen for this long: 36h, 7d (default: %(default)s)",
+    )
+    prune.add_argument("--orphans", action="store_true", help="also remove queues whose node is not in the registry")
     setup_plans.add_options(prune)
     for verb in (listing, trust, prune):
-        verb.add_argument("-T", "--target", metavar="NAME", help="another collective that the configuration knows")
-    given = parser.parse_args(arguments)
-    config = options.client_config(given)
-    if given.verb == "prune":
-        return _prune(config, given)
-    return _trust(config, check_identity(given.node)) if given.verb == "trust" else _list(config, given.json)
+        options.add_target(verb)
+    return parser
 
 
-def _list(config: ClientConfig, as_json: bool) -> int:
+def run(arguments: Sequence[str]) -> int:
+    """Run `crpc nodes list`, `trust` or `prune`; return the exit code."""
+    args = make_parser().parse_args(arguments)
+    return {"list": _list, "trust": _trust, "prune": _prune}[args.verb](args, options.client_config(args))
+
+
+def _list(args: argparse.Namespace, config: ClientConfig) -> int:
     from collective.fleet.known_nodes import KnownNodes
 
     known = sorted(KnownNodes(config.state, config.collective).keys.items())
-    if as_json:
-        write_json([{"identity": name, "fingerprint": key.fingerprint, "key": key.line} for name, key in known])
-    else:
-        sys.stdout.write("".join(f"{name:<40} {key.fingerprint}\n" for name, key in known))
+    rows = [(name, key.fingerprint, key.line) for name, key in known]
+    document = {"collective": config.collective, "nodes": [dict(zip(_COLUMNS, row, strict=True)) for row in rows]}
+    output.show(args, Output("nodes", document, _COLUMNS, rows, lambda: _lines(rows)))
     return 0
 
 
-def _trust(config: ClientConfig, node: str) -> int:
-    """Believe the key that the registry has of a node; without one, the key that was refused last."""
+def _lines(rows: Sequence[tuple[str, str, str]]) -> str:
+    return "".join(f"{name:<40} {fingerprint}\n" for name, fingerprint, _ in rows)
+
+
+def _trust(args: argparse.Namespace, config: ClientConfig) -> int:
+    """Trust the key that the registry has for a node; without one, the key that was refused last."""
     from collective.fleet.known_nodes import KnownNodes, registered_key
 
-    known = KnownNodes(config.state, config.collective)
-    before, refused = known.keys.get(node), known.refused(node)
+    node = check_identity(args.node)
+    nodes = KnownNodes(config.state, config.collective)
+    known, refused = nodes.keys.get(node), nodes.refused(node)
     key = registered_key(config, node) or refused
     if key is None:
-        raise UsageError(f"{node}: there is no new key: neither in the registry, nor did a reply show one")
-    if key == before:
+        raise UsageError(f"{node}: no new key (the registry has none, and no reply was refused)")
+    if key == known:
         raise UsageError(
-            f"{node}: the registry has the key that is known, {key.fingerprint}: it was not the node that answered"
+            f"{node}: the registry still has the known key {key.fingerprint}: the refused reply came from another "
+            "sender"
             if refused
-            else f"{node}: {key.fingerprint} is known already"
+            else f"{node}: {key.fingerprint} is already trusted"
         )
-    known.trust(node, key)
-    was = f", and no longer {before.fingerprint}" if before else ""
-    sys.stdout.write(f"{node}: known by {key.fingerprint} from now on{was}\n")
+    nodes.trust(node, key)
+    replaced = f" instead of {known.fingerprint}" if known else ""
+    document = {
+        "collective": config.collective,
+        "identity": node,
+        "fingerprint": key.fingerprint,
+        "replaced": known.fingerprint if known else None,
+    }
+    text = f"{node}: now trusting {key.fingerprint}{replaced}\n"
+    output.show(args, Output("nodes-trust", document, list(document), [list(document.values())], lambda: text))
     return 0
 
 
-def _prune(config: ClientConfig, given: Namespace) -> int:
-    """Remove what nodes have left behind, once it was shown and agreed to."""
-    older_than = durations.read(given.older_than)
+def _prune(args: argparse.Namespace, config: ClientConfig) -> int:
+    """Show what nodes that are gone have left on AWS, and remove it after confirmation."""
+    older_than = durations.read(args.older_than)
     if config.registry == "none":
-        raise UsageError("prune: the configuration says that there is no registry: nobody knows which nodes are gone")
+        raise UsageError("nodes prune: no registry to find absent nodes in (client.yaml has 'registry: none')")
     from collective.setup.aws_inventory import Cloud
     from collective.setup.pruning import pruning
 
     cloud, name = Cloud.connect(), config.collective
-    plan = pruning(cloud, cloud.registry(name), name, older_than=older_than, orphans=given.orphans)
-    return setup_plans.settle(plan, given)
+    plan = pruning(cloud, cloud.registry(name), name, older_than=older_than, orphans=args.orphans)
+    return setup_plans.confirm_and_apply(plan, args)

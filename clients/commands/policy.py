@@ -1,100 +1,121 @@
-"""`crpc policy`: check a policy file, ask it, and ask it again what an audit has recorded."""
+"""`crpc policy`: check a policy file, test a request against it, and replay an audit log against it."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from collective.clients import options
-from collective.clients.render.formatting import clean_line
+from collective.clients import options, output
+from collective.clients.commands import COMMANDS
+from collective.clients.output import Output
+from collective.clients.parser import Parser
 from collective.errors import CollectiveError, ConfigError, PolicyError, UsageError
 from collective.exit_codes import CONFIGURATION, FAILED, SILENT
+from collective.text import escape_controls, plural
 
 if TYPE_CHECKING:
     from collective.catalog import Catalog
     from collective.ddl import Action
-    from collective.policy import KnownNode
+    from collective.policy import Decision, KnownNode
     from collective.policy.replay import Replayed
 
-
-def run(arguments: Sequence[str]) -> int:
-    """Parse and do one of check, test, replay."""
-    given = _parse(arguments)
-    try:
-        return {"check": _check, "test": _test, "replay": _replay}[given.verb](given)
-    except PolicyError as error:
-        for line in error.problems:
-            sys.stderr.write(f"crpc: {clean_line(line)}\n")
-        return CONFIGURATION
+_CHANGE = ("request", "caller", "agent", "action", "state", "recorded", "now")
+_STATES = ("same", "different", "undecidable")
 
 
-def _parse(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = options.Parser("crpc policy", description="Check policy files, and ask them who may do what.")
+def make_parser() -> Parser:
+    """Return the parser of `crpc policy`."""
+    parser = Parser(
+        "crpc policy",
+        description=f"{COMMANDS['policy']}.\n\n"
+        "A policy is a list of rules: the first rule that matches a request decides, and a request without a "
+        "matching rule is denied.",
+        examples=["crpc policy check policy.yaml", "crpc policy test policy.yaml --caller bob rpcutil ping"],
+    )
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="check|test|replay")
-    check = verbs.add_parser("check", help="say what is wrong with a policy file, with lines; exit 78 when anything is")
+    check = verbs.add_parser(
+        "check",
+        help="report the errors in a policy file; exit 78 if there are any",
+        examples=["crpc policy check policy.yaml"],
+    )
     test = verbs.add_parser(
         "test",
         usage="crpc policy test FILE --caller NAME AGENT ACTION [KEY=VALUE ...] [options]",
-        help="say whether a request would be allowed, and by which rule; exit 0 when it is, 2 when not",
+        help="report whether a request is allowed, and by which rule; exit 0 if allowed, 2 if denied",
+        examples=["crpc policy test policy.yaml --caller bob package status package=zsh"],
     )
     replay = verbs.add_parser(
         "replay",
-        help="say which recorded requests would be decided differently; exit 2 when any, 3 when none is known to",
+        help="report the recorded requests that this policy decides differently; exit 2 if there are any, "
+        "3 if some cannot be decided",
+        examples=["crpc policy replay policy.yaml --audit audit.jsonl --facts facts.yaml"],
     )
     for verb in (check, test, replay):
-        verb.add_argument("file", type=Path, metavar="FILE", help="the policy")
+        verb.add_argument("file", type=Path, metavar="FILE", help="the policy file")
     test.add_argument("words", nargs="*", help="agent, action and inputs")
-    test.add_argument("--caller", required=True, metavar="NAME", help="who asks")
-    replay.add_argument("--audit", required=True, type=Path, metavar="AUDIT", help="a node's audit.jsonl")
+    test.add_argument("--caller", required=True, metavar="NAME", help="the caller of the request")
+    replay.add_argument("--audit", required=True, type=Path, metavar="FILE", help="the audit.jsonl of a node")
     for verb in (test, replay):
-        verb.add_argument("--facts", type=Path, metavar="FILE", help="the node's facts, as YAML or JSON")
-        verb.add_argument("--classes", type=Path, metavar="FILE", help="the node's classes, a word a line")
-    before, unknown = _before(arguments)
-    if before.rest[:1] == ["test"] and not unknown:  # by itself: its words and options may stand in any order
-        test.set_defaults(verb="test")
-        return test.parse_args(before.rest[1:], before)
-    return parser.parse_args(arguments)
+        verb.add_argument("--facts", type=Path, metavar="FILE", help="the node's facts (YAML or JSON)")
+        verb.add_argument("--classes", type=Path, metavar="FILE", help="the node's classes, separated by whitespace")
+    return parser
 
 
-def _before(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
-    """Read the options before the verb, and return unknown ones too; `rest` is the verb and all after it."""
-    parser = options.Parser("crpc policy", add_help=False)
-    parser.add_argument("rest", nargs=argparse.REMAINDER)
-    return parser.parse_known_args(arguments)
+def run(arguments: Sequence[str]) -> int:
+    """Run `crpc policy check`, `test` or `replay`; return the exit code."""
+    args = make_parser().parse_args(arguments)
+    try:
+        return {"check": _check, "test": _test, "replay": _replay}[args.verb](args)
+    except PolicyError as error:
+        if args.verb == "check" and args.output != "text":
+            _show_check(args, None, error.problems)
+        for line in error.problems:
+            sys.stderr.write(f"crpc: {escape_controls(line)}\n")
+        return CONFIGURATION
 
 
-def _check(given: argparse.Namespace) -> int:
+def _check(args: argparse.Namespace) -> int:
     from collective import policy
 
-    rules = len(policy.read(given.file).rules)
-    sys.stdout.write(f"{given.file}: nothing is wrong with its {rules} rule{'' if rules == 1 else 's'}\n")
+    _show_check(args, len(policy.read(args.file).rules), ())
     return 0
 
 
-def _test(given: argparse.Namespace) -> int:
+def _show_check(args: argparse.Namespace, rules: int | None, problems: Sequence[str]) -> None:
+    """Print the number of rules of a valid policy, or the problems of one that is not (`rules` None)."""
+    document = {"file": str(args.file), "valid": not problems, "rules": rules, "problems": list(problems)}
+    text = f"{args.file}: valid, {plural(rules or 0, 'rule')}\n"
+    rows = [[problem] for problem in problems]
+    output.show(args, Output("policy-check", document, ("problem",), rows, lambda: text))
+
+
+def _test(args: argparse.Namespace) -> int:
     from collective import policy
 
-    rules = policy.read(given.file)
-    if len(given.words) < 2:
-        raise UsageError("crpc policy test FILE --caller NAME AGENT ACTION: agent and action are missing")
-    agent, action, *words = given.words
-    data = _inputs(_catalog(given), agent, action, words)
-    node = _node(given)
-    asked = policy.Question(given.caller, agent, action, data, node or policy.KnownNode({}, frozenset()))
-    if node is None and len({found.allow for found in rules.possible(replace(asked, node=None))}) > 1:
-        sys.stderr.write("crpc: this depends on the node: its --facts and --classes are taken to be none\n")
-    decision = rules.decide(asked)
-    sys.stdout.write(f"{'allowed' if decision.allow else 'denied'}: {clean_line(decision.why)}\n")
+    rules = policy.read(args.file)
+    if len(args.words) < 2:
+        raise UsageError("policy test: agent and action are missing (crpc policy test FILE --caller NAME AGENT ACTION)")
+    agent, action, *words = args.words
+    data = _inputs(_catalog(args), agent, action, words)
+    node = _node(args)
+    question = policy.Question(args.caller, agent, action, data, node or policy.KnownNode({}, frozenset()))
+    depends = node is None and len({one.allow for one in rules.possible(replace(question, node=None))}) > 1
+    if depends:
+        sys.stderr.write("crpc: the decision depends on the node (use --facts and --classes); assuming it has none\n")
+    decision = rules.decide(question)
+    document = {**_decision(decision), "depends_on_node": depends}
+    text = f"{'allowed' if decision.allow else 'denied'}: {escape_controls(decision.why)}\n"
+    output.show(args, Output("policy-test", document, list(document), [list(document.values())], lambda: text))
     return 0 if decision.allow else FAILED
 
 
 def _inputs(catalog: Catalog, agent: str, action: str, words: Sequence[str]) -> Mapping[str, Any]:
-    """Read inputs as the DDL means them; for what has no DDL here, as text."""
+    """Read KEY=VALUE inputs with the types of the DDL; as strings if there is no DDL."""
     from collective.clients.inputs import read_inputs
 
     described = _find(catalog, agent, action)
@@ -104,53 +125,78 @@ def _inputs(catalog: Catalog, agent: str, action: str, words: Sequence[str]) -> 
         if not word.partition("=")[1]:
             raise UsageError(f"'{word}': inputs are given as KEY=VALUE")
     if words:
-        sys.stderr.write(f"crpc: there is no DDL of '{agent} {action}' here: its inputs are taken as text\n")
+        sys.stderr.write(f"crpc: no DDL for '{agent} {action}': reading its inputs as strings\n")
     return {key: value for key, _, value in (word.partition("=") for word in words)}
 
 
-def _replay(given: argparse.Namespace) -> int:
-    from collective import policy
-    from collective.audit import records
-    from collective.policy.replay import replay
-
-    rules, catalog = policy.read(given.file), _catalog(given)
-
-    def complete(agent: str, action: str, data: Mapping[str, Any]) -> Mapping[str, Any]:
-        described = _find(catalog, agent, action)
-        return described.with_defaults(data) if described else data
-
+def _replay(args: argparse.Namespace) -> int:
     counts: Counter[str] = Counter()
-    for one in replay(rules, records.read(given.audit), _node(given), complete):
-        counts[one.state] += 1
-        if one.state != "same":
-            sys.stdout.write(clean_line(_changed(one)) + "\n")
-    sys.stdout.write(
-        f"{counts.total()} requests: {counts['same']} as before, {counts['different']} decided differently, "
+    changes = []
+    for request in _replayed(args):
+        counts[request.state] += 1
+        if request.state == "same":
+            continue
+        changes.append(_change(request))
+        if args.output == "text":
+            sys.stdout.write(escape_controls(_change_line(request)) + "\n")
+    text = (
+        f"{plural(counts.total(), 'request')}: {counts['same']} unchanged, {counts['different']} decided differently, "
         f"{counts['undecidable']} undecidable\n"
     )
+    document = {"requests": counts.total(), **{state: counts[state] for state in _STATES}, "changes": changes}
+    rows = [list(change.values()) for change in changes]
+    output.show(args, Output("policy-replay", document, _CHANGE, rows, lambda: text))
     if counts["different"]:
         return FAILED
     return SILENT if counts["undecidable"] else 0
 
 
-def _changed(one: Replayed) -> str:
-    recorded = one.record.decision
-    said = " or ".join(dict.fromkeys(decision.why for decision in one.now))
-    was = "allowed" if one.was else "denied"
+def _replayed(args: argparse.Namespace) -> Iterator[Replayed]:
+    from collective import policy
+    from collective.audit import records
+    from collective.policy.replay import replay
+
+    rules, catalog = policy.read(args.file), _catalog(args)
+
+    def with_defaults(agent: str, action: str, data: Mapping[str, Any]) -> Mapping[str, Any]:
+        described = _find(catalog, agent, action)
+        return described.with_defaults(data) if described else data
+
+    return replay(rules, records.read(args.audit), _node(args), with_defaults)
+
+
+def _change(request: Replayed) -> dict[str, Any]:
+    recorded = request.record.decision
+    return {
+        **{name: recorded.get(name) for name in ("request", "caller", "agent", "action")},
+        "state": request.state,
+        "recorded": {"allowed": request.was, "rule": recorded.get("rule")},
+        "now": [_decision(one) for one in dict.fromkeys(request.now)],
+    }
+
+
+def _decision(decision: Decision) -> dict[str, Any]:
+    return {"allowed": decision.allow, "rule": decision.rule, "reason": decision.why}
+
+
+def _change_line(request: Replayed) -> str:
+    recorded = request.record.decision
+    reasons = " or ".join(dict.fromkeys(decision.why for decision in request.now))
+    was = "allowed" if request.was else "denied"
     rule = f" by '{recorded.get('rule')}'" if recorded.get("rule") else ""
-    what = f"{recorded.get('request')} {recorded.get('caller')} {recorded.get('agent')} {recorded.get('action')}"
-    now = "undecidable" if one.state == "undecidable" else f"now {'denied' if one.was else 'allowed'}"
-    return f"{what}: was {was}{rule}, {now}: {said}"
+    call = f"{recorded.get('request')} {recorded.get('caller')} {recorded.get('agent')} {recorded.get('action')}"
+    now = "undecidable" if request.state == "undecidable" else f"now {'denied' if request.was else 'allowed'}"
+    return f"{call}: was {was}{rule}, {now}: {reasons}"
 
 
-def _catalog(given: argparse.Namespace) -> Catalog:
-    """Return the DDLs of the configuration; the standard ones when there is none: a policy is checked anywhere."""
+def _catalog(args: argparse.Namespace) -> Catalog:
+    """Return the DDLs of the configuration, or only the standard ones if there is no client.yaml."""
     from collective.catalog import Catalog
 
     try:
-        return Catalog(options.client_config(given).ddls)
+        return Catalog(options.client_config(args).ddls)
     except ConfigError:
-        if given.config is not None:
+        if args.config is not None:
             raise
         return Catalog([])
 
@@ -162,15 +208,15 @@ def _find(catalog: Catalog, agent: str, action: str) -> Action | None:
         return None
 
 
-def _node(given: argparse.Namespace) -> KnownNode | None:
-    """Return the node that --facts and --classes describe; None when neither is given."""
+def _node(args: argparse.Namespace) -> KnownNode | None:
+    """Return the node that --facts and --classes describe, None without both."""
     from collective.policy import KnownNode
     from collective.yaml_file import read_text, read_yaml
 
-    if given.facts is None and given.classes is None:
+    if args.facts is None and args.classes is None:
         return None
-    facts = read_yaml(given.facts) if given.facts else {}
+    facts = read_yaml(args.facts) if args.facts else {}
     if not isinstance(facts, dict):
-        raise UsageError(f"--facts {given.facts}: must hold keys and values")
-    classes = read_text(given.classes).split() if given.classes else ()
+        raise UsageError(f"--facts {args.facts}: must be a mapping")
+    classes = read_text(args.classes).split() if args.classes else ()
     return KnownNode(facts, frozenset(classes))

@@ -28,19 +28,22 @@ if TYPE_CHECKING:
 _HELP = frozenset({"-h", "--help"})
 
 
-def make_parser(prog: str = "crpc AGENT ACTION", usage: str = "crpc AGENT ACTION [KEY=VALUE ...] [options]") -> Parser:
+_EXAMPLES = (
+    "crpc rpcutil ping",
+    "crpc package status package=bash -F role=web",
+    "crpc rpcutil get_fact fact=role --limit 2 -o table",
+    "crpc rpcutil daemon_stats --batch 50% --batch-sleep 1 --max-fail 1",
+)
+
+
+def make_parser(
+    prog: str = "crpc AGENT ACTION",
+    usage: str = "crpc AGENT ACTION [KEY=VALUE ...] [options]",
+    description: str | None = "Send a request to many nodes and print the replies.",
+    examples: Sequence[str] = _EXAMPLES,
+) -> Parser:
     """Return the parser of a request; `words` are the words that are not options."""
-    parser = Parser(
-        prog,
-        usage=usage,
-        description=None if usage == argparse.SUPPRESS else "Send a request to many nodes and print the replies.",
-        examples=[
-            "crpc rpcutil ping",
-            "crpc package status package=bash -F role=web",
-            "crpc rpcutil get_fact fact=role --limit 2 -o table",
-            "crpc rpcutil daemon_stats --batch 50% --batch-sleep 1 --max-fail 1",
-        ],
-    )
+    parser = Parser(prog, usage=usage, description=description, examples=examples)
     words = "agent, action and inputs ('crpc describe AGENT' lists them)"
     parser.add_argument("words", nargs="*", help=words if usage != argparse.SUPPRESS else argparse.SUPPRESS)
     options.add_targets(parser)
@@ -121,7 +124,7 @@ def _print_help(args: argparse.Namespace) -> int:
     else:
         action = _action(catalog, args.words)
         page = describe_action(action, text_width())
-        parser = make_parser(usage=argparse.SUPPRESS)
+        parser = make_parser(usage=argparse.SUPPRESS, description=None)
         parser.epilog = examples_epilog([example(action)])
         head, tail = usage(action), parser.format_help()
     sys.stdout.write(f"usage: {head}\n\n{page}\n{tail}")

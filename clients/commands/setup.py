@@ -1,4 +1,4 @@
-"""`crpc setup`: what a collective needs on AWS, made, mended or removed."""
+"""`crpc setup`: create, update or remove the AWS resources of a collective."""
 
 from __future__ import annotations
 
@@ -6,64 +6,74 @@ import argparse
 from collections.abc import Sequence
 
 from collective.clients import confirmation, options, setup_plans
+from collective.clients.commands import COMMANDS
 from collective.clients.node_lists import read_nodes
+from collective.clients.parser import Parser
 from collective.config import ClientConfig
 from collective.nodesets import unfold
 
 
-def run(arguments: Sequence[str]) -> int:
-    """Parse, look at what there is, show what is to change, and change it."""
-    given = _parse(arguments)
-    nodes = _nodes(given)
-    config = options.client_config(given)
-    return _remove(config, given) if given.remove else _create(config, given, nodes)
-
-
-def _parse(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = options.Parser(
+def make_parser() -> Parser:
+    """Return the parser of `crpc setup`."""
+    parser = Parser(
         "crpc setup",
-        description="Make the topic and the table that a collective needs, with their permissions, and mend what "
-        "differs, once it was shown and agreed to: a policy that is another is replaced as a whole, other tags stay. "
-        "Nodes do the rest when they start.",
+        description=f"{COMMANDS['setup']}.\n\n"
+        "Create the topic and the table of a collective and their policies, and update those that differ. The"
+        " changes are shown and need confirmation. A policy that differs is replaced as a whole; tags that "
+        "collective does not use are kept. Nodes create their own queues when they start.",
+        examples=[
+            "crpc setup --dry-run",
+            "crpc setup --node 'web[01-20].my.net' --dry-run",
+            "crpc setup --remove --dry-run",
+        ],
     )
-    parser.add_argument("-T", "--target", metavar="NAME", help="another collective that the configuration knows")
-    what = parser.add_mutually_exclusive_group()
-    what.add_argument(
+    options.add_target(parser)
+    scope = parser.add_mutually_exclusive_group()
+    scope.add_argument(
         "--node",
         action="append",
         default=[],
         metavar="NAME",
-        help="prepare the queue of a node that may not make its own, too; web[01-20].my.net, and several times",
+        help="also create the queue of a node that may not create its own: NAME or web[01-20].my.net (repeatable)",
     )
-    what.add_argument("--nodes", metavar="FILE", help="the same for names, one a line; '-': standard input")
-    what.add_argument("--remove", action="store_true", help="remove topic, table and all queues of nodes and callers")
+    scope.add_argument("--nodes", metavar="FILE", help="the same for the names in a file, one per line ('-': stdin)")
+    scope.add_argument("--remove", action="store_true", help="remove the topic, the table and all queues")
     setup_plans.add_options(parser)
-    return parser.parse_args(arguments)
+    return parser
 
 
-def _nodes(given: argparse.Namespace) -> list[str]:
-    named = [name for folded in given.node for name in unfold(folded)]
-    return list(dict.fromkeys(named)) if given.nodes is None else read_nodes(given.nodes)
+def run(arguments: Sequence[str]) -> int:
+    """Compare what exists with what is needed, show the differences, and apply them; return the exit code."""
+    args = make_parser().parse_args(arguments)
+    nodes = _nodes(args)
+    config = options.client_config(args)
+    return _remove(config, args) if args.remove else _create(config, args, nodes)
 
 
-def _create(config: ClientConfig, given: argparse.Namespace, nodes: Sequence[str]) -> int:
+def _nodes(args: argparse.Namespace) -> list[str]:
+    named = [name for folded in args.node for name in unfold(folded)]
+    return list(dict.fromkeys(named)) if args.nodes is None else read_nodes(args.nodes)
+
+
+def _create(config: ClientConfig, args: argparse.Namespace, nodes: Sequence[str]) -> int:
     from collective.setup.aws_inventory import Cloud
     from collective.setup.creation import creation
 
     plan = creation(Cloud.connect(), config.collective, registry=_has_registry(config), nodes=nodes)
-    return setup_plans.settle(plan, given)
+    return setup_plans.confirm_and_apply(plan, args)
 
 
-def _remove(config: ClientConfig, given: argparse.Namespace) -> int:
+def _remove(config: ClientConfig, args: argparse.Namespace) -> int:
     from collective.setup.aws_inventory import Cloud
     from collective.setup.removal import removal
 
-    def agrees() -> bool:
-        return confirmation.ask(f"All of it goes: type '{config.collective}' to go on: ") == config.collective
+    plan = removal(Cloud.connect(), config.collective, registry=_has_registry(config))
+    return setup_plans.confirm_and_apply(plan, args, confirm=lambda: _confirm_removal(config.collective))
 
-    return setup_plans.settle(
-        removal(Cloud.connect(), config.collective, registry=_has_registry(config)), given, agrees
-    )
+
+def _confirm_removal(collective: str) -> bool:
+    question = f"This removes the whole collective. Type its name, '{collective}', to continue: "
+    return confirmation.ask(question) == collective
 
 
 def _has_registry(config: ClientConfig) -> bool:

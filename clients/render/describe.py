@@ -122,7 +122,7 @@ def _values(heading: str, schemas: Mapping[str, Mapping[str, Any]], width: int) 
 
 
 def _properties(schema: Mapping[str, Any]) -> list[tuple[str, str | None]]:
-    """Return the properties of a value as labels and texts; None for what its schema does not have."""
+    """Return the properties of a value as pairs of label and text; None for what its schema does not have."""
     secret = bool(schema.get("writeOnly"))
     default = "********" if secret else to_json(schema.get("default"))
     bounds = [f"{word} {to_json(schema[word])}" for word in _BOUNDS if word in schema]

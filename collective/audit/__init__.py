@@ -1,21 +1,21 @@
-"""What a node has written down: lines of JSON, of which each carries the hash of the one before.
+"""The audit log of a node: JSON lines, each with the hash of the previous line.
 
     {"event": "decision", "time": …, "request": …, "caller": …, "fingerprint": …, "sender": …, "agent": …, "action": …,
      "data": {…}, "asks": [[function, query], …], "verdict": …, "rule": …, "skew": …, "previous": "<sha256>"}
     {"event": "outcome", "time": …, "request": …, "statuscode": …, "reason": …, "elapsed_ms": …, "replayed": …, …}
     {"event": "gap", "time": …, "lost": …, "torn": …, "previous": …}
 
-Every authentic request that is meant for the node leaves a decision, and an outcome when it has been answered.
+Every authentic request for the node has a decision line, and an outcome line when a reply is sent.
 
-    data         the inputs, secrets masked
-    asks         the data functions that it asked about
-    fingerprint  of the key that signed it
-    verdict      allowed, denied; duplicate; refused (it was too old), filtered, invalid, busy: the policy allowed these
-    rule         what allowed or denied it; null where none did
-    skew         seconds that the caller's clock was ahead of the server's
-    lost         lines that could not be written before this one
-    torn         what was cut off the end of the file, where a crash had left half a line
-    previous     the SHA-256 of the line before, without its newline; null begins a chain
+    data         the inputs, with secrets masked
+    asks         the data functions in the filter, with their queries
+    fingerprint  fingerprint of the key that signed the request
+    verdict      allowed, denied, duplicate; or rejected after the policy: refused (expired), filtered, invalid, busy
+    rule         the rule that allowed or denied the request; null if none matched
+    skew         seconds by which the caller's clock was ahead of the server's
+    lost         number of lines before this one that could not be written
+    torn         the incomplete line that a crash left and that was removed from the end of the file
+    previous     SHA-256 of the previous line without its newline; null for the first line of a chain
 
-`chain` links and verifies lines, `records` puts decisions and outcomes together.
+`chain` links and verifies lines, `records` joins decisions and outcomes.
 """

@@ -1,7 +1,7 @@
-"""The chain of hashes that an audit's lines make: link a new one, find the last one, verify all of them.
+"""The hash chain of an audit log: link a new line, find the last line, verify all lines.
 
-Whoever can write the file can write a chain of his own from some line on, but it ends in another hash than the
-one that the node remembers (`audit_head` of `rpcutil daemon_stats`) and others have noted.
+Someone who can write the file can replace the end of the chain. The last hash then differs from the one that the node
+reports (`audit_head` of `rpcutil daemon_stats`) and from copies of it elsewhere.
 """
 
 from __future__ import annotations
@@ -15,23 +15,24 @@ from pathlib import Path
 from typing import Any
 
 from collective.errors import ConfigError
+from collective.text import plural
 
 _CHUNK = 64 * 1024  # bytes
 
 
 def digest(line: bytes) -> str:
-    """Return the hash of a line, given without its newline: 64 hexadecimal digits."""
+    """Return the SHA-256 of a line (without its newline) as 64 hexadecimal digits."""
     return hashlib.sha256(line).hexdigest()
 
 
 def link(entry: Mapping[str, Any], previous: str | None) -> bytes:
-    """Return `entry` as the line, without its newline, that follows the one with the hash `previous`: ASCII."""
+    """Return `entry` as an ASCII line (without newline) that follows the line with the hash `previous`."""
     return json.dumps({**entry, "previous": previous}).encode("ascii")
 
 
 @dataclass(frozen=True)
 class Tail:
-    """The end of a file: its last whole line, what comes after that without a newline, and where that begins."""
+    """The end of a file: its last complete line, the incomplete line after it, and the size without that."""
 
     last: bytes | None
     torn: bytes
@@ -39,7 +40,7 @@ class Tail:
 
 
 def tail(file: int) -> Tail:
-    """Return the end of an open file, however long its last line is."""
+    """Return the end of an open file. The last line may have any length."""
     size = os.fstat(file).st_size
     end = b""
     start = size
@@ -53,8 +54,8 @@ def tail(file: int) -> Tail:
 
 
 @dataclass
-class Report:
-    """What verifying found: `faults` are breaks of the chain, `notes` what is odd and explained, a line each."""
+class ChainReport:
+    """The result of `verify`: `problems` are breaks of the chain, `notes` are explained irregularities."""
 
     lines: int = 0
     head: str | None = None
@@ -62,28 +63,30 @@ class Report:
     notes: list[str] = field(default_factory=list)
 
 
-def verify(paths: Sequence[Path], after: str | None = None, head: str | None = None) -> Report:
-    """Follow the chain through the files `paths`, the oldest first.
+def verify(paths: Sequence[Path], after: str | None = None, head: str | None = None) -> ChainReport:
+    """Verify the chain through the files `paths`, oldest first.
 
-    It must begin with the first line, or follow the hash `after`, and hold the line with the hash `head` when that is
-    given. Raises ConfigError for a file that cannot be read.
+    The first line must begin a chain, or follow the hash `after`. With `head`, the chain must contain the line with
+    that hash. Raise ConfigError for a file that cannot be read.
     """
-    report = Report(head=after)
+    report = ChainReport(head=after)
     found = head is None
     for path in paths:
         for number, line in lines(path):
             if not line.endswith(b"\n"):
-                report.notes.append(f"{path}:{number}: is cut short: it is being written, or a crash has torn it")
+                report.notes.append(
+                    f"{path}:{number}: incomplete line (it is being written, or a crash interrupted the write)"
+                )
                 break
             _follow(report, f"{path}:{number}", line[:-1])
             found = found or report.head == head
     if not found:
-        report.problems.append(f"{paths[-1]}: is cut off: the line with the hash {head} is not there")
+        report.problems.append(f"{paths[-1]}: truncated: no line with the hash {head}")
     return report
 
 
 def lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """Yield the numbers, from 1, and lines of a file, newlines included; raise ConfigError when it cannot be read."""
+    """Yield the lines of a file with their numbers, from 1. Raise ConfigError when it cannot be read."""
     try:
         with path.open("rb") as file:
             yield from enumerate(file, start=1)
@@ -92,7 +95,7 @@ def lines(path: Path) -> Iterator[tuple[int, bytes]]:
 
 
 def parse(line: bytes) -> Mapping[str, Any] | None:
-    """Return what a line of an audit says; None for what is no such line."""
+    """Return the entry of an audit log line; None if the line is not one."""
     try:
         entry = json.loads(line)
     except (ValueError, RecursionError):
@@ -100,10 +103,10 @@ def parse(line: bytes) -> Mapping[str, Any] | None:
     return entry if isinstance(entry, dict) and "event" in entry and "previous" in entry else None
 
 
-def _follow(report: Report, place: str, line: bytes) -> None:
+def _follow(report: ChainReport, place: str, line: bytes) -> None:
     entry = parse(line)
     if entry is None:
-        report.problems.append(f"{place}: is no line of an audit: it was changed or inserted")
+        report.problems.append(f"{place}: not an audit log line (it was changed or inserted)")
     elif entry["previous"] != report.head:
         report.problems.append(f"{place}: {_break(report)}")
     elif entry["event"] == "gap":
@@ -112,16 +115,16 @@ def _follow(report: Report, place: str, line: bytes) -> None:
     report.head = digest(line)
 
 
-def _break(report: Report) -> str:
+def _break(report: ChainReport) -> str:
     if report.lines or report.head:
-        return "does not follow the line before it: that was changed, or lines between were removed or inserted"
-    return "does not begin a chain: lines are missing, or are in older files: name those first, or give --after"
+        return "does not follow the previous line (that was changed, or lines were removed or inserted between them)"
+    return "does not begin a chain: earlier lines are missing (name older files first, or use --after)"
 
 
 def _gap(entry: Mapping[str, Any]) -> str:
-    said = []
+    causes = []
     if entry.get("lost"):
-        said.append(f"{entry['lost']} lines before it could not be written")
+        causes.append(f"{plural(entry['lost'], 'earlier line')} could not be written")
     if entry.get("torn"):
-        said.append("a crash had torn the line before it, which is quoted here")
-    return " and ".join(said) or "is a gap"
+        causes.append("a crash interrupted the write of the previous line, which is quoted here")
+    return " and ".join(causes) or "gap"

@@ -1,4 +1,4 @@
-"""Put an audit's decisions and outcomes together, one record for each request."""
+"""Join the decisions and outcomes of an audit log to one record per request."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ OUTCOMES = (
 
 @dataclass(frozen=True)
 class Record:
-    """A request's decision, and its outcome once there is one; both as the audit's lines have them."""
+    """The decision and outcome entries of a request; the outcome is None before there is one."""
 
     decision: Mapping[str, Any]
     outcome: Mapping[str, Any] | None
 
     @property
     def time(self) -> float:
-        """When it was decided: Unix seconds."""
+        """Time of the decision in Unix seconds."""
         found = self.decision.get("time")
         return float(found) if isinstance(found, (int, float)) else 0.0
 
     @property
     def outcomes(self) -> frozenset[str]:
-        """The words of OUTCOMES that describe it."""
+        """The members of OUTCOMES that apply to this request."""
         if self.outcome is None:
             return frozenset({"unanswered", str(self.decision.get("verdict"))} & set(OUTCOMES))
         state = "failed" if self.outcome.get("statuscode") else "ok"
@@ -39,12 +39,12 @@ class Record:
 
 
 def read(path: Path) -> Iterator[Record]:
-    """Yield the records of a file as they were concluded, then those without an outcome.
+    """Yield the records of a file in the order of their outcomes, then those without an outcome.
 
-    What is no line of an audit is passed over: `chain.verify` tells of it. Raises ConfigError for a file that cannot
-    be read.
+    A line that is not an audit log line is ignored; `chain.verify` reports it. Raise ConfigError for a file that
+    cannot be read.
     """
-    waiting: dict[str, deque[Mapping[str, Any]]] = defaultdict(deque)  # decisions by request: duplicates queue up
+    waiting: dict[str, deque[Mapping[str, Any]]] = defaultdict(deque)  # decisions by request id, several for duplicates
     for _, line in chain.lines(path):
         entry = chain.parse(line)
         if entry is None:

@@ -1,16 +1,16 @@
-"""Say which nodes a request is for, and decide whether a node is one of them: the same code on both sides.
+"""Filters: select nodes by facts, classes, agents and identity; used by callers and nodes alike.
 
 options ── parse ──► Filter ── to_data ──► the wire ── Filter.from_data ──► Filter ── matches ──► bool
                       │
-                      └── to_options, select_text, explain: for people
+                      └── to_options, select_text, explain: for display
 
-values.py    Filter and its tests, to and from the wire's data
-checks.py    what its parts may be
-patterns.py  regular expressions: which text is one, and a limit on what it may cost
-options.py   -F -C -A -I -W into values
-select.py    -S into a tree
-printing.py  values back into options, and into English
-match.py     a filter and a node: yes or no
+values.py    Filter and its tests, to and from data on the wire
+checks.py    which names, operators and values are valid
+patterns.py  regular expressions, with limits on size and time
+options.py   parse -F -C -A -I -W into values
+select.py    parse -S into a tree
+printing.py  format values as options and in English
+match.py     match a filter against a node
 """
 
 from collective.filters.match import Node, leaves, look_up, matches, uses_data

@@ -1,6 +1,6 @@
-"""What the parts of a filter may be: each check returns nothing and raises ValueError, saying why.
+"""Check the parts of a filter. Each check returns nothing, or raises ValueError with the reason.
 
-Both ways in use them: options turn the error into a column, data from the network into a MessageError.
+Parsing options adds the column to the error; decoding data from the network turns it into a MessageError.
 """
 
 from __future__ import annotations
@@ -14,37 +14,37 @@ from collective.filters import patterns
 OPERATORS = ("==", "!=", "=~", "<", "<=", ">", ">=")
 
 _FACT = re.compile(r"[^\s=<>!]+")
-_WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 def check_fact(fact: str, operator: str, value: str) -> None:
-    """Check a fact's name and what it is compared with."""
+    """Check a fact's name, the operator and the value."""
     if not _FACT.fullmatch(fact):
-        raise ValueError(f"{fact!r} is no fact: a name without blanks, '=', '<', '>' and '!'")
+        raise ValueError(f"invalid fact name {fact!r}: use no whitespace, '=', '<', '>' or '!'")
     check_comparison(operator, value)
 
 
 def check_data(function: str, field: str, operator: str, value: str) -> None:
-    """Check a data function's name and field, and what it is compared with."""
-    for word in (function, field):
-        if not _WORD.fullmatch(word):
-            raise ValueError(f"{word!r} is no name of a data function or field: letters, digits and '_'")
+    """Check a data function's name and field, the operator and the value."""
+    for kind, name in (("data function", function), ("field", field)):
+        if not _NAME.fullmatch(name):
+            raise ValueError(f"invalid {kind} name {name!r}: use letters, digits and '_'")
     check_comparison(operator, value)
 
 
 def check_comparison(operator: str, value: str) -> None:
-    """Check that `operator` is one of ours, and `value` a regular expression where it must be one."""
+    """Check that `operator` exists, and that `value` is a valid regular expression if the operator needs one."""
     if operator not in OPERATORS:
-        raise ValueError(f"{operator!r} is no operator: there are {' '.join(OPERATORS)}")
+        raise ValueError(f"unknown operator {operator!r}: use one of {' '.join(OPERATORS)}")
     expression = expression_of(operator, value)
     if expression is not None:
         patterns.check(expression)
 
 
 def check_name(name: str) -> None:
-    """Check the name of a class or agent, or a `/regex/`."""
+    """Check the name of a class or agent: any string but the empty one, or a `/regex/`."""
     if not name:
-        raise ValueError("a name is empty")
+        raise ValueError("empty name")
     if patterns.is_pattern(name):
         patterns.check(patterns.bare(name))
 
@@ -61,7 +61,7 @@ def check_identity(name: str) -> None:
 
 
 def expression_of(operator: str, value: str) -> str | None:
-    """Return the regular expression, without slashes, that a comparison asks for, or None."""
+    """Return the regular expression of a comparison without its slashes, or None if it has none."""
     if operator == "=~" or (operator == "!=" and patterns.is_pattern(value)):
         return patterns.bare(value)
     return None

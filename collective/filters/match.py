@@ -1,16 +1,16 @@
-"""Decide whether a node is one that a filter means.
+"""Match filters against nodes.
 
-What a fact is compared by:
+How a fact is compared with a value:
 
-* A missing fact, and null, match nothing, `!=` included; `not fact=value` does match then.
-* A list matches when any of its elements does, a mapping when any of its keys does; what is nested deeper is
-  reached by a path. A top-level fact whose name holds the dots wins over the path.
-* `<` `<=` `>` `>=`: as numbers when both sides read as decimal numbers (`-2`, `16.5`), text or not; else as text.
-* `==` `!=`: as numbers when the fact is a number in JSON and the value reads as one (4.0 is `4`). Text is
-  compared as text, although it may look like a number: version 1.10 is not version 1.1.
-* Texts are compared by code point and case. A JSON number or boolean has its JSON text (`true`, `16.5`).
+* A missing fact and null match nothing, not even with `!=`; `not fact=value` matches then.
+* A list matches if any of its elements does, a mapping if any of its keys does. Nested values are reached by a dotted
+  path. A top-level fact with dots in its name takes precedence over the path.
+* `<` `<=` `>` `>=`: as numbers if both sides are decimal numbers (`-2`, `16.5`), also in strings; else as strings.
+* `==` `!=`: as numbers if the fact is a JSON number and the value is a number (4.0 equals `4`). A string is compared
+  as a string even if it looks like a number: version 1.10 is not version 1.1.
+* Strings are compared by code point, case-sensitive. Other values have their JSON form (`true`, `16.5`).
 
-Nothing that a node's facts hold makes this raise.
+No content of a node's facts makes matching raise an error.
 """
 
 from __future__ import annotations
@@ -54,15 +54,15 @@ _ORDER: Mapping[str, Callable[[Any, Any], bool]] = {
 
 
 class Node(Protocol):
-    """What a filter looks at: a node itself, or what a registry knows about one."""
+    """What filters match against: a node itself, or its record in the registry."""
 
     @property
     def identity(self) -> str:
-        """The node's name."""
+        """The node's identity."""
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        """Facts by name, nested as JSON is."""
+        """The node's facts by name; values are JSON values."""
 
     @property
     def classes(self) -> Collection[str]:
@@ -73,32 +73,31 @@ class Node(Protocol):
         """The names of the node's agents."""
 
 
-def matches(asked: Filter, node: Node, data_function: DataFunction, budget: Budget | None = None) -> bool:
-    """Tell whether `node` is one that `asked` means.
+def matches(filter_: Filter, node: Node, data_function: DataFunction, budget: Budget | None = None) -> bool:
+    """Return whether `node` matches `filter_`.
 
-    `data_function(name, query)` answers with a mapping of fields, or None when the node has no such function.
-    It is asked once for each question, after the cheaper tests, and must not raise. A function or field that
-    the node does not have makes the whole filter false. So do regular expressions that take longer than
-    `budget` (by default 0.25 s for the node), which is logged as `filter.timeout`; a caller that looks at
-    many nodes shares one budget among them and asks it afterwards.
+    `data_function(name, query)` returns a mapping of fields, or None if the node has no such function. It is called
+    once for each query, after the cheaper tests, and must not raise. A function or field that the node does not have
+    makes the whole filter false. So do regular expressions that take longer than `budget` (0.25 s by default), which
+    is logged as `filter.timeout`. To match many nodes, pass one budget for all and check `budget.spent` at the end.
     """
-    looking = _Looking(node, budget or Budget())
+    matcher = _Matcher(node, budget or Budget())
     try:
-        return looking.matches(asked) and looking.selects(asked, data_function)
+        return matcher.matches(filter_) and matcher.selects(filter_, data_function)
     except OutOfTime:
-        logger.warning("filter.timeout", extra={"identity": node.identity, "seconds": looking.budget.seconds})
+        logger.warning("filter.timeout", extra={"identity": node.identity, "seconds": matcher.budget.seconds})
         return False
 
 
-def uses_data(asked: Filter) -> list[tuple[str, str]]:
-    """Return the (function, query) pairs that `asked` needs the nodes themselves for, each once."""
-    tests = (test for test in leaves(asked) if isinstance(test, DataTest))
+def uses_data(filter_: Filter) -> list[tuple[str, str]]:
+    """Return the (function, query) pairs in a filter, without duplicates; only nodes can evaluate these."""
+    tests = (test for test in leaves(filter_) if isinstance(test, DataTest))
     return list(dict.fromkeys((test.function, test.query) for test in tests))
 
 
-def leaves(asked: Filter) -> Iterator[FactTest | ClassTest | DataTest]:
-    """Yield the single tests of a filter's select tree, from left to right."""
-    pending: list[Select] = [] if asked.select is None else [asked.select]
+def leaves(filter_: Filter) -> Iterator[FactTest | ClassTest | DataTest]:
+    """Yield the tests in a filter's select tree from left to right."""
+    pending: list[Select] = [] if filter_.select is None else [filter_.select]
     while pending:
         tree = pending.pop()
         if isinstance(tree, (FactTest, ClassTest, DataTest)):
@@ -106,29 +105,29 @@ def leaves(asked: Filter) -> Iterator[FactTest | ClassTest | DataTest]:
         pending.extend(reversed(parts_of(tree)))
 
 
-class _Looking:
-    """One look at one node."""
+class _Matcher:
+    """Matches one node, within one budget."""
 
     def __init__(self, node: Node, budget: Budget) -> None:
         self.node = node
         self.budget = budget
 
-    def matches(self, asked: Filter) -> bool:
+    def matches(self, filter_: Filter) -> bool:
         return (
-            self._identity(asked)
-            and all(self._fact(test) for test in asked.facts)
-            and all(self._named(name, self.node.classes) for name in asked.classes)
-            and all(self._named(name, self.node.agents) for name in asked.agents)
+            self._identity(filter_)
+            and all(self._fact(test) for test in filter_.facts)
+            and all(self._named(name, self.node.classes) for name in filter_.classes)
+            and all(self._named(name, self.node.agents) for name in filter_.agents)
         )
 
-    def selects(self, asked: Filter, data_function: DataFunction) -> bool:
-        if asked.select is None:
+    def selects(self, filter_: Filter, data_function: DataFunction) -> bool:
+        if filter_.select is None:
             return True
-        answers = {question: data_function(*question) or {} for question in uses_data(asked)}
-        for test in leaves(asked):
+        answers = {question: data_function(*question) or {} for question in uses_data(filter_)}
+        for test in leaves(filter_):
             if isinstance(test, DataTest) and test.field not in answers[test.function, test.query]:
                 return False
-        return self._holds(asked.select, answers)
+        return self._holds(filter_.select, answers)
 
     def _holds(self, tree: Select, answers: Answers) -> bool:
         if isinstance(tree, AllOf):
@@ -144,16 +143,16 @@ class _Looking:
         answer = answers[tree.function, tree.query]
         return self._compare(answer[tree.field], tree.operator, tree.value)
 
-    def _identity(self, asked: Filter) -> bool:
-        if not asked.identities or self.node.identity in asked.literal_identities:
+    def _identity(self, filter_: Filter) -> bool:
+        if not filter_.identities or self.node.identity in filter_.literal_identities:
             return True
-        return any(self._named(pattern, (self.node.identity,)) for pattern in asked.identity_patterns)
+        return any(self._named(pattern, (self.node.identity,)) for pattern in filter_.identity_patterns)
 
-    def _named(self, name: str, there: Collection[str]) -> bool:
+    def _named(self, name: str, candidates: Collection[str]) -> bool:
         if not patterns.is_pattern(name):
-            return name in there
+            return name in candidates
         expression = patterns.bare(name)
-        return any(self.budget.search(expression, entry) for entry in there)
+        return any(self.budget.search(expression, entry) for entry in candidates)
 
     def _fact(self, test: FactTest) -> bool:
         return self._compare(look_up(self.node.facts, test.fact), test.operator, test.value)
@@ -164,14 +163,14 @@ class _Looking:
     def _holds_for(self, element: Any, operator: str, value: str) -> bool:
         expression = expression_of(operator, value)
         if expression is not None:
-            return self.budget.search(expression, _text(element)) != (operator == "!=")
+            return self.budget.search(expression, _string(element)) != (operator == "!=")
         if operator in _ORDER:
             return _ordered(element, operator, value)
         return _same(element, value) == (operator == "==")
 
 
 def look_up(facts: Mapping[str, Any], path: str) -> Any:
-    """Return the fact at a dotted path; None when there is none. Steps into lists are numbers, from 0."""
+    """Return the fact at a dotted path, or None. Elements of lists are addressed by index, from 0."""
     if path in facts:
         return facts[path]
     found: Any = facts
@@ -200,18 +199,18 @@ def _same(element: Any, value: str) -> bool:
         left, right = _number(element), _number(value)
         if left is not None and right is not None:
             return left == right
-    return _text(element) == value
+    return _string(element) == value
 
 
 def _ordered(element: Any, operator: str, value: str) -> bool:
     left, right = _number(element), _number(value)
     if left is None or right is None:
-        return _ORDER[operator](_text(element), value)
+        return _ORDER[operator](_string(element), value)
     return _ORDER[operator](left, right)
 
 
 def _number(value: Any) -> Decimal | None:
-    """Return the number that `value` is or reads as, exactly; None for anything else."""
+    """Return a number, or a string with a number, as an exact Decimal; None for anything else."""
     if isinstance(value, str):
         return Decimal(value) if _NUMBER.fullmatch(value) else None
     if isinstance(value, bool) or not isinstance(value, (int, float)):
@@ -220,9 +219,9 @@ def _number(value: Any) -> Decimal | None:
     return number if number.is_finite() else None
 
 
-def _text(element: Any) -> str:
+def _string(element: Any) -> str:
     if isinstance(element, str):
         return element
     if isinstance(element, int) and not isinstance(element, bool):
-        return str(Decimal(element))  # Python refuses to write out integers of more than 4,300 digits
+        return str(Decimal(element))  # str() refuses integers of more than 4,300 digits
     return json.dumps(element) if isinstance(element, (bool, float)) else str(element)

@@ -1,7 +1,7 @@
-"""Read the options that say which nodes are meant: -F, -C, -A, -I, -W and -S into one Filter.
+"""Parse the target options -F, -C, -A, -I, -W and -S into one Filter.
 
-In -F the first operator splits, and the value is all that follows it; quotes around the whole of it are taken
-off, as in -S. -W is split at blanks: a word with a name before an operator is a fact, any other a class.
+-F is split at its first operator; quotes around the whole value are removed, as in -S. -W is split at whitespace: a
+word with an operator after a name is a fact, any other a class.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def parse(
     with_: Iterable[str] = (),
     select: str | None = None,
 ) -> Filter:
-    """Return the filter that the options mean together; raise UsageError, naming option and column."""
+    """Return the filter for all options together; raise UsageError naming option and column."""
     facts = [read_fact("-F", text) for text in with_fact]
     classes = [_checked("-C", text, checks.check_name) for text in with_class]
     for word in _words(with_):
@@ -32,7 +32,7 @@ def parse(
             facts.append(read_fact("-W", word))
         else:
             classes.append(_checked("-W", word, checks.check_name))
-    asked = Filter(
+    parsed = Filter(
         facts=tuple(facts),
         classes=tuple(classes),
         agents=tuple(_checked("-A", text, checks.check_name) for text in with_agent),
@@ -40,28 +40,28 @@ def parse(
         select=None if select is None else read_select(select),
     )
     try:
-        check_size(asked)
+        check_size(parsed)
     except ValueError as error:
         raise UsageError(f"filter: {error}") from None
-    return asked
+    return parsed
 
 
 def read_fact(option: str, text: str) -> FactTest:
-    """Return the test that `fact=value` means; raise UsageError naming `option` and the column."""
+    """Parse `fact=value`; raise UsageError naming `option` and the column."""
     start = len(text) - len(text.lstrip())
     found = OPERATOR.search(text)
     if found is None:
-        fail(option, text, len(text), "an operator is missing: write fact=value")
+        fail(option, text, len(text), "missing operator (use fact=value)")
     name = text[start : found.start()].rstrip()
     if not name:
-        fail(option, text, found.start(), "the name of a fact is missing before the operator")
+        fail(option, text, found.start(), "missing fact name before the operator")
     value = text[found.end() :].strip()
     if not value:
-        fail(option, text, found.end(), f"a value is missing after '{found[0]}'")
+        fail(option, text, found.end(), f"missing value after '{found[0]}'")
     if value[0] in "'\"":
         if not QUOTED.fullmatch(value):
             at = text.index(value, found.end())
-            fail(option, text, at, "a quote is not closed, or closed before the end")
+            fail(option, text, at, "quote not closed, or text after the closing quote")
         value = unquoted(value)
     test = FactTest(name, operator_of(found[0], value), value)
     with pointing_at(option, text, start):
@@ -69,18 +69,18 @@ def read_fact(option: str, text: str) -> FactTest:
     return test
 
 
-def _words(given: Iterable[str]) -> list[str]:
+def _words(arguments: Iterable[str]) -> list[str]:
     words: list[str] = []
-    for text in given:
-        if not text.split():  # to ask for nothing would be to mean every node
-            fail("-W", text, 0, "a fact or a class is missing")
+    for text in arguments:
+        if not text.split():  # an empty filter would match every node
+            fail("-W", text, 0, "missing fact or class")
         words += text.split()
     return words
 
 
-def _identities(given: Iterable[str]) -> tuple[str, ...]:
+def _identities(arguments: Iterable[str]) -> tuple[str, ...]:
     found: dict[str, None] = {}
-    for text in given:
+    for text in arguments:
         if patterns.is_pattern(text):
             found[_checked("-I", text, checks.check_identity)] = None
             continue

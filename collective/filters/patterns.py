@@ -1,13 +1,13 @@
-r"""Regular expressions in filters: which text is one, which are refused, and what they may cost.
+r"""Regular expressions in filters, limited in size and time.
 
-A text between slashes, `/web\d/`, is a regular expression; only the two outer slashes delimit, and there must
-be something between them. Expressions are Python's, not anchored, case-sensitive.
+A string between slashes, such as `/web\d/`, is a regular expression; only the two outer slashes are delimiters, and
+there must be something between them. Expressions have Python's syntax, are not anchored and are case-sensitive.
 
-They come from the network, so they must not hold a node. A linear-time engine (google-re2) would not be
-Python's: it has no look-ahead, `/^(?!db)/`, and another `$`. `regex` from PyPI takes Python's syntax and a
-timeout. What a timeout does not bound is refused here: what Python's own `re` does not know (recursion, fuzzy
-matching), and large repetitions, which `regex` writes out in memory (`a{1000000000}` takes all there is).
-It is imported when the first expression is met.
+They come from the network, so they must not block a node. A linear-time engine (google-re2) lacks look-ahead
+(`/^(?!db)/`) and has a different `$`. The package `regex` accepts Python's syntax and has a timeout. What the timeout
+does not limit is rejected here: syntax that Python's `re` does not have (recursion, fuzzy matching), and large
+repetitions, which `regex` expands in memory (`a{1000000000}` would use all of it).
+`regex` is imported when the first expression is used.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     import regex
 
 MATCH_SECONDS = 0.25  # for all the expressions of one filter on one node
-LONGEST = 500  # characters of one expression
-MAX_DEPTH = 50  # groups within groups
-MOST_REPEATED = 500  # elements of one expression when its repetitions are written out
+MAX_LENGTH = 500  # characters of one expression
+MAX_DEPTH = 50  # nested groups
+MAX_ELEMENTS = 500  # of one expression with its repetitions expanded
 
 _PIECE = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\{\d*,?\d*\}|.", re.DOTALL)
 _PLACE = re.compile(r" at position (\d+).*", re.DOTALL)
@@ -33,61 +33,63 @@ _COMMENT = re.compile(r"\(\?(#|[a-zA-Z-]*x)")
 
 
 def is_pattern(text: str) -> bool:
-    """Tell whether `text` is a regular expression between slashes."""
+    """Return whether `text` is a regular expression between slashes."""
     return len(text) > 2 and text[0] == "/" and text[-1] == "/"
 
 
 def bare(text: str) -> str:
-    """Return `text` without its outer slashes when it has both."""
+    """Return `text` without its outer slashes, if it has both."""
     return text[1:-1] if is_pattern(text) else text
 
 
 def check(expression: str) -> None:
-    """Raise ValueError, saying why, when `expression` is not one that a filter may hold."""
+    """Raise ValueError with the reason if `expression` is not allowed in a filter."""
     compiled(expression)
 
 
 @lru_cache(maxsize=256)
 def compiled(expression: str) -> regex.Pattern[str]:
-    """Return `expression` ready for use; raise ValueError, saying why, when it is refused."""
+    """Return the compiled `expression`; raise ValueError with the reason if it is not allowed."""
     import regex
 
     _check_size(expression)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about syntax that may change its meaning in a later Python
+            warnings.simplefilter("ignore")  # about syntax whose meaning may change in later versions
             re.compile(expression)
             return regex.compile(expression, cache_pattern=False)
     except (re.error, regex.error) as error:
-        # Not its "position 0": it would be taken for the column of the option, which the error begins with.
-        said = _PLACE.sub(lambda place: f", at its character {int(place[1]) + 1}", str(error))
-        raise ValueError(f"regular expression {expression!r}: {said}") from None
+        # "position 0" could be confused with the column of the option at the start of the error.
+        reason = _PLACE.sub(lambda place: f" at character {int(place[1]) + 1}", str(error))
+        raise ValueError(f"invalid regular expression {expression!r}: {reason}") from None
     except (RecursionError, OverflowError):
-        raise ValueError("a regular expression that is too large") from None
+        raise ValueError("regular expression is too large") from None
 
 
 def _check_size(expression: str) -> None:
-    if len(expression) > LONGEST:
-        raise ValueError(f"a regular expression of {len(expression)} characters: {LONGEST} at most")
+    if len(expression) > MAX_LENGTH:
+        raise ValueError(f"regular expression has {len(expression)} characters, at most {MAX_LENGTH} are allowed")
     if _COMMENT.search(expression):
-        raise ValueError(f"regular expression {expression!r}: comments have no place in a filter")
-    if _unrolled(expression) > MOST_REPEATED:
-        raise ValueError(f"regular expression {expression!r}: it repeats more than {MOST_REPEATED} times")
+        raise ValueError(f"invalid regular expression {expression!r}: comments are not allowed in filters")
+    if _expanded_size(expression) > MAX_ELEMENTS:
+        raise ValueError(f"regular expression {expression!r} has more than {MAX_ELEMENTS} elements (after expansion)")
 
 
-def _unrolled(expression: str) -> int:
-    """Return how many elements `expression` has when every `x{n,m}` is written out n times."""
+def _expanded_size(expression: str) -> int:
+    """Return how many elements `expression` has with each `x{n,m}` expanded n times."""
     open_groups, last = [0], 0
     for piece in _PIECE.findall(expression):
         if piece == "(":
             open_groups.append(0)
             if len(open_groups) > MAX_DEPTH:
-                raise ValueError(f"regular expression {expression!r}: groups are nested too deeply")
+                raise ValueError(
+                    f"regular expression {expression!r} has groups nested more than {MAX_DEPTH} levels deep"
+                )
             continue
         if piece == ")" and len(open_groups) > 1:
             last = open_groups.pop() + 1
         elif piece[0] == "{":
-            times = _least(expression, piece)
+            times = _minimum(expression, piece)
             open_groups[-1] += last * (times - 1)
             last *= times
             continue
@@ -97,22 +99,22 @@ def _unrolled(expression: str) -> int:
     return sum(open_groups)
 
 
-def _least(expression: str, piece: str) -> int:
+def _minimum(expression: str, piece: str) -> int:
     count = _COUNT.fullmatch(piece)
     if count is None or not (count[1] or count[3]):
-        raise ValueError(rf"regular expression {expression!r}: a '{{' that counts nothing is written '\{{'")
+        raise ValueError(rf"invalid regular expression {expression!r}: '{{' without a count (use '\{{')")
     return max(1, int(count[1] or 0))
 
 
 class OutOfTime(Exception):
-    """The expressions of a filter have used up their time."""
+    """The regular expressions of a filter have used up their time."""
 
 
 class Budget:
-    """What regular expressions may still cost, in seconds; `spent` once it is gone.
+    """The time left for regular expressions, in seconds.
 
-    One for each node, or one for a whole search through a registry: after it is spent, whatever needs an
-    expression matches nothing, at once.
+    Use one for each node, or one for a whole search in the registry. Once it is spent, filters with regular
+    expressions match nothing.
     """
 
     def __init__(self, seconds: float = MATCH_SECONDS) -> None:
@@ -121,11 +123,11 @@ class Budget:
 
     @property
     def spent(self) -> bool:
-        """Whether an expression had to be given up."""
+        """Whether no time is left."""
         return self._left <= 0
 
     def search(self, expression: str, text: str) -> bool:
-        """Tell whether `expression` is found in `text`; raise OutOfTime when there is no time left to say."""
+        """Return whether `expression` is found in `text`; raise OutOfTime if the time is used up."""
         pattern = compiled(expression)
         if self.spent:
             raise OutOfTime

@@ -1,4 +1,4 @@
-"""Write filters for people: as options that mean the same again, as a select expression, and in English."""
+"""Format filters as command-line options, as a select expression and in English; options and expression parse back."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from collective.filters.values import (
 _PLAIN = re.compile(r"[A-Za-z0-9_.:@%+,-]+")
 _WORDING = {
     "==": "is",
-    "!=": "is there and is not",
+    "!=": "is present and is not",
     "<": "is below",
     "<=": "is at most",
     ">": "is above",
@@ -32,24 +32,24 @@ _WORDING = {
 }
 
 
-def to_options(asked: Filter) -> list[str]:
-    """Return the words of a command line that `parse` reads as the same filter again."""
-    words: list[str] = []
-    for test in asked.facts:
-        words += _option("-F", _fact_text(test))
-    for name in asked.classes:
-        words += _option("-C", name)
-    for name in asked.agents:
-        words += _option("-A", name)
-    for name in _folded(asked.identities):
-        words += _option("-I", name)
-    if asked.select is not None:
-        words += _option("-S", select_text(asked.select))
-    return words
+def to_options(condition: Filter) -> list[str]:
+    """Return command-line arguments that `parse` reads back as the same filter."""
+    arguments: list[str] = []
+    for test in condition.facts:
+        arguments += _option("-F", _fact_text(test))
+    for name in condition.classes:
+        arguments += _option("-C", name)
+    for name in condition.agents:
+        arguments += _option("-A", name)
+    for name in _folded(condition.identities):
+        arguments += _option("-I", name)
+    if condition.select is not None:
+        arguments += _option("-S", select_text(condition.select))
+    return arguments
 
 
 def select_text(tree: Select) -> str:
-    """Return the expression for -S that is read as the same tree again."""
+    """Return the `-S` expression that `parse` reads back as the same tree."""
     if isinstance(tree, AnyOf):
         return " or ".join(_inside(part, AnyOf) for part in tree.parts)
     if isinstance(tree, AllOf):
@@ -61,40 +61,39 @@ def select_text(tree: Select) -> str:
     compared = _operator(tree.operator, tree.value) + _word(tree.value)
     if isinstance(tree, FactTest):
         return _name(tree.fact) + compared
-    query = _quoted(tree.query) if tree.query else ""
-    return f"{tree.function}({query}).{tree.field}{compared}"
+    return f"{_query_text(tree.function, tree.query)}.{tree.field}{compared}"
 
 
-def explain(asked: Filter) -> str:
-    """Say in English which nodes a filter means: one line, or a line for each condition and a heading."""
-    lines = [_fact_english(test) for test in asked.facts]
-    lines += [_has("class", name) for name in asked.classes]
-    lines += [_has("agent", name) for name in asked.agents]
-    if asked.identities:
-        lines.append(_identity_english(asked))
-    if asked.select is not None:
-        lines.append(_english(asked.select))
+def explain(condition: Filter) -> str:
+    """Describe in English which nodes a filter selects: one line, or a heading and a line per condition."""
+    lines = [_fact_english(test) for test in condition.facts]
+    lines += [_presence("class", name) for name in condition.classes]
+    lines += [_presence("agent", name) for name in condition.agents]
+    if condition.identities:
+        lines.append(_identity_english(condition))
+    if condition.select is not None:
+        lines.append(_english(condition.select))
     if not lines:
         return "every node"
-    questions = [f"{function}({_quoted(query) if query else ''})" for function, query in uses_data(asked)]
-    if questions:
-        lines.append(f"the node itself is asked: {', '.join(questions)}")
+    queries = [_query_text(function, query) for function, query in uses_data(condition)]
+    if queries:
+        lines.append(f"evaluated on each node: {', '.join(queries)}")
     if len(lines) == 1:
         return f"nodes where {lines[0]}"
-    return "\n".join(["nodes where all of this holds:", *(f"  {line}" for line in lines)])
+    return "\n".join(["nodes where all of these conditions hold:", *(f"  {line}" for line in lines)])
 
 
 def _option(flag: str, value: str) -> list[str]:
-    # A value that begins with '-' would be read as an option of its own.
+    # As a separate argument, a value that starts with '-' would be parsed as another option.
     return [flag + value] if value.startswith("-") else [flag, value]
 
 
 def _folded(identities: tuple[str, ...]) -> list[str]:
-    """Return the identities in fewer words, when nothing of their order is lost by that."""
+    """Return the identities as one folded expression if it unfolds to the same order, else unchanged."""
     try:
         folded = nodesets.fold(identities)
         return [folded] if folded and tuple(nodesets.unfold(folded)) == identities else list(identities)
-    except UsageError:  # a regular expression is among them
+    except UsageError:  # one of them is a regular expression
         return list(identities)
 
 
@@ -141,9 +140,9 @@ def _english(tree: Select) -> str:
     if isinstance(tree, AllOf):
         return " and ".join(_english_inside(part) for part in tree.parts)
     if isinstance(tree, Not):
-        return f"it is not so that {_english_inside(tree.part)}"
+        return f"not ({_english(tree.part)})"
     if isinstance(tree, ClassTest):
-        return _has("class", tree.name)
+        return _presence("class", tree.name)
     return _fact_english(tree) if isinstance(tree, FactTest) else _data_english(tree)
 
 
@@ -156,27 +155,28 @@ def _fact_english(test: FactTest) -> str:
 
 
 def _data_english(test: DataTest) -> str:
-    query = _quoted(test.query) if test.query else ""
-    return f"{test.field} of {test.function}({query}) {_compared(test.operator, test.value)}"
+    return f"{_query_text(test.function, test.query)}.{test.field} {_compared(test.operator, test.value)}"
+
+
+def _query_text(function: str, query: str) -> str:
+    return f"{function}({_quoted(query) if query else ''})"
 
 
 def _compared(operator: str, value: str) -> str:
     expression = expression_of(operator, value)
     if expression is None:
         return f"{_WORDING[operator]} {value!r}"
-    return f"{'is there and does not match' if operator == '!=' else 'matches'} /{expression}/"
+    return f"{'is present and does not match' if operator == '!=' else 'matches'} /{expression}/"
 
 
-def _has(kind: str, name: str) -> str:
-    return (
-        f"{'a' if kind == 'class' else 'an'} {kind} matches {name}"
-        if patterns.is_pattern(name)
-        else f"{kind} {name} is there"
-    )
+def _presence(kind: str, name: str) -> str:
+    if not patterns.is_pattern(name):
+        return f"{kind} {name} is present"
+    return f"{'a' if kind == 'class' else 'an'} {kind} matches {name}"
 
 
-def _identity_english(asked: Filter) -> str:
-    said = [f"the identity matches {pattern}" for pattern in asked.identity_patterns]
-    if asked.literal_identities:
-        said.insert(0, f"the identity is among {nodesets.fold(asked.literal_identities)}")
-    return " or ".join(said)
+def _identity_english(condition: Filter) -> str:
+    clauses = [f"identity matches {pattern}" for pattern in condition.identity_patterns]
+    if condition.literal_identities:
+        clauses.insert(0, f"identity is one of {nodesets.fold(condition.literal_identities)}")
+    return " or ".join(clauses)

@@ -1,4 +1,4 @@
-"""Read select expressions: `fstat('/etc/hosts').md5=/^54f/ and not (apache or environment=production)`.
+"""Parse select expressions: `fstat('/etc/hosts').md5=/^54f/ and not (apache or environment=production)`.
 
     either   = both { "or" both }              not binds tighter than and, and tighter than or
     both     = negation { "and" negation }
@@ -7,9 +7,9 @@
              | word operator value             a fact
              | word(query).field operator value
 
-Single or double quotes protect blanks, parentheses and the words and, or, not; a quote inside them is
-doubled. They do not change what a text means: `'/^web/'` is a regular expression as well. A regular expression
-ends at the first slash before a blank, a closing parenthesis or the end.
+Single or double quotes protect whitespace, parentheses and the words and, or, not; a quote inside them is doubled.
+They do not change the meaning of a string: `'/^web/'` is still a regular expression. A regular expression ends at the
+first slash before whitespace, a closing parenthesis or the end.
 """
 
 from __future__ import annotations
@@ -42,32 +42,32 @@ _BARE_VALUE = re.compile(r"[^\s()]+")
 _KEYWORD = re.compile(r"""(and|or|not)(?=[\s()!'"]|\Z)""")
 _FIELD = re.compile(r"\.([A-Za-z_][A-Za-z0-9_]*)")
 _BARE_QUERY = re.compile(r"""[^\s()'"]*""")
-_SPELT = {"=": "==", "=<": "<=", "=>": ">="}
+_ALIASES = {"=": "==", "=<": "<=", "=>": ">="}
 
 
 def read_select(text: str) -> Select:
-    """Return the tree that `text` means; raise UsageError pointing at the column that cannot be read."""
-    return _SelectParser("-S", text).everything()
+    """Parse a select expression; raise UsageError naming the column of the error."""
+    return _SelectParser("-S", text).parse()
 
 
-def operator_of(spelt: str, value: str) -> str:
-    """Return the operator that people spell `spelt`: `=` before a `/regex/` is `=~`, `=>` is `>=`."""
-    return "=~" if spelt == "=" and patterns.is_pattern(value) else _SPELT.get(spelt, spelt)
+def operator_of(written: str, value: str) -> str:
+    """Return the operator for its written form: `=` before a `/regex/` is `=~`, `=>` is `>=`."""
+    return "=~" if written == "=" and patterns.is_pattern(value) else _ALIASES.get(written, written)
 
 
 def unquoted(text: str) -> str:
-    """Return a quoted text without its quotes."""
+    """Return a quoted string without its quotes."""
     return text[1:-1].replace(text[0] * 2, text[0])
 
 
 def fail(option: str, text: str, position: int, message: str) -> NoReturn:
-    """Raise UsageError for an option's argument; `position` is from 0, people see columns from 1."""
+    """Raise UsageError for an option's argument; `position` counts from 0, the column in the message from 1."""
     raise UsageError(f"{option} {text!r}: column {position + 1}: {message}")
 
 
 @contextmanager
 def pointing_at(option: str, text: str, position: int) -> Iterator[None]:
-    """Turn a check's ValueError into the UsageError that points at `position`."""
+    """Turn a check's ValueError into a UsageError that names `position`."""
     try:
         yield
     except ValueError as error:
@@ -80,10 +80,10 @@ class _SelectParser:
         self._text = text
         self._at = 0
 
-    def everything(self) -> Select:
+    def parse(self) -> Select:
         tree = self._either(MAX_DEPTH)
         if self._at < len(self._text):
-            self._fail("'and' or 'or' must come here: quote a text that holds blanks or parentheses")
+            self._fail("expected 'and' or 'or' (quote strings with whitespace or parentheses)")
         return tree
 
     def _either(self, levels: int) -> Select:
@@ -108,22 +108,22 @@ class _SelectParser:
             return self._test()
         tree = self._either(levels - 1)
         if not self._take(")"):
-            self._fail(f"')' is missing for the '(' in column {opened + 1}")
+            self._fail(f"missing ')' for the '(' in column {opened + 1}")
         return tree
 
     def _test(self) -> Select:
         start = self._at
         if start == len(self._text) or self._text[start] == ")" or _KEYWORD.match(self._text, start):
-            self._fail("a fact, a class or a data function is missing")
+            self._fail("missing fact, class or data function")
         if self._text[start] == "/":
             return self._class(self._slashed(), start)
         quoted = self._text[start] in "'\""
         word = self._quoted() if quoted else self._match(_WORD)
         if not word and not quoted:
-            self._fail("a name is missing before the operator")
+            self._fail("missing name before the operator")
         if not quoted and self._text.startswith("(", self._at):
             return self._data(word, start)
-        self._skip_blanks()
+        self._skip_whitespace()
         if not OPERATOR.match(self._text, self._at):
             return self._class(word, start)
         test = FactTest(word, *self._comparison())
@@ -134,18 +134,18 @@ class _SelectParser:
     def _class(self, name: str, start: int) -> ClassTest:
         with pointing_at(self._option, self._text, start):
             checks.check_name(name)
-        self._skip_blanks()
+        self._skip_whitespace()
         return ClassTest(name)
 
     def _data(self, function: str, start: int) -> DataTest:
         query = self._query()
         field = _FIELD.match(self._text, self._at)
         if field is None:
-            self._fail(f"a field is missing: write {function}('…').field=value")
+            self._fail(f"missing field (use {function}('…').field=value)")
         self._at = field.end()
-        self._skip_blanks()
+        self._skip_whitespace()
         if not OPERATOR.match(self._text, self._at):
-            self._fail(f"an operator is missing after {function}(…).{field[1]}")
+            self._fail(f"missing operator after {function}(…).{field[1]}")
         test = DataTest(function, query, field[1], *self._comparison())
         with pointing_at(self._option, self._text, start):
             checks.check_data(function, test.field, test.operator, test.value)
@@ -155,16 +155,16 @@ class _SelectParser:
         opened = self._at
         self._take("(")
         query = self._quoted() if self._text[self._at : self._at + 1] in ("'", '"') else self._match(_BARE_QUERY)
-        self._skip_blanks()
+        self._skip_whitespace()
         if not self._text.startswith(")", self._at):
-            self._fail(f"')' is missing for the '(' in column {opened + 1}: quote what stands between them")
+            self._fail(f"missing ')' for the '(' in column {opened + 1} (quote the query)")
         self._at += 1
         return query
 
     def _comparison(self) -> tuple[str, str]:
-        spelt = self._match(OPERATOR)
+        written = self._match(OPERATOR)
         end = self._at
-        self._skip_blanks()
+        self._skip_whitespace()
         first = self._text[self._at : self._at + 1]
         if first == "/":
             value = self._slashed()
@@ -174,17 +174,15 @@ class _SelectParser:
             missing = _KEYWORD.match(self._text, self._at) is not None
             value = "" if missing else self._match(_BARE_VALUE)
             if not value:
-                fail(self._option, self._text, end, f"a value is missing after '{spelt}'")
-        self._skip_blanks()
-        return operator_of(spelt, value), value
+                fail(self._option, self._text, end, f"missing value after '{written}'")
+        self._skip_whitespace()
+        return operator_of(written, value), value
 
     def _slashed(self) -> str:
-        return self._match(SLASHED) or self._fail(
-            "a regular expression is not closed: quote a text that begins with '/'"
-        )
+        return self._match(SLASHED) or self._fail("regular expression not closed (quote a string that begins with '/')")
 
     def _quoted(self) -> str:
-        return unquoted(self._match(QUOTED) or self._fail("a quote is not closed"))
+        return unquoted(self._match(QUOTED) or self._fail("quote not closed"))
 
     def _match(self, pattern: re.Pattern[str]) -> str:
         found = pattern.match(self._text, self._at)
@@ -194,23 +192,23 @@ class _SelectParser:
         return found[0]
 
     def _keyword(self, word: str) -> bool:
-        self._skip_blanks()
+        self._skip_whitespace()
         found = _KEYWORD.match(self._text, self._at)
         if found is None or found[1] != word:
             return False
         self._at = found.end()
-        self._skip_blanks()
+        self._skip_whitespace()
         return True
 
-    def _take(self, sign: str) -> bool:
-        self._skip_blanks()
-        if not self._text.startswith(sign, self._at):
+    def _take(self, token: str) -> bool:
+        self._skip_whitespace()
+        if not self._text.startswith(token, self._at):
             return False
-        self._at += len(sign)
-        self._skip_blanks()
+        self._at += len(token)
+        self._skip_whitespace()
         return True
 
-    def _skip_blanks(self) -> None:
+    def _skip_whitespace(self) -> None:
         while self._at < len(self._text) and self._text[self._at].isspace():
             self._at += 1
 

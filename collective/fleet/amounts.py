@@ -18,6 +18,10 @@ class Amount:
     number: int
     percent: bool = False
 
+    def __str__(self) -> str:
+        """Return the amount as it is written: `5` or `20%`."""
+        return f"{self.number}{'%' if self.percent else ''}"
+
     def floor(self, total: int) -> int:
         """Return the number of nodes out of `total`, rounded down, at least 1."""
         return max(1, self.number * total // 100) if self.percent else self.number

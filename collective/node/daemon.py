@@ -80,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _check(config: NodeConfig, path: Path, session: boto3.Session | None) -> int:
-    """Print the problems, a line each; return the exit code of the worst."""
+    """Print the problems, one line each; return the exit code of the worst."""
     from collective.node.check.node_check import check
 
     findings = check(config, path, session)

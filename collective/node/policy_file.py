@@ -1,76 +1,54 @@
-"""The policy in force on this node: read again when its file changes; a broken new version changes nothing.
+"""The policy in force on this node, reloaded when its file changes.
 
-    no file              only rpcutil may be called, and the log says so
-    broken at start      the same
-    broken afterwards    the last good version stays in force
+    no file               only rpcutil is allowed
+    not valid at start    only rpcutil is allowed
+    not valid afterwards  the last valid version stays in force
 
-A file that is taken away is no file: after a restart it would be none either.
+A policy file that is deleted counts as "no file", because a restart would have the same result.
 """
 
 from __future__ import annotations
 
-import errno
 import logging
-import threading
 from pathlib import Path
 
-from collective import policy
-from collective.errors import ConfigError
 from collective.policy import Decision, Policy, Question, Rule
+from collective.policy.parsing import parse
+from collective.reread import NoValidVersion, ReloadedFile, ReloadEvents
 
 log = logging.getLogger(__name__)
 
-_RPCUTIL = "rpcutil"  # its get_data asks for leave of the agent `data` too, and so stays closed
-
-
-def only_rpcutil(why: str) -> Policy:
-    """Return the policy that leaves a node manageable when there is no other; `why` is in its rule's name."""
-    return Policy((Rule(f"only {_RPCUTIL} ({why})", agents=(_RPCUTIL,)),))
+_RPCUTIL = "rpcutil"  # its get_data action needs permission for the agent `data` as well, and so stays denied
+_ONLY_RPCUTIL = Policy((Rule(f"only {_RPCUTIL} (no valid policy file)", agents=(_RPCUTIL,)),))
 
 
 class PolicyFile:
-    """The policy at `path`; any number of threads may ask it."""
+    """The policy at `path`. Any number of threads may use it."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._good: Policy | None = None
-        self._lock = threading.RLock()  # a signal's handler may come in between
-        self._stamp = self._look()
-        self._current = self._read()
+        self._file: ReloadedFile[Policy] = ReloadedFile(
+            path,
+            _parse,
+            events=ReloadEvents(read="policy.read", broken="policy.broken"),
+            missing=self._without_file,
+            otherwise=NoValidVersion("only rpcutil", _ONLY_RPCUTIL),
+        )
+        self.current()
 
     def decide(self, question: Question) -> Decision:
-        """Return what the policy in force says."""
+        """Return the decision of the policy in force."""
         return self.current().decide(question)
 
     def current(self) -> Policy:
-        """Return the policy in force; its file is read again when it is another than at the last look."""
-        with self._lock:
-            stamp = self._look()  # before reading: what is written meanwhile is seen at the next look
-            if stamp != self._stamp:
-                self._stamp = stamp
-                self._current = self._read()
-            return self._current
+        """Return the policy in force."""
+        return self._file.value()
 
-    def _look(self) -> tuple[int, ...]:
-        """Return what changes with the file; (an error's number,) when it cannot be looked at."""
-        try:
-            found = self._path.stat()
-        except OSError as error:
-            return (error.errno or 0,)
-        return (found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+    def _without_file(self) -> Policy:
+        error = f"{self._path}: no such file, so only rpcutil is allowed (create a policy)"
+        log.warning("policy.missing", extra={"error": error})
+        return _ONLY_RPCUTIL
 
-    def _read(self) -> Policy:
-        if self._stamp == (errno.ENOENT,):
-            missing = f"{self._path}: there is no policy: only rpcutil is allowed: write one"
-            log.warning("policy.missing", extra={"error": missing})
-            self._good = None
-            return only_rpcutil("there is no policy file")
-        try:
-            self._good = policy.read(self._path)
-        except ConfigError as error:
-            in_force = "the last good version" if self._good else "only rpcutil"
-            for line in error.problems:
-                log.error("policy.broken", extra={"error": line, "in_force": in_force})
-            return self._good or only_rpcutil("the policy file is broken")
-        log.info("policy.read", extra={"path": str(self._path), "rules": len(self._good.rules)})
-        return self._good
+
+def _parse(text: str, path: Path) -> Policy:
+    return parse(text, str(path))

@@ -1,19 +1,20 @@
-"""Whom this node believes, and the key that others know it by.
+"""Verify the signatures of requests, and keep this node's own key.
 
-Verifier   allowed signers ─► the key that may sign so ─► revoked? ─► does its signature fit?
-node_key   an Ed25519 key in the node's state folder, made at the first start
+Verifier   allowed signers ─► key allowed for the caller? ─► key revoked? ─► signature valid?
+node_key   an Ed25519 key in the node's state folder, created at the first start
 """
 
 from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any
 
 from collective import reread
 from collective.config import NodeConfig
 from collective.errors import ConfigError, SignatureError
-from collective.node.check.permissions import may_be_there
-from collective.reread import Reread
+from collective.node.paths import may_exist
+from collective.reread import NoValidVersion, ReloadedFile, ReloadEvents, Value
 from collective.signing import allowed_signers, key_files, keys, revoked_keys
 from collective.signing.allowed_signers import AllowedSigners
 from collective.signing.keys import PrivateKey
@@ -22,50 +23,70 @@ from collective.signing.sshsig import Signature
 
 log = logging.getLogger(__name__)
 
+_EVENTS = ReloadEvents(read="trust.read", broken="trust.broken")
+_NO_SIGNER: NoValidVersion[Any] = NoValidVersion("no signer is trusted")
+
 
 class Verifier:
-    """Checks who signed a request. Its files are read again when they change."""
+    """Verifies who signed a request. Its files are reloaded when they change."""
 
     def __init__(
-        self, allowed: Reread[AllowedSigners], revoked: Reread[RevokedKeys], *, accept_unsigned: bool = False
+        self,
+        allowed: ReloadedFile[AllowedSigners],
+        revoked: ReloadedFile[RevokedKeys],
+        *,
+        accept_unsigned: bool = False,
     ) -> None:
         self._allowed = allowed
         self._revoked = revoked
         self._accept_unsigned = accept_unsigned
 
     def __call__(self, payload: str, signature: str | None, caller: str, when: float) -> str | None:
-        """Return the fingerprint of the key that signed `payload` in the name of `caller`.
+        """Return the fingerprint of the key that signed `payload` for `caller`.
 
-        `when` (Unix seconds) is when the server received it: what counts for every validity. None: it is not signed,
-        and need not be. Raise SignatureError for whatever is not to be believed.
+        Return None for an unsigned payload when those are accepted. `when` (Unix seconds) is the time at which the
+        server received the payload; keys and certificates must be valid then. Raise SignatureError otherwise.
         """
         if signature is None:
             if self._accept_unsigned:
                 return None
-            raise SignatureError(f"a request in the name of '{caller}' is not signed")
+            raise SignatureError(f"the request of '{caller}' is not signed")
         claimed = Signature.read(signature)
-        trusted = self._allowed.value().signer(claimed.signer, caller, when)
-        self._revoked.value().check(trusted)
+        trusted = _current(self._allowed).signer(claimed.signer, caller, when)
+        _current(self._revoked).check(trusted)
         claimed.verify(payload, trusted.key)
         return trusted.key.fingerprint
 
 
+def _current(file: ReloadedFile[Value]) -> Value:
+    try:
+        return file.value()
+    except ConfigError as error:
+        raise SignatureError(f"no signer is trusted: {error}") from None
+
+
 def verifier(config: NodeConfig) -> Verifier:
-    """Return what checks this node's requests; the log says when nobody is trusted, and what to do."""
-    if not may_be_there(config.allowed_signers):
-        error = f"{missing(config.allowed_signers)}: until then every signed request is refused"
+    """Return the verifier of this node's requests; log a warning when it trusts no signer or accepts unsigned ones."""
+    if not may_exist(config.allowed_signers):
+        error = f"{missing(config.allowed_signers)}; every signed request is refused until then"
         log.warning("trust.missing", extra={"error": error})
     if config.accept_unsigned:
-        log.warning("trust.unsigned", extra={"error": "accept_unsigned: whoever may write to the queue may act"})
-    allowed = Reread(config.allowed_signers, allowed_signers.parse)
-    revoked = Reread(config.revoked_keys, revoked_keys.parse)
+        log.warning(
+            "trust.unsigned", extra={"error": "accept_unsigned: anyone who can write to the queue can run actions"}
+        )
+    allowed = ReloadedFile(
+        config.allowed_signers, allowed_signers.parse, events=_EVENTS, missing=AllowedSigners, otherwise=_NO_SIGNER
+    )
+    revoked = ReloadedFile(
+        config.revoked_keys, revoked_keys.parse, events=_EVENTS, missing=RevokedKeys, otherwise=_NO_SIGNER
+    )
     return Verifier(allowed, revoked, accept_unsigned=config.accept_unsigned)
 
 
 def problems(config: NodeConfig) -> list[str]:
-    """Return what is wrong with this node's files of keys, a line each."""
+    """Return the problems of this node's key files, one line per problem."""
     found = []
-    if not may_be_there(config.allowed_signers) and not config.accept_unsigned:
+    if not may_exist(config.allowed_signers) and not config.accept_unsigned:
         found.append(missing(config.allowed_signers))
     for load in (
         lambda: reread.load(config.allowed_signers, allowed_signers.parse),
@@ -79,35 +100,39 @@ def problems(config: NodeConfig) -> list[str]:
 
 
 def missing(path: Path) -> str:
-    """Return the line that says what to do without allowed signers."""
-    return f"{path}: there is no such file, so nobody is trusted: 'crpc keys trust KEY.pub --as NAME --file {path}'"
+    """Return the error line for a missing file of allowed signers."""
+    return f"{path}: no such file, so no signer is trusted (use 'crpc keys trust KEY.pub --as NAME --file {path}')"
 
 
 def node_key(state: Path) -> PrivateKey:
-    """Return the node's key, making it the first time. Raise ConfigError naming the file."""
+    """Return the node's key; create it at the first call. Raise ConfigError naming the file."""
     path = state / "node_key"
     try:
         state.mkdir(parents=True, exist_ok=True, mode=0o700)
         if not path.exists():
             key_files.write_new(path, keys.new().text())
     except OSError as error:
-        raise ConfigError(f"{path}: the node's key cannot be kept: {error.strerror}: set 'state'") from None
-    key = kept_key(state)
-    assert key is not None  # noqa: S101 - it has been written
+        raise ConfigError(f"{path}: cannot write the node's key: {error.strerror} (set 'state')") from None
+    key = existing_node_key(state)
+    assert key is not None  # noqa: S101 - written above
     return key
 
 
-def kept_key(state: Path) -> PrivateKey | None:
-    """Return the node's key, None when there is none yet. Raise ConfigError naming the file."""
+def existing_node_key(state: Path) -> PrivateKey | None:
+    """Return the node's key, None when it has not been created. Raise ConfigError naming the file."""
     path = state / "node_key"
     try:
         if path.stat().st_mode & 0o077:
-            raise ConfigError(f"{path}: others may read it: 'chmod 600 {path}', or remove it to get a new key")
+            raise ConfigError(
+                f"{path}: readable by other users (use 'chmod 600 {path}', or delete it to get a new key)"
+            )
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be looked at: {error.strerror}: set 'state'") from None
+        raise ConfigError(f"{path}: cannot be read: {error.strerror} (set 'state')") from None
     key = key_files.load(path)
     if key.public.kind != keys.ED25519:
-        raise ConfigError(f"{path}: a node's key is of {keys.ED25519}: remove it to get a new one")
+        raise ConfigError(
+            f"{path}: key type must be {keys.ED25519}, not {key.public.kind} (delete the file to get a new key)"
+        )
     return key

@@ -1,4 +1,4 @@
-"""Say who may do what: rules from a YAML file; the first that holds decides, and what none allows is denied.
+"""Authorization rules from a YAML file. The first matching rule decides; a request that matches no rule is denied.
 
     groups:
       operators: [alice@example.com, "*@ops.example.com"]
@@ -12,14 +12,14 @@
         inputs: {required: [service], properties: {service: {enum: [nginx, php-fpm]}}}
       - {agents: [shell], allow: false}
 
-    callers, agents, actions   names or globs, of which one must fit; a caller may be `group:NAME`
-    facts, classes, select     of the node, as the options -F, -C and -S say it; all must hold
-    inputs                     a JSON Schema (2020-12) for the data, defaults of the DDL filled in
-    allow                      true, unless it is said to be false
+    callers, agents, actions   names or globs, one of which must match; a caller may be `group:NAME`
+    facts, classes, select     filters on the node, as in the options -F, -C and -S; all must match
+    inputs                     a JSON Schema (2020-12) for the inputs, with the defaults of the DDL
+    allow                      true (the default) or false
 
-What is left out fits everything. Names are compared whole and by case.
+A rule without one of these keys matches any value. Whole names are compared, case-sensitively.
 
-    reading.read(path) ─► Policy ── decide(Question) ─► Decision
+    read(path) ─► Policy ── decide(Question) ─► Decision
 """
 
 from collective.policy.parsing import read

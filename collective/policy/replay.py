@@ -1,4 +1,4 @@
-"""Ask a policy again what an audit says was decided."""
+"""Decide the requests of an audit log again by another policy, and compare the decisions."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from collective.policy.rules import Decision, Policy, Question
 
 Complete = Callable[[str, str, Mapping[str, Any]], Mapping[str, Any]]
 
-_ALLOWED = frozenset({"allowed", "filtered", "invalid", "busy"})  # what ended such a request stands behind the policy
+_ALLOWED = frozenset({"allowed", "filtered", "invalid", "busy"})  # the last three are checked after the policy
 _DENIED = "denied"
 
 
 @dataclass(frozen=True)
 class Replayed:
-    """A recorded request: `was` allowed or not, and what may be decided `now`: one decision, when all is known."""
+    """A recorded request. `was`: it was allowed. `now`: the possible decisions, exactly one if all data is known."""
 
     record: Record
     was: bool
@@ -28,7 +28,7 @@ class Replayed:
 
     @property
     def state(self) -> str:
-        """Tell `same`, `different`, or `undecidable` by what is known."""
+        """`same`, `different`, or `undecidable` when data is missing."""
         verdicts = {decision.allow for decision in self.now}
         if len(verdicts) > 1:
             return "undecidable"
@@ -36,9 +36,9 @@ class Replayed:
 
 
 def replay(policy: Policy, records: Iterable[Record], node: Node | None, complete: Complete) -> Iterator[Replayed]:
-    """Yield what `policy` says of each recorded request that a policy has decided before.
+    """Yield the decision of `policy` on each recorded request that a policy has decided.
 
-    `node` is the node as it is now, None when that is not known; `complete(agent, action, data)` fills in defaults.
+    `node` is the current node, None if unknown. `complete(agent, action, data)` returns the inputs with defaults.
     """
     for record in records:
         verdict = record.decision.get("verdict")
@@ -47,12 +47,12 @@ def replay(policy: Policy, records: Iterable[Record], node: Node | None, complet
 
 
 def _decide(policy: Policy, decision: Mapping[str, Any], node: Node | None, complete: Complete) -> tuple[Decision, ...]:
-    """Return what may be decided about a request and the data functions that it asks about: all must be allowed."""
+    """Return the possible decisions on a request. The data functions in its filter must be allowed as well."""
     questions = list(_questions(decision, node, complete))
     possible = [policy.possible(question) for question in questions]
-    denials = [found for one in possible for found in one if not found.allow]
-    if all(any(found.allow for found in one) for one in possible):
-        return (*(found for found in possible[0] if found.allow), *denials)
+    denials = [decision for decisions in possible for decision in decisions if not decision.allow]
+    if all(any(decision.allow for decision in decisions) for decisions in possible):
+        return (*(decision for decision in possible[0] if decision.allow), *denials)
     return tuple(denials)
 
 

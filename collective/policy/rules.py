@@ -1,4 +1,4 @@
-"""A policy as values, and how it decides."""
+"""The rules of a policy, and the decision on a request."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 
-from collective import json_schema
-from collective.filters import Budget, Filter, Node, matches
+from collective import filters, json_schema
+from collective.filters import Budget, Filter, Node
 
-# Words of a schema for the data as a whole that look at the inputs' names, not at their values.
+# JSON Schema keywords of the inputs as a whole that depend on the names of inputs, not on their values.
 _ABOUT_NAMES = frozenset("type required minProperties maxProperties propertyNames dependentRequired".split())
 _COMMENTS = frozenset({"$schema", "$comment", "title", "description"})
 
 
 @dataclass(frozen=True)
 class KnownNode:
-    """A node as far as rules look at it."""
+    """The attributes of a node that rules use."""
 
     facts: Mapping[str, Any]
     classes: frozenset[str]
@@ -30,10 +30,9 @@ class KnownNode:
 
 @dataclass(frozen=True)
 class Question:
-    """Whether `caller` may have `agent` do `action` with the inputs `data` on `node`.
+    """Whether `caller` may run `action` of `agent` with the inputs `data` on `node`.
 
-    When it is asked about the past, a `node` of None is one that is not known, and `masked` are inputs whose values
-    are not known.
+    In a replay of an audit log, a `node` of None is unknown, and `masked` are the inputs whose values are unknown.
     """
 
     caller: str
@@ -46,14 +45,14 @@ class Question:
 
 @dataclass(frozen=True)
 class Decision:
-    """What a policy says, the name of the rule that says it (None: there is none), and both in words."""
+    """A decision, the name of the rule that made it (None: no rule matched), and the reason as a sentence."""
 
     allow: bool
     rule: str | None
     why: str
 
 
-NOBODY_ALLOWS = Decision(False, None, "no rule allows it")
+NO_RULE_ALLOWS = Decision(False, None, "no rule allows it")
 
 
 @dataclass(frozen=True)
@@ -68,38 +67,38 @@ class Rule:
     inputs: Mapping[str, Any] | None = None
     allow: bool = True
 
-    def holds(self, question: Question) -> bool | None:
-        """Tell whether this rule speaks of `question`; None when that cannot be said."""
+    def matches(self, question: Question) -> bool | None:
+        """Return whether this rule matches; None when that cannot be decided."""
         parts = ((self.callers, question.caller), (self.agents, question.agent), (self.actions, question.action))
         if not all(any(fnmatch.fnmatchcase(value, glob) for glob in globs) for globs, value in parts):
             return False
-        conditions = (self._fits_node(question.node), self._fits_inputs(question))
+        conditions = (self._matches_node(question.node), self._matches_inputs(question))
         if False in conditions:
             return False
         return None if None in conditions else True
 
     @property
     def decision(self) -> Decision:
-        """What follows where this rule holds."""
+        """The decision where this rule matches."""
         return Decision(self.allow, self.name, f"rule '{self.name}' {'allows' if self.allow else 'denies'} it")
 
-    def _fits_node(self, node: Node | None) -> bool | None:
+    def _matches_node(self, node: Node | None) -> bool | None:
         if self.node.empty:
             return True
         if node is None:
             return None
         budget = Budget()
-        fits = matches(self.node, node, _no_data, budget)
-        return None if budget.spent else fits
+        matching = filters.matches(self.node, node, _no_data, budget)
+        return None if budget.spent else matching
 
-    def _fits_inputs(self, question: Question) -> bool | None:
+    def _matches_inputs(self, question: Question) -> bool | None:
         if self.inputs is None:
             return True
-        if any(_looks_at(self.inputs, name) for name in question.masked):
+        if any(_depends_on(self.inputs, name) for name in question.masked):
             return None
         try:
             return self._validator.is_valid(dict(question.data))
-        except (RecursionError, ArithmeticError):  # a $ref that leads back to itself, a number beyond all bounds
+        except (RecursionError, ArithmeticError):  # a $ref that refers to itself, or a number out of range
             return None
 
     @cached_property
@@ -114,33 +113,33 @@ class Policy:
     rules: Sequence[Rule]
 
     def decide(self, question: Question) -> Decision:
-        """Return what the first rule says that holds; where one cannot be judged, the answer is no."""
+        """Return the decision of the first matching rule. A rule that cannot be evaluated denies the request."""
         for rule in self.rules:
-            holds = rule.holds(question)
-            if holds is None:
-                return Decision(False, rule.name, f"rule '{rule.name}' cannot be judged, so it denies it")
-            if holds:
+            matching = rule.matches(question)
+            if matching is None:
+                return Decision(False, rule.name, f"rule '{rule.name}' cannot be evaluated, so the request is denied")
+            if matching:
                 return rule.decision
-        return NOBODY_ALLOWS
+        return NO_RULE_ALLOWS
 
     def possible(self, question: Question) -> list[Decision]:
-        """Return every decision that `question` may have led to, as far as it is known: one, when all is known."""
+        """Return every possible decision on a question with unknown parts; exactly one if all is known."""
         found = []
         for rule in self.rules:
-            holds = rule.holds(question)
-            if holds is not False:
+            matching = rule.matches(question)
+            if matching is not False:
                 found.append(rule.decision)
-            if holds:
+            if matching:
                 return found
-        return [*found, NOBODY_ALLOWS]
+        return [*found, NO_RULE_ALLOWS]
 
 
 def _no_data(_function: str, _query: str) -> None:
-    """Answer nothing: reading has refused data functions."""
+    """Return None: a policy has no data functions, because parsing rejects them."""
 
 
-def _looks_at(schema: Mapping[str, Any], name: str) -> bool:
-    """Tell whether a schema's verdict may depend on the value of the input `name`; in doubt it does."""
+def _depends_on(schema: Mapping[str, Any], name: str) -> bool:
+    """Return whether the result of a schema may depend on the value of the input `name`; True if unsure."""
     if not schema.keys() <= _ABOUT_NAMES | _COMMENTS | {"properties", "additionalProperties"}:
         return True
     return name in schema.get("properties", {}) or not isinstance(schema.get("additionalProperties", True), bool)

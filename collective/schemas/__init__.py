@@ -1,7 +1,7 @@
 """The JSON Schemas of configuration files, DDLs, messages and `crpc --json` documents.
 
-Each schema has an `$id` below `BASE`. Its number is increased by changes that make valid documents invalid. `crpc
-schema` prints them; editors find them by the `$schema` of a DDL or a `# yaml-language-server: $schema=…` comment.
+Each schema has an `$id` below `BASE`; its number increases when a change makes valid documents invalid. `crpc schema`
+prints the schemas. Editors find them by the `$schema` of a DDL or a `# yaml-language-server: $schema=…` comment.
 """
 
 from __future__ import annotations

@@ -1,39 +1,38 @@
-"""Who asked, and who answered: what signs a payload on its way out, and what checks it on its way in.
+"""Sign payloads before they are sent, and verify the signatures of received ones.
 
-    sign(payload)                             → signature          sshsig.signing_with(a key)
+    sign(payload)                             → signature          sshsig.signing_with(key)
     verify(payload, signature, caller, when)  → fingerprint        node/trust.py
 
-    wire             RFC 4251: the strings and numbers that everything below is made of
-    keys             public keys, private keys, and what they sign
-    keyfiles         private keys in files
-    certificates     OpenSSH's certificates: a key that an authority vouches for
-    agent            the ssh agent: it signs, and never shows its keys
-    sshsig           OpenSSH's signatures of files, which `ssh-keygen -Y verify` checks too
-    allowed_signers  OpenSSH's file: which key may sign in whose name
-    revoked_keys     … and which may no longer
-    reread           files that are read again when they change
-    choice           the caller's key: from a file, or in the agent
+    ssh_encoding     the data types of SSH (RFC 4251)
+    keys             public and private keys, and their signatures
+    key_files        private keys in files
+    certificates     OpenSSH user certificates
+    ssh_agent        client of the ssh agent
+    sshsig           OpenSSH file signatures, which `ssh-keygen -Y verify` verifies too
+    allowed_signers  OpenSSH's file of keys and the caller names that they may sign for
+    revoked_keys     the file of revoked keys
+    caller_key       the caller's key, from a file or the ssh agent
 
-`cryptography` does the mathematics; it is loaded by `keys`, which is therefore imported only when it is needed.
+`keys` imports `cryptography`, which is slow to import. Import `keys` only where it is needed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-NAMESPACE = "collective"  # PROTOCOL.sshsig: what the signature is for, so that it serves for nothing else
+NAMESPACE = "collective"  # of signatures (PROTOCOL.sshsig): they are not valid for any other purpose
 
-# Return the signature of a payload, as the envelope carries it: the text of an SSHSIG, in base64.
+# Return the signature of a payload for the envelope: an SSHSIG in base64. None: unsigned.
 SignPayload = Callable[[str], "str | None"]
 
-# Return the fingerprint of the key that signed a payload in the name of a caller, at a time in Unix seconds;
-# None for one that need not be signed. Raise SignatureError for everything that is not to be believed.
+# Return the fingerprint of the key that signed a payload for a caller, at a time in Unix seconds; None for an unsigned
+# payload where those are accepted. Raise SignatureError otherwise.
 VerifyPayload = Callable[[str, "str | None", str, float], "str | None"]
 
 
 def unsigned(_payload: str) -> None:
-    """Sign nothing: for tests and labs without keys."""
+    """Return no signature. For tests and labs without keys."""
 
 
 def accept_unsigned(_payload: str, _signature: str | None, _caller: str, _when: float) -> None:
-    """Believe whoever may write to the queue: for tests and labs without keys."""
+    """Accept every payload. For tests and labs without keys."""

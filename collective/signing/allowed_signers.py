@@ -1,12 +1,12 @@
-"""Which key may sign in whose name: OpenSSH's `allowed_signers` file (ssh-keygen(1), ALLOWED SIGNERS).
+"""The keys that may sign, and for which caller names: OpenSSH's `allowed_signers` file (ssh-keygen(1)).
 
-    alice@example.com ssh-ed25519 AAAA… what follows is a comment
+    alice@example.com ssh-ed25519 AAAA… comment
     bob,bob@example.com namespaces="collective,git",valid-before="20271231" ssh-rsa AAAA…
     *@ops.example.com cert-authority ssh-ed25519 AAAA…
 
-Times are `YYYYMMDD` or `YYYYMMDDHHMM[SS]`, of the machine's own zone, or with a `Z` behind them of UTC.
-Names on a plain key's line are exact. Patterns (`*`, `?`, `!` in front) are for authorities, whose certificates name
-people one by one: a key that may sign in any name that fits a pattern could name itself after somebody else.
+Times are `YYYYMMDD` or `YYYYMMDDHHMM[SS]` in local time, or in UTC with a `Z` at the end.
+Names of a plain key are exact. Patterns (`*`, `?`, a leading `!`) are for authorities only, because their certificates
+list exact names: a plain key with a pattern could sign for other callers.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ PATTERN = re.compile(r"[*?!]")
 _OPTION = re.compile(r'(?P<name>[A-Za-z-]+)(?:="(?P<value>(?:[^"\\]|\\.)*)")?(?:,(?=\S)|(?=\s))')
 _NAMES = re.compile(r'\s*(?:"(?P<quoted>[^"]+)"|(?P<plain>[^\s"]+))\s+(?=\S)')
 _TIME = re.compile(r"(?P<digits>[0-9]{8}|[0-9]{12}|[0-9]{14})(?P<utc>Z?)", re.IGNORECASE)
-_KEY_TYPES = ("ssh-", "ecdsa-", "sk-")  # what a key's type begins with, and no option
+_KEY_TYPES = ("ssh-", "ecdsa-", "sk-")  # prefixes of key types; no option has one
 _WITH_VALUE = ("namespaces", "valid-after", "valid-before")
 
 
 @dataclass(frozen=True)
 class AllowedSigner:
-    """One line: a key, the names that it may sign in, and under which conditions. Times are Unix seconds."""
+    """One line: a key, the names that it may sign for, and its restrictions. Times are Unix seconds."""
 
     names: tuple[str, ...]
     key: PublicKey
@@ -44,24 +44,26 @@ class AllowedSigner:
     valid_before: int | None = None
 
     def check(self, name: str, when: float) -> None:
-        """Raise SignatureError when this line does not let its key sign (or vouch) for `name` at `when`."""
-        if not self.speaks_for(name):
-            raise SignatureError(f"{self.key.fingerprint} may not sign as '{name}', but as {', '.join(self.names)}")
-        if not fits(NAMESPACE, self.namespaces):
-            raise SignatureError(f"{self.key.fingerprint} may sign for {', '.join(self.namespaces)} only")
+        """Raise SignatureError when this line does not allow its key to sign (or certify) for `name` at `when`."""
+        if not self.allows_name(name):
+            raise SignatureError(f"{self.key.fingerprint} may not sign as '{name}' (allowed: {', '.join(self.names)})")
+        if not matches_patterns(NAMESPACE, self.namespaces):
+            raise SignatureError(
+                f"{self.key.fingerprint} may sign in the namespaces {', '.join(self.namespaces)}, not '{NAMESPACE}'"
+            )
         if int(when) < self.valid_after:
             raise SignatureError(f"{self.key.fingerprint} is not valid yet")
         if self.valid_before is not None and int(when) > self.valid_before:
             raise SignatureError(f"{self.key.fingerprint} has expired")
 
-    def speaks_for(self, name: str) -> bool:
-        """Tell whether `name` is among the names; only an authority's are patterns."""
-        return fits(name, self.names) if self.authority else name in self.names
+    def allows_name(self, name: str) -> bool:
+        """Return whether `name` is one of the names, which are patterns for an authority."""
+        return matches_patterns(name, self.names) if self.authority else name in self.names
 
 
 @dataclass(frozen=True)
-class Trusted:
-    """The key that a signature is to be checked with, and the authority that vouches for it, if one does."""
+class TrustedKey:
+    """The key to verify a signature with, and the authority that certifies it, if any."""
 
     key: PublicKey
     authority: PublicKey | None = None
@@ -69,35 +71,35 @@ class Trusted:
 
 @dataclass(frozen=True)
 class AllowedSigners:
-    """The lines of a file, by their keys' blobs."""
+    """The lines of a file, by key blob."""
 
     entries: dict[bytes, list[AllowedSigner]] = field(default_factory=dict)
 
-    def signer(self, blob: bytes, name: str, when: float) -> Trusted:
-        """Return who may sign in `name` at `when` with the key or certificate in `blob`; raise SignatureError.
+    def signer(self, blob: bytes, name: str, when: float) -> TrustedKey:
+        """Return the key in `blob` (a key or certificate), if it may sign for `name` at `when`; raise SignatureError.
 
-        `blob` may come from anybody: no key in it is used before it is found here, or vouched for by one that is.
+        `blob` is untrusted: a key in it is used only if this file has the key, or an authority that certifies it.
         """
         if not is_certificate(blob):
-            return Trusted(self._entry(blob, name, when, authority=False).key)
+            return TrustedKey(self._entry(blob, name, when, authority=False).key)
         certificate = Certificate.read(blob)
         entry = self._entry(certificate.authority, name, when, authority=True)
-        return Trusted(certificate.check(name, when), entry.key)
+        return TrustedKey(certificate.check(name, when), entry.key)
 
     def _entry(self, blob: bytes, name: str, when: float, *, authority: bool) -> AllowedSigner:
-        """Return the first line for the key `blob` that lets it sign; the last one's refusal when none does."""
+        """Return the first line that allows the key `blob` to sign; else raise the error of the last line."""
         role = "authority" if authority else "key"
-        refusal = SignatureError(f"the {role} {fingerprint(blob)} is not among the allowed signers")
+        rejection = SignatureError(f"the {role} {fingerprint(blob)} is not in the allowed signers")
         for entry in self.entries.get(blob, ()):
             if entry.authority != authority:
                 continue
             try:
                 entry.check(name, when)
             except SignatureError as error:
-                refusal = error
+                rejection = error
             else:
                 return entry
-        raise refusal
+        raise rejection
 
     def __iter__(self) -> Iterator[AllowedSigner]:
         for entries in self.entries.values():
@@ -105,7 +107,7 @@ class AllowedSigners:
 
 
 def parse(text: str, path: Path) -> AllowedSigners:
-    """Return what a file says; raise ConfigError naming file and line for what it cannot mean."""
+    """Return the content of a file. Raise ConfigError naming file and line."""
     signers = AllowedSigners()
     for number, line in enumerate(text.splitlines(), start=1):
         if not line.strip() or line.lstrip().startswith("#"):
@@ -119,10 +121,10 @@ def parse(text: str, path: Path) -> AllowedSigners:
 
 
 def parse_line(line: str) -> AllowedSigner:
-    """Return what a line says; raise SignatureError for what it cannot mean."""
+    """Return the content of a line. Raise SignatureError when it is not valid."""
     found = _NAMES.match(line)
     if not found:
-        raise SignatureError("a line has names, options if any, a key's type and the key")
+        raise SignatureError("must be: names, optional options, key type, key")
     options, key = _options(line[found.end() :])
     entry = AllowedSigner(
         names=tuple((found["quoted"] or found["plain"]).split(",")),
@@ -137,33 +139,33 @@ def parse_line(line: str) -> AllowedSigner:
 
 
 def signer_line(name: str, key: PublicKey) -> str:
-    """Return the line by which `key` may sign requests, and nothing else, as `name`."""
+    """Return the line that allows `key` to sign requests as `name`, and nothing else."""
     return f'{name} namespaces="{NAMESPACE}" {key.line}\n'
 
 
-def fits(name: str, patterns: Iterable[str]) -> bool:
-    """Tell whether a name fits a list of patterns: one of them, and none with a `!` in front (ssh_config(5))."""
-    fitting = [pattern for pattern in patterns if fnmatch.fnmatchcase(name, _glob(pattern.removeprefix("!")))]
-    return bool(fitting) and not any(pattern.startswith("!") for pattern in fitting)
+def matches_patterns(name: str, patterns: Iterable[str]) -> bool:
+    """Return whether a name matches at least one pattern, and none that begins with `!` (ssh_config(5))."""
+    matching = [pattern for pattern in patterns if fnmatch.fnmatchcase(name, _glob(pattern.removeprefix("!")))]
+    return bool(matching) and not any(pattern.startswith("!") for pattern in matching)
 
 
 def _glob(pattern: str) -> str:
-    """Return a pattern as fnmatch means it, which knows `[` too; fnmatch does not go back on a `*`, so it is quick."""
+    """Return an SSH pattern for fnmatch, where `[` is special too. The time that fnmatch takes is not exponential."""
     return pattern.replace("[", "[[]")
 
 
 def _check(entry: AllowedSigner) -> None:
     if not all(entry.names):
-        raise SignatureError("a name is empty")
+        raise SignatureError("empty name")
     pattern = next((name for name in entry.names if PATTERN.search(name)), None)
     if pattern and not entry.authority:
-        raise SignatureError(f"'{pattern}' is a pattern, which only a cert-authority may have: name its owner")
+        raise SignatureError(f"'{pattern}' is a pattern, which is allowed for cert-authority only (use exact names)")
     if entry.valid_before is not None and entry.valid_before <= entry.valid_after:
-        raise SignatureError("valid-before is not after valid-after")
+        raise SignatureError("valid-before must be later than valid-after")
 
 
 def _options(text: str) -> tuple[dict[str, str], str]:
-    """Take the options off a line that has lost its names; return them, and the rest."""
+    """Split the rest of a line, after its names, into options and key."""
     options: dict[str, str] = {}
     place = 0
     if text.startswith(_KEY_TYPES):
@@ -175,31 +177,31 @@ def _options(text: str) -> tuple[dict[str, str], str]:
         place = found.end()
         if text[place - 1] != ",":
             return options, text[place:].lstrip()
-    said = text[place:].split(maxsplit=1)
-    raise SignatureError(f"'{said[0][:60] if said else ''}' is no option and no key's type")
+    rest = text[place:].split(maxsplit=1)
+    raise SignatureError(f"'{rest[0][:60] if rest else ''}' is neither an option nor a key type")
 
 
 def _check_option(name: str, value: str | None, options: dict[str, str]) -> None:
     if name not in (*_WITH_VALUE, "cert-authority"):
-        raise SignatureError(f"'{name}' is no option: there are cert-authority, {', '.join(_WITH_VALUE)}")
+        raise SignatureError(f"unknown option '{name}' (options: cert-authority, {', '.join(_WITH_VALUE)})")
     if (value is None) == (name in _WITH_VALUE):
         raise SignatureError(
-            f'{name}: takes a value in quotes, such as {name}="…"' if value is None else f"{name}: takes no value"
+            f'{name}: needs a value in double quotes: {name}="…"' if value is None else f"{name}: must not have a value"
         )
     if name in options:
-        raise SignatureError(f"{name}: said twice")
+        raise SignatureError(f"{name}: given more than once")
 
 
 def _time(text: str | None) -> int | None:
-    """Return a time as Unix seconds."""
+    """Return a time in Unix seconds."""
     if text is None:
         return None
     found = _TIME.fullmatch(text)
     if not found:
-        raise SignatureError(f"'{text[:60]}' is no time: YYYYMMDD or YYYYMMDDHHMM[SS], with a Z behind it for UTC")
+        raise SignatureError(f"invalid time '{text[:60]}': use YYYYMMDD or YYYYMMDDHHMM[SS], with Z at the end for UTC")
     digits = found["digits"].ljust(14, "0")
     try:
         parts = time.strptime(digits, "%Y%m%d%H%M%S")
         return timegm(parts) if found["utc"] else int(time.mktime(parts))
     except (ValueError, OverflowError):
-        raise SignatureError(f"'{text}' is no time: there is no such day or hour") from None
+        raise SignatureError(f"invalid time '{text}': no such day or hour") from None

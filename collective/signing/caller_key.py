@@ -1,10 +1,10 @@
-"""The key that a caller signs with, as `key` in client.yaml names it.
+"""The key that a caller signs with, selected by `key` in client.yaml.
 
-auto             the ssh agent's first key; without one ~/.ssh/id_ed25519, id_ecdsa or id_rsa
-agent            the ssh agent's first key
-a path           a private key; its passphrase is asked for on the terminal
-a path of .pub   a public key or a certificate: the agent has the private half, or the file without .pub
-none             nothing is signed: for tests and labs without keys
+auto             the first key of the ssh agent, else ~/.ssh/id_ed25519, id_ecdsa or id_rsa
+agent            the first key of the ssh agent
+PATH             a private key file; prompts for its passphrase on the terminal
+PATH.pub         a public key or certificate; its private key is in the ssh agent or in the file without .pub
+none             requests are not signed: for tests and labs without keys
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from collective.signing.key_files import Ask, load
 from collective.signing.keys import PublicKey, Signer, blob_in_line
 from collective.signing.ssh_agent import AgentKey, SSHAgent
 
-_USUAL = ("id_ed25519", "id_ecdsa", "id_rsa")
+_DEFAULT_NAMES = ("id_ed25519", "id_ecdsa", "id_rsa")
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """A key that can sign, in words where it was found, and the file of its private half; None: the ssh agent's."""
+    """A key that can sign, a description of its location, and its private key file (None: in the ssh agent)."""
 
     signer: Signer
     where: str
@@ -37,13 +37,13 @@ class Chosen:
 
     @property
     def public(self) -> PublicKey:
-        """The key that checks its signatures; for a certificate the key that it is about."""
+        """The key that verifies its signatures; for a certificate, the certified key."""
         return PublicKey.read(_plain(self.signer.blob))
 
 
 @dataclass(frozen=True)
 class _Certified:
-    """A key that signs under the name of a certificate."""
+    """A private key that signs with the blob of its certificate or public key."""
 
     blob: bytes
     _private: Signer
@@ -53,7 +53,7 @@ class _Certified:
 
 
 def ask_terminal(path: Path) -> str | None:
-    """Ask for a passphrase on the terminal, without echo; None when there is no terminal."""
+    """Prompt for a passphrase on the terminal, without echo. Return None without a terminal."""
     try:
         os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
     except OSError:
@@ -62,9 +62,9 @@ def ask_terminal(path: Path) -> str | None:
 
 
 def signing(key: Path, ask: Ask = ask_terminal) -> SignPayload:
-    """Return what signs with the key that `key` names.
+    """Return the function that signs with the key selected by `key`.
 
-    It is looked for at the first signature: nobody is asked for a passphrase before everything else is right.
+    The key is loaded at the first signature, so that no passphrase is prompted for before other errors are found.
     """
     if key == KEY_NONE:
         return unsigned
@@ -73,43 +73,43 @@ def signing(key: Path, ask: Ask = ask_terminal) -> SignPayload:
 
 
 def choose(key: Path, ask: Ask = ask_terminal, environment: Mapping[str, str] = os.environ) -> Chosen:
-    """Return the key that `key` names; raise ConfigError saying what to do when there is none."""
+    """Return the key selected by `key`. Raise ConfigError with a hint when it is not found."""
     agent = SSHAgent.find(environment)
     if key == KEY_AGENT:
-        return _first(agent)
+        return _first_agent_key(agent)
     if key == KEY_AUTO:
-        return _usual(agent, ask)
+        return _default(agent, ask)
     if key.suffix == ".pub":
-        return _named(key, agent, ask)
-    return _in_file(key, ask)
+        return _from_public_file(key, agent, ask)
+    return _from_file(key, ask)
 
 
-def _first(agent: SSHAgent | None) -> Chosen:
+def _first_agent_key(agent: SSHAgent | None) -> Chosen:
     if agent is None:
-        raise ConfigError("key: agent: SSH_AUTH_SOCK is not set: start an ssh agent, or name a file")
-    found = next((one for one in agent.identities() if one.usable), None)
+        raise ConfigError("key: agent: SSH_AUTH_SOCK is not set (start an ssh agent, or set 'key' to a file)")
+    found = next((key for key in agent.identities() if key.usable), None)
     if found is None:
-        raise ConfigError("key: agent: the ssh agent has no key that can sign requests: 'ssh-add' adds yours")
-    return _in_agent(found)
+        raise ConfigError("key: agent: the ssh agent has no key that can sign requests (use 'ssh-add')")
+    return _from_agent(found)
 
 
-def _usual(agent: SSHAgent | None, ask: Ask) -> Chosen:
+def _default(agent: SSHAgent | None, ask: Ask) -> Chosen:
     try:
-        return _first(agent)
-    except ConfigError:  # an agent that is gone, or empty: as ssh does, go on to the files
+        return _first_agent_key(agent)
+    except ConfigError:  # no agent, or an agent without keys: use the files, as ssh does
         pass
     folder = Path.home() / ".ssh"
-    for name in _USUAL:
+    for name in _DEFAULT_NAMES:
         if (folder / name).exists():
-            return _in_file(folder / name, ask)
+            return _from_file(folder / name, ask)
     raise ConfigError(
-        f"there is no key to sign with: neither in an ssh agent nor as {', '.join(_USUAL)} in {folder}: "
-        "make one with 'ssh-keygen -t ed25519', or name yours by 'key' in client.yaml"
+        f"no key found in an ssh agent or as {', '.join(_DEFAULT_NAMES)} in {folder} "
+        "(create one with 'ssh-keygen -t ed25519', or set 'key' in client.yaml)"
     )
 
 
-def _named(path: Path, agent: SSHAgent | None, ask: Ask) -> Chosen:
-    """Return what signs with the public key or certificate in a file."""
+def _from_public_file(path: Path, agent: SSHAgent | None, ask: Ask) -> Chosen:
+    """Return the key for a file with a public key or certificate."""
     try:
         blob = blob_in_line(path.read_text(encoding="utf-8"))
         plain = _plain(blob)
@@ -117,20 +117,20 @@ def _named(path: Path, agent: SSHAgent | None, ask: Ask) -> Chosen:
         raise ConfigError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or 'not text'}") from None
     except SignatureError as error:
         raise ConfigError(f"{path}: {error}") from None
-    held = _held(agent, blob) or _held(agent, plain)
-    if held is not None:
-        return Chosen(_Certified(blob, held), f"{path}, by the ssh agent")
+    agent_key = _agent_key(agent, blob) or _agent_key(agent, plain)
+    if agent_key is not None:
+        return Chosen(_Certified(blob, agent_key), f"{path}, in the ssh agent")
     private = path.with_name(path.name.removesuffix(".pub").removesuffix("-cert"))
     if not private.exists():
-        raise ConfigError(f"{path}: its private half is neither in an ssh agent nor in {private}")
+        raise ConfigError(f"{path}: its private key is neither in an ssh agent nor in {private}")
     loaded = load(private, ask)
     if loaded.blob != plain:
-        raise ConfigError(f"{path}: the key in {private} is another one")
+        raise ConfigError(f"{path}: {private} holds a different key")
     return Chosen(_Certified(blob, loaded), f"{path} and {private}", private)
 
 
-def _held(agent: SSHAgent | None, blob: bytes) -> AgentKey | None:
-    """Return the agent's key of this blob; None when there is no such key, or no agent that answers."""
+def _agent_key(agent: SSHAgent | None, blob: bytes) -> AgentKey | None:
+    """Return the agent's key with this blob; None without such a key or without a working agent."""
     try:
         keys = agent.identities() if agent else []
     except ConfigError:
@@ -138,11 +138,11 @@ def _held(agent: SSHAgent | None, blob: bytes) -> AgentKey | None:
     return next((key for key in keys if key.blob == blob), None)
 
 
-def _in_file(path: Path, ask: Ask) -> Chosen:
+def _from_file(path: Path, ask: Ask) -> Chosen:
     return Chosen(load(path, ask), str(path), path)
 
 
-def _in_agent(key: AgentKey) -> Chosen:
+def _from_agent(key: AgentKey) -> Chosen:
     return Chosen(key, f"'{key.name}' in the ssh agent")
 
 

@@ -1,10 +1,10 @@
-"""OpenSSH's user certificates: a key, the names that it may sign in, and the signature of an authority below it all.
+"""OpenSSH user certificates: a key and the names that it may sign for, signed by an authority.
 
 PROTOCOL.certkeys: string type · string nonce · the key's values · uint64 serial · uint32 role · string id ·
 string principals · uint64 valid after · uint64 valid before · string critical options · string extensions ·
 string reserved · string authority's key · string signature of everything before.
 
-Read with our own few lines: `cryptography` reads them too, but believes authorities that sign with SHA-1.
+Not read with `cryptography`, because that accepts signatures of authorities that use SHA-1.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ _USER = 1  # PROTOCOL.certkeys: SSH_CERT_TYPE_USER
 
 
 def is_certificate(blob: bytes) -> bool:
-    """Tell whether a blob is a certificate, not a plain key. Raise SignatureError when it is neither."""
+    """Return whether a blob is a certificate, not a plain key. Raise SignatureError when it is neither."""
     return SSHReader(blob, "the key").text().endswith(CERTIFICATE)
 
 
 @dataclass(frozen=True)
 class Certificate:
-    """What an authority says of a key. `valid_after` and `valid_before` are Unix seconds.
+    """A certificate. `key` and `authority` are key blobs; `valid_after` and `valid_before` are Unix seconds.
 
-    Nothing of it is to be believed before `check`: `key` and `authority` are blobs as they were found.
+    Its content is untrusted before `check`.
     """
 
     key: bytes
@@ -42,18 +42,18 @@ class Certificate:
 
     @classmethod
     def read(cls, blob: bytes) -> Certificate:
-        """Return the certificate in a blob; raise SignatureError for what is none."""
+        """Return the certificate in a blob. Raise SignatureError when it is not valid."""
         reader = SSHReader(blob, "the certificate")
         kind = check_kind(reader.text().removesuffix(CERTIFICATE))
         reader.string()  # the nonce
         key = string(kind) + b"".join(string(reader.string()) for _ in range(KINDS[kind]))
         reader.uint64()  # the serial number
         role = reader.uint32()
-        reader.string()  # the id, for people
-        principals = _texts(reader.string())
+        reader.string()  # the key id, a comment
+        principals = _strings(reader.string())
         valid_after, valid_before = reader.uint64(), reader.uint64()
-        critical = _names(reader.string())
-        reader.string()  # extensions, which nobody has to know
+        critical = _option_names(reader.string())
+        reader.string()  # extensions, which may be ignored
         reader.string()  # reserved
         authority = reader.string()
         signed = blob[: reader.position]
@@ -62,16 +62,18 @@ class Certificate:
         return cls(key, role, principals, valid_after, valid_before, critical, authority, signed, signature)
 
     def check(self, name: str, when: float) -> PublicKey:
-        """Return the key, when the certificate lets it sign in `name` at `when`; raise SignatureError.
+        """Return the key if the certificate allows it to sign for `name` at `when`; raise SignatureError.
 
-        The authority's signature is checked with the key that the certificate names: whether that one is an
-        authority at all is for the caller to know.
+        This verifies the signature with the authority's key in the certificate. The caller must check that this
+        authority is trusted.
         """
         PublicKey.read(self.authority).verify(self._signed, self._signature)
         if self.role != _USER:
-            raise SignatureError("the certificate is one for hosts, not for users")
+            raise SignatureError("the certificate is a host certificate, not a user certificate")
         if self.critical:
-            raise SignatureError(f"the certificate is restricted by '{self.critical[0]}', which cannot be kept here")
+            raise SignatureError(
+                f"the certificate has the critical option '{self.critical[0]}', which is not supported"
+            )
         if name not in self.principals:
             raise SignatureError(f"the certificate is for {', '.join(self.principals) or 'no name'}, not for '{name}'")
         if int(when) < self.valid_after:
@@ -81,14 +83,14 @@ class Certificate:
         return PublicKey.read(self.key)
 
 
-def _texts(packed: bytes) -> tuple[str, ...]:
-    """Return the strings that are packed in a string."""
-    reader, texts = SSHReader(packed, "the certificate"), []
+def _strings(packed: bytes) -> tuple[str, ...]:
+    """Return the strings packed in an SSH string."""
+    reader, strings = SSHReader(packed, "the certificate"), []
     while reader.more:
-        texts.append(reader.string().decode("utf-8", errors="replace"))
-    return tuple(texts)
+        strings.append(reader.string().decode("utf-8", errors="replace"))
+    return tuple(strings)
 
 
-def _names(packed: bytes) -> tuple[str, ...]:
-    """Return the names of options, each of which has a value behind it."""
-    return _texts(packed)[::2]
+def _option_names(packed: bytes) -> tuple[str, ...]:
+    """Return the names of packed options, each of which is followed by its value."""
+    return _strings(packed)[::2]

@@ -1,11 +1,11 @@
-"""SSH keys: public ones check signatures, private ones make them.
+"""SSH keys: private keys sign, public keys verify.
 
-    kind     key                              its signatures
+    kind     key type                         signature algorithms
     ed25519  ssh-ed25519                      ssh-ed25519                        RFC 8709
     ECDSA    ecdsa-sha2-nistp256, 384, 521    the same name                      RFC 5656
-    RSA      ssh-rsa, 2048 bits and more      rsa-sha2-512, rsa-sha2-256         RFC 8332; SHA-1 is refused
+    RSA      ssh-rsa, 2048 bits and more      rsa-sha2-512, rsa-sha2-256         RFC 8332; SHA-1 is rejected
 
-A blob is a key as SSH writes it (RFC 4253, section 6.6); a line is its name and its blob in base64, as in `.pub` files.
+A blob is a key in SSH encoding (RFC 4253, section 6.6). A line is its type and its blob in base64, as in `.pub` files.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from collective.signing.ssh_encoding import SSHReader, mpint, string
 ED25519, RSA = "ssh-ed25519", "ssh-rsa"
 CERTIFICATE = "-cert-v01@openssh.com"
 RSA_SHA2_512 = "rsa-sha2-512"
-RSA_BITS = 2048  # NIST SP 800-131A: the smallest RSA key that may still sign
+RSA_BITS = 2048  # NIST SP 800-131A: the minimum for signatures
 
-# Key types, and how many values (strings, mpints) a public key of each has in its blob.
+# Key types, and the number of values (strings, mpints) in the blob of a public key.
 KINDS = {ED25519: 1, "ecdsa-sha2-nistp256": 2, "ecdsa-sha2-nistp384": 2, "ecdsa-sha2-nistp521": 2, RSA: 2}
 
 _RSA_HASHES: dict[str, hashes.HashAlgorithm] = {RSA_SHA2_512: hashes.SHA512(), "rsa-sha2-256": hashes.SHA256()}
@@ -43,45 +43,45 @@ _CURVE_HASHES: dict[str, hashes.HashAlgorithm] = {
 
 
 class Signer(Protocol):
-    """What can sign: a private key, or the ssh agent in its place. `blob` is the public key, or a certificate of it."""
+    """A key that can sign: a private key or a key in the ssh agent."""
 
     @property
     def blob(self) -> bytes:
-        """The public key or certificate that signatures are checked with."""
+        """The public key or certificate that verifies the signatures."""
         ...
 
     def sign(self, data: bytes) -> bytes:
-        """Return the signature of `data` as SSH writes it: the algorithm's name, and what it makes."""
+        """Return the signature of `data` in SSH encoding: the algorithm name and the signature value."""
         ...
 
 
 def fingerprint(blob: bytes) -> str:
-    """Return what people compare keys by, as ssh-keygen shows it: `SHA256:…`."""
+    """Return the fingerprint of a key as ssh-keygen shows it: `SHA256:…`."""
     return "SHA256:" + base64.b64encode(hashlib.sha256(blob).digest()).decode("ascii").rstrip("=")
 
 
 def check_kind(kind: str) -> str:
-    """Return the type of a key when such keys may sign; raise SignatureError otherwise."""
+    """Return the key type if it is supported; raise SignatureError otherwise."""
     if kind.startswith("sk-"):
-        raise SignatureError(f"{kind}: keys on security tokens cannot sign requests: use a key of {', '.join(KINDS)}")
+        raise SignatureError(f"{kind}: security keys (FIDO) are not supported (supported: {', '.join(KINDS)})")
     if kind not in KINDS:
-        raise SignatureError(f"'{kind[:60]}' is no type of key that can be used: there are {', '.join(KINDS)}")
+        raise SignatureError(f"unsupported key type '{kind[:60]}' (supported: {', '.join(KINDS)})")
     return kind
 
 
 @dataclass(frozen=True)
 class PublicKey:
-    """A key that checks signatures. Keys are the same when their blobs are."""
+    """A key that verifies signatures. Keys with the same blob are equal."""
 
     blob: bytes
 
     @classmethod
     def read(cls, blob: bytes) -> PublicKey:
-        """Return the key in a blob; raise SignatureError for what is none, or too weak."""
+        """Return the key in a blob. Raise SignatureError when it is not valid or too weak."""
         key = cls(blob)
         loaded = key._loaded
         if isinstance(loaded, rsa.RSAPublicKey) and loaded.key_size < RSA_BITS:
-            raise SignatureError(f"an RSA key of {loaded.key_size} bits is too weak: {RSA_BITS} are asked for")
+            raise SignatureError(f"RSA key of {loaded.key_size} bits is too weak (minimum: {RSA_BITS} bits)")
         return key
 
     @classmethod
@@ -96,16 +96,16 @@ class PublicKey:
 
     @property
     def fingerprint(self) -> str:
-        """What people compare: `SHA256:…`."""
+        """The fingerprint: `SHA256:…`."""
         return fingerprint(self.blob)
 
     @property
     def line(self) -> str:
-        """The key as `.pub` files show it, without a comment."""
+        """The key as in a `.pub` file, without a comment."""
         return f"{self.kind} {base64.b64encode(self.blob).decode('ascii')}"
 
     def verify(self, data: bytes, signature: bytes) -> None:
-        """Check a signature of `data`, as SSH writes it; raise SignatureError when it does not fit."""
+        """Verify a signature of `data` in SSH encoding. Raise SignatureError when it is not valid."""
         reader = SSHReader(signature, "the signature")
         algorithm, made = reader.text(), reader.string()
         reader.end()
@@ -113,7 +113,7 @@ class PublicKey:
             self._verify(data, algorithm, made)
         except InvalidSignature:
             raise SignatureError(
-                f"the signature of {self.fingerprint} does not fit: what it signs was changed"
+                f"the signature of {self.fingerprint} is not valid (the signed content was changed)"
             ) from None
 
     def _verify(self, data: bytes, algorithm: str, made: bytes) -> None:
@@ -128,7 +128,9 @@ class PublicKey:
             numbers.end()
             key.verify(both, data, ec.ECDSA(_CURVE_HASHES[key.curve.name]))
         else:
-            raise SignatureError(f"a signature by '{algorithm[:60]}' is none that a key of {self.kind} may make")
+            raise SignatureError(
+                f"the signature algorithm '{algorithm[:60]}' is not valid for a key of type {self.kind}"
+            )
 
     @cached_property
     def _loaded(self) -> Ed25519PublicKey | ec.EllipticCurvePublicKey | rsa.RSAPublicKey:
@@ -136,31 +138,31 @@ class PublicKey:
         line = f"{kind} {base64.b64encode(self.blob).decode('ascii')}".encode()
         try:
             loaded = serialization.load_ssh_public_key(line)
-        except (ValueError, UnsupportedAlgorithm) as error:
-            raise SignatureError(f"no key of {kind}: {error}") from None
+        except (ValueError, UnsupportedAlgorithm, NotImplementedError) as error:
+            raise SignatureError(f"not a key of type {kind}: {error}") from None
         assert isinstance(loaded, (Ed25519PublicKey, ec.EllipticCurvePublicKey, rsa.RSAPublicKey))  # noqa: S101 - KINDS
         return loaded
 
 
 @dataclass(frozen=True)
 class PrivateKey:
-    """A key that signs."""
+    """A key that can sign."""
 
     _key: Ed25519PrivateKey | ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
     @cached_property
     def public(self) -> PublicKey:
-        """The key that checks what this one signs."""
+        """The key that verifies the signatures of this one."""
         line = self._key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
         return PublicKey.from_line(line.decode("ascii"))
 
     @property
     def blob(self) -> bytes:
-        """The public key's blob."""
+        """The blob of the public key."""
         return self.public.blob
 
     def sign(self, data: bytes) -> bytes:
-        """Return the signature of `data` as SSH writes it."""
+        """Return the signature of `data` in SSH encoding."""
         key = self._key
         if isinstance(key, rsa.RSAPrivateKey):
             made = key.sign(data, padding.PKCS1v15(), _RSA_HASHES[RSA_SHA2_512])
@@ -171,27 +173,27 @@ class PrivateKey:
         return string(ED25519) + string(key.sign(data))
 
     def text(self) -> bytes:
-        """Return the key as OpenSSH keeps it in a file, without a passphrase."""
+        """Return the key in OpenSSH's private key file format, without a passphrase."""
         return self._key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
         )
 
 
 def new() -> PrivateKey:
-    """Make an Ed25519 key."""
+    """Generate an Ed25519 key."""
     return PrivateKey(Ed25519PrivateKey.generate())
 
 
 def blob_in_line(line: str) -> bytes:
-    """Return the blob of a key or certificate in a line such as `ssh-ed25519 AAAA… comment`; raise SignatureError."""
+    """Return the blob of the key or certificate in a line `ssh-ed25519 AAAA… comment`. Raise SignatureError."""
     words = line.split(maxsplit=2)
     if len(words) < 2:
-        raise SignatureError("no key: a line has a type, such as ssh-ed25519, and the key in base64")
+        raise SignatureError("not a key: must be a type, such as ssh-ed25519, and the key in base64")
     check_kind(words[0].removesuffix(CERTIFICATE))
     try:
         blob = base64.b64decode(words[1], validate=True)
     except (binascii.Error, ValueError):
-        raise SignatureError(f"no key of {words[0]}: not base64") from None
+        raise SignatureError(f"not a key of type {words[0]}: not base64") from None
     if SSHReader(blob, "the key").text() != words[0]:
-        raise SignatureError(f"a key of another type than {words[0]}, which it is called")
+        raise SignatureError(f"the key is not of type {words[0]}, which the line begins with")
     return blob

@@ -1,9 +1,9 @@
-"""Which keys may sign no longer: a file with a key, or a key's SHA256 fingerprint, on each line.
+"""The file of revoked keys: a key, or the SHA256 fingerprint of a key, on each line, and an optional comment.
 
     ssh-ed25519 AAAA… alice's old laptop
-    SHA256:Dp2… lost in a train
+    SHA256:Dp2… lost phone
 
-An authority that is revoked takes all its certificates along.
+Revoking an authority revokes all its certificates.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from collective.errors import ConfigError, SignatureError
-from collective.signing.allowed_signers import Trusted
+from collective.signing.allowed_signers import TrustedKey
 from collective.signing.keys import blob_in_line, fingerprint
 
 _FINGERPRINT = re.compile(r"SHA256:[A-Za-z0-9+/]{43}")
@@ -21,11 +21,11 @@ _FINGERPRINT = re.compile(r"SHA256:[A-Za-z0-9+/]{43}")
 
 @dataclass(frozen=True)
 class RevokedKeys:
-    """The fingerprints in a file."""
+    """The fingerprints of the revoked keys in a file."""
 
     fingerprints: frozenset[str] = frozenset()
 
-    def check(self, trusted: Trusted) -> None:
+    def check(self, trusted: TrustedKey) -> None:
         """Raise SignatureError when the key or its authority is revoked."""
         for key in (trusted.key, trusted.authority):
             if key is not None and key.fingerprint in self.fingerprints:
@@ -33,7 +33,7 @@ class RevokedKeys:
 
 
 def parse(text: str, path: Path) -> RevokedKeys:
-    """Return what a file says; raise ConfigError naming file and line."""
+    """Return the content of a file. Raise ConfigError naming file and line."""
     found = set()
     for number, line in enumerate(text.splitlines(), start=1):
         words = line.split(maxsplit=1)
@@ -42,5 +42,5 @@ def parse(text: str, path: Path) -> RevokedKeys:
         try:
             found.add(words[0] if _FINGERPRINT.fullmatch(words[0]) else fingerprint(blob_in_line(line.strip())))
         except SignatureError as error:
-            raise ConfigError(f"{path}:{number}: {error}: a line holds a key or its SHA256:… fingerprint") from None
+            raise ConfigError(f"{path}:{number}: {error} (a line must be a key or its SHA256:… fingerprint)") from None
     return RevokedKeys(frozenset(found))

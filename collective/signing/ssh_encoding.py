@@ -1,7 +1,7 @@
-"""The data types of SSH, read and written: RFC 4251, section 5.
+"""Read and write the data types of SSH (RFC 4251, section 5).
 
-uint32, uint64   big-endian            string   a uint32 and so many bytes
-mpint            a string that holds a number, big-endian, with a zero byte in front when its first bit is set
+uint32, uint64   big-endian            string   a uint32 length and that many bytes
+mpint            a string with a big-endian number, after a zero byte if its first bit would be set
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collective.errors import SignatureError
 
 
 class SSHReader:
-    """Takes one value after the other off `data`; SignatureError, naming `what` it is, when that cannot be."""
+    """Reads values from `data`. Raises SignatureError, naming `what` the data is, when it is not valid."""
 
     def __init__(self, data: bytes, what: str) -> None:
         self._data = data
@@ -19,14 +19,14 @@ class SSHReader:
 
     @property
     def more(self) -> bool:
-        """Whether anything is left."""
+        """Whether there is unread data."""
         return self.position < len(self._data)
 
     def take(self, size: int) -> bytes:
         """Return the next `size` bytes."""
         end = self.position + size
         if end > len(self._data):
-            raise SignatureError(f"{self._what} is cut short")
+            raise SignatureError(f"{self._what} is truncated")
         taken = self._data[self.position : end]
         self.position = end
         return taken
@@ -44,23 +44,23 @@ class SSHReader:
         return self.take(self.uint32())
 
     def text(self) -> str:
-        """Return the next string, which is a name: ASCII."""
+        """Return the next string, an ASCII name."""
         try:
             return self.string().decode("ascii")
         except UnicodeDecodeError:
-            raise SignatureError(f"{self._what} holds a name that is not ASCII") from None
+            raise SignatureError(f"{self._what} contains a name that is not ASCII") from None
 
     def mpint(self) -> int:
-        """Return the next mpint; there are no negative ones in what we read."""
+        """Return the next mpint. Raise SignatureError for a negative one, which keys and signatures never have."""
         number = int.from_bytes(self.string(), "big", signed=True)
         if number < 0:
-            raise SignatureError(f"{self._what} holds a negative number")
+            raise SignatureError(f"{self._what} contains a negative number")
         return number
 
     def end(self) -> None:
-        """Raise SignatureError when anything is left."""
+        """Raise SignatureError when there is unread data."""
         if self.more:
-            raise SignatureError(f"{self._what} is longer than it should be")
+            raise SignatureError(f"{self._what} has extra data at its end")
 
 
 def uint32(number: int) -> bytes:
@@ -69,11 +69,11 @@ def uint32(number: int) -> bytes:
 
 
 def string(value: bytes | str) -> bytes:
-    """Return bytes, or a name, as a string."""
+    """Return bytes, or an ASCII name, as an SSH string."""
     data = value.encode("ascii") if isinstance(value, str) else value
     return uint32(len(data)) + data
 
 
 def mpint(number: int) -> bytes:
-    """Return a number that is not negative as an mpint."""
+    """Return a non-negative number as an mpint."""
     return string(number.to_bytes(number.bit_length() // 8 + 1, "big") if number else b"")

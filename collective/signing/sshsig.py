@@ -1,11 +1,11 @@
-"""Signatures of texts as OpenSSH makes them of files: PROTOCOL.sshsig.
+"""Signatures in OpenSSH's format for file signatures (PROTOCOL.sshsig).
 
     signature   "SSHSIG" · uint32 version · string public key · string namespace · string reserved ·
                 string hash · string signature
-    signed      "SSHSIG" · string namespace · string reserved · string hash · string digest of the text
+    signed      "SSHSIG" · string namespace · string reserved · string hash · string digest of the payload
 
-`ssh-keygen -Y verify` checks the same, once the base64 has its BEGIN and END line. The hash is SHA-512, which is
-what `ssh-keygen -Y sign` takes unless it is told otherwise.
+`ssh-keygen -Y verify` verifies them if BEGIN and END lines are added to the base64. The hash is SHA-512, the default of
+`ssh-keygen -Y sign`.
 """
 
 from __future__ import annotations
@@ -23,52 +23,52 @@ from collective.signing.ssh_encoding import SSHReader, string, uint32
 _MAGIC = b"SSHSIG"
 _VERSION = 1
 _HASH = "sha512"
-_LONGEST = 64 * 1024  # characters of base64; a certificate of many names and an RSA signature are far below
+_MAX_LENGTH = 64 * 1024  # characters of base64; certificates with many names and RSA signatures are much shorter
 
 
 @dataclass(frozen=True)
 class Signature:
-    """A signature taken apart. `signer` is the blob of the key, or certificate, that it says it was made with."""
+    """A parsed signature. `signer` is the blob of the key or certificate in it, which is untrusted."""
 
     signer: bytes
     _made: bytes
 
     @classmethod
     def read(cls, text: str) -> Signature:
-        """Return the signature in a base64 text; raise SignatureError for what is none, or for something else."""
-        if len(text) > _LONGEST:
-            raise SignatureError(f"the signature is longer than {_LONGEST} characters")
+        """Return the signature in a base64 text. Raise SignatureError when it is not valid or has another purpose."""
+        if len(text) > _MAX_LENGTH:
+            raise SignatureError(f"the signature is longer than {_MAX_LENGTH} characters")
         try:
             reader = SSHReader(base64.b64decode(text, validate=True), "the signature")
         except (binascii.Error, ValueError):
             raise SignatureError("the signature is not base64") from None
         if reader.take(len(_MAGIC)) != _MAGIC or reader.uint32() != _VERSION:
-            raise SignatureError("the signature is no SSHSIG of version 1")
+            raise SignatureError("the signature is not an SSHSIG of version 1")
         signer, namespace, reserved, hash_ = reader.string(), reader.string(), reader.string(), reader.string()
         made = reader.string()
         reader.end()
         if reserved:
-            raise SignatureError("the signature is of a later version: its reserved part is in use")
+            raise SignatureError("the signature has a later version (its reserved field is not empty)")
         if namespace != NAMESPACE.encode():
-            raise SignatureError(f"the signature was made for '{_shown(namespace)}', not for '{NAMESPACE}'")
+            raise SignatureError(f"the signature has the namespace '{_shown(namespace)}', not '{NAMESPACE}'")
         if hash_ != _HASH.encode():
-            raise SignatureError(f"the signature hashes by '{_shown(hash_)}', not by {_HASH}")
+            raise SignatureError(f"the signature uses the hash '{_shown(hash_)}', not {_HASH}")
         return cls(signer, made)
 
     def verify(self, payload: str, key: PublicKey) -> None:
-        """Check that `key` signed `payload`; raise SignatureError."""
+        """Verify that `key` signed `payload`. Raise SignatureError otherwise."""
         key.verify(_signed(payload), self._made)
 
 
 def sign(signer: Signer, payload: str) -> str:
-    """Return the signature of a payload, in base64."""
+    """Return the signature of a payload in base64."""
     made = signer.sign(_signed(payload))
     whole = _MAGIC + uint32(_VERSION) + _strings(signer.blob, NAMESPACE, b"", _HASH, made)
     return base64.b64encode(whole).decode("ascii")
 
 
 def signing_with(signer: Signer) -> SignPayload:
-    """Return the function that signs payloads with a key."""
+    """Return a function that signs payloads with a key."""
     return lambda payload: sign(signer, payload)
 
 

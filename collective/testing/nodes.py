@@ -85,7 +85,7 @@ def node_parts(folder: Path, code: Sequence[Path] = (), ddls: Sequence[Path] = (
     return {
         "plugins": plugin_set.load(*folders),
         "runner": Runner(),
-        "policy": Policy([Rule("everybody may do everything")]),
+        "policy": Policy([Rule("all callers may do everything")]),
     }
 
 

@@ -1,8 +1,8 @@
-"""Measure what users and their machines feel; prints the tables of docs/performance.md.
+"""Run the benchmarks; prints the tables of docs/performance.md.
 
-    PYTHONPATH=tests/e2e .venv/bin/python tests/bench/run.py [--nodes 1 5 50]
+    PYTHONPATH=tests .venv/bin/python tests/bench/run.py [--nodes 1 5 50]
 
-Figures are medians of several runs. Timings on shared machines are noisy: trust ratios and counts more than seconds.
+Figures are medians of several runs. On shared machines times are noisy; ratios and counts are reliable.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ from collective.transport.sqs import SQSTransport
 
 RUNS = 7
 MANY = 10_000  # nodes in a large registry
-IDLE = 30.0  # seconds of watching a daemon do nothing
+IDLE = 30.0  # seconds for which an idle daemon is measured
 
-# One call in a process of its own: when each part was done, in milliseconds since the process began.
+# One call in its own process: when each part was done, in milliseconds since the process started.
 PARTS = """
 import json, os, sys, time
 from pathlib import Path
@@ -61,7 +61,7 @@ print(json.dumps(marks))
 """
 
 
-# Discovery in a process of its own, so that its memory can be told.
+# Discovery in its own process, so that its memory can be measured.
 DISCOVER = """
 import json, re, time
 from pathlib import Path
@@ -96,7 +96,7 @@ def main() -> None:
 
 
 def start_up() -> None:
-    """How long a command takes that sends nothing."""
+    """Measure commands that send nothing."""
     environment = clean_environment()
     with tempfile.TemporaryDirectory() as name:
         configure(Path(name))
@@ -114,9 +114,9 @@ def start_up() -> None:
 
 
 def calls(sizes: list[int]) -> None:
-    """How long labs take to come up, and the parts of one call to all of their nodes."""
+    """Measure how long labs take to start, and the parts of one call to all of their nodes."""
     parts: dict[int, dict[str, float]] = {}
-    table("A lab", "up after, s")
+    table("A lab", "start-up, s")
     for nodes in sizes:
         with tempfile.TemporaryDirectory() as name:
             began = time.monotonic()
@@ -126,13 +126,13 @@ def calls(sizes: list[int]) -> None:
                 parts[nodes] = {mark: statistics.median(run[mark] for run in runs) for mark in runs[0]}
                 words: list[str | Path] = [BIN / "crpc", "rpcutil", "ping", "--json"]
                 parts[nodes]["crpc ends"] = 1000 * median(partial(_output, words, environment))
-    table("`crpc rpcutil ping` (ms since the process began)", *(f"{nodes} nodes" for nodes in sizes))
+    table("`crpc rpcutil ping` (ms since the process started)", *(f"{nodes} nodes" for nodes in sizes))
     for mark in next(iter(parts.values())):
         row(mark, *(f"{parts[nodes][mark]:.0f}" for nodes in sizes))
 
 
 def requests(sizes: list[int]) -> None:
-    """How many requests to SQS and SNS one call costs, all sides together."""
+    """Count the requests to SQS and SNS of one call, of all sides together."""
     table("Requests of one call", "direct", "budget 4.2 n + 2", "published", "budget 3.2 n + 2")
     for nodes in sizes:
         direct = count_requests(nodes, direct_limit=nodes)
@@ -141,7 +141,7 @@ def requests(sizes: list[int]) -> None:
 
 
 def count_requests(nodes: int, direct_limit: int) -> float:
-    """Return how many requests one call to `nodes` nodes takes: the median of several calls."""
+    """Return the number of requests of one call to `nodes` nodes: the median of several calls."""
     with tempfile.TemporaryDirectory() as name, _server() as url, Proxy(url) as proxy:
         os.environ.update({key: value for key, value in aws_environment(proxy.url).items() if key.startswith("AWS_")})
         folder = Path(name)
@@ -156,7 +156,7 @@ def count_requests(nodes: int, direct_limit: int) -> float:
         counted = []
         with Fleet(config, transport) as fleet:
             for _ in range(RUNS):
-                time.sleep(0.3)  # every node polls again
+                time.sleep(0.3)  # until every node polls again
                 before = dict(proxy.counts)
                 assert fleet.call("rpcutil", "ping", targets=Targets(nodes=names)).wait().exit_code() == 0
                 time.sleep(0.3)
@@ -168,7 +168,7 @@ def count_requests(nodes: int, direct_limit: int) -> float:
 
 
 def registry() -> None:
-    """How long it takes to know which of ten thousand nodes match: reading the table, then filtering."""
+    """Measure discovery among 10,000 nodes: reading the table, then filtering."""
     facts = {f"fact{number}": f"value {number} of some length" for number in range(48)}
     with tempfile.TemporaryDirectory() as name, _server() as url:
         os.environ.update({key: value for key, value in aws_environment(url).items() if key.startswith("AWS_")})
@@ -187,14 +187,14 @@ def registry() -> None:
 
 
 def signatures() -> None:
-    """What signing and checking cost."""
+    """Measure signing and verification."""
     table("Signatures (Ed25519)", "figure")
     for name, figure in trust.figures():
         row(name, figure)
 
 
 def one_daemon() -> None:
-    """What one daemon costs its machine."""
+    """Measure the memory and the processor time of one daemon."""
     with tempfile.TemporaryDirectory() as name, _server() as url:
         configure(Path(name), collective="bench")
         with daemon(Path(name), url) as node:
@@ -202,13 +202,13 @@ def one_daemon() -> None:
             one = ["-I", "web1.example.com"]
             _output([BIN / "crpc", "rpcutil", "ping", *one], environment)
             table("One daemon", "figure", "budget")
-            row("private memory, standard agents loaded", f"{private_mb([node.process.pid]):.0f} MB", "60 MB")
+            row("private memory with the standard agents", f"{private_mb([node.process.pid]):.0f} MB", "60 MB")
             before = processor_seconds(node.process.pid)
             time.sleep(IDLE)
             idle = (processor_seconds(node.process.pid) - before) / IDLE * 100
             _output([BIN / "crpc", "shell", "run", "command=true", *one], environment)
             helpers = [int(pid) for pid in _output(["pgrep", "-P", str(node.process.pid)], environment).split()]
-            row("… more, once an action has run", f"{private_mb(helpers):.0f} MB", "20 MB")
+            row("additional memory after the first action", f"{private_mb(helpers):.0f} MB", "20 MB")
             row("processor, idle", f"{idle:.2f} %", "0.5 %")
 
 
@@ -244,7 +244,7 @@ def processor_seconds(pid: int) -> float:
 
 
 def median(step: Callable[[], object]) -> float:
-    """Return how many seconds a step takes: the median of several runs, after one to warm up."""
+    """Return the duration of a step in seconds: the median of several runs after a warm-up."""
     took = []
     for _ in range(RUNS + 1):
         began = time.perf_counter()
@@ -258,12 +258,12 @@ def _output(words: list[str | Path], environment: dict[str, str]) -> str:
 
 
 def table(title: str, *columns: str) -> None:
-    """Begin a table."""
+    """Print the head of a table."""
     print(f"\n| {title} | {' | '.join(columns)} |\n|---|{'---|' * len(columns)}")
 
 
 def row(name: str, *figures: str) -> None:
-    """Add a row to it."""
+    """Print a row."""
     print(f"| {name} | {' | '.join(figures)} |", flush=True)
 
 

@@ -1,13 +1,13 @@
-"""Keep a lab busy for half an hour and see whether anything grows; prints the table of docs/reliability.md.
+"""Keep a lab busy for half an hour and check that nothing grows; prints the table of docs/reliability.md.
 
-    PYTHONPATH=tests/e2e .venv/bin/python tests/bench/soak.py [--minutes 30] [--rate 20]
+    PYTHONPATH=tests .venv/bin/python tests/bench/soak.py [--minutes 30] [--rate 20]
 
-    schedule ─► callers (threads, each a Fleet of its own) ─► five collectived ─► this minute's counts
-    each minute: counts, latencies, what every process holds ─► a row ─► at the end a verdict: exit 0 or 1
+    schedule ─► callers (threads, each with a Fleet) ─► five collectived ─► counts of this minute
+    every minute: counts, latencies, resources of every process ─► a row ─► at the end a verdict: exit 0 or 1
 
-Most calls are rpcutil to one node after the other; some run commands, and some reach all nodes. The second sixth of
-the time is compared with the last one: in the first, what is needed is loaded. Of the daemons the resident memory is
-judged: a lab's are forked from one parent, and for a long time make pages private that they had shared.
+Most calls are rpcutil to one node after the other; some run commands, and some go to all nodes. The second sixth of the
+time is compared with the last: during the first, code is still being loaded. Daemons are judged by resident memory,
+because the daemons of a lab are forked from one process and turn shared pages into private ones for a long time.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ from collective.lab.layout import Layout
 
 CALLERS = 8  # threads
 NODES = 5
-LOOKS = 5
-GROWTH = 4.0  # MB of memory, or open files, by which the last sixth may differ from the second
-Asked = tuple[str, str, dict[str, Any]]
-PING: Asked = ("rpcutil", "ping", {})
-STATS: Asked = ("rpcutil", "daemon_stats", {})
-COMMANDS: list[Asked] = [
+SAMPLES = 5
+GROWTH = 4.0  # MB of memory, or open files, that the last sixth may have more than the second
+Inputs = tuple[str, str, dict[str, Any]]
+PING: Inputs = ("rpcutil", "ping", {})
+STATS: Inputs = ("rpcutil", "daemon_stats", {})
+COMMANDS: list[Inputs] = [
     ("shell", "run", {"command": "true"}),
     ("nrpe", "runcommand", {"command": "check_disk"}),
     ("package", "status", {"package": "bash"}),
@@ -48,7 +48,7 @@ COMMANDS: list[Asked] = [
 
 @dataclass
 class Minute:
-    """What became of the calls of one minute: outcomes of nodes, seconds of each call, errors by their text."""
+    """The calls of one minute: outcomes of nodes, seconds of each call, and errors by their text."""
 
     outcomes: Counter[str] = field(default_factory=Counter)
     seconds: list[float] = field(default_factory=list)
@@ -56,7 +56,7 @@ class Minute:
 
 
 class Traffic:
-    """Calls at a steady rate (a second) until it is stopped; one that is late is made at once."""
+    """Makes calls at a steady rate (per second) until it is stopped; a late call is made at once."""
 
     def __init__(self, rate: float, nodes: list[str]) -> None:
         self._rate = rate
@@ -66,26 +66,26 @@ class Traffic:
         self._minute = Minute()
         self._lock = threading.Lock()
         self._stopping = threading.Event()
-        self._threads = [threading.Thread(target=self._call_on) for _ in range(CALLERS)]
+        self._threads = [threading.Thread(target=self._call_at_rate) for _ in range(CALLERS)]
 
     def start(self) -> None:
-        """Begin to call."""
+        """Start calling."""
         for thread in self._threads:
             thread.start()
 
     def stop(self) -> None:
-        """Let what is under way end."""
+        """Stop calling, and wait for the calls in progress."""
         self._stopping.set()
         for thread in self._threads:
             thread.join()
 
     def turn(self) -> Minute:
-        """Return what there was since the last time."""
+        """Return the counts since the last call of this method."""
         with self._lock:
             minute, self._minute = self._minute, Minute()
         return minute
 
-    def _call_on(self) -> None:
+    def _call_at_rate(self) -> None:
         with Fleet.connect() as fleet:
             while not self._stopping.is_set():
                 with self._lock:
@@ -94,9 +94,9 @@ class Traffic:
                 self._call(fleet, number)
 
     def _call(self, fleet: Fleet, number: int) -> None:
-        agent, action, data = _chosen(number)
-        well = self._nodes[:-1] if agent == "nrpe" else self._nodes  # the last one's disk check finds fault with any
-        nodes = well if number % 50 == 0 else [well[(number + number // 20) % len(well)]]
+        agent, action, data = _call_of(number)
+        healthy = self._nodes[:-1] if agent == "nrpe" else self._nodes  # the disk check of the last one is CRITICAL
+        nodes = healthy if number % 50 == 0 else [healthy[(number + number // 20) % len(healthy)]]
         began = time.monotonic()
         try:
             outcomes: Counter[str] = Counter(
@@ -111,8 +111,8 @@ class Traffic:
             self._minute.errors.update(errors)
 
 
-def _chosen(number: int) -> Asked:
-    """Return what the call of a number asks for: three of twenty run commands."""
+def _call_of(number: int) -> Inputs:
+    """Return the call of a number: three of twenty run commands."""
     place = number % 20
     if place < len(COMMANDS):
         return COMMANDS[place]
@@ -120,7 +120,7 @@ def _chosen(number: int) -> Asked:
 
 
 class Row(NamedTuple):
-    """One minute. Memory is MB, latencies ms, files on disk KB; those of the daemons are the means of all five."""
+    """One minute. Memory is in MB, latencies in ms, files on disk in KB; daemon figures are means of all five."""
 
     calls: int
     ok: int
@@ -146,10 +146,10 @@ HEADER = (
 
 
 def main() -> None:
-    """Print a row each minute, then the verdict."""
+    """Print a row per minute, then the verdict."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--minutes", type=int, default=30)
-    parser.add_argument("--rate", type=float, default=20.0, help="calls a second")
+    parser.add_argument("--rate", type=float, default=20.0, help="calls per second")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         layout = Layout(Path(name) / "lab")
@@ -157,12 +157,12 @@ def main() -> None:
             os.environ.update(environment)
             rows = soak(layout, options.minutes, options.rate)
     problems = judge(rows, options.rate)
-    print("\n" + ("\n".join(problems) or "flat, and no errors"))
+    print("\n" + ("\n".join(problems) or "no growth, no errors"))
     sys.exit(bool(problems))
 
 
 def soak(layout: Layout, minutes: int, rate: float) -> list[Row]:
-    """Keep a lab busy; return a row for each minute."""
+    """Keep a lab busy; return one row per minute."""
     print(HEADER + "\n" + "|---" * HEADER.count(" | ") + "|---|", flush=True)
     traffic = Traffic(rate, layout.nodes())
     rows: list[Row] = []
@@ -179,7 +179,7 @@ def soak(layout: Layout, minutes: int, rate: float) -> list[Row]:
 
 
 def measured(layout: Layout, minute: Minute) -> Row:
-    """Return a minute's row, with what every process holds at its end."""
+    """Return the row of a minute, with the resources of every process at its end."""
     pids = [pid for node in layout.nodes() if (pid := layout.pid(layout.node(node) / "pid"))]
     for text, count in minute.errors.items():
         print(f"{count} times: {text}", file=sys.stderr)
@@ -204,7 +204,7 @@ def measured(layout: Layout, minute: Minute) -> Row:
 
 
 def judge(rows: list[Row], rate: float) -> list[str]:
-    """Return what is not as it should be, a line each."""
+    """Return the problems, one line each."""
     sixth = max(1, len(rows) // 6)
     early, late = rows[sixth : 2 * sixth] or rows[:1], rows[-sixth:]
     total = Counter({name: sum(getattr(row, name) for row in rows) for name in ("failed", "silent", "errors")})
@@ -215,23 +215,23 @@ def judge(rows: list[Row], rate: float) -> list[str]:
         if after > before + GROWTH:
             problems.append(f"{name} grew from {before:.1f} to {after:.1f}")
     calls = sum(row.calls for row in rows)
-    print(f"\n{calls} calls, {calls / len(rows) / 60:.1f} a second")
+    print(f"\n{calls} calls, {calls / len(rows) / 60:.1f} per second")
     if calls < 0.95 * rate * 60 * len(rows):
-        problems.append(f"the rate of {rate:g} calls a second was not reached")
+        problems.append(f"the rate of {rate:g} calls per second was not reached")
     return problems
 
 
-def _idle(look: Callable[[], float]) -> float:
-    """Return the least of some looks: what an action that is under way holds is not meant."""
-    least = look()
-    for _ in range(LOOKS):
+def _idle(sample: Callable[[], float]) -> float:
+    """Return the minimum of several samples, so that an action in progress does not count."""
+    least = sample()
+    for _ in range(SAMPLES):
         time.sleep(0.1)
-        least = min(least, look())
+        least = min(least, sample())
     return least
 
 
 def _private(pid: int) -> float:
-    """Return the memory that only this process uses (proc(5): smaps_rollup), in MB; 0 when it has ended."""
+    """Return the memory that only this process uses (proc(5): smaps_rollup), in MB; 0 if it has ended."""
     try:
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     except OSError:
@@ -240,14 +240,16 @@ def _private(pid: int) -> float:
 
 
 def _server(layout: Layout) -> int:
-    """Return the process that speaks SQS."""
+    """Return the pid of the AWS emulator."""
     supervisor = layout.pid(layout.supervisor_pid)
     assert supervisor is not None
-    return next(pid for pid in descendants(supervisor) if b"lab.cloud" in Path(f"/proc/{pid}/cmdline").read_bytes())
+    return next(
+        pid for pid in descendants(supervisor) if b"lab.aws_server" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    )
 
 
 def _kilobytes(layout: Layout, pattern: str) -> float:
-    """Return how much disk a node's files take, the mean of all."""
+    """Return the size of files in KB, the mean of all nodes."""
     sizes = [path.stat().st_size for node in layout.nodes() for path in layout.node(node).glob(pattern)]
     return sum(sizes) / 1024 / NODES
 

@@ -1,4 +1,4 @@
-"""What signatures cost: each side's part of a second, on one core."""
+"""Measure signing and verification on one core."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from collective.registry.memory import MemoryRegistry
 from collective.signing import keys, sshsig
 from collective.signing.allowed_signers import signer_line
 
-SIGNERS = 100  # lines in the file of allowed signers
-MANY = 10_000  # nodes that are known
-SECONDS = 1.0  # that each step is repeated
+SIGNERS = 100  # lines in allowed_signers
+MANY = 10_000  # known nodes
+SECONDS = 1.0  # for which each step is repeated
 
 
 def figures() -> Iterator[tuple[str, str]]:
-    """Yield what was measured, and the figure."""
+    """Yield the name and the value of each measurement."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         key = keys.new()
@@ -38,23 +38,23 @@ def figures() -> Iterator[tuple[str, str]]:
                 revoked_keys=folder / "revoked_keys",
             )
         )
-        payload = json.dumps({"filler": "x" * 700})  # as long as a request
+        payload = json.dumps({"filler": "x" * 700})  # the size of a request
         signature = sshsig.sign(key, payload)
-        yield "signatures made", _rate(lambda: sshsig.sign(key, payload))
+        yield "signatures created", _rate(lambda: sshsig.sign(key, payload))
         yield (
-            f"requests checked by a node, {SIGNERS} allowed signers",
+            f"requests verified by a node, {SIGNERS} allowed signers",
             _rate(lambda: verify(payload, signature, "alice", 0)),
         )
         reply = Reply("0" * 32, "web1", "rpcutil", "ping", 0, "OK", {"pong": 1.0}, 1.0, 1.0)
         envelope = messages.unseal(messages.seal(messages.encode(reply), sshsig.signing_with(key)))
         known = KnownNodes(folder / "one", "bench")
-        yield "replies checked by a caller", _rate(lambda: known.verify(reply, envelope))
+        yield "replies verified by a caller", _rate(lambda: known.verify(reply, envelope))
         registry = MemoryRegistry()
         for number in range(MANY):
             registry.put(NodeRecord(f"node{number}", "1", public_key=keys.new().public.line))
         introduced = IntroducedNodes(registry, KnownNodes(folder / "many", "bench"))
-        yield f"{MANY} nodes known for the first time", _took(introduced.nodes)
-        yield f"{MANY} nodes known already", _took(lambda: KnownNodes(folder / "many", "bench"))
+        yield f"{MANY} new nodes remembered", _took(introduced.nodes)
+        yield f"{MANY} known nodes read", _took(lambda: KnownNodes(folder / "many", "bench"))
 
 
 def _rate(step: Callable[[], object]) -> str:
@@ -62,7 +62,7 @@ def _rate(step: Callable[[], object]) -> str:
     while time.perf_counter() - began < SECONDS:
         step()
         done += 1
-    return f"{done / (time.perf_counter() - began):.0f} a second"
+    return f"{done / (time.perf_counter() - began):.0f} per second"
 
 
 def _took(step: Callable[[], object]) -> str:

@@ -94,7 +94,7 @@ def needs() -> Callable[[str, str], None]:
 
 @pytest.fixture
 def weigh(record_property: Callable[[str, object], None]) -> Weigh:
-    """Weigh a daemon before and after a fault; a table at the end of the run shows what was found."""
+    """Measure a daemon before and after a failure; a table at the end of the run shows the results."""
 
     @contextmanager
     def weighing(error: str, node: Daemon) -> Iterator[Weighed]:
@@ -122,7 +122,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture
 def needs_root() -> Callable[[], None]:
-    """Skip what only root can do; in CI that is a failure, for nothing may be left out there unseen."""
+    """Skip what only root can do; in CI that is a failure, because nothing may be skipped there unnoticed."""
 
     def check() -> None:
         if os.geteuid() != 0:

@@ -1,4 +1,4 @@
-"""The package agent against the real apt and dpkg of this machine, alone and with others at the same time."""
+"""Tests of the package agent with the real apt and dpkg of this machine, alone and concurrently."""
 
 from __future__ import annotations
 
@@ -23,16 +23,19 @@ ARCHIVES_LOCK = Path("/var/cache/apt/archives/lock")
 NODES = 5
 
 
-def within(seconds: float) -> float:
+def in_seconds(seconds: float) -> float:
+    """Return a deadline."""
     return time.monotonic() + seconds
 
 
 def call(action: str, *args: str, seconds: float = 100.0) -> dict[str, Any]:
-    return dict(getattr(package, action)(*args, settings={}, deadline=within(seconds)))
+    """Call an action of the package agent; return its outputs."""
+    return dict(getattr(package, action)(*args, settings={}, deadline=in_seconds(seconds)))
 
 
 @pytest.fixture(autouse=True)
 def _without_the_package() -> Iterator[None]:
+    """Remove the package before and after each test."""
     require_apt()
     call("refresh")
     call("purge", SMALL)
@@ -41,7 +44,7 @@ def _without_the_package() -> Iterator[None]:
 
 
 def test_install_status_purge() -> None:
-    """A package is installed, found with its version, installed once only, and purged."""
+    """A package is installed once, found with its version, and purged."""
     installed = call("install", SMALL)
     assert installed["changed"] is True
     found = call("status", SMALL)
@@ -54,44 +57,44 @@ def test_install_status_purge() -> None:
     assert call("uninstall", SMALL)["changed"] is False
 
 
-def test_a_version_that_is_not_there_is_named() -> None:
-    """Apt's own fault is the message, and all of its output is there."""
+def test_a_missing_version_is_reported() -> None:
+    """The status message is the error line of apt, and the output has all that apt printed."""
     with pytest.raises(Aborted, match=r"^E: Version '0\.0' for 'hello' was not found$") as error:
         call("install", SMALL, "0.0")
     assert "Reading package lists" in error.value.data["output"]
 
 
 @pytest.mark.parametrize("name", ["no-such-package", "hello-", "hell.", "hello+"])
-def test_only_the_very_name_is_installed(name: str) -> None:
-    """A name is no pattern and no order to remove something: what the lists do not have is refused."""
-    with pytest.raises(Aborted, match=f"^Unable to locate package {name.replace('+', '[+]')}: .* refresh$"):
+def test_only_a_package_with_exactly_this_name_is_installed(name: str) -> None:
+    """A name is not a pattern, and a trailing minus does not remove a package: unknown names are refused."""
+    with pytest.raises(Aborted, match=f"^Unable to locate package {name.replace('+', '[+]')}: .* refresh[)]$"):
         call("install", name)
 
 
-def test_the_lists_are_searched_and_counted() -> None:
-    """Candidates, count, digest and updates come from the real lists."""
+def test_search_count_md5_and_checkupdates() -> None:
+    """Candidates, count, digest and updates come from the real package lists."""
     assert call("search", SMALL)["candidates"][0]["version"].startswith("2.")
     assert package.count(settings={})["count"] > 50
     assert package.md5(settings={}) == package.md5(settings={})
     assert all(row["version"] and row["repo"] for row in call("checkupdates")["outdated_packages"])
 
 
-def _act(action: str, names: tuple[str, ...], answers: Any) -> None:
+def _call_in_process(action: str, names: tuple[str, ...], results: Any) -> None:
     try:
-        answers.put(call(action, *names))
+        results.put(call(action, *names))
     except Aborted as error:
-        answers.put({"error": str(error), **error.data})
+        results.put({"error": str(error), **error.data})
 
 
-def test_nodes_of_one_machine_do_not_disturb_each_other() -> None:
-    """Five nodes install one package while a sixth refreshes the lists: all succeed, one of them changed it."""
+def test_nodes_on_one_machine_wait_for_each_other() -> None:
+    """Five nodes install one package while a sixth refreshes the lists: all succeed, and one reports the change."""
     context = multiprocessing.get_context("spawn")
-    answers = context.Queue()
+    results = context.Queue()
     work = [("install", (SMALL,))] * NODES + [("refresh", ())]
-    nodes = [context.Process(target=_act, args=(*each, answers)) for each in work]
+    nodes = [context.Process(target=_call_in_process, args=(*each, results)) for each in work]
     for node in nodes:
         node.start()
-    replies = [answers.get(timeout=100) for _ in nodes]
+    replies = [results.get(timeout=100) for _ in nodes]
     for node in nodes:
         node.join()
     assert [reply["error"] for reply in replies if "error" in reply] == []
@@ -100,26 +103,26 @@ def test_nodes_of_one_machine_do_not_disturb_each_other() -> None:
 
 
 @pytest.mark.parametrize("lock", [ARCHIVES_LOCK, Path("/var/lib/dpkg/lock-frontend")])
-def test_a_lock_that_stays_is_named_with_its_holder(lock: Path) -> None:
-    """Shortly before the deadline the action says which lock it waited for, and who holds it."""
+def test_a_lock_that_is_not_released_is_reported_with_its_holder(lock: Path) -> None:
+    """Shortly before the deadline the action fails with the lock that it waited for and the process that holds it."""
     with lock.open("a") as held:
         fcntl.lockf(held, fcntl.LOCK_EX)
-        who = subprocess.run(
+        name = subprocess.run(
             ["cat", f"/proc/{os.getpid()}/comm"], capture_output=True, text=True, check=True
         ).stdout.strip()
-        deadline = within(8.0)
+        deadline = in_seconds(8.0)
         with pytest.raises(Aborted) as error:
             package.install(SMALL, settings={}, deadline=deadline)
     assert time.monotonic() < deadline
-    assert str(error.value).startswith(f"'{lock}' is locked by process {os.getpid()} ({who}): waited ")
+    assert str(error.value).startswith(f"'{lock}' is locked by process {os.getpid()} ({name}): gave up after ")
 
 
-def test_what_another_node_did_meanwhile_is_success(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Locked out of the archives, the action finds that the package has come, and has changed nothing itself."""
+def test_a_package_that_another_node_installed_is_a_success(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The action cannot get the lock, finds the package installed by another node, and reports no change."""
     call("install", SMALL)
-    looks = iter([Package(SMALL)])  # the first look was before the other node was done
-    look = _apt._look  # noqa: SLF001 - the one place where time could be stopped
-    monkeypatch.setattr(_apt, "_look", lambda name: next(looks, None) or look(name))
+    looks = iter([Package(SMALL)])  # the first look is before the other node has finished
+    look = _apt._query  # noqa: SLF001 - the only way to get between look and lock
+    monkeypatch.setattr(_apt, "_query", lambda name: next(looks, None) or look(name))
     with ARCHIVES_LOCK.open("a") as held:
         fcntl.lockf(held, fcntl.LOCK_EX)
         reply = call("install", SMALL)

@@ -117,8 +117,8 @@ def test_messages_that_are_not_ours_are_dropped_logged_and_counted(
         ("exit", "the action called exit(7)", "crashed"),
         ("kill", "killed by SIGKILL", "crashed"),
         ("print", "characters to standard output: 'debugging", "crashed"),
-        ("set", "what JSON cannot carry", "crashed"),
-        ("lie", "breaks its own DDL: output 'number'", "crashed"),
+        ("set", "data that JSON cannot hold", "crashed"),
+        ("lie", "does not match its DDL: output 'number'", "crashed"),
         ("hang", "reached its timeout", "timeout"),
     ],
 )
@@ -136,8 +136,8 @@ def test_a_plugin_that_goes_wrong_is_status_5_with_its_reason(
 
 OTHER = {**DDL, "metadata": {**DDL["metadata"], "name": "broken"}}
 BROKEN: dict[str, tuple[str | None, str | None, str]] = {
-    "no DDL": (CODE, None, "agents/broken.py: there is no DDL"),
-    "no code": (None, json.dumps(OTHER), "ddl/broken.json: there is no code"),
+    "no DDL": (CODE, None, "agents/broken.py: no DDL found"),
+    "no code": (None, json.dumps(OTHER), "ddl/broken.json: no code found"),
     "bad JSON": (CODE, '{"metadata": ', "ddl/broken.json: cannot be read as JSON"),
     "bad schema": (
         CODE,
@@ -147,7 +147,7 @@ BROKEN: dict[str, tuple[str | None, str | None, str]] = {
     "other parameters": (
         CODE.replace("def go(how)", "def go(how, force=False)"),
         json.dumps(OTHER),
-        "broken.go: code takes ['force', 'how'], DDL says ['how']",
+        "broken.go: the inputs differ: ['force', 'how'] in the code, ['how'] in the DDL",
     ),
     "other actions": (CODE.replace("def go(", "def went("), json.dumps(OTHER), "action '"),
     "code that exits": ("raise SystemExit(3)", json.dumps(OTHER), "cannot be imported: SystemExit: 3"),
@@ -156,7 +156,7 @@ BROKEN: dict[str, tuple[str | None, str | None, str]] = {
 
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_broken_pair_is_left_out_and_the_rest_serves(folder: Path, moto_server: str, crpc: Crpc, name: str) -> None:
-    """One line names file and fault: in the log, from --check (exit 78), and for whoever calls it."""
+    """One line names file and problem: in the log, from --check (exit 78), and in the reply to a caller."""
     code, ddl, said = BROKEN[name]
     if code is not None:
         (folder / "agents" / "broken.py").write_text(code)
@@ -176,12 +176,15 @@ def test_a_broken_pair_is_left_out_and_the_rest_serves(folder: Path, moto_server
         called = crpc("broken", "go", "how=well", "-I", IDENTITY)
         assert called.returncode in (2, 64, 78)
         if name == "no DDL":
-            assert "there is no agent 'broken'" in called.stderr  # the caller has nothing to go by
+            assert "unknown agent 'broken'" in called.stderr  # the caller has nothing to go by
         else:
             assert said in called.stdout + called.stderr
 
 
-@pytest.mark.parametrize(("name", "said"), [("ping", "'ping' is a word of crpc"), ("package", "'package' is taken by")])
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("ping", "the name 'ping' is reserved for a crpc command"), ("package", "the name 'package' is already used by")],
+)
 def test_a_reserved_or_taken_name_is_refused(folder: Path, moto_server: str, name: str, said: str) -> None:
     """`crpc ping` must stay what it is, and the standard package agent too."""
     write_agent(folder, name)
@@ -210,7 +213,7 @@ def test_a_node_without_allowed_signers_serves_nobody_and_says_what_to_do(folder
         [BIN / "collectived", "--check", "--config", folder / "node.yaml"],
         env=aws_environment(moto_server), capture_output=True, text=True, check=False,
     )  # fmt: skip
-    said = f"{folder}/allowed_signers: there is no such file, so nobody is trusted: 'crpc keys trust KEY.pub --as NAME"
+    said = f"{folder}/allowed_signers: no such file, so no signer is trusted (use 'crpc keys trust KEY.pub --as NAME"
     assert (checked.returncode, checked.stderr.count("\n")) == (78, 1)
     assert checked.stderr.startswith(f"collectived: {said}")
     key_files.write_new(folder / "key", keys.new().text())

@@ -1,4 +1,4 @@
-"""`collectived --check` against real servers: what it finds, its exit code, and that nothing is made by it."""
+"""`collectived --check` against real servers: its problems and exit codes, and that it creates nothing."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from collective.node.check import aws_probe
 from collective.signing import key_files, keys
 from collective.transport.sqs import SQSTransport
 
-NOBODY = "http://127.0.0.1:9"
+UNREACHABLE = "http://127.0.0.1:9"
 
 
 @pytest.fixture
 def collective(tmp_path: Path) -> str:
-    """The name of a collective that nobody else has."""
+    """A unique name of a collective."""
     name = f"check-{uuid.uuid4().hex[:8]}"
     configure(tmp_path, collective=name)
     return name
@@ -46,44 +46,44 @@ def point_at(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, value)
 
 
-def test_nothing_is_made_by_looking(
+def test_the_check_creates_nothing(
     tmp_path: Path, collective: str, moto_server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No key, no folder, no queue: not even for a node that has never served; with its queue it says so."""
+    """No key, folder or queue is created, also for a new node; an existing queue is reported."""
     before = sorted(tmp_path.rglob("*"))
     first = check(tmp_path, moto_server)
     queue = names.node_queue(collective, IDENTITY)
     assert (first.returncode, first.stderr) == (0, "")
-    assert f"queue {queue}: not there yet" in first.stdout
+    assert f"queue {queue}: does not exist" in first.stdout
     assert sorted(tmp_path.rglob("*")) == before
     point_at(moto_server, monkeypatch)
     transport = SQSTransport(AWS())
     transport.open_node(queue, names.topic(collective))
-    assert f"queue {queue}: there" in check(tmp_path, moto_server).stdout
+    assert f"queue {queue}: exists" in check(tmp_path, moto_server).stdout
 
 
-def test_without_a_network_all_else_is_checked(tmp_path: Path, collective: str) -> None:
-    """The agents' authors need no AWS: one line tells of it, exit 69; what is wrong here comes first, exit 78."""
-    done = check(tmp_path, NOBODY)
+def test_without_a_network_everything_else_is_checked(tmp_path: Path, collective: str) -> None:
+    """An unreachable AWS is one line and exit code 69; local problems are reported too, with exit code 78."""
+    done = check(tmp_path, UNREACHABLE)
     assert (done.returncode, done.stderr.count("\n")) == (69, 1)
     assert "127.0.0.1:9" in done.stderr
     assert "agents nrpe, package" in done.stdout
     (tmp_path / "agents" / "odd.py").touch()
-    done = check(tmp_path, NOBODY)
+    done = check(tmp_path, UNREACHABLE)
     assert done.returncode == 78
-    assert ["odd.py: there is no DDL" in line for line in done.stderr.splitlines()] == [True, False]
+    assert ["odd.py: no DDL found" in line for line in done.stderr.splitlines()] == [True, False]
 
 
-def test_credentials_that_are_missing_are_77(tmp_path: Path, collective: str, moto_server: str) -> None:
-    """Who we are to AWS is another trouble than where it is."""
+def test_missing_credentials_have_exit_code_77(tmp_path: Path, collective: str, moto_server: str) -> None:
+    """Missing credentials have another exit code than an unreachable AWS."""
     nothing = {"AWS_SHARED_CREDENTIALS_FILE": "/dev/null", "AWS_CONFIG_FILE": "/dev/null"}
     done = check(tmp_path, moto_server, AWS_ACCESS_KEY_ID="", AWS_SECRET_ACCESS_KEY="", **nothing)
     assert (done.returncode, done.stderr.count("\n")) == (77, 1)
     assert "credentials" in done.stderr
 
 
-def test_each_fault_here_is_a_line_that_says_what_to_do(tmp_path: Path, collective: str, moto_server: str) -> None:
-    """A registry without a table, a key that others may read, what runs as root and everybody may change."""
+def test_each_local_problem_is_a_line_with_a_hint(tmp_path: Path, collective: str, moto_server: str) -> None:
+    """A missing table, a key that others can read, and files that all users can change are reported."""
     words = [[sys.executable, str(tmp_path / "facts.py")]]
     metrics = {"metrics": str(tmp_path / "figures" / "node.prom")}
     configure(tmp_path, collective=collective, registry="dynamodb", fact_commands=words, **metrics)
@@ -106,22 +106,22 @@ def test_each_fault_here_is_a_line_that_says_what_to_do(tmp_path: Path, collecti
     assert done.returncode == 78
     key, *changed, table = done.stderr.splitlines()
     node_key = tmp_path / "state" / "node_key"
-    assert f"{node_key}: others may read it: 'chmod 600 {node_key}'" in key
-    found = [line.partition(": everybody may change it")[0].partition(": ")[2] for line in changed]
+    assert f"{node_key}: readable by other users (use 'chmod 600 {node_key}'" in key
+    found = [line.partition(": writable by all users")[0].partition(": ")[2] for line in changed]
     assert found == list(map(str, opened)), changed
-    assert f"there is no table {names.table(collective)}: make it, or say 'registry: none'" in table
+    assert f"no table {names.table(collective)} (create it, or set 'registry: none')" in table
 
 
-def test_a_server_that_never_answers_is_waited_for_a_bounded_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many tries botocore would make."""
+def test_a_server_that_does_not_respond_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The timeout includes all attempts of botocore."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         point_at(f"http://127.0.0.1:{silent.getsockname()[1]}", monkeypatch)
         began = time.monotonic()
-        answers = aws_probe.ask(NodeConfig("check", IDENTITY), bound=0.5)
+        result = aws_probe.probe(NodeConfig("check", IDENTITY), bound=0.5)
         assert time.monotonic() - began < 3
-    (error,) = answers.problems
+    (error,) = result.problems
     assert isinstance(error, Unreachable)
-    assert "no answer within 0 s" in str(error) or "no answer within 1 s" in str(error)
+    assert "no response within 0 s" in str(error) or "no response within 1 s" in str(error)
 
 
 class _LateClock(BaseHTTPRequestHandler):
@@ -137,16 +137,16 @@ class _LateClock(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Do not log."""
 
 
-def test_a_clock_that_aws_will_not_believe_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An hour off: the line says how much, and how to set it right."""
+def test_a_clock_that_is_off_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error has the difference in seconds and a hint."""
     with HTTPServer(("127.0.0.1", 0), _LateClock) as server:
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
         point_at(f"http://127.0.0.1:{server.server_address[1]}", monkeypatch)
-        (error,) = aws_probe.ask(NodeConfig("check", IDENTITY, registry="none")).problems
+        (error,) = aws_probe.probe(NodeConfig("check", IDENTITY, registry="none")).problems
         server.shutdown()
     assert isinstance(error, ConfigError)
-    assert str(error).startswith("clock: it is +36")
-    assert str(error).endswith("timedatectl set-ntp true")
+    assert str(error).startswith("clock: +36")
+    assert str(error).endswith("(use 'timedatectl set-ntp true')")

@@ -1,4 +1,4 @@
-"""The user data in conf/cloud-init.yaml makes a node: its script runs here, in a root and on metadata of our own."""
+"""Tests of conf/cloud-init.yaml: its script runs in a temporary root with a fake metadata service, and makes a node."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ METADATA = {
     "meta-data/services/partition": "aws",
     "dynamic/instance-identity/document": f'{{\n  "accountId" : "111122223333",\n  "instanceId" : "{INSTANCE}"\n}}',
 }
-# Stands for each command that would change the machine: notes how it was called. What it is asked to make, it makes.
+# Replaces each command that would change the machine: it records its arguments, and creates the venv it is asked for.
 COMMAND = f"""#!/bin/sh
 echo "${{0##*/}} $*" >> "$ROOT/called"
 case "$*" in
@@ -37,7 +37,7 @@ esac
 
 @pytest.fixture(scope="module")
 def user_data() -> dict[str, Any]:
-    """The document that cloud-init reads."""
+    """Return the document that cloud-init reads."""
     path = CONF / "cloud-init.yaml"
     assert path.read_text().startswith("#cloud-config\n")
     found = read_yaml(path)
@@ -47,7 +47,7 @@ def user_data() -> dict[str, Any]:
 
 @pytest.fixture
 def root(tmp_path: Path, user_data: dict[str, Any]) -> Path:
-    """A root in which cloud-init has written its files, with commands that only note how they are called."""
+    """Return a root folder with the files that cloud-init writes, and with commands that record how they are called."""
     for folder in ("bin", "usr/local/bin", "etc/default", "etc/systemd/system"):
         (tmp_path / folder).mkdir(parents=True)
     for name in ("apt-get", "python3", "systemctl"):
@@ -61,21 +61,21 @@ def root(tmp_path: Path, user_data: dict[str, Any]) -> Path:
     return tmp_path
 
 
-def test_only_what_cloud_init_knows_is_asked_of_it(user_data: dict[str, Any]) -> None:
-    """cloud-init, "Module reference": what it does not know it passes over, with a warning in a log."""
+def test_the_user_data_has_only_keys_that_cloud_init_supports(user_data: dict[str, Any]) -> None:
+    """cloud-init ignores unknown keys with a warning in its log (cloud-init "Module reference")."""
     assert set(user_data) == {"write_files", "runcmd"}
     assert all(set(file) <= {"path", "content", "permissions"} for file in user_data["write_files"])
     assert all(isinstance(word, str) for command in user_data["runcmd"] for word in command)
 
 
-def test_the_script_makes_a_node(root: Path, user_data: dict[str, Any], needs: Callable[[str, str], None]) -> None:
-    """Installed, configured from the metadata, with its unit, started, checked, in this order; twice is the same."""
+def test_the_script_sets_up_a_node(root: Path, user_data: dict[str, Any], needs: Callable[[str, str], None]) -> None:
+    """The script installs, configures, starts and checks the node in this order; it can be run twice."""
     needs("curl", "curl")
     with serving() as service:
         service.pages = METADATA
         for _ in range(2):
             (root / "called").unlink(missing_ok=True)
-            done = run(root, user_data, service.address)
+            done = run_user_data(root, user_data, service.address)
             assert (done.returncode, done.stderr) == (0, "")
             assert [line.split(" -c ")[0] for line in (root / "called").read_text().splitlines()] == [
                 "apt-get -qq update",
@@ -98,14 +98,14 @@ def test_the_script_makes_a_node(root: Path, user_data: dict[str, Any], needs: C
     assert (root / "usr/local/bin/crpc").readlink() == Path("/opt/collective/bin/crpc")
 
 
-def test_without_metadata_nothing_is_done(root: Path, user_data: dict[str, Any]) -> None:
-    """On a machine that is no instance the script ends before it changes anything."""
-    assert run(root, user_data, "127.0.0.1:9").returncode != 0
+def test_without_metadata_nothing_is_changed(root: Path, user_data: dict[str, Any]) -> None:
+    """On a machine without instance metadata the script fails before it changes anything."""
+    assert run_user_data(root, user_data, "127.0.0.1:9").returncode != 0
     assert not (root / "called").exists()
 
 
 def test_shell_scripts_pass_the_linter(root: Path, needs: Callable[[str, str], None]) -> None:
-    """Those that ship, and what CI runs."""
+    """Shellcheck finds nothing in the scripts that are shipped or run by CI."""
     needs("shellcheck", "shellcheck")
     scripts = [root / "usr/local/sbin/make-collective-node", CONF / "demo.sh", CONF.parent / ".ci" / "run"]
     done = subprocess.run(
@@ -114,8 +114,8 @@ def test_shell_scripts_pass_the_linter(root: Path, needs: Callable[[str, str], N
     assert (done.returncode, done.stdout) == (0, "")
 
 
-def run(root: Path, user_data: dict[str, Any], metadata: str) -> Completed:
-    """Do what cloud-init's `runcmd` does."""
+def run_user_data(root: Path, user_data: dict[str, Any], metadata: str) -> Completed:
+    """Run the `runcmd` of the user data as cloud-init does, in `root`."""
     [[script, *words]] = user_data["runcmd"]
     env = {
         **os.environ,

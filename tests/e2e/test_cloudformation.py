@@ -134,7 +134,7 @@ def running(node: Server) -> Iterator[None]:
 def serve(folder: Path, gate: Gate, tags: Mapping[str, str]) -> None:
     """Make every AWS request that a node can make, including rare ones."""
     aws = AWS(gate.session)
-    assert aws_probe.ask(NodeConfig(COLLECTIVE, IDENTITY), gate.session).problems == []  # `collectived --check`
+    assert aws_probe.probe(NodeConfig(COLLECTIVE, IDENTITY), gate.session).problems == []  # `collectived --check`
     transport, registry = SQSTransport(aws, tags=tags), DynamoDBRegistry(aws, TABLE)
     transport.open_node(QUEUE, TOPIC)
     change_attributes(QUEUE)
@@ -259,7 +259,7 @@ def test_the_resources_of_another_node_are_inaccessible(name: str) -> None:
     ):
         with pytest.raises(ClientError, match="AccessDenied"):
             request()
-    if name != "node-ec2":  # IAM cannot express this: see docs/operations.md
+    if name != "node-ec2":  # the one thing that IAM cannot express: docs/how-to/set-up-aws.md
         with pytest.raises(AccessDenied):
             DynamoDBRegistry(AWS(gate.session), TABLE).put(NodeRecord(IDENTITY, "1"))
 

@@ -17,7 +17,20 @@ from support.json_documents import check_document
 
 from collective.clients.commands import make_parsers, rpc
 
-READ_ONLY = ("ping", "find", "facts", "inventory", "help", "describe", "rpcutil", "package", "nrpe")
+READ_ONLY = (
+    "ping",
+    "find",
+    "facts",
+    "inventory",
+    "help",
+    "describe",
+    "rpcutil",
+    "package",
+    "nrpe",
+    "explain-filter",
+    "cost",
+    "doctor",
+)
 
 
 def test_find_counts(crpc: Crpc) -> None:
@@ -69,6 +82,9 @@ def test_json_documents_name_their_schema_and_are_valid(crpc: Crpc) -> None:
     node = document("inventory", "node02.lab")
     assert (node["identity"], node["facts"]["role"]) == ("node02.lab", "db")
     assert ("package", "1.0.0") in [(agent["agent"], agent["version"]) for agent in node["agents"]]
+    listed = document("nodes", "list")["nodes"]
+    assert [node["identity"] for node in listed] == NODES
+    assert crpc("find", "--nodes", "-", stdin=json.dumps(listed[:1])).stdout == "node01.lab\n"
     found = crpc("find", "-F", "role=web", "--json").stdout
     assert crpc("ping", "--nodes", "-", "--sort", "-q", stdin=found).stdout.count("time=") == 2
 

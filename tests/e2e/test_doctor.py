@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from support.crpc_process import Crpc
 from support.daemons import IDENTITY, aws_environment, configure, daemon
+from support.json_documents import check_document
 from support.proxy import Proxy
 
 from collective.lab.layout import Layout
@@ -24,7 +25,9 @@ def found(crpc: Crpc, code: int, *words: str, **env: str) -> dict[str, str]:
     done = crpc("doctor", "--json", *words, **env)
     assert done.returncode == code, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
-    return {one["check"]: f"{one['state']}: {one['text']}" for one in json.loads(done.stdout)["findings"]}
+    document = json.loads(done.stdout)
+    assert check_document(document) == "doctor"
+    return {one["check"]: f"{one['state']}: {one['text']}" for one in document["findings"]}
 
 
 @pytest.fixture
@@ -53,28 +56,28 @@ def test_the_doctor_adds_no_known_nodes(crpc: Crpc, caller: Path) -> None:
 
 def test_local_errors_take_precedence_in_the_exit_code(crpc: Crpc, caller: Path) -> None:
     """All errors are reported; the exit code is that of the configuration, then credentials, then the network."""
-    nobody = {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}
-    silent = found(crpc, 69, "--config", str(caller), **nobody)
+    unreachable = {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}
+    silent = found(crpc, 69, "--config", str(caller), **unreachable)
     assert silent["queues"].startswith("error: lab_reply_")
     assert not {"clock", "topic", "registry", "reply"} & silent.keys()
-    refused = found(crpc, 77, "--config", str(caller), **nobody, **NO_CREDENTIALS)
+    refused = found(crpc, 77, "--config", str(caller), **unreachable, **NO_CREDENTIALS)
     assert refused["AWS"] == "error: AWS credentials: Unable to locate credentials"
     (caller.parent / "key").chmod(0o644)
-    exposed = found(crpc, 78, "--config", str(caller), **nobody, **NO_CREDENTIALS)
+    exposed = found(crpc, 78, "--config", str(caller), **unreachable, **NO_CREDENTIALS)
     assert exposed["key"].startswith("error: ")
     assert exposed["AWS"] == refused["AWS"]
 
 
 @pytest.mark.parametrize(
-    ("region", "said"),
+    ("region", "message"),
     [
         ("", "error: AWS: You must specify a region. (set AWS_DEFAULT_REGION, or region in ~/.aws/config)"),
         ("eu west", "error: AWS: sqs: Provided region_name 'eu west' doesn't match a supported format. (check"),
     ],
 )
-def test_an_invalid_region_is_a_configuration_error(crpc: Crpc, region: str, said: str) -> None:
+def test_an_invalid_region_is_a_configuration_error(crpc: Crpc, region: str, message: str) -> None:
     """The exit code is that of the configuration, not of the network."""
-    assert found(crpc, 78, AWS_DEFAULT_REGION=region)["AWS"].startswith(said)
+    assert found(crpc, 78, AWS_DEFAULT_REGION=region)["AWS"].startswith(message)
 
 
 def test_an_invalid_configuration_file_of_boto3_is_named(crpc: Crpc, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
-"""Too much of everything, for one real daemon: requests, output, processes. It answers, and holds no more than before.
+"""Tests of one real daemon under too many requests, too much output and too many processes.
 
-The table of what it held before and after is shown at the end of the run; docs/reliability.md has one of them.
+The daemon must answer, and must not hold more resources afterwards. The table of its resources before and after is
+printed at the end of the run; docs/reliability.md has a copy.
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ from support.footprint import Weigh
 from support.proxy import Proxy
 from support.request_flood import Crowd, Stock, crowd, sealed
 
-PATIENCE = 100.0  # seconds, on a machine that is busy otherwise
+TIMEOUT = 100.0  # seconds, on a busy machine
 TIMES = int(os.environ.get("FLOODS", "1"))
 CODE = '''
-"""An agent that does too much."""
+"""An agent that produces too much."""
 
 import os
 import resource
@@ -45,26 +46,26 @@ def command_prints():
 
 @action
 def prints():
-    """Print to standard output, line by line, as a program does that knows no better."""
+    """Print to standard output, line by line."""
     for _ in range(SIZE // 1000):
         print("x" * 999)
 
 
 @action
 def returns():
-    """Return more than anybody carries."""
+    """Return more than the worker accepts."""
     return {"text": "x" * SIZE}
 
 
 @action
 def returns_noise():
-    """Return what the node carries, and the transport does not."""
+    """Return what the worker accepts and the transport does not."""
     return {"text": os.urandom(3_000_000).hex()}
 
 
 @action
 def detaches(folder):
-    """Have 200 processes detach themselves by a double fork, and never end."""
+    """Start 200 processes that detach by a double fork and never end."""
     for _ in range(200):
         if os.fork() == 0:
             os.setsid()
@@ -77,7 +78,7 @@ def detaches(folder):
 
 
 def peak():
-    """Return this process's greatest resident memory, in MB (getrusage(2): kB)."""
+    """Return the peak resident memory of this process in MB (getrusage(2) has kB)."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 '''
 
@@ -85,24 +86,24 @@ def peak():
 NOTHING = {"type": "object", "properties": {}}
 
 
-def described(timeout: int = 60, **inputs: Any) -> dict[str, Any]:
-    """Return an action's part of the DDL."""
+def action_ddl(timeout: int = 60, **inputs: Any) -> dict[str, Any]:
+    """Return the DDL of one action."""
     schema = {"type": "object", "required": list(inputs), "properties": inputs}
-    return {"description": "Too much", "display": "always", "timeout": timeout, "input": schema, "output": NOTHING}
+    return {"description": "Exceed limits", "display": "always", "timeout": timeout, "input": schema, "output": NOTHING}
 
 
 DDL = {
     "metadata": {"name": "excess", "description": "For the test", "version": "1"},
     "actions": {
-        **{name: described() for name in ("command_prints", "prints", "returns", "returns_noise")},
-        "detaches": described(3, folder={"type": "string", "title": "Folder"}),
+        **{name: action_ddl() for name in ("command_prints", "prints", "returns", "returns_noise")},
+        "detaches": action_ddl(3, folder={"type": "string", "title": "Folder"}),
     },
 }
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The configuration of a collective that nobody else has, with an agent that does too much."""
+    """Return the configuration folder of a collective of its own, with an agent that produces too much."""
     folder = tmp_path_factory.mktemp("flood")
     configure(folder, collective=f"flood-{uuid.uuid4().hex[:8]}")
     (folder / "agents" / "excess.py").write_text(CODE)
@@ -112,14 +113,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def proxy(moto_server: str) -> Iterator[Proxy]:
-    """What the daemon believes to be the server."""
+    """Run the proxy between the daemon and the server."""
     with Proxy(moto_server) as proxy:
         yield proxy
 
 
 @pytest.fixture(scope="module")
 def node(folder: Path, moto_server: str, proxy: Proxy) -> Iterator[Daemon]:
-    """Its daemon, for all tests here; it has worked before, so that its helpers are there."""
+    """Run one daemon for all tests here; one action has run before, so that its worker processes exist."""
     with daemon(folder, proxy.url) as running:
         asked = make_crpc({**aws_environment(moto_server), "COLLECTIVE_CONFIG": str(folder)})
         assert asked("shell", "run", "command=true", "-I", IDENTITY).returncode == 0
@@ -128,24 +129,24 @@ def node(folder: Path, moto_server: str, proxy: Proxy) -> Iterator[Daemon]:
 
 @pytest.fixture
 def crpc(folder: Path, moto_server: str) -> Crpc:
-    """A caller."""
+    """Return a function that runs crpc."""
     return make_crpc({**aws_environment(moto_server), "COLLECTIVE_CONFIG": str(folder)})
 
 
 @pytest.fixture
 def callers(folder: Path, moto_server: str) -> Iterator[Crowd]:
-    """A caller in great haste."""
+    """Return a caller that sends many requests at once."""
     with crowd(json.loads((folder / "node.yaml").read_text())["collective"], moto_server) as callers:
         yield callers
 
 
 @pytest.fixture(params=range(TIMES))
 def again(request: pytest.FixtureRequest) -> None:
-    """Do it some times."""
+    """Repeat a test FLOODS times."""
 
 
-def ask(crpc: Crpc, action: str, *words: str) -> dict[str, Any]:
-    """Return the one reply to a call of the agent."""
+def reply_of(crpc: Crpc, action: str, *words: str) -> dict[str, Any]:
+    """Call an action of the agent; return its reply."""
     done = crpc("excess", action, *words, "-I", IDENTITY, "--json")
     assert done.returncode in (0, 2), done.stderr
     (reply,) = json.loads(done.stdout)["replies"]
@@ -156,17 +157,17 @@ def ask(crpc: Crpc, action: str, *words: str) -> dict[str, Any]:
 def test_a_thousand_requests_at_once(
     node: Daemon, proxy: Proxy, callers: Crowd, folder: Path, weigh: Weigh, again: None
 ) -> None:
-    """Each ends ok or busy, once; what is ok has run, what is busy has not; a SIGHUP now and then changes nothing."""
+    """Each request ends ok or busy, exactly once; it has run if and only if it is ok, also with SIGHUP in between."""
     ran = folder / "ran"
     ran.unlink(missing_ok=True)
-    requests = [callers.run(f"echo {number} >> {ran}; sleep 0.2", PATIENCE) for number in range(1000)]
+    requests = [callers.run(f"echo {number} >> {ran}; sleep 0.2", TIMEOUT) for number in range(1000)]
     with weigh("1,000 requests at once, and SIGHUP", node):
         proxy.answer = Stock(callers.queue, [sealed(request) for request in requests[1:]])
-        callers.ask(requests[:1])  # it ends the poll that is under way
+        callers.ask(requests[:1])  # ends the current poll
         for _ in range(5):
             callers.hear(1.0)
             node.process.send_signal(signal.SIGHUP)
-        replies = callers.listen(requests, PATIENCE)
+        replies = callers.listen(requests, TIMEOUT)
         assert not callers.hear(1.0)
     ends = {request.data["command"].split()[1]: replies[request.id].reason for request in requests}
     assert set(ends.values()) == {None, "busy"}
@@ -175,9 +176,9 @@ def test_a_thousand_requests_at_once(
 
 
 def test_a_command_that_prints_100_mb(node: Daemon, crpc: Crpc, weigh: Weigh, again: None) -> None:
-    """Its head and its tail are kept, and neither the action nor the daemon ever held it."""
+    """The start and the end of the output are kept; neither action nor daemon ever has all of it in memory."""
     with weigh("a command prints 100 MB", node) as weighed:
-        reply = ask(crpc, "command_prints")
+        reply = reply_of(crpc, "command_prints")
     assert reply["statuscode"] == 0, reply
     assert 500_000 < reply["data"]["kept"] < 600_000
     assert reply["data"]["peak"] < 100
@@ -185,25 +186,25 @@ def test_a_command_that_prints_100_mb(node: Daemon, crpc: Crpc, weigh: Weigh, ag
 
 
 def test_an_action_that_prints_100_mb(node: Daemon, crpc: Crpc, weigh: Weigh, again: None) -> None:
-    """The refusal quotes the beginning and says how much it was."""
+    """The reply quotes the start of the output and has its size."""
     with weigh("an action prints 100 MB", node) as weighed:
-        reply = ask(crpc, "prints")
+        reply = reply_of(crpc, "prints")
     assert reply["reason"] == "crashed"
     assert reply["statusmsg"].startswith("the action printed 100000000 characters to standard output: 'xxx")
     assert weighed.peak < weighed.before.resident + 20
 
 
 def test_an_action_that_returns_100_mb(node: Daemon, crpc: Crpc, weigh: Weigh, again: None) -> None:
-    """The refusal names both sizes; the daemon has seen none of it."""
+    """The reply has the size and the limit; the daemon never has the value in memory."""
     with weigh("an action returns 100 MB", node) as weighed:
-        reply = ask(crpc, "returns")
+        reply = reply_of(crpc, "returns")
     assert (reply["statuscode"], reply["reason"]) == (5, "crashed")
     assert " bytes, more than the limit of 8388608 bytes" in reply["statusmsg"]
     assert weighed.peak < weighed.before.resident + 20
 
 
 def test_ten_answers_at_once_that_no_queue_carries(node: Daemon, callers: Crowd, weigh: Weigh, again: None) -> None:
-    """What the node carries and SQS does not is refused with both sizes; ten at once do not make the daemon swell."""
+    """A reply larger than an SQS message is replaced by an error with size and limit; memory stays bounded."""
     requests = [callers.request("excess", "returns_noise", {}) for _ in range(10)]
     with weigh("ten answers of 6 MB at once", node) as weighed:
         callers.ask(requests)
@@ -218,9 +219,9 @@ def test_ten_answers_at_once_that_no_queue_carries(node: Daemon, callers: Crowd,
 def test_two_hundred_processes_that_detach_themselves(
     node: Daemon, crpc: Crpc, weigh: Weigh, tmp_path: Path, again: None
 ) -> None:
-    """When `timeout` is said, every one of them is dead."""
+    """All detached processes are dead when the reply with reason `timeout` arrives."""
     with weigh("200 processes detach themselves", node):
-        reply = ask(crpc, "detaches", f"folder={tmp_path}")
+        reply = reply_of(crpc, "detaches", f"folder={tmp_path}")
         alive = [path.name for path in tmp_path.iterdir() if Path("/proc", path.name).exists()]
     assert (reply["statuscode"], reply["reason"]) == (5, "timeout")
     assert len(list(tmp_path.iterdir())) == 200

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -10,7 +11,8 @@ from pathlib import Path
 
 import pytest
 from support.crpc_process import BIN, Completed, Crpc, clean_environment, make_crpc
-from support.daemons import wait_until
+from support.json_documents import check_document
+from support.waiting import wait_until
 
 from collective.lab.layout import Layout
 
@@ -120,10 +122,10 @@ def test_a_failed_start_leaves_nothing(tmp_path: Path) -> None:
 def test_invalid_arguments_are_one_line(tmp_path: Path) -> None:
     """The exit code is 64, and hints contain the folder."""
     crpc = crpc_in(tmp_path)
-    for words, said in (
+    for words, message in (
         (("run", "--nodes", "101", "--", "true"), "--nodes 101: must be between 1 and 100"),
         (("run", "--nodes", "many"), "invalid int value"),
-        (("run", "--", "no-such-command"), "'no-such-command' is no program"),
+        (("run", "--", "no-such-command"), "command 'no-such-command' not found"),
         (("start", "--folder", "/proc/lab"), "/proc/lab: cannot create a lab: No such file or directory (use"),
         (("stop",), "no lab is running in"),
         (("stop",), "(start one with 'crpc lab start')"),
@@ -134,7 +136,7 @@ def test_invalid_arguments_are_one_line(tmp_path: Path) -> None:
     ):
         done = crpc("lab", *words)
         assert (done.returncode, done.stdout) == (64, ""), words
-        assert said in done.stderr
+        assert message in done.stderr
         assert done.stderr.count("\n") == 1
     assert_nothing_left(tmp_path)
 
@@ -161,7 +163,17 @@ def test_a_lab_in_the_background(tmp_path: Path) -> None:
         silent = crpc("rpcutil", "ping", "-t", "2", **environment)
         assert silent.returncode == 3
         assert "node03.lab" in silent.stdout
-        assert "does not run" in crpc("lab", "status").stdout
+        assert re.search(r"^node03\.lab +not running$", crpc("lab", "status").stdout, re.MULTILINE)
+        status = json.loads(crpc("lab", "status", "--json").stdout)
+        assert check_document(status) == "lab"
+        assert status["folder"] == str(layout.folder)
+        assert [(node["identity"], node["running"]) for node in status["nodes"]] == [
+            ("node01.lab", True),
+            ("node02.lab", False),
+            ("node03.lab", False),
+        ]
+        env = json.loads(crpc("lab", "env", "--json").stdout)
+        assert (check_document(env), env["variables"]) == ("lab-env", environment)
         for name in ("node02.lab", "node03.lab"):
             assert crpc("lab", "node", name, "start").returncode == 0
         assert crpc("rpcutil", "ping", **environment).returncode == 0

@@ -1,4 +1,4 @@
-"""Facts that change on a node's disk, and data functions, in a lab: from files to the answer of `crpc find`."""
+"""Changed fact files and data functions in a lab, up to the output of `crpc find`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FIRST, SECOND = "node01.lab", "node02.lab"
 
 @pytest.fixture(scope="module")
 def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Layout]:
-    """A lab of two nodes, whose files these tests may change."""
+    """A lab of two nodes with files that tests may change."""
     layout = Layout(tmp_path_factory.mktemp("facts-lab"))
     with own_lab(layout, 2):
         yield layout
@@ -33,12 +33,12 @@ def crpc(own: Layout) -> Crpc:
 
 
 def hang_up(own: Layout, identity: str) -> None:
-    """Have a node read its facts again."""
+    """Send SIGHUP to a node, so that it reads its facts again."""
     os.kill(int((own.node(identity) / "pid").read_text()), signal.SIGHUP)
 
 
 def find(crpc: Crpc, *words: str, expected: list[str]) -> None:
-    """Look for nodes until they are the expected ones, or the time is up: a refresh takes its moment."""
+    """Run `crpc find` until it prints the expected nodes, for at most 15 seconds."""
     until = time.monotonic() + 15
     while True:
         done = crpc("find", *words)
@@ -50,7 +50,7 @@ def find(crpc: Crpc, *words: str, expected: list[str]) -> None:
 
 
 def log_has(own: Layout, identity: str, text: str) -> bool:
-    """Wait until a node's log has a text."""
+    """Wait for `text` in a node's log, for at most 15 seconds."""
     until = time.monotonic() + 15
     path = own.node(identity) / "log"
     while text not in path.read_text() and time.monotonic() < until:
@@ -60,21 +60,21 @@ def log_has(own: Layout, identity: str, text: str) -> bool:
 
 @pytest.mark.parametrize("method", ["registry", "broadcast"])
 def test_changed_facts_change_the_next_filter(own: Layout, crpc: Crpc, method: str) -> None:
-    """After one refresh the registry and the node itself both know; a file in facts.d counts like any other."""
+    """After a refresh, the registry and the node use the changed facts of a facts.d folder."""
     folder = own.node(FIRST) / "facts.d"
     folder.mkdir(exist_ok=True)
-    (folder / "site.txt").write_text(f"colour={method}\n")
+    (folder / "site.txt").write_text(f"color={method}\n")
     script = folder / "disks"
     script.write_text("#!/bin/sh\necho 'disks: {count: 12}'\n")
     script.chmod(0o755)
     hang_up(own, FIRST)
-    find(crpc, "--dm", method, "-F", f"colour={method}", "-F", "disks.count>=12", expected=[FIRST])
-    find(crpc, "--dm", method, "-F", "colour=green", expected=[])
+    find(crpc, "--dm", method, "-F", f"color={method}", "-F", "disks.count>=12", expected=[FIRST])
+    find(crpc, "--dm", method, "-F", "color=green", expected=[])
 
 
 @pytest.mark.parametrize("method", ["registry", "broadcast"])
-def test_a_broken_file_does_not_change_the_next_filter(own: Layout, crpc: Crpc, method: str) -> None:
-    """The node says which file is broken, and stays what it was; mended, it counts again."""
+def test_an_invalid_file_does_not_change_the_next_filter(own: Layout, crpc: Crpc, method: str) -> None:
+    """The node logs the invalid file and keeps its facts; the corrected file is used."""
     path = own.node(SECOND) / "facts.yaml"
     good = path.read_text()
     path.write_text("role: [")
@@ -87,8 +87,8 @@ def test_a_broken_file_does_not_change_the_next_filter(own: Layout, crpc: Crpc, 
     path.write_text(good)
 
 
-def test_a_filter_looks_at_files(own: Layout, crpc: Crpc, tmp_path: Path) -> None:
-    """Data functions are asked on the nodes, and combine with facts."""
+def test_a_filter_uses_data_functions(own: Layout, crpc: Crpc, tmp_path: Path) -> None:
+    """Data functions run on the nodes and can be combined with facts."""
     find(crpc, "-S", "fstat('/etc/hosts').present=1", expected=[FIRST, SECOND])
     find(crpc, "-S", f"fstat('{tmp_path}/none').present=1", expected=[])
     content = f"fstat('{own.node(FIRST)}/classes.txt').md5!=0 and role=db"
@@ -97,27 +97,27 @@ def test_a_filter_looks_at_files(own: Layout, crpc: Crpc, tmp_path: Path) -> Non
     find(crpc, "-S", "nrpe('check_disk').exitcode=2", expected=[SECOND])
 
 
-def test_a_call_goes_to_the_nodes_whose_data_match(crpc: Crpc) -> None:
-    """The filter travels with the call too, and holds on the node."""
+def test_a_call_with_a_data_function_reaches_matching_nodes(crpc: Crpc) -> None:
+    """The filter is sent with the call and checked on the node."""
     done = crpc("rpcutil", "ping", "-S", "nrpe('check_disk').exitcode=0", "--json")
     assert done.returncode == 0, done.stderr
     assert [reply["sender"] for reply in json.loads(done.stdout)["replies"]] == [FIRST]
 
 
-def test_what_no_ddl_knows_is_refused(crpc: Crpc) -> None:
-    """One line, exit 64, nothing sent."""
-    for select, said in [
-        ("fstatt('/x').size=0", "there is no data function 'fstatt'"),
-        ("fstat('/x').colour=0", "unknown field 'colour'"),
+def test_an_unknown_function_or_field_is_rejected(crpc: Crpc) -> None:
+    """The error is one line with exit code 64, and nothing is sent."""
+    for select, message in [
+        ("fstatt('/x').size=0", "unknown data function 'fstatt'"),
+        ("fstat('/x').color=0", "unknown field 'color'"),
         ("fstat('x').size=0", "'x' does not match '^/"),
     ]:
         done = crpc("find", "-S", select)
         assert (done.returncode, done.stdout, done.stderr.count("\n")) == (64, "", 1)
-        assert said in done.stderr
+        assert message in done.stderr
 
 
-def test_get_data_shows_what_a_filter_sees(crpc: Crpc) -> None:
-    """For every node."""
+def test_get_data_shows_the_values_that_a_filter_uses(crpc: Crpc) -> None:
+    """`rpcutil get_data` returns the output of a data function for every node."""
     done = crpc("rpcutil", "get_data", "source=fstat", "query=/etc/hosts", "--json")
     assert done.returncode == 0, done.stderr
     replies = json.loads(done.stdout)["replies"]

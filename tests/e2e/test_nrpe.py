@@ -1,4 +1,4 @@
-"""The nrpe agent with the real monitoring plugins of this machine."""
+"""Tests of the nrpe agent with the Monitoring Plugins of this machine."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PLUGINS = Path("/usr/lib/nagios/plugins")
 
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """Install the plugins, and configure three checks of the root file system."""
+    """Install the Monitoring Plugins, configure five checks, and return the settings of the agent."""
     if not (PLUGINS / "check_disk").exists():
         require_apt()
         package.install("monitoring-plugins-basic", settings={}, deadline=time.monotonic() + 110)
@@ -32,13 +32,14 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return {"config": str(config), "allow_arguments": True}
 
 
-def within() -> float:
+def in_30_s() -> float:
+    """Return a deadline for an action, 30 s from now."""
     return time.monotonic() + 30
 
 
-def test_a_check_that_is_fine(settings: dict[str, Any]) -> None:
-    """Text and performance data of a real plugin arrive apart."""
-    reply = nrpe.runcommand("disk_ok", settings=settings, deadline=within())
+def test_a_check_that_is_ok(settings: dict[str, Any]) -> None:
+    """Output and performance data of a real plugin are separate outputs."""
+    reply = nrpe.runcommand("disk_ok", settings=settings, deadline=in_30_s())
     assert reply["exitcode"] == 0
     assert reply["output"].startswith("DISK OK")
     assert reply["perfdata"].startswith("/=")
@@ -49,21 +50,23 @@ def test_a_check_that_is_fine(settings: dict[str, Any]) -> None:
     ("name", "args", "state", "exitcode"),
     [("disk_full", None, "CRITICAL", 2), ("procs", None, "WARNING", 1), ("usage", None, "UNKNOWN", 3)],
 )
-def test_a_check_that_is_not(name: str, args: str | None, state: str, exitcode: int, settings: dict[str, Any]) -> None:
-    """The plugin's state is the message, and its data is there."""
+def test_a_check_that_is_not_ok(
+    name: str, args: str | None, state: str, exitcode: int, settings: dict[str, Any]
+) -> None:
+    """The status message is the state of the plugin, and the reply has its exit code and output."""
     with pytest.raises(Aborted, match=f"^{state}$") as error:
-        nrpe.runcommand(name, args, settings=settings, deadline=within())
+        nrpe.runcommand(name, args, settings=settings, deadline=in_30_s())
     assert error.value.data["exitcode"] == exitcode
     assert error.value.data["output"]
 
 
 def test_arguments_reach_the_plugin(settings: dict[str, Any]) -> None:
-    """Thresholds come from the caller, where the settings allow it."""
-    assert nrpe.runcommand("disk", "1!0", settings=settings, deadline=within())["exitcode"] == 0
+    """The arguments of the request reach the plugin if the settings allow arguments."""
+    assert nrpe.runcommand("disk", "1!0", settings=settings, deadline=in_30_s())["exitcode"] == 0
 
 
-def test_all_checks(settings: dict[str, Any]) -> None:
-    """Every check's result is there."""
-    commands = nrpe.runallcommands(settings=settings, deadline=within())["commands"]
+def test_all_checks_are_run(settings: dict[str, Any]) -> None:
+    """`runallcommands` returns the result of every configured check."""
+    commands = nrpe.runallcommands(settings=settings, deadline=in_30_s())["commands"]
     assert {name: result["exitcode"] for name, result in commands.items()}["disk_full"] == 2
     assert set(commands) == {"disk_ok", "disk_full", "disk", "usage", "procs"}

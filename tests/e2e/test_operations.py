@@ -1,4 +1,4 @@
-"""The steps of docs/operations.md, from an empty account to the first reply, one after the other."""
+"""The steps of docs/how-to/set-up-aws.md lead from an empty account to the first answered request."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ NODE = {
 def test_from_an_empty_account_to_the_first_reply_and_back(
     tmp_path: Path, moto_server: str, needs: Callable[[str, str], None]
 ) -> None:
-    """Set up, trust, check, start and call; after the removal nothing is left."""
+    """Set up, trust, check, start and call; after the removal there is nothing left to remove."""
     needs("ssh-keygen", "openssh-client")
     env = {**aws_environment(moto_server), "HOME": str(tmp_path), "PATH": f"{BIN}:/usr/bin:/bin"}
 
@@ -69,7 +69,7 @@ def test_from_an_empty_account_to_the_first_reply_and_back(
 
 
 def tags(url: str) -> dict[str, str]:
-    """Return the tags of the node's queue, which the IAM conditions use."""
+    """Return the tags of the node's queue, which the conditions of IAM policies use."""
     session = boto3.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name="eu-central-1")
     sqs = session.client("sqs", endpoint_url=url)
     queue = sqs.get_queue_url(QueueName=names.node_queue("operations", "web1.my.net"))["QueueUrl"]

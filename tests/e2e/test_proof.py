@@ -1,4 +1,4 @@
-"""Real ssh-keygen, with the commands of docs/security.md, proves from a real daemon's files who asked for what."""
+"""The commands in docs/security.md prove with ssh-keygen who signed a request, from the files of a real daemon."""
 
 from __future__ import annotations
 
@@ -20,14 +20,16 @@ COMPRESSED = "true " * 2000
 
 
 def run(folder: Path, commands: str) -> Completed:
-    """Run commands of the document, whose folders are this one, and whose alice is called so here."""
+    """Run commands of the document with this folder and the caller name `alice`."""
     commands = re.sub("/(var/log|etc)/collective", str(folder), commands).replace("alice@example.com", "alice")
     environment = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}"}
     return subprocess.run(["sh", "-c", commands], env=environment, capture_output=True, text=True, check=False)
 
 
-def test_openssh_proves_who_asked_for_what(tmp_path: Path, moto_server: str, needs: Callable[[str, str], None]) -> None:
-    """From what is kept beside the audit, compressed or not; a changed payload proves nothing."""
+def test_openssh_verifies_the_signed_requests_of_the_audit_log(
+    tmp_path: Path, moto_server: str, needs: Callable[[str, str], None]
+) -> None:
+    """Kept envelopes are verified, compressed or not; a changed payload is rejected."""
     needs("ssh-keygen", "openssh-client")
     alice = keys.new()
     key_files.write_new(tmp_path / "alice", alice.text())

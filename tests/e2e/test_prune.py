@@ -93,7 +93,7 @@ def test_the_plan_needs_confirmation(account: Account) -> None:
     assert account.crpc("nodes", "prune", "--dry-run").returncode == 0
     assert account.crpc("nodes", "prune").returncode == 4
     code, shown = on_a_terminal(account.environment, "n\n", "nodes", "prune")
-    assert (code, "2 changes; go on? [y/N]" in shown) == (4, True)
+    assert (code, "2 changes; continue? [y/N]" in shown) == (4, True)
     assert items(account) == ["alive", "left", "lost"]
     document = json.loads(account.crpc("nodes", "prune", "--yes", "--json").stdout)
     assert [(step["name"], step["done"]) for step in document["steps"]] == [("left", True), ("lost", True)]

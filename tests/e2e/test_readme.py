@@ -1,4 +1,4 @@
-"""The README cannot be wrong: its commands are run, its program and its agent too."""
+"""README and tutorial are correct: commands print what they show, and the program and the agent run."""
 
 from __future__ import annotations
 
@@ -11,42 +11,46 @@ from pathlib import Path
 
 import pytest
 from support.crpc_process import BIN, own_lab
+from support.documents import DOCS, ROOT, blocks
 
 from collective.lab.layout import Layout
 
-README = (Path(__file__).resolve().parents[2] / "README.md").read_text()
+README_FILE = ROOT / "README.md"
+README = README_FILE.read_text()
+SHOWN = [README_FILE, DOCS / "index.md", *sorted((DOCS / "tutorial").glob("*.md")), DOCS / "how-to" / "nagios.md"]
 
-
-def blocks(language: str) -> list[str]:
-    """Return the README's code blocks in one language."""
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
-
-
-# What differs from run to run and from machine to machine, and nothing else.
+# What differs between runs and machines.
 VARYING = (
     (r"[0-9]+\.[0-9]{2} ms", "N ms"),
+    (r"checktime=[0-9.]+", "checktime=N"),
     (r"/=[0-9]+B;[0-9;]+", "/=N"),
     (r"free space: / [0-9]+MiB \([0-9]+% inode=[0-9]+%\)", "free space: / N"),
 )
 VERSION = r"\b[0-9][0-9a-z.+~:-]*"
 
 
+def outputs() -> list[str]:
+    """Return the commands that the documents show with their output, each once."""
+    return sorted({block for path in SHOWN for block in blocks(path.read_text(), "console")})
+
+
 def shape(command: str, text: str) -> list[str]:
-    """Return the lines of an output without what differs from run to run; lines of nodes come as they answer."""
+    """Return the lines of an output without what differs between runs; those of nodes are sorted."""
     for pattern, instead in VARYING:
         text = re.sub(pattern, instead, text)
-    if "--table" in command:  # as wide as what is in it
+    if "--table" in command:  # columns are as wide as their content
         text = re.sub(r"--+|  +", "  ", re.sub(VERSION, "N", text))
+    paragraphs = re.split(r"\n\n|\n(?=node0)", re.sub(r" +$", "", text.strip(), flags=re.MULTILINE))
     lines: list[str] = []
-    for of_nodes, group in itertools.groupby(text.strip().splitlines(), lambda line: line.startswith("node0")):
+    for of_nodes, group in itertools.groupby(paragraphs, lambda paragraph: paragraph.startswith("node0")):
         together = list(group)
         lines += sorted(together) if of_nodes else together
     return lines
 
 
-@pytest.mark.parametrize("block", blocks("console"), ids=lambda block: block.splitlines()[0][2:])
-def test_commands_print_what_the_readme_shows(environment: dict[str, str], nagios_plugins: None, block: str) -> None:
-    """Character by character, but for figures, a package's version, and the order in which nodes answer."""
+@pytest.mark.parametrize("block", outputs(), ids=lambda block: block.splitlines()[0][2:])
+def test_commands_print_what_the_documents_show(environment: dict[str, str], nagios_plugins: None, block: str) -> None:
+    """The output is the same except for times, versions, and the order in which nodes answer."""
     command, _, shown = block.removeprefix("$ ").partition("\n")
     env = {**environment, "PATH": f"{BIN}:{os.environ['PATH']}"}
     done = subprocess.run(["sh", "-c", command], env=env, capture_output=True, text=True, check=False)
@@ -54,8 +58,8 @@ def test_commands_print_what_the_readme_shows(environment: dict[str, str], nagio
 
 
 def test_the_program_runs(environment: dict[str, str]) -> None:
-    """Fleet's example of ten lines prints a line for each node in production."""
-    [program] = blocks("python")[:1]
+    """The example of the Python API prints one line for each node in production."""
+    program = blocks(README, "python")[0]
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert sorted(re.findall(r"^(node\d+\.lab) OK (\w+)$", done.stdout, re.MULTILINE)) == [
@@ -67,9 +71,9 @@ def test_the_program_runs(environment: dict[str, str]) -> None:
 
 
 def test_the_agent_works(tmp_path: Path) -> None:
-    """The two files of the example, in a lab's folders, are an agent."""
-    _, code = blocks("python")
-    [ddl] = blocks("json")
+    """The example's two files are an agent, in the folders of a lab."""
+    _, code = blocks(README, "python")
+    [ddl] = blocks(README, "json")
     layout = Layout(tmp_path / "lab")
     create = layout.create
 
@@ -90,9 +94,3 @@ def test_the_agent_works(tmp_path: Path) -> None:
         busy = crpc("load", "status", "limit=-1")
         assert busy.returncode == 64
         assert "limit" in busy.stderr
-
-
-def test_every_document_that_is_linked_exists() -> None:
-    """No link of the README leads nowhere."""
-    for target in re.findall(r"\]\((?!http)([^)#]+)\)", README):
-        assert (Path(__file__).resolve().parents[2] / target).exists(), target

@@ -11,13 +11,13 @@ from support.proxy import Proxy
 from collective.lab.layout import Layout
 
 WRONG: dict[str, tuple[list[str], str]] = {
-    "unknown agent": (["pakage", "install"], "there is no agent 'pakage': did you mean 'package'?"),
-    "unknown action": (["package", "instal"], "package has no action 'instal': did you mean 'install'"),
+    "unknown agent": (["pakage", "install"], "unknown agent 'pakage' (did you mean 'package'?)"),
+    "unknown action": (["package", "instal"], "package: unknown action 'instal' (did you mean 'install'"),
     "no action": (["package"], "package: action missing"),
     "unknown option": (["package", "install", "package=zsh", "--forse"], "unknown option '--forse'"),
     "shortened option": (["rpcutil", "ping", "--time", "3"], "unknown option '--time'"),
-    "unknown collective": (["rpcutil", "ping", "-T", "prod"], "'prod' is no collective of this configuration"),
-    "missing input": (["package", "install"], "package install: input 'package' is missing"),
+    "unknown collective": (["rpcutil", "ping", "-T", "prod"], "unknown collective 'prod'"),
+    "missing input": (["package", "install"], "package install: required input 'package' is missing"),
     "unknown input": (["package", "install", "pakage=zsh"], "there is no input 'pakage'"),
     "wrong input": (["package", "install", "package=-zsh"], "package install: input 'package'"),
     "input with a newline": (["package", "install", "package=zsh\n"], "package install: input 'package'"),
@@ -85,5 +85,5 @@ def test_a_wrong_configuration_is_named_with_file_and_key(crpc: Crpc, tmp_path: 
     path.write_text("collective: lab\ntimout: 3\n")
     done = crpc("rpcutil", "ping", "--config", str(path))
     assert (done.returncode, done.stdout) == (78, "")
-    assert done.stderr.startswith(f"crpc: {path}: timout: no such key")
+    assert done.stderr.startswith(f"crpc: {path}: unknown key 'timout'")
     assert done.stderr.count("\n") == 1

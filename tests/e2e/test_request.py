@@ -43,7 +43,7 @@ def test_find_prints_names_and_nothing_else(crpc: Crpc) -> None:
 
 
 def test_install_shows_only_the_summary(crpc: Crpc, needs_root: Callable[[], None]) -> None:
-    """Five nodes that share one machine all install zsh; nobody reads apt's output, and it is really there."""
+    """Five nodes that share one machine all install zsh, and it is installed afterwards."""
     needs_root()
     subprocess.run(["apt-get", "remove", "-y", "zsh"], capture_output=True, check=True, timeout=100)
     done = crpc("package", "install", "package=zsh")
@@ -120,7 +120,7 @@ def test_broadcast_discovery_finds_the_same_nodes(crpc: Crpc) -> None:
 
 
 def test_a_stopped_node_is_named_as_silent(crpc: Crpc, lab: Layout) -> None:
-    """SIGSTOP leaves a node registered and deaf: it is named, and the exit code is 3."""
+    """SIGSTOP leaves a node registered and unresponsive: it is named, and the exit code is 3."""
     pid = int((lab.node("node03.lab") / "pid").read_text())
     os.kill(pid, signal.SIGSTOP)
     try:

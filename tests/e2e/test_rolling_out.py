@@ -45,7 +45,7 @@ def most_at_once(times: list[tuple[float, float]]) -> int:
 
 
 @contextmanager
-def deaf(lab: Layout, node: str) -> Iterator[None]:
+def suspended(lab: Layout, node: str) -> Iterator[None]:
     """Suspend a node's daemon during the block, as on a machine that hangs."""
     pid = int((lab.node(node) / "pid").read_text())
     os.kill(pid, signal.SIGSTOP)
@@ -119,7 +119,7 @@ def test_quiet_still_shows_silent_nodes(crpc: Crpc) -> None:
 
 def test_a_hanging_node_makes_room(crpc: Crpc, lab: Layout) -> None:
     """It is found by its unread queue, and the other nodes are reached long before the timeout of 180 s."""
-    with deaf(lab, "node02.lab"):
+    with suspended(lab, "node02.lab"):
         told = document(crpc, "shell", "run", "command=true", "--concurrency", "1")
     assert (told["exit"], told["silent"], told["outcomes"]["ok"]) == (3, ["node02.lab"], 4)
     assert told["timing_ms"]["total"] < 60_000

@@ -1,4 +1,4 @@
-"""The service agent with a real init script of this machine: Debian's cron, by `service` and update-rc.d."""
+"""Tests of the service agent with a real init script of this machine: cron, through `service` and update-rc.d."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ DAEMON = "cron"
 
 
 def call(action: str, name: str = DAEMON) -> dict[str, Any]:
+    """Call an action of the service agent; return its outputs."""
     deadline = time.monotonic() + 30
     return dict(getattr(service, action)(name, settings={"provider": "sysv"}, deadline=deadline))
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _cron() -> Iterator[None]:
-    """Install cron when it is not there, and leave it stopped and enabled, as Debian's package does here."""
+    """Install cron if it is missing, and leave it stopped and enabled, as its package does on this machine."""
     require_apt()
     if not Path("/etc/init.d", DAEMON).exists():
         package.install(DAEMON, settings={}, deadline=time.monotonic() + 110)
@@ -34,8 +35,8 @@ def _cron() -> Iterator[None]:
     call("enable")
 
 
-def test_a_real_daemon_from_start_to_stop() -> None:
-    """State and `changed` tell the truth about a real process."""
+def test_start_restart_and_stop_of_a_real_daemon() -> None:
+    """Status and `changed` describe the real process, and a repeated action changes nothing."""
     started = call("start")
     assert (started["status"], started["changed"]) == ("running", True)
     assert subprocess.run(["pgrep", "-x", DAEMON], check=False, capture_output=True).returncode == 0
@@ -45,8 +46,8 @@ def test_a_real_daemon_from_start_to_stop() -> None:
     assert call("stop")["changed"] is False
 
 
-def test_enable_and_disable_change_the_real_links() -> None:
-    """The links of the run levels follow, and doing it twice changes nothing."""
+def test_enable_and_disable_change_the_links_of_the_run_levels() -> None:
+    """Enable and disable change the links of the run levels, and a repeated action changes nothing."""
     call("enable")
     assert call("disable")["changed"] is True
     assert call("disable")["changed"] is False
@@ -56,7 +57,7 @@ def test_enable_and_disable_change_the_real_links() -> None:
     assert call("enable")["changed"] is False
 
 
-def test_no_such_service() -> None:
-    """A name without an init script is answered with one line."""
-    with pytest.raises(Aborted, match=r"^there is no service 'no-such-service' on this node"):
+def test_an_unknown_service_is_refused() -> None:
+    """A service without an init script is an error of one line."""
+    with pytest.raises(Aborted, match=r"^service 'no-such-service' does not exist on this node"):
         call("status", "no-such-service")

@@ -1,4 +1,4 @@
-"""SIGTERM in the midst of very much work: what the daemon does not finish, it says, or leaves to the next one."""
+"""Test of SIGTERM with many requests in progress: the daemon reports unfinished ones, or leaves them queued."""
 
 from __future__ import annotations
 
@@ -11,23 +11,24 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.daemons import configure, daemon, wait_until
+from support.daemons import configure, daemon
 from support.footprint import Record
 from support.request_flood import Crowd, crowd
+from support.waiting import wait_until
 
 REQUESTS = 50
 
 
 @pytest.fixture
 def callers(tmp_path: Path, moto_server: str) -> Iterator[Crowd]:
-    """Callers of a node that stops within a second."""
+    """Return a caller of a node with a `shutdown_timeout` of 1 s."""
     configure(tmp_path, collective=f"stop-{uuid.uuid4().hex[:8]}", shutdown_timeout=1.0)
     with crowd(json.loads((tmp_path / "node.yaml").read_text())["collective"], moto_server) as callers:
         yield callers
 
 
 def test_sigterm_amid_fifty_requests(tmp_path: Path, callers: Crowd, moto_server: str, record: Record) -> None:
-    """Each is answered, by this daemon or the next: ok for what ran once, interrupted for what did at most once."""
+    """Each request gets one reply, from this daemon or the next: ok if it ran, interrupted if it ran at most once."""
     ran = tmp_path / "ran"
     with daemon(tmp_path, moto_server) as first:
         requests = [callers.run(f"sleep 0.6; echo {number} >> {ran}") for number in range(REQUESTS)]

@@ -1,4 +1,4 @@
-"""A real daemon's figures, in the file that Prometheus's node exporter reads."""
+"""Test of the metrics that a real daemon writes for the textfile collector of the Prometheus node exporter."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ import uuid
 from pathlib import Path
 
 from support.crpc_process import make_crpc
-from support.daemons import IDENTITY, aws_environment, configure, daemon, wait_until
+from support.daemons import IDENTITY, aws_environment, configure, daemon
 from support.prometheus import samples
+from support.waiting import wait_until
 
 import collective
 
 
-def test_a_daemon_writes_its_figures_at_once_and_at_its_stop(tmp_path: Path, moto_server: str) -> None:
-    """They are there for everybody to read, and the last ones know of the last call."""
+def test_a_daemon_writes_its_metrics_at_start_and_at_stop(tmp_path: Path, moto_server: str) -> None:
+    """The file is readable by everyone, exists after the start, and counts the last call after the stop."""
     configure(tmp_path, collective=f"prom-{uuid.uuid4().hex[:8]}", metrics="node.prom")
     path = tmp_path / "node.prom"
     crpc = make_crpc({**aws_environment(moto_server), "COLLECTIVE_CONFIG": str(tmp_path)})
@@ -27,7 +28,7 @@ def test_a_daemon_writes_its_figures_at_once_and_at_its_stop(tmp_path: Path, mot
         assert node.process.wait(20) == 0
     found = samples(path)
     assert found["collective_info", IDENTITY, collective.__version__] == 1
-    assert found["collective_requests_total", "received"] == found["collective_request_fates_total", "passed"] == 1
+    assert found["collective_requests_total", "received"] == found["collective_request_results_total", "passed"] == 1
     assert found["collective_actions_total", "run", "shell", "ok"] == found["collective_replies_total", "sent"] == 1
     assert time.time() - 60 < found["collective_last_poll_timestamp_seconds",] < time.time() + 5
     assert path.stat().st_mode & 0o444 == 0o444

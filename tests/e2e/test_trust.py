@@ -1,6 +1,6 @@
-"""Attacks on a real daemon and its caller, by somebody who may write to their queues: nothing runs, all is counted.
+"""Attacks on a real daemon and its caller by someone who can write to their queues: nothing runs, all is counted.
 
-docs/security.md has the same cases in a table; a test below compares them.
+docs/security.md lists the same cases in a table; a test below compares them.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ COUNTED = ("unvalidated", "duplicates", "expired", "filtered", "passed")
 
 @dataclass
 class Scene:
-    """A daemon that believes alice and bob, and what an attacker has: a way to write to its queue, and a key."""
+    """A daemon that trusts alice and bob, and an attacker with write access to its queue and with a key."""
 
     folder: Path
     collective: str
@@ -60,12 +60,12 @@ class Scene:
         return names.reply_queue(self.collective, "attacker-0")
 
     def counts(self) -> dict[str, int]:
-        """Ask the node, as alice would, what became of its requests."""
+        """Return the request counters of the node, asked for by alice."""
         [reply] = self.fleet.call("rpcutil", "daemon_stats", targets=Targets(nodes=[IDENTITY]))
         return {name: reply.data[name] for name in COUNTED}
 
     def request(self, mark: Path, **changes: Any) -> Request:
-        """A request that leaves a mark, as alice would make it."""
+        """Return a request by alice that creates the file `mark`."""
         plain = Request(
             id=messages.new_id(),
             collective=self.collective,
@@ -84,11 +84,11 @@ class Scene:
         return replace(plain, **changes)
 
     def signed(self, request: Request, key: PrivateKey | None = None) -> str:
-        """The message of a request, signed by alice or somebody else."""
+        """Return the message of a request, signed by alice or with another key."""
         return messages.seal(messages.encode(request), sshsig.signing_with(key or self.alice))
 
     def send(self, body: str) -> None:
-        """Write to the node's queue."""
+        """Send a message to the node's queue."""
         self.transport.send(names.node_queue(self.collective, IDENTITY), body)
 
 
@@ -97,12 +97,12 @@ def scene(tmp_path_factory: pytest.TempPathFactory, moto_server: str) -> Iterato
     """One daemon for all attacks."""
     folder = tmp_path_factory.mktemp("trust")
     collective = f"trust-{uuid.uuid4().hex[:8]}"
-    made = {name: keys.new() for name in ("alice", "bob", "stranger")}
-    for name, key in made.items():
+    pairs = {name: keys.new() for name in ("alice", "bob", "stranger")}
+    for name, key in pairs.items():
         key_files.write_new(folder / name, key.text())
     configure(folder, collective, accept_unsigned=False, allowed_signers="allowed_signers", revoked_keys="revoked_keys")
-    believed = "".join(signer_line(name, made[name].public) for name in ("alice", "bob"))
-    (folder / "allowed_signers").write_text(believed)
+    signers = "".join(signer_line(name, pairs[name].public) for name in ("alice", "bob"))
+    (folder / "allowed_signers").write_text(signers)
     client = json.loads((folder / "client.yaml").read_text())
     (folder / "client.yaml").write_text(json.dumps({**client, "key": "alice"}))
     session = boto3.Session(aws_access_key_id="t", aws_secret_access_key="t", region_name="eu-central-1")
@@ -111,7 +111,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory, moto_server: str) -> Iterato
         for name, value in aws_environment(moto_server).items():
             patch.setenv(name, value)
         with Fleet.connect(load_client(folder / "client.yaml")) as fleet:
-            scene = Scene(folder, collective, crpc, fleet, SQSTransport(AWS(session)), **made)
+            scene = Scene(folder, collective, crpc, fleet, SQSTransport(AWS(session)), **pairs)
             scene.transport.open_replies(scene.replies)
             yield scene
 
@@ -120,7 +120,7 @@ Attack = Callable[[Scene, Request], str]
 
 
 def altered(body: str, members: Mapping[str, Any]) -> str:
-    """Return a message with members of its payload changed after it was signed."""
+    """Return a message whose payload was changed after signing."""
     outer = json.loads(body)
     payload = {**json.loads(outer["payload"]), **members}
     return json.dumps({**outer, "payload": json.dumps(payload, separators=(",", ":"))})
@@ -139,11 +139,11 @@ def by_bob(scene: Scene, request: Request) -> str:
 
 
 def for_git(scene: Scene, request: Request) -> str:
-    return messages.seal(messages.encode(request), lambda payload: _made_for("git", scene.alice, payload))
+    return messages.seal(messages.encode(request), lambda payload: _signature_for("git", scene.alice, payload))
 
 
 def changed(signed: Mapping[str, Any], sent: Callable[[Scene], Mapping[str, Any]]) -> Attack:
-    """Alice signs a request with `signed`; somebody makes it `sent` before the node receives it."""
+    """Return an attack that changes a request signed by alice from `signed` to `sent`."""
 
     def attack(scene: Scene, request: Request) -> str:
         whole = {**asdict(request), **sent(scene)}
@@ -154,13 +154,13 @@ def changed(signed: Mapping[str, Any], sent: Callable[[Scene], Mapping[str, Any]
 
 
 def signed_with(**changes: Callable[[Scene], Any]) -> Attack:
-    """Alice has signed something that is not, or not now, for this node."""
+    """Return an attack with a request signed by alice for another collective or time."""
     return lambda scene, request: scene.signed(
         replace(request, **{name: change(scene) for name, change in changes.items()})
     )
 
 
-# What the attacker sends, given the scene and a request of alice's that would leave a mark; and how it is counted.
+# The message that the attacker sends, made from a request by alice, and the counter of the node.
 ATTACKS: dict[str, tuple[Attack, str]] = {
     "unsigned": (unsigned_message, "unvalidated"),
     "signed by a stranger": (by_stranger, "unvalidated"),
@@ -177,8 +177,8 @@ ATTACKS: dict[str, tuple[Attack, str]] = {
 }
 
 
-def _made_for(namespace: str, key: PrivateKey, payload: str) -> str:
-    """Return a signature of a payload as one of git's."""
+def _signature_for(namespace: str, key: PrivateKey, payload: str) -> str:
+    """Return a signature of a payload for another namespace."""
     digest = hashlib.sha512(payload.encode()).digest()
     made = key.sign(b"SSHSIG" + b"".join([string(namespace), string(b""), string("sha512"), string(digest)]))
     parts = [string(key.blob), string(namespace), string(b""), string("sha512"), string(made)]
@@ -187,7 +187,7 @@ def _made_for(namespace: str, key: PrivateKey, payload: str) -> str:
 
 @pytest.mark.parametrize("name", ATTACKS)
 def test_an_attack_runs_nothing_and_is_counted(scene: Scene, tmp_path: Path, name: str) -> None:
-    """The next legitimate request is answered as if nothing had been."""
+    """The attack is counted, and the next legitimate request succeeds."""
     attack, counter = ATTACKS[name]
     mark = tmp_path / "mark"
     before = scene.counts()
@@ -201,15 +201,15 @@ def test_an_attack_runs_nothing_and_is_counted(scene: Scene, tmp_path: Path, nam
     assert not mark.exists()
 
 
-def test_the_request_that_is_not_attacked_runs(scene: Scene, tmp_path: Path) -> None:
-    """The test above could fail: the same request leaves its mark when it comes as alice signed it."""
+def test_the_unchanged_request_runs(scene: Scene, tmp_path: Path) -> None:
+    """The request of the attacks creates its file when it arrives as alice signed it."""
     mark = tmp_path / "mark"
     scene.send(scene.signed(scene.request(mark)))
     wait_until(mark.exists, 20)
 
 
 def test_a_second_delivery_does_not_run_again(scene: Scene, tmp_path: Path) -> None:
-    """A captured message that is sent once more gets the first answer, at the address that alice signed."""
+    """A captured message that is sent again gets the first reply, at the address that alice signed."""
     mark = tmp_path / "mark"
     body = scene.signed(scene.request(mark))
     before = scene.counts()
@@ -220,11 +220,11 @@ def test_a_second_delivery_does_not_run_again(scene: Scene, tmp_path: Path) -> N
     assert mark.read_text() == "x\n"
 
 
-def test_a_revoked_key_counts_no_longer(scene: Scene, tmp_path: Path) -> None:
-    """At once, without a restart; and it counts again when the line is taken out."""
+def test_a_revoked_key_is_rejected(scene: Scene, tmp_path: Path) -> None:
+    """Revoking a key needs no restart, and deleting the line ends it."""
     mark = tmp_path / "mark"
     before = scene.counts()
-    (scene.folder / "revoked_keys").write_text(f"{scene.bob.public.fingerprint} lost in a train\n")
+    (scene.folder / "revoked_keys").write_text(f"{scene.bob.public.fingerprint} lost phone\n")
     scene.send(scene.signed(scene.request(mark, caller="bob"), scene.bob))
     wait_until(lambda: scene.counts()["unvalidated"] > before["unvalidated"], 20)
     assert not mark.exists()
@@ -243,11 +243,11 @@ FORGERIES: dict[str, Callable[[Scene, str], str | None]] = {
 
 
 @pytest.mark.parametrize("name", FORGERIES)
-def test_a_forged_reply_is_rejected_and_the_true_one_counts(
+def test_a_forged_reply_is_rejected_and_the_real_one_accepted(
     scene: Scene, caplog: pytest.LogCaptureFixture, name: str
 ) -> None:
-    """Somebody who knows the request, and may write to the caller's queue, answers first: nobody believes it."""
-    assert scene.counts()  # now the node's key is known
+    """A forged reply that arrives before the real one is rejected."""
+    assert scene.counts()  # stores the node's key
     call = scene.fleet.call("shell", "run", {"command": "sleep 2; echo true"}, targets=Targets(nodes=[IDENTITY]))
     forged = Reply(call.request_id, IDENTITY, "shell", "run", 0, "OK", {"stdout": "forged"}, time.time(), 1.0)
     body = messages.seal(messages.encode(forged), lambda payload: FORGERIES[name](scene, payload))
@@ -261,8 +261,8 @@ def test_a_forged_reply_is_rejected_and_the_true_one_counts(
     assert warning.__dict__["error"].startswith(f"{IDENTITY}: ")
 
 
-def test_a_node_with_a_new_key_is_refused_until_it_is_trusted(scene: Scene, tmp_path: Path) -> None:
-    """Loudly, with both fingerprints; `crpc nodes trust` shows what changes."""
+def test_a_node_with_a_new_key_is_rejected_until_it_is_trusted(scene: Scene, tmp_path: Path) -> None:
+    """The error has both fingerprints, and `crpc nodes trust` accepts the new key."""
     client = json.loads((scene.folder / "client.yaml").read_text())
     changed = {**client, "key": str(scene.folder / "alice"), "state": "state", "ddls": []}
     config = tmp_path / "client.yaml"
@@ -280,19 +280,19 @@ def test_a_node_with_a_new_key_is_refused_until_it_is_trusted(scene: Scene, tmp_
     for said in (f"{IDENTITY}: THE NODE'S KEY HAS CHANGED", old.fingerprint, new.fingerprint, "'crpc nodes trust "):
         assert said in refused.stderr
     trusted = crpc("nodes", "trust", IDENTITY)
-    assert trusted.stdout == f"{IDENTITY}: known by {new.fingerprint} from now on, and no longer {old.fingerprint}\n"
+    assert trusted.stdout == f"{IDENTITY}: now trusting {new.fingerprint} instead of {old.fingerprint}\n"
     assert crpc("rpcutil", "ping", "-I", IDENTITY).returncode == 0
     again = crpc("nodes", "trust", IDENTITY)
     assert (again.returncode, again.stdout) == (64, "")
 
 
-def test_the_registry_says_which_key_is_a_nodes(lab: Layout, crpc: Crpc, tmp_path: Path) -> None:
-    """`crpc nodes trust` believes the table, not whoever answered last; and says so when nothing has changed."""
+def test_nodes_trust_uses_the_key_in_the_registry(lab: Layout, crpc: Crpc, tmp_path: Path) -> None:
+    """`crpc nodes trust` uses the registry, not the last reply, and reports if the key has not changed."""
     client = yaml.safe_load((lab.folder / "client.yaml").read_text())
     changed = {**client, "key": str(lab.folder / "key"), "state": str(tmp_path)}
     config = tmp_path / "client.yaml"
     config.write_text(json.dumps(changed))
-    true, old, stranger = node_key(lab.node("node01.lab") / "state").public, keys.new().public, keys.new().public
+    registered, old, stranger = node_key(lab.node("node01.lab") / "state").public, keys.new().public, keys.new().public
     known = KnownNodes(tmp_path, "lab")
     known.trust("node01.lab", old)
 
@@ -300,36 +300,36 @@ def test_the_registry_says_which_key_is_a_nodes(lab: Layout, crpc: Crpc, tmp_pat
         return crpc("nodes", *words, "--config", str(config))
 
     refused = crpc("rpcutil", "ping", "-I", "node01.lab", "-t", "2", "--config", str(config))
-    assert (refused.returncode, true.fingerprint in refused.stderr) == (3, True)
+    assert (refused.returncode, registered.fingerprint in refused.stderr) == (3, True)
     trusted = nodes("trust", "node01.lab")
-    assert trusted.stdout == f"node01.lab: known by {true.fingerprint} from now on, and no longer {old.fingerprint}\n"
+    assert trusted.stdout == f"node01.lab: now trusting {registered.fingerprint} instead of {old.fingerprint}\n"
     assert crpc("ping", "--config", str(config)).returncode == 0
     assert len(nodes("list").stdout.splitlines()) == 5
     (tmp_path / "refused_nodes").write_text(f"lab node01.lab {stranger.line}\n")
     again = nodes("trust", "node01.lab")
     assert again.returncode == 64
-    assert f"the registry has the key that is known, {true.fingerprint}: it was not the node" in again.stderr
+    assert f"the registry still has the known key {registered.fingerprint}: the refused reply came from" in again.stderr
 
 
-# -- the document
+# -- the documentation
 
 
-def test_the_document_has_every_case() -> None:
-    """docs/security.md names each attack that is tried here, and no other."""
+def test_the_documentation_lists_every_case() -> None:
+    """docs/security.md lists exactly the attacks of this module."""
     table = DOCUMENT.partition("## Attacks that are tried")[2].partition("\n## ")[0]
     named = set(re.findall(r"^\| ([^|]+?) \|", table, re.MULTILINE)) - {"attack"}
     elsewhere = {"a second delivery", "a replay after minutes", "a replay after a restart"}
     assert named == {*ATTACKS, *FORGERIES, *elsewhere, "a revoked key", "a node's new key"}
 
 
-def test_openssh_checks_a_message_as_the_document_says(
+def test_openssh_verifies_a_message_with_the_documented_commands(
     scene: Scene, tmp_path: Path, needs: Callable[[str, str], None]
 ) -> None:
-    """The commands are run as they stand there; no code of ours takes part."""
+    """The commands in docs/security.md verify a message without code of collective."""
     needs("ssh-keygen", "openssh-client")
     [commands] = re.findall(r"```sh\n(python3.*?)```", DOCUMENT, re.DOTALL)
     (tmp_path / "allowed_signers").write_text(signer_line("alice@example.com", scene.alice.public))
-    for command in ("true", "true " * 2000):  # the second one travels compressed
+    for command in ("true", "true " * 2000):  # the second one is sent compressed
         body = scene.signed(scene.request(tmp_path, caller="alice@example.com", data={"command": command}))
         (tmp_path / "message.json").write_text(body)
         done = subprocess.run(["sh", "-c", commands], cwd=tmp_path, capture_output=True, text=True, check=False)

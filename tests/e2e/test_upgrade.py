@@ -1,6 +1,6 @@
-"""Under a steady stream of calls: SIGHUP with changing plugins, and an upgrade in place. Nothing lost, nothing twice.
+"""Tests of SIGHUP with changed plugins, and of restarts, under steady load: no call is lost or runs twice.
 
-A few callers call one after the other, by the Fleet API in this process; each call leaves a line in a file.
+A few callers in this process call one after the other with the Fleet API; each call leaves a line in a file.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.daemons import IDENTITY, aws_environment, configure, daemon, wait_until
+from support.daemons import IDENTITY, aws_environment, configure, daemon
+from support.waiting import wait_until
 
 from collective import Fleet, Targets
 from collective.aws import AWS
@@ -25,7 +26,7 @@ from collective.messages import Reply
 from collective.transport.sqs import SQSTransport
 
 CALLERS = 3
-TIMEOUT = 60.0  # seconds that a caller waits; what a dead poll has swallowed is hidden for five
+TIMEOUT = 60.0  # seconds; a message whose poll died stays invisible for five
 
 CODE = """
 import time
@@ -41,6 +42,7 @@ def note(number):
 
 
 def ddl(**version: object) -> str:
+    """Return the DDL of the agent; `version` are keywords for the schema of its output."""
     properties = {"version": {"title": "Version", "type": "integer", **version}}
     body = {
         "description": "Leave a line",
@@ -55,13 +57,13 @@ def ddl(**version: object) -> str:
 
 @pytest.fixture
 def folder(tmp_path: Path, moto_server: str, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A collective of its own, that this process is a caller of."""
+    """Return the configuration folder of a collective of its own, whose caller is this process."""
     configure(tmp_path, collective=f"up-{uuid.uuid4().hex[:8]}")
     client = json.loads((tmp_path / "client.yaml").read_text())
     (tmp_path / "client.yaml").write_text(json.dumps({**client, "ddls": ["callers"]}))
     (tmp_path / "callers").mkdir()
     (tmp_path / "callers" / "noting.json").write_text(ddl())
-    write(tmp_path, 1)
+    write_agent(tmp_path, 1)
     for name, value in aws_environment(moto_server).items():
         monkeypatch.setenv(name, value)
     return tmp_path
@@ -69,31 +71,31 @@ def folder(tmp_path: Path, moto_server: str, monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.fixture
 def stream(folder: Path) -> Iterator[Stream]:
-    """Callers that stop at the end, whatever happens."""
+    """Return callers that are stopped after the test."""
     stream = Stream(folder)
     yield stream
     stream.stop()
 
 
-def write(folder: Path, version: int) -> None:
-    """Write a version of the agent; its DDL knows no other, so that a mixture is an error."""
+def write_agent(folder: Path, version: int) -> None:
+    """Write a version of the agent; its DDL accepts only this version, so that a mixture is an error."""
     (folder / "agents" / "noting.py").write_text(CODE.format(ran=str(folder / "ran"), version=version))
     (folder / "ddl" / "noting.json").write_text(ddl(const=version))
 
 
-class Patient(SQSTransport):
-    """A caller's transport that may not look into queues, so that a node has all its time to answer.
+class NoAttributesTransport(SQSTransport):
+    """A transport without permission to read queue attributes, so that the call waits for its whole timeout.
 
-    Who may look calls a node silent that has read nothing for seven seconds, which a restart takes on a busy machine.
+    With it, the caller gives up a node that has not read its queue for 7 s, which a restart takes on a busy machine.
     """
 
     def unread(self, queue: str) -> int:
         """Raise Forbidden."""
-        raise Forbidden(f"{queue}: not for us")
+        raise Forbidden(f"{queue}: not allowed")
 
 
 class Stream:
-    """Calls without a pause. `replies` are those that came, by number; `asked` is how many calls there were."""
+    """Calls without a pause. `replies` are the replies by number; `calls` is the number of calls after the stop."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -101,27 +103,27 @@ class Stream:
         self._stopping = threading.Event()
         self._threads = [threading.Thread(target=self._call, daemon=True) for _ in range(CALLERS)]
         self.replies: dict[int, Reply] = {}
-        self.asked = 0
+        self.calls = 0
 
     def start(self) -> None:
-        """Begin to call."""
+        """Start calling."""
         for thread in self._threads:
             thread.start()
 
     def stop(self) -> None:
-        """Call no more; when this returns every call has ended."""
+        """Stop calling, and wait until every call has ended."""
         self._stopping.set()
         for thread in self._threads:
             thread.join(TIMEOUT + 20)
-        self.asked = next(self._numbers)
+        self.calls = next(self._numbers)
 
     def wait_for_more(self) -> None:
-        """Wait until every caller has had answers to new calls."""
+        """Wait until every caller has had replies to new calls."""
         enough = len(self.replies) + 3 * CALLERS
         wait_until(lambda: len(self.replies) >= enough, 40)
 
     def _call(self) -> None:
-        with Fleet(load_client(self._folder / "client.yaml"), Patient(AWS()), None) as fleet:
+        with Fleet(load_client(self._folder / "client.yaml"), NoAttributesTransport(AWS()), None) as fleet:
             while not self._stopping.is_set():
                 number = next(self._numbers)
                 call = fleet.call(
@@ -132,19 +134,19 @@ class Stream:
 
 
 def assert_all_answered_once(stream: Stream, folder: Path) -> None:
-    """Each call has an answer, ok, and has left one line."""
-    assert sorted(stream.replies) == list(range(stream.asked))
+    """Check that each call has a successful reply and has left one line."""
+    assert sorted(stream.replies) == list(range(stream.calls))
     assert [reply.statusmsg for reply in stream.replies.values() if reply.statuscode] == []
-    assert Counter((folder / "ran").read_text().split()) == {str(number): 1 for number in range(stream.asked)}
+    assert Counter((folder / "ran").read_text().split()) == {str(number): 1 for number in range(stream.calls)}
 
 
-def test_sighup_under_load_loses_nothing_and_mixes_nothing(folder: Path, stream: Stream, moto_server: str) -> None:
-    """Twenty versions of an agent while calls go on: each answer is wholly of one version, the last one of the last."""
+def test_sighup_under_load(folder: Path, stream: Stream, moto_server: str) -> None:
+    """The agent changes twenty times under load: each reply is of one version, the last one of the last version."""
     with daemon(folder, moto_server) as node:
         stream.start()
         stream.wait_for_more()
         for version in range(2, 22):
-            write(folder, version)
+            write_agent(folder, version)
             node.process.send_signal(signal.SIGHUP)
             node.wait_for("daemon.reloaded", version - 1)
         stream.wait_for_more()
@@ -156,11 +158,11 @@ def test_sighup_under_load_loses_nothing_and_mixes_nothing(folder: Path, stream:
     assert len(set(versions)) > 5
 
 
-def test_an_upgrade_in_place_loses_nothing(folder: Path, stream: Stream, moto_server: str) -> None:
-    """SIGTERM and the next daemon, as systemd restarts it, five times: no call is lost, interrupted, or run twice."""
+def test_restarts_under_load(folder: Path, stream: Stream, moto_server: str) -> None:
+    """SIGTERM and the next daemon, as systemd restarts it, five times: no call is lost, interrupted or run twice."""
     for turn in range(5):
         with daemon(folder, moto_server) as node:
-            if turn == 0:  # there is a queue by now
+            if turn == 0:  # the queue exists by now
                 stream.start()
             stream.wait_for_more()
             node.process.send_signal(signal.SIGTERM)

@@ -1,7 +1,8 @@
-"""Extra verbs of agents in the lab: a check for Nagios, a line of shell, and jobs that are followed."""
+"""Tests of the extra verbs of agents in the lab: the Nagios check, the shell command line, and followed jobs."""
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 import subprocess
@@ -9,11 +10,12 @@ from pathlib import Path
 
 import pytest
 from support.crpc_process import BIN, NODES, Crpc
-from support.daemons import wait_until
+from support.json_documents import check_document
+from support.waiting import wait_until
 
 
-def test_a_check_is_one_line_and_the_worst_state(crpc: Crpc) -> None:
-    """The lab's last node finds fault with its disk; without it all is fine."""
+def test_a_check_on_many_nodes_is_one_line(crpc: Crpc) -> None:
+    """`crpc nrpe check` prints one line and exits with the worst state; the last lab node is CRITICAL."""
     counts = (
         r"check_disk: OK: 4 WARNING: 0 CRITICAL: 1 UNKNOWN: 0\|total=5 ok=4 warn=0 crit=1 unknown=0 checktime=[0-9.]+\n"
     )
@@ -22,10 +24,13 @@ def test_a_check_is_one_line_and_the_worst_state(crpc: Crpc) -> None:
     assert re.fullmatch(counts, done.stdout)
     assert crpc("nrpe", "check", "check_disk", "-I", "node[01-02].lab").returncode == 0
     assert crpc("nrpe", "check", "no_such_check").returncode == 3
+    document = json.loads(crpc("nrpe", "check", "check_disk", "-o", "json").stdout)
+    assert check_document(document) == "nrpe-check"
+    assert (document["state"], document["counts"]["critical"], document["unknown"]) == ("CRITICAL", 1, [])
 
 
 @pytest.mark.parametrize(
-    ("words", "env", "said"),
+    ("words", "env", "message"),
     [
         (("check_disk", "-F", "role=mail"), {}, "check_disk: UNKNOWN: no node matches the filter (5 nodes alive)\n"),
         (("check_disk", "-t", "abc"), {}, "check_disk: UNKNOWN: -t/--timeout: "),
@@ -39,17 +44,17 @@ def test_a_check_is_one_line_and_the_worst_state(crpc: Crpc) -> None:
         ),
     ],
 )
-def test_a_check_that_cannot_be_asked_for_is_unknown(
-    crpc: Crpc, words: tuple[str, ...], env: dict[str, str], said: str
+def test_an_error_before_the_check_is_unknown(
+    crpc: Crpc, words: tuple[str, ...], env: dict[str, str], message: str
 ) -> None:
-    """Nagios knows no other exit codes, and reads standard output."""
+    """Errors are printed on standard output as UNKNOWN, exit code 3: Nagios understands nothing else."""
     done = crpc("nrpe", "check", *words, **env)
     assert done.returncode == 3
-    assert done.stdout.startswith(said)
+    assert done.stdout.startswith(message)
 
 
-def test_a_line_of_shell_needs_no_key(crpc: Crpc) -> None:
-    """What all say alike is shown once, under their folded names; as JSON each has its reply."""
+def test_a_shell_command_line_needs_no_key(crpc: Crpc) -> None:
+    """Nodes with equal output are shown once under their folded names; in JSON each node has its own reply."""
     done = crpc("shell", "run", "echo hello", "-F", "environment=production")
     assert done.returncode == 0
     assert done.stdout.startswith("node[01,03,05].lab  ")
@@ -57,8 +62,8 @@ def test_a_line_of_shell_needs_no_key(crpc: Crpc) -> None:
     assert crpc("shell", "run", "echo hello", "--json").stdout.count("hello") == len(NODES)
 
 
-def test_jobs_are_followed_to_their_ends(crpc: Crpc) -> None:
-    """Each line with its node, errors on standard error, and how those ended that did not end well."""
+def test_jobs_are_followed_until_they_end(crpc: Crpc) -> None:
+    """With --tail each line has the name of its node, stderr stays on standard error, and failed jobs are named."""
     done = crpc(
         "shell", "run", "echo one; echo oops >&2; sleep 1; printf two; exit 3", "-I", "node[01-02].lab", "--tail"
     )
@@ -70,14 +75,14 @@ def test_jobs_are_followed_to_their_ends(crpc: Crpc) -> None:
         "node02.lab: two",
     ]
     assert sorted(done.stderr.splitlines()) == [
-        "crpc: node[01-02].lab: ended with exit code 3",
+        "crpc: node[01-02].lab: exited with code 3",
         "node01.lab: oops",
         "node02.lab: oops",
     ]
 
 
-def test_ctrl_c_ends_the_jobs(environment: dict[str, str], tmp_path: Path) -> None:
-    """They are killed on their nodes, what they still say is shown, and the exit code is that of an interruption."""
+def test_ctrl_c_kills_the_jobs(environment: dict[str, str], tmp_path: Path) -> None:
+    """Ctrl-C kills the jobs on their nodes and shows the rest of their output, exit code 4."""
     line = f"trap 'echo bye; exit 9' TERM; echo $$ >> {tmp_path}/pids; echo hi; while :; do sleep 0.1; done"
     command = [str(BIN / "crpc"), "shell", "run", line, "-I", "node[01-02].lab", "--tail"]
     with subprocess.Popen(
@@ -89,7 +94,7 @@ def test_ctrl_c_ends_the_jobs(environment: dict[str, str], tmp_path: Path) -> No
         out, err = caller.communicate(timeout=60)
     assert caller.returncode == 4
     assert sorted(out.splitlines()) == ["node01.lab: bye", "node02.lab: bye"]
-    assert err.splitlines()[0] == "crpc: interrupted: the jobs are being ended; Ctrl-C once more leaves them alone"
+    assert err.splitlines()[0] == "crpc: interrupted: killing the jobs (press Ctrl-C again to leave without waiting)"
     pids = (tmp_path / "pids").read_text().split()
     assert len(pids) == 2
     wait_until(lambda: not any(Path("/proc", pid).exists() for pid in pids), 10)

@@ -19,15 +19,18 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
     python = folder / "venv" / "bin" / "python"
     # By way of an sdist: nothing stale of the checkout gets in.
-    subprocess.run(
-        [sys.executable, "-m", "build", "--outdir", folder, ROOT], check=True, capture_output=True, timeout=110
-    )
-    subprocess.run([sys.executable, "-m", "venv", folder / "venv"], check=True, timeout=110)
+    run_once(sys.executable, "-m", "build", "--no-isolation", "--outdir", folder, ROOT)
+    run_once(sys.executable, "-m", "venv", folder / "venv")
     wheel = next(folder.glob("collective_rpc-*.whl"))
-    subprocess.run(
-        [python, "-m", "pip", "install", "--quiet", f"{wheel}[lab]"], check=True, capture_output=True, timeout=110
-    )
+    # Locked versions, so that the result does not depend on the day; pip refuses them if the wheel's ranges do.
+    pip = (python, "-m", "pip", "install", "--quiet")
+    run_once(*pip, "--require-hashes", "--requirement", ROOT / "requirements" / "demo.txt")
+    run_once(*pip, "--no-index", f"{wheel}[lab]")
     return python.parent
+
+
+def run_once(*words: str | Path) -> None:
+    subprocess.run(words, check=True, capture_output=True, timeout=110)
 
 
 def run(installed: Path, *words: str | Path, cwd: Path | None = None) -> Completed:

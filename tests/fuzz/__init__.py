@@ -1,12 +1,12 @@
-"""Parsers under inputs that nobody meant: each reads, or refuses in one line by the error that it documents.
+"""Fuzz tests of the parsers: each input is parsed, or refused with one line by the documented error.
 
-    Target ── seeds ──► mutate ──► run ──► nothing happened, or a finding
+    Target ── seeds ──► mutate ──► run ──► nothing, or a finding
        │
-       ├── tests/test_fuzz.py    a slice of each by hypothesis, in `make test`
-       └── run.py ─► one.py      a million of each by atheris (libFuzzer, led by coverage), in `make fuzz`
+       ├── tests/test_fuzz.py    some inputs by hypothesis, in `make test`
+       └── run.py ─► one.py      a million inputs by atheris (libFuzzer, guided by coverage), in `make fuzz`
 
-Anything else that is raised is a finding; so are seconds of time for one input, and more memory than `run.py` allows.
-Half of the mutations know the structure of what they change, so that inputs come past base64, lengths and JSON.
+Every other exception is a finding; so are inputs that take seconds, and more memory than `run.py` allows. Half of the
+mutations keep the structure of the input, so that it gets past base64, lengths and JSON.
 """
 
 from __future__ import annotations
@@ -18,15 +18,12 @@ from dataclasses import dataclass
 from collective.errors import MessageError, RPCError
 from fuzz.mutations import Mutate
 
-_LONGEST_REFUSAL = 1000  # characters, where a stranger is quoted
+_MAX_MESSAGE = 1000  # characters of an error that quotes a message
 
 
 @dataclass(frozen=True)
 class Target:
-    """A parser: `run` gives it an input and raises what is a finding; `seeds` are inputs that it reads.
-
-    Inputs are of `longest` bytes at most.
-    """
+    """A parser: `run` parses an input and raises findings; `seeds` are valid inputs; `longest` is in bytes."""
 
     name: str
     run: Callable[[bytes], None]
@@ -37,15 +34,15 @@ class Target:
 
 @contextmanager
 def refusing(*errors: type[Exception]) -> Iterator[None]:
-    """Let these errors pass, when people can read them: a line, and not too long a one where a stranger is quoted."""
+    """Ignore these errors if they are readable: one line, and of limited length if they quote a message."""
     try:
         yield
     except RPCError as reply:
         if not isinstance(reply, errors):
             raise
     except errors as refusal:
-        said = str(refusal)
-        assert said.isprintable(), f"a refusal that is not one line: {said!r}"
-        assert said, "a refusal without a word"
+        text = str(refusal)
+        assert text.isprintable(), f"an error that is not one line: {text!r}"
+        assert text, "an empty error"
         if isinstance(refusal, MessageError):
-            assert len(said) <= _LONGEST_REFUSAL, f"a refusal of {len(said)} characters: {said[:200]!r}"
+            assert len(text) <= _MAX_MESSAGE, f"an error of {len(text)} characters: {text[:200]!r}"

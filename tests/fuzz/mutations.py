@@ -1,6 +1,7 @@
-"""Change an input and leave its structure whole: JSON documents, blobs of SSH, texts of known words.
+"""Mutations that keep the structure of an input: JSON documents, SSH blobs, and texts made of known words.
 
-Each is given `data` and a dice, and returns what became of it; what has not the structure is overwritten somewhere.
+Each takes `data` and a random generator, and returns the changed input. Input without the structure is overwritten
+at a random place.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from collective.signing.ssh_encoding import SSHReader, string
 
 Mutate = Callable[[bytes, Random], bytes]
 
-STRING = 0  # in a layout of SSH's data: a string; any other number is so many bytes
+STRING = 0  # in a layout of SSH data: a string; another number is a field of that many bytes
 _ODD: Sequence[Any] = (
     *(None, True, False, 0, -1, 0.5, 1e308, 2**63, 10**400),
     *("", "\n", "\x00", "\ud800", "ä", "*", "/a/", "#", "^(a+)+$", "[", "a" * 300),
@@ -23,32 +24,32 @@ _ODD: Sequence[Any] = (
 )
 
 
-def overwritten(data: bytes, dice: Random) -> bytes:
-    """Overwrite some bytes, leave some out, or put some in again."""
-    start = dice.randrange(len(data) + 1)
-    length = dice.randrange(min(40, len(data) + 1 - start))
-    put = dice.choice([dice.randbytes(length), dice.randbytes(dice.randrange(8)), data[:40], b""])
+def overwrite(data: bytes, rng: Random) -> bytes:
+    """Overwrite, delete or insert some bytes."""
+    start = rng.randrange(len(data) + 1)
+    length = rng.randrange(min(40, len(data) + 1 - start))
+    put = rng.choice([rng.randbytes(length), rng.randbytes(rng.randrange(8)), data[:40], b""])
     return data[:start] + put + data[start + length :]
 
 
 def in_json(*words: str) -> Mutate:
-    """Change one value of a JSON document, its name or its place; `words` are names and texts that mean something."""
+    """Return a mutation of one value of a JSON document, its key or its place; `words` are known keys and values."""
 
-    def mutate(data: bytes, dice: Random) -> bytes:
+    def mutate(data: bytes, rng: Random) -> bytes:
         try:
             document = json.loads(data)
         except (ValueError, RecursionError):
-            return overwritten(data, dice)
+            return overwrite(data, rng)
         holder = [document]
-        container, key = dice.choice(list(_places(holder)))
-        other, its_key = dice.choice(list(_places(holder)))
-        value = dice.choice([dice.choice(_ODD), dice.choice(words or ("",)), json.loads(json.dumps(other[its_key]))])
-        deed = dice.randrange(4)
-        if deed == 0 and container is not holder:
+        container, key = rng.choice(list(_places(holder)))
+        other, its_key = rng.choice(list(_places(holder)))
+        value = rng.choice([rng.choice(_ODD), rng.choice(words or ("",)), json.loads(json.dumps(other[its_key]))])
+        operation = rng.randrange(4)
+        if operation == 0 and container is not holder:
             del container[key]
-        elif deed == 1 and isinstance(container, dict):
-            container[dice.choice(words or ("",))] = value
-        elif deed == 2:
+        elif operation == 1 and isinstance(container, dict):
+            container[rng.choice(words or ("",))] = value
+        elif operation == 2:
             container[key] = [container[key], value]
         else:
             container[key] = value
@@ -58,7 +59,7 @@ def in_json(*words: str) -> Mutate:
 
 
 def _places(container: Any) -> Iterator[tuple[Any, Any]]:
-    """Yield each container of a document, with each of its keys."""
+    """Yield each container of a document with each of its keys."""
     for key, value in container.items() if isinstance(container, dict) else enumerate(container):
         yield container, key
         if isinstance(value, (dict, list)):
@@ -66,53 +67,53 @@ def _places(container: Any) -> Iterator[tuple[Any, Any]]:
 
 
 def in_blob(*layout: int) -> Mutate:
-    """Change one of the values of a blob that are laid out like this; the lengths fit."""
+    """Return a mutation of one of the values of an SSH blob; lengths stay consistent."""
 
-    def mutate(data: bytes, dice: Random) -> bytes:
+    def mutate(data: bytes, rng: Random) -> bytes:
         try:
-            parts = taken_apart(data, layout)
+            parts = split_blob(data, layout)
         except SignatureError:
-            return overwritten(data, dice)
-        place = dice.randrange(len(layout))
+            return overwrite(data, rng)
+        place = rng.randrange(len(layout))
         if layout[place]:
-            parts[place] = dice.choice([bytes(layout[place]), b"\xff" * layout[place], dice.randbytes(layout[place])])
+            parts[place] = rng.choice([bytes(layout[place]), b"\xff" * layout[place], rng.randbytes(layout[place])])
         else:
             found = parts[place]
-            parts[place] = dice.choice([overwritten(found, dice), dice.choice(parts), string(found), found * 2, b""])
-        return put_together(parts, layout)
+            parts[place] = rng.choice([overwrite(found, rng), rng.choice(parts), string(found), found * 2, b""])
+        return join_blob(parts, layout)
 
     return mutate
 
 
-def taken_apart(data: bytes, layout: Sequence[int]) -> list[bytes]:
-    """Return the values of a blob; raise SignatureError when it is not laid out like this."""
+def split_blob(data: bytes, layout: Sequence[int]) -> list[bytes]:
+    """Return the values of a blob; raise SignatureError if it does not have this layout."""
     reader = SSHReader(data, "the blob")
     parts = [reader.take(size) if size else reader.string() for size in layout]
     reader.end()
     return parts
 
 
-def put_together(parts: Sequence[bytes], layout: Sequence[int]) -> bytes:
+def join_blob(parts: Sequence[bytes], layout: Sequence[int]) -> bytes:
     """Return the blob of these values."""
     return b"".join(part if size else string(part) for part, size in zip(parts, layout, strict=True))
 
 
 def in_text(*words: str) -> Mutate:
-    """Put a word in somewhere, or in the place of a word; say a line twice, or leave one out."""
+    """Return a mutation that inserts a word, replaces one, or repeats or deletes a line."""
 
-    def mutate(data: bytes, dice: Random) -> bytes:
+    def mutate(data: bytes, rng: Random) -> bytes:
         lines = data.split(b"\n")
-        at = dice.randrange(len(lines))
-        line, word = lines[at], dice.choice(words).encode()
-        start = dice.randrange(len(line) + 1)
+        at = rng.randrange(len(lines))
+        line, word = lines[at], rng.choice(words).encode()
+        start = rng.randrange(len(line) + 1)
         pieces = line.split(b" ")
-        pieces[dice.randrange(len(pieces))] = word
-        lines[at] = dice.choice([line[:start] + word + line[start:], b" ".join(pieces), line + b"\n" + line, b""])
+        pieces[rng.randrange(len(pieces))] = word
+        lines[at] = rng.choice([line[:start] + word + line[start:], b" ".join(pieces), line + b"\n" + line, b""])
         return b"\n".join(lines)
 
     return mutate
 
 
 def either(*mutations: Mutate) -> Mutate:
-    """Do one of several."""
-    return lambda data, dice: dice.choice(mutations)(data, dice)
+    """Return a mutation that applies one of several."""
+    return lambda data, rng: rng.choice(mutations)(data, rng)

@@ -1,4 +1,4 @@
-"""What operators and authors write: keys that are trusted or revoked, DDLs, policies."""
+"""Targets for files that operators and authors write: allowed_signers, revoked_keys, DDLs and policies."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ atexit.register(_FOLDER.cleanup)
 
 
 def allowed(data: bytes) -> None:
-    """Read allowed signers, and ask for one."""
+    """Parse allowed_signers, and look up a signer."""
     with refusing(ConfigError):
         signers = allowed_signers.parse(data.decode("utf-8", errors="replace"), Path("file"))
         with refusing(SignatureError):
@@ -32,13 +32,13 @@ def allowed(data: bytes) -> None:
 
 
 def revoked(data: bytes) -> None:
-    """Read revoked keys."""
+    """Parse revoked_keys."""
     with refusing(ConfigError):
         revoked_keys.parse(data.decode("utf-8", errors="replace"), Path("file"))
 
 
 def description(data: bytes) -> None:
-    """Read a DDL, and check inputs and outputs by it."""
+    """Parse a DDL, and check inputs and outputs with it."""
     path = Path(_FOLDER.name) / "hammer.json"
     path.write_bytes(data)
     with refusing(DDLError):
@@ -51,7 +51,7 @@ def description(data: bytes) -> None:
 
 
 def policy(data: bytes) -> None:
-    """Read a policy, and have it decide."""
+    """Parse a policy, and decide requests with it."""
     try:
         read = parsing.parse(data.decode("utf-8", errors="replace"), "policy.yaml")
     except ConfigError as refusal:
@@ -71,7 +71,7 @@ alice,al namespaces="collective,git",valid-after="20200101",valid-before="209912
 """
 _TYPES = ("ssh-ed25519", "ssh-rsa", "ecdsa-sha2-nistp256", "ssh-ed25519-cert-v01@openssh.com", "sk-ssh-ed25519@o")
 _OPTIONS = ('namespaces="', 'valid-after="', 'valid-before="2', "cert-authority", "20240229", "235960", "Z", '\\"')
-_SIGNS = ('"', ",", "*", "?", "!", "[", "\\", "#", "=", "\t", "\r", "\x85", "\u2028", "AAAA", "SHA256:")
+_CHARS = ('"', ",", "*", "?", "!", "[", "\\", "#", "=", "\t", "\r", "\x85", "\u2028", "AAAA", "SHA256:")
 
 DDL: dict[str, Any] = {
     "metadata": {"name": "hammer", "description": "Hits", "version": "1.0", "timeout": 5},
@@ -124,8 +124,8 @@ _YAML = (
 )
 _KEYS = ("groups", "rules", "name", "callers", "agents", "actions", "facts", "classes", "select", "inputs", "allow")
 
-ALLOWED_SIGNERS = Target("allowed_signers", allowed, [SIGNERS.encode()], in_text(*_TYPES, *_OPTIONS, *_SIGNS))
-REVOKED_KEYS = Target("revoked_keys", revoked, [LINES.encode(), b"SHA256:" + b"A" * 43], in_text(*_TYPES, *_SIGNS))
+ALLOWED_SIGNERS = Target("allowed_signers", allowed, [SIGNERS.encode()], in_text(*_TYPES, *_OPTIONS, *_CHARS))
+REVOKED_KEYS = Target("revoked_keys", revoked, [LINES.encode(), b"SHA256:" + b"A" * 43], in_text(*_TYPES, *_CHARS))
 DESCRIPTION = Target("ddl", description, [json.dumps(DDL).encode()], in_json(*_SCHEMA))
 RULES = Target(
     "policy",

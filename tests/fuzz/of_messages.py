@@ -1,4 +1,4 @@
-"""What travels: bodies, and payloads in bodies that are whole."""
+"""Targets for messages: message bodies, and payloads in valid bodies."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ LARGE = messages.seal(REPLY.replace("5.9", "5.9" * 2000), lambda _: "U1NIU0lH")
 
 
 def read(body: str) -> None:
-    """Do with a body what nodes and callers do."""
+    """Parse a message body as nodes and callers do."""
     with refusing(MessageError):
         content = messages.unseal(body).content
         with refusing(MessageError):
@@ -60,7 +60,7 @@ def read(body: str) -> None:
 
 
 def payload(data: bytes) -> None:
-    """Read a payload in each encoding."""
+    """Parse a payload in each encoding."""
     text = data.decode("utf-8", errors="replace")
     packed = base64.b64encode(zlib.compress(data, 1)).decode()
     for encoding, carried in (("json", text), ("json+zlib+base64", packed)):

@@ -1,4 +1,4 @@
-"""What a stranger says of himself: a signature, and the key or certificate in it."""
+"""Targets for signatures, and for the keys and certificates in them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from collective.signing.keys import PrivateKey, PublicKey
 from collective.signing.ssh_encoding import string
 from collective.signing.sshsig import Signature
 from fuzz import Target, refusing
-from fuzz.mutations import STRING, in_blob, put_together, taken_apart
+from fuzz.mutations import STRING, in_blob, join_blob, split_blob
 
 PAYLOAD = "{}"
 WHEN = 1000.0  # Unix seconds
@@ -31,7 +31,7 @@ def _rsa_key() -> rsa.RSAPrivateKey:
     return rsa.RSAPrivateNumbers(p, q, d, d % (p - 1), d % (q - 1), pow(q, -1, p), public).private_key()
 
 
-# The same keys in each process, so that an input that was found means the same in the next.
+# The keys are the same in each process, so that findings are reproducible.
 _AUTHORITY, _ALICE, _CERTIFIED = (Ed25519PrivateKey.from_private_bytes(bytes([number] * 32)) for number in (1, 2, 3))
 AUTHORITY = PrivateKey(_AUTHORITY)
 KEYS = {
@@ -48,7 +48,7 @@ CERTIFICATE_LAYOUT = (*(STRING,) * 3, 8, 4, STRING, STRING, 8, 8, *(STRING,) * 5
 
 
 def certificate(*critical: bytes) -> bytes:
-    """Return the blob of a certificate by which alice and bob may sign, restricted by critical options."""
+    """Return the blob of a certificate for alice and bob with critical options."""
     builder = SSHCertificateBuilder().public_key(_CERTIFIED.public_key())
     builder = builder.type(SSHCertificateType.USER).valid_principals([b"alice", b"bob"])
     builder = builder.valid_after(0).valid_before(2**40)
@@ -57,8 +57,8 @@ def certificate(*critical: bytes) -> bytes:
     return base64.b64decode(builder.sign(_AUTHORITY).public_bytes().split()[1])
 
 
-def stranger(blob: bytes) -> None:
-    """Do with the signer that a signature names what a node does with it."""
+def signer(blob: bytes) -> None:
+    """Look up and parse the signer of a signature, as a node does."""
     for name in ("alice", "bob"):
         with refusing(SignatureError):
             SIGNERS.signer(blob, name, WHEN)
@@ -66,19 +66,19 @@ def stranger(blob: bytes) -> None:
         Certificate.read(blob).check("alice", WHEN) if is_certificate(blob) else PublicKey.read(blob)
 
 
-def vouched(blob: bytes) -> None:
-    """Have the authority sign whatever a certificate says, so that there is more to be read."""
+def signed_by_authority(blob: bytes) -> None:
+    """Sign the content of a certificate with the authority, so that more of it is parsed."""
     try:
-        parts = taken_apart(blob, CERTIFICATE_LAYOUT)
+        parts = split_blob(blob, CERTIFICATE_LAYOUT)
     except SignatureError:
         return
     parts[-2] = AUTHORITY.blob
-    signed = put_together(parts[:-1], CERTIFICATE_LAYOUT[:-1])
-    stranger(signed + string(AUTHORITY.sign(signed)))
+    signed = join_blob(parts[:-1], CERTIFICATE_LAYOUT[:-1])
+    signer(signed + string(AUTHORITY.sign(signed)))
 
 
 def signature(text: str) -> None:
-    """Check a signature as a node does."""
+    """Verify a signature as a node does."""
     with refusing(SignatureError):
         read = Signature.read(text)
         name = next((name for name, key in KEYS.items() if key.blob == read.signer), "alice")
@@ -86,13 +86,13 @@ def signature(text: str) -> None:
 
 
 def certificates(data: bytes) -> None:
-    """Read a key or certificate as it is, and with an authority behind it."""
-    stranger(data)
-    vouched(data)
+    """Parse a key or certificate unchanged, and signed by an authority."""
+    signer(data)
+    signed_by_authority(data)
 
 
 def signatures(data: bytes) -> None:
-    """Read a signature as a text, and as what a text in base64 holds."""
+    """Parse a signature as text, and as base64 data."""
     signature(data.decode("utf-8", errors="replace"))
     signature(base64.b64encode(data).decode())
 

@@ -1,19 +1,19 @@
-"""What people type: select expressions, and folded names."""
+"""Targets for command-line values: select expressions and folded names."""
 
 from __future__ import annotations
 
 from collective.errors import UsageError
 from collective.filters import parse, select_text
-from collective.nodesets import MOST_NAMES, fold, unfold
+from collective.nodesets import MAX_NAMES, fold, unfold
 from fuzz import Target, refusing
 from fuzz.mutations import in_text
 
-_LONGEST = 500  # bytes that anybody types
-_MANY = 100  # names; folding more is done, and takes its time
+_MAX_LENGTH = 500  # bytes
+_MAX_FOLDED = 100  # names; folding more is slow
 
 
 def expression(data: bytes) -> None:
-    """Read a select expression; what it is printed as means the same."""
+    """Parse a select expression; its printed form must parse to the same tree."""
     with refusing(UsageError):
         read = parse(select=data.decode("utf-8", errors="replace")).select
         assert read is not None
@@ -21,11 +21,11 @@ def expression(data: bytes) -> None:
 
 
 def nodes(data: bytes) -> None:
-    """Unfold names; folded again they are the same."""
+    """Unfold names; folding and unfolding them again must give the same names."""
     with refusing(UsageError):
         names = unfold(data.decode("utf-8", errors="replace"))
-        assert len(names) <= MOST_NAMES
-        if len(names) <= _MANY:
+        assert len(names) <= MAX_NAMES
+        if len(names) <= _MAX_FOLDED:
             assert set(unfold(fold(names))) == set(names)
 
 
@@ -36,12 +36,12 @@ SELECT = Target(
     in_text(
         "and", "or", "not", "!", "(", ")", "'", '"', "/", "\\", "=", "=~", "<=", "!=", ".md5", "fact(a).value", "{9"
     ),
-    _LONGEST,
+    _MAX_LENGTH,
 )
 NODESET = Target(
     "nodes",
     nodes,
     [b"web[01-20].my.net,db3,r[1-2,5]n[08-11]"],
     in_text("[", "]", "-", ",", "01", "9999", "99999", "[1-3]", "[0-9]", " ", "\u0661"),
-    _LONGEST,
+    _MAX_LENGTH,
 )

@@ -1,4 +1,4 @@
-"""Fuzz one target: `python -m fuzz.one NAME [libFuzzer's options] CORPUS`, from `tests/`."""
+"""Fuzz one target: `python -m fuzz.one NAME [libFuzzer options] CORPUS`, from `tests/`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ with atheris.instrument_imports(include=["collective"]):
 
 
 def main() -> None:
-    """Read the target's name off the command line; libFuzzer takes the rest, and ends the process."""
+    """Fuzz the target that the first argument names; libFuzzer parses the rest, and exits the process."""
     target = TARGETS[sys.argv.pop(1)]
 
     def mutate(data: bytes, most: int, seed: int) -> bytes:

@@ -1,7 +1,7 @@
-"""Fuzz every target and print a table: `python -m fuzz.run INPUTS [NAME …]`, from `tests/`; exit 1 with findings.
+"""Fuzz every target and print a table: `python -m fuzz.run INPUTS [NAME …]`, from `tests/`; exit 1 on findings.
 
-Each target has a process of its own, and a folder in `.fuzz`: its corpus, which the next run begins with, libFuzzer's
-log, and the inputs that are findings (`python -m fuzz.one NAME FILE` does one again).
+Each target runs in its own process, with a folder in `.fuzz`: its corpus, which the next run reuses, the log of
+libFuzzer, and the inputs that are findings (`python -m fuzz.one NAME FILE` runs one again).
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from fuzz.targets import TARGETS
 
 FOLDER = Path(__file__).parents[2] / ".fuzz"
 HEADERS = ("Target", "Inputs", "Seconds", "Inputs/s", "Edges", "Corpus", "Peak MB", "Findings")
-SLOWEST = 10  # seconds for one input
-MOST_MEMORY = 512  # MB for a process, Python and libFuzzer included
+MAX_SECONDS = 10  # seconds for one input
+MAX_MEMORY = 512  # MB per process, with Python and libFuzzer
 
 
 def fuzz(name: str, inputs: int) -> tuple[str | int, ...]:
@@ -31,11 +31,11 @@ def fuzz(name: str, inputs: int) -> tuple[str | int, ...]:
     corpus.mkdir(parents=True, exist_ok=True)
     for number, seed in enumerate(TARGETS[name].seeds):
         (corpus / f"seed{number}").write_bytes(seed)
-    limits = (f"-max_len={TARGETS[name].longest}", f"-timeout={SLOWEST}", f"-rss_limit_mb={MOST_MEMORY}")
+    limits = (f"-max_len={TARGETS[name].longest}", f"-timeout={MAX_SECONDS}", f"-rss_limit_mb={MAX_MEMORY}")
     options = (f"-runs={inputs}", *limits, "-print_final_stats=1", f"-artifact_prefix={folder}/")
     began = time.monotonic()
     command = [sys.executable, "-m", "fuzz.one", name, *options, str(corpus)]
-    # In memory, for a disk is slower than a parser; and ours to remove, for libFuzzer ends its process at once.
+    # In memory, because disks are slow; removed here, because libFuzzer exits without cleaning up.
     with (folder / "log").open("wb") as log, TemporaryDirectory(prefix="fuzz-", dir="/dev/shm") as scratch:
         environment = {**os.environ, "TMPDIR": scratch}
         here = Path(__file__).parents[1]
@@ -47,7 +47,7 @@ def fuzz(name: str, inputs: int) -> tuple[str | int, ...]:
 
 
 def _figures(log: str) -> tuple[int, int, int, int]:
-    """Return the inputs, the edges that they reached, the inputs in the corpus, and the peak of memory in MB."""
+    """Return the number of inputs, the edges they covered, the size of the corpus, and the peak memory in MB."""
     inputs = _last(r"stat::number_of_executed_units: (\d+)", log)
     edges, kept = _last(r"cov: (\d+) ", log), _last(r"corp: (\d+)/", log)
     return inputs, edges, kept, _last(r"stat::peak_rss_mb: +(\d+)", log)
@@ -58,7 +58,7 @@ def _last(pattern: str, log: str) -> int:
 
 
 def main() -> int:
-    """Fuzz what the command line says."""
+    """Fuzz the targets of the command line, or all."""
     inputs, names = int(sys.argv[1]), sys.argv[2:] or list(TARGETS)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         rows = list(pool.map(lambda name: fuzz(name, inputs), names))

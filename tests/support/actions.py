@@ -1,13 +1,12 @@
-"""Plugins and processes for tests of actions."""
+"""A plugin whose actions misbehave, and helpers for the processes that they start."""
 
 from __future__ import annotations
 
-import threading
-import time
 from pathlib import Path
 from typing import Any
 
 from collective.node.actions.job import ActionJob
+from support.waiting import wait_until
 
 PLUGIN = '''
 import glob, os, resource, signal, subprocess, sys, time
@@ -39,8 +38,8 @@ def interrupts(): raise KeyboardInterrupt
 def reads(): return {"text": sys.stdin.read()}
 def ignored(): return {"mask": int(open("/proc/self/status").read().partition("SigIgn:")[2].split()[0], 16)}
 
-def family(folder):
-    """Loop for ever with a child, a grandchild, and a process that has detached itself from both."""
+def spawn(folder):
+    """Loop for ever with a child, a grandchild, and a detached process."""
     code = "import os,time,sys; open(sys.argv[1] + '/' + str(os.getpid()), 'w'); "
     child = code + "import subprocess; subprocess.Popen([sys.executable, '-c', %r, sys.argv[1]]); time.sleep(600)"
     subprocess.Popen([sys.executable, "-c", child % (code + "time.sleep(600)"), folder])
@@ -50,7 +49,7 @@ def family(folder):
         time.sleep(0.01)
 
 def chain(folder):
-    """Loop for ever in a process that has 250 generations above it."""
+    """Loop for ever in a process with 250 ancestors."""
     for _ in range(250):
         if os.fork():
             break
@@ -71,7 +70,7 @@ def nests(folder):
     return {"pid": process.pid}
 
 def bomb(folder):
-    """Fork as fast as it goes, up to a bound."""
+    """Fork as fast as possible, up to a limit."""
     while True:
         if len(os.listdir(folder)) < 200 and not os.fork():
             open(f"{folder}/{os.getpid()}", "w").close()
@@ -79,14 +78,17 @@ def bomb(folder):
 
 
 def job(plugin: Path, action: str, **data: Any) -> ActionJob:
+    """Return the job of calling `action` of a plugin."""
     return ActionJob(str(plugin), action, data, {})
 
 
 def alive(pids: list[int]) -> list[int]:
+    """Return the pids of the processes that run; zombies do not count."""
     return [pid for pid in pids if Path(f"/proc/{pid}").exists() and "\nState:\tZ" not in status(pid)]
 
 
 def status(pid: int) -> str:
+    """Return /proc/PID/status; that of a zombie if the process does not exist."""
     try:
         return Path(f"/proc/{pid}/status").read_text()
     except OSError:
@@ -94,8 +96,6 @@ def status(pid: int) -> str:
 
 
 def wait_for_files(folder: Path, count: int) -> list[int]:
-    until = time.monotonic() + 20
-    while len(list(folder.iterdir())) < count:
-        assert time.monotonic() < until, "the family did not come up"
-        threading.Event().wait(0.01)
+    """Wait until `count` processes have written their files; return their pids."""
+    wait_until(lambda: len(list(folder.iterdir())) >= count, 20)
     return [int(path.name) for path in folder.iterdir()]

@@ -1,10 +1,10 @@
 """Run an agent's cases: `tests/cases/<agent>/<case>.json`, one example each.
 
     {"about": one sentence, "action": name, "data": inputs, "settings": {…},
-     "commands": what fake_commands is given (left out: the machine's own commands), "only": true for no others,
-     "expected": {"statuscode": 0 or 1, "statusmsg": text or /regex/, "data": {…}}, "calls": [[word, …], …]}
+     "commands": argument of fake_commands (default: the machine's commands), "only": true to allow no others,
+     "expected": {"statuscode": 0 or 1, "statusmsg": string or /regex/, "data": {…}}, "calls": [[argument, …], …]}
 
-Of `data` only the named outputs are compared; a text `/…/` is a regular expression.
+Only the outputs named in `data` are compared; a string `/…/` is a regular expression.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ DDLS = bundled().parent / "ddl"
 
 
 def load(agent: str, *, keyed: str = "action") -> list[Any]:
-    """Return the cases of `agent` that have the key `keyed` at their top, each a dictionary with its `id`."""
+    """Return the cases of `agent` that have the top-level key `keyed`, each a dictionary with its `id`."""
     found = [{"id": path.stem, **json.loads(path.read_text())} for path in sorted((CASES / agent).glob("*.json"))]
     assert found, f"no cases for {agent}"
     return [case for case in found if keyed in case]
 
 
 def perform(module: ModuleType, case: dict[str, Any], *, seconds: float = 20.0) -> None:
-    """Run one case and compare what comes back with what it expects."""
+    """Run one case and compare the reply with the expected one."""
     name = module.__name__.rpartition(".")[2]
     described = ddl.read(DDLS / f"{name}.json").action(case["action"])
     fakes = case.get("commands")
@@ -49,7 +49,7 @@ def perform(module: ModuleType, case: dict[str, Any], *, seconds: float = 20.0) 
 
 
 def answer(module: ModuleType, described: ddl.Action, case: dict[str, Any], seconds: float = 20.0) -> dict[str, Any]:
-    """Do what a node does: check the inputs, call the action, check the outputs; return what it would reply."""
+    """Check the inputs, call the action, check the outputs, as a node does; return the reply."""
     function = getattr(module, case["action"])
     available = {"settings": case.get("settings", {}), "deadline": time.monotonic() + seconds}
     supplied = {name: available[name] for name in available if name in inspect.signature(function).parameters}
@@ -62,10 +62,10 @@ def answer(module: ModuleType, described: ddl.Action, case: dict[str, Any], seco
 
 
 def assert_same(where: str, wanted: Any, got: Any) -> None:
-    """Compare as the cases mean it: named members only, `/…/` as a regular expression."""
+    """Compare the members named in `wanted`; a string `/…/` is a regular expression."""
     if isinstance(wanted, dict):
         for key, value in wanted.items():
-            assert key in got, f"{where}.{key} is not there: {got}"
+            assert key in got, f"{where}.{key} is missing: {got}"
             assert_same(f"{where}.{key}", value, got[key])
     elif isinstance(wanted, str) and wanted.startswith("/") and wanted.endswith("/") and len(wanted) > 1:
         assert re.search(wanted[1:-1], got), f"{where}: {wanted} does not match {got!r}"

@@ -1,6 +1,6 @@
-"""Say whether this machine can run the tests that install packages for real: root, on Debian, with apt.
+"""Check that this machine can run the tests that install packages: root, Debian, apt.
 
-Where it cannot, they are skipped with the reason; with CI in the environment they fail instead.
+Otherwise the tests are skipped with the reason, or fail if CI is set.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import pytest
 
 
 def require_apt() -> None:
-    """Skip the calling test, or fail it under CI, where packages cannot be installed."""
+    """Skip the calling test if packages cannot be installed; fail it under CI."""
     if os.geteuid() != 0:
-        _cannot("only root may install packages")
+        _cannot("installing packages needs root")
     if not Path("/etc/debian_version").exists() or not shutil.which("apt-get"):
-        _cannot("this is no Debian with apt-get")
+        _cannot("this test needs Debian with apt-get")
 
 
 def _cannot(reason: str) -> None:

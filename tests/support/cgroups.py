@@ -1,4 +1,4 @@
-"""Control groups for tests."""
+"""Find the cgroup v2 hierarchy, for tests."""
 
 from __future__ import annotations
 

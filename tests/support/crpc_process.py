@@ -1,4 +1,4 @@
-"""Run `crpc` as a user does: in a process of its own, against a lab or a server."""
+"""Run `crpc` as users do, in a process of its own, against a lab or a server."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ Completed = subprocess.CompletedProcess[str]
 
 
 class Crpc(Protocol):
-    """Run `crpc` with some words; `env` is added to the environment."""
+    """Runs `crpc` with the given arguments; `env` is added to the environment."""
 
     def __call__(self, *words: str, stdin: str = "", **env: str) -> Completed:
-        """Return how it ended."""
+        """Return the completed process."""
 
 
 def make_crpc(environment: dict[str, str], by: Sequence[str] = ()) -> Crpc:
-    """Return a function that runs crpc in `environment`, `by` another command or none."""
+    """Return a function that runs crpc in `environment`; `by` is a command that runs it, if any."""
 
     def crpc(*words: str, stdin: str = "", **env: str) -> Completed:
         return subprocess.run(
@@ -52,7 +52,7 @@ def make_crpc(environment: dict[str, str], by: Sequence[str] = ()) -> Crpc:
 
 
 def on_a_terminal(environment: dict[str, str], answer: str, *words: str) -> tuple[int, str]:
-    """Run crpc on a terminal of its own where somebody types `answer`; return its exit code and what it shows there."""
+    """Run crpc on a terminal with `answer` typed; return its exit code and the content of the terminal."""
     master, slave = os.openpty()
     with subprocess.Popen([BIN / "crpc", *words], env=environment, stdin=slave, stdout=slave, stderr=slave) as process:
         os.close(slave)
@@ -68,7 +68,7 @@ def on_a_terminal(environment: dict[str, str], answer: str, *words: str) -> tupl
 
 
 def begin(crpc: Crpc, *words: str) -> Callable[[], Completed]:
-    """Begin to run crpc; return how to wait for its end."""
+    """Start crpc in the background; return a function that waits for its end."""
     result: list[Completed] = []
     caller = threading.Thread(target=lambda: result.append(crpc(*words)))
     caller.start()
@@ -81,7 +81,7 @@ def begin(crpc: Crpc, *words: str) -> Callable[[], Completed]:
 
 
 def clean_environment() -> dict[str, str]:
-    """Return this process's environment without anything that points at a fleet or an account."""
+    """Return the environment of this process without variables that select a collective or an AWS account."""
     return {
         name: value
         for name, value in os.environ.items()
@@ -90,7 +90,7 @@ def clean_environment() -> dict[str, str]:
 
 
 class own_lab:  # noqa: N801 - used like a function
-    """Run a lab of one's own for a block; the environment of the tests themselves stays as it was."""
+    """Run a lab for the time of a block; the environment of the test process does not change."""
 
     def __init__(self, layout: Layout, nodes: int) -> None:
         self._before = dict(os.environ)
@@ -109,7 +109,7 @@ class own_lab:  # noqa: N801 - used like a function
 
 @contextmanager
 def own_server() -> Iterator[str]:
-    """Run a server that knows nothing yet; yields its URL."""
+    """Run an empty server; yield its URL."""
     process = subprocess.Popen([sys.executable, "-m", "collective.lab.aws_server"], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     with process.stdout:

@@ -1,24 +1,24 @@
-"""One real `collectived` in a folder of its own, pointed at a server (or a proxy before it), for tests of outages."""
+"""One real `collectived` with its own folder, against a server or a proxy in front of one."""
 
 from __future__ import annotations
 
 import json
 import subprocess
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from support.crpc_process import BIN, clean_environment
+from support.waiting import wait_until as wait_until  # other test modules import it from here
 
 COLLECTIVE = "outage"
 IDENTITY = "web1.example.com"
 
 
 def aws_environment(url: str) -> dict[str, str]:
-    """Return variables that point boto3 at `url`, and at no account."""
+    """Return an environment in which boto3 uses `url` and no real account."""
     return {
         **clean_environment(),
         "AWS_ENDPOINT_URL": url,
@@ -38,35 +38,27 @@ class Daemon:
 
     @property
     def log(self) -> str:
-        """What it has logged so far."""
+        """The log so far."""
         return (self.folder / "log").read_text()
 
     @property
     def audit(self) -> list[dict[str, Any]]:
-        """The lines of its audit."""
+        """The entries of the audit log."""
         path = self.folder / "audit.jsonl"
         return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
     def wait_for_decision(self, count: int = 1) -> None:
-        """Wait until it has decided on so many requests."""
+        """Wait until the audit log has `count` decisions."""
         wait_until(lambda: sum(line["event"] == "decision" for line in self.audit) >= count, 20)
 
     def events(self, name: str) -> list[dict[str, Any]]:
-        """Return the log's lines about one event."""
+        """Return the log entries of one event."""
         lines = [line for line in self.log.splitlines() if line.startswith("{")]
         return [line for line in map(json.loads, lines) if line["event"] == name]
 
     def wait_for(self, name: str, count: int = 1, seconds: float = 40.0) -> None:
         """Wait until an event has been logged `count` times."""
         wait_until(lambda: len(self.events(name)) >= count, seconds, lambda: f"no {name} in:\n{self.log}")
-
-
-def wait_until(holds: Callable[[], bool], seconds: float, said: Callable[[], str] = lambda: "") -> None:
-    """Wait until something holds; fail when it does not in time."""
-    until = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < until, said()
-        time.sleep(0.05)
 
 
 def configure(folder: Path, collective: str = COLLECTIVE, **node: Any) -> None:
@@ -97,9 +89,10 @@ def configure(folder: Path, collective: str = COLLECTIVE, **node: Any) -> None:
 def daemon(
     folder: Path, url: str, *, serving: bool = True, by: Sequence[str] = (), env: Mapping[str, str] | None = None
 ) -> Iterator[Daemon]:
-    """Run `collectived` on the configuration in `folder` against the server at `url`.
+    """Run `collectived` with the configuration in `folder` against the server at `url`.
 
-    It is run `by` another command, or none; `env` are further variables.
+    `by` is a command that runs it, such as `ip netns exec`; `env` has further environment variables. The block starts
+    when the daemon serves, or at once if `serving` is false.
     """
     command = [*by, str(BIN / "collectived"), "--config", str(folder / "node.yaml")]
     environment = {**aws_environment(url), **(env or {})}

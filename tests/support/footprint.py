@@ -1,10 +1,10 @@
-"""What a daemon holds of its machine, by /proc: weighed before and after a fault, it shows that nothing has leaked.
+"""Measure the resources of a daemon through /proc, before and after an event, to find leaks.
 
     with weighing("1,000 requests at once", node) as weighed:
         …
     print(weighed.line())
 
-After is waited for: connections close, memory is given back.
+The second measurement waits until connections are closed and memory is returned.
 """
 
 from __future__ import annotations
@@ -15,18 +15,19 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from support.daemons import Daemon, wait_until
+from support.daemons import Daemon
+from support.waiting import wait_until
 
 SETTLING = 20.0  # seconds
-POOL = 20  # connections: more than max_actions + 4 are never kept
-GROWTH = 15.0  # MB that the allocator may keep of what came and went
+POOL = 20  # connections; a daemon keeps at most max_actions + 4
+GROWTH = 15.0  # MB of freed memory that the allocator may keep
 
 
 @dataclass(frozen=True)
 class Footprint:
-    """A daemon with its helpers: processes, open files, connections (sockets) and threads; `resident` is MB.
+    """The resources of a daemon and its worker processes: processes, open files, connections (sockets), threads.
 
-    Memory is the daemon's own, without the helpers'.
+    `resident` is the memory of the daemon itself, without the workers, in MB.
     """
 
     processes: int
@@ -38,28 +39,28 @@ class Footprint:
 
 @dataclass
 class Weighed:
-    """One line of the table of leaks; `peak` is MB."""
+    """One row of the table: the resources before and after; `peak` is in MB."""
 
-    error: str
+    event: str
     before: Footprint
     after: Footprint
     peak: float = 0.0
 
     def line(self) -> str:
-        """Return it as a row of Markdown."""
+        """Return the row in Markdown."""
         old, new = self.before, self.after
         pairs = [(old.processes, new.processes), (old.files, new.files), (old.connections, new.connections)]
         counts = " | ".join(f"{before} → {after}" for before, after in [*pairs, (old.threads, new.threads)])
-        return f"| {self.error} | {counts} | {old.resident:.0f} → {new.resident:.0f} (peak {self.peak:.0f}) |"
+        return f"| {self.event} | {counts} | {old.resident:.0f} → {new.resident:.0f} (peak {self.peak:.0f}) |"
 
 
 Record = Callable[[str], None]
 Weigh = Callable[[str, Daemon], AbstractContextManager[Weighed]]
-HEADER = "| fault | processes | files | connections | threads | resident MB |\n|---|---|---|---|---|---|"
+HEADER = "| event | processes | files | connections | threads | resident MB |\n|---|---|---|---|---|---|"
 
 
 def footprint(pid: int) -> Footprint:
-    """Weigh a process and all below it."""
+    """Return the resources of a process and its descendants."""
     family = [pid, *descendants(pid)]
     targets = [target for member in family for target in _open_files(member)]
     sockets = sum(target.startswith("socket:") for target in targets)
@@ -68,21 +69,21 @@ def footprint(pid: int) -> Footprint:
 
 
 def descendants(pid: int) -> list[int]:
-    """Return every process below `pid` (proc(5): /proc/PID/task/TID/children)."""
+    """Return the pids of all processes below `pid` (proc(5): /proc/PID/task/TID/children)."""
     found = []
     for children in Path(f"/proc/{pid}/task").glob("*/children"):
-        with suppress(OSError):  # it ended meanwhile
+        with suppress(OSError):  # the process has ended
             for child in map(int, children.read_text().split()):
                 found += [child, *descendants(child)]
     return found
 
 
 @contextmanager
-def weighing(error: str, node: Daemon) -> Iterator[Weighed]:
-    """Weigh a daemon before and after what the block does to it; fail when it holds more than before."""
+def weighing(event: str, node: Daemon) -> Iterator[Weighed]:
+    """Compare the resources of a daemon before and after the block; fail if it holds more afterwards."""
     pid = node.process.pid
-    weighed = Weighed(error, footprint(pid), footprint(pid))
-    Path(f"/proc/{pid}/clear_refs").write_text("5")  # proc(5): the peak begins anew
+    weighed = Weighed(event, footprint(pid), footprint(pid))
+    Path(f"/proc/{pid}/clear_refs").write_text("5")  # proc(5): reset the peak
     yield weighed
     weighed.peak = _memory(pid, "VmHWM")
 
@@ -92,7 +93,7 @@ def weighing(error: str, node: Daemon) -> Iterator[Weighed]:
         same = (after.processes, after.files) == (before.processes, before.files)
         return same and after.connections <= POOL and after.resident < before.resident + GROWTH
 
-    wait_until(settled, SETTLING, lambda: f"something has leaked: {weighed}")
+    wait_until(settled, SETTLING, lambda: f"resources leaked: {weighed}")
 
 
 def _open_files(pid: int) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""A request and a reply that tests start from."""
+"""A valid request and reply for tests."""
 
 from __future__ import annotations
 

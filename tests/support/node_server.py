@@ -1,9 +1,8 @@
-"""One node in memory: send it requests and read its replies."""
+"""Send requests to one node in memory, and receive its replies."""
 
 from __future__ import annotations
 
 import json
-import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from collective import messages, names
 from collective.filters import parse
 from collective.messages import Reply, Request
 from collective.testing import COLLECTIVE, Network
+from support.waiting import wait_until
 
 REPLIES = names.reply_queue(COLLECTIVE, "test-0")
 
@@ -84,7 +84,7 @@ DDL = {
 
 
 def request(agent: str = "rpcutil", action: str = "ping", **changes: Any) -> Request:
-    """A request as a caller would make it, with some things changed."""
+    """Return a request as a caller would make it, with `changes`."""
     plain = Request(
         id=messages.new_id(),
         collective=COLLECTIVE,
@@ -113,7 +113,7 @@ def send(network: Network, *asked: Request | str) -> None:
 
 
 def replies(network: Network, count: int = 1, wait: float = 10.0) -> list[Reply]:
-    """Take `count` replies from the queue; fewer, when no more come."""
+    """Receive `count` replies, or fewer if no more arrive within `wait` seconds."""
     found: list[Reply] = []
     until = time.monotonic() + wait
     while len(found) < count and time.monotonic() < until:
@@ -133,8 +133,7 @@ def audit(tmp_path: Path) -> list[dict[str, Any]]:
 
 
 def settled(network: Network, name: str, count: int) -> int:
-    """Wait until a counter of the node has reached `count`."""
-    until = time.monotonic() + 10
-    while network.nodes["web1"].statistics.requests[name] < count and time.monotonic() < until:
-        threading.Event().wait(0.01)
-    return network.nodes["web1"].statistics.requests[name]
+    """Wait until a counter of the node has reached `count`, and return its value."""
+    requests = network.nodes["web1"].statistics.requests
+    wait_until(lambda: requests[name] >= count, 10, lambda: f"{name}: {requests[name]} of {count}")
+    return requests[name]

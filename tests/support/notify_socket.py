@@ -1,4 +1,4 @@
-"""A stand-in for systemd's notification socket."""
+"""A fake systemd notification socket."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import socket
 
 
 class Listener:
-    """A service manager: what it is told is in `said`, a list of lines for each datagram."""
+    """A service manager: `said` has the lines of each datagram it received."""
 
     def __init__(self, address: str) -> None:
         self.address = address
@@ -15,7 +15,7 @@ class Listener:
         self.socket.bind(f"\0{address[1:]}" if address.startswith("@") else address)
 
     def hear(self, seconds: float = 5.0) -> list[str]:
-        """Return what is said next, within some seconds."""
+        """Return the lines of the next datagram; fail after `seconds`."""
         self.socket.settimeout(seconds)
         self.said.append(self.socket.recv(65536).decode().split("\n"))
         return self.said[-1]

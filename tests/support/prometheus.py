@@ -1,4 +1,4 @@
-"""Read Prometheus's text format."""
+"""Read the Prometheus text format."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
-Samples = dict[tuple[str, ...], float]  # by name, and the values of its labels in their order, but for `collective`
+Samples = dict[tuple[str, ...], float]  # by name and label values; the label `collective` is omitted
 
 
 def samples(path: Path) -> Samples:
-    """Return what a file of figures says."""
+    """Return the samples in a metrics file."""
     found: Samples = {}
     for family in text_string_to_metric_families(path.read_text()):
         for sample in family.samples:

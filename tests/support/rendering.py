@@ -1,4 +1,4 @@
-"""What the tests of results share: actions, replies and finished calls made from a few values."""
+"""Helpers for tests of results: make actions, replies and finished calls from a few values."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def make_action(
     required: Iterable[str] = (),
     **more: Any,
 ) -> Action:
-    """Return the action `package install` with these schemas, read as every DDL is."""
+    """Return the action `package install` with these schemas."""
     body = {
         "description": "Install a package",
         "input": {"type": "object", "properties": dict(inputs or {}), "required": list(required)},
@@ -33,12 +33,12 @@ def make_action(
         "aggregate": list(aggregate),
         **more,
     }
-    metadata = {"name": "package", "description": "Looks after packages", "version": "1.0.0"}
+    metadata = {"name": "package", "description": "Manage packages", "version": "1.0.0"}
     return ddl.parse({"metadata": metadata, "actions": {"install": body}}).actions["install"]
 
 
 def titled(titles: Mapping[str, str]) -> dict[str, dict[str, str]]:
-    """Return output schemas that have nothing but these titles."""
+    """Return output schemas with titles only."""
     return {name: {"title": title} for name, title in titles.items()}
 
 
@@ -50,7 +50,7 @@ def make_reply(sender: str, data: Mapping[str, Any] | None = None, statuscode: i
 
 @dataclass(frozen=True)
 class FinishedCall:
-    """A call that is over, as the renderers see one."""
+    """A finished call, as seen by the renderers."""
 
     action: Action
     outcomes: Outcomes
@@ -73,7 +73,7 @@ class FinishedCall:
 def make_call(
     action: Action, replies: Iterable[Reply] = (), *, expected: Iterable[str] | None = None, **more: Any
 ) -> FinishedCall:
-    """Return a call that got `replies`; by default exactly their senders were expected."""
+    """Return a call with `replies`; by default exactly their senders are expected."""
     given = list(replies)
     outcomes = Outcomes([reply.sender for reply in given] if expected is None else expected)
     for reply in given:
@@ -82,12 +82,12 @@ def make_call(
 
 
 def load(group: str) -> list[dict[str, Any]]:
-    """Return the cases of one folder, each a file."""
+    """Return the cases in one folder, one per file."""
     return [json.loads(path.read_text(encoding="utf-8")) for path in sorted((CASES / group).glob("*.json"))]
 
 
 def varied_call() -> FinishedCall:
-    """Return a call in which everything happened that can: odd replies, and nodes in each outcome."""
+    """Return a call with unusual replies and nodes in every outcome."""
     token = {"title": "Token", "writeOnly": True}
     outputs: dict[str, Mapping[str, Any]] = {**titled({"ensure": "Ensure", "size": "Size"}), "token": token}
     functions = [("summary", "ensure"), ("average", "size"), ("min", "token"), ("sum", "size")]

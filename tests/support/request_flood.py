@@ -1,11 +1,11 @@
-"""A caller who asks one node very many things at once, and keeps every reply that comes.
+"""A caller that sends one node many requests at once, and keeps every reply.
 
     requests = [crowd.run(f"echo {number}") for number in range(50)]
     crowd.ask(requests)
     replies = crowd.listen(requests, seconds=60)
 
-A thousand messages in one queue keep moto busy for a minute, for it looks at all of them at each request: a Stock has
-a proxy hand them out.
+moto scans all messages of a queue at each request, so that a thousand messages take a minute: a `Stock` lets a proxy
+serve them instead.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ SENDERS = 8  # threads
 
 
 class Stock:
-    """Messages (bodies) for one queue; what a proxy answers with as long as there are any, and their deletion."""
+    """Messages (bodies) for one queue: a proxy answers receive and delete requests from them until they run out."""
 
     def __init__(self, queue: str, bodies: Sequence[str]) -> None:
         self._queue = queue
@@ -44,7 +44,7 @@ class Stock:
         self._lock = threading.Lock()
 
     def __call__(self, operation: str, request: bytes) -> bytes | None:
-        """Answer as SQS does (SQS API reference: ReceiveMessage, DeleteMessageBatch); None: the server shall."""
+        """Answer as SQS does (SQS API reference: ReceiveMessage, DeleteMessageBatch); None: ask the server."""
         asked = json.loads(request) if operation in ("ReceiveMessage", "DeleteMessageBatch") else {}
         if not asked.get("QueueUrl", "").endswith(f"/{self._queue}"):
             return None
@@ -72,7 +72,7 @@ def _message(body: str) -> dict[str, Any]:
 
 
 class Crowd:
-    """Requests of one caller, and their replies by request id, in order of arrival. Times are seconds."""
+    """Requests of one caller, and their replies by request id in order of arrival. Times are in seconds."""
 
     def __init__(self, collective: str, transport: SQSTransport) -> None:
         self.queue = names.node_queue(collective, IDENTITY)
@@ -83,16 +83,16 @@ class Crowd:
         transport.open_replies(self._reply_to)
 
     def ask(self, requests: Sequence[Request]) -> None:
-        """Send requests, all at once."""
+        """Send requests concurrently."""
         with ThreadPoolExecutor(SENDERS) as pool:
             list(pool.map(lambda request: self._transport.send(self.queue, sealed(request)), requests))
 
     def run(self, command: str, timeout: float = 60.0) -> Request:
-        """Return a request to run a shell command, that is not sent yet."""
+        """Return a request for a shell command, without sending it."""
         return self.request("shell", "run", {"command": command}, timeout)
 
     def request(self, agent: str, action: str, data: Mapping[str, Any], timeout: float = 60.0) -> Request:
-        """Return a request that is not sent yet."""
+        """Return a request, without sending it."""
         return Request(
             id=messages.new_id(),
             collective=self._collective,
@@ -110,7 +110,7 @@ class Crowd:
         )
 
     def listen(self, requests: Sequence[Request], seconds: float) -> dict[str, Reply]:
-        """Return the first reply to each request, by id; fail when one has none after `seconds`."""
+        """Return the first reply to each request, by id; fail if one has none after `seconds`."""
         until = time.monotonic() + seconds
         while missing := [request for request in requests if not self.replies[request.id]]:
             assert time.monotonic() < until, f"{len(missing)} of {len(requests)} requests have no reply"
@@ -118,7 +118,7 @@ class Crowd:
         return {request.id: self.replies[request.id][0] for request in requests}
 
     def hear(self, wait: float) -> int:
-        """Take what comes within `wait` seconds; return how many replies that were."""
+        """Receive replies for up to `wait` seconds; return their number."""
         deliveries = self._transport.receive(self._reply_to, wait)
         for delivery in deliveries:
             reply = messages.decode_reply(messages.unseal(delivery.body).content)
@@ -129,13 +129,13 @@ class Crowd:
 
 
 def sealed(request: Request) -> str:
-    """Return the message of a request; nobody signs it."""
+    """Return the unsigned message of a request."""
     return messages.seal(messages.encode(request), unsigned)
 
 
 @contextmanager
 def crowd(collective: str, url: str) -> Iterator[Crowd]:
-    """Make a crowd that reaches the server at `url`."""
+    """Return a crowd that uses the server at `url`."""
     with pytest.MonkeyPatch.context() as patch:
         for name, value in aws_environment(url).items():
             patch.setenv(name, value)

@@ -13,12 +13,13 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
+from support.waiting import wait_until
 
 FOLDER = Path(__file__).parents[2] / ".servers"
 ASKED_FOR = os.environ.get("SERVERS", "moto").split()
@@ -77,11 +78,9 @@ def _listening(command: Sequence[Path], port_variable: str, variables: Mapping[s
     silent = subprocess.DEVNULL
     with subprocess.Popen(command, env=environment, stdin=silent, stdout=silent, stderr=silent) as process:
         try:
-            until = time.monotonic() + _UP
-            while not _answers(port):
-                assert process.poll() is None, f"{command[0]} ended"
-                assert time.monotonic() < until, f"{command[0]} does not listen"
-                time.sleep(0.05)
+            name = command[0]
+            wait_until(lambda: _answers(port) or process.poll() is not None, _UP, lambda: f"{name}: not listening")
+            assert process.poll() is None, f"{name}: exited with {process.returncode}"
             yield f"http://127.0.0.1:{port}"
         finally:
             process.kill()

@@ -1,4 +1,4 @@
-"""Real ssh-keygen, for tests: keys, certificates, signatures, and what it thinks of ours."""
+"""Keys, certificates, signatures and their verification by the real ssh-keygen, for tests."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ KINDS = {
 
 
 def ssh_keygen(*words: str | Path, stdin: str = "") -> subprocess.CompletedProcess[str]:
-    """Run ssh-keygen and return how it ended."""
+    """Run ssh-keygen; return the completed process."""
     return subprocess.run(["ssh-keygen", *words], input=stdin, capture_output=True, text=True, check=False, timeout=60)
 
 
 def make_key(path: Path, kind: str = "ed25519", passphrase: str = "") -> Path:
-    """Make a key pair; return the path of its private half, beside which lies `.pub`."""
+    """Create a key pair; return the path of the private key (the public key is beside it as `.pub`)."""
     done = ssh_keygen("-q", *KINDS[kind], "-N", passphrase, "-C", path.name, "-f", path)
     assert done.returncode == 0, done.stderr
     return path
 
 
 def certify(key: Path, authority: Path, *options: str, names: str = "alice", valid: str = "-1h:+1h") -> Path:
-    """Have an authority vouch for a key; return the path of the certificate."""
+    """Sign a key with an authority; return the path of the certificate."""
     named = ("-n", names) if names else ()
     done = ssh_keygen("-q", "-s", authority, "-I", "for a test", *named, "-V", valid, *options, f"{key}.pub")
     assert done.returncode == 0, done.stderr
@@ -39,20 +39,20 @@ def certify(key: Path, authority: Path, *options: str, names: str = "alice", val
 
 
 def line(key: Path) -> str:
-    """Return the type and the base64 of a key's public half."""
+    """Return the type and the base64 text of a public key."""
     text = (key if key.suffix == ".pub" else key.with_name(f"{key.name}.pub")).read_text()
     return " ".join(text.split()[:2])
 
 
 def sign(key: Path, payload: str, namespace: str = NAMESPACE) -> str:
-    """Return ssh-keygen's signature, as our envelopes carry it."""
+    """Return a signature by ssh-keygen, in the form that envelopes carry."""
     done = ssh_keygen("-q", "-Y", "sign", "-n", namespace, "-f", key, stdin=payload)
     assert done.returncode == 0, done.stderr
     return "".join(done.stdout.splitlines()[1:-1])
 
 
 def accepts(folder: Path, allowed: str, payload: str, signature: str, caller: str = "alice") -> bool:
-    """Tell whether ssh-keygen believes that `caller` signed a payload."""
+    """Return whether ssh-keygen accepts the signature of `caller` for a payload."""
     armored = f"-----BEGIN SSH SIGNATURE-----\n{textwrap.fill(signature, 70)}\n-----END SSH SIGNATURE-----\n"
     (folder / "allowed").write_text(allowed)
     (folder / "signature").write_text(armored)
@@ -61,7 +61,7 @@ def accepts(folder: Path, allowed: str, payload: str, signature: str, caller: st
 
 
 def damaged(signature: str, place: int = -1) -> str:
-    """Return a signature with one bit of one byte changed."""
+    """Return a signature with one bit changed."""
     data = bytearray(base64.b64decode(signature))
     data[place] ^= 1
     return base64.b64encode(data).decode()

@@ -1,4 +1,4 @@
-"""Drive a program on a real terminal (tmux)."""
+"""Run a program in a real terminal (tmux)."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import re
 import subprocess
 import uuid
 
-from support.daemons import wait_until
+from support.waiting import wait_until
 
 
 class Terminal:
-    """A tmux window of 100 columns and 40 lines, with a shell in it."""
+    """A shell in a tmux window of 100 columns and 40 lines."""
 
     def __init__(self, environment: dict[str, str]) -> None:
         self._name = f"collective-{uuid.uuid4().hex[:8]}"
@@ -23,17 +23,17 @@ class Terminal:
         self._tmux("send-keys", "Enter")
 
     def screen(self, colors: bool = False) -> str:
-        """Return what the window shows."""
+        """Return the content of the window."""
         return self._tmux("capture-pane", "-p", "-J", *(["-e"] if colors else []))
 
     def run(self, line: str) -> str:
-        """Type a command line and return the screen when it has ended, with its exit code."""
+        """Run a command line; return the screen after it has ended, with its exit code."""
         self.type(f"{line}; echo ended with $?")
         wait_until(lambda: re.search(r"^ended with \d+$", self.screen(), re.MULTILINE) is not None, 60, self.screen)
         return self.screen()
 
     def close(self) -> None:
-        """End the terminal."""
+        """Close the terminal."""
         self._tmux("kill-server")
 
     def _tmux(self, *words: str, environment: dict[str, str] | None = None) -> str:

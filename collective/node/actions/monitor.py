@@ -17,7 +17,7 @@ import os
 import selectors
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -109,7 +109,8 @@ def _kill_all(group: Group | None) -> None:
         group.kill()
     while True:
         with contextlib.suppress(Exception):  # one round may fail, for lack of memory for example: the next one follows
-            _kill(list(_descendants(os.getpid())))
+            for pid in list(_stopped_descendants(os.getpid())):
+                _send(pid, signal.SIGKILL)
         try:
             while os.waitpid(-1, os.WNOHANG)[0]:
                 pass
@@ -118,18 +119,20 @@ def _kill_all(group: Group | None) -> None:
         time.sleep(0.001)
 
 
-def _kill(pids: Sequence[int]) -> None:
-    for number in (signal.SIGSTOP, signal.SIGKILL):  # stopped processes cannot fork while others are killed
-        for pid in pids:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, number)
+def _send(pid: int, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.kill(pid, number)
 
 
-def _descendants(pid: int) -> Iterator[int]:
-    """Yield the processes below `pid`. This does not recurse, because the depth of the tree has no limit."""
+def _stopped_descendants(pid: int) -> Iterator[int]:
+    """Stop and yield the processes below `pid`. This does not recurse, because the depth of the tree has no limit.
+
+    Each process is stopped before its children are listed, so that it cannot fork faster than this walk.
+    """
     parents = [pid]
     while parents:
         for child in _children(parents.pop()):
+            _send(child, signal.SIGSTOP)
             yield child
             parents.append(child)
 
@@ -137,5 +140,5 @@ def _descendants(pid: int) -> Iterator[int]:
 def _children(pid: int) -> Iterator[int]:
     """Yield the children of all threads of `pid` (proc(5): /proc/PID/task/TID/children)."""
     with contextlib.suppress(OSError):  # the process or a thread has ended: the next round sees what this one misses
-        for children in Path(f"/proc/{pid}/task").glob("*/children"):
-            yield from map(int, children.read_text(encoding="ascii").split())
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            yield from map(int, (thread / "children").read_bytes().split())

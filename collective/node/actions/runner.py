@@ -41,33 +41,35 @@ class Runner:
 
     def run(self, job: ActionJob, timeout: float) -> ActionResult:
         """Run one job for at most `timeout` seconds and return how it ended; never raise for what an action does."""
-        ours, theirs = self._context.Pipe()
+        connection, remote = self._context.Pipe()
         group = self._groups.make()
         try:
-            process = self._start(ours, (theirs, job, timeout, group))
+            process = self._start(connection, (remote, job, timeout, group))
         except (OSError, EOFError) as error:
-            ours.close()  # ends a monitor that has started nevertheless
+            connection.close()  # ends a monitor that has started nevertheless
             if group:
                 group.end()
             return failed_result(f"the action's monitor process cannot be started: {error!r}", reason=CRASHED)
         finally:
-            theirs.close()
+            remote.close()
         try:
-            if ours.poll(timeout + _GRACE):
-                return ActionResult(**json.loads(ours.recv_bytes()))
+            if connection.poll(timeout + _GRACE):
+                return ActionResult(**json.loads(connection.recv_bytes()))
         except (EOFError, OSError):
             pass
         finally:
             with self._starting:
-                self._running.discard(ours)
-            ours.close()
+                self._running.discard(connection)
+            connection.close()
             process.join(_GRACE)
         process.kill()
         if group:
             group.end()
         return failed_result("the action's monitor process died", reason=CRASHED)
 
-    def _start(self, ours: Connection, arguments: tuple[Connection, ActionJob, float, Group | None]) -> BaseProcess:
+    def _start(
+        self, connection: Connection, arguments: tuple[Connection, ActionJob, float, Group | None]
+    ) -> BaseProcess:
         """Start a monitor; if the fork server cannot be reached, start a new fork server first."""
         with self._starting:
             try:
@@ -78,7 +80,7 @@ class Runner:
                 _forget_fork_server()
                 process = self._context.Process(target=monitor_action, args=arguments, daemon=False)
                 process.start()
-            self._running.add(ours)
+            self._running.add(connection)
         return process
 
     def stop(self) -> None:

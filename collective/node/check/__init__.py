@@ -1,1 +1,1 @@
-"""Check a node before it serves: `collectived --check`."""
+"""Check a node's setup: `collectived --check`."""

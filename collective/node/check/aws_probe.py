@@ -1,10 +1,10 @@
-"""Ask AWS whether a node could serve, by requests that change nothing and that its least privileges allow.
+"""Check a node's access to AWS with read-only requests that its minimal permissions allow.
 
-    GetQueueUrl   the node's queue: there, not yet there, or not for us
-    GetItem       its own item in the registry
-    Date          the servers' clock: AWS refuses what is signed by one that is minutes off
+    GetQueueUrl   the node's queue: exists, does not exist, or access denied
+    GetItem       the node's item in the registry
+    Date          the clock: AWS rejects requests signed by a clock that is minutes off
 
-Whether it may make its queue and subscribe it, only the doing shows: AWS has no dry run for either.
+The permissions to create the queue and to subscribe it cannot be checked: AWS has no dry run for them.
 """
 
 from __future__ import annotations
@@ -22,65 +22,65 @@ if TYPE_CHECKING:
     import boto3
 
 _TIMEOUTS = Timeouts(connect=3, read=5, attempts=2)
-BOUND = 10.0  # seconds that all requests may take together
-_SKEW = 60.0  # seconds; AWS refuses from 300 on (Signature Version 4), so there is time to mend it
+BOUND = 10.0  # timeout in seconds for all requests together
+_MAX_SKEW = 60.0  # seconds; AWS rejects requests from 300 s on (Signature Version 4)
 
 
 @dataclass
-class Answers:
-    """What AWS has said."""
+class ProbeResult:
+    """Problems and notes about the access to AWS."""
 
     problems: list[CollectiveError] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
 
-def ask(config: NodeConfig, session: boto3.Session | None = None, bound: float = BOUND) -> Answers:
-    """Ask about one node, for at most `bound` seconds."""
-    answers = Answers()
-    # A resolver's tries may take minutes, and cannot be ended: the process ends before them.
-    asking = threading.Thread(target=_ask, args=(config, session, answers), daemon=True)
-    asking.start()
-    asking.join(bound)
-    late = [Unreachable(f"AWS: no answer within {bound:.0f} s: see the network, and proxies")]
-    return Answers([*answers.problems, *(late if asking.is_alive() else [])], [*answers.notes])
+def probe(config: NodeConfig, session: boto3.Session | None = None, bound: float = BOUND) -> ProbeResult:
+    """Check the access of one node, for at most `bound` seconds."""
+    result = ProbeResult()
+    # DNS lookups may take minutes and cannot be cancelled; a daemon thread does not delay the end of the process.
+    thread = threading.Thread(target=_probe, args=(config, session, result), daemon=True)
+    thread.start()
+    thread.join(bound)
+    late = [Unreachable(f"AWS: no response within {bound:.0f} s (check the network and proxies)")]
+    return ProbeResult([*result.problems, *(late if thread.is_alive() else [])], [*result.notes])
 
 
-def _ask(config: NodeConfig, session: boto3.Session | None, answers: Answers) -> None:
+def _probe(config: NodeConfig, session: boto3.Session | None, result: ProbeResult) -> None:
     queue, table = names.node_queue(config.collective, config.identity), names.table(config.collective)
     try:
         aws = AWS(session, _TIMEOUTS)
         try:
-            _queue(aws, queue, answers)
+            _check_queue(aws, queue, result)
         finally:
-            _clock(aws, answers)  # a refusal tells the time as well, and may come from it
+            _check_clock(aws, result)  # an error response has the time too, and wrong time may be its cause
         if config.registry == "dynamodb":
-            _registry(aws, table, config.identity)
+            _check_registry(aws, table, config.identity)
     except CollectiveError as error:
-        answers.problems.append(error)
+        result.problems.append(error)
 
 
-def _queue(aws: AWS, queue: str, answers: Answers) -> None:
+def _check_queue(aws: AWS, queue: str, result: ProbeResult) -> None:
     try:
         with translated(queue, "queue"):
             aws.client("sqs").get_queue_url(QueueName=queue)
     except NotFound:
-        answers.notes.append(f"queue {queue}: not there yet: the daemon makes it at its first start")
-    except Forbidden:  # IAM judges a queue by its tags: one that is not there has none
-        answers.notes.append(f"queue {queue}: not there yet, or not for this node: the log of a start tells")
+        result.notes.append(f"queue {queue}: does not exist (the daemon creates it at its first start)")
+    except Forbidden:  # IAM checks the tags of a queue; one that does not exist has none
+        result.notes.append(f"queue {queue}: does not exist or access is denied (start the daemon and see its log)")
     else:
-        answers.notes.append(f"queue {queue}: there")
+        result.notes.append(f"queue {queue}: exists")
 
 
-def _clock(aws: AWS, answers: Answers) -> None:
+def _check_clock(aws: AWS, result: ProbeResult) -> None:
     skew = aws.skew or 0.0
-    if abs(skew) > _SKEW:
-        text = f"clock: it is {skew:+.0f} s off AWS's, which refuses requests from 300 s on: timedatectl set-ntp true"
-        answers.problems.append(ConfigError(text))
+    if abs(skew) > _MAX_SKEW:
+        text = f"clock: {skew:+.0f} s off, AWS rejects requests from 300 s on (use 'timedatectl set-ntp true')"
+        result.problems.append(ConfigError(text))
 
 
-def _registry(aws: AWS, table: str, identity: str) -> None:
+def _check_registry(aws: AWS, table: str, identity: str) -> None:
     try:
         with translated(table, "table"):
             aws.client("dynamodb").get_item(TableName=table, Key={"identity": {"S": identity}})
     except NotFound:
-        raise ConfigError(f"registry: there is no table {table}: make it, or say 'registry: none'") from None
+        raise ConfigError(f"registry: no table {table} (create it, or set 'registry: none')") from None

@@ -1,8 +1,8 @@
-"""Say what is wrong with a node before it serves: `collectived --check`. Nothing is made or changed by it.
+"""Report problems of a node's setup: `collectived --check`. Nothing is created or changed.
 
-configuration   plugins ─ keys ─ policy        78  wrong here: an administrator of this machine mends it
-files           permissions.py                 78
-AWS             probe.py                       77  refused · 69  not reached; within ten seconds
+configuration   plugins, keys, policy     exit code 78
+files           permissions.py            exit code 78
+AWS             aws_probe.py              exit code 77: access denied, 69: unreachable; within ten seconds
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from collective.errors import AccessDenied, CollectiveError, ConfigError, Transp
 from collective.exit_codes import CONFIGURATION, DENIED, UNAVAILABLE
 from collective.node import assembly, trust
 from collective.node.check import aws_probe, permissions
+from collective.node.paths import may_exist
 from collective.node.plugins.plugin_set import Plugins
 
 if TYPE_CHECKING:
@@ -28,7 +29,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Findings:
-    """What a check has found: `faults` are lines, each with what to do; `notes` are no faults."""
+    """The result of a check: `problems` are error lines, `notes` are lines for information.
+
+    `exit_code` is 0 without problems, else the highest code of all problems.
+    """
 
     problems: Sequence[str]
     notes: Sequence[str]
@@ -36,15 +40,15 @@ class Findings:
 
 
 def check(config: NodeConfig, path: Path, session: boto3.Session | None = None) -> Findings:
-    """Check the node that the configuration in the file `path` describes."""
+    """Check the node of a configuration that was read from the file `path`."""
     plugins = assembly.load_plugins(config)
     local = [
         *_configuration(config, plugins),
-        *permissions.problems(_read(config, path), _written(config), os.geteuid()),
+        *permissions.problems(_paths_read(config, path), _paths_written(config), os.geteuid()),
     ]
-    answers = aws_probe.ask(config, session)
-    found = [*((CONFIGURATION, line) for line in local), *((_code(error), str(error)) for error in answers.problems)]
-    notes = [f"{config.identity} in {config.collective}: agents {', '.join(sorted(plugins.agents))}", *answers.notes]
+    aws = aws_probe.probe(config, session)
+    found = [*((CONFIGURATION, line) for line in local), *((_code(error), str(error)) for error in aws.problems)]
+    notes = [f"{config.identity} in {config.collective}: agents {', '.join(sorted(plugins.agents))}", *aws.notes]
     return Findings([line for _, line in found], notes, max((code for code, _ in found), default=0))
 
 
@@ -58,40 +62,40 @@ def _configuration(config: NodeConfig, plugins: Plugins) -> Iterable[str]:
     yield from trust.problems(config)
     yield from plugins.problems
     try:
-        if permissions.may_be_there(config.policy):
+        if may_exist(config.policy):
             policy.read(config.policy)
     except ConfigError as error:
         yield from error.problems
     try:
-        trust.kept_key(config.state)
+        trust.existing_node_key(config.state)
     except CollectiveError as error:
         yield str(error)
 
 
-def _read(config: NodeConfig, path: Path) -> list[Path]:
-    """Return what the daemon believes or runs: whoever may write it has what the daemon may."""
+def _paths_read(config: NodeConfig, path: Path) -> list[Path]:
+    """Return the paths that the daemon trusts or executes. Who can write to them has the daemon's permissions."""
     folders = [*config.agents, *config.ddls, *config.fact_folders, config.settings]
     files = [path, config.policy, config.allowed_signers, config.revoked_keys, *config.facts, *config.classes]
-    programs = [file for words in config.fact_commands for file in _files_of(words)]
-    figures = [config.metrics.parent] if config.metrics else []  # its owner puts another file in this one's place
+    programs = [file for words in config.fact_commands for file in _command_files(words)]
+    metrics = [config.metrics.parent] if config.metrics else []  # the owner of a folder can replace files in it
     return [
         *files,
         *programs,
-        *figures,
+        *metrics,
         *folders,
         *(entry for folder in folders for entry in permissions.below(folder)),
     ]
 
 
-def _files_of(words: Sequence[str]) -> Iterable[Path]:
-    """Yield the program of a command, where it is found, and the files that its words name: scripts, most likely."""
+def _command_files(words: Sequence[str]) -> Iterable[Path]:
+    """Yield the program of a command, if found, and the files among its arguments, which may be scripts."""
     found = shutil.which(words[0]) if words else None
     yield from [Path(found)] if found else []
     yield from (Path(word) for word in words[1:] if os.path.isfile(word))  # noqa: PTH113 - Path's may raise
 
 
-def _written(config: NodeConfig) -> dict[str, Path]:
-    """Return what the daemon must be able to write, by its key; a folder is told by its first file."""
+def _paths_written(config: NodeConfig) -> dict[str, Path]:
+    """Return the paths that the daemon must be able to write, by configuration key."""
     written = {"state": config.state / "journal.sqlite", "audit": config.audit}
     if config.audit_envelopes:
         written["audit_envelopes"] = config.audit_envelopes / "request.payload"

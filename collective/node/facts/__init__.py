@@ -1,13 +1,13 @@
-"""Know what this node is: facts from several sources, and the classes it is configured with.
+"""The facts of this node, from several sources, and its classes.
 
-    built-in ─ fqdn ─ EC2 ─ commands ─ facts.d folders ─ files      later sources win, top-level key by key
+    built-in ─ fqdn ─ EC2 ─ commands ─ facts.d folders ─ files      later sources win, per top-level key
           └──────────────────┬───────────────────────┘
-    sources.py: Source(label, read) ──► store.py: Facts.current, one mapping that is replaced whole
+    sources.py: Source(label, read) ──► store.py: Facts.current, one mapping, replaced as a whole
 
-formats.py    what files and commands say: YAML, JSON, key=value
-built_in.py   what every node knows of itself
-ec2.py        what EC2 knows of an instance
-external.py   run a command, in a process of the runner
+formats.py    parse files and command output: YAML, JSON, key=value
+built_in.py   facts of every machine
+ec2.py        facts from EC2 instance metadata
+external.py   run a command in a process of the runner
 """
 
 from collective.node.facts.built_in import built_in

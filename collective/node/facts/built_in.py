@@ -1,4 +1,4 @@
-"""What every node knows of itself without being told, from the kernel and os-release(5): nothing is asked elsewhere."""
+"""Facts that need no configuration, from the kernel and os-release(5). Only `full_name` may use the network."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 from typing import Any
 
-# By what os-release's ID and ID_LIKE may say. Of all others the family is their own name.
+# Keys are values of ID and ID_LIKE in os-release. Any other distribution is a family of its own.
 _FAMILIES = {
     "debian": "debian",
     "ubuntu": "debian",
@@ -26,10 +26,10 @@ _LOCAL_IPV4 = re.compile(r"\|-- ([0-9.]+)\n\s*/32 host LOCAL")  # the kernel's r
 
 
 def built_in() -> dict[str, Any]:
-    """Return facts of this machine: `memory` is in bytes, `addresses` are those that others may reach it by.
+    """Return facts of this machine. `memory` is in bytes; `addresses` excludes loopback and link-local addresses.
 
-    `os.name` and `os.version` are os-release's ID and VERSION_ID, `os.family` is `debian`, `redhat`, `suse`, or
-    the name of a distribution that has no family.
+    `os.name` and `os.version` are ID and VERSION_ID of os-release. `os.family` is `debian`, `redhat`, `suse`, or
+    `os.name` for a distribution outside these families.
     """
     return {
         "hostname": socket.gethostname().partition(".")[0],
@@ -45,7 +45,7 @@ def built_in() -> dict[str, Any]:
 
 
 def full_name() -> Mapping[str, Any]:
-    """Return the fact `fqdn` as the resolver has it, like `hostname -f`; that may take its time."""
+    """Return the fact `fqdn` from the resolver, as `hostname -f` does. A slow DNS server delays it."""
     name = socket.gethostname()
     with contextlib.suppress(OSError):
         found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM, flags=socket.AI_CANONNAME)[0][3]
@@ -55,7 +55,7 @@ def full_name() -> Mapping[str, Any]:
 
 
 def addresses(proc: Path = Path("/proc/net")) -> Iterator[str]:
-    """Yield this machine's addresses, but for loopback and link-local ones."""
+    """Yield this machine's addresses, except loopback and link-local ones."""
     found: list[str] = []
     with contextlib.suppress(OSError):
         found += _LOCAL_IPV4.findall((proc / "fib_trie").read_text(encoding="ascii"))
@@ -74,6 +74,6 @@ def _operating_system() -> dict[str, str]:
     except OSError:
         release = {}
     name = release.get("ID", "unknown")
-    kin = [name, *release.get("ID_LIKE", "").split()]
-    family = next((_FAMILIES[word] for word in kin if word in _FAMILIES), name)
+    names = [name, *release.get("ID_LIKE", "").split()]
+    family = next((_FAMILIES[each] for each in names if each in _FAMILIES), name)
     return {"family": family, "name": name, "version": release.get("VERSION_ID", "")}

@@ -1,7 +1,7 @@
-"""Read facts from what files and commands say: YAML, JSON, or a `key=value` a line.
+"""Parse facts from files and command output: YAML, JSON, or lines of `key=value`.
 
-Whatever the format, the result is what JSON can carry, because facts travel: dates become text, the keys of
-mappings too. Every fault is a ConfigError that begins with where it is.
+Facts are sent as JSON, so dates and mapping keys become strings. Every error is a ConfigError that begins with the
+source.
 """
 
 from __future__ import annotations
@@ -18,40 +18,40 @@ from collective.yaml_file import parse_yaml
 
 Values = Mapping[str, Any]
 
-LARGEST = 4 * 1024 * 1024  # bytes of one source
+MAX_SOURCE = 4 * 1024 * 1024  # bytes of one source
 _PAIR = re.compile(r"[^\s=]+=")
 
 
 def read_file(path: Path) -> Values:
-    """Return the facts of a file, by its suffix: `.json`, `.txt` (key=value), anything else is YAML.
+    """Return the facts of a file. `.json` is JSON, `.txt` is key=value, any other suffix is YAML.
 
-    A file that is not there has none: it may come later.
+    A file that does not exist has no facts: it may be created later.
     """
     try:
         if not path.exists():
             return {}
         if not path.is_file():
-            raise ConfigError(f"{path}: is no file")
-        if path.stat().st_size > LARGEST:
-            raise ConfigError(f"{path}: is larger than {LARGEST} bytes, the most that facts may take")
+            raise ConfigError(f"{path}: not a regular file")
+        if path.stat().st_size > MAX_SOURCE:
+            raise ConfigError(f"{path}: larger than the limit of {MAX_SOURCE} bytes")
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not UTF-8: {error.reason} at byte {error.start}") from None
     parse = _BY_SUFFIX.get(path.suffix, parse_yaml)
-    return _plain(parse(text, str(path)), str(path))
+    return _as_json(parse(text, str(path)), str(path))
 
 
 def parse_output(text: str, where: str) -> Values:
-    """Return the facts that a command has printed: JSON when it begins with a brace, key=value, or YAML."""
+    """Return the facts in a command's output: JSON if it begins with a brace, key=value if it looks so, else YAML."""
     lines = (line.strip() for line in text.splitlines())
     first = next((line for line in lines if line and not line.startswith("#")), "")
     if first.startswith("{"):
-        return _plain(_json(text, where), where)
+        return _as_json(_json(text, where), where)
     if _PAIR.match(first):
-        return _plain(_pairs(text, where), where)
-    return _plain(parse_yaml(text, where), where)
+        return _as_json(_pairs(text, where), where)
+    return _as_json(parse_yaml(text, where), where)
 
 
 def _json(text: str, where: str) -> Any:
@@ -76,16 +76,16 @@ def _pairs(text: str, where: str) -> Any:
 _BY_SUFFIX: Mapping[str, Callable[[str, str], Any]] = {".json": _json, ".txt": _pairs}
 
 
-def _plain(facts: Any, where: str) -> Values:
-    """Return facts as JSON carries them: there and back, so that a filter here and one far away see the same."""
+def _as_json(facts: Any, where: str) -> Values:
+    """Convert facts to JSON and back, so that filters on the node and on the caller see the same values."""
     if facts is None:
         return {}
     if not isinstance(facts, dict):
-        raise ConfigError(f"{where}: must hold facts and values, not {type(facts).__name__}")
+        raise ConfigError(f"{where}: must be a mapping of facts, not {type(facts).__name__}")
     try:
         values: Values = json.loads(json.dumps(facts, allow_nan=False, default=_text))
     except (TypeError, ValueError, RecursionError) as error:
-        raise ConfigError(f"{where}: facts must be what JSON can carry: {error}") from None
+        raise ConfigError(f"{where}: facts must be JSON values: {error}") from None
     return values
 
 

@@ -1,7 +1,7 @@
-"""Where facts come from. A source has a label for people, and `read`, which raises ConfigError when it is broken.
+"""Sources of facts: files, commands, `facts.d` folders. A source has a label and `read`, which raises ConfigError.
 
-Commands and executables run in the runner's processes: after their time they are ended with all that they have
-started, and none outlives the daemon.
+Commands and executables run in processes of the runner. After their timeout they are killed with all processes that
+they started, and none outlives the daemon.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from collective.node.facts.formats import Values, parse_output, read_file
 
 Execute = Callable[[Sequence[str]], str]
 
-COMMAND_SECONDS = 30.0  # that a command or executable may take
-_DATA = (".yaml", ".yml", ".json", ".txt")
-_LEFTOVERS = ("~", ".bak", ".orig", ".rpmnew", ".rpmsave", ".dpkg-dist", ".dpkg-new", ".dpkg-old")
+COMMAND_SECONDS = 30.0  # timeout of a command or executable
+_DATA_SUFFIXES = (".yaml", ".yml", ".json", ".txt")
+_IGNORED_ENDINGS = ("~", ".bak", ".orig", ".rpmnew", ".rpmsave", ".dpkg-dist", ".dpkg-new", ".dpkg-old")
 
 
 @dataclass(frozen=True)
 class Source:
-    """One source of facts. A `slow` one may wait for something: a network, a process."""
+    """One source of facts. A `slow` source may wait for the network or a process."""
 
     label: str
     read: Callable[[], Values]
@@ -38,23 +38,23 @@ class Source:
 
 
 BUILT_IN = Source("built-in facts", built_in)
-FULL_NAME = Source("the node's name in DNS", full_name, slow=True)
+FULL_NAME = Source("the host name in DNS", full_name, slow=True)
 EC2 = Source("EC2 metadata", ec2.read, slow=True)
 
 
 def file(path: Path) -> Source:
-    """Return the source that a YAML, JSON or key=value file is."""
+    """Return the source for a YAML, JSON or key=value file."""
     return Source(str(path), partial(read_file, path))
 
 
 def command(words: Sequence[str], execute: Execute) -> Source:
-    """Return the source that a command's output is: JSON, YAML or key=value."""
+    """Return the source for the output of a command: JSON, YAML or key=value."""
     label = shlex.join(words)
     return Source(label, lambda: parse_output(execute(words), label), slow=True)
 
 
 def folder(path: Path, execute: Execute) -> Iterator[Source]:
-    """Yield the sources in a `facts.d` folder as it is now, by name: data by suffix, everything else is executed."""
+    """Yield the sources in a `facts.d` folder, by name. Data files are read, other files are executed."""
     try:
         entries = sorted(path.iterdir())
     except FileNotFoundError:
@@ -63,17 +63,19 @@ def folder(path: Path, execute: Execute) -> Iterator[Source]:
         yield Source(str(path), partial(_raise, f"{path}: cannot be read: {error.strerror}"))
         return
     for entry in entries:
-        if entry.name.startswith(".") or entry.name.endswith(_LEFTOVERS) or entry.is_dir():
+        if entry.name.startswith(".") or entry.name.endswith(_IGNORED_ENDINGS) or entry.is_dir():
             continue
-        yield file(entry) if entry.suffix in _DATA else _executable(entry, execute)
+        yield file(entry) if entry.suffix in _DATA_SUFFIXES else _executable(entry, execute)
 
 
 def _executable(path: Path, execute: Execute) -> Source:
     def read() -> Values:
         if not os.access(path, os.X_OK):
-            raise ConfigError(f"{path}: neither executable nor {', '.join(_DATA)}: chmod +x it, or take it away")
+            raise ConfigError(
+                f"{path}: neither executable nor {', '.join(_DATA_SUFFIXES)} (use chmod +x, or delete the file)"
+            )
         if path.stat().st_mode & stat.S_IWOTH:
-            raise ConfigError(f"{path}: not run, because everybody may write it: chmod o-w it")
+            raise ConfigError(f"{path}: not executed, because all users can write to it (use chmod o-w)")
         return parse_output(execute([str(path)]), str(path))
 
     return Source(str(path), read, slow=True)
@@ -84,14 +86,14 @@ def _raise(error: str) -> Values:
 
 
 def executed_by(runner: Runner, seconds: float = COMMAND_SECONDS) -> Execute:
-    """Return a function that runs a command for at most `seconds`, returns its output, and raises ConfigError."""
+    """Return a function that runs a command with a timeout and returns its output; it raises ConfigError."""
 
     def execute(words: Sequence[str]) -> str:
-        answer = runner.run(ActionJob(str(external.__file__), "output", {"command": list(words)}, {}), seconds)
-        if answer.reason == "timeout":
-            raise ConfigError(f"{shlex.join(words)}: ended after {seconds:.0f} s without an answer")
-        if answer.statuscode:
-            raise ConfigError(f"{shlex.join(words)}: {answer.statusmsg}")
-        return str(answer.data["stdout"])
+        result = runner.run(ActionJob(str(external.__file__), "output", {"command": list(words)}, {}), seconds)
+        if result.reason == "timeout":
+            raise ConfigError(f"{shlex.join(words)}: timed out after {seconds:.0f} s")
+        if result.statuscode:
+            raise ConfigError(f"{shlex.join(words)}: {result.statusmsg}")
+        return str(result.data["stdout"])
 
     return execute

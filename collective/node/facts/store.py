@@ -1,7 +1,7 @@
-"""Hold the facts and classes of this node, and keep them as good as their sources are.
+"""Hold the facts and classes of this node, and refresh them from their sources.
 
-`current` and `classes` are replaced whole, never changed in place, so that whoever reads them sees one state. A
-broken source is reported once, until it breaks in another way, and keeps its last good values.
+`current` and `classes` are replaced as a whole, never changed in place, so that a reader sees one state. A source that
+fails keeps its last valid values. Its error is logged once, and again when the error changes or returns.
 """
 
 from __future__ import annotations
@@ -16,100 +16,104 @@ from typing import Any
 from collective.errors import CollectiveError, ConfigError
 from collective.node.facts import sources
 from collective.node.facts.sources import Source
+from collective.periodic import PeriodicThread
 
 log = logging.getLogger(__name__)
 
-Find = Callable[[], Iterable[Source]]
+ListSources = Callable[[], Iterable[Source]]
 
 
 class Facts:
-    """The facts of `files` over those of `further` over the built-in ones, and the classes of `class_files`.
+    """The facts of this node, and the classes listed in `class_files`, separated by whitespace.
 
-    `further` are functions that list sources anew for each refresh: what a folder holds changes. Class files hold
-    words between blanks. What is quick to read is known at once; the slow sources wait for `start` or `refresh`.
+    Facts of `files` replace those of `further` sources, which replace the built-in ones. Each function in `further`
+    lists its sources for every refresh, because the content of a folder changes. The constructor reads all sources
+    except slow ones; `start` and `refresh` read those too.
     """
 
-    def __init__(self, files: Sequence[Path], class_files: Sequence[Path], further: Sequence[Find] = ()) -> None:
+    def __init__(self, files: Sequence[Path], class_files: Sequence[Path], further: Sequence[ListSources] = ()) -> None:
         self._files = [sources.file(path) for path in files]
         self._class_files = class_files
         self._further = further
-        self._good: dict[str, Mapping[str, Any]] = {}
-        self._good_words: dict[str, frozenset[str]] = {}
+        self._valid: dict[str, Mapping[str, Any]] = {}
+        self._valid_classes: dict[str, frozenset[str]] = {}
         self._problems: dict[str, str] = {}
-        self._wake = threading.Event()
-        self._first = threading.Event()
-        self._stopping = False
+        self._refreshed = threading.Event()
+        self._thread: PeriodicThread | None = None
         self.current: Mapping[str, Any] = {}
         self.classes: frozenset[str] = frozenset()
-        found = self._find()
+        found = self._sources()
         self._read_all(source for source in found if not source.slow)
         self._replace(found)
 
     def start(self, period: float, wait: float, changed: Callable[[], None]) -> None:
-        """Refresh now, every `period` seconds, and when woken, in a thread; call `changed` there after a change.
+        """Refresh in a thread, now and every `period` seconds; the thread calls `changed` after a change.
 
-        Returns when the first refresh is done, or after `wait` seconds: what is slower comes later.
+        Return after the first refresh or after `wait` seconds, whichever is earlier.
         """
-        threading.Thread(target=self._run, args=(period, changed), name="facts", daemon=True).start()
-        self._first.wait(wait)
+        self._thread = PeriodicThread("facts", partial(self._step, changed), period)
+        self._thread.start()
+        self._refreshed.wait(wait)
 
     def wake(self) -> None:
-        """Have the thread refresh now, not at the end of its period."""
-        self._wake.set()
+        """Refresh in the thread now instead of at the end of the period."""
+        if self._thread:
+            self._thread.wake()
 
     def stop(self) -> None:
-        """Have the thread end, when it is done with what it reads now."""
-        self._stopping = True
-        self._wake.set()
+        """End the thread after its current refresh, without waiting for that."""
+        if self._thread:
+            self._thread.stop()
 
     def refresh(self) -> bool:
-        """Read every source again; tell whether facts or classes have changed. One thread at a time may call it."""
+        """Read every source again; return whether facts or classes changed. Only one thread at a time may call it."""
         before = (self.current, self.classes)
-        found = self._find()
+        found = self._sources()
         self._read_all(found)
         self._replace(found)
         return before != (self.current, self.classes)
 
-    def _run(self, period: float, changed: Callable[[], None]) -> None:
-        while not self._stopping:
-            if self.refresh():
-                changed()
-            self._first.set()
-            self._wake.wait(period)
-            self._wake.clear()
+    def _step(self, changed: Callable[[], None]) -> None:
+        if self.refresh():
+            changed()
+        self._refreshed.set()
 
-    def _find(self) -> list[Source]:
-        return [sources.BUILT_IN, *(source for find in self._further for source in find()), *self._files]
+    def _sources(self) -> list[Source]:
+        return [
+            sources.BUILT_IN,
+            *(source for list_sources in self._further for source in list_sources()),
+            *self._files,
+        ]
 
     def _read_all(self, found: Iterable[Source]) -> None:
         for source in found:
-            self._guarded("facts.broken", source.label, self._good, source.read)
+            self._read("facts.broken", source.label, self._valid, source.read)
         for path in self._class_files:
-            self._guarded("classes.broken", str(path), self._good_words, partial(_read_words, path))
+            self._read("classes.broken", str(path), self._valid_classes, partial(_read_classes, path))
 
-    def _guarded(self, event: str, label: str, good: dict[str, Any], read: Callable[[], Any]) -> None:
-        """Keep what `read` returns as good; when it fails say so, unless that is what was said last."""
+    def _read(self, event: str, label: str, valid: dict[str, Any], read: Callable[[], Any]) -> None:
+        """Keep the result of `read` in `valid`. Log its error unless it is the same as the last time."""
         try:
-            good[label] = read()
+            valid[label] = read()
             self._problems.pop(label, None)
         except Exception as error:
-            said = str(error) if isinstance(error, CollectiveError) else f"{label}: {type(error).__name__}: {error}"
-            if self._problems.get(label) != said:
-                log.error(event, extra={"error": said})
-            self._problems[label] = said
+            text = str(error) if isinstance(error, CollectiveError) else f"{label}: {type(error).__name__}: {error}"
+            if self._problems.get(label) != text:
+                log.error(event, extra={"error": text})
+            self._problems[label] = text
 
     def _replace(self, found: Iterable[Source]) -> None:
         labels = [source.label for source in found]
-        for gone in self._good.keys() - set(labels):
-            del self._good[gone]  # a file that was taken out of a folder is not a broken one
+        for removed in self._valid.keys() - set(labels):
+            del self._valid[removed]  # a file deleted from a folder is not a failed source
         merged: dict[str, Any] = {}
         for label in labels:
-            merged.update(self._good.get(label, {}))
+            merged.update(self._valid.get(label, {}))
         self.current = merged
-        self.classes = frozenset().union(*self._good_words.values())
+        self.classes = frozenset().union(*self._valid_classes.values())
 
 
-def _read_words(path: Path) -> frozenset[str]:
+def _read_classes(path: Path) -> frozenset[str]:
     try:
         return frozenset(path.read_text(encoding="utf-8").split())
     except FileNotFoundError:

@@ -1,1 +1,1 @@
-"""Load agents and data functions, and pair each with its DDL."""
+"""Load agents and data functions, and match each with its DDL."""

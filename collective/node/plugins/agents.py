@@ -1,8 +1,8 @@
-"""Find the node's agents: pair each Python file with its DDL, and refuse a pair that disagrees.
+"""Load the node's agents: match each Python file with its DDL, and reject an agent whose code and DDL disagree.
 
-    load(folders of code, folders of DDLs, folder of settings) → Agents: {name: Agent} and `faults`
+    load(folders of code, folders of DDLs, folder of settings) → LoadedAgents: {name: LoadedAgent}, `problems`
 
-A refused agent is left out, and `faults` has one line that names the file and both sides; the rest serves.
+A rejected agent is not loaded, and `problems` has a line that names the file and the difference. Other agents load.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from collective import ddl
 from collective.agent import SUPPLIED, is_action
 from collective.errors import DDLError, UnknownAction
 from collective.node.plugins import loading
-from collective.node.plugins.loading import Loaded
+from collective.node.plugins.loading import LoadedPlugins
 
-INSIDE = "rpcutil"  # the one agent that answers inside the daemon; its functions may name `node`
+INSIDE = "rpcutil"  # the only agent that runs inside the daemon; its functions may have an argument `node`
 
 
 @dataclass(frozen=True)
 class LoadedAgent:
-    """A checked pair of code and DDL. `functions` are its actions, by name; `settings` its settings file's content.
+    """An agent's code and DDL. `functions` are its actions by name; `settings` is the content of its settings file.
 
-    `code` is what was checked, and what is run: a file that is changed counts when it is loaded, not before.
+    `code` is the compiled file as it was checked. Workers run it, so a changed file has no effect before a reload.
     """
 
     name: str
@@ -37,23 +37,23 @@ class LoadedAgent:
     code: bytes
 
     def supplied(self, action: str, available: Mapping[str, Any]) -> dict[str, Any]:
-        """Return those of the `available` keyword-only arguments that the action's function names."""
+        """Return the `available` arguments that the action's function has as keyword-only parameters."""
         return loading.supplied(self.functions[action], available)
 
 
-class LoadedAgents(Loaded[LoadedAgent]):
-    """The agents that serve, by name."""
+class LoadedAgents(LoadedPlugins[LoadedAgent]):
+    """The loaded agents, by name."""
 
     def find(self, agent: str, action: str) -> tuple[LoadedAgent, ddl.Action]:
-        """Return an agent and its action; raise UnknownAction when this node has no such thing."""
+        """Return an agent and its action. Raise UnknownAction when this node does not have them."""
         if agent in self.refused:
-            raise UnknownAction(f"this node has left the agent '{agent}' out: {self.refused[agent]}")
+            raise UnknownAction(f"agent '{agent}' failed to load on this node: {self.refused[agent]}")
         if agent not in self:
-            raise UnknownAction(f"this node has no agent '{agent}': it has {', '.join(sorted(self))}")
+            raise UnknownAction(f"this node has no agent '{agent}' (it has {', '.join(sorted(self))})")
         return self[agent], self[agent].ddl.action(action)
 
     def action(self, agent: str, action: str) -> ddl.Action | None:
-        """Return what the DDL says of an action; None when this node has no such thing."""
+        """Return the DDL of an action; None when this node does not have it."""
         return self[agent].ddl.actions.get(action) if agent in self else None
 
 
@@ -65,26 +65,24 @@ def bundled() -> Path:
 def load(
     code: Sequence[Path], ddls: Sequence[Path], settings: Path, before: Mapping[str, LoadedAgent] | None = None
 ) -> LoadedAgents:
-    """Load every pair of the given folders; of two with one name, the first folder's serves.
+    """Load every agent in the given folders. If two have the same name, the one in the first folder is used.
 
-    Of a refused pair, what was loaded `before` serves on.
+    A rejected agent is replaced by its version in `before`, if there is one.
     """
-    loaded, problems = loading.load(
-        code, ddls, lambda path, description: _load_pair(path, description, settings), before
-    )
+    loaded, problems = loading.load(code, ddls, lambda path, ddl_path: _load_pair(path, ddl_path, settings), before)
     loading.report("agent.refused", "agent", problems, loaded, before or {})
     return LoadedAgents(loaded, problems)
 
 
-def _load_pair(path: Path, description: Path, settings: Path) -> LoadedAgent:
-    described = ddl.read(description)
+def _load_pair(path: Path, ddl_path: Path, settings: Path) -> LoadedAgent:
+    described = ddl.read(ddl_path)
     module, code = loading.import_code(path)
     functions = {name: thing for name, thing in vars(module).items() if is_action(thing)}
     for name in sorted(functions.keys() ^ described.actions.keys()):
-        has, lacks = (path, description) if name in functions else (description, path)
-        raise DDLError(f"{path}: action '{name}' is in {has}, and not in {lacks}")
+        present, missing = (path, ddl_path) if name in functions else (ddl_path, path)
+        raise DDLError(f"{path}: action '{name}' is in {present} but not in {missing}")
     supplied = SUPPLIED | {"node"} if described.name == INSIDE else SUPPLIED
     for name, function in functions.items():
         loading.check_parameters(path, described.actions[name], function, supplied)
-    told = loading.read_settings(settings / f"{path.stem}.yaml")
-    return LoadedAgent(described.name, path, described, functions, told, code)
+    values = loading.read_settings(settings / f"{path.stem}.yaml")
+    return LoadedAgent(described.name, path, described, functions, values, code)

@@ -1,6 +1,6 @@
-"""Find the node's data functions: pair each file of a folder `data` with its DDL, as agents are.
+"""Load the node's data functions: match each file of the `data` folders with its DDL, as for agents.
 
-A refused one is left out, and `faults` has one line that names the file and both sides; the rest serves.
+A rejected function is not loaded, and `problems` has a line that names the file and the difference.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from collective import data_ddl, ddl
 from collective.agent import SUPPLIED_TO_DATA, is_data
 from collective.errors import DDLError, UnknownAction
 from collective.node.plugins import loading
-from collective.node.plugins.loading import Loaded
+from collective.node.plugins.loading import LoadedPlugins
 
-FOLDER = "data"  # below each folder of agents, and of DDLs
+FOLDER = "data"  # below each folder of agents and each folder of DDLs
 
 
 @dataclass(frozen=True)
 class DataFunction:
-    """A checked pair of code and DDL. `settings` are those of the agent of the same name.
+    """A data function's code and DDL. `settings` is the content of the settings file of the same name.
 
-    `code` is what was checked, and what is run.
+    `code` is the compiled file as it was checked. Workers run it.
     """
 
     name: str
@@ -34,43 +34,43 @@ class DataFunction:
     code: bytes
 
 
-class DataFunctions(Loaded[DataFunction]):
-    """The data functions that serve, by name."""
+class DataFunctions(LoadedPlugins[DataFunction]):
+    """The loaded data functions, by name."""
 
     def find(self, name: str) -> DataFunction:
-        """Return a data function; raise UnknownAction when this node has no such thing."""
+        """Return a data function. Raise UnknownAction when this node does not have it."""
         if name in self.refused:
-            raise UnknownAction(f"this node has left the data function '{name}' out: {self.refused[name]}")
+            raise UnknownAction(f"data function '{name}' failed to load on this node: {self.refused[name]}")
         if name not in self:
-            raise UnknownAction(f"this node has no data function '{name}': it has {', '.join(sorted(self))}")
+            raise UnknownAction(f"this node has no data function '{name}' (it has {', '.join(sorted(self))})")
         return self[name]
 
 
 def load(
     code: Sequence[Path], ddls: Sequence[Path], settings: Path, before: Mapping[str, DataFunction] | None = None
 ) -> DataFunctions:
-    """Load every pair in the `data` folders of the given ones; of two with one name, the first folder's serves.
+    """Load every function in the `data` folders below the given ones. If two have the same name, the first is used.
 
-    Of a refused pair, what was loaded `before` serves on.
+    A rejected function is replaced by its version in `before`, if there is one.
     """
     loaded, problems = loading.load(
         [folder / FOLDER for folder in code],
         [folder / FOLDER for folder in ddls],
-        lambda path, description: _load_pair(path, description, settings),
+        lambda path, ddl_path: _load_pair(path, ddl_path, settings),
         before,
     )
     loading.report("data.refused", "function", problems, loaded, before or {})
     return DataFunctions(loaded, problems)
 
 
-def _load_pair(path: Path, description: Path, settings: Path) -> DataFunction:
-    described = data_ddl.read(description)
+def _load_pair(path: Path, ddl_path: Path, settings: Path) -> DataFunction:
+    described = data_ddl.read(ddl_path)
     module, code = loading.import_code(path)
     functions = [name for name, thing in vars(module).items() if is_data(thing)]
     if functions != [described.name]:
         marked = ", ".join(functions) or "none"
-        raise DDLError(f"{path}: must mark one function with @data, '{described.name}' as {description} says: {marked}")
+        raise DDLError(f"{path}: must have one @data function, '{described.name}' as in {ddl_path}, not {marked}")
     function = vars(module)[described.name]
     loading.check_parameters(path, described, function, SUPPLIED_TO_DATA)
-    told = loading.read_settings(settings / f"{path.stem}.yaml")
-    return DataFunction(described.name, path, described, function, told, code)
+    values = loading.read_settings(settings / f"{path.stem}.yaml")
+    return DataFunction(described.name, path, described, function, values, code)

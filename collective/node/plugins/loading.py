@@ -1,8 +1,8 @@
-"""Pair each Python file of some folders with its DDL, and refuse a pair that disagrees.
+"""Match each Python file of some folders with its DDL, and reject a plugin whose code and DDL disagree.
 
-    load(folders of code, folders of DDLs, how to load one pair) → {name: what was loaded}, [(name, what is wrong)]
+    load(folders of code, folders of DDLs, load_pair) → {name: plugin}, [(name, problem)]
 
-Agents and data functions are both found this way.
+Used for agents and data functions.
 """
 
 from __future__ import annotations
@@ -17,30 +17,30 @@ from typing import Any, TypeVar
 from collective import ddl
 from collective.errors import ConfigError, DDLError
 from collective.node.actions.importing import compiled, imported
-from collective.node.check.permissions import may_be_there
+from collective.node.paths import may_exist
 from collective.yaml_file import read_yaml
 
 log = logging.getLogger(__name__)
 
 Plugin = TypeVar("Plugin")
-Problems = Sequence[tuple[str, str]]  # the name of a pair, what is wrong with it
+Problems = Sequence[tuple[str, str]]  # name of the plugin, error line
 
 
 def report(
     event: str, kind: str, problems: Problems, loaded: Mapping[str, object], before: Mapping[str, object]
 ) -> None:
-    """Log what is wrong with plugins of a `kind`, and what is in force instead."""
+    """Log the problems of plugins of a `kind`, and which version is in force instead."""
     for name, line in problems:
         kept = name in before and loaded.get(name) is before[name]
-        in_force = "the version before" if kept else "nothing"
+        in_force = "the last valid version" if kept else "nothing"
         log.error(event, extra={kind: name, "error": line, "in_force": in_force})
 
 
-class Loaded(Mapping[str, Plugin]):
-    """What serves, by name.
+class LoadedPlugins(Mapping[str, Plugin]):
+    """The loaded plugins, by name.
 
-    `refused` says of the others why not, a line each, by name; `faults` are all lines, those about second files
-    of a name included.
+    `refused` has the error line of each plugin that was not loaded, by name. `problems` has all error lines, also
+    those about a second file with the same name.
     """
 
     def __init__(self, plugins: Mapping[str, Plugin], problems: Problems = ()) -> None:
@@ -64,9 +64,9 @@ def load(
     load_pair: Callable[[Path, Path], Plugin],
     before: Mapping[str, Plugin] | None = None,
 ) -> tuple[dict[str, Plugin], Problems]:
-    """Load every pair of the given folders with `load_pair(code, DDL)`; of two with one name, the first serves.
+    """Load every plugin in the given folders with `load_pair(code, DDL)`. Of two with the same name, use the first.
 
-    Of a pair that is refused, what was loaded `before` serves on; without code or DDL there is no pair.
+    A rejected plugin is replaced by its version in `before`, unless its code or its DDL no longer exists.
     """
     loaded: dict[str, Plugin] = {}
     problems: list[tuple[str, str]] = []
@@ -75,7 +75,7 @@ def load(
     for name, path in sources.items():
         try:
             if name not in descriptions:
-                raise DDLError(f"{path}: there is no DDL: write {name}.json into {ddls[-1]}")
+                raise DDLError(f"{path}: no DDL found (create {name}.json in {ddls[-1]})")
             loaded[name] = load_pair(path, descriptions[name])
         except (DDLError, ConfigError) as error:
             problems.append((name, str(error)))
@@ -83,7 +83,7 @@ def load(
                 loaded[name] = before[name]
     for name, path in descriptions.items():
         if name not in sources:
-            problems.append((name, f"{path}: there is no code: write {name}.py into {code[-1]}"))
+            problems.append((name, f"{path}: no code found (create {name}.py in {code[-1]})"))
     return loaded, problems
 
 
@@ -94,7 +94,7 @@ def _index(folders: Sequence[Path], pattern: str, problems: list[tuple[str, str]
             if path.name.startswith("_"):
                 continue
             if path.stem in found:
-                line = f"{path}: '{path.stem}' is taken by {found[path.stem]}: give it another name"
+                line = f"{path}: the name '{path.stem}' is already used by {found[path.stem]} (rename one of them)"
                 problems.append((path.stem, line))
             else:
                 found[path.stem] = path
@@ -102,7 +102,7 @@ def _index(folders: Sequence[Path], pattern: str, problems: list[tuple[str, str]
 
 
 def _listed(folder: Path, pattern: str, problems: list[tuple[str, str]]) -> list[Path]:
-    """Return what fits in a folder, by name: nothing of one that is not there, or cannot be read, which is a fault."""
+    """Return the matching files of a folder, sorted. A folder that cannot be read is added to `problems`."""
     try:
         return sorted(path for path in folder.iterdir() if path.match(pattern))
     except FileNotFoundError:
@@ -113,38 +113,40 @@ def _listed(folder: Path, pattern: str, problems: list[tuple[str, str]]) -> list
 
 
 def import_code(path: Path) -> tuple[ModuleType, bytes]:
-    """Import a file, and return its code too; raise DDLError, saying in one line why it cannot be done."""
+    """Import a file; return the module and its compiled code. Raise DDLError with a one-line reason."""
     try:
         code = compiled(path)
         return imported(path, code), code
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt):
             raise
-        said = " ".join(f"{type(error).__name__}: {error}".split())
-        raise DDLError(f"{path}: cannot be imported: {said}") from None
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise DDLError(f"{path}: cannot be imported: {reason}") from None
 
 
 def read_settings(path: Path) -> Mapping[str, Any]:
-    """Return what a plugin's settings file holds, {} when there is none; raise ConfigError."""
-    settings = read_yaml(path) if may_be_there(path) else {}
+    """Return the content of a plugin's settings file; {} when it does not exist. Raise ConfigError."""
+    settings = read_yaml(path) if may_exist(path) else {}
     if not isinstance(settings or {}, dict):
-        raise ConfigError(f"{path}: must hold keys and values, not {type(settings).__name__}")
+        raise ConfigError(f"{path}: must be a mapping, not {type(settings).__name__}")
     return settings or {}
 
 
 def supplied(function: Callable[..., Any], available: Mapping[str, Any]) -> dict[str, Any]:
-    """Return those of the `available` arguments that a function names as keyword-only; others are its inputs."""
+    """Return the `available` arguments that a function has as keyword-only parameters; its others are inputs."""
     parameters = inspect.signature(function).parameters.values()
     named = {parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY}
     return {name: value for name, value in available.items() if name in named}
 
 
 def check_parameters(path: Path, described: ddl.Action, function: Callable[..., Any], known: frozenset[str]) -> None:
-    """Check that a function takes the inputs of its DDL, and names none but `known` keyword-only arguments."""
+    """Check that a function takes the inputs of its DDL, and has no keyword-only parameters except `known` ones."""
     label = f"{path}: {described.agent}.{described.name}"
     plain = inspect.unwrap(function)
     if inspect.iscoroutinefunction(plain) or inspect.isgeneratorfunction(plain) or inspect.isasyncgenfunction(plain):
-        raise DDLError(f"{label}: an action returns its data: 'async def' and 'yield' have no place in it")
+        raise DDLError(
+            f"{label}: must be a plain function that returns its data ('async def' and 'yield' are not supported)"
+        )
     inputs = []
     for parameter in inspect.signature(function).parameters.values():
         if parameter.kind is parameter.KEYWORD_ONLY:
@@ -153,20 +155,21 @@ def check_parameters(path: Path, described: ddl.Action, function: Callable[..., 
             inputs.append(parameter.name)
             _check_optional(label, described, parameter)
         else:
-            raise DDLError(f"{label}: parameter '{parameter}' cannot be filled by name")
+            raise DDLError(f"{label}: parameter '{parameter}' cannot be passed by name")
     if sorted(inputs) != sorted(described.inputs):
-        raise DDLError(f"{label}: code takes {sorted(inputs)}, DDL says {sorted(described.inputs)}")
+        raise DDLError(
+            f"{label}: the inputs differ: {sorted(inputs)} in the code, {sorted(described.inputs)} in the DDL"
+        )
 
 
 def _check_supplied(label: str, parameter: inspect.Parameter, known: frozenset[str]) -> None:
     if parameter.name not in known:
         raise DDLError(
-            f"{label}: nobody supplies the keyword-only parameter '{parameter.name}': "
-            f"there are {', '.join(sorted(known))}"
+            f"{label}: unknown keyword-only parameter '{parameter.name}' (the node supplies {', '.join(sorted(known))})"
         )
 
 
 def _check_optional(label: str, described: ddl.Action, parameter: inspect.Parameter) -> None:
     always_given = parameter.name in described.required or "default" in described.inputs.get(parameter.name, {})
     if parameter.name in described.inputs and not always_given and parameter.default is parameter.empty:
-        raise DDLError(f"{label}: '{parameter.name}' may be left out, says the DDL; the code has no default for it")
+        raise DDLError(f"{label}: '{parameter.name}' is optional in the DDL but has no default in the code")

@@ -1,9 +1,9 @@
-"""All that a node can be asked for: its agents and data functions, loaded together and replaced together.
+"""The agents and data functions of a node, loaded together and replaced together.
 
-    at start          load(folders) ─────────► Plugins ─► Server
-    when told to      load(folders, before) ─► Plugins ─► Server.use: each request sees one set from its beginning on
+    at start      load(folders) ─────────► Plugins ─► Server
+    at a reload   load(folders, before) ─► Plugins ─► Server.use: each request uses one set from start to end
 
-A pair that has become broken stays as it was `before`; one whose code or DDL was taken away is gone.
+A plugin that is no longer valid keeps its version in `before`. One whose code or DDL was deleted is removed.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from collective.node.plugins.data_functions import DataFunctions
 
 @dataclass(frozen=True)
 class Plugins:
-    """One set; never changed in place. `faults` are what is wrong with its files, a line each."""
+    """One set of plugins. It is never changed in place."""
 
     agents: LoadedAgents
     data: DataFunctions
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """All that was refused, also where something else serves in its place."""
+        """The error lines of all rejected plugins, also of those whose last valid version is in use."""
         return (*self.agents.problems, *self.data.problems)
 
 
 def load(code: Sequence[Path], ddls: Sequence[Path], settings: Path, before: Plugins | None = None) -> Plugins:
-    """Load all that the folders hold; of two with one name, the first folder's serves."""
+    """Load all plugins in the folders. If two have the same name, the one in the first folder is used."""
     return Plugins(
         agents.load(code, ddls, settings, before.agents if before else {}),
         data_functions.load(code, ddls, settings, before.data if before else {}),

@@ -67,7 +67,7 @@ class DataQueries:
 class FilterQueries:
     """The data functions as `filters.matches` calls them for one request, for at most `timeout` seconds in all.
 
-    `problems` are the errors of queries that failed, a line each.
+    `problems` are the errors of queries that failed, one line each.
     """
 
     def __init__(self, queries: DataQueries, caller: str, timeout: float) -> None:

@@ -15,17 +15,17 @@ from collective.node.actions.job import CRASHED, INTERRUPTED
 
 # The counters of requests that were received, or resumed from the journal: each request counts in exactly one.
 COUNTERS: Mapping[str, str] = {
-    "unvalidated": "dropped: unreadable, unsigned, or for another collective",
-    "duplicates": "known already: its first answer went out again, if there was one, ten times at most",
-    "elsewhere": "meant for other nodes",
-    "expired": "too old, or of another time",
-    "denied": "the policy said no",
-    "filtered": "its filter does not match this node",
-    "invalid": "no such agent or action, or inputs that its DDL refuses",
-    "busy": "too much to do, or the journal could not be written",
-    "interrupted": "an earlier daemon stopped while it ran",
-    "passed": "its action is run, or was to be run",
-    "defects": "a fault of ours, which the log shows",
+    "unvalidated": "dropped: unreadable, not signed by an allowed signer, or for another collective",
+    "duplicates": "delivered before: the first reply, if there is one, is sent again at most ten times",
+    "elsewhere": "for other nodes",
+    "expired": "older than its TTL, from a caller whose clock is wrong, or from before the journal began",
+    "denied": "denied by the policy",
+    "filtered": "its filter is invalid or does not match this node",
+    "invalid": "no such agent or action, or inputs that its DDL does not allow",
+    "busy": "too many requests are waiting, or the journal cannot be written",
+    "interrupted": "an earlier daemon stopped while its action ran",
+    "passed": "admitted: its action runs or waits to run",
+    "defects": "internal error: the node's log has the details",
 }
 
 
@@ -52,7 +52,7 @@ class Reason(Enum):
     `reply_reason` are what the reply has, if `answered` applies; without them it is an earlier or later result.
     """
 
-    # Not for this node, or nobody may know about it.
+    # Not a valid request, or not for this node.
     UNVALIDATED = ("unvalidated", None, _NEVER, None, None, _NEVER)
     ELSEWHERE = ("elsewhere", None, _NEVER, None, None, _NEVER)
     # Known already. The first reply is sent again if there is one, a limited number of times.

@@ -27,7 +27,7 @@ _WAKE = "wake"  # the body of a message that the node sends to itself to end a p
 class Receiver:
     """Receives from one queue, subscribed to one topic, in the thread that calls.
 
-    `handle` processes one delivery. `stopping` is set by `stop`; whoever shares it learns that the node stops.
+    `handle` processes one delivery. `stopping` is set by `stop`; other parts may share it.
     `error` is why the transport is unreachable, None while it is reachable; `tried` is set after the first attempt.
     `last_poll` is when the last successful poll ended, in Unix seconds by the server's clock. `clock` returns
     monotonic seconds.

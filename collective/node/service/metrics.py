@@ -1,8 +1,8 @@
-"""Write a node's figures for Prometheus: a text file that its node exporter reads (--collector.textfile.directory).
+"""Write a node's metrics to a file for Prometheus's node exporter (--collector.textfile.directory).
 
-    every 30 s, and at the stop: Figures ─► the registry's text ─► a file, put in its place at once
+    every 30 s and at the end: NodeCollector ─► text ─► temporary file ─► rename
 
-docs/daemon.md lists them. A file that cannot be written costs a line in the log now and then, and nothing else.
+docs/reference/metrics.md lists the series. A file that cannot be written is logged at most every ten minutes.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -23,69 +22,62 @@ from prometheus_client.registry import Collector
 
 from collective import __version__
 from collective.errors import Failed
+from collective.log_limiter import LogLimiter
 from collective.node.requests.counters import Durations, Key
 from collective.node.requests.reasons import COUNTERS
 from collective.node.server import Server
 from collective.node.storage.audit_log import AuditLog
 from collective.node.storage.journal import Journal
+from collective.periodic import PeriodicThread
 
 log = logging.getLogger(__name__)
 
-PERIOD = 30.0  # seconds between writings
-_LAST = 5.0  # seconds that the last writing may take
+PERIOD = 30.0  # seconds between writes
+_LAST_WRITE = 5.0  # seconds to wait for the last write
 _LOG_PERIOD = 600.0  # seconds between log lines about a file that cannot be written
 
-# What becomes of replies, as Replies counts it.
+# Counter names of Replies, and the values of the label `result`.
 _REPLIES = {"replies": "sent", "lost": "lost", "deferred": "deferred"}
 
-
-Values = Mapping[Key, float]  # by the labels' values
+Values = Mapping[Key, float]  # by label values
 
 
 class Metrics:
-    """Writes the figures of one node to `path` in a thread of its own. `clock` returns seconds that only grow."""
+    """Writes the metrics of one node to `path` in a thread of its own. `clock` returns monotonic seconds."""
 
     def __init__(
         self, path: Path, server: Server, journal: Journal, audit: AuditLog, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._path = path
-        self._clock = clock
         self._registry = CollectorRegistry()
-        self._registry.register(_Figures(server, journal, audit))
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="metrics", daemon=True)
-        self._next_log = clock()
+        self._registry.register(_NodeCollector(server, journal, audit))
+        self._thread = PeriodicThread("metrics", self.write, PERIOD, finish=self.write)
+        self._limiter = LogLimiter(_LOG_PERIOD, clock)
 
     def start(self) -> None:
-        """Write now, and every period from now on."""
+        """Write now and then every period."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Write a last time, and no more."""
-        self._stopping.set()
-        self._thread.join(_LAST)
+        """Write a last time and end the thread."""
+        self._thread.stop(_LAST_WRITE)
 
     def write(self) -> None:
         """Write once."""
         try:
             _put(self._path, generate_latest(self._registry))
         except OSError as error:
-            if self._clock() >= self._next_log:
-                self._next_log = self._clock() + _LOG_PERIOD
-                text = f"metrics: {self._path}: cannot be written: {error.strerror}: make its folder, or name another"
+            if self._limiter.allows():
+                text = (
+                    f"metrics: {self._path}: cannot be written: {error.strerror} (create its folder or change the path)"
+                )
                 log.warning("metrics.failed", extra={"error": text})
         except Exception:
-            log.exception("node.defect")  # nobody who waits for an answer misses a figure
-
-    def _run(self) -> None:
-        self.write()
-        while not self._stopping.wait(PERIOD):
-            self.write()
-        self.write()
+            log.exception("node.internal_error")  # a metrics problem must not affect requests
 
 
-class _Figures(Collector):
-    """Collects what a node has counted. Every figure has the label `collective`: a machine may be in several."""
+class _NodeCollector(Collector):
+    """Collects the counters of a node. Every series has the label `collective`: a machine may run several nodes."""
 
     def __init__(self, server: Server, journal: Journal, audit: AuditLog) -> None:
         self._server = server
@@ -95,44 +87,42 @@ class _Figures(Collector):
         self._started = time.time()
 
     def collect(self) -> Iterator[Metric]:
-        """Yield all figures."""
+        """Yield all metrics."""
         server, counts = self._server, self._server.statistics.requests
         info = {"version": __version__, "identity": server.identity}
         yield self._gauges("info", "Always 1", {tuple(info.values()): 1}, *info)
-        yield self._gauge("start_time_seconds", "When the daemon began, in Unix seconds", self._started)
+        yield self._gauge("start_time_seconds", "Start time of the daemon in Unix seconds", self._started)
         received: Values = {(source,): counts[source] for source in ("received", "resumed")}
-        yield self._counters("requests", "Requests from the queue, and left by an earlier daemon", received, "source")
-        fates: Values = {(fate,): counts[fate] for fate in COUNTERS}
-        yield self._counters("request_fates", "What became of requests: each has one fate", fates, "fate")
-        yield self._histogram("request_age_seconds", "How old requests were on receipt", server.statistics.ages)
+        yield self._counters(
+            "requests", "Requests received from the queue, and resumed after a restart", received, "source"
+        )
+        results: Values = {(result,): counts[result] for result in COUNTERS}
+        yield self._counters("request_results", "Requests by result; each request has one result", results, "result")
+        yield self._histogram("request_age_seconds", "Age of requests when received", server.statistics.ages)
         took = server.statistics.durations
-        yield self._histogram("action_duration_seconds", "How long actions took", took, "agent", "action")
+        yield self._histogram("action_duration_seconds", "Duration of actions", took, "agent", "action")
         ended = server.statistics.outcomes.read()
-        yield self._counters("actions", "How actions ended", ended, "agent", "action", "outcome")
-        sent: Values = {(fate,): counts[name] for name, fate in _REPLIES.items()}
-        yield self._counters("replies", "What became of replies; a deferred one is sent or lost later", sent, "fate")
+        yield self._counters("actions", "Actions by outcome", ended, "agent", "action", "outcome")
+        replies: Values = {(result,): counts[name] for name, result in _REPLIES.items()}
+        yield self._counters("replies", "Replies by result; a deferred one is sent or lost later", replies, "result")
         yield from self._state()
 
     def _state(self) -> Iterator[Metric]:
-        """Yield how things are now."""
+        """Yield the gauges of the current state."""
         server = self._server
         yield self._gauge(
-            "requests_in_progress", "Requests that wait, run or are being answered", server.pools.in_progress
+            "requests_in_progress", "Requests that are queued, running or being replied to", server.pools.in_progress
         )
-        yield self._gauge("agents", "Agents that serve", len(server.agents))
-        yield self._gauge(
-            "plugin_faults", "Plugins that were refused when they were loaded", len(server.plugins.problems)
-        )
-        yield self._counters(
-            "audit_failures", "Lines of the audit that could not be written", {(): self._audit.failures}
-        )
+        yield self._gauge("agents", "Loaded agents", len(server.agents))
+        yield self._gauge("plugin_errors", "Errors of plugins at the last load", len(server.plugins.problems))
+        yield self._counters("audit_failures", "Audit log lines that could not be written", {(): self._audit.failures})
         if server.receiver.last_poll is not None:
             when = server.receiver.last_poll
-            yield self._gauge("last_poll_timestamp_seconds", "When a poll last went well, in Unix seconds", when)
-        with suppress(Failed):  # a journal that cannot be read says so elsewhere
+            yield self._gauge("last_poll_timestamp_seconds", "Time of the last successful poll in Unix seconds", when)
+        with suppress(Failed):  # the error of the journal is logged where requests use it
             entries, size = self._journal.size()
-            yield self._gauge("journal_entries", "Requests that the journal remembers", entries)
-            yield self._gauge("journal_bytes", "Bytes that it takes for them", size)
+            yield self._gauge("journal_entries", "Requests in the journal", entries)
+            yield self._gauge("journal_bytes", "Size of the journal in bytes", size)
 
     def _gauge(self, name: str, text: str, value: float) -> Metric:
         return self._gauges(name, text, {(): value})
@@ -158,9 +148,10 @@ class _Figures(Collector):
 
 
 def _put(path: Path, content: bytes) -> None:
-    """Put a file that everybody may read in its place at once; raise OSError.
+    """Replace a file atomically with one that all users can read. Raise OSError.
 
-    The folder may be another user's, and hold links of his: the name is new, and nothing is opened through a link.
+    Another user may own the folder and have created links in it. The temporary file has a new name and is created
+    exclusively, so no link is followed.
     """
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:

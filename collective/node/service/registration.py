@@ -1,6 +1,7 @@
-"""Publish this node to the registry: all of it when something has changed, else a heartbeat; a farewell at the end.
+"""Publish this node's record to the registry: after a change, a heartbeat every period, a stop mark at the end.
 
-Two machines that use one name take it from each other at each heartbeat: both notice, log it, and mark their record.
+Two machines with the same identity overwrite each other's record at each heartbeat. Both detect that, log it, and mark
+their record as contested.
 """
 
 from __future__ import annotations
@@ -10,18 +11,20 @@ import secrets
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from collective.errors import NotFound, TransportError, Unreachable
 from collective.node.backoff import Rhythm
+from collective.periodic import PeriodicThread
 from collective.registry import NodeRecord, Registry
 
 log = logging.getLogger(__name__)
 
 
 class Registration:
-    """Runs in a thread of its own. `describe` returns the node's record as it is now.
+    """Publishes in a thread of its own. `describe` returns the node's current record.
 
-    `tried` is set when the node has been published once, or that has failed.
+    `tried` is set after the first attempt to publish, successful or not.
     """
 
     def __init__(self, registry: Registry, describe: Callable[[], NodeRecord], period: float) -> None:
@@ -30,28 +33,23 @@ class Registration:
         self._rhythm = Rhythm(period)
         self._published: NodeRecord | None = None
         self._instance = secrets.token_hex(8)
-        self._wake = threading.Event()
-        self._stopping = False
+        self._thread = PeriodicThread("registration", self._step, period, finish=self._leave)
         self.tried = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="registration", daemon=True)
 
     def start(self) -> None:
-        """Publish now, and from now on every period; where that fails, sooner."""
+        """Publish now and then every period; sooner after a failure."""
         self._thread.start()
 
     def refresh(self) -> None:
-        """Look for changes now, not at the end of the period."""
-        self._wake.set()
+        """Publish changes now instead of at the end of the period."""
+        self._thread.wake()
 
     def stop(self, timeout: float) -> None:
-        """Say farewell, waiting for that at most `timeout` seconds."""
-        self._stopping = True
-        self._wake.set()
-        if self._thread.is_alive():
-            self._thread.join(timeout)
+        """Mark the node as stopped in the registry, waiting at most `timeout` seconds for that."""
+        self._thread.stop(timeout)
 
     def publish(self) -> None:
-        """Publish what has changed since the last time, or that nothing has; find out who else uses our name."""
+        """Publish the record if it has changed, else a heartbeat; check whether another machine uses the identity."""
         record = replace(self._describe(), instance=self._instance)
         contested = None
         if self._published is not None:
@@ -60,29 +58,33 @@ class Registration:
                 return
             if holder and holder != self._instance:
                 contested = self._registry.now()
-                log.error("identity.contested", extra={"error": f"another machine is '{record.identity}' too"})
+                log.error(
+                    "identity.contested", extra={"error": f"another machine uses the identity '{record.identity}'"}
+                )
         self._registry.put(replace(record, contested=contested))
         self._published = record
 
-    def _run(self) -> None:
-        while not self._stopping:
-            published = self._guarded(self.publish)
-            self.tried.set()
-            self._wake.wait(self._rhythm.after(published))
-            self._wake.clear()
+    def _step(self) -> float:
+        published = self._attempt(self.publish)
+        self.tried.set()
+        return self._rhythm.after(published)
+
+    def _leave(self) -> None:
         if self._published is not None:
-            identity = self._published.identity
-            self._guarded(lambda: self._registry.leave(identity, self._instance))
+            self._attempt(partial(self._registry.leave, self._published.identity, self._instance))
 
-    def _guarded(self, step: Callable[[], None]) -> bool:
-        """Do one step; a registry that is away or absent leaves the node working, unknown to some callers.
+    def _attempt(self, call: Callable[[], None]) -> bool:
+        """Make a call to the registry, and log its failure: the node works without a registry.
 
-        Return whether there is nothing to try again soon: a missing table or permission takes longer to come.
+        Return False if the call should be repeated soon. A missing table or permission is checked again after the
+        period only.
         """
         try:
-            step()
+            call()
         except NotFound as error:
-            log.warning("registry.missing", extra={"error": f"table {error}: callers find us by broadcast only"})
+            log.warning(
+                "registry.missing", extra={"error": f"table {error} (callers can discover this node by broadcast only)"}
+            )
         except TransportError as error:
             self._published = None
             log.warning("registry.failed", extra={"error": str(error)})

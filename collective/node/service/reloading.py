@@ -1,16 +1,15 @@
-"""Load plugins, policy and facts anew while the node serves, when it is told to (SIGHUP).
+"""Reload plugins, policy and facts of a running node (SIGHUP).
 
-    wake ─► plugins: a whole new set, in force from the next request on; what is broken stays as it was
-         ─► policy, facts: looked at now, and not at the next request or period
-         ─► the registry learns of it at once
+    wake ─► plugins: a new set, in force from the next request on; an invalid plugin keeps its last valid version
+         ─► policy, facts: reloaded now instead of at the next request or period
+         ─► registry: updated now
 
-It has a thread of its own: a plugin that hangs while it is imported keeps nobody from being answered.
+A reload has a thread of its own, so that a plugin that hangs during its import does not delay requests.
 """
 
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable
 
 from collective.node.plugins.plugin_set import Plugins
@@ -18,12 +17,13 @@ from collective.node.policy_file import PolicyFile
 from collective.node.server import Server
 from collective.node.service.registration import Registration
 from collective.node.service.systemd import ServiceManager
+from collective.periodic import PeriodicThread
 
 log = logging.getLogger(__name__)
 
 
 class Reloading:
-    """Reloads as often as it is woken; several times at once are one. `load` returns the set after a given one."""
+    """Reloads when woken. `load(before)` returns the new set of plugins."""
 
     def __init__(
         self,
@@ -38,34 +38,31 @@ class Reloading:
         self._policy = policy
         self._registration = registration
         self._manager = manager
-        self._wanted = threading.Event()
+        self._thread = PeriodicThread("reload", self._step, period=None)
 
     def start(self) -> None:
-        """Wait, in a thread, for being woken."""
-        threading.Thread(target=self._run, name="reload", daemon=True).start()
+        """Start the thread that waits for `wake`."""
+        self._thread.start()
 
     def wake(self) -> None:
-        """Reload soon."""
-        self._wanted.set()
+        """Reload in the thread."""
+        self._thread.wake()
 
     def reload(self) -> None:
-        """Reload now."""
+        """Reload now, in the calling thread."""
         loaded = self._load(self._server.plugins)
         self._server.use(loaded)
         self._policy.current()
         self._server.facts.wake()
         self._registration.refresh()
         agents = {name: agent.ddl.metadata["version"] for name, agent in loaded.agents.items()}
-        note = "node.yaml is read at a start only"
+        note = "changes of node.yaml need a restart"
         log.info("daemon.reloaded", extra={"agents": agents, "problems": len(loaded.problems), "note": note})
 
-    def _run(self) -> None:
-        while True:
-            self._wanted.wait()
-            self._wanted.clear()
-            self._manager.reloading()
-            try:
-                self.reload()
-            except Exception:
-                log.exception("node.defect")  # the set before stays in force
-            self._manager.ready(self._server.receiver.status)
+    def _step(self) -> None:
+        self._manager.reloading()
+        try:
+            self.reload()
+        except Exception:
+            log.exception("node.internal_error")  # the plugins loaded before stay in force
+        self._manager.ready(self._server.receiver.status)

@@ -1,7 +1,8 @@
-"""Write down who asked for what, what was decided, and what came of it; `collective.audit` says what the lines hold.
+"""Write the audit log: each request, its decision and its outcome. `collective.audit` describes the lines.
 
-The line that allows an action is on the disk before the action begins: even one that takes the machine down with it
-has left its line. All other lines are with the system before the reply leaves, which is enough when the daemon dies.
+The line that allows an action is on the disk (fdatasync) before the action starts, so it survives an action that
+crashes the machine. Other lines are written without fdatasync before the reply is sent: they survive a crash of the
+daemon.
 """
 
 from __future__ import annotations
@@ -25,11 +26,11 @@ _ARMOR = "-----{} SSH SIGNATURE-----\n"  # OpenSSH's PROTOCOL.sshsig
 
 
 class AuditLog:
-    """The audit in the file `path`.
+    """The audit log in the file `path`.
 
-    What cannot be written raises Failed, so that it is not done; without `required` it is logged, and the next line
-    that can be written tells how many are missing. Requests as they were signed go to the folder `envelopes`.
-    `clock` returns Unix seconds.
+    A line that cannot be written raises Failed, so that the action does not run. Without `required` the error is
+    logged instead, and the next line that can be written has the number of missing lines. Signed requests are kept as
+    received in the folder `envelopes`. `clock` returns Unix seconds.
     """
 
     def __init__(
@@ -49,7 +50,7 @@ class AuditLog:
 
     @property
     def head(self) -> str | None:
-        """The hash of the last line, by which others can tell that none is missing; None before the first one."""
+        """The hash of the last line; None for an empty log. Compare it with a copy to detect missing lines."""
         return self._file.head
 
     def decision(
@@ -64,10 +65,10 @@ class AuditLog:
         skew: float | None = None,
         envelope: Envelope | None = None,
     ) -> None:
-        """Write what was decided; `data` are the inputs, masked, `asks` the data functions that were asked about.
+        """Write a decision. `data` are the masked inputs, `asks` the data functions in the filter, with their queries.
 
-        `skew` is in seconds. An `envelope` is kept where there is a folder for it: it must hold no secrets.
-        Raises Failed when it cannot be written.
+        `skew` is in seconds. The `envelope` is kept if there is a folder for envelopes; it must not contain secrets.
+        Raise Failed when the line or the envelope cannot be written.
         """
         entry = {
             "event": "decision",
@@ -92,7 +93,7 @@ class AuditLog:
         self._append(entry, durable=verdict == ALLOWED)
 
     def outcome(self, reply: Reply) -> None:
-        """Write what came of a request. Raise Failed when that cannot be written."""
+        """Write the outcome of a request. Raise Failed when the line cannot be written."""
         self._append(
             {
                 "event": "outcome",
@@ -106,7 +107,7 @@ class AuditLog:
         )
 
     def close(self) -> None:
-        """Let go of the file; a further line opens it again."""
+        """Close the file. The next line opens it again."""
         self._file.close()
 
     def _append(self, entry: Mapping[str, Any], durable: bool = False) -> None:
@@ -117,14 +118,14 @@ class AuditLog:
 
     def _fail(self, path: Path | None, error: OSError) -> None:
         self.failures += 1
-        text = f"audit {path}: cannot be written: {error.strerror}"
+        text = f"audit log {path}: cannot be written: {error.strerror}"
         if self._required:
             raise Failed(text, reason="crashed") from None
         log.error("audit.failed", extra={"error": text})
 
 
 def _keep(folder: Path, request: str, envelope: Envelope) -> None:
-    """Write what was signed, and the signature, into files that `ssh-keygen -Y verify` reads."""
+    """Write the signed payload and its signature to files that `ssh-keygen -Y verify` reads."""
     _write_private(folder / f"{request}.payload", envelope.payload)
     if envelope.signature is not None:
         lines = "\n".join(textwrap.wrap(envelope.signature, 70))
@@ -132,7 +133,7 @@ def _keep(folder: Path, request: str, envelope: Envelope) -> None:
 
 
 def _write_private(path: Path, text: str) -> None:
-    """Write a file that only its owner may read; a second delivery writes the same once more."""
+    """Write a file that only its owner may read. A second delivery of the request overwrites it with the same text."""
     file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(file, "w", encoding="ascii", errors="replace") as stream:
         stream.write(text)

@@ -1,4 +1,4 @@
-"""Append linked lines to a file that may fill its disk, be moved away by a rotation, or end in half a line."""
+"""Append hash-chained lines to a file, also after a full disk, a log rotation, or a crash within a line."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from collective.audit import chain
 
 log = logging.getLogger(__name__)
 
-_QUOTED = 4096  # bytes of a torn line that are kept
+_MAX_TORN = 4096  # bytes of a torn line that are kept
 
 
 class ChainedFile:
-    """A file of JSON lines, each with the hash of the one before; any number of threads may append.
+    """A file of JSON lines, each with the hash of the previous line. Any number of threads may append.
 
-    The chain goes on over restarts, and from a file that was moved away into the one that takes its place.
+    The chain continues over restarts, and from a rotated file to the new one.
     """
 
     def __init__(self, path: Path) -> None:
@@ -33,10 +33,10 @@ class ChainedFile:
         self.head: str | None = None
 
     def append(self, entry: Mapping[str, Any], now: float, *, durable: bool = False) -> None:
-        """Write one line; raise OSError, and leave the file as it was, when that cannot be done.
+        """Append one line. On failure, raise OSError and leave the file unchanged.
 
-        `durable`: it is on the disk, not only with the system, when this returns. `now` is Unix seconds, for the line
-        that tells of lines which could not be written before this one.
+        With `durable`, the line is on the disk when this returns. `now` (Unix seconds) is the time of the "gap" line,
+        which is added if earlier lines could not be written.
         """
         with self._lock:
             try:
@@ -44,16 +44,16 @@ class ChainedFile:
                 lines = self._linked(entry, now)
                 _write_all(file, b"".join(line + b"\n" for line in lines), durable)
             except OSError:
-                self._let_go()  # opened again, it is looked at as at a start
+                self._close()  # the next append opens the file and repairs its end, as after a restart
                 self._lost += 1
                 raise
             self.head = chain.digest(lines[-1])
             self._lost, self._torn = 0, None
 
     def close(self) -> None:
-        """Let go of the file; a further line opens it again."""
+        """Close the file. The next line opens it again."""
         with self._lock:
-            self._let_go()
+            self._close()
 
     def _linked(self, entry: Mapping[str, Any], now: float) -> list[bytes]:
         if not self._lost and self._torn is None:
@@ -62,15 +62,15 @@ class ChainedFile:
         return [gap, chain.link(entry, chain.digest(gap))]
 
     def _opened(self) -> int:
-        """Return the file at the path, opened again when it is no longer the one that was opened before."""
+        """Return the descriptor of the file, opened again if the path now names another file."""
         if self._file is not None and not self._moved(self._file):
             return self._file
-        self._let_go()
+        self._close()
         self._file = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        self._resume(self._file)
+        self._read_end(self._file)
         return self._file
 
-    def _let_go(self) -> None:
+    def _close(self) -> None:
         if self._file is not None:
             os.close(self._file)
             self._file = None
@@ -81,21 +81,21 @@ class ChainedFile:
         except FileNotFoundError:
             return True
 
-    def _resume(self, file: int) -> None:
-        """Go on after the last whole line; half of one is cut off: what it was to tell of was never begun."""
+    def _read_end(self, file: int) -> None:
+        """Find the last complete line. Remove an incomplete one: the action that it describes never started."""
         if not stat.S_ISREG(os.fstat(file).st_mode):
             return
         tail = chain.tail(file)
         if tail.torn:
             os.ftruncate(file, tail.whole_size)
-            self._torn = tail.torn[:_QUOTED].decode("ascii", "backslashreplace")
+            self._torn = tail.torn[:_MAX_TORN].decode("ascii", "backslashreplace")
             log.warning("audit.torn", extra={"path": str(self._path), "bytes": len(tail.torn)})
         if self.head is None and tail.last is not None:
             self.head = chain.digest(tail.last)
 
 
 def _write_all(file: int, data: bytes, durable: bool) -> None:
-    """Write all of `data` at the file's end, or none of it."""
+    """Append all of `data` to the file, or nothing."""
     before = os.fstat(file)
     left = memoryview(data)
     try:
@@ -105,6 +105,6 @@ def _write_all(file: int, data: bytes, durable: bool) -> None:
             os.fdatasync(file)
     except OSError:
         if len(left) < len(data):
-            with contextlib.suppress(OSError):  # where that is not allowed either, the next look finds half a line
+            with contextlib.suppress(OSError):  # otherwise the next open removes the incomplete line
                 os.ftruncate(file, before.st_size)
         raise

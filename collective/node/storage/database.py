@@ -1,9 +1,9 @@
-"""One SQLite file of one daemon alone: opened, checked, and set aside under another name when it is damaged.
+"""An SQLite file that one daemon uses exclusively. A damaged file is renamed and replaced by a new one.
 
-    Database.transaction() ── done wholly or not at all; what SQLite raises becomes Failed
+    Database.transaction()   atomic; errors of SQLite become Failed
 
-Each transaction is on the disk before it is over (`synchronous=FULL`), so that neither a death of the daemon nor a
-power cut undoes it; that is one fsync each. The lock is exclusive: a second daemon on one file is told so.
+Each transaction is on the disk when it ends (`synchronous=FULL`, one fsync), so that it survives a crash of the daemon
+and a power failure. The lock is exclusive: a second daemon with the same file gets an error.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from collective.errors import ConfigError, Failed
 
 log = logging.getLogger(__name__)
 
-_PATIENCE = 1.0  # seconds that another process may take to give up its lock
-_PASSING = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ENFILE, errno.EMFILE)  # of the disk, or the machine
+_LOCK_TIMEOUT = 1.0  # seconds to wait for the lock of another process
+_TEMPORARY_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ENFILE, errno.EMFILE)
 _SETTINGS = ("locking_mode = EXCLUSIVE", "journal_mode = WAL", "synchronous = FULL", "secure_delete = ON")
 
 
 class Database:
-    """The file at `path`, readable by its owner alone; None: in memory. Any number of threads may use it.
+    """The database in the file `path`, readable by its owner only; None: in memory. Any number of threads may use it.
 
-    `tables` is SQL that makes what is not there yet; `version` tells it from what other versions of us made.
+    `tables` is SQL that creates missing tables. `version` is the format version stored in the file.
     """
 
     def __init__(self, path: Path | None, tables: str, version: int) -> None:
-        """Open or make the file. Raise ConfigError when that cannot be done, Failed (`busy`) when it cannot be now."""
+        """Open or create the file. Raise ConfigError, or Failed (`busy`) for a temporary error."""
         self.path = path
         self._tables = tables
         self._version = version
@@ -44,18 +44,18 @@ class Database:
         try:
             self._open()
         except (sqlite3.OperationalError, OSError) as error:
-            if _may_pass(error):
-                now = f"{path}: cannot be opened: {error}: is it another daemon's, or the disk full?"
-                raise Failed(now, reason="busy") from None
-            raise ConfigError(f"{path}: cannot be opened: {error}: set 'state' to where it can be") from None
+            if _is_temporary(error):
+                text = f"{path}: cannot be opened: {error} (is the disk full, or does another daemon use the file?)"
+                raise Failed(text, reason="busy") from None
+            raise ConfigError(f"{path}: cannot be opened: {error} (set 'state' to a writable folder)") from None
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """Do one thing wholly or not at all. Raise Failed (`busy`) when the file cannot be read or written."""
+        """Run an atomic transaction. Raise Failed (`busy`) when the file cannot be read or written."""
         with self._lock:
             try:
                 if self._closed:
-                    raise sqlite3.OperationalError("it is closed")
+                    raise sqlite3.OperationalError("the database is closed")
                 connection = self._connection or self._open()
                 with connection:
                     yield connection
@@ -63,16 +63,18 @@ class Database:
                 self._roll_back()
                 if _is_damage(error):
                     self._set_aside(error)
-                raise Failed(f"{self.path}: cannot be used: {error}: try again later", reason="busy") from None
+                raise Failed(
+                    f"{self.path}: cannot be read or written: {error} (try again later)", reason="busy"
+                ) from None
 
     def close(self) -> None:
-        """Close the file for good: every further transaction fails."""
+        """Close the file permanently: every later transaction fails."""
         with self._lock:
             self._closed = True
             self._disconnect()
 
     def _open(self) -> sqlite3.Connection:
-        """Connect; with a new file when there is none, or it is damaged."""
+        """Connect to the file, or to a new one if it does not exist or is damaged."""
         try:
             return self._connect()
         except sqlite3.Error as error:
@@ -85,23 +87,25 @@ class Database:
     def _connect(self) -> sqlite3.Connection:
         if self.path:
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
-        connection = sqlite3.connect(self.path or ":memory:", timeout=_PATIENCE, check_same_thread=False)
+        connection = sqlite3.connect(self.path or ":memory:", timeout=_LOCK_TIMEOUT, check_same_thread=False)
         self._connection = connection
         for setting in _SETTINGS:
             connection.execute(f"PRAGMA {setting}").fetchall()
-        said = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-        if said != "ok":
-            raise sqlite3.DatabaseError(said)
+        result = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if result != "ok":
+            raise sqlite3.DatabaseError(result)
         version = connection.execute("PRAGMA user_version").fetchone()[0]
         if version not in (0, self._version):
-            raise sqlite3.DatabaseError(f"it is of format {version}, and this version knows {self._version}")
+            raise sqlite3.DatabaseError(
+                f"the file has format {version}, this version of collective supports {self._version}"
+            )
         connection.executescript(self._tables)
-        if version != self._version:  # on a full disk too, what is there already can be opened: nothing is written
+        if version != self._version:  # an existing file is not written, so that it can be opened on a full disk
             connection.execute(f"PRAGMA user_version = {self._version}")
         return connection
 
     def _roll_back(self) -> None:
-        """Undo what a commit that failed has left half done."""
+        """End the transaction of a failed commit."""
         with contextlib.suppress(sqlite3.Error):
             if self._connection is not None:
                 self._connection.rollback()
@@ -112,7 +116,7 @@ class Database:
             self._connection = None
 
     def _set_aside(self, error: Exception) -> None:
-        """Keep a damaged file, and what belongs to it, under another name: somebody may want to look into it."""
+        """Rename a damaged file and its WAL files, to keep them for analysis."""
         self._disconnect()
         if self.path is None:
             return
@@ -125,10 +129,10 @@ class Database:
 
 
 def _is_damage(error: Exception) -> bool:
-    """Tell whether SQLite finds fault with the file itself; the subclasses are about the disk, or about us."""
+    """Return whether the file itself is damaged; subclasses of DatabaseError have other causes."""
     return type(error) is sqlite3.DatabaseError
 
 
-def _may_pass(error: Exception) -> bool:
-    """Tell whether the same may go well later: a lock is given up, a disk gets room or is mended."""
-    return isinstance(error, sqlite3.Error) or getattr(error, "errno", None) in _PASSING
+def _is_temporary(error: Exception) -> bool:
+    """Return whether a retry may succeed: the lock may be released, or space on the disk become free."""
+    return isinstance(error, sqlite3.Error) or getattr(error, "errno", None) in _TEMPORARY_ERRORS

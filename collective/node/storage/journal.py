@@ -1,14 +1,15 @@
-"""Remember requests on disk, so that each runs at most once and a repeated one gets its first answer again.
+"""Record requests on disk, so that each runs at most once and a duplicate gets the reply of the first.
 
     begin ─► taken ── start ──► started ── finish ──► answered ── done ──► done
                ├────────────── finish ────────────────────┘                 ▲
-               └────────────── done: it is answered by silence ─────────────┘
+               └────────────── done: no reply is sent ──────────────────────┘
 
-A request is begun before it is acknowledged, and started before its action is run. What a daemon finds when it
-starts: `taken` may go down the line again; `started` must not, and whoever waits is told so; `answered` was not sent.
+A request is recorded (`begin`) before its message is acknowledged, and marked as started before its action runs. After
+a restart, a `taken` request is resumed. A `started` one must not run again: its caller gets the reason `interrupted`.
+An `answered` one has a reply that was not sent.
 
-Entries are dropped by age, never to make room: a live id is never forgotten. What was sent or signed before the
-journal began is `too_early`, for it may have run already: the file before this one may have been lost or damaged.
+Entries are deleted by age only, never to make room, so that a duplicate is always detected. A request sent or signed
+before the journal was created is `too_early`: it may have run already, if an earlier journal was lost or damaged.
 """
 
 from __future__ import annotations
@@ -23,12 +24,13 @@ from pathlib import Path
 from collective.errors import Failed
 from collective.messages import MAX_TTL
 from collective.node.storage.database import Database
+from collective.text import plural
 
 log = logging.getLogger(__name__)
 
-KEPT = 2 * MAX_TTL  # seconds; a captured request is valid for MAX_TTL and twice the greatest skew (300 s) at most
+KEPT = 2 * MAX_TTL  # seconds; a captured request is valid for at most MAX_TTL plus twice the maximum skew (300 s)
 MOST_ENTRIES = 100_000
-MOST_BYTES = 256 * 1024 * 1024  # of requests that wait, and of answers
+MOST_BYTES = 256 * 1024 * 1024  # queued requests and replies
 TAKEN, STARTED, ANSWERED, DONE = "taken", "started", "answered", "done"
 
 _VERSION = 1
@@ -52,10 +54,10 @@ _DROP_OLD = "DELETE FROM requests WHERE since < ? AND state NOT IN ('taken', 'st
 
 @dataclass(frozen=True)
 class JournalEntry:
-    """One request that has been taken on. Times are Unix seconds by the server's clock.
+    """A recorded request. Times are Unix seconds by the server's clock.
 
-    `sent` is when the request was sent, `until` when its caller leaves. `body` is the message as it came, until it
-    is answered; `reply` is the payload text of the answer, unsigned, and empty as long as there is none.
+    `sent` is when the request was sent, `until` when its caller times out. `body` is the message as received; it is
+    removed when there is a reply. `reply` is the unsigned payload of the reply, empty before there is one.
     """
 
     id: str
@@ -68,9 +70,10 @@ class JournalEntry:
 
 
 class Journal:
-    """The entries of one node, by request id, for any number of threads. `now` returns the server's time.
+    """The entries of one node, by request id. `now` returns the server's time. Any number of threads may use it.
 
-    `path` None keeps them in memory, for tests. Every method may raise Failed (`busy`): a full disk, for one.
+    With a `path` of None they are kept in memory, for tests. Every method may raise Failed (`busy`), for example when
+    the disk is full.
     """
 
     def __init__(
@@ -81,61 +84,61 @@ class Journal:
         most_entries: int = MOST_ENTRIES,
         most_bytes: int = MOST_BYTES,
     ) -> None:
-        """Open or make the file; raise ConfigError when that cannot be done."""
+        """Open or create the file. Raise ConfigError when that is not possible."""
         self._database = Database(path, _TABLES, _VERSION)
         self._now = now
         self._most_entries = most_entries
         self._most_bytes = most_bytes
 
     def close(self) -> None:
-        """Close the file; what would be noted later is lost, as if the daemon had died before it."""
+        """Close the file. Later changes fail, as if the daemon had crashed before them."""
         self._database.close()
 
     def mark_beginning(self) -> None:
-        """Note when a new journal began. The server must have told its time by now; an older journal keeps its own."""
+        """Store the creation time of a new journal; an older journal keeps its own. The server's time must be known."""
         with self._database.transaction() as connection:
             connection.execute(
                 "INSERT INTO journal (began) SELECT ? WHERE NOT EXISTS (SELECT * FROM journal)", (self._now(),)
             )
 
     def too_early(self, when: float) -> bool:
-        """Tell whether what was sent or signed at that time may have run before this journal began."""
+        """Return whether a request sent or signed at that time may have run before this journal was created."""
         with self._database.transaction() as connection:
             row = connection.execute("SELECT began FROM journal").fetchone()
-        if row is None:  # the file was damaged, and this one has just taken its place
+        if row is None:  # this file has just replaced a damaged one
             self.mark_beginning()
             return True
         return bool(when < row[0])
 
     def find(self, request_id: str) -> JournalEntry | None:
-        """Return the entry of a request that was taken on before."""
+        """Return the entry of a request, None when it has not been recorded."""
         with self._database.transaction() as connection:
             row = connection.execute(_FIND, (request_id,)).fetchone()
         return JournalEntry(*row) if row else None
 
     def begin(self, request_id: str, *, sent: float, received: float, until: float, reply_to: str, body: str) -> None:
-        """Take a new request on. Raise Failed (`busy`) when there is no room."""
+        """Record a new request. Raise Failed (`busy`) when the journal is full."""
         with self._database.transaction() as connection:
             connection.execute(_DROP_OLD, (received - KEPT,))
             count, size = _size(connection)
             if count >= self._most_entries:
-                raise Failed(f"the journal holds {count} requests: try again later", reason="busy")
+                raise Failed(f"the journal is full: {plural(count, 'request')} (try again later)", reason="busy")
             if size >= self._most_bytes:
-                raise Failed(f"the journal holds {size} bytes: try again later", reason="busy")
+                raise Failed(f"the journal is full: {size} bytes (try again later)", reason="busy")
             connection.execute(_BEGIN, (request_id, TAKEN, received, sent, until, reply_to, body))
 
     def start(self, request_id: str) -> bool:
-        """Note that its action is about to be run; return False when that has been noted before: it must not run."""
+        """Mark the request as started. Return False if it was started before: its action must not run again."""
         with self._database.transaction() as connection:
             return connection.execute(_START, (request_id,)).rowcount > 0
 
     def finish(self, request_id: str, reply: str) -> bool:
-        """Keep the answer, the payload text of a reply; return whether there is an entry to keep it."""
+        """Store the payload of the reply. Return whether the request has an entry."""
         with self._database.transaction() as connection:
             return connection.execute(_FINISH, (reply, request_id)).rowcount > 0
 
     def done(self, request_id: str) -> None:
-        """Note that nothing is left to do: the answer is on its way, or there is none."""
+        """Mark the request as done: its reply has been sent, or there is none."""
         with self._database.transaction() as connection:
             connection.execute(_DONE, (request_id,))
 
@@ -145,7 +148,7 @@ class Journal:
             return [row[0] for row in connection.execute(_LEFT, (state,))]
 
     def size(self) -> tuple[int, int]:
-        """Return how many requests are remembered, and how many bytes they take."""
+        """Return the number of entries, and their size in bytes."""
         with self._database.transaction() as connection:
             return _size(connection)
 
@@ -160,7 +163,7 @@ def _size(connection: sqlite3.Connection) -> tuple[int, int]:
 
 @contextmanager
 def noting() -> Iterator[None]:
-    """Note in the journal what has happened already: when that fails, it can only be reported."""
+    """Log an error of the journal instead of raising it, for changes that record what has already happened."""
     try:
         yield
     except Failed as error:

@@ -1,0 +1,60 @@
+"""Files that are read again when their content changes."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from collective.errors import ConfigError
+from collective.reread import NoValidVersion, ReloadedFile, ReloadEvents
+
+EVENTS = ReloadEvents("test.read", "test.broken")
+
+
+def number(text: str, path: Path) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise ConfigError(f"{path}: not a number") from None
+
+
+def reloaded(path: Path, otherwise: int | None = None) -> ReloadedFile[int]:
+    return ReloadedFile(
+        path, number, events=EVENTS, missing=lambda: 0, otherwise=NoValidVersion("the default", otherwise)
+    )
+
+
+def test_a_change_with_the_same_size_and_time_is_detected(tmp_path: Path) -> None:
+    """The content is compared, not the size or the modification time."""
+    path = tmp_path / "number"
+    file = reloaded(path)
+    for text in ("1", "2", "3"):
+        path.write_text(text)
+        os.utime(path, (1, 1))
+        assert file.value() == int(text)
+
+
+def test_a_missing_file_is_a_valid_version(tmp_path: Path) -> None:
+    """After a file is deleted, its last content is not used, also if an invalid file follows."""
+    path = tmp_path / "number"
+    path.write_text("7")
+    file = reloaded(path)
+    assert file.value() == 7
+    path.unlink()
+    assert file.value() == 0
+    path.write_text("seven")
+    assert file.value() == 0
+
+
+def test_without_a_valid_version_the_default_applies(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The error is logged once with what applies instead; without a default, `value` raises."""
+    path = tmp_path / "number"
+    path.write_text("one")
+    file = reloaded(path, otherwise=5)
+    assert [file.value(), file.value()] == [5, 5]
+    (record,) = caplog.records
+    assert (record.getMessage(), vars(record)["in_force"]) == ("test.broken", "the default")
+    with pytest.raises(ConfigError, match="number: not valid"):
+        reloaded(path).value()
