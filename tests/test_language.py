@@ -62,16 +62,6 @@ SIMULATES_FAULTS = (
     "tests/test_simulation.py",
 )
 
-# Folders and files that are still being rewritten. It must be empty in the end.
-NOT_YET = (
-    "clients/apps/",
-    "clients/commands/",
-    "clients/setup_plans.py",
-    "collective/filters/printing.py",
-    "help pages",
-    "tests/",
-)
-
 CODE = ("agents", "clients", "collective", "conf", "docs", "tests")
 SENTENCE = re.compile(r"\s")  # a string without any whitespace is a name or a symbol
 
@@ -170,7 +160,6 @@ def test_no_text_has_a_banned_phrase() -> None:
     found = [
         f"{where}: {problem}: {' '.join(text.split())[:120]}"
         for where, text in texts()
-        if not where.startswith(NOT_YET)
         for problem in problems(FAULTS.sub("", text) if where.startswith(SIMULATES_FAULTS) else text)
     ]
     assert found == []

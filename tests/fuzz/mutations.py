@@ -1,4 +1,4 @@
-"""Mutations that keep the structure of an input: JSON documents, SSH blobs, and texts made of known words.
+"""Mutations that keep the structure of an input: JSON documents, SSH blobs, and strings of known words.
 
 Each takes `data` and a random generator, and returns the changed input. Input without the structure is overwritten
 at a random place.
