@@ -37,7 +37,7 @@ def run(arguments: Sequence[str]) -> int:
     found = {name: schemas.load(name) for name in schemas.names()}
     rows = [(name, schema["title"], schema.get("$id")) for name, schema in found.items()]
     document = {"schemas": [dict(zip(_COLUMNS, row, strict=True)) for row in rows]}
-    output.show(args, Output("schemas", document, _COLUMNS, rows, _list))
+    output.show(args, Output("schema", document, _COLUMNS, rows, _list))
     return 0
 
 
