@@ -112,6 +112,9 @@ class Scripted:
         """Return the server's time."""
         return self.time
 
+    def check_subscription(self, queue: str, topic: str) -> None:
+        """Do nothing: no subscription is lost."""
+
     def open_node(self, queue: str, topic: str) -> None:
         """Do nothing: all nodes have their queues."""
 
