@@ -91,8 +91,8 @@ def test_messages_that_are_not_ours_are_dropped_logged_and_counted(
         "[]",
         '{"Records": [{"eventSource": "aws:s3"}]}',
         '{"collective": 2, "encoding": "json", "payload": "{}"}',
-        '{"collective": 1, "encoding": "json", "payload": "{}"}',
-        json.dumps({"collective": 1, "encoding": "json+zlib+base64", "payload": bomb}),
+        '{"collective": 2, "encoding": "json", "payload": "{}"}',
+        json.dumps({"collective": 2, "encoding": "json+zlib+base64", "payload": bomb}),
         "[" * 100_000,
         "x" * 1_000_000,
     ]
