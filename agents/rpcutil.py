@@ -37,6 +37,7 @@ def inventory(*, node: NodeInfo) -> Reply:
         "classes": sorted(node.classes),
         "version": collective.__version__,
         "collective": node.collective,
+        "refused_agents": dict(node.refused_agents),
     }
 
 
@@ -56,7 +57,8 @@ def get_facts(facts: str, *, node: NodeInfo) -> Reply:
 @action
 def agent_inventory(*, node: NodeInfo) -> Reply:
     """Return the node's agents with their metadata and actions."""
-    return {"agents": [_describe(name, ddl) for name, ddl in sorted(node.agents.items())]}
+    agents = [_describe(name, ddl) for name, ddl in sorted(node.agents.items())]
+    return {"agents": agents, "refused_agents": dict(node.refused_agents)}
 
 
 def _describe(name: str, ddl: DDL) -> dict[str, Any]:
@@ -75,6 +77,7 @@ def daemon_stats(*, node: NodeInfo) -> Reply:
         "uptime": time.time() - _STARTED,
         **{name: node.count(name) for name in _COUNTED},
         "running": node.running,
+        "refused_agents": dict(node.refused_agents),
         "rss_bytes": _rss_bytes(),
         "audit_head": node.audit_head,
     }

@@ -149,6 +149,7 @@ def _describe(server: Server, heartbeat: float, public_key: str) -> NodeRecord:
         classes=tuple(sorted(server.facts.classes)),
         agents={name: agent.ddl.metadata["version"] for name, agent in agents.items()},
         refused=agents.refused,
+        outdated=agents.outdated,
         public_key=public_key,
         period=heartbeat,
     )
