@@ -18,27 +18,15 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from collective.clients.parser import Parser as Parser
 from collective.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
     from collective.catalog import Catalog
     from collective.clients.input_files import Sources
+    from collective.clients.parser import Parser
     from collective.config import ClientConfig
     from collective.fleet.pace import Pace
     from collective.fleet.targets import Targets
-
-__all__ = [
-    "Parser",
-    "add_json",
-    "add_rollout",
-    "add_running",
-    "add_target",
-    "add_targets",
-    "client_config",
-    "pace",
-    "targets",
-]
 
 
 def add_target(parser: Parser, group: argparse._ActionsContainer | None = None) -> None:
@@ -129,10 +117,6 @@ def pace(args: argparse.Namespace) -> Pace:
     if args.no_results and paced:
         raise UsageError("--no-results: not allowed with --concurrency, --batch or --max-fail, which need the replies")
     return Pace(args.concurrency, args.batch, args.batch_sleep or 0.0, args.max_fail)
-
-
-def add_json(parser: argparse._ActionsContainer) -> None:
-    """Do nothing: every command has `--json`; to be deleted with its last use."""
 
 
 def targets(args: argparse.Namespace, sources: Sources | None = None) -> Targets:

@@ -6,7 +6,6 @@ import argparse
 import fnmatch
 import json
 import re
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timezone
@@ -19,7 +18,8 @@ from collective.clients import output
 from collective.clients.commands import COMMANDS
 from collective.clients.output import Output
 from collective.clients.parser import Parser
-from collective.clients.render.formatting import in_words, write
+from collective.clients.render.formatting import in_words
+from collective.clients.streams import write
 from collective.exit_codes import FAILED
 from collective.text import escape_controls, plural
 
@@ -108,7 +108,7 @@ def _show(args: argparse.Namespace) -> int:
     if args.output in ("text", "jsonl"):  # print while reading: the log of a busy node does not fit into memory
         for record in matching:
             line = json.dumps(_request(record)) if args.output == "jsonl" else escape_controls(_line(record))
-            write(sys.stdout, line + "\n")
+            write(line + "\n")
         return 0
     found = list(matching)
     document = {"requests": [_request(record) for record in found]}
