@@ -62,7 +62,7 @@ class _DaemonParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Exit with a usage error."""
-        self.exit(exit_codes.USAGE, f"collectived: {message} (see 'collectived --help')\n")
+        self.exit(exit_codes.USAGE, f"collectived: {escape_controls(message)} (see 'collectived --help')\n")
 
 
 def _parser() -> argparse.ArgumentParser:
