@@ -129,6 +129,7 @@ def targets(args: argparse.Namespace, sources: Sources | None = None) -> Targets
 
     if args.limit_seed is not None and args.limit is None:
         raise UsageError("--limit-seed: nothing is selected at random without a limit (add --limit or --one)")
+    _check_encoding(args)
     wanted = filters.parse(
         with_fact=args.with_fact,
         with_class=args.with_class,
@@ -145,6 +146,23 @@ def targets(args: argparse.Namespace, sources: Sources | None = None) -> Targets
     elif args.nodes_from is not None:
         raise UsageError(f"--nodes-from {args.nodes_from}: needs --nodes with the JSON of an earlier call")
     return Targets(wanted, nodes, args.dm, args.dt, args.limit, args.limit_seed)
+
+
+def _check_encoding(args: argparse.Namespace) -> None:
+    """Raise UsageError for a filter that is not UTF-8, as no request can carry it."""
+    given = [
+        *(("-F", text) for text in args.with_fact),
+        *(("-C", text) for text in args.with_class),
+        *(("-A", text) for text in args.with_agent),
+        *(("-I", text) for text in args.with_identity),
+        *(("-W", text) for text in args.with_),
+        ("-S", args.select or ""),
+    ]
+    for option, text in given:
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise UsageError(f"{option} '{text}': not valid UTF-8") from None
 
 
 def client_config(args: argparse.Namespace) -> ClientConfig:
