@@ -110,7 +110,7 @@ MISTAKES: dict[str, tuple[int, str]] = {
     "describe package instal": (USAGE, "package: unknown action 'instal'"),
     "describe package --config /no/such": (CONFIGURATION, "/no/such: cannot be read"),
     "keys trust": (USAGE, "the following arguments are required: --as"),
-    "keys trust /no/such.pub --as alice": (USAGE, "/no/such.pub: cannot read file: No such file or directory"),
+    "keys trust /no/such.pub --as alice": (USAGE, "/no/such.pub: cannot be read: No such file or directory"),
     "keys trust /no/such.pub --as a*": (USAGE, "--as: invalid caller 'a*'"),
     "keys --config /no/such": (CONFIGURATION, "/no/such: cannot be read: No such file"),
     "nodes": (USAGE, "the following arguments are required: list|trust"),
