@@ -201,7 +201,7 @@ def translated(name: str, kind: str = "resource") -> Iterator[None]:
         botocore_errors.TokenRetrievalError,
         botocore_errors.SSOError,
     ) as exc:
-        raise AccessDenied(f"AWS credentials: {exc}") from None
+        raise AccessDenied(f"AWS credentials: {_one_line(exc)}") from None
     except ResponseParserError:
         raise Unreachable(f"{name}: {_NOT_AWS}") from None
     except KeyError as exc:

@@ -22,6 +22,7 @@ from jsonschema.exceptions import best_match
 
 from collective import masking, schemas
 from collective.errors import DDLError, Failed, InvalidInput, MissingInput, UnknownAction
+from collective.foreign_ddl import choria_problem, ruby_problem
 from collective.json_schema import check_schema, first_error, validator
 from collective.masking import MASK
 from collective.names import COMMANDS, RESERVED
@@ -185,10 +186,16 @@ def read(path: Path) -> DDL:
 
 def read_file(path: Path, parse: Callable[[Any], _Parsed]) -> _Parsed:
     """Read a DDL file and return it parsed; raise DDLError naming the file, also if its name is not that of the DDL."""
+    text = ""
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        document = json.loads(text)
     except (OSError, ValueError, RecursionError) as error:
-        raise DDLError(f"{path}: cannot be read as JSON: {error}") from None
+        problem = "nested too deeply" if isinstance(error, RecursionError) else f"cannot be read as JSON: {error}"
+        problem = ruby_problem(text) or problem
+        raise DDLError(f"{path}: {problem}") from None
+    if problem := choria_problem(document):
+        raise DDLError(f"{path}: {problem}")
     try:
         parsed = parse(document)
     except DDLError as error:

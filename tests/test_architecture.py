@@ -13,6 +13,7 @@ values             errors, names, config, messages, ddl, filters, signing …: n
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -156,6 +157,23 @@ def test_an_import_against_the_order_is_seen(importer: str, source: str) -> None
 def test_loading_boto3_elsewhere_is_seen(importer: str, source: str, lines: int) -> None:
     """Type checkers may know of it, and those who speak to AWS."""
     assert len(loading_boto3(found(importer, ast.parse(source)))) == lines
+
+
+def writes(module: str, tree: ast.AST) -> Iterator[str]:
+    """Yield a line for each call that writes to a standard stream: `sys.stdout.write`, `print`, and the like."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            text = ast.unparse(node.func)
+            if text == "print" or re.fullmatch(r"sys\.(stdout|stderr)(\.buffer)?\.(write|writelines)", text):
+                yield f"{module}: {ast.unparse(node)}"
+
+
+def test_clients_write_through_one_module() -> None:
+    """Everything that `crpc` prints goes through one function, which escapes what terminals interpret."""
+    folder = FOLDERS["collective.clients"]
+    found = [line for path in folder.rglob("*.py") for line in writes(path.stem, ast.parse(path.read_text()))]
+    assert found == []
+    assert len(list(writes("x", ast.parse("sys.stdout.write('a')\nprint('b')\nsys.stderr.buffer.write(b'')")))) == 3
 
 
 def class_names() -> Iterator[tuple[str, str]]:
