@@ -14,7 +14,8 @@ from typing import Any
 import boto3
 import pytest
 from support.crpc_process import BIN, Crpc, make_crpc
-from support.daemons import IDENTITY, Daemon, aws_environment, configure, daemon, wait_until
+from support.daemons import IDENTITY, Daemon, aws_environment, configure, daemon
+from support.waiting import wait_until
 
 from collective import names
 from collective.signing import key_files, keys

@@ -17,9 +17,10 @@ from urllib.parse import urlsplit
 
 import pytest
 from support.crpc_process import BIN, Completed, Crpc, begin, make_crpc, own_server
-from support.daemons import IDENTITY, Daemon, aws_environment, configure, daemon, wait_until
+from support.daemons import IDENTITY, Daemon, aws_environment, configure, daemon
 from support.footprint import Weigh
 from support.proxy import Proxy
+from support.waiting import wait_until
 
 
 @pytest.fixture

@@ -10,8 +10,9 @@ import boto3
 import pytest
 from support.accounts import Account, LongThere
 from support.crpc_process import on_a_terminal
-from support.daemons import IDENTITY, configure, daemon, wait_until
+from support.daemons import IDENTITY, configure, daemon
 from support.proxy import Proxy
+from support.waiting import wait_until
 
 from collective import names
 from collective.aws import AWS

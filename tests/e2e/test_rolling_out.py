@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 from support.crpc_process import BIN, NODES, Crpc, on_a_terminal
-from support.daemons import wait_until
+from support.waiting import wait_until
 
 from collective.lab.layout import Layout
 
