@@ -119,7 +119,7 @@ def _direct(network: Network, select: str) -> Reply:
 
 
 def test_an_unknown_function_makes_the_whole_filter_false(tmp_path: Path) -> None:
-    """`or` and `not` do not change that."""
+    """An unknown data function makes the whole filter false, also below `or` and `not`."""
     with memory_fleet(tmp_path, {"web1": {"role": "web"}}) as network:
         reply = _direct(network, "role=web or not odd('x').number=1")
         assert reply.reason == "filtered"
@@ -183,7 +183,7 @@ def test_get_data_returns_what_a_filter_would_see(tmp_path: Path) -> None:
 
 
 def test_a_misspelt_field_is_refused_by_the_caller(tmp_path: Path) -> None:
-    """Nothing is sent."""
+    """The caller refuses a misspelt field of a data function, and sends nothing."""
     with memory_fleet(tmp_path, {"web1": {}}) as network:
         with pytest.raises(UsageError, match="unknown field 'presnt'"):
             network.fleet.call("rpcutil", "ping", targets=Targets.select(expression="fstat('/x').presnt=1"))

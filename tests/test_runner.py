@@ -42,7 +42,7 @@ def runner() -> Runner:
 
 
 def test_an_action_runs_in_its_own_process(runner: Runner, plugin: Path) -> None:
-    """Its inputs go in and its outputs come out; its process is not the daemon's."""
+    """An action gets its inputs and returns its outputs in a process that is not the daemon's."""
     answer = runner.run(job(plugin, "fine", package="zsh"), 10)
     assert (answer.statuscode, answer.statusmsg, answer.reason) == (0, "OK", None)
     assert answer.data["package"] == "zsh"
@@ -104,7 +104,7 @@ def test_the_output_of_a_command_is_not_an_error(runner: Runner, plugin: Path) -
 
 
 def test_a_large_result_arrives_complete(runner: Runner, plugin: Path) -> None:
-    """The result is larger than the buffer of a pipe."""
+    """A result larger than the buffer of a pipe arrives complete."""
     assert len(runner.run(job(plugin, "returns_much"), 10).data["text"]) == 7 * 1024 * 1024
 
 
@@ -126,7 +126,7 @@ def test_a_timeout_kills_all_processes_of_the_action(runner: Runner, plugin: Pat
 
 
 def test_a_stop_kills_all_processes_of_the_action(runner: Runner, plugin: Path, pids: Path) -> None:
-    """They are dead before `interrupted` is reported."""
+    """A stop kills all processes of an action before `interrupted` is reported."""
     answers: list[Any] = []
     thread = threading.Thread(target=lambda: answers.append(runner.run(job(plugin, "spawn", folder=str(pids)), 60)))
     thread.start()

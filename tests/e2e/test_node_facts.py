@@ -85,14 +85,14 @@ def test_a_filter_uses_data_functions(own: Layout, crpc: Crpc, tmp_path: Path) -
 
 
 def test_a_call_with_a_data_function_reaches_matching_nodes(crpc: Crpc) -> None:
-    """The filter is sent with the call and checked on the node."""
+    """A filter with a data function is sent with the call and checked on the node."""
     done = crpc("rpcutil", "ping", "-S", "nrpe('check_disk').exitcode=0", "--json")
     assert done.returncode == 0, done.stderr
     assert [reply["sender"] for reply in json.loads(done.stdout)["replies"]] == [FIRST]
 
 
 def test_an_unknown_function_or_field_is_rejected(crpc: Crpc) -> None:
-    """The error is one line with exit code 64, and nothing is sent."""
+    """The error for an unknown data function or field is one line with exit code 64, and nothing is sent."""
     for select, message in [
         ("fstatt('/x').size=0", "unknown data function 'fstatt'"),
         ("fstat('/x').color=0", "unknown field 'color'"),
