@@ -112,12 +112,12 @@ def test_imports_follow_the_order() -> None:
 
 
 def test_boto3_is_loaded_where_aws_is_spoken_and_nowhere_else() -> None:
-    """A second transport needs none of it, and a mistyped command line does not wait for it."""
+    """Only modules that use AWS load boto3, so that a second transport or a mistyped command does not need it."""
     assert loading_boto3(everything()) == []
 
 
 def test_every_part_is_looked_at() -> None:
-    """No row of the table is empty: a folder that was renamed would otherwise pass unseen."""
+    """No row of the import table is empty: a folder that was renamed would otherwise pass unseen."""
     assert {part(one.importer) for one in everything()} == set(MAY_IMPORT)
 
 
@@ -140,7 +140,7 @@ def test_every_part_is_looked_at() -> None:
     ],
 )
 def test_an_import_against_the_order_is_seen(importer: str, source: str) -> None:
-    """The test above would notice."""
+    """An import against the order is one line of the check."""
     assert len(out_of_order(found(importer, ast.parse(source)))) == 1
 
 
@@ -155,7 +155,7 @@ def test_an_import_against_the_order_is_seen(importer: str, source: str) -> None
     ],
 )
 def test_loading_boto3_elsewhere_is_seen(importer: str, source: str, lines: int) -> None:
-    """Type checkers may know of it, and those who speak to AWS."""
+    """Loading boto3 elsewhere is one line of the check, except for the type checker."""
     assert len(loading_boto3(found(importer, ast.parse(source)))) == lines
 
 

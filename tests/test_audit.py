@@ -98,7 +98,7 @@ def test_a_request_has_two_lines(path: Path) -> None:
 
 
 def test_only_the_owner_can_read_the_audit_log(path: Path) -> None:
-    """Inputs in it may be confidential."""
+    """The audit log is readable by its owner only, because inputs in it may be confidential."""
     AuditLog(path).outcome(REPLY)
     assert path.stat().st_mode & 0o777 == 0o600
 
@@ -149,7 +149,7 @@ def test_inputs_cannot_forge_a_line(path: Path) -> None:
 
 @pytest.mark.parametrize("place", ["folder", "missing/audit.jsonl"])
 def test_a_decision_that_cannot_be_written_fails_the_request(tmp_path: Path, place: str) -> None:
-    """The error has the path of the audit log."""
+    """The error for a decision that cannot be written has the path of the audit log."""
     (tmp_path / "folder").mkdir()
     with pytest.raises(Failed, match=rf"audit log .*{place}: cannot be written: ") as caught:
         AuditLog(tmp_path / place).decision(REQUEST, DIGEST, {}, "allowed", "x")
@@ -157,7 +157,7 @@ def test_a_decision_that_cannot_be_written_fails_the_request(tmp_path: Path, pla
 
 
 def test_a_full_device_is_reported(path: Path) -> None:
-    """The error has the text of the system, `No space left on device`."""
+    """The error for a full device has the text of the system, `No space left on device`."""
     path.symlink_to("/dev/full")
     with pytest.raises(Failed, match="cannot be written: No space left on device"):
         AuditLog(path).decision(REQUEST, DIGEST, {}, "allowed", "x")
@@ -207,7 +207,7 @@ def test_the_chain_continues_after_a_rotation(path: Path, create: bool) -> None:
 
 
 def test_the_chain_continues_after_a_copy_and_truncation(path: Path) -> None:
-    """`copytruncate` of logrotate works like this."""
+    """The chain continues after a copy and truncation, as `copytruncate` of logrotate does them."""
     audit = AuditLog(path)
     audit.outcome(REPLY)
     old = path.with_suffix(".1")
@@ -312,7 +312,7 @@ def test_a_line_has_a_bounded_size(path: Path, name: str) -> None:
 
 
 def test_an_envelope_that_cannot_be_written_fails_the_request(tmp_path: Path, path: Path) -> None:
-    """The envelopes are part of the audit log."""
+    """A request whose envelope cannot be written fails, because envelopes are part of the audit log."""
     with pytest.raises(Failed, match="missing: cannot be written: No such file"):
         AuditLog(path, envelopes=tmp_path / "missing").decision(REQUEST, DIGEST, {}, "allowed", None, envelope=ENVELOPE)
     assert not path.exists()

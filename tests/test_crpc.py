@@ -163,14 +163,14 @@ def test_a_mistake_is_found_without_a_configuration(
 
 @pytest.mark.parametrize("line", ["package status package=zsh", "find", "ping", "xyzzy status"])
 def test_a_missing_configuration_is_an_error(unconfigured: None, capsys: Captured, line: str) -> None:
-    """Exit 78, and the line names the file."""
+    """A missing configuration is exit code 78, and the line names the file."""
     code, out, err = called(line.split(), capsys)
     assert (code, out, err.count("\n")) == (CONFIGURATION, "", 1)
     assert "nowhere: cannot be read" in err
 
 
 def test_an_invalid_configuration_is_named_by_file_and_key(configured: Path, capsys: Captured) -> None:
-    """Exit 78, and the line names the file and the key."""
+    """An invalid configuration is exit code 78, and the line names the file and the key."""
     (configured / "client.yaml").write_text("{collective: production, tll: 5}")
     code, _, err = called(["package", "status", "package=zsh"], capsys)
     assert (code, err) == (CONFIGURATION, f"crpc: {configured}/client.yaml: unknown key 'tll' (did you mean 'ttl'?)\n")
@@ -186,7 +186,7 @@ def test_a_message_is_one_line_whatever_it_quotes(configured: Path, capsys: Capt
 
 
 def test_an_internal_error_is_one_line(configured: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Exit 70, and the line mentions `--debug`, which prints the traceback."""
+    """An internal error is exit code 70, and the line mentions `--debug`, which prints the traceback."""
 
     def fail(_arguments: list[str]) -> int:
         raise ZeroDivisionError("by zero")

@@ -241,7 +241,7 @@ def test_secrets_are_masked() -> None:
 
 
 def test_an_invalid_output_is_a_failure() -> None:
-    """The reply has status code 5 and reason `crashed`, and names the output."""
+    """The reply for an invalid output has status code 5 and reason `crashed`, and names the output."""
     with pytest.raises(Failed, match="hammer swing: does not match its DDL: output 'hits': 'two' is not") as caught:
         swing(outputs={"hits": {"type": "integer"}}).check_output({"hits": "two"})
     assert caught.value.reason == "crashed"

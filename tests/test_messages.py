@@ -201,7 +201,7 @@ SWOLLEN: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("name", SWOLLEN)
 def test_a_small_message_with_many_values_is_refused_quickly(name: str) -> None:
-    """Anyone can send it without a key, so it must not take long to refuse."""
+    """A small message with many values is refused quickly, because anyone can send it without a key."""
     text = json.dumps({**content(REQUEST), **SWOLLEN[name]}, separators=(",", ":"))
     sent = body(packed(text.encode()), "json+zlib+base64")
     assert len(sent) < 20_000

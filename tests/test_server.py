@@ -141,7 +141,7 @@ def test_an_old_request_or_a_wrong_clock_is_refused(network: Network, age: float
 
 
 def test_an_expired_broadcast_is_audited_and_not_answered(network: Network, tmp_path: Path) -> None:
-    """It was for this node too, so the audit log shows that nothing ran."""
+    """An expired broadcast for this node is in its audit log, and is not answered."""
     now = network.transport.now()
     asked = request(targets=None)
     network.nodes["web1"].pipeline.handle(Delivery(body(asked), sent=now, received=now + 61, receipt=""))
@@ -157,7 +157,7 @@ def test_a_request_as_old_as_its_ttl_is_served(network: Network) -> None:
 
 
 def test_a_request_from_before_the_journal_is_refused(network: Network) -> None:
-    """An earlier daemon may have run it, and without its journal this cannot be known."""
+    """A request sent before the journal began is refused, because an earlier daemon may have run it."""
     now = network.transport.now()
     asked = request("shell", "run", data={"command": "true"}, time=now - 30)
     network.nodes["web1"].pipeline.handle(Delivery(body(asked), sent=now - 30, received=now, receipt=""))

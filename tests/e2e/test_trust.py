@@ -21,7 +21,8 @@ import boto3
 import pytest
 import yaml
 from support.crpc_process import Completed, Crpc, make_crpc
-from support.daemons import IDENTITY, aws_environment, configure, daemon, wait_until
+from support.daemons import IDENTITY, aws_environment, configure, daemon
+from support.waiting import wait_until
 
 from collective import Fleet, Targets, messages, names
 from collective.aws import AWS
