@@ -92,6 +92,11 @@ class FaultyTransport:
         self._reach(queue)
         self._inner.open_node(queue, topic)
 
+    def check_subscription(self, queue: str, topic: str) -> None:
+        """Repair a queue's subscription."""
+        self._reach(queue)
+        self._inner.check_subscription(queue, topic)
+
     def open_replies(self, queue: str, known: str | None = None) -> str:
         """Create a reply queue."""
         self._reach(queue)

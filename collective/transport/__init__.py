@@ -59,6 +59,13 @@ class Transport(Protocol):
         """
         ...
 
+    def check_subscription(self, queue: str, topic: str) -> None:
+        """Repair a node queue's subscription, and the topic, if they were removed.
+
+        Without the permission to subscribe, nothing is done.
+        """
+        ...
+
     def open_replies(self, queue: str, known: str | None = None) -> str:
         """Create a reply queue, unless it exists; return a value that saves the next call this request, as `known`."""
         ...

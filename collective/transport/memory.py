@@ -69,6 +69,16 @@ class MemoryTransport:
             self._queues.setdefault(queue, _Queue(NODE_VISIBILITY))
             self._topics.setdefault(topic, set()).add(queue)
 
+    def check_subscription(self, queue: str, topic: str) -> None:
+        """Subscribe the queue, unless it is subscribed."""
+        with self._arrived:
+            self._topics.setdefault(topic, set()).add(queue)
+
+    def remove_topic(self, topic: str) -> None:
+        """Delete a topic with its subscriptions, as an administrator of the account can."""
+        with self._arrived:
+            self._topics.pop(topic, None)
+
     def open_replies(self, queue: str, known: str | None = None) -> str:
         """Create the queue."""
         with self._arrived:

@@ -28,6 +28,7 @@ __all__ = [
     "test_a_queue_can_be_opened_twice",
     "test_a_queue_that_was_not_opened_does_not_exist",
     "test_a_received_message_is_hidden",
+    "test_a_subscription_that_exists_is_kept",
     "test_a_waiting_receive_returns_with_the_first_message",
     "test_acknowledged_messages_are_deleted",
     "test_receive_returns_an_empty_list_after_the_wait",
@@ -83,6 +84,14 @@ def test_a_message_that_is_too_large_is_refused(transport: Transport, queue: str
         transport.send(queue, "x" * (SEND_LIMIT + 1))
     assert (refused.value.size, refused.value.limit) == (SEND_LIMIT + 1, SEND_LIMIT)
     assert transport.receive(queue, 0.0) == []
+
+
+def test_a_subscription_that_exists_is_kept(transport: Transport, queue: str, topic: str) -> None:
+    """The check of a subscription adds no second one: a broadcast arrives once."""
+    transport.check_subscription(queue, topic)
+    transport.broadcast(topic, "to all")
+    assert [delivery.body for delivery in receive_all(transport, queue, 1)] == ["to all"]
+    assert transport.receive(queue, NOTHING_COMES) == []
 
 
 def test_a_broadcast_that_is_too_large_is_refused(transport: Transport, queue: str, topic: str) -> None:

@@ -1,5 +1,7 @@
 """Publish this node's record to the registry: after a change, a heartbeat every period, a stop mark at the end.
 
+With each of them, the subscription of the node's queue is checked, because broadcasts do not reach the node without it.
+
 Two machines with the same identity overwrite each other's record at each heartbeat. Both detect that, log it, and mark
 their record as contested.
 """
@@ -25,11 +27,19 @@ log = logging.getLogger(__name__)
 class Registration:
     """Publishes in a thread of its own. `describe` returns the node's current record.
 
+    `check_subscription` repairs the subscription of the node's queue, and raises TransportError.
     `tried` is set after the first attempt to publish, successful or not.
     """
 
-    def __init__(self, registry: Registry, describe: Callable[[], NodeRecord], period: float) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        describe: Callable[[], NodeRecord],
+        period: float,
+        check_subscription: Callable[[], None] = lambda: None,
+    ) -> None:
         self._registry = registry
+        self._check_subscription = check_subscription
         self._describe = describe
         self._rhythm = Rhythm(period)
         self._published: NodeRecord | None = None
@@ -86,7 +96,16 @@ class Registration:
     def _step(self) -> float:
         published = self._attempt(self.publish)
         self.tried.set()
-        return self._rhythm.after(published)
+        return self._rhythm.after(self._subscribed() and published)
+
+    def _subscribed(self) -> bool:
+        """Check the subscription, and log a failure; return False if the check should be repeated soon."""
+        try:
+            self._check_subscription()
+        except TransportError as error:
+            log.warning("subscription.failed", extra={"error": str(error)})
+            return not isinstance(error, Unreachable)
+        return True
 
     def _leave(self) -> None:
         if self._published is not None:
