@@ -21,8 +21,9 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, NoReturn
 
-from collective import __version__, exit_codes
+from collective import exit_codes
 from collective.errors import CollectiveError, Failed
+from collective.version import __version__
 
 if TYPE_CHECKING:
     import boto3
