@@ -11,11 +11,11 @@ import threading
 import time
 from typing import Any
 
-import collective
 from collective.agent import Reply, action
 from collective.ddl import DDL
 from collective.filters import look_up
 from collective.node_info import NodeInfo
+from collective.version import __version__
 
 _COUNTED = ["received", "validated", "unvalidated", "passed", "filtered", "expired", "duplicates", "denied", "replies"]
 _DESCRIBED = ["version", "description", "author", "license", "timeout", "url"]
@@ -35,7 +35,7 @@ def inventory(*, node: NodeInfo) -> Reply:
         "agents": sorted(node.agents),
         "facts": dict(node.facts),
         "classes": sorted(node.classes),
-        "version": collective.__version__,
+        "version": __version__,
         "collective": node.collective,
         "refused_agents": dict(node.refused_agents),
     }
@@ -70,7 +70,7 @@ def _describe(name: str, ddl: DDL) -> dict[str, Any]:
 def daemon_stats(*, node: NodeInfo) -> Reply:
     """Return the daemon's version, resources and request counters."""
     return {
-        "version": collective.__version__,
+        "version": __version__,
         "pid": os.getpid(),
         "starttime": _STARTED,
         "threads": threading.active_count(),

@@ -20,10 +20,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, cast
 
-from collective import __version__
 from collective.clients.streams import write
 from collective.errors import UsageError
 from collective.suggestions import suggest
+from collective.version import __version__
 
 FORMS = ("text", "json", "jsonl", "yaml", "table", "csv")
 COLORS = ("auto", "always", "never")

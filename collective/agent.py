@@ -167,7 +167,7 @@ def _start(command: Sequence[str], cwd: str | Path | None, identity: dict[str, A
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             cwd="/" if enter_later else cwd,
-            preexec_fn=(lambda: os.chdir(str(cwd))) if enter_later else None,  # noqa: PLW1509 - one system call
+            preexec_fn=(lambda: os.chdir(str(cwd))) if enter_later else None,
             start_new_session=True,
             **identity,
         )

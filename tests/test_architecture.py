@@ -106,6 +106,12 @@ def loading_boto3(imports: Iterator[Import]) -> list[str]:
     ]
 
 
+def from_the_package(imports: Iterator[Import]) -> list[str]:
+    """Return a line for each import that needs our own `collective/__init__.py`."""
+    names = {"collective", *(f"collective.{name}" for name in collective.__all__)}
+    return [f"{one.importer} imports {one.imported}" for one in imports if one.imported in names and not one.checking]
+
+
 def test_imports_follow_the_order() -> None:
     """Nothing imports upwards, and the two sides never meet: not even for the type checker."""
     assert out_of_order(everything()) == []
@@ -114,6 +120,13 @@ def test_imports_follow_the_order() -> None:
 def test_boto3_is_loaded_where_aws_is_spoken_and_nowhere_else() -> None:
     """Only modules that use AWS load boto3, so that a second transport or a mistyped command does not need it."""
     assert loading_boto3(everything()) == []
+
+
+def test_no_module_needs_our_init_file() -> None:
+    """Another distribution's `collective/__init__.py` may be the one that Python found (test_shared_name.py)."""
+    assert from_the_package(everything()) == []
+    for source in ("import collective", "from collective import names, Fleet", "from collective import __version__"):
+        assert len(from_the_package(found("collective.a", ast.parse(source)))) == 1
 
 
 def test_every_part_is_looked_at() -> None:

@@ -21,9 +21,10 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, NoReturn, TextIO
 
-from collective import __version__, exit_codes
+from collective import exit_codes
 from collective.errors import CollectiveError, Failed
 from collective.text import escape_controls
+from collective.version import __version__
 
 if TYPE_CHECKING:
     import boto3

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from support.crpc_process import BIN, Completed, Crpc, clean_environment, make_crpc
 from support.json_documents import check_document
+from support.shared_name import PKGUTIL, install_ours, install_theirs
 from support.waiting import wait_until
 
 from collective.lab.layout import Layout
@@ -46,6 +47,18 @@ def test_run_starts_a_collective_for_a_command(tmp_path: Path) -> None:
     """`crpc lab run` sets the environment of a command, exits with its exit code, and leaves nothing behind."""
     done = crpc_in(tmp_path)("lab", "run", "--nodes", "2", "--", "sh", "-c", "crpc find; exit 7")
     assert (done.returncode, done.stdout) == (7, "node01.lab\nnode02.lab\n"), done.stderr
+    assert_nothing_left(tmp_path)
+
+
+def test_a_lab_runs_beside_another_distribution_of_that_name(tmp_path: Path) -> None:
+    """Plone's `collective/__init__.py` comes first on sys.path: a caller and a node do not need ours."""
+    theirs = install_theirs(tmp_path / "theirs", PKGUTIL)
+    path = f"{theirs}{os.pathsep}{install_ours(tmp_path / 'ours')}"
+    crpc = make_crpc({**clean_environment(), "TMPDIR": str(tmp_path), "PYTHONPATH": path})
+    done = crpc("lab", "run", "--nodes", "1", "--", "sh", "-c", "crpc ping; crpc shell run command='echo hi' -j")
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    assert "node01.lab" in done.stdout
+    assert '"hi\\n"' in done.stdout
     assert_nothing_left(tmp_path)
 
 

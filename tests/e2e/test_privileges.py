@@ -47,7 +47,7 @@ while True:
 @pytest.fixture
 def shared(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Create a temporary folder as /tmp is: writable by all users, and sticky."""
-    folder = Path(tempfile.mkdtemp(dir="/tmp"))  # noqa: S108 - tmp_path is closed to other users
+    folder = Path(tempfile.mkdtemp(dir="/tmp"))
     folder.chmod(0o1777)
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
     yield folder

@@ -117,6 +117,7 @@ class Scripted:
     def installation(self) -> str:
         """Return the only one."""
         return "scripted"
+
     def check_subscription(self, queue: str, topic: str) -> None:
         """Do nothing: no subscription is lost."""
 
