@@ -214,30 +214,6 @@ def translated(name: str, kind: str = "resource") -> Iterator[None]:
         raise
     except botocore_errors.ClientError as exc:
         raise _from_response(name, kind, exc) from None
-<<<<<<< HEAD
-    except botocore_errors.NoRegionError as exc:
-        raise ConfigError(f"AWS: {exc} (set AWS_DEFAULT_REGION, or region in ~/.aws/config)") from None
-    except (
-        botocore_errors.ConfigNotFound,
-        botocore_errors.ConfigParseError,
-        botocore_errors.ProfileNotFound,
-    ) as exc:
-        raise ConfigError(f"AWS: {_one_line(exc)}") from None
-    except (
-        botocore_errors.NoCredentialsError,
-        botocore_errors.PartialCredentialsError,
-        botocore_errors.CredentialRetrievalError,
-        botocore_errors.TokenRetrievalError,
-        botocore_errors.SSOError,
-    ) as exc:
-        raise AccessDenied(f"AWS credentials: {_one_line(exc)}") from None
-    except ResponseParserError:
-        raise Unreachable(f"{name}: {_NOT_AWS}") from None
-    except KeyError as exc:
-        raise Unreachable(f"{name}: {exc} is missing in the response: {_NOT_AWS}") from None
-    except (botocore_errors.BotoCoreError, ValueError) as exc:  # ValueError: invalid URL of an endpoint
-        raise Unreachable(f"{name}: {_one_line(exc)}") from None
-=======
     except Exception as exc:
         raise _without_response(name, exc) from None
 
@@ -258,7 +234,6 @@ def _without_response(name: str, exc: Exception) -> CollectiveError:
     # botocore's parsers raise TypeError, AttributeError and others for JSON such as `null` and `[]`.
     log.debug("aws.unexpected", exc_info=exc)
     return Unreachable(f"{name}: {type(exc).__name__}: {one_line(exc)}: {NOT_AWS}")
->>>>>>> heads/edges
 
 
 def _from_response(name: str, kind: str, exc: botocore_errors.ClientError) -> CollectiveError:
