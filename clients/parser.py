@@ -20,9 +20,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, cast
 
-from collective import __version__
+from collective.clients.streams import write
 from collective.errors import UsageError
 from collective.suggestions import suggest
+from collective.version import __version__
 
 FORMS = ("text", "json", "jsonl", "yaml", "table", "csv")
 COLORS = ("auto", "always", "never")
@@ -87,8 +88,6 @@ class Parser(argparse.ArgumentParser):
             prog=prog,
             add_help=False,
             allow_abbrev=False,
-            # A command may replace a common option by its own, with another meaning.
-            conflict_handler="resolve",
             formatter_class=_Formatter,
             **{"epilog": examples_epilog(self.examples), **settings},
         )
@@ -184,6 +183,10 @@ class Parser(argparse.ArgumentParser):
         self._action_groups.sort(key=lambda group: group is self._common)
         return super().format_help()
 
+    def _print_message(self, message: str, file: Any = None) -> None:
+        if message:
+            write(message, file)
+
     def error(self, message: str) -> NoReturn:
         """Raise UsageError for a wrong command line, with a suggestion for a mistyped option."""
         message = message.removeprefix("argument ").replace(": ignored explicit argument ", ": takes no value, not ")
@@ -221,7 +224,6 @@ class Parser(argparse.ArgumentParser):
                 setattr(args, dest, default if value is None else value)
                 if value is not None:
                     from_variables[dest] = variable
-        vars(args).setdefault("json", args.output == "json")  # for commands that do not use `output.py` yet
         if args.verbose:
             logging.getLogger("collective").setLevel(logging.INFO)
         elif getattr(args, "quiet", False):

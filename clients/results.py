@@ -22,10 +22,11 @@ from collective.clients.parser import Parser
 from collective.clients.render import ordered
 from collective.clients.render.formatting import write_json, write_yaml
 from collective.clients.render.progress import Progress
+from collective.clients.streams import notice
 from collective.errors import CollectiveError, TransportError
 from collective.exit_codes import OK, SILENT, STOPPED
 from collective.suggestions import suggest
-from collective.text import escape_controls, plural
+from collective.text import plural
 
 if TYPE_CHECKING:
     from collective.fleet.call import Call
@@ -129,10 +130,10 @@ def print_missing(call: Call, fleet: Fleet) -> None:
     """Print one line on standard error for each node that does not exist or whose silence the registry explains."""
     hints = _suggestions(call.absent, fleet)
     for name in call.absent:
-        _print_line(f"{name}: there is no such node: it has no queue in '{call.collective}'{hints[name]}")
+        notice(f"{name}: there is no such node: it has no queue in '{call.collective}'{hints[name]}")
     silent = [name for name in call.outcomes.silent if name not in call.absent]
     for name, why in fleet.why_silent(silent).items():
-        _print_line(f"{name}: {why}")
+        notice(f"{name}: {why}")
 
 
 def _suggestions(absent: Sequence[str], fleet: Fleet) -> dict[str, str]:
@@ -156,7 +157,7 @@ def _print_stopped(call: Call) -> None:
     if call.cut_short and unanswered:
         parts.append(f"{plural(unanswered, 'node')} had not answered yet")
     details = f" ({', '.join(parts)})" if parts else ""
-    _print_line(f"stopped: {call.stopped}{details}")
+    notice(f"stopped: {call.stopped}{details}")
 
 
 @contextmanager
@@ -224,7 +225,3 @@ def _print(shown: CallOutput) -> None:
         document = json_document.document(call, by_identity=shown.args.sort)
         document |= {"schema": schemas.schema_id(shown.schema), **shown.members()}
         (write_json if form == "json" else write_yaml)(document, sys.stdout)
-
-
-def _print_line(text: str) -> None:
-    sys.stderr.write(f"crpc: {escape_controls(text)}\n")

@@ -22,12 +22,14 @@ from jsonschema.exceptions import best_match
 
 from collective import masking, schemas
 from collective.errors import DDLError, Failed, InvalidInput, MissingInput, UnknownAction
+from collective.foreign_ddl import choria_problem, ruby_problem
 from collective.json_schema import check_schema, first_error, validator
 from collective.masking import MASK
 from collective.names import COMMANDS, RESERVED
 from collective.suggestions import suggest
 
 DEFAULT_TIMEOUT = 60.0  # seconds, for an action without a timeout in its DDL
+_OUTPUT_KEYWORDS = frozenset({"volatile"})  # of outputs, besides those of JSON Schema
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,10 @@ class Aggregate:
 
 @dataclass(frozen=True)
 class Action:
-    """One action of an agent, as described by its DDL. `timeout` is in seconds."""
+    """One action of an agent, as described by its DDL. `timeout` is in seconds.
+
+    `dry_run`: the action can report what it would do.
+    """
 
     agent: str
     name: str
@@ -53,6 +58,7 @@ class Action:
     input: Mapping[str, Any]
     output: Mapping[str, Any]
     aggregates: tuple[Aggregate, ...]
+    dry_run: bool = False
 
     @property
     def inputs(self) -> Mapping[str, Mapping[str, Any]]:
@@ -68,6 +74,18 @@ class Action:
     def required(self) -> tuple[str, ...]:
         """The names of the required inputs."""
         return tuple(self.input.get("required", ()))
+
+    @property
+    def required_outputs(self) -> tuple[str, ...]:
+        """The outputs that an OK reply must have: those in `required`, by default all without a `default`."""
+        if "required" in self.output:
+            return tuple(self.output["required"])
+        return tuple(name for name, schema in self.outputs.items() if "default" not in schema)
+
+    @property
+    def volatile(self) -> frozenset[str]:
+        """The outputs that the DDL marks `volatile`: they differ in each reply."""
+        return frozenset(name for name, schema in self.outputs.items() if schema.get("volatile"))
 
     @cached_property
     def secrets(self) -> frozenset[str]:
@@ -101,13 +119,20 @@ class Action:
             raise MissingInput(f"{self._label}: required input '{missing}' is missing ({self._usage})")
         raise InvalidInput(f"{self._label}: {self._describe(error, 'input')}")
 
-    def check_output(self, data: Any) -> dict[str, Any]:
-        """Return `data` with defaults filled in; raise Failed naming the output that does not match the DDL."""
+    def check_output(self, data: Any, complete: bool = True) -> dict[str, Any]:
+        """Return `data` with defaults filled in; raise Failed naming the output that does not match the DDL.
+
+        A failed action may return a part of its outputs: `complete` is false for these.
+        """
         if not isinstance(data, dict):
             message = f"{self._label}: returned {type(data).__name__}, but must return a mapping (see its DDL)"
             raise Failed(message, reason="crashed")
         filled = {name: value["default"] for name, value in self.outputs.items() if "default" in value}
         filled.update(data)
+        missing = [name for name in self.required_outputs if name not in filled] if complete else []
+        if missing:
+            message = f"{self._label}: output '{missing[0]}' is missing ({self._returned(data)})"
+            raise Failed(message, reason="crashed")
         error = first_error(self._output_validator, filled)
         if error is not None:
             message = f"{self._label}: does not match its DDL: {self._describe(error, 'output')}"
@@ -131,6 +156,13 @@ class Action:
         message = error.message if len(error.message) <= 300 else error.message[:300] + "…"
         return f"{kind} '{where}': {message}" if where else f"{kind}: {message}"
 
+    def _returned(self, data: Mapping[str, Any]) -> str:
+        """Return a hint for a missing output: the outputs that the DDL does not have, or how to make it optional."""
+        unknown = [repr(str(name)) for name in data if name not in self.outputs]
+        if unknown:
+            return f"the action returned {', '.join(unknown[:3])}, which the DDL does not have"
+        return "return it, or give the output a 'default', or list only the others in 'required'"
+
     @property
     def _label(self) -> str:
         return f"{self.agent} {self.name}"
@@ -147,7 +179,8 @@ class Action:
 
     @cached_property
     def _output_validator(self) -> Draft202012Validator:
-        return validator(self.output)
+        # A missing output has a message of its own, and a failed action may return a part of them.
+        return validator({keyword: value for keyword, value in self.output.items() if keyword != "required"})
 
 
 @dataclass(frozen=True)
@@ -185,10 +218,16 @@ def read(path: Path) -> DDL:
 
 def read_file(path: Path, parse: Callable[[Any], _Parsed]) -> _Parsed:
     """Read a DDL file and return it parsed; raise DDLError naming the file, also if its name is not that of the DDL."""
+    text = ""
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        document = json.loads(text)
     except (OSError, ValueError, RecursionError) as error:
-        raise DDLError(f"{path}: cannot be read as JSON: {error}") from None
+        problem = "nested too deeply" if isinstance(error, RecursionError) else f"cannot be read as JSON: {error}"
+        problem = ruby_problem(text) or problem
+        raise DDLError(f"{path}: {problem}") from None
+    if problem := choria_problem(document):
+        raise DDLError(f"{path}: {problem}")
     try:
         parsed = parse(document)
     except DDLError as error:
@@ -215,18 +254,22 @@ def parse(document: Any) -> DDL:
 
 def _action(metadata: Mapping[str, Any], name: str, body: Mapping[str, Any]) -> Action:
     where = f"$.actions.{name}"
-    for part in ("input", "output"):
+    for part, keywords in (("input", frozenset[str]()), ("output", _OUTPUT_KEYWORDS)):
         try:
-            check_schema(body[part], f"{where}.{part}")
+            check_schema(body[part], f"{where}.{part}", keywords)
         except RecursionError:
             raise DDLError(f"{where}.{part}: is nested too deeply, or a $ref refers to itself") from None
     inputs, outputs = body["input"].get("properties", {}), body["output"].get("properties", {})
     for name_of_input in inputs:
         if keyword.iskeyword(name_of_input):
             raise DDLError(f"{where}.input: '{name_of_input}' is a Python keyword (rename the input)")
-    for name_of_input in body["input"].get("required", ()):
-        if name_of_input not in inputs:
-            raise DDLError(f"{where}.input.required: '{name_of_input}' is not in properties")
+    for part, names in (("input", inputs), ("output", outputs)):
+        for required in body[part].get("required", ()):
+            if required not in names:
+                hint = suggest(required, names)
+                raise DDLError(
+                    f"{where}.{part}.required: '{required}' is not in properties" + (f" ({hint})" if hint else "")
+                )
     aggregates = []
     for entry in body.get("aggregate", ()):
         if entry["output"] not in outputs:
@@ -244,4 +287,5 @@ def _action(metadata: Mapping[str, Any], name: str, body: Mapping[str, Any]) -> 
         input=body["input"],
         output=body["output"],
         aggregates=tuple(aggregates),
+        dry_run=body.get("dry_run", False),
     )

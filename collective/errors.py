@@ -76,6 +76,17 @@ class MessageError(CollectiveError):
     """A message cannot be decoded or encoded, or does not match its schema."""
 
 
+class WrongVersion(MessageError):
+    """A message has another version of the format; `version` is the message's."""
+
+    def __init__(self, version: int, supported: int) -> None:
+        super().__init__(
+            f"envelope: message format {version}, this version of collective supports format {supported} "
+            "(upgrade the older side)"
+        )
+        self.version = version
+
+
 class SignatureError(MessageError):
     """A message has no signature, or one that is invalid or not trusted."""
 

@@ -1,13 +1,13 @@
 """JSON Schema as DDLs and policies use it: 2020-12, no external references, `$` at the very end of a value only.
 
-check_schema   checks a schema itself (when a file is read)
+check_schema   checks a schema itself (when a file is read); `problems` returns all its problems
 validator      returns what checks values ─► first_error
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from jsonschema import Draft202012Validator, FormatChecker, ValidationError
@@ -17,28 +17,65 @@ from referencing import Registry
 from referencing.exceptions import Unresolvable
 from referencing.jsonschema import DRAFT202012
 
+from collective import schema_keywords
 from collective.errors import DDLError
+from collective.schema_keywords import Problem
+from collective.string_formats import CHECKER
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
-def check_schema(schema: Mapping[str, Any], where: str) -> None:
-    """Check that `schema` is valid JSON Schema 2020-12; raise DDLError, beginning with `where`, if not.
+def check_schema(schema: Mapping[str, Any], where: str, ours: frozenset[str] = frozenset()) -> None:
+    """Check that `schema` is valid JSON Schema 2020-12 and that each keyword is enforced; raise DDLError if not.
+
+    The message begins with `where` and the place. `ours` are further keywords of the schemas in `properties`.
+    """
+    for problem in problems(schema, ours):
+        raise DDLError(problem.described(where))
+
+
+def problems(schema: Mapping[str, Any], ours: frozenset[str] = frozenset()) -> Iterator[Problem]:
+    """Yield the problems of `schema`: values of keywords that the meta-schema refuses, or else all others.
 
     `$schema` is allowed at the root only, and only with this dialect; `$id` and external references are not.
     """
     if schema.get("$schema") == DIALECT:
         schema = _without_dialect(schema)
-    _check_keywords(schema, where)
+    invalid = _invalid(schema)
+    if invalid is not None:
+        yield invalid
+        return
+    found = [*schema_keywords.problems(schema, ours), *_dangling(schema)]
+    yield from found or _wrong_defaults(schema)
+
+
+def _invalid(schema: Any) -> Problem | None:
+    """Return the most relevant error of a schema by the meta-schema of the dialect."""
+    try:
+        Draft202012Validator.check_schema(schema, format_checker=FormatChecker(formats=["regex"]))
+    except SchemaError as error:
+        return Problem(tuple(error.absolute_path), error.message)
+    return None
+
+
+def _dangling(schema: Mapping[str, Any]) -> Iterator[Problem]:
+    """Yield the references that do not lead to a valid schema within `schema`."""
     resolver = Registry().resolver_with_root(DRAFT202012.create_resource(schema))
-    for keyword, value in _strings(schema, ("$id", "$schema", "$ref", "$dynamicRef")):
-        if keyword in ("$id", "$schema"):  # they would change what a $ref resolves to, and which validator is used
-            raise DDLError(f"{where}: {keyword} '{value}' is not allowed (schemas are JSON Schema 2020-12)")
+    for path, part in schema_keywords.subschemas(schema):
+        if "$ref" not in part:
+            continue
+        reference = part["$ref"]
         try:
-            target = resolver.lookup(value).contents
+            target = resolver.lookup(reference).contents
         except (Unresolvable, ValueError):  # ValueError: not a URI
-            raise DDLError(f"{where}: $ref '{value}' does not resolve within this schema") from None
-        _check_keywords(target, f"{where}: $ref '{value}'")
+            yield Problem(path, f"$ref '{reference}' does not resolve within this schema")
+            continue
+        wrong = _invalid(target) or next(schema_keywords.problems(target), None)
+        if wrong is not None and target is not schema:
+            yield Problem(path, wrong.described(f"$ref '{reference}'"))
+
+
+def _wrong_defaults(schema: Mapping[str, Any]) -> Iterator[Problem]:
     properties: Mapping[str, Any] = schema.get("properties", {})
     defaults = {
         name: value["default"]
@@ -48,32 +85,12 @@ def check_schema(schema: Mapping[str, Any], where: str) -> None:
     for error in validator(schema).iter_errors(defaults):
         if error.absolute_path:  # other errors are about inputs without a default
             place = ".".join(str(step) for step in error.absolute_path)
-            raise DDLError(f"{where}: default of '{place}' does not match its schema: {error.message}")
-
-
-def _check_keywords(schema: Any, where: str) -> None:
-    try:
-        Draft202012Validator.check_schema(schema, format_checker=FormatChecker(formats=["regex"]))
-    except SchemaError as error:
-        raise DDLError(f"{where}{error.json_path[1:]}: {error.message}") from None
+            yield Problem((), f"default of '{place}' does not match its schema: {error.message}")
 
 
 def _without_dialect(schema: Mapping[str, Any]) -> dict[str, Any]:
     """Drop the root's `$schema`: where a `$ref` leads to it, jsonschema would change to the dialect's own validator."""
     return {keyword: value for keyword, value in schema.items() if keyword != "$schema"}
-
-
-def _strings(schema: Any, keywords: Collection[str]) -> Iterator[tuple[str, str]]:
-    """Yield (keyword, value) for each of `keywords` in a schema whose value is a string, at any depth."""
-    if isinstance(schema, Mapping):
-        for keyword, value in schema.items():
-            if keyword in keywords and isinstance(value, str):
-                yield keyword, value
-            else:
-                yield from _strings(value, keywords)
-    elif isinstance(schema, list):
-        for value in schema:
-            yield from _strings(value, keywords)
 
 
 def first_error(validator: Draft202012Validator, data: Mapping[str, Any]) -> ValidationError | None:
@@ -129,7 +146,7 @@ _Validator: Any = extend(Draft202012Validator, _OVERRIDES)  # type: ignore[no-un
 
 
 def validator(schema: Mapping[str, Any]) -> Draft202012Validator:
-    """Return a validator for `schema`, with the patterns of this module."""
+    """Return a validator for `schema`, with the patterns of this module and the formats of `string_formats`."""
     # With an empty registry an external `$ref` is an error, never a download.
-    made: Draft202012Validator = _Validator(_without_dialect(schema), registry=Registry())
+    made: Draft202012Validator = _Validator(_without_dialect(schema), registry=Registry(), format_checker=CHECKER)
     return made

@@ -57,7 +57,7 @@ def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
     ],
 )
 def test_values_that_no_request_can_have_are_refused(tmp_path: Path, line: str, message: str) -> None:
-    """They are reported with file and key when the file is read, not by each call."""
+    """Values that no request can have are refused with file and key when the file is read, not by each call."""
     with pytest.raises(ConfigError) as caught:
         load_client(write(tmp_path, f"collective: p\n{line}\n"))
     assert str(caught.value).startswith(f"{tmp_path}/node.yaml: ")

@@ -97,6 +97,10 @@ MISTAKES: dict[str, tuple[int, str]] = {
         USAGE,
         "-F 'role=/(/': column 1: invalid regular expression '(': missing ), unterminated subpattern at character 1",
     ),
+    "find -F a=\udcff": (USAGE, "-F 'a=\\udcff': not valid UTF-8"),
+    "find -S a=\udcff": (USAGE, "-S 'a=\\udcff': not valid UTF-8"),
+    "find -C /\udcff/": (USAGE, "-C '/\\udcff/': not valid UTF-8"),
+    "shell": (USAGE, "shell: action missing (it has run, script, start, status, list, kill, clean)"),
     "find web1": (USAGE, "unexpected argument 'web1' (see 'crpc find --help')"),
     "find -T stagin": (USAGE, "unknown collective 'stagin'"),
     "ping -T stagin": (USAGE, "unknown collective 'stagin'"),
@@ -106,7 +110,7 @@ MISTAKES: dict[str, tuple[int, str]] = {
     "describe package instal": (USAGE, "package: unknown action 'instal'"),
     "describe package --config /no/such": (CONFIGURATION, "/no/such: cannot be read"),
     "keys trust": (USAGE, "the following arguments are required: --as"),
-    "keys trust /no/such.pub --as alice": (USAGE, "/no/such.pub: cannot read file: No such file or directory"),
+    "keys trust /no/such.pub --as alice": (USAGE, "/no/such.pub: cannot be read: No such file or directory"),
     "keys trust /no/such.pub --as a*": (USAGE, "--as: invalid caller 'a*'"),
     "keys --config /no/such": (CONFIGURATION, "/no/such: cannot be read: No such file"),
     "nodes": (USAGE, "the following arguments are required: list|trust"),
@@ -159,14 +163,14 @@ def test_a_mistake_is_found_without_a_configuration(
 
 @pytest.mark.parametrize("line", ["package status package=zsh", "find", "ping", "xyzzy status"])
 def test_a_missing_configuration_is_an_error(unconfigured: None, capsys: Captured, line: str) -> None:
-    """Exit 78, and the line names the file."""
+    """A missing configuration is exit code 78, and the line names the file."""
     code, out, err = called(line.split(), capsys)
     assert (code, out, err.count("\n")) == (CONFIGURATION, "", 1)
     assert "nowhere: cannot be read" in err
 
 
 def test_an_invalid_configuration_is_named_by_file_and_key(configured: Path, capsys: Captured) -> None:
-    """Exit 78, and the line names the file and the key."""
+    """An invalid configuration is exit code 78, and the line names the file and the key."""
     (configured / "client.yaml").write_text("{collective: production, tll: 5}")
     code, _, err = called(["package", "status", "package=zsh"], capsys)
     assert (code, err) == (CONFIGURATION, f"crpc: {configured}/client.yaml: unknown key 'tll' (did you mean 'ttl'?)\n")
@@ -182,7 +186,7 @@ def test_a_message_is_one_line_whatever_it_quotes(configured: Path, capsys: Capt
 
 
 def test_an_internal_error_is_one_line(configured: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Exit 70, and the line mentions `--debug`, which prints the traceback."""
+    """An internal error is exit code 70, and the line mentions `--debug`, which prints the traceback."""
 
     def fail(_arguments: list[str]) -> int:
         raise ZeroDivisionError("by zero")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
 from pathlib import Path
 
 import pytest
+from support.node_server import REPLIES, replies, request, send
+from support.waiting import wait_until
 
 from collective import Targets
 from collective.errors import UsageError
@@ -101,30 +102,24 @@ def test_one_request_makes_the_same_query_once(tmp_path: Path, plugins: Path) ->
 def test_a_failed_query_makes_the_whole_filter_false(tmp_path: Path, plugins: Path, query: str, message: str) -> None:
     """A named node answers why, and no later than the function's timeout."""
     with memory_fleet(tmp_path, {"web1": {"role": "web"}}, code=[plugins], ddls=[plugins]) as network:
-        node, began = network.nodes["web1"], time.monotonic()
+        began = time.monotonic()
         reply = _direct(network, f"role=web or odd('{query}').number=1")
         assert (reply.statuscode, reply.reason) == (5, "filtered")
         assert f"the filter does not match this node: {message}" in reply.statusmsg
         assert time.monotonic() - began < 5
-        assert node.pools.in_progress == 0
 
 
 def _direct(network: Network, select: str) -> Reply:
     """Send a filter to the node by name, without discovery, as any caller could."""
-    from support.node_server import REPLIES, replies, request, send
-
     network.transport.open_replies(REPLIES)
     send(network, request(filter=parse(select=select).to_data()))
     (reply,) = replies(network)
-    settled = threading.Event()
-    until = time.monotonic() + 5
-    while network.nodes["web1"].pools.in_progress and time.monotonic() < until:
-        settled.wait(0.01)
+    wait_until(lambda: network.nodes["web1"].pools.in_progress == 0, 5)
     return reply
 
 
 def test_an_unknown_function_makes_the_whole_filter_false(tmp_path: Path) -> None:
-    """`or` and `not` do not change that."""
+    """An unknown data function makes the whole filter false, also below `or` and `not`."""
     with memory_fleet(tmp_path, {"web1": {"role": "web"}}) as network:
         reply = _direct(network, "role=web or not odd('x').number=1")
         assert reply.reason == "filtered"
@@ -133,8 +128,6 @@ def test_an_unknown_function_makes_the_whole_filter_false(tmp_path: Path) -> Non
 
 def test_a_slow_function_delays_neither_the_receiver_nor_rpcutil(tmp_path: Path, plugins: Path) -> None:
     """While filters wait for their data, ping is answered at once."""
-    from support.node_server import REPLIES, replies, request, send
-
     with memory_fleet(tmp_path, {"web1": {}}, code=[plugins], ddls=[plugins]) as network:
         network.transport.open_replies(REPLIES)
         slow = parse(select="odd('sleep').number=1").to_data()
@@ -149,8 +142,6 @@ def test_a_slow_function_delays_neither_the_receiver_nor_rpcutil(tmp_path: Path,
 
 def test_too_many_waiting_filters_are_refused(tmp_path: Path, plugins: Path) -> None:
     """The number of filters that wait for data functions is limited."""
-    from support.node_server import REPLIES, replies, request, send
-
     with memory_fleet(tmp_path, {"web1": {}}, code=[plugins], ddls=[plugins], max_queued=1) as network:
         network.transport.open_replies(REPLIES)
         slow = parse(select="odd('sleep').number=1").to_data()
@@ -192,7 +183,7 @@ def test_get_data_returns_what_a_filter_would_see(tmp_path: Path) -> None:
 
 
 def test_a_misspelt_field_is_refused_by_the_caller(tmp_path: Path) -> None:
-    """Nothing is sent."""
+    """The caller refuses a misspelt field of a data function, and sends nothing."""
     with memory_fleet(tmp_path, {"web1": {}}) as network:
         with pytest.raises(UsageError, match="unknown field 'presnt'"):
             network.fleet.call("rpcutil", "ping", targets=Targets.select(expression="fstat('/x').presnt=1"))

@@ -79,8 +79,11 @@ def test_a_slow_regular_expression_is_refused() -> None:
 
 def test_the_registry_explains_silent_nodes() -> None:
     """A clean stop, a long absence and an unknown name are reported; nodes that are alive are omitted."""
-    registry = Known(node("left", left=NOW - 125), node("stale", last_seen=NOW - 4 * 86400), node("here"))
-    assert discovery.why_silent(registry, ["left", "stale", "here", "never"]) == {
+    records = [node("left", left=NOW - 125), node("stale", last_seen=NOW - 4 * 86400), node("here")]
+    registry = Known(*records, node("old", version="0.1.0"), node("next", version="0.10.0rc1"))
+    assert discovery.why_silent(registry, ["left", "stale", "here", "never", "old", "next"]) == {
+        "old": "it runs collective 0.1.0, which does not support the message format 2 of this caller (upgrade the node "
+        "to 0.2.0 or later)",
         "left": "stopped cleanly 2 minutes ago",
         "stale": "last seen 4 days ago",
         "never": "not in the registry",

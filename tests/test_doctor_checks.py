@@ -52,7 +52,7 @@ def lines(check: Check[Result]) -> list[str]:
 
 
 def test_an_internal_error_in_a_check_is_a_finding() -> None:
-    """The other checks are run nevertheless."""
+    """After an internal error in one check of the doctor, the other checks are run."""
 
     def broken() -> Check[None]:
         yield Finding("it", "begun")

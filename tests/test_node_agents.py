@@ -55,7 +55,7 @@ def test_code_and_ddl_that_agree_are_loaded(folder: Path) -> None:
 
 
 def test_the_standard_agents_are_loaded(tmp_path: Path) -> None:
-    """Every agent of collective agrees with its DDL."""
+    """Every standard agent agrees with its DDL."""
     loaded = agents.load([agents.bundled()], [catalog.bundled()], tmp_path)
     assert loaded.problems == ()
     assert set(loaded) == set(catalog.Catalog().paths)

@@ -13,6 +13,7 @@ TABLE = {
     "DUPLICATE": ("duplicates", "duplicate", None, None, "always", "always"),
     "DUPLICATE_WITHOUT_REPLY": ("duplicates", "duplicate", None, None, "always", "never"),
     "DUPLICATE_LIMIT": ("duplicates", None, None, None, "never", "never"),
+    "ID_REUSED": ("reused", "refused", None, None, "always", "never"),
     "JOURNAL_UNAVAILABLE": ("busy", "refused", 5, "busy", "always", "always"),
     "EXPIRED": ("expired", "refused", 5, "expired", "always", "named"),
     "DENIED": ("denied", "denied", 1, "denied", "always", "always"),
@@ -24,6 +25,7 @@ TABLE = {
     "BUSY": ("busy", "busy", 5, "busy", "always", "always"),
     "PASSED": ("passed", "allowed", None, None, "always", "always"),
     "INTERRUPTED": ("interrupted", None, 5, "interrupted", "never", "always"),
+    "GIVEN_UP": ("interrupted", "refused", 5, "interrupted", "always", "always"),
     "INTERNAL_ERROR": ("defects", "refused", 5, "crashed", "always", "always"),
 }
 

@@ -10,7 +10,7 @@ PAGE = (TESTS.parent / "docs" / "reliability.md").read_text(encoding="utf-8")
 
 
 def test_every_test_named_on_the_page_exists() -> None:
-    """A renamed test would leave a promise without a proof."""
+    """Each test that the reliability page names exists, so that each promise has its proof."""
     sources = {path.name: path.read_text(encoding="utf-8") for path in TESTS.rglob("test_*.py")}
     named = set(re.findall(r"`(test_\w+(?:\.py)?)`", PAGE))
     assert len(named) > 15

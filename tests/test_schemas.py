@@ -13,7 +13,7 @@ from jsonschema import Draft202012Validator
 from support.json_documents import check_document
 from test_config import INVALID
 
-from collective import ddl, json_schema, schemas
+from collective import ddl, json_schema, schema_keywords, schemas
 from collective.agents import package, service
 from collective.clients.commands import schema as command
 from collective.config import ClientConfig, NodeConfig, load_node
@@ -37,6 +37,14 @@ def test_each_schema_is_valid(name: str) -> None:
     assert schema["$schema"] == json_schema.DIALECT
     assert schema["title"]
     Draft202012Validator.check_schema(schema)
+
+
+@pytest.mark.parametrize("name", schemas.names())
+def test_each_keyword_of_a_schema_is_known(name: str) -> None:
+    """The shipped schemas have no misspelt keyword, and no format that is not enforced."""
+    own = {"$id", "$schema", "unevaluatedProperties"}  # of schemas that refer to each other
+    found = schema_keywords.problems(schemas.load(name))
+    assert [problem for problem in found if problem.keyword not in own] == []
 
 
 @pytest.mark.parametrize("name", schemas.names())

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.daemons import wait_until
 from support.notify_socket import Listener
+from support.waiting import wait_until
 
 from collective.aws import DEFAULT_TIMEOUTS
 from collective.node.requests.receiver import Receiver

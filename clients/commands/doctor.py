@@ -10,6 +10,7 @@ from collective.clients import options, output
 from collective.clients.commands import COMMANDS
 from collective.clients.output import Output
 from collective.clients.parser import Parser
+from collective.clients.streams import write
 from collective.exit_codes import CONFIGURATION, DENIED, UNAVAILABLE, exit_code
 from collective.text import escape_controls
 
@@ -58,6 +59,6 @@ def _shown(findings: Iterator[Finding], paint: Paint) -> Iterator[Finding]:
     """Print each finding as soon as its check ends, and yield it."""
     for one in findings:
         state = paint(_COLORS[one.state], f"{one.state:<7}")
-        sys.stdout.write(f"{one.check:<14} {state}  {escape_controls(one.text)}\n")
+        write(f"{one.check:<14} {state}  {escape_controls(one.text)}\n")
         sys.stdout.flush()
         yield one

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Sequence
 
@@ -10,6 +9,7 @@ from collective.clients import options, output
 from collective.clients.commands import COMMANDS
 from collective.clients.output import Output
 from collective.clients.parser import Parser
+from collective.clients.streams import notice
 from collective.errors import NoNodes
 from collective.exit_codes import NO_NODES, OK
 from collective.text import plural
@@ -53,7 +53,7 @@ def run(arguments: Sequence[str]) -> int:
             nodes = []
     if args.verbose:
         elapsed_ms = (time.monotonic() - began) * 1000
-        sys.stderr.write(f"crpc: discovered {plural(len(nodes), 'node')} in {elapsed_ms:.2f} ms\n")
+        notice(f"discovered {plural(len(nodes), 'node')} in {elapsed_ms:.2f} ms")
     column, values = ("count", [len(nodes)]) if args.count else ("node", nodes)
     document = {"collective": config.collective, "count": len(nodes), "nodes": nodes}
     rows = [[value] for value in values]

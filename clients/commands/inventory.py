@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from argparse import Namespace
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -14,6 +13,7 @@ from collective.clients.parser import Parser
 from collective.clients.render.formatting import in_words
 from collective.clients.results import print_missing
 from collective.clients.single_call import open_call
+from collective.clients.streams import notice
 from collective.fleet.targets import Targets
 from collective.names import check_identity
 from collective.text import escape_controls
@@ -58,9 +58,9 @@ def _ask(args: Namespace, action: str, inventory: dict[str, Any]) -> int:
     for reply in outcomes.replies.values():
         inventory.update(reply.data)
         if not reply.ok:
-            sys.stderr.write(f"crpc: {escape_controls(f'{reply.sender}: {reply.statusmsg}')}\n")
+            notice(f"{reply.sender}: {reply.statusmsg}")
     if outcomes.silent:
-        sys.stderr.write(f"crpc: {args.node}: no response\n")
+        notice(f"{args.node}: no response")
     return outcomes.exit_code()
 
 

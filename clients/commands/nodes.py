@@ -43,7 +43,7 @@ def make_parser() -> Parser:
         "--older-than",
         default="7d",
         metavar="AGE",
-        help="only nodes not seen for this long: 36h, 7d (default: %(default)s)",
+        help="only nodes not seen for this long: 90s, 15m, 36h, 7d (default: %(default)s)",
     )
     prune.add_argument("--orphans", action="store_true", help="also remove queues whose node is not in the registry")
     setup_plans.add_options(prune)

@@ -15,6 +15,7 @@ from collective.clients.input_files import Sources
 from collective.clients.inputs import ask_secrets, read_inputs
 from collective.clients.parser import Parser, examples_epilog
 from collective.clients.results import CallOutput, add_showing, present, print_sent
+from collective.clients.streams import write
 from collective.errors import ConfigError, UsageError
 from collective.suggestions import suggest
 
@@ -127,7 +128,7 @@ def _print_help(args: argparse.Namespace) -> int:
         parser = make_parser(usage=argparse.SUPPRESS, description=None)
         parser.epilog = examples_epilog([example(action)])
         head, tail = usage(action), parser.format_help()
-    sys.stdout.write(f"usage: {head}\n\n{page}\n{tail}")
+    write(f"usage: {head}\n\n{page}\n{tail}")
     return 0
 
 

@@ -24,7 +24,8 @@ from datetime import datetime
 from typing import Any, TextIO
 
 from collective.clients.render import CallView
-from collective.clients.render.formatting import PLAIN, Paint, clean, in_words, shallow, write
+from collective.clients.render.formatting import PLAIN, Paint, in_words, shallow
+from collective.clients.streams import write
 from collective.ddl import Action
 from collective.errors import UsageError
 from collective.fleet import aggregates
@@ -32,7 +33,7 @@ from collective.fleet.aggregates import AggregateResult
 from collective.messages import Reply
 from collective.names import check_identity
 from collective.nodesets import fold
-from collective.text import escape_controls, plural
+from collective.text import escape_controls, escape_lines, plural
 
 _INDENT = "   "
 _LABELS = {
@@ -173,7 +174,7 @@ class Console:
         return [f"{_INDENT}{value:>{width}} = {count}" for value, count in shown]
 
     def _write(self, lines: Iterable[str]) -> None:
-        write(self._stream, "".join(f"{line}\n" for line in lines))
+        write("".join(f"{line}\n" for line in lines), self._stream)
 
 
 def in_order(data: Mapping[str, Any], action: Action) -> dict[str, Any]:
@@ -233,5 +234,5 @@ def _value_lines(value: Any, room: int) -> list[str]:
 
 def _lines(text: str) -> list[str]:
     """Return the lines of a text from a node, without empty lines at the end."""
-    text = clean(text).rstrip("\n")
+    text = escape_lines(text).rstrip("\n")
     return text.split("\n") if text else []

@@ -16,6 +16,7 @@ from typing import Any, TextIO
 from collective import schemas
 from collective.clients.render import CallView, ordered
 from collective.clients.render.formatting import shallow, write_json
+from collective.clients.streams import write
 from collective.ddl import Action
 from collective.fleet import aggregates
 from collective.messages import Reply
@@ -62,7 +63,7 @@ def write_document(call: CallView, stream: TextIO, *, by_identity: bool = False)
 
 def write_event(event: Mapping[str, Any], stream: TextIO) -> None:
     """Write one event on its own line and flush it, for programs that follow the output."""
-    stream.write(json.dumps(event) + "\n")
+    write(json.dumps(event) + "\n", stream)
     stream.flush()
 
 

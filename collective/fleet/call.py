@@ -20,13 +20,14 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 from collective import ddl, messages
 from collective.errors import MessageError, NotFound, SignatureError, TransportError
 from collective.fleet.outcomes import Outcomes
 from collective.fleet.reply_slots import Slot
 from collective.fleet.rollout import Rollout
-from collective.fleet.sending import Sender
+from collective.fleet.sending import Sender, Wave
 from collective.fleet.unresponsive import UnresponsiveNodes
 from collective.messages import Envelope, Reply
 from collective.transport import BATCH, LONGEST_POLL, Delivery
@@ -43,6 +44,29 @@ VerifyReply = Callable[[Reply, Envelope], None]
 
 def accept_unverified(_reply: Reply, _envelope: Envelope) -> None:
     """Accept every reply: for tests without keys."""
+
+
+@dataclass(frozen=True)
+class _SentRequest:
+    """What a reply to one request must match. `nodes` are those it was sent to; none for a broadcast."""
+
+    digest: str
+    agent: str
+    action: str
+    nodes: frozenset[str]
+
+    @classmethod
+    def of(cls, wave: Wave) -> _SentRequest:
+        """Return what is kept of a wave: not its message, which may be large."""
+        return cls(wave.message.digest, wave.request.agent, wave.request.action, frozenset(wave.nodes))
+
+    def mismatch(self, reply: Reply) -> str | None:
+        """Return why a reply does not answer this request; None if it does."""
+        if reply.digest != self.digest:
+            return f"it answers another request that has the same id (payload digest {reply.digest[:12]}…)"
+        if (reply.agent, reply.action) != (self.agent, self.action):
+            return f"it answers '{reply.agent} {reply.action}', the request was '{self.agent} {self.action}'"
+        return None
 
 
 class Call:
@@ -79,7 +103,7 @@ class Call:
         self._transport = sender.transport
         self._slot = slot
         self._unresponsive = UnresponsiveNodes(sender.transport, self.collective)
-        self._waves: dict[str, frozenset[str]] = {}  # the nodes of each wave, by request ID
+        self._sent: dict[str, _SentRequest] = {}  # by request ID
         self._verify = verify
         self._clock = clock
         self._began = clock()
@@ -95,12 +119,12 @@ class Call:
     @property
     def request_id(self) -> str:
         """The ID of the first request."""
-        return next(iter(self._waves), "")
+        return next(iter(self._sent), "")
 
     @property
     def request_ids(self) -> list[str]:
         """The IDs of all requests so far; a node's audit log has the ID of its own wave."""
-        return list(self._waves)
+        return list(self._sent)
 
     @property
     def stopped(self) -> str:
@@ -118,7 +142,8 @@ class Call:
 
     def begin_broadcast(self, window: float, timeout: float) -> None:
         """Send to all nodes; the call ends after `window` seconds without a reply, or after `timeout` seconds."""
-        self._waves[self._sender.broadcast()] = frozenset()
+        wave = self._sender.broadcast()
+        self._sent[wave.request.id] = _SentRequest.of(wave)
         self._window = window
         self._last_reply = self._now()
         self._deadline = self._last_reply + timeout
@@ -166,7 +191,7 @@ class Call:
 
     def _send(self, nodes: list[str]) -> None:
         wave = self._sender.wave(nodes)
-        self._waves[wave.request.id] = frozenset(nodes)
+        self._sent[wave.request.id] = _SentRequest.of(wave)
         try:
             wave.send()
         finally:
@@ -229,11 +254,11 @@ class Call:
         except MessageError as error:
             log.warning("reply.dropped", extra={"error": str(error)})
             return None
-        wave = self._waves.get(reply.request)
-        if wave is None:
+        sent = self._sent.get(reply.request)
+        if sent is None:
             log.debug("reply.late", extra={"request": reply.request, "sender": reply.sender})
             return None
-        if reply.sender in self.outcomes.expected and reply.sender not in wave:
+        if reply.sender in self.outcomes.expected and reply.sender not in sent.nodes:
             self._reject(reply, f"{reply.sender}: replied to a request that was not sent to it")
             return None
         try:
@@ -241,13 +266,16 @@ class Call:
         except SignatureError as error:
             self._reject(reply, str(error))
             return None
+        if mismatch := sent.mismatch(reply):
+            self._reject(reply, f"{reply.sender}: reply rejected: {mismatch}")
+            return None
         if not self.outcomes.record(reply):
             return None
         self._rollout.answered(reply.sender, reply.ok)
         return reply
 
     def _reject(self, reply: Reply, error: str) -> None:
-        """Record a reply that failed verification, and log it once per node; the genuine reply may still arrive."""
+        """Record an invalid reply, and log it once per node; the genuine reply may still arrive."""
         if reply.sender not in self.outcomes.rejected:
             log.warning("reply.rejected", extra={"error": error})
         self.outcomes.reject(reply.sender)

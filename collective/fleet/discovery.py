@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterable, Iterator
 
+from collective import messages
 from collective.durations import in_words
 from collective.errors import NoNodes, UsageError
 from collective.filters import Budget, Filter, matches
@@ -44,7 +46,7 @@ def _matching(wanted: Filter, records: Iterable[NodeRecord]) -> Iterator[NodeRec
 
 
 def why_silent(registry: Nodes, names: Iterable[str]) -> dict[str, str]:
-    """Return why nodes are silent according to the registry, by name; nodes that are alive are omitted."""
+    """Return why nodes are silent according to the registry, by name; nodes that should have answered are omitted."""
     now = registry.now()
     known = {record.identity: record for record in registry.nodes()}
     return {name: reason for name in names if (reason := _absence(known.get(name), now))}
@@ -57,7 +59,18 @@ def _absence(record: NodeRecord | None, now: float) -> str | None:
         return f"stopped cleanly {in_words(now - record.left)} ago"
     if not record.alive(now):
         return f"last seen {in_words(now - record.last_seen)} ago"
+    if _precedes(record.version, messages.SINCE):
+        return (
+            f"it runs collective {record.version}, which does not support the message format {messages.VERSION} of this "
+            f"caller (upgrade the node to {messages.SINCE} or later)"
+        )
     return None
+
+
+def _precedes(version: str, other: str) -> bool:
+    """Return whether a version such as 0.1.0 is older than another; False for one that has another form."""
+    numbers = [tuple(map(int, re.findall(r"[0-9]{1,9}", text)[:3])) for text in (version, other)]
+    return bool(numbers[0]) and numbers[0] < numbers[1]
 
 
 def _no_nodes_reason(alive: list[NodeRecord], matching: list[NodeRecord], agent: str) -> str:

@@ -231,6 +231,7 @@ class Fleet:
         return Request(
             id="",
             collective=self.config.collective,
+            installation="",
             caller=self.config.caller,
             sender=self.config.sender,
             agent=action.agent,
@@ -248,7 +249,8 @@ class Fleet:
         """Take a reply slot and return the call that receives there; nothing has been sent yet."""
         slot = reply_slots.take(self.config.state, self.config.collective)
         slot.store(self._transport.open_replies(slot.queue, slot.known))
-        request = replace(request, reply_to=slot.queue, time=time.time())
+        here = self._transport.installation
+        request = replace(request, installation=here, reply_to=slot.queue, time=time.time())
         secret = bool(action.secrets & request.data.keys())
         call = Call(
             sender=Sender(self._transport, request, self._sign, self.config.direct_limit, secret),

@@ -1,7 +1,7 @@
 """Record the outcome of every node of a call, by name: each expected node ends in exactly one outcome.
 
     expected ── reply ────► ok | failed      not expected ── reply ──► unexpected, and ok or failed
-             ── no reply ─► silent           reply that fails verification ──► rejected
+             ── no reply ─► silent           reply not verified, or to another request ──► rejected
              ── not sent ─► skipped
 
 A second reply of a node is ignored.

@@ -2,7 +2,7 @@
 
 Every wave is a separate request. It has its own ID, because nodes treat a repeated ID as a duplicate; its own time,
 because nodes reject requests that are much older than their delivery; and only its own nodes as targets, so that it
-cannot be replayed to others.
+cannot be replayed to others. Replies are bound to the digest of the message that was sent.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from collective import messages, names, signing
 from collective.errors import NoNodes, NotFound
-from collective.messages import Request
+from collective.messages import Request, Sealed
 from collective.parallel import in_parallel
 from collective.transport import Transport
 
@@ -32,25 +32,25 @@ class Sender:
     secret: bool = False
 
     def wave(self, nodes: Sequence[str]) -> Wave:
-        """Return the message for `nodes`, not sent yet. Raises MessageError for inputs that cannot be encoded."""
+        """Return the signed message for `nodes`, not sent yet. Raises MessageError if the inputs cannot be encoded."""
         return Wave(self, nodes, self._new_request(tuple(nodes)))
 
-    def broadcast(self) -> str:
-        """Publish a request to all nodes, and return its ID. Raises NoNodes when the topic does not exist."""
-        request = self._new_request(None)
+    def broadcast(self) -> Wave:
+        """Publish a request to all nodes, and return it. Raises NoNodes when the topic does not exist."""
+        wave = Wave(self, (), self._new_request(None))
         try:
-            self.publish(request)
+            self.publish(wave.message)
         except NotFound:
-            raise NoNodes(f"no node has ever joined the collective '{request.collective}'") from None
-        return request.id
+            raise NoNodes(f"no node has ever joined the collective '{self.request.collective}'") from None
+        return wave
 
-    def publish(self, request: Request) -> None:
-        """Send a request to the queue of every node of the collective."""
-        self.transport.broadcast(names.topic(request.collective), self.seal(request))
+    def publish(self, message: Sealed) -> None:
+        """Send a message to the queue of every node of the collective."""
+        self.transport.broadcast(names.topic(self.request.collective), message.body)
 
-    def seal(self, request: Request) -> str:
+    def seal(self, request: Request) -> Sealed:
         """Return the signed message of a request."""
-        return messages.seal(messages.encode(request), self.sign)
+        return messages.sealed(messages.encode(request), self.sign)
 
     def _new_request(self, targets: tuple[str, ...] | None) -> Request:
         return replace(self.request, id=messages.new_id(), time=time.time(), targets=targets)
@@ -61,6 +61,7 @@ class Wave:
 
     def __init__(self, sender: Sender, nodes: Sequence[str], request: Request) -> None:
         self.request = request
+        self.message = sender.seal(request)
         self.nodes = nodes
         self.reached: set[str] = set()
         self.absent: list[str] = []
@@ -70,15 +71,14 @@ class Wave:
         """Send to all nodes. `reached` is correct even if sending fails or is interrupted."""
         if len(self.nodes) > self._sender.direct_limit and not self._sender.secret:
             self.reached.update(self.nodes)
-            self._sender.publish(self.request)
+            self._sender.publish(self.message)
             return
-        body = self._sender.seal(self.request)
-        in_parallel(lambda node: self._send_to(node, body), self.nodes)
+        in_parallel(self._send_to, self.nodes)
         self.absent.sort()
 
-    def _send_to(self, node: str, body: str) -> None:
+    def _send_to(self, node: str) -> None:
         self.reached.add(node)
         try:
-            self._sender.transport.send(names.node_queue(self.request.collective, node), body)
+            self._sender.transport.send(names.node_queue(self.request.collective, node), self.message.body)
         except NotFound:
             self.absent.append(node)

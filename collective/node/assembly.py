@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from collective import __version__, catalog, names
+from collective import catalog, names
 from collective.aws import AWS
 from collective.config import NodeConfig
 from collective.errors import ConfigError
@@ -36,6 +36,7 @@ from collective.registry.dynamodb import DynamoDBRegistry
 from collective.registry.memory import MemoryRegistry
 from collective.signing import sshsig
 from collective.transport.sqs import SQSTransport
+from collective.version import __version__
 
 if TYPE_CHECKING:
     import boto3
@@ -150,6 +151,7 @@ def _describe(server: Server, heartbeat: float, public_key: str) -> NodeRecord:
         classes=tuple(sorted(server.facts.classes)),
         agents={name: agent.ddl.metadata["version"] for name, agent in agents.items()},
         refused=agents.refused,
+        outdated=agents.outdated,
         public_key=public_key,
         period=heartbeat,
     )

@@ -32,7 +32,8 @@ class KnownNode:
 class Question:
     """Whether `caller` may run `action` of `agent` with the inputs `data` on `node`.
 
-    In a replay of an audit log, a `node` of None is unknown, and `masked` are the inputs whose values are unknown.
+    In a replay of an audit log, a `node` of None is unknown, `masked` are the inputs whose values are unknown, and
+    `partial` says that there were more inputs.
     """
 
     caller: str
@@ -41,6 +42,7 @@ class Question:
     data: Mapping[str, Any]
     node: Node | None
     masked: frozenset[str] = frozenset()
+    partial: bool = False
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ class Rule:
     def _matches_inputs(self, question: Question) -> bool | None:
         if self.inputs is None:
             return True
-        if any(_depends_on(self.inputs, name) for name in question.masked):
+        if question.partial or any(_depends_on(self.inputs, name) for name in question.masked):
             return None
         try:
             return self._validator.is_valid(dict(question.data))

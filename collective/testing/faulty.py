@@ -78,6 +78,11 @@ class FaultyTransport:
 
     # -- the protocol
 
+    @property
+    def installation(self) -> str:
+        """Where the inner transport is."""
+        return self._inner.installation
+
     def now(self) -> float:
         """Return the time of the inner transport."""
         return self._inner.now()

@@ -40,6 +40,14 @@ class Transport(Protocol):
     Every method may raise Unreachable and AccessDenied; all but `now` and the `open` methods also NotFound.
     """
 
+    @property
+    def installation(self) -> str:
+        """What distinguishes these queues from those of the same names elsewhere: the account and the region.
+
+        It is part of every signed request, and known once `open_node` or `open_replies` has succeeded.
+        """
+        ...
+
     def now(self) -> float:
         """Return the server's time in Unix seconds."""
         ...

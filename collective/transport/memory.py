@@ -22,6 +22,8 @@ from collective.transport import (
     Delivery,
 )
 
+INSTALLATION = "memory"
+
 
 @dataclass
 class _Message:
@@ -51,6 +53,11 @@ class MemoryTransport:
         self._receipts = itertools.count()
         self._closed = False
         self.sent: dict[str, int] = {}
+
+    @property
+    def installation(self) -> str:
+        """Return the same for every transport in memory."""
+        return INSTALLATION
 
     def now(self) -> float:
         """Return the time in Unix seconds."""

@@ -77,6 +77,13 @@ class SQSTransport:
         self._subscriptions: dict[str, str] = {}  # the ARN of the subscription of each node queue
         self._base: str | None = None  # the common prefix of the URLs of all queues
 
+    @property
+    def installation(self) -> str:
+        """The partition, region and account of the queues; it is read from a queue's URL, without a request."""
+        if self._base is None:
+            raise RuntimeError("no queue has been opened yet")
+        return self._account_of(self._base).installation
+
     def now(self) -> float:
         """Return the servers' time in Unix seconds."""
         return self._aws.now()
@@ -246,7 +253,10 @@ class SQSTransport:
 
     def _account(self, queue: str) -> Account:
         """Return the account of these credentials, whose number is part of every queue's URL."""
-        return Account(self._sqs.meta.partition, self._sqs.meta.region_name, number_in(self._url(queue)))
+        return self._account_of(self._url(queue).rpartition("/")[0])
+
+    def _account_of(self, base: str) -> Account:
+        return Account(self._sqs.meta.partition, self._sqs.meta.region_name, number_in(f"{base}/"))
 
 
 def _pause_after(wait: float, seconds: int, took: float) -> None:

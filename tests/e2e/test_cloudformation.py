@@ -242,7 +242,7 @@ OTHERS = {
 
 @pytest.mark.parametrize("name", OTHERS)
 def test_the_resources_of_another_node_are_inaccessible(name: str) -> None:
-    """Neither nodes nor callers can read or change them, create them again, or change their tags."""
+    """Neither nodes nor callers can read, change, create or tag the resources of another node."""
     remove_queue()
     mine = {**names.tags(COLLECTIVE, IDENTITY), "collective:instance": INSTANCE}
     SQSTransport(AWS(open_session()), tags=mine).open_node(QUEUE, TOPIC)

@@ -186,7 +186,7 @@ def test_a_command_that_prints_100_mb(node: Daemon, crpc: Crpc, weigh: Weigh, ag
 
 
 def test_an_action_that_prints_100_mb(node: Daemon, crpc: Crpc, weigh: Weigh, again: None) -> None:
-    """The reply quotes the start of the output and has its size."""
+    """The reply of an action that prints 100 MB quotes the start of the output and has its size."""
     with weigh("an action prints 100 MB", node) as weighed:
         reply = reply_of(crpc, "prints")
     assert reply["reason"] == "crashed"
@@ -195,7 +195,7 @@ def test_an_action_that_prints_100_mb(node: Daemon, crpc: Crpc, weigh: Weigh, ag
 
 
 def test_an_action_that_returns_100_mb(node: Daemon, crpc: Crpc, weigh: Weigh, again: None) -> None:
-    """The reply has the size and the limit; the daemon never has the value in memory."""
+    """The reply for a result of 100 MB has the size and the limit; the daemon never has the value in memory."""
     with weigh("an action returns 100 MB", node) as weighed:
         reply = reply_of(crpc, "returns")
     assert (reply["statuscode"], reply["reason"]) == (5, "crashed")

@@ -17,9 +17,10 @@ from urllib.parse import urlsplit
 
 import pytest
 from support.crpc_process import BIN, Completed, Crpc, begin, make_crpc, own_server
-from support.daemons import IDENTITY, Daemon, aws_environment, configure, daemon, wait_until
+from support.daemons import IDENTITY, Daemon, aws_environment, configure, daemon
 from support.footprint import Weigh
 from support.proxy import Proxy
+from support.waiting import wait_until
 
 
 @pytest.fixture
@@ -56,7 +57,7 @@ def assert_one_line_and_69(done: Completed) -> None:
 
 
 def test_a_refused_connection_is_one_line_and_exit_69(crpc: Crpc) -> None:
-    """Nothing listens on the port of the endpoint."""
+    """A port on which nothing listens is one line with the address, and exit code 69."""
     done = crpc("rpcutil", "ping", "-I", IDENTITY, AWS_ENDPOINT_URL="http://127.0.0.1:9")
     assert_one_line_and_69(done)
     assert "127.0.0.1:9" in done.stderr
@@ -94,7 +95,7 @@ def test_an_outage_during_a_call_ends_it(crpc: Crpc, node: Daemon, proxy: Proxy)
 
 
 def test_the_daemon_serves_again_when_the_transport_is_back(crpc: Crpc, node: Daemon, proxy: Proxy) -> None:
-    """It logs the outage, retries with growing pauses, and needs no restart."""
+    """The daemon logs an outage, retries with growing pauses, and needs no restart."""
     assert crpc("rpcutil", "ping", "-I", IDENTITY).returncode == 0
     proxy.turn("cut")
     node.wait_for("transport.failed", 2)

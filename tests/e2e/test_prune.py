@@ -10,8 +10,9 @@ import boto3
 import pytest
 from support.accounts import Account, LongThere
 from support.crpc_process import on_a_terminal
-from support.daemons import IDENTITY, configure, daemon, wait_until
+from support.daemons import IDENTITY, configure, daemon
 from support.proxy import Proxy
+from support.waiting import wait_until
 
 from collective import names
 from collective.aws import AWS
@@ -108,13 +109,13 @@ def test_the_age_is_given_in_hours_or_days(account: Account) -> None:
 
 
 def test_without_a_registry_pruning_is_refused(moto_server: str, tmp_path: Path) -> None:
-    """The exit code is 64, and nothing is read."""
+    """With `registry: none`, pruning exits with 64 and reads nothing."""
     done = Account(moto_server, tmp_path, registry="none").crpc("nodes", "prune", "--yes")
     assert (done.returncode, "no registry" in done.stderr) == (64, True)
 
 
 def test_without_a_table_pruning_is_refused(moto_server: str, tmp_path: Path) -> None:
-    """The error names the command that creates the table."""
+    """The error for a missing table names the command that creates it."""
     done = Account(moto_server, tmp_path, "untold").crpc("nodes", "prune")
     assert (done.returncode, done.stderr) == (
         69,
@@ -139,7 +140,7 @@ def test_with_an_incomplete_registry_there_are_no_orphans(account: Account, aws:
 
 
 def test_a_new_queue_is_not_an_orphan(account: Account, aws: AWS) -> None:
-    """Its node may be about to register."""
+    """A new queue is not removed, because its node may be about to register."""
     join(account, aws, "orphan")
     registry = DynamoDBRegistry(aws, names.table(account.collective))
     for older_than, found in ((3600.0, []), (0.0, queues_of(account, "orphan"))):
@@ -148,7 +149,7 @@ def test_a_new_queue_is_not_an_orphan(account: Account, aws: AWS) -> None:
 
 
 def test_orphans_are_removed_only_with_the_option(account: Account, aws: AWS) -> None:
-    """Queues without a node and subscriptions without a queue; not new queues, nor those of unreadable records."""
+    """Orphans are queues without a node and subscriptions without a queue, except new ones and unreadable records."""
     registry = DynamoDBRegistry(aws, names.table(account.collective))
     registry.put(NodeRecord("alive", "1.0", instance="one", period=0.1))  # so that a new table is old enough
     age(account, "alive", last_seen=time.time() + DAY)

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 from support.crpc_process import BIN, NODES, Crpc, on_a_terminal
-from support.daemons import wait_until
+from support.waiting import wait_until
 
 from collective.lab.layout import Layout
 
@@ -118,7 +118,7 @@ def test_quiet_still_shows_silent_nodes(crpc: Crpc) -> None:
 
 
 def test_a_hanging_node_makes_room(crpc: Crpc, lab: Layout) -> None:
-    """It is found by its unread queue, and the other nodes are reached long before the timeout of 180 s."""
+    """A node that hangs is found by its unread queue, long before the timeout of 180 s, and others take its place."""
     with suspended(lab, "node02.lab"):
         told = document(crpc, "shell", "run", "command=true", "--concurrency", "1")
     assert (told["exit"], told["silent"], told["outcomes"]["ok"]) == (3, ["node02.lab"], 4)
@@ -129,7 +129,7 @@ def test_a_hanging_node_makes_room(crpc: Crpc, lab: Layout) -> None:
 def test_ctrl_c_stops_a_rollout_and_shows_the_results(
     environment: dict[str, str], lab: Layout, tmp_path: Path, form: tuple[str, ...]
 ) -> None:
-    """Exit 4 at once, with the nodes that replied, worked or were skipped; the skipped ones run nothing."""
+    """Ctrl-C exits with 4 at once and names the replied, working and skipped nodes; skipped nodes run nothing."""
     words = ["shell", "run", f"command=echo x >> {tmp_path}/ran; test $(wc -l < {tmp_path}/ran) = 1 || sleep 60"]
     with caller(environment, *words, "--concurrency", "1", *form) as process:
         wait_until(lambda: (tmp_path / "ran").exists() and (tmp_path / "ran").read_text() == "x\nx\n", 30)

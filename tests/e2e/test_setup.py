@@ -28,7 +28,7 @@ def lines(done: Completed) -> list[str]:
 
 
 def test_the_first_run_creates_everything_and_the_second_nothing(account: Account) -> None:
-    """Each run shows its steps and the account."""
+    """Each run of `crpc setup` shows its steps and the account, and the second run changes nothing."""
     mine = account.collective
     first, second = account.crpc("setup", "--yes"), account.crpc("setup", "--yes")
     assert first.stdout.startswith(f"{mine} in the account 123456789012, eu-central-1:\n")
@@ -40,7 +40,7 @@ def test_the_first_run_creates_everything_and_the_second_nothing(account: Accoun
 
 
 def test_a_dry_run_shows_the_plan_and_changes_nothing(account: Account) -> None:
-    """The exit code is 0."""
+    """A dry run of `crpc setup` shows the plan, changes nothing, and exits with 0."""
     done = account.crpc("setup", "--dry-run")
     assert lines(done) == [f"+ topic {account.collective}_requests", f"+ table {account.collective}_nodes"]
     assert done.stdout.endswith("\n2 changes to make\n")
@@ -59,7 +59,7 @@ def test_in_a_script_yes_is_required(account: Account) -> None:
 
 
 def test_on_a_terminal_it_asks_for_confirmation(account: Account) -> None:
-    """A yes continues; to remove a collective, its name must be typed."""
+    """`crpc setup` continues after a yes; to remove a collective, its name must be typed."""
     for answer, words, code in (
         ("n\n", ["setup"], 4),
         ("y\n", ["setup"], 0),
@@ -130,7 +130,7 @@ def test_queues_are_created_for_nodes(account: Account, tmp_path: Path) -> None:
 
 
 def test_a_table_that_is_not_a_registry_is_refused(account: Account) -> None:
-    """The exit code is 78, with one line, before anything is created."""
+    """A table that is not a registry is one line with exit code 78, before anything is created."""
     account.dynamodb.create_table(
         TableName=f"{account.collective}_nodes",
         KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],

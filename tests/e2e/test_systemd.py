@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 from support.cgroups import MOUNTED
 from support.crpc_process import BIN, Completed, make_crpc
-from support.daemons import IDENTITY, aws_environment, configure, daemon, wait_until
+from support.daemons import IDENTITY, aws_environment, configure, daemon
 from support.notify_socket import Listener
+from support.waiting import wait_until
 
 from collective.config import NodeConfig
 from collective.node import daemon as daemon_

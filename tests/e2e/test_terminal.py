@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from support.crpc_process import BIN, Crpc
-from support.daemons import wait_until
 from support.terminal import Terminal
+from support.waiting import wait_until
 
 
 @pytest.fixture

@@ -28,6 +28,7 @@ from collective.messages import Reply, Request
 from collective.registry import NodeRecord
 from collective.registry.memory import MemoryRegistry
 from collective.transport import BATCH, Delivery
+from support.messages import request_digest
 
 COLLECTIVE = "scripted"
 
@@ -111,6 +112,11 @@ class Scripted:
     def now(self) -> float:
         """Return the server's time."""
         return self.time
+
+    @property
+    def installation(self) -> str:
+        """Return the only one."""
+        return "scripted"
 
     def check_subscription(self, queue: str, topic: str) -> None:
         """Do nothing: no subscription is lost."""
@@ -203,7 +209,10 @@ class _Registry(MemoryRegistry):
 
 def answer(request: Request, sender: str, statuscode: int = 0) -> Reply:
     """Return a node's reply to a request."""
-    return Reply(request.id, sender, request.agent, request.action, statuscode, "OK", {}, time=0.0, elapsed_ms=1.0)
+    digest = request_digest(request)
+    return Reply(
+        request.id, digest, sender, request.agent, request.action, statuscode, "OK", {}, time=0.0, elapsed_ms=1.0
+    )
 
 
 def _read(body: str) -> Request:

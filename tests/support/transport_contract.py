@@ -79,7 +79,7 @@ def test_a_message_as_large_as_allowed_arrives(transport: Transport, queue: str)
 
 
 def test_a_message_that_is_too_large_is_refused(transport: Transport, queue: str) -> None:
-    """One byte more is an error with size and limit, and nothing is delivered."""
+    """A message of one byte more than the limit is an error with size and limit, and nothing is delivered."""
     with pytest.raises(MessageTooLarge) as refused:
         transport.send(queue, "x" * (SEND_LIMIT + 1))
     assert (refused.value.size, refused.value.limit) == (SEND_LIMIT + 1, SEND_LIMIT)
@@ -125,7 +125,7 @@ def test_a_received_message_is_hidden(transport: Transport, queue: str) -> None:
 
 
 def test_acknowledged_messages_are_deleted(transport: Transport, queue: str) -> None:
-    """More than one batch can be acknowledged at once."""
+    """More messages than one batch can be acknowledged at once."""
     for number in range(BATCH + 3):
         transport.send(queue, str(number))
     found: list[Delivery] = []
@@ -155,7 +155,7 @@ def test_a_broadcast_reaches_every_queue_of_the_topic(
 def test_a_queue_that_was_not_opened_does_not_exist(
     transport: Transport, queue: str, names: Callable[[str], str]
 ) -> None:
-    """Sending to it, receiving from it and counting its messages raise NotFound."""
+    """Sending to a queue that was not opened, receiving from it and counting its messages raise NotFound."""
     nobody = names("nobody")
     for use in (
         lambda: transport.send(nobody, "x"),
@@ -185,7 +185,7 @@ def test_a_known_reply_queue_can_be_opened_again(transport: Transport, names: Ca
 
 
 def test_the_age_of_a_message_is_by_the_server_clock(transport: Transport, queue: str) -> None:
-    """Both times are Unix seconds of one clock, so a new message is at most seconds old."""
+    """Sent and received times are Unix seconds of the server's clock, so a new message is at most seconds old."""
     transport.send(queue, "fresh")
     delivery = receive_all(transport, queue, 1)[0]
     assert -1.0 <= delivery.received - delivery.sent < 10.0

@@ -71,7 +71,7 @@ def load(
     """
     loaded, problems = loading.load(code, ddls, lambda path, ddl_path: _load_pair(path, ddl_path, settings), before)
     loading.report("agent.refused", "agent", problems, loaded, before or {})
-    return LoadedAgents(loaded, problems)
+    return LoadedAgents(loaded, problems, before)
 
 
 def _load_pair(path: Path, ddl_path: Path, settings: Path) -> LoadedAgent:

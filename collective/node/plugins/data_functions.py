@@ -60,7 +60,7 @@ def load(
         before,
     )
     loading.report("data.refused", "function", problems, loaded, before or {})
-    return DataFunctions(loaded, problems)
+    return DataFunctions(loaded, problems, before)
 
 
 def _load_pair(path: Path, ddl_path: Path, settings: Path) -> DataFunction:

@@ -31,22 +31,30 @@ def report(
 ) -> None:
     """Log the problems of plugins of a `kind`, and which version is in force instead."""
     for name, line in problems:
-        kept = name in before and loaded.get(name) is before[name]
+        kept = _is_kept(name, loaded, before)
         in_force = "the last valid version" if kept else "nothing"
         log.error(event, extra={kind: name, "error": line, "in_force": in_force})
+
+
+def _is_kept(name: str, loaded: Mapping[str, object], before: Mapping[str, object]) -> bool:
+    return name in before and loaded.get(name) is before[name]
 
 
 class LoadedPlugins(Mapping[str, Plugin]):
     """The loaded plugins, by name.
 
-    `refused` has the error line of each plugin that was not loaded, by name. `problems` has all error lines, also
-    those about a second file with the same name.
+    `refused` has the error line of each plugin that was not loaded, by name, and `outdated` of each plugin that serves
+    with its version of `before` because the newer one was rejected. `problems` has all error lines, also those about a
+    second file with the same name.
     """
 
-    def __init__(self, plugins: Mapping[str, Plugin], problems: Problems = ()) -> None:
+    def __init__(
+        self, plugins: Mapping[str, Plugin], problems: Problems = (), before: Mapping[str, object] | None = None
+    ) -> None:
         self._plugins = dict(plugins)
         self.problems = tuple(line for _, line in problems)
         self.refused = {name: line for name, line in problems if name not in plugins}
+        self.outdated = {name: line for name, line in problems if _is_kept(name, plugins, before or {})}
 
     def __getitem__(self, name: str) -> Plugin:
         return self._plugins[name]

@@ -86,7 +86,7 @@ class RequestExecutor:
             result = replace(result, data={})
         elapsed = time.monotonic() - started
         self._count(admitted, result, elapsed)
-        self._replies.conclude(admitted.request, result, elapsed)
+        self._replies.conclude(admitted.context, result, elapsed)
 
     def _run(self, admitted: AdmittedRequest) -> ActionResult | None:
         """Return the checked result of the action, or the failure to run it; None if it has been started before."""

@@ -17,13 +17,14 @@ from collective.node.actions.job import CRASHED, INTERRUPTED
 COUNTERS: Mapping[str, str] = {
     "unvalidated": "dropped: unreadable, not signed by an allowed signer, or for another collective",
     "duplicates": "delivered before: the first reply, if there is one, is sent again at most ten times",
+    "reused": "has the id of another request, and is not answered",
     "elsewhere": "for other nodes",
     "expired": "older than its TTL, from a caller whose clock is wrong, or from before the journal began",
     "denied": "denied by the policy",
     "filtered": "its filter is invalid or does not match this node",
     "invalid": "no such agent or action, or inputs that its DDL does not allow",
     "busy": "too many requests are waiting, or the journal cannot be written",
-    "interrupted": "an earlier daemon stopped while its action ran",
+    "interrupted": "an earlier daemon stopped while its action ran, or several stopped while they had it",
     "passed": "admitted: its action runs or waits to run",
     "defects": "internal error: the node's log has the details",
 }
@@ -59,6 +60,8 @@ class Reason(Enum):
     DUPLICATE = ("duplicates", "duplicate", _ALWAYS, None, None, _ALWAYS)
     DUPLICATE_WITHOUT_REPLY = ("duplicates", "duplicate", _ALWAYS, None, None, _NEVER)
     DUPLICATE_LIMIT = ("duplicates", None, _NEVER, None, None, _NEVER)
+    # Another request has the same id: its reply must not be mistaken for this one's.
+    ID_REUSED = ("reused", "refused", _ALWAYS, None, None, _NEVER)
     # Refused without asking the policy.
     JOURNAL_UNAVAILABLE = ("busy", "refused", _ALWAYS, 5, "busy", _ALWAYS)
     EXPIRED = ("expired", "refused", _ALWAYS, 5, "expired", _NAMED)
@@ -73,6 +76,8 @@ class Reason(Enum):
     BUSY = ("busy", "busy", _ALWAYS, 5, "busy", _ALWAYS)
     # Admitted. The audit log has it before the action runs, and the reply has the action's result.
     PASSED = ("passed", "allowed", _ALWAYS, None, None, _ALWAYS)
+    # Not started, but daemons stopped again and again while they had it: it may be what ended them.
+    GIVEN_UP = ("interrupted", "refused", _ALWAYS, 5, INTERRUPTED, _ALWAYS)
     # Started by an earlier daemon, which has audited it.
     INTERRUPTED = ("interrupted", None, _NEVER, 5, INTERRUPTED, _ALWAYS)
     # A bug at any step.
@@ -93,6 +98,22 @@ class Reason(Enum):
         self.statuscode = statuscode
         self.reply_reason = reply_reason
         self.answered = answered
+
+    @property
+    def limited(self) -> bool:
+        """Whether it happens to callers that the policy has not allowed anything: only so many leave a trace."""
+        return self in _LIMITED
+
+
+_LIMITED = frozenset(
+    {
+        Reason.DUPLICATE,
+        Reason.DUPLICATE_WITHOUT_REPLY,
+        Reason.ID_REUSED,
+        Reason.EXPIRED,
+        Reason.DENIED,
+    }
+)
 
 
 class Refused(CollectiveError):

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 
@@ -19,6 +19,7 @@ from collective.errors import NotFound, TransportError, Unreachable
 from collective.node.backoff import Rhythm
 from collective.periodic import PeriodicThread
 from collective.registry import NodeRecord, Registry
+from collective.registry.encoding import fit, omission
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +43,9 @@ class Registration:
         self._describe = describe
         self._rhythm = Rhythm(period)
         self._published: NodeRecord | None = None
+        self._described: NodeRecord | None = None  # the last record before it was shortened
+        self._record: NodeRecord | None = None  # and after
+        self._omitted: Mapping[str, int] = {}
         self._instance = secrets.token_hex(8)
         self._thread = PeriodicThread("registration", self._step, period, finish=self._leave)
         self.tried = threading.Event()
@@ -59,8 +63,12 @@ class Registration:
         self._thread.stop(timeout)
 
     def publish(self) -> None:
-        """Publish the record if it has changed, else a heartbeat; check whether another machine uses the identity."""
-        record = replace(self._describe(), instance=self._instance)
+        """Publish the record if it has changed, else a heartbeat; check whether another machine uses the identity.
+
+        A record that the registry cannot store is shortened, so that the node stays registered.
+        """
+        described = replace(self._describe(), instance=self._instance)
+        record = self._fitted(described)
         contested = None
         if self._published is not None:
             holder = self._registry.heartbeat(record.identity, self._instance)
@@ -73,6 +81,17 @@ class Registration:
                 )
         self._registry.put(replace(record, contested=contested))
         self._published = record
+
+    def _fitted(self, described: NodeRecord) -> NodeRecord:
+        """Return what the registry can store of a record; log once what it cannot."""
+        if described == self._described and self._record is not None:
+            return self._record
+        self._described, self._record = described, fit(described)
+        omitted = self._record.omitted
+        if omitted and omitted != self._omitted:
+            log.warning("registry.omitted", extra={"error": omission(self._record)})
+        self._omitted = omitted
+        return self._record
 
     def _step(self) -> float:
         published = self._attempt(self.publish)
