@@ -13,7 +13,7 @@ import secrets
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from collective import names
+from collective import lines, names
 from collective.config import ClientConfig
 from collective.errors import ConfigError, NotFound, SignatureError, UsageError
 from collective.messages import Envelope, Reply
@@ -136,8 +136,8 @@ class _KeyFile:
         """Return this collective's keys by node."""
         keys: dict[str, PublicKey] = {}
         for number, line in enumerate(self._lines(), start=1):
-            fields = line.split(maxsplit=2)
-            if not fields or fields[0] != self._collective:
+            fields = lines.words(line, 2)
+            if fields[0] != self._collective:
                 continue
             try:
                 keys.setdefault(fields[1], PublicKey(blob_in_line(fields[2])))
@@ -158,7 +158,7 @@ class _KeyFile:
 
     def replace(self, node: str, key: PublicKey) -> None:
         """Replace all lines of a node."""
-        others = [line for line in self._lines() if line.split()[:2] != [self._collective, node]]
+        others = [line for line in self._lines() if lines.words(line, 2)[:2] != [self._collective, node]]
         temporary = self._path.with_name(f"{self._path.name}.{secrets.token_hex(4)}")
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -169,12 +169,13 @@ class _KeyFile:
 
     def _lines(self) -> list[str]:
         try:
-            return self._path.read_text(encoding="utf-8").splitlines(keepends=True)
+            text = self._path.read_bytes().decode("utf-8")
         except FileNotFoundError:
             return []
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or "not UTF-8"
             raise ConfigError(f"{self._path}: cannot be read: {reason}") from None
+        return [f"{line}\n" for _, line in lines.numbered(text)]
 
     def _line(self, node: str, key: PublicKey) -> str:
         return f"{self._collective} {node} {key.line}\n"

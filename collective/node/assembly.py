@@ -7,6 +7,7 @@ build(config) ─► DaemonParts: server ─ transport ─ journal ─ audit log
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,6 +21,7 @@ from collective.node import trust
 from collective.node.actions import cgroup
 from collective.node.actions.cgroup import Groups
 from collective.node.actions.runner import Runner
+from collective.node.check import trusted_paths
 from collective.node.facts import Facts, sources
 from collective.node.plugins import agents, plugin_set
 from collective.node.plugins.plugin_set import Plugins
@@ -42,6 +44,8 @@ if TYPE_CHECKING:
     import boto3
 
     from collective.node.service.metrics import Metrics
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -88,7 +92,7 @@ def build(config: NodeConfig, manager: ServiceManager, session: boto3.Session | 
     describe = partial(_describe, server, config.heartbeat, key.public.line)
     check_subscription = partial(transport.check_subscription, server.queue, names.topic(config.collective))
     registration = Registration(_registry(config, aws), describe, config.heartbeat, check_subscription)
-    reloading = Reloading(partial(load_plugins, config), server, policy, registration, manager)
+    reloading = Reloading(partial(reload_plugins, config), server, policy, registration, manager)
     reporting = StatusReporter(manager, server, registration)
     return DaemonParts(server, registration, reloading, runner, reporting, _metrics(config, server, journal, audit))
 
@@ -100,6 +104,14 @@ def load_plugins(config: NodeConfig, before: Plugins | None = None) -> Plugins:
     """
     code = [agents.bundled(), *config.agents]
     return plugin_set.load(code, [catalog.bundled(), *config.ddls], config.settings, before)
+
+
+def reload_plugins(config: NodeConfig, before: Plugins) -> Plugins:
+    """Load the plugins again; keep those of `before` when other users can change the files."""
+    if problem := trusted_paths.plugin_problem(config):
+        log.error("reload.refused", extra={"error": problem, "in_force": "the agents and data functions loaded before"})
+        return before
+    return load_plugins(config, before)
 
 
 def _make_folder(key: str, folder: Path) -> None:

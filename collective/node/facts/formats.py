@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from collective import lines
 from collective.errors import ConfigError
 from collective.yaml_file import parse_yaml
 
@@ -34,7 +35,7 @@ def read_file(path: Path) -> Values:
             raise ConfigError(f"{path}: not a regular file")
         if path.stat().st_size > MAX_SOURCE:
             raise ConfigError(f"{path}: larger than the limit of {MAX_SOURCE} bytes")
-        text = path.read_text(encoding="utf-8")
+        text = path.read_bytes().decode("utf-8")  # as it is: `read_text` would replace CR
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
@@ -45,8 +46,8 @@ def read_file(path: Path) -> Values:
 
 def parse_output(text: str, where: str) -> Values:
     """Return the facts in a command's output: JSON if it begins with a brace, key=value if it looks so, else YAML."""
-    lines = (line.strip() for line in text.splitlines())
-    first = next((line for line in lines if line and not line.startswith("#")), "")
+    stripped = (line.strip() for _, line in lines.numbered(text))
+    first = next((line for line in stripped if line and not line.startswith("#")), "")
     if first.startswith("{"):
         return _as_json(_json(text, where), where)
     if _PAIR.match(first):
@@ -63,7 +64,9 @@ def _json(text: str, where: str) -> Any:
 
 def _pairs(text: str, where: str) -> Any:
     pairs = {}
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in lines.numbered(text):
+        if problem := lines.problem(line):
+            raise ConfigError(f"{where}:{number}: {problem}")
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         key, equals, value = line.partition("=")
