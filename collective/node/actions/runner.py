@@ -20,6 +20,7 @@ from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 
+from collective.node.actions import socket_folder
 from collective.node.actions.cgroup import Group, Groups
 from collective.node.actions.job import CRASHED, ActionJob, ActionResult, failed_result
 from collective.node.actions.monitor import monitor_action
@@ -72,12 +73,14 @@ class Runner:
     ) -> BaseProcess:
         """Start a monitor; if the fork server cannot be reached, start a new fork server first."""
         with self._starting:
+            socket_folder.prepare()
             try:
                 process = self._context.Process(target=monitor_action, args=arguments, daemon=False)
                 process.start()
             except OSError as error:  # no monitor has started; after EOFError one may have, and nothing may run twice
                 log.warning("forkserver.restarted", extra={"error": repr(error)})
                 _forget_fork_server()
+                socket_folder.prepare()
                 process = self._context.Process(target=monitor_action, args=arguments, daemon=False)
                 process.start()
             self._running.add(connection)
