@@ -34,7 +34,7 @@ def as_user(user: str | None, env: Mapping[str, str] | None = None, group: int |
 
     The child changes its groups, its group and its user before it executes the command; leaving user 0 drops all
     capabilities, also ambient ones (capabilities(7)). `group` is a group number that replaces the user's own one.
-    Without a user, or if the node already runs as that user, the node's environment is used.
+    Without a user the node's environment is passed on, with HOME, USER, LOGNAME and SHELL of the node's user.
 
     Raises InvalidInput if the user does not exist, Aborted if the node cannot change its user.
     """
@@ -45,8 +45,9 @@ def as_user(user: str | None, env: Mapping[str, str] | None = None, group: int |
         entry = pwd.getpwnam(user)
     except KeyError:
         raise InvalidInput(f"user '{user}' does not exist on this node") from None
+    environment = {**_account(entry, STANDARD_PATH), **language, **(env or {})}
     if entry.pw_uid == os.geteuid() and group in (None, os.getegid()):
-        return as_user(None, env)
+        return {"env": environment}
     if os.geteuid() != 0:
         own = account_environment()["USER"]
         raise Aborted(f"cannot run as user '{user}': this node runs as '{own}', not root (omit the user)")
@@ -55,7 +56,7 @@ def as_user(user: str | None, env: Mapping[str, str] | None = None, group: int |
         "user": entry.pw_uid,
         "group": primary,
         "extra_groups": os.getgrouplist(user, primary),
-        "env": {**_account(entry, STANDARD_PATH), **language, **(env or {})},
+        "env": environment,
     }
 
 
