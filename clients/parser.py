@@ -203,7 +203,7 @@ class Parser(argparse.ArgumentParser):
     def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:
         """Return the value of an option or word; before Python 3.13, argparse reads `--name=--` as an empty list."""
         if arg_strings != ["--"] or action.nargs is not None or not action.option_strings:
-            return super()._get_values(action, arg_strings)  # type: ignore[misc]
+            return super()._get_values(action, arg_strings)
         value = self._get_value(action, "--")
         self._check_value(action, value)
         return value
