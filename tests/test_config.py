@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from collective import config
 from collective.config import load_client, load_node
 from collective.errors import ConfigError, UsageError
+from collective.exit_codes import CONFIGURATION
 from collective.yaml_file import read_yaml
 
 
@@ -70,7 +73,21 @@ def test_tilde_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert load_node(write(tmp_path, "{collective: p, identity: a, audit: ~/a}")).audit == Path("/home/alice/a")
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can take the ID of another user")
+@pytest.mark.parametrize("command", ["ping", "keys"])
+def test_a_user_without_a_home_folder_gets_an_error(command: str) -> None:
+    """A container may run as a user ID that /etc/passwd does not have, and without HOME."""
+    code = (
+        "import os, sys; os.setreuid(54321, 0); from collective.clients.crpc import main; sys.exit(main(sys.argv[1:]))"
+    )
+    env = {name: value for name, value in os.environ.items() if name != "HOME" and not name.startswith("XDG_")}
+    done = subprocess.run([sys.executable, "-c", code, command], env=env, capture_output=True, text=True, check=False)
+    assert done.stderr == "crpc: user ID 54321 has no home folder (set HOME)\n"
+    assert done.returncode == CONFIGURATION
+
+
 INVALID = {
+    "{collective: p, identity: a, audit: ~unknown-user/a}": "no home folder for '~unknown-user/a' (use an absolute",
     "identity: a": "required key 'collective' is missing",
     "collective: p": "required key 'identity' is missing",
     "": "must be a mapping, not an empty file",

@@ -70,9 +70,13 @@ def nests(folder):
     return {"pid": process.pid}
 
 def bomb(folder):
-    """Fork as fast as possible, up to a limit."""
+    """Double the processes every 0.1 s. Each takes a byte from a pipe, so that there are never more than 300."""
+    left, filled = os.pipe()
+    os.write(filled, bytes(300))
+    os.close(filled)
     while True:
-        if len(os.listdir(folder)) < 200 and not os.fork():
+        time.sleep(0.1)
+        if os.read(left, 1) and not os.fork():
             open(f"{folder}/{os.getpid()}", "w").close()
 '''
 
