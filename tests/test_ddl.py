@@ -360,7 +360,7 @@ def test_a_failed_action_may_return_a_part_of_its_outputs() -> None:
 def test_our_own_words_of_the_ddl_are_accepted() -> None:
     """An output may be `volatile`, and an action may support `dry_run`; elsewhere `volatile` is an unknown keyword."""
     action = swing(outputs={"time": {"type": "number", "volatile": True}, "a": {}}, dry_run=True)
-    assert (action.volatile, action.dry_run, swing().dry_run) == ({"time"}, True, False)
+    assert (action.volatile, action.dry_run, swing().dry_run) == (frozenset({"time"}), True, False)
     with pytest.raises(DDLError, match="unknown JSON Schema keyword 'volatile'"):
         swing({"time": {"volatile": True}})
     with pytest.raises(DDLError, match="unknown JSON Schema keyword 'volatile'"):
