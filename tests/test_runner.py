@@ -57,15 +57,15 @@ def test_returning_none_is_an_empty_result(runner: Runner, plugin: Path) -> None
 @pytest.mark.parametrize(
     ("action", "statuscode", "reason", "message"),
     [
-        ("raises", 5, "crashed", "KeyError: 'colour'"),
-        ("raises_plainly", 5, "crashed", "rspec test"),
+        ("raises", 5, "crashed", "Agent crashed: KeyError: 'colour'; traceback in the node's log"),
+        ("raises_plainly", 5, "crashed", "Agent crashed: rspec test; traceback in the node's log"),
         ("aborts", 1, None, "not today"),
         ("invalid", 4, None, "no such user"),
         ("exits", 5, "crashed", "the action called exit(3)"),
         ("exits_hard", 5, "crashed", "the action's process exited with code 3 before it returned a result"),
         ("dies", 5, "crashed", "the action was killed by SIGKILL"),
         ("dies_of_a_nameless_signal", 5, "crashed", "the action was killed by signal 40"),
-        ("prints", 5, "crashed", "the action printed 10 characters to standard output: 'debugging\\n'"),
+        ("prints", 5, "crashed", "Printed to standard output: 'debugging\\n' (10 characters"),
         ("returns_a_set", 5, "crashed", "data that JSON cannot hold: Object of type set"),
         ("returns_nan", 5, "crashed", "data that JSON cannot hold: Out of range float"),
         ("returns_half_a_character", 5, "crashed", "data that JSON cannot hold: 'utf-8' codec"),
@@ -93,7 +93,8 @@ def test_a_failed_action_keeps_its_data(runner: Runner, plugin: Path) -> None:
 def test_only_the_beginning_of_printed_output_is_kept(runner: Runner, plugin: Path) -> None:
     """100 MB of output are counted, not kept in memory."""
     answer = runner.run(job(plugin, "prints_much"), 20)
-    assert answer.statusmsg.startswith("the action printed 100000000 characters to standard output: 'xxx")
+    assert answer.statusmsg.startswith("Printed to standard output: 'xxx")
+    assert "x' (100000000 characters; return or log them)" in answer.statusmsg
     assert len(answer.statusmsg) < 400
     assert answer.data["peak_mb"] < 80
 

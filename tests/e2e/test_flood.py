@@ -190,7 +190,8 @@ def test_an_action_that_prints_100_mb(node: Daemon, crpc: Crpc, weigh: Weigh, ag
     with weigh("an action prints 100 MB", node) as weighed:
         reply = reply_of(crpc, "prints")
     assert reply["reason"] == "crashed"
-    assert reply["statusmsg"].startswith("the action printed 100000000 characters to standard output: 'xxx")
+    assert reply["statusmsg"].startswith("Printed to standard output: 'xxx")
+    assert "(100000000 characters; return or log them)" in reply["statusmsg"]
     assert weighed.peak < weighed.before.resident + 20
 
 

@@ -75,8 +75,8 @@ def test_of_five_checks_only_the_critical_one_is_shown(crpc: Crpc) -> None:
 
 
 def test_shell_shows_what_each_node_says(crpc: Crpc) -> None:
-    """The replies of an action with display `always` are shown, also when they are ok."""
-    done = crpc("shell", "run", "command=hostname -f")
+    """Replies of a display of always are shown, also when they are fine."""
+    done = crpc("shell", "run", "command=hostname -f", "--yes")
     assert done.returncode == 0
     assert sorted(re.findall(r"^(node\S+)", done.stdout, re.MULTILINE)) == NODES
     assert re.search(r"Finished processing 5 / 5", done.stdout)
@@ -138,7 +138,7 @@ def test_a_deaf_node_is_named_long_before_the_timeout(crpc: Crpc, lab: Layout) -
     pid = int((lab.node("node02.lab") / "pid").read_text())
     os.kill(pid, signal.SIGSTOP)
     try:
-        done = crpc("shell", "run", "command=true", "--json")
+        done = crpc("shell", "run", "command=true", "--json", "--yes")
     finally:
         os.kill(pid, signal.SIGCONT)
     document = json.loads(done.stdout)

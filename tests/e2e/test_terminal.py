@@ -7,6 +7,7 @@ import re
 import shlex
 import subprocess
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from support.crpc_process import BIN, Crpc
@@ -71,3 +72,47 @@ def test_a_closed_pipe_is_not_an_error(environment: dict[str, str]) -> None:
     done = subprocess.run(["sh", "-c", line], env=environment, capture_output=True, text=True, check=False)
     assert done.stdout.startswith("node0")
     assert done.stderr == ""
+
+
+REFUSED = "5 nodes matched: no filter was given, and standard input is not a terminal to ask on (add --yes, or a filter"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "crpc shell run 'command=echo x >> {ran}' < /dev/null",
+        'while read name; do crpc shell run "command=echo $name >> {ran}"; done < {names}',
+        'cat {names} | while read name; do crpc shell run "echo $name >> {ran}"; done',
+        "crpc shell run 'echo x >> {ran}' --json <&-",
+        "echo y | crpc shell run 'echo x >> {ran}'",
+    ],
+)
+def test_nothing_runs_everywhere_when_nobody_can_be_asked(terminal: Terminal, tmp_path: Path, line: str) -> None:
+    """On a terminal with standard input from elsewhere, a non-idempotent action without a filter is refused: exit 4."""
+    ran, names = tmp_path / "ran", tmp_path / "names"
+    names.write_text("one\ntwo\n")
+    screen = terminal.run(line.format(ran=ran, names=names))
+    assert REFUSED in " ".join(screen.split()), screen
+    assert "ended with 4" in screen
+    assert not ran.exists()
+
+
+def test_a_loop_with_a_filter_reaches_every_line(terminal: Terminal, tmp_path: Path) -> None:
+    """With a filter or --yes the loop runs for each line of its file: crpc does not read it."""
+    ran, names = tmp_path / "ran", tmp_path / "names"
+    names.write_text("one\ntwo\n")
+    for more, nodes in (("-I node01.lab", 1), ("--yes", 5)):
+        screen = terminal.run(
+            f'clear; while read name; do crpc shell run "command=echo $name >> {ran}" {more}; done < {names}'
+        )
+        assert "ended with 0" in screen
+        assert sorted(ran.read_text().split()) == ["one"] * nodes + ["two"] * nodes
+        ran.unlink()
+
+
+def test_the_question_names_what_will_happen(terminal: Terminal) -> None:
+    """The question is on the terminal, also when both outputs go elsewhere; a no sends nothing."""
+    terminal.type("crpc shell run true > /dev/null 2>&1; echo ended with $?")
+    wait_until(lambda: "shell run command=true on 5 nodes (node[01-05].lab)? [y/N]" in terminal.screen(), 20)
+    terminal.type("n")
+    wait_until(lambda: "ended with 4" in terminal.screen(), 20, terminal.screen)

@@ -67,6 +67,7 @@ def _watch(
     """Return what the worker wrote, or an ActionResult that says how it ended; then its processes must be killed."""
     written = bytearray()
     process = os.pidfd_open(worker)
+    timeout = round(deadline - time.monotonic(), 1)
     with selectors.DefaultSelector() as selector:
         for source in (result_pipe, log.reader, process, connection.fileno()):
             selector.register(source, selectors.EVENT_READ)
@@ -82,7 +83,7 @@ def _watch(
                 while readable(result_pipe) and _read_chunk(result_pipe, written):
                     pass
                 return _exit_result(worker, written)
-    return failed_result("the action reached its timeout, and all its processes were killed", reason=TIMEOUT)
+    return failed_result(f"Timed out after {timeout:g} s: all processes of the action were killed", reason=TIMEOUT)
 
 
 def _read_chunk(result_pipe: int, written: bytearray) -> bool:

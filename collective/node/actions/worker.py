@@ -69,10 +69,11 @@ def _call(job: ActionJob) -> ActionResult:
         sys.stderr.write(hide(traceback.format_exc(), job.secrets))
         # The name "Exception" adds nothing; "KeyError" is half of the message.
         prefix = "" if type(error) in (Exception, RuntimeError) and str(error) else f"{type(error).__name__}: "
-        return failed_result(hide(f"{prefix}{error}".rstrip(": "), job.secrets), reason=CRASHED)
+        text = hide(f"{prefix}{error}".rstrip(": "), job.secrets)
+        return failed_result(f"Agent crashed: {text}; traceback in the node's log", reason=CRASHED)
     if stdout.length:
         quoted = hide(stdout.kept, job.secrets)[:_QUOTED]
-        message = f"the action printed {stdout.length} characters to standard output: {quoted!r} (return or log them)"
+        message = f"Printed to standard output: {quoted!r} ({stdout.length} characters; return or log them)"
         return failed_result(message, reason=CRASHED, data=hide_in(data, job.secrets))
     return ActionResult(data={} if data is None else data)
 
