@@ -58,7 +58,9 @@ def test_a_node_an_hour_off_serves(crpc: Crpc, folder: Path, proxy: Proxy, hour_
         assert abs(warning["skew_s"] - 3600) < 2
 
 
-def test_a_caller_an_hour_off_is_told_so(crpc: Crpc, folder: Path, proxy: Proxy, hour_off: dict[str, str]) -> None:
+def test_a_request_of_a_caller_an_hour_off_is_refused(
+    crpc: Crpc, folder: Path, proxy: Proxy, hour_off: dict[str, str]
+) -> None:
     """A request of a caller an hour off does not run; the refusal and `ping -v` contain the difference."""
     with daemon(folder, proxy.url):
         done = crpc("shell", "run", f"command=touch {folder}/ran", "-I", IDENTITY, "--json", **hour_off)

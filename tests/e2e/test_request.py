@@ -74,7 +74,7 @@ def test_of_five_checks_only_the_critical_one_is_shown(crpc: Crpc) -> None:
     assert "Summary of Exit Code:\n\n         OK = 4\n   CRITICAL = 1\n" in done.stdout
 
 
-def test_shell_shows_what_each_node_says(crpc: Crpc) -> None:
+def test_shell_shows_the_output_of_each_node(crpc: Crpc) -> None:
     """The replies of an action with display `always` are shown, also when they are ok."""
     done = crpc("shell", "run", "command=hostname -f")
     assert done.returncode == 0
@@ -109,9 +109,9 @@ def test_filters_choose_nodes(crpc: Crpc) -> None:
     assert crpc("find", "-I", "node[01-03].lab").stdout.split() == NODES[:3]
     assert crpc("find", "-S", "environment=production and not role=db").stdout.split() == ["node01.lab", "node03.lab"]
     assert crpc("find", "-W", "role=web environment=staging").stdout.split() == ["node04.lab"]
-    nobody = crpc("rpcutil", "ping", "-F", "role=mail")
-    assert (nobody.returncode, nobody.stdout) == (1, "")
-    assert nobody.stderr == "crpc: no node matches the filter (5 nodes alive)\n"
+    no_match = crpc("rpcutil", "ping", "-F", "role=mail")
+    assert (no_match.returncode, no_match.stdout) == (1, "")
+    assert no_match.stderr == "crpc: no node matches the filter (5 nodes alive)\n"
 
 
 def test_broadcast_discovery_finds_the_same_nodes(crpc: Crpc) -> None:
@@ -133,7 +133,7 @@ def test_a_stopped_node_is_named_as_silent(crpc: Crpc, lab: Layout) -> None:
     assert crpc("rpcutil", "ping", "-I", "node03.lab").returncode == 0
 
 
-def test_a_deaf_node_is_named_long_before_the_timeout(crpc: Crpc, lab: Layout) -> None:
+def test_an_unresponsive_node_is_named_long_before_the_timeout(crpc: Crpc, lab: Layout) -> None:
     """A node that leaves its queue unread is named long before the timeout of a slow action."""
     pid = int((lab.node("node02.lab") / "pid").read_text())
     os.kill(pid, signal.SIGSTOP)
@@ -147,14 +147,14 @@ def test_a_deaf_node_is_named_long_before_the_timeout(crpc: Crpc, lab: Layout) -
     assert document["timing_ms"]["total"] < 60_000  # the action's own timeout is 180 s
 
 
-def test_a_node_that_never_was_is_said_to_be_none(crpc: Crpc) -> None:
+def test_an_unknown_node_is_reported_at_once(crpc: Crpc) -> None:
     """A name without a queue is reported at once, because a literal name needs no discovery."""
     done = crpc("rpcutil", "ping", "-I", "node99.lab")
     assert done.returncode == 3
     assert "node99.lab: there is no such node" in done.stderr
 
 
-def test_a_caller_the_policy_does_not_know_is_denied(crpc: Crpc, lab: Layout, tmp_path: Path) -> None:
+def test_a_caller_without_a_rule_is_denied(crpc: Crpc, lab: Layout, tmp_path: Path) -> None:
     """The reply to a caller without a rule names the caller and the reason, and the exit code is 2."""
     mallory = keys.new()
     key_files.write_new(tmp_path / "key", mallory.text())
@@ -180,7 +180,7 @@ def test_help_is_no_error(crpc: Crpc, words: tuple[str, ...]) -> None:
     assert done.stderr == ""
 
 
-def test_describe_tells_what_the_ddl_says(crpc: Crpc) -> None:
+def test_describe_prints_the_ddl(crpc: Crpc) -> None:
     """`crpc describe` prints an agent, and one of its actions with inputs and outputs."""
     assert "runcommand" in crpc("describe", "nrpe").stdout
     page = crpc("describe", "package", "install").stdout
