@@ -48,7 +48,7 @@ def test_a_choria_ddl_is_recognized(text: str, tmp_path: Path) -> None:
 def test_a_ruby_ddl_in_a_folder_is_not_ignored(
     tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its agent is not just unknown, and `crpc doctor` lists the file; a JSON DDL of the same name is used."""
+    """A Ruby DDL is named by each command and by `crpc doctor`; a JSON DDL of the same name is used instead."""
     (tmp_path / "client.yaml").write_text("{collective: production, state: state, ddls: [.], key: none}")
     (tmp_path / "filemgr.ddl").write_text(RUBY_DDLS[0])
     monkeypatch.setenv("COLLECTIVE_CONFIG", str(tmp_path))
