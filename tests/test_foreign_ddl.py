@@ -27,7 +27,7 @@ CHORIA_DDLS = [
 
 @pytest.mark.parametrize("text", RUBY_DDLS)
 def test_a_ruby_ddl_with_the_name_of_a_json_file_is_recognized(text: str, tmp_path: Path) -> None:
-    """The message does not complain about JSON that nobody wrote."""
+    """The error for a Ruby DDL in a JSON file names the format and not the first invalid JSON."""
     path = tmp_path / "package.json"
     path.write_text(text)
     with pytest.raises(DDLError) as caught:
