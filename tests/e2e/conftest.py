@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from support.footprint import Measure, Measurement, Record
 from support import footprint
 from support.crpc_process import Crpc, clean_environment, make_crpc, own_lab, own_server
+from support.proxy import Proxy
 
 # These install packages or manage services of this very machine: one after the other.
 CHANGE_THE_MACHINE = ("test_apt", "test_request", "test_rpm", "test_service")
@@ -73,6 +74,13 @@ def moto_server() -> Iterator[str]:
     """A server for tests that look into queues; yields its URL."""
     with own_server() as url:
         yield url
+
+
+@pytest.fixture
+def proxy(moto_server: str) -> Iterator[Proxy]:
+    """A proxy in front of that server, which counts requests and can interrupt them."""
+    with Proxy(moto_server) as proxy:
+        yield proxy
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -29,13 +29,6 @@ def folder(tmp_path: Path) -> Path:
     """Return the folder with the configuration of a unique collective."""
     configure(tmp_path, collective=f"clock-{uuid.uuid4().hex[:8]}")
     return tmp_path
-
-
-@pytest.fixture
-def proxy(moto_server: str) -> Iterator[Proxy]:
-    """Return a proxy that can check the time of signatures, as AWS does."""
-    with Proxy(moto_server) as proxy:
-        yield proxy
 
 
 @pytest.fixture

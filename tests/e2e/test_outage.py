@@ -31,13 +31,6 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def proxy(moto_server: str) -> Iterator[Proxy]:
-    """Return the proxy that the daemon uses as its server."""
-    with Proxy(moto_server) as proxy:
-        yield proxy
-
-
-@pytest.fixture
 def node(folder: Path, proxy: Proxy) -> Iterator[Daemon]:
     """Return a daemon behind the proxy."""
     with daemon(folder, proxy.url) as running:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import signal
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support.crpc_process import NODES, Crpc
+from support.crpc_process import NODES, Crpc, suspended
 
 from collective.lab.layout import Layout
 from collective.signing import key_files, keys
@@ -121,12 +119,8 @@ def test_broadcast_discovery_finds_the_same_nodes(crpc: Crpc) -> None:
 
 def test_a_stopped_node_is_named_as_silent(crpc: Crpc, lab: Layout) -> None:
     """SIGSTOP leaves a node registered and unresponsive: it is named, and the exit code is 3."""
-    pid = int((lab.node("node03.lab") / "pid").read_text())
-    os.kill(pid, signal.SIGSTOP)
-    try:
+    with suspended(lab, "node03.lab"):
         done = crpc("rpcutil", "ping", "-t", "3")
-    finally:
-        os.kill(pid, signal.SIGCONT)
     assert done.returncode == 3
     assert re.search(r"Finished processing 4 / 5 hosts", done.stdout)
     assert re.search(r"No response from: 1 node\n\n +node03\.lab\n", done.stdout)
@@ -135,12 +129,8 @@ def test_a_stopped_node_is_named_as_silent(crpc: Crpc, lab: Layout) -> None:
 
 def test_an_unresponsive_node_is_named_long_before_the_timeout(crpc: Crpc, lab: Layout) -> None:
     """A node that leaves its queue unread is named long before the timeout of a slow action."""
-    pid = int((lab.node("node02.lab") / "pid").read_text())
-    os.kill(pid, signal.SIGSTOP)
-    try:
+    with suspended(lab, "node02.lab"):
         done = crpc("shell", "run", "command=true", "--json")
-    finally:
-        os.kill(pid, signal.SIGCONT)
     document = json.loads(done.stdout)
     assert done.returncode == 3
     assert document["silent"] == ["node02.lab"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
 import re
 import signal
 import subprocess
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.crpc_process import BIN, NODES, Crpc, on_a_terminal
+from support.crpc_process import BIN, NODES, Crpc, on_a_terminal, suspended
 from support.waiting import wait_until
 
 from collective.lab.layout import Layout
@@ -42,17 +41,6 @@ def spans(results: dict[str, Any]) -> list[tuple[float, float]]:
 
 def most_at_once(times: list[tuple[float, float]]) -> int:
     return max(sum(began <= moment < ended for began, ended in times) for moment, _ in times)
-
-
-@contextmanager
-def suspended(lab: Layout, node: str) -> Iterator[None]:
-    """Suspend a node's daemon during the block, as on a machine that hangs."""
-    pid = int((lab.node(node) / "pid").read_text())
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(pid, signal.SIGCONT)
 
 
 def test_a_limit_reaches_some_of_the_nodes(crpc: Crpc) -> None:
