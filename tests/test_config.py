@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.invalid_configs import INVALID_NODE_CONFIGS
 
 from collective import config
 from collective.config import load_client, load_node
@@ -73,6 +74,7 @@ def test_tilde_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert load_node(write(tmp_path, "{collective: p, identity: a, audit: ~/a}")).audit == Path("/home/alice/a")
 
 
+<<<<<<< HEAD
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can take the ID of another user")
 @pytest.mark.parametrize("command", ["ping", "keys"])
 def test_a_user_without_a_home_folder_gets_an_error(command: str) -> None:
@@ -126,6 +128,9 @@ INVALID = {
 
 
 @pytest.mark.parametrize("text", INVALID)
+=======
+@pytest.mark.parametrize("text", INVALID_NODE_CONFIGS)
+>>>>>>> heads/tests
 def test_an_error_is_one_line_with_file_and_key(tmp_path: Path, text: str) -> None:
     """An error in a configuration is one line that begins with the file."""
     path = write(tmp_path, text)
@@ -133,7 +138,7 @@ def test_an_error_is_one_line_with_file_and_key(tmp_path: Path, text: str) -> No
         load_node(path)
     message = str(caught.value)
     assert message.startswith(str(path))
-    assert INVALID[text] in message
+    assert INVALID_NODE_CONFIGS[text] in message
     assert "\n" not in message
 
 

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from support.iam import Policy, Request
+from support.iam import IAMPolicy, IAMRequest
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 BIN = Path(sys.executable).parent
@@ -65,20 +65,20 @@ def test_the_template_passes_the_linter(tmp_path: Path) -> None:
 
 def test_a_node_without_a_tag_has_no_permissions() -> None:
     """A variable without a value matches nothing, not even a queue tagged with the name of the variable."""
-    node = Policy(json.loads((CONF / "iam" / "node.json").read_text()))
+    node = IAMPolicy(json.loads((CONF / "iam" / "node.json").read_text()))
     named = {"aws:ResourceTag/collective:identity": "${aws:PrincipalTag/collective:identity}"}
     principal = {"aws:PrincipalTag/collective:identity": "web1"}
-    assert not node(Request("sqs:ReceiveMessage", QUEUE, named))
-    assert not node(Request("sqs:ReceiveMessage", QUEUE, principal))
-    own = Request("sqs:ReceiveMessage", QUEUE, {"aws:ResourceTag/collective:identity": "web1", **principal})
+    assert not node(IAMRequest("sqs:ReceiveMessage", QUEUE, named))
+    assert not node(IAMRequest("sqs:ReceiveMessage", QUEUE, principal))
+    own = IAMRequest("sqs:ReceiveMessage", QUEUE, {"aws:ResourceTag/collective:identity": "web1", **principal})
     assert node(own) == {("UseOwnQueue", "sqs:ReceiveMessage")}
 
 
 def test_a_write_without_a_key_is_denied() -> None:
     """ForAllValues alone is true without a key, so the condition also requires one."""
-    node = Policy(json.loads((CONF / "iam" / "node.json").read_text()))
+    node = IAMPolicy(json.loads((CONF / "iam" / "node.json").read_text()))
     table = "arn:aws:dynamodb:eu-central-1:111122223333:table/production_nodes"
     principal = {"aws:PrincipalTag/collective:identity": "web1"}
-    assert not node(Request("dynamodb:PutItem", table, principal))
-    assert node(Request("dynamodb:PutItem", table, {"dynamodb:LeadingKeys": "web1", **principal}))
-    assert not node(Request("dynamodb:PutItem", table, {"dynamodb:LeadingKeys": "web2", **principal}))
+    assert not node(IAMRequest("dynamodb:PutItem", table, principal))
+    assert node(IAMRequest("dynamodb:PutItem", table, {"dynamodb:LeadingKeys": "web1", **principal}))
+    assert not node(IAMRequest("dynamodb:PutItem", table, {"dynamodb:LeadingKeys": "web2", **principal}))

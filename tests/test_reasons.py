@@ -30,7 +30,7 @@ TABLE = {
 }
 
 
-def test_callers_audit_and_counters_see_what_the_table_says() -> None:
+def test_each_reason_has_its_counter_verdict_and_reply() -> None:
     """Each of these strings and numbers is part of an interface: changing one changes what programs read."""
     found = {
         reason.name: (

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
+from support.invalid_configs import INVALID_NODE_CONFIGS
 from support.json_documents import check_document
-from test_config import INVALID
 
 from collective import ddl, json_schema, schema_keywords, schemas
 from collective.agents import package, service
@@ -112,7 +112,7 @@ def test_shipped_ddls_match_and_name_their_schemas(path: Path) -> None:
     assert errors(name, document) == []
 
 
-@pytest.mark.parametrize("text", INVALID)
+@pytest.mark.parametrize("text", INVALID_NODE_CONFIGS)
 def test_the_schema_refuses_what_the_configuration_refuses(tmp_path: Path, text: str) -> None:
     """A `node.yaml` that the daemon refuses for its content is marked in an editor as well."""
     path = tmp_path / "node.yaml"

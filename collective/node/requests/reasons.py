@@ -101,7 +101,7 @@ class Reason(Enum):
 
     @property
     def limited(self) -> bool:
-        """Whether it happens to callers that the policy has not allowed anything: only so many leave a trace."""
+        """Whether the policy need not have allowed the caller anything: the number per caller is limited."""
         return self in _LIMITED
 
 
