@@ -72,15 +72,9 @@ def test_of_five_checks_only_the_critical_one_is_shown(crpc: Crpc) -> None:
     assert "Summary of Exit Code:\n\n         OK = 4\n   CRITICAL = 1\n" in done.stdout
 
 
-<<<<<<< HEAD
-def test_shell_shows_what_each_node_says(crpc: Crpc) -> None:
-    """Replies of a display of always are shown, also when they are fine."""
-    done = crpc("shell", "run", "command=hostname -f", "--yes")
-=======
 def test_shell_shows_the_output_of_each_node(crpc: Crpc) -> None:
     """The replies of an action with display `always` are shown, also when they are ok."""
-    done = crpc("shell", "run", "command=hostname -f")
->>>>>>> heads/tests
+    done = crpc("shell", "run", "command=hostname -f", "--yes")
     assert done.returncode == 0
     assert sorted(re.findall(r"^(node\S+)", done.stdout, re.MULTILINE)) == NODES
     assert re.search(r"Finished processing 5 / 5", done.stdout)
@@ -135,17 +129,8 @@ def test_a_stopped_node_is_named_as_silent(crpc: Crpc, lab: Layout) -> None:
 
 def test_an_unresponsive_node_is_named_long_before_the_timeout(crpc: Crpc, lab: Layout) -> None:
     """A node that leaves its queue unread is named long before the timeout of a slow action."""
-<<<<<<< HEAD
-    pid = int((lab.node("node02.lab") / "pid").read_text())
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        done = crpc("shell", "run", "command=true", "--json", "--yes")
-    finally:
-        os.kill(pid, signal.SIGCONT)
-=======
     with suspended(lab, "node02.lab"):
-        done = crpc("shell", "run", "command=true", "--json")
->>>>>>> heads/tests
+        done = crpc("shell", "run", "command=true", "--yes", "--json")
     document = json.loads(done.stdout)
     assert done.returncode == 3
     assert document["silent"] == ["node02.lab"]

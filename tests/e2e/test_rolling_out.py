@@ -60,13 +60,8 @@ def test_a_limit_reaches_some_of_the_nodes(crpc: Crpc) -> None:
 
 def test_concurrency_limits_the_working_nodes(crpc: Crpc) -> None:
     """By the actions' own times, two actions overlap but never more, and all nodes are reached."""
-<<<<<<< HEAD
-    told = document(crpc, "shell", "run", SPAN, "--yes", "--concurrency", "2")
-    assert (told["exit"], told["outcomes"]["ok"], most_at_once(spans(told))) == (0, 5, 2)
-=======
-    results = document(crpc, "shell", "run", SPAN, "--concurrency", "2")
+    results = document(crpc, "shell", "run", SPAN, "--yes", "--concurrency", "2")
     assert (results["exit"], results["outcomes"]["ok"], most_at_once(spans(results))) == (0, 5, 2)
->>>>>>> heads/tests
 
 
 def test_batches_follow_each_other_with_a_pause(crpc: Crpc) -> None:
@@ -80,13 +75,8 @@ def test_batches_follow_each_other_with_a_pause(crpc: Crpc) -> None:
 @pytest.mark.parametrize(("options", "reached"), [((), 1), (("--concurrency", "2"), 2), (("--batch", "3"), 3)])
 def test_max_fail_stops_a_rollout(crpc: Crpc, tmp_path: Path, options: tuple[str, ...], reached: int) -> None:
     """After one failure the other nodes are skipped and run nothing; the exit code is 4, and a line has the reason."""
-<<<<<<< HEAD
-    told = document(
-        crpc, "shell", "run", f"command=echo x >> {tmp_path}/ran; sleep 1; exit 1", "--yes", "--max-fail", "1", *wishes
-=======
     results = document(
-        crpc, "shell", "run", f"command=echo x >> {tmp_path}/ran; sleep 1; exit 1", "--max-fail", "1", *options
->>>>>>> heads/tests
+        crpc, "shell", "run", f"command=echo x >> {tmp_path}/ran; sleep 1; exit 1", "--yes", "--max-fail", "1", *options
     )
     assert results["exit"] == 4
     assert (results["outcomes"]["failed"], results["outcomes"]["skipped"]) == (reached, 5 - reached)
@@ -104,15 +94,9 @@ def test_skipped_nodes_are_shown_and_can_be_called_next(crpc: Crpc) -> None:
 
 def test_a_document_names_every_request_of_a_rollout(crpc: Crpc) -> None:
     """Each wave has its own request ID, which is also in the audit log of its nodes."""
-<<<<<<< HEAD
-    told = document(crpc, "shell", "run", "command=true", "--batch", "2", "--yes")
-    assert (told["request_id"], len(set(told["request_ids"]))) == (told["request_ids"][0], 3)
-    assert told["stopped"] is None
-=======
-    results = document(crpc, "shell", "run", "command=true", "--batch", "2")
+    results = document(crpc, "shell", "run", "command=true", "--yes", "--batch", "2")
     assert (results["request_id"], len(set(results["request_ids"]))) == (results["request_ids"][0], 3)
     assert results["stopped"] is None
->>>>>>> heads/tests
 
 
 def test_quiet_still_shows_silent_nodes(crpc: Crpc) -> None:
@@ -124,15 +108,9 @@ def test_quiet_still_shows_silent_nodes(crpc: Crpc) -> None:
 def test_a_hanging_node_makes_room(crpc: Crpc, lab: Layout) -> None:
     """A node that hangs is found by its unread queue, long before the timeout of 180 s, and others take its place."""
     with suspended(lab, "node02.lab"):
-<<<<<<< HEAD
-        told = document(crpc, "shell", "run", "command=true", "--concurrency", "1", "--yes")
-    assert (told["exit"], told["silent"], told["outcomes"]["ok"]) == (3, ["node02.lab"], 4)
-    assert told["timing_ms"]["total"] < 60_000
-=======
-        results = document(crpc, "shell", "run", "command=true", "--concurrency", "1")
+        results = document(crpc, "shell", "run", "command=true", "--yes", "--concurrency", "1")
     assert (results["exit"], results["silent"], results["outcomes"]["ok"]) == (3, ["node02.lab"], 4)
     assert results["timing_ms"]["total"] < 60_000
->>>>>>> heads/tests
 
 
 @pytest.mark.parametrize("form", [(), ("--json",)])
