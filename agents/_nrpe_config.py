@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from collective import lines
 from collective.agent import Aborted
 from collective.ownership import replaceable
 from collective.run_as import account_environment
@@ -33,7 +34,6 @@ _OF_THE_SERVICE = frozenset(
 _ALWAYS_SAFE = frozenset({"allow_bash_command_substitution"})
 _INCLUDES = ("include", "include_file", "include_dir")
 _CHECK = re.compile(r"command\[([^\]]+)\]")
-_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
 _ESCAPES = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
 
 
@@ -141,7 +141,7 @@ def _read_file(path: Path, found: NrpeConfig) -> None:
     except OSError as error:
         raise Aborted(f"{path}: cannot be read: {error.strerror}") from None
     found.files.append(path)
-    for number, line in enumerate(text.split("\n"), 1):
+    for number, line in lines.numbered(text):
         stripped = line.strip()
         if stripped and not stripped.startswith("#"):
             _read_line(path, f"{path}:{number}", stripped, found)
@@ -150,8 +150,8 @@ def _read_file(path: Path, found: NrpeConfig) -> None:
 def _read_line(path: Path, where: str, line: str, found: NrpeConfig) -> None:
     key, equals, value = (part.strip() for part in line.partition("="))
     check = _CHECK.fullmatch(key)
-    if _CONTROL.search(line):
-        found.problems.append(f"{where}: contains a control character (the line has no effect)")
+    if problem := lines.problem(line):
+        found.problems.append(f"{where}: {problem}")
     elif not equals or not value:
         found.problems.append(f"{where}: '{key[:100]}' has no value (the line has no effect)")
     elif check:

@@ -21,7 +21,7 @@ from jsonschema import Draft202012Validator, ValidationError
 from jsonschema.exceptions import best_match
 
 from collective import masking, schemas
-from collective.errors import DDLError, Failed, InvalidInput, MissingInput, UnknownAction
+from collective.errors import ConfigError, DDLError, Failed, InvalidInput, MissingInput, UnknownAction
 from collective.foreign_ddl import choria_problem, ruby_problem
 from collective.json_schema import check_schema, first_error, validator
 from collective.masking import MASK
@@ -185,11 +185,31 @@ class Action:
 
 @dataclass(frozen=True)
 class DDL:
-    """The DDL of one agent. `metadata` has name, description, version, author, license, url and timeout."""
+    """The DDL of one agent. `metadata` has name, description, version, author, license, url and timeout.
+
+    `settings` is the JSON Schema of the agent's settings file, None without one: then nodes accept any settings.
+    """
 
     name: str
     metadata: Mapping[str, Any]
     actions: Mapping[str, Action]
+    settings: Mapping[str, Any] | None = None
+
+    def check_settings(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return `values` with defaults filled in; raise ConfigError naming the key that does not match `settings`."""
+        if self.settings is None:
+            return dict(values)
+        known: Mapping[str, Mapping[str, Any]] = self.settings["properties"]
+        for key in values:
+            if key not in known and self.settings.get("additionalProperties", False) is False:
+                hint = suggest(str(key), known, f"keys: {', '.join(known)}" if known else "it has no settings")
+                raise ConfigError(f"unknown key '{key}' ({hint})")
+        filled = {key: schema["default"] for key, schema in known.items() if "default" in schema} | dict(values)
+        error = first_error(validator(self.settings), filled)
+        if error is not None:
+            path = ".".join(str(step) for step in error.absolute_path)
+            raise ConfigError(f"{path}: {error.message[:300]}" if path else error.message[:300])
+        return filled
 
     def action(self, name: str) -> Action:
         """Return the action `name`; raise UnknownAction listing the actions."""
@@ -249,7 +269,10 @@ def parse(document: Any) -> DDL:
     check_document(document, "ddl")
     metadata = document["metadata"]
     actions = {name: _action(metadata, name, body) for name, body in document["actions"].items()}
-    return DDL(metadata["name"], metadata, actions)
+    settings = document.get("settings")
+    if settings is not None:
+        check_schema(settings, "$.settings")
+    return DDL(metadata["name"], metadata, actions, settings)
 
 
 def _action(metadata: Mapping[str, Any], name: str, body: Mapping[str, Any]) -> Action:

@@ -168,7 +168,7 @@ def test_lines_without_effect_are_reported(tmp_path: Path) -> None:
         f"{config}:6: unknown option 'whatever' (the line has no effect)",
         f"{config}:7: 'command[x]' has no value (the line has no effect)",
         f"{config}:8: 'command[y]' has no value (the line has no effect)",
-        f"{config}:9: contains a control character (the line has no effect)",
+        f"{config}:9: control character U+000B at column 16 (delete it)",
         f"{tmp_path}/missing.d: cannot be read: No such file or directory",
     ]
     assert list(nrpe.configuration(configured(tmp_path, ["command_timeout=x"]))) == [
