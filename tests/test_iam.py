@@ -20,13 +20,22 @@ def run(*words: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(words, capture_output=True, text=True, timeout=100, check=False)
 
 
+# Its command writes /tmp/parliament.log, which may be another user's file; its library does not.
+PARLIAMENT = """
+import pathlib, sys
+from parliament import analyze_policy_string
+for path in pathlib.Path(sys.argv[1]).glob("*.json"):
+    for finding in analyze_policy_string(path.read_text(), str(path)).findings:
+        print(finding.issue)
+"""
+
+
 def parliament(folder: Path) -> list[str]:
     """Return what the linter for IAM policies finds in a folder of them."""
     # Python's and setuptools' warnings about its code differ from version to version.
-    parliament = (sys.executable, "-W", "ignore", BIN / "parliament")
-    done = run(*parliament, "--json", "--directory", folder, "--include_policy_extension", "json")
+    done = run(sys.executable, "-W", "ignore", "-c", PARLIAMENT, folder)
     assert done.stderr == ""
-    return sorted(json.loads(line)["issue"] for line in done.stdout.splitlines())
+    return sorted(done.stdout.splitlines())
 
 
 def test_policies_pass_the_linter() -> None:
