@@ -43,6 +43,7 @@ from pathlib import Path
 from typing import IO, Any, TypeVar
 
 from collective.errors import Aborted, Failed, InvalidInput, MissingInput
+from collective.processes import MARK
 
 __all__ = [
     "SUPPLIED",
@@ -188,6 +189,7 @@ def as_user(user: str | None, env: Mapping[str, str] | None = None) -> dict[str,
         "LOGNAME": user,
         "SHELL": entry.pw_shell or "/bin/sh",
         "PATH": os.environ.get("PATH", os.defpath),
+        **{name: os.environ[name] for name in (MARK,) if name in os.environ},
     }
     return {
         "user": entry.pw_uid,

@@ -26,7 +26,7 @@ from collective.json_schema import CHECK_SECONDS, OUTPUT_SECONDS, check_schema, 
 from collective.masking import MASK
 from collective.names import COMMANDS, RESERVED
 from collective.suggestions import suggest
-from collective.time_limit import OutOfTime
+from collective.time_limit import CheckTimeout
 
 DEFAULT_TIMEOUT = 60.0  # seconds, for an action without a timeout in its DDL
 
@@ -98,7 +98,7 @@ class Action:
                 raise InvalidInput(f"{self._label}: unknown input '{name}' ({hint})")
         try:
             error = first_error(self._input_validator, filled)
-        except OutOfTime:
+        except CheckTimeout:
             message = f"{self._label}: the inputs could not be checked within {CHECK_SECONDS:.0f} s"
             raise UncheckedInput(f"{message} (simplify the patterns of the DDL)", reason="unchecked") from None
         if error is None:
@@ -118,7 +118,7 @@ class Action:
         filled.update(data)
         try:
             error = first_error(self._output_validator, filled, OUTPUT_SECONDS)
-        except OutOfTime:
+        except CheckTimeout:
             message = f"{self._label}: its outputs could not be checked within {OUTPUT_SECONDS:.0f} s"
             raise Failed(message, reason="crashed") from None
         if error is not None:

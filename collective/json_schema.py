@@ -102,7 +102,7 @@ def _strings(schema: Any, keywords: Collection[str]) -> Iterator[tuple[str, str]
 def first_error(
     validator: Draft202012Validator, data: Mapping[str, Any], seconds: float = CHECK_SECONDS
 ) -> ValidationError | None:
-    """Return the most relevant error in `data`, or None. Raise OutOfTime if the check takes more than `seconds`."""
+    """Return the most relevant error in `data`, or None. Raise CheckTimeout if the check takes more than `seconds`."""
     try:
         with limited(seconds):
             error: ValidationError | None = best_match(validator.iter_errors(data))

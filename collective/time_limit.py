@@ -1,7 +1,7 @@
 """Limit the time of checks of foreign values, so that no value can stop the thread that checks it.
 
     with limited(CHECK_SECONDS):
-        …                      every step below calls `check_time` or `search`, which raise OutOfTime
+        …                      every step below calls `check_time` or `search`, which raise CheckTimeout
 
 A step that runs in C, such as a regular expression of `re`, cannot be interrupted, not even by a signal: `search` uses
 the package `regex`, which has a timeout, unless the expression is certain to be quick.
@@ -28,7 +28,7 @@ _REPEATED_GROUP = re.compile(r"\)[*+{]")
 _UNLIMITED = float("inf")
 
 
-class OutOfTime(Exception):
+class CheckTimeout(Exception):
     """A check has used up its time."""
 
 
@@ -43,7 +43,7 @@ _limit = _Limit()
 
 @contextmanager
 def limited(seconds: float) -> Iterator[None]:
-    """Limit the checks below to `seconds`, or to what is left of an enclosing limit. They raise OutOfTime."""
+    """Limit the checks below to `seconds`, or to what is left of an enclosing limit. They raise CheckTimeout."""
     before = _limit.end
     _limit.end = min(before, time.monotonic() + seconds)
     try:
@@ -53,24 +53,24 @@ def limited(seconds: float) -> Iterator[None]:
 
 
 def check_time() -> None:
-    """Raise OutOfTime when the time is used up."""
+    """Raise CheckTimeout when the time is used up."""
     if time.monotonic() > _limit.end:
-        raise OutOfTime
+        raise CheckTimeout
 
 
 def search(expression: str, text: str) -> bool:
-    """Return whether a regular expression is found in `text`. Raise OutOfTime; `re.error` if it is not valid."""
+    """Return whether a regular expression is found in `text`. Raise CheckTimeout; `re.error` if it is not valid."""
     if _limit.end == _UNLIMITED or (len(text) <= SHORT and _is_simple(expression)):
         return re.search(expression, text) is not None
     left = _limit.end - time.monotonic()
     if left <= 0:
-        raise OutOfTime
+        raise CheckTimeout
     import regex
 
     try:
         return _compiled(expression).search(text, timeout=left) is not None
     except (TimeoutError, MemoryError, regex.error):
-        raise OutOfTime from None
+        raise CheckTimeout from None
 
 
 def _is_simple(expression: str) -> bool:

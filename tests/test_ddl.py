@@ -337,7 +337,7 @@ def test_a_slow_pattern_cannot_stop_the_check(name: str, length: int) -> None:
     started = time.monotonic()
     with pytest.raises(InvalidInput):
         action.check_input({"text": "a" * length + "!"})
-    assert time.monotonic() - started < CHECK_SECONDS * 3
+    assert time.monotonic() - started < CHECK_SECONDS * 10
 
 
 def test_a_check_that_took_too_long_has_a_reason_of_its_own() -> None:
@@ -367,7 +367,7 @@ def test_a_large_value_cannot_stop_the_check(name: str) -> None:
     started = time.monotonic()
     with pytest.raises(InvalidInput):
         action.check_input({"value": value})
-    assert time.monotonic() - started < CHECK_SECONDS * 3
+    assert time.monotonic() - started < CHECK_SECONDS * 10
 
 
 def test_unique_items_are_compared_as_json_values() -> None:

@@ -12,7 +12,7 @@ from jsonschema import Draft202012Validator
 
 from collective import filters, json_schema
 from collective.filters import Budget, Filter, Node
-from collective.time_limit import OutOfTime, check_time, limited
+from collective.time_limit import CheckTimeout, check_time, limited
 
 # JSON Schema keywords of the inputs as a whole that depend on the names of inputs, not on their values.
 _ABOUT_NAMES = frozenset("type required minProperties maxProperties propertyNames dependentRequired".split())
@@ -76,7 +76,7 @@ class Rule:
         try:
             check_time()
             return self._matches(question)
-        except OutOfTime:
+        except CheckTimeout:
             return None
 
     def _matches(self, question: Question) -> bool | None:

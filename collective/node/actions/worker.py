@@ -19,7 +19,7 @@ from collective.masking import hide
 from collective.node.actions.cgroup import Group
 from collective.node.actions.importing import imported
 from collective.node.actions.job import CRASHED, LARGEST_RESULT, ActionJob, ActionResult, failed_result
-from collective.processes import die_with_parent
+from collective.processes import MARK, die_with_parent
 
 _QUOTED = 200  # characters of an action's standard output that the error message shows
 _KEPT = 64 * 1024  # characters of it that are kept, so that secrets are found before any of it is quoted
@@ -40,6 +40,7 @@ def run_worker(job: ActionJob, output: int, monitor: int, group: Group | None) -
         signal.signal(number, signal.SIG_DFL)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(2, 1)  # the output of the action's commands goes to the daemon's log
+    os.environ[MARK] = job.token
     exit_code = 1
     try:
         result = _encoded(_call(job))
