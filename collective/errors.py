@@ -181,6 +181,10 @@ class InvalidInput(RPCError):
     statuscode = 4
 
 
+class UncheckedInput(InvalidInput):
+    """The inputs could not be checked against the DDL in time."""
+
+
 class Failed(RPCError):
     """Anything else. Reasons of the framework: timeout, interrupted, busy, crashed, expired, filtered."""
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from collective.errors import Aborted, InvalidInput
+from collective.processes import MARK
 
 # systemd.exec(5), "Environment Variables in Spawned Processes": $PATH of system services.
 STANDARD_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -45,7 +46,8 @@ def as_user(user: str | None, env: Mapping[str, str] | None = None, group: int |
         entry = pwd.getpwnam(user)
     except KeyError:
         raise InvalidInput(f"user '{user}' does not exist on this node") from None
-    environment = {**_account(entry, STANDARD_PATH), **language, **(env or {})}
+    mark = {MARK: os.environ[MARK]} if MARK in os.environ else {}
+    environment = {**_account(entry, STANDARD_PATH), **mark, **language, **(env or {})}
     if entry.pw_uid == os.geteuid() and group in (None, os.getegid()):
         return {"env": environment}
     if os.geteuid() != 0:

@@ -19,7 +19,7 @@ from collective.masking import hide, hide_in
 from collective.node.actions.cgroup import Group
 from collective.node.actions.importing import imported
 from collective.node.actions.job import CRASHED, LARGEST_RESULT, ActionJob, ActionResult, failed_result
-from collective.processes import die_with_parent
+from collective.processes import MARK, die_with_parent
 from collective.run_as import account_environment
 
 _QUOTED = 200  # characters of an action's standard output that the error message shows
@@ -44,6 +44,7 @@ def run_worker(job: ActionJob, output: int, log: int, monitor: int, group: Group
     os.dup2(log, 1)
     os.dup2(log, 2)
     os.environ.update(account_environment())
+    os.environ[MARK] = job.token
     exit_code = 1
     try:
         result = _encoded(_call(job))
