@@ -4,7 +4,7 @@ Checks run as NRPE's user and group, with NRPE's timeout and environment. Comman
 of callers are quoted.
 
 Settings: `config`, the path of NRPE's configuration file (/etc/nagios/nrpe.cfg); `allow_arguments`, whether callers can
-set `$ARG1$` and so on, by default as `dont_blame_nrpe` in NRPE's configuration; `user`, whom checks run as, by default
+set `$ARG1$` and so on, by default as `dont_blame_nrpe` in NRPE's configuration; `user`, the user of checks, by default
 `nrpe_user`.
 """
 

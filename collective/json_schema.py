@@ -54,7 +54,7 @@ def problems(schema: Mapping[str, Any], ours: frozenset[str] = frozenset()) -> I
     if invalid is not None:
         yield invalid
         return
-    found = [*schema_keywords.problems(schema, ours), *_dangling(schema), *_unbounded(schema)]
+    found = [*schema_keywords.problems(schema, ours), *_dangling(schema)]
     yield from found or _wrong_defaults(schema)
 
 
@@ -65,13 +65,6 @@ def _invalid(schema: Any) -> Problem | None:
     except SchemaError as error:
         return Problem(tuple(error.absolute_path), error.message)
     return None
-
-
-def _unbounded(schema: Mapping[str, Any]) -> Iterator[Problem]:
-    """Yield the combination of keywords whose check has no time limit."""
-    keywords = {keyword for _, part in schema_keywords.subschemas(schema) for keyword in part}
-    if {"unevaluatedProperties", "patternProperties"} <= keywords:
-        yield Problem((), "unevaluatedProperties and patternProperties cannot be used in one schema")
 
 
 def _dangling(schema: Mapping[str, Any]) -> Iterator[Problem]:

@@ -171,3 +171,10 @@ def test_merge_keys_are_not_duplicates(tmp_path: Path) -> None:
     """YAML's `<<` works, and keys beside it take precedence."""
     text = "base: &base {a: 1, b: 2}\nmore: {<<: *base, b: 3}"
     assert read_yaml(write(tmp_path, text))["more"] == {"a": 1, "b": 3}
+
+
+def test_a_path_in_the_home_folder_of_an_unknown_user_is_refused(tmp_path: Path) -> None:
+    """The error names the user and asks for an absolute path."""
+    path = write(tmp_path, "{collective: p, identity: a, audit: ~unknown-user/a}")
+    with pytest.raises(ConfigError, match="no home folder for '~unknown-user/a'"):
+        load_node(path)

@@ -87,7 +87,7 @@ REFUSED = "5 nodes matched: no filter was given, and standard input is not a ter
         "echo y | crpc shell run 'echo x >> {ran}'",
     ],
 )
-def test_nothing_runs_everywhere_when_nobody_can_be_asked(terminal: Terminal, tmp_path: Path, line: str) -> None:
+def test_nothing_runs_everywhere_when_nobody_can_be_asked(terminal: TmuxTerminal, tmp_path: Path, line: str) -> None:
     """On a terminal with standard input from elsewhere, a non-idempotent action without a filter is refused: exit 4."""
     ran, names = tmp_path / "ran", tmp_path / "names"
     names.write_text("one\ntwo\n")
@@ -97,7 +97,7 @@ def test_nothing_runs_everywhere_when_nobody_can_be_asked(terminal: Terminal, tm
     assert not ran.exists()
 
 
-def test_a_loop_with_a_filter_reaches_every_line(terminal: Terminal, tmp_path: Path) -> None:
+def test_a_loop_with_a_filter_reaches_every_line(terminal: TmuxTerminal, tmp_path: Path) -> None:
     """With a filter or --yes the loop runs for each line of its file: crpc does not read it."""
     ran, names = tmp_path / "ran", tmp_path / "names"
     names.write_text("one\ntwo\n")
@@ -110,7 +110,7 @@ def test_a_loop_with_a_filter_reaches_every_line(terminal: Terminal, tmp_path: P
         ran.unlink()
 
 
-def test_the_question_names_what_will_happen(terminal: Terminal) -> None:
+def test_the_question_names_what_will_happen(terminal: TmuxTerminal) -> None:
     """The question is on the terminal, also when both outputs go elsewhere; a no sends nothing."""
     terminal.type("crpc shell run true > /dev/null 2>&1; echo ended with $?")
     wait_until(lambda: "shell run command=true on 5 nodes (node[01-05].lab)? [y/N]" in terminal.screen(), 20)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 # The text of each file, and a part of its error.
 INVALID_NODE_CONFIGS = {
-    "{collective: p, identity: a, audit: ~unknown-user/a}": "no home folder for '~unknown-user/a' (use an absolute",
     "identity: a": "required key 'collective' is missing",
     "collective: p": "required key 'identity' is missing",
     "": "must be a mapping, not an empty file",
