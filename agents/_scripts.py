@@ -3,7 +3,7 @@
     <temporary folder>/collective-script-XXXXXXXX/   root's, mode 0711: its user can enter, but not change it
                                           script     its user's, mode 0500
 
-The user whom the script runs as could replace any file in a folder of its own, also by a link to a file of root's.
+The user that the script runs as could replace any file in a folder of its own, also by a link to a file of root's.
 Therefore the folder stays the node's, and the owner of the script is changed through its open descriptor.
 
 The folder is locked (flock(2)) as long as its action runs. A folder without a lock was left by an action that was
@@ -100,7 +100,7 @@ def _write(folder: int, text: str, uid: int, gid: int) -> None:
 
 
 def _remove(folder: Path, descriptor: int) -> None:
-    """Remove a folder of ours. Only the node's user can have put anything into it."""
+    """Remove a folder of this node's scripts. Only the node's user can have put anything into it."""
     with contextlib.suppress(OSError):
         for name in os.listdir(descriptor):
             os.unlink(name, dir_fd=descriptor)

@@ -7,6 +7,7 @@ Its actions run inside the daemon, so a busy node answers them too. `node` is wh
 from __future__ import annotations
 
 import os
+import re
 import threading
 import time
 from typing import Any
@@ -20,6 +21,8 @@ from collective.version import __version__
 _COUNTED = ["received", "validated", "unvalidated", "passed", "filtered", "expired", "duplicates", "denied", "replies"]
 _DESCRIBED = ["version", "description", "author", "license", "timeout", "url"]
 _STARTED = time.time()
+
+_PATH = re.compile(r'(?:"(?:[^"]|"")*"|[^,"]|")+')  # a comma in a quoted key does not end a path
 
 
 @action
@@ -50,7 +53,7 @@ def get_fact(fact: str, *, node: NodeInfo) -> Reply:
 @action
 def get_facts(facts: str, *, node: NodeInfo) -> Reply:
     """Return several facts."""
-    paths = [path.strip() for path in facts.split(",") if path.strip()]
+    paths = [path.strip() for path in _PATH.findall(facts) if path.strip()]
     return {"values": {path: look_up(node.facts, path) for path in paths}}
 
 

@@ -18,6 +18,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from collective.clients.node_lists import CHOICES
 from collective.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
@@ -60,7 +61,9 @@ def add_targets(parser: Parser) -> None:
         help="read identities, one per line, or the JSON of an earlier call; -: standard input",
     )
     group.add_argument(
-        "--nodes-from", choices=("ok", "failed", "silent", "all"), help="nodes to use from that JSON (default: ok)"
+        "--nodes-from",
+        choices=CHOICES,
+        help="nodes to use from that JSON (default: ok); unreached: all without a reply",
     )
     some = group.add_mutually_exclusive_group()
     some.add_argument(

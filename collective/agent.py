@@ -58,6 +58,7 @@ __all__ = [
     "Settings",
     "action",
     "as_user",
+    "check",
     "data",
     "run",
     "time_left",
@@ -72,6 +73,7 @@ SUPPLIED_TO_DATA = SUPPLIED | {"agents"}
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _MARK = "__collective_action__"
 _DATA_MARK = "__collective_data__"
+_CHECK_MARK = "__collective_check__"
 _OUTPUT_LIMIT = 512 * 1024  # bytes kept of each output stream: half from its start, half from its end
 
 
@@ -95,6 +97,21 @@ def data(function: _Function) -> _Function:
 def is_data(thing: object) -> bool:
     """Return whether `thing` is a function marked with `data`."""
     return callable(thing) and getattr(thing, _DATA_MARK, False) is True
+
+
+def check(function: _Function) -> _Function:
+    """Mark a function as a check of the node's setup and return it unchanged.
+
+    It gets the settings and yields one line for each problem. The node logs them when it loads the agent, and
+    `collectived --check` prints them. It must not change anything, and must be quick.
+    """
+    setattr(function, _CHECK_MARK, True)
+    return function
+
+
+def is_check(thing: object) -> bool:
+    """Return whether `thing` is a function marked with `check`."""
+    return callable(thing) and getattr(thing, _CHECK_MARK, False) is True
 
 
 @dataclass(frozen=True)
@@ -159,14 +176,14 @@ def _start(command: Sequence[str], cwd: str | Path | None, identity: dict[str, A
     Popen enters `cwd` before it changes the user, so root would enter folders that are closed to the user. For another
     user the child enters it afterwards.
     """
-    enter_later = cwd is not None and "user" in identity
+    enter_later = str(cwd or "/") != "/" and "user" in identity
     try:
         return subprocess.Popen(
             list(command),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            cwd="/" if enter_later else cwd,
+            cwd=None if enter_later else cwd,
             preexec_fn=(lambda: os.chdir(str(cwd))) if enter_later else None,
             start_new_session=True,
             **identity,

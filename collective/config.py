@@ -25,11 +25,19 @@ from collective.yaml_file import read_yaml
 SYSTEM_FOLDER = Path("/etc/collective")
 
 
+def home_folder() -> Path:
+    """Return the user's home folder; raise ConfigError for a user without one, as in many containers."""
+    try:
+        return Path.home()
+    except RuntimeError:
+        raise ConfigError(f"user ID {os.getuid()} has no home folder (set HOME)") from None
+
+
 def user_folder(kind: str) -> Path:
     """Return the user's XDG folder of collective; `kind` is `CONFIG` or `STATE`."""
     fallback = {"CONFIG": ".config", "STATE": ".local/state"}[kind]
     base = os.environ.get(f"XDG_{kind}_HOME")
-    return (Path(base) if base else Path.home() / fallback) / "collective"
+    return (Path(base) if base else home_folder() / fallback) / "collective"
 
 
 def _configuration_folder() -> Path:
@@ -266,7 +274,10 @@ def _all_fit(values: Mapping[Any, Any], member: type) -> bool:
 
 def _resolve(path: Path, value: str) -> Path:
     """Return `value` as a path relative to the folder of the configuration file `path`."""
-    return path.absolute().parent / Path(value).expanduser()
+    try:
+        return path.absolute().parent / Path(value).expanduser()
+    except RuntimeError:
+        raise ConfigError(f"{path}: no home folder for '{value}' (use an absolute path)") from None
 
 
 def _kind(hint: Any) -> str:

@@ -136,6 +136,11 @@ class TooManyTargets(CollectiveError):
         super().__init__(f"{plural(nodes, 'node')} matched: {why}: nothing was sent")
         self.nodes = nodes
 
+    @classmethod
+    def by_limit(cls, nodes: int, limit: int) -> TooManyTargets:
+        """Return the error for more nodes than the `limit` max_targets."""
+        return cls(nodes, f"max_targets allows {limit}: narrow the targets, or raise it in client.yaml")
+
 
 class RPCError(CollectiveError):
     """Ends an action without success; becomes the reply.
@@ -174,6 +179,10 @@ class InvalidInput(RPCError):
     """An input does not match the DDL."""
 
     statuscode = 4
+
+
+class UncheckedInput(InvalidInput):
+    """The inputs could not be checked against the DDL in time."""
 
 
 class Failed(RPCError):

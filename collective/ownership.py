@@ -12,8 +12,8 @@ from collections.abc import Collection
 from pathlib import Path
 
 
-def replaceable(path: Path, users: Collection[int] = ()) -> str | None:
-    """Return the problem if users other than root, the node's and `users` can change `path` or one of its parents.
+def replaceable(path: Path, users: Collection[int] = (), groups: Collection[int] = ()) -> str | None:
+    """Return the problem if others than root, the node's user, `users` and `groups` can change `path` or its parents.
 
     Links are followed; where they lead is checked too. A path that does not exist has no problem.
     """
@@ -21,12 +21,14 @@ def replaceable(path: Path, users: Collection[int] = ()) -> str | None:
     trusted = {0, os.geteuid(), *users}
     for target in targets:
         for part in (target, *target.parents):
-            if problem := writable_by_others(part, trusted, may_be_sticky=part != path):
+            if problem := writable_by_others(part, trusted, groups, may_be_sticky=part != path):
                 return problem
     return None
 
 
-def writable_by_others(path: Path, trusted: Collection[int], *, may_be_sticky: bool) -> str | None:
+def writable_by_others(
+    path: Path, trusted: Collection[int], groups: Collection[int] = (), *, may_be_sticky: bool
+) -> str | None:
     """Return the problem if users who are not `trusted` can write `path`; None if not, or if it does not exist."""
     try:
         found = path.stat()
@@ -38,6 +40,6 @@ def writable_by_others(path: Path, trusted: Collection[int], *, may_be_sticky: b
         return None  # such as /tmp: others can add files there, but not replace existing files of this node
     if found.st_mode & stat.S_IWOTH:
         return f"{path}: writable by all users (use 'chmod o-w {path}')"
-    if found.st_mode & stat.S_IWGRP and found.st_gid not in (0, os.getegid()):
+    if found.st_mode & stat.S_IWGRP and found.st_gid not in (0, os.getegid(), *groups):
         return f"{path}: writable by group {found.st_gid} (use 'chmod g-w {path}')"
     return None

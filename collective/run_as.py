@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from collective.errors import Aborted, InvalidInput
+from collective.processes import MARK
 
 # systemd.exec(5), "Environment Variables in Spawned Processes": $PATH of system services.
 STANDARD_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -34,7 +35,7 @@ def as_user(user: str | None, env: Mapping[str, str] | None = None, group: int |
 
     The child changes its groups, its group and its user before it executes the command; leaving user 0 drops all
     capabilities, also ambient ones (capabilities(7)). `group` is a group number that replaces the user's own one.
-    Without a user, or if the node already runs as that user, the node's environment is used.
+    Without a user the node's environment is passed on, with HOME, USER, LOGNAME and SHELL of the node's user.
 
     Raises InvalidInput if the user does not exist, Aborted if the node cannot change its user.
     """
@@ -45,8 +46,10 @@ def as_user(user: str | None, env: Mapping[str, str] | None = None, group: int |
         entry = pwd.getpwnam(user)
     except KeyError:
         raise InvalidInput(f"user '{user}' does not exist on this node") from None
+    mark = {MARK: os.environ[MARK]} if MARK in os.environ else {}
+    environment = {**_account(entry, STANDARD_PATH), **mark, **language, **(env or {})}
     if entry.pw_uid == os.geteuid() and group in (None, os.getegid()):
-        return as_user(None, env)
+        return {"env": environment}
     if os.geteuid() != 0:
         own = account_environment()["USER"]
         raise Aborted(f"cannot run as user '{user}': this node runs as '{own}', not root (omit the user)")
@@ -55,7 +58,7 @@ def as_user(user: str | None, env: Mapping[str, str] | None = None, group: int |
         "user": entry.pw_uid,
         "group": primary,
         "extra_groups": os.getgrouplist(user, primary),
-        "env": {**_account(entry, STANDARD_PATH), **language, **(env or {})},
+        "env": environment,
     }
 
 

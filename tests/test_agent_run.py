@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 import pytest
@@ -27,8 +28,10 @@ def test_a_child_that_holds_the_pipe_is_not_waited_for() -> None:
     assert time.monotonic() - began < 10
 
 
-def test_missing_command_and_missing_folder_have_different_errors() -> None:
+def test_missing_command_and_missing_folder_have_different_errors(monkeypatch: pytest.MonkeyPatch) -> None:
     """The error names what is missing, the command or the folder."""
+    # execvp(3): with a folder that this user must not read, the error would be "Permission denied".
+    monkeypatch.setenv("PATH", os.defpath)
     with pytest.raises(Aborted, match=r"^cannot run 'no-such-command': No such file"):
         run(["no-such-command"])
     with pytest.raises(Aborted, match=r"^cannot enter folder '/no/such': No such file"):

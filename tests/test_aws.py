@@ -119,11 +119,11 @@ def portal(monkeypatch: pytest.MonkeyPatch) -> Iterator[AWS]:
 
 def test_the_page_of_a_proxy_is_not_a_response_of_aws(portal: AWS) -> None:
     """A response that is not from AWS is Unreachable with each service, not an internal error."""
-    for ask in (
+    for request in (
         lambda: SQSTransport(portal).open_replies("p_reply_alice"),
         lambda: DynamoDBRegistry(portal, "p_nodes").nodes(),
         lambda: Cloud(portal).account,
         lambda: Cloud(portal).table("p_nodes"),
     ):
         with pytest.raises(Unreachable, match="the response is not from AWS"):
-            ask()
+            request()

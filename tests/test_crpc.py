@@ -38,7 +38,12 @@ MISTAKES: dict[str, tuple[int, str]] = {
     "--count package status": (USAGE, "unknown option '--count'"),
     "-T stagin ping": (USAGE, "'stagin'"),
     "--config /no/such -v ping": (CONFIGURATION, "/no/such: cannot be read"),
-    "-vT": (USAGE, "-v/--verbose: takes no value, not 'T'"),
+    "-vT": (USAGE, "unknown option '-T'"),
+    "--verbose=T": (USAGE, "-v/--verbose: takes no value, not 'T'"),
+    "ping -o=--": (USAGE, "-o/--output: invalid choice: '--'"),
+    "ping -t=--": (USAGE, "-t/--timeout: invalid duration '--'"),
+    "ping -vZ": (USAGE, "unknown option '-Z'"),
+    "nodes list -vZ": (USAGE, "unknown option '-Z'"),
     "-- packge": (USAGE, "unknown agent 'packge'"),
     "keys --json trust": (USAGE, "the following arguments are required: --as"),
     "nrpe -v chek": (USAGE, "nrpe has no action 'chek' (did you mean 'check'?)"),
@@ -214,7 +219,7 @@ def test_an_interrupt_is_exit_4(configured: Path, capsys: Captured, monkeypatch:
 
 
 def test_an_error_without_an_exit_code_is_internal(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Exit 70 for a CollectiveError that is not in the table of exit codes."""
+    """A CollectiveError that is not in the table of exit codes is exit code 70."""
 
     def fail(_arguments: list[str]) -> int:
         raise CollectiveError("odd")
@@ -224,7 +229,7 @@ def test_an_error_without_an_exit_code_is_internal(capsys: Captured, monkeypatch
 
 
 def test_output_that_cannot_be_written_is_one_line(configured: Path) -> None:
-    """Exit 74 (EX_IOERR in sysexits.h) if the disk is full."""
+    """Output to a full disk is one line and exit code 74 (EX_IOERR in sysexits.h)."""
     command = [sys.executable, "-m", "collective.clients.crpc", "help"]
     with Path("/dev/full").open("w") as full:
         ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)

@@ -93,7 +93,7 @@ def test_one_request_makes_the_same_query_once(tmp_path: Path, plugins: Path) ->
 @pytest.mark.parametrize(
     ("query", "message"),
     [
-        ("sleep", "data odd: the action reached its timeout"),
+        ("sleep", "data odd: Timed out after 1 s"),
         ("die", "data odd: the action's process exited with code 1"),
         ("abort", "data odd: not today"),
         ("lie", "data odd: does not match its DDL: output 'number'"),

@@ -168,7 +168,7 @@ def test_a_journal_full_of_large_replies_reports_busy(reopen: Open) -> None:
 
 
 def test_a_request_sent_before_the_journal_began_is_too_early(journal: Journal) -> None:
-    """Such a request may have run with an earlier journal."""
+    """A request sent before the journal began is too early, because it may have run with an earlier journal."""
     assert journal.too_early(BEGAN - 0.001, BEGAN)
     assert journal.too_early(BEGAN, BEGAN - 0.001)
     assert not journal.too_early(BEGAN, BEGAN)

@@ -168,7 +168,7 @@ def test_of_two_agents_with_the_same_name_the_first_is_used(
 
 
 def test_files_that_begin_with_an_underscore_are_ignored(folder: Path) -> None:
-    """Such files are helper modules of agents."""
+    """Files that begin with an underscore are helper modules, not agents."""
     (folder / "_shared.py").write_text("")
     assert load(folder).problems == ()
 

@@ -22,6 +22,7 @@ TABLE = {
     "UNKNOWN_ACTION": ("invalid", "invalid", 2, None, "always", "always"),
     "MISSING_INPUT": ("invalid", "invalid", 3, None, "always", "always"),
     "INVALID_INPUT": ("invalid", "invalid", 4, None, "always", "always"),
+    "UNCHECKED": ("invalid", "invalid", 4, "unchecked", "always", "always"),
     "BUSY": ("busy", "busy", 5, "busy", "always", "always"),
     "PASSED": ("passed", "allowed", None, None, "always", "always"),
     "INTERRUPTED": ("interrupted", None, 5, "interrupted", "never", "always"),
@@ -30,7 +31,7 @@ TABLE = {
 }
 
 
-def test_callers_audit_and_counters_see_what_the_table_says() -> None:
+def test_each_reason_has_its_counter_verdict_and_reply() -> None:
     """Each of these strings and numbers is part of an interface: changing one changes what programs read."""
     found = {
         reason.name: (

@@ -63,7 +63,7 @@ def test_a_node_answers_beside_another_distribution(path: list[Path], tmp_path: 
 
 
 def test_a_namespace_file_in_the_same_folder_is_no_hindrance(tmp_path: Path) -> None:
-    """For older wheels pip writes `*-nspkg.pth`: Python then never runs the `__init__.py` of the package."""
+    """The package works when a `*-nspkg.pth` of an older wheel keeps Python from running its `__init__.py`."""
     folder = install_ours(tmp_path / "site")
     install_theirs(folder, "nspkg.pth")
     (tmp_path / "sitecustomize.py").write_text(f"import site; site.addsitedir({str(folder)!r})")

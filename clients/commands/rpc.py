@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from collective.clients import apps, options
 from collective.clients.commands import COMMANDS
-from collective.clients.confirmation import confirmation
+from collective.clients.confirmation import Confirmation
 from collective.clients.input_files import Sources
 from collective.clients.inputs import ask_secrets, read_inputs
 from collective.clients.parser import Parser, examples_epilog
@@ -87,6 +87,7 @@ def sent(args: argparse.Namespace, words: Sequence[str]) -> Iterator[tuple[Call,
     data = read_inputs(words[2:], action, sources)
     if sys.stdin.isatty():
         data = ask_secrets(data, action)
+    confirmation = Confirmation(action, data, config.max_targets)
     data = action.check_input(data)
     pace = options.pace(args)
     targets = options.targets(args, sources)
@@ -102,7 +103,7 @@ def sent(args: argparse.Namespace, words: Sequence[str]) -> Iterator[tuple[Call,
             pace=pace,
             timeout=args.timeout,
             ttl=args.ttl,
-            confirm=confirmation(args.yes),
+            confirm=confirmation.confirm(args.yes),
         )
         yield call, fleet
 

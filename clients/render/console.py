@@ -44,6 +44,16 @@ _LABELS = {
     4: ("Invalid Request Data", "yellow"),
 }
 _UNKNOWN_LABEL = ("Unknown Request Status", "red")
+# Replies whose `reason` says that not the action, but the node decided.
+_REASON_LABELS = {
+    "denied": ("Request Denied", "red"),
+    "timeout": ("Timed Out", "red"),
+    "crashed": ("Agent Crashed", "red"),
+    "interrupted": ("Action Interrupted", "red"),
+    "busy": ("Node Busy", "yellow"),
+    "expired": ("Request Expired", "yellow"),
+    "filtered": ("Request Filtered", "yellow"),
+}
 _NUMERIC = {"sum": "Sum", "average": "Average", "min": "Minimum", "max": "Maximum"}
 _NOTHING = "No aggregate summary could be computed"
 _WIDEST_VALUE = 60  # columns in which the values of a summary are aligned; longer values exceed them
@@ -62,14 +72,15 @@ def together(replies: Iterable[Reply]) -> list[Reply]:
     """Return one reply for each group of equal replies; its sender is the folded list of their senders."""
     groups: dict[str, list[Reply]] = {}
     for reply in replies:
-        content = json.dumps([reply.statuscode, reply.statusmsg, shallow(reply.data)], sort_keys=True)
+        content = json.dumps([reply.statuscode, reply.statusmsg, reply.reason, shallow(reply.data)], sort_keys=True)
         groups.setdefault(content, []).append(reply)
     return [replace(equal[0], sender=_folded(reply.sender for reply in equal)) for equal in groups.values()]
 
 
-def label(statuscode: int, paint: Paint = PLAIN) -> str:
-    """Return the label beside a node's name; empty for status code 0."""
-    text, color = _LABELS.get(statuscode, _UNKNOWN_LABEL)
+def label(statuscode: int, paint: Paint = PLAIN, reason: str | None = None) -> str:
+    """Return the label beside a node's name; empty for status code 0. A known `reason` has its own."""
+    known = _REASON_LABELS.get(reason or "") if statuscode else None
+    text, color = known or _LABELS.get(statuscode, _UNKNOWN_LABEL)
     return paint(color, text)
 
 
@@ -83,7 +94,7 @@ class Console:
 
     def show_reply(self, reply: Reply, action: Action) -> None:
         """Write one reply: sender, label, status message and data."""
-        lines = [f"{escape_controls(reply.sender):<40} {label(reply.statuscode, self._paint)}"]
+        lines = [f"{escape_controls(reply.sender):<40} {label(reply.statuscode, self._paint, reply.reason)}"]
         if reply.statusmsg != "OK":
             lines += [_INDENT + line for line in _lines(reply.statusmsg)]
         lines += _fields(action.masked(in_order(reply.data, action)), action, self._width)

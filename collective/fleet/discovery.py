@@ -61,8 +61,8 @@ def _absence(record: NodeRecord | None, now: float) -> str | None:
         return f"last seen {in_words(now - record.last_seen)} ago"
     if _precedes(record.version, messages.SINCE):
         return (
-            f"it runs collective {record.version}, which does not support the message format {messages.VERSION} of this "
-            f"caller (upgrade the node to {messages.SINCE} or later)"
+            f"it runs collective {record.version}, which does not support the message format {messages.VERSION} of "
+            f"this caller (upgrade the node to {messages.SINCE} or later)"
         )
     return None
 

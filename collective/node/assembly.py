@@ -20,6 +20,7 @@ from collective.errors import ConfigError
 from collective.node import trust
 from collective.node.actions import cgroup
 from collective.node.actions.cgroup import Groups
+from collective.node.actions.leftovers import end_leftovers
 from collective.node.actions.runner import Runner
 from collective.node.check import trusted_paths
 from collective.node.facts import Facts, sources
@@ -32,7 +33,7 @@ from collective.node.service.reloading import Reloading
 from collective.node.service.status import StatusReporter
 from collective.node.service.systemd import ServiceManager
 from collective.node.storage.audit_log import AuditLog
-from collective.node.storage.journal import Journal
+from collective.node.storage.journal import STARTED, Journal, noting
 from collective.registry import NodeRecord, Registry
 from collective.registry.dynamodb import DynamoDBRegistry
 from collective.registry.memory import MemoryRegistry
@@ -74,6 +75,7 @@ def build(config: NodeConfig, manager: ServiceManager, session: boto3.Session | 
     transport = SQSTransport(aws, connections=config.max_actions + 4, tags=tags)
     audit, journal = _audit(config), Journal(config.state / "journal.sqlite", transport.now)
     groups.end_abandoned()  # the open journal proves that no other daemon of this node runs
+    _end_abandoned(journal)
     parts = ServerParts(
         transport=transport,
         plugins=load_plugins(config),
@@ -131,6 +133,15 @@ def _facts(config: NodeConfig, runner: Runner) -> Facts:
     fixed += [sources.command(words, execute) for words in config.fact_commands]
     folders = [partial(sources.folder, path, execute) for path in config.fact_folders]
     return Facts(config.facts, config.classes, [lambda: fixed, *folders])
+
+
+def _end_abandoned(journal: Journal) -> None:
+    """Kill what an earlier daemon's actions have started, if it was killed together with their monitors."""
+    with noting():
+        for request_id in journal.left(STARTED):
+            entry = journal.find(request_id)
+            if entry and (killed := end_leftovers(entry.digest)):
+                log.warning("action.abandoned", extra={"request": request_id, "processes": killed})
 
 
 def _audit(config: NodeConfig) -> AuditLog:

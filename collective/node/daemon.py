@@ -141,6 +141,7 @@ def _stop(node: DaemonParts, config: NodeConfig, receiver: threading.Thread) -> 
         node.metrics.stop()
     node.server.facts.stop()
     node.runner.stop()  # the commands that provide facts may still run, and their results are not needed any more
+    node.runner.close()
     log.info("daemon.stopped")
 
 

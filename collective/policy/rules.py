@@ -12,9 +12,11 @@ from jsonschema import Draft202012Validator
 
 from collective import filters, json_schema
 from collective.filters import Budget, Filter, Node
+from collective.time_limit import CheckTimeout, check_time, limited
 
 # JSON Schema keywords of the inputs as a whole that depend on the names of inputs, not on their values.
 _ABOUT_NAMES = frozenset("type required minProperties maxProperties propertyNames dependentRequired".split())
+DECISION_SECONDS = 1.0  # for all rules that are evaluated for one request
 _COMMENTS = frozenset({"$schema", "$comment", "title", "description"})
 
 
@@ -70,7 +72,14 @@ class Rule:
     allow: bool = True
 
     def matches(self, question: Question) -> bool | None:
-        """Return whether this rule matches; None when that cannot be decided."""
+        """Return whether this rule matches; None when that cannot be decided, or not within DECISION_SECONDS."""
+        try:
+            check_time()
+            return self._matches(question)
+        except CheckTimeout:
+            return None
+
+    def _matches(self, question: Question) -> bool | None:
         parts = ((self.callers, question.caller), (self.agents, question.agent), (self.actions, question.action))
         if not all(any(fnmatch.fnmatchcase(value, glob) for glob in globs) for globs, value in parts):
             return False
@@ -116,6 +125,10 @@ class Policy:
 
     def decide(self, question: Question) -> Decision:
         """Return the decision of the first matching rule. A rule that cannot be evaluated denies the request."""
+        with limited(DECISION_SECONDS):
+            return self._decide(question)
+
+    def _decide(self, question: Question) -> Decision:
         for rule in self.rules:
             matching = rule.matches(question)
             if matching is None:
@@ -128,7 +141,8 @@ class Policy:
         """Return every possible decision on a question with unknown parts; exactly one if all is known."""
         found = []
         for rule in self.rules:
-            matching = rule.matches(question)
+            with limited(DECISION_SECONDS):
+                matching = rule.matches(question)
             if matching is not False:
                 found.append(rule.decision)
             if matching:

@@ -114,13 +114,13 @@ def test_messages_that_are_not_ours_are_dropped_logged_and_counted(
 @pytest.mark.parametrize(
     ("how", "said", "reason"),
     [
-        ("raise", "ValueError: no good", "crashed"),
+        ("raise", "Agent crashed: ValueError: no good; traceback in the node's log", "crashed"),
         ("exit", "the action called exit(7)", "crashed"),
         ("kill", "killed by SIGKILL", "crashed"),
-        ("print", "characters to standard output: 'debugging", "crashed"),
+        ("print", "Printed to standard output: 'debugging", "crashed"),
         ("set", "data that JSON cannot hold", "crashed"),
         ("lie", "does not match its DDL: output 'number'", "crashed"),
-        ("hang", "reached its timeout", "timeout"),
+        ("hang", "Timed out after ", "timeout"),
     ],
 )
 def test_a_plugin_that_goes_wrong_is_status_5_with_its_reason(

@@ -189,6 +189,17 @@ def test_a_lab_in_the_background(tmp_path: Path) -> None:
         assert (check_document(env), env["variables"]) == ("lab-env", environment)
         for name in ("node02.lab", "node03.lab"):
             assert crpc("lab", "node", name, "start").returncode == 0
+        assert_reload_and_log(crpc, layout)
+        checked = subprocess.run(
+            [BIN / "collectived", "--check"],
+            env={**clean_environment(), **environment},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert (checked.returncode, checked.stderr) == (0, "")
+        assert checked.stdout.startswith("node01.lab in lab: agents ")
         assert crpc("rpcutil", "ping", **environment).returncode == 0
         assert crpc("lab", "node", "node09.lab", "stop").returncode == 64
         assert layout.folder.stat().st_mode & 0o777 == 0o700
@@ -196,6 +207,29 @@ def test_a_lab_in_the_background(tmp_path: Path) -> None:
         stopped = crpc("lab", "stop")
     assert stopped.returncode == 0
     assert_nothing_left(tmp_path)
+
+
+def assert_reload_and_log(crpc: Crpc, layout: Layout) -> None:
+    """Check that `reload` waits for the nodes and reports refused agents, and that `log` prints their logs."""
+    assert crpc("lab", "node", "all", "reload").returncode == 0
+    (layout.folder / "agents" / "load.py").write_text("x(")
+    (layout.folder / "ddl" / "load.json").write_text("{")
+    refused = crpc("lab", "node", "node[01-02].lab", "reload")
+    assert refused.returncode == 2
+    assert [line.split(" with ")[0] for line in refused.stderr.splitlines()] == [
+        "crpc: node01.lab: reloaded",
+        "crpc: node02.lab: reloaded",
+    ]
+    for name in ("agents/load.py", "ddl/load.json"):
+        (layout.folder / name).unlink()
+    log = crpc("lab", "node", "node03.lab", "log")
+    assert log.returncode == 0
+    assert "daemon.serving" in log.stdout
+    both = json.loads(crpc("lab", "node", "node[01-02].lab", "log", "--json").stdout)
+    assert check_document(both) == "lab-log"
+    assert {line["identity"] for line in both["lines"]} == {"node01.lab", "node02.lab"}
+    assert crpc("lab", "node", "node09.lab", "reload").returncode == 64
+    assert crpc("lab", "node", "all", "reload").returncode == 0
 
 
 def test_a_killed_supervisor_leaves_no_process(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import pytest
 from support.crpc_process import BIN, Completed, Crpc, begin, make_crpc, own_server
 from support.daemons import IDENTITY, Daemon, aws_environment, configure, daemon
-from support.footprint import Weigh
+from support.footprint import Measure
 from support.proxy import Proxy
 from support.waiting import wait_until
 
@@ -28,13 +28,6 @@ def folder(tmp_path: Path) -> Path:
     """Return the folder with the configuration of a unique collective."""
     configure(tmp_path, collective=f"outage-{uuid.uuid4().hex[:8]}")
     return tmp_path
-
-
-@pytest.fixture
-def proxy(moto_server: str) -> Iterator[Proxy]:
-    """Return the proxy that the daemon uses as its server."""
-    with Proxy(moto_server) as proxy:
-        yield proxy
 
 
 @pytest.fixture
@@ -170,11 +163,11 @@ def test_a_server_that_restarts_and_has_forgotten_all(crpc: Crpc, node: Daemon, 
         assert crpc("rpcutil", "ping", "--dm", "broadcast", "--dt", "3").returncode == 0
 
 
-def test_a_caller_killed_in_its_long_poll_harms_nobody(crpc: Crpc, node: Daemon, weigh: Weigh) -> None:
+def test_a_caller_killed_in_its_long_poll_harms_nobody(crpc: Crpc, node: Daemon, measure: Measure) -> None:
     """The next call with the same slot gets its own reply only."""
     ran = node.folder / "ran"
     assert crpc("shell", "run", "command=true", "-I", IDENTITY).returncode == 0
-    with weigh("a caller killed in its long poll", node):
+    with measure("a caller killed in its long poll", node):
         killed = subprocess.Popen(
             [BIN / "crpc", "shell", "run", f"command=sleep 2; echo first >> {ran}", "-I", IDENTITY],
             env={**aws_environment(node_url(node)), "COLLECTIVE_CONFIG": str(node.folder)},

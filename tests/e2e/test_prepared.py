@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 
 import boto3
@@ -32,13 +31,6 @@ def collective() -> str:
 def queue(collective: str) -> str:
     """Return the name of a node's queue."""
     return names.node_queue(collective, IDENTITY)
-
-
-@pytest.fixture
-def proxy(moto_server: str) -> Iterator[Proxy]:
-    """Return the proxy that nodes use as AWS."""
-    with Proxy(moto_server) as proxy:
-        yield proxy
 
 
 def transport(url: str, monkeypatch: pytest.MonkeyPatch, region: str = "eu-central-1") -> SQSTransport:

@@ -88,7 +88,7 @@ def test_the_user_of_a_script_cannot_make_root_change_another_file(shared: Path)
 
 
 def test_a_script_is_closed_to_other_users(shared: Path) -> None:
-    """Its user can read a script, other users cannot; only root can change the folder."""
+    """A script is readable by the user who runs it and by no other; only root can change the folder."""
     reply = shell.script('stat -c "%U %a" "$0" "$(dirname "$0")"', user=USER, deadline=in_30_s())
     assert reply["stdout"] == f"{USER} 500\nroot 711\n"
 

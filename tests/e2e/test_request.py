@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import signal
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support.crpc_process import NODES, Crpc
+from support.crpc_process import NODES, Crpc, suspended
 
 from collective.lab.layout import Layout
 from collective.signing import key_files, keys
@@ -74,9 +72,9 @@ def test_of_five_checks_only_the_critical_one_is_shown(crpc: Crpc) -> None:
     assert "Summary of Exit Code:\n\n         OK = 4\n   CRITICAL = 1\n" in done.stdout
 
 
-def test_shell_shows_what_each_node_says(crpc: Crpc) -> None:
+def test_shell_shows_the_output_of_each_node(crpc: Crpc) -> None:
     """The replies of an action with display `always` are shown, also when they are ok."""
-    done = crpc("shell", "run", "command=hostname -f")
+    done = crpc("shell", "run", "command=hostname -f", "--yes")
     assert done.returncode == 0
     assert sorted(re.findall(r"^(node\S+)", done.stdout, re.MULTILINE)) == NODES
     assert re.search(r"Finished processing 5 / 5", done.stdout)
@@ -109,9 +107,9 @@ def test_filters_choose_nodes(crpc: Crpc) -> None:
     assert crpc("find", "-I", "node[01-03].lab").stdout.split() == NODES[:3]
     assert crpc("find", "-S", "environment=production and not role=db").stdout.split() == ["node01.lab", "node03.lab"]
     assert crpc("find", "-W", "role=web environment=staging").stdout.split() == ["node04.lab"]
-    nobody = crpc("rpcutil", "ping", "-F", "role=mail")
-    assert (nobody.returncode, nobody.stdout) == (1, "")
-    assert nobody.stderr == "crpc: no node matches the filter (5 nodes alive)\n"
+    no_match = crpc("rpcutil", "ping", "-F", "role=mail")
+    assert (no_match.returncode, no_match.stdout) == (1, "")
+    assert no_match.stderr == "crpc: no node matches the filter (5 nodes alive)\n"
 
 
 def test_broadcast_discovery_finds_the_same_nodes(crpc: Crpc) -> None:
@@ -121,40 +119,32 @@ def test_broadcast_discovery_finds_the_same_nodes(crpc: Crpc) -> None:
 
 def test_a_stopped_node_is_named_as_silent(crpc: Crpc, lab: Layout) -> None:
     """SIGSTOP leaves a node registered and unresponsive: it is named, and the exit code is 3."""
-    pid = int((lab.node("node03.lab") / "pid").read_text())
-    os.kill(pid, signal.SIGSTOP)
-    try:
+    with suspended(lab, "node03.lab"):
         done = crpc("rpcutil", "ping", "-t", "3")
-    finally:
-        os.kill(pid, signal.SIGCONT)
     assert done.returncode == 3
     assert re.search(r"Finished processing 4 / 5 hosts", done.stdout)
     assert re.search(r"No response from: 1 node\n\n +node03\.lab\n", done.stdout)
     assert crpc("rpcutil", "ping", "-I", "node03.lab").returncode == 0
 
 
-def test_a_deaf_node_is_named_long_before_the_timeout(crpc: Crpc, lab: Layout) -> None:
+def test_an_unresponsive_node_is_named_long_before_the_timeout(crpc: Crpc, lab: Layout) -> None:
     """A node that leaves its queue unread is named long before the timeout of a slow action."""
-    pid = int((lab.node("node02.lab") / "pid").read_text())
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        done = crpc("shell", "run", "command=true", "--json")
-    finally:
-        os.kill(pid, signal.SIGCONT)
+    with suspended(lab, "node02.lab"):
+        done = crpc("shell", "run", "command=true", "--yes", "--json")
     document = json.loads(done.stdout)
     assert done.returncode == 3
     assert document["silent"] == ["node02.lab"]
     assert document["timing_ms"]["total"] < 60_000  # the action's own timeout is 180 s
 
 
-def test_a_node_that_never_was_is_said_to_be_none(crpc: Crpc) -> None:
+def test_an_unknown_node_is_reported_at_once(crpc: Crpc) -> None:
     """A name without a queue is reported at once, because a literal name needs no discovery."""
     done = crpc("rpcutil", "ping", "-I", "node99.lab")
     assert done.returncode == 3
     assert "node99.lab: there is no such node" in done.stderr
 
 
-def test_a_caller_the_policy_does_not_know_is_denied(crpc: Crpc, lab: Layout, tmp_path: Path) -> None:
+def test_a_caller_without_a_rule_is_denied(crpc: Crpc, lab: Layout, tmp_path: Path) -> None:
     """The reply to a caller without a rule names the caller and the reason, and the exit code is 2."""
     mallory = keys.new()
     key_files.write_new(tmp_path / "key", mallory.text())
@@ -180,7 +170,7 @@ def test_help_is_no_error(crpc: Crpc, words: tuple[str, ...]) -> None:
     assert done.stderr == ""
 
 
-def test_describe_tells_what_the_ddl_says(crpc: Crpc) -> None:
+def test_describe_prints_the_ddl(crpc: Crpc) -> None:
     """`crpc describe` prints an agent, and one of its actions with inputs and outputs."""
     assert "runcommand" in crpc("describe", "nrpe").stdout
     page = crpc("describe", "package", "install").stdout

@@ -53,9 +53,9 @@ def verify(allowed: str, payload: str, signature: str, caller: str = "alice", wh
 def test_each_side_accepts_signatures_of_the_other(made: Mapping[str, Path], tmp_path: Path, kind: str) -> None:
     """Both sides accept signatures of every key type, and reject changed payloads, signatures and callers."""
     allowed = f"alice {ssh.line(made[kind])}\n"
-    ours = sshsig.sign(key_files.load(made[kind]), PAYLOAD)
-    theirs = ssh.sign(made[kind], PAYLOAD)
-    for signature in (ours, theirs):
+    by_collective = sshsig.sign(key_files.load(made[kind]), PAYLOAD)
+    by_ssh_keygen = ssh.sign(made[kind], PAYLOAD)
+    for signature in (by_collective, by_ssh_keygen):
         assert ssh.accepts(tmp_path, allowed, PAYLOAD, signature)
         verify(allowed, PAYLOAD, signature)
         for payload, changed, caller in (
@@ -77,9 +77,9 @@ def test_each_side_accepts_certificates_of_the_other(
     key = ssh.make_key(tmp_path / "key", kind)
     certificate = ssh.certify(key, made[authority])
     allowed = f"alice cert-authority {ssh.line(made[authority])}\n"
-    ours = sshsig.sign(choose(certificate, environment={}).signer, PAYLOAD)
-    theirs = ssh.sign(certificate, PAYLOAD)
-    for signature in (ours, theirs):
+    by_collective = sshsig.sign(choose(certificate, environment={}).signer, PAYLOAD)
+    by_ssh_keygen = ssh.sign(certificate, PAYLOAD)
+    for signature in (by_collective, by_ssh_keygen):
         assert ssh.accepts(tmp_path, allowed, PAYLOAD, signature)
         verify(allowed, PAYLOAD, signature)
         assert not ssh.accepts(tmp_path, allowed, PAYLOAD + " ", signature)

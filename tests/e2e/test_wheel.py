@@ -46,7 +46,8 @@ def test_the_wheel_brings_what_users_need_and_nothing_for_developers(installed: 
     helped = run(installed, "crpc", "--help", cwd=tmp_path)
     assert helped.returncode == 0
     assert "package" in helped.stdout
-    lab = run(installed, "crpc", "lab", "run", "--nodes", "2", "--", "crpc", "shell", "run", "command=echo hello")
+    call = ("crpc", "shell", "run", "command=echo hello", "--yes")
+    lab = run(installed, "crpc", "lab", "run", "--nodes", "2", "--", *call)
     assert lab.returncode == 0, lab.stdout + lab.stderr
     assert lab.stdout.count("hello") == 2
     checked = run(installed, "collectived", "--config", "/no/such/file")

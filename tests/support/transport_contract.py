@@ -156,15 +156,15 @@ def test_a_queue_that_was_not_opened_does_not_exist(
     transport: Transport, queue: str, names: Callable[[str], str]
 ) -> None:
     """Sending to a queue that was not opened, receiving from it and counting its messages raise NotFound."""
-    nobody = names("nobody")
+    missing = names("missing")
     for use in (
-        lambda: transport.send(nobody, "x"),
-        lambda: transport.receive(nobody, 0.0),
-        lambda: transport.unread(nobody),
+        lambda: transport.send(missing, "x"),
+        lambda: transport.receive(missing, 0.0),
+        lambda: transport.unread(missing),
     ):
         with pytest.raises(NotFound) as refused:
             use()
-        assert refused.value.name == nobody
+        assert refused.value.name == missing
 
 
 def test_a_queue_can_be_opened_twice(transport: Transport, queue: str, topic: str) -> None:

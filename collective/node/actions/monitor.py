@@ -22,7 +22,16 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from collective.node.actions.cgroup import Group
-from collective.node.actions.job import CRASHED, INTERRUPTED, TIMEOUT, ActionJob, ActionResult, failed_result
+from collective.node.actions.job import (
+    CRASHED,
+    INTERRUPTED,
+    LARGEST_MESSAGE,
+    LARGEST_RESULT,
+    TIMEOUT,
+    ActionJob,
+    ActionResult,
+    failed_result,
+)
 from collective.node.actions.output_log import OutputLog, readable
 from collective.node.actions.worker import run_worker
 from collective.processes import adopt_orphans
@@ -67,6 +76,7 @@ def _watch(
     """Return what the worker wrote, or an ActionResult that says how it ended; then its processes must be killed."""
     written = bytearray()
     process = os.pidfd_open(worker)
+    timeout = round(deadline - time.monotonic(), 1)
     with selectors.DefaultSelector() as selector:
         for source in (result_pipe, log.reader, process, connection.fileno()):
             selector.register(source, selectors.EVENT_READ)
@@ -76,13 +86,15 @@ def _watch(
                 selector.unregister(result_pipe)
             if log.reader in ready and not log.read():
                 selector.unregister(log.reader)
+            if len(written) > LARGEST_MESSAGE:
+                return failed_result(f"the action wrote more than the limit of {LARGEST_RESULT} bytes", reason=CRASHED)
             if connection.fileno() in ready:
                 return failed_result("interrupted: the node is stopping", reason=INTERRUPTED)
             if process in ready:
-                while readable(result_pipe) and _read_chunk(result_pipe, written):
+                while len(written) <= LARGEST_MESSAGE and readable(result_pipe) and _read_chunk(result_pipe, written):
                     pass
                 return _exit_result(worker, written)
-    return failed_result("the action reached its timeout, and all its processes were killed", reason=TIMEOUT)
+    return failed_result(f"Timed out after {timeout:g} s: all processes of the action were killed", reason=TIMEOUT)
 
 
 def _read_chunk(result_pipe: int, written: bytearray) -> bool:
@@ -94,7 +106,7 @@ def _read_chunk(result_pipe: int, written: bytearray) -> bool:
 
 def _exit_result(worker: int, written: bytearray) -> bytes | ActionResult:
     code = os.waitstatus_to_exitcode(os.waitpid(worker, 0)[1])
-    if code == 0 and written:
+    if code == 0 and 0 < len(written) <= LARGEST_MESSAGE:
         return bytes(written)
     if code < 0:
         return failed_result(f"the action was killed by {_signal_name(-code)}", reason=CRASHED)

@@ -1,4 +1,4 @@
-"""Pass what an action and its commands write to standard output and error on to the daemon's log: a bounded, masked part.
+"""Pass what an action and its commands write on to the daemon's log: a bounded part, without secrets.
 
 The monitor reads the pipe until the action has ended. A process that the action left running gets SIGPIPE when it
 writes afterwards, so it must have redirected its output. The fork server preloads this module, so it imports little.

@@ -19,7 +19,7 @@ from collective.masking import hide, hide_in
 from collective.node.actions.cgroup import Group
 from collective.node.actions.importing import imported
 from collective.node.actions.job import CRASHED, LARGEST_RESULT, ActionJob, ActionResult, failed_result
-from collective.processes import die_with_parent
+from collective.processes import MARK, die_with_parent
 from collective.run_as import account_environment
 
 _QUOTED = 200  # characters of an action's standard output that the error message shows
@@ -44,6 +44,7 @@ def run_worker(job: ActionJob, output: int, log: int, monitor: int, group: Group
     os.dup2(log, 1)
     os.dup2(log, 2)
     os.environ.update(account_environment())
+    os.environ[MARK] = job.token
     exit_code = 1
     try:
         result = _encoded(_call(job))
@@ -69,10 +70,11 @@ def _call(job: ActionJob) -> ActionResult:
         sys.stderr.write(hide(traceback.format_exc(), job.secrets))
         # The name "Exception" adds nothing; "KeyError" is half of the message.
         prefix = "" if type(error) in (Exception, RuntimeError) and str(error) else f"{type(error).__name__}: "
-        return failed_result(hide(f"{prefix}{error}".rstrip(": "), job.secrets), reason=CRASHED)
+        text = hide(f"{prefix}{error}".rstrip(": "), job.secrets)
+        return failed_result(f"Agent crashed: {text}; traceback in the node's log", reason=CRASHED)
     if stdout.length:
         quoted = hide(stdout.kept, job.secrets)[:_QUOTED]
-        message = f"the action printed {stdout.length} characters to standard output: {quoted!r} (return or log them)"
+        message = f"Printed to standard output: {quoted!r} ({stdout.length} characters; return or log them)"
         return failed_result(message, reason=CRASHED, data=hide_in(data, job.secrets))
     return ActionResult(data={} if data is None else data)
 

@@ -53,6 +53,7 @@ class ActionCaller:
             supplied=agent.supplied(action.name, available),
             secrets=action.secret_texts(admitted.data),
             code=agent.code,
+            token=admitted.context.digest,
         )
         return self._runner.run(job, timeout)
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import logging
 
-from collective import __version__, messages, signing
+from collective import messages, signing
 from collective.errors import MessageError, TransportError
 from collective.log_limiter import LogLimiter
 from collective.messages import Reply, Request
 from collective.node.requests.reader import RequestReader
 from collective.node.requests.refusal_budget import RefusalBudget
 from collective.transport import Delivery, Transport
+from collective.version import __version__
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import Enum, unique
 
-from collective.errors import CollectiveError, InvalidInput, MissingInput, RPCError, UnknownAction
+from collective.errors import CollectiveError, InvalidInput, MissingInput, RPCError, UncheckedInput, UnknownAction
 from collective.node.actions.job import CRASHED, INTERRUPTED
 
 # The counters of requests that were received, or resumed from the journal: each request counts in exactly one.
@@ -22,7 +22,7 @@ COUNTERS: Mapping[str, str] = {
     "expired": "older than its TTL, from a caller whose clock is wrong, or from before the journal began",
     "denied": "denied by the policy",
     "filtered": "its filter is invalid or does not match this node",
-    "invalid": "no such agent or action, or inputs that its DDL does not allow",
+    "invalid": "no such agent or action, or inputs that its DDL does not allow or that take too long to check",
     "busy": "too many requests are waiting, or the journal cannot be written",
     "interrupted": "an earlier daemon stopped while its action ran, or several stopped while they had it",
     "passed": "admitted: its action runs or waits to run",
@@ -73,6 +73,7 @@ class Reason(Enum):
     UNKNOWN_ACTION = ("invalid", "invalid", _ALWAYS, 2, None, _ALWAYS)
     MISSING_INPUT = ("invalid", "invalid", _ALWAYS, 3, None, _ALWAYS)
     INVALID_INPUT = ("invalid", "invalid", _ALWAYS, 4, None, _ALWAYS)
+    UNCHECKED = ("invalid", "invalid", _ALWAYS, 4, "unchecked", _ALWAYS)
     BUSY = ("busy", "busy", _ALWAYS, 5, "busy", _ALWAYS)
     # Admitted. The audit log has it before the action runs, and the reply has the action's result.
     PASSED = ("passed", "allowed", _ALWAYS, None, None, _ALWAYS)
@@ -101,7 +102,7 @@ class Reason(Enum):
 
     @property
     def limited(self) -> bool:
-        """Whether it happens to callers that the policy has not allowed anything: only so many leave a trace."""
+        """Whether the policy has not allowed the request: then only a limited number of each caller leaves a trace."""
         return self in _LIMITED
 
 
@@ -128,6 +129,7 @@ _INPUT_REASONS: Mapping[type[RPCError], Reason] = {
     UnknownAction: Reason.UNKNOWN_ACTION,
     MissingInput: Reason.MISSING_INPUT,
     InvalidInput: Reason.INVALID_INPUT,
+    UncheckedInput: Reason.UNCHECKED,
 }
 
 

@@ -82,7 +82,7 @@ class Refusals:
             self._pools.run_quick(self._replies.conclude, context, result, 0.0)
 
     def _exceeds_limits(self, context: RequestContext) -> bool:
-        """Return whether so many requests of the caller were refused lately that this one leaves no trace."""
+        """Return whether too many requests of the caller were refused lately: then this one leaves no trace."""
         if not context.journaled and not self._repeated.add(context.digest):
             return True
         exceeded = self.budget.exceeded(context.request.caller)

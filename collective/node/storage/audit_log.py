@@ -115,7 +115,7 @@ class AuditLog:
         )
 
     def limited(self, caller: str, seconds: float) -> None:
-        """Write that further refusals of a caller are not written for up to so many seconds."""
+        """Write that further refusals of a caller are not written for up to `seconds`."""
         self._append({"event": "limited", "time": self._clock(), "caller": caller, "seconds": seconds})
 
     def close(self) -> None:
