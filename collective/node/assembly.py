@@ -73,6 +73,7 @@ def build(config: NodeConfig, manager: ServiceManager, session: boto3.Session | 
     _make_folder("state", config.state)
     tags = config.queue_tags | names.tags(config.collective, config.identity)
     transport = SQSTransport(aws, connections=config.max_actions + 4, tags=tags)
+    transport.check_settings()  # now, because a running daemon could only retry
     audit, journal = _audit(config), Journal(config.state / "journal.sqlite", transport.now)
     groups.end_abandoned()  # the open journal proves that no other daemon of this node runs
     _end_abandoned(journal)

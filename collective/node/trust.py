@@ -102,7 +102,7 @@ def verifier(config: NodeConfig) -> Verifier:
 
 
 def problems(config: NodeConfig) -> list[str]:
-    """Return the problems of this node's key files, one line per problem; without a key that is trusted, there is one."""
+    """Return the problems of this node's key files, one line per problem. Without a trusted key there is a problem."""
     found: list[str] = []
     signers = _load(found, lambda: reread.load(config.allowed_signers, allowed_signers.parse))
     revoked = _load(found, lambda: reread.load(config.revoked_keys, revoked_keys.parse, _REVOKED_BYTES))

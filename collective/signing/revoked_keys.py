@@ -7,7 +7,7 @@
 As in `ssh-keygen -Y verify -r`, a certificate revokes the key in it, and so every certificate of that key. Revoking an
 authority revokes all its certificates. Binary key revocation lists (`ssh-keygen -k`) are refused.
 
-A line that cannot be read does not void the others: they apply at once, together with the keys that were revoked before.
+A line that cannot be read does not void the others: they apply at once, together with the keys revoked before.
 """
 
 from __future__ import annotations

@@ -88,6 +88,10 @@ class SQSTransport:
         """Return the servers' time in Unix seconds."""
         return self._aws.now()
 
+    def check_settings(self) -> None:
+        """Raise ConfigError when the settings for SNS are invalid; those for SQS are checked by the constructor."""
+        _ = self._sns
+
     def open_node(self, queue: str, topic: str) -> None:
         """Create a node's queue; if that is not allowed, use the queue that `crpc setup --node` created."""
         try:
