@@ -27,6 +27,7 @@ import json
 import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from collective.aws import AWS, translated
@@ -122,6 +123,11 @@ class SQSTransport:
         except CallFailed:  # stored by a call to another endpoint, or damaged
             self._create(queue, _REPLY_ATTRIBUTES)
         return here + self._url(queue)
+
+    def delete_replies(self, queue: str) -> None:
+        """Delete a reply queue, if it exists. Its name is blocked for 60 s. Raises Forbidden."""
+        with suppress(NotFound), translated(queue, "queue"):
+            self._sqs.delete_queue(QueueUrl=self._url(queue))
 
     def check_topic(self, topic: str) -> None:
         """Check that the topic exists in this account. Raises NotFound, and Forbidden without the permission."""

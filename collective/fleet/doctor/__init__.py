@@ -3,14 +3,16 @@
     local    version ─ configuration ─ DDLs ─ state ─ key
     AWS      AWS ─ queues ─ clock ─ topic ─ registry ─ nodes' keys ─ reply
 
-A check yields findings, and returns what later checks need. Nothing is left behind except the reply queue, which every
-call creates. The time limits are in `aws_checks`.
+A check yields findings, and returns what later checks need. Nothing is left behind: the doctor's calls use reply
+queues of their own, which are deleted at the end. The time limits are in `aws_checks`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TypeVar
 
 from collective import names
@@ -33,17 +35,24 @@ def examine(path: Path | None = None, target: str | None = None) -> Iterator[Fin
     """
     yield from attempt("version", local_checks.version())
     config = yield from attempt("configuration", local_checks.configuration(path, target))
-    if config is not None:
-        yield from _examine(config)
+    if config is None:
+        return
+    with TemporaryDirectory(prefix="collective-doctor-") as folder:
+        try:
+            yield from _examine(config, Path(folder))
+        finally:
+            remains = aws_checks.delete_replies(Path(folder), config.collective)
+        yield from remains
 
 
-def _examine(config: ClientConfig) -> Iterator[Finding]:
+def _examine(config: ClientConfig, state: Path) -> Iterator[Finding]:
     catalog = yield from attempt("DDLs", local_checks.ddls(config))
     known = yield from attempt("state", local_checks.state(config))
     sign = yield from attempt("key", local_checks.key(config))
     aws = yield from attempt("AWS", aws_checks.account())
     if aws is None or known is None:
         return  # no call is possible without them
+    config = replace(config, state=state)  # the reply queues of these calls are deleted at the end
     transport = yield from attempt("queues", aws_checks.queues(aws, config))
     if aws.skew is None:
         return  # the service did not respond, and the others would take as long to time out

@@ -8,11 +8,12 @@ from __future__ import annotations
 import difflib
 import time
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from collective import names
 from collective.aws import AWS, Timeouts
 from collective.config import ClientConfig
-from collective.errors import ConfigError, Forbidden, NoNodes, NotFound, SignatureError, Unreachable
+from collective.errors import CollectiveError, ConfigError, Forbidden, NoNodes, NotFound, SignatureError, Unreachable
 from collective.fleet import reply_slots
 from collective.fleet.doctor.findings import Check, Finding, failed
 from collective.fleet.fleet import Fleet
@@ -55,6 +56,19 @@ def queues(aws: AWS, config: ClientConfig) -> Check[SQSTransport]:
         slot.release()
     yield Finding("queues", f"{slot.queue}: created or found")
     return transport
+
+
+def delete_replies(state: Path, collective: str) -> list[Finding]:
+    """Delete the reply queues of calls with this `state`; return a finding for what remains."""
+    remaining = reply_slots.queues(state, collective)
+    try:
+        transport = SQSTransport(AWS(timeouts=_TIMEOUTS)) if remaining else None
+        while transport and remaining:
+            transport.delete_replies(remaining[0])
+            remaining.pop(0)
+    except CollectiveError as error:
+        return [Finding("queues", f"reply queue {remaining[0]} could not be deleted: {error}", warning=True)]
+    return []
 
 
 def clock(skew: float) -> Check[None]:
