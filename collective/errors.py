@@ -166,6 +166,6 @@ class InvalidInput(RPCError):
 
 
 class Failed(RPCError):
-    """Anything else. Reasons of the framework: timeout, interrupted, busy, crashed, expired, filtered."""
+    """Anything else. `reason` may be timeout, interrupted, busy, crashed, expired, filtered or not_evaluated."""
 
     statuscode = 5

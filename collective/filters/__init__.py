@@ -15,6 +15,7 @@ match.py     match a filter against a node
 
 from collective.filters.match import Node, leaves, look_up, matches, uses_data
 from collective.filters.options import parse
+from collective.filters.partial import may_differ, may_match
 from collective.filters.patterns import Budget
 from collective.filters.printing import explain, select_text, to_options
 from collective.filters.values import AllOf, AnyOf, ClassTest, DataTest, FactTest, Filter, Not, Select
@@ -34,6 +35,8 @@ __all__ = [
     "leaves",
     "look_up",
     "matches",
+    "may_differ",
+    "may_match",
     "parse",
     "select_text",
     "to_options",

@@ -94,9 +94,8 @@ def _shortened(record: NodeRecord, part: str) -> NodeRecord:
     by_weight = sorted(entries, key=weights.__getitem__)
     room = sum(weights.values()) / _load(record) * _MARGIN
     while by_weight:
-        kept = {
-            name for name, total in zip(by_weight, accumulate(weights[name] for name in by_weight)) if total <= room
-        }
+        totals = accumulate(weights[name] for name in by_weight)
+        kept = {name for name, total in zip(by_weight, totals, strict=True) if total <= room}
         shorter = _with_only(record, part, kept)
         if not kept or _fits(shorter):
             return shorter

@@ -25,7 +25,7 @@ from collective.ddl import DDL
 from collective.errors import NotFound, TransportError
 from collective.fleet.fleet import Fleet
 from collective.messages import Reply, Request
-from collective.registry import NodeRecord
+from collective.registry import Contents, NodeRecord
 from collective.registry.memory import MemoryRegistry
 from collective.transport import BATCH, Delivery
 
@@ -193,9 +193,9 @@ class _Registry(MemoryRegistry):
         self._network = network
         self._seconds = seconds
 
-    def nodes(self) -> list[NodeRecord]:
+    def read(self) -> Contents:
         self._network.time += self._seconds
-        return super().nodes()
+        return super().read()
 
 
 def answer(request: Request, sender: str, statuscode: int = 0) -> Reply:
