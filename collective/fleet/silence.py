@@ -103,11 +103,9 @@ def ago(seconds: float) -> str:
 def _some(lines: Iterable[str]) -> list[str]:
     every = list(lines)
     left_over = len(every) - MAX_LINES
-    return (
-        every
-        if left_over <= 0
-        else [*every[:MAX_LINES], f"and {plural(left_over, 'more group')} of nodes (use --json)"]
-    )
+    if left_over <= 0:
+        return every
+    return [*every[:MAX_LINES], f"{plural(left_over, 'more line')} about missing nodes (use --json)"]
 
 
 def _grouped(reasons: Mapping[str, str]) -> list[tuple[list[str], str]]:
