@@ -138,7 +138,8 @@ def print_missing(call: Call, fleet: Fleet) -> None:
     hints = _suggestions(call.absent, fleet)
     for name in call.absent:
         _print_line(f"{name}: there is no such node: it has no queue in '{call.collective}'{hints[name]}")
-    silent = [name for name in outcomes.silent if name not in call.absent and name not in outcomes.not_asked]
+    explained = {*call.absent, *outcomes.not_asked, *outcomes.rejected}
+    silent = [name for name in outcomes.silent if name not in explained]
     reasons = {} if call.cut_short else fleet.why_silent(silent)
     for line in silence_lines(reasons):
         _print_line(line)

@@ -191,7 +191,7 @@ class Call:
     def _hint(self) -> None:
         """Log once, while waiting, that all nodes have read the request and none has answered."""
         working = self._rollout.working
-        if not working or self.outcomes.replies or self._now() < self._hint_at:
+        if not working or self.outcomes.replies or self.outcomes.rejected or self._now() < self._hint_at:
             return
         if self._unresponsive.have_read(working):
             self._hint_at = float("inf")

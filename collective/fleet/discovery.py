@@ -174,7 +174,7 @@ def answers(outcomes: Outcomes, request_ids: Iterable[str]) -> Discovery:
     return Discovery(
         nodes=tuple(sorted(reply.sender for reply in replies if reply.ok)),
         not_evaluated={
-            reply.sender: reply.statusmsg
+            reply.sender: reply.statusmsg.removeprefix("the filter could not be evaluated: ")
             for reply in sorted(replies, key=lambda reply: reply.sender)
             if not reply.ok and reply.reason != FILTERED
         },

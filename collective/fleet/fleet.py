@@ -41,7 +41,7 @@ from collective.fleet.unresponsive import ROLLOUT_TTL
 from collective.fleet.verification import ReplyVerifier
 from collective.messages import Request
 from collective.parallel import THREADS
-from collective.registry import Contents, NodeRecord, Nodes
+from collective.registry import Contents, NodeRecord, Nodes, encoding
 from collective.transport import Transport
 
 log = logging.getLogger(__name__)
@@ -254,6 +254,9 @@ class Fleet:
         found = discovery.candidates(contents, now, targets, agent, self._is_revoked)
         for name in found.contested:
             log.warning("identity.contested", extra={"error": f"two machines use the identity '{name}'"})
+        for record in contents.records:
+            if record.omitted and record.alive(now):
+                log.info("discovery.omitted", extra={"error": f"{record.identity}: {encoding.omission(record)}"})
         certain = Discovery(tuple(sorted(found.matching)), found.not_asked, why_none=found.why_none)
         return certain.joined(self._ask(targets, agent, found.undecided)) if found.undecided else certain
 

@@ -1,4 +1,4 @@
-"""Checks of one node, from what it has registered to its reply: why does it not answer?
+"""Checks of one node, from what it has registered to its reply: they explain why it does not answer.
 
 record ─ key ─ queue ─ reply ─► a reply, or: has not read its queue; has read it and did not answer
 """
