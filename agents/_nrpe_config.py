@@ -171,7 +171,7 @@ def _read_line(path: Path, where: str, line: str, found: NrpeConfig) -> None:
 
 
 def _read_folder(folder: Path, found: NrpeConfig) -> None:
-    """Read the files *.cfg of a folder and of its subfolders, as NRPE: sorted, through links, without hidden folders."""
+    """Read the files *.cfg of a folder and its subfolders, as NRPE: sorted, through links, without hidden folders."""
     try:
         paths = sorted(folder.iterdir())
     except OSError as error:

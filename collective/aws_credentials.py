@@ -77,8 +77,8 @@ def _translated(resolve: Callable[[], Any]) -> Any:
         return resolve()
     except botocore_errors.ClientError as error:  # of STS, SSO or Cognito
         raise AccessDenied(f"AWS credentials: {one_line(error)}") from None
-    except (botocore_errors.ConnectionError, botocore_errors.HTTPClientError):  # STS, SSO or the metadata service cannot be reached
-        raise
+    except (botocore_errors.ConnectionError, botocore_errors.HTTPClientError):
+        raise  # STS, SSO or the metadata service cannot be reached
     except botocore_errors.BotoCoreError as error:
         raise AccessDenied(f"AWS credentials: {one_line(error)}") from None
     except Exception as error:

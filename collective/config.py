@@ -136,6 +136,9 @@ class ClientConfig:
 
     `key` signs requests in the name of `caller`: a path, or one of the values in `signing/caller_key.py`.
     Without a terminal to confirm, a non-idempotent action reaches at most `max_targets` nodes; 0 means no limit.
+
+    With `new_nodes: refuse` a node is not trusted before `crpc nodes trust`. With `expect_all` nodes in the registry
+    that were not seen recently count as silent.
     """
 
     collective: str
@@ -151,6 +154,8 @@ class ClientConfig:
     ttl: float = 60.0
     transit: float = 5.0
     discovery_timeout: float = 10.0
+    new_nodes: str = "accept"
+    expect_all: bool = False
 
     def known_collective(self, name: str | None) -> str:
         """Return `name`, or the default collective without one; raise UsageError if it is not configured."""
@@ -166,6 +171,7 @@ _CHOICES = {
     "registry": ("dynamodb", "none"),
     "log_level": ("DEBUG", "INFO", "WARNING", "ERROR"),
     "log_format": ("text", "json"),
+    "new_nodes": ("accept", "refuse"),
 }
 _SPECIAL_PATHS = {"key": (KEY_AUTO, KEY_AGENT, KEY_NONE)}  # values of path keys that are not paths
 _POSITIVE = frozenset({"heartbeat", "facts_period", "max_actions", "max_queued", "ttl", "transit", "discovery_timeout"})

@@ -264,8 +264,7 @@ def read_file(path: Path, parse: Callable[[Any], _Parsed]) -> _Parsed:
         document = json.loads(text)
     except (OSError, ValueError, RecursionError) as error:
         problem = "nested too deeply" if isinstance(error, RecursionError) else f"cannot be read as JSON: {error}"
-        problem = ruby_problem(text) or problem
-        raise DDLError(f"{path}: {problem}") from None
+        raise DDLError(f"{path}: {ruby_problem(text) or problem}") from None
     if problem := choria_problem(document):
         raise DDLError(f"{path}: {problem}")
     try:

@@ -186,6 +186,6 @@ class UncheckedInput(InvalidInput):
 
 
 class Failed(RPCError):
-    """Anything else. Reasons of the framework: timeout, interrupted, busy, crashed, expired, filtered."""
+    """Anything else. `reason` may be timeout, interrupted, busy, crashed, expired, filtered or not_evaluated."""
 
     statuscode = 5

@@ -228,7 +228,7 @@ def test_a_file_that_is_not_json_is_named(tmp_path: Path, content: bytes) -> Non
     """The error for an unreadable file names its path."""
     path = tmp_path / "hammer.json"
     path.write_bytes(content)
-    with pytest.raises(DDLError, match=r"hammer\.json: cannot be read as JSON"):
+    with pytest.raises(DDLError, match=r"hammer\.json: (cannot be read as JSON|nested too deeply)"):
         ddl.read(path)
 
 

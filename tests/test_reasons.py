@@ -17,7 +17,7 @@ TABLE = {
     "JOURNAL_UNAVAILABLE": ("busy", "refused", 5, "busy", "always", "always"),
     "EXPIRED": ("expired", "refused", 5, "expired", "always", "named"),
     "DENIED": ("denied", "denied", 1, "denied", "always", "always"),
-    "INVALID_FILTER": ("filtered", "filtered", 5, "filtered", "always", "always"),
+    "NOT_EVALUATED": ("filtered", "filtered", 5, "not_evaluated", "always", "always"),
     "FILTERED": ("filtered", "filtered", 5, "filtered", "named", "named"),
     "UNKNOWN_ACTION": ("invalid", "invalid", 2, None, "always", "always"),
     "MISSING_INPUT": ("invalid", "invalid", 3, None, "always", "always"),

@@ -121,7 +121,7 @@ def test_a_named_node_answers_that_the_filter_does_not_match(network: Network) -
 def test_an_invalid_filter_is_refused(network: Network) -> None:
     """A filter that the node cannot parse does not match by accident."""
     reply = ask(network, request(filter={"facts": [{"fact": "role"}]}))
-    assert (reply.statuscode, reply.reason) == (5, "filtered")
+    assert (reply.statuscode, reply.reason) == (5, "not_evaluated")
     assert "invalid filter" in reply.statusmsg
 
 

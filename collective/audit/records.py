@@ -12,7 +12,8 @@ from collective.audit import chain
 
 OUTCOMES = (
     *("ok", "failed", "unanswered"),
-    *("denied", "invalid", "duplicate", "filtered", "expired", "timeout", "interrupted", "busy", "crashed"),
+    *("denied", "invalid", "duplicate", "filtered", "not_evaluated", "expired"),
+    *("timeout", "interrupted", "busy", "crashed"),
 )
 
 

@@ -15,7 +15,9 @@ from collective import messages, names, signing
 from collective.errors import NoNodes, NotFound
 from collective.messages import Request, Sealed
 from collective.parallel import in_parallel
-from collective.transport import Transport
+from collective.transport import BROADCAST_LIMIT, Transport
+
+_LONGEST_NAME = 258  # bytes of an identity in JSON
 
 
 @dataclass(frozen=True)
@@ -67,9 +69,22 @@ class Wave:
         self.absent: list[str] = []
         self._sender = sender
 
+    def fits(self) -> bool:
+        """Return whether the names of the nodes fit into one message; inputs that do not fit are not the reason."""
+        if not self._is_published or len(self.nodes) * _LONGEST_NAME < BROADCAST_LIMIT // 2:
+            return True
+        if len(self._sender.seal(self.request).body) <= BROADCAST_LIMIT:
+            return True
+        unnamed = self._sender.seal(replace(self.request, targets=()))
+        return len(unnamed.body) > BROADCAST_LIMIT // 2
+
+    @property
+    def _is_published(self) -> bool:
+        return len(self.nodes) > self._sender.direct_limit and not self._sender.secret
+
     def send(self) -> None:
         """Send to all nodes. `reached` is correct even if sending fails or is interrupted."""
-        if len(self.nodes) > self._sender.direct_limit and not self._sender.secret:
+        if self._is_published:
             self.reached.update(self.nodes)
             self._sender.publish(self.message)
             return

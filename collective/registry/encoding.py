@@ -112,9 +112,10 @@ def _weight(entries: Any, name: str) -> float:
 def _with_only(record: NodeRecord, part: str, kept: Collection[str]) -> NodeRecord:
     entries = getattr(record, part)
     names_kept = [name for name in entries if name in kept]
-    fewer = {name: entries[name] for name in names_kept} if isinstance(entries, Mapping) else tuple(names_kept)
+    fewer: Any = {name: entries[name] for name in names_kept} if isinstance(entries, Mapping) else tuple(names_kept)
+    members: dict[str, Any] = {part: fewer}
     omitted = record.omitted.get(part, 0) + len(entries) - len(names_kept)
-    return _noting(replace(record, **{part: fewer}), part, omitted)
+    return _noting(replace(record, **members), part, omitted)
 
 
 def _noting(record: NodeRecord, part: str, omitted: int) -> NodeRecord:
@@ -209,15 +210,13 @@ def _check_text(name: str, value: Any) -> None:
 
 
 def _check_time(name: str, value: Any) -> None:
-    if name != "last_seen" and value is None:
-        return
+    if name == "last_seen" or value is not None:
+        _check_number(name, value)
+
+
+def _check_number(name: str, value: Any) -> None:
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     _require(number and math.isfinite(value) and 0 <= value <= _LARGEST, name, f"a number from 0 to {_LARGEST:.0f}")
-
-
-def _check_period(name: str, value: Any) -> None:
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    _require(number and 0 < value <= _LARGEST, name, f"a number greater than 0 and at most {_LARGEST:.0f}")
 
 
 def _check_object(name: str, value: Any) -> None:
@@ -245,7 +244,7 @@ def _check_names(name: str, value: Any) -> None:
 _MEMBERS: Mapping[str, Callable[[str, Any], None]] = {
     "version": _check_text,
     "public_key": _check_text,
-    "period": _check_period,
+    "period": _check_number,
     "agents": _check_texts,
     "classes": _check_names,
     "refused": _check_texts,

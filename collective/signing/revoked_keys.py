@@ -47,7 +47,7 @@ class RevokedKeys:
 def parse(text: str, path: Path) -> RevokedKeys:
     """Return the content of a file, in which bytes that are not UTF-8 are surrogates.
 
-    Raise PartlyValid, with the keys that could be read, when there are lines that cannot; ConfigError for a binary file.
+    Raise PartlyValid, with the keys of the other lines, for lines that cannot be read; ConfigError for a binary file.
     """
     if text.startswith(_KRL):
         raise ConfigError(f"{path}: binary key revocation lists (KRL) are not supported ({_KINDS})")

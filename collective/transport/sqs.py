@@ -27,6 +27,7 @@ import json
 import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from collective.aws import AWS, translated
@@ -127,10 +128,23 @@ class SQSTransport:
             self._create(queue, _REPLY_ATTRIBUTES)
         return here + self._url(queue)
 
+    def delete_replies(self, queue: str) -> None:
+        """Delete a reply queue, if it exists. Its name is blocked for 60 s. Raises Forbidden."""
+        with suppress(NotFound), translated(queue, "queue"):
+            self._sqs.delete_queue(QueueUrl=self._url(queue))
+
     def check_topic(self, topic: str) -> None:
         """Check that the topic exists in this account. Raises NotFound, and Forbidden without the permission."""
         with translated(topic, "topic"):
             self._sns.get_topic_attributes(TopicArn=self._account(topic).arn("sns", topic))
+
+    def subscribed(self, topic: str) -> set[str]:
+        """Return the names of the queues that are subscribed to a topic. Raises NotFound and Forbidden."""
+        with translated(topic, "topic"):
+            pages = self._sns.get_paginator("list_subscriptions_by_topic").paginate(
+                TopicArn=self._account(topic).arn("sns", topic)
+            )
+            return {one["Endpoint"].rpartition(":")[2] for page in pages for one in page["Subscriptions"]}
 
     def send(self, queue: str, body: str) -> None:
         """Send a message to a queue (SendMessage)."""

@@ -32,7 +32,7 @@ from collective.fleet.fleet import Fleet
 from collective.node.check import aws_probe
 from collective.node.requests.receiver import Receiver
 from collective.node.server import Server
-from collective.registry import NodeRecord
+from collective.registry import NodeRecord, Revocation
 from collective.registry.dynamodb import DynamoDBRegistry
 from collective.setup import Plan
 from collective.setup.aws_inventory import Cloud
@@ -215,6 +215,7 @@ def test_the_caller_policy_is_exactly_sufficient(tmp_path: Path) -> None:
     caller.open_replies(reply)  # it exists, created by an older version
     assert caller.unread(QUEUE) == 0  # as for a silent node
     gate.session.client("sns").get_topic_attributes(TopicArn=TOPIC_ARN)  # as in `crpc doctor`
+    caller.delete_replies(reply)  # as in `crpc doctor`
     assert gate.denied == []
     assert gate.used == policy("caller").grants
 
@@ -285,7 +286,7 @@ def test_setup_finds_nothing_to_do_after_the_template() -> None:
 
 
 def test_the_operator_policy_is_exactly_sufficient() -> None:
-    """For `crpc setup` and `crpc nodes prune`, an operator needs every grant of its policy and no other."""
+    """For `crpc setup`, `nodes prune` and `nodes revoke`, an operator needs every grant of its policy and no other."""
     gate = Gate(policy("operator", "operated"), {})
     cloud = AgedCloud(AWS(gate.session))
 
@@ -302,6 +303,7 @@ def test_the_operator_policy_is_exactly_sufficient() -> None:
     nodes = DynamoDBRegistry(AWS(open_session()), names.table("operated"))
     nodes.put(NodeRecord("db1.my.net", "1", period=0.0))
     nodes.put(NodeRecord("db2.my.net", "1"))
+    registry.record_revocation(Revocation("db1.my.net", "SHA256:x"))
     settle(pruning(cloud, registry, "operated", older_than=0.0, orphans=True))
     open_session().client("sqs").create_queue(QueueName=names.reply_queue("operated", "alice-0"))
     settle(removal(cloud, "operated"))

@@ -9,6 +9,7 @@ import time
 import uuid
 from pathlib import Path
 
+import boto3
 import pytest
 from support.crpc_process import Crpc
 from support.daemons import IDENTITY, aws_environment, configure, daemon
@@ -46,6 +47,24 @@ def test_a_working_caller_has_no_problems(crpc: Crpc) -> None:
     checks = "version configuration DDLs state key AWS queues clock topic registry keys reply".split()
     assert [line[:2] for line in lines] == [[check, "ok"] for check in checks]
     assert ": replied in " in done.stdout
+
+
+def test_the_doctor_leaves_no_queue_behind(crpc: Crpc, lab: Layout, caller: Path) -> None:
+    """Its reply queue is deleted; the next call creates its own, whose name is not blocked."""
+    endpoint = lab.endpoint.read_text().strip()
+    sqs = boto3.client(
+        "sqs", endpoint_url=endpoint, region_name="eu-central-1", aws_access_key_id="t", aws_secret_access_key="t"
+    )
+
+    def replies() -> set[str]:
+        return set(sqs.list_queues(QueueNamePrefix="lab_reply_").get("QueueUrls", ()))
+
+    before = replies()
+    used = found(crpc, 0, "--config", str(caller))["queues"]
+    assert used.startswith("ok: lab_reply_")
+    assert replies() == before
+    assert crpc("rpcutil", "ping", "--config", str(caller)).returncode == 0
+    assert len(replies() - before) == 1
 
 
 def test_the_doctor_adds_no_known_nodes(crpc: Crpc, caller: Path) -> None:

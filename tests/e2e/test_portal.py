@@ -49,7 +49,7 @@ def crpc(tmp_path: Path, proxy: Proxy) -> Crpc:
 
 @pytest.mark.parametrize("content", [b"<html>Log in</html>", b"", b"{}", b"null", b"[]", b'{"Messages": 5}'])
 def test_the_daemon_pauses_and_serves_again(crpc: Crpc, node: Daemon, proxy: Proxy, content: bytes) -> None:
-    """Requests and log lines are few while the network requires a login; afterwards the daemon serves without restart."""
+    """Requests and log lines are few while the network requires a login; afterwards the daemon serves again."""
     proxy.answer = lambda _operation, _request: content
     proxy.turn("pass")  # ends the pending poll
     node.wait_for("transport.failed", 2)

@@ -51,7 +51,7 @@ def record(identity: str, **changes: object) -> NodeRecord:
 
 
 def find(registry: Registry, identity: str) -> NodeRecord:
-    [found] = [one for one in registry.nodes() if one.identity == identity]
+    [found] = [one for one in registry.read().records if one.identity == identity]
     return found
 
 
@@ -85,7 +85,7 @@ def test_a_heartbeat_changes_only_last_seen(registry: Registry, identity: str) -
 def test_a_heartbeat_of_another_instance_writes_nothing(registry: Registry, identity: str) -> None:
     """A heartbeat returns the instance in the registry, and None for an unknown node."""
     assert registry.heartbeat(identity, "one") is None
-    assert [one for one in registry.nodes() if one.identity == identity] == []
+    assert [one for one in registry.read().records if one.identity == identity] == []
     registry.put(record(identity))
     before = find(registry, identity)
     assert registry.heartbeat(identity, "two") == "one"

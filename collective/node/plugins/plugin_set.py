@@ -31,7 +31,7 @@ class Plugins:
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """The error lines of all rejected plugins, also of those whose last valid version is in use, and of settings."""
+        """The error lines of all rejected plugins, also of those whose last valid version serves, and of settings."""
         warnings = [line for agent in self.agents.values() for line in agent.warnings]
         return (*self.agents.problems, *self.data.problems, *warnings, *self.unused)
 

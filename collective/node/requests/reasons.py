@@ -21,7 +21,7 @@ COUNTERS: Mapping[str, str] = {
     "elsewhere": "for other nodes",
     "expired": "older than its TTL, from a caller whose clock is wrong, or from before the journal began",
     "denied": "denied by the policy",
-    "filtered": "its filter is invalid or does not match this node",
+    "filtered": "its filter is invalid, does not match this node, or could not be evaluated",
     "invalid": "no such agent or action, or inputs that its DDL does not allow or that take too long to check",
     "busy": "too many requests are waiting, or the journal cannot be written",
     "interrupted": "an earlier daemon stopped while its action ran, or several stopped while they had it",
@@ -68,7 +68,7 @@ class Reason(Enum):
     # Refused by the policy.
     DENIED = ("denied", "denied", _ALWAYS, 1, "denied", _ALWAYS)
     # Allowed by the policy, and refused all the same.
-    INVALID_FILTER = ("filtered", "filtered", _ALWAYS, 5, "filtered", _ALWAYS)
+    NOT_EVALUATED = ("filtered", "filtered", _ALWAYS, 5, "not_evaluated", _ALWAYS)
     FILTERED = ("filtered", "filtered", _NAMED, 5, "filtered", _NAMED)
     UNKNOWN_ACTION = ("invalid", "invalid", _ALWAYS, 2, None, _ALWAYS)
     MISSING_INPUT = ("invalid", "invalid", _ALWAYS, 3, None, _ALWAYS)
