@@ -91,8 +91,8 @@ class Timeouts:
     connect: int = 5
     read: int = 30  # more than transport.LONGEST_POLL: a poll without messages is not a timeout
     attempts: int = 4
-    deadline: float = 10.0
-    suspect: float = 3.0
+    deadline: float = 8.0
+    suspect: float = 2.0
 
 
 DEFAULT_TIMEOUTS = Timeouts()

@@ -74,7 +74,7 @@ def test_both_estimates_are_shown_with_every_count_and_price(capsys: Captured) -
     ]
     assert re.search(r"SQS: requests and replies +4,963,100 +0.400 +1.99$", out, re.MULTILINE)
     assert "500 nodes, 100 calls a day to 500 of them, 31 days; prices of us-east-1, 2026-06\n" in out
-    assert "\nAn idle node: $0.0536 for polls, $0.0056 for the registry.\n" in out
+    assert "\nAn idle node: $0.0536 for polls, $0.0056 for the registry, $0.0045 for its subscription.\n" in out
 
 
 def test_the_json_document_has_the_same_figures(capsys: Captured) -> None:

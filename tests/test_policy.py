@@ -157,6 +157,14 @@ def test_an_invalid_policy_is_rejected_as_a_whole(text: str) -> None:
     assert message in str(caught.value)
 
 
+@pytest.mark.parametrize("separator", ["\u2028", "\u2029", "\x85", "\r"])
+def test_a_comment_cannot_hide_a_rule(separator: str) -> None:
+    """YAML ends lines at more characters than editors do; such a character is an error with its place."""
+    text = f"rules:\n- {{callers: [alice]}} # {separator}- {{callers: ['*']}}\n"
+    with pytest.raises(PolicyError, match=rf"policy\.yaml:2: control character U\+{ord(separator):04X} at column 24"):
+        parse(text, "policy.yaml")
+
+
 def test_all_errors_are_reported_at_once() -> None:
     """Errors are in the order of the file; the message has the first one and the number of others."""
     with pytest.raises(PolicyError) as caught:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from collective.errors import ConfigError
-from collective.reread import NoValidVersion, ReloadedFile, ReloadEvents
+from collective.reread import NoValidVersion, PartlyValid, ReloadedFile, ReloadEvents
 
 EVENTS = ReloadEvents("test.read", "test.broken")
 
@@ -58,3 +58,46 @@ def test_without_a_valid_version_the_default_applies(tmp_path: Path, caplog: pyt
     assert (record.getMessage(), vars(record)["in_force"]) == ("test.broken", "the default")
     with pytest.raises(ConfigError, match="number: not valid"):
         reloaded(path).value()
+
+
+def test_valid_parts_apply_together_with_the_last_valid_version(tmp_path: Path) -> None:
+    """Each problem is logged; a file that has never been valid as a whole has no value."""
+
+    def words(text: str, path: Path) -> frozenset[str]:
+        found = frozenset(text.split())
+        if "?" in found:
+            raise PartlyValid([f"{path}: ?"], lambda before: before | found - {"?"})
+        return found
+
+    path = tmp_path / "words"
+    path.write_text("? a")
+    file: ReloadedFile[frozenset[str]] = ReloadedFile(
+        path, words, events=EVENTS, missing=frozenset, otherwise=NoValidVersion("nothing")
+    )
+    with pytest.raises(ConfigError, match="words: not valid"):
+        file.value()
+    for text, value in (("a", "a"), ("b ?", "ab"), ("c ?", "abc"), ("c", "c")):
+        path.write_text(text)
+        assert file.value() == frozenset(value)
+
+
+def test_a_file_that_the_guard_refuses_is_not_read(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The last valid version stays in force until the guard accepts the file again."""
+    path = tmp_path / "number"
+    path.write_text("1")
+    refusal: list[str] = []
+    file = ReloadedFile(
+        path,
+        number,
+        events=EVENTS,
+        missing=lambda: 0,
+        otherwise=NoValidVersion("nothing"),
+        guard=lambda _path: next(iter(refusal), None),
+    )
+    assert file.value() == 1
+    path.write_text("2")
+    refusal.append("number: writable by all users")
+    assert [file.value(), file.value()] == [1, 1]
+    refusal.clear()
+    assert file.value() == 2
+    assert [record.getMessage() for record in caplog.records] == ["test.broken"]

@@ -68,7 +68,7 @@ def problems(path: Path) -> list[str]:
 
 
 def _missing(path: Path) -> str:
-    return f"{path}: no such file, so only {_RPCUTIL} is allowed (create a policy)"
+    return f"{path}: no such file, so only rpcutil is allowed (create a policy)"
 
 
 def _parse(text: str, path: Path) -> Policy:
