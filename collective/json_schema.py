@@ -93,7 +93,7 @@ def _without_dialect(schema: Mapping[str, Any]) -> dict[str, Any]:
     return {keyword: value for keyword, value in schema.items() if keyword != "$schema"}
 
 
-def first_error(validator: Draft202012Validator, data: Mapping[str, Any]) -> ValidationError | None:
+def first_error(validator: Draft202012Validator, data: Any) -> ValidationError | None:
     """Return the most relevant error in `data`, or None."""
     try:
         error: ValidationError | None = best_match(validator.iter_errors(data))
