@@ -85,7 +85,7 @@ class Loader(FAST_LOADER):  # type: ignore[misc]
     Dates stay strings, as in JSON, because facts and settings are sent as JSON.
     """
 
-    yaml_implicit_resolvers: typing.ClassVar = {}
+    yaml_implicit_resolvers: typing.ClassVar[dict[str, list[tuple[str, re.Pattern[str]]]]] = {}
 
     def __init__(self, stream: Any) -> None:
         super().__init__(stream)

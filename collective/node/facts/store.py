@@ -105,7 +105,7 @@ class Facts:
             self._report("facts.omitted", label, _summary(getattr(valid[label], "omitted", ())))
 
     def _report(self, event: str, label: str, text: str) -> None:
-        """Log the problem of a source unless it is the same as the last time; an empty text is no problem."""
+        """Log the problem of a source unless it is the same as the last time. An empty text stands for success."""
         if text and self._problems.get(label) != text:
             log.error(event, extra={"error": text})
         self._problems[label] = text
