@@ -12,11 +12,11 @@ import threading
 import time
 from typing import Any
 
-import collective
 from collective.agent import Reply, action
 from collective.ddl import DDL
 from collective.filters import look_up
 from collective.node_info import NodeInfo
+from collective.version import __version__
 
 _COUNTED = ["received", "validated", "unvalidated", "passed", "filtered", "expired", "duplicates", "denied", "replies"]
 _DESCRIBED = ["version", "description", "author", "license", "timeout", "url"]
@@ -38,8 +38,9 @@ def inventory(*, node: NodeInfo) -> Reply:
         "agents": sorted(node.agents),
         "facts": dict(node.facts),
         "classes": sorted(node.classes),
-        "version": collective.__version__,
+        "version": __version__,
         "collective": node.collective,
+        "refused_agents": dict(node.refused_agents),
     }
 
 
@@ -59,7 +60,8 @@ def get_facts(facts: str, *, node: NodeInfo) -> Reply:
 @action
 def agent_inventory(*, node: NodeInfo) -> Reply:
     """Return the node's agents with their metadata and actions."""
-    return {"agents": [_describe(name, ddl) for name, ddl in sorted(node.agents.items())]}
+    agents = [_describe(name, ddl) for name, ddl in sorted(node.agents.items())]
+    return {"agents": agents, "refused_agents": dict(node.refused_agents)}
 
 
 def _describe(name: str, ddl: DDL) -> dict[str, Any]:
@@ -71,13 +73,14 @@ def _describe(name: str, ddl: DDL) -> dict[str, Any]:
 def daemon_stats(*, node: NodeInfo) -> Reply:
     """Return the daemon's version, resources and request counters."""
     return {
-        "version": collective.__version__,
+        "version": __version__,
         "pid": os.getpid(),
         "starttime": _STARTED,
         "threads": threading.active_count(),
         "uptime": time.time() - _STARTED,
         **{name: node.count(name) for name in _COUNTED},
         "running": node.running,
+        "refused_agents": dict(node.refused_agents),
         "rss_bytes": _rss_bytes(),
         "audit_head": node.audit_head,
     }

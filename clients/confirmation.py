@@ -1,22 +1,71 @@
-"""Ask for confirmation on the terminal."""
+"""Ask for confirmation on the terminal.
+
+confirmation = Confirmation(action, data, max_targets)
+fleet.call(…, confirm=confirmation.confirm(yes=args.yes))
+
+service restart service=nginx on 47 nodes (web[01-47])? [y/N]
+"""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from collective.text import plural
+from collective.clients.render.formatting import in_words
+from collective.clients.streams import write
+from collective.errors import TooManyTargets
+from collective.nodesets import fold
+from collective.text import escape_controls, plural
+
+if TYPE_CHECKING:
+    from collective.ddl import Action
+
+_LONGEST_VALUE = 60  # characters of an input in a question
+_LONGEST_LIST = 200  # characters of the names in a question
 
 
-def confirmation(yes: bool) -> Callable[[list[str]], bool] | None:
-    """Return a function that asks for confirmation to reach some nodes, or with `yes` confirms without asking.
+@dataclass(frozen=True)
+class Confirmation:
+    """The question before an action: its inputs as they were given, and the `max_targets` of client.yaml."""
 
-    Returns None when standard input is not a terminal, as in scripts.
-    """
-    if not sys.stdin.isatty():
-        return None
-    return _confirm if yes else _ask_to_continue
+    action: Action
+    data: Mapping[str, Any]
+    max_targets: int
+
+    def confirm(self, yes: bool) -> Callable[[list[str]], bool] | None:
+        """Return a function that asks for confirmation to reach some nodes, or with `yes` confirms without asking.
+
+        When standard input is not a terminal, nobody can be asked: with `yes`, None is returned, so that `max_targets`
+        is the limit; without it, the function refuses nodes that `max_targets` does not allow.
+        """
+        if sys.stdin.isatty():
+            return _yes if yes else self._ask
+        return None if yes else self._refuse
+
+    def question(self, nodes: list[str]) -> str:
+        """Return the question: agent, action, inputs (secrets are masked) and nodes."""
+        masked = self.action.masked(self.data)
+        inputs = [f"{name}={_cut(in_words(value), _LONGEST_VALUE)}" for name, value in masked.items()]
+        call = " ".join([self.action.agent, self.action.name, *inputs])
+        return f"{escape_controls(call)} on {plural(len(nodes), 'node')} ({_cut(fold(nodes), _LONGEST_LIST)})?"
+
+    def _ask(self, nodes: list[str]) -> bool:
+        return ask_whether(self.question(nodes))
+
+    def _refuse(self, nodes: list[str]) -> bool:
+        """Return whether `max_targets` allows all nodes of the collective; raise TooManyTargets if it is not set."""
+        if not self.max_targets:
+            raise TooManyTargets(
+                len(nodes),
+                "no filter was given, and standard input is not a terminal to ask on (add --yes, or a filter such as "
+                "-F role=web, or set max_targets in client.yaml)",
+            )
+        if len(nodes) > self.max_targets:
+            raise TooManyTargets.by_limit(len(nodes), self.max_targets)
+        return True
 
 
 def ask(question: str) -> str:
@@ -25,7 +74,7 @@ def ask(question: str) -> str:
         return ""
     # Standard output and standard error may be redirected to files.
     with open(os.ttyname(sys.stdin.fileno()), "w", encoding="utf-8") as terminal:  # noqa: PTH123 - a device
-        terminal.write(question)
+        write(question, terminal)
     return sys.stdin.readline().strip()
 
 
@@ -34,9 +83,9 @@ def ask_whether(question: str) -> bool:
     return ask(f"{question} [y/N] ").lower() in ("y", "yes")
 
 
-def _confirm(_nodes: list[str]) -> bool:
+def _yes(_nodes: list[str]) -> bool:
     return True
 
 
-def _ask_to_continue(nodes: list[str]) -> bool:
-    return ask_whether(f"{plural(len(nodes), 'node')}; continue?")
+def _cut(text: str, longest: int) -> str:
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"

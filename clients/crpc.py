@@ -15,10 +15,11 @@ import signal
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 
+from collective.clients import nagios, streams
 from collective.clients.commands import COMMANDS
 from collective.errors import CollectiveError, UsageError
-from collective.text import escape_controls
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -27,6 +28,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     _open_closed_streams()
     debug = "--debug" in (arguments[: arguments.index("--")] if "--" in arguments else arguments)
     _print_warnings()
+    with suppress(Exception):  # a wrong option before the command: refused below
+        arguments = _command_first(arguments)
+    if nagios.is_check(arguments):
+        return nagios.as_plugin(arguments, lambda: _dispatch(arguments), debug)
     try:
         code = _dispatch(arguments)
         sys.stdout.flush()
@@ -43,14 +48,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         return STOPPED
     except BrokenPipeError:
         # The reader of our output closed it early, as `head` does.
-        _discard_output()
+        streams.discard_output()
         return 128 + signal.SIGPIPE
     except OSError as error:
         if error.filename is not None:  # not standard output
             return _internal_error(error, debug)
         from collective.exit_codes import UNWRITABLE
 
-        _discard_output()
+        streams.discard_output()
         _print_error(f"cannot write the output: {error.strerror or error}", debug)
         return UNWRITABLE
     except Exception as error:
@@ -62,11 +67,6 @@ def _internal_error(error: Exception, debug: bool) -> int:
 
     _print_error(f"internal error: {type(error).__name__}: {error} (use --debug to print a traceback)", debug)
     return INTERNAL
-
-
-def _discard_output() -> None:
-    """Discard what is still buffered, because the interpreter would try to write it at exit."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _open_closed_streams() -> None:
@@ -117,7 +117,7 @@ class _Warnings(logging.Handler):
         """Print the `error` of a record; records without one are for the logs of programs."""
         error = getattr(record, "error", None)
         if error:
-            _print_line(str(error))
+            streams.notice(str(error))
 
 
 _WARNINGS = _Warnings()
@@ -126,11 +126,7 @@ _WARNINGS = _Warnings()
 def _print_error(text: str, debug: bool) -> None:
     if debug:
         traceback.print_exc()
-    _print_line(text)
-
-
-def _print_line(text: str) -> None:
-    sys.stderr.write(f"crpc: {escape_controls(text)}\n")
+    streams.notice(text)
 
 
 if __name__ == "__main__":

@@ -19,27 +19,15 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from collective.clients.node_lists import CHOICES
-from collective.clients.parser import Parser as Parser
 from collective.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
     from collective.catalog import Catalog
     from collective.clients.input_files import Sources
+    from collective.clients.parser import Parser
     from collective.config import ClientConfig
     from collective.fleet.pace import Pace
     from collective.fleet.targets import Targets
-
-__all__ = [
-    "Parser",
-    "add_json",
-    "add_rollout",
-    "add_running",
-    "add_target",
-    "add_targets",
-    "client_config",
-    "pace",
-    "targets",
-]
 
 
 def add_target(parser: Parser, group: argparse._ActionsContainer | None = None) -> None:
@@ -85,9 +73,12 @@ def add_targets(parser: Parser) -> None:
     group.add_argument("--limit-seed", type=_integer, metavar="N", help="select the same nodes again for the same N")
     add_target(parser, group)
     group.add_argument(
+        "--expect-all", action="store_true", help="exit 3 if known nodes were not asked because they are stale"
+    )
+    group.add_argument(
         "--dm", choices=("registry", "broadcast"), help="discovery method (default: registry if there is one)"
     )
-    group.add_argument("--dt", type=seconds, metavar="SECONDS", help="time limit of a broadcast discovery")
+    group.add_argument("--dt", type=seconds, metavar="SECONDS", help="time limit for asking nodes whether they match")
 
 
 def add_running(parser: Parser) -> None:
@@ -134,10 +125,6 @@ def pace(args: argparse.Namespace) -> Pace:
     return Pace(args.concurrency, args.batch, args.batch_sleep or 0.0, args.max_fail)
 
 
-def add_json(parser: argparse._ActionsContainer) -> None:
-    """Do nothing: every command has `--json`; to be deleted with its last use."""
-
-
 def targets(args: argparse.Namespace, sources: Sources | None = None) -> Targets:
     """Return the targets that the options select; raise UsageError, pointing at the place, for invalid ones.
 
@@ -148,6 +135,7 @@ def targets(args: argparse.Namespace, sources: Sources | None = None) -> Targets
 
     if args.limit_seed is not None and args.limit is None:
         raise UsageError("--limit-seed: nothing is selected at random without a limit (add --limit or --one)")
+    _check_encoding(args)
     wanted = filters.parse(
         with_fact=args.with_fact,
         with_class=args.with_class,
@@ -166,11 +154,30 @@ def targets(args: argparse.Namespace, sources: Sources | None = None) -> Targets
     return Targets(wanted, nodes, args.dm, args.dt, args.limit, args.limit_seed)
 
 
+def _check_encoding(args: argparse.Namespace) -> None:
+    """Raise UsageError for a filter that is not UTF-8, as no request can carry it."""
+    given = [
+        *(("-F", text) for text in args.with_fact),
+        *(("-C", text) for text in args.with_class),
+        *(("-A", text) for text in args.with_agent),
+        *(("-I", text) for text in args.with_identity),
+        *(("-W", text) for text in args.with_),
+        ("-S", args.select or ""),
+    ]
+    for option, text in given:
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise UsageError(f"{option} '{text}': not valid UTF-8") from None
+
+
 def client_config(args: argparse.Namespace) -> ClientConfig:
     """Read `client.yaml`, with the collective of `-T`; an unknown collective is an error, never the default."""
     from collective.config import load_client
 
     config = load_client(args.config)
+    if getattr(args, "expect_all", False):
+        config = replace(config, expect_all=True)
     try:
         return replace(config, collective=config.known_collective(getattr(args, "target", None)))
     except UsageError as error:

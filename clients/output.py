@@ -21,7 +21,8 @@ from dataclasses import dataclass
 from typing import Any, TextIO
 
 from collective import schemas
-from collective.clients.render.formatting import Paint, color_enabled, shallow, write, write_json, write_yaml
+from collective.clients.render.formatting import Paint, color_enabled, shallow, write_json, write_yaml
+from collective.clients.streams import write
 
 
 @dataclass(frozen=True)
@@ -39,14 +40,14 @@ def show(args: argparse.Namespace, output: Output) -> None:
     """Print `output` on standard output, in the form `args.output`."""
     stream = sys.stdout
     if args.output == "text":
-        write(stream, output.text())
+        write(output.text(), stream)
     elif args.output == "json":
         write_json(_document(output), stream)
     elif args.output == "yaml":
         write_yaml(_document(output), stream)
     elif args.output == "jsonl":
         for row in output.rows:
-            stream.write(json.dumps(shallow(dict(zip(output.columns, row, strict=True)))) + "\n")
+            write(json.dumps(shallow(dict(zip(output.columns, row, strict=True)))) + "\n", stream)
     else:
         from collective.clients.render import table
 

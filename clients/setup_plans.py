@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 from collective.clients import confirmation, output
 from collective.clients.output import Output
 from collective.clients.parser import Parser
+from collective.clients.streams import notice, write
 from collective.exit_codes import STOPPED
 from collective.setup import CHANGE, KEEP, MAKE, REMOVE
 from collective.text import escape_controls, plural
@@ -56,7 +57,7 @@ def confirm_and_apply(plan: Plan, args: argparse.Namespace, confirm: Callable[[]
     confirm = confirm or (lambda: confirmation.ask_whether(f"{_changes(plan)}; continue?"))
     if not args.yes and not (for_people and confirm()):
         report.show_result(applied=False)
-        sys.stderr.write("crpc: not confirmed, nothing changed (use --yes to skip the question)\n")
+        notice("not confirmed, nothing changed (use --yes to skip the question)")
         return STOPPED
     try:
         for step in plan.changes:
@@ -78,16 +79,16 @@ class _TextReport:
         account = self._plan.account
         lines = "".join(f"  {_line(step)}\n" for step in self._plan.steps)
         heading = f"{self._plan.collective} in the account {account.number}, {account.region}"
-        sys.stdout.write(f"{heading}:\n\n{lines}\n" if lines else f"{heading}\n")
+        write(f"{heading}:\n\n{lines}\n" if lines else f"{heading}\n")
         for warning in self._plan.warnings:
-            sys.stderr.write(f"crpc: {escape_controls(warning)}\n")
+            notice(warning)
         sys.stdout.flush()
 
     def record(self, step: Step, skipped: str | None) -> None:
         """Count a step that was done; print one that was `skipped`, with the reason."""
         self._done += skipped is None
         if skipped:
-            sys.stdout.write(f"  = {step.kind} {escape_controls(step.name)} ({skipped})\n")
+            write(f"  = {step.kind} {escape_controls(f'{step.name} ({skipped})')}\n")
 
     def show_result(self, applied: bool) -> None:
         """Print the number of changes, and how many of them were made."""
@@ -95,7 +96,7 @@ class _TextReport:
         if self._plan.changes:
             part = f"{self._done} of " if applied and self._done != len(self._plan.changes) else ""
             text = f"{part}{_changes(self._plan)} {'made' if applied else 'to make'}"
-        sys.stdout.write(text + "\n")
+        write(text + "\n")
 
 
 class _DocumentReport:

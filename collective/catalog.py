@@ -8,7 +8,8 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from collective.errors import RPCError, UnknownAction, UsageError
+from collective.errors import DDLError, RPCError, UnknownAction, UsageError
+from collective.foreign_ddl import RUBY, ruby_files
 from collective.suggestions import suggest
 
 if TYPE_CHECKING:
@@ -32,14 +33,19 @@ class Catalog:
         self._read: dict[str, DDL] = {}
         self.paths: dict[str, Path] = {}  # of DDL files, by agent; not checked yet
         self.data_paths: dict[str, Path] = {}  # of DDL files of data functions, by function
+        self.ruby_paths: dict[str, Path] = {}  # of MCollective's DDL files, which must be converted, by agent
         for folder in (bundled(), *folders):
             for path in sorted(folder.glob("*.json")):
                 self.paths.setdefault(path.stem, path)
             for path in sorted((folder / "data").glob("*.json")):
                 self.data_paths.setdefault(path.stem, path)
+            for path in ruby_files(folder):
+                self.ruby_paths.setdefault(path.stem, path)
 
     def ddl(self, agent: str) -> DDL:
         """Return an agent's DDL; raise UsageError for an unknown agent, DDLError for an invalid DDL."""
+        if agent not in self.paths and agent in self.ruby_paths:
+            raise DDLError(f"{self.ruby_paths[agent]}: {RUBY}")
         if agent not in self.paths:
             hint = suggest(agent, self.paths, "run 'crpc help' for a list")
             raise UsageError(f"unknown agent '{agent}' ({hint})")

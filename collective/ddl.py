@@ -21,12 +21,22 @@ from jsonschema import Draft202012Validator, ValidationError
 from jsonschema.exceptions import best_match
 
 from collective import masking, schemas
-from collective.errors import DDLError, Failed, InvalidInput, MissingInput, UnknownAction
-from collective.json_schema import check_schema, first_error, validator
+from collective.errors import (
+    ConfigError,
+    DDLError,
+    Failed,
+    InvalidInput,
+    MissingInput,
+    UncheckedInput,
+    UnknownAction,
+)
+from collective.foreign_ddl import choria_problem, ruby_problem
+from collective.json_schema import CHECK_SECONDS, OUTPUT_SECONDS, check_schema, first_error, validator
 from collective.masking import MASK
 from collective.names import COMMANDS, RESERVED
 from collective.schema_types import ambiguity
 from collective.suggestions import suggest
+from collective.time_limit import CheckTimeout
 
 DEFAULT_TIMEOUT = 60.0  # seconds, for an action without a timeout in its DDL
 _OUTPUT_KEYWORDS = frozenset({"volatile"})  # of outputs, besides those of JSON Schema
@@ -104,13 +114,20 @@ class Action:
         return {**defaults, **data}
 
     def check_input(self, data: Mapping[str, Any]) -> dict[str, Any]:
-        """Return `data` with defaults filled in; raise MissingInput or InvalidInput naming the input."""
+        """Return `data` with defaults filled in; raise MissingInput or InvalidInput naming the input.
+
+        Raises UncheckedInput if the check takes more than CHECK_SECONDS: a pattern of the DDL is too slow.
+        """
         filled = self.with_defaults(data)
         for name in filled:
             if name not in self.inputs:
                 hint = suggest(name, self.inputs, self._usage)
                 raise InvalidInput(f"{self._label}: unknown input '{name}' ({hint})")
-        error = first_error(self._input_validator, filled)
+        try:
+            error = first_error(self._input_validator, filled)
+        except CheckTimeout:
+            message = f"{self._label}: the inputs could not be checked within {CHECK_SECONDS:.0f} s"
+            raise UncheckedInput(f"{message} (simplify the patterns of the DDL)", reason="unchecked") from None
         if error is None:
             return filled
         if error.validator == "required" and not error.absolute_path:
@@ -121,7 +138,10 @@ class Action:
 
     def accepts(self, name: str, value: Any) -> bool:
         """Return whether `value` is valid for the input `name` by itself."""
-        return first_error(self._input_validator.evolve(schema=self.inputs[name]), value) is None
+        try:
+            return first_error(self._input_validator.evolve(schema=self.inputs[name]), value) is None
+        except CheckTimeout:
+            return False
 
     def check_output(self, data: Any, complete: bool = True) -> dict[str, Any]:
         """Return `data` with defaults filled in; raise Failed naming the output that does not match the DDL.
@@ -137,7 +157,11 @@ class Action:
         if missing:
             message = f"{self._label}: output '{missing[0]}' is missing ({self._returned(data)})"
             raise Failed(message, reason="crashed")
-        error = first_error(self._output_validator, filled)
+        try:
+            error = first_error(self._output_validator, filled, OUTPUT_SECONDS)
+        except CheckTimeout:
+            message = f"{self._label}: its outputs could not be checked within {OUTPUT_SECONDS:.0f} s"
+            raise Failed(message, reason="crashed") from None
         if error is not None:
             message = f"{self._label}: does not match its DDL: {self._describe(error, 'output')}"
             raise Failed(message, reason="crashed")
@@ -189,11 +213,31 @@ class Action:
 
 @dataclass(frozen=True)
 class DDL:
-    """The DDL of one agent. `metadata` has name, description, version, author, license, url and timeout."""
+    """The DDL of one agent. `metadata` has name, description, version, author, license, url and timeout.
+
+    `settings` is the JSON Schema of the agent's settings file, None without one: then nodes accept any settings.
+    """
 
     name: str
     metadata: Mapping[str, Any]
     actions: Mapping[str, Action]
+    settings: Mapping[str, Any] | None = None
+
+    def check_settings(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return `values` with defaults filled in; raise ConfigError naming the key that does not match `settings`."""
+        if self.settings is None:
+            return dict(values)
+        known: Mapping[str, Mapping[str, Any]] = self.settings["properties"]
+        for key in values:
+            if key not in known and self.settings.get("additionalProperties", False) is False:
+                hint = suggest(str(key), known, f"keys: {', '.join(known)}" if known else "it has no settings")
+                raise ConfigError(f"unknown key '{key}' ({hint})")
+        filled = {key: schema["default"] for key, schema in known.items() if "default" in schema} | dict(values)
+        error = first_error(validator(self.settings), filled)
+        if error is not None:
+            path = ".".join(str(step) for step in error.absolute_path)
+            raise ConfigError(f"{path}: {error.message[:300]}" if path else error.message[:300])
+        return filled
 
     def action(self, name: str) -> Action:
         """Return the action `name`; raise UnknownAction listing the actions."""
@@ -222,10 +266,15 @@ def read(path: Path) -> DDL:
 
 def read_file(path: Path, parse: Callable[[Any], _Parsed]) -> _Parsed:
     """Read a DDL file and return it parsed; raise DDLError naming the file, also if its name is not that of the DDL."""
+    text = ""
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        document = json.loads(text)
     except (OSError, ValueError, RecursionError) as error:
-        raise DDLError(f"{path}: cannot be read as JSON: {error}") from None
+        problem = "nested too deeply" if isinstance(error, RecursionError) else f"cannot be read as JSON: {error}"
+        raise DDLError(f"{path}: {ruby_problem(text) or problem}") from None
+    if problem := choria_problem(document):
+        raise DDLError(f"{path}: {problem}")
     try:
         parsed = parse(document)
     except DDLError as error:
@@ -247,7 +296,10 @@ def parse(document: Any) -> DDL:
     check_document(document, "ddl")
     metadata = document["metadata"]
     actions = {name: _action(metadata, name, body) for name, body in document["actions"].items()}
-    return DDL(metadata["name"], metadata, actions)
+    settings = document.get("settings")
+    if settings is not None:
+        check_schema(settings, "$.settings")
+    return DDL(metadata["name"], metadata, actions, settings)
 
 
 def _action(metadata: Mapping[str, Any], name: str, body: Mapping[str, Any]) -> Action:

@@ -1,13 +1,14 @@
-"""Parse and format durations."""
+"""Parse and format durations and ages."""
 
 from __future__ import annotations
 
 import re
 
 from collective.errors import UsageError
+from collective.text import plural
 
-_UNITS = {"h": 3600.0, "d": 86400.0}
-_DURATION = re.compile(r"([0-9]{1,5})([hd])")
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_DURATION = re.compile(r"([0-9]{1,9})([smhd])")
 
 
 def in_words(seconds: float) -> str:
@@ -15,12 +16,12 @@ def in_words(seconds: float) -> str:
     for size, unit in ((86400, "days"), (3600, "hours"), (60, "minutes")):
         if seconds >= 2 * size:
             return f"{seconds / size:.0f} {unit}"
-    return f"{max(0, seconds):.0f} seconds"
+    return plural(round(max(0.0, seconds)), "second")
 
 
 def read(text: str) -> float:
-    """Return a duration such as `36h` or `7d` in seconds; raise UsageError for anything else."""
+    """Return a duration such as `90s`, `15m`, `36h` or `7d` in seconds; raise UsageError for anything else."""
     found = _DURATION.fullmatch(text)
     if found is None:
-        raise UsageError(f"invalid duration '{text}': use hours (36h) or days (7d)")
+        raise UsageError(f"invalid duration '{text}': use seconds (90s), minutes (15m), hours (36h) or days (7d)")
     return int(found[1]) * _UNITS[found[2]]

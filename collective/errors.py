@@ -76,6 +76,17 @@ class MessageError(CollectiveError):
     """A message cannot be decoded or encoded, or does not match its schema."""
 
 
+class WrongVersion(MessageError):
+    """A message has another version of the format; `version` is the message's."""
+
+    def __init__(self, version: int, supported: int) -> None:
+        super().__init__(
+            f"envelope: message format {version}, this version of collective supports format {supported} "
+            "(upgrade the older side)"
+        )
+        self.version = version
+
+
 class SignatureError(MessageError):
     """A message has no signature, or one that is invalid or not trusted."""
 
@@ -125,6 +136,11 @@ class TooManyTargets(CollectiveError):
         super().__init__(f"{plural(nodes, 'node')} matched: {why}: nothing was sent")
         self.nodes = nodes
 
+    @classmethod
+    def by_limit(cls, nodes: int, limit: int) -> TooManyTargets:
+        """Return the error for more nodes than the `limit` max_targets."""
+        return cls(nodes, f"max_targets allows {limit}: narrow the targets, or raise it in client.yaml")
+
 
 class RPCError(CollectiveError):
     """Ends an action without success; becomes the reply.
@@ -165,7 +181,11 @@ class InvalidInput(RPCError):
     statuscode = 4
 
 
+class UncheckedInput(InvalidInput):
+    """The inputs could not be checked against the DDL in time."""
+
+
 class Failed(RPCError):
-    """Anything else. Reasons of the framework: timeout, interrupted, busy, crashed, expired, filtered."""
+    """Anything else. `reason` may be timeout, interrupted, busy, crashed, expired, filtered or not_evaluated."""
 
     statuscode = 5

@@ -2,6 +2,26 @@
 
 from __future__ import annotations
 
+import re
+
+# Printable for Python, but invisible: fillers, joiners and variation selectors, with which different strings look the
+# same. They are the printable part of Unicode's Default_Ignorable_Code_Point (DerivedCoreProperties.txt).
+_INVISIBLE = "\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef"
+# Controls (C0 without tab and newline, DEL, C1), invisible and bidirectional marks (category Cf), line and paragraph
+# separators, and halves of surrogate pairs, which cannot be encoded.
+_HARMFUL = (
+    f"\x00-\x08\x0b-\x1f\x7f-\x9f{_INVISIBLE}"
+    "\xad\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff0-\ufffb"
+    "\U000110bd\U000110cd\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
+    "\ud800-\udfff"
+)
+# Joiners and selectors between emoji make one picture of them, and hide nothing.
+_SYMBOL = "[\u2190-\u2bff\U0001f000-\U0001faff]\ufe0f?"
+_EMOJI = f"{_SYMBOL}(?:\u200d{_SYMBOL})*"
+_HARMFUL_IN_LINES = re.compile(f"{_EMOJI}|([{_HARMFUL}])")
+_HIDDEN = re.compile(f"[{_INVISIBLE}]")
+_ANY = re.compile(f"{_EMOJI}|(.)", re.DOTALL)
+
 
 def plural(count: int, noun: str, plural_noun: str | None = None) -> str:
     """Return `count` with its noun: `1 node`, `3 nodes`; `plural_noun` is for irregular words."""
@@ -9,7 +29,24 @@ def plural(count: int, noun: str, plural_noun: str | None = None) -> str:
 
 
 def escape_controls(text: str) -> str:
-    r"""Return `text` as one line of printable characters; all others are written as `\x1b`, `\n` or `\u2028`."""
-    if text.isprintable():
+    r"""Return `text` as one line of visible characters; all others are written as `\x1b`, `\n` or `\u200e`."""
+    if text.isprintable() and (text.isascii() or not _HIDDEN.search(text)):
         return text
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)
+    return _ANY.sub(_visible, text)
+
+
+def escape_lines(text: str) -> str:
+    r"""Return a text of several lines without what a terminal interprets or hides (`\x1b`, `\u202e`).
+
+    Newlines and tabs stay; a carriage return before a newline is removed.
+    """
+    return _HARMFUL_IN_LINES.sub(_escaped, text.replace("\r\n", "\n"))
+
+
+def _visible(match: re.Match[str]) -> str:
+    char = match[1]
+    return match[0] if char is None or (char.isprintable() and not _HIDDEN.match(char)) else _escaped(match)
+
+
+def _escaped(match: re.Match[str]) -> str:
+    return match[0] if match[1] is None else match[0].encode("unicode_escape").decode("ascii")

@@ -55,5 +55,5 @@ PATH="$PWD/.venv/bin:$PATH" PRIVILEGED=$privileged exec .venv/bin/crpc lab run -
     show 0 crpc ping
     [ "$PRIVILEGED" = no ] || show 0 crpc package install package=zsh
     show 2 crpc nrpe runcommand command=check_disk  # one of five is critical: exit code 2
-    show 0 "crpc shell run command=\"hostname -f\""
+    show 0 "crpc shell run command=\"hostname -f\" --yes"
 '

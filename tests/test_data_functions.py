@@ -113,7 +113,7 @@ def test_an_absent_value_matches_nothing(select: str) -> None:
 
 
 def test_file_times_are_utc_text_unix_seconds_and_ages(tmp_path: Path) -> None:
-    """All three describe the same time."""
+    """The UTC time, the Unix seconds and the age of a file describe the same time."""
     path = tmp_path / "file"
     path.touch()
     os.utime(path, (1000, 86400))

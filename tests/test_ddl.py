@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from hypothesis import strategies as st
 
 from collective import data_ddl, ddl, json_schema
 from collective.catalog import bundled
-from collective.errors import DDLError, Failed, InvalidInput, MissingInput, UnknownAction
+from collective.errors import DDLError, Failed, InvalidInput, MissingInput, UncheckedInput, UnknownAction
+from collective.json_schema import CHECK_SECONDS
 
 TEXT = {"type": "string"}
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
@@ -226,7 +228,7 @@ def test_a_file_that_is_not_json_is_named(tmp_path: Path, content: bytes) -> Non
     """The error for an unreadable file names its path."""
     path = tmp_path / "hammer.json"
     path.write_bytes(content)
-    with pytest.raises(DDLError, match=r"hammer\.json: cannot be read as JSON"):
+    with pytest.raises(DDLError, match=r"hammer\.json: (cannot be read as JSON|nested too deeply)"):
         ddl.read(path)
 
 
@@ -313,7 +315,7 @@ def test_secrets_are_masked() -> None:
 
 
 def test_an_invalid_output_is_a_failure() -> None:
-    """The reply has status code 5 and reason `crashed`, and names the output."""
+    """The reply for an invalid output has status code 5 and reason `crashed`, and names the output."""
     with pytest.raises(Failed, match="hammer swing: does not match its DDL: output 'hits': 'two' is not") as caught:
         swing(outputs={"hits": {"type": "integer"}}).check_output({"hits": "two"})
     assert caught.value.reason == "crashed"
@@ -434,6 +436,74 @@ def test_inputs_are_matched_completely() -> None:
     for value in ("nginx\n", "nginx\n; rm -rf /", "\nnginx"):
         with pytest.raises(InvalidInput):
             action.check_input({"service": value})
+
+
+# -- limits
+
+SLOW = {
+    "repeated words": r"^(\w+\s?)*$",
+    "alternatives": "^(a|aa)+$",
+    "nested repetitions": "^((a+)+)+$",
+    "optional letters": "^(a?){60}a{60}$",
+    "many repetitions": "^" + "a*" * 12 + "$",
+    "back references": r"^(a+)+\1$",
+    "look-ahead": "^(?=(a+)+$)a",
+}
+
+
+@pytest.mark.parametrize("name", SLOW)
+@pytest.mark.parametrize("length", [45, 64, 100_000])
+def test_a_slow_pattern_cannot_stop_the_check(name: str, length: int) -> None:
+    """The check ends within its limit, whatever the value; a value that could not be checked is refused."""
+    action = with_input({"text": {**TEXT, "pattern": SLOW[name]}})
+    started = time.monotonic()
+    with pytest.raises(InvalidInput):
+        action.check_input({"text": "a" * length + "!"})
+    assert time.monotonic() - started < CHECK_SECONDS * 10
+
+
+def test_a_check_that_took_too_long_has_a_reason_of_its_own() -> None:
+    """The caller learns that the DDL is too slow, not that the input is wrong."""
+    action = with_input({"text": {**TEXT, "pattern": "^(a|aa)+$"}})
+    with pytest.raises(UncheckedInput, match="could not be checked within 1 s") as refused:
+        action.check_input({"text": "a" * 45 + "!"})
+    assert (refused.value.statuscode, refused.value.reason) == (4, "unchecked")
+
+
+TREE = {"anyOf": [{"items": {"$ref": "#/$defs/tree"}, "type": "array"}] * 4}
+NAMES = {"type": "object", "patternProperties": {"^(a|aa)+$": {}}, "additionalProperties": False}
+SLOW_VALUES: dict[str, tuple[dict[str, Any], Any]] = {
+    "names": (NAMES, {"a" * 60 + "!": 1}),
+    "items": ({"type": "array", "uniqueItems": True}, [{"number": number % 99_999} for number in range(100_000)]),
+    "references": ({"$ref": "#/$defs/tree"}, json.loads("[" * 20 + "1" + "]" * 20)),
+    "many errors": ({"type": "array", "items": {"type": "string", "minLength": 5}}, ["x"] * 300_000),
+}
+
+
+@pytest.mark.parametrize("name", SLOW_VALUES)
+def test_a_large_value_cannot_stop_the_check(name: str) -> None:
+    """Names, unique items, references and errors that multiply end within the limit too."""
+    schema, value = SLOW_VALUES[name]
+    more = {"$defs": {"tree": TREE}}
+    action = with_input({"value": schema}, **more)
+    started = time.monotonic()
+    with pytest.raises(InvalidInput):
+        action.check_input({"value": value})
+    assert time.monotonic() - started < CHECK_SECONDS * 10
+
+
+def test_unique_items_are_compared_as_json_values() -> None:
+    """1 and 1.0 are equal, 1 and true are not; the order of keys does not matter."""
+    unique = json_schema.validator({"uniqueItems": True})
+    assert unique.is_valid([1, True, "1", [1], [True], {"a": 1}, {"a": True}, None, 0, False])
+    for pair in ([1, 1.0], [{"a": 1, "b": 2}, {"b": 2, "a": 1}], [[[]], [[]]]):
+        assert not unique.is_valid(pair)
+
+
+def test_unevaluated_properties_with_patterns_are_refused() -> None:
+    """The check of `unevaluatedProperties` has no time limit, so the keyword is not supported."""
+    with pytest.raises(DDLError, match="'unevaluatedProperties' is not supported"):
+        with_input({"a": {"allOf": [{"patternProperties": {"^x": {}}}], "unevaluatedProperties": False}})
 
 
 def test_parsing_does_not_change_the_document() -> None:

@@ -8,22 +8,31 @@ from collective.durations import in_words, read
 from collective.errors import UsageError
 
 
-@pytest.mark.parametrize(("text", "seconds"), [("7d", 604800), ("36h", 129600), ("0h", 0)])
-def test_hours_and_days_are_parsed(text: str, seconds: float) -> None:
+@pytest.mark.parametrize(("text", "seconds"), [("7d", 604800), ("36h", 129600), ("0h", 0), ("15m", 900), ("90s", 90)])
+def test_durations_are_parsed(text: str, seconds: float) -> None:
     """The result is in seconds."""
     assert read(text) == seconds
 
 
-@pytest.mark.parametrize("text", ["", "7", "d", "-1d", "1.5h", "3w", "7d ", "7D", "1d2h", "999999d"])
+@pytest.mark.parametrize("text", ["", "7", "d", "-1d", "1.5h", "3w", "7d ", "7D", "1d2h", "9999999999d", "٣d"])
 def test_anything_else_is_refused(text: str) -> None:
     """The error shows the valid forms."""
-    with pytest.raises(UsageError, match=r"invalid duration '.*': use hours \(36h\) or days \(7d\)"):
+    with pytest.raises(
+        UsageError, match=r"invalid duration '.*': use seconds \(90s\), minutes \(15m\), hours \(36h\) or days"
+    ):
         read(text)
 
 
 @pytest.mark.parametrize(
     ("seconds", "words"),
-    [(-1, "0 seconds"), (119, "119 seconds"), (120, "2 minutes"), (7200, "2 hours"), (172800, "2 days")],
+    [
+        (-1, "0 seconds"),
+        (1, "1 second"),
+        (119, "119 seconds"),
+        (120, "2 minutes"),
+        (7200, "2 hours"),
+        (172800, "2 days"),
+    ],
 )
 def test_durations_are_formatted_with_a_unit(seconds: float, words: str) -> None:
     """A unit is used from a value of two on."""

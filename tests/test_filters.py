@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import logging
 import subprocess
@@ -14,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from collective.clients.parser import Parser
 from collective.errors import MessageError, UsageError
 from collective.filters import (
     AllOf,
@@ -762,20 +762,18 @@ FILTERS = st.builds(
 
 def read_again(words: list[str]) -> Filter:
     """Parse printed options as a command line does."""
-    line = argparse.ArgumentParser(allow_abbrev=False)
-    for flag, name in (
-        ("-F", "with_fact"),
-        ("-C", "with_class"),
-        ("-A", "with_agent"),
-        ("-I", "with_identity"),
-    ):
+    line = Parser("crpc find")
+    options = {"-F": "with_fact", "-C": "with_class", "-A": "with_agent", "-I": "with_identity"}
+    for flag, name in options.items():
         line.add_argument(flag, dest=name, action="append", default=[])
     line.add_argument("-S", dest="select")
-    return parse(**vars(line.parse_args(words)))
+    args = vars(line.parse_args(words))
+    return parse(**{name: args[name] for name in (*options.values(), "select")})
 
 
 @settings(max_examples=150, deadline=None)
 @given(FILTERS)
+@example(Filter.from_data({"facts": [], "classes": ["--"], "agents": ["--"], "identities": [], "select": None}))
 def test_a_printed_filter_parses_to_the_same_filter(filter_: Filter) -> None:
     """A filter printed as options and parsed again is the same."""
     assert read_again(to_options(filter_)) == filter_

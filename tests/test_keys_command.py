@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
 from support.crpc_call import json_document
+from support.crpc_process import BIN
 
 from collective import reread
 from collective.clients.crpc import main
@@ -46,7 +49,7 @@ def test_the_key_the_caller_and_the_allowed_signers_line_are_shown(configured: P
 
 
 def test_a_caller_without_a_key_is_reported(configured: Path, capsys: Captured) -> None:
-    """With `key: none` the output states that requests are not signed; in JSON the key is null."""
+    """With `key: none`, the output states that requests are not signed; in JSON the key is null."""
     (configured / "client.yaml").write_text("{collective: production, caller: alice, key: none}")
     assert main(["keys"]) == 0
     assert capsys.readouterr().out == "Requests are not signed ('key: none'); caller: alice\n"
@@ -73,6 +76,65 @@ def test_trusting_a_key_appends_a_line(configured: Path, capsys: Captured, form:
     signers = reread.load(path, allowed_signers.parse)
     for name in ("alice", "alice@ci"):
         assert signers.signer(KEY.blob, name, 0.0).key == KEY.public
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        'crpc keys trust "$(crpc keys | tail -1)" --as alice --file {file}',
+        "crpc keys | tail -1 | crpc keys trust - --as alice --file {file}",
+        "crpc keys | tail -1 > line && crpc keys trust line --as alice --file {file}",
+        "crpc keys | tail -1 > 'a line' && crpc keys trust 'a line' --as alice --file {file}",
+        "crpc keys trust - --as alice --file {file} < key.pub",
+        'crpc keys trust "$(cat key.pub)" --as alice --file {file}',
+        'crpc keys trust "$(cat key.pub; echo)" --file {file} --as alice',
+        "{{ echo '# my key'; cat key.pub; echo; }} | crpc keys trust --file {file} --as alice -",
+    ],
+)
+def test_a_line_is_trusted_as_a_shell_passes_it(configured: Path, command: str) -> None:
+    """The line that `crpc keys` prints, or that of a .pub file, in quotes, in a file, or from standard input."""
+    file = configured / "signers"
+    done = subprocess.run(
+        ["bash", "-c", command.format(file=file)],
+        cwd=configured,
+        env={**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"{file}: {KEY.public.fingerprint} can now sign as alice\n"
+    assert file.read_text() == signer_line("alice", KEY.public)
+
+
+def test_a_line_for_another_caller_is_trusted_for_the_name_given(configured: Path, capsys: Captured) -> None:
+    """`--as` decides, and a notice says that the caller has to use that name."""
+    assert trust(configured, signer_line("alice", KEY.public), "--as", "root@vm") == 0
+    assert (configured / "allowed_signers").read_text() == signer_line("root@vm", KEY.public)
+    err = capsys.readouterr().err
+    assert err == "crpc: the line is for alice: requests must be sent as root@vm (client.yaml: caller)\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("*@ops cert-authority {key}", "PUBKEY: is the line of a cert-authority"),
+        ('alice valid-before="20301231" {key}', "PUBKEY: has restrictions"),
+        ('alice namespaces="git" {key}', "PUBKEY: has restrictions"),
+        ('alice namespace="collective" {key}', "PUBKEY: unknown option 'namespace'"),
+        ("{key}\n{key}", "PUBKEY: has 2 lines, not one (use the last line of 'crpc keys')"),
+        ("\n # only a comment", "PUBKEY: has 0 lines, not one"),
+        ('command="ls" {key}', "PUBKEY: must be: names"),
+    ],
+)
+def test_a_line_that_means_more_than_a_key_is_refused(
+    configured: Path, capsys: Captured, line: str, message: str
+) -> None:
+    """Restrictions would be lost, and several lines may be a mistake: nothing is trusted."""
+    assert trust(configured, line.format(key=KEY.public.line), "--as", "alice") == 64
+    assert capsys.readouterr().err.startswith(f"crpc: {message}")
+    assert not (configured / "allowed_signers").exists()
 
 
 def test_a_missing_allowed_signers_file_is_created(configured: Path) -> None:

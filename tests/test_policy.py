@@ -58,7 +58,7 @@ def test_a_decision_names_its_rule(caller: str, action: str, rule: str | None, w
 
 
 def test_a_rule_that_cannot_be_evaluated_denies() -> None:
-    """The decision names the rule."""
+    """A rule that cannot be evaluated denies, and the decision names it."""
     rule = Rule("odd", inputs={"$ref": "#"})  # parsing rejects it
     decision = Policy([rule]).decide(question("alice"))
     assert decision.why == "rule 'odd' cannot be evaluated, so the request is denied"

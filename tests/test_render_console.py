@@ -16,6 +16,31 @@ from collective.clients.render.progress import bar, bar_width
 from collective.fleet.aggregates import AggregateResult
 
 
+@pytest.mark.parametrize(
+    ("statuscode", "reason", "expected"),
+    [
+        (1, "denied", "Request Denied"),
+        (5, "timeout", "Timed Out"),
+        (5, "crashed", "Agent Crashed"),
+        (5, "interrupted", "Action Interrupted"),
+        (5, "busy", "Node Busy"),
+        (5, "expired", "Request Expired"),
+        (5, "filtered", "Request Filtered"),
+        (1, None, "Request Aborted"),
+        (2, None, "Unknown Action"),
+        (5, None, "Unknown Request Status"),
+        (5, "of a later version", "Unknown Request Status"),
+        (0, "timeout", ""),
+    ],
+)
+def test_each_reason_has_its_own_heading(statuscode: int, reason: str | None, expected: str) -> None:
+    """MCollective's labels stay for what actions decide; what the node decided is named."""
+    assert label(statuscode, reason=reason) == expected
+    stream = io.StringIO()
+    Console(stream).show_reply(make_reply("web1", {}, statuscode, reason=reason), make_action())
+    assert stream.getvalue().split("\n")[0] == f"{'web1':<40} {expected}"
+
+
 @pytest.fixture
 def _utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     with monkeypatch.context() as patch:

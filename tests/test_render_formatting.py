@@ -6,8 +6,8 @@ import io
 
 import pytest
 
-from collective.clients.render.formatting import Paint, clean, color_enabled, to_json
-from collective.text import escape_controls
+from collective.clients.render.formatting import Paint, color_enabled, to_json
+from collective.text import escape_controls, escape_lines
 
 
 class Terminal(io.StringIO):
@@ -45,7 +45,7 @@ def test_color_enabled(mode: str, terminal: bool, environ: dict[str, str], expec
 def test_every_control_character_is_escaped() -> None:
     """All control characters except newline and tab are escaped."""
     every = "".join(map(chr, [*range(32), *range(127, 160)]))
-    kept = [character for character in clean(every) if character < " " or "\x7f" <= character < "\xa0"]
+    kept = [character for character in escape_lines(every) if character < " " or "\x7f" <= character < "\xa0"]
     assert kept == ["\t", "\n"]
     assert escape_controls("a\tb\r\nc") == r"a\tb\r\nc"
 
@@ -53,7 +53,7 @@ def test_every_control_character_is_escaped() -> None:
 def test_ordinary_text_is_unchanged() -> None:
     """Text in any language, emoji included, is unchanged."""
     text = "Grüße 世界 👩\u200d🚀 a\tb\n"
-    assert clean(text) == text
+    assert escape_lines(text) == text
 
 
 def test_paint() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 
+import pytest
 from support.rendering import make_action, make_call, make_reply, titled, varied_call
 
 from collective.clients.render.table import rows, write_csv, write_table
@@ -84,3 +85,38 @@ def test_csv_can_be_parsed() -> None:
     found = list(csv.reader(stream))
     assert found[0] == ["Node", "Status", "Message", "A, or B"]
     assert [row[3] for row in found[1:]] == ['x,"y"', "one\ntwo", r"\x1b\ud800\r\x00", ""]
+
+
+@pytest.mark.parametrize(
+    ("value", "cell"),
+    [
+        ("=1+1", "'=1+1"),
+        ("+cmd|' /C calc'!A0", "'+cmd|' /C calc'!A0"),
+        ("-2+3", "'-2+3"),
+        ("@SUM(A1)", "'@SUM(A1)"),
+        ("\t=1", "'\t'=1"),
+        ("\r=1", r"\r=1"),
+        (" =1", "' =1"),
+        ('"=1', "'\"=1"),
+        ("\uff1d1", "'\uff1d1"),
+        ("a;=1", "a;'=1"),
+        ("one\n=1", "one\n'=1"),
+        ("=1\n=2;=3", "'=1\n'=2;'=3"),
+        ("-5", "-5"),
+        (-5, "-5"),
+        ("+1.5e-3", "+1.5e-3"),
+        ("-.5%", "-.5%"),
+        ("load=0.1;-5;10", "load=0.1;-5;10"),
+        ("a=b", "a=b"),
+        ("/=4111MB;3706", "/=4111MB;3706"),
+        ("2026-11-27", "2026-11-27"),
+    ],
+)
+def test_csv_has_no_formulas(value: object, cell: str) -> None:
+    """What a spreadsheet would compute is text for it; numbers stay numbers."""
+    action = make_action(titled({"a": "=Title"}))
+    stream = io.StringIO()
+    write_csv(make_call(action, [make_reply("n", {"a": value})]), stream)
+    stream.seek(0)
+    heading, row = csv.reader(stream)
+    assert (heading[3], row[3]) == ("'=Title", cell)

@@ -15,13 +15,14 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from collective.clients.render.formatting import clean_line, write
 from collective.clients.results import interruptible, print_missing
+from collective.clients.streams import notice, write
 from collective.errors import TransportError
 from collective.exit_codes import FAILED, NO_NODES, OK, SILENT, STOPPED
 from collective.fleet.targets import Targets
 from collective.nodesets import fold
 from collective.parallel import in_parallel
+from collective.text import escape_controls
 
 if TYPE_CHECKING:
     from collective.fleet.call import Call
@@ -89,7 +90,7 @@ def follow(call: Call, fleet: Fleet) -> int:
     """Wait for the replies of `shell start` in `call`, follow the jobs, and return the exit code."""
     outcomes = call.wait()
     for node in outcomes.failed:
-        sys.stderr.write(f"crpc: {clean_line(node)}: {clean_line(outcomes.replies[node].statusmsg)}\n")
+        notice(f"{node}: {outcomes.replies[node].statusmsg}")
     jobs = [TailedJob(node, outcomes.replies[node].data["handle"]) for node in outcomes.ok]
     print_missing(call, fleet)
 
@@ -112,7 +113,7 @@ def _poll_or_kill(jobs: Sequence[TailedJob], request: Request) -> int:
             poll(jobs, request, _print)
             return 0
         except KeyboardInterrupt:
-            sys.stderr.write("crpc: interrupted: killing the jobs (press Ctrl-C again to leave without waiting)\n")
+            notice("interrupted: killing the jobs (press Ctrl-C again to leave without waiting)")
             _kill(jobs, request)
             poll(jobs, request, _print)
             return STOPPED
@@ -140,7 +141,7 @@ def _kill(jobs: Sequence[TailedJob], request: Request) -> None:
 
 def _print(node: str, stream: str, line: str) -> None:
     output = sys.stdout if stream == "stdout" else sys.stderr
-    write(output, f"{node}: {clean_line(line)}\n")
+    write(f"{node}: {escape_controls(line)}\n", output)
     output.flush()
 
 
@@ -151,7 +152,7 @@ def _print_ends(jobs: Sequence[TailedJob], silent: Sequence[str]) -> None:
         if job.exitcode != 0:
             ends[job.end].append(job.node)
     for end, nodes in ends.items():
-        sys.stderr.write(f"crpc: {fold(nodes)}: {clean_line(end)}\n")
+        notice(f"{fold(nodes)}: {end}")
 
 
 def _exit_code(jobs: Sequence[TailedJob]) -> int:

@@ -2,33 +2,30 @@
 
     check_load: OK: 45 WARNING: 1 CRITICAL: 0 UNKNOWN: 0|total=46 ok=45 warn=1 crit=0 unknown=0 checktime=0.612054
 
-A node that does not answer, or whose reply is not the result of a check, counts as UNKNOWN. An error before the request
-is sent is UNKNOWN too, and printed on standard output: Nagios reads only that, and knows only the exit codes 0 to 3.
+A node that does not answer, or whose reply is not the result of a check, counts as UNKNOWN. Errors are UNKNOWN too, and
+printed on standard output: see `clients/nagios.py`.
 """
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from collective.clients import options, output
 from collective.clients.apps import ExtraVerb
+from collective.clients.nagios import CRITICAL, OK, UNKNOWN, WARNING, one_line
 from collective.clients.output import Output
 from collective.clients.parser import Parser
 from collective.clients.results import print_missing
 from collective.clients.single_call import open_call
-from collective.errors import CollectiveError
+from collective.clients.streams import notice
 from collective.nodesets import fold
-from collective.text import escape_controls
 
 if TYPE_CHECKING:
     from collective.fleet.outcomes import Outcomes
     from collective.messages import Reply
 
-OK, WARNING, CRITICAL, UNKNOWN = range(4)
 _NAMES = ("OK", "WARNING", "CRITICAL", "UNKNOWN")
 # The order of max_state_alt in lib/utils_base.c of the Monitoring Plugins.
 _WORST_FIRST = (CRITICAL, WARNING, UNKNOWN, OK)
@@ -51,16 +48,7 @@ def make_parser() -> Parser:
 
 def check(arguments: Sequence[str]) -> int:
     """Run a check on all matching nodes, print one line, and return the worst state."""
-    try:
-        return _check(make_parser().parse_args(arguments))
-    except CollectiveError as error:
-        name = next((word for word in arguments if not word.startswith("-")), "nrpe check")
-        # Nagios would read anything after '|' as performance data.
-        sys.stdout.write(f"{escape_controls(name)}: UNKNOWN: {escape_controls(str(error)).replace('|', '¦')}\n")
-        return UNKNOWN
-
-
-def _check(args: argparse.Namespace) -> int:
+    args = make_parser().parse_args(arguments)
     data = {"command": args.check, **({"args": args.args} if args.args else {})}
     with open_call(args, "runcommand", data, agent="nrpe") as (call, fleet):
         outcomes = call.wait()
@@ -78,10 +66,10 @@ def _check(args: argparse.Namespace) -> int:
     }
     row = [args.check, document["state"], *counts.values()]
     columns = ("check", "state", *counts)
-    text = f"{args.check}: {line(states, seconds)}\n"
+    text = f"{one_line(args.check)}: {line(states, seconds)}\n"
     output.show(args, Output("nrpe-check", document, columns, [row], lambda: text))
     for reason, nodes in reasons.items():
-        sys.stderr.write(f"crpc: {fold(nodes)}: {escape_controls(reason)}\n")
+        notice(f"{fold(nodes)}: {reason}")
     return worst(states)
 
 

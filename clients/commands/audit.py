@@ -6,25 +6,26 @@ import argparse
 import fnmatch
 import json
 import re
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from collective import durations
 from collective.audit import chain, records
 from collective.audit.records import OUTCOMES, Record
 from collective.clients import output
 from collective.clients.commands import COMMANDS
 from collective.clients.output import Output
 from collective.clients.parser import Parser
-from collective.clients.render.formatting import in_words, write
+from collective.clients.render.formatting import in_words
+from collective.clients.streams import write
+from collective.errors import UsageError
 from collective.exit_codes import FAILED
 from collective.text import escape_controls, plural
 
-_AGE = re.compile(r"([0-9]{1,9})([smhd])")
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _COLUMNS = ("time", "request", "caller", "agent", "action", "inputs", "outcome", "verdict", "rule")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
@@ -108,7 +109,7 @@ def _show(args: argparse.Namespace) -> int:
     if args.output in ("text", "jsonl"):  # print while reading: the log of a busy node does not fit into memory
         for record in matching:
             line = json.dumps(_request(record)) if args.output == "jsonl" else escape_controls(_line(record))
-            write(sys.stdout, line + "\n")
+            write(line + "\n")
         return 0
     found = list(matching)
     document = {"requests": [_request(record) for record in found]}
@@ -166,9 +167,8 @@ def _inputs(data: Any) -> list[str]:
 
 def _time(text: str) -> float:
     """Read an age or an ISO 8601 time (UTC if it has no offset); return Unix seconds."""
-    age = _AGE.fullmatch(text)
-    if age:
-        return time.time() - int(age[1]) * _SECONDS[age[2]]
+    with suppress(UsageError):
+        return time.time() - durations.read(text)
     try:
         parsed = datetime.fromisoformat(text.removesuffix("Z") + "+00:00" if text.endswith("Z") else text)
     except ValueError:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -14,6 +13,7 @@ from collective.clients.parser import Parser
 from collective.clients.render.formatting import in_words, shallow
 from collective.clients.results import CallOutput, add_order, present
 from collective.clients.single_call import open_call
+from collective.clients.streams import write
 from collective.nodesets import fold
 from collective.text import escape_controls, plural
 
@@ -58,7 +58,7 @@ class FactsOutput(CallOutput):
         outcomes = self.call.outcomes
         for heading, nodes in (("Failed", outcomes.failed), ("No response from", outcomes.silent)):
             lines += ["", f"{heading}: {plural(len(nodes), 'node')}: {fold(nodes)}"] if nodes else []
-        sys.stdout.write("".join(f"{line}\n" for line in lines))
+        write("".join(f"{line}\n" for line in lines))
 
     def members(self) -> Mapping[str, Any]:
         """Return the fact and its values."""

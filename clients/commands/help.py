@@ -80,7 +80,7 @@ def _of_agent(name: str, path: Path, verbose: bool) -> list[Entry]:
     try:
         ddl = json.loads(path.read_text(encoding="utf-8"))
         summary, actions = str(ddl["metadata"]["description"]), _descriptions(ddl["actions"]) if verbose else {}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         summary, actions = f"cannot be read (see 'crpc describe {name}')", {}
     verbs = {verb: found.about for verb, found in apps.verbs(name).items()}
     entries = [Entry("agent", name, summary, _AGENTS)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from argparse import Namespace
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -14,6 +13,7 @@ from collective.clients.parser import Parser
 from collective.clients.render.formatting import in_words
 from collective.clients.results import print_missing
 from collective.clients.single_call import open_call
+from collective.clients.streams import notice
 from collective.fleet.targets import Targets
 from collective.names import check_identity
 from collective.text import escape_controls
@@ -58,9 +58,9 @@ def _ask(args: Namespace, action: str, inventory: dict[str, Any]) -> int:
     for reply in outcomes.replies.values():
         inventory.update(reply.data)
         if not reply.ok:
-            sys.stderr.write(f"crpc: {escape_controls(f'{reply.sender}: {reply.statusmsg}')}\n")
+            notice(f"{reply.sender}: {reply.statusmsg}")
     if outcomes.silent:
-        sys.stderr.write(f"crpc: {args.node}: no response\n")
+        notice(f"{args.node}: no response")
     return outcomes.exit_code()
 
 
@@ -70,6 +70,7 @@ def _rows(inventory: Mapping[str, Any]) -> list[list[Any]]:
         *(["class", name, None] for name in inventory["classes"]),
         *(["fact", name, value] for name, value in sorted(inventory["facts"].items())),
         *(["agent", agent["agent"], agent.get("version")] for agent in inventory["agents"]),
+        *(["refused agent", name, why] for name, why in sorted(inventory.get("refused_agents", {}).items())),
     ]
 
 
@@ -78,7 +79,9 @@ def _text(inventory: Mapping[str, Any], verbose: bool) -> str:
     facts = (f"{name} = {in_words(value)}" for name, value in sorted(inventory["facts"].items()))
     agents = (line for agent in inventory["agents"] for line in _agent(agent, verbose))
     parts = ((inventory["identity"], node), ("Classes", inventory["classes"]), ("Facts", facts), ("Agents", agents))
-    return "".join(_part(heading, lines) for heading, lines in parts)
+    refused = [f"{name}: {why}" for name, why in sorted(inventory.get("refused_agents", {}).items())]
+    text = "".join(_part(heading, lines) for heading, lines in parts)
+    return text + (_part("Refused agents", refused) if refused else "")
 
 
 def _agent(agent: Mapping[str, Any], verbose: bool) -> list[str]:

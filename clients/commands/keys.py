@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from collective.clients import options, output
 from collective.clients.commands import COMMANDS
+from collective.clients.input_files import STDIN, Sources
 from collective.clients.output import Output
 from collective.clients.parser import Parser
+from collective.clients.streams import notice
 from collective.config import KEY_NONE, ClientConfig, default_allowed_signers
 from collective.errors import ConfigError, SignatureError, UsageError
 from collective.names import check_caller
-from collective.text import escape_controls
+from collective.signing import NAMESPACE
+from collective.text import escape_controls, plural
 
 if TYPE_CHECKING:
+    from collective.signing.allowed_signers import AllowedSigner
     from collective.signing.caller_key import Chosen
     from collective.signing.keys import PublicKey
+
+# Names and options before the type of a key.
+_SIGNER_LINE = re.compile(r"(?!ssh-|ecdsa-|sk-)\S.*\s(ssh-|ecdsa-|sk-)")
+_LIMIT = 64 * 1024  # characters of a file with one key
 
 _KEY = ("type", "fingerprint", "public_key", "source", "allowed_signers_line")
 
@@ -35,9 +44,14 @@ def make_parser() -> Parser:
     trust = verbs.add_parser(
         "trust",
         help="add a public key to an allowed_signers file",
-        examples=["crpc keys trust id_ed25519.pub --as alice --file allowed_signers"],
+        examples=[
+            "crpc keys trust id_ed25519.pub --as alice --file allowed_signers",
+            'crpc keys trust "$(crpc keys | tail -1)" --as alice --file allowed_signers',
+        ],
     )
-    trust.add_argument("key", metavar="PUBKEY", help="a .pub file, or its content in quotes")
+    trust.add_argument(
+        "key", metavar="PUBKEY", help="a .pub file, its content, or the line of 'crpc keys'; -: standard input"
+    )
     trust.add_argument("--as", required=True, dest="name", metavar="NAME", help="the caller that the key signs for")
     default = default_allowed_signers()
     trust.add_argument("--file", type=Path, metavar="FILE", default=default, help="default: %(default)s")
@@ -96,7 +110,7 @@ def _trust(args: argparse.Namespace) -> int:
         check_caller(name)
     except UsageError as error:
         raise UsageError(f"--as: {error}") from None
-    public = _read_public_key(args.key)
+    public = _read_public_key(args.key, name)
     signers = reread.load(path, allowed_signers.parse)
     if any(name in entry.names and not entry.authority for entry in signers.entries.get(public.blob, ())):
         raise UsageError(f"{path}: {public.fingerprint} can already sign as {name}")
@@ -120,22 +134,43 @@ def _append(path: Path, line: str) -> None:
         raise ConfigError(f"{path}: cannot write file: {error.strerror}") from None
 
 
-def _read_public_key(argument: str) -> PublicKey:
-    """Return the public key that an argument contains, or that is in the file it names."""
+def _read_public_key(argument: str, name: str) -> PublicKey:
+    """Return the public key in an argument, in the file that it names, or in standard input; `name` will sign with it.
+
+    The key is a line of a .pub file, or the line that `crpc keys` prints.
+    """
+    from collective.signing import allowed_signers
     from collective.signing.keys import PublicKey
 
-    text, where = argument, "PUBKEY"
-    if " " not in argument:
-        where = argument
-        try:
-            text = Path(argument).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(
-                f"{argument}: cannot read file: {getattr(error, 'strerror', None) or 'not UTF-8 text'}"
-            ) from None
-    if "PRIVATE KEY" in text:
-        raise UsageError(f"{where}: contains a private key (use the .pub file)")
+    where, line = _one_line(argument)
     try:
-        return PublicKey.from_line(text)
+        if not _SIGNER_LINE.match(line):
+            return PublicKey.from_line(line)
+        signer = allowed_signers.parse_line(line)
+        _check_signer(signer)
     except SignatureError as error:
         raise UsageError(f"{where}: {error}") from None
+    if name not in signer.names:
+        notice(f"the line is for {', '.join(signer.names)}: requests must be sent as {name} (client.yaml: caller)")
+    return signer.key
+
+
+def _one_line(argument: str) -> tuple[str, str]:
+    """Return the only line of an argument, file or standard input, and where it is from."""
+    is_text = any(char.isspace() for char in argument) and not Path(argument).exists()
+    where = "PUBKEY" if is_text else "standard input" if argument == STDIN else argument
+    text = argument if is_text else Sources().read(argument, where, _LIMIT)
+    if "PRIVATE KEY" in text:
+        raise UsageError(f"{where}: contains a private key (use the .pub file)")
+    lines = [line.strip() for line in text.split("\n") if line.strip() and not line.lstrip().startswith("#")]
+    if len(lines) != 1:
+        raise UsageError(f"{where}: has {plural(len(lines), 'line')}, not one (use the last line of 'crpc keys')")
+    return where, lines[0]
+
+
+def _check_signer(signer: AllowedSigner) -> None:
+    """Raise SignatureError for a line with restrictions, which the new line would not have."""
+    if signer.authority:
+        raise SignatureError("is the line of a cert-authority (add it to allowed_signers with an editor)")
+    if signer.valid_after or signer.valid_before is not None or NAMESPACE not in signer.namespaces:
+        raise SignatureError("has restrictions (add the line to allowed_signers with an editor)")

@@ -17,14 +17,34 @@ from collective.clients import output
 from collective.clients.commands import COMMANDS
 from collective.clients.output import Output
 from collective.clients.parser import Parser
+from collective.clients.streams import notice, write
+from collective.config import user_name
 from collective.errors import UsageError
+from collective.exit_codes import FAILED
 from collective.lab import control
 from collective.lab.layout import Layout
+from collective.nodesets import unfold
 from collective.text import plural
 
 _DEFAULT_NODES = 5
 _COLUMNS = ("identity", "running", "pid")
 _UNSET = ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_REGION")  # they override what the lab's environment sets
+_WELCOME = """\
+A lab of {nodes}: real daemons, and a local server for SQS, SNS and DynamoDB.
+Actions run on this machine, as {user}: 'crpc shell run' and 'crpc package install' change it.
+
+  crpc ping                                        measure how fast nodes answer
+  crpc find -F role=web                            list the nodes that match
+  crpc nrpe runcommand command=check_disk          run a check; one node is critical
+  crpc help                                        list commands and agents
+
+Your agents belong into $COLLECTIVE_LAB/agents and $COLLECTIVE_LAB/ddl; then:
+
+  collectived --check && crpc lab node all reload
+
+'exit' stops the lab and removes it.
+
+"""
 
 
 def make_parser() -> Parser:
@@ -52,11 +72,16 @@ def make_parser() -> Parser:
         parser_.add_argument("--nodes", type=int, default=_DEFAULT_NODES, metavar="N", help="default: %(default)s")
     node = verbs.add_parser(
         "node",
-        help="kill, stop or start one node",
-        examples=["crpc lab node node02.lab stop", "crpc lab node node02.lab start"],
+        help="kill, stop, start or reload nodes, or print their logs",
+        examples=[
+            "crpc lab node node02.lab stop",
+            "crpc lab node node02.lab start",
+            "crpc lab node all reload",
+            "crpc lab node node02.lab log",
+        ],
     )
-    node.add_argument("name", metavar="NAME")
-    node.add_argument("operation", choices=("kill", "stop", "start"))
+    node.add_argument("name", metavar="NAME", help="a node, several as node[01-03].lab, or 'all'")
+    node.add_argument("operation", choices=("kill", "stop", "start", "reload", "log"))
     verbs.add_parser("stop", help="stop the lab", examples=["crpc lab stop"])
     verbs.add_parser(
         "status", help="list the nodes and their processes", examples=["crpc lab status", "crpc lab status -o json"]
@@ -77,8 +102,8 @@ def run(arguments: Sequence[str]) -> int:
     if args.verb == "run":
         return _run(args.nodes, command)
     layout = Layout(args.folder or control.default_folder())
-    {"start": _start, "stop": _stop, "status": _status, "env": _env, "node": _node}[args.verb](layout, args)
-    return 0
+    verbs = {"start": _start, "stop": _stop, "status": _status, "env": _env, "node": _node}
+    return verbs[args.verb](layout, args)
 
 
 def _split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -90,38 +115,68 @@ def _split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     return words[:place], words[place + 1 :]
 
 
-def _start(layout: Layout, args: argparse.Namespace) -> None:
+def _start(layout: Layout, args: argparse.Namespace) -> int:
     control.start(layout, args.nodes)
     env = control.command(layout, "env")
-    text = f'{plural(args.nodes, "node")} running; to point crpc at the lab: eval "$({env})"\n'
-    _show(layout, args, control.status(layout), text)
+    text = (
+        f'{plural(args.nodes, "node")} running; to point crpc at the lab: eval "$({env})"\n'
+        f"Actions run on this machine, as {user_name()}.\n"
+    )
+    return _show(layout, args, control.status(layout), text)
 
 
-def _stop(layout: Layout, args: argparse.Namespace) -> None:
+def _stop(layout: Layout, args: argparse.Namespace) -> int:
     control.stop(layout)
-    _show(layout, args, {}, "")
+    return _show(layout, args, {}, "")
 
 
-def _status(layout: Layout, args: argparse.Namespace) -> None:
+def _status(layout: Layout, args: argparse.Namespace) -> int:
     pids = control.status(layout)
     lines = (f"{name:<40} {f'running, pid {pid}' if pid else 'not running'}\n" for name, pid in pids.items())
-    _show(layout, args, pids, "".join(lines))
+    return _show(layout, args, pids, "".join(lines))
 
 
-def _node(layout: Layout, args: argparse.Namespace) -> None:
-    operations = {"kill": control.kill_node, "stop": control.stop_node, "start": control.start_node}
-    operations[args.operation](layout, args.name)
+def _node(layout: Layout, args: argparse.Namespace) -> int:
+    pids = control.status(layout)
+    names = list(pids) if args.name == "all" else unfold(args.name)
+    if args.operation == "log":
+        return _show_logs(layout, args, names)
+    failed = [name for name in names if _operate(layout, args.operation, name)]
     _show(layout, args, control.status(layout), "")
+    return FAILED if failed else 0
 
 
-def _show(layout: Layout, args: argparse.Namespace, pids: Mapping[str, int | None], text: str) -> None:
-    """Print the nodes of a lab with their processes; as text print `text`."""
+def _operate(layout: Layout, operation: str, name: str) -> int:
+    """Kill, stop, start or reload a node; return the number of problems of a reload."""
+    if operation == "reload":
+        problems = control.reload_node(layout, name)
+        if problems:
+            log = control.command(layout, f"node {name} log")
+            notice(f"{name}: reloaded with {plural(problems, 'problem')} (see 'collectived --check' and '{log}')")
+        return problems
+    operations = {"kill": control.kill_node, "stop": control.stop_node, "start": control.start_node}
+    operations[operation](layout, name)
+    return 0
+
+
+def _show_logs(layout: Layout, args: argparse.Namespace, names: Sequence[str]) -> int:
+    lines = [(name, line) for name in names for line in control.read_log(layout, name).splitlines()]
+    prefix = len(names) > 1
+    text = "".join(f"{name}: {line}\n" if prefix else f"{line}\n" for name, line in lines)
+    document = {"lines": [{"identity": name, "line": line} for name, line in lines]}
+    output.show(args, Output("lab-log", document, ("identity", "line"), lines, lambda: text))
+    return 0
+
+
+def _show(layout: Layout, args: argparse.Namespace, pids: Mapping[str, int | None], text: str) -> int:
+    """Print the nodes of a lab with their processes; as text print `text`. Return the exit code."""
     rows = [(name, pid is not None, pid) for name, pid in pids.items()]
     document = {"folder": str(layout.folder), "nodes": [dict(zip(_COLUMNS, row, strict=True)) for row in rows]}
     output.show(args, Output("lab", document, _COLUMNS, rows, lambda: text))
+    return 0
 
 
-def _env(layout: Layout, args: argparse.Namespace) -> None:
+def _env(layout: Layout, args: argparse.Namespace) -> int:
     control.status(layout)  # raises UsageError if no lab is running
     variables = layout.environment()
     lines = [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
@@ -129,10 +184,12 @@ def _env(layout: Layout, args: argparse.Namespace) -> None:
     rows = [*variables.items(), *((name, None) for name in _UNSET)]
     document = {"variables": variables, "unset": list(_UNSET)}
     output.show(args, Output("lab-env", document, ("name", "value"), rows, lambda: text))
+    return 0
 
 
 def _run(nodes: int, command: Sequence[str]) -> int:
     """Run `command`, or a shell, in a temporary lab; return its exit code."""
+    is_shell = not command
     command = command or [os.environ.get("SHELL", "/bin/sh")]
     program = shutil.which(command[0])
     if program is None:
@@ -142,6 +199,8 @@ def _run(nodes: int, command: Sequence[str]) -> int:
     with control.running(Layout(folder), nodes) as environment:
         for name in _UNSET:
             os.environ.pop(name, None)
+        if is_shell:
+            write(_WELCOME.format(nodes=plural(nodes, "node"), user=user_name()), sys.stderr)
         # `crpc` must be found in the lab, even if its folder is not in PATH.
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
         return _wait(subprocess.Popen([program, *command[1:]], env={**os.environ, **environment, "PATH": path}))

@@ -14,6 +14,7 @@ from collective.clients.commands import COMMANDS
 from collective.clients.parser import Parser
 from collective.clients.results import CallOutput, add_order, present
 from collective.clients.single_call import open_call
+from collective.clients.streams import write
 from collective.nodesets import fold
 from collective.text import escape_controls, plural
 
@@ -72,7 +73,7 @@ class PingOutput(CallOutput):
         lines = [] if self.args.quiet else self._summary()
         if silent := self.call.outcomes.silent:
             lines.append(f"No response from: {plural(len(silent), 'node')}: {fold(silent)}")
-        sys.stdout.write("".join(f"{line}\n" for line in lines))
+        write("".join(f"{line}\n" for line in lines))
 
     def members(self) -> Mapping[str, Any]:
         """Return the measurements."""
@@ -98,7 +99,7 @@ class PingOutput(CallOutput):
         what = f"time={self._times[reply.sender]:.2f} ms" if reply.ok else reply.statusmsg
         if self.args.verbose and reply.sender in self._clocks:
             what += f"  clock={self._clocks[reply.sender]:+.1f} s"
-        sys.stdout.write(f"{escape_controls(reply.sender):<40} {escape_controls(what)}\n")
+        write(f"{escape_controls(reply.sender):<40} {escape_controls(what)}\n")
         sys.stdout.flush()
 
     def _summary(self) -> list[str]:

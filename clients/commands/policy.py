@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -14,6 +13,7 @@ from collective.clients import options, output
 from collective.clients.commands import COMMANDS
 from collective.clients.output import Output
 from collective.clients.parser import Parser
+from collective.clients.streams import notice, write
 from collective.errors import CollectiveError, ConfigError, PolicyError, UsageError
 from collective.exit_codes import CONFIGURATION, FAILED, SILENT
 from collective.text import escape_controls, plural
@@ -75,7 +75,7 @@ def run(arguments: Sequence[str]) -> int:
         if args.verb == "check" and args.output != "text":
             _show_check(args, None, error.problems)
         for line in error.problems:
-            sys.stderr.write(f"crpc: {escape_controls(line)}\n")
+            notice(line)
         return CONFIGURATION
 
 
@@ -106,7 +106,7 @@ def _test(args: argparse.Namespace) -> int:
     question = policy.Question(args.caller, agent, action, data, node or policy.KnownNode({}, frozenset()))
     depends = node is None and len({one.allow for one in rules.possible(replace(question, node=None))}) > 1
     if depends:
-        sys.stderr.write("crpc: the decision depends on the node (use --facts and --classes); assuming it has none\n")
+        notice("the decision depends on the node (use --facts and --classes); assuming it has none")
     decision = rules.decide(question)
     document = {**_decision(decision), "depends_on_node": depends}
     text = f"{'allowed' if decision.allow else 'denied'}: {escape_controls(decision.why)}\n"
@@ -125,7 +125,7 @@ def _inputs(catalog: Catalog, agent: str, action: str, words: Sequence[str]) -> 
         if not word.partition("=")[1]:
             raise UsageError(f"'{word}': inputs are given as KEY=VALUE")
     if words:
-        sys.stderr.write(f"crpc: no DDL for '{agent} {action}': reading its inputs as strings\n")
+        notice(f"no DDL for '{agent} {action}': reading its inputs as strings")
     return {key: value for key, _, value in (word.partition("=") for word in words)}
 
 
@@ -138,7 +138,7 @@ def _replay(args: argparse.Namespace) -> int:
             continue
         changes.append(_change(request))
         if args.output == "text":
-            sys.stdout.write(escape_controls(_change_line(request)) + "\n")
+            write(escape_controls(_change_line(request)) + "\n")
     text = (
         f"{plural(counts.total(), 'request')}: {counts['same']} unchanged, {counts['different']} decided differently, "
         f"{counts['undecidable']} undecidable\n"

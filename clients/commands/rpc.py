@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 
 from collective.clients import apps, options
 from collective.clients.commands import COMMANDS
-from collective.clients.confirmation import confirmation
+from collective.clients.confirmation import Confirmation
 from collective.clients.input_files import Sources
 from collective.clients.inputs import ask_secrets, read_inputs
 from collective.clients.parser import Parser, examples_epilog
 from collective.clients.results import CallOutput, add_showing, present, print_sent
+from collective.clients.streams import write
 from collective.errors import ConfigError, UsageError
 from collective.suggestions import suggest
 
@@ -86,6 +87,7 @@ def sent(args: argparse.Namespace, words: Sequence[str]) -> Iterator[tuple[Call,
     data = read_inputs(words[2:], action, sources)
     if sys.stdin.isatty():
         data = ask_secrets(data, action)
+    confirmation = Confirmation(action, data, config.max_targets)
     data = action.check_input(data)
     pace = options.pace(args)
     targets = options.targets(args, sources)
@@ -101,7 +103,7 @@ def sent(args: argparse.Namespace, words: Sequence[str]) -> Iterator[tuple[Call,
             pace=pace,
             timeout=args.timeout,
             ttl=args.ttl,
-            confirm=confirmation(args.yes),
+            confirm=confirmation.confirm(args.yes),
         )
         yield call, fleet
 
@@ -127,7 +129,7 @@ def _print_help(args: argparse.Namespace) -> int:
         parser = make_parser(usage=argparse.SUPPRESS, description=None)
         parser.epilog = examples_epilog([example(action)])
         head, tail = usage(action), parser.format_help()
-    sys.stdout.write(f"usage: {head}\n\n{page}\n{tail}")
+    write(f"usage: {head}\n\n{page}\n{tail}")
     return 0
 
 

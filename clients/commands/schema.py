@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
 from collective import schemas
@@ -10,6 +9,7 @@ from collective.clients import output
 from collective.clients.commands import COMMANDS
 from collective.clients.output import Output
 from collective.clients.parser import Parser
+from collective.clients.streams import write
 from collective.errors import UsageError
 from collective.suggestions import suggest
 
@@ -34,7 +34,7 @@ def run(arguments: Sequence[str]) -> int:
     if args.name is None:
         output.show(args, _list())
     elif args.name in schemas.names():
-        sys.stdout.write(schemas.text(args.name))
+        write(schemas.text(args.name))
     else:
         hint = suggest(args.name, schemas.names(), "run 'crpc schema' for a list")
         raise UsageError(f"unknown schema '{args.name}' ({hint})")

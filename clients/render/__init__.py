@@ -5,7 +5,7 @@
     table           tables and CSV
     json_document   the JSON document and the events of a call
     describe        the documentation of an agent from its DDL
-    formatting      escaping, colour, and values as text
+    formatting      colour, and values as text
 
 The modules take values and write text to a stream; none depends on the command line.
 """

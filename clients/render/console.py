@@ -24,7 +24,8 @@ from datetime import datetime
 from typing import Any, TextIO
 
 from collective.clients.render import CallView
-from collective.clients.render.formatting import PLAIN, Paint, clean, in_words, shallow, write
+from collective.clients.render.formatting import PLAIN, Paint, in_words, shallow
+from collective.clients.streams import write
 from collective.ddl import Action
 from collective.errors import UsageError
 from collective.fleet import aggregates
@@ -32,7 +33,7 @@ from collective.fleet.aggregates import AggregateResult
 from collective.messages import Reply
 from collective.names import check_identity
 from collective.nodesets import fold
-from collective.text import escape_controls, plural
+from collective.text import escape_controls, escape_lines, plural
 
 _INDENT = "   "
 _LABELS = {
@@ -43,6 +44,16 @@ _LABELS = {
     4: ("Invalid Request Data", "yellow"),
 }
 _UNKNOWN_LABEL = ("Unknown Request Status", "red")
+# Replies whose `reason` says that not the action, but the node decided.
+_REASON_LABELS = {
+    "denied": ("Request Denied", "red"),
+    "timeout": ("Timed Out", "red"),
+    "crashed": ("Agent Crashed", "red"),
+    "interrupted": ("Action Interrupted", "red"),
+    "busy": ("Node Busy", "yellow"),
+    "expired": ("Request Expired", "yellow"),
+    "filtered": ("Request Filtered", "yellow"),
+}
 _NUMERIC = {"sum": "Sum", "average": "Average", "min": "Minimum", "max": "Maximum"}
 _NOTHING = "No aggregate summary could be computed"
 _WIDEST_VALUE = 60  # columns in which the values of a summary are aligned; longer values exceed them
@@ -61,14 +72,15 @@ def together(replies: Iterable[Reply]) -> list[Reply]:
     """Return one reply for each group of equal replies; its sender is the folded list of their senders."""
     groups: dict[str, list[Reply]] = {}
     for reply in replies:
-        content = json.dumps([reply.statuscode, reply.statusmsg, shallow(reply.data)], sort_keys=True)
+        content = json.dumps([reply.statuscode, reply.statusmsg, reply.reason, shallow(reply.data)], sort_keys=True)
         groups.setdefault(content, []).append(reply)
     return [replace(equal[0], sender=_folded(reply.sender for reply in equal)) for equal in groups.values()]
 
 
-def label(statuscode: int, paint: Paint = PLAIN) -> str:
-    """Return the label beside a node's name; empty for status code 0."""
-    text, color = _LABELS.get(statuscode, _UNKNOWN_LABEL)
+def label(statuscode: int, paint: Paint = PLAIN, reason: str | None = None) -> str:
+    """Return the label beside a node's name; empty for status code 0. A known `reason` has its own."""
+    known = _REASON_LABELS.get(reason or "") if statuscode else None
+    text, color = known or _LABELS.get(statuscode, _UNKNOWN_LABEL)
     return paint(color, text)
 
 
@@ -82,7 +94,7 @@ class Console:
 
     def show_reply(self, reply: Reply, action: Action) -> None:
         """Write one reply: sender, label, status message and data."""
-        lines = [f"{escape_controls(reply.sender):<40} {label(reply.statuscode, self._paint)}"]
+        lines = [f"{escape_controls(reply.sender):<40} {label(reply.statuscode, self._paint, reply.reason)}"]
         if reply.statusmsg != "OK":
             lines += [_INDENT + line for line in _lines(reply.statusmsg)]
         lines += _fields(action.masked(in_order(reply.data, action)), action, self._width)
@@ -173,7 +185,7 @@ class Console:
         return [f"{_INDENT}{value:>{width}} = {count}" for value, count in shown]
 
     def _write(self, lines: Iterable[str]) -> None:
-        write(self._stream, "".join(f"{line}\n" for line in lines))
+        write("".join(f"{line}\n" for line in lines), self._stream)
 
 
 def in_order(data: Mapping[str, Any], action: Action) -> dict[str, Any]:
@@ -233,5 +245,5 @@ def _value_lines(value: Any, room: int) -> list[str]:
 
 def _lines(text: str) -> list[str]:
     """Return the lines of a text from a node, without empty lines at the end."""
-    text = clean(text).rstrip("\n")
+    text = escape_lines(text).rstrip("\n")
     return text.split("\n") if text else []

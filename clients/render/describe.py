@@ -26,8 +26,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-from collective.clients.render.formatting import clean, in_words, to_json
+from collective.clients.render.formatting import in_words, to_json
 from collective.ddl import DDL, Action, Aggregate
+from collective.text import escape_controls, escape_lines
 
 _INDENT = "   "
 _NARROWEST = 40  # columns; narrower text is hard to read
@@ -45,7 +46,7 @@ def usage(action: Action) -> str:
     words += [
         f"[{name}={_placeholder(schema)}]" for name, schema in action.inputs.items() if name not in action.required
     ]
-    return clean(" ".join(["crpc", action.agent, action.name, *words, "[options]"]))
+    return escape_controls(" ".join(["crpc", action.agent, action.name, *words, "[options]"]))
 
 
 def example(action: Action) -> str:
@@ -54,7 +55,7 @@ def example(action: Action) -> str:
     if None in required.values():
         return ""
     words = [shlex.quote(f"{name}={in_words(value)}") for name, value in required.items()]
-    return clean(" ".join(["crpc", action.agent, action.name, *words, "--limit 1"]))
+    return escape_controls(" ".join(["crpc", action.agent, action.name, *words, "--limit 1"]))
 
 
 def _placeholder(schema: Mapping[str, Any]) -> str:
@@ -84,6 +85,9 @@ def describe_agent(ddl: DDL, width: int, verbs: Mapping[str, str] = MappingProxy
         *_wrapped("Actions: ", ", ".join(ddl.actions), width),
         *(line for verb, about in verbs.items() for line in _wrapped(f"crpc {ddl.name} {verb}: ", about, width)),
     ]
+    if ddl.settings:
+        heading = f"Settings on a node (settings/{ddl.name}.yaml)"
+        lines += ["", *_values(heading, ddl.settings["properties"], width)]
     return "\n".join([_text(lines), *(describe_action(action, width) for action in ddl.actions.values())])
 
 
@@ -180,4 +184,4 @@ def _wrapped(head: str, text: str, width: int) -> list[str]:
 
 
 def _text(lines: Iterable[str]) -> str:
-    return clean("".join(f"{line}\n" for line in lines))
+    return escape_lines("".join(f"{line}\n" for line in lines))

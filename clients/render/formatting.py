@@ -1,54 +1,26 @@
-"""Format values for every form of output: escaping, colour, JSON and YAML."""
+"""Format values for every form of output: colour, JSON and YAML."""
 
 from __future__ import annotations
 
 import json
-import re
-import sys
 from collections.abc import Mapping
 from typing import Any, TextIO
 
-from colorama import Fore, Style
-
-from collective.text import escape_controls
-
-_COLORS = {"red": Fore.RED, "green": Fore.GREEN, "yellow": Fore.YELLOW, "bold": Style.BRIGHT}
+from collective.clients.streams import COLORS, RESET, write
 
 _DEEPEST = 100  # levels of a value; a reply may have more than the JSON encoder can recurse into
-
-# Control characters (C0 without tab and newline, DEL, C1), characters that break or reorder a line, and halves of
-# surrogate pairs, which cannot be encoded.
-_HARMFUL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-
-
-def clean(text: str) -> str:
-    r"""Return `text` with harmful characters escaped (`\x1b`); newlines and tabs stay. For text of several lines."""
-    return _HARMFUL.sub(_visible, text.replace("\r\n", "\n"))
-
-
-clean_line = escape_controls  # for commands that do not use `text.py` yet
-
-
-def _visible(match: re.Match[str]) -> str:
-    return match[0].encode("unicode_escape").decode("ascii")
-
-
-def write(stream: TextIO, text: str) -> None:
-    r"""Write `text`; a character that the stream's encoding lacks is escaped (`\u2026`)."""
-    encoding = stream.encoding or "utf-8"
-    stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
 
 
 def write_json(value: Any, stream: TextIO | None = None) -> None:
     """Write `value` as one indented JSON document."""
-    (stream or sys.stdout).write(json.dumps(value, indent=2) + "\n")
+    write(json.dumps(value, indent=2) + "\n", stream)
 
 
-def write_yaml(value: Any, stream: TextIO) -> None:
+def write_yaml(value: Any, stream: TextIO | None = None) -> None:
     """Write `value` as one YAML document of ASCII characters."""
     import yaml
 
-    yaml.safe_dump(value, stream, sort_keys=False, width=120)
+    write(yaml.safe_dump(value, sort_keys=False, width=120), stream)
 
 
 def in_words(value: Any, indent: int | None = None) -> str:
@@ -87,7 +59,7 @@ class Paint:
 
     def __call__(self, color: str, text: str) -> str:
         """Return `text` in `color`: red, green, yellow, bold."""
-        return f"{_COLORS[color]}{text}{Style.RESET_ALL}" if self._enabled and text else text
+        return f"{COLORS[color]}{text}{RESET}" if self._enabled and text else text
 
 
 PLAIN = Paint(False)

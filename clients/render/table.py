@@ -12,20 +12,25 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
 from tabulate import tabulate
 
 from collective.clients.render import CallView, ordered
-from collective.clients.render.formatting import clean, in_words, write
-from collective.text import escape_controls
+from collective.clients.render.formatting import in_words
+from collective.clients.streams import write
+from collective.text import escape_controls, escape_lines
 
 if TYPE_CHECKING:
     from collective.ddl import Action
     from collective.messages import Reply
 
 _FIRST = ("Node", "Status", "Message")
+_NUMBER = r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?%?"
+# The place before a formula; = + - @ in full width count for some spreadsheets. See https://owasp.org, "CSV Injection".
+_FORMULA = re.compile(rf"(?:^|(?<=[;\t\n]))(?!{_NUMBER}(?:[;\t\n]|$))(?=[ \t\"]*[=+\-@\uff1d\uff0b\uff0d\uff20]|\t)")
 
 
 def rows(call: CallView, *, by_identity: bool = False) -> list[list[str]]:
@@ -55,15 +60,27 @@ def write_rows(heading: Sequence[str], body: Iterable[Sequence[Any]], stream: Te
     """Write rows as a table; characters that would break a line or harm a terminal are escaped."""
     head, *cells = [[escape_controls(in_words(value)) for value in row] for row in (heading, *body)]
     # Without `disable_numparse` the version 5.10 would be shown as 5.1.
-    write(stream, tabulate(cells, head, tablefmt="simple", disable_numparse=True) + "\n")
+    write(tabulate(cells, head, tablefmt="simple", disable_numparse=True) + "\n", stream)
 
 
 def write_csv_rows(heading: Sequence[str], body: Iterable[Sequence[Any]], stream: TextIO) -> None:
-    """Write rows as CSV with a heading; values keep their newlines, control characters are escaped."""
+    """Write rows as CSV with a heading.
+
+    Values keep their newlines, control characters are escaped, and what a spreadsheet would compute begins with `'`.
+    """
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerows([clean(in_words(value)) for value in row] for row in (heading, *body))
-    write(stream, buffer.getvalue())
+    writer.writerows([as_text_cell(escape_lines(in_words(value))) for value in row] for row in (heading, *body))
+    write(buffer.getvalue(), stream)
+
+
+def as_text_cell(text: str) -> str:
+    """Return a cell in which a spreadsheet finds no formula: text that begins with = + - @ or a tab gets a `'` before.
+
+    Numbers such as -5 stay. The beginnings of lines, and what follows a semicolon or a tab, are treated in the same
+    way: a spreadsheet that expects another separator than the comma makes cells of them.
+    """
+    return _FORMULA.sub("'", text)
 
 
 def _outputs(action: Action, replies: Iterable[Reply]) -> list[str]:

@@ -17,6 +17,7 @@ paths.py     reach nested facts
 
 from collective.filters.match import Node, leaves, matches, uses_data
 from collective.filters.options import parse
+from collective.filters.partial import may_differ, may_match
 from collective.filters.paths import look_up
 from collective.filters.patterns import Budget
 from collective.filters.printing import explain, select_text, to_options
@@ -37,6 +38,8 @@ __all__ = [
     "leaves",
     "look_up",
     "matches",
+    "may_differ",
+    "may_match",
     "parse",
     "select_text",
     "to_options",

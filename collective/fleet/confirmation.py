@@ -19,6 +19,6 @@ def require_confirmation(nodes: list[str], unrestricted: bool, max_targets: int,
     count = len(nodes)
     too_many = 0 < max_targets < count
     if confirm is None and too_many:
-        raise TooManyTargets(count, f"max_targets allows {max_targets}: narrow the targets, or raise it in client.yaml")
+        raise TooManyTargets.by_limit(count, max_targets)
     if confirm is not None and (unrestricted or too_many) and not confirm(nodes):
         raise TooManyTargets(count, "not confirmed")

@@ -49,8 +49,7 @@ def take(state: Path, collective: str) -> Slot:
     try:
         folder = state / "slots" / collective
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        owner = names.slug(f"{user_name()}-{socket.gethostname()}", _PREFIX)
-        suffix = _installation(state)
+        owner = _owner(state)
         for number in itertools.count():
             descriptor = os.open(folder / str(number), os.O_RDWR | os.O_CREAT, 0o600)
             file = os.fdopen(descriptor, "r+", encoding="utf-8")
@@ -59,10 +58,23 @@ def take(state: Path, collective: str) -> Slot:
             except BlockingIOError:
                 file.close()
             else:
-                return Slot(names.reply_queue(collective, f"{owner}-{suffix}-{number}"), file)
+                return Slot(names.reply_queue(collective, f"{owner}-{number}"), file)
     except OSError as error:
         raise ConfigError(f"{state}: cannot write reply slots: {error.strerror} (set 'state' in client.yaml)") from None
     raise AssertionError("unreachable")
+
+
+def queues(state: Path, collective: str) -> list[str]:
+    """Return the names of the reply queues that calls with this `state` have opened."""
+    folder = state / "slots" / collective
+    slots = sorted(folder.iterdir()) if folder.is_dir() else []
+    opened = [path.name for path in slots if path.stat().st_size]
+    return [names.reply_queue(collective, f"{_owner(state)}-{number}") for number in opened]
+
+
+def _owner(state: Path) -> str:
+    """Return the part of queue names that is the same for all slots of this installation."""
+    return f"{names.slug(f'{user_name()}-{socket.gethostname()}', _PREFIX)}-{_installation(state)}"
 
 
 def _installation(state: Path) -> str:

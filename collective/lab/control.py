@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -22,6 +23,7 @@ from collective.text import plural
 _START_TIMEOUT = 60.0  # seconds
 _STOP_TIMEOUT = 20.0  # seconds
 _INTERVAL = 0.05  # seconds between checks
+_RELOADED = re.compile(rb"daemon\.reloaded\b.*?\bproblems=([0-9]+)")
 
 
 def start(layout: Layout, nodes: int, *, lifeline: int | None = None) -> subprocess.Popen[bytes]:
@@ -104,6 +106,23 @@ def stop_node(layout: Layout, identity: str) -> None:
     _end_node(layout, identity, signal.SIGTERM)
 
 
+def reload_node(layout: Layout, identity: str) -> int:
+    """Make a node reload agents, policy and facts (SIGHUP), wait until it has, and return the number of problems."""
+    pid = _running_node(layout, identity)
+    log = layout.node(identity) / "log"
+    begin = log.stat().st_size
+    os.kill(pid, signal.SIGHUP)
+    if not _until(lambda: _reloaded(log, begin) is not None, _STOP_TIMEOUT):
+        raise Unreachable(f"{identity}: did not reload within {_STOP_TIMEOUT:.0f} s (process {pid})")
+    return _reloaded(log, begin) or 0
+
+
+def read_log(layout: Layout, identity: str) -> str:
+    """Return the log of a node, whether or not it is running."""
+    log = layout.node(identity) / "log"
+    return log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
+
+
 def start_node(layout: Layout, identity: str) -> None:
     """Start a node again, and wait until it has joined."""
     _running_supervisor(layout)
@@ -116,14 +135,28 @@ def start_node(layout: Layout, identity: str) -> None:
 
 
 def _end_node(layout: Layout, identity: str, number: signal.Signals) -> None:
-    _running_supervisor(layout)
+    pid = _running_node(layout, identity)
     pid_file = layout.node(identity) / "pid"
-    pid = layout.pid(pid_file)
-    if pid is None:
-        raise UsageError(f"{identity}: not running")
     os.kill(pid, number)
     if not _until(lambda: not pid_file.exists(), _STOP_TIMEOUT):
         raise Unreachable(f"{identity}: did not stop within {_STOP_TIMEOUT:.0f} s (process {pid})")
+
+
+def _running_node(layout: Layout, identity: str) -> int:
+    """Return the process ID of a node; raise UsageError if it is not running."""
+    _running_supervisor(layout)
+    pid = layout.pid(layout.node(identity) / "pid")
+    if pid is None:
+        raise UsageError(f"{identity}: not running")
+    return pid
+
+
+def _reloaded(log: Path, begin: int) -> int | None:
+    """Return the number of problems of the first reload that a log reports after the byte `begin`; None without one."""
+    with log.open("rb") as file:
+        file.seek(begin)
+        found = _RELOADED.search(file.read())
+    return int(found[1]) if found else None
 
 
 def _running_supervisor(layout: Layout) -> int:

@@ -2,6 +2,7 @@
 
     client.yaml                     for callers
     key  allowed_signers            the operator's key, which all nodes trust
+    node.yaml                       the first node's, for `collectived --check` and commands that read a node's files
     agents/ ddl/                    further agents for all nodes: put yours here
     nodes/<identity>/               node.yaml, facts.yaml, classes.txt, policy.yaml, nrpe.cfg, settings/, log, pid,
                                     state/ with the node's key; facts.d/ if you create it
@@ -125,31 +126,35 @@ class Layout:
             "az": _ZONES[number % len(_ZONES)],
             "fqdn": identity,
         }
-        _write(
-            folder / "node.yaml",
-            {
-                "collective": COLLECTIVE,
-                "identity": identity,
-                "allowed_signers": "../../allowed_signers",
-                "state": "state",
-                "heartbeat": HEARTBEAT,
-                "facts": ["facts.yaml"],
-                "fact_folders": ["facts.d"],
-                "classes": ["classes.txt"],
-                "agents": ["../../agents"],
-                "ddls": ["../../ddl"],
-                "settings": "settings",
-                "policy": "policy.yaml",
-                "audit": "audit.jsonl",
-                "shutdown_timeout": 5.0,
-            },
-        )
+        _write(folder / "node.yaml", _node_values(identity, shared="../../"))
+        if number == 0:
+            _write(self.folder / "node.yaml", _node_values(identity, own=f"nodes/{identity}/"))
         _write(folder / "facts.yaml", facts)
         (folder / "classes.txt").write_text(f"base\nrole::{role}\n", encoding="ascii")
         _write(folder / "policy.yaml", {"rules": [{"name": "operator of the lab", "callers": [CALLER]}]})
         (folder / "nrpe.cfg").write_text(f"command[check_disk]={_check_disk(failing)}\n", encoding="utf-8")
         _write(folder / "settings" / "nrpe.yaml", {"config": str(folder / "nrpe.cfg")})
         _write(folder / "settings" / "shell.yaml", {"jobs": str(folder / "jobs")})
+
+
+def _node_values(identity: str, *, shared: str = "", own: str = "") -> dict[str, Any]:
+    """Return a node.yaml; `shared` and `own` lead from its folder to the folders of the lab and of the node."""
+    return {
+        "collective": COLLECTIVE,
+        "identity": identity,
+        "allowed_signers": f"{shared}allowed_signers",
+        "state": f"{own}state",
+        "heartbeat": HEARTBEAT,
+        "facts": [f"{own}facts.yaml"],
+        "fact_folders": [f"{own}facts.d"],
+        "classes": [f"{own}classes.txt"],
+        "agents": [f"{shared}agents"],
+        "ddls": [f"{shared}ddl"],
+        "settings": f"{own}settings",
+        "policy": f"{own}policy.yaml",
+        "audit": f"{own}audit.jsonl",
+        "shutdown_timeout": 5.0,
+    }
 
 
 def _check_disk(failing: bool) -> str:

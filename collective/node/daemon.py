@@ -19,10 +19,12 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, TextIO
 
-from collective import __version__, exit_codes
+from collective import exit_codes
 from collective.errors import CollectiveError, Failed
+from collective.text import escape_controls
+from collective.version import __version__
 
 if TYPE_CHECKING:
     import boto3
@@ -52,7 +54,7 @@ def main(argv: Sequence[str] | None = None, session: boto3.Session | None = None
             return _check(config, path, session)
         return _serve(config, session)
     except CollectiveError as error:
-        print(f"collectived: {error}", file=sys.stderr)  # noqa: T201 - logging is not configured yet
+        _print(f"collectived: {error}", sys.stderr)  # logging is not configured yet
         return exit_codes.TEMPORARY if isinstance(error, Failed) else exit_codes.CONFIGURATION
 
 
@@ -61,7 +63,7 @@ class _DaemonParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Exit with a usage error."""
-        self.exit(exit_codes.USAGE, f"collectived: {message} (see 'collectived --help')\n")
+        self.exit(exit_codes.USAGE, f"collectived: {escape_controls(message)} (see 'collectived --help')\n")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -85,10 +87,16 @@ def _check(config: NodeConfig, path: Path, session: boto3.Session | None) -> int
 
     findings = check(config, path, session)
     for line in findings.problems:
-        print(f"collectived: {line}", file=sys.stderr)  # noqa: T201
+        _print(f"collectived: {line}", sys.stderr)
     for line in findings.notes:
-        print(line)  # noqa: T201
+        _print(line, sys.stdout)
     return findings.exit_code
+
+
+def _print(line: str, stream: TextIO) -> None:
+    """Print one line; what names of files contain is escaped, and what the stream's encoding lacks."""
+    encoding = stream.encoding or "utf-8"
+    stream.write(escape_controls(line).encode(encoding, "backslashreplace").decode(encoding) + "\n")
 
 
 def _serve(config: NodeConfig, session: boto3.Session | None) -> int:
@@ -131,6 +139,7 @@ def _stop(node: DaemonParts, config: NodeConfig, receiver: threading.Thread) -> 
         node.metrics.stop()
     node.server.facts.stop()
     node.runner.stop()  # the commands that provide facts may still run, and their results are not needed any more
+    node.runner.close()
     log.info("daemon.stopped")
 
 

@@ -9,6 +9,7 @@ import time
 import uuid
 from pathlib import Path
 
+import boto3
 import pytest
 from support.crpc_process import Crpc
 from support.daemons import IDENTITY, aws_environment, configure, daemon
@@ -48,8 +49,26 @@ def test_a_working_caller_has_no_problems(crpc: Crpc) -> None:
     assert ": replied in " in done.stdout
 
 
+def test_the_doctor_leaves_no_queue_behind(crpc: Crpc, lab: Layout, caller: Path) -> None:
+    """Its reply queue is deleted; the next call creates its own, whose name is not blocked."""
+    endpoint = lab.endpoint.read_text().strip()
+    sqs = boto3.client(
+        "sqs", endpoint_url=endpoint, region_name="eu-central-1", aws_access_key_id="t", aws_secret_access_key="t"
+    )
+
+    def replies() -> set[str]:
+        return set(sqs.list_queues(QueueNamePrefix="lab_reply_").get("QueueUrls", ()))
+
+    before = replies()
+    used = found(crpc, 0, "--config", str(caller))["queues"]
+    assert used.startswith("ok: lab_reply_")
+    assert replies() == before
+    assert crpc("rpcutil", "ping", "--config", str(caller)).returncode == 0
+    assert len(replies() - before) == 1
+
+
 def test_the_doctor_adds_no_known_nodes(crpc: Crpc, caller: Path) -> None:
-    """Only calls decide which keys are trusted."""
+    """The doctor adds no keys of nodes: only calls decide which keys are trusted."""
     found(crpc, 0, "--config", str(caller))
     assert not (caller.parent / "state" / "known_nodes").exists()
 
@@ -76,12 +95,12 @@ def test_local_errors_take_precedence_in_the_exit_code(crpc: Crpc, caller: Path)
     ],
 )
 def test_an_invalid_region_is_a_configuration_error(crpc: Crpc, region: str, message: str) -> None:
-    """The exit code is that of the configuration, not of the network."""
+    """The exit code for an invalid region is that of the configuration, not of the network."""
     assert found(crpc, 78, AWS_DEFAULT_REGION=region)["AWS"].startswith(message)
 
 
 def test_an_invalid_configuration_file_of_boto3_is_named(crpc: Crpc, tmp_path: Path) -> None:
-    """Every command reports it in one line."""
+    """Every command reports an invalid configuration file of boto3 in one line."""
     (tmp_path / "config").write_text("garbage\n")
     broken = str(tmp_path / "config")
     assert broken in found(crpc, 78, AWS_CONFIG_FILE=broken)["AWS"]
@@ -89,7 +108,7 @@ def test_an_invalid_configuration_file_of_boto3_is_named(crpc: Crpc, tmp_path: P
 
 
 def test_a_collective_without_nodes(crpc: Crpc, tmp_path: Path, moto_server: str) -> None:
-    """Topic and table do not exist, and no node replies."""
+    """The doctor reports that topic and table do not exist, and that no node replies."""
     configure(tmp_path, collective=f"empty-{uuid.uuid4().hex[:8]}")
     path = tmp_path / "client.yaml"
     path.write_text(path.read_text().replace('"registry": "none"', '"registry": "dynamodb"'))

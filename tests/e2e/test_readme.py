@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from support.crpc_process import BIN, own_lab
+from support.crpc_process import BIN, clean_environment, own_lab
 from support.documents import DOCS, ROOT, blocks
 
 from collective.lab.layout import Layout
@@ -68,6 +68,30 @@ def test_the_program_runs(environment: dict[str, str]) -> None:
         ("node05.lab", "db"),
     ]
     assert "'ok': 3" in done.stdout
+
+
+def test_an_agent_is_written_as_the_readme_shows(tmp_path: Path) -> None:
+    """The commands of "Write an agent", typed into the shell of `crpc lab run` beside the two files."""
+    _, code = blocks(README, "python")
+    [ddl] = blocks(README, "json")
+    (tmp_path / "load.py").write_text(code)
+    (tmp_path / "load.json").write_text(ddl)
+    commands = next(block for block in blocks(README, "sh") if "collectived --check" in block and "load.py" in block)
+    done = subprocess.run(
+        [BIN / "crpc", "lab", "run", "--nodes", "2"],
+        cwd=tmp_path,
+        env={**clean_environment(), "SHELL": "/bin/sh", "TMPDIR": str(tmp_path)},
+        input=f"set -e\n{commands}",
+        capture_output=True,
+        text=True,
+        timeout=110,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "node01.lab in lab: agents load, nrpe, package, rpcutil, service, shell\n" in done.stdout
+    assert re.search(r"^Maximum of 1 Minute: [0-9.]+$", done.stdout, re.MULTILINE)
+    assert done.stderr.startswith("A lab of 2 nodes: ")
+    assert "Actions run on this machine, as " in done.stderr
 
 
 def test_the_agent_works(tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def test_a_shell_command_line_needs_no_key(crpc: Crpc) -> None:
     assert done.returncode == 0
     assert done.stdout.startswith("node[01,03,05].lab  ")
     assert done.stdout.count("hello") == 1
-    assert crpc("shell", "run", "echo hello", "--json").stdout.count("hello") == len(NODES)
+    assert crpc("shell", "run", "echo hello", "--json", "--yes").stdout.count("hello") == len(NODES)
 
 
 def test_jobs_are_followed_until_they_end(crpc: Crpc) -> None:

@@ -40,13 +40,14 @@ def run(installed: Path, *words: str | Path, cwd: Path | None = None) -> Complet
 
 @pytest.mark.timeout(400)
 def test_the_wheel_brings_what_users_need_and_nothing_for_developers(installed: Path, tmp_path: Path) -> None:
-    """Help, a lab, a call to it, and a check of a configuration, outside the checkout."""
+    """The installed wheel has help, a lab, calls and checks of a configuration, outside the checkout."""
     listed = run(installed, installed / "python", "-m", "pip", "list").stdout.split()
     assert not DEVELOPERS_ONLY & set(listed)
     helped = run(installed, "crpc", "--help", cwd=tmp_path)
     assert helped.returncode == 0
     assert "package" in helped.stdout
-    lab = run(installed, "crpc", "lab", "run", "--nodes", "2", "--", "crpc", "shell", "run", "command=echo hello")
+    call = ("crpc", "shell", "run", "command=echo hello", "--yes")
+    lab = run(installed, "crpc", "lab", "run", "--nodes", "2", "--", *call)
     assert lab.returncode == 0, lab.stdout + lab.stderr
     assert lab.stdout.count("hello") == 2
     checked = run(installed, "collectived", "--config", "/no/such/file")

@@ -9,18 +9,19 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from collective import __version__
 from collective.catalog import Catalog
 from collective.config import KEY_NONE, ClientConfig, client_file, load_client
 from collective.errors import CollectiveError, ConfigError, SignatureError
 from collective.fleet import reply_slots
 from collective.fleet.doctor.findings import Check, Finding, failed
 from collective.fleet.known_nodes import KnownNodes
+from collective.foreign_ddl import RUBY
 from collective.signing import SignPayload, sshsig, unsigned
 from collective.signing.caller_key import Chosen, ask_terminal, choose
 from collective.signing.certificates import Certificate, is_certificate
 from collective.signing.key_files import Ask
 from collective.text import plural
+from collective.version import __version__
 
 
 def version() -> Check[None]:
@@ -43,6 +44,8 @@ def ddls(config: ClientConfig) -> Check[Catalog]:
         if not folder.is_dir() and folder not in ClientConfig(config.collective).ddls:
             yield Finding("DDLs", f"ddls: {folder}: folder does not exist", warning=True)
     catalog = Catalog(config.ddls)
+    for path in catalog.ruby_paths.values():
+        yield Finding("DDLs", f"{path}: {RUBY}", warning=True)
     errors = list(_errors(catalog))
     yield from (failed("DDLs", error) for error in errors)
     if not errors:
