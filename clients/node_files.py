@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 from collective.config import NodeConfig, load_node, node_file
@@ -19,8 +20,10 @@ def policy(config: Path | None) -> Path:
 
 
 def _node(config: Path | None) -> NodeConfig:
-    try:
-        path = config or node_file()
-    except ConfigError:
-        raise UsageError("FILE is missing (it can be omitted on a node only: there is no node.yaml here)") from None
+    path = config
+    if path is None:
+        with suppress(ConfigError):
+            path = node_file()
+        if path is None or not path.exists():
+            raise UsageError("FILE is missing (it can be omitted on a node only: there is no node.yaml here)")
     return load_node(path)
