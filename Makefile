@@ -15,7 +15,7 @@ WORKERS ?= 3
 FUZZ_INPUTS ?= 1000000
 SERVERS := .servers/ministack/.installed .servers/fauxqs/.installed
 
-.PHONY: demo test test-newest test-oldest lint types bench docs fuzz lock servers simulation kills floods soak clean
+.PHONY: demo test test-newest test-oldest test-strange lint types bench docs fuzz lock servers simulation kills floods soak clean
 
 demo:  ## install, start a local fleet, run the main job
 	@PYTHON=$(PYTHON) conf/demo.sh
@@ -25,6 +25,9 @@ test: $(INSTALLED) lint types  ## everything that proves the project, in less th
 
 test-newest test-oldest: test-%: $(UV)/.installed  ## the unit tests with both ends of the ranges in setup.cfg, on each Python
 	.ci/versions $*
+
+test-strange: $(INSTALLED)  ## the unit tests in strange surroundings: another locale, time zone, environment, user
+	.ci/strange
 
 lint: $(INSTALLED)
 	$(VENV)/bin/ruff check .

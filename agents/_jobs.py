@@ -4,13 +4,15 @@
                        stdout  stderr    its output
                        exitcode          written by the wrapping shell when the command ends
 
-Only the node can access the folder (mode 0700); the command only has the open files, whatever its user. Jobs survive a
-restart of the daemon. A process is identified by its number and its start time, because numbers are reused.
+Only the node can access the folder (mode 0700); the command only has the open files, whatever its user. It can write
+anything into them, so nothing in them is trusted: an exit code that is not a number is none. Jobs survive a restart of
+the daemon. A process is identified by its number and its start time, because numbers are reused.
 """
 
 from __future__ import annotations
 
 import codecs
+import contextlib
 import json
 import os
 import re
@@ -25,8 +27,11 @@ from pathlib import Path
 from typing import Any
 
 from collective.agent import Aborted, as_user
+from collective.ownership import replaceable
 
 CHUNK = 512 * 1024  # bytes of each stream in one reply
+START_TIME = 60.0  # seconds until a job without job.json has failed: the node was killed while it started the job
+_HANDLE = re.compile(r"[0-9a-f]{32}")
 
 # Standard input is the file for the exit code, because dash cannot write to descriptors above 9 and Popen chooses the
 # number of any other descriptor. With the traps this shell survives signals to the group; the command does not inherit
@@ -55,8 +60,8 @@ class ShellJob:
     @property
     def exitcode(self) -> int | None:
         """The exit code, or None while the command runs or if its end was not observed."""
-        text = _text(self.folder / "exitcode").strip()
-        return int(text) if text else None
+        text = _text(self.folder / "exitcode", 16).strip()
+        return int(text) if re.fullmatch(r"[0-9]{1,3}", text) else None
 
     @property
     def status(self) -> str:
@@ -68,7 +73,8 @@ class ShellJob:
             return "stopped" if exitcode == 0 else "failed"
         if alive:
             return "running"
-        return "starting" if self.pid is None else "failed"
+        starting = self.pid is None and time.time() < self.started + START_TIME
+        return "starting" if starting else "failed"
 
     @property
     def ended(self) -> bool:
@@ -76,23 +82,36 @@ class ShellJob:
         return self.status in ("stopped", "failed")
 
     def read(self, stream: str, offset: int) -> tuple[str, int]:
-        """Return the content of `stdout` or `stderr` from byte `offset` on, and the next offset."""
+        """Return the content of `stdout` or `stderr` from byte `offset` on, and the next offset.
+
+        The offset of a later call is never beyond the end: the command may have truncated its output.
+        """
         ended = self.ended
-        with (self.folder / stream).open("rb") as file:
-            file.seek(offset)
-            chunk = file.read(CHUNK)
-            last = ended and not file.read(1)
+        try:
+            with (self.folder / stream).open("rb") as file:
+                start = min(int(offset), os.fstat(file.fileno()).st_size)
+                file.seek(start)
+                chunk = file.read(CHUNK)
+                last = ended and not file.read(1)
+        except FileNotFoundError:
+            return "", 0  # the node was killed before it created the file, or the job has just been removed
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
         text = decoder.decode(chunk, final=last)  # an incomplete character is left for the next reply
-        return text, offset + len(chunk) - len(decoder.getstate()[0])
+        return text, start + len(chunk) - len(decoder.getstate()[0])
 
     def kill(self, name: str) -> None:
         """Send a signal to the process group of the command."""
         if self.status != "running" or self.pid is None:
             return
-        os.killpg(self.pid, signal.Signals[f"SIG{name}"])
+        try:
+            os.killpg(self.pid, signal.Signals[f"SIG{name}"])
+        except ProcessLookupError:
+            return  # it has just ended
+        except PermissionError:
+            raise Aborted(f"cannot send {name} to job '{self.handle}': its processes run as another user") from None
         if name == "KILL":  # the wrapping shell was killed too
-            (self.folder / "exitcode").write_text(f"{128 + signal.SIGKILL}\n", encoding="ascii")
+            with contextlib.suppress(FileNotFoundError):  # the job has just been removed
+                (self.folder / "exitcode").write_text(f"{128 + signal.SIGKILL}\n", encoding="ascii")
 
 
 def start(folder: Path, command: str, user: str | None) -> ShellJob:
@@ -123,27 +142,33 @@ def start(folder: Path, command: str, user: str | None) -> ShellJob:
 def find(folder: Path, handle: str) -> ShellJob:
     """Return the job `handle`; raise Aborted if it does not exist. A handle cannot point outside the folder."""
     place = private(folder) / handle
-    if not re.fullmatch(r"[0-9a-f]{32}", handle) or not place.is_dir():
+    if not _HANDLE.fullmatch(handle) or not place.is_dir():
         raise Aborted(f"job '{handle}' does not exist on this node (run the action list)")
     return _load(place)
 
 
 def every(folder: Path) -> list[ShellJob]:
     """Return all jobs, the oldest first."""
-    return sorted(map(_load, private(folder).iterdir()), key=lambda job: job.started)
+    places = [place for place in private(folder).iterdir() if _HANDLE.fullmatch(place.name) and place.is_dir()]
+    return sorted(map(_load, places), key=lambda job: job.started)
 
 
 def remove(job: ShellJob) -> None:
-    """Remove the folder of a job."""
-    shutil.rmtree(job.folder)
+    """Remove the folder of a job; another call may be doing the same."""
+    shutil.rmtree(job.folder, ignore_errors=True)
 
 
 def private(folder: Path) -> Path:
     """Return `folder`, created if missing; raise Aborted if other users can access it."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    found = folder.lstat()
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = folder.lstat()
+    except OSError as error:
+        raise Aborted(f"{folder}: cannot be created: {error.strerror}") from None
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
         raise Aborted(f"{folder}: must be a folder owned by the node's user with mode 0700")
+    if problem := replaceable(folder):
+        raise Aborted(f"{folder}: other users could replace it: {problem}")
     return folder
 
 
@@ -161,17 +186,26 @@ def _write(job: ShellJob) -> None:
 
 
 def _load(place: Path) -> ShellJob:
-    text = _text(place / "job.json")
-    if not text:
-        return ShellJob(place, "", None, place.stat().st_mtime)
-    content: dict[str, Any] = json.loads(text)
-    return ShellJob(place, **content)
-
-
-def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        content: dict[str, Any] = json.loads(_text(place / "job.json"))
+        return ShellJob(place, **content)
+    except (ValueError, TypeError):  # not yet written, or the disk was full
+        return ShellJob(place, "", None, _created(place))
+
+
+def _created(place: Path) -> float:
+    try:
+        return place.stat().st_mtime
     except FileNotFoundError:
+        return 0.0  # the job has just been removed
+
+
+def _text(path: Path, limit: int = -1) -> str:
+    """Return the first `limit` bytes of a file as text, an empty string without the file."""
+    try:
+        with path.open("rb") as file:
+            return file.read(limit).decode("utf-8", errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
         return ""
 
 

@@ -1,63 +1,79 @@
-"""Read NRPE's configuration, substitute arguments, and split the output of plugins.
+"""Make the command of a check from its line and the caller's arguments, and split the output of plugins.
 
-nrpe.cfg ── include, include_dir, nrpe.d/ ──► read ──► {name: command line} ── fill ──► command line for /bin/sh
+    command line ── fill: each $ARGn$ quoted for its place in the line ──► command ──► list of arguments, or /bin/sh -c
+
+A line is run by the shell only if it uses the shell. Then no argument can change what the shell does.
 """
 
 from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Sequence
-from pathlib import Path
+import shutil
+from collections.abc import Iterator, Sequence
 
-from collective.agent import Aborted
+from collective.run_as import STANDARD_PATH
 
-CONFIG = "/etc/nagios/nrpe.cfg"
+# The parts of a shell line: a macro, an escaped character, a quote, or text.
+_MACRO = r"\$ARG[0-9]+\$"
+_PARTS = re.compile(
+    rf"\$ARG(?P<number>[0-9]+)\$|\\(?!{_MACRO}).|['\"]|(?:(?!{_MACRO})[^\\'\"])+|\\",
+    re.DOTALL,
+)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_NEEDS_NO_QUOTING = re.compile(r"[A-Za-z0-9_@%+=:,./-]*")  # as in shlex.quote, but ASCII only
+# Places where quoting a value for the shell is not enough or not certain: comments, here-documents, substitutions, the
+# $'…' of bash, a backslash before a macro, a macro as the command.
+_UNCERTAIN = re.compile(r"[`#]|<<|\$[({'\"\[]|\\MACRO|(?:^|[|&;({!]|\b(?:do|then|else))\s*(?:\w+=\S*\s+)*MACRO")
+# Programs that evaluate their arguments as code, again.
+_EVALUATES = re.compile(
+    r"(?:^|[\s/;|&('\"=])(?:eval|exec|source|\.|(?:ba|da|a|k|z|c|tc|fi|mk|pdk)?sh|busybox|ssh|rsh|su|runuser|xargs|find"
+    r"|watch|script|parallel|env|[gmn]?awk|sed|perl|python[0-9.]*|ruby|php|node|lua|tclsh|expect|psql|mysql|mariadb"
+    r"|sqlite3|mongosh?|redis-cli|sqlplus|osql|isql|bc|dc|jq)(?=$|[\s'\")])"
+)
+_SHELL_BARE = re.compile(r"[|&;<>()$`*?\[\]{}~#!]")
+_SHELL_IN_DOUBLE_QUOTES = re.compile(r"[$`]")
 
-_COMMAND = re.compile(r"command\[([^\]]+)\]")
-_ARGUMENT = re.compile(r"""(["']?)\$ARG([0-9]+)\$\1""")
-_SHELL_QUOTING = re.compile(r"""["'\\`]|\$\(|<<""")
 
+def command(line: str, values: Sequence[str]) -> list[str]:
+    """Return the command of a check: a list of arguments.
 
-def read(config: Path) -> dict[str, str]:
-    """Return the checks in `config`, the files it includes and the folder nrpe.d beside it: `{name: command line}`.
-
-    Of checks with the same name the last one is used, as in NRPE. Raises Aborted if there is no configuration.
+    Raises ValueError if a value cannot be put into the line safely.
     """
-    settings: dict[str, str] = {}
-    extra = config.parent / "nrpe.d"
-    if not config.exists() and not extra.is_dir():
-        raise Aborted(f"{config}: does not exist (install NRPE, or set config in the settings of nrpe)")
-    _read_file(config, settings, set())
-    _read_folder(extra, settings, {config})
-    prefix = settings.pop("command_prefix", "")
-    return {
-        _COMMAND.fullmatch(key)[1]: f"{prefix} {line}".strip()  # type: ignore[index]  # only such keys are kept
-        for key, line in settings.items()
-    }
+    filled = fill(line, values)
+    return ["/bin/sh", "-c", filled] if _needs_shell(line) else shlex.split(filled)
 
 
 def fill(line: str, values: Sequence[str]) -> str:
     """Return `line` with each `$ARGn$` replaced by the n-th value, quoted, or by nothing without a value.
 
-    Raises ValueError if the line contains shell quoting, inside which a quoted value would not be safe.
+    The value of a macro that is a word by itself is split into words as a shell would, each of which is quoted:
+    `$ARG1$` can carry several options. Inside quotes, or next to other text, it stays a part of its word. Where quoting
+    would not be safe, only values that need none are accepted.
+
+    Raises ValueError for other values, and for control characters.
     """
-    unquoted = _ARGUMENT.sub("", line)
-    risky = _SHELL_QUOTING.search(unquoted) is not None
+    without_macros = re.sub(_MACRO, "MACRO", line)
+    uncertain = _UNCERTAIN.search(without_macros) or _EVALUATES.search(without_macros)
+    scanned = list(_scan(line))
+    parts = []
+    for place, (kind, text) in enumerate(scanned):
+        if kind.startswith("macro"):
+            number = int(text)
+            value = values[number - 1] if 1 <= number <= len(values) else ""
+            alone = kind == "macro" and _is_a_word(scanned, place)
+            parts.append(_quoted(number, value, kind.removeprefix("macro"), alone, uncertain is not None))
+        else:
+            parts.append(text)
+    return "".join(parts)
 
-    def substitute(found: re.Match[str]) -> str:
-        number = int(found[2])
-        if not 1 <= number <= len(values):
-            return found[1] * 2
-        quoted = shlex.quote(values[number - 1])
-        if risky and quoted != values[number - 1]:
-            raise ValueError(
-                f"argument {number} needs quoting, but the command line of the check contains quotes "
-                "(use letters, digits and _@%+=:,./- only)"
-            )
-        return quoted
 
-    return _ARGUMENT.sub(substitute, line)
+def _is_a_word(scanned: Sequence[tuple[str, str]], place: int) -> bool:
+    """Return whether the part has white space or nothing on both sides."""
+    before = scanned[place - 1] if place else ("", " ")
+    after = scanned[place + 1] if place + 1 < len(scanned) else ("", " ")
+    escaped = before[1].startswith("\\")
+    return before[0] == after[0] == "" and before[1][-1:].isspace() and not escaped and after[1][:1].isspace()
 
 
 def split(text: str) -> tuple[str, str]:
@@ -73,24 +89,52 @@ def split(text: str) -> tuple[str, str]:
     return output, perfdata
 
 
-def _read_file(path: Path, settings: dict[str, str], seen: set[Path]) -> None:
-    if path in seen or not path.exists():  # NRPE ignores missing includes
-        return
-    seen.add(path)
+def _scan(line: str) -> Iterator[tuple[str, str]]:
+    """Yield the parts of a shell line: `("macro" + open quote, number)`, `(open quote or "", text)`, `("quote", …)`."""
+    quote = ""
+    for part in _PARTS.finditer(line):
+        text = part[0]
+        if part["number"]:
+            yield f"macro{quote}", part["number"]
+        elif text in ("'", '"') and quote in ("", text):
+            quote = "" if quote else text
+            yield "quote", text
+        elif quote == "'" and text == "\\'":  # no escape inside single quotes: a backslash, and the end
+            quote = ""
+            yield "quote", text
+        else:
+            yield quote, text
+
+
+def _quoted(number: int, value: str, quote: str, alone: bool, uncertain: bool) -> str:
+    if _CONTROL.search(value):
+        raise ValueError(f"argument {number} contains a control character")
+    if uncertain:
+        if not _NEEDS_NO_QUOTING.fullmatch(value):
+            raise ValueError(
+                f"argument {number} needs quoting, but the command line of the check evaluates it in another way "
+                "(use letters, digits and _@%+=:,./- only)"
+            )
+        return value
+    if quote:
+        return f"{quote}{shlex.quote(value)}{quote}" if value else ""  # closes the quote, and opens it again
+    if not alone:
+        return shlex.quote(value) if value else ""
     try:
-        text = path.read_text(encoding="utf-8", errors="replace")
-    except OSError as error:
-        raise Aborted(f"{path}: cannot be read: {error.strerror}") from None
-    for line in text.splitlines():
-        key, _, value = (part.strip() for part in line.partition("="))
-        if key in ("include", "include_file"):
-            _read_file(path.parent / value, settings, seen)
-        elif key == "include_dir":
-            _read_folder(path.parent / value, settings, seen)
-        elif key == "command_prefix" or _COMMAND.fullmatch(key):
-            settings[key] = value
+        return " ".join(map(shlex.quote, shlex.split(value)))
+    except ValueError as error:
+        raise ValueError(f"argument {number}: {str(error).lower()}") from None
 
 
-def _read_folder(folder: Path, settings: dict[str, str], seen: set[Path]) -> None:
-    for path in sorted(folder.rglob("*.cfg")):
-        _read_file(path, settings, seen)
+def _needs_shell(line: str) -> bool:
+    """Return whether a line uses the shell: operators, variables, patterns, assignments, built-in commands."""
+    for kind, text in _scan(line):
+        if kind == "" and not text.startswith("\\") and _SHELL_BARE.search(text):
+            return True
+        if kind == '"' and _SHELL_IN_DOUBLE_QUOTES.search(text):
+            return True
+    try:
+        words = shlex.split(line)
+    except ValueError:
+        return True  # the shell will say what is wrong
+    return not words or "=" in words[0] or "$" in words[0] or shutil.which(words[0], path=STANDARD_PATH) is None

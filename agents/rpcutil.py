@@ -7,19 +7,22 @@ Its actions run inside the daemon, so a busy node answers them too. `node` is wh
 from __future__ import annotations
 
 import os
+import re
 import threading
 import time
 from typing import Any
 
-import collective
 from collective.agent import Reply, action
 from collective.ddl import DDL
 from collective.filters import look_up
 from collective.node_info import NodeInfo
+from collective.version import __version__
 
 _COUNTED = ["received", "validated", "unvalidated", "passed", "filtered", "expired", "duplicates", "denied", "replies"]
 _DESCRIBED = ["version", "description", "author", "license", "timeout", "url"]
 _STARTED = time.time()
+
+_PATH = re.compile(r'(?:"(?:[^"]|"")*"|[^,"]|")+')  # a comma in a quoted key does not end a path
 
 
 @action
@@ -35,8 +38,9 @@ def inventory(*, node: NodeInfo) -> Reply:
         "agents": sorted(node.agents),
         "facts": dict(node.facts),
         "classes": sorted(node.classes),
-        "version": collective.__version__,
+        "version": __version__,
         "collective": node.collective,
+        "refused_agents": dict(node.refused_agents),
     }
 
 
@@ -49,14 +53,15 @@ def get_fact(fact: str, *, node: NodeInfo) -> Reply:
 @action
 def get_facts(facts: str, *, node: NodeInfo) -> Reply:
     """Return several facts."""
-    paths = [path.strip() for path in facts.split(",") if path.strip()]
+    paths = [path.strip() for path in _PATH.findall(facts) if path.strip()]
     return {"values": {path: look_up(node.facts, path) for path in paths}}
 
 
 @action
 def agent_inventory(*, node: NodeInfo) -> Reply:
     """Return the node's agents with their metadata and actions."""
-    return {"agents": [_describe(name, ddl) for name, ddl in sorted(node.agents.items())]}
+    agents = [_describe(name, ddl) for name, ddl in sorted(node.agents.items())]
+    return {"agents": agents, "refused_agents": dict(node.refused_agents)}
 
 
 def _describe(name: str, ddl: DDL) -> dict[str, Any]:
@@ -68,13 +73,14 @@ def _describe(name: str, ddl: DDL) -> dict[str, Any]:
 def daemon_stats(*, node: NodeInfo) -> Reply:
     """Return the daemon's version, resources and request counters."""
     return {
-        "version": collective.__version__,
+        "version": __version__,
         "pid": os.getpid(),
         "starttime": _STARTED,
         "threads": threading.active_count(),
         "uptime": time.time() - _STARTED,
         **{name: node.count(name) for name in _COUNTED},
         "running": node.running,
+        "refused_agents": dict(node.refused_agents),
         "rss_bytes": _rss_bytes(),
         "audit_head": node.audit_head,
     }

@@ -6,16 +6,14 @@ Settings: `jobs`, the folder of the jobs (/var/lib/collective/shell, or below th
 from __future__ import annotations
 
 import os
-import shutil
 import signal
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from collective.agent import Aborted, Completed, Reply, Settings, action, as_user, time_left
 from collective.agent import run as run_command  # `run` is the name of an action here
-from collective.agents import _jobs
+from collective.agents import _jobs, _scripts
 from collective.config import user_folder
 
 
@@ -50,22 +48,16 @@ def script(
     """Run a script from the request with `interpreter`, with its #! line, or with /bin/sh."""
     identity = as_user(user)
     allowed = _allowed(timeout, deadline)
-    with tempfile.TemporaryDirectory(prefix="collective-") as folder:
-        path = Path(folder, "script")
-        path.write_text(script, encoding="utf-8")
-        path.chmod(0o700)
-        if "user" in identity:
-            shutil.chown(folder, identity["user"], identity["group"])
-            shutil.chown(path, identity["user"], identity["group"])
-        default = [] if script.startswith("#!") else ["/bin/sh"]
-        prefix = [interpreter] if interpreter else default
-        command = [*prefix, str(path), *(args or ())]
+    uid, gid = identity.get("user", os.geteuid()), identity.get("group", os.getegid())
+    with _scripts.stored(script, uid, gid) as path:
+        command = [*_scripts.command(script, path, interpreter), *(args or ())]
         return _reply(run_command(command, timeout=allowed, cwd="/", user=user), allowed)
 
 
 @action
 def start(command: str, user: str | None = None, *, settings: Settings) -> Reply:
     """Start a command with /bin/sh in the background; return the handle for the other actions."""
+    _scripts.remove_abandoned()
     return {"handle": _jobs.start(_folder(settings), command, user).handle}
 
 
@@ -112,7 +104,11 @@ def kill(handle: str, signal: str = "TERM", *, settings: Settings) -> Reply:
 
 @action
 def clean(older_than: float = 86400, *, settings: Settings) -> Reply:
-    """Remove the records of finished jobs that were started more than `older_than` seconds ago."""
+    """Remove the records of finished jobs that were started more than `older_than` seconds ago.
+
+    Also removes scripts that were left by actions that were killed.
+    """
+    _scripts.remove_abandoned()
     limit = time.time() - older_than
     old = [job for job in _jobs.every(_folder(settings)) if job.ended and job.started <= limit]
     for job in old:
@@ -135,10 +131,18 @@ def _reply(done: Completed, allowed: float) -> Reply:
     if done.timed_out:
         raise Aborted(f"the command was killed after {allowed:g} s", data=data)
     if done.exitcode < 0:
-        raise Aborted(f"the command was killed by {signal.Signals(-done.exitcode).name}", data=data)
+        raise Aborted(f"the command was killed by {_signal_name(-done.exitcode)}", data=data)
     if done.exitcode:
         raise Aborted(f"the command failed with exit code {done.exitcode}", data=data)
     return data
+
+
+def _signal_name(number: int) -> str:
+    """Return the name of a signal as kill(1) prints it: `SIGTERM`, `SIGRTMIN+1`."""
+    if signal.SIGRTMIN <= number <= signal.SIGRTMAX:
+        return f"SIGRTMIN+{number - signal.SIGRTMIN}"
+    known = {one.value: one.name for one in signal.Signals}
+    return known.get(number, f"signal {number}")
 
 
 def _folder(settings: Settings) -> Path:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _TRUE = frozenset({"true", "yes", "y", "t", "1"})
 _FALSE = frozenset({"false", "no", "n", "f", "0"})
-_LIMIT = 1024 * 1024  # characters of a file; no request carries more bytes (transport.SEND_LIMIT)
+_LIMIT = 1024 * 1024  # bytes of a file; no request carries more (transport.SEND_LIMIT)
 
 
 def read_inputs(words: Sequence[str], action: Action, sources: Sources | None = None) -> dict[str, Any]:

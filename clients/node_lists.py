@@ -10,23 +10,33 @@ from collective.clients.input_files import STDIN, Sources
 from collective.errors import UsageError
 from collective.names import check_identity
 
-_LIMIT = 64 * 1024 * 1024  # characters; more than the document of ten thousand long replies
+_LIMIT = 64 * 1024 * 1024  # bytes; more than the document of ten thousand long replies
+_OUTCOMES = {"ok": (True,), "failed": (False,), "all": (True, False)}  # of the nodes that answered, by choice
+_LISTS = {  # the lists of a document, or mappings of names to reasons, that belong to a choice; each may be missing
+    "silent": ("silent",),
+    "skipped": ("skipped",),
+    "not_asked": ("not_asked",),
+    "unreached": ("silent", "skipped", "not_asked", "not_evaluated"),
+    "all": ("silent", "skipped"),
+}
+CHOICES = ("ok", "failed", "silent", "skipped", "not_asked", "unreached", "all")
 
 
 def read_nodes(source: str, chosen: str | None = None, sources: Sources | None = None) -> list[str]:
     """Return the identities in the file `source` (`-`: standard input), in their order, without duplicates.
 
-    `chosen` selects nodes from the document of a call: ok (also for None), failed, silent or all.
+    `chosen`, one of CHOICES, selects nodes from the document of a call; None is the same as ok.
     Raises UsageError for a file that is unreadable or has another content.
     """
     where = "standard input" if source == STDIN else source
-    text = (sources or Sources()).read(source, f"--nodes {where}", _LIMIT)
+    text = (sources or Sources()).read(source, f"--nodes {where}", _LIMIT).removeprefix("\ufeff")  # as editors write
     if text.lstrip().startswith(("{", "[")):
         names = _from_json(text, where, chosen)
     elif chosen is not None:
         raise UsageError(f"--nodes-from {chosen}: {where} is a plain list of names, not the JSON of a call")
     else:
-        names = [line for line in text.splitlines() if line and not line.startswith("#")]
+        lines = (line.removesuffix("\r") for line in text.split("\n"))
+        names = [line for line in lines if line and not line.startswith("#")]
     for number, name in enumerate(names, start=1):
         try:
             check_identity(name)
@@ -44,24 +54,28 @@ def _from_json(text: str, where: str, chosen: str | None) -> list[str]:
         return _of_call(document, where, chosen or "ok")
     nodes = document.get("nodes") if isinstance(document, dict) else document
     if not isinstance(nodes, list):
-        raise UsageError(f"--nodes {where}: JSON, but neither a list of nodes nor the document of a call")
+        raise _neither(where)
+    if chosen is not None:
+        raise UsageError(f"--nodes-from {chosen}: {where} is a list of nodes, not the JSON of a call")
     return [_name(entry, where) for entry in nodes]
 
 
 def _of_call(document: Mapping[str, Any], where: str, chosen: str) -> list[str]:
     """Return the `chosen` nodes of a call's document."""
-    replies, silent = document["replies"], document.get("silent", [])
-    if not isinstance(replies, list) or not isinstance(silent, list):
-        raise UsageError(f"--nodes {where}: JSON, but neither a list of nodes nor the document of a call")
-    outcomes = {"ok": (True,), "failed": (False,), "all": (True, False)}.get(chosen, ())
+    lists = [document.get(key, []) for key in _LISTS.get(chosen, ())]
+    if not isinstance(document["replies"], list) or not all(isinstance(entries, (list, dict)) for entries in lists):
+        raise _neither(where)
+    outcomes = _OUTCOMES.get(chosen, ())
     names = [
         _name(reply, where)
-        for reply in replies
+        for reply in document["replies"]
         if isinstance(reply, dict) and (reply.get("statuscode") == 0) in outcomes
     ]
-    if chosen in ("silent", "all"):
-        names += [_name(entry, where) for entry in silent]
-    return names
+    return names + [_name(entry, where) for entries in lists for entry in entries]
+
+
+def _neither(where: str) -> UsageError:
+    return UsageError(f"--nodes {where}: JSON, but neither a list of nodes nor the document of a call")
 
 
 def _name(entry: Any, where: str) -> str:

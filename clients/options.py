@@ -18,6 +18,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from collective.clients.node_lists import CHOICES
 from collective.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
@@ -60,7 +61,9 @@ def add_targets(parser: Parser) -> None:
         help="read identities, one per line, or the JSON of an earlier call; -: standard input",
     )
     group.add_argument(
-        "--nodes-from", choices=("ok", "failed", "silent", "all"), help="nodes to use from that JSON (default: ok)"
+        "--nodes-from",
+        choices=CHOICES,
+        help="nodes to use from that JSON (default: ok); unreached: all without a reply",
     )
     some = group.add_mutually_exclusive_group()
     some.add_argument(
@@ -70,9 +73,12 @@ def add_targets(parser: Parser) -> None:
     group.add_argument("--limit-seed", type=_integer, metavar="N", help="select the same nodes again for the same N")
     add_target(parser, group)
     group.add_argument(
+        "--expect-all", action="store_true", help="exit 3 if known nodes were not asked because they are stale"
+    )
+    group.add_argument(
         "--dm", choices=("registry", "broadcast"), help="discovery method (default: registry if there is one)"
     )
-    group.add_argument("--dt", type=seconds, metavar="SECONDS", help="time limit of a broadcast discovery")
+    group.add_argument("--dt", type=seconds, metavar="SECONDS", help="time limit for asking nodes whether they match")
 
 
 def add_running(parser: Parser) -> None:
@@ -170,6 +176,8 @@ def client_config(args: argparse.Namespace) -> ClientConfig:
     from collective.config import load_client
 
     config = load_client(args.config)
+    if getattr(args, "expect_all", False):
+        config = replace(config, expect_all=True)
     try:
         return replace(config, collective=config.known_collective(getattr(args, "target", None)))
     except UsageError as error:

@@ -20,15 +20,16 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, cast
 
-from collective import __version__
 from collective.clients.streams import write
 from collective.errors import UsageError
 from collective.suggestions import suggest
+from collective.version import __version__
 
 FORMS = ("text", "json", "jsonl", "yaml", "table", "csv")
 COLORS = ("auto", "always", "never")
 _UNKNOWN = re.compile(r"unrecognized arguments: (-[^ =]*).*", re.DOTALL)
 _EXTRA = re.compile(r"unrecognized arguments: (.*)", re.DOTALL)
+_IGNORED = re.compile(r".*: ignored explicit argument '(.*)'", re.DOTALL)
 _EXAMPLES = "examples:\n"
 
 
@@ -93,6 +94,7 @@ class Parser(argparse.ArgumentParser):
         )
         self.register("action", None, Once)
         self.register("action", "parsers", _Verbs)
+        self._words: list[str] = []
         self._variables: dict[str, tuple[str, Any]] = {}
         self._common = self.add_argument_group("common options")
         self._add_common()
@@ -145,7 +147,7 @@ class Parser(argparse.ArgumentParser):
 
         An option that the command line does not have is read from its environment variable, if it has one.
         """
-        words = list(sys.argv[1:] if args is None else args)
+        self._words = words = list(sys.argv[1:] if args is None else args)
         namespace = argparse.Namespace() if namespace is None else namespace
         action = self._verbs_action()
         if action is None:
@@ -189,6 +191,9 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise UsageError for a wrong command line, with a suggestion for a mistyped option."""
+        ignored = _IGNORED.fullmatch(message)
+        if ignored and not any(word.endswith(f"={ignored[1]}") for word in self._words):
+            message = f"unrecognized arguments: -{ignored[1]}"  # in `-vT`: what argparse reports from Python 3.13 on
         message = message.removeprefix("argument ").replace(": ignored explicit argument ", ": takes no value, not ")
         hint = f"see '{self.prog} --help'"
         if unknown := _UNKNOWN.fullmatch(message):
@@ -197,6 +202,14 @@ class Parser(argparse.ArgumentParser):
         elif extra := _EXTRA.fullmatch(message):
             message = f"unexpected argument '{extra[1]}'"
         raise UsageError(f"{message} ({hint})")
+
+    def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:
+        """Return the value of an option or word; before Python 3.13, argparse reads `--name=--` as an empty list."""
+        if arg_strings != ["--"] or action.nargs is not None or not action.option_strings:
+            return super()._get_values(action, arg_strings)
+        value = self._get_value(action, "--")
+        self._check_value(action, value)
+        return value
 
     def _all_options(self) -> set[str]:
         return {option for parser in (self, *self.verbs.values()) for option in parser.options}

@@ -7,6 +7,7 @@ present(PingOutput(call, args), fleet)     a command with its own text form and 
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import shutil
 import signal
@@ -24,7 +25,8 @@ from collective.clients.render.formatting import write_json, write_yaml
 from collective.clients.render.progress import Progress
 from collective.clients.streams import notice
 from collective.errors import CollectiveError, TransportError
-from collective.exit_codes import OK, SILENT, STOPPED
+from collective.exit_codes import FAILED, OK, SILENT, STOPPED
+from collective.fleet.silence import not_asked_lines, not_evaluated_lines, silence_lines
 from collective.suggestions import suggest
 from collective.text import plural
 
@@ -123,17 +125,25 @@ def print_sent(call: Call, args: argparse.Namespace, fleet: Fleet) -> int:
     rows = [list(members.values())]
     output.show(args, Output("sent", document, list(members), rows, lambda: f"{call.request_id}\n"))
     print_missing(call, fleet)
-    return SILENT if call.absent else OK
+    if call.outcomes.not_evaluated:
+        return FAILED
+    missing = set(call.outcomes.silent) - call.outcomes.expected
+    return SILENT if call.absent or missing else OK
 
 
 def print_missing(call: Call, fleet: Fleet) -> None:
-    """Print one line on standard error for each node that does not exist or whose silence the registry explains."""
+    """Print on standard error which nodes are missing, and why: those that do not exist, or did not answer."""
+    outcomes = call.outcomes
+    for line in (*not_asked_lines(outcomes.not_asked), *not_evaluated_lines(outcomes.not_evaluated)):
+        notice(line)
     hints = _suggestions(call.absent, fleet)
     for name in call.absent:
         notice(f"{name}: there is no such node: it has no queue in '{call.collective}'{hints[name]}")
-    silent = [name for name in call.outcomes.silent if name not in call.absent]
-    for name, why in fleet.why_silent(silent).items():
-        notice(f"{name}: {why}")
+    explained = {*call.absent, *outcomes.not_asked, *outcomes.rejected}
+    silent = [name for name in outcomes.silent if name not in explained]
+    reasons = {} if call.cut_short else fleet.why_silent(silent)
+    for line in silence_lines(reasons):
+        notice(line)
 
 
 def _suggestions(absent: Sequence[str], fleet: Fleet) -> dict[str, str]:
@@ -158,6 +168,9 @@ def _print_stopped(call: Call) -> None:
         parts.append(f"{plural(unanswered, 'node')} had not answered yet")
     details = f" ({', '.join(parts)})" if parts else ""
     notice(f"stopped: {call.stopped}{details}")
+    running, seconds = call.still_running()
+    if running:
+        notice(f"still running on {plural(len(running), 'node')}, for at most {math.ceil(seconds)} s")
 
 
 @contextmanager

@@ -18,6 +18,8 @@ import logging
 from pkgutil import extend_path
 from typing import TYPE_CHECKING
 
+from collective.version import __version__
+
 # Plone's packages share this name; extend_path finds those in other folders of sys.path.
 __path__ = extend_path(__path__, __name__)
 
@@ -48,8 +50,6 @@ if TYPE_CHECKING:
     from collective.fleet.pace import Pace
     from collective.fleet.targets import Targets
     from collective.messages import Reply
-
-__version__ = "0.1.0"
 
 __all__ = [
     "AccessDenied",

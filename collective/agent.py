@@ -31,8 +31,8 @@ It can name the same keyword-only parameters, and one more:
 
 from __future__ import annotations
 
+import contextlib
 import os
-import pwd
 import signal
 import subprocess
 import threading
@@ -43,6 +43,7 @@ from pathlib import Path
 from typing import IO, Any, TypeVar
 
 from collective.errors import Aborted, Failed, InvalidInput, MissingInput
+from collective.run_as import as_user
 
 __all__ = [
     "SUPPLIED",
@@ -56,6 +57,8 @@ __all__ = [
     "Reply",
     "Settings",
     "action",
+    "as_user",
+    "check",
     "data",
     "run",
     "time_left",
@@ -70,6 +73,7 @@ SUPPLIED_TO_DATA = SUPPLIED | {"agents"}
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _MARK = "__collective_action__"
 _DATA_MARK = "__collective_data__"
+_CHECK_MARK = "__collective_check__"
 _OUTPUT_LIMIT = 512 * 1024  # bytes kept of each output stream: half from its start, half from its end
 
 
@@ -95,6 +99,21 @@ def is_data(thing: object) -> bool:
     return callable(thing) and getattr(thing, _DATA_MARK, False) is True
 
 
+def check(function: _Function) -> _Function:
+    """Mark a function as a check of the node's setup and return it unchanged.
+
+    It gets the settings and yields one line for each problem. The node logs them when it loads the agent, and
+    `collectived --check` prints them. It must not change anything, and must be quick.
+    """
+    setattr(function, _CHECK_MARK, True)
+    return function
+
+
+def is_check(thing: object) -> bool:
+    """Return whether `thing` is a function marked with `check`."""
+    return callable(thing) and getattr(thing, _CHECK_MARK, False) is True
+
+
 @dataclass(frozen=True)
 class Completed:
     """The result of a command. `exitcode` is negative for a signal, as in `subprocess`."""
@@ -113,6 +132,7 @@ def run(
     cwd: str | Path | None = None,
     env: Mapping[str, str] | None = None,
     user: str | None = None,
+    group: int | None = None,
     keep: int = _OUTPUT_LIMIT,
 ) -> Completed:
     """Run a command and return its exit code and output.
@@ -121,26 +141,12 @@ def run(
     unless set there. Bytes that are not UTF-8 are replaced by U+FFFD. Of each stream at most `keep` bytes are kept,
     half from the start and half from the end, with a line between them that says how many are missing. After
     `timeout` seconds the command and its process group are killed, and `timed_out` is set. With `user` it runs as
-    that user and with that user's environment; nothing of the node's environment is passed on.
+    that user and with that user's environment; nothing of the node's environment is passed on. `group` is a group
+    number instead of the user's own group.
 
     Raises Aborted if the command cannot be started, InvalidInput if the user does not exist.
     """
-    try:
-        process = subprocess.Popen(
-            list(command),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            cwd=cwd,
-            start_new_session=True,
-            **as_user(user, env),
-        )
-    except (OSError, subprocess.SubprocessError, ValueError) as error:
-        # `filename` of an OSError is the folder or the command, whichever is missing.
-        what = getattr(error, "filename", None) or command[0]
-        if cwd is not None and str(what) == str(cwd):
-            raise Aborted(f"cannot enter folder '{cwd}': {getattr(error, 'strerror', error)}") from None
-        raise Aborted(f"cannot run '{what}': {getattr(error, 'strerror', None) or error}") from None
+    process = _start(command, cwd, as_user(user, env, group))
     streams = [_Stream(process.stdout, keep), _Stream(process.stderr, keep)]
     feeder = threading.Thread(target=_feed, args=(process.stdin, stdin), daemon=True)
     feeder.start()
@@ -149,10 +155,48 @@ def run(
         process.wait(timeout)
     except subprocess.TimeoutExpired:
         timed_out = True
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        _kill(process)
     stdout, stderr = (stream.text() for stream in streams)
     return Completed(process.returncode, stdout, stderr, timed_out)
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """Kill a command with its process group. A node that is not root cannot kill what sudo runs."""
+    with contextlib.suppress(PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    try:
+        process.wait(1.0)
+    except subprocess.TimeoutExpired:
+        process.returncode = -signal.SIGKILL  # as the caller expects it; it also keeps Popen from waiting later
+
+
+def _start(command: Sequence[str], cwd: str | Path | None, identity: dict[str, Any]) -> subprocess.Popen[bytes]:
+    """Start a command in its own session.
+
+    Popen enters `cwd` before it changes the user, so root would enter folders that are closed to the user. For another
+    user the child enters it afterwards.
+    """
+    enter_later = str(cwd or "/") != "/" and "user" in identity
+    try:
+        return subprocess.Popen(
+            list(command),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=None if enter_later else cwd,
+            preexec_fn=(lambda: os.chdir(str(cwd))) if enter_later else None,
+            start_new_session=True,
+            **identity,
+        )
+    except (OSError, subprocess.SubprocessError, ValueError) as error:
+        if isinstance(error, subprocess.SubprocessError) and enter_later:
+            message = f"cannot enter folder '{cwd}' as this user (check that it exists and that the user may enter it)"
+            raise Aborted(message) from None
+        # `filename` of an OSError is the folder or the command, whichever is missing.
+        what = getattr(error, "filename", None) or command[0]
+        if cwd is not None and str(what) == str(cwd):
+            raise Aborted(f"cannot enter folder '{cwd}': {getattr(error, 'strerror', error)}") from None
+        raise Aborted(f"cannot run '{what}': {getattr(error, 'strerror', None) or error}") from None
 
 
 def time_left(deadline: float, margin: float = 1.0) -> float:
@@ -162,39 +206,6 @@ def time_left(deadline: float, margin: float = 1.0) -> float:
     """
     left = max(0.0, deadline - time.monotonic())
     return max(0.1, left - min(margin, left / 5))
-
-
-def as_user(user: str | None, env: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """Return arguments of Popen to run as `user`, with that user's groups and environment, and `env` added.
-
-    Without a user, or if the node already runs as that user, the node's environment is used.
-    Raises InvalidInput if the user does not exist, Aborted if the node cannot change its user.
-    """
-    language = {"LC_ALL": "C.UTF-8"}
-    if user is None:
-        return {"env": {**os.environ, **language, **(env or {})}}
-    try:
-        entry = pwd.getpwnam(user)
-    except KeyError:
-        raise InvalidInput(f"user '{user}' does not exist on this node") from None
-    if entry.pw_uid == os.geteuid():
-        return as_user(None, env)
-    if os.geteuid() != 0:
-        own = pwd.getpwuid(os.geteuid()).pw_name
-        raise Aborted(f"cannot run as user '{user}': this node runs as '{own}', not root (omit the user)")
-    user_env = {
-        "HOME": entry.pw_dir,
-        "USER": user,
-        "LOGNAME": user,
-        "SHELL": entry.pw_shell or "/bin/sh",
-        "PATH": os.environ.get("PATH", os.defpath),
-    }
-    return {
-        "user": entry.pw_uid,
-        "group": entry.pw_gid,
-        "extra_groups": os.getgrouplist(user, entry.pw_gid),
-        "env": {**user_env, **language, **(env or {})},
-    }
 
 
 def _feed(pipe: IO[bytes] | None, text: str) -> None:

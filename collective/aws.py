@@ -19,10 +19,14 @@ from botocore import exceptions as botocore_errors
 from botocore.config import Config
 from botocore.parsers import ResponseParserError
 
+from collective.aws_calls import BoundedClient, CallFailed, Deadlines, refuse_abandoned
+from collective.aws_credentials import new_session, one_line
+from collective.aws_responses import NOT_AWS, check
 from collective.errors import AccessDenied, CollectiveError, ConfigError, Forbidden, NotFound, Unreachable
 
 log = logging.getLogger(__name__)
 
+_FIRST_ERROR = 300  # botocore handles this status and greater ones as errors
 _MAX_SKEW = 60.0  # seconds by which a clock may be off without a warning; AWS rejects signatures at 300 s
 
 _MISSING = frozenset(
@@ -65,7 +69,14 @@ _THROTTLED = frozenset(
         "TooManyRequestsException",
     ]
 )
-_NOT_AWS = "the response is not from AWS (check the proxy and AWS_ENDPOINT_URL)"
+_SETTINGS = (botocore_errors.ConfigNotFound, botocore_errors.ConfigParseError, botocore_errors.ProfileNotFound)
+_CREDENTIALS = (
+    botocore_errors.NoCredentialsError,
+    botocore_errors.PartialCredentialsError,
+    botocore_errors.CredentialRetrievalError,
+    botocore_errors.TokenRetrievalError,
+    botocore_errors.SSOError,
+)
 _DELETED_RECENTLY = frozenset(["AWS.SimpleQueueService.QueueDeletedRecently", "QueueDeletedRecently"])
 
 
@@ -73,12 +84,15 @@ _DELETED_RECENTLY = frozenset(["AWS.SimpleQueueService.QueueDeletedRecently", "Q
 class Timeouts:
     """The connect and read timeouts in seconds, and the maximum number of attempts of a request.
 
-    Between attempts, botocore's backoff takes about 4 s in all.
+    `deadline` is the number of seconds for all attempts together; a long poll may take its wait in addition. After a
+    missed deadline, `suspect` applies until a call succeeds. botocore's backoff takes up to 7 s in all.
     """
 
     connect: int = 5
     read: int = 30  # more than transport.LONGEST_POLL: a poll without messages is not a timeout
     attempts: int = 4
+    deadline: float = 10.0
+    suspect: float = 3.0
 
 
 DEFAULT_TIMEOUTS = Timeouts()
@@ -101,8 +115,9 @@ class AWS:
 
     def __init__(self, session: boto3.Session | None = None, timeouts: Timeouts = DEFAULT_TIMEOUTS) -> None:
         with translated("AWS"):
-            self._session = session or boto3.Session()
+            self._session = session or new_session()
         self._timeouts = timeouts
+        self._deadlines = Deadlines(timeouts.deadline, timeouts.suspect)
         self._offset: float | None = None
         self._clock_is_off = False
 
@@ -113,7 +128,7 @@ class AWS:
             credentials = self._session.get_credentials()
             if credentials is None:
                 raise botocore_errors.NoCredentialsError
-            credentials.get_frozen_credentials()
+            self._deadlines.run(credentials.get_frozen_credentials)
         return Settings(client.meta.region_name, client.meta.endpoint_url, credentials.method)
 
     def regions(self) -> list[str]:
@@ -124,7 +139,8 @@ class AWS:
     def client(self, service: Any, *, connections: int = 10) -> Any:
         """Return a client of `service` (`sqs`, `sns`, `dynamodb`) that up to `connections` threads can use.
 
-        Raises ConfigError for an invalid endpoint, region or profile.
+        Each of its calls ends within the deadline, and has a response with the shape of AWS. Call it in a block of
+        `translated`. Raises ConfigError for an invalid endpoint, region or profile.
         """
         settings = Config(
             connect_timeout=self._timeouts.connect,
@@ -139,11 +155,18 @@ class AWS:
             with translated(service):
                 if not self._session.region_name:  # boto3 accepts an empty string as a region
                     raise botocore_errors.NoRegionError
-                client = self._session.client(service, config=settings)
+                client = self._create(service, settings)
         except Unreachable as exc:  # nothing was sent yet, so a setting is invalid
             raise ConfigError(f"AWS: {exc} (check AWS_ENDPOINT_URL, AWS_DEFAULT_REGION and ~/.aws/config)") from None
-        client.meta.events.register("after-call", self._note_date)
-        return client
+        client.meta.events.register("request-created", refuse_abandoned)
+        client.meta.events.register("after-call", self._examine)
+        return BoundedClient(client, self._deadlines)
+
+    def _create(self, service: Any, settings: Config) -> Any:
+        try:
+            return self._session.client(service, config=settings)
+        except ValueError as exc:  # the URL of an endpoint is invalid
+            raise CallFailed(str(exc)) from None
 
     def now(self) -> float:
         """Return the servers' time in Unix seconds, from their last response; before it, this machine's time."""
@@ -154,13 +177,16 @@ class AWS:
         """How many seconds this machine's clock is ahead of the servers' clock; None before their first response."""
         return None if self._offset is None else -self._offset
 
-    def _note_date(self, http_response: Any = None, **_: Any) -> None:
-        date = http_response.headers.get("date") if http_response is not None else None
-        if not date:
-            return
+    def _examine(self, http_response: Any, parsed: Any, model: Any, **_: Any) -> None:
+        """Judge a response, and note its time. botocore calls this before it raises an error of the service."""
+        if http_response.status_code < _FIRST_ERROR:
+            check(model.name, model.output_shape, parsed)
+        self._note_date(http_response.headers.get("date") or "")
+
+    def _note_date(self, date: str) -> None:
         try:
             seconds = parsedate_to_datetime(date).timestamp()
-        except ValueError:
+        except (TypeError, ValueError, OverflowError):  # absent, or not a date
             return
         # The header has whole seconds: the servers' time is in [seconds, seconds + 1).
         now = time.time()
@@ -180,34 +206,34 @@ class AWS:
 def translated(name: str, kind: str = "resource") -> Iterator[None]:
     """Translate errors of botocore; `name` is that of the resource, `kind` is queue, topic, table or subscription.
 
-    Read required keys of a response inside the block: a missing key means that the response is not from AWS.
+    Read the response inside the block: an error in that means that it is not from AWS.
     """
     try:
         yield
+    except CollectiveError:
+        raise
     except botocore_errors.ClientError as exc:
         raise _from_response(name, kind, exc) from None
-    except botocore_errors.NoRegionError as exc:
-        raise ConfigError(f"AWS: {exc} (set AWS_DEFAULT_REGION, or region in ~/.aws/config)") from None
-    except (
-        botocore_errors.ConfigNotFound,
-        botocore_errors.ConfigParseError,
-        botocore_errors.ProfileNotFound,
-    ) as exc:
-        raise ConfigError(f"AWS: {_one_line(exc)}") from None
-    except (
-        botocore_errors.NoCredentialsError,
-        botocore_errors.PartialCredentialsError,
-        botocore_errors.CredentialRetrievalError,
-        botocore_errors.TokenRetrievalError,
-        botocore_errors.SSOError,
-    ) as exc:
-        raise AccessDenied(f"AWS credentials: {_one_line(exc)}") from None
-    except ResponseParserError:
-        raise Unreachable(f"{name}: {_NOT_AWS}") from None
-    except KeyError as exc:
-        raise Unreachable(f"{name}: {exc} is missing in the response: {_NOT_AWS}") from None
-    except (botocore_errors.BotoCoreError, ValueError) as exc:  # ValueError: invalid URL of an endpoint
-        raise Unreachable(f"{name}: {_one_line(exc)}") from None
+    except Exception as exc:
+        raise _without_response(name, exc) from None
+
+
+def _without_response(name: str, exc: Exception) -> CollectiveError:
+    if isinstance(exc, botocore_errors.NoRegionError):
+        return ConfigError(f"AWS: {exc} (set AWS_DEFAULT_REGION, or region in ~/.aws/config)")
+    if isinstance(exc, _SETTINGS):
+        return ConfigError(f"AWS: {one_line(exc)}")
+    if isinstance(exc, _CREDENTIALS):
+        return AccessDenied(f"AWS credentials: {one_line(exc)}")
+    if isinstance(exc, ResponseParserError):
+        return Unreachable(f"{name}: {NOT_AWS}")
+    if isinstance(exc, KeyError):
+        return Unreachable(f"{name}: {exc} is missing in the response: {NOT_AWS}")
+    if isinstance(exc, (CallFailed, botocore_errors.BotoCoreError)):
+        return Unreachable(f"{name}: {one_line(exc)}")
+    # botocore's parsers raise TypeError, AttributeError and others for JSON such as `null` and `[]`.
+    log.debug("aws.unexpected", exc_info=exc)
+    return Unreachable(f"{name}: {type(exc).__name__}: {one_line(exc)}: {NOT_AWS}")
 
 
 def _from_response(name: str, kind: str, exc: botocore_errors.ClientError) -> CollectiveError:
@@ -215,7 +241,7 @@ def _from_response(name: str, kind: str, exc: botocore_errors.ClientError) -> Co
     code = str(error.get("Code", "unknown"))
     if code in _MISSING:
         return NotFound(kind, name)
-    text = f"{code}: {_one_line(error.get('Message') or 'no message')}"
+    text = f"{code}: {one_line(error.get('Message') or 'no message')}"
     if code in _FORBIDDEN:
         return Forbidden(f"{name}: {text}")
     if code in _DENIED:
@@ -225,7 +251,3 @@ def _from_response(name: str, kind: str, exc: botocore_errors.ClientError) -> Co
     if code in _DELETED_RECENTLY:
         return Unreachable(f"{name}: deleted less than 60 s ago, SQS blocks the name until then: {text}")
     return Unreachable(f"{name}: {text}")
-
-
-def _one_line(text: object) -> str:
-    return " ".join(str(text).split())

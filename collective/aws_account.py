@@ -26,6 +26,11 @@ class Account:
         return f"arn:{self.partition}:{service}:{self.region}:{self.number}:{name}"
 
     @property
+    def installation(self) -> str:
+        """What signed requests contain, so that they are valid in this account and region only."""
+        return f"{self.partition}:{self.region}:{self.number}"
+
+    @property
     def root(self) -> str:
         """The ARN for all principals of the account, as far as IAM policies allow them."""
         return f"arn:{self.partition}:iam::{self.number}:root"

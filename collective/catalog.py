@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from collective.errors import DDLError, RPCError, UnknownAction, UsageError
 from collective.foreign_ddl import RUBY, ruby_files
@@ -85,7 +86,26 @@ class Catalog:
         function, where = self.data_function(test.function), f"{test.function}({test.query!r})"
         if test.field not in function.outputs:
             raise UsageError(f"{where}: unknown field '{test.field}' (it has {', '.join(function.outputs)})")
+        _check_value(test, function.outputs[test.field], where)
         try:
             function.check_input({"query": test.query})
         except RPCError as error:
             raise UsageError(f"{where}: {error}") from None
+
+
+def _check_value(test: DataTest, field: Mapping[str, Any], where: str) -> None:
+    """Refuse a value that the field never has: `=` would match no node, and `!=` every node."""
+    from collective.filters.checks import expression_of
+    from collective.filters.ordering import number
+
+    if expression_of(test.operator, test.value) is not None:
+        return
+    types = field.get("type", ())
+    kinds = {types} if isinstance(types, str) else set(types) - {"null"}
+    if kinds and kinds <= {"integer", "number"} and number(test.value) is None:
+        raise UsageError(f"{where}.{test.field}: is a number, so it cannot be compared with '{test.value}'")
+    values = field.get("enum", (True, False) if kinds == {"boolean"} else ())
+    known = [value if isinstance(value, str) else json.dumps(value) for value in values if value is not None]
+    if known and test.operator in ("==", "!=") and test.value not in known:
+        hint = suggest(test.value, known, f"values: {', '.join(known)}")
+        raise UsageError(f"{where}.{test.field}: never has the value '{test.value}' ({hint})")

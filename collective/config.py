@@ -25,11 +25,19 @@ from collective.yaml_file import read_yaml
 SYSTEM_FOLDER = Path("/etc/collective")
 
 
+def home_folder() -> Path:
+    """Return the user's home folder; raise ConfigError for a user without one, as in many containers."""
+    try:
+        return Path.home()
+    except RuntimeError:
+        raise ConfigError(f"user ID {os.getuid()} has no home folder (set HOME)") from None
+
+
 def user_folder(kind: str) -> Path:
     """Return the user's XDG folder of collective; `kind` is `CONFIG` or `STATE`."""
     fallback = {"CONFIG": ".config", "STATE": ".local/state"}[kind]
     base = os.environ.get(f"XDG_{kind}_HOME")
-    return (Path(base) if base else Path.home() / fallback) / "collective"
+    return (Path(base) if base else home_folder() / fallback) / "collective"
 
 
 def _configuration_folder() -> Path:
@@ -128,6 +136,9 @@ class ClientConfig:
 
     `key` signs requests in the name of `caller`: a path, or one of the values in `signing/caller_key.py`.
     Without a terminal to confirm, a non-idempotent action reaches at most `max_targets` nodes; 0 means no limit.
+
+    With `new_nodes: refuse` a node is not trusted before `crpc nodes trust`. With `expect_all` nodes in the registry
+    that were not seen recently count as silent.
     """
 
     collective: str
@@ -143,6 +154,8 @@ class ClientConfig:
     ttl: float = 60.0
     transit: float = 5.0
     discovery_timeout: float = 10.0
+    new_nodes: str = "accept"
+    expect_all: bool = False
 
     def known_collective(self, name: str | None) -> str:
         """Return `name`, or the default collective without one; raise UsageError if it is not configured."""
@@ -158,6 +171,7 @@ _CHOICES = {
     "registry": ("dynamodb", "none"),
     "log_level": ("DEBUG", "INFO", "WARNING", "ERROR"),
     "log_format": ("text", "json"),
+    "new_nodes": ("accept", "refuse"),
 }
 _SPECIAL_PATHS = {"key": (KEY_AUTO, KEY_AGENT, KEY_NONE)}  # values of path keys that are not paths
 _POSITIVE = frozenset({"heartbeat", "facts_period", "max_actions", "max_queued", "ttl", "transit", "discovery_timeout"})
@@ -266,7 +280,10 @@ def _all_fit(values: Mapping[Any, Any], member: type) -> bool:
 
 def _resolve(path: Path, value: str) -> Path:
     """Return `value` as a path relative to the folder of the configuration file `path`."""
-    return path.absolute().parent / Path(value).expanduser()
+    try:
+        return path.absolute().parent / Path(value).expanduser()
+    except RuntimeError:
+        raise ConfigError(f"{path}: no home folder for '{value}' (use an absolute path)") from None
 
 
 def _kind(hint: Any) -> str:

@@ -21,14 +21,24 @@ from jsonschema import Draft202012Validator, ValidationError
 from jsonschema.exceptions import best_match
 
 from collective import masking, schemas
-from collective.errors import DDLError, Failed, InvalidInput, MissingInput, UnknownAction
+from collective.errors import (
+    ConfigError,
+    DDLError,
+    Failed,
+    InvalidInput,
+    MissingInput,
+    UncheckedInput,
+    UnknownAction,
+)
 from collective.foreign_ddl import choria_problem, ruby_problem
-from collective.json_schema import check_schema, first_error, validator
+from collective.json_schema import CHECK_SECONDS, OUTPUT_SECONDS, check_schema, first_error, validator
 from collective.masking import MASK
 from collective.names import COMMANDS, RESERVED
 from collective.suggestions import suggest
+from collective.time_limit import CheckTimeout
 
 DEFAULT_TIMEOUT = 60.0  # seconds, for an action without a timeout in its DDL
+_OUTPUT_KEYWORDS = frozenset({"volatile"})  # of outputs, besides those of JSON Schema
 
 
 @dataclass(frozen=True)
@@ -43,7 +53,10 @@ class Aggregate:
 
 @dataclass(frozen=True)
 class Action:
-    """One action of an agent, as described by its DDL. `timeout` is in seconds."""
+    """One action of an agent, as described by its DDL. `timeout` is in seconds.
+
+    `dry_run`: the action can report what it would do.
+    """
 
     agent: str
     name: str
@@ -54,6 +67,7 @@ class Action:
     input: Mapping[str, Any]
     output: Mapping[str, Any]
     aggregates: tuple[Aggregate, ...]
+    dry_run: bool = False
 
     @property
     def inputs(self) -> Mapping[str, Mapping[str, Any]]:
@@ -69,6 +83,18 @@ class Action:
     def required(self) -> tuple[str, ...]:
         """The names of the required inputs."""
         return tuple(self.input.get("required", ()))
+
+    @property
+    def required_outputs(self) -> tuple[str, ...]:
+        """The outputs that an OK reply must have: those in `required`, by default all without a `default`."""
+        if "required" in self.output:
+            return tuple(self.output["required"])
+        return tuple(name for name, schema in self.outputs.items() if "default" not in schema)
+
+    @property
+    def volatile(self) -> frozenset[str]:
+        """The outputs that the DDL marks `volatile`: they differ in each reply."""
+        return frozenset(name for name, schema in self.outputs.items() if schema.get("volatile"))
 
     @cached_property
     def secrets(self) -> frozenset[str]:
@@ -87,13 +113,20 @@ class Action:
         return {**defaults, **data}
 
     def check_input(self, data: Mapping[str, Any]) -> dict[str, Any]:
-        """Return `data` with defaults filled in; raise MissingInput or InvalidInput naming the input."""
+        """Return `data` with defaults filled in; raise MissingInput or InvalidInput naming the input.
+
+        Raises UncheckedInput if the check takes more than CHECK_SECONDS: a pattern of the DDL is too slow.
+        """
         filled = self.with_defaults(data)
         for name in filled:
             if name not in self.inputs:
                 hint = suggest(name, self.inputs, self._usage)
                 raise InvalidInput(f"{self._label}: unknown input '{name}' ({hint})")
-        error = first_error(self._input_validator, filled)
+        try:
+            error = first_error(self._input_validator, filled)
+        except CheckTimeout:
+            message = f"{self._label}: the inputs could not be checked within {CHECK_SECONDS:.0f} s"
+            raise UncheckedInput(f"{message} (simplify the patterns of the DDL)", reason="unchecked") from None
         if error is None:
             return filled
         if error.validator == "required" and not error.absolute_path:
@@ -102,14 +135,25 @@ class Action:
             raise MissingInput(f"{self._label}: required input '{missing}' is missing ({self._usage})")
         raise InvalidInput(f"{self._label}: {self._describe(error, 'input')}")
 
-    def check_output(self, data: Any) -> dict[str, Any]:
-        """Return `data` with defaults filled in; raise Failed naming the output that does not match the DDL."""
+    def check_output(self, data: Any, complete: bool = True) -> dict[str, Any]:
+        """Return `data` with defaults filled in; raise Failed naming the output that does not match the DDL.
+
+        A failed action may return a part of its outputs: `complete` is false for these.
+        """
         if not isinstance(data, dict):
             message = f"{self._label}: returned {type(data).__name__}, but must return a mapping (see its DDL)"
             raise Failed(message, reason="crashed")
         filled = {name: value["default"] for name, value in self.outputs.items() if "default" in value}
         filled.update(data)
-        error = first_error(self._output_validator, filled)
+        missing = [name for name in self.required_outputs if name not in filled] if complete else []
+        if missing:
+            message = f"{self._label}: output '{missing[0]}' is missing ({self._returned(data)})"
+            raise Failed(message, reason="crashed")
+        try:
+            error = first_error(self._output_validator, filled, OUTPUT_SECONDS)
+        except CheckTimeout:
+            message = f"{self._label}: its outputs could not be checked within {OUTPUT_SECONDS:.0f} s"
+            raise Failed(message, reason="crashed") from None
         if error is not None:
             message = f"{self._label}: does not match its DDL: {self._describe(error, 'output')}"
             raise Failed(message, reason="crashed")
@@ -132,6 +176,13 @@ class Action:
         message = error.message if len(error.message) <= 300 else error.message[:300] + "…"
         return f"{kind} '{where}': {message}" if where else f"{kind}: {message}"
 
+    def _returned(self, data: Mapping[str, Any]) -> str:
+        """Return a hint for a missing output: the outputs that the DDL does not have, or how to make it optional."""
+        unknown = [repr(str(name)) for name in data if name not in self.outputs]
+        if unknown:
+            return f"the action returned {', '.join(unknown[:3])}, which the DDL does not have"
+        return "return it, or give the output a 'default', or list only the others in 'required'"
+
     @property
     def _label(self) -> str:
         return f"{self.agent} {self.name}"
@@ -148,16 +199,37 @@ class Action:
 
     @cached_property
     def _output_validator(self) -> Draft202012Validator:
-        return validator(self.output)
+        # A missing output has a message of its own, and a failed action may return a part of them.
+        return validator({keyword: value for keyword, value in self.output.items() if keyword != "required"})
 
 
 @dataclass(frozen=True)
 class DDL:
-    """The DDL of one agent. `metadata` has name, description, version, author, license, url and timeout."""
+    """The DDL of one agent. `metadata` has name, description, version, author, license, url and timeout.
+
+    `settings` is the JSON Schema of the agent's settings file, None without one: then nodes accept any settings.
+    """
 
     name: str
     metadata: Mapping[str, Any]
     actions: Mapping[str, Action]
+    settings: Mapping[str, Any] | None = None
+
+    def check_settings(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return `values` with defaults filled in; raise ConfigError naming the key that does not match `settings`."""
+        if self.settings is None:
+            return dict(values)
+        known: Mapping[str, Mapping[str, Any]] = self.settings["properties"]
+        for key in values:
+            if key not in known and self.settings.get("additionalProperties", False) is False:
+                hint = suggest(str(key), known, f"keys: {', '.join(known)}" if known else "it has no settings")
+                raise ConfigError(f"unknown key '{key}' ({hint})")
+        filled = {key: schema["default"] for key, schema in known.items() if "default" in schema} | dict(values)
+        error = first_error(validator(self.settings), filled)
+        if error is not None:
+            path = ".".join(str(step) for step in error.absolute_path)
+            raise ConfigError(f"{path}: {error.message[:300]}" if path else error.message[:300])
+        return filled
 
     def action(self, name: str) -> Action:
         """Return the action `name`; raise UnknownAction listing the actions."""
@@ -192,8 +264,7 @@ def read_file(path: Path, parse: Callable[[Any], _Parsed]) -> _Parsed:
         document = json.loads(text)
     except (OSError, ValueError, RecursionError) as error:
         problem = "nested too deeply" if isinstance(error, RecursionError) else f"cannot be read as JSON: {error}"
-        problem = ruby_problem(text) or problem
-        raise DDLError(f"{path}: {problem}") from None
+        raise DDLError(f"{path}: {ruby_problem(text) or problem}") from None
     if problem := choria_problem(document):
         raise DDLError(f"{path}: {problem}")
     try:
@@ -217,23 +288,30 @@ def parse(document: Any) -> DDL:
     check_document(document, "ddl")
     metadata = document["metadata"]
     actions = {name: _action(metadata, name, body) for name, body in document["actions"].items()}
-    return DDL(metadata["name"], metadata, actions)
+    settings = document.get("settings")
+    if settings is not None:
+        check_schema(settings, "$.settings")
+    return DDL(metadata["name"], metadata, actions, settings)
 
 
 def _action(metadata: Mapping[str, Any], name: str, body: Mapping[str, Any]) -> Action:
     where = f"$.actions.{name}"
-    for part in ("input", "output"):
+    for part, keywords in (("input", frozenset[str]()), ("output", _OUTPUT_KEYWORDS)):
         try:
-            check_schema(body[part], f"{where}.{part}")
+            check_schema(body[part], f"{where}.{part}", keywords)
         except RecursionError:
             raise DDLError(f"{where}.{part}: is nested too deeply, or a $ref refers to itself") from None
     inputs, outputs = body["input"].get("properties", {}), body["output"].get("properties", {})
     for name_of_input in inputs:
         if keyword.iskeyword(name_of_input):
             raise DDLError(f"{where}.input: '{name_of_input}' is a Python keyword (rename the input)")
-    for name_of_input in body["input"].get("required", ()):
-        if name_of_input not in inputs:
-            raise DDLError(f"{where}.input.required: '{name_of_input}' is not in properties")
+    for part, names in (("input", inputs), ("output", outputs)):
+        for required in body[part].get("required", ()):
+            if required not in names:
+                hint = suggest(required, names)
+                raise DDLError(
+                    f"{where}.{part}.required: '{required}' is not in properties" + (f" ({hint})" if hint else "")
+                )
     aggregates = []
     for entry in body.get("aggregate", ()):
         if entry["output"] not in outputs:
@@ -251,4 +329,5 @@ def _action(metadata: Mapping[str, Any], name: str, body: Mapping[str, Any]) -> 
         input=body["input"],
         output=body["output"],
         aggregates=tuple(aggregates),
+        dry_run=body.get("dry_run", False),
     )

@@ -76,6 +76,17 @@ class MessageError(CollectiveError):
     """A message cannot be decoded or encoded, or does not match its schema."""
 
 
+class WrongVersion(MessageError):
+    """A message has another version of the format; `version` is the message's."""
+
+    def __init__(self, version: int, supported: int) -> None:
+        super().__init__(
+            f"envelope: message format {version}, this version of collective supports format {supported} "
+            "(upgrade the older side)"
+        )
+        self.version = version
+
+
 class SignatureError(MessageError):
     """A message has no signature, or one that is invalid or not trusted."""
 
@@ -170,7 +181,11 @@ class InvalidInput(RPCError):
     statuscode = 4
 
 
+class UncheckedInput(InvalidInput):
+    """The inputs could not be checked against the DDL in time."""
+
+
 class Failed(RPCError):
-    """Anything else. Reasons of the framework: timeout, interrupted, busy, crashed, expired, filtered."""
+    """Anything else. `reason` may be timeout, interrupted, busy, crashed, expired, filtered or not_evaluated."""
 
     statuscode = 5

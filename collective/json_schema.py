@@ -1,13 +1,16 @@
 """JSON Schema as DDLs and policies use it: 2020-12, no external references, `$` at the very end of a value only.
 
-check_schema   checks a schema itself (when a file is read)
+check_schema   checks a schema itself (when a file is read); `problems` returns all its problems
 validator      returns what checks values ─► first_error
+
+Values come from the network, so checks have a time limit (time_limit.py): each keyword looks at the clock, and no
+keyword takes long by itself.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from jsonschema import Draft202012Validator, FormatChecker, ValidationError
@@ -17,28 +20,71 @@ from referencing import Registry
 from referencing.exceptions import Unresolvable
 from referencing.jsonschema import DRAFT202012
 
+from collective import schema_keywords
 from collective.errors import DDLError
+from collective.schema_keywords import Problem
+from collective.string_formats import CHECKER
+from collective.time_limit import check_expression, check_time, limited, search
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
+CHECK_SECONDS = 1.0  # for all inputs of a request
+OUTPUT_SECONDS = 30.0  # for all outputs of an action: there may be 500,000 values, and no other request waits
+_SHOWN = 100  # characters of a value that an error quotes
+
+_FORMATS = FormatChecker(formats=())
 
 
-def check_schema(schema: Mapping[str, Any], where: str) -> None:
-    """Check that `schema` is valid JSON Schema 2020-12; raise DDLError, beginning with `where`, if not.
+def check_schema(schema: Mapping[str, Any], where: str, ours: frozenset[str] = frozenset()) -> None:
+    """Check that `schema` is valid JSON Schema 2020-12 and that each keyword is enforced; raise DDLError if not.
+
+    The message begins with `where` and the place. `ours` are further keywords of the schemas in `properties`.
+    """
+    for problem in problems(schema, ours):
+        raise DDLError(problem.described(where))
+
+
+def problems(schema: Mapping[str, Any], ours: frozenset[str] = frozenset()) -> Iterator[Problem]:
+    """Yield the problems of `schema`: values of keywords that the meta-schema refuses, or else all others.
 
     `$schema` is allowed at the root only, and only with this dialect; `$id` and external references are not.
     """
     if schema.get("$schema") == DIALECT:
         schema = _without_dialect(schema)
-    _check_keywords(schema, where)
+    invalid = _invalid(schema)
+    if invalid is not None:
+        yield invalid
+        return
+    found = [*schema_keywords.problems(schema, ours), *_dangling(schema)]
+    yield from found or _wrong_defaults(schema)
+
+
+def _invalid(schema: Any) -> Problem | None:
+    """Return the most relevant error of a schema by the meta-schema of the dialect."""
+    try:
+        Draft202012Validator.check_schema(schema, format_checker=_FORMATS)
+    except SchemaError as error:
+        return Problem(tuple(error.absolute_path), error.message)
+    return None
+
+
+def _dangling(schema: Mapping[str, Any]) -> Iterator[Problem]:
+    """Yield the references that do not lead to a valid schema within `schema`."""
     resolver = Registry().resolver_with_root(DRAFT202012.create_resource(schema))
-    for keyword, value in _strings(schema, ("$id", "$schema", "$ref", "$dynamicRef")):
-        if keyword in ("$id", "$schema"):  # they would change what a $ref resolves to, and which validator is used
-            raise DDLError(f"{where}: {keyword} '{value}' is not allowed (schemas are JSON Schema 2020-12)")
+    for path, part in schema_keywords.subschemas(schema):
+        if "$ref" not in part:
+            continue
+        reference = part["$ref"]
         try:
-            target = resolver.lookup(value).contents
+            target = resolver.lookup(reference).contents
         except (Unresolvable, ValueError):  # ValueError: not a URI
-            raise DDLError(f"{where}: $ref '{value}' does not resolve within this schema") from None
-        _check_keywords(target, f"{where}: $ref '{value}'")
+            yield Problem(path, f"$ref '{reference}' does not resolve within this schema")
+            continue
+        wrong = _invalid(target) or next(schema_keywords.problems(target), None)
+        if wrong is not None and target is not schema:
+            yield Problem(path, wrong.described(f"$ref '{reference}'"))
+
+
+def _wrong_defaults(schema: Mapping[str, Any]) -> Iterator[Problem]:
     properties: Mapping[str, Any] = schema.get("properties", {})
     defaults = {
         name: value["default"]
@@ -48,14 +94,12 @@ def check_schema(schema: Mapping[str, Any], where: str) -> None:
     for error in validator(schema).iter_errors(defaults):
         if error.absolute_path:  # other errors are about inputs without a default
             place = ".".join(str(step) for step in error.absolute_path)
-            raise DDLError(f"{where}: default of '{place}' does not match its schema: {error.message}")
+            yield Problem((), f"default of '{place}' does not match its schema: {error.message}")
 
 
-def _check_keywords(schema: Any, where: str) -> None:
-    try:
-        Draft202012Validator.check_schema(schema, format_checker=FormatChecker(formats=["regex"]))
-    except SchemaError as error:
-        raise DDLError(f"{where}{error.json_path[1:]}: {error.message}") from None
+@_FORMATS.checks("regex", raises=ValueError)
+def _is_expression(value: object) -> bool:
+    return not isinstance(value, str) or check_expression(whole_value_pattern(value))
 
 
 def _without_dialect(schema: Mapping[str, Any]) -> dict[str, Any]:
@@ -63,23 +107,13 @@ def _without_dialect(schema: Mapping[str, Any]) -> dict[str, Any]:
     return {keyword: value for keyword, value in schema.items() if keyword != "$schema"}
 
 
-def _strings(schema: Any, keywords: Collection[str]) -> Iterator[tuple[str, str]]:
-    """Yield (keyword, value) for each of `keywords` in a schema whose value is a string, at any depth."""
-    if isinstance(schema, Mapping):
-        for keyword, value in schema.items():
-            if keyword in keywords and isinstance(value, str):
-                yield keyword, value
-            else:
-                yield from _strings(value, keywords)
-    elif isinstance(schema, list):
-        for value in schema:
-            yield from _strings(value, keywords)
-
-
-def first_error(validator: Draft202012Validator, data: Mapping[str, Any]) -> ValidationError | None:
-    """Return the most relevant error in `data`, or None."""
+def first_error(
+    validator: Draft202012Validator, data: Mapping[str, Any], seconds: float = CHECK_SECONDS
+) -> ValidationError | None:
+    """Return the most relevant error in `data`, or None. Raise CheckTimeout if the check takes more than `seconds`."""
     try:
-        error: ValidationError | None = best_match(validator.iter_errors(data))
+        with limited(seconds):
+            error: ValidationError | None = best_match(validator.iter_errors(data))
     except RecursionError:
         return ValidationError("is nested too deeply, or a $ref of the DDL refers to itself")
     except ArithmeticError:  # `multipleOf` of a number beyond a float's range
@@ -91,8 +125,9 @@ def first_error(validator: Draft202012Validator, data: Mapping[str, Any]) -> Val
 
 
 def _pattern(_validator: Any, pattern: str, instance: Any, _schema: Mapping[str, Any]) -> Iterator[ValidationError]:
-    if isinstance(instance, str) and not re.search(whole_value_pattern(pattern), instance):
-        yield ValidationError(f"{instance!r} does not match {pattern!r}")
+    if isinstance(instance, str) and not search(whole_value_pattern(pattern), instance):
+        shown = instance if len(instance) <= _SHOWN else instance[:_SHOWN] + "…"
+        yield ValidationError(f"{shown!r} does not match {pattern!r}")
 
 
 def whole_value_pattern(pattern: str) -> str:
@@ -102,34 +137,87 @@ def whole_value_pattern(pattern: str) -> str:
 
 
 def _pattern_properties(
-    validator: Any, patterns: Mapping[str, Any], instance: Any, schema: Mapping[str, Any]
+    validator: Any, patterns: Mapping[str, Any], instance: Any, _schema: Mapping[str, Any]
 ) -> Iterator[ValidationError]:
-    yield from _STANDARD["patternProperties"](validator, _whole_keys(patterns), instance, schema)
+    if not isinstance(instance, dict):
+        return
+    for pattern, schema in patterns.items():
+        for name, value in instance.items():
+            if search(whole_value_pattern(pattern), name):
+                yield from validator.descend(value, schema, path=name, schema_path=pattern)
 
 
 def _additional_properties(
     validator: Any, allowed: Any, instance: Any, schema: Mapping[str, Any]
 ) -> Iterator[ValidationError]:
-    if "patternProperties" in schema:
-        schema = {**schema, "patternProperties": _whole_keys(schema["patternProperties"])}
-    yield from _STANDARD["additionalProperties"](validator, allowed, instance, schema)
+    if not isinstance(instance, dict):
+        return
+    patterns = [whole_value_pattern(pattern) for pattern in schema.get("patternProperties", ())]
+    named = schema.get("properties", {})
+    extras = [name for name in instance if name not in named and not any(search(pattern, name) for pattern in patterns)]
+    if isinstance(allowed, dict):
+        for name in extras:
+            yield from validator.descend(instance[name], allowed, path=name)
+    elif not allowed and extras:
+        shown = ", ".join(repr(name[:_SHOWN]) for name in sorted(extras)[:3])
+        more = f" and {len(extras) - 3} more" if len(extras) > 3 else ""
+        verb = "was" if len(extras) == 1 else "were"
+        yield ValidationError(f"Additional properties are not allowed ({shown}{more} {verb} unexpected)")
 
 
-def _whole_keys(patterns: Mapping[str, Any]) -> dict[str, Any]:
-    return {whole_value_pattern(pattern): value for pattern, value in patterns.items()}
+def _unique_items(_validator: Any, unique: Any, instance: Any, _schema: Any) -> Iterator[ValidationError]:
+    """Check in linear time; jsonschema compares each pair of items that cannot be sorted."""
+    if not unique or not isinstance(instance, list):
+        return
+    seen = set()
+    for item in instance:
+        check_time()
+        key = _comparable(item)
+        if key in seen:
+            shown = repr(item)
+            yield ValidationError(f"{shown if len(shown) <= _SHOWN else shown[:_SHOWN] + '…'} occurs more than once")
+            return
+        seen.add(key)
 
 
-_STANDARD: Mapping[str, Any] = Draft202012Validator.VALIDATORS
-_OVERRIDES = {
+def _comparable(value: Any) -> Any:
+    """Return what is equal, and has the same hash, for equal JSON values only: 1 and 1.0 are equal, 1 and true not."""
+    if isinstance(value, list):
+        return tuple(_comparable(item) for item in value)
+    if isinstance(value, dict):
+        return frozenset((name, _comparable(item)) for name, item in value.items())
+    return (value, isinstance(value, bool))
+
+
+_Keyword = Callable[[Any, Any, Any, Any], "Iterable[ValidationError] | None"]
+
+
+_OVERRIDES: Mapping[str, _Keyword] = {
     "pattern": _pattern,
     "patternProperties": _pattern_properties,
     "additionalProperties": _additional_properties,
+    "uniqueItems": _unique_items,
 }
-_Validator: Any = extend(Draft202012Validator, _OVERRIDES)  # type: ignore[no-untyped-call]
+
+
+def _timed(keyword: _Keyword) -> _Keyword:
+    """Return a keyword that looks at the clock before it checks a value."""
+
+    def check(validator: Any, value: Any, instance: Any, schema: Any) -> Iterable[ValidationError] | None:
+        check_time()
+        return keyword(validator, value, instance, schema)
+
+    return check
+
+
+_KEYWORDS: Mapping[str, _Keyword] = {**Draft202012Validator.VALIDATORS, **_OVERRIDES}
+_Validator: Any = extend(  # type: ignore[no-untyped-call]
+    Draft202012Validator, {name: _timed(keyword) for name, keyword in _KEYWORDS.items()}
+)
 
 
 def validator(schema: Mapping[str, Any]) -> Draft202012Validator:
-    """Return a validator for `schema`, with the patterns of this module."""
+    """Return a validator for `schema`, with the patterns of this module and the formats of `string_formats`."""
     # With an empty registry an external `$ref` is an error, never a download.
-    made: Draft202012Validator = _Validator(_without_dialect(schema), registry=Registry())
+    made: Draft202012Validator = _Validator(_without_dialect(schema), registry=Registry(), format_checker=CHECKER)
     return made

@@ -6,7 +6,7 @@ A DDL marks a secret with `writeOnly`. If any part of an input or output is secr
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 MASK = "********"
@@ -54,3 +54,17 @@ def hide(text: str, secrets: Iterable[str]) -> str:
     for secret in sorted(set(secrets), key=len, reverse=True):  # longest first: a secret may contain another
         text = text.replace(secret, MASK)
     return text
+
+
+def hide_in(value: Any, secrets: Collection[str]) -> Any:
+    """Return `value`, data as JSON has it, with each of `secrets` replaced in all its strings and keys."""
+    if not secrets:
+        return value
+    if isinstance(value, Mapping):
+        return {hide(str(key), secrets): hide_in(part, secrets) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [hide_in(part, secrets) for part in value]
+    if isinstance(value, str):
+        return hide(value, secrets)
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return MASK if is_number and json.dumps(value) in secrets else value

@@ -3,7 +3,8 @@
     Request ─ encode ─► payload text ─ seal(sign) ─► body        an SQS message
     Request ◄ decode ── payload text ◄── unseal ──── body
 
-The signature covers the payload text exactly as it is sent; nothing is serialized again before verification.
+The signature covers the payload text exactly as it is sent; nothing is serialized again before verification. The digest
+of that text identifies the request: a reply is signed with it, and a node's journal and audit log record it.
 Encoding and decoding both check against `schemas/*.json` and raise MessageError.
 """
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import json
 import secrets
 import zlib
@@ -24,9 +26,10 @@ from jsonschema.exceptions import ValidationError, best_match
 from jsonschema.validators import extend
 
 from collective import bounded_json, schemas
-from collective.errors import MessageError
+from collective.errors import MessageError, WrongVersion
 
-VERSION = 1
+VERSION = 2  # of the envelope and of what a signature covers
+SINCE = "0.2.0"  # the first version of collective that uses it
 COMPRESS_ABOVE = 4096  # bytes; SQS bills per 64 KB, so compressing small messages saves nothing
 MAX_PAYLOAD = 16 * 1024 * 1024  # bytes, after decompression
 MAX_SKEW = 300.0  # seconds between a request's `time` and the clock of SQS
@@ -39,12 +42,14 @@ SignPayload = Callable[[str], "str | None"]
 class Request:
     """A request to run one action on the nodes that match both `targets` (None: all) and `filter`.
 
+    `installation` is the account and region, so that collectives of the same name elsewhere refuse the request.
     `time` is in Unix seconds by the caller's clock. `ttl` is how many seconds the request can still be started,
     `timeout` how many seconds the caller waits for the reply, queueing included.
     """
 
     id: str
     collective: str
+    installation: str
     caller: str
     sender: str
     agent: str
@@ -61,9 +66,13 @@ class Request:
 
 @dataclass(frozen=True)
 class Reply:
-    """The reply of one node. `reason` is a machine-readable word, set when the framework refused the request."""
+    """The reply of one node to the request with the id `request` and the payload digest `digest`.
+
+    `reason` is a machine-readable word, set when the framework refused the request.
+    """
 
     request: str
+    digest: str
     sender: str
     agent: str
     action: str
@@ -89,10 +98,28 @@ class Envelope:
     signature: str | None
     content: Mapping[str, Any] = field(repr=False)
 
+    @property
+    def digest(self) -> str:
+        """The digest of the payload as signed."""
+        return digest(self.payload)
+
+
+@dataclass(frozen=True)
+class Sealed:
+    """A message ready to be sent, and the digest of its payload."""
+
+    body: str
+    digest: str
+
 
 def new_id() -> str:
     """Return a new unique request id: 32 hexadecimal digits."""
     return secrets.token_hex(16)
+
+
+def digest(payload: str) -> str:
+    """Return what identifies a payload, as it is signed: its SHA-256 in hexadecimal digits."""
+    return hashlib.sha256(payload.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def encode(message: Request | Reply) -> str:
@@ -106,20 +133,27 @@ def encode(message: Request | Reply) -> str:
     return text
 
 
-def seal(payload: str, sign: SignPayload) -> str:
+def seal(payload: str, sign: SignPayload, version: int = VERSION) -> str:
     """Return the message body for `payload`: compressed if it is large, and signed."""
+    return sealed(payload, sign, version).body
+
+
+def sealed(payload: str, sign: SignPayload, version: int = VERSION) -> Sealed:
+    """Return the message body for `payload`, and the digest of the text that was signed."""
     encoding = "json"
     if len(payload) > COMPRESS_ABOVE:
         encoding = "json+zlib+base64"
         payload = base64.b64encode(zlib.compress(payload.encode("ascii"))).decode("ascii")
-    body = {"collective": VERSION, "encoding": encoding, "payload": payload, "signature": sign(payload)}
-    return json.dumps(body, separators=(",", ":"))
+    body = {"collective": version, "encoding": encoding, "payload": payload, "signature": sign(payload)}
+    return Sealed(json.dumps(body, separators=(",", ":")), digest(payload))
 
 
-def unseal(body: str) -> Envelope:
-    """Return the parts of a message body; raise MessageError if it is invalid."""
+def unseal(body: str, version: int = VERSION) -> Envelope:
+    """Return the parts of a message body; raise MessageError if it is invalid, WrongVersion for another version."""
     outer = bounded_json.parse(body, "envelope")
     _check(outer, "envelope")
+    if outer["collective"] != version:
+        raise WrongVersion(outer["collective"], version)
     payload = outer["payload"]
     text = payload if outer["encoding"] == "json" else _decompress(payload)
     if not text.isascii():

@@ -35,6 +35,10 @@ class NodeInfo(Protocol):
         """The DDLs of the agents that serve, by name."""
 
     @property
+    def refused_agents(self) -> Mapping[str, str]:
+        """The agents that failed to load, or of which a newer version failed to load, with the reason."""
+
+    @property
     def running(self) -> int:
         """The number of requests that wait, run or are being answered."""
 

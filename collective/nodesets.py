@@ -18,6 +18,7 @@ from typing import NoReturn
 
 from collective.errors import UsageError
 from collective.names import check_identity
+from collective.text import escape_controls
 
 MAX_NAMES = 100_000  # that one expression may unfold to
 
@@ -26,6 +27,17 @@ _RANGE = re.compile(r"([0-9]+)(?:-([0-9]+))?")
 _NUMBERS = re.compile(r"([0-9]+)")
 
 _Parts = tuple[tuple[str, ...], ...]  # a folded name: the values of each number
+
+
+def fold_any(names: Iterable[str]) -> str:
+    """Return `names` folded; invalid identities, which a forged message may contain, follow escaped and unfolded."""
+    valid, invalid = [], []
+    for name in names:
+        try:
+            valid.append(check_identity(name))
+        except UsageError:
+            invalid.append(escape_controls(name))
+    return ",".join([*([fold(valid)] if valid else []), *invalid])
 
 
 def fold(names: Iterable[str]) -> str:

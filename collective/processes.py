@@ -8,6 +8,8 @@ import os
 import signal
 from pathlib import Path
 
+MARK = "COLLECTIVE_REQUEST"  # the variable in the environment of an action's processes, with the token of its job
+
 # <linux/prctl.h>
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-# Printable for Python, but invisible: fillers, joiners and variation selectors, with which different texts look the
+# Printable for Python, but invisible: fillers, joiners and variation selectors, with which different strings look the
 # same. They are the printable part of Unicode's Default_Ignorable_Code_Point (DerivedCoreProperties.txt).
 _INVISIBLE = "\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef"
 # Controls (C0 without tab and newline, DEL, C1), invisible and bidirectional marks (category Cf), line and paragraph

@@ -6,7 +6,6 @@ import contextlib
 import itertools
 import json
 import os
-import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +15,7 @@ from support.actions import PLUGIN
 from support.cgroups import MOUNTED
 from support.node_server import CODE, DDL, REPLIES
 from support.simulated import Make
+from support.waiting import wait_until
 
 from collective.testing import Network, memory_fleet
 from collective.testing.simulation import Simulation
@@ -72,13 +72,17 @@ def own_group() -> Iterator[Path]:
         pytest.skip(f"{folder} cannot be created: {error.strerror}")
     yield folder
     (folder / "cgroup.kill").write_text("1")
-    until = time.monotonic() + 10
-    while folder.exists() and time.monotonic() < until:
-        with contextlib.suppress(OSError):
-            for below in folder.iterdir():
-                if below.is_dir():
-                    below.rmdir()
-            folder.rmdir()
+    wait_until(lambda: removed(folder), 10)
+
+
+def removed(folder: Path) -> bool:
+    """Remove a control group with the groups in it; return whether none of them has a process any more."""
+    with contextlib.suppress(OSError):
+        for below in folder.iterdir():
+            if below.is_dir():
+                below.rmdir()
+        folder.rmdir()
+    return not folder.exists()
 
 
 @pytest.fixture

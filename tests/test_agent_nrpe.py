@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,9 @@ import pytest
 from support.agent_cases import DDLS, answer, assert_same, load
 
 from collective import ddl
-from collective.agents import _nrpe, nrpe
+from collective.agents import _nrpe, _nrpe_config, nrpe
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can change the user")
 
 RUNCOMMAND = ddl.read(DDLS / "nrpe.json").action("runcommand")
 
@@ -39,10 +42,10 @@ def test_results_match_mcollective(case: dict[str, Any], tmp_path: Path) -> None
     """Status, message, output and argument substitution are those of MCollective's nrpe agent."""
     given, expected = case["input"], case["expected"]
     if "cmdline" in expected:
-        line = _nrpe.read(Path(configured(tmp_path, given["config"])["config"]))[given["command"]]
+        line = _nrpe_config.read(Path(configured(tmp_path, given["config"])["config"])).line(given["command"])
         assert _nrpe.fill(line, given["args"].split("!")) == expected["cmdline"]
     elif "plugin_exit" in given:
-        settings = configured(tmp_path, [f"command[foo]=exit {given['plugin_exit']}"])
+        settings = configured(tmp_path, [f"command[foo]=echo output; exit {given['plugin_exit']}"])
         assert_same("reply", expected, runcommand(settings, **given["data"]))
     else:
         reply = runcommand(configured(tmp_path, given["config"]), command=given["command"])
@@ -70,23 +73,29 @@ def test_arguments_are_never_run_as_commands(value: str, line: str, tmp_path: Pa
 
 
 def test_all_configuration_files_are_read(tmp_path: Path) -> None:
-    """Includes and nrpe.d are read, cycles and missing files are ignored, the last definition of a check is used."""
+    """Includes and nrpe.d are read, cycles end, missing files are reported, the last definition of a check is used."""
     (tmp_path / "nrpe.d" / "deep").mkdir(parents=True)
+    (tmp_path / "nrpe.d" / ".hidden").mkdir()
     (tmp_path / "more").mkdir()
     (tmp_path / "local.cfg").write_text("command[a]=local\ninclude=nrpe.cfg\n")
     (tmp_path / "more" / "b.cfg").write_text("command[b]=more\n")
     (tmp_path / "more" / "b.txt").write_text("command[never]=read\n")
+    (tmp_path / "nrpe.d" / ".hidden" / "h.cfg").write_text("command[never]=read\n")
     (tmp_path / "nrpe.d" / "deep" / "c.cfg").write_text(" command[c] = deep = down \n#command[d]=no\n")
+    (tmp_path / "nrpe.d" / "deep" / "up").symlink_to(tmp_path / "nrpe.d")
     lines = ["command[a]=first", "include=local.cfg", "include=missing.cfg", "include_dir=more", "server_port=5666"]
-    settings = configured(tmp_path, lines)
-    assert _nrpe.read(Path(settings["config"])) == {"a": "local", "b": "more", "c": "deep = down"}
+    found = _nrpe_config.read(Path(configured(tmp_path, lines)["config"]))
+    assert found.checks == {"a": "local", "b": "more", "c": "deep = down"}
+    assert found.problems == [f"{tmp_path}/missing.cfg: does not exist, but is included"]
 
 
 def test_missing_nrpe_configuration_is_reported(tmp_path: Path) -> None:
     """Without NRPE's configuration the reply names the file and the setting."""
     reply = runcommand({"config": str(tmp_path / "nrpe.cfg")}, command="x")
     assert reply["statuscode"] == 1
-    assert_same("statusmsg", "/nrpe.cfg: does not exist \\(install NRPE, or set config/", reply["statusmsg"])
+    assert_same(
+        "statusmsg", "/nrpe.cfg: does not exist \\(install NRPE, or set 'config' in settings/", reply["statusmsg"]
+    )
 
 
 def test_runallcommands_returns_every_result(tmp_path: Path) -> None:
@@ -97,3 +106,78 @@ def test_runallcommands_returns_every_result(tmp_path: Path) -> None:
     assert got["fine"] == {"exitcode": 0, "output": "OK", "perfdata": "a=1"}
     assert (got["bad"]["exitcode"], got["hangs"]["exitcode"]) == (2, 3)
     assert_same("output", "/^the check was killed after/", got["hangs"]["output"])
+
+
+@as_root
+def test_checks_run_as_the_user_and_group_of_nrpe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """nrpe_user and nrpe_group are honoured, by name or number; nothing of the node's environment is passed on."""
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.setenv("PLUGIN_DIR", "/plugins")
+    check = "command[x]=echo $(id -un) $(id -gn) $HOME $AWS_SECRET_ACCESS_KEY $PLUGIN_DIR"
+    for lines, expected in [
+        (["nrpe_user=daemon"], "daemon daemon /usr/sbin"),
+        (["nrpe_user=daemon", "nrpe_group=mail", "keep_env_vars=LANG,PLUGIN_"], "daemon mail /usr/sbin /plugins"),
+        (["nrpe_user=1", "nrpe_group=8"], "daemon mail /usr/sbin"),
+        (["nrpe_group=mail"], "root mail /root"),
+        ([], "root root /root"),
+    ]:
+        reply = runcommand(configured(tmp_path, [*lines, check]), command="x")
+        assert reply["data"]["output"] == expected
+    forced = runcommand(configured(tmp_path, ["nrpe_user=daemon", check], user="games"), command="x")
+    assert forced["data"]["output"].startswith("games ")
+
+
+@as_root
+def test_a_configuration_that_another_user_can_change_is_refused(tmp_path: Path) -> None:
+    """The user that checks run as may own the files of NRPE, but cannot choose another user by changing them."""
+    settings = configured(tmp_path, ["nrpe_user=daemon", "include=own.cfg"])
+    (tmp_path / "own.cfg").write_text("command[x]=id -un\n")
+    os.chown(tmp_path / "own.cfg", 1, 1)
+    assert runcommand(settings, command="x")["data"]["output"] == "daemon"
+    (tmp_path / "own.cfg").write_text("command[x]=id -un\nnrpe_user=root\n")
+    refused = runcommand(settings, command="x")
+    assert refused["statuscode"] == 1
+    assert_same(
+        "statusmsg", "/own.cfg: not trusted, because its checks run as 'root': .*user 1 /", refused["statusmsg"]
+    )
+
+
+def test_a_node_that_cannot_run_checks_as_their_user_refuses_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A node that is not root names the two ways out."""
+    monkeypatch.setattr(os, "geteuid", lambda: 65534)
+    reply = runcommand(configured(tmp_path, ["nrpe_user=daemon", "command[x]=id"]), command="x")
+    assert reply["statusmsg"] == (
+        "checks run as 'daemon' (nrpe_user), but this node runs as 'nobody' "
+        "(run the node as root, or set 'user: nobody' in settings/nrpe.yaml)"
+    )
+
+
+def test_lines_without_effect_are_reported(tmp_path: Path) -> None:
+    """Each line that is not understood is named with its number; NRPE's own settings are known."""
+    lines = [
+        *("log_facility=daemon", "ssl_version=TLSv1.2+", "allow_bash_command_substitution=1", "debug=0"),
+        *("comand_timeout=5", "whatever=1", "command[x]", "command[y]=", "command[z]=echo\x0brm"),
+        "include_dir=missing.d",
+    ]
+    settings = configured(tmp_path, lines)
+    config = settings["config"]
+    assert list(nrpe.configuration(settings)) == [
+        f"{config}:5: unknown option 'comand_timeout' (did you mean 'command_timeout'?)",
+        f"{config}:6: unknown option 'whatever' (the line has no effect)",
+        f"{config}:7: 'command[x]' has no value (the line has no effect)",
+        f"{config}:8: 'command[y]' has no value (the line has no effect)",
+        f"{config}:9: control character U+000B at column 16 (delete it)",
+        f"{tmp_path}/missing.d: cannot be read: No such file or directory",
+    ]
+    assert list(nrpe.configuration(configured(tmp_path, ["command_timeout=x"]))) == [
+        f"{config}:1: command_timeout: invalid value 'x' (no check is run)"
+    ]
+
+
+def test_a_line_without_shell_syntax_needs_no_shell() -> None:
+    """The plugin is started directly; variables, operators, patterns, built-in and missing commands need the shell."""
+    assert _nrpe.command("/bin/echo -w '5 $ARG1$' \"x\"", ["a;b"]) == ["/bin/echo", "-w", "5 a;b", "x"]
+    for line in ("echo $HOME", "echo a | cat", "ls *", "exit 2", "A=1 echo", "/no/such", 'echo "$HOME"', "echo 'a"):
+        assert _nrpe.command(line, []) == ["/bin/sh", "-c", line]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 import pytest
@@ -27,8 +28,10 @@ def test_a_child_that_holds_the_pipe_is_not_waited_for() -> None:
     assert time.monotonic() - began < 10
 
 
-def test_missing_command_and_missing_folder_have_different_errors() -> None:
-    """The error names what is missing."""
+def test_missing_command_and_missing_folder_have_different_errors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error names what is missing, the command or the folder."""
+    # execvp(3): with a folder that this user must not read, the error would be "Permission denied".
+    monkeypatch.setenv("PATH", os.defpath)
     with pytest.raises(Aborted, match=r"^cannot run 'no-such-command': No such file"):
         run(["no-such-command"])
     with pytest.raises(Aborted, match=r"^cannot enter folder '/no/such': No such file"):
@@ -45,6 +48,6 @@ def test_little_time_is_not_all_reserved_for_the_reply(seconds: float, kept: flo
 
 
 def test_a_timeout_kills_the_process_group() -> None:
-    """Children are killed too, and output up to then is kept."""
+    """A timeout kills child processes too, and output up to then is kept."""
     done = run(["sh", "-c", "echo begun; sleep 60; echo never"], timeout=0.3)
     assert (done.timed_out, done.stdout) == (True, "begun\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from support.agent_cases import load, perform
 
 from collective.agent import Aborted
-from collective.agents import _jobs, shell
+from collective.agents import _jobs, _scripts, shell
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can change the user")
 
@@ -151,3 +152,60 @@ def test_a_handle_cannot_point_outside_the_folder(handle: str, settings: dict[st
     """Whatever the handle is, only the folder of a job is accessed."""
     with pytest.raises(Aborted, match=r"(?s)^job '.*' does not exist"):
         shell.status(handle, settings=settings)
+
+
+@pytest.mark.parametrize("offset", [2**63, 10**30, 7, 3.0])
+def test_an_odd_offset_is_not_a_crash(offset: Any, settings: dict[str, Any]) -> None:
+    """An offset beyond the end gives no output and the end; JSON Schema accepts 3.0 as an integer."""
+    handle = shell.start("echo hello", settings=settings)["handle"]
+    until_ended(handle, settings)
+    state = shell.status(handle, offset, settings=settings)
+    assert (state["stdout"], state["stdout_offset"]) == ("lo\n" if offset == 3.0 else "", 6)
+
+
+def test_what_a_killed_node_left_is_listed_and_removed(settings: dict[str, Any]) -> None:
+    """A job whose node was killed while starting it has failed after a minute, and is removed like others."""
+    old, new, torn = (Path(settings["jobs"]) / (digit * 32) for digit in "abc")
+    for folder in (old, new, torn):
+        folder.mkdir(mode=0o700, parents=True)
+    old.parent.chmod(0o700)
+    (torn / "job.json").write_text('{"command": "x')
+    for folder in (old, torn):
+        os.utime(folder, (0, 0))
+    states = {handle: job["status"] for handle, job in shell.list(settings=settings)["jobs"].items()}
+    assert states == {old.name: "failed", new.name: "starting", torn.name: "failed"}
+    assert shell.status(old.name, settings=settings)["stdout"] == ""
+    assert sorted(shell.clean(0, settings=settings)["removed"]) == [old.name, torn.name]
+
+
+def test_scripts_of_killed_actions_are_removed(
+    settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next script, job or clean removes a script that was left; one that runs is kept."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(_scripts, "_UNLOCKED", -1.0)
+    left = tmp_path / f"{_scripts.PREFIX}left"
+    calls: list[Any] = [
+        lambda: shell.script("true", deadline=within()),
+        lambda: shell.clean(settings=settings),
+        lambda: shell.start("true", settings=settings),
+    ]
+    with _scripts.stored("exit 0", os.geteuid(), os.getegid()) as running:
+        for call in calls:
+            left.mkdir()
+            (left / "script").write_text("a secret")
+            call()
+            assert not left.exists()
+            assert running.read_text() == "exit 0"
+    assert not running.parent.exists()
+
+
+def test_a_signal_to_a_job_that_has_just_ended_is_not_a_crash(settings: dict[str, Any]) -> None:
+    """Between the check of the status and the signal the process may end."""
+    handle = shell.start("true", settings=settings)["handle"]
+    until_ended(handle, settings)
+    job = _jobs.find(Path(settings["jobs"]), handle)
+    (job.folder / "exitcode").write_text("")
+    racing = _jobs.ShellJob(job.folder, job.command, None, job.started, job.pid, _jobs._born(job.pid or 0))  # noqa: SLF001
+    racing.kill("TERM")
+    assert racing.status in ("running", "failed")

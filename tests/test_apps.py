@@ -116,7 +116,7 @@ def test_equal_replies_are_shown_together() -> None:
 # -- shell run --tail
 
 
-class Nodes:
+class PolledNodes:
     """Nodes that answer each poll of their job with the next of the given `replies`; None: no reply."""
 
     def __init__(self, **replies: list[Mapping[str, Any] | None]) -> None:
@@ -151,7 +151,9 @@ ENDED = {"status": "failed", "exitcode": 2}
 
 def test_lines_are_shown_when_they_are_complete() -> None:
     """Each line is shown once; a last line without a newline is shown after the job has ended."""
-    nodes = Nodes(a=[{"stdout": "one\ntw"}, {"stdout": "o\n", "stderr": "oops\n"}, {**ENDED, "stdout": "end"}, ENDED])
+    nodes = PolledNodes(
+        a=[{"stdout": "one\ntw"}, {"stdout": "o\n", "stderr": "oops\n"}, {**ENDED, "stdout": "end"}, ENDED]
+    )
     [job] = nodes.follow()
     assert nodes.shown == ["a stdout one", "a stdout two", "a stderr oops", "a stdout end"]
     assert (job.exitcode, job.end) == (2, "exited with code 2")
@@ -160,7 +162,7 @@ def test_lines_are_shown_when_they_are_complete() -> None:
 
 def test_pauses_grow_while_there_is_no_output() -> None:
     """Pauses grow up to 5 s without output, and are 0.5 s again after the next line."""
-    nodes = Nodes(a=[*[{}] * 8, {"stdout": "x\n"}, ENDED])
+    nodes = PolledNodes(a=[*[{}] * 8, {"stdout": "x\n"}, ENDED])
     nodes.follow()
     assert nodes.pauses[:7] == sorted(nodes.pauses[:7])
     assert (max(nodes.pauses), nodes.pauses[-1]) == (5.0, 0.5)
@@ -168,7 +170,7 @@ def test_pauses_grow_while_there_is_no_output() -> None:
 
 def test_a_node_may_miss_some_polls() -> None:
     """A node counts as silent after four polls in a row without a reply; the other jobs are followed meanwhile."""
-    nodes = Nodes(a=[None, None, None, {}, *[None] * 4], b=[{"stdout": "b\n"}] * 9 + [ENDED])
+    nodes = PolledNodes(a=[None, None, None, {}, *[None] * 4], b=[{"stdout": "b\n"}] * 9 + [ENDED])
     silent, other = nodes.follow()
     assert (silent.end, silent.exitcode, other.exitcode) == ("no response", None, 2)
     assert _tail._exit_code([silent]) == 3  # noqa: SLF001 - the exit code of the command
@@ -177,5 +179,5 @@ def test_a_node_may_miss_some_polls() -> None:
 
 def test_a_job_that_the_node_does_not_know_has_ended() -> None:
     """The status message of the node is the end of the job, and its exit code is unknown."""
-    [job] = Nodes(a=[{"statusmsg": "job 'handle' does not exist on this node"}]).follow()
+    [job] = PolledNodes(a=[{"statusmsg": "job 'handle' does not exist on this node"}]).follow()
     assert (job.exitcode, job.end) == (None, "job 'handle' does not exist on this node")

@@ -87,10 +87,10 @@ def everything() -> Iterator[Import]:
 
 def out_of_order(imports: Iterator[Import]) -> list[str]:
     """Return a line for each import that the table does not allow."""
-    ours = [one for one in imports if one.imported.split(".")[0] == "collective"]
+    own = [one for one in imports if one.imported.split(".")[0] == "collective"]
     return [
         f"{one.importer} imports {one.imported}: {part(one.importer)} may import {MAY_IMPORT[part(one.importer)]}"
-        for one in ours
+        for one in own
         if part(one.imported) not in {part(one.importer), *MAY_IMPORT[part(one.importer)].split()}
     ]
 
@@ -106,18 +106,31 @@ def loading_boto3(imports: Iterator[Import]) -> list[str]:
     ]
 
 
+def from_the_package(imports: Iterator[Import]) -> list[str]:
+    """Return a line for each import that needs our own `collective/__init__.py`."""
+    names = {"collective", *(f"collective.{name}" for name in collective.__all__)}
+    return [f"{one.importer} imports {one.imported}" for one in imports if one.imported in names and not one.checking]
+
+
 def test_imports_follow_the_order() -> None:
     """Nothing imports upwards, and the two sides never meet: not even for the type checker."""
     assert out_of_order(everything()) == []
 
 
-def test_boto3_is_loaded_where_aws_is_spoken_and_nowhere_else() -> None:
-    """A second transport needs none of it, and a mistyped command line does not wait for it."""
+def test_only_modules_that_use_aws_load_boto3() -> None:
+    """Only modules that use AWS load boto3, so that a second transport or a mistyped command does not need it."""
     assert loading_boto3(everything()) == []
 
 
-def test_every_part_is_looked_at() -> None:
-    """No row of the table is empty: a folder that was renamed would otherwise pass unseen."""
+def test_no_module_needs_our_init_file() -> None:
+    """Another distribution's `collective/__init__.py` may be the one that Python found (test_shared_name.py)."""
+    assert from_the_package(everything()) == []
+    for source in ("import collective", "from collective import names, Fleet", "from collective import __version__"):
+        assert len(from_the_package(found("collective.a", ast.parse(source)))) == 1
+
+
+def test_every_part_is_checked() -> None:
+    """No row of the import table is empty: a folder that was renamed would otherwise pass unseen."""
     assert {part(one.importer) for one in everything()} == set(MAY_IMPORT)
 
 
@@ -139,8 +152,8 @@ def test_every_part_is_looked_at() -> None:
         ("collective.clients.crpc", "from collective.testing import memory_fleet"),
     ],
 )
-def test_an_import_against_the_order_is_seen(importer: str, source: str) -> None:
-    """The test above would notice."""
+def test_an_import_against_the_order_is_found(importer: str, source: str) -> None:
+    """An import against the order is one line of the check."""
     assert len(out_of_order(found(importer, ast.parse(source)))) == 1
 
 
@@ -154,8 +167,8 @@ def test_an_import_against_the_order_is_seen(importer: str, source: str) -> None
         ("collective.transport.memory", "import boto3", 1),
     ],
 )
-def test_loading_boto3_elsewhere_is_seen(importer: str, source: str, lines: int) -> None:
-    """Type checkers may know of it, and those who speak to AWS."""
+def test_loading_boto3_elsewhere_is_found(importer: str, source: str, lines: int) -> None:
+    """Loading boto3 elsewhere is one line of the check, except for the type checker."""
     assert len(loading_boto3(found(importer, ast.parse(source)))) == lines
 
 
@@ -174,20 +187,3 @@ def test_clients_write_through_one_module() -> None:
     found = [line for path in folder.rglob("*.py") for line in writes(path.stem, ast.parse(path.read_text()))]
     assert found == []
     assert len(list(writes("x", ast.parse("sys.stdout.write('a')\nprint('b')\nsys.stderr.buffer.write(b'')")))) == 3
-
-
-def class_names() -> Iterator[tuple[str, str]]:
-    """Yield (class, module) for every class, nested ones included."""
-    for package, folder in FOLDERS.items():
-        for path in sorted(folder.rglob("*.py")):
-            module = ".".join([package, *path.relative_to(folder).with_suffix("").parts])
-            nodes = ast.walk(ast.parse(path.read_text()))
-            yield from ((node.name, module) for node in nodes if isinstance(node, ast.ClassDef))
-
-
-def test_no_two_classes_share_a_name() -> None:
-    """Each class has a unique name in the whole project, so that a name means one thing."""
-    modules: dict[str, list[str]] = {}
-    for name, module in class_names():
-        modules.setdefault(name, []).append(module)
-    assert {name: places for name, places in modules.items() if len(places) > 1} == {}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import resource
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +17,12 @@ import pytest
 from support.messages import REPLY, REQUEST
 
 from collective.audit import chain
+from collective.audit.cutting import MAX_LINE
 from collective.errors import Failed
 from collective.messages import Envelope
 from collective.node.storage.audit_log import AuditLog
 
+DIGEST = REPLY.digest
 ENVELOPE = Envelope('{"type": "request"}', "QUFB" * 40, {})
 
 
@@ -52,6 +56,7 @@ def test_a_request_has_two_lines(path: Path) -> None:
     audit = AuditLog(path, clock=lambda: 5.0)
     audit.decision(
         REQUEST,
+        DIGEST,
         {"package": "zsh"},
         "allowed",
         "operators",
@@ -65,6 +70,7 @@ def test_a_request_has_two_lines(path: Path) -> None:
         "event": "decision",
         "time": 5.0,
         "request": REQUEST.id,
+        "digest": DIGEST,
         "caller": "alice@example.com",
         "fingerprint": "SHA256:abc",
         "sender": "laptop-7",
@@ -81,6 +87,7 @@ def test_a_request_has_two_lines(path: Path) -> None:
         "event": "outcome",
         "time": 5.0,
         "request": REQUEST.id,
+        "digest": DIGEST,
         "statuscode": 0,
         "reason": None,
         "elapsed_ms": 912.4,
@@ -91,14 +98,15 @@ def test_a_request_has_two_lines(path: Path) -> None:
 
 
 def test_only_the_owner_can_read_the_audit_log(path: Path) -> None:
-    """Inputs in it may be confidential."""
+    """The audit log is readable by its owner only, because inputs in it may be confidential."""
     AuditLog(path).outcome(REPLY)
     assert path.stat().st_mode & 0o777 == 0o600
 
 
 def test_a_new_daemon_continues_the_chain(path: Path) -> None:
     """A new daemon reads the last line, which may have any length."""
-    AuditLog(path).decision(REQUEST, {"a": "x" * 300_000}, "allowed", None)
+    rule = "x" * 300_000
+    AuditLog(path).decision(REQUEST, DIGEST, {}, "allowed", rule)
     AuditLog(path).outcome(REPLY)
     audit = AuditLog(path)
     audit.outcome(REPLY)
@@ -133,7 +141,7 @@ def test_a_file_with_only_a_torn_line_is_continued(path: Path) -> None:
 
 def test_inputs_cannot_forge_a_line(path: Path) -> None:
     """A decision is one ASCII line, whatever the inputs contain."""
-    AuditLog(path).decision(REQUEST, {"a": 'x\n{"event": "decision"}\u2028\x1b[2J'}, "denied", None)
+    AuditLog(path).decision(REQUEST, DIGEST, {"a": 'x\n{"event": "decision"}\u2028\x1b[2J'}, "denied", None)
     (line,) = path.read_bytes().splitlines()
     assert line.isascii()
     assert b"\x1b" not in line
@@ -141,18 +149,18 @@ def test_inputs_cannot_forge_a_line(path: Path) -> None:
 
 @pytest.mark.parametrize("place", ["folder", "missing/audit.jsonl"])
 def test_a_decision_that_cannot_be_written_fails_the_request(tmp_path: Path, place: str) -> None:
-    """The error has the path of the audit log."""
+    """The error for a decision that cannot be written has the path of the audit log."""
     (tmp_path / "folder").mkdir()
     with pytest.raises(Failed, match=rf"audit log .*{place}: cannot be written: ") as caught:
-        AuditLog(tmp_path / place).decision(REQUEST, {}, "allowed", "x")
+        AuditLog(tmp_path / place).decision(REQUEST, DIGEST, {}, "allowed", "x")
     assert caught.value.reason == "crashed"
 
 
 def test_a_full_device_is_reported(path: Path) -> None:
-    """The error has the text of the system, `No space left on device`."""
+    """The error for a full device has the text of the system, `No space left on device`."""
     path.symlink_to("/dev/full")
     with pytest.raises(Failed, match="cannot be written: No space left on device"):
-        AuditLog(path).decision(REQUEST, {}, "allowed", "x")
+        AuditLog(path).decision(REQUEST, DIGEST, {}, "allowed", "x")
 
 
 def test_a_failed_write_leaves_no_partial_line(path: Path) -> None:
@@ -163,7 +171,7 @@ def test_a_failed_write_leaves_no_partial_line(path: Path) -> None:
     with file_size_limit(size + 50):
         for _ in range(2):
             with pytest.raises(Failed, match="File too large"):
-                audit.decision(REQUEST, {}, "allowed", "x")
+                audit.decision(REQUEST, DIGEST, {}, "allowed", "x")
         assert path.stat().st_size == size
     audit.outcome(REPLY)
     _, gap, _ = entries(path)
@@ -175,7 +183,7 @@ def test_without_required_a_missing_line_is_logged(tmp_path: Path, caplog: pytes
     """The number of missing lines is written once the file can be written again."""
     path = tmp_path / "later" / "audit.jsonl"
     audit = AuditLog(path, required=False)
-    audit.decision(REQUEST, {}, "allowed", "x")
+    audit.decision(REQUEST, DIGEST, {}, "allowed", "x")
     assert [record.getMessage() for record in caplog.records] == ["audit.failed"]
     path.parent.mkdir()
     audit.outcome(REPLY)
@@ -199,7 +207,7 @@ def test_the_chain_continues_after_a_rotation(path: Path, create: bool) -> None:
 
 
 def test_the_chain_continues_after_a_copy_and_truncation(path: Path) -> None:
-    """`copytruncate` of logrotate works like this."""
+    """The chain continues after a copy and truncation, as `copytruncate` of logrotate does them."""
     audit = AuditLog(path)
     audit.outcome(REPLY)
     old = path.with_suffix(".1")
@@ -227,7 +235,7 @@ def test_several_threads_write_one_chain(path: Path) -> None:
 
     def write() -> None:
         for _ in range(50):
-            audit.decision(REQUEST, {"a": "x" * 2000}, "denied", None)
+            audit.decision(REQUEST, DIGEST, {"a": "x" * 2000}, "denied", None)
 
     threads = [threading.Thread(target=write) for _ in range(4)]
     for thread in threads:
@@ -239,21 +247,72 @@ def test_several_threads_write_one_chain(path: Path) -> None:
 
 
 def test_the_signed_request_is_kept_in_the_envelopes_folder(tmp_path: Path, path: Path) -> None:
-    """`ssh-keygen -Y verify` reads its two files, which only the owner can read; a duplicate overwrites them."""
+    """`ssh-keygen -Y verify` reads its two files, which only the owner can read, and nothing replaces them."""
     audit = AuditLog(path, envelopes=tmp_path)
     for _ in range(2):
-        audit.decision(REQUEST, {}, "allowed", None, envelope=ENVELOPE)
-    payload, signature = tmp_path / f"{REQUEST.id}.payload", tmp_path / f"{REQUEST.id}.sig"
+        audit.decision(REQUEST, DIGEST, {}, "allowed", None, envelope=ENVELOPE)
+    payload, signature = tmp_path / f"{ENVELOPE.digest}.payload", tmp_path / f"{ENVELOPE.digest}.sig"
     assert payload.read_text() == ENVELOPE.payload
     assert payload.stat().st_mode & 0o777 == 0o600
     first, *middle, last = signature.read_text().splitlines()
     assert (first, last) == ("-----BEGIN SSH SIGNATURE-----", "-----END SSH SIGNATURE-----")
     assert "".join(middle) == ENVELOPE.signature
     assert max(map(len, middle)) <= 70
+    other = replace(ENVELOPE, signature="QUFC" * 40)  # the same payload, signed again
+    audit.decision(REQUEST, DIGEST, {}, "allowed", None, envelope=other)
+    assert "QUFC" not in signature.read_text()
+    assert sorted(tmp_path.iterdir()) == sorted([path, payload, signature])
+
+
+def test_a_link_in_the_envelopes_folder_is_not_followed(tmp_path: Path, path: Path) -> None:
+    """A file that is there already is kept, and nothing is written to what it links to."""
+    target = tmp_path / "target"
+    (tmp_path / f"{ENVELOPE.digest}.payload").symlink_to(target)
+    AuditLog(path, envelopes=tmp_path).decision(REQUEST, DIGEST, {}, "allowed", None, envelope=ENVELOPE)
+    assert not target.exists()
+
+
+def test_a_second_request_under_the_same_id_has_files_of_its_own(tmp_path: Path, path: Path) -> None:
+    """The proof of the first request is not replaced."""
+    audit = AuditLog(path, envelopes=tmp_path)
+    other = replace(ENVELOPE, payload='{"type": "request", "id": "the same"}')
+    for envelope in (ENVELOPE, other):
+        audit.decision(REQUEST, envelope.digest, {}, "allowed", None, envelope=envelope)
+    assert (tmp_path / f"{ENVELOPE.digest}.payload").read_text() == ENVELOPE.payload
+    assert (tmp_path / f"{other.digest}.payload").read_text() == other.payload
+
+
+def test_large_inputs_are_cut_to_a_length_and_a_digest(path: Path) -> None:
+    """The digest still shows what the value was, to anyone who has it."""
+    AuditLog(path).decision(REQUEST, DIGEST, {"stdin": "x" * 1_000_000, "user": "root"}, "denied", None)
+    [line] = entries(path)
+    whole = hashlib.sha256(b'"' + b"x" * 1_000_000 + b'"').hexdigest()
+    assert line["data"] == {"stdin": {"$cut": {"length": 1_000_002, "sha256": whole}}, "user": "root"}
+
+
+WIDE: dict[str, tuple[dict[str, Any], list[tuple[str, str]]]] = {
+    "one value": ({"a": "x" * 16_000_000}, []),
+    "many values": ({f"input{number}": 1 for number in range(100_000)}, []),
+    "long names": ({"n" * 500_000: 1}, []),
+    "nested": ({"a": [[["x"] * 1000] * 100]}, []),
+    "escapes": ({"a": "\U0001f600" * 1000}, []),
+    "many queries": ({}, [("fstat", f"/{number}") for number in range(100_000)]),
+    "a long query": ({}, [("f" * 100_000, "x" * 1_000_000)]),
+}
+
+
+@pytest.mark.parametrize("name", WIDE)
+def test_a_line_has_a_bounded_size(path: Path, name: str) -> None:
+    """Nothing that a caller sends makes a line longer, even if all its names have the longest length."""
+    data, asks = WIDE[name]
+    longest = {"caller": "\U0001f600" * 255, "sender": "\U0001f600" * 255, "agent": "\U0001f600" * 64}
+    request = replace(REQUEST, **longest, action="\U0001f600" * 64)
+    AuditLog(path).decision(request, DIGEST, data, "denied", None, asks=asks)
+    assert path.stat().st_size <= MAX_LINE
 
 
 def test_an_envelope_that_cannot_be_written_fails_the_request(tmp_path: Path, path: Path) -> None:
-    """The envelopes are part of the audit log."""
+    """A request whose envelope cannot be written fails, because envelopes are part of the audit log."""
     with pytest.raises(Failed, match="missing: cannot be written: No such file"):
-        AuditLog(path, envelopes=tmp_path / "missing").decision(REQUEST, {}, "allowed", None, envelope=ENVELOPE)
+        AuditLog(path, envelopes=tmp_path / "missing").decision(REQUEST, DIGEST, {}, "allowed", None, envelope=ENVELOPE)
     assert not path.exists()

@@ -47,7 +47,7 @@ def test_throttling_is_reported(code: str) -> None:
 
 @pytest.mark.parametrize("code", ["AWS.SimpleQueueService.QueueDeletedRecently", "QueueDeletedRecently"])
 def test_a_recently_deleted_queue_is_unreachable(code: str) -> None:
-    """A node that was pruned and starts again at once retries."""
+    """A queue deleted less than a minute ago is Unreachable, so that a pruned node that starts again retries."""
     error = translation(code)
     assert type(error) is Unreachable
     assert "deleted less than 60 s ago" in str(error)
@@ -69,7 +69,7 @@ def test_a_missing_resource_is_not_found(code: str) -> None:
 
 @pytest.mark.parametrize("endpoint", ["foo", "localhost:4566", "http://", "http://["])
 def test_an_endpoint_that_is_not_a_url_is_a_config_error(monkeypatch: pytest.MonkeyPatch, endpoint: str) -> None:
-    """Nothing was sent, so the error is not Unreachable, and it names the settings to check."""
+    """The error for an endpoint that is not a URL names the settings to check, and is not Unreachable."""
     monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
     with pytest.raises(ConfigError, match=r"AWS: sqs: Invalid .* \(check AWS_ENDPOINT_URL"):
         AWS(boto3.Session(region_name="eu-central-1")).client("sqs")
@@ -119,11 +119,11 @@ def portal(monkeypatch: pytest.MonkeyPatch) -> Iterator[AWS]:
 
 def test_the_page_of_a_proxy_is_not_a_response_of_aws(portal: AWS) -> None:
     """A response that is not from AWS is Unreachable with each service, not an internal error."""
-    for ask in (
+    for request in (
         lambda: SQSTransport(portal).open_replies("p_reply_alice"),
         lambda: DynamoDBRegistry(portal, "p_nodes").nodes(),
         lambda: Cloud(portal).account,
         lambda: Cloud(portal).table("p_nodes"),
     ):
         with pytest.raises(Unreachable, match="the response is not from AWS"):
-            ask()
+            request()

@@ -39,7 +39,7 @@ def groups(own_group: Path) -> list[str]:
 
 
 def test_an_action_leaves_no_group_behind(runner: Runner, plugin: Path, own_group: Path) -> None:
-    """Neither success, nor failure, nor timeout leaves one."""
+    """Neither success, nor failure, nor timeout of an action leaves a control group."""
     assert runner.run(job(plugin, "fine"), 10).statuscode == 0
     assert runner.run(job(plugin, "dies"), 10).reason == "crashed"
     assert runner.run(job(plugin, "reads"), 10).statuscode == 0
@@ -60,7 +60,7 @@ def test_an_action_that_cannot_be_started_leaves_no_group(
 
 
 def test_a_fork_bomb_is_killed_atomically(runner: Runner, plugin: Path, own_group: Path, pids: Path) -> None:
-    """None of its processes is alive when its timeout is reported, and the group is gone."""
+    """No process of a fork bomb is alive when its timeout is reported, and its control group is gone."""
     began = time.monotonic()
     assert runner.run(job(plugin, "bomb", folder=str(pids)), 1.0).reason == "timeout"
     assert time.monotonic() - began < 5
@@ -89,7 +89,7 @@ def test_a_process_left_in_a_nested_group_lives_on(runner: Runner, plugin: Path,
 
 
 def test_nested_groups_of_an_abandoned_group_are_removed_together(own_group: Path) -> None:
-    """The start of a daemon does not wait for each of them."""
+    """The start of a daemon does not wait for each nested group of an abandoned action."""
     deeper = own_group / "action-1-1" / "deep" / "deeper"
     deeper.mkdir(parents=True)
     began = time.monotonic()
@@ -139,7 +139,7 @@ def test_the_death_of_a_monitor_kills_the_action_before_it_is_reported(
 
 
 def test_only_a_delegated_group_is_used(tmp_path: Path) -> None:
-    """It has systemd's mark, and `cgroup.kill`; the root group is never used."""
+    """A control group is used if it has systemd's mark and `cgroup.kill`; the root group never is."""
     own = tmp_path / "own"
     unit = tmp_path / "mounted" / "system.slice" / "collectived.service"
     unit.mkdir(parents=True)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from support.invalid_configs import INVALID_NODE_CONFIGS
 
 from collective import config
 from collective.config import load_client, load_node
 from collective.errors import ConfigError, UsageError
+from collective.exit_codes import CONFIGURATION
 from collective.yaml_file import read_yaml
 
 
@@ -57,7 +61,7 @@ def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
     ],
 )
 def test_values_that_no_request_can_have_are_refused(tmp_path: Path, line: str, message: str) -> None:
-    """They are reported with file and key when the file is read, not by each call."""
+    """Values that no request can have are refused with file and key when the file is read, not by each call."""
     with pytest.raises(ConfigError) as caught:
         load_client(write(tmp_path, f"collective: p\n{line}\n"))
     assert str(caught.value).startswith(f"{tmp_path}/node.yaml: ")
@@ -70,45 +74,20 @@ def test_tilde_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert load_node(write(tmp_path, "{collective: p, identity: a, audit: ~/a}")).audit == Path("/home/alice/a")
 
 
-INVALID = {
-    "identity: a": "required key 'collective' is missing",
-    "collective: p": "required key 'identity' is missing",
-    "": "must be a mapping, not an empty file",
-    "[a]": "must be a mapping, not a list",
-    "{colective: p, identity: a}": "unknown key 'colective' (did you mean 'collective'?)",
-    "{collective: p, identity: a, zzz: 1}": "unknown key 'zzz' (keys: collective, identity",
-    "{collective: p, identity: a, 1: x}": "unknown key '1'",
-    "{collective: 5, identity: a}": "collective: must be a string, not 5",
-    "{collective: null, identity: a}": "collective: must be a string, not None",
-    "{collective: P, identity: a}": "invalid collective name 'P'",
-    "{collective: p, identity: a b}": "invalid identity 'a b'",
-    "{collective: p, identity: a, accept_unsigned: 'yes'}": "accept_unsigned: must be true or false, not 'yes'",
-    "{collective: p, identity: a, heartbeat: soon}": "heartbeat: must be a number, not 'soon'",
-    "{collective: p, identity: a, heartbeat: true}": "heartbeat: must be a number, not True",
-    "{collective: p, identity: a, heartbeat: 0}": "heartbeat: must be greater than 0, not 0",
-    "{collective: p, identity: a, heartbeat: .nan}": "heartbeat: must be between 0 and 1000000000, not nan",
-    "{collective: p, identity: a, heartbeat: .inf}": "heartbeat: must be between 0 and 1000000000, not inf",
-    "{collective: p, identity: a, max_actions: 1.5}": "max_actions: must be an integer, not 1.5",
-    "{collective: p, identity: a, agent_limits: 3}": "agent_limits: must be a mapping to integers above 0, not 3",
-    "{collective: p, identity: a, agent_limits: {package: 0}}": "agent_limits: must be a mapping to integers above 0",
-    "{collective: p, identity: a, agent_limits: {package: true}}": "agent_limits: must be a mapping to integers",
-    "{collective: p, identity: a, queue_tags: {team: 7}}": "queue_tags: must be a mapping of strings, not {'team': 7}",
-    "{collective: p, identity: a, agent_limits: {1: 1}}": "agent_limits: must be a mapping to integers above 0",
-    "{collective: p, identity: a, shutdown_timeout: -1}": "shutdown_timeout: must be between 0 and 1000000000, not -1",
-    "{collective: p, identity: a, registry: consul}": "registry: must be one of dynamodb, none, not 'consul'",
-    "{collective: p, identity: a, facts: [1]}": "facts: must be a list of strings, not [1]",
-    "{collective: p, identity: a, policy: [x]}": "policy: must be a path, not ['x']",
-    "collective: p\ncollective: q": ":2:1: duplicate key 'collective'",
-    "collective: [": "node.yaml:2:1: ",
-    "{collective: p, identity: !!bool a}": "not YAML",
-    "{collective: p, identity: !!int ''}": "not YAML",
-    "{collective: p, identity: !!timestamp a}": "not YAML",
-    "{collective: !!python/name:os.system x}": "could not determine a constructor",
-    "a: \0": "not YAML",
-}
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can take the ID of another user")
+@pytest.mark.parametrize("command", ["ping", "keys"])
+def test_a_user_without_a_home_folder_gets_an_error(command: str) -> None:
+    """A container may run as a user ID that /etc/passwd does not have, and without HOME."""
+    code = (
+        "import os, sys; os.setreuid(54321, 0); from collective.clients.crpc import main; sys.exit(main(sys.argv[1:]))"
+    )
+    env = {name: value for name, value in os.environ.items() if name != "HOME" and not name.startswith("XDG_")}
+    done = subprocess.run([sys.executable, "-c", code, command], env=env, capture_output=True, text=True, check=False)
+    assert done.stderr == "crpc: user ID 54321 has no home folder (set HOME)\n"
+    assert done.returncode == CONFIGURATION
 
 
-@pytest.mark.parametrize("text", INVALID)
+@pytest.mark.parametrize("text", INVALID_NODE_CONFIGS)
 def test_an_error_is_one_line_with_file_and_key(tmp_path: Path, text: str) -> None:
     """An error in a configuration is one line that begins with the file."""
     path = write(tmp_path, text)
@@ -116,7 +95,7 @@ def test_an_error_is_one_line_with_file_and_key(tmp_path: Path, text: str) -> No
         load_node(path)
     message = str(caught.value)
     assert message.startswith(str(path))
-    assert INVALID[text] in message
+    assert INVALID_NODE_CONFIGS[text] in message
     assert "\n" not in message
 
 
@@ -192,3 +171,10 @@ def test_merge_keys_are_not_duplicates(tmp_path: Path) -> None:
     """YAML's `<<` works, and keys beside it take precedence."""
     text = "base: &base {a: 1, b: 2}\nmore: {<<: *base, b: 3}"
     assert read_yaml(write(tmp_path, text))["more"] == {"a": 1, "b": 3}
+
+
+def test_a_path_in_the_home_folder_of_an_unknown_user_is_refused(tmp_path: Path) -> None:
+    """The error names the user and asks for an absolute path."""
+    path = write(tmp_path, "{collective: p, identity: a, audit: ~unknown-user/a}")
+    with pytest.raises(ConfigError, match="no home folder for '~unknown-user/a'"):
+        load_node(path)

@@ -20,22 +20,25 @@ def dollars(items: list[cost.BillItem]) -> list[float]:
 
 
 def test_an_idle_node_costs_six_cents() -> None:
-    """In 31 days an idle node makes 133,920 polls of 20 s at $0.40, and 8,928 writes of 300 s at $0.625 a million."""
+    """In 31 days an idle node makes 133,920 polls of 20 s at $0.40 and 8,928 writes at $0.625.
+
+    It checks its subscription as often as it writes, at $0.50 a million.
+    """
     idle = cost.bill(cost.Usage(nodes=1, calls_per_day=0, nodes_per_call=1))
-    assert [item.count for item in idle] == [133_920, 8_928, 0, 0, 0]
-    assert dollars(idle) == [0.0536, 0.0056, 0, 0, 0]
+    assert [item.count for item in idle] == [133_920, 8_928, 8_928, 0, 0, 0]
+    assert dollars(idle) == [0.0536, 0.0056, 0.0045, 0, 0, 0]
 
 
 def test_a_call_to_few_nodes_is_sent_directly() -> None:
     """3,100 calls to 10 of 1,000 nodes take 4.2 x 10 + 2 requests and 250 read units each."""
-    _, _, messages, publishes, discovery = cost.bill(cost.Usage(nodes=1000, calls_per_day=100, nodes_per_call=10))
+    _, _, _, messages, publishes, discovery = cost.bill(cost.Usage(nodes=1000, calls_per_day=100, nodes_per_call=10))
     assert (messages.count, publishes.count, discovery.count) == (44 * 3100, 0, 250 * 3100)
     assert dollars([messages, discovery]) == [0.0546, 0.0969]
 
 
 def test_a_call_to_many_nodes_is_published_to_all() -> None:
     """A call that 100 of 1,000 nodes answer takes 2 x 1000 + 1.2 x 100 + 1 requests and one publish."""
-    _, _, messages, publishes, _ = cost.bill(cost.Usage(nodes=1000, calls_per_day=1, nodes_per_call=100))
+    _, _, _, messages, publishes, _ = cost.bill(cost.Usage(nodes=1000, calls_per_day=1, nodes_per_call=100))
     assert (messages.count, publishes.count) == (2121 * 31, 31)
 
 
@@ -66,7 +69,7 @@ def test_both_estimates_are_shown_with_every_count_and_price(capsys: Captured) -
     assert main(["cost", "--nodes", "500", "--calls-per-day", "100"]) == 0
     out = capsys.readouterr().out
     assert re.findall(r"^(ec2_collective|collective) +total +([0-9.]+)$", out, re.MULTILINE) == [
-        ("collective", "31.61"),
+        ("collective", "33.84"),
         ("ec2_collective", "50.84"),
     ]
     assert re.search(r"SQS: requests and replies +4,963,100 +0.400 +1.99$", out, re.MULTILINE)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from support.node_server import REPLIES, replies, request, send
+from support.waiting import wait_until
 
 from collective import Targets
 from collective.errors import UsageError
 from collective.filters import parse
 from collective.messages import Reply
+from collective.node.plugins.data_functions import DataFunctions
 from collective.policy import Policy, Rule
 from collective.testing import Network, memory_fleet
 
@@ -101,40 +104,62 @@ def test_one_request_makes_the_same_query_once(tmp_path: Path, plugins: Path) ->
 def test_a_failed_query_makes_the_whole_filter_false(tmp_path: Path, plugins: Path, query: str, message: str) -> None:
     """A named node answers why, and no later than the function's timeout."""
     with memory_fleet(tmp_path, {"web1": {"role": "web"}}, code=[plugins], ddls=[plugins]) as network:
-        node, began = network.nodes["web1"], time.monotonic()
+        began = time.monotonic()
         reply = _direct(network, f"role=web or odd('{query}').number=1")
-        assert (reply.statuscode, reply.reason) == (5, "filtered")
-        assert f"the filter does not match this node: {message}" in reply.statusmsg
+        assert (reply.statuscode, reply.reason) == (5, "not_evaluated")
+        assert f"the filter could not be evaluated: {message}" in reply.statusmsg
         assert time.monotonic() - began < 5
-        assert node.pools.in_progress == 0
 
 
 def _direct(network: Network, select: str) -> Reply:
     """Send a filter to the node by name, without discovery, as any caller could."""
-    from support.node_server import REPLIES, replies, request, send
-
     network.transport.open_replies(REPLIES)
     send(network, request(filter=parse(select=select).to_data()))
     (reply,) = replies(network)
-    settled = threading.Event()
-    until = time.monotonic() + 5
-    while network.nodes["web1"].pools.in_progress and time.monotonic() < until:
-        settled.wait(0.01)
+    wait_until(lambda: network.nodes["web1"].pools.in_progress == 0, 5)
     return reply
 
 
 def test_an_unknown_function_makes_the_whole_filter_false(tmp_path: Path) -> None:
-    """`or` and `not` do not change that."""
+    """An unknown data function makes the whole filter false, also below `or` and `not`."""
     with memory_fleet(tmp_path, {"web1": {"role": "web"}}) as network:
         reply = _direct(network, "role=web or not odd('x').number=1")
-        assert reply.reason == "filtered"
+        assert reply.reason == "not_evaluated"
         assert "this node has no data function 'odd' (it has agent, fact, fstat" in reply.statusmsg
+
+
+def test_a_function_that_cannot_change_the_result_is_not_run(tmp_path: Path, plugins: Path) -> None:
+    """A node that does not match by its facts answers so, also if it lacks the function."""
+    with memory_fleet(tmp_path, {"web1": {"role": "web"}}, code=[plugins], ddls=[plugins]) as network:
+        path = tmp_path / "asked"
+        for select in (f"role=db and odd('{path}').number=7", "role=db and not unknown('x').number=7"):
+            assert _direct(network, select).reason == "filtered"
+        assert not path.exists()
+
+
+def test_nodes_that_cannot_evaluate_a_filter_are_named(tmp_path: Path, plugins: Path) -> None:
+    """They count as failed, also when no node matches; the discovery does not wait for a fixed time."""
+    nodes = {"web1": {"role": "web"}, "db1": {"role": "db"}}
+    with memory_fleet(tmp_path, nodes, code=[plugins], ddls=[plugins]) as network:
+        plain = network.nodes["db1"].plugins
+        network.nodes["db1"].use(replace(plain, data=DataFunctions({})))
+        began = time.monotonic()
+        targets = Targets.select(expression="odd('x').number=7")
+        call = network.fleet.call("rpcutil", "ping", targets=targets)
+        outcomes = call.wait()
+        assert (outcomes.ok, outcomes.exit_code()) == (["web1"], 2)
+        [(name, why)] = outcomes.not_evaluated.items()
+        assert name == "db1"
+        assert "this node has no data function 'odd'" in why
+        assert time.monotonic() - began < 2
+        broken = network.fleet.find(Targets.select(expression="odd('abort').number=7"))
+        assert (broken.nodes, sorted(broken.not_evaluated)) == ((), ["db1", "web1"])
+        nothing = network.fleet.call("rpcutil", "ping", targets=Targets.select(expression="odd('abort').number=7"))
+        assert (nothing.wait().exit_code(), len(nothing.request_id)) == (2, 32)
 
 
 def test_a_slow_function_delays_neither_the_receiver_nor_rpcutil(tmp_path: Path, plugins: Path) -> None:
     """While filters wait for their data, ping is answered at once."""
-    from support.node_server import REPLIES, replies, request, send
-
     with memory_fleet(tmp_path, {"web1": {}}, code=[plugins], ddls=[plugins]) as network:
         network.transport.open_replies(REPLIES)
         slow = parse(select="odd('sleep').number=1").to_data()
@@ -144,13 +169,11 @@ def test_a_slow_function_delays_neither_the_receiver_nor_rpcutil(tmp_path: Path,
         send(network, *asking, request(filter=slow), request(filter=slow), fast)
         first = replies(network)[0]
         assert (first.request, first.statuscode) == (fast.id, 0)
-        assert sorted(str(reply.reason) for reply in replies(network, 4)) == ["filtered"] * 2 + ["timeout"] * 2
+        assert sorted(str(reply.reason) for reply in replies(network, 4)) == ["not_evaluated"] * 2 + ["timeout"] * 2
 
 
 def test_too_many_waiting_filters_are_refused(tmp_path: Path, plugins: Path) -> None:
     """The number of filters that wait for data functions is limited."""
-    from support.node_server import REPLIES, replies, request, send
-
     with memory_fleet(tmp_path, {"web1": {}}, code=[plugins], ddls=[plugins], max_queued=1) as network:
         network.transport.open_replies(REPLIES)
         slow = parse(select="odd('sleep').number=1").to_data()
@@ -192,7 +215,7 @@ def test_get_data_returns_what_a_filter_would_see(tmp_path: Path) -> None:
 
 
 def test_a_misspelt_field_is_refused_by_the_caller(tmp_path: Path) -> None:
-    """Nothing is sent."""
+    """The caller refuses a misspelt field of a data function, and sends nothing."""
     with memory_fleet(tmp_path, {"web1": {}}) as network:
         with pytest.raises(UsageError, match="unknown field 'presnt'"):
             network.fleet.call("rpcutil", "ping", targets=Targets.select(expression="fstat('/x').presnt=1"))

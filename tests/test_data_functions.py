@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import time
 from collections.abc import Iterator
@@ -17,9 +18,10 @@ from support.agent_cases import CASES, assert_same
 from collective import catalog, data_ddl
 from collective.catalog import Catalog
 from collective.errors import Aborted, DDLError, InvalidInput, UnknownAction, UsageError
-from collective.filters import parse
+from collective.filters import matches, parse
 from collective.node.plugins import agents, data_functions, loading
 from collective.node.plugins.data_functions import DataFunctions
+from collective.policy import KnownNode
 from collective.testing import fake_commands
 
 STANDARD = data_functions.load([agents.bundled()], [catalog.bundled()], Path("/nonexistent"))
@@ -75,8 +77,43 @@ def test_case(case: dict[str, Any], tmp_path: Path) -> None:
     assert_same(case["function"], case["expected"], result)
 
 
+@pytest.mark.parametrize(
+    "select",
+    [
+        "fstat('/nope').md5=/./",
+        "fstat('/nope').md5=~^",
+        "fstat('/nope').md5!=x",
+        "fstat('/nope').sha256=/./",
+        *(
+            f"fstat('/nope').{name}{part}<60"
+            for name in ("mtime", "ctime", "atime")
+            for part in ("", "_age", "_seconds")
+        ),
+        "fstat('/nope').size<10",
+        "fstat('/nope').uid=0",
+        "fstat('/nope').mode<1000",
+        "fstat('/nope').type!=file",
+        "fstat('/etc').md5=/./",
+        "fact('nope').value=false",
+        "fact('nope').value!=x",
+        "fact('nope').value_encoding=/./",
+        "agent('nope').version<5",
+        "agent('nope').timeout<60",
+    ],
+)
+def test_an_absent_value_matches_nothing(select: str) -> None:
+    """What does not exist has no digest, age or version that a comparison could match; `not` matches it."""
+
+    def answer(name: str, query: str) -> dict[str, Any]:
+        return call(name, query, facts={}, agents={})
+
+    node = KnownNode({}, frozenset())
+    assert not matches(parse(select=select), node, answer)
+    assert matches(parse(select=f"not {select}"), node, answer)
+
+
 def test_file_times_are_utc_text_unix_seconds_and_ages(tmp_path: Path) -> None:
-    """All three describe the same time."""
+    """The UTC time, the Unix seconds and the age of a file describe the same time."""
     path = tmp_path / "file"
     path.touch()
     os.utime(path, (1000, 86400))
@@ -201,11 +238,15 @@ def test_the_error_for_an_invalid_ddl_names_the_file(tmp_path: Path) -> None:
         ("fstatt('/x').size>0", "unknown data function 'fstatt' (did you mean 'fstat'"),
         ("fstat('/x').sise>0", "unknown field 'sise' (it has name, output, present"),
         ("environment=x or not fstat('x').size>0", "input 'query': 'x' does not match"),
+        ("fstat('/x').size<big", "fstat('/x').size: is a number, so it cannot be compared with 'big'"),
+        ("service('nginx').status!=runing", "never has the value 'runing' (did you mean 'running'?"),
+        ("service('nginx').enabled=yes", "never has the value 'yes' (values: true, false"),
+        ("fstat('/x').present=yes", "never has the value 'yes' (values: 0, 1"),
     ],
 )
 def test_an_unknown_function_or_field_is_rejected_before_sending(select: str, message: str) -> None:
     """A misspelled function or field would otherwise match no node, without an error."""
-    with pytest.raises(UsageError, match=message.replace("(", r"\(")):
+    with pytest.raises(UsageError, match=re.sub(r"([()?])", r"\\\1", message)):
         Catalog().check_filter(parse(select=select))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collective import ddl, json_schema
+from collective import data_ddl, ddl, json_schema
 from collective.catalog import bundled
-from collective.errors import DDLError, Failed, InvalidInput, MissingInput, UnknownAction
+from collective.errors import DDLError, Failed, InvalidInput, MissingInput, UncheckedInput, UnknownAction
+from collective.json_schema import CHECK_SECONDS
 
 TEXT = {"type": "string"}
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
@@ -125,6 +127,78 @@ def test_an_invalid_ddl_is_refused(name: str) -> None:
         ddl.parse(wrong)
 
 
+UNENFORCED: dict[str, tuple[dict[str, Any], str]] = {
+    "a misspelt keyword": (
+        {**TEXT, "patern": "^a$"},
+        ": unknown JSON Schema keyword 'patern' (did you mean 'pattern'?)",
+    ),
+    "another misspelt keyword": ({**TEXT, "maxLenght": 3}, "keyword 'maxLenght' (did you mean 'maxLength'?)"),
+    "another case": ({**TEXT, "MAXLENGTH": 3}, "keyword 'MAXLENGTH' (did you mean 'maxLength'?)"),
+    "no keyword at all": ({"x-order": 1}, ": unknown JSON Schema keyword 'x-order'"),
+    "another dialect's keyword": (
+        {"nullable": True},
+        "unknown JSON Schema keyword 'nullable' (add \"null\" to 'type')",
+    ),
+    "a draft-7 keyword": ({"definitions": {}}, "keyword 'definitions' (did you mean '$defs'?)"),
+    "nested in properties": (
+        {"properties": {"b": {"enumm": [1]}}},
+        ".a.properties.b: unknown JSON Schema keyword 'enumm'",
+    ),
+    "nested in items": (
+        {"items": {"anyOf": [{"enumm": [1]}]}},
+        ".a.items.anyOf[0]: unknown JSON Schema keyword 'enumm'",
+    ),
+    "nested under an odd name": ({"properties": {"b c": {"enumm": [1]}}}, ".a.properties['b c']: unknown"),
+    "nested in $defs": ({"$defs": {"x": {"patern": "a"}}}, ".a.$defs.x: unknown JSON Schema keyword 'patern'"),
+    "a keyword that is not enforced": ({"contentEncoding": "base64"}, "contentEncoding 'base64' is not allowed (use"),
+    "another one": ({"unevaluatedProperties": False}, "'unevaluatedProperties' is not supported (use 'additionalP"),
+    "a format that is not enforced": ({"format": "iri"}, "format 'iri' is not enforced (did you mean 'uri'?)"),
+    "an unknown format": ({"format": "ip"}, "format 'ip' is not enforced"),
+    "a keyword for another type": ({**TEXT, "maximum": 5}, "'maximum' has no effect on values of type string"),
+    "a format for another type": (
+        {"type": "integer", "format": "ipv4"},
+        "'format' has no effect on values of type number",
+    ),
+    "then without if": ({"then": {"minLength": 1}}, "'then' has no effect without 'if'"),
+    "a keyword's value": ({"minLength": "3"}, ".a.minLength: '3' is not of type 'integer'"),
+    "items as in draft 7": (
+        {"items": [{"type": "string"}]},
+        ".a.items: [{'type': 'string'}] is not of type 'object', 'bo",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", UNENFORCED)
+@pytest.mark.parametrize("part", ["input", "output"])
+def test_a_keyword_without_effect_is_refused(name: str, part: str) -> None:
+    """A keyword that would be ignored is refused with its place, in inputs and outputs, at every depth."""
+    schema, message = UNENFORCED[name]
+    with pytest.raises(DDLError) as caught:
+        swing(**{part: {"type": "object", "properties": {"a": schema}}})
+    assert str(caught.value).startswith(f"$.actions.swing.{part}.properties.a")
+    assert message in str(caught.value)
+
+
+def test_values_are_not_taken_for_schemas() -> None:
+    """What looks like a keyword in a default, an enum, an example or the name of a property is a value."""
+    value = {"patern": 1, "$ref": "nowhere", "$id": "x"}
+    action = swing({"enumm": {"default": value, "examples": [value], "enum": [value]}, "const": {"const": value}})
+    assert action.check_input({"const": value}) == {"enumm": value, "const": value}
+
+
+def test_a_data_functions_ddl_is_checked_the_same_way() -> None:
+    """The query and the outputs of a data function accept only keywords that are enforced."""
+    metadata = {"name": "odd", "description": "Odd", "version": "1"}
+    query, output = {"type": "string"}, {"type": "object", "properties": {"a": {}}}
+    assert data_ddl.parse({"metadata": metadata, "query": query, "output": output}).name == "odd"
+    for wrong in (
+        {"query": {**query, "patern": "^/"}, "output": output},
+        {"query": query, "output": {"type": "object", "properties": {"a": {"patern": "^/"}}}},
+    ):
+        with pytest.raises(DDLError, match="unknown JSON Schema keyword 'patern'"):
+            data_ddl.parse({"metadata": metadata, **wrong})
+
+
 @pytest.mark.parametrize("value", [None, [], "text", 5, {}, {"metadata": None}])
 def test_other_documents_are_refused(value: Any) -> None:
     """A JSON document that is not a DDL is refused."""
@@ -154,7 +228,7 @@ def test_a_file_that_is_not_json_is_named(tmp_path: Path, content: bytes) -> Non
     """The error for an unreadable file names its path."""
     path = tmp_path / "hammer.json"
     path.write_bytes(content)
-    with pytest.raises(DDLError, match=r"hammer\.json: cannot be read as JSON"):
+    with pytest.raises(DDLError, match=r"hammer\.json: (cannot be read as JSON|nested too deeply)"):
         ddl.read(path)
 
 
@@ -163,7 +237,7 @@ def test_a_file_that_is_not_json_is_named(tmp_path: Path, content: bytes) -> Non
 
 def test_defaults_are_filled_in() -> None:
     """Missing inputs and outputs get the defaults of the DDL; given values are kept."""
-    action = swing({"force": {"type": "integer", "default": 3}, "at": TEXT}, {"hits": {"default": 0}, "miss": {}})
+    action = swing({"force": {"type": "integer", "default": 3}, "at": TEXT}, {"hits": {"default": 0}})
     assert action.check_input({}) == {"force": 3}
     assert action.check_input({"force": 5}) == {"force": 5}
     assert action.check_output({}) == {"hits": 0}
@@ -241,10 +315,60 @@ def test_secrets_are_masked() -> None:
 
 
 def test_an_invalid_output_is_a_failure() -> None:
-    """The reply has status code 5 and reason `crashed`, and names the output."""
+    """The reply for an invalid output has status code 5 and reason `crashed`, and names the output."""
     with pytest.raises(Failed, match="hammer swing: does not match its DDL: output 'hits': 'two' is not") as caught:
         swing(outputs={"hits": {"type": "integer"}}).check_output({"hits": "two"})
     assert caught.value.reason == "crashed"
+
+
+@pytest.mark.parametrize(
+    ("data", "hint"),
+    [
+        ({}, "return it, or give the output a 'default', or list only the others in 'required'"),
+        ({"day_left": 5}, "the action returned 'day_left', which the DDL does not have"),
+    ],
+)
+def test_a_missing_output_is_a_failure(data: dict[str, Any], hint: str) -> None:
+    """An output that an action forgets or misspells is named; the reply is never OK without it."""
+    action = swing(outputs={"days_left": {"type": "integer"}, "note": {"default": ""}})
+    assert action.check_output({"days_left": 5}) == {"days_left": 5, "note": ""}
+    with pytest.raises(Failed) as caught:
+        action.check_output(data)
+    assert str(caught.value) == f"hammer swing: output 'days_left' is missing ({hint})"
+    assert caught.value.reason == "crashed"
+
+
+def test_outputs_outside_required_are_optional() -> None:
+    """With `required` in `output`, the other outputs may be missing, and an empty list makes all of them optional."""
+    outputs = {"type": "object", "properties": {"a": {}, "b": {}}}
+    action = swing(output={**outputs, "required": ["a"]})
+    assert action.check_output({"a": 1}) == {"a": 1}
+    with pytest.raises(Failed, match="output 'a' is missing"):
+        action.check_output({"b": 1})
+    assert swing(output={**outputs, "required": []}).check_output({}) == {}
+
+
+def test_a_failed_action_may_return_a_part_of_its_outputs() -> None:
+    """The values of an incomplete result are checked all the same."""
+    action = swing(
+        outputs={"a": {"type": "integer"}, "b": {}},
+        output={"type": "object", "required": ["b"], "properties": {"a": {"type": "integer"}, "b": {}}},
+    )
+    assert action.check_output({}, complete=False) == {}
+    with pytest.raises(Failed, match="output 'a': 'x' is not of type"):
+        action.check_output({"a": "x"}, complete=False)
+
+
+def test_our_own_words_of_the_ddl_are_accepted() -> None:
+    """An output may be `volatile`, and an action may support `dry_run`; elsewhere `volatile` is an unknown keyword."""
+    action = swing(outputs={"time": {"type": "number", "volatile": True}, "a": {}}, dry_run=True)
+    assert (action.volatile, action.dry_run, swing().dry_run) == (frozenset({"time"}), True, False)
+    with pytest.raises(DDLError, match="unknown JSON Schema keyword 'volatile'"):
+        swing({"time": {"volatile": True}})
+    with pytest.raises(DDLError, match="unknown JSON Schema keyword 'volatile'"):
+        swing(outputs={"a": {"items": {"volatile": True}}})
+    with pytest.raises(DDLError, match="'yes' is not of type 'boolean'"):
+        swing(outputs={"a": {"volatile": "yes"}})
 
 
 @pytest.mark.parametrize("data", [None, [], "text", 5])
@@ -312,6 +436,74 @@ def test_inputs_are_matched_completely() -> None:
     for value in ("nginx\n", "nginx\n; rm -rf /", "\nnginx"):
         with pytest.raises(InvalidInput):
             action.check_input({"service": value})
+
+
+# -- limits
+
+SLOW = {
+    "repeated words": r"^(\w+\s?)*$",
+    "alternatives": "^(a|aa)+$",
+    "nested repetitions": "^((a+)+)+$",
+    "optional letters": "^(a?){60}a{60}$",
+    "many repetitions": "^" + "a*" * 12 + "$",
+    "back references": r"^(a+)+\1$",
+    "look-ahead": "^(?=(a+)+$)a",
+}
+
+
+@pytest.mark.parametrize("name", SLOW)
+@pytest.mark.parametrize("length", [45, 64, 100_000])
+def test_a_slow_pattern_cannot_stop_the_check(name: str, length: int) -> None:
+    """The check ends within its limit, whatever the value; a value that could not be checked is refused."""
+    action = with_input({"text": {**TEXT, "pattern": SLOW[name]}})
+    started = time.monotonic()
+    with pytest.raises(InvalidInput):
+        action.check_input({"text": "a" * length + "!"})
+    assert time.monotonic() - started < CHECK_SECONDS * 10
+
+
+def test_a_check_that_took_too_long_has_a_reason_of_its_own() -> None:
+    """The caller learns that the DDL is too slow, not that the input is wrong."""
+    action = with_input({"text": {**TEXT, "pattern": "^(a|aa)+$"}})
+    with pytest.raises(UncheckedInput, match="could not be checked within 1 s") as refused:
+        action.check_input({"text": "a" * 45 + "!"})
+    assert (refused.value.statuscode, refused.value.reason) == (4, "unchecked")
+
+
+TREE = {"anyOf": [{"items": {"$ref": "#/$defs/tree"}, "type": "array"}] * 4}
+NAMES = {"type": "object", "patternProperties": {"^(a|aa)+$": {}}, "additionalProperties": False}
+SLOW_VALUES: dict[str, tuple[dict[str, Any], Any]] = {
+    "names": (NAMES, {"a" * 60 + "!": 1}),
+    "items": ({"type": "array", "uniqueItems": True}, [{"number": number % 99_999} for number in range(100_000)]),
+    "references": ({"$ref": "#/$defs/tree"}, json.loads("[" * 20 + "1" + "]" * 20)),
+    "many errors": ({"type": "array", "items": {"type": "string", "minLength": 5}}, ["x"] * 300_000),
+}
+
+
+@pytest.mark.parametrize("name", SLOW_VALUES)
+def test_a_large_value_cannot_stop_the_check(name: str) -> None:
+    """Names, unique items, references and errors that multiply end within the limit too."""
+    schema, value = SLOW_VALUES[name]
+    more = {"$defs": {"tree": TREE}}
+    action = with_input({"value": schema}, **more)
+    started = time.monotonic()
+    with pytest.raises(InvalidInput):
+        action.check_input({"value": value})
+    assert time.monotonic() - started < CHECK_SECONDS * 10
+
+
+def test_unique_items_are_compared_as_json_values() -> None:
+    """1 and 1.0 are equal, 1 and true are not; the order of keys does not matter."""
+    unique = json_schema.validator({"uniqueItems": True})
+    assert unique.is_valid([1, True, "1", [1], [True], {"a": 1}, {"a": True}, None, 0, False])
+    for pair in ([1, 1.0], [{"a": 1, "b": 2}, {"b": 2, "a": 1}], [[[]], [[]]]):
+        assert not unique.is_valid(pair)
+
+
+def test_unevaluated_properties_with_patterns_are_refused() -> None:
+    """The check of `unevaluatedProperties` has no time limit, so the keyword is not supported."""
+    with pytest.raises(DDLError, match="'unevaluatedProperties' is not supported"):
+        with_input({"a": {"allOf": [{"patternProperties": {"^x": {}}}], "unevaluatedProperties": False}})
 
 
 def test_parsing_does_not_change_the_document() -> None:

@@ -129,7 +129,7 @@ def test_examples_can_be_parsed(path: Path) -> None:
 
 
 def test_the_policy_in_the_guide_is_valid() -> None:
-    """So are the shorter ones of other guides."""
+    """The policies in the guides are valid."""
     found = [
         block
         for path in PAGES

@@ -16,7 +16,7 @@ from collective.errors import CollectiveError, Forbidden, NotFound, SignatureErr
 from collective.fleet.doctor import attempt, aws_checks, local_checks
 from collective.fleet.doctor.findings import Check, Finding
 from collective.fleet.known_nodes import KnownNodes
-from collective.registry import NodeRecord
+from collective.registry import Contents, NodeRecord
 from collective.registry.memory import MemoryRegistry
 from collective.signing import key_files, keys
 from collective.transport.sqs import SQSTransport
@@ -52,7 +52,7 @@ def lines(check: Check[Result]) -> list[str]:
 
 
 def test_an_internal_error_in_a_check_is_a_finding() -> None:
-    """The other checks are run nevertheless."""
+    """After an internal error in one check of the doctor, the other checks are run."""
 
     def broken() -> Check[None]:
         yield Finding("it", "begun")
@@ -187,7 +187,7 @@ def registry_of(*nodes: NodeRecord) -> MemoryRegistry:
     return registry
 
 
-def test_nodes_are_counted_and_those_with_problems_named(config: ClientConfig) -> None:
+def test_nodes_are_counted_and_those_with_problems_named(config: ClientConfig, tmp_path: Path) -> None:
     """Nodes that are stale, that share an identity, or whose agents failed to load are warnings."""
     seen = NodeRecord("web1", "1", last_seen=NOW)
     findings, alive = run(
@@ -200,6 +200,7 @@ def test_nodes_are_counted_and_those_with_problems_named(config: ClientConfig) -
                 replace(seen, identity="db3", left=NOW - 5),
             ),
             config,
+            KnownNodes(tmp_path, "production", keep=False),
         )
     )
     assert [f"{finding.state}: {finding.text}" for finding in findings] == [
@@ -211,18 +212,19 @@ def test_nodes_are_counted_and_those_with_problems_named(config: ClientConfig) -
     assert [record.identity for record in alive or ()] == ["web1", "web2", "web3"]
 
 
-def test_an_empty_or_missing_registry_is_a_warning(config: ClientConfig) -> None:
+def test_an_empty_or_missing_registry_is_a_warning(config: ClientConfig, tmp_path: Path) -> None:
     """Calls work without a table, but reach no node when the table has none that is alive."""
-    assert lines(aws_checks.registry(registry_of(), config)) == [
+    known = KnownNodes(tmp_path, "production", keep=False)
+    assert lines(aws_checks.registry(registry_of(), config, known)) == [
         "warning: 0 nodes alive, 0 not seen recently, 0 stopped"
     ]
 
-    def missing() -> list[NodeRecord]:
+    def missing() -> Contents:
         raise NotFound("table", "production_nodes")
 
     registry = registry_of()
-    registry.nodes = missing  # type: ignore[method-assign]
-    assert lines(aws_checks.registry(registry, config))[0].startswith(
+    registry.read = missing  # type: ignore[method-assign]
+    assert lines(aws_checks.registry(registry, config, known))[0].startswith(
         "warning: table 'production_nodes' does not exist: nodes are discovered by broadcast"
     )
 

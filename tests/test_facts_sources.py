@@ -7,12 +7,12 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.waiting import wait_until
 
 from collective.errors import ConfigError
 from collective.node.actions.runner import Runner
@@ -21,6 +21,7 @@ from collective.node.facts.built_in import addresses, built_in
 from collective.node.facts.formats import parse_output, read_file
 
 CASES = sorted((Path(__file__).parent / "cases" / "facts").glob("*.json"))
+WAIT = 10.0  # seconds; the longest wait for the thread that refreshes
 EXECUTE = sources.executed_by(Runner(), seconds=10.0)
 
 
@@ -196,14 +197,6 @@ class Slow:
         return self.values
 
 
-def until(holds: Callable[[], bool]) -> bool:
-    """Wait at most ten seconds for a condition; return whether it holds."""
-    end = time.monotonic() + 10
-    while not holds() and time.monotonic() < end:
-        threading.Event().wait(0.01)
-    return holds()
-
-
 def test_a_slow_source_delays_the_start_for_a_limited_time(tmp_path: Path) -> None:
     """Fast sources are available after the start; slow ones are added, and published, when they are read."""
     (tmp_path / "a.yaml").write_text("az: a")
@@ -229,13 +222,13 @@ def test_wake_refreshes_and_only_changes_are_published(tmp_path: Path) -> None:
     assert [entry["role"] for entry in published] == ["slow"]
     for reads in (2, 3):
         facts.wake()
-        assert until(partial(slow.was_read, reads))
+        wait_until(partial(slow.was_read, reads), WAIT)
     classes.write_text("web")
     facts.wake()
-    assert until(lambda: len(published) == 2)
+    wait_until(lambda: len(published) == 2, WAIT)
     slow.values = {"role": "new"}
     facts.wake()
-    assert until(lambda: len(published) == 3)
+    wait_until(lambda: len(published) == 3, WAIT)
     assert [(entry["role"], set(entry["classes"])) for entry in published[1:]] == [("slow", {"web"}), ("new", {"web"})]
     facts.stop()
 
@@ -246,9 +239,9 @@ def test_facts_are_refreshed_every_period(tmp_path: Path) -> None:
     facts = Facts([path], [])
     facts.start(0.05, 10, lambda: None)
     path.write_text("role: web")
-    assert until(lambda: facts.current.get("role") == "web")
+    wait_until(lambda: facts.current.get("role") == "web", WAIT)
     facts.stop()
-    assert until(lambda: "facts" not in [thread.name for thread in threading.enumerate()])
+    wait_until(lambda: "facts" not in [thread.name for thread in threading.enumerate()], WAIT)
 
 
 # -- the built-in ones

@@ -123,7 +123,7 @@ def test_a_closed_queue_starts_nothing(make: Make, calls: BlockingCalls) -> None
 
 
 def test_a_call_that_raises_frees_its_place() -> None:
-    """The next call runs."""
+    """After a call that raises, the next call runs in its place."""
     queue = FairQueue(InlinePool(), 1, 1, {})
     ran: list[str] = []
 

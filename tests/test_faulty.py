@@ -130,14 +130,14 @@ def test_corrupted_messages_are_truncated_and_recorded(world: World) -> None:
 def test_a_throttled_request_does_nothing(world: World) -> None:
     """A throttled request raises Unreachable and sends nothing."""
     faulty = world.faulty(throttle=0.3)
-    sent, said = 0, set()
+    sent, messages = 0, set()
     for number in range(100):
         try:
             faulty.send("queue", str(number))
             sent += 1
         except Unreachable as error:
-            said.add(str(error))
-    assert said == {"queue: ThrottlingException: Rate exceeded"}
+            messages.add(str(error))
+    assert messages == {"queue: ThrottlingException: Rate exceeded"}
     assert 40 < sent == world.network.sent["queue"] < 90
 
 

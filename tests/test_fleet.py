@@ -15,12 +15,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.scripted_fleet import Part, Scripted, Sent, answer
 
-from collective.errors import NoNodes, TooManyTargets, Unreachable, UsageError
+from collective.errors import MessageTooLarge, NoNodes, TooManyTargets, Unreachable, UsageError
 from collective.fleet.amounts import Amount
 from collective.fleet.call import Call
+from collective.fleet.outcomes import MAX_REJECTED
 from collective.fleet.pace import Pace
 from collective.fleet.targets import Targets
 from collective.messages import Reply
+from collective.registry import NodeRecord
 from collective.testing import memory_fleet
 from collective.transport import Delivery
 
@@ -178,12 +180,106 @@ def test_duplicate_replies_are_ignored(tmp_path: Path) -> None:
 
 
 def test_an_unexpected_reply_does_not_end_a_call(tmp_path: Path) -> None:
-    """The reply of an unexpected node counts, and the expected nodes are still waited for."""
-    network = network_of("a", b=Part(after=3.0))
-    call = ask(network, tmp_path)
-    network.arrive(answer(network.sent[0].request, "stranger", 1))
+    """The reply of a registered node counts, and the expected nodes are still waited for."""
+    network = network_of("a", b=Part(after=3.0), other=Part())
+    call = ask(network, tmp_path, targets=Targets(nodes=["a", "b"]))
+    network.arrive(answer(network.sent[0].request, "other", 1))
     outcomes = call.wait()
-    assert (outcomes.unexpected, sorted(outcomes.ok), outcomes.exit_code()) == (["stranger"], ["a", "b"], 2)
+    assert (outcomes.unexpected, sorted(outcomes.ok), outcomes.exit_code()) == (["other"], ["a", "b"], 2)
+
+
+@pytest.mark.parametrize("registered", [["a"], []])
+def test_replies_of_invented_nodes_are_rejected(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, registered: list[str]
+) -> None:
+    """A node that was asked by name cannot answer as others, with or without a registry."""
+    network = network_of("", a=Part(after=5.0))
+    call = network.fleet(tmp_path, registered=registered).call("rpcutil", "ping", targets=Targets(nodes=["a"]))
+    for number in range(3000):
+        network.arrive(replace(answer(network.sent[0].request, f"n{number}"), data={"x": "y" * 1000}))
+    outcomes = call.wait()
+    assert (outcomes.unexpected, outcomes.ok, list(outcomes.replies)) == ([], ["a"], ["a"])
+    assert len(outcomes.rejected) == MAX_REJECTED
+    assert len([record for record in caplog.records if record.message == "reply.rejected"]) == 20
+
+
+def test_unexpected_replies_are_bounded_in_size(tmp_path: Path) -> None:
+    """Registered nodes that were not asked can take 16 MiB of the caller's memory together."""
+    strangers = [f"n{number}" for number in range(30)]
+    network = network_of("", a=Part(after=5.0))
+    fleet = network.fleet(tmp_path, registered=["a", *strangers])
+    call = fleet.call("rpcutil", "ping", targets=Targets(nodes=["a"]))
+    for name in strangers:
+        network.arrive(replace(answer(network.sent[0].request, name), data={"x": "y" * 1024 * 1024}))
+    outcomes = call.wait()
+    assert (len(outcomes.unexpected), len(outcomes.rejected), outcomes.ok[-1]) == (15, 15, "a")
+
+
+def test_a_wave_whose_names_do_not_fit_is_sent_in_parts(tmp_path: Path) -> None:
+    """Every node gets one request that names it, and all parts count as one call."""
+    import secrets
+
+    names_ = [secrets.token_hex(120) for _ in range(4000)]
+    network = Scripted(dict.fromkeys(names_, Part()))
+    call = network.fleet(tmp_path).call("rpcutil", "ping", timeout=TIMEOUT)
+    assert network.broadcasts > 1
+    assert len(call.request_ids) == network.broadcasts
+    assert sorted(sent.node for sent in network.sent) == sorted(names_)
+    assert call.wait().counts()["ok"] == len(names_)
+
+
+def test_inputs_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    """Splitting the names does not help when the inputs alone are too large, and nothing is sent."""
+    import secrets
+
+    network = Scripted({f"n{number}": Part() for number in range(1000)})
+    fleet = network.fleet(tmp_path)
+    with pytest.raises(MessageTooLarge):
+        fleet.call("shell", "run", {"command": secrets.token_hex(300_000)}, confirm=lambda _: True)
+    assert network.sent == []
+
+
+def test_nodes_that_read_the_request_and_do_not_answer_are_reported(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Within the wait, once; a node that has not read its queue is another case."""
+    network = network_of("", a=SILENT, b=SILENT)
+    network.fleet(tmp_path).call("rpcutil", "ping", timeout=15.0).wait()
+    [record] = [record for record in caplog.records if record.message == "reply.none"]
+    assert vars(record)["error"] == (
+        "2 nodes received the request but have not answered yet: they may still be working, or they may not trust this "
+        "key (see 'crpc keys' and 'crpc doctor')"
+    )
+    caplog.clear()
+    unread = network_of("", a=Part(after=None, wakes=900.0))
+    unread.fleet(tmp_path / "b").call("rpcutil", "ping", timeout=15.0).wait()
+    assert "reply.none" not in caplog.text
+
+
+def test_silent_nodes_are_explained_by_their_queues(tmp_path: Path) -> None:
+    """A queue that was read means that the request arrived; an unread one that the node does not work."""
+    network = network_of("", read=SILENT, unread=Part(after=None, wakes=900.0))
+    fleet = network.fleet(tmp_path)
+    fleet.call("rpcutil", "ping", timeout=15.0).wait()
+    assert fleet.why_silent(["read", "unread", "never"]) == {
+        "never": "not in the registry",
+        "read": "received the request but did not answer: "
+        "it may not trust this key (see 'crpc keys' and 'crpc doctor')",
+        "unread": "has not read its queue (1 unread message): it may have stopped or be cut off",
+    }
+
+
+def test_an_interrupted_call_knows_what_still_runs(tmp_path: Path) -> None:
+    """The nodes that have not answered, and the longest time that their work can take."""
+    network = network_of("a", b=SILENT)
+    call = ask(network, tmp_path)
+    for reply in call:
+        assert reply.sender == "a"
+        call.stop("interrupted")
+        break
+    call.close()
+    running, seconds = call.still_running()
+    assert (running, 0 < seconds <= TIMEOUT) == (["b"], True)
 
 
 def test_a_reply_to_the_request_of_another_node_is_rejected(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -320,6 +416,7 @@ def test_outcomes_and_times_are_those_of_the_case(tmp_path: Path, case: dict[str
                         for node in discovered})  # fmt: skip
     call = network.fleet(tmp_path, discovery=known.get("discovery_time", 0)).call("rpcutil", "ping", timeout=TIMEOUT)
     for stranger in sorted(set(responded) - set(discovered)):
+        network.registry.put(NodeRecord(stranger, "1"))  # others do not count
         network.arrive(answer(network.sent[0].request, stranger))
     outcomes = call.wait()
     found = {
@@ -332,11 +429,49 @@ def test_outcomes_and_times_are_those_of_the_case(tmp_path: Path, case: dict[str
 
 
 def test_a_broadcast_discovery_ends_after_two_seconds_without_a_reply(tmp_path: Path) -> None:
-    """A broadcast discovery returns the nodes that replied, and ends before its timeout."""
+    """Without a registry, a broadcast discovery returns the nodes that replied, and ends before its timeout."""
     network = network_of("a", b=Part(after=1.5), c=SILENT)
-    found = network.fleet(tmp_path).discover(Targets(method="broadcast"))
+    found = network.fleet(tmp_path, registered=[]).discover(Targets(method="broadcast"))
     assert (found, network.time) == (["a", "b"], 3.5)
     assert (network.broadcasts, network.sent[0].request.targets) == (1, None)
+
+
+def test_with_a_registry_every_live_node_is_asked_by_name(tmp_path: Path) -> None:
+    """The discovery ends with the last answer, and a node that does not answer is silent."""
+    network = network_of("a", b=Part(after=0.5))
+    fleet = network.fleet(tmp_path)
+    assert fleet.find(Targets(method="broadcast")).nodes == ("a", "b")
+    assert (network.time, network.sent[0].request.targets) == (1.0, ("a", "b"))
+    network.parts["b"] = SILENT
+    found = fleet.find(Targets(method="broadcast"))
+    assert (found.nodes, found.silent) == (("a",), ("b",))
+
+
+def test_a_node_that_does_not_answer_in_the_discovery_is_silent(tmp_path: Path) -> None:
+    """The call has no reply of it, and ends with 3; if no other node matches, nothing is sent."""
+    network = network_of("a", b=SILENT)
+    fleet = network.fleet(tmp_path)
+    call = fleet.call("rpcutil", "ping", targets=Targets(method="broadcast"))
+    outcomes = call.wait()
+    assert (outcomes.ok, outcomes.silent, outcomes.exit_code()) == (["a"], ["b"], 3)
+    network.parts["a"] = SILENT
+    call = fleet.call("rpcutil", "ping", targets=Targets(method="broadcast"))
+    outcomes = call.wait()
+    assert (outcomes.ok, outcomes.silent, outcomes.exit_code()) == ([], ["a", "b"], 3)
+    assert call.request_id in {sent.request.id for sent in network.sent}
+
+
+def test_stale_nodes_are_named_and_can_be_expected(tmp_path: Path) -> None:
+    """A node that was not seen recently is not asked, and with `expect_all` counts as silent."""
+    network = network_of("a")
+    for expect_all, code in ((False, 0), (True, 3)):
+        fleet = network.fleet(tmp_path / str(expect_all), expect_all=expect_all)
+        stale = NodeRecord("b", "1", agents={"rpcutil": "1"}, last_seen=-1000.0)
+        network.registry._records["b"] = stale  # noqa: SLF001 - as of an earlier time
+        outcomes = fleet.call("rpcutil", "ping").wait()
+        assert outcomes.not_asked == {"b": "last seen 17 minutes ago"}
+        assert (outcomes.ok, outcomes.exit_code()) == (["a"], code)
+        assert outcomes.silent == (["b"] if expect_all else [])
 
 
 # -- rollouts

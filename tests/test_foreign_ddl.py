@@ -27,7 +27,7 @@ CHORIA_DDLS = [
 
 @pytest.mark.parametrize("text", RUBY_DDLS)
 def test_a_ruby_ddl_with_the_name_of_a_json_file_is_recognized(text: str, tmp_path: Path) -> None:
-    """The message does not complain about JSON that nobody wrote."""
+    """The error for a Ruby DDL in a JSON file names the format and not the first invalid JSON."""
     path = tmp_path / "package.json"
     path.write_text(text)
     with pytest.raises(DDLError) as caught:
@@ -48,7 +48,7 @@ def test_a_choria_ddl_is_recognized(text: str, tmp_path: Path) -> None:
 def test_a_ruby_ddl_in_a_folder_is_not_ignored(
     tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its agent is not just unknown, and `crpc doctor` lists the file; a JSON DDL of the same name is used."""
+    """A Ruby DDL is named by each command and by `crpc doctor`; a JSON DDL of the same name is used instead."""
     (tmp_path / "client.yaml").write_text("{collective: production, state: state, ddls: [.], key: none}")
     (tmp_path / "filemgr.ddl").write_text(RUBY_DDLS[0])
     monkeypatch.setenv("COLLECTIVE_CONFIG", str(tmp_path))

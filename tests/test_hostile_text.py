@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from support.crpc_call import Captured, called
-from test_text import HARMFUL
+from support.harmful_text import HARMFUL
 
 from collective.node.daemon import main as collectived
 

@@ -58,6 +58,17 @@ def test_a_value_is_read_from_a_file(tmp_path: Path) -> None:
     assert read_inputs(words, action) == {"text": "line\n", "flag": True, "number": -5, "list": [1]}
 
 
+@pytest.mark.parametrize("content", [b"a\r\nb\rc\n", b"\xef\xbb\xbfa", b"\r\n", b"a\x0cb\xe2\x80\xa8", b"a\x00b"])
+def test_the_bytes_of_a_file_are_kept(tmp_path: Path, content: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Line ends of other systems, a byte order mark and control characters arrive as they are in the file."""
+    path = tmp_path / "file"
+    path.write_bytes(content)
+    assert read_inputs([f"a=@{path}"], taking({"a": "string"}))["a"].encode() == content
+    with path.open(encoding="utf-8") as file:
+        monkeypatch.setattr(sys, "stdin", file)
+        assert read_inputs(["a=@-"], taking({"a": "string"}))["a"].encode() == content
+
+
 def test_a_value_is_read_from_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
     """`@-` reads standard input."""
     monkeypatch.setattr(sys, "stdin", io.StringIO("echo hello\n"))
@@ -75,15 +86,15 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest
 
 
 def test_a_file_that_is_not_text_is_named(tmp_path: Path) -> None:
-    """A file that is not UTF-8 is refused."""
-    (tmp_path / "bytes").write_bytes(b"\xff")
-    with pytest.raises(UsageError, match="bytes: not UTF-8 text"):
+    """A file that is not UTF-8 is refused, and the error names the first invalid byte."""
+    (tmp_path / "bytes").write_bytes("grün\r\n".encode() + b"gr\xfcn")
+    with pytest.raises(UsageError, match="bytes: not UTF-8 text: invalid start byte at byte 9"):
         read_inputs([f"a=@{tmp_path / 'bytes'}"], taking({"a": "string"}))
 
 
 def test_an_endless_file_is_refused() -> None:
     """At most the length of a request is read from a device."""
-    with pytest.raises(UsageError, match=r"^a=@/dev/zero: too long \(the limit is 1048576 characters\)$"):
+    with pytest.raises(UsageError, match=r"^a=@/dev/zero: too long \(the limit is 1048576 bytes\)$"):
         read_inputs(["a=@/dev/zero"], taking({"a": "string"}))
 
 
@@ -148,7 +159,7 @@ def test_missing_secrets_are_prompted_for() -> None:
     [
         ("pin=hunter2", r"^pin=\*{8}: not an integer$"),
         ("password=@hunter2", r"^password=\*{8}: cannot be read: No such file or directory \(for a value"),
-        ("token=@/proc/self/exe", r"^token=\*{8}: not UTF-8 text$"),
+        ("token=@/proc/self/exe", r"^token=\*{8}: not UTF-8 text: invalid .* at byte \d+$"),
     ],
 )
 def test_no_error_quotes_a_secret(word: str, message: str) -> None:

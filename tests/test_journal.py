@@ -11,15 +11,26 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from support.journal_entries import VALID, make_entry
 
 from collective.errors import ConfigError, Failed
-from collective.messages import MAX_TTL
-from collective.node.storage.journal import ANSWERED, DONE, KEPT, STARTED, TAKEN, Journal, JournalEntry
+from collective.messages import MAX_SKEW
+from collective.node.storage.journal import (
+    ANSWERED,
+    CLOCK_MARGIN,
+    DONE,
+    STARTED,
+    TAKEN,
+    Journal,
+    JournalLimits,
+)
 from collective.node.trust import node_key
 
 BEGAN = 1000.0
+KEPT = VALID + CLOCK_MARGIN
 
 Open = Callable[..., Journal]
 
@@ -35,10 +46,10 @@ def reopen(path: Path) -> Iterator[Open]:
     """A function that closes the journal and opens it again, as a restarted daemon does."""
     last: list[Journal] = []
 
-    def open_again(**options: int) -> Journal:
+    def open_again(**limits: int) -> Journal:
         for journal in last:
             journal.close()
-        last[:] = [Journal(path, lambda: BEGAN, **options)]
+        last[:] = [Journal(path, lambda: BEGAN, limits=JournalLimits(**limits))]
         last[0].mark_beginning()
         return last[0]
 
@@ -53,8 +64,8 @@ def journal(reopen: Open) -> Journal:
     return reopen()
 
 
-def begin(journal: Journal, name: str, now: float = BEGAN, body: str = "asked") -> None:
-    journal.begin(name, sent=now - 1, received=now, until=now + 60, reply_to="replies", body=body)
+def begin(journal: Journal, name: str, now: float = BEGAN, body: str = "asked", **changes: Any) -> None:
+    journal.begin(make_entry(name, now, body=body, **changes), now)
 
 
 def state(journal: Journal, name: str) -> str | None:
@@ -70,7 +81,7 @@ def test_an_unknown_request_has_no_entry(journal: Journal) -> None:
 def test_an_entry_has_what_is_needed_to_resume_the_request(journal: Journal, reopen: Open) -> None:
     """The entry has the message, its times and the reply address, also after a restart."""
     begin(journal, "a")
-    assert reopen().find("a") == JournalEntry("a", TAKEN, BEGAN - 1, BEGAN + 60, "replies", "asked", "")
+    assert reopen().find("a") == make_entry("a")
 
 
 def test_a_reply_replaces_the_message(journal: Journal, reopen: Open) -> None:
@@ -102,15 +113,25 @@ def test_a_reply_without_an_entry_is_not_stored(journal: Journal) -> None:
     assert journal.find("a") is None
 
 
-def test_entries_are_kept_longer_than_a_request_can_be_valid(journal: Journal) -> None:
+def test_entries_are_kept_as_long_as_their_message_can_come_again(journal: Journal) -> None:
     """An entry is found up to its last second, and deleted after that."""
     for name, now in (("a", BEGAN), ("b", BEGAN + KEPT), ("c", BEGAN + KEPT + 1)):
         assert journal.find("a") is not None or name == "a"
         begin(journal, name, now)
         journal.finish(name, "answer")
+        journal.done(name)
     assert journal.find("a") is None
     assert journal.find("b") is not None
-    assert KEPT > MAX_TTL + 2 * 300
+
+
+def test_a_reply_that_was_not_sent_is_kept_until_its_caller_times_out(journal: Journal) -> None:
+    """An action may run for longer than its message is valid."""
+    begin(journal, "a", until=BEGAN + 5 * KEPT)
+    journal.finish("a", "answer")
+    begin(journal, "b", BEGAN + 4 * KEPT)
+    assert journal.find("a") is not None
+    begin(journal, "c", BEGAN + 6 * KEPT)
+    assert journal.find("a") is None
 
 
 def test_a_running_request_is_never_deleted(journal: Journal) -> None:
@@ -123,7 +144,7 @@ def test_a_running_request_is_never_deleted(journal: Journal) -> None:
 
 def test_a_full_journal_deletes_nothing_and_reports_busy(reopen: Open) -> None:
     """Entries are deleted by age only, never by number."""
-    journal = reopen(most_entries=2)
+    journal = reopen(entries=2)
     for name in ("a", "b"):
         begin(journal, name)
         journal.done(name)
@@ -137,18 +158,80 @@ def test_a_full_journal_deletes_nothing_and_reports_busy(reopen: Open) -> None:
 
 def test_a_journal_full_of_large_replies_reports_busy(reopen: Open) -> None:
     """The size on disk is limited too, and deleting old replies makes room."""
-    journal = reopen(most_bytes=1_000_000)
+    journal = reopen(size=1_000_000)
     begin(journal, "a")
-    journal.finish("a", "x" * 1_000_000)
+    journal.finish("a", os.urandom(1_000_000).hex())
     with pytest.raises(Failed, match=r"the journal is full: 1\d{6} bytes"):
         begin(journal, "b")
+    journal.done("a")
     begin(journal, "b", BEGAN + KEPT + 1)
 
 
 def test_a_request_sent_before_the_journal_began_is_too_early(journal: Journal) -> None:
-    """Such a request may have run with an earlier journal."""
-    assert journal.too_early(BEGAN - 0.001)
-    assert not journal.too_early(BEGAN)
+    """A request sent before the journal began is too early, because it may have run with an earlier journal."""
+    assert journal.too_early(BEGAN - 0.001, BEGAN)
+    assert journal.too_early(BEGAN, BEGAN - 0.001)
+    assert not journal.too_early(BEGAN, BEGAN)
+
+
+def test_a_lost_journal_refuses_what_a_fast_clock_may_have_signed_before(path: Path, reopen: Open) -> None:
+    """A request that ran may have been signed by a clock that was ahead, so its signed time is later than it ran."""
+    reopen().close()
+    for part in path.parent.glob("journal.sqlite*"):
+        if part.suffix != ".began":
+            part.unlink()
+    later = reopen()
+    assert later.too_early(BEGAN + 100, BEGAN + MAX_SKEW - 0.001)
+    assert not later.too_early(BEGAN + 100, BEGAN + MAX_SKEW)
+
+
+def test_a_journal_of_an_older_format_is_replaced_without_a_pause(
+    journal: Journal, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The requests in it have an older format, which is refused however often they are sent again."""
+    journal.close()
+    content = path.read_bytes()
+    path.write_bytes(content[:60] + (1).to_bytes(4, "big") + content[64:])
+    later = Journal(path, lambda: BEGAN + 500)
+    later.mark_beginning()
+    assert [record.getMessage() for record in caplog.records] == ["database.replaced"]
+    assert not later.too_early(BEGAN + 500, BEGAN + 500)
+    later.close()
+
+
+def test_no_caller_can_fill_the_journal_for_the_others(reopen: Open) -> None:
+    """Entries and bytes of one caller are limited; the error names the caller."""
+    journal = reopen(caller_entries=2, caller_size=1000)
+    begin(journal, "a")
+    begin(journal, "b")
+    with pytest.raises(Failed, match="the journal is full for 'alice': 2 requests"):
+        begin(journal, "c")
+    begin(journal, "c", caller="bob", body="x" * 1000)
+    with pytest.raises(Failed, match="the journal is full for 'bob': 1000 bytes"):
+        begin(journal, "d", caller="bob")
+    begin(journal, "d", caller="carol")
+
+
+def test_a_reply_that_need_not_be_kept_is_deleted_once_it_was_sent(journal: Journal) -> None:
+    """The entry remains, so that the request is known when it comes again."""
+    begin(journal, "a", keeps_reply=False)
+    journal.finish("a", "answer" * 1000)
+    found = journal.find("a")
+    assert found is not None
+    assert found.reply == "answer" * 1000
+    journal.done("a")
+    found = journal.find("a")
+    assert found is not None
+    assert (found.state, found.reply) == (DONE, "")
+
+
+def test_the_number_of_attempts_survives_a_restart(journal: Journal, reopen: Open) -> None:
+    """A request that ends the daemon is not resumed for ever."""
+    begin(journal, "a")
+    journal.resume("a")
+    found = reopen().find("a")
+    assert found is not None
+    assert found.resumed == 1
 
 
 def test_a_reopened_journal_keeps_its_creation_time(path: Path, reopen: Open) -> None:
@@ -156,7 +239,7 @@ def test_a_reopened_journal_keeps_its_creation_time(path: Path, reopen: Open) ->
     reopen().close()
     later = Journal(path, lambda: BEGAN + 500)
     later.mark_beginning()
-    assert not later.too_early(BEGAN)
+    assert not later.too_early(BEGAN, BEGAN)
     later.close()
 
 
@@ -208,7 +291,8 @@ def test_a_damaged_file_is_kept_and_replaced(
     assert [record.getMessage() for record in caplog.records] == ["database.damaged"]
     assert [kept.read_bytes() for kept in path.parent.glob("*.damaged-*")] == [damaged]
     assert later.find("1") is None
-    assert later.too_early(BEGAN + 499)
+    assert later.too_early(BEGAN + 499, BEGAN + 900)
+    assert later.too_early(BEGAN + 501, BEGAN + 501)
     begin(later, "1")
     later.close()
 
@@ -227,7 +311,7 @@ def test_a_file_damaged_while_in_use_is_replaced(
         list(map(journal.find, map(str, range(2000))))
     assert caught.value.reason == "busy"
     assert "database.damaged" in caplog.text
-    assert journal.too_early(BEGAN - 1)
+    assert journal.too_early(BEGAN - 1, BEGAN - 1)
     begin(journal, "new")
     assert state(journal, "new") == TAKEN
 
@@ -295,12 +379,14 @@ def test_a_killed_daemon_loses_no_recorded_step(path: Path) -> None:
     program = (
         "import os, signal, sys; from pathlib import Path; from collective.node.storage.journal import Journal\n"
         "journal = Journal(Path(sys.argv[1]), lambda: 5.0); journal.mark_beginning()\n"
-        "journal.begin('a', sent=1.0, received=2.0, until=3.0, reply_to='r', body='b'); journal.start('a')\n"
+        "from support.journal_entries import make_entry\n"
+        "journal.begin(make_entry('a'), 1000.0); journal.start('a')\n"
         "os.kill(os.getpid(), signal.SIGKILL)"
     )
-    assert subprocess.run([sys.executable, "-c", program, path], check=False).returncode == -9
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    assert subprocess.run([sys.executable, "-c", program, path], check=False, env=environment).returncode == -9
     journal = Journal(path, lambda: BEGAN)
-    assert journal.find("a") == JournalEntry("a", STARTED, 1.0, 3.0, "r", "b", "")
+    assert journal.find("a") == make_entry("a", state=STARTED)
     journal.close()
 
 
@@ -311,4 +397,4 @@ def test_the_journal_can_be_read_with_sqlite3(journal: Journal, path: Path) -> N
     connection = sqlite3.connect(path)
     assert connection.execute("SELECT id, state FROM requests").fetchall() == [("a", "taken")]
     connection.close()
-    assert list(path.parent.iterdir()) == [path]
+    assert sorted(path.parent.iterdir()) == [path, path.with_name("journal.sqlite.began")]

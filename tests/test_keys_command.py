@@ -49,7 +49,7 @@ def test_the_key_the_caller_and_the_allowed_signers_line_are_shown(configured: P
 
 
 def test_a_caller_without_a_key_is_reported(configured: Path, capsys: Captured) -> None:
-    """With `key: none` the output states that requests are not signed; in JSON the key is null."""
+    """With `key: none`, the output states that requests are not signed; in JSON the key is null."""
     (configured / "client.yaml").write_text("{collective: production, caller: alice, key: none}")
     assert main(["keys"]) == 0
     assert capsys.readouterr().out == "Requests are not signed ('key: none'); caller: alice\n"

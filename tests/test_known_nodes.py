@@ -11,10 +11,11 @@ from support import ssh
 from support.messages import REPLY
 
 from collective import messages
-from collective.errors import ConfigError, SignatureError
+from collective.errors import ConfigError, NotFound, SignatureError, TransportError, Unreachable
 from collective.fleet.known_nodes import IntroducedNodes, KnownNodes
+from collective.fleet.verification import ReplyVerifier
 from collective.messages import Reply
-from collective.registry import NodeRecord
+from collective.registry import Contents, NodeRecord, Revocation
 from collective.registry.memory import MemoryRegistry
 from collective.signing import keys, sshsig
 from collective.signing.keys import PrivateKey, Signer
@@ -97,10 +98,10 @@ def test_keys_in_the_registry_are_added(tmp_path: Path) -> None:
     registry.put(NodeRecord("two words\nx", "1", public_key=DB.public.line))
     known = KnownNodes(tmp_path, "production")
     introduced = IntroducedNodes(registry, known)
-    assert {record.identity for record in introduced.nodes()} == {"web1", "old1", "odd1", "two words\nx"}
+    assert {record.identity for record in introduced.read().records} == {"web1", "old1", "odd1", "two words\nx"}
     assert introduced.now() == pytest.approx(registry.now(), abs=5)
     registry.put(NodeRecord("web1", "1", public_key=DB.public.line))
-    introduced.nodes()
+    introduced.read()
     assert KnownNodes(tmp_path, "production").keys == {"web1": WEB.public}
     with pytest.raises(SignatureError):
         check(known, DB)
@@ -141,3 +142,88 @@ def test_a_thousand_replies_are_verified_in_less_than_a_second(tmp_path: Path) -
     for _ in range(1000):
         known.verify(WEB_REPLY, envelope)
     assert time.process_time() - began < 0.9
+
+
+def test_a_revoked_key_is_refused_and_not_learned_again(tmp_path: Path) -> None:
+    """The node's new key is accepted, and the old one under no name, until it is readmitted."""
+    registry = MemoryRegistry()
+    registry.put(NodeRecord("web1", "1", public_key=WEB.public.line))
+    known = KnownNodes(tmp_path, "production")
+    introduced = IntroducedNodes(registry, known)
+    introduced.read()
+    check(known, WEB)
+    registry.record_revocation(Revocation("web1", WEB.public.fingerprint))
+    introduced.read()
+    for again in (known, KnownNodes(tmp_path, "production")):
+        IntroducedNodes(registry, again).read()
+        for reply in (WEB_REPLY, replace(REPLY, sender="web9")):
+            with pytest.raises(SignatureError, match="signed by the revoked key SHA256:"):
+                check(again, WEB, reply)
+        assert again.keys == {}
+        assert again.is_revoked("web1")
+    registry.put(NodeRecord("web1", "1", public_key=DB.public.line))
+    introduced.read()
+    check(known, DB)
+    assert not known.is_revoked("web1")
+    known.trust("web1", WEB.public)
+    check(known, WEB)
+
+
+def test_a_revocation_stays_until_the_registry_lists_it_as_readmitted(tmp_path: Path) -> None:
+    """A table that was created again, or that cannot be read, readmits no key."""
+    known = KnownNodes(tmp_path, "production")
+    known.update([Revocation("web1", WEB.public.fingerprint)])
+    known.update([])
+    assert KnownNodes(tmp_path, "production").revoked == {WEB.public.fingerprint: "web1"}
+    known.update([Revocation("web1", WEB.public.fingerprint, active=False)])
+    assert KnownNodes(tmp_path, "production").revoked == {}
+    check(known, WEB)
+
+
+def test_with_a_registry_no_key_is_learned_from_a_reply(tmp_path: Path) -> None:
+    """The registry has the key, or the reply is refused; without a table, keys are learned from replies."""
+
+    class Missing(MemoryRegistry):
+        def read(self) -> Contents:
+            raise self.error
+
+        error: TransportError = Unreachable("away")
+
+    registry = MemoryRegistry()
+    for unreadable in (registry, Missing()):
+        known = KnownNodes(tmp_path, "production")
+        with pytest.raises(SignatureError, match=r"the key SHA256:.* of this node is not known"):
+            verify(ReplyVerifier(known, unreadable), WEB)
+        assert known.refused("web1") == WEB.public
+    registry.put(NodeRecord("web1", "1", public_key=WEB.public.line))
+    known = KnownNodes(tmp_path / "a", "production")
+    verify(ReplyVerifier(known, IntroducedNodes(registry, known)), WEB)
+    missing = Missing()
+    missing.error = NotFound("table", "x")
+    for number, none in enumerate((None, missing)):
+        known = KnownNodes(tmp_path / str(number), "production")
+        verify(ReplyVerifier(known, none), WEB)
+        assert known.keys == {"web1": WEB.public}
+
+
+def verify(verifier: ReplyVerifier, key: Signer) -> None:
+    verifier.verify(WEB_REPLY, messages.unseal(messages.seal(messages.encode(WEB_REPLY), sshsig.signing_with(key))))
+
+
+def test_new_nodes_can_be_refused(tmp_path: Path) -> None:
+    """Neither the registry nor a reply introduces a node: only `trust` does."""
+    registry = MemoryRegistry()
+    registry.put(NodeRecord("web1", "1", public_key=WEB.public.line))
+    known = KnownNodes(tmp_path, "production", accept_new=False)
+    IntroducedNodes(registry, known).read()
+    with pytest.raises(SignatureError, match="is not known"):
+        check(known, WEB)
+    known.trust("web1", WEB.public)
+    check(known, WEB)
+
+
+def test_only_a_newline_ends_a_line_of_a_file(tmp_path: Path) -> None:
+    """Other separators of lines cannot hide another node's key in a comment."""
+    hidden = f"production web1 {DB.public.line} a\u2028production web2 {WEB.public.line}\n"
+    (tmp_path / "known_nodes").write_text(hidden, encoding="utf-8")
+    assert KnownNodes(tmp_path, "production").keys == {"web1": DB.public}

@@ -156,7 +156,7 @@ def test_an_ordinary_sentence_passes(text: str) -> None:
 
 
 def test_no_text_has_a_banned_phrase() -> None:
-    """In help pages, errors, log messages, DDLs, schemas, documents, examples, docstrings and comments."""
+    """No help page, error, log message, DDL, schema, document, docstring or comment has a banned phrase."""
     found = [
         f"{where}: {problem}: {' '.join(text.split())[:120]}"
         for where, text in texts()

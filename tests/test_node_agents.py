@@ -55,7 +55,7 @@ def test_code_and_ddl_that_agree_are_loaded(folder: Path) -> None:
 
 
 def test_the_standard_agents_are_loaded(tmp_path: Path) -> None:
-    """Every agent of collective agrees with its DDL."""
+    """Every standard agent agrees with its DDL."""
     loaded = agents.load([agents.bundled()], [catalog.bundled()], tmp_path)
     assert loaded.problems == ()
     assert set(loaded) == set(catalog.Catalog().paths)
@@ -168,7 +168,7 @@ def test_of_two_agents_with_the_same_name_the_first_is_used(
 
 
 def test_files_that_begin_with_an_underscore_are_ignored(folder: Path) -> None:
-    """Such files are helper modules of agents."""
+    """Files that begin with an underscore are helper modules, not agents."""
     (folder / "_shared.py").write_text("")
     assert load(folder).problems == ()
 

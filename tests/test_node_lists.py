@@ -73,8 +73,8 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 
 
 def test_an_endless_file_is_refused() -> None:
-    """A limited number of characters is read from a device."""
-    with pytest.raises(UsageError, match=r"^--nodes /dev/zero: too long \(the limit is 67108864 characters\)"):
+    """A limited number of bytes is read from a device."""
+    with pytest.raises(UsageError, match=r"^--nodes /dev/zero: too long \(the limit is 67108864 bytes\)"):
         read_nodes("/dev/zero")
 
 

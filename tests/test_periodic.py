@@ -12,7 +12,7 @@ LONG = 3600.0  # seconds, longer than any test runs
 
 
 def test_the_first_step_runs_at_once_and_wake_runs_the_next() -> None:
-    """`wake` ends the pause."""
+    """The first step runs at once, and `wake` ends the pause before the next one."""
     steps: queue.Queue[int] = queue.Queue()
     thread = PeriodicThread("test", lambda: steps.put(1), LONG)
     thread.start()

@@ -58,10 +58,25 @@ def test_a_decision_names_its_rule(caller: str, action: str, rule: str | None, w
 
 
 def test_a_rule_that_cannot_be_evaluated_denies() -> None:
-    """The decision names the rule."""
+    """A rule that cannot be evaluated denies, and the decision names it."""
     rule = Rule("odd", inputs={"$ref": "#"})  # parsing rejects it
     decision = Policy([rule]).decide(question("alice"))
     assert decision.why == "rule 'odd' cannot be evaluated, so the request is denied"
+
+
+def test_all_problems_of_inputs_are_reported() -> None:
+    """Each problem has its own line."""
+    text = "rules:\n- inputs:\n    requird: [a]\n    propertis: {}"
+    with pytest.raises(PolicyError) as caught:
+        parse(text, "policy.yaml")
+    assert [problem.split(": ")[0] for problem in caught.value.problems] == ["policy.yaml:3", "policy.yaml:4"]
+
+
+def test_the_format_of_an_input_is_enforced() -> None:
+    """A rule for addresses does not match other strings."""
+    policy = parse("rules: [{inputs: {required: [a], properties: {a: {format: ipv4}}}}]", "policy.yaml")
+    assert policy.decide(question("alice", data={"a": "10.0.0.1"})).allow
+    assert not policy.decide(question("alice", data={"a": "banana"})).allow
 
 
 def test_an_input_may_be_forbidden() -> None:
@@ -101,13 +116,27 @@ INVALID = {
     "rules:\n- select: web and": (2, "rule 1: select: 'web and': column 8"),
     "rules:\n- select: fstat('/x').md5=1": (2, "rule 1: select: data functions are not allowed in a policy"),
     "rules:\n- inputs: [a]": (2, "rule 1: inputs: must be a JSON Schema, not a list"),
-    "rules:\n- inputs:\n    type: strin": (2, "rule 1: inputs.type: 'strin' is not valid"),
+    "rules:\n- inputs:\n    type: strin": (3, "rule 1: inputs.type: 'strin' is not valid"),
     "rules:\n- inputs: {$ref: 'http://example.com/x'}": (
         2,
         "rule 1: inputs: $ref 'http://example.com/x' does not",
     ),
     "rules:\n- inputs: {properties: {a: {pattern: '('}}}": (2, "inputs.properties.a.pattern: '(' is not a 'regex'"),
-    "rules:\n- inputs: {properties: {a: {$id: 'x:y', $ref: '#'}}}": (2, "inputs: $id 'x:y' is not allowed"),
+    "rules:\n- inputs: {properties: {a: {$id: 'x:y', $ref: '#'}}}": (
+        2,
+        "inputs.properties.a: $id 'x:y' is not allowed",
+    ),
+    "rules:\n- inputs:\n    required: [a]\n    properties:\n      a:\n        enumm: [x]": (
+        6,
+        "rule 1: inputs.properties.a: unknown JSON Schema keyword 'enumm' (did you mean 'enum'?)",
+    ),
+    "rules:\n- inputs:\n    requird: [a]": (
+        3,
+        "inputs: unknown JSON Schema keyword 'requird' (did you mean 'required'?)",
+    ),
+    "rules:\n- inputs:\n    propertis: {}": (3, "unknown JSON Schema keyword 'propertis' (did you mean 'properties'?)"),
+    "rules:\n- inputs: {not: {anyOf: [{requird: [a]}]}}": (2, "inputs.not.anyOf[0]: unknown JSON Schema keyword"),
+    "rules:\n- inputs: {properties: {a: {format: ipv5}}}": (2, "inputs.properties.a: format 'ipv5' is not enforced"),
     "rules: !!set [x]": (1, "expected a mapping node"),
     "rules: [{1: 2}]": (1, "must hold only strings, numbers, lists and mappings"),
     "rules: [!!binary aGVsbG8=]": (1, "must hold only strings, numbers, lists and mappings"),

@@ -249,7 +249,7 @@ def test_an_audit_log_can_be_verified(audit: Path, capsys: Captured) -> None:
 
 
 WRONG = {
-    "verify": "the following arguments are required: FILE",
+    "verify": "FILE is missing (it can be omitted on a node only",
     "verify audit.jsonl --head abc": "invalid hash 'abc': use 64 hexadecimal digits",
     "show audit.jsonl --since soon": "invalid time 'soon': use ISO 8601",
     "show audit.jsonl --outcome good": "invalid choice: 'good'",

@@ -13,22 +13,25 @@ TABLE = {
     "DUPLICATE": ("duplicates", "duplicate", None, None, "always", "always"),
     "DUPLICATE_WITHOUT_REPLY": ("duplicates", "duplicate", None, None, "always", "never"),
     "DUPLICATE_LIMIT": ("duplicates", None, None, None, "never", "never"),
+    "ID_REUSED": ("reused", "refused", None, None, "always", "never"),
     "JOURNAL_UNAVAILABLE": ("busy", "refused", 5, "busy", "always", "always"),
     "EXPIRED": ("expired", "refused", 5, "expired", "always", "named"),
     "DENIED": ("denied", "denied", 1, "denied", "always", "always"),
-    "INVALID_FILTER": ("filtered", "filtered", 5, "filtered", "always", "always"),
+    "NOT_EVALUATED": ("filtered", "filtered", 5, "not_evaluated", "always", "always"),
     "FILTERED": ("filtered", "filtered", 5, "filtered", "named", "named"),
     "UNKNOWN_ACTION": ("invalid", "invalid", 2, None, "always", "always"),
     "MISSING_INPUT": ("invalid", "invalid", 3, None, "always", "always"),
     "INVALID_INPUT": ("invalid", "invalid", 4, None, "always", "always"),
+    "UNCHECKED": ("invalid", "invalid", 4, "unchecked", "always", "always"),
     "BUSY": ("busy", "busy", 5, "busy", "always", "always"),
     "PASSED": ("passed", "allowed", None, None, "always", "always"),
     "INTERRUPTED": ("interrupted", None, 5, "interrupted", "never", "always"),
+    "GIVEN_UP": ("interrupted", "refused", 5, "interrupted", "always", "always"),
     "INTERNAL_ERROR": ("defects", "refused", 5, "crashed", "always", "always"),
 }
 
 
-def test_callers_audit_and_counters_see_what_the_table_says() -> None:
+def test_each_reason_has_its_counter_verdict_and_reply() -> None:
     """Each of these strings and numbers is part of an interface: changing one changes what programs read."""
     found = {
         reason.name: (

@@ -38,7 +38,7 @@ def code(folder: str = "collective") -> str:
 
 
 def test_every_command_and_verb_has_a_section() -> None:
-    """With the help page that the argument parser prints."""
+    """The section of each command and verb has the help page that the argument parser prints."""
     found = set(headings(page("commands")))
     assert {f"crpc {name}" for name in COMMANDS} <= found
     verbs = {"nodes": ["list", "trust", "prune"], "lab": ["run", "start", "stop", "status", "env", "node"]}
@@ -51,7 +51,7 @@ def test_every_command_and_verb_has_a_section() -> None:
 
 @pytest.mark.parametrize("kind", [NodeConfig, ClientConfig])
 def test_every_configuration_key_is_described(kind: type[NodeConfig | ClientConfig]) -> None:
-    """The table has each key of the configuration, with a meaning."""
+    """The reference has a table with each configuration key and its meaning."""
     rows = dict(re.findall(r"^\| `(\w+)` \|.*\| (.+?) \|$", page("configuration"), re.MULTILINE))
     assert [key.name for key in fields(kind) if key.name not in rows] == []
 
@@ -64,7 +64,7 @@ def test_every_setting_of_an_agent_is_described() -> None:
 
 
 def test_the_site_has_each_schema_at_its_address() -> None:
-    """Editors find a schema by its `$id`."""
+    """Editors find each schema on the site by its `$id`."""
     site = yaml.safe_load((ROOT / "mkdocs.yml").read_text())["site_url"]
     texts = published_schemas(site)
     assert len(texts) > 5
@@ -72,7 +72,7 @@ def test_the_site_has_each_schema_at_its_address() -> None:
 
 
 def test_every_agent_action_and_data_function_has_a_section() -> None:
-    """With all inputs and outputs."""
+    """The section of each action and data function has all inputs and outputs."""
     found, text = headings(page("agents")), page("agents")
     for name, path in Catalog().paths.items():
         assert name in found
@@ -84,7 +84,7 @@ def test_every_agent_action_and_data_function_has_a_section() -> None:
 
 
 def test_every_operator_and_target_option_is_described() -> None:
-    """On the page of the filter language."""
+    """The page of the filter language has every operator and target option."""
     text = page("filters")
     assert [operator for operator in OPERATORS if f"`{operator}`" not in text] == []
     options = filters.parse.__kwdefaults__ or filters.parse.__annotations__
@@ -94,12 +94,12 @@ def test_every_operator_and_target_option_is_described() -> None:
 
 
 def test_every_key_of_a_policy_is_described() -> None:
-    """On the page of the policy."""
+    """The page of the policy has every key of a rule."""
     assert [key for key in parsing._KEYS if f"`{key}`" not in page("policy")] == []  # noqa: SLF001
 
 
 def test_every_exit_code_and_reason_is_described() -> None:
-    """On the page of codes."""
+    """The page of codes has every exit code and reason."""
     text = page("codes")
     codes = {value for value in vars(exit_codes).values() if isinstance(value, int)}
     assert [number for number in sorted(codes) if f"| {number} |" not in text] == []
@@ -119,7 +119,7 @@ def test_every_log_event_is_described() -> None:
 
 
 def test_every_environment_variable_is_described() -> None:
-    """Each variable with our prefix."""
+    """The reference has each environment variable that begins with COLLECTIVE_."""
     used = set(re.findall(r'"(COLLECTIVE_[A-Z]+)"', code() + code("clients")))
     assert used
     assert [variable for variable in used if f"`{variable}`" not in page("environment")] == []

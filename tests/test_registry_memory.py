@@ -34,9 +34,9 @@ def test_the_registry_is_cached(registry: MemoryRegistry) -> None:
     now = [0.0]
     cached = CachedNodes(registry, seconds=5.0, clock=lambda: now[0])
     registry.put(NodeRecord("web1", "1.0"))
-    assert len(cached.nodes()) == 1
+    assert len(cached.read().records) == 1
     registry.put(NodeRecord("web2", "1.0"))
     now[0] = 5.0
-    assert len(cached.nodes()) == 1
+    assert len(cached.read().records) == 1
     now[0] = 5.1
-    assert len(cached.nodes()) == 2
+    assert len(cached.read().records) == 2

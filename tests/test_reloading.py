@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.daemons import wait_until
 from support.node_server import DDL, NUMBER, ask, described, replies, request, send, settled
+from support.waiting import wait_until
 
 from collective import catalog
 from collective.filters import parse

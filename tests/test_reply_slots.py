@@ -57,14 +57,14 @@ def test_another_process_has_another_slot(tmp_path: Path) -> None:
         [sys.executable, "-c", script, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as other:
         assert other.stdout is not None
-        theirs = other.stdout.readline().strip()
-        ours = reply_slots.take(tmp_path, "p")
+        other_queue = other.stdout.readline().strip()
+        slot_here = reply_slots.take(tmp_path, "p")
         other.kill()
-    assert theirs
-    assert ours.queue != theirs
+    assert other_queue
+    assert slot_here.queue != other_queue
     freed = reply_slots.take(tmp_path, "p")
-    assert freed.queue == theirs
-    for slot in (ours, freed):
+    assert freed.queue == other_queue
+    for slot in (slot_here, freed):
         slot.release()
 
 

@@ -45,7 +45,7 @@ def applies(requirement: Requirement, python: str) -> bool:
 @pytest.mark.parametrize("python", PYTHONS)
 @pytest.mark.parametrize("name", LOCKED)
 def test_a_lock_file_has_one_allowed_version_of_each_requirement(name: str, python: str) -> None:
-    """For each Python that the package supports; a changed range in setup.cfg needs `make lock`."""
+    """Each lock file has one allowed version of each requirement for every supported Python."""
     versions: dict[str, list[str]] = {}
     for entry, _ in locked(name):
         if applies(entry, python):
@@ -59,7 +59,7 @@ def test_a_lock_file_has_one_allowed_version_of_each_requirement(name: str, pyth
 
 @pytest.mark.parametrize("path", sorted((ROOT / "requirements").glob("*.txt")), ids=lambda path: path.stem)
 def test_every_locked_version_has_hashes(path: Path) -> None:
-    """With `--require-hashes`, pip installs nothing else."""
+    """Every locked version has hashes, so that `pip install --require-hashes` installs nothing else."""
     entries = locked(path.stem)
     assert entries
     assert [str(entry) for entry, hashes in entries if not hashes or "==" not in str(entry.specifier)] == []

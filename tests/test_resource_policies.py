@@ -24,7 +24,7 @@ def test_only_the_own_account_may_use_the_topic() -> None:
 
 
 def test_only_node_queues_can_be_subscribed() -> None:
-    """Any other subscription would receive every request."""
+    """Only node queues can be subscribed, because any subscription receives every request."""
     nodes_only = by_sid(topic_policy(CHINA, "p"))["NodesOnly"]
     assert (nodes_only["Effect"], nodes_only["Action"]) == ("Deny", "SNS:Subscribe")
     queues = "arn:aws-cn:sqs:cn-north-1:123456789012:p_node_*"
@@ -32,7 +32,7 @@ def test_only_node_queues_can_be_subscribed() -> None:
 
 
 def test_only_the_topic_may_send_to_a_node_queue() -> None:
-    """Other principals depend on IAM policies."""
+    """The policy of a node queue allows the topic to send; all other principals depend on IAM policies."""
     policy = by_sid(queue_policy(CHINA, "p_node_web1-0123456789", "p_requests"))
     assert policy["Topic"]["Action"] == "sqs:SendMessage"
     assert policy["Topic"]["Condition"] == {"ArnEquals": {"aws:SourceArn": TOPIC}}
@@ -40,7 +40,7 @@ def test_only_the_topic_may_send_to_a_node_queue() -> None:
 
 
 def test_both_policies_require_tls() -> None:
-    """Requests are signed but not encrypted."""
+    """Both policies require TLS, because requests are signed but not encrypted."""
     for policy in (topic_policy(CHINA, "p"), queue_policy(CHINA, "q", "p_requests")):
         refused = by_sid(policy)["TLSOnly"]
         assert (refused["Effect"], refused["Condition"]) == ("Deny", {"Bool": {"aws:SecureTransport": "false"}})

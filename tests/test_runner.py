@@ -12,14 +12,18 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
+from multiprocessing import forkserver
 from multiprocessing.util import get_temp_dir
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.actions import alive, job, wait_for_files
+from support.waiting import wait_until
 
+from collective.node.actions.leftovers import end_leftovers
 from collective.node.actions.runner import Runner
 
 
@@ -41,7 +45,7 @@ def runner() -> Runner:
 
 
 def test_an_action_runs_in_its_own_process(runner: Runner, plugin: Path) -> None:
-    """Its inputs go in and its outputs come out; its process is not the daemon's."""
+    """An action gets its inputs and returns its outputs in a process that is not the daemon's."""
     answer = runner.run(job(plugin, "fine", package="zsh"), 10)
     assert (answer.statuscode, answer.statusmsg, answer.reason) == (0, "OK", None)
     assert answer.data["package"] == "zsh"
@@ -104,7 +108,7 @@ def test_the_output_of_a_command_is_not_an_error(runner: Runner, plugin: Path) -
 
 
 def test_a_large_result_arrives_complete(runner: Runner, plugin: Path) -> None:
-    """The result is larger than the buffer of a pipe."""
+    """A result larger than the buffer of a pipe arrives complete."""
     assert len(runner.run(job(plugin, "returns_much"), 10).data["text"]) == 7 * 1024 * 1024
 
 
@@ -126,7 +130,7 @@ def test_a_timeout_kills_all_processes_of_the_action(runner: Runner, plugin: Pat
 
 
 def test_a_stop_kills_all_processes_of_the_action(runner: Runner, plugin: Path, pids: Path) -> None:
-    """They are dead before `interrupted` is reported."""
+    """A stop kills all processes of an action before `interrupted` is reported."""
     answers: list[Any] = []
     thread = threading.Thread(target=lambda: answers.append(runner.run(job(plugin, "spawn", folder=str(pids)), 60)))
     thread.start()
@@ -138,24 +142,27 @@ def test_a_stop_kills_all_processes_of_the_action(runner: Runner, plugin: Path, 
 
 
 def test_a_stop_tolerates_actions_that_are_just_ending(runner: Runner, plugin: Path) -> None:
-    """A monitor that has just sent its result cannot be told to stop."""
-    ended = threading.Event()
+    """A stop that meets a monitor that has just sent its result raises nothing, and each action has a result."""
+    ended, reasons = threading.Event(), list[str | None]()
 
     def work() -> None:
         while not ended.is_set():
-            runner.run(job(plugin, "nothing"), 10)
+            reasons.append(runner.run(job(plugin, "nothing"), 10).reason)
+
+    def stopped_often() -> bool:
+        runner.stop()
+        return len(reasons) >= 100
 
     workers = [threading.Thread(target=work) for _ in range(4)]
     for worker in workers:
         worker.start()
     try:
-        for _ in range(200):
-            runner.stop()
-            threading.Event().wait(0.01)
+        wait_until(stopped_often, 60)
     finally:
         ended.set()
         for worker in workers:
             worker.join()
+    assert set(reasons) <= {None, "interrupted"}
 
 
 def test_a_process_that_a_successful_action_leaves_lives_on(runner: Runner, plugin: Path, pids: Path) -> None:
@@ -204,10 +211,7 @@ def test_the_death_of_the_daemon_kills_all_processes_of_the_action(plugin: Path,
     assert len(alive(members)) == 3
     daemon.kill()
     daemon.wait()
-    until = time.monotonic() + 10
-    while alive(members) and time.monotonic() < until:
-        threading.Event().wait(0.02)
-    assert alive(members) == []
+    wait_until(lambda: alive(members) == [], 10, lambda: f"alive: {alive(members)}")
 
 
 def test_an_action_can_be_interrupted_under_nohup(plugin: Path) -> None:
@@ -237,6 +241,99 @@ def test_actions_work_after_the_temporary_folder_is_emptied(runner: Runner, plug
     running.join(10)
     assert alive(members) == []
     folder.mkdir()  # the standard library removes it at the end
+
+
+def monitor_of(members: list[int]) -> int:
+    """Return the monitor of an action's processes: the leader of the session that most of them are in."""
+    return Counter(map(os.getsid, members)).most_common(1)[0][0]
+
+
+def test_the_death_of_the_monitor_alone_kills_all_processes_of_the_action(
+    runner: Runner, plugin: Path, pids: Path
+) -> None:
+    """The reply says that they were killed, so they must be dead."""
+    answers: list[Any] = []
+    running = threading.Thread(target=lambda: answers.append(runner.run(job(plugin, "spawn", folder=str(pids)), 60)))
+    running.start()
+    members = wait_for_files(pids, 3)
+    os.kill(monitor_of(members), signal.SIGKILL)
+    running.join(20)
+    assert (answers[0].reason, answers[0].statusmsg) == (
+        "crashed",
+        "the action's monitor process died, and all its processes were killed",
+    )
+    assert alive(members) == []
+
+
+def test_processes_of_a_killed_daemon_and_monitor_are_found_by_the_next_daemon(plugin: Path, pids: Path) -> None:
+    """Without a control group, the token in their environment is what is left."""
+    code = (
+        "import sys; from collective.node.actions.runner import Runner\n"
+        "from collective.node.actions.job import ActionJob\n"
+        "Runner().run(ActionJob(sys.argv[1], 'spawn', {'folder': sys.argv[2]}, {}, token='abc123'), 60)"
+    )
+    daemon = subprocess.Popen([sys.executable, "-c", code, str(plugin), str(pids)])
+    members = wait_for_files(pids, 3)
+    together = (monitor_of(members), daemon.pid)
+    for number in (signal.SIGSTOP, signal.SIGKILL):
+        for pid in together:
+            os.kill(pid, number)
+    daemon.wait()
+    assert end_leftovers("another") == 0
+    assert len(alive(members)) == 3
+    assert end_leftovers("abc123") == 3
+    assert alive(members) == []
+
+
+def test_a_stopped_fork_server_is_replaced(plugin: Path) -> None:
+    """An action is answered in time, the next one runs, and the process with the runner can end."""
+    code = (
+        "import os, signal, sys, time; from multiprocessing import forkserver\n"
+        "from collective.node.actions.runner import Runner; from collective.node.actions.job import ActionJob\n"
+        "runner, job = Runner(), ActionJob(sys.argv[1], 'fine', {}, {})\n"
+        "print(runner.run(job, 10).statuscode)\n"
+        "os.kill(forkserver._forkserver._forkserver_pid, signal.SIGSTOP); began = time.monotonic()\n"
+        "print(runner.run(job, 10).reason, time.monotonic() - began < 10)\n"
+        "print(runner.run(job, 10).statuscode)\n"
+        "os.kill(forkserver._forkserver._forkserver_pid, signal.SIGSTOP); runner.close()"
+    )
+    command = [sys.executable, "-c", code, str(plugin)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=40, check=True)
+    assert done.stdout == "0\ncrashed True\n0\n"
+
+
+def test_a_fork_server_stopped_while_an_action_runs_does_not_delay_its_result(runner: Runner, plugin: Path) -> None:
+    """The monitor sends the result itself."""
+    runner.run(job(plugin, "fine"), 10)
+    pid = getattr(getattr(forkserver, "_forkserver"), "_forkserver_pid")  # noqa: B009
+    answers: list[Any] = []
+    running = threading.Thread(target=lambda: answers.append(runner.run(job(plugin, "waits", seconds=1), 10)))
+    running.start()
+    threading.Event().wait(0.5)
+    os.kill(pid, signal.SIGSTOP)
+    began = time.monotonic()
+    running.join(20)
+    os.kill(pid, signal.SIGCONT)
+    assert answers[0].statuscode == 0
+    assert time.monotonic() - began < 5
+
+
+def test_what_a_worker_writes_is_bounded(plugin: Path) -> None:
+    """500 MB written to the worker's pipe, or two million values, do not grow the process with the runner."""
+    code = (
+        "import resource, sys; from collective.node.actions.runner import Runner\n"
+        "from collective.node.actions.job import ActionJob; runner = Runner()\n"
+        "for name, data in (('writes_much', {'size': 500_000_000}), ('returns_many_values', {})):\n"
+        "    result = runner.run(ActionJob(sys.argv[1], name, data, {}), 60)\n"
+        "    print(result.reason, result.statusmsg)\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)"
+    )
+    command = [sys.executable, "-c", code, str(plugin)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=True)
+    first, second, memory = done.stdout.splitlines()
+    assert first == "crashed the action wrote more than the limit of 8388608 bytes"
+    assert second == "crashed the action's result cannot be used: result: more than 500000 values"
+    assert int(memory) < 100
 
 
 def test_many_actions_run_at_the_same_time(runner: Runner, plugin: Path) -> None:

@@ -10,14 +10,15 @@ from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
+from support.invalid_configs import INVALID_NODE_CONFIGS
 from support.json_documents import check_document
-from test_config import INVALID
 
-from collective import ddl, json_schema, schemas
+from collective import ddl, json_schema, schema_keywords, schemas
 from collective.agents import package, service
 from collective.clients.commands import schema as command
 from collective.config import ClientConfig, NodeConfig, load_node
 from collective.errors import ConfigError, UsageError
+from collective.messages import VERSION
 from collective.policy import parsing
 from collective.yaml_file import parse_yaml, read_yaml
 
@@ -40,9 +41,18 @@ def test_each_schema_is_valid(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", schemas.names())
+def test_each_keyword_of_a_schema_is_known(name: str) -> None:
+    """The shipped schemas have no misspelt keyword, and no format that is not enforced."""
+    own = {"$id", "$schema", "unevaluatedProperties"}  # of schemas that refer to each other
+    found = schema_keywords.problems(schemas.load(name))
+    assert [problem for problem in found if problem.keyword not in own] == []
+
+
+@pytest.mark.parametrize("name", schemas.names())
 def test_each_schema_has_an_id(name: str) -> None:
     """The `$id` of a schema is the base URL, its name and a version."""
-    assert schemas.load(name)["$id"] == schemas.schema_id(name)
+    version = VERSION if name in ("envelope", "request", "reply") else 1
+    assert schemas.load(name)["$id"] == schemas.schema_id(name, version)
 
 
 @pytest.mark.parametrize("name", ROLES)
@@ -104,7 +114,7 @@ def test_shipped_ddls_match_and_name_their_schemas(path: Path) -> None:
     assert errors(name, document) == []
 
 
-@pytest.mark.parametrize("text", INVALID)
+@pytest.mark.parametrize("text", INVALID_NODE_CONFIGS)
 def test_the_schema_refuses_what_the_configuration_refuses(tmp_path: Path, text: str) -> None:
     """A `node.yaml` that the daemon refuses for its content is marked in an editor as well."""
     path = tmp_path / "node.yaml"

@@ -10,12 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from support.journal_entries import make_entry
 from support.node_server import REPLIES, ask, audit, body, replies, request, send, settled
 
 from collective import names
 from collective.errors import AccessDenied, Unreachable
 from collective.node.server import Server
-from collective.node.storage.journal import TAKEN, Journal
+from collective.node.storage.journal import TAKEN, Journal, JournalLimits
 from collective.policy import Decision, Question
 from collective.testing import COLLECTIVE, Network, make_node, memory_fleet, node_parts
 
@@ -40,13 +41,18 @@ def next_daemon(network: Network, folder: Path, code: Path) -> Iterator[Server]:
     node.stop(5.0)
 
 
-def test_a_duplicate_is_answered_to_the_first_reply_queue(network: Network) -> None:
-    """A captured request that is sent again with another reply queue reveals nothing."""
-    asked = request()
+def test_another_request_with_the_same_id_is_refused(network: Network, tmp_path: Path) -> None:
+    """Another reply queue, other inputs or another caller make another request: audited, and not answered."""
+    asked = request("odd", "sleep", data={"seconds": 0})
     first = ask(network, asked)
-    again = ask(network, replace(asked, reply_to=OTHER_REPLIES))
-    assert again == replace(first, replayed=True)
+    others = ({"reply_to": OTHER_REPLIES}, {"data": {"seconds": 0.1}}, {"caller": "bob"}, {"agent": "rpcutil"})
+    send(network, *(replace(asked, **changes) for changes in others))
+    assert settled(network, "reused", 4) == 4
+    assert replies(network, 1, wait=0.3) == []
     assert network.transport.unread(OTHER_REPLIES) == 0
+    refused = [line for line in audit(tmp_path) if line.get("verdict") == "refused"]
+    assert len({line["digest"] for line in refused} - {first.digest}) == 4
+    assert ask(network, asked) == replace(first, replayed=True)
 
 
 def test_a_request_signed_before_the_journal_began_is_refused(network: Network) -> None:
@@ -96,7 +102,7 @@ def test_a_reply_waits_for_a_new_queue(tmp_path: Path) -> None:
     with memory_fleet(tmp_path, {"web1": {}}) as network:
         send(network, request())
         assert settled(network, "passed", 1) == 1
-        threading.Event().wait(0.2)
+        assert settled(network, "deferred", 1) == 1
         network.transport.open_replies(REPLIES)
         assert replies(network)[0].statuscode == 0
 
@@ -110,13 +116,13 @@ class BrokenPolicy:
 
 
 def test_an_internal_error_is_answered_and_does_not_end_the_daemon(tmp_path: Path) -> None:
-    """It ends neither this daemon nor later ones, which find the request in the journal."""
+    """An internal error ends neither this daemon nor later ones, which find the request in the journal."""
     with memory_fleet(tmp_path, {}) as network:
         network.transport.open_replies(REPLIES)
         journal = Journal(None, time.time)
         journal.mark_beginning()
         asked, now = request(), time.time()
-        journal.begin(asked.id, sent=now, received=now, until=now + 60, reply_to=REPLIES, body=body(asked))
+        journal.begin(make_entry(asked.id, now, sent=now, reply_to=REPLIES, body=body(asked)), now)
         parts = {**node_parts(tmp_path), "policy": BrokenPolicy(), "journal": journal}
         make_node(tmp_path, "web1", network.transport, {}, parts).open()
         reply = replies(network)[0]
@@ -128,10 +134,10 @@ def test_an_internal_error_is_answered_and_does_not_end_the_daemon(tmp_path: Pat
 
 def test_a_full_journal_refuses_requests_as_busy(tmp_path: Path) -> None:
     """A request that could not be remembered does not run."""
-    journal = Journal(None, time.time, most_entries=1)
+    journal = Journal(None, time.time, limits=JournalLimits(entries=1))
     with memory_fleet(tmp_path, {"web1": {}}, journal=journal) as network:
         network.transport.open_replies(REPLIES)
-        asked = request()
+        asked = request("shell", "run", data={"command": "true"})
         assert ask(network, asked).statuscode == 0
         reply = ask(network, request("shell", "run", data={"command": f"touch {tmp_path}/ran"}))
         assert (reply.reason, reply.statusmsg) == ("busy", "the journal is full: 1 request (try again later)")
@@ -177,7 +183,7 @@ def test_a_waiting_request_can_expire_before_the_next_daemon(
     tmp_path: Path,
     plugins: Path,
 ) -> None:
-    """It was received in time, but no daemon started it in time."""
+    """A request received in time expires if no daemon starts it in time."""
     send(network, request("shell", "run", data={"command": "sleep 60"}))
     assert settled(network, "passed", 1) == 1
     send(network, request("shell", "run", data={"command": "true"}, ttl=0.5))
@@ -239,7 +245,7 @@ def test_a_resumed_request_is_verified_again(
     journal = Journal(tmp_path / "web1.sqlite", network.transport.now)
     now = network.transport.now()
     for number, text in enumerate((body(request())[:50], body(request(collective="staging")))):
-        journal.begin(str(number), sent=now, received=now, until=now + 60, reply_to=REPLIES, body=text)
+        journal.begin(make_entry(str(number), now, reply_to=REPLIES, body=text), now)
     journal.close()
     with next_daemon(network, tmp_path, plugins) as later:
         assert later.statistics.requests["unvalidated"] == 2

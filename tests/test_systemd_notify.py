@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.daemons import wait_until
 from support.notify_socket import Listener
+from support.waiting import wait_until
 
 from collective.aws import DEFAULT_TIMEOUTS
 from collective.node.requests.receiver import Receiver
@@ -36,14 +36,14 @@ def test_each_notification_is_one_datagram(listener: Listener) -> None:
     """A datagram has one assignment of sd_notify(3) per line."""
     manager = ServiceManager(listener.address)
     manager.ready("receiving")
-    assert listener.hear() == ["READY=1", "STATUS=receiving"]
+    assert listener.receive() == ["READY=1", "STATUS=receiving"]
     manager.reloading()
-    first, second = listener.hear()
+    first, second = listener.receive()
     assert (first, second.partition("=")[0]) == ("RELOADING=1", "MONOTONIC_USEC")
     manager.alive()
-    assert listener.hear() == ["WATCHDOG=1"]
+    assert listener.receive() == ["WATCHDOG=1"]
     manager.stopping()
-    assert listener.hear()[0] == "STOPPING=1"
+    assert listener.receive()[0] == "STOPPING=1"
 
 
 def test_the_variables_of_systemd_are_removed_from_the_environment() -> None:
@@ -76,12 +76,12 @@ def test_a_node_reports_ready_when_it_receives_and_then_alive(network: Network, 
     report = reporting(network, listener)
     report.start()
     status = f"STATUS=receiving from {network.nodes['web1'].queue}"
-    assert listener.hear() == ["READY=1", status]
-    assert [listener.hear(), listener.hear()] == [["WATCHDOG=1"]] * 2
+    assert listener.receive() == ["READY=1", status]
+    assert [listener.receive(), listener.receive()] == [["WATCHDOG=1"]] * 2
     report.stop()
-    while listener.hear() == ["WATCHDOG=1"]:
+    while listener.receive() == ["WATCHDOG=1"]:
         pass
-    assert listener.said[-1][0] == "STOPPING=1"
+    assert listener.received[-1][0] == "STOPPING=1"
 
 
 def test_a_stuck_receiver_does_not_report_alive(network: Network, listener: Listener) -> None:
@@ -90,10 +90,10 @@ def test_a_stuck_receiver_does_not_report_alive(network: Network, listener: List
     wait_until(lambda: node.receiver.silent_for() > 0.05, 10)  # in its long poll
     report = reporting(network, listener, stuck=0.05)
     report.report()
-    assert listener.hear()[0].startswith("STATUS=stuck: no progress of the receiving thread")
+    assert listener.receive()[0].startswith("STATUS=stuck: no progress of the receiving thread")
     report.report()
     with pytest.raises(TimeoutError):
-        listener.hear(0.1)
+        listener.receive(0.1)
 
 
 def test_a_receiver_with_an_unreachable_transport_is_not_stuck() -> None:

@@ -12,8 +12,6 @@ _FIELDS = ("version", "description", "author", "license", "url", "timeout")
 
 @data
 def agent(query: str, *, agents: Mapping[str, Mapping[str, Any]]) -> Reply:
-    """Return the metadata of an agent; `present` is 0 if the node does not have it."""
+    """Return the metadata of an agent, null for what it does not have; `present` is 0 if the node lacks the agent."""
     found = agents.get(query)
-    if found is None:
-        return {"agent": query, "present": 0}
-    return {"agent": query, "present": 1, **{key: found[key] for key in _FIELDS if key in found}}
+    return {"agent": query, "present": int(found is not None), **{key: (found or {}).get(key) for key in _FIELDS}}

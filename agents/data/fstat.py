@@ -21,23 +21,28 @@ _TYPES = {
     stat.S_IFBLK: "blockdev",
     stat.S_IFIFO: "fifo",
 }
-_ABSENT = {"output": "not present", "present": 0, "type": "unknown", "mode": "0000", "md5": 0, "sha256": 0}
 _NUMBERS = ("size", "uid", "gid")
 _TIMES = ("mtime", "ctime", "atime")
+_NO_DIGESTS = {"md5": None, "sha256": None}
+# The values of a file that does not exist are null, so that no comparison matches them.
+_ABSENT = {
+    **dict.fromkeys(("type", "mode", *_NUMBERS)),
+    **{f"{name}{part}": None for name in _TIMES for part in ("", "_seconds", "_age")},
+    **_NO_DIGESTS,
+}
 
 
 @data
 def fstat(query: str, *, deadline: float) -> Reply:
     """Return the attributes of the file at a path.
 
-    Times are strings in UTC, and Unix seconds in `…_seconds`; ages are in seconds. Digests are 0 for anything but
+    Times are strings in UTC, and Unix seconds in `…_seconds`; ages are in seconds. Digests are null for anything but
     regular files, and missing if the file cannot be read, or not within the deadline.
     """
     try:
         found = os.lstat(query)
     except (FileNotFoundError, NotADirectoryError):
-        times = {f"{name}{part}": 0 for name in _TIMES for part in ("", "_seconds", "_age")}
-        return {"name": query, **_ABSENT, **dict.fromkeys(_NUMBERS, 0), **times}
+        return {"name": query, "output": "not present", "present": 0, **_ABSENT}
     except OSError as error:
         raise Aborted(f"{query}: {error.strerror}") from None
     return {
@@ -48,7 +53,7 @@ def fstat(query: str, *, deadline: float) -> Reply:
         "mode": f"{found.st_mode:o}",
         **{name: getattr(found, f"st_{name}") for name in _NUMBERS},
         **_times(found),
-        **(_digests(query, deadline) if stat.S_ISREG(found.st_mode) else {"md5": 0, "sha256": 0}),
+        **(_digests(query, deadline) if stat.S_ISREG(found.st_mode) else _NO_DIGESTS),
     }
 
 

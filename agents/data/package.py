@@ -8,9 +8,9 @@ from collective.agents import package as manager
 
 @data
 def package(query: str, *, settings: Settings, deadline: float) -> Reply:
-    """Return the installed version of a package; `status` is the full version, or `absent`."""
+    """Return the installed version of a package, null if absent; `status` is the full version, or `absent`."""
     provider = manager.choose(settings)
     found = provider.query(query, deadline)
     parts = ("version", "release", "epoch", "arch")
-    known = {part: getattr(found, part) for part in parts if getattr(found, part)}
+    known = {part: getattr(found, part) or None for part in parts}
     return {"status": found.ensure, "installed": found.installed, **known, "provider": provider.name}

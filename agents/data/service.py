@@ -8,9 +8,9 @@ from collective.agents import service as manager
 
 @data
 def service(query: str, *, settings: Settings, deadline: float) -> Reply:
-    """Return the state of a service; `unknown` if it does not exist, so that `status!=running` matches such nodes."""
+    """Return the state of a service; without one `status` is `unknown`, so that `status!=running` matches the node."""
     manager.choose(settings)  # fails on a node without a service manager
     try:
         return manager.status(query, settings=settings, deadline=deadline)
     except Aborted:
-        return {"status": "unknown", "enabled": False}
+        return {"status": "unknown", "enabled": None}

@@ -48,6 +48,8 @@ def run(arguments: Sequence[str]) -> int:
         return page + (f"\nDDL: {catalog.paths[args.agent]}\n" if args.verbose else "")
 
     document = {"agent": ddl.name, "metadata": ddl.metadata, "actions": {one.name: _action(one) for one in actions}}
+    if ddl.settings and not args.action:
+        document["settings"] = ddl.settings
     rows = [row for action in actions for row in _rows(action)]
     output.show(args, Output("describe", document, _COLUMNS, rows, text))
     return 0

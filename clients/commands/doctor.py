@@ -12,6 +12,7 @@ from collective.clients.output import Output
 from collective.clients.parser import Parser
 from collective.clients.streams import write
 from collective.exit_codes import CONFIGURATION, DENIED, UNAVAILABLE, exit_code
+from collective.names import check_identity
 from collective.text import escape_controls
 
 if TYPE_CHECKING:
@@ -30,9 +31,11 @@ def make_parser() -> Parser:
         "crpc doctor",
         description=f"{COMMANDS['doctor']}.\n\n"
         "Check everything that a call needs, from the configuration to the reply of a node, and print what to"
-        " do about each problem. The exit code is that of the worst problem.",
-        examples=["crpc doctor", "crpc doctor -o json"],
+        " do about each problem. The exit code is that of the worst problem.\n\n"
+        "With NODE, explain why that node does not answer.",
+        examples=["crpc doctor", "crpc doctor node01.lab", "crpc doctor -o json"],
     )
+    parser.add_argument("node", nargs="?", metavar="NODE", help="explain this node instead of pinging any node")
     options.add_target(parser)
     return parser
 
@@ -43,7 +46,7 @@ def run(arguments: Sequence[str]) -> int:
 
     from collective.fleet.doctor import examine
 
-    findings = examine(args.config, args.target)
+    findings = examine(args.config, args.target, check_identity(args.node) if args.node else None)
     if args.output == "text":
         found = list(_shown(findings, output.paint(args)))
     else:

@@ -26,7 +26,7 @@ def make_parser() -> Parser:
         "frequent first. With -v also the names of these nodes.",
         examples=["crpc facts role", "crpc facts os.family -v -F environment=production", "crpc facts role -o csv"],
     )
-    parser.add_argument("fact", help="name of a fact; a dotted path reaches nested facts: os.family")
+    parser.add_argument("fact", help='name of a fact; a dotted path reaches nested facts: os.family, a."b.c".d')
     options.add_targets(parser)
     options.add_running(parser)
     add_order(parser.add_argument_group("result options"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from typing import Any
 
 from collective.clients import options, output
 from collective.clients.commands import COMMANDS
@@ -11,7 +12,9 @@ from collective.clients.output import Output
 from collective.clients.parser import Parser
 from collective.clients.streams import notice
 from collective.errors import NoNodes
-from collective.exit_codes import NO_NODES, OK
+from collective.exit_codes import FAILED, NO_NODES, OK, SILENT
+from collective.fleet.discovery import Discovery
+from collective.fleet.silence import silence_lines
 from collective.text import plural
 
 
@@ -36,7 +39,7 @@ def make_parser() -> Parser:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Print the matching nodes; exit 1 if there are none."""
+    """Print the matching nodes; exit 1 if there are none, 2 or 3 if nodes may be missing."""
     args = make_parser().parse_args(arguments)
     config = options.client_config(args)
     targets = options.targets(args)
@@ -46,16 +49,30 @@ def run(arguments: Sequence[str]) -> int:
     began = time.monotonic()
     with Fleet.connect(config) as fleet:
         try:
-            nodes = fleet.discover(targets, verify=True)
+            found = fleet.find(targets, verify=True)
         except NoNodes:
             if not args.count:
                 raise
-            nodes = []
+            found = Discovery()
+        reasons = fleet.why_silent(found.silent)
+    nodes = list(found.nodes)
+    for line in (*found.incomplete(), *silence_lines(reasons)):
+        notice(line)
     if args.verbose:
         elapsed_ms = (time.monotonic() - began) * 1000
         notice(f"discovered {plural(len(nodes), 'node')} in {elapsed_ms:.2f} ms")
     column, values = ("count", [len(nodes)]) if args.count else ("node", nodes)
-    document = {"collective": config.collective, "count": len(nodes), "nodes": nodes}
+    document: dict[str, Any] = {"collective": config.collective, "count": len(nodes), "nodes": nodes}
+    missing = {"silent": list(found.silent), "not_asked": found.not_asked, "not_evaluated": found.not_evaluated}
+    document |= {name: value for name, value in missing.items() if value}
     rows = [[value] for value in values]
     output.show(args, Output("find", document, [column], rows, lambda: "".join(f"{value}\n" for value in values)))
-    return OK if nodes else NO_NODES
+    return _exit_code(found, config.expect_all)
+
+
+def _exit_code(found: Discovery, expect_all: bool) -> int:
+    if found.not_evaluated:
+        return FAILED
+    if found.silent or (expect_all and found.not_asked):
+        return SILENT
+    return OK if found.nodes else NO_NODES

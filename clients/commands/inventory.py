@@ -70,6 +70,7 @@ def _rows(inventory: Mapping[str, Any]) -> list[list[Any]]:
         *(["class", name, None] for name in inventory["classes"]),
         *(["fact", name, value] for name, value in sorted(inventory["facts"].items())),
         *(["agent", agent["agent"], agent.get("version")] for agent in inventory["agents"]),
+        *(["refused agent", name, why] for name, why in sorted(inventory.get("refused_agents", {}).items())),
     ]
 
 
@@ -78,7 +79,9 @@ def _text(inventory: Mapping[str, Any], verbose: bool) -> str:
     facts = (f"{name} = {in_words(value)}" for name, value in sorted(inventory["facts"].items()))
     agents = (line for agent in inventory["agents"] for line in _agent(agent, verbose))
     parts = ((inventory["identity"], node), ("Classes", inventory["classes"]), ("Facts", facts), ("Agents", agents))
-    return "".join(_part(heading, lines) for heading, lines in parts)
+    refused = [f"{name}: {why}" for name, why in sorted(inventory.get("refused_agents", {}).items())]
+    text = "".join(_part(heading, lines) for heading, lines in parts)
+    return text + (_part("Refused agents", refused) if refused else "")
 
 
 def _agent(agent: Mapping[str, Any], verbose: bool) -> list[str]:

@@ -1,21 +1,32 @@
-"""`crpc nodes`: list the nodes whose keys are known, trust a new key, and prune the remains of nodes that are gone."""
+"""`crpc nodes`: list nodes, trust and revoke their keys, and prune the remains of nodes that are gone."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from collective import durations
+from collective import durations, names
 from collective.clients import options, output, setup_plans
 from collective.clients.commands import COMMANDS
 from collective.clients.output import Output
 from collective.clients.parser import Parser
+from collective.clients.streams import notice
 from collective.config import ClientConfig
-from collective.errors import UsageError
+from collective.errors import ConfigError, TransportError, UsageError
 from collective.names import check_identity
 from collective.nodesets import unfold
+from collective.text import escape_controls, plural
 
-_COLUMNS = ("identity", "fingerprint", "key")
+if TYPE_CHECKING:
+    from collective.fleet.node_keys import NodeKeys
+    from collective.fleet.node_list import ListedNode
+    from collective.registry.dynamodb import DynamoDBRegistry
+    from collective.signing.keys import PublicKey
+
+_COLUMNS = ("identity", "state", "last_seen", "version", "agents", "fingerprint", "key")
+_UNSHARED = "only this caller knows about it: {} (repeat the command with the permission to write to the registry)"
 
 
 def make_parser() -> Parser:
@@ -24,17 +35,35 @@ def make_parser() -> Parser:
         "crpc nodes",
         description=f"{COMMANDS['nodes']}.\n\n"
         "The key of a node is remembered when it is first seen; a reply with another key is refused until the"
-        " new key is trusted.",
-        examples=["crpc nodes list", "crpc nodes prune --older-than 7d --dry-run"],
+        " new key is trusted. A revoked key is refused by every caller that reads the registry.",
+        examples=["crpc nodes list", "crpc nodes revoke node03.lab", "crpc nodes prune --older-than 7d --dry-run"],
     )
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="list|trust|prune")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="list|trust|revoke|prune")
     listing = verbs.add_parser(
         "list",
-        help="list the known nodes and the fingerprints of their keys",
+        help="list the nodes with state, last seen, version, agents and key",
         examples=["crpc nodes list", "crpc nodes list -o csv"],
     )
-    trust = verbs.add_parser("trust", help="trust the new key of a node", examples=["crpc nodes trust node01.lab"])
+    trust = verbs.add_parser(
+        "trust",
+        help="trust the new key of a node, or one that was revoked",
+        examples=["crpc nodes trust node01.lab", "crpc nodes trust node01.lab --key node_key.pub"],
+    )
     trust.add_argument("node", metavar="NAME")
+    trust.add_argument(
+        "--key", metavar="KEY", help="the key, as a file or as its line (default: the key in the registry)"
+    )
+    revoke = verbs.add_parser(
+        "revoke",
+        help="refuse the key of a node from now on, for all callers",
+        examples=["crpc nodes revoke node03.lab", "crpc nodes revoke node03.lab --key SHA256:FINGERPRINT"],
+    )
+    revoke.add_argument("node", metavar="NAME")
+    revoke.add_argument(
+        "--key",
+        metavar="KEY",
+        help="the key, as a file, its line or its fingerprint (default: the known key and that in the registry)",
+    )
     prune = verbs.add_parser(
         "prune",
         help="remove queues, subscriptions and registry entries of nodes that are gone",
@@ -56,59 +85,120 @@ def make_parser() -> Parser:
     )
     prune.add_argument("--orphans", action="store_true", help="also remove queues whose node is not in the registry")
     setup_plans.add_options(prune)
-    for verb in (listing, trust, prune):
+    for verb in (listing, trust, revoke, prune):
         options.add_target(verb)
     return parser
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run `crpc nodes list`, `trust` or `prune`; return the exit code."""
+    """Run `crpc nodes list`, `trust`, `revoke` or `prune`; return the exit code."""
     args = make_parser().parse_args(arguments)
-    return {"list": _list, "trust": _trust, "prune": _prune}[args.verb](args, options.client_config(args))
+    verbs = {"list": _list, "trust": _trust, "revoke": _revoke, "prune": _prune}
+    return verbs[args.verb](args, options.client_config(args))
 
 
 def _list(args: argparse.Namespace, config: ClientConfig) -> int:
+    """List the nodes; without the registry only what the known keys tell."""
     from collective.fleet.known_nodes import KnownNodes
+    from collective.fleet.node_list import listed
+    from collective.registry import Contents
 
-    known = sorted(KnownNodes(config.state, config.collective).keys.items())
-    rows = [(name, key.fingerprint, key.line) for name, key in known]
+    known = KnownNodes(config.state, config.collective)
+    contents, now = Contents(), 0.0
+    registry = _registry(config)
+    if registry is not None:
+        try:
+            contents, now = registry.read(), registry.now()
+            known.update(contents.revocations)
+        except TransportError as error:
+            notice(f"registry cannot be read, only known keys are listed: {error}")
+    nodes = listed(contents, now, known)
+    rows = [_row(node) for node in nodes]
     document = {"collective": config.collective, "nodes": [dict(zip(_COLUMNS, row, strict=True)) for row in rows]}
-    output.show(args, Output("nodes", document, _COLUMNS, rows, lambda: _lines(rows)))
+    output.show(args, Output("nodes", document, _COLUMNS, rows, lambda: "".join(map(_line, nodes))))
     return 0
 
 
-def _lines(rows: Sequence[tuple[str, str, str]]) -> str:
-    return "".join(f"{name:<40} {fingerprint}\n" for name, fingerprint, _ in rows)
+def _row(node: ListedNode) -> list[Any]:
+    key = [node.key.fingerprint, node.key.line] if node.key else [None, None]
+    return [node.identity, node.state, node.last_seen, node.version, list(node.agents), *key]
+
+
+def _line(node: ListedNode) -> str:
+    from collective.fleet.silence import ago
+
+    seen = "-" if node.age is None else ago(node.age)
+    agents = plural(len(node.agents), "agent") if node.version else node.problem or "-"
+    fields = f"{node.identity:<40} {node.state:<8} {seen:<14} {node.version or '-':<10} {agents:<10}"
+    return f"{escape_controls(f'{fields} {node.key.fingerprint if node.key else str()}').rstrip()}\n"
 
 
 def _trust(args: argparse.Namespace, config: ClientConfig) -> int:
-    """Trust the key that the registry has for a node; without one, the key that was refused last."""
-    from collective.fleet.known_nodes import KnownNodes, registered_key
-
-    node = check_identity(args.node)
-    nodes = KnownNodes(config.state, config.collective)
-    known, refused = nodes.keys.get(node), nodes.refused(node)
-    key = registered_key(config, node) or refused
-    if key is None:
-        raise UsageError(f"{node}: no new key (the registry has none, and no reply was refused)")
-    if key == known:
-        raise UsageError(
-            f"{node}: the registry still has the known key {key.fingerprint}: the refused reply came from another "
-            "sender"
-            if refused
-            else f"{node}: {key.fingerprint} is already trusted"
-        )
-    nodes.trust(node, key)
-    replaced = f" instead of {known.fingerprint}" if known else ""
+    """Trust a key of a node: that of `--key`, that in the registry, or the one that was refused last."""
+    change = _node_keys(config).trust(check_identity(args.node), _key(args.key) if args.key else None)
+    [fingerprint] = change.fingerprints
+    replaced = f" instead of {change.replaced}" if change.replaced else ""
     document = {
         "collective": config.collective,
-        "identity": node,
-        "fingerprint": key.fingerprint,
-        "replaced": known.fingerprint if known else None,
+        "identity": change.node,
+        "fingerprint": fingerprint,
+        "replaced": change.replaced,
     }
-    text = f"{node}: now trusting {key.fingerprint}{replaced}\n"
+    text = f"{change.node}: now trusting {fingerprint}{replaced}\n"
     output.show(args, Output("nodes-trust", document, list(document), [list(document.values())], lambda: text))
+    return _warn_unshared(change.error)
+
+
+def _revoke(args: argparse.Namespace, config: ClientConfig) -> int:
+    """Revoke the keys of a node for all callers."""
+    fingerprint = args.key
+    if fingerprint and not fingerprint.startswith("SHA256:"):
+        fingerprint = _key(fingerprint).fingerprint
+    change = _node_keys(config).revoke(check_identity(args.node), fingerprint)
+    document = {
+        "collective": config.collective,
+        "identity": change.node,
+        "fingerprints": list(change.fingerprints),
+        "shared": change.error is None,
+    }
+    text = "".join(f"{change.node}: revoked {one}\n" for one in change.fingerprints)
+    rows = [[change.node, one] for one in change.fingerprints]
+    output.show(args, Output("nodes-revoke", document, ["identity", "fingerprint"], rows, lambda: text))
+    return _warn_unshared(change.error)
+
+
+def _warn_unshared(error: str | None) -> int:
+    if error:
+        notice(_UNSHARED.format(error))
     return 0
+
+
+def _key(text: str) -> PublicKey:
+    """Return the key in a `.pub` file, or on a line of one. Raises SignatureError and ConfigError."""
+    from collective.signing.keys import PublicKey
+
+    try:
+        is_file = Path(text).is_file()
+        return PublicKey.from_line(Path(text).read_text(encoding="utf-8").strip() if is_file else text)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{text}: cannot be read: {getattr(error, 'strerror', None) or 'not UTF-8'}") from None
+
+
+def _node_keys(config: ClientConfig) -> NodeKeys:
+    from collective.fleet.known_nodes import KnownNodes
+    from collective.fleet.node_keys import NodeKeys
+
+    return NodeKeys(KnownNodes(config.state, config.collective), _registry(config))
+
+
+def _registry(config: ClientConfig) -> DynamoDBRegistry | None:
+    """Return the registry of the collective; None if it has none."""
+    if config.registry == "none":
+        return None
+    from collective.aws import AWS
+    from collective.registry.dynamodb import DynamoDBRegistry
+
+    return DynamoDBRegistry(AWS(), names.table(config.collective))
 
 
 def _prune(args: argparse.Namespace, config: ClientConfig) -> int:

@@ -85,6 +85,9 @@ def describe_agent(ddl: DDL, width: int, verbs: Mapping[str, str] = MappingProxy
         *_wrapped("Actions: ", ", ".join(ddl.actions), width),
         *(line for verb, about in verbs.items() for line in _wrapped(f"crpc {ddl.name} {verb}: ", about, width)),
     ]
+    if ddl.settings:
+        heading = f"Settings on a node (settings/{ddl.name}.yaml)"
+        lines += ["", *_values(heading, ddl.settings["properties"], width)]
     return "\n".join([_text(lines), *(describe_action(action, width) for action in ddl.actions.values())])
 
 

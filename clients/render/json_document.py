@@ -19,6 +19,7 @@ from collective.clients.render.formatting import shallow, write_json
 from collective.clients.streams import write
 from collective.ddl import Action
 from collective.fleet import aggregates
+from collective.fleet.outcomes import Outcomes
 from collective.messages import Reply
 
 
@@ -40,10 +41,17 @@ def document(call: CallView, *, by_identity: bool = False) -> dict[str, Any]:
         "skipped": sorted(outcomes.skipped),
         "unexpected": outcomes.unexpected,
         "rejected": sorted(outcomes.rejected),
+        **missing(outcomes),
         "stopped": call.stopped or None,
         "aggregates": [result.to_data() for result in aggregates.compute(call.action, replies)],
         "timing_ms": {"discovery": round(call.discovery_ms, 3), "total": round(call.total_ms, 3)},
     }
+
+
+def missing(outcomes: Outcomes) -> dict[str, Any]:
+    """Return the members about nodes that may be missing among the expected ones, by name; none if there are none."""
+    found = {"not_asked": dict(outcomes.not_asked), "not_evaluated": dict(outcomes.not_evaluated)}
+    return {name: reasons for name, reasons in found.items() if reasons}
 
 
 def reply_event(reply: Reply, action: Action) -> dict[str, Any]:

@@ -12,7 +12,8 @@ from collective.audit import chain
 
 OUTCOMES = (
     *("ok", "failed", "unanswered"),
-    *("denied", "invalid", "duplicate", "filtered", "expired", "timeout", "interrupted", "busy", "crashed"),
+    *("denied", "invalid", "duplicate", "filtered", "not_evaluated", "expired"),
+    *("timeout", "interrupted", "busy", "crashed"),
 )
 
 
@@ -44,12 +45,13 @@ def read(path: Path) -> Iterator[Record]:
     A line that is not an audit log line is ignored; `chain.verify` reports it. Raise ConfigError for a file that
     cannot be read.
     """
-    waiting: dict[str, deque[Mapping[str, Any]]] = defaultdict(deque)  # decisions by request id, several for duplicates
+    # Decisions by request id and digest, several for duplicates.
+    waiting: dict[tuple[str, str], deque[Mapping[str, Any]]] = defaultdict(deque)
     for _, line in chain.lines(path):
         entry = chain.parse(line)
         if entry is None:
             continue
-        request = str(entry.get("request"))
+        request = (str(entry.get("request")), str(entry.get("digest")))
         if entry["event"] == "decision":
             waiting[request].append(entry)
         elif entry["event"] == "outcome" and request in waiting:

@@ -11,10 +11,14 @@ options.py   parse -F -C -A -I -W into values
 select.py    parse -S into a tree
 printing.py  format values as options and in English
 match.py     match a filter against a node
+ordering.py  order values: numbers, units, versions
+paths.py     reach nested facts
 """
 
-from collective.filters.match import Node, leaves, look_up, matches, uses_data
+from collective.filters.match import Node, leaves, matches, uses_data
 from collective.filters.options import parse
+from collective.filters.partial import may_differ, may_match
+from collective.filters.paths import look_up
 from collective.filters.patterns import Budget
 from collective.filters.printing import explain, select_text, to_options
 from collective.filters.values import AllOf, AnyOf, ClassTest, DataTest, FactTest, Filter, Not, Select
@@ -34,6 +38,8 @@ __all__ = [
     "leaves",
     "look_up",
     "matches",
+    "may_differ",
+    "may_match",
     "parse",
     "select_text",
     "to_options",

@@ -10,17 +10,25 @@ import re
 from collective import names
 from collective.errors import UsageError
 from collective.filters import patterns
+from collective.filters.ordering import ORDER, misspelt_unit
+from collective.filters.paths import steps
 
 OPERATORS = ("==", "!=", "=~", "<", "<=", ">", ">=")
 
-_FACT = re.compile(r"[^\s=<>!]+")
+MAX_FACT = 1000  # characters of a fact's path
+
+_NOT_IN_KEY = re.compile(r"[\s=<>!]")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 def check_fact(fact: str, operator: str, value: str) -> None:
     """Check a fact's name, the operator and the value."""
-    if not _FACT.fullmatch(fact):
-        raise ValueError(f"invalid fact name {fact!r}: use no whitespace, '=', '<', '>' or '!'")
+    if len(fact) > MAX_FACT:
+        raise ValueError(f"fact name has {len(fact)} characters, at most {MAX_FACT} are allowed")
+    if fact.endswith("~"):
+        raise ValueError(f"unknown operator '~{'=' if operator == '==' else operator}' (use =~, or !=/regex/)")
+    if not fact or any(not quoted and _NOT_IN_KEY.search(key) for key, quoted in steps(fact)):
+        raise ValueError(f"invalid fact name {fact!r}: use no whitespace, '=', '<', '>' or '!' (or double quotes)")
     check_comparison(operator, value)
 
 
@@ -39,6 +47,28 @@ def check_comparison(operator: str, value: str) -> None:
     expression = expression_of(operator, value)
     if expression is not None:
         patterns.check(expression)
+    elif operator in ORDER and patterns.is_pattern(value):
+        raise ValueError(f"'{operator}' cannot compare with the regular expression {value}")
+
+
+def check_unquoted(operator: str, value: str) -> None:
+    """Check that a value without quotes is not a mistyped regular expression or unit, which would match wrong nodes."""
+    if operator == "=~":
+        if value.startswith("/") and not patterns.is_pattern(value):
+            raise ValueError(f"invalid regular expression {value!r}: use /…/ without flags (ignore case: '/(?i)…/')")
+        return
+    if patterns.looks_like_pattern(value):
+        raise ValueError(f"{value!r} is not a regular expression: {_SLASHES}, or quote it as text: {_quoted(value)}")
+    unit = misspelt_unit(value) if operator in ORDER else None
+    if unit is not None:
+        raise ValueError(f"unknown unit in {value!r} (did you mean '{unit}'? quote a version: {_quoted(value)})")
+
+
+_SLASHES = "write one as /…/ without flags (ignore case: '/(?i)…/')"
+
+
+def _quoted(value: str) -> str:
+    return f"""'{value.replace("'", "''")}'"""
 
 
 def check_name(name: str) -> None:
@@ -47,6 +77,8 @@ def check_name(name: str) -> None:
         raise ValueError("empty name")
     if patterns.is_pattern(name):
         patterns.check(patterns.bare(name))
+    elif patterns.looks_like_pattern(name) or "~" in name:
+        raise ValueError(f"{name!r} is neither a name nor a regular expression: {_SLASHES}")
 
 
 def check_identity(name: str) -> None:

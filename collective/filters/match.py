@@ -3,12 +3,11 @@
 How a fact is compared with a value:
 
 * A missing fact and null match nothing, not even with `!=`; `not fact=value` matches then.
-* A list matches if any of its elements does, a mapping if any of its keys does. Nested values are reached by a dotted
-  path. A top-level fact with dots in its name takes precedence over the path.
-* `<` `<=` `>` `>=`: as numbers if both sides are decimal numbers (`-2`, `16.5`), also in strings; else as strings.
+* A list matches if any of its elements does, a mapping if any of its keys does.
+* `<` `<=` `>` `>=`: see ordering.py.
 * `==` `!=`: as numbers if the fact is a JSON number and the value is a number (4.0 equals `4`). A string is compared
   as a string even if it looks like a number: version 1.10 is not version 1.1.
-* Strings are compared by code point, case-sensitive. Other values have their JSON form (`true`, `16.5`).
+* Strings are case-sensitive. Other values have their JSON form (`true`, `16.5`).
 
 No content of a node's facts makes matching raise an error.
 """
@@ -17,14 +16,14 @@ from __future__ import annotations
 
 import json
 import logging
-import operator as operators
-import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from decimal import Decimal
 from typing import Any, Protocol
 
 from collective.filters import patterns
 from collective.filters.checks import expression_of
+from collective.filters.ordering import ORDER, number, ordered
+from collective.filters.paths import look_up
 from collective.filters.patterns import Budget, OutOfTime
 from collective.filters.values import (
     AllOf,
@@ -42,15 +41,6 @@ DataFunction = Callable[[str, str], "Mapping[str, Any] | None"]
 Answers = Mapping["tuple[str, str]", "Mapping[str, Any]"]
 
 logger = logging.getLogger(__name__)
-
-_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
-_INDEX = re.compile(r"[0-9]{1,9}")
-_ORDER: Mapping[str, Callable[[Any, Any], bool]] = {
-    "<": operators.lt,
-    "<=": operators.le,
-    ">": operators.gt,
-    ">=": operators.ge,
-}
 
 
 class Node(Protocol):
@@ -164,24 +154,9 @@ class _Matcher:
         expression = expression_of(operator, value)
         if expression is not None:
             return self.budget.search(expression, _string(element)) != (operator == "!=")
-        if operator in _ORDER:
-            return _ordered(element, operator, value)
+        if operator in ORDER:
+            return ordered(element, operator, value)
         return _same(element, value) == (operator == "==")
-
-
-def look_up(facts: Mapping[str, Any], path: str) -> Any:
-    """Return the fact at a dotted path, or None. Elements of lists are addressed by index, from 0."""
-    if path in facts:
-        return facts[path]
-    found: Any = facts
-    for step in path.split("."):
-        if isinstance(found, Mapping):
-            found = found.get(step)
-        elif isinstance(found, (list, tuple)) and _INDEX.fullmatch(step) and int(step) < len(found):
-            found = found[int(step)]
-        else:
-            return None
-    return found
 
 
 def _elements(found: Any) -> Iterable[Any]:
@@ -196,27 +171,10 @@ def _elements(found: Any) -> Iterable[Any]:
 
 def _same(element: Any, value: str) -> bool:
     if not isinstance(element, str):
-        left, right = _number(element), _number(value)
+        left, right = number(element), number(value)
         if left is not None and right is not None:
             return left == right
     return _string(element) == value
-
-
-def _ordered(element: Any, operator: str, value: str) -> bool:
-    left, right = _number(element), _number(value)
-    if left is None or right is None:
-        return _ORDER[operator](_string(element), value)
-    return _ORDER[operator](left, right)
-
-
-def _number(value: Any) -> Decimal | None:
-    """Return a number, or a string with a number, as an exact Decimal; None for anything else."""
-    if isinstance(value, str):
-        return Decimal(value) if _NUMBER.fullmatch(value) else None
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return None
-    number = Decimal(value) if isinstance(value, int) else Decimal(repr(value))
-    return number if number.is_finite() else None
 
 
 def _string(element: Any) -> str:

@@ -6,6 +6,7 @@ word with an operator after a name is a fact, any other a class.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 
 from collective.errors import UsageError
@@ -13,6 +14,8 @@ from collective.filters import checks, patterns
 from collective.filters.select import OPERATOR, QUOTED, fail, operator_of, pointing_at, read_select, unquoted
 from collective.filters.values import FactTest, Filter, check_size
 from collective.nodesets import unfold
+
+_QUOTED_KEY_OR_OPERATOR = re.compile(rf"""(?<![^\s.])"(?:[^"]|"")*"(?=[\s.=<>!])|(?P<operator>{OPERATOR.pattern})""")
 
 
 def parse(
@@ -27,7 +30,7 @@ def parse(
     facts = [read_fact("-F", text) for text in with_fact]
     classes = [_checked("-C", text, checks.check_name) for text in with_class]
     for word in _words(with_):
-        found = OPERATOR.search(word)
+        found = find_operator(word)
         if found and found.start() > 0:
             facts.append(read_fact("-W", word))
         else:
@@ -49,7 +52,7 @@ def parse(
 def read_fact(option: str, text: str) -> FactTest:
     """Parse `fact=value`; raise UsageError naming `option` and the column."""
     start = len(text) - len(text.lstrip())
-    found = OPERATOR.search(text)
+    found = find_operator(text)
     if found is None:
         fail(option, text, len(text), "missing operator (use fact=value)")
     name = text[start : found.start()].rstrip()
@@ -58,15 +61,23 @@ def read_fact(option: str, text: str) -> FactTest:
     value = text[found.end() :].strip()
     if not value:
         fail(option, text, found.end(), f"missing value after '{found[0]}'")
+    at = text.index(value, found.end())
     if value[0] in "'\"":
         if not QUOTED.fullmatch(value):
-            at = text.index(value, found.end())
             fail(option, text, at, "quote not closed, or text after the closing quote")
         value = unquoted(value)
+    else:
+        with pointing_at(option, text, at):
+            checks.check_unquoted(operator_of(found[0], value), value)
     test = FactTest(name, operator_of(found[0], value), value)
     with pointing_at(option, text, start):
         checks.check_fact(test.fact, test.operator, test.value)
     return test
+
+
+def find_operator(text: str) -> re.Match[str] | None:
+    """Return the first operator in `text` outside the quoted keys of a path."""
+    return next((found for found in _QUOTED_KEY_OR_OPERATOR.finditer(text) if found["operator"]), None)
 
 
 def _words(arguments: Iterable[str]) -> list[str]:

@@ -26,6 +26,7 @@ MAX_LENGTH = 500  # characters of one expression
 MAX_DEPTH = 50  # nested groups
 MAX_ELEMENTS = 500  # of one expression with its repetitions expanded
 
+_PATTERN_LIKE = re.compile(r"^[/~^]|\$$|\.[*+]")
 _PIECE = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\{\d*,?\d*\}|.", re.DOTALL)
 _PLACE = re.compile(r" at position (\d+).*", re.DOTALL)
 _COUNT = re.compile(r"\{(\d*)(,?)(\d*)\}")
@@ -35,6 +36,11 @@ _COMMENT = re.compile(r"\(\?(#|[a-zA-Z-]*x)")
 def is_pattern(text: str) -> bool:
     """Return whether `text` is a regular expression between slashes."""
     return len(text) > 2 and text[0] == "/" and text[-1] == "/"
+
+
+def looks_like_pattern(text: str) -> bool:
+    """Return whether `text`, which is not a `/regex/`, could be meant as a regular expression: `/web/i`, `~web`."""
+    return not is_pattern(text) and _PATTERN_LIKE.search(text) is not None
 
 
 def bare(text: str) -> str:

@@ -6,7 +6,7 @@ import re
 
 from collective import nodesets
 from collective.errors import UsageError
-from collective.filters import patterns
+from collective.filters import checks, patterns
 from collective.filters.checks import expression_of
 from collective.filters.match import uses_data
 from collective.filters.select import KEYWORDS, SLASHED
@@ -58,7 +58,8 @@ def select_text(tree: Select) -> str:
         return f"not {_inside(tree.part, AllOf, AnyOf)}"
     if isinstance(tree, ClassTest):
         return _word(tree.name)
-    compared = _operator(tree.operator, tree.value) + _word(tree.value)
+    plain = _is_unquoted(tree.operator, tree.value)
+    compared = _operator(tree.operator, tree.value) + (_word(tree.value) if plain else _quoted(tree.value))
     if isinstance(tree, FactTest):
         return _name(tree.fact) + compared
     return f"{_query_text(tree.function, tree.query)}.{tree.field}{compared}"
@@ -98,11 +99,19 @@ def _folded(identities: tuple[str, ...]) -> list[str]:
 
 
 def _fact_text(test: FactTest) -> str:
-    value = test.value
-    if not value or value != value.strip() or value[0] in "'\"":
+    value, operator = test.value, _operator(test.operator, test.value)
+    if not value or value != value.strip() or value[0] in "'\"=<>~" or not _is_unquoted(test.operator, value):
         value = _quoted(value)
-    operator = _operator(test.operator, test.value)
-    return f"{test.fact}{operator}{_quoted(value) if value[0] in '=<>~' else value}"
+    return f"{test.fact}{operator}{value}"
+
+
+def _is_unquoted(operator: str, value: str) -> bool:
+    """Return whether a value keeps its meaning without quotes."""
+    try:
+        checks.check_unquoted(operator, value)
+    except ValueError:
+        return False
+    return True
 
 
 def _operator(operator: str, value: str) -> str:

@@ -8,8 +8,9 @@
              | word(query).field operator value
 
 Single or double quotes protect whitespace, parentheses and the words and, or, not; a quote inside them is doubled.
-They do not change the meaning of a string: `'/^web/'` is still a regular expression. A regular expression ends at the
-first slash before whitespace, a closing parenthesis or the end.
+`'/^web/'` is still a regular expression, but a quoted value is never refused because it resembles one. A regular
+expression ends at the first slash before whitespace, a closing parenthesis or the end. In the path of a fact, double
+quotes around a key protect its dots: `interfaces."ens1f0.4001".ip`.
 """
 
 from __future__ import annotations
@@ -37,7 +38,9 @@ OPERATOR = re.compile(r"<=|>=|=<|=>|==|=~|!=|<|>|=")
 QUOTED = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*\"""")
 SLASHED = re.compile(r"/(?:\\.|[^\\])+?/(?=[\s)]|\Z)", re.DOTALL)
 
-_WORD = re.compile(r"""[^\s()'"=<>!]+""")
+_QUOTED_KEY = r'"(?:[^"]|"")*"(?=[\s.=<>!])'
+_WORD = re.compile(rf"""(?:[^\s()'"=<>!]|(?<=\.){_QUOTED_KEY})+""")
+_QUOTED_PATH = re.compile(rf"""{_QUOTED_KEY}\.(?:[^\s()'"=<>!]|(?<=\.){_QUOTED_KEY})+""")
 _BARE_VALUE = re.compile(r"[^\s()]+")
 _KEYWORD = re.compile(r"""(and|or|not)(?=[\s()!'"]|\Z)""")
 _FIELD = re.compile(r"\.([A-Za-z_][A-Za-z0-9_]*)")
@@ -117,8 +120,9 @@ class _SelectParser:
             self._fail("missing fact, class or data function")
         if self._text[start] == "/":
             return self._class(self._slashed(), start)
-        quoted = self._text[start] in "'\""
-        word = self._quoted() if quoted else self._match(_WORD)
+        path = self._match(_QUOTED_PATH)
+        quoted = not path and self._text[start] in "'\""
+        word = path or (self._quoted() if quoted else self._match(_WORD))
         if not word and not quoted:
             self._fail("missing name before the operator")
         if not quoted and self._text.startswith("(", self._at):
@@ -175,6 +179,8 @@ class _SelectParser:
             value = "" if missing else self._match(_BARE_VALUE)
             if not value:
                 fail(self._option, self._text, end, f"missing value after '{written}'")
+            with pointing_at(self._option, self._text, self._at - len(value)):
+                checks.check_unquoted(operator_of(written, value), value)
         self._skip_whitespace()
         return operator_of(written, value), value
 

@@ -16,18 +16,21 @@ and ends when no reply has arrived for some time. Unresponsive nodes, whose requ
 
 from __future__ import annotations
 
+import json
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 from collective import ddl, messages
 from collective.errors import MessageError, NotFound, SignatureError, TransportError
+from collective.fleet import silence
 from collective.fleet.outcomes import Outcomes
 from collective.fleet.reply_slots import Slot
 from collective.fleet.rollout import Rollout
-from collective.fleet.sending import Sender
-from collective.fleet.unresponsive import UnresponsiveNodes
+from collective.fleet.sending import Sender, Wave
+from collective.fleet.unresponsive import FIRST_LOOK, UnresponsiveNodes
 from collective.messages import Envelope, Reply
 from collective.transport import BATCH, LONGEST_POLL, Delivery
 
@@ -35,14 +38,51 @@ log = logging.getLogger(__name__)
 
 _DELETE_DELAY = 1.0  # seconds until a received reply is deleted at the latest; well below its visibility timeout
 _MIN_POLL = 1.0  # seconds; looking into node queues is not urgent, and SQS polls for whole seconds
+_MAX_UNEXPECTED = 16 * 1024 * 1024  # bytes of all replies of nodes that are not expected, as JSON
+_LEAST_REPLY = 200  # bytes that each of them counts at least
+_MAX_LOGGED = 20  # rejected nodes that are logged, each once
+_QUICK = 10.0  # seconds; an action with this timeout is expected to answer before the first look into the queues
+_LATE_HINT = 30.0  # seconds after which nodes that have read the request and not answered are reported, if it is not
 _BACKLOG = 5.0  # seconds by which timeouts are extended while more replies are waiting to be received
 
 # Checks that a reply was signed by the node that it names, given its envelope; raises SignatureError otherwise.
 VerifyReply = Callable[[Reply, Envelope], None]
 
 
+# Returns whether a node that was not asked is known, so that its reply counts.
+IsMember = Callable[[str], bool]
+
+
 def accept_unverified(_reply: Reply, _envelope: Envelope) -> None:
     """Accept every reply: for tests without keys."""
+
+
+@dataclass(frozen=True)
+class _SentRequest:
+    """What a reply to one request must match. `nodes` are those it was sent to; none for a broadcast."""
+
+    digest: str
+    agent: str
+    action: str
+    nodes: frozenset[str]
+
+    @classmethod
+    def of(cls, wave: Wave) -> _SentRequest:
+        """Return what is kept of a wave: not its message, which may be large."""
+        return cls(wave.message.digest, wave.request.agent, wave.request.action, frozenset(wave.nodes))
+
+    def mismatch(self, reply: Reply) -> str | None:
+        """Return why a reply does not answer this request; None if it does."""
+        if reply.digest != self.digest:
+            return f"it answers another request that has the same id (payload digest {reply.digest[:12]}…)"
+        if (reply.agent, reply.action) != (self.agent, self.action):
+            return f"it answers '{reply.agent} {reply.action}', the request was '{self.agent} {self.action}'"
+        return None
+
+
+def accept_nobody(_sender: str) -> bool:
+    """Accept no reply of a node that was not asked."""
+    return False
 
 
 class Call:
@@ -62,30 +102,37 @@ class Call:
         rollout: Rollout,
         slot: Slot,
         discovery_ms: float = 0.0,
+        outcomes: Outcomes | None = None,
+        discovery_ids: Sequence[str] = (),
         verify: VerifyReply = accept_unverified,
+        is_member: IsMember = accept_nobody,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.agent = sender.request.agent
         self.collective = sender.request.collective
         self.caller = sender.request.caller
         self.action = action
-        self.outcomes = Outcomes(rollout.waiting)
+        self.outcomes = outcomes or Outcomes(rollout.waiting)
         self.discovery_ms = discovery_ms
         self.total_ms = discovery_ms
         self.started = sender.request.time
         self.absent: list[str] = []
+        self._discovery_ids = discovery_ids
         self._sender = sender
         self._rollout = rollout
         self._transport = sender.transport
         self._slot = slot
         self._unresponsive = UnresponsiveNodes(sender.transport, self.collective)
-        self._waves: dict[str, frozenset[str]] = {}  # the nodes of each wave, by request ID
+        self._sent: dict[str, _SentRequest] = {}  # by request ID
         self._verify = verify
+        self._is_member = is_member
+        self._unexpected_bytes = 0
         self._clock = clock
         self._began = clock()
         self._suspended = 0.0  # seconds for which the iterating program processed replies
         self._window: float | None = None  # of a broadcast discovery
         self._last_reply = self._deadline = self._began
+        self._hint_at = self._began + (FIRST_LOOK if action.timeout <= _QUICK else _LATE_HINT)
         self._undeleted: list[Delivery] = []
         self._undeleted_since = 0.0
         self._background = ThreadPoolExecutor(1, thread_name_prefix="acknowledge")
@@ -94,13 +141,13 @@ class Call:
 
     @property
     def request_id(self) -> str:
-        """The ID of the first request."""
-        return next(iter(self._waves), "")
+        """The ID of the first request; if no node matched, that of the request that asked the nodes."""
+        return next(iter([*self._sent, *self._discovery_ids]), "")
 
     @property
     def request_ids(self) -> list[str]:
         """The IDs of all requests so far; a node's audit log has the ID of its own wave."""
-        return list(self._waves)
+        return list(self._sent)
 
     @property
     def stopped(self) -> str:
@@ -118,7 +165,8 @@ class Call:
 
     def begin_broadcast(self, window: float, timeout: float) -> None:
         """Send to all nodes; the call ends after `window` seconds without a reply, or after `timeout` seconds."""
-        self._waves[self._sender.broadcast()] = frozenset()
+        wave = self._sender.broadcast()
+        self._sent[wave.request.id] = _SentRequest.of(wave)
         self._window = window
         self._last_reply = self._now()
         self._deadline = self._last_reply + timeout
@@ -129,6 +177,7 @@ class Call:
             while (wait := self._next_wait()) is not None:
                 yield from self._suspend_timeouts(self._receive(wait))
                 self._rollout.give_up(self._unresponsive.find(self._rollout.working, self._now()))
+                self._hint()
                 self._send_due()
         finally:
             self.close()
@@ -157,6 +206,22 @@ class Call:
         self._background.shutdown()
         self._slot.release()
 
+    def still_running(self) -> tuple[list[str], float]:
+        """Return the nodes that may still run the action, and for how many seconds at most."""
+        limit = min(self._sender.request.timeout, self.action.timeout + self._sender.request.ttl)
+        ends = {node: sent + limit for node, sent in self._rollout.working.items()}
+        left = max(ends.values(), default=0.0) - self._now()
+        return (sorted(ends), left) if left > 0 else ([], 0.0)
+
+    def _hint(self) -> None:
+        """Log once, while waiting, that all nodes have read the request and none has answered."""
+        working = self._rollout.working
+        if not working or self.outcomes.replies or self.outcomes.rejected or self._now() < self._hint_at:
+            return
+        if self._unresponsive.have_read(working):
+            self._hint_at = float("inf")
+            log.warning("reply.none", extra={"error": silence.received_by(sorted(working))})
+
     # -- sending
 
     def _send_due(self) -> None:
@@ -165,8 +230,14 @@ class Call:
             self._send(nodes)
 
     def _send(self, nodes: list[str]) -> None:
+        """Send one wave; one whose names do not fit into a message is sent in parts, each with its own ID."""
         wave = self._sender.wave(nodes)
-        self._waves[wave.request.id] = frozenset(nodes)
+        if not wave.fits():
+            middle = len(nodes) // 2
+            self._send(nodes[:middle])
+            self._send(nodes[middle:])
+            return
+        self._sent[wave.request.id] = _SentRequest.of(wave)
         try:
             wave.send()
         finally:
@@ -229,26 +300,43 @@ class Call:
         except MessageError as error:
             log.warning("reply.dropped", extra={"error": str(error)})
             return None
-        wave = self._waves.get(reply.request)
-        if wave is None:
+        sent = self._sent.get(reply.request)
+        if sent is None:
             log.debug("reply.late", extra={"request": reply.request, "sender": reply.sender})
             return None
-        if reply.sender in self.outcomes.expected and reply.sender not in wave:
+        if reply.sender in self.outcomes.expected and reply.sender not in sent.nodes:
             self._reject(reply, f"{reply.sender}: replied to a request that was not sent to it")
+            return None
+        if reply.sender not in self.outcomes.expected and not self._may_be_unexpected(reply):
             return None
         try:
             self._verify(reply, envelope)
         except SignatureError as error:
             self._reject(reply, str(error))
             return None
+        if mismatch := sent.mismatch(reply):
+            self._reject(reply, f"{reply.sender}: reply rejected: {mismatch}")
+            return None
         if not self.outcomes.record(reply):
             return None
         self._rollout.answered(reply.sender, reply.ok)
         return reply
 
+    def _may_be_unexpected(self, reply: Reply) -> bool:
+        """Return whether a reply counts whose sender is not expected; replies of invented nodes must cost little."""
+        if self._window is None and not self._is_member(reply.sender):
+            self._reject(reply, f"{reply.sender}: replied without being asked, and is not in the registry")
+            return False
+        self._unexpected_bytes += max(_LEAST_REPLY, len(json.dumps(reply.data)))
+        if self._unexpected_bytes > _MAX_UNEXPECTED:
+            self._reject(reply, f"{reply.sender}: more than {_MAX_UNEXPECTED} bytes of replies that are not expected")
+            return False
+        return True
+
     def _reject(self, reply: Reply, error: str) -> None:
-        """Record a reply that failed verification, and log it once per node; the genuine reply may still arrive."""
-        if reply.sender not in self.outcomes.rejected:
+        """Record an invalid reply, and log it once per node; the genuine reply may still arrive."""
+        rejected = self.outcomes.rejected
+        if reply.sender not in rejected and len(rejected) < _MAX_LOGGED:
             log.warning("reply.rejected", extra={"error": error})
         self.outcomes.reject(reply.sender)
 

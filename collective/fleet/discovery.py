@@ -1,74 +1,186 @@
-"""Find the nodes to expect before a request is sent: from the registry, or from names."""
+"""Find the nodes of a call before it is sent: from names, from the registry, or by asking the nodes.
+
+    registry ─► candidates ─┬─► matching   the registry decides
+                            ├─► undecided  must be asked: a data function, or a fact that the registry does not have
+                            └─► not_asked  known, and cannot be asked: stale, revoked, its agent failed to load
+
+A node never disappears silently: every known node that could match is in one of these lists.
+"""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
-from collective.durations import in_words
-from collective.errors import NoNodes, UsageError
-from collective.filters import Budget, Filter, matches
+from collective.errors import UsageError
+from collective.filters import Budget, ClassTest, FactTest, Filter, look_up, matches, may_differ, may_match, uses_data
+from collective.fleet import silence
+from collective.fleet.outcomes import Outcomes
 from collective.fleet.targets import Targets
-from collective.registry import NodeRecord, Nodes
+from collective.nodesets import fold
+from collective.registry import Contents, NodeRecord
 from collective.text import plural
 
-log = logging.getLogger(__name__)
-
 _SEARCH_SECONDS = 2.0  # for the regular expressions of a filter on all nodes together
+FILTERED, NOT_EVALUATED = "filtered", "not_evaluated"  # reasons of replies
 
 
-def from_registry(registry: Nodes, wanted: Filter, agent: str) -> list[str]:
-    """Return the names of the nodes that are alive, match and have the agent, sorted.
+@dataclass(frozen=True)
+class Discovery:
+    """The nodes that a call is for, sorted, and the known nodes that may be missing among them.
 
-    Raises NoNodes, with the reason, when there are none, and UsageError for a regular expression that takes too long.
+    `not_asked` are nodes that cannot be asked, `not_evaluated` those that could not evaluate the filter, with the
+    reason. `silent` are nodes that did not answer whether they match. `why_none` explains why there are no nodes.
+    `request_ids` are the requests that asked nodes.
     """
-    now = registry.now()
-    alive = [record for record in registry.nodes() if record.alive(now)]
-    matching = list(_matching(wanted, alive))
-    serving = sorted(record.identity for record in matching if agent in record.agents)
-    if not serving:
-        raise NoNodes(_no_nodes_reason(alive, matching, agent))
-    for record in matching:
-        if record.is_contested(now):
-            log.warning("identity.contested", extra={"error": f"two machines use the identity '{record.identity}'"})
-    return serving
+
+    nodes: tuple[str, ...] = ()
+    not_asked: Mapping[str, str] = field(default_factory=dict)
+    not_evaluated: Mapping[str, str] = field(default_factory=dict)
+    silent: tuple[str, ...] = ()
+    why_none: str = "no node matches"
+    request_ids: tuple[str, ...] = ()
+
+    def among(self, nodes: Iterable[str]) -> Discovery:
+        """Return this discovery with only the nodes that are in `nodes`."""
+        some = set(nodes)
+        return replace(self, nodes=tuple(name for name in self.nodes if name in some))
+
+    def incomplete(self) -> list[str]:
+        """Return a line for each group of nodes that may be missing among the nodes."""
+        lines = [*silence.not_asked_lines(self.not_asked), *silence.not_evaluated_lines(self.not_evaluated)]
+        silent = f"{plural(len(self.silent), 'node')} did not answer whether the filter matches: {fold(self.silent)}"
+        return [*lines, silent] if self.silent else lines
+
+    def joined(self, asked: Discovery) -> Discovery:
+        """Return this discovery with the results of asking some nodes."""
+        return replace(
+            asked,
+            nodes=tuple(sorted({*self.nodes, *asked.nodes})),
+            not_asked=self.not_asked,
+            why_none=self.why_none,
+        )
 
 
-def _matching(wanted: Filter, records: Iterable[NodeRecord]) -> Iterator[NodeRecord]:
+@dataclass(frozen=True)
+class Candidates:
+    """What the registry tells about the nodes that could match: names, and reasons for nodes that cannot be asked.
+
+    `contested` are nodes whose identity two machines use. `why_none` explains why no node is matching or undecided.
+    """
+
+    matching: list[str] = field(default_factory=list)
+    undecided: list[str] = field(default_factory=list)
+    not_asked: dict[str, str] = field(default_factory=dict)
+    contested: list[str] = field(default_factory=list)
+    why_none: str = ""
+
+
+def candidates(
+    contents: Contents, now: float, targets: Targets, agent: str, is_revoked: Callable[[NodeRecord], bool]
+) -> Candidates:
+    """Return the registered nodes that could match `targets` and have `agent`.
+
+    With the method `broadcast` every node that is alive is undecided, because it decides itself with its own facts.
+    Raises UsageError for regular expressions that take too long.
+    """
+    found = Candidates()
     budget = Budget(_SEARCH_SECONDS)
-    for record in records:
-        if matches(wanted, record, _no_data, budget):
-            yield record
-        if budget.spent:
-            raise UsageError(f"filter: its regular expressions take more than {_SEARCH_SECONDS} s (simplify them)")
+    alive = possible = 0
+    for record in contents.records:
+        alive += record.alive(now)
+        if not _is_target(targets, record.identity) or not _could_match(targets, record, budget):
+            continue
+        possible += record.alive(now)
+        _add(found, record, now, agent, is_revoked(record))
+        if record.identity in found.matching and _must_be_asked(targets, record, budget):
+            found.matching.remove(record.identity)
+            found.undecided.append(record.identity)
+    if budget.spent:
+        raise UsageError(f"filter: its regular expressions take more than {_SEARCH_SECONDS} s (simplify them)")
+    for name, problem in contents.invalid.items():
+        if _is_target(targets, name) and _is_named(targets.filter, name):
+            found.not_asked[name] = f"invalid record in the registry: {problem}"
+    return replace(found, why_none=_why_none(alive, possible, agent))
 
 
-def why_silent(registry: Nodes, names: Iterable[str]) -> dict[str, str]:
-    """Return why nodes are silent according to the registry, by name; nodes that are alive are omitted."""
-    now = registry.now()
-    known = {record.identity: record for record in registry.nodes()}
-    return {name: reason for name in names if (reason := _absence(known.get(name), now))}
-
-
-def _absence(record: NodeRecord | None, now: float) -> str | None:
-    if record is None:
-        return "not in the registry"
-    if record.left is not None:
-        return f"stopped cleanly {in_words(now - record.left)} ago"
+def _add(found: Candidates, record: NodeRecord, now: float, agent: str, revoked: bool) -> None:
+    """Add a record that could match to one of the lists; a node that stopped cleanly is not expected."""
+    name = record.identity
+    if record.left is not None or (agent not in record.agents and agent not in record.refused):
+        return
     if not record.alive(now):
-        return f"last seen {in_words(now - record.last_seen)} ago"
-    return None
+        found.not_asked[name] = f"last seen {silence.ago(now - record.last_seen)}"
+    elif revoked:
+        found.not_asked[name] = "its key is revoked"
+    elif agent in record.refused:
+        found.not_asked[name] = f"its agent '{agent}' failed to load: {record.refused[agent]}"
+    else:
+        found.matching.append(name)
+    if record.is_contested(now):
+        found.contested.append(name)
 
 
-def _no_nodes_reason(alive: list[NodeRecord], matching: list[NodeRecord], agent: str) -> str:
+def _is_target(targets: Targets, identity: str) -> bool:
+    return targets.nodes is None or identity in targets.nodes
+
+
+def _could_match(targets: Targets, record: NodeRecord, budget: Budget) -> bool:
+    wanted = targets.filter
+    if targets.method == "broadcast":
+        return True
+    if not record.omitted and not uses_data(wanted):
+        return matches(wanted, record, _no_data, budget)
+    return may_match(wanted, record, _known_of(record), budget)
+
+
+def _must_be_asked(targets: Targets, record: NodeRecord, budget: Budget) -> bool:
+    wanted = targets.filter
+    if targets.method == "broadcast" or uses_data(wanted):
+        return True
+    return bool(record.omitted) and may_differ(wanted, record, _known_of(record), budget)
+
+
+def _known_of(record: NodeRecord) -> Callable[[FactTest | ClassTest], bool]:
+    """Return a function that returns whether the registry knows the result of a test for this node."""
+    facts, classes = "facts" in record.omitted, "classes" in record.omitted
+
+    def known(test: FactTest | ClassTest) -> bool:
+        if isinstance(test, ClassTest):
+            return not classes
+        return not facts or look_up(record.facts, test.fact) is not None
+
+    return known
+
+
+def _is_named(wanted: Filter, name: str) -> bool:
+    """Return whether the filter's identities allow a node of which nothing else is known."""
+    only = Filter(identities=wanted.identities)
+    return matches(only, NodeRecord(name, ""), _no_data)
+
+
+def _why_none(alive: int, possible: int, agent: str) -> str:
+    """Return why no node was found; `possible` nodes that are alive could match, with or without the agent."""
     if not alive:
         return "no node is alive in the registry"
-    if not matching:
-        return f"no node matches the filter ({plural(len(alive), 'node')} alive)"
-    for record in matching:
-        if agent in record.refused:
-            return f"no node has the agent '{agent}': it failed to load on {record.identity}: {record.refused[agent]}"
-    return f"none of the matching nodes has the agent '{agent}' ({plural(len(matching), 'node')})"
+    if not possible:
+        return f"no node matches the filter ({plural(alive, 'node')} alive)"
+    return f"none of the matching nodes has the agent '{agent}' ({plural(possible, 'node')})"
+
+
+def answers(outcomes: Outcomes, request_ids: Iterable[str]) -> Discovery:
+    """Return what nodes answered to the question whether they match."""
+    replies = outcomes.replies.values()
+    return Discovery(
+        nodes=tuple(sorted(reply.sender for reply in replies if reply.ok)),
+        not_evaluated={
+            reply.sender: reply.statusmsg.removeprefix("the filter could not be evaluated: ")
+            for reply in sorted(replies, key=lambda reply: reply.sender)
+            if not reply.ok and reply.reason != FILTERED
+        },
+        silent=tuple(outcomes.silent),
+        request_ids=tuple(request_ids),
+    )
 
 
 def named(targets: Targets) -> list[str] | None:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from types import TracebackType
 from typing import Any
@@ -26,18 +26,22 @@ from collective import ddl, names, signing
 from collective.catalog import Catalog
 from collective.config import ClientConfig
 from collective.errors import NoNodes, NotFound, TransportError, Unreachable, UsageError
-from collective.filters import Filter, uses_data
-from collective.fleet import discovery, reply_slots
+from collective.filters import Filter
+from collective.fleet import discovery, reply_slots, silence
 from collective.fleet.call import Call, VerifyReply, accept_unverified
 from collective.fleet.confirmation import Confirm, require_confirmation
+from collective.fleet.discovery import Discovery
+from collective.fleet.known_nodes import IntroducedNodes, KnownNodes
+from collective.fleet.outcomes import Outcomes
 from collective.fleet.pace import AT_ONCE, Pace
 from collective.fleet.rollout import Rollout
 from collective.fleet.sending import Sender
 from collective.fleet.targets import EVERY_NODE, Targets
 from collective.fleet.unresponsive import ROLLOUT_TTL
+from collective.fleet.verification import ReplyVerifier
 from collective.messages import Request
 from collective.parallel import THREADS
-from collective.registry import Nodes
+from collective.registry import Contents, NodeRecord, Nodes, encoding
 from collective.transport import Transport
 
 log = logging.getLogger(__name__)
@@ -50,7 +54,8 @@ _MARGIN = 0.1  # part of the timeout, at most 1 s, that a node leaves for the tr
 class Fleet:
     """The nodes of one collective, as seen by a caller. Use it as a context manager, or call `close`.
 
-    Without a `registry`, nodes are discovered by broadcast. Most programs use `Fleet.connect`; the constructor is for
+    Without a `registry`, nodes are discovered by broadcast. Replies are verified with the keys of `known`, or by
+    `verify_reply`. Most programs use `Fleet.connect`; the constructor is for
     other transports and registries.
     """
 
@@ -62,6 +67,7 @@ class Fleet:
         *,
         catalog: Catalog | None = None,
         sign: signing.SignPayload = signing.unsigned,
+        known: KnownNodes | None = None,
         verify_reply: VerifyReply = accept_unverified,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -70,7 +76,8 @@ class Fleet:
         self._transport = transport
         self._registry = registry
         self._sign = sign
-        self._verify_reply = verify_reply
+        self._known = known
+        self._verify_reply = ReplyVerifier(known, registry).verify if known else verify_reply
         self._clock = clock
         self._calls: list[Call] = []
 
@@ -78,7 +85,6 @@ class Fleet:
     def connect(cls, config: ClientConfig | None = None, catalog: Catalog | None = None) -> Fleet:
         """Return the fleet that `config` describes (default: `client.yaml`). Raises ConfigError."""
         from collective.aws import AWS
-        from collective.fleet.known_nodes import IntroducedNodes, KnownNodes
         from collective.registry.cached import CachedNodes
         from collective.registry.dynamodb import DynamoDBRegistry
         from collective.signing import caller_key
@@ -86,7 +92,7 @@ class Fleet:
 
         config = config or configuration.load_client()
         aws = AWS()
-        known = KnownNodes(config.state, config.collective)
+        known = KnownNodes(config.state, config.collective, accept_new=config.new_nodes == "accept")
         registry = None
         if config.registry == "dynamodb":
             table = DynamoDBRegistry(aws, names.table(config.collective))
@@ -97,7 +103,7 @@ class Fleet:
             registry,
             catalog=catalog,
             sign=caller_key.signing(config.key),
-            verify_reply=known.verify,
+            known=known,
         )
 
     def __enter__(self) -> Fleet:
@@ -135,94 +141,150 @@ class Fleet:
         `confirm` is called with the nodes before an action that is not idempotent is sent to the whole collective, or
         to more than the configured `max_targets`. Without `confirm`, more than `max_targets` nodes are refused.
 
+        Known nodes that may be missing are in `outcomes.not_asked`, `outcomes.not_evaluated` and `outcomes.silent`; a
+        call may have only such nodes.
+
         Raises UsageError, MissingInput, InvalidInput or DDLError before anything is sent; NoNodes when no node
         matches; TooManyTargets when the nodes are not confirmed; MessageTooLarge; TransportError.
         """
         described = self.catalog.action(agent, action)
         checked = described.check_input(data or {})
         began = self._clock()
-        expected = self._select(targets, agent, certain=not described.idempotent)
+        found = self._select(targets, agent, certain=not described.idempotent)
         discovery_ms = (self._clock() - began) * 1000
-        if not described.idempotent:
+        expected = list(found.nodes)
+        if expected and not described.idempotent:
             require_confirmation(expected, targets.unrestricted, self.config.max_targets, confirm)
         timeout = timeout or described.timeout + self.config.transit
         ttl = ttl or (self.config.ttl if pace == AT_ONCE else min(self.config.ttl, ROLLOUT_TTL))
         request = self._request(described, checked, targets.filter, timeout, ttl)
-        call = self._open(described, request, Rollout(expected, pace, timeout), discovery_ms)
+        call = self._open(described, request, Rollout(expected, pace, timeout), found, discovery_ms)
         with _closing_on_error(call):
             call.begin()
         return call
 
-    def discover(self, targets: Targets = EVERY_NODE, agent: str = "rpcutil", *, verify: bool = False) -> list[str]:
-        """Return the names of the nodes that `targets` selects and that have `agent`, sorted.
+    def find(self, targets: Targets = EVERY_NODE, agent: str = "rpcutil", *, verify: bool = False) -> Discovery:
+        """Return the nodes that `targets` selects and that have `agent`, and the nodes that may be missing among them.
 
         Targets that are only names need no discovery, and are returned as they are. With `verify` they are looked up
         too, and names of nodes that do not exist are omitted.
 
-        Raises NoNodes when there are none, UsageError for a filter that cannot be evaluated, and TransportError.
+        Raises NoNodes when there are none of either kind, UsageError for a filter that cannot be evaluated, and
+        TransportError.
         """
         return self._select(targets, agent, verify=verify)
 
-    def why_silent(self, nodes: Iterable[str]) -> dict[str, str]:
-        """Return what the registry has on silent nodes, by name; empty when it cannot be read."""
-        try:
-            return discovery.why_silent(self._registry, nodes) if self._registry and nodes else {}
-        except TransportError:
-            return {}
+    def discover(self, targets: Targets = EVERY_NODE, agent: str = "rpcutil", *, verify: bool = False) -> list[str]:
+        """Return the names of the nodes of `find`, sorted; nodes that may be missing among them are logged.
 
-    def _select(self, targets: Targets, agent: str, *, verify: bool = False, certain: bool = False) -> list[str]:
-        """Return the identities that `targets` selects, sorted.
+        Raises NoNodes when there are none, and the errors of `find`.
+        """
+        found = self.find(targets, agent, verify=verify)
+        if not found.nodes:
+            raise NoNodes("; ".join([found.why_none, *found.incomplete()]))
+        for text in found.incomplete():
+            log.warning("discovery.incomplete", extra={"error": text})
+        return list(found.nodes)
+
+    def why_silent(self, nodes: Iterable[str]) -> dict[str, str]:
+        """Return why nodes are probably silent, by name: from the registry, and from their queues."""
+        silent = sorted(nodes)
+        reasons: dict[str, str] = {}
+        if self._registry and silent:
+            with suppress(TransportError):
+                reasons = silence.by_registry(self._registry.read(), self._registry.now(), silent)
+        others = [name for name in silent if name not in reasons]
+        return {**reasons, **silence.by_queue(self._transport, self.config.collective, others)}
+
+    def _select(self, targets: Targets, agent: str, *, verify: bool = False, certain: bool = False) -> Discovery:
+        """Return the nodes that `targets` selects; raise NoNodes when there are none, and none that may be missing.
 
         `certain`: an unreadable registry is an error, because a broadcast instead may miss nodes.
         """
         self.catalog.check_filter(targets.filter)
         if targets.nodes == ():
             raise NoNodes("the list of nodes is empty")
-        found = None if verify else discovery.named(targets)
-        if found is None:
+        names_only = None if verify else discovery.named(targets)
+        if names_only is None:
             found = self._discover(targets, agent, certain)
             if targets.nodes is not None:
-                found = sorted(set(found) & set(targets.nodes))
-        if not found:
-            raise NoNodes("no node matches")
-        return targets.sample(found)
+                found = found.among(targets.nodes)
+        else:
+            found = self._named(names_only)
+        missing = found.not_evaluated or found.silent or (self.config.expect_all and found.not_asked)
+        if not found.nodes and not missing:
+            raise NoNodes("; ".join([found.why_none, *found.incomplete()]))
+        return replace(found, nodes=tuple(targets.sample(found.nodes)))
 
-    def _discover(self, targets: Targets, agent: str, certain: bool) -> list[str]:
+    def _named(self, nodes: Iterable[str]) -> Discovery:
+        """Return the nodes of targets that are only names, except those whose key is revoked."""
+        revoked = {name for name in nodes if self._known and self._known.is_revoked(name)}
+        reasons = dict.fromkeys(sorted(revoked), "its key is revoked")
+        return Discovery(tuple(name for name in nodes if name not in revoked), reasons)
+
+    def _discover(self, targets: Targets, agent: str, certain: bool) -> Discovery:
         """Return the nodes that match the filter and have `agent`, from the registry or by broadcast."""
         required = targets.method == "registry"
         if required and self._registry is None:
             raise UsageError("discovery method 'registry': this collective has no registry (client.yaml: registry)")
-        if self._registry is None or targets.method == "broadcast" or uses_data(targets.filter):
-            return self._broadcast(targets, agent)
+        if self._registry is None:
+            return self._ask(targets, agent)
         try:
-            return discovery.from_registry(self._registry, targets.filter, agent)
+            contents, now = self._registry.read(), self._registry.now()
         except NotFound as error:
             if required:
                 raise
             log.info("discovery.broadcast", extra={"error": str(error)})
+            return self._ask(targets, agent)
         except TransportError as error:
-            if certain or required:
+            if required or (certain and targets.method != "broadcast"):
                 raise Unreachable(
                     f"registry cannot be read, so the nodes that would be reached are unknown: {error}"
                 ) from None
-            found = self._broadcast(targets, agent)  # if this fails as well, one message is enough
+            found = self._ask(targets, agent)  # if this fails as well, one message is enough
             log.warning(
                 "discovery.broadcast",
                 extra={"error": f"registry cannot be read, nodes discovered by broadcast: {error}"},
             )
             return found
-        return self._broadcast(targets, agent)
+        return self._from_registry(contents, now, targets, agent)
 
-    def _broadcast(self, targets: Targets, agent: str) -> list[str]:
-        """Return the nodes that answer a broadcast to the nodes that match."""
+    def _from_registry(self, contents: Contents, now: float, targets: Targets, agent: str) -> Discovery:
+        """Return the nodes that the registry has, after asking those that must decide themselves."""
+        found = discovery.candidates(contents, now, targets, agent, self._is_revoked)
+        for name in found.contested:
+            log.warning("identity.contested", extra={"error": f"two machines use the identity '{name}'"})
+        for record in contents.records:
+            if record.omitted and record.alive(now):
+                log.info("discovery.omitted", extra={"error": f"{record.identity}: {encoding.omission(record)}"})
+        certain = Discovery(tuple(sorted(found.matching)), found.not_asked, why_none=found.why_none)
+        return certain.joined(self._ask(targets, agent, found.undecided)) if found.undecided else certain
+
+    def _is_revoked(self, record: NodeRecord) -> bool:
+        return self._known is not None and self._known.is_revoked(record.identity, record.public_key)
+
+    def _is_member(self, sender: str) -> bool:
+        """Return whether the registry has a node, so that its reply counts although it was not expected."""
+        try:
+            records = self._registry.read().records if self._registry else []
+        except TransportError:
+            return False
+        return any(record.identity == sender for record in records)
+
+    def _ask(self, targets: Targets, agent: str, nodes: Iterable[str] | None = None) -> Discovery:
+        """Ask nodes whether they match: each of `nodes`, or by a broadcast those that match."""
         ping = self.catalog.action("rpcutil", "ping")
         wanted = replace(targets.filter, agents=(*targets.filter.agents, agent))
         timeout = targets.discovery_timeout or self.config.discovery_timeout
         request = self._request(ping, {}, wanted, timeout, self.config.ttl)
-        call = self._open(ping, request, Rollout((), AT_ONCE, timeout))
+        asked = Discovery(tuple(nodes or ()))
+        call = self._open(ping, request, Rollout(asked.nodes, AT_ONCE, timeout), asked)
         with _closing_on_error(call):
-            call.begin_broadcast(min(_WINDOW, timeout), timeout)
-            return sorted(reply.sender for reply in call)
+            if nodes is None:
+                call.begin_broadcast(min(_WINDOW, timeout), timeout)
+            else:
+                call.begin()
+            return discovery.answers(call.wait(), call.request_ids)
 
     def _request(
         self, action: ddl.Action, data: Mapping[str, Any], wanted: Filter, timeout: float, ttl: float
@@ -231,6 +293,7 @@ class Fleet:
         return Request(
             id="",
             collective=self.config.collective,
+            installation="",
             caller=self.config.caller,
             sender=self.config.sender,
             agent=action.agent,
@@ -244,11 +307,14 @@ class Fleet:
             reply_to="",
         )
 
-    def _open(self, action: ddl.Action, request: Request, rollout: Rollout, discovery_ms: float = 0.0) -> Call:
+    def _open(
+        self, action: ddl.Action, request: Request, rollout: Rollout, found: Discovery, discovery_ms: float = 0.0
+    ) -> Call:
         """Take a reply slot and return the call that receives there; nothing has been sent yet."""
         slot = reply_slots.take(self.config.state, self.config.collective)
         slot.store(self._transport.open_replies(slot.queue, slot.known))
-        request = replace(request, reply_to=slot.queue, time=time.time())
+        here = self._transport.installation
+        request = replace(request, installation=here, reply_to=slot.queue, time=time.time())
         secret = bool(action.secrets & request.data.keys())
         call = Call(
             sender=Sender(self._transport, request, self._sign, self.config.direct_limit, secret),
@@ -256,7 +322,16 @@ class Fleet:
             rollout=rollout,
             slot=slot,
             discovery_ms=discovery_ms,
+            outcomes=Outcomes(
+                found.nodes,
+                not_asked=found.not_asked,
+                not_evaluated=found.not_evaluated,
+                undiscovered=found.silent,
+                expect_all=self.config.expect_all,
+            ),
+            discovery_ids=found.request_ids,
             verify=self._verify_reply,
+            is_member=self._is_member,
             clock=self._clock,
         )
         self._calls = [open_call for open_call in self._calls if not open_call.closed]

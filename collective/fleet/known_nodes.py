@@ -2,23 +2,25 @@
 
     <state>/known_nodes      the trusted keys: `collective identity ssh-ed25519 AAAA…`, one node per line
     <state>/refused_nodes    the last key refused for each node, in the same form, for `crpc nodes trust`
+    <state>/revoked_nodes    revoked keys: `collective identity SHA256:…`, one key per line
 
-A key is first seen in the registry or in a reply's signature. Lines are appended; the first line of a node counts.
+A key is first seen in the registry; without a registry, in the signature of a reply. With `new_nodes: refuse` no key is
+trusted before `crpc nodes trust`. Revoked keys are in the registry too, and are kept here: a key that is missing in the
+registry stays revoked, until the registry lists it as readmitted. Lines are appended; the first line of a node counts.
 """
 
 from __future__ import annotations
 
 import logging
-import secrets
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from collective import names
-from collective.config import ClientConfig
-from collective.errors import ConfigError, NotFound, SignatureError, UsageError
+from collective.errors import SignatureError, UsageError
+from collective.fleet.key_files import KeyFile, RevocationFile
 from collective.messages import Envelope, Reply
-from collective.registry import NodeRecord, Nodes
-from collective.signing.keys import ED25519, PublicKey, blob_in_line
+from collective.registry import Contents, NodeRecord, Nodes, Revocation
+from collective.signing.keys import ED25519, PublicKey
 from collective.signing.sshsig import Signature
 
 log = logging.getLogger(__name__)
@@ -27,22 +29,33 @@ log = logging.getLogger(__name__)
 class KnownNodes:
     """The keys of a collective's nodes, kept in the folder `state`. Raises ConfigError for invalid files.
 
-    With `keep` false nothing is written: new keys are known to this object only.
+    With `keep` false nothing is written: new keys are known to this object only. With `accept_new` false the key of an
+    unknown node is refused.
     """
 
-    def __init__(self, state: Path, collective: str, *, keep: bool = True) -> None:
-        kind = _KeyFile if keep else _ReadOnlyKeyFile
-        self._file = kind(state / "known_nodes", collective)
-        self._refused = kind(state / "refused_nodes", collective)
+    def __init__(self, state: Path, collective: str, *, keep: bool = True, accept_new: bool = True) -> None:
+        self._file = KeyFile(state / "known_nodes", collective, keep=keep)
+        self._refused = KeyFile(state / "refused_nodes", collective, keep=keep)
+        self._revoked_file = RevocationFile(state / "revoked_nodes", collective, keep=keep)
+        self._accept_new = accept_new
         self._known = self._file.read()
+        self._revoked = self._revoked_file.read()
 
     @property
     def keys(self) -> Mapping[str, PublicKey]:
         """The trusted keys, by node."""
         return self._known
 
-    def verify(self, reply: Reply, envelope: Envelope) -> None:
-        """Check that `reply` was signed by the node that it names. Raises SignatureError."""
+    @property
+    def revoked(self) -> Mapping[str, str]:
+        """The nodes of the revoked keys, by fingerprint."""
+        return self._revoked
+
+    def verify(self, reply: Reply, envelope: Envelope, *, learn: bool = True) -> None:
+        """Check that `reply` was signed by the node that it names. Raises SignatureError.
+
+        `learn`: trust the key of an unknown node from now on.
+        """
         try:
             names.check_identity(reply.sender)
             if envelope.signature is None:
@@ -54,23 +67,40 @@ class KnownNodes:
             signature.verify(envelope.payload, key)
         except (SignatureError, UsageError) as error:
             raise SignatureError(f"{reply.sender}: {error}") from None
-        self._check_key(reply.sender, key)
+        self._check_key(reply.sender, key, learn and self._accept_new)
 
     def introduce(self, records: Iterable[NodeRecord]) -> None:
-        """Trust the keys that the registry has of unknown nodes."""
+        """Trust the keys that the registry has of unknown nodes, except revoked keys."""
         new = {}
         for record in records:
-            if record.public_key and record.identity not in self._known:
+            if record.public_key and record.identity not in self._known and self._accept_new:
                 try:
-                    new[names.check_identity(record.identity)] = PublicKey.from_line(record.public_key)
+                    key = PublicKey.from_line(record.public_key)
+                    if key.fingerprint not in self._revoked:
+                        new[names.check_identity(record.identity)] = key
                 except (SignatureError, UsageError) as error:
                     log.warning("registry.invalid_key", extra={"error": f"{record.identity}: {error}"})
         if new:
             self._known.update(new)
             self._file.add(new)
 
+    def update(self, revocations: Iterable[Revocation]) -> None:
+        """Revoke and readmit keys as the registry lists them."""
+        revoked = dict(self._revoked)
+        for one in revocations:
+            if one.active:
+                revoked.setdefault(one.fingerprint, one.node)
+            else:
+                revoked.pop(one.fingerprint, None)
+        self._replace_revoked(revoked)
+
+    def revoke(self, node: str, fingerprints: Iterable[str]) -> None:
+        """Refuse these keys of a node from now on, and do not learn them again."""
+        self._replace_revoked({**self._revoked, **dict.fromkeys(fingerprints, node)})
+
     def trust(self, node: str, key: PublicKey) -> None:
-        """Trust this key of a node from now on, instead of any other."""
+        """Trust this key of a node from now on, instead of any other; a revoked key is readmitted."""
+        self._replace_revoked({one: name for one, name in self._revoked.items() if one != key.fingerprint})
         self._known[node] = key
         self._file.replace(node, key)
 
@@ -78,21 +108,52 @@ class KnownNodes:
         """Return the last key refused for a node."""
         return self._refused.read().get(node)
 
-    def _check_key(self, node: str, key: PublicKey) -> None:
-        known = self._known.setdefault(node, key)
-        if known is key:
-            self._file.add({node: key})
-        elif known != key:
-            self._refused.replace(node, key)
+    def is_revoked(self, node: str, public_key: str = "") -> bool:
+        """Return whether a node must not be asked: its key in the registry is revoked, or all that are known are."""
+        try:
+            if public_key and PublicKey.from_line(public_key).fingerprint in self._revoked:
+                return True
+        except SignatureError:
+            return False  # reported when it is introduced
+        return not public_key and node not in self._known and node in self._revoked.values()
+
+    def _replace_revoked(self, revoked: dict[str, str]) -> None:
+        if revoked == self._revoked:
+            return
+        self._revoked = revoked
+        self._revoked_file.write(revoked)
+        for node in [name for name, key in self._known.items() if key.fingerprint in revoked]:
+            del self._known[node]
+            self._file.replace(node, None)
+
+    def _check_key(self, node: str, key: PublicKey, learn: bool) -> None:
+        known = self._known.get(node)
+        if known == key:
+            return
+        if key.fingerprint in self._revoked:
             raise SignatureError(
-                f"{node}: THE NODE'S KEY HAS CHANGED, or another machine replies in its name: trusted is "
-                f"{known.fingerprint}, the reply is signed by {key.fingerprint} (if the node has a new key: "
+                f"{node}: its reply is signed by the revoked key {key.fingerprint} (if the node is trusted again: "
                 f"'crpc nodes trust {node}')"
             )
+        if known is None and learn:
+            self._known[node] = key
+            self._file.add({node: key})
+            return
+        self._refused.replace(node, key)
+        if known is None:
+            raise SignatureError(
+                f"{node}: the key {key.fingerprint} of this node is not known (if it is the node's key: "
+                f"'crpc nodes trust {node}')"
+            )
+        raise SignatureError(
+            f"{node}: THE NODE'S KEY HAS CHANGED, or another machine replies in its name: trusted is "
+            f"{known.fingerprint}, the reply is signed by {key.fingerprint} (if the node has a new key: "
+            f"'crpc nodes trust {node}')"
+        )
 
 
 class IntroducedNodes:
-    """A registry whose nodes' keys are added to the known nodes whenever it is read."""
+    """A registry whose keys and revocations are added to the known nodes whenever it is read."""
 
     def __init__(self, registry: Nodes, known: KnownNodes) -> None:
         self._registry = registry
@@ -102,92 +163,9 @@ class IntroducedNodes:
         """Return the registry's time in Unix seconds."""
         return self._registry.now()
 
-    def nodes(self) -> list[NodeRecord]:
-        """Return every node, after adding its key."""
-        records = self._registry.nodes()
-        self._known.introduce(records)
-        return records
-
-
-def registered_key(config: ClientConfig, node: str) -> PublicKey | None:
-    """Return a node's key in the registry; None without a registry, or when the node is not in it."""
-    if config.registry == "none":
-        return None
-    from collective.aws import AWS
-    from collective.registry.dynamodb import DynamoDBRegistry
-
-    try:
-        records = DynamoDBRegistry(AWS(), names.table(config.collective)).nodes()
-    except NotFound:
-        return None
-    return next(
-        (PublicKey.from_line(one.public_key) for one in records if one.identity == node and one.public_key), None
-    )
-
-
-class _KeyFile:
-    """A file of keys. Lines of other collectives and comments are preserved."""
-
-    def __init__(self, path: Path, collective: str) -> None:
-        self._path = path
-        self._collective = collective
-
-    def read(self) -> dict[str, PublicKey]:
-        """Return this collective's keys by node."""
-        keys: dict[str, PublicKey] = {}
-        for number, line in enumerate(self._lines(), start=1):
-            fields = line.split(maxsplit=2)
-            if not fields or fields[0] != self._collective:
-                continue
-            try:
-                keys.setdefault(fields[1], PublicKey(blob_in_line(fields[2])))
-            except (SignatureError, IndexError):
-                raise ConfigError(
-                    f"{self._path}:{number}: invalid line: must be 'collective node type key' (delete the line)"
-                ) from None
-        return keys
-
-    def add(self, keys: Mapping[str, PublicKey]) -> None:
-        """Append lines."""
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            with self._path.open("a", encoding="ascii") as file:
-                file.write("".join(self._line(node, key) for node, key in keys.items()))
-        except OSError as error:
-            raise self._unwritable(error) from None
-
-    def replace(self, node: str, key: PublicKey) -> None:
-        """Replace all lines of a node."""
-        others = [line for line in self._lines() if line.split()[:2] != [self._collective, node]]
-        temporary = self._path.with_name(f"{self._path.name}.{secrets.token_hex(4)}")
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            temporary.write_text("".join(others) + self._line(node, key), encoding="utf-8")
-            temporary.replace(self._path)
-        except OSError as error:
-            raise self._unwritable(error) from None
-
-    def _lines(self) -> list[str]:
-        try:
-            return self._path.read_text(encoding="utf-8").splitlines(keepends=True)
-        except FileNotFoundError:
-            return []
-        except (OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or "not UTF-8"
-            raise ConfigError(f"{self._path}: cannot be read: {reason}") from None
-
-    def _line(self, node: str, key: PublicKey) -> str:
-        return f"{self._collective} {node} {key.line}\n"
-
-    def _unwritable(self, error: OSError) -> ConfigError:
-        return ConfigError(f"{self._path}: cannot write keys of nodes: {error.strerror} (set 'state' in client.yaml)")
-
-
-class _ReadOnlyKeyFile(_KeyFile):
-    """A file of keys that is only read."""
-
-    def add(self, keys: Mapping[str, PublicKey]) -> None:
-        """Do nothing."""
-
-    def replace(self, node: str, key: PublicKey) -> None:
-        """Do nothing."""
+    def read(self) -> Contents:
+        """Return the contents of the registry, after adding keys and revocations."""
+        contents = self._registry.read()
+        self._known.update(contents.revocations)
+        self._known.introduce(contents.records)
+        return contents

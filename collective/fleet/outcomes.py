@@ -1,28 +1,48 @@
 """Record the outcome of every node of a call, by name: each expected node ends in exactly one outcome.
 
     expected ── reply ────► ok | failed      not expected ── reply ──► unexpected, and ok or failed
-             ── no reply ─► silent           reply that fails verification ──► rejected
+             ── no reply ─► silent           reply not verified, or to another request ──► rejected
              ── not sent ─► skipped
+
+    in the discovery ── no answer ──────────► silent
+                     ── cannot evaluate ────► not_evaluated, which counts as failed
+                     ── stale or revoked ───► not_asked; silent with `expect_all`
 
 A second reply of a node is ignored.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
 from collective.exit_codes import FAILED, NO_NODES, OK, SILENT, STOPPED
 from collective.messages import Reply
+
+MAX_REJECTED = 1000  # names; anyone who can write to the reply queue can invent them
+_NONE: Mapping[str, str] = MappingProxyType({})
 
 
 class Outcomes:
     """The expected nodes, their replies by sender in order of arrival, and what happened to the other nodes.
 
-    `stopped` is true when the call ended before all nodes had been sent to and had answered or timed out.
+    `not_asked` and `not_evaluated` have the reason by name, `undiscovered` are nodes that did not answer whether they
+    match. `stopped` is true when the call ended before all nodes had been sent to and had answered or timed out.
     """
 
-    def __init__(self, expected: Iterable[str]) -> None:
+    def __init__(
+        self,
+        expected: Iterable[str],
+        *,
+        not_asked: Mapping[str, str] = _NONE,
+        not_evaluated: Mapping[str, str] = _NONE,
+        undiscovered: Iterable[str] = (),
+        expect_all: bool = False,
+    ) -> None:
         self.expected: set[str] = set(expected)
+        self.not_asked = not_asked
+        self.not_evaluated = not_evaluated
+        self._missing = {*undiscovered, *(not_asked if expect_all else ())}
         self.replies: dict[str, Reply] = {}
         self.skipped: set[str] = set()
         self.rejected: set[str] = set()
@@ -39,8 +59,9 @@ class Outcomes:
         return True
 
     def reject(self, sender: str) -> None:
-        """Record that a reply in the name of `sender` failed verification."""
-        self.rejected.add(sender)
+        """Record that a reply in the name of `sender` failed verification; the first MAX_REJECTED names are kept."""
+        if len(self.rejected) < MAX_REJECTED:
+            self.rejected.add(sender)
 
     def skip(self, nodes: Iterable[str]) -> None:
         """Record nodes that were not sent to."""
@@ -58,8 +79,8 @@ class Outcomes:
 
     @property
     def silent(self) -> list[str]:
-        """The names of expected nodes that did not answer, sorted."""
-        return sorted(self.waiting)
+        """The names of nodes that did not answer, sorted: expected ones, and those that could be expected."""
+        return sorted(self.waiting | self._missing - self.replies.keys())
 
     @property
     def unexpected(self) -> list[str]:
@@ -91,8 +112,8 @@ class Outcomes:
         """Return the exit code of `crpc`: the worst outcome decides (stopped, failed, silent)."""
         if self.stopped:
             return STOPPED
-        if self.failed:
+        if self.failed or self.not_evaluated:
             return FAILED
-        if self.waiting or self.skipped:
+        if self.silent or self.skipped:
             return SILENT
         return OK if self.replies else NO_NODES

@@ -2,7 +2,7 @@
 
 Every wave is a separate request. It has its own ID, because nodes treat a repeated ID as a duplicate; its own time,
 because nodes reject requests that are much older than their delivery; and only its own nodes as targets, so that it
-cannot be replayed to others.
+cannot be replayed to others. Replies are bound to the digest of the message that was sent.
 """
 
 from __future__ import annotations
@@ -13,9 +13,11 @@ from dataclasses import dataclass, replace
 
 from collective import messages, names, signing
 from collective.errors import NoNodes, NotFound
-from collective.messages import Request
+from collective.messages import Request, Sealed
 from collective.parallel import in_parallel
-from collective.transport import Transport
+from collective.transport import BROADCAST_LIMIT, Transport
+
+_LONGEST_NAME = 258  # bytes of an identity in JSON
 
 
 @dataclass(frozen=True)
@@ -32,25 +34,25 @@ class Sender:
     secret: bool = False
 
     def wave(self, nodes: Sequence[str]) -> Wave:
-        """Return the message for `nodes`, not sent yet. Raises MessageError for inputs that cannot be encoded."""
+        """Return the signed message for `nodes`, not sent yet. Raises MessageError if the inputs cannot be encoded."""
         return Wave(self, nodes, self._new_request(tuple(nodes)))
 
-    def broadcast(self) -> str:
-        """Publish a request to all nodes, and return its ID. Raises NoNodes when the topic does not exist."""
-        request = self._new_request(None)
+    def broadcast(self) -> Wave:
+        """Publish a request to all nodes, and return it. Raises NoNodes when the topic does not exist."""
+        wave = Wave(self, (), self._new_request(None))
         try:
-            self.publish(request)
+            self.publish(wave.message)
         except NotFound:
-            raise NoNodes(f"no node has ever joined the collective '{request.collective}'") from None
-        return request.id
+            raise NoNodes(f"no node has ever joined the collective '{self.request.collective}'") from None
+        return wave
 
-    def publish(self, request: Request) -> None:
-        """Send a request to the queue of every node of the collective."""
-        self.transport.broadcast(names.topic(request.collective), self.seal(request))
+    def publish(self, message: Sealed) -> None:
+        """Send a message to the queue of every node of the collective."""
+        self.transport.broadcast(names.topic(self.request.collective), message.body)
 
-    def seal(self, request: Request) -> str:
+    def seal(self, request: Request) -> Sealed:
         """Return the signed message of a request."""
-        return messages.seal(messages.encode(request), self.sign)
+        return messages.sealed(messages.encode(request), self.sign)
 
     def _new_request(self, targets: tuple[str, ...] | None) -> Request:
         return replace(self.request, id=messages.new_id(), time=time.time(), targets=targets)
@@ -61,24 +63,37 @@ class Wave:
 
     def __init__(self, sender: Sender, nodes: Sequence[str], request: Request) -> None:
         self.request = request
+        self.message = sender.seal(request)
         self.nodes = nodes
         self.reached: set[str] = set()
         self.absent: list[str] = []
         self._sender = sender
 
+    def fits(self) -> bool:
+        """Return whether the names of the nodes fit into one message; inputs that do not fit are not the reason."""
+        if not self._is_published or len(self.nodes) * _LONGEST_NAME < BROADCAST_LIMIT // 2:
+            return True
+        if len(self._sender.seal(self.request).body) <= BROADCAST_LIMIT:
+            return True
+        unnamed = self._sender.seal(replace(self.request, targets=()))
+        return len(unnamed.body) > BROADCAST_LIMIT // 2
+
+    @property
+    def _is_published(self) -> bool:
+        return len(self.nodes) > self._sender.direct_limit and not self._sender.secret
+
     def send(self) -> None:
         """Send to all nodes. `reached` is correct even if sending fails or is interrupted."""
-        if len(self.nodes) > self._sender.direct_limit and not self._sender.secret:
+        if self._is_published:
             self.reached.update(self.nodes)
-            self._sender.publish(self.request)
+            self._sender.publish(self.message)
             return
-        body = self._sender.seal(self.request)
-        in_parallel(lambda node: self._send_to(node, body), self.nodes)
+        in_parallel(self._send_to, self.nodes)
         self.absent.sort()
 
-    def _send_to(self, node: str, body: str) -> None:
+    def _send_to(self, node: str) -> None:
         self.reached.add(node)
         try:
-            self._sender.transport.send(names.node_queue(self.request.collective, node), body)
+            self._sender.transport.send(names.node_queue(self.request.collective, node), self.message.body)
         except NotFound:
             self.absent.append(node)

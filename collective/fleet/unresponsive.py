@@ -41,6 +41,7 @@ class UnresponsiveNodes:
         self._transport = transport
         self._collective = collective
         self._planned: list[_Look] = []  # a heap
+        self._read: set[str] = set()  # nodes whose queue was empty at the last look
 
     def sent(self, nodes: Iterable[str], now: float) -> None:
         """Plan the first looks at nodes to which a request has been sent."""
@@ -63,14 +64,20 @@ class UnresponsiveNodes:
             if unread and look.suspect:
                 unresponsive.append(look.node)
                 continue
+            (self._read.add if unread is False else self._read.discard)(look.node)
             interval = SECOND_LOOK if unread else look.interval * 2
-            heapq.heappush(self._planned, _Look(now + interval, look.node, interval, suspect=unread))
+            heapq.heappush(self._planned, _Look(now + interval, look.node, interval, suspect=bool(unread)))
         return unresponsive
 
-    def _unread(self, node: str) -> bool:
+    def have_read(self, nodes: Collection[str]) -> bool:
+        """Return whether all of these nodes had read their queues when they were last looked at."""
+        return self._read.issuperset(nodes)
+
+    def _unread(self, node: str) -> bool | None:
+        """Return whether a node's queue has unread messages; None if that is unknown, so that it keeps its timeout."""
         try:
             return self._transport.unread(names.node_queue(self._collective, node)) > 0
         except NotFound:
             return True
         except TransportError:
-            return False  # unknown, so the node keeps its timeout
+            return None

@@ -7,18 +7,20 @@ build(config) ─► DaemonParts: server ─ transport ─ journal ─ audit log
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from collective import __version__, catalog, names
+from collective import catalog, names
 from collective.aws import AWS
 from collective.config import NodeConfig
 from collective.errors import ConfigError
 from collective.node import trust
 from collective.node.actions import cgroup
 from collective.node.actions.cgroup import Groups
+from collective.node.actions.leftovers import end_leftovers
 from collective.node.actions.runner import Runner
 from collective.node.facts import Facts, sources
 from collective.node.plugins import agents, plugin_set
@@ -30,17 +32,20 @@ from collective.node.service.reloading import Reloading
 from collective.node.service.status import StatusReporter
 from collective.node.service.systemd import ServiceManager
 from collective.node.storage.audit_log import AuditLog
-from collective.node.storage.journal import Journal
+from collective.node.storage.journal import STARTED, Journal, noting
 from collective.registry import NodeRecord, Registry
 from collective.registry.dynamodb import DynamoDBRegistry
 from collective.registry.memory import MemoryRegistry
 from collective.signing import sshsig
 from collective.transport.sqs import SQSTransport
+from collective.version import __version__
 
 if TYPE_CHECKING:
     import boto3
 
     from collective.node.service.metrics import Metrics
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,7 @@ def build(config: NodeConfig, manager: ServiceManager, session: boto3.Session | 
     transport = SQSTransport(aws, connections=config.max_actions + 4, tags=tags)
     audit, journal = _audit(config), Journal(config.state / "journal.sqlite", transport.now)
     groups.end_abandoned()  # the open journal proves that no other daemon of this node runs
+    _end_abandoned(journal)
     parts = ServerParts(
         transport=transport,
         plugins=load_plugins(config),
@@ -85,7 +91,8 @@ def build(config: NodeConfig, manager: ServiceManager, session: boto3.Session | 
     )
     server = Server(config.collective, config.identity, parts)
     describe = partial(_describe, server, config.heartbeat, key.public.line)
-    registration = Registration(_registry(config, aws), describe, config.heartbeat)
+    check_subscription = partial(transport.check_subscription, server.queue, names.topic(config.collective))
+    registration = Registration(_registry(config, aws), describe, config.heartbeat, check_subscription)
     reloading = Reloading(partial(load_plugins, config), server, policy, registration, manager)
     reporting = StatusReporter(manager, server, registration)
     return DaemonParts(server, registration, reloading, runner, reporting, _metrics(config, server, journal, audit))
@@ -119,6 +126,15 @@ def _facts(config: NodeConfig, runner: Runner) -> Facts:
     return Facts(config.facts, config.classes, [lambda: fixed, *folders])
 
 
+def _end_abandoned(journal: Journal) -> None:
+    """Kill what an earlier daemon's actions have started, if it was killed together with their monitors."""
+    with noting():
+        for request_id in journal.left(STARTED):
+            entry = journal.find(request_id)
+            if entry and (killed := end_leftovers(entry.digest)):
+                log.warning("action.abandoned", extra={"request": request_id, "processes": killed})
+
+
 def _audit(config: NodeConfig) -> AuditLog:
     _make_folder("audit", config.audit.parent)
     if config.audit_envelopes:
@@ -149,6 +165,7 @@ def _describe(server: Server, heartbeat: float, public_key: str) -> NodeRecord:
         classes=tuple(sorted(server.facts.classes)),
         agents={name: agent.ddl.metadata["version"] for name, agent in agents.items()},
         refused=agents.refused,
+        outdated=agents.outdated,
         public_key=public_key,
         period=heartbeat,
     )

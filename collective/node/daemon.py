@@ -21,9 +21,10 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, NoReturn, TextIO
 
-from collective import __version__, exit_codes
+from collective import exit_codes
 from collective.errors import CollectiveError, Failed
 from collective.text import escape_controls
+from collective.version import __version__
 
 if TYPE_CHECKING:
     import boto3
@@ -138,6 +139,7 @@ def _stop(node: DaemonParts, config: NodeConfig, receiver: threading.Thread) -> 
         node.metrics.stop()
     node.server.facts.stop()
     node.runner.stop()  # the commands that provide facts may still run, and their results are not needed any more
+    node.runner.close()
     log.info("daemon.stopped")
 
 

@@ -52,6 +52,13 @@ class RunningNodeInfo:
         return {name: agent.ddl for name, agent in self._state.plugins.agents.items()}
 
     @property
+    def refused_agents(self) -> Mapping[str, str]:
+        """The agents that failed to load, or of which a newer version failed to load, with the reason."""
+        agents = self._state.plugins.agents
+        newer = {name: f"newer version failed to load: {reason}" for name, reason in agents.outdated.items()}
+        return {**{name: f"failed to load: {reason}" for name, reason in agents.refused.items()}, **newer}
+
+    @property
     def running(self) -> int:
         """The number of requests that wait, run or are being answered."""
         return self._pools.in_progress

@@ -135,11 +135,11 @@ class _PolicyParser:
 
     def _inputs(self, place: Place, entry: Mapping[str, Any]) -> Mapping[str, Any] | None:
         schema: Mapping[str, Any] | None = self._one(place, entry, "inputs", dict, "a JSON Schema", None)
+        if schema is None:
+            return None
         try:
-            if schema is not None:
-                json_schema.check_schema(schema, "inputs")
-        except CollectiveError as error:
-            self._reject((*place, "inputs"), str(error))
+            for problem in json_schema.problems(schema):
+                self._reject((*place, "inputs", *problem.path, problem.keyword), problem.described("inputs"))
         except RecursionError:
             self._reject((*place, "inputs"), "inputs: nested too deeply, or a $ref refers to itself")
         return schema

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from collective import data_ddl
+from collective.audit.cutting import CUT, is_cut
 from collective.audit.records import Record
 from collective.filters import Node
 from collective.masking import MASK
@@ -60,9 +61,11 @@ def _questions(decision: Mapping[str, Any], node: Node | None, complete: Complet
     caller, agent, action = (str(decision.get(name)) for name in ("caller", "agent", "action"))
     recorded = decision.get("data")
     data = dict(recorded) if isinstance(recorded, Mapping) else {}
-    masked = frozenset(name for name, value in data.items() if value == MASK)
-    yield Question(caller, agent, action, complete(agent, action, data), node, masked)
+    masked = frozenset(name for name, value in data.items() if value == MASK or is_cut(value))
+    partial = data.pop(CUT, None) is not None
+    yield Question(caller, agent, action, complete(agent, action, data), node, masked, partial)
     asks = decision.get("asks")
     for ask in asks if isinstance(asks, list) else ():
-        if isinstance(ask, list) and len(ask) == 2:
-            yield Question(caller, data_ddl.AGENT, str(ask[0]), {"query": str(ask[1])}, node)
+        if isinstance(ask, list) and len(ask) == 2 and ask[0] != CUT:
+            query, unknown = {"query": str(ask[1])}, frozenset({"query"} if is_cut(ask[1]) else ())
+            yield Question(caller, data_ddl.AGENT, str(ask[0]), query, node, unknown)

@@ -12,9 +12,11 @@ from jsonschema import Draft202012Validator
 
 from collective import filters, json_schema
 from collective.filters import Budget, Filter, Node
+from collective.time_limit import CheckTimeout, check_time, limited
 
 # JSON Schema keywords of the inputs as a whole that depend on the names of inputs, not on their values.
 _ABOUT_NAMES = frozenset("type required minProperties maxProperties propertyNames dependentRequired".split())
+DECISION_SECONDS = 1.0  # for all rules that are evaluated for one request
 _COMMENTS = frozenset({"$schema", "$comment", "title", "description"})
 
 
@@ -32,7 +34,8 @@ class KnownNode:
 class Question:
     """Whether `caller` may run `action` of `agent` with the inputs `data` on `node`.
 
-    In a replay of an audit log, a `node` of None is unknown, and `masked` are the inputs whose values are unknown.
+    In a replay of an audit log, a `node` of None is unknown, `masked` are the inputs whose values are unknown, and
+    `partial` says that there were more inputs.
     """
 
     caller: str
@@ -41,6 +44,7 @@ class Question:
     data: Mapping[str, Any]
     node: Node | None
     masked: frozenset[str] = frozenset()
+    partial: bool = False
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,14 @@ class Rule:
     allow: bool = True
 
     def matches(self, question: Question) -> bool | None:
-        """Return whether this rule matches; None when that cannot be decided."""
+        """Return whether this rule matches; None when that cannot be decided, or not within DECISION_SECONDS."""
+        try:
+            check_time()
+            return self._matches(question)
+        except CheckTimeout:
+            return None
+
+    def _matches(self, question: Question) -> bool | None:
         parts = ((self.callers, question.caller), (self.agents, question.agent), (self.actions, question.action))
         if not all(any(fnmatch.fnmatchcase(value, glob) for glob in globs) for globs, value in parts):
             return False
@@ -94,7 +105,7 @@ class Rule:
     def _matches_inputs(self, question: Question) -> bool | None:
         if self.inputs is None:
             return True
-        if any(_depends_on(self.inputs, name) for name in question.masked):
+        if question.partial or any(_depends_on(self.inputs, name) for name in question.masked):
             return None
         try:
             return self._validator.is_valid(dict(question.data))
@@ -114,6 +125,10 @@ class Policy:
 
     def decide(self, question: Question) -> Decision:
         """Return the decision of the first matching rule. A rule that cannot be evaluated denies the request."""
+        with limited(DECISION_SECONDS):
+            return self._decide(question)
+
+    def _decide(self, question: Question) -> Decision:
         for rule in self.rules:
             matching = rule.matches(question)
             if matching is None:
@@ -126,7 +141,8 @@ class Policy:
         """Return every possible decision on a question with unknown parts; exactly one if all is known."""
         found = []
         for rule in self.rules:
-            matching = rule.matches(question)
+            with limited(DECISION_SECONDS):
+                matching = rule.matches(question)
             if matching is not False:
                 found.append(rule.decision)
             if matching:

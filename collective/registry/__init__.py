@@ -1,8 +1,9 @@
 """The registry protocol: nodes publish what they are, callers read it to know which nodes to expect.
 
     node     put (at start, and after a change) ─ heartbeat (every period) ─ leave (at a clean stop)
-    caller   nodes
-    prune    nodes, identities ─ remove (nodes that are gone)
+    caller   read
+    prune    read, identities ─ remove (nodes that are gone)
+    revoke   revoke, readmit (keys that no caller may accept)
 
 Two machines with the same identity are detected by their heartbeats: each start of a daemon is an `instance`, and a
 heartbeat that finds another instance in the registry returns it.
@@ -12,7 +13,7 @@ It is implemented in memory and on DynamoDB. Times are Unix seconds by the serve
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -24,9 +25,10 @@ class NodeRecord:
     """What a node publishes about itself.
 
     `public_key` verifies its replies, in the form of a `.pub` file. `agents` are versions by agent; `refused` are the
-    agents that failed to load, with the reason. `period` is the time between heartbeats in seconds. `instance` differs
-    for each start of the daemon. `contested` is when another machine was last found to use this identity, `left` when
-    the daemon stopped cleanly.
+    agents that failed to load, and `outdated` those of which a newer version failed to load, with the reason.
+    `omitted` counts the entries of a member that did not fit into the registry. `period` is the time between
+    heartbeats in seconds. `instance` differs for each start of the daemon. `contested` is when another machine was
+    last found to use this identity, `left` when the daemon stopped cleanly.
     """
 
     identity: str
@@ -35,6 +37,8 @@ class NodeRecord:
     classes: tuple[str, ...] = ()
     agents: Mapping[str, str] = field(default_factory=dict)
     refused: Mapping[str, str] = field(default_factory=dict)
+    outdated: Mapping[str, str] = field(default_factory=dict)
+    omitted: Mapping[str, int] = field(default_factory=dict)
     public_key: str = ""
     period: float = 300.0
     instance: str = ""
@@ -51,6 +55,24 @@ class NodeRecord:
         return self.contested is not None and now - self.contested <= PERIODS_ALIVE * self.period
 
 
+@dataclass(frozen=True)
+class Revocation:
+    """A node's key that no caller may accept, by fingerprint. `active` is false when it was readmitted."""
+
+    node: str
+    fingerprint: str
+    active: bool = True
+
+
+@dataclass(frozen=True)
+class Contents:
+    """Everything in the registry: `records` that can be read, `invalid` records with the reason, and revoked keys."""
+
+    records: list[NodeRecord] = field(default_factory=list)
+    invalid: Mapping[str, str] = field(default_factory=dict)
+    revocations: Sequence[Revocation] = ()
+
+
 class Nodes(Protocol):
     """A registry as callers use it. Every method may raise Unreachable, AccessDenied and NotFound."""
 
@@ -58,8 +80,8 @@ class Nodes(Protocol):
         """Return the server's time in Unix seconds."""
         ...
 
-    def nodes(self) -> list[NodeRecord]:
-        """Return every published node that was not removed, in no particular order."""
+    def read(self) -> Contents:
+        """Return every published node that was not removed, in no particular order, and the revoked keys."""
         ...
 
 
@@ -91,4 +113,12 @@ class PrunableNodes(Nodes, Protocol):
 
     def remove(self, record: NodeRecord) -> bool:
         """Delete a node's record; return False, and keep it, when the node was seen since `record` was read."""
+        ...
+
+
+class RevocableNodes(Nodes, Protocol):
+    """A registry as `crpc nodes revoke` and `trust` use it. Every method may raise the same errors."""
+
+    def record_revocation(self, revocation: Revocation) -> None:
+        """Store a revocation, or the readmission of a key, for all callers."""
         ...

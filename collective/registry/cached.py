@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from collective.registry import NodeRecord, Nodes
+from collective.registry import Contents, Nodes
 
 
 class CachedNodes:
@@ -15,16 +15,16 @@ class CachedNodes:
         self._registry = registry
         self._seconds = seconds
         self._clock = clock
-        self._known: list[NodeRecord] = []
-        self._read = float("-inf")
+        self._contents = Contents()
+        self._time = float("-inf")
 
     def now(self) -> float:
         """Return the registry's time in Unix seconds."""
         return self._registry.now()
 
-    def nodes(self) -> list[NodeRecord]:
-        """Return every node as of at most `seconds` ago. Raises TransportError."""
-        if self._clock() - self._read > self._seconds:
-            self._known = self._registry.nodes()
-            self._read = self._clock()
-        return self._known
+    def read(self) -> Contents:
+        """Return the contents as of at most `seconds` ago. Raises TransportError."""
+        if self._clock() - self._time > self._seconds:
+            self._contents = self._registry.read()
+            self._time = self._clock()
+        return self._contents

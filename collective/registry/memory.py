@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from collective.registry import NodeRecord
+from collective.registry import Contents, NodeRecord, Revocation
 
 
 class MemoryRegistry:
@@ -15,6 +15,7 @@ class MemoryRegistry:
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
         self._records: dict[str, NodeRecord] = {}
+        self._revocations: dict[str, Revocation] = {}
 
     def now(self) -> float:
         """Return the time in Unix seconds."""
@@ -37,9 +38,17 @@ class MemoryRegistry:
         if known is not None and known.instance == instance:
             self._records[identity] = replace(known, left=self._clock())
 
+    def read(self) -> Contents:
+        """Return all records and revocations."""
+        return Contents(self.nodes(), {}, list(self._revocations.values()))
+
     def nodes(self) -> list[NodeRecord]:
         """Return all records."""
         return list(self._records.values())
+
+    def record_revocation(self, revocation: Revocation) -> None:
+        """Store a revocation."""
+        self._revocations[revocation.fingerprint] = revocation
 
     def identities(self) -> set[str]:
         """Return the identities of all records."""

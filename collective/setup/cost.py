@@ -1,6 +1,6 @@
 """Estimate the monthly cost of a collective on AWS: the number of billed requests, times their price.
 
-    idle     every node polls its queue each 20 s, and writes to the registry each 300 s
+    idle     every node polls its queue each 20 s, and each 300 s writes to the registry and checks its subscription
     a call   direct:    the caller sends k requests; each of k nodes receives, deletes and replies; the caller
                         receives and deletes replies in batches of ten: 4.2 k + 2 requests
              published: all n nodes receive and delete, k reply: 2 n + 1.2 k + 1 requests, and one publish
@@ -9,7 +9,7 @@
 The numbers of requests are measured (docs/performance.md). The billing rules:
 
 - SQS pricing: every request counts, empty receives too; a message of up to 64 KB is one request, and so is a batch.
-- SNS pricing: a publish of up to 64 KB is one request; deliveries to SQS are free.
+- SNS pricing: a publish of up to 64 KB is one request, Subscribe as well; deliveries to SQS are free.
 - DynamoDB developer guide, "On-demand capacity mode": one write unit per KB of an item, one read unit per 4 KB of a
   consistent read. A Scan reads the table in pages of 1 MB; a larger table is read again, in segments.
 - Data transfer between these services and EC2 in one region is free.
@@ -36,7 +36,7 @@ _READ_UNIT_KB = 4
 
 @dataclass(frozen=True)
 class Prices:
-    """Prices in US dollars per million: SQS requests, SNS publishes, DynamoDB on-demand write and read units."""
+    """Prices in US dollars per million: SQS requests, SNS requests, DynamoDB on-demand write and read units."""
 
     region: str
     as_of: str
@@ -86,6 +86,7 @@ def bill(usage: Usage, prices: Prices = US_EAST_1) -> list[BillItem]:
             usage.nodes * _MONTH / heartbeat * ITEM_KB,
             prices.writes,
         ),
+        BillItem(f"SNS: each node checks every {heartbeat:.0f} s", usage.nodes * _MONTH / heartbeat, prices.sns),
         BillItem("SQS: requests and replies", calls * messages, prices.sqs),
         BillItem("SNS: publishes", calls * publishes, prices.sns),
         BillItem("DynamoDB: each call reads the registry", calls * _discovery(usage.nodes), prices.reads),

@@ -70,7 +70,7 @@ class Pruner:
         found = cloud.subscriptions(names.topic(collective)), cloud.queues(names.node_queues(collective))
         self._subscriptions, self._queues = (self._node_queues(some) for some in found)
         try:
-            self._records = registry.nodes()
+            self._records = registry.read().records
         except NotFound as error:
             raise Unreachable(f"{error} (create the registry with 'crpc setup')") from None
         self._now = registry.now()

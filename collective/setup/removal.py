@@ -66,6 +66,6 @@ def _table(cloud: Cloud, name: str) -> list[Step]:
 
 def _alive(cloud: Cloud, collective: str) -> list[str]:
     registry = cloud.registry(collective)
-    records = registry.nodes()
+    records = registry.read().records
     now = registry.now()
     return [record.identity for record in records if record.alive(now)]

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from collective.config import KEY_AGENT, KEY_AUTO, KEY_NONE
+from collective.config import KEY_AGENT, KEY_AUTO, KEY_NONE, home_folder
 from collective.errors import ConfigError, SignatureError
 from collective.signing import SignPayload, sshsig, unsigned
 from collective.signing.certificates import Certificate, is_certificate
@@ -98,7 +98,7 @@ def _default(agent: SSHAgent | None, ask: Ask) -> Chosen:
         return _first_agent_key(agent)
     except ConfigError:  # no agent, or an agent without keys: use the files, as ssh does
         pass
-    folder = Path.home() / ".ssh"
+    folder = home_folder() / ".ssh"
     for name in _DEFAULT_NAMES:
         if (folder / name).exists():
             return _from_file(folder / name, ask)

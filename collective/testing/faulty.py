@@ -78,6 +78,11 @@ class FaultyTransport:
 
     # -- the protocol
 
+    @property
+    def installation(self) -> str:
+        """Where the inner transport is."""
+        return self._inner.installation
+
     def now(self) -> float:
         """Return the time of the inner transport."""
         return self._inner.now()
@@ -86,6 +91,11 @@ class FaultyTransport:
         """Create and subscribe a queue."""
         self._reach(queue)
         self._inner.open_node(queue, topic)
+
+    def check_subscription(self, queue: str, topic: str) -> None:
+        """Repair a queue's subscription."""
+        self._reach(queue)
+        self._inner.check_subscription(queue, topic)
 
     def open_replies(self, queue: str, known: str | None = None) -> str:
         """Create a reply queue."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from collective import __version__, catalog, signing
+from collective import catalog, signing
 from collective.config import ClientConfig
 from collective.fleet.fleet import Fleet
 from collective.node.actions.runner import Runner
@@ -24,6 +24,7 @@ from collective.registry import NodeRecord
 from collective.registry.memory import MemoryRegistry
 from collective.transport import Transport
 from collective.transport.memory import MemoryTransport
+from collective.version import __version__
 
 COLLECTIVE = "testing"
 

@@ -206,6 +206,8 @@ class _Watched:
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._inner, name)
+        if not callable(method):
+            return method
 
         def call(*args: Any, **named: Any) -> Any:
             self._step(f"before {self._label}.{name}")

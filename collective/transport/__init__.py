@@ -40,6 +40,14 @@ class Transport(Protocol):
     Every method may raise Unreachable and AccessDenied; all but `now` and the `open` methods also NotFound.
     """
 
+    @property
+    def installation(self) -> str:
+        """What distinguishes these queues from those of the same names elsewhere: the account and the region.
+
+        It is part of every signed request, and known once `open_node` or `open_replies` has succeeded.
+        """
+        ...
+
     def now(self) -> float:
         """Return the server's time in Unix seconds."""
         ...
@@ -48,6 +56,13 @@ class Transport(Protocol):
         """Create a node's queue, unless it exists, and subscribe it to `topic`.
 
         Without the permission to create it, an existing queue is used as it is.
+        """
+        ...
+
+    def check_subscription(self, queue: str, topic: str) -> None:
+        """Repair a node queue's subscription, and the topic, if they were removed.
+
+        Without the permission to subscribe, nothing is done.
         """
         ...
 

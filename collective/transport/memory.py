@@ -22,6 +22,8 @@ from collective.transport import (
     Delivery,
 )
 
+INSTALLATION = "memory"
+
 
 @dataclass
 class _Message:
@@ -52,6 +54,11 @@ class MemoryTransport:
         self._closed = False
         self.sent: dict[str, int] = {}
 
+    @property
+    def installation(self) -> str:
+        """Return the same for every transport in memory."""
+        return INSTALLATION
+
     def now(self) -> float:
         """Return the time in Unix seconds."""
         return self._clock()
@@ -61,6 +68,16 @@ class MemoryTransport:
         with self._arrived:
             self._queues.setdefault(queue, _Queue(NODE_VISIBILITY))
             self._topics.setdefault(topic, set()).add(queue)
+
+    def check_subscription(self, queue: str, topic: str) -> None:
+        """Subscribe the queue, unless it is subscribed."""
+        with self._arrived:
+            self._topics.setdefault(topic, set()).add(queue)
+
+    def remove_topic(self, topic: str) -> None:
+        """Delete a topic with its subscriptions, as an administrator of the account can."""
+        with self._arrived:
+            self._topics.pop(topic, None)
 
     def open_replies(self, queue: str, known: str | None = None) -> str:
         """Create the queue."""

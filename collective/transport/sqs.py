@@ -1,6 +1,7 @@
 """The SQS and SNS transport.
 
     node queue   CreateQueue ─ SetQueueAttributes (the topic may send) ─ Subscribe (raw delivery)
+                     └── again at each heartbeat: Subscribe, which also repairs what was removed
                      └── denied: use the queue that `crpc setup --node` created (GetQueueUrl), or raise Forbidden
     reply queue  CreateQueue, once per reply slot
     URL          from CreateQueue; the URLs of other queues differ only in the last part, and are not looked up
@@ -31,6 +32,9 @@ from typing import TYPE_CHECKING, Any
 
 from collective.aws import AWS, translated
 from collective.aws_account import Account, number_in
+from collective.aws_calls import CallFailed
+from collective.aws_credentials import one_line
+from collective.aws_responses import NOT_AWS
 from collective.errors import Forbidden, MessageTooLarge, NotFound
 from collective.transport import (
     BATCH,
@@ -55,6 +59,8 @@ log = logging.getLogger(__name__)
 NODE_ATTRIBUTES = {"VisibilityTimeout": str(NODE_VISIBILITY), "MessageRetentionPeriod": str(NODE_RETENTION)}
 _REPLY_ATTRIBUTES = {"VisibilityTimeout": str(REPLY_VISIBILITY), "MessageRetentionPeriod": str(REPLY_RETENTION)}
 _SHORT_POLL_PAUSE = 0.1  # seconds between polls during the last second of a wait
+_SLASHES = 3  # in the URL of an account's queues: scheme://host/account
+_EARLY_POLL_PAUSE = 1.0  # seconds after a long poll that ended early without messages
 
 
 class SQSTransport:
@@ -69,7 +75,15 @@ class SQSTransport:
         self._tags = tags or {}
         self._sqs: SQSClient = aws.client("sqs", connections=connections)
         self._lazy_sns: SNSClient | None = None
+        self._subscriptions: dict[str, str] = {}  # the ARN of the subscription of each node queue
         self._base: str | None = None  # the common prefix of the URLs of all queues
+
+    @property
+    def installation(self) -> str:
+        """The partition, region and account of the queues; it is read from a queue's URL, without a request."""
+        if self._base is None:
+            raise RuntimeError("no queue has been opened yet")
+        return self._account_of(self._base).installation
 
     def now(self) -> float:
         """Return the servers' time in Unix seconds."""
@@ -86,19 +100,27 @@ class SQSTransport:
         """Create a node's queue, allow the topic to send to it, and subscribe it. Raises Forbidden."""
         self._create(queue, NODE_ATTRIBUTES, tags)
         self._allow(queue, topic)
+        self._subscriptions[queue] = self._subscribe_creating(queue, topic)
+
+    def check_subscription(self, queue: str, topic: str) -> None:
+        """Subscribe a node's queue again (Subscribe), which changes nothing while its subscription exists."""
         try:
-            self._subscribe(queue, topic)
-        except NotFound:
-            with translated(topic, "topic"):
-                self._sns.create_topic(Name=topic)
-            self._subscribe(queue, topic)
+            found = self._subscribe_creating(queue, topic)
+        except Forbidden:
+            return  # a queue made by `crpc setup --node`, whose subscription this node may not change
+        if found != self._subscriptions.get(queue, found):
+            error = "the topic or the subscription was removed by another program; it exists again"
+            log.warning("subscription.repaired", extra={"queue": queue, "topic": topic, "error": error})
+            self._allow(queue, topic)
+        self._subscriptions[queue] = found
 
     def open_replies(self, queue: str, known: str | None = None) -> str:
         """Create a reply queue, or use the URL that an earlier call returned for this endpoint and region."""
         here = f"{self._sqs.meta.endpoint_url} {self._sqs.meta.region_name} "
-        if known and known.startswith(here):
-            self._base = known[len(here) :].rpartition("/")[0]
-        else:
+        known_url = known.removeprefix(here) if known and known.startswith(here) else ""
+        try:
+            self._base = _base_of(known_url, queue)
+        except CallFailed:  # stored by a call to another endpoint, or damaged
             self._create(queue, _REPLY_ATTRIBUTES)
         return here + self._url(queue)
 
@@ -127,6 +149,7 @@ class SQSTransport:
     def receive(self, queue: str, wait: float) -> list[Delivery]:
         """Receive up to BATCH messages with a long poll of whole seconds, or with a short poll and a pause."""
         seconds = int(min(wait, LONGEST_POLL))
+        began = time.monotonic()
         with translated(queue, "queue"):
             answer = self._sqs.receive_message(
                 QueueUrl=self._url(queue),
@@ -134,19 +157,11 @@ class SQSTransport:
                 WaitTimeSeconds=seconds,
                 MessageSystemAttributeNames=["SentTimestamp"],
             )
-        messages = answer.get("Messages", [])
-        if not messages and not seconds:
-            time.sleep(min(max(wait, 0.0), _SHORT_POLL_PAUSE))
-        received = self._aws.now()
-        return [
-            Delivery(
-                body=message.get("Body", ""),
-                sent=float(message["Attributes"]["SentTimestamp"]) / 1000,
-                received=received,
-                receipt=message["ReceiptHandle"],
-            )
-            for message in messages
-        ]
+            received = self._aws.now()
+            deliveries = [_delivery(message, received) for message in answer.get("Messages", [])]
+        if not deliveries:
+            _pause_after(wait, seconds, time.monotonic() - began)
+        return deliveries
 
     def acknowledge(self, queue: str, deliveries: Sequence[Delivery]) -> None:
         """Delete received messages, BATCH with each request."""
@@ -186,19 +201,18 @@ class SQSTransport:
                 # It has other attributes: an older version created it.
                 url = self._sqs.get_queue_url(QueueName=queue)["QueueUrl"]
                 self._sqs.set_queue_attributes(QueueUrl=url, Attributes=attributes)  # type: ignore[arg-type]
-        self._base = url.rpartition("/")[0]
+            self._base = _base_of(url, queue)
 
     def _use_prepared(self, queue: str, denied: Forbidden) -> None:
         """Use an existing queue, and log what differs or cannot be checked; raise Forbidden when there is none."""
         try:
             with translated(queue, "queue"):
-                url = self._sqs.get_queue_url(QueueName=queue)["QueueUrl"]
+                self._base = _base_of(self._sqs.get_queue_url(QueueName=queue)["QueueUrl"], queue)
         except (Forbidden, NotFound):
             raise Forbidden(
                 f"{denied}: and the queue does not exist (create it with 'crpc setup --node IDENTITY', or allow "
                 "sqs:CreateQueue, sqs:TagQueue, sqs:SetQueueAttributes, sqs:GetQueueUrl and sns:Subscribe)"
             ) from None
-        self._base = url.rpartition("/")[0]
         error = f"{denied}: the existing queue is used; its subscription cannot be checked"
         log.info("queue.prepared", extra={"queue": queue, "error": error})
         self._compare(queue)
@@ -218,25 +232,66 @@ class SQSTransport:
         with translated(queue, "queue"):
             self._sqs.set_queue_attributes(QueueUrl=self._url(queue), Attributes={"Policy": policy})
 
-    def _subscribe(self, queue: str, topic: str) -> None:
+    def _subscribe_creating(self, queue: str, topic: str) -> str:
+        """Subscribe a queue; create the topic if it does not exist. Return the ARN of the subscription."""
+        try:
+            return self._subscribe(queue, topic)
+        except NotFound:
+            with translated(topic, "topic"):
+                self._sns.create_topic(Name=topic)
+            return self._subscribe(queue, topic)
+
+    def _subscribe(self, queue: str, topic: str) -> str:
         account = self._account(queue)
         with translated(topic, "topic"):
-            self._sns.subscribe(
+            return self._sns.subscribe(
                 TopicArn=account.arn("sns", topic),
                 Protocol="sqs",
                 Endpoint=account.arn("sqs", queue),
                 Attributes={"RawMessageDelivery": "true"},
-            )
+            )["SubscriptionArn"]
 
     def _url(self, queue: str) -> str:
         if self._base is None:
             with translated(queue, "queue"):
-                self._base = self._sqs.get_queue_url(QueueName=queue)["QueueUrl"].rpartition("/")[0]
+                self._base = _base_of(self._sqs.get_queue_url(QueueName=queue)["QueueUrl"], queue)
         return f"{self._base}/{queue}"
 
     def _account(self, queue: str) -> Account:
         """Return the account of these credentials, whose number is part of every queue's URL."""
-        return Account(self._sqs.meta.partition, self._sqs.meta.region_name, number_in(self._url(queue)))
+        return self._account_of(self._url(queue).rpartition("/")[0])
+
+    def _account_of(self, base: str) -> Account:
+        return Account(self._sqs.meta.partition, self._sqs.meta.region_name, number_in(f"{base}/"))
+
+
+def _pause_after(wait: float, seconds: int, took: float) -> None:
+    """Pause after a poll without messages: a short poll, or a long poll of `seconds` that was answered early.
+
+    The next poll follows at once, and without a pause would be one of a thousand a second.
+    """
+    if seconds:
+        time.sleep(min(max(seconds - took, 0.0), _EARLY_POLL_PAUSE))
+    else:
+        time.sleep(min(max(wait, 0.0), _SHORT_POLL_PAUSE))
+
+
+def _base_of(url: str, queue: str) -> str:
+    """Return a queue's URL without its name. Raises CallFailed when it is not the URL of that queue."""
+    base, _, name = url.rpartition("/")
+    if name != queue or base.count("/") < _SLASHES:
+        raise CallFailed(f"invalid queue URL '{one_line(url)}': {NOT_AWS}")
+    return base
+
+
+def _delivery(message: Any, received: float) -> Delivery:
+    """Return a received message. Raises KeyError and ValueError when it does not have the form of SQS."""
+    return Delivery(
+        body=message.get("Body", ""),
+        sent=int(message["Attributes"]["SentTimestamp"]) / 1000,
+        received=received,
+        receipt=message["ReceiptHandle"],
+    )
 
 
 def differences(found: Mapping[str, str]) -> list[str]:

@@ -45,7 +45,7 @@ def figures() -> Iterator[tuple[str, str]]:
             f"requests verified by a node, {SIGNERS} allowed signers",
             _rate(lambda: verify(payload, signature, "alice", 0)),
         )
-        reply = Reply("0" * 32, "web1", "rpcutil", "ping", 0, "OK", {"pong": 1.0}, 1.0, 1.0)
+        reply = Reply("0" * 32, "0" * 64, "web1", "rpcutil", "ping", 0, "OK", {"pong": 1.0}, 1.0, 1.0)
         envelope = messages.unseal(messages.seal(messages.encode(reply), sshsig.signing_with(key)))
         known = KnownNodes(folder / "one", "bench")
         yield "replies verified by a caller", _rate(lambda: known.verify(reply, envelope))

@@ -17,16 +17,17 @@ from collective.lab.layout import Layout
 
 if TYPE_CHECKING:
     from support.daemons import Daemon
-    from support.footprint import Record, Weigh, Weighed
+    from support.footprint import Measure, Measurement, Record
 from support import footprint
 from support.crpc_process import Crpc, clean_environment, make_crpc, own_lab, own_server
+from support.proxy import Proxy
 
 # These install packages or manage services of this very machine: one after the other.
 CHANGE_THE_MACHINE = ("test_apt", "test_request", "test_rpm", "test_service")
 
 INSTALL = ["apt-get", "-o", "DPkg::Lock::Timeout=90", "install", "-y", "--no-install-recommends"]
 
-FIGURE, WEIGHED = "figure", "weighed"  # what tests have measured: they travel with their reports
+FIGURE, MEASURED = "figure", "measured"  # what tests have measured: they travel with their reports
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
@@ -75,6 +76,13 @@ def moto_server() -> Iterator[str]:
         yield url
 
 
+@pytest.fixture
+def proxy(moto_server: str) -> Iterator[Proxy]:
+    """A proxy in front of that server, which counts requests and can interrupt them."""
+    with Proxy(moto_server) as proxy:
+        yield proxy
+
+
 @pytest.fixture(scope="session")
 def needs() -> Callable[[str, str], None]:
     """Make sure of a command and the Debian package that brings it; without it, skip, and in CI fail."""
@@ -93,16 +101,16 @@ def needs() -> Callable[[str, str], None]:
 
 
 @pytest.fixture
-def weigh(record_property: Callable[[str, object], None]) -> Weigh:
+def measure(record_property: Callable[[str, object], None]) -> Measure:
     """Measure a daemon before and after a failure; a table at the end of the run shows the results."""
 
     @contextmanager
-    def weighing(error: str, node: Daemon) -> Iterator[Weighed]:
-        with footprint.weighing(error, node) as weighed:
-            yield weighed
-        record_property(WEIGHED, weighed.line())
+    def measuring(error: str, node: Daemon) -> Iterator[Measurement]:
+        with footprint.measuring(error, node) as measured:
+            yield measured
+        record_property(MEASURED, measured.line())
 
-    return weighing
+    return measuring
 
 
 @pytest.fixture
@@ -114,10 +122,10 @@ def record(record_property: Callable[[str, object], None]) -> Record:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Show what was measured, and what daemons held before and after."""
     found = [entry for report in terminalreporter.getreports("passed") for entry in report.user_properties]
-    figures, weighed = ([text for kind, text in found if kind == wanted] for wanted in (FIGURE, WEIGHED))
-    if weighed:
+    figures, measured = ([text for kind, text in found if kind == selected] for selected in (FIGURE, MEASURED))
+    if measured:
         terminalreporter.section("measured")
-        terminalreporter.write_line("\n".join([*figures, "", footprint.HEADER, *weighed]))
+        terminalreporter.write_line("\n".join([*figures, "", footprint.HEADER, *measured]))
 
 
 @pytest.fixture

@@ -14,7 +14,8 @@ from typing import Any
 import boto3
 import pytest
 from support.crpc_process import BIN, Crpc, make_crpc
-from support.daemons import IDENTITY, Daemon, aws_environment, configure, daemon, wait_until
+from support.daemons import IDENTITY, Daemon, aws_environment, configure, daemon
+from support.waiting import wait_until
 
 from collective import names
 from collective.signing import key_files, keys
@@ -83,7 +84,7 @@ def stats(crpc: Crpc) -> dict[str, int]:
 def test_messages_that_are_not_ours_are_dropped_logged_and_counted(
     node: Daemon, crpc: Crpc, folder: Path, moto_server: str
 ) -> None:
-    """No JSON, not ours, another version, too large when unpacked, blank: the next request is answered."""
+    """A message that is not a request of this version is dropped, logged and counted; the next request is answered."""
     bomb = base64.b64encode(zlib.compress(b" " * (80 * 1024 * 1024))).decode()
     rubbish = [
         "hello",
@@ -91,8 +92,8 @@ def test_messages_that_are_not_ours_are_dropped_logged_and_counted(
         "[]",
         '{"Records": [{"eventSource": "aws:s3"}]}',
         '{"collective": 2, "encoding": "json", "payload": "{}"}',
-        '{"collective": 1, "encoding": "json", "payload": "{}"}',
-        json.dumps({"collective": 1, "encoding": "json+zlib+base64", "payload": bomb}),
+        '{"collective": 2, "encoding": "json", "payload": "{}"}',
+        json.dumps({"collective": 2, "encoding": "json+zlib+base64", "payload": bomb}),
         "[" * 100_000,
         "x" * 1_000_000,
     ]
@@ -125,7 +126,7 @@ def test_messages_that_are_not_ours_are_dropped_logged_and_counted(
 def test_a_plugin_that_goes_wrong_is_status_5_with_its_reason(
     node: Daemon, crpc: Crpc, how: str, said: str, reason: str
 ) -> None:
-    """The caller learns what happened; the daemon answers the next request."""
+    """The caller of a plugin that fails learns what happened; the daemon answers the next request."""
     done = crpc("odd", "go", f"how={how}", "-I", IDENTITY, "--json")
     reply = json.loads(done.stdout)["replies"][0]
     assert (done.returncode, reply["statuscode"], reply["reason"]) == (2, 5, reason)
@@ -156,7 +157,7 @@ BROKEN: dict[str, tuple[str | None, str | None, str]] = {
 
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_broken_pair_is_left_out_and_the_rest_serves(folder: Path, moto_server: str, crpc: Crpc, name: str) -> None:
-    """One line names file and problem: in the log, from --check (exit 78), and in the reply to a caller."""
+    """The log, `--check` (exit 78) and the reply to a caller have one line with the invalid file and its problem."""
     code, ddl, said = BROKEN[name]
     if code is not None:
         (folder / "agents" / "broken.py").write_text(code)
@@ -186,7 +187,7 @@ def test_a_broken_pair_is_left_out_and_the_rest_serves(folder: Path, moto_server
     [("ping", "the name 'ping' is reserved for a crpc command"), ("package", "the name 'package' is already used by")],
 )
 def test_a_reserved_or_taken_name_is_refused(folder: Path, moto_server: str, name: str, said: str) -> None:
-    """`crpc ping` must stay what it is, and the standard package agent too."""
+    """A plugin with the name of a command or of a standard agent is refused."""
     write_agent(folder, name)
     checked = subprocess.run(
         [BIN / "collectived", "--check", "--config", folder / "node.yaml"],
@@ -197,7 +198,7 @@ def test_a_reserved_or_taken_name_is_refused(folder: Path, moto_server: str, nam
 
 
 def test_a_sound_configuration_passes_the_check(folder: Path, moto_server: str) -> None:
-    """Exit 0, and what it found."""
+    """`collectived --check` of a valid configuration exits with 0 and prints what it found."""
     checked = subprocess.run(
         [BIN / "collectived", "--check", "--config", folder / "node.yaml"],
         env=aws_environment(moto_server), capture_output=True, text=True, check=False,
@@ -207,7 +208,7 @@ def test_a_sound_configuration_passes_the_check(folder: Path, moto_server: str) 
 
 
 def test_a_node_without_allowed_signers_serves_nobody_and_says_what_to_do(folder: Path, moto_server: str) -> None:
-    """It starts, refuses and counts; with the file it serves, without a restart."""
+    """A node without allowed_signers refuses and counts requests, and accepts them once the file exists."""
     configure(folder, f"bad-{uuid.uuid4().hex[:8]}", accept_unsigned=False, allowed_signers="allowed_signers")
     checked = subprocess.run(
         [BIN / "collectived", "--check", "--config", folder / "node.yaml"],

@@ -49,7 +49,7 @@ def point_at(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_check_creates_nothing(
     tmp_path: Path, collective: str, moto_server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No key, folder or queue is created, also for a new node; an existing queue is reported."""
+    """The check creates no key, folder or queue, also for a new node; an existing queue is reported."""
     before = sorted(tmp_path.rglob("*"))
     first = check(tmp_path, moto_server)
     queue = names.node_queue(collective, IDENTITY)
@@ -113,7 +113,7 @@ def test_each_local_problem_is_a_line_with_a_hint(tmp_path: Path, collective: st
 
 
 def test_a_server_that_does_not_respond_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The timeout includes all attempts of botocore."""
+    """The timeout of the check includes all attempts of botocore."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         point_at(f"http://127.0.0.1:{silent.getsockname()[1]}", monkeypatch)
         began = time.monotonic()
@@ -141,7 +141,7 @@ class _LateClock(BaseHTTPRequestHandler):
 
 
 def test_a_clock_that_is_off_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The error has the difference in seconds and a hint."""
+    """The error for a wrong clock has the difference in seconds and a hint."""
     with HTTPServer(("127.0.0.1", 0), _LateClock) as server:
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
         point_at(f"http://127.0.0.1:{server.server_address[1]}", monkeypatch)

@@ -99,7 +99,7 @@ def test_the_script_sets_up_a_node(root: Path, user_data: dict[str, Any], needs:
 
 
 def test_without_metadata_nothing_is_changed(root: Path, user_data: dict[str, Any]) -> None:
-    """On a machine without instance metadata the script fails before it changes anything."""
+    """On a machine without instance metadata, the script fails before it changes anything."""
     assert run_user_data(root, user_data, "127.0.0.1:9").returncode != 0
     assert not (root / "called").exists()
 

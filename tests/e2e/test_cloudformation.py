@@ -20,8 +20,8 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 from cfnlint.decode import cfn_yaml
-from support.accounts import LongThere
-from support.iam import Policy
+from support.accounts import AgedCloud
+from support.iam import IAMPolicy
 from support.iam_session import ACCOUNT, REGION, Gate, open_session
 
 from collective import names
@@ -32,7 +32,7 @@ from collective.fleet.fleet import Fleet
 from collective.node.check import aws_probe
 from collective.node.requests.receiver import Receiver
 from collective.node.server import Server
-from collective.registry import NodeRecord
+from collective.registry import NodeRecord, Revocation
 from collective.registry.dynamodb import DynamoDBRegistry
 from collective.setup import Plan
 from collective.setup.aws_inventory import Cloud
@@ -98,12 +98,12 @@ def document(arn: str) -> Any:
     return iam.get_policy_version(PolicyArn=arn, VersionId=version)["PolicyVersion"]["Document"]
 
 
-def policy(name: str, collective: str = COLLECTIVE) -> Policy:
+def policy(name: str, collective: str = COLLECTIVE) -> IAMPolicy:
     """Return the policy in a file, with the values for this collective and server."""
     text = (CONF / "iam" / f"{name}.json").read_text()
     for example, here in {"eu-central-1": REGION, "111122223333": ACCOUNT, "production": collective}.items():
         text = text.replace(example, here)
-    return Policy(json.loads(text))
+    return IAMPolicy(json.loads(text))
 
 
 def rendered(part: Any, values: Mapping[str, str]) -> Any:
@@ -145,11 +145,11 @@ def serve(folder: Path, gate: Gate, tags: Mapping[str, str]) -> None:
     assert registry.heartbeat(IDENTITY, "this") == "this"
     assert registry.heartbeat(IDENTITY, "another") == "this"  # which requires reading the item
     with running(node):
-        assert ask(folder, open_session()) == 0
+        assert ping_exit_code(folder, open_session()) == 0
     registry.leave(IDENTITY, "this")
 
 
-def ask(folder: Path, session: boto3.Session) -> int:
+def ping_exit_code(folder: Path, session: boto3.Session) -> int:
     """Call the node directly and by broadcast, and return the worse exit code."""
     config = ClientConfig(COLLECTIVE, state=folder)
     codes = []
@@ -207,7 +207,7 @@ def test_the_caller_policy_is_exactly_sufficient(tmp_path: Path) -> None:
     DynamoDBRegistry(AWS(open_session()), TABLE).put(record(node))
     gate = Gate(policy("caller"), {})
     with running(node):
-        assert ask(tmp_path, gate.session) == 0
+        assert ping_exit_code(tmp_path, gate.session) == 0
     caller = SQSTransport(AWS(gate.session))
     reply = names.reply_queue(COLLECTIVE, "alice-0")
     caller.open_replies(reply)
@@ -243,19 +243,19 @@ OTHERS = {
 
 @pytest.mark.parametrize("name", OTHERS)
 def test_the_resources_of_another_node_are_inaccessible(name: str) -> None:
-    """Neither nodes nor callers can read or change them, create them again, or change their tags."""
+    """Neither nodes nor callers can read, change, create or tag the resources of another node."""
     remove_queue()
     mine = {**names.tags(COLLECTIVE, IDENTITY), "collective:instance": INSTANCE}
     SQSTransport(AWS(open_session()), tags=mine).open_node(QUEUE, TOPIC)
     gate = Gate(policy(name), OTHERS[name])
     sqs = gate.session.client("sqs")
-    theirs = {**names.tags(COLLECTIVE, "db1.my.net"), "collective:instance": f"{INSTANCE}1"}
+    tags_of_another_node = {**names.tags(COLLECTIVE, "db1.my.net"), "collective:instance": f"{INSTANCE}1"}
     url = open_session().client("sqs").get_queue_url(QueueName=QUEUE)["QueueUrl"]
     for request in (
-        partial(sqs.create_queue, QueueName=QUEUE, tags=theirs),
+        partial(sqs.create_queue, QueueName=QUEUE, tags=tags_of_another_node),
         partial(sqs.receive_message, QueueUrl=url),
         partial(sqs.set_queue_attributes, QueueUrl=url, Attributes={"Policy": ""}),
-        partial(sqs.tag_queue, QueueUrl=url, Tags=theirs),
+        partial(sqs.tag_queue, QueueUrl=url, Tags=tags_of_another_node),
         partial(sqs.delete_queue, QueueUrl=url),
     ):
         with pytest.raises(ClientError, match="AccessDenied"):
@@ -286,9 +286,9 @@ def test_setup_finds_nothing_to_do_after_the_template() -> None:
 
 
 def test_the_operator_policy_is_exactly_sufficient() -> None:
-    """For `crpc setup` and `crpc nodes prune`, an operator needs every grant of its policy and no other."""
+    """For `crpc setup`, `nodes prune` and `nodes revoke`, an operator needs every grant of its policy and no other."""
     gate = Gate(policy("operator", "operated"), {})
-    cloud = LongThere(AWS(gate.session))
+    cloud = AgedCloud(AWS(gate.session))
 
     def settle(plan: Plan) -> None:
         assert plan.changes
@@ -303,6 +303,7 @@ def test_the_operator_policy_is_exactly_sufficient() -> None:
     nodes = DynamoDBRegistry(AWS(open_session()), names.table("operated"))
     nodes.put(NodeRecord("db1.my.net", "1", period=0.0))
     nodes.put(NodeRecord("db2.my.net", "1"))
+    registry.record_revocation(Revocation("db1.my.net", "SHA256:x"))
     settle(pruning(cloud, registry, "operated", older_than=0.0, orphans=True))
     open_session().client("sqs").create_queue(QueueName=names.reply_queue("operated", "alice-0"))
     settle(removal(cloud, "operated"))

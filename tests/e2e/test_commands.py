@@ -65,7 +65,7 @@ def test_inventory_shows_one_node(crpc: Crpc) -> None:
 
 
 def test_json_documents_name_their_schema_and_are_valid(crpc: Crpc) -> None:
-    """The schema is shipped with collective; documents with nodes can be the `--nodes` of the next call."""
+    """Each JSON document is valid by its shipped schema; documents with nodes can be the `--nodes` of the next call."""
 
     def document(*words: str) -> Any:
         done = crpc(*words, "--json")
@@ -90,7 +90,7 @@ def test_json_documents_name_their_schema_and_are_valid(crpc: Crpc) -> None:
 
 
 def test_a_request_without_results_is_printed_in_every_form(crpc: Crpc) -> None:
-    """The request id is the text; the document names the nodes as well."""
+    """`--no-results` prints the request id as text; the document names the nodes as well."""
     assert re.fullmatch("[0-9a-f]{32}\n", crpc("rpcutil", "ping", "--no-results").stdout)
     document = json.loads(crpc("rpcutil", "ping", "--no-results", "-j").stdout)
     assert (check_document(document), document["nodes"]) == ("sent", NODES)
@@ -122,7 +122,7 @@ def test_a_random_selection_can_be_previewed(crpc: Crpc) -> None:
 
 
 def test_a_mistyped_node_gets_a_suggestion(crpc: Crpc) -> None:
-    """The registry knows which node was probably meant."""
+    """The error for a mistyped node suggests the name in the registry that was probably meant."""
     for name in ("NODE01.LAB", "node01.lab."):
         done = crpc("rpcutil", "ping", "-I", name)
         assert done.returncode == 3
@@ -155,7 +155,7 @@ def test_examples_of_help_pages_run(crpc: Crpc, line: str) -> None:
     ],
 )
 def test_filters_are_explained_in_english(crpc: Crpc, words: tuple[str, ...], text: str) -> None:
-    """`explain-filter` sends no request."""
+    """`crpc explain-filter` describes a filter in English and sends no request."""
     done = crpc("explain-filter", *words, AWS_ENDPOINT_URL="http://127.0.0.1:9")
     assert done.returncode == 0
     assert text in done.stdout

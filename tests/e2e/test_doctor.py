@@ -68,7 +68,7 @@ def test_the_doctor_leaves_no_queue_behind(crpc: Crpc, lab: Layout, caller: Path
 
 
 def test_the_doctor_adds_no_known_nodes(crpc: Crpc, caller: Path) -> None:
-    """Only calls decide which keys are trusted."""
+    """The doctor adds no keys of nodes: only calls decide which keys are trusted."""
     found(crpc, 0, "--config", str(caller))
     assert not (caller.parent / "state" / "known_nodes").exists()
 
@@ -95,12 +95,12 @@ def test_local_errors_take_precedence_in_the_exit_code(crpc: Crpc, caller: Path)
     ],
 )
 def test_an_invalid_region_is_a_configuration_error(crpc: Crpc, region: str, message: str) -> None:
-    """The exit code is that of the configuration, not of the network."""
+    """The exit code for an invalid region is that of the configuration, not of the network."""
     assert found(crpc, 78, AWS_DEFAULT_REGION=region)["AWS"].startswith(message)
 
 
 def test_an_invalid_configuration_file_of_boto3_is_named(crpc: Crpc, tmp_path: Path) -> None:
-    """Every command reports it in one line."""
+    """Every command reports an invalid configuration file of boto3 in one line."""
     (tmp_path / "config").write_text("garbage\n")
     broken = str(tmp_path / "config")
     assert broken in found(crpc, 78, AWS_CONFIG_FILE=broken)["AWS"]
@@ -108,7 +108,7 @@ def test_an_invalid_configuration_file_of_boto3_is_named(crpc: Crpc, tmp_path: P
 
 
 def test_a_collective_without_nodes(crpc: Crpc, tmp_path: Path, moto_server: str) -> None:
-    """Topic and table do not exist, and no node replies."""
+    """The doctor reports that topic and table do not exist, and that no node replies."""
     configure(tmp_path, collective=f"empty-{uuid.uuid4().hex[:8]}")
     path = tmp_path / "client.yaml"
     path.write_text(path.read_text().replace('"registry": "none"', '"registry": "dynamodb"'))

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from support.crpc_process import Crpc, make_crpc
 from support.daemons import IDENTITY, Daemon, aws_environment, configure, daemon
-from support.footprint import Weigh
+from support.footprint import Measure
 from support.proxy import Proxy
 from support.request_flood import Crowd, Stock, crowd, sealed
 
@@ -155,13 +155,13 @@ def reply_of(crpc: Crpc, action: str, *words: str) -> dict[str, Any]:
 
 
 def test_a_thousand_requests_at_once(
-    node: Daemon, proxy: Proxy, callers: Crowd, folder: Path, weigh: Weigh, again: None
+    node: Daemon, proxy: Proxy, callers: Crowd, folder: Path, measure: Measure, again: None
 ) -> None:
     """Each request ends ok or busy, exactly once; it has run if and only if it is ok, also with SIGHUP in between."""
     ran = folder / "ran"
     ran.unlink(missing_ok=True)
     requests = [callers.run(f"echo {number} >> {ran}; sleep 0.2", TIMEOUT) for number in range(1000)]
-    with weigh("1,000 requests at once, and SIGHUP", node):
+    with measure("1,000 requests at once, and SIGHUP", node):
         proxy.answer = Stock(callers.queue, [sealed(request) for request in requests[1:]])
         callers.ask(requests[:1])  # ends the current poll
         for _ in range(5):
@@ -175,53 +175,53 @@ def test_a_thousand_requests_at_once(
     assert {len(callers.replies[request.id]) for request in requests} == {1}
 
 
-def test_a_command_that_prints_100_mb(node: Daemon, crpc: Crpc, weigh: Weigh, again: None) -> None:
+def test_a_command_that_prints_100_mb(node: Daemon, crpc: Crpc, measure: Measure, again: None) -> None:
     """The start and the end of the output are kept; neither action nor daemon ever has all of it in memory."""
-    with weigh("a command prints 100 MB", node) as weighed:
+    with measure("a command prints 100 MB", node) as measured:
         reply = reply_of(crpc, "command_prints")
     assert reply["statuscode"] == 0, reply
     assert 500_000 < reply["data"]["kept"] < 600_000
     assert reply["data"]["peak"] < 100
-    assert weighed.peak < weighed.before.resident + 20
+    assert measured.peak < measured.before.resident + 20
 
 
-def test_an_action_that_prints_100_mb(node: Daemon, crpc: Crpc, weigh: Weigh, again: None) -> None:
-    """The reply quotes the start of the output and has its size."""
-    with weigh("an action prints 100 MB", node) as weighed:
+def test_an_action_that_prints_100_mb(node: Daemon, crpc: Crpc, measure: Measure, again: None) -> None:
+    """The reply of an action that prints 100 MB quotes the start of the output and has its size."""
+    with measure("an action prints 100 MB", node) as measured:
         reply = reply_of(crpc, "prints")
     assert reply["reason"] == "crashed"
     assert reply["statusmsg"].startswith("Printed to standard output: 'xxx")
     assert "(100000000 characters; return or log them)" in reply["statusmsg"]
-    assert weighed.peak < weighed.before.resident + 20
+    assert measured.peak < measured.before.resident + 20
 
 
-def test_an_action_that_returns_100_mb(node: Daemon, crpc: Crpc, weigh: Weigh, again: None) -> None:
-    """The reply has the size and the limit; the daemon never has the value in memory."""
-    with weigh("an action returns 100 MB", node) as weighed:
+def test_an_action_that_returns_100_mb(node: Daemon, crpc: Crpc, measure: Measure, again: None) -> None:
+    """The reply for a result of 100 MB has the size and the limit; the daemon never has the value in memory."""
+    with measure("an action returns 100 MB", node) as measured:
         reply = reply_of(crpc, "returns")
     assert (reply["statuscode"], reply["reason"]) == (5, "crashed")
     assert " bytes, more than the limit of 8388608 bytes" in reply["statusmsg"]
-    assert weighed.peak < weighed.before.resident + 20
+    assert measured.peak < measured.before.resident + 20
 
 
-def test_ten_answers_at_once_that_no_queue_carries(node: Daemon, callers: Crowd, weigh: Weigh, again: None) -> None:
+def test_ten_answers_at_once_that_no_queue_carries(node: Daemon, callers: Crowd, measure: Measure, again: None) -> None:
     """A reply larger than an SQS message is replaced by an error with size and limit; memory stays bounded."""
     requests = [callers.request("excess", "returns_noise", {}) for _ in range(10)]
-    with weigh("ten answers of 6 MB at once", node) as weighed:
+    with measure("ten answers of 6 MB at once", node) as measured:
         callers.ask(requests)
         replies = callers.listen(requests, 30).values()
     assert {(reply.statuscode, reply.reason) for reply in replies} == {(5, "crashed")}
     assert all(
         re.search(r"reply has \d+ bytes, more than the limit of 1048576 bytes", reply.statusmsg) for reply in replies
     )
-    assert weighed.peak < weighed.before.resident + 200
+    assert measured.peak < measured.before.resident + 200
 
 
 def test_two_hundred_processes_that_detach_themselves(
-    node: Daemon, crpc: Crpc, weigh: Weigh, tmp_path: Path, again: None
+    node: Daemon, crpc: Crpc, measure: Measure, tmp_path: Path, again: None
 ) -> None:
     """All detached processes are dead when the reply with reason `timeout` arrives."""
-    with weigh("200 processes detach themselves", node):
+    with measure("200 processes detach themselves", node):
         reply = reply_of(crpc, "detaches", f"folder={tmp_path}")
         alive = [path.name for path in tmp_path.iterdir() if Path("/proc", path.name).exists()]
     assert (reply["statuscode"], reply["reason"]) == (5, "timeout")

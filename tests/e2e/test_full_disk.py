@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from support.crpc_process import Crpc, make_crpc
 from support.daemons import IDENTITY, aws_environment, configure, daemon
-from support.footprint import Weigh
+from support.footprint import Measure
 
 Disk = Callable[[str, int], Path]
 
@@ -57,7 +57,7 @@ def full(disk: Path) -> Iterator[None]:
 
 
 @dataclass
-class Node:
+class AppendingNode:
     """A node, and the file in which its actions leave numbered lines."""
 
     crpc: Crpc
@@ -81,7 +81,7 @@ class Node:
         return [int(line) for line in self.ran.read_text().split()]
 
 
-def until_refused(node: Node, most: int = 20) -> dict[str, Any]:
+def until_refused(node: AppendingNode, most: int = 20) -> dict[str, Any]:
     """Call the node until it refuses: the files that exist may have room for a few more entries."""
     for _ in range(most):
         if (reply := node.append())["statuscode"]:
@@ -89,17 +89,19 @@ def until_refused(node: Node, most: int = 20) -> dict[str, Any]:
     pytest.fail(f"{most} calls succeeded on a full disk")
 
 
-def test_a_full_disk_under_journal_and_audit(tmp_path: Path, moto_server: str, disk: Disk, weigh: Weigh) -> None:
+def test_a_full_disk_under_journal_and_audit(tmp_path: Path, moto_server: str, disk: Disk, measure: Measure) -> None:
     """Each call gets a reply with the reason, nothing runs without an audit line, and free space ends the problem."""
     state, log = disk("state", 1024), disk("logs", 256)
     audit = log / "audit.jsonl"
     configure(tmp_path, collective=f"full-{uuid.uuid4().hex[:8]}", state=str(state), audit=str(audit))
     client = json.loads((tmp_path / "client.yaml").read_text())
     (tmp_path / "client.yaml").write_text(json.dumps({**client, "state": "caller"}))
-    node = Node(make_crpc({**aws_environment(moto_server), "COLLECTIVE_CONFIG": str(tmp_path)}), tmp_path / "ran")
+    node = AppendingNode(
+        make_crpc({**aws_environment(moto_server), "COLLECTIVE_CONFIG": str(tmp_path)}), tmp_path / "ran"
+    )
     with daemon(tmp_path, moto_server) as running:
         assert node.append()["statuscode"] == 0
-        with weigh("a full disk under journal, then audit", running):
+        with measure("a full disk under journal, then audit", running):
             with full(state):
                 refused = until_refused(node)
                 assert (refused["statuscode"], refused["reason"]) == (5, "busy")
@@ -116,7 +118,7 @@ def test_a_full_disk_under_journal_and_audit(tmp_path: Path, moto_server: str, d
     assert_every_run_is_audited(node, audit)
 
 
-def assert_every_run_is_audited(node: Node, audit: Path) -> None:
+def assert_every_run_is_audited(node: AppendingNode, audit: Path) -> None:
     """Check that each run happened once and has an audit line that allowed it, and that the chain records its gap."""
     entries = [json.loads(line) for line in audit.read_text().splitlines()]
     allowed = {line["data"].get("command") for line in entries if line.get("verdict") == "allowed"}

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from support.crpc_process import BIN, Completed, Crpc, clean_environment, make_crpc
 from support.json_documents import check_document
+from support.shared_name import PKGUTIL, install_ours, install_theirs
 from support.waiting import wait_until
 
 from collective.lab.layout import Layout
@@ -43,14 +44,26 @@ def assert_nothing_left(folder: Path) -> None:
 
 
 def test_run_starts_a_collective_for_a_command(tmp_path: Path) -> None:
-    """The environment selects the lab; the exit code is that of the command; afterwards nothing is left."""
+    """`crpc lab run` sets the environment of a command, exits with its exit code, and leaves nothing behind."""
     done = crpc_in(tmp_path)("lab", "run", "--nodes", "2", "--", "sh", "-c", "crpc find; exit 7")
     assert (done.returncode, done.stdout) == (7, "node01.lab\nnode02.lab\n"), done.stderr
     assert_nothing_left(tmp_path)
 
 
+def test_a_lab_runs_beside_another_distribution_of_that_name(tmp_path: Path) -> None:
+    """Plone's `collective/__init__.py` comes first on sys.path: a caller and a node do not need ours."""
+    theirs = install_theirs(tmp_path / "theirs", PKGUTIL)
+    path = f"{theirs}{os.pathsep}{install_ours(tmp_path / 'ours')}"
+    crpc = make_crpc({**clean_environment(), "TMPDIR": str(tmp_path), "PYTHONPATH": path})
+    done = crpc("lab", "run", "--nodes", "1", "--", "sh", "-c", "crpc ping; crpc shell run command='echo hi' -j")
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    assert "node01.lab" in done.stdout
+    assert '"hi\\n"' in done.stdout
+    assert_nothing_left(tmp_path)
+
+
 def test_two_labs_run_side_by_side(tmp_path: Path) -> None:
-    """Each has its own port, folder and nodes."""
+    """Two labs have their own ports, folders and nodes."""
     labs = [
         subprocess.Popen(
             [BIN / "crpc", "lab", "run", "--nodes", nodes, "--", "sh", "-c", "crpc find --dm broadcast | wc -l"],
@@ -92,7 +105,7 @@ def _is_sleep(entry: Path) -> bool:
 
 
 def test_a_lab_interrupted_during_its_start_leaves_nothing(tmp_path: Path) -> None:
-    """Ctrl-C works before the nodes are up."""
+    """Ctrl-C ends a lab before its nodes are up, and leaves nothing behind."""
     lab = subprocess.Popen(
         [BIN / "crpc", "lab", "run", "--nodes", "9", "--", "true"],
         env={**clean_environment(), "TMPDIR": str(tmp_path)},
@@ -109,7 +122,7 @@ def test_a_lab_interrupted_during_its_start_leaves_nothing(tmp_path: Path) -> No
 
 
 def test_a_failed_start_leaves_nothing(tmp_path: Path) -> None:
-    """When the server does not start, there is one line, and the exit code is 69."""
+    """When the lab's server does not start, there is one line, and the exit code is 69."""
     broken = tmp_path / "broken"
     (broken / "moto").mkdir(parents=True)
     (broken / "moto" / "__init__.py").write_text("raise SystemExit('moto has a cold')\n")
@@ -120,7 +133,7 @@ def test_a_failed_start_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_invalid_arguments_are_one_line(tmp_path: Path) -> None:
-    """The exit code is 64, and hints contain the folder."""
+    """Invalid arguments of `crpc lab` are one line with exit code 64, and hints contain the folder."""
     crpc = crpc_in(tmp_path)
     for words, message in (
         (("run", "--nodes", "101", "--", "true"), "--nodes 101: must be between 1 and 100"),
@@ -142,7 +155,7 @@ def test_invalid_arguments_are_one_line(tmp_path: Path) -> None:
 
 
 def test_a_lab_in_the_background(tmp_path: Path) -> None:
-    """Start, status, env, the kill of a node, a second start that is refused, and stop."""
+    """A lab in the background has status and env, survives the kill of a node, refuses a second start, and stops."""
     crpc = crpc_in(tmp_path)
     started = crpc("lab", "start", "--nodes", "3")
     assert started.returncode == 0, started.stderr
@@ -220,7 +233,7 @@ def assert_reload_and_log(crpc: Crpc, layout: Layout) -> None:
 
 
 def test_a_killed_supervisor_leaves_no_process(tmp_path: Path) -> None:
-    """Nodes and server end with it, and the next start removes the remaining files."""
+    """Nodes and server end with the supervisor, and the next start removes the remaining files."""
     crpc = crpc_in(tmp_path)
     assert crpc("lab", "start", "--nodes", "1").returncode == 0
     layout = Layout(tmp_path / ".local/state/collective/lab")

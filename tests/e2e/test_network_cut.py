@@ -13,33 +13,34 @@ from pathlib import Path
 import pytest
 from support.crpc_process import begin, make_crpc
 from support.daemons import IDENTITY, aws_environment, configure, daemon
-from support.footprint import Record, Weigh
-from support.network import Network
+from support.footprint import Measure, Record
+from support.network import NamespaceNetwork
+from support.waiting import wait_until
 
 CUT = 30.0  # seconds
 HEALING = 35.0  # seconds: the rest of a hanging poll (30 s), or the longest pause (30 s) and a connection (5 s)
 
 
 @pytest.fixture
-def network(needs_root: Callable[[], None], needs: Callable[[str, str], None]) -> Iterator[Network]:
+def network(needs_root: Callable[[], None], needs: Callable[[str, str], None]) -> Iterator[NamespaceNetwork]:
     """Return a network that can be cut."""
     needs_root()
     needs("ip", "iproute2")
-    with Network() as network:
+    with NamespaceNetwork() as network:
         yield network
 
 
-def test_a_cut_of_half_a_minute(network: Network, tmp_path: Path, weigh: Weigh, record: Record) -> None:
+def test_a_cut_of_half_a_minute(network: NamespaceNetwork, tmp_path: Path, measure: Measure, record: Record) -> None:
     """An action that ran during the cut ran once, and its reply arrives afterwards; the node recovers by itself."""
     configure(tmp_path, collective=f"cut-{uuid.uuid4().hex[:8]}")
     crpc = make_crpc({**aws_environment(network.url), "COLLECTIVE_CONFIG": str(tmp_path)}, by=network.server)
     ran = tmp_path / "ran"
     with daemon(tmp_path, network.url, by=network.node) as node:
         assert crpc("shell", "run", "command=true", "-I", IDENTITY).returncode == 0
-        with weigh("the network cut for 30 s", node):
+        with measure("the network cut for 30 s", node):
             reply = begin(crpc, "shell", "run", f"command=sleep 3; echo x >> {ran}", "-I", IDENTITY, "-t", "100")
             node.wait_for_decision(2)
-            time.sleep(0.5)  # until the request is acknowledged
+            wait_until(lambda: network.held() == 0, 20)  # the request is acknowledged
             network.cut()
             time.sleep(CUT)
             network.heal()

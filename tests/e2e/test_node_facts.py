@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 import os
 import signal
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from support.crpc_process import Crpc, clean_environment, make_crpc, own_lab
+from support.waiting import wait_until
 
 from collective.lab.layout import Layout
 
 FIRST, SECOND = "node01.lab", "node02.lab"
+WAIT = 15.0  # seconds; the longest wait for a node that reads its facts again
 
 
 @pytest.fixture(scope="module")
@@ -38,24 +38,11 @@ def hang_up(own: Layout, identity: str) -> None:
 
 
 def find(crpc: Crpc, *words: str, expected: list[str]) -> None:
-    """Run `crpc find` until it prints the expected nodes, for at most 15 seconds."""
-    until = time.monotonic() + 15
-    while True:
-        done = crpc("find", *words)
-        if done.stdout.split() == expected or time.monotonic() > until:
-            break
-        threading.Event().wait(0.1)
+    """Wait until `crpc find` prints the expected nodes, with the exit code for them."""
+    wait_until(lambda: crpc("find", *words).stdout.split() == expected, WAIT)
+    done = crpc("find", *words)
     assert (done.stdout.split(), done.stderr if expected else "") == (expected, "")
     assert done.returncode == (0 if expected else 1)
-
-
-def log_has(own: Layout, identity: str, text: str) -> bool:
-    """Wait for `text` in a node's log, for at most 15 seconds."""
-    until = time.monotonic() + 15
-    path = own.node(identity) / "log"
-    while text not in path.read_text() and time.monotonic() < until:
-        threading.Event().wait(0.05)
-    return text in path.read_text()
 
 
 @pytest.mark.parametrize("method", ["registry", "broadcast"])
@@ -79,7 +66,7 @@ def test_an_invalid_file_does_not_change_the_next_filter(own: Layout, crpc: Crpc
     good = path.read_text()
     path.write_text("role: [")
     hang_up(own, SECOND)
-    assert log_has(own, SECOND, "facts.broken")
+    wait_until(lambda: "facts.broken" in (own.node(SECOND) / "log").read_text(), WAIT)
     find(crpc, "--dm", method, "-F", "role=db", expected=[SECOND])
     path.write_text(good + f"shape: {method}\n")
     hang_up(own, SECOND)
@@ -98,14 +85,14 @@ def test_a_filter_uses_data_functions(own: Layout, crpc: Crpc, tmp_path: Path) -
 
 
 def test_a_call_with_a_data_function_reaches_matching_nodes(crpc: Crpc) -> None:
-    """The filter is sent with the call and checked on the node."""
+    """A filter with a data function is sent with the call and checked on the node."""
     done = crpc("rpcutil", "ping", "-S", "nrpe('check_disk').exitcode=0", "--json")
     assert done.returncode == 0, done.stderr
     assert [reply["sender"] for reply in json.loads(done.stdout)["replies"]] == [FIRST]
 
 
 def test_an_unknown_function_or_field_is_rejected(crpc: Crpc) -> None:
-    """The error is one line with exit code 64, and nothing is sent."""
+    """The error for an unknown data function or field is one line with exit code 64, and nothing is sent."""
     for select, message in [
         ("fstatt('/x').size=0", "unknown data function 'fstatt'"),
         ("fstat('/x').color=0", "unknown field 'color'"),

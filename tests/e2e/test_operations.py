@@ -50,7 +50,7 @@ def test_from_an_empty_account_to_the_first_reply_and_back(
     etc.mkdir()
     (etc / "node.yaml").write_text(json.dumps(NODE))
     (etc / "policy.yaml").write_text((CONF / "policy.yaml").read_text())
-    shown = re.search(r"^As: +(\S+)$", sh("crpc keys").stdout, re.MULTILINE)
+    shown = re.search(r"^Caller: +(\S+)$", sh("crpc keys").stdout, re.MULTILINE)
     assert shown
     sh(f'crpc keys trust "$(cat ~/.ssh/id_ed25519.pub)" --as {shown[1]} --file ~/etc/allowed_signers')
     sh("collectived --config ~/etc/node.yaml --check")

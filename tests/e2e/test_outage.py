@@ -17,9 +17,10 @@ from urllib.parse import urlsplit
 
 import pytest
 from support.crpc_process import BIN, Completed, Crpc, begin, make_crpc, own_server
-from support.daemons import IDENTITY, Daemon, aws_environment, configure, daemon, wait_until
-from support.footprint import Weigh
+from support.daemons import IDENTITY, Daemon, aws_environment, configure, daemon
+from support.footprint import Measure
 from support.proxy import Proxy
+from support.waiting import wait_until
 
 
 @pytest.fixture
@@ -27,13 +28,6 @@ def folder(tmp_path: Path) -> Path:
     """Return the folder with the configuration of a unique collective."""
     configure(tmp_path, collective=f"outage-{uuid.uuid4().hex[:8]}")
     return tmp_path
-
-
-@pytest.fixture
-def proxy(moto_server: str) -> Iterator[Proxy]:
-    """Return the proxy that the daemon uses as its server."""
-    with Proxy(moto_server) as proxy:
-        yield proxy
 
 
 @pytest.fixture
@@ -56,7 +50,7 @@ def assert_one_line_and_69(done: Completed) -> None:
 
 
 def test_a_refused_connection_is_one_line_and_exit_69(crpc: Crpc) -> None:
-    """Nothing listens on the port of the endpoint."""
+    """A port on which nothing listens is one line with the address, and exit code 69."""
     done = crpc("rpcutil", "ping", "-I", IDENTITY, AWS_ENDPOINT_URL="http://127.0.0.1:9")
     assert_one_line_and_69(done)
     assert "127.0.0.1:9" in done.stderr
@@ -94,7 +88,7 @@ def test_an_outage_during_a_call_ends_it(crpc: Crpc, node: Daemon, proxy: Proxy)
 
 
 def test_the_daemon_serves_again_when_the_transport_is_back(crpc: Crpc, node: Daemon, proxy: Proxy) -> None:
-    """It logs the outage, retries with growing pauses, and needs no restart."""
+    """The daemon logs an outage, retries with growing pauses, and needs no restart."""
     assert crpc("rpcutil", "ping", "-I", IDENTITY).returncode == 0
     proxy.turn("cut")
     node.wait_for("transport.failed", 2)
@@ -169,11 +163,11 @@ def test_a_server_that_restarts_and_has_forgotten_all(crpc: Crpc, node: Daemon, 
         assert crpc("rpcutil", "ping", "--dm", "broadcast", "--dt", "3").returncode == 0
 
 
-def test_a_caller_killed_in_its_long_poll_harms_nobody(crpc: Crpc, node: Daemon, weigh: Weigh) -> None:
+def test_a_caller_killed_in_its_long_poll_harms_nobody(crpc: Crpc, node: Daemon, measure: Measure) -> None:
     """The next call with the same slot gets its own reply only."""
     ran = node.folder / "ran"
     assert crpc("shell", "run", "command=true", "-I", IDENTITY).returncode == 0
-    with weigh("a caller killed in its long poll", node):
+    with measure("a caller killed in its long poll", node):
         killed = subprocess.Popen(
             [BIN / "crpc", "shell", "run", f"command=sleep 2; echo first >> {ran}", "-I", IDENTITY],
             env={**aws_environment(node_url(node)), "COLLECTIVE_CONFIG": str(node.folder)},

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from support.crpc_process import BIN, Crpc, make_crpc
 from support.daemons import IDENTITY, Daemon, aws_environment, configure, daemon
-from support.terminal import Terminal
+from support.terminal import TmuxTerminal
 from support.waiting import wait_until
 
 CODE = '''
@@ -129,9 +129,9 @@ def test_secrets_are_masked_everywhere(node: Daemon, crpc: Crpc, folder: Path) -
 def test_a_missing_secret_is_asked_for_without_echo(
     node: Daemon, environment: dict[str, str], needs: Callable[[str, str], None]
 ) -> None:
-    """On a terminal a missing secret is asked for without echo; in a script it is an error like any missing input."""
+    """On a terminal, a missing secret is asked for without echo; in a script it is an error like any missing input."""
     needs("tmux", "tmux")
-    terminal = Terminal({**environment, "PATH": f"{BIN}:{os.environ['PATH']}", "LC_ALL": "C.UTF-8"})
+    terminal = TmuxTerminal({**environment, "PATH": f"{BIN}:{os.environ['PATH']}", "LC_ALL": "C.UTF-8"})
     try:
         terminal.type(f"crpc vault login -I {IDENTITY}; echo ended with $?")
         wait_until(lambda: "Password:" in terminal.screen(), 30, terminal.screen)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 
 import boto3
@@ -34,13 +33,6 @@ def queue(collective: str) -> str:
     return names.node_queue(collective, IDENTITY)
 
 
-@pytest.fixture
-def proxy(moto_server: str) -> Iterator[Proxy]:
-    """Return the proxy that nodes use as AWS."""
-    with Proxy(moto_server) as proxy:
-        yield proxy
-
-
 def transport(url: str, monkeypatch: pytest.MonkeyPatch, region: str = "eu-central-1") -> SQSTransport:
     monkeypatch.setenv("AWS_ENDPOINT_URL", url)
     session = boto3.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name=region)
@@ -67,7 +59,7 @@ def forbid(proxy: Proxy, *operations: str) -> None:
 def test_an_existing_queue_is_used(
     admin: SQSTransport, node: SQSTransport, proxy: Proxy, queue: str, collective: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A log line has what was denied and what cannot be checked; broadcasts arrive."""
+    """A node that may not create its queue uses the existing one, and logs what was denied and cannot be checked."""
     topic = names.topic(collective)
     admin.create_node(queue, topic, {})
     forbid(proxy, *MAKING)
@@ -85,7 +77,7 @@ def test_an_existing_queue_is_used(
 def test_any_step_of_creating_a_queue_may_be_denied(
     node: SQSTransport, proxy: Proxy, queue: str, collective: str, operation: str
 ) -> None:
-    """Whatever was created before is enough to receive."""
+    """Whichever step of creating a queue is denied, what was created before is enough to receive."""
     node.open_node(queue, names.topic(collective))
     forbid(proxy, operation)
     node.open_node(queue, names.topic(collective))
@@ -93,7 +85,7 @@ def test_any_step_of_creating_a_queue_may_be_denied(
 
 
 def test_a_missing_queue_is_an_error_with_a_hint(node: SQSTransport, proxy: Proxy, queue: str, collective: str) -> None:
-    """The error has the command and the IAM actions each time, also when other queues exist."""
+    """The error for a missing queue has the command and the IAM actions, also when other queues exist."""
     forbid(proxy, "CreateQueue")
     for _ in range(2):
         with pytest.raises(Forbidden) as caught:
@@ -111,7 +103,7 @@ def test_a_missing_queue_is_an_error_with_a_hint(node: SQSTransport, proxy: Prox
 def test_an_existing_queue_with_other_attributes_is_a_warning(
     admin: SQSTransport, node: SQSTransport, proxy: Proxy, queue: str, collective: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The queue is used; without the permission to read the attributes there is no warning."""
+    """An existing queue with other attributes is used; if they cannot be read there is no warning."""
     boto3.client(
         "sqs", region_name="eu-central-1", aws_access_key_id="test", aws_secret_access_key="test"
     ).create_queue(QueueName=queue, Attributes={"VisibilityTimeout": "30", "MessageRetentionPeriod": "3900"})
@@ -128,7 +120,7 @@ def test_an_existing_queue_with_other_attributes_is_a_warning(
 def test_throttling_and_a_blocked_name_are_retried(
     node: SQSTransport, proxy: Proxy, queue: str, collective: str
 ) -> None:
-    """In these cases no existing queue is looked for."""
+    """After throttling, and while a name is blocked, no existing queue is looked for."""
     proxy.refused["CreateQueue"] = "AWS.SimpleQueueService.QueueDeletedRecently"
     with pytest.raises(Unreachable, match="SQS blocks the name"):
         node.open_node(queue, names.topic(collective))
@@ -139,7 +131,7 @@ def test_throttling_and_a_blocked_name_are_retried(
 
 
 def test_arns_have_the_partition_of_the_region(proxy: Proxy, monkeypatch: pytest.MonkeyPatch, collective: str) -> None:
-    """For a region in China, with the account number from the queue's URL."""
+    """The ARNs of a region in China have its partition, and the account number from the queue's URL."""
     seen: list[bytes] = []
     proxy.watch = lambda step, content: seen.append(content) if step == "before Subscribe" else None
     topic = names.topic(collective)
@@ -148,7 +140,7 @@ def test_arns_have_the_partition_of_the_region(proxy: Proxy, monkeypatch: pytest
 
 
 def test_a_daemon_survives_expired_credentials(proxy: Proxy, tmp_path: Path, collective: str) -> None:
-    """At the start or later, the daemon logs the error, and serves again with new credentials."""
+    """A daemon whose credentials have expired logs the error, and serves again with new credentials."""
     configure(tmp_path, collective)
     crpc = make_crpc({**aws_environment(proxy.url), "COLLECTIVE_CONFIG": str(tmp_path)})
     proxy.refused["CreateQueue"] = "ExpiredToken"

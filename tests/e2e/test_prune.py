@@ -8,10 +8,11 @@ from pathlib import Path
 
 import boto3
 import pytest
-from support.accounts import Account, LongThere
+from support.accounts import AccountUnderTest, AgedCloud
 from support.crpc_process import on_a_terminal
-from support.daemons import IDENTITY, configure, daemon, wait_until
+from support.daemons import IDENTITY, configure, daemon
 from support.proxy import Proxy
+from support.waiting import wait_until
 
 from collective import names
 from collective.aws import AWS
@@ -34,9 +35,9 @@ def aws(moto_server: str, monkeypatch: pytest.MonkeyPatch) -> AWS:
 
 
 @pytest.fixture
-def account(moto_server: str, tmp_path: Path, aws: AWS) -> Account:
+def account(moto_server: str, tmp_path: Path, aws: AWS) -> AccountUnderTest:
     """Return a collective with three nodes: one is alive, one stopped and one was last seen ten days ago."""
-    account = Account(moto_server, tmp_path)
+    account = AccountUnderTest(moto_server, tmp_path)
     registry = DynamoDBRegistry(aws, names.table(account.collective))
     registry.create()
     for identity in ("alive", "left", "lost"):
@@ -48,12 +49,12 @@ def account(moto_server: str, tmp_path: Path, aws: AWS) -> Account:
     return account
 
 
-def join(account: Account, aws: AWS, identity: str) -> None:
+def join(account: AccountUnderTest, aws: AWS, identity: str) -> None:
     """Create a node's queue."""
     SQSTransport(aws).create_node(names.node_queue(account.collective, identity), names.topic(account.collective), {})
 
 
-def age(account: Account, identity: str, **times: float) -> None:
+def age(account: AccountUnderTest, identity: str, **times: float) -> None:
     """Write times (Unix seconds) into a node's item."""
     account.dynamodb.update_item(
         TableName=names.table(account.collective),
@@ -63,16 +64,16 @@ def age(account: Account, identity: str, **times: float) -> None:
     )
 
 
-def queues_of(account: Account, *identities: str) -> list[str]:
+def queues_of(account: AccountUnderTest, *identities: str) -> list[str]:
     return sorted(names.node_queue(account.collective, identity) for identity in identities)
 
 
-def items(account: Account) -> list[str]:
+def items(account: AccountUnderTest) -> list[str]:
     found = account.dynamodb.scan(TableName=names.table(account.collective))["Items"]
     return sorted(item["identity"]["S"] for item in found)
 
 
-def test_nodes_that_are_gone_are_removed(account: Account) -> None:
+def test_nodes_that_are_gone_are_removed(account: AccountUnderTest) -> None:
     """Item, queue and subscription are removed; a second run changes nothing; a node seen after `leave` is alive."""
     age(account, "alive", left_at=time.time() - 10 * DAY)
     done = account.crpc("nodes", "prune", "--yes")
@@ -88,7 +89,7 @@ def test_nodes_that_are_gone_are_removed(account: Account) -> None:
     assert account.crpc("nodes", "prune").stdout.endswith("\nNothing to do\n")
 
 
-def test_named_nodes_are_removed(account: Account, aws: AWS) -> None:
+def test_named_nodes_are_removed(account: AccountUnderTest, aws: AWS) -> None:
     """Only the named nodes, whenever they were last seen; a node that is alive or unknown is an error."""
     DynamoDBRegistry(aws, names.table(account.collective)).put(NodeRecord("lately", "1.0", instance="one"))
     age(account, "lately", left_at=time.time() - 5, last_seen=time.time() - 5)
@@ -109,7 +110,7 @@ def test_named_nodes_are_removed(account: Account, aws: AWS) -> None:
     assert items(account) == ["alive", "lost"]
 
 
-def test_the_plan_needs_confirmation(account: Account) -> None:
+def test_the_plan_needs_confirmation(account: AccountUnderTest) -> None:
     """A dry run, a script without --yes, and a no on a terminal change nothing."""
     assert account.crpc("nodes", "prune", "--dry-run").returncode == 0
     assert account.crpc("nodes", "prune").returncode == 4
@@ -120,7 +121,7 @@ def test_the_plan_needs_confirmation(account: Account) -> None:
     assert [(step["name"], step["done"]) for step in document["steps"]] == [("left", True), ("lost", True)]
 
 
-def test_the_age_is_given_in_hours_or_days(account: Account) -> None:
+def test_the_age_is_given_in_hours_or_days(account: AccountUnderTest) -> None:
     """A node that is alive is never old enough."""
     assert account.crpc("nodes", "prune", "--older-than", "11d").stdout.endswith("\nNothing to do\n")
     assert account.crpc("nodes", "prune", "--older-than", "0h", "--yes").returncode == 0
@@ -129,21 +130,21 @@ def test_the_age_is_given_in_hours_or_days(account: Account) -> None:
 
 
 def test_without_a_registry_pruning_is_refused(moto_server: str, tmp_path: Path) -> None:
-    """The exit code is 64, and nothing is read."""
-    done = Account(moto_server, tmp_path, registry="none").crpc("nodes", "prune", "--yes")
+    """With `registry: none`, pruning exits with 64 and reads nothing."""
+    done = AccountUnderTest(moto_server, tmp_path, registry="none").crpc("nodes", "prune", "--yes")
     assert (done.returncode, "no registry" in done.stderr) == (64, True)
 
 
 def test_without_a_table_pruning_is_refused(moto_server: str, tmp_path: Path) -> None:
-    """The error names the command that creates the table."""
-    done = Account(moto_server, tmp_path, "untold").crpc("nodes", "prune")
+    """The error for a missing table names the command that creates it."""
+    done = AccountUnderTest(moto_server, tmp_path, "missing").crpc("nodes", "prune")
     assert (done.returncode, done.stderr) == (
         69,
-        "crpc: table 'untold_nodes' does not exist (create the registry with 'crpc setup')\n",
+        "crpc: table 'missing_nodes' does not exist (create the registry with 'crpc setup')\n",
     )
 
 
-def test_with_an_incomplete_registry_there_are_no_orphans(account: Account, aws: AWS) -> None:
+def test_with_an_incomplete_registry_there_are_no_orphans(account: AccountUnderTest, aws: AWS) -> None:
     """When the table is too new, or no node is alive, no queue is removed."""
     join(account, aws, "unheard")
     prune = ("nodes", "prune", "--orphans", "--older-than", "0h", "--yes")
@@ -159,17 +160,17 @@ def test_with_an_incomplete_registry_there_are_no_orphans(account: Account, aws:
     assert account.queues() == queues_of(account, "alive", "left", "lost", "unheard")
 
 
-def test_a_new_queue_is_not_an_orphan(account: Account, aws: AWS) -> None:
-    """Its node may be about to register."""
+def test_a_new_queue_is_not_an_orphan(account: AccountUnderTest, aws: AWS) -> None:
+    """A new queue is not removed, because its node may be about to register."""
     join(account, aws, "orphan")
     registry = DynamoDBRegistry(aws, names.table(account.collective))
     for older_than, found in ((3600.0, []), (0.0, queues_of(account, "orphan"))):
-        plan = pruning(LongThere(aws), registry, account.collective, older_than=older_than, orphans=True)
+        plan = pruning(AgedCloud(aws), registry, account.collective, older_than=older_than, orphans=True)
         assert [step.name for step in plan.steps if step.kind == "queue"] == found
 
 
-def test_orphans_are_removed_only_with_the_option(account: Account, aws: AWS) -> None:
-    """Queues without a node and subscriptions without a queue; not new queues, nor those of unreadable records."""
+def test_orphans_are_removed_only_with_the_option(account: AccountUnderTest, aws: AWS) -> None:
+    """Orphans are queues without a node and subscriptions without a queue, except new ones and unreadable records."""
     registry = DynamoDBRegistry(aws, names.table(account.collective))
     registry.put(NodeRecord("alive", "1.0", instance="one", period=0.1))  # so that a new table is old enough
     age(account, "alive", last_seen=time.time() + DAY)
@@ -199,7 +200,7 @@ def test_orphans_are_removed_only_with_the_option(account: Account, aws: AWS) ->
     assert account.subscribed() == queues_of(account, "alive", "newer")
 
 
-def test_a_node_that_comes_back_keeps_everything(account: Account, aws: AWS) -> None:
+def test_a_node_that_comes_back_keeps_everything(account: AccountUnderTest, aws: AWS) -> None:
     """When a node starts after the plan was made, its step changes nothing and returns the reason."""
     now = [0.0]
     registry = MemoryRegistry(lambda: now[0])
@@ -213,24 +214,26 @@ def test_a_node_that_comes_back_keeps_everything(account: Account, aws: AWS) -> 
     assert registry.identities() == {"lost"}
 
 
-def test_all_pages_are_read(account: Account, aws: AWS, moto_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_pages_are_read(
+    account: AccountUnderTest, aws: AWS, moto_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """SNS lists 100 subscriptions per page, and SQS 1,000 queues per page if a page size is given."""
     subscriptions = [f"{account.collective}_node_{number}" for number in range(101)]
     topic = f"arn:aws:sns:eu-central-1:123456789012:{names.topic(account.collective)}"
     for name in subscriptions:
         account.sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=f"arn:aws:sqs:eu-central-1:123456789012:{name}")
     with Proxy(moto_server) as proxy:
-        asked: list[bytes] = []
-        proxy.watch = lambda step, content: asked.append(content) if step == "before ListQueues" else None
+        requests: list[bytes] = []
+        proxy.watch = lambda step, content: requests.append(content) if step == "before ListQueues" else None
         monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
         session = boto3.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name="eu-central-1")
         cloud = Cloud(AWS(session))
         assert cloud.subscriptions(names.topic(account.collective)).keys() >= set(subscriptions)
         assert len(cloud.queues(names.node_queues(account.collective))) == 3
-    assert json.loads(asked[0])["MaxResults"] == 1000
+    assert json.loads(requests[0])["MaxResults"] == 1000
 
 
-def test_a_pruned_node_registers_again(account: Account, moto_server: str, tmp_path: Path) -> None:
+def test_a_pruned_node_registers_again(account: AccountUnderTest, moto_server: str, tmp_path: Path) -> None:
     """A node that was unreachable for days creates its queue, subscription and item again, and replies."""
     configure(tmp_path, account.collective, registry="dynamodb", heartbeat=1.0)
     account.write_config()

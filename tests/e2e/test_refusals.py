@@ -54,7 +54,7 @@ WRONG: dict[str, tuple[list[str], str]] = {
 
 @pytest.mark.parametrize("name", WRONG)
 def test_a_wrong_command_line_is_one_line_and_sends_nothing(crpc: Crpc, lab: Layout, name: str) -> None:
-    """Exit 64, nothing on standard output, one line with the error, and no request to any service."""
+    """A wrong command line is one line on standard error and exit code 64, and no request is sent to any service."""
     words, message = WRONG[name]
     with Proxy(lab.endpoint.read_text().strip()) as proxy:
         done = crpc(*words, AWS_ENDPOINT_URL=proxy.url)
@@ -65,7 +65,7 @@ def test_a_wrong_command_line_is_one_line_and_sends_nothing(crpc: Crpc, lab: Lay
 
 
 def test_a_valid_command_line_sends_one_request(crpc: Crpc, lab: Layout) -> None:
-    """The proxy of the test above counts the request of a valid call."""
+    """The proxy that counts no request for a wrong command line counts that of a valid one."""
     with Proxy(lab.endpoint.read_text().strip()) as proxy:
         done = crpc("rpcutil", "ping", "-I", "node01.lab", AWS_ENDPOINT_URL=proxy.url)
         assert done.returncode == 0, done.stderr
@@ -73,7 +73,7 @@ def test_a_valid_command_line_sends_one_request(crpc: Crpc, lab: Layout) -> None
 
 
 def test_an_empty_list_of_nodes_selects_no_node(crpc: Crpc, tmp_path: Path) -> None:
-    """Exit 1; an empty list never selects all nodes."""
+    """An empty list of nodes is exit code 1, and never selects all nodes."""
     (tmp_path / "none").write_text("# no nodes today\n\n")
     done = crpc("rpcutil", "ping", "--nodes", str(tmp_path / "none"))
     assert (done.returncode, done.stderr) == (1, "crpc: the list of nodes is empty\n")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
 import re
 import signal
 import subprocess
@@ -17,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.crpc_process import BIN, NODES, Crpc, on_a_terminal
-from support.daemons import wait_until
+from support.crpc_process import BIN, NODES, Crpc, on_a_terminal, suspended
+from support.waiting import wait_until
 
 from collective.lab.layout import Layout
 
@@ -34,25 +33,14 @@ def document(crpc: Crpc, *words: str, **env: str) -> dict[str, Any]:
     return {**json.loads(done.stdout), "exit": done.returncode, "stderr": done.stderr}
 
 
-def spans(told: dict[str, Any]) -> list[tuple[float, float]]:
+def spans(results: dict[str, Any]) -> list[tuple[float, float]]:
     """Return the start and end of each action, from its output, in the order of the starts."""
-    stdout = [reply["data"]["stdout"].split() for reply in told["replies"]]
+    stdout = [reply["data"]["stdout"].split() for reply in results["replies"]]
     return sorted((float(began), float(ended)) for began, ended in stdout)
 
 
 def most_at_once(times: list[tuple[float, float]]) -> int:
     return max(sum(began <= moment < ended for began, ended in times) for moment, _ in times)
-
-
-@contextmanager
-def suspended(lab: Layout, node: str) -> Iterator[None]:
-    """Suspend a node's daemon during the block, as on a machine that hangs."""
-    pid = int((lab.node(node) / "pid").read_text())
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(pid, signal.SIGCONT)
 
 
 def test_a_limit_reaches_some_of_the_nodes(crpc: Crpc) -> None:
@@ -72,8 +60,8 @@ def test_a_limit_reaches_some_of_the_nodes(crpc: Crpc) -> None:
 
 def test_concurrency_limits_the_working_nodes(crpc: Crpc) -> None:
     """By the actions' own times, two actions overlap but never more, and all nodes are reached."""
-    told = document(crpc, "shell", "run", SPAN, "--yes", "--concurrency", "2")
-    assert (told["exit"], told["outcomes"]["ok"], most_at_once(spans(told))) == (0, 5, 2)
+    results = document(crpc, "shell", "run", SPAN, "--yes", "--concurrency", "2")
+    assert (results["exit"], results["outcomes"]["ok"], most_at_once(spans(results))) == (0, 5, 2)
 
 
 def test_batches_follow_each_other_with_a_pause(crpc: Crpc) -> None:
@@ -84,18 +72,18 @@ def test_batches_follow_each_other_with_a_pause(crpc: Crpc) -> None:
     assert times[4][0] >= max(times[2][1], times[3][1]) + 1
 
 
-@pytest.mark.parametrize(("wishes", "reached"), [((), 1), (("--concurrency", "2"), 2), (("--batch", "3"), 3)])
-def test_max_fail_stops_a_rollout(crpc: Crpc, tmp_path: Path, wishes: tuple[str, ...], reached: int) -> None:
+@pytest.mark.parametrize(("options", "reached"), [((), 1), (("--concurrency", "2"), 2), (("--batch", "3"), 3)])
+def test_max_fail_stops_a_rollout(crpc: Crpc, tmp_path: Path, options: tuple[str, ...], reached: int) -> None:
     """After one failure the other nodes are skipped and run nothing; the exit code is 4, and a line has the reason."""
-    told = document(
-        crpc, "shell", "run", f"command=echo x >> {tmp_path}/ran; sleep 1; exit 1", "--yes", "--max-fail", "1", *wishes
+    results = document(
+        crpc, "shell", "run", f"command=echo x >> {tmp_path}/ran; sleep 1; exit 1", "--yes", "--max-fail", "1", *options
     )
-    assert told["exit"] == 4
-    assert (told["outcomes"]["failed"], told["outcomes"]["skipped"]) == (reached, 5 - reached)
-    assert sorted([*told["skipped"], *(reply["sender"] for reply in told["replies"])]) == NODES
+    assert results["exit"] == 4
+    assert (results["outcomes"]["failed"], results["outcomes"]["skipped"]) == (reached, 5 - reached)
+    assert sorted([*results["skipped"], *(reply["sender"] for reply in results["replies"])]) == NODES
     assert (tmp_path / "ran").read_text().count("x") == reached
-    assert f"max-fail is 1 ({5 - reached} node" in told["stderr"]
-    assert told["stderr"].count("\n") == 1
+    assert f"max-fail is 1 ({5 - reached} node" in results["stderr"]
+    assert results["stderr"].count("\n") == 1
 
 
 def test_skipped_nodes_are_shown_and_can_be_called_next(crpc: Crpc) -> None:
@@ -106,9 +94,9 @@ def test_skipped_nodes_are_shown_and_can_be_called_next(crpc: Crpc) -> None:
 
 def test_a_document_names_every_request_of_a_rollout(crpc: Crpc) -> None:
     """Each wave has its own request ID, which is also in the audit log of its nodes."""
-    told = document(crpc, "shell", "run", "command=true", "--batch", "2", "--yes")
-    assert (told["request_id"], len(set(told["request_ids"]))) == (told["request_ids"][0], 3)
-    assert told["stopped"] is None
+    results = document(crpc, "shell", "run", "command=true", "--yes", "--batch", "2")
+    assert (results["request_id"], len(set(results["request_ids"]))) == (results["request_ids"][0], 3)
+    assert results["stopped"] is None
 
 
 def test_quiet_still_shows_silent_nodes(crpc: Crpc) -> None:
@@ -118,18 +106,18 @@ def test_quiet_still_shows_silent_nodes(crpc: Crpc) -> None:
 
 
 def test_a_hanging_node_makes_room(crpc: Crpc, lab: Layout) -> None:
-    """It is found by its unread queue, and the other nodes are reached long before the timeout of 180 s."""
+    """A node that hangs is found by its unread queue, long before the timeout of 180 s, and others take its place."""
     with suspended(lab, "node02.lab"):
-        told = document(crpc, "shell", "run", "command=true", "--concurrency", "1", "--yes")
-    assert (told["exit"], told["silent"], told["outcomes"]["ok"]) == (3, ["node02.lab"], 4)
-    assert told["timing_ms"]["total"] < 60_000
+        results = document(crpc, "shell", "run", "command=true", "--yes", "--concurrency", "1")
+    assert (results["exit"], results["silent"], results["outcomes"]["ok"]) == (3, ["node02.lab"], 4)
+    assert results["timing_ms"]["total"] < 60_000
 
 
 @pytest.mark.parametrize("form", [(), ("--json",)])
 def test_ctrl_c_stops_a_rollout_and_shows_the_results(
     environment: dict[str, str], lab: Layout, tmp_path: Path, form: tuple[str, ...]
 ) -> None:
-    """Exit 4 at once, with the nodes that replied, worked or were skipped; the skipped ones run nothing."""
+    """Ctrl-C exits with 4 at once and names the replied, working and skipped nodes; skipped nodes run nothing."""
     words = ["shell", "run", f"command=echo x >> {tmp_path}/ran; test $(wc -l < {tmp_path}/ran) = 1 || sleep 60"]
     with caller(environment, *words, "--concurrency", "1", "--yes", *form) as process:
         wait_until(lambda: (tmp_path / "ran").exists() and (tmp_path / "ran").read_text() == "x\nx\n", 30)

@@ -19,6 +19,6 @@ def test_a_request_is_answered(tmp_path: Path, endpoints: Endpoints) -> None:
     with daemon(tmp_path, url, env=endpoints):
         found = crpc("find", "--dt", "2")
         assert (found.returncode, found.stdout) == (0, f"{IDENTITY}\n"), found.stderr
-        asked = crpc("shell", "run", "command=echo here", "-I", IDENTITY, "--json")
-    [reply] = json.loads(asked.stdout)["replies"]
+        done = crpc("shell", "run", "command=echo here", "-I", IDENTITY, "--json")
+    [reply] = json.loads(done.stdout)["replies"]
     assert (reply["statuscode"], reply["data"]["stdout"]) == (0, "here\n")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.accounts import Account
+from support.accounts import AccountUnderTest
 from support.crpc_process import Completed, on_a_terminal
 from support.daemons import IDENTITY, configure, daemon
 from support.json_documents import check_document
@@ -18,9 +18,9 @@ from collective import names
 
 
 @pytest.fixture
-def account(moto_server: str, tmp_path: Path) -> Account:
+def account(moto_server: str, tmp_path: Path) -> AccountUnderTest:
     """Return a collective without any resources."""
-    return Account(moto_server, tmp_path)
+    return AccountUnderTest(moto_server, tmp_path)
 
 
 def lines(done: Completed) -> list[str]:
@@ -29,8 +29,8 @@ def lines(done: Completed) -> list[str]:
     return [line.strip() for line in done.stdout.splitlines() if line.startswith("  ")]
 
 
-def test_the_first_run_creates_everything_and_the_second_nothing(account: Account) -> None:
-    """Each run shows its steps and the account."""
+def test_the_first_run_creates_everything_and_the_second_nothing(account: AccountUnderTest) -> None:
+    """Each run of `crpc setup` shows its steps and the account, and the second run changes nothing."""
     mine = account.collective
     first, second = account.crpc("setup", "--yes"), account.crpc("setup", "--yes")
     assert first.stdout.startswith(f"{mine} in the account 123456789012, eu-central-1:\n")
@@ -41,15 +41,15 @@ def test_the_first_run_creates_everything_and_the_second_nothing(account: Accoun
     assert (account.topics(), account.tables(), account.queues()) == ([f"{mine}_requests"], [f"{mine}_nodes"], [])
 
 
-def test_a_dry_run_shows_the_plan_and_changes_nothing(account: Account) -> None:
-    """The exit code is 0."""
+def test_a_dry_run_shows_the_plan_and_changes_nothing(account: AccountUnderTest) -> None:
+    """A dry run of `crpc setup` shows the plan, changes nothing, and exits with 0."""
     done = account.crpc("setup", "--dry-run")
     assert lines(done) == [f"+ topic {account.collective}_requests", f"+ table {account.collective}_nodes"]
     assert done.stdout.endswith("\n2 changes to make\n")
     assert (account.topics(), account.tables()) == ([], [])
 
 
-def test_policies_are_printed_for_this_account(account: Account) -> None:
+def test_policies_are_printed_for_this_account(account: AccountUnderTest) -> None:
     """As text, each policy is JSON under a line with its name; as JSON there is one document. Nothing is changed."""
     done = account.crpc("setup", "--policies")
     assert (done.returncode, done.stderr) == (0, "")
@@ -65,7 +65,7 @@ def test_policies_are_printed_for_this_account(account: Account) -> None:
     assert account.crpc("setup", "--policies", "--remove").returncode == 64
 
 
-def test_in_a_script_yes_is_required(account: Account) -> None:
+def test_in_a_script_yes_is_required(account: AccountUnderTest) -> None:
     """The plan is shown, nothing is done, and the exit code is 4; when nothing is to be done, --yes is not required."""
     for words in ((), ("--json",)):
         done = account.crpc("setup", *words)
@@ -76,8 +76,8 @@ def test_in_a_script_yes_is_required(account: Account) -> None:
     assert account.crpc("setup").returncode == 0
 
 
-def test_on_a_terminal_it_asks_for_confirmation(account: Account) -> None:
-    """A yes continues; to remove a collective, its name must be typed."""
+def test_on_a_terminal_it_asks_for_confirmation(account: AccountUnderTest) -> None:
+    """`crpc setup` continues after a yes; to remove a collective, its name must be typed."""
     for answer, words, code in (
         ("n\n", ["setup"], 4),
         ("y\n", ["setup"], 0),
@@ -91,22 +91,22 @@ def test_on_a_terminal_it_asks_for_confirmation(account: Account) -> None:
 
 def test_without_a_registry_no_table_is_created(moto_server: str, tmp_path: Path) -> None:
     """With `registry: none`, the plan has only the topic."""
-    account = Account(moto_server, tmp_path, registry="none")
+    account = AccountUnderTest(moto_server, tmp_path, registry="none")
     assert lines(account.crpc("setup", "--yes")) == [f"+ topic {account.collective}_requests"]
     assert account.tables() == []
 
 
 def test_another_collective_is_selected_by_its_name(moto_server: str, tmp_path: Path) -> None:
     """Only the collective of -T is set up."""
-    account = Account(moto_server, tmp_path, collectives=["elsewhere"])
+    account = AccountUnderTest(moto_server, tmp_path, collectives=["elsewhere"])
     assert account.crpc("setup", "-T", "elsewhere", "--yes").returncode == 0
     assert account.topics() == []
-    assert Account(moto_server, tmp_path, "elsewhere").topics() == ["elsewhere_requests"]
+    assert AccountUnderTest(moto_server, tmp_path, "elsewhere").topics() == ["elsewhere_requests"]
     unknown = account.crpc("setup", "-T", "nowhere", "--yes")
     assert (unknown.returncode, "unknown collective 'nowhere'" in unknown.stderr) == (64, True)
 
 
-def test_differences_are_repaired(account: Account, moto_server: str) -> None:
+def test_differences_are_repaired(account: AccountUnderTest, moto_server: str) -> None:
     """A topic created by a node, and a queue created by an older version or manually, are repaired."""
     queue = names.node_queue(account.collective, "web1")
     topic = account.sns.create_topic(Name=f"{account.collective}_requests")["TopicArn"]
@@ -122,11 +122,11 @@ def test_differences_are_repaired(account: Account, moto_server: str) -> None:
     attributes = "VisibilityTimeout is 30, must be 5; MessageRetentionPeriod is 345600, must be 3900"
     tags = f"missing tags: {tag}, collective:identity=web1"
     with Proxy(moto_server) as proxy:
-        asked: list[str] = []
-        proxy.watch = lambda step, _: asked.append(step)
+        requests: list[str] = []
+        proxy.watch = lambda step, _: requests.append(step)
         repaired = account.crpc("setup", "--node", "web1", "--yes", AWS_ENDPOINT_URL=proxy.url)
     # SNS API reference, Subscribe: an existing subscription with other attributes is refused, but not by this server.
-    assert asked.index("before SetSubscriptionAttributes") < asked.index("before Subscribe")
+    assert requests.index("before SetSubscriptionAttributes") < requests.index("before Subscribe")
     policy = f"policy differs, statements to be removed: {lost}"
     assert lines(repaired) == [
         f"~ topic {account.collective}_requests ({policy}; missing tags: {tag})",
@@ -137,7 +137,7 @@ def test_differences_are_repaired(account: Account, moto_server: str) -> None:
     assert account.sqs.list_queue_tags(QueueUrl=url)["Tags"]["collective:identity"] == "web1"
 
 
-def test_queues_are_created_for_nodes(account: Account, tmp_path: Path) -> None:
+def test_queues_are_created_for_nodes(account: AccountUnderTest, tmp_path: Path) -> None:
     """Names can be folded or in a file; a second run changes nothing, and no queue is subscribed twice."""
     (tmp_path / "names").write_text("web1\nweb2\ndb1\n")
     expected = sorted(names.node_queue(account.collective, name) for name in ("web1", "web2", "db1"))
@@ -147,8 +147,8 @@ def test_queues_are_created_for_nodes(account: Account, tmp_path: Path) -> None:
     assert account.queues() == account.subscribed() == expected
 
 
-def test_a_table_that_is_not_a_registry_is_refused(account: Account) -> None:
-    """The exit code is 78, with one line, before anything is created."""
+def test_a_table_that_is_not_a_registry_is_refused(account: AccountUnderTest) -> None:
+    """A table that is not a registry is one line with exit code 78, before anything is created."""
     account.dynamodb.create_table(
         TableName=f"{account.collective}_nodes",
         KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
@@ -164,7 +164,7 @@ def test_a_table_that_is_not_a_registry_is_refused(account: Account) -> None:
     assert account.tables() == [f"{account.collective}_nodes"]
 
 
-def test_a_removal_deletes_everything_of_the_collective_only(account: Account, tmp_path: Path) -> None:
+def test_a_removal_deletes_everything_of_the_collective_only(account: AccountUnderTest, tmp_path: Path) -> None:
     """The queues of daemons, callers and setup are deleted, and queues with similar names are kept."""
     configure(tmp_path, account.collective, registry="dynamodb")
     account.write_config()

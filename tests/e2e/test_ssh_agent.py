@@ -104,7 +104,7 @@ def test_an_unusable_agent_is_an_error(agent: str, home: Path) -> None:
 
 
 def test_without_an_agent_key_the_default_files_are_used(home: Path, needs: Callable[[str, str], None]) -> None:
-    """The order is id_ed25519, id_ecdsa, id_rsa; without any of them the error has a hint."""
+    """Default key files are tried in the order id_ed25519, id_ecdsa, id_rsa; without any the error has a hint."""
     needs("ssh-keygen", "openssh-client")
     with pytest.raises(ConfigError, match="create one with 'ssh-keygen -t ed25519'"):
         choose(KEY_AUTO)
@@ -119,7 +119,7 @@ def test_without_an_agent_key_the_default_files_are_used(home: Path, needs: Call
 def test_an_encrypted_key_needs_its_passphrase(
     home: Path, needs: Callable[[str, str], None], kind: str, form: str
 ) -> None:
-    """There are three attempts; without a terminal it is an error."""
+    """A passphrase has three attempts; without a terminal it is an error."""
     needs("ssh-keygen", "openssh-client")
     path = ssh.make_key(home / "key", kind, passphrase="secret")
     if form == "PEM" and kind == "rsa":
@@ -136,7 +136,7 @@ def test_an_encrypted_key_needs_its_passphrase(
 
 
 def test_the_passphrase_is_read_from_the_terminal(home: Path, needs: Callable[[str, str], None]) -> None:
-    """Standard input is not used, because it may be a file; the passphrase is not echoed."""
+    """A passphrase is not read from standard input, which may be a file, and it is not echoed."""
     needs("ssh-keygen", "openssh-client")
     path = ssh.make_key(home / "key", passphrase="secret")
     program = "import pathlib, sys; from collective.signing.caller_key import choose; "
@@ -171,7 +171,7 @@ INVALID: dict[str, tuple[Callable[[Path], object], str]] = {
 
 @pytest.mark.parametrize("name", INVALID)
 def test_an_invalid_key_file_is_reported(home: Path, needs: Callable[[str, str], None], name: str) -> None:
-    """The error is one line with the path and the reason."""
+    """The error for an invalid key file is one line with the path and the reason."""
     needs("ssh-keygen", "openssh-client")
     write, message = INVALID[name]
     write(home / "key")
@@ -182,7 +182,7 @@ def test_an_invalid_key_file_is_reported(home: Path, needs: Callable[[str, str],
 
 
 def test_a_public_key_without_its_private_key_is_an_error(home: Path, needs: Callable[[str, str], None]) -> None:
-    """The private key is missing, or the file next to it has another key."""
+    """A public key is an error if its private key is missing, or if the file next to it has another key."""
     needs("ssh-keygen", "openssh-client")
     ssh.make_key(home / "other")
     ssh.make_key(home / "key").unlink()

@@ -51,11 +51,11 @@ def verify(allowed: str, payload: str, signature: str, caller: str = "alice", wh
 
 @pytest.mark.parametrize("kind", ssh.KINDS)
 def test_each_side_accepts_signatures_of_the_other(made: Mapping[str, Path], tmp_path: Path, kind: str) -> None:
-    """For every key type; both reject a changed payload, a changed signature and another caller."""
+    """Both sides accept signatures of every key type, and reject changed payloads, signatures and callers."""
     allowed = f"alice {ssh.line(made[kind])}\n"
-    ours = sshsig.sign(key_files.load(made[kind]), PAYLOAD)
-    theirs = ssh.sign(made[kind], PAYLOAD)
-    for signature in (ours, theirs):
+    by_collective = sshsig.sign(key_files.load(made[kind]), PAYLOAD)
+    by_ssh_keygen = ssh.sign(made[kind], PAYLOAD)
+    for signature in (by_collective, by_ssh_keygen):
         assert ssh.accepts(tmp_path, allowed, PAYLOAD, signature)
         verify(allowed, PAYLOAD, signature)
         for payload, changed, caller in (
@@ -73,13 +73,13 @@ def test_each_side_accepts_signatures_of_the_other(made: Mapping[str, Path], tmp
 def test_each_side_accepts_certificates_of_the_other(
     made: Mapping[str, Path], tmp_path: Path, kind: str, authority: str
 ) -> None:
-    """For every key type, and several key types of authorities."""
+    """Both sides accept certificates of every key type, from authorities of several key types."""
     key = ssh.make_key(tmp_path / "key", kind)
     certificate = ssh.certify(key, made[authority])
     allowed = f"alice cert-authority {ssh.line(made[authority])}\n"
-    ours = sshsig.sign(choose(certificate, environment={}).signer, PAYLOAD)
-    theirs = ssh.sign(certificate, PAYLOAD)
-    for signature in (ours, theirs):
+    by_collective = sshsig.sign(choose(certificate, environment={}).signer, PAYLOAD)
+    by_ssh_keygen = ssh.sign(certificate, PAYLOAD)
+    for signature in (by_collective, by_ssh_keygen):
         assert ssh.accepts(tmp_path, allowed, PAYLOAD, signature)
         verify(allowed, PAYLOAD, signature)
         assert not ssh.accepts(tmp_path, allowed, PAYLOAD + " ", signature)
@@ -97,7 +97,7 @@ def test_a_signature_for_another_namespace_is_rejected(made: Mapping[str, Path],
 
 
 def test_an_authority_that_signs_with_sha1_is_rejected(made: Mapping[str, Path], tmp_path: Path) -> None:
-    """Certificates with SHA-1 signatures can be forged."""
+    """A certificate with a SHA-1 signature is rejected, because it can be forged."""
     key = ssh.make_key(tmp_path / "key")
     certificate = ssh.certify(key, made["rsa"], "-t", "ssh-rsa")
     signature = sshsig.sign(choose(certificate, environment={}).signer, PAYLOAD)
@@ -120,7 +120,7 @@ def test_a_forged_certificate_is_rejected(made: Mapping[str, Path], tmp_path: Pa
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["id"])
 def test_case(made: Mapping[str, Path], tmp_path: Path, case: dict[str, Any]) -> None:
-    """The result is the expected one, and that of ssh-keygen unless the case is marked as stricter."""
+    """Each case has the expected result, which is that of ssh-keygen unless the case is marked as stricter."""
     key = ssh.make_key(tmp_path / "key")
     described = case.get("certificate", {})
     given = {name: value for name, value in described.items() if name != "options"}

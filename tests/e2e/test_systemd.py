@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 from support.cgroups import MOUNTED
 from support.crpc_process import BIN, Completed, make_crpc
-from support.daemons import IDENTITY, aws_environment, configure, daemon, wait_until
+from support.daemons import IDENTITY, aws_environment, configure, daemon
 from support.notify_socket import Listener
+from support.waiting import wait_until
 
 from collective.config import NodeConfig
 from collective.node import daemon as daemon_
@@ -90,27 +91,27 @@ def test_a_daemon_notifies_the_service_manager(
     monkeypatch.setenv("NOTIFY_SOCKET", manager.address)
     monkeypatch.setenv("WATCHDOG_USEC", "600000")
     with daemon(tmp_path, moto_server) as node:
-        assert manager.hear(20)[0] == "READY=1"
+        assert manager.receive(20)[0] == "READY=1"
         assert node.events("daemon.serving")
-        assert manager.hear() == ["WATCHDOG=1"]
+        assert manager.receive() == ["WATCHDOG=1"]
         crpc = make_crpc({**aws_environment(moto_server), "COLLECTIVE_CONFIG": str(tmp_path)})
         environment = crpc("shell", "run", "command=env", "-I", IDENTITY, "--display", "all").stdout
         assert "AWS_DEFAULT_REGION" in environment
         assert "NOTIFY_SOCKET" not in environment
         assert "WATCHDOG" not in environment
         os.kill(node.process.pid, signal.SIGHUP)
-        messages = heard_until(manager, "READY=1")
+        messages = received_until(manager, "READY=1")
         assert [lines[0] for lines in messages if lines != ["WATCHDOG=1"]] == ["RELOADING=1", "READY=1"]
         os.kill(node.process.pid, signal.SIGTERM)
-        heard_until(manager, "STOPPING=1")
+        received_until(manager, "STOPPING=1")
         assert node.process.wait(20) == 0
 
 
-def heard_until(manager: Listener, word: str) -> list[list[str]]:
+def received_until(manager: Listener, word: str) -> list[list[str]]:
     """Return all notifications up to one that begins with `word`."""
     messages: list[list[str]] = []
     while not messages or messages[-1][0] != word:
-        messages.append(manager.hear(10))
+        messages.append(manager.receive(10))
     return messages
 
 

@@ -11,20 +11,20 @@ from pathlib import Path
 
 import pytest
 from support.crpc_process import BIN, Crpc
-from support.daemons import wait_until
-from support.terminal import Terminal
+from support.terminal import TmuxTerminal
+from support.waiting import wait_until
 
 
 @pytest.fixture
-def terminal(environment: dict[str, str], needs: Callable[[str, str], None]) -> Iterator[Terminal]:
+def terminal(environment: dict[str, str], needs: Callable[[str, str], None]) -> Iterator[TmuxTerminal]:
     """A terminal in which crpc uses the lab."""
     needs("tmux", "tmux")
-    terminal = Terminal({**environment, "PATH": f"{BIN}:{os.environ['PATH']}", "LC_ALL": "C.UTF-8"})
+    terminal = TmuxTerminal({**environment, "PATH": f"{BIN}:{os.environ['PATH']}", "LC_ALL": "C.UTF-8"})
     yield terminal
     terminal.close()
 
 
-def test_the_bar_the_summary_and_the_finishing_line(terminal: Terminal) -> None:
+def test_the_bar_the_summary_and_the_finishing_line(terminal: TmuxTerminal) -> None:
     """A call without failures prints no host: only the full bar, the summary and the finishing line."""
     screen = terminal.run("crpc nrpe runcommand command=check_disk -I 'node[01-04].lab'")
     assert re.search(
@@ -35,7 +35,7 @@ def test_the_bar_the_summary_and_the_finishing_line(terminal: Terminal) -> None:
     assert "ended with 0" in screen
 
 
-def test_a_failing_host_is_red(terminal: Terminal) -> None:
+def test_a_failing_host_is_red(terminal: TmuxTerminal) -> None:
     """Only the failed host is printed, with a coloured label."""
     terminal.run("crpc nrpe runcommand command=check_disk")
     screen = terminal.screen(colors=True)
@@ -44,14 +44,14 @@ def test_a_failing_host_is_red(terminal: Terminal) -> None:
     assert "ended with 2" in screen
 
 
-def test_the_bar_moves_while_nodes_work(terminal: Terminal) -> None:
+def test_the_bar_moves_while_nodes_work(terminal: TmuxTerminal) -> None:
     """The bar appears before the first reply, and counts replies."""
     terminal.type("crpc shell run command='sleep 3' --yes")
     wait_until(lambda: re.search(r"\[ >? +\] 0 / 5|\[ > +\] 0 / 5", terminal.screen()) is not None, 20, terminal.screen)
     wait_until(lambda: "5 / 5" in terminal.screen(), 30, terminal.screen)
 
 
-def test_no_color_is_honoured(terminal: Terminal) -> None:
+def test_no_color_is_honoured(terminal: TmuxTerminal) -> None:
     """NO_COLOR disables colour on a terminal."""
     terminal.run("NO_COLOR=1 crpc nrpe runcommand command=check_disk")
     assert "\x1b[31m" not in terminal.screen(colors=True)
@@ -87,7 +87,7 @@ REFUSED = "5 nodes matched: no filter was given, and standard input is not a ter
         "echo y | crpc shell run 'echo x >> {ran}'",
     ],
 )
-def test_nothing_runs_everywhere_when_nobody_can_be_asked(terminal: Terminal, tmp_path: Path, line: str) -> None:
+def test_nothing_runs_everywhere_when_nobody_can_be_asked(terminal: TmuxTerminal, tmp_path: Path, line: str) -> None:
     """On a terminal with standard input from elsewhere, a non-idempotent action without a filter is refused: exit 4."""
     ran, names = tmp_path / "ran", tmp_path / "names"
     names.write_text("one\ntwo\n")
@@ -97,7 +97,7 @@ def test_nothing_runs_everywhere_when_nobody_can_be_asked(terminal: Terminal, tm
     assert not ran.exists()
 
 
-def test_a_loop_with_a_filter_reaches_every_line(terminal: Terminal, tmp_path: Path) -> None:
+def test_a_loop_with_a_filter_reaches_every_line(terminal: TmuxTerminal, tmp_path: Path) -> None:
     """With a filter or --yes the loop runs for each line of its file: crpc does not read it."""
     ran, names = tmp_path / "ran", tmp_path / "names"
     names.write_text("one\ntwo\n")
@@ -110,7 +110,7 @@ def test_a_loop_with_a_filter_reaches_every_line(terminal: Terminal, tmp_path: P
         ran.unlink()
 
 
-def test_the_question_names_what_will_happen(terminal: Terminal) -> None:
+def test_the_question_names_what_will_happen(terminal: TmuxTerminal) -> None:
     """The question is on the terminal, also when both outputs go elsewhere; a no sends nothing."""
     terminal.type("crpc shell run true > /dev/null 2>&1; echo ended with $?")
     wait_until(lambda: "shell run command=true on 5 nodes (node[01-05].lab)? [y/N]" in terminal.screen(), 20)

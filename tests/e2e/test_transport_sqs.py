@@ -40,14 +40,14 @@ def names() -> Callable[[str], str]:
 
 
 def test_a_refused_connection_is_unreachable(monkeypatch: pytest.MonkeyPatch, session: boto3.Session) -> None:
-    """The error is raised after botocore's retries."""
+    """A refused connection raises Unreachable after botocore's retries."""
     monkeypatch.setenv("AWS_ENDPOINT_URL_SQS", "http://127.0.0.1:9")
     with pytest.raises(Unreachable, match=r"test_reply_x: .*127\.0\.0\.1:9"):
         SQSTransport(AWS(session)).open_replies("test_reply_x")
 
 
 def test_a_missing_region_is_a_config_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The message names the setting."""
+    """The error for a missing region names the setting."""
     for name in ("AWS_DEFAULT_REGION", "AWS_REGION"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")

@@ -21,7 +21,8 @@ import boto3
 import pytest
 import yaml
 from support.crpc_process import Completed, Crpc, make_crpc
-from support.daemons import IDENTITY, aws_environment, configure, daemon, wait_until
+from support.daemons import IDENTITY, aws_environment, configure, daemon
+from support.waiting import wait_until
 
 from collective import Fleet, Targets, messages, names
 from collective.aws import AWS
@@ -69,6 +70,7 @@ class Scene:
         plain = Request(
             id=messages.new_id(),
             collective=self.collective,
+            installation=self.transport.installation,
             caller="alice",
             sender="laptop",
             agent="shell",
@@ -249,7 +251,8 @@ def test_a_forged_reply_is_rejected_and_the_real_one_accepted(
     """A forged reply that arrives before the real one is rejected."""
     assert scene.counts()  # stores the node's key
     call = scene.fleet.call("shell", "run", {"command": "sleep 2; echo true"}, targets=Targets(nodes=[IDENTITY]))
-    forged = Reply(call.request_id, IDENTITY, "shell", "run", 0, "OK", {"stdout": "forged"}, time.time(), 1.0)
+    digest = call._sent[call.request_id].digest  # noqa: SLF001 - what an attacker reads in a node's queue
+    forged = Reply(call.request_id, digest, IDENTITY, "shell", "run", 0, "OK", {"stdout": "forged"}, time.time(), 1.0)
     body = messages.seal(messages.encode(forged), lambda payload: FORGERIES[name](scene, payload))
     queues = boto3.client("sqs").list_queues(QueueNamePrefix=names.reply_queue(scene.collective, ""))["QueueUrls"]
     for url in queues:

@@ -40,7 +40,7 @@ def run(installed: Path, *words: str | Path, cwd: Path | None = None) -> Complet
 
 @pytest.mark.timeout(400)
 def test_the_wheel_brings_what_users_need_and_nothing_for_developers(installed: Path, tmp_path: Path) -> None:
-    """Help, a lab, a call to it, and a check of a configuration, outside the checkout."""
+    """The installed wheel has help, a lab, calls and checks of a configuration, outside the checkout."""
     listed = run(installed, installed / "python", "-m", "pip", "list").stdout.split()
     assert not DEVELOPERS_ONLY & set(listed)
     helped = run(installed, "crpc", "--help", cwd=tmp_path)

@@ -17,6 +17,7 @@ REQUEST = messages.encode(
     Request(
         id="0123456789abcdef" * 2,
         collective="testing",
+        installation="aws:eu-central-1:123456789012",
         caller="alice@example.com",
         sender="laptop-7",
         agent="package",
@@ -34,6 +35,7 @@ REQUEST = messages.encode(
 REPLY = messages.encode(
     Reply(
         request="0123456789abcdef" * 2,
+        digest="0123456789abcdef" * 4,
         sender="web1.my.net",
         agent="package",
         action="install",
@@ -64,7 +66,7 @@ def payload(data: bytes) -> None:
     text = data.decode("utf-8", errors="replace")
     packed = base64.b64encode(zlib.compress(data, 1)).decode()
     for encoding, carried in (("json", text), ("json+zlib+base64", packed)):
-        read(json.dumps({"collective": 1, "encoding": encoding, "payload": carried}))
+        read(json.dumps({"collective": 2, "encoding": encoding, "payload": carried}))
 
 
 WORDS = ("collective", "encoding", "json", "json+zlib+base64", "payload", "signature")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fuzz import Target, of_files, of_messages, of_signatures, of_words
+from fuzz import Target, of_files, of_messages, of_records, of_signatures, of_words
 
 TARGETS: dict[str, Target] = {
     target.name: target
@@ -15,6 +15,7 @@ TARGETS: dict[str, Target] = {
         of_files.REVOKED_KEYS,
         of_files.DESCRIPTION,
         of_files.RULES,
+        of_records.RECORDS,
         of_words.SELECT,
         of_words.NODESET,
     )

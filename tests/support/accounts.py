@@ -14,7 +14,7 @@ from support.crpc_process import Crpc, make_crpc
 from support.daemons import aws_environment
 
 
-class Account:
+class AccountUnderTest:
     """A unique collective in the account at `url`, with its client.yaml in `folder`."""
 
     def __init__(self, url: str, folder: Path, collective: str = "", **client: Any) -> None:
@@ -62,7 +62,7 @@ class Account:
         return sorted(name for name in found if name.startswith(f"{self.collective}_"))
 
 
-class LongThere(Cloud):
+class AgedCloud(Cloud):
     """An account in which tables seem ten days older."""
 
     def table_age(self, name: str) -> float:

@@ -14,6 +14,7 @@ from collective.agent import Aborted, InvalidInput
 
 def fine(**data): return {"pid": os.getpid(), **data}
 def nothing(): pass
+def waits(seconds): time.sleep(seconds)
 def raises(): raise KeyError("colour")
 def raises_plainly(): raise Exception("rspec test")
 class Seventeen(Aborted): statuscode = 17
@@ -56,6 +57,18 @@ def chain(folder):
     open(f"{folder}/{os.getpid()}", "w").close()
     time.sleep(600)
 
+def writes_much(size):
+    """Write far more than a result to every descriptor that this process has, as a broken action might."""
+    for name in os.listdir("/proc/self/fd"):
+        if os.path.realpath(f"/proc/self/fd/{name}").rpartition("/")[2].startswith("pipe:"):
+            try:
+                for _ in range(size // 1_000_000):
+                    os.write(int(name), b"x" * 1_000_000)
+            except OSError:
+                pass
+
+def returns_many_values(): return {"values": [[]] * 2_000_000}
+
 def leaves(folder):
     """Succeed and leave a process running on purpose."""
     process = subprocess.Popen(["sleep", "600"], start_new_session=True)
@@ -70,9 +83,13 @@ def nests(folder):
     return {"pid": process.pid}
 
 def bomb(folder):
-    """Fork as fast as possible, up to a limit."""
+    """Double the processes every 0.1 s. Each takes a byte from a pipe, so that there are never more than 300."""
+    left, filled = os.pipe()
+    os.write(filled, bytes(300))
+    os.close(filled)
     while True:
-        if len(os.listdir(folder)) < 200 and not os.fork():
+        time.sleep(0.1)
+        if os.read(left, 1) and not os.fork():
             open(f"{folder}/{os.getpid()}", "w").close()
 '''
 

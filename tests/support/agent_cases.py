@@ -56,7 +56,7 @@ def answer(module: ModuleType, described: ddl.Action, case: dict[str, Any], seco
     try:
         data = function(**described.check_input(case.get("data", {})), **supplied)
     except RPCError as error:
-        checked = described.check_output(error.data)
+        checked = described.check_output(error.data, complete=False)
         return {"statuscode": error.statuscode, "statusmsg": str(error), "data": checked}
     return {"statuscode": 0, "statusmsg": "OK", "data": described.check_output(data)}
 

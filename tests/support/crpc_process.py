@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from collective.lab import control
 from collective.lab.layout import Layout
-
-if TYPE_CHECKING:
-    pass
-
 
 BIN = Path(sys.executable).parent
 
@@ -105,6 +102,17 @@ class own_lab:  # noqa: N801 - used like a function
 
     def __exit__(self, *_: object) -> None:
         self._running.__exit__(None, None, None)
+
+
+@contextmanager
+def suspended(lab: Layout, node: str) -> Iterator[None]:
+    """Suspend a node's daemon during the block, as on a machine that hangs."""
+    pid = int((lab.node(node) / "pid").read_text())
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from support.crpc_process import BIN, clean_environment
-from support.waiting import wait_until as wait_until  # other test modules import it from here
+from support.waiting import wait_until
 
 COLLECTIVE = "outage"
 IDENTITY = "web1.example.com"

@@ -1,8 +1,8 @@
 """Measure the resources of a daemon through /proc, before and after an event, to find leaks.
 
-    with weighing("1,000 requests at once", node) as weighed:
+    with measuring("1,000 requests at once", node) as measured:
         …
-    print(weighed.line())
+    print(measured.line())
 
 The second measurement waits until connections are closed and memory is returned.
 """
@@ -38,7 +38,7 @@ class Footprint:
 
 
 @dataclass
-class Weighed:
+class Measurement:
     """One row of the table: the resources before and after; `peak` is in MB."""
 
     event: str
@@ -55,7 +55,7 @@ class Weighed:
 
 
 Record = Callable[[str], None]
-Weigh = Callable[[str, Daemon], AbstractContextManager[Weighed]]
+Measure = Callable[[str, Daemon], AbstractContextManager[Measurement]]
 HEADER = "| event | processes | files | connections | threads | resident MB |\n|---|---|---|---|---|---|"
 
 
@@ -79,21 +79,21 @@ def descendants(pid: int) -> list[int]:
 
 
 @contextmanager
-def weighing(event: str, node: Daemon) -> Iterator[Weighed]:
+def measuring(event: str, node: Daemon) -> Iterator[Measurement]:
     """Compare the resources of a daemon before and after the block; fail if it holds more afterwards."""
     pid = node.process.pid
-    weighed = Weighed(event, footprint(pid), footprint(pid))
+    measured = Measurement(event, footprint(pid), footprint(pid))
     Path(f"/proc/{pid}/clear_refs").write_text("5")  # proc(5): reset the peak
-    yield weighed
-    weighed.peak = _memory(pid, "VmHWM")
+    yield measured
+    measured.peak = _memory(pid, "VmHWM")
 
     def settled() -> bool:
-        before, after = weighed.before, footprint(pid)
-        weighed.after = after
+        before, after = measured.before, footprint(pid)
+        measured.after = after
         same = (after.processes, after.files) == (before.processes, before.files)
         return same and after.connections <= POOL and after.resident < before.resident + GROWTH
 
-    wait_until(settled, SETTLING, lambda: f"resources leaked: {weighed}")
+    wait_until(settled, SETTLING, lambda: f"resources leaked: {measured}")
 
 
 def _open_files(pid: int) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """Evaluate IAM policies as far as conf/iam needs it: Allow, wildcards, variables and conditions.
 
-    allow = Policy(json.loads(text))
-    allow(Request("sqs:ReceiveMessage", "arn:aws:sqs:…", {"aws:ResourceTag/collective:identity": "web1", …}))
+    allow = IAMPolicy(json.loads(text))
+    allow(IAMRequest("sqs:ReceiveMessage", "arn:aws:sqs:…", {"aws:ResourceTag/collective:identity": "web1", …}))
 
 Rules are from the IAM user guide: "Policy evaluation logic", "Condition operators", "Variables and tags". Anything not
 supported here raises an error, so that nothing is allowed by accident.
@@ -18,7 +18,7 @@ Context = Mapping[str, str]
 
 
 @dataclass(frozen=True)
-class Request:
+class IAMRequest:
     """A request: an IAM action, the ARN of its resource, and the context keys of AWS."""
 
     action: str
@@ -27,7 +27,7 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Policy:
+class IAMPolicy:
     """A policy document of Allow statements."""
 
     document: Mapping[str, Any]
@@ -37,30 +37,30 @@ class Policy:
         """The pairs of statement (Sid) and action."""
         return {(one["Sid"], action) for one in self.document["Statement"] for action in _list(one["Action"])}
 
-    def __call__(self, request: Request) -> set[tuple[str, str]]:
+    def __call__(self, request: IAMRequest) -> set[tuple[str, str]]:
         """Return the grants that allow a request; empty when it is denied."""
         return {(sid, action) for sid, action in self.grants if action == request.action and self._holds(sid, request)}
 
-    def _holds(self, sid: str, request: Request) -> bool:
+    def _holds(self, sid: str, request: IAMRequest) -> bool:
         [statement] = [one for one in self.document["Statement"] if one["Sid"] == sid]
         assert statement["Effect"] == "Allow", f"{sid}: only Allow is understood"
         if not any(_like(request.resource, pattern) for pattern in _list(statement["Resource"])):
             return False
         return all(
-            _condition(operator, key, _list(wanted), request.context)
+            _condition(operator, key, _list(expected), request.context)
             for operator, keys in statement.get("Condition", {}).items()
-            for key, wanted in keys.items()
+            for key, expected in keys.items()
         )
 
 
-def _condition(operator: str, key: str, wanted: list[str], context: Context) -> bool:
+def _condition(operator: str, key: str, expected: list[str], context: Context) -> bool:
     found = context.get(key)
     if operator == "Null":
-        return wanted == [str(found is None).lower()]
+        return expected == [str(found is None).lower()]
     if found is None:
         return operator.startswith("ForAllValues:") or operator.endswith("IfExists")
     plain = operator.removeprefix("ForAllValues:").removesuffix("IfExists")
-    values = [value for value in (_fill(one, context) for one in wanted) if value is not None]
+    values = [value for value in (_fill(one, context) for one in expected) if value is not None]
     return any({"StringEquals": found == value, "StringLike": _like(found, value)}[plain] for value in values)
 
 

@@ -14,7 +14,7 @@ import boto3
 from botocore.awsrequest import AWSResponse
 from botocore.compat import HTTPHeaders
 
-from support.iam import Policy, Request
+from support.iam import IAMPolicy, IAMRequest
 
 ACCOUNT = "123456789012"  # moto's
 REGION = "eu-north-1"  # used by no other test, because moto separates regions
@@ -29,23 +29,23 @@ def open_session() -> boto3.Session:
 class Gate:
     """Evaluates `policy` before each request of `session`, as AWS does for `principal`."""
 
-    def __init__(self, policy: Policy, principal: Mapping[str, str]) -> None:
+    def __init__(self, policy: IAMPolicy, principal: Mapping[str, str]) -> None:
         self._policy = policy
         self._principal = principal
         self._sqs = open_session().client("sqs")
         self.used: set[tuple[str, str]] = set()
-        self.denied: list[Request] = []
+        self.denied: list[IAMRequest] = []
         self.session = open_session()
         events: Any = self.session.events  # its types do not allow handlers that return a response
         events.register("provide-client-params", self._note)
         events.register("before-call", self._judge)
 
     def _note(self, params: Mapping[str, Any], context: dict[str, Any], **_: Any) -> None:
-        context["asked"] = params
+        context["collective_params"] = params
 
     def _judge(self, model: Any, context: dict[str, Any], **_: Any) -> tuple[AWSResponse, dict[str, Any]] | None:
         """Allow a request, or return the response of AWS to a denied one."""
-        for request in self._requests(model.service_model.service_name, model.name, context["asked"]):
+        for request in self._requests(model.service_model.service_name, model.name, context["collective_params"]):
             grants = self._policy(request)
             self.used |= grants
             if not grants:
@@ -54,25 +54,25 @@ class Gate:
                 return AWSResponse("", 403, HTTPHeaders(), None), error
         return None
 
-    def _requests(self, service: str, operation: str, params: Mapping[str, Any]) -> Iterator[Request]:
+    def _requests(self, service: str, operation: str, params: Mapping[str, Any]) -> Iterator[IAMRequest]:
         """Yield the IAM requests of an API request; creating a resource with tags also requires tagging it."""
         about = getattr(self, f"_about_{service}")(params)
         if about is None:
             return
         resource, context = about
         context = {**self._principal, **context}
-        yield Request(f"{service}:{_ACTIONS.get(operation, operation)}", resource, context)
+        yield IAMRequest(f"{service}:{_ACTIONS.get(operation, operation)}", resource, context)
         if operation == "CreateQueue" and params.get("tags"):
-            yield Request("sqs:TagQueue", resource, context)
+            yield IAMRequest("sqs:TagQueue", resource, context)
 
     def _about_sqs(self, params: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
         if "QueueNamePrefix" in params:
             return "*", {}  # ListQueues has no resource
         queue = params.get("QueueName") or params["QueueUrl"].rpartition("/")[2]
         tags = params.get("tags") or params.get("Tags") or {}  # CreateQueue has `tags`, TagQueue has `Tags`
-        asked = {f"aws:RequestTag/{name}": value for name, value in tags.items()}
-        has = {f"aws:ResourceTag/{name}": value for name, value in self._tags(queue).items()}
-        return f"arn:aws:sqs:{REGION}:{ACCOUNT}:{queue}", {**asked, **has}
+        requested = {f"aws:RequestTag/{name}": value for name, value in tags.items()}
+        existing = {f"aws:ResourceTag/{name}": value for name, value in self._tags(queue).items()}
+        return f"arn:aws:sqs:{REGION}:{ACCOUNT}:{queue}", {**requested, **existing}
 
     def _tags(self, queue: str) -> Mapping[str, str]:
         try:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+
+from collective import messages
 from collective.filters import parse
 from collective.messages import Reply, Request
+from collective.signing import unsigned
 
 REQUEST = Request(
     id="0123456789abcdef" * 2,
     collective="production",
+    installation="aws:eu-central-1:123456789012",
     caller="alice@example.com",
     sender="laptop-7",
     agent="package",
@@ -22,8 +27,15 @@ REQUEST = Request(
 )
 
 
+def request_digest(request: Request) -> str:
+    """Return the digest of a request as its caller seals it, without checking the request."""
+    payload = json.dumps({"type": "request", **vars(request)}, separators=(",", ":"))
+    return messages.sealed(payload, unsigned).digest
+
+
 REPLY = Reply(
     request=REQUEST.id,
+    digest=request_digest(REQUEST),
     sender="web1.my.net",
     agent="package",
     action="install",

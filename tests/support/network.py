@@ -1,6 +1,6 @@
 """Three isolated network namespaces, node ── router ── server; the router can drop all packets.
 
-    with Network() as network, daemon(folder, network.url, by=network.node):
+    with NamespaceNetwork() as network, daemon(folder, network.url, by=network.node):
         network.cut()
         network.heal()
 
@@ -10,15 +10,25 @@ A cut neither refuses nor closes connections: packets are lost.
 from __future__ import annotations
 
 import subprocess
+import sys
 import uuid
 
 from support.crpc_process import BIN
+from support.daemons import aws_environment
 
 _SERVER = "10.213.2.2"
 _ENDS = {"node": ("10.213.1.2", "10.213.1.1"), "server": (_SERVER, "10.213.2.1")}  # its address, and that of the router
 
+_COUNT = """
+import boto3
+sqs, keys = boto3.client("sqs"), ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+queues = sqs.list_queues()["QueueUrls"]
+found = [sqs.get_queue_attributes(QueueUrl=url, AttributeNames=keys)["Attributes"] for url in queues]
+print(sum(int(count) for attributes in found for count in attributes.values()))
+"""
 
-class Network:
+
+class NamespaceNetwork:
     """A network with its own server (`url`). Requires root."""
 
     def __init__(self) -> None:
@@ -28,7 +38,7 @@ class Network:
         self.server = self._at("server")
         self.url = f"http://{_SERVER}:5000"
 
-    def __enter__(self) -> Network:
+    def __enter__(self) -> NamespaceNetwork:
         for name in self._names.values():
             _run("ip", "netns", "add", name)
             _run("ip", "-n", name, "link", "set", "lo", "up")
@@ -52,6 +62,12 @@ class Network:
     def heal(self) -> None:
         """Forward packets again."""
         self._forward(1)
+
+    def held(self) -> int:
+        """Return the number of messages in all queues, those included that were received and not acknowledged."""
+        command = [*self.server, sys.executable, "-c", _COUNT]
+        done = subprocess.run(command, env=aws_environment(self.url), capture_output=True, text=True, check=True)
+        return int(done.stdout)
 
     def _at(self, part: str) -> list[str]:
         return ["ip", "netns", "exec", self._names[part]]

@@ -12,6 +12,7 @@ from collective import messages, names
 from collective.filters import parse
 from collective.messages import Reply, Request
 from collective.testing import COLLECTIVE, Network
+from collective.transport.memory import INSTALLATION
 from support.waiting import wait_until
 
 REPLIES = names.reply_queue(COLLECTIVE, "test-0")
@@ -88,6 +89,7 @@ def request(agent: str = "rpcutil", action: str = "ping", **changes: Any) -> Req
     plain = Request(
         id=messages.new_id(),
         collective=COLLECTIVE,
+        installation=INSTALLATION,
         caller="alice@example.com",
         sender="laptop",
         agent=agent,
@@ -105,6 +107,11 @@ def request(agent: str = "rpcutil", action: str = "ping", **changes: Any) -> Req
 
 def body(asked: Request) -> str:
     return messages.seal(messages.encode(asked), lambda _: None)
+
+
+def digest_of(asked: Request) -> str:
+    """Return the digest of the message that `body` returns."""
+    return messages.unseal(body(asked)).digest
 
 
 def send(network: Network, *asked: Request | str) -> None:

@@ -6,16 +6,16 @@ import socket
 
 
 class Listener:
-    """A service manager: `said` has the lines of each datagram it received."""
+    """A service manager: `received` has the lines of each datagram it received."""
 
     def __init__(self, address: str) -> None:
         self.address = address
-        self.said: list[list[str]] = []
+        self.received: list[list[str]] = []
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.socket.bind(f"\0{address[1:]}" if address.startswith("@") else address)
 
-    def hear(self, seconds: float = 5.0) -> list[str]:
+    def receive(self, seconds: float = 5.0) -> list[str]:
         """Return the lines of the next datagram; fail after `seconds`."""
         self.socket.settimeout(seconds)
-        self.said.append(self.socket.recv(65536).decode().split("\n"))
-        return self.said[-1]
+        self.received.append(self.socket.recv(65536).decode().split("\n"))
+        return self.received[-1]

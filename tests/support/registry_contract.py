@@ -51,7 +51,7 @@ def record(identity: str, **changes: object) -> NodeRecord:
 
 
 def find(registry: Registry, identity: str) -> NodeRecord:
-    [found] = [one for one in registry.nodes() if one.identity == identity]
+    [found] = [one for one in registry.read().records if one.identity == identity]
     return found
 
 
@@ -65,7 +65,7 @@ def test_a_record_is_read_as_it_was_written(registry: Registry, identity: str) -
 
 
 def test_a_new_record_replaces_the_old_one(registry: Registry, identity: str) -> None:
-    """There is one record per identity."""
+    """The registry has one record per identity."""
     registry.put(record(identity))
     registry.put(record(identity, facts={"role": "db"}, classes=()))
     assert find(registry, identity).facts == {"role": "db"}
@@ -73,7 +73,7 @@ def test_a_new_record_replaces_the_old_one(registry: Registry, identity: str) ->
 
 
 def test_a_heartbeat_changes_only_last_seen(registry: Registry, identity: str) -> None:
-    """The heartbeat returns the node's own instance."""
+    """A heartbeat changes only the time of the record, and returns the node's own instance."""
     registry.put(record(identity))
     before = find(registry, identity)
     assert registry.heartbeat(identity, "one") == "one"
@@ -83,9 +83,9 @@ def test_a_heartbeat_changes_only_last_seen(registry: Registry, identity: str) -
 
 
 def test_a_heartbeat_of_another_instance_writes_nothing(registry: Registry, identity: str) -> None:
-    """It returns the instance in the registry, and None for an unknown node."""
+    """A heartbeat returns the instance in the registry, and None for an unknown node."""
     assert registry.heartbeat(identity, "one") is None
-    assert [one for one in registry.nodes() if one.identity == identity] == []
+    assert [one for one in registry.read().records if one.identity == identity] == []
     registry.put(record(identity))
     before = find(registry, identity)
     assert registry.heartbeat(identity, "two") == "one"
@@ -123,7 +123,7 @@ def test_two_machines_with_one_identity_are_detected(registry: Registry, identit
 
 
 def test_a_removed_node_is_gone(registry: Whole, identity: str) -> None:
-    """Its identity is removed too, and a later `leave` does not restore it."""
+    """Removing a node also removes its identity, and a later `leave` does not restore it."""
     registry.put(record(identity))
     assert identity in registry.identities()
     assert registry.remove(find(registry, identity))

@@ -45,7 +45,7 @@ def titled(titles: Mapping[str, str]) -> dict[str, dict[str, str]]:
 def make_reply(sender: str, data: Mapping[str, Any] | None = None, statuscode: int = 0, **more: Any) -> Reply:
     """Return a reply of `sender`; `more` are further members of Reply."""
     members = {"statusmsg": "OK" if statuscode == 0 else "no", "time": 1.0, "elapsed_ms": 41.25, **more}
-    return Reply(REQUEST, sender, "package", "install", statuscode, data=dict(data or {}), **members)
+    return Reply(REQUEST, "0" * 64, sender, "package", "install", statuscode, data=dict(data or {}), **members)
 
 
 @dataclass(frozen=True)

@@ -96,6 +96,7 @@ class Crowd:
         return Request(
             id=messages.new_id(),
             collective=self._collective,
+            installation=self._transport.installation,
             caller="alice",
             sender="crowd",
             agent=agent,

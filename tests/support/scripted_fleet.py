@@ -12,7 +12,7 @@ import heapq
 import itertools
 import json
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -22,12 +22,13 @@ from collective import messages, names, signing
 from collective.catalog import Catalog
 from collective.config import ClientConfig
 from collective.ddl import DDL
-from collective.errors import NotFound, TransportError
+from collective.errors import MessageTooLarge, NotFound, TransportError
 from collective.fleet.fleet import Fleet
 from collective.messages import Reply, Request
-from collective.registry import NodeRecord
+from collective.registry import Contents, NodeRecord
 from collective.registry.memory import MemoryRegistry
-from collective.transport import BATCH, Delivery
+from collective.transport import BATCH, BROADCAST_LIMIT, Delivery
+from support.messages import request_digest
 
 COLLECTIVE = "scripted"
 
@@ -79,6 +80,7 @@ class Scripted:
         self.broadcasts = 0
         self.received: list[Reply] = []
         self.receives = 0
+        self.registry = MemoryRegistry(clock=lambda: 0.0)  # of the last fleet
         self.error: TransportError | None = None  # raised when something is sent
         self.watch: Callable[[Sent], None] = lambda _: None
         self._queues = {names.node_queue(COLLECTIVE, node): node for node in parts}
@@ -90,10 +92,18 @@ class Scripted:
         """Return the script's time in seconds."""
         return self.time
 
-    def fleet(self, folder: Path, *, discovery: float = 0.0, **client: Any) -> Fleet:
-        """Return a caller of this fleet, with all nodes in its registry, which takes `discovery` seconds to read."""
-        registry = _Registry(self, discovery)
-        for node in self.parts:
+    def fleet(
+        self, folder: Path, *, discovery: float = 0.0, registered: Iterable[str] | None = None, **client: Any
+    ) -> Fleet:
+        """Return a caller of this fleet, with all nodes in its registry, which takes `discovery` seconds to read.
+
+        `registered` are the nodes in the registry; without any there is no registry.
+        """
+        if registered is not None and not registered:
+            config = ClientConfig(COLLECTIVE, state=folder, ddls=[], **client)
+            return Fleet(config, self, None, catalog=CATALOG, clock=self.clock)
+        registry = self.registry = _Registry(self, discovery)
+        for node in self.parts if registered is None else registered:
             registry.put(NodeRecord(node, "1", agents={"shell": "1", "rpcutil": "1"}))
         config = ClientConfig(COLLECTIVE, state=folder, ddls=[], **client)
         return Fleet(config, self, registry, catalog=CATALOG, clock=self.clock)
@@ -111,6 +121,14 @@ class Scripted:
     def now(self) -> float:
         """Return the server's time."""
         return self.time
+
+    @property
+    def installation(self) -> str:
+        """Return the only one."""
+        return "scripted"
+
+    def check_subscription(self, queue: str, topic: str) -> None:
+        """Do nothing: no subscription is lost."""
 
     def open_node(self, queue: str, topic: str) -> None:
         """Do nothing: all nodes have their queues."""
@@ -134,6 +152,8 @@ class Scripted:
         """Deliver a request to all of its targets."""
         if self.error is not None:
             raise self.error
+        if len(body) > BROADCAST_LIMIT:
+            raise MessageTooLarge(len(body), BROADCAST_LIMIT)
         self.broadcasts += 1
         request = _read(body)
         for node in self.parts:
@@ -193,14 +213,17 @@ class _Registry(MemoryRegistry):
         self._network = network
         self._seconds = seconds
 
-    def nodes(self) -> list[NodeRecord]:
+    def read(self) -> Contents:
         self._network.time += self._seconds
-        return super().nodes()
+        return super().read()
 
 
 def answer(request: Request, sender: str, statuscode: int = 0) -> Reply:
     """Return a node's reply to a request."""
-    return Reply(request.id, sender, request.agent, request.action, statuscode, "OK", {}, time=0.0, elapsed_ms=1.0)
+    digest = request_digest(request)
+    return Reply(
+        request.id, digest, sender, request.agent, request.action, statuscode, "OK", {}, time=0.0, elapsed_ms=1.0
+    )
 
 
 def _read(body: str) -> Request:

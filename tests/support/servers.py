@@ -22,8 +22,8 @@ import pytest
 from support.waiting import wait_until
 
 FOLDER = Path(__file__).parents[2] / ".servers"
-ASKED_FOR = os.environ.get("SERVERS", "moto").split()
-WITH_DYNAMODB = [name for name in ASKED_FOR if name != "fauxqs"]
+SELECTED = os.environ.get("SERVERS", "moto").split()
+WITH_DYNAMODB = [name for name in SELECTED if name != "fauxqs"]
 _UP = 30.0  # seconds within which a server must listen
 
 Endpoints = Mapping[str, str]  # environment variables of boto3, with URLs
@@ -61,7 +61,7 @@ def fauxqs() -> Iterator[Endpoints]:
 SERVERS = {"moto": moto, "ministack": ministack, "fauxqs": fauxqs}
 
 
-@pytest.fixture(scope="module", params=ASKED_FOR)
+@pytest.fixture(scope="module", params=SELECTED)
 def endpoints(request: pytest.FixtureRequest) -> Iterator[Endpoints]:
     """Return the endpoints of each selected server."""
     with SERVERS[request.param]() as found:

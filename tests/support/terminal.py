@@ -10,7 +10,7 @@ import uuid
 from support.waiting import wait_until
 
 
-class Terminal:
+class TmuxTerminal:
     """A shell in a tmux window of 100 columns and 40 lines."""
 
     def __init__(self, environment: dict[str, str]) -> None:

@@ -28,6 +28,7 @@ __all__ = [
     "test_a_queue_can_be_opened_twice",
     "test_a_queue_that_was_not_opened_does_not_exist",
     "test_a_received_message_is_hidden",
+    "test_a_subscription_that_exists_is_kept",
     "test_a_waiting_receive_returns_with_the_first_message",
     "test_acknowledged_messages_are_deleted",
     "test_receive_returns_an_empty_list_after_the_wait",
@@ -78,11 +79,19 @@ def test_a_message_as_large_as_allowed_arrives(transport: Transport, queue: str)
 
 
 def test_a_message_that_is_too_large_is_refused(transport: Transport, queue: str) -> None:
-    """One byte more is an error with size and limit, and nothing is delivered."""
+    """A message of one byte more than the limit is an error with size and limit, and nothing is delivered."""
     with pytest.raises(MessageTooLarge) as refused:
         transport.send(queue, "x" * (SEND_LIMIT + 1))
     assert (refused.value.size, refused.value.limit) == (SEND_LIMIT + 1, SEND_LIMIT)
     assert transport.receive(queue, 0.0) == []
+
+
+def test_a_subscription_that_exists_is_kept(transport: Transport, queue: str, topic: str) -> None:
+    """The check of a subscription adds no second one: a broadcast arrives once."""
+    transport.check_subscription(queue, topic)
+    transport.broadcast(topic, "to all")
+    assert [delivery.body for delivery in receive_all(transport, queue, 1)] == ["to all"]
+    assert transport.receive(queue, NOTHING_COMES) == []
 
 
 def test_a_broadcast_that_is_too_large_is_refused(transport: Transport, queue: str, topic: str) -> None:
@@ -116,7 +125,7 @@ def test_a_received_message_is_hidden(transport: Transport, queue: str) -> None:
 
 
 def test_acknowledged_messages_are_deleted(transport: Transport, queue: str) -> None:
-    """More than one batch can be acknowledged at once."""
+    """More messages than one batch can be acknowledged at once."""
     for number in range(BATCH + 3):
         transport.send(queue, str(number))
     found: list[Delivery] = []
@@ -146,16 +155,16 @@ def test_a_broadcast_reaches_every_queue_of_the_topic(
 def test_a_queue_that_was_not_opened_does_not_exist(
     transport: Transport, queue: str, names: Callable[[str], str]
 ) -> None:
-    """Sending to it, receiving from it and counting its messages raise NotFound."""
-    nobody = names("nobody")
+    """Sending to a queue that was not opened, receiving from it and counting its messages raise NotFound."""
+    missing = names("missing")
     for use in (
-        lambda: transport.send(nobody, "x"),
-        lambda: transport.receive(nobody, 0.0),
-        lambda: transport.unread(nobody),
+        lambda: transport.send(missing, "x"),
+        lambda: transport.receive(missing, 0.0),
+        lambda: transport.unread(missing),
     ):
         with pytest.raises(NotFound) as refused:
             use()
-        assert refused.value.name == nobody
+        assert refused.value.name == missing
 
 
 def test_a_queue_can_be_opened_twice(transport: Transport, queue: str, topic: str) -> None:
@@ -176,7 +185,7 @@ def test_a_known_reply_queue_can_be_opened_again(transport: Transport, names: Ca
 
 
 def test_the_age_of_a_message_is_by_the_server_clock(transport: Transport, queue: str) -> None:
-    """Both times are Unix seconds of one clock, so a new message is at most seconds old."""
+    """Sent and received times are Unix seconds of the server's clock, so a new message is at most seconds old."""
     transport.send(queue, "fresh")
     delivery = receive_all(transport, queue, 1)[0]
     assert -1.0 <= delivery.received - delivery.sent < 10.0

@@ -2,6 +2,7 @@
 
     local    version ─ configuration ─ DDLs ─ state ─ key
     AWS      AWS ─ queues ─ clock ─ topic ─ registry ─ nodes' keys ─ reply
+    a node   node ─ node's key ─ node's queue ─ reply, instead of the reply of any node
 
 A check yields findings, and returns what later checks need. Nothing is left behind: the doctor's calls use reply
 queues of their own, which are deleted at the end. The time limits are in `aws_checks`.
@@ -10,7 +11,7 @@ queues of their own, which are deleted at the end. The time limits are in `aws_c
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypeVar
@@ -18,20 +19,23 @@ from typing import TypeVar
 from collective import names
 from collective.config import ClientConfig
 from collective.errors import CollectiveError
-from collective.fleet.doctor import aws_checks, local_checks
+from collective.fleet.doctor import aws_checks, local_checks, node_checks
 from collective.fleet.doctor.findings import Check, Finding, failed
 from collective.fleet.fleet import Fleet
+from collective.fleet.known_nodes import KnownNodes
+from collective.registry import NodeRecord, Nodes
 from collective.registry.dynamodb import DynamoDBRegistry
+from collective.transport import Transport
 
 __all__ = ["Finding", "examine"]
 
 Result = TypeVar("Result")
 
 
-def examine(path: Path | None = None, target: str | None = None) -> Iterator[Finding]:
+def examine(path: Path | None = None, target: str | None = None, node: str | None = None) -> Iterator[Finding]:
     """Yield the findings for a caller with the configuration in `path` (default: as for `crpc`).
 
-    `target` is another collective than the configured one.
+    `target` is another collective than the configured one. With `node`, explain why that node does not answer.
     """
     yield from attempt("version", local_checks.version())
     config = yield from attempt("configuration", local_checks.configuration(path, target))
@@ -39,13 +43,13 @@ def examine(path: Path | None = None, target: str | None = None) -> Iterator[Fin
         return
     with TemporaryDirectory(prefix="collective-doctor-") as folder:
         try:
-            yield from _examine(config, Path(folder))
+            yield from _examine(config, Path(folder), node)
         finally:
             remains = aws_checks.delete_replies(Path(folder), config.collective)
         yield from remains
 
 
-def _examine(config: ClientConfig, state: Path) -> Iterator[Finding]:
+def _examine(config: ClientConfig, state: Path, node: str | None) -> Iterator[Finding]:
     catalog = yield from attempt("DDLs", local_checks.ddls(config))
     known = yield from attempt("state", local_checks.state(config))
     sign = yield from attempt("key", local_checks.key(config))
@@ -59,15 +63,43 @@ def _examine(config: ClientConfig, state: Path) -> Iterator[Finding]:
     yield from attempt("clock", aws_checks.clock(aws.skew))
     if transport is not None:
         yield from attempt("topic", aws_checks.topic(transport, config))
-    alive = None
+    alive = table = None
     if config.registry == "dynamodb":
         table = DynamoDBRegistry(aws, names.table(config.collective))
-        alive = yield from attempt("registry", aws_checks.registry(table, config))
+        alive = yield from attempt("registry", aws_checks.registry(table, config, known))
     if alive:
         yield from attempt("nodes' keys", aws_checks.keys(alive, known))
+    if node is not None:
+        yield from _examine_node(Examined(node, config.collective, known, table, transport))
     if transport and catalog and sign:
         fleet = Fleet(config, transport, catalog=catalog, sign=sign, verify_reply=known.verify)
-        yield from attempt("reply", aws_checks.reply(fleet, alive))
+        check = node_checks.reply(fleet, transport, config.collective, node) if node else aws_checks.reply(fleet, alive)
+        yield from attempt("reply", check)
+
+
+@dataclass(frozen=True)
+class Examined:
+    """A node that is examined, and what is available for that."""
+
+    node: str
+    collective: str
+    known: KnownNodes
+    registry: Nodes | None
+    transport: Transport | None
+
+
+def _examine_node(it: Examined) -> Iterator[Finding]:
+    """Yield the findings about one node."""
+    record = None
+    if it.registry is not None:
+        record = yield from attempt("node", _record(it.registry, it.node))
+    yield from attempt("node's key", node_checks.key(record, it.known, it.node))
+    if it.transport is not None:
+        yield from attempt("node's queue", node_checks.queue(it.transport, it.collective, it.node))
+
+
+def _record(registry: Nodes, node: str) -> Check[NodeRecord | None]:
+    return (yield from node_checks.record(registry.read(), registry.now(), node))
 
 
 def attempt(name: str, check: Check[Result]) -> Generator[Finding, None, Result | None]:

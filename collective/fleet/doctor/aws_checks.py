@@ -22,6 +22,7 @@ from collective.fleet.targets import Targets
 from collective.messages import MAX_SKEW
 from collective.nodesets import fold
 from collective.registry import NodeRecord, Nodes
+from collective.registry.encoding import omission
 from collective.signing.keys import PublicKey
 from collective.text import plural
 from collective.transport.sqs import SQSTransport
@@ -95,34 +96,46 @@ def topic(transport: SQSTransport, config: ClientConfig) -> Check[None]:
         yield Finding("topic", name)
 
 
-def registry(nodes: Nodes, config: ClientConfig) -> Check[list[NodeRecord] | None]:
+def registry(nodes: Nodes, config: ClientConfig, known: KnownNodes) -> Check[list[NodeRecord] | None]:
     """Read the registry, report nodes with problems, and return the nodes that are alive."""
     try:
-        records, now = nodes.nodes(), nodes.now()
+        contents, now = nodes.read(), nodes.now()
     except NotFound:
         text = f"table '{names.table(config.collective)}' does not exist: nodes are discovered by broadcast, slowly"
         hint = "create it with 'crpc setup', or set 'registry: none'"
         yield Finding("registry", f"{text} ({hint})", warning=True)
         return None
+    known.update(contents.revocations)
+    records = contents.records
     alive = [record for record in records if record.alive(now)]
     stopped = [record for record in records if record.left is not None]
     stale = [record for record in records if record.left is None and not record.alive(now)]
     counts = f"{plural(len(alive), 'node')} alive, {len(stale)} not seen recently, {len(stopped)} stopped"
     yield Finding("registry", counts, warning=not alive)
-    yield from _problems(stale, [record for record in alive if record.is_contested(now)])
+    revoked = [record for record in records if known.is_revoked(record.identity, record.public_key)]
+    yield from _problems(stale, [record for record in alive if record.is_contested(now)], revoked)
+    yield from _warnings(f"{name}: invalid record: {problem}" for name, problem in contents.invalid.items())
     for record in alive:
-        yield from _warnings(f"{record.identity}: {problem}" for problem in _refused(record))
-    return alive
+        yield from _warnings(f"{record.identity}: {problem}" for problem in _problems_of(record))
+    return [record for record in alive if not known.is_revoked(record.identity, record.public_key)]
 
 
-def _problems(stale: Sequence[NodeRecord], contested: Sequence[NodeRecord]) -> Iterable[Finding]:
-    for text, records in (("not seen recently, not stopped", stale), ("two machines use this identity", contested)):
+def _problems(
+    stale: Sequence[NodeRecord], contested: Sequence[NodeRecord], revoked: Sequence[NodeRecord]
+) -> Iterable[Finding]:
+    for text, records in (
+        ("not seen recently, not stopped", stale),
+        ("two machines use this identity", contested),
+        ("registered with a revoked key", revoked),
+    ):
         if records:
             yield from _warnings([f"{text}: {fold(record.identity for record in records)}"])
 
 
-def _refused(record: NodeRecord) -> list[str]:
-    return [f"agent '{name}' failed to load: {reason}" for name, reason in record.refused.items()]
+def _problems_of(record: NodeRecord) -> list[str]:
+    refused = [f"agent '{name}' failed to load: {reason}" for name, reason in record.refused.items()]
+    outdated = [f"agent '{name}': a newer version failed to load: {reason}" for name, reason in record.outdated.items()]
+    return [*refused, *outdated, *([omission(record)] if record.omitted else [])]
 
 
 def _warnings(texts: Iterable[str]) -> Iterable[Finding]:

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from collective import __version__
 from collective.catalog import Catalog
 from collective.config import KEY_NONE, ClientConfig, client_file, load_client
 from collective.errors import CollectiveError, ConfigError, SignatureError
@@ -22,6 +21,7 @@ from collective.signing.caller_key import Chosen, ask_terminal, choose
 from collective.signing.certificates import Certificate, is_certificate
 from collective.signing.key_files import Ask
 from collective.text import plural
+from collective.version import __version__
 
 
 def version() -> Check[None]:

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 LARGEST_RESULT = 8 * 1024 * 1024  # bytes of JSON that an action may return
+LARGEST_MESSAGE = LARGEST_RESULT + 64 * 1024  # bytes that are read from a worker, whatever it writes
 
 # Why an action ended without its own result: the `reason` of its reply.
 CRASHED = "crashed"
@@ -24,7 +25,8 @@ class ActionJob:
 
     `supplied` are the keyword-only arguments, such as `settings`. `secrets` are strings that are masked in what the
     action raises and prints. `code` is the file's compiled content at the time it was checked
-    (`importing.compiled`); None means that the file is read when the action runs.
+    (`importing.compiled`); None means that the file is read when the action runs. `token` identifies the job: it is in
+    the environment of all that the action starts.
     """
 
     path: str
@@ -33,6 +35,7 @@ class ActionJob:
     supplied: Mapping[str, Any]
     secrets: tuple[str, ...] = ()
     code: bytes | None = None
+    token: str = ""
 
 
 @dataclass(frozen=True)

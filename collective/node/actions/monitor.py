@@ -22,7 +22,17 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from collective.node.actions.cgroup import Group
-from collective.node.actions.job import CRASHED, INTERRUPTED, TIMEOUT, ActionJob, ActionResult, failed_result
+from collective.node.actions.job import (
+    CRASHED,
+    INTERRUPTED,
+    LARGEST_MESSAGE,
+    LARGEST_RESULT,
+    TIMEOUT,
+    ActionJob,
+    ActionResult,
+    failed_result,
+)
+from collective.node.actions.output_log import OutputLog, readable
 from collective.node.actions.worker import run_worker
 from collective.processes import adopt_orphans
 
@@ -37,41 +47,51 @@ def monitor_action(connection: Connection, job: ActionJob, timeout: float, group
     os.setsid()
     adopt_orphans()
     result_pipe, worker_pipe = os.pipe()
+    log = OutputLog(job.secrets)
     monitor, worker = os.getpid(), os.fork()
     if worker == 0:
         os.close(result_pipe)
+        os.close(log.reader)
         connection.close()
-        run_worker(job, worker_pipe, monitor, group)
+        run_worker(job, worker_pipe, log.writer, monitor, group)
     os.close(worker_pipe)
+    os.close(log.writer)
     result: bytes | ActionResult = failed_result("the action's monitor process failed", reason=CRASHED)
     try:
-        result = _watch(worker, result_pipe, connection, time.monotonic() + timeout)
+        result = _watch(worker, result_pipe, log, connection, time.monotonic() + timeout)
     finally:
         if isinstance(result, ActionResult):
             _kill_all(group)
             result = result.encode()
         if group:
             group.release()
+        log.finish()
     with contextlib.suppress(OSError):  # the daemon may have died
         connection.send_bytes(result)
 
 
-def _watch(worker: int, result_pipe: int, connection: Connection, deadline: float) -> bytes | ActionResult:
+def _watch(
+    worker: int, result_pipe: int, log: OutputLog, connection: Connection, deadline: float
+) -> bytes | ActionResult:
     """Return what the worker wrote, or an ActionResult that says how it ended; then its processes must be killed."""
     written = bytearray()
     process = os.pidfd_open(worker)
     timeout = round(deadline - time.monotonic(), 1)
     with selectors.DefaultSelector() as selector:
-        for source in (result_pipe, process, connection.fileno()):
+        for source in (result_pipe, log.reader, process, connection.fileno()):
             selector.register(source, selectors.EVENT_READ)
         while (left := deadline - time.monotonic()) > 0:
             ready = {key.fd for key, _ in selector.select(left)}
             if result_pipe in ready and not _read_chunk(result_pipe, written):
                 selector.unregister(result_pipe)
+            if log.reader in ready and not log.read():
+                selector.unregister(log.reader)
+            if len(written) > LARGEST_MESSAGE:
+                return failed_result(f"the action wrote more than the limit of {LARGEST_RESULT} bytes", reason=CRASHED)
             if connection.fileno() in ready:
                 return failed_result("interrupted: the node is stopping", reason=INTERRUPTED)
             if process in ready:
-                while _has_more(result_pipe) and _read_chunk(result_pipe, written):
+                while len(written) <= LARGEST_MESSAGE and readable(result_pipe) and _read_chunk(result_pipe, written):
                     pass
                 return _exit_result(worker, written)
     return failed_result(f"Timed out after {timeout:g} s: all processes of the action were killed", reason=TIMEOUT)
@@ -84,15 +104,9 @@ def _read_chunk(result_pipe: int, written: bytearray) -> bool:
     return bool(chunk)
 
 
-def _has_more(result_pipe: int) -> bool:
-    with selectors.DefaultSelector() as selector:
-        selector.register(result_pipe, selectors.EVENT_READ)
-        return bool(selector.select(0))
-
-
 def _exit_result(worker: int, written: bytearray) -> bytes | ActionResult:
     code = os.waitstatus_to_exitcode(os.waitpid(worker, 0)[1])
-    if code == 0 and written:
+    if code == 0 and 0 < len(written) <= LARGEST_MESSAGE:
         return bytes(written)
     if code < 0:
         return failed_result(f"the action was killed by {_signal_name(-code)}", reason=CRASHED)

@@ -4,29 +4,30 @@
            ◄────────── ActionResult ───────────────┘
 
 The fork server (standard library) is single-threaded and loads little, so forking it is quick and safe; forking this
-threaded daemon would not be. It starts with the first action, and is restarted when it cannot be reached.
+threaded daemon would not be. It starts with the first action, and is replaced when it does not work.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
-import multiprocessing
-import os
-import signal
+import secrets
 import threading
-from multiprocessing import forkserver
+from dataclasses import replace
 from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
 
+from collective import bounded_json
+from collective.errors import MessageError
+from collective.node.actions import leftovers
 from collective.node.actions.cgroup import Group, Groups
-from collective.node.actions.job import CRASHED, ActionJob, ActionResult, failed_result
+from collective.node.actions.fork_server import ForkServer
+from collective.node.actions.job import CRASHED, LARGEST_MESSAGE, ActionJob, ActionResult, failed_result
 from collective.node.actions.monitor import monitor_action
 
 log = logging.getLogger(__name__)
 
 _GRACE = 10.0  # seconds after the deadline that a monitor has to kill an action's processes
+_REAP = 1.0  # seconds to wait for the end of a monitor that has sent its result, or was killed
 
 
 class Runner:
@@ -34,70 +35,69 @@ class Runner:
 
     def __init__(self, groups: Groups | None = None) -> None:
         self._groups = groups or Groups(None)
-        self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(["collective.node.actions.monitor"])
-        self._starting = threading.Lock()
+        self._fork_server = ForkServer(["collective.node.actions.monitor"])
+        self._lock = threading.Lock()
         self._running: set[Connection] = set()
 
     def run(self, job: ActionJob, timeout: float) -> ActionResult:
         """Run one job for at most `timeout` seconds and return how it ended; never raise for what an action does."""
-        connection, remote = self._context.Pipe()
+        connection, remote = self._fork_server.pipe()
         group = self._groups.make()
+        job = replace(job, token=job.token or secrets.token_hex(16))
+        with self._lock:
+            self._running.add(connection)
         try:
-            process = self._start(connection, (remote, job, timeout, group))
-        except (OSError, EOFError) as error:
-            connection.close()  # ends a monitor that has started nevertheless
+            process = self._fork_server.start(monitor_action, (remote, job, timeout, group))
+        except (OSError, EOFError, RuntimeError) as error:
+            self._close(connection)  # ends a monitor that has started nevertheless
             if group:
                 group.end()
             return failed_result(f"the action's monitor process cannot be started: {error!r}", reason=CRASHED)
         finally:
             remote.close()
-        try:
-            if connection.poll(timeout + _GRACE):
-                return ActionResult(**json.loads(connection.recv_bytes()))
-        except (EOFError, OSError):
-            pass
-        finally:
-            with self._starting:
-                self._running.discard(connection)
-            connection.close()
-            process.join(_GRACE)
-        process.kill()
-        if group:
-            group.end()
-        return failed_result("the action's monitor process died", reason=CRASHED)
-
-    def _start(
-        self, connection: Connection, arguments: tuple[Connection, ActionJob, float, Group | None]
-    ) -> BaseProcess:
-        """Start a monitor; if the fork server cannot be reached, start a new fork server first."""
-        with self._starting:
-            try:
-                process = self._context.Process(target=monitor_action, args=arguments, daemon=False)
-                process.start()
-            except OSError as error:  # no monitor has started; after EOFError one may have, and nothing may run twice
-                log.warning("forkserver.restarted", extra={"error": repr(error)})
-                _forget_fork_server()
-                process = self._context.Process(target=monitor_action, args=arguments, daemon=False)
-                process.start()
-            self._running.add(connection)
-        return process
+        result = _receive(connection, timeout + _GRACE)
+        self._close(connection)
+        if result is None:
+            process.kill()
+            _end_processes(job, process.pid, group)
+            message = "the action's monitor process died, and all its processes were killed"
+            result = failed_result(message, reason=CRASHED)
+        process.join(_REAP)
+        return result
 
     def stop(self) -> None:
         """Kill every running action with its processes; their `run` returns `interrupted`."""
-        with self._starting:
+        with self._lock:
             for connection in self._running:
                 with contextlib.suppress(OSError):  # the monitor has just ended
                     connection.send_bytes(b"stop")
 
+    def close(self) -> None:
+        """End the fork server; nothing runs any more."""
+        self._fork_server.close()
 
-def _forget_fork_server() -> None:
-    """Make the next start use a new fork server in a new folder: /tmp, where its socket was, may have been cleaned.
+    def _close(self, connection: Connection) -> None:
+        with self._lock:
+            self._running.discard(connection)
+        connection.close()
 
-    There is no public way. Running monitors do not need the fork server that started them.
-    """
-    server = getattr(forkserver, "_forkserver")  # noqa: B009 - typeshed has neither name
-    if pid := getattr(server, "_forkserver_pid"):  # noqa: B009
-        os.kill(pid, signal.SIGKILL)
-        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)  # not reaped: its owner must see that it is dead
-    getattr(multiprocessing.current_process(), "_config").pop("tempdir", None)  # noqa: B009
+
+def _receive(connection: Connection, timeout: float) -> ActionResult | None:
+    """Return a monitor's result; None if it has died or does not send one in time."""
+    try:
+        if not connection.poll(timeout):
+            return None
+        text = connection.recv_bytes(LARGEST_MESSAGE).decode()
+    except (EOFError, OSError):
+        return None
+    try:
+        return ActionResult(**bounded_json.parse(text, "result"))
+    except (MessageError, TypeError) as error:
+        return failed_result(f"the action's result cannot be used: {error}", reason=CRASHED)
+
+
+def _end_processes(job: ActionJob, monitor: int | None, group: Group | None) -> None:
+    if group:
+        group.end()
+    if killed := leftovers.end_leftovers(job.token, monitor):
+        log.warning("action.abandoned", extra={"action": job.action, "processes": killed})

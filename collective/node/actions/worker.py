@@ -15,21 +15,23 @@ from pathlib import Path
 from typing import NoReturn
 
 from collective.errors import RPCError
-from collective.masking import hide
+from collective.masking import hide, hide_in
 from collective.node.actions.cgroup import Group
 from collective.node.actions.importing import imported
 from collective.node.actions.job import CRASHED, LARGEST_RESULT, ActionJob, ActionResult, failed_result
-from collective.processes import die_with_parent
+from collective.processes import MARK, die_with_parent
+from collective.run_as import account_environment
 
 _QUOTED = 200  # characters of an action's standard output that the error message shows
 _KEPT = 64 * 1024  # characters of it that are kept, so that secrets are found before any of it is quoted
 _STATUS_CODES = range(1, 6)
 
 
-def run_worker(job: ActionJob, output: int, monitor: int, group: Group | None) -> NoReturn:
+def run_worker(job: ActionJob, output: int, log: int, monitor: int, group: Group | None) -> NoReturn:
     """Run `job`, write its encoded result to the file descriptor `output`, and exit; never return.
 
-    `monitor` is the process id of the parent: the worker dies with it.
+    What the action and its commands write to standard output and error goes to the descriptor `log`. `monitor` is the
+    process id of the parent: the worker dies with it.
     """
     die_with_parent(monitor)
     if group:
@@ -39,7 +41,10 @@ def run_worker(job: ActionJob, output: int, monitor: int, group: Group | None) -
         # nohup and a shell's `&` make them ignored, which is inherited: the action's commands could not be interrupted.
         signal.signal(number, signal.SIG_DFL)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    os.dup2(2, 1)  # the output of the action's commands goes to the daemon's log
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    os.environ.update(account_environment())
+    os.environ[MARK] = job.token
     exit_code = 1
     try:
         result = _encoded(_call(job))
@@ -70,7 +75,7 @@ def _call(job: ActionJob) -> ActionResult:
     if stdout.length:
         quoted = hide(stdout.kept, job.secrets)[:_QUOTED]
         message = f"Printed to standard output: {quoted!r} ({stdout.length} characters; return or log them)"
-        return failed_result(message, reason=CRASHED, data=data)
+        return failed_result(message, reason=CRASHED, data=hide_in(data, job.secrets))
     return ActionResult(data={} if data is None else data)
 
 
@@ -78,7 +83,7 @@ def _raised(error: RPCError, job: ActionJob) -> ActionResult:
     if error.statuscode not in _STATUS_CODES or not isinstance(error.reason, str | None):
         message = f"the action raised {type(error).__name__} with the invalid status code {error.statuscode!r}"
         return failed_result(message, reason=CRASHED)
-    return ActionResult(error.statuscode, hide(str(error), job.secrets), error.reason, error.data)
+    return ActionResult(error.statuscode, hide(str(error), job.secrets), error.reason, hide_in(error.data, job.secrets))
 
 
 class _CapturedOutput(io.TextIOBase):

@@ -14,14 +14,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from collective import policy
+from collective import __version__, policy
 from collective.config import NodeConfig
 from collective.errors import AccessDenied, CollectiveError, ConfigError, TransportError
 from collective.exit_codes import CONFIGURATION, DENIED, UNAVAILABLE
 from collective.node import assembly, trust
 from collective.node.check import aws_probe, permissions
+from collective.node.facts import Facts, sources
+from collective.node.facts.sources import Source
 from collective.node.paths import may_exist
 from collective.node.plugins.plugin_set import Plugins
+from collective.registry import NodeRecord
+from collective.registry.encoding import fit, omission
 
 if TYPE_CHECKING:
     import boto3
@@ -61,6 +65,7 @@ def _code(error: CollectiveError) -> int:
 def _configuration(config: NodeConfig, plugins: Plugins) -> Iterable[str]:
     yield from trust.problems(config)
     yield from plugins.problems
+    yield from _facts(config)
     try:
         if may_exist(config.policy):
             policy.read(config.policy)
@@ -70,6 +75,29 @@ def _configuration(config: NodeConfig, plugins: Plugins) -> Iterable[str]:
         trust.existing_node_key(config.state)
     except CollectiveError as error:
         yield str(error)
+
+
+def _facts(config: NodeConfig) -> Iterable[str]:
+    """Yield an error if the registry cannot store the facts and classes of the files; commands are not run."""
+    files = [Path(source.label) for source in _data_files(config)]
+    facts = Facts([*files, *config.facts], config.classes)
+    record = NodeRecord(config.identity, __version__, facts.current, tuple(sorted(facts.classes)))
+    if text := omission(fit(record)):
+        yield f"facts: {text} (filters that need them must ask the node: reduce the facts of {_largest(config, files)})"
+
+
+def _data_files(config: NodeConfig) -> Iterable[Source]:
+    for folder in config.fact_folders:
+        yield from (source for source in sources.folder(folder, _not_executed) if not source.slow)
+
+
+def _largest(config: NodeConfig, files: Sequence[Path]) -> Path:
+    existing = [path for path in [*files, *config.facts, *config.classes] if path.is_file()]
+    return max(existing, key=lambda path: path.stat().st_size, default=config.state)
+
+
+def _not_executed(_words: Sequence[str]) -> str:
+    return ""
 
 
 def _paths_read(config: NodeConfig, path: Path) -> list[Path]:

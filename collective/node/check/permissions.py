@@ -6,9 +6,10 @@ Nothing is created: for a path that does not exist, the nearest existing folder 
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+
+from collective.ownership import writable_by_others
 
 
 def problems(read: Iterable[Path], written: Mapping[str, Path], user: int) -> Iterator[str]:
@@ -16,7 +17,7 @@ def problems(read: Iterable[Path], written: Mapping[str, Path], user: int) -> It
     targets = dict.fromkeys(target for path in read for target in _with_link_target(path))
     only_parents = _parents(targets) - set(map(_nearest, targets))
     for part in dict.fromkeys(part for target in targets for part in (target, *target.parents)):
-        if error := _writable_by_others(part, user, may_be_sticky=part in only_parents):
+        if error := writable_by_others(part, (0, user), may_be_sticky=part in only_parents):
             yield error
     for key, path in written.items():
         if error := _not_writable(path):
@@ -49,23 +50,6 @@ def _parents(paths: Iterable[Path]) -> set[Path]:
 def _nearest(path: Path) -> Path:
     """Return the path, or its nearest existing parent: a user who can write there can create the path."""
     return next(part for part in (path, *path.parents) if os.path.exists(part))  # noqa: PTH110 - Path's may raise
-
-
-def _writable_by_others(path: Path, user: int, *, may_be_sticky: bool) -> str | None:
-    """Return the problem if users other than root and `user` can write `path`; None if not, or if it does not exist."""
-    try:
-        found = path.stat()
-    except OSError:
-        return None  # a path that cannot be read is reported where it is read
-    if found.st_uid not in (0, user):
-        return f"{path}: writable by user {found.st_uid} (use 'chown {user} {path}')"
-    if may_be_sticky and stat.S_ISDIR(found.st_mode) and found.st_mode & stat.S_ISVTX:
-        return None  # such as /tmp: others can add files there, but not replace existing files of this node
-    if found.st_mode & stat.S_IWOTH:
-        return f"{path}: writable by all users (use 'chmod o-w {path}')"
-    if found.st_mode & stat.S_IWGRP and found.st_gid not in (0, os.getegid()):
-        return f"{path}: writable by group {found.st_gid} (use 'chmod g-w {path}')"
-    return None
 
 
 def _not_writable(path: Path) -> str | None:

@@ -7,9 +7,9 @@ A rejected agent is not loaded, and `problems` has a line that names the file an
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,8 @@ from collective.errors import DDLError, UnknownAction
 from collective.node.plugins import loading
 from collective.node.plugins.loading import LoadedPlugins
 
+log = logging.getLogger(__name__)
+
 INSIDE = "rpcutil"  # the only agent that runs inside the daemon; its functions may have an argument `node`
 
 
@@ -27,6 +29,7 @@ class LoadedAgent:
     """An agent's code and DDL. `functions` are its actions by name; `settings` is the content of its settings file.
 
     `code` is the compiled file as it was checked. Workers run it, so a changed file has no effect before a reload.
+    `warnings` are lines about the node's setup from the agent's own checks.
     """
 
     name: str
@@ -35,6 +38,7 @@ class LoadedAgent:
     functions: Mapping[str, Callable[..., Any]]
     settings: Mapping[str, Any]
     code: bytes
+    warnings: tuple[str, ...] = ()
 
     def supplied(self, action: str, available: Mapping[str, Any]) -> dict[str, Any]:
         """Return the `available` arguments that the action's function has as keyword-only parameters."""
@@ -59,7 +63,7 @@ class LoadedAgents(LoadedPlugins[LoadedAgent]):
 
 def bundled() -> Path:
     """Return the folder of the standard agents' code."""
-    return Path(str(resources.files("collective.agents")))
+    return loading.bundled_code()
 
 
 def load(
@@ -71,7 +75,10 @@ def load(
     """
     loaded, problems = loading.load(code, ddls, lambda path, ddl_path: _load_pair(path, ddl_path, settings), before)
     loading.report("agent.refused", "agent", problems, loaded, before or {})
-    return LoadedAgents(loaded, problems)
+    for name, agent in loaded.items():
+        for line in agent.warnings:
+            log.warning("agent.warning", extra={"agent": name, "problem": line})
+    return LoadedAgents(loaded, problems, before)
 
 
 def _load_pair(path: Path, ddl_path: Path, settings: Path) -> LoadedAgent:
@@ -84,5 +91,6 @@ def _load_pair(path: Path, ddl_path: Path, settings: Path) -> LoadedAgent:
     supplied = SUPPLIED | {"node"} if described.name == INSIDE else SUPPLIED
     for name, function in functions.items():
         loading.check_parameters(path, described.actions[name], function, supplied)
-    values = loading.read_settings(settings / f"{path.stem}.yaml")
-    return LoadedAgent(described.name, path, described, functions, values, code)
+    values = loading.read_settings(settings / f"{path.stem}.yaml", described)
+    warnings = loading.run_checks(described.name, module, values)
+    return LoadedAgent(described.name, path, described, functions, values, code, warnings)

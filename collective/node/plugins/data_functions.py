@@ -60,7 +60,7 @@ def load(
         before,
     )
     loading.report("data.refused", "function", problems, loaded, before or {})
-    return DataFunctions(loaded, problems)
+    return DataFunctions(loaded, problems, before)
 
 
 def _load_pair(path: Path, ddl_path: Path, settings: Path) -> DataFunction:
@@ -72,5 +72,11 @@ def _load_pair(path: Path, ddl_path: Path, settings: Path) -> DataFunction:
         raise DDLError(f"{path}: must have one @data function, '{described.name}' as in {ddl_path}, not {marked}")
     function = vars(module)[described.name]
     loading.check_parameters(path, described, function, SUPPLIED_TO_DATA)
-    values = loading.read_settings(settings / f"{path.stem}.yaml")
+    values = loading.read_settings(settings / f"{path.stem}.yaml", _agent_ddl(ddl_path))
     return DataFunction(described.name, path, described, function, values, code)
+
+
+def _agent_ddl(ddl_path: Path) -> ddl.DDL | None:
+    """Return the DDL of the agent with the function's name, which describes the settings of both; None without one."""
+    path = ddl_path.parent.parent / ddl_path.name
+    return ddl.read(path) if path.is_file() else None

@@ -10,14 +10,17 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib import resources
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
-from collective import ddl
+from collective import catalog, ddl
+from collective.agent import is_check
 from collective.errors import ConfigError, DDLError
 from collective.node.actions.importing import compiled, imported
 from collective.node.paths import may_exist
+from collective.ownership import replaceable
 from collective.yaml_file import read_yaml
 
 log = logging.getLogger(__name__)
@@ -31,22 +34,30 @@ def report(
 ) -> None:
     """Log the problems of plugins of a `kind`, and which version is in force instead."""
     for name, line in problems:
-        kept = name in before and loaded.get(name) is before[name]
+        kept = _is_kept(name, loaded, before)
         in_force = "the last valid version" if kept else "nothing"
         log.error(event, extra={kind: name, "error": line, "in_force": in_force})
+
+
+def _is_kept(name: str, loaded: Mapping[str, object], before: Mapping[str, object]) -> bool:
+    return name in before and loaded.get(name) is before[name]
 
 
 class LoadedPlugins(Mapping[str, Plugin]):
     """The loaded plugins, by name.
 
-    `refused` has the error line of each plugin that was not loaded, by name. `problems` has all error lines, also
-    those about a second file with the same name.
+    `refused` has the error line of each plugin that was not loaded, by name, and `outdated` of each plugin that serves
+    with its version of `before` because the newer one was rejected. `problems` has all error lines, also those about a
+    second file with the same name.
     """
 
-    def __init__(self, plugins: Mapping[str, Plugin], problems: Problems = ()) -> None:
+    def __init__(
+        self, plugins: Mapping[str, Plugin], problems: Problems = (), before: Mapping[str, object] | None = None
+    ) -> None:
         self._plugins = dict(plugins)
         self.problems = tuple(line for _, line in problems)
         self.refused = {name: line for name, line in problems if name not in plugins}
+        self.outdated = {name: line for name, line in problems if _is_kept(name, plugins, before or {})}
 
     def __getitem__(self, name: str) -> Plugin:
         return self._plugins[name]
@@ -76,6 +87,7 @@ def load(
         try:
             if name not in descriptions:
                 raise DDLError(f"{path}: no DDL found (create {name}.json in {ddls[-1]})")
+            require_trusted(path, descriptions[name])
             loaded[name] = load_pair(path, descriptions[name])
         except (DDLError, ConfigError) as error:
             problems.append((name, str(error)))
@@ -124,12 +136,48 @@ def import_code(path: Path) -> tuple[ModuleType, bytes]:
         raise DDLError(f"{path}: cannot be imported: {reason}") from None
 
 
-def read_settings(path: Path) -> Mapping[str, Any]:
-    """Return the content of a plugin's settings file; {} when it does not exist. Raise ConfigError."""
-    settings = read_yaml(path) if may_exist(path) else {}
-    if not isinstance(settings or {}, dict):
-        raise ConfigError(f"{path}: must be a mapping, not {type(settings).__name__}")
-    return settings or {}
+def read_settings(path: Path, described: ddl.DDL | None = None) -> Mapping[str, Any]:
+    """Return the content of a plugin's settings file, with the defaults of the DDL `described`; {} without a file.
+
+    Raises ConfigError naming the file, and the key that does not match the DDL.
+    """
+    content = read_yaml(path) if may_exist(path) else None
+    require_trusted(path)
+    values = {} if content is None else content
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: must be a mapping, not {type(values).__name__}")
+    try:
+        return described.check_settings(values) if described else values
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+
+
+def require_trusted(*paths: Path) -> None:
+    """Raise ConfigError if users other than root and the node's can change one of the paths.
+
+    What ships with this package is not checked: who can change it can change the daemon.
+    """
+    for path in paths:
+        if any(path.is_relative_to(folder) for folder in (bundled_code(), catalog.bundled())):
+            continue
+        if problem := replaceable(path):
+            raise ConfigError(f"{path}: not loaded, because other users can change it: {problem}")
+
+
+def bundled_code() -> Path:
+    """Return the folder of the standard agents' code."""
+    return Path(str(resources.files("collective.agents")))
+
+
+def run_checks(name: str, module: ModuleType, settings: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the lines of a plugin's functions marked with `check`: problems of the node's setup."""
+    lines: list[str] = []
+    for function in (thing for thing in vars(module).values() if is_check(thing)):
+        try:
+            lines += (f"{name}: {line}" for line in function(settings))
+        except Exception as error:
+            lines.append(f"{name}: check '{function.__name__}' failed: {type(error).__name__}: {error}")
+    return tuple(lines)
 
 
 def supplied(function: Callable[..., Any], available: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,13 +8,17 @@ A plugin that is no longer valid keeps its version in `before`. One whose code o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from collective.node.plugins import agents, data_functions
 from collective.node.plugins.agents import LoadedAgents
 from collective.node.plugins.data_functions import DataFunctions
+from collective.suggestions import suggest
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -23,16 +27,30 @@ class Plugins:
 
     agents: LoadedAgents
     data: DataFunctions
+    unused: tuple[str, ...] = ()  # error lines of settings files without a plugin
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """The error lines of all rejected plugins, also of those whose last valid version is in use."""
-        return (*self.agents.problems, *self.data.problems)
+        """The error lines of all rejected plugins, also of those whose last valid version serves, and of settings."""
+        warnings = [line for agent in self.agents.values() for line in agent.warnings]
+        return (*self.agents.problems, *self.data.problems, *warnings, *self.unused)
 
 
 def load(code: Sequence[Path], ddls: Sequence[Path], settings: Path, before: Plugins | None = None) -> Plugins:
     """Load all plugins in the folders. If two have the same name, the one in the first folder is used."""
-    return Plugins(
-        agents.load(code, ddls, settings, before.agents if before else {}),
-        data_functions.load(code, ddls, settings, before.data if before else {}),
-    )
+    loaded_agents = agents.load(code, ddls, settings, before.agents if before else {})
+    loaded_data = data_functions.load(code, ddls, settings, before.data if before else {})
+    names = {*loaded_agents, *loaded_agents.refused, *loaded_data, *loaded_data.refused}
+    unused = tuple(_unused_settings(settings, names))
+    for line in unused:
+        log.warning("settings.unused", extra={"problem": line})
+    return Plugins(loaded_agents, loaded_data, unused)
+
+
+def _unused_settings(folder: Path, names: Collection[str]) -> Iterator[str]:
+    """Yield an error line for each file that looks like settings but belongs to no plugin."""
+    for path in sorted(folder.glob("*.y*ml")):
+        if path.stem not in names:
+            yield f"{path}: not read: no agent has this name ({suggest(path.stem, names, 'delete it')})"
+        elif path.suffix != ".yaml":
+            yield f"{path}: not read (rename it to {path.stem}.yaml)"

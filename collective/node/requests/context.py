@@ -8,7 +8,7 @@ from typing import Any
 
 from collective import ddl
 from collective.filters import Filter
-from collective.messages import Envelope, Request
+from collective.messages import MAX_SKEW, Envelope, Request
 from collective.node.plugins.agents import LoadedAgent
 from collective.node.plugins.plugin_set import Plugins
 from collective.node.storage.journal import JournalEntry
@@ -39,6 +39,11 @@ class RequestContext:
     queries: list[tuple[str, str]] = field(default_factory=list)
 
     @property
+    def digest(self) -> str:
+        """What identifies the request: the digest of its payload as signed."""
+        return self.envelope.digest
+
+    @property
     def named(self) -> bool:
         """Whether the request names its targets, and so this node; a broadcast does not."""
         return self.request.targets is not None
@@ -52,6 +57,11 @@ class RequestContext:
     def skew(self) -> float:
         """Seconds by which the caller's clock is ahead of the server's."""
         return self.request.time - self.delivery.sent
+
+    @property
+    def expires(self) -> float:
+        """From when the message is refused, however often it is sent again: Unix seconds by the server's clock."""
+        return self.request.time + self.request.ttl + MAX_SKEW
 
     @property
     def deadline(self) -> float:

@@ -9,9 +9,12 @@ from collective.errors import Failed
 from collective.masking import MASK
 from collective.node.requests.context import RequestContext
 from collective.node.requests.reasons import Reason
+from collective.node.requests.refusal_budget import PERIOD
 from collective.node.storage.audit_log import AuditLog
 
 log = logging.getLogger(__name__)
+
+REFUSED_ENVELOPE = 64 * 1024  # characters of the largest payload of a refused request that is kept
 
 
 class DecisionAudit:
@@ -31,19 +34,28 @@ class DecisionAudit:
         except Failed as error:
             log.error("audit.failed", extra={"error": str(error)})
 
+    def limited(self, caller: str) -> None:
+        """Write that further refusals of a caller leave no trace for a while."""
+        try:
+            self._audit.limited(caller, PERIOD)
+        except Failed as error:
+            log.error("audit.failed", extra={"error": str(error)})
+
     def _write(self, context: RequestContext, reason: Reason) -> None:
         request = context.request
         action = context.plugins.agents.action(request.agent, request.action)
         # Only a DDL says which inputs are secret: without one, all are masked.
         data: Mapping[str, object] = action.masked(request.data) if action else dict.fromkeys(request.data, MASK)
         secret = action is None or not action.secrets.isdisjoint(request.data)
+        large = reason.limited and len(context.envelope.payload) > REFUSED_ENVELOPE
         self._audit.decision(
             request,
+            context.digest,
             data,
             str(reason.verdict),
             context.rule,
             asks=context.queries,
             fingerprint=context.fingerprint,
             skew=context.skew,
-            envelope=None if secret else context.envelope,
+            envelope=None if secret or large else context.envelope,
         )

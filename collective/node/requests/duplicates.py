@@ -20,20 +20,20 @@ ANSWERED = 10  # duplicates of one request that are audited and answered
 
 
 class DuplicateCounter:
-    """Counts duplicates by request id, for one thread and at most `most` ids: as many as the journal holds."""
+    """Counts duplicates by request digest, for one thread and at most `most` ids: as many as the journal holds."""
 
     def __init__(self, most: int = MOST_ENTRIES, clock: Callable[[], float] = time.monotonic) -> None:
         self._most = most
         self._counts: OrderedDict[str, int] = OrderedDict()  # the most recent duplicate is last
         self._log_limiter = LogLimiter(clock=clock)
 
-    def add(self, request_id: str) -> bool:
+    def add(self, digest: str) -> bool:
         """Count a duplicate; return whether it is still audited and answered."""
-        count = self._counts.pop(request_id, 0) + 1
-        self._counts[request_id] = count
+        count = self._counts.pop(digest, 0) + 1
+        self._counts[digest] = count
         if len(self._counts) > self._most:
             self._counts.popitem(last=False)
         if count > ANSWERED and self._log_limiter.allows():
             error = f"delivered {count} more times: no longer audited or answered"
-            log.warning("request.repeated", extra={"request": request_id, "error": error})
+            log.warning("request.repeated", extra={"digest": digest, "error": error})
         return count <= ANSWERED

@@ -53,6 +53,7 @@ class ActionCaller:
             supplied=agent.supplied(action.name, available),
             secrets=action.secret_texts(admitted.data),
             code=agent.code,
+            token=admitted.context.digest,
         )
         return self._runner.run(job, timeout)
 
@@ -86,7 +87,7 @@ class RequestExecutor:
             result = replace(result, data={})
         elapsed = time.monotonic() - started
         self._count(admitted, result, elapsed)
-        self._replies.conclude(admitted.request, result, elapsed)
+        self._replies.conclude(admitted.context, result, elapsed)
 
     def _run(self, admitted: AdmittedRequest) -> ActionResult | None:
         """Return the checked result of the action, or the failure to run it; None if it has been started before."""

@@ -82,7 +82,11 @@ class FairQueue:
         while entry := next((entry for entry in self._waiting if self._has_place(entry.agent)), None):
             self._waiting.remove(entry)
             self._running[entry.agent] += 1
-            self._pool.submit(self._run, entry)
+            try:
+                self._pool.submit(self._run, entry)
+            except RuntimeError:
+                self._running[entry.agent] -= 1
+                raise
 
     def _run(self, entry: _Entry) -> None:
         try:

@@ -1,7 +1,9 @@
 """The path of a request through the node, step by step; any step may end it with Refused.
 
-    handle ─► read ─ duplicate ─ target ─ journal ─┐
-    resume ─► read ────────────────────────────────┴─ fresh ─ authorize ─ filter ─ input ─► schedule
+    handle ─► read ─ duplicate ─ target ─ fresh ─ authorize ─ journal ─► filter ─ input ─► schedule
+    resume ─► read ─ tries ─ fresh ─ authorize ─────────────────────────► filter ─ input ─► schedule
+
+A request that the policy denies has no entry in the journal: nothing has run, and nothing of it must be kept.
 
 One thread does all of this; no step takes long or waits for an action. A filter that queries data functions may take
 seconds, so the scheduler does the last steps of such a request in another thread.
@@ -14,23 +16,27 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from collective.errors import Failed, MessageError
+from collective.errors import Failed, MessageError, WrongVersion
 from collective.filters import uses_data
 from collective.messages import MAX_SKEW
+from collective.node.plugins.agents import INSIDE
 from collective.node.requests.admission import Admission
 from collective.node.requests.authorization import Authorizer
 from collective.node.requests.context import RequestContext
 from collective.node.requests.counters import Statistics
 from collective.node.requests.duplicates import DuplicateCounter
+from collective.node.requests.older_callers import OlderCallers
 from collective.node.requests.reader import RequestReader
 from collective.node.requests.reasons import Reason, Refused
 from collective.node.requests.refusals import Refusals
 from collective.node.requests.scheduler import Scheduler
 from collective.node.state import NodeState
-from collective.node.storage.journal import STARTED, TAKEN, Journal, noting
+from collective.node.storage.journal import STARTED, TAKEN, Journal, JournalEntry, noting
 from collective.transport import Delivery
 
 log = logging.getLogger(__name__)
+
+MOST_RESUMED = 3  # times that a request is resumed after a restart; one that ends the daemon must not end every daemon
 
 
 @dataclass(frozen=True)
@@ -39,6 +45,7 @@ class Pipeline:
 
     state: NodeState
     reader: RequestReader
+    older_callers: OlderCallers
     duplicates: DuplicateCounter
     journal: Journal
     authorizer: Authorizer
@@ -57,13 +64,13 @@ class Pipeline:
         with self.refusals.handling(context):
             self._check_duplicate(context)
             self._check_target(context)
+            self._check_fresh(context)
+            self.authorizer.authorize_action(context)
             self._write_to_journal(context)
             self._process(context)
 
     def _process(self, context: RequestContext) -> None:
         """Do the steps of every request that is in the journal: new ones and resumed ones."""
-        self._check_fresh(context)
-        self.authorizer.authorize_action(context)
         self.admission.read_filter(context)
         self.authorizer.authorize_queries(context)
         if uses_data(context.filter):
@@ -75,23 +82,34 @@ class Pipeline:
 
     def _read(self, delivery: Delivery) -> RequestContext | None:
         try:
-            context = self.reader.read(delivery, self.state.plugins)
+            context = self._read_or_answer(delivery)
         except MessageError as error:
             self.refusals.drop(error)
             return None
         except Exception:
             self.statistics.requests.add(Reason.INTERNAL_ERROR.counter)
             raise
-        self.statistics.requests.add("validated")
+        self.statistics.requests.add("validated" if context else Reason.UNVALIDATED.counter)
         return context
+
+    def _read_or_answer(self, delivery: Delivery) -> RequestContext | None:
+        """Return the context of a request; answer one in an older format, and return None."""
+        try:
+            return self.reader.read(delivery, self.state.plugins)
+        except WrongVersion as error:
+            self.older_callers.answer(delivery, error.version)
+            return None
 
     def _check_duplicate(self, context: RequestContext) -> None:
         with _using_journal():
             first = self.journal.find(context.request.id)
         if first is None:
             return
-        if not self.duplicates.add(context.request.id):
+        if not self.duplicates.add(context.digest):
             raise Refused(Reason.DUPLICATE_LIMIT)
+        if (first.digest, first.caller) != (context.digest, context.request.caller):
+            log.warning("request.id_reused", extra={"request": context.request.id, "caller": context.request.caller})
+            raise Refused(Reason.ID_REUSED, "another request has the same id")
         if not first.reply:
             raise Refused(Reason.DUPLICATE_WITHOUT_REPLY)
         context.first = first
@@ -103,15 +121,23 @@ class Pipeline:
             raise Refused(Reason.ELSEWHERE)
 
     def _write_to_journal(self, context: RequestContext) -> None:
+        request, delivery = context.request, context.delivery
+        entry = JournalEntry(
+            id=request.id,
+            digest=context.digest,
+            caller=request.caller,
+            state=TAKEN,
+            sent=delivery.sent,
+            until=context.deadline,
+            expires=context.expires,
+            reply_to=request.reply_to,
+            keeps_reply=request.agent != INSIDE,  # its actions only read: nothing is lost if one runs again
+            resumed=0,
+            body=delivery.body,
+            reply="",
+        )
         with _using_journal():
-            self.journal.begin(
-                context.request.id,
-                sent=context.delivery.sent,
-                received=context.delivery.received,
-                until=context.deadline,
-                reply_to=context.request.reply_to,
-                body=context.delivery.body,
-            )
+            self.journal.begin(entry, delivery.received)
         context.journaled = True
 
     def _check_fresh(self, context: RequestContext) -> None:
@@ -120,16 +146,23 @@ class Pipeline:
             error = f"it arrived after {context.age:.0f} s and was valid for {request.ttl:.0f} s"
         elif abs(context.skew) > MAX_SKEW:
             error = f"the caller's clock is {context.skew:+.0f} s off, the limit is {MAX_SKEW:.0f} s (set the clock)"
-        elif self._precedes_journal(min(sent, request.time)):
+        elif context.delivery.received > context.expires:
             # The signed time counts too: a captured message that is sent again has a new time of sending.
-            error = "it was sent before this node's journal began, and may have run already"
+            error = (
+                f"it was signed {context.delivery.received - request.time:.0f} s ago and was valid for "
+                f"{request.ttl:.0f} s ({MAX_SKEW:.0f} s are allowed for clocks that differ)"
+            )
+        elif self._precedes_journal(sent, request.time):
+            error = (
+                "it may have run before this node's journal began (a node that has lost its journal waits 5 minutes)"
+            )
         else:
             return
         raise Refused(Reason.EXPIRED, f"the request has expired: {error}")
 
-    def _precedes_journal(self, when: float) -> bool:
+    def _precedes_journal(self, sent: float, signed: float) -> bool:
         with _using_journal():
-            return self.journal.too_early(when)
+            return self.journal.too_early(sent, signed)
 
     # Requests of an earlier daemon
 
@@ -156,6 +189,7 @@ class Pipeline:
         assert entry is not None  # noqa: S101 - entries without a reply are never dropped
         self.statistics.requests.add("resumed")
         log.info("request.resumed", extra={"request": request_id, "state": entry.state})
+        self.journal.resume(request_id)
         context = self._read(Delivery(entry.body, entry.sent, received=now, receipt=""))
         if context is None:  # it was valid when it arrived, but keys and versions change
             self.journal.done(request_id)
@@ -164,6 +198,10 @@ class Pipeline:
         with self.refusals.handling(context):
             if entry.state == STARTED:
                 raise Refused(Reason.INTERRUPTED, "the node stopped before it could note how the action ended")
+            if entry.resumed >= MOST_RESUMED:
+                raise Refused(Reason.GIVEN_UP, f"the node stopped {entry.resumed + 1} times while it had this request")
+            self._check_fresh(context)
+            self.authorizer.authorize_action(context)
             self._process(context)
 
 

@@ -13,7 +13,9 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Any
 
+from collective.errors import Failed
 from collective.node.requests.fair_queue import FairQueue
+from collective.text import plural
 
 log = logging.getLogger(__name__)
 
@@ -25,8 +27,21 @@ _MOST_QUICK = 100  # quick calls that may wait; each may hold a request of a meg
 
 
 def thread_pool(count: int, name: str) -> Executor:
-    """Return a pool of `count` threads whose names start with `name`."""
-    return ThreadPoolExecutor(count, thread_name_prefix=name)
+    """Return a pool of `count` running threads whose names start with `name`. Raise Failed if they cannot be started.
+
+    ThreadPoolExecutor starts a thread when it is needed. If that fails, `submit` raises, but keeps the call and makes
+    it later: a request would be answered as failed and then run.
+    """
+    pool = ThreadPoolExecutor(count, thread_name_prefix=name)
+    started = threading.Barrier(count + 1)
+    try:
+        for _ in range(count):
+            pool.submit(started.wait)
+    except RuntimeError as error:
+        started.abort()
+        raise Failed(f"{plural(count, 'thread')} cannot be started: {error} (see 'max_actions')") from None
+    started.wait()
+    return pool
 
 
 class RequestPools:
@@ -72,7 +87,12 @@ class RequestPools:
         """
         self._quick_room.acquire()
         self._count(+1)
-        self._quick.submit(self._call_quick, function, *arguments)
+        try:
+            self._quick.submit(self._call_quick, function, *arguments)
+        except RuntimeError:
+            self._count(-1)
+            self._quick_room.release()
+            raise
 
     def wait_idle(self, timeout: float) -> bool:
         """Wait at most `timeout` seconds until nothing waits or runs; return whether that is so."""

@@ -102,7 +102,8 @@ class Receiver:
         if self._handling.acquire(timeout=_LONGEST_HANDLING):
             self._handling.release()
         # In a thread: sending takes minutes if packets are lost, and running actions must be stopped before.
-        threading.Thread(target=self._end_poll, name="wake", daemon=True).start()
+        with suppress(RuntimeError):  # no further thread is possible: the poll ends by itself
+            threading.Thread(target=self._end_poll, name="wake", daemon=True).start()
 
     def _open(self) -> None:
         self._transport.open_node(self._queue, self._topic)

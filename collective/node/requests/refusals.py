@@ -13,8 +13,10 @@ from collective.node.actions.job import ActionResult
 from collective.node.requests.context import RequestContext
 from collective.node.requests.counters import Counters
 from collective.node.requests.decision_audit import DecisionAudit
+from collective.node.requests.duplicates import DuplicateCounter
 from collective.node.requests.pools import RequestPools
 from collective.node.requests.reasons import Reason, Refused
+from collective.node.requests.refusal_budget import RefusalBudget
 from collective.node.requests.replies import Replies
 from collective.node.storage.journal import Journal, noting
 
@@ -39,6 +41,8 @@ class Refusals:
         self._pools = pools
         self._counters = counters
         self._stopping = stopping
+        self.budget = RefusalBudget()
+        self._repeated = DuplicateCounter()  # of refused requests without an entry in the journal
         self._log_limiter = LogLimiter()  # anyone who can write to the queue can send garbage
 
     def drop(self, error: MessageError) -> None:
@@ -63,6 +67,9 @@ class Refusals:
 
     def _conclude(self, context: RequestContext, refused: Refused) -> None:
         reason = refused.reason
+        if reason.limited and self._exceeds_limits(context):
+            self._counters.add(reason.counter)
+            return
         if reason.audited.applies(named=context.named):
             self._audit.refused(context, reason)
         self._counters.add(reason.counter)
@@ -72,7 +79,16 @@ class Refusals:
             self._pools.run_quick(self._replies.repeat, context.first)
         else:
             result = ActionResult(reason.statuscode or 0, str(refused), reason.reply_reason)
-            self._pools.run_quick(self._replies.conclude, context.request, result, 0.0)
+            self._pools.run_quick(self._replies.conclude, context, result, 0.0)
+
+    def _exceeds_limits(self, context: RequestContext) -> bool:
+        """Return whether too many requests of the caller were refused lately: then this one leaves no trace."""
+        if not context.journaled and not self._repeated.add(context.digest):
+            return True
+        exceeded = self.budget.exceeded(context.request.caller)
+        if exceeded == 1:
+            self._audit.limited(context.request.caller)
+        return exceeded > 0
 
     def _end_silently(self, context: RequestContext) -> None:
         if context.journaled:

@@ -18,9 +18,10 @@ from dataclasses import replace
 
 from collective import messages, signing
 from collective.errors import Failed, MessageError, TransportError, Unreachable
-from collective.messages import Reply, Request
+from collective.messages import Reply
 from collective.node.actions.job import CRASHED, ActionResult
 from collective.node.backoff import backoff
+from collective.node.requests.context import RequestContext
 from collective.node.requests.counters import Counters
 from collective.node.storage.audit_log import AuditLog
 from collective.node.storage.journal import ANSWERED, Journal, JournalEntry, noting
@@ -72,10 +73,12 @@ class Replies:
         """Stop resending; deferred replies stay in the journal for the next daemon."""
         self._resender.stop(_LAST_TRY)
 
-    def conclude(self, request: Request, result: ActionResult, elapsed: float) -> None:
+    def conclude(self, context: RequestContext, result: ActionResult, elapsed: float) -> None:
         """Reply to a request for the first time. `elapsed` is in seconds."""
+        request = context.request
         reply = Reply(
             request=request.id,
+            digest=context.digest,
             sender=self._identity,
             agent=request.agent,
             action=request.action,
@@ -88,9 +91,12 @@ class Replies:
         )
         reply, payload = _encoded(reply)
         self._audit_outcome(reply)
-        with noting():
-            self._journal.finish(request.id, payload)
-        self._send(request.id, request.reply_to, payload)
+        if context.journaled:
+            with noting():
+                self._journal.finish(request.id, payload)
+            self._send(request.id, request.reply_to, payload)
+        else:
+            self._send_once(request.id, request.reply_to, payload)
         log.info(
             "request.handled",
             extra={
@@ -132,6 +138,16 @@ class Replies:
             self._audit.outcome(reply)
         except Failed as error:
             log.error("audit.failed", extra={"error": str(error)})
+
+    def _send_once(self, request_id: str, queue: str, payload: str) -> None:
+        """Send a reply that the journal does not have, to a request that was refused."""
+        try:
+            self._transport.send(queue, messages.seal(payload, self._sign))
+        except TransportError as error:
+            self._counters.add("lost")
+            log.warning("reply.lost", extra={"request": request_id, "error": str(error)})
+        else:
+            self._counters.add("replies")
 
     def _send(self, request_id: str, queue: str, payload: str) -> None:
         """Send a reply, or defer it."""

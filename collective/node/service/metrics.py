@@ -20,7 +20,6 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from collective import __version__
 from collective.errors import Failed
 from collective.log_limiter import LogLimiter
 from collective.node.requests.counters import Durations, Key
@@ -29,6 +28,7 @@ from collective.node.server import Server
 from collective.node.storage.audit_log import AuditLog
 from collective.node.storage.journal import Journal
 from collective.periodic import PeriodicThread
+from collective.version import __version__
 
 log = logging.getLogger(__name__)
 

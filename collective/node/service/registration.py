@@ -1,5 +1,7 @@
 """Publish this node's record to the registry: after a change, a heartbeat every period, a stop mark at the end.
 
+With each of them, the subscription of the node's queue is checked, because broadcasts do not reach the node without it.
+
 Two machines with the same identity overwrite each other's record at each heartbeat. Both detect that, log it, and mark
 their record as contested.
 """
@@ -9,7 +11,7 @@ from __future__ import annotations
 import logging
 import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 
@@ -17,6 +19,7 @@ from collective.errors import NotFound, TransportError, Unreachable
 from collective.node.backoff import Rhythm
 from collective.periodic import PeriodicThread
 from collective.registry import NodeRecord, Registry
+from collective.registry.encoding import fit, omission
 
 log = logging.getLogger(__name__)
 
@@ -24,14 +27,25 @@ log = logging.getLogger(__name__)
 class Registration:
     """Publishes in a thread of its own. `describe` returns the node's current record.
 
+    `check_subscription` repairs the subscription of the node's queue, and raises TransportError.
     `tried` is set after the first attempt to publish, successful or not.
     """
 
-    def __init__(self, registry: Registry, describe: Callable[[], NodeRecord], period: float) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        describe: Callable[[], NodeRecord],
+        period: float,
+        check_subscription: Callable[[], None] = lambda: None,
+    ) -> None:
         self._registry = registry
+        self._check_subscription = check_subscription
         self._describe = describe
         self._rhythm = Rhythm(period)
         self._published: NodeRecord | None = None
+        self._described: NodeRecord | None = None  # the last record before it was shortened
+        self._record: NodeRecord | None = None  # and after
+        self._omitted: Mapping[str, int] = {}
         self._instance = secrets.token_hex(8)
         self._thread = PeriodicThread("registration", self._step, period, finish=self._leave)
         self.tried = threading.Event()
@@ -49,8 +63,12 @@ class Registration:
         self._thread.stop(timeout)
 
     def publish(self) -> None:
-        """Publish the record if it has changed, else a heartbeat; check whether another machine uses the identity."""
-        record = replace(self._describe(), instance=self._instance)
+        """Publish the record if it has changed, else a heartbeat; check whether another machine uses the identity.
+
+        A record that the registry cannot store is shortened, so that the node stays registered.
+        """
+        described = replace(self._describe(), instance=self._instance)
+        record = self._fitted(described)
         contested = None
         if self._published is not None:
             holder = self._registry.heartbeat(record.identity, self._instance)
@@ -64,10 +82,30 @@ class Registration:
         self._registry.put(replace(record, contested=contested))
         self._published = record
 
+    def _fitted(self, described: NodeRecord) -> NodeRecord:
+        """Return what the registry can store of a record; log once what it cannot."""
+        if described == self._described and self._record is not None:
+            return self._record
+        self._described, self._record = described, fit(described)
+        omitted = self._record.omitted
+        if omitted and omitted != self._omitted:
+            log.warning("registry.omitted", extra={"error": omission(self._record)})
+        self._omitted = omitted
+        return self._record
+
     def _step(self) -> float:
         published = self._attempt(self.publish)
         self.tried.set()
-        return self._rhythm.after(published)
+        return self._rhythm.after(self._subscribed() and published)
+
+    def _subscribed(self) -> bool:
+        """Check the subscription, and log a failure; return False if the check should be repeated soon."""
+        try:
+            self._check_subscription()
+        except TransportError as error:
+            log.warning("subscription.failed", extra={"error": str(error)})
+            return not isinstance(error, Unreachable)
+        return True
 
     def _leave(self) -> None:
         if self._published is not None:

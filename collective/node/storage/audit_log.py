@@ -7,14 +7,17 @@ daemon.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import textwrap
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from collective.audit.cutting import cut_asks, cut_data
 from collective.errors import Failed
 from collective.messages import Envelope, Reply, Request
 from collective.node.storage.chained_file import ChainedFile
@@ -30,7 +33,7 @@ class AuditLog:
 
     A line that cannot be written raises Failed, so that the action does not run. Without `required` the error is
     logged instead, and the next line that can be written has the number of missing lines. Signed requests are kept as
-    received in the folder `envelopes`. `clock` returns Unix seconds.
+    received in the folder `envelopes`, in files named by their digest. `clock` returns Unix seconds.
     """
 
     def __init__(
@@ -56,6 +59,7 @@ class AuditLog:
     def decision(
         self,
         request: Request,
+        digest: str,
         data: Mapping[str, Any],
         verdict: str,
         rule: str | None,
@@ -65,29 +69,32 @@ class AuditLog:
         skew: float | None = None,
         envelope: Envelope | None = None,
     ) -> None:
-        """Write a decision. `data` are the masked inputs, `asks` the data functions in the filter, with their queries.
+        """Write a decision on the request with this payload `digest`.
 
-        `skew` is in seconds. The `envelope` is kept if there is a folder for envelopes; it must not contain secrets.
+        `data` are the masked inputs, `asks` the data functions in the filter, with their queries; both are cut to a
+        bounded size. `skew` is in seconds. The `envelope` is kept if there is a folder for envelopes; it must not
+        contain secrets.
         Raise Failed when the line or the envelope cannot be written.
         """
         entry = {
             "event": "decision",
             "time": self._clock(),
             "request": request.id,
+            "digest": digest,
             "caller": request.caller,
             "fingerprint": fingerprint,
             "sender": request.sender,
             "agent": request.agent,
             "action": request.action,
-            "data": data,
-            "asks": asks,
+            "data": cut_data(data),
+            "asks": cut_asks(asks),
             "verdict": verdict,
             "rule": rule,
             "skew": None if skew is None else round(skew, 3),
         }
         try:
             if envelope is not None and self._envelopes is not None:
-                _keep(self._envelopes, request.id, envelope)
+                _keep(self._envelopes, envelope)
         except OSError as error:
             self._fail(self._envelopes, error)
         self._append(entry, durable=verdict == ALLOWED)
@@ -99,12 +106,17 @@ class AuditLog:
                 "event": "outcome",
                 "time": self._clock(),
                 "request": reply.request,
+                "digest": reply.digest,
                 "statuscode": reply.statuscode,
                 "reason": reply.reason,
                 "elapsed_ms": reply.elapsed_ms,
                 "replayed": reply.replayed,
             }
         )
+
+    def limited(self, caller: str, seconds: float) -> None:
+        """Write that further refusals of a caller are not written for up to `seconds`."""
+        self._append({"event": "limited", "time": self._clock(), "caller": caller, "seconds": seconds})
 
     def close(self) -> None:
         """Close the file. The next line opens it again."""
@@ -124,16 +136,27 @@ class AuditLog:
         log.error("audit.failed", extra={"error": text})
 
 
-def _keep(folder: Path, request: str, envelope: Envelope) -> None:
+def _keep(folder: Path, envelope: Envelope) -> None:
     """Write the signed payload and its signature to files that `ssh-keygen -Y verify` reads."""
-    _write_private(folder / f"{request}.payload", envelope.payload)
+    _write_new(folder / f"{envelope.digest}.payload", envelope.payload)
     if envelope.signature is not None:
         lines = "\n".join(textwrap.wrap(envelope.signature, 70))
-        _write_private(folder / f"{request}.sig", f"{_ARMOR.format('BEGIN')}{lines}\n{_ARMOR.format('END')}")
+        _write_new(folder / f"{envelope.digest}.sig", f"{_ARMOR.format('BEGIN')}{lines}\n{_ARMOR.format('END')}")
 
 
-def _write_private(path: Path, text: str) -> None:
-    """Write a file that only its owner may read. A second delivery of the request overwrites it with the same text."""
-    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(file, "w", encoding="ascii", errors="replace") as stream:
-        stream.write(text)
+def _write_new(path: Path, text: str) -> None:
+    """Write a file that only its owner may read, unless it exists: what is kept is never replaced.
+
+    It appears under its name when it is complete, so that a crash cannot leave half a proof.
+    """
+    if path.exists():
+        return
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}")
+    file = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+    try:
+        with os.fdopen(file, "w", encoding="ascii", errors="replace") as stream:
+            stream.write(text)
+        with contextlib.suppress(FileExistsError):
+            os.link(unfinished, path)
+    finally:
+        unfinished.unlink()

@@ -27,6 +27,10 @@ _TEMPORARY_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ENFILE, errno.
 _SETTINGS = ("locking_mode = EXCLUSIVE", "journal_mode = WAL", "synchronous = FULL", "secure_delete = ON")
 
 
+class _OlderFormat(sqlite3.DatabaseError):
+    """The file was written by an older version of collective."""
+
+
 class Database:
     """The database in the file `path`, readable by its owner only; None: in memory. Any number of threads may use it.
 
@@ -41,6 +45,7 @@ class Database:
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
         self._closed = False
+        self.replaced: str | None = None  # why an existing file was replaced: "damaged" or "older format"
         try:
             self._open()
         except (sqlite3.OperationalError, OSError) as error:
@@ -96,9 +101,8 @@ class Database:
             raise sqlite3.DatabaseError(result)
         version = connection.execute("PRAGMA user_version").fetchone()[0]
         if version not in (0, self._version):
-            raise sqlite3.DatabaseError(
-                f"the file has format {version}, this version of collective supports {self._version}"
-            )
+            error = _OlderFormat if version < self._version else sqlite3.DatabaseError
+            raise error(f"the file has format {version}, this version of collective supports {self._version}")
         connection.executescript(self._tables)
         if version != self._version:  # an existing file is not written, so that it can be opened on a full disk
             connection.execute(f"PRAGMA user_version = {self._version}")
@@ -125,12 +129,15 @@ class Database:
             part = Path(f"{self.path}{suffix}")
             if part.exists():
                 part.rename(f"{kept}{suffix}")
-        log.error("database.damaged", extra={"path": str(self.path), "error": str(error), "kept": kept})
+        older = isinstance(error, _OlderFormat)
+        self.replaced = "older format" if older else "damaged"
+        event, level = ("database.replaced", logging.WARNING) if older else ("database.damaged", logging.ERROR)
+        log.log(level, event, extra={"path": str(self.path), "error": str(error), "kept": kept})
 
 
 def _is_damage(error: Exception) -> bool:
     """Return whether the file itself is damaged; subclasses of DatabaseError have other causes."""
-    return type(error) is sqlite3.DatabaseError
+    return type(error) in (sqlite3.DatabaseError, _OlderFormat)
 
 
 def _is_temporary(error: Exception) -> bool:

@@ -1,0 +1,243 @@
+"""Read NRPE's configuration: the checks, and the settings that decide how they run.
+
+    nrpe.cfg ── include, include_file, include_dir, nrpe.d/ ──► read ──► NrpeConfig
+
+The format is that of nrpe.c, read_config_file (https://github.com/NagiosEnterprises/nrpe). Lines that are not
+understood are in `problems`; an invalid value of a setting that decides how checks run is an error.
+"""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from collective import lines
+from collective.agent import Aborted
+from collective.ownership import replaceable
+from collective.run_as import account_environment
+from collective.suggestions import suggest
+
+CONFIG = "/etc/nagios/nrpe.cfg"
+
+# NRPE's own network service: without effect on a check.
+_OF_THE_SERVICE = frozenset(
+    "address_family allow_weak_random_seed allowed_hosts connection_timeout debug disable_syslog listen_queue_size "
+    "log_facility log_file pid_file server_address server_port ssl_cacert_file ssl_cert_file ssl_cipher_list "
+    "ssl_client_certs ssl_enabled ssl_logging ssl_privatekey_file ssl_shutdown_timeout ssl_use_adh ssl_version".split()
+)
+# Values of callers are quoted, so command substitution in them is never run, whatever this setting is.
+_ALWAYS_SAFE = frozenset({"allow_bash_command_substitution"})
+_INCLUDES = ("include", "include_file", "include_dir")
+_CHECK = re.compile(r"command\[([^\]]+)\]")
+_ESCAPES = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
+
+
+@dataclass
+class NrpeConfig:
+    """NRPE's configuration. `timeout` is in seconds; `files` are the files that were read.
+
+    `user` and `group` are names or numbers, None for those of the node. `refused` has the characters that arguments
+    must not contain, `kept_variables` the beginnings of the names of environment variables that checks get.
+    """
+
+    checks: dict[str, str] = field(default_factory=dict)
+    prefix: str = ""
+    user: str | None = None
+    group: str | None = None
+    timeout: float = 60.0
+    allow_arguments: bool = False
+    refused: str = ""
+    kept_variables: tuple[str, ...] = ()
+    max_commands: int = 0
+    files: list[Path] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+    def line(self, check: str) -> str:
+        """Return the command line of a check, with NRPE's `command_prefix`."""
+        return f"{self.prefix} {self.checks[check]}".strip()
+
+
+def read(config: Path) -> NrpeConfig:
+    """Return the content of `config`, the files that it includes and the folder nrpe.d beside it.
+
+    Of checks and settings with the same name the last one is used, as in NRPE. Raises Aborted if there is no
+    configuration, or if it has an invalid value.
+    """
+    extra = config.parent / "nrpe.d"
+    if not config.exists() and not extra.is_dir():
+        raise Aborted(f"{config}: does not exist (install NRPE, or set 'config' in settings/nrpe.yaml)")
+    found = NrpeConfig()
+    if config.exists():
+        _read_file(config, found)
+    if extra.is_dir():
+        _read_folder(extra, found)
+    return found
+
+
+def identity(config: NrpeConfig, forced: str | None) -> tuple[str | None, int | None]:
+    """Return the user name and the group number that checks run with; None for those of the node.
+
+    `forced` is the user from the agent's settings. Raises Aborted if they do not exist, if the node cannot change to
+    them, or if other users could change NRPE's configuration.
+    """
+    name = forced or config.user
+    if name is None and config.group is None and not _has_account():
+        return None, None
+    try:
+        user = _user(name)
+        group = _group(config.group) if config.group and not forced else None
+    except KeyError as error:
+        raise Aborted(f"NRPE's configuration: {error.args[0]} does not exist on this node") from None
+    if os.geteuid() != 0 and user.pw_uid != os.geteuid():
+        own = account_environment()["USER"]
+        raise Aborted(
+            f"checks run as '{user.pw_name}' (nrpe_user), but this node runs as '{own}' "
+            f"(run the node as root, or set 'user: {own}' in settings/nrpe.yaml)"
+        )
+    for path in config.files:
+        groups = (user.pw_gid if group is None else group,) if user.pw_uid else ()
+        if problem := replaceable(path, (user.pw_uid,), groups):
+            raise Aborted(f"{path}: not trusted, because its checks run as '{user.pw_name}': {problem}")
+    return user.pw_name, group
+
+
+def _has_account() -> bool:
+    """Return whether the node's user is in passwd(5); in a container it need not be."""
+    try:
+        return bool(pwd.getpwuid(os.geteuid()))
+    except KeyError:
+        return False
+
+
+def _user(name: str | None) -> pwd.struct_passwd:
+    try:
+        if name is None:
+            return pwd.getpwuid(os.geteuid())
+        return pwd.getpwuid(int(name)) if name.isdecimal() else pwd.getpwnam(name)
+    except KeyError:
+        raise KeyError(f"user '{os.geteuid() if name is None else name}'") from None
+
+
+def _group(name: str) -> int:
+    try:
+        return int(name) if name.isdecimal() else grp.getgrnam(name).gr_gid
+    except KeyError:
+        raise KeyError(f"group '{name}'") from None
+
+
+def _read_file(path: Path, found: NrpeConfig) -> None:
+    if path in found.files:
+        return
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        found.problems.append(f"{path}: does not exist, but is included")
+        return
+    except OSError as error:
+        raise Aborted(f"{path}: cannot be read: {error.strerror}") from None
+    found.files.append(path)
+    for number, line in lines.numbered(text):
+        stripped = line.strip()
+        if stripped and not stripped.startswith("#"):
+            _read_line(path, f"{path}:{number}", stripped, found)
+
+
+def _read_line(path: Path, where: str, line: str, found: NrpeConfig) -> None:
+    key, equals, value = (part.strip() for part in line.partition("="))
+    check = _CHECK.fullmatch(key)
+    if problem := lines.problem(line):
+        found.problems.append(f"{where}: {problem}")
+    elif not equals or not value:
+        found.problems.append(f"{where}: '{key[:100]}' has no value (the line has no effect)")
+    elif check:
+        found.checks[check[1]] = value
+    elif key == "include_dir":
+        _read_folder(path.parent / value, found)
+    elif key in _INCLUDES:
+        _read_file(path.parent / value, found)
+    elif key in _SETTINGS:
+        try:
+            _SETTINGS[key](found, value)
+        except ValueError:
+            raise Aborted(f"{where}: {key}: invalid value '{value}' (no check is run)") from None
+    elif key not in _OF_THE_SERVICE | _ALWAYS_SAFE:
+        hint = suggest(key, [*_SETTINGS, *_INCLUDES, *_OF_THE_SERVICE, *_ALWAYS_SAFE], "the line has no effect")
+        found.problems.append(f"{where}: unknown option '{key[:100]}' ({hint})")
+
+
+def _read_folder(folder: Path, found: NrpeConfig) -> None:
+    """Read the files *.cfg of a folder and its subfolders, as NRPE: sorted, through links, without hidden folders."""
+    try:
+        paths = sorted(folder.iterdir())
+    except OSError as error:
+        found.problems.append(f"{folder}: cannot be read: {error.strerror}")
+        return
+    for path in paths:
+        if path.name.endswith(".cfg") and path.is_file():
+            _read_file(path, found)
+        elif path.is_dir() and not path.name.startswith(".") and path.resolve() not in _ancestors(path.parent):
+            _read_folder(path, found)
+
+
+def _ancestors(folder: Path) -> Iterator[Path]:
+    resolved = folder.resolve()
+    yield from (resolved, *resolved.parents)
+
+
+# -- settings that decide how checks run
+
+
+def _set_user(found: NrpeConfig, value: str) -> None:
+    found.user = value
+
+
+def _set_group(found: NrpeConfig, value: str) -> None:
+    found.group = value
+
+
+def _set_prefix(found: NrpeConfig, value: str) -> None:
+    found.prefix = value
+
+
+def _set_timeout(found: NrpeConfig, value: str) -> None:
+    found.timeout = float(_whole(value, 1))
+
+
+def _set_arguments(found: NrpeConfig, value: str) -> None:
+    found.allow_arguments = _whole(value, 0) == 1
+
+
+def _set_refused(found: NrpeConfig, value: str) -> None:
+    found.refused = re.sub(r"\\(.)", lambda match: _ESCAPES.get(match[1], match[1]), value)
+
+
+def _set_variables(found: NrpeConfig, value: str) -> None:
+    found.kept_variables = tuple(part.strip() for part in value.split(",") if part.strip())
+
+
+def _set_max_commands(found: NrpeConfig, value: str) -> None:
+    found.max_commands = _whole(value, 0)
+
+
+def _whole(value: str, least: int) -> int:
+    number = int(value)
+    if number < least:
+        raise ValueError(value)
+    return number
+
+
+_SETTINGS: dict[str, Callable[[NrpeConfig, str], None]] = {
+    "nrpe_user": _set_user,
+    "nrpe_group": _set_group,
+    "command_prefix": _set_prefix,
+    "command_timeout": _set_timeout,
+    "dont_blame_nrpe": _set_arguments,
+    "nasty_metachars": _set_refused,
+    "keep_env_vars": _set_variables,
+    "max_commands": _set_max_commands,
+}

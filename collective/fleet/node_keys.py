@@ -1,0 +1,90 @@
+"""Trust and revoke keys of nodes, for this caller and in the registry for all callers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from collective.errors import NotFound, TransportError, UsageError
+from collective.fleet.known_nodes import KnownNodes
+from collective.registry import Contents, Nodes, RevocableNodes, Revocation
+from collective.signing.keys import PublicKey
+
+
+class Registry(RevocableNodes, Nodes, Protocol):
+    """A registry as this module uses it."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """What was changed: `fingerprints` are trusted or revoked, `replaced` was trusted before.
+
+    `error` is why the registry, and so other callers, does not know.
+    """
+
+    node: str
+    fingerprints: tuple[str, ...]
+    replaced: str | None = None
+    error: str | None = None
+
+
+class NodeKeys:
+    """The keys of a collective's nodes: those that this caller knows, and those in the registry, if there is one."""
+
+    def __init__(self, known: KnownNodes, registry: Registry | None) -> None:
+        self._known = known
+        self._registry = registry
+
+    def trust(self, node: str, key: PublicKey | None = None) -> Change:
+        """Trust a key of a node instead of any other, and readmit it if it was revoked.
+
+        Without `key`, it is the one that the registry has; without that, the one that was refused last.
+        """
+        contents = self._contents()
+        self._known.update(contents.revocations)
+        known, refused = self._known.keys.get(node), self._known.refused(node)
+        key = key or _registered(contents, node) or refused
+        if key is None:
+            raise UsageError(f"{node}: no new key (the registry has none, and no reply was refused: use --key)")
+        if key == known:
+            raise UsageError(
+                f"{node}: the registry still has the known key {key.fingerprint}: the refused reply came from another "
+                "sender"
+                if refused and refused != known
+                else f"{node}: {key.fingerprint} is already trusted"
+            )
+        error = None
+        if key.fingerprint in self._known.revoked:
+            error = self._record(Revocation(node, key.fingerprint, active=False))
+        self._known.trust(node, key)
+        return Change(node, (key.fingerprint,), known.fingerprint if known else None, error)
+
+    def revoke(self, node: str, fingerprint: str | None = None) -> Change:
+        """Revoke one key of a node; without `fingerprint`, the one that is known and the one in the registry."""
+        keys = [self._known.keys.get(node), _registered(self._contents(), node)]
+        found = [fingerprint] if fingerprint else list(dict.fromkeys(key.fingerprint for key in keys if key))
+        if not found:
+            raise UsageError(f"{node}: no key of this node is known (name the key with --key)")
+        errors = [self._record(Revocation(node, one)) for one in found]
+        self._known.revoke(node, found)
+        return Change(node, tuple(found), error=next((error for error in errors if error), None))
+
+    def _contents(self) -> Contents:
+        try:
+            return self._registry.read() if self._registry else Contents()
+        except NotFound:
+            return Contents()
+
+    def _record(self, revocation: Revocation) -> str | None:
+        """Store a revocation for all callers; return the error, because this caller's own list counts in any case."""
+        try:
+            if self._registry:
+                self._registry.record_revocation(revocation)
+        except TransportError as error:
+            return str(error)
+        return None if self._registry else "there is no registry"
+
+
+def _registered(contents: Contents, node: str) -> PublicKey | None:
+    lines = [record.public_key for record in contents.records if record.identity == node and record.public_key]
+    return PublicKey.from_line(lines[0]) if lines else None

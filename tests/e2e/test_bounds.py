@@ -1,0 +1,149 @@
+"""What one caller, one input or one action can make a daemon do has a limit: with real daemons and real messages."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.daemons import Daemon, daemon
+from support.signed_node import SignedNode, signed_node
+from support.waiting import wait_until
+
+from collective.audit.cutting import MAX_LINE
+from collective.node.requests.refusal_budget import REFUSALS
+
+SLOW = {"type": "string", "pattern": "^(a|aa)+$"}
+DDL: dict[str, Any] = {
+    "metadata": {"name": "slow", "description": "For the test", "version": "1"},
+    "actions": {
+        "match": {
+            "description": "Match",
+            "input": {"type": "object", "properties": {"text": SLOW}, "required": ["text"]},
+            "output": {"type": "object"},
+        }
+    },
+}
+
+
+@pytest.fixture
+def node(tmp_path: Path, moto_server: str) -> Iterator[SignedNode]:
+    """A node that does not run yet, with an agent whose DDL has a slow pattern."""
+    (tmp_path / "agents").mkdir()
+    (tmp_path / "ddl").mkdir()
+    (tmp_path / "agents" / "slow.py").write_text(
+        "from collective.agent import action\n\n@action\ndef match(text):\n    return {}\n"
+    )
+    (tmp_path / "ddl" / "slow.json").write_text(json.dumps(DDL))
+    with signed_node(tmp_path, moto_server) as scene:
+        yield scene
+
+
+def processes(words: str) -> list[int]:
+    """Return the processes whose command line ends with `words`, or has them after `-c`."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            line = (folder / "cmdline").read_text(errors="replace").replace("\0", " ").strip()
+            if line == words or f"-c {words}" in line:
+                found.append(int(folder.name))
+    return found
+
+
+def parent(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def fork_server(running: Daemon) -> int:
+    """Return the process id of the daemon's fork server."""
+    servers = processes("from multiprocessing.forkserver")
+    [found] = [pid for pid in servers if parent(pid) == running.process.pid]
+    return found
+
+
+def ends(running: Daemon) -> float:
+    """Send SIGTERM, and return the seconds until the daemon has exited with 0."""
+    began = time.monotonic()
+    running.process.send_signal(signal.SIGTERM)
+    assert running.process.wait(30) == 0
+    return time.monotonic() - began
+
+
+def test_a_slow_pattern_stops_neither_the_node_nor_its_end(node: SignedNode) -> None:
+    """The input is refused as not checked, others are served, and SIGTERM works at any time."""
+    hanging = [node.request("slow", "match", data={"text": "a" * 45 + "!"}) for _ in range(3)]
+    with daemon(node.folder, node.url) as running:
+        node.send(hanging[0])
+        reply = node.reply()
+        assert (reply.statuscode, reply.reason) == (4, "unchecked")
+        node.send(node.request("rpcutil", "ping"))
+        assert node.reply().statuscode == 0
+        node.send(*hanging[1:])
+        assert ends(running) < 15
+    with daemon(node.folder, node.url):
+        node.send(node.request("rpcutil", "ping"))
+        found = [node.reply() for _ in range(3)]
+    assert Counter(reply.action for reply in found) == {"match": 2, "ping": 1}
+
+
+def test_a_denied_caller_writes_a_bounded_amount(node: SignedNode) -> None:
+    """Small compressed requests become large inputs; their lines are cut, and later ones are not written."""
+    with daemon(node.folder, node.url) as running:
+        size = len(json.dumps(running.audit))
+        large = [
+            node.request(caller="bob", data={"command": "x" * 3_000_000, f"more{number}": 1})
+            for number in range(REFUSALS + 20)
+        ]
+        node.send(*large)
+        node.send(node.request("rpcutil", "ping"))
+        wait_until(lambda: bool([line for line in running.audit if line.get("event") == "limited"]), 60)
+        wait_until(lambda: bool([line for line in running.audit if line.get("action") == "ping"]), 60)
+        written = [line for line in running.audit if line.get("caller") == "bob"]
+        journal = (node.folder / "state" / "journal.sqlite").stat().st_size
+        journal += (node.folder / "state" / "journal.sqlite-wal").stat().st_size
+    assert len(written) == REFUSALS + 1
+    assert max(len(json.dumps(line)) for line in written) <= MAX_LINE
+    assert len(json.dumps(running.audit)) - size < (REFUSALS + 2) * 1500
+    assert journal < 500_000
+
+
+def test_an_interrupted_command_does_not_act_later(node: SignedNode) -> None:
+    """The daemon and the action's monitor are killed together, without a control group to hold the command."""
+    mark = node.folder / "mark"
+    command = f"touch {mark}.begun; sleep 6.125; touch {mark}"
+    with daemon(node.folder, node.url) as running:
+        node.send(node.request(data={"command": command}))
+        wait_until(Path(f"{mark}.begun").exists, 20)
+        [sleeping] = processes("sleep 6.125")
+        worker = parent(parent(sleeping))  # of the shell that waits for the command
+        monitor = os.getsid(worker)
+        for number in (signal.SIGSTOP, signal.SIGKILL):
+            for pid in (monitor, running.process.pid):
+                os.kill(pid, number)
+        running.process.wait()
+    with daemon(node.folder, node.url) as running:
+        assert node.reply().reason == "interrupted"
+        assert running.events("action.abandoned")
+        assert processes("sleep 6.125") == []
+    assert not mark.exists()
+
+
+def test_a_stopped_fork_server_delays_neither_answers_nor_the_end(node: SignedNode) -> None:
+    """An action is answered within its deadline, the next one runs, and SIGTERM ends the daemon."""
+    with daemon(node.folder, node.url) as running:
+        node.send(node.request(data={"command": "true"}))
+        assert node.reply().statuscode == 0
+        os.kill(fork_server(running), signal.SIGSTOP)
+        node.send(node.request(data={"command": "true"}, timeout=10))
+        assert node.reply().reason == "crashed"
+        node.send(node.request(data={"command": "true"}))
+        assert node.reply().statuscode == 0
+        os.kill(fork_server(running), signal.SIGSTOP)
+        assert ends(running) < 15
