@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,9 +12,11 @@ from collective.clients import options, output, setup_plans
 from collective.clients.commands import COMMANDS
 from collective.clients.output import Output
 from collective.clients.parser import Parser
+from collective.clients.streams import notice
 from collective.config import ClientConfig
 from collective.errors import ConfigError, TransportError, UsageError
 from collective.names import check_identity
+from collective.nodesets import unfold
 from collective.text import escape_controls, plural
 
 if TYPE_CHECKING:
@@ -66,13 +67,21 @@ def make_parser() -> Parser:
     prune = verbs.add_parser(
         "prune",
         help="remove queues, subscriptions and registry entries of nodes that are gone",
-        examples=["crpc nodes prune --dry-run", "crpc nodes prune --older-than 36h --yes"],
+        description="Remove queues, subscriptions and registry entries of nodes that are gone.\n\n"
+        "Without NAME these are all nodes that were last seen long ago. A node that is alive is never removed.",
+        examples=[
+            "crpc nodes prune --dry-run",
+            "crpc nodes prune --older-than 36h --yes",
+            "crpc nodes prune 'web[01-03].my.net' --dry-run",
+        ],
+    )
+    prune.add_argument(
+        "names", nargs="*", metavar="NAME", help="only these nodes, whenever they were last seen: NAME or web[01-20]"
     )
     prune.add_argument(
         "--older-than",
-        default="7d",
         metavar="AGE",
-        help="only nodes not seen for this long: 90s, 15m, 36h, 7d (default: %(default)s)",
+        help="only nodes not seen for this long: 90s, 15m, 36h, 7d (default: 7d; with NAME: 0s)",
     )
     prune.add_argument("--orphans", action="store_true", help="also remove queues whose node is not in the registry")
     setup_plans.add_options(prune)
@@ -102,7 +111,7 @@ def _list(args: argparse.Namespace, config: ClientConfig) -> int:
             contents, now = registry.read(), registry.now()
             known.update(contents.revocations)
         except TransportError as error:
-            _warn(f"registry cannot be read, only known keys are listed: {error}")
+            notice(f"registry cannot be read, only known keys are listed: {error}")
     nodes = listed(contents, now, known)
     rows = [_row(node) for node in nodes]
     document = {"collective": config.collective, "nodes": [dict(zip(_COLUMNS, row, strict=True)) for row in rows]}
@@ -160,12 +169,8 @@ def _revoke(args: argparse.Namespace, config: ClientConfig) -> int:
 
 def _warn_unshared(error: str | None) -> int:
     if error:
-        _warn(_UNSHARED.format(error))
+        notice(_UNSHARED.format(error))
     return 0
-
-
-def _warn(text: str) -> None:
-    sys.stderr.write(f"crpc: {escape_controls(text)}\n")
 
 
 def _key(text: str) -> PublicKey:
@@ -198,12 +203,15 @@ def _registry(config: ClientConfig) -> DynamoDBRegistry | None:
 
 def _prune(args: argparse.Namespace, config: ClientConfig) -> int:
     """Show what nodes that are gone have left on AWS, and remove it after confirmation."""
-    older_than = durations.read(args.older_than)
+    names_ = [check_identity(name) for folded in args.names for name in unfold(folded)]
+    if names_ and args.orphans:
+        raise UsageError("nodes prune: --orphans is not allowed with names (it concerns nodes that have no record)")
+    older_than = durations.read(args.older_than or ("0s" if names_ else "7d"))
     if config.registry == "none":
         raise UsageError("nodes prune: no registry to find absent nodes in (client.yaml has 'registry: none')")
     from collective.setup.aws_inventory import Cloud
     from collective.setup.pruning import pruning
 
     cloud, name = Cloud.connect(), config.collective
-    plan = pruning(cloud, cloud.registry(name), name, older_than=older_than, orphans=args.orphans)
+    plan = pruning(cloud, cloud.registry(name), name, older_than=older_than, orphans=args.orphans, only=names_)
     return setup_plans.confirm_and_apply(plan, args)
