@@ -86,8 +86,14 @@ def test_a_user_without_a_home_folder_gets_an_error(command: str) -> None:
     assert done.returncode == CONFIGURATION
 
 
+def test_the_home_folder_of_an_unknown_user_is_an_error(tmp_path: Path) -> None:
+    """`~name` in a path needs a user of this machine."""
+    path = write(tmp_path, "{collective: p, identity: a, audit: ~unknown-user/a}")
+    with pytest.raises(ConfigError, match=r"no home folder for '~unknown-user/a' \(use an absolute path\)"):
+        load_node(path)
+
+
 INVALID = {
-    "{collective: p, identity: a, audit: ~unknown-user/a}": "no home folder for '~unknown-user/a' (use an absolute",
     "identity: a": "required key 'collective' is missing",
     "collective: p": "required key 'identity' is missing",
     "": "must be a mapping, not an empty file",
