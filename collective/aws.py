@@ -124,7 +124,8 @@ class AWS:
     def client(self, service: Any, *, connections: int = 10) -> Any:
         """Return a client of `service` (`sqs`, `sns`, `dynamodb`) that up to `connections` threads can use.
 
-        Raises ConfigError for an invalid endpoint, region or profile.
+        Raises ConfigError for an invalid endpoint, region or profile, AccessDenied or Unreachable if boto3 asks a
+        service for credentials in vain.
         """
         settings = Config(
             connect_timeout=self._timeouts.connect,
@@ -135,10 +136,12 @@ class AWS:
             retries={"mode": "standard", "total_max_attempts": self._timeouts.attempts},
             tcp_keepalive=True,
         )
+        with translated("AWS credentials"):
+            if not self._session.region_name:  # boto3 accepts an empty string as a region
+                raise botocore_errors.NoRegionError
+            self._session.get_credentials()  # boto3 keeps them; it may have to ask the metadata service, by a proxy
         try:
             with translated(service):
-                if not self._session.region_name:  # boto3 accepts an empty string as a region
-                    raise botocore_errors.NoRegionError
                 client = self._session.client(service, config=settings)
         except Unreachable as exc:  # nothing was sent yet, so a setting is invalid
             raise ConfigError(f"AWS: {exc} (check AWS_ENDPOINT_URL, AWS_DEFAULT_REGION and ~/.aws/config)") from None

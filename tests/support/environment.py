@@ -17,4 +17,5 @@ def make_neutral(environment: MutableMapping[str, str] = os.environ) -> None:
             del environment[name]
     # boto3 reads ~/.aws even when nothing in it is needed, and fails if it cannot parse it.
     environment["AWS_CONFIG_FILE"] = environment["AWS_SHARED_CREDENTIALS_FILE"] = os.devnull
+    environment["AWS_EC2_METADATA_DISABLED"] = "true"  # on an instance, its own credentials would be found
     environment["NO_PROXY"] = environment["no_proxy"] = "127.0.0.1,localhost"
