@@ -41,7 +41,7 @@ def crpc(tmp_path: Path) -> Crpc:
 
 
 @pytest.mark.parametrize(
-    "words", [("ping", "-t", "8"), ("find",), ("rpcutil", "ping", "-t", "8"), ("nodes", "list"), ("facts", "role")]
+    "words", [("ping", "-t", "8"), ("find",), ("rpcutil", "ping", "-t", "8"), ("inventory",), ("facts", "role")]
 )
 def test_a_command_ends_soon_after_its_timeout(crpc: Crpc, url: str, words: tuple[str, ...]) -> None:
     """A command ends with one line and exit code 69, and does not wait for each attempt of each call."""
