@@ -114,7 +114,8 @@ def _package(name: str, row: list[str]) -> tuple[int, Package]:
     installed_at, version, release, epoch, arch, *own_name = row
     known_epoch = "0" if epoch == "(none)" else epoch
     ensure = f"{version}-{release}" if known_epoch == "0" else f"{known_epoch}:{version}-{release}"
-    return int(installed_at), Package(*own_name or (name,), ensure, version, release, known_epoch, arch)
+    full_name = own_name[0] if own_name else name
+    return int(installed_at), Package(full_name, ensure, version, release, known_epoch, arch)
 
 
 def installed() -> list[str]:

@@ -140,8 +140,8 @@ class AWS:
         """Return a client of `service` (`sqs`, `sns`, `dynamodb`) that up to `connections` threads can use.
 
         Each of its calls ends within the deadline, and has a response with the shape of AWS. Call it in a block of
-        `translated`. Raises ConfigError for an invalid endpoint, region or profile, AccessDenied or Unreachable if boto3
-        cannot get credentials from a service.
+        `translated`. Raises ConfigError for an invalid endpoint, region or profile, AccessDenied or Unreachable if
+        boto3 cannot get credentials from a service.
         """
         settings = Config(
             connect_timeout=self._timeouts.connect,
