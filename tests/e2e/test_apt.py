@@ -131,11 +131,7 @@ def test_a_package_that_another_node_installed_is_a_success(monkeypatch: pytest.
 
 
 def test_a_virtual_package_is_the_package_that_provides_it() -> None:
-<<<<<<< HEAD
     """Mawk is installed and provides awk, as several packages do; apt itself refuses to choose among them."""
-=======
-    """The installed package mawk provides awk, as others do; apt itself refuses to choose among them."""
->>>>>>> 61d17b0 (List what the daemon does as root; remove dead sockets at its start)
     call("install", "mawk")
     reply = call("install", "awk")
     assert (reply["changed"], reply["name"], reply["ensure"]) == (False, "mawk", call("status", "mawk")["ensure"])
