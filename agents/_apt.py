@@ -89,7 +89,7 @@ class Apt:
                 return False, ""  # apt-get fails if several packages provide it, although one is installed
         target = f"{package}={version}" if version else package
         arguments = [*_VERBS[verb], "--", target]
-        done = _run_with_retries(arguments, deadline, lambda: settled(self.query(package, deadline)))
+        done = _run_with_retries(arguments, deadline, lambda: settled(self.removable(package, deadline)))
         if done is None:
             return False, "done by another package run on this node"
         return _CHANGED.search(done.stdout) is not None, done.stdout + done.stderr
