@@ -24,6 +24,8 @@ from collective.errors import CollectiveError, UsageError
 
 log = logging.getLogger(__name__)
 
+_HELP = frozenset({"-h", "--help"})
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `crpc` and return its exit code."""
@@ -39,8 +41,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         code = _dispatch(arguments)
         sys.stdout.flush()
-        took = time.monotonic() - began
-        log.info("command.ended", extra={"error": f"exit code {code} after {took:.2f} s"})  # printed with -v
+        if _HELP.isdisjoint(arguments):
+            took = time.monotonic() - began
+            log.info("command.ended", extra={"error": f"exit code {code} after {took:.2f} s"})  # printed with -v
         return code
     except CollectiveError as error:
         from collective.exit_codes import exit_code

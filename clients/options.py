@@ -13,7 +13,6 @@ The options of every command (`--config`, `--output`, …) are in `parser.py`.
 from __future__ import annotations
 
 import argparse
-import logging
 import re
 from dataclasses import replace
 from functools import partial
@@ -29,8 +28,6 @@ if TYPE_CHECKING:
     from collective.config import ClientConfig
     from collective.fleet.pace import Pace
     from collective.fleet.targets import Targets
-
-log = logging.getLogger(__name__)
 
 
 def add_target(parser: Parser, group: argparse._ActionsContainer | None = None) -> None:
@@ -176,11 +173,9 @@ def _check_encoding(args: argparse.Namespace) -> None:
 
 def client_config(args: argparse.Namespace) -> ClientConfig:
     """Read `client.yaml`, with the collective of `-T`; an unknown collective is an error, never the default."""
-    from collective.config import client_file, load_client
+    from collective.config import load_client
 
-    path = args.config or client_file()
-    config = load_client(path)
-    log.info("configuration.read", extra={"error": f"configuration {path}: caller {config.caller}"})  # with -v
+    config = load_client(args.config)
     if getattr(args, "expect_all", False):
         config = replace(config, expect_all=True)
     try:

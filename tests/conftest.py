@@ -13,12 +13,15 @@ from pathlib import Path
 import pytest
 from support.actions import PLUGIN
 from support.cgroups import MOUNTED
+from support.environment import make_neutral
 from support.node_server import CODE, DDL, REPLIES
 from support.simulated import Make
 from support.waiting import wait_until
 
 from collective.testing import Network, memory_fleet
 from collective.testing.simulation import Simulation
+
+make_neutral()  # before anything is collected: some values are read once
 
 
 @pytest.fixture

@@ -65,7 +65,10 @@ MISTAKES: dict[str, tuple[int, str]] = {
     "shell run comand=ls": (USAGE, "there is no input 'comand' (did you mean 'command'?)"),
     "package zap": (USAGE, "package: unknown action 'zap' (actions: install, update"),
     "package status": (USAGE, "package status: required input 'package' is missing (inputs: package)"),
-    "package status zsh": (USAGE, "'zsh': inputs are given as KEY=VALUE (package status takes package=…)"),
+    "package status zsh bash": (
+        USAGE,
+        "'bash': only one input can be given without its name (package status takes package=…)",
+    ),
     "package status pakage=zsh": (USAGE, "there is no input 'pakage' (did you mean 'package'?)"),
     "package status package=zsh color=red": (USAGE, "there is no input 'color' (package status takes package=…)"),
     "package status package=-zsh": (USAGE, "package status: input 'package': '-zsh' does not match"),

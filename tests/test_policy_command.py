@@ -62,7 +62,7 @@ REQUESTS: dict[str, tuple[int, str, str]] = {
     "--caller bob rspec action": (2, "denied: no rule allows it\n", ""),
     "--caller bob package": (64, "", "agent and action are missing"),
     "package status": (64, "", "--caller"),
-    "--caller bob package status zsh": (64, "", "'zsh': inputs are given as KEY=VALUE"),
+    "--caller bob package status zsh bash": (64, "", "'bash': only one input can be given without its name"),
     "--caller bob rspec action zsh": (64, "", "'zsh': inputs are given as KEY=VALUE"),
     "--caller bob package status pakage=zsh": (64, "", "there is no input 'pakage'"),
     "--caller bob package status --facts none.yaml": (78, "", "none.yaml: cannot be read: No such file"),

@@ -50,7 +50,7 @@ def test_a_working_caller_has_no_problems(crpc: Crpc) -> None:
 
 
 def test_the_doctor_leaves_no_queue_behind(crpc: Crpc, lab: Layout, caller: Path) -> None:
-    """Its reply queue is deleted; the next call creates its own, whose name is not blocked."""
+    """The reply queue of the doctor is deleted; the next call creates another, whose name is not blocked."""
     endpoint = lab.endpoint.read_text().strip()
     sqs = boto3.client(
         "sqs", endpoint_url=endpoint, region_name="eu-central-1", aws_access_key_id="t", aws_secret_access_key="t"

@@ -109,7 +109,7 @@ def stale(table: Any, crpc: Crpc, identity: str, seconds: float) -> Iterator[Non
 
 
 def test_a_stale_node_is_named_and_can_be_expected(crpc: Crpc, table: Any) -> None:
-    """It is not asked, and with `--expect-all` or in client.yaml counts as silent."""
+    """A stale node gets no request; it counts as silent with `--expect-all`, or so configured in client.yaml."""
     with stale(table, crpc, THIRD, 84):
         done = crpc("ping", "--json")
         assert done.returncode == 0
@@ -201,7 +201,7 @@ def test_a_node_with_too_many_facts_stays_registered(own: Layout, crpc: Crpc) ->
 
 def test_a_bad_record_costs_only_itself(crpc: Crpc, table: Any) -> None:
     """Records that are not valid are named once each, cleaned, and every command works."""
-    bad = {"agents": None, "version": "1", "facts": {}}
+    bad: dict[str, Any] = {"agents": None, "version": "1", "facts": {}}
     packed = {"B": zlib.compress(json.dumps(bad).encode())}
     times = {"instance": {"S": "x"}, "last_seen": {"N": f"{time.time():.3f}"}}
     names_ = ["bad1", "evil\x1b[2J\nname"]
@@ -246,7 +246,7 @@ def test_a_revoked_node_is_not_asked_and_its_replies_are_refused(own: Layout, cr
 
 
 def test_new_nodes_can_be_refused_until_they_are_trusted(own: Layout, crpc: Crpc, tmp_path: Path) -> None:
-    """With `new_nodes: refuse` the first claim of a name is not believed; a key given by hand is."""
+    """With `new_nodes: refuse`, the first claim of a name is not believed; a key given by hand is."""
     config = tmp_path / "client.yaml"
     (tmp_path / "key").write_bytes((own.folder / "key").read_bytes())
     (tmp_path / "key").chmod(0o600)
