@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from collective import durations, names
+from collective import durations
 from collective.clients import options, output, setup_plans
 from collective.clients.commands import COMMANDS
 from collective.clients.output import Output
 from collective.clients.parser import Parser
 from collective.clients.streams import notice
 from collective.config import ClientConfig
-from collective.errors import ConfigError, TransportError, UsageError
+from collective.errors import ConfigError, UsageError
 from collective.names import check_identity
 from collective.nodesets import unfold
 from collective.text import escape_controls, plural
@@ -22,7 +22,6 @@ from collective.text import escape_controls, plural
 if TYPE_CHECKING:
     from collective.fleet.node_keys import NodeKeys
     from collective.fleet.node_list import ListedNode
-    from collective.registry.dynamodb import DynamoDBRegistry
     from collective.signing.keys import PublicKey
 
 _COLUMNS = ("identity", "state", "last_seen", "version", "agents", "fingerprint", "key")
@@ -100,19 +99,12 @@ def run(arguments: Sequence[str]) -> int:
 def _list(args: argparse.Namespace, config: ClientConfig) -> int:
     """List the nodes; without the registry only what the known keys tell."""
     from collective.fleet.known_nodes import KnownNodes
-    from collective.fleet.node_list import listed
-    from collective.registry import Contents
+    from collective.fleet.node_keys import open_registry
+    from collective.fleet.node_list import read_nodes
 
-    known = KnownNodes(config.state, config.collective)
-    contents, now = Contents(), 0.0
-    registry = _registry(config)
-    if registry is not None:
-        try:
-            contents, now = registry.read(), registry.now()
-            known.update(contents.revocations)
-        except TransportError as error:
-            notice(f"registry cannot be read, only known keys are listed: {error}")
-    nodes = listed(contents, now, known)
+    nodes, error = read_nodes(open_registry(config), KnownNodes(config.state, config.collective))
+    if error:
+        notice(f"registry cannot be read, only known keys are listed: {error}")
     rows = [_row(node) for node in nodes]
     document = {"collective": config.collective, "nodes": [dict(zip(_COLUMNS, row, strict=True)) for row in rows]}
     output.show(args, Output("nodes", document, _COLUMNS, rows, lambda: "".join(map(_line, nodes))))
@@ -135,7 +127,8 @@ def _line(node: ListedNode) -> str:
 
 def _trust(args: argparse.Namespace, config: ClientConfig) -> int:
     """Trust a key of a node: that of `--key`, that in the registry, or the one that was refused last."""
-    change = _node_keys(config).trust(check_identity(args.node), _key(args.key) if args.key else None)
+    node, key = check_identity(args.node), _key(args.key) if args.key else None
+    change = _node_keys(config).trust(node, key)
     [fingerprint] = change.fingerprints
     replaced = f" instead of {change.replaced}" if change.replaced else ""
     document = {
@@ -154,7 +147,8 @@ def _revoke(args: argparse.Namespace, config: ClientConfig) -> int:
     fingerprint = args.key
     if fingerprint and not fingerprint.startswith("SHA256:"):
         fingerprint = _key(fingerprint).fingerprint
-    change = _node_keys(config).revoke(check_identity(args.node), fingerprint)
+    node = check_identity(args.node)
+    change = _node_keys(config).revoke(node, fingerprint)
     document = {
         "collective": config.collective,
         "identity": change.node,
@@ -186,19 +180,9 @@ def _key(text: str) -> PublicKey:
 
 def _node_keys(config: ClientConfig) -> NodeKeys:
     from collective.fleet.known_nodes import KnownNodes
-    from collective.fleet.node_keys import NodeKeys
+    from collective.fleet.node_keys import NodeKeys, open_registry
 
-    return NodeKeys(KnownNodes(config.state, config.collective), _registry(config))
-
-
-def _registry(config: ClientConfig) -> DynamoDBRegistry | None:
-    """Return the registry of the collective; None if it has none."""
-    if config.registry == "none":
-        return None
-    from collective.aws import AWS
-    from collective.registry.dynamodb import DynamoDBRegistry
-
-    return DynamoDBRegistry(AWS(), names.table(config.collective))
+    return NodeKeys(KnownNodes(config.state, config.collective), open_registry(config))
 
 
 def _prune(args: argparse.Namespace, config: ClientConfig) -> int:

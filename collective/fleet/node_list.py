@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from collective.errors import SignatureError
+from collective.errors import SignatureError, TransportError
 from collective.fleet.known_nodes import KnownNodes
-from collective.registry import Contents, NodeRecord
+from collective.registry import Contents, NodeRecord, Nodes
 from collective.signing.keys import PublicKey
 
 ALIVE, STALE, STOPPED, REVOKED, INVALID, UNKNOWN = "alive", "stale", "stopped", "revoked", "invalid", "unknown"
@@ -32,6 +32,21 @@ class ListedNode:
     agents: tuple[str, ...] = ()
     key: PublicKey | None = None
     problem: str | None = field(default=None, compare=False)
+
+
+def read_nodes(registry: Nodes | None, known: KnownNodes) -> tuple[list[ListedNode], TransportError | None]:
+    """Return all nodes, sorted by identity; with the error if the registry cannot be read, only those with known keys.
+
+    Revocations in the registry are added to `known`.
+    """
+    if registry is None:
+        return listed(Contents(), 0.0, known), None
+    try:
+        contents, now = registry.read(), registry.now()
+    except TransportError as error:
+        return listed(Contents(), 0.0, known), error
+    known.update(contents.revocations)
+    return listed(contents, now, known), None
 
 
 def listed(contents: Contents, now: float, known: KnownNodes) -> list[ListedNode]:

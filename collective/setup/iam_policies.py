@@ -9,7 +9,7 @@ from typing import Any
 
 from collective.aws_account import Account
 
-# For whom each policy is; docs/how-to/set-up-aws.md has the details.
+# The users of each policy; docs/how-to/set-up-aws.md has the details.
 PURPOSES = {
     "node-ec2": "EC2 instances that share a role",
     "node": "a node with its own role or IAM user, tagged collective:identity",
