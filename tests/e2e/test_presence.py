@@ -201,7 +201,7 @@ def test_a_node_with_too_many_facts_stays_registered(own: Layout, crpc: Crpc) ->
 
 def test_a_bad_record_costs_only_itself(crpc: Crpc, table: Any) -> None:
     """Records that are not valid are named once each, cleaned, and every command works."""
-    bad = {"agents": None, "version": "1", "facts": {}}
+    bad: dict[str, Any] = {"agents": None, "version": "1", "facts": {}}
     packed = {"B": zlib.compress(json.dumps(bad).encode())}
     times = {"instance": {"S": "x"}, "last_seen": {"N": f"{time.time():.3f}"}}
     names_ = ["bad1", "evil\x1b[2J\nname"]
