@@ -80,7 +80,7 @@ class _SentRequest:
         return None
 
 
-def accept_nobody(_sender: str) -> bool:
+def accept_no_stranger(_sender: str) -> bool:
     """Accept no reply of a node that was not asked."""
     return False
 
@@ -105,7 +105,7 @@ class Call:
         outcomes: Outcomes | None = None,
         discovery_ids: Sequence[str] = (),
         verify: VerifyReply = accept_unverified,
-        is_member: IsMember = accept_nobody,
+        is_member: IsMember = accept_no_stranger,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.agent = sender.request.agent

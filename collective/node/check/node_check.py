@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from collective import __version__, policy
+from collective import policy
 from collective.config import NodeConfig
 from collective.errors import AccessDenied, CollectiveError, ConfigError, TransportError
 from collective.exit_codes import CONFIGURATION, DENIED, UNAVAILABLE
@@ -26,6 +26,7 @@ from collective.node.paths import may_exist
 from collective.node.plugins.plugin_set import Plugins
 from collective.registry import NodeRecord
 from collective.registry.encoding import fit, omission
+from collective.version import __version__
 
 if TYPE_CHECKING:
     import boto3
