@@ -327,7 +327,8 @@ def test_what_a_worker_writes_is_bounded(plugin: Path) -> None:
         "for name, data in (('writes_much', {'size': 500_000_000}), ('returns_many_values', {})):\n"
         "    result = runner.run(ActionJob(sys.argv[1], name, data, {}), 60)\n"
         "    print(result.reason, result.statusmsg)\n"
-        "status = open('/proc/self/status').read()\n"  # ru_maxrss would begin with the memory of the process that forked
+        # ru_maxrss would begin with the memory of the process that forked.
+        "status = open('/proc/self/status').read()\n"
         "print(int(status.partition('VmHWM:')[2].split()[0]) // 1024)"
     )
     command = [sys.executable, "-c", code, str(plugin)]

@@ -50,7 +50,7 @@ class NodeKeys:
     @classmethod
     def connect(cls, config: ClientConfig) -> NodeKeys:
         """Return the keys that a caller with this configuration uses. Raises ConfigError."""
-        return cls(KnownNodes(config.state, config.collective), registry_of(config))
+        return cls(KnownNodes(config.state, config.collective), open_registry(config))
 
     def trust(self, node: str, key: PublicKey | None = None) -> Change:
         """Trust a key of a node instead of any other, and readmit it if it was revoked.
@@ -100,16 +100,6 @@ class NodeKeys:
         except TransportError as error:
             return str(error)
         return None if self._registry else "there is no registry"
-
-
-def registry_of(config: ClientConfig) -> Registry | None:
-    """Return the registry of a collective; None if it has none."""
-    if config.registry == "none":
-        return None
-    from collective.aws import AWS
-    from collective.registry.dynamodb import DynamoDBRegistry
-
-    return DynamoDBRegistry(AWS(), names.table(config.collective))
 
 
 def _registered(contents: Contents, node: str) -> PublicKey | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from collective.config import ClientConfig
 from collective.errors import SignatureError, TransportError
 from collective.fleet.known_nodes import KnownNodes
-from collective.fleet.node_keys import registry_of
+from collective.fleet.node_keys import open_registry
 from collective.registry import Contents, NodeRecord
 from collective.signing.keys import PublicKey
 
@@ -40,7 +40,7 @@ def list_nodes(config: ClientConfig) -> tuple[list[ListedNode], TransportError |
     """Return the nodes of a collective; the error is why the registry, and so most of them, cannot be read."""
     known = KnownNodes(config.state, config.collective)
     try:
-        registry = registry_of(config)
+        registry = open_registry(config)
         if registry is None:
             return listed(Contents(), 0.0, known), None
         contents, now = registry.read(), registry.now()
