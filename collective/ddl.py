@@ -273,8 +273,8 @@ def read_file(path: Path, parse: Callable[[Any], _Parsed]) -> _Parsed:
     except (OSError, ValueError, RecursionError) as error:
         problem = "nested too deeply" if isinstance(error, RecursionError) else f"cannot be read as JSON: {error}"
         raise DDLError(f"{path}: {ruby_problem(text) or problem}") from None
-    if problem := choria_problem(document):
-        raise DDLError(f"{path}: {problem}")
+    if foreign := choria_problem(document):
+        raise DDLError(f"{path}: {foreign}")
     try:
         parsed = parse(document)
     except DDLError as error:
