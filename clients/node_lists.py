@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from collective import lines
 from collective.clients.input_files import STDIN, Sources
 from collective.errors import UsageError
 from collective.names import check_identity
@@ -35,14 +36,19 @@ def read_nodes(source: str, chosen: str | None = None, sources: Sources | None =
     elif chosen is not None:
         raise UsageError(f"--nodes-from {chosen}: {where} is a plain list of names, not the JSON of a call")
     else:
-        lines = (line.removesuffix("\r") for line in text.split("\n"))
-        names = [line for line in lines if line and not line.startswith("#")]
+        names = _from_lines(text, where)
     for number, name in enumerate(names, start=1):
         try:
             check_identity(name)
         except UsageError as error:
             raise UsageError(f"{where}: name {number}: {error}") from None
     return list(dict.fromkeys(names))
+
+
+def _from_lines(text: str, where: str) -> list[str]:
+    if problems := lines.problems(text, f"--nodes {where}"):
+        raise UsageError(problems[0])
+    return [line for _, line in lines.numbered(text) if line and not line.startswith("#")]
 
 
 def _from_json(text: str, where: str, chosen: str | None) -> list[str]:

@@ -11,11 +11,11 @@ from collections.abc import Callable
 from typing import Any
 
 import boto3
+from botocore import exceptions as botocore_errors
 from botocore import session as botocore_session
 from botocore.credentials import Credentials
-from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
-from collective.errors import AccessDenied, Unreachable
+from collective.errors import AccessDenied
 
 _MAX_TEXT = 300  # characters of an error text
 
@@ -40,7 +40,7 @@ class _LateResolver:
 
 
 class _LateCredentials(Credentials):
-    """The credentials that `resolver` finds, resolved on use. Raises AccessDenied, and errors of botocore."""
+    """The credentials that `resolver` finds, resolved on use. Raises AccessDenied, and botocore's network errors."""
 
     def __init__(self, resolver: Any) -> None:
         super().__init__("", "", method="none")
@@ -50,18 +50,24 @@ class _LateCredentials(Credentials):
 
     def get_frozen_credentials(self) -> Any:
         """Return the current credentials, refreshed if necessary."""
-        return _translated(lambda: self._resolve().get_frozen_credentials())
+        return _translated(self._frozen)
 
     def get_deferred_property(self, property_name: str) -> Callable[[], Any]:
         """Return a function that returns a property of the current credentials."""
         return lambda: _translated(lambda: self._resolve().get_deferred_property(property_name)())
+
+    def _frozen(self) -> Any:
+        frozen = self._resolve().get_frozen_credentials()
+        if not all(isinstance(key, str) for key in (frozen.access_key, frozen.secret_key)):
+            raise TypeError("the keys must be strings")
+        return frozen
 
     def _resolve(self) -> Any:
         with self._lock:
             if self._found is None:
                 self._found = self._resolver.load_credentials()
             if self._found is None:
-                raise NoCredentialsError
+                raise botocore_errors.NoCredentialsError
             self.method = self._found.method
             return self._found
 
@@ -69,10 +75,12 @@ class _LateCredentials(Credentials):
 def _translated(resolve: Callable[[], Any]) -> Any:
     try:
         return resolve()
-    except ClientError as error:  # of STS, SSO or Cognito
+    except botocore_errors.ClientError as error:  # of STS, SSO or Cognito
         raise AccessDenied(f"AWS credentials: {one_line(error)}") from None
-    except (AccessDenied, Unreachable, BotoCoreError):
-        raise
+    except (botocore_errors.ConnectionError, botocore_errors.HTTPClientError):
+        raise  # STS, SSO or the metadata service cannot be reached
+    except botocore_errors.BotoCoreError as error:
+        raise AccessDenied(f"AWS credentials: {one_line(error)}") from None
     except Exception as error:
         # Code and message of a helper's failure differ by provider, and by version of botocore.
         raise AccessDenied(

@@ -271,10 +271,10 @@ def read_file(path: Path, parse: Callable[[Any], _Parsed]) -> _Parsed:
         text = path.read_text(encoding="utf-8")
         document = json.loads(text)
     except (OSError, ValueError, RecursionError) as error:
-        problem = "nested too deeply" if isinstance(error, RecursionError) else f"cannot be read as JSON: {error}"
-        raise DDLError(f"{path}: {ruby_problem(text) or problem}") from None
-    if foreign := choria_problem(document):
-        raise DDLError(f"{path}: {foreign}")
+        unreadable = "nested too deeply" if isinstance(error, RecursionError) else f"cannot be read as JSON: {error}"
+        raise DDLError(f"{path}: {ruby_problem(text) or unreadable}") from None
+    if problem := choria_problem(document):
+        raise DDLError(f"{path}: {problem}")
     try:
         parsed = parse(document)
     except DDLError as error:

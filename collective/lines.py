@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterator
 
@@ -32,3 +33,13 @@ def problem(line: str) -> str | None:
         if unicodedata.category(character) in _CONTROLS and character not in _ALLOWED_CONTROLS:
             return f"control character U+{ord(character):04X} at column {column} (delete it)"
     return None
+
+
+def words(line: str, splits: int = 0) -> list[str]:
+    """Return the words of a line, which only spaces and tabs separate; after `splits` words the rest is one word."""
+    return re.split(r"[ \t]+", line.strip(" \t\r\n"), maxsplit=splits)
+
+
+def problems(text: str, where: str) -> list[str]:
+    """Return an error line for each line of `text` that has a problem; `where` is the name of the file."""
+    return [f"{where}:{number}: {found}" for number, line in numbered(text) if (found := problem(line))]

@@ -17,6 +17,8 @@ def configure(level: str, style: str) -> None:
     handler.setFormatter(_JSONFormatter() if style == "json" else _TextFormatter())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.getLogger("collective").setLevel(level)
+    # It logs each refresh that fails with a traceback, and raises the error, which is logged in one line.
+    logging.getLogger("botocore.credentials").setLevel(logging.CRITICAL)
 
 
 def _extras(record: logging.LogRecord) -> dict[str, Any]:

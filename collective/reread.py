@@ -1,5 +1,7 @@
 """Read a file again when its content changes, and keep the last valid version when the new one is not valid.
 
+A file that other users can change counts as not valid: what it holds may be theirs.
+
 The whole file is read and compared each time. These files are small, so that takes microseconds. Comparing the size
 and modification time instead would miss a change that keeps the size within the resolution of the time stamp.
 """
@@ -8,19 +10,36 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from collective.errors import ConfigError
+from collective.text import plural
 
 log = logging.getLogger(__name__)
 
 Value = TypeVar("Value")
 Parse = Callable[[str, Path], Value]
+Guard = Callable[[Path], "str | None"]  # returns why a file must not be trusted; None if it may
 
 _NEVER_READ = object()
+
+
+class PartlyValid(ConfigError):
+    """Parts of a file are not valid. `combine(before)` returns what applies from now on, after the last version."""
+
+    def __init__(self, problems: Sequence[str], combine: Callable[[Any], Any]) -> None:
+        others = f" (and {plural(len(problems) - 1, 'more problem')})" if problems[1:] else ""
+        super().__init__(problems[0] + others)
+        self._problems = tuple(problems)
+        self.combine = combine
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """Every problem found, one line per problem."""
+        return self._problems
 
 
 @dataclass(frozen=True)
@@ -43,7 +62,8 @@ class ReloadedFile(Generic[Value]):
     """The current value of the file at `path`. Any number of threads may call `value`.
 
     `parse(text, path)` returns the value, and raises ConfigError for text that is not valid. `missing()` returns the
-    value of a file that does not exist: that is a valid version too.
+    value of a file that does not exist: that is a valid version too. `guard(path)` is asked at each read. Bytes that
+    are not UTF-8 make a file invalid, unless `undecodable` is another error handler of `bytes.decode`.
 
     Each change of the file is logged once, as one of the `events`.
     """
@@ -56,8 +76,12 @@ class ReloadedFile(Generic[Value]):
         events: ReloadEvents,
         missing: Callable[[], Value],
         otherwise: NoValidVersion[Value],
+        guard: Guard = lambda _path: None,
+        undecodable: str = "strict",
     ) -> None:
         self.path = path
+        self._guard = guard
+        self._undecodable = undecodable
         self._parse = parse
         self._events = events
         self._missing = missing
@@ -72,7 +96,7 @@ class ReloadedFile(Generic[Value]):
         Raise ConfigError when there has been no valid version and `otherwise` has no value.
         """
         with self._lock:
-            content = _content(self.path)
+            content = self._guard(self.path) or _content(self.path)
             if content != self._content:
                 self._content = content
                 self._load(content)
@@ -85,13 +109,25 @@ class ReloadedFile(Generic[Value]):
         try:
             if isinstance(content, str):
                 raise ConfigError(content)
-            self._valid = self._missing() if content is None else parsed(self.path, content, self._parse)
+            if content is None:
+                self._valid = self._missing()
+            else:
+                self._valid = parsed(self.path, content, self._parse, self._undecodable)
         except ConfigError as error:
-            in_force = self._otherwise.text if self._valid is None else "the last valid version"
-            for line in error.problems:
-                log.error(self._events.broken, extra={"error": line, "in_force": in_force})
+            self._log(error)
+            if isinstance(error, PartlyValid) and self._valid is not None:
+                self._valid = error.combine(self._valid)
         else:
             log.info(self._events.read, extra={"path": str(self.path), "exists": content is not None})
+
+    def _log(self, error: ConfigError) -> None:
+        in_force = "the last valid version"
+        if self._valid is None:
+            in_force = self._otherwise.text
+        elif isinstance(error, PartlyValid):
+            in_force = "the valid lines, and the last valid version"
+        for line in error.problems:
+            log.error(self._events.broken, extra={"error": line, "in_force": in_force})
 
 
 def _content(path: Path) -> bytes | str | None:
@@ -102,9 +138,9 @@ def _content(path: Path) -> bytes | str | None:
         return str(error)
 
 
-def load(path: Path, parse: Parse[Value]) -> Value:
+def load(path: Path, parse: Parse[Value], undecodable: str = "strict") -> Value:
     """Return the parsed content of a file; one that does not exist counts as empty. Raise ConfigError."""
-    return parsed(path, read(path) or b"", parse)
+    return parsed(path, read(path) or b"", parse, undecodable)
 
 
 def read(path: Path) -> bytes | None:
@@ -117,9 +153,9 @@ def read(path: Path) -> bytes | None:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
 
 
-def parsed(path: Path, content: bytes, parse: Parse[Value]) -> Value:
+def parsed(path: Path, content: bytes, parse: Parse[Value], undecodable: str = "strict") -> Value:
     """Return the parsed content of a file. Raise ConfigError when it is not UTF-8 or not valid."""
     try:
-        return parse(content.decode("utf-8"), path)
+        return parse(content.decode("utf-8", undecodable), path)
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not UTF-8: {error.reason} at byte {error.start}") from None

@@ -37,7 +37,7 @@ def read_yaml(path: Path) -> Any:
 def read_text(path: Path) -> str:
     """Return the text of a UTF-8 file; raise ConfigError naming the file."""
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_bytes().decode("utf-8")  # as it is: `read_text` would replace CR
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:

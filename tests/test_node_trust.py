@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import stat
 import time
@@ -165,9 +166,16 @@ def test_an_unreadable_file_leaves_the_last_valid_version_in_force(tmp_path: Pat
     [
         (None, "", "allowed_signers: no such file, so no signer is trusted (use 'crpc keys trust"),
         ("alice\n", "", "allowed_signers:1: must be: names"),
-        ("", "hello\n", "revoked_keys:1: not a key: must be a type"),
-        ("", "SHA256:short\n", "revoked_keys:1: not a key"),
+        (signer_line("alice", ALICE.public), "hello\n", "revoked_keys:1: not a key: must be a type"),
+        (signer_line("alice", ALICE.public), "SHA256:short\n", "revoked_keys:1: not a key"),
+        (signer_line("alice", ALICE.public), "SSHKRL\n\0", "revoked_keys: binary key revocation lists (KRL) are not"),
+        ("", "", "allowed_signers: no key that may sign now, so no signer is trusted (use 'crpc keys trust"),
+        ("# alice\n\n", "", "allowed_signers: no key that may sign now"),
+        (f'a valid-before="20200101" {ALICE.public.line}\n', "", "allowed_signers: no key that may sign now"),
+        (f'a namespaces="git" {ALICE.public.line}\n', "", "allowed_signers: no key that may sign now"),
+        (signer_line("alice", ALICE.public), f"{ALICE.public.line}\n", "allowed_signers: no key that may sign now"),
     ],
+    ids=map(str, itertools.count()),  # the keys differ in each process, and test names must not
 )
 def test_the_check_reports_errors_in_the_key_files(
     tmp_path: Path, allowed: str | None, revoked: str, message: str
@@ -179,6 +187,52 @@ def test_the_check_reports_errors_in_the_key_files(
     [error] = trust.problems(config(tmp_path))
     assert message in error
     assert "\n" not in error
+
+
+def test_a_revocation_applies_at_once_in_spite_of_a_broken_line(tmp_path: Path) -> None:
+    """The keys of the valid lines and those of the last valid version are revoked; a valid version replaces both."""
+    (tmp_path / "allowed_signers").write_text(signer_line("alice", ALICE.public) + signer_line("bob", BOB.public))
+    path = tmp_path / "revoked_keys"
+    path.write_text(f"{ALICE.public.line}\n")
+    verify = trust.verifier(config(tmp_path))
+    assert verify(PAYLOAD, signature(BOB), "bob", 0.0)
+    path.write_bytes(f"SHA256:short\n{BOB.public.line} lost in M".encode() + b"\xfcnchen\n")
+    for key, name in ((ALICE, "alice"), (BOB, "bob")):
+        with pytest.raises(SignatureError, match="is revoked"):
+            verify(PAYLOAD, signature(key), name, 0.0)
+    path.write_text(f"{ALICE.public.line}\n")
+    assert verify(PAYLOAD, signature(BOB), "bob", 0.0)
+
+
+@pytest.mark.parametrize("opened", ["allowed_signers", "revoked_keys", "."])
+@pytest.mark.parametrize("mode", [0o777, 0o1777, 0o666])
+def test_a_file_that_others_can_change_is_not_used(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, opened: str, mode: int
+) -> None:
+    """At a start no signer is trusted; later the last valid version stays in force, and the log has one line."""
+    folder = tmp_path / "trust"
+    folder.mkdir()
+    if opened == "." and mode == 0o666:
+        mode = 0o777
+    files = {name: folder / name for name in ("allowed_signers", "revoked_keys")}
+    files["allowed_signers"].write_text(signer_line("alice", ALICE.public))
+    files["revoked_keys"].write_text(f"{BOB.public.line}\n")
+    verify = trust.verifier(config(folder))
+    assert verify(PAYLOAD, signature(), "alice", 0.0)
+    (folder / opened).chmod(mode)
+    protected = opened == "." and mode & 0o1000  # sticky: others cannot replace existing files
+    if opened == "." and not protected:
+        files["allowed_signers"].write_text(signer_line("mallory", BOB.public))
+    for _ in range(3):
+        assert verify(PAYLOAD, signature(), "alice", 0.0)
+    errors = [record for record in caplog.records if record.getMessage() == "trust.broken"]
+    assert len(errors) == (0 if protected else 2 if opened == "." else 1)
+    for error in errors:
+        assert "writable by all users (use 'chmod o-w" in vars(error)["error"]
+        assert vars(error)["in_force"] == "the last valid version"
+    if not protected:
+        with pytest.raises(SignatureError, match="no signer is trusted"):
+            trust.verifier(config(folder))(PAYLOAD, signature(), "alice", 0.0)
 
 
 # -- the node's own key

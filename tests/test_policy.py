@@ -13,6 +13,7 @@ import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from collective.audit.cutting import cut_data
 from collective.audit.records import Record
 from collective.errors import ConfigError, PolicyError
 from collective.policy import KnownNode, Policy, Question, Rule
@@ -275,6 +276,16 @@ REPLAYS = {
         f"[{{inputs: {NGINX}}}, {{}}]",
         record(data={"service": "********"}),
         "same",
+    ),
+    "a cut input that matters": (
+        f"[{{inputs: {NGINX}}}]",
+        record(data=cut_data({"service": "x" * 2000})),
+        "undecidable",
+    ),
+    "more inputs than were written": (
+        f"[{{inputs: {NGINX}}}]",
+        record(data=cut_data({"service": "nginx", "n" * 9000: 1})),
+        "undecidable",
     ),
     "unknown facts that matter": ("[{facts: [role=web]}]", record(), "undecidable"),
     "unknown facts that do not matter": ("[{facts: [role=web]}, {}]", record(), "same"),

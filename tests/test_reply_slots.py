@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import threading
@@ -103,7 +104,8 @@ def test_a_folder_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     """The error names the folder, the reason, and the configuration key to set."""
     state = tmp_path / "state"
     state.write_text("a file is in the way")
-    with pytest.raises(ConfigError, match=rf"^{state}: cannot write reply slots: .* \(set 'state' in client.yaml\)$"):
+    message = rf"^{state}/slots/p: cannot write reply slots: .* \(set 'state' in client.yaml\)$"
+    with pytest.raises(ConfigError, match=message):
         reply_slots.take(state, "p")
 
 
@@ -114,3 +116,41 @@ def test_slots_are_private_to_their_user(tmp_path: Path) -> None:
     folder = tmp_path / "slots" / "p"
     assert folder.stat().st_mode & 0o077 == 0
     assert (folder / "0").stat().st_mode & 0o077 == 0
+
+
+DAMAGED = [b"", b"\n", b"\xff\xfe\0", b"../../etc", b"A B", b"abcd" * 1000, b"12", "\u0663\u0663\u0663\u0663".encode()]
+
+
+@pytest.mark.parametrize("content", DAMAGED)
+def test_a_damaged_installation_is_replaced(tmp_path: Path, content: bytes) -> None:
+    """The name of the reply queue is valid, and later calls have the same one."""
+    (tmp_path / "installation").write_bytes(content)
+    first = reply_slots.take(tmp_path, "p")
+    first.release()
+    again = reply_slots.take(tmp_path, "p")
+    again.release()
+    assert names.is_reply_queue(first.queue, "p")
+    assert re.fullmatch(r"p_reply_[a-z0-9-]+-[0-9a-f]{4}-0", first.queue)
+    assert again.queue == first.queue
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["installation"]
+
+
+@pytest.mark.parametrize("content", DAMAGED)
+def test_a_damaged_slot_is_used_as_an_empty_one(tmp_path: Path, content: bytes) -> None:
+    """What the file holds only saves a request; what the call stores replaces it."""
+    (tmp_path / "slots" / "p").mkdir(parents=True)
+    (tmp_path / "slots" / "p" / "0").write_bytes(content)
+    slot = reply_slots.take(tmp_path, "p")
+    slot.store("known")
+    slot.release()
+    again = reply_slots.take(tmp_path, "p")
+    assert again.known == "known"
+    again.release()
+
+
+@pytest.mark.parametrize("path", ["installation", "slots/p/0"])
+def test_a_folder_in_place_of_a_state_file_is_one_line(tmp_path: Path, path: str) -> None:
+    """The error names the path."""
+    (tmp_path / path).mkdir(parents=True)
+    with pytest.raises(ConfigError, match=rf"{path}: cannot write reply slots: Is a directory \(set 'state'"):
+        reply_slots.take(tmp_path, "p")

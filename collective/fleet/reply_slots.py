@@ -1,6 +1,6 @@
 """Assign reply queues to calls: each call locks a slot, whose queue no other call uses at the same time.
 
-    <state>/installation           a random suffix, because file locks do not span machines
+    <state>/installation           a random suffix, because file locks do not span machines; made again if it is damaged
     <state>/slots/<collective>/N   locked by the call that uses slot N; contains what saves the next call a request
 
 Reply queues are reused, because SQS blocks the name of a deleted queue for 60 s.
@@ -11,6 +11,7 @@ from __future__ import annotations
 import fcntl
 import itertools
 import os
+import re
 import secrets
 import socket
 from pathlib import Path
@@ -20,6 +21,7 @@ from collective import names
 from collective.config import user_name
 from collective.errors import ConfigError
 
+_SUFFIX = re.compile(rb"[0-9a-f]{4}")
 _PREFIX = 36  # characters of user and host name in the name of a slot
 
 
@@ -29,7 +31,7 @@ class Slot:
     def __init__(self, queue: str, file: IO[str]) -> None:
         self.queue = queue
         self._file = file
-        self.known = file.read() or None
+        self.known = _text(file)
 
     def store(self, known: str) -> None:
         """Store `known` for the next call that uses this slot."""
@@ -42,6 +44,14 @@ class Slot:
     def release(self) -> None:
         """Unlock the slot for other calls."""
         self._file.close()
+
+
+def _text(file: IO[str]) -> str | None:
+    """Return the content of a slot's file; None when it is empty or damaged: it only saves a request."""
+    try:
+        return file.read() or None
+    except UnicodeDecodeError:
+        return None
 
 
 def take(state: Path, collective: str) -> Slot:
@@ -60,7 +70,8 @@ def take(state: Path, collective: str) -> Slot:
             else:
                 return Slot(names.reply_queue(collective, f"{owner}-{number}"), file)
     except OSError as error:
-        raise ConfigError(f"{state}: cannot write reply slots: {error.strerror} (set 'state' in client.yaml)") from None
+        where = error.filename or state
+        raise ConfigError(f"{where}: cannot write reply slots: {error.strerror} (set 'state' in client.yaml)") from None
     raise AssertionError("unreachable")
 
 
@@ -80,13 +91,24 @@ def _owner(state: Path) -> str:
 def _installation(state: Path) -> str:
     """Return the suffix of this installation, created on first use; concurrent processes agree on one."""
     path = state / "installation"
-    if not path.exists():
-        fresh = path.with_name(f"installation.{secrets.token_hex(4)}")
-        fresh.write_text(secrets.token_hex(2), encoding="ascii")
-        try:
-            os.link(fresh, path)
-        except FileExistsError:
-            pass
-        finally:
-            fresh.unlink()
-    return path.read_text(encoding="ascii").strip()
+    if found := _valid_suffix(path):
+        return found
+    fresh = path.with_name(f"installation.{secrets.token_hex(4)}")
+    fresh.write_text(secrets.token_hex(2), encoding="ascii")
+    try:
+        os.link(fresh, path)
+    except FileExistsError:
+        if not _valid_suffix(path):  # damaged, for example by a full disk
+            fresh.replace(path)
+    finally:
+        fresh.unlink(missing_ok=True)
+    return _valid_suffix(path) or secrets.token_hex(2)
+
+
+def _valid_suffix(path: Path) -> str | None:
+    """Return the suffix in a file; None when it does not exist or does not hold one."""
+    try:
+        content = path.read_bytes().strip()
+    except FileNotFoundError:
+        return None
+    return content.decode("ascii") if _SUFFIX.fullmatch(content) else None

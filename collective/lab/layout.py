@@ -21,8 +21,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from collective.errors import UsageError
 from collective.processes import runs
 
@@ -31,6 +29,8 @@ CALLER = "operator@lab"
 MAX_NODES = 100  # moto delivers a publish only to the first 100 subscribers
 HEARTBEAT = 15.0  # seconds
 
+_SERVER = "127.0.0.1"
+_NO_PROXY = ("no_proxy", "NO_PROXY")
 _ROLES = ("web", "db", "app")
 _ENVIRONMENTS = ("production", "staging")
 _ZONES = ("eu-1a", "eu-1b", "eu-1c")
@@ -78,7 +78,7 @@ class Layout:
             "AWS_CONFIG_FILE": str(self.folder / "no-aws-config"),
             "AWS_SHARED_CREDENTIALS_FILE": str(self.folder / "no-aws-credentials"),
             "AWS_EC2_METADATA_DISABLED": "true",
-            "NO_PROXY": "127.0.0.1",
+            **_without_proxy(os.environ),
         }
 
     def create(self, nodes: int) -> None:
@@ -137,6 +137,16 @@ class Layout:
         _write(folder / "settings" / "shell.yaml", {"jobs": str(folder / "jobs")})
 
 
+def _without_proxy(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that reach the server without a proxy, in addition to the hosts that they have.
+
+    Python's urllib prefers the lower-case name and ignores the other, curl and others do the opposite.
+    """
+    hosts = [host.strip() for name in _NO_PROXY for host in environment.get(name, "").split(",")]
+    value = ",".join(dict.fromkeys(host for host in [*hosts, _SERVER] if host))
+    return dict.fromkeys(_NO_PROXY, value)
+
+
 def _node_values(identity: str, *, shared: str = "", own: str = "") -> dict[str, Any]:
     """Return a node.yaml; `shared` and `own` lead from its folder to the folders of the lab and of the node."""
     return {
@@ -165,4 +175,6 @@ def _check_disk(failing: bool) -> str:
 
 
 def _write(path: Path, values: Mapping[str, Any]) -> None:
+    import yaml  # for the start of a lab only
+
     path.write_text(yaml.safe_dump(dict(values), sort_keys=False), encoding="utf-8")

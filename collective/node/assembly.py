@@ -20,8 +20,10 @@ from collective.errors import ConfigError
 from collective.node import trust
 from collective.node.actions import cgroup
 from collective.node.actions.cgroup import Groups
+from collective.node.actions.dead_sockets import remove_abandoned_sockets
 from collective.node.actions.leftovers import end_leftovers
 from collective.node.actions.runner import Runner
+from collective.node.check import trusted_paths
 from collective.node.facts import Facts, sources
 from collective.node.plugins import agents, plugin_set
 from collective.node.plugins.plugin_set import Plugins
@@ -72,8 +74,10 @@ def build(config: NodeConfig, manager: ServiceManager, session: boto3.Session | 
     _make_folder("state", config.state)
     tags = config.queue_tags | names.tags(config.collective, config.identity)
     transport = SQSTransport(aws, connections=config.max_actions + 4, tags=tags)
+    transport.check_settings()  # now, because a running daemon could only retry
     audit, journal = _audit(config), Journal(config.state / "journal.sqlite", transport.now)
     groups.end_abandoned()  # the open journal proves that no other daemon of this node runs
+    remove_abandoned_sockets()
     _end_abandoned(journal)
     parts = ServerParts(
         transport=transport,
@@ -93,7 +97,7 @@ def build(config: NodeConfig, manager: ServiceManager, session: boto3.Session | 
     describe = partial(_describe, server, config.heartbeat, key.public.line)
     check_subscription = partial(transport.check_subscription, server.queue, names.topic(config.collective))
     registration = Registration(_registry(config, aws), describe, config.heartbeat, check_subscription)
-    reloading = Reloading(partial(load_plugins, config), server, policy, registration, manager)
+    reloading = Reloading(partial(reload_plugins, config), server, policy, registration, manager)
     reporting = StatusReporter(manager, server, registration)
     return DaemonParts(server, registration, reloading, runner, reporting, _metrics(config, server, journal, audit))
 
@@ -105,6 +109,14 @@ def load_plugins(config: NodeConfig, before: Plugins | None = None) -> Plugins:
     """
     code = [agents.bundled(), *config.agents]
     return plugin_set.load(code, [catalog.bundled(), *config.ddls], config.settings, before)
+
+
+def reload_plugins(config: NodeConfig, before: Plugins) -> Plugins:
+    """Load the plugins again; keep those of `before` when other users can change the files."""
+    if problem := trusted_paths.plugin_problem(config):
+        log.error("reload.refused", extra={"error": problem, "in_force": "the agents and data functions loaded before"})
+        return before
+    return load_plugins(config, before)
 
 
 def _make_folder(key: str, folder: Path) -> None:

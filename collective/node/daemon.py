@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None, session: boto3.Session | None = None
         config = load_node(path)
         if options.check:
             return _check(config, path, session)
-        return _serve(config, session)
+        return _serve(config, path, session)
     except CollectiveError as error:
         _print(f"collectived: {error}", sys.stderr)  # logging is not configured yet
         return exit_codes.TEMPORARY if isinstance(error, Failed) else exit_codes.CONFIGURATION
@@ -99,12 +99,14 @@ def _print(line: str, stream: TextIO) -> None:
     stream.write(escape_controls(line).encode(encoding, "backslashreplace").decode(encoding) + "\n")
 
 
-def _serve(config: NodeConfig, session: boto3.Session | None) -> int:
+def _serve(config: NodeConfig, path: Path, session: boto3.Session | None) -> int:
     from collective import logs
     from collective.node import assembly
+    from collective.node.check import trusted_paths
     from collective.node.service.systemd import ServiceManager
     from collective.processes import give_back_memory
 
+    trusted_paths.require(config, path)
     faulthandler.enable()  # a watchdog's SIGABRT, or a crash in C, prints the stack of every thread
     give_back_memory()
     logs.configure(config.log_level, config.log_format)

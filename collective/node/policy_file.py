@@ -4,6 +4,7 @@
     not valid at start    only rpcutil is allowed
     not valid afterwards  the last valid version stays in force
 
+A file that other users can change is not valid.
 A policy file that is deleted counts as "no file", because a restart would have the same result.
 """
 
@@ -12,8 +13,11 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+from collective.errors import ConfigError
+from collective.node.check import trusted_paths
+from collective.node.paths import may_exist
 from collective.policy import Decision, Policy, Question, Rule
-from collective.policy.parsing import parse
+from collective.policy.parsing import parse, read
 from collective.reread import NoValidVersion, ReloadedFile, ReloadEvents
 
 log = logging.getLogger(__name__)
@@ -33,6 +37,7 @@ class PolicyFile:
             events=ReloadEvents(read="policy.read", broken="policy.broken"),
             missing=self._without_file,
             otherwise=NoValidVersion("only rpcutil", _ONLY_RPCUTIL),
+            guard=trusted_paths.guard,
         )
         self.current()
 
@@ -45,9 +50,25 @@ class PolicyFile:
         return self._file.value()
 
     def _without_file(self) -> Policy:
-        error = f"{self._path}: no such file, so only rpcutil is allowed (create a policy)"
-        log.warning("policy.missing", extra={"error": error})
+        log.warning("policy.missing", extra={"error": _missing(self._path)})
         return _ONLY_RPCUTIL
+
+
+def problems(path: Path) -> list[str]:
+    """Return the problems of the policy at `path`, one line per problem; a policy that allows nothing has one."""
+    if not may_exist(path):
+        return [_missing(path)]
+    try:
+        policy = read(path)
+    except ConfigError as error:
+        return list(error.problems)
+    if not any(rule.allow for rule in policy.rules):
+        return [f"{path}: no rule that allows anything, so every request is refused (add a rule)"]
+    return []
+
+
+def _missing(path: Path) -> str:
+    return f"{path}: no such file, so only {_RPCUTIL} is allowed (create a policy)"
 
 
 def _parse(text: str, path: Path) -> Policy:

@@ -7,16 +7,19 @@ node_key   an Ed25519 key in the node's state folder, created at the first start
 from __future__ import annotations
 
 import logging
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from collective import reread
 from collective.config import NodeConfig
 from collective.errors import ConfigError, SignatureError
+from collective.node.check import trusted_paths
 from collective.node.paths import may_exist
 from collective.reread import NoValidVersion, ReloadedFile, ReloadEvents, Value
 from collective.signing import allowed_signers, key_files, keys, revoked_keys
-from collective.signing.allowed_signers import AllowedSigners
+from collective.signing.allowed_signers import AllowedSigner, AllowedSigners, TrustedKey
 from collective.signing.keys import PrivateKey
 from collective.signing.revoked_keys import RevokedKeys
 from collective.signing.sshsig import Signature
@@ -25,6 +28,10 @@ log = logging.getLogger(__name__)
 
 _EVENTS = ReloadEvents(read="trust.read", broken="trust.broken")
 _NO_SIGNER: NoValidVersion[Any] = NoValidVersion("no signer is trusted")
+
+
+_REVOKED_BYTES = "surrogateescape"  # a byte that is not UTF-8 must not void the other lines
+_TRUST_HINT = "use 'crpc keys trust KEY.pub --as NAME --file"
 
 
 class Verifier:
@@ -75,33 +82,61 @@ def verifier(config: NodeConfig) -> Verifier:
             "trust.unsigned", extra={"error": "accept_unsigned: anyone who can write to the queue can run actions"}
         )
     allowed = ReloadedFile(
-        config.allowed_signers, allowed_signers.parse, events=_EVENTS, missing=AllowedSigners, otherwise=_NO_SIGNER
+        config.allowed_signers,
+        allowed_signers.parse,
+        events=_EVENTS,
+        missing=AllowedSigners,
+        otherwise=_NO_SIGNER,
+        guard=trusted_paths.guard,
     )
     revoked = ReloadedFile(
-        config.revoked_keys, revoked_keys.parse, events=_EVENTS, missing=RevokedKeys, otherwise=_NO_SIGNER
+        config.revoked_keys,
+        revoked_keys.parse,
+        events=_EVENTS,
+        missing=RevokedKeys,
+        otherwise=_NO_SIGNER,
+        guard=trusted_paths.guard,
+        undecodable=_REVOKED_BYTES,
     )
     return Verifier(allowed, revoked, accept_unsigned=config.accept_unsigned)
 
 
 def problems(config: NodeConfig) -> list[str]:
-    """Return the problems of this node's key files, one line per problem."""
-    found = []
-    if not may_exist(config.allowed_signers) and not config.accept_unsigned:
-        found.append(missing(config.allowed_signers))
-    for load in (
-        lambda: reread.load(config.allowed_signers, allowed_signers.parse),
-        lambda: reread.load(config.revoked_keys, revoked_keys.parse),
-    ):
-        try:
-            load()
-        except ConfigError as error:
-            found.append(str(error))
+    """Return the problems of this node's key files, one line per problem. Without a trusted key there is a problem."""
+    found: list[str] = []
+    signers = _load(found, lambda: reread.load(config.allowed_signers, allowed_signers.parse))
+    revoked = _load(found, lambda: reread.load(config.revoked_keys, revoked_keys.parse, _REVOKED_BYTES))
+    if signers is None or config.accept_unsigned:
+        return found
+    if not may_exist(config.allowed_signers):
+        return [missing(config.allowed_signers), *found]
+    if not any(_may_sign(entry, revoked or RevokedKeys()) for entry in signers):
+        text = "no key that may sign now, so no signer is trusted"
+        found.append(f"{config.allowed_signers}: {text} ({_TRUST_HINT} {config.allowed_signers}')")
     return found
+
+
+def _load(found: list[str], load: Callable[[], Value]) -> Value | None:
+    """Return what `load` returns; if it raises ConfigError, add its problems to `found` and return None."""
+    try:
+        return load()
+    except ConfigError as error:
+        found += error.problems
+        return None
+
+
+def _may_sign(entry: AllowedSigner, revoked: RevokedKeys) -> bool:
+    try:
+        entry.check_use(time.time())
+        revoked.check(TrustedKey(entry.key))
+    except SignatureError:
+        return False
+    return True
 
 
 def missing(path: Path) -> str:
     """Return the error line for a missing file of allowed signers."""
-    return f"{path}: no such file, so no signer is trusted (use 'crpc keys trust KEY.pub --as NAME --file {path}')"
+    return f"{path}: no such file, so no signer is trusted ({_TRUST_HINT} {path}')"
 
 
 def node_key(state: Path) -> PrivateKey:

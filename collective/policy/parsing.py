@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from collective import filters, json_schema
+from collective import filters, json_schema, lines
 from collective.errors import CollectiveError, PolicyError
 from collective.filters import DataTest, Filter
 from collective.policy.rules import Policy, Rule
@@ -28,6 +28,9 @@ def read(path: Path) -> Policy:
 
 def parse(text: str, where: str) -> Policy:
     """Return the policy in a YAML text; errors begin with `where`, the name of the file. Raise like `read`."""
+    # YAML ends lines at U+2028, U+0085 and CR as well: a rule could hide behind a comment.
+    if problems := lines.problems(text, where):
+        raise PolicyError(problems)
     document = parse_yaml(text, where)
     reader = _PolicyParser(where, yaml.compose(text, Loader=FAST_LOADER))
     policy = reader.policy(document)

@@ -19,14 +19,15 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from collective import lines
 from collective.errors import ConfigError, SignatureError
 from collective.signing import NAMESPACE
 from collective.signing.certificates import Certificate, is_certificate
 from collective.signing.keys import PublicKey, fingerprint
 
 PATTERN = re.compile(r"[*?!]")
-_OPTION = re.compile(r'(?P<name>[A-Za-z-]+)(?:="(?P<value>(?:[^"\\]|\\.)*)")?(?:,(?=\S)|(?=\s))')
-_NAMES = re.compile(r'\s*(?:"(?P<quoted>[^"]+)"|(?P<plain>[^\s"]+))\s+(?=\S)')
+_OPTION = re.compile(r'(?P<name>[A-Za-z-]+)(?:="(?P<value>(?:[^"\\]|\\.)*)")?(?:,(?=[^ \t])|(?=[ \t]))')
+_NAMES = re.compile(r'[ \t]*(?:"(?P<quoted>[^"]+)"|(?P<plain>[^ \t"]+))[ \t]+(?=[^ \t])')
 _TIME = re.compile(r"(?P<digits>[0-9]{8}|[0-9]{12}|[0-9]{14})(?P<utc>Z?)", re.IGNORECASE)
 _KEY_TYPES = ("ssh-", "ecdsa-", "sk-")  # prefixes of key types; no option has one
 _WITH_VALUE = ("namespaces", "valid-after", "valid-before")
@@ -47,6 +48,10 @@ class AllowedSigner:
         """Raise SignatureError when this line does not allow its key to sign (or certify) for `name` at `when`."""
         if not self.allows_name(name):
             raise SignatureError(f"{self.key.fingerprint} may not sign as '{name}' (allowed: {', '.join(self.names)})")
+        self.check_use(when)
+
+    def check_use(self, when: float) -> None:
+        """Raise SignatureError when this line does not allow its key to sign requests at `when`, for any name."""
         if not matches_patterns(NAMESPACE, self.namespaces):
             raise SignatureError(
                 f"{self.key.fingerprint} may sign in the namespaces {', '.join(self.namespaces)}, not '{NAMESPACE}'"
@@ -109,8 +114,11 @@ class AllowedSigners:
 def parse(text: str, path: Path) -> AllowedSigners:
     """Return the content of a file. Raise ConfigError naming file and line."""
     signers = AllowedSigners()
-    for number, line in enumerate(text.splitlines(), start=1):
-        if not line.strip() or line.lstrip().startswith("#"):
+    for number, line in lines.numbered(text):
+        if problem := lines.problem(line):
+            raise ConfigError(f"{path}:{number}: {problem}")
+        words = line.strip(" \t")
+        if not words or words.startswith("#"):
             continue
         try:
             entry = parse_line(line)
@@ -176,7 +184,7 @@ def _options(text: str) -> tuple[dict[str, str], str]:
         options[name] = re.sub(r'\\"', '"', found["value"] or "")
         place = found.end()
         if text[place - 1] != ",":
-            return options, text[place:].lstrip()
+            return options, text[place:].lstrip(" \t")
     rest = text[place:].split(maxsplit=1)
     raise SignatureError(f"'{rest[0][:60] if rest else ''}' is neither an option nor a key type")
 

@@ -111,7 +111,7 @@ def _default(agent: SSHAgent | None, ask: Ask) -> Chosen:
 def _from_public_file(path: Path, agent: SSHAgent | None, ask: Ask) -> Chosen:
     """Return the key for a file with a public key or certificate."""
     try:
-        blob = blob_in_line(path.read_text(encoding="utf-8"))
+        blob = blob_in_line(path.read_text(encoding="utf-8").lstrip().partition("\n")[0])
         plain = _plain(blob)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or 'not text'}") from None

@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 
+from collective import lines
 from collective.errors import SignatureError
 from collective.signing.ssh_encoding import SSHReader, mpint, string
 
@@ -186,7 +187,7 @@ def new() -> PrivateKey:
 
 def blob_in_line(line: str) -> bytes:
     """Return the blob of the key or certificate in a line `ssh-ed25519 AAAA… comment`. Raise SignatureError."""
-    words = line.split(maxsplit=2)
+    words = lines.words(line, 2)
     if len(words) < 2:
         raise SignatureError("not a key: must be a type, such as ssh-ed25519, and the key in base64")
     check_kind(words[0].removesuffix(CERTIFICATE))

@@ -1,9 +1,13 @@
-"""The file of revoked keys: a key, or the SHA256 fingerprint of a key, on each line, and an optional comment.
+"""The file of revoked keys: on each line a key, a certificate, or the SHA256 fingerprint of a key, and a comment.
 
     ssh-ed25519 AAAA… alice's old laptop
+    ssh-ed25519-cert-v01@openssh.com AAAA… the certificate of a contractor
     SHA256:Dp2… lost phone
 
-Revoking an authority revokes all its certificates.
+As in `ssh-keygen -Y verify -r`, a certificate revokes the key in it, and so every certificate of that key. Revoking an
+authority revokes all its certificates. Binary key revocation lists (`ssh-keygen -k`) are refused.
+
+A line that cannot be read does not void the others: they apply at once, together with the keys revoked before.
 """
 
 from __future__ import annotations
@@ -12,11 +16,16 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from collective import lines
 from collective.errors import ConfigError, SignatureError
+from collective.reread import PartlyValid
 from collective.signing.allowed_signers import TrustedKey
+from collective.signing.certificates import Certificate, is_certificate
 from collective.signing.keys import blob_in_line, fingerprint
 
 _FINGERPRINT = re.compile(r"SHA256:[A-Za-z0-9+/]{43}")
+_KRL = "SSHKRL\n\0"  # PROTOCOL.krl: the beginning of a binary key revocation list
+_KINDS = "a line must be a key, a certificate or a SHA256:… fingerprint"
 
 
 @dataclass(frozen=True)
@@ -31,16 +40,38 @@ class RevokedKeys:
             if key is not None and key.fingerprint in self.fingerprints:
                 raise SignatureError(f"{key.fingerprint} is revoked")
 
+    def __or__(self, other: RevokedKeys) -> RevokedKeys:
+        return RevokedKeys(self.fingerprints | other.fingerprints)
+
 
 def parse(text: str, path: Path) -> RevokedKeys:
-    """Return the content of a file. Raise ConfigError naming file and line."""
-    found = set()
-    for number, line in enumerate(text.splitlines(), start=1):
-        words = line.split(maxsplit=1)
-        if not words or words[0].startswith("#"):
-            continue
-        try:
-            found.add(words[0] if _FINGERPRINT.fullmatch(words[0]) else fingerprint(blob_in_line(line.strip())))
-        except SignatureError as error:
-            raise ConfigError(f"{path}:{number}: {error} (a line must be a key or its SHA256:… fingerprint)") from None
-    return RevokedKeys(frozenset(found))
+    """Return the content of a file, in which bytes that are not UTF-8 are surrogates.
+
+    Raise PartlyValid, with the keys of the other lines, for lines that cannot be read; ConfigError for a binary file.
+    """
+    if text.startswith(_KRL):
+        raise ConfigError(f"{path}: binary key revocation lists (KRL) are not supported ({_KINDS})")
+    found: set[str] = set()
+    problems: list[str] = []
+    for number, line in lines.numbered(text):
+        words = line.strip(" \t")
+        if words and not words.startswith("#"):
+            try:
+                found.add(_fingerprint(words))
+            except SignatureError as error:
+                problems.append(f"{path}:{number}: {error} ({_KINDS})")
+        if problem := lines.problem(line):
+            problems.append(f"{path}:{number}: {problem}")
+    revoked = RevokedKeys(frozenset(found))
+    if problems:
+        raise PartlyValid(problems, lambda before: before | revoked)
+    return revoked
+
+
+def _fingerprint(line: str) -> str:
+    """Return the fingerprint of the key that a line revokes. Raise SignatureError."""
+    first = lines.words(line, 1)[0]
+    if _FINGERPRINT.fullmatch(first):
+        return first
+    blob = blob_in_line(line)
+    return fingerprint(Certificate.read(blob).key if is_certificate(blob) else blob)

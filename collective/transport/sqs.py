@@ -89,6 +89,10 @@ class SQSTransport:
         """Return the servers' time in Unix seconds."""
         return self._aws.now()
 
+    def check_settings(self) -> None:
+        """Raise ConfigError when the settings for SNS are invalid; those for SQS are checked by the constructor."""
+        _ = self._sns
+
     def open_node(self, queue: str, topic: str) -> None:
         """Create a node's queue; if that is not allowed, use the queue that `crpc setup --node` created."""
         try:
@@ -133,6 +137,14 @@ class SQSTransport:
         """Check that the topic exists in this account. Raises NotFound, and Forbidden without the permission."""
         with translated(topic, "topic"):
             self._sns.get_topic_attributes(TopicArn=self._account(topic).arn("sns", topic))
+
+    def subscribed(self, topic: str) -> set[str]:
+        """Return the names of the queues that are subscribed to a topic. Raises NotFound and Forbidden."""
+        with translated(topic, "topic"):
+            pages = self._sns.get_paginator("list_subscriptions_by_topic").paginate(
+                TopicArn=self._account(topic).arn("sns", topic)
+            )
+            return {one["Endpoint"].rpartition(":")[2] for page in pages for one in page["Subscriptions"]}
 
     def send(self, queue: str, body: str) -> None:
         """Send a message to a queue (SendMessage)."""

@@ -247,3 +247,25 @@ def test_a_killed_supervisor_leaves_no_process(tmp_path: Path) -> None:
 def _exported(done: Completed) -> dict[str, str]:
     assert done.returncode == 0, done.stderr
     return dict(re.findall(r"^export (\w+)=(.*)$", done.stdout, re.MULTILINE))
+
+
+def test_actions_run_with_a_long_temporary_folder(tmp_path: Path) -> None:
+    """The path of a Unix socket is limited to 107 bytes; actions still get the configured TMPDIR."""
+    long = tmp_path / ("x" * 100)
+    long.mkdir()
+    words = ("lab", "run", "--nodes", "1", "--", "sh", "-c", "crpc shell run 'command=echo $TMPDIR' --json --yes")
+    done = crpc_in(tmp_path)(*words, TMPDIR=str(long))
+    assert done.returncode == 0, done.stdout + done.stderr
+    [reply] = json.loads(done.stdout)["replies"]
+    assert (reply["statusmsg"], reply["data"]["stdout"]) == ("OK", f"{long}\n")
+    assert list(long.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["no_proxy", "NO_PROXY"])
+def test_a_lab_does_not_use_a_proxy(tmp_path: Path, name: str) -> None:
+    """Both names of the variable have the server of the lab in addition to the hosts that either of them had."""
+    proxies = dict.fromkeys(("http_proxy", "HTTP_PROXY", "https_proxy"), "http://127.0.0.1:9")
+    words = ("lab", "run", "--nodes", "1", "--", "sh", "-c", "crpc find; echo $no_proxy $NO_PROXY")
+    done = crpc_in(tmp_path)(*words, **{**proxies, name: "intranet.example.com"})
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["node01.lab", *2 * ["intranet.example.com,127.0.0.1"]]

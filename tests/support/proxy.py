@@ -106,10 +106,10 @@ class _Handler(BaseHTTPRequestHandler):
             return
         self.server.watch(f"before {operation}", body)
         upstream = http.client.HTTPConnection(self.server.upstream.netloc, timeout=60)
-        upstream.request("POST", self.path, body, {**dict(self.headers), "host": self.server.upstream.netloc})
-        answer = upstream.getresponse()
-        content = answer.read()
-        upstream.close()
+        with contextlib.closing(upstream):
+            upstream.request("POST", self.path, body, {**dict(self.headers), "host": self.server.upstream.netloc})
+            answer = upstream.getresponse()
+            content = answer.read()
         if self.server.mode == "cut":
             self.close_connection = True
             return

@@ -67,6 +67,8 @@ def _examine(config: ClientConfig, state: Path, node: str | None) -> Iterator[Fi
     if config.registry == "dynamodb":
         table = DynamoDBRegistry(aws, names.table(config.collective))
         alive = yield from attempt("registry", aws_checks.registry(table, config, known))
+    if alive and transport is not None:
+        yield from attempt("topic", aws_checks.subscriptions(transport, config, alive))
     if alive:
         yield from attempt("nodes' keys", aws_checks.keys(alive, known))
     if node is not None:

@@ -96,6 +96,19 @@ def topic(transport: SQSTransport, config: ClientConfig) -> Check[None]:
         yield Finding("topic", name)
 
 
+def subscriptions(transport: SQSTransport, config: ClientConfig, alive: Sequence[NodeRecord]) -> Check[None]:
+    """Check that broadcasts reach every node that is alive."""
+    try:
+        subscribed = transport.subscribed(names.topic(config.collective))
+    except (Forbidden, NotFound):
+        return  # the check of the topic has reported it
+    missing = [one.identity for one in alive if names.node_queue(config.collective, one.identity) not in subscribed]
+    if missing:
+        hint = "a node repairs this with its next heartbeat, if it may subscribe; else use 'crpc setup --node IDENTITY'"
+        text = f"not subscribed, so broadcasts do not reach {fold(missing)} ({hint})"
+        yield Finding("topic", text, warning=True)
+
+
 def registry(nodes: Nodes, config: ClientConfig, known: KnownNodes) -> Check[list[NodeRecord] | None]:
     """Read the registry, report nodes with problems, and return the nodes that are alive."""
     try:

@@ -18,6 +18,8 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any
 
+from collective.node.actions import socket_folder
+
 log = logging.getLogger(__name__)
 
 START_LIMIT = 5.0  # seconds
@@ -58,6 +60,7 @@ class ForkServer:
 
     def _start_watched(self, target: Callable[..., None], arguments: tuple[Any, ...]) -> BaseProcess:
         process = self._context.Process(target=target, args=arguments, daemon=False)
+        socket_folder.prepare()
         self._watch()
         try:
             process.start()

@@ -1,31 +1,30 @@
 """Report problems of a node's setup: `collectived --check`. Nothing is created or changed.
 
-configuration   plugins, keys, policy     exit code 78
-files           permissions.py            exit code 78
-AWS             aws_probe.py              exit code 77: access denied, 69: unreachable; within ten seconds
+configuration   plugins, keys, policy             exit code 78
+files           trusted_paths.py, permissions.py  exit code 78
+AWS             aws_probe.py                      exit code 77: access denied, 69: unreachable; within ten seconds
 """
 
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from collective import __version__, policy
 from collective.config import NodeConfig
-from collective.errors import AccessDenied, CollectiveError, ConfigError, TransportError
+from collective.errors import AccessDenied, CollectiveError, TransportError
 from collective.exit_codes import CONFIGURATION, DENIED, UNAVAILABLE
 from collective.node import assembly, trust
-from collective.node.check import aws_probe, permissions
+from collective.node.check import aws_probe, permissions, trusted_paths
 from collective.node.facts import Facts, sources
 from collective.node.facts.sources import Source
-from collective.node.paths import may_exist
 from collective.node.plugins.plugin_set import Plugins
+from collective.node.policy_file import problems as policy_problems
 from collective.registry import NodeRecord
 from collective.registry.encoding import fit, omission
+from collective.version import __version__
 
 if TYPE_CHECKING:
     import boto3
@@ -48,7 +47,8 @@ def check(config: NodeConfig, path: Path, session: boto3.Session | None = None) 
     plugins = assembly.load_plugins(config)
     local = [
         *_configuration(config, plugins),
-        *permissions.problems(_paths_read(config, path), _paths_written(config), os.geteuid()),
+        *trusted_paths.problems(config, path),
+        *permissions.problems((), _paths_written(config), os.geteuid()),
     ]
     aws = aws_probe.probe(config, session)
     found = [*((CONFIGURATION, line) for line in local), *((_code(error), str(error)) for error in aws.problems)]
@@ -66,11 +66,7 @@ def _configuration(config: NodeConfig, plugins: Plugins) -> Iterable[str]:
     yield from trust.problems(config)
     yield from plugins.problems
     yield from _facts(config)
-    try:
-        if may_exist(config.policy):
-            policy.read(config.policy)
-    except ConfigError as error:
-        yield from error.problems
+    yield from policy_problems(config.policy)
     try:
         trust.existing_node_key(config.state)
     except CollectiveError as error:
@@ -98,28 +94,6 @@ def _largest(config: NodeConfig, files: Sequence[Path]) -> Path:
 
 def _not_executed(_words: Sequence[str]) -> str:
     return ""
-
-
-def _paths_read(config: NodeConfig, path: Path) -> list[Path]:
-    """Return the paths that the daemon trusts or executes. Who can write to them has the daemon's permissions."""
-    folders = [*config.agents, *config.ddls, *config.fact_folders, config.settings]
-    files = [path, config.policy, config.allowed_signers, config.revoked_keys, *config.facts, *config.classes]
-    programs = [file for words in config.fact_commands for file in _command_files(words)]
-    metrics = [config.metrics.parent] if config.metrics else []  # the owner of a folder can replace files in it
-    return [
-        *files,
-        *programs,
-        *metrics,
-        *folders,
-        *(entry for folder in folders for entry in permissions.below(folder)),
-    ]
-
-
-def _command_files(words: Sequence[str]) -> Iterable[Path]:
-    """Yield the program of a command, if found, and the files among its arguments, which may be scripts."""
-    found = shutil.which(words[0]) if words else None
-    yield from [Path(found)] if found else []
-    yield from (Path(word) for word in words[1:] if os.path.isfile(word))  # noqa: PTH113 - Path's may raise
 
 
 def _paths_written(config: NodeConfig) -> dict[str, Path]:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from collective import lines
 from collective.errors import ConfigError
 from collective.node.facts.json_values import FactValues, as_facts
 from collective.node.facts.yaml_values import FactsLoader
@@ -35,7 +36,7 @@ def read_file(path: Path) -> FactValues:
             raise ConfigError(f"{path}: not a regular file")
         if path.stat().st_size > MAX_SOURCE:
             raise ConfigError(f"{path}: larger than the limit of {MAX_SOURCE} bytes")
-        text = path.read_text(encoding="utf-8")
+        text = path.read_bytes().decode("utf-8")  # as it is: `read_text` would replace CR
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
@@ -46,8 +47,8 @@ def read_file(path: Path) -> FactValues:
 
 def parse_output(text: str, where: str) -> FactValues:
     """Return the facts in a command's output: JSON if it begins with a brace, key=value if it looks so, else YAML."""
-    lines = (line.strip() for line in text.split("\n"))
-    first = next((line for line in lines if line and not line.startswith("#")), "")
+    stripped = (line.strip() for _, line in lines.numbered(text))
+    first = next((line for line in stripped if line and not line.startswith("#")), "")
     if first.startswith("{"):
         return as_facts(_json(text, where), where)
     if _PAIR.match(first):
@@ -68,7 +69,9 @@ def _json(text: str, where: str) -> Any:
 
 def _pairs(text: str, where: str) -> Any:
     pairs = {}
-    for number, line in enumerate(text.split("\n"), start=1):
+    for number, line in lines.numbered(text):
+        if problem := lines.problem(line):
+            raise ConfigError(f"{where}:{number}: {problem}")
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         key, equals, value = line.partition("=")
