@@ -191,7 +191,7 @@ def test_known_nodes_are_listed_by_collective(configured: Path, capsys: Captured
     assert main(["nodes", "list", "-T", "staging"]) == 0
     assert capsys.readouterr().out.split()[:2] == ["db1", "unknown"]
     key = {"fingerprint": KEY.public.fingerprint, "key": KEY.public.line}
-    unknown = {"state": "unknown", "last_seen": None, "version": None, "agents": []}
+    unknown: dict[str, object] = {"state": "unknown", "last_seen": None, "version": None, "agents": []}
     node: dict[str, object] = {"identity": "db1", **unknown, **key}
     assert json_document(["nodes", "list", "-T", "staging"], capsys) == {"collective": "staging", "nodes": [node]}
 
