@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from collective.agent import Aborted, Completed, run
 from collective.agents._packages import Package, Settled
 from collective.agents._rpm import left
 
 _VERBS = {"install": ("add",), "update": ("add", "--upgrade"), "uninstall": ("del",), "purge": ("del", "--purge")}
-# zsh-5.9-r4 x86_64 {zsh} (MIT) [installed]   or   [upgradable from: zsh-5.9-r3]
+# zsh-5.9-r4 x86_64 {zsh} (MIT) [installed]   or   [upgradable from: zsh-5.9-r3]; with --providers after <NAME>
 _LISTED = re.compile(
-    r"^(?P<name>\S+)-(?P<version>\d\S*)-(?P<release>r\d+) (?P<arch>\S+) \{[^}]*\} \(.*\)", re.MULTILINE
+    r"^(?:<(?P<provides>[^>]*)> )?(?P<name>\S+)-(?P<version>\d\S*)-(?P<release>r\d+) (?P<arch>\S+) \{[^}]*\} \(.*\)",
+    re.MULTILINE,
 )
 _VERSION_DEPTH = 2  # spaces before a version in `apk policy`; its repositories are indented deeper
 _INSTALLED = "lib/apk/db/installed"  # the entry of `apk policy` for the installed version
@@ -25,14 +27,21 @@ class Apk:
 
     name = "apk"
 
-    def query(self, package: str, deadline: float) -> Package:
-        """Return the state of a package."""
-        done = _apk(["list", "--installed", "--", package], deadline)
-        for row in _LISTED.finditer(done.stdout):
-            if row["name"] == package:
-                ensure = f"{row['version']}-{row['release']}"
-                return Package(package, ensure, row["version"], row["release"], "0", row["arch"])
-        return Package(package)
+    def query(self, package: str, deadline: float, version: str | None = None) -> Package:  # noqa: ARG002 - one version
+        """Return the state of a package, or of an installed one that provides it."""
+        rows = list(_LISTED.finditer(_apk(["list", "--installed", "--providers", "--", package], deadline).stdout))
+        own = [_package(row) for row in rows if row["name"] == package]
+        others = [replace(_package(row), provides=package) for row in rows if row["provides"] == package]
+        return next(iter([*own, *others]), Package(package))
+
+    def removable(self, package: str, deadline: float) -> Package:
+        """Return the state of the package of exactly this name: apk does not remove what provides it."""
+        found = self.query(package, deadline)
+        return Package(package) if found.provides else found
+
+    def same_version(self, found: Package, version: str) -> bool:
+        """Return whether the full version is the same, as `=` of apk compares it."""
+        return found.ensure == version
 
     def change(
         self, verb: str, package: str, version: str | None, settled: Settled, deadline: float
@@ -73,6 +82,10 @@ class Apk:
             elif depth > _VERSION_DEPTH and text != _INSTALLED:
                 found.append({"version": version, "repo": text})
         return found
+
+
+def _package(row: re.Match[str]) -> Package:
+    return Package(row["name"], f"{row['version']}-{row['release']}", row["version"], row["release"], "0", row["arch"])
 
 
 def _apk(arguments: list[str], deadline: float) -> Completed:

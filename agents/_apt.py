@@ -10,10 +10,11 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from collective.agent import Aborted, Completed, run
-from collective.agents._packages import Package, Settled
+from collective.agents._packages import ABSENT, Package, Settled
 
 MARGIN = 3.0  # seconds reserved for the reply
 PAUSE = 0.5  # seconds between two attempts
@@ -57,8 +58,16 @@ class Apt:
 
     name = "apt"
 
-    def query(self, package: str, deadline: float) -> Package:
-        """Return the state of a package; wait while a running dpkg is changing it."""
+    def query(self, package: str, deadline: float, version: str | None = None) -> Package:  # noqa: ARG002 - one version
+        """Return the state of a package, or of an installed one that provides it; wait while dpkg is changing it."""
+        found = self.removable(package, deadline)
+        if found.ensure == ABSENT and not found.residue:
+            states = (replace(_query(name), provides=package) for name in _providers(package, deadline))
+            return next((state for state in states if state.installed), found)
+        return found
+
+    def removable(self, package: str, deadline: float) -> Package:
+        """Return the state of the package of exactly this name: apt does not remove what provides it."""
         while True:
             found = _query(package)
             busy = found.unfinished and any(holder(lock) for lock in _DPKG_LOCKS)
@@ -66,15 +75,21 @@ class Apt:
                 return found
             time.sleep(PAUSE)
 
+    def same_version(self, found: Package, version: str) -> bool:
+        """Return whether the full version is the same: apt has no versions without epoch or revision."""
+        return found.ensure == version
+
     def change(
         self, verb: str, package: str, version: str | None, settled: Settled, deadline: float
     ) -> tuple[bool, str]:
         """Install, update, uninstall or purge; see `_packages.Provider`."""
         if verb == "install":
-            _require_known(package, deadline)
+            is_virtual = _require_known(package, deadline)
+            if is_virtual and not version and any(_query(name).installed for name in _providers(package, deadline)):
+                return False, ""  # apt-get fails if several packages provide it, although one is installed
         target = f"{package}={version}" if version else package
         arguments = [*_VERBS[verb], "--", target]
-        done = _run_with_retries(arguments, deadline, lambda: settled(self.query(package, deadline)))
+        done = _run_with_retries(arguments, deadline, lambda: settled(self.removable(package, deadline)))
         if done is None:
             return False, "done by another package run on this node"
         return _CHANGED.search(done.stdout) is not None, done.stdout + done.stderr
@@ -123,9 +138,25 @@ def holder(lock: Path) -> str:
 
 
 def _query(package: str) -> Package:
-    found = [_package(package, *line.split("\t")) for line in _dpkg_query(_QUERY, package)]
+    name = package.partition(":")[0]
+    found = [_package(name, *line.split("\t")) for line in _dpkg_query(_QUERY, package)]
     # One line per architecture; prefer the installed one.
-    return max(found, key=lambda each: (each.installed, each.unfinished), default=Package(package))
+    return max(found, key=lambda each: (each.installed, each.unfinished), default=Package(name))
+
+
+def _providers(package: str, deadline: float) -> list[str]:
+    """Return the packages that provide a virtual package, sorted; none if there is a real package of this name."""
+    try:
+        done = run(["apt-cache", "showpkg", "--", package], timeout=_left(deadline))
+    except Aborted:  # no apt-cache
+        return []
+    if done.timed_out:
+        raise Aborted("apt-cache showpkg did not end within the action's timeout (try again, or raise the timeout)")
+    versions, _, rest = done.stdout.partition("\nVersions:")[2].partition("\nReverse Depends:")
+    providers = rest.partition("\nReverse Provides:")[2]
+    if versions.strip():
+        return []
+    return sorted({line.split(" ")[0] for line in providers.splitlines() if line.strip()})
 
 
 def _package(name: str, state: str, ensure: str, arch: str) -> Package:
@@ -145,8 +176,8 @@ def _dpkg_query(form: str, package: str | None = None) -> list[str]:
     return done.stdout.splitlines()
 
 
-def _require_known(package: str, deadline: float) -> None:
-    """Raise Aborted if the package lists do not have a package of exactly this name.
+def _require_known(package: str, deadline: float) -> bool:
+    """Raise Aborted if the package lists do not have a package of exactly this name; return whether it is virtual.
 
     apt-get would treat unknown names as patterns, and `zsh-` as a request to remove zsh.
     """
@@ -155,7 +186,9 @@ def _require_known(package: str, deadline: float) -> None:
         updating = holder(_LISTS_LOCK)  # checked first: a package missing during an update may exist after it
         policy = run(["apt-cache", "policy", "--", package], timeout=_left(deadline))
         if headings & set(policy.stdout.splitlines()):
-            return
+            return "\n  Candidate: (none)\n" in policy.stdout
+        if policy.timed_out:
+            raise Aborted("apt-cache policy did not end within the action's timeout (try again, or raise the timeout)")
         if not updating or _too_late(deadline):
             raise Aborted(
                 f"Unable to locate package {package}: not in the package lists of this node "  # as apt itself says it

@@ -21,7 +21,8 @@ class Package:
     """The state of a package. `ensure` is its full version, or `absent`; then the parts of the version are empty.
 
     `unfinished` is the package manager's name of the state after an interrupted run, such as `half-configured`.
-    `residue` is whether configuration files of a removed package are left.
+    `residue` is whether configuration files of a removed package are left. `provides` is the name that was asked for
+    if the package has another name and only provides that one, as vim-enhanced provides vim.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Package:
     arch: str = ""
     unfinished: str = ""
     residue: bool = False
+    provides: str = ""
 
     @property
     def installed(self) -> bool:
@@ -44,8 +46,17 @@ class Provider(Protocol):
 
     name: str
 
-    def query(self, package: str, deadline: float) -> Package:
-        """Return the current state of a package."""
+    def query(self, package: str, deadline: float, version: str | None = None) -> Package:
+        """Return the current state of a package, or of an installed one that provides this name.
+
+        Of several installed versions (kernels) it is `version`, or the last installed one.
+        """
+
+    def removable(self, package: str, deadline: float) -> Package:
+        """Return the state of the package that `uninstall` would remove: not every manager removes what provides it."""
+
+    def same_version(self, found: Package, version: str) -> bool:
+        """Return whether the manager takes `version` to mean the installed one."""
 
     def change(
         self, verb: str, package: str, version: str | None, settled: Settled, deadline: float

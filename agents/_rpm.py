@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import re
 import time
+from dataclasses import replace
 
 from collective.agent import Aborted, Completed, run
 from collective.agents._packages import Package, Settled
 
 _VERBS = {"install": "install", "update": "update", "uninstall": "remove", "purge": "remove"}
-_QUERY = r"%{INSTALLTIME}\t%{VERSION}\t%{RELEASE}\t%{EPOCH}\t%{ARCH}\n"
+_QUERY = r"%{INSTALLTIME}\t%{VERSION}\t%{RELEASE}\t%{EPOCH}\t%{ARCH}\t%{NAME}\n"
 _NOTHING = re.compile(r"^Nothing to do", re.MULTILINE)  # not printed with -q
 _UPDATES_AVAILABLE = 100  # exit code of `check-update`
 
@@ -23,9 +24,17 @@ class Yum:
     def __init__(self, command: str) -> None:
         self.name = command
 
-    def query(self, package: str, deadline: float) -> Package:
+    def query(self, package: str, deadline: float, version: str | None = None) -> Package:
         """Return the state of a package, from rpm."""
+        return query(package, deadline, version)
+
+    def removable(self, package: str, deadline: float) -> Package:
+        """Return the same as `query`: dnf and yum remove what provides the name."""
         return query(package, deadline)
+
+    def same_version(self, found: Package, version: str) -> bool:
+        """Return whether dnf and yum take `version` to mean the installed one."""
+        return same_version(found, version)
 
     def change(
         self, verb: str, package: str, version: str | None, settled: Settled, deadline: float
@@ -33,7 +42,7 @@ class Yum:
         """Install, update, uninstall or purge; see `_packages.Provider`."""
         target = f"{package}-{version}" if version else package
         done = self._run([_VERBS[verb], "--", target], deadline)
-        if done.exitcode != 0 and not settled(self.query(package, deadline)):
+        if done.exitcode != 0 and not settled(self.query(package, deadline, version)):
             raise self._failure(_VERBS[verb], done)
         changed = done.exitcode == 0 and not _NOTHING.search(done.stdout)
         return changed, done.stdout + done.stderr
@@ -72,17 +81,41 @@ class Yum:
         return Aborted(message, data={"output": done.stdout + done.stderr, "exitcode": done.exitcode})
 
 
-def query(package: str, deadline: float) -> Package:
-    """Return the state of a package; of several installed versions (kernels) the last installed one."""
+def query(package: str, deadline: float, version: str | None = None) -> Package:
+    """Return the state of a package, or of an installed one that provides it, as rpm has it.
+
+    Of several installed versions (kernels) it is `version`, or the last installed one.
+    """
     # Not --last, which prints its own format between the lines of this one.
     done = run(["rpm", "-q", "--qf", _QUERY, "--", package], timeout=left(deadline))
-    rows = [line.split("\t") for line in done.stdout.splitlines() if line.count("\t") == 4]
-    if done.exitcode != 0 or not rows:
-        return Package(package)
-    _, version, release, epoch, arch = max(rows, key=lambda row: int(row[0]))
+    found = _packages(package, done) if done.exitcode == 0 else []
+    if not found:
+        done = run(["rpm", "-q", "--whatprovides", "--qf", _QUERY, "--", package], timeout=left(deadline))
+        rows = _packages("", done)
+        found = [(at, replace(row, provides=package)) for at, row in rows if row.name]
+    same = [entry for entry in found if version and same_version(entry[1], version)]
+    return max(same or found, key=lambda entry: entry[0], default=(0, Package(package)))[1]
+
+
+def same_version(found: Package, version: str) -> bool:
+    """Return whether `version` is the installed one: with or without epoch and release, as rpm compares them."""
+    epochs = ("", f"{found.epoch}:")
+    releases = ("", f"-{found.release}")
+    return version in {f"{epoch}{found.version}{release}" for epoch in epochs for release in releases}
+
+
+def _packages(name: str, done: Completed) -> list[tuple[int, Package]]:
+    """Return time of installation and state of each package in the output of rpm."""
+    rows = [line.split("\t") for line in done.stdout.splitlines()]
+    return [_package(name, row) for row in rows if len(row) in (5, 6)]
+
+
+def _package(name: str, row: list[str]) -> tuple[int, Package]:
+    installed_at, version, release, epoch, arch, *own_name = row
     known_epoch = "0" if epoch == "(none)" else epoch
     ensure = f"{version}-{release}" if known_epoch == "0" else f"{known_epoch}:{version}-{release}"
-    return Package(package, ensure, version, release, known_epoch, arch)
+    full_name = own_name[0] if own_name else name
+    return int(installed_at), Package(full_name, ensure, version, release, known_epoch, arch)
 
 
 def installed() -> list[str]:

@@ -30,9 +30,17 @@ class Zypper:
 
     name = "zypper"
 
-    def query(self, package: str, deadline: float) -> Package:
+    def query(self, package: str, deadline: float, version: str | None = None) -> Package:
         """Return the state of a package, from rpm."""
+        return _rpm.query(package, deadline, version)
+
+    def removable(self, package: str, deadline: float) -> Package:
+        """Return the same as `query`: zypper removes what provides the name."""
         return _rpm.query(package, deadline)
+
+    def same_version(self, found: Package, version: str) -> bool:
+        """Return whether zypper takes `version` to mean the installed one."""
+        return _rpm.same_version(found, version)
 
     def change(
         self, verb: str, package: str, version: str | None, settled: Settled, deadline: float
@@ -41,7 +49,7 @@ class Zypper:
         target = f"{package}={version}" if version else package
         done = _zypper([*_VERBS[verb], "--", target], deadline)
         output = _PROMPTS.sub("", done.stdout) + done.stderr
-        if done.exitcode not in _SUCCESS and not settled(self.query(package, deadline)):
+        if done.exitcode not in _SUCCESS and not settled(self.query(package, deadline, version)):
             raise _failure(verb, done)
         return _CHANGED.search(done.stdout) is not None, output
 

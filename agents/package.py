@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+from functools import partial
 from typing import Any
 
 from collective.agent import Aborted, Reply, Settings, action
@@ -40,7 +41,7 @@ def update(package: str, *, settings: Settings, deadline: float) -> Reply:
     found = provider.query(package, deadline)
     if not found.installed and not found.unfinished:
         raise Aborted(f"package '{package}' is not installed (use install)", data=_data(provider, found))
-    return _change("update", package, None, settings, deadline)
+    return _change("update", found.name if found.provides else package, None, settings, deadline)
 
 
 @action
@@ -101,7 +102,9 @@ def choose(settings: Settings) -> Provider:
     forced = settings.get("provider")
     if forced is not None:
         if forced not in PROVIDERS:
-            raise Aborted(f"settings: provider: unknown provider '{forced}' (providers: {', '.join(PROVIDERS)})")
+            raise Aborted(
+                f"settings/package.yaml: provider: unknown provider '{forced}' (providers: {', '.join(PROVIDERS)})"
+            )
         return PROVIDERS[forced][1]
     for command, provider in PROVIDERS.values():
         if shutil.which(command):
@@ -111,18 +114,15 @@ def choose(settings: Settings) -> Provider:
 
 def _change(verb: str, package: str, version: str | None, settings: Settings, deadline: float) -> Reply:
     provider = choose(settings)
-
-    def settled(found: Package) -> bool:
-        if verb == "install":
-            return found.installed and version in (None, found.ensure)
-        gone = not found.installed and not found.unfinished
-        return (verb == "uninstall" and gone) or (verb == "purge" and gone and not found.residue)
-
-    found = provider.query(package, deadline)
-    if settled(found):
+    settled = partial(_settled, provider, verb, version)
+    removing = verb in ("uninstall", "purge")
+    # What provides the name is not searched yet: there may be a package of exactly this name that is to be installed.
+    exact = removing or (verb == "install" and version is None)
+    found = provider.removable(package, deadline) if exact else provider.query(package, deadline, version)
+    if settled(found) and not (found.provides and verb == "install"):
         return _data(provider, found) | {"changed": False, "output": ""}
     changed, output = provider.change(verb, package, version, settled, deadline)
-    found = provider.query(package, deadline)
+    found = provider.removable(package, deadline) if removing else provider.query(package, deadline, version)
     if verb != "update" and not settled(found):
         raise Aborted(
             f"{provider.name} succeeded, but package '{package}' is {found.unfinished or found.ensure} "
@@ -130,6 +130,14 @@ def _change(verb: str, package: str, version: str | None, settings: Settings, de
             data=_data(provider, found) | {"changed": changed, "output": output},
         )
     return _finished(provider, found, changed=changed, output=output)
+
+
+def _settled(provider: Provider, verb: str, version: str | None, found: Package) -> bool:
+    """Return whether a package is in the state that the action wants."""
+    if verb == "install":
+        return found.installed and (version is None or provider.same_version(found, version))
+    gone = not found.installed and not found.unfinished
+    return (verb == "uninstall" and gone) or (verb == "purge" and gone and not found.residue)
 
 
 def _finished(provider: Provider, found: Package, **more: Any) -> Reply:

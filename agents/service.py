@@ -84,7 +84,9 @@ def choose(settings: Settings) -> Manager:
     forced = settings.get("provider")
     if forced is not None:
         if forced not in MANAGERS:
-            raise Aborted(f"settings: provider: unknown provider '{forced}' (providers: {', '.join(MANAGERS)})")
+            raise Aborted(
+                f"settings/service.yaml: provider: unknown provider '{forced}' (providers: {', '.join(MANAGERS)})"
+            )
         return MANAGERS[forced]
     if SYSTEMD_RUNS.is_dir() and shutil.which("systemctl"):
         return MANAGERS["systemd"]

@@ -38,8 +38,8 @@ class Confirmation:
     def confirm(self, yes: bool) -> Callable[[list[str]], bool] | None:
         """Return a function that asks for confirmation to reach some nodes, or with `yes` confirms without asking.
 
-        When standard input is not a terminal, nobody can be asked: with `yes`, None is returned, so that `max_targets`
-        is the limit; without it, the function refuses nodes that `max_targets` does not allow.
+        When standard input is not a terminal, no question is possible: with `yes`, None is returned, so that
+        `max_targets` is the limit; without it, the function refuses nodes that `max_targets` does not allow.
         """
         if sys.stdin.isatty():
             return _yes if yes else self._ask

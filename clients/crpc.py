@@ -13,6 +13,7 @@ import logging
 import os
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Sequence
 from contextlib import suppress
@@ -20,6 +21,10 @@ from contextlib import suppress
 from collective.clients import nagios, streams
 from collective.clients.commands import COMMANDS
 from collective.errors import CollectiveError, UsageError
+
+log = logging.getLogger(__name__)
+
+_HELP = frozenset({"-h", "--help"})
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -32,9 +37,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments = _command_first(arguments)
     if nagios.is_check(arguments):
         return nagios.as_plugin(arguments, lambda: _dispatch(arguments), debug)
+    began = time.monotonic()
     try:
         code = _dispatch(arguments)
         sys.stdout.flush()
+        if _HELP.isdisjoint(arguments):
+            took = time.monotonic() - began
+            log.info("command.ended", extra={"error": f"exit code {code} after {took:.2f} s"})  # printed with -v
         return code
     except CollectiveError as error:
         from collective.exit_codes import exit_code

@@ -3,41 +3,65 @@
 from __future__ import annotations
 
 import json
-import math
+import re
+import shlex
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from getpass import getpass
 from typing import TYPE_CHECKING, Any
 
+from collective.clients.input_conversion import convert
 from collective.clients.input_files import Sources
+from collective.clients.input_hints import expected
 from collective.errors import InvalidInput, UsageError
 from collective.masking import MASK
+from collective.schema_types import types
 from collective.suggestions import suggest
 
 if TYPE_CHECKING:
     from collective.ddl import Action
 
-_TRUE = frozenset({"true", "yes", "y", "t", "1"})
-_FALSE = frozenset({"false", "no", "n", "f", "0"})
+_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 _LIMIT = 1024 * 1024  # bytes of a file; no request carries more (transport.SEND_LIMIT)
 
 
 def read_inputs(words: Sequence[str], action: Action, sources: Sources | None = None) -> dict[str, Any]:
     """Return the inputs in `words`; raise UsageError or InvalidInput, naming the word, for an invalid one.
 
-    `sources` reads the files that they name, and the other files of the same command line.
+    An action with a single required input takes that one by position too: `crpc service restart nginx`. `sources` reads
+    the files that the words name, and the other files of the same command line.
     """
     sources = sources or Sources()
-    data = {}
+    data: dict[str, Any] = {}
+    positional = ""
     for word in words:
         key, equals, value = word.partition("=")
-        if not equals or not key:
-            raise UsageError(f"'{word}': inputs are given as KEY=VALUE ({_takes(action)})")
+        if not equals or not _KEY.fullmatch(key):
+            if positional:
+                raise UsageError(f"'{word}': only one input can be given without its name ({_takes(action)})")
+            key, value = _positional(word, action), word
+            positional = key
         if key not in action.inputs:
-            hint = suggest(key, action.inputs, _takes(action))
-            raise InvalidInput(f"there is no input '{key}' ({hint})")
+            raise InvalidInput(f"there is no input '{key}' ({_unknown(word, key, action, data)})")
         shown = MASK if key in action.secrets else value
-        data[key] = _convert(f"{key}={shown}", _fetch(f"{key}={shown}", value, sources), action.inputs[key])
+        if key in data and positional in (key, word):
+            raise UsageError(f"'{key}': given by name and without its name")
+        data[key] = _convert(f"{key}={shown}", _fetch(f"{key}={shown}", value, sources), key, action)
     return data
+
+
+def _positional(word: str, action: Action) -> str:
+    """Return the input that a word without a name is for; raise UsageError if there is none."""
+    if len(action.required) != 1 or word.startswith("="):
+        raise UsageError(f"'{word}': inputs are given as KEY=VALUE ({_takes(action)})")
+    return action.required[0]
+
+
+def _unknown(word: str, key: str, action: Action, data: Mapping[str, Any]) -> str:
+    hint = suggest(key, action.inputs)
+    if not hint and len(action.required) == 1 and action.required[0] not in data:
+        return f"{_takes(action)}; for a value that contains '=' write {action.required[0]}={shlex.quote(word)}"
+    return hint or _takes(action)
 
 
 def ask_secrets(data: Mapping[str, Any], action: Action, ask: Callable[[str], str] = getpass) -> dict[str, Any]:
@@ -45,8 +69,8 @@ def ask_secrets(data: Mapping[str, Any], action: Action, ask: Callable[[str], st
     complete = dict(data)
     for key in action.required:
         if key in action.secrets and key not in data:
-            schema = action.inputs[key]
-            complete[key] = _convert(f"{key}={MASK}", ask(f"{schema.get('title', key)}: "), schema)
+            title = action.inputs[key].get("title", key)
+            complete[key] = _convert(f"{key}={MASK}", ask(f"{title}: "), key, action)
     return complete
 
 
@@ -64,14 +88,15 @@ def _fetch(word: str, value: str, sources: Sources) -> str:
     return sources.read(value[1:], word, _LIMIT, " (for a value that begins with '@' type '@@')")
 
 
-def _convert(word: str, text: str, schema: Mapping[str, Any]) -> Any:
-    kinds = schema.get("type", "string")
-    kind = kinds if isinstance(kinds, str) else next((name for name in kinds if name != "null"), "null")
-    convert = _CONVERTERS.get(kind, str)
+def _convert(word: str, text: str, key: str, action: Action) -> Any:
+    schema = action.inputs[key]
+    kinds = types(schema, action.input) or frozenset(["string"])
+    accepts = partial(action.accepts, key)
     try:
-        value = convert(text)
-    except (ValueError, RecursionError):
-        raise InvalidInput(f"{word}: not {_EXPECTED[kind].format(items=_list_example(schema))}") from None
+        value = convert(text, kinds, accepts)
+    except ValueError:
+        shown = "" if key in action.secrets else text
+        raise InvalidInput(f"{word}: not {expected(shown, kinds, schema, action.input, accepts)}") from None
     _check_text(word, value)
     return value
 
@@ -84,53 +109,3 @@ def _check_text(word: str, value: Any) -> None:
         raise InvalidInput(f"{word}: not valid UTF-8") from None
     except RecursionError:
         raise InvalidInput(f"{word}: nested too deeply") from None
-
-
-def _boolean(text: str) -> bool:
-    word = text.strip().lower()  # the text of a file ends with a newline
-    if word in _TRUE:
-        return True
-    if word in _FALSE:
-        return False
-    raise ValueError(text)
-
-
-def _number(text: str) -> int | float:
-    if not any(char in text for char in ".eE"):
-        return int(text)
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError(text)
-    return value
-
-
-def _of_type(kind: type) -> Callable[[str], Any]:
-    def convert(text: str) -> Any:
-        value = json.loads(text)
-        if not isinstance(value, kind):
-            raise ValueError(text)
-        return value
-
-    return convert
-
-
-def _list_example(schema: Mapping[str, Any]) -> str:
-    items = schema.get("items")
-    kind = items.get("type") if isinstance(items, Mapping) else None
-    return {"string": '["a", "b"]', "object": '[{"a": 1}]', "boolean": "[true, false]"}.get(str(kind), "[1, 2]")
-
-
-_CONVERTERS: Mapping[str, Callable[[str], Any]] = {
-    "boolean": _boolean,
-    "integer": int,
-    "number": _number,
-    "array": _of_type(list),
-    "object": _of_type(dict),
-}
-_EXPECTED = {
-    "boolean": "a boolean (true or false, yes or no, 1 or 0)",
-    "integer": "an integer",
-    "number": "a number",
-    "array": "a JSON array (such as {items})",
-    "object": 'a JSON object (such as {{"a": 1}})',
-}

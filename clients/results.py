@@ -26,7 +26,6 @@ from collective.clients.render.progress import Progress
 from collective.clients.streams import notice
 from collective.errors import CollectiveError, TransportError
 from collective.exit_codes import FAILED, OK, SILENT, STOPPED
-from collective.fleet.silence import not_asked_lines, not_evaluated_lines, silence_lines
 from collective.suggestions import suggest
 from collective.text import plural
 
@@ -133,6 +132,8 @@ def print_sent(call: Call, args: argparse.Namespace, fleet: Fleet) -> int:
 
 def print_missing(call: Call, fleet: Fleet) -> None:
     """Print on standard error which nodes are missing, and why: those that do not exist, or did not answer."""
+    from collective.fleet.silence import not_asked_lines, not_evaluated_lines, silence_lines
+
     outcomes = call.outcomes
     for line in (*not_asked_lines(outcomes.not_asked), *not_evaluated_lines(outcomes.not_evaluated)):
         notice(line)
@@ -153,7 +154,7 @@ def _suggestions(absent: Sequence[str], fleet: Fleet) -> dict[str, str]:
     known: list[str] = []
     if absent and fleet.config.registry != "none":
         try:
-            known = fleet.discover(Targets(method="registry"), verify=True)
+            known = list(fleet.find(Targets(method="registry"), verify=True).nodes)
         except CollectiveError:  # without the registry there are no suggestions
             known = []
     hints = {name: suggest(name.lower().rstrip("."), known) for name in absent}

@@ -140,7 +140,8 @@ class AWS:
         """Return a client of `service` (`sqs`, `sns`, `dynamodb`) that up to `connections` threads can use.
 
         Each of its calls ends within the deadline, and has a response with the shape of AWS. Call it in a block of
-        `translated`. Raises ConfigError for an invalid endpoint, region or profile.
+        `translated`. Raises ConfigError for an invalid endpoint, region or profile, AccessDenied or Unreachable if
+        boto3 cannot get credentials from a service.
         """
         settings = Config(
             connect_timeout=self._timeouts.connect,
@@ -151,10 +152,12 @@ class AWS:
             retries={"mode": "standard", "total_max_attempts": self._timeouts.attempts},
             tcp_keepalive=True,
         )
+        with translated("AWS credentials"):
+            if not self._session.region_name:  # boto3 accepts an empty string as a region
+                raise botocore_errors.NoRegionError
+            self._session.get_credentials()  # boto3 keeps them; it may have to ask the metadata service, by a proxy
         try:
             with translated(service):
-                if not self._session.region_name:  # boto3 accepts an empty string as a region
-                    raise botocore_errors.NoRegionError
                 client = self._create(service, settings)
         except Unreachable as exc:  # nothing was sent yet, so a setting is invalid
             raise ConfigError(f"AWS: {exc} (check AWS_ENDPOINT_URL, AWS_DEFAULT_REGION and ~/.aws/config)") from None

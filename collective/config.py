@@ -20,7 +20,6 @@ from typing import Any, TypeVar
 from collective import names
 from collective.errors import ConfigError, UsageError
 from collective.suggestions import suggest
-from collective.yaml_file import read_yaml
 
 SYSTEM_FOLDER = Path("/etc/collective")
 
@@ -212,6 +211,8 @@ def _find(name: str) -> Path:
 
 
 def _load(role: type[Config], path: Path) -> Config:
+    from collective.yaml_file import read_yaml  # importing PyYAML takes 15 ms, and a help page does not need it
+
     values = read_yaml(path)
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: must be a mapping, not {_json_type(values)}")

@@ -34,6 +34,7 @@ from collective.foreign_ddl import choria_problem, ruby_problem
 from collective.json_schema import CHECK_SECONDS, OUTPUT_SECONDS, check_schema, first_error, validator
 from collective.masking import MASK
 from collective.names import COMMANDS, RESERVED
+from collective.schema_types import ambiguity
 from collective.suggestions import suggest
 from collective.time_limit import CheckTimeout
 
@@ -134,6 +135,13 @@ class Action:
             missing = next(name for name in required if name not in filled)
             raise MissingInput(f"{self._label}: required input '{missing}' is missing ({self._usage})")
         raise InvalidInput(f"{self._label}: {self._describe(error, 'input')}")
+
+    def accepts(self, name: str, value: Any) -> bool:
+        """Return whether `value` is valid for the input `name` by itself."""
+        try:
+            return first_error(self._input_validator.evolve(schema=self.inputs[name]), value) is None
+        except CheckTimeout:
+            return False
 
     def check_output(self, data: Any, complete: bool = True) -> dict[str, Any]:
         """Return `data` with defaults filled in; raise Failed naming the output that does not match the DDL.
@@ -263,8 +271,8 @@ def read_file(path: Path, parse: Callable[[Any], _Parsed]) -> _Parsed:
         text = path.read_text(encoding="utf-8")
         document = json.loads(text)
     except (OSError, ValueError, RecursionError) as error:
-        problem = "nested too deeply" if isinstance(error, RecursionError) else f"cannot be read as JSON: {error}"
-        raise DDLError(f"{path}: {ruby_problem(text) or problem}") from None
+        unreadable = "nested too deeply" if isinstance(error, RecursionError) else f"cannot be read as JSON: {error}"
+        raise DDLError(f"{path}: {ruby_problem(text) or unreadable}") from None
     if problem := choria_problem(document):
         raise DDLError(f"{path}: {problem}")
     try:
@@ -302,9 +310,7 @@ def _action(metadata: Mapping[str, Any], name: str, body: Mapping[str, Any]) -> 
         except RecursionError:
             raise DDLError(f"{where}.{part}: is nested too deeply, or a $ref refers to itself") from None
     inputs, outputs = body["input"].get("properties", {}), body["output"].get("properties", {})
-    for name_of_input in inputs:
-        if keyword.iskeyword(name_of_input):
-            raise DDLError(f"{where}.input: '{name_of_input}' is a Python keyword (rename the input)")
+    _check_inputs(where, body["input"], inputs)
     for part, names in (("input", inputs), ("output", outputs)):
         for required in body[part].get("required", ()):
             if required not in names:
@@ -331,3 +337,13 @@ def _action(metadata: Mapping[str, Any], name: str, body: Mapping[str, Any]) -> 
         aggregates=tuple(aggregates),
         dry_run=body.get("dry_run", False),
     )
+
+
+def _check_inputs(where: str, schema: Mapping[str, Any], inputs: Mapping[str, Any]) -> None:
+    """Refuse names that Python functions cannot have, and values that have the same text on a command line."""
+    for name, described in inputs.items():
+        if keyword.iskeyword(name):
+            raise DDLError(f"{where}.input: '{name}' is a Python keyword (rename the input)")
+        reason = ambiguity(described, schema)
+        if reason is not None:
+            raise DDLError(f"{where}.input.properties.{name}: {reason}")

@@ -24,7 +24,7 @@ USAGE, UNAVAILABLE, INTERNAL, UNWRITABLE, TEMPORARY, DENIED, CONFIGURATION = 64,
 MEANINGS = {
     OK: "every expected node answered OK",
     NO_NODES: "no node matched; nothing was sent",
-    FAILED: "at least one node failed",
+    FAILED: "at least one node failed, or could not evaluate the filter",
     SILENT: "no node failed, but at least one expected node did not answer",
     STOPPED: "stopped by --max-fail, a limit on targets, a refused confirmation or an interrupt",
     USAGE: "the command line is wrong: unknown agent, action or option, or an input that does not match the DDL",

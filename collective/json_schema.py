@@ -15,6 +15,7 @@ from typing import Any
 
 from jsonschema import Draft202012Validator, FormatChecker, ValidationError
 from jsonschema.exceptions import SchemaError, best_match
+from jsonschema.protocols import Validator
 from jsonschema.validators import extend
 from referencing import Registry
 from referencing.exceptions import Unresolvable
@@ -107,9 +108,7 @@ def _without_dialect(schema: Mapping[str, Any]) -> dict[str, Any]:
     return {keyword: value for keyword, value in schema.items() if keyword != "$schema"}
 
 
-def first_error(
-    validator: Draft202012Validator, data: Mapping[str, Any], seconds: float = CHECK_SECONDS
-) -> ValidationError | None:
+def first_error(validator: Validator, data: Any, seconds: float = CHECK_SECONDS) -> ValidationError | None:
     """Return the most relevant error in `data`, or None. Raise CheckTimeout if the check takes more than `seconds`."""
     try:
         with limited(seconds):

@@ -9,6 +9,8 @@ import json
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
+from collective.schema_types import target
+
 MASK = "********"
 
 
@@ -24,16 +26,8 @@ def is_secret(schema: Any, root: Mapping[str, Any], seen: frozenset[str] = froze
     reference = schema.get("$ref")
     if isinstance(reference, str) and reference not in seen:
         seen |= {reference}
-        parts.append(_target(reference, root))
+        parts.append(target(reference, root))
     return any(is_secret(part, root, seen) for part in parts)
-
-
-def _target(reference: str, root: Mapping[str, Any]) -> Any:
-    """Return the target of a JSON pointer such as `#/$defs/key` (RFC 6901), or None."""
-    found: Any = root
-    for step in reference.removeprefix("#").split("/")[1:]:
-        found = found.get(step.replace("~1", "/").replace("~0", "~")) if isinstance(found, Mapping) else None
-    return found
 
 
 def texts(value: Any) -> Iterator[str]:

@@ -1,7 +1,19 @@
-"""Read YAML files safely: no duplicate keys, bounded depth; errors name file, line and column."""
+"""Read YAML files safely: no duplicate keys, bounded depth; errors name file, line and column.
+
+Unquoted words are read as YAML 1.2 does, and only numbers in the form of JSON are numbers. YAML 1.1, which PyYAML
+implements, finds booleans in `no` and `on`, and other numbers in `52:54:00:44:49:56`, `1_000` and `0644`: programs that
+write facts mean text.
+
+    null, ~, nothing      null
+    true, false           booleans
+    -1, 3, 0.5, 1.0e+20   numbers
+    <<                    merges mappings
+    everything else       strings: yes, on, 2026-11-27, 0644, 0x1F, +49, 1e3
+"""
 
 from __future__ import annotations
 
+import re
 import typing
 from pathlib import Path
 from typing import Any
@@ -32,11 +44,11 @@ def read_text(path: Path) -> str:
         raise ConfigError(f"{path}: not UTF-8: {error.reason} at byte {error.start}") from None
 
 
-def parse_yaml(text: str, where: str) -> Any:
+def parse_yaml(text: str, where: str, loader: type[Loader] | None = None) -> Any:
     """Return the content of YAML text; raise ConfigError like `read_yaml`. `where` is its origin: a file, a command."""
     try:
         _check_depth(text, where)
-        return yaml.load(text, _Loader)  # noqa: S506 - a safe loader, with repeated keys refused
+        return yaml.load(text, loader or Loader)  # noqa: S506 - a safe loader, with repeated keys refused
     except yaml.MarkedYAMLError as error:
         if "nesting depth" in (error.problem or ""):
             # The limit of libyaml itself since PyYAML 6.0.4; a long line reaches it before the first event.
@@ -67,16 +79,13 @@ def _place(where: str, mark: Any) -> str:
     return f"{where}:{mark.line + 1}:{mark.column + 1}" if mark else where
 
 
-class _Loader(FAST_LOADER):  # type: ignore[misc]
-    """The safe loader, with duplicate keys rejected.
+class Loader(FAST_LOADER):  # type: ignore[misc]
+    """The safe loader, with duplicate keys rejected and the types of this module.
 
     Dates stay strings, as in JSON, because facts and settings are sent as JSON.
     """
 
-    yaml_implicit_resolvers: typing.ClassVar = {
-        first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
-        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
+    yaml_implicit_resolvers: typing.ClassVar[dict[str, list[tuple[str, re.Pattern[str]]]]] = {}
 
     def __init__(self, stream: Any) -> None:
         super().__init__(stream)
@@ -119,3 +128,14 @@ class _Loader(FAST_LOADER):  # type: ignore[misc]
                 raise ConstructorError(None, None, f"duplicate key '{key}'", key_node.start_mark)
             if isinstance(key, (str, int)):
                 seen.add(key)
+
+
+for _kind, _pattern, _first in (
+    ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
+    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("int", r"-?(?:0|[1-9][0-9]*)", "-0123456789"),
+    ("float", r"-?(?:(?:0|[1-9][0-9]*)\.[0-9]*|\.[0-9]+)(?:[eE][-+][0-9]+)?", "-.0123456789"),
+    ("float", r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)", "-+."),
+    ("merge", "<<", "<"),
+):
+    Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_kind}", re.compile(rf"(?:{_pattern})\Z"), list(_first))

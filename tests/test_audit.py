@@ -305,8 +305,8 @@ WIDE: dict[str, tuple[dict[str, Any], list[tuple[str, str]]]] = {
 def test_a_line_has_a_bounded_size(path: Path, name: str) -> None:
     """Nothing that a caller sends makes a line longer, even if all its names have the longest length."""
     data, asks = WIDE[name]
-    longest = {"caller": "\U0001f600" * 255, "sender": "\U0001f600" * 255, "agent": "\U0001f600" * 64}
-    request = replace(REQUEST, **longest, action="\U0001f600" * 64)
+    face = "\U0001f600"
+    request = replace(REQUEST, caller=face * 255, sender=face * 255, agent=face * 64, action=face * 64)
     AuditLog(path).decision(request, DIGEST, data, "denied", None, asks=asks)
     assert path.stat().st_size <= MAX_LINE
 

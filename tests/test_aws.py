@@ -75,6 +75,15 @@ def test_an_endpoint_that_is_not_a_url_is_a_config_error(monkeypatch: pytest.Mon
         AWS(boto3.Session(region_name="eu-central-1")).client("sqs")
 
 
+def test_credentials_behind_a_proxy_that_is_down_are_unreachable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not a ConfigError, after which systemd does not start the daemon again."""
+    for name in ("NO_PROXY", "no_proxy", "AWS_EC2_METADATA_DISABLED"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    with pytest.raises(Unreachable, match="AWS credentials: Failed to connect to proxy URL"):
+        AWS(boto3.Session(region_name="eu-central-1")).client("sqs")
+
+
 def test_an_invalid_region_is_a_config_error() -> None:
     """A region with a space is refused."""
     with pytest.raises(ConfigError, match="eu central"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import shlex
 import subprocess
 import sys
@@ -212,6 +213,37 @@ def test_color_is_an_option_of_every_command(color: str, codes: bool, capsys: Ca
     args = Parser("crpc test").parse_args(["--color", color])
     assert (output.paint(args)("red", "x") == Paint(True)("red", "x")) is codes
     assert Parser("crpc test").parse_args(["--no-color"]).color == "never"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "help",
+        "describe package",
+        "schema",
+        "explain-filter -F role=web",
+        "cost --nodes 1 --calls-per-day 1",
+        "keys",
+        "nodes list",
+        "policy check policy.yaml",
+        "audit show audit.jsonl",
+    ],
+)
+def test_verbose_prints_more_in_every_command(
+    line: str, configured: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With -v there is more than without it: at least the exit code and the duration, on standard error."""
+    text = "{collective: production, state: state, key: none, registry: none}"
+    (configured / "client.yaml").write_text(text)
+    (configured / "policy.yaml").write_text("rules: [{name: all}]")
+    (configured / "audit.jsonl").write_text("")
+    monkeypatch.chdir(configured)
+    code, out, err = called(line.split(), capsys)
+    assert (code, err) == (0, "")
+    more = called([*line.split(), "-v"], capsys)
+    assert more[0] == 0
+    assert len(more[1]) >= len(out)
+    assert re.search(r"^crpc: exit code 0 after [0-9.]+ s$", more[2], re.MULTILINE)
 
 
 def test_every_exit_code_has_a_meaning() -> None:

@@ -1,4 +1,4 @@
-"""The question before an action on many nodes, and the refusal where nobody can be asked."""
+"""The question before an action on many nodes, and the refusal where no question is possible."""
 
 from __future__ import annotations
 

@@ -65,7 +65,10 @@ MISTAKES: dict[str, tuple[int, str]] = {
     "shell run comand=ls": (USAGE, "there is no input 'comand' (did you mean 'command'?)"),
     "package zap": (USAGE, "package: unknown action 'zap' (actions: install, update"),
     "package status": (USAGE, "package status: required input 'package' is missing (inputs: package)"),
-    "package status zsh": (USAGE, "'zsh': inputs are given as KEY=VALUE (package status takes package=…)"),
+    "package status zsh bash": (
+        USAGE,
+        "'bash': only one input can be given without its name (package status takes package=…)",
+    ),
     "package status pakage=zsh": (USAGE, "there is no input 'pakage' (did you mean 'package'?)"),
     "package status package=zsh color=red": (USAGE, "there is no input 'color' (package status takes package=…)"),
     "package status package=-zsh": (USAGE, "package status: input 'package': '-zsh' does not match"),
@@ -304,6 +307,15 @@ def test_a_standard_agent_is_described_without_a_configuration(unconfigured: Non
     assert "\ncrpc nrpe check: run one check on many nodes" in called(["describe", "nrpe"], capsys)[1]
 
 
+# The file client.yaml is read for the agents' DDLs, not for these.
+WITHOUT_CONFIGURATION = (
+    "ping --help",
+    "find --help",
+    "find --colour",
+    "lab --help",
+    "keys trust --help",
+    "audit --help",
+)
 WITHOUT_DDL = ("--help", "-v help", "ping --help", "find --help", "find --colour")
 
 
@@ -329,6 +341,7 @@ WITHOUT_DDL = ("--help", "-v help", "ping --help", "find --help", "find --colour
 def test_large_libraries_are_not_loaded_to_be_refused(configured: Path, line: str) -> None:
     """Help and mistakes are fast: a slow module is imported when a request is sent or a DDL is read."""
     slow = ["boto3", "botocore", "cryptography", "moto", *(["jsonschema"] if line in WITHOUT_DDL else [])]
+    slow += ["yaml"] if line in WITHOUT_CONFIGURATION else []
     script = (
         "import sys\n"
         "from collective.clients.crpc import main\n"
@@ -339,3 +352,13 @@ def test_large_libraries_are_not_loaded_to_be_refused(configured: Path, line: st
     command = [sys.executable, "-c", script, ",".join(slow), *line.split()]
     ended = subprocess.run(command, cwd=configured, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
+
+
+def test_the_list_of_commands_needs_no_yaml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a client.yaml, `crpc --help` does not load PyYAML."""
+    monkeypatch.delenv("COLLECTIVE_CONFIG", raising=False)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    script = "import sys; from collective.clients.crpc import main; main(['--help']); sys.exit('yaml' in sys.modules)"
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert "Ask nodes:" in ended.stdout

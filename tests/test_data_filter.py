@@ -138,7 +138,7 @@ def test_a_function_that_cannot_change_the_result_is_not_run(tmp_path: Path, plu
 
 
 def test_nodes_that_cannot_evaluate_a_filter_are_named(tmp_path: Path, plugins: Path) -> None:
-    """They count as failed, also when no node matches; the discovery does not wait for a fixed time."""
+    """Nodes that cannot evaluate a filter count as failed, also when no node matches; discovery ends early."""
     nodes = {"web1": {"role": "web"}, "db1": {"role": "db"}}
     with memory_fleet(tmp_path, nodes, code=[plugins], ddls=[plugins]) as network:
         plain = network.nodes["db1"].plugins

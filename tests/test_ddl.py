@@ -496,7 +496,8 @@ def test_unique_items_are_compared_as_json_values() -> None:
     """1 and 1.0 are equal, 1 and true are not; the order of keys does not matter."""
     unique = json_schema.validator({"uniqueItems": True})
     assert unique.is_valid([1, True, "1", [1], [True], {"a": 1}, {"a": True}, None, 0, False])
-    for pair in ([1, 1.0], [{"a": 1, "b": 2}, {"b": 2, "a": 1}], [[[]], [[]]]):
+    pairs: list[list[Any]] = [[1, 1.0], [{"a": 1, "b": 2}, {"b": 2, "a": 1}], [[[]], [[]]]]
+    for pair in pairs:
         assert not unique.is_valid(pair)
 
 

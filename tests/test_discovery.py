@@ -131,7 +131,7 @@ def test_a_slow_regular_expression_is_refused() -> None:
 def test_nodes_that_the_registry_cannot_decide_are_asked(
     targets: Targets, matching: list[str], undecided: list[str]
 ) -> None:
-    """These are filters with data functions, and with facts that did not fit into the registry."""
+    """Nodes evaluate filters with data functions, and with facts that did not fit into the registry."""
     records = (
         node("web1"),
         node("db1", facts={"role": "db"}),

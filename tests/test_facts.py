@@ -36,7 +36,7 @@ def test_facts_are_json_values(tmp_path: Path) -> None:
     assert facts["none"] is None
 
 
-@pytest.mark.parametrize("text", ["[1]", "role: [", "text", "a: .nan", "a: .inf", "a: !!binary aGVsbG8=", "a: &a [*a]"])
+@pytest.mark.parametrize("text", ["[1]", "role: [", "text", "!ruby/sym role"])
 def test_an_invalid_file_is_logged_and_other_files_are_used(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, text: str
 ) -> None:
@@ -48,6 +48,42 @@ def test_an_invalid_file_is_logged_and_other_files_are_used(
     (record,) = caplog.records
     assert record.getMessage() == "facts.broken"
     assert vars(record)["error"].startswith(str(broken))
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "reason"),
+    [
+        ("a: .nan", "a", "NaN is not a JSON number"),
+        ("a: {b: [1, -.inf]}", "a.b.1", "-Infinity is not a JSON number"),
+        ("a: !!binary /w==", "a", "binary data that is not UTF-8 text"),
+        ("a: !binary x", "a", "binary data that is not UTF-8 text"),
+        ("a: &a [*a]", "a.0", "contains itself"),
+        ("a: {? [b, c] : 1}", "a.a key", "a list or mapping cannot be a key"),
+        ("? {b: c}\n: 1", "a key", "a list or mapping cannot be a key"),
+        ("a: !!int abc", "a", "'abc' does not match its tag tag:yaml.org,2002:int"),
+        ("a: {!!bool maybe: 1}", "a.a key", "'maybe' does not match its tag tag:yaml.org,2002:bool"),
+    ],
+)
+def test_a_value_that_cannot_be_a_fact_is_omitted_and_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, text: str, name: str, reason: str
+) -> None:
+    """The other facts of the source are used, and the log names the omitted one once."""
+    path = tmp_path / "odd.yaml"
+    path.write_text(f"before: 1\n{text}\nrole: web\n")
+    facts = Facts([path], [])
+    facts.refresh()
+    assert (facts.current["before"], facts.current["role"]) == (1, "web")
+    (record,) = caplog.records
+    assert record.getMessage() == "facts.omitted"
+    assert vars(record)["error"] == f"{path}: fact '{name}' is omitted: {reason}"
+
+
+def test_a_source_with_too_many_values_is_refused(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Aliases that repeat each other cannot use up the memory of the node."""
+    levels = [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 12)]
+    (tmp_path / "a.yaml").write_text("\n".join(["a0: &a0 [x]", *levels]))
+    Facts([tmp_path / "a.yaml"], [])
+    assert vars(caplog.records[0])["error"] == f"{tmp_path / 'a.yaml'}: more than 500000 values"
 
 
 def test_a_file_that_becomes_invalid_keeps_its_last_valid_facts(tmp_path: Path) -> None:

@@ -645,7 +645,8 @@ def test_restricted_targets_need_no_confirmation(tmp_path: Path, targets: Target
 def test_max_targets_applies_without_confirmation(tmp_path: Path) -> None:
     """Without `confirm`, more than max_targets nodes are refused, unless limited or the action is idempotent."""
     network = network_of("abc")
-    few, enough = {"max_targets": 2}, {"max_targets": 3}
+    few: dict[str, Any] = {"max_targets": 2}
+    enough = {"max_targets": 3}
     with pytest.raises(TooManyTargets, match="3 nodes matched: max_targets allows 2: narrow the targets, or raise"):
         ask(network, tmp_path, client=few, targets=Targets.select(identities=["/./"]))
     assert network.sent == []

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from support.iam import IAMPolicy, IAMRequest
+
+from collective.aws_account import Account
+from collective.setup.iam_policies import filled
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 BIN = Path(sys.executable).parent
@@ -57,6 +61,33 @@ def test_the_policy_linter_finds_mistakes(tmp_path: Path) -> None:
 def test_policies_are_within_the_size_limit(path: Path) -> None:
     """IAM and STS quotas: a managed policy has at most 6,144 characters, without whitespace."""
     assert len("".join(path.read_text().split())) <= 6144
+
+
+LONGEST = Account("aws", "ap-southeast-2", "012345678901"), "a-20-character-name-"[:19] + "x"
+
+
+@pytest.mark.parametrize(
+    ("account", "collective"),
+    [(Account("aws", "us-east-1", "123456789012"), "staging"), LONGEST],
+    ids=["short", "long"],
+)
+def test_filled_in_policies_pass_the_linter(account: Account, collective: str, tmp_path: Path) -> None:
+    """Account, region and collective are in every ARN, nothing of the examples remains, and the size is allowed."""
+    policies = filled(account, collective)
+    assert policies.keys() == {path.stem for path in (CONF / "iam").iterdir()}
+    for name, policy in policies.items():
+        text = json.dumps(policy)
+        assert not re.search("production|eu-central-1|111122223333", text)
+        assert f"arn:aws:sqs:{account.region}:{account.number}:{collective}_" in text
+        assert len("".join(text.split())) <= 6144
+        (tmp_path / f"{name}.json").write_text(text)
+    assert parliament(tmp_path) == []
+
+
+def test_policies_of_another_partition_have_its_name() -> None:
+    """In China every ARN begins with arn:aws-cn."""
+    text = json.dumps(filled(Account("aws-cn", "cn-north-1", "123456789012"), "staging"))
+    assert set(re.findall(r"arn:[a-z-]+:", text)) == {"arn:aws-cn:"}
 
 
 def test_the_template_passes_the_linter(tmp_path: Path) -> None:

@@ -2,7 +2,8 @@
 
 Examples are in cases/inputs, one a file:
 
-{"about": one sentence, "types": {input: its type}, "words": the words,
+{"about": one sentence, "types": {input: its type or its schema}, "words": the words,
+ "required" and "$defs": keywords of the whole,
  "expected": {"data": {…}} or {"error": the whole message}}
 """
 
@@ -20,14 +21,15 @@ from collective import ddl
 from collective.clients.input_files import Sources
 from collective.clients.inputs import ask_secrets, read_inputs
 from collective.clients.node_lists import read_nodes
-from collective.errors import InvalidInput, UsageError
+from collective.errors import DDLError, InvalidInput, UsageError
 
 
-def taking(types: dict[str, Any]) -> ddl.Action:
-    """Return the action `agent action` with inputs of these types."""
+def taking(types: dict[str, Any], **more: Any) -> ddl.Action:
+    """Return the action `agent action` with inputs of these types; `more` are keywords of the whole."""
+    properties = {name: kind if isinstance(kind, dict) else {"type": kind} for name, kind in types.items()}
     body = {
         "description": "For the test",
-        "input": {"type": "object", "properties": {name: {"type": kind} for name, kind in types.items()}},
+        "input": {"type": "object", "properties": properties, **more},
         "output": {"type": "object"},
     }
     metadata = {"name": "agent", "description": "For the test", "version": "1"}
@@ -37,7 +39,7 @@ def taking(types: dict[str, Any]) -> ddl.Action:
 @pytest.mark.parametrize("case", load("inputs", keyed="types"), ids=lambda case: case["id"])
 def test_case(case: dict[str, Any]) -> None:
     """The words become the values that the case expects, with their types, or raise its error."""
-    action = taking(case["types"])
+    action = taking(case["types"], **{key: case[key] for key in ("required", "$defs") if key in case})
     if "error" in case["expected"]:
         with pytest.raises((UsageError, InvalidInput)) as caught:
             read_inputs(case["words"], action)
@@ -115,6 +117,24 @@ def test_deep_nesting_is_refused(kind: str) -> None:
     """JSON that is nested too deeply to be parsed is an invalid value."""
     with pytest.raises(InvalidInput, match="not a JSON"):
         read_inputs(["a=" + "[" * 100_000], taking({"a": kind}))
+
+
+@pytest.mark.parametrize(
+    ("schema", "message"),
+    [
+        (
+            {"enum": [1, "1"]},
+            '$.actions.action.input.properties.a: the values 1 and "1" are the same as text (remove one)',
+        ),
+        ({"enum": ["true", True, "x"]}, 'the values "true" and true are the same as text'),
+        ({"oneOf": [{"const": None}, {"enum": ["null"]}]}, 'the values null and "null" are the same as text'),
+    ],
+)
+def test_values_with_the_same_text_are_refused(schema: dict[str, Any], message: str) -> None:
+    """A DDL whose values could not be given on a command line is refused when it is read."""
+    with pytest.raises(DDLError) as caught:
+        taking({"a": schema})
+    assert message in str(caught.value)
 
 
 def with_secrets() -> ddl.Action:

@@ -185,18 +185,23 @@ def test_known_nodes_are_listed_by_collective(configured: Path, capsys: Captured
     known.trust("web1", KEY.public)
     KnownNodes(configured / "state", "staging").trust("db1", KEY.public)
     assert main(["nodes", "list"]) == 0
-    rows = [("web1", KEY.public.fingerprint), ("web2", OTHER.public.fingerprint)]
-    assert capsys.readouterr().out == "".join(f"{name:<40} {fingerprint}\n" for name, fingerprint in rows)
+    rows = [["web1", "unknown", KEY.public.fingerprint], ["web2", "unknown", OTHER.public.fingerprint]]
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert [[*line[:2], line[-1]] for line in lines] == rows
     assert main(["nodes", "list", "-T", "staging"]) == 0
-    assert capsys.readouterr().out.split() == ["db1", KEY.public.fingerprint]
-    node = {"identity": "db1", "fingerprint": KEY.public.fingerprint, "key": KEY.public.line}
+    assert capsys.readouterr().out.split()[:2] == ["db1", "unknown"]
+    key = {"fingerprint": KEY.public.fingerprint, "key": KEY.public.line}
+    unknown: dict[str, object] = {"state": "unknown", "last_seen": None, "version": None, "agents": []}
+    node: dict[str, object] = {"identity": "db1", **unknown, **key}
     assert json_document(["nodes", "list", "-T", "staging"], capsys) == {"collective": "staging", "nodes": [node]}
 
 
 def test_a_node_without_a_new_key_cannot_be_trusted(configured: Path, capsys: Captured) -> None:
     """Trusting a node without a new key in the registry or a refused reply is exit code 64."""
     assert main(["nodes", "trust", "web1"]) == 64
-    assert capsys.readouterr().err == ("crpc: web1: no new key (the registry has none, and no reply was refused)\n")
+    assert capsys.readouterr().err == (
+        "crpc: web1: no new key (the registry has none, and no reply was refused: use --key)\n"
+    )
 
 
 def test_the_signing_key_as_json(configured: Path, capsys: Captured) -> None:

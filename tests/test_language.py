@@ -50,7 +50,8 @@ BANNED = (
 PATTERNS = [(re.compile(pattern, re.IGNORECASE), advice) for pattern, _, advice in BANNED]
 # Terms of the field that contain a banned word.
 TERMS = re.compile(
-    r"fault injection|injected faults?|fault rates|segmentation faults?|page faults?|'nobody'|nobody nogroup nobody",
+    r"fault injection|injected faults?|fault rates|segmentation faults?|page faults?"
+    r"|'(user: )?nobody'|nobody nogroup nobody",
     re.IGNORECASE,
 )
 # What simulates faults may call them so.

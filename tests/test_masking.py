@@ -56,3 +56,12 @@ def test_a_schema_with_a_secret_part_is_secret(schema: Any, secret: bool) -> Non
 def test_no_message_shows_a_secret(value: Any, text: str, shown: str) -> None:
     """Secrets are masked as they are, and in the forms of Python and JSON."""
     assert hide(text, texts(value)) == shown
+
+
+@pytest.mark.parametrize("reference", ["#/$defs/my%20key", "#/$defs/my key", "#/allOf/0", "#/$defs/list/anyOf/1"])
+def test_a_secret_behind_a_reference_is_found(reference: str) -> None:
+    """References may be percent-encoded and lead into lists."""
+    secret = {"type": "string", "writeOnly": True}
+    root = {"$defs": {"my key": secret, "list": {"anyOf": [{}, secret]}}, "allOf": [secret]}
+    assert is_secret({"$ref": reference}, root)
+    assert not is_secret({"$ref": "#/$defs/list/anyOf/0"}, root)

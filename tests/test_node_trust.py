@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import stat
 import time
@@ -174,6 +175,7 @@ def test_an_unreadable_file_leaves_the_last_valid_version_in_force(tmp_path: Pat
         (f'a namespaces="git" {ALICE.public.line}\n', "", "allowed_signers: no key that may sign now"),
         (signer_line("alice", ALICE.public), f"{ALICE.public.line}\n", "allowed_signers: no key that may sign now"),
     ],
+    ids=map(str, itertools.count()),  # the keys differ in each process, and test names must not
 )
 def test_the_check_reports_errors_in_the_key_files(
     tmp_path: Path, allowed: str | None, revoked: str, message: str

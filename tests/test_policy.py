@@ -13,6 +13,7 @@ import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from collective.audit.cutting import cut_data
 from collective.audit.records import Record
 from collective.errors import ConfigError, PolicyError
 from collective.policy import KnownNode, Policy, Question, Rule
@@ -95,9 +96,9 @@ INVALID = {
     "rules:\n  - {}\n  - alice": (3, "rule 2: must be a mapping, not 'alice'"),
     "rules:\n  - name: x\n    caller: [alice]": (3, "rule 1: unknown key 'caller' (keys: name, callers"),
     "rules: [{callers: alice}]": (1, "rule 1: callers: must be a list of strings, not 'alice'"),
-    "rules:\n- actions:\n  - status\n  - on": (4, "rule 1: actions: must be a list of strings, but contains true"),
+    "rules:\n- actions:\n  - status\n  - true": (4, "rule 1: actions: must be a list of strings, but contains true"),
     "rules: [{agents: []}]": (1, "rule 1: agents: empty list (remove the key to match any)"),
-    "rules: [{allow: 'no'}]": (1, "rule 1: allow: must be true or false, not 'no'"),
+    "rules: [{allow: no}]": (1, "rule 1: allow: must be true or false, not 'no'"),
     "rules: [{name: [x]}]": (1, "rule 1: name: must be a string, not a list"),
     "rules: [{callers: [a], callers: [b]}]": (1, "duplicate key 'callers'"),
     "rules:\n- {": (3, "did not find"),
@@ -283,6 +284,16 @@ REPLAYS = {
         f"[{{inputs: {NGINX}}}, {{}}]",
         record(data={"service": "********"}),
         "same",
+    ),
+    "a cut input that matters": (
+        f"[{{inputs: {NGINX}}}]",
+        record(data=cut_data({"service": "x" * 2000})),
+        "undecidable",
+    ),
+    "more inputs than were written": (
+        f"[{{inputs: {NGINX}}}]",
+        record(data=cut_data({"service": "nginx", "n" * 9000: 1})),
+        "undecidable",
     ),
     "unknown facts that matter": ("[{facts: [role=web]}]", record(), "undecidable"),
     "unknown facts that do not matter": ("[{facts: [role=web]}, {}]", record(), "same"),

@@ -62,7 +62,7 @@ REQUESTS: dict[str, tuple[int, str, str]] = {
     "--caller bob rspec action": (2, "denied: no rule allows it\n", ""),
     "--caller bob package": (64, "", "agent and action are missing"),
     "package status": (64, "", "--caller"),
-    "--caller bob package status zsh": (64, "", "'zsh': inputs are given as KEY=VALUE"),
+    "--caller bob package status zsh bash": (64, "", "'bash': only one input can be given without its name"),
     "--caller bob rspec action zsh": (64, "", "'zsh': inputs are given as KEY=VALUE"),
     "--caller bob package status pakage=zsh": (64, "", "there is no input 'pakage'"),
     "--caller bob package status --facts none.yaml": (78, "", "none.yaml: cannot be read: No such file"),
@@ -249,7 +249,7 @@ def test_an_audit_log_can_be_verified(audit: Path, capsys: Captured) -> None:
 
 
 WRONG = {
-    "verify": "the following arguments are required: FILE",
+    "verify": "FILE is missing (it can be omitted on a node only",
     "verify audit.jsonl --head abc": "invalid hash 'abc': use 64 hexadecimal digits",
     "show audit.jsonl --since soon": "invalid time 'soon': use ISO 8601",
     "show audit.jsonl --outcome good": "invalid choice: 'good'",
@@ -343,3 +343,26 @@ def test_explain_filter_as_json(folder: Path, capsys: Captured) -> None:
     assert found["filter"]["facts"] == [{"fact": "role", "operator": "==", "value": "web"}]
     assert found["data_functions"] == [{"function": "fstat", "query": "/etc/hosts"}]
     assert found["nodes"] == ["web1", "web2"]
+
+
+def test_on_a_node_its_own_files_are_the_default(
+    folder: Path, audit: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`audit show`, `audit verify` and `policy check` read the files in node.yaml; elsewhere FILE is missing."""
+    node = {"collective": "production", "identity": "web1", "audit": str(audit), "policy": str(folder / "policy.yaml")}
+    (folder / "policy.yaml").write_text("rules: [{name: all}]")
+    (folder / "node.yaml").write_text(json.dumps(node))
+    for verbs, file in ((("audit", "show"), audit), (("policy", "check"), folder / "policy.yaml")):
+        monkeypatch.setenv("COLLECTIVE_CONFIG", str(folder))
+        given = called([*verbs, str(file)], capsys)
+        assert given[0] == 0
+        assert called(list(verbs), capsys) == given
+        monkeypatch.setenv("COLLECTIVE_CONFIG", str(folder / "node.yaml"))
+        assert called(list(verbs), capsys) == given
+        monkeypatch.delenv("COLLECTIVE_CONFIG")
+        monkeypatch.setenv("XDG_CONFIG_HOME", str(folder / "nothing"))
+        code, out, err = called(list(verbs), capsys)
+        assert (code, out) == (64, "")
+        assert err == "crpc: FILE is missing (it can be omitted on a node only: there is no node.yaml here)\n"
+    monkeypatch.setenv("COLLECTIVE_CONFIG", str(folder))
+    assert called(["audit", "verify"], capsys) == called(["audit", "verify", str(audit)], capsys)

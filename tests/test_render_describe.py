@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from importlib import resources
 from pathlib import Path
 
@@ -9,7 +10,8 @@ import pytest
 from support.rendering import make_action
 
 from collective import ddl
-from collective.clients.render.describe import describe_action, describe_agent
+from collective.clients.inputs import read_inputs
+from collective.clients.render.describe import describe_action, describe_agent, example
 
 SHIPPED = sorted(
     Path(str(entry)) for entry in resources.files("collective.ddls").iterdir() if entry.name.endswith(".json")
@@ -101,3 +103,14 @@ def test_wrapping() -> None:
     assert len(lines) > 2
     assert all(len(line) <= 50 for line in lines)
     assert {line.index("word") for line in lines} == {len("      Meaning: ")}
+
+
+STANDARD = [action for path in SHIPPED for action in ddl.read(path).actions.values()]
+
+
+@pytest.mark.parametrize("action", STANDARD, ids=lambda action: f"{action.agent} {action.name}")
+def test_every_standard_action_has_a_valid_example(action: ddl.Action) -> None:
+    """The help page ends with a command line that `crpc` accepts, also for actions with required inputs."""
+    program, agent, name, *words = shlex.split(example(action))
+    assert (program, agent, name, words[-2:]) == ("crpc", action.agent, action.name, ["--limit", "1"])
+    action.check_input(read_inputs(words[:-2], action))

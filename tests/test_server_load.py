@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -15,9 +16,11 @@ from support.node_server import REPLIES, ask, audit, body, replies, request, sen
 
 from collective import names
 from collective.errors import AccessDenied, Unreachable
+from collective.node.requests.pipeline import MOST_RESUMED
+from collective.node.requests.refusal_budget import REFUSALS
 from collective.node.server import Server
 from collective.node.storage.journal import TAKEN, Journal, JournalLimits
-from collective.policy import Decision, Question
+from collective.policy import Decision, Policy, Question, Rule
 from collective.testing import COLLECTIVE, Network, make_node, memory_fleet, node_parts
 
 OTHER_REPLIES = names.reply_queue(COLLECTIVE, "other-0")
@@ -59,6 +62,60 @@ def test_a_request_signed_before_the_journal_began_is_refused(network: Network) 
     """A captured request that is sent again may have run before the journal was lost."""
     reply = ask(network, request(time=time.time() - 200))
     assert (reply.statuscode, reply.reason) == (5, "expired")
+
+
+def test_replies_that_can_be_made_again_take_no_room(network: Network) -> None:
+    """A caller can ask for the inventory as often as it likes, and a duplicate of that is not answered again."""
+    journal = network.nodes["web1"].pipeline.journal
+    asked = [request("rpcutil", "inventory") for _ in range(200)]
+    send(network, *asked)
+    assert len(replies(network, 200, wait=60)) == 200
+    assert settled(network, "replies", 200) == 200
+    found = [journal.find(one.id) for one in asked]
+    assert {(entry.reply, entry.body) for entry in found if entry} == {("", "")}
+    send(network, asked[0])
+    assert settled(network, "duplicates", 1) == 1
+    assert replies(network, wait=0.3) == []
+
+
+def test_a_denied_caller_leaves_a_bounded_trace(tmp_path: Path, plugins: Path) -> None:
+    """Nothing in the journal, and a limited number of lines in the audit log; other callers are not affected."""
+    policy = Policy([Rule("alice", callers=("alice@example.com",))])
+    with memory_fleet(tmp_path, {"web1": {}}, code=[plugins], ddls=[plugins], policy=policy) as network:
+        network.transport.open_replies(REPLIES)
+        send(network, *(request("shell", "run", caller="bob", data={"command": "id"}) for _ in range(REFUSALS + 20)))
+        assert settled(network, "denied", REFUSALS + 20) == REFUSALS + 20
+        assert len(replies(network, REFUSALS)) == REFUSALS
+        assert replies(network, wait=0.3) == []
+        assert network.nodes["web1"].pipeline.journal.size()[0] == 0
+        assert ask(network, request()).statuscode == 0
+    events = Counter(line.get("verdict", line["event"]) for line in audit(tmp_path))
+    assert events == {"denied": REFUSALS, "outcome": REFUSALS + 1, "limited": 1, "allowed": 1}
+
+
+def test_a_repeated_denied_request_is_answered_ten_times(tmp_path: Path) -> None:
+    """It has no entry in the journal, and is still recognized when it comes again."""
+    with memory_fleet(tmp_path, {"web1": {}}, policy=Policy([])) as network:
+        network.transport.open_replies(REPLIES)
+        send(network, *[request()] * 15)
+        assert settled(network, "denied", 15) == 15
+        assert len(replies(network, 15, wait=2)) == 10
+
+
+def test_a_request_that_ends_daemons_is_given_up(tmp_path: Path) -> None:
+    """The next daemons resume it a few times, then refuse it."""
+    with memory_fleet(tmp_path, {}) as network:
+        network.transport.open_replies(REPLIES)
+        journal = Journal(None, time.time)
+        journal.mark_beginning()
+        asked, now = request(), time.time()
+        journal.begin(make_entry(asked.id, now, sent=now, reply_to=REPLIES, body=body(asked)), now)
+        for _ in range(MOST_RESUMED):
+            journal.resume(asked.id)
+        make_node(tmp_path, "web1", network.transport, {}, {**node_parts(tmp_path), "journal": journal}).open()
+        reply = replies(network)[0]
+        assert (reply.reason, reply.statusmsg) == ("interrupted", "the node stopped 4 times while it had this request")
+        journal.close()
 
 
 def test_a_slow_agent_does_not_starve_another(network: Network) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 from collective import durations
 from collective.audit import chain, records
 from collective.audit.records import OUTCOMES, Record
-from collective.clients import output
+from collective.clients import node_files, output
 from collective.clients.commands import COMMANDS
 from collective.clients.output import Output
 from collective.clients.parser import Parser
@@ -37,7 +37,7 @@ def make_parser() -> Parser:
         description=f"{COMMANDS['audit']}.\n\n"
         "The audit log has each request that a node decided about, and its outcome. Each line has the hash of"
         " the line before it, so that a changed or missing line is found.",
-        examples=["crpc audit show audit.jsonl", "crpc audit verify audit.jsonl"],
+        examples=["crpc audit show", "crpc audit show audit.jsonl", "crpc audit verify audit.jsonl"],
     )
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="show|verify")
     _add_show(
@@ -58,7 +58,9 @@ def make_parser() -> Parser:
 
 
 def _add_show(show: Parser) -> None:
-    show.add_argument("file", type=Path, metavar="FILE", help="the audit.jsonl of a node")
+    show.add_argument(
+        "file", type=Path, nargs="?", metavar="FILE", help="the audit.jsonl of a node (default: that of this node)"
+    )
     show.add_argument("--caller", default="*", metavar="NAME", help="only requests of this caller (name or glob)")
     show.add_argument("--agent", default="*", metavar="NAME", help="only requests to this agent (name or glob)")
     show.add_argument(
@@ -69,7 +71,9 @@ def _add_show(show: Parser) -> None:
 
 
 def _add_verify(verify: Parser) -> None:
-    verify.add_argument("files", type=Path, nargs="+", metavar="FILE", help="audit logs, the oldest first")
+    verify.add_argument(
+        "files", type=Path, nargs="*", metavar="FILE", help="audit logs, the oldest first (default: this node's)"
+    )
     verify.add_argument(
         "--head", type=_digest, metavar="HASH", help="require the line with this hash (audit_head of daemon_stats)"
     )
@@ -81,6 +85,10 @@ def _add_verify(verify: Parser) -> None:
 def run(arguments: Sequence[str]) -> int:
     """Run `crpc audit show` or `crpc audit verify`; return the exit code."""
     args = make_parser().parse_args(arguments)
+    if args.verb == "show":
+        args.file = args.file or node_files.audit_log(args.config)
+    else:
+        args.files = args.files or [node_files.audit_log(args.config)]
     return {"show": _show, "verify": _verify}[args.verb](args)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from collective.clients import options, output
 from collective.clients.commands import COMMANDS
@@ -13,9 +13,10 @@ from collective.clients.parser import Parser
 from collective.clients.streams import notice
 from collective.errors import NoNodes
 from collective.exit_codes import FAILED, NO_NODES, OK, SILENT
-from collective.fleet.discovery import Discovery
-from collective.fleet.silence import silence_lines
 from collective.text import plural
+
+if TYPE_CHECKING:
+    from collective.fleet.discovery import Discovery
 
 
 def make_parser() -> Parser:
@@ -44,7 +45,9 @@ def run(arguments: Sequence[str]) -> int:
     config = options.client_config(args)
     targets = options.targets(args)
 
+    from collective.fleet.discovery import Discovery
     from collective.fleet.fleet import Fleet
+    from collective.fleet.silence import silence_lines
 
     began = time.monotonic()
     with Fleet.connect(config) as fleet:

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from collective import durations, names
+from collective import durations
 from collective.clients import options, output, setup_plans
 from collective.clients.commands import COMMANDS
 from collective.clients.output import Output
 from collective.clients.parser import Parser
+from collective.clients.streams import notice
 from collective.config import ClientConfig
-from collective.errors import ConfigError, TransportError, UsageError
+from collective.errors import ConfigError, UsageError
 from collective.names import check_identity
+from collective.nodesets import unfold
 from collective.text import escape_controls, plural
 
 if TYPE_CHECKING:
-    from collective.fleet.node_keys import NodeKeys
     from collective.fleet.node_list import ListedNode
-    from collective.registry.dynamodb import DynamoDBRegistry
     from collective.signing.keys import PublicKey
 
 _COLUMNS = ("identity", "state", "last_seen", "version", "agents", "fingerprint", "key")
@@ -66,13 +65,21 @@ def make_parser() -> Parser:
     prune = verbs.add_parser(
         "prune",
         help="remove queues, subscriptions and registry entries of nodes that are gone",
-        examples=["crpc nodes prune --dry-run", "crpc nodes prune --older-than 36h --yes"],
+        description="Remove queues, subscriptions and registry entries of nodes that are gone.\n\n"
+        "Without NAME these are all nodes that were last seen long ago. A node that is alive is never removed.",
+        examples=[
+            "crpc nodes prune --dry-run",
+            "crpc nodes prune --older-than 36h --yes",
+            "crpc nodes prune 'web[01-03].my.net' --dry-run",
+        ],
+    )
+    prune.add_argument(
+        "names", nargs="*", metavar="NAME", help="only these nodes, whenever they were last seen: NAME or web[01-20]"
     )
     prune.add_argument(
         "--older-than",
-        default="7d",
         metavar="AGE",
-        help="only nodes not seen for this long: 90s, 15m, 36h, 7d (default: %(default)s)",
+        help="only nodes not seen for this long: 90s, 15m, 36h, 7d (default: 7d; with NAME: 0s)",
     )
     prune.add_argument("--orphans", action="store_true", help="also remove queues whose node is not in the registry")
     setup_plans.add_options(prune)
@@ -90,20 +97,11 @@ def run(arguments: Sequence[str]) -> int:
 
 def _list(args: argparse.Namespace, config: ClientConfig) -> int:
     """List the nodes; without the registry only what the known keys tell."""
-    from collective.fleet.known_nodes import KnownNodes
-    from collective.fleet.node_list import listed
-    from collective.registry import Contents
+    from collective.fleet.node_list import list_nodes
 
-    known = KnownNodes(config.state, config.collective)
-    contents, now = Contents(), 0.0
-    registry = _registry(config)
-    if registry is not None:
-        try:
-            contents, now = registry.read(), registry.now()
-            known.update(contents.revocations)
-        except TransportError as error:
-            _warn(f"registry cannot be read, only known keys are listed: {error}")
-    nodes = listed(contents, now, known)
+    nodes, error = list_nodes(config)
+    if error:
+        notice(f"registry cannot be read, only known keys are listed: {error}")
     rows = [_row(node) for node in nodes]
     document = {"collective": config.collective, "nodes": [dict(zip(_COLUMNS, row, strict=True)) for row in rows]}
     output.show(args, Output("nodes", document, _COLUMNS, rows, lambda: "".join(map(_line, nodes))))
@@ -126,7 +124,10 @@ def _line(node: ListedNode) -> str:
 
 def _trust(args: argparse.Namespace, config: ClientConfig) -> int:
     """Trust a key of a node: that of `--key`, that in the registry, or the one that was refused last."""
-    change = _node_keys(config).trust(check_identity(args.node), _key(args.key) if args.key else None)
+    from collective.fleet.node_keys import NodeKeys
+
+    node = check_identity(args.node)
+    change = NodeKeys.connect(config).trust(node, _key(args.key) if args.key else None)
     [fingerprint] = change.fingerprints
     replaced = f" instead of {change.replaced}" if change.replaced else ""
     document = {
@@ -142,10 +143,12 @@ def _trust(args: argparse.Namespace, config: ClientConfig) -> int:
 
 def _revoke(args: argparse.Namespace, config: ClientConfig) -> int:
     """Revoke the keys of a node for all callers."""
+    from collective.fleet.node_keys import NodeKeys
+
     fingerprint = args.key
     if fingerprint and not fingerprint.startswith("SHA256:"):
         fingerprint = _key(fingerprint).fingerprint
-    change = _node_keys(config).revoke(check_identity(args.node), fingerprint)
+    change = NodeKeys.connect(config).revoke(check_identity(args.node), fingerprint)
     document = {
         "collective": config.collective,
         "identity": change.node,
@@ -160,12 +163,8 @@ def _revoke(args: argparse.Namespace, config: ClientConfig) -> int:
 
 def _warn_unshared(error: str | None) -> int:
     if error:
-        _warn(_UNSHARED.format(error))
+        notice(_UNSHARED.format(error))
     return 0
-
-
-def _warn(text: str) -> None:
-    sys.stderr.write(f"crpc: {escape_controls(text)}\n")
 
 
 def _key(text: str) -> PublicKey:
@@ -179,31 +178,17 @@ def _key(text: str) -> PublicKey:
         raise ConfigError(f"{text}: cannot be read: {getattr(error, 'strerror', None) or 'not UTF-8'}") from None
 
 
-def _node_keys(config: ClientConfig) -> NodeKeys:
-    from collective.fleet.known_nodes import KnownNodes
-    from collective.fleet.node_keys import NodeKeys
-
-    return NodeKeys(KnownNodes(config.state, config.collective), _registry(config))
-
-
-def _registry(config: ClientConfig) -> DynamoDBRegistry | None:
-    """Return the registry of the collective; None if it has none."""
-    if config.registry == "none":
-        return None
-    from collective.aws import AWS
-    from collective.registry.dynamodb import DynamoDBRegistry
-
-    return DynamoDBRegistry(AWS(), names.table(config.collective))
-
-
 def _prune(args: argparse.Namespace, config: ClientConfig) -> int:
     """Show what nodes that are gone have left on AWS, and remove it after confirmation."""
-    older_than = durations.read(args.older_than)
+    names_ = [check_identity(name) for folded in args.names for name in unfold(folded)]
+    if names_ and args.orphans:
+        raise UsageError("nodes prune: --orphans is not allowed with names (it concerns nodes that have no record)")
+    older_than = durations.read(args.older_than or ("0s" if names_ else "7d"))
     if config.registry == "none":
         raise UsageError("nodes prune: no registry to find absent nodes in (client.yaml has 'registry: none')")
     from collective.setup.aws_inventory import Cloud
     from collective.setup.pruning import pruning
 
     cloud, name = Cloud.connect(), config.collective
-    plan = pruning(cloud, cloud.registry(name), name, older_than=older_than, orphans=args.orphans)
+    plan = pruning(cloud, cloud.registry(name), name, older_than=older_than, orphans=args.orphans, only=names_)
     return setup_plans.confirm_and_apply(plan, args)

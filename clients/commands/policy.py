@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from collective.clients import options, output
+from collective.clients import node_files, options, output
 from collective.clients.commands import COMMANDS
 from collective.clients.output import Output
 from collective.clients.parser import Parser
@@ -41,7 +41,7 @@ def make_parser() -> Parser:
     check = verbs.add_parser(
         "check",
         help="report the errors in a policy file; exit 78 if there are any",
-        examples=["crpc policy check policy.yaml"],
+        examples=["crpc policy check", "crpc policy check policy.yaml"],
     )
     test = verbs.add_parser(
         "test",
@@ -55,7 +55,10 @@ def make_parser() -> Parser:
         "3 if some cannot be decided",
         examples=["crpc policy replay policy.yaml --audit audit.jsonl --facts facts.yaml"],
     )
-    for verb in (check, test, replay):
+    check.add_argument(
+        "file", type=Path, nargs="?", metavar="FILE", help="the policy file (default: that of this node)"
+    )
+    for verb in (test, replay):
         verb.add_argument("file", type=Path, metavar="FILE", help="the policy file")
     test.add_argument("words", nargs="*", help="agent, action and inputs")
     test.add_argument("--caller", required=True, metavar="NAME", help="the caller of the request")
@@ -69,6 +72,7 @@ def make_parser() -> Parser:
 def run(arguments: Sequence[str]) -> int:
     """Run `crpc policy check`, `test` or `replay`; return the exit code."""
     args = make_parser().parse_args(arguments)
+    args.file = args.file or node_files.policy(args.config)
     try:
         return {"check": _check, "test": _test, "replay": _replay}[args.verb](args)
     except PolicyError as error:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Sequence
 
-from collective.clients import confirmation, options, setup_plans
+from collective.clients import confirmation, options, output, setup_plans
 from collective.clients.commands import COMMANDS
 from collective.clients.node_lists import read_nodes
+from collective.clients.output import Output
 from collective.clients.parser import Parser
 from collective.config import ClientConfig
 from collective.nodesets import unfold
@@ -25,6 +27,8 @@ def make_parser() -> Parser:
             "crpc setup --dry-run",
             "crpc setup --node 'web[01-20].my.net' --dry-run",
             "crpc setup --remove --dry-run",
+            "crpc setup --policies",
+            "crpc setup --policies -o json",
         ],
     )
     options.add_target(parser)
@@ -38,6 +42,11 @@ def make_parser() -> Parser:
     )
     scope.add_argument("--nodes", metavar="FILE", help="the same for the names in a file, one per line ('-': stdin)")
     scope.add_argument("--remove", action="store_true", help="remove the topic, the table and all queues")
+    scope.add_argument(
+        "--policies",
+        action="store_true",
+        help="print the IAM policies of nodes, callers and operators, filled in; change nothing",
+    )
     setup_plans.add_options(parser)
     return parser
 
@@ -47,7 +56,31 @@ def run(arguments: Sequence[str]) -> int:
     args = make_parser().parse_args(arguments)
     nodes = _nodes(args)
     config = options.client_config(args)
+    if args.policies:
+        return _print_policies(config, args)
     return _remove(config, args) if args.remove else _create(config, args, nodes)
+
+
+def _print_policies(config: ClientConfig, args: argparse.Namespace) -> int:
+    """Print the policies: as text each with its name, as JSON one document."""
+    from collective.setup.aws_inventory import Cloud
+    from collective.setup.iam_policies import PURPOSES, filled
+
+    account = Cloud.connect().account
+    policies = filled(account, config.collective)
+    document = {
+        "collective": config.collective,
+        "account": account.number,
+        "region": account.region,
+        "policies": policies,
+    }
+    rows = [(name, PURPOSES[name], policy) for name, policy in policies.items()]
+
+    def text() -> str:
+        return "\n".join(f"# {name}: {purpose}\n{json.dumps(policy, indent=2)}\n" for name, purpose, policy in rows)
+
+    output.show(args, Output("policies", document, ("name", "purpose", "policy"), rows, text))
+    return 0
 
 
 def _nodes(args: argparse.Namespace) -> list[str]:

@@ -35,7 +35,9 @@ _UNITS: Mapping[str, int] = {
     **{f"{prefix}{end}": 1024**power for power, prefix in enumerate(_PREFIXES, start=1) for end in ("", "i", "iB")},
 }
 _BY_LOWER = {unit.lower(): unit for unit in _UNITS if unit not in ("B", "E")}  # 9e and 2024b are versions
-_NUMBER = re.compile(r"([+-]?)([0-9]+(?:\.[0-9]+)?)(?:[eE]([+-]?[0-9]{1,3})|[ ]?([kKMGTPE]?(?:i?B|i)|[KMGTPE]))?")
+_NUMBER = re.compile(
+    r"([+-]?)([0-9]+(?:\.[0-9]+)?|\.[0-9]+)(?:[eE]([+-]?[0-9]{1,3})|[ ]?([kKMGTPE]?(?:i?B|i)|[KMGTPE]))?"
+)
 _MISSPELT = re.compile(r"[+-]?[0-9]+(?:\.[0-9]+)?[ ]?([A-Za-z]{1,3})")
 _ZEROS = re.compile(r"(?<=[0-9])(?:\.0+)+(?=~|\Z)")
 _RUNS = re.compile(r"([^0-9]*)([0-9]*)")
@@ -110,4 +112,4 @@ def _weight(character: str) -> int:
 def _is_special(text: str) -> bool:
     """Return whether a number is more than digits with a fraction, which may be a version: 5.10."""
     found = _NUMBER.fullmatch(text)
-    return found is not None and bool(found[1] or found[3] or found[4])
+    return found is not None and bool(found[1] or found[3] or found[4] or text[0] == ".")

@@ -21,7 +21,6 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 
 from collective import ddl, messages
 from collective.errors import MessageError, NotFound, SignatureError, TransportError
@@ -29,7 +28,7 @@ from collective.fleet import silence
 from collective.fleet.outcomes import Outcomes
 from collective.fleet.reply_slots import Slot
 from collective.fleet.rollout import Rollout
-from collective.fleet.sending import Sender, Wave
+from collective.fleet.sending import Sender, SentRequest
 from collective.fleet.unresponsive import FIRST_LOOK, UnresponsiveNodes
 from collective.messages import Envelope, Reply
 from collective.transport import BATCH, LONGEST_POLL, Delivery
@@ -57,30 +56,7 @@ def accept_unverified(_reply: Reply, _envelope: Envelope) -> None:
     """Accept every reply: for tests without keys."""
 
 
-@dataclass(frozen=True)
-class _SentRequest:
-    """What a reply to one request must match. `nodes` are those it was sent to; none for a broadcast."""
-
-    digest: str
-    agent: str
-    action: str
-    nodes: frozenset[str]
-
-    @classmethod
-    def of(cls, wave: Wave) -> _SentRequest:
-        """Return what is kept of a wave: not its message, which may be large."""
-        return cls(wave.message.digest, wave.request.agent, wave.request.action, frozenset(wave.nodes))
-
-    def mismatch(self, reply: Reply) -> str | None:
-        """Return why a reply does not answer this request; None if it does."""
-        if reply.digest != self.digest:
-            return f"it answers another request that has the same id (payload digest {reply.digest[:12]}…)"
-        if (reply.agent, reply.action) != (self.agent, self.action):
-            return f"it answers '{reply.agent} {reply.action}', the request was '{self.agent} {self.action}'"
-        return None
-
-
-def accept_nobody(_sender: str) -> bool:
+def accept_no_stranger(_sender: str) -> bool:
     """Accept no reply of a node that was not asked."""
     return False
 
@@ -105,7 +81,7 @@ class Call:
         outcomes: Outcomes | None = None,
         discovery_ids: Sequence[str] = (),
         verify: VerifyReply = accept_unverified,
-        is_member: IsMember = accept_nobody,
+        is_member: IsMember = accept_no_stranger,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.agent = sender.request.agent
@@ -123,7 +99,7 @@ class Call:
         self._transport = sender.transport
         self._slot = slot
         self._unresponsive = UnresponsiveNodes(sender.transport, self.collective)
-        self._sent: dict[str, _SentRequest] = {}  # by request ID
+        self._sent: dict[str, SentRequest] = {}  # by request ID
         self._verify = verify
         self._is_member = is_member
         self._unexpected_bytes = 0
@@ -166,7 +142,7 @@ class Call:
     def begin_broadcast(self, window: float, timeout: float) -> None:
         """Send to all nodes; the call ends after `window` seconds without a reply, or after `timeout` seconds."""
         wave = self._sender.broadcast()
-        self._sent[wave.request.id] = _SentRequest.of(wave)
+        self._sent[wave.request.id] = SentRequest.of(wave)
         self._window = window
         self._last_reply = self._now()
         self._deadline = self._last_reply + timeout
@@ -237,7 +213,7 @@ class Call:
             self._send(nodes[:middle])
             self._send(nodes[middle:])
             return
-        self._sent[wave.request.id] = _SentRequest.of(wave)
+        self._sent[wave.request.id] = SentRequest.of(wave)
         try:
             wave.send()
         finally:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from collective import names
+from collective.config import ClientConfig
 from collective.errors import NotFound, TransportError, UsageError
 from collective.fleet.known_nodes import KnownNodes
 from collective.registry import Contents, Nodes, RevocableNodes, Revocation
@@ -13,6 +15,16 @@ from collective.signing.keys import PublicKey
 
 class Registry(RevocableNodes, Nodes, Protocol):
     """A registry as this module uses it."""
+
+
+def open_registry(config: ClientConfig) -> Registry | None:
+    """Return the registry of the configured collective; None if it has none. Raises ConfigError."""
+    if config.registry == "none":
+        return None
+    from collective.aws import AWS
+    from collective.registry.dynamodb import DynamoDBRegistry
+
+    return DynamoDBRegistry(AWS(), names.table(config.collective))
 
 
 @dataclass(frozen=True)
@@ -34,6 +46,11 @@ class NodeKeys:
     def __init__(self, known: KnownNodes, registry: Registry | None) -> None:
         self._known = known
         self._registry = registry
+
+    @classmethod
+    def connect(cls, config: ClientConfig) -> NodeKeys:
+        """Return the keys that a caller with this configuration uses. Raises ConfigError."""
+        return cls(KnownNodes(config.state, config.collective), open_registry(config))
 
     def trust(self, node: str, key: PublicKey | None = None) -> Change:
         """Trust a key of a node instead of any other, and readmit it if it was revoked.

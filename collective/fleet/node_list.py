@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from collective.errors import SignatureError
+from collective.config import ClientConfig
+from collective.errors import SignatureError, TransportError
 from collective.fleet.known_nodes import KnownNodes
+from collective.fleet.node_keys import open_registry
 from collective.registry import Contents, NodeRecord
 from collective.signing.keys import PublicKey
 
@@ -32,6 +34,20 @@ class ListedNode:
     agents: tuple[str, ...] = ()
     key: PublicKey | None = None
     problem: str | None = field(default=None, compare=False)
+
+
+def list_nodes(config: ClientConfig) -> tuple[list[ListedNode], TransportError | None]:
+    """Return the nodes of a collective; the error is why the registry, and so most of them, cannot be read."""
+    known = KnownNodes(config.state, config.collective)
+    try:
+        registry = open_registry(config)
+        if registry is None:
+            return listed(Contents(), 0.0, known), None
+        contents, now = registry.read(), registry.now()
+    except TransportError as error:
+        return listed(Contents(), 0.0, known), error
+    known.update(contents.revocations)
+    return listed(contents, now, known), None
 
 
 def listed(contents: Contents, now: float, known: KnownNodes) -> list[ListedNode]:

@@ -21,8 +21,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from collective.errors import UsageError
 from collective.processes import runs
 
@@ -177,4 +175,6 @@ def _check_disk(failing: bool) -> str:
 
 
 def _write(path: Path, values: Mapping[str, Any]) -> None:
+    import yaml  # for the start of a lab only
+
     path.write_text(yaml.safe_dump(dict(values), sort_keys=False), encoding="utf-8")

@@ -20,6 +20,7 @@ from collective.errors import ConfigError
 from collective.node import trust
 from collective.node.actions import cgroup
 from collective.node.actions.cgroup import Groups
+from collective.node.actions.dead_sockets import remove_abandoned_sockets
 from collective.node.actions.leftovers import end_leftovers
 from collective.node.actions.runner import Runner
 from collective.node.check import trusted_paths
@@ -76,6 +77,7 @@ def build(config: NodeConfig, manager: ServiceManager, session: boto3.Session | 
     transport.check_settings()  # now, because a running daemon could only retry
     audit, journal = _audit(config), Journal(config.state / "journal.sqlite", transport.now)
     groups.end_abandoned()  # the open journal proves that no other daemon of this node runs
+    remove_abandoned_sockets()
     _end_abandoned(journal)
     parts = ServerParts(
         transport=transport,

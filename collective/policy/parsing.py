@@ -226,5 +226,5 @@ def _kind(value: Any) -> str:
     if isinstance(value, str):
         return repr(value if len(value) <= 60 else value[:60] + "…")
     if isinstance(value, bool):
-        return "true" if value else "false"  # YAML 1.1 reads `on`, `no` and `y` as booleans
+        return "true" if value else "false"
     return {dict: "a mapping", list: "a list", type(None): "null"}.get(type(value), "a number")

@@ -14,7 +14,7 @@ and an unused queue costs nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property, partial
 from typing import Any
 
@@ -25,6 +25,7 @@ from collective.errors import NotFound, Unreachable, UsageError
 from collective.registry import PERIODS_ALIVE, NodeRecord, PrunableNodes
 from collective.setup import REMOVE, Plan, Step
 from collective.setup.aws_inventory import Cloud
+from collective.suggestions import suggest
 
 _ORPHANS_WARNING = (
     "nodes with 'registry: none', and nodes that have not registered since the table was created, would lose their "
@@ -33,11 +34,20 @@ _ORPHANS_WARNING = (
 
 
 def pruning(
-    cloud: Cloud, registry: PrunableNodes, collective: str, *, older_than: float, orphans: bool = False
+    cloud: Cloud,
+    registry: PrunableNodes,
+    collective: str,
+    *,
+    older_than: float,
+    orphans: bool = False,
+    only: Sequence[str] = (),
 ) -> Plan:
-    """Return the plan that removes nodes that have been gone for `older_than` seconds."""
+    """Return the plan that removes nodes that have been gone for `older_than` seconds.
+
+    `only`: no other nodes than these. Raises UsageError if one of them is alive, or not in the registry.
+    """
     pruner = Pruner(cloud, registry, collective, older_than)
-    steps, warnings = pruner.gone(), []
+    steps, warnings = pruner.named(only) if only else pruner.gone(), []
     if orphans:
         pruner.check_registry()
         queues = pruner.orphaned_queues()
@@ -67,7 +77,22 @@ class Pruner:
 
     def gone(self) -> list[Step]:
         """Return a step for each node that is gone."""
-        gone = [record for record in self._records if self._is_gone(record)]
+        return self._steps(record for record in self._records if self._is_gone(record))
+
+    def named(self, identities: Iterable[str]) -> list[Step]:
+        """Return a step for each of these nodes; raise UsageError for one that is not gone."""
+        records = {record.identity: record for record in self._records}
+        for identity in identities:
+            record = records.get(identity)
+            if record is None:
+                hint = suggest(identity, records, "'crpc nodes prune --orphans' removes queues without a record")
+                raise UsageError(f"{identity}: not in the registry ({hint})")
+            if not self._is_gone(record):
+                hint = "stop its daemon first" if record.alive(self._now) else "use a shorter --older-than"
+                raise UsageError(f"{identity}: not gone, {self._since(record)} ({hint})")
+        return self._steps(records[identity] for identity in dict.fromkeys(identities))
+
+    def _steps(self, gone: Iterable[NodeRecord]) -> list[Step]:
         return [
             Step(REMOVE, "node", record.identity, self._since(record), partial(self._forget, record))
             for record in sorted(gone, key=lambda record: record.identity)

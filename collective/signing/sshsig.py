@@ -23,7 +23,7 @@ from collective.signing.ssh_encoding import SSHReader, string, uint32
 _MAGIC = b"SSHSIG"
 _VERSION = 1
 _HASH = "sha512"
-_MAX_LENGTH = 64 * 1024  # characters of base64; certificates with many names and RSA signatures are much shorter
+MAX_LENGTH = 64 * 1024  # characters of base64; certificates with many names and RSA signatures are much shorter
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,8 @@ class Signature:
     @classmethod
     def read(cls, text: str) -> Signature:
         """Return the signature in a base64 text. Raise SignatureError when it is not valid or has another purpose."""
-        if len(text) > _MAX_LENGTH:
-            raise SignatureError(f"the signature is longer than {_MAX_LENGTH} characters")
+        if len(text) > MAX_LENGTH:
+            raise SignatureError(f"the signature is longer than {MAX_LENGTH} characters")
         try:
             reader = SSHReader(base64.b64decode(text, validate=True), "the signature")
         except (binascii.Error, ValueError):

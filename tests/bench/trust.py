@@ -53,7 +53,7 @@ def figures() -> Iterator[tuple[str, str]]:
         for number in range(MANY):
             registry.put(NodeRecord(f"node{number}", "1", public_key=keys.new().public.line))
         introduced = IntroducedNodes(registry, KnownNodes(folder / "many", "bench"))
-        yield f"{MANY} new nodes remembered", _took(introduced.nodes)
+        yield f"{MANY} new nodes remembered", _took(introduced.read)
         yield f"{MANY} known nodes read", _took(lambda: KnownNodes(folder / "many", "bench"))
 
 

@@ -19,6 +19,7 @@ from collective.agents import _apt, package
 from collective.agents._packages import Package
 
 SMALL = "hello"
+VIRTUAL, PROVIDER = "architecture-is-64-bit", "architecture-properties"
 ARCHIVES_LOCK = Path("/var/cache/apt/archives/lock")
 NODES = 5
 
@@ -127,3 +128,32 @@ def test_a_package_that_another_node_installed_is_a_success(monkeypatch: pytest.
         fcntl.lockf(held, fcntl.LOCK_EX)
         reply = call("install", SMALL)
     assert (reply["changed"], reply["ensure"][:2]) == (False, "2.")
+
+
+def test_a_virtual_package_is_the_package_that_provides_it() -> None:
+    """Mawk is installed and provides awk, as several packages do; apt itself refuses to choose among them."""
+    call("install", "mawk")
+    reply = call("install", "awk")
+    assert (reply["changed"], reply["name"], reply["ensure"]) == (False, "mawk", call("status", "mawk")["ensure"])
+    assert call("status", "awk")["name"] == "mawk"
+    assert call("uninstall", "awk") | {"output": ""} == {
+        "name": "awk",
+        "ensure": "absent",
+        "provider": "apt",
+        "changed": False,
+        "output": "",
+    }
+    assert call("status", "mawk")["ensure"] != "absent"
+
+
+def test_a_virtual_package_is_installed_once() -> None:
+    """A virtual package with one provider installs it; the reply has its name and version, and `changed` is right."""
+    call("purge", PROVIDER)
+    try:
+        first = call("install", VIRTUAL)
+        assert (first["changed"], first["name"]) == (True, PROVIDER)
+        again = call("install", VIRTUAL)
+        assert (again["changed"], again["name"], again["ensure"]) == (False, PROVIDER, first["ensure"])
+        assert call("install", f"{PROVIDER}:{first['arch']}")["changed"] is False
+    finally:
+        call("purge", PROVIDER)

@@ -43,7 +43,7 @@ def decisions(running: Daemon, verdict: str) -> list[dict[str, Any]]:
 def test_a_reply_to_another_request_under_the_same_id_is_rejected(
     node: SignedNode, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Bob takes alice's request out of the queue, and has the node answer a ping of his own in its place."""
+    """Bob takes alice's request out of the queue, and has the node answer a ping in its place, under the same id."""
     call = node.fleet.call("shell", "run", run(node.folder), targets=HERE, timeout=8)
     [taken] = node.receive(node.queue)
     stolen = messages.decode_request(messages.unseal(taken.body).content)
@@ -60,7 +60,7 @@ def test_a_reply_to_another_request_under_the_same_id_is_rejected(
 
 
 def test_a_request_under_a_known_id_is_refused_and_replaces_no_proof(node: SignedNode) -> None:
-    """It is audited with its own digest and never answered; the first request's reply and its files stay."""
+    """A second request with a known id is audited with its own digest, not answered, and replaces no file."""
     first = node.request(data=run(node.folder))
     digest = messages.unseal(node.body(first)).digest
     others = [replace(first, data=run(node.folder, "other")), replace(first, caller="bob")]
@@ -94,7 +94,7 @@ def test_a_request_signed_for_another_account_or_region_is_refused(node: SignedN
 
 
 def test_an_older_caller_gets_a_signed_reason(node: SignedNode) -> None:
-    """Its request does not run; the reply has the format that it can read, and the node's signature."""
+    """The request of an older caller does not run; it gets a signed reply in a format that it can read."""
     with daemon(node.folder, node.url) as running:
         request = node.request(data=run(node.folder))
         node.send(messages.seal(messages.encode(request), lambda _: None, 1))  # unsigned: not answered

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -77,11 +79,12 @@ def test_the_script_sets_up_a_node(root: Path, user_data: dict[str, Any], needs:
             (root / "called").unlink(missing_ok=True)
             done = run_user_data(root, user_data, service.address)
             assert (done.returncode, done.stderr) == (0, "")
-            assert [line.split(" -c ")[0] for line in (root / "called").read_text().splitlines()] == [
+            called = re.sub(r"/\S*/(collective_rpc)", r"DOWNLOADS/\1", (root / "called").read_text())
+            assert [line.split(" -c ")[0] for line in called.splitlines()] == [
                 "apt-get -qq update",
                 "apt-get -qq install -y python3-venv",
                 f"python3 -m venv {root}/opt/collective",
-                "pip install --quiet --upgrade collective-rpc",
+                "pip install --quiet --upgrade DOWNLOADS/collective_rpc-1-py3-none-any.whl",
                 "python",
                 "systemctl daemon-reload",
                 "systemctl enable --now collectived",
@@ -96,6 +99,29 @@ def test_the_script_sets_up_a_node(root: Path, user_data: dict[str, Any], needs:
     assert "EnvironmentFile=-/etc/default/collectived\n" in unit.read_text()
     assert (root / "etc/default/collectived").read_text() == "AWS_DEFAULT_REGION=eu-central-1\n"
     assert (root / "usr/local/bin/crpc").readlink() == Path("/opt/collective/bin/crpc")
+
+
+@pytest.mark.parametrize("hash_", ["HASH", "", "0" * 64, hashlib.sha256(b"another").hexdigest()])
+def test_another_wheel_is_not_installed(
+    root: Path, user_data: dict[str, Any], needs: Callable[[str, str], None], hash_: str
+) -> None:
+    """A wheel with another hash, or an unedited file, ends the script before it changes anything."""
+    needs("curl", "curl")
+    with serving() as service:
+        service.pages = METADATA
+        done = run_user_data(root, user_data, service.address, hash_=hash_)
+    assert done.returncode != 0
+    assert not (root / "called").exists()
+    assert not (root / "etc/collective/node.yaml").exists()
+
+
+def test_the_wheel_is_an_argument(user_data: dict[str, Any]) -> None:
+    """No package index is asked for collective, whose name is not registered: URL and hash are placeholders."""
+    [[_, _, url, digest]] = user_data["runcmd"]
+    assert url.startswith("https://YOUR-BUCKET.s3.")
+    assert digest == "HASH"
+    script = user_data["write_files"][-1]["content"]
+    assert "collective-rpc" not in script
 
 
 def test_without_metadata_nothing_is_changed(root: Path, user_data: dict[str, Any]) -> None:
@@ -114,9 +140,13 @@ def test_shell_scripts_pass_the_linter(root: Path, needs: Callable[[str, str], N
     assert (done.returncode, done.stdout) == (0, "")
 
 
-def run_user_data(root: Path, user_data: dict[str, Any], metadata: str) -> Completed:
-    """Run the `runcmd` of the user data as cloud-init does, in `root`."""
-    [[script, *words]] = user_data["runcmd"]
+def run_user_data(root: Path, user_data: dict[str, Any], metadata: str, hash_: str | None = None) -> Completed:
+    """Run the `runcmd` of the user data as cloud-init does, in `root`, with a wheel; `hash_` instead of the wheel's."""
+    [[script, collective, *_]] = user_data["runcmd"]
+    wheel = root / "collective_rpc-1-py3-none-any.whl"
+    wheel.write_bytes(b"a wheel")
+    digest = hashlib.sha256(b"a wheel").hexdigest() if hash_ is None else hash_
+    words = [collective, f"file://{wheel}?X-Amz-Signature=1", digest]
     env = {
         **os.environ,
         "ROOT": str(root),

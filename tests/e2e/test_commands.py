@@ -121,6 +121,17 @@ def test_a_random_selection_can_be_previewed(crpc: Crpc) -> None:
     assert sorted(reply["sender"] for reply in document["replies"]) == nodes
 
 
+@pytest.mark.parametrize("command", ["ping", "find", "facts role", "rpcutil ping"])
+def test_a_percentage_selects_at_least_one_node(crpc: Crpc, command: str) -> None:
+    """`--limit 1%` of five nodes is one node, and the same for every command with the same seed."""
+    done = crpc(*command.split(), "--limit", "1%", "--limit-seed", "3", "--sort", "-q", "-j")
+    assert (done.returncode, done.stderr) == (0, "")
+    document = json.loads(done.stdout)
+    names = document["nodes"] if command == "find" else [reply["sender"] for reply in document["replies"]]
+    assert names == crpc("find", "--limit", "1%", "--limit-seed", "3").stdout.split()
+    assert len(names) == 1
+
+
 def test_a_mistyped_node_gets_a_suggestion(crpc: Crpc) -> None:
     """The error for a mistyped node suggests the name in the registry that was probably meant."""
     for name in ("NODE01.LAB", "node01.lab."):

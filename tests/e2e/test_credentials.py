@@ -59,7 +59,7 @@ def crpc(helper: Helper) -> Crpc:
 
 def check(folder: Path, helper: Helper) -> Completed:
     """Run `collectived --check`."""
-    words = [BIN / "collectived", "--check", "--config", folder / "node.yaml"]
+    words: list[str | Path] = [BIN / "collectived", "--check", "--config", folder / "node.yaml"]
     return subprocess.run(words, env=helper.environment, capture_output=True, text=True, check=False, timeout=60)
 
 
@@ -151,7 +151,7 @@ def test_a_daemon_waits_for_its_helper(crpc: Crpc, helper: Helper, tmp_path: Pat
 def test_an_invalid_endpoint_ends_the_start(tmp_path: Path, helper: Helper, service: str) -> None:
     """A retry cannot help, so the daemon does not start: exit code 78 and one line."""
     configure(tmp_path, registry="dynamodb")
-    words = [BIN / "collectived", "--config", tmp_path / "node.yaml"]
+    words: list[str | Path] = [BIN / "collectived", "--config", tmp_path / "node.yaml"]
     environment = {**helper.environment, f"AWS_ENDPOINT_URL_{service}": "localhost:4566"}
     done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 78

@@ -44,7 +44,7 @@ def crpc(tmp_path: Path) -> Crpc:
     "words", [("ping", "-t", "8"), ("find",), ("rpcutil", "ping", "-t", "8"), ("facts", "role")]
 )
 def test_a_command_ends_soon_after_its_timeout(crpc: Crpc, url: str, words: tuple[str, ...]) -> None:
-    """It ends with one line and exit code 69, and does not wait for each attempt of each call."""
+    """A command ends with one line and exit code 69, and does not wait for each attempt of each call."""
     began = time.monotonic()
     done = crpc(*words, AWS_ENDPOINT_URL=url)
     took = time.monotonic() - began
@@ -54,7 +54,7 @@ def test_a_command_ends_soon_after_its_timeout(crpc: Crpc, url: str, words: tupl
 
 
 def test_a_daemon_stops_and_serves_again(tmp_path: Path, moto_server: str, url: str) -> None:
-    """Its poll has a deadline; the daemon serves when the server is back, and stops in time while it is not."""
+    """A daemon serves when a server that did not respond is back, and stops in time while it is not."""
     configure(tmp_path, collective=f"slow-{uuid.uuid4().hex[:8]}")
     crpc = make_crpc({**aws_environment(moto_server), "COLLECTIVE_CONFIG": str(tmp_path)})
     with Proxy(moto_server) as proxy, daemon(tmp_path, proxy.url) as node:

@@ -51,7 +51,7 @@ def test_a_working_caller_has_no_problems(crpc: Crpc) -> None:
 
 
 def test_the_doctor_leaves_no_queue_behind(crpc: Crpc, lab: Layout, caller: Path) -> None:
-    """Its reply queue is deleted; the next call creates its own, whose name is not blocked."""
+    """The reply queue of the doctor is deleted; the next call creates another, whose name is not blocked."""
     endpoint = lab.endpoint.read_text().strip()
     sqs = boto3.client(
         "sqs", endpoint_url=endpoint, region_name="eu-central-1", aws_access_key_id="t", aws_secret_access_key="t"
@@ -139,8 +139,13 @@ def test_a_node_that_is_not_subscribed_is_reported(crpc: Crpc, tmp_path: Path, m
     env = aws_environment(moto_server)
     words = ("--config", str(path))
     assert crpc("setup", *words, "--yes", **env).returncode == 0
-    keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
-    sns = boto3.client("sns", endpoint_url=moto_server, region_name="eu-central-1", **keys)
+    sns = boto3.client(
+        "sns",
+        endpoint_url=moto_server,
+        region_name="eu-central-1",
+        aws_access_key_id="test",
+        aws_secret_access_key="test",
+    )
     with daemon(tmp_path, moto_server):
         assert crpc("rpcutil", "ping", *words, **env).returncode == 0
         assert found(crpc, 0, *words, **env)["topic"] == f"ok: {names.topic(collective)}"

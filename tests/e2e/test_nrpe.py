@@ -1,13 +1,19 @@
-"""Tests of the nrpe agent with the Monitoring Plugins of this machine."""
+"""Tests of the nrpe agent with the Monitoring Plugins of this machine, and beside NRPE's own daemon."""
 
 from __future__ import annotations
 
+import shutil
+import socket
+import subprocess
+import tempfile
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.apt_machine import require_apt
+from support.waiting import wait_until
 
 from collective.agent import Aborted
 from collective.agents import nrpe, package
@@ -70,3 +76,64 @@ def test_all_checks_are_run(settings: dict[str, Any]) -> None:
     commands = nrpe.runallcommands(settings=settings, deadline=in_30_s())["commands"]
     assert {name: result["exitcode"] for name, result in commands.items()}["disk_full"] == 2
     assert set(commands) == {"disk_ok", "disk_full", "disk", "usage", "procs"}
+
+
+CHECKS = [
+    "command[user]=/usr/bin/id -un",
+    "command[group]=/usr/bin/id -gn",
+    "command[home]=/usr/bin/printenv HOME",
+    "command[silent]=true",
+    "command[check_disk_/]=echo root",
+    "command[Check Users]=echo users",
+    "command[warning]=echo slow; exit 1",
+    "command[slow]=sleep 30",
+]
+
+
+@pytest.fixture
+def real_nrpe(needs: Callable[[str, str], None]) -> Iterator[tuple[Path, Callable[[str], tuple[int, str]]]]:
+    """Start NRPE's own daemon; return its configuration file, and a function that asks it with check_nrpe.
+
+    Debian builds it without arguments, so these cannot be compared.
+    """
+    require_apt()
+    needs("/usr/sbin/nrpe", "nagios-nrpe-server")
+    needs("/usr/lib/nagios/plugins/check_nrpe", "nagios-nrpe-plugin")
+    folder = Path(tempfile.mkdtemp(dir="/tmp"))
+    folder.chmod(0o755)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    config = folder / "nrpe.cfg"
+    own = ["server_address=127.0.0.1", "allowed_hosts=127.0.0.1", f"server_port={port}", f"pid_file={folder}/pid"]
+    decisive = ["nrpe_user=nagios", "nrpe_group=nagios", "command_timeout=2"]
+    config.write_text("\n".join([*own, *decisive, *CHECKS]) + "\n")
+    daemon = subprocess.Popen(["/usr/sbin/nrpe", "-n", "-f", "-c", str(config)], stderr=subprocess.DEVNULL)
+
+    def ask(name: str) -> tuple[int, str]:
+        command = ["/usr/lib/nagios/plugins/check_nrpe", "-n", "-H", "127.0.0.1", "-p", str(port), "-c", name]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=20)
+        return done.returncode, done.stdout.strip()
+
+    try:
+        wait_until(lambda: ask("user")[0] == 0, 20)
+        yield config, ask
+    finally:
+        daemon.terminate()
+        daemon.wait(10)
+        shutil.rmtree(folder)
+
+
+def test_checks_run_as_in_nrpe_itself(real_nrpe: tuple[Path, Callable[[str], tuple[int, str]]]) -> None:
+    """State and output are those of NRPE's own daemon with the same file: user, group, HOME, no output, time-out."""
+    config, ask = real_nrpe
+    for name in ("user", "group", "home", "silent", "check_disk_/", "Check Users", "warning", "slow"):
+        state, output = ask(name)
+        try:
+            reply = nrpe.runcommand(name, settings={"config": str(config)}, deadline=in_30_s())
+        except Aborted as error:
+            reply = error.data
+        own_output = {"silent": "NRPE: Unable to read output", "slow": "NRPE: Command timed out after 2 seconds"}
+        shown = own_output.get(name, reply["output"])
+        assert output == shown, name
+        assert state == min(reply["exitcode"], 3), name

@@ -10,8 +10,9 @@ from pathlib import Path
 import boto3
 import pytest
 from support.crpc_process import Crpc, make_crpc
-from support.daemons import IDENTITY, Daemon, aws_environment, configure, daemon, wait_until
+from support.daemons import IDENTITY, Daemon, aws_environment, configure, daemon
 from support.proxy import Proxy
+from support.waiting import wait_until
 
 from collective import names
 

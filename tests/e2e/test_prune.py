@@ -89,6 +89,27 @@ def test_nodes_that_are_gone_are_removed(account: AccountUnderTest) -> None:
     assert account.crpc("nodes", "prune").stdout.endswith("\nNothing to do\n")
 
 
+def test_named_nodes_are_removed(account: AccountUnderTest, aws: AWS) -> None:
+    """Only the named nodes, whenever they were last seen; a node that is alive or unknown is an error."""
+    DynamoDBRegistry(aws, names.table(account.collective)).put(NodeRecord("lately", "1.0", instance="one"))
+    age(account, "lately", left_at=time.time() - 5, last_seen=time.time() - 5)
+    for words, message in (
+        (("alive",), "alive: not gone, last seen "),
+        (("left", "alive"), "(stop its daemon first)"),
+        (("lots",), "lots: not in the registry (did you mean 'lost'?)"),
+        (("lately", "--older-than", "15m"), "(use a shorter --older-than)"),
+        (("left", "--orphans"), "--orphans is not allowed with names"),
+        (("a b",), "invalid"),
+    ):
+        done = account.crpc("nodes", "prune", "--yes", *words)
+        assert (done.returncode, done.stdout) == (64, "")
+        assert message in done.stderr
+    done = account.crpc("nodes", "prune", "lately", "left", "--yes")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("2 changes made\n")
+    assert items(account) == ["alive", "lost"]
+
+
 def test_the_plan_needs_confirmation(account: AccountUnderTest) -> None:
     """A dry run, a script without --yes, and a no on a terminal change nothing."""
     assert account.crpc("nodes", "prune", "--dry-run").returncode == 0

@@ -20,6 +20,8 @@ from collective.agent import Aborted
 from collective.agents import package
 
 SMALL, SLOW = "collective-small", "collective-slow"
+PROVIDED, CAPABILITY = "collective-provided", "collective(Capability)"  # what SMALL provides
+MACROS = Path("/etc/rpm/macros.collective-test")
 BASE = "collective-base"  # libzypp cannot read an empty database
 PACKAGES = [
     (SMALL, "1.0", ""),
@@ -40,6 +42,7 @@ Summary: For a test
 License: Apache-2.0
 BuildArch: noarch
 AutoReqProv: no
+{provides}
 %description
 Empty.
 %post -p <lua>
@@ -58,19 +61,22 @@ def repository(tmp_path_factory: pytest.TempPathFactory, needs: Callable[[str, s
     folder = tmp_path_factory.mktemp("rpm")
     for name, version, script in PACKAGES:
         spec = folder / "package.spec"
-        spec.write_text(SPEC.format(name=name, version=version, script=script.format(folder=folder)))
+        provides = f"Provides: {PROVIDED} = {version}, {CAPABILITY}" if name == SMALL else ""
+        script = script.format(folder=folder)
+        spec.write_text(SPEC.format(name=name, version=version, provides=provides, script=script))
         places = [f"_topdir {folder}/build", f"_rpmdir {folder}/repository"]
         run("rpmbuild", "-bb", "--quiet", "-D", places[0], "-D", places[1], str(spec))
     run("createrepo_c", "-q", str(folder / "repository"))
     # Debian's rpm uses a database in the home of the user; dnf and zypper use that of the machine.
-    (folder / ".rpmmacros").write_text("%_dbpath /var/lib/rpm\n")
+    MACROS.parent.mkdir(parents=True, exist_ok=True)
+    MACROS.write_text("%_dbpath /var/lib/rpm\n")
     for path in REPOSITORIES.values():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f"[collective-test]\nname=test\nbaseurl=file://{folder}/repository\ngpgcheck=0\nenabled=1\n")
     run("rpm", "-i", "--dbpath", "/var/lib/rpm", *map(str, folder.glob(f"repository/noarch/{BASE}*")))
     yield folder
     run("rpm", "-e", "--dbpath", "/var/lib/rpm", BASE)
-    for path in REPOSITORIES.values():
+    for path in (MACROS, *REPOSITORIES.values()):
         path.unlink()
 
 
@@ -83,9 +89,9 @@ Call = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture(params=REPOSITORIES)
-def call(request: pytest.FixtureRequest, repository: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Call]:
+def call(request: pytest.FixtureRequest, repository: Path) -> Iterator[Call]:
     """Return a function that calls an action with one package manager, on a machine without the packages."""
-    monkeypatch.setenv("HOME", str(repository))
+    assert repository.exists()
     settings = {"provider": request.param}
 
     def call(action: str, *words: str) -> dict[str, Any]:
@@ -146,3 +152,27 @@ def test_a_concurrent_run_is_waited_for(call: Call, repository: Path, request: p
         assert call("install", SMALL)["ensure"] == "10.0-1"
         other.result()
     assert call("status", SLOW)["ensure"] == "1.0-1"
+
+
+@pytest.mark.parametrize("name", [PROVIDED, CAPABILITY])
+def test_a_name_that_a_package_provides(call: Call, name: str) -> None:
+    """What the package manager takes the name to mean is installed once, shown with its own name, and removed."""
+    first = call("install", name)
+    assert (first["changed"], first["name"], first["ensure"]) == (True, SMALL, "10.0-1")
+    again = call("install", name)
+    assert (again["changed"], again["name"], again["ensure"]) == (False, SMALL, "10.0-1")
+    assert call("status", name)["name"] == SMALL
+    assert call("update", name)["changed"] is False
+    gone = call("uninstall", name)
+    assert (gone["changed"], gone["ensure"]) == (True, "absent")
+    assert call("status", SMALL)["ensure"] == "absent"
+
+
+@pytest.mark.parametrize("version", ["2.0", "2.0-1", "0:2.0-1"])
+def test_a_version_in_each_form(call: Call, version: str) -> None:
+    """A version without release, and with an epoch, is installed once."""
+    if version.startswith("0:") and call("count")["provider"] == "zypper":
+        pytest.skip("zypper has no epoch 0")
+    first = call("install", SMALL, version)
+    assert (first["changed"], first["ensure"]) == (True, "2.0-1")
+    assert call("install", SMALL, version)["changed"] is False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from support.accounts import AccountUnderTest
 from support.crpc_process import Completed, on_a_terminal
 from support.daemons import IDENTITY, configure, daemon
+from support.json_documents import check_document
 from support.proxy import Proxy
 
 from collective import names
@@ -45,6 +47,22 @@ def test_a_dry_run_shows_the_plan_and_changes_nothing(account: AccountUnderTest)
     assert lines(done) == [f"+ topic {account.collective}_requests", f"+ table {account.collective}_nodes"]
     assert done.stdout.endswith("\n2 changes to make\n")
     assert (account.topics(), account.tables()) == ([], [])
+
+
+def test_policies_are_printed_for_this_account(account: AccountUnderTest) -> None:
+    """As text, each policy is JSON under a line with its name; as JSON there is one document. Nothing is changed."""
+    done = account.crpc("setup", "--policies")
+    assert (done.returncode, done.stderr) == (0, "")
+    parts = re.split(r"^# ([\w-]+): .*\n", done.stdout, flags=re.MULTILINE)[1:]
+    printed = {name: json.loads(text) for name, text in zip(parts[::2], parts[1::2], strict=True)}
+    document = json.loads(account.crpc("setup", "--policies", "-o", "json").stdout)
+    assert check_document(document) == "policies"
+    assert document["policies"] == printed
+    assert (document["account"], document["region"]) == ("123456789012", "eu-central-1")
+    caller = json.dumps(printed["caller"])
+    assert f"arn:aws:sns:eu-central-1:123456789012:{account.collective}_requests" in caller
+    assert (account.topics(), account.tables(), account.queues()) == ([], [], [])
+    assert account.crpc("setup", "--policies", "--remove").returncode == 64
 
 
 def test_in_a_script_yes_is_required(account: AccountUnderTest) -> None:

@@ -87,7 +87,7 @@ REFUSED = "5 nodes matched: no filter was given, and standard input is not a ter
         "echo y | crpc shell run 'echo x >> {ran}'",
     ],
 )
-def test_nothing_runs_everywhere_when_nobody_can_be_asked(terminal: TmuxTerminal, tmp_path: Path, line: str) -> None:
+def test_nothing_runs_everywhere_without_a_question(terminal: TmuxTerminal, tmp_path: Path, line: str) -> None:
     """On a terminal with standard input from elsewhere, a non-idempotent action without a filter is refused: exit 4."""
     ran, names = tmp_path / "ran", tmp_path / "names"
     names.write_text("one\ntwo\n")
@@ -98,7 +98,7 @@ def test_nothing_runs_everywhere_when_nobody_can_be_asked(terminal: TmuxTerminal
 
 
 def test_a_loop_with_a_filter_reaches_every_line(terminal: TmuxTerminal, tmp_path: Path) -> None:
-    """With a filter or --yes the loop runs for each line of its file: crpc does not read it."""
+    """A shell loop with a filter or --yes runs for each line of its file, because crpc does not read it."""
     ran, names = tmp_path / "ran", tmp_path / "names"
     names.write_text("one\ntwo\n")
     for more, nodes in (("-I node01.lab", 1), ("--yes", 5)):

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from collective import __version__
 from collective.config import NodeConfig
 from collective.errors import AccessDenied, CollectiveError, TransportError
 from collective.exit_codes import CONFIGURATION, DENIED, UNAVAILABLE
@@ -25,6 +24,7 @@ from collective.node.plugins.plugin_set import Plugins
 from collective.node.policy_file import problems as policy_problems
 from collective.registry import NodeRecord
 from collective.registry.encoding import fit, omission
+from collective.version import __version__
 
 if TYPE_CHECKING:
     import boto3

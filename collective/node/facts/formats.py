@@ -1,12 +1,11 @@
 """Parse facts from files and command output: YAML, JSON, or lines of `key=value`.
 
-Facts are sent as JSON, so dates and mapping keys become strings. Every error is a ConfigError that begins with the
-source.
+Facts are sent as JSON, so dates and mapping keys become strings, and a value that JSON cannot represent is omitted.
+Every error is a ConfigError that begins with the source.
 """
 
 from __future__ import annotations
 
-import datetime
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -15,6 +14,8 @@ from typing import Any
 
 from collective import lines
 from collective.errors import ConfigError
+from collective.node.facts.json_values import FactValues, as_facts
+from collective.node.facts.yaml_values import FactsLoader
 from collective.yaml_file import parse_yaml
 
 Values = Mapping[str, Any]
@@ -23,14 +24,14 @@ MAX_SOURCE = 4 * 1024 * 1024  # bytes of one source
 _PAIR = re.compile(r"[^\s=]+=")
 
 
-def read_file(path: Path) -> Values:
+def read_file(path: Path) -> FactValues:
     """Return the facts of a file. `.json` is JSON, `.txt` is key=value, any other suffix is YAML.
 
     A file that does not exist has no facts: it may be created later.
     """
     try:
         if not path.exists():
-            return {}
+            return FactValues()
         if not path.is_file():
             raise ConfigError(f"{path}: not a regular file")
         if path.stat().st_size > MAX_SOURCE:
@@ -40,19 +41,23 @@ def read_file(path: Path) -> Values:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not UTF-8: {error.reason} at byte {error.start}") from None
-    parse = _BY_SUFFIX.get(path.suffix, parse_yaml)
-    return _as_json(parse(text, str(path)), str(path))
+    parse = _BY_SUFFIX.get(path.suffix, _yaml)
+    return as_facts(parse(text, str(path)), str(path))
 
 
-def parse_output(text: str, where: str) -> Values:
+def parse_output(text: str, where: str) -> FactValues:
     """Return the facts in a command's output: JSON if it begins with a brace, key=value if it looks so, else YAML."""
     stripped = (line.strip() for _, line in lines.numbered(text))
     first = next((line for line in stripped if line and not line.startswith("#")), "")
     if first.startswith("{"):
-        return _as_json(_json(text, where), where)
+        return as_facts(_json(text, where), where)
     if _PAIR.match(first):
-        return _as_json(_pairs(text, where), where)
-    return _as_json(parse_yaml(text, where), where)
+        return as_facts(_pairs(text, where), where)
+    return as_facts(_yaml(text, where), where)
+
+
+def _yaml(text: str, where: str) -> Any:
+    return parse_yaml(text, where, FactsLoader)
 
 
 def _json(text: str, where: str) -> Any:
@@ -77,22 +82,3 @@ def _pairs(text: str, where: str) -> Any:
 
 
 _BY_SUFFIX: Mapping[str, Callable[[str, str], Any]] = {".json": _json, ".txt": _pairs}
-
-
-def _as_json(facts: Any, where: str) -> Values:
-    """Convert facts to JSON and back, so that filters on the node and on the caller see the same values."""
-    if facts is None:
-        return {}
-    if not isinstance(facts, dict):
-        raise ConfigError(f"{where}: must be a mapping of facts, not {type(facts).__name__}")
-    try:
-        values: Values = json.loads(json.dumps(facts, allow_nan=False, default=_text))
-    except (TypeError, ValueError, RecursionError) as error:
-        raise ConfigError(f"{where}: facts must be JSON values: {error}") from None
-    return values
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, (datetime.date, datetime.time)):
-        return value.isoformat()
-    raise TypeError(f"not {type(value).__name__}")

@@ -1,7 +1,8 @@
 """Hold the facts and classes of this node, and refresh them from their sources.
 
 `current` and `classes` are replaced as a whole, never changed in place, so that a reader sees one state. A source that
-fails keeps its last valid values. Its error is logged once, and again when the error changes or returns.
+fails keeps its last valid values. Its error is logged once, and again when the error changes or returns. So are the
+values that a source omits because they are not JSON values.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from collective.node.facts.sources import Source
 from collective.periodic import PeriodicThread
 
 log = logging.getLogger(__name__)
+
+_MOST_NAMED = 5  # omitted values in one log line
 
 ListSources = Callable[[], Iterable[Source]]
 
@@ -92,15 +95,20 @@ class Facts:
             self._read("classes.broken", str(path), self._valid_classes, partial(_read_classes, path))
 
     def _read(self, event: str, label: str, valid: dict[str, Any], read: Callable[[], Any]) -> None:
-        """Keep the result of `read` in `valid`. Log its error unless it is the same as the last time."""
+        """Keep the result of `read` in `valid`; log its error and the values that it omits."""
         try:
             valid[label] = read()
-            self._problems.pop(label, None)
         except Exception as error:
             text = str(error) if isinstance(error, CollectiveError) else f"{label}: {type(error).__name__}: {error}"
-            if self._problems.get(label) != text:
-                log.error(event, extra={"error": text})
-            self._problems[label] = text
+            self._report(event, label, text)
+        else:
+            self._report("facts.omitted", label, _summary(getattr(valid[label], "omitted", ())))
+
+    def _report(self, event: str, label: str, text: str) -> None:
+        """Log the problem of a source unless it is the same as the last time. An empty text stands for success."""
+        if text and self._problems.get(label) != text:
+            log.error(event, extra={"error": text})
+        self._problems[label] = text
 
     def _replace(self, found: Iterable[Source]) -> None:
         labels = [source.label for source in found]
@@ -111,6 +119,11 @@ class Facts:
             merged.update(self._valid.get(label, {}))
         self.current = merged
         self.classes = frozenset().union(*self._valid_classes.values())
+
+
+def _summary(lines: Sequence[str]) -> str:
+    more = f"; and {len(lines) - _MOST_NAMED} more" if len(lines) > _MOST_NAMED else ""
+    return "; ".join(lines[:_MOST_NAMED]) + more
 
 
 def _read_classes(path: Path) -> frozenset[str]:
