@@ -85,7 +85,7 @@ def test_filled_in_policies_pass_the_linter(account: Account, collective: str, t
 
 
 def test_policies_of_another_partition_have_its_name() -> None:
-    """In China every ARN begins with arn:aws-cn."""
+    """Every ARN of a policy for China begins with arn:aws-cn."""
     text = json.dumps(filled(Account("aws-cn", "cn-north-1", "123456789012"), "staging"))
     assert set(re.findall(r"arn:[a-z-]+:", text)) == {"arn:aws-cn:"}
 

@@ -63,5 +63,5 @@ def test_a_format_is_enforced(name: str) -> None:
 
 
 def test_a_long_regular_expression_is_refused() -> None:
-    """Its compiler could not be interrupted."""
+    """A long regular expression is refused, because its compilation cannot be interrupted."""
     assert not FORMATS["regex"]("a" * 1001)

@@ -130,7 +130,7 @@ def test_a_profile_that_cannot_work_is_one_line(crpc: Crpc, tmp_path: Path, prof
 
 
 def test_a_daemon_waits_for_its_helper(crpc: Crpc, helper: Helper, tmp_path: Path, moto_server: str) -> None:
-    """It starts without the helper, serves once it works, keeps trying when it disappears, and serves again."""
+    """A daemon starts without its credential helper, serves once that works, and survives its absence."""
     with daemon(tmp_path, moto_server, serving=False, env=helper.environment) as node:
         node.wait_for("transport.failed")
         assert "AWS credentials: " in node.events("transport.failed")[0]["error"]

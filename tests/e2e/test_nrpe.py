@@ -125,7 +125,7 @@ def real_nrpe(needs: Callable[[str, str], None]) -> Iterator[tuple[Path, Callabl
 
 
 def test_checks_run_as_in_nrpe_itself(real_nrpe: tuple[Path, Callable[[str], tuple[int, str]]]) -> None:
-    """State and output are those of NRPE's own daemon with the same file: user, group, HOME, no output, time-out."""
+    """State and output are those of NRPE's own daemon with the same file: user, group, HOME, no output, timeout."""
     config, ask = real_nrpe
     for name in ("user", "group", "home", "silent", "check_disk_/", "Check Users", "warning", "slow"):
         state, output = ask(name)

@@ -114,5 +114,5 @@ def status(pid: int) -> str:
 
 def wait_for_files(folder: Path, count: int) -> list[int]:
     """Wait until `count` processes have written their files; return their pids."""
-    wait_until(lambda: len(list(folder.iterdir())) >= count, 20)
+    wait_until(lambda: len(list(folder.iterdir())) >= count, 60)
     return [int(path.name) for path in folder.iterdir()]
