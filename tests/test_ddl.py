@@ -454,12 +454,12 @@ SLOW = {
 @pytest.mark.parametrize("name", SLOW)
 @pytest.mark.parametrize("length", [45, 64, 100_000])
 def test_a_slow_pattern_cannot_stop_the_check(name: str, length: int) -> None:
-    """The check ends within its limit, whatever the value; a value that could not be checked is refused."""
+    """A check ends within its limit, whatever the value; a value that could not be checked is refused."""
     action = with_input({"text": {**TEXT, "pattern": SLOW[name]}})
-    started = time.monotonic()
+    started = time.thread_time()
     with pytest.raises(InvalidInput):
         action.check_input({"text": "a" * length + "!"})
-    assert time.monotonic() - started < CHECK_SECONDS * 10
+    assert time.thread_time() - started < CHECK_SECONDS * 3
 
 
 def test_a_check_that_took_too_long_has_a_reason_of_its_own() -> None:
@@ -486,10 +486,10 @@ def test_a_large_value_cannot_stop_the_check(name: str) -> None:
     schema, value = SLOW_VALUES[name]
     more = {"$defs": {"tree": TREE}}
     action = with_input({"value": schema}, **more)
-    started = time.monotonic()
+    started = time.thread_time()
     with pytest.raises(InvalidInput):
         action.check_input({"value": value})
-    assert time.monotonic() - started < CHECK_SECONDS * 10
+    assert time.thread_time() - started < CHECK_SECONDS * 3
 
 
 def test_unique_items_are_compared_as_json_values() -> None:

@@ -25,7 +25,7 @@ def limited(code: str) -> str:
 
 
 def test_calls_are_made_when_no_further_thread_can_be_started() -> None:
-    """Otherwise a request would be answered as failed, and run when another thread is free."""
+    """Calls that are submitted run at once: none is kept for a thread that cannot be started."""
     code = """
 pool = thread_pool(4, "action")
 limit(0)

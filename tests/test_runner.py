@@ -303,14 +303,18 @@ def test_a_stopped_fork_server_is_replaced(plugin: Path) -> None:
     assert done.stdout == "0\ncrashed True\n0\n"
 
 
-def test_a_fork_server_stopped_while_an_action_runs_does_not_delay_its_result(runner: Runner, plugin: Path) -> None:
-    """A result arrives although the fork server is stopped, because the monitor sends it itself."""
+def test_a_fork_server_stopped_while_an_action_runs_does_not_delay_its_result(
+    runner: Runner, plugin: Path, pids: Path
+) -> None:
+    """The monitor sends the result itself."""
     runner.run(job(plugin, "fine"), 10)
     pid = getattr(getattr(forkserver, "_forkserver"), "_forkserver_pid")  # noqa: B009
     answers: list[Any] = []
-    running = threading.Thread(target=lambda: answers.append(runner.run(job(plugin, "waits", seconds=1), 10)))
+    running = threading.Thread(
+        target=lambda: answers.append(runner.run(job(plugin, "waits", folder=str(pids), seconds=1), 10))
+    )
     running.start()
-    wait_until(lambda: len(descendants(pid)) >= 2, 10)  # the monitor and its worker
+    wait_for_files(pids, 1)
     os.kill(pid, signal.SIGSTOP)
     began = time.monotonic()
     running.join(20)

@@ -79,7 +79,7 @@ def test_replies_that_can_be_made_again_take_no_room(network: Network) -> None:
 
 
 def test_a_denied_caller_leaves_a_bounded_trace(tmp_path: Path, plugins: Path) -> None:
-    """Nothing in the journal, and a limited number of lines in the audit log; other callers are not affected."""
+    """A denied caller leaves nothing in the journal and a limited number of audit lines; others are not affected."""
     policy = Policy([Rule("alice", callers=("alice@example.com",))])
     with memory_fleet(tmp_path, {"web1": {}}, code=[plugins], ddls=[plugins], policy=policy) as network:
         network.transport.open_replies(REPLIES)
@@ -94,7 +94,11 @@ def test_a_denied_caller_leaves_a_bounded_trace(tmp_path: Path, plugins: Path) -
 
 
 def test_a_repeated_denied_request_is_answered_ten_times(tmp_path: Path) -> None:
+<<<<<<< HEAD
     """A denied request has no entry in the journal, and is still recognized when it is delivered again."""
+=======
+    """A denied request has no entry in the journal, and is still recognized when it comes again."""
+>>>>>>> heads/bind
     with memory_fleet(tmp_path, {"web1": {}}, policy=Policy([])) as network:
         network.transport.open_replies(REPLIES)
         send(network, *[request()] * 15)

@@ -60,7 +60,7 @@ def test_a_reply_to_another_request_under_the_same_id_is_rejected(
 
 
 def test_a_request_under_a_known_id_is_refused_and_replaces_no_proof(node: SignedNode) -> None:
-    """A second request with a known id is audited with its own digest, not answered, and replaces no file."""
+    """A request with a known id is audited under its digest and never answered; the first request's proof stays."""
     first = node.request(data=run(node.folder))
     digest = messages.unseal(node.body(first)).digest
     others = [replace(first, data=run(node.folder, "other")), replace(first, caller="bob")]
@@ -94,7 +94,7 @@ def test_a_request_signed_for_another_account_or_region_is_refused(node: SignedN
 
 
 def test_an_older_caller_gets_a_signed_reason(node: SignedNode) -> None:
-    """The request of an older caller does not run; it gets a signed reply in a format that it can read."""
+    """A request in an older format does not run; its reply has that format, and the node's signature."""
     with daemon(node.folder, node.url) as running:
         request = node.request(data=run(node.folder))
         node.send(messages.seal(messages.encode(request), lambda _: None, 1))  # unsigned: not answered
@@ -121,7 +121,7 @@ def test_a_withheld_request_expires_by_its_signed_time(node: SignedNode) -> None
 
 
 def test_a_replay_does_not_run_after_the_journal_was_lost(node: SignedNode) -> None:
-    """Not even if the caller's clock was ahead: the node refuses what may be older than its new journal."""
+    """A node refuses what may be older than its new journal, also if the caller's clock was ahead."""
     body = node.body(node.request(data=run(node.folder), time=time.time() + 200))
     with daemon(node.folder, node.url):
         node.send(body)

@@ -14,7 +14,9 @@ from collective.agent import Aborted, InvalidInput
 
 def fine(**data): return {"pid": os.getpid(), **data}
 def nothing(): pass
-def waits(seconds): time.sleep(seconds)
+def waits(folder, seconds):
+    open(f"{folder}/{os.getpid()}", "w").close()
+    time.sleep(seconds)
 def raises(): raise KeyError("colour")
 def raises_plainly(): raise Exception("rspec test")
 class Seventeen(Aborted): statuscode = 17
