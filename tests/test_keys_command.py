@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.crpc_call import json_document
@@ -190,7 +191,7 @@ def test_known_nodes_are_listed_by_collective(configured: Path, capsys: Captured
     assert [line.split() for line in capsys.readouterr().out.splitlines()] == rows
     assert main(["nodes", "list", "-T", "staging"]) == 0
     assert capsys.readouterr().out.split() == ["db1", "unknown", "-", "-", "-", KEY.public.fingerprint]
-    absent = {"state": "unknown", "last_seen": None, "version": None, "agents": []}
+    absent: dict[str, Any] = {"state": "unknown", "last_seen": None, "version": None, "agents": []}
     node = {"identity": "db1", **absent, "fingerprint": KEY.public.fingerprint, "key": KEY.public.line}
     assert json_document(["nodes", "list", "-T", "staging"], capsys) == {"collective": "staging", "nodes": [node]}
 
