@@ -36,7 +36,7 @@ def test_a_check_on_many_nodes_is_one_line(crpc: Crpc) -> None:
         (("check_disk", "-t", "abc"), {}, "check_disk: UNKNOWN: -t/--timeout: "),
         (("check_disk", "-F", "a|b"), {}, "check_disk: UNKNOWN: -F 'a¦b': "),
         ((), {}, "nrpe check: UNKNOWN: the following arguments are required: NAME"),
-        (("check disk",), {}, "check disk: UNKNOWN: nrpe runcommand: input 'command': "),
+        (("check]disk",), {}, "check]disk: UNKNOWN: nrpe runcommand: input 'command': "),
         (
             ("check_disk",),
             {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"},
