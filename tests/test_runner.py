@@ -21,7 +21,6 @@ from typing import Any
 
 import pytest
 from support.actions import alive, job, wait_for_files
-from support.footprint import descendants
 from support.waiting import wait_until
 
 from collective.node.actions.leftovers import end_leftovers

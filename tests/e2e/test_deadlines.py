@@ -40,9 +40,7 @@ def crpc(tmp_path: Path) -> Crpc:
     return make_crpc({**aws_environment("http://127.0.0.1:9"), "COLLECTIVE_CONFIG": str(tmp_path)})
 
 
-@pytest.mark.parametrize(
-    "words", [("ping", "-t", "8"), ("find",), ("rpcutil", "ping", "-t", "8"), ("facts", "role")]
-)
+@pytest.mark.parametrize("words", [("ping", "-t", "8"), ("find",), ("rpcutil", "ping", "-t", "8"), ("facts", "role")])
 def test_a_command_ends_soon_after_its_timeout(crpc: Crpc, url: str, words: tuple[str, ...]) -> None:
     """A command ends with one line and exit code 69, and does not wait for each attempt of each call."""
     began = time.monotonic()
