@@ -94,11 +94,7 @@ def test_a_denied_caller_leaves_a_bounded_trace(tmp_path: Path, plugins: Path) -
 
 
 def test_a_repeated_denied_request_is_answered_ten_times(tmp_path: Path) -> None:
-<<<<<<< HEAD
-    """A denied request has no entry in the journal, and is still recognized when it is delivered again."""
-=======
     """A denied request has no entry in the journal, and is still recognized when it comes again."""
->>>>>>> heads/bind
     with memory_fleet(tmp_path, {"web1": {}}, policy=Policy([])) as network:
         network.transport.open_replies(REPLIES)
         send(network, *[request()] * 15)
