@@ -219,7 +219,7 @@ def test_a_wave_whose_names_do_not_fit_is_sent_in_parts(tmp_path: Path) -> None:
     """Every node gets one request that names it, and all parts count as one call."""
     import secrets
 
-    names_ = [secrets.token_hex(120) for _ in range(4000)]
+    names_ = [secrets.token_hex(120) for _ in range(1700)]
     network = Scripted(dict.fromkeys(names_, Part()))
     call = network.fleet(tmp_path).call("rpcutil", "ping", timeout=TIMEOUT)
     assert network.broadcasts > 1

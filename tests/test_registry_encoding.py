@@ -45,6 +45,7 @@ def deep(levels: int) -> Any:
         (item(agents={"package": 1}), "agents: must be an object of strings"),
         (item(agents=["package"]), "agents: must be an object"),
         (item(period="x"), "period: must be a number from 0"),
+        (item(period=10**400), "period: must be a number from 0"),
         (item(period=-1), "period: must be a number from 0"),
         (item(period=True), "period: must be a number from 0"),
         (item(public_key=5), "public_key: must be a string"),

@@ -10,7 +10,6 @@ period and agents are never omitted.
 from __future__ import annotations
 
 import json
-import math
 import zlib
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
@@ -216,7 +215,7 @@ def _check_time(name: str, value: Any) -> None:
 
 def _check_number(name: str, value: Any) -> None:
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    _require(number and math.isfinite(value) and 0 <= value <= _LARGEST, name, f"a number from 0 to {_LARGEST:.0f}")
+    _require(number and 0 <= value <= _LARGEST, name, f"a number from 0 to {_LARGEST:.0f}")
 
 
 def _check_object(name: str, value: Any) -> None:
