@@ -13,11 +13,11 @@ from collective.registry import Contents, Nodes, RevocableNodes, Revocation
 from collective.signing.keys import PublicKey
 
 
-class Registry(RevocableNodes, Nodes, Protocol):
+class KeyRegistry(RevocableNodes, Nodes, Protocol):
     """A registry as this module uses it."""
 
 
-def open_registry(config: ClientConfig) -> Registry | None:
+def open_registry(config: ClientConfig) -> KeyRegistry | None:
     """Return the registry of the configured collective; None if it has none. Raises ConfigError."""
     if config.registry == "none":
         return None
@@ -43,7 +43,7 @@ class Change:
 class NodeKeys:
     """The keys of a collective's nodes: those that this caller knows, and those in the registry, if there is one."""
 
-    def __init__(self, known: KnownNodes, registry: Registry | None) -> None:
+    def __init__(self, known: KnownNodes, registry: KeyRegistry | None) -> None:
         self._known = known
         self._registry = registry
 
