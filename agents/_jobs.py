@@ -119,12 +119,24 @@ def start(folder: Path, command: str, user: str | None) -> ShellJob:
     identity = as_user(user)
     place = private(folder) / secrets.token_hex(16)
     place.mkdir(mode=0o700)
+    try:
+        process = _spawn(place, command, identity)
+    except (OSError, ValueError) as error:  # a command beyond the kernel's limit, no further process, a full disk
+        shutil.rmtree(place, ignore_errors=True)
+        raise Aborted(f"cannot start the command: {getattr(error, 'strerror', None) or error}") from None
+    process.returncode = 0  # not waited for: it outlives this action
+    job = ShellJob(place, command, user, time.time(), process.pid, _born(process.pid))
+    _write(job)
+    return job
+
+
+def _spawn(place: Path, command: str, identity: dict[str, Any]) -> subprocess.Popen[bytes]:
     with (
         (place / "exitcode").open("wb") as exitcode,
         (place / "stdout").open("wb") as stdout,
         (place / "stderr").open("wb") as stderr,
     ):
-        process = subprocess.Popen(
+        return subprocess.Popen(
             ["/bin/sh", "-c", _WRAPPER, "job", command],
             stdin=exitcode,
             stdout=stdout,
@@ -133,10 +145,6 @@ def start(folder: Path, command: str, user: str | None) -> ShellJob:
             start_new_session=True,
             **identity,
         )
-    process.returncode = 0  # not waited for: it outlives this action
-    job = ShellJob(place, command, user, time.time(), process.pid, _born(process.pid))
-    _write(job)
-    return job
 
 
 def find(folder: Path, handle: str) -> ShellJob:

@@ -154,7 +154,7 @@ def _suggestions(absent: Sequence[str], fleet: Fleet) -> dict[str, str]:
     known: list[str] = []
     if absent and fleet.config.registry != "none":
         try:
-            known = fleet.discover(Targets(method="registry"), verify=True)
+            known = list(fleet.find(Targets(method="registry"), verify=True).nodes)
         except CollectiveError:  # without the registry there are no suggestions
             known = []
     hints = {name: suggest(name.lower().rstrip("."), known) for name in absent}

@@ -15,6 +15,8 @@ from typing import Any
 
 from jsonschema import FormatChecker
 
+MAX_REGEX = 1000  # characters
+
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _TIME = re.compile(
     r"([01][0-9]|2[0-3]):([0-5][0-9]):([0-5][0-9]|60)(\.[0-9]+)?(Z|([+-])([01][0-9]|2[0-3]):([0-5][0-9]))",
@@ -159,7 +161,9 @@ def is_json_pointer(value: str) -> bool:
 
 
 def is_regex(value: str) -> bool:
-    """Return whether `value` is a regular expression in Python's syntax, as for `pattern`."""
+    """Return whether `value` is a regular expression in Python's syntax, of at most 1,000 characters."""
+    if len(value) > MAX_REGEX:  # nothing could interrupt the compiler
+        return False
     try:
         re.compile(value)
     except (re.error, RecursionError, OverflowError):

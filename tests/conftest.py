@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 from support.actions import PLUGIN
 from support.cgroups import MOUNTED
@@ -22,6 +23,8 @@ from collective.testing import Network, memory_fleet
 from collective.testing.simulation import Simulation
 
 make_neutral()  # before anything is collected: some values are read once
+hypothesis.settings.register_profile("any machine", deadline=None)  # how long an example takes depends on its load
+hypothesis.settings.load_profile("any machine")
 
 
 @pytest.fixture

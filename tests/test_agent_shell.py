@@ -209,3 +209,12 @@ def test_a_signal_to_a_job_that_has_just_ended_is_not_a_crash(settings: dict[str
     racing = _jobs.ShellJob(job.folder, job.command, None, job.started, job.pid, _jobs._born(job.pid or 0))  # noqa: SLF001
     racing.kill("TERM")
     assert racing.status in ("running", "failed")
+
+
+def test_a_command_beyond_the_limit_of_the_kernel_is_not_a_crash(settings: dict[str, Any]) -> None:
+    """One argument has at most 128 KiB on Linux (execve(2)): the message says so, and no job is left."""
+    with pytest.raises(Aborted, match=r"^cannot start the command: Argument list too long$"):
+        shell.start("true " + "x" * 200_000, settings=settings)
+    assert shell.list(settings=settings)["jobs"] == {}
+    with pytest.raises(Aborted, match=r"^cannot run '/bin/sh': Argument list too long$"):
+        shell.run("true " + "x" * 200_000, deadline=within())

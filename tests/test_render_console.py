@@ -26,6 +26,7 @@ from collective.fleet.aggregates import AggregateResult
         (5, "busy", "Node Busy"),
         (5, "expired", "Request Expired"),
         (5, "filtered", "Request Filtered"),
+        (5, "not_evaluated", "Filter Not Evaluated"),
         (1, None, "Request Aborted"),
         (2, None, "Unknown Action"),
         (5, None, "Unknown Request Status"),

@@ -104,9 +104,8 @@ def test_a_folder_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     """The error names the folder, the reason, and the configuration key to set."""
     state = tmp_path / "state"
     state.write_text("a file is in the way")
-    with pytest.raises(
-        ConfigError, match=rf"^{state}/slots/p: cannot write reply slots: .* \(set 'state' in client.yaml\)$"
-    ):
+    message = rf"^{state}/slots/p: cannot write reply slots: .* \(set 'state' in client.yaml\)$"
+    with pytest.raises(ConfigError, match=message):
         reply_slots.take(state, "p")
 
 

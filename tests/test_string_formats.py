@@ -29,7 +29,7 @@ VALUES = {
     ),
     "ipv6": (["::1", "fe80::1", "::ffff:10.0.0.1"], ["1::2::3", "fe80::1%eth0", "12345::", ":", "::1\n", "10.0.0.1"]),
     "json-pointer": (["", "/a/0", "/a~1b"], ["a", "/a~b", "#/a"]),
-    "regex": (["^a+$", "(?i)x"], ["(", "a{2,1}", "^(abc"]),
+    "regex": (["^a+$", "(?i)x", "a" * 1000], ["(", "a{2,1}", "^(abc"]),
     "time": (["08:30:06Z", "23:59:60Z", "08:30:06.283185-08:00"], ["08:30:06", "8:30:06Z", "08:30:60Z", "24:00:00Z"]),
     "uri": (
         ["http://example.com/?q=1#x", "urn:oasis:names", "mailto:a@b.de", "http://[::1]:80/", "s3://bucket/key%20x"],
@@ -60,3 +60,8 @@ def test_a_format_is_enforced(name: str) -> None:
     for value in invalid:
         with pytest.raises(InvalidInput, match=f"input 'a': .* is not a '{name}'"):
             action.check_input({"a": value})
+
+
+def test_a_long_regular_expression_is_refused() -> None:
+    """Its compiler could not be interrupted."""
+    assert not FORMATS["regex"]("a" * 1001)

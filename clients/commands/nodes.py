@@ -20,7 +20,6 @@ from collective.nodesets import unfold
 from collective.text import escape_controls, plural
 
 if TYPE_CHECKING:
-    from collective.fleet.node_keys import NodeKeys
     from collective.fleet.node_list import ListedNode
     from collective.signing.keys import PublicKey
 
@@ -98,11 +97,9 @@ def run(arguments: Sequence[str]) -> int:
 
 def _list(args: argparse.Namespace, config: ClientConfig) -> int:
     """List the nodes; without the registry only what the known keys tell."""
-    from collective.fleet.known_nodes import KnownNodes
-    from collective.fleet.node_keys import open_registry
-    from collective.fleet.node_list import read_nodes
+    from collective.fleet.node_list import list_nodes
 
-    nodes, error = read_nodes(open_registry(config), KnownNodes(config.state, config.collective))
+    nodes, error = list_nodes(config)
     if error:
         notice(f"registry cannot be read, only known keys are listed: {error}")
     rows = [_row(node) for node in nodes]
@@ -127,8 +124,10 @@ def _line(node: ListedNode) -> str:
 
 def _trust(args: argparse.Namespace, config: ClientConfig) -> int:
     """Trust a key of a node: that of `--key`, that in the registry, or the one that was refused last."""
-    node, key = check_identity(args.node), _key(args.key) if args.key else None
-    change = _node_keys(config).trust(node, key)
+    from collective.fleet.node_keys import NodeKeys
+
+    node = check_identity(args.node)
+    change = NodeKeys.connect(config).trust(node, _key(args.key) if args.key else None)
     [fingerprint] = change.fingerprints
     replaced = f" instead of {change.replaced}" if change.replaced else ""
     document = {
@@ -144,11 +143,12 @@ def _trust(args: argparse.Namespace, config: ClientConfig) -> int:
 
 def _revoke(args: argparse.Namespace, config: ClientConfig) -> int:
     """Revoke the keys of a node for all callers."""
+    from collective.fleet.node_keys import NodeKeys
+
     fingerprint = args.key
     if fingerprint and not fingerprint.startswith("SHA256:"):
         fingerprint = _key(fingerprint).fingerprint
-    node = check_identity(args.node)
-    change = _node_keys(config).revoke(node, fingerprint)
+    change = NodeKeys.connect(config).revoke(check_identity(args.node), fingerprint)
     document = {
         "collective": config.collective,
         "identity": change.node,
@@ -176,13 +176,6 @@ def _key(text: str) -> PublicKey:
         return PublicKey.from_line(Path(text).read_text(encoding="utf-8").strip() if is_file else text)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{text}: cannot be read: {getattr(error, 'strerror', None) or 'not UTF-8'}") from None
-
-
-def _node_keys(config: ClientConfig) -> NodeKeys:
-    from collective.fleet.known_nodes import KnownNodes
-    from collective.fleet.node_keys import NodeKeys, open_registry
-
-    return NodeKeys(KnownNodes(config.state, config.collective), open_registry(config))
 
 
 def _prune(args: argparse.Namespace, config: ClientConfig) -> int:

@@ -53,6 +53,7 @@ _REASON_LABELS = {
     "busy": ("Node Busy", "yellow"),
     "expired": ("Request Expired", "yellow"),
     "filtered": ("Request Filtered", "yellow"),
+    "not_evaluated": ("Filter Not Evaluated", "yellow"),
 }
 _NUMERIC = {"sum": "Sum", "average": "Average", "min": "Minimum", "max": "Maximum"}
 _NOTHING = "No aggregate summary could be computed"

@@ -56,7 +56,7 @@ def accept_unverified(_reply: Reply, _envelope: Envelope) -> None:
     """Accept every reply: for tests without keys."""
 
 
-def accept_nobody(_sender: str) -> bool:
+def accept_no_stranger(_sender: str) -> bool:
     """Accept no reply of a node that was not asked."""
     return False
 
@@ -81,7 +81,7 @@ class Call:
         outcomes: Outcomes | None = None,
         discovery_ids: Sequence[str] = (),
         verify: VerifyReply = accept_unverified,
-        is_member: IsMember = accept_nobody,
+        is_member: IsMember = accept_no_stranger,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.agent = sender.request.agent

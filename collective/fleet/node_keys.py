@@ -47,6 +47,11 @@ class NodeKeys:
         self._known = known
         self._registry = registry
 
+    @classmethod
+    def connect(cls, config: ClientConfig) -> NodeKeys:
+        """Return the keys that a caller with this configuration uses. Raises ConfigError."""
+        return cls(KnownNodes(config.state, config.collective), open_registry(config))
+
     def trust(self, node: str, key: PublicKey | None = None) -> Change:
         """Trust a key of a node instead of any other, and readmit it if it was revoked.
 

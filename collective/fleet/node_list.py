@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from collective.config import ClientConfig
 from collective.errors import SignatureError, TransportError
 from collective.fleet.known_nodes import KnownNodes
-from collective.registry import Contents, NodeRecord, Nodes
+from collective.fleet.node_keys import open_registry
+from collective.registry import Contents, NodeRecord
 from collective.signing.keys import PublicKey
 
 ALIVE, STALE, STOPPED, REVOKED, INVALID, UNKNOWN = "alive", "stale", "stopped", "revoked", "invalid", "unknown"
@@ -34,14 +36,13 @@ class ListedNode:
     problem: str | None = field(default=None, compare=False)
 
 
-def read_nodes(registry: Nodes | None, known: KnownNodes) -> tuple[list[ListedNode], TransportError | None]:
-    """Return all nodes, sorted by identity; with the error if the registry cannot be read, only those with known keys.
-
-    Revocations in the registry are added to `known`.
-    """
-    if registry is None:
-        return listed(Contents(), 0.0, known), None
+def list_nodes(config: ClientConfig) -> tuple[list[ListedNode], TransportError | None]:
+    """Return the nodes of a collective; the error is why the registry, and so most of them, cannot be read."""
+    known = KnownNodes(config.state, config.collective)
     try:
+        registry = open_registry(config)
+        if registry is None:
+            return listed(Contents(), 0.0, known), None
         contents, now = registry.read(), registry.now()
     except TransportError as error:
         return listed(Contents(), 0.0, known), error

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import email.utils
+import os
+import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
 import uuid
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
-from support.crpc_process import BIN, Completed
-from support.daemons import IDENTITY, aws_environment, configure
+from support.crpc_process import BIN, Completed, make_crpc
+from support.daemons import IDENTITY, aws_environment, configure, daemon
 
 from collective import names
 from collective.aws import AWS
@@ -22,9 +25,12 @@ from collective.config import NodeConfig
 from collective.errors import ConfigError, Unreachable
 from collective.node.check import aws_probe
 from collective.signing import key_files, keys
+from collective.signing.allowed_signers import signer_line
 from collective.transport.sqs import SQSTransport
 
 UNREACHABLE = "http://127.0.0.1:9"
+SIGNER = signer_line("alice", keys.new().public)
+ALLOWING = "rules: [{callers: ['*']}]\n"
 
 
 @pytest.fixture
@@ -150,3 +156,105 @@ def test_a_clock_that_is_off_is_reported(monkeypatch: pytest.MonkeyPatch) -> Non
     assert isinstance(error, ConfigError)
     assert str(error).startswith("clock: +36")
     assert str(error).endswith("(use 'timedatectl set-ntp true')")
+
+
+def started(folder: Path, url: str) -> Completed:
+    """Run the daemon, which must refuse to start."""
+    words = [str(BIN / "collectived"), "--config", str(folder / "node.yaml")]
+    return subprocess.run(words, env=aws_environment(url), capture_output=True, text=True, check=False, timeout=60)
+
+
+OPENED = {
+    "allowed_signers": 0o666,
+    "revoked_keys": 0o666,
+    "policy.yaml": 0o646,
+    "node.yaml": 0o666,
+    "agents": 0o777,
+    "agents/odd.py": 0o666,
+    "agents/data/lib.txt": 0o666,
+    "ddl": 0o777,
+    "settings": 0o777,
+    "settings/odd.yaml": 0o666,
+    "state": 0o777,
+    ".": 0o777,
+}
+
+
+@pytest.mark.parametrize(
+    ("opened", "group"), [*((path, False) for path in OPENED), ("allowed_signers", True), ("agents", True)]
+)
+def test_the_daemon_refuses_what_the_check_refuses(
+    tmp_path: Path, moto_server: str, needs_root: Callable[[], None], opened: str, group: bool
+) -> None:
+    """A path that others can change ends the start with the line of the check, and exit code 78."""
+    needs_root()
+    folder = tmp_path / "node"
+    folder.mkdir()
+    files = {"allowed_signers": "allowed_signers", "revoked_keys": "revoked_keys"}
+    configure(folder, collective=f"check-{uuid.uuid4().hex[:8]}", **files)
+    (folder / "allowed_signers").write_text(signer_line("alice", keys.new().public))
+    for name in ("state", "agents/data"):
+        (folder / name).mkdir()
+    for name in ("revoked_keys", "agents/data/lib.txt", "settings/odd.yaml"):
+        (folder / name).touch()
+    path = folder / opened
+    if opened == "agents/odd.py":
+        path.write_text("")
+        (folder / "ddl" / "odd.json").write_text("{}")
+    path.chmod(0o770 if group and path.is_dir() else 0o660 if group else OPENED[opened])
+    if group:
+        os.chown(path, 0, 12345)
+    checked = check(folder, moto_server)
+    done = started(folder, moto_server)
+    assert (checked.returncode, done.returncode) == (78, 78), done.stderr
+    [line] = done.stderr.splitlines()
+    who = "group 12345 (use 'chmod g-w" if group else "all users (use 'chmod o-w"
+    assert line.startswith(f"collectived: {path}: writable by {who} {path}')")
+    assert line.partition(" (and ")[0] in checked.stderr
+    assert not (folder / "state" / "journal.sqlite").exists()
+
+
+@pytest.mark.parametrize(
+    ("signers", "policy", "message"),
+    [
+        (None, ALLOWING, "allowed_signers: no such file, so no signer is trusted"),
+        ("# nothing yet\n", ALLOWING, "allowed_signers: no key that may sign now, so no signer is trusted"),
+        (SIGNER, None, "policy.yaml: no such file, so only rpcutil is allowed (create a policy)"),
+        (SIGNER, "rules: []\n", "policy.yaml: no rule that allows anything, so every request is refused"),
+        (SIGNER, "rules: [{callers: ['*'], allow: false}]\n", "policy.yaml: no rule that allows anything"),
+    ],
+)
+def test_a_node_that_serves_no_caller_fails_the_check(
+    tmp_path: Path, moto_server: str, signers: str | None, policy: str | None, message: str
+) -> None:
+    """What an unedited template leaves is a problem: exit code 78, and one line with what to do."""
+    configure(tmp_path, collective="check-none", accept_unsigned=False, allowed_signers="allowed_signers")
+    for name, content in (("allowed_signers", signers), ("policy.yaml", policy)):
+        (tmp_path / name).unlink(missing_ok=True)
+        if content is not None:
+            (tmp_path / name).write_text(content)
+    done = check(tmp_path, moto_server)
+    assert done.returncode == 78
+    assert [message in line for line in done.stderr.splitlines()] == [True]
+
+
+def test_a_reload_refuses_what_others_can_change(tmp_path: Path, moto_server: str) -> None:
+    """Policy and agents stay in force as they were, and each refusal is logged once."""
+    collective = f"check-{uuid.uuid4().hex[:8]}"
+    configure(tmp_path, collective=collective)
+    crpc = make_crpc({**aws_environment(moto_server), "COLLECTIVE_CONFIG": str(tmp_path)})
+    with daemon(tmp_path, moto_server) as node:
+        (tmp_path / "policy.yaml").write_text("rules: []\n")
+        (tmp_path / "policy.yaml").chmod(0o666)
+        (tmp_path / "agents" / "odd.py").touch()
+        (tmp_path / "agents").chmod(0o777)
+        for count in (1, 2):
+            node.process.send_signal(signal.SIGHUP)
+            node.wait_for("reload.refused", count)
+        assert crpc("shell", "run", "command=true", "-I", IDENTITY, "--yes").returncode == 0, node.log
+        assert len(node.events("policy.broken")) == 1
+        (tmp_path / "policy.yaml").chmod(0o644)
+        (tmp_path / "agents").chmod(0o755)
+        node.process.send_signal(signal.SIGHUP)
+        node.wait_for("agent.refused")
+        assert crpc("shell", "run", "command=true", "-I", IDENTITY, "--yes").returncode == 2

@@ -16,6 +16,7 @@ from support.daemons import IDENTITY, aws_environment, configure, daemon
 from support.json_documents import check_document
 from support.proxy import Proxy
 
+from collective import names
 from collective.lab.layout import Layout
 
 NO_CREDENTIALS = {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}
@@ -127,6 +128,32 @@ def test_an_untrusted_caller_gets_a_hint(crpc: Crpc, caller: Path) -> None:
     key_files.write_new(caller.parent / "key", keys.new().text())
     ignored = found(crpc, 69, "--config", str(caller))
     assert "'crpc keys' shows the line for allowed_signers" in ignored["reply"]
+
+
+def test_a_node_that_is_not_subscribed_is_reported(crpc: Crpc, tmp_path: Path, moto_server: str) -> None:
+    """Calls reach the node directly, so only the doctor notices before the next broadcast."""
+    collective = f"doctor-{uuid.uuid4().hex[:8]}"
+    configure(tmp_path, collective=collective, registry="dynamodb")
+    path = tmp_path / "client.yaml"
+    path.write_text(path.read_text().replace('"registry": "none"', '"registry": "dynamodb"'))
+    env = aws_environment(moto_server)
+    words = ("--config", str(path))
+    assert crpc("setup", *words, "--yes", **env).returncode == 0
+    sns = boto3.client(
+        "sns",
+        endpoint_url=moto_server,
+        region_name="eu-central-1",
+        aws_access_key_id="test",
+        aws_secret_access_key="test",
+    )
+    with daemon(tmp_path, moto_server):
+        assert crpc("rpcutil", "ping", *words, **env).returncode == 0
+        assert found(crpc, 0, *words, **env)["topic"] == f"ok: {names.topic(collective)}"
+        arn = f"arn:aws:sns:eu-central-1:123456789012:{names.topic(collective)}"
+        for one in sns.list_subscriptions_by_topic(TopicArn=arn)["Subscriptions"]:
+            sns.unsubscribe(SubscriptionArn=one["SubscriptionArn"])
+        topic = found(crpc, 0, *words, **env)["topic"]
+    assert topic.startswith(f"warning: not subscribed, so broadcasts do not reach {IDENTITY} (a node repairs this")
 
 
 def test_throttling_is_reported(crpc: Crpc, tmp_path: Path, moto_server: str) -> None:

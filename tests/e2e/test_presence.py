@@ -7,10 +7,9 @@ import json
 import os
 import signal
 import subprocess
-import threading
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,12 +18,14 @@ import boto3
 import pytest
 from support.crpc_process import BIN, Completed, Crpc, clean_environment, make_crpc, own_lab
 from support.json_documents import check_document
+from support.waiting import wait_until
 
 from collective.lab.layout import Layout
 from collective.signing import key_files, keys
 
 FIRST, SECOND, THIRD = "node01.lab", "node02.lab", "node03.lab"
 TABLE = "lab_nodes"
+WAIT = 20.0  # seconds
 CERT = {
     "metadata": {"name": "cert", "description": "Certificates", "version": "1", "timeout": 5},
     "query": {"type": "string"},
@@ -63,14 +64,6 @@ def table(own: Layout) -> Any:
     return session.client("dynamodb", endpoint_url=settings["AWS_ENDPOINT_URL"])
 
 
-def wait_for(done: Callable[[], bool], seconds: float = 20.0) -> None:
-    """Wait until `done`, for at most some seconds."""
-    until = time.monotonic() + seconds
-    while not done():
-        assert time.monotonic() < until
-        threading.Event().wait(0.1)
-
-
 def pid(own: Layout, identity: str) -> int:
     return int((own.node(identity) / "pid").read_text())
 
@@ -105,7 +98,7 @@ def stale(table: Any, crpc: Crpc, identity: str, seconds: float) -> Iterator[Non
         yield
     finally:
         assert crpc("lab", "node", identity, "start").returncode == 0
-        wait_for(lambda: identity in crpc("find").stdout)
+        wait_until(lambda: identity in crpc("find").stdout, WAIT)
 
 
 def test_a_stale_node_is_named_and_can_be_expected(crpc: Crpc, table: Any) -> None:
@@ -152,7 +145,7 @@ def test_a_node_that_cannot_evaluate_a_filter_is_named(own: Layout, crpc: Crpc) 
     config.write_text(config.read_text().replace("agents:\n", "agents:\n- more\n"))
     for verb in ("stop", "start"):
         assert crpc("lab", "node", FIRST, verb).returncode == 0
-    wait_for(lambda: FIRST in crpc("find").stdout)
+    wait_until(lambda: FIRST in crpc("find").stdout, WAIT)
 
     done = crpc("find", "-S", "cert('/etc/hosts').days_left>0", "--json")
     assert (done.returncode, document(done)["nodes"]) == (2, [FIRST])
@@ -175,9 +168,9 @@ def test_a_node_with_too_many_facts_stays_registered(own: Layout, crpc: Crpc) ->
     try:
         facts.write_text(json.dumps({"role": "db", **many}))
         os.kill(pid(own, SECOND), signal.SIGHUP)
-        wait_for(lambda: "registry.omitted" in (own.node(SECOND) / "log").read_text())
+        wait_until(lambda: "registry.omitted" in (own.node(SECOND) / "log").read_text(), WAIT)
         value = many["package9999"]
-        wait_for(lambda: crpc("find", "-F", f"package9999={value}").stdout == f"{SECOND}\n")
+        wait_until(lambda: crpc("find", "-F", f"package9999={value}").stdout == f"{SECOND}\n", WAIT)
         assert crpc("ping").stdout.count("time=") == 3
         verbose = crpc("find", "-v", "-F", f"package9999={value}")
         assert f"{SECOND}: the registry cannot store " in verbose.stderr
@@ -196,7 +189,7 @@ def test_a_node_with_too_many_facts_stays_registered(own: Layout, crpc: Crpc) ->
     finally:
         facts.write_text(before)
         os.kill(pid(own, SECOND), signal.SIGHUP)
-    wait_for(lambda: "cannot store" not in crpc("doctor").stdout)
+    wait_until(lambda: "cannot store" not in crpc("doctor").stdout, WAIT)
 
 
 def test_a_bad_record_costs_only_itself(crpc: Crpc, table: Any) -> None:
@@ -284,11 +277,11 @@ def test_a_refused_reload_is_visible(own: Layout, crpc: Crpc) -> None:
     code = own.folder / "agents" / "odd.py"
     code.write_text("from collective.agent import action\n\n\n@action\ndef do():\n    return {}\n")
     os.kill(pid(own, THIRD), signal.SIGHUP)
-    wait_for(lambda: crpc("find", "-A", "odd").stdout == f"{THIRD}\n")
+    wait_until(lambda: crpc("find", "-A", "odd").stdout == f"{THIRD}\n", WAIT)
     code.write_text("def broken(:\n")
     os.kill(pid(own, THIRD), signal.SIGHUP)
     try:
-        wait_for(lambda: "a newer version failed to load" in crpc("doctor").stdout)
+        wait_until(lambda: "a newer version failed to load" in crpc("doctor").stdout, WAIT)
         assert crpc("odd", "do", "-I", THIRD).returncode == 0
         for action in ("inventory", "agent_inventory", "daemon_stats"):
             done = document(crpc("rpcutil", action, "-I", THIRD, "--json"))
@@ -310,7 +303,7 @@ def test_an_interrupt_says_what_still_runs(own: Layout) -> None:
         [BIN / "crpc", *words], env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
         log = own.node(FIRST) / "audit.jsonl"
-        wait_for(lambda: "sleep 20" in log.read_text())
+        wait_until(lambda: "sleep 20" in log.read_text(), WAIT)
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=30)
     assert process.returncode == 4

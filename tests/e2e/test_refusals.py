@@ -21,7 +21,7 @@ WRONG: dict[str, tuple[list[str], str]] = {
     "unknown input": (["package", "install", "pakage=zsh"], "there is no input 'pakage'"),
     "wrong input": (["package", "install", "package=-zsh"], "package install: input 'package'"),
     "input with a newline": (["package", "install", "package=zsh\n"], "package install: input 'package'"),
-    "no KEY=VALUE": (["rpcutil", "get_data", "zsh"], "'zsh': inputs are given as KEY=VALUE"),
+    "no KEY=VALUE": (["package", "install", "zsh", "vim"], "'vim': only one input can be given without its name"),
     "no number": (["shell", "run", "command=true", "timeout=soon"], "timeout=soon"),
     "no such file": (["shell", "run", "command=@/no/such/file"], "/no/such/file"),
     "bad fact": (["rpcutil", "ping", "-F", "role"], "-F 'role'"),
