@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import configparser
 import json
 import re
@@ -156,3 +157,26 @@ def test_the_bill_is_what_the_command_prints(capsys: pytest.CaptureFixture[str])
     [(line, shown)] = re.findall(r"^```console\n\$ crpc (cost .*?)\n(.*?)^```$", guide, re.MULTILINE | re.DOTALL)
     assert crpc.main(shlex.split(line)) == 0
     assert capsys.readouterr().out == shown
+
+
+def test_every_proof_of_the_security_page_is_a_test() -> None:
+    """Comments such as `<!-- test: FILE::TEST -->` name existing test functions, read from the file's syntax tree."""
+    text = (DOCS / "security.md").read_text()
+    proofs = re.findall(r"<!-- test: (\S+)::(\w+) -->", text)
+    assert len(proofs) == text.count("<!-- test:") > 30
+    modules = {file: ast.parse((ROOT / file).read_text()) for file, _ in proofs}
+    existing = {
+        (file, part.name)
+        for file, module in modules.items()
+        for part in module.body
+        if isinstance(part, ast.FunctionDef)
+    }
+    assert [proof for proof in proofs if proof not in existing or not proof[1].startswith("test_")] == []
+
+
+def test_every_defence_on_the_security_page_has_a_proof() -> None:
+    """Each bullet 'Stopped by' ends with the comment that names its test, unless nothing stops the attacker."""
+    section = (DOCS / "security.md").read_text().partition("## What an attacker can do\n")[2].partition("\n## ")[0]
+    bullets = re.findall(r"^- \*\*Stopped by\*\*: (.*?)(?=\n- |\n\n)", section, re.MULTILINE | re.DOTALL)
+    assert len(bullets) == section.count("### ") > 10
+    assert [bullet for bullet in bullets if not bullet.endswith(" -->") and bullet != "nothing here."] == []
