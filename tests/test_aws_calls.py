@@ -42,7 +42,7 @@ def test_after_a_missed_deadline_calls_get_less_time_until_one_succeeds() -> Non
     """A command makes several calls to the same server, and must not wait long for each of them."""
     deadlines = Deadlines(0.2, 0.01)
     end = threading.Event()
-    waits: list[float] = []
+    waits: list[str] = []
     for _ in range(2):
         with pytest.raises(CallFailed) as caught:
             deadlines.run(lambda: end.wait(LONG), extra=1.0 if not waits else 0.0)

@@ -115,7 +115,7 @@ def test_every_log_event_is_described() -> None:
     described = set(re.findall(r"^\| `([a-z]+\.[a-z_]+)` \|", page("logs"), re.MULTILINE))
     logged = re.findall(r'\blog(?:ger)?\.(?:debug|info|warning|error|exception)\(\s*"([a-z]+\.[a-z_]+)"', code())
     assert set(logged) - described == set()
-    assert [event for event in described if f'"{event}"' not in code()] == []
+    assert [event for event in described if f'"{event}"' not in code() + code("clients")] == []
 
 
 def test_every_environment_variable_is_described() -> None:

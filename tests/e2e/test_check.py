@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import email.utils
+import itertools
 import os
 import signal
 import socket
@@ -223,6 +224,7 @@ def test_the_daemon_refuses_what_the_check_refuses(
         (SIGNER, "rules: []\n", "policy.yaml: no rule that allows anything, so every request is refused"),
         (SIGNER, "rules: [{callers: ['*'], allow: false}]\n", "policy.yaml: no rule that allows anything"),
     ],
+    ids=map(str, itertools.count()),  # the key differs in each process, and test names must not
 )
 def test_a_node_that_serves_no_caller_fails_the_check(
     tmp_path: Path, moto_server: str, signers: str | None, policy: str | None, message: str
