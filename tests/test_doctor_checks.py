@@ -101,8 +101,8 @@ def test_the_state_folder_is_checked(config: ClientConfig, tmp_path: Path) -> No
     assert (list(known.keys), (tmp_path / "state" / "known_nodes").exists()) == (["web1"], False)
     (tmp_path / "file").touch()
     assert lines(local_checks.state(replace(config, state=tmp_path / "file"))) == [
-        f"error: {tmp_path}/file/slots/production: cannot write reply slots: Not a directory "
-        "(set 'state' in client.yaml)"
+        f"error: {tmp_path}/file/slots/production: cannot write reply slots: Not a directory"
+        + " (set 'state' in client.yaml)"
     ]
 
 
