@@ -100,10 +100,9 @@ def test_the_state_folder_is_checked(config: ClientConfig, tmp_path: Path) -> No
     known.introduce([NodeRecord("web1", "1", public_key=KEY.public.line)])
     assert (list(known.keys), (tmp_path / "state" / "known_nodes").exists()) == (["web1"], False)
     (tmp_path / "file").touch()
-    assert lines(local_checks.state(replace(config, state=tmp_path / "file"))) == [
-        f"error: {tmp_path}/file/slots/production: cannot write reply slots: Not a directory"
-        + " (set 'state' in client.yaml)"
-    ]
+    problem = f"{tmp_path}/file/slots/production: cannot write reply slots: Not a directory"
+    found = lines(local_checks.state(replace(config, state=tmp_path / "file")))
+    assert found == [f"error: {problem} (set 'state' in client.yaml)"]
 
 
 def test_the_signing_key_is_shown(config: ClientConfig, tmp_path: Path) -> None:
