@@ -123,14 +123,14 @@ def print_sent(call: Call, args: argparse.Namespace, fleet: Fleet) -> int:
     document = {**members, "collective": call.collective, "caller": call.caller, "nodes": nodes, "absent": call.absent}
     rows = [list(members.values())]
     output.show(args, Output("sent", document, list(members), rows, lambda: f"{call.request_id}\n"))
-    print_missing(call, fleet)
+    print_missing(call, fleet, waited=False)
     if call.outcomes.not_evaluated:
         return FAILED
     missing = set(call.outcomes.silent) - call.outcomes.expected
     return SILENT if call.absent or missing else OK
 
 
-def print_missing(call: Call, fleet: Fleet) -> None:
+def print_missing(call: Call, fleet: Fleet, *, waited: bool = True) -> None:
     """Print on standard error which nodes are missing, and why: those that do not exist, or did not answer."""
     from collective.fleet.silence import not_asked_lines, not_evaluated_lines, silence_lines
 
@@ -141,6 +141,8 @@ def print_missing(call: Call, fleet: Fleet) -> None:
     for name in call.absent:
         notice(f"{name}: there is no such node: it has no queue in '{call.collective}'{hints[name]}")
     explained = {*call.absent, *outcomes.not_asked, *outcomes.rejected}
+    if not waited:  # the nodes that were asked may still answer
+        explained |= outcomes.expected
     silent = [name for name in outcomes.silent if name not in explained]
     reasons = {} if call.cut_short else fleet.why_silent(silent)
     for line in silence_lines(reasons):

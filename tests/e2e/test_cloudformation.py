@@ -301,7 +301,7 @@ def test_the_operator_policy_is_exactly_sufficient() -> None:
     assert creation(cloud, "operated", nodes=[IDENTITY]).changes == []
     registry = cloud.registry("operated")
     nodes = DynamoDBRegistry(AWS(open_session()), names.table("operated"))
-    nodes.put(NodeRecord("db1.my.net", "1", period=0.0))
+    nodes.put(NodeRecord("db1.my.net", "1", period=0.001))
     nodes.put(NodeRecord("db2.my.net", "1"))
     registry.record_revocation(Revocation("db1.my.net", "SHA256:x"))
     settle(pruning(cloud, registry, "operated", older_than=0.0, orphans=True))

@@ -155,7 +155,10 @@ def test_a_node_that_cannot_evaluate_a_filter_is_named(own: Layout, crpc: Crpc) 
     )
     broken = crpc("rpcutil", "ping", "-S", "cert('/nosuch').days_left<14", "-I", FIRST, "--json")
     assert (broken.returncode, document(broken)["replies"]) == (2, [])
-    assert f"crpc: 1 node could not evaluate the filter: {FIRST} (data cert: FileNotFoundError" in broken.stderr
+    assert (
+        f"crpc: 1 node could not evaluate the filter: {FIRST} (data cert: Agent crashed: FileNotFoundError"
+        in broken.stderr
+    )
     assert crpc("find", "-S", "cert('/nosuch').days_left<14").returncode == 2
     assert crpc("find", "-S", "role=no-such and cert('/nosuch').days_left<14").returncode == 1
 

@@ -126,7 +126,9 @@ def test_ctrl_c_stops_a_rollout_and_shows_the_results(
         out, err = process.communicate(timeout=30)
     assert time.monotonic() - began < 10
     assert process.returncode == 4
-    assert err == "crpc: stopped: interrupted (3 nodes not sent to, 1 node had not answered yet)\n"
+    stopped, running = err.splitlines()
+    assert stopped == "crpc: stopped: interrupted (3 nodes not sent to, 1 node had not answered yet)"
+    assert re.fullmatch(r"crpc: still running on 1 node, for at most \d+ s", running)
     if form:
         assert json.loads(out)["stopped"] == "interrupted"
         assert json.loads(out)["outcomes"] | {"rejected": 0} == {
