@@ -30,7 +30,7 @@ def disk(tmp_path: Path, needs_root: Callable[[], None]) -> Iterator[Disk]:
     def mount(name: str, size: int) -> Path:
         folder = tmp_path / name
         folder.mkdir()
-        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}k", "tmpfs", folder], check=True)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}k,mode=755", "tmpfs", folder], check=True)
         mounted.append(folder)
         return folder
 
