@@ -21,6 +21,7 @@ from collective.agent import Aborted
 from collective.ownership import replaceable
 from collective.run_as import account_environment
 from collective.suggestions import suggest
+from collective.text import escape_controls
 
 CONFIG = "/etc/nagios/nrpe.cfg"
 
@@ -34,6 +35,8 @@ _OF_THE_SERVICE = frozenset(
 _ALWAYS_SAFE = frozenset({"allow_bash_command_substitution"})
 _INCLUDES = ("include", "include_file", "include_dir")
 _CHECK = re.compile(r"command\[([^\]]+)\]")
+_IDS = 2**32 - 1  # numbers of users and groups; the last one means "unchanged" in setuid(2)
+_LONGEST_ID = 10  # digits
 _ESCAPES = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
 
 
@@ -118,16 +121,23 @@ def _user(name: str | None) -> pwd.struct_passwd:
     try:
         if name is None:
             return pwd.getpwuid(os.geteuid())
-        return pwd.getpwuid(int(name)) if name.isdecimal() else pwd.getpwnam(name)
+        return pwd.getpwuid(_id(name)) if name.isdecimal() else pwd.getpwnam(name)
     except KeyError:
-        raise KeyError(f"user '{os.geteuid() if name is None else name}'") from None
+        raise KeyError(f"user '{os.geteuid() if name is None else name[:100]}'") from None
 
 
 def _group(name: str) -> int:
     try:
-        return int(name) if name.isdecimal() else grp.getgrnam(name).gr_gid
+        return _id(name) if name.isdecimal() else grp.getgrnam(name).gr_gid
     except KeyError:
-        raise KeyError(f"group '{name}'") from None
+        raise KeyError(f"group '{name[:100]}'") from None
+
+
+def _id(digits: str) -> int:
+    """Return the number of a user or group; raise KeyError for one that the system cannot have."""
+    if len(digits) > _LONGEST_ID or int(digits) >= _IDS:
+        raise KeyError(digits)
+    return int(digits)
 
 
 def _read_file(path: Path, found: NrpeConfig) -> None:
@@ -136,7 +146,7 @@ def _read_file(path: Path, found: NrpeConfig) -> None:
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
-        found.problems.append(f"{path}: does not exist, but is included")
+        _note(found, f"{path}: does not exist, but is included")
         return
     except OSError as error:
         raise Aborted(f"{path}: cannot be read: {error.strerror}") from None
@@ -151,9 +161,9 @@ def _read_line(path: Path, where: str, line: str, found: NrpeConfig) -> None:
     key, equals, value = (part.strip() for part in line.partition("="))
     check = _CHECK.fullmatch(key)
     if problem := lines.problem(line):
-        found.problems.append(f"{where}: {problem}")
+        _note(found, f"{where}: {problem}")
     elif not equals or not value:
-        found.problems.append(f"{where}: '{key[:100]}' has no value (the line has no effect)")
+        _note(found, f"{where}: '{key[:100]}' has no value (the line has no effect)")
     elif check:
         found.checks[check[1]] = value
     elif key == "include_dir":
@@ -163,11 +173,16 @@ def _read_line(path: Path, where: str, line: str, found: NrpeConfig) -> None:
     elif key in _SETTINGS:
         try:
             _SETTINGS[key](found, value)
-        except ValueError:
-            raise Aborted(f"{where}: {key}: invalid value '{value}' (no check is run)") from None
+        except (ValueError, OverflowError):
+            shown = escape_controls(value[:100])
+            raise Aborted(f"{where}: {key}: invalid value '{shown}' (no check is run)") from None
     elif key not in _OF_THE_SERVICE | _ALWAYS_SAFE:
         hint = suggest(key, [*_SETTINGS, *_INCLUDES, *_OF_THE_SERVICE, *_ALWAYS_SAFE], "the line has no effect")
-        found.problems.append(f"{where}: unknown option '{key[:100]}' ({hint})")
+        _note(found, f"{where}: unknown option '{key[:100]}' ({hint})")
+
+
+def _note(found: NrpeConfig, problem: str) -> None:
+    found.problems.append(escape_controls(problem))
 
 
 def _read_folder(folder: Path, found: NrpeConfig) -> None:
@@ -175,7 +190,7 @@ def _read_folder(folder: Path, found: NrpeConfig) -> None:
     try:
         paths = sorted(folder.iterdir())
     except OSError as error:
-        found.problems.append(f"{folder}: cannot be read: {error.strerror}")
+        _note(found, f"{folder}: cannot be read: {error.strerror}")
         return
     for path in paths:
         if path.name.endswith(".cfg") and path.is_file():
