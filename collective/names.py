@@ -49,7 +49,8 @@ def check_collective(name: str) -> str:
 def check_identity(name: str) -> str:
     """Return `name` if it is valid for a node; raise UsageError otherwise."""
     if not _IDENTITY.fullmatch(name):
-        raise UsageError(f"invalid identity '{_shown(name)}': use 1 to 255 characters of A-Z, a-z, 0-9, '_', '.' and '-'")
+        rule = "use 1 to 255 characters of A-Z, a-z, 0-9, '_', '.' and '-'"
+        raise UsageError(f"invalid identity '{_shown(name)}': {rule}")
     return name
 
 

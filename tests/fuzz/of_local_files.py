@@ -24,7 +24,6 @@ from fuzz.of_signatures import KEYS
 
 _FOLDER = tempfile.TemporaryDirectory(prefix="fuzz-")
 atexit.register(_FOLDER.cleanup)
-_LONGEST_ERROR = 1000  # characters
 
 
 def saved(name: str, data: bytes) -> Path:
@@ -49,11 +48,7 @@ def node_file(data: bytes) -> None:
     path = saved("nodes", data)
     for chosen in (None, *CHOICES):
         with refusing(UsageError):
-            try:
-                names = read_nodes(str(path), chosen)
-            except UsageError as error:
-                assert len(str(error)) < _LONGEST_ERROR
-                raise
+            names = read_nodes(str(path), chosen)
             assert len(set(names)) == len(names)
             for name in names:
                 check_identity(name)
@@ -133,13 +128,27 @@ _YAML = (
 )
 
 _DECISION = {
-    **{"event": "decision", "previous": None, "time": 1789000000.1, "request": "a" * 32, "digest": "b" * 64},
-    **{"caller": "alice", "agent": "package", "action": "status", "data": {"package": "zsh"}, "verdict": "allowed"},
-    **{"rule": "operators", "asks": [["fstat", "/etc/hosts"]]},
+    "event": "decision",
+    "previous": None,
+    "time": 1789000000.1,
+    "request": "a" * 32,
+    "digest": "b" * 64,
+    "caller": "alice",
+    "agent": "package",
+    "action": "status",
+    "data": {"package": "zsh"},
+    "verdict": "allowed",
+    "rule": "operators",
+    "asks": [["fstat", "/etc/hosts"]],
 }
 _OUTCOME = {
-    **{"event": "outcome", "previous": "c" * 64, "time": 1789000001.1, "request": "a" * 32, "digest": "b" * 64},
-    **{"statuscode": 5, "reason": "timeout"},
+    "event": "outcome",
+    "previous": "c" * 64,
+    "time": 1789000001.1,
+    "request": "a" * 32,
+    "digest": "b" * 64,
+    "statuscode": 5,
+    "reason": "timeout",
 }
 _GAP = {"event": "gap", "previous": "d" * 64, "lost": 3, "torn": "{"}
 _LINES = [json.dumps(line) for line in (_DECISION, _OUTCOME, _GAP)]
