@@ -12,7 +12,7 @@ import grp
 import os
 import pwd
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -42,7 +42,7 @@ _ESCAPES = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v
 
 @dataclass
 class NrpeConfig:
-    """NRPE's configuration. `timeout` is in seconds; `files` are the files that were read.
+    """NRPE's configuration. `timeout` is in seconds. `files` were read; `real_paths` are the same with links followed.
 
     `user` and `group` are names or numbers, None for those of the node. `refused` has the characters that arguments
     must not contain, `kept_variables` the beginnings of the names of environment variables that checks get.
@@ -58,6 +58,7 @@ class NrpeConfig:
     kept_variables: tuple[str, ...] = ()
     max_commands: int = 0
     files: list[Path] = field(default_factory=list)
+    real_paths: set[str] = field(default_factory=set)
     problems: list[str] = field(default_factory=list)
 
     def line(self, check: str) -> str:
@@ -141,7 +142,8 @@ def _id(digits: str) -> int:
 
 
 def _read_file(path: Path, found: NrpeConfig) -> None:
-    if path in found.files:
+    real = os.path.realpath(path)  # `include_dir=..` makes ever longer names of the same file
+    if real in found.real_paths:
         return
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
@@ -151,6 +153,7 @@ def _read_file(path: Path, found: NrpeConfig) -> None:
     except OSError as error:
         raise Aborted(f"{path}: cannot be read: {error.strerror}") from None
     found.files.append(path)
+    found.real_paths.add(real)
     for number, line in lines.numbered(text):
         stripped = line.strip()
         if stripped and not stripped.startswith("#"):
@@ -193,15 +196,16 @@ def _read_folder(folder: Path, found: NrpeConfig) -> None:
         _note(found, f"{folder}: cannot be read: {error.strerror}")
         return
     for path in paths:
-        if path.name.endswith(".cfg") and path.is_file():
+        if path.name.endswith(".cfg") and os.path.isfile(path):  # noqa: PTH113 - false for a name that is too long
             _read_file(path, found)
-        elif path.is_dir() and not path.name.startswith(".") and path.resolve() not in _ancestors(path.parent):
+        elif os.path.isdir(path) and not path.name.startswith(".") and not _is_ancestor(path, path.parent):  # noqa: PTH112
             _read_folder(path, found)
 
 
-def _ancestors(folder: Path) -> Iterator[Path]:
-    resolved = folder.resolve()
-    yield from (resolved, *resolved.parents)
+def _is_ancestor(path: Path, folder: Path) -> bool:
+    """Return whether `path` is `folder` or above it, links followed."""
+    real = Path(os.path.realpath(folder))
+    return Path(os.path.realpath(path)) in (real, *real.parents)
 
 
 # -- settings that decide how checks run

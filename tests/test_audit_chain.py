@@ -111,6 +111,6 @@ def test_decisions_and_outcomes_are_joined(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("time", [1e308, 10**400, -1, "soon", None, float("nan")])
 def test_a_record_with_an_impossible_time_has_time_zero(tmp_path: Path, time: Any) -> None:
-    """A line that somebody has changed does not end `crpc audit show`."""
+    """A changed line does not end `crpc audit show`."""
     line = json.dumps({"event": "decision", "previous": None, "time": time}).encode()
     assert [record.time for record in records.read(write(tmp_path / "audit.jsonl", [line]))] == [0.0]
