@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
+import resource
 import signal
 import time
 from collections import Counter
@@ -147,3 +149,58 @@ def test_a_stopped_fork_server_delays_neither_answers_nor_the_end(node: SignedNo
         assert node.reply().statuscode == 0
         os.kill(fork_server(running), signal.SIGSTOP)
         assert ends(running) < 15
+
+
+def test_reads_of_one_caller_leave_room_for_others(node: SignedNode) -> None:
+    """Replies of actions that only read are not kept: 200 inventories of a node with many facts take little space."""
+    (node.folder / "facts.yaml").write_text(
+        json.dumps({f"fact{number}": os.urandom(50).hex() for number in range(500)})
+    )
+    config = json.loads((node.folder / "node.yaml").read_text())
+    (node.folder / "node.yaml").write_text(json.dumps({**config, "facts": ["facts.yaml"]}))
+    with daemon(node.folder, node.url) as running:
+        node.send(*(node.request("rpcutil", "inventory") for _ in range(200)))
+        node.send(node.request("rpcutil", "ping", caller="bob"))
+        wait_until(lambda: bool([line for line in running.audit if line.get("caller") == "bob"]), 60)
+        running.wait_for("request.handled", 201, 60)
+        [bob] = [line for line in running.events("request.handled") if line["caller"] == "bob"]
+        kept = sum(path.stat().st_size for path in (node.folder / "state").glob("journal.sqlite*"))
+    assert bob["statuscode"] == 0
+    assert kept < 8_000_000  # 200 replies of 50 KB, compressed, take 6 MB more
+
+
+def test_a_daemon_that_can_start_no_thread_goes_on_when_it_can(node: SignedNode) -> None:
+    """Each request runs once, no count becomes negative, and the daemon ends in time."""
+    with daemon(node.folder, node.url) as running:
+        pid = running.process.pid
+        node.send(node.request(data={"command": "true"}))
+        assert node.reply().statuscode == 0
+        unlimited = resource.prlimit(pid, resource.RLIMIT_AS, (address_space(pid) + 2**20, resource.RLIM_INFINITY))
+        running.wait_for("transport.failed")
+        assert "can't start new thread" in running.events("transport.failed")[-1]["error"]
+        requests = [node.request(data={"command": f"echo {number} >> {node.folder}/ran"}) for number in range(20)]
+        node.send(*requests)
+        resource.prlimit(pid, resource.RLIMIT_AS, unlimited)
+        assert {node.reply(40).statuscode for _ in requests} == {0}
+        node.send(node.request("rpcutil", "daemon_stats"))
+        assert node.reply().data["running"] >= 0
+        allowed = Counter(line["request"] for line in running.audit if line.get("verdict") == "allowed")
+        assert ends(running) < 15
+    assert set(allowed.values()) == {1}
+    assert sorted(map(int, (node.folder / "ran").read_text().split())) == list(range(20))
+
+
+def address_space(pid: int) -> int:
+    """Return the size of a process's address space in bytes (proc(5): statm)."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[0]) * resource.getpagesize()
+
+
+def test_no_process_of_the_daemon_leaves_a_core_file(node: SignedNode) -> None:
+    """The memory of the daemon, its fork server and its actions has secrets; a command may raise its own limit."""
+    with daemon(node.folder, node.url) as running:
+        node.send(node.request(data={"command": "grep core /proc/self/limits; ulimit -c unlimited; ulimit -c"}))
+        limits, raised = node.reply().data["stdout"].splitlines()
+        found = {Path(f"/proc/{pid}/limits").read_text() for pid in (running.process.pid, fork_server(running))}
+    assert limits.split()[:5] == ["Max", "core", "file", "size", "1"]
+    assert raised == "unlimited"
+    assert all(re.search(r"^Max core file size +1 ", text, re.MULTILINE) for text in found)

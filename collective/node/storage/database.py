@@ -72,6 +72,15 @@ class Database:
                     f"{self.path}: cannot be read or written: {error} (try again later)", reason="busy"
                 ) from None
 
+    def overwrite_log(self) -> None:
+        """Move the content of the write-ahead log into the file, and truncate it: it holds what was deleted since.
+
+        Nothing happens if that fails: it is tried again after the next deletion.
+        """
+        with self._lock, contextlib.suppress(sqlite3.Error):
+            if self._connection is not None:
+                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
     def close(self) -> None:
         """Close the file permanently: every later transaction fails."""
         with self._lock:
@@ -96,6 +105,7 @@ class Database:
         self._connection = connection
         for setting in _SETTINGS:
             connection.execute(f"PRAGMA {setting}").fetchall()
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()  # a killed daemon left its log
         result = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
         if result != "ok":
             raise sqlite3.DatabaseError(result)
