@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import faults
+from support import failures
 from support.daemons import Daemon, daemon
 from support.signed_node import SignedNode, signed_node
 from support.waiting import wait_until
@@ -82,7 +82,7 @@ def ends(running: Daemon) -> float:
     return time.monotonic() - began
 
 
-@pytest.mark.fault(faults.RESOURCE, "an input for which a regular expression takes for ever")
+@pytest.mark.failure(failures.RESOURCE, "an input for which a regular expression takes for ever")
 def test_a_slow_pattern_stops_neither_the_node_nor_its_end(node: SignedNode) -> None:
     """The input is refused as not checked, others are served, and SIGTERM works at any time."""
     hanging = [node.request("slow", "match", data={"text": "a" * 45 + "!"}) for _ in range(3)]
@@ -100,7 +100,7 @@ def test_a_slow_pattern_stops_neither_the_node_nor_its_end(node: SignedNode) -> 
     assert Counter(reply.action for reply in found) == {"match": 2, "ping": 1}
 
 
-@pytest.mark.fault(faults.RESOURCE, "80 denied requests of 3 MB each")
+@pytest.mark.failure(failures.RESOURCE, "80 denied requests of 3 MB each")
 def test_a_denied_caller_writes_a_bounded_amount(node: SignedNode) -> None:
     """Small compressed requests become large inputs; their lines are cut, and later ones are not written."""
     with daemon(node.folder, node.url) as running:
@@ -122,7 +122,7 @@ def test_a_denied_caller_writes_a_bounded_amount(node: SignedNode) -> None:
     assert journal < 500_000
 
 
-@pytest.mark.fault(faults.SIGNAL, "SIGKILL of the daemon and an action's monitor together")
+@pytest.mark.failure(failures.SIGNAL, "SIGKILL of the daemon and an action's monitor together")
 def test_an_interrupted_command_does_not_act_later(node: SignedNode) -> None:
     """The daemon and the action's monitor are killed together, without a control group to hold the command."""
     mark = node.folder / "mark"
@@ -144,7 +144,7 @@ def test_an_interrupted_command_does_not_act_later(node: SignedNode) -> None:
     assert not mark.exists()
 
 
-@pytest.mark.fault(faults.SIGNAL, "SIGSTOP of the daemon's fork server")
+@pytest.mark.failure(failures.SIGNAL, "SIGSTOP of the daemon's fork server")
 def test_a_stopped_fork_server_delays_neither_answers_nor_the_end(node: SignedNode) -> None:
     """An action is answered within its deadline, the next one runs, and SIGTERM ends the daemon."""
     with daemon(node.folder, node.url) as running:
@@ -159,7 +159,7 @@ def test_a_stopped_fork_server_delays_neither_answers_nor_the_end(node: SignedNo
         assert ends(running) < 15
 
 
-@pytest.mark.fault(faults.RESOURCE, "200 inventories at once from one caller")
+@pytest.mark.failure(failures.RESOURCE, "200 inventories at once from one caller")
 def test_reads_of_one_caller_leave_room_for_others(node: SignedNode) -> None:
     """Replies of actions that only read are not kept: 200 inventories of a node with many facts take little space."""
     (node.folder / "facts.yaml").write_text(
@@ -178,10 +178,11 @@ def test_reads_of_one_caller_leave_room_for_others(node: SignedNode) -> None:
     assert kept < 8_000_000  # 200 replies of 50 KB, compressed, take 6 MB more
 
 
-@pytest.mark.fault(faults.RESOURCE, "no further thread is possible")
+@pytest.mark.failure(failures.RESOURCE, "no further thread is possible")
 def test_a_daemon_that_can_start_no_thread_goes_on_when_it_can(node: SignedNode) -> None:
     """Each request runs once, no count becomes negative, and the daemon ends in time."""
-    with daemon(node.folder, node.url) as running:
+    no_cache = {"GLIBC_TUNABLES": "glibc.pthread.stack_cache_size=0"}  # of stacks
+    with daemon(node.folder, node.url, env=no_cache) as running:
         pid = running.process.pid
         node.send(node.request(data={"command": "true"}))
         assert node.reply().statuscode == 0

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import faults
+from support import failures
 from support.crpc_process import Crpc, make_crpc
 from support.daemons import IDENTITY, Daemon, aws_environment, configure, daemon
 from support.footprint import Measure
@@ -155,7 +155,7 @@ def reply_of(crpc: Crpc, action: str, *words: str) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.fault(faults.RESOURCE, "1,000 requests at once, and SIGHUP")
+@pytest.mark.failure(failures.RESOURCE, "1,000 requests at once, and SIGHUP")
 def test_a_thousand_requests_at_once(
     node: Daemon, proxy: Proxy, callers: Crowd, folder: Path, measure: Measure, again: None
 ) -> None:
@@ -177,7 +177,7 @@ def test_a_thousand_requests_at_once(
     assert {len(callers.replies[request.id]) for request in requests} == {1}
 
 
-@pytest.mark.fault(faults.RESOURCE, "a command that prints 100 MB")
+@pytest.mark.failure(failures.RESOURCE, "a command that prints 100 MB")
 def test_a_command_that_prints_100_mb(node: Daemon, crpc: Crpc, measure: Measure, again: None) -> None:
     """The start and the end of the output are kept; neither action nor daemon ever has all of it in memory."""
     with measure("a command prints 100 MB", node) as measured:
@@ -188,7 +188,7 @@ def test_a_command_that_prints_100_mb(node: Daemon, crpc: Crpc, measure: Measure
     assert measured.peak < measured.before.resident + 20
 
 
-@pytest.mark.fault(faults.RESOURCE, "an action that prints 100 MB")
+@pytest.mark.failure(failures.RESOURCE, "an action that prints 100 MB")
 def test_an_action_that_prints_100_mb(node: Daemon, crpc: Crpc, measure: Measure, again: None) -> None:
     """The reply of an action that prints 100 MB quotes the start of the output and has its size."""
     with measure("an action prints 100 MB", node) as measured:
@@ -199,7 +199,7 @@ def test_an_action_that_prints_100_mb(node: Daemon, crpc: Crpc, measure: Measure
     assert measured.peak < measured.before.resident + 20
 
 
-@pytest.mark.fault(faults.RESOURCE, "an action that returns 100 MB")
+@pytest.mark.failure(failures.RESOURCE, "an action that returns 100 MB")
 def test_an_action_that_returns_100_mb(node: Daemon, crpc: Crpc, measure: Measure, again: None) -> None:
     """The reply for a result of 100 MB has the size and the limit; the daemon never has the value in memory."""
     with measure("an action returns 100 MB", node) as measured:
@@ -209,7 +209,7 @@ def test_an_action_that_returns_100_mb(node: Daemon, crpc: Crpc, measure: Measur
     assert measured.peak < measured.before.resident + 20
 
 
-@pytest.mark.fault(faults.RESOURCE, "ten replies of 6 MB at once")
+@pytest.mark.failure(failures.RESOURCE, "ten replies of 6 MB at once")
 def test_ten_answers_at_once_that_no_queue_carries(node: Daemon, callers: Crowd, measure: Measure, again: None) -> None:
     """A reply larger than an SQS message is replaced by an error with size and limit; memory stays bounded."""
     requests = [callers.request("excess", "returns_noise", {}) for _ in range(10)]
@@ -223,7 +223,7 @@ def test_ten_answers_at_once_that_no_queue_carries(node: Daemon, callers: Crowd,
     assert measured.peak < measured.before.resident + 200
 
 
-@pytest.mark.fault(faults.RESOURCE, "200 processes that detach themselves from an action")
+@pytest.mark.failure(failures.RESOURCE, "200 processes that detach themselves from an action")
 def test_two_hundred_processes_that_detach_themselves(
     node: Daemon, crpc: Crpc, measure: Measure, tmp_path: Path, again: None
 ) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support import faults
+from support import failures
 from support.daemons import configure, daemon
 from support.footprint import Record
 from support.request_flood import Crowd, crowd
@@ -28,7 +28,7 @@ def callers(tmp_path: Path, moto_server: str) -> Iterator[Crowd]:
         yield callers
 
 
-@pytest.mark.fault(faults.SIGNAL, "SIGTERM to the daemon during 50 requests")
+@pytest.mark.failure(failures.SIGNAL, "SIGTERM to the daemon during 50 requests")
 def test_sigterm_amid_fifty_requests(tmp_path: Path, callers: Crowd, moto_server: str, record: Record) -> None:
     """Each request gets one reply, from this daemon or the next: ok if it ran, interrupted if it ran at most once."""
     ran = tmp_path / "ran"

@@ -77,9 +77,9 @@ class Database:
 
         Nothing happens if that fails: it is tried again after the next deletion.
         """
-        with self._lock, contextlib.suppress(sqlite3.Error):
+        with self._lock:
             if self._connection is not None:
-                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+                _empty_log(self._connection)
 
     def close(self) -> None:
         """Close the file permanently: every later transaction fails."""
@@ -105,7 +105,6 @@ class Database:
         self._connection = connection
         for setting in _SETTINGS:
             connection.execute(f"PRAGMA {setting}").fetchall()
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()  # a killed daemon left its log
         result = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
         if result != "ok":
             raise sqlite3.DatabaseError(result)
@@ -116,6 +115,7 @@ class Database:
         connection.executescript(self._tables)
         if version != self._version:  # an existing file is not written, so that it can be opened on a full disk
             connection.execute(f"PRAGMA user_version = {self._version}")
+        _empty_log(connection)  # a killed daemon has left it
         return connection
 
     def _roll_back(self) -> None:
@@ -143,6 +143,11 @@ class Database:
         self.replaced = "older format" if older else "damaged"
         event, level = ("database.replaced", logging.WARNING) if older else ("database.damaged", logging.ERROR)
         log.log(level, event, extra={"path": str(self.path), "error": str(error), "kept": kept})
+
+
+def _empty_log(connection: sqlite3.Connection) -> None:
+    with contextlib.suppress(sqlite3.Error):  # the disk is full
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
 
 def _is_damage(error: Exception) -> bool:

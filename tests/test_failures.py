@@ -1,22 +1,22 @@
-"""The fault matrix in docs/faults.md has exactly the tests that inject faults, and what they require."""
+"""The failure matrix in docs/failures.md has exactly the tests that inject failures, and what they require."""
 
 from __future__ import annotations
 
 import pytest
-from support.faults import KINDS, PAGE, FaultTest, Result, declared, rows, table
+from support.failures import KINDS, PAGE, FailureTest, Result, declared, rows, table
 
-ONE = FaultTest("disks", "a full disk", "It says so.", "test_x.py::test_y")
+ONE = FailureTest("disks", "a full disk", "It says so.", "test_x.py::test_y")
 
 
 def test_every_marked_test_has_a_row_and_every_row_a_test() -> None:
-    """A row has the fault of the mark and the first line of the docstring of an existing test."""
-    found = {(kind, fault, seen.partition(" Measured: ")[0], name) for kind, fault, seen, name in rows()}
-    expected = {(one.kind, one.fault, one.seen, one.name) for one in declared()}
+    """A row has the failure of the mark and the first line of the docstring of an existing test."""
+    found = {(kind, failure, seen.partition(" Measured: ")[0], name) for kind, failure, seen, name in rows()}
+    expected = {(one.kind, one.failure, one.seen, one.name) for one in declared()}
     assert found - expected == set()
-    assert expected - found == set(), "make faults"
+    assert expected - found == set(), "make failures"
 
 
-def test_each_kind_of_fault_is_injected() -> None:
+def test_each_kind_of_failure_is_injected() -> None:
     """The matrix covers signals, resources, network, clocks, disks and AWS resources."""
     assert {one.kind for one in declared()} == set(KINDS)
 
@@ -35,4 +35,4 @@ def test_runs_of_one_test_are_one_row() -> None:
 
 def test_the_page_names_the_command() -> None:
     """The page is not edited by hand."""
-    assert "`make faults`" in PAGE.read_text()
+    assert "`make failures`" in PAGE.read_text()

@@ -1,10 +1,10 @@
-"""The table of docs/faults.md: what real processes did when a fault was injected, made by the tests that inject it.
+"""The table of docs/failures.md: what real processes did when a failure was injected, made by the tests that inject it.
 
-    @pytest.mark.fault(SIGNAL, "SIGKILL of the daemon during an action")
+    @pytest.mark.failure(SIGNAL, "SIGKILL of the daemon during an action")
     def test_…: '''What must be seen: the first sentence is a cell of the table.'''
 
-`make faults` runs these tests with FAULTS=FILE, to which conftest.py writes one result per test; then
-`python -m support.faults FILE` writes the table.
+`make failures` runs these tests with FAILURES=FILE, to which conftest.py writes one result per test; then
+`python -m support.failures FILE` writes the table.
 """
 
 from __future__ import annotations
@@ -23,43 +23,43 @@ import pytest
 SIGNAL, RESOURCE, NETWORK, CLOCK, DISK, AWS = "signals", "resources", "network", "clocks", "disks", "AWS resources"
 KINDS = (SIGNAL, RESOURCE, NETWORK, CLOCK, DISK, AWS)
 E2E = Path(__file__).parents[1] / "e2e"
-PAGE = Path(__file__).parents[2] / "docs" / "faults.md"
-HEADER = "| Fault | What is seen | Runs | Longest, s | Test |\n|---|---|---|---|---|\n"
-PROPERTY = "fault"
+PAGE = Path(__file__).parents[2] / "docs" / "failures.md"
+HEADER = "| Failure | What is seen | Runs | Longest, s | Test |\n|---|---|---|---|---|\n"
+PROPERTY = "failure"
 
 
 @dataclass(frozen=True)
-class FaultTest:
-    """A test that injects a fault; `seen` is the first line of its docstring, `name` is FILE::TEST."""
+class FailureTest:
+    """A test that injects a failure; `seen` is the first line of its docstring, `name` is FILE::TEST."""
 
     kind: str
-    fault: str
+    failure: str
     seen: str
     name: str
 
 
 @dataclass(frozen=True)
 class Result:
-    """A passed run of a test; `figures` are texts that it recorded."""
+    """A passed run of a test; `figures` are strings that it recorded."""
 
     name: str
     seconds: float
     figures: tuple[str, ...]
 
 
-def declared() -> list[FaultTest]:
+def declared() -> list[FailureTest]:
     """Return the marked tests, from the syntax trees of the files in tests/e2e."""
     return [found for path in sorted(E2E.glob("test_*.py")) for found in _in_file(path)]
 
 
-def _in_file(path: Path) -> Iterator[FaultTest]:
+def _in_file(path: Path) -> Iterator[FailureTest]:
     for function in ast.parse(path.read_text()).body:
         for call in function.decorator_list if isinstance(function, ast.FunctionDef) else ():
-            if isinstance(call, ast.Call) and ast.unparse(call.func) == "pytest.mark.fault":
-                kind, fault = call.args
+            if isinstance(call, ast.Call) and ast.unparse(call.func) == "pytest.mark.failure":
+                kind, failure = call.args
                 seen = (ast.get_docstring(function) or "").splitlines()[0]
-                yield FaultTest(
-                    globals()[ast.unparse(kind).split(".")[-1]], ast.literal_eval(fault), seen, _name(path, function)
+                yield FailureTest(
+                    globals()[ast.unparse(kind).split(".")[-1]], ast.literal_eval(failure), seen, _name(path, function)
                 )
 
 
@@ -81,7 +81,7 @@ def results(reports: Iterable[pytest.TestReport]) -> list[dict[str, object]]:
     return found
 
 
-def table(tests: Iterable[FaultTest], runs: Iterable[Result]) -> str:
+def table(tests: Iterable[FailureTest], runs: Iterable[Result]) -> str:
     """Return the sections of the page, a table for each kind. Raise ValueError for a test without a passed run."""
     by_name = defaultdict(list)
     for run in runs:
@@ -96,20 +96,20 @@ def table(tests: Iterable[FaultTest], runs: Iterable[Result]) -> str:
     return "\n".join(parts)
 
 
-def _row(test: FaultTest, runs: list[Result]) -> str:
+def _row(test: FailureTest, runs: list[Result]) -> str:
     figures = list(dict.fromkeys(text for run in runs for text in run.figures))
     seen = " ".join([test.seen, *(f"Measured: {text}." for text in figures[:1])]).replace("|", "\\|")
     longest = max(run.seconds for run in runs)
-    return f"| {test.fault} | {seen} | {len(runs)} | {longest:.1f} | `{test.name}` |\n"
+    return f"| {test.failure} | {seen} | {len(runs)} | {longest:.1f} | `{test.name}` |\n"
 
 
 def rows() -> list[tuple[str, str, str, str]]:
-    """Return kind, fault, what was seen and test of each row of the page."""
+    """Return kind, failure, what was seen and test of each row of the page."""
     found = []
     for section in PAGE.read_text().split("\n## ")[1:]:
         kind = section.partition("\n")[0].lower().replace("aws", "AWS")
         cells = re.findall(r"^\| (.+?) \| (.+?) \| \d+ \| [\d.]+ \| `(.+?)` \|$", section, re.MULTILINE)
-        found += [(kind, fault, seen, test) for fault, seen, test in cells]
+        found += [(kind, failure, seen, test) for failure, seen, test in cells]
     return found
 
 
