@@ -25,7 +25,7 @@ from support.daemons import IDENTITY, aws_environment, configure, daemon
 from support.waiting import wait_until
 
 from collective import Fleet, Targets, messages, names
-from collective.aws import AWS
+from collective.aws.session import AWS
 from collective.config import load_client
 from collective.filters import parse
 from collective.fleet.known_nodes import KnownNodes

@@ -25,7 +25,7 @@ import boto3
 import pytest
 
 from collective import messages, names
-from collective.aws import AWS
+from collective.aws.session import AWS
 from collective.filters import parse
 from collective.messages import Reply, Request
 from collective.signing import unsigned
