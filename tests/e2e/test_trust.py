@@ -281,8 +281,8 @@ def test_a_node_with_a_new_key_is_rejected_until_it_is_trusted(scene: Scene, tmp
     refused = crpc("rpcutil", "ping", "-I", IDENTITY, "-t", "4", "--json")
     document = json.loads(refused.stdout)
     assert (refused.returncode, document["replies"], document["rejected"]) == (3, [], [IDENTITY])
-    for said in (f"{IDENTITY}: THE NODE'S KEY HAS CHANGED", old.fingerprint, new.fingerprint, "'crpc nodes trust "):
-        assert said in refused.stderr
+    for expected in (f"{IDENTITY}: THE NODE'S KEY HAS CHANGED", old.fingerprint, new.fingerprint, "'crpc nodes trust "):
+        assert expected in refused.stderr
     trusted = crpc("nodes", "trust", IDENTITY)
     assert trusted.stdout == f"{IDENTITY}: now trusting {new.fingerprint} instead of {old.fingerprint}\n"
     assert crpc("rpcutil", "ping", "-I", IDENTITY).returncode == 0
