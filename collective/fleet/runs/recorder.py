@@ -112,7 +112,9 @@ class RunRecorder:
     def _begin(self, call: Call) -> dict[str, Any]:
         inputs = call.action.inputs
         data = call.action.masked(call.request.data)
-        given = {name: value for name, value in data.items() if value != inputs.get(name, {}).get("default", _NO_DEFAULT)}
+        given = {
+            name: value for name, value in data.items() if value != inputs.get(name, {}).get("default", _NO_DEFAULT)
+        }
         words = (f"{name}={value if isinstance(value, str) else json.dumps(value)}" for name, value in given.items())
         return {
             "event": "begin",
