@@ -116,7 +116,7 @@ def _show(args: argparse.Namespace) -> int:
     matching = _matching(args, records.read(args.file))
     if args.output in ("text", "jsonl"):  # print while reading: the log of a busy node does not fit into memory
         for record in matching:
-            line = json.dumps(_request(record)) if args.output == "jsonl" else escape_controls(_line(record))
+            line = json.dumps(_request(record)) if args.output == "jsonl" else shown(record)
             write(line + "\n")
         return 0
     found = list(matching)
@@ -146,6 +146,11 @@ def _row(record: Record) -> list[Any]:
     decision = record.decision
     found = [decision.get(name) for name in ("request", "caller", "agent", "action", "data")]
     return [_when(record), *found, _outcome(record), decision.get("verdict"), decision.get("rule")]
+
+
+def shown(record: Record) -> str:
+    """Return a record as one printable line."""
+    return escape_controls(_line(record))
 
 
 def _line(record: Record) -> str:
