@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from collective.clients import apps, options, output
 from collective.clients.commands import COMMANDS, GROUPS
 from collective.clients.output import Output
-from collective.clients.parser import Parser
+from collective.clients.parser import Parser, completed_by
 from collective.errors import UsageError
 from collective.suggestions import suggest
 from collective.text import escape_controls
@@ -45,7 +45,9 @@ def make_parser() -> Parser:
         description=f"{COMMANDS['help']}.\n\nWith -v also the actions of each agent.",
         examples=["crpc help", "crpc help ping", "crpc help package install"],
     )
-    parser.add_argument("words", nargs="*", metavar="WORD", help="a command, or an agent and an action")
+    completed_by(
+        "help", parser.add_argument("words", nargs="*", metavar="WORD", help="a command, or an agent and an action")
+    )
     parser.add_argument("-h", "--help", action="store_true", help="print this page")
     return parser
 

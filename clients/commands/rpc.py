@@ -13,7 +13,7 @@ from collective.clients.commands import COMMANDS
 from collective.clients.confirmation import Confirmation
 from collective.clients.input_files import Sources
 from collective.clients.inputs import ask_secrets, read_inputs
-from collective.clients.parser import Parser, examples_epilog
+from collective.clients.parser import Parser, completed_by, examples_epilog
 from collective.clients.results import CallOutput, add_showing, present, print_sent
 from collective.clients.streams import write
 from collective.errors import ConfigError, UsageError
@@ -46,7 +46,8 @@ def make_parser(
     """Return the parser of a request; `words` are the words that are not options."""
     parser = Parser(prog, usage=usage, description=description, examples=examples)
     words = "agent, action and inputs ('crpc describe AGENT' lists them)"
-    parser.add_argument("words", nargs="*", help=words if usage != argparse.SUPPRESS else argparse.SUPPRESS)
+    argument = parser.add_argument("words", nargs="*", help=words if usage != argparse.SUPPRESS else argparse.SUPPRESS)
+    completed_by("request", argument)
     options.add_targets(parser)
     options.add_running(parser)
     options.add_rollout(parser)
