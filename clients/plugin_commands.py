@@ -78,9 +78,31 @@ def usable() -> list[PluginCommand]:
 
 
 def _entry_points() -> list[EntryPoint]:
-    from importlib.metadata import entry_points  # takes 20 ms, so only when the word is not a command of crpc
+    if not any(map(_has_commands, sys.path)):
+        return []
+    from importlib.metadata import entry_points  # takes 20 ms, which most people need not wait for
 
     return list(entry_points(group=GROUP))
+
+
+def _has_commands(folder: str) -> bool:
+    """Return whether a package in a folder of Python's search path, or in an archive, may bring commands."""
+    if os.path.isfile(folder):  # noqa: PTH113 - faster, and called for each entry
+        return True
+    try:
+        files = [
+            f"{entry.path}/entry_points.txt" for entry in os.scandir(folder or ".") if entry.name.endswith("-info")
+        ]
+    except OSError:
+        return False
+    return any(GROUP in _content(file) for file in files)
+
+
+def _content(file: str) -> str:
+    try:
+        return Path(file).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return ""
 
 
 def _origin(point: EntryPoint) -> str:
@@ -90,9 +112,8 @@ def _origin(point: EntryPoint) -> str:
 def _loaded(points: Sequence[EntryPoint]) -> PluginCommand:
     point, *others = points
     if others:
-        raise ConfigError(
-            f"command '{point.name}': {_origin(point)}, and {_origin(others[0])} (uninstall one of the packages)"
-        )
+        origins = ", and ".join(sorted(map(_origin, (point, *others))))
+        raise ConfigError(f"command '{point.name}': {origins} (uninstall one of the packages)")
     where = f"command '{point.name}' {_origin(point)}"
     try:
         module: Any = point.load()

@@ -5,18 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-HOSTILE = [
-    "$(touch ran)",
-    "`touch ran`",
-    "x; touch ran",
-    "a 'b' \"c\" \\d",
-    "!!",
-    "*",
-    "~root",
-    "Zürich",
-    "a\tb",
-    "\x1b[31m",
-]
+HOSTILE = ["$(touch ran)`touch ran`;touch ran", "a 'b' \"c\" \\d * !!", "~root", "Zürich", "a\tb", "\x1b[31m"]
 VALUES = [value for value in HOSTILE if value.isprintable()]
 
 NAMES = {
