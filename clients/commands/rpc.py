@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from collective.clients import apps, options
+from collective.clients import apps, options, rollout_options
 from collective.clients.commands import COMMANDS
 from collective.clients.confirmation import Confirmation
 from collective.clients.input_files import Sources
@@ -34,6 +34,7 @@ _EXAMPLES = (
     "crpc package status package=bash -F role=web",
     "crpc rpcutil get_fact fact=role --limit 2 -o table",
     "crpc rpcutil daemon_stats --batch 50% --batch-sleep 1 --max-fail 1",
+    "crpc rpcutil daemon_stats --waves 1,50%,rest --max-fail 1",
 )
 
 
@@ -49,7 +50,7 @@ def make_parser(
     parser.add_argument("words", nargs="*", help=words if usage != argparse.SUPPRESS else argparse.SUPPRESS)
     options.add_targets(parser)
     options.add_running(parser)
-    options.add_rollout(parser)
+    rollout_options.add_rollout(parser)
     add_showing(parser)
     return parser
 
@@ -89,7 +90,7 @@ def sent(args: argparse.Namespace, words: Sequence[str]) -> Iterator[tuple[Call,
         data = ask_secrets(data, action)
     confirmation = Confirmation(action, data, config.max_targets)
     data = action.check_input(data)
-    pace = options.pace(args)
+    pace = rollout_options.pace(args)
     targets = options.targets(args, sources)
 
     from collective.fleet.fleet import Fleet

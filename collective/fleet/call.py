@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from collective import ddl, messages
-from collective.errors import MessageError, NotFound, SignatureError, TransportError
+from collective.errors import Aborted, Failed, MessageError, NotFound, SignatureError, TransportError
 from collective.fleet import silence
 from collective.fleet.outcomes import Outcomes
 from collective.fleet.reply_slots import Slot
@@ -31,6 +31,7 @@ from collective.fleet.rollout import Rollout
 from collective.fleet.sending import Sender, SentRequest
 from collective.fleet.unresponsive import FIRST_LOOK, UnresponsiveNodes
 from collective.messages import Envelope, Reply
+from collective.text import plural
 from collective.transport import BATCH, LONGEST_POLL, Delivery
 
 log = logging.getLogger(__name__)
@@ -42,6 +43,8 @@ _LEAST_REPLY = 200  # bytes that each of them counts at least
 _MAX_LOGGED = 20  # rejected nodes that are logged, each once
 _QUICK = 10.0  # seconds; an action with this timeout is expected to answer before the first look into the queues
 _LATE_HINT = 30.0  # seconds after which nodes that have read the request and not answered are reported, if it is not
+_MAY_PASS = (Aborted.statuscode, Failed.statuscode)  # status codes of failures that a retry may change
+_NEVER_RETRIED = frozenset({"denied", "filtered", "not_evaluated"})  # reasons of failures that a retry does not change
 _BACKLOG = 5.0  # seconds by which timeouts are extended while more replies are waiting to be received
 
 # Checks that a reply was signed by the node that it names, given its envelope; raises SignatureError otherwise.
@@ -100,6 +103,7 @@ class Call:
         self._slot = slot
         self._unresponsive = UnresponsiveNodes(sender.transport, self.collective)
         self._sent: dict[str, SentRequest] = {}  # by request ID
+        self._latest: dict[str, str] = {}  # by node, the ID of the last request that was sent to it
         self._verify = verify
         self._is_member = is_member
         self._unexpected_bytes = 0
@@ -108,6 +112,7 @@ class Call:
         self._suspended = 0.0  # seconds for which the iterating program processed replies
         self._window: float | None = None  # of a broadcast discovery
         self._last_reply = self._deadline = self._began
+        self._logged_wave = 0
         self._hint_at = self._began + (FIRST_LOOK if action.timeout <= _QUICK else _LATE_HINT)
         self._undeleted: list[Delivery] = []
         self._undeleted_since = 0.0
@@ -152,7 +157,8 @@ class Call:
         try:
             while (wait := self._next_wait()) is not None:
                 yield from self._suspend_timeouts(self._receive(wait))
-                self._rollout.give_up(self._unresponsive.find(self._rollout.working, self._now()))
+                unresponsive = self._unresponsive.find(self._rollout.working, self._now())
+                self._rollout.give_up(unresponsive, self._now(), repeatable=True)
                 self._hint()
                 self._send_due()
         finally:
@@ -203,7 +209,18 @@ class Call:
     def _send_due(self) -> None:
         """Send to the nodes that are due; nodes without a queue make room for others at once."""
         while nodes := self._rollout.due(self._now()):
+            self._log_wave()
             self._send(nodes)
+
+    def _log_wave(self) -> None:
+        """Log the beginning of each wave; with one wave there is nothing to say."""
+        rollout = self._rollout
+        if len(rollout.waves) > 1 and rollout.wave > self._logged_wave:
+            self._logged_wave = rollout.wave
+            planned = rollout.waves[rollout.wave - 1]
+            rank = f" ({planned.rank})" if planned.rank else ""
+            text = f"wave {rollout.wave} of {len(rollout.waves)}{rank}: {plural(len(planned.nodes), 'node')}"
+            log.info("rollout.wave", extra={"error": text})
 
     def _send(self, nodes: list[str]) -> None:
         """Send one wave; one whose names do not fit into a message is sent in parts, each with its own ID."""
@@ -214,6 +231,8 @@ class Call:
             self._send(nodes[middle:])
             return
         self._sent[wave.request.id] = SentRequest.of(wave)
+        self._latest.update(dict.fromkeys(nodes, wave.request.id))
+        self.outcomes.retract(self._rollout.retrying & set(nodes))
         try:
             wave.send()
         finally:
@@ -293,9 +312,13 @@ class Call:
         if mismatch := sent.mismatch(reply):
             self._reject(reply, f"{reply.sender}: reply rejected: {mismatch}")
             return None
+        if not reply.ok and self._latest.get(reply.sender, reply.request) != reply.request:
+            log.debug("reply.late", extra={"request": reply.request, "sender": reply.sender})
+            return None  # a retry has been sent since, and decides
         if not self.outcomes.record(reply):
             return None
-        self._rollout.answered(reply.sender, reply.ok)
+        repeatable = reply.statuscode in _MAY_PASS and reply.reason not in _NEVER_RETRIED
+        self._rollout.answered(reply.sender, reply.ok, now=self._now(), repeatable=repeatable)
         return reply
 
     def _may_be_unexpected(self, reply: Reply) -> bool:

@@ -22,7 +22,7 @@ from types import TracebackType
 from typing import Any
 
 from collective import config as configuration
-from collective import ddl, names, signing
+from collective import ddl, filters, names, signing
 from collective.catalog import Catalog
 from collective.config import ClientConfig
 from collective.errors import NoNodes, NotFound, TransportError, Unreachable, UsageError
@@ -31,17 +31,22 @@ from collective.fleet import discovery, reply_slots, silence
 from collective.fleet.call import Call, VerifyReply, accept_unverified
 from collective.fleet.confirmation import Confirm, require_confirmation
 from collective.fleet.discovery import Discovery
+from collective.fleet.grouping import Facts
 from collective.fleet.known_nodes import IntroducedNodes, KnownNodes
 from collective.fleet.outcomes import Outcomes
 from collective.fleet.pace import AT_ONCE, Pace
+from collective.fleet.plan import CallPlan, Surroundings
 from collective.fleet.rollout import Rollout
 from collective.fleet.sending import Sender
 from collective.fleet.targets import EVERY_NODE, Targets
 from collective.fleet.unresponsive import ROLLOUT_TTL
 from collective.fleet.verification import ReplyVerifier
+from collective.fleet.waves import plan_waves
 from collective.messages import Request
+from collective.nodesets import fold
 from collective.parallel import THREADS
 from collective.registry import Contents, NodeRecord, Nodes, encoding
+from collective.text import plural
 from collective.transport import Transport
 
 log = logging.getLogger(__name__)
@@ -147,21 +152,73 @@ class Fleet:
         Raises UsageError, MissingInput, InvalidInput or DDLError before anything is sent; NoNodes when no node
         matches; TooManyTargets when the nodes are not confirmed; MessageTooLarge; TransportError.
         """
+        plan = self.plan(agent, action, data, targets=targets, pace=pace, timeout=timeout, ttl=ttl)
+        return self.start(plan, confirm=confirm)
+
+    def plan(
+        self,
+        agent: str,
+        action: str,
+        data: Mapping[str, Any] | None = None,
+        *,
+        targets: Targets = EVERY_NODE,
+        pace: Pace = AT_ONCE,
+        timeout: float | None = None,
+        ttl: float | None = None,
+    ) -> CallPlan:
+        """Check a call and find its nodes, without sending it; the arguments and errors are those of `call`."""
         described = self.catalog.action(agent, action)
         checked = described.check_input(data or {})
+        if pace.retry and not described.idempotent:
+            raise UsageError(f"retry: '{agent} {action}' is not idempotent, so it must not be repeated (omit retry)")
         began = self._clock()
         found = self._select(targets, agent, certain=not described.idempotent)
         discovery_ms = (self._clock() - began) * 1000
-        expected = list(found.nodes)
-        if expected and not described.idempotent:
-            require_confirmation(expected, targets.unrestricted, self.config.max_targets, confirm)
-        timeout = timeout or described.timeout + self.config.transit
-        ttl = ttl or (self.config.ttl if pace == AT_ONCE else min(self.config.ttl, ROLLOUT_TTL))
-        request = self._request(described, checked, targets.filter, timeout, ttl)
-        call = self._open(described, request, Rollout(expected, pace, timeout), found, discovery_ms)
+        facts = self._facts(found.nodes, pace)
+        return CallPlan(
+            action=described,
+            data=checked,
+            targets=targets,
+            pace=pace,
+            timeout=timeout or described.timeout + self.config.transit,
+            ttl=ttl or (min(self.config.ttl, ROLLOUT_TTL) if pace.needs_replies else self.config.ttl),
+            found=found,
+            waves=plan_waves(found.nodes, pace.sizes, pace.order_by, facts),
+            facts=facts,
+            discovery_ms=discovery_ms,
+        )
+
+    def start(self, plan: CallPlan, *, confirm: Confirm | None = None) -> Call:
+        """Send a planned call to its first nodes, and return it; `confirm` and the errors are those of `call`."""
+        expected = list(plan.found.nodes)
+        if expected and not plan.action.idempotent:
+            require_confirmation(expected, plan.targets.unrestricted, self.config.max_targets, confirm)
+        request = self._request(plan.action, plan.data, plan.targets.filter, plan.timeout, plan.ttl)
+        rollout = Rollout(expected, plan.pace, plan.timeout, plan.facts)
+        call = self._open(plan.action, request, rollout, plan.found, plan.discovery_ms)
+        call.outcomes.success_threshold = plan.pace.success_threshold
         with _closing_on_error(call):
             call.begin()
         return call
+
+    def surroundings(self, plan: CallPlan) -> Surroundings:
+        """Return what the registry knows about a plan: the size of the fleet, versions, and nodes that are left out."""
+        try:
+            contents = self._registry.read() if self._registry else Contents()
+        except TransportError:
+            contents = Contents()
+        now = self._registry.now() if self._registry else 0.0
+        agent = plan.action.agent
+        return Surroundings(
+            nodes=len(contents.records),
+            version=str(self.catalog.ddl(agent).metadata["version"]),
+            versions={
+                record.identity: record.agents[agent]
+                for record in contents.records
+                if record.identity in plan.nodes and agent in record.agents
+            },
+            left_out=discovery.left_out(contents, now, plan.targets, agent, plan.found),
+        )
 
     def find(self, targets: Targets = EVERY_NODE, agent: str = "rpcutil", *, verify: bool = False) -> Discovery:
         """Return the nodes that `targets` selects and that have `agent`, and the nodes that may be missing among them.
@@ -195,6 +252,20 @@ class Fleet:
                 reasons = silence.by_registry(self._registry.read(), self._registry.now(), silent)
         others = [name for name in silent if name not in reasons]
         return {**reasons, **silence.by_queue(self._transport, self.config.collective, others)}
+
+    def _facts(self, nodes: Iterable[str], pace: Pace) -> Facts:
+        """Return the facts that a pace needs, from the registry; raise UsageError when there is none."""
+        if not pace.facts:
+            return {}
+        if self._registry is None:
+            raise UsageError("order_by, per: this collective has no registry, so the facts of its nodes are unknown")
+        wanted = set(nodes)
+        found = {record.identity: record.facts for record in self._registry.read().records}
+        for fact in pace.facts:
+            if absent := sorted(name for name in wanted if filters.look_up(found.get(name, {}), fact) is None):
+                text = f"{plural(len(absent), 'node')} without the fact '{fact}' are one group: {fold(absent)}"
+                log.warning("rollout.fact_absent", extra={"error": text})
+        return {name: facts for name, facts in found.items() if name in wanted}
 
     def _select(self, targets: Targets, agent: str, *, verify: bool = False, certain: bool = False) -> Discovery:
         """Return the nodes that `targets` selects; raise NoNodes when there are none, and none that may be missing.
