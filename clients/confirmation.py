@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,9 @@ from collective.text import escape_controls, plural
 
 if TYPE_CHECKING:
     from collective.ddl import Action
+    from collective.fleet.call import Call
+    from collective.fleet.fleet import Fleet
+    from collective.fleet.plan import CallPlan
 
 _LONGEST_VALUE = 60  # characters of an input in a question
 _LONGEST_LIST = 200  # characters of the names in a question
@@ -29,11 +32,15 @@ _LONGEST_LIST = 200  # characters of the names in a question
 
 @dataclass(frozen=True)
 class Confirmation:
-    """The question before an action: its inputs as they were given, and the `max_targets` of client.yaml."""
+    """The question before an action: its inputs as they were given, and `max_targets` and `type_above` of client.yaml.
+
+    To confirm more than `type_above` nodes (0: no limit), their number must be typed.
+    """
 
     action: Action
     data: Mapping[str, Any]
     max_targets: int
+    type_above: int = 0
 
     def confirm(self, yes: bool) -> Callable[[list[str]], bool] | None:
         """Return a function that asks for confirmation to reach some nodes, or with `yes` confirms without asking.
@@ -52,7 +59,14 @@ class Confirmation:
         call = " ".join([self.action.agent, self.action.name, *inputs])
         return f"{escape_controls(call)} on {plural(len(nodes), 'node')} ({_cut(fold(nodes), _LONGEST_LIST)})?"
 
+    def must_type(self, nodes: Sequence[str]) -> bool:
+        """Return whether the number of nodes must be typed; without a terminal no question is possible."""
+        above = 0 < self.type_above < len(nodes)
+        return above and not self.action.idempotent and sys.stdin.isatty()
+
     def _ask(self, nodes: list[str]) -> bool:
+        if self.must_type(nodes):
+            return ask(f"{self.question(nodes)} type the number of nodes: ") == str(len(nodes))
         return ask_whether(self.question(nodes))
 
     def _refuse(self, nodes: list[str]) -> bool:
@@ -66,6 +80,16 @@ class Confirmation:
         if len(nodes) > self.max_targets:
             raise TooManyTargets.by_limit(len(nodes), self.max_targets)
         return True
+
+
+def start(fleet: Fleet, plan: CallPlan, confirmation: Confirmation, yes: bool) -> Call:
+    """Ask whatever must be asked, and send a planned call; raise TooManyTargets when it is not confirmed."""
+    confirm = confirmation.confirm(yes)
+    if confirm and confirmation.must_type(plan.nodes):
+        if not confirm(list(plan.nodes)):
+            raise TooManyTargets(len(plan.nodes), "not confirmed")
+        confirm = _yes
+    return fleet.start(plan, confirm=confirm)
 
 
 def ask(question: str) -> str:

@@ -16,6 +16,7 @@ import argparse
 import re
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from collective.clients.node_lists import CHOICES
@@ -176,6 +177,13 @@ def seconds(text: str) -> float:
     if not 0 < value <= 86400:
         raise argparse.ArgumentTypeError(f"invalid duration '{text}': use seconds, more than 0 and at most 86400")
     return value
+
+
+def path(text: str) -> Path:
+    """Read the name of a file."""
+    if not text:
+        raise argparse.ArgumentTypeError("the name of a file must not be empty")
+    return Path(text)
 
 
 def _integer(text: str) -> int:

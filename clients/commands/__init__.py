@@ -21,6 +21,9 @@ GROUPS = {
         "facts": "Count the values of a fact",
         "inventory": "Show the facts, classes and agents of one node",
     },
+    "Change nodes": {
+        "apply": "Run a saved plan of a rollout",
+    },
     "Look things up": {
         "help": "List commands and agents, or show the help of one",
         "describe": "Show the actions of an agent, or the inputs and outputs of an action",

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from collective.clients import apps, options, rollout_options
+from collective.clients import apps, options, rollout_options, rollout_plan
 from collective.clients.commands import COMMANDS
-from collective.clients.confirmation import Confirmation
+from collective.clients.confirmation import Confirmation, start
 from collective.clients.input_files import Sources
 from collective.clients.inputs import ask_secrets, read_inputs
 from collective.clients.parser import Parser, examples_epilog
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collective.ddl import Action
     from collective.fleet.call import Call
     from collective.fleet.fleet import Fleet
+    from collective.fleet.plan import CallPlan
 
 _HELP = frozenset({"-h", "--help"})
 
@@ -51,6 +52,7 @@ def make_parser(
     options.add_targets(parser)
     options.add_running(parser)
     rollout_options.add_rollout(parser)
+    rollout_plan.add_options(parser)
     add_showing(parser)
     return parser
 
@@ -71,13 +73,27 @@ def run(arguments: Sequence[str]) -> int:
 
 def perform(args: argparse.Namespace, words: Sequence[str]) -> int:
     """Send the request of `words` and print the replies; return the exit code of the call."""
-    with sent(args, words) as (call, fleet):
+    with planned(args, words) as (plan, fleet, confirmation):
+        if rollout_plan.is_wanted(args):
+            return rollout_plan.present(plan, fleet, args)
+        rollout_plan.check_cost(plan, fleet, args.max_cost)
+        call = start(fleet, plan, confirmation, args.yes)
         return print_sent(call, args, fleet) if args.no_results else present(CallOutput(call, args), fleet)
 
 
 @contextmanager
 def sent(args: argparse.Namespace, words: Sequence[str]) -> Iterator[tuple[Call, Fleet]]:
     """Check the agent, action and inputs in `words` and send the request; yield the call and its fleet."""
+    if rollout_plan.is_wanted(args):
+        raise UsageError("--plan, --save-plan: not available for this command")
+    with planned(args, words) as (plan, fleet, confirmation):
+        rollout_plan.check_cost(plan, fleet, args.max_cost)
+        yield start(fleet, plan, confirmation, args.yes), fleet
+
+
+@contextmanager
+def planned(args: argparse.Namespace, words: Sequence[str]) -> Iterator[tuple[CallPlan, Fleet, Confirmation]]:
+    """Check the agent, action and inputs in `words` and find the nodes; yield the plan, its fleet and the question."""
     config = _config(args, words)
 
     from collective.catalog import Catalog
@@ -88,7 +104,7 @@ def sent(args: argparse.Namespace, words: Sequence[str]) -> Iterator[tuple[Call,
     data = read_inputs(words[2:], action, sources)
     if sys.stdin.isatty():
         data = ask_secrets(data, action)
-    confirmation = Confirmation(action, data, config.max_targets)
+    confirmation = Confirmation(action, data, config.max_targets, config.type_above)
     data = action.check_input(data)
     pace = rollout_options.pace(args)
     targets = options.targets(args, sources)
@@ -96,17 +112,10 @@ def sent(args: argparse.Namespace, words: Sequence[str]) -> Iterator[tuple[Call,
     from collective.fleet.fleet import Fleet
 
     with Fleet.connect(config, catalog) as fleet:
-        call = fleet.call(
-            action.agent,
-            action.name,
-            data,
-            targets=targets,
-            pace=pace,
-            timeout=args.timeout,
-            ttl=args.ttl,
-            confirm=confirmation.confirm(args.yes),
+        plan = fleet.plan(
+            action.agent, action.name, data, targets=targets, pace=pace, timeout=args.timeout, ttl=args.ttl
         )
-        yield call, fleet
+        yield plan, fleet, confirmation
 
 
 def _print_help(args: argparse.Namespace) -> int:
