@@ -26,7 +26,10 @@ from collective.nodesets import fold
 from collective.text import escape_controls, plural
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from collective.clients.parser import Parser
+    from collective.ddl import Action
     from collective.fleet.fleet import Fleet
     from collective.fleet.plan import CallPlan, Surroundings
     from collective.setup.cost import CallCost
@@ -90,7 +93,8 @@ def _cost(plan: CallPlan, around: Surroundings, fleet: Fleet) -> CallCost:
     from collective.setup.cost import call_cost
 
     direct = max(len(plan.nodes), 1) if plan.action.secrets & plan.data.keys() else fleet.config.direct_limit
-    return call_cost([len(wave.nodes) for wave in plan.waves], around.nodes or len(plan.nodes), direct)
+    steps = 1 + len(plan.hooks.named())
+    return call_cost([len(wave.nodes) for wave in plan.waves] * steps, around.nodes or len(plan.nodes), direct)
 
 
 def _document(plan: CallPlan, around: Surroundings, cost: CallCost, fleet: Fleet) -> dict[str, Any]:
@@ -102,6 +106,8 @@ def _document(plan: CallPlan, around: Surroundings, cost: CallCost, fleet: Fleet
         "nodes": list(plan.nodes),
         "waves": [{"rank": wave.rank, "nodes": list(wave.nodes)} for wave in plan.waves],
         "pace": plan.pace.to_data(),
+        "hooks": {name: _call(hook.action, hook.data) for name, hook in plan.hooks.named().items()},
+        "gates": [gate.name for gate in plan.gates.gates],
         "timeout": plan.timeout,
         "ttl": plan.ttl,
         "not_asked": dict(plan.found.not_asked),
@@ -115,15 +121,15 @@ def _document(plan: CallPlan, around: Surroundings, cost: CallCost, fleet: Fleet
 
 def _text(plan: CallPlan, around: Surroundings, cost: CallCost) -> str:
     """Return the plan as lines of text."""
-    inputs = [f"{name}={in_words(value)}" for name, value in plan.action.masked(plan.data).items()]
-    call = escape_controls(" ".join([plan.action.agent, plan.action.name, *inputs]))
-    lines = [f"{call} on {_counted(plan.nodes)}"]
+    lines = [f"{_call(plan.action, plan.data)} on {_counted(plan.nodes)}"]
     if len(plan.waves) > 1:
         for number, wave in enumerate(plan.waves, start=1):
             rank = f" ({wave.rank})" if wave.rank else ""
             lines.append(f"  wave {number}{rank}: {_counted(wave.nodes)}")
     pace = plan.pace.to_data()
     lines += [f"  {name.replace('_', '-')}: {_setting(value)}" for name, value in pace.items()]
+    lines += [f"  {name}: {_call(hook.action, hook.data)}" for name, hook in plan.hooks.named().items()]
+    lines += [f"  gate: {gate.name}" for gate in plan.gates.gates]
     lines += _reasons("not asked", plan.found.not_asked)
     lines += _reasons("not asked", around.left_out)
     lines += _reasons("cannot evaluate the filter", plan.found.not_evaluated)
@@ -136,6 +142,12 @@ def _text(plan: CallPlan, around: Surroundings, cost: CallCost) -> str:
     publishes = f" and {plural(cost.publishes, 'publish', 'publishes')}" if cost.publishes else ""
     lines.append(f"  about {plural(cost.requests, 'request')}{publishes}, {_price(cost.dollars)}")
     return "\n".join(escape_controls(line) for line in lines) + "\n"
+
+
+def _call(action: Action, data: Mapping[str, Any]) -> str:
+    """Return an action with its inputs, secrets masked."""
+    inputs = [f"{name}={in_words(value)}" for name, value in action.masked(data).items()]
+    return escape_controls(" ".join([action.agent, action.name, *inputs]))
 
 
 def _counted(nodes: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from collective.clients import options
@@ -10,6 +11,7 @@ from collective.clients.commands import COMMANDS
 from collective.clients.confirmation import Confirmation, start
 from collective.clients.parser import Parser
 from collective.clients.results import CallOutput, add_order, present
+from collective.clients.rollout_checks import read_gates
 from collective.clients.streams import notice
 from collective.errors import PlanRefused, UsageError
 
@@ -22,8 +24,8 @@ def make_parser() -> Parser:
     """Return the parser of `crpc apply`."""
     parser = Parser(
         "crpc apply",
-        description=f"{COMMANDS['apply']}.\n\nThe nodes and their order, the DDL and the agent's versions must be those of the "
-        "plan; else nothing is sent and the exit code is 4. --save-plan writes a plan.",
+        description=f"{COMMANDS['apply']}.\n\nThe nodes and their order, the DDL and the agent versions must be "
+        "those of the plan; else nothing is sent and the exit code is 4. --save-plan writes a plan.",
         examples=[
             "crpc rpcutil daemon_stats -F role=web --waves 1,rest --save-plan plan.json",
             "crpc apply plan.json",
@@ -68,8 +70,10 @@ def _plan_again(fleet: Fleet, document: Mapping[str, Any]) -> CallPlan:
     """Return the saved call as it would be planned now."""
     from collective.fleet.pace import Pace
     from collective.fleet.plan import saved_targets
+    from collective.fleet.steps import Hooks
 
-    return fleet.plan(
+    hooks = {name: fleet.hook(**hook) for name, hook in document["hooks"].items()}
+    plan = fleet.plan(
         document["agent"],
         document["action"],
         document["data"],
@@ -77,4 +81,6 @@ def _plan_again(fleet: Fleet, document: Mapping[str, Any]) -> CallPlan:
         pace=Pace(**document["pace"]),
         timeout=document["timeout"],
         ttl=document["ttl"],
+        hooks=Hooks(**hooks),
     )
+    return replace(plan, gates=read_gates(**document["gates"]))

@@ -6,9 +6,10 @@ import argparse
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from collective.clients import apps, options, rollout_options, rollout_plan
+from collective.clients import apps, options, rollout_checks, rollout_options, rollout_plan
 from collective.clients.commands import COMMANDS
 from collective.clients.confirmation import Confirmation, start
 from collective.clients.input_files import Sources
@@ -36,6 +37,7 @@ _EXAMPLES = (
     "crpc rpcutil get_fact fact=role --limit 2 -o table",
     "crpc rpcutil daemon_stats --batch 50% --batch-sleep 1 --max-fail 1",
     "crpc rpcutil daemon_stats --waves 1,50%,rest --max-fail 1",
+    "crpc rpcutil daemon_stats --waves 1,rest --gate 'reply:statuscode=0' --before 'rpcutil ping'",
 )
 
 
@@ -52,6 +54,7 @@ def make_parser(
     options.add_targets(parser)
     options.add_running(parser)
     rollout_options.add_rollout(parser)
+    rollout_checks.add_options(parser)
     rollout_plan.add_options(parser)
     add_showing(parser)
     return parser
@@ -107,15 +110,23 @@ def planned(args: argparse.Namespace, words: Sequence[str]) -> Iterator[tuple[Ca
     confirmation = Confirmation(action, data, config.max_targets, config.type_above)
     data = action.check_input(data)
     pace = rollout_options.pace(args)
+    gates, hooks = rollout_checks.gates(args), rollout_checks.hooks(args, catalog)
     targets = options.targets(args, sources)
 
     from collective.fleet.fleet import Fleet
 
     with Fleet.connect(config, catalog) as fleet:
         plan = fleet.plan(
-            action.agent, action.name, data, targets=targets, pace=pace, timeout=args.timeout, ttl=args.ttl
+            action.agent,
+            action.name,
+            data,
+            targets=targets,
+            pace=pace,
+            timeout=args.timeout,
+            ttl=args.ttl,
+            hooks=hooks,
         )
-        yield plan, fleet, confirmation
+        yield replace(plan, gates=gates), fleet, confirmation
 
 
 def _print_help(args: argparse.Namespace) -> int:

@@ -19,16 +19,20 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from collective import ddl, messages
 from collective.errors import Aborted, Failed, MessageError, NotFound, SignatureError, TransportError
 from collective.fleet import silence
+from collective.fleet.gate_view import gate_view
+from collective.fleet.gatekeeper import GateKeeper
+from collective.fleet.gates import NO_GATES, Gates, GateView
 from collective.fleet.outcomes import Outcomes
 from collective.fleet.reply_slots import Slot
 from collective.fleet.rollout import Rollout
 from collective.fleet.sending import Sender, SentRequest
+from collective.fleet.steps import NO_SENDERS, Step, Steps, in_order
 from collective.fleet.unresponsive import FIRST_LOOK, UnresponsiveNodes
 from collective.messages import Envelope, Reply
 from collective.text import plural
@@ -77,11 +81,13 @@ class Call:
         self,
         *,
         sender: Sender,
+        hooks: Mapping[str, Sender] = NO_SENDERS,
         action: ddl.Action,
         rollout: Rollout,
         slot: Slot,
         discovery_ms: float = 0.0,
         outcomes: Outcomes | None = None,
+        gates: Gates = NO_GATES,
         discovery_ids: Sequence[str] = (),
         verify: VerifyReply = accept_unverified,
         is_member: IsMember = accept_no_stranger,
@@ -98,6 +104,7 @@ class Call:
         self.absent: list[str] = []
         self._discovery_ids = discovery_ids
         self._sender = sender
+        self._steps = Steps([Step(name, part) for name, part in in_order(sender, hooks)])
         self._rollout = rollout
         self._transport = sender.transport
         self._slot = slot
@@ -112,6 +119,7 @@ class Call:
         self._suspended = 0.0  # seconds for which the iterating program processed replies
         self._window: float | None = None  # of a broadcast discovery
         self._last_reply = self._deadline = self._began
+        self._keeper = GateKeeper(gates, rollout, self._began)
         self._logged_wave = 0
         self._hint_at = self._began + (FIRST_LOOK if action.timeout <= _QUICK else _LATE_HINT)
         self._undeleted: list[Delivery] = []
@@ -160,6 +168,7 @@ class Call:
                 unresponsive = self._unresponsive.find(self._rollout.working, self._now())
                 self._rollout.give_up(unresponsive, self._now(), repeatable=True)
                 self._hint()
+                self._check_gates()
                 self._send_due()
         finally:
             self.close()
@@ -185,6 +194,7 @@ class Call:
         self.outcomes.stopped = bool(self.stopped)
         self.total_ms = self.discovery_ms + (self._clock() - self._began) * 1000
         self._delete_received(everything=True)
+        self._keeper.close()
         self._background.shutdown()
         self._slot.release()
 
@@ -208,9 +218,33 @@ class Call:
 
     def _send_due(self) -> None:
         """Send to the nodes that are due; nodes without a queue make room for others at once."""
-        while nodes := self._rollout.due(self._now()):
-            self._log_wave()
-            self._send(nodes)
+        for number, nodes in self._steps.due():
+            self._send(nodes, number)
+        while True:
+            nodes = self._rollout.due(self._now())
+            if not nodes and not self._check_gates():
+                return
+            if nodes:
+                self._log_wave()
+                self._send(nodes)
+
+    def _check_gates(self) -> bool:
+        """Check the gates if it is time to; return whether a wave may begin because of it."""
+        closed = self._rollout.at_gate
+        if self._keeper.is_due(self._now()):
+            self._keeper.look(self._view(), self._now())
+        return closed and not self._rollout.at_gate and not self._rollout.stopped
+
+    def _view(self) -> GateView:
+        """Return the rollout so far, as its gates see it."""
+        head = {
+            "request_ids": self.request_ids,
+            "collective": self.collective,
+            "caller": self.caller,
+            "agent": self.agent,
+            "action": self.action.name,
+        }
+        return gate_view(head, self.action, self._rollout, self.outcomes)
 
     def _log_wave(self) -> None:
         """Log the beginning of each wave; with one wave there is nothing to say."""
@@ -222,23 +256,24 @@ class Call:
             text = f"wave {rollout.wave} of {len(rollout.waves)}{rank}: {plural(len(planned.nodes), 'node')}"
             log.info("rollout.wave", extra={"error": text})
 
-    def _send(self, nodes: list[str]) -> None:
-        """Send one wave; one whose names do not fit into a message is sent in parts, each with its own ID."""
-        wave = self._sender.wave(nodes)
+    def _send(self, nodes: list[str], step: int = 0) -> None:
+        """Send a step to nodes; a message into which their names do not fit is sent in parts, each with its own ID."""
+        wave = self._steps.sender(step).wave(nodes)
         if not wave.fits():
             middle = len(nodes) // 2
-            self._send(nodes[:middle])
-            self._send(nodes[middle:])
+            self._send(nodes[:middle], step)
+            self._send(nodes[middle:], step)
             return
         self._sent[wave.request.id] = SentRequest.of(wave)
         self._latest.update(dict.fromkeys(nodes, wave.request.id))
+        self._steps.sent(step, nodes, wave.request.id)
         self.outcomes.retract(self._rollout.retrying & set(nodes))
         try:
             wave.send()
         finally:
             # Timeouts run from after the sending, so that the node's own deadline ends first.
             now = self._now()
-            self._rollout.sent(sorted(wave.reached), now)
+            (self._rollout.extend if step else self._rollout.sent)(sorted(wave.reached), now)
             self._unresponsive.sent(wave.reached, now)
             self._rollout.give_up(wave.absent)
             self.absent += wave.absent
@@ -257,7 +292,7 @@ class Call:
         if self._rollout.over:
             return None
         look = max(self._unresponsive.wake() - now, _MIN_POLL)
-        return max(0.0, min(self._rollout.wake() - now, look))
+        return max(0.0, min(self._rollout.wake() - now, self._keeper.wake(now) - now, look))
 
     def _suspend_timeouts(self, replies: list[Reply]) -> Iterator[Reply]:
         """Yield replies; no timeout runs while the iterating program processes one."""
@@ -312,6 +347,10 @@ class Call:
         if mismatch := sent.mismatch(reply):
             self._reject(reply, f"{reply.sender}: reply rejected: {mismatch}")
             return None
+        result = self._steps.result(reply, reply.sender in self._rollout.working)
+        if result is None:
+            return None
+        reply = result
         if not reply.ok and self._latest.get(reply.sender, reply.request) != reply.request:
             log.debug("reply.late", extra={"request": reply.request, "sender": reply.sender})
             return None  # a retry has been sent since, and decides

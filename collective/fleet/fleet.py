@@ -31,6 +31,7 @@ from collective.fleet import discovery, reply_slots, silence
 from collective.fleet.call import Call, VerifyReply, accept_unverified
 from collective.fleet.confirmation import Confirm, require_confirmation
 from collective.fleet.discovery import Discovery
+from collective.fleet.gates import NO_GATES, Gates
 from collective.fleet.grouping import Facts
 from collective.fleet.known_nodes import IntroducedNodes, KnownNodes
 from collective.fleet.outcomes import Outcomes
@@ -38,6 +39,7 @@ from collective.fleet.pace import AT_ONCE, Pace
 from collective.fleet.plan import CallPlan, Surroundings
 from collective.fleet.rollout import Rollout
 from collective.fleet.sending import Sender
+from collective.fleet.steps import NO_HOOKS, Hook, Hooks
 from collective.fleet.targets import EVERY_NODE, Targets
 from collective.fleet.unresponsive import ROLLOUT_TTL
 from collective.fleet.verification import ReplyVerifier
@@ -135,6 +137,8 @@ class Fleet:
         pace: Pace = AT_ONCE,
         timeout: float | None = None,
         ttl: float | None = None,
+        hooks: Hooks = NO_HOOKS,
+        gates: Gates = NO_GATES,
         confirm: Confirm | None = None,
     ) -> Call:
         """Send a request to the nodes that `targets` selects, and return the call, an iterator of their replies.
@@ -142,6 +146,7 @@ class Fleet:
         `data` are the action's inputs. `pace` is how fast nodes are reached. `timeout` is the number of seconds to
         wait for each node's reply (default: the action's timeout plus the configured transit time). `ttl` is the
         number of seconds for which a node may start the action (default: as configured; at most 6 with a pace).
+        `hooks` are actions before and after the action on each node, `gates` conditions between waves.
 
         `confirm` is called with the nodes before an action that is not idempotent is sent to the whole collective, or
         to more than the configured `max_targets`. Without `confirm`, more than `max_targets` nodes are refused.
@@ -152,8 +157,8 @@ class Fleet:
         Raises UsageError, MissingInput, InvalidInput or DDLError before anything is sent; NoNodes when no node
         matches; TooManyTargets when the nodes are not confirmed; MessageTooLarge; TransportError.
         """
-        plan = self.plan(agent, action, data, targets=targets, pace=pace, timeout=timeout, ttl=ttl)
-        return self.start(plan, confirm=confirm)
+        plan = self.plan(agent, action, data, targets=targets, pace=pace, timeout=timeout, ttl=ttl, hooks=hooks)
+        return self.start(replace(plan, gates=gates), confirm=confirm)
 
     def plan(
         self,
@@ -165,10 +170,13 @@ class Fleet:
         pace: Pace = AT_ONCE,
         timeout: float | None = None,
         ttl: float | None = None,
+        hooks: Hooks = NO_HOOKS,
     ) -> CallPlan:
         """Check a call and find its nodes, without sending it; the arguments and errors are those of `call`."""
         described = self.catalog.action(agent, action)
         checked = described.check_input(data or {})
+        if pace.retry and hooks.named():
+            raise UsageError("retry: not allowed with hooks, which would be repeated as well")
         if pace.retry and not described.idempotent:
             raise UsageError(f"retry: '{agent} {action}' is not idempotent, so it must not be repeated (omit retry)")
         began = self._clock()
@@ -186,17 +194,24 @@ class Fleet:
             waves=plan_waves(found.nodes, pace.sizes, pace.order_by, facts),
             facts=facts,
             discovery_ms=discovery_ms,
+            hooks=hooks,
         )
+
+    def hook(self, agent: str, action: str, data: Mapping[str, Any] | None = None) -> Hook:
+        """Return an action to run before or after another one on each node; raise the errors of `call`."""
+        described = self.catalog.action(agent, action)
+        return Hook(described, described.check_input(data or {}))
 
     def start(self, plan: CallPlan, *, confirm: Confirm | None = None) -> Call:
         """Send a planned call to its first nodes, and return it; `confirm` and the errors are those of `call`."""
         expected = list(plan.found.nodes)
-        if expected and not plan.action.idempotent:
+        if expected and not plan.idempotent:
             require_confirmation(expected, plan.targets.unrestricted, self.config.max_targets, confirm)
         request = self._request(plan.action, plan.data, plan.targets.filter, plan.timeout, plan.ttl)
-        rollout = Rollout(expected, plan.pace, plan.timeout, plan.facts)
-        call = self._open(plan.action, request, rollout, plan.found, plan.discovery_ms)
-        call.outcomes.success_threshold = plan.pace.success_threshold
+        hooks = plan.hooks.named()
+        longest = max([plan.timeout, *(hook.action.timeout + self.config.transit for hook in hooks.values())])
+        rollout = Rollout(expected, plan.pace, longest, plan.facts, gated=bool(plan.gates.gates))
+        call = self._open(plan.action, request, rollout, plan.found, plan=plan)
         with _closing_on_error(call):
             call.begin()
         return call
@@ -379,26 +394,27 @@ class Fleet:
         )
 
     def _open(
-        self, action: ddl.Action, request: Request, rollout: Rollout, found: Discovery, discovery_ms: float = 0.0
+        self, action: ddl.Action, request: Request, rollout: Rollout, found: Discovery, plan: CallPlan | None = None
     ) -> Call:
         """Take a reply slot and return the call that receives there; nothing has been sent yet."""
         slot = reply_slots.take(self.config.state, self.config.collective)
         slot.store(self._transport.open_replies(slot.queue, slot.known))
-        here = self._transport.installation
-        request = replace(request, installation=here, reply_to=slot.queue, time=time.time())
-        secret = bool(action.secrets & request.data.keys())
+        hooks = plan.hooks.named() if plan else {}
         call = Call(
-            sender=Sender(self._transport, request, self._sign, self.config.direct_limit, secret),
+            sender=self._sender(action, request, slot.queue),
+            hooks={name: self._hook_sender(hook, request, slot.queue) for name, hook in hooks.items()},
             action=action,
             rollout=rollout,
             slot=slot,
-            discovery_ms=discovery_ms,
+            discovery_ms=plan.discovery_ms if plan else 0.0,
+            gates=plan.gates if plan else NO_GATES,
             outcomes=Outcomes(
                 found.nodes,
                 not_asked=found.not_asked,
                 not_evaluated=found.not_evaluated,
                 undiscovered=found.silent,
                 expect_all=self.config.expect_all,
+                success_threshold=plan.pace.success_threshold if plan else None,
             ),
             discovery_ids=found.request_ids,
             verify=self._verify_reply,
@@ -408,6 +424,18 @@ class Fleet:
         self._calls = [open_call for open_call in self._calls if not open_call.closed]
         self._calls.append(call)
         return call
+
+    def _sender(self, action: ddl.Action, request: Request, replies: str) -> Sender:
+        """Return what sends a request, whose replies go to the queue `replies`."""
+        request = replace(request, installation=self._transport.installation, reply_to=replies, time=time.time())
+        secret = bool(action.secrets & request.data.keys())
+        return Sender(self._transport, request, self._sign, self.config.direct_limit, secret)
+
+    def _hook_sender(self, hook: Hook, request: Request, replies: str) -> Sender:
+        """Return what sends a hook to the nodes of a call; it needs no filter, because the nodes are named."""
+        timeout = hook.action.timeout + self.config.transit
+        own = self._request(hook.action, hook.data, Filter(), timeout, request.ttl)
+        return self._sender(hook.action, own, replies)
 
 
 @contextmanager

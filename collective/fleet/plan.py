@@ -22,8 +22,10 @@ from collective.errors import UsageError
 from collective.filters import Filter
 from collective.fleet.amounts import Amount
 from collective.fleet.discovery import Discovery
+from collective.fleet.gates import NO_GATES, Gates
 from collective.fleet.grouping import Facts
 from collective.fleet.pace import Pace
+from collective.fleet.steps import NO_HOOKS, Hook, Hooks
 from collective.fleet.targets import Targets
 from collective.fleet.waves import PlannedWave
 from collective.nodesets import fold
@@ -35,6 +37,8 @@ _SCHEMA = "rollout-plan"
 @dataclass(frozen=True)
 class CallPlan:
     """What a call will do. `data` are the inputs with their defaults; `timeout` and `ttl` are in seconds.
+
+    `hooks` run before and after the action on each node, `gates` are checked between waves.
 
     `found` are the nodes, `waves` the same nodes in the order in which they are reached, `facts` those that the pace
     needs, by node.
@@ -50,6 +54,13 @@ class CallPlan:
     waves: tuple[PlannedWave, ...]
     facts: Facts = field(default_factory=dict)
     discovery_ms: float = 0.0
+    hooks: Hooks = NO_HOOKS
+    gates: Gates = NO_GATES
+
+    @property
+    def idempotent(self) -> bool:
+        """Whether the action and its hooks are idempotent."""
+        return self.action.idempotent and all(hook.action.idempotent for hook in self.hooks.named().values())
 
     @property
     def nodes(self) -> tuple[str, ...]:
@@ -79,8 +90,9 @@ class Surroundings:
 
 def saved(plan: CallPlan, versions: Mapping[str, str], collective: str, caller: str, created: float) -> dict[str, Any]:
     """Return the document of a plan; raise UsageError when its inputs are secret."""
-    if secret := sorted(plan.action.secrets & plan.data.keys()):
-        raise UsageError(f"--save-plan: the input '{secret[0]}' is secret and must not be written to a file")
+    for part in (Hook(plan.action, plan.data), *plan.hooks.named().values()):
+        if secret := sorted(part.action.secrets & part.data.keys()):
+            raise UsageError(f"--save-plan: the input '{secret[0]}' is secret and must not be written to a file")
     document = {
         "schema": schemas.schema_id(_SCHEMA),
         "created": created,
@@ -93,7 +105,13 @@ def saved(plan: CallPlan, versions: Mapping[str, str], collective: str, caller: 
         "pace": plan.pace.to_data(),
         "timeout": plan.timeout,
         "ttl": plan.ttl,
-        "ddl_digest": ddl_digest(plan.action),
+        "hooks": {name: _hook_data(hook) for name, hook in plan.hooks.named().items()},
+        "gates": {
+            "gates": [gate.name for gate in plan.gates.gates],
+            "every": plan.gates.every,
+            "action": plan.gates.action,
+        },
+        "ddl_digest": ddl_digest(plan),
         "waves": [{"rank": wave.rank, "nodes": list(wave.nodes)} for wave in plan.waves],
         "versions": dict(versions),
     }
@@ -129,7 +147,7 @@ def drift(document: Mapping[str, Any], now: CallPlan, versions: Mapping[str, str
     """Return what differs between a saved plan and the same call planned now, a line for each difference."""
     before = {name for wave in document["waves"] for name in wave["nodes"]}
     changes = []
-    if ddl_digest(now.action) != document["ddl_digest"]:
+    if ddl_digest(now) != document["ddl_digest"]:
         changes.append(f"the DDL of '{now.action.agent}' has changed")
     if gone := sorted(before - set(now.nodes)):
         changes.append(f"{plural(len(gone), 'node')} no longer matched: {fold(gone)}")
@@ -145,9 +163,14 @@ def drift(document: Mapping[str, Any], now: CallPlan, versions: Mapping[str, str
     return changes
 
 
-def ddl_digest(action: ddl.Action) -> str:
-    """Return the digest of what a DDL says about an action."""
-    return _digest([action.agent, action.name, action.timeout, action.idempotent, action.input, action.output])
+def ddl_digest(plan: CallPlan) -> str:
+    """Return the digest of what the DDLs say about the action and its hooks."""
+    actions = [plan.action, *(hook.action for hook in plan.hooks.named().values())]
+    return _digest([[one.agent, one.name, one.timeout, one.idempotent, one.input, one.output] for one in actions])
+
+
+def _hook_data(hook: Hook) -> dict[str, Any]:
+    return {"agent": hook.action.agent, "action": hook.action.name, "data": dict(hook.data)}
 
 
 def _targets_data(targets: Targets) -> dict[str, Any]:

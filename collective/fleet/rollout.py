@@ -28,7 +28,7 @@ whose group is full lets others go first. Times are in seconds, by a clock of th
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, KeysView, Mapping
 from itertools import islice
 from types import MappingProxyType
 
@@ -47,7 +47,7 @@ class Rollout:
 
     `facts` has the facts of each node, for order_by and per. `stopped` is the reason why no further nodes are sent to;
     else it is empty. With `gated`, `at_gate` becomes true before each wave but the first, and the rollout waits for
-    `pass_gate` or `stop`.
+    `pass_gate` or `stop`. While `held` is true, no node is sent to.
     """
 
     def __init__(
@@ -57,6 +57,7 @@ class Rollout:
         self.waves: tuple[PlannedWave, ...] = plan_waves(nodes, pace.sizes, pace.order_by, facts)
         self.wave = 0  # the number of the current wave, from 1
         self.at_gate = False
+        self.held = False
         self._gated = gated
         self._timeout = timeout
         self._pace = pace
@@ -80,7 +81,7 @@ class Rollout:
         return MappingProxyType(self._working)
 
     @property
-    def retrying(self) -> Collection[str]:
+    def retrying(self) -> KeysView[str]:
         """The nodes that will be sent to again."""
         return self._retrying.keys()
 
@@ -97,7 +98,7 @@ class Rollout:
     def due(self, now: float) -> list[str]:
         """Return the nodes to send to now; `sent` must be called for those that were."""
         self._alarm = _NEVER
-        if self.stopped:
+        if self.stopped or self.held:
             return []
         if not (self._left or self._working or self._retrying) and self._waiting:
             self._end_wave(now)
@@ -122,10 +123,11 @@ class Rollout:
             self._working[node] = now
         self._rate.started(count, now)
 
-    def extend(self, node: str, now: float) -> None:
-        """Start the timeout of a working node again, because the next step of its work begins."""
-        if self._working.pop(node, None) is not None:
-            self._working[node] = now
+    def extend(self, nodes: Iterable[str], now: float) -> None:
+        """Start the timeouts of working nodes again, because the next step of their work begins."""
+        for node in nodes:
+            if self._working.pop(node, None) is not None:
+                self._working[node] = now
 
     def answered(self, node: str, ok: bool, *, now: float = 0.0, repeatable: bool = False) -> None:
         """Record a node's reply, even if it is late; nodes not sent to and second replies are ignored.
@@ -168,7 +170,7 @@ class Rollout:
     def stop(self, reason: str) -> None:
         """Send to no further nodes, and repeat nothing. The first reason is kept."""
         self.stopped = self.stopped or reason
-        self.at_gate = False
+        self.at_gate = self.held = False
         self._retrying.clear()
 
     def pass_gate(self) -> None:
@@ -179,10 +181,12 @@ class Rollout:
     def wake(self) -> float:
         """Return the latest time to check again without a reply: the next timeout, or the end of a pause or delay.
 
-        It depends on the last call of `due`.
+        It depends on the last call of `due`. At a gate, and while held, it is infinity when no node works.
         """
         if self._working:
             return min(self._alarm, next(iter(self._working.values())) + self._timeout)
+        if self.at_gate or self.held:
+            return _NEVER
         return float("-inf") if self._alarm == _NEVER else self._alarm
 
     # -- how many, and which
