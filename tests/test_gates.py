@@ -117,7 +117,7 @@ def page() -> Iterator[Callable[[int], str]]:
     """Return a function that makes a page with a status, and returns its URL."""
 
     class Pages(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:  # noqa: N802 - the library's name
+        def do_GET(self) -> None:
             """Answer with the status in the path."""
             self.send_response(int(self.path.strip("/")))
             self.end_headers()
