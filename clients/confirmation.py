@@ -22,9 +22,6 @@ from collective.text import escape_controls, plural
 
 if TYPE_CHECKING:
     from collective.ddl import Action
-    from collective.fleet.call import Call
-    from collective.fleet.fleet import Fleet
-    from collective.fleet.plan import CallPlan
 
 _LONGEST_VALUE = 60  # characters of an input in a question
 _LONGEST_LIST = 200  # characters of the names in a question
@@ -80,16 +77,6 @@ class Confirmation:
         if len(nodes) > self.max_targets:
             raise TooManyTargets.by_limit(len(nodes), self.max_targets)
         return True
-
-
-def start(fleet: Fleet, plan: CallPlan, confirmation: Confirmation, yes: bool) -> Call:
-    """Ask whatever must be asked, and send a planned call; raise TooManyTargets when it is not confirmed."""
-    confirm = confirmation.confirm(yes)
-    if confirm and confirmation.must_type(plan.nodes):
-        if not confirm(list(plan.nodes)):
-            raise TooManyTargets(len(plan.nodes), "not confirmed")
-        confirm = _yes
-    return fleet.start(plan, confirm=confirm)
 
 
 def ask(question: str) -> str:

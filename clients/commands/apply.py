@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from collective.clients import options
 from collective.clients.commands import COMMANDS
-from collective.clients.confirmation import Confirmation, start
+from collective.clients.confirmation import Confirmation
 from collective.clients.parser import Parser
+from collective.clients.prepared_call import start
 from collective.clients.results import CallOutput, add_order, present
 from collective.clients.rollout_checks import read_gates
 from collective.clients.streams import notice
@@ -37,6 +38,7 @@ def make_parser() -> Parser:
     group = parser.add_argument_group("result options")
     group.add_argument("--display", choices=("ok", "failed", "all"), help="replies to print (default: as in the DDL)")
     add_order(group)
+    options.add_saving(parser)
     parser.set_defaults(together=False)
     options.add_target(parser)
     return parser
@@ -63,7 +65,7 @@ def run(arguments: Sequence[str]) -> int:
         for change in changes:
             notice(f"plan: {change}")
         confirmation = Confirmation(plan.action, plan.data, config.max_targets, config.type_above)
-        return present(CallOutput(start(fleet, plan, confirmation, args.yes), args), fleet)
+        return present(CallOutput(start(args, fleet, plan, confirmation), args), fleet)
 
 
 def _plan_again(fleet: Fleet, document: Mapping[str, Any]) -> CallPlan:

@@ -6,15 +6,15 @@ import argparse
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from collective.clients import apps, options, rollout_checks, rollout_options, rollout_plan
 from collective.clients.commands import COMMANDS
-from collective.clients.confirmation import Confirmation, start
+from collective.clients.confirmation import Confirmation
 from collective.clients.input_files import Sources
 from collective.clients.inputs import ask_secrets, read_inputs
 from collective.clients.parser import Parser, examples_epilog
+from collective.clients.prepared_call import PreparedCall, connected, planned, send
 from collective.clients.results import CallOutput, add_showing, present, print_sent
 from collective.clients.streams import write
 from collective.errors import ConfigError, UsageError
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from collective.ddl import Action
     from collective.fleet.call import Call
     from collective.fleet.fleet import Fleet
-    from collective.fleet.plan import CallPlan
 
 _HELP = frozenset({"-h", "--help"})
 
@@ -56,6 +55,7 @@ def make_parser(
     rollout_options.add_rollout(parser)
     rollout_checks.add_options(parser)
     rollout_plan.add_options(parser)
+    options.add_saving(parser)
     add_showing(parser)
     return parser
 
@@ -76,12 +76,18 @@ def run(arguments: Sequence[str]) -> int:
 
 def perform(args: argparse.Namespace, words: Sequence[str]) -> int:
     """Send the request of `words` and print the replies; return the exit code of the call."""
-    with planned(args, words) as (plan, fleet, confirmation):
-        if rollout_plan.is_wanted(args):
-            return rollout_plan.present(plan, fleet, args)
-        rollout_plan.check_cost(plan, fleet, args.max_cost)
-        call = start(fleet, plan, confirmation, args.yes)
+    if rollout_plan.is_wanted(args):
+        return _perform_plan(args, words)
+    with sent(args, words) as (call, fleet):
         return print_sent(call, args, fleet) if args.no_results else present(CallOutput(call, args), fleet)
+
+
+def _perform_plan(args: argparse.Namespace, words: Sequence[str]) -> int:
+    """Show or save the plan of `words`; send nothing."""
+    config, catalog = configuration(args, words)
+    prepared = prepare(args, words, config, catalog)
+    with connected(config, catalog) as fleet:
+        return rollout_plan.present(planned(fleet, prepared), fleet, args)
 
 
 @contextmanager
@@ -89,44 +95,40 @@ def sent(args: argparse.Namespace, words: Sequence[str]) -> Iterator[tuple[Call,
     """Check the agent, action and inputs in `words` and send the request; yield the call and its fleet."""
     if rollout_plan.is_wanted(args):
         raise UsageError("--plan, --save-plan: not available for this command")
-    with planned(args, words) as (plan, fleet, confirmation):
-        rollout_plan.check_cost(plan, fleet, args.max_cost)
-        yield start(fleet, plan, confirmation, args.yes), fleet
+    config, catalog = configuration(args, words)
+    prepared = prepare(args, words, config, catalog)
+    with connected(config, catalog) as fleet:
+        yield send(args, fleet, prepared), fleet
 
 
-@contextmanager
-def planned(args: argparse.Namespace, words: Sequence[str]) -> Iterator[tuple[CallPlan, Fleet, Confirmation]]:
-    """Check the agent, action and inputs in `words` and find the nodes; yield the plan, its fleet and the question."""
+def configuration(args: argparse.Namespace, words: Sequence[str]) -> tuple[ClientConfig, Catalog]:
+    """Return the configuration and its DDLs for the request of `words`; raise ConfigError or UsageError."""
     config = _config(args, words)
 
     from collective.catalog import Catalog
 
-    catalog = Catalog(config.ddls)
+    return config, Catalog(config.ddls)
+
+
+def prepare(args: argparse.Namespace, words: Sequence[str], config: ClientConfig, catalog: Catalog) -> PreparedCall:
+    """Check the agent, action and inputs in `words`, and the options; return the call to send."""
     action = _action(catalog, words)
     sources = Sources()
     data = read_inputs(words[2:], action, sources)
     if sys.stdin.isatty():
         data = ask_secrets(data, action)
-    confirmation = Confirmation(action, data, config.max_targets, config.type_above)
-    data = action.check_input(data)
-    pace = rollout_options.pace(args)
-    gates, hooks = rollout_checks.gates(args), rollout_checks.hooks(args, catalog)
-    targets = options.targets(args, sources)
-
-    from collective.fleet.fleet import Fleet
-
-    with Fleet.connect(config, catalog) as fleet:
-        plan = fleet.plan(
-            action.agent,
-            action.name,
-            data,
-            targets=targets,
-            pace=pace,
-            timeout=args.timeout,
-            ttl=args.ttl,
-            hooks=hooks,
-        )
-        yield replace(plan, gates=gates), fleet, confirmation
+    return PreparedCall(
+        action,
+        action.check_input(data),
+        pace=rollout_options.pace(args),
+        targets=options.targets(args, sources),
+        confirmation=Confirmation(action, data, config.max_targets, config.type_above),
+        timeout=args.timeout,
+        ttl=args.ttl,
+        hooks=rollout_checks.hooks(args, catalog),
+        gates=rollout_checks.gates(args),
+        max_cost=args.max_cost,
+    )
 
 
 def _print_help(args: argparse.Namespace) -> int:

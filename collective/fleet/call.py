@@ -29,6 +29,7 @@ from collective.fleet.gate_view import gate_view
 from collective.fleet.gatekeeper import GateKeeper
 from collective.fleet.gates import NO_GATES, Gates, GateView
 from collective.fleet.outcomes import Outcomes
+from collective.fleet.recording import NO_RECORD, CallRecord
 from collective.fleet.reply_slots import Slot
 from collective.fleet.rollout import Rollout
 from collective.fleet.sending import Sender, SentRequest
@@ -71,10 +72,11 @@ def accept_no_stranger(_sender: str) -> bool:
 class Call:
     """An iterator of replies, and the outcomes of all nodes.
 
-    `agent`, `collective` and `caller` are those of the request; `action` is the action's DDL. `outcomes` is filled
-    while iterating. `absent` are the nodes that have no queue. `started` is in Unix seconds; `discovery_ms` and
-    `total_ms` are durations in milliseconds. `cut_short` is true when the call was stopped while nodes could still
-    answer. Each wave of a rollout has its own request ID.
+    `agent`, `collective` and `caller` are those of the `request`, whose ID is that of the run: all waves name it.
+    `action` is the action's DDL. `timeout` is that of each node, in seconds. `outcomes` is filled while iterating.
+    `absent` are the nodes that have no queue. `started` is in Unix seconds; `discovery_ms` and `total_ms` are durations
+    in milliseconds. `cut_short` is true when the call was stopped while nodes could still answer. Each wave of a
+    rollout has its own request ID. With retries, a node may reply several times; `outcomes` has its last reply.
     """
 
     def __init__(
@@ -91,8 +93,11 @@ class Call:
         discovery_ids: Sequence[str] = (),
         verify: VerifyReply = accept_unverified,
         is_member: IsMember = accept_no_stranger,
+        record: CallRecord = NO_RECORD,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self.request = sender.request
+        self.timeout = rollout.timeout
         self.agent = sender.request.agent
         self.collective = sender.request.collective
         self.caller = sender.request.caller
@@ -113,6 +118,7 @@ class Call:
         self._latest: dict[str, str] = {}  # by node, the ID of the last request that was sent to it
         self._verify = verify
         self._is_member = is_member
+        self._record = record
         self._unexpected_bytes = 0
         self._clock = clock
         self._began = clock()
@@ -131,7 +137,7 @@ class Call:
     @property
     def request_id(self) -> str:
         """The ID of the first request; if no node matched, that of the request that asked the nodes."""
-        return next(iter([*self._sent, *self._discovery_ids]), "")
+        return self.request.id if self._sent else next(iter(self._discovery_ids), "")
 
     @property
     def request_ids(self) -> list[str]:
@@ -197,6 +203,7 @@ class Call:
         self._keeper.close()
         self._background.shutdown()
         self._slot.release()
+        self._record.end(self)
 
     def still_running(self) -> tuple[list[str], float]:
         """Return the nodes that may still run the action, and for how many seconds at most."""
@@ -258,7 +265,7 @@ class Call:
 
     def _send(self, nodes: list[str], step: int = 0) -> None:
         """Send a step to nodes; a message into which their names do not fit is sent in parts, each with its own ID."""
-        wave = self._steps.sender(step).wave(nodes)
+        wave = self._steps.wave(step, nodes)
         if not wave.fits():
             middle = len(nodes) // 2
             self._send(nodes[:middle], step)
@@ -268,6 +275,7 @@ class Call:
         self._latest.update(dict.fromkeys(nodes, wave.request.id))
         self._steps.sent(step, nodes, wave.request.id)
         self.outcomes.retract(self._rollout.retrying & set(nodes))
+        self._record.sent(wave.request.id, nodes)
         try:
             wave.send()
         finally:
@@ -358,6 +366,7 @@ class Call:
             return None
         repeatable = reply.statuscode in _MAY_PASS and reply.reason not in _NEVER_RETRIED
         self._rollout.answered(reply.sender, reply.ok, now=self._now(), repeatable=repeatable)
+        self._record.received(reply)
         return reply
 
     def _may_be_unexpected(self, reply: Reply) -> bool:

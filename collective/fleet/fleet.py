@@ -37,6 +37,7 @@ from collective.fleet.known_nodes import IntroducedNodes, KnownNodes
 from collective.fleet.outcomes import Outcomes
 from collective.fleet.pace import AT_ONCE, Pace
 from collective.fleet.plan import CallPlan, Surroundings
+from collective.fleet.recording import NO_RECORD, CallRecord
 from collective.fleet.rollout import Rollout
 from collective.fleet.sending import Sender
 from collective.fleet.steps import NO_HOOKS, Hook, Hooks
@@ -44,7 +45,7 @@ from collective.fleet.targets import EVERY_NODE, Targets
 from collective.fleet.unresponsive import ROLLOUT_TTL
 from collective.fleet.verification import ReplyVerifier
 from collective.fleet.waves import plan_waves
-from collective.messages import Request
+from collective.messages import Request, new_id
 from collective.nodesets import fold
 from collective.parallel import THREADS
 from collective.registry import Contents, NodeRecord, Nodes, encoding
@@ -91,7 +92,7 @@ class Fleet:
     @classmethod
     def connect(cls, config: ClientConfig | None = None, catalog: Catalog | None = None) -> Fleet:
         """Return the fleet that `config` describes (default: `client.yaml`). Raises ConfigError."""
-        from collective.aws import AWS
+        from collective.aws.session import AWS
         from collective.registry.cached import CachedNodes
         from collective.registry.dynamodb import DynamoDBRegistry
         from collective.signing import caller_key
@@ -140,6 +141,7 @@ class Fleet:
         hooks: Hooks = NO_HOOKS,
         gates: Gates = NO_GATES,
         confirm: Confirm | None = None,
+        record: CallRecord = NO_RECORD,
     ) -> Call:
         """Send a request to the nodes that `targets` selects, and return the call, an iterator of their replies.
 
@@ -151,6 +153,8 @@ class Fleet:
         `confirm` is called with the nodes before an action that is not idempotent is sent to the whole collective, or
         to more than the configured `max_targets`. Without `confirm`, more than `max_targets` nodes are refused.
 
+        `record` is told what happens, such as `runs.recorder.RunRecorder`, which saves the call.
+
         Known nodes that may be missing are in `outcomes.not_asked`, `outcomes.not_evaluated` and `outcomes.silent`; a
         call may have only such nodes.
 
@@ -158,7 +162,7 @@ class Fleet:
         matches; TooManyTargets when the nodes are not confirmed; MessageTooLarge; TransportError.
         """
         plan = self.plan(agent, action, data, targets=targets, pace=pace, timeout=timeout, ttl=ttl, hooks=hooks)
-        return self.start(replace(plan, gates=gates), confirm=confirm)
+        return self.start(replace(plan, gates=gates), confirm=confirm, record=record)
 
     def plan(
         self,
@@ -202,8 +206,8 @@ class Fleet:
         described = self.catalog.action(agent, action)
         return Hook(described, described.check_input(data or {}))
 
-    def start(self, plan: CallPlan, *, confirm: Confirm | None = None) -> Call:
-        """Send a planned call to its first nodes, and return it; `confirm` and the errors are those of `call`."""
+    def start(self, plan: CallPlan, *, confirm: Confirm | None = None, record: CallRecord = NO_RECORD) -> Call:
+        """Send a planned call to its first nodes, and return it; the arguments and errors are those of `call`."""
         expected = list(plan.found.nodes)
         if expected and not plan.idempotent:
             require_confirmation(expected, plan.targets.unrestricted, self.config.max_targets, confirm)
@@ -211,7 +215,9 @@ class Fleet:
         hooks = plan.hooks.named()
         longest = max([plan.timeout, *(hook.action.timeout + self.config.transit for hook in hooks.values())])
         rollout = Rollout(expected, plan.pace, longest, plan.facts, gated=bool(plan.gates.gates))
-        call = self._open(plan.action, request, rollout, plan.found, plan=plan)
+        call = self._open(plan.action, request, rollout, plan.found, plan, record)
+        log.info("run.started", extra={"error": f"run {call.request.id} on {plural(len(expected), 'node')}"})
+        record.begin(call, plan.pace)
         with _closing_on_error(call):
             call.begin()
         return call
@@ -375,9 +381,9 @@ class Fleet:
     def _request(
         self, action: ddl.Action, data: Mapping[str, Any], wanted: Filter, timeout: float, ttl: float
     ) -> Request:
-        """Return the request; every wave sends it with its own id, time and targets."""
+        """Return the request; every wave sends it with its own time and targets, and all but the first with new ids."""
         return Request(
-            id="",
+            id=new_id(),
             collective=self.config.collective,
             installation="",
             caller=self.config.caller,
@@ -394,7 +400,13 @@ class Fleet:
         )
 
     def _open(
-        self, action: ddl.Action, request: Request, rollout: Rollout, found: Discovery, plan: CallPlan | None = None
+        self,
+        action: ddl.Action,
+        request: Request,
+        rollout: Rollout,
+        found: Discovery,
+        plan: CallPlan | None = None,
+        record: CallRecord = NO_RECORD,
     ) -> Call:
         """Take a reply slot and return the call that receives there; nothing has been sent yet."""
         slot = reply_slots.take(self.config.state, self.config.collective)
@@ -419,6 +431,7 @@ class Fleet:
             discovery_ids=found.request_ids,
             verify=self._verify_reply,
             is_member=self._is_member,
+            record=record,
             clock=self._clock,
         )
         self._calls = [open_call for open_call in self._calls if not open_call.closed]
@@ -435,7 +448,7 @@ class Fleet:
         """Return what sends a hook to the nodes of a call; it needs no filter, because the nodes are named."""
         timeout = hook.action.timeout + self.config.transit
         own = self._request(hook.action, hook.data, Filter(), timeout, request.ttl)
-        return self._sender(hook.action, own, replies)
+        return self._sender(hook.action, replace(own, id=request.id), replies)  # it is part of the same run
 
 
 @contextmanager

@@ -59,7 +59,7 @@ class Rollout:
         self.at_gate = False
         self.held = False
         self._gated = gated
-        self._timeout = timeout
+        self.timeout = timeout
         self._pace = pace
         self._waiting = dict.fromkeys(node for wave in self.waves for node in wave.nodes)
         self._left: dict[str, None] = {}  # nodes of the current wave that were not sent to
@@ -162,7 +162,7 @@ class Rollout:
         """Stop waiting for the nodes that have timed out."""
         over = []
         for node, since in self._working.items():
-            if now < since + self._timeout:
+            if now < since + self.timeout:
                 break
             over.append(node)
         self.give_up(over, now, repeatable=True)
@@ -184,7 +184,7 @@ class Rollout:
         It depends on the last call of `due`. At a gate, and while held, it is infinity when no node works.
         """
         if self._working:
-            return min(self._alarm, next(iter(self._working.values())) + self._timeout)
+            return min(self._alarm, next(iter(self._working.values())) + self.timeout)
         if self.at_gate or self.held:
             return _NEVER
         return float("-inf") if self._alarm == _NEVER else self._alarm

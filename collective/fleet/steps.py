@@ -16,7 +16,7 @@ from typing import Any
 
 from collective import ddl
 from collective.errors import Aborted
-from collective.fleet.sending import Sender
+from collective.fleet.sending import Sender, Wave
 from collective.messages import Reply
 
 BEFORE, AFTER = "before", "after"
@@ -76,15 +76,19 @@ class Steps:
         self._current: dict[str, tuple[str, int]] = {}  # by node, the request and the number of its step
         self._results: dict[str, Reply] = {}  # of the action, while the step after it runs
         self._next: dict[int, list[str]] = {}
+        self._begun = False
 
     @property
     def several(self) -> bool:
         """Whether there is more than the action itself."""
         return len(self._steps) > 1
 
-    def sender(self, number: int) -> Sender:
-        """Return what sends a step."""
-        return self._steps[number].sender
+    def wave(self, number: int, nodes: Sequence[str]) -> Wave:
+        """Return the signed message of a step; the first one of the action itself has the ID of the run."""
+        step = self._steps[number]
+        first = not step.name and not self._begun
+        self._begun = self._begun or not step.name
+        return step.sender.wave(nodes, first=first)
 
     def sent(self, number: int, nodes: Collection[str], request_id: str) -> None:
         """Record that a step was sent to nodes."""

@@ -22,7 +22,8 @@ class AlarmGate:
 
     def check(self, view: GateView) -> str:  # noqa: ARG002 - an alarm is about more than the replies
         """Return the state of the alarm unless it is OK; an alarm without data is not OK."""
-        from collective.aws import AWS, translated
+        from collective.aws.errors import translated
+        from collective.aws.session import AWS
 
         try:
             self._client = self._client or AWS().client("cloudwatch")
