@@ -134,7 +134,8 @@ class ClientConfig:
     """The configuration of callers (`crpc`, `Fleet`). Durations are in seconds.
 
     `key` signs requests in the name of `caller`: a path, or one of the values in `signing/caller_key.py`.
-    Without a terminal to confirm, a non-idempotent action reaches at most `max_targets` nodes; 0 means no limit.
+    Without a terminal to confirm, a non-idempotent action reaches at most `max_targets` nodes; 0 means no limit. On a
+    terminal, the number of nodes must be typed when there are more than `type_above`.
 
     With `new_nodes: refuse` a node is not trusted before `crpc nodes trust`. With `expect_all` nodes in the registry
     that were not seen recently count as silent.
@@ -152,6 +153,7 @@ class ClientConfig:
     state: Path = field(default_factory=lambda: user_folder("STATE"))
     direct_limit: int = 50
     max_targets: int = 0
+    type_above: int = 0
     ttl: float = 60.0
     transit: float = 5.0
     discovery_timeout: float = 10.0

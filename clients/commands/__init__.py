@@ -21,6 +21,9 @@ GROUPS = {
         "facts": "Count the values of a fact",
         "inventory": "Show the facts, classes and agents of one node",
     },
+    "Change nodes": {
+        "apply": "Run a saved plan of a rollout",
+    },
     "Look back": {
         "runs": "List the saved calls",
         "show": "Print the results of a saved call again",

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from collective.clients import options, saved_runs
+from collective.clients import options, rollout_options, saved_runs
 from collective.clients.commands import COMMANDS
 from collective.clients.confirmation import Confirmation, ask_whether
 from collective.clients.inputs import ask_secrets, read_inputs
@@ -45,7 +45,7 @@ def make_parser() -> Parser:
     group.add_argument("--silent", action="store_true", help="nodes that did not answer")
     group.add_argument("--skipped", action="store_true", help="nodes that were not sent to")
     options.add_running(parser)
-    options.add_rollout(parser)
+    rollout_options.add_rollout(parser)
     options.add_saving(parser)
     add_showing(parser)
     return parser
@@ -105,7 +105,7 @@ def _prepared(
         action.check_input(data),
         Targets(nodes=nodes),
         _pace(args, found),
-        confirm=Confirmation(action, data, config.max_targets).confirm(args.yes),
+        confirmation=Confirmation(action, data, config.max_targets, config.type_above),
         timeout=args.timeout or found.request["timeout"],
         ttl=args.ttl or found.request["ttl"],
         retry_of=found.begin["run"],
@@ -124,13 +124,11 @@ def _pace(args: argparse.Namespace, found: SavedRun) -> Pace:
     """Return the pace of the command line; without one, that of the saved run."""
     from collective.fleet.pace import AT_ONCE, Pace
 
-    given = options.pace(args)
+    given = rollout_options.pace(args)
     saved: dict[str, Any] = found.request.get("pace") or {}
     if given != AT_ONCE or args.no_results:
         return given
-    return Pace(
-        saved.get("concurrency"), saved.get("batch"), float(saved.get("batch_sleep") or 0), saved.get("max_fail")
-    )
+    return Pace(**saved)
 
 
 def _data(args: argparse.Namespace, found: SavedRun, action: Action) -> dict[str, Any]:

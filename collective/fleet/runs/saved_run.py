@@ -97,7 +97,9 @@ def read(file: RunFile) -> SavedRun:
 def _take(run: SavedRun, entry: Mapping[str, Any]) -> None:
     event = entry.get("event")
     if event == "sent":
-        run.sent[entry["request"]] = entry.get("nodes")
+        run.sent[entry["request"]] = nodes = entry.get("nodes")
+        for node in run.expected if nodes is None else nodes:
+            run.replies.pop(node, None)  # sent again, as a retry: the last reply counts
     elif event == "reply":
         run.replies[entry["sender"]] = entry
     elif event is not None:
