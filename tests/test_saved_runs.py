@@ -40,7 +40,9 @@ def save(runs: RunFolder, tmp_path: Path) -> Save:
     """Call an action on scripted nodes and save it; return the call, which the test iterates."""
     seconds = iter(range(1_800_000_000, 1_900_000_000))
 
-    def saved(parts: dict[str, Part], folder: RunFolder = runs, pace: Pace | None = None, command: str = "true") -> Call:
+    def saved(
+        parts: dict[str, Part], folder: RunFolder = runs, pace: Pace | None = None, command: str = "true"
+    ) -> Call:
         fleet = Scripted(parts).fleet(tmp_path / "client")
         now = float(next(seconds))
         return fleet.call(
@@ -165,9 +167,7 @@ def test_a_folder_that_cannot_be_written_is_reported_once(
     assert "the run cannot be saved: File exists (--no-save omits this warning)" in vars(line)["error"]
 
 
-def test_a_disk_that_fills_up_is_reported_once(
-    save: Save, runs: RunFolder, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_disk_that_fills_up_is_reported_once(save: Save, runs: RunFolder, caplog: pytest.LogCaptureFixture) -> None:
     """An error while a reply is written ends the saving, not the call."""
     call = save({"a": Part(), "b": Part()})
     full = os.open("/dev/full", os.O_WRONLY)

@@ -13,8 +13,9 @@ from collective.clients.confirmation import Confirmation, ask_whether
 from collective.clients.inputs import ask_secrets, read_inputs
 from collective.clients.parser import Parser
 from collective.clients.prepared_call import PreparedCall, connected, send
-from collective.clients.results import CallOutput, add_showing, present, print_sent
+from collective.clients.results import CallOutput, present, print_sent
 from collective.clients.streams import notice
+from collective.clients.view_options import add_views, read_view
 from collective.errors import NoNodes, TooManyTargets, UsageError
 from collective.masking import MASK
 from collective.text import plural
@@ -47,7 +48,8 @@ def make_parser() -> Parser:
     options.add_running(parser)
     options.add_rollout(parser)
     options.add_saving(parser)
-    add_showing(parser)
+    group = add_views(parser)
+    group.add_argument("--no-results", action="store_true", help="print the request id, do not wait for replies")
     return parser
 
 
@@ -79,6 +81,7 @@ def _send(args: argparse.Namespace, found: SavedRun, nodes: list[str]) -> int:
 
     catalog = Catalog(config.ddls)
     action = catalog.action(found.begin["agent"], found.begin["action"])
+    read_view(args, action)  # a wrong field is an error before anything is sent
     data = _data(args, found, action)
     prepared = _prepared(args, found, config, action, data, nodes)
     if not args.quiet:
@@ -87,7 +90,7 @@ def _send(args: argparse.Namespace, found: SavedRun, nodes: list[str]) -> int:
         _confirm(prepared, nodes, [node for node in nodes if node in found.silent], config)
     with connected(config, catalog) as fleet:
         call = send(args, fleet, prepared)
-        return print_sent(call, args, fleet) if args.no_results else present(CallOutput(call, args), fleet)
+        return print_sent(call, args, fleet) if args.no_results else present(CallOutput(call, args), call, fleet)
 
 
 def _prepared(

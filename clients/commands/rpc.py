@@ -15,8 +15,9 @@ from collective.clients.input_files import Sources
 from collective.clients.inputs import ask_secrets, read_inputs
 from collective.clients.parser import Parser, examples_epilog
 from collective.clients.prepared_call import PreparedCall, connected, send
-from collective.clients.results import CallOutput, add_showing, present, print_sent
+from collective.clients.results import CallOutput, present, print_sent
 from collective.clients.streams import write
+from collective.clients.view_options import add_views, read_view
 from collective.errors import ConfigError, UsageError
 from collective.suggestions import suggest
 
@@ -52,7 +53,8 @@ def make_parser(
     options.add_running(parser)
     options.add_rollout(parser)
     options.add_saving(parser)
-    add_showing(parser)
+    group = add_views(parser)
+    group.add_argument("--no-results", action="store_true", help="print the request id, do not wait for replies")
     return parser
 
 
@@ -73,7 +75,7 @@ def run(arguments: Sequence[str]) -> int:
 def perform(args: argparse.Namespace, words: Sequence[str]) -> int:
     """Send the request of `words` and print the replies; return the exit code of the call."""
     with sent(args, words) as (call, fleet):
-        return print_sent(call, args, fleet) if args.no_results else present(CallOutput(call, args), fleet)
+        return print_sent(call, args, fleet) if args.no_results else present(CallOutput(call, args), call, fleet)
 
 
 @contextmanager
@@ -97,6 +99,7 @@ def configuration(args: argparse.Namespace, words: Sequence[str]) -> tuple[Clien
 def prepare(args: argparse.Namespace, words: Sequence[str], config: ClientConfig, catalog: Catalog) -> PreparedCall:
     """Check the agent, action and inputs in `words`, and the options; return the call to send."""
     action = _action(catalog, words)
+    read_view(args, action)  # a wrong field is an error before anything is sent
     sources = Sources()
     data = read_inputs(words[2:], action, sources)
     if sys.stdin.isatty():

@@ -1,7 +1,8 @@
 """The audit log of a node: JSON lines, each with the hash of the previous line.
 
     {"event": "decision", "time": …, "request": …, "run": …, "caller": …, "fingerprint": …, "sender": …, "agent": …,
-     "action": …, "data": {…}, "asks": [[function, query], …], "verdict": …, "rule": …, "skew": …, "previous": "<sha256>"}
+     "action": …, "data": {…}, "asks": [[function, query], …], "verdict": …, "rule": …, "skew": …,
+     "previous": "<sha256>"}
     {"event": "outcome", "time": …, "request": …, "statuscode": …, "reason": …, "elapsed_ms": …, "replayed": …, …}
     {"event": "gap", "time": …, "lost": …, "torn": …, "previous": …}
 
