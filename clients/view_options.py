@@ -10,7 +10,7 @@ To print a call, live or saved: `results.show_results(CallOutput(call, args))`.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -97,7 +97,7 @@ def read_view(args: argparse.Namespace, action: Action | None = None) -> View:
         diff=getattr(args, "diff", False),
         fields=args.fields or (),
         sort=sort,
-        where=_where(args.where),
+        where=None if args.where is None else _where(args.where, "--where"),
         query=_query(args.jmespath),
         only=args.only or "",
         wide=args.wide,
@@ -112,12 +112,17 @@ def read_view(args: argparse.Namespace, action: Action | None = None) -> View:
 
 def check_fields(found: View, names: Iterable[str]) -> None:
     """Raise UsageError if an option names a field that does not begin with one of `names`."""
-    from collective.filters.paths import steps
-
     known = list(dict.fromkeys(names))
     options = {"--fields": found.fields, "--group-by": found.group_by, "--where": _compared(found.where)}
     options["--sort"] = tuple(path.removeprefix("-") for path in found.sort if path != BY_NAME)
-    for option, path in ((option, path) for option, paths in options.items() for path in paths):
+    for option, paths in options.items():
+        _check_names(option, paths, known)
+
+
+def _check_names(option: str, paths: Iterable[str], known: Sequence[str]) -> None:
+    from collective.filters.paths import steps
+
+    for path in paths:
         first = steps(path)[0][0]
         if first not in known and path not in known:
             hint = suggest(first, known, f"fields: {', '.join(known)}")
@@ -134,19 +139,24 @@ def _check_combination(args: argparse.Namespace, found: View) -> None:
         raise UsageError("--sort: not allowed with -o jsonl, whose lines are printed as they arrive (use json)")
 
 
-def _where(text: str | None) -> Filter | None:
-    """Return the filter of `--where`: comparisons with and, or, not; classes and data functions are refused."""
-    if text is None:
-        return None
+def read_where(text: str, option: str, action: Action) -> Filter:
+    """Return the filter over replies of an option like `--where`; raise UsageError for an unknown field."""
+    found = _where(text, option)
+    _check_names(option, _compared(found), [*MEMBERS, *action.outputs])
+    return found
+
+
+def _where(text: str, option: str) -> Filter:
+    """Return the filter of `option`: comparisons with and, or, not; classes and data functions are refused."""
     from collective.filters import ClassTest, DataTest, Filter, leaves
     from collective.filters.select import read_select
 
-    wanted = Filter(select=read_select(text, "--where"))
+    wanted = Filter(select=read_select(text, option))
     for test in leaves(wanted):
         if isinstance(test, ClassTest):
-            raise UsageError(f"--where {text!r}: '{test.name}' is not compared with a value (use {test.name}=…)")
+            raise UsageError(f"{option} {text!r}: '{test.name}' is not compared with a value (use {test.name}=…)")
         if isinstance(test, DataTest):
-            raise UsageError(f"--where {text!r}: data functions such as '{test.function}' are for -S only")
+            raise UsageError(f"{option} {text!r}: data functions such as '{test.function}' are for -S only")
     return wanted
 
 

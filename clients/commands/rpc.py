@@ -15,6 +15,7 @@ from collective.clients.input_files import Sources
 from collective.clients.inputs import ask_secrets, read_inputs
 from collective.clients.parser import Parser, examples_epilog
 from collective.clients.prepared_call import PreparedCall, connected, send
+from collective.clients.repeated_call import add_repeating, check_repeating, is_repeated, repeat
 from collective.clients.results import CallOutput, present, print_sent
 from collective.clients.streams import write
 from collective.clients.view_options import add_views, read_view
@@ -53,6 +54,7 @@ def make_parser(
     options.add_running(parser)
     options.add_rollout(parser)
     options.add_saving(parser)
+    add_repeating(parser)
     group = add_views(parser)
     group.add_argument("--no-results", action="store_true", help="print the request id, do not wait for replies")
     return parser
@@ -74,6 +76,11 @@ def run(arguments: Sequence[str]) -> int:
 
 def perform(args: argparse.Namespace, words: Sequence[str]) -> int:
     """Send the request of `words` and print the replies; return the exit code of the call."""
+    if is_repeated(args):
+        config, catalog = configuration(args, words)
+        prepared = prepare(args, words, config, catalog)
+        with connected(config, catalog) as fleet:
+            return repeat(args, fleet, prepared)
     with sent(args, words) as (call, fleet):
         return print_sent(call, args, fleet) if args.no_results else present(CallOutput(call, args), call, fleet)
 
@@ -99,6 +106,7 @@ def configuration(args: argparse.Namespace, words: Sequence[str]) -> tuple[Clien
 def prepare(args: argparse.Namespace, words: Sequence[str], config: ClientConfig, catalog: Catalog) -> PreparedCall:
     """Check the agent, action and inputs in `words`, and the options; return the call to send."""
     action = _action(catalog, words)
+    check_repeating(args, action)
     read_view(args, action)  # a wrong field is an error before anything is sent
     sources = Sources()
     data = read_inputs(words[2:], action, sources)
