@@ -45,6 +45,7 @@ def make_parser() -> Parser:
     group.add_argument("--failed", action="store_true", help="nodes that failed or could not evaluate the filter")
     group.add_argument("--silent", action="store_true", help="nodes that did not answer")
     group.add_argument("--skipped", action="store_true", help="nodes that were not sent to")
+    options.add_target(parser)
     options.add_running(parser)
     options.add_rollout(parser)
     options.add_saving(parser)
@@ -56,7 +57,6 @@ def make_parser() -> Parser:
 def run(arguments: Sequence[str]) -> int:
     """Repeat the call; return its exit code, or 0 if every node has answered OK before."""
     args = make_parser().parse_args(arguments)
-    args.target = args.expect_all = None
     wanted = [word for word in args.words if "=" not in word]
     if len(wanted) > 1:
         raise UsageError(f"unexpected argument '{wanted[1]}' (see 'crpc retry --help')")
@@ -74,8 +74,10 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _send(args: argparse.Namespace, found: SavedRun, nodes: list[str]) -> int:
-    args.target = found.begin["collective"]
     config = options.client_config(args)
+    if config.collective != found.begin["collective"]:
+        args.target = found.begin["collective"]
+        config = options.client_config(args)
 
     from collective.catalog import Catalog
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from collective.clients import saved_runs
+from collective.clients import options, saved_runs
 from collective.clients.commands import COMMANDS
 from collective.clients.parser import Parser
 from collective.clients.results import CallOutput, show_results
@@ -30,6 +30,7 @@ def make_parser() -> Parser:
     parser.add_argument("run", nargs="?", metavar="RUN", help="the saved run (default: last)")
     parser.add_argument("node", nargs="?", metavar="NODE", help="identity of one node")
     add_views(parser)
+    options.add_target(parser)
     return parser
 
 
