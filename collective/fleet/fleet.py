@@ -86,7 +86,7 @@ class Fleet:
     @classmethod
     def connect(cls, config: ClientConfig | None = None, catalog: Catalog | None = None) -> Fleet:
         """Return the fleet that `config` describes (default: `client.yaml`). Raises ConfigError."""
-        from collective.aws import AWS
+        from collective.aws.session import AWS
         from collective.registry.cached import CachedNodes
         from collective.registry.dynamodb import DynamoDBRegistry
         from collective.signing import caller_key
