@@ -175,27 +175,24 @@ def _check_encoding(args: argparse.Namespace) -> None:
 
 
 def client_config(args: argparse.Namespace) -> ClientConfig:
-    """Read `client.yaml`, with the collective of `-T`; an unknown collective is an error, never the default."""
+    """Read `client.yaml` for the collective of `-T`; an unknown collective is an error, never the default."""
     from collective.config import load_client
 
-    config = load_client(args.config)
-    if getattr(args, "expect_all", False):
-        config = replace(config, expect_all=True)
     try:
-        return replace(config, collective=config.known_collective(getattr(args, "target", None)))
+        config = load_client(args.config, getattr(args, "target", None))
     except UsageError as error:
         if "target" not in args.from_variables:
             raise
         raise UsageError(f"{args.from_variables['target']}: {error}") from None
+    return replace(config, expect_all=True) if getattr(args, "expect_all", False) else config
 
 
 def catalog(args: argparse.Namespace) -> Catalog:
     """Return the DDLs of the configuration; those of the standard agents when there is no configuration."""
     from collective.catalog import Catalog
-    from collective.config import load_client
 
     try:
-        return Catalog(load_client(args.config).ddls)
+        return Catalog(client_config(args).ddls)
     except ConfigError:
         if args.config:
             raise

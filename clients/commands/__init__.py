@@ -39,6 +39,7 @@ GROUPS = {
     },
     "Set up and operate": {
         "setup": "Create, repair or remove the AWS resources of a collective",
+        "config": "Show the configuration in force, or set the default collective",
         "doctor": "Diagnose this caller's setup",
         "nodes": "List and trust node keys, and remove nodes that are gone",
         "keys": "Show and trust the keys that sign requests",

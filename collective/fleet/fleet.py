@@ -100,7 +100,7 @@ class Fleet:
         from collective.transport.sqs import SQSTransport
 
         config = config or configuration.load_client()
-        aws = AWS()
+        aws = AWS.of(config)
         known = KnownNodes(config.state, config.collective, accept_new=config.new_nodes == "accept")
         registry = None
         if config.registry == "dynamodb":
