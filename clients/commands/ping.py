@@ -57,6 +57,7 @@ class PingOutput(CallOutput):
 
     def __init__(self, call: Call, args: Namespace) -> None:
         super().__init__(call, args)
+        self._live = call
         self._times: dict[str, float] = {}
         self._clocks: dict[str, float] = {}
 
@@ -121,6 +122,6 @@ class PingOutput(CallOutput):
         if self.args.verbose:
             from collective.messages import MAX_SKEW
 
-            skew = self.call.skew
+            skew = self._live.skew
             lines.append(f"clock of this machine: {skew:+.1f} s relative to AWS (allowed: {MAX_SKEW:.0f} s)")
         return lines

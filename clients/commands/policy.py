@@ -216,7 +216,7 @@ def _known(catalog: Catalog) -> Actions:
     """Return the inputs of all actions and data functions that have a valid DDL."""
     from collective import data_ddl
 
-    known = {}
+    known: dict[tuple[str, str], frozenset[str]] = {}
     for agent in catalog.paths:
         with suppress(CollectiveError):
             known |= {(agent, name): frozenset(one.inputs) for name, one in catalog.ddl(agent).actions.items()}
