@@ -186,7 +186,7 @@ class Policy:
 
     def possible(self, question: Question) -> list[Decision]:
         """Return every possible decision on a question with unknown parts; exactly one if all is known."""
-        found = []
+        found: list[Decision] = []
         for rule in self.rules:
             with limited(DECISION_SECONDS):
                 matching = rule.matches(question)
