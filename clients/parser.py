@@ -38,6 +38,13 @@ def completed_by(kind: str, argument: argparse.Action) -> None:
     argument.completed_by = kind  # type: ignore[attr-defined]
 
 
+def split_command(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the arguments before and after `--`, which are for another program."""
+    words = list(arguments)
+    place = words.index("--") if "--" in words else len(words)
+    return words[:place], words[place + 1 :]
+
+
 class Once(argparse.Action):
     """Store the value of an option that may be given once; a second value is an error, not a silent replacement."""
 

@@ -139,6 +139,8 @@ class ClientConfig:
     With `new_nodes: refuse` a node is not trusted before `crpc nodes trust`. With `expect_all` nodes in the registry
     that were not seen recently count as silent.
 
+    `crpc ssh` uses the first of the facts `ssh_address` that a node has; `identity` is the node's name.
+
     With `save_runs` calls of `crpc` are saved in the folder `state`, for `runs_days` days and up to `runs_megabytes`.
     """
 
@@ -160,6 +162,7 @@ class ClientConfig:
     save_runs: bool = True
     runs_days: float = 30.0
     runs_megabytes: float = 100.0
+    ssh_address: list[str] = field(default_factory=lambda: ["fqdn", "addresses", "identity"])
 
     def known_collective(self, name: str | None) -> str:
         """Return `name`, or the default collective without one; raise UsageError if it is not configured."""
