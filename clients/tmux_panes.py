@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 
@@ -23,13 +24,18 @@ def open_panes(commands: Mapping[str, Sequence[str]]) -> int:
         )
     session = f"crpc-{os.getpid()}"
     try:
-        subprocess.run(["tmux", *_words(session, commands)], check=True, capture_output=True, text=True)
-    except FileNotFoundError:
-        raise ConfigError("tmux: command not found (install it)") from None
+        subprocess.run([_program(), *_words(session, commands)], check=True, capture_output=True, text=True)
     except subprocess.CalledProcessError as error:
         raise ConfigError(f"tmux: {error.stderr.strip() or f'exit code {error.returncode}'}") from None
     way = "switch-client" if os.environ.get("TMUX") else "attach-session"
     return execute(["tmux", way, "-t", f"={session}"])
+
+
+def _program() -> str:
+    program = shutil.which("tmux")
+    if program is None:
+        raise ConfigError("tmux: command not found (install it)")
+    return program
 
 
 def _words(session: str, commands: Mapping[str, Sequence[str]]) -> list[str]:

@@ -34,11 +34,11 @@ def make_parser() -> Parser:
         usage="crpc ssh [NODE] [options] [-- SSH ARGUMENT ...]",
         description=f"{COMMANDS['ssh']}.\n\nIf several nodes match, a menu asks which one; --tmux opens all in the "
         "panes of one window. The address is the first of the facts 'ssh_address' in client.yaml that the node has: "
-        "fqdn, addresses, and then its identity. Arguments after -- are given to ssh, behind the address: its options, "
-        "and a command.",
+        "fqdn, addresses, and then its identity. Arguments after -- are given to ssh, behind the address: "
+        "'crpc ssh node01.lab -- -l admin uptime'.",
         examples=[
             "crpc ssh node01.lab --print",
-            "crpc ssh -W 'environment=development role=web' --print -- -l admin uptime",
+            "crpc ssh -W 'environment=development role=web' --print",
         ],
     )
     node = parser.add_argument("node", nargs="?", metavar="NODE", help="identity, /regex/ or range, as with -I")
