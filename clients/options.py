@@ -1,14 +1,14 @@
-"""The options that several commands share: targets, running, rolling out; and the values that they stand for.
+"""The options that several commands share: targets and running; and the values that they stand for.
 
     add_targets(parser)        which nodes        targets(args) -> Targets
     add_running(parser)        timeouts
-    add_rollout(parser)        how fast           pace(args) -> Pace
     add_saving(parser)         --no-save          recorder(args, config) -> CallRecord
     add_target(parser)         -T alone, for commands that select no nodes
     client_config(args)        client.yaml, with the collective of -T
     catalog(args)              the DDLs of the configuration
 
-The options of every command (`--config`, `--output`, …) are in `parser.py`.
+The options of every command (`--config`, `--output`, …) are in `parser.py`, those of a rollout in
+`rollout_options.py`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import argparse
 import re
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from collective.clients.node_lists import CHOICES
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from collective.clients.input_files import Sources
     from collective.clients.parser import Parser
     from collective.config import ClientConfig
-    from collective.fleet.pace import Pace
     from collective.fleet.recording import CallRecord
     from collective.fleet.runs.folder import RunFolder
     from collective.fleet.targets import Targets
@@ -128,37 +128,6 @@ def run_folder(config: ClientConfig) -> RunFolder:
     return RunFolder(config.state / "runs", config.runs_days, config.runs_megabytes)
 
 
-def add_rollout(parser: Parser) -> None:
-    """Add the options that set the pace of a rollout, and when it stops."""
-    from collective.fleet.amounts import read_amount, read_count
-
-    group = parser.add_argument_group("rollout options")
-    group.add_argument(
-        "--concurrency", type=partial(read_count, "--concurrency"), metavar="N", help="at most N nodes at work at once"
-    )
-    group.add_argument("--batch", type=partial(read_amount, "--batch"), metavar="N|N%", help="N nodes at a time")
-    group.add_argument("--batch-sleep", type=seconds, metavar="SECONDS", help="pause between two batches")
-    group.add_argument(
-        "--max-fail",
-        type=partial(read_amount, "--max-fail"),
-        metavar="N|N%",
-        help="stop after N failed or silent nodes",
-    )
-    group.add_argument("--yes", action="store_true", help="do not ask for confirmation")
-
-
-def pace(args: argparse.Namespace) -> Pace:
-    """Return the pace that the rollout options describe; raise UsageError for options that exclude each other."""
-    from collective.fleet.pace import Pace
-
-    if args.batch_sleep and args.batch is None:
-        raise UsageError("--batch-sleep: there is no pause without batches (add --batch)")
-    paced = args.concurrency or args.batch or args.max_fail
-    if args.no_results and paced:
-        raise UsageError("--no-results: not allowed with --concurrency, --batch or --max-fail, which need the replies")
-    return Pace(args.concurrency, args.batch, args.batch_sleep or 0.0, args.max_fail)
-
-
 def targets(args: argparse.Namespace, sources: Sources | None = None) -> Targets:
     """Return the targets that the options select; raise UsageError, pointing at the place, for invalid ones.
 
@@ -206,27 +175,24 @@ def _check_encoding(args: argparse.Namespace) -> None:
 
 
 def client_config(args: argparse.Namespace) -> ClientConfig:
-    """Read `client.yaml`, with the collective of `-T`; an unknown collective is an error, never the default."""
+    """Read `client.yaml` for the collective of `-T`; an unknown collective is an error, never the default."""
     from collective.config import load_client
 
-    config = load_client(args.config)
-    if getattr(args, "expect_all", False):
-        config = replace(config, expect_all=True)
     try:
-        return replace(config, collective=config.known_collective(getattr(args, "target", None)))
+        config = load_client(args.config, getattr(args, "target", None))
     except UsageError as error:
         if "target" not in args.from_variables:
             raise
         raise UsageError(f"{args.from_variables['target']}: {error}") from None
+    return replace(config, expect_all=True) if getattr(args, "expect_all", False) else config
 
 
 def catalog(args: argparse.Namespace) -> Catalog:
     """Return the DDLs of the configuration; those of the standard agents when there is no configuration."""
     from collective.catalog import Catalog
-    from collective.config import load_client
 
     try:
-        return Catalog(load_client(args.config).ddls)
+        return Catalog(client_config(args).ddls)
     except ConfigError:
         if args.config:
             raise
@@ -242,6 +208,13 @@ def seconds(text: str) -> float:
     if not 0 < value <= 86400:
         raise argparse.ArgumentTypeError(f"invalid duration '{text}': use seconds, more than 0 and at most 86400")
     return value
+
+
+def path(text: str) -> Path:
+    """Read the name of a file."""
+    if not text:
+        raise argparse.ArgumentTypeError("the name of a file must not be empty")
+    return Path(text)
 
 
 def _integer(text: str) -> int:

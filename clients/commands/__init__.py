@@ -22,6 +22,9 @@ GROUPS = {
         "facts": "Count the values of a fact",
         "inventory": "Show the facts, classes and agents of one node",
     },
+    "Change nodes": {
+        "apply": "Run a saved plan of a rollout",
+    },
     "Look back": {
         "runs": "List the saved calls",
         "show": "Print the results of a saved call again",
@@ -37,6 +40,7 @@ GROUPS = {
     },
     "Set up and operate": {
         "setup": "Create, repair or remove the AWS resources of a collective",
+        "config": "Show the configuration in force, or set the default collective",
         "doctor": "Diagnose this caller's setup",
         "nodes": "List and trust node keys, and remove nodes that are gone",
         "keys": "Show and trust the keys that sign requests",

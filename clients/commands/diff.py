@@ -7,7 +7,7 @@ import difflib
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from collective.clients import output, saved_runs
+from collective.clients import options, output, saved_runs
 from collective.clients.commands import COMMANDS
 from collective.clients.output import Output
 from collective.clients.parser import Parser, completed_by
@@ -37,6 +37,7 @@ def make_parser() -> Parser:
     )
     completed_by("run", parser.add_argument("before", nargs="?", metavar="RUN", help="the first run"))
     completed_by("run", parser.add_argument("after", nargs="?", metavar="RUN", help="the second run"))
+    options.add_target(parser)
     return parser
 
 

@@ -11,9 +11,11 @@ from collective.clients import options
 from collective.clients.commands import COMMANDS
 from collective.clients.parser import Parser, completed_by
 from collective.clients.render.formatting import in_words, shallow
-from collective.clients.results import CallOutput, add_order, present
+from collective.clients.render.view import Screen
+from collective.clients.results import CallOutput, present
 from collective.clients.single_call import open_call
 from collective.clients.streams import write
+from collective.clients.view_options import add_quiet
 from collective.nodesets import fold
 from collective.text import escape_controls, plural
 
@@ -33,7 +35,7 @@ def make_parser() -> Parser:
     options.add_targets(parser)
     options.add_running(parser)
     options.add_saving(parser)
-    add_order(parser.add_argument_group("result options"))
+    add_quiet(parser.add_argument_group("result options"))
     return parser
 
 
@@ -41,7 +43,7 @@ def run(arguments: Sequence[str]) -> int:
     """Ask every matching node for the fact and print the values; return the exit code of the call."""
     args = make_parser().parse_args(arguments)
     with open_call(args, "get_fact", {"fact": args.fact}) as (call, fleet):
-        return present(FactsOutput(call, args), fleet)
+        return present(FactsOutput(call, args), call, fleet)
 
 
 class FactsOutput(CallOutput):
@@ -49,10 +51,10 @@ class FactsOutput(CallOutput):
 
     schema = "facts"
 
-    def print_text(self) -> None:
-        """Print the values, and the nodes that failed or did not answer."""
+    def write_text(self, screen: Screen) -> None:
+        """Write the values, and the nodes that failed or did not answer."""
         values = [(_in_words(value), names) for value, names in self._values()]
-        if self.args.sort:
+        if self.view.sort:
             values.sort()
         width = max((len(value) for value, _ in values), default=0)
         lines = [] if self.args.quiet else [f"Values of {escape_controls(self.args.fact)}:", ""]
@@ -62,7 +64,7 @@ class FactsOutput(CallOutput):
         outcomes = self.call.outcomes
         for heading, nodes in (("Failed", outcomes.failed), ("No response from", outcomes.silent)):
             lines += ["", f"{heading}: {plural(len(nodes), 'node')}: {fold(nodes)}"] if nodes else []
-        write("".join(f"{line}\n" for line in lines))
+        write("".join(f"{line}\n" for line in lines), screen.stream)
 
     def members(self) -> Mapping[str, Any]:
         """Return the fact and its values."""

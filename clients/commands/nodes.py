@@ -190,6 +190,6 @@ def _prune(args: argparse.Namespace, config: ClientConfig) -> int:
     from collective.setup.aws_inventory import Cloud
     from collective.setup.pruning import pruning
 
-    cloud, name = Cloud.connect(), config.collective
+    cloud, name = Cloud.connect(config), config.collective
     plan = pruning(cloud, cloud.registry(name), name, older_than=older_than, orphans=args.orphans, only=names_)
     return setup_plans.confirm_and_apply(plan, args)

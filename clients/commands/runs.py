@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from collective import durations
-from collective.clients import output, saved_runs
+from collective.clients import options, output, saved_runs
 from collective.clients.commands import COMMANDS
 from collective.clients.output import Output
 from collective.clients.parser import Parser, completed_by
@@ -44,6 +44,7 @@ def make_parser() -> Parser:
     parser.add_argument("--since", type=_age, metavar="AGE", help="only calls of the last 90s, 15m, 2h or 3d")
     parser.add_argument("--not-ok", action="store_true", help="only calls that did not end with exit code 0")
     parser.add_argument("--all", action="store_true", help=f"list all runs, not only the newest {_USUAL}")
+    options.add_target(parser)
     return parser
 
 

@@ -163,7 +163,8 @@ def _fact_test(known: Known, _words: Sequence[str], current: str) -> Iterator[Ca
 
 def _expression(known: Known, _words: Sequence[str], current: str) -> Iterator[Candidate]:
     """Yield what the last word of an expression can become: facts, their values, classes, `and`, `or` and `not`."""
-    place = _LAST_WORD.search(current).start()  # type: ignore[union-attr] - it matches the empty end
+    found = _LAST_WORD.search(current)  # it matches the empty end as well
+    place = found.start() if found else len(current)
     head, last = current[:place], current[place:]
     for one in [*_fact_test(known, [], last), *_classes(known, [], last)]:
         if one.word.endswith("=") or all(map(_SIMPLE.fullmatch, re.split(r"[=!<>]+", one.word))):

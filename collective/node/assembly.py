@@ -79,9 +79,11 @@ def build(config: NodeConfig, manager: ServiceManager, session: boto3.Session | 
     groups.end_abandoned()  # the open journal proves that no other daemon of this node runs
     remove_abandoned_sockets()
     _end_abandoned(journal)
+    plugins = load_plugins(config)
+    policy.report(plugins.inputs)
     parts = ServerParts(
         transport=transport,
-        plugins=load_plugins(config),
+        plugins=plugins,
         facts=_facts(config, runner),
         policy=policy,
         audit=audit,
