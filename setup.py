@@ -12,7 +12,8 @@ from setuptools.command.build_py import build_py
 _WRITE = """
 import pathlib, sys
 from collective.clients.render.man import pages
-for name, text in pages().items():
+from collective.node.daemon import make_parser
+for name, text in pages(make_parser()).items():
     pathlib.Path(sys.argv[1], name).write_text(text, encoding="ascii")
 """
 

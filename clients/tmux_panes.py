@@ -41,9 +41,10 @@ def _program() -> str:
 def _words(session: str, commands: Mapping[str, Sequence[str]]) -> list[str]:
     """Return the arguments of one call of tmux: a pane that ends at once is kept, as nothing runs in between."""
     target = ["-t", f"={session}:"]
+    columns, lines = shutil.get_terminal_size()
     (first, command), *others = commands.items()
     calls = [
-        ["new-session", "-d", "-s", session, "-x", "200", "-y", "50", *map(_escaped, command)],
+        ["new-session", "-d", "-s", session, "-x", str(columns), "-y", str(lines), *map(_escaped, command)],
         ["set-option", "-w", *target, "remain-on-exit", "failed"],
         ["set-option", "-w", *target, "pane-border-status", "top"],
         ["set-option", "-w", *target, "pane-border-format", " #{@node} "],

@@ -54,7 +54,8 @@ def test_an_identity_that_begins_with_a_hyphen_is_no_address() -> None:
 def test_the_arguments_of_tmux(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each node has a pane with its name; an argument that ends with a semicolon does not end the command."""
     words = tmux_panes._words("crpc-1", {"a": ["ssh", "a", "date;"], "b": ["ssh", "b"]})  # noqa: SLF001
-    assert words[:11] == ["new-session", "-d", "-s", "crpc-1", "-x", "200", "-y", "50", "ssh", "a", "date\\;"]
+    assert words[:4] == ["new-session", "-d", "-s", "crpc-1"]
+    assert words[8:12] == ["ssh", "a", "date\\;", ";"]
     assert (
         words[-18:]
         == [

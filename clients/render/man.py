@@ -1,6 +1,6 @@
 """Write the manual pages from the parsers that print --help: crpc.1, crpc-COMMAND.1 for each command, collectived.8.
 
-    pages() -> {"crpc.1": ".TH CRPC 1 …", …}
+    pages(daemon.make_parser()) -> {"crpc.1": ".TH CRPC 1 …", …}
 
 setup.py writes them into the wheel, so nothing but the standard library is needed here.
 """
@@ -37,15 +37,13 @@ _NODE_FILES = {
 }
 
 
-def pages() -> dict[str, str]:
-    """Return the text of each manual page, by file name."""
+def pages(daemon: argparse.ArgumentParser) -> dict[str, str]:
+    """Return the text of each manual page, by file name; `daemon` is the parser of `collectived`."""
     parsers = make_parsers()
     found = {"crpc.1": _overview(rpc.make_parser(), [_name(parser) for parser in parsers])}
     for parser in parsers:
         found[f"{_name(parser)}.1"] = _command(parser)
-    from collective.node.daemon import make_parser
-
-    found["collectived.8"] = _daemon(make_parser())
+    found["collectived.8"] = _daemon(daemon)
     return {name: _AFTER_HEADING.sub(r"\1", text) for name, text in found.items()}
 
 

@@ -10,12 +10,13 @@ import pytest
 
 from collective.clients.commands import COMMANDS, make_parsers
 from collective.clients.render import man
+from collective.node.daemon import make_parser
 
 
 @pytest.fixture(scope="module")
 def pages() -> dict[str, str]:
     """All pages by file name."""
-    return man.pages()
+    return man.pages(make_parser())
 
 
 def shown(text: str) -> str:
