@@ -179,7 +179,8 @@ class ClientConfig:
         """
         known = list(dict.fromkeys([self.collective, *self.collectives]))
         if name is not None and name not in known:
-            raise UsageError(f"unknown collective '{name}' (configured: {', '.join(known)})")
+            hint = suggest(name, known, f"configured: {', '.join(known)}")
+            raise UsageError(f"unknown collective '{name}' ({hint})")
         name = name or self.collective
         values = {"collective": name, **self.collectives.get(name, {})}
         if values["collective"] != name:  # it must not share keys of nodes and queues with the one of that name
