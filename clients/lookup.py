@@ -94,7 +94,7 @@ def hint(name: str, agents: Iterable[str]) -> str:
     """Return `did you mean 'x'?` for the command or plug-in closest to an unknown word, unless it is an agent."""
     if name in agents:
         return ""
-    return suggest(name, COMMANDS) or suggest(name, [one.name for one in plugins()])
+    return suggest(name, [*COMMANDS, *(one.name for one in plugins())])
 
 
 def _plugin(name: str) -> PluginCommand | None:

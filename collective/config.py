@@ -143,6 +143,8 @@ class ClientConfig:
     With `new_nodes: refuse` a node is not trusted before `crpc nodes trust`. With `expect_all` nodes in the registry
     that were not seen recently count as silent.
 
+    `crpc ssh` uses the first of the facts `ssh_address` that a node has; `identity` is the node's name.
+
     With `save_runs` calls of `crpc` are saved in the folder `state`, for `runs_days` days and up to `runs_megabytes`.
     """
 
@@ -168,6 +170,7 @@ class ClientConfig:
     save_runs: bool = True
     runs_days: float = 30.0
     runs_megabytes: float = 100.0
+    ssh_address: list[str] = field(default_factory=lambda: ["fqdn", "addresses", "identity"])
 
     def in_collective(self, name: str | None = None) -> ClientConfig:
         """Return the configuration for a collective by its name here (default: the one that `collective` names).
@@ -176,7 +179,8 @@ class ClientConfig:
         """
         known = list(dict.fromkeys([self.collective, *self.collectives]))
         if name is not None and name not in known:
-            raise UsageError(f"unknown collective '{name}' (configured: {', '.join(known)})")
+            hint = suggest(name, known, f"configured: {', '.join(known)}")
+            raise UsageError(f"unknown collective '{name}' ({hint})")
         name = name or self.collective
         values = {"collective": name, **self.collectives.get(name, {})}
         if values["collective"] != name:  # it must not share keys of nodes and queues with the one of that name

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _TEST = re.compile(r"(?P<fact>[^=!<>~]+)(?P<operator>==?|!=|<=|>=|<|>)(?P<value>[^~/].*|)")
 _LAST_WORD = re.compile(r"[^\s()]*\Z")  # of an expression
 _SIMPLE = re.compile(r"[\w.:/@+-]+")  # a value that an expression takes without quotes
+_RUNS = 50  # that are completed
 _CONDITIONS = ("and", "or", "not")
 
 
@@ -198,6 +199,19 @@ def _collectives(known: Known, _words: Sequence[str], _current: str) -> Iterator
         yield from (Candidate(name) for name in (known.config.collective, *known.config.collectives))
 
 
+def _runs(known: Known, _words: Sequence[str], _current: str) -> Iterator[Candidate]:
+    """Yield the newest saved runs, each with its call."""
+    if known.config is None:
+        return
+    from collective.clients import options, saved_runs
+
+    yield Candidate(saved_runs.LAST)
+    for file in options.run_folder(known.config).newest()[:_RUNS]:
+        begin = file.summary().begin
+        words = [str(begin.get(name, "")) for name in ("agent", "action", "inputs")]
+        yield Candidate(saved_runs.short(file.run), " ".join(words))
+
+
 def _schemas(_known: Known, _words: Sequence[str], _current: str) -> Iterator[Candidate]:
     from collective import schemas
 
@@ -228,6 +242,7 @@ SOURCES: Mapping[str, Callable[[Known, Sequence[str], str], Iterable[Candidate]]
     "node_agent": _node_agents,
     "node": _nodes,
     "collective": _collectives,
+    "run": _runs,
     "schema": _schemas,
     "file": _files,
 }

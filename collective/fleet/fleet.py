@@ -266,6 +266,10 @@ class Fleet:
             log.warning("discovery.incomplete", extra={"error": text})
         return list(found.nodes)
 
+    def records(self) -> list[NodeRecord]:
+        """Return what the registry has of each node; nothing without a registry. Raises TransportError."""
+        return list(self._registry.read().records) if self._registry else []
+
     def why_silent(self, nodes: Iterable[str]) -> dict[str, str]:
         """Return why nodes are probably silent, by name: from the registry, and from their queues."""
         silent = sorted(nodes)
