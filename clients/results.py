@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from collective import schemas
-from collective.clients import output
+from collective.clients import options, output
 from collective.clients.output import Output
 from collective.clients.parser import Parser
 from collective.clients.render import ordered
@@ -42,6 +42,13 @@ def add_showing(parser: Parser) -> None:
     group.add_argument("--no-results", action="store_true", help="print the request id, do not wait for replies")
     add_order(group)
     parser.set_defaults(together=False)  # a command may print equal replies of several nodes once
+
+
+def add_call(parser: Parser) -> None:
+    """Add the options of a command that makes one call of its own: targets, timeouts and order of the results."""
+    options.add_targets(parser)
+    options.add_running(parser)
+    add_order(parser.add_argument_group("result options"))
 
 
 def add_order(group: argparse._ActionsContainer) -> None:

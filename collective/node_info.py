@@ -23,6 +23,10 @@ class NodeInfo(Protocol):
         """The collective that the node belongs to."""
 
     @property
+    def started(self) -> float:
+        """When the daemon started, in Unix seconds."""
+
+    @property
     def facts(self) -> Mapping[str, Any]:
         """The node's facts."""
 

@@ -7,11 +7,10 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from collective.clients import options
 from collective.clients.commands import COMMANDS
 from collective.clients.parser import Parser
 from collective.clients.render.formatting import in_words, shallow
-from collective.clients.results import CallOutput, add_order, present
+from collective.clients.results import CallOutput, add_call, present
 from collective.clients.single_call import open_call
 from collective.clients.streams import write
 from collective.nodesets import fold
@@ -27,9 +26,7 @@ def make_parser() -> Parser:
         examples=["crpc facts role", "crpc facts os.family -v -F environment=production", "crpc facts role -o csv"],
     )
     parser.add_argument("fact", help='name of a fact; a dotted path reaches nested facts: os.family, a."b.c".d')
-    options.add_targets(parser)
-    options.add_running(parser)
-    add_order(parser.add_argument_group("result options"))
+    add_call(parser)
     return parser
 
 

@@ -9,10 +9,9 @@ from collections.abc import Mapping, Sequence
 from statistics import mean
 from typing import TYPE_CHECKING, Any
 
-from collective.clients import options
 from collective.clients.commands import COMMANDS
 from collective.clients.parser import Parser
-from collective.clients.results import CallOutput, add_order, present
+from collective.clients.results import CallOutput, add_call, present
 from collective.clients.single_call import open_call
 from collective.clients.streams import write
 from collective.nodesets import fold
@@ -31,9 +30,7 @@ def make_parser() -> Parser:
         "summary. With -v also how far the clocks of the nodes and of this machine differ.",
         examples=["crpc ping", "crpc ping -F role=web --one", "crpc ping --nodes-from failed --nodes results.json"],
     )
-    options.add_targets(parser)
-    options.add_running(parser)
-    add_order(parser.add_argument_group("result options"))
+    add_call(parser)
     return parser
 
 

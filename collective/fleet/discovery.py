@@ -19,6 +19,7 @@ from collective.fleet.outcomes import Outcomes
 from collective.fleet.targets import Targets
 from collective.nodesets import fold
 from collective.registry import Contents, NodeRecord
+from collective.suggestions import suggest
 from collective.text import plural
 
 _SEARCH_SECONDS = 2.0  # for the regular expressions of a filter on all nodes together
@@ -101,7 +102,8 @@ def candidates(
     for name, problem in contents.invalid.items():
         if _is_target(targets, name) and _is_named(targets.filter, name):
             found.not_asked[name] = f"invalid record in the registry: {problem}"
-    return replace(found, why_none=_why_none(alive, possible, agent))
+    why_none = _why_none(found, alive, possible, agent)
+    return replace(found, why_none=why_none if possible else why_none + _meant(targets, contents))
 
 
 def _add(found: Candidates, record: NodeRecord, now: float, agent: str, revoked: bool) -> None:
@@ -159,12 +161,24 @@ def _is_named(wanted: Filter, name: str) -> bool:
     return matches(only, NodeRecord(name, ""), _no_data)
 
 
-def _why_none(alive: int, possible: int, agent: str) -> str:
+def _meant(targets: Targets, contents: Contents) -> str:
+    """Return a hint at the node that a name in the filter probably means: `; did you mean 'web1'?`, or nothing."""
+    known = [record.identity for record in contents.records]
+    given = (one for one in targets.filter.identities if one not in known and not one.startswith("/"))
+    hints = (suggest(one.lower().rstrip("."), known) for one in given)
+    return next((f"; {hint}" for hint in hints if hint), "")
+
+
+def _why_none(found: Candidates, alive: int, possible: int, agent: str) -> str:
     """Return why no node was found; `possible` nodes that are alive could match, with or without the agent."""
+    if found.undecided:
+        return f"no node matches the filter ({plural(len(found.undecided), 'node')} asked)"
     if not alive:
         return "no node is alive in the registry"
     if not possible:
         return f"no node matches the filter ({plural(alive, 'node')} alive)"
+    if found.not_asked:
+        return "no node that matches the filter can be asked"
     return f"none of the matching nodes has the agent '{agent}' ({plural(possible, 'node')})"
 
 
