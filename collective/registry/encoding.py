@@ -42,17 +42,20 @@ class InvalidRecord(CollectiveError):
 
 def fit(record: NodeRecord) -> NodeRecord:
     """Return the record without the entries that the registry cannot store; `omitted` counts them."""
-    facts = {name: value for name, value in record.facts.items() if _is_storable({name: value})}
-    given = len(record.facts)
-    texts = {name: escape_controls(text)[:_LONGEST] for name, text in record.refused.items()}
-    newer = {name: escape_controls(text)[:_LONGEST] for name, text in record.outdated.items()}
-    record = replace(record, facts=facts, refused=texts, outdated=newer)
-    record = _noting(record, "facts", given - len(facts) + record.omitted.get("facts", 0))
+    facts = {name for name, value in record.facts.items() if _is_storable({name: value})}
+    classes = {name for name in record.classes if len(name) <= _LONGEST and _is_storable({name: None})}
+    record = replace(record, refused=_shown(record.refused), outdated=_shown(record.outdated))
+    record = _with_only(_with_only(record, "facts", facts), "classes", classes)
     for part in sorted(_CUT, key=lambda part: len(_json(getattr(record, part))), reverse=True):
         if _fits(record):
             break
         record = _shortened(record, part)
     return record
+
+
+def _shown(reasons: Mapping[str, str]) -> dict[str, str]:
+    """Return names and reasons as decoders accept them: the name of an agent is that of a file, in any bytes."""
+    return {escape_controls(name)[:_LONGEST]: escape_controls(text)[:_LONGEST] for name, text in reasons.items()}
 
 
 def omission(record: NodeRecord) -> str:
