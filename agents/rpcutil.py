@@ -80,6 +80,7 @@ def daemon_stats(*, node: NodeInfo) -> Reply:
         **{name: node.count(name) for name in _COUNTED},
         "running": node.running,
         "refused_agents": dict(node.refused_agents),
+        "problems": list(node.problems),
         "rss_bytes": _rss_bytes(),
         "audit_head": node.audit_head,
     }

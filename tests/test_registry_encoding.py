@@ -171,6 +171,13 @@ def test_the_name_of_a_refused_agent_may_have_any_bytes(part: str, name: str, sh
     assert getattr(decoded([raw(encode(fitted))]).records[0], part) == {shown: "no DDL"}
 
 
+def test_problems_are_bounded_and_escaped() -> None:
+    """A policy with a thousand errors does not make the record large or invalid."""
+    fitted = fit(replace(RECORD, problems=("a\udcff", "x" * 3_000, *["y"] * 1_000)))
+    found = decoded([raw(encode(fitted))]).records[0].problems
+    assert (found[:2], len(found)) == (("a\\udcff", "x" * 2_000), 20)
+
+
 def test_a_record_that_fits_is_unchanged() -> None:
     """Shortening a record twice changes nothing."""
     assert fit(RECORD) == RECORD

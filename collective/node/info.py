@@ -66,6 +66,11 @@ class RunningNodeInfo:
         return {**{name: f"failed to load: {reason}" for name, reason in agents.refused.items()}, **newer}
 
     @property
+    def problems(self) -> tuple[str, ...]:
+        """What is wrong with files that are read while the daemon runs, except agents, one line per problem."""
+        return self._state.problems
+
+    @property
     def running(self) -> int:
         """The number of requests that wait, run or are being answered."""
         return self._pools.in_progress

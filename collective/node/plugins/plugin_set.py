@@ -35,6 +35,11 @@ class Plugins:
         warnings = [line for agent in self.agents.values() for line in agent.warnings]
         return (*self.agents.problems, *self.data.problems, *warnings, *self.unused)
 
+    @property
+    def others(self) -> tuple[str, ...]:
+        """The problems of data functions and settings; callers learn those of agents by the agent's name."""
+        return (*self.data.problems, *self.unused)
+
 
 def load(code: Sequence[Path], ddls: Sequence[Path], settings: Path, before: Plugins | None = None) -> Plugins:
     """Load all plugins in the folders. If two have the same name, the one in the first folder is used."""
