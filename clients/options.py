@@ -20,6 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from collective import durations
 from collective.clients.node_lists import CHOICES
 from collective.clients.parser import completed_by
 from collective.errors import ConfigError, UsageError
@@ -86,17 +87,21 @@ def add_targets(parser: Parser) -> None:
     group.add_argument(
         "--dm", choices=("registry", "broadcast"), help="discovery method (default: registry if there is one)"
     )
-    group.add_argument("--dt", type=seconds, metavar="SECONDS", help="time limit for asking nodes whether they match")
+    group.add_argument("--dt", type=seconds, metavar="DURATION", help="time limit for asking nodes whether they match")
 
 
 def add_running(parser: Parser) -> None:
     """Add the timeouts of a call."""
     group = parser.add_argument_group("call options")
     group.add_argument(
-        "-t", "--timeout", type=seconds, metavar="SECONDS", help="how long to wait for replies ($COLLECTIVE_TIMEOUT)"
+        "-t",
+        "--timeout",
+        type=seconds,
+        metavar="DURATION",
+        help="how long to wait for replies: 30, 2m ($COLLECTIVE_TIMEOUT)",
     )
     group.add_argument(
-        "--ttl", type=seconds, metavar="SECONDS", help="how long nodes may start the request (60; 6 in a rollout)"
+        "--ttl", type=seconds, metavar="DURATION", help="how long nodes may start the request (60; 6 in a rollout)"
     )
     parser.read_variable("timeout", "COLLECTIVE_TIMEOUT")
     parser.read_variable("ttl", "COLLECTIVE_TTL")
@@ -200,14 +205,11 @@ def catalog(args: argparse.Namespace) -> Catalog:
 
 
 def seconds(text: str) -> float:
-    """Read a duration in seconds."""
+    """Read a duration: a number of seconds, or one with a unit such as `2m`."""
     try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value <= 86400:
-        raise argparse.ArgumentTypeError(f"invalid duration '{text}': use seconds, more than 0 and at most 86400")
-    return value
+        return durations.read_wait(text)
+    except UsageError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def path(text: str) -> Path:

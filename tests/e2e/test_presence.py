@@ -300,6 +300,26 @@ def test_a_refused_reload_is_visible(own: Layout, crpc: Crpc) -> None:
         os.kill(pid(own, THIRD), signal.SIGHUP)
 
 
+def test_files_that_are_no_longer_valid_are_visible(own: Layout, crpc: Crpc) -> None:
+    """The node goes on with the last valid policy and facts, and doctor and statistics say so, without the log."""
+    policy, facts = own.node(THIRD) / "policy.yaml", own.node(THIRD) / "facts.yaml"
+    before = policy.read_text(), facts.read_text()
+    policy.write_text(f"{before[0]}rulez: 1\n")
+    facts.write_text("role: [")
+    expected = (f"{policy}:", "unknown key 'rulez'", f"{facts}:2:1: ")
+    try:
+        os.kill(pid(own, THIRD), signal.SIGHUP)
+        wait_until(lambda: all(text in crpc("doctor").stdout for text in expected), WAIT)
+        assert all(text in crpc("doctor", THIRD).stdout for text in expected)
+        [reply] = document(crpc("rpcutil", "daemon_stats", "-I", THIRD, "--json"))["replies"]
+        assert all(text in str(reply["data"]["problems"]) for text in expected)
+    finally:
+        policy.write_text(before[0])
+        facts.write_text(before[1])
+        os.kill(pid(own, THIRD), signal.SIGHUP)
+    wait_until(lambda: "rulez" not in crpc("doctor").stdout, WAIT)
+
+
 def test_an_interrupt_says_what_still_runs(own: Layout) -> None:
     """The first Ctrl-C ends the wait, not the work, and how long the work can take is printed."""
     environment = {**clean_environment(), **own.environment()}
