@@ -20,6 +20,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from collective.clients.node_lists import CHOICES
+from collective.clients.parser import completed_by
 from collective.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
@@ -35,9 +36,10 @@ if TYPE_CHECKING:
 
 def add_target(parser: Parser, group: argparse._ActionsContainer | None = None) -> None:
     """Add `-T`; `COLLECTIVE_TARGET` is its environment variable."""
-    (group or parser).add_argument(
+    option = (group or parser).add_argument(
         "-T", "--target", metavar="NAME", help="use another collective of the configuration ($COLLECTIVE_TARGET)"
     )
+    completed_by("collective", option)
     parser.read_variable("target", "COLLECTIVE_TARGET")
 
 
@@ -47,17 +49,20 @@ def add_targets(parser: Parser) -> None:
 
     group = parser.add_argument_group("target options")
 
-    def repeated(*names: str, **settings: Any) -> None:
-        group.add_argument(*names, action="append", default=[], **settings)
+    def repeated(kind: str, *names: str, **settings: Any) -> None:
+        completed_by(kind, group.add_argument(*names, action="append", default=[], **settings))
 
-    repeated("-F", "--with-fact", metavar="EXPR", help="nodes with a fact: role=web, cpus>=4, os=~^Debian")
-    repeated("-C", "--with-class", metavar="NAME", help="nodes with a class; a name or /regex/")
-    repeated("-A", "--with-agent", metavar="NAME", help="nodes with an agent; a name or /regex/")
-    repeated("-I", "--with-identity", metavar="NAME", help="nodes by identity: a name, /regex/ or web[01-20].my.net")
-    repeated("-W", "--with", dest="with_", metavar="'A B'", help="facts and classes, separated by spaces")
-    group.add_argument(
+    repeated("fact_test", "-F", "--with-fact", metavar="EXPR", help="nodes with a fact: role=web, cpus>=4, os=~^Debian")
+    repeated("class", "-C", "--with-class", metavar="NAME", help="nodes with a class; a name or /regex/")
+    repeated("node_agent", "-A", "--with-agent", metavar="NAME", help="nodes with an agent; a name or /regex/")
+    identity = "nodes by identity: a name, /regex/ or web[01-20].my.net"
+    repeated("node", "-I", "--with-identity", metavar="NAME", help=identity)
+    both = "facts and classes, separated by spaces"
+    repeated("facts_and_classes", "-W", "--with", dest="with_", metavar="'A B'", help=both)
+    select = group.add_argument(
         "-S", "--select", metavar="EXPR", help="an expression of facts and classes with and, or, not, ()"
     )
+    completed_by("expression", select)
     group.add_argument(
         "--nodes",
         metavar="FILE",

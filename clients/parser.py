@@ -33,6 +33,11 @@ _IGNORED = re.compile(r".*: ignored explicit argument '(.*)'", re.DOTALL)
 _EXAMPLES = "examples:\n"
 
 
+def completed_by(kind: str, argument: argparse.Action) -> None:
+    """Name the values that the shell can complete for an option or word: one of completion/values.py's SOURCES."""
+    argument.completed_by = kind  # type: ignore[attr-defined]
+
+
 class Once(argparse.Action):
     """Store the value of an option that may be given once; a second value is an error, not a silent replacement."""
 

@@ -30,6 +30,7 @@ GROUPS = {
     "Look things up": {
         "help": "List commands and agents, or show the help of one",
         "describe": "Show the actions of an agent, or the inputs and outputs of an action",
+        "completion": "Print the script that completes command lines in bash, zsh or fish",
         "schema": "List or print the JSON Schemas of files and documents",
         "explain-filter": "Explain in English which nodes the target options select",
     },

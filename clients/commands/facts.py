@@ -9,7 +9,7 @@ from typing import Any
 
 from collective.clients import options
 from collective.clients.commands import COMMANDS
-from collective.clients.parser import Parser
+from collective.clients.parser import Parser, completed_by
 from collective.clients.render.formatting import in_words, shallow
 from collective.clients.render.view import Screen
 from collective.clients.results import CallOutput, present
@@ -28,7 +28,10 @@ def make_parser() -> Parser:
         "frequent first. With -v also the names of these nodes.",
         examples=["crpc facts role", "crpc facts os.family -v -F environment=production", "crpc facts role -o csv"],
     )
-    parser.add_argument("fact", help='name of a fact; a dotted path reaches nested facts: os.family, a."b.c".d')
+    completed_by(
+        "fact",
+        parser.add_argument("fact", help='name of a fact; a dotted path reaches nested facts: os.family, a."b.c".d'),
+    )
     options.add_targets(parser)
     options.add_running(parser)
     options.add_saving(parser)

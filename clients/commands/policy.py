@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from collective.clients import node_files, options, output
 from collective.clients.commands import COMMANDS
 from collective.clients.output import Output
-from collective.clients.parser import Parser
+from collective.clients.parser import Parser, completed_by
 from collective.clients.streams import notice, write
 from collective.errors import CollectiveError, ConfigError, PolicyError, UsageError
 from collective.exit_codes import CONFIGURATION, FAILED, SILENT
@@ -60,7 +60,7 @@ def make_parser() -> Parser:
     )
     for verb in (test, replay):
         verb.add_argument("file", type=Path, metavar="FILE", help="the policy file")
-    test.add_argument("words", nargs="*", help="agent, action and inputs")
+    completed_by("request", test.add_argument("words", nargs="*", help="agent, action and inputs"))
     test.add_argument("--caller", required=True, metavar="NAME", help="the caller of the request")
     replay.add_argument("--audit", required=True, type=Path, metavar="FILE", help="the audit.jsonl of a node")
     for verb in (test, replay):

@@ -8,12 +8,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from collective.clients import apps, options
+from collective.clients import apps, lookup, options
 from collective.clients.commands import COMMANDS
 from collective.clients.confirmation import Confirmation
 from collective.clients.input_files import Sources
 from collective.clients.inputs import ask_secrets, read_inputs
-from collective.clients.parser import Parser, examples_epilog
+from collective.clients.parser import Parser, completed_by, examples_epilog
 from collective.clients.prepared_call import PreparedCall, connected, send
 from collective.clients.repeated_call import add_repeating, check_repeating, is_repeated, repeat
 from collective.clients.results import CallOutput, present, print_sent
@@ -49,7 +49,8 @@ def make_parser(
     """Return the parser of a request; `words` are the words that are not options."""
     parser = Parser(prog, usage=usage, description=description, examples=examples)
     words = "agent, action and inputs ('crpc describe AGENT' lists them)"
-    parser.add_argument("words", nargs="*", help=words if usage != argparse.SUPPRESS else argparse.SUPPRESS)
+    argument = parser.add_argument("words", nargs="*", help=words if usage != argparse.SUPPRESS else argparse.SUPPRESS)
+    completed_by("request", argument)
     options.add_targets(parser)
     options.add_running(parser)
     options.add_rollout(parser)
@@ -163,7 +164,7 @@ def _config(args: argparse.Namespace, words: Sequence[str]) -> ClientConfig:
 
 
 def _check_agent(catalog: Catalog, agent: str) -> None:
-    if agent not in catalog.paths and (hint := suggest(agent, COMMANDS)):
+    if hint := lookup.hint(agent, catalog.paths):
         raise UsageError(f"there is neither an agent nor a command '{agent}' ({hint})")
 
 

@@ -35,6 +35,7 @@ from collective.fleet.known_nodes import IntroducedNodes, KnownNodes
 from collective.fleet.outcomes import Outcomes
 from collective.fleet.pace import AT_ONCE, Pace
 from collective.fleet.recording import NO_RECORD, CallRecord
+from collective.fleet.registry_names import NamedNodes
 from collective.fleet.rollout import Rollout
 from collective.fleet.sending import Sender
 from collective.fleet.targets import EVERY_NODE, Targets
@@ -98,7 +99,8 @@ class Fleet:
         registry = None
         if config.registry == "dynamodb":
             table = DynamoDBRegistry(aws, names.table(config.collective))
-            registry = CachedNodes(IntroducedNodes(table, known), _CACHED)
+            named = NamedNodes(IntroducedNodes(table, known), config.state, config.collective)
+            registry = CachedNodes(named, _CACHED)
         return cls(
             config,
             SQSTransport(aws, connections=THREADS),
