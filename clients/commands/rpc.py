@@ -54,7 +54,6 @@ def make_parser(
     options.add_targets(parser)
     options.add_running(parser)
     options.add_rollout(parser)
-    options.add_saving(parser)
     add_repeating(parser)
     group = add_views(parser)
     group.add_argument("--no-results", action="store_true", help="print the request id, do not wait for replies")
