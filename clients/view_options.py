@@ -83,7 +83,6 @@ def add_call(parser: Parser) -> None:
     """Add the options of a command that makes one call of its own: targets, timeouts, saving, and `-q`."""
     options.add_targets(parser)
     options.add_running(parser)
-    options.add_saving(parser)
     add_quiet(parser.add_argument_group("result options"))
 
 
