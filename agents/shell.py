@@ -1,11 +1,14 @@
 """Run shell commands and scripts, and shell commands in the background (jobs).
 
+A dry run reports the command, and checks that the user and the folder exist; it starts nothing.
+
 Settings: `jobs`, the folder of the jobs (/var/lib/collective/shell, or below the user's XDG state folder).
 """
 
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import time
 from collections.abc import Mapping, Sequence
@@ -27,9 +30,12 @@ def run(
     stdin: str = "",
     *,
     deadline: float,
+    dry_run: bool = False,
 ) -> Reply:
     """Run a command with /bin/sh and wait for it; raise Aborted with its output if its exit code is not 0."""
     line = ["/bin/sh", "-c", command]
+    if dry_run:
+        return _plan(line, user, cwd)
     allowed = _allowed(timeout, deadline)
     done = run_command(line, stdin=stdin, timeout=allowed, cwd=cwd or "/", env=environment, user=user)
     return _reply(done, allowed)
@@ -44,9 +50,12 @@ def script(
     timeout: float | None = None,
     *,
     deadline: float,
+    dry_run: bool = False,
 ) -> Reply:
     """Run a script from the request with `interpreter`, with its #! line, or with /bin/sh."""
     identity = as_user(user)
+    if dry_run:
+        return _plan([*_scripts.command(script, Path("SCRIPT"), interpreter), *(args or ())], user)
     allowed = _allowed(timeout, deadline)
     uid, gid = identity.get("user", os.geteuid()), identity.get("group", os.getegid())
     with _scripts.stored(script, uid, gid) as path:
@@ -55,8 +64,10 @@ def script(
 
 
 @action
-def start(command: str, user: str | None = None, *, settings: Settings) -> Reply:
+def start(command: str, user: str | None = None, *, settings: Settings, dry_run: bool = False) -> Reply:
     """Start a command with /bin/sh in the background; return the handle for the other actions."""
+    if dry_run:
+        return _plan(["/bin/sh", "-c", command], user)
     _scripts.remove_abandoned()
     return {"handle": _jobs.start(_folder(settings), command, user).handle}
 
@@ -95,25 +106,35 @@ def list(*, settings: Settings) -> Reply:
 
 
 @action
-def kill(handle: str, signal: str = "TERM", *, settings: Settings) -> Reply:
+def kill(handle: str, signal: str = "TERM", *, settings: Settings, dry_run: bool = False) -> Reply:
     """Send a signal to a job and its processes."""
     job = _jobs.find(_folder(settings), handle)
-    job.kill(signal)
+    if not dry_run:
+        job.kill(signal)
     return {"status": job.status}
 
 
 @action
-def clean(older_than: float = 86400, *, settings: Settings) -> Reply:
+def clean(older_than: float = 86400, *, settings: Settings, dry_run: bool = False) -> Reply:
     """Remove the records of finished jobs that were started more than `older_than` seconds ago.
 
     Also removes scripts that were left by actions that were killed.
     """
-    _scripts.remove_abandoned()
     limit = time.time() - older_than
     old = [job for job in _jobs.every(_folder(settings)) if job.ended and job.started <= limit]
-    for job in old:
-        _jobs.remove(job)
+    if not dry_run:
+        _scripts.remove_abandoned()
+        for job in old:
+            _jobs.remove(job)
     return {"removed": [job.handle for job in old]}
+
+
+def _plan(command: Sequence[str], user: str | None, cwd: str | None = None) -> Reply:
+    """Return what a dry run reports; raise Aborted or InvalidInput if the command could not be started."""
+    as_user(user)
+    if cwd is not None and not Path(cwd).is_dir():
+        raise Aborted(f"cannot enter folder '{cwd}': it is not a folder")
+    return {"would_run": f"{shlex.join(command)} as {user or 'the user of the node'} in {cwd or '/'}"}
 
 
 def _allowed(timeout: float | None, deadline: float) -> float:

@@ -69,7 +69,7 @@ class CallOutput:
 
         args, call = self.args, self.call
         console = Console(sys.stdout, paint=output.paint(args), width=shutil.get_terminal_size().columns)
-        display = args.display or ("all" if args.verbose else call.action.display)
+        display = args.display or ("all" if args.verbose or call.dry_run else call.action.display)
         replies = ordered(call.outcomes.replies.values(), args.sort)
         shown = [reply for reply in replies if wants(display, reply.statuscode)]
         for reply in together(shown) if args.together else shown:
@@ -78,6 +78,8 @@ class CallOutput:
             console.show_missing(call)  # a node without a reply is a result, too
         else:
             console.show_end(call, verbose=args.verbose)
+        if call.dry_run:
+            notice("dry run: the nodes changed nothing")
 
     def members(self) -> Mapping[str, Any]:
         """Return the members that the document has besides those of every call."""

@@ -13,6 +13,8 @@ The parameters are the inputs of the DDL. A function can also name these keyword
     caller     the request's caller, a string
     facts      the node's facts, a mapping
     deadline   when the node stops this action, in seconds of time.monotonic()
+    dry_run    whether to report what would be changed, and to change nothing; if and only if the DDL of the action
+               has "dry_run": true
 
 A data function is used in filters. Its file and DDL are in a subfolder `data` of the agents' folders. The file has the
 function's name, `query` is the argument in the filter, and the result has the fields that filters compare:
@@ -67,8 +69,8 @@ __all__ = [
 Reply = dict[str, Any]
 Settings = Mapping[str, Any]
 Facts = Mapping[str, Any]
-SUPPLIED = frozenset({"settings", "caller", "facts", "deadline"})
-SUPPLIED_TO_DATA = SUPPLIED | {"agents"}
+SUPPLIED = frozenset({"settings", "caller", "facts", "deadline", "dry_run"})
+SUPPLIED_TO_DATA = SUPPLIED - {"dry_run"} | {"agents"}
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _MARK = "__collective_action__"

@@ -27,6 +27,7 @@ from collective.errors import (
     Failed,
     InvalidInput,
     MissingInput,
+    NoDryRun,
     UncheckedInput,
     UnknownAction,
 )
@@ -56,7 +57,7 @@ class Aggregate:
 class Action:
     """One action of an agent, as described by its DDL. `timeout` is in seconds.
 
-    `dry_run`: the action can report what it would do.
+    `dry_run`: the action can report what it would change without changing it.
     """
 
     agent: str
@@ -135,6 +136,11 @@ class Action:
             missing = next(name for name in required if name not in filled)
             raise MissingInput(f"{self._label}: required input '{missing}' is missing ({self._usage})")
         raise InvalidInput(f"{self._label}: {self._describe(error, 'input')}")
+
+    def require_dry_run(self) -> None:
+        """Raise NoDryRun if the action cannot report what it would change."""
+        if not self.dry_run:
+            raise NoDryRun(f"{self._label}: this action has no dry run (call it without --dry-run)")
 
     def accepts(self, name: str, value: Any) -> bool:
         """Return whether `value` is valid for the input `name` by itself."""

@@ -43,6 +43,8 @@ def run(arguments: Sequence[str]) -> int:
     if not args.tail:
         return rpc.perform(args, ["shell", "run", *words])
     _refuse_forms(args)
+    if args.dry_run:
+        raise UsageError("--tail: not allowed with --dry-run, which starts nothing")
     from collective.clients.apps._tail import follow
 
     with rpc.sent(args, ["shell", "start", *words]) as (call, fleet):

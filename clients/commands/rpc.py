@@ -48,6 +48,7 @@ def make_parser(
     words = "agent, action and inputs ('crpc describe AGENT' lists them)"
     parser.add_argument("words", nargs="*", help=words if usage != argparse.SUPPRESS else argparse.SUPPRESS)
     options.add_targets(parser)
+    options.add_dry_run(parser)
     options.add_running(parser)
     options.add_rollout(parser)
     add_showing(parser)
@@ -83,6 +84,7 @@ def sent(args: argparse.Namespace, words: Sequence[str]) -> Iterator[tuple[Call,
 
     catalog = Catalog(config.ddls)
     action = _action(catalog, words)
+    _check_dry_run(args, action)
     sources = Sources()
     data = read_inputs(words[2:], action, sources)
     if sys.stdin.isatty():
@@ -104,6 +106,7 @@ def sent(args: argparse.Namespace, words: Sequence[str]) -> Iterator[tuple[Call,
             timeout=args.timeout,
             ttl=args.ttl,
             confirm=confirmation.confirm(args.yes),
+            dry_run=args.dry_run,
         )
         yield call, fleet
 
@@ -149,6 +152,14 @@ def _config(args: argparse.Namespace, words: Sequence[str]) -> ClientConfig:
 def _check_agent(catalog: Catalog, agent: str) -> None:
     if agent not in catalog.paths and (hint := suggest(agent, COMMANDS)):
         raise UsageError(f"there is neither an agent nor a command '{agent}' ({hint})")
+
+
+def _check_dry_run(args: argparse.Namespace, action: Action) -> None:
+    """Raise NoDryRun if the action has no dry run, and UsageError if its report would not be shown."""
+    if args.dry_run:
+        action.require_dry_run()
+        if args.no_results:
+            raise UsageError("--no-results: not allowed with --dry-run, whose report is in the replies")
 
 
 def _action(catalog: Catalog, words: Sequence[str]) -> Action:

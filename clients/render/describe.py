@@ -97,6 +97,7 @@ def describe_action(action: Action, width: int) -> str:
         ("Shown", _SHOWN[action.display]),
         ("Timeout", f"{action.timeout:g} s"),
         ("Idempotent", "yes" if action.idempotent else "no"),
+        ("Dry run", "yes" if action.dry_run else "no"),
     ]
     inputs = {
         name + (" (required)" if name in action.required else ""): schema for name, schema in action.inputs.items()

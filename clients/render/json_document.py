@@ -42,6 +42,7 @@ def document(call: CallView, *, by_identity: bool = False) -> dict[str, Any]:
         "unexpected": outcomes.unexpected,
         "rejected": sorted(outcomes.rejected),
         **missing(outcomes),
+        **({"dry_run": True} if call.dry_run else {}),
         "stopped": call.stopped or None,
         "aggregates": [result.to_data() for result in aggregates.compute(call.action, replies)],
         "timing_ms": {"discovery": round(call.discovery_ms, 3), "total": round(call.total_ms, 3)},

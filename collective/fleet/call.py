@@ -64,8 +64,8 @@ def accept_no_stranger(_sender: str) -> bool:
 class Call:
     """An iterator of replies, and the outcomes of all nodes.
 
-    `agent`, `collective` and `caller` are those of the request; `action` is the action's DDL. `outcomes` is filled
-    while iterating. `absent` are the nodes that have no queue. `started` is in Unix seconds; `discovery_ms` and
+    `agent`, `collective`, `caller` and `dry_run` are those of the request; `action` is the action's DDL. `outcomes` is
+    filled while iterating. `absent` are the nodes that have no queue. `started` is in Unix seconds; `discovery_ms` and
     `total_ms` are durations in milliseconds. `cut_short` is true when the call was stopped while nodes could still
     answer. Each wave of a rollout has its own request ID.
     """
@@ -87,6 +87,7 @@ class Call:
         self.agent = sender.request.agent
         self.collective = sender.request.collective
         self.caller = sender.request.caller
+        self.dry_run = sender.request.dry_run
         self.action = action
         self.outcomes = outcomes or Outcomes(rollout.waiting)
         self.discovery_ms = discovery_ms

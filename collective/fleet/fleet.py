@@ -131,6 +131,7 @@ class Fleet:
         timeout: float | None = None,
         ttl: float | None = None,
         confirm: Confirm | None = None,
+        dry_run: bool = False,
     ) -> Call:
         """Send a request to the nodes that `targets` selects, and return the call, an iterator of their replies.
 
@@ -141,23 +142,29 @@ class Fleet:
         `confirm` is called with the nodes before an action that is not idempotent is sent to the whole collective, or
         to more than the configured `max_targets`. Without `confirm`, more than `max_targets` nodes are refused.
 
+        With `dry_run`, every node reports what the action would change and changes nothing; nothing is confirmed.
+
         Known nodes that may be missing are in `outcomes.not_asked`, `outcomes.not_evaluated` and `outcomes.silent`; a
         call may have only such nodes.
 
-        Raises UsageError, MissingInput, InvalidInput or DDLError before anything is sent; NoNodes when no node
-        matches; TooManyTargets when the nodes are not confirmed; MessageTooLarge; TransportError.
+        Raises UsageError, MissingInput, InvalidInput, NoDryRun or DDLError before anything is sent; NoNodes when no
+        node matches; TooManyTargets when the nodes are not confirmed; MessageTooLarge; TransportError.
         """
         described = self.catalog.action(agent, action)
+        if dry_run:
+            described.require_dry_run()
         checked = described.check_input(data or {})
         began = self._clock()
         found = self._select(targets, agent, certain=not described.idempotent)
         discovery_ms = (self._clock() - began) * 1000
         expected = list(found.nodes)
-        if expected and not described.idempotent:
+        if expected and not described.idempotent and not dry_run:
             require_confirmation(expected, targets.unrestricted, self.config.max_targets, confirm)
         timeout = timeout or described.timeout + self.config.transit
         ttl = ttl or (self.config.ttl if pace == AT_ONCE else min(self.config.ttl, ROLLOUT_TTL))
         request = self._request(described, checked, targets.filter, timeout, ttl)
+        if dry_run:
+            request = replace(request, dry_run=True, critical=("dry_run",))
         call = self._open(described, request, Rollout(expected, pace, timeout), found, discovery_ms)
         with _closing_on_error(call):
             call.begin()

@@ -63,9 +63,10 @@ def _questions(decision: Mapping[str, Any], node: Node | None, complete: Complet
     data = dict(recorded) if isinstance(recorded, Mapping) else {}
     masked = frozenset(name for name, value in data.items() if value == MASK or is_cut(value))
     partial = data.pop(CUT, None) is not None
-    yield Question(caller, agent, action, complete(agent, action, data), node, masked, partial)
+    dry_run = decision.get("dry_run") is True
+    yield Question(caller, agent, action, complete(agent, action, data), node, masked, partial, dry_run)
     asks = decision.get("asks")
     for ask in asks if isinstance(asks, list) else ():
         if isinstance(ask, list) and len(ask) == 2 and ask[0] != CUT:
             query, unknown = {"query": str(ask[1])}, frozenset({"query"} if is_cut(ask[1]) else ())
-            yield Question(caller, data_ddl.AGENT, str(ask[0]), query, node, unknown)
+            yield Question(caller, data_ddl.AGENT, str(ask[0]), query, node, unknown, dry_run=dry_run)

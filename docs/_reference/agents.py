@@ -45,6 +45,7 @@ def _action(action: ddl.Action) -> str:
     facts = [
         f"Timeout {action.timeout:g} s",
         "idempotent" if action.idempotent else "**not idempotent**",
+        *(["has a dry run"] if action.dry_run else []),
         f"shows {_DISPLAY[action.display]}",
     ]
     parts = [f"### {action.agent} {action.name}", f"{action.description}.", f"{', '.join(facts)}."]

@@ -42,6 +42,7 @@ class ActionCaller:
             "caller": admitted.request.caller,
             "facts": self._facts.current,
             "deadline": time.monotonic() + timeout,
+            "dry_run": admitted.request.dry_run,
         }
         if agent.name == INSIDE:
             supplied = agent.supplied(action.name, {**available, "node": self._node})
@@ -111,7 +112,9 @@ class RequestExecutor:
         result = self._caller.call(admitted, timeout)
         if result.statuscode:
             return result
-        return replace(result, data=admitted.action.check_output(result.data))
+        # A dry run has no outputs that only a real run produces, such as an exit code.
+        complete = not admitted.request.dry_run
+        return replace(result, data=admitted.action.check_output(result.data, complete))
 
     def _count(self, admitted: AdmittedRequest, result: ActionResult, seconds: float) -> None:
         action = (admitted.agent.name, admitted.action.name)
