@@ -27,8 +27,6 @@ from typing import Any, BinaryIO
 from collective.agent import Aborted, Facts, InvalidInput, Reply, Settings, action
 from collective.agents import _transfers
 from collective.agents._files import Owner, Place, locate
-from collective.config import user_folder
-from collective.filters.paths import look_up
 
 _TYPES: tuple[tuple[Callable[[int], bool], str], ...] = (
     (stat.S_ISREG, "file"),
@@ -208,6 +206,7 @@ def _decoded(content: str) -> bytes:
 
 def _rendered(template: str, variables: Mapping[str, str], facts: Facts) -> str:
     """Return a template with each `${name}` replaced by a variable or a fact, and `$$` by a dollar sign."""
+    from collective.filters.paths import look_up  # takes longer to import than a piece takes to be written
 
     def value(match: re.Match[str]) -> str:
         name = match[1]
@@ -224,4 +223,6 @@ def _rendered(template: str, variables: Mapping[str, str], facts: Facts) -> str:
 def _staging(settings: Settings) -> Path:
     if "staging" in settings:
         return Path(settings["staging"])
+    from collective.config import user_folder  # takes longer to import than a piece takes to be written
+
     return Path("/var/lib/collective/file") if os.geteuid() == 0 else user_folder("STATE") / "file"
