@@ -4,6 +4,7 @@
     add_running(parser)        timeouts
     add_dry_run(parser)        whether to change anything
     add_rollout(parser)        how fast           pace(args) -> Pace
+    add_saving(parser)         --no-save          recorder(args, config) -> CallRecord
     add_target(parser)         -T alone, for commands that select no nodes
     client_config(args)        client.yaml, with the collective of -T
     catalog(args)              the DDLs of the configuration
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from collective.clients.parser import Parser
     from collective.config import ClientConfig
     from collective.fleet.pace import Pace
+    from collective.fleet.recording import CallRecord
+    from collective.fleet.runs.folder import RunFolder
     from collective.fleet.targets import Targets
 
 
@@ -100,6 +103,32 @@ def add_dry_run(parser: Parser) -> None:
     parser.add_argument(
         "-n", "--dry-run", action="store_true", help="have the nodes report what they would change, and change nothing"
     )
+
+
+def add_saving(parser: Parser) -> None:
+    """Add `--no-save`."""
+    parser.add_argument("--no-save", action="store_true", help="do not save this call for crpc runs, show and retry")
+
+
+def recorder(args: argparse.Namespace, config: ClientConfig, retry_of: str | None = None) -> CallRecord:
+    """Return what saves the call of a command with `--no-save`; it saves nothing with the option or `save_runs: false`.
+
+    `retry_of` is the ID of the run that the call retries.
+    """
+    from collective.fleet.recording import NO_RECORD
+
+    if getattr(args, "no_save", True) or not config.save_runs:
+        return NO_RECORD
+    from collective.fleet.runs.recorder import RunRecorder
+
+    return RunRecorder(run_folder(config), retry_of=retry_of)
+
+
+def run_folder(config: ClientConfig) -> RunFolder:
+    """Return the folder of saved runs."""
+    from collective.fleet.runs.folder import RunFolder
+
+    return RunFolder(config.state / "runs", config.runs_days, config.runs_megabytes)
 
 
 def add_rollout(parser: Parser) -> None:

@@ -108,7 +108,7 @@ def present(shown: CallOutput, fleet: Fleet) -> int:
         except KeyboardInterrupt:
             call.stop("interrupted")
         call.close()
-        _print(shown)
+        print_results(shown)
         print_missing(call, fleet)
     if error is not None:
         raise error
@@ -227,7 +227,8 @@ def _receive(shown: CallOutput) -> None:
         progress.finish()
 
 
-def _print(shown: CallOutput) -> None:
+def print_results(shown: CallOutput) -> None:
+    """Print the results of a call that has ended; with jsonl the last event, because the others were printed before."""
     from collective.clients.render import json_document, table
 
     form, call = shown.args.output, shown.call

@@ -138,6 +138,8 @@ class ClientConfig:
 
     With `new_nodes: refuse` a node is not trusted before `crpc nodes trust`. With `expect_all` nodes in the registry
     that were not seen recently count as silent.
+
+    With `save_runs` calls of `crpc` are saved in the folder `state`, for `runs_days` days and up to `runs_megabytes`.
     """
 
     collective: str
@@ -155,6 +157,9 @@ class ClientConfig:
     discovery_timeout: float = 10.0
     new_nodes: str = "accept"
     expect_all: bool = False
+    save_runs: bool = True
+    runs_days: float = 30.0
+    runs_megabytes: float = 100.0
 
     def known_collective(self, name: str | None) -> str:
         """Return `name`, or the default collective without one; raise UsageError if it is not configured."""
@@ -173,7 +178,9 @@ _CHOICES = {
     "new_nodes": ("accept", "refuse"),
 }
 _SPECIAL_PATHS = {"key": (KEY_AUTO, KEY_AGENT, KEY_NONE)}  # values of path keys that are not paths
-_POSITIVE = frozenset({"heartbeat", "facts_period", "max_actions", "max_queued", "ttl", "transit", "discovery_timeout"})
+_POSITIVE = frozenset(
+    """heartbeat facts_period max_actions max_queued ttl transit discovery_timeout runs_days runs_megabytes""".split()
+)
 _MAX = {"ttl": 3600.0, "transit": 3600.0, "discovery_timeout": 3600.0}  # seconds; messages.MAX_TTL
 
 

@@ -9,7 +9,7 @@ import boto3
 import pytest
 from support.bad_servers import Page
 
-from collective.aws import AWS
+from collective.aws.session import AWS
 from collective.errors import Unreachable
 from collective.registry import NodeRecord
 from collective.registry.dynamodb import DynamoDBRegistry

@@ -37,7 +37,7 @@ def network_of(nodes: str, **odd: Part) -> Scripted:
     return Scripted({**dict.fromkeys(nodes, Part()), **odd})
 
 
-def ask(
+def call_shell(
     network: Scripted, folder: Path, *, client: dict[str, Any] | None = None, timeout: float = TIMEOUT, **options: Any
 ) -> Call:
     """Call an action that is not idempotent."""
@@ -50,7 +50,7 @@ def ask(
 def test_a_call_has_sent_before_it_returns(tmp_path: Path) -> None:
     """A call to a few nodes sends to each of them before it returns, and has received nothing yet."""
     network = network_of("abc")
-    call = ask(network, tmp_path)
+    call = call_shell(network, tmp_path)
     assert (network.direct, network.broadcasts, network.receives) == (3, 0, 0)
     assert {sent.request.targets for sent in network.sent} == {("a", "b", "c")}
     assert sorted(reply.sender for reply in call) == ["a", "b", "c"]
@@ -60,8 +60,8 @@ def test_a_call_has_sent_before_it_returns(tmp_path: Path) -> None:
 def test_a_call_to_many_nodes_is_published(tmp_path: Path) -> None:
     """Up to `direct_limit` nodes are sent to directly; more get one published message, with the same targets."""
     few, many = network_of("abc"), network_of("abcd")
-    ask(few, tmp_path / "few", client={"direct_limit": 3}).wait()
-    ask(many, tmp_path / "many", client={"direct_limit": 3}).wait()
+    call_shell(few, tmp_path / "few", client={"direct_limit": 3}).wait()
+    call_shell(many, tmp_path / "many", client={"direct_limit": 3}).wait()
     assert (few.direct, few.broadcasts) == (3, 0)
     assert (many.direct, many.broadcasts) == (0, 1)
     assert many.sent[0].request.targets == ("a", "b", "c", "d")
@@ -95,7 +95,7 @@ def test_a_secret_is_never_published(tmp_path: Path) -> None:
 def test_a_node_without_a_queue_is_not_waited_for(tmp_path: Path) -> None:
     """A node without a queue is absent and silent, and the call does not wait for it."""
     network = network_of("a", b=Part(absent=True))
-    call = ask(network, tmp_path, targets=Targets(nodes=["a", "b"]))
+    call = call_shell(network, tmp_path, targets=Targets(nodes=["a", "b"]))
     assert call.absent == ["b"]
     assert (call.wait().silent, network.time) == (["b"], 1.0)
 
@@ -117,7 +117,7 @@ def test_no_nodes_is_an_error_and_sends_nothing(tmp_path: Path) -> None:
     network = network_of("a")
     for targets in (Targets(nodes=[]), Targets.select(facts=["role=db"])):
         with pytest.raises(NoNodes):
-            ask(network, tmp_path, targets=targets)
+            call_shell(network, tmp_path, targets=targets)
     assert network.sent == []
 
 
@@ -174,7 +174,7 @@ def test_late_replies_of_earlier_calls_are_ignored(tmp_path: Path) -> None:
 def test_duplicate_replies_are_ignored(tmp_path: Path) -> None:
     """A node that replies five times has replied once, and the other nodes are still waited for."""
     network = network_of("", a=Part(after=0.1, copies=5), b=Part(after=7.0))
-    call = ask(network, tmp_path)
+    call = call_shell(network, tmp_path)
     assert [reply.sender for reply in call] == ["a", "b"]
     assert (call.outcomes.counts()["ok"], call.outcomes.answered) == (2, 2)
 
@@ -182,7 +182,7 @@ def test_duplicate_replies_are_ignored(tmp_path: Path) -> None:
 def test_an_unexpected_reply_does_not_end_a_call(tmp_path: Path) -> None:
     """The reply of a registered node counts, and the expected nodes are still waited for."""
     network = network_of("a", b=Part(after=3.0), other=Part())
-    call = ask(network, tmp_path, targets=Targets(nodes=["a", "b"]))
+    call = call_shell(network, tmp_path, targets=Targets(nodes=["a", "b"]))
     network.arrive(answer(network.sent[0].request, "other", 1))
     outcomes = call.wait()
     assert (outcomes.unexpected, sorted(outcomes.ok), outcomes.exit_code()) == (["other"], ["a", "b"], 2)
@@ -272,7 +272,7 @@ def test_silent_nodes_are_explained_by_their_queues(tmp_path: Path) -> None:
 def test_an_interrupted_call_knows_what_still_runs(tmp_path: Path) -> None:
     """The nodes that have not answered, and the longest time that their work can take."""
     network = network_of("a", b=SILENT)
-    call = ask(network, tmp_path)
+    call = call_shell(network, tmp_path)
     for reply in call:
         assert reply.sender == "a"
         call.stop("interrupted")
@@ -285,7 +285,7 @@ def test_an_interrupted_call_knows_what_still_runs(tmp_path: Path) -> None:
 def test_a_reply_to_the_request_of_another_node_is_rejected(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """In a rollout, a reply to a request that was not sent to its node is rejected, and the rollout continues."""
     network = network_of("ab")
-    call = ask(network, tmp_path, pace=Pace(1))
+    call = call_shell(network, tmp_path, pace=Pace(1))
     network.arrive(answer(network.sent[0].request, "b", 1), 0.5)
     assert [(reply.sender, reply.ok) for reply in call] == [("a", True), ("b", True)]
     assert "reply.rejected" in caplog.text
@@ -297,7 +297,7 @@ def test_an_invalid_message_in_a_reply_queue_is_dropped(
 ) -> None:
     """A message that is not a reply neither ends a call nor counts as a reply."""
     network = network_of("a")
-    call = ask(network, tmp_path)
+    call = call_shell(network, tmp_path)
     delivery, first = network._delivery, [body]  # noqa: SLF001 - replaces a method of the test's own stand-in
 
     def spoilt(reply: Reply) -> Delivery:
@@ -314,7 +314,7 @@ def test_an_invalid_message_in_a_reply_queue_is_dropped(
 def test_a_silent_node_takes_exactly_the_timeout(tmp_path: Path) -> None:
     """A node that does not reply is silent when the timeout is over."""
     network = network_of("a", b=SILENT)
-    call = ask(network, tmp_path)
+    call = call_shell(network, tmp_path)
     assert call.wait().silent == ["b"]
     assert network.time == TIMEOUT
 
@@ -322,13 +322,13 @@ def test_a_silent_node_takes_exactly_the_timeout(tmp_path: Path) -> None:
 def test_replies_that_arrived_in_time_count(tmp_path: Path) -> None:
     """When the timeout is over, replies that are already in the queue still count."""
     network = Scripted({f"web{number:02}": Part(after=TIMEOUT) for number in range(25)})
-    assert ask(network, tmp_path).wait().counts()["ok"] == 25
+    assert call_shell(network, tmp_path).wait().counts()["ok"] == 25
 
 
 def test_endless_duplicates_do_not_hold_up_a_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Duplicates extend the timeout of other nodes by 5 s at most."""
     network = network_of("a", b=SILENT)
-    call = ask(network, tmp_path)
+    call = call_shell(network, tmp_path)
     receive = network.receive
 
     def flooded(queue: str, _wait: float) -> list[Delivery]:
@@ -344,20 +344,20 @@ def test_endless_duplicates_do_not_hold_up_a_call(tmp_path: Path, monkeypatch: p
 def test_an_unresponsive_node_is_silent_early(tmp_path: Path) -> None:
     """A node that leaves its queue unread is silent after 7 s, whatever the timeout is."""
     network = network_of("a", b=Part(after=1.0, wakes=900.0))
-    assert ask(network, tmp_path, timeout=180.0).wait().silent == ["b"]
+    assert call_shell(network, tmp_path, timeout=180.0).wait().silent == ["b"]
     assert network.time == 7.0
 
 
 def test_a_node_that_reads_late_is_not_unresponsive(tmp_path: Path) -> None:
     """A queue must be found unread twice before its node is unresponsive."""
     network = network_of("a", b=Part(after=50.0, wakes=6.0))
-    assert sorted(ask(network, tmp_path, timeout=180.0).wait().ok) == ["a", "b"]
+    assert sorted(call_shell(network, tmp_path, timeout=180.0).wait().ok) == ["a", "b"]
 
 
 def test_timeouts_are_suspended_while_the_program_is_busy(tmp_path: Path) -> None:
     """A program that spends a minute on each reply loses no other reply."""
     network = network_of("a", b=Part(after=2.0), c=SILENT)
-    call = ask(network, tmp_path)
+    call = call_shell(network, tmp_path)
     for _ in call:
         network.time += 60.0
     assert (sorted(call.outcomes.ok), call.outcomes.silent) == (["a", "b"], ["c"])
@@ -367,7 +367,7 @@ def test_timeouts_are_suspended_while_the_program_is_busy(tmp_path: Path) -> Non
 def test_an_error_in_the_middle_of_a_rollout_keeps_the_outcomes(tmp_path: Path) -> None:
     """When the transport fails, a node that may have been reached is silent, and the nodes after it are skipped."""
     network = network_of("abcd")
-    call = ask(network, tmp_path, pace=Pace(1))
+    call = call_shell(network, tmp_path, pace=Pace(1))
 
     def take() -> None:
         for _ in call:
@@ -382,7 +382,7 @@ def test_an_error_in_the_middle_of_a_rollout_keeps_the_outcomes(tmp_path: Path) 
 def test_a_program_that_stops_iterating_stops_the_rollout(tmp_path: Path) -> None:
     """No node is reached after the last reply that the program has read; the other nodes are skipped."""
     network = network_of("abcd")
-    call = ask(network, tmp_path, pace=Pace(1))
+    call = call_shell(network, tmp_path, pace=Pace(1))
     for reply in call:
         if reply.sender == "b":
             break
@@ -482,7 +482,7 @@ def test_a_limit_reduces_the_expected_nodes(tmp_path: Path) -> None:
     reached = []
     for attempt in "xy":
         network = network_of("abcdefghij")
-        outcomes = ask(network, tmp_path / attempt, targets=Targets(limit="30%", limit_seed=5)).wait()
+        outcomes = call_shell(network, tmp_path / attempt, targets=Targets(limit="30%", limit_seed=5)).wait()
         reached.append([sent.node for sent in network.sent])
         assert sorted(outcomes.expected) == sorted(reached[-1]) == sorted(outcomes.ok)
     assert len(reached[0]) == 3
@@ -492,7 +492,7 @@ def test_a_limit_reduces_the_expected_nodes(tmp_path: Path) -> None:
 def test_every_wave_is_a_separate_request(tmp_path: Path) -> None:
     """Each wave has its own ID, time and targets, and a TTL of 6 s."""
     network = network_of("abcde")
-    call = ask(network, tmp_path, pace=Pace(batch=2, batch_sleep=30))
+    call = call_shell(network, tmp_path, pace=Pace(batch=2, batch_sleep=30))
     call.wait()
     assert [sent.request.targets for sent in network.sent[::2]] == [("a", "b"), ("c", "d"), ("e",)]
     assert [sent.at for sent in network.sent] == [0, 0, 31, 31, 62]
@@ -506,15 +506,15 @@ def test_every_wave_is_a_separate_request(tmp_path: Path) -> None:
 def test_a_given_ttl_is_used_in_a_rollout(tmp_path: Path) -> None:
     """The TTL argument takes precedence in a rollout; without a pace, the configured TTL is used."""
     network = network_of("a")
-    ask(network, tmp_path, pace=Pace(1), ttl=45.0).wait()
-    ask(network, tmp_path).wait()
+    call_shell(network, tmp_path, pace=Pace(1), ttl=45.0).wait()
+    call_shell(network, tmp_path).wait()
     assert [sent.request.ttl for sent in network.sent] == [45.0, 60.0]
 
 
 def test_an_unresponsive_node_makes_room_in_a_rollout(tmp_path: Path) -> None:
     """The next node is sent to after 7 s, and the request of the unresponsive node has expired when it wakes up."""
     network = network_of("ac", b=Part(after=30.0, wakes=8.0))
-    outcomes = ask(network, tmp_path, pace=Pace(1), timeout=60.0).wait()
+    outcomes = call_shell(network, tmp_path, pace=Pace(1), timeout=60.0).wait()
     assert {sent.node: sent.at for sent in network.sent} == {"a": 0, "b": 1, "c": 8}
     assert [sent.ends - sent.begins for sent in network.sent if sent.node == "b"] == [0]
     assert (outcomes.ok, outcomes.failed, network.time) == (["a", "c"], ["b"], 9)
@@ -523,7 +523,7 @@ def test_an_unresponsive_node_makes_room_in_a_rollout(tmp_path: Path) -> None:
 def test_max_fail_stops_a_rollout(tmp_path: Path) -> None:
     """After max_fail failures the working nodes are waited for, the others are skipped, and the exit code is 4."""
     network = network_of("acdef", b=Part(statuscode=1))
-    call = ask(network, tmp_path, pace=Pace(concurrency=2, max_fail=1))
+    call = call_shell(network, tmp_path, pace=Pace(concurrency=2, max_fail=1))
     outcomes = call.wait()
     assert outcomes.counts() == {"ok": 1, "failed": 1, "silent": 0, "skipped": 4, "unexpected": 0, "rejected": 0}
     assert (sorted(outcomes.skipped), outcomes.exit_code()) == (["c", "d", "e", "f"], 4)
@@ -533,18 +533,18 @@ def test_max_fail_stops_a_rollout(tmp_path: Path) -> None:
 def test_a_rollout_that_reached_every_node_was_not_stopped(tmp_path: Path) -> None:
     """When only the last node fails, nothing is skipped, and the exit code is that of a failure."""
     network = network_of("a", b=Part(statuscode=1))
-    call = ask(network, tmp_path, pace=Pace(concurrency=2, max_fail=1))
+    call = call_shell(network, tmp_path, pace=Pace(concurrency=2, max_fail=1))
     assert (call.wait().exit_code(), call.stopped) == (2, "")
 
 
 def test_a_stopped_call_is_cut_short(tmp_path: Path) -> None:
     """After `stop`, nodes that have not replied are silent, and the call is marked as cut short."""
-    call = ask(network_of("a", b=SILENT), tmp_path)
+    call = call_shell(network_of("a", b=SILENT), tmp_path)
     next(iter(call))
     call.stop("interrupted")
     call.close()
     assert (call.outcomes.silent, call.cut_short, call.stopped) == (["b"], True, "interrupted")
-    waited = ask(network_of("a", b=SILENT), tmp_path / "other")
+    waited = call_shell(network_of("a", b=SILENT), tmp_path / "other")
     assert (waited.wait().silent, waited.cut_short, waited.stopped) == (["b"], False, "")
 
 
@@ -574,7 +574,7 @@ def test_no_schedule_breaks_a_promise(tmp_path: Path, parts: list[Part], pace: P
     """
     network = Scripted({f"web{number:02}": part for number, part in enumerate(parts)})
     network.watch = promises(network, pace)
-    call = ask(
+    call = call_shell(
         network, tmp_path, targets=Targets(nodes=network.parts), pace=pace, client={"direct_limit": direct_limit}
     )
     outcomes = call.wait()
@@ -629,16 +629,16 @@ def test_a_call_to_the_whole_collective_needs_confirmation(tmp_path: Path) -> No
         return False
 
     with pytest.raises(TooManyTargets, match="3 nodes matched: not confirmed: nothing was sent") as caught:
-        ask(network, tmp_path, confirm=refuse)
+        call_shell(network, tmp_path, confirm=refuse)
     assert (asked, caught.value.nodes, network.sent) == ([["a", "b", "c"]], 3, [])
-    assert ask(network, tmp_path, confirm=lambda _: True).wait().exit_code() == 0
+    assert call_shell(network, tmp_path, confirm=lambda _: True).wait().exit_code() == 0
 
 
 @pytest.mark.parametrize("targets", [Targets(nodes=["a"]), Targets(limit=2), Targets.select(identities=["/./"])])
 def test_restricted_targets_need_no_confirmation(tmp_path: Path, targets: Targets) -> None:
     """Targets with names, a limit or a filter need no confirmation, nor does an idempotent action."""
     network = network_of("abc")
-    assert ask(network, tmp_path, confirm=lambda _: False, targets=targets).wait().exit_code() == 0
+    assert call_shell(network, tmp_path, confirm=lambda _: False, targets=targets).wait().exit_code() == 0
     assert network.fleet(tmp_path).call("rpcutil", "ping", confirm=lambda _: False).wait().exit_code() == 0
 
 
@@ -648,10 +648,10 @@ def test_max_targets_applies_without_confirmation(tmp_path: Path) -> None:
     few: dict[str, Any] = {"max_targets": 2}
     enough = {"max_targets": 3}
     with pytest.raises(TooManyTargets, match="3 nodes matched: max_targets allows 2: narrow the targets, or raise"):
-        ask(network, tmp_path, client=few, targets=Targets.select(identities=["/./"]))
+        call_shell(network, tmp_path, client=few, targets=Targets.select(identities=["/./"]))
     assert network.sent == []
-    assert ask(network, tmp_path, client=enough).wait().exit_code() == 0
-    assert ask(network, tmp_path, client=few, targets=Targets(limit=2)).wait().exit_code() == 0
+    assert call_shell(network, tmp_path, client=enough).wait().exit_code() == 0
+    assert call_shell(network, tmp_path, client=few, targets=Targets(limit=2)).wait().exit_code() == 0
     assert network.fleet(tmp_path, **few).call("rpcutil", "ping").wait().exit_code() == 0
 
 
@@ -660,5 +660,5 @@ def test_more_than_max_targets_need_confirmation(tmp_path: Path) -> None:
     network = network_of("abc")
     options: dict[str, Any] = {"client": {"max_targets": 2}, "targets": Targets.select(identities=["/./"])}
     with pytest.raises(TooManyTargets, match="not confirmed"):
-        ask(network, tmp_path, confirm=lambda _: False, **options)
-    assert ask(network, tmp_path, confirm=lambda _: True, **options).wait().exit_code() == 0
+        call_shell(network, tmp_path, confirm=lambda _: False, **options)
+    assert call_shell(network, tmp_path, confirm=lambda _: True, **options).wait().exit_code() == 0

@@ -21,6 +21,12 @@ GROUPS = {
         "facts": "Count the values of a fact",
         "inventory": "Show the facts, classes and agents of one node",
     },
+    "Look back": {
+        "runs": "List the saved calls",
+        "show": "Print the results of a saved call again",
+        "retry": "Repeat a saved call on the nodes that did not answer OK",
+        "diff": "Compare the replies of two saved calls",
+    },
     "Look things up": {
         "help": "List commands and agents, or show the help of one",
         "describe": "Show the actions of an agent, or the inputs and outputs of an action",

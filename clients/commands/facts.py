@@ -29,6 +29,7 @@ def make_parser() -> Parser:
     parser.add_argument("fact", help='name of a fact; a dotted path reaches nested facts: os.family, a."b.c".d')
     options.add_targets(parser)
     options.add_running(parser)
+    options.add_saving(parser)
     add_order(parser.add_argument_group("result options"))
     return parser
 

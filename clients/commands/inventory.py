@@ -30,6 +30,7 @@ def make_parser() -> Parser:
     parser.add_argument("node", help="identity of the node")
     options.add_target(parser)
     options.add_running(parser)
+    options.add_saving(parser)
     return parser
 
 

@@ -33,6 +33,7 @@ def make_parser() -> Parser:
     )
     options.add_targets(parser)
     options.add_running(parser)
+    options.add_saving(parser)
     add_order(parser.add_argument_group("result options"))
     return parser
 

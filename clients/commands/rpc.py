@@ -14,6 +14,7 @@ from collective.clients.confirmation import Confirmation
 from collective.clients.input_files import Sources
 from collective.clients.inputs import ask_secrets, read_inputs
 from collective.clients.parser import Parser, examples_epilog
+from collective.clients.prepared_call import PreparedCall, connected, send
 from collective.clients.results import CallOutput, add_showing, present, print_sent
 from collective.clients.streams import write
 from collective.errors import ConfigError, UsageError
@@ -51,6 +52,7 @@ def make_parser(
     options.add_dry_run(parser)
     options.add_running(parser)
     options.add_rollout(parser)
+    options.add_saving(parser)
     add_showing(parser)
     return parser
 
@@ -78,11 +80,23 @@ def perform(args: argparse.Namespace, words: Sequence[str]) -> int:
 @contextmanager
 def sent(args: argparse.Namespace, words: Sequence[str]) -> Iterator[tuple[Call, Fleet]]:
     """Check the agent, action and inputs in `words` and send the request; yield the call and its fleet."""
+    config, catalog = configuration(args, words)
+    prepared = prepare(args, words, config, catalog)
+    with connected(config, catalog) as fleet:
+        yield send(args, fleet, prepared), fleet
+
+
+def configuration(args: argparse.Namespace, words: Sequence[str]) -> tuple[ClientConfig, Catalog]:
+    """Return the configuration and its DDLs for the request of `words`; raise ConfigError or UsageError."""
     config = _config(args, words)
 
     from collective.catalog import Catalog
 
-    catalog = Catalog(config.ddls)
+    return config, Catalog(config.ddls)
+
+
+def prepare(args: argparse.Namespace, words: Sequence[str], config: ClientConfig, catalog: Catalog) -> PreparedCall:
+    """Check the agent, action and inputs in `words`, and the options; return the call to send."""
     action = _action(catalog, words)
     _check_dry_run(args, action)
     sources = Sources()
@@ -90,25 +104,16 @@ def sent(args: argparse.Namespace, words: Sequence[str]) -> Iterator[tuple[Call,
     if sys.stdin.isatty():
         data = ask_secrets(data, action)
     confirmation = Confirmation(action, data, config.max_targets)
-    data = action.check_input(data)
-    pace = options.pace(args)
-    targets = options.targets(args, sources)
-
-    from collective.fleet.fleet import Fleet
-
-    with Fleet.connect(config, catalog) as fleet:
-        call = fleet.call(
-            action.agent,
-            action.name,
-            data,
-            targets=targets,
-            pace=pace,
-            timeout=args.timeout,
-            ttl=args.ttl,
-            confirm=confirmation.confirm(args.yes),
-            dry_run=args.dry_run,
-        )
-        yield call, fleet
+    return PreparedCall(
+        action,
+        action.check_input(data),
+        pace=options.pace(args),
+        targets=options.targets(args, sources),
+        confirm=confirmation.confirm(args.yes),
+        timeout=args.timeout,
+        ttl=args.ttl,
+        dry_run=args.dry_run,
+    )
 
 
 def _print_help(args: argparse.Namespace) -> int:

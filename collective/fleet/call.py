@@ -26,6 +26,7 @@ from collective import ddl, messages
 from collective.errors import MessageError, NotFound, SignatureError, TransportError
 from collective.fleet import silence
 from collective.fleet.outcomes import Outcomes
+from collective.fleet.recording import NO_RECORD, CallRecord
 from collective.fleet.reply_slots import Slot
 from collective.fleet.rollout import Rollout
 from collective.fleet.sending import Sender, SentRequest
@@ -64,10 +65,11 @@ def accept_no_stranger(_sender: str) -> bool:
 class Call:
     """An iterator of replies, and the outcomes of all nodes.
 
-    `agent`, `collective`, `caller` and `dry_run` are those of the request; `action` is the action's DDL. `outcomes` is
-    filled while iterating. `absent` are the nodes that have no queue. `started` is in Unix seconds; `discovery_ms` and
-    `total_ms` are durations in milliseconds. `cut_short` is true when the call was stopped while nodes could still
-    answer. Each wave of a rollout has its own request ID.
+    `agent`, `collective`, `caller` and `dry_run` are those of the `request`, whose ID is that of the run: all waves
+    name it. `action` is the action's DDL. `timeout` is that of each node, in seconds. `outcomes` is filled while
+    iterating. `absent` are the nodes that have no queue. `started` is in Unix seconds; `discovery_ms` and `total_ms` are
+    durations in milliseconds. `cut_short` is true when the call was stopped while nodes could still answer. Each wave of
+    a rollout has its own request ID.
     """
 
     def __init__(
@@ -82,8 +84,11 @@ class Call:
         discovery_ids: Sequence[str] = (),
         verify: VerifyReply = accept_unverified,
         is_member: IsMember = accept_no_stranger,
+        record: CallRecord = NO_RECORD,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self.request = sender.request
+        self.timeout = rollout.timeout
         self.agent = sender.request.agent
         self.collective = sender.request.collective
         self.caller = sender.request.caller
@@ -103,6 +108,7 @@ class Call:
         self._sent: dict[str, SentRequest] = {}  # by request ID
         self._verify = verify
         self._is_member = is_member
+        self._record = record
         self._unexpected_bytes = 0
         self._clock = clock
         self._began = clock()
@@ -182,6 +188,7 @@ class Call:
         self._delete_received(everything=True)
         self._background.shutdown()
         self._slot.release()
+        self._record.end(self)
 
     def still_running(self) -> tuple[list[str], float]:
         """Return the nodes that may still run the action, and for how many seconds at most."""
@@ -208,13 +215,14 @@ class Call:
 
     def _send(self, nodes: list[str]) -> None:
         """Send one wave; one whose names do not fit into a message is sent in parts, each with its own ID."""
-        wave = self._sender.wave(nodes)
+        wave = self._sender.wave(nodes, first=not self._sent)
         if not wave.fits():
             middle = len(nodes) // 2
             self._send(nodes[:middle])
             self._send(nodes[middle:])
             return
         self._sent[wave.request.id] = SentRequest.of(wave)
+        self._record.sent(wave.request.id, nodes)
         try:
             wave.send()
         finally:
@@ -297,6 +305,7 @@ class Call:
         if not self.outcomes.record(reply):
             return None
         self._rollout.answered(reply.sender, reply.ok)
+        self._record.received(reply)
         return reply
 
     def _may_be_unexpected(self, reply: Reply) -> bool:

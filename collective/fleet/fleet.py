@@ -34,14 +34,16 @@ from collective.fleet.discovery import Discovery
 from collective.fleet.known_nodes import IntroducedNodes, KnownNodes
 from collective.fleet.outcomes import Outcomes
 from collective.fleet.pace import AT_ONCE, Pace
+from collective.fleet.recording import NO_RECORD, CallRecord
 from collective.fleet.rollout import Rollout
 from collective.fleet.sending import Sender
 from collective.fleet.targets import EVERY_NODE, Targets
 from collective.fleet.unresponsive import ROLLOUT_TTL
 from collective.fleet.verification import ReplyVerifier
-from collective.messages import Request
+from collective.messages import Request, new_id
 from collective.parallel import THREADS
 from collective.registry import Contents, NodeRecord, Nodes, encoding
+from collective.text import plural
 from collective.transport import Transport
 
 log = logging.getLogger(__name__)
@@ -84,7 +86,7 @@ class Fleet:
     @classmethod
     def connect(cls, config: ClientConfig | None = None, catalog: Catalog | None = None) -> Fleet:
         """Return the fleet that `config` describes (default: `client.yaml`). Raises ConfigError."""
-        from collective.aws import AWS
+        from collective.aws.session import AWS
         from collective.registry.cached import CachedNodes
         from collective.registry.dynamodb import DynamoDBRegistry
         from collective.signing import caller_key
@@ -132,6 +134,7 @@ class Fleet:
         ttl: float | None = None,
         confirm: Confirm | None = None,
         dry_run: bool = False,
+        record: CallRecord = NO_RECORD,
     ) -> Call:
         """Send a request to the nodes that `targets` selects, and return the call, an iterator of their replies.
 
@@ -143,6 +146,8 @@ class Fleet:
         to more than the configured `max_targets`. Without `confirm`, more than `max_targets` nodes are refused.
 
         With `dry_run`, every node reports what the action would change and changes nothing; nothing is confirmed.
+
+        `record` is told what happens, such as `runs.recorder.RunRecorder`, which saves the call.
 
         Known nodes that may be missing are in `outcomes.not_asked`, `outcomes.not_evaluated` and `outcomes.silent`; a
         call may have only such nodes.
@@ -165,7 +170,9 @@ class Fleet:
         request = self._request(described, checked, targets.filter, timeout, ttl)
         if dry_run:
             request = replace(request, dry_run=True, critical=("dry_run",))
-        call = self._open(described, request, Rollout(expected, pace, timeout), found, discovery_ms)
+        call = self._open(described, request, Rollout(expected, pace, timeout), found, discovery_ms, record)
+        log.info("run.started", extra={"error": f"run {call.request.id} on {plural(len(expected), 'node')}"})
+        record.begin(call, pace)
         with _closing_on_error(call):
             call.begin()
         return call
@@ -296,9 +303,9 @@ class Fleet:
     def _request(
         self, action: ddl.Action, data: Mapping[str, Any], wanted: Filter, timeout: float, ttl: float
     ) -> Request:
-        """Return the request; every wave sends it with its own id, time and targets."""
+        """Return the request; every wave sends it with its own time and targets, and all but the first with new ids."""
         return Request(
-            id="",
+            id=new_id(),
             collective=self.config.collective,
             installation="",
             caller=self.config.caller,
@@ -315,7 +322,13 @@ class Fleet:
         )
 
     def _open(
-        self, action: ddl.Action, request: Request, rollout: Rollout, found: Discovery, discovery_ms: float = 0.0
+        self,
+        action: ddl.Action,
+        request: Request,
+        rollout: Rollout,
+        found: Discovery,
+        discovery_ms: float = 0.0,
+        record: CallRecord = NO_RECORD,
     ) -> Call:
         """Take a reply slot and return the call that receives there; nothing has been sent yet."""
         slot = reply_slots.take(self.config.state, self.config.collective)
@@ -339,6 +352,7 @@ class Fleet:
             discovery_ids=found.request_ids,
             verify=self._verify_reply,
             is_member=self._is_member,
+            record=record,
             clock=self._clock,
         )
         self._calls = [open_call for open_call in self._calls if not open_call.closed]

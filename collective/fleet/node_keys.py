@@ -21,7 +21,7 @@ def open_registry(config: ClientConfig) -> KeyRegistry | None:
     """Return the registry of the configured collective; None if it has none. Raises ConfigError."""
     if config.registry == "none":
         return None
-    from collective.aws import AWS
+    from collective.aws.session import AWS
     from collective.registry.dynamodb import DynamoDBRegistry
 
     return DynamoDBRegistry(AWS(), names.table(config.collective))

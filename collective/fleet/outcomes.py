@@ -42,7 +42,9 @@ class Outcomes:
         self.expected: set[str] = set(expected)
         self.not_asked = not_asked
         self.not_evaluated = not_evaluated
-        self._missing = {*undiscovered, *(not_asked if expect_all else ())}
+        self.undiscovered = tuple(undiscovered)
+        self.expect_all = expect_all
+        self._missing = {*self.undiscovered, *(not_asked if expect_all else ())}
         self.replies: dict[str, Reply] = {}
         self.skipped: set[str] = set()
         self.rejected: set[str] = set()
@@ -62,6 +64,14 @@ class Outcomes:
         """Record that a reply in the name of `sender` failed verification; the first MAX_REJECTED names are kept."""
         if len(self.rejected) < MAX_REJECTED:
             self.rejected.add(sender)
+
+    def only(self, node: str) -> Outcomes:
+        """Return the outcome of one node."""
+        one = Outcomes([node] if node in self.expected else [], undiscovered=[node] if node in self.silent else [])
+        if node in self.replies:
+            one.record(self.replies[node])
+        one.skip([node] if node in self.skipped else [])
+        return one
 
     def skip(self, nodes: Iterable[str]) -> None:
         """Record nodes that were not sent to."""

@@ -36,7 +36,7 @@ class Rollout:
     def __init__(self, nodes: Collection[str], pace: Pace, timeout: float) -> None:
         total = len(nodes)
         self.stopped = ""
-        self._timeout = timeout
+        self.timeout = timeout
         self._waiting = dict.fromkeys(sorted(nodes))
         self._working: dict[str, float] = {}  # by node, the time of sending; oldest first
         self._silent: set[str] = set()
@@ -101,7 +101,7 @@ class Rollout:
         """Stop waiting for the nodes that have timed out."""
         over = []
         for node, since in self._working.items():
-            if now < since + self._timeout:
+            if now < since + self.timeout:
                 break
             over.append(node)
         self.give_up(over)
@@ -113,7 +113,7 @@ class Rollout:
     def wake(self) -> float:
         """Return the latest time to check again without a reply: the next timeout, or the end of a pause."""
         if self._working:
-            return next(iter(self._working.values())) + self._timeout
+            return next(iter(self._working.values())) + self.timeout
         return float("-inf") if self._resume is None else self._resume
 
     def _room(self) -> int:

@@ -213,7 +213,7 @@ def _has_endpoint(layout: Layout) -> bool:
 def _registered(layout: Layout, since: float) -> list[str]:
     os.environ.update(layout.environment())
     from collective import names
-    from collective.aws import AWS
+    from collective.aws.session import AWS
     from collective.errors import NotFound
     from collective.registry.dynamodb import DynamoDBRegistry
 

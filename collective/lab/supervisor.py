@@ -170,7 +170,7 @@ def _first_line(server: subprocess.Popen[bytes]) -> str:
 
 def _create_table(session: boto3.Session) -> None:
     from collective import names
-    from collective.aws import AWS
+    from collective.aws.session import AWS
     from collective.lab.layout import COLLECTIVE
     from collective.registry.dynamodb import DynamoDBRegistry
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from collective import catalog, names
-from collective.aws import AWS
+from collective.aws.session import AWS
 from collective.config import NodeConfig
 from collective.errors import ConfigError
 from collective.node import trust

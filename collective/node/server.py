@@ -26,10 +26,10 @@ from collective.node.requests.executor import ActionCaller, RequestExecutor
 from collective.node.requests.older_callers import OlderCallers
 from collective.node.requests.pipeline import Pipeline
 from collective.node.requests.pools import MakePool, RequestPools, thread_pool
-from collective.node.requests.reader import RequestReader
 from collective.node.requests.receiver import Receiver
 from collective.node.requests.refusals import Refusals
 from collective.node.requests.replies import Replies
+from collective.node.requests.request_decoder import RequestDecoder
 from collective.node.requests.scheduler import Scheduler
 from collective.node.state import NodeState
 from collective.node.storage.audit_log import AuditLog
@@ -72,15 +72,15 @@ class Server:
         self.info = RunningNodeInfo(self.state, counters, self.pools, parts.audit, parts.runner)
         self.replies = Replies(identity, parts.transport, parts.sign, parts.audit, parts.journal, counters)
         audit = DecisionAudit(parts.audit)
-        reader = RequestReader(collective, parts.transport, parts.verify)
+        decoder = RequestDecoder(collective, parts.transport, parts.verify)
         refusals = Refusals(audit, parts.journal, self.replies, self.pools, counters, self._stopping)
         caller = ActionCaller(parts.runner, parts.facts, self.info)
         executor = RequestExecutor(caller, audit, parts.journal, self.replies, self.statistics, now)
         admission = Admission(self.state, parts.runner, now)
         self.pipeline = Pipeline(
             state=self.state,
-            reader=reader,
-            older_callers=OlderCallers(identity, parts.transport, reader, parts.sign, refusals.budget),
+            decoder=decoder,
+            older_callers=OlderCallers(identity, parts.transport, decoder, parts.sign, refusals.budget),
             duplicates=DuplicateCounter(),
             journal=parts.journal,
             authorizer=Authorizer(parts.policy, self.state),

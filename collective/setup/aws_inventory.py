@@ -6,8 +6,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from collective import names
-from collective.aws import AWS, translated
-from collective.aws_account import Account
+from collective.aws.account import Account
+from collective.aws.errors import translated
+from collective.aws.session import AWS
 from collective.errors import ConfigError, NotFound
 from collective.registry.dynamodb import KEY, DynamoDBRegistry
 from collective.transport.sqs import SQSTransport

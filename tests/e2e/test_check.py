@@ -21,7 +21,7 @@ from support.crpc_process import BIN, Completed, make_crpc
 from support.daemons import IDENTITY, aws_environment, configure, daemon
 
 from collective import names
-from collective.aws import AWS
+from collective.aws.session import AWS
 from collective.config import NodeConfig
 from collective.errors import ConfigError, Unreachable
 from collective.node.check import aws_probe

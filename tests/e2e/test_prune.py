@@ -15,7 +15,7 @@ from support.proxy import Proxy
 from support.waiting import wait_until
 
 from collective import names
-from collective.aws import AWS
+from collective.aws.session import AWS
 from collective.registry import NodeRecord
 from collective.registry.dynamodb import DynamoDBRegistry
 from collective.registry.memory import MemoryRegistry

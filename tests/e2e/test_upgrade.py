@@ -19,7 +19,7 @@ from support.daemons import IDENTITY, aws_environment, configure, daemon
 from support.waiting import wait_until
 
 from collective import Fleet, Targets
-from collective.aws import AWS
+from collective.aws.session import AWS
 from collective.config import load_client
 from collective.errors import Forbidden
 from collective.messages import Reply

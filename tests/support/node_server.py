@@ -105,17 +105,17 @@ def request(agent: str = "rpcutil", action: str = "ping", **changes: Any) -> Req
     return replace(plain, **changes)
 
 
-def body(asked: Request) -> str:
-    return messages.seal(messages.encode(asked), lambda _: None)
+def body(message: Request) -> str:
+    return messages.seal(messages.encode(message), lambda _: None)
 
 
-def digest_of(asked: Request) -> str:
+def digest_of(message: Request) -> str:
     """Return the digest of the message that `body` returns."""
-    return messages.unseal(body(asked)).digest
+    return messages.unseal(body(message)).digest
 
 
-def send(network: Network, *asked: Request | str) -> None:
-    for one in asked:
+def send(network: Network, *sent: Request | str) -> None:
+    for one in sent:
         network.transport.send(names.node_queue(COLLECTIVE, "web1"), one if isinstance(one, str) else body(one))
 
 
@@ -130,8 +130,8 @@ def replies(network: Network, count: int = 1, wait: float = 10.0) -> list[Reply]
     return found
 
 
-def ask(network: Network, asked: Request) -> Reply:
-    send(network, asked)
+def call_node(network: Network, message: Request) -> Reply:
+    send(network, message)
     return replies(network)[0]
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from collective import names
-from collective.aws import AWS, Timeouts
+from collective.aws.session import AWS, Timeouts
 from collective.config import ClientConfig
 from collective.errors import CollectiveError, ConfigError, Forbidden, NoNodes, NotFound, SignatureError, Unreachable
 from collective.fleet import reply_slots

@@ -10,7 +10,7 @@ import datetime
 from collections.abc import Mapping
 from typing import Any
 
-from collective.aws_calls import CallFailed
+from collective.aws.calls import CallFailed
 
 NOT_AWS = "the response is not from AWS (check the proxy and AWS_ENDPOINT_URL)"
 

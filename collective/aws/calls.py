@@ -54,7 +54,7 @@ class Deadlines:
 
 
 class CallFailed(Exception):
-    """A call has missed its deadline, or its response is not from AWS. `aws.translated` makes it Unreachable."""
+    """A call has missed its deadline, or its response is not from AWS. `errors.translated` makes it Unreachable."""
 
 
 class _Late(Exception):

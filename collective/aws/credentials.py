@@ -15,9 +15,8 @@ from botocore import exceptions as botocore_errors
 from botocore import session as botocore_session
 from botocore.credentials import Credentials
 
+from collective.aws.errors import one_line
 from collective.errors import AccessDenied
-
-_MAX_TEXT = 300  # characters of an error text
 
 
 def new_session() -> boto3.Session:
@@ -87,9 +86,3 @@ def _translated(resolve: Callable[[], Any]) -> Any:
             f"AWS credentials: {type(error).__name__}: {one_line(error)} (check credential_process and the files of "
             "the profile)"
         ) from None
-
-
-def one_line(text: object) -> str:
-    """Return a text without line ends, cut to 300 characters."""
-    words = " ".join(str(text).split())
-    return words if len(words) <= _MAX_TEXT else words[: _MAX_TEXT - 1] + "…"
