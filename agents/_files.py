@@ -97,9 +97,10 @@ class Place:
             descriptor = os.open(self.name, _READ, dir_fd=self.folder)
         except OSError as error:
             raise Aborted(f"{self.path}: {error.strerror}") from None
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise Aborted(f"{self.path}: not a regular file")
         with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise Aborted(f"{self.path}: not a regular file")
             yield file
 
     def replace(self, write: Write, owner: Owner) -> None:

@@ -67,9 +67,9 @@ class Call:
 
     `agent`, `collective`, `caller` and `dry_run` are those of the `request`, whose ID is that of the run: all waves
     name it. `action` is the action's DDL. `timeout` is that of each node, in seconds. `outcomes` is filled while
-    iterating. `absent` are the nodes that have no queue. `started` is in Unix seconds; `discovery_ms` and `total_ms` are
-    durations in milliseconds. `cut_short` is true when the call was stopped while nodes could still answer. Each wave of
-    a rollout has its own request ID.
+    iterating. `absent` are the nodes that have no queue. `started` is in Unix seconds; `discovery_ms` and `total_ms`
+    are durations in milliseconds. `cut_short` is true when the call was stopped while nodes could still answer. Each
+    wave of a rollout has its own request ID.
     """
 
     def __init__(

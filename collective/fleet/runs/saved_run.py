@@ -68,7 +68,7 @@ class SavedRun:
 
     @property
     def same_call(self) -> tuple[Any, ...]:
-        """What is equal for two runs of the same call: collective, agent, action, inputs, and whether it is a dry run."""
+        """What is equal for two runs of the same call: collective, agent, action, inputs, and `dry_run`."""
         names = ("collective", "agent", "action", "inputs")
         return (*(self.begin.get(name) for name in names), self.dry_run)
 

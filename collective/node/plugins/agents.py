@@ -21,6 +21,7 @@ from collective.node.plugins.loading import LoadedPlugins
 
 log = logging.getLogger(__name__)
 
+FACTS = "fact"  # the agent after whose actions the node reads its facts again
 INSIDE = "rpcutil"  # the only agent that runs inside the daemon; its functions may have an argument `node`
 
 

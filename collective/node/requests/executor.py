@@ -11,7 +11,7 @@ from collective.errors import RPCError
 from collective.node.actions.job import CRASHED, ActionJob, ActionResult, failed_result
 from collective.node.actions.runner import Runner
 from collective.node.facts import Facts
-from collective.node.plugins.agents import INSIDE
+from collective.node.plugins.agents import FACTS, INSIDE
 from collective.node.requests.context import AdmittedRequest
 from collective.node.requests.counters import Statistics
 from collective.node.requests.decision_audit import DecisionAudit
@@ -56,7 +56,10 @@ class ActionCaller:
             code=agent.code,
             token=admitted.context.digest,
         )
-        return self._runner.run(job, timeout)
+        result = self._runner.run(job, timeout)
+        if agent.name == FACTS:
+            self._facts.wake()
+        return result
 
 
 class RequestExecutor:
