@@ -30,6 +30,7 @@ from collective.suggestions import suggest
 from collective.text import plural
 
 if TYPE_CHECKING:
+    from collective.clients.render.console import Console
     from collective.fleet.call import Call
     from collective.fleet.fleet import Fleet
     from collective.messages import Reply
@@ -77,9 +78,13 @@ class CallOutput:
         if args.quiet:
             console.show_missing(call)  # a node without a reply is a result, too
         else:
-            console.show_end(call, verbose=args.verbose)
+            self.print_end(console)
         if call.dry_run:
             notice("dry run: the nodes changed nothing")
+
+    def print_end(self, console: Console) -> None:
+        """Print what follows the replies: summaries, counts and missing nodes."""
+        console.show_end(self.call, verbose=self.args.verbose)
 
     def members(self) -> Mapping[str, Any]:
         """Return the members that the document has besides those of every call."""

@@ -9,7 +9,7 @@ import pytest
 from support.rendering import make_action, make_call, make_reply
 
 from collective.clients import apps
-from collective.clients.apps import _tail, nrpe, shell
+from collective.clients.apps import _tail, nrpe, package, shell
 from collective.clients.apps._tail import TailedJob, poll
 from collective.clients.commands import COMMANDS
 from collective.clients.render.console import together
@@ -18,13 +18,30 @@ from collective.messages import Reply
 
 def test_every_extra_verb_has_a_summary() -> None:
     """Every extra verb has a summary and no name of a command; agents without a module in `apps` have no verbs."""
-    assert apps.agents() == ["nrpe", "shell"]
+    assert apps.agents() == ["file", "nrpe", "package", "puppet", "shell"]
     for agent in apps.agents():
-        assert apps.verbs(agent)
         for name, verb in apps.verbs(agent).items():
             assert name not in COMMANDS
             assert verb.about
-    assert apps.verbs("package") == apps.verbs("_tail") == {}
+    assert apps.verbs("service") == apps.verbs("_tail") == {}
+
+
+# -- package
+
+
+def test_changes_of_packages_end_with_a_summary_of_versions() -> None:
+    """The summary has the lines of MCollective: nodes, versions with their number of nodes, and the duration."""
+    same = [make_reply(f"web{number}", {"ensure": "4.2.6-3.el5"}) for number in range(3)]
+    older = make_reply("db1", {"ensure": "4.2.5"}, 1)
+    call = make_call(make_action(), [*same, older], expected=["web0", "web1", "web2", "db1", "db2"], total_ms=16330.0)
+    assert package.summary(call) == (
+        "\n---- package agent summary ----\n"
+        "           Nodes: 4 / 5\n"
+        "        Versions: 3 * 4.2.6-3.el5, 1 * 4.2.5\n"
+        "    Elapsed Time: 16.33 s\n\n"
+    )
+    nothing = make_call(make_action(), [make_reply("web1", {}, 1)])
+    assert "        Versions: none\n" in package.summary(nothing)
 
 
 # -- nrpe check

@@ -7,13 +7,13 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from collective.clients import options, saved_runs
+from collective.clients import apps, options, saved_runs
 from collective.clients.commands import COMMANDS
 from collective.clients.confirmation import Confirmation, ask_whether
 from collective.clients.inputs import ask_secrets, read_inputs
 from collective.clients.parser import Parser
 from collective.clients.prepared_call import PreparedCall, connected, send
-from collective.clients.results import CallOutput, add_showing, present, print_sent
+from collective.clients.results import add_showing, present, print_sent
 from collective.clients.streams import notice
 from collective.errors import NoNodes, TooManyTargets, UsageError
 from collective.masking import MASK
@@ -87,7 +87,7 @@ def _send(args: argparse.Namespace, found: SavedRun, nodes: list[str]) -> int:
         _confirm(prepared, nodes, [node for node in nodes if node in found.silent], config)
     with connected(config, catalog) as fleet:
         call = send(args, fleet, prepared)
-        return print_sent(call, args, fleet) if args.no_results else present(CallOutput(call, args), fleet)
+        return print_sent(call, args, fleet) if args.no_results else present(apps.call_output(call, args), fleet)
 
 
 def _prepared(

@@ -15,7 +15,7 @@ from collective.clients.input_files import Sources
 from collective.clients.inputs import ask_secrets, read_inputs
 from collective.clients.parser import Parser, examples_epilog
 from collective.clients.prepared_call import PreparedCall, connected, send
-from collective.clients.results import CallOutput, add_showing, present, print_sent
+from collective.clients.results import add_showing, present, print_sent
 from collective.clients.streams import write
 from collective.errors import ConfigError, UsageError
 from collective.suggestions import suggest
@@ -74,7 +74,7 @@ def run(arguments: Sequence[str]) -> int:
 def perform(args: argparse.Namespace, words: Sequence[str]) -> int:
     """Send the request of `words` and print the replies; return the exit code of the call."""
     with sent(args, words) as (call, fleet):
-        return print_sent(call, args, fleet) if args.no_results else present(CallOutput(call, args), fleet)
+        return print_sent(call, args, fleet) if args.no_results else present(apps.call_output(call, args), fleet)
 
 
 @contextmanager
