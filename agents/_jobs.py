@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import codecs
 import contextlib
+import errno
+import io
 import json
 import os
 import re
@@ -21,10 +23,12 @@ import shutil
 import signal
 import stat
 import subprocess
+import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 from collective.agent import Aborted, as_user
 from collective.ownership import replaceable
@@ -81,8 +85,8 @@ class ShellJob:
         """Whether the command has ended."""
         return self.status in ("stopped", "failed")
 
-    def read(self, stream: str, offset: int) -> tuple[str, int]:
-        """Return the content of `stdout` or `stderr` from byte `offset` on, and the next offset.
+    def read(self, stream: str, offset: int, limit: int = CHUNK) -> tuple[str, int]:
+        """Return the content of `stdout` or `stderr` from byte `offset` on, at most `limit` bytes, and the next offset.
 
         The offset of a later call is never beyond the end: the command may have truncated its output.
         """
@@ -91,7 +95,7 @@ class ShellJob:
             with (self.folder / stream).open("rb") as file:
                 start = min(int(offset), os.fstat(file.fileno()).st_size)
                 file.seek(start)
-                chunk = file.read(CHUNK)
+                chunk = file.read(limit)
                 last = ended and not file.read(1)
         except FileNotFoundError:
             return "", 0  # the node was killed before it created the file, or the job has just been removed
@@ -130,6 +134,62 @@ def start(folder: Path, command: str, user: str | None) -> ShellJob:
     return job
 
 
+class StoredOutput:
+    """The output of a command that did not fit into its reply: a job that has ended, for `status` and `clean`.
+
+    It has a folder only if a stream was stored. At most `limit` bytes of each stream are stored.
+    """
+
+    def __init__(self, folder: Path, command: str, user: str | None, limit: int) -> None:
+        self._folder = folder
+        self._place = folder / secrets.token_hex(16)
+        self._command = command
+        self._user = user
+        self._limit = limit
+        self._lock = threading.Lock()
+
+    def open(self, stream: str) -> IO[bytes]:
+        """Open the file of a stream; raises OSError."""
+        with self._lock:
+            if not self._place.exists():
+                try:
+                    private(self._folder)
+                except Aborted as error:
+                    raise OSError(str(error)) from None
+                self._place.mkdir(mode=0o700)
+        return cast("IO[bytes]", _LimitedFile(self._place / stream, self._limit))
+
+    def finish(self, exitcode: int, kept: Mapping[str, str]) -> str | None:
+        """Complete the job, with the streams that were kept whole; return its handle, None if nothing was stored."""
+        if not self._place.exists():
+            return None
+        for name, text in kept.items():
+            if not (self._place / name).exists():
+                (self._place / name).write_text(text, encoding="utf-8")
+        code = exitcode if exitcode >= 0 else 128 - exitcode
+        (self._place / "exitcode").write_text(f"{code}\n", encoding="ascii")
+        _write(ShellJob(self._place, self._command, self._user, time.time()))
+        return self._place.name
+
+
+class _LimitedFile(io.FileIO):
+    """A file that takes a limited number of bytes; further ones raise OSError."""
+
+    def __init__(self, path: Path, limit: int) -> None:
+        super().__init__(path, "xb")
+        self._left = limit
+
+    def write(self, data: Any) -> int:
+        """Write all of `data`."""
+        if len(data) > self._left:
+            raise OSError(errno.EFBIG, "output limit reached")
+        self._left -= len(data)
+        view = memoryview(data)
+        while view:
+            view = view[super().write(view) :]
+        return len(data)
+
+
 def _spawn(place: Path, command: str, identity: dict[str, Any]) -> subprocess.Popen[bytes]:
     with (
         (place / "exitcode").open("wb") as exitcode,
@@ -153,6 +213,12 @@ def find(folder: Path, handle: str) -> ShellJob:
     if not _HANDLE.fullmatch(handle) or not place.is_dir():
         raise Aborted(f"job '{handle}' does not exist on this node (run the action list)")
     return _load(place)
+
+
+def find_or_none(folder: Path, handle: str) -> ShellJob | None:
+    """Return the job `handle`; None if it is not on this node."""
+    place = private(folder) / handle
+    return _load(place) if _HANDLE.fullmatch(handle) and place.is_dir() else None
 
 
 def every(folder: Path) -> list[ShellJob]:

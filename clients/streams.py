@@ -1,6 +1,7 @@
 """Write to standard output and standard error: the only module of the clients that does.
 
     write(text)      text of several lines; what a terminal would interpret or hide is escaped
+    write_as_is(…)   what a program asked for, not escaped unless it is a terminal
     notice(text)     one line on standard error: `crpc: text`
 
 The colours of `render.formatting.Paint` pass; renderers escape what comes from outside before they colour it.
@@ -30,6 +31,15 @@ def write(text: str, stream: TextIO | None = None) -> None:
     parts[::2] = map(escape_lines, parts[::2])
     encoding = stream.encoding or "utf-8"
     stream.write("".join(parts).encode(encoding, "backslashreplace").decode(encoding))
+
+
+def write_as_is(text: str, stream: TextIO) -> None:
+    """Write `text` without a change to a file or a pipe; to a terminal as `write` does."""
+    if stream.isatty():
+        write(text, stream)
+    else:
+        stream.write(text)
+    stream.flush()
 
 
 def discard_output() -> None:

@@ -87,6 +87,13 @@ class Action:
         return tuple(self.input.get("required", ()))
 
     @property
+    def usual(self) -> tuple[str, ...]:
+        """The inputs of the usual call: the required ones, and those of the first alternative (`anyOf`, `oneOf`)."""
+        alternatives = [self.input[word][0] for word in ("anyOf", "oneOf") if self.input.get(word)]
+        more = (name for one in alternatives if isinstance(one, Mapping) for name in one.get("required", ()))
+        return tuple(dict.fromkeys([*self.required, *more]))
+
+    @property
     def required_outputs(self) -> tuple[str, ...]:
         """The outputs that an OK reply must have: those in `required`, by default all without a `default`."""
         if "required" in self.output:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -147,9 +147,14 @@ class PolledNodes:
         poll(jobs, self.request, lambda *line: self.shown.append(" ".join(line)), self.pauses.append)
         return jobs
 
-    def request(self, node: str, action: str, data: Mapping[str, Any]) -> Reply | None:
-        """Return the next reply of a node."""
-        assert (action, data["handle"]) == ("status", "handle")
+    def request(self, nodes: Sequence[str], action: str, data: Mapping[str, Any]) -> dict[str, Reply]:
+        """Return the next replies of some nodes, which are asked with one request."""
+        assert action == "statuses"
+        assert [job["handle"] for job in data["jobs"]] == ["handle"] * len(nodes)
+        found = {node: self._reply(node, job) for node, job in zip(nodes, data["jobs"], strict=True)}
+        return {node: reply for node, reply in found.items() if reply is not None}
+
+    def _reply(self, node: str, job: Mapping[str, Any]) -> Reply | None:
         status = self.replies[node].pop(0)
         if status is None:
             return None
@@ -157,10 +162,11 @@ class PolledNodes:
             return make_reply(node, {}, 1, statusmsg=status["statusmsg"])
         stdout, stderr = str(status.get("stdout", "")), str(status.get("stderr", ""))
         offsets = {
-            "stdout_offset": data["stdout_offset"] + len(stdout),
-            "stderr_offset": data["stderr_offset"] + len(stderr),
+            "stdout_offset": job["stdout_offset"] + len(stdout),
+            "stderr_offset": job["stderr_offset"] + len(stderr),
         }
-        return make_reply(node, {"status": "running", **status, "stdout": stdout, "stderr": stderr, **offsets})
+        progress = {"status": "running", **status, "stdout": stdout, "stderr": stderr, **offsets}
+        return make_reply(node, {"jobs": {} if "unknown" in status else {"handle": progress}})
 
 
 ENDED = {"status": "failed", "exitcode": 2}
@@ -178,11 +184,11 @@ def test_lines_are_shown_when_they_are_complete() -> None:
 
 
 def test_pauses_grow_while_there_is_no_output() -> None:
-    """Pauses grow up to 5 s without output, and are 0.5 s again after the next line."""
+    """Pauses grow up to 5 s without output, and are 1 s again after the next line."""
     nodes = PolledNodes(a=[*[{}] * 8, {"stdout": "x\n"}, ENDED])
     nodes.follow()
     assert nodes.pauses[:7] == sorted(nodes.pauses[:7])
-    assert (max(nodes.pauses), nodes.pauses[-1]) == (5.0, 0.5)
+    assert (max(nodes.pauses), nodes.pauses[-1]) == (5.0, 1.0)
 
 
 def test_a_node_may_miss_some_polls() -> None:
@@ -195,6 +201,6 @@ def test_a_node_may_miss_some_polls() -> None:
 
 
 def test_a_job_that_the_node_does_not_know_has_ended() -> None:
-    """The status message of the node is the end of the job, and its exit code is unknown."""
-    [job] = PolledNodes(a=[{"statusmsg": "job 'handle' does not exist on this node"}]).follow()
+    """A job that is not in the reply of its node has ended, and its exit code is unknown."""
+    [job] = PolledNodes(a=[{"unknown": True}]).follow()
     assert (job.exitcode, job.end) == (None, "job 'handle' does not exist on this node")

@@ -1,10 +1,4 @@
-"""The text form of changes of packages ends with a summary of versions, as in MCollective's application `package`.
-
----- package agent summary ----
-           Nodes: 3 / 3
-        Versions: 3 * 4.2.6-3.el5
-    Elapsed Time: 16.33 s
-"""
+"""Print changes of packages with a summary of versions at the end, as MCollective's application `package` does."""
 
 from __future__ import annotations
 
@@ -46,7 +40,10 @@ def call_output(call: Call, args: argparse.Namespace) -> CallOutput:
 
 
 def summary(call: CallView) -> str:
-    """Return the summary: expected nodes that answered, versions with their number of nodes, and the duration."""
+    """Return the summary: expected nodes that answered, versions with their number of nodes, and the duration.
+
+    `Nodes: 3 / 3`, `Versions: 3 * 4.2.6-3.el5`, `Elapsed Time: 16.33 s`
+    """
     outcomes = call.outcomes
     versions = Counter(str(reply.data["ensure"]) for reply in outcomes.replies.values() if "ensure" in reply.data)
     counted = ", ".join(f"{count} * {version}" for version, count in versions.most_common()) or "none"
