@@ -94,6 +94,11 @@ class Action:
         return tuple(dict.fromkeys([*self.required, *more]))
 
     @property
+    def only_reads(self) -> bool:
+        """Whether the action changes nothing: it is idempotent, and has no dry run."""
+        return self.idempotent and not self.dry_run
+
+    @property
     def required_outputs(self) -> tuple[str, ...]:
         """The outputs that an OK reply must have: those in `required`, by default all without a `default`."""
         if "required" in self.output:

@@ -95,7 +95,7 @@ def filled(action: Action, name: str, value: str) -> dict[str, Any]:
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[dict[str, Any]]:
+def world(tmp_path: Path) -> dict[str, Any]:
     """A machine whose commands only note their arguments, and settings that allow one folder."""
     outside, allowed = tmp_path / "outside", tmp_path / "allowed"
     outside.mkdir()
@@ -113,7 +113,7 @@ def world(tmp_path: Path) -> Iterator[dict[str, Any]]:
         "nettest": {},
     }
     (tmp_path / "nrpe.cfg").write_text("command[a]=echo a\n")
-    yield {"settings": settings, "mark": tmp_path / "mark", "link": allowed / "link", "outside": outside}
+    return {"settings": settings, "mark": tmp_path / "mark", "link": allowed / "link", "outside": outside}
 
 
 @pytest.mark.parametrize("kind", HOSTILE)
