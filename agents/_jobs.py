@@ -32,6 +32,7 @@ from typing import IO, Any, cast
 
 from collective.agent import Aborted, as_user
 from collective.ownership import replaceable
+from collective.processes import MARK
 
 CHUNK = 512 * 1024  # bytes of each stream in one reply
 START_TIME = 60.0  # seconds until a job without job.json has failed: the node was killed while it started the job
@@ -47,7 +48,10 @@ echo $? >&0"""
 
 @dataclass(frozen=True)
 class ShellJob:
-    """A background command. `started` is in Unix seconds, `born` in clock ticks since boot (proc(5))."""
+    """A background command. `started` is in Unix seconds, `born` in clock ticks since boot (proc(5)).
+
+    `mark` is the token of the request that started it, which is in the environment of all its processes.
+    """
 
     folder: Path
     command: str
@@ -55,6 +59,7 @@ class ShellJob:
     started: float
     pid: int | None = None
     born: int | None = None
+    mark: str = ""
 
     @property
     def handle(self) -> str:
@@ -104,11 +109,16 @@ class ShellJob:
         return text, start + len(chunk) - len(decoder.getstate()[0])
 
     def kill(self, name: str) -> None:
-        """Send a signal to the process group of the command."""
+        """Send a signal to the processes of the command, also to those that have left its process group."""
         if self.status != "running" or self.pid is None:
             return
+        number = signal.Signals[f"SIG{name}"]
+        strays = _marked(self.mark, self.pid)
         try:
-            os.killpg(self.pid, signal.Signals[f"SIG{name}"])
+            os.killpg(self.pid, number)
+            for pid in strays:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, number)
         except ProcessLookupError:
             return  # it has just ended
         except PermissionError:
@@ -129,7 +139,8 @@ def start(folder: Path, command: str, user: str | None) -> ShellJob:
         shutil.rmtree(place, ignore_errors=True)
         raise Aborted(f"cannot start the command: {getattr(error, 'strerror', None) or error}") from None
     process.returncode = 0  # not waited for: it outlives this action
-    job = ShellJob(place, command, user, time.time(), process.pid, _born(process.pid))
+    mark = os.environ.get(MARK, "")
+    job = ShellJob(place, command, user, time.time(), process.pid, _born(process.pid), mark)
     _write(job)
     return job
 
@@ -253,6 +264,7 @@ def _write(job: ShellJob) -> None:
         "started": job.started,
         "pid": job.pid,
         "born": job.born,
+        "mark": job.mark,
     }
     draft = job.folder / "job.json.new"
     draft.write_text(json.dumps(content), encoding="utf-8")
@@ -281,6 +293,18 @@ def _text(path: Path, limit: int = -1) -> str:
             return file.read(limit).decode("utf-8", errors="replace")
     except (FileNotFoundError, ProcessLookupError):
         return ""
+
+
+def _marked(mark: str, group: int) -> list[int]:
+    """Return the processes with a mark in their environment that are not in the process group (proc(5): environ)."""
+    found = []
+    for folder in Path("/proc").iterdir() if mark else ():
+        if folder.name.isdigit():
+            with contextlib.suppress(OSError):  # it has ended, or belongs to another user
+                pid = int(folder.name)
+                if f"{MARK}={mark}\0".encode() in (folder / "environ").read_bytes() and os.getpgid(pid) != group:
+                    found.append(pid)
+    return [pid for pid in found if pid != os.getpid()]
 
 
 def _born(pid: int) -> int | None:

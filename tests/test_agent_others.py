@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import json
 import os
 import socket
@@ -16,10 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from support.agent_cases import assert_same, load, perform
+from support.certificates import server_context
 
 from collective.agent import Aborted
 from collective.agents import _puppet, fact, nettest, process, puppet
@@ -101,31 +98,6 @@ def test_top_lists_the_busiest_first() -> None:
 # -- nettest
 
 
-def certificate(folder: Path, days: int) -> ssl.SSLContext:
-    """Return a server's context with a self-signed certificate for localhost that is valid for `days` from now."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-    now = datetime.datetime.now(datetime.timezone.utc)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - datetime.timedelta(days=100))
-        .not_valid_after(now + datetime.timedelta(days=days, hours=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    (folder / "cert.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    private = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    (folder / "key.pem").write_bytes(key.private_bytes(*private))
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(folder / "cert.pem", folder / "key.pem")
-    return context
-
-
 @contextmanager
 def tls_server(context: ssl.SSLContext) -> Iterator[int]:
     """Serve TLS handshakes on a port of localhost."""
@@ -163,7 +135,7 @@ def test_a_connection_is_reported_with_its_time() -> None:
 
 def test_a_trusted_certificate_is_reported_with_its_days(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A certificate that the node trusts is valid, until fewer days are left than were asked for."""
-    with tls_server(certificate(tmp_path, 30)) as port:
+    with tls_server(server_context(tmp_path, 30)) as port:
         monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "cert.pem"))
         reply = nettest.tls("localhost", port, deadline=later())
         assert (reply["days_left"], reply["verified"], reply["subject"]) == (30, True, "CN=localhost")
@@ -176,7 +148,7 @@ def test_a_trusted_certificate_is_reported_with_its_days(tmp_path: Path, monkeyp
 
 def test_an_expired_certificate_is_reported_with_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The end of an expired certificate is known, although it is not valid."""
-    with tls_server(certificate(tmp_path, -10)) as port:
+    with tls_server(server_context(tmp_path, -10)) as port:
         monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "cert.pem"))
         with pytest.raises(Aborted, match="certificate not valid: certificate has expired") as refused:
             nettest.tls("localhost", port, deadline=later())
