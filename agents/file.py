@@ -113,7 +113,10 @@ def template(
     dry_run: bool = False,
 ) -> Reply:
     """Write a file from a template with facts and variables."""
-    content = _rendered(template, variables or {}, facts).encode()
+    try:
+        content = _rendered(template, variables or {}, facts).encode()
+    except UnicodeEncodeError:
+        raise InvalidInput("template: not valid UTF-8") from None
     wanted = Owner.named(None, None, mode)
     with locate(path, settings["write"], "write") as place:
         changed = _differs(place, hashlib.sha256(content).hexdigest(), wanted)

@@ -147,6 +147,9 @@ class Action:
             required: Any = error.validator_value  # a branch of anyOf may require more inputs than self.required
             missing = next(name for name in required if name not in filled)
             raise MissingInput(f"{self._label}: required input '{missing}' is missing ({self._usage})")
+        if alternatives := _missing_alternatives(error):
+            names = " or ".join(f"'{name}'" for name in alternatives)
+            raise MissingInput(f"{self._label}: required input {names} is missing ({self._usage})")
         raise InvalidInput(f"{self._label}: {self._describe(error, 'input')}")
 
     def require_dry_run(self) -> None:
@@ -355,6 +358,13 @@ def _action(metadata: Mapping[str, Any], name: str, body: Mapping[str, Any]) -> 
         aggregates=tuple(aggregates),
         dry_run=body.get("dry_run", False),
     )
+
+
+def _missing_alternatives(error: ValidationError) -> list[str]:
+    """Return the inputs of which one is required; none if the error is another one."""
+    if error.validator != "anyOf" or error.absolute_path or any(one.validator != "required" for one in error.context):
+        return []
+    return [name for one in error.context for name in one.validator_value if name not in one.instance]
 
 
 def _check_inputs(where: str, schema: Mapping[str, Any], inputs: Mapping[str, Any]) -> None:

@@ -108,7 +108,7 @@ def test_files_go_to_the_nodes_and_come_back(crpc: Crpc, six: Layout, tmp_path: 
     assert (got.returncode, (tmp_path / "copies" / "node01.lab" / "big").read_bytes()) == (0, content)
     refused = crpc("file", "get", "/etc/passwd", str(tmp_path / "copies"))
     assert refused.returncode == 2
-    assert refused.stdout.startswith("node[01-06].lab: /etc/passwd: not below an allowed folder")
+    assert refused.stdout.count(": /etc/passwd: not below an allowed folder") == len(SIX)
 
 
 def test_a_local_fact_is_seen_by_filters(crpc: Crpc, six: Layout) -> None:
