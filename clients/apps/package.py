@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from collective.clients.apps import ExtraVerb
     from collective.clients.render import CallView
-    from collective.clients.render.console import Console
+    from collective.clients.render.view import Screen
     from collective.fleet.call import Call
 
 _SUMMARIZED = frozenset({"install", "update", "uninstall", "purge"})
@@ -23,15 +23,24 @@ VERBS: Mapping[str, ExtraVerb] = {}
 
 
 class PackageOutput(CallOutput):
-    """The results of an action on one package."""
+    """The results of an action that changes a package."""
 
-    def print_end(self, console: Console) -> None:
-        """Print the summary of versions, and the missing nodes."""
-        if self.args.verbose:
-            super().print_end(console)
-        else:
-            write(summary(self.call))
-            console.show_missing(self.call)
+    def write_text(self, screen: Screen) -> None:
+        """Write the replies, and the summary of versions."""
+        from collective.clients.render.console import Console
+
+        class PackageConsole(Console):
+            """Ends with the summary of versions instead of counts."""
+
+            def show_end(self, call: CallView, *, verbose: bool = False) -> None:
+                """Write the summary of versions, and the missing nodes."""
+                if verbose:
+                    super().show_end(call, verbose=True)
+                else:
+                    write(summary(call), screen.stream)
+                    self.show_missing(call)
+
+        self.show_on(PackageConsole(screen, self.view))
 
 
 def call_output(call: Call, args: argparse.Namespace) -> CallOutput:

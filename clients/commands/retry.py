@@ -7,14 +7,15 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from collective.clients import apps, options, saved_runs
+from collective.clients import apps, options, rollout_options, saved_runs
 from collective.clients.commands import COMMANDS
 from collective.clients.confirmation import Confirmation, ask_whether
 from collective.clients.inputs import ask_secrets, read_inputs
-from collective.clients.parser import Parser
+from collective.clients.parser import Parser, completed_by
 from collective.clients.prepared_call import PreparedCall, connected, send
-from collective.clients.results import add_showing, present, print_sent
+from collective.clients.results import present, print_sent
 from collective.clients.streams import notice
+from collective.clients.view_options import add_views, read_view
 from collective.errors import NoNodes, TooManyTargets, UsageError
 from collective.masking import MASK
 from collective.text import plural
@@ -37,24 +38,25 @@ def make_parser() -> Parser:
         "not saved: give them again as KEY=VALUE, or type them when asked.",
         examples=["crpc retry", "crpc retry last --failed", "crpc retry -2 --silent --skipped --batch 10"],
     )
-    parser.add_argument(
+    words = parser.add_argument(
         "words", nargs="*", metavar="RUN | KEY=VALUE", help="the saved run (default: last), and secret inputs"
     )
+    completed_by("run", words)
     group = parser.add_argument_group("nodes to retry (default: all three)")
     group.add_argument("--failed", action="store_true", help="nodes that failed or could not evaluate the filter")
     group.add_argument("--silent", action="store_true", help="nodes that did not answer")
     group.add_argument("--skipped", action="store_true", help="nodes that were not sent to")
+    options.add_target(parser)
     options.add_running(parser)
-    options.add_rollout(parser)
-    options.add_saving(parser)
-    add_showing(parser)
+    rollout_options.add_rollout(parser)
+    group = add_views(parser)
+    group.add_argument("--no-results", action="store_true", help="print the request id, do not wait for replies")
     return parser
 
 
 def run(arguments: Sequence[str]) -> int:
     """Repeat the call; return its exit code, or 0 if every node has answered OK before."""
     args = make_parser().parse_args(arguments)
-    args.target = args.expect_all = None
     wanted = [word for word in args.words if "=" not in word]
     if len(wanted) > 1:
         raise UsageError(f"unexpected argument '{wanted[1]}' (see 'crpc retry --help')")
@@ -72,13 +74,16 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _send(args: argparse.Namespace, found: SavedRun, nodes: list[str]) -> int:
-    args.target = found.begin["collective"]
     config = options.client_config(args)
+    if config.collective != found.begin["collective"]:
+        args.target = found.begin["collective"]
+        config = options.client_config(args)
 
     from collective.catalog import Catalog
 
     catalog = Catalog(config.ddls)
     action = catalog.action(found.begin["agent"], found.begin["action"])
+    read_view(args, action)  # a wrong field is an error before anything is sent
     data = _data(args, found, action)
     prepared = _prepared(args, found, config, action, data, nodes)
     if not args.quiet:
@@ -87,7 +92,7 @@ def _send(args: argparse.Namespace, found: SavedRun, nodes: list[str]) -> int:
         _confirm(prepared, nodes, [node for node in nodes if node in found.silent], config)
     with connected(config, catalog) as fleet:
         call = send(args, fleet, prepared)
-        return print_sent(call, args, fleet) if args.no_results else present(apps.call_output(call, args), fleet)
+        return print_sent(call, args, fleet) if args.no_results else present(apps.call_output(call, args), call, fleet)
 
 
 def _prepared(
@@ -105,7 +110,7 @@ def _prepared(
         action.check_input(data),
         Targets(nodes=nodes),
         _pace(args, found),
-        confirm=Confirmation(action, data, config.max_targets).confirm(args.yes),
+        confirmation=Confirmation(action, data, config.max_targets, config.type_above),
         timeout=args.timeout or found.request["timeout"],
         ttl=args.ttl or found.request["ttl"],
         retry_of=found.begin["run"],
@@ -125,13 +130,11 @@ def _pace(args: argparse.Namespace, found: SavedRun) -> Pace:
     """Return the pace of the command line; without one, that of the saved run."""
     from collective.fleet.pace import AT_ONCE, Pace
 
-    given = options.pace(args)
+    given = rollout_options.pace(args)
     saved: dict[str, Any] = found.request.get("pace") or {}
     if given != AT_ONCE or args.no_results:
         return given
-    return Pace(
-        saved.get("concurrency"), saved.get("batch"), float(saved.get("batch_sleep") or 0), saved.get("max_fail")
-    )
+    return Pace(**saved)
 
 
 def _data(args: argparse.Namespace, found: SavedRun, action: Action) -> dict[str, Any]:

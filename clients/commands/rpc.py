@@ -8,15 +8,17 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from collective.clients import apps, options
+from collective.clients import apps, lookup, options, rollout_checks, rollout_options, rollout_plan
 from collective.clients.commands import COMMANDS
 from collective.clients.confirmation import Confirmation
 from collective.clients.input_files import Sources
 from collective.clients.inputs import ask_secrets, read_inputs
-from collective.clients.parser import Parser, examples_epilog
-from collective.clients.prepared_call import PreparedCall, connected, send
-from collective.clients.results import add_showing, present, print_sent
+from collective.clients.parser import Parser, completed_by, examples_epilog
+from collective.clients.prepared_call import PreparedCall, connected, planned, send
+from collective.clients.repeated_call import add_repeating, check_repeating, is_repeated, repeat
+from collective.clients.results import present, print_sent
 from collective.clients.streams import write
+from collective.clients.view_options import add_views, read_view
 from collective.errors import ConfigError, UsageError
 from collective.suggestions import suggest
 
@@ -35,6 +37,8 @@ _EXAMPLES = (
     "crpc package status package=bash -F role=web",
     "crpc rpcutil get_fact fact=role --limit 2 -o table",
     "crpc rpcutil daemon_stats --batch 50% --batch-sleep 1 --max-fail 1",
+    "crpc rpcutil daemon_stats --waves 1,50%,rest --max-fail 1",
+    "crpc rpcutil daemon_stats --waves 1,rest --gate 'reply:statuscode=0' --before 'rpcutil ping'",
 )
 
 
@@ -47,13 +51,17 @@ def make_parser(
     """Return the parser of a request; `words` are the words that are not options."""
     parser = Parser(prog, usage=usage, description=description, examples=examples)
     words = "agent, action and inputs ('crpc describe AGENT' lists them)"
-    parser.add_argument("words", nargs="*", help=words if usage != argparse.SUPPRESS else argparse.SUPPRESS)
+    argument = parser.add_argument("words", nargs="*", help=words if usage != argparse.SUPPRESS else argparse.SUPPRESS)
+    completed_by("request", argument)
     options.add_targets(parser)
     options.add_dry_run(parser)
     options.add_running(parser)
-    options.add_rollout(parser)
-    options.add_saving(parser)
-    add_showing(parser)
+    rollout_options.add_rollout(parser)
+    rollout_checks.add_options(parser)
+    rollout_plan.add_options(parser)
+    add_repeating(parser)
+    group = add_views(parser)
+    group.add_argument("--no-results", action="store_true", help="print the request id, do not wait for replies")
     return parser
 
 
@@ -73,13 +81,30 @@ def run(arguments: Sequence[str]) -> int:
 
 def perform(args: argparse.Namespace, words: Sequence[str]) -> int:
     """Send the request of `words` and print the replies; return the exit code of the call."""
+    if rollout_plan.is_wanted(args):
+        return _perform_plan(args, words)
+    if is_repeated(args):
+        config, catalog = configuration(args, words)
+        prepared = prepare(args, words, config, catalog)
+        with connected(config, catalog) as fleet:
+            return repeat(args, fleet, prepared)
     with sent(args, words) as (call, fleet):
-        return print_sent(call, args, fleet) if args.no_results else present(apps.call_output(call, args), fleet)
+        return print_sent(call, args, fleet) if args.no_results else present(apps.call_output(call, args), call, fleet)
+
+
+def _perform_plan(args: argparse.Namespace, words: Sequence[str]) -> int:
+    """Show or save the plan of `words`; send nothing."""
+    config, catalog = configuration(args, words)
+    prepared = prepare(args, words, config, catalog)
+    with connected(config, catalog) as fleet:
+        return rollout_plan.present(planned(fleet, prepared), fleet, args)
 
 
 @contextmanager
 def sent(args: argparse.Namespace, words: Sequence[str]) -> Iterator[tuple[Call, Fleet]]:
     """Check the agent, action and inputs in `words` and send the request; yield the call and its fleet."""
+    if rollout_plan.is_wanted(args):
+        raise UsageError("--plan, --save-plan: not available for this command")
     config, catalog = configuration(args, words)
     prepared = prepare(args, words, config, catalog)
     with connected(config, catalog) as fleet:
@@ -99,20 +124,24 @@ def prepare(args: argparse.Namespace, words: Sequence[str], config: ClientConfig
     """Check the agent, action and inputs in `words`, and the options; return the call to send."""
     action = _action(catalog, words)
     _check_dry_run(args, action)
+    check_repeating(args, action)
+    read_view(args, action)  # a wrong field is an error before anything is sent
     sources = Sources()
     data = read_inputs(words[2:], action, sources)
     if sys.stdin.isatty():
         data = ask_secrets(data, action)
-    confirmation = Confirmation(action, data, config.max_targets)
     return PreparedCall(
         action,
         action.check_input(data),
-        pace=options.pace(args),
+        pace=rollout_options.pace(args),
         targets=options.targets(args, sources),
-        confirm=confirmation.confirm(args.yes),
+        confirmation=Confirmation(action, data, config.max_targets, config.type_above),
         timeout=args.timeout,
         ttl=args.ttl,
         dry_run=args.dry_run,
+        hooks=rollout_checks.hooks(args, catalog),
+        gates=rollout_checks.gates(args),
+        max_cost=args.max_cost,
     )
 
 
@@ -155,7 +184,7 @@ def _config(args: argparse.Namespace, words: Sequence[str]) -> ClientConfig:
 
 
 def _check_agent(catalog: Catalog, agent: str) -> None:
-    if agent not in catalog.paths and (hint := suggest(agent, COMMANDS)):
+    if hint := lookup.hint(agent, catalog.paths):
         raise UsageError(f"there is neither an agent nor a command '{agent}' ({hint})")
 
 
@@ -165,6 +194,8 @@ def _check_dry_run(args: argparse.Namespace, action: Action) -> None:
         action.require_dry_run()
         if args.no_results:
             raise UsageError("--no-results: not allowed with --dry-run, whose report is in the replies")
+        if rollout_plan.is_wanted(args):
+            raise UsageError("--dry-run: not allowed with a plan, which sends nothing (omit one of them)")
 
 
 def _action(catalog: Catalog, words: Sequence[str]) -> Action:

@@ -13,7 +13,7 @@ from collective.fleet.runs.folder import RunFile
 
 log = logging.getLogger(__name__)
 
-_EVENTS = {  # the members that a line must have, with their types
+_EVENTS: dict[str, dict[str, type | tuple[type, ...]]] = {  # the members that a line must have, with their types
     "begin": {"run": str, "time": (int, float), "agent": str, "action": str, "collective": str, "caller": str},
     "request": {"data": dict, "expected": list, "ddl": dict, "timeout": (int, float), "ttl": (int, float)},
     "sent": {"request": str},
@@ -102,7 +102,9 @@ def read(file: RunFile) -> SavedRun:
 def _take(run: SavedRun, entry: Mapping[str, Any]) -> None:
     event = entry.get("event")
     if event == "sent":
-        run.sent[entry["request"]] = entry.get("nodes")
+        run.sent[entry["request"]] = nodes = entry.get("nodes")
+        for node in run.expected if nodes is None else nodes:
+            run.replies.pop(node, None)  # sent again, as a retry: the last reply counts
     elif event == "reply":
         run.replies[entry["sender"]] = entry
     elif event is not None:

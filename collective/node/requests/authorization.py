@@ -40,7 +40,8 @@ class Authorizer:
         action = context.plugins.agents.action(request.agent, request.action)
         data = action.with_defaults(request.data) if action else request.data
         view = self._state.view(context.plugins)
-        question = Question(request.caller, request.agent, request.action, data, view, dry_run=request.dry_run)
+        known, dry_run = context.plugins.inputs, request.dry_run
+        question = Question(request.caller, request.agent, request.action, data, view, dry_run=dry_run, known=known)
         decision = self._policy.decide(question)
         if not decision.allow:
             context.rule = decision.rule
