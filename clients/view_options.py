@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from collective.clients import options
 from collective.clients.render.view import View
 from collective.errors import UsageError
 from collective.suggestions import suggest
@@ -76,6 +77,13 @@ def add_views(parser: Parser) -> argparse._ArgumentGroup:
     )
     add_quiet(group)
     return group
+
+
+def add_call(parser: Parser) -> None:
+    """Add the options of a command that makes one call of its own: targets, timeouts, saving, and `-q`."""
+    options.add_targets(parser)
+    options.add_running(parser)
+    add_quiet(parser.add_argument_group("result options"))
 
 
 def add_quiet(group: argparse._ActionsContainer) -> None:

@@ -167,6 +167,10 @@ class Action:
             raise Failed(message, reason="crashed")
         return filled
 
+    def undeclared(self, data: Mapping[str, Any]) -> list[str]:
+        """Return the names of outputs in `data` that the DDL does not have, in quotes."""
+        return [repr(str(name)) for name in data if name not in self.outputs]
+
     def masked(self, data: Mapping[str, Any]) -> dict[str, Any]:
         """Return `data` with secret values replaced by asterisks, for logs and display."""
         return {name: MASK if name in self.secrets else value for name, value in data.items()}
@@ -189,8 +193,7 @@ class Action:
 
     def _returned(self, data: Mapping[str, Any]) -> str:
         """Return a hint for a missing output: the outputs that the DDL does not have, or how to make it optional."""
-        unknown = [repr(str(name)) for name in data if name not in self.outputs]
-        if unknown:
+        if unknown := self.undeclared(data):
             return f"the action returned {', '.join(unknown[:3])}, which the DDL does not have"
         return "return it, or give the output a 'default', or list only the others in 'required'"
 

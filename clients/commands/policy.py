@@ -65,7 +65,7 @@ def make_parser() -> Parser:
     test.add_argument("--caller", required=True, metavar="NAME", help="the caller of the request")
     replay.add_argument("--audit", required=True, type=Path, metavar="FILE", help="the audit.jsonl of a node")
     for verb in (test, replay):
-        verb.add_argument("--facts", type=Path, metavar="FILE", help="the node's facts (YAML or JSON)")
+        verb.add_argument("--facts", type=Path, metavar="FILE", help="the node's facts: .json, .txt or YAML")
         verb.add_argument("--classes", type=Path, metavar="FILE", help="the node's classes, separated by whitespace")
     return parser
 
@@ -236,12 +236,21 @@ def _find(catalog: Catalog, agent: str, action: str) -> Action | None:
 def _node(args: argparse.Namespace) -> KnownNode | None:
     """Return the node that --facts and --classes describe, None without both."""
     from collective.policy import KnownNode
-    from collective.yaml_file import read_text, read_yaml
+    from collective.yaml_file import read_text
 
     if args.facts is None and args.classes is None:
         return None
-    facts = read_yaml(args.facts) if args.facts else {}
-    if not isinstance(facts, dict):
-        raise UsageError(f"--facts {args.facts}: must be a mapping")
     classes = read_text(args.classes).split() if args.classes else ()
-    return KnownNode(facts, frozenset(classes))
+    return KnownNode(_facts(args.facts) if args.facts else {}, frozenset(classes))
+
+
+def _facts(path: Path) -> Mapping[str, Any]:
+    """Read a file of facts as a node does, and report the values that a node omits."""
+    from collective.fact_files.formats import read_file
+
+    if not path.exists():  # on a node such a file has no facts yet
+        raise ConfigError(f"{path}: cannot be read: No such file or directory")
+    facts = read_file(path)
+    for line in facts.omitted:
+        notice(line)
+    return facts

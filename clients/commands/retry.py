@@ -49,7 +49,6 @@ def make_parser() -> Parser:
     options.add_target(parser)
     options.add_running(parser)
     rollout_options.add_rollout(parser)
-    options.add_saving(parser)
     group = add_views(parser)
     group.add_argument("--no-results", action="store_true", help="print the request id, do not wait for replies")
     return parser

@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from collective.clients import apps, lookup
+from collective.clients import apps, lookup, own_commands
 from collective.clients.commands import COMMANDS
 from collective.clients.completion import Candidate
 from collective.errors import CollectiveError
@@ -84,6 +84,8 @@ def _commands(known: Known, _words: Sequence[str], _current: str) -> Iterator[Ca
     yield from (Candidate(name, about) for name, about in COMMANDS.items())
     for agent in known.agents:
         yield Candidate(agent, str(known.ddl(agent).get("metadata", {}).get("description", "")))
+    own = own_commands.usable(known.config) if known.config else []
+    yield from (Candidate(one.name, one.about) for _, one in own)
     yield from (Candidate(one.name, one.about) for one in lookup.plugins() if one.name not in known.agents)
 
 

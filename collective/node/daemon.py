@@ -105,10 +105,11 @@ def _serve(config: NodeConfig, path: Path, session: boto3.Session | None) -> int
     from collective.node import assembly
     from collective.node.check import trusted_paths
     from collective.node.service.systemd import ServiceManager
-    from collective.processes import give_back_memory
+    from collective.processes import forbid_core_files, give_back_memory
 
     trusted_paths.require(config, path)
     faulthandler.enable()  # a watchdog's SIGABRT, or a crash in C, prints the stack of every thread
+    forbid_core_files()
     give_back_memory()
     logs.configure(config.log_level, config.log_format)
     signals = _handle_signals()

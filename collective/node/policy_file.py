@@ -60,6 +60,12 @@ class PolicyFile:
         """Return the policy in force."""
         return self._file.value()
 
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """The problems of the file as it is now, one line per problem."""
+        self.current()
+        return self._file.problems
+
     def _without_file(self) -> Policy:
         log.warning("policy.missing", extra={"error": _missing(self._path)})
         return _ONLY_RPCUTIL

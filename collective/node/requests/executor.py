@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 from collective.errors import RPCError
+from collective.log_limiter import LogLimiter
 from collective.node.actions.job import CRASHED, ActionJob, ActionResult, ProgramCall, failed_result
 from collective.node.actions.runner import Runner
 from collective.node.facts import Facts
@@ -93,6 +95,7 @@ class RequestExecutor:
         self._replies = replies
         self._statistics = statistics
         self._now = now
+        self._log_limiter = LogLimiter()
 
     def execute(self, admitted: AdmittedRequest) -> None:
         """Run the request's action and send its reply, unless another thread has started it."""
@@ -128,7 +131,16 @@ class RequestExecutor:
         result = self._caller.call(admitted, timeout)
         if result.statuscode:
             return result
-        return replace(result, data=admitted.action.check_output(result.data))
+        data = admitted.action.check_output(result.data)
+        self._report_undeclared(admitted, data)
+        return replace(result, data=data)
+
+    def _report_undeclared(self, admitted: AdmittedRequest, data: Mapping[str, Any]) -> None:
+        """Log outputs that the DDL does not have: the reply contains them, but no caller knows what they are."""
+        undeclared = admitted.action.undeclared(data)
+        if undeclared and self._log_limiter.allows():
+            extra = {"agent": admitted.agent.name, "action": admitted.action.name, "outputs": undeclared[:20]}
+            log.warning("action.undeclared_outputs", extra=extra)
 
     def _count(self, admitted: AdmittedRequest, result: ActionResult, seconds: float) -> None:
         action = (admitted.agent.name, admitted.action.name)
