@@ -43,18 +43,13 @@ class Known:
 
     @cached_property
     def config(self) -> ClientConfig | None:
-        """The configuration with the collective of `-T`; None without one."""
+        """The configuration of the collective that the command line is for; None without a valid one."""
         from collective.config import load_client
 
         with suppress(CollectiveError):
-            return load_client(lookup.config_file(self._words))
+            target = lookup.option_value(self._words, "-T", "--target")
+            return load_client(lookup.config_file(self._words)).in_collective(target)
         return None
-
-    @cached_property
-    def collective(self) -> str:
-        """The collective that the command line is for."""
-        target = lookup.option_value(self._words, "-T", "--target")
-        return target or (self.config.collective if self.config else "")
 
     @cached_property
     def agents(self) -> Mapping[str, Path]:
@@ -77,7 +72,7 @@ class Known:
 
         if self.config is None:
             return registry_names.RegistryNames()
-        return registry_names.load(self.config.state, self.collective)
+        return registry_names.load(self.config.state, self.config.collective)
 
 
 def _commands(known: Known, _words: Sequence[str], _current: str) -> Iterator[Candidate]:
@@ -193,7 +188,9 @@ def _node_agents(known: Known, _words: Sequence[str], _current: str) -> Iterator
 
 
 def _nodes(known: Known, _words: Sequence[str], _current: str) -> Iterator[Candidate]:
-    return (Candidate(name) for name in known.names.nodes)
+    """Yield the nodes of the registry, and the groups of the configuration as `@NAME`."""
+    yield from (Candidate(name) for name in known.names.nodes)
+    yield from (Candidate(f"@{name}", "group") for name in (known.config.groups if known.config else ()))
 
 
 def _collectives(known: Known, _words: Sequence[str], _current: str) -> Iterator[Candidate]:
