@@ -9,7 +9,8 @@ import argparse
 from collections.abc import Sequence
 
 from collective.clients import options, repeating_options, rollout_checks, rollout_options, rollout_plan
-from collective.clients.parser import Parser, completed_by
+from collective.clients.completed_by import completed_by
+from collective.clients.parser import Parser
 from collective.clients.view_options import add_views
 
 _EXAMPLES = (

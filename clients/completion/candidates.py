@@ -4,7 +4,7 @@
     complete(["find", "-F"], "role=")           role=db, role=web
     complete(["nodes"], "")                     list, trust, revoke, prune
 
-Each parser knows its options and words; `completed_by` (parser.py) names the values that they take.
+Each parser knows its options and words; `completed_by` names the values that they take.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from collective.clients.commands import COMMANDS
 from collective.clients.completion import Candidate
 
 if TYPE_CHECKING:
-    from collective.clients.completion.values import Known
+    from collective.clients.completion.values import LocalNames
     from collective.clients.parser import Parser
 
 _REQUEST = "crpc AGENT ACTION"  # the program name of the parser of a request, whose first word is the agent
@@ -29,9 +29,9 @@ _FILES = ("FILE", "DIR")  # names of values in help pages that are paths
 
 def complete(words: Sequence[str], current: str) -> list[Candidate]:
     """Return the words that `current` can become after `words`, which follow `crpc`. Raises various errors."""
-    from collective.clients.completion.values import Known
+    from collective.clients.completion.values import LocalNames
 
-    known = Known(words)
+    known = LocalNames(words)
     command, rest = _command(words)
     if command is None:
         return _before_command(words, current, known)
@@ -114,7 +114,7 @@ def _request_parser(agent: str, rest: Sequence[str]) -> Callable[[], Parser]:
     return verb.make_parser if verb and verb.make_parser else request_parser.make_parser
 
 
-def _before_command(words: Sequence[str], current: str, known: Known) -> list[Candidate]:
+def _before_command(words: Sequence[str], current: str, known: LocalNames) -> list[Candidate]:
     if words or current.startswith("-"):
         from collective.clients import request_parser
 
@@ -124,7 +124,7 @@ def _before_command(words: Sequence[str], current: str, known: Known) -> list[Ca
     return known.starting("command", [], current)
 
 
-def _candidates(given: _Given, current: str, known: Known) -> list[Candidate]:
+def _candidates(given: _Given, current: str, known: LocalNames) -> list[Candidate]:
     if given.waiting is not None:
         return _values(given.waiting, given.words, current, known)
     if current.startswith("-") and not given.options_ended:
@@ -182,7 +182,7 @@ def _word(parser: Parser, number: int) -> argparse.Action | None:
     return words[-1] if words and words[-1].nargs in ("*", "+", argparse.REMAINDER) else None
 
 
-def _values(action: argparse.Action, words: Sequence[str], current: str, known: Known) -> list[Candidate]:
+def _values(action: argparse.Action, words: Sequence[str], current: str, known: LocalNames) -> list[Candidate]:
     """Return the values of an option or word: its choices, what `completed_by` names, or files."""
     if action.choices is not None:
         return [Candidate(str(one)) for one in action.choices if str(one).startswith(current)]
