@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from collective.clients import node_files, options, output
 from collective.clients.commands import COMMANDS
+from collective.clients.completed_by import completed_by
 from collective.clients.output import Output
-from collective.clients.parser import Parser, completed_by
+from collective.clients.parser import Parser
 from collective.clients.streams import notice, write
 from collective.errors import CollectiveError, ConfigError, PolicyError, UsageError
 from collective.exit_codes import CONFIGURATION, FAILED, SILENT

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from collective.clients import apps, options, rollout_options, saved_runs
 from collective.clients.commands import COMMANDS
+from collective.clients.completed_by import completed_by
 from collective.clients.confirmation import Confirmation, ask_whether
 from collective.clients.inputs import ask_secrets, read_inputs
-from collective.clients.parser import Parser, completed_by
+from collective.clients.parser import Parser
 from collective.clients.prepared_call import PreparedCall, connected, send
 from collective.clients.results import present, print_sent
 from collective.clients.streams import notice

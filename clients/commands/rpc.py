@@ -13,12 +13,19 @@ from collective.clients.commands import COMMANDS
 from collective.clients.confirmation import Confirmation
 from collective.clients.input_files import Sources
 from collective.clients.inputs import ask_secrets, read_inputs
-from collective.clients.parser import Parser, completed_by, examples_epilog
+from collective.clients.parser import examples_epilog
 from collective.clients.prepared_call import PreparedCall, connected, planned, send
+<<<<<<< HEAD
 from collective.clients.repeated_call import add_repeating, check_repeating, is_repeated, repeat
 from collective.clients.results import present, print_sent
+=======
+from collective.clients.repeated_call import repeat
+from collective.clients.repeating_options import check_repeating, is_repeated
+from collective.clients.request_parser import make_parser as make_parser
+from collective.clients.results import CallOutput, present, print_sent
+>>>>>>> con3
 from collective.clients.streams import write
-from collective.clients.view_options import add_views, read_view
+from collective.clients.view_options import read_view
 from collective.errors import ConfigError, UsageError
 from collective.suggestions import suggest
 
@@ -32,6 +39,7 @@ if TYPE_CHECKING:
 _HELP = frozenset({"-h", "--help"})
 
 
+<<<<<<< HEAD
 _EXAMPLES = (
     "crpc rpcutil ping",
     "crpc package status package=bash -F role=web",
@@ -65,6 +73,8 @@ def make_parser(
     return parser
 
 
+=======
+>>>>>>> con3
 def run(arguments: Sequence[str]) -> int:
     """Run an extra verb of the agent; or check everything, send the request, and print the replies."""
     agent, *rest = arguments
