@@ -20,6 +20,7 @@ GROUPS = {
         "find": "List the nodes that match",
         "facts": "Count the values of a fact",
         "inventory": "Show the facts, classes and agents of one node",
+        "report": "Print a report on the fleet, as text, Markdown, CSV, JSON or an HTML page",
     },
     "Look back": {
         "runs": "List the saved calls",
