@@ -21,6 +21,7 @@ GROUPS = {
         "ssh": "Open ssh to the node that the target options find",
         "facts": "Count the values of a fact",
         "inventory": "Show the facts, classes and agents of one node",
+        "report": "Print a report on the fleet, as text, Markdown, CSV, JSON or an HTML page",
     },
     "Change nodes": {
         "apply": "Run a saved plan of a rollout",
