@@ -56,7 +56,7 @@ class Aggregate:
 class Action:
     """One action of an agent, as described by its DDL. `timeout` is in seconds.
 
-    `dry_run`: the action can report what it would do.
+    `dry_run`: the action can report what it would do. `read_only`: it changes nothing, so that a frozen node runs it.
     """
 
     agent: str
@@ -69,6 +69,7 @@ class Action:
     output: Mapping[str, Any]
     aggregates: tuple[Aggregate, ...]
     dry_run: bool = False
+    read_only: bool = False
 
     @property
     def inputs(self) -> Mapping[str, Mapping[str, Any]]:
@@ -336,6 +337,7 @@ def _action(metadata: Mapping[str, Any], name: str, body: Mapping[str, Any]) -> 
         output=body["output"],
         aggregates=tuple(aggregates),
         dry_run=body.get("dry_run", False),
+        read_only=body.get("read_only", False),
     )
 
 

@@ -34,6 +34,7 @@ COMPRESS_ABOVE = 4096  # bytes; SQS bills per 64 KB, so compressing small messag
 MAX_PAYLOAD = 16 * 1024 * 1024  # bytes, after decompression
 MAX_SKEW = 300.0  # seconds between a request's `time` and the clock of SQS
 MAX_TTL = 3600.0  # seconds; journals keep request ids longer than this
+MAX_DELAY = 2592000.0  # seconds, 30 days: for the start of a job, and for keeping its result
 
 SignPayload = Callable[[str], "str | None"]
 
@@ -46,6 +47,11 @@ class Request:
     `time` is in Unix seconds by the caller's clock. `ttl` is how many seconds the request can still be started,
     `timeout` how many seconds the caller waits for the reply, queueing included. `run` is the same for all requests of
     a call, the waves of a rollout: the id of the first one.
+
+    With a `job` the node runs the action in the background: `start` is the time from when it may begin in Unix seconds
+    by the server's clock (None: now), `splay` the longest random delay after that, `grace` how late it may begin, and
+    `keep` how long its result is kept, in seconds. Nodes that do not know it must not run the action at once, so that
+    it is in `critical`.
     """
 
     id: str
@@ -64,6 +70,7 @@ class Request:
     reply_to: str
     critical: tuple[str, ...] = ()
     run: str | None = None
+    job: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)

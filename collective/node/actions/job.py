@@ -17,6 +17,7 @@ LARGEST_MESSAGE = LARGEST_RESULT + 64 * 1024  # bytes that are read from a worke
 CRASHED = "crashed"
 INTERRUPTED = "interrupted"
 TIMEOUT = "timeout"
+CANCELLED = "cancelled"
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,13 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Protocol
 
 from collective.errors import RPCError
 from collective.node.actions.job import CRASHED, ActionJob, ActionResult, failed_result
 from collective.node.actions.runner import Runner
 from collective.node.facts import Facts
+from collective.node.jobs.orders import Orders
 from collective.node.plugins.agents import INSIDE
 from collective.node.requests.context import AdmittedRequest
 from collective.node.requests.counters import Statistics
@@ -43,7 +45,7 @@ class ActionCaller:
             "facts": self._facts.current,
             "deadline": time.monotonic() + timeout,
         }
-        if agent.name == INSIDE:
+        if agent.name in INSIDE:
             supplied = agent.supplied(action.name, {**available, "node": self._node})
             return ActionResult(data=agent.functions[action.name](**admitted.data, **supplied))
         job = ActionJob(
@@ -58,6 +60,13 @@ class ActionCaller:
         return self._runner.run(job, timeout)
 
 
+class AcceptsJobs(Protocol):
+    """Takes requests that run in the background."""
+
+    def accept(self, admitted: AdmittedRequest) -> ActionResult:
+        """Store a job, and return the result that says so. Raise Failed (`busy`) if it cannot be stored."""
+
+
 class RequestExecutor:
     """Executes admitted requests; safe for any number of threads. `now` returns the server's time."""
 
@@ -68,8 +77,12 @@ class RequestExecutor:
         journal: Journal,
         replies: Replies,
         statistics: Statistics,
+        orders: Orders,
+        jobs: AcceptsJobs,
         now: Callable[[], float],
     ) -> None:
+        self._orders = orders
+        self._jobs = jobs
         self._caller = caller
         self._audit = audit
         self._journal = journal
@@ -104,6 +117,10 @@ class RequestExecutor:
             return failed_result(f"{type(error).__name__}: {error}", reason=CRASHED)
 
     def _call(self, admitted: AdmittedRequest) -> ActionResult:
+        if refusal := self._orders.refusal(admitted):
+            return refusal
+        if admitted.request.job is not None:
+            return self._jobs.accept(admitted)
         timeout = min(admitted.action.timeout, admitted.context.deadline - self._now())
         if timeout <= 0:
             message = "the request was still queued when its caller timed out"
