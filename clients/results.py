@@ -112,6 +112,8 @@ def present(shown: CallOutput, fleet: Fleet) -> int:
         raise error
     if call.stopped:
         _print_stopped(call)
+    if call.request.job is not None:
+        notice(f"job {call.request_id}: 'crpc jobs wait {call.request_id[:8]}' shows the results")
     return call.outcomes.exit_code()
 
 

@@ -49,9 +49,9 @@ class Request:
     a call, the waves of a rollout: the id of the first one.
 
     With a `job` the node runs the action in the background: `start` is the time from when it may begin in Unix seconds
-    by the server's clock (None: now), `splay` the longest random delay after that, `grace` how late it may begin, and
-    `keep` how long its result is kept, in seconds. Nodes that do not know it must not run the action at once, so that
-    it is in `critical`.
+    by the server's clock (None: `delay` seconds after the request was sent), `splay` the longest random delay after
+    that, `grace` how late it may begin, and `keep` how long its result is kept, in seconds. It is in `critical`,
+    because a node that does not know it must not run the action at once.
     """
 
     id: str

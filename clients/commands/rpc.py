@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from collective.clients import apps, options, rollout_checks, rollout_options, rollout_plan
+from collective.clients import apps, job_options, options, rollout_checks, rollout_options, rollout_plan
 from collective.clients.commands import COMMANDS
 from collective.clients.confirmation import Confirmation
 from collective.clients.input_files import Sources
@@ -55,6 +55,7 @@ def make_parser(
     rollout_options.add_rollout(parser)
     rollout_checks.add_options(parser)
     rollout_plan.add_options(parser)
+    job_options.add_options(parser)
     options.add_saving(parser)
     add_showing(parser)
     return parser
@@ -128,6 +129,7 @@ def prepare(args: argparse.Namespace, words: Sequence[str], config: ClientConfig
         hooks=rollout_checks.hooks(args, catalog),
         gates=rollout_checks.gates(args),
         max_cost=args.max_cost,
+        background=job_options.background(args),
     )
 
 

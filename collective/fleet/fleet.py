@@ -28,6 +28,7 @@ from collective.config import ClientConfig
 from collective.errors import NoNodes, NotFound, TransportError, Unreachable, UsageError
 from collective.filters import Filter
 from collective.fleet import discovery, reply_slots, silence
+from collective.fleet.background import Background
 from collective.fleet.call import Call, VerifyReply, accept_unverified
 from collective.fleet.confirmation import Confirm, require_confirmation
 from collective.fleet.discovery import Discovery
@@ -140,6 +141,7 @@ class Fleet:
         ttl: float | None = None,
         hooks: Hooks = NO_HOOKS,
         gates: Gates = NO_GATES,
+        background: Background | None = None,
         confirm: Confirm | None = None,
         record: CallRecord = NO_RECORD,
     ) -> Call:
@@ -148,7 +150,8 @@ class Fleet:
         `data` are the action's inputs. `pace` is how fast nodes are reached. `timeout` is the number of seconds to
         wait for each node's reply (default: the action's timeout plus the configured transit time). `ttl` is the
         number of seconds for which a node may start the action (default: as configured; at most 6 with a pace).
-        `hooks` are actions before and after the action on each node, `gates` conditions between waves.
+        `hooks` are actions before and after the action on each node, `gates` conditions between waves. With
+        `background`, nodes answer at once and run the action as a job, whose id is that of the request.
 
         `confirm` is called with the nodes before an action that is not idempotent is sent to the whole collective, or
         to more than the configured `max_targets`. Without `confirm`, more than `max_targets` nodes are refused.
@@ -162,7 +165,7 @@ class Fleet:
         matches; TooManyTargets when the nodes are not confirmed; MessageTooLarge; TransportError.
         """
         plan = self.plan(agent, action, data, targets=targets, pace=pace, timeout=timeout, ttl=ttl, hooks=hooks)
-        return self.start(replace(plan, gates=gates), confirm=confirm, record=record)
+        return self.start(replace(plan, gates=gates, background=background), confirm=confirm, record=record)
 
     def plan(
         self,
@@ -212,6 +215,8 @@ class Fleet:
         if expected and not plan.idempotent:
             require_confirmation(expected, plan.targets.unrestricted, self.config.max_targets, confirm)
         request = self._request(plan.action, plan.data, plan.targets.filter, plan.timeout, plan.ttl)
+        if plan.background:
+            request = replace(request, job=plan.background.to_data(), critical=("job",))
         hooks = plan.hooks.named()
         longest = max([plan.timeout, *(hook.action.timeout + self.config.transit for hook in hooks.values())])
         rollout = Rollout(expected, plan.pace, longest, plan.facts, gated=bool(plan.gates.gates))

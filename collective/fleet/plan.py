@@ -21,6 +21,7 @@ from collective import ddl, schemas
 from collective.errors import UsageError
 from collective.filters import Filter
 from collective.fleet.amounts import Amount
+from collective.fleet.background import Background
 from collective.fleet.discovery import Discovery
 from collective.fleet.gates import NO_GATES, Gates
 from collective.fleet.grouping import Facts
@@ -38,10 +39,9 @@ _SCHEMA = "rollout-plan"
 class CallPlan:
     """What a call will do. `data` are the inputs with their defaults; `timeout` and `ttl` are in seconds.
 
-    `hooks` run before and after the action on each node, `gates` are checked between waves.
-
-    `found` are the nodes, `waves` the same nodes in the order in which they are reached, `facts` those that the pace
-    needs, by node.
+    `hooks` run before and after the action on each node, `gates` are checked between waves. With `background`, nodes
+    run the action as a job. `found` are the nodes, `waves` the same nodes in the order in which they are reached,
+    `facts` those that the pace needs, by node.
     """
 
     action: ddl.Action
@@ -56,6 +56,7 @@ class CallPlan:
     discovery_ms: float = 0.0
     hooks: Hooks = NO_HOOKS
     gates: Gates = NO_GATES
+    background: Background | None = None
 
     @property
     def idempotent(self) -> bool:
@@ -111,6 +112,7 @@ def saved(plan: CallPlan, versions: Mapping[str, str], collective: str, caller: 
             "every": plan.gates.every,
             "action": plan.gates.action,
         },
+        "background": plan.background.to_data() if plan.background else None,
         "ddl_digest": ddl_digest(plan),
         "waves": [{"rank": wave.rank, "nodes": list(wave.nodes)} for wave in plan.waves],
         "versions": dict(versions),

@@ -18,6 +18,7 @@ from collective.node.info import RunningNodeInfo
 from collective.node.jobs.control import WorkControl
 from collective.node.jobs.orders import Freeze, Orders, Revocations
 from collective.node.jobs.runner import JobParts, JobRunner
+from collective.node.jobs.running import RunningRequests
 from collective.node.jobs.store import JobStore, open_database
 from collective.node.plugins.agents import LoadedAgents
 from collective.node.plugins.plugin_set import Plugins
@@ -77,13 +78,14 @@ class Server:
         self.pools = RequestPools(parts.max_actions, parts.max_queued, parts.agent_limits, parts.make_pool)
         store, revocations, freeze = JobStore(parts.jobs), Revocations(parts.jobs, now), Freeze(parts.jobs, now)
         orders = Orders(revocations, freeze)
-        control = WorkControl(store, revocations, freeze, parts.journal, parts.runner, now)
+        running = RunningRequests(now)
+        control = WorkControl(store, running, revocations, freeze, parts.journal, parts.runner, now)
         self.info = RunningNodeInfo(self.state, counters, self.pools, parts.audit, parts.runner, control)
         self.replies = Replies(identity, parts.transport, parts.sign, parts.audit, parts.journal, counters)
         audit = DecisionAudit(parts.audit)
         decoder = RequestDecoder(collective, parts.transport, parts.verify)
         refusals = Refusals(audit, parts.journal, self.replies, self.pools, counters, self._stopping)
-        caller = ActionCaller(parts.runner, parts.facts, self.info)
+        caller = ActionCaller(parts.runner, parts.facts, self.info, running)
         admission, authorizer = Admission(self.state, parts.runner, now), Authorizer(parts.policy, self.state)
         self.jobs = JobRunner(
             store,

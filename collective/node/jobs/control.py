@@ -13,6 +13,7 @@ from collective.node.actions.job import CANCELLED as WAS_CANCELLED
 from collective.node.actions.job import ActionResult
 from collective.node.actions.runner import Runner
 from collective.node.jobs.orders import Freeze, Revocations
+from collective.node.jobs.running import RunningRequest, RunningRequests
 from collective.node.jobs.store import CANCELLED, RUNNING, SCHEDULED, JobStore, StoredJob
 from collective.node.storage.journal import STARTED, TAKEN, Journal
 
@@ -23,6 +24,7 @@ class WorkControl:
     def __init__(
         self,
         store: JobStore,
+        running: RunningRequests,
         revocations: Revocations,
         freeze: Freeze,
         journal: Journal,
@@ -30,6 +32,7 @@ class WorkControl:
         now: Callable[[], float],
     ) -> None:
         self._store = store
+        self._running = running
         self._revocations = revocations
         self._freeze = freeze
         self._journal = journal
@@ -37,8 +40,11 @@ class WorkControl:
         self._now = now
 
     def jobs(self, caller: str, *, everyone: bool) -> list[dict[str, Any]]:
-        """Return the jobs of `caller`, or of all callers, oldest first, without their results."""
-        return [_described(job) for job in self._store.all() if everyone or job.caller == caller]
+        """Return the work of `caller`, or of all callers: jobs, oldest first, then other requests that run."""
+        jobs = [job for job in self._store.all() if everyone or job.caller == caller]
+        known = {job.digest for job in jobs}
+        others = [one for one in self._running.all() if one.digest not in known and (everyone or one.caller == caller)]
+        return [*map(_described, jobs), *map(_described_request, others)]
 
     def result(self, job_id: str, caller: str, *, everyone: bool) -> dict[str, Any]:
         """Return a job and its result. Raise Aborted for an unknown job, and for one of another caller."""
@@ -61,18 +67,16 @@ class WorkControl:
         if job is not None:
             self._check(job.caller, caller, everyone)
             return self._cancel_job(job, caller, running=running)
+        if (state := self._stop_request(request_id, caller, everyone, running)) is not None:
+            return state
         entry = self._journal.find(request_id)
         if entry is not None:
             self._check(entry.caller, caller, everyone)
-        if entry is not None and entry.state == STARTED:
-            return self._stop(entry.digest, caller, running=running)
-        if entry is not None and entry.state != TAKEN:
-            return "ended"
+            if entry.state not in (TAKEN, STARTED):
+                return "ended"
         self._revocations.add(request_id, caller, everyone=everyone)
-        entry = self._journal.find(request_id)
-        if entry is not None and entry.state == STARTED:  # meanwhile
-            return self._stop(entry.digest, caller, running=running)
-        return "revoked"
+        meanwhile = self._stop_request(request_id, caller, everyone, running)
+        return "revoked" if meanwhile is None else meanwhile
 
     def freeze(self, caller: str, reason: str) -> Mapping[str, Any]:
         """Refuse everything but reads from now on; return the freeze."""
@@ -86,6 +90,14 @@ class WorkControl:
     def frozen(self) -> Mapping[str, Any] | None:
         """Return the freeze in force; None if there is none."""
         return vars(self._freeze.state) if self._freeze.state else None
+
+    def _stop_request(self, request_id: str, caller: str, everyone: bool, running: bool) -> str | None:
+        """Stop a request that runs, and return what became of it; None if it does not run."""
+        found = self._running.find(request_id)
+        if found is None:
+            return None
+        self._check(found.caller, caller, everyone)
+        return self._stop(found.digest, caller, running=running)
 
     def _cancel_job(self, job: StoredJob, caller: str, *, running: bool) -> str:
         result = ActionResult(5, f"cancelled by '{caller}' before it began", WAS_CANCELLED, {})
@@ -118,4 +130,11 @@ def _described(job: StoredJob) -> dict[str, Any]:
         "start": job.start,
         "began": job.began,
         "ended": job.ended,
+        "background": True,
     }
+
+
+def _described_request(request: RunningRequest) -> dict[str, Any]:
+    known = {name: getattr(request, name) for name in ("id", "run", "caller", "agent", "action", "began")}
+    times = {"created": request.began, "start": request.began, "ended": None}
+    return {**known, **times, "state": RUNNING, "background": False}

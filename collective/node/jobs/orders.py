@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from collective import ddl
-from collective.messages import MAX_SKEW, MAX_TTL
+from collective.messages import MAX_SKEW, MAX_TTL, Request
 from collective.node.actions.job import CANCELLED, ActionResult, failed_result
 from collective.node.plugins.agents import INSIDE
 from collective.node.requests.context import AdmittedRequest, RequestContext
@@ -42,11 +42,13 @@ class Revocations:
                 "INSERT OR REPLACE INTO revoked VALUES (?, ?, ?, ?)", (request_id, caller, everyone, now + REMEMBERED)
             )
 
-    def by(self, request_id: str, caller: str) -> str | None:
-        """Return who has revoked the request of `caller`; None if nobody has who may."""
+    def by(self, request: Request) -> str | None:
+        """Return the caller that has revoked a request, or the run that it belongs to; None if none that may has."""
         with self._database.transaction() as connection:
-            row = connection.execute("SELECT caller, everyone FROM revoked WHERE id = ?", (request_id,)).fetchone()
-        return str(row[0]) if row and (row[1] or row[0] == caller) else None
+            rows = connection.execute(
+                "SELECT caller, everyone FROM revoked WHERE id IN (?, ?)", (request.id, request.run or "")
+            ).fetchall()
+        return next((str(caller) for caller, everyone in rows if everyone or caller == request.caller), None)
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,7 @@ class Orders:
         request = admitted.request
         if message := self._frozen(request.agent, admitted.action):
             return ActionResult(Reason.FROZEN.statuscode or 1, message, Reason.FROZEN.reply_reason, {})
-        by = None if request.agent in INSIDE else self._revocations.by(request.id, request.caller)
+        by = None if request.agent in INSIDE else self._revocations.by(request)
         return failed_result(f"cancelled by '{by}' before it began", reason=CANCELLED) if by else None
 
     def _frozen(self, agent: str, action: ddl.Action | None) -> str:

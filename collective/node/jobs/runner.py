@@ -102,7 +102,8 @@ class JobRunner:
         """Store a job, and return the result that says so. Raise Failed (`busy`) if it cannot be stored."""
         request, job = admitted.request, admitted.request.job or {}
         now = self._parts.now()
-        start = max(now, job["start"] or now) + self._delay(request.id, float(job["splay"]))
+        planned = job["start"] or admitted.context.delivery.sent + job["delay"]
+        start = max(now, planned) + self._delay(request.id, float(job["splay"]))
         stored = StoredJob(
             id=request.id,
             run=request.run,

@@ -97,8 +97,8 @@ class JobStore:
             )
 
     def find(self, job_id: str) -> StoredJob | None:
-        """Return a job, None for an unknown one."""
-        return next(iter(self._select("id = ?", job_id)), None)
+        """Return the job with this id, or of the run with this id; None for an unknown one."""
+        return next(iter(self._select("id = ? OR run = ? ORDER BY created", job_id, job_id)), None)
 
     def all(self) -> list[StoredJob]:
         """Return every job, oldest first, without the requests and results."""

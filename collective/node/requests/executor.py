@@ -13,6 +13,7 @@ from collective.node.actions.job import CRASHED, ActionJob, ActionResult, failed
 from collective.node.actions.runner import Runner
 from collective.node.facts import Facts
 from collective.node.jobs.orders import Orders
+from collective.node.jobs.running import RunningRequests
 from collective.node.plugins.agents import INSIDE
 from collective.node.requests.context import AdmittedRequest
 from collective.node.requests.counters import Statistics
@@ -31,8 +32,9 @@ _OUTCOMES = {0: "ok", 1: "aborted", 2: "unknown", 3: "missing", 4: "invalid", 5:
 class ActionCaller:
     """Calls actions: rpcutil's in this process, so that a busy node still answers, all others through `runner`."""
 
-    def __init__(self, runner: Runner, facts: Facts, node: NodeInfo) -> None:
+    def __init__(self, runner: Runner, facts: Facts, node: NodeInfo, running: RunningRequests) -> None:
         self._runner = runner
+        self._running = running
         self._facts = facts
         self._node = node
 
@@ -57,7 +59,8 @@ class ActionCaller:
             code=agent.code,
             token=admitted.context.digest,
         )
-        return self._runner.run(job, timeout)
+        with self._running.registered(admitted):
+            return self._runner.run(job, timeout)
 
 
 class AcceptsJobs(Protocol):
