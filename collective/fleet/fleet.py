@@ -228,7 +228,7 @@ class Fleet:
         return call
 
     def surroundings(self, plan: CallPlan) -> Surroundings:
-        """Return what the registry knows about a plan: the size of the fleet, versions, and nodes that are left out."""
+        """Return what the registry knows about a plan: the size of the fleet, versions, and nodes that are excluded."""
         try:
             contents = self._registry.read() if self._registry else Contents()
         except TransportError:
@@ -243,7 +243,7 @@ class Fleet:
                 for record in contents.records
                 if record.identity in plan.nodes and agent in record.agents
             },
-            left_out=discovery.left_out(contents, now, plan.targets, agent, plan.found),
+            excluded=discovery.excluded(contents, now, plan.targets, agent, plan.found),
         )
 
     def find(self, targets: Targets = EVERY_NODE, agent: str = "rpcutil", *, verify: bool = False) -> Discovery:

@@ -74,14 +74,14 @@ class Surroundings:
     """What the registry knows about a plan; all is empty without a registry.
 
     `nodes` is the number of registered nodes. `version` is that of this caller's DDL, `versions` are those of the agent
-    by node. `left_out` are nodes that match and are not asked, with the reason: stopped, without the agent, not chosen
+    by node. `excluded` are nodes that match and are not asked, with the reason: stopped, without the agent, not chosen
     by the limit.
     """
 
     nodes: int = 0
     version: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
-    left_out: Mapping[str, str] = field(default_factory=dict)
+    excluded: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def other_versions(self) -> dict[str, str]:
