@@ -26,6 +26,9 @@ def add_options(parser: Parser) -> None:
     group.add_argument(
         "--background", action="store_true", help="run it as a job: nodes accept it, 'crpc jobs' has the results"
     )
+    group.add_argument(
+        "--cancel-on-interrupt", action="store_true", help="Ctrl-C stops the actions that still run, without a question"
+    )
     when = group.add_mutually_exclusive_group()
     when.add_argument(
         "--at", metavar="TIME", help="start the job at a time: 02:30, or 2026-11-28T02:30, by the server's clock"

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from collective import schemas
 from collective.clients import output
+from collective.clients.interruption import offer_cancel
 from collective.clients.output import Output
 from collective.clients.parser import Parser
 from collective.clients.render import ordered
@@ -96,7 +97,7 @@ def present(shown: CallOutput, fleet: Fleet) -> int:
     On a transport error or the first Ctrl-C the call stops: nothing more is sent, and the results so far are printed
     before the error. The second Ctrl-C ends the program at once. `fleet` explains why nodes did not answer.
     """
-    call, error = shown.call, None
+    call, error, interrupted = shown.call, None, False
     with interruptible():
         try:
             _receive(shown)
@@ -105,6 +106,7 @@ def present(shown: CallOutput, fleet: Fleet) -> int:
             error = caught
         except KeyboardInterrupt:
             call.stop("interrupted")
+            interrupted = True
         call.close()
         print_results(shown)
         print_missing(call, fleet)
@@ -112,6 +114,8 @@ def present(shown: CallOutput, fleet: Fleet) -> int:
         raise error
     if call.stopped:
         _print_stopped(call)
+    if interrupted:
+        offer_cancel(call, fleet, shown.args)
     if call.request.job is not None:
         notice(f"job {call.request_id}: 'crpc jobs wait {call.request_id[:8]}' shows the results")
     return call.outcomes.exit_code()
