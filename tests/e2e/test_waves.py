@@ -244,7 +244,7 @@ def test_a_job_is_cancelled_with_its_family(crpc: Crpc, tmp_path: Path) -> None:
 
 
 def test_a_scheduled_job_starts_in_time_after_a_restart(crpc: Crpc, tmp_path: Path) -> None:
-    """It starts within a second of its time by the server's clock, once, although the daemon was restarted."""
+    """The job starts once, within a second of its time by the server's clock, although the daemon was restarted."""
     began = time.time()
     line = f"command=date +%s.%N >> {tmp_path}/ran"
     job_id = job(crpc, "shell", "run", line, "--in", "6s", "-I", "node03.lab")
@@ -260,7 +260,7 @@ def test_a_scheduled_job_starts_in_time_after_a_restart(crpc: Crpc, tmp_path: Pa
 
 
 def test_a_scheduled_job_can_be_cancelled(crpc: Crpc, tmp_path: Path) -> None:
-    """It never begins."""
+    """A job that is cancelled before its time never begins."""
     job_id = job(
         crpc, "shell", "run", f"command=touch {tmp_path}/ran", "--in", "1h", "--limit", "3", "--limit-seed", "1"
     )
@@ -273,7 +273,7 @@ def test_a_scheduled_job_can_be_cancelled(crpc: Crpc, tmp_path: Path) -> None:
 
 
 def test_a_frozen_node_only_reads(crpc: Crpc, tmp_path: Path) -> None:
-    """It refuses actions at once and after a restart, with who froze it and why, until it is thawed."""
+    """A frozen node refuses actions at once and after a restart, with who froze it and why, until it is thawed."""
     run = ("shell", "run", f"command=echo x >> {tmp_path}/ran", "-I", "node04.lab")
     assert crpc("freeze", "--reason", "incident 4711", "-I", "node04.lab").returncode == 0
     for _ in range(2):
