@@ -40,7 +40,7 @@ class PreparedCall:
 
     `timeout` and `ttl` are seconds; None: as in the DDL and the configuration. `retry_of` is the ID of a run. `hooks`
     run before and after the action, `gates` are checked between waves (None: there are none). `max_cost` is in US
-    dollars. With `background`, nodes run the action as a job.
+    dollars. With `background`, nodes run the action as a job. `reason` is for policies.
     """
 
     action: Action
@@ -55,6 +55,7 @@ class PreparedCall:
     gates: Gates | None = None
     max_cost: float | None = None
     background: Background | None = None
+    reason: str | None = None
 
 
 @contextmanager
@@ -82,7 +83,7 @@ def planned(fleet: Fleet, prepared: PreparedCall) -> CallPlan:
         ttl=prepared.ttl,
         hooks=prepared.hooks or NO_HOOKS,
     )
-    return replace(plan, gates=prepared.gates or NO_GATES, background=prepared.background)
+    return replace(plan, gates=prepared.gates or NO_GATES, background=prepared.background, reason=prepared.reason)
 
 
 def send(args: argparse.Namespace, fleet: Fleet, prepared: PreparedCall) -> Call:

@@ -52,6 +52,8 @@ class Request:
     by the server's clock (None: `delay` seconds after the request was sent), `splay` the longest random delay after
     that, `grace` how late it may begin, and `keep` how long its result is kept, in seconds. It is in `critical`,
     because a node that does not know it must not run the action at once.
+
+    `reason` is why the caller sends it, `total` the number of nodes of the whole call; a policy can limit both.
     """
 
     id: str
@@ -71,6 +73,8 @@ class Request:
     critical: tuple[str, ...] = ()
     run: str | None = None
     job: Mapping[str, Any] | None = None
+    reason: str | None = None
+    total: int | None = None
 
 
 @dataclass(frozen=True)

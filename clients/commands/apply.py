@@ -87,4 +87,4 @@ def _plan_again(fleet: Fleet, document: Mapping[str, Any]) -> CallPlan:
         hooks=Hooks(**hooks),
     )
     background = Background(**document["background"]) if document["background"] else None
-    return replace(plan, gates=read_gates(**document["gates"]), background=background)
+    return replace(plan, gates=read_gates(**document["gates"]), background=background, reason=document["reason"])

@@ -45,6 +45,7 @@ def make_parser() -> Parser:
     group.add_argument("--silent", action="store_true", help="nodes that did not answer")
     group.add_argument("--skipped", action="store_true", help="nodes that were not sent to")
     options.add_running(parser)
+    rollout_options.add_reason(parser)
     rollout_options.add_rollout(parser)
     options.add_saving(parser)
     add_showing(parser)
@@ -109,6 +110,7 @@ def _prepared(
         timeout=args.timeout or found.request["timeout"],
         ttl=args.ttl or found.request["ttl"],
         retry_of=found.begin["run"],
+        reason=args.reason,
     )
 
 

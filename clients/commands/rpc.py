@@ -52,6 +52,7 @@ def make_parser(
     parser.add_argument("words", nargs="*", help=words if usage != argparse.SUPPRESS else argparse.SUPPRESS)
     options.add_targets(parser)
     options.add_running(parser)
+    rollout_options.add_reason(parser)
     rollout_options.add_rollout(parser)
     rollout_checks.add_options(parser)
     rollout_plan.add_options(parser)
@@ -130,6 +131,7 @@ def prepare(args: argparse.Namespace, words: Sequence[str], config: ClientConfig
         gates=rollout_checks.gates(args),
         max_cost=args.max_cost,
         background=job_options.background(args),
+        reason=args.reason,
     )
 
 

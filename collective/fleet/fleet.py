@@ -142,6 +142,7 @@ class Fleet:
         hooks: Hooks = NO_HOOKS,
         gates: Gates = NO_GATES,
         background: Background | None = None,
+        reason: str | None = None,
         confirm: Confirm | None = None,
         record: CallRecord = NO_RECORD,
     ) -> Call:
@@ -151,12 +152,13 @@ class Fleet:
         wait for each node's reply (default: the action's timeout plus the configured transit time). `ttl` is the
         number of seconds for which a node may start the action (default: as configured; at most 6 with a pace).
         `hooks` are actions before and after the action on each node, `gates` conditions between waves. With
-        `background`, nodes answer at once and run the action as a job, whose id is that of the request.
+        `background`, nodes answer at once and run the action as a job, whose id is that of the request. `reason` is
+        why, for policies that require one; it is in the audit log of the nodes.
 
         `confirm` is called with the nodes before an action that is not idempotent is sent to the whole collective, or
         to more than the configured `max_targets`. Without `confirm`, more than `max_targets` nodes are refused.
 
-        `record` is told what happens, such as `runs.recorder.RunRecorder`, which saves the call.
+        `record` gets what happens, such as `runs.recorder.RunRecorder`, which saves the call.
 
         Known nodes that may be missing are in `outcomes.not_asked`, `outcomes.not_evaluated` and `outcomes.silent`; a
         call may have only such nodes.
@@ -165,7 +167,8 @@ class Fleet:
         matches; TooManyTargets when the nodes are not confirmed; MessageTooLarge; TransportError.
         """
         plan = self.plan(agent, action, data, targets=targets, pace=pace, timeout=timeout, ttl=ttl, hooks=hooks)
-        return self.start(replace(plan, gates=gates, background=background), confirm=confirm, record=record)
+        plan = replace(plan, gates=gates, background=background, reason=reason)
+        return self.start(plan, confirm=confirm, record=record)
 
     def plan(
         self,
@@ -215,6 +218,7 @@ class Fleet:
         if expected and not plan.idempotent:
             require_confirmation(expected, plan.targets.unrestricted, self.config.max_targets, confirm)
         request = self._request(plan.action, plan.data, plan.targets.filter, plan.timeout, plan.ttl)
+        request = replace(request, reason=plan.reason, total=len(expected))
         if plan.background:
             request = replace(request, job=plan.background.to_data(), critical=("job",))
         hooks = plan.hooks.named()
@@ -453,7 +457,8 @@ class Fleet:
         """Return what sends a hook to the nodes of a call; it needs no filter, because the nodes are named."""
         timeout = hook.action.timeout + self.config.transit
         own = self._request(hook.action, hook.data, Filter(), timeout, request.ttl)
-        return self._sender(hook.action, replace(own, id=request.id), replies)  # it is part of the same run
+        own = replace(own, id=request.id, reason=request.reason, total=request.total)
+        return self._sender(hook.action, own, replies)  # it is part of the same run
 
 
 @contextmanager

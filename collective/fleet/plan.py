@@ -40,8 +40,8 @@ class CallPlan:
     """What a call will do. `data` are the inputs with their defaults; `timeout` and `ttl` are in seconds.
 
     `hooks` run before and after the action on each node, `gates` are checked between waves. With `background`, nodes
-    run the action as a job. `found` are the nodes, `waves` the same nodes in the order in which they are reached,
-    `facts` those that the pace needs, by node.
+    run the action as a job. `reason` is why, for policies that require one. `found` are the nodes, `waves` the same
+    nodes in the order in which they are reached, `facts` those that the pace needs, by node.
     """
 
     action: ddl.Action
@@ -57,6 +57,7 @@ class CallPlan:
     hooks: Hooks = NO_HOOKS
     gates: Gates = NO_GATES
     background: Background | None = None
+    reason: str | None = None
 
     @property
     def idempotent(self) -> bool:
@@ -112,6 +113,7 @@ def saved(plan: CallPlan, versions: Mapping[str, str], collective: str, caller: 
             "every": plan.gates.every,
             "action": plan.gates.action,
         },
+        "reason": plan.reason,
         "background": plan.background.to_data() if plan.background else None,
         "ddl_digest": ddl_digest(plan),
         "waves": [{"rank": wave.rank, "nodes": list(wave.nodes)} for wave in plan.waves],

@@ -86,7 +86,7 @@ class Server:
         decoder = RequestDecoder(collective, parts.transport, parts.verify)
         refusals = Refusals(audit, parts.journal, self.replies, self.pools, counters, self._stopping)
         caller = ActionCaller(parts.runner, parts.facts, self.info, running)
-        admission, authorizer = Admission(self.state, parts.runner, now), Authorizer(parts.policy, self.state)
+        admission, authorizer = Admission(self.state, parts.runner, now), Authorizer(parts.policy, self.state, now)
         self.jobs = JobRunner(
             store,
             JobParts(

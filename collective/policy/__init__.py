@@ -16,6 +16,9 @@
     facts, classes, select     filters on the node, as in the options -F, -C and -S; all must match
     inputs                     a JSON Schema (2020-12) for the inputs, with the defaults of the DDL
     allow                      true (the default) or false
+    between                    times of day, such as 22:00-04:00
+    reason, max_targets,       what a rule that allows requires of the requests that match; those that do not meet it
+    max_targets_per_hour       are denied
 
 A rule without one of these keys matches any value. Whole names are compared, case-sensitively.
 
@@ -23,6 +26,7 @@ A rule without one of these keys matches any value. Whole names are compared, ca
 """
 
 from collective.policy.parsing import read
+from collective.policy.requirements import CallFacts
 from collective.policy.rules import Decision, KnownNode, Policy, Question, Rule
 
-__all__ = ["Decision", "KnownNode", "Policy", "Question", "Rule", "read"]
+__all__ = ["CallFacts", "Decision", "KnownNode", "Policy", "Question", "Rule", "read"]

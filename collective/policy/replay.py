@@ -11,6 +11,7 @@ from collective.audit.cutting import CUT, is_cut
 from collective.audit.records import Record
 from collective.filters import Node
 from collective.masking import MASK
+from collective.policy.requirements import CallFacts
 from collective.policy.rules import Decision, Policy, Question
 
 Complete = Callable[[str, str, Mapping[str, Any]], Mapping[str, Any]]
@@ -63,9 +64,21 @@ def _questions(decision: Mapping[str, Any], node: Node | None, complete: Complet
     data = dict(recorded) if isinstance(recorded, Mapping) else {}
     masked = frozenset(name for name, value in data.items() if value == MASK or is_cut(value))
     partial = data.pop(CUT, None) is not None
-    yield Question(caller, agent, action, complete(agent, action, data), node, masked, partial)
+    call = _call_facts(decision)
+    yield Question(caller, agent, action, complete(agent, action, data), node, masked, partial, call)
     asks = decision.get("asks")
     for ask in asks if isinstance(asks, list) else ():
         if isinstance(ask, list) and len(ask) == 2 and ask[0] != CUT:
             query, unknown = {"query": str(ask[1])}, frozenset({"query"} if is_cut(ask[1]) else ())
-            yield Question(caller, data_ddl.AGENT, str(ask[0]), query, node, unknown)
+            yield Question(caller, data_ddl.AGENT, str(ask[0]), query, node, unknown, call=call)
+
+
+def _call_facts(decision: Mapping[str, Any]) -> CallFacts:
+    """Return what the audit log knows about a call: not how many nodes the caller's other calls were for."""
+    reason, targets, time = (decision.get(name) for name in ("reason", "targets", "time"))
+    return CallFacts(
+        reason if isinstance(reason, str) else "",
+        targets if isinstance(targets, int) else None,
+        None,
+        float(time) if isinstance(time, (int, float)) else None,
+    )
