@@ -68,7 +68,7 @@ def facts(lab: Layout, fact: str) -> dict[str, str]:
 
 
 def test_a_canary_that_fails_stops_at_one_node(crpc: Crpc, tmp_path: Path) -> None:
-    """The exit code is 4 with nine nodes skipped, and once the cause is gone, `crpc retry` reaches all that are left."""
+    """The exit code is 4 with nine nodes skipped; once the cause is gone, `crpc retry` reaches all others."""
     run = ("shell", "run", f"command=echo x >> {tmp_path}/ran; test -e {tmp_path}/fixed")
     results = document(crpc, *run, "--waves", "1,rest", "--max-fail", "1", "--yes")
     assert (results["exit"], results["outcomes"]["failed"], results["outcomes"]["skipped"]) == (4, 1, 9)
