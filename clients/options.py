@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from collective.clients.node_lists import CHOICES
+from collective.clients.parser import completed_by
 from collective.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
@@ -35,9 +36,10 @@ if TYPE_CHECKING:
 
 def add_target(parser: Parser, group: argparse._ActionsContainer | None = None) -> None:
     """Add `-T`; `COLLECTIVE_TARGET` is its environment variable."""
-    (group or parser).add_argument(
+    option = (group or parser).add_argument(
         "-T", "--target", metavar="NAME", help="use another collective of the configuration ($COLLECTIVE_TARGET)"
     )
+    completed_by("collective", option)
     parser.read_variable("target", "COLLECTIVE_TARGET")
 
 
@@ -47,17 +49,20 @@ def add_targets(parser: Parser) -> None:
 
     group = parser.add_argument_group("target options")
 
-    def repeated(*names: str, **settings: Any) -> None:
-        group.add_argument(*names, action="append", default=[], **settings)
+    def repeated(kind: str, *names: str, **settings: Any) -> None:
+        completed_by(kind, group.add_argument(*names, action="append", default=[], **settings))
 
-    repeated("-F", "--with-fact", metavar="EXPR", help="nodes with a fact: role=web, cpus>=4, os=~^Debian")
-    repeated("-C", "--with-class", metavar="NAME", help="nodes with a class; a name or /regex/")
-    repeated("-A", "--with-agent", metavar="NAME", help="nodes with an agent; a name or /regex/")
-    repeated("-I", "--with-identity", metavar="NAME", help="nodes by identity: a name, /regex/ or web[01-20].my.net")
-    repeated("-W", "--with", dest="with_", metavar="'A B'", help="facts and classes, separated by spaces")
-    group.add_argument(
+    repeated("fact_test", "-F", "--with-fact", metavar="EXPR", help="nodes with a fact: role=web, cpus>=4, os=~^Debian")
+    repeated("class", "-C", "--with-class", metavar="NAME", help="nodes with a class; a name or /regex/")
+    repeated("node_agent", "-A", "--with-agent", metavar="NAME", help="nodes with an agent; a name or /regex/")
+    identity = "nodes by identity: a name, /regex/ or web[01-20].my.net"
+    repeated("node", "-I", "--with-identity", metavar="NAME", help=identity)
+    both = "facts and classes, separated by spaces"
+    repeated("facts_and_classes", "-W", "--with", dest="with_", metavar="'A B'", help=both)
+    select = group.add_argument(
         "-S", "--select", metavar="EXPR", help="an expression of facts and classes with and, or, not, ()"
     )
+    completed_by("expression", select)
     group.add_argument(
         "--nodes",
         metavar="FILE",
@@ -170,27 +175,24 @@ def _check_encoding(args: argparse.Namespace) -> None:
 
 
 def client_config(args: argparse.Namespace) -> ClientConfig:
-    """Read `client.yaml`, with the collective of `-T`; an unknown collective is an error, never the default."""
+    """Read `client.yaml` for the collective of `-T`; an unknown collective is an error, never the default."""
     from collective.config import load_client
 
-    config = load_client(args.config)
-    if getattr(args, "expect_all", False):
-        config = replace(config, expect_all=True)
     try:
-        return replace(config, collective=config.known_collective(getattr(args, "target", None)))
+        config = load_client(args.config, getattr(args, "target", None))
     except UsageError as error:
         if "target" not in args.from_variables:
             raise
         raise UsageError(f"{args.from_variables['target']}: {error}") from None
+    return replace(config, expect_all=True) if getattr(args, "expect_all", False) else config
 
 
 def catalog(args: argparse.Namespace) -> Catalog:
     """Return the DDLs of the configuration; those of the standard agents when there is no configuration."""
     from collective.catalog import Catalog
-    from collective.config import load_client
 
     try:
-        return Catalog(load_client(args.config).ddls)
+        return Catalog(client_config(args).ddls)
     except ConfigError:
         if args.config:
             raise

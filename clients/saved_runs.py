@@ -21,9 +21,7 @@ _ID_LENGTH = 8  # digits of an ID that are shown
 
 def folder(args: argparse.Namespace) -> RunFolder:
     """Return the folder of saved runs. Raises ConfigError."""
-    from collective.config import load_client
-
-    return options.run_folder(load_client(args.config))
+    return options.run_folder(options.client_config(args))
 
 
 def find(args: argparse.Namespace, wanted: str | None) -> SavedRun:

@@ -11,9 +11,10 @@ from collective.clients.commands import COMMANDS
 from collective.clients.confirmation import Confirmation
 from collective.clients.parser import Parser
 from collective.clients.prepared_call import start
-from collective.clients.results import CallOutput, add_order, present
+from collective.clients.results import CallOutput, present
 from collective.clients.rollout_checks import read_gates
 from collective.clients.streams import notice
+from collective.clients.view_options import add_views
 from collective.errors import PlanRefused, UsageError
 
 if TYPE_CHECKING:
@@ -35,11 +36,8 @@ def make_parser() -> Parser:
     parser.add_argument("file", metavar="FILE", type=options.path, help="the file that --save-plan has written")
     parser.add_argument("--allow-drift", action="store_true", help="run the plan on the nodes that match now")
     parser.add_argument("--yes", action="store_true", help="do not ask for confirmation")
-    group = parser.add_argument_group("result options")
-    group.add_argument("--display", choices=("ok", "failed", "all"), help="replies to print (default: as in the DDL)")
-    add_order(group)
+    add_views(parser)
     options.add_saving(parser)
-    parser.set_defaults(together=False)
     options.add_target(parser)
     return parser
 
@@ -65,7 +63,8 @@ def run(arguments: Sequence[str]) -> int:
         for change in changes:
             notice(f"plan: {change}")
         confirmation = Confirmation(plan.action, plan.data, config.max_targets, config.type_above)
-        return present(CallOutput(start(args, fleet, plan, confirmation), args), fleet)
+        call = start(args, fleet, plan, confirmation)
+        return present(CallOutput(call, args), call, fleet)
 
 
 def _plan_again(fleet: Fleet, document: Mapping[str, Any]) -> CallPlan:

@@ -13,9 +13,10 @@ from collective.clients.job_options import duration
 from collective.clients.output import Output
 from collective.clients.parser import Parser
 from collective.clients.render.formatting import in_words
-from collective.clients.results import CallOutput, add_showing, interruptible, present
+from collective.clients.results import CallOutput, interruptible, present
 from collective.clients.single_call import open_call
 from collective.clients.streams import notice
+from collective.clients.view_options import add_views
 from collective.errors import UsageError
 from collective.exit_codes import FAILED, NO_NODES, OK, SILENT
 from collective.text import escape_controls, plural
@@ -61,7 +62,7 @@ def make_parser() -> Parser:
         verb.add_argument("--all", action="store_true", help="also those of other callers, if the policy allows it")
         options.add_targets(verb)
         options.add_running(verb)
-    add_showing(cancel)
+    add_views(cancel)
     return parser
 
 
@@ -75,7 +76,7 @@ def run(arguments: Sequence[str]) -> int:
     data = {"id": job_id, "all": args.all}
     if args.verb == "cancel":
         with open_call(args, "cancel", data, targets, agent="control") as (call, fleet):
-            return present(CallOutput(call, args), fleet)
+            return present(CallOutput(call, args), call, fleet)
     if args.verb == "wait":
         return _wait(args, data, targets)
     with open_call(args, "result", data, targets, agent="control") as (call, _):

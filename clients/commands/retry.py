@@ -11,10 +11,11 @@ from collective.clients import options, rollout_options, saved_runs
 from collective.clients.commands import COMMANDS
 from collective.clients.confirmation import Confirmation, ask_whether
 from collective.clients.inputs import ask_secrets, read_inputs
-from collective.clients.parser import Parser
+from collective.clients.parser import Parser, completed_by
 from collective.clients.prepared_call import PreparedCall, connected, send
-from collective.clients.results import CallOutput, add_showing, present, print_sent
+from collective.clients.results import CallOutput, present, print_sent
 from collective.clients.streams import notice
+from collective.clients.view_options import add_views, read_view
 from collective.errors import NoNodes, TooManyTargets, UsageError
 from collective.masking import MASK
 from collective.text import plural
@@ -37,25 +38,27 @@ def make_parser() -> Parser:
         "not saved: give them again as KEY=VALUE, or type them when asked.",
         examples=["crpc retry", "crpc retry last --failed", "crpc retry -2 --silent --skipped --batch 10"],
     )
-    parser.add_argument(
+    words = parser.add_argument(
         "words", nargs="*", metavar="RUN | KEY=VALUE", help="the saved run (default: last), and secret inputs"
     )
+    completed_by("run", words)
     group = parser.add_argument_group("nodes to retry (default: all three)")
     group.add_argument("--failed", action="store_true", help="nodes that failed or could not evaluate the filter")
     group.add_argument("--silent", action="store_true", help="nodes that did not answer")
     group.add_argument("--skipped", action="store_true", help="nodes that were not sent to")
+    options.add_target(parser)
     options.add_running(parser)
     rollout_options.add_reason(parser)
     rollout_options.add_rollout(parser)
     options.add_saving(parser)
-    add_showing(parser)
+    group = add_views(parser)
+    group.add_argument("--no-results", action="store_true", help="print the request id, do not wait for replies")
     return parser
 
 
 def run(arguments: Sequence[str]) -> int:
     """Repeat the call; return its exit code, or 0 if every node has answered OK before."""
     args = make_parser().parse_args(arguments)
-    args.target = args.expect_all = None
     wanted = [word for word in args.words if "=" not in word]
     if len(wanted) > 1:
         raise UsageError(f"unexpected argument '{wanted[1]}' (see 'crpc retry --help')")
@@ -73,13 +76,16 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _send(args: argparse.Namespace, found: SavedRun, nodes: list[str]) -> int:
-    args.target = found.begin["collective"]
     config = options.client_config(args)
+    if config.collective != found.begin["collective"]:
+        args.target = found.begin["collective"]
+        config = options.client_config(args)
 
     from collective.catalog import Catalog
 
     catalog = Catalog(config.ddls)
     action = catalog.action(found.begin["agent"], found.begin["action"])
+    read_view(args, action)  # a wrong field is an error before anything is sent
     data = _data(args, found, action)
     prepared = _prepared(args, found, config, action, data, nodes)
     if not args.quiet:
@@ -88,7 +94,7 @@ def _send(args: argparse.Namespace, found: SavedRun, nodes: list[str]) -> int:
         _confirm(prepared, nodes, [node for node in nodes if node in found.silent], config)
     with connected(config, catalog) as fleet:
         call = send(args, fleet, prepared)
-        return print_sent(call, args, fleet) if args.no_results else present(CallOutput(call, args), fleet)
+        return print_sent(call, args, fleet) if args.no_results else present(CallOutput(call, args), call, fleet)
 
 
 def _prepared(

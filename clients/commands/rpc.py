@@ -8,15 +8,17 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from collective.clients import apps, job_options, options, rollout_checks, rollout_options, rollout_plan
+from collective.clients import apps, job_options, lookup, options, rollout_checks, rollout_options, rollout_plan
 from collective.clients.commands import COMMANDS
 from collective.clients.confirmation import Confirmation
 from collective.clients.input_files import Sources
 from collective.clients.inputs import ask_secrets, read_inputs
-from collective.clients.parser import Parser, examples_epilog
+from collective.clients.parser import Parser, completed_by, examples_epilog
 from collective.clients.prepared_call import PreparedCall, connected, planned, send
-from collective.clients.results import CallOutput, add_showing, present, print_sent
+from collective.clients.repeated_call import add_repeating, check_repeating, is_repeated, repeat
+from collective.clients.results import CallOutput, present, print_sent
 from collective.clients.streams import write
+from collective.clients.view_options import add_views, read_view
 from collective.errors import ConfigError, UsageError
 from collective.suggestions import suggest
 
@@ -49,7 +51,8 @@ def make_parser(
     """Return the parser of a request; `words` are the words that are not options."""
     parser = Parser(prog, usage=usage, description=description, examples=examples)
     words = "agent, action and inputs ('crpc describe AGENT' lists them)"
-    parser.add_argument("words", nargs="*", help=words if usage != argparse.SUPPRESS else argparse.SUPPRESS)
+    argument = parser.add_argument("words", nargs="*", help=words if usage != argparse.SUPPRESS else argparse.SUPPRESS)
+    completed_by("request", argument)
     options.add_targets(parser)
     options.add_running(parser)
     rollout_options.add_reason(parser)
@@ -58,7 +61,9 @@ def make_parser(
     rollout_plan.add_options(parser)
     job_options.add_options(parser)
     options.add_saving(parser)
-    add_showing(parser)
+    add_repeating(parser)
+    group = add_views(parser)
+    group.add_argument("--no-results", action="store_true", help="print the request id, do not wait for replies")
     return parser
 
 
@@ -80,8 +85,13 @@ def perform(args: argparse.Namespace, words: Sequence[str]) -> int:
     """Send the request of `words` and print the replies; return the exit code of the call."""
     if rollout_plan.is_wanted(args):
         return _perform_plan(args, words)
+    if is_repeated(args):
+        config, catalog = configuration(args, words)
+        prepared = prepare(args, words, config, catalog)
+        with connected(config, catalog) as fleet:
+            return repeat(args, fleet, prepared)
     with sent(args, words) as (call, fleet):
-        return print_sent(call, args, fleet) if args.no_results else present(CallOutput(call, args), fleet)
+        return print_sent(call, args, fleet) if args.no_results else present(CallOutput(call, args), call, fleet)
 
 
 def _perform_plan(args: argparse.Namespace, words: Sequence[str]) -> int:
@@ -115,6 +125,8 @@ def configuration(args: argparse.Namespace, words: Sequence[str]) -> tuple[Clien
 def prepare(args: argparse.Namespace, words: Sequence[str], config: ClientConfig, catalog: Catalog) -> PreparedCall:
     """Check the agent, action and inputs in `words`, and the options; return the call to send."""
     action = _action(catalog, words)
+    check_repeating(args, action)
+    read_view(args, action)  # a wrong field is an error before anything is sent
     sources = Sources()
     data = read_inputs(words[2:], action, sources)
     if sys.stdin.isatty():
@@ -174,7 +186,7 @@ def _config(args: argparse.Namespace, words: Sequence[str]) -> ClientConfig:
 
 
 def _check_agent(catalog: Catalog, agent: str) -> None:
-    if agent not in catalog.paths and (hint := suggest(agent, COMMANDS)):
+    if hint := lookup.hint(agent, catalog.paths):
         raise UsageError(f"there is neither an agent nor a command '{agent}' ({hint})")
 
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from collective.clients import saved_runs
+from collective.clients import options, saved_runs
 from collective.clients.commands import COMMANDS
-from collective.clients.parser import Parser
-from collective.clients.results import CallOutput, add_showing, print_results
+from collective.clients.parser import Parser, completed_by
+from collective.clients.results import CallOutput, show_results
 from collective.clients.streams import notice
+from collective.clients.view_options import add_views
 from collective.errors import UsageError
 from collective.suggestions import suggest
 
@@ -28,9 +27,10 @@ def make_parser() -> Parser:
         "was killed has the replies that had arrived.",
         examples=["crpc show", "crpc show last node01.lab", "crpc show -2 -o json"],
     )
-    parser.add_argument("run", nargs="?", metavar="RUN", help="the saved run (default: last)")
-    parser.add_argument("node", nargs="?", metavar="NODE", help="identity of one node")
-    add_showing(parser)
+    completed_by("run", parser.add_argument("run", nargs="?", metavar="RUN", help="the saved run (default: last)"))
+    completed_by("node", parser.add_argument("node", nargs="?", metavar="NODE", help="identity of one node"))
+    add_views(parser)
+    options.add_target(parser)
     return parser
 
 
@@ -49,19 +49,10 @@ def run(arguments: Sequence[str]) -> int:
         args.display = args.display or "all"
     if args.output == "text" and not args.quiet:
         notice(saved_runs.described(found))
-    _print(CallOutput(call, args), args)
+    show_results(CallOutput(call, args))
     if call.stopped and not args.quiet:
         notice(f"stopped: {call.stopped}")
     return 0
-
-
-def _print(shown: CallOutput, args: argparse.Namespace) -> None:
-    if args.output == "jsonl":
-        from collective.clients.render.json_document import reply_event, write_event
-
-        for reply in shown.call.outcomes.replies.values():
-            write_event(reply_event(reply, shown.call.action), sys.stdout)
-    print_results(shown)
 
 
 def _select(call: SavedCall, node: str) -> None:

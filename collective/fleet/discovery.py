@@ -17,6 +17,7 @@ from collective.filters import Budget, ClassTest, FactTest, Filter, look_up, mat
 from collective.fleet import silence
 from collective.fleet.outcomes import Outcomes
 from collective.fleet.targets import Targets
+from collective.fleet.unknown_names import unknown_names
 from collective.nodesets import fold
 from collective.registry import Contents, NodeRecord
 from collective.text import plural
@@ -101,7 +102,10 @@ def candidates(
     for name, problem in contents.invalid.items():
         if _is_target(targets, name) and _is_named(targets.filter, name):
             found.not_asked[name] = f"invalid record in the registry: {problem}"
-    return replace(found, why_none=_why_none(alive, possible, agent))
+    why_none = _why_none(alive, possible, agent)
+    if alive and not possible and (unknown := unknown_names(targets.filter, contents.records)):
+        why_none = f"no node matches the filter ({unknown})"
+    return replace(found, why_none=why_none)
 
 
 def _add(found: Candidates, record: NodeRecord, now: float, agent: str, revoked: bool) -> None:

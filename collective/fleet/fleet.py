@@ -39,6 +39,7 @@ from collective.fleet.outcomes import Outcomes
 from collective.fleet.pace import AT_ONCE, Pace
 from collective.fleet.plan import CallPlan, Surroundings
 from collective.fleet.recording import NO_RECORD, CallRecord
+from collective.fleet.registry_names import NamedNodes
 from collective.fleet.rollout import Rollout
 from collective.fleet.sending import Sender
 from collective.fleet.steps import NO_HOOKS, Hook, Hooks
@@ -100,12 +101,13 @@ class Fleet:
         from collective.transport.sqs import SQSTransport
 
         config = config or configuration.load_client()
-        aws = AWS()
+        aws = AWS.of(config)
         known = KnownNodes(config.state, config.collective, accept_new=config.new_nodes == "accept")
         registry = None
         if config.registry == "dynamodb":
             table = DynamoDBRegistry(aws, names.table(config.collective))
-            registry = CachedNodes(IntroducedNodes(table, known), _CACHED)
+            named = NamedNodes(IntroducedNodes(table, known), config.state, config.collective)
+            registry = CachedNodes(named, _CACHED)
         return cls(
             config,
             SQSTransport(aws, connections=THREADS),
@@ -158,7 +160,7 @@ class Fleet:
         `confirm` is called with the nodes before an action that is not idempotent is sent to the whole collective, or
         to more than the configured `max_targets`. Without `confirm`, more than `max_targets` nodes are refused.
 
-        `record` gets what happens, such as `runs.recorder.RunRecorder`, which saves the call.
+        `record` receives each event of the call, such as `runs.recorder.RunRecorder`, which saves them.
 
         Known nodes that may be missing are in `outcomes.not_asked`, `outcomes.not_evaluated` and `outcomes.silent`; a
         call may have only such nodes.
@@ -272,6 +274,10 @@ class Fleet:
         for text in found.incomplete():
             log.warning("discovery.incomplete", extra={"error": text})
         return list(found.nodes)
+
+    def records(self) -> list[NodeRecord]:
+        """Return what the registry has of each node; nothing without a registry. Raises TransportError."""
+        return list(self._registry.read().records) if self._registry else []
 
     def why_silent(self, nodes: Iterable[str]) -> dict[str, str]:
         """Return why nodes are probably silent, by name: from the registry, and from their queues."""

@@ -81,9 +81,11 @@ def build(config: NodeConfig, manager: ServiceManager, session: boto3.Session | 
     remove_abandoned_sockets()
     jobs = open_database(config.state / "jobs.sqlite")
     _end_abandoned(journal, JobStore(jobs))
+    plugins = load_plugins(config)
+    policy.report(plugins.inputs)
     parts = ServerParts(
         transport=transport,
-        plugins=load_plugins(config),
+        plugins=plugins,
         facts=_facts(config, runner),
         policy=policy,
         audit=audit,

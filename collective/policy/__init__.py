@@ -20,13 +20,15 @@
     reason, max_targets,       what a rule that allows requires of the requests that match; those that do not meet it
     max_targets_per_hour       are denied
 
-A rule without one of these keys matches any value. Whole names are compared, case-sensitively.
+A rule without one of these keys matches any value. Whole names are compared, case-sensitively. A rule whose `inputs`
+name an input that the action does not have never allows it.
 
     read(path) ─► Policy ── decide(Question) ─► Decision
 """
 
+from collective.policy.input_names import Actions
 from collective.policy.parsing import read
 from collective.policy.requirements import CallFacts
 from collective.policy.rules import Decision, KnownNode, Policy, Question, Rule
 
-__all__ = ["CallFacts", "Decision", "KnownNode", "Policy", "Question", "Rule", "read"]
+__all__ = ["Actions", "CallFacts", "Decision", "KnownNode", "Policy", "Question", "Rule", "read"]

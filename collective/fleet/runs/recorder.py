@@ -112,10 +112,11 @@ class RunRecorder:
     def _begin(self, call: Call) -> dict[str, Any]:
         inputs = call.action.inputs
         data = call.action.masked(call.request.data)
-        given = {
-            name: value for name, value in data.items() if value != inputs.get(name, {}).get("default", _NO_DEFAULT)
-        }
-        words = (f"{name}={value if isinstance(value, str) else json.dumps(value)}" for name, value in given.items())
+        words = (
+            f"{name}={value if isinstance(value, str) else json.dumps(value)}"
+            for name, value in data.items()
+            if value != inputs.get(name, {}).get("default", _NO_DEFAULT)
+        )
         return {
             "event": "begin",
             "run": call.request.id,
@@ -148,9 +149,10 @@ class RunRecorder:
         self._close()
 
     def _close(self) -> None:
-        if self._file is not None:
-            os.close(self._file)
-            self._file = None
+        file, self._file = self._file, None
+        if file is not None:
+            with suppress(OSError):  # the error of an earlier write, reported before
+                os.close(file)
 
 
 def _request(call: Call, pace: Pace) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from collective.fleet.runs.folder import RunFile
 
 log = logging.getLogger(__name__)
 
-_EVENTS = {  # the members that a line must have, with their types
+_EVENTS: dict[str, dict[str, type | tuple[type, ...]]] = {  # the members that a line must have, with their types
     "begin": {"run": str, "time": (int, float), "agent": str, "action": str, "collective": str, "caller": str},
     "request": {"data": dict, "expected": list, "ddl": dict, "timeout": (int, float), "ttl": (int, float)},
     "sent": {"request": str},

@@ -45,8 +45,8 @@ class Authorizer:
         action = context.plugins.agents.action(request.agent, request.action)
         data = action.with_defaults(request.data) if action else request.data
         view = self._state.view(context.plugins)
-        call = self._call_facts(request)
-        question = Question(request.caller, request.agent, request.action, data, view, call=call)
+        call, known = self._call_facts(request), context.plugins.inputs
+        question = Question(request.caller, request.agent, request.action, data, view, known=known, call=call)
         decision = self._policy.decide(question)
         if not decision.allow:
             context.rule = decision.rule
