@@ -153,4 +153,9 @@ class JobStore:
         query = f"SELECT {columns} FROM jobs WHERE {where}"  # noqa: S608 - constants only
         with self._database.transaction() as connection:
             rows = connection.execute(query, values).fetchall()
-        return [StoredJob(*row[:-1], json.loads(row[-1]) if row[-1] else None) for row in rows]
+        return [_job(row) for row in rows]
+
+
+def _job(row: Sequence[Any]) -> StoredJob:
+    members = [*row[:-1], json.loads(row[-1]) if row[-1] else None]
+    return StoredJob(*members)

@@ -30,7 +30,7 @@ class CallerHours:
     def add(self, caller: str, run: str, targets: int, now: float) -> None:
         """Record an allowed request of a run, whose call is for `targets` nodes."""
         with self._lock:
-            runs = self._callers.setdefault(caller, OrderedDict())
+            runs: OrderedDict[str, tuple[float, int]] = self._callers.setdefault(caller, OrderedDict())
             self._callers.move_to_end(caller)
             at, before = runs.get(run, (now, 0))
             runs[run] = (at, max(before, targets))
