@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from collective import schemas
 from collective.clients import output, view_options
+from collective.clients.interruption import offer_cancel
 from collective.clients.output import Output
 from collective.clients.render import CallView
 from collective.clients.render.formatting import write_json, write_yaml
@@ -162,7 +163,7 @@ def present(shown: CallOutput, call: Call, fleet: Fleet) -> int:
     On a transport error or the first Ctrl-C the call stops: nothing more is sent, and the results so far are printed
     before the error. The second Ctrl-C ends the program at once. `fleet` explains why nodes did not answer.
     """
-    error = None
+    error, interrupted = None, False
     with interruptible():
         try:
             _receive(shown, call)
@@ -171,6 +172,7 @@ def present(shown: CallOutput, call: Call, fleet: Fleet) -> int:
             error = caught
         except KeyboardInterrupt:
             call.stop("interrupted")
+            interrupted = True
         call.close()
         _print(shown)
         print_missing(call, fleet)
@@ -178,6 +180,10 @@ def present(shown: CallOutput, call: Call, fleet: Fleet) -> int:
         raise error
     if call.stopped:
         _print_stopped(call)
+    if interrupted:
+        offer_cancel(call, fleet, shown.args)
+    if call.request.job is not None:
+        notice(f"job {call.request_id}: 'crpc jobs wait {call.request_id[:8]}' shows the results")
     return call.outcomes.exit_code()
 
 

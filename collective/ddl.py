@@ -57,7 +57,8 @@ class Aggregate:
 class Action:
     """One action of an agent, as described by its DDL. `timeout` is in seconds.
 
-    `dry_run`: the action can report what it would change without changing it.
+    `dry_run`: the action can report what it would change without changing it. `read_only`: it changes nothing, so that
+    a frozen node runs it, and its reply need not be kept.
     """
 
     agent: str
@@ -70,6 +71,7 @@ class Action:
     output: Mapping[str, Any]
     aggregates: tuple[Aggregate, ...]
     dry_run: bool = False
+    read_only: bool = False
 
     @property
     def inputs(self) -> Mapping[str, Mapping[str, Any]]:
@@ -92,11 +94,6 @@ class Action:
         alternatives = [self.input[word][0] for word in ("anyOf", "oneOf") if self.input.get(word)]
         more = (name for one in alternatives if isinstance(one, Mapping) for name in one.get("required", ()))
         return tuple(dict.fromkeys([*self.required, *more]))
-
-    @property
-    def only_reads(self) -> bool:
-        """Whether the action changes nothing: it is idempotent, and has no dry run."""
-        return self.idempotent and not self.dry_run
 
     @property
     def required_outputs(self) -> tuple[str, ...]:
@@ -363,6 +360,7 @@ def _action(metadata: Mapping[str, Any], name: str, body: Mapping[str, Any]) -> 
         output=body["output"],
         aggregates=tuple(aggregates),
         dry_run=body.get("dry_run", False),
+        read_only=body.get("read_only", False),
     )
 
 

@@ -25,6 +25,10 @@ GROUPS = {
     },
     "Change nodes": {
         "apply": "Run a saved plan of a rollout",
+        "jobs": "List, wait for and cancel background jobs and running requests",
+        "revoke": "Keep a sent request from beginning",
+        "freeze": "Make nodes refuse everything but actions that read",
+        "thaw": "End a freeze of nodes",
     },
     "Look back": {
         "runs": "List the saved calls",

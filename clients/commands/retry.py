@@ -49,6 +49,7 @@ def make_parser() -> Parser:
     group.add_argument("--skipped", action="store_true", help="nodes that were not sent to")
     options.add_target(parser)
     options.add_running(parser)
+    rollout_options.add_reason(parser)
     rollout_options.add_rollout(parser)
     group = add_views(parser)
     group.add_argument("--no-results", action="store_true", help="print the request id, do not wait for replies")
@@ -116,6 +117,7 @@ def _prepared(
         ttl=args.ttl or found.request["ttl"],
         retry_of=found.begin["run"],
         dry_run=found.dry_run,
+        reason=args.reason,
     )
 
 
