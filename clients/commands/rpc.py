@@ -147,7 +147,7 @@ def _config(args: argparse.Namespace, words: Sequence[str]) -> ClientConfig:
 
 
 def _check_agent(catalog: Catalog, agent: str) -> None:
-    if agent not in catalog.paths and (hint := suggest(agent, COMMANDS)):
+    if not catalog.has(agent) and (hint := suggest(agent, COMMANDS)):
         raise UsageError(f"there is neither an agent nor a command '{agent}' ({hint})")
 
 
