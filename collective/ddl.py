@@ -167,7 +167,9 @@ class Action:
         A failed action may return a part of its outputs: `complete` is false for these.
         """
         if not isinstance(data, dict):
-            message = f"{self._label}: returned {type(data).__name__}, but must return a mapping (see its DDL)"
+            message = (
+                f"{self._label}: returned {type(data).__name__}, but must return a dict with the outputs of its DDL"
+            )
             raise Failed(message, reason="crashed")
         filled = {name: value["default"] for name, value in self.outputs.items() if "default" in value}
         filled.update(data)

@@ -53,6 +53,11 @@ GROUPS = {
         "audit": "Show and verify the audit log of a node",
         "cost": "Estimate what a collective costs per month at AWS",
     },
+    "Write agents": {
+        "new": "Write the code, the DDL and a test of a new agent",
+        "check": "Report what is wrong with agents, and what could be better",
+        "run-local": "Run an action on this machine and print what a caller would see",
+    },
     "Try it out": {
         "lab": "Run a whole collective on this machine",
     },

@@ -155,7 +155,7 @@ def _config(args: argparse.Namespace, words: Sequence[str]) -> ClientConfig:
 
 
 def _check_agent(catalog: Catalog, agent: str) -> None:
-    if hint := lookup.hint(agent, catalog.paths):
+    if not catalog.has(agent) and (hint := lookup.hint(agent, ())):
         raise UsageError(f"there is neither an agent nor a command '{agent}' ({hint})")
 
 

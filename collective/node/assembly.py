@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from collective import catalog, names
+from collective import catalog, installed, names
 from collective.aws.session import AWS
 from collective.config import NodeConfig
 from collective.errors import ConfigError
@@ -110,12 +110,13 @@ def build(config: NodeConfig, manager: ServiceManager, session: boto3.Session | 
 
 
 def load_plugins(config: NodeConfig, before: Plugins | None = None) -> Plugins:
-    """Load the standard agents and data functions, and those of the configured folders.
+    """Load the standard agents and data functions, those of the configured folders, and those of distributions.
 
     A plugin that is broken now keeps its version of `before`.
     """
-    code = [agents.bundled(), *config.agents]
-    return plugin_set.load(code, [catalog.bundled(), *config.ddls], config.settings, before)
+    code = [agents.bundled(), *config.agents, *installed.code_folders()]
+    ddls = [catalog.bundled(), *config.ddls, *installed.ddl_folders()]
+    return plugin_set.load(code, ddls, config.settings, before)
 
 
 def reload_plugins(config: NodeConfig, before: Plugins) -> Plugins:
