@@ -48,7 +48,6 @@ def runonce(
     tags: str | None = None,
     server: str | None = None,
     splay: bool = False,
-    force: bool = False,
     *,
     settings: Settings,
     deadline: float,
@@ -58,7 +57,7 @@ def runonce(
     state = _state(settings, deadline)
     if state.applying:
         raise Aborted("Puppet is applying a catalog already", data=_status(state))
-    if state.disabled is not None and not force:
+    if state.disabled is not None:
         raise Aborted(f"Puppet is disabled: {state.disabled}", data=_status(state))
     options = {"noop": noop, "environment": environment, "tags": tags, "server": server, "splay": splay}
     line = [_command(settings), "agent", "--onetime", "--no-daemonize", "--color=false", *_puppet.arguments(options)]
