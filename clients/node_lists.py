@@ -12,6 +12,7 @@ from collective.errors import UsageError
 from collective.names import check_identity
 
 _LIMIT = 64 * 1024 * 1024  # bytes; more than the document of ten thousand long replies
+_SHOWN = 200  # characters of an entry that an error quotes
 _OUTCOMES = {"ok": (True,), "failed": (False,), "all": (True, False)}  # of the nodes that answered, by choice
 _LISTS = {  # the lists of a document, or mappings of names to reasons, that belong to a choice; each may be missing
     "failed": ("not_evaluated",),
@@ -93,4 +94,4 @@ def _name(entry: Any, where: str) -> str:
         for key in ("sender", "certname", "identity"):
             if isinstance(entry.get(key), str):
                 return str(entry[key])
-    raise UsageError(f"--nodes {where}: {json.dumps(entry)} is not the name of a node")
+    raise UsageError(f"--nodes {where}: {json.dumps(entry)[:_SHOWN]} is not the name of a node")

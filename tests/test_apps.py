@@ -12,7 +12,6 @@ from collective.clients import apps
 from collective.clients.apps import _tail, nrpe, shell
 from collective.clients.apps._tail import TailedJob, poll
 from collective.clients.commands import COMMANDS
-from collective.clients.render.console import together
 from collective.messages import Reply
 
 
@@ -100,17 +99,6 @@ def test_unknown_nodes_are_grouped_by_reason() -> None:
 def test_a_first_argument_that_is_not_an_input_is_the_command_line(words: list[str], expected: list[str]) -> None:
     """An argument that looks like KEY=VALUE is an input; any other first argument becomes `command=`."""
     assert shell.inputs(words) == expected
-
-
-def test_equal_replies_are_shown_together() -> None:
-    """Replies with equal data and status are shown once, under the folded names, at the place of the first of them."""
-    replies = [
-        make_reply("web1", {"stdout": "a"}),
-        make_reply("web3", {"stdout": "b"}),
-        make_reply("web2", {"stdout": "a"}),
-        make_reply("web4", {"stdout": "a"}, 1),
-    ]
-    assert [reply.sender for reply in together(replies)] == ["web[1-2]", "web3", "web4"]
 
 
 # -- shell run --tail

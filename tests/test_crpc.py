@@ -35,7 +35,7 @@ def unconfigured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 MISTAKES: dict[str, tuple[int, str]] = {
     "--json package status": (USAGE, "package status: required input 'package' is missing (inputs: package)"),
     "--jsn package status": (USAGE, "unknown option '--jsn' (did you mean '--json'?)"),
-    "--count package status": (USAGE, "unknown option '--count'"),
+    "--counts package status": (USAGE, "unknown option '--counts'"),
     "-T stagin ping": (USAGE, "'stagin'"),
     "--config /no/such -v ping": (CONFIGURATION, "/no/such: cannot be read"),
     "-vT": (USAGE, "unknown option '-T'"),

@@ -81,6 +81,20 @@ REQUESTS: dict[str, tuple[int, str, str]] = {
 }
 
 
+MISSPELT = "policy.yaml: rule '1': inputs: no action that it covers has an input 'servce' (did you mean 'service'?)"
+
+
+def test_a_misspelt_input_is_reported(folder: Path, capsys: Captured) -> None:
+    """`check` refuses a rule that names an input which no action has, and `test` denies what it should allow."""
+    (folder / "policy.yaml").write_text("rules: [{agents: [service], inputs: {properties: {servce: {enum: [nginx]}}}}]")
+    assert called(["policy", "check", "policy.yaml"], capsys) == (78, "", f"crpc: {MISSPELT}\n")
+    words = ["policy", "test", "policy.yaml", "--caller", "bob", "service", "restart", "service=sshd"]
+    code, out, err = called(words, capsys)
+    why = "rule '1' names the input 'servce', which service restart does not have"
+    assert (code, out) == (2, f"denied: no rule allows it ({why})\n")
+    assert MISSPELT in err
+
+
 def test_common_options_are_accepted_before_the_verb(folder: Path, capsys: Captured) -> None:
     """Common options before the verb apply to every verb, and are refused if they are given twice."""
     words = ["test", "policy.yaml", "package", "status", "--caller", "bob"]

@@ -1,4 +1,4 @@
-"""`crpc shell run 'LINE'`: the action `run` without typing `command=`; nodes with the same output are shown together.
+"""`crpc shell run 'LINE'`: the action `run` without typing `command=`.
 
 With `--tail`, each node runs the line as a job whose output is shown while it runs: see `_tail`.
 """
@@ -23,8 +23,7 @@ def make_parser() -> Parser:
     parser = rpc.make_parser(
         "crpc shell run",
         "crpc shell run 'LINE' [KEY=VALUE ...] [options]",
-        "Run a command line on many nodes.\n\n"
-        "The inputs are those of 'crpc describe shell run'. Nodes with the same output are shown together.",
+        "Run a command line on many nodes.\n\nThe inputs are those of 'crpc describe shell run'.",
         [
             "crpc shell run uptime",
             "crpc shell run 'df -h /' -F role=web",
@@ -39,7 +38,6 @@ def run(arguments: Sequence[str]) -> int:
     """Run a command line on all matching nodes, with `--tail` as a job; return the exit code."""
     args = make_parser().parse_args(arguments)
     words = inputs(args.words)
-    args.together = words != args.words
     if not args.tail:
         return rpc.perform(args, ["shell", "run", *words])
     _refuse_forms(args)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from collective.clients import apps, options, output
 from collective.clients.commands import COMMANDS
 from collective.clients.output import Output
-from collective.clients.parser import Parser
+from collective.clients.parser import Parser, completed_by
 from collective.masking import MASK
 
 if TYPE_CHECKING:
@@ -27,8 +27,8 @@ def make_parser() -> Parser:
         "that it was read from.",
         examples=["crpc describe package", "crpc describe package install", "crpc describe package -o table"],
     )
-    parser.add_argument("agent", help="name of an agent ('crpc help' lists them)")
-    parser.add_argument("action", nargs="?", help="name of an action (default: all)")
+    completed_by("agent", parser.add_argument("agent", help="name of an agent ('crpc help' lists them)"))
+    completed_by("described", parser.add_argument("action", nargs="?", help="name of an action (default: all)"))
     return parser
 
 

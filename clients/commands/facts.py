@@ -7,10 +7,12 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from collective.clients import options
 from collective.clients.commands import COMMANDS
-from collective.clients.parser import Parser
+from collective.clients.parser import Parser, completed_by
 from collective.clients.render.formatting import in_words, shallow
-from collective.clients.results import CallOutput, add_call, present
+from collective.clients.render.view import Screen
+from collective.clients.results import CallOutput, present
 from collective.clients.single_call import open_call
 from collective.clients.streams import write
 from collective.nodesets import fold
@@ -25,8 +27,11 @@ def make_parser() -> Parser:
         "frequent first. With -v also the names of these nodes.",
         examples=["crpc facts role", "crpc facts os.family -v -F environment=production", "crpc facts role -o csv"],
     )
-    parser.add_argument("fact", help='name of a fact; a dotted path reaches nested facts: os.family, a."b.c".d')
-    add_call(parser)
+    completed_by(
+        "fact",
+        parser.add_argument("fact", help='name of a fact; a dotted path reaches nested facts: os.family, a."b.c".d'),
+    )
+    options.add_call(parser)
     return parser
 
 
@@ -34,7 +39,7 @@ def run(arguments: Sequence[str]) -> int:
     """Ask every matching node for the fact and print the values; return the exit code of the call."""
     args = make_parser().parse_args(arguments)
     with open_call(args, "get_fact", {"fact": args.fact}) as (call, fleet):
-        return present(FactsOutput(call, args), fleet)
+        return present(FactsOutput(call, args), call, fleet)
 
 
 class FactsOutput(CallOutput):
@@ -42,10 +47,10 @@ class FactsOutput(CallOutput):
 
     schema = "facts"
 
-    def print_text(self) -> None:
-        """Print the values, and the nodes that failed or did not answer."""
+    def write_text(self, screen: Screen) -> None:
+        """Write the values, and the nodes that failed or did not answer."""
         values = [(_in_words(value), names) for value, names in self._values()]
-        if self.args.sort:
+        if self.view.sort:
             values.sort()
         width = max((len(value) for value, _ in values), default=0)
         lines = [] if self.args.quiet else [f"Values of {escape_controls(self.args.fact)}:", ""]
@@ -55,7 +60,7 @@ class FactsOutput(CallOutput):
         outcomes = self.call.outcomes
         for heading, nodes in (("Failed", outcomes.failed), ("No response from", outcomes.silent)):
             lines += ["", f"{heading}: {plural(len(nodes), 'node')}: {fold(nodes)}"] if nodes else []
-        write("".join(f"{line}\n" for line in lines))
+        write("".join(f"{line}\n" for line in lines), screen.stream)
 
     def members(self) -> Mapping[str, Any]:
         """Return the fact and its values."""

@@ -7,11 +7,14 @@ import time
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from statistics import mean
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
+from collective.clients import options
 from collective.clients.commands import COMMANDS
 from collective.clients.parser import Parser
-from collective.clients.results import CallOutput, add_call, present
+from collective.clients.render.records import selected
+from collective.clients.render.view import Screen
+from collective.clients.results import CallOutput, present
 from collective.clients.single_call import open_call
 from collective.clients.streams import write
 from collective.nodesets import fold
@@ -30,7 +33,7 @@ def make_parser() -> Parser:
         "summary. With -v also how far the clocks of the nodes and of this machine differ.",
         examples=["crpc ping", "crpc ping -F role=web --one", "crpc ping --nodes-from failed --nodes results.json"],
     )
-    add_call(parser)
+    options.add_call(parser)
     return parser
 
 
@@ -38,7 +41,7 @@ def run(arguments: Sequence[str]) -> int:
     """Ping the nodes and print their times; return the exit code of the call."""
     args = make_parser().parse_args(arguments)
     with open_call(args, "ping", {}) as (call, fleet):
-        return present(PingOutput(call, args), fleet)
+        return present(PingOutput(call, args), call, fleet)
 
 
 class PingOutput(CallOutput):
@@ -46,9 +49,11 @@ class PingOutput(CallOutput):
 
     schema = "ping"
     progress = False
+    pages = False
 
     def __init__(self, call: Call, args: Namespace) -> None:
         super().__init__(call, args)
+        self._live = call
         self._times: dict[str, float] = {}
         self._clocks: dict[str, float] = {}
 
@@ -59,18 +64,25 @@ class PingOutput(CallOutput):
         pong = reply.data.get("pong")
         if isinstance(pong, (int, float)):
             self._clocks[reply.sender] = pong - now
-        if self.args.output == "text" and not self.args.sort:
-            self._print(reply)
+        if self.args.output == "text" and not self._at_the_end:
+            self._write(reply, sys.stdout)
+            sys.stdout.flush()
 
-    def print_text(self) -> None:
-        """Print the summary; with `--sort` the replies first."""
-        if self.args.sort:
-            for _, reply in sorted(self.call.outcomes.replies.items()):
-                self._print(reply)
+    @property
+    def _at_the_end(self) -> bool:
+        """Whether no line is printed while replies arrive."""
+        return bool(self.view.selects or self.view.only or self.view.query)
+
+    def write_text(self, screen: Screen) -> None:
+        """Write the summary, after the replies if these have not been printed."""
+        if self._at_the_end or screen.stream is not sys.stdout:
+            for record in selected(self.call, self.view):
+                if record.answered:
+                    self._write(self.call.outcomes.replies[record.sender], screen.stream)
         lines = [] if self.args.quiet else self._summary()
         if silent := self.call.outcomes.silent:
             lines.append(f"No response from: {plural(len(silent), 'node')}: {fold(silent)}")
-        write("".join(f"{line}\n" for line in lines))
+        write("".join(f"{line}\n" for line in lines), screen.stream)
 
     def members(self) -> Mapping[str, Any]:
         """Return the measurements."""
@@ -92,12 +104,11 @@ class PingOutput(CallOutput):
         ]
         return [["Node", "Status", "Message", "Round Trip (ms)", "Clock Difference (s)"], *body]
 
-    def _print(self, reply: Reply) -> None:
+    def _write(self, reply: Reply, stream: TextIO) -> None:
         what = f"time={self._times[reply.sender]:.2f} ms" if reply.ok else reply.statusmsg
         if self.args.verbose and reply.sender in self._clocks:
             what += f"  clock={self._clocks[reply.sender]:+.1f} s"
-        write(f"{escape_controls(reply.sender):<40} {escape_controls(what)}\n")
-        sys.stdout.flush()
+        write(f"{escape_controls(reply.sender):<40} {escape_controls(what)}\n", stream)
 
     def _summary(self) -> list[str]:
         lines, times = ["", "---- ping statistics ----"], self._times.values()
@@ -107,6 +118,6 @@ class PingOutput(CallOutput):
         if self.args.verbose:
             from collective.messages import MAX_SKEW
 
-            skew = self.call.skew
+            skew = self._live.skew
             lines.append(f"clock of this machine: {skew:+.1f} s relative to AWS (allowed: {MAX_SKEW:.0f} s)")
         return lines

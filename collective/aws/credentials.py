@@ -19,12 +19,17 @@ from collective.aws.errors import one_line
 from collective.errors import AccessDenied
 
 
-def new_session() -> boto3.Session:
-    """Return a session whose clients resolve their credentials at each request until there are some."""
+def new_session(profile: str | None = None, region: str | None = None) -> boto3.Session:
+    """Return a session whose clients resolve their credentials at each request until there are some.
+
+    A `profile` takes precedence over credentials in environment variables. Raises ProfileNotFound of botocore.
+    """
     core = botocore_session.get_session()
+    if profile is not None:
+        core.set_config_variable("profile", profile)
     resolver = core.get_component("credential_provider")
     core.register_component("credential_provider", _LateResolver(resolver))
-    return boto3.Session(botocore_session=core)
+    return boto3.Session(botocore_session=core, region_name=region)
 
 
 class _LateResolver:

@@ -20,6 +20,7 @@ from collective.aws.calls import BoundedClient, CallFailed, Deadlines, refuse_ab
 from collective.aws.credentials import new_session
 from collective.aws.errors import translated
 from collective.aws.responses import check
+from collective.config import ClientConfig
 from collective.errors import ConfigError, Unreachable
 
 log = logging.getLogger(__name__)
@@ -58,16 +59,30 @@ class Settings:
 class AWS:
     """A boto3 session, and the clock of AWS.
 
-    `session` is an argument so that the nodes of a lab, forked from one process, share what it has loaded.
+    `session` is an argument so that the nodes of a lab, forked from one process, share what it has loaded. `endpoint`
+    is the URL of another server for all services.
     """
 
-    def __init__(self, session: boto3.Session | None = None, timeouts: Timeouts = DEFAULT_TIMEOUTS) -> None:
+    def __init__(
+        self,
+        session: boto3.Session | None = None,
+        timeouts: Timeouts = DEFAULT_TIMEOUTS,
+        endpoint: str | None = None,
+    ) -> None:
         with translated("AWS"):
             self._session = session or new_session()
         self._timeouts = timeouts
+        self._endpoint = endpoint
         self._deadlines = Deadlines(timeouts.deadline, timeouts.suspect)
         self._offset: float | None = None
         self._clock_is_off = False
+
+    @classmethod
+    def of(cls, config: ClientConfig, timeouts: Timeouts = DEFAULT_TIMEOUTS) -> AWS:
+        """Return what a caller uses: the region, profile and endpoint of `client.yaml`, or boto3's own settings."""
+        with translated("AWS"):
+            session = new_session(config.profile, config.region)
+        return cls(session, timeouts, config.endpoint)
 
     def settings(self) -> Settings:
         """Return the effective settings. Raises ConfigError and AccessDenied, e.g. without credentials."""
@@ -115,7 +130,7 @@ class AWS:
 
     def _create(self, service: Any, settings: Config) -> Any:
         try:
-            return self._session.client(service, config=settings)
+            return self._session.client(service, config=settings, endpoint_url=self._endpoint)
         except ValueError as exc:  # the URL of an endpoint is invalid
             raise CallFailed(str(exc)) from None
 

@@ -123,6 +123,27 @@ def _add(found: Candidates, record: NodeRecord, now: float, agent: str, revoked:
         found.contested.append(name)
 
 
+def left_out(contents: Contents, now: float, targets: Targets, agent: str, found: Discovery) -> dict[str, str]:
+    """Return the registered nodes that match `targets` and are neither found nor in `not_asked`, with the reason.
+
+    What only nodes can decide is not known here, so that a node that may match is included.
+    """
+    budget = Budget(_SEARCH_SECONDS)
+    named = {*found.nodes, *found.not_asked, *found.not_evaluated, *found.silent}
+    reasons = {}
+    for record in sorted(contents.records, key=lambda record: record.identity):
+        name = record.identity
+        if name in named or not _is_target(targets, name) or not _could_match(targets, record, budget):
+            continue
+        if record.left is not None:
+            reasons[name] = f"stopped cleanly {silence.ago(now - record.left)}"
+        elif agent not in record.agents and agent not in record.refused:
+            reasons[name] = f"has no agent '{agent}'"
+        elif targets.limit is not None:
+            reasons[name] = f"not chosen by the limit {targets.limit}"
+    return reasons
+
+
 def _is_target(targets: Targets, identity: str) -> bool:
     return targets.nodes is None or identity in targets.nodes
 

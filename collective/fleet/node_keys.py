@@ -24,7 +24,7 @@ def open_registry(config: ClientConfig) -> KeyRegistry | None:
     from collective.aws.session import AWS
     from collective.registry.dynamodb import DynamoDBRegistry
 
-    return DynamoDBRegistry(AWS(), names.table(config.collective))
+    return DynamoDBRegistry(AWS.of(config), names.table(config.collective))
 
 
 @dataclass(frozen=True)

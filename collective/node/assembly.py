@@ -80,9 +80,11 @@ def build(config: NodeConfig, manager: ServiceManager, session: boto3.Session | 
     remove_abandoned_sockets()
     _end_abandoned(journal)
     verify = trust.verifier(config)
+    plugins = load_plugins(config)
+    policy.report(plugins.inputs)
     parts = ServerParts(
         transport=transport,
-        plugins=load_plugins(config),
+        plugins=plugins,
         facts=_facts(config, runner),
         policy=policy,
         audit=audit,

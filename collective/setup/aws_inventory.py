@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from mypy_boto3_sns import SNSClient
     from mypy_boto3_sqs import SQSClient
 
+    from collective.config import ClientConfig
+
 _PAGE = 1000  # queues; SQS API reference, ListQueues: the maximum; without a page size there is no next page
 
 
@@ -31,9 +33,9 @@ class Cloud:
         self.dynamodb: DynamoDBClient = aws.client("dynamodb")
 
     @classmethod
-    def connect(cls) -> Cloud:
-        """Return the account and region of boto3's settings. Raises ConfigError."""
-        return cls(AWS())
+    def connect(cls, config: ClientConfig) -> Cloud:
+        """Return the account and region of a caller. Raises ConfigError."""
+        return cls(AWS.of(config))
 
     @cached_property
     def transport(self) -> SQSTransport:

@@ -105,6 +105,12 @@ def test_a_changed_policy_file_takes_effect_with_the_next_request(node: Daemon, 
     assert broken["error"].startswith(f"{folder}/policy.yaml:2: rule 1: callers: must be a list of strings")
     assert reply_of(crpc, "shell", "run", "command=true")["reason"] == "denied"
     assert reply_of(crpc, "rpcutil", "ping")["statuscode"] == 0
+    write_policy(folder, {"name": "true only", "inputs": {"properties": {"comand": {"const": "true"}}}})
+    misspelt = reply_of(crpc, "shell", "run", "command=id")
+    assert misspelt["reason"] == "denied"
+    assert "rule 'true only' names the input 'comand', which shell run does not have" in misspelt["statusmsg"]
+    node.wait_for("policy.unknown_input")
+    assert "did you mean 'command'?" in node.events("policy.unknown_input")[0]["problem"]
     write_policy(folder, {"name": "everything"})
     assert reply_of(crpc, "shell", "run", "command=true")["statuscode"] == 0
 

@@ -15,6 +15,7 @@ from support.proxy import Proxy
 from support.waiting import wait_until
 
 from collective import names
+from collective.node.backoff import LONGEST
 
 HEARTBEAT = 2.0  # seconds
 WATCHED = 6.0  # seconds
@@ -63,6 +64,8 @@ def test_the_daemon_pauses_and_serves_again(crpc: Crpc, node: Daemon, proxy: Pro
     assert (done.returncode, done.stderr.count("\n")) == (69, 1)
     assert "not from AWS" in done.stderr
     proxy.answer = lambda _operation, _request: None
+    polls = proxy.counts["ReceiveMessage"]
+    wait_until(lambda: proxy.counts["ReceiveMessage"] > polls, 2 * LONGEST)
     assert crpc("rpcutil", "ping", "-I", IDENTITY, "-t", "60").returncode == 0, node.log
     assert node.process.poll() is None
 

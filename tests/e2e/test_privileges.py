@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.waiting import wait_until
 
 from collective.agent import Aborted, run
 from collective.agents import shell
@@ -133,7 +134,7 @@ def test_the_output_files_of_a_job_cannot_break_the_list_of_jobs(shared: Path) -
     # The user may write it through the open file of the wrapping shell (pidfd_getfd(2), ptrace(2)).
     (shared / "jobs" / handle / "exitcode").write_text("x" * 10_000_000)
     (shared / "jobs" / "stray").write_text("")
-    assert shell.list(settings=settings)["jobs"][handle]["status"] == "failed"
+    wait_until(lambda: shell.list(settings=settings)["jobs"][handle]["status"] == "failed", 30)
     assert shell.status(handle, settings=settings)["exitcode"] is None
     assert shell.clean(0, settings=settings) == {"removed": [handle]}
 

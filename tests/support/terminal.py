@@ -19,8 +19,13 @@ class TmuxTerminal:
 
     def type(self, line: str) -> None:
         """Type a line and press Enter."""
-        self._tmux("send-keys", "-l", line)
-        self._tmux("send-keys", "Enter")
+        self.keys(line, "Enter")
+
+    def keys(self, text: str, key: str) -> None:
+        """Type a text, then press a key by its name in tmux: Tab, C-a."""
+        if text:
+            self._tmux("send-keys", "-l", text)
+        self._tmux("send-keys", key)
 
     def screen(self, colors: bool = False) -> str:
         """Return the content of the window."""

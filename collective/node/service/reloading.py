@@ -52,7 +52,7 @@ class Reloading:
         """Reload now, in the calling thread."""
         loaded = self._load(self._server.plugins)
         self._server.use(loaded)
-        self._policy.current()
+        self._policy.report(loaded.inputs)
         self._server.facts.wake()
         self._registration.refresh()
         agents = {name: agent.ddl.metadata["version"] for name, agent in loaded.agents.items()}
