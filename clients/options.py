@@ -1,9 +1,7 @@
 """The options that several commands share: targets and running; and the values that they stand for.
 
     add_targets(parser)        which nodes        targets(args) -> Targets
-    add_running(parser)        timeouts
-    add_call(parser)           all of these, for commands that make one call
-    add_saving(parser)         --no-save          recorder(args, config) -> CallRecord
+    add_running(parser)        timeouts           recorder(args, config) -> CallRecord
     add_target(parser)         -T alone, for commands that select no nodes
     client_config(args)        client.yaml, with the collective of -T
     catalog(args)              the DDLs of the configuration
@@ -31,6 +29,7 @@ if TYPE_CHECKING:
     from collective.clients.input_files import Sources
     from collective.clients.parser import Parser
     from collective.config import ClientConfig
+    from collective.fleet.node_sets import NodeSet
     from collective.fleet.recording import CallRecord
     from collective.fleet.runs.folder import RunFolder
     from collective.fleet.targets import Targets
@@ -91,8 +90,8 @@ def add_targets(parser: Parser) -> None:
     group.add_argument("--dt", type=seconds, metavar="DURATION", help="time limit for asking nodes whether they match")
 
 
-def add_running(parser: Parser) -> None:
-    """Add the timeouts of a call."""
+def add_running(parser: Parser, *, saves: bool = True) -> None:
+    """Add the timeouts of a call, and `--no-save` unless it is never saved."""
     group = parser.add_argument_group("call options")
     group.add_argument(
         "-t",
@@ -104,27 +103,19 @@ def add_running(parser: Parser) -> None:
     group.add_argument(
         "--ttl", type=seconds, metavar="DURATION", help="how long nodes may start the request (60; 6 in a rollout)"
     )
+    if saves:
+        add_saving(group)
     parser.read_variable("timeout", "COLLECTIVE_TIMEOUT")
     parser.read_variable("ttl", "COLLECTIVE_TTL")
 
 
-def add_call(parser: Parser) -> None:
-    """Add the options of a command that makes one call of its own: targets, timeouts, saving, `-q`."""
-    from collective.clients.view_options import add_quiet
-
-    add_targets(parser)
-    add_running(parser)
-    add_saving(parser)
-    add_quiet(parser.add_argument_group("result options"))
-
-
-def add_saving(parser: Parser) -> None:
+def add_saving(group: argparse._ActionsContainer) -> None:
     """Add `--no-save`."""
-    parser.add_argument("--no-save", action="store_true", help="do not save this call for crpc runs, show and retry")
+    group.add_argument("--no-save", action="store_true", help="do not save this call for crpc runs, show and retry")
 
 
 def recorder(args: argparse.Namespace, config: ClientConfig, retry_of: str | None = None) -> CallRecord:
-    """Return what saves the call of a command with `--no-save`; it saves nothing with the option or `save_runs: false`.
+    """Return what saves a call; it saves nothing with `--no-save`, with `save_runs: false`, and without that option.
 
     `retry_of` is the ID of the run that the call retries.
     """
@@ -155,11 +146,12 @@ def targets(args: argparse.Namespace, sources: Sources | None = None) -> Targets
     if args.limit_seed is not None and args.limit is None:
         raise UsageError("--limit-seed: nothing is selected at random without a limit (add --limit or --one)")
     _check_encoding(args)
+    sets = _sets(args)
     wanted = filters.parse(
         with_fact=args.with_fact,
         with_class=args.with_class,
         with_agent=args.with_agent,
-        with_identity=args.with_identity,
+        with_identity=args.with_identity if sets is None else (),
         with_=args.with_,
         select=args.select,
     )
@@ -170,7 +162,18 @@ def targets(args: argparse.Namespace, sources: Sources | None = None) -> Targets
         nodes = read_nodes(args.nodes, args.nodes_from, sources)
     elif args.nodes_from is not None:
         raise UsageError(f"--nodes-from {args.nodes_from}: needs --nodes with the JSON of an earlier call")
-    return Targets(wanted, nodes, args.dm, args.dt, args.limit, args.limit_seed)
+    return Targets(wanted, nodes, args.dm, args.dt, args.limit, args.limit_seed, sets)
+
+
+def _sets(args: argparse.Namespace) -> NodeSet | None:
+    """Return the set of all `-I` together if one of them has an operator or a group, else None."""
+    from collective.fleet.node_sets import is_expression
+
+    if not any(map(is_expression, args.with_identity)):
+        return None
+    from collective.clients import node_groups
+
+    return node_groups.read(args.with_identity, client_config(args))
 
 
 def _check_encoding(args: argparse.Namespace) -> None:

@@ -186,6 +186,9 @@ class Action:
             # The validator's message would quote the secret.
             return f"{kind} '{where}' does not match the DDL" if where else f"{kind} does not match the DDL"
         message = error.message if len(error.message) <= 300 else error.message[:300] + "…"
+        if error.validator == "enum" and isinstance(error.instance, str):
+            hint = suggest(error.instance, [one for one in error.validator_value if isinstance(one, str)])
+            message += f" ({hint})" if hint else ""
         return f"{kind} '{where}': {message}" if where else f"{kind}: {message}"
 
     def _returned(self, data: Mapping[str, Any]) -> str:

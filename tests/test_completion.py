@@ -14,7 +14,8 @@ from support.crpc_process import BIN
 from collective.clients.commands import COMMANDS, make_parsers
 from collective.clients.completion.bash_line import read_line
 from collective.clients.completion.values import SOURCES
-from collective.clients.parser import FORMS, Parser
+from collective.clients.parser import Parser
+from collective.clients.view_options import FORMS
 
 BREAKS = " \t\n\"'@><=;|&(:"  # bash's default
 

@@ -92,7 +92,7 @@ MISTAKES: dict[str, tuple[int, str]] = {
     "package status package=zsh -S (": (USAGE, "("),
     "package status package=zsh -T stagin": (
         USAGE,
-        "unknown collective 'stagin' (configured: production",
+        "unknown collective 'stagin' (did you mean 'staging'?)",
     ),
     "package status package=zsh --nodes": (USAGE, "--nodes: expected one argument"),
     "package status package=zsh --nodes /no/such": (
@@ -122,7 +122,9 @@ MISTAKES: dict[str, tuple[int, str]] = {
     "keys trust /no/such.pub --as a*": (USAGE, "--as: invalid caller 'a*'"),
     "keys --config /no/such": (CONFIGURATION, "/no/such: cannot be read: No such file"),
     "nodes": (USAGE, "the following arguments are required: list|trust"),
-    "nodes forget": (USAGE, "invalid choice: 'forget'"),
+    "nodes forget": (USAGE, "invalid choice: 'forget' (choose from list, trust, revoke, prune)"),
+    "nodes lst": (USAGE, "invalid choice: 'lst' (did you mean 'list'?)"),
+    "ping -o jsno": (USAGE, "-o/--output: invalid choice: 'jsno' (did you mean 'json'?)"),
     "nodes trust": (USAGE, "the following arguments are required: NAME"),
     "nodes trust a/b": (USAGE, "invalid identity 'a/b'"),
     "nodes list -T stagin": (USAGE, "unknown collective 'stagin'"),

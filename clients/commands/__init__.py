@@ -18,6 +18,7 @@ GROUPS = {
     "Ask nodes": {
         "ping": "Measure how fast nodes answer",
         "find": "List the nodes that match",
+        "ssh": "Open ssh to the node that the target options find",
         "facts": "Count the values of a fact",
         "inventory": "Show the facts, classes and agents of one node",
     },

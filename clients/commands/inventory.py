@@ -30,7 +30,6 @@ def make_parser() -> Parser:
     completed_by("node", parser.add_argument("node", help="identity of the node"))
     options.add_target(parser)
     options.add_running(parser)
-    options.add_saving(parser)
     return parser
 
 

@@ -11,7 +11,7 @@ from collective.clients import options, rollout_options, saved_runs
 from collective.clients.commands import COMMANDS
 from collective.clients.confirmation import Confirmation, ask_whether
 from collective.clients.inputs import ask_secrets, read_inputs
-from collective.clients.parser import Parser
+from collective.clients.parser import Parser, completed_by
 from collective.clients.prepared_call import PreparedCall, connected, send
 from collective.clients.results import CallOutput, present, print_sent
 from collective.clients.streams import notice
@@ -38,9 +38,10 @@ def make_parser() -> Parser:
         "not saved: give them again as KEY=VALUE, or type them when asked.",
         examples=["crpc retry", "crpc retry last --failed", "crpc retry -2 --silent --skipped --batch 10"],
     )
-    parser.add_argument(
+    words = parser.add_argument(
         "words", nargs="*", metavar="RUN | KEY=VALUE", help="the saved run (default: last), and secret inputs"
     )
+    completed_by("run", words)
     group = parser.add_argument_group("nodes to retry (default: all three)")
     group.add_argument("--failed", action="store_true", help="nodes that failed or could not evaluate the filter")
     group.add_argument("--silent", action="store_true", help="nodes that did not answer")
@@ -48,7 +49,6 @@ def make_parser() -> Parser:
     options.add_target(parser)
     options.add_running(parser)
     rollout_options.add_rollout(parser)
-    options.add_saving(parser)
     group = add_views(parser)
     group.add_argument("--no-results", action="store_true", help="print the request id, do not wait for replies")
     return parser

@@ -58,7 +58,6 @@ def make_parser(
     rollout_options.add_rollout(parser)
     rollout_checks.add_options(parser)
     rollout_plan.add_options(parser)
-    options.add_saving(parser)
     add_repeating(parser)
     group = add_views(parser)
     group.add_argument("--no-results", action="store_true", help="print the request id, do not wait for replies")

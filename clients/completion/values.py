@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from collective.clients import apps, lookup
+from collective.clients import apps, lookup, own_commands
 from collective.clients.commands import COMMANDS
 from collective.clients.completion import Candidate
 from collective.errors import CollectiveError
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _TEST = re.compile(r"(?P<fact>[^=!<>~]+)(?P<operator>==?|!=|<=|>=|<|>)(?P<value>[^~/].*|)")
 _LAST_WORD = re.compile(r"[^\s()]*\Z")  # of an expression
 _SIMPLE = re.compile(r"[\w.:/@+-]+")  # a value that an expression takes without quotes
+_RUNS = 50  # that are completed
 _CONDITIONS = ("and", "or", "not")
 
 
@@ -83,6 +84,8 @@ def _commands(known: Known, _words: Sequence[str], _current: str) -> Iterator[Ca
     yield from (Candidate(name, about) for name, about in COMMANDS.items())
     for agent in known.agents:
         yield Candidate(agent, str(known.ddl(agent).get("metadata", {}).get("description", "")))
+    own = own_commands.usable(known.config) if known.config else []
+    yield from (Candidate(one.name, one.about) for _, one in own)
     yield from (Candidate(one.name, one.about) for one in lookup.plugins() if one.name not in known.agents)
 
 
@@ -198,6 +201,19 @@ def _collectives(known: Known, _words: Sequence[str], _current: str) -> Iterator
         yield from (Candidate(name) for name in (known.config.collective, *known.config.collectives))
 
 
+def _runs(known: Known, _words: Sequence[str], _current: str) -> Iterator[Candidate]:
+    """Yield the newest saved runs, each with its call."""
+    if known.config is None:
+        return
+    from collective.clients import options, saved_runs
+
+    yield Candidate(saved_runs.LAST)
+    for file in options.run_folder(known.config).newest()[:_RUNS]:
+        begin = file.summary().begin
+        words = [str(begin.get(name, "")) for name in ("agent", "action", "inputs")]
+        yield Candidate(saved_runs.short(file.run), " ".join(words))
+
+
 def _schemas(_known: Known, _words: Sequence[str], _current: str) -> Iterator[Candidate]:
     from collective import schemas
 
@@ -228,6 +244,7 @@ SOURCES: Mapping[str, Callable[[Known, Sequence[str], str], Iterable[Candidate]]
     "node_agent": _node_agents,
     "node": _nodes,
     "collective": _collectives,
+    "run": _runs,
     "schema": _schemas,
     "file": _files,
 }

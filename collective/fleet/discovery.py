@@ -17,6 +17,7 @@ from collective.filters import Budget, ClassTest, FactTest, Filter, look_up, mat
 from collective.fleet import silence
 from collective.fleet.outcomes import Outcomes
 from collective.fleet.targets import Targets
+from collective.fleet.unknown_names import unknown_names
 from collective.nodesets import fold
 from collective.registry import Contents, NodeRecord
 from collective.suggestions import suggest
@@ -103,7 +104,10 @@ def candidates(
         if _is_target(targets, name) and _is_named(targets.filter, name):
             found.not_asked[name] = f"invalid record in the registry: {problem}"
     why_none = _why_none(found, alive, possible, agent)
-    return replace(found, why_none=why_none if possible else why_none + _meant(targets, contents))
+    if alive and not possible:
+        unknown = unknown_names(targets.filter, contents.records)
+        why_none = f"no node matches the filter ({unknown})" if unknown else why_none + _meant(targets, contents)
+    return replace(found, why_none=why_none)
 
 
 def _add(found: Candidates, record: NodeRecord, now: float, agent: str, revoked: bool) -> None:

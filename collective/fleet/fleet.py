@@ -27,13 +27,14 @@ from collective.catalog import Catalog
 from collective.config import ClientConfig
 from collective.errors import NoNodes, NotFound, TransportError, Unreachable, UsageError
 from collective.filters import Filter
-from collective.fleet import discovery, reply_slots, silence
+from collective.fleet import discovery, node_sets, reply_slots, silence
 from collective.fleet.call import Call, VerifyReply, accept_unverified
 from collective.fleet.confirmation import Confirm, require_confirmation
 from collective.fleet.discovery import Discovery
 from collective.fleet.gates import NO_GATES, Gates
 from collective.fleet.grouping import Facts
 from collective.fleet.known_nodes import IntroducedNodes, KnownNodes
+from collective.fleet.node_sets import ListedNodes, MatchingNodes, NodeSet
 from collective.fleet.outcomes import Outcomes
 from collective.fleet.pace import AT_ONCE, Pace
 from collective.fleet.plan import CallPlan, Surroundings
@@ -266,6 +267,10 @@ class Fleet:
             log.warning("discovery.incomplete", extra={"error": text})
         return list(found.nodes)
 
+    def records(self) -> list[NodeRecord]:
+        """Return what the registry has of each node; nothing without a registry. Raises TransportError."""
+        return list(self._registry.read().records) if self._registry else []
+
     def why_silent(self, nodes: Iterable[str]) -> dict[str, str]:
         """Return why nodes are probably silent, by name: from the registry, and from their queues."""
         silent = sorted(nodes)
@@ -298,6 +303,9 @@ class Fleet:
         self.catalog.check_filter(targets.filter)
         if targets.nodes == ():
             raise NoNodes("the list of nodes is empty")
+        if targets.sets is not None:
+            found = self._of_sets(targets.sets, targets, agent, certain)
+            return self._narrowed(found, targets, agent, verify=verify, certain=certain)
         names_only = None if verify else discovery.named(targets)
         if names_only is None:
             found = self._discover(targets, agent, certain)
@@ -305,6 +313,29 @@ class Fleet:
                 found = found.among(targets.nodes)
         else:
             found = self._named(names_only)
+        missing = found.not_evaluated or found.silent or (self.config.expect_all and found.not_asked)
+        if not found.nodes and not missing:
+            raise NoNodes("; ".join([found.why_none, *found.incomplete()]))
+        return replace(found, nodes=tuple(targets.sample(found.nodes)))
+
+    def _of_sets(self, sets: NodeSet, targets: Targets, agent: str, certain: bool) -> Discovery:
+        """Return the nodes of a set expression, after evaluating the filters of its groups."""
+        if isinstance(sets, ListedNodes):
+            return self._named(sorted(sets.names))
+        if isinstance(sets, MatchingNodes):
+            self.catalog.check_filter(sets.filter)
+            method, seconds = targets.method, targets.discovery_timeout
+            return self._discover(Targets(sets.filter, None, method, seconds), agent, certain)
+        left = self._of_sets(sets.left, targets, agent, certain)
+        return node_sets.combined(sets.operator, left, self._of_sets(sets.right, targets, agent, certain))
+
+    def _narrowed(self, found: Discovery, targets: Targets, agent: str, *, verify: bool, certain: bool) -> Discovery:
+        """Return the nodes of `found` that match the other parts of `targets` as well."""
+        if targets.nodes is not None:
+            found = found.among(targets.nodes)
+        if found.nodes and (verify or targets.filter != Filter()):
+            rest = replace(targets, nodes=found.nodes, sets=None, limit=None, limit_seed=None)
+            found = self._select(rest, agent, verify=verify, certain=certain)
         missing = found.not_evaluated or found.silent or (self.config.expect_all and found.not_asked)
         if not found.nodes and not missing:
             raise NoNodes("; ".join([found.why_none, *found.incomplete()]))

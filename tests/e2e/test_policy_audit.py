@@ -123,7 +123,10 @@ def test_secrets_are_masked_everywhere(node: Daemon, crpc: Crpc, folder: Path) -
     good = crpc("vault", "login", "password=opensesame", "-I", IDENTITY, "--json")
     assert json.loads(good.stdout)["replies"][0]["data"] == {"token": "********", "length": 10}
     assert "RuntimeError: cannot log in with '********'" in node.log
-    # Except the journal: it needs the inputs to continue after a crash, and only root can read it.
+    # The journal needs the inputs until the reply exists, to continue after a crash, and keeps the reply.
+    journal = b"".join(path.read_bytes() for path in (folder / "state").glob("journal.sqlite*"))
+    assert journal
+    assert b"hunter2" not in journal
     written = [path for path in folder.rglob("*") if path.is_file() and not {"agents", "state"} & set(path.parts)]
     assert {folder / "log", folder / "audit.jsonl"} <= set(written)
     seen = failed.stdout + failed.stderr + good.stdout + good.stderr

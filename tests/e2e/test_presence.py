@@ -16,6 +16,7 @@ from typing import Any
 
 import boto3
 import pytest
+from support import failures
 from support.crpc_process import BIN, Completed, Crpc, clean_environment, make_crpc, own_lab
 from support.json_documents import check_document
 from support.waiting import wait_until
@@ -195,6 +196,7 @@ def test_a_node_with_too_many_facts_stays_registered(own: Layout, crpc: Crpc) ->
     wait_until(lambda: "cannot store" not in crpc("doctor").stdout, WAIT)
 
 
+@pytest.mark.failure(failures.AWS, "invalid items in the registry's table")
 def test_a_bad_record_costs_only_itself(crpc: Crpc, table: Any) -> None:
     """Records that are not valid are named once each, cleaned, and every command works."""
     bad: dict[str, Any] = {"agents": None, "version": "1", "facts": {}}

@@ -38,11 +38,6 @@ class Plugins:
         warnings = [line for agent in self.agents.values() for line in agent.warnings]
         return (*self.agents.problems, *self.data.problems, *warnings, *self.unused)
 
-    @property
-    def others(self) -> tuple[str, ...]:
-        """The problems of data functions and settings; callers learn those of agents by the agent's name."""
-        return (*self.data.problems, *self.unused)
-
     @cached_property
     def inputs(self) -> Actions:
         """The names of the inputs of each action and data function, for rules of the policy."""
@@ -50,6 +45,11 @@ class Plugins:
         actions = {(one.name, name): frozenset(action.inputs) for one in ddls for name, action in one.actions.items()}
         data = {(data_ddl.AGENT, name): frozenset(function.ddl.inputs) for name, function in self.data.items()}
         return actions | data
+
+    @property
+    def others(self) -> tuple[str, ...]:
+        """The problems of data functions and settings; callers learn those of agents by the agent's name."""
+        return (*self.data.problems, *self.unused)
 
 
 def load(code: Sequence[Path], ddls: Sequence[Path], settings: Path, before: Plugins | None = None) -> Plugins:

@@ -137,7 +137,7 @@ class Pipeline:
             reply="",
         )
         with _using_journal():
-            self.journal.begin(entry, delivery.received)
+            self.journal.begin(entry, delivery.received, secret=context.has_secrets)
         context.journaled = True
 
     def _check_fresh(self, context: RequestContext) -> None:
