@@ -47,6 +47,7 @@ class PreparedCall:
     timeout: float | None = None
     ttl: float | None = None
     retry_of: str | None = None
+    dry_run: bool = False
     hooks: Hooks | None = None
     gates: Gates | None = None
     max_cost: float | None = None
@@ -75,6 +76,7 @@ def planned(fleet: Fleet, prepared: PreparedCall) -> CallPlan:
         timeout=prepared.timeout,
         ttl=prepared.ttl,
         hooks=prepared.hooks or NO_HOOKS,
+        dry_run=prepared.dry_run,
     )
     return replace(plan, gates=prepared.gates or NO_GATES)
 
@@ -93,7 +95,7 @@ def start(
 ) -> Call:
     """Ask whatever must be asked, and send a planned call; raise TooManyTargets when it is not confirmed."""
     confirm = confirmation.confirm(args.yes)
-    if confirm and confirmation.must_type(plan.nodes):
+    if confirm and not plan.dry_run and confirmation.must_type(plan.nodes):
         if not confirm(list(plan.nodes)):
             raise TooManyTargets(len(plan.nodes), "not confirmed")
         confirm = confirmation.confirm(yes=True)

@@ -36,6 +36,7 @@ from collective.suggestions import suggest
 from collective.text import escape_controls, plural
 
 if TYPE_CHECKING:
+    from collective.clients.render.console import Console
     from collective.fleet.call import Call
     from collective.fleet.fleet import Fleet
     from collective.messages import Reply
@@ -91,7 +92,13 @@ class CallOutput:
         """Write the text form when the call has ended."""
         from collective.clients.render.console import Console
 
-        Console(screen, self.view).show(self.call)
+        self.show_on(Console(screen, self.view))
+
+    def show_on(self, console: Console) -> None:
+        """Write the text form with a console, and a notice after a dry run."""
+        console.show(self.call)
+        if self.call.dry_run:
+            notice("dry run: the nodes changed nothing")
 
     def write_events(self, stream: TextIO) -> None:
         """Write an event for each reply, and the last event."""

@@ -45,7 +45,8 @@ class Request:
     `installation` is the account and region, so that collectives of the same name elsewhere refuse the request.
     `time` is in Unix seconds by the caller's clock. `ttl` is how many seconds the request can still be started,
     `timeout` how many seconds the caller waits for the reply, queueing included. `run` is the same for all requests of
-    a call, the waves of a rollout: the id of the first one.
+    a call, the waves of a rollout: the id of the first one. With `dry_run` the action must only report what it would
+    change; such a request names `dry_run` in `critical`, so that older nodes refuse it.
     """
 
     id: str
@@ -64,6 +65,7 @@ class Request:
     reply_to: str
     critical: tuple[str, ...] = ()
     run: str | None = None
+    dry_run: bool = False
 
 
 @dataclass(frozen=True)

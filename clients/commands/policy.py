@@ -63,6 +63,7 @@ def make_parser() -> Parser:
         verb.add_argument("file", type=Path, metavar="FILE", help="the policy file")
     completed_by("request", test.add_argument("words", nargs="*", help="agent, action and inputs"))
     test.add_argument("--caller", required=True, metavar="NAME", help="the caller of the request")
+    test.add_argument("-n", "--dry-run", action="store_true", help="test a dry run of the action")
     replay.add_argument("--audit", required=True, type=Path, metavar="FILE", help="the audit.jsonl of a node")
     for verb in (test, replay):
         verb.add_argument("--facts", type=Path, metavar="FILE", help="the node's facts: .json, .txt or YAML")
@@ -114,7 +115,8 @@ def _test(args: argparse.Namespace) -> int:
     for line in rules.misspelt(known):
         notice(f"{args.file}: {line}")
     node = _node(args)
-    question = policy.Question(args.caller, agent, action, data, node or policy.KnownNode({}, frozenset()), known=known)
+    on = node or policy.KnownNode({}, frozenset())
+    question = policy.Question(args.caller, agent, action, data, on, dry_run=args.dry_run, known=known)
     depends = node is None and len({one.allow for one in rules.possible(replace(question, node=None))}) > 1
     if depends:
         notice("the decision depends on the node (use --facts and --classes); assuming it has none")

@@ -16,7 +16,7 @@ from collective.clients.inputs import ask_secrets, read_inputs
 from collective.clients.parser import Parser, completed_by, examples_epilog
 from collective.clients.prepared_call import PreparedCall, connected, planned, send
 from collective.clients.repeated_call import add_repeating, check_repeating, is_repeated, repeat
-from collective.clients.results import CallOutput, present, print_sent
+from collective.clients.results import present, print_sent
 from collective.clients.streams import write
 from collective.clients.view_options import add_views, read_view
 from collective.errors import ConfigError, UsageError
@@ -54,6 +54,7 @@ def make_parser(
     argument = parser.add_argument("words", nargs="*", help=words if usage != argparse.SUPPRESS else argparse.SUPPRESS)
     completed_by("request", argument)
     options.add_targets(parser)
+    options.add_dry_run(parser)
     options.add_running(parser)
     rollout_options.add_rollout(parser)
     rollout_checks.add_options(parser)
@@ -88,7 +89,7 @@ def perform(args: argparse.Namespace, words: Sequence[str]) -> int:
         with connected(config, catalog) as fleet:
             return repeat(args, fleet, prepared)
     with sent(args, words) as (call, fleet):
-        return print_sent(call, args, fleet) if args.no_results else present(CallOutput(call, args), call, fleet)
+        return print_sent(call, args, fleet) if args.no_results else present(apps.call_output(call, args), call, fleet)
 
 
 def _perform_plan(args: argparse.Namespace, words: Sequence[str]) -> int:
@@ -122,6 +123,7 @@ def configuration(args: argparse.Namespace, words: Sequence[str]) -> tuple[Clien
 def prepare(args: argparse.Namespace, words: Sequence[str], config: ClientConfig, catalog: Catalog) -> PreparedCall:
     """Check the agent, action and inputs in `words`, and the options; return the call to send."""
     action = _action(catalog, words)
+    _check_dry_run(args, action)
     check_repeating(args, action)
     read_view(args, action)  # a wrong field is an error before anything is sent
     sources = Sources()
@@ -136,6 +138,7 @@ def prepare(args: argparse.Namespace, words: Sequence[str], config: ClientConfig
         confirmation=Confirmation(action, data, config.max_targets, config.type_above),
         timeout=args.timeout,
         ttl=args.ttl,
+        dry_run=args.dry_run,
         hooks=rollout_checks.hooks(args, catalog),
         gates=rollout_checks.gates(args),
         max_cost=args.max_cost,
@@ -183,6 +186,16 @@ def _config(args: argparse.Namespace, words: Sequence[str]) -> ClientConfig:
 def _check_agent(catalog: Catalog, agent: str) -> None:
     if hint := lookup.hint(agent, catalog.paths):
         raise UsageError(f"there is neither an agent nor a command '{agent}' ({hint})")
+
+
+def _check_dry_run(args: argparse.Namespace, action: Action) -> None:
+    """Raise NoDryRun if the action has no dry run, and UsageError if its report would not be shown."""
+    if args.dry_run:
+        action.require_dry_run()
+        if args.no_results:
+            raise UsageError("--no-results: not allowed with --dry-run, whose report is in the replies")
+        if rollout_plan.is_wanted(args):
+            raise UsageError("--dry-run: not allowed with a plan, which sends nothing (omit one of them)")
 
 
 def _action(catalog: Catalog, words: Sequence[str]) -> Action:

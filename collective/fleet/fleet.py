@@ -144,6 +144,7 @@ class Fleet:
         hooks: Hooks = NO_HOOKS,
         gates: Gates = NO_GATES,
         confirm: Confirm | None = None,
+        dry_run: bool = False,
         record: CallRecord = NO_RECORD,
     ) -> Call:
         """Send a request to the nodes that `targets` selects, and return the call, an iterator of their replies.
@@ -156,15 +157,19 @@ class Fleet:
         `confirm` is called with the nodes before an action that is not idempotent is sent to the whole collective, or
         to more than the configured `max_targets`. Without `confirm`, more than `max_targets` nodes are refused.
 
+        With `dry_run`, every node reports what the action would change and changes nothing; nothing is confirmed.
+
         `record` receives each event of the call, such as `runs.recorder.RunRecorder`, which saves them.
 
         Known nodes that may be missing are in `outcomes.not_asked`, `outcomes.not_evaluated` and `outcomes.silent`; a
         call may have only such nodes.
 
-        Raises UsageError, MissingInput, InvalidInput or DDLError before anything is sent; NoNodes when no node
-        matches; TooManyTargets when the nodes are not confirmed; MessageTooLarge; TransportError.
+        Raises UsageError, MissingInput, InvalidInput, NoDryRun or DDLError before anything is sent; NoNodes when no
+        node matches; TooManyTargets when the nodes are not confirmed; MessageTooLarge; TransportError.
         """
-        plan = self.plan(agent, action, data, targets=targets, pace=pace, timeout=timeout, ttl=ttl, hooks=hooks)
+        plan = self.plan(
+            agent, action, data, targets=targets, pace=pace, timeout=timeout, ttl=ttl, hooks=hooks, dry_run=dry_run
+        )
         return self.start(replace(plan, gates=gates), confirm=confirm, record=record)
 
     def plan(
@@ -178,9 +183,14 @@ class Fleet:
         timeout: float | None = None,
         ttl: float | None = None,
         hooks: Hooks = NO_HOOKS,
+        dry_run: bool = False,
     ) -> CallPlan:
         """Check a call and find its nodes, without sending it; the arguments and errors are those of `call`."""
         described = self.catalog.action(agent, action)
+        if dry_run:
+            described.require_dry_run()
+            if hooks.named():
+                raise UsageError("dry_run: not allowed with hooks, which would run for real")
         checked = described.check_input(data or {})
         if pace.retry and hooks.named():
             raise UsageError("retry: not allowed with hooks, which would be repeated as well")
@@ -202,6 +212,7 @@ class Fleet:
             facts=facts,
             discovery_ms=discovery_ms,
             hooks=hooks,
+            dry_run=dry_run,
         )
 
     def hook(self, agent: str, action: str, data: Mapping[str, Any] | None = None) -> Hook:
@@ -212,9 +223,11 @@ class Fleet:
     def start(self, plan: CallPlan, *, confirm: Confirm | None = None, record: CallRecord = NO_RECORD) -> Call:
         """Send a planned call to its first nodes, and return it; the arguments and errors are those of `call`."""
         expected = list(plan.found.nodes)
-        if expected and not plan.idempotent:
+        if expected and not plan.idempotent and not plan.dry_run:
             require_confirmation(expected, plan.targets.unrestricted, self.config.max_targets, confirm)
         request = self._request(plan.action, plan.data, plan.targets.filter, plan.timeout, plan.ttl)
+        if plan.dry_run:
+            request = replace(request, dry_run=True, critical=("dry_run",))
         hooks = plan.hooks.named()
         longest = max([plan.timeout, *(hook.action.timeout + self.config.transit for hook in hooks.values())])
         rollout = Rollout(expected, plan.pace, longest, plan.facts, gated=bool(plan.gates.gates))

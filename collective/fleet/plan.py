@@ -38,7 +38,8 @@ _SCHEMA = "rollout-plan"
 class CallPlan:
     """What a call will do. `data` are the inputs with their defaults; `timeout` and `ttl` are in seconds.
 
-    `hooks` run before and after the action on each node, `gates` are checked between waves.
+    `hooks` run before and after the action on each node, `gates` are checked between waves. With `dry_run` the
+    nodes only report what the action would change.
 
     `found` are the nodes, `waves` the same nodes in the order in which they are reached, `facts` those that the pace
     needs, by node.
@@ -56,6 +57,7 @@ class CallPlan:
     discovery_ms: float = 0.0
     hooks: Hooks = NO_HOOKS
     gates: Gates = NO_GATES
+    dry_run: bool = False
 
     @property
     def idempotent(self) -> bool:

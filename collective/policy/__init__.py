@@ -15,6 +15,7 @@
     callers, agents, actions   names or globs, one of which must match; a caller may be `group:NAME`
     facts, classes, select     filters on the node, as in the options -F, -C and -S; all must match
     inputs                     a JSON Schema (2020-12) for the inputs, with the defaults of the DDL
+    dry_run                    true: only dry runs, false: only real runs
     allow                      true (the default) or false
 
 A rule without one of these keys matches any value. Whole names are compared, case-sensitively. A rule whose `inputs`

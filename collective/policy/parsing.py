@@ -16,7 +16,7 @@ from collective.yaml_file import FAST_LOADER, parse_yaml, read_text
 
 _MOST_VALUES = 100_000  # values in one file, including those repeated by YAML aliases
 _GROUP = "group:"
-_KEYS = ("name", "callers", "agents", "actions", "facts", "classes", "select", "inputs", "allow")
+_KEYS = ("name", "callers", "agents", "actions", "facts", "classes", "select", "inputs", "dry_run", "allow")
 
 Place = Sequence["str | int"]
 
@@ -93,6 +93,7 @@ class _PolicyParser:
             node=self._node(place, entry),
             inputs=self._inputs(place, entry),
             allow=self._one(place, entry, "allow", bool, "true or false", True),
+            dry_run=self._one(place, entry, "dry_run", bool, "true or false", None),
         )
 
     def _callers(self, place: Place, entry: Mapping[str, Any]) -> tuple[str, ...]:

@@ -74,10 +74,11 @@ def _questions(decision: Mapping[str, Any], node: Node | None, described: Descri
     data = dict(recorded) if isinstance(recorded, Mapping) else {}
     masked = frozenset(name for name, value in data.items() if value == MASK or is_cut(value))
     partial = data.pop(CUT, None) is not None
-    known = described.inputs
-    yield Question(caller, agent, action, described.complete(agent, action, data), node, masked, partial, known)
+    known, dry_run = described.inputs, decision.get("dry_run") is True
+    whole = described.complete(agent, action, data)
+    yield Question(caller, agent, action, whole, node, masked, partial, dry_run, known)
     asks = decision.get("asks")
     for ask in asks if isinstance(asks, list) else ():
         if isinstance(ask, list) and len(ask) == 2 and ask[0] != CUT:
             query, unknown = {"query": str(ask[1])}, frozenset({"query"} if is_cut(ask[1]) else ())
-            yield Question(caller, data_ddl.AGENT, str(ask[0]), query, node, unknown, known=known)
+            yield Question(caller, data_ddl.AGENT, str(ask[0]), query, node, unknown, dry_run=dry_run, known=known)

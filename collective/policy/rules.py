@@ -34,7 +34,7 @@ class KnownNode:
 
 @dataclass(frozen=True)
 class Question:
-    """Whether `caller` may run `action` of `agent` with the inputs `data` on `node`.
+    """Whether `caller` may run `action` of `agent` with the inputs `data` on `node`, or only a dry run of it.
 
     `known` are the actions whose inputs are known: those that the node has.
 
@@ -49,6 +49,7 @@ class Question:
     node: Node | None
     masked: frozenset[str] = frozenset()
     partial: bool = False
+    dry_run: bool = False
     known: Actions = field(default_factory=dict)
 
 
@@ -66,7 +67,10 @@ NO_RULE_ALLOWS = Decision(False, None, "no rule allows it")
 
 @dataclass(frozen=True)
 class Rule:
-    """One rule. `callers`, `agents` and `actions` are names or globs, `inputs` is a JSON Schema or None."""
+    """One rule. `callers`, `agents` and `actions` are names or globs, `inputs` is a JSON Schema or None.
+
+    With `dry_run` true the rule matches only dry runs, with false only real runs, with None both.
+    """
 
     name: str
     callers: tuple[str, ...] = ("*",)
@@ -75,6 +79,7 @@ class Rule:
     node: Filter = field(default_factory=Filter)
     inputs: Mapping[str, Any] | None = None
     allow: bool = True
+    dry_run: bool | None = None
 
     def matches(self, question: Question) -> bool | None:
         """Return whether this rule matches; None when that cannot be decided, or not within DECISION_SECONDS."""
@@ -86,6 +91,8 @@ class Rule:
 
     def _matches(self, question: Question) -> bool | None:
         if not self._covers(question):
+            return False
+        if self.dry_run not in (None, question.dry_run):
             return False
         conditions = (self._matches_node(question.node), self._matches_inputs(question))
         if False in conditions:

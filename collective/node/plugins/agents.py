@@ -22,6 +22,7 @@ from collective.node.plugins.programs import ActionProgram
 
 log = logging.getLogger(__name__)
 
+FACTS = "fact"  # the agent after whose actions the node reads its facts again
 INSIDE = "rpcutil"  # the only agent that runs inside the daemon; its functions may have an argument `node`
 
 

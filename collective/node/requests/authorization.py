@@ -40,11 +40,12 @@ class Authorizer:
         action = context.plugins.agents.action(request.agent, request.action)
         data = action.with_defaults(request.data) if action else request.data
         view = self._state.view(context.plugins)
-        known = context.plugins.inputs
-        decision = self._policy.decide(Question(request.caller, request.agent, request.action, data, view, known=known))
+        known, dry_run = context.plugins.inputs, request.dry_run
+        question = Question(request.caller, request.agent, request.action, data, view, dry_run=dry_run, known=known)
+        decision = self._policy.decide(question)
         if not decision.allow:
             context.rule = decision.rule
-            what = f"{request.agent} {request.action}"
+            what = f"{request.agent} {request.action}" + (" as a dry run" if request.dry_run else "")
             raise Refused(Reason.DENIED, f"'{request.caller}' may not call {what} here: {decision.why}")
         context.rule = context.rule or decision.rule
 

@@ -14,7 +14,7 @@ from collective.log_limiter import LogLimiter
 from collective.node.actions.job import CRASHED, ActionJob, ActionResult, ProgramCall, failed_result
 from collective.node.actions.runner import Runner
 from collective.node.facts import Facts
-from collective.node.plugins.agents import INSIDE
+from collective.node.plugins.agents import FACTS, INSIDE
 from collective.node.plugins.programs import ActionProgram
 from collective.node.requests.context import AdmittedRequest
 from collective.node.requests.counters import Statistics
@@ -46,6 +46,7 @@ class ActionCaller:
             "caller": admitted.request.caller,
             "facts": self._facts.current,
             "deadline": time.monotonic() + timeout,
+            "dry_run": admitted.request.dry_run,
         }
         if agent.name == INSIDE:
             supplied = agent.supplied(action.name, {**available, "node": self._node})
@@ -61,7 +62,10 @@ class ActionCaller:
             token=admitted.context.digest,
             program=self._program_call(admitted, program) if program else None,
         )
-        return self._runner.run(job, timeout)
+        result = self._runner.run(job, timeout)
+        if agent.name == FACTS:
+            self._facts.wake()
+        return result
 
     def _program_call(self, admitted: AdmittedRequest, program: ActionProgram) -> ProgramCall:
         request = admitted.request
@@ -131,7 +135,8 @@ class RequestExecutor:
         result = self._caller.call(admitted, timeout)
         if result.statuscode:
             return result
-        data = admitted.action.check_output(result.data)
+        # A dry run has no outputs that only a real run produces, such as an exit code.
+        data = admitted.action.check_output(result.data, complete=not admitted.request.dry_run)
         self._report_undeclared(admitted, data)
         return replace(result, data=data)
 
