@@ -320,6 +320,13 @@ def test_files_that_are_no_longer_valid_are_visible(own: Layout, crpc: Crpc) -> 
     wait_until(lambda: "rulez" not in crpc("doctor").stdout, WAIT)
 
 
+def catches(process: int, number: signal.Signals) -> bool:
+    """Return whether a process has a handler for a signal: proc(5)."""
+    status = Path(f"/proc/{process}/status").read_text()
+    caught = next(line.split()[1] for line in status.splitlines() if line.startswith("SigCgt:"))
+    return bool(int(caught, 16) >> (number - 1) & 1)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
 def test_an_interrupt_says_what_still_runs(own: Layout, number: signal.Signals) -> None:
     """The first Ctrl-C ends the wait, not the work, and how long the work can take is printed.
@@ -334,6 +341,7 @@ def test_an_interrupt_says_what_still_runs(own: Layout, number: signal.Signals) 
     ) as process:
         log = own.node(FIRST) / "audit.jsonl"
         wait_until(lambda: log.exists() and command in log.read_text(), WAIT)
+        wait_until(lambda: catches(process.pid, signal.SIGTERM), WAIT)  # as soon as it waits for replies
         process.send_signal(number)
         _, errors = process.communicate(timeout=30)
     assert process.returncode == 4
