@@ -66,13 +66,6 @@ class ActionCaller:
         with self._running.registered(admitted):
             return self._runner.run(job, timeout)
 
-
-class AcceptsJobs(Protocol):
-    """Takes requests that run in the background."""
-
-    def accept(self, admitted: AdmittedRequest) -> ActionResult:
-        """Store a job, and return the result that says so. Raise Failed (`busy`) if it cannot be stored."""
-
     def _program_call(self, admitted: AdmittedRequest, program: ActionProgram) -> ProgramCall:
         request = admitted.request
         members = {
@@ -85,6 +78,13 @@ class AcceptsJobs(Protocol):
             "msgtime": int(request.time),
         }
         return ProgramCall(program.convention, program.file, members, admitted.agent.settings, self._facts.current)
+
+
+class AcceptsJobs(Protocol):
+    """Takes requests that run in the background."""
+
+    def accept(self, admitted: AdmittedRequest) -> ActionResult:
+        """Store a job, and return the result that says so. Raise Failed (`busy`) if it cannot be stored."""
 
 
 class RequestExecutor:
