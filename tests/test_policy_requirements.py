@@ -17,7 +17,7 @@ from collective.node.requests import caller_hours
 from collective.node.requests.caller_hours import HOUR, CallerHours
 from collective.policy import CallFacts, Policy, Question
 from collective.policy.parsing import parse
-from collective.policy.replay import replay
+from collective.policy.replay import DescribedActions, replay
 from collective.policy.time_window import read_window
 from collective.testing import memory_fleet
 
@@ -119,7 +119,8 @@ def test_a_replay_uses_the_recorded_reason_number_and_time() -> None:
     }  # fmt: skip
 
     def state(rule: str) -> str:
-        return next(iter(replay(policy(rule), [Record(decision, None)], None, lambda _a, _b, data: data))).state
+        described = DescribedActions(lambda _agent, _action, data: data)
+        return next(iter(replay(policy(rule), [Record(decision, None)], None, described))).state
 
     assert state("reason: 'CHG-1'") == "same"
     assert state("reason: 'CHG-2'") == "different"
