@@ -18,6 +18,16 @@ if TYPE_CHECKING:
     from collective.clients.parser import Parser
     from collective.fleet.pace import Pace
 
+_LONGEST_REASON = 500  # characters; as in schemas/request.json
+
+
+def add_reason(parser: Parser) -> None:
+    """Add `--reason`."""
+    parser.add_argument(
+        "--reason", type=_reason, metavar="TEXT", help="why, for policies that require it and for the audit log"
+    )
+    parser.read_variable("reason", "COLLECTIVE_REASON")
+
 
 def add_rollout(parser: Parser) -> None:
     """Add the options that set the pace of a rollout, and when it stops."""
@@ -38,14 +48,14 @@ def _add_speed(group: argparse._ActionsContainer) -> None:
         "--concurrency", type=partial(read_count, "--concurrency"), metavar="N", help="at most N nodes at work at once"
     )
     group.add_argument("--batch", type=partial(read_amount, "--batch"), metavar="N|N%", help="N nodes at a time")
-    group.add_argument("--batch-sleep", type=seconds, metavar="SECONDS", help="pause between two batches")
+    group.add_argument("--batch-sleep", type=seconds, metavar="DURATION", help="pause between two batches")
     group.add_argument(
         "--waves",
         type=partial(read_sizes, "--waves"),
         metavar="SIZES",
         help="sizes of growing waves, such as 1,5,10%%,rest; the last is repeated",
     )
-    group.add_argument("--wave-pause", type=seconds, metavar="SECONDS", help="pause between two waves")
+    group.add_argument("--wave-pause", type=seconds, metavar="DURATION", help="pause between two waves")
     group.add_argument(
         "--rate", type=partial(read_rate, "--rate"), metavar="N/UNIT", help="at most N nodes per s, m, h or d: 30/m"
     )
@@ -94,7 +104,7 @@ def _add_retries(group: argparse._ActionsContainer) -> None:
         "--retry", type=_retries, metavar="N", help="repeat an idempotent action up to N times on a node that fails"
     )
     group.add_argument(
-        "--retry-delay", type=seconds, metavar="SECONDS", help="pause before a retry (10); it doubles each time"
+        "--retry-delay", type=seconds, metavar="DURATION", help="pause before a retry (10); it doubles each time"
     )
 
 
@@ -150,6 +160,12 @@ def _share(read_amount: Callable[[str, str], Any]) -> Callable[[str], Any]:
         return share
 
     return read
+
+
+def _reason(text: str) -> str:
+    if not 1 <= len(text) <= _LONGEST_REASON or not text.isprintable():
+        raise argparse.ArgumentTypeError(f"invalid reason '{text}': use 1 to {_LONGEST_REASON} printable characters")
+    return text
 
 
 def _retries(text: str) -> int:

@@ -14,7 +14,8 @@ from support.crpc_process import BIN
 from collective.clients.commands import COMMANDS, make_parsers
 from collective.clients.completion.bash_line import read_line
 from collective.clients.completion.values import SOURCES
-from collective.clients.parser import FORMS, Parser
+from collective.clients.parser import Parser
+from collective.clients.view_options import FORMS
 
 BREAKS = " \t\n\"'@><=;|&(:"  # bash's default
 
@@ -62,6 +63,8 @@ CASES: dict[str, list[str]] = {
     "find -C ": ["apache", "mysql::server"],
     "find -A ": ["package", "rpcutil"],
     "find -I web": ["web01.lab", "web02.lab"],
+    "find -I @": ["@front"],
+    "up": ["up"],
     "find -W 'apache ro'": ["apache role="],
     "find -S 'role=web and (r'": ["role=web and (role="],
     "find -S 'role=web a'": ["role=web apache", "role=web and"],

@@ -27,13 +27,15 @@ from collective.catalog import Catalog
 from collective.config import ClientConfig
 from collective.errors import NoNodes, NotFound, TransportError, Unreachable, UsageError
 from collective.filters import Filter
-from collective.fleet import discovery, reply_slots, silence
+from collective.fleet import discovery, node_sets, reply_slots, silence
+from collective.fleet.background import Background
 from collective.fleet.call import Call, VerifyReply, accept_unverified
 from collective.fleet.confirmation import Confirm, require_confirmation
 from collective.fleet.discovery import Discovery
 from collective.fleet.gates import NO_GATES, Gates
 from collective.fleet.grouping import Facts
 from collective.fleet.known_nodes import IntroducedNodes, KnownNodes
+from collective.fleet.node_sets import ListedNodes, MatchingNodes, NodeSet
 from collective.fleet.outcomes import Outcomes
 from collective.fleet.pace import AT_ONCE, Pace
 from collective.fleet.plan import CallPlan, Surroundings
@@ -142,7 +144,10 @@ class Fleet:
         ttl: float | None = None,
         hooks: Hooks = NO_HOOKS,
         gates: Gates = NO_GATES,
+        background: Background | None = None,
+        reason: str | None = None,
         confirm: Confirm | None = None,
+        dry_run: bool = False,
         record: CallRecord = NO_RECORD,
     ) -> Call:
         """Send a request to the nodes that `targets` selects, and return the call, an iterator of their replies.
@@ -150,21 +155,28 @@ class Fleet:
         `data` are the action's inputs. `pace` is how fast nodes are reached. `timeout` is the number of seconds to
         wait for each node's reply (default: the action's timeout plus the configured transit time). `ttl` is the
         number of seconds for which a node may start the action (default: as configured; at most 6 with a pace).
-        `hooks` are actions before and after the action on each node, `gates` conditions between waves.
+        `hooks` are actions before and after the action on each node, `gates` conditions between waves. With
+        `background`, nodes answer at once and run the action as a job, whose id is that of the request. `reason` is
+        why, for policies that require one; it is in the audit log of the nodes.
 
         `confirm` is called with the nodes before an action that is not idempotent is sent to the whole collective, or
         to more than the configured `max_targets`. Without `confirm`, more than `max_targets` nodes are refused.
+
+        With `dry_run`, every node reports what the action would change and changes nothing; nothing is confirmed.
 
         `record` receives each event of the call, such as `runs.recorder.RunRecorder`, which saves them.
 
         Known nodes that may be missing are in `outcomes.not_asked`, `outcomes.not_evaluated` and `outcomes.silent`; a
         call may have only such nodes.
 
-        Raises UsageError, MissingInput, InvalidInput or DDLError before anything is sent; NoNodes when no node
-        matches; TooManyTargets when the nodes are not confirmed; MessageTooLarge; TransportError.
+        Raises UsageError, MissingInput, InvalidInput, NoDryRun or DDLError before anything is sent; NoNodes when no
+        node matches; TooManyTargets when the nodes are not confirmed; MessageTooLarge; TransportError.
         """
-        plan = self.plan(agent, action, data, targets=targets, pace=pace, timeout=timeout, ttl=ttl, hooks=hooks)
-        return self.start(replace(plan, gates=gates), confirm=confirm, record=record)
+        plan = self.plan(
+            agent, action, data, targets=targets, pace=pace, timeout=timeout, ttl=ttl, hooks=hooks, dry_run=dry_run
+        )
+        plan = replace(plan, gates=gates, background=background, reason=reason)
+        return self.start(plan, confirm=confirm, record=record)
 
     def plan(
         self,
@@ -177,9 +189,14 @@ class Fleet:
         timeout: float | None = None,
         ttl: float | None = None,
         hooks: Hooks = NO_HOOKS,
+        dry_run: bool = False,
     ) -> CallPlan:
         """Check a call and find its nodes, without sending it; the arguments and errors are those of `call`."""
         described = self.catalog.action(agent, action)
+        if dry_run:
+            described.require_dry_run()
+            if hooks.named():
+                raise UsageError("dry_run: not allowed with hooks, which would run for real")
         checked = described.check_input(data or {})
         if pace.retry and hooks.named():
             raise UsageError("retry: not allowed with hooks, which would be repeated as well")
@@ -201,6 +218,7 @@ class Fleet:
             facts=facts,
             discovery_ms=discovery_ms,
             hooks=hooks,
+            dry_run=dry_run,
         )
 
     def hook(self, agent: str, action: str, data: Mapping[str, Any] | None = None) -> Hook:
@@ -211,9 +229,14 @@ class Fleet:
     def start(self, plan: CallPlan, *, confirm: Confirm | None = None, record: CallRecord = NO_RECORD) -> Call:
         """Send a planned call to its first nodes, and return it; the arguments and errors are those of `call`."""
         expected = list(plan.found.nodes)
-        if expected and not plan.idempotent:
+        if expected and not plan.idempotent and not plan.dry_run:
             require_confirmation(expected, plan.targets.unrestricted, self.config.max_targets, confirm)
         request = self._request(plan.action, plan.data, plan.targets.filter, plan.timeout, plan.ttl)
+        request = replace(request, reason=plan.reason, total=len(expected))
+        if plan.dry_run:
+            request = replace(request, dry_run=True, critical=(*request.critical, "dry_run"))
+        if plan.background:
+            request = replace(request, job=plan.background.to_data(), critical=(*request.critical, "job"))
         hooks = plan.hooks.named()
         longest = max([plan.timeout, *(hook.action.timeout + self.config.transit for hook in hooks.values())])
         rollout = Rollout(expected, plan.pace, longest, plan.facts, gated=bool(plan.gates.gates))
@@ -225,7 +248,7 @@ class Fleet:
         return call
 
     def surroundings(self, plan: CallPlan) -> Surroundings:
-        """Return what the registry knows about a plan: the size of the fleet, versions, and nodes that are left out."""
+        """Return what the registry knows about a plan: the size of the fleet, versions, and nodes that are excluded."""
         try:
             contents = self._registry.read() if self._registry else Contents()
         except TransportError:
@@ -240,7 +263,7 @@ class Fleet:
                 for record in contents.records
                 if record.identity in plan.nodes and agent in record.agents
             },
-            left_out=discovery.left_out(contents, now, plan.targets, agent, plan.found),
+            excluded=discovery.excluded(contents, now, plan.targets, agent, plan.found),
         )
 
     def find(self, targets: Targets = EVERY_NODE, agent: str = "rpcutil", *, verify: bool = False) -> Discovery:
@@ -265,6 +288,10 @@ class Fleet:
         for text in found.incomplete():
             log.warning("discovery.incomplete", extra={"error": text})
         return list(found.nodes)
+
+    def records(self) -> list[NodeRecord]:
+        """Return what the registry has of each node; nothing without a registry. Raises TransportError."""
+        return list(self._registry.read().records) if self._registry else []
 
     def why_silent(self, nodes: Iterable[str]) -> dict[str, str]:
         """Return why nodes are probably silent, by name: from the registry, and from their queues."""
@@ -298,6 +325,9 @@ class Fleet:
         self.catalog.check_filter(targets.filter)
         if targets.nodes == ():
             raise NoNodes("the list of nodes is empty")
+        if targets.sets is not None:
+            found = self._of_sets(targets.sets, targets, agent, certain)
+            return self._narrowed(found, targets, agent, verify=verify, certain=certain)
         names_only = None if verify else discovery.named(targets)
         if names_only is None:
             found = self._discover(targets, agent, certain)
@@ -305,6 +335,29 @@ class Fleet:
                 found = found.among(targets.nodes)
         else:
             found = self._named(names_only)
+        missing = found.not_evaluated or found.silent or (self.config.expect_all and found.not_asked)
+        if not found.nodes and not missing:
+            raise NoNodes("; ".join([found.why_none, *found.incomplete()]))
+        return replace(found, nodes=tuple(targets.sample(found.nodes)))
+
+    def _of_sets(self, sets: NodeSet, targets: Targets, agent: str, certain: bool) -> Discovery:
+        """Return the nodes of a set expression, after evaluating the filters of its groups."""
+        if isinstance(sets, ListedNodes):
+            return self._named(sorted(sets.names))
+        if isinstance(sets, MatchingNodes):
+            self.catalog.check_filter(sets.filter)
+            method, seconds = targets.method, targets.discovery_timeout
+            return self._discover(Targets(sets.filter, None, method, seconds), agent, certain)
+        left = self._of_sets(sets.left, targets, agent, certain)
+        return node_sets.combined(sets.operator, left, self._of_sets(sets.right, targets, agent, certain))
+
+    def _narrowed(self, found: Discovery, targets: Targets, agent: str, *, verify: bool, certain: bool) -> Discovery:
+        """Return the nodes of `found` that match the other parts of `targets` as well."""
+        if targets.nodes is not None:
+            found = found.among(targets.nodes)
+        if found.nodes and (verify or targets.filter != Filter()):
+            rest = replace(targets, nodes=found.nodes, sets=None, limit=None, limit_seed=None)
+            found = self._select(rest, agent, verify=verify, certain=certain)
         missing = found.not_evaluated or found.silent or (self.config.expect_all and found.not_asked)
         if not found.nodes and not missing:
             raise NoNodes("; ".join([found.why_none, *found.incomplete()]))
@@ -450,7 +503,8 @@ class Fleet:
         """Return what sends a hook to the nodes of a call; it needs no filter, because the nodes are named."""
         timeout = hook.action.timeout + self.config.transit
         own = self._request(hook.action, hook.data, Filter(), timeout, request.ttl)
-        return self._sender(hook.action, replace(own, id=request.id), replies)  # it is part of the same run
+        own = replace(own, id=request.id, reason=request.reason, total=request.total)
+        return self._sender(hook.action, own, replies)  # it is part of the same run
 
 
 @contextmanager

@@ -44,7 +44,7 @@ Signals = SimpleQueue["int | None"]  # signal numbers; None: the receiving threa
 
 def main(argv: Sequence[str] | None = None, session: boto3.Session | None = None) -> int:
     """Run `collectived` and return its exit code. Nodes that are forked from one process share a `session`."""
-    options = _parser().parse_args(argv)
+    options = make_parser().parse_args(argv)
     from collective.config import load_node, node_file
 
     try:
@@ -66,7 +66,8 @@ class _DaemonParser(argparse.ArgumentParser):
         self.exit(exit_codes.USAGE, f"collectived: {escape_controls(message)} (see 'collectived --help')\n")
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of `collectived`."""
     parser = _DaemonParser(
         prog="collectived",
         description="Receive requests from this node's queue and run the actions of its agents.",
