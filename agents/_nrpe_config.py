@@ -43,9 +43,9 @@ _ESCAPES = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v
 
 @dataclass
 class NrpeConfig:
-    """NRPE's configuration. `timeout` is in seconds. `files` were read; `real_paths` are the same with links followed,
-    `folders` is the number of folders that were read.
+    """NRPE's configuration. `timeout` is in seconds.
 
+    `files` were read, `real_paths` are the same with links followed, `folders` is the number of folders.
     `user` and `group` are names or numbers, None for those of the node. `refused` has the characters that arguments
     must not contain, `kept_variables` the beginnings of the names of environment variables that checks get.
     """
