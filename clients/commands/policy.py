@@ -80,6 +80,7 @@ def make_parser() -> Parser:
 def run(arguments: Sequence[str]) -> int:
     """Run `crpc policy check`, `test` or `replay`; return the exit code."""
     args = make_parser().parse_args(arguments)
+    args.of_node = args.file is None
     args.file = args.file or node_files.policy(args.config)
     try:
         return {"check": _check, "test": _test, "replay": _replay}[args.verb](args)
@@ -223,9 +224,14 @@ def _change_line(request: Replayed) -> str:
 
 
 def _catalog(args: argparse.Namespace) -> Catalog:
-    """Return the DDLs of the configuration, or only the standard ones if there is no client.yaml."""
+    """Return the DDLs of the configuration, or only the standard ones if there is no client.yaml.
+
+    For the policy of this node they are those of the node.
+    """
     from collective.catalog import Catalog
 
+    if args.of_node:
+        return Catalog(node_files.ddls(args.config))
     try:
         return Catalog(options.client_config(args).ddls)
     except ConfigError:
