@@ -18,7 +18,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from collective.clients import output, streams
-from collective.clients.options import seconds
 from collective.clients.prepared_call import PreparedCall, send
 from collective.clients.render.formatting import Paint
 from collective.clients.render.records import of_reply, where_rows
