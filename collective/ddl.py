@@ -187,7 +187,8 @@ class Action:
             return f"{kind} '{where}' does not match the DDL" if where else f"{kind} does not match the DDL"
         message = error.message if len(error.message) <= 300 else error.message[:300] + "…"
         if error.validator == "enum" and isinstance(error.instance, str):
-            hint = suggest(error.instance, [one for one in error.validator_value if isinstance(one, str)])
+            allowed: Any = error.validator_value
+            hint = suggest(error.instance, [one for one in allowed if isinstance(one, str)])
             message += f" ({hint})" if hint else ""
         return f"{kind} '{where}': {message}" if where else f"{kind}: {message}"
 

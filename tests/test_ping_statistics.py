@@ -46,7 +46,7 @@ def test_the_histogram_has_adjacent_ranges(times: list[float], expected: list[Bu
 def test_every_time_is_in_one_range(times: list[float]) -> None:
     """No time is lost or counted twice."""
     buckets = histogram(times)
-    assert sum(bucket.count for bucket in buckets) == len(times)
+    assert sum(bucket.nodes for bucket in buckets) == len(times)
     assert all(first.end == second.start for first, second in pairwise(buckets))
     assert buckets[0].start <= min(times)
     assert buckets[-1].end > max(times)
