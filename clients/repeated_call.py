@@ -201,7 +201,7 @@ class RepeatedCall:
 
     def __init__(self, first: Call) -> None:
         self.agent, self.collective, self.caller = first.agent, first.collective, first.caller
-        self.action = first.action
+        self.action, self.dry_run = first.action, first.dry_run
         self.request_id = first.request_id
         self.request_ids = list(first.request_ids)
         self.started = first.started

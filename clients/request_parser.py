@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from collective.clients import options, repeating_options, rollout_checks, rollout_options, rollout_plan
+from collective.clients import job_options, options, repeating_options, rollout_checks, rollout_options, rollout_plan
 from collective.clients.completed_by import completed_by
 from collective.clients.parser import Parser
 from collective.clients.view_options import add_views
@@ -35,10 +35,13 @@ def make_parser(
     argument = parser.add_argument("words", nargs="*", help=words if usage != argparse.SUPPRESS else argparse.SUPPRESS)
     completed_by("request", argument)
     options.add_targets(parser)
+    options.add_dry_run(parser)
     options.add_running(parser)
+    rollout_options.add_reason(parser)
     rollout_options.add_rollout(parser)
     rollout_checks.add_options(parser)
     rollout_plan.add_options(parser)
+    job_options.add_options(parser)
     repeating_options.add_repeating(parser)
     group = add_views(parser)
     group.add_argument("--no-results", action="store_true", help="print the request id, do not wait for replies")

@@ -87,6 +87,7 @@ def _action(action: Action) -> dict[str, Any]:
         "display": action.display,
         "timeout": action.timeout,
         "idempotent": action.idempotent,
+        "dry_run": action.dry_run,
         "input": {**action.input, "properties": _masked(action, action.inputs)},
         "output": {**action.output, "properties": _masked(action, action.outputs)},
         "aggregate": [
