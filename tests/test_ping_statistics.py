@@ -12,7 +12,7 @@ from collective.clients.render.ping_statistics import Bucket, histogram, histogr
 
 
 def test_percentiles_are_times_that_were_measured() -> None:
-    """A percentile is the smallest time that so many times do not exceed."""
+    """A percentile is the smallest time that is not exceeded by that part of the times."""
     times = [float(number) for number in range(1, 101)]
     assert [percentile(times, percent) for percent in (50, 90, 99, 100)] == [50, 90, 99, 100]
     assert percentile([7.0], 99) == 7.0
