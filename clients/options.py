@@ -110,6 +110,7 @@ def add_rollout(parser: Parser) -> None:
         metavar="N|N%",
         help="stop after N failed or silent nodes",
     )
+    group.add_argument("--live", action="store_true", help="show the rollout on the whole screen while it runs")
     group.add_argument("--yes", action="store_true", help="do not ask for confirmation")
 
 
@@ -122,6 +123,8 @@ def pace(args: argparse.Namespace) -> Pace:
     paced = args.concurrency or args.batch or args.max_fail
     if args.no_results and paced:
         raise UsageError("--no-results: not allowed with --concurrency, --batch or --max-fail, which need the replies")
+    if args.no_results and args.live:
+        raise UsageError("--no-results: not allowed with --live, which shows the replies")
     return Pace(args.concurrency, args.batch, args.batch_sleep or 0.0, args.max_fail)
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import math
 import os
-import shutil
 import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,11 +20,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TextIO
 
 from collective import schemas
-from collective.clients import output, view_options
+from collective.clients import displays, output, view_options
 from collective.clients.output import Output
 from collective.clients.render import CallView
 from collective.clients.render.formatting import write_json, write_yaml
-from collective.clients.render.progress import Progress
 from collective.clients.render.records import matching, of_reply, selected
 from collective.clients.render.view import Screen
 from collective.clients.streams import notice
@@ -264,25 +262,24 @@ def _end_at_once(_signal: int, _frame: object) -> None:
 def _receive(shown: CallOutput, call: Call) -> None:
     from collective.clients.render.json_document import reply_event, write_event
 
-    args = shown.args
-    expected = len(call.outcomes.expected)
-    progress = Progress(
-        sys.stderr,
-        sys.stderr.isatty() and not shown.view.quiet and (shown.progress or args.output != "text"),
-        shutil.get_terminal_size().columns,
-        paint=output.paint(args, sys.stderr),
-    )
-    progress.update(0, expected)
-    try:
+    with _display(shown, call) as display:
         for reply in call:
-            progress.update(call.outcomes.answered, expected)
+            display.take(reply)
             shown.on_reply(reply)
             if shown.streams:
-                progress.clear()
                 for record in matching([of_reply(reply, call.action)], shown.view):
                     write_event(reply_event(record, shown.view), sys.stdout)
-    finally:
-        progress.finish()
+
+
+def _display(shown: CallOutput, call: Call) -> displays.NoDisplay:
+    """Return what is drawn on standard error while the replies arrive."""
+    paint = output.paint(shown.args, sys.stderr)
+    if getattr(shown.args, "live", False):
+        nodes = plural(call.progress.total, "node")
+        title = f"{call.agent} {call.action.name} on {nodes} of {call.collective}"
+        return displays.full_screen(title, lambda: call.progress, paint)
+    visible = not shown.view.quiet and (shown.progress or shown.args.output != "text")
+    return displays.bar(lambda: call.progress, paint, shown=visible)
 
 
 def _print(shown: CallOutput) -> None:

@@ -10,6 +10,7 @@ To print a call, live or saved: `results.show_results(CallOutput(call, args))`.
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -128,10 +129,20 @@ def _check_combination(args: argparse.Namespace, found: View) -> None:
     """Raise UsageError for options that exclude each other."""
     if found.diff and not found.group:
         raise UsageError("--diff: not allowed with --no-group, because it compares groups of replies")
+    if getattr(args, "live", False):
+        _check_live(args)
     if found.query is not None and args.output not in _DOCUMENTS:
         raise UsageError(f"--jmespath: not allowed with -o {args.output} (use text, json or yaml)")
     if found.sort and args.output == "jsonl" and not found.only:
         raise UsageError("--sort: not allowed with -o jsonl, whose lines are printed as they arrive (use json)")
+
+
+def _check_live(args: argparse.Namespace) -> None:
+    """Raise UsageError if `--live` has no terminal of its own."""
+    if not sys.stderr.isatty():
+        raise UsageError("--live: standard error is not a terminal (omit the option in scripts)")
+    if args.output == "jsonl" and sys.stdout.isatty():
+        raise UsageError("--live: not allowed with -o jsonl on a terminal, whose lines are printed as they arrive")
 
 
 def _where(text: str | None) -> Filter | None:

@@ -56,7 +56,7 @@ def inputs(words: Sequence[str]) -> list[str]:
 
 
 def _refuse_forms(args: argparse.Namespace) -> None:
-    form = "no-results" if args.no_results else args.output
+    form = "no-results" if args.no_results else "live" if args.live else args.output
     if form != "text":
         raise UsageError(f"--tail: not allowed with --{form}, because it prints lines as they arrive")
 

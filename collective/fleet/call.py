@@ -26,6 +26,7 @@ from collective import ddl, messages
 from collective.errors import MessageError, NotFound, SignatureError, TransportError
 from collective.fleet import silence
 from collective.fleet.outcomes import Outcomes
+from collective.fleet.progress import CallProgress
 from collective.fleet.reply_slots import Slot
 from collective.fleet.rollout import Rollout
 from collective.fleet.sending import Sender, SentRequest
@@ -129,6 +130,11 @@ class Call:
     def stopped(self) -> str:
         """Why the call ended before all nodes were sent to and had answered or timed out; else empty."""
         return self._rollout.stopped if self.cut_short or self._rollout.waiting else ""
+
+    @property
+    def progress(self) -> CallProgress:
+        """How far the call has come; another thread may read it."""
+        return self._rollout.progress(self._clock() - self._began)
 
     @property
     def skew(self) -> float:

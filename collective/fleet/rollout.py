@@ -24,6 +24,7 @@ from itertools import islice
 from types import MappingProxyType
 
 from collective.fleet.pace import Pace
+from collective.fleet.progress import MAX_AWAITED, CallProgress
 from collective.text import plural
 
 
@@ -34,7 +35,7 @@ class Rollout:
     """
 
     def __init__(self, nodes: Collection[str], pace: Pace, timeout: float) -> None:
-        total = len(nodes)
+        total = self._total = len(nodes)
         self.stopped = ""
         self._timeout = timeout
         self._waiting = dict.fromkeys(sorted(nodes))
@@ -58,6 +59,22 @@ class Rollout:
     def waiting(self) -> Collection[str]:
         """The nodes not sent to, sorted."""
         return self._waiting.keys()
+
+    def progress(self, elapsed: float) -> CallProgress:
+        """Return the counts of nodes by state; another thread may call this while nodes change their states."""
+        working, waiting, silent, failed = list(self._working), len(self._waiting), len(self._silent), self._failed
+        return CallProgress(
+            total=self._total,
+            ok=max(0, self._total - waiting - len(working) - silent - failed),
+            failed=failed,
+            silent=silent,
+            running=len(working),
+            waiting=waiting,
+            awaited=tuple(working[:MAX_AWAITED]),
+            batch=self._batch if self._batch < self._total else 0,
+            max_fail=self._max_fail,
+            elapsed=elapsed,
+        )
 
     @property
     def over(self) -> bool:
