@@ -31,10 +31,10 @@ def plain(text: str) -> str:
 @pytest.mark.parametrize(
     ("progress", "line"),
     [
-        (START, "\r | [ >" + " " * 51 + " ] 0 / 47   running 47"),
-        (MIDDLE, "\r | [ ====>             ] 12 / 47   failed 2   silent 1   running 5   to send 29"),
-        (END, "\r | [ =================>  ] 45 / 47   failed 1   waiting for web07, web\\x1b[2J12"),
-        (DONE, "\r * [ " + "=" * 58 + "> ] 47 / 47"),
+        (START, "\r | [ >                     ] 0 / 47  running 47"),
+        (MIDDLE, "\r | [ =====>                ] 12 / 47  failed 2  silent 1  running 5  to send 29"),
+        (END, "\r | [ ===================>  ] 45 / 47  failed 1  waiting for web07, web\\x1b[2J12"),
+        (DONE, "\r * [ ==========================================================> ] 47 / 47"),
     ],
     ids=["start", "middle", "end", "done"],
 )
@@ -54,7 +54,7 @@ def test_the_bar_fits_on_one_line(progress: CallProgress, columns: int) -> None:
 def test_a_long_name_does_not_hide_the_bar() -> None:
     """Names that do not fit give way to the number of running nodes."""
     line = bar_line(CallProgress(total=5, ok=4, running=1, awaited=("x" * 200,)), 60)
-    assert line == "\r | [ ==========================>        ] 4 / 5   running 1"
+    assert line == "\r | [ ============>    ] 4 / 5  running 1"
 
 
 def test_text_and_bar_do_not_mix() -> None:
@@ -85,7 +85,7 @@ def test_the_full_screen() -> None:
     assert lines == [
         "service restart on 47 nodes of production       01:00 elapsed, about 02:36 left",
         "",
-        " | [ ====>             ] 12 / 47   failed 2   silent 1   running 5   to send 29",
+        " | [ =====>                ] 12 / 47  failed 2  silent 1  running 5  to send 29",
         "",
         "   ok 10   failed 2 (stops at 4 failed or silent)   silent 1   running 5",
         "   to send 29   wave 4 of 10",

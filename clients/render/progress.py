@@ -17,6 +17,7 @@ _WIDEST = 60  # columns
 _NARROWEST = 10  # columns of a bar that leaves room for counts
 _AROUND = 22  # columns beside the bar: the brackets, and two numbers of five digits
 _FRAME = 10  # columns around the bar, and the last one of the terminal, which some terminals wrap
+_GAP = "  "  # before each count
 _FEW = 3  # nodes whose names are shown when only these are awaited
 
 
@@ -37,25 +38,33 @@ def bar(done: int, total: int, width: int, turn: int = 0, paint: Paint = PLAIN) 
 
 
 def bar_line(progress: CallProgress, columns: int, turn: int = 0, paint: Paint = PLAIN) -> str:
-    """Return the bar with what is known about the nodes, in less than `columns`; names and counts give way first."""
-    numbers = len(f"{progress.answered} / {progress.total}")
-    for notes in (_notes(progress), _notes(progress, names=False), []):
-        plain = "".join(f"   {text}" for _, text in notes)
-        room = columns - _FRAME - numbers - width(plain)
-        if room >= _NARROWEST or not notes:
-            break
-    size = min(bar_width(columns), max(room, 0))
-    shown = "".join(f"   {paint(color, text) if color else text}" for color, text in notes)
-    return bar(progress.answered, progress.total, size, turn, paint) + shown
+    """Return the bar with what is known about the nodes, in less than `columns`; names and counts give way first.
+
+    While nodes are awaited the bar has always the same width, so that it does not jump.
+    """
+    done, total = progress.answered, progress.total
+    size = bar_width(columns) if done >= total else min(bar_width(columns), max(_NARROWEST, columns // 4))
+    room = columns - _FRAME - size - len(f"{done} / {total}")
+    variants = [_notes(progress), _notes(progress, names=False), _bad(progress)]
+    notes = next((notes for notes in variants if sum(len(_GAP) + width(text) for _, text in notes) <= room), None)
+    if notes is None:
+        return bar(done, total, bar_width(columns), turn, paint)
+    return bar(done, total, size, turn, paint) + "".join(
+        _GAP + (paint(color, text) if color else text) for color, text in notes
+    )
 
 
 def _notes(progress: CallProgress, names: bool = True) -> list[tuple[str, str]]:
     """Return what stands behind the bar, with its colours: counts that are not zero, and the last awaited names."""
-    notes = [("red", f"failed {progress.failed}")] if progress.failed else []
-    notes += [("yellow", f"silent {progress.silent}")] if progress.silent else []
+    notes = _bad(progress)
     left = progress.running + progress.waiting
     if names and 0 < left <= _FEW and left < progress.total and progress.awaited:
         waited = cut(", ".join(map(escape_controls, progress.awaited)), _WIDEST)
         return [*notes, ("", f"waiting for {waited}")]
     notes += [("", f"running {progress.running}")] if progress.running else []
     return notes + ([("", f"to send {progress.waiting}")] if progress.waiting else [])
+
+
+def _bad(progress: CallProgress) -> list[tuple[str, str]]:
+    notes = [("red", f"failed {progress.failed}")] if progress.failed else []
+    return notes + ([("yellow", f"silent {progress.silent}")] if progress.silent else [])
