@@ -18,7 +18,6 @@ from typing import Any
 
 from collective.clients.render.formatting import in_words
 from collective.clients.render.groups import Group, Varying
-from collective.text import escape_lines
 
 _CONTEXT = 1  # unchanged lines that are shown around a change
 MAX_LINES = 2000  # of a value; difflib takes a second for this number, and its time grows with the square
@@ -36,7 +35,10 @@ class Difference:
 
 
 def differences(usual: Group, other: Group) -> list[Difference]:
-    """Return the fields in which a group differs from the most common reply: status first, then outputs."""
+    """Return the fields in which a group differs from the most common reply: status first, then outputs.
+
+    The lines are not escaped.
+    """
     before, after = compared(usual), compared(other)
     return [
         Difference(name, before.get(name), after.get(name), list(_lines(name, before, after)))
@@ -57,13 +59,22 @@ def _lines(name: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> It
         yield from (f"- {line}" for line in old or [""])
         yield from (f"+ {line}" for line in new or [""])
         return
-    changes = difflib.unified_diff(old[:MAX_LINES], new[:MAX_LINES], n=_CONTEXT, lineterm="")
+    changes = difflib.unified_diff(*_trimmed(old[:MAX_LINES], new[:MAX_LINES]), n=_CONTEXT, lineterm="")
     for line in islice(changes, 2, None):  # without the names of files
         yield "…" if line.startswith("@@") else f"{line[0]} {line[1:]}"
     if max(len(old), len(new)) > MAX_LINES:
         yield f"… only the first {MAX_LINES} lines are compared"
 
 
+def _trimmed(old: list[str], new: list[str]) -> tuple[list[str], list[str]]:
+    """Return both without the lines that they have in common at the start and the end, except the context."""
+    most = min(len(old), len(new))
+    head = next((at for at in range(most) if old[at] != new[at]), most)
+    tail = next((at for at in range(most - head) if old[-1 - at] != new[-1 - at]), most - head)
+    start, end = max(0, head - _CONTEXT), max(0, tail - _CONTEXT)
+    return old[start : len(old) - end], new[start : len(new) - end]
+
+
 def _split(value: Any) -> list[str]:
     text = in_words(value) if isinstance(value, str) or value is None else in_words(value, indent=2)
-    return escape_lines(text).rstrip("\n").split("\n")
+    return text.replace("\r\n", "\n").rstrip("\n").split("\n")

@@ -16,7 +16,6 @@ from collective.clients.render.width import cut, pad, width
 _GAP = "  "
 _LEAST = 5  # columns of the narrowest column that is cut
 _FIRST = 40  # percent of the terminal that the first column may take before it is cut
-_LOOKED_AT = 1000  # characters of a cell whose width is measured, when the table is fitted
 
 Row = Sequence[str]
 
@@ -27,13 +26,13 @@ def table(heading: Row, rows: Sequence[Row], columns: int | None, right: Iterabl
     Columns for which there is no room at all are named below the table. Cells are escaped text of one line.
     """
     every = [heading, *rows]
-    needed = [max(_width(row[place], columns) for row in every) for place in range(len(heading))]
+    needed = [max(width(row[place]) for row in every) for place in range(len(heading))]
     widths = needed if columns is None else fitted(needed, columns)
     numbers = set(right)
     for line in (heading, ["-" * size for size in widths], *rows):
         cells = zip(line, widths, strict=False)
         yield _GAP.join(
-            pad(cell if columns is None else cut(cell[: _LOOKED_AT + 1], size), size, right=place in numbers)
+            pad(cell if columns is None else cut(cell, size), size, right=place in numbers)
             for place, (cell, size) in enumerate(cells)
         ).rstrip()
     if hidden := heading[len(widths) :]:
@@ -68,7 +67,3 @@ def _share(widths: Sequence[int], left: int) -> tuple[int, list[int]]:
         if len(kept) == len(wide) or not kept:
             return share, kept
         wide = kept
-
-
-def _width(cell: str, columns: int | None) -> int:
-    return width(cell if columns is None else cell[:_LOOKED_AT])

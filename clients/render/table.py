@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from collective.clients.render.records import Record
     from collective.ddl import Action
 
-_LOOKED_AT = 2000  # characters of a cell of a table that fits the terminal
 _NUMBER = r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?%?"
 # The place before a formula; = + - @ in full width count for some spreadsheets. See https://owasp.org, "CSV Injection".
 _FORMULA = re.compile(rf"(?:^|(?<=[;\t\n]))(?!{_NUMBER}(?:[;\t\n]|$))(?=[ \t\"]*[=+\-@\uff1d\uff0b\uff0d\uff20]|\t)")
@@ -58,7 +57,7 @@ def write_rows(
 ) -> None:
     """Write rows as a table; characters that would break a line or harm a terminal are escaped."""
     columns = None if wide else screen.columns
-    most = None if columns is None else _LOOKED_AT
+    most = None if columns is None else columns + 1  # no cell is wider than the terminal
     head, *cells = [[escape_controls(in_words(value)[:most]) for value in row] for row in (heading, *body)]
     write("".join(f"{line}\n" for line in table(head, cells, columns, right)), screen.stream)
 
