@@ -169,7 +169,7 @@ class FullScreen(NoDisplay):
 
 
 def terminal_size(stream: TextIO) -> tuple[int, int]:
-    """Return the columns and lines of a terminal; 80 and 24 if it does not tell."""
+    """Return the columns and lines of a terminal; 80 and 24 if these are unknown."""
     try:
         size = os.get_terminal_size(stream.fileno())
     except (OSError, ValueError):

@@ -14,23 +14,23 @@ import math
 import os
 import signal
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TextIO
 
 from collective import schemas
 from collective.clients import displays, output, view_options
+from collective.clients.missing_nodes import print_missing
 from collective.clients.output import Output
 from collective.clients.render import CallView
 from collective.clients.render.formatting import write_json, write_yaml
 from collective.clients.render.records import matching, of_reply, selected
 from collective.clients.render.view import Screen
 from collective.clients.streams import notice
-from collective.errors import CollectiveError, TransportError
+from collective.errors import TransportError
 from collective.exit_codes import FAILED, OK, SILENT, STOPPED
 from collective.nodesets import fold_any
-from collective.suggestions import suggest
 from collective.text import escape_controls, plural
 
 if TYPE_CHECKING:
@@ -185,39 +185,6 @@ def print_sent(call: Call, args: argparse.Namespace, fleet: Fleet) -> int:
         return FAILED
     missing = set(call.outcomes.silent) - call.outcomes.expected
     return SILENT if call.absent or missing else OK
-
-
-def print_missing(call: Call, fleet: Fleet, *, waited: bool = True) -> None:
-    """Print on standard error which nodes are missing, and why: those that do not exist, or did not answer."""
-    from collective.fleet.silence import not_asked_lines, not_evaluated_lines, silence_lines
-
-    outcomes = call.outcomes
-    for line in (*not_asked_lines(outcomes.not_asked), *not_evaluated_lines(outcomes.not_evaluated)):
-        notice(line)
-    hints = _suggestions(call.absent, fleet)
-    for name in call.absent:
-        notice(f"{name}: there is no such node: it has no queue in '{call.collective}'{hints[name]}")
-    explained = {*call.absent, *outcomes.not_asked, *outcomes.rejected}
-    if not waited:  # the nodes that were asked may still answer
-        explained |= outcomes.expected
-    silent = [name for name in outcomes.silent if name not in explained]
-    reasons = {} if call.cut_short else fleet.why_silent(silent)
-    for line in silence_lines(reasons):
-        notice(line)
-
-
-def _suggestions(absent: Sequence[str], fleet: Fleet) -> dict[str, str]:
-    """Return for each name the registered node that was probably meant, as ` (did you mean …?)`, or nothing."""
-    from collective.fleet.targets import Targets
-
-    known: list[str] = []
-    if absent and fleet.config.registry != "none":
-        try:
-            known = list(fleet.find(Targets(method="registry"), verify=True).nodes)
-        except CollectiveError:  # without the registry there are no suggestions
-            known = []
-    hints = {name: suggest(name.lower().rstrip("."), known) for name in absent}
-    return {name: f" ({hint})" if hint else "" for name, hint in hints.items()}
 
 
 def _print_stopped(call: Call) -> None:

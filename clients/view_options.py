@@ -10,6 +10,7 @@ To print a call, live or saved: `results.show_results(CallOutput(call, args))`.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -137,6 +138,16 @@ def _check_combination(args: argparse.Namespace, found: View) -> None:
         raise UsageError("--sort: not allowed with -o jsonl, whose lines are printed as they arrive (use json)")
 
 
+def check_output_file(path: Path) -> None:
+    """Raise UsageError if the file of `--output-file` cannot be written, before anything is sent."""
+    folder = path.parent
+    if path.is_dir():
+        raise UsageError(f"--output-file {path}: is a folder")
+    if not os.access(path if path.exists() else folder, os.W_OK):
+        problem = "cannot be written" if folder.is_dir() else f"there is no folder {folder}"
+        raise UsageError(f"--output-file {path}: {problem}")
+
+
 def _check_live(args: argparse.Namespace) -> None:
     """Raise UsageError if `--live` has no terminal of its own."""
     if not sys.stderr.isatty():
@@ -178,7 +189,7 @@ def _query(text: str | None) -> Any:
     try:
         return jmespath.compile(text)
     except JMESPathError as error:
-        reason = str(error).partition("\n")[0]
+        reason = str(error).partition("\n")[0].rstrip(": ")
         raise UsageError(f"--jmespath {text!r}: {reason}") from None
 
 

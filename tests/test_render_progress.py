@@ -46,7 +46,7 @@ def test_the_bar_has_counts_and_the_last_awaited_names(progress: CallProgress, l
 @pytest.mark.parametrize("columns", [1, 10, 20, 30, 40, 60, 80, 100, 200])
 @pytest.mark.parametrize("progress", [START, MIDDLE, END, DONE])
 def test_the_bar_fits_on_one_line(progress: CallProgress, columns: int) -> None:
-    """On a narrow terminal first the names are left out, then the counts, then the bar itself."""
+    """On a narrow terminal the names are omitted first, then the counts, then the bar itself."""
     line = plain(bar_line(progress, columns, paint=Paint(True))).removeprefix("\r")
     assert len(line) < max(columns, len("47 / 47") + 1)
 

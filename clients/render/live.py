@@ -17,8 +17,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from collective.clients.render.formatting import PLAIN, Paint
+from collective.clients.render.labels import label
 from collective.clients.render.progress import bar_line
-from collective.clients.render.replies import label
 from collective.clients.render.width import cut, pad, width
 from collective.fleet.progress import CallProgress
 from collective.messages import Reply

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from collective.clients.render import CallView
 from collective.clients.render.formatting import in_words
+from collective.clients.render.labels import title
 from collective.clients.render.layout import table
 from collective.clients.render.records import look_up, selected
 from collective.clients.render.view import Screen, View
@@ -25,7 +26,7 @@ from collective.clients.streams import write
 from collective.text import escape_controls, escape_lines
 
 if TYPE_CHECKING:
-    from collective.clients.render.records import Record
+    from collective.clients.render.records import NodeResult
     from collective.ddl import Action
 
 _NUMBER = r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?%?"
@@ -40,7 +41,7 @@ def rows(call: CallView, view: View) -> list[list[Any]]:
     """
     found = selected(call, view)
     if view.fields:
-        heading = ["Node", "Status", *map(call.action.title, view.fields)]
+        heading = ["Node", "Status", *(title(call.action, path) for path in view.fields)]
         return [heading, *([one.sender, one.outcome, *(look_up(one, path) for path in view.fields)] for one in found)]
     outputs = _outputs(call.action, found)
     body = [[one.sender, one.outcome, one.statusmsg, *map(one.data.get, outputs)] for one in found]
@@ -73,7 +74,7 @@ def write_csv_rows(heading: Sequence[str], body: Iterable[Sequence[Any]], stream
     write(buffer.getvalue(), stream)
 
 
-def _outputs(action: Action, found: Iterable[Record]) -> list[str]:
+def _outputs(action: Action, found: Iterable[NodeResult]) -> list[str]:
     names = dict.fromkeys(action.outputs)
     for one in found:
         names.update(dict.fromkeys(one.data))
