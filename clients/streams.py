@@ -87,3 +87,8 @@ def discard_output() -> None:
 def notice(text: str) -> None:
     """Write one line about the work of the command to standard error."""
     write(f"crpc: {escape_controls(text)}\n", sys.stderr)
+
+
+def clear_screen(terminal: TextIO) -> None:
+    """Clear a terminal, and move to its first line."""
+    terminal.write("\x1b[H\x1b[2J")

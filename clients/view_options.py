@@ -12,10 +12,11 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from collective.clients import options
 from collective.clients.render.view import View
 from collective.errors import UsageError
 from collective.suggestions import suggest
@@ -80,6 +81,13 @@ def add_views(parser: Parser) -> argparse._ArgumentGroup:
     return group
 
 
+def add_call(parser: Parser) -> None:
+    """Add the options of a command that makes one call of its own: targets, timeouts, saving, and `-q`."""
+    options.add_targets(parser)
+    options.add_running(parser)
+    add_quiet(parser.add_argument_group("result options"))
+
+
 def add_quiet(group: argparse._ActionsContainer) -> None:
     """Add `-q`."""
     group.add_argument("-q", "--quiet", action="store_true", help="print results only: no progress, counts or warnings")
@@ -99,7 +107,7 @@ def read_view(args: argparse.Namespace, action: Action | None = None) -> View:
         diff=getattr(args, "diff", False),
         fields=args.fields or (),
         sort=sort,
-        where=_where(args.where),
+        where=None if args.where is None else _where(args.where, "--where"),
         query=_query(args.jmespath),
         only=args.only or "",
         wide=args.wide,
@@ -114,12 +122,17 @@ def read_view(args: argparse.Namespace, action: Action | None = None) -> View:
 
 def check_fields(found: View, names: Iterable[str]) -> None:
     """Raise UsageError if an option names a field that does not begin with one of `names`."""
-    from collective.filters.paths import steps
-
     known = list(dict.fromkeys(names))
     options = {"--fields": found.fields, "--group-by": found.group_by, "--where": _compared(found.where)}
     options["--sort"] = tuple(path.removeprefix("-") for path in found.sort if path != BY_NAME)
-    for option, path in ((option, path) for option, paths in options.items() for path in paths):
+    for option, paths in options.items():
+        _check_names(option, paths, known)
+
+
+def _check_names(option: str, paths: Iterable[str], known: Sequence[str]) -> None:
+    from collective.filters.paths import steps
+
+    for path in paths:
         first = steps(path)[0][0]
         if first not in known and path not in known:
             hint = suggest(first, known, f"fields: {', '.join(known)}")
@@ -156,19 +169,24 @@ def _check_live(args: argparse.Namespace) -> None:
         raise UsageError("--live: not allowed with -o jsonl on a terminal, whose lines are printed as they arrive")
 
 
-def _where(text: str | None) -> Filter | None:
-    """Return the filter of `--where`: comparisons with and, or, not; classes and data functions are refused."""
-    if text is None:
-        return None
+def read_where(text: str, option: str, action: Action) -> Filter:
+    """Return the filter over replies of an option like `--where`; raise UsageError for an unknown field."""
+    found = _where(text, option)
+    _check_names(option, _compared(found), [*MEMBERS, *action.outputs])
+    return found
+
+
+def _where(text: str, option: str) -> Filter:
+    """Return the filter of `option`: comparisons with and, or, not; classes and data functions are refused."""
     from collective.filters import ClassTest, DataTest, Filter, leaves
     from collective.filters.select import read_select
 
-    wanted = Filter(select=read_select(text, "--where"))
+    wanted = Filter(select=read_select(text, option))
     for test in leaves(wanted):
         if isinstance(test, ClassTest):
-            raise UsageError(f"--where {text!r}: '{test.name}' is not compared with a value (use {test.name}=…)")
+            raise UsageError(f"{option} {text!r}: '{test.name}' is not compared with a value (use {test.name}=…)")
         if isinstance(test, DataTest):
-            raise UsageError(f"--where {text!r}: data functions such as '{test.function}' are for -S only")
+            raise UsageError(f"{option} {text!r}: data functions such as '{test.function}' are for -S only")
     return wanted
 
 

@@ -167,6 +167,10 @@ class Action:
             raise Failed(message, reason="crashed")
         return filled
 
+    def undeclared(self, data: Mapping[str, Any]) -> list[str]:
+        """Return the names of outputs in `data` that the DDL does not have, in quotes."""
+        return [repr(str(name)) for name in data if name not in self.outputs]
+
     def masked(self, data: Mapping[str, Any]) -> dict[str, Any]:
         """Return `data` with secret values replaced by asterisks, for logs and display."""
         return {name: MASK if name in self.secrets else value for name, value in data.items()}
@@ -182,12 +186,14 @@ class Action:
             # The validator's message would quote the secret.
             return f"{kind} '{where}' does not match the DDL" if where else f"{kind} does not match the DDL"
         message = error.message if len(error.message) <= 300 else error.message[:300] + "…"
+        if error.validator == "enum" and isinstance(error.instance, str):
+            hint = suggest(error.instance, [one for one in error.validator_value if isinstance(one, str)])
+            message += f" ({hint})" if hint else ""
         return f"{kind} '{where}': {message}" if where else f"{kind}: {message}"
 
     def _returned(self, data: Mapping[str, Any]) -> str:
         """Return a hint for a missing output: the outputs that the DDL does not have, or how to make it optional."""
-        unknown = [repr(str(name)) for name in data if name not in self.outputs]
-        if unknown:
+        if unknown := self.undeclared(data):
             return f"the action returned {', '.join(unknown[:3])}, which the DDL does not have"
         return "return it, or give the output a 'default', or list only the others in 'required'"
 

@@ -14,6 +14,7 @@
     │   │   └── Forbidden       credentials are valid but lack a permission
     │   └── NotFound            the queue, topic or table does not exist
     ├── NoNodes                 no node matched, nothing was sent
+    ├── PlanRefused             a plan has drifted or costs too much, nothing was sent
     ├── TooManyTargets          too many nodes matched without confirmation, nothing was sent
     └── RPCError                raised by an action; becomes its reply
         ├── Aborted        1    the action failed, or is not authorized
@@ -140,6 +141,13 @@ class TooManyTargets(CollectiveError):
     def by_limit(cls, nodes: int, limit: int) -> TooManyTargets:
         """Return the error for more nodes than the `limit` max_targets."""
         return cls(nodes, f"max_targets allows {limit}: narrow the targets, or raise it in client.yaml")
+
+
+class PlanRefused(CollectiveError):
+    """A plan may not be carried out: what it was made for has changed, or it costs too much; nothing was sent."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"plan: {why}: nothing was sent")
 
 
 class RPCError(CollectiveError):

@@ -44,7 +44,8 @@ class Request:
 
     `installation` is the account and region, so that collectives of the same name elsewhere refuse the request.
     `time` is in Unix seconds by the caller's clock. `ttl` is how many seconds the request can still be started,
-    `timeout` how many seconds the caller waits for the reply, queueing included.
+    `timeout` how many seconds the caller waits for the reply, queueing included. `run` is the same for all requests of
+    a call, the waves of a rollout: the id of the first one.
     """
 
     id: str
@@ -62,6 +63,7 @@ class Request:
     timeout: float
     reply_to: str
     critical: tuple[str, ...] = ()
+    run: str | None = None
 
 
 @dataclass(frozen=True)

@@ -89,6 +89,15 @@ def test_all_configuration_files_are_read(tmp_path: Path) -> None:
     assert found.problems == [f"{tmp_path}/missing.cfg: does not exist, but is included"]
 
 
+def test_folders_that_include_each_other_end(tmp_path: Path) -> None:
+    """A file that is reached under many names is read once: its folder, and the folder above, include it again."""
+    (tmp_path / "etc" / "nrpe").mkdir(parents=True)
+    lines = ["include_dir=.", "include_dir=..", "include_dir=../nrpe", f"include_dir={'x' * 300}", "command[a]=b"]
+    found = _nrpe_config.read(Path(configured(tmp_path / "etc" / "nrpe", lines)["config"]))
+    assert (found.checks, len(found.files)) == ({"a": "b"}, 1)
+    assert [line.partition(": ")[2] for line in found.problems] == ["cannot be read: File name too long"]
+
+
 def test_missing_nrpe_configuration_is_reported(tmp_path: Path) -> None:
     """Without NRPE's configuration the reply names the file and the setting."""
     reply = runcommand({"config": str(tmp_path / "nrpe.cfg")}, command="x")

@@ -18,7 +18,9 @@ from collective.clients.render.width import width
 from collective.fleet.progress import CallProgress
 
 START = CallProgress(total=47, running=47, awaited=tuple(f"web{number:02}" for number in range(1, 21)))
-MIDDLE = CallProgress(total=47, ok=10, failed=2, silent=1, running=5, waiting=29, batch=5, max_fail=4, elapsed=60.0)
+MIDDLE = CallProgress(
+    total=47, ok=10, failed=2, silent=1, running=5, waiting=29, wave=4, waves=10, max_fail=4, elapsed=60.0
+)
 END = CallProgress(total=47, ok=44, failed=1, running=2, awaited=("web07", "web\x1b[2J12"))
 DONE = CallProgress(total=47, ok=47)
 

@@ -18,17 +18,29 @@ GROUPS = {
     "Ask nodes": {
         "ping": "Measure how fast nodes answer",
         "find": "List the nodes that match",
+        "ssh": "Open ssh to the node that the target options find",
         "facts": "Count the values of a fact",
         "inventory": "Show the facts, classes and agents of one node",
+    },
+    "Change nodes": {
+        "apply": "Run a saved plan of a rollout",
+    },
+    "Look back": {
+        "runs": "List the saved calls",
+        "show": "Print the results of a saved call again",
+        "retry": "Repeat a saved call on the nodes that did not answer OK",
+        "diff": "Compare the replies of two saved calls",
     },
     "Look things up": {
         "help": "List commands and agents, or show the help of one",
         "describe": "Show the actions of an agent, or the inputs and outputs of an action",
+        "completion": "Print the script that completes command lines in bash, zsh or fish",
         "schema": "List or print the JSON Schemas of files and documents",
         "explain-filter": "Explain in English which nodes the target options select",
     },
     "Set up and operate": {
         "setup": "Create, repair or remove the AWS resources of a collective",
+        "config": "Show the configuration in force, or set the default collective",
         "doctor": "Diagnose this caller's setup",
         "nodes": "List and trust node keys, and remove nodes that are gone",
         "keys": "Show and trust the keys that sign requests",

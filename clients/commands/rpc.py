@@ -8,12 +8,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from collective.clients import apps, options
+from collective.clients import apps, lookup, options, rollout_checks, rollout_options, rollout_plan
 from collective.clients.commands import COMMANDS
 from collective.clients.confirmation import Confirmation
 from collective.clients.input_files import Sources
 from collective.clients.inputs import ask_secrets, read_inputs
-from collective.clients.parser import Parser, examples_epilog
+from collective.clients.parser import Parser, completed_by, examples_epilog
+from collective.clients.prepared_call import PreparedCall, connected, planned, send
+from collective.clients.repeated_call import add_repeating, check_repeating, is_repeated, repeat
 from collective.clients.results import CallOutput, present, print_sent
 from collective.clients.streams import write
 from collective.clients.view_options import add_views, read_view
@@ -35,6 +37,8 @@ _EXAMPLES = (
     "crpc package status package=bash -F role=web",
     "crpc rpcutil get_fact fact=role --limit 2 -o table",
     "crpc rpcutil daemon_stats --batch 50% --batch-sleep 1 --max-fail 1",
+    "crpc rpcutil daemon_stats --waves 1,50%,rest --max-fail 1",
+    "crpc rpcutil daemon_stats --waves 1,rest --gate 'reply:statuscode=0' --before 'rpcutil ping'",
 )
 
 
@@ -47,10 +51,14 @@ def make_parser(
     """Return the parser of a request; `words` are the words that are not options."""
     parser = Parser(prog, usage=usage, description=description, examples=examples)
     words = "agent, action and inputs ('crpc describe AGENT' lists them)"
-    parser.add_argument("words", nargs="*", help=words if usage != argparse.SUPPRESS else argparse.SUPPRESS)
+    argument = parser.add_argument("words", nargs="*", help=words if usage != argparse.SUPPRESS else argparse.SUPPRESS)
+    completed_by("request", argument)
     options.add_targets(parser)
     options.add_running(parser)
-    options.add_rollout(parser)
+    rollout_options.add_rollout(parser)
+    rollout_checks.add_options(parser)
+    rollout_plan.add_options(parser)
+    add_repeating(parser)
     group = add_views(parser)
     group.add_argument("--no-results", action="store_true", help="print the request id, do not wait for replies")
     return parser
@@ -72,43 +80,66 @@ def run(arguments: Sequence[str]) -> int:
 
 def perform(args: argparse.Namespace, words: Sequence[str]) -> int:
     """Send the request of `words` and print the replies; return the exit code of the call."""
+    if rollout_plan.is_wanted(args):
+        return _perform_plan(args, words)
+    if is_repeated(args):
+        config, catalog = configuration(args, words)
+        prepared = prepare(args, words, config, catalog)
+        with connected(config, catalog) as fleet:
+            return repeat(args, fleet, prepared)
     with sent(args, words) as (call, fleet):
         return print_sent(call, args, fleet) if args.no_results else present(CallOutput(call, args), call, fleet)
+
+
+def _perform_plan(args: argparse.Namespace, words: Sequence[str]) -> int:
+    """Show or save the plan of `words`; send nothing."""
+    config, catalog = configuration(args, words)
+    prepared = prepare(args, words, config, catalog)
+    with connected(config, catalog) as fleet:
+        return rollout_plan.present(planned(fleet, prepared), fleet, args)
 
 
 @contextmanager
 def sent(args: argparse.Namespace, words: Sequence[str]) -> Iterator[tuple[Call, Fleet]]:
     """Check the agent, action and inputs in `words` and send the request; yield the call and its fleet."""
+    if rollout_plan.is_wanted(args):
+        raise UsageError("--plan, --save-plan: not available for this command")
+    config, catalog = configuration(args, words)
+    prepared = prepare(args, words, config, catalog)
+    with connected(config, catalog) as fleet:
+        yield send(args, fleet, prepared), fleet
+
+
+def configuration(args: argparse.Namespace, words: Sequence[str]) -> tuple[ClientConfig, Catalog]:
+    """Return the configuration and its DDLs for the request of `words`; raise ConfigError or UsageError."""
     config = _config(args, words)
 
     from collective.catalog import Catalog
 
-    catalog = Catalog(config.ddls)
+    return config, Catalog(config.ddls)
+
+
+def prepare(args: argparse.Namespace, words: Sequence[str], config: ClientConfig, catalog: Catalog) -> PreparedCall:
+    """Check the agent, action and inputs in `words`, and the options; return the call to send."""
     action = _action(catalog, words)
+    check_repeating(args, action)
     read_view(args, action)  # a wrong field is an error before anything is sent
     sources = Sources()
     data = read_inputs(words[2:], action, sources)
     if sys.stdin.isatty():
         data = ask_secrets(data, action)
-    confirmation = Confirmation(action, data, config.max_targets)
-    data = action.check_input(data)
-    pace = options.pace(args)
-    targets = options.targets(args, sources)
-
-    from collective.fleet.fleet import Fleet
-
-    with Fleet.connect(config, catalog) as fleet:
-        call = fleet.call(
-            action.agent,
-            action.name,
-            data,
-            targets=targets,
-            pace=pace,
-            timeout=args.timeout,
-            ttl=args.ttl,
-            confirm=confirmation.confirm(args.yes),
-        )
-        yield call, fleet
+    return PreparedCall(
+        action,
+        action.check_input(data),
+        pace=rollout_options.pace(args),
+        targets=options.targets(args, sources),
+        confirmation=Confirmation(action, data, config.max_targets, config.type_above),
+        timeout=args.timeout,
+        ttl=args.ttl,
+        hooks=rollout_checks.hooks(args, catalog),
+        gates=rollout_checks.gates(args),
+        max_cost=args.max_cost,
+    )
 
 
 def _print_help(args: argparse.Namespace) -> int:
@@ -150,7 +181,7 @@ def _config(args: argparse.Namespace, words: Sequence[str]) -> ClientConfig:
 
 
 def _check_agent(catalog: Catalog, agent: str) -> None:
-    if agent not in catalog.paths and (hint := suggest(agent, COMMANDS)):
+    if hint := lookup.hint(agent, catalog.paths):
         raise UsageError(f"there is neither an agent nor a command '{agent}' ({hint})")
 
 

@@ -8,7 +8,7 @@ from collective import schemas
 from collective.clients import output
 from collective.clients.commands import COMMANDS
 from collective.clients.output import Output
-from collective.clients.parser import Parser
+from collective.clients.parser import Parser, completed_by
 from collective.clients.streams import write
 from collective.errors import UsageError
 from collective.suggestions import suggest
@@ -24,7 +24,9 @@ def make_parser() -> Parser:
         "output of --json. A schema is printed as JSON, whatever the output format.",
         examples=["crpc schema", "crpc schema node"],
     )
-    parser.add_argument("name", nargs="?", metavar="NAME", help="schema to print (default: list all)")
+    completed_by(
+        "schema", parser.add_argument("name", nargs="?", metavar="NAME", help="schema to print (default: list all)")
+    )
     return parser
 
 

@@ -74,8 +74,10 @@ def _counts(progress: CallProgress, columns: int, paint: Paint) -> list[str]:
         ("red" if progress.failed else "", f"failed {progress.failed}{limit}"),
         ("yellow" if progress.silent else "", f"silent {progress.silent}"),
         ("", f"running {progress.running}"),
+        *([("", f"retrying {progress.retrying}")] if progress.retrying else []),
         ("", f"to send {progress.waiting}"),
-        *([("", f"wave {progress.wave} of {progress.waves}")] if progress.waves else []),
+        *([("", f"wave {progress.wave} of {progress.waves}")] if progress.waves > 1 else []),
+        *([("yellow", "paused")] if progress.paused else []),
     ]
     lines, used = [""], 0
     for color, text in parts:

@@ -57,12 +57,14 @@ def bar_line(progress: CallProgress, columns: int, turn: int = 0, paint: Paint =
 def _notes(progress: CallProgress, names: bool = True) -> list[tuple[str, str]]:
     """Return what stands behind the bar, with its colours: counts that are not zero, and the last awaited names."""
     notes = _bad(progress)
-    left = progress.running + progress.waiting
+    left = progress.running + progress.retrying + progress.waiting
     if names and 0 < left <= _FEW and left < progress.total and progress.awaited:
         waited = cut(", ".join(map(escape_controls, progress.awaited)), _WIDEST)
         return [*notes, ("", f"waiting for {waited}")]
     notes += [("", f"running {progress.running}")] if progress.running else []
-    return notes + ([("", f"to send {progress.waiting}")] if progress.waiting else [])
+    notes += [("", f"retrying {progress.retrying}")] if progress.retrying else []
+    notes += [("", f"to send {progress.waiting}")] if progress.waiting else []
+    return notes + ([("yellow", "paused")] if progress.paused else [])
 
 
 def _bad(progress: CallProgress) -> list[tuple[str, str]]:

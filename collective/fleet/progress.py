@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 MAX_AWAITED = 20  # names of nodes that are still awaited
@@ -12,9 +11,10 @@ MAX_AWAITED = 20  # names of nodes that are still awaited
 class CallProgress:
     """The number of expected nodes in each state. `elapsed` is in seconds.
 
-    `running` nodes have been sent to, and have neither answered nor timed out; `waiting` nodes have not been sent to.
-    `awaited` are the first of these names, those sent to longest ago first. `batch` is the size of a wave, 0 without
-    waves; `max_fail` the number of failed and silent nodes that stops the rollout, None without one.
+    `running` nodes have been sent to, and have neither answered nor timed out; `retrying` ones will be sent to again,
+    `waiting` ones have not been sent to. `awaited` are the first names of running nodes, those sent to longest ago
+    first. `wave` is the number of the current wave, from 1. `max_fail` is how many failed or silent nodes stop the
+    rollout, None without a limit. `paused`: the rollout is held, or waits at a gate.
     """
 
     total: int = 0
@@ -22,10 +22,13 @@ class CallProgress:
     failed: int = 0
     silent: int = 0
     running: int = 0
+    retrying: int = 0
     waiting: int = 0
     awaited: tuple[str, ...] = ()
-    batch: int = 0
+    wave: int = 1
+    waves: int = 1
     max_fail: int | None = None
+    paused: bool = False
     elapsed: float = 0.0
 
     @property
@@ -37,16 +40,6 @@ class CallProgress:
     def finished(self) -> int:
         """The number of nodes that have answered or timed out."""
         return self.answered + self.silent
-
-    @property
-    def wave(self) -> int:
-        """The number of the current wave, from 1; 0 without waves."""
-        return math.ceil((self.total - self.waiting) / self.batch) if self.batch else 0
-
-    @property
-    def waves(self) -> int:
-        """The number of all waves; 0 without waves."""
-        return math.ceil(self.total / self.batch) if self.batch else 0
 
     @property
     def remaining(self) -> float | None:

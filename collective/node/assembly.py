@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from collective import catalog, names
-from collective.aws import AWS
+from collective.aws.session import AWS
 from collective.config import NodeConfig
 from collective.errors import ConfigError
 from collective.node import trust
@@ -79,19 +79,23 @@ def build(config: NodeConfig, manager: ServiceManager, session: boto3.Session | 
     groups.end_abandoned()  # the open journal proves that no other daemon of this node runs
     remove_abandoned_sockets()
     _end_abandoned(journal)
+    verify = trust.verifier(config)
+    plugins = load_plugins(config)
+    policy.report(plugins.inputs)
     parts = ServerParts(
         transport=transport,
-        plugins=load_plugins(config),
+        plugins=plugins,
         facts=_facts(config, runner),
         policy=policy,
         audit=audit,
         journal=journal,
         runner=runner,
         sign=sshsig.signing_with(key),
-        verify=trust.verifier(config),
+        verify=verify,
         max_actions=config.max_actions,
         max_queued=config.max_queued,
         agent_limits=config.agent_limits,
+        files=(policy, verify),
     )
     server = Server(config.collective, config.identity, parts)
     describe = partial(_describe, server, config.heartbeat, key.public.line)
@@ -178,6 +182,7 @@ def _describe(server: Server, heartbeat: float, public_key: str) -> NodeRecord:
         agents={name: agent.ddl.metadata["version"] for name, agent in agents.items()},
         refused=agents.refused,
         outdated=agents.outdated,
+        problems=server.state.problems,
         public_key=public_key,
         period=heartbeat,
     )

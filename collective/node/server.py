@@ -8,7 +8,7 @@ Receiver ─► Pipeline ─► Scheduler ─► RequestPools ─► RequestExec
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from collective import names, signing
@@ -26,12 +26,12 @@ from collective.node.requests.executor import ActionCaller, RequestExecutor
 from collective.node.requests.older_callers import OlderCallers
 from collective.node.requests.pipeline import Pipeline
 from collective.node.requests.pools import MakePool, RequestPools, thread_pool
-from collective.node.requests.reader import RequestReader
 from collective.node.requests.receiver import Receiver
 from collective.node.requests.refusals import Refusals
 from collective.node.requests.replies import Replies
+from collective.node.requests.request_decoder import RequestDecoder
 from collective.node.requests.scheduler import Scheduler
-from collective.node.state import NodeState
+from collective.node.state import CheckedFile, NodeState
 from collective.node.storage.audit_log import AuditLog
 from collective.node.storage.journal import Journal, noting
 from collective.transport import Transport
@@ -56,6 +56,7 @@ class ServerParts:
     max_queued: int = 100
     agent_limits: Mapping[str, int] = field(default_factory=dict)
     make_pool: MakePool = thread_pool
+    files: Sequence[CheckedFile] = ()  # whose problems the node reports
 
 
 class Server:
@@ -65,22 +66,22 @@ class Server:
         self._parts = parts
         self._stopping = threading.Event()
         self.queue = names.node_queue(collective, identity)
-        self.state = NodeState(collective, identity, parts.facts, parts.plugins)
+        self.state = NodeState(collective, identity, parts.facts, parts.plugins, parts.files)
         self.statistics = Statistics()
         counters, now = self.statistics.requests, parts.transport.now
         self.pools = RequestPools(parts.max_actions, parts.max_queued, parts.agent_limits, parts.make_pool)
         self.info = RunningNodeInfo(self.state, counters, self.pools, parts.audit, parts.runner)
         self.replies = Replies(identity, parts.transport, parts.sign, parts.audit, parts.journal, counters)
         audit = DecisionAudit(parts.audit)
-        reader = RequestReader(collective, parts.transport, parts.verify)
+        decoder = RequestDecoder(collective, parts.transport, parts.verify)
         refusals = Refusals(audit, parts.journal, self.replies, self.pools, counters, self._stopping)
         caller = ActionCaller(parts.runner, parts.facts, self.info)
         executor = RequestExecutor(caller, audit, parts.journal, self.replies, self.statistics, now)
         admission = Admission(self.state, parts.runner, now)
         self.pipeline = Pipeline(
             state=self.state,
-            reader=reader,
-            older_callers=OlderCallers(identity, parts.transport, reader, parts.sign, refusals.budget),
+            decoder=decoder,
+            older_callers=OlderCallers(identity, parts.transport, decoder, parts.sign, refusals.budget),
             duplicates=DuplicateCounter(),
             journal=parts.journal,
             authorizer=Authorizer(parts.policy, self.state),

@@ -17,12 +17,14 @@
     inputs                     a JSON Schema (2020-12) for the inputs, with the defaults of the DDL
     allow                      true (the default) or false
 
-A rule without one of these keys matches any value. Whole names are compared, case-sensitively.
+A rule without one of these keys matches any value. Whole names are compared, case-sensitively. A rule whose `inputs`
+name an input that the action does not have never allows it.
 
     read(path) ─► Policy ── decide(Question) ─► Decision
 """
 
+from collective.policy.input_names import Actions
 from collective.policy.parsing import read
 from collective.policy.rules import Decision, KnownNode, Policy, Question, Rule
 
-__all__ = ["Decision", "KnownNode", "Policy", "Question", "Rule", "read"]
+__all__ = ["Actions", "Decision", "KnownNode", "Policy", "Question", "Rule", "read"]

@@ -16,6 +16,7 @@ from typing import Any
 
 import boto3
 import pytest
+from support import failures
 from support.crpc_process import BIN, Completed, Crpc, clean_environment, make_crpc, own_lab
 from support.json_documents import check_document
 from support.waiting import wait_until
@@ -195,6 +196,7 @@ def test_a_node_with_too_many_facts_stays_registered(own: Layout, crpc: Crpc) ->
     wait_until(lambda: "cannot store" not in crpc("doctor").stdout, WAIT)
 
 
+@pytest.mark.failure(failures.AWS, "invalid items in the registry's table")
 def test_a_bad_record_costs_only_itself(crpc: Crpc, table: Any) -> None:
     """Records that are not valid are named once each, cleaned, and every command works."""
     bad: dict[str, Any] = {"agents": None, "version": "1", "facts": {}}
@@ -296,6 +298,26 @@ def test_a_refused_reload_is_visible(own: Layout, crpc: Crpc) -> None:
         code.unlink()
         (own.folder / "ddl" / "odd.json").unlink()
         os.kill(pid(own, THIRD), signal.SIGHUP)
+
+
+def test_files_that_are_no_longer_valid_are_visible(own: Layout, crpc: Crpc) -> None:
+    """The node goes on with the last valid policy and facts, and doctor and statistics say so, without the log."""
+    policy, facts = own.node(THIRD) / "policy.yaml", own.node(THIRD) / "facts.yaml"
+    before = policy.read_text(), facts.read_text()
+    policy.write_text(f"{before[0]}rulez: 1\n")
+    facts.write_text("role: [")
+    expected = (f"{policy}:", "unknown key 'rulez'", f"{facts}:2:1: ")
+    try:
+        os.kill(pid(own, THIRD), signal.SIGHUP)
+        wait_until(lambda: all(text in crpc("doctor").stdout for text in expected), WAIT)
+        assert all(text in crpc("doctor", THIRD).stdout for text in expected)
+        [reply] = document(crpc("rpcutil", "daemon_stats", "-I", THIRD, "--json"))["replies"]
+        assert all(text in str(reply["data"]["problems"]) for text in expected)
+    finally:
+        policy.write_text(before[0])
+        facts.write_text(before[1])
+        os.kill(pid(own, THIRD), signal.SIGHUP)
+    wait_until(lambda: "rulez" not in crpc("doctor").stdout, WAIT)
 
 
 def test_an_interrupt_says_what_still_runs(own: Layout) -> None:

@@ -19,6 +19,24 @@ INTERRUPTED = "interrupted"
 TIMEOUT = "timeout"
 
 
+FileState = tuple[int, int, int, int]  # device, inode, size in bytes, time of the last change in nanoseconds
+
+
+@dataclass(frozen=True)
+class ProgramCall:
+    """How to call an executable in place of a Python function, see program.py.
+
+    `convention` is CHORIA or FILES. `request` are the members of the request file besides action and data. `file` is
+    the state of the program when it was loaded.
+    """
+
+    convention: str
+    file: FileState
+    request: Mapping[str, Any]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
 @dataclass(frozen=True)
 class ActionJob:
     """One call of `action`, a function in the file `path`, with the inputs `data`.
@@ -26,7 +44,8 @@ class ActionJob:
     `supplied` are the keyword-only arguments, such as `settings`. `secrets` are strings that are masked in what the
     action raises and prints. `code` is the file's compiled content at the time it was checked
     (`importing.compiled`); None means that the file is read when the action runs. `token` identifies the job: it is in
-    the environment of all that the action starts.
+    the environment of all that the action starts. With `program` the file is an executable, and `folder` is where its
+    files are: the monitor chooses and removes it.
     """
 
     path: str
@@ -36,6 +55,8 @@ class ActionJob:
     secrets: tuple[str, ...] = ()
     code: bytes | None = None
     token: str = ""
+    program: ProgramCall | None = None
+    folder: str = ""
 
 
 @dataclass(frozen=True)

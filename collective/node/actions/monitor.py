@@ -14,10 +14,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import selectors
+import shutil
 import signal
+import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -48,6 +52,8 @@ def monitor_action(connection: Connection, job: ActionJob, timeout: float, group
     adopt_orphans()
     result_pipe, worker_pipe = os.pipe()
     log = OutputLog(job.secrets)
+    if job.program:
+        job = replace(job, folder=f"{tempfile.gettempdir()}/collective-{secrets.token_hex(16)}")
     monitor, worker = os.getpid(), os.fork()
     if worker == 0:
         os.close(result_pipe)
@@ -65,6 +71,8 @@ def monitor_action(connection: Connection, job: ActionJob, timeout: float, group
             result = result.encode()
         if group:
             group.release()
+        if job.folder:
+            shutil.rmtree(job.folder, ignore_errors=True)
         log.finish()
     with contextlib.suppress(OSError):  # the daemon may have died
         connection.send_bytes(result)

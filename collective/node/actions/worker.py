@@ -19,6 +19,7 @@ from collective.masking import hide, hide_in
 from collective.node.actions.cgroup import Group
 from collective.node.actions.importing import imported
 from collective.node.actions.job import CRASHED, LARGEST_RESULT, ActionJob, ActionResult, failed_result
+from collective.node.actions.program import call_program
 from collective.processes import MARK, die_with_parent
 from collective.run_as import account_environment
 
@@ -59,6 +60,8 @@ def _call(job: ActionJob) -> ActionResult:
     """Call the action; the only place where what an action raises becomes a status code."""
     stdout = _CapturedOutput()
     try:
+        if job.program:
+            return call_program(job, job.program, Path(job.folder))
         with contextlib.redirect_stdout(stdout):
             function = getattr(imported(Path(job.path), job.code), job.action)
             data = function(**job.data, **job.supplied)

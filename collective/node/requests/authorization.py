@@ -40,7 +40,8 @@ class Authorizer:
         action = context.plugins.agents.action(request.agent, request.action)
         data = action.with_defaults(request.data) if action else request.data
         view = self._state.view(context.plugins)
-        decision = self._policy.decide(Question(request.caller, request.agent, request.action, data, view))
+        known = context.plugins.inputs
+        decision = self._policy.decide(Question(request.caller, request.agent, request.action, data, view, known=known))
         if not decision.allow:
             context.rule = decision.rule
             what = f"{request.agent} {request.action}"

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 from collective.errors import RPCError
-from collective.node.actions.job import CRASHED, ActionJob, ActionResult, failed_result
+from collective.log_limiter import LogLimiter
+from collective.node.actions.job import CRASHED, ActionJob, ActionResult, ProgramCall, failed_result
 from collective.node.actions.runner import Runner
 from collective.node.facts import Facts
 from collective.node.plugins.agents import INSIDE
+from collective.node.plugins.programs import ActionProgram
 from collective.node.requests.context import AdmittedRequest
 from collective.node.requests.counters import Statistics
 from collective.node.requests.decision_audit import DecisionAudit
@@ -46,16 +50,31 @@ class ActionCaller:
         if agent.name == INSIDE:
             supplied = agent.supplied(action.name, {**available, "node": self._node})
             return ActionResult(data=agent.functions[action.name](**admitted.data, **supplied))
+        program = agent.programs.get(action.name)
         job = ActionJob(
-            path=str(agent.path),
+            path=str(program.path if program else agent.path),
             action=action.name,
             data=admitted.data,
-            supplied=agent.supplied(action.name, available),
+            supplied={} if program else agent.supplied(action.name, available),
             secrets=action.secret_texts(admitted.data),
             code=agent.code,
             token=admitted.context.digest,
+            program=self._program_call(admitted, program) if program else None,
         )
         return self._runner.run(job, timeout)
+
+    def _program_call(self, admitted: AdmittedRequest, program: ActionProgram) -> ProgramCall:
+        request = admitted.request
+        members = {
+            "agent": request.agent,
+            "requestid": request.id,
+            "senderid": request.sender,
+            "callerid": request.caller,
+            "collective": request.collective,
+            "ttl": math.ceil(request.ttl),
+            "msgtime": int(request.time),
+        }
+        return ProgramCall(program.convention, program.file, members, admitted.agent.settings, self._facts.current)
 
 
 class RequestExecutor:
@@ -76,6 +95,7 @@ class RequestExecutor:
         self._replies = replies
         self._statistics = statistics
         self._now = now
+        self._log_limiter = LogLimiter()
 
     def execute(self, admitted: AdmittedRequest) -> None:
         """Run the request's action and send its reply, unless another thread has started it."""
@@ -111,7 +131,16 @@ class RequestExecutor:
         result = self._caller.call(admitted, timeout)
         if result.statuscode:
             return result
-        return replace(result, data=admitted.action.check_output(result.data))
+        data = admitted.action.check_output(result.data)
+        self._report_undeclared(admitted, data)
+        return replace(result, data=data)
+
+    def _report_undeclared(self, admitted: AdmittedRequest, data: Mapping[str, Any]) -> None:
+        """Log outputs that the DDL does not have: the reply contains them, but no caller knows what they are."""
+        undeclared = admitted.action.undeclared(data)
+        if undeclared and self._log_limiter.allows():
+            extra = {"agent": admitted.agent.name, "action": admitted.action.name, "outputs": undeclared[:20]}
+            log.warning("action.undeclared_outputs", extra=extra)
 
     def _count(self, admitted: AdmittedRequest, result: ActionResult, seconds: float) -> None:
         action = (admitted.agent.name, admitted.action.name)

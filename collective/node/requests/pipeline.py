@@ -26,9 +26,9 @@ from collective.node.requests.context import RequestContext
 from collective.node.requests.counters import Statistics
 from collective.node.requests.duplicates import DuplicateCounter
 from collective.node.requests.older_callers import OlderCallers
-from collective.node.requests.reader import RequestReader
 from collective.node.requests.reasons import Reason, Refused
 from collective.node.requests.refusals import Refusals
+from collective.node.requests.request_decoder import RequestDecoder
 from collective.node.requests.scheduler import Scheduler
 from collective.node.state import NodeState
 from collective.node.storage.journal import STARTED, TAKEN, Journal, JournalEntry, noting
@@ -44,7 +44,7 @@ class Pipeline:
     """Processes the requests of one node in the thread that receives them."""
 
     state: NodeState
-    reader: RequestReader
+    decoder: RequestDecoder
     older_callers: OlderCallers
     duplicates: DuplicateCounter
     journal: Journal
@@ -58,7 +58,7 @@ class Pipeline:
         """Process one delivery. Raise for internal errors only, never because of what a message contains."""
         self.statistics.requests.add("received")
         self.statistics.ages.add(max(0.0, delivery.received - delivery.sent))
-        context = self._read(delivery)
+        context = self._decode(delivery)
         if context is None:
             return
         with self.refusals.handling(context):
@@ -80,9 +80,9 @@ class Pipeline:
         admitted = self.admission.check_input(context)
         self.scheduler.submit(admitted)
 
-    def _read(self, delivery: Delivery) -> RequestContext | None:
+    def _decode(self, delivery: Delivery) -> RequestContext | None:
         try:
-            context = self._read_or_answer(delivery)
+            context = self._decode_or_answer(delivery)
         except MessageError as error:
             self.refusals.drop(error)
             return None
@@ -92,10 +92,10 @@ class Pipeline:
         self.statistics.requests.add("validated" if context else Reason.UNVALIDATED.counter)
         return context
 
-    def _read_or_answer(self, delivery: Delivery) -> RequestContext | None:
+    def _decode_or_answer(self, delivery: Delivery) -> RequestContext | None:
         """Return the context of a request; answer one in an older format, and return None."""
         try:
-            return self.reader.read(delivery, self.state.plugins)
+            return self.decoder.decode(delivery, self.state.plugins)
         except WrongVersion as error:
             self.older_callers.answer(delivery, error.version)
             return None
@@ -137,7 +137,7 @@ class Pipeline:
             reply="",
         )
         with _using_journal():
-            self.journal.begin(entry, delivery.received)
+            self.journal.begin(entry, delivery.received, secret=context.has_secrets)
         context.journaled = True
 
     def _check_fresh(self, context: RequestContext) -> None:
@@ -190,7 +190,7 @@ class Pipeline:
         self.statistics.requests.add("resumed")
         log.info("request.resumed", extra={"request": request_id, "state": entry.state})
         self.journal.resume(request_id)
-        context = self._read(Delivery(entry.body, entry.sent, received=now, receipt=""))
+        context = self._decode(Delivery(entry.body, entry.sent, received=now, receipt=""))
         if context is None:  # it was valid when it arrived, but keys and versions change
             self.journal.done(request_id)
             return

@@ -80,6 +80,7 @@ class AuditLog:
             "event": "decision",
             "time": self._clock(),
             "request": request.id,
+            "run": request.run,
             "digest": digest,
             "caller": request.caller,
             "fingerprint": fingerprint,

@@ -1,4 +1,4 @@
-"""Share one boto3 session, the server's clock and the error translation between all modules that use AWS.
+"""Share one boto3 session and the server's clock between all modules that use AWS.
 
 boto3 takes about 0.2 s to import. It is imported here, and in no module that a command needs to reject its arguments.
 Region, credentials, profile, proxy and endpoints are boto3's own settings (AWS_ENDPOINT_URL, AWS_PROFILE …).
@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -17,67 +15,18 @@ from typing import Any
 import boto3
 from botocore import exceptions as botocore_errors
 from botocore.config import Config
-from botocore.parsers import ResponseParserError
 
-from collective.aws_calls import BoundedClient, CallFailed, Deadlines, refuse_abandoned
-from collective.aws_credentials import new_session, one_line
-from collective.aws_responses import NOT_AWS, check
-from collective.errors import AccessDenied, CollectiveError, ConfigError, Forbidden, NotFound, Unreachable
+from collective.aws.calls import BoundedClient, CallFailed, Deadlines, refuse_abandoned
+from collective.aws.credentials import new_session
+from collective.aws.errors import translated
+from collective.aws.responses import check
+from collective.config import ClientConfig
+from collective.errors import ConfigError, Unreachable
 
 log = logging.getLogger(__name__)
 
 _FIRST_ERROR = 300  # botocore handles this status and greater ones as errors
 _MAX_SKEW = 60.0  # seconds by which a clock may be off without a warning; AWS rejects signatures at 300 s
-
-_MISSING = frozenset(
-    [
-        "AWS.SimpleQueueService.NonExistentQueue",
-        "QueueDoesNotExist",
-        "NotFound",
-        "NotFoundException",
-        "ResourceNotFoundException",
-    ]
-)
-_FORBIDDEN = frozenset(["AccessDenied", "AccessDeniedException", "AuthorizationError"])
-_DENIED = frozenset(
-    [
-        "ExpiredToken",
-        "ExpiredTokenException",
-        "IncompleteSignature",
-        "InvalidAccessKeyId",
-        "InvalidClientTokenId",
-        "InvalidSecurity",
-        "InvalidSignatureException",
-        "MissingAuthenticationToken",
-        "OptInRequired",
-        "RequestExpired",
-        "SignatureDoesNotMatch",
-        "UnrecognizedClientException",
-    ]
-)
-_THROTTLED = frozenset(
-    [
-        "LimitExceededException",
-        "ProvisionedThroughputExceededException",
-        "RequestLimitExceeded",
-        "RequestThrottled",
-        "SlowDown",
-        "Throttled",
-        "ThrottledException",
-        "Throttling",
-        "ThrottlingException",
-        "TooManyRequestsException",
-    ]
-)
-_SETTINGS = (botocore_errors.ConfigNotFound, botocore_errors.ConfigParseError, botocore_errors.ProfileNotFound)
-_CREDENTIALS = (
-    botocore_errors.NoCredentialsError,
-    botocore_errors.PartialCredentialsError,
-    botocore_errors.CredentialRetrievalError,
-    botocore_errors.TokenRetrievalError,
-    botocore_errors.SSOError,
-)
-_DELETED_RECENTLY = frozenset(["AWS.SimpleQueueService.QueueDeletedRecently", "QueueDeletedRecently"])
 
 
 @dataclass(frozen=True)
@@ -110,16 +59,30 @@ class Settings:
 class AWS:
     """A boto3 session, and the clock of AWS.
 
-    `session` is an argument so that the nodes of a lab, forked from one process, share what it has loaded.
+    `session` is an argument so that the nodes of a lab, forked from one process, share what it has loaded. `endpoint`
+    is the URL of another server for all services.
     """
 
-    def __init__(self, session: boto3.Session | None = None, timeouts: Timeouts = DEFAULT_TIMEOUTS) -> None:
+    def __init__(
+        self,
+        session: boto3.Session | None = None,
+        timeouts: Timeouts = DEFAULT_TIMEOUTS,
+        endpoint: str | None = None,
+    ) -> None:
         with translated("AWS"):
             self._session = session or new_session()
         self._timeouts = timeouts
+        self._endpoint = endpoint
         self._deadlines = Deadlines(timeouts.deadline, timeouts.suspect)
         self._offset: float | None = None
         self._clock_is_off = False
+
+    @classmethod
+    def of(cls, config: ClientConfig, timeouts: Timeouts = DEFAULT_TIMEOUTS) -> AWS:
+        """Return what a caller uses: the region, profile and endpoint of `client.yaml`, or boto3's own settings."""
+        with translated("AWS"):
+            session = new_session(config.profile, config.region)
+        return cls(session, timeouts, config.endpoint)
 
     def settings(self) -> Settings:
         """Return the effective settings. Raises ConfigError and AccessDenied, e.g. without credentials."""
@@ -167,7 +130,7 @@ class AWS:
 
     def _create(self, service: Any, settings: Config) -> Any:
         try:
-            return self._session.client(service, config=settings)
+            return self._session.client(service, config=settings, endpoint_url=self._endpoint)
         except ValueError as exc:  # the URL of an endpoint is invalid
             raise CallFailed(str(exc)) from None
 
@@ -203,54 +166,3 @@ class AWS:
             message = f"this machine's clock is {skew:+.0f} s off; AWS allows 300 s (synchronize it with NTP)"
             log.warning("clock.off", extra={"error": message, "skew_s": round(skew, 1)})
         self._clock_is_off = is_off
-
-
-@contextmanager
-def translated(name: str, kind: str = "resource") -> Iterator[None]:
-    """Translate errors of botocore; `name` is that of the resource, `kind` is queue, topic, table or subscription.
-
-    Read the response inside the block: an error in that means that it is not from AWS.
-    """
-    try:
-        yield
-    except CollectiveError:
-        raise
-    except botocore_errors.ClientError as exc:
-        raise _from_response(name, kind, exc) from None
-    except Exception as exc:
-        raise _without_response(name, exc) from None
-
-
-def _without_response(name: str, exc: Exception) -> CollectiveError:
-    if isinstance(exc, botocore_errors.NoRegionError):
-        return ConfigError(f"AWS: {exc} (set AWS_DEFAULT_REGION, or region in ~/.aws/config)")
-    if isinstance(exc, _SETTINGS):
-        return ConfigError(f"AWS: {one_line(exc)}")
-    if isinstance(exc, _CREDENTIALS):
-        return AccessDenied(f"AWS credentials: {one_line(exc)}")
-    if isinstance(exc, ResponseParserError):
-        return Unreachable(f"{name}: {NOT_AWS}")
-    if isinstance(exc, KeyError):
-        return Unreachable(f"{name}: {exc} is missing in the response: {NOT_AWS}")
-    if isinstance(exc, (CallFailed, botocore_errors.BotoCoreError)):
-        return Unreachable(f"{name}: {one_line(exc)}")
-    # botocore's parsers raise TypeError, AttributeError and others for JSON such as `null` and `[]`.
-    log.debug("aws.unexpected", exc_info=exc)
-    return Unreachable(f"{name}: {type(exc).__name__}: {one_line(exc)}: {NOT_AWS}")
-
-
-def _from_response(name: str, kind: str, exc: botocore_errors.ClientError) -> CollectiveError:
-    error = exc.response.get("Error", {})
-    code = str(error.get("Code", "unknown"))
-    if code in _MISSING:
-        return NotFound(kind, name)
-    text = f"{code}: {one_line(error.get('Message') or 'no message')}"
-    if code in _FORBIDDEN:
-        return Forbidden(f"{name}: {text}")
-    if code in _DENIED:
-        return AccessDenied(f"{name}: {text}")
-    if code in _THROTTLED:
-        return Unreachable(f"{name}: throttled by AWS: {text}")
-    if code in _DELETED_RECENTLY:
-        return Unreachable(f"{name}: deleted less than 60 s ago, SQS blocks the name until then: {text}")
-    return Unreachable(f"{name}: {text}")

@@ -1,4 +1,4 @@
-"""Read a delivered message: decode it, and verify that it is a signed request to this collective.
+"""Decode a delivered message, and verify that it is a signed request to this collective.
 
 envelope ─ schema ─ signature ─ collective ─ installation ─ reply queue ─► RequestContext
 """
@@ -13,15 +13,15 @@ from collective.node.requests.context import RequestContext
 from collective.transport import Delivery, Transport
 
 
-class RequestReader:
-    """Reads the messages that are sent to a node of one collective."""
+class RequestDecoder:
+    """Decodes the messages that are sent to a node of one collective."""
 
     def __init__(self, collective: str, transport: Transport, verify: signing.VerifyPayload) -> None:
         self._collective = collective
         self._transport = transport
         self._verify = verify
 
-    def read(self, delivery: Delivery, plugins: Plugins) -> RequestContext:
+    def decode(self, delivery: Delivery, plugins: Plugins) -> RequestContext:
         """Return the context of a request that is checked against `plugins`; raise MessageError for anything else."""
         envelope = messages.unseal(delivery.body)
         request = messages.decode_request(envelope.content)

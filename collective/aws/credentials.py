@@ -15,17 +15,21 @@ from botocore import exceptions as botocore_errors
 from botocore import session as botocore_session
 from botocore.credentials import Credentials
 
+from collective.aws.errors import one_line
 from collective.errors import AccessDenied
 
-_MAX_TEXT = 300  # characters of an error text
 
+def new_session(profile: str | None = None, region: str | None = None) -> boto3.Session:
+    """Return a session whose clients resolve their credentials at each request until there are some.
 
-def new_session() -> boto3.Session:
-    """Return a session whose clients resolve their credentials at each request until there are some."""
+    A `profile` takes precedence over credentials in environment variables. Raises ProfileNotFound of botocore.
+    """
     core = botocore_session.get_session()
+    if profile is not None:
+        core.set_config_variable("profile", profile)
     resolver = core.get_component("credential_provider")
     core.register_component("credential_provider", _LateResolver(resolver))
-    return boto3.Session(botocore_session=core)
+    return boto3.Session(botocore_session=core, region_name=region)
 
 
 class _LateResolver:
@@ -87,9 +91,3 @@ def _translated(resolve: Callable[[], Any]) -> Any:
             f"AWS credentials: {type(error).__name__}: {one_line(error)} (check credential_process and the files of "
             "the profile)"
         ) from None
-
-
-def one_line(text: object) -> str:
-    """Return a text without line ends, cut to 300 characters."""
-    words = " ".join(str(text).split())
-    return words if len(words) <= _MAX_TEXT else words[: _MAX_TEXT - 1] + "…"
