@@ -31,7 +31,6 @@ INTERVAL = 0.2  # seconds between two updates of the screen
 ERASE = "\r\x1b[K"  # the line of the cursor
 ENTER = "\x1b[?1049h\x1b[?25l"  # the alternate screen, without a cursor
 LEAVE = "\x1b[?25h\x1b[?1049l"
-_ENDS = (signal.SIGTERM, signal.SIGHUP)
 _UNKNOWN = (80, 24)
 _HOME, _BELOW = "\x1b[H", "\x1b[J"
 
@@ -55,6 +54,8 @@ class NoDisplay:
 
 class Bar(NoDisplay):
     """The progress bar."""
+
+    restore = ""  # what the terminal needs when the program ends at once
 
     def __init__(self, stream: TextIO, snapshot: Snapshot, paint: Paint = PLAIN) -> None:
         self._stream = stream
@@ -104,6 +105,8 @@ class Bar(NoDisplay):
 class FullScreen(NoDisplay):
     """The full-screen view, on the terminal's alternate screen."""
 
+    restore = LEAVE
+
     def __init__(self, stream: TextIO, title: str, snapshot: Snapshot, paint: Paint = PLAIN) -> None:
         self._stream = stream
         self._title = title
@@ -112,12 +115,12 @@ class FullScreen(NoDisplay):
         self._turn = 0
         self._failures: list[Reply] = []
         self._kept: list[tuple[str, TextIO]] = []
-        self._before: dict[int, Any] = {}
+        self._before: Any = signal.SIG_DFL
         self._thread = PeriodicThread("live", self.draw, INTERVAL)
 
     def __enter__(self) -> FullScreen:
         streams.set_display(self)
-        self._before = {number: signal.signal(number, self._leave_and_end) for number in (*_ENDS, signal.SIGTSTP)}
+        self._before = signal.signal(signal.SIGTSTP, self._suspend)
         self._write(ENTER)
         self._thread.start()
         return self
@@ -128,8 +131,7 @@ class FullScreen(NoDisplay):
         """Return to the normal screen, and write what was kept."""
         self._thread.stop(timeout=1.0)
         self._write(LEAVE)
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
+        signal.signal(signal.SIGTSTP, self._before)
         streams.set_display(None)
         for text, stream in self._kept:
             streams.write_escaped(text, stream)
@@ -155,12 +157,12 @@ class FullScreen(NoDisplay):
         self._kept.append((text, stream))
         return True
 
-    def _leave_and_end(self, number: int, _frame: object) -> None:
-        """Let a signal end or suspend the program on the normal screen; return to the view when it continues."""
-        os.write(self._stream.fileno(), LEAVE.encode())
+    def _suspend(self, number: int, _frame: object) -> None:
+        """Let Ctrl-Z suspend the program on the normal screen; return to the view when it continues."""
+        self._write(LEAVE)
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
-        signal.signal(number, self._leave_and_end)
+        signal.signal(number, self._suspend)
         self._write(ENTER)
 
     def _write(self, text: str) -> None:

@@ -2,6 +2,7 @@
 
     add_targets(parser)        which nodes        targets(args) -> Targets
     add_running(parser)        timeouts           recorder(args, config) -> CallRecord
+    add_dry_run(parser)        whether to change anything
     add_target(parser)         -T alone, for commands that select no nodes
     client_config(args)        client.yaml, with the collective of -T
     catalog(args)              the DDLs of the configuration
@@ -20,8 +21,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from collective import durations
+from collective.clients.completed_by import completed_by
 from collective.clients.node_lists import CHOICES
-from collective.clients.parser import completed_by
 from collective.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
@@ -107,6 +108,13 @@ def add_running(parser: Parser, *, saves: bool = True) -> None:
         add_saving(group)
     parser.read_variable("timeout", "COLLECTIVE_TIMEOUT")
     parser.read_variable("ttl", "COLLECTIVE_TTL")
+
+
+def add_dry_run(parser: Parser) -> None:
+    """Add `-n`."""
+    parser.add_argument(
+        "-n", "--dry-run", action="store_true", help="have the nodes report what they would change, and change nothing"
+    )
 
 
 def add_saving(group: argparse._ActionsContainer) -> None:

@@ -1,6 +1,7 @@
 """Write to standard output and standard error: the only module of the clients that does.
 
     write(text)      text of several lines; what a terminal would interpret or hide is escaped
+    write_as_is(…)   what a program asked for, not escaped unless it is a terminal
     notice(text)     one line on standard error: `crpc: text`
     log_to(path)     append a copy of what both print to a file
     set_display      what is drawn on the terminal while a call runs, and must not mix with the text
@@ -28,6 +29,8 @@ _display: list[Display] = []  # what is drawn on the terminal now, if anything
 
 class Display(Protocol):
     """A progress bar or another view that a call draws on the terminal."""
+
+    restore: str  # what returns the terminal to its usual state
 
     def keep(self, text: str, stream: TextIO) -> bool:
         """Make room for a text that is about to be written to the terminal, or keep it until later and return True."""
@@ -64,6 +67,12 @@ def set_display(display: Display | None) -> None:
     _display[:] = [display] if display else []
 
 
+def restore_terminal() -> None:
+    """Return the terminal to its usual state; for a signal handler that ends the program at once."""
+    if _display:
+        os.write(2, _display[0].restore.encode())
+
+
 def copy(text: str) -> None:
     """Append what is shown to the log file, without colours."""
     for file in _log:
@@ -77,6 +86,15 @@ def log_to(path: Path) -> None:
         _log[:] = [path.open("a", encoding="utf-8", errors="backslashreplace")]
     except OSError as error:
         raise UsageError(f"--log-file {path}: {error.strerror or error}") from None
+
+
+def write_as_is(text: str, stream: TextIO) -> None:
+    """Write `text` without a change to a file or a pipe; to a terminal as `write` does."""
+    if stream.isatty():
+        write(text, stream)
+    else:
+        stream.write(text)
+    stream.flush()
 
 
 def discard_output() -> None:

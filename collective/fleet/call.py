@@ -34,7 +34,7 @@ from collective.fleet.recording import NO_RECORD, CallRecord
 from collective.fleet.reply_slots import Slot
 from collective.fleet.rollout import Rollout
 from collective.fleet.sending import Sender, SentRequest
-from collective.fleet.steps import NO_SENDERS, Step, Steps, in_order
+from collective.fleet.steps import NO_SENDERS, NodeStep, NodeSteps, in_order
 from collective.fleet.unresponsive import FIRST_LOOK, UnresponsiveNodes
 from collective.messages import Envelope, Reply
 from collective.text import plural
@@ -73,11 +73,12 @@ def accept_no_stranger(_sender: str) -> bool:
 class Call:
     """An iterator of replies, and the outcomes of all nodes.
 
-    `agent`, `collective` and `caller` are those of the `request`, whose ID is that of the run: all waves name it.
-    `action` is the action's DDL. `timeout` is that of each node, in seconds. `outcomes` is filled while iterating.
-    `absent` are the nodes that have no queue. `started` is in Unix seconds; `discovery_ms` and `total_ms` are durations
-    in milliseconds. `cut_short` is true when the call was stopped while nodes could still answer. Each wave of a
-    rollout has its own request ID. With retries, a node may reply several times; `outcomes` has its last reply.
+    `agent`, `collective`, `caller` and `dry_run` are those of the `request`, whose ID is that of the run: all waves
+    name it. `action` is the action's DDL. `timeout` is that of each node, in seconds. `outcomes` is filled while
+    iterating. `absent` are the nodes that have no queue. `started` is in Unix seconds; `discovery_ms` and `total_ms`
+    are durations in milliseconds. `cut_short` is true when the call was stopped while nodes could still answer. Each
+    wave of a rollout has its own request ID. With retries, a node may reply several times; `outcomes` has its
+    last reply.
     """
 
     def __init__(
@@ -102,6 +103,7 @@ class Call:
         self.agent = sender.request.agent
         self.collective = sender.request.collective
         self.caller = sender.request.caller
+        self.dry_run = sender.request.dry_run
         self.action = action
         self.outcomes = outcomes or Outcomes(rollout.waiting)
         self.discovery_ms = discovery_ms
@@ -110,7 +112,7 @@ class Call:
         self.absent: list[str] = []
         self._discovery_ids = discovery_ids
         self._sender = sender
-        self._steps = Steps([Step(name, part) for name, part in in_order(sender, hooks)])
+        self._steps = NodeSteps([NodeStep(name, part) for name, part in in_order(sender, hooks)])
         self._rollout = rollout
         self._transport = sender.transport
         self._slot = slot
@@ -361,13 +363,13 @@ class Call:
         if mismatch := sent.mismatch(reply):
             self._reject(reply, f"{reply.sender}: reply rejected: {mismatch}")
             return None
+        if not reply.ok and self._latest.get(reply.sender, reply.request) != reply.request:
+            log.debug("reply.late", extra={"request": reply.request, "sender": reply.sender})
+            return None  # a retry has been sent since, and decides
         result = self._steps.result(reply, reply.sender in self._rollout.working)
         if result is None:
             return None
         reply = result
-        if not reply.ok and self._latest.get(reply.sender, reply.request) != reply.request:
-            log.debug("reply.late", extra={"request": reply.request, "sender": reply.sender})
-            return None  # a retry has been sent since, and decides
         if not self.outcomes.record(reply):
             return None
         repeatable = reply.statuscode in _MAY_PASS and reply.reason not in _NEVER_RETRIED
