@@ -143,9 +143,9 @@ def test_what_is_not_data_is_listed(tmp_path: Path) -> None:
             "status: the aggregate 'door_summary' of 'open' (functions: average, max, min, sum, summary)",
             "open: input 'door': the validator 'door_name' is a plug-in (add a 'pattern')",
             "close: input 'door': the validator 'door_name' is a plug-in (add a 'pattern')",
-            "line 60: the Ruby code 'act.sub(/p$/, 'pp')' in a string (it has 'open' instead)",
-            "line 60: the Ruby code 'act.sub(/p$/, 'pp')' in a string (it has 'close' instead)",
-            "line 64: 'puts' begins Ruby code, which was left out",
+            "line 54: the Ruby code 'act.sub(/p$/, 'pp')' in a string (it has 'open' instead)",
+            "line 54: the Ruby code 'act.sub(/p$/, 'pp')' in a string (it has 'close' instead)",
+            "line 58: 'puts' begins Ruby code, which was left out",
         ]
     )
 
