@@ -2,13 +2,13 @@
 
     crpc [options] COMMAND …         a module of clients/commands
     crpc [options] AGENT ACTION …    clients/commands/rpc.py, which reads the agent's DDL
+    crpc [options] PLUGIN …          clients/plugin_commands.py, see lookup.py
 
 Modules are imported when they are needed, so that `crpc --help` and a mistyped command line are fast.
 """
 
 from __future__ import annotations
 
-import importlib
 import logging
 import os
 import signal
@@ -18,8 +18,7 @@ import traceback
 from collections.abc import Sequence
 from contextlib import suppress
 
-from collective.clients import nagios, streams
-from collective.clients.commands import COMMANDS
+from collective.clients import completion, nagios, streams
 from collective.errors import CollectiveError, UsageError
 
 log = logging.getLogger(__name__)
@@ -30,6 +29,8 @@ _HELP = frozenset({"-h", "--help"})
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `crpc` and return its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments[:1] == [completion.COMMAND]:
+        return completion.run(arguments[1:])
     _open_closed_streams()
     debug = "--debug" in (arguments[: arguments.index("--")] if "--" in arguments else arguments)
     _print_warnings()
@@ -91,10 +92,10 @@ def _dispatch(arguments: list[str]) -> int:
         arguments = arguments[1:]
     if not arguments or arguments[0].startswith("-"):
         arguments = ["help", *arguments]
-    name = arguments[0] if arguments[0] in COMMANDS else "rpc"
-    module = importlib.import_module(f"collective.clients.commands.{name.replace('-', '_')}")
+    from collective.clients import lookup
+
     try:
-        code: int = module.run(arguments if name == "rpc" else arguments[1:])
+        code = lookup.find(arguments).run()
     except SystemExit as end:  # argparse, after --help and --version
         code = int(end.code or 0)
     return code
@@ -104,9 +105,10 @@ def _command_first(arguments: list[str]) -> list[str]:
     """Return `arguments` with the options before the command moved behind it."""
     if not arguments or not arguments[0].startswith("-"):
         return arguments
-    from collective.clients.commands import make_parsers, rpc
+    from collective.clients import request_parser
+    from collective.clients.commands import make_parsers
 
-    parser = rpc.make_parser()
+    parser = request_parser.make_parser()
     try:
         return parser.command_first(arguments)
     except UsageError:

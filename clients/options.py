@@ -1,13 +1,14 @@
-"""The options that several commands share: targets, running, rolling out; and the values that they stand for.
+"""The options that several commands share: targets and running; and the values that they stand for.
 
     add_targets(parser)        which nodes        targets(args) -> Targets
-    add_running(parser)        timeouts
-    add_rollout(parser)        how fast           pace(args) -> Pace
+    add_running(parser)        timeouts           recorder(args, config) -> CallRecord
+    add_dry_run(parser)        whether to change anything
     add_target(parser)         -T alone, for commands that select no nodes
     client_config(args)        client.yaml, with the collective of -T
     catalog(args)              the DDLs of the configuration
 
-The options of every command (`--config`, `--output`, …) are in `parser.py`.
+The options of every command (`--config`, `--output`, …) are in `parser.py`, those of a rollout in
+`rollout_options.py`.
 """
 
 from __future__ import annotations
@@ -16,8 +17,11 @@ import argparse
 import re
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from collective import durations
+from collective.clients.completed_by import completed_by
 from collective.clients.node_lists import CHOICES
 from collective.errors import ConfigError, UsageError
 
@@ -26,15 +30,18 @@ if TYPE_CHECKING:
     from collective.clients.input_files import Sources
     from collective.clients.parser import Parser
     from collective.config import ClientConfig
-    from collective.fleet.pace import Pace
+    from collective.fleet.node_sets import NodeSet
+    from collective.fleet.recording import CallRecord
+    from collective.fleet.runs.folder import RunFolder
     from collective.fleet.targets import Targets
 
 
 def add_target(parser: Parser, group: argparse._ActionsContainer | None = None) -> None:
     """Add `-T`; `COLLECTIVE_TARGET` is its environment variable."""
-    (group or parser).add_argument(
+    option = (group or parser).add_argument(
         "-T", "--target", metavar="NAME", help="use another collective of the configuration ($COLLECTIVE_TARGET)"
     )
+    completed_by("collective", option)
     parser.read_variable("target", "COLLECTIVE_TARGET")
 
 
@@ -44,17 +51,20 @@ def add_targets(parser: Parser) -> None:
 
     group = parser.add_argument_group("target options")
 
-    def repeated(*names: str, **settings: Any) -> None:
-        group.add_argument(*names, action="append", default=[], **settings)
+    def repeated(kind: str, *names: str, **settings: Any) -> None:
+        completed_by(kind, group.add_argument(*names, action="append", default=[], **settings))
 
-    repeated("-F", "--with-fact", metavar="EXPR", help="nodes with a fact: role=web, cpus>=4, os=~^Debian")
-    repeated("-C", "--with-class", metavar="NAME", help="nodes with a class; a name or /regex/")
-    repeated("-A", "--with-agent", metavar="NAME", help="nodes with an agent; a name or /regex/")
-    repeated("-I", "--with-identity", metavar="NAME", help="nodes by identity: a name, /regex/ or web[01-20].my.net")
-    repeated("-W", "--with", dest="with_", metavar="'A B'", help="facts and classes, separated by spaces")
-    group.add_argument(
+    repeated("fact_test", "-F", "--with-fact", metavar="EXPR", help="nodes with a fact: role=web, cpus>=4, os=~^Debian")
+    repeated("class", "-C", "--with-class", metavar="NAME", help="nodes with a class; a name or /regex/")
+    repeated("node_agent", "-A", "--with-agent", metavar="NAME", help="nodes with an agent; a name or /regex/")
+    identity = "nodes by identity: a name, /regex/ or web[01-20].my.net"
+    repeated("node", "-I", "--with-identity", metavar="NAME", help=identity)
+    both = "facts and classes, separated by spaces"
+    repeated("facts_and_classes", "-W", "--with", dest="with_", metavar="'A B'", help=both)
+    select = group.add_argument(
         "-S", "--select", metavar="EXPR", help="an expression of facts and classes with and, or, not, ()"
     )
+    completed_by("expression", select)
     group.add_argument(
         "--nodes",
         metavar="FILE",
@@ -78,51 +88,59 @@ def add_targets(parser: Parser) -> None:
     group.add_argument(
         "--dm", choices=("registry", "broadcast"), help="discovery method (default: registry if there is one)"
     )
-    group.add_argument("--dt", type=seconds, metavar="SECONDS", help="time limit for asking nodes whether they match")
+    group.add_argument("--dt", type=seconds, metavar="DURATION", help="time limit for asking nodes whether they match")
 
 
-def add_running(parser: Parser) -> None:
-    """Add the timeouts of a call."""
+def add_running(parser: Parser, *, saves: bool = True) -> None:
+    """Add the timeouts of a call, and `--no-save` unless it is never saved."""
     group = parser.add_argument_group("call options")
     group.add_argument(
-        "-t", "--timeout", type=seconds, metavar="SECONDS", help="how long to wait for replies ($COLLECTIVE_TIMEOUT)"
+        "-t",
+        "--timeout",
+        type=seconds,
+        metavar="DURATION",
+        help="how long to wait for replies: 30, 2m ($COLLECTIVE_TIMEOUT)",
     )
     group.add_argument(
-        "--ttl", type=seconds, metavar="SECONDS", help="how long nodes may start the request (60; 6 in a rollout)"
+        "--ttl", type=seconds, metavar="DURATION", help="how long nodes may start the request (60; 6 in a rollout)"
     )
+    if saves:
+        add_saving(group)
     parser.read_variable("timeout", "COLLECTIVE_TIMEOUT")
     parser.read_variable("ttl", "COLLECTIVE_TTL")
 
 
-def add_rollout(parser: Parser) -> None:
-    """Add the options that set the pace of a rollout, and when it stops."""
-    from collective.fleet.amounts import read_amount, read_count
-
-    group = parser.add_argument_group("rollout options")
-    group.add_argument(
-        "--concurrency", type=partial(read_count, "--concurrency"), metavar="N", help="at most N nodes at work at once"
+def add_dry_run(parser: Parser) -> None:
+    """Add `-n`."""
+    parser.add_argument(
+        "-n", "--dry-run", action="store_true", help="have the nodes report what they would change, and change nothing"
     )
-    group.add_argument("--batch", type=partial(read_amount, "--batch"), metavar="N|N%", help="N nodes at a time")
-    group.add_argument("--batch-sleep", type=seconds, metavar="SECONDS", help="pause between two batches")
-    group.add_argument(
-        "--max-fail",
-        type=partial(read_amount, "--max-fail"),
-        metavar="N|N%",
-        help="stop after N failed or silent nodes",
-    )
-    group.add_argument("--yes", action="store_true", help="do not ask for confirmation")
 
 
-def pace(args: argparse.Namespace) -> Pace:
-    """Return the pace that the rollout options describe; raise UsageError for options that exclude each other."""
-    from collective.fleet.pace import Pace
+def add_saving(group: argparse._ActionsContainer) -> None:
+    """Add `--no-save`."""
+    group.add_argument("--no-save", action="store_true", help="do not save this call for crpc runs, show and retry")
 
-    if args.batch_sleep and args.batch is None:
-        raise UsageError("--batch-sleep: there is no pause without batches (add --batch)")
-    paced = args.concurrency or args.batch or args.max_fail
-    if args.no_results and paced:
-        raise UsageError("--no-results: not allowed with --concurrency, --batch or --max-fail, which need the replies")
-    return Pace(args.concurrency, args.batch, args.batch_sleep or 0.0, args.max_fail)
+
+def recorder(args: argparse.Namespace, config: ClientConfig, retry_of: str | None = None) -> CallRecord:
+    """Return what saves a call; it saves nothing with `--no-save`, with `save_runs: false`, and without that option.
+
+    `retry_of` is the ID of the run that the call retries.
+    """
+    from collective.fleet.recording import NO_RECORD
+
+    if getattr(args, "no_save", True) or not config.save_runs:
+        return NO_RECORD
+    from collective.fleet.runs.recorder import RunRecorder
+
+    return RunRecorder(run_folder(config), retry_of=retry_of)
+
+
+def run_folder(config: ClientConfig) -> RunFolder:
+    """Return the folder of saved runs."""
+    from collective.fleet.runs.folder import RunFolder
+
+    return RunFolder(config.state / "runs", config.runs_days, config.runs_megabytes)
 
 
 def targets(args: argparse.Namespace, sources: Sources | None = None) -> Targets:
@@ -136,11 +154,12 @@ def targets(args: argparse.Namespace, sources: Sources | None = None) -> Targets
     if args.limit_seed is not None and args.limit is None:
         raise UsageError("--limit-seed: nothing is selected at random without a limit (add --limit or --one)")
     _check_encoding(args)
+    sets = _sets(args)
     wanted = filters.parse(
         with_fact=args.with_fact,
         with_class=args.with_class,
         with_agent=args.with_agent,
-        with_identity=args.with_identity,
+        with_identity=args.with_identity if sets is None else (),
         with_=args.with_,
         select=args.select,
     )
@@ -151,7 +170,18 @@ def targets(args: argparse.Namespace, sources: Sources | None = None) -> Targets
         nodes = read_nodes(args.nodes, args.nodes_from, sources)
     elif args.nodes_from is not None:
         raise UsageError(f"--nodes-from {args.nodes_from}: needs --nodes with the JSON of an earlier call")
-    return Targets(wanted, nodes, args.dm, args.dt, args.limit, args.limit_seed)
+    return Targets(wanted, nodes, args.dm, args.dt, args.limit, args.limit_seed, sets)
+
+
+def _sets(args: argparse.Namespace) -> NodeSet | None:
+    """Return the set of all `-I` together if one of them has an operator or a group, else None."""
+    from collective.fleet.node_sets import is_expression
+
+    if not any(map(is_expression, args.with_identity)):
+        return None
+    from collective.clients import node_groups
+
+    return node_groups.read(args.with_identity, client_config(args))
 
 
 def _check_encoding(args: argparse.Namespace) -> None:
@@ -172,27 +202,24 @@ def _check_encoding(args: argparse.Namespace) -> None:
 
 
 def client_config(args: argparse.Namespace) -> ClientConfig:
-    """Read `client.yaml`, with the collective of `-T`; an unknown collective is an error, never the default."""
+    """Read `client.yaml` for the collective of `-T`; an unknown collective is an error, never the default."""
     from collective.config import load_client
 
-    config = load_client(args.config)
-    if getattr(args, "expect_all", False):
-        config = replace(config, expect_all=True)
     try:
-        return replace(config, collective=config.known_collective(getattr(args, "target", None)))
+        config = load_client(args.config, getattr(args, "target", None))
     except UsageError as error:
         if "target" not in args.from_variables:
             raise
         raise UsageError(f"{args.from_variables['target']}: {error}") from None
+    return replace(config, expect_all=True) if getattr(args, "expect_all", False) else config
 
 
 def catalog(args: argparse.Namespace) -> Catalog:
     """Return the DDLs of the configuration; those of the standard agents when there is no configuration."""
     from collective.catalog import Catalog
-    from collective.config import load_client
 
     try:
-        return Catalog(load_client(args.config).ddls)
+        return Catalog(client_config(args).ddls)
     except ConfigError:
         if args.config:
             raise
@@ -200,14 +227,18 @@ def catalog(args: argparse.Namespace) -> Catalog:
 
 
 def seconds(text: str) -> float:
-    """Read a duration in seconds."""
+    """Read a duration: a number of seconds, or one with a unit such as `2m`."""
     try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value <= 86400:
-        raise argparse.ArgumentTypeError(f"invalid duration '{text}': use seconds, more than 0 and at most 86400")
-    return value
+        return durations.read_wait(text)
+    except UsageError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def path(text: str) -> Path:
+    """Read the name of a file."""
+    if not text:
+        raise argparse.ArgumentTypeError("the name of a file must not be empty")
+    return Path(text)
 
 
 def _integer(text: str) -> int:

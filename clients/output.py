@@ -7,22 +7,40 @@ r"""Print what a command found in the form that the user asked for: text, json, 
         text=lambda: "".join(f"{name}\n" for name in names),
     ))
 
-A command that prints text while it works tests `args.output == "text"` itself. `paint(args)` colours its text.
+`--fields`, `--where` and `--sort` act on the rows: the text form is then a table, and a document has the rows. A
+command that prints text while it works tests `args.output == "text"` itself. `paint(args)` colours its text.
 """
 
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
+import shutil
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TextIO
+from pathlib import Path
+from typing import Any, Protocol
 
 from collective import schemas
-from collective.clients.render.formatting import Paint, color_enabled, shallow, write_json, write_yaml
+from collective.clients import streams
+from collective.clients.render.formatting import Paint, color_enabled, shallow, to_json, write_json, write_yaml
+from collective.clients.render.view import Screen, View
 from collective.clients.streams import write
+from collective.clients.view_options import BY_NAME, check_fields, read_view
+from collective.errors import UsageError
+
+DEFAULT = View()
+_SUFFIXES = {".json": "json", ".jsonl": "jsonl", ".yaml": "yaml", ".yml": "yaml", ".csv": "csv", ".txt": "text"}
+
+
+class Writable(Protocol):
+    """What can be written in each form."""
+
+    def write(self, form: str, screen: Screen) -> None:
+        """Write the form to the screen."""
 
 
 @dataclass(frozen=True)
@@ -35,31 +53,155 @@ class Output:
     rows: Sequence[Sequence[Any]]
     text: Callable[[], str]
 
+    def write(self, form: str, screen: Screen, view: View = DEFAULT) -> None:
+        """Write one form to the screen."""
+        if form == "text":
+            write(self.text(), screen.stream)
+        elif form in ("json", "yaml"):
+            (write_json if form == "json" else write_yaml)(_document(self), screen.stream)
+        elif form == "jsonl":
+            for row in self.rows:
+                write(json.dumps(shallow(dict(zip(self.columns, row, strict=True)))) + "\n", screen.stream)
+        else:
+            write_table(form, self.columns, self.rows, screen, view)
+
+    def shown(self, view: View) -> Output:
+        """Return the rows that the view selects as an output of their own; itself if it selects none."""
+        if view.only == "count":
+            count = len(self.shown(_rows_only(view)).rows)
+            return Output("count", {"count": count}, ["count"], [[count]], lambda: f"{count}\n")
+        if not view.selects:
+            return self
+        columns, rows = selected_rows(self.columns, self.rows, view)
+        objects = [dict(zip(columns, row, strict=True)) for row in rows]
+        return Output("rows", {"rows": objects}, columns, rows, str)
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """An output as the view options ask for."""
+
+    output: Output
+    view: View
+
+    def write(self, form: str, screen: Screen) -> None:
+        shown = self.output.shown(self.view)
+        if self.view.query is not None:
+            write_query(self.view.query, _document(shown), form, screen)
+        else:
+            shown.write("table" if form == "text" and shown.schema == "rows" else form, screen, self.view)
+
 
 def show(args: argparse.Namespace, output: Output) -> None:
     """Print `output` on standard output, in the form `args.output`."""
-    stream = sys.stdout
-    if args.output == "text":
-        write(output.text(), stream)
-    elif args.output == "json":
-        write_json(_document(output), stream)
-    elif args.output == "yaml":
-        write_yaml(_document(output), stream)
-    elif args.output == "jsonl":
-        for row in output.rows:
-            write(json.dumps(shallow(dict(zip(output.columns, row, strict=True)))) + "\n", stream)
+    deliver(args, _Shown(output, read_view(args)))
+
+
+def deliver(args: argparse.Namespace, found: Writable, *, pages: bool = True) -> None:
+    """Write `found` to standard output, through the pager if it is longer than the terminal, and to `--output-file`."""
+    screen = Screen(sys.stdout, paint(args), terminal_columns(sys.stdout))
+    words = _pager(args) if pages else []
+    if words:
+        buffer = io.StringIO()
+        found.write(args.output, Screen(buffer, screen.paint, screen.columns))
+        _page(buffer.getvalue(), words)
     else:
-        from collective.clients.render import table
+        found.write(args.output, screen)
+    if args.output_file is not None:
+        write_file(args, found)
 
-        writer = table.write_rows if args.output == "table" else table.write_csv_rows
-        writer(output.columns, output.rows, stream)
+
+def write_file(args: argparse.Namespace, found: Writable) -> None:
+    """Write `found` to `--output-file`, in the form of its suffix; raise UsageError if that is not possible."""
+    path: Path = args.output_file
+    form = _SUFFIXES.get(path.suffix.lower(), args.output)
+    try:
+        with path.open("w", encoding="utf-8") as stream:
+            found.write(form, Screen(stream))
+    except OSError as error:
+        raise UsageError(f"--output-file {path}: {error.strerror or error}") from None
 
 
-def paint(args: argparse.Namespace, stream: TextIO | None = None) -> Paint:
+def write_table(form: str, heading: Sequence[str], rows: Iterable[Sequence[Any]], screen: Screen, view: View) -> None:
+    """Write rows as CSV, or for any other form as a table."""
+    from collective.clients.render import table
+
+    if form == "csv":
+        table.write_csv_rows(heading, rows, screen.stream)
+    else:
+        table.write_rows(heading, rows, screen, wide=view.wide)
+
+
+def write_query(query: Any, document: Mapping[str, Any], form: str, screen: Screen) -> None:
+    """Write what a JMESPath expression finds: as text, strings and numbers one per line, and anything else as JSON."""
+    from jmespath.exceptions import JMESPathError
+
+    try:
+        found = query.search(document)
+    except JMESPathError as error:
+        raise UsageError(f"--jmespath: {error}") from None
+    if form == "text":
+        scalars = isinstance(found, list) and not any(isinstance(one, dict | list) for one in found)
+        values = found if scalars else [found]
+        write("".join(f"{one if isinstance(one, str) else to_json(one, 2)}\n" for one in values), screen.stream)
+    else:
+        (write_json if form == "json" else write_yaml)(found, screen.stream)
+
+
+def selected_rows(
+    columns: Sequence[str], rows: Sequence[Sequence[Any]], view: View
+) -> tuple[list[str], list[list[Any]]]:
+    """Return the columns and rows that `--fields`, `--where` and `--sort` select; raise UsageError for other names."""
+    from collective.clients.render.records import sort_rows, where_rows
+    from collective.filters import look_up
+
+    check_fields(view, columns)
+    objects = [dict(zip(columns, row, strict=True)) for row in rows]
+    # Without a name, `--sort` sorts by the first column.
+    paths = tuple(columns[0] if path == BY_NAME else path for path in view.sort)
+    kept = sort_rows(where_rows(objects, _itself, view.where), _itself, paths)
+    wanted = list(view.fields or columns)
+    return wanted, [[row[path] if path in row else look_up(row, path) for path in wanted] for row in kept]
+
+
+def paint(args: argparse.Namespace, stream: Any = None) -> Paint:
     """Return what colours text for `stream` (default: standard output), as options and environment ask."""
     return Paint(color_enabled(args.color, stream or sys.stdout, os.environ))
+
+
+def terminal_columns(stream: Any) -> int | None:
+    """Return the width of the terminal that `stream` is; None if it is none."""
+    return shutil.get_terminal_size().columns if stream.isatty() else None
+
+
+def _pager(args: argparse.Namespace) -> list[str]:
+    """Return the command line of the pager; none if the output is not for reading, or not on a terminal."""
+    if args.no_pager or args.output not in ("text", "table") or not (sys.stdout.isatty() and sys.stdin.isatty()):
+        return []
+    from collective.clients import pager
+
+    return pager.command()
+
+
+def _page(text: str, words: list[str]) -> None:
+    if text.count("\n") < shutil.get_terminal_size().lines:
+        streams.write_escaped(text)
+        return
+    from collective.clients import pager
+
+    sys.stdout.flush()
+    pager.page(text, words, sys.stdout.encoding or "utf-8")
+    streams.copy(text)
 
 
 def _document(output: Output) -> dict[str, Any]:
     document: dict[str, Any] = shallow({"schema": schemas.schema_id(output.schema), **output.document})
     return document
+
+
+def _itself(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    return row
+
+
+def _rows_only(view: View) -> View:
+    return View(fields=view.fields, sort=view.sort, where=view.where)

@@ -20,17 +20,25 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, cast
 
-from collective.clients.streams import write
+from collective.clients.streams import log_to, write
+from collective.clients.view_options import add_forms
 from collective.errors import UsageError
 from collective.suggestions import suggest
 from collective.version import __version__
 
-FORMS = ("text", "json", "jsonl", "yaml", "table", "csv")
 COLORS = ("auto", "always", "never")
 _UNKNOWN = re.compile(r"unrecognized arguments: (-[^ =]*).*", re.DOTALL)
 _EXTRA = re.compile(r"unrecognized arguments: (.*)", re.DOTALL)
 _IGNORED = re.compile(r".*: ignored explicit argument '(.*)'", re.DOTALL)
+_CHOICE = re.compile(r"(.*: invalid choice: '(.*)') \(choose from (.*)\)", re.DOTALL)
 _EXAMPLES = "examples:\n"
+
+
+def split_command(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the arguments before and after `--`, which are for another program."""
+    words = list(arguments)
+    place = words.index("--") if "--" in words else len(words)
+    return words[:place], words[place + 1 :]
 
 
 class Once(argparse.Action):
@@ -96,22 +104,15 @@ class Parser(argparse.ArgumentParser):
         self.register("action", "parsers", _Verbs)
         self._words: list[str] = []
         self._variables: dict[str, tuple[str, Any]] = {}
+        self._forms = self.add_argument_group("output options")
         self._common = self.add_argument_group("common options")
         self._add_common()
         if add_help:
             self._common.add_argument("-h", "--help", action="help", help="print this page")
 
     def _add_common(self) -> None:
+        add_forms(self, self._forms)
         group = self._common
-        form = group.add_mutually_exclusive_group()
-        form.add_argument("-o", "--output", choices=FORMS, metavar="FORM", help=f"output form: {', '.join(FORMS)}")
-        form.add_argument("-j", "--json", action="store_const", dest="output", const="json", help="one JSON document")
-        form.add_argument(
-            "--jsonl", action="store_const", dest="output", const="jsonl", help="one JSON object per line"
-        )
-        form.add_argument("--yaml", action="store_const", dest="output", const="yaml", help="one YAML document")
-        form.add_argument("--table", action="store_const", dest="output", const="table", help="a table")
-        form.add_argument("--csv", action="store_const", dest="output", const="csv", help="comma-separated values")
         color = group.add_mutually_exclusive_group()
         color.add_argument("--color", choices=COLORS, metavar="WHEN", help="auto (default), always or never")
         color.add_argument(
@@ -123,7 +124,6 @@ class Parser(argparse.ArgumentParser):
         group.add_argument("-v", "--verbose", action="store_true", help="print more details")
         group.add_argument("--debug", action="store_true", help="print a traceback if an error occurs")
         group.add_argument("-V", "--version", action="version", version=f"crpc {__version__}", help="print the version")
-        self.read_variable("output", "COLLECTIVE_OUTPUT", "text")
         self.read_variable("color", "COLLECTIVE_COLOR", "auto")
 
     def read_variable(self, dest: str, variable: str, default: Any = None) -> None:
@@ -180,9 +180,9 @@ class Parser(argparse.ArgumentParser):
         return f"usage: {self.usage or self._short_usage()}\n"
 
     def format_help(self) -> str:
-        """Return the help page; the common options come last."""
+        """Return the help page; the options of every command come last."""
         self.usage = (self.usage or self._short_usage()).strip()
-        self._action_groups.sort(key=lambda group: group is self._common)
+        self._action_groups.sort(key=lambda group: (group is self._forms, group is self._common))
         return super().format_help()
 
     def _print_message(self, message: str, file: Any = None) -> None:
@@ -201,6 +201,9 @@ class Parser(argparse.ArgumentParser):
             hint = suggest(unknown[1], self._all_options(), hint)
         elif extra := _EXTRA.fullmatch(message):
             message = f"unexpected argument '{extra[1]}'"
+        elif choice := _CHOICE.fullmatch(message):
+            message, known = choice[1], choice[3].replace("'", "").split(", ")
+            hint = suggest(choice[2], known, f"choose from {', '.join(known)}")
         raise UsageError(f"{message} ({hint})")
 
     def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:
@@ -237,6 +240,8 @@ class Parser(argparse.ArgumentParser):
                 setattr(args, dest, default if value is None else value)
                 if value is not None:
                     from_variables[dest] = variable
+        if args.log_file is not None:
+            log_to(args.log_file)
         if args.verbose:
             logging.getLogger("collective").setLevel(logging.INFO)
         elif getattr(args, "quiet", False):

@@ -1,7 +1,10 @@
 """Print the results of a call, while it runs and when it has ended, in the form that the options ask for.
 
-present(CallOutput(call, args), fleet)     the replies of any action
-present(PingOutput(call, args), fleet)     a command with its own text form and further members in its document
+present(CallOutput(call, args), call, fleet)     receive and print the replies of any action
+present(PingOutput(call, args), call, fleet)     a command with its own text form and further members in its document
+show_results(CallOutput(saved, args))            print a call that has ended before, a `render.CallView`
+
+The options are those of `view_options`.
 """
 
 from __future__ import annotations
@@ -14,70 +17,111 @@ import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TextIO
 
 from collective import schemas
-from collective.clients import output
+from collective.clients import output, view_options
+from collective.clients.interruption import offer_cancel
 from collective.clients.output import Output
-from collective.clients.parser import Parser
-from collective.clients.render import ordered
+from collective.clients.render import CallView
 from collective.clients.render.formatting import write_json, write_yaml
 from collective.clients.render.progress import Progress
+from collective.clients.render.records import matching, of_reply, selected
+from collective.clients.render.view import Screen
 from collective.clients.streams import notice
 from collective.errors import CollectiveError, TransportError
 from collective.exit_codes import FAILED, OK, SILENT, STOPPED
+from collective.nodesets import fold_any
 from collective.suggestions import suggest
-from collective.text import plural
+from collective.text import escape_controls, plural
 
 if TYPE_CHECKING:
+    from collective.clients.render.console import Console
     from collective.fleet.call import Call
     from collective.fleet.fleet import Fleet
     from collective.messages import Reply
 
-
-def add_showing(parser: Parser) -> None:
-    """Add the options for the results of a call."""
-    group = parser.add_argument_group("result options")
-    group.add_argument("--display", choices=("ok", "failed", "all"), help="replies to print (default: as in the DDL)")
-    group.add_argument("--no-results", action="store_true", help="print the request id, do not wait for replies")
-    add_order(group)
-    parser.set_defaults(together=False)  # a command may print equal replies of several nodes once
-
-
-def add_order(group: argparse._ActionsContainer) -> None:
-    """Add `--sort` and `-q`."""
-    group.add_argument("--sort", action="store_true", help="sort by identity instead of by arrival")
-    group.add_argument("-q", "--quiet", action="store_true", help="print results only: no progress, counts or warnings")
+# The signals that interrupt a call, with their handlers in a program that has none of its own.
+_USUAL = {
+    signal.SIGINT: signal.default_int_handler,
+    signal.SIGTERM: signal.SIG_DFL,
+    signal.SIGHUP: signal.SIG_DFL,
+}
 
 
 class CallOutput:
-    """The output of one call in each form; a command overrides what is different for it."""
+    """The output of one call, live or saved, in each form; a command overrides what is different for it.
+
+    Raises UsageError for options that name an unknown field; `view_options.read_view` finds these before a call.
+    """
 
     schema = "results"
     progress = True  # whether the text form has a progress bar
+    pages = True  # whether the text form is written when the call has ended, and may be shown in a pager
 
-    def __init__(self, call: Call, args: argparse.Namespace) -> None:
+    def __init__(self, call: CallView, args: argparse.Namespace) -> None:
         self.call = call
         self.args = args
+        self.view = view_options.read_view(args, call.action)
+
+    @property
+    def streams(self) -> bool:
+        """Whether an event is printed for each reply as it arrives."""
+        return self.args.output == "jsonl" and not self.view.only
 
     def on_reply(self, reply: Reply) -> None:
         """Take a reply as it arrives; in the text form it may be printed at once."""
 
-    def print_text(self) -> None:
-        """Print the text form when the call has ended."""
-        from collective.clients.render.console import Console, together, wants
-
-        args, call = self.args, self.call
-        console = Console(sys.stdout, paint=output.paint(args), width=shutil.get_terminal_size().columns)
-        display = args.display or ("all" if args.verbose else call.action.display)
-        replies = ordered(call.outcomes.replies.values(), args.sort)
-        shown = [reply for reply in replies if wants(display, reply.statuscode)]
-        for reply in together(shown) if args.together else shown:
-            console.show_reply(reply, call.action)
-        if args.quiet:
-            console.show_missing(call)  # a node without a reply is a result, too
+    def write(self, form: str, screen: Screen) -> None:
+        """Write the whole output in a form."""
+        if self.view.only:
+            _Only(self).write(form, screen)
+        elif self.view.query is not None:
+            output.write_query(self.view.query, self.document(), form, screen)
+        elif form == "text":
+            self.write_text(screen)
+        elif form in ("json", "yaml"):
+            (write_json if form == "json" else write_yaml)(self.document(), screen.stream)
+        elif form == "jsonl":
+            self.write_events(screen.stream)
         else:
-            console.show_end(call, verbose=args.verbose)
+            heading, *body = self.rows()
+            output.write_table(form, heading, body, screen, self.view)
+
+    def write_text(self, screen: Screen) -> None:
+        """Write the text form when the call has ended."""
+        from collective.clients.render.console import Console
+
+        self.show_on(Console(screen, self.view))
+
+    def show_on(self, console: Console) -> None:
+        """Write the text form with a console, and a notice after a dry run."""
+        console.show(self.call)
+        if self.call.dry_run:
+            notice("dry run: the nodes changed nothing")
+
+    def write_events(self, stream: TextIO) -> None:
+        """Write an event for each reply, and the last event."""
+        from collective.clients.render.json_document import reply_event, write_event
+
+        for record in selected(self.call, self.view):
+            if record.answered:
+                write_event(reply_event(record, self.view), stream)
+        self.write_end(stream)
+
+    def write_end(self, stream: TextIO) -> None:
+        """Write the last event."""
+        from collective.clients.render.json_document import end_event, write_event
+
+        write_event({**end_event(self.call, self.view), **self.members()}, stream)
+
+    def document(self) -> dict[str, Any]:
+        """Return the document of the call with the members that only this command has."""
+        from collective.clients.render import json_document
+
+        document = json_document.document(self.call, self.view)
+        return document | {"schema": schemas.schema_id(self.schema), **self.members()}
 
     def members(self) -> Mapping[str, Any]:
         """Return the members that the document has besides those of every call."""
@@ -87,24 +131,55 @@ class CallOutput:
         """Return the heading and one row per node, for tables and CSV."""
         from collective.clients.render import table
 
-        return list(table.rows(self.call, by_identity=self.args.sort))
+        return table.rows(self.call, self.view)
 
 
-def present(shown: CallOutput, fleet: Fleet) -> int:
-    """Receive the replies of a call, print them, and return the call's exit code.
+class _Only:
+    """The nodes of a call for `--names`, `--folded` and `--count`: those that answered, or that `--where` keeps."""
+
+    def __init__(self, shown: CallOutput) -> None:
+        view, call = shown.view, shown.call
+        from collective.clients.render.replies import displayed
+
+        found = selected(call, view)
+        if view.where is None or view.display:
+            found = displayed(found, replace(view, display=view.display or "all"), call.action)
+        self._collective = call.collective
+        self._only = view.only
+        self._nodes = [record.sender for record in found]
+
+    def write(self, form: str, screen: Screen) -> None:
+        """Write the names, or their number."""
+        count = len(self._nodes)
+        document = {"collective": self._collective, "count": count, "nodes": self._nodes}
+        names = [fold_any(self._nodes)] if self._only == "folded" and self._nodes else self._nodes
+        column, values = ("count", [count]) if self._only == "count" else ("node", names)
+        rows = [[value] for value in values]
+        text = "".join(f"{escape_controls(str(value))}\n" for value in values)
+        output.Output("find", document, [column], rows, lambda: text).write(form, screen)
+
+
+def show_results(shown: CallOutput) -> None:
+    """Print a call that has ended, live or saved, as its options ask: form, view, pager, file."""
+    output.deliver(shown.args, shown, pages=shown.pages)
+
+
+def present(shown: CallOutput, call: Call, fleet: Fleet) -> int:
+    """Receive the replies of `call`, print them as `shown` does, and return the call's exit code.
 
     On a transport error or the first Ctrl-C the call stops: nothing more is sent, and the results so far are printed
     before the error. The second Ctrl-C ends the program at once. `fleet` explains why nodes did not answer.
     """
-    call, error = shown.call, None
+    error, interrupted = None, False
     with interruptible():
         try:
-            _receive(shown)
+            _receive(shown, call)
         except TransportError as caught:
             call.stop(str(caught))
             error = caught
         except KeyboardInterrupt:
             call.stop("interrupted")
+            interrupted = True
         call.close()
         _print(shown)
         print_missing(call, fleet)
@@ -112,6 +187,10 @@ def present(shown: CallOutput, fleet: Fleet) -> int:
         raise error
     if call.stopped:
         _print_stopped(call)
+    if interrupted:
+        offer_cancel(call, fleet, shown.args)
+    if call.request.job is not None:
+        notice(f"job {call.request_id}: 'crpc jobs wait {call.request_id[:8]}' shows the results")
     return call.outcomes.exit_code()
 
 
@@ -178,23 +257,27 @@ def _print_stopped(call: Call) -> None:
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Let the first Ctrl-C raise KeyboardInterrupt, and the second one end the program at once."""
-    before = signal.getsignal(signal.SIGINT)
-    if before is not signal.default_int_handler:
-        yield  # the parent process ignores the signal, or the program has a handler of its own
-        return
+    """Let the first Ctrl-C, SIGTERM or SIGHUP raise KeyboardInterrupt, and the second one end the program at once.
+
+    A lost connection or `timeout` must not end a call without a word: the actions go on.
+    """
+    # Any other handler is the program's own, or the parent process ignores the signal, as nohup does.
+    before = {number: usual for number, usual in _USUAL.items() if signal.getsignal(number) == usual}
 
     def interrupt(_signal: int, _frame: object) -> None:
-        signal.signal(signal.SIGINT, _end_at_once)
+        for number in before:
+            signal.signal(number, _end_at_once)
         raise KeyboardInterrupt
 
-    signal.signal(signal.SIGINT, interrupt)
+    for number in before:
+        signal.signal(number, interrupt)
     try:
         yield
     finally:
         # After an interrupt the second handler stays: the interpreter may wait for threads at exit.
-        if signal.getsignal(signal.SIGINT) is interrupt:
-            signal.signal(signal.SIGINT, before)
+        for number, usual in before.items():
+            if signal.getsignal(number) is interrupt:
+                signal.signal(number, usual)
 
 
 def _end_at_once(_signal: int, _frame: object) -> None:
@@ -202,14 +285,14 @@ def _end_at_once(_signal: int, _frame: object) -> None:
     os._exit(STOPPED)
 
 
-def _receive(shown: CallOutput) -> None:
+def _receive(shown: CallOutput, call: Call) -> None:
     from collective.clients.render.json_document import reply_event, write_event
 
-    call, args = shown.call, shown.args
+    args = shown.args
     expected = len(call.outcomes.expected)
     progress = Progress(
         sys.stderr,
-        sys.stderr.isatty() and not args.quiet and (shown.progress or args.output != "text"),
+        sys.stderr.isatty() and not shown.view.quiet and (shown.progress or args.output != "text"),
         shutil.get_terminal_size().columns,
         paint=output.paint(args, sys.stderr),
     )
@@ -218,26 +301,18 @@ def _receive(shown: CallOutput) -> None:
         for reply in call:
             progress.update(call.outcomes.answered, expected)
             shown.on_reply(reply)
-            if args.output == "jsonl":
+            if shown.streams:
                 progress.clear()
-                write_event(reply_event(reply, call.action), sys.stdout)
+                for record in matching([of_reply(reply, call.action)], shown.view):
+                    write_event(reply_event(record, shown.view), sys.stdout)
     finally:
         progress.finish()
 
 
 def _print(shown: CallOutput) -> None:
-    from collective.clients.render import json_document, table
-
-    form, call = shown.args.output, shown.call
-    if form == "text":
-        shown.print_text()
-    elif form == "jsonl":
-        json_document.write_event({**json_document.end_event(call), **shown.members()}, sys.stdout)
-    elif form in ("table", "csv"):
-        heading, *body = shown.rows()
-        writer = table.write_rows if form == "table" else table.write_csv_rows
-        writer(heading, body, sys.stdout)
-    else:
-        document = json_document.document(call, by_identity=shown.args.sort)
-        document |= {"schema": schemas.schema_id(shown.schema), **shown.members()}
-        (write_json if form == "json" else write_yaml)(document, sys.stdout)
+    if not shown.streams:
+        show_results(shown)
+        return
+    shown.write_end(sys.stdout)
+    if shown.args.output_file is not None:
+        output.write_file(shown.args, shown)

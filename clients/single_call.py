@@ -33,4 +33,13 @@ def open_call(
     from collective.fleet.fleet import Fleet
 
     with Fleet.connect(config) as fleet:
-        yield fleet.call(agent, action, data, targets=targets, timeout=args.timeout, ttl=args.ttl), fleet
+        call = fleet.call(
+            agent,
+            action,
+            data,
+            targets=targets,
+            timeout=args.timeout,
+            ttl=args.ttl,
+            record=options.recorder(args, config),
+        )
+        yield call, fleet

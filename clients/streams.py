@@ -1,7 +1,9 @@
 """Write to standard output and standard error: the only module of the clients that does.
 
     write(text)      text of several lines; what a terminal would interpret or hide is escaped
+    write_as_is(…)   what a program asked for, not escaped unless it is a terminal
     notice(text)     one line on standard error: `crpc: text`
+    log_to(path)     append a copy of what both print to a file
 
 The colours of `render.formatting.Paint` pass; renderers escape what comes from outside before they colour it.
 """
@@ -11,13 +13,17 @@ from __future__ import annotations
 import os
 import re
 import sys
+from pathlib import Path
 from typing import TextIO
 
+from collective.errors import UsageError
 from collective.text import escape_controls, escape_lines
 
 COLORS = {"red": "\x1b[31m", "green": "\x1b[32m", "yellow": "\x1b[33m", "bold": "\x1b[1m"}
 RESET = "\x1b[0m"
 _CODES = re.compile("(" + "|".join(map(re.escape, (*COLORS.values(), RESET))) + ")")
+_MODE = 0o600  # of a log file: replies may be confidential
+_log: list[TextIO] = []  # the log file, if there is one
 
 
 def write(text: str, stream: TextIO | None = None) -> None:
@@ -25,11 +31,47 @@ def write(text: str, stream: TextIO | None = None) -> None:
 
     Harmful characters are escaped (`\x1b`), and those that the stream's encoding lacks (`\u2026`).
     """
+    if "\x1b" in text:
+        parts = _CODES.split(text)
+        parts[::2] = map(escape_lines, parts[::2])
+        text = "".join(parts)
+    else:
+        text = escape_lines(text)
+    write_escaped(text, stream)
+
+
+def write_escaped(text: str, stream: TextIO | None = None) -> None:
+    """Write what `write` has escaped already."""
     stream = stream or sys.stdout
-    parts = _CODES.split(text)
-    parts[::2] = map(escape_lines, parts[::2])
     encoding = stream.encoding or "utf-8"
-    stream.write("".join(parts).encode(encoding, "backslashreplace").decode(encoding))
+    stream.write(text if text.isascii() else text.encode(encoding, "backslashreplace").decode(encoding))
+    if stream in (sys.stdout, sys.stderr):
+        copy(text)
+
+
+def copy(text: str) -> None:
+    """Append what is shown to the log file, without colours."""
+    for file in _log:
+        file.write(_CODES.sub("", text))
+        file.flush()
+
+
+def log_to(path: Path) -> None:
+    """Append a copy of what is printed from now on to a file, which is private if it is new; raise UsageError."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, _MODE)
+        _log[:] = [os.fdopen(descriptor, "a", encoding="utf-8", errors="backslashreplace")]
+    except OSError as error:
+        raise UsageError(f"--log-file {path}: {error.strerror or error}") from None
+
+
+def write_as_is(text: str, stream: TextIO) -> None:
+    """Write `text` without a change to a file or a pipe; to a terminal as `write` does."""
+    if stream.isatty():
+        write(text, stream)
+    else:
+        stream.write(text)
+    stream.flush()
 
 
 def discard_output() -> None:
@@ -40,3 +82,8 @@ def discard_output() -> None:
 def notice(text: str) -> None:
     """Write one line about the work of the command to standard error."""
     write(f"crpc: {escape_controls(text)}\n", sys.stderr)
+
+
+def clear_screen(terminal: TextIO) -> None:
+    """Clear a terminal, and move to its first line."""
+    terminal.write("\x1b[H\x1b[2J")

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import getpass
 import os
+import re
 import socket
 import types
 import typing
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -133,15 +134,28 @@ class NodeConfig:
 class ClientConfig:
     """The configuration of callers (`crpc`, `Fleet`). Durations are in seconds.
 
+    `collective` is the one that is used unless another is named; `collectives` are the others, each with keys of this
+    file that replace the values here. `region`, `profile` and `endpoint` are boto3's settings; None: its own.
+
     `key` signs requests in the name of `caller`: a path, or one of the values in `signing/caller_key.py`.
-    Without a terminal to confirm, a non-idempotent action reaches at most `max_targets` nodes; 0 means no limit.
+    Without a terminal to confirm, a non-idempotent action reaches at most `max_targets` nodes; 0 means no limit. On a
+    terminal, the number of nodes must be typed when there are more than `type_above`.
 
     With `new_nodes: refuse` a node is not trusted before `crpc nodes trust`. With `expect_all` nodes in the registry
     that were not seen recently count as silent.
+
+    `crpc ssh` uses the first of the facts `ssh_address` that a node has; `identity` is the node's name.
+    `groups` are node sets for `@name`, each with a `filter`, `nodes` or a `command` that prints names. `aliases` are
+    command lines of `crpc` by name, `commands` and `reports` the folders with files of own commands and reports.
+
+    With `save_runs` calls of `crpc` are saved in the folder `state`, for `runs_days` days and up to `runs_megabytes`.
     """
 
     collective: str
-    collectives: list[str] = field(default_factory=list)
+    collectives: dict[str, dict[str, Any]] = field(default_factory=dict)
+    region: str | None = None
+    profile: str | None = None
+    endpoint: str | None = None
     caller: str = field(default_factory=_default_caller)
     sender: str = field(default_factory=socket.gethostname)
     key: Path = KEY_AUTO
@@ -150,18 +164,35 @@ class ClientConfig:
     state: Path = field(default_factory=lambda: user_folder("STATE"))
     direct_limit: int = 50
     max_targets: int = 0
+    type_above: int = 0
     ttl: float = 60.0
     transit: float = 5.0
     discovery_timeout: float = 10.0
     new_nodes: str = "accept"
     expect_all: bool = False
+    groups: dict[str, dict[str, Any]] = field(default_factory=dict)
+    aliases: dict[str, str] = field(default_factory=dict)
+    commands: list[Path] = field(default_factory=lambda: [_in_configuration("commands")])
+    reports: list[Path] = field(default_factory=lambda: [_in_configuration("reports")])
+    save_runs: bool = True
+    runs_days: float = 30.0
+    runs_megabytes: float = 100.0
+    ssh_address: list[str] = field(default_factory=lambda: ["fqdn", "addresses", "identity"])
 
-    def known_collective(self, name: str | None) -> str:
-        """Return `name`, or the default collective without one; raise UsageError if it is not configured."""
-        known = [self.collective, *self.collectives]
+    def in_collective(self, name: str | None = None) -> ClientConfig:
+        """Return the configuration for a collective by its name here (default: the one that `collective` names).
+
+        Raises UsageError if it is not configured.
+        """
+        known = list(dict.fromkeys([self.collective, *self.collectives]))
         if name is not None and name not in known:
-            raise UsageError(f"unknown collective '{name}' (configured: {', '.join(known)})")
-        return name or self.collective
+            hint = suggest(name, known, f"configured: {', '.join(known)}")
+            raise UsageError(f"unknown collective '{name}' ({hint})")
+        name = name or self.collective
+        values = {"collective": name, **self.collectives.get(name, {})}
+        if values["collective"] != name:  # it must not share keys of nodes and queues with the one of that name
+            values.setdefault("state", self.state / "collectives" / name)
+        return replace(self, **values)
 
 
 Config = TypeVar("Config", NodeConfig, ClientConfig)
@@ -173,8 +204,18 @@ _CHOICES = {
     "new_nodes": ("accept", "refuse"),
 }
 _SPECIAL_PATHS = {"key": (KEY_AUTO, KEY_AGENT, KEY_NONE)}  # values of path keys that are not paths
-_POSITIVE = frozenset({"heartbeat", "facts_period", "max_actions", "max_queued", "ttl", "transit", "discovery_timeout"})
+_POSITIVE = frozenset(
+    """heartbeat facts_period max_actions max_queued ttl transit discovery_timeout runs_days runs_megabytes""".split()
+)
 _MAX = {"ttl": 3600.0, "transit": 3600.0, "discovery_timeout": 3600.0}  # seconds; messages.MAX_TTL
+
+
+GROUP_KINDS = {  # what a group of client.yaml can have
+    "filter": "an expression as in -S",
+    "nodes": "names, or a list of names",
+    "command": "a program and its arguments, a list of strings",
+}
+_GROUP = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
 def load_node(path: Path | None = None) -> NodeConfig:
@@ -182,9 +223,18 @@ def load_node(path: Path | None = None) -> NodeConfig:
     return _load(NodeConfig, path or node_file())
 
 
-def load_client(path: Path | None = None) -> ClientConfig:
-    """Read the caller's configuration from `path`, or from the first place that has one."""
-    return _load(ClientConfig, path or client_file())
+def load_client(path: Path | None = None, collective: str | None = None) -> ClientConfig:
+    """Read the caller's configuration from `path`, or from the first place that has one.
+
+    The values are those for `collective`, one of the names in the file (default: the one in `collective`). Raises
+    ConfigError, and UsageError for an unknown collective.
+    """
+    return read_client(path or client_file()).in_collective(collective)
+
+
+def read_client(path: Path) -> ClientConfig:
+    """Return the content of a `client.yaml`, without the values of single collectives. Raises ConfigError."""
+    return _load(ClientConfig, path)
 
 
 def client_file() -> Path:
@@ -217,12 +267,7 @@ def _load(role: type[Config], path: Path) -> Config:
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: must be a mapping, not {_json_type(values)}")
     hints = typing.get_type_hints(role)
-    known = {}
-    for key, value in values.items():
-        if key not in hints:
-            hint = suggest(str(key), hints, f"keys: {', '.join(hints)}")
-            raise ConfigError(f"{path}: unknown key '{key}' ({hint})")
-        known[key] = _convert(path, key, value, _when_given(hints[key]))
+    known = _converted(path, values, hints)
     for entry in fields(role):
         required = entry.default is MISSING and entry.default_factory is MISSING
         if required and entry.name not in known:
@@ -231,7 +276,64 @@ def _load(role: type[Config], path: Path) -> Config:
     return role(**known)
 
 
-def _convert(path: Path, key: str, value: Any, hint: Any) -> Any:
+def _converted(path: Path, values: Mapping[str, Any], hints: Mapping[str, Any], where: str = "") -> dict[str, Any]:
+    """Return the values by key, each as its type; `where` precedes keys in messages."""
+    known: dict[str, Any] = {}
+    for key, value in values.items():
+        if key not in hints:
+            hint = suggest(str(key), hints, f"keys: {', '.join(hints)}")
+            place = f"{where.removesuffix('.')}: " if where else ""
+            raise ConfigError(f"{path}: {place}unknown key '{key}' ({hint})")
+        if key == "groups":
+            known[key] = _groups(path, value, f"{where}{key}")
+        elif key == "collectives":
+            known[key] = _collectives(path, value, {name: kind for name, kind in hints.items() if name != key})
+        else:
+            known[key] = _convert(path, f"{where}{key}", value, _when_given(hints[key]))
+    return known
+
+
+def _groups(path: Path, value: Any, where: str) -> dict[str, dict[str, Any]]:
+    """Return the groups by name, each with one of GROUP_KINDS; `nodes` is a list of names or expressions."""
+    if not isinstance(value, dict):
+        raise ConfigError(f"{path}: {where}: must be a mapping, not {_json_type(value)}")
+    found = {}
+    for name, group in value.items():
+        place = f"{path}: {where}.{name}"
+        if not _GROUP.fullmatch(str(name)):
+            raise ConfigError(f"{place}: invalid name: use a-z, A-Z, 0-9, '_' and '-'")
+        if not isinstance(group, dict) or len(group) != 1 or not group.keys() <= {*GROUP_KINDS}:
+            raise ConfigError(f"{place}: must have exactly one of {', '.join(GROUP_KINDS)}")
+        kind, given = next(iter(group.items()))
+        texts = [given] if isinstance(given, str) else given
+        if not (isinstance(texts, list) and texts and all(isinstance(text, str) and text for text in texts)):
+            raise ConfigError(f"{place}.{kind}: must be {GROUP_KINDS[kind]}, not {given!r}")
+        if kind == "filter" and not isinstance(given, str):
+            raise ConfigError(f"{place}.{kind}: must be {GROUP_KINDS[kind]}, not {given!r}")
+        program = kind == "command" and "/" in texts[0]
+        found[str(name)] = {kind: [str(_resolve(path, texts[0])), *texts[1:]] if program else given}
+    return found
+
+
+def _collectives(path: Path, value: Any, hints: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the values of each collective: of a mapping, or of names without values."""
+    if not isinstance(value, dict):
+        names_only = _convert_list(path, value, str)
+        if names_only is None:
+            raise ConfigError(f"{path}: collectives: must be a mapping of names, or a list of names, not {value!r}")
+        return {name: {} for name in names_only}
+    found: dict[str, dict[str, Any]] = {}
+    for name, values in value.items():
+        where = f"collectives.{name}"
+        if not isinstance(values, dict | None):
+            raise ConfigError(f"{path}: {where}: must be a mapping, not {_json_type(values)}")
+        found[str(name)] = _converted(path, values or {}, hints, f"{where}.")
+        _check_names(path, found[str(name)], f"{where}.")
+    return found
+
+
+def _convert(path: Path, where: str, value: Any, hint: Any) -> Any:
+    key = where.rpartition(".")[2]
     converted: Any = None
     if hint is Path and isinstance(value, str):
         converted = Path(value) if Path(value) in _SPECIAL_PATHS.get(key, ()) else _resolve(path, value)
@@ -244,14 +346,14 @@ def _convert(path: Path, key: str, value: Any, hint: Any) -> Any:
     elif hint in (str, bool, int) and type(value) is hint:
         converted = value
     if converted is None:
-        raise ConfigError(f"{path}: {key}: must be {_kind(hint)}, not {value!r}")
+        raise ConfigError(f"{path}: {where}: must be {_kind(hint)}, not {value!r}")
     if key in _CHOICES and converted not in _CHOICES[key]:
-        raise ConfigError(f"{path}: {key}: must be one of {', '.join(_CHOICES[key])}, not {value!r}")
+        raise ConfigError(f"{path}: {where}: must be one of {', '.join(_CHOICES[key])}, not {value!r}")
     if key in _POSITIVE and converted <= 0:
-        raise ConfigError(f"{path}: {key}: must be greater than 0, not {value!r}")
+        raise ConfigError(f"{path}: {where}: must be greater than 0, not {value!r}")
     maximum = _MAX.get(key, 1e9)
     if hint in (int, float) and not 0 <= converted <= maximum:
-        raise ConfigError(f"{path}: {key}: must be between 0 and {maximum:.0f}, not {value!r}")
+        raise ConfigError(f"{path}: {where}: must be between 0 and {maximum:.0f}, not {value!r}")
     return converted
 
 
@@ -300,14 +402,14 @@ def _json_type(value: Any) -> str:
     return {list: "a list", type(None): "an empty file", str: "a string"}.get(type(value), type(value).__name__)
 
 
-def _check_names(path: Path, values: Mapping[str, Any]) -> None:
+def _check_names(path: Path, values: Mapping[str, Any], where: str = "") -> None:
     for key, check in _NAMES.items():
         given = values.get(key, [])
-        for name in given if isinstance(given, list) else [given]:
+        for name in given if isinstance(given, (list, dict)) else [given]:
             try:
                 check(name)
             except UsageError as error:
-                raise ConfigError(f"{path}: {key}: {error}") from None
+                raise ConfigError(f"{path}: {where}{key}: {error}") from None
 
 
 def _check_sender(name: str) -> None:

@@ -10,7 +10,8 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from collective.aws import AWS, translated
+from collective.aws.errors import translated
+from collective.aws.session import AWS
 from collective.errors import (
     AccessDenied,
     CollectiveError,

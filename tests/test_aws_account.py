@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from collective.aws_account import Account, number_in
+from collective.aws.account import Account, number_in
 
 URLS = [
     "https://sqs.eu-central-1.amazonaws.com/123456789012/production_requests",

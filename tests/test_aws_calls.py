@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from collective.aws_calls import CallFailed, Deadlines, refuse_abandoned
+from collective.aws.calls import CallFailed, Deadlines, refuse_abandoned
 
 LONG = 30.0  # seconds that no test waits
 

@@ -9,7 +9,6 @@ import re
 import shlex
 import subprocess
 import sys
-from argparse import Namespace
 from pathlib import Path
 
 import pytest
@@ -157,7 +156,7 @@ FOUND = Output(
 
 def printed(form: str, capsys: Captured) -> str:
     """Return what is printed of FOUND in this form."""
-    output.show(Namespace(output=form), FOUND)
+    output.show(Parser("crpc find").parse_args(["-o", form]), FOUND)
     return capsys.readouterr().out
 
 
@@ -176,7 +175,7 @@ def test_every_form_prints_the_same_values(capsys: Captured) -> None:
         ["web1", '{"a": [1]}'],
         ["ü\\x1b", ""],
     ]
-    assert printed("table", capsys).splitlines()[2:] == ['web1    {"a": [1]}', "ü\\x1b"]
+    assert printed("table", capsys).splitlines()[2:] == ['web1   {"a": [1]}', "ü\\x1b"]
     assert printed("text", capsys) == "web1\n"
 
 

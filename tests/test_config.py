@@ -122,11 +122,11 @@ def test_other_collectives_need_valid_names(tmp_path: Path) -> None:
 def test_only_a_configured_collective_can_be_called(tmp_path: Path) -> None:
     """A misspelt collective is refused and never replaced by the default."""
     read = load_client(write(tmp_path, "{collective: production, collectives: [staging]}"))
-    assert read.known_collective(None) == "production"
-    assert read.known_collective("staging") == "staging"
+    assert read.in_collective().collective == "production"
+    assert read.in_collective("staging").collective == "staging"
     for wrong in ("stagin", "", "Production"):
         with pytest.raises(UsageError, match="configured: production, staging"):
-            read.known_collective(wrong)
+            read.in_collective(wrong)
 
 
 def test_the_environment_variable_names_file_or_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ import re
 import pytest
 from support.crpc_call import json_document
 
-from collective.aws import DEFAULT_TIMEOUTS
+from collective.aws.session import DEFAULT_TIMEOUTS
 from collective.clients.crpc import main
 from collective.setup import cost
 from collective.transport import BATCH, LONGEST_POLL

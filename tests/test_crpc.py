@@ -35,7 +35,7 @@ def unconfigured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 MISTAKES: dict[str, tuple[int, str]] = {
     "--json package status": (USAGE, "package status: required input 'package' is missing (inputs: package)"),
     "--jsn package status": (USAGE, "unknown option '--jsn' (did you mean '--json'?)"),
-    "--count package status": (USAGE, "unknown option '--count'"),
+    "--counts package status": (USAGE, "unknown option '--counts'"),
     "-T stagin ping": (USAGE, "'stagin'"),
     "--config /no/such -v ping": (CONFIGURATION, "/no/such: cannot be read"),
     "-vT": (USAGE, "unknown option '-T'"),
@@ -76,12 +76,12 @@ MISTAKES: dict[str, tuple[int, str]] = {
     "shell run command=ls timeout=soon": (USAGE, "timeout=soon: not a"),
     "package status package=@/no/such/file": (USAGE, "package=@/no/such/file: cannot be read: No such file"),
     "package status package=zsh --colour": (USAGE, "unknown option '--colour' (did you mean '--color'?)"),
-    "package status package=zsh --zap": (USAGE, "unknown option '--zap' (see 'crpc AGENT ACTION --help')"),
+    "package status package=zsh --xyzzy": (USAGE, "unknown option '--xyzzy' (see 'crpc AGENT ACTION --help')"),
     "package status package=zsh --jso": (USAGE, "unknown option '--jso' (did you mean '--json'?)"),
     "package status package=zsh --json --csv": (USAGE, "--csv: not allowed with argument -j/--json"),
     "package status package=zsh -t soon": (
         USAGE,
-        "-t/--timeout: invalid duration 'soon': use seconds, more than 0 and at most 86400",
+        "-t/--timeout: invalid duration 'soon': use seconds (90s), minutes (15m), hours (36h) or days (7d)",
     ),
     "package status package=zsh -t nan": (USAGE, "invalid duration 'nan'"),
     "package status package=zsh --ttl 0": (USAGE, "invalid duration '0'"),
@@ -92,7 +92,7 @@ MISTAKES: dict[str, tuple[int, str]] = {
     "package status package=zsh -S (": (USAGE, "("),
     "package status package=zsh -T stagin": (
         USAGE,
-        "unknown collective 'stagin' (configured: production",
+        "unknown collective 'stagin' (did you mean 'staging'?)",
     ),
     "package status package=zsh --nodes": (USAGE, "--nodes: expected one argument"),
     "package status package=zsh --nodes /no/such": (
@@ -122,7 +122,9 @@ MISTAKES: dict[str, tuple[int, str]] = {
     "keys trust /no/such.pub --as a*": (USAGE, "--as: invalid caller 'a*'"),
     "keys --config /no/such": (CONFIGURATION, "/no/such: cannot be read: No such file"),
     "nodes": (USAGE, "the following arguments are required: list|trust"),
-    "nodes forget": (USAGE, "invalid choice: 'forget'"),
+    "nodes forget": (USAGE, "invalid choice: 'forget' (choose from list, trust, revoke, prune)"),
+    "nodes lst": (USAGE, "invalid choice: 'lst' (did you mean 'list'?)"),
+    "ping -o jsno": (USAGE, "-o/--output: invalid choice: 'jsno' (did you mean 'json'?)"),
     "nodes trust": (USAGE, "the following arguments are required: NAME"),
     "nodes trust a/b": (USAGE, "invalid identity 'a/b'"),
     "nodes list -T stagin": (USAGE, "unknown collective 'stagin'"),

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from support.iam import IAMPolicy, IAMRequest
 
-from collective.aws_account import Account
+from collective.aws.account import Account
 from collective.setup.iam_policies import filled
 
 CONF = Path(__file__).resolve().parents[1] / "conf"

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from support.node_server import REPLIES, ask, body, replies, request, send
+from support.node_server import REPLIES, body, call_node, replies, request, send
 from support.prometheus import samples
 from support.simulated import Make
 
@@ -51,7 +51,7 @@ def test_each_request_has_one_result(network: Network, metrics: Metrics, tmp_pat
     """The requests received are the sum of all results; the requests passed are the sum of all outcomes."""
     node, now = network.nodes["web1"], network.transport.now()
     first = request()
-    ask(network, first)
+    call_node(network, first)
     send(network, "rubbish", first, request(targets=("db1",)), request("shell", "run", data={"command": "id"}))
     send(network, request(filter=parse(with_fact=["role=db"]).to_data()), request("nosuch"), request("odd", "lie"))
     node.pipeline.handle(Delivery(body(request(ttl=60)), sent=now, received=now + 61, receipt=""))

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.node_server import REPLIES, ask, described, request
+from support.node_server import REPLIES, call_node, described, request
 from support.program_agents import CHORIA_SHELL, MOUNTED, PARROT, USAGE, write_program
 
 from collective.node.plugins import agents, plugin_set
@@ -61,7 +61,7 @@ class Called:
 
     def __call__(self, agent: str, action: str = "go", **data: Any) -> Any:
         """Return the reply to one request."""
-        return ask(self.network, request(agent, action, data=data))
+        return call_node(self.network, request(agent, action, data=data))
 
 
 @pytest.fixture

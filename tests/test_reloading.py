@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.node_server import DDL, NUMBER, ask, described, replies, request, send, settled
+from support.node_server import DDL, NUMBER, call_node, described, replies, request, send, settled
 from support.waiting import wait_until
 
 from collective import catalog
@@ -59,7 +59,15 @@ def write(folder: Path, code: str = NEW, ddl: Any = NEW_DDL) -> None:
 
 def slept(network: Network) -> float:
     """Return the output of `odd sleep`: 0 from the first version, -1 from the new one."""
-    return float(ask(network, request("odd", "sleep", data={"seconds": 0})).data["slept"])
+    return float(call_node(network, request("odd", "sleep", data={"seconds": 0})).data["slept"])
+
+
+def test_the_uptime_goes_on_at_a_reload(network: Network, reload: Callable[[], None]) -> None:
+    """The time of the start is that of the daemon, although a reload imports rpcutil again."""
+    started = [call_node(network, request("rpcutil", "daemon_stats")).data["starttime"]]
+    reload()
+    started.append(call_node(network, request("rpcutil", "daemon_stats")).data["starttime"])
+    assert started[0] == started[1]
 
 
 def test_a_new_version_of_an_agent_is_used_after_a_reload_and_not_before(
@@ -70,8 +78,8 @@ def test_a_new_version_of_an_agent_is_used_after_a_reload_and_not_before(
     assert slept(network) == 0
     reload()
     assert slept(network) == -1
-    assert ask(network, request("odd", "wake")).statuscode == 0
-    assert ask(network, request("odd", "lie")).statuscode == 2
+    assert call_node(network, request("odd", "wake")).statuscode == 0
+    assert call_node(network, request("odd", "lie")).statuscode == 2
     assert record(network.nodes["web1"]).agents["odd"] == "2"
 
 
@@ -105,7 +113,7 @@ def test_an_agent_whose_files_are_deleted_is_removed(
     for name in gone:
         (plugins / name).unlink()
     reload()
-    assert ask(network, request("odd", "lie")).statuscode == 2
+    assert call_node(network, request("odd", "lie")).statuscode == 2
 
 
 def test_settings_are_reloaded_unless_they_are_invalid(

@@ -5,15 +5,20 @@ from __future__ import annotations
 import io
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TextIO
 
 import pytest
 from support.rendering import load, make_action, make_call, make_reply, titled, varied_call
 
-from collective.clients.render.console import Console, label, wants
+from collective.clients.render.console import Console
 from collective.clients.render.formatting import Paint
 from collective.clients.render.progress import bar, bar_width
+from collective.clients.render.records import Record, of_reply
+from collective.clients.render.replies import Replies, label, wants
+from collective.clients.render.view import Screen, View
+from collective.ddl import Action
 from collective.fleet.aggregates import AggregateResult
+from collective.messages import Reply
 
 
 @pytest.mark.parametrize(
@@ -38,8 +43,17 @@ def test_each_reason_has_its_own_heading(statuscode: int, reason: str | None, ex
     """MCollective's labels stay for what actions decide; what the node decided is named."""
     assert label(statuscode, reason=reason) == expected
     stream = io.StringIO()
-    Console(stream).show_reply(make_reply("web1", {}, statuscode, reason=reason), make_action())
+    show_reply(stream, make_reply("web1", {}, statuscode, reason=reason), make_action())
     assert stream.getvalue().split("\n")[0] == f"{'web1':<40} {expected}"
+
+
+def show_reply(stream: TextIO, reply: Reply, action: Action) -> None:
+    """Write one reply as the text form does."""
+    Replies(Screen(stream), View(), action).show([of_reply(reply, action)])
+
+
+def _records(*replies: Reply) -> list[Record]:
+    return [of_reply(reply, make_action()) for reply in replies]
 
 
 @pytest.fixture
@@ -54,7 +68,7 @@ def _utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def _reply_text(given: dict[str, Any]) -> str:
     stream = io.StringIO()
     reply = make_reply(given["sender"], given["data"], given["statuscode"], statusmsg=given["statusmsg"])
-    Console(stream).show_reply(reply, make_action(titled(given["outputs"])))
+    show_reply(stream, reply, make_action(titled(given["outputs"])))
     return stream.getvalue()
 
 
@@ -76,7 +90,7 @@ def _footer(given: dict[str, Any]) -> Any:
         total_ms=discovery + given["blocktime"] * 1000,
     )
     stream = io.StringIO()
-    Console(stream).show_end(call, verbose=given["verbose"])
+    Console(Screen(stream)).show_end(call, verbose=given["verbose"])
     if not given["verbose"]:
         return {"text": stream.getvalue()}
     return {"lines": stream.getvalue().replace("2026-09-10 00:26:40 +0000", given["starttime"]).split("\n")}
@@ -94,7 +108,7 @@ def _pairs(counts: Any) -> Any:
 
 def _aggregates(*results: AggregateResult) -> str:
     stream = io.StringIO()
-    Console(stream).show_aggregates(results)
+    Console(Screen(stream)).show_aggregates(results)
     return stream.getvalue()
 
 
@@ -125,9 +139,7 @@ def test_contract_example() -> None:
     replies = [make_reply(f"dev{number}.my.net", {"exitcode": 0}) for number in range(2, 48)]
     call = make_call(action, [failed, *replies], total_ms=766.11)
     stream = io.StringIO()
-    console = Console(stream)
-    console.show_reply(failed, action)
-    console.show_end(call)
+    Console(Screen(stream)).show(call)
     assert stream.getvalue() == (
         "dev1.my.net                              Request Aborted\n"
         "   CRITICAL\n"
@@ -148,7 +160,7 @@ def test_contract_example() -> None:
 def test_missing_nodes_are_named() -> None:
     """Silent, skipped, unexpected and rejected nodes are counted and folded; invalid names are escaped."""
     stream = io.StringIO()
-    Console(stream).show_end(varied_call())
+    Console(Screen(stream)).show_end(varied_call())
     assert stream.getvalue().endswith(
         "Finished processing 3 / 6 hosts in 2100.00 ms\n\n"
         "No response from: 2 nodes\n\n   web[4,6]\n\n"
@@ -161,7 +173,7 @@ def test_missing_nodes_are_named() -> None:
 def test_secret_is_masked() -> None:
     """An output marked writeOnly is printed as asterisks."""
     stream = io.StringIO()
-    Console(stream).show_reply(make_reply("n", {"t": "s3cret"}), make_action({"t": {"writeOnly": True}}))
+    show_reply(stream, make_reply("n", {"t": "s3cret"}), make_action({"t": {"writeOnly": True}}))
     assert stream.getvalue() == f"{'n':<40} \n   t: ********\n\n"
 
 
@@ -190,9 +202,10 @@ def test_summary_values_are_escaped() -> None:
 def test_colors() -> None:
     """Labels are red or yellow, counts green or red, and every colour is reset."""
     stream = io.StringIO()
-    console = Console(stream, paint=Paint(True))
-    console.show_reply(make_reply("n", statuscode=1), make_action())
-    console.show_reply(make_reply("n", statuscode=3), make_action())
+    screen = Screen(stream, Paint(True))
+    Replies(screen, View(), make_action()).show(_records(make_reply("n", statuscode=1)))
+    Replies(screen, View(), make_action()).show(_records(make_reply("n", statuscode=3)))
+    console = Console(screen)
     console.show_finish(make_call(make_action(), [make_reply("n")]))
     console.show_finish(make_call(make_action(), expected=["n"]))
     text = stream.getvalue()
@@ -206,7 +219,7 @@ def test_narrow_encoding() -> None:
     """A character that the encoding of the stream lacks is escaped."""
     raw = io.BytesIO()
     stream = io.TextIOWrapper(raw, encoding="ascii")
-    Console(stream).show_reply(make_reply("n", {"a": "é\ud800", "b": "x"}), make_action())
+    show_reply(stream, make_reply("n", {"a": "é\ud800", "b": "x"}), make_action())
     stream.flush()
     assert raw.getvalue().decode() == f"{'n':<40} \n   a: \\xe9\\ud800\n   b: x\n\n"
 
@@ -217,6 +230,6 @@ def test_deep_value() -> None:
     for _ in range(100_000):
         deep = [deep]
     stream = io.StringIO()
-    Console(stream).show_reply(make_reply("n", {"a": deep, "b": "x"}), make_action())
+    show_reply(stream, make_reply("n", {"a": deep, "b": "x"}), make_action())
     assert "(nested too deeply)" in stream.getvalue()
     assert stream.getvalue().endswith("   b: x\n\n")

@@ -12,13 +12,15 @@ from support.json_documents import check_document
 from support.rendering import FinishedCall, make_action, make_call, make_reply, varied_call
 
 from collective import schemas
+from collective.clients.render.formatting import write_json
 from collective.clients.render.json_document import (
     document,
     end_event,
     reply_event,
-    write_document,
     write_event,
 )
+from collective.clients.render.records import of_reply
+from collective.clients.render.view import View
 
 EXAMPLE: dict[str, Any] = {
     "schema": schemas.schema_id("results"),
@@ -55,7 +57,7 @@ def _empty() -> FinishedCall:
 def test_written_document_fits_the_schema(call: FinishedCall) -> None:
     """A written document can be parsed again and is valid."""
     stream = io.StringIO()
-    write_document(call, stream)
+    write_json(document(call), stream)
     assert stream.getvalue().isascii()
     written = json.loads(stream.getvalue())
     assert written == document(call)
@@ -120,7 +122,7 @@ def test_order_of_replies() -> None:
     """Replies are in order of arrival, or with `by_identity` sorted by sender."""
     call = varied_call()
     assert [reply["sender"] for reply in document(call)["replies"]] == ["web2", "web1", "stray", "web3"]
-    by_identity = document(call, by_identity=True)["replies"]
+    by_identity = document(call, View(sort=("sender",)))["replies"]
     assert [reply["sender"] for reply in by_identity] == ["stray", "web1", "web2", "web3"]
 
 
@@ -136,7 +138,7 @@ def test_events() -> None:
     call = varied_call()
     whole = document(call)
     del whole["schema"]
-    events = [reply_event(reply, call.action) for reply in call.outcomes.replies.values()]
+    events = [reply_event(of_reply(reply, call.action)) for reply in call.outcomes.replies.values()]
     assert events == [{"event": "reply", **reply} for reply in whole.pop("replies")]
     assert end_event(call) == {"event": "end", **whole}
     stream = io.StringIO()
@@ -168,7 +170,7 @@ def test_deep_reply_spoils_nothing(levels: int) -> None:
         deep = [deep]
     replies = [make_reply("deep", {"a": deep}), make_reply("plain", {"a": 1})]
     stream = io.StringIO()
-    write_document(make_call(make_action(), replies), stream)
+    write_json(document(make_call(make_action(), replies)), stream)
     found = json.loads(stream.getvalue())["replies"]
     assert ("(nested too deeply)" in json.dumps(found[0])) is (levels > 100)
     assert found[1]["data"] == {"a": 1}

@@ -4,16 +4,30 @@ from __future__ import annotations
 
 import csv
 import io
+from typing import TextIO
 
 import pytest
-from support.rendering import make_action, make_call, make_reply, titled, varied_call
+from support.rendering import FinishedCall, make_action, make_call, make_reply, titled, varied_call
 
-from collective.clients.render.table import rows, write_csv, write_table
+from collective.clients.render.table import rows, write_csv_rows, write_rows
+from collective.clients.render.view import Screen, View
+
+
+def write_table(call: FinishedCall, stream: TextIO, columns: int | None = None) -> None:
+    """Write the rows of a call as a table, on a terminal of some columns or elsewhere."""
+    heading, *body = rows(call, View())
+    write_rows(heading, body, Screen(stream, columns=columns))
+
+
+def write_csv(call: FinishedCall, stream: TextIO) -> None:
+    """Write the rows of a call as CSV."""
+    heading, *body = rows(call, View())
+    write_csv_rows(heading, body, stream)
 
 
 def test_every_node_has_one_row() -> None:
     """Nodes that answered come first, by arrival; then silent, skipped and rejected nodes."""
-    assert [row[:2] for row in rows(varied_call())] == [
+    assert [row[:2] for row in rows(varied_call(), View())] == [
         ["Node", "Status"],
         ["web2", "ok"],
         ["web1", "failed"],
@@ -28,18 +42,18 @@ def test_every_node_has_one_row() -> None:
 
 def test_sorted_by_identity() -> None:
     """With `by_identity` all nodes are sorted, including those that did not answer."""
-    names = [row[0] for row in rows(varied_call(), by_identity=True)[1:]]
+    names = [row[0] for row in rows(varied_call(), View(sort=("sender",)))[1:]]
     assert names == sorted(names)
     assert len(names) == 8
 
 
 def test_columns() -> None:
     """Columns have the titles and the order of the DDL, unknown outputs come last, and secrets are masked."""
-    table = rows(varied_call())
+    table = rows(varied_call(), View())
     assert table[0] == ["Node", "Status", "Message", "Ensure", "Size", "Token", "zzz"]
-    assert table[1] == ["web2", "ok", "OK", "1.0", "3", "********", ""]
-    assert table[3] == ["stray", "failed", "no", '["a", "b"]', "", "", '{"k": [1, null]}']
-    assert table[5] == ["web4", "silent", "no response", "", "", "", ""]
+    assert table[1] == ["web2", "ok", "OK", "1.0", 3, "********", None]
+    assert table[3] == ["stray", "failed", "no", ["a", "b"], None, None, {"k": [1, None]}]
+    assert table[5] == ["web4", "silent", "no response", None, None, None, None]
 
 
 def test_table() -> None:
@@ -52,10 +66,10 @@ def test_table() -> None:
     stream = io.StringIO()
     write_table(call, stream)
     assert stream.getvalue() == (
-        "Node    Status    Message    Ensure\n"
-        "------  --------  ---------  -----------\n"
-        "web1    ok        OK         5.10\n"
-        "web2    failed    no         \\x1b[2Ja\\nb\n"
+        "Node  Status  Message  Ensure\n"
+        "----  ------  -------  -----------\n"
+        "web1  ok      OK       5.10\n"
+        "web2  failed  no       \\x1b[2Ja\\nb\n"
     )
 
 
@@ -64,7 +78,7 @@ def test_versions_are_not_numbers() -> None:
     call = make_call(make_action(titled({"ensure": "Ensure"})), [make_reply("n", {"ensure": "5.10"})])
     stream = io.StringIO()
     write_table(call, stream)
-    assert stream.getvalue().splitlines()[-1] == "n       ok        OK         5.10"
+    assert stream.getvalue().splitlines()[-1] == "n     ok      OK       5.10"
 
 
 def test_empty_table() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from collective.aws_account import Account
+from collective.aws.account import Account
 from collective.transport.resource_policies import queue_policy, same_policy, topic_policy
 
 CHINA = Account("aws-cn", "cn-north-1", "123456789012")

@@ -14,9 +14,9 @@ from support.node_server import (
     CODE,
     DDL,
     REPLIES,
-    ask,
     audit,
     body,
+    call_node,
     digest_of,
     replies,
     request,
@@ -37,9 +37,9 @@ from collective.transport import Delivery
 
 def test_a_request_is_answered(network: Network, tmp_path: Path) -> None:
     """The reply names request, sender and action; the audit log has the decision and the outcome."""
-    asked = request()
-    reply = ask(network, asked)
-    assert (reply.request, reply.sender, reply.agent, reply.action) == (asked.id, "web1", "rpcutil", "ping")
+    original = request()
+    reply = call_node(network, original)
+    assert (reply.request, reply.sender, reply.agent, reply.action) == (original.id, "web1", "rpcutil", "ping")
     assert (reply.statuscode, reply.statusmsg, reply.reason, reply.replayed) == (0, "OK", None, False)
     decision, outcome = audit(tmp_path)
     assert (decision["event"], decision["verdict"], decision["caller"]) == ("decision", "allowed", "alice@example.com")
@@ -77,18 +77,18 @@ def _bomb() -> str:
 @pytest.mark.parametrize("name", INVALID)
 def test_an_invalid_message_is_dropped_and_the_next_request_is_served(network: Network, name: str) -> None:
     """An invalid message is counted as unvalidated, nothing runs, and it is not answered."""
-    asked = request()
-    send(network, INVALID[name](), asked)
+    original = request()
+    send(network, INVALID[name](), original)
     answers = replies(network, 1)
-    assert [reply.request for reply in answers] == [asked.id]
+    assert [reply.request for reply in answers] == [original.id]
     assert network.nodes["web1"].statistics.requests["unvalidated"] == 1
 
 
 def test_a_duplicate_gets_the_first_reply_again(network: Network, tmp_path: Path) -> None:
     """The action runs once; the second delivery is answered with the stored reply, marked as replayed."""
-    asked = request("shell", "run", data={"command": f"echo x >> {tmp_path}/ran"})
-    first = ask(network, asked)
-    second = ask(network, asked)
+    original = request("shell", "run", data={"command": f"echo x >> {tmp_path}/ran"})
+    first = call_node(network, original)
+    second = call_node(network, original)
     assert (tmp_path / "ran").read_text() == "x\n"
     assert (first.replayed, second.replayed) == (False, True)
     assert second == replace(first, replayed=True)
@@ -97,8 +97,8 @@ def test_a_duplicate_gets_the_first_reply_again(network: Network, tmp_path: Path
 
 def test_a_duplicate_of_a_running_request_is_answered_once(network: Network) -> None:
     """Two deliveries of a running request lead to one run and one reply."""
-    asked = request("odd", "sleep", data={"seconds": 0.3})
-    send(network, asked, asked)
+    original = request("odd", "sleep", data={"seconds": 0.3})
+    send(network, original, original)
     assert len(replies(network, 2, wait=1.5)) == 1
     assert network.nodes["web1"].statistics.requests["duplicates"] == 1
 
@@ -114,13 +114,13 @@ def test_a_request_for_other_nodes_is_not_answered(network: Network) -> None:
 
 def test_a_named_node_answers_that_the_filter_does_not_match(network: Network) -> None:
     """A node that is named in `targets` always answers."""
-    reply = ask(network, request(filter=parse(with_fact=["role=db"]).to_data()))
+    reply = call_node(network, request(filter=parse(with_fact=["role=db"]).to_data()))
     assert (reply.statuscode, reply.reason) == (5, "filtered")
 
 
 def test_an_invalid_filter_is_refused(network: Network) -> None:
     """A filter that the node cannot parse does not match by accident."""
-    reply = ask(network, request(filter={"facts": [{"fact": "role"}]}))
+    reply = call_node(network, request(filter={"facts": [{"fact": "role"}]}))
     assert (reply.statuscode, reply.reason) == (5, "not_evaluated")
     assert "invalid filter" in reply.statusmsg
 
@@ -133,8 +133,8 @@ def test_an_old_request_or_a_wrong_clock_is_refused(network: Network, age: float
     """Age and skew are measured with the server's timestamps."""
     node = network.nodes["web1"]
     now = network.transport.now()
-    asked = request(time=now + skew)
-    node.pipeline.handle(Delivery(body(asked), sent=now, received=now + age, receipt=""))
+    original = request(time=now + skew)
+    node.pipeline.handle(Delivery(body(original), sent=now, received=now + age, receipt=""))
     reply = replies(network)[0]
     assert (reply.statuscode, reply.reason) == (5, "expired")
     assert __import__("re").search(message, reply.statusmsg)
@@ -143,8 +143,8 @@ def test_an_old_request_or_a_wrong_clock_is_refused(network: Network, age: float
 def test_an_expired_broadcast_is_audited_and_not_answered(network: Network, tmp_path: Path) -> None:
     """An expired broadcast for this node is in its audit log, and is not answered."""
     now = network.transport.now()
-    asked = request(targets=None)
-    network.nodes["web1"].pipeline.handle(Delivery(body(asked), sent=now, received=now + 61, receipt=""))
+    original = request(targets=None)
+    network.nodes["web1"].pipeline.handle(Delivery(body(original), sent=now, received=now + 61, receipt=""))
     assert replies(network, wait=0.1) == []
     assert [(line["event"], line["verdict"]) for line in audit(tmp_path)] == [("decision", "refused")]
 
@@ -159,8 +159,8 @@ def test_a_request_as_old_as_its_ttl_is_served(network: Network) -> None:
 def test_a_request_from_before_the_journal_is_refused(network: Network) -> None:
     """A request sent before the journal began is refused, because an earlier daemon may have run it."""
     now = network.transport.now()
-    asked = request("shell", "run", data={"command": "true"}, time=now - 30)
-    network.nodes["web1"].pipeline.handle(Delivery(body(asked), sent=now - 30, received=now, receipt=""))
+    original = request("shell", "run", data={"command": "true"}, time=now - 30)
+    network.nodes["web1"].pipeline.handle(Delivery(body(original), sent=now - 30, received=now, receipt=""))
     reply = replies(network)[0]
     assert (reply.statuscode, reply.reason) == (5, "expired")
     assert "before this node's journal began" in reply.statusmsg
@@ -180,7 +180,7 @@ def test_the_node_checks_inputs_too(
     network: Network, tmp_path: Path, agent: str, action: str, data: dict[str, Any], statuscode: int, message: str
 ) -> None:
     """A caller that has not checked its inputs gets the usual status codes, and the audit log has both lines."""
-    reply = ask(network, request(agent, action, data=data))
+    reply = call_node(network, request(agent, action, data=data))
     assert reply.statuscode == statuscode
     assert message in reply.statusmsg
     assert [line["event"] for line in audit(tmp_path)] == ["decision", "outcome"]
@@ -189,15 +189,23 @@ def test_the_node_checks_inputs_too(
 
 def test_an_output_that_breaks_the_ddl_is_named(network: Network) -> None:
     """The node checks what its own plugins return."""
-    reply = ask(network, request("odd", "lie"))
+    reply = call_node(network, request("odd", "lie"))
     assert (reply.statuscode, reply.reason) == (5, "crashed")
     assert "odd lie: does not match its DDL: output 'number'" in reply.statusmsg
+
+
+def test_outputs_that_the_ddl_does_not_have_are_logged(network: Network, caplog: pytest.LogCaptureFixture) -> None:
+    """The reply contains them, and the log names them once a minute: a misspelt output must not go unnoticed."""
+    for _ in range(2):
+        assert call_node(network, request("odd", "extra")).data == {"number": 7, "nubmer": 8}
+    found = [vars(record) for record in caplog.records if record.getMessage() == "action.undeclared_outputs"]
+    assert [(one["agent"], one["action"], one["outputs"]) for one in found] == [("odd", "extra", ["'nubmer'"])]
 
 
 def test_the_callers_timeout_ends_the_action(network: Network) -> None:
     """An action does not run longer than its caller waits, even if its own timeout is longer."""
     began = time.monotonic()
-    reply = ask(network, request("odd", "sleep", data={"seconds": 30}, timeout=0.5))
+    reply = call_node(network, request("odd", "sleep", data={"seconds": 30}, timeout=0.5))
     assert (reply.statuscode, reply.reason) == (5, "timeout")
     assert time.monotonic() - began < 5
 
@@ -208,13 +216,13 @@ def test_a_busy_node_refuses_actions_and_still_answers_ping(network: Network) ->
     send(network, *jobs)
     busy = replies(network)[0]
     assert (busy.statuscode, busy.reason) == (5, "busy")
-    assert ask(network, request()).statuscode == 0
+    assert call_node(network, request()).statuscode == 0
     assert sorted(reply.statuscode for reply in replies(network, 4)) == [0, 0, 0, 0]
 
 
 def test_a_reply_that_is_too_large_is_replaced_by_an_error(network: Network, tmp_path: Path) -> None:
     """The caller learns size and limit instead of waiting for its timeout; the audit log has the same status code."""
-    reply = ask(network, request("odd", "large", data={"size": 2 * 1024 * 1024}))
+    reply = call_node(network, request("odd", "large", data={"size": 2 * 1024 * 1024}))
     assert (reply.statuscode, reply.data) == (5, {})
     assert "more than the limit of 1048576 bytes" in reply.statusmsg
     assert [line.get("statuscode") for line in audit(tmp_path)] == [None, 5]
@@ -222,14 +230,14 @@ def test_a_reply_that_is_too_large_is_replaced_by_an_error(network: Network, tmp
 
 def test_a_reply_that_cannot_be_encoded_is_replaced_by_an_error(network: Network) -> None:
     """Data that no caller could read becomes an error, not silence."""
-    reply = ask(network, request("odd", "deep"))
+    reply = call_node(network, request("odd", "deep"))
     assert (reply.statuscode, reply.reason, reply.data) == (5, "crashed", {})
     assert "nested more than 128 levels deep" in reply.statusmsg
 
 
 def test_secrets_are_masked_in_the_audit_log(network: Network, tmp_path: Path) -> None:
     """An input that the DDL marks as `writeOnly` is masked; the others are not."""
-    reply = ask(network, request("odd", "login", data={"password": "hunter2", "user": "bob"}))
+    reply = call_node(network, request("odd", "login", data={"password": "hunter2", "user": "bob"}))
     assert reply.data == {"token": "hunter2bob"}
     text = (tmp_path / "web1.audit.jsonl").read_text()
     assert "hunter2" not in text
@@ -239,7 +247,7 @@ def test_secrets_are_masked_in_the_audit_log(network: Network, tmp_path: Path) -
 @pytest.mark.parametrize("user", ["crash", "print", "exit"])
 def test_secrets_are_masked_in_errors(network: Network, user: str) -> None:
     """The reply does not show a secret that an action raises or prints."""
-    reply = ask(network, request("odd", "login", data={"password": "hunter'2", "user": user}))
+    reply = call_node(network, request("odd", "login", data={"password": "hunter'2", "user": user}))
     assert (reply.statuscode, reply.reason) == (5, "crashed")
     assert "********" in reply.statusmsg
     assert "hunter" not in reply.statusmsg
@@ -247,11 +255,11 @@ def test_secrets_are_masked_in_errors(network: Network, user: str) -> None:
 
 def test_a_duplicate_is_audited_with_two_lines(network: Network, tmp_path: Path) -> None:
     """The audit log shows that a request was sent again, and that its first reply was sent again."""
-    asked = request("odd", "sleep", data={"seconds": 0})
-    ask(network, asked)
-    ask(network, asked)
+    original = request("odd", "sleep", data={"seconds": 0})
+    call_node(network, original)
+    call_node(network, original)
     *_, decision, outcome = audit(tmp_path)
-    assert (decision["verdict"], decision["request"]) == ("duplicate", asked.id)
+    assert (decision["verdict"], decision["request"]) == ("duplicate", original.id)
     assert (outcome["event"], outcome["replayed"]) == ("outcome", True)
     assert [line["event"] for line in audit(tmp_path)] == ["decision", "outcome"] * 2
 
@@ -260,16 +268,16 @@ def test_endless_duplicates_do_not_fill_the_disk(
     network: Network, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Ten duplicates are audited and answered; later ones are only counted and logged once, and others are served."""
-    asked = request("odd", "sleep", data={"seconds": 0})
-    ask(network, asked)
-    send(network, *[asked] * 15)
+    original = request("odd", "sleep", data={"seconds": 0})
+    call_node(network, original)
+    send(network, *[original] * 15)
     assert len(replies(network, 10)) == 10
     assert settled(network, "duplicates", 15) == 15
     assert [line["event"] for line in audit(tmp_path)].count("outcome") == 11
     assert len(audit(tmp_path)) == 22
     assert [line.message for line in caplog.records].count("request.repeated") == 1
     another = request()
-    assert ask(network, another).request == another.id
+    assert call_node(network, another).request == another.id
 
 
 def test_duplicates_are_counted_for_a_limited_number_of_requests() -> None:
@@ -286,9 +294,9 @@ def test_the_audit_log_names_the_rule_that_denied(tmp_path: Path) -> None:
     with memory_fleet(tmp_path, {"web1": {}}, policy=Policy(rules)) as network:
         network.transport.open_replies(REPLIES)
         filtered = parse(select="fact('role').exists=true").to_data()
-        reply = ask(network, request("shell", "run", data={"command": "true"}))
+        reply = call_node(network, request("shell", "run", data={"command": "true"}))
         assert reply.statusmsg == "'alice@example.com' may not call shell run here: rule 'no shells' denies it"
-        assert ask(network, request(filter=filtered)).reason == "denied"
+        assert call_node(network, request(filter=filtered)).reason == "denied"
     decisions = [line for line in audit(tmp_path) if line["event"] == "decision"]
     assert [(line["verdict"], line["rule"], line["asks"]) for line in decisions] == [
         ("denied", "no shells", []),
@@ -302,8 +310,8 @@ def test_a_policy_sees_the_defaults_that_the_action_will_get(tmp_path: Path) -> 
     rules = [Rule("no empty input", inputs=empty, allow=False), Rule("else")]
     with memory_fleet(tmp_path, {"web1": {}}, policy=Policy(rules)) as network:
         network.transport.open_replies(REPLIES)
-        assert ask(network, request("shell", "run", data={"command": "true"})).reason == "denied"
-        assert ask(network, request("shell", "run", data={"command": "true", "stdin": "x"})).statuscode == 0
+        assert call_node(network, request("shell", "run", data={"command": "true"})).reason == "denied"
+        assert call_node(network, request("shell", "run", data={"command": "true", "stdin": "x"})).statuscode == 0
 
 
 def test_the_audit_log_has_the_skew_and_the_signed_payload(tmp_path: Path) -> None:
@@ -317,19 +325,19 @@ def test_the_audit_log_has_the_skew_and_the_signed_payload(tmp_path: Path) -> No
     written = AuditLog(tmp_path / "web1.audit.jsonl", envelopes=kept)
     with memory_fleet(tmp_path, {"web1": {}}, code=[plugins_], ddls=[plugins_], audit=written) as network:
         network.transport.open_replies(REPLIES)
-        asked = request(time=time.time() + 100)
-        ask(network, asked)
-        ask(network, request("odd", "login", data={"password": "hunter2", "user": "bob"}))
-        ask(network, request("nosuch", "login", data={"password": "hunter2"}))
+        original = request(time=time.time() + 100)
+        call_node(network, original)
+        call_node(network, request("odd", "login", data={"password": "hunter2", "user": "bob"}))
+        call_node(network, request("nosuch", "login", data={"password": "hunter2"}))
     assert 95 < audit(tmp_path)[0]["skew"] < 105
-    assert [path.name for path in kept.iterdir()] == [f"{digest_of(asked)}.payload"]
-    assert messages.decode_request(json.loads((kept / f"{digest_of(asked)}.payload").read_text())) == asked
+    assert [path.name for path in kept.iterdir()] == [f"{digest_of(original)}.payload"]
+    assert messages.decode_request(json.loads((kept / f"{digest_of(original)}.payload").read_text())) == original
 
 
 def test_no_action_runs_while_the_audit_log_cannot_be_written(network: Network, tmp_path: Path) -> None:
     """The request is answered with the error, and nothing runs that is not audited."""
     (tmp_path / "web1.audit.jsonl").mkdir()
-    reply = ask(network, request("shell", "run", data={"command": f"touch {tmp_path}/ran"}))
+    reply = call_node(network, request("shell", "run", data={"command": f"touch {tmp_path}/ran"}))
     assert reply.statuscode == 5
     assert "audit" in reply.statusmsg
     assert not (tmp_path / "ran").exists()
@@ -341,11 +349,11 @@ def test_the_policy_is_checked_before_the_filter(tmp_path: Path) -> None:
     with memory_fleet(tmp_path, {"web1": {}}, policy=policy) as network:
         network.transport.open_replies(REPLIES)
         for filtered in (parse(), parse(with_fact=["role=nothing"])):
-            reply = ask(network, request(filter=filtered.to_data()))
+            reply = call_node(network, request(filter=filtered.to_data()))
             assert (reply.statuscode, reply.reason) == (1, "denied")
-        reply = ask(network, request(caller="bobby"))
+        reply = call_node(network, request(caller="bobby"))
         assert reply.reason == "denied"
-        assert ask(network, request(caller="bob")).statuscode == 0
+        assert call_node(network, request(caller="bob")).statuscode == 0
 
 
 def test_a_reply_is_sent_again_when_the_transport_is_reachable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -361,7 +369,7 @@ def test_a_reply_is_sent_again_when_the_transport_is_reachable(tmp_path: Path, m
             send_for_real(queue, text)
 
         monkeypatch.setattr(network.transport, "send", send_badly)
-        assert ask(network, request()).statuscode == 0
+        assert call_node(network, request()).statuscode == 0
         assert failures == []
 
 

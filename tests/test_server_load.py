@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from support.journal_entries import make_entry
-from support.node_server import REPLIES, ask, audit, body, replies, request, send, settled
+from support.node_server import REPLIES, audit, body, call_node, replies, request, send, settled
 
 from collective import names
 from collective.errors import AccessDenied, Unreachable
@@ -46,34 +46,34 @@ def next_daemon(network: Network, folder: Path, code: Path) -> Iterator[Server]:
 
 def test_another_request_with_the_same_id_is_refused(network: Network, tmp_path: Path) -> None:
     """Another reply queue, other inputs or another caller make another request: audited, and not answered."""
-    asked = request("odd", "sleep", data={"seconds": 0})
-    first = ask(network, asked)
+    original = request("odd", "sleep", data={"seconds": 0})
+    first = call_node(network, original)
     others = ({"reply_to": OTHER_REPLIES}, {"data": {"seconds": 0.1}}, {"caller": "bob"}, {"agent": "rpcutil"})
-    send(network, *(replace(asked, **changes) for changes in others))
+    send(network, *(replace(original, **changes) for changes in others))
     assert settled(network, "reused", 4) == 4
     assert replies(network, 1, wait=0.3) == []
     assert network.transport.unread(OTHER_REPLIES) == 0
     refused = [line for line in audit(tmp_path) if line.get("verdict") == "refused"]
     assert len({line["digest"] for line in refused} - {first.digest}) == 4
-    assert ask(network, asked) == replace(first, replayed=True)
+    assert call_node(network, original) == replace(first, replayed=True)
 
 
 def test_a_request_signed_before_the_journal_began_is_refused(network: Network) -> None:
     """A captured request that is sent again may have run before the journal was lost."""
-    reply = ask(network, request(time=time.time() - 200))
+    reply = call_node(network, request(time=time.time() - 200))
     assert (reply.statuscode, reply.reason) == (5, "expired")
 
 
 def test_replies_that_can_be_made_again_take_no_room(network: Network) -> None:
     """A caller can ask for the inventory as often as it likes, and a duplicate of that is not answered again."""
     journal = network.nodes["web1"].pipeline.journal
-    asked = [request("rpcutil", "inventory") for _ in range(200)]
-    send(network, *asked)
+    original = [request("rpcutil", "inventory") for _ in range(200)]
+    send(network, *original)
     assert len(replies(network, 200, wait=60)) == 200
     assert settled(network, "replies", 200) == 200
-    found = [journal.find(one.id) for one in asked]
+    found = [journal.find(one.id) for one in original]
     assert {(entry.reply, entry.body) for entry in found if entry} == {("", "")}
-    send(network, asked[0])
+    send(network, original[0])
     assert settled(network, "duplicates", 1) == 1
     assert replies(network, wait=0.3) == []
 
@@ -88,7 +88,7 @@ def test_a_denied_caller_leaves_a_bounded_trace(tmp_path: Path, plugins: Path) -
         assert len(replies(network, REFUSALS)) == REFUSALS
         assert replies(network, wait=0.3) == []
         assert network.nodes["web1"].pipeline.journal.size()[0] == 0
-        assert ask(network, request()).statuscode == 0
+        assert call_node(network, request()).statuscode == 0
     events = Counter(line.get("verdict", line["event"]) for line in audit(tmp_path))
     assert events == {"denied": REFUSALS, "outcome": REFUSALS + 1, "limited": 1, "allowed": 1}
 
@@ -108,10 +108,10 @@ def test_a_request_that_ends_daemons_is_given_up(tmp_path: Path) -> None:
         network.transport.open_replies(REPLIES)
         journal = Journal(None, time.time)
         journal.mark_beginning()
-        asked, now = request(), time.time()
-        journal.begin(make_entry(asked.id, now, sent=now, reply_to=REPLIES, body=body(asked)), now)
+        original, now = request(), time.time()
+        journal.begin(make_entry(original.id, now, sent=now, reply_to=REPLIES, body=body(original)), now)
         for _ in range(MOST_RESUMED):
-            journal.resume(asked.id)
+            journal.resume(original.id)
         make_node(tmp_path, "web1", network.transport, {}, {**node_parts(tmp_path), "journal": journal}).open()
         reply = replies(network)[0]
         assert (reply.reason, reply.statusmsg) == ("interrupted", "the node stopped 4 times while it had this request")
@@ -127,7 +127,7 @@ def test_a_slow_agent_does_not_starve_another(network: Network) -> None:
         "busy",
         "this node is busy: 3 requests are waiting, 3 of them for 'shell' (try again later)",
     )
-    assert ask(network, request("odd", "sleep", data={"seconds": 0})).statuscode == 0
+    assert call_node(network, request("odd", "sleep", data={"seconds": 0})).statuscode == 0
     network.nodes["web1"].stop(0.0)
 
 
@@ -151,7 +151,7 @@ def test_requests_are_received_no_faster_than_they_are_answered(
     assert network.transport.unread(node.queue) >= 150
     may_send.set()
     answered = {reply.request for reply in replies(network, 300, wait=30.0)}
-    assert answered == {asked.id for asked in flood}
+    assert answered == {original.id for original in flood}
 
 
 def test_a_reply_waits_for_a_new_queue(tmp_path: Path) -> None:
@@ -178,8 +178,8 @@ def test_an_internal_error_is_answered_and_does_not_end_the_daemon(tmp_path: Pat
         network.transport.open_replies(REPLIES)
         journal = Journal(None, time.time)
         journal.mark_beginning()
-        asked, now = request(), time.time()
-        journal.begin(make_entry(asked.id, now, sent=now, reply_to=REPLIES, body=body(asked)), now)
+        original, now = request(), time.time()
+        journal.begin(make_entry(original.id, now, sent=now, reply_to=REPLIES, body=body(original)), now)
         parts = {**node_parts(tmp_path), "policy": BrokenPolicy(), "journal": journal}
         make_node(tmp_path, "web1", network.transport, {}, parts).open()
         reply = replies(network)[0]
@@ -194,12 +194,12 @@ def test_a_full_journal_refuses_requests_as_busy(tmp_path: Path) -> None:
     journal = Journal(None, time.time, limits=JournalLimits(entries=1))
     with memory_fleet(tmp_path, {"web1": {}}, journal=journal) as network:
         network.transport.open_replies(REPLIES)
-        asked = request("shell", "run", data={"command": "true"})
-        assert ask(network, asked).statuscode == 0
-        reply = ask(network, request("shell", "run", data={"command": f"touch {tmp_path}/ran"}))
+        original = request("shell", "run", data={"command": "true"})
+        assert call_node(network, original).statuscode == 0
+        reply = call_node(network, request("shell", "run", data={"command": f"touch {tmp_path}/ran"}))
         assert (reply.reason, reply.statusmsg) == ("busy", "the journal is full: 1 request (try again later)")
         assert not (tmp_path / "ran").exists()
-        assert ask(network, asked).replayed
+        assert call_node(network, original).replayed
 
 
 def test_no_action_runs_while_the_journal_cannot_be_written(tmp_path: Path) -> None:
@@ -207,9 +207,9 @@ def test_no_action_runs_while_the_journal_cannot_be_written(tmp_path: Path) -> N
     journal = Journal(tmp_path / "broken.sqlite", time.time)
     with memory_fleet(tmp_path, {"web1": {}}, journal=journal) as network:
         network.transport.open_replies(REPLIES)
-        assert ask(network, request()).statuscode == 0
+        assert call_node(network, request()).statuscode == 0
         journal.close()
-        reply = ask(network, request())
+        reply = call_node(network, request())
         assert (reply.statuscode, reply.reason) == (5, "busy")
         assert "broken.sqlite: cannot be read or written: the database is closed (try again later)" in reply.statusmsg
 
@@ -232,7 +232,7 @@ def test_a_request_that_waits_at_a_stop_is_run_by_the_next_daemon(
         assert (reply.request, reply.statuscode, reply.replayed) == (short.id, 0, False)
     assert (tmp_path / "ran").read_text() == "x\n"
     events = [(line["event"], line["request"]) for line in audit(tmp_path)]
-    assert events == [(event, asked.id) for asked in (long, short) for event in ("decision", "outcome")]
+    assert events == [(event, original.id) for original in (long, short) for event in ("decision", "outcome")]
 
 
 def test_a_waiting_request_can_expire_before_the_next_daemon(
@@ -266,14 +266,14 @@ def test_an_unsent_reply_is_sent_by_the_next_daemon(
         send_for_real(queue, text)
 
     monkeypatch.setattr(network.transport, "send", away)
-    asked = request()
-    send(network, asked)
+    original = request()
+    send(network, original)
     assert settled(network, "passed", 1) == 1
     network.nodes["web1"].stop(5.0)
     monkeypatch.undo()
     with next_daemon(network, tmp_path, plugins):
         reply = replies(network)[0]
-        assert (reply.request, reply.statuscode, reply.replayed) == (asked.id, 0, False)
+        assert (reply.request, reply.statuscode, reply.replayed) == (original.id, 0, False)
 
 
 def test_a_reply_that_cannot_be_sent_does_not_delay_others(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -287,7 +287,7 @@ def test_a_reply_that_cannot_be_sent_does_not_delay_others(network: Network, mon
 
     monkeypatch.setattr(network.transport, "send", denied)
     send(network, *(request(reply_to=OTHER_REPLIES, timeout=1.0) for _ in range(5)))
-    assert ask(network, request()).statuscode == 0
+    assert call_node(network, request()).statuscode == 0
     assert settled(network, "lost", 5) == 5
 
 

@@ -8,7 +8,7 @@ from argparse import Namespace
 import pytest
 from support.json_documents import check_document
 
-from collective.aws_account import Account
+from collective.aws.account import Account
 from collective.clients.setup_plans import confirm_and_apply
 from collective.errors import Unreachable
 from collective.setup import CHANGE, KEEP, MAKE, REMOVE, Plan, Step

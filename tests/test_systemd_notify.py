@@ -11,7 +11,7 @@ import pytest
 from support.notify_socket import Listener
 from support.waiting import wait_until
 
-from collective.aws import DEFAULT_TIMEOUTS
+from collective.aws.session import DEFAULT_TIMEOUTS
 from collective.node.requests.receiver import Receiver
 from collective.node.service.registration import Registration
 from collective.node.service.status import StatusReporter

@@ -17,6 +17,7 @@ from collective.clients.output import Output
 from collective.clients.parser import Parser
 from collective.errors import UsageError
 from collective.setup import cost
+from collective.text import noun_form
 
 _SYSTEMS = ("collective", "ec2_collective")
 _COLUMNS = ("system", "what", "count", "per_million", "dollars")
@@ -53,7 +54,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _page(usage: cost.Usage) -> str:
-    from tabulate import tabulate
+    from collective.clients.render.layout import table
 
     prices = cost.US_EAST_1
     rows = [*_rows("collective", cost.bill(usage)), *_rows("ec2_collective", cost.ec2_collective_bill(usage))]
@@ -62,8 +63,8 @@ def _page(usage: cost.Usage) -> str:
     return (
         f"{_count(usage.nodes, 'node')}, {_count(usage.calls_per_day, 'call')} a day to {usage.nodes_per_call:,} of "
         f"them, {cost.DAYS} days; prices of {prices.region}, {prices.as_of}\n\n"
-        + tabulate(rows, heading, tablefmt="simple", disable_numparse=True, colalign=["left"] * 2 + ["right"] * 3)
-        + f"\n\nAn idle node: ${polls.dollars:.4f} for polls, ${writes.dollars:.4f} for the registry, "
+        + "".join(f"{line}\n" for line in table(heading, rows, None, right=(2, 3, 4)))
+        + f"\nAn idle node: ${polls.dollars:.4f} for polls, ${writes.dollars:.4f} for the registry, "
         + f"${checks.dollars:.4f} for its subscription.\n"
         "Not included: free tiers, NAT gateways and VPC endpoints.\n"
         "The ec2_collective estimate follows its own price calculator.\n"
@@ -71,7 +72,7 @@ def _page(usage: cost.Usage) -> str:
 
 
 def _count(number: float, noun: str) -> str:
-    return f"{number:,g} {noun}{'' if number == 1 else 's'}"
+    return f"{number:,.12g} {noun_form(number, noun)}"
 
 
 def _rows(name: str, items: list[cost.BillItem]) -> list[list[str]]:

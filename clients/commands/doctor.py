@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from collective.clients import options, output
 from collective.clients.commands import COMMANDS
+from collective.clients.completed_by import completed_by
 from collective.clients.output import Output
 from collective.clients.parser import Parser
 from collective.clients.streams import write
@@ -35,7 +36,10 @@ def make_parser() -> Parser:
         "With NODE, explain why that node does not answer.",
         examples=["crpc doctor", "crpc doctor node01.lab", "crpc doctor -o json"],
     )
-    parser.add_argument("node", nargs="?", metavar="NODE", help="explain this node instead of pinging any node")
+    completed_by(
+        "node",
+        parser.add_argument("node", nargs="?", metavar="NODE", help="explain this node instead of pinging any node"),
+    )
     options.add_target(parser)
     return parser
 

@@ -7,14 +7,18 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from collective.clients import options
 from collective.clients.commands import COMMANDS
+from collective.clients.completed_by import completed_by
 from collective.clients.parser import Parser
 from collective.clients.render.formatting import in_words, shallow
-from collective.clients.results import CallOutput, add_order, present
+from collective.clients.render.view import Screen
+from collective.clients.results import CallOutput, present
 from collective.clients.single_call import open_call
-from collective.clients.streams import write
+from collective.clients.streams import notice, write
+from collective.clients.view_options import add_call
+from collective.fleet import registry_names
 from collective.nodesets import fold
+from collective.suggestions import suggest
 from collective.text import escape_controls, plural
 
 
@@ -26,10 +30,11 @@ def make_parser() -> Parser:
         "frequent first. With -v also the names of these nodes.",
         examples=["crpc facts role", "crpc facts os.family -v -F environment=production", "crpc facts role -o csv"],
     )
-    parser.add_argument("fact", help='name of a fact; a dotted path reaches nested facts: os.family, a."b.c".d')
-    options.add_targets(parser)
-    options.add_running(parser)
-    add_order(parser.add_argument_group("result options"))
+    completed_by(
+        "fact",
+        parser.add_argument("fact", help='name of a fact; a dotted path reaches nested facts: os.family, a."b.c".d'),
+    )
+    add_call(parser)
     return parser
 
 
@@ -37,7 +42,13 @@ def run(arguments: Sequence[str]) -> int:
     """Ask every matching node for the fact and print the values; return the exit code of the call."""
     args = make_parser().parse_args(arguments)
     with open_call(args, "get_fact", {"fact": args.fact}) as (call, fleet):
-        return present(FactsOutput(call, args), fleet)
+        shown = FactsOutput(call, args)
+        code = present(shown, call, fleet)
+        if not args.quiet and shown.is_unknown():
+            known = registry_names.load(fleet.config.state, fleet.config.collective).facts
+            hint = suggest(args.fact, known, "'crpc inventory NODE' shows the facts of a node")
+            notice(f"no node has the fact '{args.fact}' ({hint})")
+        return code
 
 
 class FactsOutput(CallOutput):
@@ -45,10 +56,10 @@ class FactsOutput(CallOutput):
 
     schema = "facts"
 
-    def print_text(self) -> None:
-        """Print the values, and the nodes that failed or did not answer."""
+    def write_text(self, screen: Screen) -> None:
+        """Write the values, and the nodes that failed or did not answer."""
         values = [(_in_words(value), names) for value, names in self._values()]
-        if self.args.sort:
+        if self.view.sort:
             values.sort()
         width = max((len(value) for value, _ in values), default=0)
         lines = [] if self.args.quiet else [f"Values of {escape_controls(self.args.fact)}:", ""]
@@ -58,7 +69,12 @@ class FactsOutput(CallOutput):
         outcomes = self.call.outcomes
         for heading, nodes in (("Failed", outcomes.failed), ("No response from", outcomes.silent)):
             lines += ["", f"{heading}: {plural(len(nodes), 'node')}: {fold(nodes)}"] if nodes else []
-        write("".join(f"{line}\n" for line in lines))
+        write("".join(f"{line}\n" for line in lines), screen.stream)
+
+    def is_unknown(self) -> bool:
+        """Return whether nodes answered, and none of them has the fact."""
+        values = [value for value, _ in self._values()]
+        return values == [None]
 
     def members(self) -> Mapping[str, Any]:
         """Return the fact and its values."""

@@ -32,9 +32,7 @@ def make_parser() -> Parser:
             "crpc find --limit 2 --limit-seed 7",
         ],
     )
-    parser.add_argument("--count", action="store_true", help="print only the number of nodes, 0 included")
     options.add_targets(parser)
-    parser.add_argument("--sort", action="store_true", help="has no effect: the list is always sorted")
     parser.add_argument("-q", "--quiet", action="store_true", help="print no warnings")
     return parser
 
@@ -54,7 +52,7 @@ def run(arguments: Sequence[str]) -> int:
         try:
             found = fleet.find(targets, verify=True)
         except NoNodes:
-            if not args.count:
+            if args.only != "count":
                 raise
             found = Discovery()
         reasons = fleet.why_silent(found.silent)
@@ -64,12 +62,15 @@ def run(arguments: Sequence[str]) -> int:
     if args.verbose:
         elapsed_ms = (time.monotonic() - began) * 1000
         notice(f"discovered {plural(len(nodes), 'node')} in {elapsed_ms:.2f} ms")
-    column, values = ("count", [len(nodes)]) if args.count else ("node", nodes)
     document: dict[str, Any] = {"collective": config.collective, "count": len(nodes), "nodes": nodes}
     missing = {"silent": list(found.silent), "not_asked": found.not_asked, "not_evaluated": found.not_evaluated}
     document |= {name: value for name, value in missing.items() if value}
-    rows = [[value] for value in values]
-    output.show(args, Output("find", document, [column], rows, lambda: "".join(f"{value}\n" for value in values)))
+    if args.only == "count" and not args.where:
+        count = len(nodes)
+        output.deliver(args, Output("find", document, ["count"], [[count]], lambda: f"{count}\n"))
+    else:
+        rows = [[name] for name in nodes]
+        output.show(args, Output("find", document, ["node"], rows, lambda: "".join(f"{name}\n" for name in nodes)))
     return _exit_code(found, config.expect_all)
 
 

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from collective.clients import apps, options, output
+from collective.clients import apps, lookup, options, output
 from collective.clients.commands import COMMANDS, GROUPS
+from collective.clients.completed_by import completed_by
 from collective.clients.output import Output
 from collective.clients.parser import Parser
 from collective.errors import UsageError
-from collective.suggestions import suggest
 from collective.text import escape_controls
 
 _USAGE = """\
@@ -25,11 +24,11 @@ usage: crpc AGENT ACTION [KEY=VALUE ...] [options]     send a request to many no
 _MORE = """\
 Every command takes --help. 'crpc describe AGENT' shows what an agent does.
 """
-_AGENTS = "Agents"
+_AGENTS, _PLUGINS, _OWN = "Agents", "Plug-ins", "Your own commands"
 
 
 class Entry(NamedTuple):
-    """A line of the page; `kind` is command, agent, action or verb."""
+    """A line of the page; `kind` is command, agent, action, verb, alias, own command or plug-in."""
 
     kind: str
     name: str
@@ -45,7 +44,9 @@ def make_parser() -> Parser:
         description=f"{COMMANDS['help']}.\n\nWith -v also the actions of each agent.",
         examples=["crpc help", "crpc help ping", "crpc help package install"],
     )
-    parser.add_argument("words", nargs="*", metavar="WORD", help="a command, or an agent and an action")
+    completed_by(
+        "help", parser.add_argument("words", nargs="*", metavar="WORD", help="a command, or an agent and an action")
+    )
     parser.add_argument("-h", "--help", action="store_true", help="print this page")
     return parser
 
@@ -56,8 +57,12 @@ def run(arguments: Sequence[str]) -> int:
     if args.words:
         return _print_help_of(args.words)
     entries = [Entry("command", name, text, group) for group, names in GROUPS.items() for name, text in names.items()]
-    for name, path in sorted(options.catalog(args).paths.items()):
+    agents = options.catalog(args).paths
+    for name, path in sorted(agents.items()):
         entries += _of_agent(name, path, args.verbose)
+    entries += [Entry("plug-in", one.name, one.about, _PLUGINS) for one in lookup.plugins() if one.name not in agents]
+    own = lookup.own_commands(["--config", str(args.config)] if args.config else [])
+    entries += [Entry(kind, one.name, one.about, _OWN) for kind, one in own]
     document = {"entries": [entry._asdict() for entry in entries]}
     output.show(args, Output("help", document, Entry._fields, entries, lambda: _page(entries)))
     return 0
@@ -97,11 +102,9 @@ def _print_help_of(words: Sequence[str]) -> int:
     first, *rest = words
     if rest and (verb := apps.verbs(first).get(rest[0])):
         return verb.run(["--help"])
-    name, arguments = (first, [*rest, "--help"]) if first in COMMANDS else ("describe", list(words))
-    if name == "describe" and (hint := suggest(first, COMMANDS)):
-        known = options.catalog(make_parser().parse_args([])).paths
-        if first not in known:
-            raise UsageError(f"there is neither an agent nor a command '{first}' ({hint})")
-    command = importlib.import_module(f"collective.clients.commands.{name.replace('-', '_')}")
-    code: int = command.run(arguments)
-    return code
+    found = lookup.find([*words, "--help"])
+    if first in COMMANDS or found.is_plugin:
+        return found.run()
+    if hint := lookup.hint(first, options.catalog(make_parser().parse_args([])).paths):
+        raise UsageError(f"there is neither an agent nor a command '{first}' ({hint})")
+    return lookup.find(["describe", *words]).run()

@@ -8,6 +8,7 @@ from typing import Any
 
 from collective.clients import options, output
 from collective.clients.commands import COMMANDS
+from collective.clients.completed_by import completed_by
 from collective.clients.output import Output
 from collective.clients.parser import Parser
 from collective.clients.render.formatting import in_words
@@ -27,7 +28,7 @@ def make_parser() -> Parser:
         "the actions of each agent.",
         examples=["crpc inventory node01.lab", "crpc inventory node01.lab -o yaml"],
     )
-    parser.add_argument("node", help="identity of the node")
+    completed_by("node", parser.add_argument("node", help="identity of the node"))
     options.add_target(parser)
     options.add_running(parser)
     return parser

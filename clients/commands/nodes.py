@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from collective import durations
 from collective.clients import options, output, setup_plans
 from collective.clients.commands import COMMANDS
+from collective.clients.completed_by import completed_by
 from collective.clients.output import Output
 from collective.clients.parser import Parser
 from collective.clients.streams import notice
@@ -47,7 +48,7 @@ def make_parser() -> Parser:
         help="trust the new key of a node, or one that was revoked",
         examples=["crpc nodes trust node01.lab", "crpc nodes trust node01.lab --key node_key.pub"],
     )
-    trust.add_argument("node", metavar="NAME")
+    completed_by("node", trust.add_argument("node", metavar="NAME"))
     trust.add_argument(
         "--key", metavar="KEY", help="the key, as a file or as its line (default: the key in the registry)"
     )
@@ -56,7 +57,7 @@ def make_parser() -> Parser:
         help="refuse the key of a node from now on, for all callers",
         examples=["crpc nodes revoke node03.lab", "crpc nodes revoke node03.lab --key SHA256:FINGERPRINT"],
     )
-    revoke.add_argument("node", metavar="NAME")
+    completed_by("node", revoke.add_argument("node", metavar="NAME"))
     revoke.add_argument(
         "--key",
         metavar="KEY",
@@ -73,9 +74,10 @@ def make_parser() -> Parser:
             "crpc nodes prune 'web[01-03].my.net' --dry-run",
         ],
     )
-    prune.add_argument(
+    some = prune.add_argument(
         "names", nargs="*", metavar="NAME", help="only these nodes, whenever they were last seen: NAME or web[01-20]"
     )
+    completed_by("node", some)
     prune.add_argument(
         "--older-than",
         metavar="AGE",
@@ -189,6 +191,6 @@ def _prune(args: argparse.Namespace, config: ClientConfig) -> int:
     from collective.setup.aws_inventory import Cloud
     from collective.setup.pruning import pruning
 
-    cloud, name = Cloud.connect(), config.collective
+    cloud, name = Cloud.connect(config), config.collective
     plan = pruning(cloud, cloud.registry(name), name, older_than=older_than, orphans=args.orphans, only=names_)
     return setup_plans.confirm_and_apply(plan, args)

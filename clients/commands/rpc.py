@@ -8,14 +8,19 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from collective.clients import apps, options
+from collective.clients import apps, job_options, lookup, options, rollout_checks, rollout_options, rollout_plan
 from collective.clients.commands import COMMANDS
 from collective.clients.confirmation import Confirmation
 from collective.clients.input_files import Sources
 from collective.clients.inputs import ask_secrets, read_inputs
-from collective.clients.parser import Parser, examples_epilog
-from collective.clients.results import CallOutput, add_showing, present, print_sent
+from collective.clients.parser import examples_epilog
+from collective.clients.prepared_call import PreparedCall, connected, planned, send
+from collective.clients.repeated_call import repeat
+from collective.clients.repeating_options import check_repeating, is_repeated
+from collective.clients.request_parser import make_parser as make_parser
+from collective.clients.results import present, print_sent
 from collective.clients.streams import write
+from collective.clients.view_options import read_view
 from collective.errors import ConfigError, UsageError
 from collective.suggestions import suggest
 
@@ -27,31 +32,6 @@ if TYPE_CHECKING:
     from collective.fleet.fleet import Fleet
 
 _HELP = frozenset({"-h", "--help"})
-
-
-_EXAMPLES = (
-    "crpc rpcutil ping",
-    "crpc package status package=bash -F role=web",
-    "crpc rpcutil get_fact fact=role --limit 2 -o table",
-    "crpc rpcutil daemon_stats --batch 50% --batch-sleep 1 --max-fail 1",
-)
-
-
-def make_parser(
-    prog: str = "crpc AGENT ACTION",
-    usage: str = "crpc AGENT ACTION [KEY=VALUE ...] [options]",
-    description: str | None = "Send a request to many nodes and print the replies.",
-    examples: Sequence[str] = _EXAMPLES,
-) -> Parser:
-    """Return the parser of a request; `words` are the words that are not options."""
-    parser = Parser(prog, usage=usage, description=description, examples=examples)
-    words = "agent, action and inputs ('crpc describe AGENT' lists them)"
-    parser.add_argument("words", nargs="*", help=words if usage != argparse.SUPPRESS else argparse.SUPPRESS)
-    options.add_targets(parser)
-    options.add_running(parser)
-    options.add_rollout(parser)
-    add_showing(parser)
-    return parser
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -70,42 +50,70 @@ def run(arguments: Sequence[str]) -> int:
 
 def perform(args: argparse.Namespace, words: Sequence[str]) -> int:
     """Send the request of `words` and print the replies; return the exit code of the call."""
+    if rollout_plan.is_wanted(args):
+        return _perform_plan(args, words)
+    if is_repeated(args):
+        config, catalog = configuration(args, words)
+        prepared = prepare(args, words, config, catalog)
+        with connected(config, catalog) as fleet:
+            return repeat(args, fleet, prepared)
     with sent(args, words) as (call, fleet):
-        return print_sent(call, args, fleet) if args.no_results else present(CallOutput(call, args), fleet)
+        return print_sent(call, args, fleet) if args.no_results else present(apps.call_output(call, args), call, fleet)
+
+
+def _perform_plan(args: argparse.Namespace, words: Sequence[str]) -> int:
+    """Show or save the plan of `words`; send nothing."""
+    config, catalog = configuration(args, words)
+    prepared = prepare(args, words, config, catalog)
+    with connected(config, catalog) as fleet:
+        return rollout_plan.present(planned(fleet, prepared), fleet, args)
 
 
 @contextmanager
 def sent(args: argparse.Namespace, words: Sequence[str]) -> Iterator[tuple[Call, Fleet]]:
     """Check the agent, action and inputs in `words` and send the request; yield the call and its fleet."""
+    if rollout_plan.is_wanted(args):
+        raise UsageError("--plan, --save-plan: not available for this command")
+    config, catalog = configuration(args, words)
+    prepared = prepare(args, words, config, catalog)
+    with connected(config, catalog) as fleet:
+        yield send(args, fleet, prepared), fleet
+
+
+def configuration(args: argparse.Namespace, words: Sequence[str]) -> tuple[ClientConfig, Catalog]:
+    """Return the configuration and its DDLs for the request of `words`; raise ConfigError or UsageError."""
     config = _config(args, words)
 
     from collective.catalog import Catalog
 
-    catalog = Catalog(config.ddls)
+    return config, Catalog(config.ddls)
+
+
+def prepare(args: argparse.Namespace, words: Sequence[str], config: ClientConfig, catalog: Catalog) -> PreparedCall:
+    """Check the agent, action and inputs in `words`, and the options; return the call to send."""
     action = _action(catalog, words)
+    _check_dry_run(args, action)
+    check_repeating(args, action)
+    read_view(args, action)  # a wrong field is an error before anything is sent
     sources = Sources()
     data = read_inputs(words[2:], action, sources)
     if sys.stdin.isatty():
         data = ask_secrets(data, action)
-    confirmation = Confirmation(action, data, config.max_targets)
-    data = action.check_input(data)
-    pace = options.pace(args)
-    targets = options.targets(args, sources)
-
-    from collective.fleet.fleet import Fleet
-
-    with Fleet.connect(config, catalog) as fleet:
-        call = fleet.call(
-            action.agent,
-            action.name,
-            data,
-            targets=targets,
-            pace=pace,
-            timeout=args.timeout,
-            ttl=args.ttl,
-            confirm=confirmation.confirm(args.yes),
-        )
-        yield call, fleet
+    return PreparedCall(
+        action,
+        action.check_input(data),
+        pace=rollout_options.pace(args),
+        targets=options.targets(args, sources),
+        confirmation=Confirmation(action, data, config.max_targets, config.type_above),
+        timeout=args.timeout,
+        ttl=args.ttl,
+        dry_run=args.dry_run,
+        hooks=rollout_checks.hooks(args, catalog),
+        gates=rollout_checks.gates(args),
+        max_cost=args.max_cost,
+        background=job_options.background(args),
+        reason=args.reason,
+    )
 
 
 def _print_help(args: argparse.Namespace) -> int:
@@ -147,8 +155,18 @@ def _config(args: argparse.Namespace, words: Sequence[str]) -> ClientConfig:
 
 
 def _check_agent(catalog: Catalog, agent: str) -> None:
-    if not catalog.has(agent) and (hint := suggest(agent, COMMANDS)):
+    if not catalog.has(agent) and (hint := lookup.hint(agent, ())):
         raise UsageError(f"there is neither an agent nor a command '{agent}' ({hint})")
+
+
+def _check_dry_run(args: argparse.Namespace, action: Action) -> None:
+    """Raise NoDryRun if the action has no dry run, and UsageError if its report would not be shown."""
+    if args.dry_run:
+        action.require_dry_run()
+        if args.no_results:
+            raise UsageError("--no-results: not allowed with --dry-run, whose report is in the replies")
+        if rollout_plan.is_wanted(args):
+            raise UsageError("--dry-run: not allowed with a plan, which sends nothing (omit one of them)")
 
 
 def _action(catalog: Catalog, words: Sequence[str]) -> Action:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from collective import schemas
 from collective.clients import output
 from collective.clients.commands import COMMANDS
+from collective.clients.completed_by import completed_by
 from collective.clients.output import Output
 from collective.clients.parser import Parser
 from collective.clients.streams import write
@@ -24,7 +25,9 @@ def make_parser() -> Parser:
         "output of --json. A schema is printed as JSON, whatever the output format.",
         examples=["crpc schema", "crpc schema node"],
     )
-    parser.add_argument("name", nargs="?", metavar="NAME", help="schema to print (default: list all)")
+    completed_by(
+        "schema", parser.add_argument("name", nargs="?", metavar="NAME", help="schema to print (default: list all)")
+    )
     return parser
 
 

@@ -66,7 +66,7 @@ def _print_policies(config: ClientConfig, args: argparse.Namespace) -> int:
     from collective.setup.aws_inventory import Cloud
     from collective.setup.iam_policies import PURPOSES, filled
 
-    account = Cloud.connect().account
+    account = Cloud.connect(config).account
     policies = filled(account, config.collective)
     document = {
         "collective": config.collective,
@@ -92,7 +92,7 @@ def _create(config: ClientConfig, args: argparse.Namespace, nodes: Sequence[str]
     from collective.setup.aws_inventory import Cloud
     from collective.setup.creation import creation
 
-    plan = creation(Cloud.connect(), config.collective, registry=_has_registry(config), nodes=nodes)
+    plan = creation(Cloud.connect(config), config.collective, registry=_has_registry(config), nodes=nodes)
     return setup_plans.confirm_and_apply(plan, args)
 
 
@@ -100,7 +100,7 @@ def _remove(config: ClientConfig, args: argparse.Namespace) -> int:
     from collective.setup.aws_inventory import Cloud
     from collective.setup.removal import removal
 
-    plan = removal(Cloud.connect(), config.collective, registry=_has_registry(config))
+    plan = removal(Cloud.connect(config), config.collective, registry=_has_registry(config))
     return setup_plans.confirm_and_apply(plan, args, confirm=lambda: _confirm_removal(config.collective))
 
 

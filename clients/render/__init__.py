@@ -1,24 +1,25 @@
 """Render results as text, tables and documents.
 
-    console         the text form of a call: replies, summaries, the finishing line
+    view            what to show (the values of the view options), and where
+    records         the outcome of each node: what is selected, sorted and shown
+    groups          equal replies together; differences: how they differ
+    console         the text form of a call: summaries, the finishing line; replies: the replies themselves
     progress        the progress bar on standard error
-    table           tables and CSV
+    table           tables and CSV; layout: the widths of columns
     json_document   the JSON document and the events of a call
     describe        the documentation of an agent from its DDL
-    formatting      colour, and values as text
+    formatting      colour, and values as text; width: columns of a terminal
 
 The modules take values and write text to a stream; none depends on the command line.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collective.ddl import Action
     from collective.fleet.outcomes import Outcomes
-    from collective.messages import Reply
 
 
 class CallView(Protocol):
@@ -57,6 +58,10 @@ class CallView(Protocol):
         """The name of the caller."""
 
     @property
+    def dry_run(self) -> bool:
+        """Whether the nodes only reported what they would change."""
+
+    @property
     def outcomes(self) -> Outcomes:
         """The outcome of every node."""
 
@@ -71,8 +76,3 @@ class CallView(Protocol):
     @property
     def total_ms(self) -> float:
         """The duration of the call, discovery included."""
-
-
-def ordered(replies: Iterable[Reply], by_identity: bool) -> list[Reply]:
-    """Return `replies` as they arrived, or sorted by sender."""
-    return sorted(replies, key=lambda reply: reply.sender) if by_identity else list(replies)

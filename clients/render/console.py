@@ -1,9 +1,7 @@
 """The text form of a call, laid out as in MCollective: replies, summaries, and nodes without a reply.
 
-    dev1.my.net                              Request Aborted       the sender fills 40 columns
-       CRITICAL                                                    the status message, unless it is OK
-              Exit Code: 2                                         data under the DDL's titles, in its order
-                 Output: DISK CRITICAL
+    dev1.my.net                              Request Aborted       replies: see replies.py
+       CRITICAL
 
     Summary of Exit Code:                                          aggregates
 
@@ -17,89 +15,44 @@ Everything that comes from nodes is escaped before it is written.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, TextIO
 
 from collective.clients.render import CallView
-from collective.clients.render.formatting import PLAIN, Paint, in_words, shallow
+from collective.clients.render.records import selected
+from collective.clients.render.replies import Replies, displayed
+from collective.clients.render.view import Screen, View
 from collective.clients.streams import write
-from collective.ddl import Action
-from collective.errors import UsageError
 from collective.fleet import aggregates
 from collective.fleet.aggregates import AggregateResult
-from collective.messages import Reply
-from collective.names import check_identity
-from collective.nodesets import fold
-from collective.text import escape_controls, escape_lines, plural
+from collective.nodesets import fold_any
+from collective.text import escape_controls, plural
 
+DEFAULT = View()
 _INDENT = "   "
-_LABELS = {
-    0: ("", "bold"),
-    1: ("Request Aborted", "red"),
-    2: ("Unknown Action", "yellow"),
-    3: ("Missing Request Data", "yellow"),
-    4: ("Invalid Request Data", "yellow"),
-}
-_UNKNOWN_LABEL = ("Unknown Request Status", "red")
-# Replies whose `reason` says that not the action, but the node decided.
-_REASON_LABELS = {
-    "denied": ("Request Denied", "red"),
-    "timeout": ("Timed Out", "red"),
-    "crashed": ("Agent Crashed", "red"),
-    "interrupted": ("Action Interrupted", "red"),
-    "busy": ("Node Busy", "yellow"),
-    "expired": ("Request Expired", "yellow"),
-    "filtered": ("Request Filtered", "yellow"),
-    "not_evaluated": ("Filter Not Evaluated", "yellow"),
-}
 _NUMERIC = {"sum": "Sum", "average": "Average", "min": "Minimum", "max": "Maximum"}
 _NOTHING = "No aggregate summary could be computed"
 _WIDEST_VALUE = 60  # columns in which the values of a summary are aligned; longer values exceed them
 
 
-def wants(display: str, statuscode: int) -> bool:
-    """Return whether to print a reply; `display` is the action's (ok, failed, always) or the option's `all`."""
-    if display == "ok":
-        return statuscode == 0
-    if display == "failed":
-        return statuscode > 0
-    return True
-
-
-def together(replies: Iterable[Reply]) -> list[Reply]:
-    """Return one reply for each group of equal replies; its sender is the folded list of their senders."""
-    groups: dict[str, list[Reply]] = {}
-    for reply in replies:
-        content = json.dumps([reply.statuscode, reply.statusmsg, reply.reason, shallow(reply.data)], sort_keys=True)
-        groups.setdefault(content, []).append(reply)
-    return [replace(equal[0], sender=_folded(reply.sender for reply in equal)) for equal in groups.values()]
-
-
-def label(statuscode: int, paint: Paint = PLAIN, reason: str | None = None) -> str:
-    """Return the label beside a node's name; empty for status code 0. A known `reason` has its own."""
-    known = _REASON_LABELS.get(reason or "") if statuscode else None
-    text, color = known or _LABELS.get(statuscode, _UNKNOWN_LABEL)
-    return paint(color, text)
-
-
 class Console:
-    """Write the text form to `stream`. JSON values wider than `width` columns are spread over several lines."""
+    """Writes the text form of a call to a screen."""
 
-    def __init__(self, stream: TextIO, *, paint: Paint = PLAIN, width: int = 80) -> None:
-        self._stream = stream
-        self._paint = paint
-        self._width = width
+    def __init__(self, screen: Screen, view: View = DEFAULT) -> None:
+        self._screen = screen
+        self._view = view
+        self._paint = screen.paint
 
-    def show_reply(self, reply: Reply, action: Action) -> None:
-        """Write one reply: sender, label, status message and data."""
-        lines = [f"{escape_controls(reply.sender):<40} {label(reply.statuscode, self._paint, reply.reason)}"]
-        if reply.statusmsg != "OK":
-            lines += [_INDENT + line for line in _lines(reply.statusmsg)]
-        lines += _fields(action.masked(in_order(reply.data, action)), action, self._width)
-        self._write([*lines, ""])
+    def show(self, call: CallView) -> None:
+        """Write the replies that are displayed and what follows them; with `-q` only the nodes without a reply."""
+        display = self._view.display or ("all" if call.dry_run else None)  # each reply says what would change
+        shown = displayed(selected(call, self._view), replace(self._view, display=display), call.action)
+        Replies(self._screen, self._view, call.action).show(shown)
+        if self._view.quiet:
+            self.show_missing(call)  # a node without a reply is a result, too
+        else:
+            self.show_end(call, verbose=self._view.verbose)
 
     def show_end(self, call: CallView, *, verbose: bool = False) -> None:
         """Write what follows the replies: summaries, counts (with `verbose` all statistics), and missing nodes."""
@@ -175,7 +128,7 @@ class Console:
     def _names(self, heading: str, names: Sequence[str]) -> None:
         if names:
             self._write(
-                [self._paint("red", f"{heading}: {plural(len(names), 'node')}"), "", _INDENT + _folded(names), ""]
+                [self._paint("red", f"{heading}: {plural(len(names), 'node')}"), "", _INDENT + fold_any(names), ""]
             )
 
     def _counts(self, counts: Mapping[str, int], labels: Mapping[str, str]) -> list[str]:
@@ -186,24 +139,7 @@ class Console:
         return [f"{_INDENT}{value:>{width}} = {count}" for value, count in shown]
 
     def _write(self, lines: Iterable[str]) -> None:
-        write("".join(f"{line}\n" for line in lines), self._stream)
-
-
-def in_order(data: Mapping[str, Any], action: Action) -> dict[str, Any]:
-    """Return the outputs in the order of the DDL, unknown outputs last."""
-    known = [name for name in action.outputs if name in data]
-    return {name: data[name] for name in [*known, *(name for name in data if name not in action.outputs)]}
-
-
-def _folded(names: Iterable[str]) -> str:
-    """Return names in folded form; invalid identities, which a forged reply may contain, follow unfolded."""
-    valid, invalid = [], []
-    for name in names:
-        try:
-            valid.append(check_identity(name))
-        except UsageError:
-            invalid.append(escape_controls(name))
-    return ",".join([*([fold(valid)] if valid else []), *invalid])
+        write("".join(f"{line}\n" for line in lines), self._screen.stream)
 
 
 def _answered(call: CallView) -> tuple[int, int]:
@@ -216,35 +152,3 @@ def _numeric(result: AggregateResult) -> str:
     fractional = isinstance(number, float) or (result.function == "average" and number is not None)
     shown = f"{number:.6f}" if fractional else str(_NOTHING if number is None else number)
     return f"{_NUMERIC[result.function]} of {escape_controls(result.title)}: {shown}"
-
-
-def _fields(data: Mapping[str, Any], action: Action, width: int) -> list[str]:
-    """Return the lines of titled values, aligned at the colons."""
-    titles = {name: escape_controls(action.title(name)) for name in data}
-    column = len(_INDENT) + max(map(len, titles.values()), default=0)
-    return [
-        line
-        for name, value in data.items()
-        for line in _field(f"{titles[name]:>{column}}:", _value_lines(value, width - column - 2))
-    ]
-
-
-def _field(head: str, lines: Sequence[str]) -> list[str]:
-    """Return the lines of a value beside its title."""
-    if not lines:
-        return [head]
-    rest = " " * (len(head) + 1)
-    return [f"{head} {lines[0]}", *(f"{rest}{line}" if line else "" for line in lines[1:])]
-
-
-def _value_lines(value: Any, room: int) -> list[str]:
-    text = in_words(value)
-    if not isinstance(value, str) and len(text) > room:
-        text = in_words(value, indent=2)
-    return _lines(text)
-
-
-def _lines(text: str) -> list[str]:
-    """Return the lines of a text from a node, without empty lines at the end."""
-    text = escape_lines(text).rstrip("\n")
-    return text.split("\n") if text else []

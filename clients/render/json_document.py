@@ -10,23 +10,32 @@ Outputs that the DDL marks `writeOnly` are masked.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, TextIO
 
 from collective import schemas
-from collective.clients.render import CallView, ordered
-from collective.clients.render.formatting import shallow, write_json
+from collective.clients.render import CallView
+from collective.clients.render.differences import differences
+from collective.clients.render.formatting import shallow
+from collective.clients.render.groups import Varying, grouped
+from collective.clients.render.records import Record, look_up, selected
+from collective.clients.render.view import View
 from collective.clients.streams import write
 from collective.ddl import Action
 from collective.fleet import aggregates
 from collective.fleet.outcomes import Outcomes
-from collective.messages import Reply
+
+EVERYTHING = View()
 
 
-def document(call: CallView, *, by_identity: bool = False) -> dict[str, Any]:
-    """Return the document of a finished call; replies by arrival, or sorted by sender."""
+def document(call: CallView, view: View = EVERYTHING) -> dict[str, Any]:
+    """Return the document of a finished call; the view selects and sorts replies, and cuts their data to its fields.
+
+    With `group_by` or `diff` it has `groups`: the values of each group of replies, and its nodes.
+    """
     outcomes = call.outcomes
-    replies = ordered(outcomes.replies.values(), by_identity)
+    found = [record for record in selected(call, view) if record.answered]
+    grouping = {"groups": groups(found, view, call.action)} if view.group_by or view.diff else {}
     return {
         "schema": schemas.schema_id("results"),
         "request_id": call.request_id,
@@ -35,15 +44,17 @@ def document(call: CallView, *, by_identity: bool = False) -> dict[str, Any]:
         "action": call.action.name,
         "collective": call.collective,
         "caller": call.caller,
-        "replies": [_reply(reply, call.action) for reply in replies],
+        "replies": [_reply(record, view) for record in found],
         "outcomes": outcomes.counts(),
         "silent": outcomes.silent,
         "skipped": sorted(outcomes.skipped),
         "unexpected": outcomes.unexpected,
         "rejected": sorted(outcomes.rejected),
         **missing(outcomes),
+        **({"dry_run": True} if call.dry_run else {}),
         "stopped": call.stopped or None,
-        "aggregates": [result.to_data() for result in aggregates.compute(call.action, replies)],
+        "aggregates": [result.to_data() for result in aggregates.compute(call.action, outcomes.replies.values())],
+        **grouping,
         "timing_ms": {"discovery": round(call.discovery_ms, 3), "total": round(call.total_ms, 3)},
     }
 
@@ -54,19 +65,28 @@ def missing(outcomes: Outcomes) -> dict[str, Any]:
     return {name: reasons for name, reasons in found.items() if reasons}
 
 
-def reply_event(reply: Reply, action: Action) -> dict[str, Any]:
+def groups(found: Iterable[Record], view: View, action: Action) -> list[dict[str, Any]]:
+    """Return the groups of replies, the largest first; with `diff` also how each differs from the first."""
+    made = sorted(grouped(found, view, action), key=lambda group: -len(group.records))
+    document = []
+    for group in made:
+        values = {name: None if isinstance(value, Varying) else shallow(value) for name, value in group.values.items()}
+        entry: dict[str, Any] = {"count": len(group.records), "nodes": group.nodes, "values": values}
+        if view.diff:
+            changes = differences(made[0], group)
+            entry["differences"] = [{"field": one.field, "usual": one.usual, "found": one.found} for one in changes]
+        document.append(entry)
+    return document
+
+
+def reply_event(record: Record, view: View = EVERYTHING) -> dict[str, Any]:
     """Return the event of a reply: `event`, and the members of the reply in the document."""
-    return {"event": "reply", **_reply(reply, action)}
+    return {"event": "reply", **_reply(record, view)}
 
 
-def end_event(call: CallView) -> dict[str, Any]:
+def end_event(call: CallView, view: View = EVERYTHING) -> dict[str, Any]:
     """Return the last event of a call."""
-    return {"event": "end", **{name: value for name, value in document(call).items() if name not in _NOT_IN_END}}
-
-
-def write_document(call: CallView, stream: TextIO, *, by_identity: bool = False) -> None:
-    """Write the document of a finished call."""
-    write_json(document(call, by_identity=by_identity), stream)
+    return {"event": "end", **{name: value for name, value in document(call, view).items() if name not in _NOT_IN_END}}
 
 
 def write_event(event: Mapping[str, Any], stream: TextIO) -> None:
@@ -78,12 +98,13 @@ def write_event(event: Mapping[str, Any], stream: TextIO) -> None:
 _NOT_IN_END = ("schema", "replies")
 
 
-def _reply(reply: Reply, action: Action) -> dict[str, Any]:
+def _reply(record: Record, view: View) -> dict[str, Any]:
+    data = {path: look_up(record, path) for path in view.fields} if view.fields else dict(record.data)
     return {
-        "sender": reply.sender,
-        "statuscode": reply.statuscode,
-        "statusmsg": reply.statusmsg,
-        "reason": reply.reason,
-        "data": shallow(action.masked(reply.data)),
-        "elapsed_ms": reply.elapsed_ms,
+        "sender": record.sender,
+        "statuscode": record.statuscode,
+        "statusmsg": record.statusmsg,
+        "reason": record.reason,
+        "data": shallow(data),
+        "elapsed_ms": record.elapsed_ms,
     }

@@ -1,12 +1,14 @@
 """The audit log of a node: JSON lines, each with the hash of the previous line.
 
-    {"event": "decision", "time": …, "request": …, "caller": …, "fingerprint": …, "sender": …, "agent": …, "action": …,
-     "data": {…}, "asks": [[function, query], …], "verdict": …, "rule": …, "skew": …, "previous": "<sha256>"}
+    {"event": "decision", "time": …, "request": …, "run": …, "caller": …, "fingerprint": …, "sender": …, "agent": …,
+     "action": …, "data": {…}, "asks": [[function, query], …], "verdict": …, "rule": …, "skew": …,
+     "previous": "<sha256>"}
     {"event": "outcome", "time": …, "request": …, "statuscode": …, "reason": …, "elapsed_ms": …, "replayed": …, …}
     {"event": "gap", "time": …, "lost": …, "torn": …, "previous": …}
 
 Every authentic request for the node has a decision line, and an outcome line when a reply is sent.
 
+    run          the id of the call: all waves of a rollout have it
     data         the inputs, with secrets masked
     asks         the data functions in the filter, with their queries
     fingerprint  fingerprint of the key that signed the request

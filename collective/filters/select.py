@@ -48,9 +48,9 @@ _BARE_QUERY = re.compile(r"""[^\s()'"]*""")
 _ALIASES = {"=": "==", "=<": "<=", "=>": ">="}
 
 
-def read_select(text: str) -> Select:
-    """Parse a select expression; raise UsageError naming the column of the error."""
-    return _SelectParser("-S", text).parse()
+def read_select(text: str, option: str = "-S") -> Select:
+    """Parse the select expression of `option`; raise UsageError naming the column of the error."""
+    return _SelectParser(option, text).parse()
 
 
 def operator_of(written: str, value: str) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from collective.config import ClientConfig
 from collective.errors import SignatureError, TransportError
+from collective.fleet import registry_names
 from collective.fleet.known_nodes import KnownNodes
 from collective.fleet.node_keys import open_registry
 from collective.registry import Contents, NodeRecord
@@ -47,6 +48,7 @@ def list_nodes(config: ClientConfig) -> tuple[list[ListedNode], TransportError |
     except TransportError as error:
         return listed(Contents(), 0.0, known), error
     known.update(contents.revocations)
+    registry_names.save(config.state, config.collective, contents)
     return listed(contents, now, known), None
 
 

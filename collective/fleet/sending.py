@@ -2,7 +2,8 @@
 
 Every wave is a separate request. It has its own ID, because nodes treat a repeated ID as a duplicate; its own time,
 because nodes reject requests that are much older than their delivery; and only its own nodes as targets, so that it
-cannot be replayed to others. Replies are bound to the digest of the message that was sent.
+cannot be replayed to others. All waves of a call name the same run, the ID of the first wave. Replies are bound to the
+digest of the message that was sent.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ _LONGEST_NAME = 258  # bytes of an identity in JSON
 class Sender:
     """What all waves of a call share. A wave of up to `direct_limit` nodes is sent directly, a larger one published.
 
+    The ID of `request` is that of the run, and of the first wave.
     With `secret`, every wave is sent directly: nodes that are not its targets must not see the inputs.
     """
 
@@ -33,13 +35,13 @@ class Sender:
     direct_limit: int
     secret: bool = False
 
-    def wave(self, nodes: Sequence[str]) -> Wave:
+    def wave(self, nodes: Sequence[str], *, first: bool = False) -> Wave:
         """Return the signed message for `nodes`, not sent yet. Raises MessageError if the inputs cannot be encoded."""
-        return Wave(self, nodes, self._new_request(tuple(nodes)))
+        return Wave(self, nodes, self._new_request(tuple(nodes), first))
 
     def broadcast(self) -> Wave:
         """Publish a request to all nodes, and return it. Raises NoNodes when the topic does not exist."""
-        wave = Wave(self, (), self._new_request(None))
+        wave = Wave(self, (), self._new_request(None, first=True))
         try:
             self.publish(wave.message)
         except NotFound:
@@ -54,8 +56,9 @@ class Sender:
         """Return the signed message of a request."""
         return messages.sealed(messages.encode(request), self.sign)
 
-    def _new_request(self, targets: tuple[str, ...] | None) -> Request:
-        return replace(self.request, id=messages.new_id(), time=time.time(), targets=targets)
+    def _new_request(self, targets: tuple[str, ...] | None, first: bool) -> Request:
+        run = self.request.id
+        return replace(self.request, id=run if first else messages.new_id(), time=time.time(), targets=targets, run=run)
 
 
 class Wave:

@@ -15,7 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from collective.aws import AWS, translated
+from collective.aws.errors import translated
+from collective.aws.session import AWS
 from collective.registry import Contents, NodeRecord, Revocation, encoding
 from collective.registry.encoding import InvalidRecord
 from collective.text import escape_controls

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from collective.aws_account import Account
+from collective.aws.account import Account
 
 MAKE, CHANGE, KEEP, REMOVE = "make", "change", "keep", "remove"
 

@@ -6,8 +6,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from collective import names
-from collective.aws import AWS, translated
-from collective.aws_account import Account
+from collective.aws.account import Account
+from collective.aws.errors import translated
+from collective.aws.session import AWS
 from collective.errors import ConfigError, NotFound
 from collective.registry.dynamodb import KEY, DynamoDBRegistry
 from collective.transport.sqs import SQSTransport
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_sns import SNSClient
     from mypy_boto3_sqs import SQSClient
+
+    from collective.config import ClientConfig
 
 _PAGE = 1000  # queues; SQS API reference, ListQueues: the maximum; without a page size there is no next page
 
@@ -30,9 +33,9 @@ class Cloud:
         self.dynamodb: DynamoDBClient = aws.client("dynamodb")
 
     @classmethod
-    def connect(cls) -> Cloud:
-        """Return the account and region of boto3's settings. Raises ConfigError."""
-        return cls(AWS())
+    def connect(cls, config: ClientConfig) -> Cloud:
+        """Return the account and region of a caller. Raises ConfigError."""
+        return cls(AWS.of(config))
 
     @cached_property
     def transport(self) -> SQSTransport:

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from typing import Any, Protocol
 
 from collective import names
-from collective.aws import translated
+from collective.aws.errors import translated
 from collective.errors import NotFound, Unreachable
 from collective.setup import CHANGE, KEEP, MAKE, Plan, Step
 from collective.setup.aws_inventory import Cloud

@@ -7,7 +7,7 @@ import re
 from importlib import resources
 from typing import Any
 
-from collective.aws_account import Account
+from collective.aws.account import Account
 
 # The users of each policy; docs/how-to/set-up-aws.md has the details.
 PURPOSES = {

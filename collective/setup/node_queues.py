@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import cached_property
 
 from collective import names
-from collective.aws import translated
+from collective.aws.errors import translated
 from collective.errors import NotFound
 from collective.setup.aws_inventory import Cloud
 from collective.setup.differences import policy_problems, tag_problems

@@ -19,7 +19,7 @@ from functools import cached_property, partial
 from typing import Any
 
 from collective import names
-from collective.aws import translated
+from collective.aws.errors import translated
 from collective.durations import in_words
 from collective.errors import NotFound, Unreachable, UsageError
 from collective.registry import PERIODS_ALIVE, NodeRecord, PrunableNodes

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from collective import names
-from collective.aws import translated
+from collective.aws.errors import translated
 from collective.errors import NotFound
 from collective.nodesets import fold
 from collective.setup import REMOVE, Plan, Step

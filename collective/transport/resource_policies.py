@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from collective import names
-from collective.aws_account import Account
+from collective.aws.account import Account
 
 _OWNER_ACTIONS = [
     "GetTopicAttributes",

@@ -30,11 +30,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from collective.aws import AWS, translated
-from collective.aws_account import Account, number_in
-from collective.aws_calls import CallFailed
-from collective.aws_credentials import one_line
-from collective.aws_responses import NOT_AWS
+from collective.aws.account import Account, number_in
+from collective.aws.calls import CallFailed
+from collective.aws.errors import one_line, translated
+from collective.aws.responses import NOT_AWS
+from collective.aws.session import AWS
 from collective.errors import Forbidden, MessageTooLarge, NotFound
 from collective.transport import (
     BATCH,

@@ -28,7 +28,7 @@ from support.daemons import aws_environment, configure, daemon
 from support.proxy import Proxy
 
 from collective import Fleet, Targets
-from collective.aws import AWS
+from collective.aws.session import AWS
 from collective.config import ClientConfig
 from collective.lab.layout import Layout
 from collective.registry import NodeRecord
@@ -65,7 +65,7 @@ print(json.dumps(marks))
 DISCOVER = """
 import json, re, time
 from pathlib import Path
-from collective.aws import AWS
+from collective.aws.session import AWS
 from collective.filters import parse
 from collective.fleet import discovery
 from collective.fleet.targets import Targets

@@ -112,7 +112,7 @@ def test_messages_that_are_not_ours_are_dropped_logged_and_counted(
 
 
 @pytest.mark.parametrize(
-    ("how", "said", "reason"),
+    ("how", "expected", "reason"),
     [
         ("raise", "Agent crashed: ValueError: no good; traceback in the node's log", "crashed"),
         ("exit", "the action called exit(7)", "crashed"),
@@ -124,13 +124,13 @@ def test_messages_that_are_not_ours_are_dropped_logged_and_counted(
     ],
 )
 def test_a_plugin_that_goes_wrong_is_status_5_with_its_reason(
-    node: Daemon, crpc: Crpc, how: str, said: str, reason: str
+    node: Daemon, crpc: Crpc, how: str, expected: str, reason: str
 ) -> None:
     """The caller of a plugin that fails learns what happened; the daemon answers the next request."""
     done = crpc("odd", "go", f"how={how}", "-I", IDENTITY, "--json")
     reply = json.loads(done.stdout)["replies"][0]
     assert (done.returncode, reply["statuscode"], reply["reason"]) == (2, 5, reason)
-    assert said in reply["statusmsg"]
+    assert expected in reply["statusmsg"]
     assert crpc("odd", "go", "how=well", "-I", IDENTITY).returncode == 0
     assert node.process.poll() is None
 
@@ -158,7 +158,7 @@ BROKEN: dict[str, tuple[str | None, str | None, str]] = {
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_broken_pair_is_left_out_and_the_rest_serves(folder: Path, moto_server: str, crpc: Crpc, name: str) -> None:
     """The log, `--check` (exit 78) and the reply to a caller have one line with the invalid file and its problem."""
-    code, ddl, said = BROKEN[name]
+    code, ddl, expected = BROKEN[name]
     if code is not None:
         (folder / "agents" / "broken.py").write_text(code)
     if ddl is not None:
@@ -168,25 +168,25 @@ def test_a_broken_pair_is_left_out_and_the_rest_serves(folder: Path, moto_server
         env=aws_environment(moto_server), capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert checked.returncode == 78
-    assert said in checked.stderr
+    assert expected in checked.stderr
     assert checked.stderr.count("\n") == 1
     assert "odd" in checked.stdout
     with daemon(folder, moto_server) as node:
-        assert any(said in event["error"] for event in node.events("agent.refused"))
+        assert any(expected in event["error"] for event in node.events("agent.refused"))
         assert crpc("odd", "go", "how=well", "-I", IDENTITY).returncode == 0
         called = crpc("broken", "go", "how=well", "-I", IDENTITY)
         assert called.returncode in (2, 64, 78)
         if name == "no DDL":
             assert "unknown agent 'broken'" in called.stderr  # the caller has nothing to go by
         else:
-            assert said in called.stdout + called.stderr
+            assert expected in called.stdout + called.stderr
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "expected"),
     [("ping", "the name 'ping' is reserved for a crpc command"), ("package", "the name 'package' is already used by")],
 )
-def test_a_reserved_or_taken_name_is_refused(folder: Path, moto_server: str, name: str, said: str) -> None:
+def test_a_reserved_or_taken_name_is_refused(folder: Path, moto_server: str, name: str, expected: str) -> None:
     """A plugin with the name of a command or of a standard agent is refused."""
     write_agent(folder, name)
     checked = subprocess.run(
@@ -194,7 +194,7 @@ def test_a_reserved_or_taken_name_is_refused(folder: Path, moto_server: str, nam
         env=aws_environment(moto_server), capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert checked.returncode == 78
-    assert said in checked.stderr
+    assert expected in checked.stderr
 
 
 def test_a_sound_configuration_passes_the_check(folder: Path, moto_server: str) -> None:
@@ -214,15 +214,17 @@ def test_a_node_without_allowed_signers_serves_nobody_and_says_what_to_do(folder
         [BIN / "collectived", "--check", "--config", folder / "node.yaml"],
         env=aws_environment(moto_server), capture_output=True, text=True, check=False,
     )  # fmt: skip
-    said = f"{folder}/allowed_signers: no such file, so no signer is trusted (use 'crpc keys trust KEY.pub --as NAME"
+    expected = (
+        f"{folder}/allowed_signers: no such file, so no signer is trusted (use 'crpc keys trust KEY.pub --as NAME"
+    )
     assert (checked.returncode, checked.stderr.count("\n")) == (78, 1)
-    assert checked.stderr.startswith(f"collectived: {said}")
+    assert checked.stderr.startswith(f"collectived: {expected}")
     key_files.write_new(folder / "key", keys.new().text())
     client = json.loads((folder / "client.yaml").read_text())
     (folder / "client.yaml").write_text(json.dumps({**client, "key": "key"}))
     crpc = make_crpc({**aws_environment(moto_server), "COLLECTIVE_CONFIG": str(folder)})
     with daemon(folder, moto_server) as node:
-        assert node.events("trust.missing")[0]["error"].startswith(said)
+        assert node.events("trust.missing")[0]["error"].startswith(expected)
         assert crpc("rpcutil", "ping", "-I", IDENTITY, "-t", "2").returncode == 3
         node.wait_for("request.dropped")
         public = key_files.load(folder / "key").public.line

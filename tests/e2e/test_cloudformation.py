@@ -25,7 +25,7 @@ from support.iam import IAMPolicy
 from support.iam_session import ACCOUNT, REGION, Gate, open_session
 
 from collective import names
-from collective.aws import AWS
+from collective.aws.session import AWS
 from collective.config import ClientConfig, NodeConfig
 from collective.errors import AccessDenied, Forbidden
 from collective.fleet.fleet import Fleet

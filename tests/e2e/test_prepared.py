@@ -13,7 +13,7 @@ from support.daemons import IDENTITY, aws_environment, configure, daemon
 from support.proxy import Proxy
 
 from collective import names
-from collective.aws import AWS
+from collective.aws.session import AWS
 from collective.errors import Forbidden, Unreachable
 from collective.transport.sqs import SQSTransport
 

@@ -11,7 +11,7 @@ from support.registry_contract import *  # noqa: F403 - the contract's tests
 from support.registry_contract import record
 from support.servers import SERVERS, WITH_DYNAMODB
 
-from collective.aws import AWS
+from collective.aws.session import AWS
 from collective.errors import NotFound
 from collective.registry.dynamodb import DynamoDBRegistry
 

@@ -13,7 +13,7 @@ from support.servers import endpoints as endpoints
 from support.transport_contract import *  # noqa: F403 - the contract's tests
 from support.transport_contract import queue, topic  # noqa: F401 - its fixtures
 
-from collective.aws import AWS
+from collective.aws.session import AWS
 from collective.errors import AccessDenied, ConfigError, Unreachable
 from collective.transport.sqs import SQSTransport
 

@@ -25,7 +25,7 @@ from support.daemons import IDENTITY, aws_environment, configure, daemon
 from support.waiting import wait_until
 
 from collective import Fleet, Targets, messages, names
-from collective.aws import AWS
+from collective.aws.session import AWS
 from collective.config import load_client
 from collective.filters import parse
 from collective.fleet.known_nodes import KnownNodes
@@ -281,8 +281,8 @@ def test_a_node_with_a_new_key_is_rejected_until_it_is_trusted(scene: Scene, tmp
     refused = crpc("rpcutil", "ping", "-I", IDENTITY, "-t", "4", "--json")
     document = json.loads(refused.stdout)
     assert (refused.returncode, document["replies"], document["rejected"]) == (3, [], [IDENTITY])
-    for said in (f"{IDENTITY}: THE NODE'S KEY HAS CHANGED", old.fingerprint, new.fingerprint, "'crpc nodes trust "):
-        assert said in refused.stderr
+    for expected in (f"{IDENTITY}: THE NODE'S KEY HAS CHANGED", old.fingerprint, new.fingerprint, "'crpc nodes trust "):
+        assert expected in refused.stderr
     trusted = crpc("nodes", "trust", IDENTITY)
     assert trusted.stdout == f"{IDENTITY}: now trusting {new.fingerprint} instead of {old.fingerprint}\n"
     assert crpc("rpcutil", "ping", "-I", IDENTITY).returncode == 0

@@ -32,6 +32,10 @@ def lie():
     return {"number": "seven"}
 
 @action
+def extra():
+    return {"number": 7, "nubmer": 8}
+
+@action
 def deep():
     value = "x"
     for _ in range(200):
@@ -75,6 +79,7 @@ DDL = {
     "actions": {
         "sleep": described({"seconds": NUMBER}, {"slept": NUMBER}, timeout=1.0),
         "lie": described({}, {"number": NUMBER}),
+        "extra": described({}, {"number": NUMBER}),
         "deep": described({}, {"text": {}}),
         "large": described({"size": {"type": "integer"}}, {"text": TEXT}),
         "login": described(
@@ -105,17 +110,17 @@ def request(agent: str = "rpcutil", action: str = "ping", **changes: Any) -> Req
     return replace(plain, **changes)
 
 
-def body(asked: Request) -> str:
-    return messages.seal(messages.encode(asked), lambda _: None)
+def body(message: Request) -> str:
+    return messages.seal(messages.encode(message), lambda _: None)
 
 
-def digest_of(asked: Request) -> str:
+def digest_of(message: Request) -> str:
     """Return the digest of the message that `body` returns."""
-    return messages.unseal(body(asked)).digest
+    return messages.unseal(body(message)).digest
 
 
-def send(network: Network, *asked: Request | str) -> None:
-    for one in asked:
+def send(network: Network, *sent: Request | str) -> None:
+    for one in sent:
         network.transport.send(names.node_queue(COLLECTIVE, "web1"), one if isinstance(one, str) else body(one))
 
 
@@ -130,8 +135,8 @@ def replies(network: Network, count: int = 1, wait: float = 10.0) -> list[Reply]
     return found
 
 
-def ask(network: Network, asked: Request) -> Reply:
-    send(network, asked)
+def call_node(network: Network, message: Request) -> Reply:
+    send(network, message)
     return replies(network)[0]
 
 

@@ -1,8 +1,8 @@
 """A caller that sends one node many requests at once, and keeps every reply.
 
-    requests = [crowd.run(f"echo {number}") for number in range(50)]
-    crowd.ask(requests)
-    replies = crowd.listen(requests, seconds=60)
+    requests = [caller.run(f"echo {number}") for number in range(50)]
+    caller.send(requests)
+    replies = caller.wait_for(requests, seconds=60)
 
 moto scans all messages of a queue at each request, so that a thousand messages take a minute: a `Stock` lets a proxy
 serve them instead.
@@ -25,7 +25,7 @@ import boto3
 import pytest
 
 from collective import messages, names
-from collective.aws import AWS
+from collective.aws.session import AWS
 from collective.filters import parse
 from collective.messages import Reply, Request
 from collective.signing import unsigned
@@ -45,12 +45,12 @@ class Stock:
 
     def __call__(self, operation: str, request: bytes) -> bytes | None:
         """Answer as SQS does (SQS API reference: ReceiveMessage, DeleteMessageBatch); None: ask the server."""
-        asked = json.loads(request) if operation in ("ReceiveMessage", "DeleteMessageBatch") else {}
-        if not asked.get("QueueUrl", "").endswith(f"/{self._queue}"):
+        call = json.loads(request) if operation in ("ReceiveMessage", "DeleteMessageBatch") else {}
+        if not call.get("QueueUrl", "").endswith(f"/{self._queue}"):
             return None
         if operation == "ReceiveMessage":
-            return self._receive(asked["MaxNumberOfMessages"])
-        entries = asked["Entries"]
+            return self._receive(call["MaxNumberOfMessages"])
+        entries = call["Entries"]
         if not entries[0]["ReceiptHandle"].startswith("stock"):
             return None
         return json.dumps({"Successful": [{"Id": entry["Id"]} for entry in entries], "Failed": []}).encode()
@@ -71,18 +71,18 @@ def _message(body: str) -> dict[str, Any]:
     }
 
 
-class Crowd:
+class LoadCaller:
     """Requests of one caller, and their replies by request id in order of arrival. Times are in seconds."""
 
     def __init__(self, collective: str, transport: SQSTransport) -> None:
         self.queue = names.node_queue(collective, IDENTITY)
         self._collective = collective
         self._transport = transport
-        self._reply_to = names.reply_queue(collective, f"crowd-{uuid.uuid4().hex[:8]}")
+        self._reply_to = names.reply_queue(collective, f"caller-{uuid.uuid4().hex[:8]}")
         self.replies: defaultdict[str, list[Reply]] = defaultdict(list)
         transport.open_replies(self._reply_to)
 
-    def ask(self, requests: Sequence[Request]) -> None:
+    def send(self, requests: Sequence[Request]) -> None:
         """Send requests concurrently."""
         with ThreadPoolExecutor(SENDERS) as pool:
             list(pool.map(lambda request: self._transport.send(self.queue, sealed(request)), requests))
@@ -98,7 +98,7 @@ class Crowd:
             collective=self._collective,
             installation=self._transport.installation,
             caller="alice",
-            sender="crowd",
+            sender="load",
             agent=agent,
             action=action,
             data=data,
@@ -110,15 +110,15 @@ class Crowd:
             reply_to=self._reply_to,
         )
 
-    def listen(self, requests: Sequence[Request], seconds: float) -> dict[str, Reply]:
+    def wait_for(self, requests: Sequence[Request], seconds: float) -> dict[str, Reply]:
         """Return the first reply to each request, by id; fail if one has none after `seconds`."""
         until = time.monotonic() + seconds
         while missing := [request for request in requests if not self.replies[request.id]]:
             assert time.monotonic() < until, f"{len(missing)} of {len(requests)} requests have no reply"
-            self.hear(5.0)
+            self.receive(5.0)
         return {request.id: self.replies[request.id][0] for request in requests}
 
-    def hear(self, wait: float) -> int:
+    def receive(self, wait: float) -> int:
         """Receive replies for up to `wait` seconds; return their number."""
         deliveries = self._transport.receive(self._reply_to, wait)
         for delivery in deliveries:
@@ -135,9 +135,9 @@ def sealed(request: Request) -> str:
 
 
 @contextmanager
-def crowd(collective: str, url: str) -> Iterator[Crowd]:
-    """Return a crowd that uses the server at `url`."""
+def load_caller(collective: str, url: str) -> Iterator[LoadCaller]:
+    """Return a caller that uses the server at `url`."""
     with pytest.MonkeyPatch.context() as patch:
         for name, value in aws_environment(url).items():
             patch.setenv(name, value)
-        yield Crowd(collective, SQSTransport(AWS(boto3.Session()), connections=SENDERS))
+        yield LoadCaller(collective, SQSTransport(AWS(boto3.Session()), connections=SENDERS))

@@ -15,7 +15,7 @@ import boto3
 import pytest
 
 from collective import messages, names
-from collective.aws import AWS
+from collective.aws.session import AWS
 from collective.config import load_client
 from collective.filters import parse
 from collective.fleet.fleet import Fleet

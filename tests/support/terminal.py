@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import uuid
+from contextlib import suppress
 
 from support.waiting import wait_until
 
@@ -19,8 +20,13 @@ class TmuxTerminal:
 
     def type(self, line: str) -> None:
         """Type a line and press Enter."""
-        self._tmux("send-keys", "-l", line)
-        self._tmux("send-keys", "Enter")
+        self.keys(line, "Enter")
+
+    def keys(self, text: str, key: str) -> None:
+        """Type a text, then press a key by its name in tmux: Tab, C-a."""
+        if text:
+            self._tmux("send-keys", "-l", text)
+        self._tmux("send-keys", key)
 
     def screen(self, colors: bool = False) -> str:
         """Return the content of the window."""
@@ -34,7 +40,8 @@ class TmuxTerminal:
 
     def close(self) -> None:
         """Close the terminal."""
-        self._tmux("kill-server")
+        with suppress(subprocess.CalledProcessError):  # it was closed before
+            self._tmux("kill-server")
 
     def _tmux(self, *words: str, environment: dict[str, str] | None = None) -> str:
         command = ["tmux", "-L", self._name, "-f", "/dev/null", *words]

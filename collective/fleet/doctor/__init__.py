@@ -45,7 +45,7 @@ def examine(path: Path | None = None, target: str | None = None, node: str | Non
         try:
             yield from _examine(config, Path(folder), node)
         finally:
-            remains = aws_checks.delete_replies(Path(folder), config.collective)
+            remains = aws_checks.delete_replies(Path(folder), config)
         yield from remains
 
 
@@ -53,7 +53,7 @@ def _examine(config: ClientConfig, state: Path, node: str | None) -> Iterator[Fi
     catalog = yield from attempt("DDLs", local_checks.ddls(config))
     known = yield from attempt("state", local_checks.state(config))
     sign = yield from attempt("key", local_checks.key(config))
-    aws = yield from attempt("AWS", aws_checks.account())
+    aws = yield from attempt("AWS", aws_checks.account(config))
     if aws is None or known is None:
         return  # no call is possible without them
     config = replace(config, state=state)  # the reply queues of these calls are deleted at the end

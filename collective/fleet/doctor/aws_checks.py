@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from collective import names
-from collective.aws import AWS, Timeouts
+from collective.aws.session import AWS, Timeouts
 from collective.config import ClientConfig
 from collective.errors import CollectiveError, ConfigError, Forbidden, NoNodes, NotFound, SignatureError, Unreachable
 from collective.fleet import reply_slots
@@ -35,9 +35,9 @@ _SILENCE_HINT = (
 )
 
 
-def account() -> Check[AWS]:
+def account(config: ClientConfig) -> Check[AWS]:
     """Check the effective settings of boto3."""
-    aws = AWS(timeouts=_TIMEOUTS)
+    aws = AWS.of(config, _TIMEOUTS)
     found = aws.settings()
     if found.region not in aws.regions():
         close = difflib.get_close_matches(found.region, aws.regions(), n=1)
@@ -59,11 +59,11 @@ def queues(aws: AWS, config: ClientConfig) -> Check[SQSTransport]:
     return transport
 
 
-def delete_replies(state: Path, collective: str) -> list[Finding]:
+def delete_replies(state: Path, config: ClientConfig) -> list[Finding]:
     """Delete the reply queues of calls with this `state`; return a finding for what remains."""
-    remaining = reply_slots.queues(state, collective)
+    remaining = reply_slots.queues(state, config.collective)
     try:
-        transport = SQSTransport(AWS(timeouts=_TIMEOUTS)) if remaining else None
+        transport = SQSTransport(AWS.of(config, _TIMEOUTS)) if remaining else None
         while transport and remaining:
             transport.delete_replies(remaining[0])
             remaining.pop(0)
@@ -148,7 +148,7 @@ def _problems(
 def _problems_of(record: NodeRecord) -> list[str]:
     refused = [f"agent '{name}' failed to load: {reason}" for name, reason in record.refused.items()]
     outdated = [f"agent '{name}': a newer version failed to load: {reason}" for name, reason in record.outdated.items()]
-    return [*refused, *outdated, *([omission(record)] if record.omitted else [])]
+    return [*refused, *outdated, *record.problems, *([omission(record)] if record.omitted else [])]
 
 
 def _warnings(texts: Iterable[str]) -> Iterable[Finding]:

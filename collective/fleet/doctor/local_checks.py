@@ -6,7 +6,6 @@ import platform
 import stat
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 from collective.catalog import Catalog
@@ -32,8 +31,7 @@ def version() -> Check[None]:
 def configuration(path: Path | None, target: str | None) -> Check[ClientConfig]:
     """Read the configuration; `target` is another collective than the configured one."""
     file = path or client_file()
-    config = load_client(file)
-    config = replace(config, collective=config.known_collective(target))
+    config = load_client(file, target)
     yield Finding("configuration", f"{file}: collective {config.collective}, caller {config.caller}")
     return config
 

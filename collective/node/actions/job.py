@@ -17,6 +17,7 @@ LARGEST_MESSAGE = LARGEST_RESULT + 64 * 1024  # bytes that are read from a worke
 CRASHED = "crashed"
 INTERRUPTED = "interrupted"
 TIMEOUT = "timeout"
+CANCELLED = "cancelled"
 
 
 FileState = tuple[int, int, int, int]  # device, inode, size in bytes, time of the last change in nanoseconds

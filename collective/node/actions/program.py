@@ -75,9 +75,10 @@ def activates(program: Path, agent: str, settings: Mapping[str, Any], folder: Pa
     if done.exitcode:
         raise Failed(f"the activation request ended with {_ending(done)}")
     reply = _reply(folder / "reply")
-    if not isinstance(reply, dict) or not isinstance(reply.get("activate"), bool):
+    activate = reply.get("activate") if isinstance(reply, dict) else None
+    if not isinstance(activate, bool):
         raise Failed('the answer to the activation request must be {"activate": true} or {"activate": false}')
-    return reply["activate"]
+    return activate
 
 
 def _run(program: Path, folder: Path, call: ProgramCall, job: ActionJob) -> Completed:

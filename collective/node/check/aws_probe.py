@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from collective import names
-from collective.aws import AWS, Timeouts, translated
+from collective.aws.errors import translated
+from collective.aws.session import AWS, Timeouts
 from collective.config import NodeConfig
 from collective.errors import CollectiveError, ConfigError, Forbidden, NotFound, Unreachable
 

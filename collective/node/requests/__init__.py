@@ -1,6 +1,6 @@
 """The path of one request through the node.
 
-    receiver ─► pipeline: reader ─ duplicates ─ authorization ─ admission ─► scheduler ─► pools ─► executor ─► replies
+    receiver ─► pipeline: decoder ─ duplicates ─ authorization ─ admission ─► scheduler ─► pools ─► executor ─► replies
                    └─ any step: raise Refused(Reason…) ─► refusals ─► replies, or silence
 
 context.py       what is known about the request, step by step

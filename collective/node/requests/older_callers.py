@@ -12,8 +12,8 @@ from collective import messages, signing
 from collective.errors import MessageError, TransportError
 from collective.log_limiter import LogLimiter
 from collective.messages import Reply, Request
-from collective.node.requests.reader import RequestReader
 from collective.node.requests.refusal_budget import RefusalBudget
+from collective.node.requests.request_decoder import RequestDecoder
 from collective.transport import Delivery, Transport
 from collective.version import __version__
 
@@ -30,13 +30,13 @@ class OlderCallers:
         self,
         identity: str,
         transport: Transport,
-        reader: RequestReader,
+        decoder: RequestDecoder,
         sign: signing.SignPayload,
         budget: RefusalBudget,
     ) -> None:
         self._identity = identity
         self._transport = transport
-        self._reader = reader
+        self._decoder = decoder
         self._sign = sign
         self._budget = budget
         self._log_limiter = LogLimiter()
@@ -48,7 +48,7 @@ class OlderCallers:
         envelope = messages.unseal(delivery.body, version)
         here = self._transport.installation  # their requests do not have it
         request = messages.decode_request({**envelope.content, "installation": here})
-        self._reader.check(request, envelope, delivery.sent)
+        self._decoder.check(request, envelope, delivery.sent)
         if self._log_limiter.allows():
             extra = {"caller": request.caller, "sender": request.sender, "format": version}
             log.warning("caller.older_version", extra=extra)

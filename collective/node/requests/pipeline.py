@@ -1,7 +1,7 @@
 """The path of a request through the node, step by step; any step may end it with Refused.
 
-    handle ─► read ─ duplicate ─ target ─ fresh ─ authorize ─ journal ─► filter ─ input ─► schedule
-    resume ─► read ─ tries ─ fresh ─ authorize ─────────────────────────► filter ─ input ─► schedule
+    handle ─► read ─ duplicate ─ target ─ fresh ─ authorize ─ frozen ─ journal ─► filter ─ input ─► schedule
+    resume ─► read ─ tries ─ fresh ─ authorize ─ frozen ─────────────────────────► filter ─ input ─► schedule
 
 A request that the policy denies has no entry in the journal: nothing has run, and nothing of it must be kept.
 
@@ -19,16 +19,17 @@ from dataclasses import dataclass
 from collective.errors import Failed, MessageError, WrongVersion
 from collective.filters import uses_data
 from collective.messages import MAX_SKEW
-from collective.node.plugins.agents import INSIDE
+from collective.node.jobs.orders import Orders
+from collective.node.plugins.agents import RPCUTIL
 from collective.node.requests.admission import Admission
 from collective.node.requests.authorization import Authorizer
 from collective.node.requests.context import RequestContext
 from collective.node.requests.counters import Statistics
 from collective.node.requests.duplicates import DuplicateCounter
 from collective.node.requests.older_callers import OlderCallers
-from collective.node.requests.reader import RequestReader
 from collective.node.requests.reasons import Reason, Refused
 from collective.node.requests.refusals import Refusals
+from collective.node.requests.request_decoder import RequestDecoder
 from collective.node.requests.scheduler import Scheduler
 from collective.node.state import NodeState
 from collective.node.storage.journal import STARTED, TAKEN, Journal, JournalEntry, noting
@@ -44,11 +45,12 @@ class Pipeline:
     """Processes the requests of one node in the thread that receives them."""
 
     state: NodeState
-    reader: RequestReader
+    decoder: RequestDecoder
     older_callers: OlderCallers
     duplicates: DuplicateCounter
     journal: Journal
     authorizer: Authorizer
+    orders: Orders
     admission: Admission
     scheduler: Scheduler
     refusals: Refusals
@@ -58,7 +60,7 @@ class Pipeline:
         """Process one delivery. Raise for internal errors only, never because of what a message contains."""
         self.statistics.requests.add("received")
         self.statistics.ages.add(max(0.0, delivery.received - delivery.sent))
-        context = self._read(delivery)
+        context = self._decode(delivery)
         if context is None:
             return
         with self.refusals.handling(context):
@@ -66,6 +68,7 @@ class Pipeline:
             self._check_target(context)
             self._check_fresh(context)
             self.authorizer.authorize_action(context)
+            self.orders.check_frozen(context)
             self._write_to_journal(context)
             self._process(context)
 
@@ -80,9 +83,9 @@ class Pipeline:
         admitted = self.admission.check_input(context)
         self.scheduler.submit(admitted)
 
-    def _read(self, delivery: Delivery) -> RequestContext | None:
+    def _decode(self, delivery: Delivery) -> RequestContext | None:
         try:
-            context = self._read_or_answer(delivery)
+            context = self._decode_or_answer(delivery)
         except MessageError as error:
             self.refusals.drop(error)
             return None
@@ -92,10 +95,10 @@ class Pipeline:
         self.statistics.requests.add("validated" if context else Reason.UNVALIDATED.counter)
         return context
 
-    def _read_or_answer(self, delivery: Delivery) -> RequestContext | None:
+    def _decode_or_answer(self, delivery: Delivery) -> RequestContext | None:
         """Return the context of a request; answer one in an older format, and return None."""
         try:
-            return self.reader.read(delivery, self.state.plugins)
+            return self.decoder.decode(delivery, self.state.plugins)
         except WrongVersion as error:
             self.older_callers.answer(delivery, error.version)
             return None
@@ -131,14 +134,23 @@ class Pipeline:
             until=context.deadline,
             expires=context.expires,
             reply_to=request.reply_to,
-            keeps_reply=request.agent != INSIDE,  # its actions only read: nothing is lost if one runs again
+            keeps_reply=not self._only_reads(context),
             resumed=0,
             body=delivery.body,
             reply="",
         )
         with _using_journal():
-            self.journal.begin(entry, delivery.received)
+            self.journal.begin(entry, delivery.received, secret=context.has_secrets)
         context.journaled = True
+
+    def _only_reads(self, context: RequestContext) -> bool:
+        """Return whether the action changes nothing, so that its reply need not be kept once it has been sent.
+
+        Replies with pieces of large files would otherwise fill the caller's share of the journal.
+        """
+        request = context.request
+        action = context.plugins.agents.action(request.agent, request.action)
+        return request.agent == RPCUTIL or (action is not None and action.read_only)
 
     def _check_fresh(self, context: RequestContext) -> None:
         request, sent = context.request, context.delivery.sent
@@ -190,7 +202,7 @@ class Pipeline:
         self.statistics.requests.add("resumed")
         log.info("request.resumed", extra={"request": request_id, "state": entry.state})
         self.journal.resume(request_id)
-        context = self._read(Delivery(entry.body, entry.sent, received=now, receipt=""))
+        context = self._decode(Delivery(entry.body, entry.sent, received=now, receipt=""))
         if context is None:  # it was valid when it arrived, but keys and versions change
             self.journal.done(request_id)
             return
@@ -202,6 +214,7 @@ class Pipeline:
                 raise Refused(Reason.GIVEN_UP, f"the node stopped {entry.resumed + 1} times while it had this request")
             self._check_fresh(context)
             self.authorizer.authorize_action(context)
+            self.orders.check_frozen(context)
             self._process(context)
 
 

@@ -1,0 +1,131 @@
+"""`crpc runs`: list the saved calls."""
+
+from __future__ import annotations
+
+import argparse
+import fnmatch
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from collective import durations
+from collective.clients import options, output, saved_runs
+from collective.clients.commands import COMMANDS
+from collective.clients.completed_by import completed_by
+from collective.clients.output import Output
+from collective.clients.parser import Parser
+from collective.clients.streams import notice
+from collective.errors import UsageError
+from collective.text import escape_controls, plural
+
+if TYPE_CHECKING:
+    from collective.fleet.runs.folder import RunSummary
+
+_COLUMNS = ("run", "time", "state", "exit", "agent", "action", "inputs", "collective", "nodes", "outcomes", "retry_of")
+_USUAL = 20  # runs that are listed without --all
+_WIDEST = 60  # columns of the call in the text form
+
+
+def make_parser() -> Parser:
+    """Return the parser of `crpc runs`."""
+    parser = Parser(
+        "crpc runs",
+        description=f"{COMMANDS['runs']}.\n\nThe newest run comes first. Other commands take a RUN as its ID or the "
+        "first digits of it, as 'last', or as -2 for the one before the last. client.yaml sets how long runs are kept.",
+        examples=["crpc runs", "crpc runs package --since 2h", "crpc runs --not-ok --all -o json"],
+    )
+    completed_by(
+        "agent",
+        parser.add_argument("agent", nargs="?", metavar="AGENT", help="only calls of this agent (name or glob)"),
+    )
+    completed_by(
+        "described",
+        parser.add_argument("action", nargs="?", metavar="ACTION", help="only calls of this action (name or glob)"),
+    )
+    parser.add_argument("--since", type=_age, metavar="AGE", help="only calls of the last 90s, 15m, 2h or 3d")
+    parser.add_argument("--not-ok", action="store_true", help="only calls that did not end with exit code 0")
+    parser.add_argument("--all", action="store_true", help=f"list all runs, not only the newest {_USUAL}")
+    options.add_target(parser)
+    return parser
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Print the saved runs."""
+    args = make_parser().parse_args(arguments)
+    found = list(_matching(args))
+    shown = found if args.all else found[:_USUAL]
+    entries = [_entry(summary) for summary in shown]
+    rows = [[entry[name] for name in _COLUMNS] for entry in entries]
+    output.show(args, Output("runs", {"runs": entries}, _COLUMNS, rows, lambda: _text(entries)))
+    if len(shown) < len(found):
+        notice(f"{plural(len(found) - len(shown), 'older run')} not listed (--all lists all)")
+    return 0
+
+
+def _matching(args: argparse.Namespace) -> Iterator[RunSummary]:
+    since = 0.0 if args.since is None else time.time() - args.since
+    broken = 0
+    for file in saved_runs.folder(args).newest():
+        if file.time < since:
+            return
+        try:
+            summary = file.summary()
+        except OSError:  # deleted by another process, or not readable
+            broken += 1
+            continue
+        if _wanted(args, summary):
+            yield summary
+    if broken:
+        notice(f"{plural(broken, 'saved run')} cannot be read")
+
+
+def _wanted(args: argparse.Namespace, summary: RunSummary) -> bool:
+    names = ((args.agent, "agent"), (args.action, "action"))
+    matches = all(glob is None or fnmatch.fnmatchcase(str(summary.begin.get(name)), glob) for glob, name in names)
+    return matches and not (args.not_ok and summary.end.get("exit") == 0)
+
+
+def _entry(summary: RunSummary) -> dict[str, Any]:
+    begin, end = summary.begin, summary.end
+    entry = {name: begin.get(name) for name in _COLUMNS}
+    return entry | {
+        "run": summary.file.run,
+        "time": summary.file.time,
+        "state": summary.state,
+        "exit": end.get("exit"),
+        "outcomes": end.get("outcomes"),
+    }
+
+
+def _text(entries: Sequence[Mapping[str, Any]]) -> str:
+    if not entries:
+        return "no saved runs\n"
+    calls = [_call(entry) for entry in entries]
+    width = max(map(len, calls))
+    now = time.time()
+    return "".join(
+        f"{saved_runs.short(entry['run'])}  {durations.in_words(now - entry['time']) + ' ago':<15} {call:<{width}}  "
+        f"{_result(entry)}\n"
+        for entry, call in zip(entries, calls, strict=True)
+    )
+
+
+def _call(entry: Mapping[str, Any]) -> str:
+    words = [str(entry[name]) for name in ("agent", "action", "inputs") if entry[name]]
+    text = escape_controls(" ".join(words)) or "?"
+    return text if len(text) <= _WIDEST else f"{text[: _WIDEST - 1]}…"
+
+
+def _result(entry: Mapping[str, Any]) -> str:
+    if entry["state"] != "complete":
+        return str(entry["state"])
+    counts = entry["outcomes"] if isinstance(entry["outcomes"], dict) else {}
+    shown = [f"{count} {name}" for name, count in counts.items() if count]
+    return escape_controls(", ".join(shown) or "no nodes")
+
+
+def _age(text: str) -> float:
+    try:
+        return durations.read(text)
+    except UsageError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None

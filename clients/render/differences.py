@@ -1,0 +1,69 @@
+"""Show how the replies of some nodes differ from the most common reply, field by field and line by line.
+
+Version: - 1.2.3            the most common value
++ 1.2.2            the value of these nodes
+Output: 2 lines differ
+listen 80
+- worker 4
++ worker 8
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from collective.clients.render.formatting import in_words
+from collective.clients.render.groups import Group, Varying
+from collective.text import escape_lines
+
+_CONTEXT = 1  # unchanged lines that are shown around a change
+MAX_LINES = 2000  # of a value; difflib takes a second for this number, and its time grows with the square
+_ABSENT = "(absent)"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A field with another value than the most common one; each of `lines` begins with '-', '+' or a space."""
+
+    field: str
+    usual: Any
+    found: Any
+    lines: list[str]
+
+
+def differences(usual: Group, other: Group) -> list[Difference]:
+    """Return the fields in which a group differs from the most common reply: status first, then outputs."""
+    before, after = compared(usual), compared(other)
+    return [
+        Difference(name, before.get(name), after.get(name), list(_lines(name, before, after)))
+        for name in dict.fromkeys([*before, *after])
+        if name not in before or name not in after or before[name] != after[name]
+    ]
+
+
+def compared(group: Group) -> dict[str, Any]:
+    """Return what is compared of a group: its status, and the outputs that are the same for all of its nodes."""
+    status = {name: getattr(group.first, name) for name in ("outcome", "statusmsg", "reason")}
+    return {**status, **{name: value for name, value in group.values.items() if not isinstance(value, Varying)}}
+
+
+def _lines(name: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
+    old, new = ([_ABSENT] if name not in values else _split(values[name]) for values in (before, after))
+    if len(old) <= 1 and len(new) <= 1:
+        yield from (f"- {line}" for line in old or [""])
+        yield from (f"+ {line}" for line in new or [""])
+        return
+    changes = difflib.unified_diff(old[:MAX_LINES], new[:MAX_LINES], n=_CONTEXT, lineterm="")
+    for line in islice(changes, 2, None):  # without the names of files
+        yield "…" if line.startswith("@@") else f"{line[0]} {line[1:]}"
+    if max(len(old), len(new)) > MAX_LINES:
+        yield f"… only the first {MAX_LINES} lines are compared"
+
+
+def _split(value: Any) -> list[str]:
+    text = in_words(value) if isinstance(value, str) or value is None else in_words(value, indent=2)
+    return escape_lines(text).rstrip("\n").split("\n")

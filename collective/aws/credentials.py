@@ -1,0 +1,93 @@
+"""Resolve credentials when a request is signed, and translate whatever fails in that.
+
+botocore resolves credentials while it creates a client. A client that was created without them never gets any, and
+errors of a helper program reach the caller as they are: FileNotFoundError, JSONDecodeError, EOFError …
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import boto3
+from botocore import exceptions as botocore_errors
+from botocore import session as botocore_session
+from botocore.credentials import Credentials
+
+from collective.aws.errors import one_line
+from collective.errors import AccessDenied
+
+
+def new_session(profile: str | None = None, region: str | None = None) -> boto3.Session:
+    """Return a session whose clients resolve their credentials at each request until there are some.
+
+    A `profile` takes precedence over credentials in environment variables. Raises ProfileNotFound of botocore.
+    """
+    core = botocore_session.get_session()
+    if profile is not None:
+        core.set_config_variable("profile", profile)
+    resolver = core.get_component("credential_provider")
+    core.register_component("credential_provider", _LateResolver(resolver))
+    return boto3.Session(botocore_session=core, region_name=region)
+
+
+class _LateResolver:
+    """Takes the place of botocore's resolver."""
+
+    def __init__(self, resolver: Any) -> None:
+        self._resolver = resolver
+
+    def load_credentials(self) -> _LateCredentials:
+        """Return credentials that are resolved later."""
+        return _LateCredentials(self._resolver)
+
+
+class _LateCredentials(Credentials):
+    """The credentials that `resolver` finds, resolved on use. Raises AccessDenied, and botocore's network errors."""
+
+    def __init__(self, resolver: Any) -> None:
+        super().__init__("", "", method="none")
+        self._resolver = resolver
+        self._found: Any = None
+        self._lock = threading.Lock()
+
+    def get_frozen_credentials(self) -> Any:
+        """Return the current credentials, refreshed if necessary."""
+        return _translated(self._frozen)
+
+    def get_deferred_property(self, property_name: str) -> Callable[[], Any]:
+        """Return a function that returns a property of the current credentials."""
+        return lambda: _translated(lambda: self._resolve().get_deferred_property(property_name)())
+
+    def _frozen(self) -> Any:
+        frozen = self._resolve().get_frozen_credentials()
+        if not all(isinstance(key, str) for key in (frozen.access_key, frozen.secret_key)):
+            raise TypeError("the keys must be strings")
+        return frozen
+
+    def _resolve(self) -> Any:
+        with self._lock:
+            if self._found is None:
+                self._found = self._resolver.load_credentials()
+            if self._found is None:
+                raise botocore_errors.NoCredentialsError
+            self.method = self._found.method
+            return self._found
+
+
+def _translated(resolve: Callable[[], Any]) -> Any:
+    try:
+        return resolve()
+    except botocore_errors.ClientError as error:  # of STS, SSO or Cognito
+        raise AccessDenied(f"AWS credentials: {one_line(error)}") from None
+    except (botocore_errors.ConnectionError, botocore_errors.HTTPClientError):
+        raise  # STS, SSO or the metadata service cannot be reached
+    except botocore_errors.BotoCoreError as error:
+        raise AccessDenied(f"AWS credentials: {one_line(error)}") from None
+    except Exception as error:
+        # Code and message of a helper's failure differ by provider, and by version of botocore.
+        raise AccessDenied(
+            f"AWS credentials: {type(error).__name__}: {one_line(error)} (check credential_process and the files of "
+            "the profile)"
+        ) from None

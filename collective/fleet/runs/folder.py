@@ -1,0 +1,151 @@
+"""The folder of saved runs: list, find and prune the files.
+
+runs = RunFolder(config.state / "runs")
+runs.newest()                      the files, newest first
+runs.find("last")                  one file: an ID, its beginning, last, or -2 for the one before the last
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from collective.errors import UsageError
+
+_NAME = re.compile(r"([0-9]{13})-([0-9a-f]{32})\.jsonl")
+_HEAD, _TAIL = 4096, 2048  # bytes; the first and the last line of a file are shorter
+_PREFIX = re.compile(r"[0-9a-f]{4,32}")
+_PLACE = re.compile(r"-[1-9][0-9]{0,8}")
+_DAY = 86400.0
+_MEGABYTE = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class RunFile:
+    """One saved run: its file, its ID, and when it began in Unix seconds."""
+
+    path: Path
+    run: str
+    time: float
+
+    def summary(self) -> RunSummary:
+        """Return the first and the last line. Raises OSError."""
+        with self.path.open("rb") as file:
+            head = file.read(_HEAD)
+            size = os.fstat(file.fileno()).st_size
+            file.seek(max(0, size - _TAIL))
+            tail = file.read(_TAIL)
+        begin = _parsed(head.partition(b"\n")[0], "begin")
+        complete = tail.removesuffix(b"\n") if tail.endswith(b"\n") else b""
+        return RunSummary(self, begin, _parsed(complete.rpartition(b"\n")[2], "end"))
+
+    def is_running(self) -> bool:
+        """Return whether a process still writes the file."""
+        try:
+            with self.path.open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return False
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """The first and last line of a run; empty for a line that is missing or broken."""
+
+    file: RunFile
+    begin: Mapping[str, Any]
+    end: Mapping[str, Any]
+
+    @property
+    def state(self) -> str:
+        """How the run is: complete, running, unfinished (its process was killed) or broken."""
+        if not self.begin:
+            return "broken"
+        if self.end:
+            return "complete"
+        return "running" if self.file.is_running() else "unfinished"
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The saved runs in the folder `path`, kept for `days` and within `megabytes` in all."""
+
+    path: Path
+    days: float = 30.0
+    megabytes: float = 100.0
+
+    @property
+    def most_bytes(self) -> int:
+        """The size of all runs together, in bytes."""
+        return int(self.megabytes * _MEGABYTE)
+
+    def newest(self) -> list[RunFile]:
+        """Return the saved runs, the newest first; none if the folder does not exist or cannot be read."""
+        try:
+            names = os.listdir(self.path)  # noqa: PTH208 - pathlib takes three times as long
+        except OSError:
+            return []
+        found = [match for name in sorted(names, reverse=True) if (match := _NAME.fullmatch(name))]
+        return [RunFile(self.path / match[0], match[2], int(match[1]) / 1000) for match in found]
+
+    def find(self, wanted: str) -> RunFile:
+        """Return the run `wanted`: an ID, the beginning of one, `last`, or `-2` for the one before the last.
+
+        Raises UsageError when there is no such run, or more than one.
+        """
+        runs = self.newest()
+        if not runs:
+            raise UsageError(f"there are no saved runs in {self.path}")
+        if wanted == "last":
+            return runs[0]
+        if _PLACE.fullmatch(wanted):
+            place = -int(wanted)
+            if place > len(runs):
+                raise UsageError(f"run '{wanted}': there are only {len(runs)} saved runs")
+            return runs[place - 1]
+        return self._by_prefix(wanted, runs)
+
+    def _by_prefix(self, wanted: str, runs: list[RunFile]) -> RunFile:
+        if not _PREFIX.fullmatch(wanted):
+            raise UsageError(f"invalid run '{wanted}': use an ID or its first 4 or more digits, last, or -2")
+        found = [run for run in runs if run.run.startswith(wanted)]
+        if not found:
+            raise UsageError(f"there is no saved run '{wanted}' ('crpc runs' lists them)")
+        if len(found) > 1:
+            some = ", ".join(run.run[: len(wanted) + 4] for run in found[:3])
+            raise UsageError(f"run '{wanted}': {len(found)} runs begin with it: {some} (use more digits)")
+        return found[0]
+
+    def prune(self, clock: Callable[[], float] = time.time) -> None:
+        """Delete the runs that are too old, and the oldest ones while all together are too large."""
+        oldest, total = clock() - self.days * _DAY, 0
+        for run, size in self._sizes():
+            total += size
+            if run.time < oldest or total > self.most_bytes:
+                run.path.unlink(missing_ok=True)
+
+    def _sizes(self) -> Iterator[tuple[RunFile, int]]:
+        for run in self.newest():
+            try:
+                yield run, run.path.stat().st_size
+            except OSError:  # another process has deleted it
+                continue
+
+
+def _parsed(line: bytes, event: str) -> Mapping[str, Any]:
+    """Return a line as an object; an empty one if it is not JSON, or not of this event."""
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) and found.get("event") == event else {}

@@ -1,0 +1,263 @@
+"""Saved runs: written while a call runs, listed, shown again, retried and compared."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.crpc_call import Captured, called, json_document
+from support.scripted_fleet import Part, Scripted
+
+from collective.errors import UsageError
+from collective.fleet.call import Call
+from collective.fleet.pace import Pace
+from collective.fleet.runs import saved_run
+from collective.fleet.runs.folder import RunFolder
+from collective.fleet.runs.recorder import RunRecorder
+from collective.fleet.runs.saved_call import SavedCall
+from collective.fleet.targets import Targets
+
+SILENT = Part(after=None)
+FAILED = Part(statuscode=1)
+Save = Callable[..., Call]
+
+
+@pytest.fixture
+def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunFolder:
+    """The folder of saved runs of a client.yaml that crpc finds."""
+    (tmp_path / "client.yaml").write_text("{collective: scripted, state: state}")
+    monkeypatch.setenv("COLLECTIVE_CONFIG", str(tmp_path))
+    return RunFolder(tmp_path / "state" / "runs")
+
+
+@pytest.fixture
+def save(runs: RunFolder, tmp_path: Path) -> Save:
+    """Call an action on scripted nodes and save it; return the call, which the test iterates."""
+    seconds = iter(range(1_800_000_000, 1_900_000_000))
+
+    def saved(
+        parts: dict[str, Part], folder: RunFolder = runs, pace: Pace | None = None, command: str = "true"
+    ) -> Call:
+        fleet = Scripted(parts).fleet(tmp_path / "client")
+        now = float(next(seconds))
+        return fleet.call(
+            "shell",
+            "run",
+            {"command": command},
+            targets=Targets(nodes=parts),
+            pace=pace or Pace(),
+            timeout=10.0,
+            record=RunRecorder(folder, clock=lambda: now),
+        )
+
+    return saved
+
+
+def lines(runs: RunFolder, wanted: str = "last") -> list[dict[str, Any]]:
+    return [json.loads(line) for line in runs.find(wanted).path.read_text().splitlines()]
+
+
+def test_a_run_has_every_outcome(save: Save, runs: RunFolder) -> None:
+    """A saved run has the outcomes, replies and durations of the call, and a summary in its first and last line."""
+    call = save({"a": Part(), "b": FAILED, "c": SILENT})
+    call.wait()
+    again = SavedCall(saved_run.read(runs.find("last")))
+    assert again.outcomes.counts() == call.outcomes.counts()
+    assert again.outcomes.exit_code() == call.outcomes.exit_code()
+    assert (again.request_id, again.request_ids, again.stopped) == (call.request_id, call.request_ids, "")
+    assert again.action.outputs == call.action.outputs
+    summary = runs.newest()[0].summary()
+    assert (summary.state, summary.begin["inputs"], summary.end["exit"]) == ("complete", "command=true", 2)
+
+
+def test_runs_are_private(save: Save, runs: RunFolder) -> None:
+    """Only the user can read the folder and its files, even if the folder had been open to others."""
+    runs.path.mkdir(parents=True)
+    runs.path.chmod(0o755)
+    save({"a": Part()}).wait()
+    assert stat.S_IMODE(runs.path.stat().st_mode) == 0o700
+    assert stat.S_IMODE(runs.newest()[0].path.stat().st_mode) == 0o600
+
+
+def test_a_rollout_has_one_id(save: Save, runs: RunFolder) -> None:
+    """All requests of a rollout name the run, which is the id of the first request and of the saved run."""
+    call = save({"a": Part(), "b": Part(), "c": Part()}, pace=Pace(batch=1))
+    call.wait()
+    assert len(set(call.request_ids)) == 3
+    assert call.request.id == call.request_ids[0] == runs.newest()[0].run
+    assert [line["request"] for line in lines(runs) if line["event"] == "sent"] == call.request_ids
+
+
+def test_replies_are_saved_as_they_arrive(save: Save, runs: RunFolder) -> None:
+    """A run that has not ended has the replies so far; nodes that were not sent to are skipped, the others silent."""
+    call = save({"a": Part(), "b": Part(after=5.0), "c": Part(), "d": Part()}, pace=Pace(batch=2))
+    replies = iter(call)
+    next(replies)
+    found = saved_run.read(runs.find("last"))
+    assert (list(found.replies), found.silent, found.skipped) == (["a"], ["b"], ["c", "d"])
+    assert runs.newest()[0].summary().state == "running"
+    call.close()
+    assert runs.newest()[0].summary().state == "complete"
+
+
+def test_a_killed_process_leaves_an_unfinished_run(save: Save, runs: RunFolder, capsys: Captured) -> None:
+    """A run without its last line, which no process holds, is unfinished; it is listed and shown."""
+    call = save({"a": Part(), "b": SILENT})
+    call.wait()
+    file = runs.newest()[0]
+    kept = [line for line in file.path.read_text().splitlines(True) if '"event":"end"' not in line][:-1]
+    file.path.write_text("".join(kept) + '{"event":"reply","sen')
+    assert file.summary().state == "unfinished"
+    code, out, err = called(["show", "last", "-o", "table"], capsys)
+    assert (code, "a  " in out, "silent" in out) == (0, True, True)
+    assert "1 lines cannot be read and are ignored" in err
+    assert "unfinished: its process ended before the call did" in err
+    assert "unfinished" in called(["runs"], capsys)[1]
+
+
+def test_secrets_are_masked(runs: RunFolder, tmp_path: Path) -> None:
+    """An input that the DDL marks writeOnly is not in the file of the run."""
+    secret = {"type": "object", "properties": {"password": {"type": "string", "writeOnly": True}}}
+    ddl = {
+        "metadata": {"name": "vault", "description": "Keeps", "version": "1"},
+        "actions": {"keep": {"description": "Keep it", "input": secret, "output": {"type": "object"}}},
+    }
+    (tmp_path / "vault.json").write_text(json.dumps(ddl))
+    from collective.catalog import Catalog
+
+    fleet = Scripted({"a": Part()}).fleet(tmp_path / "client")
+    fleet.catalog = Catalog([tmp_path])
+    record = RunRecorder(runs)
+    fleet.call("vault", "keep", {"password": "hunter2"}, targets=Targets(nodes=["a"]), record=record).wait()
+    assert "hunter2" not in runs.newest()[0].path.read_text()
+    assert lines(runs)[1]["data"] == {"password": "********"}
+
+
+def test_old_and_large_runs_are_deleted(save: Save, runs: RunFolder) -> None:
+    """A new run deletes those that are older than the limit, and the oldest ones beyond the size of all."""
+    for _ in range(3):
+        save({"a": Part()}).wait()
+    size = runs.newest()[0].path.stat().st_size
+    limited = RunFolder(runs.path, megabytes=2.5 * size / 1024 / 1024)
+    save({"a": Part()}, folder=limited).wait()
+    assert len(runs.newest()) == 3  # two that were kept, and the new one
+    RunFolder(runs.path, days=1).prune(lambda: runs.newest()[0].time + 86401)
+    assert runs.newest() == []
+
+
+def test_a_run_larger_than_all_has_no_further_data(save: Save, runs: RunFolder) -> None:
+    """A file that has reached the size of all runs gets replies without their data, so that no node is lost."""
+    save({"a": Part(), "b": Part()}, folder=RunFolder(runs.path, megabytes=0.0001)).wait()
+    assert [line["cut"] for line in lines(runs) if line["event"] == "reply"] == [True, True]
+
+
+def test_a_folder_that_cannot_be_written_is_reported_once(
+    save: Save, runs: RunFolder, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A call that cannot be saved goes on, and one line has the reason."""
+    runs.path.parent.mkdir()
+    runs.path.write_text("not a folder")
+    assert save({"a": Part(), "b": Part()}).wait().ok == ["a", "b"]
+    [line] = [record for record in caplog.records if record.message == "run.not_saved"]
+    assert "the run cannot be saved: File exists (--no-save omits this warning)" in vars(line)["error"]
+
+
+def test_a_disk_that_fills_up_is_reported_once(save: Save, runs: RunFolder, caplog: pytest.LogCaptureFixture) -> None:
+    """An error while a reply is written ends the saving, not the call."""
+    call = save({"a": Part(), "b": Part()})
+    full = os.open("/dev/full", os.O_WRONLY)
+    os.dup2(full, call._record._file)  # type: ignore[attr-defined]  # noqa: SLF001 - there is no other way to the file
+    os.close(full)
+    assert call.wait().ok == ["a", "b"]
+    assert [record.message for record in caplog.records].count("run.not_saved") == 1
+    assert "No space left on device" in vars(caplog.records[-1])["error"]
+
+
+def test_a_run_is_found_by_id_beginning_and_place(save: Save, runs: RunFolder) -> None:
+    """A run is an id, its first digits, last, or the place before the last; anything else is refused."""
+    for _ in range(2):
+        save({"a": Part()}).wait()
+    new, old = runs.newest()
+    assert runs.find("last") == runs.find("-1") == runs.find(new.run) == runs.find(new.run[:9]) == new
+    assert runs.find("-2") == old
+    for wanted, text in {"-3": "only 2 saved runs", "zz": "invalid run", "0" * 32: "no saved run"}.items():
+        with pytest.raises(UsageError, match=text):
+            runs.find(wanted)
+
+
+def test_a_beginning_of_two_ids_is_refused(runs: RunFolder) -> None:
+    """A beginning that two runs share is refused with both."""
+    runs.path.mkdir(parents=True)
+    for digit in "12":
+        (runs.path / f"180000000000{digit}-abcd{digit * 28}.jsonl").touch()
+    with pytest.raises(UsageError, match="2 runs begin with it: abcd2222, abcd1111"):
+        runs.find("abcd")
+
+
+def test_runs_are_listed_newest_first(save: Save, capsys: Captured) -> None:
+    """The list has a line for each run, and can be reduced to an agent and to runs that did not end well."""
+    save({"a": Part()}).wait()
+    save({"a": Part(), "b": FAILED}, command="false").wait()
+    listed = json_document(["runs"], capsys)["runs"]
+    assert [entry["inputs"] for entry in listed] == ["command=false", "command=true"]
+    assert len(json_document(["runs", "--not-ok"], capsys)["runs"]) == 1
+    assert json_document(["runs", "package"], capsys)["runs"] == []
+    _, out, _ = called(["runs"], capsys)
+    assert out.splitlines()[0].endswith("shell run command=false  1 ok, 1 failed")
+
+
+def test_broken_files_break_no_list(save: Save, runs: RunFolder, capsys: Captured) -> None:
+    """A file without a first line is listed as broken, and refused by its name when it is to be shown."""
+    save({"a": Part()}).wait()
+    (runs.path / f"1900000000000-{'0' * 32}.jsonl").write_bytes(b"\xff\x00garbage")
+    assert [entry["state"] for entry in json_document(["runs"], capsys)["runs"]] == ["broken", "complete"]
+    code, _, err = called(["show", "last"], capsys)
+    assert (code, "broken: the lines of the request are missing" in err) == (64, True)
+
+
+def test_a_run_is_shown_like_the_call(save: Save, capsys: Captured) -> None:
+    """The document of a saved run is that of the call, and one node can be selected."""
+    call = save({"a": Part(), "b": FAILED, "c": SILENT})
+    call.wait()
+    shown = json_document(["show"], capsys)
+    assert shown["request_id"] == call.request_id
+    assert (shown["outcomes"]["ok"], shown["outcomes"]["failed"], shown["silent"]) == (1, 1, ["c"])
+    assert [reply["sender"] for reply in json_document(["show", "b"], capsys)["replies"]] == ["b"]
+    events = called(["show", "--jsonl"], capsys)[1].splitlines()
+    assert [json.loads(line)["event"] for line in events] == ["reply", "reply", "end"]
+    code, _, err = called(["show", "last", "bb"], capsys)
+    assert (code, "node 'bb' is not in run" in err) == (64, True)
+
+
+def test_nothing_is_retried_after_success(save: Save, capsys: Captured) -> None:
+    """A retry of a run that ended well does nothing; one that selects an outcome without nodes is an error."""
+    save({"a": Part()}).wait()
+    code, _, err = called(["retry"], capsys)
+    assert (code, "nothing to retry, every node answered OK" in err) == (0, True)
+    code, _, err = called(["retry", "last", "--failed"], capsys)
+    assert (code, "no node is failed" in err) == (1, True)
+
+
+def test_two_runs_are_compared(save: Save, capsys: Captured) -> None:
+    """The differences are nodes that answer differently, new ones, and ones that went silent; the exit code is 2."""
+    save({"a": Part(), "b": Part(), "c": Part()}).wait()
+    save({"a": Part(), "b": FAILED, "c": SILENT, "d": Part()}).wait()
+    found = json_document(["diff"], capsys, code=2)
+    assert found["changed"] == [{"node": "b", "changes": [{"field": "statuscode", "before": 0, "after": 1}]}]
+    assert (found["appeared"], found["went_silent"], found["unchanged"]) == (["d"], ["c"], 1)
+    _, out, _ = called(["diff"], capsys)
+    assert "Went silent: 1 node: c" in out
+    assert json_document(["diff", "last", "last"], capsys)["unchanged"] == 3
+
+
+def test_a_run_without_another_one_cannot_be_compared(save: Save, capsys: Captured) -> None:
+    """A run of a call that was made once is compared with no run of another call."""
+    save({"a": Part()}, command="false").wait()
+    save({"a": Part()}).wait()
+    code, _, err = called(["diff"], capsys)
+    assert (code, "no other saved run of the same call" in err) == (64, True)
