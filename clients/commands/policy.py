@@ -67,6 +67,7 @@ def make_parser() -> Parser:
     test.add_argument("--caller", required=True, metavar="NAME", help="the caller of the request")
     test.add_argument("--reason", default="", metavar="TEXT", help="the reason of the call")
     test.add_argument("--targets", type=_number, metavar="N", help="the number of nodes of the call (default: 1)")
+    test.add_argument("--approvals", type=_number, metavar="N", help="the number of approvals (default: 0)")
     test.add_argument("--time", type=_time, metavar="TIME", help="when: 2026-11-28T02:30 (default: now)")
     replay.add_argument("--audit", required=True, type=Path, metavar="FILE", help="the audit.jsonl of a node")
     for verb in (test, replay):
@@ -119,7 +120,8 @@ def _test(args: argparse.Namespace) -> int:
     for line in rules.misspelt(known):
         notice(f"{args.file}: {line}")
     node = _node(args)
-    call = policy.CallFacts(args.reason, args.targets or 1, args.targets or 1, args.time or time.time())
+    when, nodes = args.time or time.time(), args.targets or 1
+    call = policy.CallFacts(args.reason, nodes, nodes, when, args.approvals or 0)
     question = policy.Question(
         args.caller, agent, action, data, node or policy.KnownNode({}, frozenset()), known=known, call=call
     )

@@ -37,7 +37,7 @@ from collective.fleet.grouping import Facts
 from collective.fleet.known_nodes import IntroducedNodes, KnownNodes
 from collective.fleet.outcomes import Outcomes
 from collective.fleet.pace import AT_ONCE, Pace
-from collective.fleet.plan import CallPlan, Surroundings
+from collective.fleet.plan import CallPlan, Parties, Surroundings
 from collective.fleet.recording import NO_RECORD, CallRecord
 from collective.fleet.registry_names import NamedNodes
 from collective.fleet.rollout import Rollout
@@ -220,7 +220,7 @@ class Fleet:
         if expected and not plan.idempotent:
             require_confirmation(expected, plan.targets.unrestricted, self.config.max_targets, confirm)
         request = self._request(plan.action, plan.data, plan.targets.filter, plan.timeout, plan.ttl)
-        request = replace(request, reason=plan.reason, total=len(expected))
+        request = replace(request, reason=plan.reason, total=len(expected), approvals=plan.approvals)
         if plan.background:
             request = replace(request, job=plan.background.to_data(), critical=("job",))
         hooks = plan.hooks.named()
@@ -232,6 +232,11 @@ class Fleet:
         with _closing_on_error(call):
             call.begin()
         return call
+
+    @property
+    def parties(self) -> Parties:
+        """Who makes a plan, and for which collective."""
+        return Parties(self.config.collective, self._transport.installation, self.config.caller)
 
     def surroundings(self, plan: CallPlan) -> Surroundings:
         """Return what the registry knows about a plan: the size of the fleet, versions, and nodes that are excluded."""

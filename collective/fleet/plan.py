@@ -20,6 +20,7 @@ from typing import Any
 from collective import ddl, schemas
 from collective.errors import UsageError
 from collective.filters import Filter
+from collective.fleet import approvals
 from collective.fleet.amounts import Amount
 from collective.fleet.background import Background
 from collective.fleet.discovery import Discovery
@@ -40,7 +41,8 @@ class CallPlan:
     """What a call will do. `data` are the inputs with their defaults; `timeout` and `ttl` are in seconds.
 
     `hooks` run before and after the action on each node, `gates` are checked between waves. With `background`, nodes
-    run the action as a job. `reason` is why, for policies that require one. `found` are the nodes, `waves` the same
+    run the action as a job. `reason` is why, for policies that require one, and `approvals` are
+    the signatures of other callers. `found` are the nodes, `waves` the same
     nodes in the order in which they are reached, `facts` those that the pace needs, by node.
     """
 
@@ -58,6 +60,7 @@ class CallPlan:
     gates: Gates = NO_GATES
     background: Background | None = None
     reason: str | None = None
+    approvals: Mapping[str, Any] | None = None
 
     @property
     def idempotent(self) -> bool:
@@ -90,7 +93,16 @@ class Surroundings:
         return {name: version for name, version in self.versions.items() if version != self.version}
 
 
-def saved(plan: CallPlan, versions: Mapping[str, str], collective: str, caller: str, created: float) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Parties:
+    """Who makes a plan, and for which collective in which installation."""
+
+    collective: str
+    installation: str
+    caller: str
+
+
+def saved(plan: CallPlan, versions: Mapping[str, str], parties: Parties, created: float) -> dict[str, Any]:
     """Return the document of a plan; raise UsageError when its inputs are secret."""
     for part in (Hook(plan.action, plan.data), *plan.hooks.named().values()):
         if secret := sorted(part.action.secrets & part.data.keys()):
@@ -98,8 +110,8 @@ def saved(plan: CallPlan, versions: Mapping[str, str], collective: str, caller: 
     document = {
         "schema": schemas.schema_id(_SCHEMA),
         "created": created,
-        "collective": collective,
-        "caller": caller,
+        "collective": parties.collective,
+        "caller": parties.caller,
         "agent": plan.action.agent,
         "action": plan.action.name,
         "data": dict(plan.data),
@@ -119,7 +131,14 @@ def saved(plan: CallPlan, versions: Mapping[str, str], collective: str, caller: 
         "waves": [{"rank": wave.rank, "nodes": list(wave.nodes)} for wave in plan.waves],
         "versions": dict(versions),
     }
-    return {**document, "digest": _digest(document)}
+    approval = approvals.document(document, parties.installation, created + approvals.EXPIRES)
+    return resealed({**document, "approval": {"document": approval, "signatures": []}})
+
+
+def resealed(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a saved plan whose approvals have changed, with its new digest."""
+    content = {name: value for name, value in document.items() if name != "digest"}
+    return {**content, "digest": _digest(content)}
 
 
 def read_saved(path: Path) -> dict[str, Any]:
