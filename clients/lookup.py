@@ -2,6 +2,7 @@
 
 command     clients/commands             `crpc ping`
 agent       a DDL                        `crpc package install …`
+own         own_commands.py              `crpc up`: an alias of client.yaml, or a file in the folder `commands`
 plug-in     plugin_commands.py           `crpc foo`: from an installed package, or the program `crpc-foo`
 otherwise   clients/commands/rpc.py, which reports an unknown agent
 """
@@ -16,12 +17,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from collective.clients.commands import COMMANDS
-from collective.errors import ConfigError
+from collective.errors import CollectiveError, ConfigError
 from collective.suggestions import suggest
 
 if TYPE_CHECKING:
     from collective.clients.parser import Parser
     from collective.clients.plugin_commands import PluginCommand
+    from collective.config import ClientConfig
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,15 @@ class Found:
 
 
 def find(words: Sequence[str]) -> Found:
-    """Return what the command line `words` runs. Raises ConfigError for a plug-in that cannot be used."""
+    """Return what the command line `words` runs. Raises ConfigError for an own command or plug-in that is invalid."""
+    name, *rest = words
+    if name not in COMMANDS and (own := _own(words)):
+        return Found(partial(own.run, rest), own.make_parser, is_plugin=True)
+    return find_shipped(words)
+
+
+def find_shipped(words: Sequence[str]) -> Found:
+    """Return what `words` runs, without the user's own commands."""
     name, *rest = words
     if name in COMMANDS:
         module = importlib.import_module(f"collective.clients.commands.{name.replace('-', '_')}")
@@ -94,7 +104,39 @@ def hint(name: str, agents: Iterable[str]) -> str:
     """Return `did you mean 'x'?` for the command or plug-in closest to an unknown word, unless it is an agent."""
     if name in agents:
         return ""
-    return suggest(name, [*COMMANDS, *(one.name for one in plugins())])
+    own = [one.name for _, one in own_commands()]
+    return suggest(name, [*COMMANDS, *own, *(one.name for one in plugins())])
+
+
+def own_commands(words: Sequence[str] = ()) -> list[tuple[str, PluginCommand]]:
+    """Return the kind and the command of each own command; none without a configuration that can be read."""
+    from collective.clients import own_commands as own
+
+    config = _config(words)
+    return own.usable(config) if config else []
+
+
+def _own(words: Sequence[str]) -> PluginCommand | None:
+    """Return the own command that the first word names; standard agents are not looked up."""
+    from collective.catalog import Catalog
+    from collective.clients import own_commands as own
+
+    if words[0] in Catalog().paths or (config := _config(words)) is None:
+        return None
+    found = own.find(words[0], config)
+    if found is not None and words[0] in Catalog(config.ddls).paths:
+        raise ConfigError(f"'{words[0]}' is an agent and a command of your own (rename the command)")
+    return found
+
+
+def _config(words: Sequence[str]) -> ClientConfig | None:
+    """Return the configuration; None without one that can be read, which the request then reports."""
+    from collective.config import load_client
+
+    try:
+        return load_client(config_file(words))
+    except CollectiveError:
+        return None
 
 
 def _plugin(name: str) -> PluginCommand | None:

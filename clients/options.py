@@ -1,8 +1,8 @@
 """The options that several commands share: targets and running; and the values that they stand for.
 
     add_targets(parser)        which nodes        targets(args) -> Targets
-    add_running(parser)        timeouts
-    add_saving(parser)         --no-save          recorder(args, config) -> CallRecord
+    add_running(parser)        timeouts           recorder(args, config) -> CallRecord
+    add_dry_run(parser)        whether to change anything
     add_target(parser)         -T alone, for commands that select no nodes
     client_config(args)        client.yaml, with the collective of -T
     catalog(args)              the DDLs of the configuration
@@ -20,8 +20,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from collective import durations
+from collective.clients.completed_by import completed_by
 from collective.clients.node_lists import CHOICES
-from collective.clients.parser import completed_by
 from collective.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from collective.clients.input_files import Sources
     from collective.clients.parser import Parser
     from collective.config import ClientConfig
+    from collective.fleet.node_sets import NodeSet
     from collective.fleet.recording import CallRecord
     from collective.fleet.runs.folder import RunFolder
     from collective.fleet.targets import Targets
@@ -86,29 +88,42 @@ def add_targets(parser: Parser) -> None:
     group.add_argument(
         "--dm", choices=("registry", "broadcast"), help="discovery method (default: registry if there is one)"
     )
-    group.add_argument("--dt", type=seconds, metavar="SECONDS", help="time limit for asking nodes whether they match")
+    group.add_argument("--dt", type=seconds, metavar="DURATION", help="time limit for asking nodes whether they match")
 
 
-def add_running(parser: Parser) -> None:
-    """Add the timeouts of a call."""
+def add_running(parser: Parser, *, saves: bool = True) -> None:
+    """Add the timeouts of a call, and `--no-save` unless it is never saved."""
     group = parser.add_argument_group("call options")
     group.add_argument(
-        "-t", "--timeout", type=seconds, metavar="SECONDS", help="how long to wait for replies ($COLLECTIVE_TIMEOUT)"
+        "-t",
+        "--timeout",
+        type=seconds,
+        metavar="DURATION",
+        help="how long to wait for replies: 30, 2m ($COLLECTIVE_TIMEOUT)",
     )
     group.add_argument(
-        "--ttl", type=seconds, metavar="SECONDS", help="how long nodes may start the request (60; 6 in a rollout)"
+        "--ttl", type=seconds, metavar="DURATION", help="how long nodes may start the request (60; 6 in a rollout)"
     )
+    if saves:
+        add_saving(group)
     parser.read_variable("timeout", "COLLECTIVE_TIMEOUT")
     parser.read_variable("ttl", "COLLECTIVE_TTL")
 
 
-def add_saving(parser: Parser) -> None:
+def add_dry_run(parser: Parser) -> None:
+    """Add `-n`."""
+    parser.add_argument(
+        "-n", "--dry-run", action="store_true", help="have the nodes report what they would change, and change nothing"
+    )
+
+
+def add_saving(group: argparse._ActionsContainer) -> None:
     """Add `--no-save`."""
-    parser.add_argument("--no-save", action="store_true", help="do not save this call for crpc runs, show and retry")
+    group.add_argument("--no-save", action="store_true", help="do not save this call for crpc runs, show and retry")
 
 
 def recorder(args: argparse.Namespace, config: ClientConfig, retry_of: str | None = None) -> CallRecord:
-    """Return what saves the call of a command with `--no-save`; it saves nothing with the option or `save_runs: false`.
+    """Return what saves a call; it saves nothing with `--no-save`, with `save_runs: false`, and without that option.
 
     `retry_of` is the ID of the run that the call retries.
     """
@@ -139,11 +154,12 @@ def targets(args: argparse.Namespace, sources: Sources | None = None) -> Targets
     if args.limit_seed is not None and args.limit is None:
         raise UsageError("--limit-seed: nothing is selected at random without a limit (add --limit or --one)")
     _check_encoding(args)
+    sets = _sets(args)
     wanted = filters.parse(
         with_fact=args.with_fact,
         with_class=args.with_class,
         with_agent=args.with_agent,
-        with_identity=args.with_identity,
+        with_identity=args.with_identity if sets is None else (),
         with_=args.with_,
         select=args.select,
     )
@@ -154,7 +170,18 @@ def targets(args: argparse.Namespace, sources: Sources | None = None) -> Targets
         nodes = read_nodes(args.nodes, args.nodes_from, sources)
     elif args.nodes_from is not None:
         raise UsageError(f"--nodes-from {args.nodes_from}: needs --nodes with the JSON of an earlier call")
-    return Targets(wanted, nodes, args.dm, args.dt, args.limit, args.limit_seed)
+    return Targets(wanted, nodes, args.dm, args.dt, args.limit, args.limit_seed, sets)
+
+
+def _sets(args: argparse.Namespace) -> NodeSet | None:
+    """Return the set of all `-I` together if one of them has an operator or a group, else None."""
+    from collective.fleet.node_sets import is_expression
+
+    if not any(map(is_expression, args.with_identity)):
+        return None
+    from collective.clients import node_groups
+
+    return node_groups.read(args.with_identity, client_config(args))
 
 
 def _check_encoding(args: argparse.Namespace) -> None:
@@ -200,14 +227,11 @@ def catalog(args: argparse.Namespace) -> Catalog:
 
 
 def seconds(text: str) -> float:
-    """Read a duration in seconds."""
+    """Read a duration: a number of seconds, or one with a unit such as `2m`."""
     try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value <= 86400:
-        raise argparse.ArgumentTypeError(f"invalid duration '{text}': use seconds, more than 0 and at most 86400")
-    return value
+        return durations.read_wait(text)
+    except UsageError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def path(text: str) -> Path:

@@ -37,7 +37,7 @@ def add_options(parser: Parser) -> None:
         metavar="GATE",
         help="check between waves: ask, cmd:COMMAND, reply:EXPR, alarm:NAME or http:URL; repeated: all must be open",
     )
-    group.add_argument("--gate-every", type=seconds, metavar="SECONDS", help="check gates during a wave as well")
+    group.add_argument("--gate-every", type=seconds, metavar="DURATION", help="check gates during a wave as well")
     group.add_argument(
         "--on-gate", choices=("stop", "pause"), help="what a closed gate does (default: stop); pause: until it is open"
     )

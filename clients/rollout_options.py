@@ -48,14 +48,14 @@ def _add_speed(group: argparse._ActionsContainer) -> None:
         "--concurrency", type=partial(read_count, "--concurrency"), metavar="N", help="at most N nodes at work at once"
     )
     group.add_argument("--batch", type=partial(read_amount, "--batch"), metavar="N|N%", help="N nodes at a time")
-    group.add_argument("--batch-sleep", type=seconds, metavar="SECONDS", help="pause between two batches")
+    group.add_argument("--batch-sleep", type=seconds, metavar="DURATION", help="pause between two batches")
     group.add_argument(
         "--waves",
         type=partial(read_sizes, "--waves"),
         metavar="SIZES",
         help="sizes of growing waves, such as 1,5,10%%,rest; the last is repeated",
     )
-    group.add_argument("--wave-pause", type=seconds, metavar="SECONDS", help="pause between two waves")
+    group.add_argument("--wave-pause", type=seconds, metavar="DURATION", help="pause between two waves")
     group.add_argument(
         "--rate", type=partial(read_rate, "--rate"), metavar="N/UNIT", help="at most N nodes per s, m, h or d: 30/m"
     )
@@ -104,7 +104,7 @@ def _add_retries(group: argparse._ActionsContainer) -> None:
         "--retry", type=_retries, metavar="N", help="repeat an idempotent action up to N times on a node that fails"
     )
     group.add_argument(
-        "--retry-delay", type=seconds, metavar="SECONDS", help="pause before a retry (10); it doubles each time"
+        "--retry-delay", type=seconds, metavar="DURATION", help="pause before a retry (10); it doubles each time"
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import re
 import socket
 import types
 import typing
@@ -144,6 +145,8 @@ class ClientConfig:
     that were not seen recently count as silent.
 
     `crpc ssh` uses the first of the facts `ssh_address` that a node has; `identity` is the node's name.
+    `groups` are node sets for `@name`, each with a `filter`, `nodes` or a `command` that prints names. `aliases` are
+    command lines of `crpc` by name, `commands` and `reports` the folders with files of own commands and reports.
 
     With `save_runs` calls of `crpc` are saved in the folder `state`, for `runs_days` days and up to `runs_megabytes`.
     """
@@ -167,6 +170,10 @@ class ClientConfig:
     discovery_timeout: float = 10.0
     new_nodes: str = "accept"
     expect_all: bool = False
+    groups: dict[str, dict[str, Any]] = field(default_factory=dict)
+    aliases: dict[str, str] = field(default_factory=dict)
+    commands: list[Path] = field(default_factory=lambda: [_in_configuration("commands")])
+    reports: list[Path] = field(default_factory=lambda: [_in_configuration("reports")])
     save_runs: bool = True
     runs_days: float = 30.0
     runs_megabytes: float = 100.0
@@ -201,6 +208,14 @@ _POSITIVE = frozenset(
     """heartbeat facts_period max_actions max_queued ttl transit discovery_timeout runs_days runs_megabytes""".split()
 )
 _MAX = {"ttl": 3600.0, "transit": 3600.0, "discovery_timeout": 3600.0}  # seconds; messages.MAX_TTL
+
+
+GROUP_KINDS = {  # what a group of client.yaml can have
+    "filter": "an expression as in -S",
+    "nodes": "names, or a list of names",
+    "command": "a program and its arguments, a list of strings",
+}
+_GROUP = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
 def load_node(path: Path | None = None) -> NodeConfig:
@@ -269,11 +284,35 @@ def _converted(path: Path, values: Mapping[str, Any], hints: Mapping[str, Any], 
             hint = suggest(str(key), hints, f"keys: {', '.join(hints)}")
             place = f"{where.removesuffix('.')}: " if where else ""
             raise ConfigError(f"{path}: {place}unknown key '{key}' ({hint})")
-        if key == "collectives":
+        if key == "groups":
+            known[key] = _groups(path, value, f"{where}{key}")
+        elif key == "collectives":
             known[key] = _collectives(path, value, {name: kind for name, kind in hints.items() if name != key})
         else:
             known[key] = _convert(path, f"{where}{key}", value, _when_given(hints[key]))
     return known
+
+
+def _groups(path: Path, value: Any, where: str) -> dict[str, dict[str, Any]]:
+    """Return the groups by name, each with one of GROUP_KINDS; `nodes` is a list of names or expressions."""
+    if not isinstance(value, dict):
+        raise ConfigError(f"{path}: {where}: must be a mapping, not {_json_type(value)}")
+    found = {}
+    for name, group in value.items():
+        place = f"{path}: {where}.{name}"
+        if not _GROUP.fullmatch(str(name)):
+            raise ConfigError(f"{place}: invalid name: use a-z, A-Z, 0-9, '_' and '-'")
+        if not isinstance(group, dict) or len(group) != 1 or not group.keys() <= {*GROUP_KINDS}:
+            raise ConfigError(f"{place}: must have exactly one of {', '.join(GROUP_KINDS)}")
+        kind, given = next(iter(group.items()))
+        texts = [given] if isinstance(given, str) else given
+        if not (isinstance(texts, list) and texts and all(isinstance(text, str) and text for text in texts)):
+            raise ConfigError(f"{place}.{kind}: must be {GROUP_KINDS[kind]}, not {given!r}")
+        if kind == "filter" and not isinstance(given, str):
+            raise ConfigError(f"{place}.{kind}: must be {GROUP_KINDS[kind]}, not {given!r}")
+        program = kind == "command" and "/" in texts[0]
+        found[str(name)] = {kind: [str(_resolve(path, texts[0])), *texts[1:]] if program else given}
+    return found
 
 
 def _collectives(path: Path, value: Any, hints: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

@@ -193,6 +193,13 @@ class UncheckedInput(InvalidInput):
     """The inputs could not be checked against the DDL in time."""
 
 
+class NoDryRun(InvalidInput):
+    """The action cannot report what it would change."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, reason="no_dry_run")
+
+
 class Failed(RPCError):
     """Anything else. `reason` may be timeout, interrupted, busy, crashed, expired, filtered or not_evaluated."""
 

@@ -6,7 +6,7 @@ These are protocols, so that the agents do not depend on the node's code; `colle
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 from collective.ddl import DDL
@@ -55,6 +55,10 @@ class NodeInfo(Protocol):
         """The collective that the node belongs to."""
 
     @property
+    def started(self) -> float:
+        """When the daemon started, in Unix seconds."""
+
+    @property
     def facts(self) -> Mapping[str, Any]:
         """The node's facts."""
 
@@ -69,6 +73,10 @@ class NodeInfo(Protocol):
     @property
     def refused_agents(self) -> Mapping[str, str]:
         """The agents that failed to load, or of which a newer version failed to load, with the reason."""
+
+    @property
+    def problems(self) -> Sequence[str]:
+        """What is wrong with files that are read while the daemon runs, except agents, one line per problem."""
 
     @property
     def running(self) -> int:

@@ -33,7 +33,7 @@ def runcommand(settings: dict[str, Any], **data: str) -> dict[str, Any]:
 def test_case(case: dict[str, Any], tmp_path: Path) -> None:
     """Each case in tests/cases/nrpe returns the expected reply."""
     settings = configured(tmp_path, case["config"], **case.get("settings", {}))
-    got = runcommand(settings, **case["data"])
+    got = answer(nrpe, ddl.read(DDLS / "nrpe.json").action(case["action"]), {**case, "settings": settings})
     assert_same("reply", case["expected"], got)
 
 

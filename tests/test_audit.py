@@ -76,6 +76,7 @@ def test_a_request_has_two_lines(path: Path) -> None:
         "sender": "laptop-7",
         "agent": "package",
         "action": "install",
+        "dry_run": False,
         "data": {"package": "zsh"},
         "asks": [["fstat", "/etc/hosts"]],
         "verdict": "allowed",

@@ -81,7 +81,7 @@ MISTAKES: dict[str, tuple[int, str]] = {
     "package status package=zsh --json --csv": (USAGE, "--csv: not allowed with argument -j/--json"),
     "package status package=zsh -t soon": (
         USAGE,
-        "-t/--timeout: invalid duration 'soon': use seconds, more than 0 and at most 86400",
+        "-t/--timeout: invalid duration 'soon': use seconds (90s), minutes (15m), hours (36h) or days (7d)",
     ),
     "package status package=zsh -t nan": (USAGE, "invalid duration 'nan'"),
     "package status package=zsh --ttl 0": (USAGE, "invalid duration '0'"),

@@ -23,6 +23,7 @@ TABLE = {
     "UNKNOWN_ACTION": ("invalid", "invalid", 2, None, "always", "always"),
     "MISSING_INPUT": ("invalid", "invalid", 3, None, "always", "always"),
     "INVALID_INPUT": ("invalid", "invalid", 4, None, "always", "always"),
+    "NO_DRY_RUN": ("invalid", "invalid", 4, "no_dry_run", "always", "always"),
     "UNCHECKED": ("invalid", "invalid", 4, "unchecked", "always", "always"),
     "BUSY": ("busy", "busy", 5, "busy", "always", "always"),
     "PASSED": ("passed", "allowed", None, None, "always", "always"),

@@ -42,7 +42,7 @@ def make_parser() -> Parser:
     parser.add_argument("check", metavar="NAME", help="name of a command in the NRPE configuration of the nodes")
     parser.add_argument("--args", metavar="'A!B'", help="values for $ARG1$, $ARG2$ … of the command")
     options.add_targets(parser)
-    options.add_running(parser)
+    options.add_running(parser, saves=False)
     return parser
 
 

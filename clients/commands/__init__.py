@@ -21,6 +21,7 @@ GROUPS = {
         "ssh": "Open ssh to the node that the target options find",
         "facts": "Count the values of a fact",
         "inventory": "Show the facts, classes and agents of one node",
+        "report": "Print a report on the fleet, as text, Markdown, CSV, JSON or an HTML page",
     },
     "Change nodes": {
         "apply": "Run a saved plan of a rollout",
@@ -52,6 +53,11 @@ GROUPS = {
         "policy": "Check and test authorization policies",
         "audit": "Show and verify the audit log of a node",
         "cost": "Estimate what a collective costs per month at AWS",
+    },
+    "Write agents": {
+        "new": "Write the code, the DDL and a test of a new agent",
+        "check": "Report what is wrong with agents, and what could be better",
+        "run-local": "Run an action on this machine and print what a caller would see",
     },
     "Try it out": {
         "lab": "Run a whole collective on this machine",

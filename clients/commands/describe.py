@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from collective.clients import apps, options, output
 from collective.clients.commands import COMMANDS
+from collective.clients.completed_by import completed_by
 from collective.clients.output import Output
-from collective.clients.parser import Parser, completed_by
+from collective.clients.parser import Parser
 from collective.errors import UsageError
 from collective.masking import MASK
 
@@ -86,6 +87,7 @@ def _action(action: Action) -> dict[str, Any]:
         "display": action.display,
         "timeout": action.timeout,
         "idempotent": action.idempotent,
+        "dry_run": action.dry_run,
         "input": {**action.input, "properties": _masked(action, action.inputs)},
         "output": {**action.output, "properties": _masked(action, action.outputs)},
         "aggregate": [

@@ -7,15 +7,15 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from collective.clients import options
 from collective.clients.commands import COMMANDS
-from collective.clients.parser import Parser, completed_by
+from collective.clients.completed_by import completed_by
+from collective.clients.parser import Parser
 from collective.clients.render.formatting import in_words, shallow
 from collective.clients.render.view import Screen
 from collective.clients.results import CallOutput, present
 from collective.clients.single_call import open_call
 from collective.clients.streams import notice, write
-from collective.clients.view_options import add_quiet
+from collective.clients.view_options import add_call
 from collective.fleet import registry_names
 from collective.nodesets import fold
 from collective.suggestions import suggest
@@ -34,10 +34,7 @@ def make_parser() -> Parser:
         "fact",
         parser.add_argument("fact", help='name of a fact; a dotted path reaches nested facts: os.family, a."b.c".d'),
     )
-    options.add_targets(parser)
-    options.add_running(parser)
-    options.add_saving(parser)
-    add_quiet(parser.add_argument_group("result options"))
+    add_call(parser)
     return parser
 
 

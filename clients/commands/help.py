@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 
 from collective.clients import apps, lookup, options, output
 from collective.clients.commands import COMMANDS, GROUPS
+from collective.clients.completed_by import completed_by
 from collective.clients.output import Output
-from collective.clients.parser import Parser, completed_by
+from collective.clients.parser import Parser
 from collective.errors import UsageError
 from collective.text import escape_controls
 
@@ -23,11 +24,11 @@ usage: crpc AGENT ACTION [KEY=VALUE ...] [options]     send a request to many no
 _MORE = """\
 Every command takes --help. 'crpc describe AGENT' shows what an agent does.
 """
-_AGENTS, _PLUGINS = "Agents", "Plug-ins"
+_AGENTS, _PLUGINS, _OWN = "Agents", "Plug-ins", "Your own commands"
 
 
 class Entry(NamedTuple):
-    """A line of the page; `kind` is command, agent, action, verb or plug-in."""
+    """A line of the page; `kind` is command, agent, action, verb, alias, own command or plug-in."""
 
     kind: str
     name: str
@@ -60,6 +61,8 @@ def run(arguments: Sequence[str]) -> int:
     for name, path in sorted(agents.items()):
         entries += _of_agent(name, path, args.verbose)
     entries += [Entry("plug-in", one.name, one.about, _PLUGINS) for one in lookup.plugins() if one.name not in agents]
+    own = lookup.own_commands(["--config", str(args.config)] if args.config else [])
+    entries += [Entry(kind, one.name, one.about, _OWN) for kind, one in own]
     document = {"entries": [entry._asdict() for entry in entries]}
     output.show(args, Output("help", document, Entry._fields, entries, lambda: _page(entries)))
     return 0

@@ -8,8 +8,9 @@ from typing import Any
 
 from collective.clients import options, output
 from collective.clients.commands import COMMANDS
+from collective.clients.completed_by import completed_by
 from collective.clients.output import Output
-from collective.clients.parser import Parser, completed_by
+from collective.clients.parser import Parser
 from collective.clients.render.formatting import in_words
 from collective.clients.results import print_missing
 from collective.clients.single_call import open_call
@@ -30,7 +31,6 @@ def make_parser() -> Parser:
     completed_by("node", parser.add_argument("node", help="identity of the node"))
     options.add_target(parser)
     options.add_running(parser)
-    options.add_saving(parser)
     return parser
 
 

@@ -8,7 +8,6 @@ from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
-from collective.clients import options
 from collective.clients.commands import COMMANDS
 from collective.clients.parser import Parser
 from collective.clients.render.ping_statistics import PERCENTILES, histogram, histogram_lines, slow, summary
@@ -17,7 +16,7 @@ from collective.clients.render.view import Screen
 from collective.clients.results import CallOutput, present
 from collective.clients.single_call import open_call
 from collective.clients.streams import write
-from collective.clients.view_options import add_quiet
+from collective.clients.view_options import add_call
 from collective.nodesets import fold
 from collective.text import escape_controls, plural
 
@@ -47,10 +46,7 @@ def make_parser() -> Parser:
     )
     parser.add_argument("--slow", action="store_true", help="name only the nodes that are much slower than the others")
     parser.add_argument("--histogram", action="store_true", help="also print how the times are distributed")
-    options.add_targets(parser)
-    options.add_running(parser)
-    options.add_saving(parser)
-    add_quiet(parser.add_argument_group("result options"))
+    add_call(parser)
     return parser
 
 

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from collective.clients import node_files, options, output
 from collective.clients.commands import COMMANDS
+from collective.clients.completed_by import completed_by
 from collective.clients.output import Output
-from collective.clients.parser import Parser, completed_by
+from collective.clients.parser import Parser
 from collective.clients.streams import notice, write
 from collective.errors import CollectiveError, ConfigError, PolicyError, UsageError
 from collective.exit_codes import CONFIGURATION, FAILED, SILENT
@@ -65,13 +66,14 @@ def make_parser() -> Parser:
         verb.add_argument("file", type=Path, metavar="FILE", help="the policy file")
     completed_by("request", test.add_argument("words", nargs="*", help="agent, action and inputs"))
     test.add_argument("--caller", required=True, metavar="NAME", help="the caller of the request")
+    test.add_argument("-n", "--dry-run", action="store_true", help="test a dry run of the action")
     test.add_argument("--reason", default="", metavar="TEXT", help="the reason of the call")
     test.add_argument("--targets", type=_number, metavar="N", help="the number of nodes of the call (default: 1)")
     test.add_argument("--approvals", type=_number, metavar="N", help="the number of approvals (default: 0)")
     test.add_argument("--time", type=_time, metavar="TIME", help="when: 2026-11-28T02:30 (default: now)")
     replay.add_argument("--audit", required=True, type=Path, metavar="FILE", help="the audit.jsonl of a node")
     for verb in (test, replay):
-        verb.add_argument("--facts", type=Path, metavar="FILE", help="the node's facts (YAML or JSON)")
+        verb.add_argument("--facts", type=Path, metavar="FILE", help="the node's facts: .json, .txt or YAML")
         verb.add_argument("--classes", type=Path, metavar="FILE", help="the node's classes, separated by whitespace")
     return parser
 
@@ -122,9 +124,8 @@ def _test(args: argparse.Namespace) -> int:
     node = _node(args)
     when, nodes = args.time or time.time(), args.targets or 1
     call = policy.CallFacts(args.reason, nodes, nodes, when, args.approvals or 0)
-    question = policy.Question(
-        args.caller, agent, action, data, node or policy.KnownNode({}, frozenset()), known=known, call=call
-    )
+    on = node or policy.KnownNode({}, frozenset())
+    question = policy.Question(args.caller, agent, action, data, on, dry_run=args.dry_run, known=known, call=call)
     depends = node is None and len({one.allow for one in rules.possible(replace(question, node=None))}) > 1
     if depends:
         notice("the decision depends on the node (use --facts and --classes); assuming it has none")
@@ -259,12 +260,21 @@ def _find(catalog: Catalog, agent: str, action: str) -> Action | None:
 def _node(args: argparse.Namespace) -> KnownNode | None:
     """Return the node that --facts and --classes describe, None without both."""
     from collective.policy import KnownNode
-    from collective.yaml_file import read_text, read_yaml
+    from collective.yaml_file import read_text
 
     if args.facts is None and args.classes is None:
         return None
-    facts = read_yaml(args.facts) if args.facts else {}
-    if not isinstance(facts, dict):
-        raise UsageError(f"--facts {args.facts}: must be a mapping")
     classes = read_text(args.classes).split() if args.classes else ()
-    return KnownNode(facts, frozenset(classes))
+    return KnownNode(_facts(args.facts) if args.facts else {}, frozenset(classes))
+
+
+def _facts(path: Path) -> Mapping[str, Any]:
+    """Read a file of facts as a node does, and report the values that a node omits."""
+    from collective.fact_files.formats import read_file
+
+    if not path.exists():  # on a node such a file has no facts yet
+        raise ConfigError(f"{path}: cannot be read: No such file or directory")
+    facts = read_file(path)
+    for line in facts.omitted:
+        notice(line)
+    return facts

@@ -7,13 +7,14 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from collective.clients import options, rollout_options, saved_runs
+from collective.clients import apps, options, rollout_options, saved_runs
 from collective.clients.commands import COMMANDS
+from collective.clients.completed_by import completed_by
 from collective.clients.confirmation import Confirmation, ask_whether
 from collective.clients.inputs import ask_secrets, read_inputs
-from collective.clients.parser import Parser, completed_by
+from collective.clients.parser import Parser
 from collective.clients.prepared_call import PreparedCall, connected, send
-from collective.clients.results import CallOutput, present, print_sent
+from collective.clients.results import present, print_sent
 from collective.clients.streams import notice
 from collective.clients.view_options import add_views, read_view
 from collective.errors import NoNodes, TooManyTargets, UsageError
@@ -50,7 +51,6 @@ def make_parser() -> Parser:
     options.add_running(parser)
     rollout_options.add_reason(parser)
     rollout_options.add_rollout(parser)
-    options.add_saving(parser)
     group = add_views(parser)
     group.add_argument("--no-results", action="store_true", help="print the request id, do not wait for replies")
     return parser
@@ -90,11 +90,11 @@ def _send(args: argparse.Namespace, found: SavedRun, nodes: list[str]) -> int:
     prepared = _prepared(args, found, config, action, data, nodes)
     if not args.quiet:
         notice(f"{saved_runs.described(found)}: retrying {plural(len(nodes), 'node')}")
-    if not action.idempotent and not args.yes:
+    if not action.idempotent and not args.yes and not found.dry_run:
         _confirm(prepared, nodes, [node for node in nodes if node in found.silent], config)
     with connected(config, catalog) as fleet:
         call = send(args, fleet, prepared)
-        return print_sent(call, args, fleet) if args.no_results else present(CallOutput(call, args), call, fleet)
+        return print_sent(call, args, fleet) if args.no_results else present(apps.call_output(call, args), call, fleet)
 
 
 def _prepared(
@@ -116,6 +116,7 @@ def _prepared(
         timeout=args.timeout or found.request["timeout"],
         ttl=args.ttl or found.request["ttl"],
         retry_of=found.begin["run"],
+        dry_run=found.dry_run,
         reason=args.reason,
     )
 

@@ -31,6 +31,7 @@ def action(described: Action, level: int = 1) -> str:
     facts = [
         f"Timeout {described.timeout:g} s",
         "idempotent" if described.idempotent else "**not idempotent**",
+        *(["has a dry run"] if described.dry_run else []),
         f"shows {_SHOWN[described.display]}",
     ]
     heading = f"{'#' * level} {described.agent} {described.name}"

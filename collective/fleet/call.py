@@ -72,11 +72,12 @@ def accept_no_stranger(_sender: str) -> bool:
 class Call:
     """An iterator of replies, and the outcomes of all nodes.
 
-    `agent`, `collective` and `caller` are those of the `request`, whose ID is that of the run: all waves name it.
-    `action` is the action's DDL. `timeout` is that of each node, in seconds. `outcomes` is filled while iterating.
-    `absent` are the nodes that have no queue. `started` is in Unix seconds; `discovery_ms` and `total_ms` are durations
-    in milliseconds. `cut_short` is true when the call was stopped while nodes could still answer. Each wave of a
-    rollout has its own request ID. With retries, a node may reply several times; `outcomes` has its last reply.
+    `agent`, `collective`, `caller` and `dry_run` are those of the `request`, whose ID is that of the run: all waves
+    name it. `action` is the action's DDL. `timeout` is that of each node, in seconds. `outcomes` is filled while
+    iterating. `absent` are the nodes that have no queue. `started` is in Unix seconds; `discovery_ms` and `total_ms`
+    are durations in milliseconds. `cut_short` is true when the call was stopped while nodes could still answer. Each
+    wave of a rollout has its own request ID. With retries, a node may reply several times; `outcomes` has its
+    last reply.
     """
 
     def __init__(
@@ -101,6 +102,7 @@ class Call:
         self.agent = sender.request.agent
         self.collective = sender.request.collective
         self.caller = sender.request.caller
+        self.dry_run = sender.request.dry_run
         self.action = action
         self.outcomes = outcomes or Outcomes(rollout.waiting)
         self.discovery_ms = discovery_ms

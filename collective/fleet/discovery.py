@@ -20,6 +20,7 @@ from collective.fleet.targets import Targets
 from collective.fleet.unknown_names import unknown_names
 from collective.nodesets import fold
 from collective.registry import Contents, NodeRecord
+from collective.suggestions import suggest
 from collective.text import plural
 
 _SEARCH_SECONDS = 2.0  # for the regular expressions of a filter on all nodes together
@@ -102,9 +103,10 @@ def candidates(
     for name, problem in contents.invalid.items():
         if _is_target(targets, name) and _is_named(targets.filter, name):
             found.not_asked[name] = f"invalid record in the registry: {problem}"
-    why_none = _why_none(alive, possible, agent)
-    if alive and not possible and (unknown := unknown_names(targets.filter, contents.records)):
-        why_none = f"no node matches the filter ({unknown})"
+    why_none = _why_none(found, alive, possible, agent)
+    if alive and not possible:
+        unknown = unknown_names(targets.filter, contents.records)
+        why_none = f"no node matches the filter ({unknown})" if unknown else why_none + _meant(targets, contents)
     return replace(found, why_none=why_none)
 
 
@@ -184,12 +186,24 @@ def _is_named(wanted: Filter, name: str) -> bool:
     return matches(only, NodeRecord(name, ""), _no_data)
 
 
-def _why_none(alive: int, possible: int, agent: str) -> str:
+def _meant(targets: Targets, contents: Contents) -> str:
+    """Return a hint at the node that a name in the filter probably means: `; did you mean 'web1'?`, or nothing."""
+    known = [record.identity for record in contents.records]
+    given = (one for one in targets.filter.identities if one not in known and not one.startswith("/"))
+    hints = (suggest(one.lower().rstrip("."), known) for one in given)
+    return next((f"; {hint}" for hint in hints if hint), "")
+
+
+def _why_none(found: Candidates, alive: int, possible: int, agent: str) -> str:
     """Return why no node was found; `possible` nodes that are alive could match, with or without the agent."""
+    if found.undecided:
+        return f"no node matches the filter ({plural(len(found.undecided), 'node')} asked)"
     if not alive:
         return "no node is alive in the registry"
     if not possible:
         return f"no node matches the filter ({plural(alive, 'node')} alive)"
+    if found.not_asked:
+        return "no node that matches the filter can be asked"
     return f"none of the matching nodes has the agent '{agent}' ({plural(possible, 'node')})"
 
 

@@ -27,7 +27,7 @@ from collective.catalog import Catalog
 from collective.config import ClientConfig
 from collective.errors import NoNodes, NotFound, TransportError, Unreachable, UsageError
 from collective.filters import Filter
-from collective.fleet import discovery, reply_slots, silence
+from collective.fleet import discovery, node_sets, reply_slots, silence
 from collective.fleet.background import Background
 from collective.fleet.call import Call, VerifyReply, accept_unverified
 from collective.fleet.confirmation import Confirm, require_confirmation
@@ -35,6 +35,7 @@ from collective.fleet.discovery import Discovery
 from collective.fleet.gates import NO_GATES, Gates
 from collective.fleet.grouping import Facts
 from collective.fleet.known_nodes import IntroducedNodes, KnownNodes
+from collective.fleet.node_sets import ListedNodes, MatchingNodes, NodeSet
 from collective.fleet.outcomes import Outcomes
 from collective.fleet.pace import AT_ONCE, Pace
 from collective.fleet.plan import CallPlan, Parties, Surroundings
@@ -146,6 +147,7 @@ class Fleet:
         background: Background | None = None,
         reason: str | None = None,
         confirm: Confirm | None = None,
+        dry_run: bool = False,
         record: CallRecord = NO_RECORD,
     ) -> Call:
         """Send a request to the nodes that `targets` selects, and return the call, an iterator of their replies.
@@ -160,15 +162,19 @@ class Fleet:
         `confirm` is called with the nodes before an action that is not idempotent is sent to the whole collective, or
         to more than the configured `max_targets`. Without `confirm`, more than `max_targets` nodes are refused.
 
+        With `dry_run`, every node reports what the action would change and changes nothing; nothing is confirmed.
+
         `record` receives each event of the call, such as `runs.recorder.RunRecorder`, which saves them.
 
         Known nodes that may be missing are in `outcomes.not_asked`, `outcomes.not_evaluated` and `outcomes.silent`; a
         call may have only such nodes.
 
-        Raises UsageError, MissingInput, InvalidInput or DDLError before anything is sent; NoNodes when no node
-        matches; TooManyTargets when the nodes are not confirmed; MessageTooLarge; TransportError.
+        Raises UsageError, MissingInput, InvalidInput, NoDryRun or DDLError before anything is sent; NoNodes when no
+        node matches; TooManyTargets when the nodes are not confirmed; MessageTooLarge; TransportError.
         """
-        plan = self.plan(agent, action, data, targets=targets, pace=pace, timeout=timeout, ttl=ttl, hooks=hooks)
+        plan = self.plan(
+            agent, action, data, targets=targets, pace=pace, timeout=timeout, ttl=ttl, hooks=hooks, dry_run=dry_run
+        )
         plan = replace(plan, gates=gates, background=background, reason=reason)
         return self.start(plan, confirm=confirm, record=record)
 
@@ -183,9 +189,14 @@ class Fleet:
         timeout: float | None = None,
         ttl: float | None = None,
         hooks: Hooks = NO_HOOKS,
+        dry_run: bool = False,
     ) -> CallPlan:
         """Check a call and find its nodes, without sending it; the arguments and errors are those of `call`."""
         described = self.catalog.action(agent, action)
+        if dry_run:
+            described.require_dry_run()
+            if hooks.named():
+                raise UsageError("dry_run: not allowed with hooks, which would run for real")
         checked = described.check_input(data or {})
         if pace.retry and hooks.named():
             raise UsageError("retry: not allowed with hooks, which would be repeated as well")
@@ -207,6 +218,7 @@ class Fleet:
             facts=facts,
             discovery_ms=discovery_ms,
             hooks=hooks,
+            dry_run=dry_run,
         )
 
     def hook(self, agent: str, action: str, data: Mapping[str, Any] | None = None) -> Hook:
@@ -217,12 +229,14 @@ class Fleet:
     def start(self, plan: CallPlan, *, confirm: Confirm | None = None, record: CallRecord = NO_RECORD) -> Call:
         """Send a planned call to its first nodes, and return it; the arguments and errors are those of `call`."""
         expected = list(plan.found.nodes)
-        if expected and not plan.idempotent:
+        if expected and not plan.idempotent and not plan.dry_run:
             require_confirmation(expected, plan.targets.unrestricted, self.config.max_targets, confirm)
         request = self._request(plan.action, plan.data, plan.targets.filter, plan.timeout, plan.ttl)
         request = replace(request, reason=plan.reason, total=len(expected), approvals=plan.approvals)
+        if plan.dry_run:
+            request = replace(request, dry_run=True, critical=(*request.critical, "dry_run"))
         if plan.background:
-            request = replace(request, job=plan.background.to_data(), critical=("job",))
+            request = replace(request, job=plan.background.to_data(), critical=(*request.critical, "job"))
         hooks = plan.hooks.named()
         longest = max([plan.timeout, *(hook.action.timeout + self.config.transit for hook in hooks.values())])
         rollout = Rollout(expected, plan.pace, longest, plan.facts, gated=bool(plan.gates.gates))
@@ -316,6 +330,9 @@ class Fleet:
         self.catalog.check_filter(targets.filter)
         if targets.nodes == ():
             raise NoNodes("the list of nodes is empty")
+        if targets.sets is not None:
+            found = self._of_sets(targets.sets, targets, agent, certain)
+            return self._narrowed(found, targets, agent, verify=verify, certain=certain)
         names_only = None if verify else discovery.named(targets)
         if names_only is None:
             found = self._discover(targets, agent, certain)
@@ -323,6 +340,29 @@ class Fleet:
                 found = found.among(targets.nodes)
         else:
             found = self._named(names_only)
+        missing = found.not_evaluated or found.silent or (self.config.expect_all and found.not_asked)
+        if not found.nodes and not missing:
+            raise NoNodes("; ".join([found.why_none, *found.incomplete()]))
+        return replace(found, nodes=tuple(targets.sample(found.nodes)))
+
+    def _of_sets(self, sets: NodeSet, targets: Targets, agent: str, certain: bool) -> Discovery:
+        """Return the nodes of a set expression, after evaluating the filters of its groups."""
+        if isinstance(sets, ListedNodes):
+            return self._named(sorted(sets.names))
+        if isinstance(sets, MatchingNodes):
+            self.catalog.check_filter(sets.filter)
+            method, seconds = targets.method, targets.discovery_timeout
+            return self._discover(Targets(sets.filter, None, method, seconds), agent, certain)
+        left = self._of_sets(sets.left, targets, agent, certain)
+        return node_sets.combined(sets.operator, left, self._of_sets(sets.right, targets, agent, certain))
+
+    def _narrowed(self, found: Discovery, targets: Targets, agent: str, *, verify: bool, certain: bool) -> Discovery:
+        """Return the nodes of `found` that match the other parts of `targets` as well."""
+        if targets.nodes is not None:
+            found = found.among(targets.nodes)
+        if found.nodes and (verify or targets.filter != Filter()):
+            rest = replace(targets, nodes=found.nodes, sets=None, limit=None, limit_seed=None)
+            found = self._select(rest, agent, verify=verify, certain=certain)
         missing = found.not_evaluated or found.silent or (self.config.expect_all and found.not_asked)
         if not found.nodes and not missing:
             raise NoNodes("; ".join([found.why_none, *found.incomplete()]))

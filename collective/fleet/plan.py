@@ -40,10 +40,12 @@ _SCHEMA = "rollout-plan"
 class CallPlan:
     """What a call will do. `data` are the inputs with their defaults; `timeout` and `ttl` are in seconds.
 
-    `hooks` run before and after the action on each node, `gates` are checked between waves. With `background`, nodes
-    run the action as a job. `reason` is why, for policies that require one, and `approvals` are
-    the signatures of other callers. `found` are the nodes, `waves` the same
-    nodes in the order in which they are reached, `facts` those that the pace needs, by node.
+    `hooks` run before and after the action on each node, `gates` are checked between waves. With `dry_run` the
+    nodes only report what the action would change; with `background` they run it as a job. `reason` is why, for
+    policies that require one, and `approvals` are the signatures of other callers.
+
+    `found` are the nodes, `waves` the same nodes in the order in which they are reached, `facts` those that the pace
+    needs, by node.
     """
 
     action: ddl.Action
@@ -58,6 +60,7 @@ class CallPlan:
     discovery_ms: float = 0.0
     hooks: Hooks = NO_HOOKS
     gates: Gates = NO_GATES
+    dry_run: bool = False
     background: Background | None = None
     reason: str | None = None
     approvals: Mapping[str, Any] | None = None
@@ -103,7 +106,9 @@ class Parties:
 
 
 def saved(plan: CallPlan, versions: Mapping[str, str], parties: Parties, created: float) -> dict[str, Any]:
-    """Return the document of a plan; raise UsageError when its inputs are secret."""
+    """Return the document of a plan; raise UsageError for a dry run, and when its inputs are secret."""
+    if plan.dry_run:
+        raise UsageError("--save-plan: not allowed with --dry-run (the plan would be applied for real)")
     for part in (Hook(plan.action, plan.data), *plan.hooks.named().values()):
         if secret := sorted(part.action.secrets & part.data.keys()):
             raise UsageError(f"--save-plan: the input '{secret[0]}' is secret and must not be written to a file")

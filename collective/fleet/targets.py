@@ -17,6 +17,7 @@ from collective import filters, names
 from collective.errors import UsageError
 from collective.filters import Filter
 from collective.fleet.amounts import Amount, AmountLike, read_amount
+from collective.fleet.node_sets import NodeSet
 
 _NO_FILTER = Filter()
 METHODS = ("registry", "broadcast")
@@ -29,7 +30,7 @@ class Targets:
     `filter` is what nodes must match, `nodes` a list of names (None: any). `method` is the discovery method,
     `registry` or `broadcast` (None: the registry if there is one). `discovery_timeout` limits a broadcast discovery,
     in seconds (None: as configured). `limit` (`N` or `"N%"`) selects some of the matching nodes at random; the same
-    `limit_seed` selects the same nodes.
+    `limit_seed` selects the same nodes. `sets` is what nodes must be in, see `node_sets`.
 
     Raises UsageError for an invalid value.
     """
@@ -40,6 +41,7 @@ class Targets:
     discovery_timeout: float | None
     limit: Amount | None
     limit_seed: int | None
+    sets: NodeSet | None
 
     def __init__(
         self,
@@ -49,6 +51,7 @@ class Targets:
         discovery_timeout: float | None = None,
         limit: AmountLike = None,
         limit_seed: int | None = None,
+        sets: NodeSet | None = None,
     ) -> None:
         if method is not None and method not in METHODS:
             raise UsageError(f"method '{method}': must be one of {', '.join(METHODS)}")
@@ -61,6 +64,7 @@ class Targets:
         object.__setattr__(self, "discovery_timeout", discovery_timeout)
         object.__setattr__(self, "limit", None if limit is None else read_amount("limit", limit))
         object.__setattr__(self, "limit_seed", limit_seed)
+        object.__setattr__(self, "sets", sets)
 
     @classmethod
     def select(
@@ -86,12 +90,12 @@ class Targets:
 
     def limited(self, limit: AmountLike, seed: int | None = None) -> Targets:
         """Return these targets, limited to `limit` (`N` or `"N%"`) nodes, selected at random."""
-        return Targets(self.filter, self.nodes, self.method, self.discovery_timeout, limit, seed)
+        return Targets(self.filter, self.nodes, self.method, self.discovery_timeout, limit, seed, self.sets)
 
     @property
     def unrestricted(self) -> bool:
         """Whether these targets are every node of the collective."""
-        return self.filter == _NO_FILTER and self.nodes is None and self.limit is None
+        return self.filter == _NO_FILTER and self.nodes is None and self.limit is None and self.sets is None
 
     def sample(self, nodes: Iterable[str]) -> list[str]:
         """Return `nodes`, sorted; with a limit, only those selected at random.

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from collective import catalog, names
+from collective import catalog, installed, names
 from collective.aws.session import AWS
 from collective.config import NodeConfig
 from collective.errors import ConfigError
@@ -81,6 +81,7 @@ def build(config: NodeConfig, manager: ServiceManager, session: boto3.Session | 
     remove_abandoned_sockets()
     jobs = open_database(config.state / "jobs.sqlite")
     _end_abandoned(journal, JobStore(jobs))
+    verify = trust.verifier(config)
     plugins = load_plugins(config)
     policy.report(plugins.inputs)
     parts = ServerParts(
@@ -92,10 +93,11 @@ def build(config: NodeConfig, manager: ServiceManager, session: boto3.Session | 
         journal=journal,
         runner=runner,
         sign=sshsig.signing_with(key),
-        verify=trust.verifier(config),
+        verify=verify,
         max_actions=config.max_actions,
         max_queued=config.max_queued,
         agent_limits=config.agent_limits,
+        files=(policy, verify),
         jobs=jobs,
     )
     server = Server(config.collective, config.identity, parts)
@@ -108,12 +110,13 @@ def build(config: NodeConfig, manager: ServiceManager, session: boto3.Session | 
 
 
 def load_plugins(config: NodeConfig, before: Plugins | None = None) -> Plugins:
-    """Load the standard agents and data functions, and those of the configured folders.
+    """Load the standard agents and data functions, those of the configured folders, and those of distributions.
 
     A plugin that is broken now keeps its version of `before`.
     """
-    code = [agents.bundled(), *config.agents]
-    return plugin_set.load(code, [catalog.bundled(), *config.ddls], config.settings, before)
+    code = [agents.bundled(), *config.agents, *installed.code_folders()]
+    ddls = [catalog.bundled(), *config.ddls, *installed.ddl_folders()]
+    return plugin_set.load(code, ddls, config.settings, before)
 
 
 def reload_plugins(config: NodeConfig, before: Plugins) -> Plugins:
@@ -183,6 +186,7 @@ def _describe(server: Server, heartbeat: float, public_key: str) -> NodeRecord:
         agents={name: agent.ddl.metadata["version"] for name, agent in agents.items()},
         refused=agents.refused,
         outdated=agents.outdated,
+        problems=server.state.problems,
         public_key=public_key,
         period=heartbeat,
     )

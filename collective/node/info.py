@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -33,6 +34,7 @@ class RunningNodeInfo:
         self._pools = pools
         self._audit = audit
         self._runner = runner
+        self._started = time.time()
 
     @property
     def identity(self) -> str:
@@ -43,6 +45,11 @@ class RunningNodeInfo:
     def collective(self) -> str:
         """The collective that the node belongs to."""
         return self._state.collective
+
+    @property
+    def started(self) -> float:
+        """When the daemon started, in Unix seconds."""
+        return self._started
 
     @property
     def facts(self) -> Mapping[str, Any]:
@@ -65,6 +72,11 @@ class RunningNodeInfo:
         agents = self._state.plugins.agents
         newer = {name: f"newer version failed to load: {reason}" for name, reason in agents.outdated.items()}
         return {**{name: f"failed to load: {reason}" for name, reason in agents.refused.items()}, **newer}
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What is wrong with files that are read while the daemon runs, except agents, one line per problem."""
+        return self._state.problems
 
     @property
     def running(self) -> int:

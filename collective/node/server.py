@@ -8,7 +8,7 @@ Receiver ─► Pipeline ─► Scheduler ─► RequestPools ─► RequestExec
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from collective import names, signing
@@ -36,7 +36,7 @@ from collective.node.requests.refusals import Refusals
 from collective.node.requests.replies import Replies
 from collective.node.requests.request_decoder import RequestDecoder
 from collective.node.requests.scheduler import Scheduler
-from collective.node.state import NodeState
+from collective.node.state import CheckedFile, NodeState
 from collective.node.storage.audit_log import AuditLog
 from collective.node.storage.database import Database
 from collective.node.storage.journal import Journal, noting
@@ -63,6 +63,7 @@ class ServerParts:
     agent_limits: Mapping[str, int] = field(default_factory=dict)
     jobs: Database = field(default_factory=lambda: open_database(None))
     make_pool: MakePool = thread_pool
+    files: Sequence[CheckedFile] = ()  # whose problems the node reports
 
 
 class Server:
@@ -72,7 +73,7 @@ class Server:
         self._parts = parts
         self._stopping = threading.Event()
         self.queue = names.node_queue(collective, identity)
-        self.state = NodeState(collective, identity, parts.facts, parts.plugins)
+        self.state = NodeState(collective, identity, parts.facts, parts.plugins, parts.files)
         self.statistics = Statistics()
         counters, now = self.statistics.requests, parts.transport.now
         self.pools = RequestPools(parts.max_actions, parts.max_queued, parts.agent_limits, parts.make_pool)

@@ -15,6 +15,7 @@
     callers, agents, actions   names or globs, one of which must match; a caller may be `group:NAME`
     facts, classes, select     filters on the node, as in the options -F, -C and -S; all must match
     inputs                     a JSON Schema (2020-12) for the inputs, with the defaults of the DDL
+    dry_run                    true: only dry runs, false: only real runs
     allow                      true (the default) or false
     between                    times of day, such as 22:00-04:00
     reason, max_targets,       what a rule that allows requires of the requests that match; those that do not meet it

@@ -27,6 +27,7 @@ _KEYS = (
     "classes",
     "select",
     "inputs",
+    "dry_run",
     "allow",
     "between",
     "reason",
@@ -111,6 +112,7 @@ class _PolicyParser:
             node=self._node(place, entry),
             inputs=self._inputs(place, entry),
             allow=self._one(place, entry, "allow", bool, "true or false", True),
+            dry_run=self._one(place, entry, "dry_run", bool, "true or false", None),
             between=self._between(place, entry),
             requires=self._requires(place, entry),
         )

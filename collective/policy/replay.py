@@ -75,15 +75,16 @@ def _questions(decision: Mapping[str, Any], node: Node | None, described: Descri
     data = dict(recorded) if isinstance(recorded, Mapping) else {}
     masked = frozenset(name for name, value in data.items() if value == MASK or is_cut(value))
     partial = data.pop(CUT, None) is not None
-    known, call = described.inputs, _call_facts(decision)
-    yield Question(
-        caller, agent, action, described.complete(agent, action, data), node, masked, partial, known=known, call=call
-    )
+    known, dry_run, call = described.inputs, decision.get("dry_run") is True, _call_facts(decision)
+    whole = described.complete(agent, action, data)
+    yield Question(caller, agent, action, whole, node, masked, partial, dry_run, known, call)
     asks = decision.get("asks")
     for ask in asks if isinstance(asks, list) else ():
         if isinstance(ask, list) and len(ask) == 2 and ask[0] != CUT:
             query, unknown = {"query": str(ask[1])}, frozenset({"query"} if is_cut(ask[1]) else ())
-            yield Question(caller, data_ddl.AGENT, str(ask[0]), query, node, unknown, known=known, call=call)
+            yield Question(
+                caller, data_ddl.AGENT, str(ask[0]), query, node, unknown, dry_run=dry_run, known=known, call=call
+            )
 
 
 def _call_facts(decision: Mapping[str, Any]) -> CallFacts:

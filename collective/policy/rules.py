@@ -37,7 +37,7 @@ class KnownNode:
 
 @dataclass(frozen=True)
 class Question:
-    """Whether `caller` may run `action` of `agent` with the inputs `data` on `node`.
+    """Whether `caller` may run `action` of `agent` with the inputs `data` on `node`, or only a dry run of it.
 
     `known` are the actions whose inputs are known: those that the node has. `call` is what requirements and times are
     about.
@@ -53,6 +53,7 @@ class Question:
     node: Node | None
     masked: frozenset[str] = frozenset()
     partial: bool = False
+    dry_run: bool = False
     known: Actions = field(default_factory=dict)
     call: CallFacts = _ONE_CALL
 
@@ -73,8 +74,9 @@ NO_RULE_ALLOWS = Decision(False, None, "no rule allows it")
 class Rule:
     """One rule. `callers`, `agents` and `actions` are names or globs, `inputs` is a JSON Schema or None.
 
-    `between` are the times of day at which it matches (None: always). A rule that allows denies the requests that match
-    and do not meet its `requires`.
+    With `dry_run` true the rule matches only dry runs, with false only real runs, with None both. `between` are the
+    times of day at which it matches (None: always). A rule that allows denies the requests that match and do not meet
+    its `requires`.
     """
 
     name: str
@@ -84,6 +86,7 @@ class Rule:
     node: Filter = field(default_factory=Filter)
     inputs: Mapping[str, Any] | None = None
     allow: bool = True
+    dry_run: bool | None = None
     between: TimeWindow | None = None
     requires: Requirements = NO_REQUIREMENTS
 
@@ -97,6 +100,8 @@ class Rule:
 
     def _matches(self, question: Question) -> bool | None:
         if not self._covers(question):
+            return False
+        if self.dry_run not in (None, question.dry_run):
             return False
         conditions = (
             self._matches_time(question.call.time),

@@ -126,6 +126,7 @@ class RunRecorder:
             "agent": call.agent,
             "action": call.action.name,
             "inputs": " ".join(words)[:_LONGEST_INPUTS],
+            "dry_run": call.dry_run,
             "nodes": self._nodes,
             "retry_of": self._retry_of,
         }

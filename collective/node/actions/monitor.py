@@ -104,7 +104,8 @@ def _watch(
                 while len(written) <= LARGEST_MESSAGE and readable(result_pipe) and _read_chunk(result_pipe, written):
                     pass
                 return _exit_result(worker, written)
-    return failed_result(f"Timed out after {timeout:g} s: all processes of the action were killed", reason=TIMEOUT)
+    message = f"Timed out after {timeout:g} s: all processes of the action were killed"
+    return failed_result(f"{message} (limits: 'timeout' of the DDL, -t of the call)", reason=TIMEOUT)
 
 
 def _stopped(connection: Connection) -> ActionResult:

@@ -22,6 +22,7 @@ from collective.node.plugins.programs import ActionProgram
 
 log = logging.getLogger(__name__)
 
+FACTS = "fact"  # the agent after whose actions the node reads its facts again
 RPCUTIL, CONTROL = "rpcutil", "control"
 INSIDE = frozenset({RPCUTIL, CONTROL})  # agents that run inside the daemon; functions may have an argument `node`
 

@@ -214,9 +214,11 @@ def check_parameters(path: Path, described: ddl.Action, function: Callable[..., 
             _check_optional(label, described, parameter)
         else:
             raise DDLError(f"{label}: parameter '{parameter}' cannot be passed by name")
+    _check_dry_run(label, described, function)
     if sorted(inputs) != sorted(described.inputs):
         raise DDLError(
             f"{label}: the inputs differ: {sorted(inputs)} in the code, {sorted(described.inputs)} in the DDL"
+            " (name the parameters like the inputs)"
         )
 
 
@@ -225,6 +227,15 @@ def _check_supplied(label: str, parameter: inspect.Parameter, known: frozenset[s
         raise DDLError(
             f"{label}: unknown keyword-only parameter '{parameter.name}' (the node supplies {', '.join(sorted(known))})"
         )
+
+
+def _check_dry_run(label: str, described: ddl.Action, function: Callable[..., Any]) -> None:
+    """Check that the DDL and the function agree whether the action has a dry run: else it would change the node."""
+    in_code = bool(supplied(function, {"dry_run": False}))
+    if described.dry_run and not in_code:
+        raise DDLError(f"{label}: 'dry_run' is true in the DDL but the function has no keyword-only 'dry_run'")
+    if in_code and not described.dry_run:
+        raise DDLError(f"{label}: the function has 'dry_run' but the DDL does not (add \"dry_run\": true)")
 
 
 def _check_optional(label: str, described: ddl.Action, parameter: inspect.Parameter) -> None:

@@ -46,6 +46,11 @@ class Plugins:
         data = {(data_ddl.AGENT, name): frozenset(function.ddl.inputs) for name, function in self.data.items()}
         return actions | data
 
+    @property
+    def others(self) -> tuple[str, ...]:
+        """The problems of data functions and settings; callers learn those of agents by the agent's name."""
+        return (*self.data.problems, *self.unused)
+
 
 def load(code: Sequence[Path], ddls: Sequence[Path], settings: Path, before: Plugins | None = None) -> Plugins:
     """Load all plugins in the folders. If two have the same name, the one in the first folder is used."""

@@ -53,12 +53,14 @@ class Authorizer:
         action = context.plugins.agents.action(request.agent, request.action)
         data = action.with_defaults(request.data) if action else request.data
         view = self._state.view(context.plugins)
-        call, known = self._call_facts(request, context), context.plugins.inputs
-        question = Question(request.caller, request.agent, request.action, data, view, known=known, call=call)
+        call, known, dry_run = self._call_facts(request, context), context.plugins.inputs, request.dry_run
+        question = Question(
+            request.caller, request.agent, request.action, data, view, dry_run=dry_run, known=known, call=call
+        )
         decision = self._policy.decide(question)
         if not decision.allow:
             context.rule = decision.rule
-            what = f"{request.agent} {request.action}"
+            what = f"{request.agent} {request.action}" + (" as a dry run" if request.dry_run else "")
             raise Refused(Reason.DENIED, f"'{request.caller}' may not call {what} here: {decision.why}")
         context.rule = context.rule or decision.rule
         self._hours.add(request.caller, request.run or request.id, call.targets or 0, call.time or 0.0)

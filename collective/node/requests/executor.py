@@ -5,17 +5,18 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Protocol
+from typing import Any, Protocol
 
 from collective.errors import RPCError
+from collective.log_limiter import LogLimiter
 from collective.node.actions.job import CRASHED, ActionJob, ActionResult, ProgramCall, failed_result
 from collective.node.actions.runner import Runner
 from collective.node.facts import Facts
 from collective.node.jobs.orders import Orders
 from collective.node.jobs.running import RunningRequests
-from collective.node.plugins.agents import INSIDE
+from collective.node.plugins.agents import FACTS, INSIDE
 from collective.node.plugins.programs import ActionProgram
 from collective.node.requests.context import AdmittedRequest
 from collective.node.requests.counters import Statistics
@@ -48,6 +49,7 @@ class ActionCaller:
             "caller": admitted.request.caller,
             "facts": self._facts.current,
             "deadline": time.monotonic() + timeout,
+            "dry_run": admitted.request.dry_run,
         }
         if agent.name in INSIDE:
             supplied = agent.supplied(action.name, {**available, "node": self._node})
@@ -64,7 +66,10 @@ class ActionCaller:
             program=self._program_call(admitted, program) if program else None,
         )
         with self._running.registered(admitted):
-            return self._runner.run(job, timeout)
+            result = self._runner.run(job, timeout)
+        if agent.name == FACTS:
+            self._facts.wake()
+        return result
 
     def _program_call(self, admitted: AdmittedRequest, program: ActionProgram) -> ProgramCall:
         request = admitted.request
@@ -109,6 +114,7 @@ class RequestExecutor:
         self._replies = replies
         self._statistics = statistics
         self._now = now
+        self._log_limiter = LogLimiter()
 
     def execute(self, admitted: AdmittedRequest) -> None:
         """Run the request's action and send its reply, unless another thread has started it."""
@@ -148,7 +154,17 @@ class RequestExecutor:
         result = self._caller.call(admitted, timeout)
         if result.statuscode:
             return result
-        return replace(result, data=admitted.action.check_output(result.data))
+        # A dry run has no outputs that only a real run produces, such as an exit code.
+        data = admitted.action.check_output(result.data, complete=not admitted.request.dry_run)
+        self._report_undeclared(admitted, data)
+        return replace(result, data=data)
+
+    def _report_undeclared(self, admitted: AdmittedRequest, data: Mapping[str, Any]) -> None:
+        """Log outputs that the DDL does not have: the reply contains them, but no caller knows what they are."""
+        undeclared = admitted.action.undeclared(data)
+        if undeclared and self._log_limiter.allows():
+            extra = {"agent": admitted.agent.name, "action": admitted.action.name, "outputs": undeclared[:20]}
+            log.warning("action.undeclared_outputs", extra=extra)
 
     def _count(self, admitted: AdmittedRequest, result: ActionResult, seconds: float) -> None:
         action = (admitted.agent.name, admitted.action.name)

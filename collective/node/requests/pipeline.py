@@ -134,7 +134,7 @@ class Pipeline:
             until=context.deadline,
             expires=context.expires,
             reply_to=request.reply_to,
-            keeps_reply=request.agent != RPCUTIL,  # its actions only read: nothing is lost if one runs again
+            keeps_reply=not self._only_reads(context),
             resumed=0,
             body=delivery.body,
             reply="",
@@ -142,6 +142,15 @@ class Pipeline:
         with _using_journal():
             self.journal.begin(entry, delivery.received, secret=context.has_secrets)
         context.journaled = True
+
+    def _only_reads(self, context: RequestContext) -> bool:
+        """Return whether the action changes nothing, so that its reply need not be kept once it has been sent.
+
+        Replies with pieces of large files would otherwise fill the caller's share of the journal.
+        """
+        request = context.request
+        action = context.plugins.agents.action(request.agent, request.action)
+        return request.agent == RPCUTIL or (action is not None and action.read_only)
 
     def _check_fresh(self, context: RequestContext) -> None:
         request, sent = context.request, context.delivery.sent

@@ -88,6 +88,7 @@ class AuditLog:
             "sender": request.sender,
             "agent": request.agent,
             "action": request.action,
+            "dry_run": request.dry_run,
             "data": cut_data(data),
             "asks": cut_asks(asks),
             "approvers": list(approvers),

@@ -1,0 +1,168 @@
+"""Groups of client.yaml: `-I @web-prod!web07`, with filters, names, and programs that print names."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from support.crpc_call import Captured, called
+from support.scripted_fleet import Part, Scripted
+
+from collective.clients.node_groups import read
+from collective.config import ClientConfig, load_client
+from collective.errors import CollectiveError, ConfigError, NoNodes
+from collective.fleet.discovery import Discovery
+from collective.fleet.fleet import Fleet
+from collective.fleet.node_sets import combined
+from collective.fleet.targets import Targets
+from collective.registry import NodeRecord
+
+ROLES = {"web1": "web", "web2": "web", "db1": "db", "db2": "db"}
+GROUPS = """
+  web: {filter: role=web}
+  db: {filter: role=db}
+  first: {nodes: "web1,db[1-2]"}
+  mixed: {nodes: ["@web!web2", "@db&db1"]}
+  cmdb: {command: [./cmdb]}
+  loop: {nodes: "@ring"}
+  ring: {nodes: "web1,@loop"}
+  wrong: {filter: "role="}
+"""
+
+
+@pytest.fixture
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ClientConfig:
+    """A configuration with groups that crpc finds."""
+    (tmp_path / "client.yaml").write_text(f"collective: scripted\nstate: state\ngroups:{GROUPS}")
+    monkeypatch.setenv("COLLECTIVE_CONFIG", str(tmp_path))
+    return load_client()
+
+
+@pytest.fixture
+def fleet(tmp_path: Path) -> Fleet:
+    """Four nodes with roles in the registry; db2 is stale."""
+    network = Scripted(dict.fromkeys(ROLES, Part()))
+    fleet = network.fleet(tmp_path / "state")
+    for name, role in ROLES.items():
+        record = NodeRecord(name, "1", facts={"role": role}, agents={"rpcutil": "1"})
+        network.registry.put(record)
+    stale = next(one for one in network.registry.read().records if one.identity == "db2")
+    network.registry.put(replace(stale, period=300.0))
+    return fleet
+
+
+def program(config: ClientConfig, tmp_path: Path, script: str) -> None:
+    path = tmp_path / "cmdb"
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+
+
+@pytest.mark.parametrize(
+    ("texts", "nodes"),
+    [
+        (["@web"], "web1 web2"),
+        (["@web!web1"], "web2"),
+        (["@web,@db!db2"], "db1 web1 web2"),
+        (["@first&@db"], "db1 db2"),
+        (["@mixed"], "db1 web1"),
+        (["web1", "@db"], "db1 db2 web1"),
+        (["/2$/", "@first!db[1-2]"], "db2 web1 web2"),
+    ],
+)
+def test_sets_select_nodes(config: ClientConfig, fleet: Fleet, texts: list[str], nodes: str) -> None:
+    """Groups and operators are evaluated from left to right, and several values of -I are added."""
+    assert fleet.find(Targets(sets=read(texts, config))).nodes == tuple(nodes.split())
+
+
+def test_sets_and_other_filters_must_both_match(config: ClientConfig, fleet: Fleet) -> None:
+    """Nodes must be in the set, match the other options, and be among the names of --nodes."""
+    sets = read(["@first"], config)
+    assert fleet.find(replace(Targets.select(facts=["role=db"]), sets=sets)).nodes == ("db1", "db2")
+    assert fleet.find(Targets(sets=sets, nodes=["db1", "web2"])).nodes == ("db1",)
+    assert len(fleet.find(Targets(sets=sets, limit=2, limit_seed=1)).nodes) == 2
+    with pytest.raises(NoNodes, match="no node is in the set"):
+        fleet.find(Targets(sets=read(["@web&@db"], config)))
+
+
+def test_a_set_is_not_the_whole_collective(config: ClientConfig) -> None:
+    """A call to a set needs no confirmation as one without any filter does."""
+    assert not Targets(sets=read(["@web"], config)).unrestricted
+
+
+def test_missing_nodes_stay_in_the_account() -> None:
+    """A node that either side may be missing is reported, and one that may be excluded is not asked."""
+    left = Discovery(("a", "b"), not_asked={"c": "stale"})
+    right = Discovery(("b",), silent=("a",))
+    union, both, difference = (combined(operator, left, right) for operator in ",&!")
+    assert (union.nodes, dict(union.not_asked), union.silent) == (("a", "b"), {"c": "stale"}, ())
+    assert (both.nodes, both.silent) == (("b",), ("a",))
+    assert (difference.nodes, difference.silent, dict(difference.not_asked)) == ((), ("a",), {"c": "stale"})
+
+
+def test_a_program_prints_the_nodes_of_a_group(config: ClientConfig, fleet: Fleet, tmp_path: Path) -> None:
+    """The program gets the group and the collective as JSON, and its names are used like others."""
+    program(config, tmp_path, f'cat > {tmp_path}/request; echo \'{{"nodes": ["web1", "web2"]}}\'')
+    assert fleet.find(Targets(sets=read(["@cmdb!web2"], config))).nodes == ("web1",)
+    assert json.loads((tmp_path / "request").read_text()) == {"group": "cmdb", "collective": "scripted"}
+
+
+@pytest.mark.parametrize(
+    ("script", "problem"),
+    [
+        ("echo no database >&2; exit 3", "exit code 3: no database"),
+        ("echo web1", "printed no valid JSON"),
+        ("echo '{}'", "must print a list of names"),
+        ("echo '[\"a b\"]'", "invalid identity 'a b'"),
+    ],
+)
+def test_a_program_that_fails_ends_the_call(config: ClientConfig, tmp_path: Path, script: str, problem: str) -> None:
+    """No request is sent when the nodes of a group are not known; the message names the group and the program."""
+    program(config, tmp_path, script)
+    with pytest.raises(ConfigError) as error:
+        read(["@cmdb"], config)
+    assert f"groups.cmdb.command: {tmp_path}/cmdb: {problem}" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    {
+        "@wbe": "-I '@wbe': column 1: unknown group '@wbe' (did you mean 'web'?)",
+        "@web!": "-I '@web!': column 6: missing name or @group",
+        "!web1": "-I '!web1': column 1: missing name or @group",
+        "@web!we b": "invalid character ' '",
+        "@web![1": "column 6: missing name or @group",
+        "@loop": "group '@loop' contains itself",
+        "@wrong": "groups.wrong.filter: ",
+    }.items(),
+)
+def test_a_wrong_expression_is_refused(config: ClientConfig, capsys: Captured, text: str, problem: str) -> None:
+    """An expression that cannot be read names the column or the group, before anything is sent."""
+    code, _, err = called(["find", "-I", text], capsys)
+    assert (code, problem in err) == (64, True), err
+
+
+@pytest.mark.parametrize(
+    ("groups", "problem"),
+    [
+        ("[web]", "groups: must be a mapping, not a list"),
+        ("{web: role=web}", "groups.web: must have exactly one of filter, nodes, command"),
+        ("{web: {filter: a, nodes: b}}", "groups.web: must have exactly one of"),
+        ("{web: {nodes: [1]}}", "groups.web.nodes: must be names, or a list of names, not [1]"),
+        ("{web: {filter: [a]}}", "groups.web.filter: must be an expression as in -S, not ['a']"),
+        ("{'a b': {nodes: c}}", "groups.a b: invalid name"),
+    ],
+)
+def test_a_wrong_group_is_refused_at_load(tmp_path: Path, groups: str, problem: str) -> None:
+    """An error in a group names the file and the group."""
+    path = tmp_path / "client.yaml"
+    path.write_text(f"{{collective: p, groups: {groups}}}")
+    with pytest.raises(CollectiveError) as error:
+        load_client(path)
+    assert f"{path}: {problem}" in str(error.value)
+
+
+def test_a_set_is_explained(config: ClientConfig, capsys: Captured) -> None:
+    """The explanation of a filter has the set."""
+    assert "only nodes in @web!web1" in called(["explain-filter", "-I", "@web!web1"], capsys)[1]
