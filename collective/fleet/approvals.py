@@ -47,13 +47,12 @@ def approve(plan: Mapping[str, Any], caller: str, sign: SignPayload) -> dict[str
     if caller == plan["caller"]:
         raise UsageError(f"'{caller}' has made this plan, and cannot approve it (another caller must)")
     given = plan["approval"]["signatures"]
-    if any(signature["caller"] == caller for signature in given):
+    if caller in given:
         raise UsageError(f"'{caller}' has approved this plan already")
     signature = sign(text)
     if signature is None:
         raise UsageError("an approval needs a key (client.yaml: key)")
-    added = [*given, {"caller": caller, "signature": signature}]
-    return {**plan, "approval": {"document": text, "signatures": added}}
+    return {**plan, "approval": {"document": text, "signatures": {**given, caller: signature}}}
 
 
 def read_document(text: str) -> dict[str, Any]:

@@ -137,7 +137,7 @@ def saved(plan: CallPlan, versions: Mapping[str, str], parties: Parties, created
         "versions": dict(versions),
     }
     approval = approvals.document(document, parties.installation, created + approvals.EXPIRES)
-    return resealed({**document, "approval": {"document": approval, "signatures": []}})
+    return resealed({**document, "approval": {"document": approval, "signatures": {}}})
 
 
 def resealed(document: Mapping[str, Any]) -> dict[str, Any]:

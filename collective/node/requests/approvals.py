@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from collective import bounded_json, signing
@@ -49,16 +50,16 @@ class ApprovalVerifier:
                 continue
             if caller == request.caller or (key is not None and key == fingerprint):
                 problems.append(f"the approval of '{caller}' is the caller's own")
-            elif caller in callers or (key is not None and key in callers.values()):
-                problems.append(f"the approval of '{caller}' has the same caller or key as another")
+            elif key is not None and key in callers.values():
+                problems.append(f"the approval of '{caller}' has the same key as another")
             else:
                 callers[caller] = key
         return Approvals(tuple(callers), "; ".join(problems))
 
 
 def _signatures(approvals: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    for entry in approvals["signatures"][:MOST_SIGNATURES]:
-        yield str(entry["caller"]), str(entry["signature"])
+    for caller, signature in islice(approvals["signatures"].items(), MOST_SIGNATURES):
+        yield caller, str(signature)
 
 
 def _mismatch(text: str, request: Request, now: float) -> str:
