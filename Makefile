@@ -15,7 +15,7 @@ WORKERS ?= 3
 FUZZ_INPUTS ?= 1000000
 SERVERS := .servers/ministack/.installed .servers/fauxqs/.installed
 
-.PHONY: demo test test-newest test-oldest test-strange lint types bench docs fuzz lock servers simulation kills floods soak clean
+.PHONY: demo test test-newest test-oldest test-strange lint types bench docs fuzz lock servers simulation kills floods files failures soak clean
 
 demo:  ## install, start a local fleet, run the main job
 	@PYTHON=$(PYTHON) conf/demo.sh
@@ -60,6 +60,14 @@ kills: $(INSTALLED)  ## SIGKILL of real daemons, twenty times at every step
 
 floods: $(INSTALLED)  ## too much of everything for one real daemon, twenty times
 	FLOODS=20 $(VENV)/bin/pytest tests/e2e/test_flood.py
+
+files: $(INSTALLED)  ## 50 MB to five nodes and back, and a command with 100 MB of output
+	COLLECTIVE_BIG_FILES=1 $(VENV)/bin/pytest --timeout 1800 -q tests/test_agent_file.py tests/test_agent_shell.py
+
+failures: $(INSTALLED)  ## inject failures into real processes, and write what was seen to docs/failures.md
+	mkdir -p build
+	FAILURES=$(CURDIR)/build/failures.json $(VENV)/bin/pytest -m failure tests/e2e
+	PYTHONPATH=tests $(VENV)/bin/python -m support.failures build/failures.json
 
 soak: $(INSTALLED)  ## half an hour of 20 calls a second against five real daemons: does anything grow?
 	PYTHONPATH=tests $(VENV)/bin/python tests/bench/soak.py --minutes $(MINUTES) --rate $(RATE)

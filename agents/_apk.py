@@ -53,6 +53,14 @@ class Apk:
             raise _failure(verb, done)
         return _CHANGED.search(done.stdout) is not None, done.stdout + done.stderr
 
+    def simulate(self, verb: str, package: str, version: str | None, deadline: float) -> tuple[bool, str]:
+        """Simulate a change with `--simulate`; see `_packages.Provider`."""
+        target = f"{package}={version}" if version else package
+        done = _apk([*_VERBS[verb], "--simulate", "--", target], deadline)
+        if done.exitcode != 0:
+            raise _failure(verb, done)
+        return _CHANGED.search(done.stdout) is not None, done.stdout + done.stderr
+
     def installed(self) -> list[str]:
         """Return one line for each installed package."""
         rows = _LISTED.finditer(run(["apk", "list", "--installed"]).stdout)

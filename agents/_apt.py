@@ -31,6 +31,7 @@ _OPTIONS = (
     *("-y", "-q", "-o", "Dpkg::Use-Pty=0", "-o", "APT::Update::Error-Mode=any"),
     *("-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold"),
 )
+_SIMULATED = ("-s", "-o", "Debug::NoLocking=1")
 _VERBS = {
     "install": ("install", "--allow-downgrades"),
     "update": ("install", "--only-upgrade"),
@@ -42,6 +43,7 @@ _INSTALLED = frozenset({"installed", "triggers-pending", "triggers-awaited"})
 _GONE = frozenset({"not-installed", "config-files"})
 
 _CHANGED = re.compile(r"^(?:Setting up|Removing|Purging configuration files for) ", re.MULTILINE)
+_WOULD_CHANGE = re.compile(r"^(?:Inst|Conf|Remv|Purg) ", re.MULTILINE)
 _UPDATE = re.compile(r"^Inst (\S+) \[[^\]]*\] \((\S+) ([^)\[]+?)(?: \[[^\]]*\])?\)", re.MULTILINE)
 # Not "…, are you root?": it is printed for the same locks, but waiting does not help.
 _LOCK = re.compile(
@@ -94,6 +96,15 @@ class Apt:
             return False, "done by another package run on this node"
         return _CHANGED.search(done.stdout) is not None, done.stdout + done.stderr
 
+    def simulate(self, verb: str, package: str, version: str | None, deadline: float) -> tuple[bool, str]:
+        """Simulate a change with `apt-get -s`, which needs no lock; see `_packages.Provider`."""
+        if verb == "install":
+            _require_known(package, deadline)
+        target = f"{package}={version}" if version else package
+        done = _run_with_retries([*_SIMULATED, *_VERBS[verb], "--", target], deadline, lambda: False)
+        output = done.stdout + done.stderr if done else ""
+        return _WOULD_CHANGE.search(output) is not None, output
+
     def installed(self) -> list[str]:
         """Return one line for each installed package."""
         lines = _dpkg_query(r"${db:Status-Status} ${Package} ${Architecture} ${Version}\n")
@@ -106,8 +117,7 @@ class Apt:
 
     def outdated(self, deadline: float) -> list[dict[str, str]]:
         """Return the updates of a simulated full upgrade."""
-        simulated = ["-s", "-o", "Debug::NoLocking=1", "dist-upgrade"]
-        done = _run_with_retries(simulated, deadline, lambda: False)
+        done = _run_with_retries([*_SIMULATED, "dist-upgrade"], deadline, lambda: False)
         return parse_updates(done.stdout) if done else []
 
     def candidates(self, package: str, deadline: float) -> list[dict[str, str]]:

@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import codecs
 import contextlib
+import errno
+import io
 import json
 import os
 import re
@@ -21,13 +23,16 @@ import shutil
 import signal
 import stat
 import subprocess
+import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 from collective.agent import Aborted, as_user
 from collective.ownership import replaceable
+from collective.processes import MARK
 
 CHUNK = 512 * 1024  # bytes of each stream in one reply
 START_TIME = 60.0  # seconds until a job without job.json has failed: the node was killed while it started the job
@@ -43,7 +48,10 @@ echo $? >&0"""
 
 @dataclass(frozen=True)
 class ShellJob:
-    """A background command. `started` is in Unix seconds, `born` in clock ticks since boot (proc(5))."""
+    """A background command. `started` is in Unix seconds, `born` in clock ticks since boot (proc(5)).
+
+    `mark` is the token of the request that started it, which is in the environment of all its processes.
+    """
 
     folder: Path
     command: str
@@ -51,6 +59,7 @@ class ShellJob:
     started: float
     pid: int | None = None
     born: int | None = None
+    mark: str = ""
 
     @property
     def handle(self) -> str:
@@ -81,8 +90,8 @@ class ShellJob:
         """Whether the command has ended."""
         return self.status in ("stopped", "failed")
 
-    def read(self, stream: str, offset: int) -> tuple[str, int]:
-        """Return the content of `stdout` or `stderr` from byte `offset` on, and the next offset.
+    def read(self, stream: str, offset: int, limit: int = CHUNK) -> tuple[str, int]:
+        """Return the content of `stdout` or `stderr` from byte `offset` on, at most `limit` bytes, and the next offset.
 
         The offset of a later call is never beyond the end: the command may have truncated its output.
         """
@@ -91,7 +100,7 @@ class ShellJob:
             with (self.folder / stream).open("rb") as file:
                 start = min(int(offset), os.fstat(file.fileno()).st_size)
                 file.seek(start)
-                chunk = file.read(CHUNK)
+                chunk = file.read(limit)
                 last = ended and not file.read(1)
         except FileNotFoundError:
             return "", 0  # the node was killed before it created the file, or the job has just been removed
@@ -100,11 +109,16 @@ class ShellJob:
         return text, start + len(chunk) - len(decoder.getstate()[0])
 
     def kill(self, name: str) -> None:
-        """Send a signal to the process group of the command."""
+        """Send a signal to the processes of the command, also to those that have left its process group."""
         if self.status != "running" or self.pid is None:
             return
+        number = signal.Signals[f"SIG{name}"]
+        strays = _marked(self.mark, self.pid)
         try:
-            os.killpg(self.pid, signal.Signals[f"SIG{name}"])
+            os.killpg(self.pid, number)
+            for pid in strays:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, number)
         except ProcessLookupError:
             return  # it has just ended
         except PermissionError:
@@ -125,9 +139,66 @@ def start(folder: Path, command: str, user: str | None) -> ShellJob:
         shutil.rmtree(place, ignore_errors=True)
         raise Aborted(f"cannot start the command: {getattr(error, 'strerror', None) or error}") from None
     process.returncode = 0  # not waited for: it outlives this action
-    job = ShellJob(place, command, user, time.time(), process.pid, _born(process.pid))
+    mark = os.environ.get(MARK, "")
+    job = ShellJob(place, command, user, time.time(), process.pid, _born(process.pid), mark)
     _write(job)
     return job
+
+
+class StoredOutput:
+    """The output of a command that did not fit into its reply: a job that has ended, for `status` and `clean`.
+
+    It has a folder only if a stream was stored. At most `limit` bytes of each stream are stored.
+    """
+
+    def __init__(self, folder: Path, command: str, user: str | None, limit: int) -> None:
+        self._folder = folder
+        self._place = folder / secrets.token_hex(16)
+        self._command = command
+        self._user = user
+        self._limit = limit
+        self._lock = threading.Lock()
+
+    def open(self, stream: str) -> IO[bytes]:
+        """Open the file of a stream; raises OSError."""
+        with self._lock:
+            if not self._place.exists():
+                try:
+                    private(self._folder)
+                except Aborted as error:
+                    raise OSError(str(error)) from None
+                self._place.mkdir(mode=0o700)
+        return cast("IO[bytes]", _LimitedFile(self._place / stream, self._limit))
+
+    def finish(self, exitcode: int, kept: Mapping[str, str]) -> str | None:
+        """Complete the job, with the streams that were kept whole; return its handle, None if nothing was stored."""
+        if not self._place.exists():
+            return None
+        for name, text in kept.items():
+            if not (self._place / name).exists():
+                (self._place / name).write_text(text, encoding="utf-8")
+        code = exitcode if exitcode >= 0 else 128 - exitcode
+        (self._place / "exitcode").write_text(f"{code}\n", encoding="ascii")
+        _write(ShellJob(self._place, self._command, self._user, time.time()))
+        return self._place.name
+
+
+class _LimitedFile(io.FileIO):
+    """A file that takes a limited number of bytes; further ones raise OSError."""
+
+    def __init__(self, path: Path, limit: int) -> None:
+        super().__init__(path, "xb")
+        self._left = limit
+
+    def write(self, data: Any) -> int:
+        """Write all of `data`."""
+        if len(data) > self._left:
+            raise OSError(errno.EFBIG, "output limit reached")
+        self._left -= len(data)
+        view = memoryview(data)
+        while view:
+            view = view[super().write(view) :]
+        return len(data)
 
 
 def _spawn(place: Path, command: str, identity: dict[str, Any]) -> subprocess.Popen[bytes]:
@@ -153,6 +224,12 @@ def find(folder: Path, handle: str) -> ShellJob:
     if not _HANDLE.fullmatch(handle) or not place.is_dir():
         raise Aborted(f"job '{handle}' does not exist on this node (run the action list)")
     return _load(place)
+
+
+def find_or_none(folder: Path, handle: str) -> ShellJob | None:
+    """Return the job `handle`; None if it is not on this node."""
+    place = private(folder) / handle
+    return _load(place) if _HANDLE.fullmatch(handle) and place.is_dir() else None
 
 
 def every(folder: Path) -> list[ShellJob]:
@@ -187,6 +264,7 @@ def _write(job: ShellJob) -> None:
         "started": job.started,
         "pid": job.pid,
         "born": job.born,
+        "mark": job.mark,
     }
     draft = job.folder / "job.json.new"
     draft.write_text(json.dumps(content), encoding="utf-8")
@@ -215,6 +293,18 @@ def _text(path: Path, limit: int = -1) -> str:
             return file.read(limit).decode("utf-8", errors="replace")
     except (FileNotFoundError, ProcessLookupError):
         return ""
+
+
+def _marked(mark: str, group: int) -> list[int]:
+    """Return the processes with a mark in their environment that are not in the process group (proc(5): environ)."""
+    found = []
+    for folder in Path("/proc").iterdir() if mark else ():
+        if folder.name.isdigit():
+            with contextlib.suppress(OSError):  # it has ended, or belongs to another user
+                pid = int(folder.name)
+                if f"{MARK}={mark}\0".encode() in (folder / "environ").read_bytes() and os.getpgid(pid) != group:
+                    found.append(pid)
+    return [pid for pid in found if pid != os.getpid()]
 
 
 def _born(pid: int) -> int | None:

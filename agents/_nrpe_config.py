@@ -12,7 +12,7 @@ import grp
 import os
 import pwd
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from collective.agent import Aborted
 from collective.ownership import replaceable
 from collective.run_as import account_environment
 from collective.suggestions import suggest
+from collective.text import escape_controls
 
 CONFIG = "/etc/nagios/nrpe.cfg"
 
@@ -34,12 +35,14 @@ _OF_THE_SERVICE = frozenset(
 _ALWAYS_SAFE = frozenset({"allow_bash_command_substitution"})
 _INCLUDES = ("include", "include_file", "include_dir")
 _CHECK = re.compile(r"command\[([^\]]+)\]")
+_IDS = 2**32 - 1  # numbers of users and groups; the last one means "unchanged" in setuid(2)
+_LONGEST_ID = 10  # digits
 _ESCAPES = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
 
 
 @dataclass
 class NrpeConfig:
-    """NRPE's configuration. `timeout` is in seconds; `files` are the files that were read.
+    """NRPE's configuration. `timeout` is in seconds. `files` were read; `real_paths` are the same with links followed.
 
     `user` and `group` are names or numbers, None for those of the node. `refused` has the characters that arguments
     must not contain, `kept_variables` the beginnings of the names of environment variables that checks get.
@@ -55,6 +58,7 @@ class NrpeConfig:
     kept_variables: tuple[str, ...] = ()
     max_commands: int = 0
     files: list[Path] = field(default_factory=list)
+    real_paths: set[str] = field(default_factory=set)
     problems: list[str] = field(default_factory=list)
 
     def line(self, check: str) -> str:
@@ -118,29 +122,38 @@ def _user(name: str | None) -> pwd.struct_passwd:
     try:
         if name is None:
             return pwd.getpwuid(os.geteuid())
-        return pwd.getpwuid(int(name)) if name.isdecimal() else pwd.getpwnam(name)
+        return pwd.getpwuid(_id(name)) if name.isdecimal() else pwd.getpwnam(name)
     except KeyError:
-        raise KeyError(f"user '{os.geteuid() if name is None else name}'") from None
+        raise KeyError(f"user '{os.geteuid() if name is None else name[:100]}'") from None
 
 
 def _group(name: str) -> int:
     try:
-        return int(name) if name.isdecimal() else grp.getgrnam(name).gr_gid
+        return _id(name) if name.isdecimal() else grp.getgrnam(name).gr_gid
     except KeyError:
-        raise KeyError(f"group '{name}'") from None
+        raise KeyError(f"group '{name[:100]}'") from None
+
+
+def _id(digits: str) -> int:
+    """Return the number of a user or group; raise KeyError for one that the system cannot have."""
+    if len(digits) > _LONGEST_ID or int(digits) >= _IDS:
+        raise KeyError(digits)
+    return int(digits)
 
 
 def _read_file(path: Path, found: NrpeConfig) -> None:
-    if path in found.files:
+    real = os.path.realpath(path)  # `include_dir=..` makes ever longer names of the same file
+    if real in found.real_paths:
         return
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
-        found.problems.append(f"{path}: does not exist, but is included")
+        _note(found, f"{path}: does not exist, but is included")
         return
     except OSError as error:
         raise Aborted(f"{path}: cannot be read: {error.strerror}") from None
     found.files.append(path)
+    found.real_paths.add(real)
     for number, line in lines.numbered(text):
         stripped = line.strip()
         if stripped and not stripped.startswith("#"):
@@ -151,9 +164,9 @@ def _read_line(path: Path, where: str, line: str, found: NrpeConfig) -> None:
     key, equals, value = (part.strip() for part in line.partition("="))
     check = _CHECK.fullmatch(key)
     if problem := lines.problem(line):
-        found.problems.append(f"{where}: {problem}")
+        _note(found, f"{where}: {problem}")
     elif not equals or not value:
-        found.problems.append(f"{where}: '{key[:100]}' has no value (the line has no effect)")
+        _note(found, f"{where}: '{key[:100]}' has no value (the line has no effect)")
     elif check:
         found.checks[check[1]] = value
     elif key == "include_dir":
@@ -163,11 +176,16 @@ def _read_line(path: Path, where: str, line: str, found: NrpeConfig) -> None:
     elif key in _SETTINGS:
         try:
             _SETTINGS[key](found, value)
-        except ValueError:
-            raise Aborted(f"{where}: {key}: invalid value '{value}' (no check is run)") from None
+        except (ValueError, OverflowError):
+            shown = escape_controls(value[:100])
+            raise Aborted(f"{where}: {key}: invalid value '{shown}' (no check is run)") from None
     elif key not in _OF_THE_SERVICE | _ALWAYS_SAFE:
         hint = suggest(key, [*_SETTINGS, *_INCLUDES, *_OF_THE_SERVICE, *_ALWAYS_SAFE], "the line has no effect")
-        found.problems.append(f"{where}: unknown option '{key[:100]}' ({hint})")
+        _note(found, f"{where}: unknown option '{key[:100]}' ({hint})")
+
+
+def _note(found: NrpeConfig, problem: str) -> None:
+    found.problems.append(escape_controls(problem))
 
 
 def _read_folder(folder: Path, found: NrpeConfig) -> None:
@@ -175,18 +193,19 @@ def _read_folder(folder: Path, found: NrpeConfig) -> None:
     try:
         paths = sorted(folder.iterdir())
     except OSError as error:
-        found.problems.append(f"{folder}: cannot be read: {error.strerror}")
+        _note(found, f"{folder}: cannot be read: {error.strerror}")
         return
     for path in paths:
-        if path.name.endswith(".cfg") and path.is_file():
+        if path.name.endswith(".cfg") and os.path.isfile(path):  # noqa: PTH113 - false for a name that is too long
             _read_file(path, found)
-        elif path.is_dir() and not path.name.startswith(".") and path.resolve() not in _ancestors(path.parent):
+        elif os.path.isdir(path) and not path.name.startswith(".") and not _is_ancestor(path, path.parent):  # noqa: PTH112
             _read_folder(path, found)
 
 
-def _ancestors(folder: Path) -> Iterator[Path]:
-    resolved = folder.resolve()
-    yield from (resolved, *resolved.parents)
+def _is_ancestor(path: Path, folder: Path) -> bool:
+    """Return whether `path` is `folder` or above it, links followed."""
+    real = Path(os.path.realpath(folder))
+    return Path(os.path.realpath(path)) in (real, *real.parents)
 
 
 # -- settings that decide how checks run

@@ -66,6 +66,9 @@ class Provider(Protocol):
         `settled` returns whether a package is already in the wanted state, perhaps through another package run.
         """
 
+    def simulate(self, verb: str, package: str, version: str | None, deadline: float) -> tuple[bool, str]:
+        """Return whether `change` would change anything, and the output of the manager's simulation."""
+
     def installed(self) -> list[str]:
         """Return one line `name arch version` for each installed package."""
 

@@ -15,6 +15,7 @@ from collective.agents._packages import Package, Settled
 _VERBS = {"install": "install", "update": "update", "uninstall": "remove", "purge": "remove"}
 _QUERY = r"%{INSTALLTIME}\t%{VERSION}\t%{RELEASE}\t%{EPOCH}\t%{ARCH}\t%{NAME}\n"
 _NOTHING = re.compile(r"^Nothing to do", re.MULTILINE)  # not printed with -q
+_DECLINED = re.compile(r"^(?:Operation aborted|Exiting on user [cC]ommand)", re.MULTILINE)  # dnf, yum
 _UPDATES_AVAILABLE = 100  # exit code of `check-update`
 
 
@@ -46,6 +47,16 @@ class Yum:
             raise self._failure(_VERBS[verb], done)
         changed = done.exitcode == 0 and not _NOTHING.search(done.stdout)
         return changed, done.stdout + done.stderr
+
+    def simulate(self, verb: str, package: str, version: str | None, deadline: float) -> tuple[bool, str]:
+        """Simulate a change with `--assumeno`, whose exit code is that of a refusal; see `_packages.Provider`."""
+        target = f"{package}-{version}" if version else package
+        done = run([self.name, "--assumeno", _VERBS[verb], "--", target], timeout=left(deadline))
+        output = done.stdout + done.stderr
+        declined = _DECLINED.search(output) is not None
+        if done.exitcode != 0 and not declined:
+            raise self._failure(_VERBS[verb], done)
+        return declined, output
 
     def installed(self) -> list[str]:
         """Return one line for each installed package."""

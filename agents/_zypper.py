@@ -22,6 +22,7 @@ _VERBS = {
 _SUCCESS = frozenset({0, 102, 103})  # success; reboot needed; zypper itself was updated
 _LOCKED = 7
 _CHANGED = re.compile(r"^\(\d+/\d+\) (?:Installing|Removing)", re.MULTILINE)
+_WOULD_CHANGE = re.compile(r"^The following .* going to be ", re.MULTILINE)
 _PROMPTS = re.compile(r"^Continue\? .*$\n?", re.MULTILINE)
 
 
@@ -52,6 +53,15 @@ class Zypper:
         if done.exitcode not in _SUCCESS and not settled(self.query(package, deadline, version)):
             raise _failure(verb, done)
         return _CHANGED.search(done.stdout) is not None, output
+
+    def simulate(self, verb: str, package: str, version: str | None, deadline: float) -> tuple[bool, str]:
+        """Simulate a change with `--dry-run`; see `_packages.Provider`."""
+        target = f"{package}={version}" if version else package
+        command, *arguments = _VERBS[verb]
+        done = _zypper([command, "--dry-run", *arguments, "--", target], deadline)
+        if done.exitcode not in _SUCCESS:
+            raise _failure(verb, done)
+        return _WOULD_CHANGE.search(done.stdout) is not None, _PROMPTS.sub("", done.stdout) + done.stderr
 
     def installed(self) -> list[str]:
         """Return one line for each installed package."""

@@ -1,6 +1,8 @@
 """Install, update and remove packages with the node's package manager.
 
-If the package is already in the wanted state, the action succeeds with `changed: false`.
+If the package is already in the wanted state, the action succeeds with `changed: false`. A dry run returns the current
+state, whether the package manager would change anything, and the output of its simulation.
+
 Settings: `provider`, the name of one of `PROVIDERS`; without it the first available one is used.
 """
 
@@ -29,31 +31,33 @@ PROVIDERS: dict[str, tuple[str, Provider]] = {
 
 
 @action
-def install(package: str, version: str | None = None, *, settings: Settings, deadline: float) -> Reply:
+def install(
+    package: str, version: str | None = None, *, settings: Settings, deadline: float, dry_run: bool = False
+) -> Reply:
     """Install a package, or change its version."""
-    return _change("install", package, version, settings, deadline)
+    return _change("install", package, version, settings, deadline, dry_run)
 
 
 @action
-def update(package: str, *, settings: Settings, deadline: float) -> Reply:
+def update(package: str, *, settings: Settings, deadline: float, dry_run: bool = False) -> Reply:
     """Update an installed package to the latest version in the package lists."""
     provider = choose(settings)
     found = provider.query(package, deadline)
     if not found.installed and not found.unfinished:
         raise Aborted(f"package '{package}' is not installed (use install)", data=_data(provider, found))
-    return _change("update", found.name if found.provides else package, None, settings, deadline)
+    return _change("update", found.name if found.provides else package, None, settings, deadline, dry_run)
 
 
 @action
-def uninstall(package: str, *, settings: Settings, deadline: float) -> Reply:
+def uninstall(package: str, *, settings: Settings, deadline: float, dry_run: bool = False) -> Reply:
     """Remove a package but keep its configuration files."""
-    return _change("uninstall", package, None, settings, deadline)
+    return _change("uninstall", package, None, settings, deadline, dry_run)
 
 
 @action
-def purge(package: str, *, settings: Settings, deadline: float) -> Reply:
+def purge(package: str, *, settings: Settings, deadline: float, dry_run: bool = False) -> Reply:
     """Remove a package and its configuration files."""
-    return _change("purge", package, None, settings, deadline)
+    return _change("purge", package, None, settings, deadline, dry_run)
 
 
 @action
@@ -78,9 +82,12 @@ def md5(*, settings: Settings) -> Reply:
 
 
 @action
-def refresh(*, settings: Settings, deadline: float) -> Reply:
+def refresh(*, settings: Settings, deadline: float, dry_run: bool = False) -> Reply:
     """Refresh the package lists."""
-    exitcode, output = choose(settings).refresh(deadline)
+    provider = choose(settings)
+    if dry_run:
+        return {"output": f"would refresh the package lists of {provider.name}"}
+    exitcode, output = provider.refresh(deadline)
     return {"exitcode": exitcode, "output": output}
 
 
@@ -112,7 +119,7 @@ def choose(settings: Settings) -> Provider:
     raise Aborted(f"this node has no supported package manager ({', '.join(PROVIDERS)})")
 
 
-def _change(verb: str, package: str, version: str | None, settings: Settings, deadline: float) -> Reply:
+def _change(verb: str, package: str, version: str | None, settings: Settings, deadline: float, dry_run: bool) -> Reply:
     provider = choose(settings)
     settled = partial(_settled, provider, verb, version)
     removing = verb in ("uninstall", "purge")
@@ -121,6 +128,9 @@ def _change(verb: str, package: str, version: str | None, settings: Settings, de
     found = provider.removable(package, deadline) if exact else provider.query(package, deadline, version)
     if settled(found) and not (found.provides and verb == "install"):
         return _data(provider, found) | {"changed": False, "output": ""}
+    if dry_run:
+        would_change, output = provider.simulate(verb, package, version, deadline)
+        return _data(provider, found) | {"changed": would_change, "output": output}
     changed, output = provider.change(verb, package, version, settled, deadline)
     found = provider.removable(package, deadline) if removing else provider.query(package, deadline, version)
     if verb != "update" and not settled(found):

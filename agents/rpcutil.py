@@ -20,7 +20,6 @@ from collective.version import __version__
 
 _COUNTED = ["received", "validated", "unvalidated", "passed", "filtered", "expired", "duplicates", "denied", "replies"]
 _DESCRIBED = ["version", "description", "author", "license", "timeout", "url"]
-_STARTED = time.time()
 
 _PATH = re.compile(r'(?:"(?:[^"]|"")*"|[^,"]|")+')  # a comma in a quoted key does not end a path
 
@@ -75,12 +74,13 @@ def daemon_stats(*, node: NodeInfo) -> Reply:
     return {
         "version": __version__,
         "pid": os.getpid(),
-        "starttime": _STARTED,
+        "starttime": node.started,
         "threads": threading.active_count(),
-        "uptime": time.time() - _STARTED,
+        "uptime": time.time() - node.started,
         **{name: node.count(name) for name in _COUNTED},
         "running": node.running,
         "refused_agents": dict(node.refused_agents),
+        "problems": list(node.problems),
         "rss_bytes": _rss_bytes(),
         "audit_head": node.audit_head,
     }

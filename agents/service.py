@@ -1,7 +1,9 @@
 """Start, stop and enable services with the node's service manager.
 
 The state in a reply is read after the service has settled. If the service is already in the wanted state, the action
-succeeds with `changed: false`. Settings: `provider`, the name of one of `MANAGERS`.
+succeeds with `changed: false`. A dry run returns the current state, and whether it would be changed.
+
+Settings: `provider`, the name of one of `MANAGERS`.
 """
 
 from __future__ import annotations
@@ -26,22 +28,23 @@ def status(service: str, *, settings: Settings, deadline: float) -> Reply:
 
 
 @action
-def start(service: str, *, settings: Settings, deadline: float) -> Reply:
+def start(service: str, *, settings: Settings, deadline: float, dry_run: bool = False) -> Reply:
     """Start a service; fails if it stops again at once."""
     manager = choose(settings)
     before = _settled(manager, service, deadline)
-    if before.status == "running":
-        return _data(before) | {"changed": False}
+    if before.status == "running" or dry_run:
+        return _data(before) | {"changed": before.status != "running"}
     return _started(manager, "start", service, deadline)
 
 
 @action
-def stop(service: str, *, settings: Settings, deadline: float) -> Reply:
+def stop(service: str, *, settings: Settings, deadline: float, dry_run: bool = False) -> Reply:
     """Stop a service."""
     manager = choose(settings)
     before = _settled(manager, service, deadline)
-    if before.status in ("stopped", "failed"):
-        return _data(before) | {"changed": False}
+    down = before.status in ("stopped", "failed")
+    if down or dry_run:
+        return _data(before) | {"changed": not down}
     done = _execute(manager, "stop", service, deadline)
     after = _settled(manager, service, deadline, leaving="running")
     if after.status == "running":
@@ -50,33 +53,37 @@ def stop(service: str, *, settings: Settings, deadline: float) -> Reply:
 
 
 @action
-def restart(service: str, *, settings: Settings, deadline: float) -> Reply:
+def restart(service: str, *, settings: Settings, deadline: float, dry_run: bool = False) -> Reply:
     """Restart a service; fails if it stops again at once."""
     manager = choose(settings)
-    _settled(manager, service, deadline)
+    before = _settled(manager, service, deadline)
+    if dry_run:
+        return _data(before) | {"changed": True}
     return _started(manager, "restart", service, deadline)
 
 
 @action
-def reload(service: str, *, settings: Settings, deadline: float) -> Reply:
+def reload(service: str, *, settings: Settings, deadline: float, dry_run: bool = False) -> Reply:
     """Reload the configuration of a service."""
     manager = choose(settings)
     before = _settled(manager, service, deadline)
     if before.status != "running":
         raise Aborted(f"cannot reload service '{service}': it is {before.status} (start it)", data=_data(before))
+    if dry_run:
+        return _data(before) | {"changed": True}
     return _started(manager, "reload", service, deadline)
 
 
 @action
-def enable(service: str, *, settings: Settings, deadline: float) -> Reply:
+def enable(service: str, *, settings: Settings, deadline: float, dry_run: bool = False) -> Reply:
     """Enable a service at boot."""
-    return _set_enabled("enable", service, settings, deadline)
+    return _set_enabled("enable", service, settings, deadline, dry_run)
 
 
 @action
-def disable(service: str, *, settings: Settings, deadline: float) -> Reply:
+def disable(service: str, *, settings: Settings, deadline: float, dry_run: bool = False) -> Reply:
     """Have a service no longer started with the node."""
-    return _set_enabled("disable", service, settings, deadline)
+    return _set_enabled("disable", service, settings, deadline, dry_run)
 
 
 def choose(settings: Settings) -> Manager:
@@ -105,12 +112,12 @@ def _started(manager: Manager, verb: str, service: str, deadline: float) -> Repl
     return _data(after) | {"changed": True, "output": done.stdout + done.stderr}
 
 
-def _set_enabled(verb: str, service: str, settings: Settings, deadline: float) -> Reply:
+def _set_enabled(verb: str, service: str, settings: Settings, deadline: float, dry_run: bool) -> Reply:
     manager = choose(settings)
     before = _settled(manager, service, deadline)
     enabled = verb == "enable"
-    if before.enabled == enabled:
-        return _data(before) | {"changed": False}
+    if before.enabled == enabled or dry_run:
+        return _data(before) | {"changed": before.enabled != enabled}
     done = _execute(manager, verb, service, deadline)
     after = manager.state(service, deadline)
     if after.enabled != enabled:

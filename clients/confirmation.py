@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -29,11 +29,15 @@ _LONGEST_LIST = 200  # characters of the names in a question
 
 @dataclass(frozen=True)
 class Confirmation:
-    """The question before an action: its inputs as they were given, and the `max_targets` of client.yaml."""
+    """The question before an action: its inputs as they were given, and `max_targets` and `type_above` of client.yaml.
+
+    To confirm more than `type_above` nodes (0: no limit), their number must be typed.
+    """
 
     action: Action
     data: Mapping[str, Any]
     max_targets: int
+    type_above: int = 0
 
     def confirm(self, yes: bool) -> Callable[[list[str]], bool] | None:
         """Return a function that asks for confirmation to reach some nodes, or with `yes` confirms without asking.
@@ -52,7 +56,14 @@ class Confirmation:
         call = " ".join([self.action.agent, self.action.name, *inputs])
         return f"{escape_controls(call)} on {plural(len(nodes), 'node')} ({_cut(fold(nodes), _LONGEST_LIST)})?"
 
+    def must_type(self, nodes: Sequence[str]) -> bool:
+        """Return whether the number of nodes must be typed; without a terminal no question is possible."""
+        above = 0 < self.type_above < len(nodes)
+        return above and not self.action.idempotent and sys.stdin.isatty()
+
     def _ask(self, nodes: list[str]) -> bool:
+        if self.must_type(nodes):
+            return ask(f"{self.question(nodes)} type the number of nodes: ") == str(len(nodes))
         return ask_whether(self.question(nodes))
 
     def _refuse(self, nodes: list[str]) -> bool:

@@ -52,15 +52,15 @@ def read_inputs(words: Sequence[str], action: Action, sources: Sources | None = 
 
 def _positional(word: str, action: Action) -> str:
     """Return the input that a word without a name is for; raise UsageError if there is none."""
-    if len(action.required) != 1 or word.startswith("="):
+    if len(action.usual) != 1 or word.startswith("="):
         raise UsageError(f"'{word}': inputs are given as KEY=VALUE ({_takes(action)})")
-    return action.required[0]
+    return action.usual[0]
 
 
 def _unknown(word: str, key: str, action: Action, data: Mapping[str, Any]) -> str:
     hint = suggest(key, action.inputs)
-    if not hint and len(action.required) == 1 and action.required[0] not in data:
-        return f"{_takes(action)}; for a value that contains '=' write {action.required[0]}={shlex.quote(word)}"
+    if not hint and len(action.usual) == 1 and action.usual[0] not in data:
+        return f"{_takes(action)}; for a value that contains '=' write {action.usual[0]}={shlex.quote(word)}"
     return hint or _takes(action)
 
 

@@ -12,13 +12,15 @@ from collective.errors import UsageError
 from collective.names import check_identity
 
 _LIMIT = 64 * 1024 * 1024  # bytes; more than the document of ten thousand long replies
+_SHOWN = 200  # characters of an entry that an error quotes
 _OUTCOMES = {"ok": (True,), "failed": (False,), "all": (True, False)}  # of the nodes that answered, by choice
 _LISTS = {  # the lists of a document, or mappings of names to reasons, that belong to a choice; each may be missing
+    "failed": ("not_evaluated",),
     "silent": ("silent",),
     "skipped": ("skipped",),
     "not_asked": ("not_asked",),
     "unreached": ("silent", "skipped", "not_asked", "not_evaluated"),
-    "all": ("silent", "skipped"),
+    "all": ("silent", "skipped", "not_evaluated"),
 }
 CHOICES = ("ok", "failed", "silent", "skipped", "not_asked", "unreached", "all")
 
@@ -92,4 +94,4 @@ def _name(entry: Any, where: str) -> str:
         for key in ("sender", "certname", "identity"):
             if isinstance(entry.get(key), str):
                 return str(entry[key])
-    raise UsageError(f"--nodes {where}: {json.dumps(entry)} is not the name of a node")
+    raise UsageError(f"--nodes {where}: {json.dumps(entry)[:_SHOWN]} is not the name of a node")

@@ -1,13 +1,14 @@
-"""The options that several commands share: targets, running, rolling out; and the values that they stand for.
+"""The options that several commands share: targets and running; and the values that they stand for.
 
     add_targets(parser)        which nodes        targets(args) -> Targets
     add_running(parser)        timeouts           recorder(args, config) -> CallRecord
-    add_rollout(parser)        how fast           pace(args) -> Pace
+    add_dry_run(parser)        whether to change anything
     add_target(parser)         -T alone, for commands that select no nodes
     client_config(args)        client.yaml, with the collective of -T
     catalog(args)              the DDLs of the configuration
 
-The options of every command (`--config`, `--output`, …) are in `parser.py`.
+The options of every command (`--config`, `--output`, …) are in `parser.py`, those of a rollout in
+`rollout_options.py`.
 """
 
 from __future__ import annotations
@@ -16,10 +17,12 @@ import argparse
 import re
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from collective import durations
+from collective.clients.completed_by import completed_by
 from collective.clients.node_lists import CHOICES
-from collective.clients.parser import completed_by
 from collective.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
@@ -28,7 +31,6 @@ if TYPE_CHECKING:
     from collective.clients.parser import Parser
     from collective.config import ClientConfig
     from collective.fleet.node_sets import NodeSet
-    from collective.fleet.pace import Pace
     from collective.fleet.recording import CallRecord
     from collective.fleet.runs.folder import RunFolder
     from collective.fleet.targets import Targets
@@ -86,22 +88,38 @@ def add_targets(parser: Parser) -> None:
     group.add_argument(
         "--dm", choices=("registry", "broadcast"), help="discovery method (default: registry if there is one)"
     )
-    group.add_argument("--dt", type=seconds, metavar="SECONDS", help="time limit for asking nodes whether they match")
+    group.add_argument("--dt", type=seconds, metavar="DURATION", help="time limit for asking nodes whether they match")
 
 
 def add_running(parser: Parser, *, saves: bool = True) -> None:
     """Add the timeouts of a call, and `--no-save` unless it is never saved."""
     group = parser.add_argument_group("call options")
     group.add_argument(
-        "-t", "--timeout", type=seconds, metavar="SECONDS", help="how long to wait for replies ($COLLECTIVE_TIMEOUT)"
+        "-t",
+        "--timeout",
+        type=seconds,
+        metavar="DURATION",
+        help="how long to wait for replies: 30, 2m ($COLLECTIVE_TIMEOUT)",
     )
     group.add_argument(
-        "--ttl", type=seconds, metavar="SECONDS", help="how long nodes may start the request (60; 6 in a rollout)"
+        "--ttl", type=seconds, metavar="DURATION", help="how long nodes may start the request (60; 6 in a rollout)"
     )
     if saves:
-        group.add_argument("--no-save", action="store_true", help="do not save this call for crpc runs, show and retry")
+        add_saving(group)
     parser.read_variable("timeout", "COLLECTIVE_TIMEOUT")
     parser.read_variable("ttl", "COLLECTIVE_TTL")
+
+
+def add_dry_run(parser: Parser) -> None:
+    """Add `-n`."""
+    parser.add_argument(
+        "-n", "--dry-run", action="store_true", help="have the nodes report what they would change, and change nothing"
+    )
+
+
+def add_saving(group: argparse._ActionsContainer) -> None:
+    """Add `--no-save`."""
+    group.add_argument("--no-save", action="store_true", help="do not save this call for crpc runs, show and retry")
 
 
 def recorder(args: argparse.Namespace, config: ClientConfig, retry_of: str | None = None) -> CallRecord:
@@ -123,37 +141,6 @@ def run_folder(config: ClientConfig) -> RunFolder:
     from collective.fleet.runs.folder import RunFolder
 
     return RunFolder(config.state / "runs", config.runs_days, config.runs_megabytes)
-
-
-def add_rollout(parser: Parser) -> None:
-    """Add the options that set the pace of a rollout, and when it stops."""
-    from collective.fleet.amounts import read_amount, read_count
-
-    group = parser.add_argument_group("rollout options")
-    group.add_argument(
-        "--concurrency", type=partial(read_count, "--concurrency"), metavar="N", help="at most N nodes at work at once"
-    )
-    group.add_argument("--batch", type=partial(read_amount, "--batch"), metavar="N|N%", help="N nodes at a time")
-    group.add_argument("--batch-sleep", type=seconds, metavar="SECONDS", help="pause between two batches")
-    group.add_argument(
-        "--max-fail",
-        type=partial(read_amount, "--max-fail"),
-        metavar="N|N%",
-        help="stop after N failed or silent nodes",
-    )
-    group.add_argument("--yes", action="store_true", help="do not ask for confirmation")
-
-
-def pace(args: argparse.Namespace) -> Pace:
-    """Return the pace that the rollout options describe; raise UsageError for options that exclude each other."""
-    from collective.fleet.pace import Pace
-
-    if args.batch_sleep and args.batch is None:
-        raise UsageError("--batch-sleep: there is no pause without batches (add --batch)")
-    paced = args.concurrency or args.batch or args.max_fail
-    if args.no_results and paced:
-        raise UsageError("--no-results: not allowed with --concurrency, --batch or --max-fail, which need the replies")
-    return Pace(args.concurrency, args.batch, args.batch_sleep or 0.0, args.max_fail)
 
 
 def targets(args: argparse.Namespace, sources: Sources | None = None) -> Targets:
@@ -240,14 +227,18 @@ def catalog(args: argparse.Namespace) -> Catalog:
 
 
 def seconds(text: str) -> float:
-    """Read a duration in seconds."""
+    """Read a duration: a number of seconds, or one with a unit such as `2m`."""
     try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value <= 86400:
-        raise argparse.ArgumentTypeError(f"invalid duration '{text}': use seconds, more than 0 and at most 86400")
-    return value
+        return durations.read_wait(text)
+    except UsageError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def path(text: str) -> Path:
+    """Read the name of a file."""
+    if not text:
+        raise argparse.ArgumentTypeError("the name of a file must not be empty")
+    return Path(text)
 
 
 def _integer(text: str) -> int:

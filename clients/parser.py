@@ -30,12 +30,15 @@ COLORS = ("auto", "always", "never")
 _UNKNOWN = re.compile(r"unrecognized arguments: (-[^ =]*).*", re.DOTALL)
 _EXTRA = re.compile(r"unrecognized arguments: (.*)", re.DOTALL)
 _IGNORED = re.compile(r".*: ignored explicit argument '(.*)'", re.DOTALL)
+_CHOICE = re.compile(r"(.*: invalid choice: '(.*)') \(choose from (.*)\)", re.DOTALL)
 _EXAMPLES = "examples:\n"
 
 
-def completed_by(kind: str, argument: argparse.Action) -> None:
-    """Name the values that the shell can complete for an option or word: one of completion/values.py's SOURCES."""
-    argument.completed_by = kind  # type: ignore[attr-defined]
+def split_command(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the arguments before and after `--`, which are for another program."""
+    words = list(arguments)
+    place = words.index("--") if "--" in words else len(words)
+    return words[:place], words[place + 1 :]
 
 
 class Once(argparse.Action):
@@ -198,6 +201,9 @@ class Parser(argparse.ArgumentParser):
             hint = suggest(unknown[1], self._all_options(), hint)
         elif extra := _EXTRA.fullmatch(message):
             message = f"unexpected argument '{extra[1]}'"
+        elif choice := _CHOICE.fullmatch(message):
+            message, known = choice[1], choice[3].replace("'", "").split(", ")
+            hint = suggest(choice[2], known, f"choose from {', '.join(known)}")
         raise UsageError(f"{message} ({hint})")
 
     def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:

@@ -8,38 +8,55 @@ with connected(config, catalog) as fleet:
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from collective.clients import options
+from collective.errors import TooManyTargets
 
 if TYPE_CHECKING:
     from collective.catalog import Catalog
+    from collective.clients.confirmation import Confirmation
     from collective.config import ClientConfig
     from collective.ddl import Action
+    from collective.fleet.background import Background
     from collective.fleet.call import Call
     from collective.fleet.fleet import Fleet
+    from collective.fleet.gates import Gates
     from collective.fleet.pace import Pace
+    from collective.fleet.plan import CallPlan
+    from collective.fleet.steps import Hooks
     from collective.fleet.targets import Targets
+
+
+_ACCEPTING = 10.0  # seconds for a node to accept a job, in addition to the transit time
 
 
 @dataclass(frozen=True)
 class PreparedCall:
-    """An action with its checked inputs; `confirm` is asked before many nodes are reached.
+    """An action with its checked inputs; `confirmation` is the question before many nodes are reached.
 
-    `timeout` and `ttl` are seconds; None: as in the DDL and the configuration. `retry_of` is the ID of a run.
+    `timeout` and `ttl` are seconds; None: as in the DDL and the configuration. `retry_of` is the ID of a run. `hooks`
+    run before and after the action, `gates` are checked between waves (None: there are none). `max_cost` is in US
+    dollars. With `background`, nodes run the action as a job. `reason` is for policies.
     """
 
     action: Action
     data: Mapping[str, Any]
     targets: Targets
     pace: Pace
-    confirm: Callable[[list[str]], bool] | None = None
+    confirmation: Confirmation
     timeout: float | None = None
     ttl: float | None = None
     retry_of: str | None = None
+    dry_run: bool = False
+    hooks: Hooks | None = None
+    gates: Gates | None = None
+    max_cost: float | None = None
+    background: Background | None = None
+    reason: str | None = None
 
 
 @contextmanager
@@ -51,16 +68,42 @@ def connected(config: ClientConfig, catalog: Catalog) -> Iterator[Fleet]:
         yield fleet
 
 
-def send(args: argparse.Namespace, fleet: Fleet, prepared: PreparedCall) -> Call:
-    """Send the request, and return the call. Raises what `Fleet.call` raises."""
-    return fleet.call(
+def planned(fleet: Fleet, prepared: PreparedCall) -> CallPlan:
+    """Find the nodes of a call; nothing is sent. Raises what `Fleet.plan` raises."""
+    from collective.fleet.gates import NO_GATES
+    from collective.fleet.steps import NO_HOOKS
+
+    accepting = fleet.config.transit + _ACCEPTING if prepared.background else None
+    plan = fleet.plan(
         prepared.action.agent,
         prepared.action.name,
         prepared.data,
         targets=prepared.targets,
         pace=prepared.pace,
-        timeout=prepared.timeout,
+        timeout=prepared.timeout or accepting,
         ttl=prepared.ttl,
-        confirm=prepared.confirm,
-        record=options.recorder(args, fleet.config, prepared.retry_of),
+        hooks=prepared.hooks or NO_HOOKS,
+        dry_run=prepared.dry_run,
     )
+    return replace(plan, gates=prepared.gates or NO_GATES, background=prepared.background, reason=prepared.reason)
+
+
+def send(args: argparse.Namespace, fleet: Fleet, prepared: PreparedCall) -> Call:
+    """Send the request, and return the call. Raises what `Fleet.call` raises, PlanRefused and TooManyTargets."""
+    from collective.clients import rollout_plan
+
+    plan = planned(fleet, prepared)
+    rollout_plan.check_cost(plan, fleet, prepared.max_cost)
+    return start(args, fleet, plan, prepared.confirmation, prepared.retry_of)
+
+
+def start(
+    args: argparse.Namespace, fleet: Fleet, plan: CallPlan, confirmation: Confirmation, retry_of: str | None = None
+) -> Call:
+    """Ask whatever must be asked, and send a planned call; raise TooManyTargets when it is not confirmed."""
+    confirm = confirmation.confirm(args.yes)
+    if confirm and not plan.dry_run and confirmation.must_type(plan.nodes):
+        if not confirm(list(plan.nodes)):
+            raise TooManyTargets(len(plan.nodes), "not confirmed")
+        confirm = confirmation.confirm(yes=True)
+    return fleet.start(plan, confirm=confirm, record=options.recorder(args, fleet.config, retry_of))

@@ -1,6 +1,7 @@
 """Write to standard output and standard error: the only module of the clients that does.
 
     write(text)      text of several lines; what a terminal would interpret or hide is escaped
+    write_as_is(…)   what a program asked for, not escaped unless it is a terminal
     notice(text)     one line on standard error: `crpc: text`
     log_to(path)     append a copy of what both print to a file
 
@@ -62,6 +63,15 @@ def log_to(path: Path) -> None:
         _log[:] = [os.fdopen(descriptor, "a", encoding="utf-8", errors="backslashreplace")]
     except OSError as error:
         raise UsageError(f"--log-file {path}: {error.strerror or error}") from None
+
+
+def write_as_is(text: str, stream: TextIO) -> None:
+    """Write `text` without a change to a file or a pipe; to a terminal as `write` does."""
+    if stream.isatty():
+        write(text, stream)
+    else:
+        stream.write(text)
+    stream.flush()
 
 
 def discard_output() -> None:

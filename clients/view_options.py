@@ -78,6 +78,15 @@ def add_views(parser: Parser) -> argparse._ArgumentGroup:
     return group
 
 
+def add_call(parser: Parser) -> None:
+    """Add the options of a command that makes one call of its own: targets, timeouts, saving, and `-q`."""
+    from collective.clients import options  # which imports the parser, and that imports this module
+
+    options.add_targets(parser)
+    options.add_running(parser)
+    add_quiet(parser.add_argument_group("result options"))
+
+
 def add_quiet(group: argparse._ActionsContainer) -> None:
     """Add `-q`."""
     group.add_argument("-q", "--quiet", action="store_true", help="print results only: no progress, counts or warnings")

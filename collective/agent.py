@@ -13,6 +13,8 @@ The parameters are the inputs of the DDL. A function can also name these keyword
     caller     the request's caller, a string
     facts      the node's facts, a mapping
     deadline   when the node stops this action, in seconds of time.monotonic()
+    dry_run    whether to report what would be changed, and to change nothing; if and only if the DDL of the action
+               has "dry_run": true
 
 A data function is used in filters. Its file and DDL are in a subfolder `data` of the agents' folders. The file has the
 function's name, `query` is the argument in the filter, and the result has the fields that filters compare:
@@ -39,6 +41,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
@@ -46,6 +49,7 @@ from collective.errors import Aborted, Failed, InvalidInput, MissingInput
 from collective.run_as import as_user
 
 __all__ = [
+    "OUTPUT_LIMIT",
     "SUPPLIED",
     "SUPPLIED_TO_DATA",
     "Aborted",
@@ -54,6 +58,7 @@ __all__ = [
     "Failed",
     "InvalidInput",
     "MissingInput",
+    "OutputStore",
     "Reply",
     "Settings",
     "action",
@@ -67,14 +72,15 @@ __all__ = [
 Reply = dict[str, Any]
 Settings = Mapping[str, Any]
 Facts = Mapping[str, Any]
-SUPPLIED = frozenset({"settings", "caller", "facts", "deadline"})
-SUPPLIED_TO_DATA = SUPPLIED | {"agents"}
+OutputStore = Callable[[str], IO[bytes]]  # opens the file of a stream: `stdout` or `stderr`
+SUPPLIED = frozenset({"settings", "caller", "facts", "deadline", "dry_run"})
+SUPPLIED_TO_DATA = SUPPLIED - {"dry_run"} | {"agents"}
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _MARK = "__collective_action__"
 _DATA_MARK = "__collective_data__"
 _CHECK_MARK = "__collective_check__"
-_OUTPUT_LIMIT = 512 * 1024  # bytes kept of each output stream: half from its start, half from its end
+OUTPUT_LIMIT = 512 * 1024  # bytes kept of each output stream: half from its start, half from its end
 
 
 def action(function: _Function) -> _Function:
@@ -116,12 +122,17 @@ def is_check(thing: object) -> bool:
 
 @dataclass(frozen=True)
 class Completed:
-    """The result of a command. `exitcode` is negative for a signal, as in `subprocess`."""
+    """The result of a command. `exitcode` is negative for a signal, as in `subprocess`.
+
+    `stdout_bytes` and `stderr_bytes` are what it wrote, kept or not.
+    """
 
     exitcode: int
     stdout: str
     stderr: str
     timed_out: bool = False
+    stdout_bytes: int = 0
+    stderr_bytes: int = 0
 
 
 def run(
@@ -133,7 +144,8 @@ def run(
     env: Mapping[str, str] | None = None,
     user: str | None = None,
     group: int | None = None,
-    keep: int = _OUTPUT_LIMIT,
+    keep: int = OUTPUT_LIMIT,
+    store: OutputStore | None = None,
 ) -> Completed:
     """Run a command and return its exit code and output.
 
@@ -142,12 +154,13 @@ def run(
     half from the start and half from the end, with a line between them that says how many are missing. After
     `timeout` seconds the command and its process group are killed, and `timed_out` is set. With `user` it runs as
     that user and with that user's environment; nothing of the node's environment is passed on. `group` is a group
-    number instead of the user's own group.
+    number instead of the user's own group. A stream of which not everything is kept is written to `store` as a whole.
 
     Raises Aborted if the command cannot be started, InvalidInput if the user does not exist.
     """
     process = _start(command, cwd, as_user(user, env, group))
-    streams = [_Stream(process.stdout, keep), _Stream(process.stderr, keep)]
+    pipes = {"stdout": process.stdout, "stderr": process.stderr}
+    streams = [_Stream(pipe, keep, partial(store, name) if store else None) for name, pipe in pipes.items()]
     feeder = threading.Thread(target=_feed, args=(process.stdin, stdin), daemon=True)
     feeder.start()
     timed_out = False
@@ -157,7 +170,8 @@ def run(
         timed_out = True
         _kill(process)
     stdout, stderr = (stream.text() for stream in streams)
-    return Completed(process.returncode, stdout, stderr, timed_out)
+    sizes = [stream.size for stream in streams]
+    return Completed(process.returncode, stdout, stderr, timed_out, *sizes)
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
@@ -223,24 +237,43 @@ class _Stream:
     A child that the command left running can keep the pipe open, so `text` waits for the end only a second.
     """
 
-    def __init__(self, pipe: IO[bytes] | None, keep: int) -> None:
+    def __init__(self, pipe: IO[bytes] | None, keep: int, store: Callable[[], IO[bytes]] | None = None) -> None:
         assert pipe is not None  # noqa: S101 - Popen was called with PIPE
         self._pipe = pipe
         self._half = keep // 2
         self._head = bytearray()
         self._tail = bytearray()
         self._dropped = 0
+        self._store = store
+        self._file: IO[bytes] | None = None  # opened when not everything is kept
+        self.size = 0
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
 
     def _read(self) -> None:
         with self._pipe:
             while chunk := os.read(self._pipe.fileno(), 65536):
+                self.size += len(chunk)
+                self._store_chunk(chunk)
                 room = self._half - len(self._head)
                 self._head += chunk[:room]
                 self._tail += chunk[room:]
                 if len(self._tail) > 2 * self._half:
                     self._cut()
+        if self._file is not None:
+            self._file.close()
+
+    def _store_chunk(self, chunk: bytes) -> None:
+        """Write a chunk to the store, once there is more than is kept; a full disk only ends the storing."""
+        if self._store is None or self.size <= 2 * self._half:
+            return
+        try:
+            if self._file is None:
+                self._file = self._store()
+                self._file.write(bytes(self._head + self._tail))
+            self._file.write(chunk)
+        except OSError:
+            self._store = None
 
     def _cut(self) -> None:
         excess = max(0, len(self._tail) - self._half)

@@ -138,11 +138,13 @@ class ClientConfig:
     file that replace the values here. `region`, `profile` and `endpoint` are boto3's settings; None: its own.
 
     `key` signs requests in the name of `caller`: a path, or one of the values in `signing/caller_key.py`.
-    Without a terminal to confirm, a non-idempotent action reaches at most `max_targets` nodes; 0 means no limit.
+    Without a terminal to confirm, a non-idempotent action reaches at most `max_targets` nodes; 0 means no limit. On a
+    terminal, the number of nodes must be typed when there are more than `type_above`.
 
     With `new_nodes: refuse` a node is not trusted before `crpc nodes trust`. With `expect_all` nodes in the registry
     that were not seen recently count as silent.
 
+    `crpc ssh` uses the first of the facts `ssh_address` that a node has; `identity` is the node's name.
     `groups` are node sets for `@name`, each with a `filter`, `nodes` or a `command` that prints names. `aliases` are
     command lines of `crpc` by name, `commands` and `reports` the folders with files of own commands and reports.
 
@@ -162,6 +164,7 @@ class ClientConfig:
     state: Path = field(default_factory=lambda: user_folder("STATE"))
     direct_limit: int = 50
     max_targets: int = 0
+    type_above: int = 0
     ttl: float = 60.0
     transit: float = 5.0
     discovery_timeout: float = 10.0
@@ -174,6 +177,7 @@ class ClientConfig:
     save_runs: bool = True
     runs_days: float = 30.0
     runs_megabytes: float = 100.0
+    ssh_address: list[str] = field(default_factory=lambda: ["fqdn", "addresses", "identity"])
 
     def in_collective(self, name: str | None = None) -> ClientConfig:
         """Return the configuration for a collective by its name here (default: the one that `collective` names).
@@ -182,7 +186,8 @@ class ClientConfig:
         """
         known = list(dict.fromkeys([self.collective, *self.collectives]))
         if name is not None and name not in known:
-            raise UsageError(f"unknown collective '{name}' (configured: {', '.join(known)})")
+            hint = suggest(name, known, f"configured: {', '.join(known)}")
+            raise UsageError(f"unknown collective '{name}' ({hint})")
         name = name or self.collective
         values = {"collective": name, **self.collectives.get(name, {})}
         if values["collective"] != name:  # it must not share keys of nodes and queues with the one of that name

@@ -27,6 +27,7 @@ from collective.errors import (
     Failed,
     InvalidInput,
     MissingInput,
+    NoDryRun,
     UncheckedInput,
     UnknownAction,
 )
@@ -56,7 +57,8 @@ class Aggregate:
 class Action:
     """One action of an agent, as described by its DDL. `timeout` is in seconds.
 
-    `dry_run`: the action can report what it would do.
+    `dry_run`: the action can report what it would change without changing it. `read_only`: it changes nothing, so that
+    a frozen node runs it, and its reply need not be kept.
     """
 
     agent: str
@@ -69,6 +71,7 @@ class Action:
     output: Mapping[str, Any]
     aggregates: tuple[Aggregate, ...]
     dry_run: bool = False
+    read_only: bool = False
 
     @property
     def inputs(self) -> Mapping[str, Mapping[str, Any]]:
@@ -84,6 +87,13 @@ class Action:
     def required(self) -> tuple[str, ...]:
         """The names of the required inputs."""
         return tuple(self.input.get("required", ()))
+
+    @property
+    def usual(self) -> tuple[str, ...]:
+        """The inputs of the usual call: the required ones, and those of the first alternative (`anyOf`, `oneOf`)."""
+        alternatives = [self.input[word][0] for word in ("anyOf", "oneOf") if self.input.get(word)]
+        more = (name for one in alternatives if isinstance(one, Mapping) for name in one.get("required", ()))
+        return tuple(dict.fromkeys([*self.required, *more]))
 
     @property
     def required_outputs(self) -> tuple[str, ...]:
@@ -134,7 +144,15 @@ class Action:
             required: Any = error.validator_value  # a branch of anyOf may require more inputs than self.required
             missing = next(name for name in required if name not in filled)
             raise MissingInput(f"{self._label}: required input '{missing}' is missing ({self._usage})")
+        if alternatives := _missing_alternatives(error):
+            names = " or ".join(f"'{name}'" for name in alternatives)
+            raise MissingInput(f"{self._label}: required input {names} is missing ({self._usage})")
         raise InvalidInput(f"{self._label}: {self._describe(error, 'input')}")
+
+    def require_dry_run(self) -> None:
+        """Raise NoDryRun if the action cannot report what it would change."""
+        if not self.dry_run:
+            raise NoDryRun(f"{self._label}: this action has no dry run (call it without --dry-run)")
 
     def accepts(self, name: str, value: Any) -> bool:
         """Return whether `value` is valid for the input `name` by itself."""
@@ -149,7 +167,9 @@ class Action:
         A failed action may return a part of its outputs: `complete` is false for these.
         """
         if not isinstance(data, dict):
-            message = f"{self._label}: returned {type(data).__name__}, but must return a mapping (see its DDL)"
+            message = (
+                f"{self._label}: returned {type(data).__name__}, but must return a dict with the outputs of its DDL"
+            )
             raise Failed(message, reason="crashed")
         filled = {name: value["default"] for name, value in self.outputs.items() if "default" in value}
         filled.update(data)
@@ -167,6 +187,10 @@ class Action:
             raise Failed(message, reason="crashed")
         return filled
 
+    def undeclared(self, data: Mapping[str, Any]) -> list[str]:
+        """Return the names of outputs in `data` that the DDL does not have, in quotes."""
+        return [repr(str(name)) for name in data if name not in self.outputs]
+
     def masked(self, data: Mapping[str, Any]) -> dict[str, Any]:
         """Return `data` with secret values replaced by asterisks, for logs and display."""
         return {name: MASK if name in self.secrets else value for name, value in data.items()}
@@ -182,12 +206,14 @@ class Action:
             # The validator's message would quote the secret.
             return f"{kind} '{where}' does not match the DDL" if where else f"{kind} does not match the DDL"
         message = error.message if len(error.message) <= 300 else error.message[:300] + "…"
+        if error.validator == "enum" and isinstance(error.instance, str):
+            hint = suggest(error.instance, [one for one in error.validator_value if isinstance(one, str)])
+            message += f" ({hint})" if hint else ""
         return f"{kind} '{where}': {message}" if where else f"{kind}: {message}"
 
     def _returned(self, data: Mapping[str, Any]) -> str:
         """Return a hint for a missing output: the outputs that the DDL does not have, or how to make it optional."""
-        unknown = [repr(str(name)) for name in data if name not in self.outputs]
-        if unknown:
+        if unknown := self.undeclared(data):
             return f"the action returned {', '.join(unknown[:3])}, which the DDL does not have"
         return "return it, or give the output a 'default', or list only the others in 'required'"
 
@@ -336,7 +362,15 @@ def _action(metadata: Mapping[str, Any], name: str, body: Mapping[str, Any]) -> 
         output=body["output"],
         aggregates=tuple(aggregates),
         dry_run=body.get("dry_run", False),
+        read_only=body.get("read_only", False),
     )
+
+
+def _missing_alternatives(error: ValidationError) -> list[str]:
+    """Return the inputs of which one is required; none if the error is another one."""
+    if error.validator != "anyOf" or error.absolute_path or any(one.validator != "required" for one in error.context):
+        return []
+    return [name for one in error.context for name in one.validator_value if name not in one.instance]
 
 
 def _check_inputs(where: str, schema: Mapping[str, Any], inputs: Mapping[str, Any]) -> None:

@@ -9,6 +9,8 @@ from collective.text import plural
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION = re.compile(r"([0-9]{1,9})([smhd])")
+_SECONDS = re.compile(r"([0-9]{1,9}(?:\.[0-9]{0,9})?|\.[0-9]{1,9})s?")
+_FORMS = "seconds (90s), minutes (15m), hours (36h) or days (7d)"
 
 
 def in_words(seconds: float) -> str:
@@ -20,8 +22,20 @@ def in_words(seconds: float) -> str:
 
 
 def read(text: str) -> float:
-    """Return a duration such as `90s`, `15m`, `36h` or `7d` in seconds; raise UsageError for anything else."""
+    """Return an age such as `90s`, `15m`, `36h` or `7d` in seconds; raise UsageError for anything else."""
     found = _DURATION.fullmatch(text)
     if found is None:
-        raise UsageError(f"invalid duration '{text}': use seconds (90s), minutes (15m), hours (36h) or days (7d)")
+        raise UsageError(f"invalid duration '{text}': use {_FORMS}")
     return int(found[1]) * _UNITS[found[2]]
+
+
+def read_wait(text: str, longest: float = 86400.0) -> float:
+    """Return a duration to wait, in seconds: as `read`, or a number of seconds such as `10` or `0.5`.
+
+    Raises UsageError unless it is more than 0 and at most `longest` seconds.
+    """
+    found = _SECONDS.fullmatch(text)
+    value = float(found[1]) if found else read(text)
+    if not 0 < value <= longest:
+        raise UsageError(f"invalid duration '{text}': must be more than 0 s and at most {longest:g} s")
+    return value

@@ -14,6 +14,7 @@
     │   │   └── Forbidden       credentials are valid but lack a permission
     │   └── NotFound            the queue, topic or table does not exist
     ├── NoNodes                 no node matched, nothing was sent
+    ├── PlanRefused             a plan has drifted or costs too much, nothing was sent
     ├── TooManyTargets          too many nodes matched without confirmation, nothing was sent
     └── RPCError                raised by an action; becomes its reply
         ├── Aborted        1    the action failed, or is not authorized
@@ -142,6 +143,13 @@ class TooManyTargets(CollectiveError):
         return cls(nodes, f"max_targets allows {limit}: narrow the targets, or raise it in client.yaml")
 
 
+class PlanRefused(CollectiveError):
+    """A plan may not be carried out: what it was made for has changed, or it costs too much; nothing was sent."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"plan: {why}: nothing was sent")
+
+
 class RPCError(CollectiveError):
     """Ends an action without success; becomes the reply.
 
@@ -183,6 +191,13 @@ class InvalidInput(RPCError):
 
 class UncheckedInput(InvalidInput):
     """The inputs could not be checked against the DDL in time."""
+
+
+class NoDryRun(InvalidInput):
+    """The action cannot report what it would change."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, reason="no_dry_run")
 
 
 class Failed(RPCError):

@@ -15,6 +15,7 @@ import hashlib
 import re
 
 from collective.errors import UsageError
+from collective.text import escape_controls
 
 QUEUE_NAME_LIMIT = 80
 _COLLECTIVE = re.compile(r"[a-z0-9-]{1,20}")
@@ -24,6 +25,7 @@ _CALLER = re.compile(r'[^\s,"*?!#]{1,255}')
 _SLOT = re.compile(r"[A-Za-z0-9-]{1,50}")
 _SLUG_LENGTH = 40
 _DIGEST_LENGTH = 10
+_SHOWN = 260  # characters of a refused name in an error
 _NODE_SLUG = re.compile(rf"[A-Za-z0-9-]{{1,{_SLUG_LENGTH}}}-[0-9a-f]{{{_DIGEST_LENGTH}}}")
 
 # Names of `crpc` commands, present and planned, that no agent can have.
@@ -47,15 +49,21 @@ def check_collective(name: str) -> str:
 def check_identity(name: str) -> str:
     """Return `name` if it is valid for a node; raise UsageError otherwise."""
     if not _IDENTITY.fullmatch(name):
-        raise UsageError(f"invalid identity '{name}': use 1 to 255 characters of A-Z, a-z, 0-9, '_', '.' and '-'")
+        rule = "use 1 to 255 characters of A-Z, a-z, 0-9, '_', '.' and '-'"
+        raise UsageError(f"invalid identity '{_shown(name)}': {rule}")
     return name
 
 
 def check_caller(name: str) -> str:
     """Return `name` if it is valid for a caller; raise UsageError otherwise."""
     if not _CALLER.fullmatch(name):
-        raise UsageError(f"invalid caller '{name}': use 1 to 255 characters except whitespace and ,\"*?!#")
+        raise UsageError(f"invalid caller '{_shown(name)}': use 1 to 255 characters except whitespace and ,\"*?!#")
     return name
+
+
+def _shown(name: str) -> str:
+    """Return a refused name for an error: it may be a line of a large file."""
+    return escape_controls(name[:_SHOWN] + ("…" if len(name) > _SHOWN else ""))
 
 
 def slug(name: str, length: int = _SLUG_LENGTH) -> str:

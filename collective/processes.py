@@ -1,10 +1,11 @@
-"""Process functions that the standard library lacks: parent death signal, subreaper, liveness, memory release."""
+"""Functions for processes: parent death signal, subreaper, liveness, memory release, no core files."""
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
 import os
+import resource
 import signal
 from pathlib import Path
 
@@ -16,6 +17,7 @@ _PR_SET_CHILD_SUBREAPER = 36
 # <malloc.h>
 _M_MMAP_THRESHOLD = -3
 _LARGE = 1024 * 1024  # bytes
+_NO_CORE = 1  # byte
 
 
 def die_with_parent(parent: int) -> None:
@@ -38,6 +40,16 @@ def give_back_memory() -> None:
     """
     with contextlib.suppress(AttributeError):
         ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LARGE)
+
+
+def forbid_core_files() -> None:
+    """Let a crash of this process, and of those that it starts, leave no core file: its memory has secrets.
+
+    A limit of 1 also stops a program that the kernel would pipe the core to, which a limit of 0 does not
+    (Linux, fs/coredump.c). The hard limit stays, so a command that needs core files can raise its own.
+    """
+    hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
+    resource.setrlimit(resource.RLIMIT_CORE, (_NO_CORE if hard else 0, hard))
 
 
 def runs(pid: int) -> bool:

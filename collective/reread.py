@@ -89,6 +89,12 @@ class ReloadedFile(Generic[Value]):
         self._lock = threading.Lock()
         self._content: object = _NEVER_READ
         self._valid: Value | None = None
+        self._problems: tuple[str, ...] = ()
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """The problems of the version that was read last, one line per problem; empty if it is valid."""
+        return self._problems
 
     def value(self) -> Value:
         """Return the value of the file as it is now, or of its last valid version.
@@ -106,6 +112,7 @@ class ReloadedFile(Generic[Value]):
         return value
 
     def _load(self, content: bytes | str | None) -> None:
+        self._problems = ()
         try:
             if isinstance(content, str):
                 raise ConfigError(content)
@@ -114,6 +121,7 @@ class ReloadedFile(Generic[Value]):
             else:
                 self._valid = parsed(self.path, content, self._parse, self._undecodable)
         except ConfigError as error:
+            self._problems = tuple(error.problems)
             self._log(error)
             if isinstance(error, PartlyValid) and self._valid is not None:
                 self._valid = error.combine(self._valid)

@@ -25,7 +25,12 @@ _ANY = re.compile(f"{_EMOJI}|(.)", re.DOTALL)
 
 def plural(count: int, noun: str, plural_noun: str | None = None) -> str:
     """Return `count` with its noun: `1 node`, `3 nodes`; `plural_noun` is for irregular words."""
-    return f"{count} {noun if count == 1 else plural_noun or noun + 's'}"
+    return f"{count} {noun_form(count, noun, plural_noun)}"
+
+
+def noun_form(count: float, noun: str, plural_noun: str | None = None) -> str:
+    """Return the form of a noun that belongs to `count`, for a number that is formatted in another way."""
+    return noun if count == 1 else plural_noun or noun + "s"
 
 
 def escape_controls(text: str) -> str:

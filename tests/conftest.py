@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import json
 import os
+import signal
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +23,8 @@ from support.waiting import wait_until
 from collective.testing import Network, memory_fleet
 from collective.testing.simulation import Simulation
 
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's background jobs; commands would inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 make_neutral()  # before anything is collected: some values are read once
 hypothesis.settings.register_profile("any machine", deadline=None)  # how long an example takes depends on its load
 hypothesis.settings.load_profile("any machine")

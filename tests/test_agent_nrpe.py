@@ -33,7 +33,7 @@ def runcommand(settings: dict[str, Any], **data: str) -> dict[str, Any]:
 def test_case(case: dict[str, Any], tmp_path: Path) -> None:
     """Each case in tests/cases/nrpe returns the expected reply."""
     settings = configured(tmp_path, case["config"], **case.get("settings", {}))
-    got = runcommand(settings, **case["data"])
+    got = answer(nrpe, ddl.read(DDLS / "nrpe.json").action(case["action"]), {**case, "settings": settings})
     assert_same("reply", case["expected"], got)
 
 
@@ -87,6 +87,15 @@ def test_all_configuration_files_are_read(tmp_path: Path) -> None:
     found = _nrpe_config.read(Path(configured(tmp_path, lines)["config"]))
     assert found.checks == {"a": "local", "b": "more", "c": "deep = down"}
     assert found.problems == [f"{tmp_path}/missing.cfg: does not exist, but is included"]
+
+
+def test_folders_that_include_each_other_end(tmp_path: Path) -> None:
+    """A file that is reached under many names is read once: its folder, and the folder above, include it again."""
+    (tmp_path / "etc" / "nrpe").mkdir(parents=True)
+    lines = ["include_dir=.", "include_dir=..", "include_dir=../nrpe", f"include_dir={'x' * 300}", "command[a]=b"]
+    found = _nrpe_config.read(Path(configured(tmp_path / "etc" / "nrpe", lines)["config"]))
+    assert (found.checks, len(found.files)) == ({"a": "b"}, 1)
+    assert [line.partition(": ")[2] for line in found.problems] == ["cannot be read: File name too long"]
 
 
 def test_missing_nrpe_configuration_is_reported(tmp_path: Path) -> None:

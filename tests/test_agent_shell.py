@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import signal
 import tempfile
 import time
@@ -15,6 +16,7 @@ from support.agent_cases import load, perform
 
 from collective.agent import Aborted
 from collective.agents import _jobs, _scripts, shell
+from collective.processes import runs
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can change the user")
 
@@ -113,6 +115,21 @@ def test_kill_reaches_all_processes_of_a_job(name: str, exitcode: int, settings:
     shell.kill(handle, name, settings=settings)
     assert until_ended(handle, settings)["exitcode"] == exitcode
     assert shell.kill(handle, name, settings=settings) == {"status": "failed"}
+
+
+def test_kill_reaches_grandchildren_in_sessions_of_their_own(
+    monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any]
+) -> None:
+    """A grandchild that has left the process group gets the signal too, because its environment names the request."""
+    monkeypatch.setenv("COLLECTIVE_REQUEST", "token-of-this-test")
+    handle = shell.start("sh -c 'setsid sleep 86398 & echo $!; exec sleep 300'", settings=settings)["handle"]
+    while not (text := shell.status(handle, settings=settings)["stdout"]):
+        pass
+    shell.kill(handle, "KILL", settings=settings)
+    until_ended(handle, settings)
+    deadline = within()
+    while runs(int(text)):
+        assert time.monotonic() < deadline
 
 
 def test_clean_keeps_running_and_recent_jobs(settings: dict[str, Any]) -> None:
@@ -218,3 +235,73 @@ def test_a_command_beyond_the_limit_of_the_kernel_is_not_a_crash(settings: dict[
     assert shell.list(settings=settings)["jobs"] == {}
     with pytest.raises(Aborted, match=r"^cannot run '/bin/sh': Argument list too long$"):
         shell.run("true " + "x" * 200_000, deadline=within())
+
+
+# -- output that does not fit into a reply
+
+
+def fetched(handle: str, settings: dict[str, Any]) -> str:
+    """Fetch the whole output of a job in pieces, as `crpc shell output` does."""
+    text, job, last = "", {"handle": handle, "stdout_offset": 0}, -1
+    while job["stdout_offset"] != last:
+        last = job["stdout_offset"]
+        progress = shell.statuses([job], settings=settings)["jobs"][handle]
+        text += progress["stdout"]
+        job["stdout_offset"] = progress["stdout_offset"]
+    return text
+
+
+@pytest.mark.parametrize(
+    "size",
+    [
+        2_000_000,
+        pytest.param(
+            100 * 1024 * 1024,
+            marks=pytest.mark.skipif("COLLECTIVE_BIG_FILES" not in os.environ, reason="takes minutes: make files"),
+        ),
+    ],
+)
+def test_oversized_output_is_stored_and_fetched_in_pieces(size: int, settings: dict[str, Any]) -> None:
+    """The reply has the start, the end and the number of bytes; all of it can be fetched, and `clean` removes it."""
+    line = f"head -c {size} /dev/zero | tr '\\0' x; echo; echo end; exit 3"
+    with pytest.raises(Aborted, match="exit code 3") as failed:
+        shell.run(line, settings=settings, deadline=within(120))
+    data = failed.value.data
+    assert (data["truncated"], data["stdout_bytes"], data["stderr_bytes"]) == (True, size + 5, 0)
+    assert data["stdout"].endswith("x\nend\n")
+    assert fetched(data["handle"], settings) == "x" * size + "\nend\n"
+    assert shell.status(data["handle"], settings=settings)["exitcode"] == 3
+    assert shell.clean(older_than=0, settings=settings) == {"removed": [data["handle"]]}
+
+
+def test_output_beyond_the_limit_of_the_settings_is_cut(settings: dict[str, Any]) -> None:
+    """A stream that is larger than `max_output` is stored up to the limit, and the command is not disturbed."""
+    limited = {**settings, "max_output": 1_000_000}
+    done = shell.run("head -c 3000000 /dev/zero; echo end >&2", settings=limited, deadline=within())
+    assert (done["exitcode"], done["stdout_bytes"], done["stderr"]) == (0, 3_000_000, "end\n")
+    assert len(fetched(done["handle"], settings)) <= 1_000_000
+
+
+def test_output_that_fits_is_not_stored(settings: dict[str, Any]) -> None:
+    """A reply that has the whole output has neither a handle nor byte counts, and leaves nothing on the node."""
+    done = shell.run("echo small", settings=settings, deadline=within())
+    assert done == {"stdout": "small\n", "stderr": "", "exitcode": 0, "success": True}
+    assert shell.list(settings=settings) == {"jobs": {}}
+
+
+def test_statuses_returns_the_jobs_of_this_node(settings: dict[str, Any]) -> None:
+    """Of many handles those of this node are answered, with the output from their offsets on."""
+    handle = shell.start("printf 0123456789", settings=settings)["handle"]
+    until_ended(handle, settings)
+    found = shell.statuses([{"handle": "0" * 32}, {"handle": handle, "stdout_offset": 4}], settings=settings)["jobs"]
+    assert list(found) == [handle]
+    assert (found[handle]["stdout"], found[handle]["stdout_offset"], found[handle]["exitcode"]) == ("456789", 10, 0)
+
+
+@as_root
+def test_a_command_of_another_user_has_only_the_groups_of_that_user(settings: dict[str, Any]) -> None:
+    """The groups of the node's user are dropped: `id` shows only those that the user has."""
+    done = shell.run("id -G", user="nobody", settings=settings, deadline=within())
+    group = pwd.getpwnam("nobody").pw_gid
+    assert sorted(map(int, done["stdout"].split())) == sorted(set(os.getgrouplist("nobody", group)))
+    assert 0 not in map(int, done["stdout"].split())

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
 from support.rendering import make_action, make_call, make_reply
 
 from collective.clients import apps
-from collective.clients.apps import _tail, nrpe, shell
+from collective.clients.apps import _tail, nrpe, package, shell
 from collective.clients.apps._tail import TailedJob, poll
 from collective.clients.commands import COMMANDS
 from collective.messages import Reply
@@ -17,13 +17,30 @@ from collective.messages import Reply
 
 def test_every_extra_verb_has_a_summary() -> None:
     """Every extra verb has a summary and no name of a command; agents without a module in `apps` have no verbs."""
-    assert apps.agents() == ["nrpe", "shell"]
+    assert apps.agents() == ["file", "nrpe", "package", "puppet", "shell"]
     for agent in apps.agents():
-        assert apps.verbs(agent)
         for name, verb in apps.verbs(agent).items():
             assert name not in COMMANDS
             assert verb.about
-    assert apps.verbs("package") == apps.verbs("_tail") == {}
+    assert apps.verbs("service") == apps.verbs("_tail") == {}
+
+
+# -- package
+
+
+def test_changes_of_packages_end_with_a_summary_of_versions() -> None:
+    """The summary has the lines of MCollective: nodes, versions with their number of nodes, and the duration."""
+    same = [make_reply(f"web{number}", {"ensure": "4.2.6-3.el5"}) for number in range(3)]
+    older = make_reply("db1", {"ensure": "4.2.5"}, 1)
+    call = make_call(make_action(), [*same, older], expected=["web0", "web1", "web2", "db1", "db2"], total_ms=16330.0)
+    assert package.summary(call) == (
+        "\n---- package agent summary ----\n"
+        "           Nodes: 4 / 5\n"
+        "        Versions: 3 * 4.2.6-3.el5, 1 * 4.2.5\n"
+        "    Elapsed Time: 16.33 s\n\n"
+    )
+    nothing = make_call(make_action(), [make_reply("web1", {}, 1)])
+    assert "        Versions: none\n" in package.summary(nothing)
 
 
 # -- nrpe check
@@ -118,9 +135,14 @@ class PolledNodes:
         poll(jobs, self.request, lambda *line: self.shown.append(" ".join(line)), self.pauses.append)
         return jobs
 
-    def request(self, node: str, action: str, data: Mapping[str, Any]) -> Reply | None:
-        """Return the next reply of a node."""
-        assert (action, data["handle"]) == ("status", "handle")
+    def request(self, nodes: Sequence[str], action: str, data: Mapping[str, Any]) -> dict[str, Reply]:
+        """Return the next replies of some nodes, which are asked with one request."""
+        assert action == "statuses"
+        assert [job["handle"] for job in data["jobs"]] == ["handle"] * len(nodes)
+        found = {node: self._reply(node, job) for node, job in zip(nodes, data["jobs"], strict=True)}
+        return {node: reply for node, reply in found.items() if reply is not None}
+
+    def _reply(self, node: str, job: Mapping[str, Any]) -> Reply | None:
         status = self.replies[node].pop(0)
         if status is None:
             return None
@@ -128,10 +150,11 @@ class PolledNodes:
             return make_reply(node, {}, 1, statusmsg=status["statusmsg"])
         stdout, stderr = str(status.get("stdout", "")), str(status.get("stderr", ""))
         offsets = {
-            "stdout_offset": data["stdout_offset"] + len(stdout),
-            "stderr_offset": data["stderr_offset"] + len(stderr),
+            "stdout_offset": job["stdout_offset"] + len(stdout),
+            "stderr_offset": job["stderr_offset"] + len(stderr),
         }
-        return make_reply(node, {"status": "running", **status, "stdout": stdout, "stderr": stderr, **offsets})
+        progress = {"status": "running", **status, "stdout": stdout, "stderr": stderr, **offsets}
+        return make_reply(node, {"jobs": {} if "unknown" in status else {"handle": progress}})
 
 
 ENDED = {"status": "failed", "exitcode": 2}
@@ -149,11 +172,11 @@ def test_lines_are_shown_when_they_are_complete() -> None:
 
 
 def test_pauses_grow_while_there_is_no_output() -> None:
-    """Pauses grow up to 5 s without output, and are 0.5 s again after the next line."""
+    """Pauses grow up to 5 s without output, and are 1 s again after the next line."""
     nodes = PolledNodes(a=[*[{}] * 8, {"stdout": "x\n"}, ENDED])
     nodes.follow()
     assert nodes.pauses[:7] == sorted(nodes.pauses[:7])
-    assert (max(nodes.pauses), nodes.pauses[-1]) == (5.0, 0.5)
+    assert (max(nodes.pauses), nodes.pauses[-1]) == (5.0, 1.0)
 
 
 def test_a_node_may_miss_some_polls() -> None:
@@ -166,6 +189,6 @@ def test_a_node_may_miss_some_polls() -> None:
 
 
 def test_a_job_that_the_node_does_not_know_has_ended() -> None:
-    """The status message of the node is the end of the job, and its exit code is unknown."""
-    [job] = PolledNodes(a=[{"statusmsg": "job 'handle' does not exist on this node"}]).follow()
+    """A job that is not in the reply of its node has ended, and its exit code is unknown."""
+    [job] = PolledNodes(a=[{"unknown": True}]).follow()
     assert (job.exitcode, job.end) == (None, "job 'handle' does not exist on this node")

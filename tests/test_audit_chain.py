@@ -107,3 +107,10 @@ def test_decisions_and_outcomes_are_joined(tmp_path: Path) -> None:
     path = write(tmp_path / "audit.jsonl", [b"not JSON", *(chain.link(entry, None) for entry in entries)])
     found = [(record.decision["request"], sorted(record.outcomes)) for record in records.read(path)]
     assert found == [("b", ["denied", "failed"]), ("a", ["ok"]), ("a", ["duplicate", "unanswered"])]
+
+
+@pytest.mark.parametrize("time", [1e308, 10**400, -1, "soon", None, float("nan")])
+def test_a_record_with_an_impossible_time_has_time_zero(tmp_path: Path, time: Any) -> None:
+    """A changed line does not end `crpc audit show`."""
+    line = json.dumps({"event": "decision", "previous": None, "time": time}).encode()
+    assert [record.time for record in records.read(write(tmp_path / "audit.jsonl", [line]))] == [0.0]

@@ -97,3 +97,12 @@ def test_an_error_that_is_not_from_aws_is_unreachable(services: Services, operat
         OPERATIONS[operation](services)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 500
+
+
+def test_an_empty_response_is_judged_by_its_type(services: Services) -> None:
+    """A response without a request ID is empty only if it has the content type of AWS, as servers for tests send."""
+    services.page.content, services.page.kind = b"{}", "application/json"
+    with pytest.raises(Unreachable):
+        OPERATIONS["ReceiveMessage"](services)
+    services.page.kind = "application/x-amz-json-1.0"
+    assert OPERATIONS["ReceiveMessage"](services) == []

@@ -80,11 +80,25 @@ def test_only_named_nodes_are_accounted_for() -> None:
         ((), "no node is alive in the registry"),
         ((node("db1", facts={"role": "db"}),), "no node matches the filter (1 node alive)"),
         ((node("web1", agents={}),), "none of the matching nodes has the agent 'package' (1 node)"),
+        ((node("revoked1"),), "no node that matches the filter can be asked"),
     ],
 )
 def test_an_empty_result_is_explained(records: tuple[NodeRecord, ...], message: str) -> None:
     """There is a reason why no node is expected."""
     assert found(*records).why_none == message
+
+
+@pytest.mark.parametrize("name", ["WEB1", "web1.", "Web1", "wbe1"])
+def test_a_name_that_no_node_has_gets_a_suggestion(name: str) -> None:
+    """The closest registered name is suggested, also for capitals and for the final dot of a full name."""
+    why = found(node("web1"), targets=Targets.select(identities=[name])).why_none
+    assert why == "no node matches the filter (1 node alive); did you mean 'web1'?"
+
+
+def test_nodes_that_were_asked_are_counted() -> None:
+    """Where only the nodes can tell, as with data functions, an empty result does not blame the agent."""
+    targets = Targets.select(expression="fstat('/x').present=true")
+    assert found(node("web1"), node("web2"), targets=targets).why_none == "no node matches the filter (2 nodes asked)"
 
 
 def test_the_error_without_nodes_names_those_that_were_not_asked(tmp_path: Path) -> None:

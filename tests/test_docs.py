@@ -174,6 +174,32 @@ def test_every_proof_of_the_security_page_is_a_test() -> None:
     assert [proof for proof in proofs if proof not in existing or not proof[1].startswith("test_")] == []
 
 
+ATTACKERS = (
+    "With write access to a node's queue, or to the topic",
+    "With read access to a node's queue",
+    "As a caller with few permissions",
+    "With a node and its key",
+    "With an account on a node",
+    "With an account on a caller's machine",
+    "With write access to a plugin folder",
+)
+
+
+@pytest.mark.parametrize("attacker", ATTACKERS)
+def test_everything_about_an_attacker_has_a_proof(attacker: str) -> None:
+    """The page says what each attacker can do, what stops them and what stays possible, each with a test."""
+    section = (DOCS / "security.md").read_text().partition(f"\n### {attacker}\n")[2].partition("\n#")[0]
+    bullets = re.findall(r"^- \*\*(.*?)\*\*: (.*?)(?=\n- |\n\n|\n*\Z)", section, re.MULTILINE | re.DOTALL)
+    assert [title for title, _ in bullets] == ["Can", "Stopped by", "Still possible"]
+    assert [text for _, text in bullets if not text.endswith(" -->")] == []
+
+
+def test_what_the_daemon_does_as_root_names_every_agent() -> None:
+    """The list has a row for each standard agent; rpcutil runs nothing."""
+    section = (DOCS / "security.md").read_text().partition("\n## What the daemon does as root\n")[2].partition("\n#")[0]
+    assert [agent for agent in Catalog().paths if f"\n| `{agent}`" not in section and agent != "rpcutil"] == []
+
+
 def test_every_defence_on_the_security_page_has_a_proof() -> None:
     """Each bullet 'Stopped by' ends with the comment that names its test, unless nothing stops the attacker."""
     section = (DOCS / "security.md").read_text().partition("## What an attacker can do\n")[2].partition("\n## ")[0]

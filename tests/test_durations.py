@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from collective.durations import in_words, read
+from collective.durations import in_words, read, read_wait
 from collective.errors import UsageError
 
 
@@ -21,6 +21,22 @@ def test_anything_else_is_refused(text: str) -> None:
         UsageError, match=r"invalid duration '.*': use seconds \(90s\), minutes \(15m\), hours \(36h\) or days"
     ):
         read(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("10", 10), ("0.5", 0.5), (".5", 0.5), ("1.", 1), ("1.5s", 1.5), ("2m", 120), ("24h", 86400), ("1d", 86400)],
+)
+def test_a_wait_may_be_a_number_of_seconds(text: str, seconds: float) -> None:
+    """Options such as `--timeout` accept both."""
+    assert read_wait(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["0", "0s", "-1", "86401", "25h", "1.5h", "1e3", "nan", "inf", "1_0", "soon", "", "."])
+def test_a_wait_is_positive_and_bounded(text: str) -> None:
+    """Anything else is refused: no call waits for ever."""
+    with pytest.raises(UsageError, match="invalid duration '"):
+        read_wait(text)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,32 @@ def test_a_reply_replaces_the_message(journal: Journal, reopen: Open) -> None:
     entry = reopen().find("a")
     assert entry is not None
     assert (entry.state, entry.body, entry.reply) == (ANSWERED, "", "answer")
+
+
+@pytest.mark.parametrize("end", ["finish", "done", "killed"])
+def test_a_deleted_secret_is_in_no_file(path: Path, reopen: Open, end: str) -> None:
+    """The write-ahead log keeps what was deleted, so it is truncated when a message with secrets is deleted."""
+    journal = reopen()
+    secret = "hunter2" * 2000  # it fills pages of its own
+    journal.begin(replace(make_entry("a"), body=secret), BEGAN, secret=True)
+    assert b"hunter2" in on_disk(path)
+    if end == "killed":  # and the log left behind: the next daemon resumes the request
+        copies = {file: file.read_bytes() for file in path.parent.glob("journal.sqlite*")}
+        journal.close()
+        for file, content in copies.items():
+            file.write_bytes(content)
+        journal = Journal(path, lambda: BEGAN)
+        journal.resume("a")
+    if end == "finish":
+        journal.finish("a", "answer")
+    else:
+        journal.done("a")
+    assert b"hunter2" not in on_disk(path)
+    journal.close()
+
+
+def on_disk(path: Path) -> bytes:
+    return b"".join(file.read_bytes() for file in path.parent.glob("journal.sqlite*"))
 
 
 def test_every_state_survives_a_restart(journal: Journal, reopen: Open) -> None:

@@ -92,7 +92,7 @@ INVALID: dict[str, tuple[str | None, str | None, str, str]] = {
     "no default": (CODE.replace("force=1", "force"), description(), "hammer.py",
                    "'force' is optional in the DDL but has no default in the code"),
     "unknown supplied": (CODE.replace("settings", "weather"), description(), "hammer.py",
-                         "unknown keyword-only parameter 'weather' (the node supplies caller, deadline, facts"),
+                         "unknown keyword-only parameter 'weather' (the node supplies caller, deadline, dry_run"),
     "node": (CODE.replace("settings", "node"), description(), "hammer.py",
              "unknown keyword-only parameter 'node'"),
     "any parameters": (IMPORT + "@action\ndef swing(**all): pass", description(), "hammer.py",

@@ -78,6 +78,15 @@ def test_an_endless_file_is_refused() -> None:
         read_nodes("/dev/zero")
 
 
+@pytest.mark.parametrize("text", ["x" * 100_000, f'[{{"a": "{"x" * 100_000}"}}]'])
+def test_an_error_quotes_the_beginning_of_a_long_line(tmp_path: Path, text: str) -> None:
+    """A file that is not a list of nodes does not fill the terminal."""
+    (tmp_path / "long").write_text(text)
+    with pytest.raises(UsageError) as refused:
+        read_nodes(str(tmp_path / "long"))
+    assert len(str(refused.value)) < 1000
+
+
 def test_deep_nesting_is_refused(tmp_path: Path) -> None:
     """JSON that is nested too deeply to be parsed is refused."""
     (tmp_path / "deep").write_text("[" * 100_000)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from collective.audit.records import Record
 from collective.errors import ConfigError, PolicyError
 from collective.policy import KnownNode, Policy, Question, Rule
 from collective.policy.parsing import parse
-from collective.policy.replay import replay
+from collective.policy.replay import DescribedActions, replay
 from collective.yaml_file import parse_yaml
 
 CASES = [
@@ -26,6 +27,15 @@ CASES = [
     for path in sorted((Path(__file__).parent / "cases" / "policy").glob("*.json"))
     for case in json.loads(path.read_text())["cases"]
 ]
+
+
+AS_RECORDED = DescribedActions(lambda _agent, _action, data: data)
+HAS = {
+    ("service", "restart"): frozenset({"service"}),
+    ("service", "status"): frozenset({"service"}),
+    ("package", "clean"): frozenset[str](),
+    ("data", "fstat"): frozenset({"query"}),
+}
 
 
 def question(caller: str, agent: str = "package", action: str = "status", **more: Any) -> Question:
@@ -56,6 +66,81 @@ def test_a_decision_names_its_rule(caller: str, action: str, rule: str | None, w
     )
     decision = policy.decide(question(caller, action=action))
     assert (decision.rule, decision.why) == (rule, why)
+
+
+# A rule for restarts of nginx, and whether it and a rule that allows all services allow to restart sshd.
+MISSPELT = {
+    "right": ("{properties: {service: {enum: [nginx]}}}, agents: [service]", False, "no rule allows it"),
+    "a property": (
+        "{properties: {servce: {enum: [nginx]}}}, agents: [service]",
+        False,
+        "no rule allows it (rule '1' names the input 'servce', which service restart does not have)",
+    ),
+    "a property below anyOf": ("{anyOf: [{properties: {servce: false}}, true]}", False, "no rule allows it (rule"),
+    "a property below a reference": (
+        "{$ref: '#/$defs/a', $defs: {a: {properties: {servce: true}}}}",
+        False,
+        "no rule allows it (rule",
+    ),
+    "a dependency": ("{dependentRequired: {servce: [service]}}", False, "no rule allows it (rule"),
+    "a denied input": (
+        "{required: [servce]}, agents: [service], actions: [restart], allow: false",
+        False,
+        "rule '1' cannot be evaluated, so the request is denied",
+    ),
+    "the input of another agent": ("{required: [package]}, agents: ['*'], allow: false", False, "no rule allows it"),
+    "an input below an input": ("{properties: {service: {properties: {servce: true}}}}", True, "rule '1' allows it"),
+}
+
+
+@pytest.mark.parametrize("name", MISSPELT)
+def test_a_misspelt_input_grants_nothing(name: str) -> None:
+    """A rule that names an input which the action does not have does not allow it, wherever the schema names it."""
+    inputs, allowed, why = MISSPELT[name]
+    policy = parse(f"rules: [{{inputs: {inputs}}}]", "policy.yaml")
+    asked = replace(question("alice", "service", "restart", data={"service": "sshd"}), known=HAS)
+    decision = policy.decide(asked)
+    assert decision.allow is allowed
+    assert decision.why.startswith(why)
+    assert policy.possible(asked) == [decision]
+
+
+def test_a_misspelt_denial_is_not_skipped() -> None:
+    """A later rule does not allow what a rule with a misspelt input may have been meant to deny."""
+    deny = "{agents: [service], actions: [restart], inputs: {required: [servce]}, allow: false}"
+    policy = parse(f"rules: [{deny}, {{name: all}}]", "policy.yaml")
+    assert not policy.decide(replace(question("alice", "service", "restart"), known=HAS)).allow
+    assert policy.decide(replace(question("alice", "service", "status"), known=HAS)).rule == "all"
+
+
+@pytest.mark.parametrize(
+    ("rule", "problems"),
+    [
+        ("agents: [service]", ["no action that it covers has an input 'servce' (did you mean 'service'?)"]),
+        ("agents: [data]", ["no action that it covers has an input 'servce'"]),
+        ("callers: [bob]", ["no action that it covers has an input 'servce' (did you mean 'service'?)"]),
+        ("agents: [service, unknown]", []),
+        ("agents: [unknown]", []),
+        ("actions: [restart, newer]", []),
+        ("allow: false", []),
+        (
+            "allow: false, agents: [service], actions: [restart]",
+            ["no action that it covers has an input 'servce' (did you mean 'service'?)"],
+        ),
+    ],
+)
+def test_an_input_that_no_covered_action_has_is_reported(rule: str, problems: list[str]) -> None:
+    """A name is not reported if the rule may cover actions whose inputs are unknown."""
+    policy = parse(f"rules: [{{{rule}, name: x, inputs: {{properties: {{servce: true}}}}}}]", "policy.yaml")
+    assert policy.misspelt(HAS) == [f"rule 'x': inputs: {line}" for line in problems]
+
+
+def test_a_rule_for_several_actions_allows_those_that_have_its_inputs() -> None:
+    """An input that only some of the covered actions have is not an error; the others need their own rule."""
+    policy = parse("rules: [{agents: [package, service], inputs: {properties: {service: true}}}]", "policy.yaml")
+    assert policy.misspelt(HAS) == []
+    assert policy.decide(replace(question("alice", "service", "status"), known=HAS)).allow
+    assert not policy.decide(replace(question("alice", "package", "clean"), known=HAS)).allow
 
 
 def test_a_rule_that_cannot_be_evaluated_denies() -> None:
@@ -307,11 +392,11 @@ def test_a_recorded_request_is_decided_again(name: str) -> None:
     """Masked or unknown data makes a request undecidable only if the verdict depends on it."""
     rules, recorded, state = REPLAYS[name]
     policy = parse(f"rules: {rules}", "policy.yaml")
-    (replayed,) = replay(policy, [recorded], None, lambda _agent, _action, data: data)
+    (replayed,) = replay(policy, [recorded], None, AS_RECORDED)
     assert replayed.state == state
 
 
 def test_requests_that_no_policy_decided_are_not_replayed() -> None:
     """An expired request and a duplicate are rejected before the policy is evaluated."""
     records = [record("refused"), record("duplicate")]
-    assert list(replay(Policy([]), records, None, lambda _agent, _action, data: data)) == []
+    assert list(replay(Policy([]), records, None, AS_RECORDED)) == []

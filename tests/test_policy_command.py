@@ -32,6 +32,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Write a policy, facts and classes into the working folder, and configure no client.yaml; return the folder."""
     (tmp_path / "policy.yaml").write_text(POLICY)
     (tmp_path / "facts.yaml").write_text("env: prod")
+    (tmp_path / "odd.yaml").write_text("env: !ruby/sym prod\nload: .nan\n")
+    (tmp_path / "pairs.txt").write_text("env=prod\n")
+    (tmp_path / "list.yaml").write_text("[env]")
     (tmp_path / "classes.txt").write_text("web\nrole::db")
     monkeypatch.setenv("COLLECTIVE_CONFIG", str(tmp_path / "nowhere"))
     monkeypatch.chdir(tmp_path)
@@ -66,9 +69,30 @@ REQUESTS: dict[str, tuple[int, str, str]] = {
     "--caller bob rspec action zsh": (64, "", "'zsh': inputs are given as KEY=VALUE"),
     "--caller bob package status pakage=zsh": (64, "", "there is no input 'pakage'"),
     "--caller bob package status --facts none.yaml": (78, "", "none.yaml: cannot be read: No such file"),
-    "--caller bob package status --facts classes.txt": (64, "", "--facts classes.txt: must be a mapping"),
+    "--caller bob package status --facts classes.txt": (78, "", "classes.txt:1: must be key=value, not '"),
+    "--caller alice service restart service=nginx --facts odd.yaml": (
+        0,
+        "allowed: rule 'the web' allows it\n",
+        "crpc: odd.yaml: fact 'load' is omitted: NaN is not a JSON number\n",
+    ),
+    "--caller alice service restart service=nginx --facts pairs.txt": (0, "allowed: rule 'the web' allows it\n", ""),
+    "--caller alice service restart service=nginx --facts list.yaml": (78, "", "list.yaml: must be a mapping of facts"),
     "--caller bob package status --config none.yaml": (78, "", "none.yaml: cannot be read: No such file"),
 }
+
+
+MISSPELT = "policy.yaml: rule '1': inputs: no action that it covers has an input 'servce' (did you mean 'service'?)"
+
+
+def test_a_misspelt_input_is_reported(folder: Path, capsys: Captured) -> None:
+    """`check` refuses a rule that names an input which no action has, and `test` denies what it should allow."""
+    (folder / "policy.yaml").write_text("rules: [{agents: [service], inputs: {properties: {servce: {enum: [nginx]}}}}]")
+    assert called(["policy", "check", "policy.yaml"], capsys) == (78, "", f"crpc: {MISSPELT}\n")
+    words = ["policy", "test", "policy.yaml", "--caller", "bob", "service", "restart", "service=sshd"]
+    code, out, err = called(words, capsys)
+    why = "rule '1' names the input 'servce', which service restart does not have"
+    assert (code, out) == (2, f"denied: no rule allows it ({why})\n")
+    assert MISSPELT in err
 
 
 def test_common_options_are_accepted_before_the_verb(folder: Path, capsys: Captured) -> None:

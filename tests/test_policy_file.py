@@ -108,3 +108,16 @@ def test_an_unreadable_policy_leaves_the_last_valid_one_in_force(path: Path) -> 
     path.unlink()
     path.mkdir()
     assert rule(policy, "alice") == "alice only"
+
+
+def test_a_misspelt_input_is_logged_once_per_version(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The log names an input that no action has, when the policy or the plugins change, and not at each request."""
+    path.write_text("rules: [{agents: [service], inputs: {properties: {servce: {enum: [nginx]}}}}]")
+    policy, known = PolicyFile(path), {("service", "restart"): frozenset({"service"})}
+    asked = Question("alice", "service", "restart", {"service": "sshd"}, KnownNode({}, frozenset()), known=known)
+    for _ in range(3):
+        assert not policy.decide(asked).allow
+    assert events(caplog).count("policy.unknown_input") == 1
+    assert "has an input 'servce' (did you mean 'service'?)" in vars(caplog.records[-1])["problem"]
+    policy.report(dict(known))
+    assert events(caplog).count("policy.unknown_input") == 2

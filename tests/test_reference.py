@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 from _reference import commands as help_pages
-from _reference import fill, markdown
+from _reference import fill
 from _reference.schemas import published as published_schemas
 from support.documents import DOCS, ROOT, headings
 
@@ -19,6 +19,7 @@ from collective.agents import __path__ as agents_path
 from collective.catalog import Catalog
 from collective.clients import apps
 from collective.clients.commands import COMMANDS
+from collective.clients.render import markdown
 from collective.config import ClientConfig, NodeConfig
 from collective.filters.checks import OPERATORS
 from collective.node.requests.reasons import Reason

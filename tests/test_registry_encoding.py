@@ -155,6 +155,29 @@ def test_a_fact_that_json_cannot_hold_is_omitted(odd: Any) -> None:
     assert decoded([raw(encode(fitted))]).records[0].facts == {"role": "web"}
 
 
+@pytest.mark.parametrize("odd", ["x" * 2_001, "role::\udcff"])
+def test_a_class_that_the_registry_cannot_hold_is_omitted(odd: str) -> None:
+    """One odd class does not make the record invalid."""
+    fitted = fit(replace(RECORD, classes=("web", odd)))
+    assert (fitted.classes, fitted.omitted) == (("web",), {"classes": 1})
+    assert decoded([raw(encode(fitted))]).records[0].classes == ("web",)
+
+
+@pytest.mark.parametrize(("name", "shown"), [("\udcff", "\\udcff"), ("x" * 3_000, "x" * 2_000), ("a\nb", "a\\nb")])
+@pytest.mark.parametrize("part", ["refused", "outdated"])
+def test_the_name_of_a_refused_agent_may_have_any_bytes(part: str, name: str, shown: str) -> None:
+    """A file name that is not UTF-8 in a folder of agents does not make the record invalid."""
+    fitted = fit(replace(RECORD, **{part: {name: "no DDL"}}))  # type: ignore[arg-type]
+    assert getattr(decoded([raw(encode(fitted))]).records[0], part) == {shown: "no DDL"}
+
+
+def test_problems_are_bounded_and_escaped() -> None:
+    """A policy with a thousand errors does not make the record large or invalid."""
+    fitted = fit(replace(RECORD, problems=("a\udcff", "x" * 3_000, *["y"] * 1_000)))
+    found = decoded([raw(encode(fitted))]).records[0].problems
+    assert (found[:2], len(found)) == (("a\\udcff", "x" * 2_000), 20)
+
+
 def test_a_record_that_fits_is_unchanged() -> None:
     """Shortening a record twice changes nothing."""
     assert fit(RECORD) == RECORD

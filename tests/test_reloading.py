@@ -62,6 +62,14 @@ def slept(network: Network) -> float:
     return float(call_node(network, request("odd", "sleep", data={"seconds": 0})).data["slept"])
 
 
+def test_the_uptime_goes_on_at_a_reload(network: Network, reload: Callable[[], None]) -> None:
+    """The time of the start is that of the daemon, although a reload imports rpcutil again."""
+    started = [call_node(network, request("rpcutil", "daemon_stats")).data["starttime"]]
+    reload()
+    started.append(call_node(network, request("rpcutil", "daemon_stats")).data["starttime"])
+    assert started[0] == started[1]
+
+
 def test_a_new_version_of_an_agent_is_used_after_a_reload_and_not_before(
     network: Network, plugins: Path, reload: Callable[[], None]
 ) -> None:

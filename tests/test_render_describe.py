@@ -41,6 +41,7 @@ def test_action() -> None:
         "     Shown: all replies\n"
         "   Timeout: 180 s\n"
         "Idempotent: yes\n"
+        "   Dry run: no\n"
         "\n"
         "Inputs:\n"
         "\n"

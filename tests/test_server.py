@@ -194,6 +194,14 @@ def test_an_output_that_breaks_the_ddl_is_named(network: Network) -> None:
     assert "odd lie: does not match its DDL: output 'number'" in reply.statusmsg
 
 
+def test_outputs_that_the_ddl_does_not_have_are_logged(network: Network, caplog: pytest.LogCaptureFixture) -> None:
+    """The reply contains them, and the log names them once a minute: a misspelt output must not go unnoticed."""
+    for _ in range(2):
+        assert call_node(network, request("odd", "extra")).data == {"number": 7, "nubmer": 8}
+    found = [vars(record) for record in caplog.records if record.getMessage() == "action.undeclared_outputs"]
+    assert [(one["agent"], one["action"], one["outputs"]) for one in found] == [("odd", "extra", ["'nubmer'"])]
+
+
 def test_the_callers_timeout_ends_the_action(network: Network) -> None:
     """An action does not run longer than its caller waits, even if its own timeout is longer."""
     began = time.monotonic()

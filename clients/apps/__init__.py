@@ -1,11 +1,13 @@
 """Extra verbs of agents: `crpc AGENT VERB …`, for uses that one request and its replies do not cover.
 
 A module with the name of an agent has a table `VERBS`. It is imported when its agent is named on the command line. A
-verb with the name of an action takes precedence over the action.
+verb with the name of an action takes precedence over the action. The module may also have a function `call_output`, for
+its own text form of the results of its actions.
 """
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import pkgutil
 from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +16,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collective.clients.parser import Parser
+    from collective.clients.results import CallOutput
+    from collective.fleet.call import Call
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,17 @@ def verbs(agent: str) -> Mapping[str, ExtraVerb]:
         return {}
     found: Mapping[str, ExtraVerb] = importlib.import_module(f"{__name__}.{agent}").VERBS
     return found
+
+
+def call_output(call: Call, args: argparse.Namespace) -> CallOutput:
+    """Return the output of a call: that of its agent's module, `call_output`, if it has one."""
+    from collective.clients.results import CallOutput
+
+    if call.agent in agents():
+        made = getattr(importlib.import_module(f"{__name__}.{call.agent}"), "call_output", CallOutput)
+        own: CallOutput = made(call, args)
+        return own
+    return CallOutput(call, args)
 
 
 def make_parsers(agent: str) -> list[Parser]:

@@ -1,7 +1,9 @@
 """Follow jobs of the shell agent: show the output of each, line by line, until all have ended.
 
-    started ─► poll: ask each node for the output of its job since the last offsets ─► new lines ─► … ─► ended
+    started ─► poll: ask all nodes at once for the output since the last offsets ─► new lines ─► … ─► ended
                  └── several polls in a row without a reply ──► no response
+
+A poll is one request (`shell statuses`) with the handles of all jobs, so that many nodes are asked once a second.
 
 The first Ctrl-C kills the jobs and shows the rest of their output; a second one leaves without waiting. Jobs do not
 depend on the caller: after a lost connection, `crpc shell list` and `crpc shell status` find them and their output.
@@ -31,12 +33,13 @@ if TYPE_CHECKING:
 
 _REPLY_TIMEOUT = 15.0  # seconds
 _MAX_MISSED = 4  # polls in a row without a reply until a node counts as silent
-_MIN_PAUSE, _MAX_PAUSE = 0.5, 5.0  # seconds between two polls; the pause grows while there is no output
+_MOST_JOBS = 500  # in one request, as long as its message can be published
+_MIN_PAUSE, _MAX_PAUSE = 1.0, 5.0  # seconds between two polls; the pause grows while there is no output
 _STREAMS = ("stdout", "stderr")
 _WORST_FIRST = (STOPPED, FAILED, SILENT, NO_NODES, OK)
 
-# Calls an action of the shell agent on a node: (node, action, inputs). Returns None if the node does not reply.
-Request = Callable[[str, str, Mapping[str, Any]], "Reply | None"]
+# Calls an action of the shell agent on nodes: (nodes, action, inputs). Returns the replies by node.
+Request = Callable[[Sequence[str], str, Mapping[str, Any]], Mapping[str, "Reply"]]
 Show = Callable[[str, str, str], None]  # shows a line: (node, stream, text)
 
 
@@ -56,12 +59,12 @@ class TailedJob:
         self._partial = dict.fromkeys(_STREAMS, "")  # the last line of each stream, still without its newline
 
     @property
-    def status_inputs(self) -> dict[str, Any]:
-        """The inputs of the next `status` request."""
+    def progress(self) -> dict[str, Any]:
+        """The handle and the offsets for the next `statuses` request."""
         return {"handle": self.handle, **{f"{name}_offset": offset for name, offset in self._offsets.items()}}
 
     def take(self, reply: Reply | None) -> list[tuple[str, str]]:
-        """Process a `status` reply, or None for a missing one; return the lines it completes as (stream, text)."""
+        """Process a `statuses` reply, or None for a missing one; return the lines it completes as (stream, text)."""
         if reply is None:
             self.missed += 1
             self.end = "no response" if self.missed >= _MAX_MISSED else ""
@@ -70,7 +73,10 @@ class TailedJob:
         if not reply.ok:
             self.end = reply.statusmsg
             return []
-        return self._read(reply.data)
+        if self.handle not in reply.data["jobs"]:
+            self.end = f"job '{self.handle}' does not exist on this node"
+            return []
+        return self._read(reply.data["jobs"][self.handle])
 
     def _read(self, data: Mapping[str, Any]) -> list[tuple[str, str]]:
         lines, more = [], False
@@ -94,12 +100,12 @@ def follow(call: Call, fleet: Fleet) -> int:
     jobs = [TailedJob(node, outcomes.replies[node].data["handle"]) for node in outcomes.ok]
     print_missing(call, fleet)
 
-    def request(node: str, action: str, data: Mapping[str, Any]) -> Reply | None:
+    def request(nodes: Sequence[str], action: str, data: Mapping[str, Any]) -> Mapping[str, Reply]:
         try:
-            status = fleet.call("shell", action, data, targets=Targets(nodes=[node]), timeout=_REPLY_TIMEOUT)
-            return status.wait().replies.get(node)
+            asked = fleet.call("shell", action, data, targets=Targets(nodes=nodes), timeout=_REPLY_TIMEOUT)
+            return asked.wait().replies
         except TransportError:
-            return None
+            return {}
 
     code = _poll_or_kill(jobs, request)
     _print_ends(jobs, outcomes.silent)
@@ -122,13 +128,15 @@ def _poll_or_kill(jobs: Sequence[TailedJob], request: Request) -> int:
 def poll(jobs: Sequence[TailedJob], request: Request, show: Show, wait: Callable[[float], None] = time.sleep) -> None:
     """Ask for the output of the running jobs and show it, until all have ended; `wait` takes seconds."""
     pause = _MIN_PAUSE
-    while running := {job.node: job for job in jobs if not job.end}:
-        replies = in_parallel(lambda node: request(node, "status", running[node].status_inputs), list(running))
+    while running := [job for job in jobs if not job.end]:
         output = False
-        for job, reply in zip(running.values(), replies, strict=True):
-            for stream, line in job.take(reply):
-                show(job.node, stream, line)
-                output = True
+        for first in range(0, len(running), _MOST_JOBS):
+            part = running[first : first + _MOST_JOBS]
+            replies = request([job.node for job in part], "statuses", {"jobs": [job.progress for job in part]})
+            for job in part:
+                for stream, line in job.take(replies.get(job.node)):
+                    show(job.node, stream, line)
+                    output = True
         pause = _MIN_PAUSE if output else min(pause * 1.5, _MAX_PAUSE)
         if not all(job.end for job in jobs):
             wait(pause)
@@ -136,7 +144,7 @@ def poll(jobs: Sequence[TailedJob], request: Request, show: Show, wait: Callable
 
 def _kill(jobs: Sequence[TailedJob], request: Request) -> None:
     handles = {job.node: job.handle for job in jobs if not job.end}
-    in_parallel(lambda node: request(node, "kill", {"handle": handles[node]}), list(handles))
+    in_parallel(lambda node: request([node], "kill", {"handle": handles[node]}), list(handles))
 
 
 def _print(node: str, stream: str, line: str) -> None:

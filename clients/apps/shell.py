@@ -9,9 +9,11 @@ import argparse
 import re
 from collections.abc import Sequence
 
+from collective.clients import options
 from collective.clients.apps import ExtraVerb
 from collective.clients.commands import rpc
 from collective.clients.parser import Parser
+from collective.clients.prepared_call import connected
 from collective.errors import UsageError
 
 # KEY=VALUE where KEY is an input, or may be a misspelt one because no space follows. `A=1 env` is a command line.
@@ -41,10 +43,37 @@ def run(arguments: Sequence[str]) -> int:
     if not args.tail:
         return rpc.perform(args, ["shell", "run", *words])
     _refuse_forms(args)
+    if args.dry_run:
+        raise UsageError("--tail: not allowed with --dry-run, which starts nothing")
     from collective.clients.apps._tail import follow
 
     with rpc.sent(args, ["shell", "start", *words]) as (call, fleet):
         return follow(call, fleet)
+
+
+def make_output_parser() -> Parser:
+    """Return the parser of `crpc shell output`."""
+    parser = Parser(
+        "crpc shell output",
+        description="Print the whole output of a command.\n\n"
+        "HANDLE is that of a job, or of a reply that is truncated. Standard output and standard error of the command "
+        "are printed on standard output and standard error; the exit code is 0 if all of it was printed.",
+        examples=["crpc shell output 0c6f6e1b8d2a4f0e9b7c5a3d1e2f4a6b -I web1.my.net > output.txt"],
+    )
+    parser.add_argument("handle", metavar="HANDLE", help="handle of the command on one of the nodes")
+    options.add_targets(parser)
+    options.add_running(parser)
+    return parser
+
+
+def output(arguments: Sequence[str]) -> int:
+    """Print the whole output of a command; return the exit code."""
+    args = make_output_parser().parse_args(arguments)
+    _refuse_other_forms(args, "output", "because it prints the output as it is")
+    from collective.clients.apps._output import fetch
+
+    with connected(*rpc.configuration(args, ["shell", "statuses"])) as fleet:
+        return fetch(fleet, args.handle, options.targets(args), args.timeout)
 
 
 def inputs(words: Sequence[str]) -> list[str]:
@@ -56,10 +85,18 @@ def inputs(words: Sequence[str]) -> list[str]:
 
 
 def _refuse_forms(args: argparse.Namespace) -> None:
-    form = "no-results" if args.no_results else args.output
-    if form != "text":
-        raise UsageError(f"--tail: not allowed with --{form}, because it prints lines as they arrive")
+    if args.no_results:
+        raise UsageError("--tail: not allowed with --no-results, because it prints lines as they arrive")
+    _refuse_other_forms(args, "--tail", "because it prints lines as they arrive")
+
+
+def _refuse_other_forms(args: argparse.Namespace, what: str, reason: str) -> None:
+    if args.output != "text":
+        raise UsageError(f"{what}: not allowed with --{args.output}, {reason}")
 
 
 _ABOUT = "run a command line (no 'command=' needed); --tail shows its output while it runs"
-VERBS = {"run": ExtraVerb(_ABOUT, run, make_parser)}
+VERBS = {
+    "run": ExtraVerb(_ABOUT, run, make_parser),
+    "output": ExtraVerb("print the whole output of a job, or of a truncated reply", output, make_output_parser),
+}

@@ -26,7 +26,7 @@ from collective.errors import UsageError
 from collective.exit_codes import FAILED
 from collective.text import escape_controls, plural
 
-_COLUMNS = ("time", "request", "run", "caller", "agent", "action", "inputs", "outcome", "verdict", "rule")
+_COLUMNS = ("time", "request", "run", "caller", "agent", "action", "dry_run", "inputs", "outcome", "verdict", "rule")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -117,7 +117,7 @@ def _show(args: argparse.Namespace) -> int:
     matching = _matching(args, records.read(args.file))
     if args.output in ("text", "jsonl"):  # print while reading: the log of a busy node does not fit into memory
         for record in matching:
-            line = json.dumps(_request(record)) if args.output == "jsonl" else escape_controls(_line(record))
+            line = json.dumps(_request(record)) if args.output == "jsonl" else shown(record)
             write(line + "\n")
         return 0
     found = list(matching)
@@ -146,13 +146,20 @@ def _request(record: Record) -> dict[str, Any]:
 
 def _row(record: Record) -> list[Any]:
     decision = record.decision
-    found = [decision.get(name) for name in ("request", "run", "caller", "agent", "action", "data")]
+    found = [decision.get(name) for name in ("request", "run", "caller", "agent", "action")]
+    found += [decision.get("dry_run") is True, decision.get("data")]
     return [_when(record), *found, _outcome(record), decision.get("verdict"), decision.get("rule")]
+
+
+def shown(record: Record) -> str:
+    """Return a record as one printable line."""
+    return escape_controls(_line(record))
 
 
 def _line(record: Record) -> str:
     decision = record.decision
     call = [*(str(decision.get(name)) for name in ("caller", "agent", "action")), *_inputs(decision.get("data"))]
+    call += ["as a dry run"] if decision.get("dry_run") is True else []
     rule = f"rule '{decision['rule']}'" if decision.get("rule") else "no rule"
     return (
         f"{_when(record)} {decision.get('request')} {_outcome(record)}: {' '.join(call)} "

@@ -17,6 +17,7 @@ from collective.clients.output import Output
 from collective.clients.parser import Parser
 from collective.errors import UsageError
 from collective.setup import cost
+from collective.text import noun_form
 
 _SYSTEMS = ("collective", "ec2_collective")
 _COLUMNS = ("system", "what", "count", "per_million", "dollars")
@@ -71,7 +72,7 @@ def _page(usage: cost.Usage) -> str:
 
 
 def _count(number: float, noun: str) -> str:
-    return f"{number:,g} {noun}{'' if number == 1 else 's'}"
+    return f"{number:,.12g} {noun_form(number, noun)}"
 
 
 def _rows(name: str, items: list[cost.BillItem]) -> list[list[str]]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from collective.clients import options, output, saved_runs
 from collective.clients.commands import COMMANDS
+from collective.clients.completed_by import completed_by
 from collective.clients.output import Output
 from collective.clients.parser import Parser
 from collective.clients.render.formatting import Paint, in_words
@@ -35,8 +36,8 @@ def make_parser() -> Parser:
         "volatile are ignored. Exit code 2: there are differences.",
         examples=["crpc diff", "crpc diff -2 last", "crpc diff -o table"],
     )
-    parser.add_argument("before", nargs="?", metavar="RUN", help="the first run")
-    parser.add_argument("after", nargs="?", metavar="RUN", help="the second run")
+    completed_by("run", parser.add_argument("before", nargs="?", metavar="RUN", help="the first run"))
+    completed_by("run", parser.add_argument("after", nargs="?", metavar="RUN", help="the second run"))
     options.add_target(parser)
     return parser
 

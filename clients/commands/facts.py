@@ -7,16 +7,18 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from collective.clients import options
 from collective.clients.commands import COMMANDS
-from collective.clients.parser import Parser, completed_by
+from collective.clients.completed_by import completed_by
+from collective.clients.parser import Parser
 from collective.clients.render.formatting import in_words, shallow
 from collective.clients.render.view import Screen
 from collective.clients.results import CallOutput, present
 from collective.clients.single_call import open_call
-from collective.clients.streams import write
-from collective.clients.view_options import add_quiet
+from collective.clients.streams import notice, write
+from collective.clients.view_options import add_call
+from collective.fleet import registry_names
 from collective.nodesets import fold
+from collective.suggestions import suggest
 from collective.text import escape_controls, plural
 
 
@@ -32,9 +34,7 @@ def make_parser() -> Parser:
         "fact",
         parser.add_argument("fact", help='name of a fact; a dotted path reaches nested facts: os.family, a."b.c".d'),
     )
-    options.add_targets(parser)
-    options.add_running(parser)
-    add_quiet(parser.add_argument_group("result options"))
+    add_call(parser)
     return parser
 
 
@@ -42,7 +42,13 @@ def run(arguments: Sequence[str]) -> int:
     """Ask every matching node for the fact and print the values; return the exit code of the call."""
     args = make_parser().parse_args(arguments)
     with open_call(args, "get_fact", {"fact": args.fact}) as (call, fleet):
-        return present(FactsOutput(call, args), call, fleet)
+        shown = FactsOutput(call, args)
+        code = present(shown, call, fleet)
+        if not args.quiet and shown.is_unknown():
+            known = registry_names.load(fleet.config.state, fleet.config.collective).facts
+            hint = suggest(args.fact, known, "'crpc inventory NODE' shows the facts of a node")
+            notice(f"no node has the fact '{args.fact}' ({hint})")
+        return code
 
 
 class FactsOutput(CallOutput):
@@ -64,6 +70,11 @@ class FactsOutput(CallOutput):
         for heading, nodes in (("Failed", outcomes.failed), ("No response from", outcomes.silent)):
             lines += ["", f"{heading}: {plural(len(nodes), 'node')}: {fold(nodes)}"] if nodes else []
         write("".join(f"{line}\n" for line in lines), screen.stream)
+
+    def is_unknown(self) -> bool:
+        """Return whether nodes answered, and none of them has the fact."""
+        values = [value for value, _ in self._values()]
+        return values == [None]
 
     def members(self) -> Mapping[str, Any]:
         """Return the fact and its values."""

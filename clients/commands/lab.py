@@ -16,7 +16,7 @@ from pathlib import Path
 from collective.clients import output
 from collective.clients.commands import COMMANDS
 from collective.clients.output import Output
-from collective.clients.parser import Parser
+from collective.clients.parser import Parser, split_command
 from collective.clients.streams import notice, write
 from collective.config import user_name
 from collective.errors import UsageError
@@ -95,7 +95,7 @@ def make_parser() -> Parser:
 
 def run(arguments: Sequence[str]) -> int:
     """Run `crpc lab run`, `start`, `stop`, `status`, `env` or `node`; return the exit code."""
-    words, command = _split(arguments)
+    words, command = split_command(arguments)
     args = make_parser().parse_args(words)
     if command and args.verb != "run":
         raise UsageError("lab: only 'crpc lab run' takes a command after '--'")
@@ -104,15 +104,6 @@ def run(arguments: Sequence[str]) -> int:
     layout = Layout(args.folder or control.default_folder())
     verbs = {"start": _start, "stop": _stop, "status": _status, "env": _env, "node": _node}
     return verbs[args.verb](layout, args)
-
-
-def _split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Return the arguments before and after '--'."""
-    words = list(arguments)
-    if "--" not in words:
-        return words, []
-    place = words.index("--")
-    return words[:place], words[place + 1 :]
 
 
 def _start(layout: Layout, args: argparse.Namespace) -> int:

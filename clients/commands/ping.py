@@ -6,18 +6,17 @@ import sys
 import time
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
-from statistics import mean
 from typing import TYPE_CHECKING, Any, TextIO
 
-from collective.clients import options
 from collective.clients.commands import COMMANDS
 from collective.clients.parser import Parser
+from collective.clients.render.ping_statistics import PERCENTILES, histogram, histogram_lines, slow, summary
 from collective.clients.render.records import selected
 from collective.clients.render.view import Screen
 from collective.clients.results import CallOutput, present
 from collective.clients.single_call import open_call
 from collective.clients.streams import write
-from collective.clients.view_options import add_quiet
+from collective.clients.view_options import add_call
 from collective.nodesets import fold
 from collective.text import escape_controls, plural
 
@@ -25,18 +24,29 @@ if TYPE_CHECKING:
     from collective.fleet.call import Call
     from collective.messages import Reply
 
+_CLOCK_OFF = 1.0  # seconds; smaller differences are reported with -v only
+_SHOWN_CLOCKS = 5
+
 
 def make_parser() -> Parser:
     """Return the parser of `crpc ping`."""
     parser = Parser(
         "crpc ping",
         description=f"{COMMANDS['ping']}.\n\nPrints the round-trip time of each node as its reply arrives, and a "
-        "summary. With -v also how far the clocks of the nodes and of this machine differ.",
-        examples=["crpc ping", "crpc ping -F role=web --one", "crpc ping --nodes-from failed --nodes results.json"],
+        "summary with percentiles. It names nodes whose clock differs from that of this machine by more than a second; "
+        "with -v the clock of each node, and how far that of this machine differs from AWS.\n\n"
+        "Slow nodes are those whose time is above the third quartile by more than 1.5 times the distance between the "
+        "quartiles.",
+        examples=[
+            "crpc ping",
+            "crpc ping -F role=web --one",
+            "crpc ping --slow --histogram",
+            "crpc ping --nodes-from failed --nodes results.json",
+        ],
     )
-    options.add_targets(parser)
-    options.add_running(parser)
-    add_quiet(parser.add_argument_group("result options"))
+    parser.add_argument("--slow", action="store_true", help="name only the nodes that are much slower than the others")
+    parser.add_argument("--histogram", action="store_true", help="also print how the times are distributed")
+    add_call(parser)
     return parser
 
 
@@ -56,6 +66,7 @@ class PingOutput(CallOutput):
 
     def __init__(self, call: Call, args: Namespace) -> None:
         super().__init__(call, args)
+        self._live = call
         self._times: dict[str, float] = {}
         self._clocks: dict[str, float] = {}
 
@@ -65,7 +76,7 @@ class PingOutput(CallOutput):
         self._times[reply.sender] = (now - self.call.started) * 1000
         pong = reply.data.get("pong")
         if isinstance(pong, (int, float)):
-            self._clocks[reply.sender] = pong - now
+            self._clocks[reply.sender] = pong - (self.call.started + now) / 2
         if self.args.output == "text" and not self._at_the_end:
             self._write(reply, sys.stdout)
             sys.stdout.flush()
@@ -73,14 +84,16 @@ class PingOutput(CallOutput):
     @property
     def _at_the_end(self) -> bool:
         """Whether no line is printed while replies arrive."""
-        return bool(self.view.selects or self.view.only or self.view.query)
+        return bool(self.args.slow or self.view.selects or self.view.only or self.view.query)
 
     def write_text(self, screen: Screen) -> None:
         """Write the summary, after the replies if these have not been printed."""
         if self._at_the_end or screen.stream is not sys.stdout:
             for record in selected(self.call, self.view):
-                if record.answered:
+                if record.answered and not self.args.slow:
                     self._write(self.call.outcomes.replies[record.sender], screen.stream)
+        for name in slow(self._times) if self.args.slow else ():
+            self._write(self.call.outcomes.replies[name], screen.stream)
         lines = [] if self.args.quiet else self._summary()
         if silent := self.call.outcomes.silent:
             lines.append(f"No response from: {plural(len(silent), 'node')}: {fold(silent)}")
@@ -89,11 +102,12 @@ class PingOutput(CallOutput):
     def members(self) -> Mapping[str, Any]:
         """Return the measurements."""
         times = {name: round(value, 3) for name, value in self._times.items()}
-        values = list(times.values()) or [0.0]
-        summary = {"min": min(values), "max": max(values), "average": round(mean(values), 3)}
+        values = list(times.values())
         return {
             "round_trip_ms": times,
-            "summary_ms": summary if times else None,
+            "summary_ms": summary(values) if values else None,
+            "histogram": [{"from_ms": one.start, "to_ms": one.end, "count": one.count} for one in histogram(values)],
+            "slow": slow(times),
             "clock_difference_s": {name: round(value, 3) for name, value in self._clocks.items()},
         }
 
@@ -109,17 +123,36 @@ class PingOutput(CallOutput):
     def _write(self, reply: Reply, stream: TextIO) -> None:
         what = f"time={self._times[reply.sender]:.2f} ms" if reply.ok else reply.statusmsg
         if self.args.verbose and reply.sender in self._clocks:
-            what += f"  clock={self._clocks[reply.sender]:+.1f} s"
+            what += f"  clock={self._clocks[reply.sender]:+.2f} s"
         write(f"{escape_controls(reply.sender):<40} {escape_controls(what)}\n", stream)
 
     def _summary(self) -> list[str]:
-        lines, times = ["", "---- ping statistics ----"], self._times.values()
+        lines, times = ["", "---- ping statistics ----"], list(self._times.values())
         if times:
-            figures = f"max: {max(times):.2f} ms  min: {min(times):.2f} ms  average: {mean(times):.2f} ms"
-            lines.append(f"{plural(len(times), 'reply', 'replies')}  {figures}")
+            figures = summary(times)
+            shown = "  ".join(f"{name}: {figures[name]:.2f} ms" for name in ("max", "min", "average"))
+            lines.append(f"{plural(len(times), 'reply', 'replies')}  {shown}")
+            lines.append("  ".join(f"{percent} %: {figures[f'p{percent}']:.2f} ms" for percent in PERCENTILES))
+        lines += self._clock_lines()
+        if self.args.histogram:
+            lines += ["", *histogram_lines(times)]
         if self.args.verbose:
             from collective.messages import MAX_SKEW
 
-            skew = self.call.skew
+            skew = self._live.skew
             lines.append(f"clock of this machine: {skew:+.1f} s relative to AWS (allowed: {MAX_SKEW:.0f} s)")
         return lines
+
+    def _clock_lines(self) -> list[str]:
+        """Return a line for the clocks that are certainly off: a difference is known to half of the round-trip time."""
+        off = {
+            name: difference
+            for name, difference in self._clocks.items()
+            if abs(difference) > _CLOCK_OFF + self._times[name] / 2000
+        }
+        if not off:
+            return []
+        some = sorted(off, key=lambda name: -abs(off[name]))[:_SHOWN_CLOCKS]
+        more = f", and {plural(len(off) - len(some), 'more node')}" if len(off) > len(some) else ""
+        clocks = ", ".join(f"{escape_controls(name)} {off[name]:+.1f} s" for name in some)
+        return [f"clocks off by more than {_CLOCK_OFF:g} s: {clocks}{more}"]

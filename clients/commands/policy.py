@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from collective.clients import node_files, options, output
 from collective.clients.commands import COMMANDS
+from collective.clients.completed_by import completed_by
 from collective.clients.output import Output
-from collective.clients.parser import Parser, completed_by
+from collective.clients.parser import Parser
 from collective.clients.streams import notice, write
 from collective.errors import CollectiveError, ConfigError, PolicyError, UsageError
 from collective.exit_codes import CONFIGURATION, FAILED, SILENT
@@ -21,7 +25,7 @@ from collective.text import escape_controls, plural
 if TYPE_CHECKING:
     from collective.catalog import Catalog
     from collective.ddl import Action
-    from collective.policy import Decision, KnownNode
+    from collective.policy import Actions, Decision, KnownNode
     from collective.policy.replay import Replayed
 
 _CHANGE = ("request", "caller", "agent", "action", "state", "recorded", "now")
@@ -62,9 +66,13 @@ def make_parser() -> Parser:
         verb.add_argument("file", type=Path, metavar="FILE", help="the policy file")
     completed_by("request", test.add_argument("words", nargs="*", help="agent, action and inputs"))
     test.add_argument("--caller", required=True, metavar="NAME", help="the caller of the request")
+    test.add_argument("-n", "--dry-run", action="store_true", help="test a dry run of the action")
+    test.add_argument("--reason", default="", metavar="TEXT", help="the reason of the call")
+    test.add_argument("--targets", type=_number, metavar="N", help="the number of nodes of the call (default: 1)")
+    test.add_argument("--time", type=_time, metavar="TIME", help="when: 2026-11-28T02:30 (default: now)")
     replay.add_argument("--audit", required=True, type=Path, metavar="FILE", help="the audit.jsonl of a node")
     for verb in (test, replay):
-        verb.add_argument("--facts", type=Path, metavar="FILE", help="the node's facts (YAML or JSON)")
+        verb.add_argument("--facts", type=Path, metavar="FILE", help="the node's facts: .json, .txt or YAML")
         verb.add_argument("--classes", type=Path, metavar="FILE", help="the node's classes, separated by whitespace")
     return parser
 
@@ -86,7 +94,10 @@ def run(arguments: Sequence[str]) -> int:
 def _check(args: argparse.Namespace) -> int:
     from collective import policy
 
-    _show_check(args, len(policy.read(args.file).rules), ())
+    read = policy.read(args.file)
+    if problems := read.misspelt(_known(_catalog(args))):
+        raise PolicyError([f"{args.file}: {line}" for line in problems])
+    _show_check(args, len(read.rules), ())
     return 0
 
 
@@ -105,9 +116,14 @@ def _test(args: argparse.Namespace) -> int:
     if len(args.words) < 2:
         raise UsageError("policy test: agent and action are missing (crpc policy test FILE --caller NAME AGENT ACTION)")
     agent, action, *words = args.words
-    data = _inputs(_catalog(args), agent, action, words)
+    catalog = _catalog(args)
+    data, known = _inputs(catalog, agent, action, words), _known(catalog)
+    for line in rules.misspelt(known):
+        notice(f"{args.file}: {line}")
     node = _node(args)
-    question = policy.Question(args.caller, agent, action, data, node or policy.KnownNode({}, frozenset()))
+    call = policy.CallFacts(args.reason, args.targets or 1, args.targets or 1, args.time or time.time())
+    on = node or policy.KnownNode({}, frozenset())
+    question = policy.Question(args.caller, agent, action, data, on, dry_run=args.dry_run, known=known, call=call)
     depends = node is None and len({one.allow for one in rules.possible(replace(question, node=None))}) > 1
     if depends:
         notice("the decision depends on the node (use --facts and --classes); assuming it has none")
@@ -116,6 +132,19 @@ def _test(args: argparse.Namespace) -> int:
     text = f"{'allowed' if decision.allow else 'denied'}: {escape_controls(decision.why)}\n"
     output.show(args, Output("policy-test", document, list(document), [list(document.values())], lambda: text))
     return 0 if decision.allow else FAILED
+
+
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 0 < len(text) <= 7):
+        raise argparse.ArgumentTypeError(f"invalid number '{text}'")
+    return int(text)
+
+
+def _time(text: str) -> float:
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"invalid time '{text}': use 2026-11-28T02:30") from None
 
 
 def _inputs(catalog: Catalog, agent: str, action: str, words: Sequence[str]) -> Mapping[str, Any]:
@@ -158,7 +187,7 @@ def _replay(args: argparse.Namespace) -> int:
 def _replayed(args: argparse.Namespace) -> Iterator[Replayed]:
     from collective import policy
     from collective.audit import records
-    from collective.policy.replay import replay
+    from collective.policy.replay import DescribedActions, replay
 
     rules, catalog = policy.read(args.file), _catalog(args)
 
@@ -166,7 +195,7 @@ def _replayed(args: argparse.Namespace) -> Iterator[Replayed]:
         described = _find(catalog, agent, action)
         return described.with_defaults(data) if described else data
 
-    return replay(rules, records.read(args.audit), _node(args), with_defaults)
+    return replay(rules, records.read(args.audit), _node(args), DescribedActions(with_defaults, _known(catalog)))
 
 
 def _change(request: Replayed) -> dict[str, Any]:
@@ -205,6 +234,20 @@ def _catalog(args: argparse.Namespace) -> Catalog:
         return Catalog([])
 
 
+def _known(catalog: Catalog) -> Actions:
+    """Return the inputs of all actions and data functions that have a valid DDL."""
+    from collective import data_ddl
+
+    known: dict[tuple[str, str], frozenset[str]] = {}
+    for agent in catalog.paths:
+        with suppress(CollectiveError):
+            known |= {(agent, name): frozenset(one.inputs) for name, one in catalog.ddl(agent).actions.items()}
+    for name in catalog.data_paths:
+        with suppress(CollectiveError):
+            known[data_ddl.AGENT, name] = frozenset(catalog.data_function(name).inputs)
+    return known
+
+
 def _find(catalog: Catalog, agent: str, action: str) -> Action | None:
     try:
         return catalog.action(agent, action)
@@ -215,12 +258,21 @@ def _find(catalog: Catalog, agent: str, action: str) -> Action | None:
 def _node(args: argparse.Namespace) -> KnownNode | None:
     """Return the node that --facts and --classes describe, None without both."""
     from collective.policy import KnownNode
-    from collective.yaml_file import read_text, read_yaml
+    from collective.yaml_file import read_text
 
     if args.facts is None and args.classes is None:
         return None
-    facts = read_yaml(args.facts) if args.facts else {}
-    if not isinstance(facts, dict):
-        raise UsageError(f"--facts {args.facts}: must be a mapping")
     classes = read_text(args.classes).split() if args.classes else ()
-    return KnownNode(facts, frozenset(classes))
+    return KnownNode(_facts(args.facts) if args.facts else {}, frozenset(classes))
+
+
+def _facts(path: Path) -> Mapping[str, Any]:
+    """Read a file of facts as a node does, and report the values that a node omits."""
+    from collective.fact_files.formats import read_file
+
+    if not path.exists():  # on a node such a file has no facts yet
+        raise ConfigError(f"{path}: cannot be read: No such file or directory")
+    facts = read_file(path)
+    for line in facts.omitted:
+        notice(line)
+    return facts

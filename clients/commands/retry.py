@@ -7,13 +7,14 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from collective.clients import options, saved_runs
+from collective.clients import apps, options, rollout_options, saved_runs
 from collective.clients.commands import COMMANDS
+from collective.clients.completed_by import completed_by
 from collective.clients.confirmation import Confirmation, ask_whether
 from collective.clients.inputs import ask_secrets, read_inputs
 from collective.clients.parser import Parser
 from collective.clients.prepared_call import PreparedCall, connected, send
-from collective.clients.results import CallOutput, present, print_sent
+from collective.clients.results import present, print_sent
 from collective.clients.streams import notice
 from collective.clients.view_options import add_views, read_view
 from collective.errors import NoNodes, TooManyTargets, UsageError
@@ -38,16 +39,18 @@ def make_parser() -> Parser:
         "not saved: give them again as KEY=VALUE, or type them when asked.",
         examples=["crpc retry", "crpc retry last --failed", "crpc retry -2 --silent --skipped --batch 10"],
     )
-    parser.add_argument(
+    words = parser.add_argument(
         "words", nargs="*", metavar="RUN | KEY=VALUE", help="the saved run (default: last), and secret inputs"
     )
+    completed_by("run", words)
     group = parser.add_argument_group("nodes to retry (default: all three)")
     group.add_argument("--failed", action="store_true", help="nodes that failed or could not evaluate the filter")
     group.add_argument("--silent", action="store_true", help="nodes that did not answer")
     group.add_argument("--skipped", action="store_true", help="nodes that were not sent to")
     options.add_target(parser)
     options.add_running(parser)
-    options.add_rollout(parser)
+    rollout_options.add_reason(parser)
+    rollout_options.add_rollout(parser)
     group = add_views(parser)
     group.add_argument("--no-results", action="store_true", help="print the request id, do not wait for replies")
     return parser
@@ -87,11 +90,11 @@ def _send(args: argparse.Namespace, found: SavedRun, nodes: list[str]) -> int:
     prepared = _prepared(args, found, config, action, data, nodes)
     if not args.quiet:
         notice(f"{saved_runs.described(found)}: retrying {plural(len(nodes), 'node')}")
-    if not action.idempotent and not args.yes:
+    if not action.idempotent and not args.yes and not found.dry_run:
         _confirm(prepared, nodes, [node for node in nodes if node in found.silent], config)
     with connected(config, catalog) as fleet:
         call = send(args, fleet, prepared)
-        return print_sent(call, args, fleet) if args.no_results else present(CallOutput(call, args), call, fleet)
+        return print_sent(call, args, fleet) if args.no_results else present(apps.call_output(call, args), call, fleet)
 
 
 def _prepared(
@@ -109,10 +112,12 @@ def _prepared(
         action.check_input(data),
         Targets(nodes=nodes),
         _pace(args, found),
-        confirm=Confirmation(action, data, config.max_targets).confirm(args.yes),
+        confirmation=Confirmation(action, data, config.max_targets, config.type_above),
         timeout=args.timeout or found.request["timeout"],
         ttl=args.ttl or found.request["ttl"],
         retry_of=found.begin["run"],
+        dry_run=found.dry_run,
+        reason=args.reason,
     )
 
 
@@ -128,13 +133,11 @@ def _pace(args: argparse.Namespace, found: SavedRun) -> Pace:
     """Return the pace of the command line; without one, that of the saved run."""
     from collective.fleet.pace import AT_ONCE, Pace
 
-    given = options.pace(args)
+    given = rollout_options.pace(args)
     saved: dict[str, Any] = found.request.get("pace") or {}
     if given != AT_ONCE or args.no_results:
         return given
-    return Pace(
-        saved.get("concurrency"), saved.get("batch"), float(saved.get("batch_sleep") or 0), saved.get("max_fail")
-    )
+    return Pace(**saved)
 
 
 def _data(args: argparse.Namespace, found: SavedRun, action: Action) -> dict[str, Any]:

@@ -8,17 +8,19 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from collective.clients import apps, lookup, options
+from collective.clients import apps, job_options, lookup, options, rollout_checks, rollout_options, rollout_plan
 from collective.clients.commands import COMMANDS
 from collective.clients.confirmation import Confirmation
 from collective.clients.input_files import Sources
 from collective.clients.inputs import ask_secrets, read_inputs
-from collective.clients.parser import Parser, completed_by, examples_epilog
-from collective.clients.prepared_call import PreparedCall, connected, send
-from collective.clients.repeated_call import add_repeating, check_repeating, is_repeated, repeat
-from collective.clients.results import CallOutput, present, print_sent
+from collective.clients.parser import examples_epilog
+from collective.clients.prepared_call import PreparedCall, connected, planned, send
+from collective.clients.repeated_call import repeat
+from collective.clients.repeating_options import check_repeating, is_repeated
+from collective.clients.request_parser import make_parser as make_parser
+from collective.clients.results import present, print_sent
 from collective.clients.streams import write
-from collective.clients.view_options import add_views, read_view
+from collective.clients.view_options import read_view
 from collective.errors import ConfigError, UsageError
 from collective.suggestions import suggest
 
@@ -30,34 +32,6 @@ if TYPE_CHECKING:
     from collective.fleet.fleet import Fleet
 
 _HELP = frozenset({"-h", "--help"})
-
-
-_EXAMPLES = (
-    "crpc rpcutil ping",
-    "crpc package status package=bash -F role=web",
-    "crpc rpcutil get_fact fact=role --limit 2 -o table",
-    "crpc rpcutil daemon_stats --batch 50% --batch-sleep 1 --max-fail 1",
-)
-
-
-def make_parser(
-    prog: str = "crpc AGENT ACTION",
-    usage: str = "crpc AGENT ACTION [KEY=VALUE ...] [options]",
-    description: str | None = "Send a request to many nodes and print the replies.",
-    examples: Sequence[str] = _EXAMPLES,
-) -> Parser:
-    """Return the parser of a request; `words` are the words that are not options."""
-    parser = Parser(prog, usage=usage, description=description, examples=examples)
-    words = "agent, action and inputs ('crpc describe AGENT' lists them)"
-    argument = parser.add_argument("words", nargs="*", help=words if usage != argparse.SUPPRESS else argparse.SUPPRESS)
-    completed_by("request", argument)
-    options.add_targets(parser)
-    options.add_running(parser)
-    options.add_rollout(parser)
-    add_repeating(parser)
-    group = add_views(parser)
-    group.add_argument("--no-results", action="store_true", help="print the request id, do not wait for replies")
-    return parser
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -76,18 +50,30 @@ def run(arguments: Sequence[str]) -> int:
 
 def perform(args: argparse.Namespace, words: Sequence[str]) -> int:
     """Send the request of `words` and print the replies; return the exit code of the call."""
+    if rollout_plan.is_wanted(args):
+        return _perform_plan(args, words)
     if is_repeated(args):
         config, catalog = configuration(args, words)
         prepared = prepare(args, words, config, catalog)
         with connected(config, catalog) as fleet:
             return repeat(args, fleet, prepared)
     with sent(args, words) as (call, fleet):
-        return print_sent(call, args, fleet) if args.no_results else present(CallOutput(call, args), call, fleet)
+        return print_sent(call, args, fleet) if args.no_results else present(apps.call_output(call, args), call, fleet)
+
+
+def _perform_plan(args: argparse.Namespace, words: Sequence[str]) -> int:
+    """Show or save the plan of `words`; send nothing."""
+    config, catalog = configuration(args, words)
+    prepared = prepare(args, words, config, catalog)
+    with connected(config, catalog) as fleet:
+        return rollout_plan.present(planned(fleet, prepared), fleet, args)
 
 
 @contextmanager
 def sent(args: argparse.Namespace, words: Sequence[str]) -> Iterator[tuple[Call, Fleet]]:
     """Check the agent, action and inputs in `words` and send the request; yield the call and its fleet."""
+    if rollout_plan.is_wanted(args):
+        raise UsageError("--plan, --save-plan: not available for this command")
     config, catalog = configuration(args, words)
     prepared = prepare(args, words, config, catalog)
     with connected(config, catalog) as fleet:
@@ -106,21 +92,27 @@ def configuration(args: argparse.Namespace, words: Sequence[str]) -> tuple[Clien
 def prepare(args: argparse.Namespace, words: Sequence[str], config: ClientConfig, catalog: Catalog) -> PreparedCall:
     """Check the agent, action and inputs in `words`, and the options; return the call to send."""
     action = _action(catalog, words)
+    _check_dry_run(args, action)
     check_repeating(args, action)
     read_view(args, action)  # a wrong field is an error before anything is sent
     sources = Sources()
     data = read_inputs(words[2:], action, sources)
     if sys.stdin.isatty():
         data = ask_secrets(data, action)
-    confirmation = Confirmation(action, data, config.max_targets)
     return PreparedCall(
         action,
         action.check_input(data),
-        pace=options.pace(args),
+        pace=rollout_options.pace(args),
         targets=options.targets(args, sources),
-        confirm=confirmation.confirm(args.yes),
+        confirmation=Confirmation(action, data, config.max_targets, config.type_above),
         timeout=args.timeout,
         ttl=args.ttl,
+        dry_run=args.dry_run,
+        hooks=rollout_checks.hooks(args, catalog),
+        gates=rollout_checks.gates(args),
+        max_cost=args.max_cost,
+        background=job_options.background(args),
+        reason=args.reason,
     )
 
 
@@ -163,8 +155,18 @@ def _config(args: argparse.Namespace, words: Sequence[str]) -> ClientConfig:
 
 
 def _check_agent(catalog: Catalog, agent: str) -> None:
-    if hint := lookup.hint(agent, catalog.paths):
+    if not catalog.has(agent) and (hint := lookup.hint(agent, ())):
         raise UsageError(f"there is neither an agent nor a command '{agent}' ({hint})")
+
+
+def _check_dry_run(args: argparse.Namespace, action: Action) -> None:
+    """Raise NoDryRun if the action has no dry run, and UsageError if its report would not be shown."""
+    if args.dry_run:
+        action.require_dry_run()
+        if args.no_results:
+            raise UsageError("--no-results: not allowed with --dry-run, whose report is in the replies")
+        if rollout_plan.is_wanted(args):
+            raise UsageError("--dry-run: not allowed with a plan, which sends nothing (omit one of them)")
 
 
 def _action(catalog: Catalog, words: Sequence[str]) -> Action:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from collective import durations
 from collective.clients import options, output, saved_runs
 from collective.clients.commands import COMMANDS
+from collective.clients.completed_by import completed_by
 from collective.clients.output import Output
 from collective.clients.parser import Parser
 from collective.clients.streams import notice
@@ -33,8 +34,14 @@ def make_parser() -> Parser:
         "first digits of it, as 'last', or as -2 for the one before the last. client.yaml sets how long runs are kept.",
         examples=["crpc runs", "crpc runs package --since 2h", "crpc runs --not-ok --all -o json"],
     )
-    parser.add_argument("agent", nargs="?", metavar="AGENT", help="only calls of this agent (name or glob)")
-    parser.add_argument("action", nargs="?", metavar="ACTION", help="only calls of this action (name or glob)")
+    completed_by(
+        "agent",
+        parser.add_argument("agent", nargs="?", metavar="AGENT", help="only calls of this agent (name or glob)"),
+    )
+    completed_by(
+        "described",
+        parser.add_argument("action", nargs="?", metavar="ACTION", help="only calls of this action (name or glob)"),
+    )
     parser.add_argument("--since", type=_age, metavar="AGE", help="only calls of the last 90s, 15m, 2h or 3d")
     parser.add_argument("--not-ok", action="store_true", help="only calls that did not end with exit code 0")
     parser.add_argument("--all", action="store_true", help=f"list all runs, not only the newest {_USUAL}")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from collective.clients import options, saved_runs
 from collective.clients.commands import COMMANDS
+from collective.clients.completed_by import completed_by
 from collective.clients.parser import Parser
 from collective.clients.results import CallOutput, show_results
 from collective.clients.streams import notice
@@ -27,8 +28,8 @@ def make_parser() -> Parser:
         "was killed has the replies that had arrived.",
         examples=["crpc show", "crpc show last node01.lab", "crpc show -2 -o json"],
     )
-    parser.add_argument("run", nargs="?", metavar="RUN", help="the saved run (default: last)")
-    parser.add_argument("node", nargs="?", metavar="NODE", help="identity of one node")
+    completed_by("run", parser.add_argument("run", nargs="?", metavar="RUN", help="the saved run (default: last)"))
+    completed_by("node", parser.add_argument("node", nargs="?", metavar="NODE", help="identity of one node"))
     add_views(parser)
     options.add_target(parser)
     return parser

@@ -12,9 +12,10 @@ and no error is shown: without an answer there are no candidates.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+from collective.clients.streams import write
 
 COMMAND = "__complete"  # not in the list of commands: scripts call it, people do not
 SHELLS = ("bash", "zsh", "fish")
@@ -34,8 +35,7 @@ def run(arguments: Sequence[str]) -> int:
     """Print the candidates for a command line; return 0, also when it cannot be completed."""
     try:
         lines = _lines(arguments[0], arguments[1:])
-        sys.stdout.write("".join(f"{line}\n" for line in lines))
-        sys.stdout.flush()
+        write("".join(f"{line}\n" for line in lines))
     except Exception:  # noqa: S110 - an error message would be printed into the line that is being typed
         pass
     return 0

@@ -58,6 +58,10 @@ class CallView(Protocol):
         """The name of the caller."""
 
     @property
+    def dry_run(self) -> bool:
+        """Whether the nodes only reported what they would change."""
+
+    @property
     def outcomes(self) -> Outcomes:
         """The outcome of every node."""
 

@@ -16,6 +16,7 @@ Everything that comes from nodes is escaped before it is written.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from collective.clients.render import CallView
@@ -45,7 +46,8 @@ class Console:
 
     def show(self, call: CallView) -> None:
         """Write the replies that are displayed and what follows them; with `-q` only the nodes without a reply."""
-        shown = displayed(selected(call, self._view), self._view, call.action)
+        display = self._view.display or ("all" if call.dry_run else None)  # each reply says what would change
+        shown = displayed(selected(call, self._view), replace(self._view, display=display), call.action)
         Replies(self._screen, self._view, call.action).show(shown)
         if self._view.quiet:
             self.show_missing(call)  # a node without a reply is a result, too

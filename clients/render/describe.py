@@ -51,7 +51,7 @@ def usage(action: Action) -> str:
 
 def example(action: Action) -> str:
     """Return a command line that runs an action; empty if the DDL has no value for a required input."""
-    required = {name: _typical(schema) for name, schema in action.inputs.items() if name in action.required}
+    required = {name: _typical(schema) for name, schema in action.inputs.items() if name in action.usual}
     if None in required.values():
         return ""
     words = [shlex.quote(f"{name}={in_words(value)}") for name, value in required.items()]
@@ -97,6 +97,7 @@ def describe_action(action: Action, width: int) -> str:
         ("Shown", _SHOWN[action.display]),
         ("Timeout", f"{action.timeout:g} s"),
         ("Idempotent", "yes" if action.idempotent else "no"),
+        ("Dry run", "yes" if action.dry_run else "no"),
     ]
     inputs = {
         name + (" (required)" if name in action.required else ""): schema for name, schema in action.inputs.items()

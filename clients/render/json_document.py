@@ -51,6 +51,7 @@ def document(call: CallView, view: View = EVERYTHING) -> dict[str, Any]:
         "unexpected": outcomes.unexpected,
         "rejected": sorted(outcomes.rejected),
         **missing(outcomes),
+        **({"dry_run": True} if call.dry_run else {}),
         "stopped": call.stopped or None,
         "aggregates": [result.to_data() for result in aggregates.compute(call.action, outcomes.replies.values())],
         **grouping,

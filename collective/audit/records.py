@@ -16,6 +16,8 @@ OUTCOMES = (
     *("timeout", "interrupted", "busy", "crashed"),
 )
 
+_YEAR_10000 = 253_402_300_800  # in Unix seconds
+
 
 @dataclass(frozen=True)
 class Record:
@@ -26,9 +28,9 @@ class Record:
 
     @property
     def time(self) -> float:
-        """Time of the decision in Unix seconds."""
+        """Time of the decision in Unix seconds; 0 if the line has none that a calendar has."""
         found = self.decision.get("time")
-        return float(found) if isinstance(found, (int, float)) else 0.0
+        return float(found) if isinstance(found, (int, float)) and 0 <= found < _YEAR_10000 else 0.0
 
     @property
     def outcomes(self) -> frozenset[str]:

@@ -40,7 +40,10 @@ class Deadlines:
             if len(self._abandoned) >= _MAX_ABANDONED:
                 raise CallFailed(f"{_MAX_ABANDONED} earlier calls have not ended (check the credential helper and DNS)")
         thread = _CallThread(function)
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError as error:
+            raise CallFailed(f"{error} (raise TasksMax of the service, or its limit of memory)") from None
         try:
             return thread.result(seconds)
         except _Late:

@@ -19,19 +19,24 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from collective import ddl, messages
-from collective.errors import MessageError, NotFound, SignatureError, TransportError
+from collective.errors import Aborted, Failed, MessageError, NotFound, SignatureError, TransportError
 from collective.fleet import silence
+from collective.fleet.gate_view import gate_view
+from collective.fleet.gatekeeper import GateKeeper
+from collective.fleet.gates import NO_GATES, Gates, GateView
 from collective.fleet.outcomes import Outcomes
 from collective.fleet.recording import NO_RECORD, CallRecord
 from collective.fleet.reply_slots import Slot
 from collective.fleet.rollout import Rollout
 from collective.fleet.sending import Sender, SentRequest
+from collective.fleet.steps import NO_SENDERS, NodeStep, NodeSteps, in_order
 from collective.fleet.unresponsive import FIRST_LOOK, UnresponsiveNodes
 from collective.messages import Envelope, Reply
+from collective.text import plural
 from collective.transport import BATCH, LONGEST_POLL, Delivery
 
 log = logging.getLogger(__name__)
@@ -43,6 +48,8 @@ _LEAST_REPLY = 200  # bytes that each of them counts at least
 _MAX_LOGGED = 20  # rejected nodes that are logged, each once
 _QUICK = 10.0  # seconds; an action with this timeout is expected to answer before the first look into the queues
 _LATE_HINT = 30.0  # seconds after which nodes that have read the request and not answered are reported, if it is not
+_MAY_PASS = (Aborted.statuscode, Failed.statuscode)  # status codes of failures that a retry may change
+_NEVER_RETRIED = frozenset({"denied", "filtered", "not_evaluated"})  # reasons of failures that a retry does not change
 _BACKLOG = 5.0  # seconds by which timeouts are extended while more replies are waiting to be received
 
 # Checks that a reply was signed by the node that it names, given its envelope; raises SignatureError otherwise.
@@ -65,22 +72,25 @@ def accept_no_stranger(_sender: str) -> bool:
 class Call:
     """An iterator of replies, and the outcomes of all nodes.
 
-    `agent`, `collective` and `caller` are those of the `request`, whose ID is that of the run: all waves name it.
-    `action` is the action's DDL. `timeout` is that of each node, in seconds. `outcomes` is filled while iterating.
-    `absent` are the nodes that have no queue. `started` is in Unix seconds; `discovery_ms` and `total_ms` are durations
-    in milliseconds. `cut_short` is true when the call was stopped while nodes could still answer. Each wave of a
-    rollout has its own request ID.
+    `agent`, `collective`, `caller` and `dry_run` are those of the `request`, whose ID is that of the run: all waves
+    name it. `action` is the action's DDL. `timeout` is that of each node, in seconds. `outcomes` is filled while
+    iterating. `absent` are the nodes that have no queue. `started` is in Unix seconds; `discovery_ms` and `total_ms`
+    are durations in milliseconds. `cut_short` is true when the call was stopped while nodes could still answer. Each
+    wave of a rollout has its own request ID. With retries, a node may reply several times; `outcomes` has its
+    last reply.
     """
 
     def __init__(
         self,
         *,
         sender: Sender,
+        hooks: Mapping[str, Sender] = NO_SENDERS,
         action: ddl.Action,
         rollout: Rollout,
         slot: Slot,
         discovery_ms: float = 0.0,
         outcomes: Outcomes | None = None,
+        gates: Gates = NO_GATES,
         discovery_ids: Sequence[str] = (),
         verify: VerifyReply = accept_unverified,
         is_member: IsMember = accept_no_stranger,
@@ -92,6 +102,7 @@ class Call:
         self.agent = sender.request.agent
         self.collective = sender.request.collective
         self.caller = sender.request.caller
+        self.dry_run = sender.request.dry_run
         self.action = action
         self.outcomes = outcomes or Outcomes(rollout.waiting)
         self.discovery_ms = discovery_ms
@@ -100,11 +111,13 @@ class Call:
         self.absent: list[str] = []
         self._discovery_ids = discovery_ids
         self._sender = sender
+        self._steps = NodeSteps([NodeStep(name, part) for name, part in in_order(sender, hooks)])
         self._rollout = rollout
         self._transport = sender.transport
         self._slot = slot
         self._unresponsive = UnresponsiveNodes(sender.transport, self.collective)
         self._sent: dict[str, SentRequest] = {}  # by request ID
+        self._latest: dict[str, str] = {}  # by node, the ID of the last request that was sent to it
         self._verify = verify
         self._is_member = is_member
         self._record = record
@@ -114,6 +127,8 @@ class Call:
         self._suspended = 0.0  # seconds for which the iterating program processed replies
         self._window: float | None = None  # of a broadcast discovery
         self._last_reply = self._deadline = self._began
+        self._keeper = GateKeeper(gates, rollout, self._began)
+        self._logged_wave = 0
         self._hint_at = self._began + (FIRST_LOOK if action.timeout <= _QUICK else _LATE_HINT)
         self._undeleted: list[Delivery] = []
         self._undeleted_since = 0.0
@@ -124,7 +139,7 @@ class Call:
     @property
     def request_id(self) -> str:
         """The ID of the first request; if no node matched, that of the request that asked the nodes."""
-        return next(iter([*self._sent, *self._discovery_ids]), "")
+        return self.request.id if self._sent else next(iter(self._discovery_ids), "")
 
     @property
     def request_ids(self) -> list[str]:
@@ -158,8 +173,10 @@ class Call:
         try:
             while (wait := self._next_wait()) is not None:
                 yield from self._suspend_timeouts(self._receive(wait))
-                self._rollout.give_up(self._unresponsive.find(self._rollout.working, self._now()))
+                unresponsive = self._unresponsive.find(self._rollout.working, self._now())
+                self._rollout.give_up(unresponsive, self._now(), repeatable=True)
                 self._hint()
+                self._check_gates()
                 self._send_due()
         finally:
             self.close()
@@ -185,6 +202,7 @@ class Call:
         self.outcomes.stopped = bool(self.stopped)
         self.total_ms = self.discovery_ms + (self._clock() - self._began) * 1000
         self._delete_received(everything=True)
+        self._keeper.close()
         self._background.shutdown()
         self._slot.release()
         self._record.end(self)
@@ -209,25 +227,63 @@ class Call:
 
     def _send_due(self) -> None:
         """Send to the nodes that are due; nodes without a queue make room for others at once."""
-        while nodes := self._rollout.due(self._now()):
-            self._send(nodes)
+        for number, nodes in self._steps.due():
+            self._send(nodes, number)
+        while True:
+            nodes = self._rollout.due(self._now())
+            if not nodes and not self._check_gates():
+                return
+            if nodes:
+                self._log_wave()
+                self._send(nodes)
 
-    def _send(self, nodes: list[str]) -> None:
-        """Send one wave; one whose names do not fit into a message is sent in parts, each with its own ID."""
-        wave = self._sender.wave(nodes, first=not self._sent)
+    def _check_gates(self) -> bool:
+        """Check the gates if it is time to; return whether a wave may begin because of it."""
+        closed = self._rollout.at_gate
+        if self._keeper.is_due(self._now()):
+            self._keeper.look(self._view(), self._now())
+        return closed and not self._rollout.at_gate and not self._rollout.stopped
+
+    def _view(self) -> GateView:
+        """Return the rollout so far, as its gates see it."""
+        head = {
+            "request_ids": self.request_ids,
+            "collective": self.collective,
+            "caller": self.caller,
+            "agent": self.agent,
+            "action": self.action.name,
+        }
+        return gate_view(head, self.action, self._rollout, self.outcomes)
+
+    def _log_wave(self) -> None:
+        """Log the beginning of each wave; with one wave there is nothing to say."""
+        rollout = self._rollout
+        if len(rollout.waves) > 1 and rollout.wave > self._logged_wave:
+            self._logged_wave = rollout.wave
+            planned = rollout.waves[rollout.wave - 1]
+            rank = f" ({planned.rank})" if planned.rank else ""
+            text = f"wave {rollout.wave} of {len(rollout.waves)}{rank}: {plural(len(planned.nodes), 'node')}"
+            log.info("rollout.wave", extra={"error": text})
+
+    def _send(self, nodes: list[str], step: int = 0) -> None:
+        """Send a step to nodes; a message into which their names do not fit is sent in parts, each with its own ID."""
+        wave = self._steps.wave(step, nodes)
         if not wave.fits():
             middle = len(nodes) // 2
-            self._send(nodes[:middle])
-            self._send(nodes[middle:])
+            self._send(nodes[:middle], step)
+            self._send(nodes[middle:], step)
             return
         self._sent[wave.request.id] = SentRequest.of(wave)
+        self._latest.update(dict.fromkeys(nodes, wave.request.id))
+        self._steps.sent(step, nodes, wave.request.id)
+        self.outcomes.retract(self._rollout.retrying & set(nodes))
         self._record.sent(wave.request.id, nodes)
         try:
             wave.send()
         finally:
             # Timeouts run from after the sending, so that the node's own deadline ends first.
             now = self._now()
-            self._rollout.sent(sorted(wave.reached), now)
+            (self._rollout.extend if step else self._rollout.sent)(sorted(wave.reached), now)
             self._unresponsive.sent(wave.reached, now)
             self._rollout.give_up(wave.absent)
             self.absent += wave.absent
@@ -246,7 +302,7 @@ class Call:
         if self._rollout.over:
             return None
         look = max(self._unresponsive.wake() - now, _MIN_POLL)
-        return max(0.0, min(self._rollout.wake() - now, look))
+        return max(0.0, min(self._rollout.wake() - now, self._keeper.wake(now) - now, look))
 
     def _suspend_timeouts(self, replies: list[Reply]) -> Iterator[Reply]:
         """Yield replies; no timeout runs while the iterating program processes one."""
@@ -301,9 +357,17 @@ class Call:
         if mismatch := sent.mismatch(reply):
             self._reject(reply, f"{reply.sender}: reply rejected: {mismatch}")
             return None
+        if not reply.ok and self._latest.get(reply.sender, reply.request) != reply.request:
+            log.debug("reply.late", extra={"request": reply.request, "sender": reply.sender})
+            return None  # a retry has been sent since, and decides
+        result = self._steps.result(reply, reply.sender in self._rollout.working)
+        if result is None:
+            return None
+        reply = result
         if not self.outcomes.record(reply):
             return None
-        self._rollout.answered(reply.sender, reply.ok)
+        repeatable = reply.statuscode in _MAY_PASS and reply.reason not in _NEVER_RETRIED
+        self._rollout.answered(reply.sender, reply.ok, now=self._now(), repeatable=repeatable)
         self._record.received(reply)
         return reply
 

@@ -17,8 +17,10 @@ from collective.filters import Budget, ClassTest, FactTest, Filter, look_up, mat
 from collective.fleet import silence
 from collective.fleet.outcomes import Outcomes
 from collective.fleet.targets import Targets
+from collective.fleet.unknown_names import unknown_names
 from collective.nodesets import fold
 from collective.registry import Contents, NodeRecord
+from collective.suggestions import suggest
 from collective.text import plural
 
 _SEARCH_SECONDS = 2.0  # for the regular expressions of a filter on all nodes together
@@ -101,7 +103,11 @@ def candidates(
     for name, problem in contents.invalid.items():
         if _is_target(targets, name) and _is_named(targets.filter, name):
             found.not_asked[name] = f"invalid record in the registry: {problem}"
-    return replace(found, why_none=_why_none(alive, possible, agent))
+    why_none = _why_none(found, alive, possible, agent)
+    if alive and not possible:
+        unknown = unknown_names(targets.filter, contents.records)
+        why_none = f"no node matches the filter ({unknown})" if unknown else why_none + _meant(targets, contents)
+    return replace(found, why_none=why_none)
 
 
 def _add(found: Candidates, record: NodeRecord, now: float, agent: str, revoked: bool) -> None:
@@ -119,6 +125,27 @@ def _add(found: Candidates, record: NodeRecord, now: float, agent: str, revoked:
         found.matching.append(name)
     if record.is_contested(now):
         found.contested.append(name)
+
+
+def excluded(contents: Contents, now: float, targets: Targets, agent: str, found: Discovery) -> dict[str, str]:
+    """Return the registered nodes that match `targets` and are neither found nor in `not_asked`, with the reason.
+
+    What only nodes can decide is not known here, so that a node that may match is included.
+    """
+    budget = Budget(_SEARCH_SECONDS)
+    named = {*found.nodes, *found.not_asked, *found.not_evaluated, *found.silent}
+    reasons = {}
+    for record in sorted(contents.records, key=lambda record: record.identity):
+        name = record.identity
+        if name in named or not _is_target(targets, name) or not _could_match(targets, record, budget):
+            continue
+        if record.left is not None:
+            reasons[name] = f"stopped cleanly {silence.ago(now - record.left)}"
+        elif agent not in record.agents and agent not in record.refused:
+            reasons[name] = f"has no agent '{agent}'"
+        elif targets.limit is not None:
+            reasons[name] = f"not chosen by the limit {targets.limit}"
+    return reasons
 
 
 def _is_target(targets: Targets, identity: str) -> bool:
@@ -159,12 +186,24 @@ def _is_named(wanted: Filter, name: str) -> bool:
     return matches(only, NodeRecord(name, ""), _no_data)
 
 
-def _why_none(alive: int, possible: int, agent: str) -> str:
+def _meant(targets: Targets, contents: Contents) -> str:
+    """Return a hint at the node that a name in the filter probably means: `; did you mean 'web1'?`, or nothing."""
+    known = [record.identity for record in contents.records]
+    given = (one for one in targets.filter.identities if one not in known and not one.startswith("/"))
+    hints = (suggest(one.lower().rstrip("."), known) for one in given)
+    return next((f"; {hint}" for hint in hints if hint), "")
+
+
+def _why_none(found: Candidates, alive: int, possible: int, agent: str) -> str:
     """Return why no node was found; `possible` nodes that are alive could match, with or without the agent."""
+    if found.undecided:
+        return f"no node matches the filter ({plural(len(found.undecided), 'node')} asked)"
     if not alive:
         return "no node is alive in the registry"
     if not possible:
         return f"no node matches the filter ({plural(alive, 'node')} alive)"
+    if found.not_asked:
+        return "no node that matches the filter can be asked"
     return f"none of the matching nodes has the agent '{agent}' ({plural(possible, 'node')})"
 
 

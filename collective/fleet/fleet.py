@@ -22,27 +22,34 @@ from types import TracebackType
 from typing import Any
 
 from collective import config as configuration
-from collective import ddl, names, signing
+from collective import ddl, filters, names, signing
 from collective.catalog import Catalog
 from collective.config import ClientConfig
 from collective.errors import NoNodes, NotFound, TransportError, Unreachable, UsageError
 from collective.filters import Filter
 from collective.fleet import discovery, node_sets, reply_slots, silence
+from collective.fleet.background import Background
 from collective.fleet.call import Call, VerifyReply, accept_unverified
 from collective.fleet.confirmation import Confirm, require_confirmation
 from collective.fleet.discovery import Discovery
+from collective.fleet.gates import NO_GATES, Gates
+from collective.fleet.grouping import Facts
 from collective.fleet.known_nodes import IntroducedNodes, KnownNodes
 from collective.fleet.node_sets import ListedNodes, MatchingNodes, NodeSet
 from collective.fleet.outcomes import Outcomes
 from collective.fleet.pace import AT_ONCE, Pace
+from collective.fleet.plan import CallPlan, Surroundings
 from collective.fleet.recording import NO_RECORD, CallRecord
 from collective.fleet.registry_names import NamedNodes
 from collective.fleet.rollout import Rollout
 from collective.fleet.sending import Sender
+from collective.fleet.steps import NO_HOOKS, Hook, Hooks
 from collective.fleet.targets import EVERY_NODE, Targets
 from collective.fleet.unresponsive import ROLLOUT_TTL
 from collective.fleet.verification import ReplyVerifier
+from collective.fleet.waves import plan_waves
 from collective.messages import Request, new_id
+from collective.nodesets import fold
 from collective.parallel import THREADS
 from collective.registry import Contents, NodeRecord, Nodes, encoding
 from collective.text import plural
@@ -135,7 +142,12 @@ class Fleet:
         pace: Pace = AT_ONCE,
         timeout: float | None = None,
         ttl: float | None = None,
+        hooks: Hooks = NO_HOOKS,
+        gates: Gates = NO_GATES,
+        background: Background | None = None,
+        reason: str | None = None,
         confirm: Confirm | None = None,
+        dry_run: bool = False,
         record: CallRecord = NO_RECORD,
     ) -> Call:
         """Send a request to the nodes that `targets` selects, and return the call, an iterator of their replies.
@@ -143,35 +155,116 @@ class Fleet:
         `data` are the action's inputs. `pace` is how fast nodes are reached. `timeout` is the number of seconds to
         wait for each node's reply (default: the action's timeout plus the configured transit time). `ttl` is the
         number of seconds for which a node may start the action (default: as configured; at most 6 with a pace).
+        `hooks` are actions before and after the action on each node, `gates` conditions between waves. With
+        `background`, nodes answer at once and run the action as a job, whose id is that of the request. `reason` is
+        why, for policies that require one; it is in the audit log of the nodes.
 
         `confirm` is called with the nodes before an action that is not idempotent is sent to the whole collective, or
         to more than the configured `max_targets`. Without `confirm`, more than `max_targets` nodes are refused.
 
-        `record` is told what happens, such as `runs.recorder.RunRecorder`, which saves the call.
+        With `dry_run`, every node reports what the action would change and changes nothing; nothing is confirmed.
+
+        `record` receives each event of the call, such as `runs.recorder.RunRecorder`, which saves them.
 
         Known nodes that may be missing are in `outcomes.not_asked`, `outcomes.not_evaluated` and `outcomes.silent`; a
         call may have only such nodes.
 
-        Raises UsageError, MissingInput, InvalidInput or DDLError before anything is sent; NoNodes when no node
-        matches; TooManyTargets when the nodes are not confirmed; MessageTooLarge; TransportError.
+        Raises UsageError, MissingInput, InvalidInput, NoDryRun or DDLError before anything is sent; NoNodes when no
+        node matches; TooManyTargets when the nodes are not confirmed; MessageTooLarge; TransportError.
         """
+        plan = self.plan(
+            agent, action, data, targets=targets, pace=pace, timeout=timeout, ttl=ttl, hooks=hooks, dry_run=dry_run
+        )
+        plan = replace(plan, gates=gates, background=background, reason=reason)
+        return self.start(plan, confirm=confirm, record=record)
+
+    def plan(
+        self,
+        agent: str,
+        action: str,
+        data: Mapping[str, Any] | None = None,
+        *,
+        targets: Targets = EVERY_NODE,
+        pace: Pace = AT_ONCE,
+        timeout: float | None = None,
+        ttl: float | None = None,
+        hooks: Hooks = NO_HOOKS,
+        dry_run: bool = False,
+    ) -> CallPlan:
+        """Check a call and find its nodes, without sending it; the arguments and errors are those of `call`."""
         described = self.catalog.action(agent, action)
+        if dry_run:
+            described.require_dry_run()
+            if hooks.named():
+                raise UsageError("dry_run: not allowed with hooks, which would run for real")
         checked = described.check_input(data or {})
+        if pace.retry and hooks.named():
+            raise UsageError("retry: not allowed with hooks, which would be repeated as well")
+        if pace.retry and not described.idempotent:
+            raise UsageError(f"retry: '{agent} {action}' is not idempotent, so it must not be repeated (omit retry)")
         began = self._clock()
         found = self._select(targets, agent, certain=not described.idempotent)
         discovery_ms = (self._clock() - began) * 1000
-        expected = list(found.nodes)
-        if expected and not described.idempotent:
-            require_confirmation(expected, targets.unrestricted, self.config.max_targets, confirm)
-        timeout = timeout or described.timeout + self.config.transit
-        ttl = ttl or (self.config.ttl if pace == AT_ONCE else min(self.config.ttl, ROLLOUT_TTL))
-        request = self._request(described, checked, targets.filter, timeout, ttl)
-        call = self._open(described, request, Rollout(expected, pace, timeout), found, discovery_ms, record)
+        facts = self._facts(found.nodes, pace)
+        return CallPlan(
+            action=described,
+            data=checked,
+            targets=targets,
+            pace=pace,
+            timeout=timeout or described.timeout + self.config.transit,
+            ttl=ttl or (min(self.config.ttl, ROLLOUT_TTL) if pace.needs_replies else self.config.ttl),
+            found=found,
+            waves=plan_waves(found.nodes, pace.sizes, pace.order_by, facts),
+            facts=facts,
+            discovery_ms=discovery_ms,
+            hooks=hooks,
+            dry_run=dry_run,
+        )
+
+    def hook(self, agent: str, action: str, data: Mapping[str, Any] | None = None) -> Hook:
+        """Return an action to run before or after another one on each node; raise the errors of `call`."""
+        described = self.catalog.action(agent, action)
+        return Hook(described, described.check_input(data or {}))
+
+    def start(self, plan: CallPlan, *, confirm: Confirm | None = None, record: CallRecord = NO_RECORD) -> Call:
+        """Send a planned call to its first nodes, and return it; the arguments and errors are those of `call`."""
+        expected = list(plan.found.nodes)
+        if expected and not plan.idempotent and not plan.dry_run:
+            require_confirmation(expected, plan.targets.unrestricted, self.config.max_targets, confirm)
+        request = self._request(plan.action, plan.data, plan.targets.filter, plan.timeout, plan.ttl)
+        request = replace(request, reason=plan.reason, total=len(expected))
+        if plan.dry_run:
+            request = replace(request, dry_run=True, critical=(*request.critical, "dry_run"))
+        if plan.background:
+            request = replace(request, job=plan.background.to_data(), critical=(*request.critical, "job"))
+        hooks = plan.hooks.named()
+        longest = max([plan.timeout, *(hook.action.timeout + self.config.transit for hook in hooks.values())])
+        rollout = Rollout(expected, plan.pace, longest, plan.facts, gated=bool(plan.gates.gates))
+        call = self._open(plan.action, request, rollout, plan.found, plan, record)
         log.info("run.started", extra={"error": f"run {call.request.id} on {plural(len(expected), 'node')}"})
-        record.begin(call, pace)
+        record.begin(call, plan.pace)
         with _closing_on_error(call):
             call.begin()
         return call
+
+    def surroundings(self, plan: CallPlan) -> Surroundings:
+        """Return what the registry knows about a plan: the size of the fleet, versions, and nodes that are excluded."""
+        try:
+            contents = self._registry.read() if self._registry else Contents()
+        except TransportError:
+            contents = Contents()
+        now = self._registry.now() if self._registry else 0.0
+        agent = plan.action.agent
+        return Surroundings(
+            nodes=len(contents.records),
+            version=str(self.catalog.ddl(agent).metadata["version"]),
+            versions={
+                record.identity: record.agents[agent]
+                for record in contents.records
+                if record.identity in plan.nodes and agent in record.agents
+            },
+            excluded=discovery.excluded(contents, now, plan.targets, agent, plan.found),
+        )
 
     def find(self, targets: Targets = EVERY_NODE, agent: str = "rpcutil", *, verify: bool = False) -> Discovery:
         """Return the nodes that `targets` selects and that have `agent`, and the nodes that may be missing among them.
@@ -196,6 +289,10 @@ class Fleet:
             log.warning("discovery.incomplete", extra={"error": text})
         return list(found.nodes)
 
+    def records(self) -> list[NodeRecord]:
+        """Return what the registry has of each node; nothing without a registry. Raises TransportError."""
+        return list(self._registry.read().records) if self._registry else []
+
     def why_silent(self, nodes: Iterable[str]) -> dict[str, str]:
         """Return why nodes are probably silent, by name: from the registry, and from their queues."""
         silent = sorted(nodes)
@@ -205,6 +302,20 @@ class Fleet:
                 reasons = silence.by_registry(self._registry.read(), self._registry.now(), silent)
         others = [name for name in silent if name not in reasons]
         return {**reasons, **silence.by_queue(self._transport, self.config.collective, others)}
+
+    def _facts(self, nodes: Iterable[str], pace: Pace) -> Facts:
+        """Return the facts that a pace needs, from the registry; raise UsageError when there is none."""
+        if not pace.facts:
+            return {}
+        if self._registry is None:
+            raise UsageError("order_by, per: this collective has no registry, so the facts of its nodes are unknown")
+        wanted = set(nodes)
+        found = {record.identity: record.facts for record in self._registry.read().records}
+        for fact in pace.facts:
+            if absent := sorted(name for name in wanted if filters.look_up(found.get(name, {}), fact) is None):
+                text = f"{plural(len(absent), 'node')} without the fact '{fact}' are one group: {fold(absent)}"
+                log.warning("rollout.fact_absent", extra={"error": text})
+        return {name: facts for name, facts in found.items() if name in wanted}
 
     def _select(self, targets: Targets, agent: str, *, verify: bool = False, certain: bool = False) -> Discovery:
         """Return the nodes that `targets` selects; raise NoNodes when there are none, and none that may be missing.
@@ -349,27 +460,28 @@ class Fleet:
         request: Request,
         rollout: Rollout,
         found: Discovery,
-        discovery_ms: float = 0.0,
+        plan: CallPlan | None = None,
         record: CallRecord = NO_RECORD,
     ) -> Call:
         """Take a reply slot and return the call that receives there; nothing has been sent yet."""
         slot = reply_slots.take(self.config.state, self.config.collective)
         slot.store(self._transport.open_replies(slot.queue, slot.known))
-        here = self._transport.installation
-        request = replace(request, installation=here, reply_to=slot.queue, time=time.time())
-        secret = bool(action.secrets & request.data.keys())
+        hooks = plan.hooks.named() if plan else {}
         call = Call(
-            sender=Sender(self._transport, request, self._sign, self.config.direct_limit, secret),
+            sender=self._sender(action, request, slot.queue),
+            hooks={name: self._hook_sender(hook, request, slot.queue) for name, hook in hooks.items()},
             action=action,
             rollout=rollout,
             slot=slot,
-            discovery_ms=discovery_ms,
+            discovery_ms=plan.discovery_ms if plan else 0.0,
+            gates=plan.gates if plan else NO_GATES,
             outcomes=Outcomes(
                 found.nodes,
                 not_asked=found.not_asked,
                 not_evaluated=found.not_evaluated,
                 undiscovered=found.silent,
                 expect_all=self.config.expect_all,
+                success_threshold=plan.pace.success_threshold if plan else None,
             ),
             discovery_ids=found.request_ids,
             verify=self._verify_reply,
@@ -380,6 +492,19 @@ class Fleet:
         self._calls = [open_call for open_call in self._calls if not open_call.closed]
         self._calls.append(call)
         return call
+
+    def _sender(self, action: ddl.Action, request: Request, replies: str) -> Sender:
+        """Return what sends a request, whose replies go to the queue `replies`."""
+        request = replace(request, installation=self._transport.installation, reply_to=replies, time=time.time())
+        secret = bool(action.secrets & request.data.keys())
+        return Sender(self._transport, request, self._sign, self.config.direct_limit, secret)
+
+    def _hook_sender(self, hook: Hook, request: Request, replies: str) -> Sender:
+        """Return what sends a hook to the nodes of a call; it needs no filter, because the nodes are named."""
+        timeout = hook.action.timeout + self.config.transit
+        own = self._request(hook.action, hook.data, Filter(), timeout, request.ttl)
+        own = replace(own, id=request.id, reason=request.reason, total=request.total)
+        return self._sender(hook.action, own, replies)  # it is part of the same run
 
 
 @contextmanager

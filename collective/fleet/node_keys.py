@@ -11,6 +11,7 @@ from collective.errors import NotFound, TransportError, UsageError
 from collective.fleet.known_nodes import KnownNodes
 from collective.registry import Contents, Nodes, RevocableNodes, Revocation
 from collective.signing.keys import PublicKey
+from collective.suggestions import suggest
 
 
 class KeyRegistry(RevocableNodes, Nodes, Protocol):
@@ -62,7 +63,8 @@ class NodeKeys:
         known, refused = self._known.keys.get(node), self._known.refused(node)
         key = key or _registered(contents, node) or refused
         if key is None:
-            raise UsageError(f"{node}: no new key (the registry has none, and no reply was refused: use --key)")
+            hint = self._suggestion(node, contents) or "the registry has none, and no reply was refused: use --key"
+            raise UsageError(f"{node}: no new key ({hint})")
         if key == known:
             raise UsageError(
                 f"{node}: the registry still has the known key {key.fingerprint}: the refused reply came from another "
@@ -78,13 +80,20 @@ class NodeKeys:
 
     def revoke(self, node: str, fingerprint: str | None = None) -> Change:
         """Revoke one key of a node; without `fingerprint`, the one that is known and the one in the registry."""
-        keys = [self._known.keys.get(node), _registered(self._contents(), node)]
+        contents = self._contents()
+        keys = [self._known.keys.get(node), _registered(contents, node)]
         found = [fingerprint] if fingerprint else list(dict.fromkeys(key.fingerprint for key in keys if key))
         if not found:
-            raise UsageError(f"{node}: no key of this node is known (name the key with --key)")
+            hint = self._suggestion(node, contents) or "name the key with --key"
+            raise UsageError(f"{node}: no key of this node is known ({hint})")
         errors = [self._record(Revocation(node, one)) for one in found]
         self._known.revoke(node, found)
         return Change(node, tuple(found), error=next((error for error in errors if error), None))
+
+    def _suggestion(self, node: str, contents: Contents) -> str:
+        """Return which known node was probably meant; empty if the node is known, or none is similar."""
+        known = {*self._known.keys, *self._known.revoked.values(), *(record.identity for record in contents.records)}
+        return "" if node in known else suggest(node, known)
 
     def _contents(self) -> Contents:
         try:

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 from collective.exit_codes import FAILED, NO_NODES, OK, SILENT, STOPPED
+from collective.fleet.amounts import Amount
 from collective.messages import Reply
 
 MAX_REJECTED = 1000  # names; anyone who can write to the reply queue can invent them
@@ -27,7 +28,8 @@ class Outcomes:
     """The expected nodes, their replies by sender in order of arrival, and what happened to the other nodes.
 
     `not_asked` and `not_evaluated` have the reason by name, `undiscovered` are nodes that did not answer whether they
-    match. `stopped` is true when the call ended before all nodes had been sent to and had answered or timed out.
+    match. `success_threshold` is the share of OK nodes that is enough for exit code 0. `stopped` is true when the call
+    ended before all nodes had been sent to and had answered or timed out.
     """
 
     def __init__(
@@ -38,6 +40,7 @@ class Outcomes:
         not_evaluated: Mapping[str, str] = _NONE,
         undiscovered: Iterable[str] = (),
         expect_all: bool = False,
+        success_threshold: Amount | None = None,
     ) -> None:
         self.expected: set[str] = set(expected)
         self.not_asked = not_asked
@@ -48,6 +51,7 @@ class Outcomes:
         self.replies: dict[str, Reply] = {}
         self.skipped: set[str] = set()
         self.rejected: set[str] = set()
+        self.success_threshold = success_threshold
         self.stopped = False
         self._answered = 0
 
@@ -59,6 +63,11 @@ class Outcomes:
         self._answered += reply.sender in self.expected
         self.skipped.discard(reply.sender)
         return True
+
+    def retract(self, nodes: Iterable[str]) -> None:
+        """Forget the replies of nodes that are sent to again."""
+        for node in nodes:
+            self._answered -= self.replies.pop(node, None) is not None
 
     def reject(self, sender: str) -> None:
         """Record that a reply in the name of `sender` failed verification; the first MAX_REJECTED names are kept."""
@@ -119,11 +128,23 @@ class Outcomes:
         }
 
     def exit_code(self) -> int:
-        """Return the exit code of `crpc`: the worst outcome decides (stopped, failed, silent)."""
+        """Return the exit code of `crpc`: the worst outcome decides (stopped, failed, silent).
+
+        When enough nodes are OK for the `success_threshold`, failed and silent ones do not count.
+        """
         if self.stopped:
             return STOPPED
+        if self._enough():
+            return OK
         if self.failed or self.not_evaluated:
             return FAILED
         if self.silent or self.skipped:
             return SILENT
         return OK if self.replies else NO_NODES
+
+    def _enough(self) -> bool:
+        """Return whether the share of nodes that are OK reaches the threshold; unexpected nodes do not count."""
+        if self.success_threshold is None:
+            return False
+        nodes = self.expected | self._missing | self.not_evaluated.keys()
+        return bool(nodes) and len(nodes.intersection(self.ok)) >= self.success_threshold.ceil(len(nodes))

@@ -67,7 +67,9 @@ def save(state: Path, collective: str, contents: Contents) -> None:
 
 def summarized(records: Iterable[NodeRecord]) -> RegistryNames:
     """Return the names in some records."""
-    nodes, agents, classes = set(), set(), set()
+    nodes: set[str] = set()
+    agents: set[str] = set()
+    classes: set[str] = set()
     facts: dict[str, dict[str, None]] = {}
     for number, record in enumerate(records):
         nodes.add(record.identity)

@@ -12,17 +12,17 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from collective.errors import ConfigError, Unreachable, UsageError
 from collective.lab.layout import COLLECTIVE, Layout
+from collective.lab.waiting import until
 from collective.processes import runs
 from collective.text import plural
 
 _START_TIMEOUT = 60.0  # seconds
 _STOP_TIMEOUT = 20.0  # seconds
-_INTERVAL = 0.05  # seconds between checks
 _RELOADED = re.compile(rb"daemon\.reloaded\b.*?\bproblems=([0-9]+)")
 
 
@@ -86,7 +86,7 @@ def stop(layout: Layout) -> None:
     """Stop a lab and wait until its processes and files are gone."""
     supervisor = _running_supervisor(layout)
     os.kill(supervisor, signal.SIGTERM)
-    if not _until(lambda: not layout.folder.exists() and not runs(supervisor), _STOP_TIMEOUT):
+    if not until(lambda: not layout.folder.exists() and not runs(supervisor), _STOP_TIMEOUT):
         raise Unreachable(f"lab in {layout.folder} did not stop within {_STOP_TIMEOUT:.0f} s (process {supervisor})")
 
 
@@ -112,7 +112,7 @@ def reload_node(layout: Layout, identity: str) -> int:
     log = layout.node(identity) / "log"
     begin = log.stat().st_size
     os.kill(pid, signal.SIGHUP)
-    if not _until(lambda: _reloaded(log, begin) is not None, _STOP_TIMEOUT):
+    if not until(lambda: _reloaded(log, begin) is not None, _STOP_TIMEOUT):
         raise Unreachable(f"{identity}: did not reload within {_STOP_TIMEOUT:.0f} s (process {pid})")
     return _reloaded(log, begin) or 0
 
@@ -138,7 +138,7 @@ def _end_node(layout: Layout, identity: str, number: signal.Signals) -> None:
     pid = _running_node(layout, identity)
     pid_file = layout.node(identity) / "pid"
     os.kill(pid, number)
-    if not _until(lambda: not pid_file.exists(), _STOP_TIMEOUT):
+    if not until(lambda: not pid_file.exists(), _STOP_TIMEOUT):
         raise Unreachable(f"{identity}: did not stop within {_STOP_TIMEOUT:.0f} s (process {pid})")
 
 
@@ -187,7 +187,7 @@ def _wait_for(layout: Layout, supervisor: subprocess.Popen[bytes] | None, nodes:
     def failed() -> bool:
         return supervisor is not None and supervisor.poll() is not None
 
-    if not _until(lambda: failed() or _has_endpoint(layout), _START_TIMEOUT) or failed():
+    if not until(lambda: failed() or _has_endpoint(layout), _START_TIMEOUT) or failed():
         raise Unreachable(f"lab did not start: {_last_line(layout.log)}")
     missing = set(nodes)
 
@@ -195,7 +195,7 @@ def _wait_for(layout: Layout, supervisor: subprocess.Popen[bytes] | None, nodes:
         missing.difference_update(_registered(layout, since))
         return failed() or not missing
 
-    if not _until(all_registered, _START_TIMEOUT) or failed():
+    if not until(all_registered, _START_TIMEOUT) or failed():
         first = min(missing)
         last = _last_line(layout.folder / "nodes" / first / "log")
         raise Unreachable(f"{plural(len(missing), 'node')} did not join, last log line of {first}: {last}")
@@ -222,16 +222,6 @@ def _registered(layout: Layout, since: float) -> list[str]:
     except NotFound:
         return []
     return [record.identity for record in records if record.left is None and record.last_seen >= since]
-
-
-def _until(condition: Callable[[], bool], seconds: float) -> bool:
-    """Wait until a condition is true; return False after `seconds`."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(_INTERVAL)
-    return True
 
 
 def command(layout: Layout, verb: str) -> str:

@@ -5,7 +5,7 @@
     node.yaml                       the first node's, for `collectived --check` and commands that read a node's files
     agents/ ddl/                    further agents for all nodes: put yours here
     nodes/<identity>/               node.yaml, facts.yaml, classes.txt, policy.yaml, nrpe.cfg, settings/, log, pid,
-                                    state/ with the node's key; facts.d/ if you create it
+                                    state/ with the node's key; facts.d/ if you create it; files/ for the agent file
     supervisor.pid log              process ID and log of the supervisor
     control                         a FIFO: `start <identity>`
     endpoint                        the URL of the server
@@ -135,6 +135,11 @@ class Layout:
         (folder / "nrpe.cfg").write_text(f"command[check_disk]={_check_disk(failing)}\n", encoding="utf-8")
         _write(folder / "settings" / "nrpe.yaml", {"config": str(folder / "nrpe.cfg")})
         _write(folder / "settings" / "shell.yaml", {"jobs": str(folder / "jobs")})
+        _write(folder / "settings" / "fact.yaml", {"folder": str(folder / "facts.d")})
+        (folder / "files").mkdir()
+        _write(
+            folder / "settings" / "file.yaml", {"write": [str(folder / "files")], "staging": str(folder / "staging")}
+        )
 
 
 def _without_proxy(environment: Mapping[str, str]) -> dict[str, str]:

@@ -19,11 +19,11 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from collective.lab.waiting import until
 from collective.processes import die_with_parent
 
 if TYPE_CHECKING:
@@ -84,20 +84,23 @@ class Supervisor:
                     (self._layout.node(identity) / "pid").unlink(missing_ok=True)
 
     def execute(self, line: str) -> None:
-        """Execute a command from the control FIFO; unknown commands are ignored."""
+        """Execute a command from the control FIFO; report any other on standard error, which is the lab's log."""
         command, _, identity = line.partition(" ")
         if command == "start" and identity in self._layout.nodes():
             self.start(identity)
+        else:
+            sys.stderr.write(f"lab: unknown command {line[:80]!r}\n")
 
     def stop(self) -> None:
         """Stop every node, and kill those that do not stop in time."""
         for number in (signal.SIGTERM, signal.SIGCONT):  # SIGCONT, because a suspended process handles no signals
             self._signal_all(number)
-        until = time.monotonic() + _STOP_TIMEOUT
-        while self._pids and time.monotonic() < until:
-            self.reap()
-            time.sleep(0.02)
+        until(self._all_ended, _STOP_TIMEOUT)
         self._signal_all(signal.SIGKILL)
+
+    def _all_ended(self) -> bool:
+        self.reap()
+        return not self._pids
 
     def _signal_all(self, number: signal.Signals) -> None:
         for pid in self._pids:

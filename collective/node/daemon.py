@@ -44,7 +44,7 @@ Signals = SimpleQueue["int | None"]  # signal numbers; None: the receiving threa
 
 def main(argv: Sequence[str] | None = None, session: boto3.Session | None = None) -> int:
     """Run `collectived` and return its exit code. Nodes that are forked from one process share a `session`."""
-    options = _parser().parse_args(argv)
+    options = make_parser().parse_args(argv)
     from collective.config import load_node, node_file
 
     try:
@@ -66,7 +66,8 @@ class _DaemonParser(argparse.ArgumentParser):
         self.exit(exit_codes.USAGE, f"collectived: {escape_controls(message)} (see 'collectived --help')\n")
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of `collectived`."""
     parser = _DaemonParser(
         prog="collectived",
         description="Receive requests from this node's queue and run the actions of its agents.",
@@ -104,10 +105,11 @@ def _serve(config: NodeConfig, path: Path, session: boto3.Session | None) -> int
     from collective.node import assembly
     from collective.node.check import trusted_paths
     from collective.node.service.systemd import ServiceManager
-    from collective.processes import give_back_memory
+    from collective.processes import forbid_core_files, give_back_memory
 
     trusted_paths.require(config, path)
     faulthandler.enable()  # a watchdog's SIGABRT, or a crash in C, prints the stack of every thread
+    forbid_core_files()
     give_back_memory()
     logs.configure(config.log_level, config.log_format)
     signals = _handle_signals()

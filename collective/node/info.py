@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,19 +13,28 @@ from collective.node.requests.data_queries import DataQueries
 from collective.node.requests.pools import RequestPools
 from collective.node.state import NodeState
 from collective.node.storage.audit_log import AuditLog
+from collective.node_info import NodeControl
 
 
 class RunningNodeInfo:
     """Implements NodeInfo from the parts of a running node."""
 
     def __init__(
-        self, state: NodeState, counters: Counters, pools: RequestPools, audit: AuditLog, runner: Runner
+        self,
+        state: NodeState,
+        counters: Counters,
+        pools: RequestPools,
+        audit: AuditLog,
+        runner: Runner,
+        control: NodeControl,
     ) -> None:
+        self._control = control
         self._state = state
         self._counters = counters
         self._pools = pools
         self._audit = audit
         self._runner = runner
+        self._started = time.time()
 
     @property
     def identity(self) -> str:
@@ -35,6 +45,11 @@ class RunningNodeInfo:
     def collective(self) -> str:
         """The collective that the node belongs to."""
         return self._state.collective
+
+    @property
+    def started(self) -> float:
+        """When the daemon started, in Unix seconds."""
+        return self._started
 
     @property
     def facts(self) -> Mapping[str, Any]:
@@ -59,6 +74,11 @@ class RunningNodeInfo:
         return {**{name: f"failed to load: {reason}" for name, reason in agents.refused.items()}, **newer}
 
     @property
+    def problems(self) -> tuple[str, ...]:
+        """What is wrong with files that are read while the daemon runs, except agents, one line per problem."""
+        return self._state.problems
+
+    @property
     def running(self) -> int:
         """The number of requests that wait, run or are being answered."""
         return self._pools.in_progress
@@ -67,6 +87,11 @@ class RunningNodeInfo:
     def audit_head(self) -> str | None:
         """The hash of the audit log's last line; None if the log is empty."""
         return self._audit.head
+
+    @property
+    def control(self) -> NodeControl:
+        """What the agent `control` can do with this node's work."""
+        return self._control
 
     def count(self, counter: str) -> int:
         """Return the value of a counter of requests."""

@@ -16,7 +16,7 @@ from pathlib import Path
 from collective.errors import ConfigError
 from collective.node.check import trusted_paths
 from collective.node.paths import may_exist
-from collective.policy import Decision, Policy, Question, Rule
+from collective.policy import Actions, Decision, Policy, Question, Rule
 from collective.policy.parsing import parse, read
 from collective.reread import NoValidVersion, ReloadedFile, ReloadEvents
 
@@ -39,32 +39,54 @@ class PolicyFile:
             otherwise=NoValidVersion("only rpcutil", _ONLY_RPCUTIL),
             guard=trusted_paths.guard,
         )
+        self._reported: tuple[Policy | None, Actions] = (None, {})
+        self._unknown: tuple[str, ...] = ()
         self.current()
 
     def decide(self, question: Question) -> Decision:
         """Return the decision of the policy in force."""
+        self.report(question.known)
         return self.current().decide(question)
+
+    def report(self, known: Actions) -> None:
+        """Log the inputs in the policy that no action has, once for each version of the policy and of the plugins."""
+        policy = self.current()
+        if self._reported[0] is policy and self._reported[1] is known:
+            return
+        self._reported = (policy, known)
+        self._unknown = tuple(f"{self._path}: {line}" for line in policy.misspelt(known))
+        for line in self._unknown:
+            log.warning("policy.unknown_input", extra={"problem": line})
 
     def current(self) -> Policy:
         """Return the policy in force."""
         return self._file.value()
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """The problems of the file as it is now, one line per problem."""
+        self.current()
+        return (*self._file.problems, *self._unknown)
 
     def _without_file(self) -> Policy:
         log.warning("policy.missing", extra={"error": _missing(self._path)})
         return _ONLY_RPCUTIL
 
 
-def problems(path: Path) -> list[str]:
-    """Return the problems of the policy at `path`, one line per problem; a policy that allows nothing has one."""
+def problems(path: Path, known: Actions) -> list[str]:
+    """Return the problems of the policy at `path`, one line per problem; a policy that allows nothing has one.
+
+    `known` are the inputs of the node's actions.
+    """
     if not may_exist(path):
         return [_missing(path)]
     try:
         policy = read(path)
     except ConfigError as error:
         return list(error.problems)
-    if not any(rule.allow for rule in policy.rules):
+    if not any(rule.allow and rule.callers for rule in policy.rules):
         return [f"{path}: no rule that allows anything, so every request is refused (add a rule)"]
-    return []
+    return [f"{path}: {line}" for line in policy.misspelt(known)]
 
 
 def _missing(path: Path) -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from collective.node.facts import Facts
 from collective.node.plugins.agents import LoadedAgents
@@ -21,6 +21,14 @@ class NodeView:
     agents: LoadedAgents
 
 
+class CheckedFile(Protocol):
+    """A file that is read again when it changes."""
+
+    @property
+    def problems(self) -> Sequence[str]:
+        """What is wrong with it now, one line per problem."""
+
+
 @dataclass
 class NodeState:
     """A node of one collective. `plugins` is replaced as a whole; a request keeps the set that it started with."""
@@ -29,6 +37,13 @@ class NodeState:
     identity: str
     facts: Facts
     plugins: Plugins
+    files: Sequence[CheckedFile] = ()
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """The problems of everything that is read while the node runs, except agents, one line per problem."""
+        found = (*self.plugins.others, *self.facts.problems, *(line for file in self.files for line in file.problems))
+        return tuple(dict.fromkeys(found))
 
     def view(self, plugins: Plugins) -> NodeView:
         """Return what filters and policies see when the node serves `plugins`."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,14 @@ class Verifier:
         self._allowed = allowed
         self._revoked = revoked
         self._accept_unsigned = accept_unsigned
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """The problems of the files as they are now, one line per problem."""
+        for file in (self._allowed, self._revoked):
+            with suppress(ConfigError):  # no version has been valid: one of the problems
+                file.value()
+        return (*self._allowed.problems, *self._revoked.problems)
 
     def __call__(self, payload: str, signature: str | None, caller: str, when: float) -> str | None:
         """Return the fingerprint of the key that signed `payload` for `caller`.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -12,11 +12,16 @@ from jsonschema import Draft202012Validator
 
 from collective import filters, json_schema
 from collective.filters import Budget, Filter, Node
+from collective.policy.input_names import Actions, named
+from collective.policy.requirements import NO_REQUIREMENTS, CallFacts, Requirements
+from collective.policy.time_window import TimeWindow
+from collective.suggestions import suggest
 from collective.time_limit import CheckTimeout, check_time, limited
 
 # JSON Schema keywords of the inputs as a whole that depend on the names of inputs, not on their values.
 _ABOUT_NAMES = frozenset("type required minProperties maxProperties propertyNames dependentRequired".split())
 DECISION_SECONDS = 1.0  # for all rules that are evaluated for one request
+_ONE_CALL = CallFacts()
 _COMMENTS = frozenset({"$schema", "$comment", "title", "description"})
 
 
@@ -32,7 +37,10 @@ class KnownNode:
 
 @dataclass(frozen=True)
 class Question:
-    """Whether `caller` may run `action` of `agent` with the inputs `data` on `node`.
+    """Whether `caller` may run `action` of `agent` with the inputs `data` on `node`, or only a dry run of it.
+
+    `known` are the actions whose inputs are known: those that the node has. `call` is what requirements and times are
+    about.
 
     In a replay of an audit log, a `node` of None is unknown, `masked` are the inputs whose values are unknown, and
     `partial` says that there were more inputs.
@@ -45,6 +53,9 @@ class Question:
     node: Node | None
     masked: frozenset[str] = frozenset()
     partial: bool = False
+    dry_run: bool = False
+    known: Actions = field(default_factory=dict)
+    call: CallFacts = _ONE_CALL
 
 
 @dataclass(frozen=True)
@@ -61,7 +72,12 @@ NO_RULE_ALLOWS = Decision(False, None, "no rule allows it")
 
 @dataclass(frozen=True)
 class Rule:
-    """One rule. `callers`, `agents` and `actions` are names or globs, `inputs` is a JSON Schema or None."""
+    """One rule. `callers`, `agents` and `actions` are names or globs, `inputs` is a JSON Schema or None.
+
+    With `dry_run` true the rule matches only dry runs, with false only real runs, with None both. `between` are the
+    times of day at which it matches (None: always). A rule that allows denies the requests that match and do not meet
+    its `requires`.
+    """
 
     name: str
     callers: tuple[str, ...] = ("*",)
@@ -70,6 +86,9 @@ class Rule:
     node: Filter = field(default_factory=Filter)
     inputs: Mapping[str, Any] | None = None
     allow: bool = True
+    dry_run: bool | None = None
+    between: TimeWindow | None = None
+    requires: Requirements = NO_REQUIREMENTS
 
     def matches(self, question: Question) -> bool | None:
         """Return whether this rule matches; None when that cannot be decided, or not within DECISION_SECONDS."""
@@ -80,18 +99,67 @@ class Rule:
             return None
 
     def _matches(self, question: Question) -> bool | None:
-        parts = ((self.callers, question.caller), (self.agents, question.agent), (self.actions, question.action))
-        if not all(any(fnmatch.fnmatchcase(value, glob) for glob in globs) for globs, value in parts):
+        if not self._covers(question):
             return False
-        conditions = (self._matches_node(question.node), self._matches_inputs(question))
+        if self.dry_run not in (None, question.dry_run):
+            return False
+        conditions = (
+            self._matches_time(question.call.time),
+            self._matches_node(question.node),
+            self._matches_inputs(question),
+        )
         if False in conditions:
             return False
         return None if None in conditions else True
 
+    def absent_inputs(self, question: Question) -> frozenset[str]:
+        """Return the inputs that this rule names and the action does not have; empty for another rule's request."""
+        has = question.known.get((question.agent, question.action))
+        if self.inputs is None or has is None or not self._covers(question):
+            return frozenset()
+        return self._names - has
+
+    def misspelt(self, known: Actions) -> Mapping[str, str]:
+        """Return the inputs that no action covered by this rule has, each with a hint.
+
+        None are returned if the rule may cover actions that are not in `known`.
+        """
+        covered = [names for (agent, action), names in known.items() if self._names_action(agent, action)]
+        if self.inputs is None or not covered or self._covers_more(known):
+            return {}
+        existing = frozenset[str]().union(*covered)
+        return {name: suggest(name, sorted(existing)) for name in sorted(self._names - existing)}
+
+    def _covers(self, question: Question) -> bool:
+        return _one_matches(self.callers, question.caller) and self._names_action(question.agent, question.action)
+
+    def _names_action(self, agent: str, action: str) -> bool:
+        return _one_matches(self.agents, agent) and _one_matches(self.actions, action)
+
+    def _covers_more(self, known: Actions) -> bool:
+        """Return whether this rule may cover actions that are not known. Globs in a rule that denies count as such."""
+        globs = [*self.agents, *self.actions]
+        if not self.allow and any(_is_glob(glob) for glob in globs):
+            return True
+        agents = {agent for agent, _ in known}
+        actions = {action for agent, action in known if _one_matches(self.agents, agent)}
+        named = ((self.agents, agents), (self.actions, actions))
+        return any(glob not in existing for globs, existing in named for glob in globs if not _is_glob(glob))
+
     @property
     def decision(self) -> Decision:
-        """The decision where this rule matches."""
+        """The decision where this rule matches, and its requirements are met."""
         return Decision(self.allow, self.name, f"rule '{self.name}' {'allows' if self.allow else 'denies'} it")
+
+    def decide(self, question: Question) -> Decision:
+        """Return the decision on a question that this rule matches."""
+        unmet = self.requires.unmet(question.call) if self.allow else ""
+        return Decision(False, self.name, f"rule '{self.name}' requires {unmet}") if unmet else self.decision
+
+    def _matches_time(self, time: float | None) -> bool | None:
+        if self.between is None:
+            return True
+        return None if time is None else self.between.contains(time)
 
     def _matches_node(self, node: Node | None) -> bool | None:
         if self.node.empty:
@@ -105,12 +173,21 @@ class Rule:
     def _matches_inputs(self, question: Question) -> bool | None:
         if self.inputs is None:
             return True
+        if self.absent_inputs(question):
+            if self.allow:
+                return False
+            if self.misspelt(question.known):
+                return None
         if question.partial or any(_depends_on(self.inputs, name) for name in question.masked):
             return None
         try:
             return self._validator.is_valid(dict(question.data))
         except (RecursionError, ArithmeticError):  # a $ref that refers to itself, or a number out of range
             return None
+
+    @cached_property
+    def _names(self) -> frozenset[str]:
+        return named(self.inputs or {})
 
     @cached_property
     def _validator(self) -> Draft202012Validator:
@@ -132,22 +209,60 @@ class Policy:
         for rule in self.rules:
             matching = rule.matches(question)
             if matching is None:
-                return Decision(False, rule.name, f"rule '{rule.name}' cannot be evaluated, so the request is denied")
+                return _undecided(rule)
             if matching:
-                return rule.decision
-        return NO_RULE_ALLOWS
+                return rule.decide(question)
+        return self._no_rule(question)
 
     def possible(self, question: Question) -> list[Decision]:
         """Return every possible decision on a question with unknown parts; exactly one if all is known."""
-        found = []
+        found: list[Decision] = []
         for rule in self.rules:
             with limited(DECISION_SECONDS):
                 matching = rule.matches(question)
+            if matching is None and not rule.allow and rule.misspelt(question.known):
+                return [*found, _undecided(rule)]
             if matching is not False:
-                found.append(rule.decision)
+                found.append(rule.decide(question))
+                if rule.allow and rule.requires.depends_on_hour(question.call):
+                    found.append(Decision(False, rule.name, f"rule '{rule.name}' limits the nodes per hour"))
             if matching:
                 return found
-        return [*found, NO_RULE_ALLOWS]
+        return [*found, self._no_rule(question)]
+
+    def _no_rule(self, question: Question) -> Decision:
+        """Return the denial of a request that no rule matches.
+
+        It names a rule with inputs that the action lacks, or one that would allow the request at another time.
+        """
+        for rule in self.rules:
+            if rule.allow and rule.between and replace(rule, between=None).matches(question):
+                return Decision(False, None, f"no rule allows it now (rule '{rule.name}': {rule.between.text})")
+            if rule.allow and (absent := rule.absent_inputs(question)):
+                what = f"the input '{min(absent)}', which {question.agent} {question.action} does not have"
+                return replace(NO_RULE_ALLOWS, why=f"{NO_RULE_ALLOWS.why} (rule '{rule.name}' names {what})")
+        return NO_RULE_ALLOWS
+
+    def misspelt(self, known: Actions) -> list[str]:
+        """Return an error for each input that a rule names, and that no action covered by the rule has."""
+        return [
+            f"rule '{rule.name}': inputs: no action that it covers has an input '{name}'"
+            + (f" ({hint})" if hint else "")
+            for rule in self.rules
+            for name, hint in rule.misspelt(known).items()
+        ]
+
+
+def _undecided(rule: Rule) -> Decision:
+    return Decision(False, rule.name, f"rule '{rule.name}' cannot be evaluated, so the request is denied")
+
+
+def _one_matches(globs: Sequence[str], value: str) -> bool:
+    return any(fnmatch.fnmatchcase(value, glob) for glob in globs)
+
+
+def _is_glob(text: str) -> bool:
+    return any(char in text for char in "*?[")
 
 
 def _no_data(_function: str, _query: str) -> None:

@@ -26,6 +26,7 @@ class NodeRecord:
 
     `public_key` verifies its replies, in the form of a `.pub` file. `agents` are versions by agent; `refused` are the
     agents that failed to load, and `outdated` those of which a newer version failed to load, with the reason.
+    `problems` are lines about policy, key files, facts, data functions and settings that are not valid now.
     `omitted` counts the entries of a member that did not fit into the registry. `period` is the time between
     heartbeats in seconds. `instance` differs for each start of the daemon. `contested` is when another machine was
     last found to use this identity, `left` when the daemon stopped cleanly.
@@ -38,6 +39,7 @@ class NodeRecord:
     agents: Mapping[str, str] = field(default_factory=dict)
     refused: Mapping[str, str] = field(default_factory=dict)
     outdated: Mapping[str, str] = field(default_factory=dict)
+    problems: tuple[str, ...] = ()
     omitted: Mapping[str, int] = field(default_factory=dict)
     public_key: str = ""
     period: float = 300.0

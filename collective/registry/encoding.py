@@ -26,6 +26,7 @@ MAX_UNPACKED = 4 * 1024 * 1024  # bytes; the facts of a node have some kilobytes
 MAX_VALUES = 100_000  # separators in the JSON text, an upper bound of its values
 MAX_FACT_DEPTH = 100  # levels of one fact; a record adds two
 _LONGEST = 2_000  # characters of a version, an error or a key
+_MOST_PROBLEMS = 20
 _LARGEST = 1e11  # seconds; no time or period is larger
 _MARGIN = 0.9  # of the room that is left, because entries do not compress equally well
 _CUT = ("facts", "refused", "outdated", "classes")
@@ -42,17 +43,21 @@ class InvalidRecord(CollectiveError):
 
 def fit(record: NodeRecord) -> NodeRecord:
     """Return the record without the entries that the registry cannot store; `omitted` counts them."""
-    facts = {name: value for name, value in record.facts.items() if _is_storable({name: value})}
-    given = len(record.facts)
-    texts = {name: escape_controls(text)[:_LONGEST] for name, text in record.refused.items()}
-    newer = {name: escape_controls(text)[:_LONGEST] for name, text in record.outdated.items()}
-    record = replace(record, facts=facts, refused=texts, outdated=newer)
-    record = _noting(record, "facts", given - len(facts) + record.omitted.get("facts", 0))
+    facts = {name for name, value in record.facts.items() if _is_storable({name: value})}
+    classes = {name for name in record.classes if len(name) <= _LONGEST and _is_storable({name: None})}
+    problems = tuple(escape_controls(line)[:_LONGEST] for line in record.problems[:_MOST_PROBLEMS])
+    record = replace(record, refused=_shown(record.refused), outdated=_shown(record.outdated), problems=problems)
+    record = _with_only(_with_only(record, "facts", facts), "classes", classes)
     for part in sorted(_CUT, key=lambda part: len(_json(getattr(record, part))), reverse=True):
         if _fits(record):
             break
         record = _shortened(record, part)
     return record
+
+
+def _shown(reasons: Mapping[str, str]) -> dict[str, str]:
+    """Return names and reasons as decoders accept them: the name of an agent is that of a file, in any bytes."""
+    return {escape_controls(name)[:_LONGEST]: escape_controls(text)[:_LONGEST] for name, text in reasons.items()}
 
 
 def omission(record: NodeRecord) -> str:
@@ -156,6 +161,7 @@ def decode(identity: str, packed: bytes, times: Mapping[str, float | None], inst
         (_check_text if name == "instance" else _check_time)(name, value)
     known = {name: members[name] for name in _MEMBERS if name in members}
     known["classes"] = tuple(known.get("classes", ()))
+    known["problems"] = tuple(map(escape_controls, known.get("problems", ())))
     for name in ("version", "public_key"):
         known[name] = escape_controls(known.get(name, ""))
     for name in ("refused", "outdated"):
@@ -248,6 +254,7 @@ _MEMBERS: Mapping[str, Callable[[str, Any], None]] = {
     "classes": _check_names,
     "refused": _check_texts,
     "outdated": _check_texts,
+    "problems": _check_names,
     "omitted": _check_counts,
     "facts": _check_object,
 }

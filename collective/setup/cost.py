@@ -22,6 +22,7 @@ endpoints).
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from collective.config import ClientConfig, NodeConfig
@@ -111,6 +112,28 @@ def ec2_collective_bill(usage: Usage, prices: Prices = US_EAST_1) -> list[BillIt
             prices.sqs,
         ),
     ]
+
+
+@dataclass(frozen=True)
+class CallCost:
+    """The requests to SQS and the publishes to SNS of one call, and their price in US dollars."""
+
+    requests: int
+    publishes: int
+    dollars: float
+
+
+def call_cost(waves: Sequence[int], nodes: int, direct_limit: int, prices: Prices = US_EAST_1) -> CallCost:
+    """Return the cost of one call, without discovery and retries.
+
+    `waves` are the numbers of nodes in each wave, `nodes` is the size of the collective: each of its nodes receives
+    and deletes a request that is published.
+    """
+    published = [size for size in waves if size > direct_limit]
+    direct = sum(waves) - sum(published)
+    replies = sum(waves) * (1 + 2 / BATCH)
+    requests = math.ceil(3 * direct + 2 * nodes * len(published) + replies + 2)
+    return CallCost(requests, len(published), (requests * prices.sqs + len(published) * prices.sns) / 1e6)
 
 
 def total(items: list[BillItem]) -> float:

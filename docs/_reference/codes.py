@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from _reference import markdown
 from collective import errors
+from collective.clients.render import markdown
 from collective.node.requests.reasons import COUNTERS
 
 

@@ -8,9 +8,9 @@ import re
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
 
-from _reference import markdown
 from collective.clients import apps, crpc
 from collective.clients.commands import COMMANDS
+from collective.clients.render import markdown
 from collective.node import daemon
 
 WIDTH = 100  # columns of a help page

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from _reference import markdown
 from collective import conf, schemas
+from collective.clients.render import markdown
 
 CONF = Path(conf.__path__[0])
 SETTINGS = "settings-"

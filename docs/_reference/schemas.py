@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from _reference import markdown
 from collective import schemas
+from collective.clients.render import markdown
 
 NAMES = schemas.names()
 

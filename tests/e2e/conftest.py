@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -18,7 +19,7 @@ from collective.lab.layout import Layout
 if TYPE_CHECKING:
     from support.daemons import Daemon
     from support.footprint import Measure, Measurement, Record
-from support import footprint
+from support import failures, footprint
 from support.crpc_process import Crpc, clean_environment, make_crpc, own_lab, own_server
 from support.proxy import Proxy
 
@@ -37,6 +38,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if item.path.parent == Path(__file__).parent:
             together = "machine" if item.path.stem in CHANGE_THE_MACHINE else item.path.stem
             item.add_marker(pytest.mark.xdist_group(together))
+        if mark := item.get_closest_marker("failure"):
+            item.user_properties.append((failures.PROPERTY, list(mark.args)))
 
 
 @pytest.fixture(scope="session")
@@ -120,7 +123,9 @@ def record(record_property: Callable[[str, object], None]) -> Record:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Show what was measured, and what daemons held before and after."""
+    """Show what was measured, and what daemons held before and after; write the results for the failure matrix."""
+    if path := os.environ.get("FAILURES"):
+        Path(path).write_text(json.dumps(failures.results(terminalreporter.getreports("passed"))))
     found = [entry for report in terminalreporter.getreports("passed") for entry in report.user_properties]
     figures, measured = ([text for kind, text in found if kind == selected] for selected in (FIGURE, MEASURED))
     if measured:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support import failures
 from support.daemons import IDENTITY, Daemon, daemon
 from support.signed_node import SignedNode, signed_node
 from support.waiting import wait_until
@@ -120,6 +121,7 @@ def test_a_withheld_request_expires_by_its_signed_time(node: SignedNode) -> None
     assert (reply.reason, (node.folder / "mark").exists()) == ("expired", False)
 
 
+@pytest.mark.failure(failures.DISK, "the journal is deleted")
 def test_a_replay_does_not_run_after_the_journal_was_lost(node: SignedNode) -> None:
     """A node refuses what may be older than its new journal, also if the caller's clock was ahead."""
     body = node.body(node.request(data=run(node.folder), time=time.time() + 200))

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from support import failures
 from support.crpc_process import Crpc, make_crpc
 from support.daemons import IDENTITY, aws_environment, configure, daemon
 from support.proxy import Proxy
@@ -41,16 +42,18 @@ def by(variables: dict[str, str]) -> list[str]:
     return ["env", *(f"{name}={value}" for name, value in variables.items())]
 
 
+@pytest.mark.failure(failures.CLOCK, "the node's clock is an hour off")
 def test_a_node_an_hour_off_serves(crpc: Crpc, folder: Path, proxy: Proxy, hour_off: dict[str, str]) -> None:
     """Ages are by the server's clock; `ping -v` and the node's log report the wrong clock."""
     with daemon(folder, proxy.url, by=by(hour_off)) as node:
         assert crpc("shell", "run", "command=true", "-I", IDENTITY).returncode == 0
-        assert re.search(r"clock=\+3(600|599)\.\d s", crpc("ping", "-v", "-I", IDENTITY).stdout)
+        assert re.search(r"clock=\+3(600|599)\.\d+ s", crpc("ping", "-v", "-I", IDENTITY).stdout)
         (warning,) = node.events("clock.off")
         assert warning["level"] == "WARNING"
         assert abs(warning["skew_s"] - 3600) < 2
 
 
+@pytest.mark.failure(failures.CLOCK, "the caller's clock is an hour off")
 def test_a_request_of_a_caller_an_hour_off_is_refused(
     crpc: Crpc, folder: Path, proxy: Proxy, hour_off: dict[str, str]
 ) -> None:
@@ -65,6 +68,7 @@ def test_a_request_of_a_caller_an_hour_off_is_refused(
         assert re.search(r"clock of this machine: \+3(600|599)\.\d s relative to AWS \(allowed: 300 s\)", seen)
 
 
+@pytest.mark.failure(failures.CLOCK, "the same, and AWS checks its signatures")
 def test_aws_refuses_such_signatures(crpc: Crpc, folder: Path, proxy: Proxy, hour_off: dict[str, str]) -> None:
     """The caller reports its clock and the refusal (exit 77); the node logs both, and retries."""
     proxy.strict = True

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from support import failures
 from support.crpc_process import BIN, Completed, Crpc, make_crpc
 from support.daemons import IDENTITY, aws_environment, configure, daemon
 
@@ -129,6 +130,7 @@ def test_a_profile_that_cannot_work_is_one_line(crpc: Crpc, tmp_path: Path, prof
     assert done.stderr.startswith("crpc: AWS")
 
 
+@pytest.mark.failure(failures.NETWORK, "the credential helper is missing")
 def test_a_daemon_waits_for_its_helper(crpc: Crpc, helper: Helper, tmp_path: Path, moto_server: str) -> None:
     """A daemon starts without its credential helper, serves once that works, and survives its absence."""
     with daemon(tmp_path, moto_server, serving=False, env=helper.environment) as node:

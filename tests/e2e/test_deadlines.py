@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from support import failures
 from support.bad_servers import silent_server, slow_server
 from support.crpc_process import Crpc, make_crpc
 from support.daemons import IDENTITY, aws_environment, configure, daemon
@@ -41,6 +42,7 @@ def crpc(tmp_path: Path) -> Crpc:
 
 
 @pytest.mark.parametrize("words", [("ping", "-t", "8"), ("find",), ("rpcutil", "ping", "-t", "8"), ("facts", "role")])
+@pytest.mark.failure(failures.NETWORK, "the same (caller)")
 def test_a_command_ends_soon_after_its_timeout(crpc: Crpc, url: str, words: tuple[str, ...]) -> None:
     """A command ends with one line and exit code 69, and does not wait for each attempt of each call."""
     began = time.monotonic()
@@ -51,6 +53,7 @@ def test_a_command_ends_soon_after_its_timeout(crpc: Crpc, url: str, words: tupl
     assert "no response within" in done.stderr
 
 
+@pytest.mark.failure(failures.NETWORK, "a server that accepts and does not answer, or sends a byte a second (node)")
 def test_a_daemon_stops_and_serves_again(tmp_path: Path, moto_server: str, url: str) -> None:
     """A daemon serves when a server that did not respond is back, and stops in time while it is not."""
     configure(tmp_path, collective=f"slow-{uuid.uuid4().hex[:8]}")

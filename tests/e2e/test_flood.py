@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support import failures
 from support.crpc_process import Crpc, make_crpc
 from support.daemons import IDENTITY, Daemon, aws_environment, configure, daemon
 from support.footprint import Measure
@@ -154,6 +155,7 @@ def reply_of(crpc: Crpc, action: str, *words: str) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.failure(failures.RESOURCE, "1,000 requests at once, and SIGHUP")
 def test_a_thousand_requests_at_once(
     node: Daemon, proxy: Proxy, caller: LoadCaller, folder: Path, measure: Measure, again: None
 ) -> None:
@@ -175,6 +177,7 @@ def test_a_thousand_requests_at_once(
     assert {len(caller.replies[request.id]) for request in requests} == {1}
 
 
+@pytest.mark.failure(failures.RESOURCE, "a command that prints 100 MB")
 def test_a_command_that_prints_100_mb(node: Daemon, crpc: Crpc, measure: Measure, again: None) -> None:
     """The start and the end of the output are kept; neither action nor daemon ever has all of it in memory."""
     with measure("a command prints 100 MB", node) as measured:
@@ -185,6 +188,7 @@ def test_a_command_that_prints_100_mb(node: Daemon, crpc: Crpc, measure: Measure
     assert measured.peak < measured.before.resident + 20
 
 
+@pytest.mark.failure(failures.RESOURCE, "an action that prints 100 MB")
 def test_an_action_that_prints_100_mb(node: Daemon, crpc: Crpc, measure: Measure, again: None) -> None:
     """The reply of an action that prints 100 MB quotes the start of the output and has its size."""
     with measure("an action prints 100 MB", node) as measured:
@@ -195,6 +199,7 @@ def test_an_action_that_prints_100_mb(node: Daemon, crpc: Crpc, measure: Measure
     assert measured.peak < measured.before.resident + 20
 
 
+@pytest.mark.failure(failures.RESOURCE, "an action that returns 100 MB")
 def test_an_action_that_returns_100_mb(node: Daemon, crpc: Crpc, measure: Measure, again: None) -> None:
     """The reply for a result of 100 MB has the size and the limit; the daemon never has the value in memory."""
     with measure("an action returns 100 MB", node) as measured:
@@ -204,6 +209,7 @@ def test_an_action_that_returns_100_mb(node: Daemon, crpc: Crpc, measure: Measur
     assert measured.peak < measured.before.resident + 20
 
 
+@pytest.mark.failure(failures.RESOURCE, "ten replies of 6 MB at once")
 def test_ten_answers_at_once_that_no_queue_carries(
     node: Daemon, caller: LoadCaller, measure: Measure, again: None
 ) -> None:
@@ -219,6 +225,7 @@ def test_ten_answers_at_once_that_no_queue_carries(
     assert measured.peak < measured.before.resident + 200
 
 
+@pytest.mark.failure(failures.RESOURCE, "200 processes that detach themselves from an action")
 def test_two_hundred_processes_that_detach_themselves(
     node: Daemon, crpc: Crpc, measure: Measure, tmp_path: Path, again: None
 ) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support import failures
 from support.crpc_process import Crpc, make_crpc
 from support.daemons import IDENTITY, aws_environment, configure, daemon
 from support.footprint import Measure
@@ -89,6 +90,7 @@ def until_refused(node: AppendingNode, most: int = 20) -> dict[str, Any]:
     pytest.fail(f"{most} calls succeeded on a full disk")
 
 
+@pytest.mark.failure(failures.DISK, "no space for the journal, then for the audit log")
 def test_a_full_disk_under_journal_and_audit(tmp_path: Path, moto_server: str, disk: Disk, measure: Measure) -> None:
     """Each call gets a reply with the reason, nothing runs without an audit line, and free space ends the problem."""
     state, log = disk("state", 1024), disk("logs", 256)

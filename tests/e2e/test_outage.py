@@ -16,6 +16,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from support import failures
 from support.crpc_process import BIN, Completed, Crpc, begin, make_crpc, own_server
 from support.daemons import IDENTITY, Daemon, aws_environment, configure, daemon
 from support.footprint import Measure
@@ -73,6 +74,7 @@ def test_missing_credentials_are_exit_77(crpc: Crpc, moto_server: str) -> None:
     assert "credentials" in done.stderr
 
 
+@pytest.mark.failure(failures.NETWORK, "connections refused during a call")
 def test_an_outage_during_a_call_ends_it(crpc: Crpc, node: Daemon, proxy: Proxy) -> None:
     """The call ends within seconds, before its timeout, and shows the replies received so far."""
     began = time.monotonic()
@@ -87,6 +89,7 @@ def test_an_outage_during_a_call_ends_it(crpc: Crpc, node: Daemon, proxy: Proxy)
     assert "No response yet from: 1 node" in result[0].stdout
 
 
+@pytest.mark.failure(failures.NETWORK, "connections refused, then accepted")
 def test_the_daemon_serves_again_when_the_transport_is_back(crpc: Crpc, node: Daemon, proxy: Proxy) -> None:
     """The daemon logs an outage, retries with growing pauses, and needs no restart."""
     assert crpc("rpcutil", "ping", "-I", IDENTITY).returncode == 0
@@ -100,6 +103,7 @@ def test_the_daemon_serves_again_when_the_transport_is_back(crpc: Crpc, node: Da
     assert node.process.poll() is None
 
 
+@pytest.mark.failure(failures.AWS, "AWS throttles")
 def test_a_throttled_daemon_serves_again(crpc: Crpc, node: Daemon, proxy: Proxy) -> None:
     """The daemon handles throttling like an outage."""
     proxy.turn("throttle")
@@ -108,6 +112,7 @@ def test_a_throttled_daemon_serves_again(crpc: Crpc, node: Daemon, proxy: Proxy)
     assert crpc("rpcutil", "ping", "-I", IDENTITY, "-t", "60").returncode == 0
 
 
+@pytest.mark.failure(failures.NETWORK, "no network when the daemon starts")
 def test_a_daemon_starts_before_its_transport(folder: Path, moto_server: str) -> None:
     """A machine that boots without a network joins when the network is available."""
     with Proxy(moto_server) as proxy:
@@ -118,6 +123,7 @@ def test_a_daemon_starts_before_its_transport(folder: Path, moto_server: str) ->
             node.wait_for("daemon.serving")
 
 
+@pytest.mark.failure(failures.NETWORK, "connections refused when a reply is sent")
 def test_a_reply_waits_for_the_transport(crpc: Crpc, node: Daemon, proxy: Proxy, moto_server: str) -> None:
     """A reply that could not be sent arrives when the node can send again, and the action has run once."""
     ran = node.folder / "ran"
@@ -138,6 +144,7 @@ def test_a_reply_waits_for_the_transport(crpc: Crpc, node: Daemon, proxy: Proxy,
     assert ran.read_text() == "x\n"
 
 
+@pytest.mark.failure(failures.AWS, "the service is interrupted during a call")
 def test_a_server_that_restarts_in_the_middle_of_a_call(crpc: Crpc, node: Daemon, proxy: Proxy) -> None:
     """Both sides reconnect, and the action runs once."""
     ran = node.folder / "ran"
@@ -148,6 +155,7 @@ def test_a_server_that_restarts_in_the_middle_of_a_call(crpc: Crpc, node: Daemon
     assert ran.read_text() == "x\n"
 
 
+@pytest.mark.failure(failures.AWS, "all queues and the topic are removed during a call")
 def test_a_server_that_restarts_and_has_forgotten_all(crpc: Crpc, node: Daemon, proxy: Proxy) -> None:
     """Both sides create their queues and the topic again, and the pending call ends with its reply."""
     ran = node.folder / "ran"
@@ -163,6 +171,7 @@ def test_a_server_that_restarts_and_has_forgotten_all(crpc: Crpc, node: Daemon, 
         assert crpc("rpcutil", "ping", "--dm", "broadcast", "--dt", "3").returncode == 0
 
 
+@pytest.mark.failure(failures.SIGNAL, "SIGKILL of a caller that waits for replies")
 def test_a_caller_killed_in_its_long_poll_harms_nobody(crpc: Crpc, node: Daemon, measure: Measure) -> None:
     """The next call with the same slot gets its own reply only."""
     ran = node.folder / "ran"
@@ -187,6 +196,7 @@ def test_a_caller_killed_in_its_long_poll_harms_nobody(crpc: Crpc, node: Daemon,
     assert ran.read_text() == "first\n"
 
 
+@pytest.mark.failure(failures.SIGNAL, "SIGTERM to the daemon during an action")
 def test_sigterm_waits_for_running_actions(crpc: Crpc, node: Daemon) -> None:
     """A clean stop sends the reply first and exits 0; the next request is not accepted."""
     result: list[Completed] = []
@@ -200,6 +210,7 @@ def test_sigterm_waits_for_running_actions(crpc: Crpc, node: Daemon) -> None:
     assert "daemon.stopped" in node.log
 
 
+@pytest.mark.failure(failures.SIGNAL, "SIGKILL of the daemon while an action has child processes")
 def test_the_death_of_the_daemon_leaves_nothing_of_an_action(crpc: Crpc, node: Daemon) -> None:
     """After SIGKILL during an action, its shell and all child processes are gone."""
     mark = f"314159{uuid.uuid4().int % 10**6}"

@@ -105,6 +105,12 @@ def test_a_changed_policy_file_takes_effect_with_the_next_request(node: Daemon, 
     assert broken["error"].startswith(f"{folder}/policy.yaml:2: rule 1: callers: must be a list of strings")
     assert reply_of(crpc, "shell", "run", "command=true")["reason"] == "denied"
     assert reply_of(crpc, "rpcutil", "ping")["statuscode"] == 0
+    write_policy(folder, {"name": "true only", "inputs": {"properties": {"comand": {"const": "true"}}}})
+    misspelt = reply_of(crpc, "shell", "run", "command=id")
+    assert misspelt["reason"] == "denied"
+    assert "rule 'true only' names the input 'comand', which shell run does not have" in misspelt["statusmsg"]
+    node.wait_for("policy.unknown_input")
+    assert "did you mean 'command'?" in node.events("policy.unknown_input")[0]["problem"]
     write_policy(folder, {"name": "everything"})
     assert reply_of(crpc, "shell", "run", "command=true")["statuscode"] == 0
 
@@ -117,7 +123,10 @@ def test_secrets_are_masked_everywhere(node: Daemon, crpc: Crpc, folder: Path) -
     good = crpc("vault", "login", "password=opensesame", "-I", IDENTITY, "--json")
     assert json.loads(good.stdout)["replies"][0]["data"] == {"token": "********", "length": 10}
     assert "RuntimeError: cannot log in with '********'" in node.log
-    # Except the journal: it needs the inputs to continue after a crash, and only root can read it.
+    # The journal needs the inputs until the reply exists, to continue after a crash, and keeps the reply.
+    journal = b"".join(path.read_bytes() for path in (folder / "state").glob("journal.sqlite*"))
+    assert journal
+    assert b"hunter2" not in journal
     written = [path for path in folder.rglob("*") if path.is_file() and not {"agents", "state"} & set(path.parts)]
     assert {folder / "log", folder / "audit.jsonl"} <= set(written)
     seen = failed.stdout + failed.stderr + good.stdout + good.stderr

@@ -9,12 +9,14 @@ from pathlib import Path
 
 import boto3
 import pytest
+from support import failures
 from support.crpc_process import Crpc, make_crpc
 from support.daemons import IDENTITY, Daemon, aws_environment, configure, daemon
 from support.proxy import Proxy
 from support.waiting import wait_until
 
 from collective import names
+from collective.node.backoff import LONGEST
 
 HEARTBEAT = 2.0  # seconds
 WATCHED = 6.0  # seconds
@@ -49,6 +51,7 @@ def crpc(tmp_path: Path, proxy: Proxy) -> Crpc:
 
 
 @pytest.mark.parametrize("content", [b"<html>Log in</html>", b"", b"{}", b"null", b"[]", b'{"Messages": 5}'])
+@pytest.mark.failure(failures.NETWORK, "a login portal answers in place of AWS")
 def test_the_daemon_pauses_and_serves_again(crpc: Crpc, node: Daemon, proxy: Proxy, content: bytes) -> None:
     """Requests and log lines are few while the network requires a login; afterwards the daemon serves again."""
     proxy.answer = lambda _operation, _request: content
@@ -63,11 +66,14 @@ def test_the_daemon_pauses_and_serves_again(crpc: Crpc, node: Daemon, proxy: Pro
     assert (done.returncode, done.stderr.count("\n")) == (69, 1)
     assert "not from AWS" in done.stderr
     proxy.answer = lambda _operation, _request: None
+    polls = proxy.counts["ReceiveMessage"]
+    wait_until(lambda: proxy.counts["ReceiveMessage"] > polls, 2 * LONGEST)
     assert crpc("rpcutil", "ping", "-I", IDENTITY, "-t", "60").returncode == 0, node.log
     assert node.process.poll() is None
 
 
 @pytest.mark.parametrize("removed", ["topic", "subscription"])
+@pytest.mark.failure(failures.AWS, "the topic, or a subscription, is removed")
 def test_a_removed_topic_or_subscription_is_repaired(
     crpc: Crpc, node: Daemon, proxy: Proxy, collective: str, removed: str
 ) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.waiting import wait_until
 
 from collective.agent import Aborted, run
 from collective.agents import shell
@@ -124,6 +125,17 @@ def test_nothing_of_root_is_left_in_a_command_of_a_user() -> None:
     assert os.getsid(0) != int(run(["/bin/sh", "-c", "ps -o sid= -p $$"], user=USER).stdout)
 
 
+def test_secrets_of_a_command_are_closed_to_other_users() -> None:
+    """Another user sees the command line of root's command, and neither its environment nor its standard input."""
+    other = f"setpriv --reuid={UID} --regid={UID} --clear-groups cat /proc/$$"
+    line = f"{other}/cmdline; {other}/environ; {other}/fd/0"
+    done = run(["/bin/sh", "-c", line], env={"TOKEN": "hunter2"}, stdin="opensesame")
+    assert done.stdout.startswith("/bin/sh")
+    assert "hunter2" not in done.stdout
+    assert "opensesame" not in done.stdout
+    assert done.stderr.count("Permission denied") == 2
+
+
 def test_the_output_files_of_a_job_cannot_break_the_list_of_jobs(shared: Path) -> None:
     """A job that writes nonsense as its exit code is listed, read and removed as failed."""
     settings = {"jobs": str(shared / "jobs")}
@@ -133,7 +145,7 @@ def test_the_output_files_of_a_job_cannot_break_the_list_of_jobs(shared: Path) -
     # The user may write it through the open file of the wrapping shell (pidfd_getfd(2), ptrace(2)).
     (shared / "jobs" / handle / "exitcode").write_text("x" * 10_000_000)
     (shared / "jobs" / "stray").write_text("")
-    assert shell.list(settings=settings)["jobs"][handle]["status"] == "failed"
+    wait_until(lambda: shell.list(settings=settings)["jobs"][handle]["status"] == "failed", 30)
     assert shell.status(handle, settings=settings)["exitcode"] is None
     assert shell.clean(0, settings=settings) == {"removed": [handle]}
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import boto3
 import pytest
+from support import failures
 from support.accounts import AccountUnderTest, AgedCloud
 from support.crpc_process import on_a_terminal
 from support.daemons import IDENTITY, configure, daemon
@@ -233,6 +234,7 @@ def test_all_pages_are_read(
     assert json.loads(requests[0])["MaxResults"] == 1000
 
 
+@pytest.mark.failure(failures.AWS, "a node's queue, subscription and item are removed")
 def test_a_pruned_node_registers_again(account: AccountUnderTest, moto_server: str, tmp_path: Path) -> None:
     """A node that was unreachable for days creates its queue, subscription and item again, and replies."""
     configure(tmp_path, account.collective, registry="dynamodb", heartbeat=1.0)

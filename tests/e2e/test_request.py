@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from support import failures
 from support.crpc_process import NODES, Crpc, suspended
 
 from collective.lab.layout import Layout
@@ -117,6 +118,7 @@ def test_broadcast_discovery_finds_the_same_nodes(crpc: Crpc) -> None:
     assert crpc("find", "--dm", "broadcast", "-F", "role=web").stdout.split() == ["node01.lab", "node04.lab"]
 
 
+@pytest.mark.failure(failures.SIGNAL, "SIGSTOP of a daemon")
 def test_a_stopped_node_is_named_as_silent(crpc: Crpc, lab: Layout) -> None:
     """SIGSTOP leaves a node registered and unresponsive: it is named, and the exit code is 3."""
     with suspended(lab, "node03.lab"):

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support import failures
 from support.daemons import IDENTITY, aws_environment, configure, daemon
 from support.waiting import wait_until
 
@@ -140,6 +141,7 @@ def assert_all_answered_once(stream: Stream, folder: Path) -> None:
     assert Counter((folder / "ran").read_text().split()) == {str(number): 1 for number in range(stream.calls)}
 
 
+@pytest.mark.failure(failures.SIGNAL, "SIGHUP to the daemon 20 times under load")
 def test_sighup_under_load(folder: Path, stream: Stream, moto_server: str) -> None:
     """The agent changes twenty times under load: each reply is of one version, the last one of the last version."""
     with daemon(folder, moto_server) as node:
@@ -158,6 +160,7 @@ def test_sighup_under_load(folder: Path, stream: Stream, moto_server: str) -> No
     assert len(set(versions)) > 5
 
 
+@pytest.mark.failure(failures.SIGNAL, "SIGTERM and a new daemon five times under load")
 def test_restarts_under_load(folder: Path, stream: Stream, moto_server: str) -> None:
     """SIGTERM and the next daemon, as systemd restarts it, five times: no call is lost, interrupted or run twice."""
     for turn in range(5):

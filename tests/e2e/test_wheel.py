@@ -61,4 +61,8 @@ def test_nothing_generic_lands_in_site_packages(installed: Path) -> None:
     assert (packages / "collective" / "ddls" / "package.json").exists()
     for name in ("node.yaml", "cloudformation.yaml", "cloud-init.yaml", "collectived.service", "iam/node.json"):
         assert (packages / "collective" / "conf" / name).exists()
+    assert (installed.parent / "share" / "man" / "man1" / "crpc-ping.1").read_text().startswith(".TH CRPC")
+    assert (installed.parent / "share" / "man" / "man8" / "collectived.8").exists()
+    script = run(installed, "crpc", "completion", "zsh").stdout
+    assert script.startswith("#compdef crpc\n")
     assert not {"agents", "clients", "ddl", "ddls", "conf", "tests"} & {path.name for path in packages.iterdir()}

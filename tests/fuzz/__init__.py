@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from collective.errors import MessageError, RPCError
+from collective.text import escape_controls
 from fuzz.mutations import Mutate
 
 _MAX_MESSAGE = 1000  # characters of an error that quotes a message
@@ -42,7 +43,7 @@ def refusing(*errors: type[Exception]) -> Iterator[None]:
             raise
     except errors as refusal:
         text = str(refusal)
-        assert text.isprintable(), f"an error that is not one line: {text!r}"
+        assert escape_controls(text) == text, f"an error that is not one line: {text!r}"
         assert text, "an empty error"
         if isinstance(refusal, MessageError):
             assert len(text) <= _MAX_MESSAGE, f"an error of {len(text)} characters: {text[:200]!r}"

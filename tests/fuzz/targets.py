@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fuzz import Target, of_files, of_messages, of_records, of_signatures, of_words
+from fuzz import Target, of_files, of_local_files, of_messages, of_records, of_signatures, of_words
 
 TARGETS: dict[str, Target] = {
     target.name: target
@@ -16,6 +16,12 @@ TARGETS: dict[str, Target] = {
         of_files.DESCRIPTION,
         of_files.RULES,
         of_records.RECORDS,
+        of_local_files.NRPE,
+        of_local_files.NODE_FILE,
+        of_local_files.FACT_FILE,
+        of_local_files.AUDIT_LOG,
+        of_local_files.STATE_FILE,
+        of_local_files.CONFIGURATION,
         of_words.SELECT,
         of_words.NODESET,
     )

@@ -1,6 +1,7 @@
 """Run an agent's cases: `tests/cases/<agent>/<case>.json`, one example each.
 
-    {"about": one sentence, "action": name, "data": inputs, "settings": {…},
+    {"about": one sentence, "action": name, "data": inputs, "settings": {…}, "facts": {…},
+     "dry_run": true for a dry run,
      "commands": argument of fake_commands (default: the machine's commands), "only": true to allow no others,
      "expected": {"statuscode": 0 or 1, "statusmsg": string or /regex/, "data": {…}}, "calls": [[argument, …], …]}
 
@@ -51,14 +52,20 @@ def perform(module: ModuleType, case: dict[str, Any], *, seconds: float = 20.0) 
 def answer(module: ModuleType, described: ddl.Action, case: dict[str, Any], seconds: float = 20.0) -> dict[str, Any]:
     """Check the inputs, call the action, check the outputs, as a node does; return the reply."""
     function = getattr(module, case["action"])
-    available = {"settings": case.get("settings", {}), "deadline": time.monotonic() + seconds}
+    dry_run = case.get("dry_run", False)
+    available = {
+        "settings": case.get("settings", {}),
+        "deadline": time.monotonic() + seconds,
+        "dry_run": dry_run,
+        "facts": case.get("facts", {}),
+    }
     supplied = {name: available[name] for name in available if name in inspect.signature(function).parameters}
     try:
         data = function(**described.check_input(case.get("data", {})), **supplied)
     except RPCError as error:
         checked = described.check_output(error.data, complete=False)
         return {"statuscode": error.statuscode, "statusmsg": str(error), "data": checked}
-    return {"statuscode": 0, "statusmsg": "OK", "data": described.check_output(data)}
+    return {"statuscode": 0, "statusmsg": "OK", "data": described.check_output(data, complete=not dry_run)}
 
 
 def assert_same(where: str, wanted: Any, got: Any) -> None:

@@ -43,7 +43,7 @@ def slow_server() -> Iterator[str]:
 
 
 class Page(ThreadingHTTPServer):
-    """Answers every request with `status` and `content`; `requests` are the number of requests."""
+    """Answers every request with `status` and `content` of the type `kind`; `requests` are the number of requests."""
 
     daemon_threads = True
 
@@ -51,6 +51,7 @@ class Page(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _PageHandler)
         self.content = content
         self.status = status
+        self.kind = ""
         self.requests = 0
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
 
@@ -73,6 +74,8 @@ class _PageHandler(BaseHTTPRequestHandler):
         self.server.requests += 1
         self.send_response(self.server.status)
         self.send_header("content-length", str(len(self.server.content)))
+        if self.server.kind:
+            self.send_header("content-type", self.server.kind)
         if self.server.status // 100 == 3:
             self.send_header("location", "http://portal.invalid/login")
         self.end_headers()

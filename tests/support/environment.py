@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import MutableMapping
 
 _PREFIXES = ("AWS_", "COLLECTIVE_", "XDG_")
@@ -19,3 +20,5 @@ def make_neutral(environment: MutableMapping[str, str] = os.environ) -> None:
     environment["AWS_CONFIG_FILE"] = environment["AWS_SHARED_CREDENTIALS_FILE"] = os.devnull
     environment["AWS_EC2_METADATA_DISABLED"] = "true"  # on an instance, its own credentials would be found
     environment["NO_PROXY"] = environment["no_proxy"] = "127.0.0.1,localhost"
+    # A shell starts its background jobs with SIGINT ignored, and the programs under test would inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)

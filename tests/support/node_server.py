@@ -32,6 +32,10 @@ def lie():
     return {"number": "seven"}
 
 @action
+def extra():
+    return {"number": 7, "nubmer": 8}
+
+@action
 def deep():
     value = "x"
     for _ in range(200):
@@ -75,6 +79,7 @@ DDL = {
     "actions": {
         "sleep": described({"seconds": NUMBER}, {"slept": NUMBER}, timeout=1.0),
         "lie": described({}, {"number": NUMBER}),
+        "extra": described({}, {"number": NUMBER}),
         "deep": described({}, {"text": {}}),
         "large": described({"size": {"type": "integer"}}, {"text": TEXT}),
         "login": described(

@@ -63,6 +63,7 @@ class FinishedCall:
     total_ms: float = 2100.0
     stopped: str = ""
     cut_short: bool = False
+    dry_run: bool = False
 
     @property
     def request_ids(self) -> list[str]:

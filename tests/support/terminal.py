@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import uuid
+from contextlib import suppress
 
 from support.waiting import wait_until
 
@@ -39,7 +40,8 @@ class TmuxTerminal:
 
     def close(self) -> None:
         """Close the terminal."""
-        self._tmux("kill-server")
+        with suppress(subprocess.CalledProcessError):  # it was closed before
+            self._tmux("kill-server")
 
     def _tmux(self, *words: str, environment: dict[str, str] | None = None) -> str:
         command = ["tmux", "-L", self._name, "-f", "/dev/null", *words]

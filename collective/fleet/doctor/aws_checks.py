@@ -148,7 +148,7 @@ def _problems(
 def _problems_of(record: NodeRecord) -> list[str]:
     refused = [f"agent '{name}' failed to load: {reason}" for name, reason in record.refused.items()]
     outdated = [f"agent '{name}': a newer version failed to load: {reason}" for name, reason in record.outdated.items()]
-    return [*refused, *outdated, *([omission(record)] if record.omitted else [])]
+    return [*refused, *outdated, *record.problems, *([omission(record)] if record.omitted else [])]
 
 
 def _warnings(texts: Iterable[str]) -> Iterable[Finding]:

@@ -47,6 +47,7 @@ def problems(found: NodeRecord, now: float) -> list[str]:
         f"agent '{name}' {found.agents.get(name, '')} is in use, a newer version failed to load: {reason}"
         for name, reason in found.outdated.items()
     ]
+    lines += found.problems
     lines += [f"{omission(found)} (filters that need them ask the node itself)"] if found.omitted else []
     return lines + [text for text in [silence.version_difference(found)] if text]
 

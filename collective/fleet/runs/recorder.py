@@ -126,6 +126,7 @@ class RunRecorder:
             "agent": call.agent,
             "action": call.action.name,
             "inputs": " ".join(words)[:_LONGEST_INPUTS],
+            "dry_run": call.dry_run,
             "nodes": self._nodes,
             "retry_of": self._retry_of,
         }
@@ -158,14 +159,13 @@ class RunRecorder:
 def _request(call: Call, pace: Pace) -> dict[str, Any]:
     """Return the line with all that a retry needs, and that the results are printed with."""
     request, outcomes = call.request, call.outcomes
-    amounts = {name: None if value is None else str(value) for name, value in vars(pace).items()}
     return {
         "event": "request",
         "data": call.action.masked(request.data),
         "filter": request.filter,
         "timeout": call.timeout,
         "ttl": request.ttl,
-        "pace": amounts,
+        "pace": pace.to_data(),
         "ddl": asdict(call.action),
         "discovery_ms": round(call.discovery_ms, 3),
         "expected": sorted(outcomes.expected),

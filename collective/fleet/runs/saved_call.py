@@ -27,6 +27,7 @@ class SavedCall:
         self.collective: str = begin["collective"]
         self.caller: str = begin["caller"]
         self.action = _action(run)
+        self.dry_run = run.dry_run
         self.started = float(begin["time"])
         self.discovery_ms = float(request.get("discovery_ms", 0.0))
         self.total_ms = float(end.get("total_ms", self._elapsed_ms(run)))

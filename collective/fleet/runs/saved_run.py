@@ -13,7 +13,7 @@ from collective.fleet.runs.folder import RunFile
 
 log = logging.getLogger(__name__)
 
-_EVENTS = {  # the members that a line must have, with their types
+_EVENTS: dict[str, dict[str, type | tuple[type, ...]]] = {  # the members that a line must have, with their types
     "begin": {"run": str, "time": (int, float), "agent": str, "action": str, "collective": str, "caller": str},
     "request": {"data": dict, "expected": list, "ddl": dict, "timeout": (int, float), "ttl": (int, float)},
     "sent": {"request": str},
@@ -68,9 +68,14 @@ class SavedRun:
 
     @property
     def same_call(self) -> tuple[Any, ...]:
-        """What is equal for two runs of the same call: collective, agent, action and inputs."""
+        """What is equal for two runs of the same call: collective, agent, action, inputs, and `dry_run`."""
         names = ("collective", "agent", "action", "inputs")
-        return tuple(self.begin.get(name) for name in names)
+        return (*(self.begin.get(name) for name in names), self.dry_run)
+
+    @property
+    def dry_run(self) -> bool:
+        """Whether the nodes only reported what they would change."""
+        return self.begin.get("dry_run") is True
 
 
 def read(file: RunFile) -> SavedRun:
@@ -97,7 +102,9 @@ def read(file: RunFile) -> SavedRun:
 def _take(run: SavedRun, entry: Mapping[str, Any]) -> None:
     event = entry.get("event")
     if event == "sent":
-        run.sent[entry["request"]] = entry.get("nodes")
+        run.sent[entry["request"]] = nodes = entry.get("nodes")
+        for node in run.expected if nodes is None else nodes:
+            run.replies.pop(node, None)  # sent again, as a retry: the last reply counts
     elif event == "reply":
         run.replies[entry["sender"]] = entry
     elif event is not None:

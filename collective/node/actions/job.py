@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 LARGEST_RESULT = 8 * 1024 * 1024  # bytes of JSON that an action may return
@@ -17,6 +17,25 @@ LARGEST_MESSAGE = LARGEST_RESULT + 64 * 1024  # bytes that are read from a worke
 CRASHED = "crashed"
 INTERRUPTED = "interrupted"
 TIMEOUT = "timeout"
+CANCELLED = "cancelled"
+
+
+FileState = tuple[int, int, int, int]  # device, inode, size in bytes, time of the last change in nanoseconds
+
+
+@dataclass(frozen=True)
+class ProgramCall:
+    """How to call an executable in place of a Python function, see program.py.
+
+    `convention` is CHORIA or FILES. `request` are the members of the request file besides action and data. `file` is
+    the state of the program when it was loaded.
+    """
+
+    convention: str
+    file: FileState
+    request: Mapping[str, Any]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -26,7 +45,8 @@ class ActionJob:
     `supplied` are the keyword-only arguments, such as `settings`. `secrets` are strings that are masked in what the
     action raises and prints. `code` is the file's compiled content at the time it was checked
     (`importing.compiled`); None means that the file is read when the action runs. `token` identifies the job: it is in
-    the environment of all that the action starts.
+    the environment of all that the action starts. With `program` the file is an executable, and `folder` is where its
+    files are: the monitor chooses and removes it.
     """
 
     path: str
@@ -36,6 +56,8 @@ class ActionJob:
     secrets: tuple[str, ...] = ()
     code: bytes | None = None
     token: str = ""
+    program: ProgramCall | None = None
+    folder: str = ""
 
 
 @dataclass(frozen=True)
@@ -49,7 +71,7 @@ class ActionResult:
 
     def encode(self) -> bytes:
         """Return the result as UTF-8 JSON; raise TypeError or ValueError for data that JSON cannot hold."""
-        return json.dumps(asdict(self), ensure_ascii=False, allow_nan=False).encode()
+        return json.dumps(vars(self), ensure_ascii=False, allow_nan=False).encode()
 
 
 def failed_result(message: str, *, reason: str, data: Any = None) -> ActionResult:

@@ -66,7 +66,7 @@ def _configuration(config: NodeConfig, plugins: Plugins) -> Iterable[str]:
     yield from trust.problems(config)
     yield from plugins.problems
     yield from _facts(config)
-    yield from policy_problems(config.policy)
+    yield from policy_problems(config.policy, plugins.inputs)
     try:
         trust.existing_node_key(config.state)
     except CollectiveError as error:

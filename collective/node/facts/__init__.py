@@ -4,7 +4,6 @@
           └──────────────────┬───────────────────────┘
     sources.py: Source(label, read) ──► store.py: Facts.current, one mapping, replaced as a whole
 
-formats.py    parse files and command output: YAML, JSON, key=value
 built_in.py   facts of every machine
 ec2.py        facts from EC2 instance metadata
 external.py   run a command in a process of the runner

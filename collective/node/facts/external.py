@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from collective.agent import Aborted, Reply, run
-from collective.node.facts.formats import MAX_SOURCE
+from collective.fact_files.formats import MAX_SOURCE
 
 
 def output(command: Sequence[str]) -> Reply:

@@ -15,11 +15,11 @@ from functools import partial
 from pathlib import Path
 
 from collective.errors import ConfigError
+from collective.fact_files.formats import Values, parse_output, read_file
 from collective.node.actions.job import ActionJob
 from collective.node.actions.runner import Runner
 from collective.node.facts import ec2, external
 from collective.node.facts.built_in import built_in, full_name
-from collective.node.facts.formats import Values, parse_output, read_file
 
 Execute = Callable[[Sequence[str]], str]
 

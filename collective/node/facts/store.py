@@ -76,6 +76,11 @@ class Facts:
         self._replace(found)
         return before != (self.current, self.classes)
 
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What was wrong when the sources were read last, one line per source."""
+        return tuple(filter(None, list(self._problems.values())))  # a copy: another thread adds to it
+
     def _step(self, changed: Callable[[], None]) -> None:
         if self.refresh():
             changed()

@@ -1,4 +1,4 @@
-"""Load the node's agents: match each Python file with its DDL, and reject an agent whose code and DDL disagree.
+"""Load the node's agents: match each file of code with its DDL, and reject an agent whose code and DDL disagree.
 
     load(folders of code, folders of DDLs, folder of settings) → LoadedAgents: {name: LoadedAgent}, `problems`
 
@@ -9,19 +9,22 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from collective import ddl
 from collective.agent import SUPPLIED, is_action
 from collective.errors import DDLError, UnknownAction
-from collective.node.plugins import loading
+from collective.node.plugins import loading, programs
 from collective.node.plugins.loading import LoadedPlugins
+from collective.node.plugins.programs import ActionProgram
 
 log = logging.getLogger(__name__)
 
-INSIDE = "rpcutil"  # the only agent that runs inside the daemon; its functions may have an argument `node`
+FACTS = "fact"  # the agent after whose actions the node reads its facts again
+RPCUTIL, CONTROL = "rpcutil", "control"
+INSIDE = frozenset({RPCUTIL, CONTROL})  # agents that run inside the daemon; functions may have an argument `node`
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,8 @@ class LoadedAgent:
     """An agent's code and DDL. `functions` are its actions by name; `settings` is the content of its settings file.
 
     `code` is the compiled file as it was checked. Workers run it, so a changed file has no effect before a reload.
-    `warnings` are lines about the node's setup from the agent's own checks.
+    `warnings` are lines about the node's setup from the agent's own checks. An agent that is not written in Python has
+    `programs`, its executables by action, in place of functions and code.
     """
 
     name: str
@@ -39,6 +43,7 @@ class LoadedAgent:
     settings: Mapping[str, Any]
     code: bytes
     warnings: tuple[str, ...] = ()
+    programs: Mapping[str, ActionProgram] = field(default_factory=dict)
 
     def supplied(self, action: str, available: Mapping[str, Any]) -> dict[str, Any]:
         """Return the `available` arguments that the action's function has as keyword-only parameters."""
@@ -83,14 +88,27 @@ def load(
 
 def _load_pair(path: Path, ddl_path: Path, settings: Path) -> LoadedAgent:
     described = ddl.read(ddl_path)
+    if path.suffix != ".py":
+        return _load_program(path, described, settings)
     module, code = loading.import_code(path)
     functions = {name: thing for name, thing in vars(module).items() if is_action(thing)}
     for name in sorted(functions.keys() ^ described.actions.keys()):
         present, missing = (path, ddl_path) if name in functions else (ddl_path, path)
         raise DDLError(f"{path}: action '{name}' is in {present} but not in {missing}")
-    supplied = SUPPLIED | {"node"} if described.name == INSIDE else SUPPLIED
+    supplied = SUPPLIED | {"node"} if described.name in INSIDE else SUPPLIED
     for name, function in functions.items():
         loading.check_parameters(path, described.actions[name], function, supplied)
     values = loading.read_settings(settings / f"{path.stem}.yaml", described)
     warnings = loading.run_checks(described.name, module, values)
     return LoadedAgent(described.name, path, described, functions, values, code, warnings)
+
+
+def _load_program(path: Path, described: ddl.DDL, settings: Path) -> LoadedAgent:
+    if described.name in INSIDE:
+        raise DDLError(f"{path}: the agent '{described.name}' runs inside the daemon, so it must be Python")
+    for action in described.actions.values():
+        if action.dry_run:
+            raise DDLError(f"{path}: action '{action.name}': 'dry_run' is supported for agents in Python only")
+    values = loading.read_settings(settings / f"{described.name}.yaml", described)
+    executables = programs.load_agent(path, described, values)
+    return LoadedAgent(described.name, path, described, {}, values, b"", programs=executables)

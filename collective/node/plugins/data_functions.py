@@ -13,8 +13,9 @@ from typing import Any
 from collective import data_ddl, ddl
 from collective.agent import SUPPLIED_TO_DATA, is_data
 from collective.errors import DDLError, UnknownAction
-from collective.node.plugins import loading
+from collective.node.plugins import loading, programs
 from collective.node.plugins.loading import LoadedPlugins
+from collective.node.plugins.programs import ActionProgram
 
 FOLDER = "data"  # below each folder of agents and each folder of DDLs
 
@@ -23,7 +24,8 @@ FOLDER = "data"  # below each folder of agents and each folder of DDLs
 class DataFunction:
     """A data function's code and DDL. `settings` is the content of the settings file of the same name.
 
-    `code` is the compiled file as it was checked. Workers run it.
+    `code` is the compiled file as it was checked. Workers run it. A function that is not written in Python has a
+    `program` in place of code, and its `function` does nothing.
     """
 
     name: str
@@ -32,6 +34,7 @@ class DataFunction:
     function: Callable[..., Any]
     settings: Mapping[str, Any]
     code: bytes
+    program: ActionProgram | None = None
 
 
 class DataFunctions(LoadedPlugins[DataFunction]):
@@ -65,6 +68,10 @@ def load(
 
 def _load_pair(path: Path, ddl_path: Path, settings: Path) -> DataFunction:
     described = data_ddl.read(ddl_path)
+    if path.suffix != ".py":
+        values = loading.read_settings(settings / f"{described.name}.yaml", _agent_ddl(ddl_path))
+        program = programs.load_data_function(path)
+        return DataFunction(described.name, path, described, _in_program, values, b"", program)
     module, code = loading.import_code(path)
     functions = [name for name, thing in vars(module).items() if is_data(thing)]
     if functions != [described.name]:
@@ -74,6 +81,10 @@ def _load_pair(path: Path, ddl_path: Path, settings: Path) -> DataFunction:
     loading.check_parameters(path, described, function, SUPPLIED_TO_DATA)
     values = loading.read_settings(settings / f"{path.stem}.yaml", _agent_ddl(ddl_path))
     return DataFunction(described.name, path, described, function, values, code)
+
+
+def _in_program(query: str) -> None:
+    """Stand for a function that is a program: it takes the query and no supplied arguments."""
 
 
 def _agent_ddl(ddl_path: Path) -> ddl.DDL | None:

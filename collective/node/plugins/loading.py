@@ -1,4 +1,4 @@
-"""Match each Python file of some folders with its DDL, and reject a plugin whose code and DDL disagree.
+"""Match each Python file or program of some folders with its DDL, and reject a plugin whose code and DDL disagree.
 
     load(folders of code, folders of DDLs, load_pair) → {name: plugin}, [(name, problem)]
 
@@ -20,6 +20,8 @@ from collective.agent import is_check
 from collective.errors import ConfigError, DDLError
 from collective.node.actions.importing import compiled, imported
 from collective.node.paths import may_exist
+from collective.node.plugins import programs
+from collective.node.plugins.programs import NotActive
 from collective.ownership import replaceable
 from collective.yaml_file import read_yaml
 
@@ -81,30 +83,38 @@ def load(
     """
     loaded: dict[str, Plugin] = {}
     problems: list[tuple[str, str]] = []
-    descriptions = _index(ddls, "*.json", problems)
-    sources = _index(code, "*.py", problems)
+    descriptions = _index(ddls, _is_ddl, problems)
+    sources = _index(code, _is_code, problems)
     for name, path in sources.items():
         try:
             if name not in descriptions:
                 raise DDLError(f"{path}: no DDL found (create {name}.json in {ddls[-1]})")
-            require_trusted(path, descriptions[name])
+            require_trusted(path, *programs.files(path), descriptions[name])
             loaded[name] = load_pair(path, descriptions[name])
         except (DDLError, ConfigError) as error:
             problems.append((name, str(error)))
             if before and name in before and name in descriptions:
                 loaded[name] = before[name]
+        except NotActive:
+            log.info("plugin.inactive", extra={"plugin": name, "path": str(path)})
     for name, path in descriptions.items():
         if name not in sources:
-            problems.append((name, f"{path}: no code found (create {name}.py in {code[-1]})"))
+            problems.append((name, f"{path}: no code found ({programs.hint(code[-1], name)})"))
     return loaded, problems
 
 
-def _index(folders: Sequence[Path], pattern: str, problems: list[tuple[str, str]]) -> dict[str, Path]:
+def _is_ddl(path: Path) -> bool:
+    return path.suffix == ".json"
+
+
+def _is_code(path: Path) -> bool:
+    return path.suffix == ".py" or programs.is_program(path)
+
+
+def _index(folders: Sequence[Path], wanted: Callable[[Path], bool], problems: list[tuple[str, str]]) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for folder in folders:
-        for path in _listed(folder, pattern, problems):
-            if path.name.startswith("_"):
-                continue
+        for path in _listed(folder, wanted, problems):
             if path.stem in found:
                 line = f"{path}: the name '{path.stem}' is already used by {found[path.stem]} (rename one of them)"
                 problems.append((path.stem, line))
@@ -113,10 +123,10 @@ def _index(folders: Sequence[Path], pattern: str, problems: list[tuple[str, str]
     return found
 
 
-def _listed(folder: Path, pattern: str, problems: list[tuple[str, str]]) -> list[Path]:
-    """Return the matching files of a folder, sorted. A folder that cannot be read is added to `problems`."""
+def _listed(folder: Path, wanted: Callable[[Path], bool], problems: list[tuple[str, str]]) -> list[Path]:
+    """Return the wanted files of a folder, sorted. A folder that cannot be read is added to `problems`."""
     try:
-        return sorted(path for path in folder.iterdir() if path.match(pattern))
+        return sorted(path for path in folder.iterdir() if not path.name.startswith(("_", ".")) and wanted(path))
     except FileNotFoundError:
         return []
     except OSError as error:
@@ -204,9 +214,11 @@ def check_parameters(path: Path, described: ddl.Action, function: Callable[..., 
             _check_optional(label, described, parameter)
         else:
             raise DDLError(f"{label}: parameter '{parameter}' cannot be passed by name")
+    _check_dry_run(label, described, function)
     if sorted(inputs) != sorted(described.inputs):
         raise DDLError(
             f"{label}: the inputs differ: {sorted(inputs)} in the code, {sorted(described.inputs)} in the DDL"
+            " (name the parameters like the inputs)"
         )
 
 
@@ -215,6 +227,15 @@ def _check_supplied(label: str, parameter: inspect.Parameter, known: frozenset[s
         raise DDLError(
             f"{label}: unknown keyword-only parameter '{parameter.name}' (the node supplies {', '.join(sorted(known))})"
         )
+
+
+def _check_dry_run(label: str, described: ddl.Action, function: Callable[..., Any]) -> None:
+    """Check that the DDL and the function agree whether the action has a dry run: else it would change the node."""
+    in_code = bool(supplied(function, {"dry_run": False}))
+    if described.dry_run and not in_code:
+        raise DDLError(f"{label}: 'dry_run' is true in the DDL but the function has no keyword-only 'dry_run'")
+    if in_code and not described.dry_run:
+        raise DDLError(f"{label}: the function has 'dry_run' but the DDL does not (add \"dry_run\": true)")
 
 
 def _check_optional(label: str, described: ddl.Action, parameter: inspect.Parameter) -> None:

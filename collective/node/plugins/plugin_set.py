@@ -11,11 +11,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
+from collective import data_ddl
 from collective.node.plugins import agents, data_functions
 from collective.node.plugins.agents import LoadedAgents
 from collective.node.plugins.data_functions import DataFunctions
+from collective.policy import Actions
 from collective.suggestions import suggest
 
 log = logging.getLogger(__name__)
@@ -34,6 +37,19 @@ class Plugins:
         """The error lines of all rejected plugins, also of those whose last valid version serves, and of settings."""
         warnings = [line for agent in self.agents.values() for line in agent.warnings]
         return (*self.agents.problems, *self.data.problems, *warnings, *self.unused)
+
+    @cached_property
+    def inputs(self) -> Actions:
+        """The names of the inputs of each action and data function, for rules of the policy."""
+        ddls = [agent.ddl for agent in self.agents.values()]
+        actions = {(one.name, name): frozenset(action.inputs) for one in ddls for name, action in one.actions.items()}
+        data = {(data_ddl.AGENT, name): frozenset(function.ddl.inputs) for name, function in self.data.items()}
+        return actions | data
+
+    @property
+    def others(self) -> tuple[str, ...]:
+        """The problems of data functions and settings; callers learn those of agents by the agent's name."""
+        return (*self.data.problems, *self.unused)
 
 
 def load(code: Sequence[Path], ddls: Sequence[Path], settings: Path, before: Plugins | None = None) -> Plugins:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from collective.errors import InvalidInput, MessageError, MissingInput, UnknownAction
+from collective.errors import InvalidInput, MessageError, MissingInput, NoDryRun, UnknownAction
 from collective.filters import Budget, Filter, matches, may_match
 from collective.node.actions.runner import Runner
 from collective.node.requests.context import AdmittedRequest, RequestContext
@@ -57,6 +57,8 @@ class Admission:
         request = context.request
         try:
             agent, action = context.plugins.agents.find(request.agent, request.action)
+            if request.dry_run:
+                action.require_dry_run()
             return AdmittedRequest(context, agent, action, action.check_input(request.data))
-        except (UnknownAction, MissingInput, InvalidInput) as error:
+        except (UnknownAction, MissingInput, InvalidInput, NoDryRun) as error:
             raise refused_input(error) from None

@@ -49,6 +49,12 @@ class RequestContext:
         return self.request.targets is not None
 
     @property
+    def has_secrets(self) -> bool:
+        """Whether inputs are secret, or may be: only a DDL says which are."""
+        action = self.plugins.agents.action(self.request.agent, self.request.action)
+        return bool(self.request.data) if action is None else not action.secrets.isdisjoint(self.request.data)
+
+    @property
     def age(self) -> float:
         """Seconds between sending and receiving, by the server's clock."""
         return self.delivery.received - self.delivery.sent

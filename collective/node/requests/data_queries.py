@@ -9,17 +9,18 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from collective import data_ddl
 from collective.errors import Aborted, Failed, InvalidInput, MissingInput, RPCError, UnknownAction
 from collective.filters import Filter, uses_data
 from collective.messages import Request
-from collective.node.actions.job import TIMEOUT, ActionJob
+from collective.node.actions.job import TIMEOUT, ActionJob, ProgramCall
 from collective.node.actions.runner import Runner
 from collective.node.facts import Facts
 from collective.node.plugins import loading
-from collective.node.plugins.agents import INSIDE
+from collective.node.plugins.agents import RPCUTIL
 from collective.node.plugins.plugin_set import Plugins
 
 log = logging.getLogger(__name__)
@@ -57,6 +58,10 @@ class DataQueries:
         }
         supplied = loading.supplied(function.function, available)
         job = ActionJob(str(function.path), name, checked, supplied, code=function.code)
+        if program := function.program:
+            members = {"agent": data_ddl.AGENT, "callerid": caller}
+            call = ProgramCall(program.convention, program.file, members, function.settings, self._facts.current)
+            job = replace(job, program=call)
         result = self._runner.run(job, timeout)
         if result.statuscode:
             error = _ERRORS.get(result.statuscode, Failed)
@@ -89,6 +94,6 @@ class FilterQueries:
 def queries_of(request: Request, parsed: Filter) -> list[tuple[str, str]]:
     """Return the (function, query) pairs that a request needs permission for: its filter's, and get_data's."""
     pairs = uses_data(parsed)
-    if (request.agent, request.action) == (INSIDE, GET_DATA):
+    if (request.agent, request.action) == (RPCUTIL, GET_DATA):
         pairs.append((str(request.data.get("source")), str(request.data.get("query"))))
     return pairs

@@ -46,7 +46,6 @@ class DecisionAudit:
         action = context.plugins.agents.action(request.agent, request.action)
         # Only a DDL says which inputs are secret: without one, all are masked.
         data: Mapping[str, object] = action.masked(request.data) if action else dict.fromkeys(request.data, MASK)
-        secret = action is None or not action.secrets.isdisjoint(request.data)
         large = reason.limited and len(context.envelope.payload) > REFUSED_ENVELOPE
         self._audit.decision(
             request,
@@ -57,5 +56,5 @@ class DecisionAudit:
             asks=context.queries,
             fingerprint=context.fingerprint,
             skew=context.skew,
-            envelope=None if secret or large else context.envelope,
+            envelope=None if context.has_secrets or large else context.envelope,
         )

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any, Protocol
 
 from collective.errors import RPCError
-from collective.node.actions.job import CRASHED, ActionJob, ActionResult, failed_result
+from collective.log_limiter import LogLimiter
+from collective.node.actions.job import CRASHED, ActionJob, ActionResult, ProgramCall, failed_result
 from collective.node.actions.runner import Runner
 from collective.node.facts import Facts
-from collective.node.plugins.agents import INSIDE
+from collective.node.jobs.orders import Orders
+from collective.node.jobs.running import RunningRequests
+from collective.node.plugins.agents import FACTS, INSIDE
+from collective.node.plugins.programs import ActionProgram
 from collective.node.requests.context import AdmittedRequest
 from collective.node.requests.counters import Statistics
 from collective.node.requests.decision_audit import DecisionAudit
@@ -29,8 +35,9 @@ _OUTCOMES = {0: "ok", 1: "aborted", 2: "unknown", 3: "missing", 4: "invalid", 5:
 class ActionCaller:
     """Calls actions: rpcutil's in this process, so that a busy node still answers, all others through `runner`."""
 
-    def __init__(self, runner: Runner, facts: Facts, node: NodeInfo) -> None:
+    def __init__(self, runner: Runner, facts: Facts, node: NodeInfo, running: RunningRequests) -> None:
         self._runner = runner
+        self._running = running
         self._facts = facts
         self._node = node
 
@@ -42,20 +49,47 @@ class ActionCaller:
             "caller": admitted.request.caller,
             "facts": self._facts.current,
             "deadline": time.monotonic() + timeout,
+            "dry_run": admitted.request.dry_run,
         }
-        if agent.name == INSIDE:
+        if agent.name in INSIDE:
             supplied = agent.supplied(action.name, {**available, "node": self._node})
             return ActionResult(data=agent.functions[action.name](**admitted.data, **supplied))
+        program = agent.programs.get(action.name)
         job = ActionJob(
-            path=str(agent.path),
+            path=str(program.path if program else agent.path),
             action=action.name,
             data=admitted.data,
-            supplied=agent.supplied(action.name, available),
+            supplied={} if program else agent.supplied(action.name, available),
             secrets=action.secret_texts(admitted.data),
             code=agent.code,
             token=admitted.context.digest,
+            program=self._program_call(admitted, program) if program else None,
         )
-        return self._runner.run(job, timeout)
+        with self._running.registered(admitted):
+            result = self._runner.run(job, timeout)
+        if agent.name == FACTS:
+            self._facts.wake()
+        return result
+
+    def _program_call(self, admitted: AdmittedRequest, program: ActionProgram) -> ProgramCall:
+        request = admitted.request
+        members = {
+            "agent": request.agent,
+            "requestid": request.id,
+            "senderid": request.sender,
+            "callerid": request.caller,
+            "collective": request.collective,
+            "ttl": math.ceil(request.ttl),
+            "msgtime": int(request.time),
+        }
+        return ProgramCall(program.convention, program.file, members, admitted.agent.settings, self._facts.current)
+
+
+class AcceptsJobs(Protocol):
+    """Takes requests that run in the background."""
+
+    def accept(self, admitted: AdmittedRequest) -> ActionResult:
+        """Store a job, and return the result that says so. Raise Failed (`busy`) if it cannot be stored."""
 
 
 class RequestExecutor:
@@ -68,14 +102,19 @@ class RequestExecutor:
         journal: Journal,
         replies: Replies,
         statistics: Statistics,
+        orders: Orders,
+        jobs: AcceptsJobs,
         now: Callable[[], float],
     ) -> None:
+        self._orders = orders
+        self._jobs = jobs
         self._caller = caller
         self._audit = audit
         self._journal = journal
         self._replies = replies
         self._statistics = statistics
         self._now = now
+        self._log_limiter = LogLimiter()
 
     def execute(self, admitted: AdmittedRequest) -> None:
         """Run the request's action and send its reply, unless another thread has started it."""
@@ -104,6 +143,10 @@ class RequestExecutor:
             return failed_result(f"{type(error).__name__}: {error}", reason=CRASHED)
 
     def _call(self, admitted: AdmittedRequest) -> ActionResult:
+        if refusal := self._orders.refusal(admitted):
+            return refusal
+        if admitted.request.job is not None:
+            return self._jobs.accept(admitted)
         timeout = min(admitted.action.timeout, admitted.context.deadline - self._now())
         if timeout <= 0:
             message = "the request was still queued when its caller timed out"
@@ -111,7 +154,17 @@ class RequestExecutor:
         result = self._caller.call(admitted, timeout)
         if result.statuscode:
             return result
-        return replace(result, data=admitted.action.check_output(result.data))
+        # A dry run has no outputs that only a real run produces, such as an exit code.
+        data = admitted.action.check_output(result.data, complete=not admitted.request.dry_run)
+        self._report_undeclared(admitted, data)
+        return replace(result, data=data)
+
+    def _report_undeclared(self, admitted: AdmittedRequest, data: Mapping[str, Any]) -> None:
+        """Log outputs that the DDL does not have: the reply contains them, but no caller knows what they are."""
+        undeclared = admitted.action.undeclared(data)
+        if undeclared and self._log_limiter.allows():
+            extra = {"agent": admitted.agent.name, "action": admitted.action.name, "outputs": undeclared[:20]}
+            log.warning("action.undeclared_outputs", extra=extra)
 
     def _count(self, admitted: AdmittedRequest, result: ActionResult, seconds: float) -> None:
         action = (admitted.agent.name, admitted.action.name)

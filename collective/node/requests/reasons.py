@@ -10,7 +10,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import Enum, unique
 
-from collective.errors import CollectiveError, InvalidInput, MissingInput, RPCError, UncheckedInput, UnknownAction
+from collective.errors import (
+    CollectiveError,
+    InvalidInput,
+    MissingInput,
+    NoDryRun,
+    RPCError,
+    UncheckedInput,
+    UnknownAction,
+)
 from collective.node.actions.job import CRASHED, INTERRUPTED
 
 # The counters of requests that were received, or resumed from the journal: each request counts in exactly one.
@@ -21,6 +29,7 @@ COUNTERS: Mapping[str, str] = {
     "elsewhere": "for other nodes",
     "expired": "older than its TTL, from a caller whose clock is wrong, or from before the journal began",
     "denied": "denied by the policy",
+    "frozen": "refused because the node is frozen: it runs only actions that read",
     "filtered": "its filter is invalid, does not match this node, or could not be evaluated",
     "invalid": "no such agent or action, or inputs that its DDL does not allow or that take too long to check",
     "busy": "too many requests are waiting, or the journal cannot be written",
@@ -68,12 +77,14 @@ class Reason(Enum):
     # Refused by the policy.
     DENIED = ("denied", "denied", _ALWAYS, 1, "denied", _ALWAYS)
     # Allowed by the policy, and refused all the same.
+    FROZEN = ("frozen", "refused", _ALWAYS, 1, "frozen", _ALWAYS)
     NOT_EVALUATED = ("filtered", "filtered", _ALWAYS, 5, "not_evaluated", _ALWAYS)
     FILTERED = ("filtered", "filtered", _NAMED, 5, "filtered", _NAMED)
     UNKNOWN_ACTION = ("invalid", "invalid", _ALWAYS, 2, None, _ALWAYS)
     MISSING_INPUT = ("invalid", "invalid", _ALWAYS, 3, None, _ALWAYS)
     INVALID_INPUT = ("invalid", "invalid", _ALWAYS, 4, None, _ALWAYS)
     UNCHECKED = ("invalid", "invalid", _ALWAYS, 4, "unchecked", _ALWAYS)
+    NO_DRY_RUN = ("invalid", "invalid", _ALWAYS, 4, "no_dry_run", _ALWAYS)
     BUSY = ("busy", "busy", _ALWAYS, 5, "busy", _ALWAYS)
     # Admitted. The audit log has it before the action runs, and the reply has the action's result.
     PASSED = ("passed", "allowed", _ALWAYS, None, None, _ALWAYS)
@@ -130,9 +141,10 @@ _INPUT_REASONS: Mapping[type[RPCError], Reason] = {
     MissingInput: Reason.MISSING_INPUT,
     InvalidInput: Reason.INVALID_INPUT,
     UncheckedInput: Reason.UNCHECKED,
+    NoDryRun: Reason.NO_DRY_RUN,
 }
 
 
-def refused_input(error: UnknownAction | MissingInput | InvalidInput) -> Refused:
+def refused_input(error: UnknownAction | MissingInput | InvalidInput | NoDryRun) -> Refused:
     """Return the refusal of a request whose agent, action or inputs the node's DDLs do not allow."""
     return Refused(_INPUT_REASONS[type(error)], str(error))

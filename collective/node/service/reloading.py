@@ -52,12 +52,13 @@ class Reloading:
         """Reload now, in the calling thread."""
         loaded = self._load(self._server.plugins)
         self._server.use(loaded)
-        self._policy.current()
+        self._policy.report(loaded.inputs)
         self._server.facts.wake()
         self._registration.refresh()
         agents = {name: agent.ddl.metadata["version"] for name, agent in loaded.agents.items()}
+        problems = len({*loaded.problems, *self._server.state.problems})
         note = "changes of node.yaml need a restart"
-        log.info("daemon.reloaded", extra={"agents": agents, "problems": len(loaded.problems), "note": note})
+        log.info("daemon.reloaded", extra={"agents": agents, "problems": problems, "note": note})
 
     def _step(self) -> None:
         self._manager.reloading()

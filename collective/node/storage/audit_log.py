@@ -87,10 +87,13 @@ class AuditLog:
             "sender": request.sender,
             "agent": request.agent,
             "action": request.action,
+            "dry_run": request.dry_run,
             "data": cut_data(data),
             "asks": cut_asks(asks),
             "verdict": verdict,
             "rule": rule,
+            "reason": request.reason,
+            "targets": None if request.targets is None else max(len(request.targets), request.total or 0),
             "skew": None if skew is None else round(skew, 3),
         }
         try:

@@ -72,6 +72,15 @@ class Database:
                     f"{self.path}: cannot be read or written: {error} (try again later)", reason="busy"
                 ) from None
 
+    def overwrite_log(self) -> None:
+        """Move the content of the write-ahead log into the file, and truncate it: it holds what was deleted since.
+
+        Nothing happens if that fails: it is tried again after the next deletion.
+        """
+        with self._lock:
+            if self._connection is not None:
+                _empty_log(self._connection)
+
     def close(self) -> None:
         """Close the file permanently: every later transaction fails."""
         with self._lock:
@@ -106,6 +115,7 @@ class Database:
         connection.executescript(self._tables)
         if version != self._version:  # an existing file is not written, so that it can be opened on a full disk
             connection.execute(f"PRAGMA user_version = {self._version}")
+        _empty_log(connection)  # a killed daemon has left it
         return connection
 
     def _roll_back(self) -> None:
@@ -133,6 +143,11 @@ class Database:
         self.replaced = "older format" if older else "damaged"
         event, level = ("database.replaced", logging.WARNING) if older else ("database.damaged", logging.ERROR)
         log.log(level, event, extra={"path": str(self.path), "error": str(error), "kept": kept})
+
+
+def _empty_log(connection: sqlite3.Connection) -> None:
+    with contextlib.suppress(sqlite3.Error):  # the disk is full
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
 
 def _is_damage(error: Exception) -> bool:

@@ -119,6 +119,7 @@ class Journal:
         self._now = now
         self._marker = path.with_name(f"{path.name}.began") if path else None
         self._limits = limits
+        self._secret: set[str] = set()  # requests whose messages have secrets, until they are deleted
 
     def close(self) -> None:
         """Close the file. Later changes fail, as if the daemon had crashed before them."""
@@ -164,14 +165,19 @@ class Journal:
         members = [*row[:-1], _unpacked(row[-1])]
         return JournalEntry(*members)
 
-    def begin(self, entry: JournalEntry, received: float) -> None:
-        """Record a new request. Raise Failed (`busy`) when the journal, or the caller's share of it, is full."""
+    def begin(self, entry: JournalEntry, received: float, *, secret: bool = False) -> None:
+        """Record a new request. Raise Failed (`busy`) when the journal, or the caller's share of it, is full.
+
+        When the message of a `secret` request is deleted, it leaves no copy in the write-ahead log.
+        """
         oldest = received - CLOCK_MARGIN
         with self._database.transaction() as connection:
             connection.execute(_DROP_OLD, (oldest, oldest))
             self._check_room(connection, entry.caller)
             values = (entry.id, entry.digest, entry.caller, entry.sent, entry.until, entry.expires, entry.reply_to)
             connection.execute(_BEGIN, (*values, entry.keeps_reply, entry.body, len(entry.body)))
+        if secret:
+            self._secret.add(entry.id)
 
     def _check_room(self, connection: sqlite3.Connection, caller: str) -> None:
         limits = self._limits
@@ -189,6 +195,7 @@ class Journal:
         """Note that a request is resumed, before anything else is done with it."""
         with self._database.transaction() as connection:
             connection.execute(_RESUME, (request_id,))
+        self._secret.add(request_id)  # it may have some
 
     def start(self, request_id: str) -> bool:
         """Mark the request as started. Return False if it was started before: its action must not run again."""
@@ -199,13 +206,21 @@ class Journal:
         """Store the payload of the reply. Return whether the request has an entry."""
         with self._database.transaction() as connection:
             stored = _packed(reply)
-            return connection.execute(_FINISH, (stored, len(stored), request_id)).rowcount > 0
+            found = connection.execute(_FINISH, (stored, len(stored), request_id)).rowcount > 0
+        self._forget(request_id)
+        return found
 
     def done(self, request_id: str) -> None:
         """Mark the request as done: its reply has been sent, or there is none."""
         with self._database.transaction() as connection:
             connection.execute(_DONE, (request_id,))
             connection.execute(_DONE_WITHOUT_REPLY, (request_id,))
+        self._forget(request_id)
+
+    def _forget(self, request_id: str) -> None:
+        if request_id in self._secret:
+            self._secret.discard(request_id)
+            self._database.overwrite_log()
 
     def left(self, state: str) -> list[str]:
         """Return the ids of all requests in a state (TAKEN, STARTED, ANSWERED), oldest first."""

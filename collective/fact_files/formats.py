@@ -14,8 +14,8 @@ from typing import Any
 
 from collective import lines
 from collective.errors import ConfigError
-from collective.node.facts.json_values import FactValues, as_facts
-from collective.node.facts.yaml_values import FactsLoader
+from collective.fact_files.json_values import FactValues, as_facts
+from collective.fact_files.yaml_values import FactsLoader
 from collective.yaml_file import parse_yaml
 
 Values = Mapping[str, Any]

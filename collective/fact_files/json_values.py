@@ -8,7 +8,7 @@ import math
 from typing import Any
 
 from collective.errors import ConfigError
-from collective.node.facts.yaml_values import Unreadable
+from collective.fact_files.yaml_values import Unreadable
 
 MAX_VALUES = 500_000  # of one source, those repeated by YAML aliases included
 _OMITTED = object()

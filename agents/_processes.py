@@ -1,0 +1,116 @@
+"""Read the processes of this machine from /proc (proc(5)).
+
+A process is identified by its number and its start time, because numbers are reused.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+_TICKS = os.sysconf("SC_CLK_TCK")
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+_PROC = Path("/proc")
+_STAT_FIELDS = 22  # after the name, up to the resident memory
+
+
+@dataclass(frozen=True)
+class RunningProcess:
+    """One process. `cpu` is the seconds of processor time, `started` Unix seconds, `born` ticks since boot."""
+
+    pid: int
+    ppid: int
+    name: str
+    command: str
+    state: str
+    user: str
+    cpu: float
+    rss: int
+    threads: int
+    started: float
+    born: int
+
+    def to_data(self) -> dict[str, object]:
+        """Return the process as a reply has it."""
+        return {
+            "pid": self.pid,
+            "ppid": self.ppid,
+            "user": self.user,
+            "state": self.state,
+            "cpu_seconds": round(self.cpu, 2),
+            "rss_bytes": self.rss,
+            "threads": self.threads,
+            "started": round(self.started, 2),
+            "command": self.command,
+        }
+
+
+def running() -> list[RunningProcess]:
+    """Return all processes, sorted by number, without kernel threads and this action's own processes."""
+    own = _own()
+    found = [process for process in map(read, _pids()) if process is not None]
+    return [one for one in found if one.command and one.pid not in own]
+
+
+def read(pid: int) -> RunningProcess | None:
+    """Return a process; None if it has ended."""
+    folder = _PROC / str(pid)
+    try:
+        head, _, rest = (folder / "stat").read_bytes().decode(errors="replace").rpartition(")")
+        arguments = (folder / "cmdline").read_bytes()
+        owner = folder.stat().st_uid
+    except OSError:
+        return None
+    fields = rest.split()
+    if len(fields) < _STAT_FIELDS:
+        return None
+    born = int(fields[19])
+    return RunningProcess(
+        pid=pid,
+        ppid=int(fields[1]),
+        name=head.partition("(")[2],
+        command=" ".join(arguments.decode(errors="replace").rstrip("\0").split("\0")),
+        state=fields[0],
+        user=_user(owner),
+        cpu=(int(fields[11]) + int(fields[12])) / _TICKS,
+        rss=int(fields[21]) * _PAGE,
+        threads=int(fields[17]),
+        started=_boot_time() + born / _TICKS,
+        born=born,
+    )
+
+
+def selected(pattern: str | None, user: str | None) -> list[RunningProcess]:
+    """Return the processes whose command line matches a regular expression, and that belong to a user."""
+    expression = re.compile(pattern or "")
+    return [one for one in running() if expression.search(one.command) and user in (None, one.user)]
+
+
+def _pids() -> Iterator[int]:
+    yield from sorted(int(path.name) for path in _PROC.iterdir() if path.name.isdigit())
+
+
+def _own() -> set[int]:
+    """Return this process, its parents up to the daemon, and process 1 is never among them."""
+    found, pid = set[int](), os.getpid()
+    while pid > 1 and pid not in found:
+        found.add(pid)
+        process = read(pid)
+        pid = process.ppid if process else 0
+    return found
+
+
+def _user(number: int) -> str:
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return str(number)
+
+
+def _boot_time() -> float:
+    return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)

@@ -1,0 +1,89 @@
+"""`crpc apply FILE`: run a saved plan, if nothing that it was made for has changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from collective.clients import options
+from collective.clients.commands import COMMANDS
+from collective.clients.confirmation import Confirmation
+from collective.clients.parser import Parser
+from collective.clients.prepared_call import start
+from collective.clients.results import CallOutput, present
+from collective.clients.rollout_checks import read_gates
+from collective.clients.streams import notice
+from collective.clients.view_options import add_views
+from collective.errors import PlanRefused, UsageError
+
+if TYPE_CHECKING:
+    from collective.fleet.fleet import Fleet
+    from collective.fleet.plan import CallPlan
+
+
+def make_parser() -> Parser:
+    """Return the parser of `crpc apply`."""
+    parser = Parser(
+        "crpc apply",
+        description=f"{COMMANDS['apply']}.\n\nThe nodes and their order, the DDL and the agent versions must be "
+        "those of the plan; else nothing is sent and the exit code is 4. --save-plan writes a plan.",
+        examples=[
+            "crpc rpcutil daemon_stats -F role=web --waves 1,rest --save-plan plan.json",
+            "crpc apply plan.json",
+        ],
+    )
+    parser.add_argument("file", metavar="FILE", type=options.path, help="the file that --save-plan has written")
+    parser.add_argument("--allow-drift", action="store_true", help="run the plan on the nodes that match now")
+    parser.add_argument("--yes", action="store_true", help="do not ask for confirmation")
+    add_views(parser)
+    options.add_saving(parser)
+    options.add_target(parser)
+    return parser
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Compare the plan with what it would be now, send it, print the replies, and return the exit code."""
+    args = make_parser().parse_args(arguments)
+
+    from collective.fleet.plan import drift, read_saved
+
+    document = read_saved(args.file)
+    config = options.client_config(args)
+    if document["collective"] != config.collective:
+        raise UsageError(f"{args.file}: the plan is for '{document['collective']}', not '{config.collective}' (use -T)")
+
+    from collective.fleet.fleet import Fleet
+
+    with Fleet.connect(config) as fleet:
+        plan = _plan_again(fleet, document)
+        changes = drift(document, plan, fleet.surroundings(plan).versions)
+        if changes and not args.allow_drift:
+            raise PlanRefused(f"{'; '.join(changes)} (make a new plan, or use --allow-drift)")
+        for change in changes:
+            notice(f"plan: {change}")
+        confirmation = Confirmation(plan.action, plan.data, config.max_targets, config.type_above)
+        call = start(args, fleet, plan, confirmation)
+        return present(CallOutput(call, args), call, fleet)
+
+
+def _plan_again(fleet: Fleet, document: Mapping[str, Any]) -> CallPlan:
+    """Return the saved call as it would be planned now."""
+    from collective.fleet.background import Background
+    from collective.fleet.pace import Pace
+    from collective.fleet.plan import saved_targets
+    from collective.fleet.steps import Hooks
+
+    hooks = {name: fleet.hook(**hook) for name, hook in document["hooks"].items()}
+    plan = fleet.plan(
+        document["agent"],
+        document["action"],
+        document["data"],
+        targets=saved_targets(document),
+        pace=Pace(**document["pace"]),
+        timeout=document["timeout"],
+        ttl=document["ttl"],
+        hooks=Hooks(**hooks),
+    )
+    background = Background(**document["background"]) if document["background"] else None
+    return replace(plan, gates=read_gates(**document["gates"]), background=background, reason=document["reason"])

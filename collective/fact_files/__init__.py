@@ -1,0 +1,1 @@
+"""Facts in files and in the output of commands, as JSON values."""

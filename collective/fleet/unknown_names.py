@@ -1,0 +1,39 @@
+"""Find the names in a filter that no node of the registry has: usually they are mistyped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from collective.filters import ClassTest, FactTest, Filter, leaves, look_up
+from collective.filters.patterns import is_pattern
+from collective.fleet.registry_names import summarized
+from collective.registry import NodeRecord
+from collective.suggestions import suggest
+
+
+def unknown_names(wanted: Filter, records: Sequence[NodeRecord]) -> str:
+    """Return the first name of a filter that no record has, with a suggestion: `no node has …`; empty without one.
+
+    Records that lack facts or classes, because these did not fit into the registry, may have the name.
+    """
+    if any(record.omitted for record in records):
+        return ""
+    return next(_unknown(wanted, records), "")
+
+
+def _unknown(wanted: Filter, records: Sequence[NodeRecord]) -> Iterator[str]:
+    known, tests = summarized(records), list(leaves(wanted))
+    for fact in (test.fact for test in (*wanted.facts, *tests) if isinstance(test, FactTest)):
+        if all(look_up(record.facts, fact) is None for record in records):
+            yield _line("fact", fact, list(known.facts))
+    for name in (*wanted.classes, *(test.name for test in tests if isinstance(test, ClassTest))):
+        if not is_pattern(name) and all(name not in record.classes for record in records):
+            yield _line("class", name, known.classes)
+    for agent in wanted.agents:
+        if not is_pattern(agent) and all(agent not in record.agents for record in records):
+            yield _line("agent", agent, known.agents)
+
+
+def _line(kind: str, name: str, known: Sequence[str]) -> str:
+    hint = suggest(name, known)
+    return f"no node has the {kind} '{name}'" + (f": {hint}" if hint else "")

@@ -1,0 +1,224 @@
+"""The agent file: its cases on real files, transfers in pieces, and what interrupts them."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.agent_cases import load, perform
+
+from collective.agent import Aborted
+from collective.agents import _files, _transfers, file
+from collective.clients.apps import _pieces
+from collective.clients.apps._pieces import Download, Source, Upload
+from collective.clients.apps.file import exit_code
+from collective.fleet.call import Call
+from collective.fleet.targets import Targets
+from collective.testing import Network, memory_fleet
+
+BIG = 52_428_800  # bytes
+CONTENT = bytes(range(256)) * 1200  # 307,200 bytes
+
+
+@pytest.fixture
+def area(tmp_path: Path) -> Path:
+    """A folder with the folders `read` and `write` that the cases use."""
+    for name in ("read", "write"):
+        (tmp_path / name).mkdir()
+    return tmp_path
+
+
+def settings(area: Path) -> dict[str, Any]:
+    staging = str(area / "staging")
+    return {"read": [str(area / "read")], "write": [str(area / "write")], "staging": staging, "max_size": 10**9}
+
+
+@pytest.mark.parametrize("case", load("file"), ids=lambda case: case["id"])
+def test_case(case: dict[str, Any], area: Path) -> None:
+    """Each case in tests/cases/file returns the expected reply and leaves the expected files."""
+    case = json.loads(json.dumps(case).replace("@TMP@", str(area)))
+    for name, text in case["files"].items():
+        (area / name).parent.mkdir(exist_ok=True)
+        (area / name).write_text(text)
+    for name, target in case.get("links", {}).items():
+        (area / name).symlink_to(target)
+    perform(file, case)
+    for name, text in case.get("after", {}).items():
+        path = area / name
+        assert (path.read_text() if path.exists() else None) == text
+    assert [path.name for path in (area / "write").iterdir() if path.name.endswith("-new")] == []
+
+
+def test_a_new_file_has_the_usual_mode_and_an_old_one_keeps_its_mode(area: Path) -> None:
+    """A new file gets mode 0644; without a mode in the request a replaced file keeps its mode."""
+    path = area / "write" / "conf"
+    inputs = {"sha256": hashlib.sha256(b"a").hexdigest(), "size": 1, "content": base64.b64encode(b"a").decode()}
+    file.put(str(path), **inputs, settings=settings(area))
+    assert path.stat().st_mode & 0o7777 == 0o644
+    path.write_text("b")
+    path.chmod(0o600)
+    file.put(str(path), **inputs, settings=settings(area))
+    assert (path.read_text(), path.stat().st_mode & 0o7777) == ("a", 0o600)
+
+
+def test_an_interrupted_write_leaves_the_old_file(area: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the new file cannot be completed, the old one is whole, and nothing is left beside it."""
+    path = area / "write" / "conf"
+    path.write_text("old")
+
+    def fail(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(_files.os, "fsync", fail)
+    with pytest.raises(Aborted, match=r"conf: cannot be written: No space left on device$"):
+        file.template(str(path), "new", settings=settings(area), facts={})
+    assert path.read_text() == "old"
+    assert [entry.name for entry in path.parent.iterdir()] == ["conf"]
+
+
+def test_leftovers_of_killed_actions_are_removed(area: Path) -> None:
+    """Incomplete files and pieces that are older than a day are removed by the next write; newer ones stay."""
+    old, new = area / "write" / ".conf.1.collective-new", area / "write" / ".conf.2.collective-new"
+    (area / "staging").mkdir(mode=0o700)
+    pieces = area / "staging" / ("f" * 32)
+    for path in (old, new, pieces):
+        path.write_text("part")
+    for path in (old, pieces):
+        os.utime(path, (1, 1))
+    inputs = {"sha256": hashlib.sha256(b"a").hexdigest(), "size": 1, "content": base64.b64encode(b"a").decode()}
+    file.put(str(area / "write" / "conf"), **inputs, settings=settings(area))
+    assert (old.exists(), new.exists(), pieces.exists()) == (False, True, False)
+
+
+def test_pieces_are_kept_where_only_the_node_can_write(area: Path) -> None:
+    """A staging folder that other users can replace is refused."""
+    open_to_all = area / "open"
+    open_to_all.mkdir()
+    open_to_all.chmod(0o777)
+    with pytest.raises(Aborted, match="writable by all users"), _transfers.staged(open_to_all / "in", "0" * 32, 0, b""):
+        pass
+
+
+# -- the client
+
+
+@pytest.fixture
+def network(tmp_path: Path) -> Iterator[Network]:
+    """Five nodes, whose files are in the folders of the test."""
+    for name in ("settings", "read", "write"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "settings" / "file.yaml").write_text(json.dumps(settings(tmp_path)))
+    with memory_fleet(tmp_path, {f"node{number}": {} for number in range(5)}) as network:
+        yield network
+
+
+def asking(network: Network) -> Callable[[str, Mapping[str, Any], Targets], Call]:
+    return lambda action, inputs, targets: network.fleet.call("file", action, inputs, targets=targets)
+
+
+def local_file(folder: Path, content: bytes = CONTENT) -> Source:
+    (folder / "local").write_bytes(content)
+    return Source.read(folder / "local")
+
+
+def upload(network: Network, source: Source, remote: Path, piece: int = 131072, **more: Any) -> Upload:
+    made = Upload(asking(network), source, {"path": str(remote)}, piece)
+    made.run(Targets(), **more)
+    return made
+
+
+def test_a_file_travels_to_five_nodes_and_back(network: Network, tmp_path: Path) -> None:
+    """A file of several pieces arrives byte for byte, and comes back into one folder per node."""
+    sent = upload(network, local_file(tmp_path), tmp_path / "write" / "copy")
+    assert {node: one.error for node, one in sent.transfers.items()} == {f"node{number}": "" for number in range(5)}
+    assert (tmp_path / "write" / "copy").read_bytes() == CONTENT
+    fetched = Download(asking(network), str(tmp_path / "write" / "copy"), tmp_path / "copies", 131072)
+    fetched.run(Targets())
+    assert exit_code(list(fetched.transfers.values())) == 0
+    copies = {path.parent.name: path.read_bytes() for path in (tmp_path / "copies").glob("*/*")}
+    assert copies == {f"node{number}": CONTENT for number in range(5)}
+    assert list((tmp_path / "staging").iterdir()) == []
+
+
+def test_an_interrupted_upload_leaves_the_old_file(network: Network, tmp_path: Path) -> None:
+    """If the caller stops in the middle, the old file of every node is whole."""
+    remote = tmp_path / "write" / "copy"
+    remote.write_text("old")
+    asked: list[str] = []
+    ask = asking(network)
+
+    def interrupted(action: str, inputs: Mapping[str, Any], targets: Targets) -> Call:
+        if len(asked) == 2:
+            raise KeyboardInterrupt
+        asked.append(action)
+        return ask(action, inputs, targets)
+
+    made = Upload(interrupted, local_file(tmp_path), {"path": str(remote)}, 131072)
+    with pytest.raises(KeyboardInterrupt):
+        made.run(Targets())
+    assert remote.read_text() == "old"
+
+
+def test_a_dry_run_of_an_upload_sends_no_content(network: Network, tmp_path: Path) -> None:
+    """A dry run reports for each node whether the file would change, and leaves it as it is."""
+    remote = tmp_path / "write" / "copy"
+    remote.write_bytes(CONTENT)
+    same = Upload(
+        lambda action, inputs, targets: network.fleet.call("file", action, inputs, targets=targets, dry_run=True),
+        local_file(tmp_path),
+        {"path": str(remote)},
+    )
+    same.run(Targets(), dry_run=True)
+    assert {one.changed for one in same.transfers.values()} == {False}
+    same.source = local_file(tmp_path, b"other")
+    same.run(Targets(), dry_run=True)
+    assert {one.changed for one in same.transfers.values()} == {True}
+    assert remote.read_bytes() == CONTENT
+
+
+def test_a_failed_node_counts_as_failed(network: Network, tmp_path: Path) -> None:
+    """A path that is not allowed fails on every node, and decides the exit code."""
+    sent = upload(network, local_file(tmp_path), Path("/etc/passwd"))
+    assert all("not below an allowed folder" in one.error for one in sent.transfers.values())
+    assert exit_code(list(sent.transfers.values())) == 2
+    fetched = Download(asking(network), str(tmp_path / "read" / "none"), tmp_path / "copies")
+    fetched.run(Targets())
+    assert {one.error for one in fetched.transfers.values()} == {f"{tmp_path}/read/none: does not exist"}
+
+
+def test_a_file_that_changes_while_it_is_fetched_is_not_kept(network: Network, tmp_path: Path) -> None:
+    """If the remote file changes between two pieces, there is an error and no copy."""
+    remote = tmp_path / "read" / "log"
+    remote.write_bytes(CONTENT)
+    ask = asking(network)
+
+    def changing(action: str, inputs: Mapping[str, Any], targets: Targets) -> Call:
+        if inputs.get("offset"):
+            remote.write_bytes(CONTENT + b"more")
+            os.utime(remote, (time.time(), time.time() + 5))
+        return ask(action, inputs, targets)
+
+    fetched = Download(changing, str(remote), tmp_path / "copies", 131072)
+    fetched.run(Targets(nodes=["node1"]))
+    assert fetched.transfers["node1"].error == f"{remote}: changed while it was read"
+    assert list((tmp_path / "copies" / "node1").iterdir()) == []
+
+
+@pytest.mark.skipif("COLLECTIVE_BIG_FILES" not in os.environ, reason="takes minutes: make files")
+@pytest.mark.timeout(1800)
+def test_fifty_megabytes_to_five_nodes_and_back(network: Network, tmp_path: Path) -> None:
+    """50 MB travel to five nodes and back byte for byte."""
+    content = os.urandom(BIG)
+    sent = upload(network, local_file(tmp_path, content), tmp_path / "write" / "copy", _pieces.PIECE)
+    assert {one.error for one in sent.transfers.values()} == {""}
+    fetched = Download(asking(network), str(tmp_path / "write" / "copy"), tmp_path / "copies")
+    fetched.run(Targets())
+    assert all(path.read_bytes() == content for path in (tmp_path / "copies").glob("*/*"))
+    assert len(fetched.transfers) == 5

@@ -1,0 +1,317 @@
+"""Agents and data functions in any language: executables that are called with files, in real processes."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import stat
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.node_server import REPLIES, call_node, described, request
+from support.program_agents import CHORIA_SHELL, MOUNTED, PARROT, USAGE, write_program
+
+from collective.node.plugins import agents, plugin_set
+from collective.node.plugins.agents import LoadedAgents
+from collective.testing import Network, memory_fleet
+
+TEXT = {"type": "string"}
+needs_jq = pytest.mark.skipif(shutil.which("jq") is None, reason="jq is not installed")
+
+
+def ddl(name: str, *actions: str, inputs: dict[str, Any] | None = None, **more: Any) -> str:
+    """Return the DDL of an agent whose actions all have the output `text`."""
+    body = described(inputs or {}, {"text": TEXT}, timeout=5, **more)
+    metadata = {"name": name, "description": "For the test", "version": "1"}
+    return json.dumps({"metadata": metadata, "actions": dict.fromkeys(actions or ["go"], body)})
+
+
+def load(folder: Path) -> LoadedAgents:
+    return agents.load([folder], [folder], folder / "settings")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """The folder of code, DDLs and settings."""
+    folder = tmp_path / "plugins"
+    (folder / "data").mkdir(parents=True)
+    return folder
+
+
+@pytest.fixture
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder in which the files of calls are, which must be gone afterwards."""
+    short = Path(tempfile.mkdtemp(prefix="t-", dir="/tmp"))
+    monkeypatch.setattr(tempfile, "tempdir", str(short))
+    monkeypatch.setenv("TMPDIR", str(short))
+    return short
+
+
+class Called:
+    """One node with the programs of a folder; `go` calls an action and returns the reply."""
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+
+    def __call__(self, agent: str, action: str = "go", **data: Any) -> Any:
+        """Return the reply to one request."""
+        return call_node(self.network, request(agent, action, data=data))
+
+
+@pytest.fixture
+def serve(tmp_path: Path, folder: Path) -> Iterator[Any]:
+    """A function that starts a node with what the folder holds then."""
+    started = []
+
+    def start() -> Called:
+        opened = memory_fleet(tmp_path, {"web1": {"role": "web"}}, code=[folder], ddls=[folder])
+        network = opened.__enter__()
+        started.append(opened)
+        network.transport.open_replies(REPLIES)
+        assert network.nodes["web1"].plugins.problems == ()
+        return Called(network)
+
+    yield start
+    for one in started:
+        one.__exit__(None, None, None)
+
+
+def test_an_agent_of_py_mco_agent_runs_unchanged(folder: Path, serve: Any) -> None:
+    """An agent written for Choria in Python serves, with its settings as Choria's plugin configuration."""
+    write_program(folder / "parrot", PARROT.replace("#!python", f"#!{sys.executable}"))
+    settings = {"type": "object", "properties": {"prefix": TEXT}}
+    document = json.loads(ddl("parrot", "echo", inputs={"message": TEXT}))
+    document["actions"]["echo"]["output"]["properties"] = {"message": TEXT, "role": TEXT}
+    document["actions"]["broken"] = described({}, {})
+    document["settings"] = settings
+    (folder / "parrot.json").write_text(json.dumps(document))
+    settings_folder = folder.parent / "settings"
+    settings_folder.mkdir()
+    (settings_folder / "parrot.yaml").write_text("prefix: 'Polly: '\n")
+    call = serve()
+    reply = call("parrot", "echo", message='hello "you"\nand you')
+    assert (reply.statuscode, reply.statusmsg) == (0, "OK")
+    assert reply.data == {"message": 'Polly: hello "you"\nand you', "role": "web"}
+    reply = call("parrot", "broken")
+    assert (reply.statuscode, reply.reason) == (1, None)
+    assert "no such bird" in reply.statusmsg
+
+
+@needs_jq
+def test_a_shell_script_of_ten_lines_is_an_agent(folder: Path, serve: Any) -> None:
+    """A shell script speaks Choria's protocol, activation included."""
+    assert len(CHORIA_SHELL.splitlines()) <= 10
+    write_program(folder / "greeter", CHORIA_SHELL)
+    (folder / "greeter.json").write_text(ddl("greeter", inputs={"name": TEXT}))
+    assert serve()("greeter", name="$(id) `id`; id").data == {"text": "Hello $(id) `id`; id"}
+
+
+@needs_jq
+def test_a_folder_has_one_program_for_each_action(folder: Path, serve: Any) -> None:
+    """A program gets two files as in MCollective; its exit code is the status code."""
+    (folder / "disk").mkdir()
+    write_program(folder / "disk" / "usage.sh", USAGE)
+    document = json.loads(ddl("disk", "usage", inputs={"path": TEXT}))
+    document["actions"]["usage"]["output"]["properties"] = {"percent": {"type": "integer"}}
+    (folder / "disk.json").write_text(json.dumps(document))
+    call = serve()
+    assert 0 <= call("disk", "usage", path="/").data["percent"] <= 100
+    reply = call("disk", "usage", path="/no/such/folder")
+    assert reply.statuscode == 1
+    assert reply.statusmsg.startswith("the program ended with exit code 1: ")
+    assert "/no/such/folder" in reply.statusmsg
+
+
+def test_a_data_function_may_be_a_program(folder: Path, serve: Any) -> None:
+    """A data function in shell answers filters and get_data."""
+    write_program(folder / "data" / "mounted", MOUNTED)
+    (folder / "data" / "mounted.json").write_text(
+        json.dumps(
+            {
+                "metadata": {"name": "mounted", "description": "Whether a folder is /proc", "version": "1"},
+                "query": {"type": "string", "pattern": "^/"},
+                "output": {"type": "object", "properties": {"mounted": {"type": "boolean"}}},
+            }
+        )
+    )
+    call = serve()
+    assert call("rpcutil", "get_data", source="mounted", query="/proc").data == {"mounted": True}
+    assert call("rpcutil", "get_data", source="mounted", query="/other").data == {"mounted": False}
+    assert call("rpcutil", "get_data", source="mounted", query="no").statuscode == 4
+
+
+OK = '{"statuscode": 0, "statusmsg": "OK", "data": {"text": "x"}}'
+# What the program does with the request, the status code and reason, and a part of the status message.
+REPLIES_OF = {
+    "ok": (f"echo '{OK}' > $2", 0, None, "OK"),
+    "without status": ('echo \'{"data": {"text": "x"}}\' > $2', 0, None, "OK"),
+    "own status": ('echo \'{"statuscode": 3, "statusmsg": "no pieces", "data": {}}\' > $2', 3, None, "no pieces"),
+    "exit code": ("echo first >&2; echo 'no such disk' >&2; exit 7", 1, None, "ended with exit code 7: no such disk"),
+    "signal": ("kill -9 $$", 5, "crashed", "was ended by SIGKILL"),
+    "no reply": ("true", 5, "crashed", "wrote no reply (write JSON to the file named by CHORIA_EXTERNAL_REPLY)"),
+    "no JSON": ("echo hello > $2", 5, "crashed", "the program's reply: not JSON: Expecting value"),
+    "not UTF-8": ("printf '\\377' > $2", 5, "crashed", "the program's reply is not UTF-8"),
+    "a list": ("echo '[]' > $2", 5, "crashed", 'the reply must be {"statuscode": 0'),
+    "data only": ('echo \'{"text": "x"}\' > $2', 5, "crashed", "unknown member 'text' of the reply (outputs belong"),
+    "status": ("echo '{\"statuscode\": 17}' > $2", 5, "crashed", "statuscode must be an integer from 0 to 5"),
+    "a pipe": ("rm $2; mkfifo $2", 5, "crashed", "the program's reply is not a regular file"),
+    "a link": ("rm $2; ln -s /etc/passwd $2", 5, "crashed", "the program's reply cannot be read"),
+    "too much": ("head -c 9000000 /dev/zero > $2", 5, "crashed", "larger than the limit of 8388608 bytes"),
+    "another output": ('echo \'{"data": {"other": "x"}}\' > $2', 5, "crashed", "output 'text' is missing"),
+    "another type": ('echo \'{"data": {"text": 1}}\' > $2', 5, "crashed", "output 'text': 1 is not of type 'string'"),
+    "prints": (f"seq 100000; echo '{OK}' > $2", 0, None, "OK"),
+    "no environment": (f"[ -z \"$SECRET_OF_NODE\" ] && echo '{OK}' > $2", 0, None, "OK"),
+    "private files": (f"[ $(stat -c %a $(dirname $2)) = 700 ] && echo '{OK}' > $2", 0, None, "OK"),
+    "no input": (f"[ -z \"$(cat)\" ] && echo '{OK}' > $2", 0, None, "OK"),
+}
+
+
+def test_every_ending_of_a_program_is_one_clear_reply(
+    folder: Path, serve: Any, monkeypatch: pytest.MonkeyPatch, temporary: Path
+) -> None:
+    """Whatever a program does, the caller gets a reply that says what happened, and no files are left behind."""
+    monkeypatch.setenv("SECRET_OF_NODE", "x")
+    names = {f"case{number}": name for number, name in enumerate(REPLIES_OF)}
+    for agent, name in names.items():
+        active = "case $3 in *activation*) echo '{\"activate\": true}' > $2; exit;; esac"
+        write_program(folder / agent, f"#!/bin/sh\n{active}\n{REPLIES_OF[name][0]}\n")
+        (folder / f"{agent}.json").write_text(ddl(agent))
+    call = serve()
+    for agent, name in names.items():
+        reply, (_, statuscode, reason, message) = call(agent), REPLIES_OF[name]
+        assert (name, reply.statuscode, reply.reason) == (name, statuscode, reason), reply.statusmsg
+        assert message in reply.statusmsg, name
+    assert list(temporary.glob("collective-*")) == []
+
+
+def test_a_program_that_does_not_end_is_killed(folder: Path, serve: Any, tmp_path: Path, temporary: Path) -> None:
+    """At the deadline the program and its children are dead, and the files of the call are gone."""
+    (folder / "loop").mkdir()
+    write_program(folder / "loop" / "go", f"#!/bin/sh\nsetsid sleep 600 & echo $! > {tmp_path}/pid; wait\n")
+    (folder / "loop.json").write_text(ddl("loop").replace('"timeout": 5', '"timeout": 1'))
+    reply = serve()("loop")
+    assert (reply.statuscode, reply.reason) == (5, "timeout")
+    assert not Path(f"/proc/{(tmp_path / 'pid').read_text().strip()}").exists()
+    assert list(temporary.glob("collective-*")) == []
+
+
+def test_secrets_are_masked_in_what_a_program_answers(
+    folder: Path, serve: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A secret input is in the request file only; failures and the log show asterisks."""
+    (folder / "login").mkdir()
+    write_program(folder / "login" / "go", '#!/bin/sh\ncat "$1" >&2; exit 1\n')
+    (folder / "login.json").write_text(ddl("login", inputs={"password": {"type": "string", "writeOnly": True}}))
+    reply = serve()("login", password="hunter22")
+    assert reply.statuscode == 1
+    assert '"action": "go"' in reply.statusmsg
+    assert "hunter22" not in reply.statusmsg
+    assert "hunter22" not in capfd.readouterr().err
+
+
+def test_a_changed_program_is_not_run_before_a_reload(folder: Path, serve: Any) -> None:
+    """A file that was written or made writable after it was checked is refused, and says what to do."""
+    (folder / "twice").mkdir()
+    program = folder / "twice" / "go"
+    write_program(program, '#!/bin/sh\necho \'{"text": "x"}\' > $2\n')
+    (folder / "twice.json").write_text(ddl("twice"))
+    call = serve()
+    assert call("twice").statuscode == 0
+    program.chmod(0o777)
+    reply = call("twice")
+    assert (reply.statuscode, reply.reason) == (5, "crashed")
+    assert reply.statusmsg == f"{program}: changed since the node loaded it (reload the node)"
+
+
+def inactive(answer: str) -> str:
+    return f"#!/bin/sh\n{answer}\n"
+
+
+def test_an_agent_that_is_not_to_be_active_is_not_loaded(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """An answer of `false` is not a problem: the agent is not loaded, and the log says so."""
+    write_program(folder / "shy", inactive("echo '{\"activate\": false}' > $CHORIA_EXTERNAL_REPLY"))
+    (folder / "shy.json").write_text(ddl("shy"))
+    with caplog.at_level(logging.INFO, "collective"):
+        loaded = load(folder)
+    assert (dict(loaded), loaded.problems) == ({}, ())
+    (event,) = [vars(line) for line in caplog.records if line.message == "plugin.inactive"]
+    assert (event["plugin"], event["path"]) == ("shy", str(folder / "shy"))
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        ("echo oops >&2; exit 3", "not activated: the activation request ended with exit code 3: oops"),
+        ("sleep 60", "not activated: no answer to the activation request within 2 s"),
+        ("true", "not activated: the answer to the activation request must be"),
+        ("echo '{\"activate\": 1}' > $2", "not activated: the answer to the activation request must be"),
+        ("echo '{' > $2", "not activated: the program's reply: not JSON"),
+    ],
+)
+def test_an_agent_that_cannot_tell_whether_it_is_active_is_a_problem(folder: Path, answer: str, message: str) -> None:
+    """The agent is not loaded, and one line says what the program did."""
+    write_program(folder / "odd", inactive(answer))
+    (folder / "odd.json").write_text(ddl("odd"))
+    (problem,) = load(folder).problems
+    assert message in problem
+
+
+def test_a_program_that_others_can_change_is_refused(folder: Path) -> None:
+    """The same checks as for Python files: a program that all users can write is not run, nor one in a folder."""
+    for name in ("single", "several/go"):
+        write_program(folder / name, "#!/bin/sh\ntouch /tmp/must-not-run\n", mode=0o777)
+        agent = name.partition("/")[0]
+        (folder / f"{agent}.json").write_text(ddl(agent))
+    problems = load(folder).problems
+    assert len(problems) == 2
+    assert all("other users can change it" in line for line in problems)
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({"disk/free": 0o755}, "no action 'free' in the DDL"),
+        ({"disk/go": 0o755, "disk/go.sh": 0o755}, "the action 'go' already has the program"),
+        ({"disk/other": 0o644}, "no code found (create disk.py in"),
+        ({"disk": 0o644}, "is not executable: use 'chmod +x"),
+        ({"disk.sh": 0o644}, "is not executable: use 'chmod +x"),
+        ({"disk": 0o755, "disk.py": 0o644}, "the name 'disk' is already used by"),
+        ({"other": 0o755}, "no DDL found (create other.json in"),
+    ],
+    ids=["another action", "two programs", "nothing executable", "not executable", "script", "two agents", "no DDL"],
+)
+def test_programs_and_ddl_that_disagree_are_refused(folder: Path, files: dict[str, int], message: str) -> None:
+    """One line names the file and what to do."""
+    for name, mode in files.items():
+        write_program(folder / name, "#!/bin/sh\necho '{\"activate\": true}' > $2\n", mode=mode)
+    (folder / "disk.json").write_text(ddl("disk"))
+    assert any(message in line for line in load(folder).problems), load(folder).problems
+
+
+def test_programs_need_not_be_readable_as_python(folder: Path) -> None:
+    """A binary program is loaded like any other; a folder of settings or notes beside it is not a program."""
+    shutil.copy(shutil.which("true") or "/bin/true", folder / "binary")
+    (folder / "binary.json").write_text(ddl("binary"))
+    (folder / "notes").mkdir()
+    (folder / "notes" / "read.me").write_text("x")
+    (problem,) = load(folder).problems
+    assert "binary: not activated: the answer to the activation request must be" in problem
+    assert os.access(folder / "binary", os.X_OK)
+    assert stat.S_ISREG((folder / "binary").stat().st_mode)
+
+
+def test_a_program_keeps_its_last_valid_version(folder: Path) -> None:
+    """A new version that does not activate leaves the loaded one in force, as for Python."""
+    write_program(folder / "odd", inactive("echo '{\"activate\": true}' > $2"))
+    (folder / "odd.json").write_text(ddl("odd"))
+    before = plugin_set.load([folder], [folder], folder / "settings")
+    write_program(folder / "odd", inactive("exit 1"))
+    after = plugin_set.load([folder], [folder], folder / "settings", before)
+    assert after.agents["odd"] is before.agents["odd"]
+    assert "exit code 1" in after.agents.outdated["odd"]

@@ -1,0 +1,242 @@
+"""Plans of calls: what they tell, how they are saved, and what has drifted when they are applied; retries of calls."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.json_documents import check_document
+from support.scripted_fleet import Part, Scripted
+
+from collective import Pace, Targets
+from collective.errors import UsageError
+from collective.fleet.amounts import Amount
+from collective.fleet.plan import CallPlan, drift, read_saved, saved, saved_targets
+from collective.registry import NodeRecord
+from collective.setup.cost import call_cost
+
+NODES = [f"web{number}" for number in range(1, 7)]
+RUN = ("shell", "run", {"command": "true"})
+Changed = Callable[[Scripted, NodeRecord], NodeRecord]
+
+
+def network(*absent: str) -> Scripted:
+    return Scripted({name: Part() for name in NODES if name not in absent})
+
+
+def change(world: Scripted, name: str, **fields: Any) -> None:
+    """Change the record of a node in the registry."""
+    record = next(record for record in world.registry.read().records if record.identity == name)
+    world.registry.put(replace(record, **fields))
+
+
+# -- the plan
+
+
+def test_a_plan_sends_nothing(tmp_path: Path) -> None:
+    """The nodes and waves are known before anything is sent; starting the plan reaches exactly these nodes."""
+    world = network()
+    with world.fleet(tmp_path) as fleet:
+        plan = fleet.plan(*RUN, pace=Pace(waves="1,rest", concurrency=2))
+        assert (world.sent, [len(wave.nodes) for wave in plan.waves]) == ([], [1, 5])
+        outcomes = fleet.start(plan).wait()
+    assert sorted(outcomes.ok) == NODES == sorted(sent.node for sent in world.sent)
+
+
+def test_a_plan_tells_which_nodes_are_excluded(tmp_path: Path) -> None:
+    """Stopped nodes, nodes without the agent, and those that the limit has not chosen have a reason each."""
+    world = network()
+    with world.fleet(tmp_path) as fleet:
+        world.registry.leave("web1", "")
+        change(world, "web2", agents={"rpcutil": "1"})
+        change(world, "web3", agents={"shell": "0.1"})
+        plan = fleet.plan(*RUN, targets=Targets().limited(3, seed=1))
+        around = fleet.surroundings(plan)
+    assert around.excluded.keys() | set(plan.nodes) == set(NODES)
+    assert around.excluded["web1"].startswith("stopped cleanly")
+    assert around.excluded["web2"] == "has no agent 'shell'"
+    assert list(around.excluded.values()).count("not chosen by the limit 3") == 1
+    assert around.other_versions == {name: around.versions[name] for name in plan.nodes}
+
+
+def test_the_order_needs_a_registry(tmp_path: Path) -> None:
+    """Without a registry the facts are unknown, and guessing would put all nodes into one group."""
+    with network().fleet(tmp_path, registered=[]) as fleet, pytest.raises(UsageError, match="has no registry"):
+        fleet.plan(*RUN, targets=Targets(nodes=NODES), pace=Pace(per=["az=1"]))
+
+
+def test_groups_hold_in_a_call(tmp_path: Path) -> None:
+    """No two nodes of one zone work at the same time, by the script's clock."""
+    world = network()
+    with world.fleet(tmp_path) as fleet:
+        for number, name in enumerate(NODES):
+            change(world, name, facts={"az": f"z{number % 3}"})
+        assert len(fleet.call(*RUN, pace=Pace(per=["az=1"])).wait().ok) == 6
+    zones = {name: number % 3 for number, name in enumerate(NODES)}
+    for one in world.sent:
+        others = [other for other in world.sent if other is not one and zones[other.node] == zones[one.node]]
+        assert all(other.ends <= one.begins or one.ends <= other.begins for other in others)
+    assert world.time == pytest.approx(2.0)
+
+
+# -- saved plans
+
+
+def save(plan: CallPlan, path: Path, versions: dict[str, str] | None = None) -> dict[str, Any]:
+    """Save a plan, and return the document as it is read again."""
+    document = saved(plan, versions or dict.fromkeys(plan.nodes, "1"), "scripted", "alice", 1.0)
+    path.write_text(json.dumps(document))
+    return read_saved(path)
+
+
+def test_a_saved_plan_is_valid_and_complete(tmp_path: Path) -> None:
+    """The document matches its schema, and planning it again gives the same plan."""
+    pace = Pace(waves="1,50%,rest", wave_pause=2, per=["az=1"], rate="5/s", max_fail="10%", max_silent=2)
+    with network().fleet(tmp_path) as fleet:
+        plan = fleet.plan(*RUN, targets=Targets.select(agents=["shell"]), pace=pace)
+        document = save(plan, tmp_path / "plan.json")
+        assert check_document(document) == "rollout-plan"
+        again = fleet.plan(*RUN, targets=saved_targets(document), pace=Pace(**document["pace"]))
+    assert (again.pace, again.targets, again.waves) == (plan.pace, plan.targets, plan.waves)
+    assert drift(document, again, document["versions"]) == []
+
+
+@pytest.mark.parametrize(
+    "pace",
+    [Pace(), Pace(3, "20%", 1.5, 2), Pace(order_by="role=a,b", wave_max_fail=1, retry=2, success_threshold="95%")],
+)
+def test_a_pace_can_be_written_and_read(pace: Pace) -> None:
+    """The data has no defaults, and is JSON."""
+    assert Pace(**json.loads(json.dumps(pace.to_data()))) == pace
+    assert Pace().to_data() == {}
+
+
+def test_a_limit_is_saved_as_the_nodes_that_it_chose(tmp_path: Path) -> None:
+    """Another random choice would be other nodes than those that were looked at."""
+    with network().fleet(tmp_path) as fleet:
+        document = save(fleet.plan(*RUN, targets=Targets().limited(2)), tmp_path / "plan.json")
+        again = fleet.plan(*RUN, targets=saved_targets(document))
+    assert drift(document, again, document["versions"]) == []
+
+
+def test_what_has_changed_is_named(tmp_path: Path) -> None:
+    """Nodes that are gone or new, another version of the agent, another DDL and another order are drift."""
+    world = network()
+    with world.fleet(tmp_path) as fleet:
+        for name in NODES:
+            change(world, name, facts={"az": "a"})
+        pace = Pace(order_by="az")
+        document = save(fleet.plan(*RUN, pace=pace), tmp_path / "plan.json")
+        change(world, "web1", facts={"az": "b"})
+        plan = fleet.plan(*RUN, pace=pace)
+        assert drift(document, plan, {}) == ["the facts that order the nodes have changed"]
+        world.registry.leave("web1", "")
+        plan = fleet.plan(*RUN, pace=pace)
+        other = replace(plan, action=replace(plan.action, timeout=1.0))
+        assert drift(document, other, {"web2": "2"}) == [
+            "the DDL of 'shell' has changed",
+            "1 node no longer matched: web1",
+            "1 node with another version of 'shell': web2",
+        ]
+        smaller = save(plan, tmp_path / "smaller.json")
+        change(world, "web1")
+        assert drift(smaller, fleet.plan(*RUN, pace=pace), {}) == ["1 node matched in addition: web1"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("{", "not JSON"), ("[" * 100_000, "not JSON"), ("[]", "not a plan"), ('{"schema": "x"}', "not a plan")],
+)
+def test_a_file_that_is_no_plan_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    """The error names the file."""
+    path = tmp_path / "plan.json"
+    path.write_text(text)
+    with pytest.raises(UsageError, match=f"plan.json: {message}"):
+        read_saved(path)
+    with pytest.raises(UsageError, match="No such file"):
+        read_saved(tmp_path / "absent.json")
+
+
+def test_an_edited_plan_is_refused(tmp_path: Path) -> None:
+    """The digest covers every member."""
+    path = tmp_path / "plan.json"
+    with network().fleet(tmp_path) as fleet:
+        document = save(fleet.plan(*RUN), path)
+    document["data"]["command"] = "false"
+    path.write_text(json.dumps(document))
+    with pytest.raises(UsageError, match="the plan was changed after it had been saved"):
+        read_saved(path)
+
+
+def test_the_cost_counts_waves() -> None:
+    """Small waves are sent directly, 4.2 requests a node; a large one is published, and reaches every queue."""
+    assert call_cost([10], nodes=1000, direct_limit=50).requests == 44
+    assert call_cost([5, 5], nodes=1000, direct_limit=50).requests == 44
+    large = call_cost([100], nodes=1000, direct_limit=50)
+    assert (large.requests, large.publishes) == (2122, 1)
+    assert large.dollars == pytest.approx((2122 * 0.4 + 0.5) / 1e6)
+
+
+# -- retries and the exit code
+
+
+def test_a_node_that_fails_is_asked_again(tmp_path: Path) -> None:
+    """The outcome is that of the last attempt; every attempt has its own request."""
+    world = Scripted({"web1": Part(statuscode=1), "web2": Part()})
+
+    def recover(sent: Any) -> None:
+        if len([other for other in world.sent if other.node == "web1"]) == 1:
+            world.parts["web1"] = Part()
+
+    world.watch = recover
+    with world.fleet(tmp_path) as fleet:
+        call = fleet.call("rpcutil", "ping", pace=Pace(retry=2, retry_delay=5))
+        replies = [(reply.sender, reply.ok) for reply in call]
+    assert sorted(replies) == [("web1", False), ("web1", True), ("web2", True)]
+    assert (call.outcomes.exit_code(), call.outcomes.answered, len(call.request_ids)) == (0, 2, 2)
+    assert [sent.at for sent in world.sent if sent.node == "web1"] == [0.0, 6.0]
+
+
+@pytest.mark.parametrize("part", [Part(statuscode=1), Part(after=None)])
+def test_a_node_that_always_fails_is_asked_as_often_as_allowed(tmp_path: Path, part: Part) -> None:
+    """After the last attempt it is failed or silent, in exactly one outcome."""
+    world = Scripted({"web1": part})
+    with world.fleet(tmp_path) as fleet:
+        outcomes = fleet.call("rpcutil", "ping", pace=Pace(retry=3, retry_delay=1)).wait()
+    assert len(world.sent) == 4
+    assert (outcomes.failed, outcomes.silent) == (([], ["web1"]) if part.after is None else (["web1"], []))
+
+
+@pytest.mark.parametrize("statuscode", [2, 3, 4])
+def test_a_failure_that_stays_is_not_repeated(tmp_path: Path, statuscode: int) -> None:
+    """An unknown action and wrong inputs do not become right."""
+    world = Scripted({"web1": Part(statuscode=statuscode)})
+    with world.fleet(tmp_path) as fleet:
+        fleet.call("rpcutil", "ping", pace=Pace(retry=3)).wait()
+    assert len(world.sent) == 1
+
+
+def test_only_idempotent_actions_are_repeated(tmp_path: Path) -> None:
+    """Another action is refused, and nothing is sent."""
+    world = network()
+    with world.fleet(tmp_path) as fleet, pytest.raises(UsageError, match="retry: 'shell run' is not idempotent"):
+        fleet.call(*RUN, pace=Pace(retry=1))
+    assert world.sent == []
+
+
+@pytest.mark.parametrize(
+    ("failing", "threshold", "code"), [(1, "80%", 0), (1, "84%", 2), (2, "80%", 2), (0, "100%", 0)]
+)
+def test_enough_nodes_are_a_success(tmp_path: Path, failing: int, threshold: str, code: int) -> None:
+    """The share of OK nodes decides the exit code; the counts are unchanged."""
+    world = Scripted({name: Part(statuscode=1 if number < failing else 0) for number, name in enumerate(NODES)})
+    with world.fleet(tmp_path) as fleet:
+        outcomes = fleet.call(*RUN, pace=Pace(success_threshold=threshold)).wait()
+        assert (outcomes.exit_code(), len(outcomes.failed)) == (code, failing)
+        outcomes.stopped = True
+        assert outcomes.exit_code() == 4
+    assert Amount(80, percent=True) == outcomes.success_threshold or threshold != "80%"
