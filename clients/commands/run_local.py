@@ -9,7 +9,8 @@ from collective.clients import options
 from collective.clients.commands import COMMANDS
 from collective.clients.inputs import read_inputs
 from collective.clients.parser import Parser
-from collective.clients.results import CallOutput, add_showing, present
+from collective.clients.results import CallOutput, present
+from collective.clients.view_options import add_views
 
 
 def make_parser() -> Parser:
@@ -33,7 +34,7 @@ def make_parser() -> Parser:
     )
     parser.add_argument("--facts", type=Path, metavar="FILE", help="YAML file with the node's facts (default: none)")
     parser.add_argument("-t", "--timeout", type=options.seconds, metavar="SECONDS", help="how long the action may take")
-    add_showing(parser)
+    add_views(parser)
     return parser
 
 
@@ -48,4 +49,5 @@ def run(arguments: Sequence[str]) -> int:
     action = Catalog([folders.ddl]).action(args.agent, args.action)
     data = action.check_input(read_inputs(args.inputs, action))
     with local_fleet(folders, args.agent, args.facts) as fleet:
-        return present(CallOutput(fleet.call(args.agent, args.action, data, timeout=args.timeout), args), fleet)
+        call = fleet.call(args.agent, args.action, data, timeout=args.timeout)
+        return present(CallOutput(call, args), call, fleet)
