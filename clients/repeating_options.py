@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from collective import durations
+from collective.clients.options import seconds
 from collective.errors import UsageError
 
 if TYPE_CHECKING:
@@ -17,12 +17,12 @@ def add_repeating(parser: Parser) -> None:
     """Add `--watch`, `--until`, `--every` and `--for`."""
     group = parser.add_argument_group("options to repeat the call (only idempotent actions)")
     group.add_argument(
-        "--watch", type=_duration, metavar="5s", help="repeat at this interval and mark what changes, until Ctrl-C"
+        "--watch", type=seconds, metavar="5s", help="repeat at this interval and mark what changes, until Ctrl-C"
     )
     group.add_argument("--until", metavar="EXPR", help="ask each node again until its reply matches, as in --where")
-    group.add_argument("--every", type=_duration, metavar="5s", help="with --until, the interval (default: 5s)")
+    group.add_argument("--every", type=seconds, metavar="5s", help="with --until, the interval (default: 5s)")
     group.add_argument(
-        "--for", dest="at_most", type=_duration, metavar="10m", help="end after this time (--until: default 10m)"
+        "--for", dest="at_most", type=seconds, metavar="10m", help="end after this time (--until: default 10m)"
     )
 
 
@@ -51,13 +51,3 @@ def check_repeating(args: argparse.Namespace, action: Action) -> None:
         from collective.clients.view_options import read_where
 
         read_where(args.until, "--until", action)
-
-
-def _duration(text: str) -> float:
-    try:
-        seconds = durations.read(text)
-    except UsageError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-    if seconds <= 0:
-        raise argparse.ArgumentTypeError(f"invalid duration '{text}': must be more than 0")
-    return seconds

@@ -33,7 +33,9 @@ def make_parser() -> Parser:
         help="folder with agents, ddl and settings (default: .)",
     )
     parser.add_argument("--facts", type=Path, metavar="FILE", help="YAML file with the node's facts (default: none)")
-    parser.add_argument("-t", "--timeout", type=options.seconds, metavar="SECONDS", help="how long the action may take")
+    parser.add_argument(
+        "-t", "--timeout", type=options.seconds, metavar="DURATION", help="how long the action may take"
+    )
     add_views(parser)
     return parser
 
