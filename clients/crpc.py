@@ -105,9 +105,10 @@ def _command_first(arguments: list[str]) -> list[str]:
     """Return `arguments` with the options before the command moved behind it."""
     if not arguments or not arguments[0].startswith("-"):
         return arguments
-    from collective.clients.commands import make_parsers, rpc
+    from collective.clients import request_parser
+    from collective.clients.commands import make_parsers
 
-    parser = rpc.make_parser()
+    parser = request_parser.make_parser()
     try:
         return parser.command_first(arguments)
     except UsageError:

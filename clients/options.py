@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from collective import durations
+from collective.clients.completed_by import completed_by
 from collective.clients.node_lists import CHOICES
-from collective.clients.parser import completed_by
 from collective.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:

@@ -34,11 +34,6 @@ _CHOICE = re.compile(r"(.*: invalid choice: '(.*)') \(choose from (.*)\)", re.DO
 _EXAMPLES = "examples:\n"
 
 
-def completed_by(kind: str, argument: argparse.Action) -> None:
-    """Name the values that the shell can complete for an option or word: one of completion/values.py's SOURCES."""
-    argument.completed_by = kind  # type: ignore[attr-defined]
-
-
 def split_command(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     """Return the arguments before and after `--`, which are for another program."""
     words = list(arguments)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collective.clients.confirmation import Confirmation
     from collective.config import ClientConfig
     from collective.ddl import Action
+    from collective.fleet.background import Background
     from collective.fleet.call import Call
     from collective.fleet.fleet import Fleet
     from collective.fleet.gates import Gates
@@ -30,13 +31,16 @@ if TYPE_CHECKING:
     from collective.fleet.targets import Targets
 
 
+_ACCEPTING = 10.0  # seconds for a node to accept a job, in addition to the transit time
+
+
 @dataclass(frozen=True)
 class PreparedCall:
     """An action with its checked inputs; `confirmation` is the question before many nodes are reached.
 
     `timeout` and `ttl` are seconds; None: as in the DDL and the configuration. `retry_of` is the ID of a run. `hooks`
     run before and after the action, `gates` are checked between waves (None: there are none). `max_cost` is in US
-    dollars.
+    dollars. With `background`, nodes run the action as a job. `reason` is for policies.
     """
 
     action: Action
@@ -51,6 +55,8 @@ class PreparedCall:
     hooks: Hooks | None = None
     gates: Gates | None = None
     max_cost: float | None = None
+    background: Background | None = None
+    reason: str | None = None
 
 
 @contextmanager
@@ -67,18 +73,19 @@ def planned(fleet: Fleet, prepared: PreparedCall) -> CallPlan:
     from collective.fleet.gates import NO_GATES
     from collective.fleet.steps import NO_HOOKS
 
+    accepting = fleet.config.transit + _ACCEPTING if prepared.background else None
     plan = fleet.plan(
         prepared.action.agent,
         prepared.action.name,
         prepared.data,
         targets=prepared.targets,
         pace=prepared.pace,
-        timeout=prepared.timeout,
+        timeout=prepared.timeout or accepting,
         ttl=prepared.ttl,
         hooks=prepared.hooks or NO_HOOKS,
         dry_run=prepared.dry_run,
     )
-    return replace(plan, gates=prepared.gates or NO_GATES)
+    return replace(plan, gates=prepared.gates or NO_GATES, background=prepared.background, reason=prepared.reason)
 
 
 def send(args: argparse.Namespace, fleet: Fleet, prepared: PreparedCall) -> Call:

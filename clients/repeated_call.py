@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from collective import durations
 from collective.clients import output, streams
 from collective.clients.prepared_call import PreparedCall, send
 from collective.clients.render.formatting import Paint
@@ -26,59 +25,19 @@ from collective.clients.render.view import Screen
 from collective.clients.results import CallOutput, interruptible, show_results
 from collective.clients.streams import notice, write
 from collective.clients.view_options import read_where
-from collective.errors import CollectiveError, UsageError
+from collective.errors import CollectiveError
 from collective.exit_codes import FAILED, OK, SILENT, STOPPED
 from collective.nodesets import fold_any
 from collective.text import plural
 
 if TYPE_CHECKING:
-    from collective.clients.parser import Parser
     from collective.clients.render.records import Record
-    from collective.ddl import Action
     from collective.fleet.call import Call
     from collective.fleet.fleet import Fleet
     from collective.fleet.outcomes import Outcomes
 
 _EVERY = 5.0  # seconds between two rounds
 _AT_MOST = 600.0  # seconds for which --until repeats
-
-
-def add_repeating(parser: Parser) -> None:
-    """Add `--watch`, `--until`, `--every` and `--for`."""
-    group = parser.add_argument_group("options to repeat the call (only idempotent actions)")
-    group.add_argument(
-        "--watch", type=_duration, metavar="5s", help="repeat at this interval and mark what changes, until Ctrl-C"
-    )
-    group.add_argument("--until", metavar="EXPR", help="ask each node again until its reply matches, as in --where")
-    group.add_argument("--every", type=_duration, metavar="5s", help="with --until, the interval (default: 5s)")
-    group.add_argument(
-        "--for", dest="at_most", type=_duration, metavar="10m", help="end after this time (--until: default 10m)"
-    )
-
-
-def is_repeated(args: argparse.Namespace) -> bool:
-    """Return whether the options ask for more than one call."""
-    return args.watch is not None or args.until is not None
-
-
-def check_repeating(args: argparse.Namespace, action: Action) -> None:
-    """Raise UsageError for options that exclude each other, and for an action that must not be repeated."""
-    if not is_repeated(args):
-        for option, value in (("--every", args.every), ("--for", args.at_most)):
-            if value is not None:
-                raise UsageError(f"{option}: has no effect without --watch or --until")
-        return
-    option = "--watch" if args.watch is not None else "--until"
-    if args.watch is not None and args.until is not None:
-        raise UsageError("--until: not allowed with --watch")
-    if args.every is not None and args.until is None:
-        raise UsageError("--every: has no effect without --until (--watch has the interval)")
-    if args.no_results:
-        raise UsageError(f"{option}: not allowed with --no-results")
-    if not action.idempotent:
-        raise UsageError(f"{option}: {action.agent} {action.name} is not idempotent, so it is not repeated")
-    if args.until is not None:
-        read_where(args.until, "--until", action)
 
 
 @dataclass(frozen=True)
@@ -263,13 +222,3 @@ class RepeatedCall:
 
 def _members(record: Record) -> dict[str, object]:
     return record.members
-
-
-def _duration(text: str) -> float:
-    try:
-        seconds = durations.read(text)
-    except UsageError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-    if seconds <= 0:
-        raise argparse.ArgumentTypeError(f"invalid duration '{text}': must be more than 0")
-    return seconds

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from collective import schemas
 from collective.clients import output, view_options
+from collective.clients.interruption import offer_cancel
 from collective.clients.output import Output
 from collective.clients.render import CallView
 from collective.clients.render.formatting import write_json, write_yaml
@@ -40,6 +41,13 @@ if TYPE_CHECKING:
     from collective.fleet.call import Call
     from collective.fleet.fleet import Fleet
     from collective.messages import Reply
+
+# The signals that interrupt a call, with their handlers in a program that has none of its own.
+_USUAL = {
+    signal.SIGINT: signal.default_int_handler,
+    signal.SIGTERM: signal.SIG_DFL,
+    signal.SIGHUP: signal.SIG_DFL,
+}
 
 
 class CallOutput:
@@ -162,7 +170,7 @@ def present(shown: CallOutput, call: Call, fleet: Fleet) -> int:
     On a transport error or the first Ctrl-C the call stops: nothing more is sent, and the results so far are printed
     before the error. The second Ctrl-C ends the program at once. `fleet` explains why nodes did not answer.
     """
-    error = None
+    error, interrupted = None, False
     with interruptible():
         try:
             _receive(shown, call)
@@ -171,6 +179,7 @@ def present(shown: CallOutput, call: Call, fleet: Fleet) -> int:
             error = caught
         except KeyboardInterrupt:
             call.stop("interrupted")
+            interrupted = True
         call.close()
         _print(shown)
         print_missing(call, fleet)
@@ -178,6 +187,10 @@ def present(shown: CallOutput, call: Call, fleet: Fleet) -> int:
         raise error
     if call.stopped:
         _print_stopped(call)
+    if interrupted:
+        offer_cancel(call, fleet, shown.args)
+    if call.request.job is not None:
+        notice(f"job {call.request_id}: 'crpc jobs wait {call.request_id[:8]}' shows the results")
     return call.outcomes.exit_code()
 
 
@@ -244,23 +257,27 @@ def _print_stopped(call: Call) -> None:
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Let the first Ctrl-C raise KeyboardInterrupt, and the second one end the program at once."""
-    before = signal.getsignal(signal.SIGINT)
-    if before is not signal.default_int_handler:
-        yield  # the parent process ignores the signal, or the program has a handler of its own
-        return
+    """Let the first Ctrl-C, SIGTERM or SIGHUP raise KeyboardInterrupt, and the second one end the program at once.
+
+    A lost connection or `timeout` must not end a call without a word: the actions go on.
+    """
+    # Any other handler is the program's own, or the parent process ignores the signal, as nohup does.
+    before = {number: usual for number, usual in _USUAL.items() if signal.getsignal(number) == usual}
 
     def interrupt(_signal: int, _frame: object) -> None:
-        signal.signal(signal.SIGINT, _end_at_once)
+        for number in before:
+            signal.signal(number, _end_at_once)
         raise KeyboardInterrupt
 
-    signal.signal(signal.SIGINT, interrupt)
+    for number in before:
+        signal.signal(number, interrupt)
     try:
         yield
     finally:
         # After an interrupt the second handler stays: the interpreter may wait for threads at exit.
-        if signal.getsignal(signal.SIGINT) is interrupt:
-            signal.signal(signal.SIGINT, before)
+        for number, usual in before.items():
+            if signal.getsignal(number) is interrupt:
+                signal.signal(number, usual)
 
 
 def _end_at_once(_signal: int, _frame: object) -> None:

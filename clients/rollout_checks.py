@@ -20,7 +20,7 @@ from collective.text import plural
 if TYPE_CHECKING:
     from collective.catalog import Catalog
     from collective.clients.parser import Parser
-    from collective.fleet.gates import Gate, Gates, GateView
+    from collective.fleet.gates import Gates, GateView, RolloutGate
     from collective.fleet.steps import Hook, Hooks
 
 ASK = "ask"
@@ -94,7 +94,7 @@ def _hook(option: str, text: str | None, catalog: Catalog) -> Hook | None:
         raise UsageError(f"{option}: {error}") from None
 
 
-def _gate(text: str) -> Gate:
+def _gate(text: str) -> RolloutGate:
     if text == ASK:
         return AskGate()
     from collective.fleet.gates import read_gate

@@ -18,6 +18,16 @@ if TYPE_CHECKING:
     from collective.clients.parser import Parser
     from collective.fleet.pace import Pace
 
+_LONGEST_REASON = 500  # characters; as in schemas/request.json
+
+
+def add_reason(parser: Parser) -> None:
+    """Add `--reason`."""
+    parser.add_argument(
+        "--reason", type=_reason, metavar="TEXT", help="why, for policies that require it and for the audit log"
+    )
+    parser.read_variable("reason", "COLLECTIVE_REASON")
+
 
 def add_rollout(parser: Parser) -> None:
     """Add the options that set the pace of a rollout, and when it stops."""
@@ -150,6 +160,12 @@ def _share(read_amount: Callable[[str, str], Any]) -> Callable[[str], Any]:
         return share
 
     return read
+
+
+def _reason(text: str) -> str:
+    if not 1 <= len(text) <= _LONGEST_REASON or not text.isprintable():
+        raise argparse.ArgumentTypeError(f"invalid reason '{text}': use 1 to {_LONGEST_REASON} printable characters")
+    return text
 
 
 def _retries(text: str) -> int:

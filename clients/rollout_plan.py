@@ -113,7 +113,7 @@ def _document(plan: CallPlan, around: Surroundings, cost: CallCost, fleet: Fleet
         "not_asked": dict(plan.found.not_asked),
         "not_evaluated": dict(plan.found.not_evaluated),
         "silent": list(plan.found.silent),
-        "left_out": dict(around.left_out),
+        "excluded": dict(around.excluded),
         "other_versions": around.other_versions,
         "cost": {"requests": cost.requests, "publishes": cost.publishes, "dollars": cost.dollars},
     }
@@ -131,7 +131,7 @@ def _text(plan: CallPlan, around: Surroundings, cost: CallCost) -> str:
     lines += [f"  {name}: {_call(hook.action, hook.data)}" for name, hook in plan.hooks.named().items()]
     lines += [f"  gate: {gate.name}" for gate in plan.gates.gates]
     lines += _reasons("not asked", plan.found.not_asked)
-    lines += _reasons("not asked", around.left_out)
+    lines += _reasons("not asked", around.excluded)
     lines += _reasons("cannot evaluate the filter", plan.found.not_evaluated)
     if plan.found.silent:
         lines.append(f"  did not answer whether they match: {fold(plan.found.silent)}")

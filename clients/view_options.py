@@ -14,7 +14,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from collective.clients import options
 from collective.clients.render.view import View
 from collective.errors import UsageError
 from collective.suggestions import suggest
@@ -81,6 +80,8 @@ def add_views(parser: Parser) -> argparse._ArgumentGroup:
 
 def add_call(parser: Parser) -> None:
     """Add the options of a command that makes one call of its own: targets, timeouts, saving, and `-q`."""
+    from collective.clients import options  # which imports the parser, and that imports this module
+
     options.add_targets(parser)
     options.add_running(parser)
     add_quiet(parser.add_argument_group("result options"))

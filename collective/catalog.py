@@ -1,4 +1,4 @@
-"""The DDLs of a caller: the standard agents' and those in configured folders."""
+"""The DDLs of a caller: the standard agents', those in configured folders, and those of installed distributions."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from collective import installed
 from collective.errors import DDLError, RPCError, UnknownAction, UsageError
 from collective.foreign_ddl import RUBY, ruby_files
 from collective.suggestions import suggest
@@ -23,7 +24,7 @@ def bundled() -> Path:
 
 
 class Catalog:
-    """Find DDLs by agent name: the standard ones first, then those in `folders`.
+    """Find DDLs by agent name: the standard ones first, then those in `folders`, then those of installed distributions.
 
     A DDL is read and checked once, when it is first used. DDLs of data functions are in the subfolder `data` of each
     folder.
@@ -31,28 +32,54 @@ class Catalog:
 
     def __init__(self, folders: Sequence[Path] = ()) -> None:
         self._read: dict[str, DDL] = {}
-        self.paths: dict[str, Path] = {}  # of DDL files, by agent; not checked yet
-        self.data_paths: dict[str, Path] = {}  # of DDL files of data functions, by function
+        self._paths: dict[str, Path] = {}
+        self._data_paths: dict[str, Path] = {}
+        self._complete = False
         self.ruby_paths: dict[str, Path] = {}  # of MCollective's DDL files, which must be converted, by agent
         for folder in (bundled(), *folders):
-            for path in sorted(folder.glob("*.json")):
-                self.paths.setdefault(path.stem, path)
-            for path in sorted((folder / "data").glob("*.json")):
-                self.data_paths.setdefault(path.stem, path)
+            self._add(folder)
             for path in ruby_files(folder):
                 self.ruby_paths.setdefault(path.stem, path)
 
+    @property
+    def paths(self) -> Mapping[str, Path]:
+        """The DDL files of all agents by name; they are not checked yet."""
+        self._add_installed()
+        return self._paths
+
+    @property
+    def data_paths(self) -> Mapping[str, Path]:
+        """The DDL files of all data functions by name."""
+        self._add_installed()
+        return self._data_paths
+
+    def has(self, agent: str) -> bool:
+        """Return whether there is a DDL of an agent; installed distributions are searched only if needed."""
+        return agent in self._paths or agent in self.paths
+
+    def _add(self, folder: Path) -> None:
+        for path in sorted(folder.glob("*.json")):
+            self._paths.setdefault(path.stem, path)
+        for path in sorted((folder / "data").glob("*.json")):
+            self._data_paths.setdefault(path.stem, path)
+
+    def _add_installed(self) -> None:
+        if not self._complete:
+            self._complete = True
+            for folder in installed.ddl_folders():
+                self._add(folder)
+
     def ddl(self, agent: str) -> DDL:
         """Return an agent's DDL; raise UsageError for an unknown agent, DDLError for an invalid DDL."""
-        if agent not in self.paths and agent in self.ruby_paths:
+        if not self.has(agent) and agent in self.ruby_paths:
             raise DDLError(f"{self.ruby_paths[agent]}: {RUBY}")
-        if agent not in self.paths:
+        if not self.has(agent):
             hint = suggest(agent, self.paths, "run 'crpc help' for a list")
             raise UsageError(f"unknown agent '{agent}' ({hint})")
         if agent not in self._read:
             from collective.ddl import read  # importing jsonschema takes 60 ms, and listing agents does not need it
 
-            self._read[agent] = read(self.paths[agent])
+            self._read[agent] = read(self._paths[agent])
         return self._read[agent]
 
     def action(self, agent: str, action: str) -> Action:
@@ -64,12 +91,12 @@ class Catalog:
 
     def data_function(self, name: str) -> Action:
         """Return a data function as an action; raise UsageError for an unknown one, DDLError for an invalid DDL."""
-        if name not in self.data_paths:
+        if name not in self._data_paths and name not in self.data_paths:
             hint = suggest(name, self.data_paths, f"data functions: {', '.join(sorted(self.data_paths))}")
             raise UsageError(f"unknown data function '{name}' ({hint})")
         from collective.data_ddl import read
 
-        return read(self.data_paths[name])
+        return read(self._data_paths[name])
 
     def check_filter(self, wanted: Filter) -> None:
         """Check the data functions in a filter before anything is sent: a misspelt field would match no node.

@@ -57,7 +57,8 @@ class Aggregate:
 class Action:
     """One action of an agent, as described by its DDL. `timeout` is in seconds.
 
-    `dry_run`: the action can report what it would change without changing it.
+    `dry_run`: the action can report what it would change without changing it. `read_only`: it changes nothing, so that
+    a frozen node runs it, and its reply need not be kept.
     """
 
     agent: str
@@ -70,6 +71,7 @@ class Action:
     output: Mapping[str, Any]
     aggregates: tuple[Aggregate, ...]
     dry_run: bool = False
+    read_only: bool = False
 
     @property
     def inputs(self) -> Mapping[str, Mapping[str, Any]]:
@@ -92,11 +94,6 @@ class Action:
         alternatives = [self.input[word][0] for word in ("anyOf", "oneOf") if self.input.get(word)]
         more = (name for one in alternatives if isinstance(one, Mapping) for name in one.get("required", ()))
         return tuple(dict.fromkeys([*self.required, *more]))
-
-    @property
-    def only_reads(self) -> bool:
-        """Whether the action changes nothing: it is idempotent, and has no dry run."""
-        return self.idempotent and not self.dry_run
 
     @property
     def required_outputs(self) -> tuple[str, ...]:
@@ -170,7 +167,9 @@ class Action:
         A failed action may return a part of its outputs: `complete` is false for these.
         """
         if not isinstance(data, dict):
-            message = f"{self._label}: returned {type(data).__name__}, but must return a mapping (see its DDL)"
+            message = (
+                f"{self._label}: returned {type(data).__name__}, but must return a dict with the outputs of its DDL"
+            )
             raise Failed(message, reason="crashed")
         filled = {name: value["default"] for name, value in self.outputs.items() if "default" in value}
         filled.update(data)
@@ -363,14 +362,16 @@ def _action(metadata: Mapping[str, Any], name: str, body: Mapping[str, Any]) -> 
         output=body["output"],
         aggregates=tuple(aggregates),
         dry_run=body.get("dry_run", False),
+        read_only=body.get("read_only", False),
     )
 
 
 def _missing_alternatives(error: ValidationError) -> list[str]:
     """Return the inputs of which one is required; none if the error is another one."""
-    if error.validator != "anyOf" or error.absolute_path or any(one.validator != "required" for one in error.context):
+    found: list[Any] = list(error.context or ())
+    if error.validator != "anyOf" or error.absolute_path or any(one.validator != "required" for one in found):
         return []
-    return [name for one in error.context for name in one.validator_value if name not in one.instance]
+    return [str(name) for one in found for name in one.validator_value if name not in one.instance]
 
 
 def _check_inputs(where: str, schema: Mapping[str, Any], inputs: Mapping[str, Any]) -> None:

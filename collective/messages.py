@@ -34,6 +34,7 @@ COMPRESS_ABOVE = 4096  # bytes; SQS bills per 64 KB, so compressing small messag
 MAX_PAYLOAD = 16 * 1024 * 1024  # bytes, after decompression
 MAX_SKEW = 300.0  # seconds between a request's `time` and the clock of SQS
 MAX_TTL = 3600.0  # seconds; journals keep request ids longer than this
+MAX_DELAY = 2592000.0  # seconds, 30 days: for the start of a job, and for keeping its result
 
 SignPayload = Callable[[str], "str | None"]
 
@@ -47,6 +48,13 @@ class Request:
     `timeout` how many seconds the caller waits for the reply, queueing included. `run` is the same for all requests of
     a call, the waves of a rollout: the id of the first one. With `dry_run` the action must only report what it would
     change; such a request names `dry_run` in `critical`, so that older nodes refuse it.
+
+    With a `job` the node runs the action in the background: `start` is the time from when it may begin in Unix seconds
+    by the server's clock (None: `delay` seconds after the request was sent), `splay` the longest random delay after
+    that, `grace` how late it may begin, and `keep` how long its result is kept, in seconds. It is in `critical`,
+    because a node that does not know it must not run the action at once.
+
+    `reason` is why the caller sends it, `total` the number of nodes of the whole call; a policy can limit both.
     """
 
     id: str
@@ -66,6 +74,9 @@ class Request:
     critical: tuple[str, ...] = ()
     run: str | None = None
     dry_run: bool = False
+    job: Mapping[str, Any] | None = None
+    reason: str | None = None
+    total: int | None = None
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
-"""What the agent `rpcutil` sees of the daemon that it runs in: everything except its configuration.
+"""What the agents `rpcutil` and `control` see of the daemon that they run in: everything except its configuration.
 
-It is a protocol, so that the agent does not depend on the node's code; `collective/node/info.py` implements it.
+These are protocols, so that the agents do not depend on the node's code; `collective/node/info.py` and
+`collective/node/jobs/control.py` implement them.
 """
 
 from __future__ import annotations
@@ -11,8 +12,39 @@ from typing import Any, Protocol
 from collective.ddl import DDL
 
 
+class NodeControl(Protocol):
+    """The work of a node. A caller may stop its own requests, and with `everyone` those of all callers.
+
+    Methods about one request raise Aborted for an unknown one, and for one of another caller.
+    """
+
+    def jobs(self, caller: str, *, everyone: bool) -> list[dict[str, Any]]:
+        """Return the jobs of `caller`, or of all callers, oldest first, without their results."""
+        ...
+
+    def result(self, job_id: str, caller: str, *, everyone: bool) -> dict[str, Any]:
+        """Return a job and its result."""
+        ...
+
+    def cancel(self, request_id: str, caller: str, *, everyone: bool, running: bool) -> str:
+        """Cancel a request or a job, with `running` also one whose action has begun. Return what became of it."""
+        ...
+
+    def freeze(self, caller: str, reason: str) -> Mapping[str, Any]:
+        """Refuse everything but reads from now on; return the freeze."""
+        ...
+
+    def thaw(self) -> Mapping[str, Any] | None:
+        """End the freeze, and return it; None if there was none."""
+        ...
+
+    def frozen(self) -> Mapping[str, Any] | None:
+        """Return the freeze in force; None if there is none."""
+        ...
+
+
 class NodeInfo(Protocol):
-    """The node that runs an action of rpcutil."""
+    """The node that runs an action of rpcutil or control."""
 
     @property
     def identity(self) -> str:
@@ -53,6 +85,10 @@ class NodeInfo(Protocol):
     @property
     def audit_head(self) -> str | None:
         """The hash of the audit log's last line; None if the log is empty."""
+
+    @property
+    def control(self) -> NodeControl:
+        """What can be done with the node's work."""
 
     def count(self, counter: str) -> int:
         """Return the value of a counter of requests, such as `received`."""

@@ -51,3 +51,14 @@ def test_a_timeout_kills_the_process_group() -> None:
     """A timeout kills child processes too, and output up to then is kept."""
     done = run(["sh", "-c", "echo begun; sleep 60; echo never"], timeout=0.3)
     assert (done.timed_out, done.stdout) == (True, "begun\n")
+
+
+@pytest.mark.parametrize("user", [None, "nobody"])
+def test_a_node_whose_user_has_no_account_runs_commands(monkeypatch: pytest.MonkeyPatch, user: str | None) -> None:
+    """In a container the daemon's user need not be in passwd(5): commands run, and another user is refused."""
+    monkeypatch.setattr(os, "geteuid", lambda: 54321)
+    if user:
+        with pytest.raises(Aborted, match=r"^cannot run as user 'nobody': this node runs as '54321', not root"):
+            run(["true"], user=user)
+    else:
+        assert run(["sh", "-c", "echo $USER $LOGNAME $HOME"]).stdout == "54321 54321 /\n"

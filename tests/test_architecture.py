@@ -2,6 +2,7 @@
 
 __init__           the public API, for users only: the library imports from its own modules
 clients            the command line
+authoring          tools for the authors of agents
 lab, testing       whole collectives, made of both sides
 setup              what a collective needs on AWS
 node │ fleet       the two sides: they never meet
@@ -40,7 +41,8 @@ MAY_IMPORT = {
     "setup": "values aws transport registry",
     "lab": "values aws transport registry node",
     "testing": "values transport registry node fleet",
-    "clients": "values fleet lab setup",
+    "authoring": "values node fleet testing",
+    "clients": "values fleet lab setup authoring",
     "__init__": "values fleet",
     "__main__": "clients",
 }

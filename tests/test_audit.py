@@ -81,6 +81,9 @@ def test_a_request_has_two_lines(path: Path) -> None:
         "asks": [["fstat", "/etc/hosts"]],
         "verdict": "allowed",
         "rule": "operators",
+        "reason": None,
+        "targets": 1,
+        "run": None,
         "skew": 0.123,
         "previous": None,
     }

@@ -63,6 +63,8 @@ CASES: dict[str, list[str]] = {
     "find -C ": ["apache", "mysql::server"],
     "find -A ": ["package", "rpcutil"],
     "find -I web": ["web01.lab", "web02.lab"],
+    "find -I @": ["@front"],
+    "up": ["up"],
     "find -W 'apache ro'": ["apache role="],
     "find -S 'role=web and (r'": ["role=web and (role="],
     "find -S 'role=web a'": ["role=web apache", "role=web and"],

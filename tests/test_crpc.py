@@ -76,7 +76,7 @@ MISTAKES: dict[str, tuple[int, str]] = {
     "shell run command=ls timeout=soon": (USAGE, "timeout=soon: not a"),
     "package status package=@/no/such/file": (USAGE, "package=@/no/such/file: cannot be read: No such file"),
     "package status package=zsh --colour": (USAGE, "unknown option '--colour' (did you mean '--color'?)"),
-    "package status package=zsh --zap": (USAGE, "unknown option '--zap' (see 'crpc AGENT ACTION --help')"),
+    "package status package=zsh --xyzzy": (USAGE, "unknown option '--xyzzy' (see 'crpc AGENT ACTION --help')"),
     "package status package=zsh --jso": (USAGE, "unknown option '--jso' (did you mean '--json'?)"),
     "package status package=zsh --json --csv": (USAGE, "--csv: not allowed with argument -j/--json"),
     "package status package=zsh -t soon": (

@@ -154,7 +154,7 @@ def test_our_own_words_of_the_ddl_are_accepted() -> None:
 @pytest.mark.parametrize("data", [None, [], "text", 5])
 def test_an_action_must_return_a_mapping(data: Any) -> None:
     """Any other result is a failure of the agent."""
-    with pytest.raises(Failed, match="must return a mapping"):
+    with pytest.raises(Failed, match="must return a dict"):
         swing().check_output(data)
 
 

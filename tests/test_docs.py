@@ -194,6 +194,12 @@ def test_everything_about_an_attacker_has_a_proof(attacker: str) -> None:
     assert [text for _, text in bullets if not text.endswith(" -->")] == []
 
 
+def test_what_the_daemon_does_as_root_names_every_agent() -> None:
+    """The list has a row for each standard agent; rpcutil runs nothing."""
+    section = (DOCS / "security.md").read_text().partition("\n## What the daemon does as root\n")[2].partition("\n#")[0]
+    assert [agent for agent in Catalog().paths if f"\n| `{agent}`" not in section and agent != "rpcutil"] == []
+
+
 def test_every_defence_on_the_security_page_has_a_proof() -> None:
     """Each bullet 'Stopped by' ends with the comment that names its test, unless nothing stops the attacker."""
     section = (DOCS / "security.md").read_text().partition("## What an attacker can do\n")[2].partition("\n## ")[0]

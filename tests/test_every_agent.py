@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from support.agent_cases import CASES, DDLS
 
-from collective.agents import fact, file, nettest, nrpe, package, process, puppet, service
+from collective.agents import fact, file, nettest, nrpe, package, process, puppet, service, shell
 from collective.catalog import Catalog
 from collective.ddl import Action
 from collective.errors import RPCError

@@ -17,7 +17,7 @@ from support.waiting import wait_until
 from collective import Pace
 from collective.errors import UsageError
 from collective.fleet.gatekeeper import GateKeeper
-from collective.fleet.gates import Gate, Gates, GateView, read_gate
+from collective.fleet.gates import Gates, GateView, RolloutGate, read_gate
 from collective.fleet.gates.command import CommandGate
 from collective.fleet.rollout import Rollout
 from collective.fleet.steps import Hooks
@@ -152,7 +152,7 @@ def test_invalid_gates_are_refused(arguments: dict[str, Any]) -> None:
 # -- in a call
 
 
-def call(folder: Path, world: Scripted, *gates: Gate, every: float | None = None, action: str = "stop") -> Any:
+def call(folder: Path, world: Scripted, *gates: RolloutGate, every: float | None = None, action: str = "stop") -> Any:
     """Roll out in waves of one node with gates, and return the finished call."""
     with world.fleet(folder) as fleet:
         made = fleet.call(*RUN, pace=Pace(waves="1"), gates=Gates(gates, every, action))

@@ -62,7 +62,7 @@ def test_the_longest_bar_fits_and_the_shortest_is_seen() -> None:
 
 
 def test_outliers_are_named_the_slowest_first() -> None:
-    """With fewer than four nodes nothing is an outlier; equal times have none."""
+    """A node is slow compared to others: fewer than four nodes and equal times have no outliers."""
     times = {f"web{number}": 100.0 + number for number in range(20)}
     assert slow(times) == []
     assert slow({**times, "web98": 300.0, "web99": 900.0}) == ["web99", "web98"]

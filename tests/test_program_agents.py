@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.node_server import REPLIES, ask, described, request
+from support.node_server import REPLIES, call_node, described, request
 from support.program_agents import CHORIA_SHELL, MOUNTED, PARROT, USAGE, write_program
 
 from collective.node.plugins import agents, plugin_set
@@ -61,7 +61,7 @@ class Called:
 
     def __call__(self, agent: str, action: str = "go", **data: Any) -> Any:
         """Return the reply to one request."""
-        return ask(self.network, request(agent, action, data=data))
+        return call_node(self.network, request(agent, action, data=data))
 
 
 @pytest.fixture
@@ -163,7 +163,7 @@ REPLIES_OF = {
     "a pipe": ("rm $2; mkfifo $2", 5, "crashed", "the program's reply is not a regular file"),
     "a link": ("rm $2; ln -s /etc/passwd $2", 5, "crashed", "the program's reply cannot be read"),
     "too much": ("head -c 9000000 /dev/zero > $2", 5, "crashed", "larger than the limit of 8388608 bytes"),
-    "another output": ('echo \'{"data": {"texts": "x"}}\' > $2', 5, "crashed", "output 'text' is missing"),
+    "another output": ('echo \'{"data": {"other": "x"}}\' > $2', 5, "crashed", "output 'text' is missing"),
     "another type": ('echo \'{"data": {"text": 1}}\' > $2', 5, "crashed", "output 'text': 1 is not of type 'string'"),
     "prints": (f"seq 100000; echo '{OK}' > $2", 0, None, "OK"),
     "no environment": (f"[ -z \"$SECRET_OF_NODE\" ] && echo '{OK}' > $2", 0, None, "OK"),

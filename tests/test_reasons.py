@@ -19,6 +19,7 @@ TABLE = {
     "DENIED": ("denied", "denied", 1, "denied", "always", "always"),
     "NOT_EVALUATED": ("filtered", "filtered", 5, "not_evaluated", "always", "always"),
     "FILTERED": ("filtered", "filtered", 5, "filtered", "named", "named"),
+    "FROZEN": ("frozen", "refused", 1, "frozen", "always", "always"),
     "UNKNOWN_ACTION": ("invalid", "invalid", 2, None, "always", "always"),
     "MISSING_INPUT": ("invalid", "invalid", 3, None, "always", "always"),
     "INVALID_INPUT": ("invalid", "invalid", 4, None, "always", "always"),

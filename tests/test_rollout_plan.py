@@ -47,19 +47,19 @@ def test_a_plan_sends_nothing(tmp_path: Path) -> None:
     assert sorted(outcomes.ok) == NODES == sorted(sent.node for sent in world.sent)
 
 
-def test_a_plan_tells_which_nodes_are_left_out(tmp_path: Path) -> None:
+def test_a_plan_tells_which_nodes_are_excluded(tmp_path: Path) -> None:
     """Stopped nodes, nodes without the agent, and those that the limit has not chosen have a reason each."""
     world = network()
     with world.fleet(tmp_path) as fleet:
-        change(world, "web1", left=0.0)
+        world.registry.leave("web1", "")
         change(world, "web2", agents={"rpcutil": "1"})
         change(world, "web3", agents={"shell": "0.1"})
         plan = fleet.plan(*RUN, targets=Targets().limited(3, seed=1))
         around = fleet.surroundings(plan)
-    assert around.left_out.keys() | set(plan.nodes) == set(NODES)
-    assert around.left_out["web1"].startswith("stopped cleanly")
-    assert around.left_out["web2"] == "has no agent 'shell'"
-    assert list(around.left_out.values()).count("not chosen by the limit 3") == 1
+    assert around.excluded.keys() | set(plan.nodes) == set(NODES)
+    assert around.excluded["web1"].startswith("stopped cleanly")
+    assert around.excluded["web2"] == "has no agent 'shell'"
+    assert list(around.excluded.values()).count("not chosen by the limit 3") == 1
     assert around.other_versions == {name: around.versions[name] for name in plan.nodes}
 
 
@@ -134,7 +134,7 @@ def test_what_has_changed_is_named(tmp_path: Path) -> None:
         change(world, "web1", facts={"az": "b"})
         plan = fleet.plan(*RUN, pace=pace)
         assert drift(document, plan, {}) == ["the facts that order the nodes have changed"]
-        change(world, "web1", left=0.0)
+        world.registry.leave("web1", "")
         plan = fleet.plan(*RUN, pace=pace)
         other = replace(plan, action=replace(plan.action, timeout=1.0))
         assert drift(document, other, {"web2": "2"}) == [
@@ -143,7 +143,7 @@ def test_what_has_changed_is_named(tmp_path: Path) -> None:
             "1 node with another version of 'shell': web2",
         ]
         smaller = save(plan, tmp_path / "smaller.json")
-        change(world, "web1", left=None)
+        change(world, "web1")
         assert drift(smaller, fleet.plan(*RUN, pace=pace), {}) == ["1 node matched in addition: web1"]
 
 
@@ -221,7 +221,7 @@ def test_a_failure_that_stays_is_not_repeated(tmp_path: Path, statuscode: int) -
 
 
 def test_only_idempotent_actions_are_repeated(tmp_path: Path) -> None:
-    """Nothing is sent."""
+    """Another action is refused, and nothing is sent."""
     world = network()
     with world.fleet(tmp_path) as fleet, pytest.raises(UsageError, match="retry: 'shell run' is not idempotent"):
         fleet.call(*RUN, pace=Pace(retry=1))

@@ -279,7 +279,7 @@ FLEETS = st.dictionaries(
 )
 
 
-class Watched:
+class WatchedWaves:
     """A rollout driven by events, and an independent record of each node; every send is checked."""
 
     def __init__(self, facts: dict[str, dict[str, str]], pace: Pace, gated: bool) -> None:
@@ -414,7 +414,7 @@ def test_no_schedule_breaks_a_promise(
     facts: dict[str, dict[str, str]], pace: Pace, gated: bool, events: list[tuple[str, Any]]
 ) -> None:
     """No limit is overrun, no node is sent to after a stop or before its wave, and each ends in one outcome."""
-    watched = Watched(facts, pace, gated)
+    watched = WatchedWaves(facts, pace, gated)
     watched.send()
     for event, value in events:
         watched.happen(event, value)

@@ -21,9 +21,14 @@ GROUPS = {
         "ssh": "Open ssh to the node that the target options find",
         "facts": "Count the values of a fact",
         "inventory": "Show the facts, classes and agents of one node",
+        "report": "Print a report on the fleet, as text, Markdown, CSV, JSON or an HTML page",
     },
     "Change nodes": {
         "apply": "Run a saved plan of a rollout",
+        "jobs": "List, wait for and cancel background jobs and running requests",
+        "revoke": "Keep a sent request from beginning",
+        "freeze": "Make nodes refuse everything but actions that read",
+        "thaw": "End a freeze of nodes",
     },
     "Look back": {
         "runs": "List the saved calls",
@@ -47,6 +52,11 @@ GROUPS = {
         "policy": "Check and test authorization policies",
         "audit": "Show and verify the audit log of a node",
         "cost": "Estimate what a collective costs per month at AWS",
+    },
+    "Write agents": {
+        "new": "Write the code, the DDL and a test of a new agent",
+        "check": "Report what is wrong with agents, and what could be better",
+        "run-local": "Run an action on this machine and print what a caller would see",
     },
     "Try it out": {
         "lab": "Run a whole collective on this machine",

@@ -69,6 +69,7 @@ def run(arguments: Sequence[str]) -> int:
 
 def _plan_again(fleet: Fleet, document: Mapping[str, Any]) -> CallPlan:
     """Return the saved call as it would be planned now."""
+    from collective.fleet.background import Background
     from collective.fleet.pace import Pace
     from collective.fleet.plan import saved_targets
     from collective.fleet.steps import Hooks
@@ -84,4 +85,5 @@ def _plan_again(fleet: Fleet, document: Mapping[str, Any]) -> CallPlan:
         ttl=document["ttl"],
         hooks=Hooks(**hooks),
     )
-    return replace(plan, gates=read_gates(**document["gates"]))
+    background = Background(**document["background"]) if document["background"] else None
+    return replace(plan, gates=read_gates(**document["gates"]), background=background, reason=document["reason"])

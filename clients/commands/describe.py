@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from collective.clients import apps, options, output
 from collective.clients.commands import COMMANDS
+from collective.clients.completed_by import completed_by
 from collective.clients.output import Output
-from collective.clients.parser import Parser, completed_by
+from collective.clients.parser import Parser
 from collective.errors import UsageError
 from collective.masking import MASK
 

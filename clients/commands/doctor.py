@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from collective.clients import options, output
 from collective.clients.commands import COMMANDS
+from collective.clients.completed_by import completed_by
 from collective.clients.output import Output
-from collective.clients.parser import Parser, completed_by
+from collective.clients.parser import Parser
 from collective.clients.streams import write
 from collective.exit_codes import CONFIGURATION, DENIED, UNAVAILABLE, exit_code
 from collective.names import check_identity

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from collective.clients.commands import COMMANDS
-from collective.clients.parser import Parser, completed_by
+from collective.clients.completed_by import completed_by
+from collective.clients.parser import Parser
 from collective.clients.render.formatting import in_words, shallow
 from collective.clients.render.view import Screen
 from collective.clients.results import CallOutput, present

@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 
 from collective.clients import apps, lookup, options, output
 from collective.clients.commands import COMMANDS, GROUPS
+from collective.clients.completed_by import completed_by
 from collective.clients.output import Output
-from collective.clients.parser import Parser, completed_by
+from collective.clients.parser import Parser
 from collective.errors import UsageError
 from collective.text import escape_controls
 

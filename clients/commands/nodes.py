@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from collective import durations
 from collective.clients import options, output, setup_plans
 from collective.clients.commands import COMMANDS
+from collective.clients.completed_by import completed_by
 from collective.clients.output import Output
-from collective.clients.parser import Parser, completed_by
+from collective.clients.parser import Parser
 from collective.clients.streams import notice
 from collective.config import ClientConfig
 from collective.errors import ConfigError, UsageError

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from collective.clients import node_files, options, output
 from collective.clients.commands import COMMANDS
+from collective.clients.completed_by import completed_by
 from collective.clients.output import Output
-from collective.clients.parser import Parser, completed_by
+from collective.clients.parser import Parser
 from collective.clients.streams import notice, write
 from collective.errors import CollectiveError, ConfigError, PolicyError, UsageError
 from collective.exit_codes import CONFIGURATION, FAILED, SILENT
@@ -64,6 +67,9 @@ def make_parser() -> Parser:
     completed_by("request", test.add_argument("words", nargs="*", help="agent, action and inputs"))
     test.add_argument("--caller", required=True, metavar="NAME", help="the caller of the request")
     test.add_argument("-n", "--dry-run", action="store_true", help="test a dry run of the action")
+    test.add_argument("--reason", default="", metavar="TEXT", help="the reason of the call")
+    test.add_argument("--targets", type=_number, metavar="N", help="the number of nodes of the call (default: 1)")
+    test.add_argument("--time", type=_time, metavar="TIME", help="when: 2026-11-28T02:30 (default: now)")
     replay.add_argument("--audit", required=True, type=Path, metavar="FILE", help="the audit.jsonl of a node")
     for verb in (test, replay):
         verb.add_argument("--facts", type=Path, metavar="FILE", help="the node's facts: .json, .txt or YAML")
@@ -115,8 +121,9 @@ def _test(args: argparse.Namespace) -> int:
     for line in rules.misspelt(known):
         notice(f"{args.file}: {line}")
     node = _node(args)
+    call = policy.CallFacts(args.reason, args.targets or 1, args.targets or 1, args.time or time.time())
     on = node or policy.KnownNode({}, frozenset())
-    question = policy.Question(args.caller, agent, action, data, on, dry_run=args.dry_run, known=known)
+    question = policy.Question(args.caller, agent, action, data, on, dry_run=args.dry_run, known=known, call=call)
     depends = node is None and len({one.allow for one in rules.possible(replace(question, node=None))}) > 1
     if depends:
         notice("the decision depends on the node (use --facts and --classes); assuming it has none")
@@ -125,6 +132,19 @@ def _test(args: argparse.Namespace) -> int:
     text = f"{'allowed' if decision.allow else 'denied'}: {escape_controls(decision.why)}\n"
     output.show(args, Output("policy-test", document, list(document), [list(document.values())], lambda: text))
     return 0 if decision.allow else FAILED
+
+
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 0 < len(text) <= 7):
+        raise argparse.ArgumentTypeError(f"invalid number '{text}'")
+    return int(text)
+
+
+def _time(text: str) -> float:
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"invalid time '{text}': use 2026-11-28T02:30") from None
 
 
 def _inputs(catalog: Catalog, agent: str, action: str, words: Sequence[str]) -> Mapping[str, Any]:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from collective.clients import apps, options, rollout_options, saved_runs
 from collective.clients.commands import COMMANDS
+from collective.clients.completed_by import completed_by
 from collective.clients.confirmation import Confirmation, ask_whether
 from collective.clients.inputs import ask_secrets, read_inputs
-from collective.clients.parser import Parser, completed_by
+from collective.clients.parser import Parser
 from collective.clients.prepared_call import PreparedCall, connected, send
 from collective.clients.results import present, print_sent
 from collective.clients.streams import notice
@@ -48,6 +49,7 @@ def make_parser() -> Parser:
     group.add_argument("--skipped", action="store_true", help="nodes that were not sent to")
     options.add_target(parser)
     options.add_running(parser)
+    rollout_options.add_reason(parser)
     rollout_options.add_rollout(parser)
     group = add_views(parser)
     group.add_argument("--no-results", action="store_true", help="print the request id, do not wait for replies")
@@ -115,6 +117,7 @@ def _prepared(
         ttl=args.ttl or found.request["ttl"],
         retry_of=found.begin["run"],
         dry_run=found.dry_run,
+        reason=args.reason,
     )
 
 

@@ -8,17 +8,19 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from collective.clients import apps, lookup, options, rollout_checks, rollout_options, rollout_plan
+from collective.clients import apps, job_options, lookup, options, rollout_checks, rollout_options, rollout_plan
 from collective.clients.commands import COMMANDS
 from collective.clients.confirmation import Confirmation
 from collective.clients.input_files import Sources
 from collective.clients.inputs import ask_secrets, read_inputs
-from collective.clients.parser import Parser, completed_by, examples_epilog
+from collective.clients.parser import examples_epilog
 from collective.clients.prepared_call import PreparedCall, connected, planned, send
-from collective.clients.repeated_call import add_repeating, check_repeating, is_repeated, repeat
+from collective.clients.repeated_call import repeat
+from collective.clients.repeating_options import check_repeating, is_repeated
+from collective.clients.request_parser import make_parser as make_parser
 from collective.clients.results import present, print_sent
 from collective.clients.streams import write
-from collective.clients.view_options import add_views, read_view
+from collective.clients.view_options import read_view
 from collective.errors import ConfigError, UsageError
 from collective.suggestions import suggest
 
@@ -30,39 +32,6 @@ if TYPE_CHECKING:
     from collective.fleet.fleet import Fleet
 
 _HELP = frozenset({"-h", "--help"})
-
-
-_EXAMPLES = (
-    "crpc rpcutil ping",
-    "crpc package status package=bash -F role=web",
-    "crpc rpcutil get_fact fact=role --limit 2 -o table",
-    "crpc rpcutil daemon_stats --batch 50% --batch-sleep 1 --max-fail 1",
-    "crpc rpcutil daemon_stats --waves 1,50%,rest --max-fail 1",
-    "crpc rpcutil daemon_stats --waves 1,rest --gate 'reply:statuscode=0' --before 'rpcutil ping'",
-)
-
-
-def make_parser(
-    prog: str = "crpc AGENT ACTION",
-    usage: str = "crpc AGENT ACTION [KEY=VALUE ...] [options]",
-    description: str | None = "Send a request to many nodes and print the replies.",
-    examples: Sequence[str] = _EXAMPLES,
-) -> Parser:
-    """Return the parser of a request; `words` are the words that are not options."""
-    parser = Parser(prog, usage=usage, description=description, examples=examples)
-    words = "agent, action and inputs ('crpc describe AGENT' lists them)"
-    argument = parser.add_argument("words", nargs="*", help=words if usage != argparse.SUPPRESS else argparse.SUPPRESS)
-    completed_by("request", argument)
-    options.add_targets(parser)
-    options.add_dry_run(parser)
-    options.add_running(parser)
-    rollout_options.add_rollout(parser)
-    rollout_checks.add_options(parser)
-    rollout_plan.add_options(parser)
-    add_repeating(parser)
-    group = add_views(parser)
-    group.add_argument("--no-results", action="store_true", help="print the request id, do not wait for replies")
-    return parser
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -142,6 +111,8 @@ def prepare(args: argparse.Namespace, words: Sequence[str], config: ClientConfig
         hooks=rollout_checks.hooks(args, catalog),
         gates=rollout_checks.gates(args),
         max_cost=args.max_cost,
+        background=job_options.background(args),
+        reason=args.reason,
     )
 
 
@@ -184,7 +155,7 @@ def _config(args: argparse.Namespace, words: Sequence[str]) -> ClientConfig:
 
 
 def _check_agent(catalog: Catalog, agent: str) -> None:
-    if hint := lookup.hint(agent, catalog.paths):
+    if not catalog.has(agent) and (hint := lookup.hint(agent, ())):
         raise UsageError(f"there is neither an agent nor a command '{agent}' ({hint})")
 
 

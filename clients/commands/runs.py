@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from collective import durations
 from collective.clients import options, output, saved_runs
 from collective.clients.commands import COMMANDS
+from collective.clients.completed_by import completed_by
 from collective.clients.output import Output
-from collective.clients.parser import Parser, completed_by
+from collective.clients.parser import Parser
 from collective.clients.streams import notice
 from collective.errors import UsageError
 from collective.text import escape_controls, plural

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from collective import schemas
 from collective.clients import output
 from collective.clients.commands import COMMANDS
+from collective.clients.completed_by import completed_by
 from collective.clients.output import Output
-from collective.clients.parser import Parser, completed_by
+from collective.clients.parser import Parser
 from collective.clients.streams import write
 from collective.errors import UsageError
 from collective.suggestions import suggest

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from collective.clients import options, saved_runs
 from collective.clients.commands import COMMANDS
-from collective.clients.parser import Parser, completed_by
+from collective.clients.completed_by import completed_by
+from collective.clients.parser import Parser
 from collective.clients.results import CallOutput, show_results
 from collective.clients.streams import notice
 from collective.clients.view_options import add_views

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 from collective.clients import options, output
 from collective.clients.commands import COMMANDS
+from collective.clients.completed_by import completed_by
 from collective.clients.confirmation import ask
 from collective.clients.output import Output
-from collective.clients.parser import Parser, completed_by, split_command
+from collective.clients.parser import Parser, split_command
 from collective.clients.streams import notice, write
 from collective.errors import ConfigError, NoNodes, TooManyTargets, UsageError
 from collective.suggestions import suggest

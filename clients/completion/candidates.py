@@ -4,45 +4,46 @@
     complete(["find", "-F"], "role=")           role=db, role=web
     complete(["nodes"], "")                     list, trust, revoke, prune
 
-Each parser knows its options and words; `completed_by` (parser.py) names the values that they take.
+Each parser knows its options and words; `completed_by` names the values that they take.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from collective.clients import lookup
+from collective.clients import apps, lookup
+from collective.clients.commands import COMMANDS
 from collective.clients.completion import Candidate
 
 if TYPE_CHECKING:
-    from collective.clients.completion.values import Known
+    from collective.clients.completion.values import LocalNames
     from collective.clients.parser import Parser
 
+_REQUEST = "crpc AGENT ACTION"  # the program name of the parser of a request, whose first word is the agent
 _FILES = ("FILE", "DIR")  # names of values in help pages that are paths
 
 
 def complete(words: Sequence[str], current: str) -> list[Candidate]:
     """Return the words that `current` can become after `words`, which follow `crpc`. Raises various errors."""
-    from collective.clients.completion.values import Known
+    from collective.clients.completion.values import LocalNames
 
-    known = Known(words)
+    known = LocalNames(words)
     command, rest = _command(words)
     if command is None:
         return _before_command(words, current, known)
-    if not rest and not current.startswith("-") and command in known.agents:
-        return known.starting("request", [command], current)
-    parser = _parser(command, rest)
+    is_agent = command not in COMMANDS and command in known.agents
+    if is_agent and _is_plain(command, [*rest, current]):
+        return known.starting("request", [command, *rest], current)
+    parser = _request_parser(command, rest) if is_agent else lookup.find([command, *rest]).make_parser
     if parser is None:
         return []
-    given = _Given.read(parser, [command, *rest] if parser.prog == _REQUEST else rest)
+    made = parser()
+    given = _Given.read(made, [command, *rest] if made.prog == _REQUEST else rest)
     return _candidates(given, current, known)
-
-
-_REQUEST = "crpc AGENT ACTION"  # the program name of the parser of a request, whose first word is the agent
 
 
 @dataclass
@@ -94,36 +95,36 @@ def _command(words: Sequence[str]) -> tuple[str | None, list[str]]:
     """Return the command or agent, and the other words; options may precede it."""
     if not words or not words[0].startswith("-"):
         return (words[0], list(words[1:])) if words else (None, [])
-    from collective.clients.commands import rpc
+    from collective.clients import request_parser
 
-    first = rpc.make_parser().command_first(words)
+    first = request_parser.make_parser().command_first(words)
     return (None, []) if first[0].startswith("-") else (first[0], first[1:])
 
 
-def _parser(command: str, rest: Sequence[str]) -> Parser | None:
-    """Return the parser of a command, of an extra verb of an agent, or of a request; None for an unknown plug-in."""
-    from collective.clients import apps
-
-    found = lookup.find([command, *rest])
-    if found.make_parser is not None or found.is_plugin:
-        return found.make_parser() if found.make_parser else None
-    from collective.clients.commands import rpc
-
-    verb = apps.verbs(command).get(rest[0]) if rest else None
-    return verb.make_parser() if verb and verb.make_parser else rpc.make_parser()
+def _is_plain(agent: str, rest: Sequence[str]) -> bool:
+    """Return whether no parser is needed for a request: it has no options, and no extra verb of the agent."""
+    return not any(word.startswith("-") for word in rest) and not (rest[1:] and rest[0] in apps.verbs(agent))
 
 
-def _before_command(words: Sequence[str], current: str, known: Known) -> list[Candidate]:
+def _request_parser(agent: str, rest: Sequence[str]) -> Callable[[], Parser]:
+    """Return what makes the parser of a request, or of an extra verb of the agent."""
+    from collective.clients import request_parser
+
+    verb = apps.verbs(agent).get(rest[0]) if rest else None
+    return verb.make_parser if verb and verb.make_parser else request_parser.make_parser
+
+
+def _before_command(words: Sequence[str], current: str, known: LocalNames) -> list[Candidate]:
     if words or current.startswith("-"):
-        from collective.clients.commands import rpc
+        from collective.clients import request_parser
 
-        given = _Given.read(rpc.make_parser(), words)
+        given = _Given.read(request_parser.make_parser(), words)
         if given.waiting is not None or current.startswith("-"):
             return _candidates(given, current, known)
     return known.starting("command", [], current)
 
 
-def _candidates(given: _Given, current: str, known: Known) -> list[Candidate]:
+def _candidates(given: _Given, current: str, known: LocalNames) -> list[Candidate]:
     if given.waiting is not None:
         return _values(given.waiting, given.words, current, known)
     if current.startswith("-") and not given.options_ended:
@@ -181,7 +182,7 @@ def _word(parser: Parser, number: int) -> argparse.Action | None:
     return words[-1] if words and words[-1].nargs in ("*", "+", argparse.REMAINDER) else None
 
 
-def _values(action: argparse.Action, words: Sequence[str], current: str, known: Known) -> list[Candidate]:
+def _values(action: argparse.Action, words: Sequence[str], current: str, known: LocalNames) -> list[Candidate]:
     """Return the values of an option or word: its choices, what `completed_by` names, or files."""
     if action.choices is not None:
         return [Candidate(str(one)) for one in action.choices if str(one).startswith(current)]

@@ -31,7 +31,7 @@ _RUNS = 50  # that are completed
 _CONDITIONS = ("and", "or", "not")
 
 
-class Known:
+class LocalNames:
     """What is known without the network, read when it is needed. `words` are those of the command line."""
 
     def __init__(self, words: Sequence[str]) -> None:
@@ -43,18 +43,13 @@ class Known:
 
     @cached_property
     def config(self) -> ClientConfig | None:
-        """The configuration with the collective of `-T`; None without one."""
+        """The configuration of the collective that the command line is for; None without a valid one."""
         from collective.config import load_client
 
         with suppress(CollectiveError):
-            return load_client(lookup.config_file(self._words))
+            target = lookup.option_value(self._words, "-T", "--target")
+            return load_client(lookup.config_file(self._words)).in_collective(target)
         return None
-
-    @cached_property
-    def collective(self) -> str:
-        """The collective that the command line is for."""
-        target = lookup.option_value(self._words, "-T", "--target")
-        return target or (self.config.collective if self.config else "")
 
     @cached_property
     def agents(self) -> Mapping[str, Path]:
@@ -77,10 +72,10 @@ class Known:
 
         if self.config is None:
             return registry_names.RegistryNames()
-        return registry_names.load(self.config.state, self.collective)
+        return registry_names.load(self.config.state, self.config.collective)
 
 
-def _commands(known: Known, _words: Sequence[str], _current: str) -> Iterator[Candidate]:
+def _commands(known: LocalNames, _words: Sequence[str], _current: str) -> Iterator[Candidate]:
     yield from (Candidate(name, about) for name, about in COMMANDS.items())
     for agent in known.agents:
         yield Candidate(agent, str(known.ddl(agent).get("metadata", {}).get("description", "")))
@@ -89,12 +84,12 @@ def _commands(known: Known, _words: Sequence[str], _current: str) -> Iterator[Ca
     yield from (Candidate(one.name, one.about) for one in lookup.plugins() if one.name not in known.agents)
 
 
-def _agents(known: Known, _words: Sequence[str], _current: str) -> Iterator[Candidate]:
+def _agents(known: LocalNames, _words: Sequence[str], _current: str) -> Iterator[Candidate]:
     for agent in known.agents:
         yield Candidate(agent, str(known.ddl(agent).get("metadata", {}).get("description", "")))
 
 
-def _request(known: Known, words: Sequence[str], current: str) -> Iterable[Candidate]:
+def _request(known: LocalNames, words: Sequence[str], current: str) -> Iterable[Candidate]:
     """Yield agents, then the actions of an agent and its extra verbs, then inputs and their values."""
     if not words:
         return _agents(known, words, current)
@@ -108,11 +103,11 @@ def _actions(actions: Mapping[str, Any]) -> list[Candidate]:
     return [Candidate(name, str(action.get("description", ""))) for name, action in actions.items()]
 
 
-def _describe(known: Known, words: Sequence[str], current: str) -> Iterable[Candidate]:
+def _describe(known: LocalNames, words: Sequence[str], current: str) -> Iterable[Candidate]:
     return _actions(known.ddl(words[0]).get("actions", {})) if words else _agents(known, words, current)
 
 
-def _help(known: Known, words: Sequence[str], current: str) -> Iterable[Candidate]:
+def _help(known: LocalNames, words: Sequence[str], current: str) -> Iterable[Candidate]:
     if words and words[0] in COMMANDS:
         from collective.clients.completion.candidates import verbs
 
@@ -121,7 +116,7 @@ def _help(known: Known, words: Sequence[str], current: str) -> Iterable[Candidat
     return _request(known, words, current) if words else _commands(known, words, current)
 
 
-def _inputs(known: Known, action: Mapping[str, Any], given: Sequence[str], current: str) -> Iterator[Candidate]:
+def _inputs(known: LocalNames, action: Mapping[str, Any], given: Sequence[str], current: str) -> Iterator[Candidate]:
     """Yield `NAME=` for the inputs that are not given yet, the required ones first; after `=` the input's values."""
     schema = action.get("input", {})
     inputs = schema.get("properties", {})
@@ -149,11 +144,11 @@ def _choices(schema: Mapping[str, Any]) -> list[str]:
     return [one if isinstance(one, str) else json.dumps(one) for one in found if one is not None]
 
 
-def _facts(known: Known, _words: Sequence[str], _current: str) -> Iterator[Candidate]:
+def _facts(known: LocalNames, _words: Sequence[str], _current: str) -> Iterator[Candidate]:
     return (Candidate(fact) for fact in known.names.facts)
 
 
-def _fact_test(known: Known, _words: Sequence[str], current: str) -> Iterator[Candidate]:
+def _fact_test(known: LocalNames, _words: Sequence[str], current: str) -> Iterator[Candidate]:
     """Yield `FACT=`, and after an operator the values of the fact."""
     test = _TEST.fullmatch(current)
     if test is None:
@@ -163,7 +158,7 @@ def _fact_test(known: Known, _words: Sequence[str], current: str) -> Iterator[Ca
     yield from (Candidate(head + value) for value in known.names.facts.get(test["fact"], ()))
 
 
-def _expression(known: Known, _words: Sequence[str], current: str) -> Iterator[Candidate]:
+def _expression(known: LocalNames, _words: Sequence[str], current: str) -> Iterator[Candidate]:
     """Yield what the last word of an expression can become: facts, their values, classes, `and`, `or` and `not`."""
     found = _LAST_WORD.search(current)  # it matches the empty end as well
     place = found.start() if found else len(current)
@@ -175,7 +170,7 @@ def _expression(known: Known, _words: Sequence[str], current: str) -> Iterator[C
         yield from (Candidate(head + word) for word in _CONDITIONS)
 
 
-def _facts_and_classes(known: Known, _words: Sequence[str], current: str) -> Iterator[Candidate]:
+def _facts_and_classes(known: LocalNames, _words: Sequence[str], current: str) -> Iterator[Candidate]:
     """Yield what the last word of `-W` can become."""
     place = len(current) - len(current.split(" ")[-1])
     head, last = current[:place], current[place:]
@@ -184,24 +179,26 @@ def _facts_and_classes(known: Known, _words: Sequence[str], current: str) -> Ite
             yield Candidate(head + one.word, one.about, one.ended)
 
 
-def _classes(known: Known, _words: Sequence[str], _current: str) -> Iterator[Candidate]:
+def _classes(known: LocalNames, _words: Sequence[str], _current: str) -> Iterator[Candidate]:
     return (Candidate(name) for name in known.names.classes)
 
 
-def _node_agents(known: Known, _words: Sequence[str], _current: str) -> Iterator[Candidate]:
+def _node_agents(known: LocalNames, _words: Sequence[str], _current: str) -> Iterator[Candidate]:
     return (Candidate(name) for name in known.names.agents or known.agents)
 
 
-def _nodes(known: Known, _words: Sequence[str], _current: str) -> Iterator[Candidate]:
-    return (Candidate(name) for name in known.names.nodes)
+def _nodes(known: LocalNames, _words: Sequence[str], _current: str) -> Iterator[Candidate]:
+    """Yield the nodes of the registry, and the groups of the configuration as `@NAME`."""
+    yield from (Candidate(name) for name in known.names.nodes)
+    yield from (Candidate(f"@{name}", "group") for name in (known.config.groups if known.config else ()))
 
 
-def _collectives(known: Known, _words: Sequence[str], _current: str) -> Iterator[Candidate]:
+def _collectives(known: LocalNames, _words: Sequence[str], _current: str) -> Iterator[Candidate]:
     if known.config is not None:
         yield from (Candidate(name) for name in (known.config.collective, *known.config.collectives))
 
 
-def _runs(known: Known, _words: Sequence[str], _current: str) -> Iterator[Candidate]:
+def _runs(known: LocalNames, _words: Sequence[str], _current: str) -> Iterator[Candidate]:
     """Yield the newest saved runs, each with its call."""
     if known.config is None:
         return
@@ -214,13 +211,13 @@ def _runs(known: Known, _words: Sequence[str], _current: str) -> Iterator[Candid
         yield Candidate(saved_runs.short(file.run), " ".join(words))
 
 
-def _schemas(_known: Known, _words: Sequence[str], _current: str) -> Iterator[Candidate]:
+def _schemas(_known: LocalNames, _words: Sequence[str], _current: str) -> Iterator[Candidate]:
     from collective import schemas
 
     return (Candidate(name) for name in schemas.names())
 
 
-def _files(_known: Known, _words: Sequence[str], current: str) -> Iterator[Candidate]:
+def _files(_known: LocalNames, _words: Sequence[str], current: str) -> Iterator[Candidate]:
     """Yield the paths that begin with `current`; a leading `~` stands for a home folder."""
     folder, slash, start = current.rpartition("/")
     place = Path(folder + slash or ".").expanduser()
@@ -230,7 +227,7 @@ def _files(_known: Known, _words: Sequence[str], current: str) -> Iterator[Candi
             yield Candidate(f"{folder}{slash}{entry.name}" + "/" * is_folder, "", not is_folder)
 
 
-SOURCES: Mapping[str, Callable[[Known, Sequence[str], str], Iterable[Candidate]]] = {
+SOURCES: Mapping[str, Callable[[LocalNames, Sequence[str], str], Iterable[Candidate]]] = {
     "command": _commands,
     "request": _request,
     "agent": _agents,

@@ -46,6 +46,8 @@ _REASON_LABELS = {
     "timeout": ("Timed Out", "red"),
     "crashed": ("Agent Crashed", "red"),
     "interrupted": ("Action Interrupted", "red"),
+    "cancelled": ("Action Cancelled", "red"),
+    "frozen": ("Node Frozen", "red"),
     "busy": ("Node Busy", "yellow"),
     "expired": ("Request Expired", "yellow"),
     "filtered": ("Request Filtered", "yellow"),

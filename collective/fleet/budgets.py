@@ -34,7 +34,7 @@ class Budgets:
         self._silent: dict[str, int] = {}  # the wave, by node
 
     def begin_wave(self, size: int) -> None:
-        """Count anew for a wave of `size` nodes."""
+        """Start the counts of a wave of `size` nodes."""
         self._wave += 1
         self._wave_size = size
         self._wave_failed = self._wave_silent = 0

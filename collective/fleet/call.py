@@ -33,7 +33,7 @@ from collective.fleet.recording import NO_RECORD, CallRecord
 from collective.fleet.reply_slots import Slot
 from collective.fleet.rollout import Rollout
 from collective.fleet.sending import Sender, SentRequest
-from collective.fleet.steps import NO_SENDERS, Step, Steps, in_order
+from collective.fleet.steps import NO_SENDERS, NodeStep, NodeSteps, in_order
 from collective.fleet.unresponsive import FIRST_LOOK, UnresponsiveNodes
 from collective.messages import Envelope, Reply
 from collective.text import plural
@@ -111,7 +111,7 @@ class Call:
         self.absent: list[str] = []
         self._discovery_ids = discovery_ids
         self._sender = sender
-        self._steps = Steps([Step(name, part) for name, part in in_order(sender, hooks)])
+        self._steps = NodeSteps([NodeStep(name, part) for name, part in in_order(sender, hooks)])
         self._rollout = rollout
         self._transport = sender.transport
         self._slot = slot
@@ -357,13 +357,13 @@ class Call:
         if mismatch := sent.mismatch(reply):
             self._reject(reply, f"{reply.sender}: reply rejected: {mismatch}")
             return None
+        if not reply.ok and self._latest.get(reply.sender, reply.request) != reply.request:
+            log.debug("reply.late", extra={"request": reply.request, "sender": reply.sender})
+            return None  # a retry has been sent since, and decides
         result = self._steps.result(reply, reply.sender in self._rollout.working)
         if result is None:
             return None
         reply = result
-        if not reply.ok and self._latest.get(reply.sender, reply.request) != reply.request:
-            log.debug("reply.late", extra={"request": reply.request, "sender": reply.sender})
-            return None  # a retry has been sent since, and decides
         if not self.outcomes.record(reply):
             return None
         repeatable = reply.statuscode in _MAY_PASS and reply.reason not in _NEVER_RETRIED

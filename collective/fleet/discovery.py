@@ -127,7 +127,7 @@ def _add(found: Candidates, record: NodeRecord, now: float, agent: str, revoked:
         found.contested.append(name)
 
 
-def left_out(contents: Contents, now: float, targets: Targets, agent: str, found: Discovery) -> dict[str, str]:
+def excluded(contents: Contents, now: float, targets: Targets, agent: str, found: Discovery) -> dict[str, str]:
     """Return the registered nodes that match `targets` and are neither found nor in `not_asked`, with the reason.
 
     What only nodes can decide is not known here, so that a node that may match is included.

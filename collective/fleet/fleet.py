@@ -28,6 +28,7 @@ from collective.config import ClientConfig
 from collective.errors import NoNodes, NotFound, TransportError, Unreachable, UsageError
 from collective.filters import Filter
 from collective.fleet import discovery, node_sets, reply_slots, silence
+from collective.fleet.background import Background
 from collective.fleet.call import Call, VerifyReply, accept_unverified
 from collective.fleet.confirmation import Confirm, require_confirmation
 from collective.fleet.discovery import Discovery
@@ -143,6 +144,8 @@ class Fleet:
         ttl: float | None = None,
         hooks: Hooks = NO_HOOKS,
         gates: Gates = NO_GATES,
+        background: Background | None = None,
+        reason: str | None = None,
         confirm: Confirm | None = None,
         dry_run: bool = False,
         record: CallRecord = NO_RECORD,
@@ -152,7 +155,9 @@ class Fleet:
         `data` are the action's inputs. `pace` is how fast nodes are reached. `timeout` is the number of seconds to
         wait for each node's reply (default: the action's timeout plus the configured transit time). `ttl` is the
         number of seconds for which a node may start the action (default: as configured; at most 6 with a pace).
-        `hooks` are actions before and after the action on each node, `gates` conditions between waves.
+        `hooks` are actions before and after the action on each node, `gates` conditions between waves. With
+        `background`, nodes answer at once and run the action as a job, whose id is that of the request. `reason` is
+        why, for policies that require one; it is in the audit log of the nodes.
 
         `confirm` is called with the nodes before an action that is not idempotent is sent to the whole collective, or
         to more than the configured `max_targets`. Without `confirm`, more than `max_targets` nodes are refused.
@@ -170,7 +175,8 @@ class Fleet:
         plan = self.plan(
             agent, action, data, targets=targets, pace=pace, timeout=timeout, ttl=ttl, hooks=hooks, dry_run=dry_run
         )
-        return self.start(replace(plan, gates=gates), confirm=confirm, record=record)
+        plan = replace(plan, gates=gates, background=background, reason=reason)
+        return self.start(plan, confirm=confirm, record=record)
 
     def plan(
         self,
@@ -226,8 +232,11 @@ class Fleet:
         if expected and not plan.idempotent and not plan.dry_run:
             require_confirmation(expected, plan.targets.unrestricted, self.config.max_targets, confirm)
         request = self._request(plan.action, plan.data, plan.targets.filter, plan.timeout, plan.ttl)
+        request = replace(request, reason=plan.reason, total=len(expected))
         if plan.dry_run:
-            request = replace(request, dry_run=True, critical=("dry_run",))
+            request = replace(request, dry_run=True, critical=(*request.critical, "dry_run"))
+        if plan.background:
+            request = replace(request, job=plan.background.to_data(), critical=(*request.critical, "job"))
         hooks = plan.hooks.named()
         longest = max([plan.timeout, *(hook.action.timeout + self.config.transit for hook in hooks.values())])
         rollout = Rollout(expected, plan.pace, longest, plan.facts, gated=bool(plan.gates.gates))
@@ -239,7 +248,7 @@ class Fleet:
         return call
 
     def surroundings(self, plan: CallPlan) -> Surroundings:
-        """Return what the registry knows about a plan: the size of the fleet, versions, and nodes that are left out."""
+        """Return what the registry knows about a plan: the size of the fleet, versions, and nodes that are excluded."""
         try:
             contents = self._registry.read() if self._registry else Contents()
         except TransportError:
@@ -254,7 +263,7 @@ class Fleet:
                 for record in contents.records
                 if record.identity in plan.nodes and agent in record.agents
             },
-            left_out=discovery.left_out(contents, now, plan.targets, agent, plan.found),
+            excluded=discovery.excluded(contents, now, plan.targets, agent, plan.found),
         )
 
     def find(self, targets: Targets = EVERY_NODE, agent: str = "rpcutil", *, verify: bool = False) -> Discovery:
@@ -494,7 +503,8 @@ class Fleet:
         """Return what sends a hook to the nodes of a call; it needs no filter, because the nodes are named."""
         timeout = hook.action.timeout + self.config.transit
         own = self._request(hook.action, hook.data, Filter(), timeout, request.ttl)
-        return self._sender(hook.action, replace(own, id=request.id), replies)  # it is part of the same run
+        own = replace(own, id=request.id, reason=request.reason, total=request.total)
+        return self._sender(hook.action, own, replies)  # it is part of the same run
 
 
 @contextmanager

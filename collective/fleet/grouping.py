@@ -55,7 +55,7 @@ def _string(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-class Groups:
+class NodeGroups:
     """The groups of the nodes of a rollout, and how many nodes of each are at work."""
 
     def __init__(self, nodes: Collection[str], limits: Sequence[GroupLimit], facts: Facts) -> None:

@@ -21,6 +21,7 @@ from collective import ddl, schemas
 from collective.errors import UsageError
 from collective.filters import Filter
 from collective.fleet.amounts import Amount
+from collective.fleet.background import Background
 from collective.fleet.discovery import Discovery
 from collective.fleet.gates import NO_GATES, Gates
 from collective.fleet.grouping import Facts
@@ -39,7 +40,8 @@ class CallPlan:
     """What a call will do. `data` are the inputs with their defaults; `timeout` and `ttl` are in seconds.
 
     `hooks` run before and after the action on each node, `gates` are checked between waves. With `dry_run` the
-    nodes only report what the action would change.
+    nodes only report what the action would change; with `background` they run it as a job. `reason` is why, for
+    policies that require one.
 
     `found` are the nodes, `waves` the same nodes in the order in which they are reached, `facts` those that the pace
     needs, by node.
@@ -58,6 +60,8 @@ class CallPlan:
     hooks: Hooks = NO_HOOKS
     gates: Gates = NO_GATES
     dry_run: bool = False
+    background: Background | None = None
+    reason: str | None = None
 
     @property
     def idempotent(self) -> bool:
@@ -75,14 +79,14 @@ class Surroundings:
     """What the registry knows about a plan; all is empty without a registry.
 
     `nodes` is the number of registered nodes. `version` is that of this caller's DDL, `versions` are those of the agent
-    by node. `left_out` are nodes that match and are not asked, with the reason: stopped, without the agent, not chosen
+    by node. `excluded` are nodes that match and are not asked, with the reason: stopped, without the agent, not chosen
     by the limit.
     """
 
     nodes: int = 0
     version: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
-    left_out: Mapping[str, str] = field(default_factory=dict)
+    excluded: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def other_versions(self) -> dict[str, str]:
@@ -113,6 +117,8 @@ def saved(plan: CallPlan, versions: Mapping[str, str], collective: str, caller: 
             "every": plan.gates.every,
             "action": plan.gates.action,
         },
+        "reason": plan.reason,
+        "background": plan.background.to_data() if plan.background else None,
         "ddl_digest": ddl_digest(plan),
         "waves": [{"rank": wave.rank, "nodes": list(wave.nodes)} for wave in plan.waves],
         "versions": dict(versions),

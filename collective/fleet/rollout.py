@@ -33,7 +33,7 @@ from itertools import islice
 from types import MappingProxyType
 
 from collective.fleet.budgets import Budgets
-from collective.fleet.grouping import Facts, Groups
+from collective.fleet.grouping import Facts, NodeGroups
 from collective.fleet.pace import Pace
 from collective.fleet.rate import RateLimit
 from collective.fleet.waves import PlannedWave, plan_waves
@@ -66,7 +66,7 @@ class Rollout:
         self._working: dict[str, float] = {}  # by node, the time of sending; oldest first
         self._retrying: dict[str, float] = {}  # by node, the time of the next attempt
         self._attempts: dict[str, int] = {}
-        self._groups = Groups(nodes, pace.per, facts)
+        self._groups = NodeGroups(nodes, pace.per, facts)
         self._rate = RateLimit(pace.rate)
         self._budgets = Budgets(pace.limits, len(nodes))
         self._limits_concurrency = pace.concurrency is None and not pace.sizes

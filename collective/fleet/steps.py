@@ -52,7 +52,7 @@ NO_HOOKS = Hooks()
 
 
 @dataclass(frozen=True)
-class Step:
+class NodeStep:
     """One step: its name (empty for the action itself), and what sends it."""
 
     name: str
@@ -68,10 +68,10 @@ def in_order(main: Sender, hooks: Mapping[str, Sender]) -> list[tuple[str, Sende
     return [(name, sender) for name, sender in parts if sender]
 
 
-class Steps:
+class NodeSteps:
     """The step that each node of a call is at."""
 
-    def __init__(self, steps: Sequence[Step]) -> None:
+    def __init__(self, steps: Sequence[NodeStep]) -> None:
         self._steps = steps
         self._current: dict[str, tuple[str, int]] = {}  # by node, the request and the number of its step
         self._results: dict[str, Reply] = {}  # of the action, while the step after it runs

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from collective import catalog, names
+from collective import catalog, installed, names
 from collective.aws.session import AWS
 from collective.config import NodeConfig
 from collective.errors import ConfigError
@@ -25,6 +25,7 @@ from collective.node.actions.leftovers import end_leftovers
 from collective.node.actions.runner import Runner
 from collective.node.check import trusted_paths
 from collective.node.facts import Facts, sources
+from collective.node.jobs.store import JobStore, open_database
 from collective.node.plugins import agents, plugin_set
 from collective.node.plugins.plugin_set import Plugins
 from collective.node.policy_file import PolicyFile
@@ -78,7 +79,8 @@ def build(config: NodeConfig, manager: ServiceManager, session: boto3.Session | 
     audit, journal = _audit(config), Journal(config.state / "journal.sqlite", transport.now)
     groups.end_abandoned()  # the open journal proves that no other daemon of this node runs
     remove_abandoned_sockets()
-    _end_abandoned(journal)
+    jobs = open_database(config.state / "jobs.sqlite")
+    _end_abandoned(journal, JobStore(jobs))
     verify = trust.verifier(config)
     plugins = load_plugins(config)
     policy.report(plugins.inputs)
@@ -96,6 +98,7 @@ def build(config: NodeConfig, manager: ServiceManager, session: boto3.Session | 
         max_queued=config.max_queued,
         agent_limits=config.agent_limits,
         files=(policy, verify),
+        jobs=jobs,
     )
     server = Server(config.collective, config.identity, parts)
     describe = partial(_describe, server, config.heartbeat, key.public.line)
@@ -107,12 +110,13 @@ def build(config: NodeConfig, manager: ServiceManager, session: boto3.Session | 
 
 
 def load_plugins(config: NodeConfig, before: Plugins | None = None) -> Plugins:
-    """Load the standard agents and data functions, and those of the configured folders.
+    """Load the standard agents and data functions, those of the configured folders, and those of distributions.
 
     A plugin that is broken now keeps its version of `before`.
     """
-    code = [agents.bundled(), *config.agents]
-    return plugin_set.load(code, [catalog.bundled(), *config.ddls], config.settings, before)
+    code = [agents.bundled(), *config.agents, *installed.code_folders()]
+    ddls = [catalog.bundled(), *config.ddls, *installed.ddl_folders()]
+    return plugin_set.load(code, ddls, config.settings, before)
 
 
 def reload_plugins(config: NodeConfig, before: Plugins) -> Plugins:
@@ -142,13 +146,13 @@ def _facts(config: NodeConfig, runner: Runner) -> Facts:
     return Facts(config.facts, config.classes, [lambda: fixed, *folders])
 
 
-def _end_abandoned(journal: Journal) -> None:
+def _end_abandoned(journal: Journal, jobs: JobStore) -> None:
     """Kill what an earlier daemon's actions have started, if it was killed together with their monitors."""
     with noting():
-        for request_id in journal.left(STARTED):
-            entry = journal.find(request_id)
+        started = [journal.find(request_id) for request_id in journal.left(STARTED)]
+        for entry in (*started, *jobs.running()):
             if entry and (killed := end_leftovers(entry.digest)):
-                log.warning("action.abandoned", extra={"request": request_id, "processes": killed})
+                log.warning("action.abandoned", extra={"request": entry.id, "processes": killed})
 
 
 def _audit(config: NodeConfig) -> AuditLog:

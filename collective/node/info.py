@@ -13,14 +13,22 @@ from collective.node.requests.data_queries import DataQueries
 from collective.node.requests.pools import RequestPools
 from collective.node.state import NodeState
 from collective.node.storage.audit_log import AuditLog
+from collective.node_info import NodeControl
 
 
 class RunningNodeInfo:
     """Implements NodeInfo from the parts of a running node."""
 
     def __init__(
-        self, state: NodeState, counters: Counters, pools: RequestPools, audit: AuditLog, runner: Runner
+        self,
+        state: NodeState,
+        counters: Counters,
+        pools: RequestPools,
+        audit: AuditLog,
+        runner: Runner,
+        control: NodeControl,
     ) -> None:
+        self._control = control
         self._state = state
         self._counters = counters
         self._pools = pools
@@ -79,6 +87,11 @@ class RunningNodeInfo:
     def audit_head(self) -> str | None:
         """The hash of the audit log's last line; None if the log is empty."""
         return self._audit.head
+
+    @property
+    def control(self) -> NodeControl:
+        """What the agent `control` can do with this node's work."""
+        return self._control
 
     def count(self, counter: str) -> int:
         """Return the value of a counter of requests."""

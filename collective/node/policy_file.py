@@ -40,6 +40,7 @@ class PolicyFile:
             guard=trusted_paths.guard,
         )
         self._reported: tuple[Policy | None, Actions] = (None, {})
+        self._unknown: tuple[str, ...] = ()
         self.current()
 
     def decide(self, question: Question) -> Decision:
@@ -53,8 +54,9 @@ class PolicyFile:
         if self._reported[0] is policy and self._reported[1] is known:
             return
         self._reported = (policy, known)
-        for line in policy.misspelt(known):
-            log.warning("policy.unknown_input", extra={"problem": f"{self._path}: {line}"})
+        self._unknown = tuple(f"{self._path}: {line}" for line in policy.misspelt(known))
+        for line in self._unknown:
+            log.warning("policy.unknown_input", extra={"problem": line})
 
     def current(self) -> Policy:
         """Return the policy in force."""
@@ -64,7 +66,7 @@ class PolicyFile:
     def problems(self) -> tuple[str, ...]:
         """The problems of the file as it is now, one line per problem."""
         self.current()
-        return self._file.problems
+        return (*self._file.problems, *self._unknown)
 
     def _without_file(self) -> Policy:
         log.warning("policy.missing", extra={"error": _missing(self._path)})
@@ -82,7 +84,7 @@ def problems(path: Path, known: Actions) -> list[str]:
         policy = read(path)
     except ConfigError as error:
         return list(error.problems)
-    if not any(rule.allow for rule in policy.rules):
+    if not any(rule.allow and rule.callers for rule in policy.rules):
         return [f"{path}: no rule that allows anything, so every request is refused (add a rule)"]
     return [f"{path}: {line}" for line in policy.misspelt(known)]
 

@@ -15,6 +15,11 @@ from collective import names, signing
 from collective.node.actions.runner import Runner
 from collective.node.facts import Facts
 from collective.node.info import RunningNodeInfo
+from collective.node.jobs.control import WorkControl
+from collective.node.jobs.orders import Freeze, Orders, Revocations
+from collective.node.jobs.runner import JobParts, JobRunner
+from collective.node.jobs.running import RunningRequests
+from collective.node.jobs.store import JobStore, open_database
 from collective.node.plugins.agents import LoadedAgents
 from collective.node.plugins.plugin_set import Plugins
 from collective.node.requests.admission import Admission
@@ -33,6 +38,7 @@ from collective.node.requests.request_decoder import RequestDecoder
 from collective.node.requests.scheduler import Scheduler
 from collective.node.state import CheckedFile, NodeState
 from collective.node.storage.audit_log import AuditLog
+from collective.node.storage.database import Database
 from collective.node.storage.journal import Journal, noting
 from collective.transport import Transport
 
@@ -55,6 +61,7 @@ class ServerParts:
     max_actions: int = 10
     max_queued: int = 100
     agent_limits: Mapping[str, int] = field(default_factory=dict)
+    jobs: Database = field(default_factory=lambda: open_database(None))
     make_pool: MakePool = thread_pool
     files: Sequence[CheckedFile] = ()  # whose problems the node reports
 
@@ -70,21 +77,41 @@ class Server:
         self.statistics = Statistics()
         counters, now = self.statistics.requests, parts.transport.now
         self.pools = RequestPools(parts.max_actions, parts.max_queued, parts.agent_limits, parts.make_pool)
-        self.info = RunningNodeInfo(self.state, counters, self.pools, parts.audit, parts.runner)
+        store, revocations, freeze = JobStore(parts.jobs), Revocations(parts.jobs, now), Freeze(parts.jobs, now)
+        orders = Orders(revocations, freeze)
+        running = RunningRequests(now)
+        control = WorkControl(store, running, revocations, freeze, parts.journal, parts.runner, now)
+        self.info = RunningNodeInfo(self.state, counters, self.pools, parts.audit, parts.runner, control)
         self.replies = Replies(identity, parts.transport, parts.sign, parts.audit, parts.journal, counters)
         audit = DecisionAudit(parts.audit)
         decoder = RequestDecoder(collective, parts.transport, parts.verify)
         refusals = Refusals(audit, parts.journal, self.replies, self.pools, counters, self._stopping)
-        caller = ActionCaller(parts.runner, parts.facts, self.info)
-        executor = RequestExecutor(caller, audit, parts.journal, self.replies, self.statistics, now)
-        admission = Admission(self.state, parts.runner, now)
+        caller = ActionCaller(parts.runner, parts.facts, self.info, running)
+        admission, authorizer = Admission(self.state, parts.runner, now), Authorizer(parts.policy, self.state, now)
+        self.jobs = JobRunner(
+            store,
+            JobParts(
+                state=self.state,
+                decoder=decoder,
+                authorizer=authorizer,
+                admission=admission,
+                caller=caller,
+                pools=self.pools,
+                decisions=audit,
+                audit=parts.audit,
+                freeze=freeze,
+                now=now,
+            ),
+        )
+        executor = RequestExecutor(caller, audit, parts.journal, self.replies, self.statistics, orders, self.jobs, now)
         self.pipeline = Pipeline(
             state=self.state,
             decoder=decoder,
             older_callers=OlderCallers(identity, parts.transport, decoder, parts.sign, refusals.budget),
             duplicates=DuplicateCounter(),
             journal=parts.journal,
-            authorizer=Authorizer(parts.policy, self.state),
+            authorizer=authorizer,
+            orders=orders,
             admission=admission,
             scheduler=Scheduler(self.pools, admission, executor, refusals, self.statistics),
             refusals=refusals,
@@ -132,6 +159,7 @@ class Server:
             self._parts.journal.mark_beginning()  # only now: the server's time is known after its first answer
         self.replies.start()
         self.resume()
+        self.jobs.start()
 
     def resume(self) -> None:
         """Process the requests that an earlier daemon has not answered."""
@@ -147,6 +175,7 @@ class Server:
         Requests that have not started by then stay in the journal for the next daemon.
         """
         self.receiver.stop()
+        self.jobs.stop()
         if not self.pools.wait_idle(timeout):
             self.pools.drop_waiting()
             self._parts.runner.stop()
@@ -154,4 +183,5 @@ class Server:
         self.replies.stop()
         self.pools.shutdown()
         self._parts.journal.close()
+        self._parts.jobs.close()
         self._parts.audit.close()

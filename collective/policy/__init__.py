@@ -17,6 +17,9 @@
     inputs                     a JSON Schema (2020-12) for the inputs, with the defaults of the DDL
     dry_run                    true: only dry runs, false: only real runs
     allow                      true (the default) or false
+    between                    times of day, such as 22:00-04:00
+    reason, max_targets,       what a rule that allows requires of the requests that match; those that do not meet it
+    max_targets_per_hour       are denied
 
 A rule without one of these keys matches any value. Whole names are compared, case-sensitively. A rule whose `inputs`
 name an input that the action does not have never allows it.
@@ -26,6 +29,7 @@ name an input that the action does not have never allows it.
 
 from collective.policy.input_names import Actions
 from collective.policy.parsing import read
+from collective.policy.requirements import CallFacts
 from collective.policy.rules import Decision, KnownNode, Policy, Question, Rule
 
-__all__ = ["Actions", "Decision", "KnownNode", "Policy", "Question", "Rule", "read"]
+__all__ = ["Actions", "CallFacts", "Decision", "KnownNode", "Policy", "Question", "Rule", "read"]

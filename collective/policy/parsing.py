@@ -10,13 +10,31 @@ import yaml
 
 from collective import filters, json_schema, lines
 from collective.errors import CollectiveError, PolicyError
-from collective.filters import DataTest, Filter
+from collective.filters import DataTest, Filter, patterns
+from collective.policy.requirements import Requirements
 from collective.policy.rules import Policy, Rule
+from collective.policy.time_window import TimeWindow, read_window
 from collective.yaml_file import FAST_LOADER, parse_yaml, read_text
 
 _MOST_VALUES = 100_000  # values in one file, including those repeated by YAML aliases
 _GROUP = "group:"
-_KEYS = ("name", "callers", "agents", "actions", "facts", "classes", "select", "inputs", "dry_run", "allow")
+_KEYS = (
+    "name",
+    "callers",
+    "agents",
+    "actions",
+    "facts",
+    "classes",
+    "select",
+    "inputs",
+    "dry_run",
+    "allow",
+    "between",
+    "reason",
+    "max_targets",
+    "max_targets_per_hour",
+)
+_REQUIREMENTS = ("reason", "max_targets", "max_targets_per_hour")
 
 Place = Sequence["str | int"]
 
@@ -94,7 +112,39 @@ class _PolicyParser:
             inputs=self._inputs(place, entry),
             allow=self._one(place, entry, "allow", bool, "true or false", True),
             dry_run=self._one(place, entry, "dry_run", bool, "true or false", None),
+            between=self._between(place, entry),
+            requires=self._requires(place, entry),
         )
+
+    def _between(self, place: Place, entry: Mapping[str, Any]) -> TimeWindow | None:
+        text = self._one(place, entry, "between", str, "times such as '22:00-04:00'", None)
+        try:
+            return None if text is None else read_window(text)
+        except ValueError as error:
+            self._reject((*place, "between"), f"between: {error}")
+            return None
+
+    def _requires(self, place: Place, entry: Mapping[str, Any]) -> Requirements:
+        """Return what the rule requires; requirements of a rule that denies would have no effect, and are errors."""
+        if entry.get("allow") is False:
+            for key in _REQUIREMENTS:
+                if key in entry:
+                    self._reject((*place, key), f"{key}: has no effect in a rule that denies (remove it)")
+        reason = self._one(place, entry, "reason", str, "a regular expression", None)
+        if reason is not None:
+            try:
+                patterns.check(reason)
+            except ValueError as error:
+                self._reject((*place, "reason"), f"reason: {error}")
+                reason = None
+        return Requirements(reason, *(self._count(place, entry, key) for key in _REQUIREMENTS[1:]))
+
+    def _count(self, place: Place, entry: Mapping[str, Any], key: str) -> int | None:
+        value = entry.get(key)
+        if key in entry and (type(value) is not int or value < 1):
+            self._reject((*place, key), f"{key}: must be an integer from 1, not {_kind(value)}")
+            return None
+        return value
 
     def _callers(self, place: Place, entry: Mapping[str, Any]) -> tuple[str, ...]:
         """Return the callers, with groups replaced by their members. A rule with only empty groups matches none."""

@@ -12,6 +12,7 @@ from collective.audit.records import Record
 from collective.filters import Node
 from collective.masking import MASK
 from collective.policy.input_names import Actions
+from collective.policy.requirements import CallFacts
 from collective.policy.rules import Decision, Policy, Question
 
 _ALLOWED = frozenset({"allowed", "filtered", "invalid", "busy"})  # the last three are checked after the policy
@@ -74,11 +75,24 @@ def _questions(decision: Mapping[str, Any], node: Node | None, described: Descri
     data = dict(recorded) if isinstance(recorded, Mapping) else {}
     masked = frozenset(name for name, value in data.items() if value == MASK or is_cut(value))
     partial = data.pop(CUT, None) is not None
-    known, dry_run = described.inputs, decision.get("dry_run") is True
+    known, dry_run, call = described.inputs, decision.get("dry_run") is True, _call_facts(decision)
     whole = described.complete(agent, action, data)
-    yield Question(caller, agent, action, whole, node, masked, partial, dry_run, known)
+    yield Question(caller, agent, action, whole, node, masked, partial, dry_run, known, call)
     asks = decision.get("asks")
     for ask in asks if isinstance(asks, list) else ():
         if isinstance(ask, list) and len(ask) == 2 and ask[0] != CUT:
             query, unknown = {"query": str(ask[1])}, frozenset({"query"} if is_cut(ask[1]) else ())
-            yield Question(caller, data_ddl.AGENT, str(ask[0]), query, node, unknown, dry_run=dry_run, known=known)
+            yield Question(
+                caller, data_ddl.AGENT, str(ask[0]), query, node, unknown, dry_run=dry_run, known=known, call=call
+            )
+
+
+def _call_facts(decision: Mapping[str, Any]) -> CallFacts:
+    """Return what the audit log knows about a call: not how many nodes the caller's other calls were for."""
+    reason, targets, time = (decision.get(name) for name in ("reason", "targets", "time"))
+    return CallFacts(
+        reason if isinstance(reason, str) else "",
+        targets if isinstance(targets, int) else None,
+        None,
+        float(time) if isinstance(time, (int, float)) else None,
+    )

@@ -13,12 +13,15 @@ from jsonschema import Draft202012Validator
 from collective import filters, json_schema
 from collective.filters import Budget, Filter, Node
 from collective.policy.input_names import Actions, named
+from collective.policy.requirements import NO_REQUIREMENTS, CallFacts, Requirements
+from collective.policy.time_window import TimeWindow
 from collective.suggestions import suggest
 from collective.time_limit import CheckTimeout, check_time, limited
 
 # JSON Schema keywords of the inputs as a whole that depend on the names of inputs, not on their values.
 _ABOUT_NAMES = frozenset("type required minProperties maxProperties propertyNames dependentRequired".split())
 DECISION_SECONDS = 1.0  # for all rules that are evaluated for one request
+_ONE_CALL = CallFacts()
 _COMMENTS = frozenset({"$schema", "$comment", "title", "description"})
 
 
@@ -36,7 +39,8 @@ class KnownNode:
 class Question:
     """Whether `caller` may run `action` of `agent` with the inputs `data` on `node`, or only a dry run of it.
 
-    `known` are the actions whose inputs are known: those that the node has.
+    `known` are the actions whose inputs are known: those that the node has. `call` is what requirements and times are
+    about.
 
     In a replay of an audit log, a `node` of None is unknown, `masked` are the inputs whose values are unknown, and
     `partial` says that there were more inputs.
@@ -51,6 +55,7 @@ class Question:
     partial: bool = False
     dry_run: bool = False
     known: Actions = field(default_factory=dict)
+    call: CallFacts = _ONE_CALL
 
 
 @dataclass(frozen=True)
@@ -69,7 +74,9 @@ NO_RULE_ALLOWS = Decision(False, None, "no rule allows it")
 class Rule:
     """One rule. `callers`, `agents` and `actions` are names or globs, `inputs` is a JSON Schema or None.
 
-    With `dry_run` true the rule matches only dry runs, with false only real runs, with None both.
+    With `dry_run` true the rule matches only dry runs, with false only real runs, with None both. `between` are the
+    times of day at which it matches (None: always). A rule that allows denies the requests that match and do not meet
+    its `requires`.
     """
 
     name: str
@@ -80,6 +87,8 @@ class Rule:
     inputs: Mapping[str, Any] | None = None
     allow: bool = True
     dry_run: bool | None = None
+    between: TimeWindow | None = None
+    requires: Requirements = NO_REQUIREMENTS
 
     def matches(self, question: Question) -> bool | None:
         """Return whether this rule matches; None when that cannot be decided, or not within DECISION_SECONDS."""
@@ -94,7 +103,11 @@ class Rule:
             return False
         if self.dry_run not in (None, question.dry_run):
             return False
-        conditions = (self._matches_node(question.node), self._matches_inputs(question))
+        conditions = (
+            self._matches_time(question.call.time),
+            self._matches_node(question.node),
+            self._matches_inputs(question),
+        )
         if False in conditions:
             return False
         return None if None in conditions else True
@@ -135,8 +148,18 @@ class Rule:
 
     @property
     def decision(self) -> Decision:
-        """The decision where this rule matches."""
+        """The decision where this rule matches, and its requirements are met."""
         return Decision(self.allow, self.name, f"rule '{self.name}' {'allows' if self.allow else 'denies'} it")
+
+    def decide(self, question: Question) -> Decision:
+        """Return the decision on a question that this rule matches."""
+        unmet = self.requires.unmet(question.call) if self.allow else ""
+        return Decision(False, self.name, f"rule '{self.name}' requires {unmet}") if unmet else self.decision
+
+    def _matches_time(self, time: float | None) -> bool | None:
+        if self.between is None:
+            return True
+        return None if time is None else self.between.contains(time)
 
     def _matches_node(self, node: Node | None) -> bool | None:
         if self.node.empty:
@@ -188,7 +211,7 @@ class Policy:
             if matching is None:
                 return _undecided(rule)
             if matching:
-                return rule.decision
+                return rule.decide(question)
         return self._no_rule(question)
 
     def possible(self, question: Question) -> list[Decision]:
@@ -200,14 +223,21 @@ class Policy:
             if matching is None and not rule.allow and rule.misspelt(question.known):
                 return [*found, _undecided(rule)]
             if matching is not False:
-                found.append(rule.decision)
+                found.append(rule.decide(question))
+                if rule.allow and rule.requires.depends_on_hour(question.call):
+                    found.append(Decision(False, rule.name, f"rule '{rule.name}' limits the nodes per hour"))
             if matching:
                 return found
         return [*found, self._no_rule(question)]
 
     def _no_rule(self, question: Question) -> Decision:
-        """Return the denial of a request that no rule matches; it names a rule with inputs that the action lacks."""
+        """Return the denial of a request that no rule matches.
+
+        It names a rule with inputs that the action lacks, or one that would allow the request at another time.
+        """
         for rule in self.rules:
+            if rule.allow and rule.between and replace(rule, between=None).matches(question):
+                return Decision(False, None, f"no rule allows it now (rule '{rule.name}': {rule.between.text})")
             if rule.allow and (absent := rule.absent_inputs(question)):
                 what = f"the input '{min(absent)}', which {question.agent} {question.action} does not have"
                 return replace(NO_RULE_ALLOWS, why=f"{NO_RULE_ALLOWS.why} (rule '{rule.name}' names {what})")

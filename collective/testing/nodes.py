@@ -16,6 +16,7 @@ from collective.fleet.fleet import Fleet
 from collective.node.actions.runner import Runner
 from collective.node.facts import Facts
 from collective.node.plugins import agents, plugin_set
+from collective.node.plugins.plugin_set import Plugins
 from collective.node.server import Server, ServerParts
 from collective.node.storage.audit_log import AuditLog
 from collective.node.storage.journal import Journal
@@ -57,7 +58,7 @@ def memory_fleet(
     fields of each node's ServerParts.
     """
     transport, registry = MemoryTransport(), MemoryRegistry()
-    parts = {**node_parts(folder, code, ddls), **server}
+    parts = {**node_parts(folder, code, ddls, server.get("plugins")), **server}
     if policy:
         parts["policy"] = policy
     servers, threads = {}, []
@@ -80,11 +81,16 @@ def memory_fleet(
                 thread.join()
 
 
-def node_parts(folder: Path, code: Sequence[Path] = (), ddls: Sequence[Path] = ()) -> dict[str, Any]:
-    """Return the parts that the nodes of one process can share: plugins, runner, and a policy that allows all."""
+def node_parts(
+    folder: Path, code: Sequence[Path] = (), ddls: Sequence[Path] = (), plugins: Plugins | None = None
+) -> dict[str, Any]:
+    """Return the parts that the nodes of one process can share: plugins, runner, and a policy that allows all.
+
+    `plugins` are used in place of those in the folders.
+    """
     folders = ([agents.bundled(), *code], [catalog.bundled(), *ddls], folder / "settings")
     return {
-        "plugins": plugin_set.load(*folders),
+        "plugins": plugins or plugin_set.load(*folders),
         "runner": Runner(),
         "policy": Policy([Rule("all callers may do everything")]),
     }

@@ -220,6 +220,9 @@ def test_the_daemon_refuses_what_the_check_refuses(
     [
         (None, ALLOWING, "allowed_signers: no such file, so no signer is trusted"),
         ("# nothing yet\n", ALLOWING, "allowed_signers: no key that may sign now, so no signer is trusted"),
+        (SIGNER.replace("namespaces", 'valid-before="20200101",namespaces'), ALLOWING, "no key that may sign now"),
+        (SIGNER.replace('"collective"', '"git"'), ALLOWING, "no key that may sign now"),
+        (SIGNER, "groups: {ops: []}\nrules: [{callers: ['group:ops']}]\n", "no rule that allows anything"),
         (SIGNER, None, "policy.yaml: no such file, so only rpcutil is allowed (create a policy)"),
         (SIGNER, "rules: []\n", "policy.yaml: no rule that allows anything, so every request is refused"),
         (SIGNER, "rules: [{callers: ['*'], allow: false}]\n", "policy.yaml: no rule that allows anything"),

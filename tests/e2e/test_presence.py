@@ -320,16 +320,29 @@ def test_files_that_are_no_longer_valid_are_visible(own: Layout, crpc: Crpc) -> 
     wait_until(lambda: "rulez" not in crpc("doctor").stdout, WAIT)
 
 
-def test_an_interrupt_says_what_still_runs(own: Layout) -> None:
-    """The first Ctrl-C ends the wait, not the work, and how long the work can take is printed."""
+def catches(process: int, number: signal.Signals) -> bool:
+    """Return whether a process has a handler for a signal: proc(5)."""
+    status = Path(f"/proc/{process}/status").read_text()
+    caught = next(line.split()[1] for line in status.splitlines() if line.startswith("SigCgt:"))
+    return bool(int(caught, 16) >> (number - 1) & 1)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
+def test_an_interrupt_says_what_still_runs(own: Layout, number: signal.Signals) -> None:
+    """The first Ctrl-C ends the wait, not the work, and how long the work can take is printed.
+
+    So do SIGTERM (`timeout 60 crpc …`) and SIGHUP (a lost connection): signal(7).
+    """
+    command = f"sleep {20 + number / 100}"
     environment = {**clean_environment(), **own.environment()}
-    words = ["shell", "run", "command=sleep 20", "-I", FIRST]
+    words = ["shell", "run", f"command={command}", "-I", FIRST]
     with subprocess.Popen(
         [BIN / "crpc", *words], env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
         log = own.node(FIRST) / "audit.jsonl"
-        wait_until(lambda: "sleep 20" in log.read_text(), WAIT)
-        process.send_signal(signal.SIGINT)
+        wait_until(lambda: log.exists() and command in log.read_text(), WAIT)
+        wait_until(lambda: catches(process.pid, signal.SIGTERM), WAIT)  # as soon as it waits for replies
+        process.send_signal(number)
         _, errors = process.communicate(timeout=30)
     assert process.returncode == 4
     assert "crpc: still running on 1 node, for at most " in errors

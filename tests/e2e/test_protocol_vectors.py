@@ -47,7 +47,18 @@ def signed(folder: Path, name: str, names: tuple[str, ...], payload: str, signat
     (folder / "signers").write_text("".join(f"{one} {KEYS[one]['public']}\n" for one in names))
     lines = "\n".join(textwrap.wrap(signature, 70))
     (folder / "sig").write_text(f"-----BEGIN SSH SIGNATURE-----\n{lines}\n-----END SSH SIGNATURE-----\n")
-    words = ["-Y", "verify", "-f", folder / "signers", "-I", name, "-n", "collective", "-s", folder / "sig"]
+    words: list[str | Path] = [
+        "-Y",
+        "verify",
+        "-f",
+        folder / "signers",
+        "-I",
+        name,
+        "-n",
+        "collective",
+        "-s",
+        folder / "sig",
+    ]
     return ssh_keygen(*words, stdin=payload).returncode == 0
 
 

@@ -18,6 +18,7 @@ NAMES = {
 
 def configure(folder: Path) -> None:
     """Write a client.yaml, and the names of the registry as a call leaves them."""
-    (folder / "client.yaml").write_text("{collective: production, collectives: [staging], state: state, ddls: [ddl]}")
+    settings = "collectives: [staging], groups: {front: {filter: role=web}}, aliases: {up: shell run uptime}"
+    (folder / "client.yaml").write_text(f"{{collective: production, state: state, ddls: [ddl], {settings}}}")
     (folder / "state").mkdir()
     (folder / "state" / "names_production.json").write_text(json.dumps(NAMES))

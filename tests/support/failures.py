@@ -53,14 +53,14 @@ def declared() -> list[FailureTest]:
 
 
 def _in_file(path: Path) -> Iterator[FailureTest]:
-    for function in ast.parse(path.read_text()).body:
-        for call in function.decorator_list if isinstance(function, ast.FunctionDef) else ():
+    functions = [part for part in ast.parse(path.read_text()).body if isinstance(part, ast.FunctionDef)]
+    for function in functions:
+        for call in function.decorator_list:
             if isinstance(call, ast.Call) and ast.unparse(call.func) == "pytest.mark.failure":
                 kind, failure = call.args
                 seen = (ast.get_docstring(function) or "").splitlines()[0]
-                yield FailureTest(
-                    globals()[ast.unparse(kind).split(".")[-1]], ast.literal_eval(failure), seen, _name(path, function)
-                )
+                kind_name = ast.unparse(kind).rpartition(".")[2]
+                yield FailureTest(globals()[kind_name], ast.literal_eval(failure), seen, _name(path, function))
 
 
 def _name(path: Path, function: ast.FunctionDef) -> str:

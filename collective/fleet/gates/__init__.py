@@ -35,7 +35,7 @@ class GateView:
     unanswered: Sequence[str]
 
 
-class Gate(Protocol):
+class RolloutGate(Protocol):
     """A condition; `name` is how it was written. One that asks a person is not `unattended`: only between two waves."""
 
     name: str
@@ -54,7 +54,7 @@ class Gates:
     `action` what happens when one is closed: the rollout stops, or it pauses until all are open.
     """
 
-    gates: tuple[Gate, ...] = ()
+    gates: tuple[RolloutGate, ...] = ()
     every: float | None = None
     action: str = STOP
 
@@ -69,7 +69,7 @@ class Gates:
 NO_GATES = Gates()
 
 
-def read_gate(option: str, text: str) -> Gate:
+def read_gate(option: str, text: str) -> RolloutGate:
     """Read a gate; raise UsageError, naming `option`, for an invalid one."""
     if text.startswith(("http://", "https://")):
         text = f"http:{text}"
@@ -79,28 +79,33 @@ def read_gate(option: str, text: str) -> Gate:
     return _KINDS[kind](option, value)
 
 
-def _command(option: str, value: str) -> Gate:
+def _command(option: str, value: str) -> RolloutGate:
     from collective.fleet.gates.command import CommandGate
 
     return CommandGate.read(option, value)
 
 
-def _reply(option: str, value: str) -> Gate:
+def _reply(option: str, value: str) -> RolloutGate:
     from collective.fleet.gates.reply import ReplyGate
 
     return ReplyGate.read(option, value)
 
 
-def _alarm(_option: str, value: str) -> Gate:
+def _alarm(_option: str, value: str) -> RolloutGate:
     from collective.fleet.gates.alarm import AlarmGate
 
     return AlarmGate(value)
 
 
-def _http(option: str, value: str) -> Gate:
+def _http(option: str, value: str) -> RolloutGate:
     from collective.fleet.gates.http import HTTPGate
 
     return HTTPGate.read(option, value)
 
 
-_KINDS: Mapping[str, Callable[[str, str], Gate]] = {"cmd": _command, "reply": _reply, "alarm": _alarm, "http": _http}
+_KINDS: Mapping[str, Callable[[str, str], RolloutGate]] = {
+    "cmd": _command,
+    "reply": _reply,
+    "alarm": _alarm,
+    "http": _http,
+}

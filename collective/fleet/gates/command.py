@@ -41,7 +41,7 @@ class CommandGate:
     def check(self, view: GateView) -> str:
         """Run the command; return its exit code and the last line of its output unless it exits with 0."""
         try:
-            process = subprocess.Popen(
+            process = subprocess.Popen(  # not `run`: after a timeout it would wait for whatever holds the pipe
                 self._arguments,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -61,6 +61,10 @@ class CommandGate:
                 with suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
+            for stream in (process.stdin, process.stdout):
+                if stream:
+                    with suppress(OSError):  # the command did not read its input
+                        stream.close()
         lines = output.strip().splitlines()
         detail = f": {lines[-1][:_LONGEST]}" if lines else ""
         return f"exit code {process.returncode}{detail}" if process.returncode else ""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 LARGEST_RESULT = 8 * 1024 * 1024  # bytes of JSON that an action may return
@@ -17,6 +17,7 @@ LARGEST_MESSAGE = LARGEST_RESULT + 64 * 1024  # bytes that are read from a worke
 CRASHED = "crashed"
 INTERRUPTED = "interrupted"
 TIMEOUT = "timeout"
+CANCELLED = "cancelled"
 
 
 FileState = tuple[int, int, int, int]  # device, inode, size in bytes, time of the last change in nanoseconds
@@ -70,7 +71,7 @@ class ActionResult:
 
     def encode(self) -> bytes:
         """Return the result as UTF-8 JSON; raise TypeError or ValueError for data that JSON cannot hold."""
-        return json.dumps(asdict(self), ensure_ascii=False, allow_nan=False).encode()
+        return json.dumps(vars(self), ensure_ascii=False, allow_nan=False).encode()
 
 
 def failed_result(message: str, *, reason: str, data: Any = None) -> ActionResult:

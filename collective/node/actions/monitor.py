@@ -27,6 +27,7 @@ from pathlib import Path
 
 from collective.node.actions.cgroup import Group
 from collective.node.actions.job import (
+    CANCELLED,
     CRASHED,
     INTERRUPTED,
     LARGEST_MESSAGE,
@@ -40,6 +41,7 @@ from collective.node.actions.output_log import OutputLog, readable
 from collective.node.actions.worker import run_worker
 from collective.processes import adopt_orphans
 
+_LONGEST_ORDER = 4096  # bytes of what the daemon sends
 _CHUNK = 1 << 20  # bytes of one read from the worker's pipe
 
 
@@ -97,12 +99,24 @@ def _watch(
             if len(written) > LARGEST_MESSAGE:
                 return failed_result(f"the action wrote more than the limit of {LARGEST_RESULT} bytes", reason=CRASHED)
             if connection.fileno() in ready:
-                return failed_result("interrupted: the node is stopping", reason=INTERRUPTED)
+                return _stopped(connection)
             if process in ready:
                 while len(written) <= LARGEST_MESSAGE and readable(result_pipe) and _read_chunk(result_pipe, written):
                     pass
                 return _exit_result(worker, written)
-    return failed_result(f"Timed out after {timeout:g} s: all processes of the action were killed", reason=TIMEOUT)
+    message = f"Timed out after {timeout:g} s: all processes of the action were killed"
+    return failed_result(f"{message} (limits: 'timeout' of the DDL, -t of the call)", reason=TIMEOUT)
+
+
+def _stopped(connection: Connection) -> ActionResult:
+    """Return the result of an action that the daemon ends: by its own end, or because the caller cancels it."""
+    try:
+        order = connection.recv_bytes(_LONGEST_ORDER).decode(errors="replace")
+    except (EOFError, OSError):
+        order = ""
+    if order.startswith(CANCELLED):
+        return failed_result(order, reason=CANCELLED)
+    return failed_result("interrupted: the node is stopping", reason=INTERRUPTED)
 
 
 def _read_chunk(result_pipe: int, written: bytearray) -> bool:

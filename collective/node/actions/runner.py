@@ -37,7 +37,7 @@ class Runner:
         self._groups = groups or Groups(None)
         self._fork_server = ForkServer(["collective.node.actions.monitor"])
         self._lock = threading.Lock()
-        self._running: set[Connection] = set()
+        self._running: dict[Connection, str] = {}  # the tokens of the jobs
 
     def run(self, job: ActionJob, timeout: float) -> ActionResult:
         """Run one job for at most `timeout` seconds and return how it ended; never raise for what an action does."""
@@ -45,7 +45,7 @@ class Runner:
         group = self._groups.make()
         job = replace(job, token=job.token or secrets.token_hex(16))
         with self._lock:
-            self._running.add(connection)
+            self._running[connection] = job.token
         try:
             process = self._fork_server.start(monitor_action, (remote, job, timeout, group))
         except (OSError, EOFError, RuntimeError) as error:
@@ -69,8 +69,18 @@ class Runner:
         """Kill every running action with its processes; their `run` returns `interrupted`."""
         with self._lock:
             for connection in self._running:
-                with contextlib.suppress(OSError):  # the monitor has just ended
-                    connection.send_bytes(b"stop")
+                _send(connection, "stop")
+
+    def cancel(self, token: str, message: str) -> bool:
+        """Kill the action with this token and its processes; its `run` returns `cancelled`. Return whether it runs.
+
+        `message` becomes the status message; it starts with `cancelled`.
+        """
+        with self._lock:
+            found = [connection for connection, running in self._running.items() if running == token]
+            for connection in found:
+                _send(connection, message)
+        return bool(found)
 
     def close(self) -> None:
         """End the fork server; nothing runs any more."""
@@ -78,8 +88,13 @@ class Runner:
 
     def _close(self, connection: Connection) -> None:
         with self._lock:
-            self._running.discard(connection)
+            self._running.pop(connection, None)
         connection.close()
+
+
+def _send(connection: Connection, order: str) -> None:
+    with contextlib.suppress(OSError):  # the monitor has just ended
+        connection.send_bytes(order.encode())
 
 
 def _receive(connection: Connection, timeout: float) -> ActionResult | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import os
 import signal
 import sys
@@ -26,6 +27,9 @@ from collective.run_as import account_environment
 _QUOTED = 200  # characters of an action's standard output that the error message shows
 _KEPT = 64 * 1024  # characters of it that are kept, so that secrets are found before any of it is quoted
 _STATUS_CODES = range(1, 6)
+_CONVERT = (
+    "return dicts, lists, strings, numbers and booleans; use sorted() for a set, dataclasses.asdict for a dataclass"
+)
 
 
 def run_worker(job: ActionJob, output: int, log: int, monitor: int, group: Group | None) -> NoReturn:
@@ -48,7 +52,7 @@ def run_worker(job: ActionJob, output: int, log: int, monitor: int, group: Group
     os.environ[MARK] = job.token
     exit_code = 1
     try:
-        result = _encoded(_call(job))
+        result = _encoded(call(job))
         with open(output, "wb") as stream:
             stream.write(result)
         exit_code = 0
@@ -56,7 +60,12 @@ def run_worker(job: ActionJob, output: int, log: int, monitor: int, group: Group
         os._exit(exit_code)
 
 
-def _call(job: ActionJob) -> ActionResult:
+def sent_result(job: ActionJob) -> ActionResult:
+    """Call the action in this process, and return its result as the daemon would receive it."""
+    return ActionResult(**json.loads(_encoded(call(job))))
+
+
+def call(job: ActionJob) -> ActionResult:
     """Call the action; the only place where what an action raises becomes a status code."""
     stdout = _CapturedOutput()
     try:
@@ -108,7 +117,8 @@ def _encoded(result: ActionResult) -> bytes:
     try:
         encoded = result.encode()
     except (TypeError, ValueError, RecursionError) as error:
-        return failed_result(f"the action returned data that JSON cannot hold: {error}", reason=CRASHED).encode()
+        message = f"the action returned data that JSON cannot hold: {error} ({_CONVERT})"
+        return failed_result(message, reason=CRASHED).encode()
     if len(encoded) > LARGEST_RESULT:
         message = f"the action returned {len(encoded)} bytes, more than the limit of {LARGEST_RESULT} bytes"
         return failed_result(message, reason=CRASHED).encode()

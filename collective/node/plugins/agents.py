@@ -23,7 +23,8 @@ from collective.node.plugins.programs import ActionProgram
 log = logging.getLogger(__name__)
 
 FACTS = "fact"  # the agent after whose actions the node reads its facts again
-INSIDE = "rpcutil"  # the only agent that runs inside the daemon; its functions may have an argument `node`
+RPCUTIL, CONTROL = "rpcutil", "control"
+INSIDE = frozenset({RPCUTIL, CONTROL})  # agents that run inside the daemon; functions may have an argument `node`
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ def _load_pair(path: Path, ddl_path: Path, settings: Path) -> LoadedAgent:
     for name in sorted(functions.keys() ^ described.actions.keys()):
         present, missing = (path, ddl_path) if name in functions else (ddl_path, path)
         raise DDLError(f"{path}: action '{name}' is in {present} but not in {missing}")
-    supplied = SUPPLIED | {"node"} if described.name == INSIDE else SUPPLIED
+    supplied = SUPPLIED | {"node"} if described.name in INSIDE else SUPPLIED
     for name, function in functions.items():
         loading.check_parameters(path, described.actions[name], function, supplied)
     values = loading.read_settings(settings / f"{path.stem}.yaml", described)
@@ -103,8 +104,8 @@ def _load_pair(path: Path, ddl_path: Path, settings: Path) -> LoadedAgent:
 
 
 def _load_program(path: Path, described: ddl.DDL, settings: Path) -> LoadedAgent:
-    if described.name == INSIDE:
-        raise DDLError(f"{path}: the agent '{INSIDE}' runs inside the daemon, so it must be Python")
+    if described.name in INSIDE:
+        raise DDLError(f"{path}: the agent '{described.name}' runs inside the daemon, so it must be Python")
     for action in described.actions.values():
         if action.dry_run:
             raise DDLError(f"{path}: action '{action.name}': 'dry_run' is supported for agents in Python only")

@@ -218,6 +218,7 @@ def check_parameters(path: Path, described: ddl.Action, function: Callable[..., 
     if sorted(inputs) != sorted(described.inputs):
         raise DDLError(
             f"{label}: the inputs differ: {sorted(inputs)} in the code, {sorted(described.inputs)} in the DDL"
+            " (name the parameters like the inputs)"
         )
 
 

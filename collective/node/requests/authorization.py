@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
 
 from collective import data_ddl
 from collective.messages import Request
+from collective.node.requests.caller_hours import CallerHours
 from collective.node.requests.context import RequestContext
 from collective.node.requests.reasons import Reason, Refused
 from collective.node.state import NodeState
-from collective.policy import Decision, Question
+from collective.policy import CallFacts, Decision, Question
 
 
 class DecidingPolicy(Protocol):
@@ -23,9 +26,11 @@ class DecidingPolicy(Protocol):
 class Authorizer:
     """Checks requests against a policy. Both methods raise Refused (DENIED), naming the rule that denies."""
 
-    def __init__(self, policy: DecidingPolicy, state: NodeState) -> None:
+    def __init__(self, policy: DecidingPolicy, state: NodeState, now: Callable[[], float] = time.time) -> None:
         self._policy = policy
         self._state = state
+        self._now = now
+        self._hours = CallerHours()
 
     def authorize_action(self, context: RequestContext) -> None:
         """Check that the caller may call the action; note the rule that allows it."""
@@ -40,14 +45,24 @@ class Authorizer:
         action = context.plugins.agents.action(request.agent, request.action)
         data = action.with_defaults(request.data) if action else request.data
         view = self._state.view(context.plugins)
-        known, dry_run = context.plugins.inputs, request.dry_run
-        question = Question(request.caller, request.agent, request.action, data, view, dry_run=dry_run, known=known)
+        call, known, dry_run = self._call_facts(request), context.plugins.inputs, request.dry_run
+        question = Question(
+            request.caller, request.agent, request.action, data, view, dry_run=dry_run, known=known, call=call
+        )
         decision = self._policy.decide(question)
         if not decision.allow:
             context.rule = decision.rule
             what = f"{request.agent} {request.action}" + (" as a dry run" if request.dry_run else "")
             raise Refused(Reason.DENIED, f"'{request.caller}' may not call {what} here: {decision.why}")
         context.rule = context.rule or decision.rule
+        self._hours.add(request.caller, request.run or request.id, call.targets or 0, call.time or 0.0)
+
+    def _call_facts(self, request: Request) -> CallFacts:
+        """Return what requirements are about; a request names its nodes, whatever it says about the whole call."""
+        now = self._now()
+        named = None if request.targets is None else max(len(request.targets), request.total or 0)
+        earlier = self._hours.targets(request.caller, request.run or request.id, now)
+        return CallFacts(request.reason or "", named, earlier + (named or 0), now)
 
 
 def _query_request(request: Request, function: str, query: str) -> Request:

@@ -20,7 +20,7 @@ from collective.node.actions.job import TIMEOUT, ActionJob, ProgramCall
 from collective.node.actions.runner import Runner
 from collective.node.facts import Facts
 from collective.node.plugins import loading
-from collective.node.plugins.agents import INSIDE
+from collective.node.plugins.agents import RPCUTIL
 from collective.node.plugins.plugin_set import Plugins
 
 log = logging.getLogger(__name__)
@@ -94,6 +94,6 @@ class FilterQueries:
 def queries_of(request: Request, parsed: Filter) -> list[tuple[str, str]]:
     """Return the (function, query) pairs that a request needs permission for: its filter's, and get_data's."""
     pairs = uses_data(parsed)
-    if (request.agent, request.action) == (INSIDE, GET_DATA):
+    if (request.agent, request.action) == (RPCUTIL, GET_DATA):
         pairs.append((str(request.data.get("source")), str(request.data.get("query"))))
     return pairs

@@ -7,13 +7,15 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
 from collective.errors import RPCError
 from collective.log_limiter import LogLimiter
 from collective.node.actions.job import CRASHED, ActionJob, ActionResult, ProgramCall, failed_result
 from collective.node.actions.runner import Runner
 from collective.node.facts import Facts
+from collective.node.jobs.orders import Orders
+from collective.node.jobs.running import RunningRequests
 from collective.node.plugins.agents import FACTS, INSIDE
 from collective.node.plugins.programs import ActionProgram
 from collective.node.requests.context import AdmittedRequest
@@ -33,8 +35,9 @@ _OUTCOMES = {0: "ok", 1: "aborted", 2: "unknown", 3: "missing", 4: "invalid", 5:
 class ActionCaller:
     """Calls actions: rpcutil's in this process, so that a busy node still answers, all others through `runner`."""
 
-    def __init__(self, runner: Runner, facts: Facts, node: NodeInfo) -> None:
+    def __init__(self, runner: Runner, facts: Facts, node: NodeInfo, running: RunningRequests) -> None:
         self._runner = runner
+        self._running = running
         self._facts = facts
         self._node = node
 
@@ -48,7 +51,7 @@ class ActionCaller:
             "deadline": time.monotonic() + timeout,
             "dry_run": admitted.request.dry_run,
         }
-        if agent.name == INSIDE:
+        if agent.name in INSIDE:
             supplied = agent.supplied(action.name, {**available, "node": self._node})
             return ActionResult(data=agent.functions[action.name](**admitted.data, **supplied))
         program = agent.programs.get(action.name)
@@ -62,7 +65,8 @@ class ActionCaller:
             token=admitted.context.digest,
             program=self._program_call(admitted, program) if program else None,
         )
-        result = self._runner.run(job, timeout)
+        with self._running.registered(admitted):
+            result = self._runner.run(job, timeout)
         if agent.name == FACTS:
             self._facts.wake()
         return result
@@ -81,6 +85,13 @@ class ActionCaller:
         return ProgramCall(program.convention, program.file, members, admitted.agent.settings, self._facts.current)
 
 
+class AcceptsJobs(Protocol):
+    """Takes requests that run in the background."""
+
+    def accept(self, admitted: AdmittedRequest) -> ActionResult:
+        """Store a job, and return the result that says so. Raise Failed (`busy`) if it cannot be stored."""
+
+
 class RequestExecutor:
     """Executes admitted requests; safe for any number of threads. `now` returns the server's time."""
 
@@ -91,8 +102,12 @@ class RequestExecutor:
         journal: Journal,
         replies: Replies,
         statistics: Statistics,
+        orders: Orders,
+        jobs: AcceptsJobs,
         now: Callable[[], float],
     ) -> None:
+        self._orders = orders
+        self._jobs = jobs
         self._caller = caller
         self._audit = audit
         self._journal = journal
@@ -128,6 +143,10 @@ class RequestExecutor:
             return failed_result(f"{type(error).__name__}: {error}", reason=CRASHED)
 
     def _call(self, admitted: AdmittedRequest) -> ActionResult:
+        if refusal := self._orders.refusal(admitted):
+            return refusal
+        if admitted.request.job is not None:
+            return self._jobs.accept(admitted)
         timeout = min(admitted.action.timeout, admitted.context.deadline - self._now())
         if timeout <= 0:
             message = "the request was still queued when its caller timed out"

@@ -1,7 +1,7 @@
 """The path of a request through the node, step by step; any step may end it with Refused.
 
-    handle ─► read ─ duplicate ─ target ─ fresh ─ authorize ─ journal ─► filter ─ input ─► schedule
-    resume ─► read ─ tries ─ fresh ─ authorize ─────────────────────────► filter ─ input ─► schedule
+    handle ─► read ─ duplicate ─ target ─ fresh ─ authorize ─ frozen ─ journal ─► filter ─ input ─► schedule
+    resume ─► read ─ tries ─ fresh ─ authorize ─ frozen ─────────────────────────► filter ─ input ─► schedule
 
 A request that the policy denies has no entry in the journal: nothing has run, and nothing of it must be kept.
 
@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from collective.errors import Failed, MessageError, WrongVersion
 from collective.filters import uses_data
 from collective.messages import MAX_SKEW
-from collective.node.plugins.agents import INSIDE
+from collective.node.jobs.orders import Orders
+from collective.node.plugins.agents import RPCUTIL
 from collective.node.requests.admission import Admission
 from collective.node.requests.authorization import Authorizer
 from collective.node.requests.context import RequestContext
@@ -49,6 +50,7 @@ class Pipeline:
     duplicates: DuplicateCounter
     journal: Journal
     authorizer: Authorizer
+    orders: Orders
     admission: Admission
     scheduler: Scheduler
     refusals: Refusals
@@ -66,6 +68,7 @@ class Pipeline:
             self._check_target(context)
             self._check_fresh(context)
             self.authorizer.authorize_action(context)
+            self.orders.check_frozen(context)
             self._write_to_journal(context)
             self._process(context)
 
@@ -147,7 +150,7 @@ class Pipeline:
         """
         request = context.request
         action = context.plugins.agents.action(request.agent, request.action)
-        return request.agent == INSIDE or (action is not None and action.only_reads)
+        return request.agent == RPCUTIL or (action is not None and action.read_only)
 
     def _check_fresh(self, context: RequestContext) -> None:
         request, sent = context.request, context.delivery.sent
@@ -211,6 +214,7 @@ class Pipeline:
                 raise Refused(Reason.GIVEN_UP, f"the node stopped {entry.resumed + 1} times while it had this request")
             self._check_fresh(context)
             self.authorizer.authorize_action(context)
+            self.orders.check_frozen(context)
             self._process(context)
 
 

@@ -29,6 +29,7 @@ COUNTERS: Mapping[str, str] = {
     "elsewhere": "for other nodes",
     "expired": "older than its TTL, from a caller whose clock is wrong, or from before the journal began",
     "denied": "denied by the policy",
+    "frozen": "refused because the node is frozen: it runs only actions that read",
     "filtered": "its filter is invalid, does not match this node, or could not be evaluated",
     "invalid": "no such agent or action, or inputs that its DDL does not allow or that take too long to check",
     "busy": "too many requests are waiting, or the journal cannot be written",
@@ -76,6 +77,7 @@ class Reason(Enum):
     # Refused by the policy.
     DENIED = ("denied", "denied", _ALWAYS, 1, "denied", _ALWAYS)
     # Allowed by the policy, and refused all the same.
+    FROZEN = ("frozen", "refused", _ALWAYS, 1, "frozen", _ALWAYS)
     NOT_EVALUATED = ("filtered", "filtered", _ALWAYS, 5, "not_evaluated", _ALWAYS)
     FILTERED = ("filtered", "filtered", _NAMED, 5, "filtered", _NAMED)
     UNKNOWN_ACTION = ("invalid", "invalid", _ALWAYS, 2, None, _ALWAYS)

@@ -92,6 +92,8 @@ class AuditLog:
             "asks": cut_asks(asks),
             "verdict": verdict,
             "rule": rule,
+            "reason": request.reason,
+            "targets": None if request.targets is None else max(len(request.targets), request.total or 0),
             "skew": None if skew is None else round(skew, 3),
         }
         try:

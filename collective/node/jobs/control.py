@@ -1,0 +1,140 @@
+"""What the agent `control` can do with this node's work: list, cancel and revoke requests, freeze and thaw the node.
+
+A caller may stop its own requests. With `everyone`, which the policy can forbid, those of all callers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from collective.errors import Aborted
+from collective.node.actions.job import CANCELLED as WAS_CANCELLED
+from collective.node.actions.job import ActionResult
+from collective.node.actions.runner import Runner
+from collective.node.jobs.orders import Freeze, Revocations
+from collective.node.jobs.running import RunningRequest, RunningRequests
+from collective.node.jobs.store import CANCELLED, RUNNING, SCHEDULED, JobStore, StoredJob
+from collective.node.storage.journal import STARTED, TAKEN, Journal
+
+
+class WorkControl:
+    """Implements `collective.node_info.NodeControl`. `now` returns the server's time in Unix seconds."""
+
+    def __init__(
+        self,
+        store: JobStore,
+        running: RunningRequests,
+        revocations: Revocations,
+        freeze: Freeze,
+        journal: Journal,
+        runner: Runner,
+        now: Callable[[], float],
+    ) -> None:
+        self._store = store
+        self._running = running
+        self._revocations = revocations
+        self._freeze = freeze
+        self._journal = journal
+        self._runner = runner
+        self._now = now
+
+    def jobs(self, caller: str, *, everyone: bool) -> list[dict[str, Any]]:
+        """Return the work of `caller`, or of all callers: jobs, oldest first, then other requests that run."""
+        jobs = [job for job in self._store.all() if everyone or job.caller == caller]
+        known = {job.digest for job in jobs}
+        others = [one for one in self._running.all() if one.digest not in known and (everyone or one.caller == caller)]
+        return [*map(_described, jobs), *map(_described_request, others)]
+
+    def result(self, job_id: str, caller: str, *, everyone: bool) -> dict[str, Any]:
+        """Return a job and its result. Raise Aborted for an unknown job, and for one of another caller."""
+        job = self._store.find(job_id)
+        if job is None:
+            raise Aborted(
+                f"there is no job '{job_id}' (it was never accepted here, or its result is not kept any more)"
+            )
+        self._check(job.caller, caller, everyone)
+        return {**_described(job), "result": job.result}
+
+    def cancel(self, request_id: str, caller: str, *, everyone: bool, running: bool) -> str:
+        """Cancel a request or a job; with `running` also one whose action has begun. Return what became of it.
+
+        `cancelled` (a job that had not begun), `stopped` (its action ran, and all its processes are killed), `revoked`
+        (it has not begun, and will not), `ended` (it is over). Raise Aborted for a request of another caller, and for
+        one that runs without `running`.
+        """
+        job = self._store.find(request_id)
+        if job is not None:
+            self._check(job.caller, caller, everyone)
+            return self._cancel_job(job, caller, running=running)
+        if (state := self._stop_request(request_id, caller, everyone, running)) is not None:
+            return state
+        entry = self._journal.find(request_id)
+        if entry is not None:
+            self._check(entry.caller, caller, everyone)
+            if entry.state not in (TAKEN, STARTED):
+                return "ended"
+        self._revocations.add(request_id, caller, everyone=everyone)
+        meanwhile = self._stop_request(request_id, caller, everyone, running)
+        return "revoked" if meanwhile is None else meanwhile
+
+    def freeze(self, caller: str, reason: str) -> Mapping[str, Any]:
+        """Refuse everything but reads from now on; return the freeze."""
+        return vars(self._freeze.freeze(caller, reason))
+
+    def thaw(self) -> Mapping[str, Any] | None:
+        """End the freeze, and return it; None if there was none."""
+        before = self._freeze.thaw()
+        return vars(before) if before else None
+
+    def frozen(self) -> Mapping[str, Any] | None:
+        """Return the freeze in force; None if there is none."""
+        return vars(self._freeze.state) if self._freeze.state else None
+
+    def _stop_request(self, request_id: str, caller: str, everyone: bool, running: bool) -> str | None:
+        """Stop a request that runs, and return what became of it; None if it does not run."""
+        found = self._running.find(request_id)
+        if found is None:
+            return None
+        self._check(found.caller, caller, everyone)
+        return self._stop(found.digest, caller, running=running)
+
+    def _cancel_job(self, job: StoredJob, caller: str, *, running: bool) -> str:
+        result = ActionResult(5, f"cancelled by '{caller}' before it began", WAS_CANCELLED, {})
+        if job.state == SCHEDULED and self._store.end(job.id, CANCELLED, result, self._now(), before=[SCHEDULED]):
+            return "cancelled"
+        found = self._store.find(job.id)
+        if found is None or found.state != RUNNING:
+            return "ended"
+        return self._stop(job.digest, caller, running=running)
+
+    def _stop(self, digest: str, caller: str, *, running: bool) -> str:
+        if not running:
+            raise Aborted("the action has begun (cancel it to stop its processes: crpc jobs cancel)")
+        return "stopped" if self._runner.cancel(digest, f"cancelled by '{caller}'") else "ended"
+
+    def _check(self, owner: str, caller: str, everyone: bool) -> None:
+        if owner != caller and not everyone:
+            raise Aborted(f"the request is of '{owner}', not of '{caller}' (use all=true, if the policy allows it)")
+
+
+def _described(job: StoredJob) -> dict[str, Any]:
+    return {
+        "id": job.id,
+        "run": job.run,
+        "caller": job.caller,
+        "agent": job.agent,
+        "action": job.action,
+        "state": job.state,
+        "created": job.created,
+        "start": job.start,
+        "began": job.began,
+        "ended": job.ended,
+        "background": True,
+    }
+
+
+def _described_request(request: RunningRequest) -> dict[str, Any]:
+    known = {name: getattr(request, name) for name in ("id", "run", "caller", "agent", "action", "began")}
+    times = {"created": request.began, "start": request.began, "ended": None}
+    return {**known, **times, "state": RUNNING, "background": False}

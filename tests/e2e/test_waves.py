@@ -1,0 +1,307 @@
+"""Rollouts in waves, gates, hooks, plans and jobs over ten real daemons."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+import yaml
+from support.crpc_process import Crpc, clean_environment, make_crpc, on_a_terminal, own_lab
+from support.json_documents import check_document
+from support.waiting import wait_until
+
+from collective.lab.layout import Layout
+
+NODES = [f"node{number:02}.lab" for number in range(1, 11)]
+SPAN = "command=date +%s.%N; sleep 0.4; date +%s.%N"
+
+
+@pytest.fixture(scope="module")
+def ten(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Layout]:
+    """A lab of ten nodes for this file."""
+    layout = Layout(tmp_path_factory.mktemp("ten"))
+    with own_lab(layout, 10):
+        yield layout
+
+
+@pytest.fixture
+def around(ten: Layout) -> dict[str, str]:
+    """The environment that points at that lab."""
+    return {**clean_environment(), **ten.environment()}
+
+
+@pytest.fixture
+def crpc(around: dict[str, str]) -> Crpc:
+    """Run crpc against that lab."""
+    return make_crpc(around)
+
+
+def document(crpc: Crpc, *words: str) -> dict[str, Any]:
+    """Run crpc with --json; return its valid document, with the exit code as `exit`."""
+    done = crpc(*words, "--json")
+    assert done.stdout, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    check_document(found)
+    return {**found, "exit": done.returncode, "stderr": done.stderr}
+
+
+def spans(results: dict[str, Any]) -> dict[str, tuple[float, float]]:
+    """Return the start and end of each node's action, from its output."""
+    found = {reply["sender"]: reply["data"]["stdout"].split() for reply in results["replies"]}
+    return {node: (float(began), float(ended)) for node, (began, ended) in found.items()}
+
+
+def facts(lab: Layout, fact: str) -> dict[str, str]:
+    """Return the value of a fact on each node."""
+    return {name: yaml.safe_load((lab.node(name) / "facts.yaml").read_text())[fact] for name in NODES}
+
+
+# -- waves
+
+
+def test_a_canary_that_fails_stops_at_one_node(crpc: Crpc, tmp_path: Path) -> None:
+    """The exit code is 4 with nine nodes skipped; once the cause is gone, `crpc retry` reaches all others."""
+    run = ("shell", "run", f"command=echo x >> {tmp_path}/ran; test -e {tmp_path}/fixed")
+    results = document(crpc, *run, "--waves", "1,rest", "--max-fail", "1", "--yes")
+    assert (results["exit"], results["outcomes"]["failed"], results["outcomes"]["skipped"]) == (4, 1, 9)
+    assert (tmp_path / "ran").read_text() == "x\n"
+    (tmp_path / "fixed").touch()
+    again = document(crpc, "retry", "--yes")
+    assert (again["exit"], again["outcomes"]["ok"], len(again["request_ids"])) == (0, 10, 2)
+    assert (tmp_path / "ran").read_text().count("x") == 11
+
+
+def test_one_node_per_zone_works_at_a_time(crpc: Crpc, ten: Layout) -> None:
+    """By the actions' own times, nodes of one zone never overlap, and different zones do."""
+    results = document(crpc, "shell", "run", SPAN, "--per", "az=1", "--yes")
+    times, zones = spans(results), facts(ten, "az")
+    assert (results["exit"], len(times)) == (0, 10)
+    pairs = [(one, other) for one in NODES for other in NODES if one < other]
+    overlapping = {
+        (one, other) for one, other in pairs if times[one][0] < times[other][1] and times[other][0] < times[one][1]
+    }
+    assert overlapping
+    assert [pair for pair in overlapping if zones[pair[0]] == zones[pair[1]]] == []
+
+
+def test_ranks_follow_each_other(crpc: Crpc, ten: Layout) -> None:
+    """No node of a rank begins before all of the rank before have ended, at a rate of 20 nodes a second."""
+    roles = facts(ten, "role")
+    order = sorted(set(roles.values()))
+    results = document(crpc, "shell", "run", SPAN, "--order-by", f"role={','.join(order)}", "--rate", "20/s", "--yes")
+    times = spans(results)
+    for before, after in itertools.pairwise(order):
+        ended = max(times[name][1] for name in NODES if roles[name] == before)
+        assert ended <= min(times[name][0] for name in NODES if roles[name] == after)
+    assert len(times) == 10
+
+
+def test_hooks_run_around_each_node(crpc: Crpc, tmp_path: Path) -> None:
+    """The three steps of a node follow each other, and the next node begins after the last one."""
+    log = f"tee -a {tmp_path}/log"
+    steps = {"before": f"shell run 'echo before | {log}'", "after": f"shell run 'echo after | {log}'"}
+    words = ("--before", steps["before"], "--after", steps["after"], "--concurrency", "1", "--limit", "2", "--yes")
+    results = document(crpc, "shell", "run", f"command=echo run | {log}", *words)
+    assert (results["exit"], len(results["request_ids"])) == (0, 6)
+    assert (tmp_path / "log").read_text().split() == ["before", "run", "after"] * 2
+    failed = document(crpc, "shell", "run", "command=true", "--before", "shell run false", "--one", "--yes")
+    assert [(reply["reason"], reply["statuscode"]) for reply in failed["replies"]] == [("before", 1)]
+
+
+# -- gates
+
+
+def test_an_alarm_is_a_gate(crpc: Crpc, around: dict[str, str]) -> None:
+    """An alarm in the state OK lets the next wave begin; ALARM, no data and no such alarm stop the rollout."""
+    client = boto3.client(
+        "cloudwatch",
+        endpoint_url=around["AWS_ENDPOINT_URL"],
+        region_name=around["AWS_DEFAULT_REGION"],
+        aws_access_key_id="lab",
+        aws_secret_access_key="lab",
+    )
+    client.put_metric_alarm(
+        AlarmName="errors",
+        MetricName="Errors",
+        Namespace="Test",
+        Period=60,
+        EvaluationPeriods=1,
+        Threshold=1,
+        ComparisonOperator="GreaterThanThreshold",
+        Statistic="Sum",
+    )
+    call = ("rpcutil", "ping", "--limit", "2", "--waves", "1", "--gate")
+    for state, code in (("OK", 0), ("ALARM", 4), ("INSUFFICIENT_DATA", 4)):
+        client.set_alarm_state(AlarmName="errors", StateValue=state, StateReason="test")
+        results = document(crpc, *call, "alarm:errors")
+        assert results["exit"] == code, state
+    assert results["stopped"] == "gate 'alarm:errors': the alarm is in the state INSUFFICIENT_DATA"
+    assert document(crpc, *call, "alarm:absent")["stopped"] == "gate 'alarm:absent': the alarm does not exist"
+
+
+def test_a_person_is_a_gate(around: dict[str, str], crpc: Crpc) -> None:
+    """On a terminal the question names the wave; a no stops, and so does a missing terminal."""
+    call = ("rpcutil", "ping", "--limit", "2", "--waves", "1", "--gate", "ask")
+    code, shown = on_a_terminal(around, "y\n", *call)
+    assert (code, "wave 1 of 2 has ended (1 OK, 0 failed, 0 silent); continue with the next of 1 node?" in shown) == (
+        0,
+        True,
+    ), shown
+    assert on_a_terminal(around, "n\n", *call)[0] == 4
+    assert document(crpc, *call)["stopped"] == "gate 'ask': standard input is not a terminal to ask on"
+
+
+# -- plans
+
+
+def test_a_plan_is_saved_applied_and_refused_when_it_has_drifted(crpc: Crpc, tmp_path: Path) -> None:
+    """The plan names nodes, waves and cost; it runs as long as the same nodes match."""
+    plan, ran = tmp_path / "plan.json", tmp_path / "ran"
+    call = ("shell", "run", f"command=echo x >> {ran}", "--waves", "1,rest", "-F", "role=web")
+    shown = document(crpc, *call, "--plan")
+    assert (shown["exit"], [len(wave["nodes"]) for wave in shown["waves"]]) == (0, [1, len(shown["nodes"]) - 1])
+    assert shown["cost"]["requests"] > 4 * len(shown["nodes"])
+    text = crpc(*call, "--plan").stdout
+    assert "  wave 1: 1 node (node0" in text
+    assert re.search(r"about \d+ requests, \$0\.0000", text)
+    saved = crpc(*call, "--save-plan", str(plan))
+    assert (saved.returncode, f"run it with 'crpc apply {plan}'" in saved.stderr) == (0, True)
+    check_document(json.loads(plan.read_text()))
+    assert crpc(*call, "--save-plan", str(plan)).returncode == 64
+    assert not ran.exists()
+    applied = document(crpc, "apply", str(plan), "--yes")
+    assert (applied["exit"], applied["outcomes"]["ok"]) == (0, len(shown["nodes"]))
+    gone = shown["nodes"][0]
+    assert crpc("lab", "node", gone, "stop").returncode == 0
+    try:
+        refused = crpc("apply", str(plan), "--yes")
+        assert (refused.returncode, refused.stdout) == (4, "")
+        assert (
+            f"plan: 1 node no longer matched: {gone} (make a new plan, or use --allow-drift): nothing" in refused.stderr
+        )
+        assert len(ran.read_text().split()) == len(shown["nodes"])
+        assert document(crpc, "apply", str(plan), "--yes", "--allow-drift")["outcomes"]["ok"] == len(shown["nodes"]) - 1
+    finally:
+        assert crpc("lab", "node", gone, "start").returncode == 0
+
+
+def test_a_call_that_costs_too_much_is_not_sent(crpc: Crpc) -> None:
+    """The price is in the message, and the exit code is 4."""
+    done = crpc("rpcutil", "ping", "--max-cost", "0.000001")
+    assert (done.returncode, done.stdout) == (4, "")
+    assert re.search(r"plan: it costs about \$0\.0000\d+, --max-cost is \$0\.000001: nothing was sent", done.stderr)
+
+
+# -- jobs
+
+
+def job(crpc: Crpc, *words: str) -> str:
+    """Start a job, and return its ID."""
+    results = document(crpc, *words, "--yes")
+    assert results["exit"] == 0
+    assert {reply["reason"] for reply in results["replies"]} == {"accepted"}
+    return str(results["request_id"])
+
+
+def states(crpc: Crpc, job_id: str) -> list[str]:
+    """Return the state of a job on each node."""
+    return [entry["state"] for entry in document(crpc, "jobs", "status", job_id)["jobs"]]
+
+
+def test_a_job_outlives_its_caller_and_a_restart(crpc: Crpc) -> None:
+    """The result is there after the daemon was restarted between the end and the question."""
+    target = ("-I", "node01.lab")
+    job_id = job(crpc, "shell", "run", "command=sleep 0.5; echo done", "--background", *target)
+    wait_until(lambda: states(crpc, job_id) == ["ended"], 20)
+    assert crpc("lab", "node", "node01.lab", "stop").returncode == 0
+    assert crpc("lab", "node", "node01.lab", "start").returncode == 0
+    found = document(crpc, "jobs", "wait", job_id, "--for", "20s")
+    assert (found["exit"], found["jobs"][0]["result"]["data"]["stdout"]) == (0, "done\n")
+
+
+def test_a_job_is_cancelled_with_its_family(crpc: Crpc, ten: Layout, tmp_path: Path) -> None:
+    """Within two seconds of the order, by the node's audit log, all of its processes are dead and the job has ended."""
+    line = f"command=sleep 300 & echo $! > {tmp_path}/child; echo $$ > {tmp_path}/shell; wait"
+    job_id = job(crpc, "shell", "run", line, "--background", "-I", "node02.lab")
+    wait_until(lambda: (tmp_path / "shell").exists(), 20)
+    pids = [int((tmp_path / name).read_text()) for name in ("child", "shell")]
+    assert [entry["id"] for entry in document(crpc, "jobs", "list", "-I", "node02.lab")["jobs"]][-1] == job_id
+    cancelled = document(crpc, "jobs", "cancel", job_id)
+    assert cancelled["replies"][0]["data"]["became"] == "stopped"
+    wait_until(lambda: states(crpc, job_id) == ["cancelled"], 10)
+    assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
+    lines = [json.loads(line) for line in (ten.node("node02.lab") / "audit.jsonl").read_text().splitlines()]
+    order = next(line["time"] for line in lines if line.get("action") == "cancel")
+    found = document(crpc, "jobs", "result", job_id)["jobs"][0]
+    assert found["result"]["reason"] == "cancelled"
+    assert found["ended"] - order < 2.5  # the server's clock has whole seconds
+
+
+def test_a_scheduled_job_starts_in_time_after_a_restart(crpc: Crpc, tmp_path: Path) -> None:
+    """The job starts once, within a second of its time by the server's clock, although the daemon was restarted."""
+    began = time.time()
+    line = f"command=date +%s.%N >> {tmp_path}/ran"
+    job_id = job(crpc, "shell", "run", line, "--in", "6s", "-I", "node03.lab")
+    assert states(crpc, job_id) == ["scheduled"]
+    assert crpc("lab", "node", "node03.lab", "kill").returncode == 0
+    assert crpc("lab", "node", "node03.lab", "start").returncode == 0
+    start = document(crpc, "jobs", "status", job_id)["jobs"][0]["start"]
+    wait_until(lambda: states(crpc, job_id) == ["ended"], 20)
+    times = [float(text) for text in (tmp_path / "ran").read_text().split()]
+    assert len(times) == 1
+    assert 0 <= times[0] - start < 1.5  # the server's clock has whole seconds
+    assert times[0] >= began + 5
+
+
+def test_a_scheduled_job_can_be_cancelled(crpc: Crpc, tmp_path: Path) -> None:
+    """A job that is cancelled before its time never begins."""
+    job_id = job(
+        crpc, "shell", "run", f"command=touch {tmp_path}/ran", "--in", "1h", "--limit", "3", "--limit-seed", "1"
+    )
+    cancelled = document(crpc, "jobs", "cancel", job_id)
+    assert [reply["data"]["became"] for reply in cancelled["replies"]] == ["cancelled"] * 3
+    assert states(crpc, job_id) == ["cancelled"] * 3
+
+
+# -- emergency
+
+
+def test_a_frozen_node_only_reads(crpc: Crpc, tmp_path: Path) -> None:
+    """A frozen node refuses actions at once and after a restart, with who froze it and why, until it is thawed."""
+    run = ("shell", "run", f"command=echo x >> {tmp_path}/ran", "-I", "node04.lab")
+    assert crpc("freeze", "--reason", "incident 4711", "-I", "node04.lab").returncode == 0
+    for _ in range(2):
+        refused = document(crpc, *run)
+        assert [reply["reason"] for reply in refused["replies"]] == ["frozen"]
+        assert "frozen by" in refused["replies"][0]["statusmsg"]
+        assert "incident 4711" in refused["replies"][0]["statusmsg"]
+        assert document(crpc, "rpcutil", "ping", "-I", "node04.lab")["exit"] == 0
+        assert crpc("lab", "node", "node04.lab", "kill").returncode == 0
+        assert crpc("lab", "node", "node04.lab", "start").returncode == 0
+    assert document(crpc, "control", "status", "-I", "node04.lab")["replies"][0]["data"]["frozen"]["reason"]
+    assert crpc("thaw", "-I", "node04.lab").returncode == 0
+    assert document(crpc, *run)["exit"] == 0
+    assert (tmp_path / "ran").read_text() == "x\n"
+
+
+def test_a_request_that_has_not_begun_is_revoked(crpc: Crpc, ten: Layout, tmp_path: Path) -> None:
+    """A node that reads its queue late gets the order first or the request first: the action does not run."""
+    pid = int((ten.node("node05.lab") / "pid").read_text())
+    os.kill(pid, 19)
+    try:
+        sent = crpc("shell", "run", f"command=touch {tmp_path}/ran", "-I", "node05.lab", "--no-results")
+        request_id = sent.stdout.strip()
+        revoked = crpc("control", "revoke", f"id={request_id}", "-I", "node05.lab", "--no-results")
+        assert revoked.returncode == 0
+    finally:
+        os.kill(pid, 18)
+    again = document(crpc, "control", "revoke", f"id={request_id}", "-I", "node05.lab")
+    assert again["replies"][0]["data"].get("became", "begun") in ("revoked", "ended", "begun")
