@@ -19,9 +19,8 @@ from collective.errors import RPCError
 from collective.node.plugins import agents as loading
 from collective.testing import fake_commands
 
-MODULES = {
-    one.__name__.rpartition(".")[2]: one for one in (fact, file, nettest, nrpe, package, process, puppet, service)
-}
+AGENTS = (fact, file, nettest, nrpe, package, process, puppet, service, shell)
+MODULES = {one.__name__.rpartition(".")[2]: one for one in AGENTS}
 CATALOG = Catalog()
 STANDARD = [path.stem for path in sorted(DDLS.glob("*.json"))]
 ACTIONS = [action for name in STANDARD for action in CATALOG.ddl(name).actions.values()]

@@ -89,8 +89,8 @@ class AgentUnderTest:
     def check(self, path: Path) -> None:
         """Run the case in a file and compare the result with the expected one.
 
-        {"about": one sentence, "action": name, "data": inputs, "settings": {…}, "facts": {…}, "dry_run": true for a dry run,
-         "commands": argument of fake_commands, "only": true to allow no other commands,
+        {"about": one sentence, "action": name, "data": inputs, "settings": {…}, "facts": {…},
+         "dry_run": true for a dry run, "commands": argument of fake_commands, "only": true to allow no other commands,
          "expected": {"statuscode": 0, "statusmsg": string or /regex/, "data": {…}}, "calls": [[argument, …], …]}
 
         Only the members and outputs that `expected` names are compared. Raises AssertionError for a difference.
