@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from statistics import mean, quantiles
-from typing import NamedTuple
 
 PERCENTILES = (50, 90, 95, 99)
 _STEPS = (1, 2, 5)  # bounds of the histogram: 1, 2, 5, 10, 20, 50 … ms
@@ -14,7 +14,8 @@ _BAR = 40  # columns of the longest bar
 _FEWEST = 4  # times that can have outliers
 
 
-class Bucket(NamedTuple):
+@dataclass(frozen=True)
+class Bucket:
     """The number of times from `start` up to, but not including, `end`, in milliseconds."""
 
     start: float

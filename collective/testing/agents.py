@@ -113,7 +113,12 @@ def _job(loaded: LoadedAgent, action: Action, data: Mapping[str, Any], supplied:
     available = {**supplied, "settings": loaded.settings, "deadline": time.monotonic() + action.timeout}
     secrets = action.secret_texts(data)
     if program := loaded.programs.get(action.name):
-        members = {"agent": loaded.name, "callerid": caller, "requestid": "0" * 32, "senderid": "localhost"}
+        members: dict[str, Any] = {
+            "agent": loaded.name,
+            "callerid": caller,
+            "requestid": "0" * 32,
+            "senderid": "localhost",
+        }
         members |= {"collective": "testing", "ttl": 60, "msgtime": int(time.time())}
         call = ProgramCall(program.convention, program.file, members, loaded.settings, facts)
         return ActionJob(str(program.path), action.name, data, {}, secrets, program=call)
