@@ -127,7 +127,7 @@ def world(tmp_path: Path) -> dict[str, Any]:
     ("action", "name"), STRINGS, ids=[f"{action.agent} {action.name} {name}" for action, name in STRINGS]
 )
 def test_hostile_values(action: Action, name: str, world: dict[str, Any]) -> None:
-    """A hostile value is refused by the DDL, or reaches commands only as one whole argument that is no option."""
+    """A hostile value is refused by the DDL, or reaches commands only as a whole argument and never as an option."""
     for text in HOSTILE.values():
         value = text.format(mark=world["mark"], link=world["link"])
         try:
