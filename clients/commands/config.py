@@ -47,10 +47,10 @@ def make_parser() -> Parser:
     """Return the parser of `crpc config`."""
     parser = Parser(
         "crpc config",
-        description=f"{COMMANDS['config']}.\n\n'show' prints each key with its value and where it comes from: an "
+        description=f"{COMMANDS['config']}.\n\n'show', the default, prints each key with its value and where it comes from: an "
         "option, an environment variable, client.yaml, or the default. 'list' prints the collectives that -T can "
         "select.",
-        examples=["crpc config show", "crpc config list -o json", "crpc config show -o table"],
+        examples=["crpc config", "crpc config list -o json", "crpc config show -o table"],
     )
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="show|list|use")
     show = verbs.add_parser("show", help="print the values in force", examples=["crpc config show -T lab"])
@@ -66,8 +66,8 @@ def make_parser() -> Parser:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run a verb of `crpc config`; return 0."""
-    args = make_parser().parse_args(arguments)
+    """Run a verb of `crpc config`, by default `show`; return 0."""
+    args = make_parser().parse_args(arguments or ["show"])
     {"show": _show, "list": _list, "use": _use}[args.verb](args)
     return 0
 
