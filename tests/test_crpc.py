@@ -115,7 +115,7 @@ MISTAKES: dict[str, tuple[int, str]] = {
     "find -F a=\udcff": (USAGE, "-F 'a=\\udcff': not valid UTF-8"),
     "find -S a=\udcff": (USAGE, "-S 'a=\\udcff': not valid UTF-8"),
     "find -C /\udcff/": (USAGE, "-C '/\\udcff/': not valid UTF-8"),
-    "shell": (USAGE, "shell: action missing (it has run, script, start, status, list, kill, clean)"),
+    "shell": (USAGE, "shell: action missing (it has run, script, start, status, statuses, list, kill, clean, output)"),
     "find web1": (USAGE, "unexpected argument 'web1' (see 'crpc find --help')"),
     "find -T stagin": (USAGE, "unknown collective 'stagin'"),
     "ping -T stagin": (USAGE, "unknown collective 'stagin'"),

@@ -25,6 +25,7 @@ GROUPS = {
     },
     "Change nodes": {
         "apply": "Run a saved plan of a rollout",
+        "approve": "Sign a saved plan of another caller",
         "jobs": "List, wait for and cancel background jobs and running requests",
         "revoke": "Keep a sent request from beginning",
         "freeze": "Make nodes refuse everything but actions that read",
