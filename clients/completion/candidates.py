@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collective.clients.parser import Parser
 
 _REQUEST = "crpc AGENT ACTION"  # the program name of the parser of a request, whose first word is the agent
-_FILES = ("FILE", "DIR")  # names of values in help pages that are paths
+_FILES = ("FILE", "DIR", "FOLDER")  # names of values in help pages that are paths
 
 
 def complete(words: Sequence[str], current: str) -> list[Candidate]:

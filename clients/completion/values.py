@@ -35,7 +35,7 @@ class LocalNames:
     """What is known without the network, read when it is needed. `words` are those of the command line."""
 
     def __init__(self, words: Sequence[str]) -> None:
-        self._words = words
+        self.words = words
 
     def starting(self, kind: str, words: Sequence[str], current: str) -> list[Candidate]:
         """Return the values of `kind` that begin with `current`; `words` precede it, without options."""
@@ -47,8 +47,8 @@ class LocalNames:
         from collective.config import load_client
 
         with suppress(CollectiveError):
-            target = lookup.option_value(self._words, "-T", "--target")
-            return load_client(lookup.config_file(self._words)).in_collective(target)
+            target = lookup.option_value(self.words, "-T", "--target")
+            return load_client(lookup.config_file(self.words)).in_collective(target)
         return None
 
     @cached_property
@@ -211,6 +211,16 @@ def _runs(known: LocalNames, _words: Sequence[str], _current: str) -> Iterator[C
         yield Candidate(saved_runs.short(file.run), " ".join(words))
 
 
+def _reports(known: LocalNames, words: Sequence[str], _current: str) -> Iterator[Candidate]:
+    """Yield the reports, and before them `list` and `show`."""
+    from collective.clients.reports.definition import paths
+
+    if not words:
+        yield from (Candidate(name) for name in ("list", "show"))
+    if not words or words == ["show"]:
+        yield from (Candidate(name) for name in paths(known.config.reports if known.config else []))
+
+
 def _schemas(_known: LocalNames, _words: Sequence[str], _current: str) -> Iterator[Candidate]:
     from collective import schemas
 
@@ -241,6 +251,7 @@ SOURCES: Mapping[str, Callable[[LocalNames, Sequence[str], str], Iterable[Candid
     "node_agent": _node_agents,
     "node": _nodes,
     "collective": _collectives,
+    "report": _reports,
     "run": _runs,
     "schema": _schemas,
     "file": _files,
