@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from collective.clients import options, output
 from collective.clients.commands import COMMANDS
+from collective.clients.completed_by import completed_by
 from collective.clients.output import Output
 from collective.clients.parser import Parser
 from collective.clients.render.formatting import in_words
@@ -61,7 +62,10 @@ def make_parser() -> Parser:
         help="make a collective the default: changes the line 'collective:' of client.yaml",
         examples=["crpc config use staging"],
     )
-    use.add_argument("name", metavar="NAME", help="one of the collectives that 'crpc config list' prints")
+    completed_by(
+        "collective",
+        use.add_argument("name", metavar="NAME", help="one of the collectives that 'crpc config list' prints"),
+    )
     return parser
 
 
