@@ -247,9 +247,13 @@ class Fleet:
             call.begin()
         return call
 
-    @property
     def parties(self) -> Parties:
-        """Who makes a plan, and for which collective."""
+        """Return who makes a plan, and for which collective. Raises TransportError."""
+        slot = reply_slots.take(self.config.state, self.config.collective)
+        try:
+            slot.store(self._transport.open_replies(slot.queue, slot.known))  # tells which installation this is
+        finally:
+            slot.release()
         return Parties(self.config.collective, self._transport.installation, self.config.caller)
 
     def surroundings(self, plan: CallPlan) -> Surroundings:
