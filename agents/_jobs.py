@@ -113,10 +113,9 @@ class ShellJob:
         if self.status != "running" or self.pid is None:
             return
         number = signal.Signals[f"SIG{name}"]
-        strays = _marked(self.mark, self.pid)
         try:
             os.killpg(self.pid, number)
-            for pid in strays:
+            for pid in _marked(self.mark, self.pid):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, number)
         except ProcessLookupError:

@@ -31,7 +31,7 @@ from collective.nodesets import fold_any
 from collective.text import plural
 
 if TYPE_CHECKING:
-    from collective.clients.render.records import Record
+    from collective.clients.render.records import NodeResult
     from collective.fleet.call import Call
     from collective.fleet.fleet import Fleet
     from collective.fleet.outcomes import Outcomes
@@ -220,5 +220,5 @@ class RepeatedCall:
             self.outcomes.record(reply)
 
 
-def _members(record: Record) -> dict[str, object]:
+def _members(record: NodeResult) -> dict[str, object]:
     return record.members

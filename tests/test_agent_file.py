@@ -17,7 +17,7 @@ from support.agent_cases import load, perform
 from collective.agent import Aborted
 from collective.agents import _files, _transfers, file
 from collective.clients.apps import _pieces
-from collective.clients.apps._pieces import Download, Source, Upload
+from collective.clients.apps._pieces import Download, LocalFile, Upload
 from collective.clients.apps.file import exit_code
 from collective.fleet.call import Call
 from collective.fleet.targets import Targets
@@ -123,12 +123,12 @@ def asking(network: Network) -> Callable[[str, Mapping[str, Any], Targets], Call
     return lambda action, inputs, targets: network.fleet.call("file", action, inputs, targets=targets)
 
 
-def local_file(folder: Path, content: bytes = CONTENT) -> Source:
+def local_file(folder: Path, content: bytes = CONTENT) -> LocalFile:
     (folder / "local").write_bytes(content)
-    return Source.read(folder / "local")
+    return LocalFile.read(folder / "local")
 
 
-def upload(network: Network, source: Source, remote: Path, piece: int = 131072, **more: Any) -> Upload:
+def upload(network: Network, source: LocalFile, remote: Path, piece: int = 131072, **more: Any) -> Upload:
     made = Upload(asking(network), source, {"path": str(remote)}, piece)
     made.run(Targets(), **more)
     return made

@@ -74,7 +74,7 @@ def test_a_process_is_listed_and_gets_a_signal() -> None:
 
 
 def test_a_later_process_of_the_same_number_gets_no_signal() -> None:
-    """A process that has ended meanwhile gets no signal, whoever has its number now."""
+    """A process that has ended meanwhile gets no signal, even if another one has its number now."""
     with sleeping("86399.75") as started:
         [found] = process._selected(r"^sleep 86399\.75$", None)  # noqa: SLF001
         other = found.__class__(**{**vars(found), "born": found.born - 1})

@@ -36,6 +36,7 @@ def make_parser() -> Parser:
     parser.add_argument(
         "-t", "--timeout", type=options.seconds, metavar="DURATION", help="how long the action may take"
     )
+    options.add_dry_run(parser)
     add_views(parser)
     return parser
 
@@ -51,5 +52,5 @@ def run(arguments: Sequence[str]) -> int:
     action = Catalog([folders.ddl]).action(args.agent, args.action)
     data = action.check_input(read_inputs(args.inputs, action))
     with local_fleet(folders, args.agent, args.facts) as fleet:
-        call = fleet.call(args.agent, args.action, data, timeout=args.timeout)
+        call = fleet.call(args.agent, args.action, data, timeout=args.timeout, dry_run=args.dry_run)
         return present(CallOutput(call, args), call, fleet)

@@ -81,13 +81,13 @@ def test_puppet_runs_two_at_a_time(crpc: Crpc, six: Layout) -> None:
     """`puppet runall 2` runs all six nodes, never more than two at once; a stuck node does not stop the rest."""
     stuck = node_folder(six, SIX[2]) / "puppet"
     (stuck / "seconds").write_text("600")
-    done = crpc("puppet", "runall", "2", "--run-timeout", "20", "-o", "json")
+    done = crpc("puppet", "runall", "2", "--run-timeout", "15", "-o", "json")
     os.kill(int((stuck / "run.lock").read_text()), signal.SIGKILL)
     runs = {run["node"]: run for run in json.loads(done.stdout)["runs"]}
     assert (done.returncode, sorted(runs)) == (2, SIX)
     assert check_document(json.loads(done.stdout)) == "puppet-runall"
     assert most_at_once(six.folder / "puppet.log") == 2
-    assert runs.pop(SIX[2])["end"].startswith("still running after 2")
+    assert runs.pop(SIX[2])["end"].startswith("still running after ")
     assert {(run["ok"], run["end"], run["changed_resources"]) for run in runs.values()} == {(True, "ended", 1)}
     (stuck / "seconds").write_text("1")
 
