@@ -280,3 +280,15 @@ def test_a_thousand_runs_are_listed_in_a_fifth_of_a_second(save: Save, runs: Run
         seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
     assert len(done.stdout.splitlines()) == 1001
     assert min(seconds) < 0.2
+
+
+def test_a_run_whose_request_cannot_be_saved_leaves_no_file(
+    save: Save, runs: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that is full from the beginning gets no file that cannot be shown."""
+    full = os.open("/dev/full", os.O_WRONLY)
+    write = os.write
+    monkeypatch.setattr("os.write", lambda _file, data: write(full, data))
+    assert save({"a": Part()}).wait().ok == ["a"]
+    assert runs.newest() == []
+    os.close(full)
