@@ -42,6 +42,7 @@ GROUPS = {
         "describe": "Show the actions of an agent, or the inputs and outputs of an action",
         "completion": "Print the script that completes command lines in bash, zsh or fish",
         "schema": "List or print the JSON Schemas of files and documents",
+        "groups": "List the groups of nodes in client.yaml",
         "explain-filter": "Explain in English which nodes the target options select",
     },
     "Set up and operate": {
