@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.agent_cases import load, perform
+from support.agent_cases import files, load, perform
 
 from collective.agent import Aborted
 from collective.agents import _files, _transfers, file
@@ -49,7 +49,9 @@ def test_case(case: dict[str, Any], area: Path) -> None:
         (area / name).write_text(text)
     for name, target in case.get("links", {}).items():
         (area / name).symlink_to(target)
+    before = files(area)
     perform(file, case)
+    assert not case.get("dry_run") or files(area) == before
     for name, text in case.get("after", {}).items():
         path = area / name
         assert (path.read_text() if path.exists() else None) == text
