@@ -70,6 +70,15 @@ def test_a_new_file_has_the_usual_mode_and_an_old_one_keeps_its_mode(area: Path)
     assert (path.read_text(), path.stat().st_mode & 0o7777) == ("a", 0o600)
 
 
+def test_missing_folders_are_reported_when_the_agent_is_loaded(area: Path) -> None:
+    """The check of the setup names each folder of the settings that does not exist."""
+    assert list(file.setup(settings(area))) == []
+    missing = {"read": ["/no/such/folder"], "write": [str(area)]}
+    assert list(file.setup(missing)) == [
+        "folder '/no/such/folder' in settings/file.yaml does not exist (create it, or remove it there)"
+    ]
+
+
 def test_an_interrupted_write_leaves_the_old_file(area: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """If the new file cannot be completed, the old one is whole, and nothing is left beside it."""
     path = area / "write" / "conf"
