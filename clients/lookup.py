@@ -73,7 +73,7 @@ def is_agent(words: Sequence[str]) -> bool:
         catalog = Catalog(load_client(path).ddls)
     except ConfigError:
         return True  # reported by the request
-    return name in catalog.paths or name in catalog.ruby_paths
+    return catalog.has(name) or name in catalog.ruby_paths
 
 
 def config_file(words: Sequence[str]) -> Path | None:

@@ -31,7 +31,7 @@ from collective.nodesets import fold_any
 from collective.text import plural
 
 if TYPE_CHECKING:
-    from collective.clients.render.records import Record
+    from collective.clients.render.records import NodeResult
     from collective.fleet.call import Call
     from collective.fleet.fleet import Fleet
     from collective.fleet.outcomes import Outcomes
@@ -41,17 +41,17 @@ _AT_MOST = 600.0  # seconds for which --until repeats
 
 
 @dataclass(frozen=True)
-class Clock:
+class RoundClock:
     """The time in seconds, and how to wait."""
 
     now: Callable[[], float] = time.monotonic
     wait: Callable[[float], None] = time.sleep
 
 
-_CLOCK = Clock()
+_CLOCK = RoundClock()
 
 
-def repeat(args: argparse.Namespace, fleet: Fleet, prepared: PreparedCall, clock: Clock = _CLOCK) -> int:
+def repeat(args: argparse.Namespace, fleet: Fleet, prepared: PreparedCall, clock: RoundClock = _CLOCK) -> int:
     """Repeat a call as the options ask; return the exit code."""
     if args.watch is not None:
         return Watch(args, fleet, prepared, clock).run()
@@ -61,7 +61,7 @@ def repeat(args: argparse.Namespace, fleet: Fleet, prepared: PreparedCall, clock
 class Watch:
     """Repeats a call and shows each result, on a terminal in place, elsewhere the lines that changed."""
 
-    def __init__(self, args: argparse.Namespace, fleet: Fleet, prepared: PreparedCall, clock: Clock) -> None:
+    def __init__(self, args: argparse.Namespace, fleet: Fleet, prepared: PreparedCall, clock: RoundClock) -> None:
         self._args = args
         self._fleet = fleet
         self._prepared = prepared
@@ -139,7 +139,7 @@ def changed_lines(before: list[str] | None, now: list[str], paint: Paint, *, eve
 class Until:
     """Asks the nodes whose reply does not match again, and shows the last reply of every node in the end."""
 
-    def __init__(self, args: argparse.Namespace, fleet: Fleet, prepared: PreparedCall, clock: Clock) -> None:
+    def __init__(self, args: argparse.Namespace, fleet: Fleet, prepared: PreparedCall, clock: RoundClock) -> None:
         self._args = args
         self._fleet = fleet
         self._prepared = prepared
@@ -220,5 +220,5 @@ class RepeatedCall:
             self.outcomes.record(reply)
 
 
-def _members(record: Record) -> dict[str, object]:
+def _members(record: NodeResult) -> dict[str, object]:
     return record.members

@@ -78,7 +78,7 @@ def present(plan: CallPlan, fleet: Fleet, args: argparse.Namespace) -> int:
 def _save(path: Path, plan: CallPlan, around: Surroundings, fleet: Fleet) -> None:
     from collective.fleet.plan import saved
 
-    document = saved(plan, around.versions, fleet.config.collective, fleet.config.caller, time.time())
+    document = saved(plan, around.versions, fleet.parties, time.time())
     try:
         with path.open("x", encoding="utf-8") as file:
             json.dump(document, file, indent=2)

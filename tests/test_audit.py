@@ -81,6 +81,7 @@ def test_a_request_has_two_lines(path: Path) -> None:
         "asks": [["fstat", "/etc/hosts"]],
         "verdict": "allowed",
         "rule": "operators",
+        "approvers": [],
         "reason": None,
         "targets": 1,
         "run": None,

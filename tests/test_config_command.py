@@ -90,7 +90,7 @@ def test_each_value_has_its_source(file: Path, capsys: Captured) -> None:
 def test_the_variable_that_selects_a_collective_is_named(
     file: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With COLLECTIVE_TARGET the source of the collective is that variable."""
+    """The source of the collective is COLLECTIVE_TARGET if that variable selects it."""
     monkeypatch.setenv("COLLECTIVE_TARGET", "prod-us")
     assert settings(capsys)["collective"] == ("production", "COLLECTIVE_TARGET, collectives.prod-us")
 

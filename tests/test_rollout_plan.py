@@ -15,7 +15,7 @@ from support.scripted_fleet import Part, Scripted
 from collective import Pace, Targets
 from collective.errors import UsageError
 from collective.fleet.amounts import Amount
-from collective.fleet.plan import CallPlan, drift, read_saved, saved, saved_targets
+from collective.fleet.plan import CallPlan, Parties, drift, read_saved, saved, saved_targets
 from collective.registry import NodeRecord
 from collective.setup.cost import call_cost
 
@@ -88,7 +88,8 @@ def test_groups_hold_in_a_call(tmp_path: Path) -> None:
 
 def save(plan: CallPlan, path: Path, versions: dict[str, str] | None = None) -> dict[str, Any]:
     """Save a plan, and return the document as it is read again."""
-    document = saved(plan, versions or dict.fromkeys(plan.nodes, "1"), "scripted", "alice", 1.0)
+    parties = Parties("scripted", "scripted", "alice")
+    document = saved(plan, versions or dict.fromkeys(plan.nodes, "1"), parties, 1.0)
     path.write_text(json.dumps(document))
     return read_saved(path)
 

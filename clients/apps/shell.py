@@ -87,6 +87,8 @@ def inputs(words: Sequence[str]) -> list[str]:
 def _refuse_forms(args: argparse.Namespace) -> None:
     if args.no_results:
         raise UsageError("--tail: not allowed with --no-results, because it prints lines as they arrive")
+    if args.live:
+        raise UsageError("--tail: not allowed with --live, because it prints lines as they arrive")
     _refuse_other_forms(args, "--tail", "because it prints lines as they arrive")
 
 

@@ -25,6 +25,7 @@ GROUPS = {
     },
     "Change nodes": {
         "apply": "Run a saved plan of a rollout",
+        "approve": "Sign a saved plan of another caller",
         "jobs": "List, wait for and cancel background jobs and running requests",
         "revoke": "Keep a sent request from beginning",
         "freeze": "Make nodes refuse everything but actions that read",
@@ -56,6 +57,7 @@ GROUPS = {
     "Write agents": {
         "new": "Write the code, the DDL and a test of a new agent",
         "check": "Report what is wrong with agents, and what could be better",
+        "ddl": "Import DDLs of Choria and MCollective",
         "run-local": "Run an action on this machine and print what a caller would see",
     },
     "Try it out": {

@@ -59,7 +59,7 @@ def make_parser() -> Parser:
     use = verbs.add_parser(
         "use",
         help="make a collective the default: changes the line 'collective:' of client.yaml",
-        examples=["crpc config use lab"],
+        examples=["crpc config use staging"],
     )
     use.add_argument("name", metavar="NAME", help="one of the collectives that 'crpc config list' prints")
     return parser

@@ -40,7 +40,7 @@ def make_parser() -> Parser:
             "crpc report hardware",
             "crpc report os --markdown",
             "crpc report package-versions package=bash -F role=web -o csv",
-            "crpc report hardware --html --output-file hardware.html",
+            "crpc report hardware --html",
             "crpc report list",
         ],
     )

@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import re
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -305,3 +306,76 @@ def test_a_request_that_has_not_begun_is_revoked(crpc: Crpc, ten: Layout, tmp_pa
         os.kill(pid, 18)
     again = document(crpc, "control", "revoke", f"id={request_id}", "-I", "node05.lab")
     assert again["replies"][0]["data"].get("became", "begun") in ("revoked", "ended", "begun")
+
+
+# -- approvals
+
+
+class OtherCaller:
+    """Another caller of the lab, with a key and a configuration of its own."""
+
+    def __init__(self, lab: Layout, folder: Path, name: str, around: dict[str, str], key: Path | None = None) -> None:
+        self.key = key or folder / f"{name}.key"
+        if key is None:
+            subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self.key], check=True)
+        public = self.key.with_name(f"{self.key.name}.pub").read_text().split()
+        self.line = f"{name} {public[0]} {public[1]}\n"
+        home = folder / name
+        home.mkdir()
+        values = yaml.safe_load((lab.folder / "client.yaml").read_text())
+        values |= {
+            "caller": name,
+            "key": str(self.key),
+            "state": str(home / "state"),
+            "ddls": [str(lab.folder / "ddl")],
+        }
+        (home / "client.yaml").write_text(yaml.safe_dump(values))
+        self.crpc = make_crpc({**around, "COLLECTIVE_CONFIG": str(home)})
+
+
+@pytest.fixture
+def approvers(ten: Layout, around: dict[str, str], tmp_path: Path) -> Iterator[list[OtherCaller]]:
+    """Three more callers, the third with the key of the second; node06 requires two approvals for a shell command."""
+    bob, carol = (OtherCaller(ten, tmp_path, name, around) for name in ("bob@lab", "carol@lab"))
+    found = [bob, carol, OtherCaller(ten, tmp_path, "dave@lab", around, carol.key)]
+    signers, policy = ten.folder / "allowed_signers", ten.node("node06.lab") / "policy.yaml"
+    before = {path: path.read_text() for path in (signers, policy)}
+    signers.write_text(before[signers] + "".join(caller.line for caller in found))
+    policy.write_text("rules:\n  - {name: two approve, agents: [shell], approvals: 2}\n  - {name: all}\n")
+    yield found
+    for path, text in before.items():
+        path.write_text(text)
+
+
+def test_a_request_needs_the_approvals_of_its_policy(
+    crpc: Crpc, ten: Layout, approvers: list[OtherCaller], tmp_path: Path
+) -> None:
+    """One signature short, the same key twice and a changed input are refused with the reason; two approvals run it."""
+    plan, ran = tmp_path / "plan.json", tmp_path / "ran"
+    bob, carol, dave = approvers
+    call = ("shell", "run", f"command=echo x >> {ran}", "-I", "node06.lab")
+    assert crpc(*call, "--save-plan", str(plan)).returncode == 0
+
+    def apply() -> str:
+        results = document(crpc, "apply", str(plan), "--yes")
+        return str(results["replies"][0]["statusmsg"])
+
+    assert "requires 2 approvals by other callers, not 0" in apply()
+    assert crpc("approve", str(plan), "--yes").returncode == 64
+    assert bob.crpc("approve", str(plan)).returncode == 4
+    done = carol.crpc("approve", str(plan), "--yes")
+    assert (done.returncode, f"shell run command=echo x >> {ran}" in done.stdout) == (0, True), done.stderr
+    assert "requires 2 approvals by other callers, not 1" in apply()
+    signed_once = plan.read_text()
+    assert dave.crpc("approve", str(plan), "--yes").returncode == 0
+    assert "not 1 (the approval of 'dave@lab' has the same key as another)" in apply()
+    plan.write_text(signed_once)
+    assert bob.crpc("approve", str(plan), "--yes").returncode == 0
+    changed = plan.read_text().replace("echo x", "echo y")
+    (tmp_path / "changed.json").write_text(changed)
+    assert crpc("apply", str(tmp_path / "changed.json"), "--yes").returncode == 64
+    assert not ran.exists()
+    assert apply() == "OK"
+    assert ran.read_text() == "x\n"
+    lines = [json.loads(line) for line in (ten.node("node06.lab") / "audit.jsonl").read_text().splitlines()]
+    assert lines[-2]["approvers"] == ["carol@lab", "bob@lab"]
