@@ -48,8 +48,8 @@ def make_parser() -> Parser:
     """Return the parser of `crpc config`."""
     parser = Parser(
         "crpc config",
-        description=f"{COMMANDS['config']}.\n\n'show', the default, prints each key with its value and where it comes from: an "
-        "option, an environment variable, client.yaml, or the default. 'list' prints the collectives that -T can "
+        description=f"{COMMANDS['config']}.\n\n'show', the default, prints each key with its value and where it comes "
+        "from: an option, an environment variable, client.yaml, or the default. 'list' prints the collectives that -T can "
         "select.",
         examples=["crpc config", "crpc config list -o json", "crpc config show -o table"],
     )
