@@ -48,9 +48,9 @@ def make_parser() -> Parser:
     """Return the parser of `crpc config`."""
     parser = Parser(
         "crpc config",
-        description=f"{COMMANDS['config']}.\n\n'show', the default, prints each key with its value and where it comes "
-        "from: an option, an environment variable, client.yaml, or the default. 'list' prints the collectives that -T can "
-        "select.",
+        description=f"{COMMANDS['config']}.\n\n'show', the default, prints each key with its value and where it "
+        "comes from: an option, an environment variable, client.yaml, or the default. 'list' prints the collectives "
+        "that -T can select.",
         examples=["crpc config", "crpc config list -o json", "crpc config show -o table"],
     )
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="show|list|use")
