@@ -94,8 +94,8 @@ def test_a_user_cannot_lead_the_agent_file_to_another_folder(shared: Path) -> No
         (shared / name).mkdir()
     (shared / "private" / "secret").write_text("root only")
     os.chown(shared / "home", UID, UID)
-    as_attacker("mv", str(shared / "home" / "conf"), str(shared / "home" / "old")).wait()
-    as_attacker("ln", "-s", str(shared / "private"), str(shared / "home" / "conf")).wait()
+    as_attacker("mv", str(shared / "home" / "conf"), str(shared / "home" / "old")).communicate()
+    as_attacker("ln", "-s", str(shared / "private"), str(shared / "home" / "conf")).communicate()
     settings = {"read": [], "write": [str(shared / "home" / "conf")]}
     for act in (file.read, file.remove):
         with pytest.raises(Aborted, match=f"not allowed: {shared}/home: writable by user {UID}"):
