@@ -22,7 +22,8 @@ def complete(catalog: Catalog, config: ClientConfig, agent: str) -> None:
         return
     if not _is_agent_name(name) or lookup.hint(name, ()) or suggest(name, catalog.paths):
         return
-    from collective.fleet.fetched_ddls import FetchedDDLs, fetch
+    from collective.fleet.ddl_cache import FetchedDDLs
+    from collective.fleet.fetched_ddls import fetch
     from collective.fleet.fleet import Fleet
 
     with Fleet.connect(config, catalog) as fleet:
