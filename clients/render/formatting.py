@@ -22,7 +22,7 @@ def write_yaml(value: Any, stream: TextIO | None = None) -> None:
 
     # libyaml is twenty times faster than PyYAML's own emitter.
     base = yaml.CSafeDumper if yaml.__with_libyaml__ else yaml.SafeDumper
-    dumper = type("Dumper", (base,), {})
+    dumper: Any = type("Dumper", (base,), {})
     dumper.add_representer(str, _represent)
     write(yaml.dump(value, Dumper=dumper, sort_keys=False, width=120), stream)
 
