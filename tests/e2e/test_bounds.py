@@ -123,7 +123,7 @@ def test_a_denied_caller_writes_a_bounded_amount(node: SignedNode) -> None:
 
 @pytest.mark.failure(failures.SIGNAL, "SIGKILL of the daemon and an action's monitor together")
 def test_an_interrupted_command_does_not_act_later(node: SignedNode) -> None:
-    """The daemon and the action's monitor are killed together, without a control group to hold the command."""
+    """A command that has no control group is ended by the next daemon, before `interrupted` is reported."""
     mark = node.folder / "mark"
     command = f"touch {mark}.begun; sleep 6.125; touch {mark}"
     with daemon(node.folder, node.url) as running:
