@@ -120,7 +120,8 @@ def test_a_killed_process_leaves_an_unfinished_run(save: Save, runs: RunFolder, 
     assert (code, "a  " in out, "silent" in out) == (0, True, True)
     assert "1 lines cannot be read and are ignored" in err
     assert "unfinished: its process ended before the call did" in err
-    assert "unfinished" in called(["runs"], capsys)[1]
+    assert "unfinished, 1 of 2 answered" in called(["runs"], capsys)[1]
+    assert json_document(["runs"], capsys)["runs"][0]["answered"] == 1
 
 
 def test_secrets_are_masked(runs: RunFolder, tmp_path: Path) -> None:
