@@ -58,7 +58,7 @@ GROUPS = {
     "Write agents": {
         "new": "Write the code, the DDL and a test of a new agent",
         "check": "Report what is wrong with agents, and what could be better",
-        "ddl": "Import DDLs of Choria and MCollective",
+        "ddl": "List the DDLs of this caller, or import one of Choria or MCollective",
         "run-local": "Run an action on this machine and print what a caller would see",
     },
     "Try it out": {
