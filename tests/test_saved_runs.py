@@ -277,6 +277,7 @@ def test_two_runs_are_compared(save: Save, capsys: Captured) -> None:
     assert (found["appeared"], found["went_silent"], found["unchanged"]) == (["d"], ["c"], 1)
     _, out, _ = called(["diff"], capsys)
     assert "Went silent: 1 node: c" in out
+    assert out.startswith("b\n   statuscode:\n      - 0\n      + 1\n")
     assert json_document(["diff", "last", "last"], capsys)["unchanged"] == 3
 
 
