@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from collective.clients import output, streams
+from collective.clients import options, output, streams
 from collective.clients.prepared_call import PreparedCall, send
 from collective.clients.render.formatting import Paint
 from collective.clients.render.records import of_reply, where_rows
@@ -27,6 +27,7 @@ from collective.clients.streams import notice, write
 from collective.clients.view_options import read_where
 from collective.errors import CollectiveError, TransportError
 from collective.exit_codes import FAILED, OK, SILENT, STOPPED
+from collective.fleet.recording import JoinedRecord
 from collective.nodesets import fold_any
 from collective.text import plural
 
@@ -142,7 +143,8 @@ class Until:
     def __init__(self, args: argparse.Namespace, fleet: Fleet, prepared: PreparedCall, clock: RoundClock) -> None:
         self._args = args
         self._fleet = fleet
-        self._prepared = prepared
+        self._record = JoinedRecord(options.recorder(args, fleet.config))
+        self._prepared = replace(prepared, record=self._record)
         self._clock = clock
         self._wanted = read_where(args.until, "--until", prepared.action)
 
@@ -161,6 +163,7 @@ class Until:
                     pending = self._pending(call, total.outcomes)
             except KeyboardInterrupt:
                 total.stopped = "interrupted"
+        self._record.close(total)
         show_results(CallOutput(total, self._args))
         return self._end(total, pending)
 
@@ -213,6 +216,7 @@ class RepeatedCall:
         self.total_ms = first.total_ms
         self.stopped = ""
         self.cut_short = False
+        self.absent = first.absent
         self.outcomes = first.outcomes
 
     def add(self, call: Call) -> None:
