@@ -85,7 +85,8 @@ def put(
         raise Aborted(f"{path}: {size} bytes, more than {settings['max_size']} (settings/file.yaml: max_size)")
     wanted = Owner.named(owner, group, mode)
     with locate(path, settings["write"], "write") as place:
-        if not _differs(place, sha256, wanted):
+        # Only the first piece asks: it would take long to read a large file again for each piece.
+        if offset == 0 and not _differs(place, size, sha256, wanted):
             return {"changed": False, "complete": True, "received": size}
         if dry_run:
             return {"changed": True, "complete": False, "received": 0}
@@ -119,7 +120,7 @@ def template(
         raise InvalidInput("template: not valid UTF-8") from None
     wanted = Owner.named(None, None, mode)
     with locate(path, settings["write"], "write") as place:
-        changed = _differs(place, hashlib.sha256(content).hexdigest(), wanted)
+        changed = _differs(place, len(content), hashlib.sha256(content).hexdigest(), wanted)
         if not changed or dry_run:
             return {"changed": changed, "size": len(content)}
         kept = _kept(place, backup)
@@ -174,10 +175,10 @@ def _name(find: Callable[[int], Any], number: int) -> str:
         return str(number)
 
 
-def _differs(place: Place, sha256: str, wanted: Owner) -> bool:
+def _differs(place: Place, size: int, sha256: str, wanted: Owner) -> bool:
     """Return whether a file must be written: its content, owner or mode is not the wanted one."""
     found = place.regular()
-    if found is None or wanted.differs(found):
+    if found is None or found.st_size != size or wanted.differs(found):
         return True
     with place.open() as file:
         return _transfers.digest(file) != sha256
