@@ -85,12 +85,12 @@ def put(
         raise Aborted(f"{path}: {size} bytes, more than {settings['max_size']} (settings/file.yaml: max_size)")
     wanted = Owner.named(owner, group, mode)
     with locate(path, settings["write"], "write") as place:
-        # Only the first piece asks: it would take long to read a large file again for each piece.
-        if offset == 0 and not _differs(place, size, sha256, wanted):
+        folder, name = _staging(settings), transfer or os.urandom(16).hex()
+        # Not for each piece, because it takes long to read a large file. A last piece may be sent twice.
+        if (offset == 0 or not (folder / name).exists()) and not _differs(place, size, sha256, wanted):
             return {"changed": False, "complete": True, "received": size}
         if dry_run:
             return {"changed": True, "complete": False, "received": 0}
-        folder, name = _staging(settings), transfer or os.urandom(16).hex()
         with _transfers.staged(folder, name, offset, _decoded(content)) as pieces:
             received = os.fstat(pieces.fileno()).st_size
             if received < size and transfer:

@@ -70,6 +70,16 @@ def test_a_new_file_has_the_usual_mode_and_an_old_one_keeps_its_mode(area: Path)
     assert (path.read_text(), path.stat().st_mode & 0o7777) == ("a", 0o600)
 
 
+def test_a_last_piece_that_is_sent_again_does_no_harm(area: Path) -> None:
+    """A caller that has not seen the reply sends the last piece again: the file is complete, and not written again."""
+    path = area / "write" / "conf"
+    whole = {"sha256": hashlib.sha256(b"ab").hexdigest(), "size": 2, "transfer": "0" * 32}
+    pieces = [{**whole, "offset": at, "content": base64.b64encode(b"ab"[at : at + 1]).decode()} for at in (0, 1)]
+    replies = [file.put(str(path), **piece, settings=settings(area)) for piece in (*pieces, pieces[1])]
+    assert [(reply["changed"], reply["complete"]) for reply in replies] == [(False, False), (True, True), (False, True)]
+    assert path.read_bytes() == b"ab"
+
+
 def test_missing_folders_are_reported_when_the_agent_is_loaded(area: Path) -> None:
     """The check of the setup names each folder of the settings that does not exist."""
     assert list(file.setup(settings(area))) == []
