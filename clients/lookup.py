@@ -61,8 +61,8 @@ def is_agent(words: Sequence[str]) -> bool:
     from collective.catalog import Catalog
     from collective.config import client_file, load_client
 
-    name = words[0]
-    if name in Catalog().paths:
+    name = words[0].partition("@")[0]
+    if Catalog().has(name):
         return True
     given = config_file(words)
     try:

@@ -25,7 +25,7 @@ from collective.clients.render.view import Screen
 from collective.clients.results import CallOutput, interruptible, show_results
 from collective.clients.streams import notice, write
 from collective.clients.view_options import read_where
-from collective.errors import CollectiveError
+from collective.errors import CollectiveError, TransportError
 from collective.exit_codes import FAILED, OK, SILENT, STOPPED
 from collective.nodesets import fold_any
 from collective.text import plural
@@ -157,17 +157,21 @@ class Until:
                 while pending and (due := self._clock.now() + (self._args.every or _EVERY)) < deadline:
                     self._say(pending)
                     self._clock.wait(max(0.0, due - self._clock.now()))
-                    total.add(self._again(pending))
+                    self._add_round(total, pending)
                     pending = self._pending(call, total.outcomes)
             except KeyboardInterrupt:
                 total.stopped = "interrupted"
         show_results(CallOutput(total, self._args))
         return self._end(total, pending)
 
-    def _again(self, pending: list[str]) -> Call:
+    def _add_round(self, total: RepeatedCall, pending: list[str]) -> None:
+        """Ask the nodes again; an error ends this round only."""
         from collective.fleet.targets import Targets
 
-        return self._send(replace(self._prepared, targets=Targets(nodes=pending)))
+        try:
+            total.add(self._send(replace(self._prepared, targets=Targets(nodes=pending))))
+        except TransportError as error:
+            notice(str(error))
 
     def _send(self, prepared: PreparedCall) -> Call:
         call = send(self._args, self._fleet, prepared)
@@ -215,9 +219,8 @@ class RepeatedCall:
         """Add the replies of a further call: they replace those before."""
         self.request_ids += call.request_ids
         self.total_ms = (time.time() - self.started) * 1000
-        for name, reply in call.outcomes.replies.items():
-            self.outcomes.replies.pop(name, None)
-            self.outcomes.record(reply)
+        for reply in call.outcomes.replies.values():
+            self.outcomes.record_again(reply)
 
 
 def _members(record: NodeResult) -> dict[str, object]:

@@ -125,7 +125,7 @@ def test_use_refuses_a_file_that_it_cannot_change(file: Path, capsys: Captured) 
 def test_use_refuses_an_unknown_collective(file: Path, capsys: Captured) -> None:
     """A misspelt name changes nothing."""
     code, _, err = called(["config", "use", "stagin"], capsys)
-    assert (code, "unknown collective 'stagin' (configured: production, staging, prod-us)" in err) == (64, True)
+    assert (code, "unknown collective 'stagin' (did you mean 'staging'?)" in err) == (64, True)
     assert file.read_text() == FILE
     with pytest.raises(UsageError):
         load_client(file, "stagin")

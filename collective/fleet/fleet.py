@@ -203,7 +203,7 @@ class Fleet:
         if pace.retry and not described.idempotent:
             raise UsageError(f"retry: '{agent} {action}' is not idempotent, so it must not be repeated (omit retry)")
         began = self._clock()
-        found = self._select(targets, agent, certain=not described.idempotent)
+        found = self._select(targets, described.agent, certain=not described.idempotent)
         discovery_ms = (self._clock() - began) * 1000
         facts = self._facts(found.nodes, pace)
         return CallPlan(
@@ -247,9 +247,13 @@ class Fleet:
             call.begin()
         return call
 
-    @property
     def parties(self) -> Parties:
-        """Who makes a plan, and for which collective."""
+        """Return who makes a plan, and for which collective. Raises TransportError."""
+        slot = reply_slots.take(self.config.state, self.config.collective)
+        try:
+            slot.store(self._transport.open_replies(slot.queue, slot.known))  # tells which installation this is
+        finally:
+            slot.release()
         return Parties(self.config.collective, self._transport.installation, self.config.caller)
 
     def surroundings(self, plan: CallPlan) -> Surroundings:
@@ -457,6 +461,8 @@ class Fleet:
             ttl=ttl,
             timeout=timeout - min(1.0, _MARGIN * timeout),
             reply_to="",
+            demanded=action.demanded,
+            critical=("demanded",) if action.demanded else (),
         )
 
     def _open(

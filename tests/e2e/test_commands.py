@@ -18,6 +18,9 @@ from support.json_documents import check_document
 from collective.clients.commands import make_parsers, rpc
 
 READ_ONLY = (
+    "report",
+    "runs",
+    "groups",
     "ping",
     "find",
     "facts",
