@@ -241,7 +241,7 @@ def test_a_file_that_changes_while_it_is_fetched_is_not_kept(network: Network, t
     assert list((tmp_path / "copies" / "node1").iterdir()) == []
 
 
-@pytest.mark.skipif("COLLECTIVE_BIG_FILES" not in os.environ, reason="takes minutes: make files")
+@pytest.mark.skipif("BIG_FILES" not in os.environ, reason="takes minutes: make files")
 @pytest.mark.timeout(1800)
 def test_fifty_megabytes_to_five_nodes_and_back(network: Network, tmp_path: Path) -> None:
     """50 MB travel to five nodes and back byte for byte."""

@@ -259,7 +259,7 @@ def fetched(handle: str, settings: dict[str, Any]) -> str:
         2_000_000,
         pytest.param(
             100 * 1024 * 1024,
-            marks=pytest.mark.skipif("COLLECTIVE_BIG_FILES" not in os.environ, reason="takes minutes: make files"),
+            marks=pytest.mark.skipif("BIG_FILES" not in os.environ, reason="takes minutes: make files"),
         ),
     ],
 )
