@@ -15,6 +15,7 @@ from collective.errors import UsageError
 from collective.fleet import fetched_ddls
 from collective.fleet.fetched_ddls import FetchedDDLs, fetch, is_accepted
 from collective.fleet.fleet import Fleet
+from collective.node.plugins.agents import LoadedAgents
 from collective.testing import Network, memory_fleet
 
 
@@ -79,16 +80,16 @@ def test_only_ddls_of_accepted_nodes_are_fetched(network: Network) -> None:
         ({"ddl": "{}", "digest": fetched_ddls.digest("{}")}, "'metadata' is a required property"),
     ],
 )
-def test_a_ddl_that_is_not_valid_is_not_kept(
-    network: Network, monkeypatch: pytest.MonkeyPatch, data: dict[str, Any], message: str
-) -> None:
+def test_a_ddl_that_is_not_valid_is_not_kept(network: Network, data: dict[str, Any], message: str) -> None:
     """What a node sends is checked before it is kept, and the error names the node."""
     node = network.nodes["web1"]
     loaded = node.agents["rpcutil"]
-    lying = replace(
-        loaded, functions={**loaded.functions, "get_ddl": lambda agent: {"agent": agent, "version": "1", **data}}
-    )
-    monkeypatch.setitem(node.agents._plugins, "rpcutil", lying)
+
+    def get_ddl(agent: str) -> dict[str, Any]:
+        return {"agent": agent, "version": "1", **data}
+
+    lying = replace(loaded, functions={**loaded.functions, "get_ddl": get_ddl})
+    node.use(replace(node.plugins, agents=LoadedAgents({**node.agents, "rpcutil": lying})))
     with caller(network, ddl_nodes=["web1"]) as fleet, pytest.raises(UsageError) as caught:
         fetch(fleet, cache(network), "odd")
     assert message in str(caught.value)

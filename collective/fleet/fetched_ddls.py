@@ -49,11 +49,8 @@ class FetchedDDLs:
         except (OSError, ValueError):
             return {}
         entries = found if isinstance(found, dict) else {}
-        return {
-            name: entry
-            for name, entry in entries.items()
-            if isinstance(entry, dict) and self.path(name, entry).is_file()
-        }
+        usable = {name: entry for name, entry in entries.items() if isinstance(entry, dict)}
+        return {name: entry for name, entry in usable.items() if self.path(name, entry).is_file()}
 
     def path(self, agent: str, entry: Mapping[str, Any]) -> Path:
         """Return the file of an entry."""
