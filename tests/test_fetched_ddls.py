@@ -38,6 +38,7 @@ def test_a_missing_ddl_is_fetched_once(network: Network) -> None:
     """The first call gets the DDL from a node; later ones use the kept file, without asking any node."""
     with caller(network) as fleet:
         path = fetch(fleet, cache(network), "odd")
+        assert path is not None
         assert json.loads(path.read_text())["metadata"]["name"] == "odd"
         (entry,) = cache(network).entries().values()
         assert (entry["version"], path.parent.name) == ("1", entry["digest"])
@@ -56,18 +57,18 @@ def test_another_ddl_of_most_nodes_is_fetched_again(network: Network) -> None:
             "description": "x", "input": {"type": "object"}, "output": {"type": "object"}}}}  # fmt: skip
         old = cache(network).store("odd", json.dumps(document), "0", "web1")
         path = fetch(fleet, cache(network), "odd")
+        assert path is not None
         assert path != old
         assert cache(network).entries()["odd"]["version"] == "1"
 
 
 def test_only_ddls_of_accepted_nodes_are_fetched(network: Network) -> None:
-    """`ddl_nodes` has names and patterns; without an accepted node the agent is unknown."""
+    """`ddl_nodes` has names and patterns; an agent that no node has is unknown."""
     with caller(network, ddl_nodes=["db*"]) as fleet, pytest.raises(UsageError) as caught:
         fetch(fleet, cache(network), "odd")
-    assert str(caught.value) == (
-        "unknown agent 'odd': there is no DDL, and no node to fetch it from (2 nodes have it, which 'ddl_nodes' does "
-        "not accept)"
-    )
+    assert str(caught.value) == "the DDL of 'odd' cannot be fetched: 2 nodes with it, none in ddl_nodes"
+    with caller(network) as fleet:
+        assert fetch(fleet, cache(network), "unknown") is None
     assert is_accepted("web1.my.net", ["db1", "*.my.net"])
     assert not is_accepted("web1.my.net.evil", ["*.my.net"])
 

@@ -11,6 +11,13 @@ from collective.errors import UsageError
 from collective.suggestions import suggest
 
 _VERBS = ("push", "rollback", "list")
+_ABOUT = (
+    "'push' sends the folders 'agents' and 'ddl' of FOLDER as one bundle, in a request that this caller's key signs. A "
+    "node whose policy allows 'plugins install' loads the plug-in on trial, and then serves it. A plug-in that cannot "
+    "be loaded changes nothing. The name is that of the DDL; with several DDLs, add name=NAME.\n\n"
+    "'rollback' returns to the version before, and 'list' shows what was pushed. All options of a call apply: targets, "
+    "waves, gates."
+)
 
 
 def make_parser() -> Parser:
@@ -18,11 +25,7 @@ def make_parser() -> Parser:
     return rpc.make_parser(
         "crpc plugin",
         "crpc plugin push FOLDER | rollback NAME | list [options]",
-        f"{COMMANDS['plugin']}.\n\n'push' sends the folders 'agents' and 'ddl' of FOLDER as one bundle, in a request "
-        "that this caller's key signs. A node whose policy allows 'plugins install' loads the plug-in on trial, and then "
-        "serves it. A plug-in that cannot be loaded changes nothing. The name is that of the DDL; with several DDLs, "
-        "add name=NAME.\n\n'rollback' returns to the version before, and 'list' shows what was pushed. All options of a call "
-        "apply: targets, waves, gates.",
+        f"{COMMANDS['plugin']}.\n\n{_ABOUT}",
         [
             "crpc plugin push . -F role=web",
             "crpc plugin push load --waves 1,50%,rest --max-fail 1",

@@ -14,18 +14,18 @@ set -eu
 cd "$1"
 crpc new agent extra --action go --output n:integer > /dev/null
 crpc plugin push . --yes
-crpc extra go -q
-crpc ddl list | grep '^extra ' | cut -d ' ' -f 1-3
+crpc extra go -q --yes
+crpc ddl list | grep '^extra ' | awk '{print $1, $2}'
 sed -i 's/"n": 1/"n": 2/' agents/extra.py
 sed -i 's/"version": "1.0.0"/"version": "1.1.0"/' ddl/extra.json
 crpc plugin push . --yes -I node01.lab
-crpc 'extra@>=1.1' go -q -I node01.lab
-crpc 'extra@>=1.1' go -q -I node02.lab || echo "exit code $?"
+crpc 'extra@>=1.1' go -q --yes -I node01.lab
+crpc 'extra@>=1.1' go -q --yes -I node02.lab || echo "exit code $?"
 crpc plugin rollback extra --yes -I node01.lab
 crpc plugin list -j -I node01.lab > list.json
 echo 'def go(:' > agents/extra.py
 crpc plugin push . --yes || echo "exit code $?"
-crpc extra go -q
+crpc extra go -q --yes
 """
 
 
@@ -42,7 +42,7 @@ def test_an_agent_is_pushed_called_and_rolled_back(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     output = " ".join(done.stdout.split())
-    assert output.count("N: 1") == 4, done.stdout
+    assert output.count("N: 1") == 2, done.stdout
     assert output.count("N: 2") == 1, done.stdout
     assert "extra 1.0.0" in output
     assert "version '>=1.1' demanded, this node has 1.0.0" in output + done.stderr
