@@ -1,7 +1,7 @@
 """Show text that is longer than the terminal in a pager, as git does: $COLLECTIVE_PAGER, $PAGER or `less`.
 
 Without LESS in the environment `less` gets the options FRX: it ends by itself if all fits on the screen, shows colours,
-and leaves the text on the screen. `cat` or an empty value is no pager.
+and leaves the text on the screen. `cat` or an empty value disables the pager.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, NoReturn, cast
 
 from collective.clients.streams import log_to, write
-from collective.clients.view_options import add_forms
+from collective.clients.view_options import add_forms, check_output_file
 from collective.errors import UsageError
 from collective.suggestions import suggest
 from collective.version import __version__
@@ -240,6 +240,8 @@ class Parser(argparse.ArgumentParser):
                 setattr(args, dest, default if value is None else value)
                 if value is not None:
                     from_variables[dest] = variable
+        if args.output_file is not None:
+            check_output_file(args.output_file)
         if args.log_file is not None:
             log_to(args.log_file)
         if args.verbose:

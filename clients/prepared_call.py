@@ -36,8 +36,9 @@ _ACCEPTING = 10.0  # seconds for a node to accept a job, in addition to the tran
 
 @dataclass(frozen=True)
 class PreparedCall:
-    """An action with its checked inputs; `confirmation` is the question before many nodes are reached.
+    """An action with its checked inputs.
 
+    `confirmation` is the question before many nodes are reached (None: more than the configured number are refused).
     `timeout` and `ttl` are seconds; None: as in the DDL and the configuration. `retry_of` is the ID of a run. `hooks`
     run before and after the action, `gates` are checked between waves (None: there are none). `max_cost` is in US
     dollars. With `background`, nodes run the action as a job. `reason` is for policies.
@@ -47,7 +48,7 @@ class PreparedCall:
     data: Mapping[str, Any]
     targets: Targets
     pace: Pace
-    confirmation: Confirmation
+    confirmation: Confirmation | None = None
     timeout: float | None = None
     ttl: float | None = None
     retry_of: str | None = None
@@ -98,11 +99,15 @@ def send(args: argparse.Namespace, fleet: Fleet, prepared: PreparedCall) -> Call
 
 
 def start(
-    args: argparse.Namespace, fleet: Fleet, plan: CallPlan, confirmation: Confirmation, retry_of: str | None = None
+    args: argparse.Namespace,
+    fleet: Fleet,
+    plan: CallPlan,
+    confirmation: Confirmation | None,
+    retry_of: str | None = None,
 ) -> Call:
     """Ask whatever must be asked, and send a planned call; raise TooManyTargets when it is not confirmed."""
-    confirm = confirmation.confirm(args.yes)
-    if confirm and not plan.dry_run and confirmation.must_type(plan.nodes):
+    confirm = confirmation.confirm(args.yes) if confirmation else None
+    if confirmation and confirm and not plan.dry_run and confirmation.must_type(plan.nodes):
         if not confirm(list(plan.nodes)):
             raise TooManyTargets(len(plan.nodes), "not confirmed")
         confirm = confirmation.confirm(yes=True)

@@ -12,28 +12,26 @@ from __future__ import annotations
 import argparse
 import math
 import os
-import shutil
 import signal
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TextIO
 
 from collective import schemas
-from collective.clients import output, view_options
+from collective.clients import displays, output, view_options
 from collective.clients.interruption import offer_cancel
+from collective.clients.missing_nodes import print_missing
 from collective.clients.output import Output
 from collective.clients.render import CallView
 from collective.clients.render.formatting import write_json, write_yaml
-from collective.clients.render.progress import Progress
 from collective.clients.render.records import matching, of_reply, selected
 from collective.clients.render.view import Screen
-from collective.clients.streams import notice
-from collective.errors import CollectiveError, TransportError
+from collective.clients.streams import notice, restore_terminal
+from collective.errors import TransportError
 from collective.exit_codes import FAILED, OK, SILENT, STOPPED
 from collective.nodesets import fold_any
-from collective.suggestions import suggest
 from collective.text import escape_controls, plural
 
 if TYPE_CHECKING:
@@ -189,7 +187,7 @@ def present(shown: CallOutput, call: Call, fleet: Fleet) -> int:
         _print_stopped(call)
     if interrupted:
         offer_cancel(call, fleet, shown.args)
-    if call.request.job is not None:
+    if call.request.job is not None and not shown.args.quiet:
         notice(f"job {call.request_id}: 'crpc jobs wait {call.request_id[:8]}' shows the results")
     return call.outcomes.exit_code()
 
@@ -207,39 +205,6 @@ def print_sent(call: Call, args: argparse.Namespace, fleet: Fleet) -> int:
         return FAILED
     missing = set(call.outcomes.silent) - call.outcomes.expected
     return SILENT if call.absent or missing else OK
-
-
-def print_missing(call: Call, fleet: Fleet, *, waited: bool = True) -> None:
-    """Print on standard error which nodes are missing, and why: those that do not exist, or did not answer."""
-    from collective.fleet.silence import not_asked_lines, not_evaluated_lines, silence_lines
-
-    outcomes = call.outcomes
-    for line in (*not_asked_lines(outcomes.not_asked), *not_evaluated_lines(outcomes.not_evaluated)):
-        notice(line)
-    hints = _suggestions(call.absent, fleet)
-    for name in call.absent:
-        notice(f"{name}: there is no such node: it has no queue in '{call.collective}'{hints[name]}")
-    explained = {*call.absent, *outcomes.not_asked, *outcomes.rejected}
-    if not waited:  # the nodes that were asked may still answer
-        explained |= outcomes.expected
-    silent = [name for name in outcomes.silent if name not in explained]
-    reasons = {} if call.cut_short else fleet.why_silent(silent)
-    for line in silence_lines(reasons):
-        notice(line)
-
-
-def _suggestions(absent: Sequence[str], fleet: Fleet) -> dict[str, str]:
-    """Return for each name the registered node that was probably meant, as ` (did you mean …?)`, or nothing."""
-    from collective.fleet.targets import Targets
-
-    known: list[str] = []
-    if absent and fleet.config.registry != "none":
-        try:
-            known = list(fleet.find(Targets(method="registry"), verify=True).nodes)
-        except CollectiveError:  # without the registry there are no suggestions
-            known = []
-    hints = {name: suggest(name.lower().rstrip("."), known) for name in absent}
-    return {name: f" ({hint})" if hint else "" for name, hint in hints.items()}
 
 
 def _print_stopped(call: Call) -> None:
@@ -281,6 +246,7 @@ def interruptible() -> Iterator[None]:
 
 
 def _end_at_once(_signal: int, _frame: object) -> None:
+    restore_terminal()
     os.write(2, b"crpc: interrupted\n")
     os._exit(STOPPED)
 
@@ -288,25 +254,24 @@ def _end_at_once(_signal: int, _frame: object) -> None:
 def _receive(shown: CallOutput, call: Call) -> None:
     from collective.clients.render.json_document import reply_event, write_event
 
-    args = shown.args
-    expected = len(call.outcomes.expected)
-    progress = Progress(
-        sys.stderr,
-        sys.stderr.isatty() and not shown.view.quiet and (shown.progress or args.output != "text"),
-        shutil.get_terminal_size().columns,
-        paint=output.paint(args, sys.stderr),
-    )
-    progress.update(0, expected)
-    try:
+    with _display(shown, call) as display:
         for reply in call:
-            progress.update(call.outcomes.answered, expected)
+            display.take(reply)
             shown.on_reply(reply)
             if shown.streams:
-                progress.clear()
                 for record in matching([of_reply(reply, call.action)], shown.view):
                     write_event(reply_event(record, shown.view), sys.stdout)
-    finally:
-        progress.finish()
+
+
+def _display(shown: CallOutput, call: Call) -> displays.NoDisplay:
+    """Return what is drawn on standard error while the replies arrive."""
+    paint = output.paint(shown.args, sys.stderr)
+    if getattr(shown.args, "live", False):
+        nodes = plural(call.progress.total, "node")
+        title = f"{call.agent} {call.action.name} on {nodes} of {call.collective}"
+        return displays.full_screen(title, lambda: call.progress, paint)
+    visible = not shown.view.quiet and (shown.progress or shown.args.output != "text")
+    return displays.bar(lambda: call.progress, paint, shown=visible)
 
 
 def _print(shown: CallOutput) -> None:

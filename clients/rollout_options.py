@@ -36,6 +36,7 @@ def add_rollout(parser: Parser) -> None:
     _add_order(group)
     _add_budgets(group)
     _add_retries(group)
+    group.add_argument("--live", action="store_true", help="show the rollout on the whole screen while it runs")
     group.add_argument("--yes", action="store_true", help="do not ask for confirmation")
 
 
@@ -130,6 +131,8 @@ def pace(args: argparse.Namespace) -> Pace:
         retry=args.retry or 0,
         retry_delay=args.retry_delay or RETRY_DELAY,
     )
+    if args.no_results and args.live:
+        raise UsageError("--no-results: not allowed with --live, which shows the replies")
     if args.no_results and wanted != Pace():
         raise UsageError("--no-results: not allowed with rollout options such as --concurrency, which need the replies")
     return wanted

@@ -4,6 +4,7 @@
     write_as_is(…)   what a program asked for, not escaped unless it is a terminal
     notice(text)     one line on standard error: `crpc: text`
     log_to(path)     append a copy of what both print to a file
+    set_display      what is drawn on the terminal while a call runs, and must not mix with the text
 
 The colours of `render.formatting.Paint` pass; renderers escape what comes from outside before they colour it.
 """
@@ -14,7 +15,7 @@ import os
 import re
 import sys
 from pathlib import Path
-from typing import TextIO
+from typing import Protocol, TextIO
 
 from collective.errors import UsageError
 from collective.text import escape_controls, escape_lines
@@ -22,8 +23,17 @@ from collective.text import escape_controls, escape_lines
 COLORS = {"red": "\x1b[31m", "green": "\x1b[32m", "yellow": "\x1b[33m", "bold": "\x1b[1m"}
 RESET = "\x1b[0m"
 _CODES = re.compile("(" + "|".join(map(re.escape, (*COLORS.values(), RESET))) + ")")
-_MODE = 0o600  # of a log file: replies may be confidential
 _log: list[TextIO] = []  # the log file, if there is one
+_display: list[Display] = []  # what is drawn on the terminal now, if anything
+
+
+class Display(Protocol):
+    """A progress bar or another view that a call draws on the terminal."""
+
+    restore: str  # what returns the terminal to its usual state
+
+    def keep(self, text: str, stream: TextIO) -> bool:
+        """Make room for a text that is about to be written to the terminal, or keep it until later and return True."""
 
 
 def write(text: str, stream: TextIO | None = None) -> None:
@@ -43,10 +53,24 @@ def write(text: str, stream: TextIO | None = None) -> None:
 def write_escaped(text: str, stream: TextIO | None = None) -> None:
     """Write what `write` has escaped already."""
     stream = stream or sys.stdout
+    standard = stream in (sys.stdout, sys.stderr)
+    if standard and _display and stream.isatty() and _display[0].keep(text, stream):
+        return
     encoding = stream.encoding or "utf-8"
     stream.write(text if text.isascii() else text.encode(encoding, "backslashreplace").decode(encoding))
-    if stream in (sys.stdout, sys.stderr):
+    if standard:
         copy(text)
+
+
+def set_display(display: Display | None) -> None:
+    """Set what is drawn on the terminal from now on; None: nothing."""
+    _display[:] = [display] if display else []
+
+
+def restore_terminal() -> None:
+    """Return the terminal to its usual state; for a signal handler that ends the program at once."""
+    if _display:
+        os.write(2, _display[0].restore.encode())
 
 
 def copy(text: str) -> None:
@@ -57,10 +81,9 @@ def copy(text: str) -> None:
 
 
 def log_to(path: Path) -> None:
-    """Append a copy of what is printed from now on to a file, which is private if it is new; raise UsageError."""
+    """Append a copy of what is printed from now on to a file; raise UsageError if it cannot be opened."""
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, _MODE)
-        _log[:] = [os.fdopen(descriptor, "a", encoding="utf-8", errors="backslashreplace")]
+        _log[:] = [path.open("a", encoding="utf-8", errors="backslashreplace")]
     except OSError as error:
         raise UsageError(f"--log-file {path}: {error.strerror or error}") from None
 

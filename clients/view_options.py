@@ -10,6 +10,8 @@ To print a call, live or saved: `results.show_results(CallOutput(call, args))`.
 from __future__ import annotations
 
 import argparse
+import os
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -142,10 +144,30 @@ def _check_combination(args: argparse.Namespace, found: View) -> None:
     """Raise UsageError for options that exclude each other."""
     if found.diff and not found.group:
         raise UsageError("--diff: not allowed with --no-group, because it compares groups of replies")
+    if getattr(args, "live", False):
+        _check_live(args)
     if found.query is not None and args.output not in _DOCUMENTS:
         raise UsageError(f"--jmespath: not allowed with -o {args.output} (use text, json or yaml)")
     if found.sort and args.output == "jsonl" and not found.only:
         raise UsageError("--sort: not allowed with -o jsonl, whose lines are printed as they arrive (use json)")
+
+
+def check_output_file(path: Path) -> None:
+    """Raise UsageError if the file of `--output-file` cannot be written, before anything is sent."""
+    folder = path.parent
+    if path.is_dir():
+        raise UsageError(f"--output-file {path}: is a folder")
+    if not os.access(path if path.exists() else folder, os.W_OK):
+        problem = "cannot be written" if folder.is_dir() else f"there is no folder {folder}"
+        raise UsageError(f"--output-file {path}: {problem}")
+
+
+def _check_live(args: argparse.Namespace) -> None:
+    """Raise UsageError if `--live` has no terminal of its own."""
+    if not sys.stderr.isatty():
+        raise UsageError("--live: standard error is not a terminal (omit the option in scripts)")
+    if args.output == "jsonl" and sys.stdout.isatty():
+        raise UsageError("--live: not allowed with -o jsonl on a terminal, whose lines are printed as they arrive")
 
 
 def read_where(text: str, option: str, action: Action) -> Filter:
@@ -186,7 +208,7 @@ def _query(text: str | None) -> Any:
     try:
         return jmespath.compile(text)
     except JMESPathError as error:
-        reason = str(error).partition("\n")[0]
+        reason = str(error).partition("\n")[0].rstrip(": ")
         raise UsageError(f"--jmespath {text!r}: {reason}") from None
 
 

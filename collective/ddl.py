@@ -217,7 +217,7 @@ class Action:
             return f"{kind} '{where}' does not match the DDL" if where else f"{kind} does not match the DDL"
         message = error.message if len(error.message) <= 300 else error.message[:300] + "…"
         if error.validator == "enum" and isinstance(error.instance, str):
-            hint = suggest(error.instance, [one for one in error.validator_value if isinstance(one, str)])
+            hint = suggest(error.instance, [one for one in _schema_value(error) if isinstance(one, str)])
             message += f" ({hint})" if hint else ""
         return f"{kind} '{where}': {message}" if where else f"{kind}: {message}"
 
@@ -390,11 +390,21 @@ def _action(metadata: Mapping[str, Any], name: str, body: Mapping[str, Any]) -> 
     )
 
 
+def _schema_value(error: ValidationError) -> Any:
+    """Return the value of the keyword that failed; the validator always sets it."""
+    return error.validator_value
+
+
+def _instance(error: ValidationError) -> Any:
+    """Return the value that failed; the validator always sets it."""
+    return error.instance
+
+
 def _missing_alternatives(error: ValidationError) -> list[str]:
     """Return the inputs of which one is required; none if the error is another one."""
     if error.validator != "anyOf" or error.absolute_path or any(one.validator != "required" for one in error.context):
         return []
-    return [name for one in error.context for name in one.validator_value if name not in one.instance]
+    return [name for one in error.context for name in _schema_value(one) if name not in _instance(one)]
 
 
 def _check_inputs(where: str, schema: Mapping[str, Any], inputs: Mapping[str, Any]) -> None:

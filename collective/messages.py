@@ -56,6 +56,7 @@ class Request:
     because a node that does not know it must not run the action at once.
 
     `reason` is why the caller sends it, `total` the number of nodes of the whole call; a policy can limit both.
+    `approvals` are the document that other callers have signed, and their signatures.
     """
 
     id: str
@@ -78,6 +79,7 @@ class Request:
     job: Mapping[str, Any] | None = None
     reason: str | None = None
     total: int | None = None
+    approvals: Mapping[str, Any] | None = None
     demanded: str = ""
 
 

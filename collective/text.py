@@ -19,8 +19,9 @@ _HARMFUL = (
 _SYMBOL = "[\u2190-\u2bff\U0001f000-\U0001faff]\ufe0f?"
 _EMOJI = f"{_SYMBOL}(?:\u200d{_SYMBOL})*"
 _HARMFUL_IN_LINES = re.compile(f"{_EMOJI}|([{_HARMFUL}])")
+_HARMFUL_ASCII = re.compile("([\x00-\x08\x0b-\x1f\x7f])")  # the same for ASCII, and ten times faster
 _HIDDEN = re.compile(f"[{_INVISIBLE}]")
-_ANY = re.compile(f"{_EMOJI}|(.)", re.DOTALL)
+_SPECIAL = re.compile(f"{_EMOJI}|([^ -~])", re.DOTALL)  # all but printable ASCII, which needs no look
 
 
 def plural(count: int, noun: str, plural_noun: str | None = None) -> str:
@@ -37,7 +38,7 @@ def escape_controls(text: str) -> str:
     r"""Return `text` as one line of visible characters; all others are written as `\x1b`, `\n` or `\u200e`."""
     if text.isprintable() and (text.isascii() or not _HIDDEN.search(text)):
         return text
-    return _ANY.sub(_visible, text)
+    return _SPECIAL.sub(_visible, text)
 
 
 def escape_lines(text: str) -> str:
@@ -45,7 +46,8 @@ def escape_lines(text: str) -> str:
 
     Newlines and tabs stay; a carriage return before a newline is removed.
     """
-    return _HARMFUL_IN_LINES.sub(_escaped, text.replace("\r\n", "\n"))
+    text = text.replace("\r\n", "\n")
+    return (_HARMFUL_ASCII if text.isascii() else _HARMFUL_IN_LINES).sub(_escaped, text)
 
 
 def _visible(match: re.Match[str]) -> str:

@@ -12,9 +12,10 @@ from support.rendering import load, make_action, make_call, make_reply, titled, 
 
 from collective.clients.render.console import Console
 from collective.clients.render.formatting import Paint
+from collective.clients.render.labels import label, wants
 from collective.clients.render.progress import bar, bar_width
-from collective.clients.render.records import Record, of_reply
-from collective.clients.render.replies import Replies, label, wants
+from collective.clients.render.records import NodeResult, of_reply
+from collective.clients.render.replies import ReplyWriter
 from collective.clients.render.view import Screen, View
 from collective.ddl import Action
 from collective.fleet.aggregates import AggregateResult
@@ -49,10 +50,10 @@ def test_each_reason_has_its_own_heading(statuscode: int, reason: str | None, ex
 
 def show_reply(stream: TextIO, reply: Reply, action: Action) -> None:
     """Write one reply as the text form does."""
-    Replies(Screen(stream), View(), action).show([of_reply(reply, action)])
+    ReplyWriter(Screen(stream), View(), action).show([of_reply(reply, action)])
 
 
-def _records(*replies: Reply) -> list[Record]:
+def _records(*replies: Reply) -> list[NodeResult]:
     return [of_reply(reply, make_action()) for reply in replies]
 
 
@@ -152,7 +153,7 @@ def test_contract_example() -> None:
         "         OK = 46\n"
         "   CRITICAL = 1\n"
         "\n"
-        "Finished processing 47 / 47 hosts in 766.11 ms\n"
+        "Finished processing 47 / 47 hosts in 766.11 ms, 1 failed\n"
         "\n"
     )
 
@@ -162,7 +163,7 @@ def test_missing_nodes_are_named() -> None:
     stream = io.StringIO()
     Console(Screen(stream)).show_end(varied_call())
     assert stream.getvalue().endswith(
-        "Finished processing 3 / 6 hosts in 2100.00 ms\n\n"
+        "Finished processing 3 / 6 hosts in 2100.00 ms, 2 failed\n\n"
         "No response from: 2 nodes\n\n   web[4,6]\n\n"
         "Not sent to: 1 node\n\n   web5\n\n"
         "Unexpected response from: 1 node\n\n   stray\n\n"
@@ -203,8 +204,8 @@ def test_colors() -> None:
     """Labels are red or yellow, counts green or red, and every colour is reset."""
     stream = io.StringIO()
     screen = Screen(stream, Paint(True))
-    Replies(screen, View(), make_action()).show(_records(make_reply("n", statuscode=1)))
-    Replies(screen, View(), make_action()).show(_records(make_reply("n", statuscode=3)))
+    ReplyWriter(screen, View(), make_action()).show(_records(make_reply("n", statuscode=1)))
+    ReplyWriter(screen, View(), make_action()).show(_records(make_reply("n", statuscode=3)))
     console = Console(screen)
     console.show_finish(make_call(make_action(), [make_reply("n")]))
     console.show_finish(make_call(make_action(), expected=["n"]))

@@ -1,80 +1,120 @@
-"""The progress bar on standard error."""
+"""The progress bar on standard error, and the full-screen view of a rollout."""
 
 from __future__ import annotations
 
 import io
+import re
+import sys
+from contextlib import suppress
 
+import pytest
+from support.rendering import make_reply
+
+from collective.clients.displays import ERASE, LEAVE, Bar, FullScreen
 from collective.clients.render.formatting import Paint
-from collective.clients.render.progress import Progress
+from collective.clients.render.live import screen_lines
+from collective.clients.render.progress import bar_line
+from collective.clients.render.width import width
+from collective.fleet.progress import CallProgress
+
+START = CallProgress(total=47, running=47, awaited=tuple(f"web{number:02}" for number in range(1, 21)))
+MIDDLE = CallProgress(
+    total=47, ok=10, failed=2, silent=1, running=5, waiting=29, wave=4, waves=10, max_fail=4, elapsed=60.0
+)
+END = CallProgress(total=47, ok=44, failed=1, running=2, awaited=("web07", "web\x1b[2J12"))
+DONE = CallProgress(total=47, ok=47)
 
 
-class Clock:
-    """A clock that is set by the test."""
-
-    now = 0.0
-
-    def __call__(self) -> float:
-        """Return the time that was set."""
-        return self.now
+def plain(text: str) -> str:
+    """Return text without colours."""
+    return re.sub("\x1b\\[[0-9]*m", "", text)
 
 
-def test_updates_are_rate_limited() -> None:
-    """Updates within a tenth of a second are not drawn; the last state is always drawn."""
-    stream, clock = io.StringIO(), Clock()
-    progress = Progress(stream, True, 32, clock=clock)
-    progress.update(0, 4)
-    progress.update(1, 4)
-    clock.now = 0.1
-    progress.update(2, 4)
-    progress.update(4, 4)
-    progress.finish()
-    assert stream.getvalue() == ("\r | [ >           ] 0 / 4\r / [ =====>      ] 2 / 4\r * [ ==========> ] 4 / 4\n\n")
+@pytest.mark.parametrize(
+    ("progress", "line"),
+    [
+        (START, "\r | [ >                     ] 0 / 47  running 47"),
+        (MIDDLE, "\r | [ =====>                ] 12 / 47  failed 2  silent 1  running 5  to send 29"),
+        (END, "\r | [ ===================>  ] 45 / 47  failed 1  waiting for web07, web\\x1b[2J12"),
+        (DONE, "\r * [ ==========================================================> ] 47 / 47"),
+    ],
+    ids=["start", "middle", "end", "done"],
+)
+def test_the_bar_has_counts_and_the_last_awaited_names(progress: CallProgress, line: str) -> None:
+    """Counts that are zero are omitted; when few nodes are left, their names are shown instead of their number."""
+    assert bar_line(progress, 80) == line
 
 
-def test_spinner_turns() -> None:
-    """The spinner has four characters."""
-    stream, clock = io.StringIO(), Clock()
-    progress = Progress(stream, True, 32, clock=clock)
-    for number in range(5):
-        clock.now = number
-        progress.update(0, 1)
-    assert [part[1] for part in stream.getvalue().split("\r")[1:]] == ["|", "/", "-", "\\", "|"]
+@pytest.mark.parametrize("columns", [1, 10, 20, 30, 40, 60, 80, 100, 200])
+@pytest.mark.parametrize("progress", [START, MIDDLE, END, DONE])
+def test_the_bar_fits_on_one_line(progress: CallProgress, columns: int) -> None:
+    """On a narrow terminal the names are omitted first, then the counts, then the bar itself."""
+    line = plain(bar_line(progress, columns, paint=Paint(True))).removeprefix("\r")
+    assert len(line) < max(columns, len("47 / 47") + 1)
 
 
-def test_silent_when_not_enabled() -> None:
-    """A disabled bar writes nothing."""
+def test_a_long_name_does_not_hide_the_bar() -> None:
+    """Names that do not fit give way to the number of running nodes."""
+    line = bar_line(CallProgress(total=5, ok=4, running=1, awaited=("x" * 200,)), 60)
+    assert line == "\r | [ ============>    ] 4 / 5  running 1"
+
+
+def test_text_and_bar_do_not_mix() -> None:
+    """A text erases the bar; the next update draws it again, and the end is an empty line."""
     stream = io.StringIO()
-    progress = Progress(stream, False, 80, clock=Clock())
-    progress.update(0, 4)
-    progress.clear()
-    progress.finish()
-    assert stream.getvalue() == ""
+    bar = Bar(stream, lambda: DONE)
+    bar.draw()
+    assert bar.keep("text", stream) is False
+    assert stream.getvalue().endswith(f"47 / 47\x1b[K{ERASE}")
+    assert bar.keep("text", stream) is False
+    assert stream.getvalue().count(ERASE) == 1
+    with bar:
+        pass
+    assert stream.getvalue().endswith("47 / 47\x1b[K\n\n")
 
 
-def test_finish_without_update() -> None:
-    """A bar that was never updated writes nothing."""
+def test_the_estimate_is_proportional() -> None:
+    """The remaining time is estimated from the nodes that have finished; before the first one there is no estimate."""
+    assert START.remaining is None
+    assert MIDDLE.remaining == pytest.approx(60 / 13 * 34)
+    assert DONE.remaining is None
+
+
+def test_the_full_screen() -> None:
+    """Title and time, bar, counts with the limit of failures and the wave, and the last failures, the latest first."""
+    failures = [make_reply("web01", {}, 1, statusmsg="no\nroom"), make_reply("web02", {}, 5, reason="timeout")]
+    lines = screen_lines("service restart on 47 nodes of production", MIDDLE, failures, (80, 24))
+    assert lines == [
+        "service restart on 47 nodes of production       01:00 elapsed, about 02:36 left",
+        "",
+        " | [ =====>                ] 12 / 47  failed 2  silent 1  running 5  to send 29",
+        "",
+        "   ok 10   failed 2 (stops at 4 failed or silent)   silent 1   running 5",
+        "   to send 29   wave 4 of 10",
+        "",
+        "Last failures:",
+        f"   {'web02':<40} Timed Out  no",
+        f"   {'web01':<40} Request Aborted  no\\nroom",
+    ]
+
+
+@pytest.mark.parametrize("size", [(20, 5), (40, 10), (80, 24), (200, 60)])
+def test_the_full_screen_fits(size: tuple[int, int]) -> None:
+    """No line is wider than the terminal, and there are no more lines than it has."""
+    failures = [make_reply(f"web{number}.日本.example", {}, 1, statusmsg="x" * 300) for number in range(99)]
+    progress = CallProgress(total=500, ok=100, failed=99, running=301, awaited=tuple("n" * 60 for _ in range(20)))
+    lines = screen_lines("t" * 300, progress, failures, size, paint=Paint(True))
+    assert len(lines) <= size[1]
+    assert max(width(plain(line)) for line in lines) < size[0]
+
+
+def test_the_full_screen_leaves_the_terminal_as_it_was(capsys: pytest.CaptureFixture[str]) -> None:
+    """The view ends on the normal screen with a cursor, also after an error, and then writes what it has kept."""
     stream = io.StringIO()
-    Progress(stream, True, 80, clock=Clock()).finish()
-    assert stream.getvalue() == ""
-
-
-def test_clear_erases_the_bar() -> None:
-    """`clear` overwrites every visible column, and the next update is drawn at once."""
-    stream = io.StringIO()
-    progress = Progress(stream, True, 32, clock=Clock(), paint=Paint(True))
-    progress.update(1, 4)
-    before = stream.getvalue()
-    progress.clear()
-    assert stream.getvalue()[len(before) :] == f"\r{' ' * 24}\r"
-    progress.update(2, 4)
-    assert "2 / 4" in stream.getvalue()
-
-
-def test_a_shorter_bar_overwrites_a_longer_one() -> None:
-    """A state with fewer digits erases the remaining columns."""
-    stream, clock = io.StringIO(), Clock()
-    progress = Progress(stream, True, 32, clock=clock)
-    progress.update(10, 100)
-    clock.now = 1.0
-    progress.update(0, 5)
-    assert stream.getvalue().endswith("\r / [ >           ] 0 / 5   ")
+    view = FullScreen(stream, "title", lambda: MIDDLE)
+    with suppress(KeyError), view:
+        view.take(make_reply("web1", {}, 1))
+        view.keep("kept\n", sys.stdout)
+        raise KeyError
+    assert stream.getvalue().endswith(LEAVE)
+    assert capsys.readouterr().out == "kept\n"

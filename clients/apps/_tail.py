@@ -17,7 +17,8 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from collective.clients.results import interruptible, print_missing
+from collective.clients.missing_nodes import print_missing
+from collective.clients.results import interruptible
 from collective.clients.streams import notice, write
 from collective.errors import TransportError
 from collective.exit_codes import FAILED, NO_NODES, OK, SILENT, STOPPED

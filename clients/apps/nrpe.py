@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 
 from collective.clients import options, output
 from collective.clients.apps import ExtraVerb
+from collective.clients.missing_nodes import print_missing
 from collective.clients.nagios import CRITICAL, OK, UNKNOWN, WARNING, one_line
 from collective.clients.output import Output
 from collective.clients.parser import Parser
-from collective.clients.results import print_missing
 from collective.clients.single_call import open_call
 from collective.clients.streams import notice
 from collective.nodesets import fold

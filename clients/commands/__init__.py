@@ -25,6 +25,7 @@ GROUPS = {
     },
     "Change nodes": {
         "apply": "Run a saved plan of a rollout",
+        "approve": "Sign a saved plan of another caller",
         "jobs": "List, wait for and cancel background jobs and running requests",
         "revoke": "Keep a sent request from beginning",
         "freeze": "Make nodes refuse everything but actions that read",
@@ -41,6 +42,7 @@ GROUPS = {
         "describe": "Show the actions of an agent, or the inputs and outputs of an action",
         "completion": "Print the script that completes command lines in bash, zsh or fish",
         "schema": "List or print the JSON Schemas of files and documents",
+        "groups": "List the groups of nodes in client.yaml",
         "explain-filter": "Explain in English which nodes the target options select",
     },
     "Set up and operate": {

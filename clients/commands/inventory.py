@@ -9,10 +9,10 @@ from typing import Any
 from collective.clients import options, output
 from collective.clients.commands import COMMANDS
 from collective.clients.completed_by import completed_by
+from collective.clients.missing_nodes import print_missing
 from collective.clients.output import Output
 from collective.clients.parser import Parser
 from collective.clients.render.formatting import in_words
-from collective.clients.results import print_missing
 from collective.clients.single_call import open_call
 from collective.clients.streams import notice
 from collective.fleet.targets import Targets

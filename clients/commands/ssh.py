@@ -78,7 +78,7 @@ def execute(command: Sequence[str]) -> int:
     if program is None:
         raise ConfigError(f"{command[0]}: command not found (install it, or use --print)")
     sys.stdout.flush()
-    os.execv(program, command)  # noqa: S606 - no shell is involved
+    os.execv(program, list(command))  # noqa: S606 - no shell is involved
 
 
 def _hosts(config: ClientConfig, args: argparse.Namespace) -> list[Host]:

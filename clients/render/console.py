@@ -8,7 +8,7 @@
              OK = 46
        CRITICAL = 1
 
-    Finished processing 47 / 47 hosts in 766.11 ms
+    Finished processing 47 / 47 hosts in 766.11 ms, 1 failed
 
 Everything that comes from nodes is escaped before it is written.
 """
@@ -18,11 +18,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from itertools import islice
 
 from collective.clients.render import CallView
 from collective.clients.render.records import selected
-from collective.clients.render.replies import Replies, displayed
+from collective.clients.render.replies import MAX_NAME_LINES, ReplyWriter, displayed
 from collective.clients.render.view import Screen, View
+from collective.clients.render.width import cut, pad, width, wrap_names
 from collective.clients.streams import write
 from collective.fleet import aggregates
 from collective.fleet.aggregates import AggregateResult
@@ -33,6 +35,8 @@ DEFAULT = View()
 _INDENT = "   "
 _NUMERIC = {"sum": "Sum", "average": "Average", "min": "Minimum", "max": "Maximum"}
 _NOTHING = "No aggregate summary could be computed"
+MAX_VALUES = 20  # of a summary, on a terminal without -v
+_BESIDE = 14  # columns beside a value of a summary: the indent and its count
 _WIDEST_VALUE = 60  # columns in which the values of a summary are aligned; longer values exceed them
 
 
@@ -48,7 +52,7 @@ class Console:
         """Write the replies that are displayed and what follows them; with `-q` only the nodes without a reply."""
         display = self._view.display or ("all" if call.dry_run else None)  # each reply says what would change
         shown = displayed(selected(call, self._view), replace(self._view, display=display), call.action)
-        Replies(self._screen, self._view, call.action).show(shown)
+        ReplyWriter(self._screen, self._view, call.action).show(shown)
         if self._view.quiet:
             self.show_missing(call)  # a node without a reply is a result, too
         else:
@@ -84,11 +88,13 @@ class Console:
                 self._write([_numeric(result), ""])
 
     def show_finish(self, call: CallView) -> None:
-        """Write the finishing line: the number of expected nodes that answered, and the duration."""
+        """Write the finishing line: the expected nodes that answered, the duration, and how many failed."""
         answered, expected = _answered(call)
         color = "green" if answered == expected else "red"
         counts = f"{self._paint(color, str(answered))} / {self._paint(color, str(expected))}"
-        self._write([f"Finished processing {counts} hosts in {call.total_ms:.2f} ms", ""])
+        failed = len(call.outcomes.failed)
+        also = f", {self._paint('red', f'{failed} failed')}" if failed else ""
+        self._write([f"Finished processing {counts} hosts in {call.total_ms:.2f} ms{also}", ""])
 
     def show_stats(self, call: CallView) -> None:
         """Write all statistics: nodes, passed and failed replies, and durations."""
@@ -127,16 +133,34 @@ class Console:
 
     def _names(self, heading: str, names: Sequence[str]) -> None:
         if names:
-            self._write(
-                [self._paint("red", f"{heading}: {plural(len(names), 'node')}"), "", _INDENT + fold_any(names), ""]
+            columns = self._screen.columns
+            folded = fold_any(names)
+            lines = (
+                [folded] if columns is None else wrap_names(folded, columns - len(_INDENT), self._most(MAX_NAME_LINES))
             )
+            title = self._paint("red", f"{heading}: {plural(len(names), 'node')}")
+            self._write([title, "", *(_INDENT + line for line in lines), ""])
+
+    def _most(self, limit: int) -> int | None:
+        """Return the limit where output is cut: on a terminal without -v."""
+        return None if self._screen.columns is None or self._view.verbose else limit
 
     def _counts(self, counts: Mapping[str, int], labels: Mapping[str, str]) -> list[str]:
         if not counts:
             return [self._paint("yellow", f"     {_NOTHING}")]
-        shown = [(escape_controls(labels.get(value, value)), count) for value, count in counts.items()]
-        width = min(_WIDEST_VALUE, max(len(value) for value, _ in shown))
-        return [f"{_INDENT}{value:>{width}} = {count}" for value, count in shown]
+        most = self._most(MAX_VALUES)
+        shown = [(self._cut(labels.get(value, value)), count) for value, count in islice(counts.items(), most)]
+        widest = min(_WIDEST_VALUE, max(width(value) for value, _ in shown))
+        lines = [f"{_INDENT}{pad(value, widest, right=True)} = {count}" for value, count in shown]
+        hidden = len(counts) - len(shown)
+        return [*lines, f"{_INDENT}… {plural(hidden, 'more value')} (use -v)"] if hidden else lines
+
+    def _cut(self, value: str) -> str:
+        """Return a value of a summary on one line that fits the terminal."""
+        columns = self._most(self._screen.columns or 0)
+        if columns is None:
+            return escape_controls(value)
+        return cut(escape_controls(value[:columns]), max(1, columns - _BESIDE))
 
     def _write(self, lines: Iterable[str]) -> None:
         write("".join(f"{line}\n" for line in lines), self._screen.stream)

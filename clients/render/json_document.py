@@ -18,7 +18,7 @@ from collective.clients.render import CallView
 from collective.clients.render.differences import differences
 from collective.clients.render.formatting import shallow
 from collective.clients.render.groups import Varying, grouped
-from collective.clients.render.records import Record, look_up, selected
+from collective.clients.render.records import NodeResult, look_up, selected
 from collective.clients.render.view import View
 from collective.clients.streams import write
 from collective.ddl import Action
@@ -65,7 +65,7 @@ def missing(outcomes: Outcomes) -> dict[str, Any]:
     return {name: reasons for name, reasons in found.items() if reasons}
 
 
-def groups(found: Iterable[Record], view: View, action: Action) -> list[dict[str, Any]]:
+def groups(found: Iterable[NodeResult], view: View, action: Action) -> list[dict[str, Any]]:
     """Return the groups of replies, the largest first; with `diff` also how each differs from the first."""
     made = sorted(grouped(found, view, action), key=lambda group: -len(group.records))
     document = []
@@ -79,7 +79,7 @@ def groups(found: Iterable[Record], view: View, action: Action) -> list[dict[str
     return document
 
 
-def reply_event(record: Record, view: View = EVERYTHING) -> dict[str, Any]:
+def reply_event(record: NodeResult, view: View = EVERYTHING) -> dict[str, Any]:
     """Return the event of a reply: `event`, and the members of the reply in the document."""
     return {"event": "reply", **_reply(record, view)}
 
@@ -98,7 +98,7 @@ def write_event(event: Mapping[str, Any], stream: TextIO) -> None:
 _NOT_IN_END = ("schema", "replies")
 
 
-def _reply(record: Record, view: View) -> dict[str, Any]:
+def _reply(record: NodeResult, view: View) -> dict[str, Any]:
     data = {path: look_up(record, path) for path in view.fields} if view.fields else dict(record.data)
     return {
         "sender": record.sender,

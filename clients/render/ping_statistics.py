@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from statistics import mean, quantiles
-from typing import NamedTuple
 
 PERCENTILES = (50, 90, 95, 99)
 _STEPS = (1, 2, 5)  # bounds of the histogram: 1, 2, 5, 10, 20, 50 … ms
@@ -14,12 +14,13 @@ _BAR = 40  # columns of the longest bar
 _FEWEST = 4  # times that can have outliers
 
 
-class Bucket(NamedTuple):
+@dataclass(frozen=True)
+class Bucket:
     """The number of times from `start` up to, but not including, `end`, in milliseconds."""
 
     start: float
     end: float
-    count: int
+    nodes: int
 
 
 def percentile(times: Sequence[float], percent: float) -> float:
@@ -52,11 +53,11 @@ def _bounds(times: Sequence[float]) -> list[float]:
 def histogram_lines(times: Sequence[float]) -> list[str]:
     """Return the histogram as lines, each with its range, count and bar."""
     buckets = histogram(times)
-    highest = max((bucket.count for bucket in buckets), default=1)
+    highest = max((bucket.nodes for bucket in buckets), default=1)
     lines = []
     for bucket in buckets:
-        bar = "#" * math.ceil(_BAR * bucket.count / highest)
-        lines.append(f"{bucket.start:>7g} to {bucket.end:>6g} ms {bucket.count:>6}  {bar}".rstrip())
+        bar = "#" * math.ceil(_BAR * bucket.nodes / highest)
+        lines.append(f"{bucket.start:>7g} to {bucket.end:>6g} ms {bucket.nodes:>6}  {bar}".rstrip())
     return lines
 
 

@@ -1,23 +1,24 @@
-"""The progress bar on standard error.
+"""The progress bar of a call: one line on standard error.
 
-     | [ =============>                                               ] 12 / 47
-     * [ ============================================================> ] 47 / 47
-
-It is disabled (`enabled`) when standard error is not a terminal.
+| [ =============>                     ] 12 / 47   failed 1   running 34
+- [ ================================>  ] 45 / 47   failed 1   waiting for web07, web12
+* [ ============================================================> ] 47 / 47   failed 1
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from typing import TextIO
-
 from collective.clients.render.formatting import PLAIN, Paint
+from collective.clients.render.width import cut, width
+from collective.fleet.progress import CallProgress
+from collective.text import escape_controls
 
 _SPINNER = "|/-\\"
 _WIDEST = 60  # columns
+_NARROWEST = 10  # columns of a bar that leaves room for counts
 _AROUND = 22  # columns beside the bar: the brackets, and two numbers of five digits
-_INTERVAL = 0.1  # seconds between two updates of the screen
+_FRAME = 10  # columns around the bar, and the last one of the terminal, which some terminals wrap
+_GAP = "  "  # before each count
+_FEW = 3  # nodes whose names are shown when only these are awaited
 
 
 def bar_width(columns: int) -> int:
@@ -36,61 +37,36 @@ def bar(done: int, total: int, width: int, turn: int = 0, paint: Paint = PLAIN) 
     return f"\r{head}{'=' * dashes}>{' ' * (width - dashes)} ] {done} / {total}"
 
 
-class Progress:
-    """A bar on `stream`, drawn at most ten times per second; `clock` returns seconds."""
+def bar_line(progress: CallProgress, columns: int, turn: int = 0, paint: Paint = PLAIN) -> str:
+    """Return the bar with what is known about the nodes, in less than `columns`; names and counts give way first.
 
-    def __init__(
-        self,
-        stream: TextIO,
-        enabled: bool,
-        columns: int,
-        *,
-        clock: Callable[[], float] = time.monotonic,
-        paint: Paint = PLAIN,
-    ) -> None:
-        self._stream = stream
-        self._enabled = enabled
-        self._width = bar_width(columns)
-        self._clock = clock
-        self._paint = paint
-        self._counts: tuple[int, int] | None = None  # the latest counts, drawn or not
-        self._turn = 0
-        self._due = float("-inf")
-        self._length = 0  # columns of the line that are in use
+    While nodes are awaited the bar has always the same width, so that it does not jump.
+    """
+    done, total = progress.answered, progress.total
+    size = bar_width(columns) if done >= total else min(bar_width(columns), max(_NARROWEST, columns // 4))
+    room = columns - _FRAME - size - len(f"{done} / {total}")
+    variants = [_notes(progress), _notes(progress, names=False), _bad(progress)]
+    notes = next((notes for notes in variants if sum(len(_GAP) + width(text) for _, text in notes) <= room), None)
+    if notes is None:
+        return bar(done, total, bar_width(columns), turn, paint)
+    return bar(done, total, size, turn, paint) + "".join(
+        _GAP + (paint(color, text) if color else text) for color, text in notes
+    )
 
-    def update(self, done: int, total: int) -> None:
-        """Show that `done` of `total` nodes have answered, unless the bar was drawn a moment ago."""
-        self._counts = (done, total)
-        if self._clock() >= self._due:
-            self._draw()
 
-    def clear(self) -> None:
-        """Erase the bar to make room for other text; the next update draws it again."""
-        if self._length:
-            self._write(f"\r{' ' * self._length}\r")
-            self._length = 0
-            self._due = float("-inf")
+def _notes(progress: CallProgress, names: bool = True) -> list[tuple[str, str]]:
+    """Return what stands behind the bar, with its colours: counts that are not zero, and the last awaited names."""
+    notes = _bad(progress)
+    left = progress.running + progress.retrying + progress.waiting
+    if names and 0 < left <= _FEW and left < progress.total and progress.awaited:
+        waited = cut(", ".join(map(escape_controls, progress.awaited)), _WIDEST)
+        return [*notes, ("", f"waiting for {waited}")]
+    notes += [("", f"running {progress.running}")] if progress.running else []
+    notes += [("", f"retrying {progress.retrying}")] if progress.retrying else []
+    notes += [("", f"to send {progress.waiting}")] if progress.waiting else []
+    return notes + ([("yellow", "paused")] if progress.paused else [])
 
-    def finish(self) -> None:
-        """Draw the last state, followed by an empty line."""
-        if self._counts is None:
-            return
-        self._draw()
-        self._write("\n\n")
-        self._counts = None
-        self._length = 0
 
-    def _draw(self) -> None:
-        if self._counts is None:
-            return
-        length = len(bar(*self._counts, self._width)) - 1  # without the carriage return and colours
-        text = bar(*self._counts, self._width, self._turn, self._paint)
-        self._write(text + " " * (self._length - length))
-        self._length = length
-        self._turn += 1
-        self._due = self._clock() + _INTERVAL
-
-    def _write(self, text: str) -> None:
-        if self._enabled:
-            self._stream.write(text)
-            self._stream.flush()
+def _bad(progress: CallProgress) -> list[tuple[str, str]]:
+    notes = [("red", f"failed {progress.failed}")] if progress.failed else []
+    return notes + ([("yellow", f"silent {progress.silent}")] if progress.silent else [])

@@ -30,7 +30,7 @@ _NUMBERS = re.compile(r"([0-9]+)")
 
 
 @dataclass(frozen=True)
-class Record:
+class NodeResult:
     """The outcome of a node: ok, failed, silent, skipped or rejected.
 
     A node without a reply has no `statuscode` and no `data`. `data` are the outputs in the order of the DDL, secrets
@@ -56,23 +56,23 @@ class Record:
         return {**{name: value for name, value in self.data.items() if "." not in name}, **vars(self)}
 
 
-def records(call: CallView) -> list[Record]:
+def records(call: CallView) -> list[NodeResult]:
     """Return the record of each node once: nodes that answered by arrival, then silent, skipped and rejected ones."""
     outcomes = call.outcomes
     found = {reply.sender: of_reply(reply, call.action) for reply in outcomes.replies.values()}
     silence = "no response yet" if call.cut_short else "no response"
-    others = {name: Record(name, "silent", silence) for name in outcomes.silent}
-    others |= {name: Record(name, "skipped", "not sent") for name in sorted(outcomes.skipped)}
+    others = {name: NodeResult(name, "silent", silence) for name in outcomes.silent}
+    others |= {name: NodeResult(name, "skipped", "not sent") for name in sorted(outcomes.skipped)}
     rejected = sorted(outcomes.rejected - outcomes.replies.keys())
-    others |= {name: Record(name, "rejected", "reply could not be verified") for name in rejected}
+    others |= {name: NodeResult(name, "rejected", "reply could not be verified") for name in rejected}
     return [*found.values(), *others.values()]
 
 
-def of_reply(reply: Reply, action: Action) -> Record:
+def of_reply(reply: Reply, action: Action) -> NodeResult:
     """Return the record of a reply."""
     data = action.masked(in_order(reply.data, action))
     outcome = "ok" if reply.ok else "failed"
-    return Record(reply.sender, outcome, reply.statusmsg, data, reply.statuscode, reply.reason, reply.elapsed_ms)
+    return NodeResult(reply.sender, outcome, reply.statusmsg, data, reply.statuscode, reply.reason, reply.elapsed_ms)
 
 
 def in_order(data: Mapping[str, Any], action: Action) -> dict[str, Any]:
@@ -81,12 +81,12 @@ def in_order(data: Mapping[str, Any], action: Action) -> dict[str, Any]:
     return {name: data[name] for name in [*known, *(name for name in data if name not in action.outputs)]}
 
 
-def selected(call: CallView, view: View) -> list[Record]:
+def selected(call: CallView, view: View) -> list[NodeResult]:
     """Return the records that `--where` keeps, in the order of `--sort`."""
     return sort_rows(where_rows(records(call), _members, view.where), _members, view.sort)
 
 
-def matching(found: Iterable[Record], view: View) -> list[Record]:
+def matching(found: Iterable[NodeResult], view: View) -> list[NodeResult]:
     """Return the records that `--where` keeps."""
     return where_rows(found, _members, view.where)
 
@@ -118,7 +118,7 @@ def sort_rows(rows: Iterable[Row], values: Values[Row], paths: Sequence[str]) ->
     return found
 
 
-def look_up(record: Record, path: str) -> Any:
+def look_up(record: NodeResult, path: str) -> Any:
     """Return the value at a path, or None."""
     from collective.filters import look_up as look_up_path
 
@@ -147,5 +147,5 @@ def _no_data(_function: str, _query: str) -> None:
     """Return None: there are no data functions."""
 
 
-def _members(record: Record) -> Mapping[str, Any]:
+def _members(record: NodeResult) -> Mapping[str, Any]:
     return record.members

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from collective.clients.render import CallView
 from collective.clients.render.formatting import in_words
+from collective.clients.render.labels import title
 from collective.clients.render.layout import table
 from collective.clients.render.records import look_up, selected
 from collective.clients.render.view import Screen, View
@@ -25,10 +26,9 @@ from collective.clients.streams import write
 from collective.text import escape_controls, escape_lines
 
 if TYPE_CHECKING:
-    from collective.clients.render.records import Record
+    from collective.clients.render.records import NodeResult
     from collective.ddl import Action
 
-_LOOKED_AT = 2000  # characters of a cell of a table that fits the terminal
 _NUMBER = r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?%?"
 # The place before a formula; = + - @ in full width count for some spreadsheets. See https://owasp.org, "CSV Injection".
 _FORMULA = re.compile(rf"(?:^|(?<=[;\t\n]))(?!{_NUMBER}(?:[;\t\n]|$))(?=[ \t\"]*[=+\-@\uff1d\uff0b\uff0d\uff20]|\t)")
@@ -41,7 +41,7 @@ def rows(call: CallView, view: View) -> list[list[Any]]:
     """
     found = selected(call, view)
     if view.fields:
-        heading = ["Node", "Status", *map(call.action.title, view.fields)]
+        heading = ["Node", "Status", *(title(call.action, path) for path in view.fields)]
         return [heading, *([one.sender, one.outcome, *(look_up(one, path) for path in view.fields)] for one in found)]
     outputs = _outputs(call.action, found)
     body = [[one.sender, one.outcome, one.statusmsg, *map(one.data.get, outputs)] for one in found]
@@ -58,7 +58,7 @@ def write_rows(
 ) -> None:
     """Write rows as a table; characters that would break a line or harm a terminal are escaped."""
     columns = None if wide else screen.columns
-    most = None if columns is None else _LOOKED_AT
+    most = None if columns is None else columns + 1  # no cell is wider than the terminal
     head, *cells = [[escape_controls(in_words(value)[:most]) for value in row] for row in (heading, *body)]
     write("".join(f"{line}\n" for line in table(head, cells, columns, right)), screen.stream)
 
@@ -74,7 +74,7 @@ def write_csv_rows(heading: Sequence[str], body: Iterable[Sequence[Any]], stream
     write(buffer.getvalue(), stream)
 
 
-def _outputs(action: Action, found: Iterable[Record]) -> list[str]:
+def _outputs(action: Action, found: Iterable[NodeResult]) -> list[str]:
     names = dict.fromkeys(action.outputs)
     for one in found:
         names.update(dict.fromkeys(one.data))

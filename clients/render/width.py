@@ -61,3 +61,24 @@ def wrap(line: str, columns: int) -> list[str]:
         lines.append(first.rstrip(" "))
         line = line[len(first) :].removeprefix(" ")
     return [*lines, line]
+
+
+def wrap_names(names: str, columns: int, most: int | None = None) -> list[str]:
+    """Return folded names as lines of at most `columns`, broken after commas; the last of `most` lines is cut.
+
+    What follows the names, such as ` (12)`, is kept.
+    """
+    names, space, count = names.partition(" ")
+    lines, line = [], ""
+    for piece in names.split(","):
+        if line and width(line) + width(piece) + 1 > columns:
+            lines.append(line)
+            line = ""
+        line += f"{piece},"
+    lines.append(line.removesuffix(","))
+    if most is not None and len(lines) > most:
+        lines = [*lines[: most - 1], cut(f"{lines[most - 1]}{_ELLIPSIS * columns}", columns - len(space + count))]
+    if width(lines[-1]) + len(space + count) > columns:
+        lines[-1] = cut(lines[-1], columns - len(space + count)) if most is not None else lines[-1]
+    lines[-1] += space + count
+    return lines

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 from collective.clients import options
 from collective.clients.input_files import Sources
 from collective.clients.inputs import read_inputs
+from collective.clients.missing_nodes import print_missing
 from collective.clients.prepared_call import PreparedCall, connected, send
-from collective.clients.render.records import Record, records
+from collective.clients.render.records import NodeResult, records
 from collective.clients.reports.definition import NODES, Report
-from collective.clients.results import print_missing
 from collective.errors import ConfigError, NotFound, UsageError
 
 if TYPE_CHECKING:
@@ -125,12 +125,12 @@ def _called(
     return Rows(sorted(rows, key=lambda row: str(row["identity"])), call.outcomes.exit_code())
 
 
-def _not_asked(call: Call) -> list[Record]:
+def _not_asked(call: Call) -> list[NodeResult]:
     """Return a record for each known node that was not asked, with the reason."""
     outcomes = call.outcomes
     reasons = {**outcomes.not_asked, **outcomes.not_evaluated}
     return [
-        Record(name, "not asked", reason)
+        NodeResult(name, "not asked", reason)
         for name, reason in reasons.items()
         if name not in outcomes.replies and name not in outcomes.silent
     ]

@@ -12,7 +12,8 @@ from datetime import datetime
 from typing import Any
 
 from jinja2 import ChainableUndefined, TemplateError
-from jinja2.sandbox import ImmutableSandboxedEnvironment, SecurityError
+from jinja2.exceptions import SecurityError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from collective.clients.render.formatting import in_words
 from collective.clients.render.width import head, pad

@@ -33,6 +33,16 @@ class Budgets:
         self._failed = self._wave_failed = self._wave_silent = 0
         self._silent: dict[str, int] = {}  # the wave, by node
 
+    @property
+    def failed(self) -> int:
+        """The number of failed nodes."""
+        return self._failed
+
+    @property
+    def silent(self) -> int:
+        """The number of silent nodes."""
+        return len(self._silent)
+
     def begin_wave(self, size: int) -> None:
         """Start the counts of a wave of `size` nodes."""
         self._wave += 1

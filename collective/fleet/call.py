@@ -29,6 +29,7 @@ from collective.fleet.gate_view import gate_view
 from collective.fleet.gatekeeper import GateKeeper
 from collective.fleet.gates import NO_GATES, Gates, GateView
 from collective.fleet.outcomes import Outcomes
+from collective.fleet.progress import CallProgress
 from collective.fleet.recording import NO_RECORD, CallRecord
 from collective.fleet.reply_slots import Slot
 from collective.fleet.rollout import Rollout
@@ -150,6 +151,11 @@ class Call:
     def stopped(self) -> str:
         """Why the call ended before all nodes were sent to and had answered or timed out; else empty."""
         return self._rollout.stopped if self.cut_short or self._rollout.waiting else ""
+
+    @property
+    def progress(self) -> CallProgress:
+        """How far the call has come; another thread may read it."""
+        return self._rollout.progress(self._clock() - self._began)
 
     @property
     def skew(self) -> float:

@@ -53,7 +53,7 @@ class CombinedNodes:
 
 
 NodeSet = ListedNodes | MatchingNodes | CombinedNodes
-# The definitions of groups by name: a filter, names (a tuple), or the texts of expressions whose sets are added.
+# The definitions of groups by name: a filter, names (a tuple), or expressions (a list) whose sets are added.
 Groups = Mapping[str, "Filter | tuple[str, ...] | list[str]"]
 
 
@@ -118,15 +118,17 @@ def _fail(where: str, text: str, position: int, problem: str) -> NoReturn:
 
 def combined(operator: str, left: Discovery, right: Discovery) -> Discovery:
     """Return what two sides have together; a node that either side may be missing is never dropped silently."""
-    nodes = {",": set.union, "&": set.intersection, "!": set.difference}[operator](set(left.nodes), set(right.nodes))
+    first, second = set(left.nodes), set(right.nodes)
     unsure_left, unsure_right = _unsure(left), _unsure(right)
     if operator == ",":
+        nodes = first | second
         unsure = (unsure_left | unsure_right) - nodes
     elif operator == "&":
-        unsure = (unsure_left & (unsure_right | {*right.nodes})) | (unsure_right & {*left.nodes})
+        nodes = first & second
+        unsure = (unsure_left & (unsure_right | second)) | (unsure_right & first)
     else:
-        unsure = unsure_left - {*right.nodes} | unsure_right & {*left.nodes}
-        nodes -= unsure_right
+        nodes = first - second - unsure_right
+        unsure = unsure_left - second | unsure_right & first
     reasons = {**right.not_asked, **left.not_asked}
     failures = {**right.not_evaluated, **left.not_evaluated}
     return replace(

@@ -35,6 +35,7 @@ from types import MappingProxyType
 from collective.fleet.budgets import Budgets
 from collective.fleet.grouping import Facts, NodeGroups
 from collective.fleet.pace import Pace
+from collective.fleet.progress import MAX_AWAITED, CallProgress
 from collective.fleet.rate import RateLimit
 from collective.fleet.waves import PlannedWave, plan_waves
 
@@ -54,6 +55,7 @@ class Rollout:
         self, nodes: Collection[str], pace: Pace, timeout: float, facts: Facts = _NO_FACTS, *, gated: bool = False
     ) -> None:
         self.stopped = ""
+        self._total = len(nodes)
         self.waves: tuple[PlannedWave, ...] = plan_waves(nodes, pace.sizes, pace.order_by, facts)
         self.wave = 0  # the number of the current wave, from 1
         self.at_gate = False
@@ -89,6 +91,26 @@ class Rollout:
     def waiting(self) -> Collection[str]:
         """The nodes not sent to, in the planned order."""
         return self._waiting.keys()
+
+    def progress(self, elapsed: float) -> CallProgress:
+        """Return the counts of nodes by state; another thread may call this while nodes change their states."""
+        working, retrying, waiting = list(self._working), len(self._retrying), len(self._waiting)
+        failed, silent, limit = self._budgets.failed, self._budgets.silent, self._pace.max_fail
+        return CallProgress(
+            total=self._total,
+            ok=max(0, self._total - waiting - len(working) - retrying - silent - failed),
+            failed=failed,
+            silent=silent,
+            running=len(working),
+            retrying=retrying,
+            waiting=waiting,
+            awaited=tuple(working[:MAX_AWAITED]),
+            wave=self.wave,
+            waves=len(self.waves),
+            max_fail=None if limit is None else limit.floor(self._total),
+            paused=self.held or self.at_gate,
+            elapsed=elapsed,
+        )
 
     @property
     def over(self) -> bool:

@@ -24,8 +24,8 @@ class CallerHours:
     def targets(self, caller: str, run: str, now: float) -> int:
         """Return the number of nodes of the caller's other calls within the last hour."""
         with self._lock:
-            runs = self._callers.get(caller, {})
-            return sum(count for name, (at, count) in runs.items() if name != run and now - at < HOUR)
+            runs = self._callers.get(caller)
+            return sum(count for name, (at, count) in (runs or {}).items() if name != run and now - at < HOUR)
 
     def add(self, caller: str, run: str, targets: int, now: float) -> None:
         """Record an allowed request of a run, whose call is for `targets` nodes."""
