@@ -29,7 +29,7 @@ class Apk:
 
     def query(self, package: str, deadline: float, version: str | None = None) -> Package:  # noqa: ARG002 - one version
         """Return the state of a package, or of an installed one that provides it."""
-        rows = list(_LISTED.finditer(_apk(["list", "--installed", "--providers", "--", package], deadline).stdout))
+        rows = _listed(_apk(["list", "--installed", "--providers", "--", package], deadline))
         own = [_package(row) for row in rows if row["name"] == package]
         others = [replace(_package(row), provides=package) for row in rows if row["provides"] == package]
         return next(iter([*own, *others]), Package(package))
@@ -63,7 +63,7 @@ class Apk:
 
     def installed(self) -> list[str]:
         """Return one line for each installed package."""
-        rows = _LISTED.finditer(run(["apk", "list", "--installed"]).stdout)
+        rows = _listed(run(["apk", "list", "--installed"]))
         return [f"{row['name']} {row['arch']} {row['version']}-{row['release']}" for row in rows]
 
     def refresh(self, deadline: float) -> tuple[int, str]:
@@ -76,7 +76,7 @@ class Apk:
     def outdated(self, deadline: float) -> list[dict[str, str]]:
         """Return available updates; `repo` is empty, because apk does not list repositories here."""
         done = _apk(["list", "--upgradable"], deadline)
-        rows = _LISTED.finditer(done.stdout)
+        rows = _listed(done)
         return [{"package": row["name"], "version": f"{row['version']}-{row['release']}", "repo": ""} for row in rows]
 
     def candidates(self, package: str, deadline: float) -> list[dict[str, str]]:
@@ -90,6 +90,13 @@ class Apk:
             elif depth > _VERSION_DEPTH and text != _INSTALLED:
                 found.append({"version": version, "repo": text})
         return found
+
+
+def _listed(done: Completed) -> list[re.Match[str]]:
+    """Return the rows of `apk list`; raise Aborted if apk reports an error, as an unread package is not absent."""
+    if done.exitcode != 0 and "ERROR: " in done.stderr + done.stdout:
+        raise _failure("list", done)
+    return list(_LISTED.finditer(done.stdout))
 
 
 def _package(row: re.Match[str]) -> Package:

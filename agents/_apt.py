@@ -122,8 +122,10 @@ class Apt:
 
     def candidates(self, package: str, deadline: float) -> list[dict[str, str]]:
         """Return the versions in the package lists."""
-        table = run(["apt-cache", "madison", "--", package], timeout=_left(deadline)).stdout
-        rows = [[cell.strip() for cell in line.split("|")] for line in table.splitlines()]
+        done = run(["apt-cache", "madison", "--", package], timeout=_left(deadline))
+        if done.exitcode != 0:
+            raise _failure("apt-cache madison", done)
+        rows = [[cell.strip() for cell in line.split("|")] for line in done.stdout.splitlines()]
         return [
             {"version": row[1], "repo": row[2]}
             for row in rows
@@ -219,7 +221,7 @@ def _run_with_retries(arguments: list[str], deadline: float, settled: Callable[[
             return done
         locked = _lock_problem(done)
         if not locked:
-            raise _failure(arguments, done)
+            raise _failure(f"apt-get {arguments[0]}", done)
         if settled():
             return None
         if _too_late(deadline):
@@ -248,11 +250,11 @@ def _lock_problem(done: Completed) -> str:
     return ""
 
 
-def _failure(arguments: list[str], done: Completed) -> Aborted:
+def _failure(command: str, done: Completed) -> Aborted:
     problems = [line for line in done.stderr.splitlines() if line.startswith("E: ")]
-    message = "; ".join(problems) or f"apt-get {arguments[0]} failed with exit code {done.exitcode}"
+    message = "; ".join(problems) or f"{command} failed with exit code {done.exitcode}"
     if done.timed_out:
-        message = f"apt-get {arguments[0]} was killed at the action's timeout (check the node with 'dpkg --audit')"
+        message = f"{command} was killed at the action's timeout (check the node with 'dpkg --audit')"
     return Aborted(message, data={"output": done.stdout + done.stderr, "exitcode": done.exitcode})
 
 

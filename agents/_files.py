@@ -4,7 +4,7 @@
     place.status()   place.open()   place.replace(write, …)    act in the opened parent folder, by the last name
 
 The path of an allowed folder may contain symbolic links, because it is the administrator's. Below it every component
-must be a real folder, so that nobody who can write there leads the node (often root) to other files.
+must be a real folder, so that users who can write there cannot lead the node (often root) to other files.
 """
 
 from __future__ import annotations

@@ -113,10 +113,9 @@ class ShellJob:
         if self.status != "running" or self.pid is None:
             return
         number = signal.Signals[f"SIG{name}"]
-        strays = _marked(self.mark, self.pid)
         try:
             os.killpg(self.pid, number)
-            for pid in strays:
+            for pid in _marked(self.mark, self.pid):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, number)
         except ProcessLookupError:
@@ -220,21 +219,23 @@ def _spawn(place: Path, command: str, identity: dict[str, Any]) -> subprocess.Po
 
 def find(folder: Path, handle: str) -> ShellJob:
     """Return the job `handle`; raise Aborted if it does not exist. A handle cannot point outside the folder."""
-    place = private(folder) / handle
-    if not _HANDLE.fullmatch(handle) or not place.is_dir():
+    found = find_or_none(folder, handle)
+    if found is None:
         raise Aborted(f"job '{handle}' does not exist on this node (run the action list)")
-    return _load(place)
+    return found
 
 
 def find_or_none(folder: Path, handle: str) -> ShellJob | None:
     """Return the job `handle`; None if it is not on this node."""
-    place = private(folder) / handle
-    return _load(place) if _HANDLE.fullmatch(handle) and place.is_dir() else None
+    place = folder / handle
+    return _load(place) if _HANDLE.fullmatch(handle) and _exists(folder) and place.is_dir() else None
 
 
 def every(folder: Path) -> list[ShellJob]:
     """Return all jobs, the oldest first."""
-    places = [place for place in private(folder).iterdir() if _HANDLE.fullmatch(place.name) and place.is_dir()]
+    if not _exists(folder):
+        return []
+    places = [place for place in folder.iterdir() if _HANDLE.fullmatch(place.name) and place.is_dir()]
     return sorted(map(_load, places), key=lambda job: job.started)
 
 
@@ -255,6 +256,11 @@ def private(folder: Path) -> Path:
     if problem := replaceable(folder):
         raise Aborted(f"{folder}: other users could replace it: {problem}")
     return folder
+
+
+def _exists(folder: Path) -> bool:
+    """Return whether there is a folder of jobs; raise Aborted if other users can access it. Nothing is created."""
+    return os.path.lexists(folder) and private(folder) == folder
 
 
 def _write(job: ShellJob) -> None:

@@ -37,13 +37,15 @@ _INCLUDES = ("include", "include_file", "include_dir")
 _CHECK = re.compile(r"command\[([^\]]+)\]")
 _IDS = 2**32 - 1  # numbers of users and groups; the last one means "unchanged" in setuid(2)
 _LONGEST_ID = 10  # digits
+_MOST_FOLDERS = 1000  # with configuration; `include_dir=/` would read the whole disk
 _ESCAPES = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
 
 
 @dataclass
 class NrpeConfig:
-    """NRPE's configuration. `timeout` is in seconds. `files` were read; `real_paths` are the same with links followed.
+    """NRPE's configuration. `timeout` is in seconds.
 
+    `files` were read, `real_paths` are the same with links followed, `folders` is the number of folders.
     `user` and `group` are names or numbers, None for those of the node. `refused` has the characters that arguments
     must not contain, `kept_variables` the beginnings of the names of environment variables that checks get.
     """
@@ -59,6 +61,7 @@ class NrpeConfig:
     max_commands: int = 0
     files: list[Path] = field(default_factory=list)
     real_paths: set[str] = field(default_factory=set)
+    folders: int = 0
     problems: list[str] = field(default_factory=list)
 
     def line(self, check: str) -> str:
@@ -190,6 +193,9 @@ def _note(found: NrpeConfig, problem: str) -> None:
 
 def _read_folder(folder: Path, found: NrpeConfig) -> None:
     """Read the files *.cfg of a folder and its subfolders, as NRPE: sorted, through links, without hidden folders."""
+    found.folders += 1
+    if found.folders > _MOST_FOLDERS:
+        raise Aborted(f"{folder}: more than {_MOST_FOLDERS} folders are included (no check is run)")
     try:
         paths = sorted(folder.iterdir())
     except OSError as error:

@@ -16,6 +16,7 @@ from pathlib import Path
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _PROC = Path("/proc")
+_LONGEST = 500  # characters of a command line in a reply
 _STAT_FIELDS = 22  # after the name, up to the resident memory
 
 
@@ -46,7 +47,7 @@ class RunningProcess:
             "rss_bytes": self.rss,
             "threads": self.threads,
             "started": round(self.started, 2),
-            "command": self.command,
+            "command": self.command if len(self.command) <= _LONGEST else f"{self.command[:_LONGEST]}…",
         }
 
 

@@ -14,6 +14,8 @@ from collective.agents._packages import Package, Settled
 
 _VERBS = {"install": "install", "update": "update", "uninstall": "remove", "purge": "remove"}
 _QUERY = r"%{INSTALLTIME}\t%{VERSION}\t%{RELEASE}\t%{EPOCH}\t%{ARCH}\t%{NAME}\n"
+_CONTINUED = re.compile(r"^([ \t]*\S+)[ \t]*\n[ \t]+(\S+[ \t]+\S+[ \t]*)$", re.MULTILINE)  # name; version, repo
+_NO_MATCH = re.compile(r"No matching packages", re.IGNORECASE)  # dnf and yum; dnf5 writes it in lower case
 _NOTHING = re.compile(r"^Nothing to do", re.MULTILINE)  # not printed with -q
 _DECLINED = re.compile(r"^(?:Operation aborted|Exiting on user [cC]ommand)", re.MULTILINE)  # dnf, yum
 _UPDATES_AVAILABLE = 100  # exit code of `check-update`
@@ -80,6 +82,8 @@ class Yum:
     def candidates(self, package: str, deadline: float) -> list[dict[str, str]]:
         """Return the versions in the package lists."""
         done = self._run(["-q", "list", "--showduplicates", "--", package], deadline)
+        if done.exitcode != 0 and not _NO_MATCH.search(done.stdout + done.stderr):
+            raise self._failure("list", done)
         rows = parse_updates(done.stdout.partition("Available Packages")[2])
         return [{"version": row["version"], "repo": row["repo"]} for row in reversed(rows)]
 
@@ -99,7 +103,7 @@ def query(package: str, deadline: float, version: str | None = None) -> Package:
     """
     # Not --last, which prints its own format between the lines of this one.
     done = run(["rpm", "-q", "--qf", _QUERY, "--", package], timeout=left(deadline))
-    found = _packages(package, done) if done.exitcode == 0 else []
+    found = _packages(package, done)
     if not found:
         done = run(["rpm", "-q", "--whatprovides", "--qf", _QUERY, "--", package], timeout=left(deadline))
         rows = _packages("", done)
@@ -117,8 +121,17 @@ def same_version(found: Package, version: str) -> bool:
 
 def _packages(name: str, done: Completed) -> list[tuple[int, Package]]:
     """Return time of installation and state of each package in the output of rpm."""
+    _require_database(done)
     rows = [line.split("\t") for line in done.stdout.splitlines()]
     return [_package(name, row) for row in rows if len(row) in (5, 6)]
+
+
+def _require_database(done: Completed) -> None:
+    """Raise Aborted if rpm could not read its database: a package that cannot be looked up is not absent."""
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    if done.timed_out or (done.exitcode != 0 and errors):
+        message = "; ".join(errors) or "rpm did not end within the action's timeout"
+        raise Aborted(message, data={"output": done.stderr, "exitcode": done.exitcode})
 
 
 def _package(name: str, row: list[str]) -> tuple[int, Package]:
@@ -131,12 +144,19 @@ def _package(name: str, row: list[str]) -> tuple[int, Package]:
 
 def installed() -> list[str]:
     """Return one line for each installed package."""
-    return run(["rpm", "-qa", "--qf", r"%{NAME} %{ARCH} %{EVR}\n"]).stdout.splitlines()
+    done = run(["rpm", "-qa", "--qf", r"%{NAME} %{ARCH} %{EVR}\n"])
+    _require_database(done)
+    if done.exitcode != 0:
+        raise Aborted(f"rpm -qa failed with exit code {done.exitcode}", data={"output": done.stderr})
+    return done.stdout.splitlines()
 
 
 def parse_updates(text: str) -> list[dict[str, str]]:
-    """Return the rows `NAME.ARCH VERSION REPO` of a list: `{package, version, repo}` each."""
-    listed = text.partition("Obsoleting Packages")[0]
+    """Return the rows `NAME.ARCH VERSION REPO` of a list: `{package, version, repo}` each.
+
+    yum continues a row that is longer than 80 columns on the next line, which begins with a space.
+    """
+    listed = _CONTINUED.sub(r"\1 \2", text.partition("Obsoleting Packages")[0])
     rows = [line.split() for line in listed.splitlines()]
     return [
         {

@@ -54,7 +54,7 @@ def refresh() -> Reply:
 
 def _changed(settings: Settings, dry_run: bool, change: Callable[[Values], Values], name: str) -> Reply:
     folder = _folder(settings)
-    with _locked(folder):
+    with contextlib.nullcontext() if dry_run else _locked(folder):
         before = _read(folder / FILE)
         after = change(before)
         changed = json.dumps(before, sort_keys=True) != json.dumps(after, sort_keys=True)

@@ -20,11 +20,11 @@ import os
 import pwd
 import re
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from collective.agent import Aborted, Facts, InvalidInput, Reply, Settings, action
+from collective.agent import Aborted, Facts, InvalidInput, Reply, Settings, action, check
 from collective.agents import _transfers
 from collective.agents._files import Owner, Place, locate
 
@@ -137,6 +137,14 @@ def remove(path: str, backup: bool = False, *, settings: Settings, dry_run: bool
         kept = _kept(place, backup)
         place.remove()
         return {"changed": True, **kept}
+
+
+@check
+def setup(settings: Settings) -> Iterator[str]:
+    """Yield a line for each folder in the settings that is missing: nothing below it can be used."""
+    for folder in _readable(settings):
+        if not Path(folder).is_dir():
+            yield f"folder '{folder}' in settings/file.yaml does not exist (create it, or remove it there)"
 
 
 def _readable(settings: Settings) -> list[str]:

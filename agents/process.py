@@ -116,7 +116,7 @@ def _send(process: RunningProcess, number: int) -> None:
 
 
 def _require_same(process: RunningProcess) -> None:
-    """Raise ProcessLookupError if the process has ended, whoever has its number now."""
+    """Raise ProcessLookupError if the process has ended, even if another one has its number now."""
     current = _processes.read(process.pid)
     if current is None or current.born != process.born:
         raise ProcessLookupError

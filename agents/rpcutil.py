@@ -12,7 +12,7 @@ import threading
 import time
 from typing import Any
 
-from collective.agent import Reply, action
+from collective.agent import Aborted, Reply, action
 from collective.ddl import DDL
 from collective.filters import look_up
 from collective.node_info import NodeInfo
@@ -65,7 +65,16 @@ def agent_inventory(*, node: NodeInfo) -> Reply:
 
 def _describe(name: str, ddl: DDL) -> dict[str, Any]:
     described = {key: ddl.metadata.get(key) for key in _DESCRIBED}
-    return {"agent": name, **described, "actions": sorted(ddl.actions)}
+    return {"agent": name, **described, "digest": ddl.digest, "actions": sorted(ddl.actions)}
+
+
+@action
+def get_ddl(agent: str, *, node: NodeInfo) -> Reply:
+    """Return the DDL of an agent, for callers that lack it."""
+    if agent not in node.agents:
+        raise Aborted(f"this node has no agent '{agent}'")
+    ddl = node.agents[agent]
+    return {"agent": agent, "version": ddl.metadata["version"], "digest": ddl.digest, "ddl": ddl.text}
 
 
 @action

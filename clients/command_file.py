@@ -129,7 +129,7 @@ def _refuse_expressions(args: argparse.Namespace, command: CommandFile) -> None:
 
 
 def _fixed(command: CommandFile) -> list[str]:
-    """Return the fixed inputs as words; a string that begins with '@' is no file."""
+    """Return the fixed inputs as words; a string that begins with '@' does not name a file."""
     return [f"{name}={_word(value)}" for name, value in command.inputs.items()]
 
 

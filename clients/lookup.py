@@ -61,8 +61,8 @@ def is_agent(words: Sequence[str]) -> bool:
     from collective.catalog import Catalog
     from collective.config import client_file, load_client
 
-    name = words[0]
-    if name in Catalog().paths:
+    name = words[0].partition("@")[0]
+    if Catalog().has(name):
         return True
     given = config_file(words)
     try:
@@ -73,7 +73,7 @@ def is_agent(words: Sequence[str]) -> bool:
         catalog = Catalog(load_client(path).ddls)
     except ConfigError:
         return True  # reported by the request
-    return name in catalog.paths or name in catalog.ruby_paths
+    return catalog.has(name) or name in catalog.ruby_paths
 
 
 def config_file(words: Sequence[str]) -> Path | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,6 +18,11 @@ def audit_log(config: Path | None) -> Path:
 def policy(config: Path | None) -> Path:
     """Return the path of this node's policy; `config` is the option `--config`. Raises ConfigError, UsageError."""
     return _node(config).policy
+
+
+def ddls(config: Path | None) -> Sequence[Path]:
+    """Return the folders of this node's DDLs, besides the standard ones; raises like `policy`."""
+    return _node(config).ddls
 
 
 def _node(config: Path | None) -> NodeConfig:

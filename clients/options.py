@@ -214,16 +214,25 @@ def client_config(args: argparse.Namespace) -> ClientConfig:
     return replace(config, expect_all=True) if getattr(args, "expect_all", False) else config
 
 
-def catalog(args: argparse.Namespace) -> Catalog:
-    """Return the DDLs of the configuration; those of the standard agents when there is no configuration."""
+def catalog(args: argparse.Namespace, agent: str | None = None) -> Catalog:
+    """Return the DDLs of the configuration; those of the standard agents when there is no configuration.
+
+    The DDL of `agent` is fetched from a node if it is missing.
+    """
     from collective.catalog import Catalog
 
     try:
-        return Catalog(client_config(args).ddls)
+        config = client_config(args)
     except ConfigError:
         if args.config:
             raise
         return Catalog()
+    found = Catalog(config.ddls)
+    if agent is not None and not found.has(agent):
+        from collective.clients import ddl_source
+
+        ddl_source.complete(found, config, agent)
+    return found
 
 
 def seconds(text: str) -> float:

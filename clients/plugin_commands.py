@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from collective import installed
 from collective.clients.streams import notice
 from collective.errors import ConfigError
 from collective.ownership import replaceable
@@ -50,7 +51,7 @@ def find(name: str) -> PluginCommand | None:
     """
     if not _NAME.fullmatch(name):
         return None
-    if points := [point for point in _entry_points() if point.name == name]:
+    if points := [point for point in installed.entries(GROUP) if point.name == name]:
         return _loaded(points)
     for folder in _folders():
         path = Path(folder, PREFIX + name)
@@ -66,7 +67,7 @@ def find(name: str) -> PluginCommand | None:
 def usable() -> list[PluginCommand]:
     """Return the commands of all plug-ins, sorted by name. Packages are not loaded, so `run` loads them."""
     found: dict[str, PluginCommand] = {}
-    for point in _entry_points():
+    for point in installed.entries(GROUP):
         if _NAME.fullmatch(point.name):
             found.setdefault(point.name, PluginCommand(point.name, _origin(point), partial(_load_and_run, point.name)))
     for folder in _folders():
@@ -75,34 +76,6 @@ def usable() -> list[PluginCommand]:
             if name not in found and not _problem(folder, path):
                 found[name] = _program(path)
     return [found[name] for name in sorted(found)]
-
-
-def _entry_points() -> list[EntryPoint]:
-    if not any(map(_has_commands, sys.path)):
-        return []
-    from importlib.metadata import entry_points  # takes 20 ms, which most people need not wait for
-
-    return list(entry_points(group=GROUP))
-
-
-def _has_commands(folder: str) -> bool:
-    """Return whether a package in a folder of Python's search path, or in an archive, may bring commands."""
-    if os.path.isfile(folder):  # noqa: PTH113 - faster, and called for each entry
-        return True
-    try:
-        files = [
-            f"{entry.path}/entry_points.txt" for entry in os.scandir(folder or ".") if entry.name.endswith("-info")
-        ]
-    except OSError:
-        return False
-    return any(GROUP in _content(file) for file in files)
-
-
-def _content(file: str) -> str:
-    try:
-        return Path(file).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
-        return ""
 
 
 def _origin(point: EntryPoint) -> str:

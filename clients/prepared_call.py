@@ -76,7 +76,7 @@ def planned(fleet: Fleet, prepared: PreparedCall) -> CallPlan:
 
     accepting = fleet.config.transit + _ACCEPTING if prepared.background else None
     plan = fleet.plan(
-        prepared.action.agent,
+        prepared.action.reference,
         prepared.action.name,
         prepared.data,
         targets=prepared.targets,

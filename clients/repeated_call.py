@@ -25,7 +25,7 @@ from collective.clients.render.view import Screen
 from collective.clients.results import CallOutput, interruptible, show_results
 from collective.clients.streams import notice, write
 from collective.clients.view_options import read_where
-from collective.errors import CollectiveError
+from collective.errors import CollectiveError, TransportError
 from collective.exit_codes import FAILED, OK, SILENT, STOPPED
 from collective.nodesets import fold_any
 from collective.text import plural
@@ -41,17 +41,17 @@ _AT_MOST = 600.0  # seconds for which --until repeats
 
 
 @dataclass(frozen=True)
-class Clock:
+class RoundClock:
     """The time in seconds, and how to wait."""
 
     now: Callable[[], float] = time.monotonic
     wait: Callable[[float], None] = time.sleep
 
 
-_CLOCK = Clock()
+_CLOCK = RoundClock()
 
 
-def repeat(args: argparse.Namespace, fleet: Fleet, prepared: PreparedCall, clock: Clock = _CLOCK) -> int:
+def repeat(args: argparse.Namespace, fleet: Fleet, prepared: PreparedCall, clock: RoundClock = _CLOCK) -> int:
     """Repeat a call as the options ask; return the exit code."""
     if args.watch is not None:
         return Watch(args, fleet, prepared, clock).run()
@@ -61,7 +61,7 @@ def repeat(args: argparse.Namespace, fleet: Fleet, prepared: PreparedCall, clock
 class Watch:
     """Repeats a call and shows each result, on a terminal in place, elsewhere the lines that changed."""
 
-    def __init__(self, args: argparse.Namespace, fleet: Fleet, prepared: PreparedCall, clock: Clock) -> None:
+    def __init__(self, args: argparse.Namespace, fleet: Fleet, prepared: PreparedCall, clock: RoundClock) -> None:
         self._args = args
         self._fleet = fleet
         self._prepared = prepared
@@ -139,7 +139,7 @@ def changed_lines(before: list[str] | None, now: list[str], paint: Paint, *, eve
 class Until:
     """Asks the nodes whose reply does not match again, and shows the last reply of every node in the end."""
 
-    def __init__(self, args: argparse.Namespace, fleet: Fleet, prepared: PreparedCall, clock: Clock) -> None:
+    def __init__(self, args: argparse.Namespace, fleet: Fleet, prepared: PreparedCall, clock: RoundClock) -> None:
         self._args = args
         self._fleet = fleet
         self._prepared = prepared
@@ -157,17 +157,21 @@ class Until:
                 while pending and (due := self._clock.now() + (self._args.every or _EVERY)) < deadline:
                     self._say(pending)
                     self._clock.wait(max(0.0, due - self._clock.now()))
-                    total.add(self._again(pending))
+                    self._add_round(total, pending)
                     pending = self._pending(call, total.outcomes)
             except KeyboardInterrupt:
                 total.stopped = "interrupted"
         show_results(CallOutput(total, self._args))
         return self._end(total, pending)
 
-    def _again(self, pending: list[str]) -> Call:
+    def _add_round(self, total: RepeatedCall, pending: list[str]) -> None:
+        """Ask the nodes again; an error ends this round only."""
         from collective.fleet.targets import Targets
 
-        return self._send(replace(self._prepared, targets=Targets(nodes=pending)))
+        try:
+            total.add(self._send(replace(self._prepared, targets=Targets(nodes=pending))))
+        except TransportError as error:
+            notice(str(error))
 
     def _send(self, prepared: PreparedCall) -> Call:
         call = send(self._args, self._fleet, prepared)
@@ -215,9 +219,8 @@ class RepeatedCall:
         """Add the replies of a further call: they replace those before."""
         self.request_ids += call.request_ids
         self.total_ms = (time.time() - self.started) * 1000
-        for name, reply in call.outcomes.replies.items():
-            self.outcomes.replies.pop(name, None)
-            self.outcomes.record(reply)
+        for reply in call.outcomes.replies.values():
+            self.outcomes.record_again(reply)
 
 
 def _members(record: NodeResult) -> dict[str, object]:

@@ -187,7 +187,7 @@ def present(shown: CallOutput, call: Call, fleet: Fleet) -> int:
         _print_stopped(call)
     if interrupted:
         offer_cancel(call, fleet, shown.args)
-    if call.request.job is not None:
+    if call.request.job is not None and not shown.args.quiet:
         notice(f"job {call.request_id}: 'crpc jobs wait {call.request_id[:8]}' shows the results")
     return call.outcomes.exit_code()
 

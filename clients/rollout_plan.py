@@ -17,9 +17,12 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from collective.clients import options
+from collective.clients.expected_duration import expected_seconds
 from collective.clients.output import Output, show
 from collective.clients.render.formatting import in_words
 from collective.clients.streams import notice
+from collective.durations import in_words as in_time
 from collective.errors import PlanRefused, UsageError
 from collective.exit_codes import NO_NODES, OK
 from collective.nodesets import fold
@@ -67,9 +70,10 @@ def present(plan: CallPlan, fleet: Fleet, args: argparse.Namespace) -> int:
     cost = _cost(plan, around, fleet)
     if args.save_plan:
         _save(args.save_plan, plan, around, fleet)
-    document = _document(plan, around, cost, fleet)
+    seconds = expected_seconds(plan, options.run_folder(fleet.config))
+    document = {**_document(plan, around, cost, fleet), "expected_seconds": seconds}
     rows = [(number, wave.rank, node) for number, wave in enumerate(plan.waves, start=1) for node in wave.nodes]
-    show(args, Output("rollout-preview", document, _COLUMNS, rows, lambda: _text(plan, around, cost)))
+    show(args, Output("rollout-preview", document, _COLUMNS, rows, lambda: _text(plan, around, cost, seconds)))
     if args.save_plan and not args.quiet:
         notice(f"plan saved: run it with 'crpc apply {args.save_plan}'")
     return OK if plan.nodes else NO_NODES
@@ -78,7 +82,7 @@ def present(plan: CallPlan, fleet: Fleet, args: argparse.Namespace) -> int:
 def _save(path: Path, plan: CallPlan, around: Surroundings, fleet: Fleet) -> None:
     from collective.fleet.plan import saved
 
-    document = saved(plan, around.versions, fleet.config.collective, fleet.config.caller, time.time())
+    document = saved(plan, around.versions, fleet.parties(), time.time())
     try:
         with path.open("x", encoding="utf-8") as file:
             json.dump(document, file, indent=2)
@@ -119,7 +123,7 @@ def _document(plan: CallPlan, around: Surroundings, cost: CallCost, fleet: Fleet
     }
 
 
-def _text(plan: CallPlan, around: Surroundings, cost: CallCost) -> str:
+def _text(plan: CallPlan, around: Surroundings, cost: CallCost, seconds: float | None) -> str:
     """Return the plan as lines of text."""
     lines = [f"{_call(plan.action, plan.data)} on {_counted(plan.nodes)}"]
     if len(plan.waves) > 1:
@@ -139,6 +143,8 @@ def _text(plan: CallPlan, around: Surroundings, cost: CallCost) -> str:
         name: f"agent version {version}, the DDL is {around.version}" for name, version in around.other_versions.items()
     }
     lines += _reasons("other version", others)
+    if seconds is not None:
+        lines.append(f"  about {in_time(seconds)}, as in earlier runs")
     publishes = f" and {plural(cost.publishes, 'publish', 'publishes')}" if cost.publishes else ""
     lines.append(f"  about {plural(cost.requests, 'request')}{publishes}, {_price(cost.dollars)}")
     return "\n".join(escape_controls(line) for line in lines) + "\n"

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         MissingInput,
         NoNodes,
         NotFound,
+        PlanRefused,
         RPCError,
         SignatureError,
         TooManyTargets,
@@ -44,15 +45,19 @@ if TYPE_CHECKING:
         Unreachable,
         UsageError,
     )
+    from collective.fleet.background import Background
     from collective.fleet.call import Call
     from collective.fleet.fleet import Fleet
+    from collective.fleet.gates import Gates
     from collective.fleet.outcomes import Outcomes
     from collective.fleet.pace import Pace
+    from collective.fleet.steps import Hooks
     from collective.fleet.targets import Targets
     from collective.messages import Reply
 
 __all__ = [
     "AccessDenied",
+    "Background",
     "Call",
     "ClientConfig",
     "CollectiveError",
@@ -60,6 +65,8 @@ __all__ = [
     "DDLError",
     "Fleet",
     "Forbidden",
+    "Gates",
+    "Hooks",
     "InvalidInput",
     "MessageError",
     "MessageTooLarge",
@@ -68,6 +75,7 @@ __all__ = [
     "NotFound",
     "Outcomes",
     "Pace",
+    "PlanRefused",
     "RPCError",
     "Reply",
     "SignatureError",
@@ -81,9 +89,12 @@ __all__ = [
 ]
 
 _MODULES = {
+    "Background": "collective.fleet.background",
     "Call": "collective.fleet.call",
     "ClientConfig": "collective.config",
     "Fleet": "collective.fleet.fleet",
+    "Gates": "collective.fleet.gates",
+    "Hooks": "collective.fleet.steps",
     "Outcomes": "collective.fleet.outcomes",
     "Pace": "collective.fleet.pace",
     "Reply": "collective.messages",

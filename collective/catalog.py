@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from collective import installed
+from collective import agent_versions, installed
 from collective.errors import DDLError, RPCError, UnknownAction, UsageError
 from collective.foreign_ddl import RUBY, ruby_files
 from collective.suggestions import suggest
@@ -35,6 +36,7 @@ class Catalog:
         self._paths: dict[str, Path] = {}
         self._data_paths: dict[str, Path] = {}
         self._complete = False
+        self._fetched: set[str] = set()
         self.ruby_paths: dict[str, Path] = {}  # of MCollective's DDL files, which must be converted, by agent
         for folder in (bundled(), *folders):
             self._add(folder)
@@ -54,8 +56,20 @@ class Catalog:
         return self._data_paths
 
     def has(self, agent: str) -> bool:
-        """Return whether there is a DDL of an agent; installed distributions are searched only if needed."""
-        return agent in self._paths or agent in self.paths
+        """Return whether there is a DDL of an agent, given as NAME or NAME@VERSION.
+
+        Installed distributions are searched only if needed.
+        """
+        name = agent.partition("@")[0]
+        return name in self._paths or name in self.paths
+
+    def add_fetched(self, agent: str, path: Path) -> None:
+        """Add the DDL of an agent that was fetched from a node.
+
+        Its `display` cannot hide failed replies: `ok` counts as `always`.
+        """
+        self._paths[agent] = path
+        self._fetched.add(agent)
 
     def _add(self, folder: Path) -> None:
         for path in sorted(folder.glob("*.json")):
@@ -70,7 +84,8 @@ class Catalog:
                 self._add(folder)
 
     def ddl(self, agent: str) -> DDL:
-        """Return an agent's DDL; raise UsageError for an unknown agent, DDLError for an invalid DDL."""
+        """Return the DDL of NAME or NAME@VERSION; raise UsageError for an unknown agent, DDLError for an invalid one."""
+        agent = agent.partition("@")[0]
         if not self.has(agent) and agent in self.ruby_paths:
             raise DDLError(f"{self.ruby_paths[agent]}: {RUBY}")
         if not self.has(agent):
@@ -79,13 +94,18 @@ class Catalog:
         if agent not in self._read:
             from collective.ddl import read  # importing jsonschema takes 60 ms, and listing agents does not need it
 
-            self._read[agent] = read(self._paths[agent])
+            found = read(self._paths[agent])
+            self._read[agent] = _showing_failures(found) if agent in self._fetched else found
         return self._read[agent]
 
     def action(self, agent: str, action: str) -> Action:
-        """Return an agent's action; raise UsageError for an unknown one, DDLError for an invalid DDL."""
+        """Return an agent's action; raise UsageError for an unknown one, DDLError for an invalid DDL.
+
+        `agent` is NAME, or NAME@VERSION to demand a version of nodes, such as `package@>=1.2`.
+        """
+        name, demanded = agent_versions.split(agent)
         try:
-            return self.ddl(agent).action(action)
+            return replace(self.ddl(name).action(action), demanded=demanded)
         except UnknownAction as error:
             raise UsageError(str(error)) from None
 
@@ -118,6 +138,13 @@ class Catalog:
             function.check_input({"query": test.query})
         except RPCError as error:
             raise UsageError(f"{where}: {error}") from None
+
+
+def _showing_failures(found: DDL) -> DDL:
+    actions = {
+        name: replace(one, display="always") if one.display == "ok" else one for name, one in found.actions.items()
+    }
+    return replace(found, actions=actions)
 
 
 def _check_value(test: DataTest, field: Mapping[str, Any], where: str) -> None:

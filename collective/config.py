@@ -141,6 +141,8 @@ class ClientConfig:
     Without a terminal to confirm, a non-idempotent action reaches at most `max_targets` nodes; 0 means no limit. On a
     terminal, the number of nodes must be typed when there are more than `type_above`.
 
+    With `ddl_source: auto` a missing DDL is fetched from a node that `ddl_nodes` names: names, or patterns with `*`.
+
     With `new_nodes: refuse` a node is not trusted before `crpc nodes trust`. With `expect_all` nodes in the registry
     that were not seen recently count as silent.
 
@@ -161,6 +163,8 @@ class ClientConfig:
     key: Path = KEY_AUTO
     registry: str = "dynamodb"
     ddls: list[Path] = field(default_factory=lambda: [_in_configuration("ddl")])
+    ddl_source: str = "auto"
+    ddl_nodes: list[str] = field(default_factory=lambda: ["*"])
     state: Path = field(default_factory=lambda: user_folder("STATE"))
     direct_limit: int = 50
     max_targets: int = 0
@@ -202,6 +206,7 @@ _CHOICES = {
     "log_level": ("DEBUG", "INFO", "WARNING", "ERROR"),
     "log_format": ("text", "json"),
     "new_nodes": ("accept", "refuse"),
+    "ddl_source": ("auto", "local"),
 }
 _SPECIAL_PATHS = {"key": (KEY_AUTO, KEY_AGENT, KEY_NONE)}  # values of path keys that are not paths
 _POSITIVE = frozenset(

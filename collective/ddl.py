@@ -9,6 +9,7 @@ parts against each other when it is read, so an invalid DDL is never used for a 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import keyword
 from collections.abc import Callable, Mapping
@@ -21,6 +22,7 @@ from jsonschema import Draft202012Validator, ValidationError
 from jsonschema.exceptions import best_match
 
 from collective import masking, schemas
+from collective.agent_versions import satisfies
 from collective.errors import (
     ConfigError,
     DDLError,
@@ -28,6 +30,7 @@ from collective.errors import (
     InvalidInput,
     MissingInput,
     NoDryRun,
+    OtherVersion,
     UncheckedInput,
     UnknownAction,
 )
@@ -58,7 +61,8 @@ class Action:
     """One action of an agent, as described by its DDL. `timeout` is in seconds.
 
     `dry_run`: the action can report what it would change without changing it. `read_only`: it changes nothing, so that
-    a frozen node runs it, and its reply need not be kept.
+    a frozen node runs it, and its reply need not be kept. `demanded` is the version of the agent that a call demands of
+    nodes, such as `>=1.2`.
     """
 
     agent: str
@@ -72,6 +76,12 @@ class Action:
     aggregates: tuple[Aggregate, ...]
     dry_run: bool = False
     read_only: bool = False
+    demanded: str = ""
+
+    @property
+    def reference(self) -> str:
+        """The agent as NAME, or as NAME@VERSION with the demanded version."""
+        return f"{self.agent}@{self.demanded}" if self.demanded else self.agent
 
     @property
     def inputs(self) -> Mapping[str, Mapping[str, Any]]:
@@ -242,12 +252,25 @@ class DDL:
     """The DDL of one agent. `metadata` has name, description, version, author, license, url and timeout.
 
     `settings` is the JSON Schema of the agent's settings file, None without one: then nodes accept any settings.
+    `text` is the document as JSON without spaces, by which `digest` identifies it.
     """
 
     name: str
     metadata: Mapping[str, Any]
     actions: Mapping[str, Action]
     settings: Mapping[str, Any] | None = None
+    text: str = ""
+
+    @cached_property
+    def digest(self) -> str:
+        """The SHA-256 of the DDL's text, in hexadecimal digits."""
+        return hashlib.sha256(self.text.encode()).hexdigest()
+
+    def require_version(self, demanded: str) -> None:
+        """Raise OtherVersion if a call demands another version than this one."""
+        version = str(self.metadata["version"])
+        if demanded and not satisfies(version, demanded):
+            raise OtherVersion(f"{self.name}: version '{demanded}' demanded, this node has {version}")
 
     def check_settings(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Return `values` with defaults filled in; raise ConfigError naming the key that does not match `settings`."""
@@ -325,7 +348,8 @@ def parse(document: Any) -> DDL:
     settings = document.get("settings")
     if settings is not None:
         check_schema(settings, "$.settings")
-    return DDL(metadata["name"], metadata, actions, settings)
+    text = json.dumps(document, ensure_ascii=True, separators=(",", ":"))
+    return DDL(metadata["name"], metadata, actions, settings, text)
 
 
 def _action(metadata: Mapping[str, Any], name: str, body: Mapping[str, Any]) -> Action:

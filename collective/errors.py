@@ -177,6 +177,13 @@ class UnknownAction(RPCError):
     statuscode = 2
 
 
+class OtherVersion(UnknownAction):
+    """The node has another version of the agent than the call demands."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, reason="other_version")
+
+
 class MissingInput(RPCError):
     """A required input is missing."""
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 _RUBY = re.compile(r"^\s*metadata[\s(]+(:name\b|name:|:\"?name\"?\s*=>)", re.MULTILINE)
-_CONVERT = "convert it: see 'Move from MCollective' in the documentation"
+_CONVERT = "convert it with 'crpc ddl import'"
 RUBY = f"a DDL of MCollective, in Ruby ({_CONVERT})"
 CHORIA = f"a DDL of Choria ({_CONVERT})"
 

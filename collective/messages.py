@@ -47,7 +47,8 @@ class Request:
     `time` is in Unix seconds by the caller's clock. `ttl` is how many seconds the request can still be started,
     `timeout` how many seconds the caller waits for the reply, queueing included. `run` is the same for all requests of
     a call, the waves of a rollout: the id of the first one. With `dry_run` the action must only report what it would
-    change; such a request names `dry_run` in `critical`, so that older nodes refuse it.
+    change; such a request names `dry_run` in `critical`, so that older nodes refuse it. `demanded` is the version of
+    the agent that the node must have, such as `>=1.2`; it is critical as well.
 
     With a `job` the node runs the action in the background: `start` is the time from when it may begin in Unix seconds
     by the server's clock (None: `delay` seconds after the request was sent), `splay` the longest random delay after
@@ -55,6 +56,7 @@ class Request:
     because a node that does not know it must not run the action at once.
 
     `reason` is why the caller sends it, `total` the number of nodes of the whole call; a policy can limit both.
+    `approvals` are the document that other callers have signed, and their signatures.
     """
 
     id: str
@@ -77,6 +79,8 @@ class Request:
     job: Mapping[str, Any] | None = None
     reason: str | None = None
     total: int | None = None
+    approvals: Mapping[str, Any] | None = None
+    demanded: str = ""
 
 
 @dataclass(frozen=True)

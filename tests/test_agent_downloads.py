@@ -19,7 +19,7 @@ SCRIPT = b"echo hello\n"
 DIGEST = hashlib.sha256(SCRIPT).hexdigest()
 
 
-class _Handler(http.server.BaseHTTPRequestHandler):
+class _ScriptHandler(http.server.BaseHTTPRequestHandler):
     """Serves the script, a redirect to plain http, and an endless body."""
 
     def do_GET(self) -> None:
@@ -43,7 +43,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """An https server with a certificate that this process trusts; yields its URL."""
     context = server_context(tmp_path, 1)
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "cert.pem"))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Handler) as listening:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _ScriptHandler) as listening:
         listening.socket = context.wrap_socket(listening.socket, server_side=True)
         thread = threading.Thread(target=listening.serve_forever, daemon=True)
         thread.start()

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.agent_cases import load, perform
+from support.agent_cases import files, load, perform
 
 from collective.agent import Aborted
 from collective.agents import _files, _transfers, file
 from collective.clients.apps import _pieces
-from collective.clients.apps._pieces import Download, Source, Upload
+from collective.clients.apps._pieces import Download, LocalFile, Upload
 from collective.clients.apps.file import exit_code
 from collective.fleet.call import Call
 from collective.fleet.targets import Targets
@@ -49,7 +49,9 @@ def test_case(case: dict[str, Any], area: Path) -> None:
         (area / name).write_text(text)
     for name, target in case.get("links", {}).items():
         (area / name).symlink_to(target)
+    before = files(area)
     perform(file, case)
+    assert not case.get("dry_run") or files(area) == before
     for name, text in case.get("after", {}).items():
         path = area / name
         assert (path.read_text() if path.exists() else None) == text
@@ -66,6 +68,15 @@ def test_a_new_file_has_the_usual_mode_and_an_old_one_keeps_its_mode(area: Path)
     path.chmod(0o600)
     file.put(str(path), **inputs, settings=settings(area))
     assert (path.read_text(), path.stat().st_mode & 0o7777) == ("a", 0o600)
+
+
+def test_missing_folders_are_reported_when_the_agent_is_loaded(area: Path) -> None:
+    """The check of the setup names each folder of the settings that does not exist."""
+    assert list(file.setup(settings(area))) == []
+    missing = {"read": ["/no/such/folder"], "write": [str(area)]}
+    assert list(file.setup(missing)) == [
+        "folder '/no/such/folder' in settings/file.yaml does not exist (create it, or remove it there)"
+    ]
 
 
 def test_an_interrupted_write_leaves_the_old_file(area: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,12 +134,12 @@ def asking(network: Network) -> Callable[[str, Mapping[str, Any], Targets], Call
     return lambda action, inputs, targets: network.fleet.call("file", action, inputs, targets=targets)
 
 
-def local_file(folder: Path, content: bytes = CONTENT) -> Source:
+def local_file(folder: Path, content: bytes = CONTENT) -> LocalFile:
     (folder / "local").write_bytes(content)
-    return Source.read(folder / "local")
+    return LocalFile.read(folder / "local")
 
 
-def upload(network: Network, source: Source, remote: Path, piece: int = 131072, **more: Any) -> Upload:
+def upload(network: Network, source: LocalFile, remote: Path, piece: int = 131072, **more: Any) -> Upload:
     made = Upload(asking(network), source, {"path": str(remote)}, piece)
     made.run(Targets(), **more)
     return made

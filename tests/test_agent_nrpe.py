@@ -11,6 +11,7 @@ import pytest
 from support.agent_cases import DDLS, answer, assert_same, load
 
 from collective import ddl
+from collective.agent import Aborted
 from collective.agents import _nrpe, _nrpe_config, nrpe
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can change the user")
@@ -96,6 +97,14 @@ def test_folders_that_include_each_other_end(tmp_path: Path) -> None:
     found = _nrpe_config.read(Path(configured(tmp_path / "etc" / "nrpe", lines)["config"]))
     assert (found.checks, len(found.files)) == ({"a": "b"}, 1)
     assert [line.partition(": ")[2] for line in found.problems] == ["cannot be read: File name too long"]
+
+
+def test_a_folder_with_too_many_folders_is_refused(tmp_path: Path) -> None:
+    """`include_dir=/` would read the whole disk before each check."""
+    for number in range(1001):
+        (tmp_path / "many" / str(number)).mkdir(parents=True)
+    with pytest.raises(Aborted, match=r"more than 1000 folders are included \(no check is run\)$"):
+        _nrpe_config.read(Path(configured(tmp_path, ["include_dir=many"])["config"]))
 
 
 def test_missing_nrpe_configuration_is_reported(tmp_path: Path) -> None:

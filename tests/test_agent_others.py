@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.agent_cases import assert_same, load, perform
+from support.agent_cases import assert_same, files, load, perform
 from support.certificates import server_context
 
 from collective.agent import Aborted
@@ -34,7 +34,9 @@ def test_case(name: str, case: dict[str, Any], tmp_path: Path) -> None:
     for path, text in case.get("files", {}).items():
         (tmp_path / path).parent.mkdir(exist_ok=True)
         (tmp_path / path).write_text(text)
+    before = files(tmp_path)
     perform(AGENTS[name], case)
+    assert not case.get("dry_run") or files(tmp_path) == before
     for path, content in case.get("after", {}).items():
         assert json.loads((tmp_path / path).read_text()) == content
 
@@ -74,7 +76,7 @@ def test_a_process_is_listed_and_gets_a_signal() -> None:
 
 
 def test_a_later_process_of_the_same_number_gets_no_signal() -> None:
-    """A process that has ended meanwhile gets no signal, whoever has its number now."""
+    """A process that has ended meanwhile gets no signal, even if another one has its number now."""
     with sleeping("86399.75") as started:
         [found] = process._selected(r"^sleep 86399\.75$", None)  # noqa: SLF001
         other = found.__class__(**{**vars(found), "born": found.born - 1})

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.agent_cases import load, perform
+from support.agent_cases import files, load, perform
 
 from collective.agent import Aborted
 from collective.agents import _jobs, _scripts, shell
@@ -56,6 +56,7 @@ def until_ended(handle: str, settings: dict[str, Any]) -> dict[str, Any]:
 def test_case(case: dict[str, Any], tmp_path: Path) -> None:
     """Each case in tests/cases/shell returns the expected reply."""
     perform(shell, {"settings": {"jobs": str(tmp_path / "jobs")}, **case})
+    assert not case.get("dry_run") or files(tmp_path) == {}
 
 
 @as_root

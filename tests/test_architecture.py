@@ -47,7 +47,10 @@ MAY_IMPORT = {
     "__main__": "clients",
 }
 PUBLIC = {*collective.__all__} - {"__version__"}
-MAY_LOAD_BOTO3 = ("collective.aws", "collective.lab.", "collective.transport.sqs", "collective.registry.dynamodb")
+MAY_LOAD_BOTO3 = (
+    *("collective.aws", "collective.lab.", "collective.transport.sqs", "collective.registry.dynamodb"),
+    "collective.agents._downloads",  # scripts from S3
+)
 
 
 class Import(NamedTuple):

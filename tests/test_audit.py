@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from support.messages import REPLY, REQUEST
 
-from collective.audit import chain
+from collective.audit import chain, records
 from collective.audit.cutting import MAX_LINE
 from collective.errors import Failed
 from collective.messages import Envelope
@@ -81,6 +81,7 @@ def test_a_request_has_two_lines(path: Path) -> None:
         "asks": [["fstat", "/etc/hosts"]],
         "verdict": "allowed",
         "rule": "operators",
+        "approvers": [],
         "reason": None,
         "targets": 1,
         "run": None,
@@ -320,3 +321,11 @@ def test_an_envelope_that_cannot_be_written_fails_the_request(tmp_path: Path, pa
     with pytest.raises(Failed, match="missing: cannot be written: No such file"):
         AuditLog(path, envelopes=tmp_path / "missing").decision(REQUEST, DIGEST, {}, "allowed", None, envelope=ENVELOPE)
     assert not path.exists()
+
+
+def test_lines_of_another_kind_are_reported(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Those who read a damaged audit log learn that requests may be missing; the others are read."""
+    path.write_text('{"event": "decision", "previous": "", "request": "1", "digest": "2"}\nhello\n[]\n')
+    assert [record.decision["request"] for record in records.read(path)] == ["1"]
+    [warning] = [vars(record) for record in caplog.records if record.getMessage() == "audit.broken"]
+    assert warning["error"] == f"{path}: 2 lines not of an audit log, not shown (see 'crpc audit verify')"

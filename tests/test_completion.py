@@ -65,6 +65,11 @@ CASES: dict[str, list[str]] = {
     "find -I web": ["web01.lab", "web02.lab"],
     "find -I @": ["@front"],
     "up": ["up"],
+    "report hardw": ["hardware"],
+    "report show hardw": ["hardware"],
+    "run-local package ins": ["install"],
+    "run-local package install pack": ["package="],
+    "config use st": ["staging"],
     "find -W 'apache ro'": ["apache role="],
     "find -S 'role=web and (r'": ["role=web and (role="],
     "find -S 'role=web a'": ["role=web apache", "role=web and"],
@@ -139,7 +144,7 @@ def test_every_kind_of_value_is_known(configured: Path) -> None:
 def test_without_valid_files_there_are_no_candidates(configured: Path, capsys: Captured, broken: str) -> None:
     """A configuration or list of names that cannot be read is not an error while a line is typed."""
     (configured / "state" / "names_production.json").write_text(broken)
-    assert completed(capsys, "find", "-I", "") == []
+    assert completed(capsys, "find", "-I", "web") == []
     (configured / "client.yaml").write_text(broken)
     assert completed(capsys, "find", "-I", "") == []
     assert completed(capsys, "pac") == ["package"]

@@ -124,8 +124,12 @@ def test_only_a_configured_collective_can_be_called(tmp_path: Path) -> None:
     read = load_client(write(tmp_path, "{collective: production, collectives: [staging]}"))
     assert read.in_collective().collective == "production"
     assert read.in_collective("staging").collective == "staging"
-    for wrong in ("stagin", "", "Production"):
-        with pytest.raises(UsageError, match="configured: production, staging"):
+    for wrong, hint in (
+        ("stagin", "did you mean 'staging'"),
+        ("Production", "did you mean 'production'"),
+        ("", "configured: production, staging"),
+    ):
+        with pytest.raises(UsageError, match=hint):
             read.in_collective(wrong)
 
 

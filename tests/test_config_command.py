@@ -90,7 +90,7 @@ def test_each_value_has_its_source(file: Path, capsys: Captured) -> None:
 def test_the_variable_that_selects_a_collective_is_named(
     file: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With COLLECTIVE_TARGET the source of the collective is that variable."""
+    """The source of the collective is COLLECTIVE_TARGET if that variable selects it."""
     monkeypatch.setenv("COLLECTIVE_TARGET", "prod-us")
     assert settings(capsys)["collective"] == ("production", "COLLECTIVE_TARGET, collectives.prod-us")
 
@@ -125,7 +125,7 @@ def test_use_refuses_a_file_that_it_cannot_change(file: Path, capsys: Captured) 
 def test_use_refuses_an_unknown_collective(file: Path, capsys: Captured) -> None:
     """A misspelt name changes nothing."""
     code, _, err = called(["config", "use", "stagin"], capsys)
-    assert (code, "unknown collective 'stagin' (configured: production, staging, prod-us)" in err) == (64, True)
+    assert (code, "unknown collective 'stagin' (did you mean 'staging'?)" in err) == (64, True)
     assert file.read_text() == FILE
     with pytest.raises(UsageError):
         load_client(file, "stagin")

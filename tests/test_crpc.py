@@ -31,6 +31,13 @@ def unconfigured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLLECTIVE_CONFIG", str(tmp_path / "nowhere"))
 
 
+ACME = """{"metadata": {"name": "acme", "description": "Set a <thing>", "version": "1"}, "actions": {"set": {
+    "description": "Set it", "display": "failed", "timeout": 5, "idempotent": true,
+    "input": {"type": "object", "additionalProperties": false, "required": ["ensure"], "properties": {
+        "ensure": {"type": "string", "enum": ["up", "down"]},
+        "token": {"type": "string", "writeOnly": true, "default": "a|b"}}},
+    "output": {"type": "object", "properties": {}}}}}"""
+
 # A command line, its exit code, and a part of the line on standard error.
 MISTAKES: dict[str, tuple[int, str]] = {
     "--json package status": (USAGE, "package status: required input 'package' is missing (inputs: package)"),
@@ -108,13 +115,15 @@ MISTAKES: dict[str, tuple[int, str]] = {
     "find -F a=\udcff": (USAGE, "-F 'a=\\udcff': not valid UTF-8"),
     "find -S a=\udcff": (USAGE, "-S 'a=\\udcff': not valid UTF-8"),
     "find -C /\udcff/": (USAGE, "-C '/\\udcff/': not valid UTF-8"),
-    "shell": (USAGE, "shell: action missing (it has run, script, start, status, list, kill, clean)"),
+    "shell": (USAGE, "shell: action missing (it has run, script, start, status, statuses, list, kill, clean, output)"),
     "find web1": (USAGE, "unexpected argument 'web1' (see 'crpc find --help')"),
     "find -T stagin": (USAGE, "unknown collective 'stagin'"),
     "ping -T stagin": (USAGE, "unknown collective 'stagin'"),
     "ping -t -5": (USAGE, "-t/--timeout"),
     "describe": (USAGE, "the following arguments are required: agent"),
     "describe packge": (USAGE, "unknown agent 'packge'"),
+    "describe package --markdown -o table": (USAGE, "--markdown: not allowed with -o table"),
+    "acme set ensure=upp": (USAGE, "acme set: input 'ensure': 'upp' is not one of ['up', 'down'] (did you mean 'up'?)"),
     "describe package instal": (USAGE, "package: unknown action 'instal'"),
     "describe package --config /no/such": (CONFIGURATION, "/no/such: cannot be read"),
     "keys trust": (USAGE, "the following arguments are required: --as"),
@@ -146,6 +155,7 @@ def test_a_mistake_is_one_line_and_a_code(configured: Path, capsys: Captured, li
     """Only the error is printed, in one line; the exit code tells a wrong command line from a wrong configuration."""
     (configured / "ddl").mkdir()
     (configured / "ddl" / "broken.json").write_text("{")
+    (configured / "ddl" / "acme.json").write_text(ACME)
     code, out, err = called(line.split(), capsys)
     assert code == MISTAKES[line][0]
     assert out == ""
@@ -299,6 +309,18 @@ def test_help_lists_commands_and_agents(configured: Path, capsys: Captured) -> N
 def test_the_version_is_printed(capsys: Captured) -> None:
     """`crpc --version` prints the program and its version."""
     assert called(["--version"], capsys) == (0, f"crpc {__version__}\n", "")
+
+
+def test_an_agent_is_described_in_markdown(configured: Path, capsys: Captured) -> None:
+    """Headings and tables are Markdown; text from a DDL is neither Markdown nor HTML, and no secret is shown."""
+    (configured / "ddl").mkdir()
+    (configured / "ddl" / "acme.json").write_text(ACME)
+    code, out, err = called(["describe", "acme", "--markdown"], capsys)
+    assert (code, err) == (0, "")
+    assert out.startswith("# acme\n\nSet a &lt;thing>.\n\n## acme set\n\nSet it.\n\nTimeout 5 s, idempotent, shows")
+    assert "| `ensure` (required) | one of `up`, `down` |  |\n| `token` | string | secret |\n" in out
+    assert out.endswith("**Outputs**: none.\n")
+    assert called(["describe", "acme", "set", "--markdown"], capsys)[1].startswith("# acme set\n")
 
 
 def test_a_standard_agent_is_described_without_a_configuration(unconfigured: None, capsys: Captured) -> None:

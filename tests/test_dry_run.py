@@ -15,7 +15,7 @@ from collective.ddl import Action
 from collective.errors import MessageError, NoDryRun
 from collective.node.plugins import agents
 from collective.policy import Policy, Question, Rule
-from collective.testing import memory_fleet
+from collective.testing import agent, memory_fleet
 
 CODE = """
 import pathlib
@@ -149,3 +149,14 @@ def test_standard_actions_that_change_nodes_have_a_dry_run(action: Action) -> No
 def test_changing_actions_are_found() -> None:
     """The list of actions that change nodes is not empty by mistake."""
     assert {("service", "start"), ("package", "purge")} <= {(action.agent, action.name) for action in changing()}
+
+
+def test_authors_test_dry_runs(tmp_path: Path) -> None:
+    """`collective.testing` calls an action as a dry run, and refuses it for an action that has none."""
+    folders(tmp_path)
+    (tmp_path / "code").rename(tmp_path / "agents")
+    toucher = agent("toucher", tmp_path)
+    file = tmp_path / "file"
+    assert toucher.request("touch", {"path": str(file)}, dry_run=True).data == {"changed": True}
+    assert not file.exists()
+    assert toucher.request("look", {"path": "/"}, dry_run=True).reason == "no_dry_run"

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from support.crpc_call import Captured, called
+from support.crpc_call import Captured, called, json_document
 from support.scripted_fleet import Part, Scripted
 
 from collective.clients.node_groups import read
@@ -166,3 +166,11 @@ def test_a_wrong_group_is_refused_at_load(tmp_path: Path, groups: str, problem: 
 def test_a_set_is_explained(config: ClientConfig, capsys: Captured) -> None:
     """The explanation of a filter has the set."""
     assert "only nodes in @web!web1" in called(["explain-filter", "-I", "@web!web1"], capsys)[1]
+
+
+def test_groups_are_listed(config: ClientConfig, capsys: Captured) -> None:
+    """The list has each group with its definition."""
+    found = {entry["name"]: entry for entry in json_document(["groups"], capsys)["groups"]}
+    assert found["web"] == {"name": "web", "kind": "filter", "definition": "role=web"}
+    assert found["mixed"]["definition"] == "@web!web2,@db&db1"
+    assert "@first  nodes: web1,db[1-2]\n" in called(["groups"], capsys)[1]

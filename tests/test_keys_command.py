@@ -204,6 +204,14 @@ def test_a_node_without_a_new_key_cannot_be_trusted(configured: Path, capsys: Ca
     )
 
 
+@pytest.mark.parametrize("verb", ["trust", "revoke"])
+def test_a_mistyped_node_is_suggested(configured: Path, capsys: Captured, verb: str) -> None:
+    """The name that is closest among the known nodes is named."""
+    KnownNodes(configured / "state", "production").trust("web1.my.net", KEY.public)
+    assert main(["nodes", verb, "web1.mynet"]) == 64
+    assert "(did you mean 'web1.my.net'?)" in capsys.readouterr().err
+
+
 def test_the_signing_key_as_json(configured: Path, capsys: Captured) -> None:
     """`crpc keys --json` has the key, where it is, the caller, and the allowed_signers line."""
     assert json_document(["keys"], capsys) == {

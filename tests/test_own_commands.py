@@ -45,7 +45,7 @@ def test_an_alias_stands_for_its_words(folder: Path, capsys: Captured) -> None:
 
 
 def test_own_commands_are_in_the_help(folder: Path, capsys: Captured) -> None:
-    """The list of commands has own ones with a line each, and each has a help page."""
+    """The list of commands has own ones, one per line, and each has a help page."""
     entries = {entry["name"]: entry for entry in json_document(["help"], capsys)["entries"]}
     assert entries["up"]["summary"] == "crpc rpcutil ping --colour"
     assert (entries["bash-web"]["kind"], entries["bash-web"]["summary"]) == (

@@ -12,7 +12,7 @@ from collective.clients.render.ping_statistics import Bucket, histogram, histogr
 
 
 def test_percentiles_are_times_that_were_measured() -> None:
-    """A percentile is the smallest time that so many times do not exceed."""
+    """A percentile is the smallest time that is not exceeded by that part of the times."""
     times = [float(number) for number in range(1, 101)]
     assert [percentile(times, percent) for percent in (50, 90, 99, 100)] == [50, 90, 99, 100]
     assert percentile([7.0], 99) == 7.0
@@ -46,7 +46,7 @@ def test_the_histogram_has_adjacent_ranges(times: list[float], expected: list[Bu
 def test_every_time_is_in_one_range(times: list[float]) -> None:
     """No time is lost or counted twice."""
     buckets = histogram(times)
-    assert sum(bucket.count for bucket in buckets) == len(times)
+    assert sum(bucket.nodes for bucket in buckets) == len(times)
     assert all(first.end == second.start for first, second in pairwise(buckets))
     assert buckets[0].start <= min(times)
     assert buckets[-1].end > max(times)

@@ -95,6 +95,30 @@ def test_a_misspelt_input_is_reported(folder: Path, capsys: Captured) -> None:
     assert MISSPELT in err
 
 
+def test_the_policy_of_this_node_is_checked_with_its_ddls(folder: Path, capsys: Captured) -> None:
+    """An input that only an agent of this node has is known when the node's own policy is checked."""
+    (folder / "ddl").mkdir()
+    ddl = {
+        "metadata": {"name": "site", "description": "Sites", "version": "1"},
+        "actions": {
+            "deploy": {
+                "description": "Deploy",
+                "input": {"type": "object", "properties": {"release": {"type": "string"}}},
+                "output": {"type": "object"},
+            }
+        },
+    }
+    (folder / "ddl" / "site.json").write_text(json.dumps(ddl))
+    (folder / "node.yaml").write_text("{collective: p, identity: web1, ddls: [ddl], policy: policy.yaml}")
+    rule = "{agents: ['*'], inputs: {properties: {RELEASE: {pattern: '^v'}}}}"
+    (folder / "policy.yaml").write_text(f"rules: [{rule.replace('RELEASE', 'release')}]")
+    assert called(["policy", "check", "--config", "node.yaml"], capsys)[0] == 0
+    assert called(["policy", "check", "policy.yaml"], capsys)[0] == 78
+    (folder / "policy.yaml").write_text(f"rules: [{rule.replace('RELEASE', 'relese')}]")
+    code, _, err = called(["policy", "check", "--config", "node.yaml"], capsys)
+    assert (code, "(did you mean 'release'?)" in err) == (78, True)
+
+
 def test_common_options_are_accepted_before_the_verb(folder: Path, capsys: Captured) -> None:
     """Common options before the verb apply to every verb, and are refused if they are given twice."""
     words = ["test", "policy.yaml", "package", "status", "--caller", "bob"]

@@ -15,9 +15,9 @@ from collective import Pace, Targets
 from collective.testing import memory_fleet
 
 EXAMPLE = runpy.run_path(str(Path(__file__).parent / "typing" / "public_api.py"))
-NAMES = """AccessDenied Call ClientConfig CollectiveError ConfigError DDLError Fleet Forbidden InvalidInput MessageError
-    MessageTooLarge MissingInput NoNodes NotFound Outcomes Pace RPCError Reply SignatureError Targets TooManyTargets
-    TransportError Unreachable UsageError __version__ load_client""".split()
+NAMES = """AccessDenied Background Call ClientConfig CollectiveError ConfigError DDLError Fleet Forbidden Gates Hooks
+    InvalidInput MessageError MessageTooLarge MissingInput NoNodes NotFound Outcomes Pace PlanRefused RPCError Reply
+    SignatureError Targets TooManyTargets TransportError Unreachable UsageError __version__ load_client""".split()
 
 
 def test_the_public_names_are_these() -> None:

@@ -22,6 +22,8 @@ class Machines:
     running: dict[str, int | None] = field(default_factory=dict)
     started: list[str] = field(default_factory=list)
     ended: list[PuppetRun] = field(default_factory=list)
+    finished: dict[str, float] = field(default_factory=dict)
+    summaries: bool = True  # whether a run leaves a summary with its time
     peak: int = 0
     time: float = 0.0
 
@@ -31,7 +33,7 @@ class Machines:
 
     def _reply(self, action: str, node: str) -> Reply:
         if action == "status":
-            return make_reply(node, {"applying": node in self.running})
+            return make_reply(node, {"applying": node in self.running, "lastrun": self.finished.get(node, 0)})
         if node in self.refused:
             return make_reply(node, {}, 1, statusmsg="Puppet is disabled: upgrade")
         self.started.append(node)
@@ -44,6 +46,8 @@ class Machines:
         self.time += seconds
         left = {node: rounds if rounds is None else rounds - 1 for node, rounds in self.running.items()}
         self.running = {node: rounds for node, rounds in left.items() if rounds != 0}
+        if self.summaries:
+            self.finished |= {node: self.time for node, rounds in left.items() if rounds == 0}
 
     def run_all(self, places: int, run_timeout: float = 3600.0) -> dict[str, str]:
         """Run all nodes; return how each one ended."""
@@ -100,7 +104,14 @@ def test_a_waiting_node_without_replies_is_silent() -> None:
 
 
 def test_a_run_that_is_too_short_to_be_seen_has_ended() -> None:
-    """A run that ends between two rounds is over after the time that a start may take."""
+    """A run that ends between two rounds is over as soon as its summary is there."""
     machines = Machines(nodes(a=1))
+    assert machines.run_all(1) == {"a": "ended"}
+    assert machines.time < STARTING
+
+
+def test_a_run_without_a_summary_has_ended_after_a_while() -> None:
+    """A run that is not seen and leaves no summary is over after the time that a start may take."""
+    machines = Machines(nodes(a=1), summaries=False)
     assert machines.run_all(1) == {"a": "ended"}
     assert machines.time > STARTING

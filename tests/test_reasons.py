@@ -21,6 +21,7 @@ TABLE = {
     "FILTERED": ("filtered", "filtered", 5, "filtered", "named", "named"),
     "FROZEN": ("frozen", "refused", 1, "frozen", "always", "always"),
     "UNKNOWN_ACTION": ("invalid", "invalid", 2, None, "always", "always"),
+    "OTHER_VERSION": ("invalid", "invalid", 2, "other_version", "always", "always"),
     "MISSING_INPUT": ("invalid", "invalid", 3, None, "always", "always"),
     "INVALID_INPUT": ("invalid", "invalid", 4, None, "always", "always"),
     "NO_DRY_RUN": ("invalid", "invalid", 4, "no_dry_run", "always", "always"),

@@ -12,7 +12,7 @@ from support.scripted_fleet import CATALOG, Part, Scripted
 from collective.clients.commands.rpc import make_parser
 from collective.clients.prepared_call import PreparedCall
 from collective.clients.render.formatting import PLAIN
-from collective.clients.repeated_call import Clock, changed_lines, repeat
+from collective.clients.repeated_call import RoundClock, changed_lines, repeat
 from collective.fleet.pace import AT_ONCE
 from collective.fleet.targets import Targets
 
@@ -45,7 +45,7 @@ def run(network: Scripted, folder: Path, between: Callable[[int], None], *option
     action = CATALOG.action("rpcutil", "ping")
     prepared = PreparedCall(action, {}, Targets(nodes=network.parts), AT_ONCE, timeout=3.0)
     rounds = Rounds(between)
-    return repeat(args, network.fleet(folder), prepared, Clock(rounds.now, rounds.wait))
+    return repeat(args, network.fleet(folder), prepared, RoundClock(rounds.now, rounds.wait))
 
 
 def test_until_asks_only_the_nodes_that_do_not_match(tmp_path: Path, capsys: Captured) -> None:

@@ -54,7 +54,7 @@ def test_equal_rows_are_counted() -> None:
 
 
 def test_only_rows_that_differ() -> None:
-    """With `differs`, the most common value is left out; without a difference there are no rows."""
+    """With `differs`, rows with the most common value are omitted; without a difference no rows remain."""
     assert {row[0] for row in make_content(differs="facts.os.name").rows} == {"db1", "evil"}
     assert "no rows" in shown(differs="agents.rpcutil")
 
@@ -68,7 +68,7 @@ def test_sections_and_pages() -> None:
 
 
 def test_entries_of_a_mapping_have_rows_of_their_own() -> None:
-    """With `expand` there is a row for each agent of each node."""
+    """The key `expand` makes a row for each agent of each node."""
     columns = [{"heading": "Agent", "value": "entry.key"}, {"heading": "Version", "value": "entry.value"}]
     assert make_content(columns=columns, expand="agents", collapse=True).rows == [["rpcutil", "1", 4]]
 

@@ -13,9 +13,12 @@ from support.json_documents import check_document
 from support.scripted_fleet import Part, Scripted
 
 from collective import Pace, Targets
+from collective.clients.expected_duration import expected_seconds
 from collective.errors import UsageError
 from collective.fleet.amounts import Amount
-from collective.fleet.plan import CallPlan, drift, read_saved, saved, saved_targets
+from collective.fleet.plan import CallPlan, Parties, drift, read_saved, saved, saved_targets
+from collective.fleet.runs.folder import RunFolder
+from collective.fleet.runs.recorder import RunRecorder
 from collective.registry import NodeRecord
 from collective.setup.cost import call_cost
 
@@ -88,7 +91,8 @@ def test_groups_hold_in_a_call(tmp_path: Path) -> None:
 
 def save(plan: CallPlan, path: Path, versions: dict[str, str] | None = None) -> dict[str, Any]:
     """Save a plan, and return the document as it is read again."""
-    document = saved(plan, versions or dict.fromkeys(plan.nodes, "1"), "scripted", "alice", 1.0)
+    parties = Parties("scripted", "scripted", "alice")
+    document = saved(plan, versions or dict.fromkeys(plan.nodes, "1"), parties, 1.0)
     path.write_text(json.dumps(document))
     return read_saved(path)
 
@@ -240,3 +244,20 @@ def test_enough_nodes_are_a_success(tmp_path: Path, failing: int, threshold: str
         outcomes.stopped = True
         assert outcomes.exit_code() == 4
     assert Amount(80, percent=True) == outcomes.success_threshold or threshold != "80%"
+
+
+# -- how long it takes
+
+
+def test_the_duration_is_that_of_earlier_runs(tmp_path: Path) -> None:
+    """The median of the last runs of the same action counts for each wave, with the pauses and the rate."""
+    runs = RunFolder(tmp_path / "runs")
+    with network().fleet(tmp_path) as fleet:
+        plan = fleet.plan(*RUN, pace=Pace(waves="2", wave_pause=60, concurrency=1))
+        assert expected_seconds(plan, runs) is None
+        fleet.call("rpcutil", "ping", record=RunRecorder(runs)).wait()
+        assert expected_seconds(plan, runs) is None
+        fleet.call(*RUN, record=RunRecorder(runs)).wait()
+        assert expected_seconds(plan, runs) == pytest.approx(6 * 0.001 + 2 * 60)
+        slow = fleet.plan(*RUN, pace=Pace(rate="6/h"))
+        assert expected_seconds(slow, runs) == pytest.approx(3600)

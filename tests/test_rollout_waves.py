@@ -158,7 +158,8 @@ def test_a_rate_has_a_burst_of_one_second(rate: str, burst: int, wait: float) ->
     limit = RateLimit(read_rate("rate", rate))
     assert limit.room(0) == burst
     limit.started(burst, 0)
-    assert (limit.room(0), limit.next()) == (0, pytest.approx(wait))
+    assert limit.room(0) == 0
+    assert limit.next() == pytest.approx(wait)
 
 
 def test_silent_nodes_have_a_budget_of_their_own() -> None:

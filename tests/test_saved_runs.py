@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import stat
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.crpc_call import Captured, called, json_document
+from support.crpc_process import BIN
 from support.scripted_fleet import Part, Scripted
 
 from collective.errors import UsageError
@@ -261,3 +264,31 @@ def test_a_run_without_another_one_cannot_be_compared(save: Save, capsys: Captur
     save({"a": Part()}).wait()
     code, _, err = called(["diff"], capsys)
     assert (code, "no other saved run of the same call" in err) == (64, True)
+
+
+def test_a_thousand_runs_are_listed_in_a_fifth_of_a_second(save: Save, runs: RunFolder) -> None:
+    """The list reads the first and the last line of each file; the time is that of the processor, of three attempts."""
+    save({f"web{number}": Part() for number in range(20)}).wait()
+    content = runs.newest()[0].path.read_text()
+    for number in range(1000):
+        (runs.path / f"{1_700_000_000_000 + number}-{number:032x}.jsonl").write_text(content)
+    seconds = []
+    for _ in range(3):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        done = subprocess.run([BIN / "crpc", "runs", "--all"], capture_output=True, text=True, check=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    assert len(done.stdout.splitlines()) == 1001
+    assert min(seconds) < 0.2
+
+
+def test_a_run_whose_request_cannot_be_saved_leaves_no_file(
+    save: Save, runs: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that is full from the beginning gets no file that cannot be shown."""
+    full = os.open("/dev/full", os.O_WRONLY)
+    write = os.write
+    monkeypatch.setattr("os.write", lambda _file, data: write(full, data))
+    assert save({"a": Part()}).wait().ok == ["a"]
+    assert runs.newest() == []
+    os.close(full)

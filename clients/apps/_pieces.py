@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collective.messages import Reply
 
 PIECE = 512 * 1024  # bytes sent to, or fetched from, a node in one message; in base64 it fits into 1 MiB
-PUBLISHED_PIECE = 128 * 1024  # bytes in a message to so many nodes that it is published (BROADCAST_LIMIT)
+PUBLISHED_PIECE = 128 * 1024  # bytes in a message that is published to more than direct_limit nodes
 
 # Calls an action of the agent `file`: (action, inputs, targets).
 Ask = Callable[[str, Mapping[str, Any], Targets], "Call"]
@@ -46,7 +46,7 @@ class Transfer:
 
 
 @dataclass
-class Source:
+class LocalFile:
     """A local file to send. `digest` is its SHA-256."""
 
     path: Path
@@ -54,7 +54,7 @@ class Source:
     digest: str
 
     @classmethod
-    def read(cls, path: Path) -> Source:
+    def read(cls, path: Path) -> LocalFile:
         """Read the size and the digest of a file; raise UsageError if it cannot be read."""
         found, size = hashlib.sha256(), 0
         try:
@@ -80,7 +80,7 @@ class Upload:
     """Sends `source` to nodes. `inputs` are the other inputs of `file put`; `transfers` has the result by node."""
 
     ask: Ask
-    source: Source
+    source: LocalFile
     inputs: Mapping[str, Any]
     piece: int = PIECE
     transfers: dict[str, Transfer] = field(default_factory=dict)

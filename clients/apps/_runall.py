@@ -28,7 +28,10 @@ AskNodes = Callable[[str, Sequence[str]], Mapping[str, "Reply"]]
 
 @dataclass
 class PuppetRun:
-    """The run of one node. `state` is waiting, running or ended; `end` says how it ended, `ok` whether well."""
+    """The run of one node. `state` is waiting, running or ended; `end` says how it ended, `ok` whether well.
+
+    `lastrun` is when the run before this one ended, in Unix seconds by the node's clock.
+    """
 
     node: str
     state: str = "waiting"
@@ -37,6 +40,7 @@ class PuppetRun:
     silent: bool = False
     seen: bool = False
     began: float = 0.0
+    lastrun: float = 0.0
     missed: int = 0
 
     def finish(self, end: str, *, ok: bool = False, silent: bool = False) -> None:
@@ -110,7 +114,9 @@ class RunAll:
             if one.state == "waiting":
                 one.state, one.began = "running", self._clock()
             one.seen = True
-        elif one.state == "running" and (one.seen or age > STARTING):
+        elif one.state == "waiting":
+            one.lastrun = data["lastrun"]
+        elif one.seen or data["lastrun"] > one.lastrun or age > STARTING:
             self._end(one, "ended", ok=True)
 
     def _start(self, chosen: Sequence[PuppetRun]) -> None:

@@ -72,7 +72,7 @@ def put(arguments: Sequence[str]) -> int:
     args = make_put_parser().parse_args(arguments)
     from collective.clients.apps import _pieces
 
-    source = _pieces.Source.read(args.local)
+    source = _pieces.LocalFile.read(args.local)
     names = ("mode", "owner", "group", "backup")
     inputs = {"path": args.remote, **{name: getattr(args, name) for name in names if getattr(args, name)}}
     with _asking(args) as (ask, targets, published):

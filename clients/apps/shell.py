@@ -58,7 +58,7 @@ def make_output_parser() -> Parser:
         description="Print the whole output of a command.\n\n"
         "HANDLE is that of a job, or of a reply that is truncated. Standard output and standard error of the command "
         "are printed on standard output and standard error; the exit code is 0 if all of it was printed.",
-        examples=["crpc shell output 0c6f6e1b8d2a4f0e9b7c5a3d1e2f4a6b -I web1.my.net > output.txt"],
+        examples=["crpc shell output 0c6f6e1b8d2a4f0e9b7c5a3d1e2f4a6b"],
     )
     parser.add_argument("handle", metavar="HANDLE", help="handle of the command on one of the nodes")
     options.add_targets(parser)

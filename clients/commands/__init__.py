@@ -25,6 +25,7 @@ GROUPS = {
     },
     "Change nodes": {
         "apply": "Run a saved plan of a rollout",
+        "approve": "Sign a saved plan of another caller",
         "jobs": "List, wait for and cancel background jobs and running requests",
         "revoke": "Keep a sent request from beginning",
         "freeze": "Make nodes refuse everything but actions that read",
@@ -41,6 +42,7 @@ GROUPS = {
         "describe": "Show the actions of an agent, or the inputs and outputs of an action",
         "completion": "Print the script that completes command lines in bash, zsh or fish",
         "schema": "List or print the JSON Schemas of files and documents",
+        "groups": "List the groups of nodes in client.yaml",
         "explain-filter": "Explain in English which nodes the target options select",
     },
     "Set up and operate": {
@@ -56,6 +58,7 @@ GROUPS = {
     "Write agents": {
         "new": "Write the code, the DDL and a test of a new agent",
         "check": "Report what is wrong with agents, and what could be better",
+        "ddl": "List the DDLs of this caller, or import one of Choria or MCollective",
         "run-local": "Run an action on this machine and print what a caller would see",
     },
     "Try it out": {

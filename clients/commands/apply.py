@@ -86,4 +86,11 @@ def _plan_again(fleet: Fleet, document: Mapping[str, Any]) -> CallPlan:
         hooks=Hooks(**hooks),
     )
     background = Background(**document["background"]) if document["background"] else None
-    return replace(plan, gates=read_gates(**document["gates"]), background=background, reason=document["reason"])
+    gates, approvals = read_gates(**document["gates"]), _approvals(document)
+    return replace(plan, gates=gates, background=background, reason=document["reason"], approvals=approvals)
+
+
+def _approvals(document: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return the approvals to send; None without any."""
+    approval: Mapping[str, Any] = document["approval"]
+    return approval if approval["signatures"] else None

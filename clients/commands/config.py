@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from collective.clients import options, output
 from collective.clients.commands import COMMANDS
+from collective.clients.completed_by import completed_by
 from collective.clients.output import Output
 from collective.clients.parser import Parser
 from collective.clients.render.formatting import in_words
@@ -47,10 +48,10 @@ def make_parser() -> Parser:
     """Return the parser of `crpc config`."""
     parser = Parser(
         "crpc config",
-        description=f"{COMMANDS['config']}.\n\n'show' prints each key with its value and where it comes from: an "
-        "option, an environment variable, client.yaml, or the default. 'list' prints the collectives that -T can "
-        "select.",
-        examples=["crpc config show", "crpc config list -o json", "crpc config show -o table"],
+        description=f"{COMMANDS['config']}.\n\n'show', the default, prints each key with its value and where it "
+        "comes from: an option, an environment variable, client.yaml, or the default. 'list' prints the collectives "
+        "that -T can select.",
+        examples=["crpc config", "crpc config list -o json", "crpc config show -o table"],
     )
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="show|list|use")
     show = verbs.add_parser("show", help="print the values in force", examples=["crpc config show -T lab"])
@@ -59,15 +60,18 @@ def make_parser() -> Parser:
     use = verbs.add_parser(
         "use",
         help="make a collective the default: changes the line 'collective:' of client.yaml",
-        examples=["crpc config use lab"],
+        examples=["crpc config use staging"],
     )
-    use.add_argument("name", metavar="NAME", help="one of the collectives that 'crpc config list' prints")
+    completed_by(
+        "collective",
+        use.add_argument("name", metavar="NAME", help="one of the collectives that 'crpc config list' prints"),
+    )
     return parser
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run a verb of `crpc config`; return 0."""
-    args = make_parser().parse_args(arguments)
+    """Run a verb of `crpc config`, by default `show`; return 0."""
+    args = make_parser().parse_args(arguments or ["show"])
     {"show": _show, "list": _list, "use": _use}[args.verb](args)
     return 0
 

@@ -46,7 +46,7 @@ def run(arguments: Sequence[str]) -> int:
     args = make_parser().parse_args(arguments)
     if args.markdown and args.output != "text" and "output" not in args.from_variables:
         raise UsageError(f"--markdown: not allowed with -o {args.output}")
-    catalog = options.catalog(args)
+    catalog = options.catalog(args, args.agent)
     ddl = catalog.ddl(args.agent)
     actions = [catalog.action(args.agent, args.action)] if args.action else list(ddl.actions.values())
     source = f"\nDDL: {catalog.paths[args.agent]}\n" if args.verbose else ""

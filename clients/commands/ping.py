@@ -106,7 +106,7 @@ class PingOutput(CallOutput):
         return {
             "round_trip_ms": times,
             "summary_ms": summary(values) if values else None,
-            "histogram": [{"from_ms": one.start, "to_ms": one.end, "count": one.count} for one in histogram(values)],
+            "histogram": [{"from_ms": one.start, "to_ms": one.end, "count": one.nodes} for one in histogram(values)],
             "slow": slow(times),
             "clock_difference_s": {name: round(value, 3) for name, value in self._clocks.items()},
         }

@@ -69,6 +69,7 @@ def make_parser() -> Parser:
     test.add_argument("-n", "--dry-run", action="store_true", help="test a dry run of the action")
     test.add_argument("--reason", default="", metavar="TEXT", help="the reason of the call")
     test.add_argument("--targets", type=_number, metavar="N", help="the number of nodes of the call (default: 1)")
+    test.add_argument("--approvals", type=_number, metavar="N", help="the number of approvals (default: 0)")
     test.add_argument("--time", type=_time, metavar="TIME", help="when: 2026-11-28T02:30 (default: now)")
     replay.add_argument("--audit", required=True, type=Path, metavar="FILE", help="the audit.jsonl of a node")
     for verb in (test, replay):
@@ -80,6 +81,7 @@ def make_parser() -> Parser:
 def run(arguments: Sequence[str]) -> int:
     """Run `crpc policy check`, `test` or `replay`; return the exit code."""
     args = make_parser().parse_args(arguments)
+    args.of_node = args.file is None
     args.file = args.file or node_files.policy(args.config)
     try:
         return {"check": _check, "test": _test, "replay": _replay}[args.verb](args)
@@ -121,7 +123,8 @@ def _test(args: argparse.Namespace) -> int:
     for line in rules.misspelt(known):
         notice(f"{args.file}: {line}")
     node = _node(args)
-    call = policy.CallFacts(args.reason, args.targets or 1, args.targets or 1, args.time or time.time())
+    when, nodes = args.time or time.time(), args.targets or 1
+    call = policy.CallFacts(args.reason, nodes, nodes, when, args.approvals or 0)
     on = node or policy.KnownNode({}, frozenset())
     question = policy.Question(args.caller, agent, action, data, on, dry_run=args.dry_run, known=known, call=call)
     depends = node is None and len({one.allow for one in rules.possible(replace(question, node=None))}) > 1
@@ -223,9 +226,14 @@ def _change_line(request: Replayed) -> str:
 
 
 def _catalog(args: argparse.Namespace) -> Catalog:
-    """Return the DDLs of the configuration, or only the standard ones if there is no client.yaml."""
+    """Return the DDLs of the configuration, or only the standard ones if there is no client.yaml.
+
+    For the policy of this node they are those of the node.
+    """
     from collective.catalog import Catalog
 
+    if args.of_node:
+        return Catalog(node_files.ddls(args.config))
     try:
         return Catalog(options.client_config(args).ddls)
     except ConfigError:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from collective.clients import options, output
 from collective.clients.commands import COMMANDS
+from collective.clients.completed_by import completed_by
 from collective.clients.output import Output
 from collective.clients.parser import Parser
 from collective.clients.render.formatting import shallow
@@ -40,11 +41,14 @@ def make_parser() -> Parser:
             "crpc report hardware",
             "crpc report os --markdown",
             "crpc report package-versions package=bash -F role=web -o csv",
-            "crpc report hardware --html --output-file hardware.html",
+            "crpc report hardware --html",
             "crpc report list",
         ],
     )
-    parser.add_argument("words", nargs="+", metavar="NAME|FILE", help="the report, and inputs of its action")
+    completed_by(
+        "report",
+        parser.add_argument("words", nargs="+", metavar="NAME|FILE", help="the report, and inputs of its action"),
+    )
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--html", action="store_const", dest="page", const="html", help="one HTML page")
     form.add_argument("--markdown", action="store_const", dest="page", const="markdown", help="Markdown")

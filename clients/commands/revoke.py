@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from collective.clients.commands import COMMANDS
+from collective.clients.completed_by import completed_by
 from collective.clients.control_calls import add_options, control
 from collective.clients.parser import Parser
 
@@ -17,7 +18,7 @@ def make_parser() -> Parser:
         "them). Nodes that receive the request later refuse it. The ID of a run is that of all its requests.",
         examples=["crpc revoke 0123456789abcdef0123456789abcdef"],
     )
-    parser.add_argument("id", metavar="ID", help="the ID of the request or of the run")
+    completed_by("run", parser.add_argument("id", metavar="ID", help="the ID of the request or of the run"))
     parser.add_argument("--all", action="store_true", help="also one of another caller, if the policy allows it")
     add_options(parser)
     return parser

@@ -8,7 +8,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from collective.clients import apps, job_options, lookup, options, rollout_checks, rollout_options, rollout_plan
+from collective.clients import (
+    apps,
+    ddl_source,
+    job_options,
+    lookup,
+    options,
+    rollout_checks,
+    rollout_options,
+    rollout_plan,
+)
 from collective.clients.commands import COMMANDS
 from collective.clients.confirmation import Confirmation
 from collective.clients.input_files import Sources
@@ -38,8 +47,9 @@ def run(arguments: Sequence[str]) -> int:
     """Run an extra verb of the agent; or check everything, send the request, and print the replies."""
     agent, *rest = arguments
     parser = make_parser()
-    rest = parser.command_first(rest, apps.make_parsers(agent))
-    verb = apps.verbs(agent).get(rest[0]) if rest else None
+    name = agent.partition("@")[0]
+    rest = parser.command_first(rest, apps.make_parsers(name))
+    verb = apps.verbs(name).get(rest[0]) if rest else None
     if verb is not None:
         return verb.run(rest[1:])
     if not _HELP.isdisjoint(rest):
@@ -86,7 +96,9 @@ def configuration(args: argparse.Namespace, words: Sequence[str]) -> tuple[Clien
 
     from collective.catalog import Catalog
 
-    return config, Catalog(config.ddls)
+    catalog = Catalog(config.ddls)
+    ddl_source.complete(catalog, config, words[0])
+    return config, catalog
 
 
 def prepare(args: argparse.Namespace, words: Sequence[str], config: ClientConfig, catalog: Catalog) -> PreparedCall:
@@ -121,7 +133,7 @@ def _print_help(args: argparse.Namespace) -> int:
     from collective.clients.commands.describe import text_width
     from collective.clients.render.describe import describe_action, describe_agent, example, usage
 
-    catalog = options.catalog(args)
+    catalog = options.catalog(args, args.words[0])
     if len(args.words) < 2:
         agent = args.words[0]
         _check_agent(catalog, agent)
@@ -173,7 +185,7 @@ def _action(catalog: Catalog, words: Sequence[str]) -> Action:
     """Return the action of the first two words; raise UsageError, with a suggestion, for an unknown one."""
     agent, *rest = words
     _check_agent(catalog, agent)
-    actions, verbs = catalog.ddl(agent).actions, apps.verbs(agent)
+    actions, verbs = catalog.ddl(agent).actions, apps.verbs(agent.partition("@")[0])
     if not rest:
         raise UsageError(f"{agent}: action missing (it has {', '.join(dict.fromkeys([*actions, *verbs]))})")
     if rest[0] not in actions and (hint := suggest(rest[0], verbs)):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from collective.clients import options
 from collective.clients.commands import COMMANDS
+from collective.clients.completed_by import completed_by
 from collective.clients.inputs import read_inputs
 from collective.clients.parser import Parser
 from collective.clients.results import CallOutput, present
@@ -22,9 +23,12 @@ def make_parser() -> Parser:
         "its own as this user, with the same checks and limits as on a node, and changes this machine.",
         examples=["crpc run-local rpcutil ping", "crpc run-local disk_space usage path=/ --folder ."],
     )
-    parser.add_argument("agent", metavar="AGENT", help="name of an agent of the folder, or of a standard agent")
-    parser.add_argument("action", metavar="ACTION", help="name of the action")
-    parser.add_argument("inputs", metavar="KEY=VALUE", nargs="*", help="inputs of the action")
+    completed_by(
+        "agent",
+        parser.add_argument("agent", metavar="AGENT", help="name of an agent of the folder, or of a standard agent"),
+    )
+    completed_by("described", parser.add_argument("action", metavar="ACTION", help="name of the action"))
+    completed_by("request", parser.add_argument("inputs", metavar="KEY=VALUE", nargs="*", help="inputs of the action"))
     parser.add_argument(
         "--folder",
         type=Path,
@@ -36,6 +40,7 @@ def make_parser() -> Parser:
     parser.add_argument(
         "-t", "--timeout", type=options.seconds, metavar="DURATION", help="how long the action may take"
     )
+    options.add_dry_run(parser)
     add_views(parser)
     return parser
 
@@ -51,5 +56,5 @@ def run(arguments: Sequence[str]) -> int:
     action = Catalog([folders.ddl]).action(args.agent, args.action)
     data = action.check_input(read_inputs(args.inputs, action))
     with local_fleet(folders, args.agent, args.facts) as fleet:
-        call = fleet.call(args.agent, args.action, data, timeout=args.timeout)
+        call = fleet.call(args.agent, args.action, data, timeout=args.timeout, dry_run=args.dry_run)
         return present(CallOutput(call, args), call, fleet)

@@ -18,26 +18,25 @@ from typing import TYPE_CHECKING
 from collective.clients import apps, lookup
 from collective.clients.commands import COMMANDS
 from collective.clients.completion import Candidate
+from collective.clients.completion.local_names import LocalNames
+from collective.clients.completion.values import starting, verbs
 
 if TYPE_CHECKING:
-    from collective.clients.completion.values import LocalNames
     from collective.clients.parser import Parser
 
 _REQUEST = "crpc AGENT ACTION"  # the program name of the parser of a request, whose first word is the agent
-_FILES = ("FILE", "DIR")  # names of values in help pages that are paths
+_FILES = ("FILE", "DIR", "FOLDER")  # names of values in help pages that are paths
 
 
 def complete(words: Sequence[str], current: str) -> list[Candidate]:
     """Return the words that `current` can become after `words`, which follow `crpc`. Raises various errors."""
-    from collective.clients.completion.values import LocalNames
-
     known = LocalNames(words)
     command, rest = _command(words)
     if command is None:
         return _before_command(words, current, known)
     is_agent = command not in COMMANDS and command in known.agents
     if is_agent and _is_plain(command, [*rest, current]):
-        return known.starting("request", [command, *rest], current)
+        return starting(known, "request", [command, *rest], current)
     parser = _request_parser(command, rest) if is_agent else lookup.find([command, *rest]).make_parser
     if parser is None:
         return []
@@ -121,7 +120,7 @@ def _before_command(words: Sequence[str], current: str, known: LocalNames) -> li
         given = _Given.read(request_parser.make_parser(), words)
         if given.waiting is not None or current.startswith("-"):
             return _candidates(given, current, known)
-    return known.starting("command", [], current)
+    return starting(known, "command", [], current)
 
 
 def _candidates(given: _Given, current: str, known: LocalNames) -> list[Candidate]:
@@ -137,11 +136,6 @@ def _candidates(given: _Given, current: str, known: LocalNames) -> list[Candidat
         return [one for one in verbs(given.parser) if one.word.startswith(current)]
     action = _word(given.parser, len(given.words))
     return _values(action, given.words, current, known) if action else []
-
-
-def verbs(parser: Parser) -> list[Candidate]:
-    """Return the verbs of a command, each with the first sentence of its description."""
-    return [Candidate(name, (verb.description or "").partition(".")[0]) for name, verb in parser.verbs.items()]
 
 
 def _prefixed(prefix: str, found: Iterable[Candidate]) -> list[Candidate]:
@@ -189,4 +183,4 @@ def _values(action: argparse.Action, words: Sequence[str], current: str, known: 
     kind = getattr(action, "completed_by", None)
     if kind is None and (action.type is Path or action.metavar in _FILES):
         kind = "file"
-    return known.starting(kind, list(words), current) if kind else []
+    return starting(known, kind, list(words), current) if kind else []

@@ -9,19 +9,16 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from collective.clients import apps, lookup, own_commands
 from collective.clients.commands import COMMANDS
 from collective.clients.completion import Candidate
-from collective.errors import CollectiveError
+from collective.clients.completion.local_names import LocalNames
 
 if TYPE_CHECKING:
-    from collective.config import ClientConfig
-    from collective.fleet.registry_names import RegistryNames
+    from collective.clients.parser import Parser
 
 # A fact and an operator, then the value: `-F role=we`
 _TEST = re.compile(r"(?P<fact>[^=!<>~]+)(?P<operator>==?|!=|<=|>=|<|>)(?P<value>[^~/].*|)")
@@ -31,48 +28,14 @@ _RUNS = 50  # that are completed
 _CONDITIONS = ("and", "or", "not")
 
 
-class LocalNames:
-    """What is known without the network, read when it is needed. `words` are those of the command line."""
+def starting(known: LocalNames, kind: str, words: Sequence[str], current: str) -> list[Candidate]:
+    """Return the values of `kind` that begin with `current`; `words` precede it, without options."""
+    return [one for one in SOURCES[kind](known, words, current) if one.word.startswith(current)]
 
-    def __init__(self, words: Sequence[str]) -> None:
-        self._words = words
 
-    def starting(self, kind: str, words: Sequence[str], current: str) -> list[Candidate]:
-        """Return the values of `kind` that begin with `current`; `words` precede it, without options."""
-        return [one for one in SOURCES[kind](self, words, current) if one.word.startswith(current)]
-
-    @cached_property
-    def config(self) -> ClientConfig | None:
-        """The configuration of the collective that the command line is for; None without a valid one."""
-        from collective.config import load_client
-
-        with suppress(CollectiveError):
-            target = lookup.option_value(self._words, "-T", "--target")
-            return load_client(lookup.config_file(self._words)).in_collective(target)
-        return None
-
-    @cached_property
-    def agents(self) -> Mapping[str, Path]:
-        """The DDL files by agent."""
-        from collective.catalog import Catalog
-
-        return Catalog(self.config.ddls if self.config else ()).paths
-
-    def ddl(self, agent: str) -> Mapping[str, Any]:
-        """Return a DDL as it is in its file: it is not validated, so that completion is fast."""
-        try:
-            return dict(json.loads(self.agents[agent].read_text(encoding="utf-8")))
-        except (KeyError, OSError, ValueError, TypeError, RecursionError):
-            return {}
-
-    @cached_property
-    def names(self) -> RegistryNames:
-        """The names in the registry, as of the last call that read it."""
-        from collective.fleet import registry_names
-
-        if self.config is None:
-            return registry_names.RegistryNames()
-        return registry_names.load(self.config.state, self.config.collective)
+def verbs(parser: Parser) -> list[Candidate]:
+    """Return the verbs of a command, each with the first sentence of its description."""
+    return [Candidate(name, (verb.description or "").partition(".")[0]) for name, verb in parser.verbs.items()]
 
 
 def _commands(known: LocalNames, _words: Sequence[str], _current: str) -> Iterator[Candidate]:
@@ -109,8 +72,6 @@ def _describe(known: LocalNames, words: Sequence[str], current: str) -> Iterable
 
 def _help(known: LocalNames, words: Sequence[str], current: str) -> Iterable[Candidate]:
     if words and words[0] in COMMANDS:
-        from collective.clients.completion.candidates import verbs
-
         make_parser = lookup.find(words[:1]).make_parser
         return verbs(make_parser()) if make_parser and len(words) == 1 else []
     return _request(known, words, current) if words else _commands(known, words, current)
@@ -211,6 +172,16 @@ def _runs(known: LocalNames, _words: Sequence[str], _current: str) -> Iterator[C
         yield Candidate(saved_runs.short(file.run), " ".join(words))
 
 
+def _reports(known: LocalNames, words: Sequence[str], _current: str) -> Iterator[Candidate]:
+    """Yield the reports, and before them `list` and `show`."""
+    from collective.clients.reports.definition import paths
+
+    if not words:
+        yield from (Candidate(name) for name in ("list", "show"))
+    if not words or words == ["show"]:
+        yield from (Candidate(name) for name in paths(known.config.reports if known.config else []))
+
+
 def _schemas(_known: LocalNames, _words: Sequence[str], _current: str) -> Iterator[Candidate]:
     from collective import schemas
 
@@ -241,6 +212,7 @@ SOURCES: Mapping[str, Callable[[LocalNames, Sequence[str], str], Iterable[Candid
     "node_agent": _node_agents,
     "node": _nodes,
     "collective": _collectives,
+    "report": _reports,
     "run": _runs,
     "schema": _schemas,
     "file": _files,

@@ -63,4 +63,4 @@ def meaning(schema: Mapping[str, Any]) -> str:
         parts.append(f"default {markdown.code(schema['default'])}")
     if schema.get("writeOnly"):
         parts.append("secret")
-    return "; ".join(part for part in parts if part)
+    return "; ".join(filter(None, parts))

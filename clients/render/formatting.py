@@ -31,7 +31,7 @@ def write_yaml(value: Any, stream: TextIO | None = None) -> None:
 def _yaml(value: Any, base: Any) -> str:
     import yaml
 
-    dumper = type("Dumper", (base,), {})
+    dumper: Any = type("Dumper", (base,), {})
     dumper.add_representer(str, _represent)
     return str(yaml.dump(value, Dumper=dumper, sort_keys=False, width=120))
 

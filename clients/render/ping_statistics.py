@@ -20,7 +20,7 @@ class Bucket:
 
     start: float
     end: float
-    count: int
+    nodes: int
 
 
 def percentile(times: Sequence[float], percent: float) -> float:
@@ -53,11 +53,11 @@ def _bounds(times: Sequence[float]) -> list[float]:
 def histogram_lines(times: Sequence[float]) -> list[str]:
     """Return the histogram as lines, each with its range, count and bar."""
     buckets = histogram(times)
-    highest = max((bucket.count for bucket in buckets), default=1)
+    highest = max((bucket.nodes for bucket in buckets), default=1)
     lines = []
     for bucket in buckets:
-        bar = "#" * math.ceil(_BAR * bucket.count / highest)
-        lines.append(f"{bucket.start:>7g} to {bucket.end:>6g} ms {bucket.count:>6}  {bar}".rstrip())
+        bar = "#" * math.ceil(_BAR * bucket.nodes / highest)
+        lines.append(f"{bucket.start:>7g} to {bucket.end:>6g} ms {bucket.nodes:>6}  {bar}".rstrip())
     return lines
 
 

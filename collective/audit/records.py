@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict, deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -9,6 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from collective.audit import chain
+from collective.text import plural
+
+log = logging.getLogger(__name__)
 
 OUTCOMES = (
     *("ok", "failed", "unanswered"),
@@ -44,14 +48,16 @@ class Record:
 def read(path: Path) -> Iterator[Record]:
     """Yield the records of a file in the order of their outcomes, then those without an outcome.
 
-    A line that is not an audit log line is ignored; `chain.verify` reports it. Raise ConfigError for a file that
-    cannot be read.
+    Lines that are not those of an audit log are counted in a warning; `chain.verify` names them. Raise ConfigError for
+    a file that cannot be read.
     """
     # Decisions by request id and digest, several for duplicates.
     waiting: dict[tuple[str, str], deque[Mapping[str, Any]]] = defaultdict(deque)
+    broken = 0
     for _, line in chain.lines(path):
         entry = chain.parse(line)
         if entry is None:
+            broken += 1
             continue
         request = (str(entry.get("request")), str(entry.get("digest")))
         if entry["event"] == "decision":
@@ -63,3 +69,6 @@ def read(path: Path) -> Iterator[Record]:
     for decisions in waiting.values():
         for decision in decisions:
             yield Record(decision, None)
+    if broken:
+        text = f"{path}: {plural(broken, 'line')} not of an audit log, not shown (see 'crpc audit verify')"
+        log.warning("audit.broken", extra={"error": text})

@@ -38,7 +38,7 @@ from collective.fleet.known_nodes import IntroducedNodes, KnownNodes
 from collective.fleet.node_sets import ListedNodes, MatchingNodes, NodeSet
 from collective.fleet.outcomes import Outcomes
 from collective.fleet.pace import AT_ONCE, Pace
-from collective.fleet.plan import CallPlan, Surroundings
+from collective.fleet.plan import CallPlan, Parties, Surroundings
 from collective.fleet.recording import NO_RECORD, CallRecord
 from collective.fleet.registry_names import NamedNodes
 from collective.fleet.rollout import Rollout
@@ -203,7 +203,7 @@ class Fleet:
         if pace.retry and not described.idempotent:
             raise UsageError(f"retry: '{agent} {action}' is not idempotent, so it must not be repeated (omit retry)")
         began = self._clock()
-        found = self._select(targets, agent, certain=not described.idempotent)
+        found = self._select(targets, described.agent, certain=not described.idempotent)
         discovery_ms = (self._clock() - began) * 1000
         facts = self._facts(found.nodes, pace)
         return CallPlan(
@@ -232,7 +232,7 @@ class Fleet:
         if expected and not plan.idempotent and not plan.dry_run:
             require_confirmation(expected, plan.targets.unrestricted, self.config.max_targets, confirm)
         request = self._request(plan.action, plan.data, plan.targets.filter, plan.timeout, plan.ttl)
-        request = replace(request, reason=plan.reason, total=len(expected))
+        request = replace(request, reason=plan.reason, total=len(expected), approvals=plan.approvals)
         if plan.dry_run:
             request = replace(request, dry_run=True, critical=(*request.critical, "dry_run"))
         if plan.background:
@@ -246,6 +246,15 @@ class Fleet:
         with _closing_on_error(call):
             call.begin()
         return call
+
+    def parties(self) -> Parties:
+        """Return who makes a plan, and for which collective. Raises TransportError."""
+        slot = reply_slots.take(self.config.state, self.config.collective)
+        try:
+            slot.store(self._transport.open_replies(slot.queue, slot.known))  # tells which installation this is
+        finally:
+            slot.release()
+        return Parties(self.config.collective, self._transport.installation, self.config.caller)
 
     def surroundings(self, plan: CallPlan) -> Surroundings:
         """Return what the registry knows about a plan: the size of the fleet, versions, and nodes that are excluded."""
@@ -452,6 +461,8 @@ class Fleet:
             ttl=ttl,
             timeout=timeout - min(1.0, _MARGIN * timeout),
             reply_to="",
+            demanded=action.demanded,
+            critical=("demanded",) if action.demanded else (),
         )
 
     def _open(

@@ -53,7 +53,7 @@ class CombinedNodes:
 
 
 NodeSet = ListedNodes | MatchingNodes | CombinedNodes
-# The definitions of groups by name: a filter, names (a tuple), or the texts of expressions whose sets are added.
+# The definitions of groups by name: a filter, names (a tuple), or expressions (a list) whose sets are added.
 Groups = Mapping[str, "Filter | tuple[str, ...] | list[str]"]
 
 

@@ -69,6 +69,12 @@ class Outcomes:
         for node in nodes:
             self._answered -= self.replies.pop(node, None) is not None
 
+    def record_again(self, reply: Reply) -> None:
+        """Record a reply of a further request in place of the one before."""
+        if self.replies.pop(reply.sender, None) is not None:
+            self._answered -= reply.sender in self.expected
+        self.record(reply)
+
     def reject(self, sender: str) -> None:
         """Record that a reply in the name of `sender` failed verification; the first MAX_REJECTED names are kept."""
         if len(self.rejected) < MAX_REJECTED:

@@ -20,6 +20,7 @@ from typing import Any
 from collective import ddl, schemas
 from collective.errors import UsageError
 from collective.filters import Filter
+from collective.fleet import approvals
 from collective.fleet.amounts import Amount
 from collective.fleet.background import Background
 from collective.fleet.discovery import Discovery
@@ -41,7 +42,7 @@ class CallPlan:
 
     `hooks` run before and after the action on each node, `gates` are checked between waves. With `dry_run` the
     nodes only report what the action would change; with `background` they run it as a job. `reason` is why, for
-    policies that require one.
+    policies that require one, and `approvals` are the signatures of other callers.
 
     `found` are the nodes, `waves` the same nodes in the order in which they are reached, `facts` those that the pace
     needs, by node.
@@ -62,6 +63,7 @@ class CallPlan:
     dry_run: bool = False
     background: Background | None = None
     reason: str | None = None
+    approvals: Mapping[str, Any] | None = None
 
     @property
     def idempotent(self) -> bool:
@@ -94,16 +96,27 @@ class Surroundings:
         return {name: version for name, version in self.versions.items() if version != self.version}
 
 
-def saved(plan: CallPlan, versions: Mapping[str, str], collective: str, caller: str, created: float) -> dict[str, Any]:
-    """Return the document of a plan; raise UsageError when its inputs are secret."""
+@dataclass(frozen=True)
+class Parties:
+    """Who makes a plan, and for which collective in which installation."""
+
+    collective: str
+    installation: str
+    caller: str
+
+
+def saved(plan: CallPlan, versions: Mapping[str, str], parties: Parties, created: float) -> dict[str, Any]:
+    """Return the document of a plan; raise UsageError for a dry run, and when its inputs are secret."""
+    if plan.dry_run:
+        raise UsageError("--save-plan: not allowed with --dry-run (the plan would be applied for real)")
     for part in (Hook(plan.action, plan.data), *plan.hooks.named().values()):
         if secret := sorted(part.action.secrets & part.data.keys()):
             raise UsageError(f"--save-plan: the input '{secret[0]}' is secret and must not be written to a file")
     document = {
         "schema": schemas.schema_id(_SCHEMA),
         "created": created,
-        "collective": collective,
-        "caller": caller,
+        "collective": parties.collective,
+        "caller": parties.caller,
         "agent": plan.action.agent,
         "action": plan.action.name,
         "data": dict(plan.data),
@@ -123,7 +136,14 @@ def saved(plan: CallPlan, versions: Mapping[str, str], collective: str, caller: 
         "waves": [{"rank": wave.rank, "nodes": list(wave.nodes)} for wave in plan.waves],
         "versions": dict(versions),
     }
-    return {**document, "digest": _digest(document)}
+    approval = approvals.document(document, parties.installation, created + approvals.EXPIRES)
+    return resealed({**document, "approval": {"document": approval, "signatures": {}}})
+
+
+def resealed(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a saved plan whose approvals have changed, with its new digest."""
+    content = {name: value for name, value in document.items() if name != "digest"}
+    return {**content, "digest": _digest(content)}
 
 
 def read_saved(path: Path) -> dict[str, Any]:

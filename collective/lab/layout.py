@@ -145,8 +145,11 @@ class Layout:
 def _without_proxy(environment: Mapping[str, str]) -> dict[str, str]:
     """Return the variables that reach the server without a proxy, in addition to the hosts that they have.
 
-    Python's urllib prefers the lower-case name and ignores the other, curl and others do the opposite.
+    Python's urllib prefers the lower-case name and ignores the other, curl and others do the opposite. `*`, which
+    stands for all hosts, has this meaning only when it is alone.
     """
+    if any(environment.get(name, "").strip() == "*" for name in _NO_PROXY):
+        return dict.fromkeys(_NO_PROXY, "*")
     hosts = [host.strip() for name in _NO_PROXY for host in environment.get(name, "").split(",")]
     value = ",".join(dict.fromkeys(host for host in [*hosts, _SERVER] if host))
     return dict.fromkeys(_NO_PROXY, value)

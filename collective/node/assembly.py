@@ -184,6 +184,7 @@ def _describe(server: Server, heartbeat: float, public_key: str) -> NodeRecord:
         facts=server.facts.current,
         classes=tuple(sorted(server.facts.classes)),
         agents={name: agent.ddl.metadata["version"] for name, agent in agents.items()},
+        ddls={name: agent.ddl.digest for name, agent in agents.items()},
         refused=agents.refused,
         outdated=agents.outdated,
         problems=server.state.problems,

@@ -87,7 +87,8 @@ class Server:
         decoder = RequestDecoder(collective, parts.transport, parts.verify)
         refusals = Refusals(audit, parts.journal, self.replies, self.pools, counters, self._stopping)
         caller = ActionCaller(parts.runner, parts.facts, self.info, running)
-        admission, authorizer = Admission(self.state, parts.runner, now), Authorizer(parts.policy, self.state, now)
+        admission = Admission(self.state, parts.runner, now)
+        authorizer = Authorizer(parts.policy, self.state, now, parts.verify)
         self.jobs = JobRunner(
             store,
             JobParts(

@@ -33,8 +33,9 @@ _KEYS = (
     "reason",
     "max_targets",
     "max_targets_per_hour",
+    "approvals",
 )
-_REQUIREMENTS = ("reason", "max_targets", "max_targets_per_hour")
+_REQUIREMENTS = ("reason", "max_targets", "max_targets_per_hour", "approvals")
 
 Place = Sequence["str | int"]
 

@@ -89,10 +89,11 @@ def _questions(decision: Mapping[str, Any], node: Node | None, described: Descri
 
 def _call_facts(decision: Mapping[str, Any]) -> CallFacts:
     """Return what the audit log knows about a call: not how many nodes the caller's other calls were for."""
-    reason, targets, time = (decision.get(name) for name in ("reason", "targets", "time"))
+    reason, targets, time, approvers = (decision.get(name) for name in ("reason", "targets", "time", "approvers"))
     return CallFacts(
         reason if isinstance(reason, str) else "",
         targets if isinstance(targets, int) else None,
         None,
         float(time) if isinstance(time, (int, float)) else None,
+        len(approvers) if isinstance(approvers, list) else 0,
     )

@@ -2,6 +2,7 @@
 
     reason: 'CHG-[0-9]+.*'        the caller gives a reason (--reason) that the whole pattern matches
     max_targets: 20               the call is for at most 20 nodes in all
+    approvals: 2                  two other callers have signed exactly this request (crpc approve)
     max_targets_per_hour: 100     the calls of the caller within an hour are for at most 100 nodes in all
 
 The number of nodes is in the signed request, so that each node knows how large the whole call is. A broadcast names no
@@ -13,6 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from collective.filters import patterns
+from collective.text import plural
 
 _MATCH_SECONDS = 0.1
 
@@ -22,13 +24,16 @@ class CallFacts:
     """What requirements are about. `targets` is the number of nodes of the call, None for a broadcast.
 
     `targets_in_hour` is that of all calls of the caller within the last hour, this one included. `time` is in Unix
-    seconds. In a replay, a `targets_in_hour` and a `time` of None are unknown.
+    seconds. `approvals` is the number of valid approvals, `approval_problem` why others do not count. In a replay, a
+    `targets_in_hour` and a `time` of None are unknown.
     """
 
     reason: str = ""
     targets: int | None = 1
     targets_in_hour: int | None = None
     time: float | None = None
+    approvals: int = 0
+    approval_problem: str = ""
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,7 @@ class Requirements:
     reason: str | None = None
     max_targets: int | None = None
     max_targets_per_hour: int | None = None
+    approvals: int | None = None
 
     def unmet(self, call: CallFacts) -> str:
         """Return what a call lacks; an empty string when it meets all requirements."""
@@ -49,6 +55,9 @@ class Requirements:
             return f"at most {self.max_targets} nodes per call, not {found}"
         if self.max_targets_per_hour is not None and (call.targets_in_hour or 0) > self.max_targets_per_hour:
             return f"at most {self.max_targets_per_hour} nodes per hour and caller, not {call.targets_in_hour}"
+        if self.approvals is not None and call.approvals < self.approvals:
+            problem = f" ({call.approval_problem})" if call.approval_problem else ""
+            return f"{plural(self.approvals, 'approval')} by other callers, not {call.approvals}{problem}"
         return ""
 
     def depends_on_hour(self, call: CallFacts) -> bool:

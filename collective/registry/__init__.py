@@ -24,7 +24,8 @@ PERIODS_ALIVE = 3  # a node is alive when it was seen within this many of its pe
 class NodeRecord:
     """What a node publishes about itself.
 
-    `public_key` verifies its replies, in the form of a `.pub` file. `agents` are versions by agent; `refused` are the
+    `public_key` verifies its replies, in the form of a `.pub` file. `agents` are versions by agent, `ddls` the
+    digests of their DDLs; `refused` are the
     agents that failed to load, and `outdated` those of which a newer version failed to load, with the reason.
     `problems` are lines about policy, key files, facts, data functions and settings that are not valid now.
     `omitted` counts the entries of a member that did not fit into the registry. `period` is the time between
@@ -37,6 +38,7 @@ class NodeRecord:
     facts: Mapping[str, Any] = field(default_factory=dict)
     classes: tuple[str, ...] = ()
     agents: Mapping[str, str] = field(default_factory=dict)
+    ddls: Mapping[str, str] = field(default_factory=dict)
     refused: Mapping[str, str] = field(default_factory=dict)
     outdated: Mapping[str, str] = field(default_factory=dict)
     problems: tuple[str, ...] = ()

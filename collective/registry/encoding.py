@@ -251,6 +251,7 @@ _MEMBERS: Mapping[str, Callable[[str, Any], None]] = {
     "public_key": _check_text,
     "period": _check_number,
     "agents": _check_texts,
+    "ddls": _check_texts,
     "classes": _check_names,
     "refused": _check_texts,
     "outdated": _check_texts,

@@ -28,7 +28,9 @@ from collective.node.plugins import agents as plugins
 from collective.node.plugins.agents import LoadedAgent
 from collective.testing.commands import fake_commands
 
-_MEMBERS = frozenset({"about", "action", "data", "settings", "facts", "commands", "only", "expected", "calls"})
+_MEMBERS = frozenset(
+    {"about", "action", "data", "settings", "facts", "dry_run", "commands", "only", "expected", "calls"}
+)
 
 
 def agent(name: str, folder: Path = Path()) -> AgentUnderTest:
@@ -65,16 +67,22 @@ class AgentUnderTest:
         settings: Mapping[str, Any] | None = None,
         facts: Mapping[str, Any] | None = None,
         caller: str = "tester@localhost",
+        dry_run: bool = False,
     ) -> ActionResult:
-        """Return the result of an action called with other settings and facts than usual, or by another caller."""
+        """Return the result of an action called with other settings and facts than usual, by another caller, or dry."""
         try:
             described = self._loaded.ddl.action(action)
             data = described.check_input(inputs)
+            if dry_run:
+                described.require_dry_run()
             loaded = self._loaded
             if settings is not None:
                 loaded = replace(loaded, settings=loaded.ddl.check_settings(settings))
-            result = _run(_job(loaded, described, data, facts or {}, caller))
-            return result if result.statuscode else replace(result, data=described.check_output(result.data))
+            available = {"caller": caller, "facts": facts or {}, "dry_run": dry_run}
+            result = _run(_job(loaded, described, data, available))
+            if result.statuscode:
+                return result
+            return replace(result, data=described.check_output(result.data, complete=not dry_run))
         except RPCError as error:
             return ActionResult(error.statuscode, str(error), error.reason, dict(error.data))
 
@@ -82,7 +90,7 @@ class AgentUnderTest:
         """Run the case in a file and compare the result with the expected one.
 
         {"about": one sentence, "action": name, "data": inputs, "settings": {…}, "facts": {…},
-         "commands": argument of fake_commands, "only": true to allow no other commands,
+         "dry_run": true for a dry run, "commands": argument of fake_commands, "only": true to allow no other commands,
          "expected": {"statuscode": 0, "statusmsg": string or /regex/, "data": {…}}, "calls": [[argument, …], …]}
 
         Only the members and outputs that `expected` names are compared. Raises AssertionError for a difference.
@@ -92,19 +100,17 @@ class AgentUnderTest:
             raise AssertionError(f"{path}: unknown member '{unknown[0]}' (members: {', '.join(sorted(_MEMBERS))})")
         fakes = case.get("commands")
         with fake_commands(fakes, only=case.get("only", False)) if fakes is not None else nullcontext() as calls:
-            result = self.request(
-                case["action"], case.get("data", {}), settings=case.get("settings"), facts=case.get("facts")
-            )
+            options = {name: case[name] for name in ("settings", "facts", "dry_run") if name in case}
+            result = self.request(case["action"], case.get("data", {}), **options)
         _compare(str(path), case["expected"], vars(result))
         if "calls" in case:
             _compare(f"{path}: calls", case["calls"], calls() if calls else [])
 
 
-def _job(
-    loaded: LoadedAgent, action: Action, data: Mapping[str, Any], facts: Mapping[str, Any], caller: str
-) -> ActionJob:
-    deadline = time.monotonic() + action.timeout
-    available = {"settings": loaded.settings, "caller": caller, "facts": facts, "deadline": deadline}
+def _job(loaded: LoadedAgent, action: Action, data: Mapping[str, Any], supplied: Mapping[str, Any]) -> ActionJob:
+    """Return the job of a call; `supplied` are the caller, the facts and `dry_run`."""
+    caller, facts = supplied["caller"], supplied["facts"]
+    available = {**supplied, "settings": loaded.settings, "deadline": time.monotonic() + action.timeout}
     secrets = action.secret_texts(data)
     if program := loaded.programs.get(action.name):
         members: dict[str, Any] = {

@@ -117,4 +117,7 @@ def make_node(
 def record(node: Server) -> NodeRecord:
     """Return the record that a node would publish to the registry."""
     versions = {name: agent.ddl.metadata["version"] for name, agent in node.agents.items()}
-    return NodeRecord(node.identity, __version__, node.facts.current, agents=versions, refused=node.agents.refused)
+    digests = {name: agent.ddl.digest for name, agent in node.agents.items()}
+    return NodeRecord(
+        node.identity, __version__, node.facts.current, agents=versions, ddls=digests, refused=node.agents.refused
+    )

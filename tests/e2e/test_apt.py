@@ -29,9 +29,9 @@ def in_seconds(seconds: float) -> float:
     return time.monotonic() + seconds
 
 
-def call(action: str, *args: str, seconds: float = 100.0) -> dict[str, Any]:
+def call(action: str, *args: str, seconds: float = 100.0, **more: Any) -> dict[str, Any]:
     """Call an action of the package agent; return its outputs."""
-    return dict(getattr(package, action)(*args, settings={}, deadline=in_seconds(seconds)))
+    return dict(getattr(package, action)(*args, settings={}, deadline=in_seconds(seconds), **more))
 
 
 @pytest.fixture(autouse=True)
@@ -56,6 +56,20 @@ def test_install_status_purge() -> None:
     gone = call("purge", SMALL)
     assert (gone["changed"], gone["ensure"]) == (True, "absent")
     assert call("uninstall", SMALL)["changed"] is False
+
+
+def test_a_dry_run_changes_nothing() -> None:
+    """A dry run says what apt would do, and leaves the packages as they are."""
+    planned = call("install", SMALL, dry_run=True)
+    assert (planned["changed"], planned["ensure"]) == (True, "absent")
+    assert f"Inst {SMALL} " in planned["output"]
+    assert call("status", SMALL)["ensure"] == "absent"
+    call("install", SMALL)
+    assert call("update", SMALL, dry_run=True)["changed"] is False
+    assert call("purge", SMALL, dry_run=True)["changed"] is True
+    assert call("status", SMALL)["ensure"] != "absent"
+    with pytest.raises(Aborted, match="Unable to locate package collective-no-such-package"):
+        call("install", "collective-no-such-package", dry_run=True)
 
 
 def test_a_missing_version_is_reported() -> None:

@@ -18,6 +18,9 @@ from support.json_documents import check_document
 from collective.clients.commands import make_parsers, rpc
 
 READ_ONLY = (
+    "report",
+    "runs",
+    "groups",
     "ping",
     "find",
     "facts",
@@ -49,6 +52,10 @@ def test_facts_shows_how_a_fact_is_distributed(crpc: Crpc) -> None:
     )
     assert "= 5" in crpc("facts", "os.family").stdout
     assert crpc("facts", "no.such.fact").stdout == "Values of no.such.fact:\n\n   (none) = 5\n"
+    assert crpc("facts", "rol").stderr == "crpc: no node has the fact 'rol' (did you mean 'role'?)\n"
+    assert crpc("find", "-F", "rol=web").stderr == (
+        "crpc: no node matches the filter (no node has the fact 'rol': did you mean 'role'?)\n"
+    )
 
 
 def test_inventory_shows_one_node(crpc: Crpc) -> None:

@@ -94,8 +94,8 @@ def call(request: pytest.FixtureRequest, repository: Path) -> Iterator[Call]:
     assert repository.exists()
     settings = {"provider": request.param}
 
-    def call(action: str, *words: str) -> dict[str, Any]:
-        arguments: dict[str, Any] = {"settings": settings}
+    def call(action: str, *words: str, **more: Any) -> dict[str, Any]:
+        arguments: dict[str, Any] = {"settings": settings, **more}
         if action not in ("count", "md5"):
             arguments["deadline"] = time.monotonic() + 30
         return dict(getattr(package, action)(*words, **arguments))
@@ -123,6 +123,21 @@ def test_install_update_downgrade_and_uninstall(call: Call) -> None:
     gone = call("uninstall", SMALL)
     assert (gone["changed"], gone["ensure"]) == (True, "absent")
     assert call("purge", SMALL)["changed"] is False
+
+
+def test_a_dry_run_changes_nothing(call: Call) -> None:
+    """A dry run says whether the package manager would change something, and leaves the packages as they are."""
+    planned = call("install", SMALL, "1.0-1", dry_run=True)
+    assert (planned["changed"], planned["ensure"]) == (True, "absent")
+    assert call("status", SMALL)["ensure"] == "absent"
+    call("install", SMALL, "1.0-1")
+    assert call("update", SMALL, dry_run=True)["changed"] is True
+    assert call("uninstall", SMALL, dry_run=True)["changed"] is True
+    assert call("status", SMALL)["ensure"] == "1.0-1"
+    call("update", SMALL)
+    assert call("update", SMALL, dry_run=True)["changed"] is False
+    with pytest.raises(Aborted):
+        call("install", "collective-no-such-package", dry_run=True)
 
 
 def test_search_lists_the_newest_version_first(call: Call) -> None:

@@ -74,7 +74,7 @@ def test_one_id_of_a_rollout_is_in_every_audit_log(crpc: Crpc, lab: Layout) -> N
 
 
 def test_a_call_can_be_unsaved(crpc: Crpc, lab: Layout) -> None:
-    """With --no-save there is no file of the call."""
+    """The option --no-save leaves no file of the call."""
     before = run_files(lab)
     assert crpc("rpcutil", "ping", "--no-save").returncode == 0
     assert run_files(lab) == before

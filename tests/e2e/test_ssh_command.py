@@ -125,7 +125,7 @@ def test_the_commands_are_printed(ssh_crpc: Crpc) -> None:
 
 
 def test_a_menu_asks_which_node(ssh_terminal: TmuxTerminal) -> None:
-    """The number or the name of the menu is typed; ssh has the terminal, and nothing typed is no choice."""
+    """The number or the name of the menu is typed; ssh has the terminal, and an empty line chooses none."""
     ssh_terminal.type("crpc ssh -- 'test -t 0 || echo no terminal; echo on-$((40+2))'; echo ended with $?")
     wait_until(lambda: "node, 1 to 5:" in ssh_terminal.screen(), 30, ssh_terminal.screen)
     assert "   2  node02.lab  " in ssh_terminal.screen()

@@ -49,6 +49,15 @@ def perform(module: ModuleType, case: dict[str, Any], *, seconds: float = 20.0) 
         assert calls() == case["calls"]
 
 
+def files(folder: Path) -> dict[str, str | None]:
+    """Return everything below a folder: the content of files, where links lead, None for folders."""
+    found = {path: path.readlink() if path.is_symlink() else path for path in sorted(folder.rglob("*"))}
+    return {
+        str(path): str(target) if target != path else None if path.is_dir() else path.read_text()
+        for path, target in found.items()
+    }
+
+
 def answer(module: ModuleType, described: ddl.Action, case: dict[str, Any], seconds: float = 20.0) -> dict[str, Any]:
     """Check the inputs, call the action, check the outputs, as a node does; return the reply."""
     function = getattr(module, case["action"])

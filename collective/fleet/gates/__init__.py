@@ -10,7 +10,7 @@ A gate fails when it cannot tell: an absent reply, an alarm without data and an 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -64,6 +64,11 @@ class Gates:
             raise UsageError(f"gates: action '{self.action}': must be {STOP} or {PAUSE}")
         if self.every is not None and not 0 < self.every < float("inf"):
             raise UsageError(f"gates: every '{self.every}': must be a number of seconds")
+
+    @classmethod
+    def read(cls, gates: Iterable[str], every: float | None = None, action: str = STOP) -> Gates:
+        """Return gates as they are written: `cmd:COMMAND`, `reply:EXPR`, `alarm:NAME`, `http:URL`; raise UsageError."""
+        return cls(tuple(read_gate("gates", text) for text in gates), every, action)
 
 
 NO_GATES = Gates()

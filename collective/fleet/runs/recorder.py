@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from collective.bounded_json import MAX_DEPTH
@@ -31,6 +32,7 @@ log = logging.getLogger(__name__)
 
 _LONGEST_INPUTS = 200  # characters of the inputs in the first line
 _NO_DEFAULT = object()
+_LEAST_LINES = 2  # of a file: the call, and the request
 _LONGEST_REASON = 200  # characters of why a call stopped, in the last line
 
 
@@ -42,6 +44,8 @@ class RunRecorder:
         self._retry_of = retry_of
         self._clock = clock
         self._file: int | None = None
+        self._path: Path | None = None
+        self._lines = 0
         self._size = 0
         self._nodes = 0
         self._action: Action | None = None
@@ -104,8 +108,8 @@ class RunRecorder:
         if folder.stat().st_mode & 0o077:
             folder.chmod(0o700)
         self._runs.prune(self._clock)
-        path = folder / f"{int(self._clock() * 1000):013d}-{run}.jsonl"
-        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        self._path = folder / f"{int(self._clock() * 1000):013d}-{run}.jsonl"
+        self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with suppress(OSError):  # not every network file system has locks
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # tells others that the run is not over
 
@@ -139,6 +143,7 @@ class RunRecorder:
             self._size += len(line)
             while line:
                 line = line[os.write(self._file, line) :]
+            self._lines += 1
         except OSError as error:
             self._give_up(error)
         except (TypeError, ValueError, RecursionError):  # no reply is nested more than MAX_DEPTH levels
@@ -148,6 +153,9 @@ class RunRecorder:
         text = f"{self._runs.path}: the run cannot be saved: {error.strerror or error}"
         log.warning("run.not_saved", extra={"error": f"{text} (--no-save omits this warning)"})
         self._close()
+        if self._path is not None and self._lines < _LEAST_LINES:  # it could not be shown or retried
+            with suppress(OSError):
+                self._path.unlink()
 
     def _close(self) -> None:
         file, self._file = self._file, None

@@ -137,6 +137,9 @@ class JobRunner:
         except Failed as error:
             log.error("journal.failed", extra={"error": str(error)})
             return _AGAIN
+        except Exception:
+            log.exception("node.internal_error")  # the thread must live on
+            return _LOOK
         if late or upcoming is None:
             return _AGAIN if late else None
         return min(_LOOK, max(0.05, upcoming - self._parts.now()))

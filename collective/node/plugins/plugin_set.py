@@ -36,7 +36,8 @@ class Plugins:
     def problems(self) -> tuple[str, ...]:
         """The error lines of all rejected plugins, also of those whose last valid version serves, and of settings."""
         warnings = [line for agent in self.agents.values() for line in agent.warnings]
-        return (*self.agents.problems, *self.data.problems, *warnings, *self.unused)
+        # An agent and a data function of one name share a file of settings.
+        return tuple(dict.fromkeys((*self.agents.problems, *self.data.problems, *warnings, *self.unused)))
 
     @cached_property
     def inputs(self) -> Actions:

@@ -57,6 +57,7 @@ class Admission:
         request = context.request
         try:
             agent, action = context.plugins.agents.find(request.agent, request.action)
+            agent.ddl.require_version(request.demanded)
             if request.dry_run:
                 action.require_dry_run()
             return AdmittedRequest(context, agent, action, action.check_input(request.data))

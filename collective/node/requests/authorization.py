@@ -7,8 +7,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
 
-from collective import data_ddl
+from collective import data_ddl, signing
 from collective.messages import Request
+from collective.node.requests.approvals import ApprovalVerifier
 from collective.node.requests.caller_hours import CallerHours
 from collective.node.requests.context import RequestContext
 from collective.node.requests.reasons import Reason, Refused
@@ -26,8 +27,15 @@ class DecidingPolicy(Protocol):
 class Authorizer:
     """Checks requests against a policy. Both methods raise Refused (DENIED), naming the rule that denies."""
 
-    def __init__(self, policy: DecidingPolicy, state: NodeState, now: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        policy: DecidingPolicy,
+        state: NodeState,
+        now: Callable[[], float] = time.time,
+        verify: signing.VerifyPayload = signing.accept_unsigned,
+    ) -> None:
         self._policy = policy
+        self._approvals = ApprovalVerifier(verify)
         self._state = state
         self._now = now
         self._hours = CallerHours()
@@ -45,7 +53,7 @@ class Authorizer:
         action = context.plugins.agents.action(request.agent, request.action)
         data = action.with_defaults(request.data) if action else request.data
         view = self._state.view(context.plugins)
-        call, known, dry_run = self._call_facts(request), context.plugins.inputs, request.dry_run
+        call, known, dry_run = self._call_facts(request, context), context.plugins.inputs, request.dry_run
         question = Question(
             request.caller, request.agent, request.action, data, view, dry_run=dry_run, known=known, call=call
         )
@@ -57,12 +65,15 @@ class Authorizer:
         context.rule = context.rule or decision.rule
         self._hours.add(request.caller, request.run or request.id, call.targets or 0, call.time or 0.0)
 
-    def _call_facts(self, request: Request) -> CallFacts:
+    def _call_facts(self, request: Request, context: RequestContext) -> CallFacts:
         """Return what requirements are about; a request names its nodes, whatever it says about the whole call."""
         now = self._now()
         named = None if request.targets is None else max(len(request.targets), request.total or 0)
         earlier = self._hours.targets(request.caller, request.run or request.id, now)
-        return CallFacts(request.reason or "", named, earlier + (named or 0), now)
+        approved = self._approvals.approvals(context.request, context.fingerprint, now)
+        context.approvers = approved.callers
+        count = len(approved.callers)
+        return CallFacts(request.reason or "", named, earlier + (named or 0), now, count, approved.problem)
 
 
 def _query_request(request: Request, function: str, query: str) -> Request:

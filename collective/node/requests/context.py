@@ -23,7 +23,8 @@ class RequestContext:
     is that of the key that signed it.
 
     Added later: `journaled` once it has an entry of its own in the journal, `first` is the entry of an earlier
-    delivery, `rule` is the policy's rule that allowed or denied it, `filter` is its parsed filter, and `queries` are
+    delivery, `rule` is the policy's rule that allowed or denied it, `approvers` are the callers whose
+    approvals are valid, `filter` is its parsed filter, and `queries` are
     the (data function, query) pairs that it needs permission for.
     """
 
@@ -35,6 +36,7 @@ class RequestContext:
     journaled: bool = False
     first: JournalEntry | None = None
     rule: str | None = None
+    approvers: tuple[str, ...] = ()
     filter: Filter = field(default_factory=Filter)
     queries: list[tuple[str, str]] = field(default_factory=list)
 

@@ -54,6 +54,7 @@ class DecisionAudit:
             str(reason.verdict),
             context.rule,
             asks=context.queries,
+            approvers=context.approvers,
             fingerprint=context.fingerprint,
             skew=context.skew,
             envelope=None if context.has_secrets or large else context.envelope,

@@ -15,6 +15,7 @@ from collective.errors import (
     InvalidInput,
     MissingInput,
     NoDryRun,
+    OtherVersion,
     RPCError,
     UncheckedInput,
     UnknownAction,
@@ -81,6 +82,7 @@ class Reason(Enum):
     NOT_EVALUATED = ("filtered", "filtered", _ALWAYS, 5, "not_evaluated", _ALWAYS)
     FILTERED = ("filtered", "filtered", _NAMED, 5, "filtered", _NAMED)
     UNKNOWN_ACTION = ("invalid", "invalid", _ALWAYS, 2, None, _ALWAYS)
+    OTHER_VERSION = ("invalid", "invalid", _ALWAYS, 2, "other_version", _ALWAYS)
     MISSING_INPUT = ("invalid", "invalid", _ALWAYS, 3, None, _ALWAYS)
     INVALID_INPUT = ("invalid", "invalid", _ALWAYS, 4, None, _ALWAYS)
     UNCHECKED = ("invalid", "invalid", _ALWAYS, 4, "unchecked", _ALWAYS)
@@ -142,6 +144,7 @@ _INPUT_REASONS: Mapping[type[RPCError], Reason] = {
     InvalidInput: Reason.INVALID_INPUT,
     UncheckedInput: Reason.UNCHECKED,
     NoDryRun: Reason.NO_DRY_RUN,
+    OtherVersion: Reason.OTHER_VERSION,
 }
 
 

@@ -65,6 +65,7 @@ class AuditLog:
         rule: str | None,
         *,
         asks: Sequence[tuple[str, str]] = (),
+        approvers: Sequence[str] = (),
         fingerprint: str | None = None,
         skew: float | None = None,
         envelope: Envelope | None = None,
@@ -72,8 +73,8 @@ class AuditLog:
         """Write a decision on the request with this payload `digest`.
 
         `data` are the masked inputs, `asks` the data functions in the filter, with their queries; both are cut to a
-        bounded size. `skew` is in seconds. The `envelope` is kept if there is a folder for envelopes; it must not
-        contain secrets.
+        bounded size. `approvers` are the callers that have approved the request. `skew` is in seconds. The `envelope`
+        is kept if there is a folder for envelopes; it must not contain secrets.
         Raise Failed when the line or the envelope cannot be written.
         """
         entry = {
@@ -90,6 +91,7 @@ class AuditLog:
             "dry_run": request.dry_run,
             "data": cut_data(data),
             "asks": cut_asks(asks),
+            "approvers": list(approvers),
             "verdict": verdict,
             "rule": rule,
             "reason": request.reason,

@@ -1,0 +1,78 @@
+"""`crpc approve FILE`: sign a saved plan of another caller, so that nodes whose policy requires approvals run it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from collective.clients import options
+from collective.clients.commands import COMMANDS
+from collective.clients.confirmation import ask_whether
+from collective.clients.parser import Parser
+from collective.clients.render.formatting import in_words
+from collective.clients.streams import notice, write
+from collective.errors import PlanRefused, UsageError
+from collective.nodesets import fold_any
+from collective.text import escape_controls, plural
+
+
+def make_parser() -> Parser:
+    """Return the parser of `crpc approve`."""
+    parser = Parser(
+        "crpc approve",
+        description=f"{COMMANDS['approve']}.\n\nThe plan is shown, and signed with this caller's key after a yes. The "
+        "signature covers the action, its inputs, the nodes, the caller and the expiry; a changed plan needs new "
+        "approvals.",
+        examples=[
+            "crpc shell run uptime -F role=web --save-plan plan.json",
+            "crpc approve plan.json",
+        ],
+    )
+    parser.add_argument("file", metavar="FILE", type=options.path, help="the file that --save-plan has written")
+    parser.add_argument("--yes", action="store_true", help="do not ask for confirmation")
+    options.add_target(parser)
+    return parser
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Show the plan, add this caller's signature, and return the exit code."""
+    args = make_parser().parse_args(arguments)
+
+    from collective.fleet.approvals import approve, read_document
+    from collective.fleet.plan import read_saved, resealed
+    from collective.signing import caller_key
+
+    plan = read_saved(args.file)
+    config = options.client_config(args)
+    if plan["collective"] != config.collective:
+        raise UsageError(f"{args.file}: the plan is for '{plan['collective']}', not '{config.collective}' (use -T)")
+    expires = read_document(plan["approval"]["document"])["expires"]
+    if expires < time.time():
+        raise UsageError(f"{args.file}: the time for approvals is over (make a new plan)")
+    write(escape_controls(_summary(plan)) + "\n")
+    if not args.yes and not ask_whether("approve?"):
+        raise PlanRefused("not approved (--yes approves without a question)")
+    approved = approve(plan, config.caller, caller_key.signing(config.key))
+    _replace(args.file, resealed(approved))
+    notice(f"approved by {plural(len(approved['approval']['signatures']), 'caller')}: 'crpc apply {args.file}' runs it")
+    return 0
+
+
+def _summary(plan: Mapping[str, Any]) -> str:
+    nodes = [name for wave in plan["waves"] for name in wave["nodes"]]
+    inputs = " ".join(f"{name}={in_words(value)}" for name, value in plan["data"].items())
+    call = " ".join(part for part in (plan["agent"], plan["action"], inputs) if part)
+    return f"{call} on {plural(len(nodes), 'node')} ({fold_any(nodes)}), planned by {plan['caller']}"
+
+
+def _replace(path: Path, document: Mapping[str, Any]) -> None:
+    """Write the plan atomically: an interrupted command leaves the old one."""
+    new = path.with_name(f".{path.name}.new")
+    try:
+        new.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+        new.replace(path)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be written: {error.strerror}") from None

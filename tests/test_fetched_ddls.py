@@ -1,0 +1,108 @@
+"""A caller fetches the DDLs that it lacks from nodes, checks and keeps them, and a fetched DDL hides no failure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from collective.catalog import Catalog
+from collective.errors import UsageError
+from collective.fleet import fetched_ddls
+from collective.fleet.fetched_ddls import FetchedDDLs, fetch, is_accepted
+from collective.fleet.fleet import Fleet
+from collective.testing import Network, memory_fleet
+
+
+@pytest.fixture
+def network(tmp_path: Path, plugins: Path) -> Iterator[Network]:
+    """Two nodes with the agent `odd`, whose caller has the standard DDLs only."""
+    with memory_fleet(tmp_path, {"web1": {}, "web2": {}}, code=[plugins], ddls=[plugins]) as network:
+        yield network
+
+
+def caller(network: Network, **config: Any) -> Fleet:
+    return Fleet(replace(network.fleet.config, ddls=[], **config), network.transport, network.registry)
+
+
+def cache(network: Network) -> FetchedDDLs:
+    return FetchedDDLs(network.fleet.config.state, "testing")
+
+
+def test_a_missing_ddl_is_fetched_once(network: Network) -> None:
+    """The first call gets the DDL from a node; later ones use the kept file, without asking any node."""
+    with caller(network) as fleet:
+        path = fetch(fleet, cache(network), "odd")
+        assert json.loads(path.read_text())["metadata"]["name"] == "odd"
+        (entry,) = cache(network).entries().values()
+        assert (entry["version"], path.parent.name) == ("1", entry["digest"])
+        assert entry["node"] in ("web1", "web2")
+        received = sum(node.statistics.requests["received"] for node in network.nodes.values())
+        assert fetch(fleet, cache(network), "odd") == path
+        assert sum(node.statistics.requests["received"] for node in network.nodes.values()) == received
+        fleet.catalog.add_fetched("odd", path)
+        assert len(fleet.call("odd", "sleep", {"seconds": 0}).wait().ok) == 2
+
+
+def test_another_ddl_of_most_nodes_is_fetched_again(network: Network) -> None:
+    """A kept DDL with another digest than that of most nodes is replaced."""
+    with caller(network) as fleet:
+        document = {"metadata": {"name": "odd", "description": "Old", "version": "0"}, "actions": {"sleep": {
+            "description": "x", "input": {"type": "object"}, "output": {"type": "object"}}}}  # fmt: skip
+        old = cache(network).store("odd", json.dumps(document), "0", "web1")
+        path = fetch(fleet, cache(network), "odd")
+        assert path != old
+        assert cache(network).entries()["odd"]["version"] == "1"
+
+
+def test_only_ddls_of_accepted_nodes_are_fetched(network: Network) -> None:
+    """`ddl_nodes` has names and patterns; without an accepted node the agent is unknown."""
+    with caller(network, ddl_nodes=["db*"]) as fleet, pytest.raises(UsageError) as caught:
+        fetch(fleet, cache(network), "odd")
+    assert str(caught.value) == (
+        "unknown agent 'odd': there is no DDL, and no node to fetch it from (2 nodes have it, which 'ddl_nodes' does "
+        "not accept)"
+    )
+    assert is_accepted("web1.my.net", ["db1", "*.my.net"])
+    assert not is_accepted("web1.my.net.evil", ["*.my.net"])
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({"ddl": "{}", "digest": "0"}, "does not match its digest"),
+        ({"ddl": "{", "digest": fetched_ddls.digest("{")}, "not valid JSON"),
+        ({"ddl": "{}", "digest": fetched_ddls.digest("{}")}, "'metadata' is a required property"),
+    ],
+)
+def test_a_ddl_that_is_not_valid_is_not_kept(
+    network: Network, monkeypatch: pytest.MonkeyPatch, data: dict[str, Any], message: str
+) -> None:
+    """What a node sends is checked before it is kept, and the error names the node."""
+    node = network.nodes["web1"]
+    loaded = node.agents["rpcutil"]
+    lying = replace(
+        loaded, functions={**loaded.functions, "get_ddl": lambda agent: {"agent": agent, "version": "1", **data}}
+    )
+    monkeypatch.setitem(node.agents._plugins, "rpcutil", lying)
+    with caller(network, ddl_nodes=["web1"]) as fleet, pytest.raises(UsageError) as caught:
+        fetch(fleet, cache(network), "odd")
+    assert message in str(caught.value)
+    assert "web1: " in str(caught.value)
+    assert cache(network).entries() == {}
+
+
+def test_a_fetched_ddl_cannot_hide_failures(tmp_path: Path) -> None:
+    """`display: ok` of a fetched DDL counts as `always`; that of a local DDL is the caller's decision."""
+    path = tmp_path / "quiet.json"
+    action = {"description": "x", "display": "ok", "input": {"type": "object"}, "output": {"type": "object"}}
+    metadata = {"name": "quiet", "description": "x", "version": "1"}
+    path.write_text(json.dumps({"metadata": metadata, "actions": {"go": action}}))
+    catalog = Catalog()
+    catalog.add_fetched("quiet", path)
+    assert catalog.action("quiet", "go").display == "always"
+    assert Catalog([tmp_path]).action("quiet", "go").display == "ok"
