@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -71,3 +73,20 @@ def test_abandoned_calls_are_bounded() -> None:
         if thread.name == "aws":
             thread.join(LONG)
     assert deadlines.run(lambda: 7, extra=LONG) == 7
+
+
+LIMITED = """
+import resource, threading
+from collective.aws.calls import CallFailed, Deadlines
+threading.stack_size(64 * 2**20)
+size = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (size + 32 * 2**20, resource.RLIM_INFINITY))
+try: Deadlines(5.0, 5.0).run(lambda: 1)
+except CallFailed as error: print(error)
+"""
+
+
+def test_a_call_for_which_no_thread_can_be_started_fails() -> None:
+    """The daemon then pauses and tries again, as after any other failure of a call."""
+    done = subprocess.run([sys.executable, "-c", LIMITED], capture_output=True, text=True, check=False)
+    assert done.stdout == "can't start new thread (raise TasksMax of the service, or its limit of memory)\n"

@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import re
-import resource
 import signal
 import time
 from collections import Counter
@@ -20,9 +19,7 @@ from support.daemons import Daemon, daemon
 from support.signed_node import SignedNode, signed_node
 from support.waiting import wait_until
 
-from collective import messages
 from collective.audit.cutting import MAX_LINE
-from collective.messages import Reply
 from collective.node.requests.refusal_budget import REFUSALS
 
 SLOW = {"type": "string", "pattern": "^(a|aa)+$"}
@@ -36,9 +33,6 @@ DDL: dict[str, Any] = {
         }
     },
 }
-
-
-STACK = 8 * 2**20  # bytes of a thread's stack; Linux
 
 
 @pytest.fixture
@@ -129,7 +123,7 @@ def test_a_denied_caller_writes_a_bounded_amount(node: SignedNode) -> None:
 
 @pytest.mark.failure(failures.SIGNAL, "SIGKILL of the daemon and an action's monitor together")
 def test_an_interrupted_command_does_not_act_later(node: SignedNode) -> None:
-    """The daemon and the action's monitor are killed together, without a control group to hold the command."""
+    """A command that has no control group is ended by the next daemon, before `interrupted` is reported."""
     mark = node.folder / "mark"
     command = f"touch {mark}.begun; sleep 6.125; touch {mark}"
     with daemon(node.folder, node.url) as running:
@@ -181,39 +175,6 @@ def test_reads_of_one_caller_leave_room_for_others(node: SignedNode) -> None:
         kept = sum(path.stat().st_size for path in (node.folder / "state").glob("journal.sqlite*"))
     assert bob["statuscode"] == 0
     assert kept < 8_000_000  # 200 replies of 50 KB, compressed, take 6 MB more
-
-
-@pytest.mark.failure(failures.RESOURCE, "no further thread is possible")
-def test_a_daemon_that_can_start_no_thread_goes_on_when_it_can(node: SignedNode) -> None:
-    """Each request runs once, no count becomes negative, and the daemon ends in time."""
-    no_cache = {"GLIBC_TUNABLES": "glibc.pthread.stack_cache_size=0"}  # of stacks
-    with daemon(node.folder, node.url, env=no_cache) as running:
-        pid = running.process.pid
-        node.send(node.request(data={"command": "true"}))
-        assert node.reply().statuscode == 0
-        unlimited = resource.prlimit(pid, resource.RLIMIT_AS)
-        requests = [node.request(data={"command": f"echo {number} >> {node.folder}/ran"}) for number in range(20)]
-        node.send(*requests[:10])
-        wait_until(lambda: forbid_threads(pid) and "can't start new thread" in running.log, 60, lambda: running.log)
-        node.send(*requests[10:])
-        resource.prlimit(pid, resource.RLIMIT_AS, unlimited)
-        replies: list[Reply] = []
-        while len(replies) < len(requests) and (found := node.receive(node.replies_queue, 40)):
-            replies += [messages.decode_reply(messages.unseal(one.body).content) for one in found]
-        assert {reply.request: reply.statuscode for reply in replies} == {one.id: 0 for one in requests}
-        node.send(node.request("rpcutil", "daemon_stats"))
-        assert node.reply().data["running"] >= 0
-        allowed = Counter(line["request"] for line in running.audit if line.get("verdict") == "allowed")
-        assert ends(running) < 15
-    assert set(allowed.values()) == {1}
-    assert sorted(map(int, (node.folder / "ran").read_text().split())) == list(range(20))
-
-
-def forbid_threads(pid: int) -> bool:
-    """Let a process have no more memory than it has without its latest thread; return true."""
-    size = int(Path(f"/proc/{pid}/statm").read_text().split()[0]) * resource.getpagesize()  # proc(5)
-    resource.prlimit(pid, resource.RLIMIT_AS, (size - STACK // 2, resource.RLIM_INFINITY))
-    return True
 
 
 def test_no_process_of_the_daemon_leaves_a_core_file(node: SignedNode) -> None:

@@ -118,7 +118,7 @@ def main() -> None:
     runs = [
         Result(run["name"], run["seconds"], tuple(run["figures"])) for run in json.loads(Path(sys.argv[1]).read_text())
     ]
-    head = PAGE.read_text().partition("\n## ")[0]
+    head = PAGE.read_text().partition("\n## ")[0].rstrip("\n") + "\n"
     PAGE.write_text(f"{head}\n{table(declared(), runs)}")
 
 

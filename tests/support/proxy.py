@@ -102,7 +102,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         own = self.server.answer(operation, body)
         if own is not None:
-            self._answer(200, own, {})
+            self._answer(200, own, {"content-type": "text/html"})
             return
         self.server.watch(f"before {operation}", body)
         upstream = http.client.HTTPConnection(self.server.upstream.netloc, timeout=60)
