@@ -213,6 +213,14 @@ def test_a_dry_run_of_an_upload_sends_no_content(network: Network, tmp_path: Pat
     assert remote.read_bytes() == CONTENT
 
 
+@pytest.mark.parametrize("spelling", ["read//secret", "read/./secret", "./read/secret", "read/secret/", "/read/secret"])
+def test_a_file_has_one_spelling(area: Path, spelling: str) -> None:
+    """A policy can deny a path with a pattern, so another spelling of the same path is refused."""
+    (area / "read" / "secret").write_text("x")
+    with pytest.raises(Aborted, match=f"not allowed: use '{area}/read/secret'"):
+        file.read(f"{area}/{spelling}", settings=settings(area))
+
+
 def test_an_allowed_folder_that_others_can_replace_is_refused(area: Path) -> None:
     """Other users could put a link to any folder in its place, so nothing below it is read or written."""
     (area / "shared").mkdir()
