@@ -269,6 +269,26 @@ def test_a_file_that_changes_while_it_is_fetched_is_not_kept(network: Network, t
     assert list((tmp_path / "copies" / "node1").iterdir()) == []
 
 
+@pytest.mark.parametrize("content", ["AAAA", ""], ids=["more", "nothing"])
+def test_a_node_that_sends_without_end_is_not_asked_again(network: Network, tmp_path: Path, content: str) -> None:
+    """A copy ends when a node has sent more than the size that it has announced, or a piece without content."""
+    (tmp_path / "read" / "log").write_bytes(b"1234567")
+    asked, ask = [], asking(network)
+
+    def endless(action: str, inputs: Mapping[str, Any], targets: Targets) -> Call:
+        asked.append(action)
+        call = ask(action, {**inputs, "offset": 0} if action == "read" else inputs, targets)
+        for reply in call.wait().replies.values():
+            if action == "read":
+                reply.data.update(content=content, truncated=True)  # type: ignore[attr-defined]
+        return call
+
+    fetched = Download(endless, str(tmp_path / "read" / "log"), tmp_path / "copies")
+    fetched.run(Targets(nodes=["node1"]))
+    assert "the node sends more than its size" in fetched.transfers["node1"].error
+    assert len(asked) <= 4
+
+
 @pytest.mark.skipif("BIG_FILES" not in os.environ, reason="takes minutes: make files")
 @pytest.mark.timeout(1800)
 def test_fifty_megabytes_to_five_nodes_and_back(network: Network, tmp_path: Path) -> None:
