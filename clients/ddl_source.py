@@ -27,7 +27,8 @@ def complete(catalog: Catalog, config: ClientConfig, agent: str) -> None:
         return
     if not _is_agent_name(name) or get_close_matches(name, {*COMMANDS, *catalog.paths}, 1, _CLOSE):
         return
-    from collective.fleet.fetched_ddls import FetchedDDLs, fetch
+    from collective.fleet.ddl_cache import FetchedDDLs
+    from collective.fleet.fetched_ddls import fetch
     from collective.fleet.fleet import Fleet
 
     try:

@@ -12,8 +12,9 @@ import pytest
 
 from collective.catalog import Catalog
 from collective.errors import UsageError
-from collective.fleet import fetched_ddls
-from collective.fleet.fetched_ddls import FetchedDDLs, fetch, is_accepted
+from collective.fleet import ddl_cache
+from collective.fleet.ddl_cache import FetchedDDLs
+from collective.fleet.fetched_ddls import fetch, is_accepted
 from collective.fleet.fleet import Fleet
 from collective.node.plugins.agents import LoadedAgents
 from collective.testing import Network, memory_fleet
@@ -77,8 +78,8 @@ def test_only_ddls_of_accepted_nodes_are_fetched(network: Network) -> None:
     ("data", "message"),
     [
         ({"ddl": "{}", "digest": "0"}, "does not match its digest"),
-        ({"ddl": "{", "digest": fetched_ddls.digest("{")}, "not valid JSON"),
-        ({"ddl": "{}", "digest": fetched_ddls.digest("{}")}, "'metadata' is a required property"),
+        ({"ddl": "{", "digest": ddl_cache.digest("{")}, "not valid JSON"),
+        ({"ddl": "{}", "digest": ddl_cache.digest("{}")}, "'metadata' is a required property"),
     ],
 )
 def test_a_ddl_that_is_not_valid_is_not_kept(network: Network, data: dict[str, Any], message: str) -> None:

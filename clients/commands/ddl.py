@@ -96,7 +96,7 @@ def _row(catalog: Catalog, name: str) -> list[str | None]:
 
 
 def _fetched(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
-    from collective.fleet.fetched_ddls import FetchedDDLs
+    from collective.fleet.ddl_cache import FetchedDDLs
 
     try:
         config = options.client_config(args)

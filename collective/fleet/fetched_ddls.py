@@ -4,18 +4,13 @@
         └─► cached with that digest? ─► use it
             └─► else ask such a node: `rpcutil get_ddl`; its reply is signed with the node's key
 
-    <state>/ddls/<collective>/<digest>/<agent>.json     the DDL
-    <state>/ddls/<collective>/index.json                {agent: {digest, version, node, fetched}}
-
 A fetched DDL is checked like any other. It cannot hide a failure: see `Catalog.add_fetched`.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
-import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
@@ -23,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from collective import ddl
-from collective.errors import CollectiveError, ConfigError, TransportError, UsageError
+from collective.errors import CollectiveError, TransportError, UsageError
+from collective.fleet.ddl_cache import FetchedDDLs, digest
 from collective.fleet.fleet import Fleet
 from collective.fleet.targets import Targets
 from collective.registry import NodeRecord
@@ -34,40 +30,6 @@ log = logging.getLogger(__name__)
 _TRIES = 3  # nodes that are asked, one after another
 _SECONDS = 10.0  # for each answer
 LARGEST = 1024 * 1024  # characters of a DDL
-
-
-class FetchedDDLs:
-    """The DDLs that were fetched for a collective, in the folder `state`."""
-
-    def __init__(self, state: Path, collective: str) -> None:
-        self._folder = state / "ddls" / collective
-        self._index = self._folder / "index.json"
-
-    def entries(self) -> dict[str, dict[str, Any]]:
-        """Return what is known of each agent: `digest`, `version`, `node`, `fetched` (Unix seconds)."""
-        try:
-            found = json.loads(self._index.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return {}
-        entries = found if isinstance(found, dict) else {}
-        usable = {name: entry for name, entry in entries.items() if isinstance(entry, dict)}
-        return {name: entry for name, entry in usable.items() if self.path(name, entry).is_file()}
-
-    def path(self, agent: str, entry: Mapping[str, Any]) -> Path:
-        """Return the file of an entry."""
-        return self._folder / str(entry.get("digest")) / f"{agent}.json"
-
-    def store(self, agent: str, text: str, version: str, node: str) -> Path:
-        """Keep the DDL of an agent and return its file. Raises ConfigError."""
-        entry = {"digest": digest(text), "version": version, "node": node, "fetched": round(time.time(), 3)}
-        path = self.path(agent, entry)
-        try:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _write(path, text)
-            _write(self._index, json.dumps({**self.entries(), agent: entry}, indent=1))
-        except OSError as error:
-            raise ConfigError(f"{path}: cannot be written: {error.strerror}") from None
-        return path
 
 
 def fetch(fleet: Fleet, cache: FetchedDDLs, agent: str) -> Path | None:
@@ -100,11 +62,6 @@ def fetch(fleet: Fleet, cache: FetchedDDLs, agent: str) -> Path | None:
 def is_accepted(identity: str, patterns: Sequence[str]) -> bool:
     """Return whether DDLs of a node are accepted: `ddl_nodes` has names, and patterns such as `*.my.net`."""
     return any(fnmatchcase(identity, pattern) for pattern in patterns)
-
-
-def digest(text: str) -> str:
-    """Return the SHA-256 of a DDL's text, in hexadecimal digits."""
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _most_common(records: Sequence[NodeRecord], agent: str) -> tuple[str, list[str]]:
@@ -146,9 +103,3 @@ def _checked(agent: str, data: Mapping[str, Any]) -> str:
     if parsed.name != agent:
         raise UsageError(f"the DDL is that of '{parsed.name}'")
     return text
-
-
-def _write(path: Path, text: str) -> None:
-    new = path.with_suffix(".new")
-    new.write_text(text, encoding="utf-8")
-    new.replace(path)
