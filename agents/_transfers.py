@@ -22,7 +22,7 @@ from collective.ownership import replaceable
 
 _ABANDONED = 86400.0  # seconds
 _BLOCK = 1 << 20  # bytes
-_FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+_FLAGS = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,9 @@ class Piece:
 class PieceMissing(Aborted):
     """A piece before this one has not been received, or its transfer is complete."""
 
+    def __init__(self, received: int, offset: int) -> None:
+        super().__init__(f"a piece is missing: {received} bytes received, the next piece begins at {offset}")
+
 
 @contextlib.contextmanager
 def staged(folder: Path, transfer: str, piece: Piece) -> Iterator[BinaryIO]:
@@ -49,16 +52,17 @@ def staged(folder: Path, transfer: str, piece: Piece) -> Iterator[BinaryIO]:
     path = _private(folder) / transfer
     _remove_abandoned(folder)
     try:
-        with open(os.open(path, _FLAGS, 0o600), "r+b") as file:  # noqa: PTH123 - a descriptor
+        flags = _FLAGS if piece.offset else _FLAGS | os.O_CREAT
+        with open(os.open(path, flags, 0o600), "r+b") as file:  # noqa: PTH123 - a descriptor
             received = os.fstat(file.fileno()).st_size
             if piece.offset > received:
-                raise PieceMissing(
-                    f"a piece is missing: {received} bytes received, the next piece begins at {piece.offset}"
-                )
+                raise PieceMissing(received, piece.offset)
             file.seek(piece.offset)
             file.write(piece.content)
             file.flush()
             yield file
+    except FileNotFoundError:
+        raise PieceMissing(0, piece.offset) from None
     except OSError as error:
         raise Aborted(f"{path}: {error.strerror}") from None
 

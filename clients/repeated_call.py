@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import shutil
 import sys
 import time
 from collections import Counter
@@ -111,6 +112,7 @@ class Watch:
         marked = list(changed_lines(self._lines, lines, paint, everything=terminal))
         if terminal:
             streams.clear_screen(sys.stdout)
+            marked = _fitting(marked, shutil.get_terminal_size().lines - 2)  # without the heading and the cursor's line
         if terminal or self._lines is None or marked:
             heading = f"{time.strftime('%H:%M:%S')}, every {self._args.watch:g} s"
             write("".join(f"{line}\n" for line in (paint("bold", heading), *marked)))
@@ -135,6 +137,14 @@ def changed_lines(before: list[str] | None, now: list[str], paint: Paint, *, eve
             yield paint("green", f"+ {line}")
         elif everything:
             yield f"  {line}"
+
+
+def _fitting(lines: list[str], room: int) -> list[str]:
+    """Return at most `room` lines, the last one with the number of those that are hidden."""
+    if len(lines) <= room:
+        return lines
+    shown = max(0, room - 1)
+    return [*lines[:shown], f"  … {plural(len(lines) - shown, 'more line')} (use a larger terminal, or --where)"]
 
 
 class Until:

@@ -92,7 +92,11 @@ def test_the_variable_that_selects_a_collective_is_named(
 ) -> None:
     """The source of the collective is COLLECTIVE_TARGET if that variable selects it."""
     monkeypatch.setenv("COLLECTIVE_TARGET", "prod-us")
+    monkeypatch.setenv("COLLECTIVE_TTL", "30")
     assert settings(capsys)["collective"] == ("production", "COLLECTIVE_TARGET, collectives.prod-us")
+    assert settings(capsys)["ttl"] == (30.0, "COLLECTIVE_TTL")
+    monkeypatch.setenv("COLLECTIVE_TTL", "soon")
+    assert called(["config", "show"], capsys)[0] == 64
 
 
 @pytest.mark.parametrize(

@@ -17,15 +17,15 @@ from support.views import printed
 
 ESCAPES = "\x1b[2J\x1b]0;title\x07\x1b]8;;http://evil\x1b\\\x9b31m\x1bPq\x1b\\\x1b[?1049h\r\x08\x00"
 HIDDEN = "\u202ereversed\u200b\u2066\ufeff\u2028\u00ad"
-HARM = re.compile(f"[{re.escape(''.join(HARMFUL))}]")
+HARM = frozenset(HARMFUL)
 OUR_COLORS = re.compile("\x1b\\[(?:0|1|31|32|33)m")
 VALUES: dict[str, Any] = {
     "escapes": ESCAPES,
     "hidden": HIDDEN,
-    "megabyte": "x" * 1024 * 1024,
-    "lines": "line\n" * 200_000,
+    "long": "x" * 1024 * 100,
+    "lines": "line\n" * 20_000,
     "formula": '=HYPERLINK("http://evil")',
-    "surrogate": "\ud800\udfff",
+    "surrogate": "\udfff\ud800",
     "null": None,
     "boolean": True,
     "number": 10**400,
@@ -79,15 +79,15 @@ def hostile_call(value: Any, name: str = "declared") -> FinishedCall:
     return call
 
 
-@pytest.mark.parametrize("columns", [None, 80])
 @pytest.mark.parametrize("view", VIEWS, ids=" ".join)
 @pytest.mark.parametrize("value", VALUES)
-def test_no_view_is_broken_or_raw(value: str, view: list[str], columns: int | None) -> None:
+def test_no_view_is_broken_or_raw(value: str, view: list[str]) -> None:
     """Every view of every value is printed, without any character that a terminal interprets or hides."""
-    text = printed(hostile_call(VALUES[value]), *view, columns=columns, color=True)
-    assert text
-    assert not HARM.search(OUR_COLORS.sub("", text))
-    text.encode()
+    call = hostile_call(VALUES[value])
+    for columns in (None, 80):
+        text = printed(call, *view, columns=columns, color=True)
+        assert text
+        assert not HARM & {*OUR_COLORS.sub("", text)}
 
 
 @pytest.mark.parametrize("value", VALUES)
@@ -106,11 +106,11 @@ def test_documents_can_be_parsed(value: str) -> None:
     assert not [cell for row in rows for cell in row if cell.startswith(("=", "+", "@", "\t"))]
 
 
-@pytest.mark.parametrize("value", ["megabyte", "lines"])
+@pytest.mark.parametrize("value", ["x" * 2**20, "a line of output\n" * 60_000], ids=["one line", "many lines"])
 def test_a_megabyte_is_cut_on_a_terminal_only(value: str) -> None:
     """On a terminal a long value takes some lines; in a pipe and with -v it is complete."""
-    call = hostile_call(VALUES[value])
-    length = len(VALUES[value])
+    call = hostile_call(value)
+    length = len(value)
     assert len(printed(call, columns=80)) < 20_000
     assert len(printed(call, "--table", columns=80)) < 2_000
     assert len(printed(call)) > length

@@ -14,6 +14,8 @@ from support.views import of_case, printed
 from collective.clients.render.width import width
 
 CASES = load("views")
+COMPLETE = {"--wide", "--names", "--folded", "-v"}  # the options whose output is not cut
+FITTED = [case for case in CASES if not COMPLETE & {*case.get("options", ())}]
 FORMS = ("text", "json", "jsonl", "yaml", "table", "csv")
 
 
@@ -23,16 +25,14 @@ def test_a_view_is_exactly_the_one_of_its_file(case: dict[str, Any]) -> None:
     assert of_case(case) == case["lines"]
 
 
-@pytest.mark.parametrize("columns", [20, 40, 60, 80, 132])
+@pytest.mark.parametrize("columns", [40, 60, 80, 132])
 @pytest.mark.parametrize("form", ["text", "table"])
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case["id"])
+@pytest.mark.parametrize("case", FITTED, ids=lambda case: case["id"])
 def test_a_view_fits_the_terminal(case: dict[str, Any], form: str, columns: int) -> None:
     """No value, name or cell makes a line wider than the terminal; only the fixed words of a line may."""
-    if {"--wide", "--names", "--folded", "-v"} & {*case.get("options", ())}:
-        pytest.skip("complete by request")
     options = [word for word in case.get("options", ()) if word != "--table"]
     lines = of_case({**case, "options": [*options, "-o", form], "columns": columns, "color": False})
-    fixed = re.compile(r"Finished processing|(No response|Not sent)|\(\d+ different values|.*more lines \(use|.*: +$")
+    fixed = re.compile(r"Finished processing|(No response|Not sent)|.*more lines \(use|.*: +$")
     labels = re.compile(r".*(Request Aborted|Timed Out|Missing Request Data|Node Busy|most common reply|are the same)$")
     wide = [
         line for line in lines if width(line) > columns and not fixed.match(line.strip()) and not labels.match(line)

@@ -20,11 +20,20 @@ def write_yaml(value: Any, stream: TextIO | None = None) -> None:
     """Write `value` as one YAML document of ASCII characters; text of several lines is a literal block."""
     import yaml
 
-    # libyaml is twenty times faster than PyYAML's own emitter.
-    base = yaml.CSafeDumper if yaml.__with_libyaml__ else yaml.SafeDumper
+    # libyaml is twenty times faster than PyYAML's own emitter, and refuses halves of surrogate pairs.
+    try:
+        text = _yaml(value, yaml.CSafeDumper if yaml.__with_libyaml__ else yaml.SafeDumper)
+    except UnicodeEncodeError:
+        text = _yaml(value, yaml.SafeDumper)
+    write(text, stream)
+
+
+def _yaml(value: Any, base: Any) -> str:
+    import yaml
+
     dumper: Any = type("Dumper", (base,), {})
     dumper.add_representer(str, _represent)
-    write(yaml.dump(value, Dumper=dumper, sort_keys=False, width=120), stream)
+    return str(yaml.dump(value, Dumper=dumper, sort_keys=False, width=120))
 
 
 def _represent(dumper: Any, text: str) -> Any:

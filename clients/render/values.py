@@ -35,7 +35,7 @@ class ValueLayout:
         pairs = list(values)
         column = len(INDENT) + max((width(title) for title, _ in pairs), default=0) + 2
         for title, value in pairs:
-            lines = [_varying(value)] if isinstance(value, Varying) else self.lines(value, column)
+            lines = self.lines(_varying(value) if isinstance(value, Varying) else value, column)
             yield from self.beside(title, lines, column)
 
     def beside(self, title: str, lines: Sequence[str], column: int) -> Iterator[str]:

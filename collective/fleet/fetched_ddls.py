@@ -23,6 +23,7 @@ from collective.fleet.ddl_cache import FetchedDDLs, digest
 from collective.fleet.fleet import Fleet
 from collective.fleet.targets import Targets
 from collective.registry import NodeRecord
+from collective.text import plural
 
 log = logging.getLogger(__name__)
 
@@ -31,10 +32,11 @@ _SECONDS = 10.0  # for each answer
 LARGEST = 1024 * 1024  # characters of a DDL
 
 
-def fetch(fleet: Fleet, cache: FetchedDDLs, agent: str) -> Path:
+def fetch(fleet: Fleet, cache: FetchedDDLs, agent: str) -> Path | None:
     """Return the file with the DDL of an agent as most nodes have it, fetched now if it is not in the cache.
 
-    Raises UsageError if no accepted node has the agent, or none of those asked sends a valid DDL.
+    Returns None if no node has the agent. Raises UsageError if no accepted node has it, or none of those asked sends a
+    valid DDL; TransportError if the registry cannot be read and there is none in the cache.
     """
     entry = cache.entries().get(agent)
     try:
@@ -44,10 +46,13 @@ def fetch(fleet: Fleet, cache: FetchedDDLs, agent: str) -> Path:
             raise
         log.warning("ddl.old", extra={"error": f"the registry cannot be read: the DDL of '{agent}' may be outdated"})
         return cache.path(agent, entry)
+    if not records:
+        return None
     accepted = [record for record in records if is_accepted(record.identity, fleet.config.ddl_nodes)]
     if not accepted:
-        other = f" ({len(records)} nodes have it, which 'ddl_nodes' does not accept)" if records else ""
-        raise UsageError(f"unknown agent '{agent}': there is no DDL, and no node to fetch it from{other}")
+        raise UsageError(
+            f"the DDL of '{agent}' cannot be fetched: {plural(len(records), 'node')} with it, none in ddl_nodes"
+        )
     wanted, candidates = _most_common(accepted, agent)
     if entry and entry["digest"] == wanted:
         return cache.path(agent, entry)
@@ -84,7 +89,7 @@ def _ask(fleet: Fleet, cache: FetchedDDLs, agent: str, nodes: Sequence[str]) -> 
                 continue
             log.info("ddl.fetched", extra={"error": f"fetched the DDL of '{agent}' from {node}"})
             return cache.store(agent, text, str(reply.data["version"]), node)
-    raise UsageError(f"unknown agent '{agent}': its DDL cannot be fetched: {'; '.join(problems)}")
+    raise UsageError(f"the DDL of '{agent}' cannot be fetched: {'; '.join(problems)}")
 
 
 def _checked(agent: str, data: Mapping[str, Any]) -> str:

@@ -26,8 +26,9 @@ from collective.node.actions.runner import Runner
 from collective.node.check import trusted_paths
 from collective.node.facts import Facts, sources
 from collective.node.jobs.store import JobStore, open_database
-from collective.node.plugins import agents, plugin_set
+from collective.node.plugins import agents, plugin_set, store
 from collective.node.plugins.plugin_set import Plugins
+from collective.node.plugins.store import PluginStore
 from collective.node.policy_file import PolicyFile
 from collective.node.server import Server, ServerParts
 from collective.node.service.registration import Registration
@@ -105,6 +106,7 @@ def build(config: NodeConfig, manager: ServiceManager, session: boto3.Session | 
     check_subscription = partial(transport.check_subscription, server.queue, names.topic(config.collective))
     registration = Registration(_registry(config, aws), describe, config.heartbeat, check_subscription)
     reloading = Reloading(partial(reload_plugins, config), server, policy, registration, manager)
+    server.info.pushed = PluginStore(config.state, config.settings, lambda: server.plugins, reloading.reload)
     reporting = StatusReporter(manager, server, registration)
     return DaemonParts(server, registration, reloading, runner, reporting, _metrics(config, server, journal, audit))
 
@@ -114,8 +116,8 @@ def load_plugins(config: NodeConfig, before: Plugins | None = None) -> Plugins:
 
     A plugin that is broken now keeps its version of `before`.
     """
-    code = [agents.bundled(), *config.agents, *installed.code_folders()]
-    ddls = [catalog.bundled(), *config.ddls, *installed.ddl_folders()]
+    code = [agents.bundled(), *config.agents, *store.code_folders(config.state), *installed.code_folders()]
+    ddls = [catalog.bundled(), *config.ddls, *store.ddl_folders(config.state), *installed.ddl_folders()]
     return plugin_set.load(code, ddls, config.settings, before)
 
 

@@ -32,6 +32,10 @@ class TmuxTerminal:
         """Return the content of the window."""
         return self._tmux("capture-pane", "-p", "-J", *(["-e"] if colors else []))
 
+    def format(self, text: str) -> str:
+        """Return what tmux knows about the window: `#{alternate_on}`, `#{cursor_flag}`."""
+        return self._tmux("display-message", "-p", text).strip()
+
     def run(self, line: str) -> str:
         """Run a command line; return the screen after it has ended, with its exit code."""
         self.type(f"{line}; echo ended with $?")

@@ -10,11 +10,14 @@
 
 from __future__ import annotations
 
+import argparse
 import io
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Any
 
 from collective.clients.commands import rpc
+from collective.clients.parser import Parser
 from collective.clients.render.formatting import Paint
 from collective.clients.render.view import Screen
 from collective.clients.results import CallOutput
@@ -36,7 +39,7 @@ def call_of(case: Mapping[str, Any]) -> FinishedCall:
 
 def printed(call: FinishedCall, *options: str, columns: int | None = None, color: bool = False) -> str:
     """Return what `crpc` prints of a call with these options."""
-    args = rpc.make_parser().parse_args(["package", "install", *options])
+    args = _parser().parse_args(["package", "install", *options], argparse.Namespace())
     stream = io.StringIO()
     CallOutput(call, args).write(args.output, Screen(stream, Paint(color), columns))
     return stream.getvalue()
@@ -46,6 +49,11 @@ def of_case(case: Mapping[str, Any]) -> list[str]:
     """Return the lines that are printed for a case."""
     text = printed(call_of(case), *case.get("options", ()), columns=case["columns"], color=case.get("color", False))
     return text.split("\n")
+
+
+@cache
+def _parser() -> Parser:
+    return rpc.make_parser()
 
 
 def _replies(given: Mapping[str, Any]) -> Iterator[Reply]:
