@@ -136,7 +136,7 @@ def test_a_ddl_that_is_not_json_is_named_with_the_place(
     assert message in out
 
 
-ADVISED = {
+ADVISED: dict[str, tuple[dict[str, Any], str, str]] = {
     "no title": ({"output": {"type": "object", "properties": {"n": {"type": "number"}}}}, GO + "return {'n': 1}",
                  "output 'n' has no 'title', so results show its name"),
     "secret": ({"output": {"type": "object", "properties": {"api_token": TEXT}}}, GO + "return {'api_token': 'x'}",
@@ -157,7 +157,6 @@ ADVISED = {
 @pytest.mark.parametrize("name", ADVISED)
 def test_what_could_be_better_is_advice(tmp_path: Path, name: str) -> None:
     """Advice names the file and the place; a node loads the agent all the same."""
-    ddl: dict[str, Any]
     ddl, code, message = ADVISED[name]
     (found,) = review(write(tmp_path, code, **ddl))[0]
     assert found.level == ADVICE
