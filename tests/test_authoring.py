@@ -112,7 +112,8 @@ def test_a_typical_mistake_has_one_message_that_says_how_to_fix_it(
 ) -> None:
     """`crpc run-local` shows the same message that a caller would get, or that a node would log."""
     code, message = MISTAKES[mistake]
-    write(tmp_path, code, **({"timeout": 1} if mistake == "endless loop" else {}))
+    limit: dict[str, Any] = {"timeout": 1} if mistake == "endless loop" else {}
+    write(tmp_path, code, **limit)
     exit_code, out, err = called(["run-local", "odd", "go", "--folder", str(tmp_path)], capsys)
     assert exit_code in (2, 78)
     assert message in " ".join((out + err).split())
@@ -135,7 +136,7 @@ def test_a_ddl_that_is_not_json_is_named_with_the_place(
     assert message in out
 
 
-ADVISED = {
+ADVISED: dict[str, tuple[dict[str, Any], str, str]] = {
     "no title": ({"output": {"type": "object", "properties": {"n": {"type": "number"}}}}, GO + "return {'n': 1}",
                  "output 'n' has no 'title', so results show its name"),
     "secret": ({"output": {"type": "object", "properties": {"api_token": TEXT}}}, GO + "return {'api_token': 'x'}",

@@ -133,7 +133,7 @@ def test_a_rollback_without_an_earlier_version_is_refused(node: StoringNode, tmp
     ],
 )
 def test_a_plug_in_that_cannot_be_loaded_changes_nothing(
-    node: StoringNode, tmp_path: Path, change: dict[str, str], message: str
+    node: StoringNode, tmp_path: Path, change: dict[str, Any], message: str
 ) -> None:
     """The version in use stays, and no files of the broken one are left."""
     node.push(plugin(tmp_path / "a"))
