@@ -63,7 +63,7 @@ floods: $(INSTALLED)  ## too much of everything for one real daemon, twenty time
 	FLOODS=20 $(VENV)/bin/pytest tests/e2e/test_flood.py
 
 files: $(INSTALLED)  ## 50 MB to five nodes and back, and a command with 100 MB of output
-	COLLECTIVE_BIG_FILES=1 $(VENV)/bin/pytest --timeout 1800 -q tests/test_agent_file.py tests/test_agent_shell.py
+	BIG_FILES=1 $(VENV)/bin/pytest --timeout 1800 -q tests/test_agent_file.py tests/test_agent_shell.py
 
 failures: $(INSTALLED)  ## inject failures into real processes, and write what was seen to docs/failures.md
 	mkdir -p build

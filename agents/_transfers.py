@@ -13,6 +13,7 @@ import hashlib
 import os
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -21,23 +22,47 @@ from collective.ownership import replaceable
 
 _ABANDONED = 86400.0  # seconds
 _BLOCK = 1 << 20  # bytes
-_FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+_FLAGS = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A part of a file: `content` begins at `offset`. `size` and `sha256` are those of the whole file.
+
+    All pieces of a file have the same `transfer`; without one, the content is the whole file.
+    """
+
+    content: bytes
+    offset: int
+    transfer: str | None
+    size: int
+    sha256: str
+
+
+class PieceMissing(Aborted):
+    """A piece before this one has not been received, or its transfer is complete."""
+
+    def __init__(self, received: int, offset: int) -> None:
+        super().__init__(f"a piece is missing: {received} bytes received, the next piece begins at {offset}")
 
 
 @contextlib.contextmanager
-def staged(folder: Path, transfer: str, offset: int, piece: bytes) -> Iterator[BinaryIO]:
-    """Write a piece, and yield the file with all pieces so far. Raises Aborted if an earlier piece is missing."""
+def staged(folder: Path, transfer: str, piece: Piece) -> Iterator[BinaryIO]:
+    """Write a piece, and yield the file with all pieces so far. Raises PieceMissing if an earlier one is missing."""
     path = _private(folder) / transfer
     _remove_abandoned(folder)
     try:
-        with open(os.open(path, _FLAGS, 0o600), "r+b") as file:  # noqa: PTH123 - a descriptor
+        flags = _FLAGS if piece.offset else _FLAGS | os.O_CREAT
+        with open(os.open(path, flags, 0o600), "r+b") as file:  # noqa: PTH123 - a descriptor
             received = os.fstat(file.fileno()).st_size
-            if offset > received:
-                raise Aborted(f"a piece is missing: {received} bytes received, the next piece begins at {offset}")
-            file.seek(offset)
-            file.write(piece)
+            if piece.offset > received:
+                raise PieceMissing(received, piece.offset)
+            file.seek(piece.offset)
+            file.write(piece.content)
             file.flush()
             yield file
+    except FileNotFoundError:
+        raise PieceMissing(0, piece.offset) from None
     except OSError as error:
         raise Aborted(f"{path}: {error.strerror}") from None
 

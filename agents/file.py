@@ -26,7 +26,8 @@ from typing import Any, BinaryIO
 
 from collective.agent import Aborted, Facts, InvalidInput, Reply, Settings, action, check
 from collective.agents import _transfers
-from collective.agents._files import Owner, Place, locate
+from collective.agents._files import Owner, Place, locate, movable
+from collective.agents._transfers import Piece
 
 _TYPES: tuple[tuple[Callable[[int], bool], str], ...] = (
     (stat.S_ISREG, "file"),
@@ -85,19 +86,19 @@ def put(
         raise Aborted(f"{path}: {size} bytes, more than {settings['max_size']} (settings/file.yaml: max_size)")
     wanted = Owner.named(owner, group, mode)
     with locate(path, settings["write"], "write") as place:
-        if not _differs(place, sha256, wanted):
-            return {"changed": False, "complete": True, "received": size}
+        complete = {"changed": False, "complete": True, "received": size}
+        # Not before each piece, because it takes long to read a large file.
+        if offset == 0 and not _differs(place, size, sha256, wanted):
+            return complete
         if dry_run:
             return {"changed": True, "complete": False, "received": 0}
-        folder, name = _staging(settings), transfer or os.urandom(16).hex()
-        with _transfers.staged(folder, name, offset, _decoded(content)) as pieces:
-            received = os.fstat(pieces.fileno()).st_size
-            if received < size and transfer:
-                return {"changed": False, "complete": False, "received": received}
-            try:
-                return _completed(place, pieces, sha256, wanted, backup)
-            finally:
-                _transfers.finish(folder, name)
+        piece = Piece(_decoded(content), offset, transfer, size, sha256)
+        try:
+            return _take(place, piece, _staging(settings), wanted, backup)
+        except _transfers.PieceMissing:
+            if _differs(place, size, sha256, wanted):
+                raise
+            return complete  # the last piece was sent again
 
 
 @action
@@ -119,7 +120,7 @@ def template(
         raise InvalidInput("template: not valid UTF-8") from None
     wanted = Owner.named(None, None, mode)
     with locate(path, settings["write"], "write") as place:
-        changed = _differs(place, hashlib.sha256(content).hexdigest(), wanted)
+        changed = _differs(place, len(content), hashlib.sha256(content).hexdigest(), wanted)
         if not changed or dry_run:
             return {"changed": changed, "size": len(content)}
         kept = _kept(place, backup)
@@ -141,8 +142,10 @@ def remove(path: str, backup: bool = False, *, settings: Settings, dry_run: bool
 
 @check
 def setup(settings: Settings) -> Iterator[str]:
-    """Yield a line for each folder in the settings that is missing: nothing below it can be used."""
+    """Yield a line for each folder in the settings below which nothing can be used: missing, or not safe."""
     for folder in _readable(settings):
+        if problem := movable(folder):
+            yield f"folder '{folder}' in settings/file.yaml can be replaced by other users: {problem}"
         if not Path(folder).is_dir():
             yield f"folder '{folder}' in settings/file.yaml does not exist (create it, or remove it there)"
 
@@ -174,13 +177,26 @@ def _name(find: Callable[[int], Any], number: int) -> str:
         return str(number)
 
 
-def _differs(place: Place, sha256: str, wanted: Owner) -> bool:
+def _differs(place: Place, size: int, sha256: str, wanted: Owner) -> bool:
     """Return whether a file must be written: its content, owner or mode is not the wanted one."""
     found = place.regular()
-    if found is None or wanted.differs(found):
+    if found is None or found.st_size != size or wanted.differs(found):
         return True
     with place.open() as file:
         return _transfers.digest(file) != sha256
+
+
+def _take(place: Place, piece: Piece, staging: Path, wanted: Owner, backup: bool) -> Reply:
+    """Store a piece; with the last one, replace the file."""
+    name = piece.transfer or os.urandom(16).hex()
+    with _transfers.staged(staging, name, piece) as pieces:
+        received = os.fstat(pieces.fileno()).st_size
+        if received < piece.size and piece.transfer:
+            return {"changed": False, "complete": False, "received": received}
+        try:
+            return _completed(place, pieces, piece.sha256, wanted, backup)
+        finally:
+            _transfers.finish(staging, name)
 
 
 def _completed(place: Place, pieces: BinaryIO, sha256: str, wanted: Owner, backup: bool) -> Reply:

@@ -2,31 +2,45 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
-from collective.clients import lookup
-from collective.suggestions import suggest
+from collective.clients.commands import COMMANDS
+from collective.clients.streams import notice
+from collective.errors import ConfigError, TransportError
 
 if TYPE_CHECKING:
     from collective.catalog import Catalog
     from collective.config import ClientConfig
 
+_CLOSE = 0.75  # similarity of a name to a known one, from 0 to 1, from which it is probably mistyped
+
 
 def complete(catalog: Catalog, config: ClientConfig, agent: str) -> None:
-    """Add the DDL of an agent that the catalog lacks, given as NAME or NAME@VERSION.
+    """Add the DDL of an agent that the catalog lacks, given as NAME or NAME@VERSION, if a node has it.
 
-    A name that is probably a mistyped command or agent is not looked for. Raises UsageError if no node has the agent.
+    A name that is probably a mistyped command or agent is not looked for. Raises UsageError if a node has the agent,
+    and its DDL cannot be used.
     """
     name = agent.partition("@")[0]
     if config.ddl_source == "local" or config.registry == "none" or catalog.has(name) or name in catalog.ruby_paths:
         return
-    if not _is_agent_name(name) or lookup.hint(name, ()) or suggest(name, catalog.paths):
+    if not _is_agent_name(name) or get_close_matches(name, {*COMMANDS, *catalog.paths}, 1, _CLOSE):
         return
-    from collective.fleet.fetched_ddls import FetchedDDLs, fetch
+    from collective.fleet.ddl_cache import FetchedDDLs
+    from collective.fleet.fetched_ddls import fetch
     from collective.fleet.fleet import Fleet
 
-    with Fleet.connect(config, catalog) as fleet:
-        catalog.add_fetched(name, fetch(fleet, FetchedDDLs(config.state, config.collective), name))
+    try:
+        with Fleet.connect(config, catalog) as fleet:
+            found = fetch(fleet, FetchedDDLs(config.state, config.collective), name)
+    except ConfigError:
+        return  # without AWS there are no nodes either
+    except TransportError as error:
+        notice(f"whether a node has the agent '{name}' is unknown: {error}")
+        return
+    if found is not None:
+        catalog.add_fetched(name, found)
 
 
 def _is_agent_name(name: str) -> bool:

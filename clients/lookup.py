@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from collective.clients.commands import COMMANDS
-from collective.errors import CollectiveError, ConfigError
+from collective.errors import CollectiveError, ConfigError, UsageError
 from collective.suggestions import suggest
 
 if TYPE_CHECKING:
@@ -70,10 +70,22 @@ def is_agent(words: Sequence[str]) -> bool:
     except ConfigError:
         return False
     try:
-        catalog = Catalog(load_client(path).ddls)
+        config = load_client(path)
+        catalog = Catalog(config.ddls)
     except ConfigError:
         return True  # reported by the request
-    return catalog.has(name) or name in catalog.ruby_paths
+    return catalog.has(name) or name in catalog.ruby_paths or _was_fetched(name, config, words)
+
+
+def _was_fetched(name: str, config: ClientConfig, words: Sequence[str]) -> bool:
+    """Return whether the DDL of an agent was fetched from a node of the collective that a command line is for."""
+    from collective.fleet.ddl_cache import FetchedDDLs
+
+    try:
+        config = config.in_collective(option_value(words, "-T", "--target"))
+    except UsageError:
+        return False
+    return name in FetchedDDLs(config.state, config.collective).entries()
 
 
 def config_file(words: Sequence[str]) -> Path | None:

@@ -57,7 +57,7 @@ def add_targets(parser: Parser) -> None:
     repeated("fact_test", "-F", "--with-fact", metavar="EXPR", help="nodes with a fact: role=web, cpus>=4, os=~^Debian")
     repeated("class", "-C", "--with-class", metavar="NAME", help="nodes with a class; a name or /regex/")
     repeated("node_agent", "-A", "--with-agent", metavar="NAME", help="nodes with an agent; a name or /regex/")
-    identity = "nodes by identity: a name, /regex/ or web[01-20].my.net"
+    identity = "nodes by identity: a name, /regex/, web[01-20].my.net, or groups: @web!web07.my.net"
     repeated("node", "-I", "--with-identity", metavar="NAME", help=identity)
     both = "facts and classes, separated by spaces"
     repeated("facts_and_classes", "-W", "--with", dest="with_", metavar="'A B'", help=both)

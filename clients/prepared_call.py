@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collective.fleet.gates import Gates
     from collective.fleet.pace import Pace
     from collective.fleet.plan import CallPlan
+    from collective.fleet.recording import CallRecord
     from collective.fleet.steps import Hooks
     from collective.fleet.targets import Targets
 
@@ -41,7 +42,8 @@ class PreparedCall:
     `confirmation` is the question before many nodes are reached (None: more than the configured number are refused).
     `timeout` and `ttl` are seconds; None: as in the DDL and the configuration. `retry_of` is the ID of a run. `hooks`
     run before and after the action, `gates` are checked between waves (None: there are none). `max_cost` is in US
-    dollars. With `background`, nodes run the action as a job. `reason` is for policies.
+    dollars. With `background`, nodes run the action as a job. `reason` is for policies. `record` saves the call (None:
+    as the options ask).
     """
 
     action: Action
@@ -58,6 +60,7 @@ class PreparedCall:
     max_cost: float | None = None
     background: Background | None = None
     reason: str | None = None
+    record: CallRecord | None = None
 
 
 @contextmanager
@@ -95,7 +98,7 @@ def send(args: argparse.Namespace, fleet: Fleet, prepared: PreparedCall) -> Call
 
     plan = planned(fleet, prepared)
     rollout_plan.check_cost(plan, fleet, prepared.max_cost)
-    return start(args, fleet, plan, prepared.confirmation, prepared.retry_of)
+    return start(args, fleet, plan, prepared.confirmation, prepared.retry_of, prepared.record)
 
 
 def start(
@@ -104,6 +107,7 @@ def start(
     plan: CallPlan,
     confirmation: Confirmation | None,
     retry_of: str | None = None,
+    record: CallRecord | None = None,
 ) -> Call:
     """Ask whatever must be asked, and send a planned call; raise TooManyTargets when it is not confirmed."""
     confirm = confirmation.confirm(args.yes) if confirmation else None
@@ -111,4 +115,5 @@ def start(
         if not confirm(list(plan.nodes)):
             raise TooManyTargets(len(plan.nodes), "not confirmed")
         confirm = confirmation.confirm(yes=True)
-    return fleet.start(plan, confirm=confirm, record=options.recorder(args, fleet.config, retry_of))
+    record = record or options.recorder(args, fleet.config, retry_of)
+    return fleet.start(plan, confirm=confirm, record=record)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import shutil
 import sys
 import time
 from collections import Counter
@@ -17,7 +18,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from collective.clients import output, streams
+from collective.clients import options, output, streams
 from collective.clients.prepared_call import PreparedCall, send
 from collective.clients.render.formatting import Paint
 from collective.clients.render.records import of_reply, where_rows
@@ -27,6 +28,7 @@ from collective.clients.streams import notice, write
 from collective.clients.view_options import read_where
 from collective.errors import CollectiveError, TransportError
 from collective.exit_codes import FAILED, OK, SILENT, STOPPED
+from collective.fleet.recording import JoinedRecord
 from collective.nodesets import fold_any
 from collective.text import plural
 
@@ -110,6 +112,7 @@ class Watch:
         marked = list(changed_lines(self._lines, lines, paint, everything=terminal))
         if terminal:
             streams.clear_screen(sys.stdout)
+            marked = _fitting(marked, shutil.get_terminal_size().lines - 2)  # without the heading and the cursor's line
         if terminal or self._lines is None or marked:
             heading = f"{time.strftime('%H:%M:%S')}, every {self._args.watch:g} s"
             write("".join(f"{line}\n" for line in (paint("bold", heading), *marked)))
@@ -136,13 +139,22 @@ def changed_lines(before: list[str] | None, now: list[str], paint: Paint, *, eve
             yield f"  {line}"
 
 
+def _fitting(lines: list[str], room: int) -> list[str]:
+    """Return at most `room` lines, the last one with the number of those that are hidden."""
+    if len(lines) <= room:
+        return lines
+    shown = max(0, room - 1)
+    return [*lines[:shown], f"  … {plural(len(lines) - shown, 'more line')} (use a larger terminal, or --where)"]
+
+
 class Until:
     """Asks the nodes whose reply does not match again, and shows the last reply of every node in the end."""
 
     def __init__(self, args: argparse.Namespace, fleet: Fleet, prepared: PreparedCall, clock: RoundClock) -> None:
         self._args = args
         self._fleet = fleet
-        self._prepared = prepared
+        self._record = JoinedRecord(options.recorder(args, fleet.config))
+        self._prepared = replace(prepared, record=self._record)
         self._clock = clock
         self._wanted = read_where(args.until, "--until", prepared.action)
 
@@ -161,6 +173,7 @@ class Until:
                     pending = self._pending(call, total.outcomes)
             except KeyboardInterrupt:
                 total.stopped = "interrupted"
+        self._record.close(total)
         show_results(CallOutput(total, self._args))
         return self._end(total, pending)
 
@@ -213,6 +226,7 @@ class RepeatedCall:
         self.total_ms = first.total_ms
         self.stopped = ""
         self.cut_short = False
+        self.absent = first.absent
         self.outcomes = first.outcomes
 
     def add(self, call: Call) -> None:

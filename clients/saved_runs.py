@@ -41,9 +41,9 @@ def short(run: str) -> str:
     return run[:_ID_LENGTH]
 
 
-def described(run: SavedRun) -> str:
+def described(run: SavedRun, *, whole_id: bool = False) -> str:
     """Return a run in one line: its ID, the call, and when it was."""
     begin: Any = run.begin
     call = " ".join(part for part in (begin["agent"], begin["action"], begin.get("inputs", "")) if part)
     age = durations.in_words(time.time() - begin["time"])
-    return f"run {short(begin['run'])}: {call}, {age} ago"
+    return f"run {begin['run'] if whole_id else short(begin['run'])}: {call}, {age} ago"

@@ -84,7 +84,7 @@ class Catalog:
                 self._add(folder)
 
     def ddl(self, agent: str) -> DDL:
-        """Return the DDL of NAME or NAME@VERSION; raise UsageError for an unknown agent, DDLError for an invalid one."""
+        """Return the DDL of NAME or NAME@VERSION; raise UsageError or DDLError."""
         agent = agent.partition("@")[0]
         if not self.has(agent) and agent in self.ruby_paths:
             raise DDLError(f"{self.ruby_paths[agent]}: {RUBY}")

@@ -43,6 +43,22 @@ class NodeControl(Protocol):
         ...
 
 
+class NodePlugins(Protocol):
+    """The plug-ins that callers have pushed to the node."""
+
+    def install(self, text: str, digest: str, dry_run: bool = False) -> dict[str, Any]:
+        """Install a bundle and serve it; return the plug-in's state. Raise InvalidInput or Aborted."""
+        ...
+
+    def rollback(self, name: str, dry_run: bool = False) -> dict[str, Any]:
+        """Serve the version before; return the plug-in's state. Raise Aborted if there is none."""
+        ...
+
+    def list(self) -> dict[str, Any]:
+        """Return the state of each plug-in by name."""
+        ...
+
+
 class NodeInfo(Protocol):
     """The node that runs an action of rpcutil or control."""
 
@@ -89,6 +105,10 @@ class NodeInfo(Protocol):
     @property
     def control(self) -> NodeControl:
         """What can be done with the node's work."""
+
+    @property
+    def plugins(self) -> NodePlugins:
+        """The plug-ins that callers have pushed. Raise Aborted if the node takes none."""
 
     def count(self, counter: str) -> int:
         """Return the value of a counter of requests, such as `received`."""

@@ -15,7 +15,7 @@ import pytest
 from support.agent_cases import files, load, perform
 
 from collective.agent import Aborted
-from collective.agents import _files, _transfers, file
+from collective.agents import _transfers, file
 from collective.clients.apps import _pieces
 from collective.clients.apps._pieces import Download, LocalFile, Upload
 from collective.clients.apps.file import exit_code
@@ -61,13 +61,27 @@ def test_case(case: dict[str, Any], area: Path) -> None:
 def test_a_new_file_has_the_usual_mode_and_an_old_one_keeps_its_mode(area: Path) -> None:
     """A new file gets mode 0644; without a mode in the request a replaced file keeps its mode."""
     path = area / "write" / "conf"
-    inputs = {"sha256": hashlib.sha256(b"a").hexdigest(), "size": 1, "content": base64.b64encode(b"a").decode()}
+    inputs: dict[str, Any] = {
+        "sha256": hashlib.sha256(b"a").hexdigest(),
+        "size": 1,
+        "content": base64.b64encode(b"a").decode(),
+    }
     file.put(str(path), **inputs, settings=settings(area))
     assert path.stat().st_mode & 0o7777 == 0o644
     path.write_text("b")
     path.chmod(0o600)
     file.put(str(path), **inputs, settings=settings(area))
     assert (path.read_text(), path.stat().st_mode & 0o7777) == ("a", 0o600)
+
+
+def test_a_last_piece_that_is_sent_again_does_no_harm(area: Path) -> None:
+    """A caller that has not seen the reply sends the last piece again: the file is complete, and not written again."""
+    path = area / "write" / "conf"
+    whole: dict[str, Any] = {"sha256": hashlib.sha256(b"ab").hexdigest(), "size": 2, "transfer": "0" * 32}
+    pieces = [{**whole, "offset": at, "content": base64.b64encode(b"ab"[at : at + 1]).decode()} for at in (0, 1)]
+    replies = [file.put(str(path), **piece, settings=settings(area)) for piece in (*pieces, pieces[1])]
+    assert [(reply["changed"], reply["complete"]) for reply in replies] == [(False, False), (True, True), (False, True)]
+    assert path.read_bytes() == b"ab"
 
 
 def test_missing_folders_are_reported_when_the_agent_is_loaded(area: Path) -> None:
@@ -87,7 +101,7 @@ def test_an_interrupted_write_leaves_the_old_file(area: Path, monkeypatch: pytes
     def fail(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(_files.os, "fsync", fail)
+    monkeypatch.setattr(os, "fsync", fail)
     with pytest.raises(Aborted, match=r"conf: cannot be written: No space left on device$"):
         file.template(str(path), "new", settings=settings(area), facts={})
     assert path.read_text() == "old"
@@ -103,7 +117,11 @@ def test_leftovers_of_killed_actions_are_removed(area: Path) -> None:
         path.write_text("part")
     for path in (old, pieces):
         os.utime(path, (1, 1))
-    inputs = {"sha256": hashlib.sha256(b"a").hexdigest(), "size": 1, "content": base64.b64encode(b"a").decode()}
+    inputs: dict[str, Any] = {
+        "sha256": hashlib.sha256(b"a").hexdigest(),
+        "size": 1,
+        "content": base64.b64encode(b"a").decode(),
+    }
     file.put(str(area / "write" / "conf"), **inputs, settings=settings(area))
     assert (old.exists(), new.exists(), pieces.exists()) == (False, True, False)
 
@@ -111,9 +129,10 @@ def test_leftovers_of_killed_actions_are_removed(area: Path) -> None:
 def test_pieces_are_kept_where_only_the_node_can_write(area: Path) -> None:
     """A staging folder that other users can replace is refused."""
     open_to_all = area / "open"
+    piece = _transfers.Piece(b"", 0, "0" * 32, 1, "0" * 64)
     open_to_all.mkdir()
     open_to_all.chmod(0o777)
-    with pytest.raises(Aborted, match="writable by all users"), _transfers.staged(open_to_all / "in", "0" * 32, 0, b""):
+    with pytest.raises(Aborted, match="writable by all users"), _transfers.staged(open_to_all / "in", "0" * 32, piece):
         pass
 
 
@@ -194,6 +213,26 @@ def test_a_dry_run_of_an_upload_sends_no_content(network: Network, tmp_path: Pat
     assert remote.read_bytes() == CONTENT
 
 
+def test_an_allowed_folder_that_others_can_replace_is_refused(area: Path) -> None:
+    """Other users could put a link to any folder in its place, so nothing below it is read or written."""
+    (area / "shared").mkdir()
+    (area / "shared" / "conf").mkdir()
+    (area / "shared" / "conf" / "old").write_text("x")
+    (area / "link").symlink_to(area / "shared" / "conf")
+    (area / "shared").chmod(0o777)
+    for folder in (area / "shared" / "conf", area / "link"):
+        allowed = {**settings(area), "write": [str(folder)]}
+        for act in (file.read, file.status, file.remove):
+            with pytest.raises(Aborted, match=f"not allowed: {area}/shared: writable by all users"):
+                act(str(folder / "old"), settings=allowed)
+        assert [line.partition(":")[0] for line in file.setup(allowed)] == [
+            f"folder '{folder}' in settings/file.yaml can be replaced by other users"
+        ]
+    (area / "shared").chmod(0o755)
+    (area / "shared" / "conf").chmod(0o777)
+    assert file.read(str(area / "link" / "old"), settings={**settings(area), "read": [str(area / "link")]})
+
+
 def test_a_failed_node_counts_as_failed(network: Network, tmp_path: Path) -> None:
     """A path that is not allowed fails on every node, and decides the exit code."""
     sent = upload(network, local_file(tmp_path), Path("/etc/passwd"))
@@ -222,7 +261,7 @@ def test_a_file_that_changes_while_it_is_fetched_is_not_kept(network: Network, t
     assert list((tmp_path / "copies" / "node1").iterdir()) == []
 
 
-@pytest.mark.skipif("COLLECTIVE_BIG_FILES" not in os.environ, reason="takes minutes: make files")
+@pytest.mark.skipif("BIG_FILES" not in os.environ, reason="takes minutes: make files")
 @pytest.mark.timeout(1800)
 def test_fifty_megabytes_to_five_nodes_and_back(network: Network, tmp_path: Path) -> None:
     """50 MB travel to five nodes and back byte for byte."""

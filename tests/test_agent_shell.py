@@ -243,7 +243,8 @@ def test_a_command_beyond_the_limit_of_the_kernel_is_not_a_crash(settings: dict[
 
 def fetched(handle: str, settings: dict[str, Any]) -> str:
     """Fetch the whole output of a job in pieces, as `crpc shell output` does."""
-    text, job, last = "", {"handle": handle, "stdout_offset": 0}, -1
+    text, last = "", -1
+    job: dict[str, Any] = {"handle": handle, "stdout_offset": 0}
     while job["stdout_offset"] != last:
         last = job["stdout_offset"]
         progress = shell.statuses([job], settings=settings)["jobs"][handle]
@@ -258,7 +259,7 @@ def fetched(handle: str, settings: dict[str, Any]) -> str:
         2_000_000,
         pytest.param(
             100 * 1024 * 1024,
-            marks=pytest.mark.skipif("COLLECTIVE_BIG_FILES" not in os.environ, reason="takes minutes: make files"),
+            marks=pytest.mark.skipif("BIG_FILES" not in os.environ, reason="takes minutes: make files"),
         ),
     ],
 )

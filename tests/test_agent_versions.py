@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from support.node_server import ask, request
+from support.node_server import call_node, request
 
 from collective.agent_versions import satisfies, split
 from collective.errors import UsageError
@@ -53,7 +53,7 @@ def test_a_node_with_another_version_refuses_and_says_what_it_has(network: Netwo
 
 def test_the_inventory_has_versions_and_digests(network: Network, plugins: Path) -> None:
     """The digest identifies the content of a DDL, whatever its spaces are."""
-    agents = {one["agent"]: one for one in ask(network, request("rpcutil", "agent_inventory")).data["agents"]}
+    agents = {one["agent"]: one for one in call_node(network, request("rpcutil", "agent_inventory")).data["agents"]}
     assert agents["odd"]["version"] == "1"
     document = json.loads((plugins / "odd.json").read_text())
     (plugins / "odd.json").write_text(json.dumps(document, indent=4))

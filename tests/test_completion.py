@@ -16,6 +16,7 @@ from collective.clients.completion.bash_line import read_line
 from collective.clients.completion.values import SOURCES
 from collective.clients.parser import Parser
 from collective.clients.view_options import FORMS
+from collective.fleet.ddl_cache import FetchedDDLs
 
 BREAKS = " \t\n\"'@><=;|&(:"  # bash's default
 
@@ -118,6 +119,15 @@ def test_an_input_with_named_values(configured: Path, capsys: Captured) -> None:
     assert completed(capsys, "acme", "set", "ensure=") == ["ensure=up", "ensure=down"]
     assert completed(capsys, "acme", "set", "force=t") == ["force=true"]
     assert completed(capsys, "acme", "set", "n=") == ["n=3"]
+
+
+def test_an_agent_whose_ddl_was_fetched_is_completed(configured: Path, capsys: Captured) -> None:
+    """DDLs that were fetched from nodes are read like those of the configuration."""
+    ddl = '{"metadata": {"description": "Set it"}, "actions": {"set": {"input": {"properties": {"it": {}}}}}}'
+    FetchedDDLs(configured / "state", "production").store("faraway", ddl, "1", "web01.lab")
+    assert completed(capsys, "far") == ["faraway"]
+    assert completed(capsys, "faraway", "set", "") == ["it="]
+    assert completed(capsys, "-T", "staging", "far") == []
 
 
 def test_each_option_of_each_command_is_completed(configured: Path, capsys: Captured) -> None:

@@ -92,7 +92,11 @@ def test_the_variable_that_selects_a_collective_is_named(
 ) -> None:
     """The source of the collective is COLLECTIVE_TARGET if that variable selects it."""
     monkeypatch.setenv("COLLECTIVE_TARGET", "prod-us")
+    monkeypatch.setenv("COLLECTIVE_TTL", "30")
     assert settings(capsys)["collective"] == ("production", "COLLECTIVE_TARGET, collectives.prod-us")
+    assert settings(capsys)["ttl"] == (30.0, "COLLECTIVE_TTL")
+    monkeypatch.setenv("COLLECTIVE_TTL", "soon")
+    assert called(["config", "show"], capsys)[0] == 64
 
 
 @pytest.mark.parametrize(
@@ -140,3 +144,12 @@ def test_collectives_are_listed(file: Path, capsys: Captured) -> None:
         ("prod-us", False),
     ]
     assert called(["config", "list"], capsys)[1].startswith("* production")
+
+
+def test_the_values_are_shown_without_a_verb(file: Path, capsys: Captured) -> None:
+    """The command alone, or with options, is the same as with `show`."""
+    assert called(["config"], capsys) == called(["config", "show"], capsys)
+    assert called(["config", "-T", "staging", "-j"], capsys) == called(
+        ["config", "show", "-T", "staging", "-j"], capsys
+    )
+    assert called(["config", "--help"], capsys)[1].startswith("usage: crpc config")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.node_server import audit, described, request
@@ -61,7 +62,7 @@ def folders(tmp_path: Path, code: str = CODE, *, touch: bool = True, look: bool 
     ],
     ids=["only the code", "only the DDL"],
 )
-def test_code_and_ddl_must_agree_on_a_dry_run(said: dict[str, bool], problem: str, tmp_path: Path) -> None:
+def test_code_and_ddl_must_agree_on_a_dry_run(said: dict[str, Any], problem: str, tmp_path: Path) -> None:
     """An agent is refused when its code and its DDL disagree: a dry run would change the node."""
     code, ddls = folders(tmp_path, **said)
     loaded = agents.load(code, ddls, tmp_path / "settings")
@@ -83,7 +84,7 @@ def test_a_dry_run_reports_and_changes_nothing(tmp_path: Path) -> None:
     assert [entry["dry_run"] for entry in audit(tmp_path) if entry["event"] == "decision"] == [True, False]
 
 
-def test_an_action_without_a_dry_run_refuses(tmp_path: Path) -> None:
+def test_an_action_without_a_dry_run_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The caller refuses the dry run of an action that has none before sending, and so does a node that gets one."""
     code, ddls = folders(tmp_path)
     with memory_fleet(tmp_path, {"web1": {}}, code=code, ddls=ddls) as network:
@@ -93,8 +94,8 @@ def test_an_action_without_a_dry_run_refuses(tmp_path: Path) -> None:
         described = changed.action("toucher", "look")
         ddl = changed.ddl("toucher")
         trusting = replace(ddl, actions={**ddl.actions, "look": replace(described, dry_run=True)})
-        changed.ddl = lambda _name: trusting  # type: ignore[method-assign]
-        changed.action = lambda _agent, name: trusting.action(name)  # type: ignore[method-assign]
+        monkeypatch.setattr(changed, "ddl", lambda _name: trusting)
+        monkeypatch.setattr(changed, "action", lambda _agent, name: trusting.action(name))
         network.fleet.catalog = changed
         reply = network.fleet.call("toucher", "look", {"path": "/"}, dry_run=True).wait().replies["web1"]
     assert (reply.statuscode, reply.reason, reply.data) == (4, "no_dry_run", {})

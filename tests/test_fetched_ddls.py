@@ -12,9 +12,11 @@ import pytest
 
 from collective.catalog import Catalog
 from collective.errors import UsageError
-from collective.fleet import fetched_ddls
-from collective.fleet.fetched_ddls import FetchedDDLs, fetch, is_accepted
+from collective.fleet import ddl_cache
+from collective.fleet.ddl_cache import FetchedDDLs
+from collective.fleet.fetched_ddls import fetch, is_accepted
 from collective.fleet.fleet import Fleet
+from collective.node.plugins.agents import LoadedAgents
 from collective.testing import Network, memory_fleet
 
 
@@ -37,6 +39,7 @@ def test_a_missing_ddl_is_fetched_once(network: Network) -> None:
     """The first call gets the DDL from a node; later ones use the kept file, without asking any node."""
     with caller(network) as fleet:
         path = fetch(fleet, cache(network), "odd")
+        assert path is not None
         assert json.loads(path.read_text())["metadata"]["name"] == "odd"
         (entry,) = cache(network).entries().values()
         assert (entry["version"], path.parent.name) == ("1", entry["digest"])
@@ -55,18 +58,18 @@ def test_another_ddl_of_most_nodes_is_fetched_again(network: Network) -> None:
             "description": "x", "input": {"type": "object"}, "output": {"type": "object"}}}}  # fmt: skip
         old = cache(network).store("odd", json.dumps(document), "0", "web1")
         path = fetch(fleet, cache(network), "odd")
+        assert path is not None
         assert path != old
         assert cache(network).entries()["odd"]["version"] == "1"
 
 
 def test_only_ddls_of_accepted_nodes_are_fetched(network: Network) -> None:
-    """`ddl_nodes` has names and patterns; without an accepted node the agent is unknown."""
+    """`ddl_nodes` has names and patterns; an agent that no node has is unknown."""
     with caller(network, ddl_nodes=["db*"]) as fleet, pytest.raises(UsageError) as caught:
         fetch(fleet, cache(network), "odd")
-    assert str(caught.value) == (
-        "unknown agent 'odd': there is no DDL, and no node to fetch it from (2 nodes have it, which 'ddl_nodes' does "
-        "not accept)"
-    )
+    assert str(caught.value) == "the DDL of 'odd' cannot be fetched: 2 nodes with it, none in ddl_nodes"
+    with caller(network) as fleet:
+        assert fetch(fleet, cache(network), "unknown") is None
     assert is_accepted("web1.my.net", ["db1", "*.my.net"])
     assert not is_accepted("web1.my.net.evil", ["*.my.net"])
 
@@ -75,24 +78,40 @@ def test_only_ddls_of_accepted_nodes_are_fetched(network: Network) -> None:
     ("data", "message"),
     [
         ({"ddl": "{}", "digest": "0"}, "does not match its digest"),
-        ({"ddl": "{", "digest": fetched_ddls.digest("{")}, "not valid JSON"),
-        ({"ddl": "{}", "digest": fetched_ddls.digest("{}")}, "'metadata' is a required property"),
+        ({"ddl": "{", "digest": ddl_cache.digest("{")}, "not valid JSON"),
+        ({"ddl": "{}", "digest": ddl_cache.digest("{}")}, "'metadata' is a required property"),
     ],
 )
-def test_a_ddl_that_is_not_valid_is_not_kept(
-    network: Network, monkeypatch: pytest.MonkeyPatch, data: dict[str, Any], message: str
-) -> None:
+def test_a_ddl_that_is_not_valid_is_not_kept(network: Network, data: dict[str, Any], message: str) -> None:
     """What a node sends is checked before it is kept, and the error names the node."""
     node = network.nodes["web1"]
     loaded = node.agents["rpcutil"]
-    lying = replace(
-        loaded, functions={**loaded.functions, "get_ddl": lambda agent: {"agent": agent, "version": "1", **data}}
-    )
-    monkeypatch.setitem(node.agents._plugins, "rpcutil", lying)
+
+    def get_ddl(agent: str) -> dict[str, Any]:
+        return {"agent": agent, "version": "1", **data}
+
+    lying = replace(loaded, functions={**loaded.functions, "get_ddl": get_ddl})
+    node.use(replace(node.plugins, agents=LoadedAgents({**node.agents, "rpcutil": lying})))
     with caller(network, ddl_nodes=["web1"]) as fleet, pytest.raises(UsageError) as caught:
         fetch(fleet, cache(network), "odd")
     assert message in str(caught.value)
     assert "web1: " in str(caught.value)
+    assert cache(network).entries() == {}
+
+
+def test_a_node_cannot_send_another_ddl_than_the_registry_lists(
+    network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A node that lists the DDL of most nodes and sends another one is refused; another node is asked."""
+    node = network.nodes["web1"]
+    other = {**json.loads(node.agents["odd"].ddl.text), "metadata": {"name": "odd", "description": "x", "version": "9"}}
+    text = json.dumps(other)
+    data = {"version": "9", "digest": fetched_ddls.digest(text), "ddl": text}
+    lying = replace(node.agents["rpcutil"], functions={"get_ddl": lambda agent: {**data, "agent": agent}})
+    monkeypatch.setitem(node.agents._plugins, "rpcutil", lying)
+    with caller(network, ddl_nodes=["web1"]) as fleet, pytest.raises(UsageError) as caught:
+        fetch(fleet, cache(network), "odd")
+    assert "web1: the DDL is not the one that the registry lists for this node" in str(caught.value)
     assert cache(network).entries() == {}
 
 

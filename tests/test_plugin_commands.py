@@ -14,6 +14,9 @@ from support.completing import configure
 from support.crpc_call import Captured, called, json_document
 from support.crpc_process import make_crpc
 
+from collective.clients import lookup
+from collective.fleet.ddl_cache import FetchedDDLs
+
 USAGE, CONFIGURATION = 64, 78
 MODULE = """
 from collective.clients.parser import Parser
@@ -85,6 +88,11 @@ def test_a_program_never_takes_the_name_of_a_command_or_agent(path: Path, capsys
     assert "client" in called(["schema"], capsys)[1]
     assert called(["package"], capsys)[0] == USAGE
     assert called(["acme", "x"], capsys)[0] == CONFIGURATION
+    program(path, "faraway")
+    FetchedDDLs(path.parent / "state", "production").store("faraway", "{}", "1", "web1")
+    assert lookup.is_agent(["faraway"])
+    assert not lookup.is_agent(["faraway", "-T", "staging"])
+    (path / "crpc-faraway").unlink()
     entries = json_document(["help"], capsys)["entries"]
     assert [one for one in entries if one["kind"] == "plug-in"] == [
         {"kind": "plug-in", "name": "foo", "summary": f"{path}/crpc-foo", "group": "Plug-ins"}

@@ -14,6 +14,8 @@ from collective.clients.prepared_call import PreparedCall
 from collective.clients.render.formatting import PLAIN
 from collective.clients.repeated_call import RoundClock, changed_lines, repeat
 from collective.fleet.pace import AT_ONCE
+from collective.fleet.runs import saved_run
+from collective.fleet.runs.folder import RunFolder
 from collective.fleet.targets import Targets
 
 FAILED = Part(statuscode=1)
@@ -55,9 +57,12 @@ def test_until_asks_only_the_nodes_that_do_not_match(tmp_path: Path, capsys: Cap
     def between(number: int) -> None:
         network.parts["b" if number == 1 else "c"] = Part()
 
-    assert run(network, tmp_path, between, "--until", "statuscode=0", "--no-save") == 0
+    assert run(network, tmp_path, between, "--until", "statuscode=0") == 0
     assert [sent.node for sent in network.sent] == ["a", "b", "c", "b", "c", "c"]
     assert "did not match" not in capsys.readouterr().err
+    [file] = RunFolder(tmp_path / "runs").newest()  # all rounds are one run
+    found = saved_run.read(file)
+    assert (sorted(found.replies), found.failed, found.silent, len(found.sent)) == (["a", "b", "c"], [], [], 3)
 
 
 @pytest.mark.parametrize(("part", "code"), [(FAILED, 2), (SILENT, 3)])

@@ -16,6 +16,7 @@ from support.crpc_call import Captured, called, json_document
 from support.crpc_process import BIN
 from support.scripted_fleet import Part, Scripted
 
+from collective.catalog import Catalog
 from collective.errors import UsageError
 from collective.fleet.call import Call
 from collective.fleet.pace import Pace
@@ -120,25 +121,46 @@ def test_a_killed_process_leaves_an_unfinished_run(save: Save, runs: RunFolder, 
     assert (code, "a  " in out, "silent" in out) == (0, True, True)
     assert "1 lines cannot be read and are ignored" in err
     assert "unfinished: its process ended before the call did" in err
-    assert "unfinished" in called(["runs"], capsys)[1]
+    assert "unfinished, 1 of 2 answered" in called(["runs"], capsys)[1]
+    assert json_document(["runs"], capsys)["runs"][0]["answered"] == 1
 
 
-def test_secrets_are_masked(runs: RunFolder, tmp_path: Path) -> None:
-    """An input that the DDL marks writeOnly is not in the file of the run."""
+def save_secret(runs: RunFolder, folder: Path) -> None:
+    """Save a call that failed, of an action with a secret input, whose DDL crpc finds."""
     secret = {"type": "object", "properties": {"password": {"type": "string", "writeOnly": True}}}
     ddl = {
         "metadata": {"name": "vault", "description": "Keeps", "version": "1"},
         "actions": {"keep": {"description": "Keep it", "input": secret, "output": {"type": "object"}}},
     }
-    (tmp_path / "vault.json").write_text(json.dumps(ddl))
-    from collective.catalog import Catalog
+    (folder / "ddl").mkdir()
+    (folder / "ddl" / "vault.json").write_text(json.dumps(ddl))
+    (folder / "client.yaml").write_text("{collective: scripted, state: state, ddls: [ddl]}")
+    fleet = Scripted({"a": FAILED}).fleet(folder / "client")
+    fleet.catalog = Catalog([folder / "ddl"])
+    inputs = {"password": "hunter2"}
+    fleet.call("vault", "keep", inputs, targets=Targets(nodes=["a"]), record=RunRecorder(runs)).wait()
 
-    fleet = Scripted({"a": Part()}).fleet(tmp_path / "client")
-    fleet.catalog = Catalog([tmp_path])
-    record = RunRecorder(runs)
-    fleet.call("vault", "keep", {"password": "hunter2"}, targets=Targets(nodes=["a"]), record=record).wait()
+
+def test_secrets_are_masked(runs: RunFolder, tmp_path: Path) -> None:
+    """An input that the DDL marks writeOnly is not in the file of the run."""
+    save_secret(runs, tmp_path)
     assert "hunter2" not in runs.newest()[0].path.read_text()
     assert lines(runs)[1]["data"] == {"password": "********"}
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        ("retry", "the secret 'password' is not saved (give it again: password=…, or password=@FILE)"),
+        ("retry last other=x", "there is no input 'other'"),
+        ("retry last -2", "unexpected argument '-2'"),
+    ],
+)
+def test_a_retry_needs_its_secrets(runs: RunFolder, tmp_path: Path, capsys: Captured, words: str, problem: str) -> None:
+    """A secret that is not given again ends the retry before anything is sent."""
+    save_secret(runs, tmp_path)
+    code, _, err = called(words.split(), capsys)
+    assert (code, problem in err) == (64, True), err
 
 
 def test_old_and_large_runs_are_deleted(save: Save, runs: RunFolder) -> None:
@@ -255,6 +277,7 @@ def test_two_runs_are_compared(save: Save, capsys: Captured) -> None:
     assert (found["appeared"], found["went_silent"], found["unchanged"]) == (["d"], ["c"], 1)
     _, out, _ = called(["diff"], capsys)
     assert "Went silent: 1 node: c" in out
+    assert out.startswith("b\n   statuscode:\n      - 0\n      + 1\n")
     assert json_document(["diff", "last", "last"], capsys)["unchanged"] == 3
 
 

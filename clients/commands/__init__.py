@@ -59,6 +59,7 @@ GROUPS = {
         "new": "Write the code, the DDL and a test of a new agent",
         "check": "Report what is wrong with agents, and what could be better",
         "ddl": "List the DDLs of this caller, or import one of Choria or MCollective",
+        "plugin": "Install agents on nodes, and return to the version before",
         "run-local": "Run an action on this machine and print what a caller would see",
     },
     "Try it out": {

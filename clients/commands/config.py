@@ -17,7 +17,7 @@ from collective.clients.output import Output
 from collective.clients.parser import Parser
 from collective.clients.render.formatting import in_words
 from collective.clients.streams import write
-from collective.errors import ConfigError
+from collective.errors import ConfigError, UsageError
 from collective.text import escape_controls
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ _AWS = {  # the variables that boto3 reads, the first one that is set counts
     "profile": ("AWS_PROFILE", "AWS_DEFAULT_PROFILE"),
     "endpoint": ("AWS_ENDPOINT_URL_SQS", "AWS_ENDPOINT_URL"),
 }
+_HELP = frozenset({"-h", "--help"})
+_TTL = "COLLECTIVE_TTL"  # the option --ttl of calls, which takes precedence over the file
 _DEFAULT_LINE = re.compile(r"^collective:([ \t]*)([^\s#]+)", re.MULTILINE)
 # The beginning of `collectives`; what adds a name there depends on the form in which they are written.
 _LISTED = re.compile(
@@ -53,7 +55,7 @@ def make_parser() -> Parser:
         "that -T can select.",
         examples=["crpc config", "crpc config list -o json", "crpc config show -o table"],
     )
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="show|list|use")
+    verbs = parser.add_subparsers(dest="verb", metavar="show|list|use")
     show = verbs.add_parser("show", help="print the values in force", examples=["crpc config show -T lab"])
     options.add_target(show)
     verbs.add_parser("list", help="print the collectives in client.yaml", examples=["crpc config list"])
@@ -71,7 +73,11 @@ def make_parser() -> Parser:
 
 def run(arguments: Sequence[str]) -> int:
     """Run a verb of `crpc config`, by default `show`; return 0."""
-    args = make_parser().parse_args(arguments or ["show"])
+    parser = make_parser()
+    words = parser.command_first(arguments)
+    if _HELP.isdisjoint(words) and (not words or words[0].startswith("-")):
+        words = ["show", *words]
+    args = parser.parse_args(words)
     {"show": _show, "list": _list, "use": _use}[args.verb](args)
     return 0
 
@@ -188,9 +194,18 @@ def _settings(args: argparse.Namespace, config: ClientConfig, path: Path) -> Ite
             yield Setting(entry.name, value, _source_of_collective(args, path, name, own))
         elif entry.name in _AWS and value is None:
             yield _of_boto3(entry.name)
+        elif entry.name == "ttl" and os.environ.get(_TTL):
+            yield Setting(entry.name, _seconds(os.environ[_TTL]), _TTL)
         else:
             value = value if isinstance(value, (bool, int, float, dict, type(None))) else _plain(value)
             yield Setting(entry.name, value, _source(entry.name, path, name, own, written))
+
+
+def _seconds(text: str) -> float:
+    try:
+        return options.seconds(text)
+    except argparse.ArgumentTypeError as error:
+        raise UsageError(f"{_TTL}: {error}") from None
 
 
 def _source_of_collective(args: argparse.Namespace, path: Path, name: str, own: Mapping[str, Any]) -> str:

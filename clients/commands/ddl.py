@@ -33,9 +33,9 @@ def make_parser() -> Parser:
     list_ = verbs.add_parser(
         "list",
         help="list the DDLs of this caller",
-        description="List the DDLs of this caller: where each one is from, its version and its digest.\n\nA DDL that is "
-        "missing is fetched from a node when its agent is first called, unless 'ddl_source' is 'local'. It is fetched "
-        "again when most nodes have another one.",
+        description="List the DDLs of this caller: where each one is from, its version and its digest.\n\nA DDL that "
+        "is missing is fetched from a node when its agent is first called, unless 'ddl_source' is 'local'. It is "
+        "fetched again when most nodes have another one.",
         examples=["crpc ddl list", "crpc ddl list -o table"],
     )
     options.add_target(list_)
@@ -96,7 +96,7 @@ def _row(catalog: Catalog, name: str) -> list[str | None]:
 
 
 def _fetched(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
-    from collective.fleet.fetched_ddls import FetchedDDLs
+    from collective.fleet.ddl_cache import FetchedDDLs
 
     try:
         config = options.client_config(args)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,8 @@ from collective.clients.commands import COMMANDS
 from collective.clients.completed_by import completed_by
 from collective.clients.output import Output
 from collective.clients.parser import Parser
-from collective.clients.render.formatting import Paint, in_words
+from collective.clients.render.differences import changed_lines
+from collective.clients.render.formatting import Paint
 from collective.clients.streams import notice
 from collective.errors import CollectiveError, UsageError
 from collective.exit_codes import FAILED
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collective.fleet.runs.differences import FieldChange, RunDifferences
     from collective.fleet.runs.saved_run import SavedRun
 
+_COLORS = {"-": "red", "+": "green"}
 _COLUMNS = ("node", "change", "field", "before", "after")
 
 
@@ -139,20 +140,10 @@ def _folded(nodes: list[str], paint: Paint) -> str:
 
 
 def _lines(change: FieldChange, title: Callable[[str], str], paint: Paint) -> Iterator[str]:
-    """Yield the lines of one change; a value of several lines as a difference of lines."""
+    """Yield the lines of one change, as `--diff` shows them."""
     kind, _, name = change.field.partition(".")
-    label = escape_controls(title(name) if name else kind)
-    before, after = in_words(change.before), in_words(change.after)
-    if "\n" not in before and "\n" not in after:
-        yield f"   {label}: {paint('red', _shown(before))} -> {paint('green', _shown(after))}\n"
-        return
-    yield f"   {label}:\n"
-    for line in difflib.unified_diff(before.splitlines(), after.splitlines(), lineterm="", n=1):
-        if not line.startswith(("---", "+++", "@@")):
-            color = {"-": "red", "+": "green"}.get(line[0])
-            text = f"      {escape_controls(line)}"
-            yield (paint(color, text) if color else text) + "\n"
-
-
-def _shown(text: str) -> str:
-    return escape_controls(text) or "(empty)"
+    yield f"   {escape_controls(title(name) if name else kind)}:\n"
+    before, after = ({} if value is None else {name: value} for value in (change.before, change.after))
+    for line in changed_lines(name, before, after):
+        color, text = _COLORS.get(line[0]), escape_controls(line)
+        yield f"      {paint(color, text) if color else text}\n"

@@ -97,7 +97,8 @@ def configuration(args: argparse.Namespace, words: Sequence[str]) -> tuple[Clien
     from collective.catalog import Catalog
 
     catalog = Catalog(config.ddls)
-    ddl_source.complete(catalog, config, words[0])
+    if len(words) > 1:
+        ddl_source.complete(catalog, config, words[0])
     return config, catalog
 
 

@@ -21,7 +21,10 @@ from collective.text import escape_controls, plural
 if TYPE_CHECKING:
     from collective.fleet.runs.folder import RunSummary
 
-_COLUMNS = ("run", "time", "state", "exit", "agent", "action", "inputs", "collective", "nodes", "outcomes", "retry_of")
+_COLUMNS = (
+    *("run", "time", "state", "exit", "agent", "action", "inputs", "collective"),
+    *("nodes", "answered", "outcomes", "retry_of"),
+)
 _USUAL = 20  # runs that are listed without --all
 _WIDEST = 60  # columns of the call in the text form
 
@@ -93,8 +96,20 @@ def _entry(summary: RunSummary) -> dict[str, Any]:
         "time": summary.file.time,
         "state": summary.state,
         "exit": end.get("exit"),
+        "answered": _answered(summary),
         "outcomes": end.get("outcomes"),
     }
+
+
+def _answered(summary: RunSummary) -> int | None:
+    """Return the number of nodes that have answered; a run that has not ended is counted."""
+    outcomes = summary.end.get("outcomes")
+    if isinstance(outcomes, dict):
+        return sum(count for name in ("ok", "failed") if isinstance(count := outcomes.get(name), int))
+    try:
+        return summary.file.count_replies() if summary.begin else None
+    except OSError:
+        return None
 
 
 def _text(entries: Sequence[Mapping[str, Any]]) -> str:
@@ -117,11 +132,14 @@ def _call(entry: Mapping[str, Any]) -> str:
 
 
 def _result(entry: Mapping[str, Any]) -> str:
+    if entry["state"] == "broken":
+        return "broken"
     if entry["state"] != "complete":
-        return str(entry["state"])
+        return f"{entry['state']}, {entry['answered']} of {entry['nodes']} answered"
     counts = entry["outcomes"] if isinstance(entry["outcomes"], dict) else {}
     shown = [f"{count} {name}" for name, count in counts.items() if count]
-    return escape_controls(", ".join(shown) or "no nodes")
+    retry = f" (retry of {saved_runs.short(str(entry['retry_of']))})" if entry["retry_of"] else ""
+    return escape_controls((", ".join(shown) or "no nodes") + retry)
 
 
 def _age(text: str) -> float:

@@ -49,7 +49,7 @@ def run(arguments: Sequence[str]) -> int:
         _select(call, args.node)
         args.display = args.display or "all"
     if args.output == "text" and not args.quiet:
-        notice(saved_runs.described(found))
+        notice(saved_runs.described(found, whole_id=args.verbose))
     show_results(CallOutput(call, args))
     if call.stopped and not args.quiet:
         notice(f"stopped: {call.stopped}")

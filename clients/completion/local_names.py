@@ -38,7 +38,12 @@ class LocalNames:
         """The DDL files by agent."""
         from collective.catalog import Catalog
 
-        return Catalog(self.config.ddls if self.config else ()).paths
+        if self.config is None:
+            return Catalog().paths
+        from collective.fleet.ddl_cache import FetchedDDLs
+
+        fetched = FetchedDDLs(self.config.state, self.config.collective).paths()
+        return {**fetched, **Catalog(self.config.ddls).paths}
 
     def ddl(self, agent: str) -> Mapping[str, Any]:
         """Return a DDL as it is in its file: it is not validated, so that completion is fast."""

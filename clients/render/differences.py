@@ -43,7 +43,7 @@ def differences(usual: ReplyGroup, other: ReplyGroup) -> list[Difference]:
     """
     before, after = compared(usual), compared(other)
     return [
-        Difference(name, before.get(name), after.get(name), list(_lines(name, before, after)))
+        Difference(name, before.get(name), after.get(name), list(changed_lines(name, before, after)))
         for name in dict.fromkeys([*before, *after])
         if name not in before or name not in after or before[name] != after[name]
     ]
@@ -55,7 +55,8 @@ def compared(group: ReplyGroup) -> dict[str, Any]:
     return {**status, **{name: value for name, value in group.values.items() if not isinstance(value, Varying)}}
 
 
-def _lines(name: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
+def changed_lines(name: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the lines of a field that differ, each with '-', '+' or a space, not escaped."""
     old, new = ([_ABSENT] if name not in values else _split(values[name]) for values in (before, after))
     if len(old) <= 1 and len(new) <= 1:
         yield from (f"- {line}" for line in old or [""])

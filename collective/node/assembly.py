@@ -26,10 +26,12 @@ from collective.node.actions.runner import Runner
 from collective.node.check import trusted_paths
 from collective.node.facts import Facts, sources
 from collective.node.jobs.store import JobStore, open_database
-from collective.node.plugins import agents, plugin_set
+from collective.node.plugins import agents, plugin_set, store
 from collective.node.plugins.plugin_set import Plugins
+from collective.node.plugins.store import PluginStore
 from collective.node.policy_file import PolicyFile
 from collective.node.server import Server, ServerParts
+from collective.node.service.plugin_watch import PluginWatch
 from collective.node.service.registration import Registration
 from collective.node.service.reloading import Reloading
 from collective.node.service.status import StatusReporter
@@ -104,7 +106,8 @@ def build(config: NodeConfig, manager: ServiceManager, session: boto3.Session | 
     describe = partial(_describe, server, config.heartbeat, key.public.line)
     check_subscription = partial(transport.check_subscription, server.queue, names.topic(config.collective))
     registration = Registration(_registry(config, aws), describe, config.heartbeat, check_subscription)
-    reloading = Reloading(partial(reload_plugins, config), server, policy, registration, manager)
+    reloading = Reloading(partial(reload_plugins, config), server, policy, registration, manager, _watch(config))
+    server.info.pushed = PluginStore(config.state, config.settings, lambda: server.plugins, reloading.reload)
     reporting = StatusReporter(manager, server, registration)
     return DaemonParts(server, registration, reloading, runner, reporting, _metrics(config, server, journal, audit))
 
@@ -114,8 +117,8 @@ def load_plugins(config: NodeConfig, before: Plugins | None = None) -> Plugins:
 
     A plugin that is broken now keeps its version of `before`.
     """
-    code = [agents.bundled(), *config.agents, *installed.code_folders()]
-    ddls = [catalog.bundled(), *config.ddls, *installed.ddl_folders()]
+    code = [agents.bundled(), *config.agents, *store.code_folders(config.state), *installed.code_folders()]
+    ddls = [catalog.bundled(), *config.ddls, *store.ddl_folders(config.state), *installed.ddl_folders()]
     return plugin_set.load(code, ddls, config.settings, before)
 
 
@@ -125,6 +128,11 @@ def reload_plugins(config: NodeConfig, before: Plugins) -> Plugins:
         log.error("reload.refused", extra={"error": problem, "in_force": "the agents and data functions loaded before"})
         return before
     return load_plugins(config, before)
+
+
+def _watch(config: NodeConfig) -> PluginWatch | None:
+    folders = [*config.agents, *config.ddls, config.settings]
+    return PluginWatch(folders, config.plugins_period) if config.plugins_period else None
 
 
 def _make_folder(key: str, folder: Path) -> None:

@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from collective.ddl import DDL
+from collective.errors import Aborted
 from collective.node.actions.runner import Runner
 from collective.node.requests.counters import Counters
 from collective.node.requests.data_queries import DataQueries
 from collective.node.requests.pools import RequestPools
 from collective.node.state import NodeState
 from collective.node.storage.audit_log import AuditLog
-from collective.node_info import NodeControl
+from collective.node_info import NodeControl, NodePlugins
 
 
 class RunningNodeInfo:
@@ -35,6 +36,7 @@ class RunningNodeInfo:
         self._audit = audit
         self._runner = runner
         self._started = time.time()
+        self.pushed: NodePlugins | None = None  # set when the node can reload its plug-ins
 
     @property
     def identity(self) -> str:
@@ -92,6 +94,13 @@ class RunningNodeInfo:
     def control(self) -> NodeControl:
         """What the agent `control` can do with this node's work."""
         return self._control
+
+    @property
+    def plugins(self) -> NodePlugins:
+        """The plug-ins that callers have pushed. Raises Aborted if the node takes none."""
+        if self.pushed is None:
+            raise Aborted("this node takes no plug-ins")
+        return self.pushed
 
     def count(self, counter: str) -> int:
         """Return the value of a counter of requests."""

@@ -19,6 +19,8 @@ NAMES = {
 def configure(folder: Path) -> None:
     """Write a client.yaml, and the names of the registry as a call leaves them."""
     settings = "collectives: [staging], groups: {front: {filter: role=web}}, aliases: {up: shell run uptime}"
-    (folder / "client.yaml").write_text(f"{{collective: production, state: state, ddls: [ddl], {settings}}}")
+    (folder / "client.yaml").write_text(
+        f"{{collective: production, state: state, ddls: [ddl], ddl_source: local, {settings}}}"
+    )
     (folder / "state").mkdir()
     (folder / "state" / "names_production.json").write_text(json.dumps(NAMES))

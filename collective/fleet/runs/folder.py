@@ -23,6 +23,7 @@ _NAME = re.compile(r"([0-9]{13})-([0-9a-f]{32})\.jsonl")
 _HEAD, _TAIL = 4096, 2048  # bytes; the first and the last line of a file are shorter
 _PREFIX = re.compile(r"[0-9a-f]{4,32}")
 _PLACE = re.compile(r"-[1-9][0-9]{0,8}")
+_REPLY = b'{"event":"reply",'  # how the line of a reply begins
 _DAY = 86400.0
 _MEGABYTE = 1024 * 1024
 
@@ -45,6 +46,11 @@ class RunFile:
         begin = _parsed(head.partition(b"\n")[0], "begin")
         complete = tail.removesuffix(b"\n") if tail.endswith(b"\n") else b""
         return RunSummary(self, begin, _parsed(complete.rpartition(b"\n")[2], "end"))
+
+    def count_replies(self) -> int:
+        """Return the number of replies that have arrived. Raises OSError."""
+        with self.path.open("rb") as file:
+            return sum(line.startswith(_REPLY) and line.endswith(b"\n") for line in file)
 
     def is_running(self) -> bool:
         """Return whether a process still writes the file."""

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collective.ddl import Action
     from collective.fleet.call import Call
     from collective.fleet.pace import Pace
+    from collective.fleet.recording import EndedCall
     from collective.messages import Reply
 
 log = logging.getLogger(__name__)
@@ -77,7 +78,7 @@ class RunRecorder:
             line |= {"data": {}, "cut": True}
         self._write(line)
 
-    def end(self, call: Call) -> None:
+    def end(self, call: EndedCall) -> None:
         """Write the outcomes, and close the file."""
         outcomes = call.outcomes
         self._write(

@@ -23,8 +23,10 @@ from collective.node.plugins.programs import ActionProgram
 log = logging.getLogger(__name__)
 
 FACTS = "fact"  # the agent after whose actions the node reads its facts again
-RPCUTIL, CONTROL = "rpcutil", "control"
-INSIDE = frozenset({RPCUTIL, CONTROL})  # agents that run inside the daemon; functions may have an argument `node`
+RPCUTIL, CONTROL, PLUGINS = "rpcutil", "control", "plugins"
+INSIDE = frozenset(
+    {RPCUTIL, CONTROL, PLUGINS}
+)  # agents that run inside the daemon; functions may have an argument `node`
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ submit ────────► an action: threads for actions, fairly shared
 from __future__ import annotations
 
 from collective.errors import InvalidInput
-from collective.node.plugins.agents import INSIDE, RPCUTIL
+from collective.node.plugins.agents import INSIDE, PLUGINS, RPCUTIL
 from collective.node.requests.admission import Admission
 from collective.node.requests.context import AdmittedRequest, RequestContext
 from collective.node.requests.counters import Statistics
@@ -50,7 +50,7 @@ class Scheduler:
             self._pools.run_quick(self._executor.execute, admitted)
         elif agent not in INSIDE:
             self._pools.run_action(agent, self._executor.execute, admitted)
-        elif (agent, action) == (RPCUTIL, GET_DATA):
+        elif (agent, action) == (RPCUTIL, GET_DATA) or agent == PLUGINS:
             self._pools.run_query(agent, self._executor.execute, admitted)
         else:
             self._pools.run_quick(self._executor.execute, admitted)

@@ -1,0 +1,195 @@
+"""Plug-ins that callers push: bundles are bounded, versions are kept, and what cannot be loaded changes nothing."""
+
+from __future__ import annotations
+
+import base64
+import json
+import zlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from collective import bundles, catalog
+from collective.bundles import Bundle, BundledFile, pack, unpack
+from collective.errors import Aborted, InvalidInput, UsageError
+from collective.node.plugins import agents, plugin_set, store
+from collective.node.plugins.plugin_set import Plugins
+from collective.node.plugins.store import PluginStore
+
+CODE = "from collective.agent import action\n@action\ndef go(): return {'n': %d}\n"
+
+
+def plugin(folder: Path, version: str = "1.0", number: int = 1, name: str = "extra", code: str = CODE) -> Path:
+    """Write a plug-in with one agent, and return its folder."""
+    for part in ("agents", "ddl"):
+        (folder / part).mkdir(parents=True, exist_ok=True)
+    action = {"description": "Go", "input": {"type": "object"},
+              "output": {"type": "object", "properties": {"n": {"type": "integer"}}}}  # fmt: skip
+    metadata = {"name": name, "description": "Extra", "version": version}
+    (folder / "ddl" / f"{name}.json").write_text(json.dumps({"metadata": metadata, "actions": {"go": action}}))
+    (folder / "agents" / f"{name}.py").write_text(code % number if "%d" in code else code)
+    return folder
+
+
+class StoringNode:
+    """A node that serves the standard agents and what is in its store."""
+
+    def __init__(self, state: Path) -> None:
+        self.state = state
+        self.serving = self.load()
+        self.store = PluginStore(state, state / "settings", lambda: self.serving, self.reload)
+
+    def load(self) -> Plugins:
+        """Load what the folders hold now."""
+        code = [agents.bundled(), *store.code_folders(self.state)]
+        ddls = [catalog.bundled(), *store.ddl_folders(self.state)]
+        return plugin_set.load(code, ddls, self.state / "settings")
+
+    def reload(self) -> None:
+        """Serve what the folders hold now."""
+        self.serving = self.load()
+
+    def push(self, folder: Path, name: str | None = None) -> dict[str, Any]:
+        """Install the plug-in of a folder."""
+        text = pack(folder, name).text()
+        return self.store.install(text, bundles.digest(text))
+
+    def try_out(self, folder: Path) -> dict[str, Any]:
+        """Make a dry run of an installation."""
+        text = pack(folder, None).text()
+        return self.store.install(text, bundles.digest(text), dry_run=True)
+
+    def version(self) -> str:
+        """Return the version of the agent `extra` that serves."""
+        return str(self.serving.agents["extra"].ddl.metadata["version"])
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> StoringNode:
+    """A node without pushed plug-ins."""
+    return StoringNode(tmp_path / "state")
+
+
+def test_a_pushed_plug_in_serves_and_can_be_rolled_back(node: StoringNode, tmp_path: Path) -> None:
+    """Each push is a version; a rollback returns to the one before, and another one undoes it."""
+    first = node.push(plugin(tmp_path / "a"))
+    assert (first["name"], first["version"], first["previous"], first["changed"]) == ("extra", "1.0", None, True)
+    assert node.version() == "1.0"
+    assert node.push(tmp_path / "a")["changed"] is False
+    second = node.push(plugin(tmp_path / "a", "1.1", 2))
+    assert (second["version"], second["previous"], node.version()) == ("1.1", "1.0", "1.1")
+    assert node.store.rollback("extra")["version"] == "1.0"
+    assert node.version() == "1.0"
+    assert node.store.rollback("extra")["version"] == "1.1"
+    assert node.store.list()["extra"]["previous"] == "1.0"
+    assert node.serving.problems == ()
+
+
+def test_dry_runs_load_a_plug_in_and_change_nothing(node: StoringNode, tmp_path: Path) -> None:
+    """A dry run says whether a plug-in can be loaded, and neither installs it nor returns to a version."""
+    assert node.try_out(plugin(tmp_path / "a"))["changed"] is True
+    assert "extra" not in node.serving.agents
+    assert not (node.state / "plugins").exists()
+    node.push(tmp_path / "a")
+    assert node.try_out(tmp_path / "a")["changed"] is False
+    node.push(plugin(tmp_path / "a", "1.1", 2))
+    assert node.store.rollback("extra", dry_run=True)["changed"] is True
+    assert node.version() == "1.1"
+    with pytest.raises(Aborted, match="the plug-in 'extra' was not installed"):
+        node.try_out(plugin(tmp_path / "b", "1.2", code="import no_such_module\n"))
+
+
+def test_a_rollback_without_an_earlier_version_is_refused(node: StoringNode, tmp_path: Path) -> None:
+    """The error says whether the plug-in is unknown or has one version only."""
+    with pytest.raises(Aborted, match="no plug-in 'extra' was pushed to this node"):
+        node.store.rollback("extra")
+    node.push(plugin(tmp_path / "a"))
+    with pytest.raises(Aborted, match=r"there is no version of the plug-in 'extra' before 1.0-"):
+        node.store.rollback("extra")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"code": "def go(:"}, "agents/extra.py: cannot be imported: SyntaxError"),
+        ({"code": "raise SystemExit"}, "agents/extra.py: cannot be imported: SystemExit"),
+        ({"code": "x = 1"}, "action 'go' is in"),
+    ],
+)
+def test_a_plug_in_that_cannot_be_loaded_changes_nothing(
+    node: StoringNode, tmp_path: Path, change: dict[str, str], message: str
+) -> None:
+    """The version in use stays, and no files of the broken one are left."""
+    node.push(plugin(tmp_path / "a"))
+    with pytest.raises(Aborted) as caught:
+        node.push(plugin(tmp_path / "b", "2.0", **change))
+    assert message in str(caught.value)
+    assert node.version() == "1.0"
+    home = node.state / "plugins" / "extra"
+    assert sorted(path.name.partition("-")[0] for path in home.iterdir()) == ["1.0", "current"]
+
+
+def test_a_plug_in_replaces_no_agent_of_another_source(node: StoringNode, tmp_path: Path) -> None:
+    """A standard agent, or one of another plug-in, is never replaced by a push."""
+    with pytest.raises(Aborted, match="'package' exists in"):
+        node.push(plugin(tmp_path / "a", name="package"))
+    node.push(plugin(tmp_path / "b"))
+    with pytest.raises(Aborted, match="'extra' exists in"):
+        node.push(plugin(tmp_path / "c", "3.0"), "other")
+
+
+def test_old_versions_are_deleted(node: StoringNode, tmp_path: Path) -> None:
+    """Five versions are kept, those in use and before among them."""
+    for number in range(8):
+        node.push(plugin(tmp_path / "a", f"1.{number}", number))
+    versions = [path for path in (node.state / "plugins" / "extra").iterdir() if not path.is_symlink()]
+    assert len(versions) == 5
+    assert node.store.rollback("extra")["version"] == "1.6"
+
+
+def altered(**members: Any) -> str:
+    document = {"name": "extra", "version": "1", "files": {"agents/extra.py": ["", False]}, **members}
+    return base64.b64encode(zlib.compress(json.dumps(document).encode())).decode()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "cannot be unpacked"),
+        ("AAAA", "cannot be unpacked"),
+        ("not base64!", "cannot be unpacked"),
+        (base64.b64encode(zlib.compress(bytes(20_000_000))).decode(), "cannot be unpacked"),
+        (altered(files=[]), "cannot be unpacked"),
+        (altered(files={"agents/x.py": "text"}), "cannot be unpacked"),
+        (altered(name="../x"), "invalid plug-in name '../x'"),
+        (altered(version="../1"), "invalid version '../1'"),
+        (altered(files={"../x": ["", False]}), "invalid path '../x'"),
+        (altered(files={"agents/../../x": ["", False]}), "invalid path"),
+        (altered(files={"/etc/passwd": ["", False]}), "invalid path"),
+        (altered(files={"settings/x.yaml": ["", False]}), "invalid path"),
+        (altered(files={f"agents/x{number}": ["", False] for number in range(201)}), "more than 200 files"),
+    ],
+)
+def test_a_hostile_bundle_is_refused(node: StoringNode, text: str, message: str) -> None:
+    """Paths stay within the plug-in, and sizes are bounded, whatever the bundle has."""
+    with pytest.raises(InvalidInput) as caught:
+        node.store.install(text, bundles.digest(text))
+    assert message in str(caught.value)
+    assert not (node.state / "plugins").exists()
+
+
+def test_a_bundle_must_match_its_digest() -> None:
+    """A bundle with another digest is refused before it is unpacked."""
+    with pytest.raises(InvalidInput, match="does not match its digest"):
+        unpack(altered(), "0" * 64)
+
+
+def test_a_bundle_keeps_programs_executable(tmp_path: Path) -> None:
+    """Files are the same after packing and unpacking, and the same files make the same text."""
+    files = {"agents/x": BundledFile(b"\x00\xff", True), "ddl/x.json": BundledFile(b"{}", False)}
+    text = Bundle("x", "1", files).text()
+    assert unpack(text, bundles.digest(text)).files == files
+    assert Bundle("x", "1", dict(reversed(files.items()))).text() == text
+    with pytest.raises(UsageError, match="no plug-in"):
+        pack(tmp_path)
