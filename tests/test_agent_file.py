@@ -213,6 +213,26 @@ def test_a_dry_run_of_an_upload_sends_no_content(network: Network, tmp_path: Pat
     assert remote.read_bytes() == CONTENT
 
 
+def test_an_allowed_folder_that_others_can_replace_is_refused(area: Path) -> None:
+    """Other users could put a link to any folder in its place, so nothing below it is read or written."""
+    (area / "shared").mkdir()
+    (area / "shared" / "conf").mkdir()
+    (area / "shared" / "conf" / "old").write_text("x")
+    (area / "link").symlink_to(area / "shared" / "conf")
+    (area / "shared").chmod(0o777)
+    for folder in (area / "shared" / "conf", area / "link"):
+        allowed = {**settings(area), "write": [str(folder)]}
+        for act in (file.read, file.status, file.remove):
+            with pytest.raises(Aborted, match=f"not allowed: {area}/shared: writable by all users"):
+                act(str(folder / "old"), settings=allowed)
+        assert [line.partition(":")[0] for line in file.setup(allowed)] == [
+            f"folder '{folder}' in settings/file.yaml can be replaced by other users"
+        ]
+    (area / "shared").chmod(0o755)
+    (area / "shared" / "conf").chmod(0o777)
+    assert file.read(str(area / "link" / "old"), settings={**settings(area), "read": [str(area / "link")]})
+
+
 def test_a_failed_node_counts_as_failed(network: Network, tmp_path: Path) -> None:
     """A path that is not allowed fails on every node, and decides the exit code."""
     sent = upload(network, local_file(tmp_path), Path("/etc/passwd"))

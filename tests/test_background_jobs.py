@@ -20,6 +20,7 @@ from collective.errors import Failed, UsageError
 from collective.fleet.background import Background
 from collective.messages import Reply, Request
 from collective.node.actions.job import ActionResult
+from collective.node.jobs import orders
 from collective.node.jobs import store as job_store
 from collective.node.jobs.orders import Freeze, Frozen, Revocations
 from collective.node.jobs.store import CANCELLED, ENDED, RUNNING, SCHEDULED, JobStore, StoredJob, open_database
@@ -201,6 +202,45 @@ def test_a_revoked_request_does_not_begin_when_it_arrives(network: Network, tmp_
     other = replace(first, id=messages.new_id(), run=None)
     assert [call_node(network, one).reason for one in (second, first, other)] == ["cancelled", "cancelled", None]
     assert (tmp_path / "ran").read_text() == "a\n"
+
+
+def test_a_revocation_is_not_replaced_by_that_of_another_caller(network: Network, tmp_path: Path) -> None:
+    """An order for all callers stays in force when another caller revokes the same request as its own."""
+    sent = request("shell", "run", data={"command": f"touch {tmp_path}/ran"})
+    assert control(network, "revoke", "admin", id=sent.id, all=True).data["became"] == "revoked"
+    assert control(network, "revoke", BOB, id=sent.id).data["became"] == "revoked"
+    assert control(network, "revoke", "admin", id=sent.id).data["became"] == "revoked"
+    assert call_node(network, sent).reason == "cancelled"
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_caller_cannot_make_others_revocations_forgotten(
+    network: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The limit of revoked requests is that of each caller."""
+    monkeypatch.setattr(orders, "MOST_REVOKED", 2)
+    sent = request("shell", "run", data={"command": f"touch {tmp_path}/ran"})
+    control(network, "revoke", "admin", id=sent.id, all=True)
+    for _ in range(3):
+        control(network, "revoke", ALICE, id=messages.new_id())
+    assert call_node(network, sent).reason == "cancelled"
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_job_with_the_id_of_another_as_its_run_does_not_hide_it(network: Network, tmp_path: Path) -> None:
+    """Callers choose the run of a request; the id of a job, or of a request that runs, is preferred."""
+    waiting, running = job(f"touch {tmp_path}/ran", delay=60.0), request("shell", "run", data={"command": "sleep 60"})
+    for sent in (waiting, running):
+        decoy = replace(job("true"), run=sent.id)
+        call_node(network, decoy)
+        assert result(network, decoy.id)["state"] == ENDED
+    call_node(network, waiting)
+    assert control(network, "result", id=waiting.id).data["state"] == SCHEDULED
+    assert control(network, "cancel", id=waiting.id).data["became"] == "cancelled"
+    send(network, running)
+    wait_until(lambda: bool([one for one in control(network, "jobs").data["jobs"] if one["id"] == running.id]), 10)
+    send(network, request("control", "cancel", data={"id": running.id}))
+    assert {one.action: one.data.get("became") for one in replies(network, 2)}["cancel"] == "stopped"
 
 
 # -- freeze

@@ -55,6 +55,11 @@ class StoringNode:
         text = pack(folder, name).text()
         return self.store.install(text, bundles.digest(text))
 
+    def try_out(self, folder: Path) -> dict[str, Any]:
+        """Make a dry run of an installation."""
+        text = pack(folder, None).text()
+        return self.store.install(text, bundles.digest(text), dry_run=True)
+
     def version(self) -> str:
         """Return the version of the agent `extra` that serves."""
         return str(self.serving.agents["extra"].ddl.metadata["version"])
@@ -79,6 +84,20 @@ def test_a_pushed_plug_in_serves_and_can_be_rolled_back(node: StoringNode, tmp_p
     assert node.store.rollback("extra")["version"] == "1.1"
     assert node.store.list()["extra"]["previous"] == "1.0"
     assert node.serving.problems == ()
+
+
+def test_dry_runs_load_a_plug_in_and_change_nothing(node: StoringNode, tmp_path: Path) -> None:
+    """A dry run says whether a plug-in can be loaded, and neither installs it nor returns to a version."""
+    assert node.try_out(plugin(tmp_path / "a"))["changed"] is True
+    assert "extra" not in node.serving.agents
+    assert not (node.state / "plugins").exists()
+    node.push(tmp_path / "a")
+    assert node.try_out(tmp_path / "a")["changed"] is False
+    node.push(plugin(tmp_path / "a", "1.1", 2))
+    assert node.store.rollback("extra", dry_run=True)["changed"] is True
+    assert node.version() == "1.1"
+    with pytest.raises(Aborted, match="the plug-in 'extra' was not installed"):
+        node.try_out(plugin(tmp_path / "b", "1.2", code="import no_such_module\n"))
 
 
 def test_a_rollback_without_an_earlier_version_is_refused(node: StoringNode, tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 import re
 import signal
 import subprocess
@@ -320,19 +319,16 @@ def test_a_frozen_node_only_reads(crpc: Crpc, tmp_path: Path) -> None:
     assert (tmp_path / "ran").read_text() == "x\n"
 
 
-def test_a_request_that_has_not_begun_is_revoked(crpc: Crpc, ten: Layout, tmp_path: Path) -> None:
-    """A node that reads its queue late gets the order first or the request first: the action does not run."""
-    pid = int((ten.node("node05.lab") / "pid").read_text())
-    os.kill(pid, 19)
-    try:
-        sent = crpc("shell", "run", f"command=touch {tmp_path}/ran", "-I", "node05.lab", "--no-results")
-        request_id = sent.stdout.strip()
-        revoked = crpc("control", "revoke", f"id={request_id}", "-I", "node05.lab", "--no-results")
-        assert revoked.returncode == 0
-    finally:
-        os.kill(pid, 18)
-    again = document(crpc, "control", "revoke", f"id={request_id}", "-I", "node05.lab")
-    assert again["replies"][0]["data"].get("became", "begun") in ("revoked", "ended", "begun")
+def test_revoke_does_not_touch_what_has_begun(crpc: Crpc, tmp_path: Path) -> None:
+    """A job that waits for its time is revoked; one that runs goes on, and its node says so."""
+    target = ("-I", "node05.lab")
+    waiting = job(crpc, "shell", "run", f"command=touch {tmp_path}/no", "--in", "1h", *target)
+    running = job(crpc, "shell", "run", f"command=touch {tmp_path}/began; sleep 20", "--background", *target)
+    wait_until((tmp_path / "began").exists, 20)
+    assert document(crpc, "revoke", waiting, *target)["replies"][0]["data"]["became"] == "cancelled"
+    refused = document(crpc, "revoke", running, *target)["replies"][0]
+    assert (refused["statuscode"], refused["statusmsg"].startswith("the action has begun")) == (1, True)
+    assert (states(crpc, waiting), states(crpc, running)) == (["cancelled"], ["running"])
 
 
 # -- approvals

@@ -19,7 +19,7 @@ from collective.node.requests.reasons import Reason, Refused
 from collective.node.storage.database import Database
 
 REMEMBERED = MAX_TTL + 2 * MAX_SKEW  # seconds after which a request that was revoked can no longer arrive
-MOST_REVOKED = 10_000
+MOST_REVOKED = 10_000  # of one caller: another caller's orders stay in force
 
 
 class Revocations:
@@ -35,11 +35,14 @@ class Revocations:
         with self._database.transaction() as connection:
             connection.execute("DELETE FROM revoked WHERE until < ?", (now,))
             connection.execute(
-                "DELETE FROM revoked WHERE rowid NOT IN (SELECT rowid FROM revoked ORDER BY until DESC LIMIT ?)",
-                (MOST_REVOKED - 1,),
+                "DELETE FROM revoked WHERE caller = ? AND rowid NOT IN "
+                "(SELECT rowid FROM revoked WHERE caller = ? ORDER BY until DESC LIMIT ?)",
+                (caller, caller, MOST_REVOKED - 1),
             )
             connection.execute(
-                "INSERT OR REPLACE INTO revoked VALUES (?, ?, ?, ?)", (request_id, caller, everyone, now + REMEMBERED)
+                "INSERT INTO revoked VALUES (?, ?, ?, ?) ON CONFLICT (id, caller) "
+                "DO UPDATE SET everyone = max(everyone, excluded.everyone), until = excluded.until",
+                (request_id, caller, everyone, now + REMEMBERED),
             )
 
     def by(self, request: Request) -> str | None:

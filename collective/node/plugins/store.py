@@ -53,9 +53,10 @@ class PluginStore:
         self._reload = reload
         self._lock = threading.Lock()
 
-    def install(self, text: str, digest: str) -> dict[str, Any]:
+    def install(self, text: str, digest: str, dry_run: bool = False) -> dict[str, Any]:
         """Install a bundle and serve it; return `name`, `version`, `digest`, `changed` and `previous`.
 
+        With `dry_run` it is only loaded on trial, and the state is the present one.
         Raises InvalidInput for an invalid bundle, Aborted for a plug-in that cannot be loaded.
         """
         bundle = unpack(text, digest)
@@ -65,6 +66,9 @@ class PluginStore:
             before = _target(home / "current")
             if before == target.name:
                 return self._state(bundle.name, changed=False)
+            if dry_run:
+                self._load_on_trial(bundle)
+                return self._state(bundle.name, changed=True)
             if not target.is_dir():
                 self._write(bundle, home, target)
             if before:
@@ -74,7 +78,7 @@ class PluginStore:
             self._reload()
             return self._state(bundle.name, changed=True)
 
-    def rollback(self, name: str) -> dict[str, Any]:
+    def rollback(self, name: str, dry_run: bool = False) -> dict[str, Any]:
         """Use the version before, and keep the present one for another rollback. Raises Aborted without one."""
         with self._lock:
             home = self._folder / name
@@ -83,6 +87,8 @@ class PluginStore:
                 raise Aborted(f"no plug-in '{name}' was pushed to this node")
             if before is None or not (home / before).is_dir():
                 raise Aborted(f"there is no version of the plug-in '{name}' before {now}")
+            if dry_run:
+                return self._state(name, changed=True)
             _link(home / "current", before)
             _link(home / "previous", now)
             self._reload()
@@ -104,16 +110,19 @@ class PluginStore:
             home.mkdir(mode=0o700, parents=True, exist_ok=True)
             new = Path(tempfile.mkdtemp(prefix=".new-", dir=home))
             try:
-                for path, file in bundle.files.items():
-                    (new / path).parent.mkdir(parents=True, exist_ok=True)
-                    (new / path).write_bytes(file.content)
-                    (new / path).chmod(0o755 if file.executable else 0o644)
+                _write_files(bundle, new)
                 self._try(new, bundle.name)
                 new.rename(target)
             finally:
                 shutil.rmtree(new, ignore_errors=True)
         except OSError as error:
             raise Aborted(f"the plug-in '{bundle.name}' cannot be written: {error.strerror}") from None
+
+    def _load_on_trial(self, bundle: Bundle) -> None:
+        """Load a version from a temporary folder; raise Aborted if it cannot be loaded."""
+        with tempfile.TemporaryDirectory(prefix="collective-plugin-") as folder:
+            _write_files(bundle, Path(folder))
+            self._try(Path(folder), bundle.name)
 
     def _try(self, folder: Path, name: str) -> None:
         loaded = plugin_set.load([folder / "agents"], [folder / "ddl"], self._settings)
@@ -140,6 +149,13 @@ class PluginStore:
         for path in sorted(versions, key=lambda one: one.stat().st_mtime)[: -_KEPT or None]:
             if path.name not in used:
                 shutil.rmtree(path, ignore_errors=True)
+
+
+def _write_files(bundle: Bundle, folder: Path) -> None:
+    for path, file in bundle.files.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(file.content)
+        (folder / path).chmod(0o755 if file.executable else 0o644)
 
 
 def _target(link: Path) -> str | None:
