@@ -254,6 +254,8 @@ def test_a_frozen_node_runs_only_what_reads(network: Network, tmp_path: Path) ->
     assert refused.statusmsg == f"this node was frozen by '{ALICE}': incident 4711 (crpc thaw)"
     assert call_node(network, request()).statuscode == 0
     assert call_node(network, request("shell", "list")).statuscode == 0
+    pushed = request("plugins", "install", data={"bundle": "aa==", "digest": "0" * 64})
+    assert call_node(network, pushed).reason == "frozen"
     assert control(network, "status").data["frozen"]["reason"] == "incident 4711"
     waiting = job(f"touch {tmp_path}/ran", grace=0.5)
     assert call_node(network, waiting).reason == "frozen"
