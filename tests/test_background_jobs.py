@@ -120,6 +120,15 @@ def test_a_running_job_is_stopped_with_its_processes(network: Network, tmp_path:
     assert control(network, "cancel", id=sent.id).data["became"] == "ended"
 
 
+def test_a_start_that_is_too_far_away_is_refused(network: Network) -> None:
+    """A job that never starts would keep its place among the jobs of the node for ever."""
+    sent = job("true")
+    far = replace(sent, job={**(sent.job or {}), "start": time.time() + 31 * 86400})
+    refused = call_node(network, far)
+    assert (refused.statuscode, refused.statusmsg) == (4, "the job would start later than 30 days from now")
+    assert control(network, "jobs").data["jobs"] == []
+
+
 def test_rpcutil_cannot_run_in_the_background(network: Network) -> None:
     """The daemon's own actions answer at once, so that a job of them is refused."""
     sent = request(job=Background().to_data(), critical=("job",))
