@@ -125,20 +125,20 @@ def test_a_rollback_without_an_earlier_version_is_refused(node: StoringNode, tmp
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("code", "message"),
     [
-        ({"code": "def go(:"}, "agents/extra.py: cannot be imported: SyntaxError"),
-        ({"code": "raise SystemExit"}, "agents/extra.py: cannot be imported: SystemExit"),
-        ({"code": "x = 1"}, "action 'go' is in"),
+        ("def go(:", "agents/extra.py: cannot be imported: SyntaxError"),
+        ("raise SystemExit", "agents/extra.py: cannot be imported: SystemExit"),
+        ("x = 1", "action 'go' is in"),
     ],
 )
 def test_a_plug_in_that_cannot_be_loaded_changes_nothing(
-    node: StoringNode, tmp_path: Path, change: dict[str, Any], message: str
+    node: StoringNode, tmp_path: Path, code: str, message: str
 ) -> None:
     """The version in use stays, and no files of the broken one are left."""
     node.push(plugin(tmp_path / "a"))
     with pytest.raises(Aborted) as caught:
-        node.push(plugin(tmp_path / "b", "2.0", **change))
+        node.push(plugin(tmp_path / "b", "2.0", code=code))
     assert message in str(caught.value)
     assert node.version() == "1.0"
     home = node.state / "plugins" / "extra"
