@@ -45,7 +45,7 @@ def test_an_alias_stands_for_its_words(folder: Path, capsys: Captured) -> None:
 
 
 def test_a_command_file_that_others_can_change_is_not_used(folder: Path, capsys: Captured) -> None:
-    """Its options can run commands on this machine, so the folder and the file must be the user's or root's."""
+    """The options in it can run commands on this machine, so the folder and the file must be the user's or root's."""
     for path in (folder / "commands", folder / "commands" / "bash-web.yaml"):
         before = path.stat().st_mode
         path.chmod(before | 0o002)
