@@ -41,6 +41,7 @@ types: $(INSTALLED)  ## mypy reads the installed package: what users import, und
 
 bench: $(INSTALLED)  ## the figures in docs/performance.md
 	PYTHONPATH=tests $(VENV)/bin/python tests/bench/run.py
+	PYTHONPATH=tests $(VENV)/bin/python tests/bench/render.py
 
 fuzz: $(VENV)/.fuzz  ## a million inputs for each parser, led by coverage
 	cd tests && ../$(VENV)/bin/python -m fuzz.run $(FUZZ_INPUTS)

@@ -3,8 +3,9 @@
     place = locate("/srv/app/app.conf", settings["write"])     walks from the allowed folder with O_NOFOLLOW
     place.status()   place.open()   place.replace(write, …)    act in the opened parent folder, by the last name
 
-The path of an allowed folder may contain symbolic links, because it is the administrator's. Below it every component
-must be a real folder, so that users who can write there cannot lead the node (often root) to other files.
+The path of an allowed folder may contain symbolic links, because it is the administrator's. Other users must not be
+able to replace the folder itself by a link, so only root and the node's user may change the folders above it. Below
+it every component must be a real folder, so that users who can write there cannot lead the node (often root) elsewhere.
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ import stat
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from collective.agent import Aborted
+from collective.ownership import replaceable
 
 NEW_MODE = 0o644  # of a file that did not exist
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -159,13 +161,17 @@ class Place:
 def locate(path: str, allowed: Iterable[str], kind: str) -> Iterator[Place]:
     """Yield the place of an absolute path below one of the `allowed` folders, with its parent folder opened.
 
-    `kind` is the setting that has the folders. Raises Aborted for another path, for one with `..`, and if a component
-    is a symbolic link or not a folder.
+    `kind` is the setting that has the folders. Raises Aborted for another path, for one with `..`, if a component is a
+    symbolic link or not a folder, and if other users could replace the allowed folder.
     """
     steps = PurePosixPath(path).parts
     if ".." in steps or not path.startswith("/"):
         raise Aborted(f"{path}: not allowed: the path must be absolute and without '..'")
+    if str(PurePosixPath(path)) != path:  # a policy that denies one spelling must not be passed with another one
+        raise Aborted(f"{path}: not allowed: use '{PurePosixPath(path)}'")
     root, inside = _allowed(path, steps, [PurePosixPath(folder) for folder in allowed], kind)
+    if problem := movable(root):
+        raise Aborted(f"{path}: not allowed: {problem}")
     with contextlib.ExitStack() as opened:
         try:
             folder = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -176,6 +182,12 @@ def locate(path: str, allowed: Iterable[str], kind: str) -> Iterator[Place]:
         except OSError as error:
             raise Aborted(f"{path}: a folder of this path cannot be opened: {error.strerror}{_hint(error)}") from None
         yield Place(path, inside[-1], folder)
+
+
+def movable(folder: PurePosixPath | str) -> str | None:
+    """Return the problem if other users could put a link to another folder in place of an allowed one."""
+    real = os.path.realpath(folder)  # Path.resolve() raises for circular links
+    return replaceable(Path(folder).parent) or replaceable(Path(real).parent)
 
 
 def _allowed(

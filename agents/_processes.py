@@ -52,7 +52,7 @@ class RunningProcess:
 
 
 def running() -> list[RunningProcess]:
-    """Return all processes, sorted by number, without kernel threads and this action's own processes."""
+    """Return all processes, sorted by number, without kernel threads, process 1 and this action's own processes."""
     own = _own()
     found = [process for process in map(read, _pids()) if process is not None]
     return [one for one in found if one.command and one.pid not in own]
@@ -97,8 +97,8 @@ def _pids() -> Iterator[int]:
 
 
 def _own() -> set[int]:
-    """Return this process, its parents up to the daemon, and process 1 is never among them."""
-    found, pid = set[int](), os.getpid()
+    """Return this process, its parents up to the daemon, and process 1, which is the machine's or the container's."""
+    found, pid = {1}, os.getpid()
     while pid > 1 and pid not in found:
         found.add(pid)
         process = read(pid)

@@ -26,7 +26,7 @@ from typing import Any, BinaryIO
 
 from collective.agent import Aborted, Facts, InvalidInput, Reply, Settings, action, check
 from collective.agents import _transfers
-from collective.agents._files import Owner, Place, locate
+from collective.agents._files import Owner, Place, locate, movable
 from collective.agents._transfers import Piece
 
 _TYPES: tuple[tuple[Callable[[int], bool], str], ...] = (
@@ -142,8 +142,10 @@ def remove(path: str, backup: bool = False, *, settings: Settings, dry_run: bool
 
 @check
 def setup(settings: Settings) -> Iterator[str]:
-    """Yield a line for each folder in the settings that is missing: nothing below it can be used."""
+    """Yield a line for each folder in the settings below which nothing can be used: missing, or not safe."""
     for folder in _readable(settings):
+        if problem := movable(folder):
+            yield f"folder '{folder}' in settings/file.yaml can be replaced by other users: {problem}"
         if not Path(folder).is_dir():
             yield f"folder '{folder}' in settings/file.yaml does not exist (create it, or remove it there)"
 

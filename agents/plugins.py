@@ -10,15 +10,15 @@ from collective.node_info import NodeInfo
 
 
 @action
-def install(bundle: str, digest: str, *, node: NodeInfo) -> Reply:
+def install(bundle: str, digest: str, *, node: NodeInfo, dry_run: bool = False) -> Reply:
     """Install a version of a plug-in and serve it; a plug-in that cannot be loaded changes nothing."""
-    return node.plugins.install(bundle, digest)
+    return node.plugins.install(bundle, digest, dry_run)
 
 
 @action
-def rollback(name: str, *, node: NodeInfo) -> Reply:
+def rollback(name: str, *, node: NodeInfo, dry_run: bool = False) -> Reply:
     """Serve the version of a plug-in before the present one."""
-    return node.plugins.rollback(name)
+    return node.plugins.rollback(name, dry_run)
 
 
 @action

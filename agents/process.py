@@ -1,7 +1,7 @@
 """List the processes of a node, and send signals to them.
 
 Processes are selected by a regular expression for the command line and by their user. The action's own processes and
-those above it, up to the daemon, are never among them, and neither are kernel threads.
+those above it, up to the daemon, are never among them, and neither are process 1 and kernel threads.
 
 A dry run of `signal` lists the processes that would get the signal.
 """

@@ -116,6 +116,7 @@ class FullScreen(NoDisplay):
         self._failures: list[Reply] = []
         self._kept: list[tuple[str, TextIO]] = []
         self._before: Any = signal.SIG_DFL
+        self._lock = threading.RLock()
         self._thread = PeriodicThread("live", self.draw, INTERVAL)
 
     def __enter__(self) -> FullScreen:
@@ -149,7 +150,8 @@ class FullScreen(NoDisplay):
 
         size = terminal_size(self._stream)
         lines = screen_lines(self._title, self._snapshot(), self._failures, size, self._turn, self._paint)
-        self._write(_HOME + "\r\n".join(f"{line}\x1b[K" for line in lines) + _BELOW)
+        with self._lock:
+            self._write(_HOME + "\r\n".join(f"{line}\x1b[K" for line in lines) + _BELOW)
         self._turn += 1
 
     def keep(self, text: str, stream: TextIO) -> bool:
@@ -159,11 +161,12 @@ class FullScreen(NoDisplay):
 
     def _suspend(self, number: int, _frame: object) -> None:
         """Let Ctrl-Z suspend the program on the normal screen; return to the view when it continues."""
-        self._write(LEAVE)
-        signal.signal(number, signal.SIG_DFL)
-        os.kill(os.getpid(), number)
-        signal.signal(number, self._suspend)
-        self._write(ENTER)
+        with self._lock:  # nothing is drawn meanwhile
+            self._write(LEAVE)
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+            signal.signal(number, self._suspend)
+            self._write(ENTER)
 
     def _write(self, text: str) -> None:
         self._stream.write(text)

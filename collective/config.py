@@ -90,6 +90,9 @@ class NodeConfig:
     `queue_tags` are added to the tags of the node's queue when the node creates it. IAM conditions can refer to them,
     such as `{collective:instance: arn:aws:ec2:…:instance/i-…}`.
 
+    Agents, data functions, DDLs and settings are loaded again on SIGHUP, and when a look every `plugins_period` finds
+    that their files have changed; 0 means no looks.
+
     `agent_limits` are the numbers of actions that an agent can run at once, by agent, within `max_actions`.
 
     While the file `audit` cannot be written, requests are refused unless `audit_required` is false. Signed requests
@@ -108,6 +111,7 @@ class NodeConfig:
     agents: list[Path] = field(default_factory=lambda: [_in_configuration("agents")])
     ddls: list[Path] = field(default_factory=lambda: [_in_configuration("ddl")])
     settings: Path = field(default_factory=lambda: _in_configuration("settings"))
+    plugins_period: float = 0.0
     facts: list[Path] = field(default_factory=lambda: [_in_configuration("facts.yaml")])
     fact_folders: list[Path] = field(default_factory=lambda: [_in_configuration("facts.d")])
     fact_commands: list[list[str]] = field(default_factory=list)

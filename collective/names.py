@@ -48,8 +48,8 @@ def check_collective(name: str) -> str:
 
 def check_identity(name: str) -> str:
     """Return `name` if it is valid for a node; raise UsageError otherwise."""
-    if not _IDENTITY.fullmatch(name):
-        rule = "use 1 to 255 characters of A-Z, a-z, 0-9, '_', '.' and '-'"
+    if not _IDENTITY.fullmatch(name) or name in (".", ".."):  # those two would lead `crpc file get` to other folders
+        rule = "use 1 to 255 characters of A-Z, a-z, 0-9, '_', '.' and '-', but not '.' or '..'"
         raise UsageError(f"invalid identity '{_shown(name)}': {rule}")
     return name
 

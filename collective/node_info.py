@@ -46,11 +46,11 @@ class NodeControl(Protocol):
 class NodePlugins(Protocol):
     """The plug-ins that callers have pushed to the node."""
 
-    def install(self, text: str, digest: str) -> dict[str, Any]:
+    def install(self, text: str, digest: str, dry_run: bool = False) -> dict[str, Any]:
         """Install a bundle and serve it; return the plug-in's state. Raise InvalidInput or Aborted."""
         ...
 
-    def rollback(self, name: str) -> dict[str, Any]:
+    def rollback(self, name: str, dry_run: bool = False) -> dict[str, Any]:
         """Serve the version before; return the plug-in's state. Raise Aborted if there is none."""
         ...
 

@@ -213,6 +213,34 @@ def test_a_dry_run_of_an_upload_sends_no_content(network: Network, tmp_path: Pat
     assert remote.read_bytes() == CONTENT
 
 
+@pytest.mark.parametrize("spelling", ["read//secret", "read/./secret", "./read/secret", "read/secret/", "/read/secret"])
+def test_a_file_has_one_spelling(area: Path, spelling: str) -> None:
+    """A policy can deny a path with a pattern, so another spelling of the same path is refused."""
+    (area / "read" / "secret").write_text("x")
+    with pytest.raises(Aborted, match=f"not allowed: use '{area}/read/secret'"):
+        file.read(f"{area}/{spelling}", settings=settings(area))
+
+
+def test_an_allowed_folder_that_others_can_replace_is_refused(area: Path) -> None:
+    """Other users could put a link to any folder in its place, so nothing below it is read or written."""
+    (area / "shared").mkdir()
+    (area / "shared" / "conf").mkdir()
+    (area / "shared" / "conf" / "old").write_text("x")
+    (area / "link").symlink_to(area / "shared" / "conf")
+    (area / "shared").chmod(0o777)
+    for folder in (area / "shared" / "conf", area / "link"):
+        allowed = {**settings(area), "write": [str(folder)]}
+        for act in (file.read, file.status, file.remove):
+            with pytest.raises(Aborted, match=f"not allowed: {area}/shared: writable by all users"):
+                act(str(folder / "old"), settings=allowed)
+        assert [line.partition(":")[0] for line in file.setup(allowed)] == [
+            f"folder '{folder}' in settings/file.yaml can be replaced by other users"
+        ]
+    (area / "shared").chmod(0o755)
+    (area / "shared" / "conf").chmod(0o777)
+    assert file.read(str(area / "link" / "old"), settings={**settings(area), "read": [str(area / "link")]})
+
+
 def test_a_failed_node_counts_as_failed(network: Network, tmp_path: Path) -> None:
     """A path that is not allowed fails on every node, and decides the exit code."""
     sent = upload(network, local_file(tmp_path), Path("/etc/passwd"))
@@ -239,6 +267,26 @@ def test_a_file_that_changes_while_it_is_fetched_is_not_kept(network: Network, t
     fetched.run(Targets(nodes=["node1"]))
     assert fetched.transfers["node1"].error == f"{remote}: changed while it was read"
     assert list((tmp_path / "copies" / "node1").iterdir()) == []
+
+
+@pytest.mark.parametrize("content", ["AAAA", ""], ids=["more", "nothing"])
+def test_a_node_that_sends_without_end_is_not_asked_again(network: Network, tmp_path: Path, content: str) -> None:
+    """A copy ends when a node has sent more than the size that it has announced, or a piece without content."""
+    (tmp_path / "read" / "log").write_bytes(b"1234567")
+    asked, ask = [], asking(network)
+
+    def endless(action: str, inputs: Mapping[str, Any], targets: Targets) -> Call:
+        asked.append(action)
+        call = ask(action, {**inputs, "offset": 0} if action == "read" else inputs, targets)
+        for reply in call.wait().replies.values():
+            if action == "read":
+                reply.data.update(content=content, truncated=True)  # type: ignore[attr-defined]
+        return call
+
+    fetched = Download(endless, str(tmp_path / "read" / "log"), tmp_path / "copies")
+    fetched.run(Targets(nodes=["node1"]))
+    assert "the node sends more than its size" in fetched.transfers["node1"].error
+    assert len(asked) <= 4
 
 
 @pytest.mark.skipif("BIG_FILES" not in os.environ, reason="takes minutes: make files")

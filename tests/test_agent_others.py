@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import ssl
 import subprocess
@@ -19,7 +20,7 @@ from support.agent_cases import assert_same, files, load, perform
 from support.certificates import server_context
 
 from collective.agent import Aborted
-from collective.agents import _puppet, fact, nettest, process, puppet
+from collective.agents import _processes, _puppet, fact, nettest, process, puppet
 from collective.testing import memory_fleet
 
 AGENTS = {"fact": fact, "nettest": nettest, "process": process, "puppet": puppet}
@@ -87,6 +88,13 @@ def test_a_later_process_of_the_same_number_gets_no_signal() -> None:
 def test_the_action_never_finds_itself() -> None:
     """The process of the action and its parents are not listed."""
     assert os.getpid() not in {one["pid"] for one in process.list()["processes"]}
+
+
+def test_process_1_is_never_found() -> None:
+    """A pattern for the command line of process 1 finds nothing: a signal could stop the machine or the container."""
+    first = _processes.read(1)
+    assert first is not None
+    assert process.signal(pattern=re.escape(first.command[:500]), expect=0)["processes"] == []
 
 
 def test_top_lists_the_busiest_first() -> None:

@@ -20,6 +20,7 @@ from collective.errors import Failed, UsageError
 from collective.fleet.background import Background
 from collective.messages import Reply, Request
 from collective.node.actions.job import ActionResult
+from collective.node.jobs import orders
 from collective.node.jobs import store as job_store
 from collective.node.jobs.orders import Freeze, Frozen, Revocations
 from collective.node.jobs.store import CANCELLED, ENDED, RUNNING, SCHEDULED, JobStore, StoredJob, open_database
@@ -119,6 +120,15 @@ def test_a_running_job_is_stopped_with_its_processes(network: Network, tmp_path:
     assert control(network, "cancel", id=sent.id).data["became"] == "ended"
 
 
+def test_a_start_that_is_too_far_away_is_refused(network: Network) -> None:
+    """A job that never starts would keep its place among the jobs of the node for ever."""
+    sent = job("true")
+    far = replace(sent, job={**(sent.job or {}), "start": time.time() + 31 * 86400})
+    refused = call_node(network, far)
+    assert (refused.statuscode, refused.statusmsg) == (4, "the job would start later than 30 days from now")
+    assert control(network, "jobs").data["jobs"] == []
+
+
 def test_rpcutil_cannot_run_in_the_background(network: Network) -> None:
     """The daemon's own actions answer at once, so that a job of them is refused."""
     sent = request(job=Background().to_data(), critical=("job",))
@@ -203,6 +213,45 @@ def test_a_revoked_request_does_not_begin_when_it_arrives(network: Network, tmp_
     assert (tmp_path / "ran").read_text() == "a\n"
 
 
+def test_a_revocation_is_not_replaced_by_that_of_another_caller(network: Network, tmp_path: Path) -> None:
+    """An order for all callers stays in force when another caller revokes the same request as its own."""
+    sent = request("shell", "run", data={"command": f"touch {tmp_path}/ran"})
+    assert control(network, "revoke", "admin", id=sent.id, all=True).data["became"] == "revoked"
+    assert control(network, "revoke", BOB, id=sent.id).data["became"] == "revoked"
+    assert control(network, "revoke", "admin", id=sent.id).data["became"] == "revoked"
+    assert call_node(network, sent).reason == "cancelled"
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_caller_cannot_make_others_revocations_forgotten(
+    network: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The limit of revoked requests is that of each caller."""
+    monkeypatch.setattr(orders, "MOST_REVOKED", 2)
+    sent = request("shell", "run", data={"command": f"touch {tmp_path}/ran"})
+    control(network, "revoke", "admin", id=sent.id, all=True)
+    for _ in range(3):
+        control(network, "revoke", ALICE, id=messages.new_id())
+    assert call_node(network, sent).reason == "cancelled"
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_job_with_the_id_of_another_as_its_run_does_not_hide_it(network: Network, tmp_path: Path) -> None:
+    """Callers choose the run of a request; the id of a job, or of a request that runs, is preferred."""
+    waiting, running = job(f"touch {tmp_path}/ran", delay=60.0), request("shell", "run", data={"command": "sleep 60"})
+    for sent in (waiting, running):
+        decoy = replace(job("true"), run=sent.id)
+        call_node(network, decoy)
+        assert result(network, decoy.id)["state"] == ENDED
+    call_node(network, waiting)
+    assert control(network, "result", id=waiting.id).data["state"] == SCHEDULED
+    assert control(network, "cancel", id=waiting.id).data["became"] == "cancelled"
+    send(network, running)
+    wait_until(lambda: bool([one for one in control(network, "jobs").data["jobs"] if one["id"] == running.id]), 10)
+    send(network, request("control", "cancel", data={"id": running.id}))
+    assert {one.action: one.data.get("became") for one in replies(network, 2)}["cancel"] == "stopped"
+
+
 # -- freeze
 
 
@@ -214,6 +263,8 @@ def test_a_frozen_node_runs_only_what_reads(network: Network, tmp_path: Path) ->
     assert refused.statusmsg == f"this node was frozen by '{ALICE}': incident 4711 (crpc thaw)"
     assert call_node(network, request()).statuscode == 0
     assert call_node(network, request("shell", "list")).statuscode == 0
+    pushed = request("plugins", "install", data={"bundle": "aa==", "digest": "0" * 64})
+    assert call_node(network, pushed).reason == "frozen"
     assert control(network, "status").data["frozen"]["reason"] == "incident 4711"
     waiting = job(f"touch {tmp_path}/ran", grace=0.5)
     assert call_node(network, waiting).reason == "frozen"

@@ -144,3 +144,12 @@ def test_collectives_are_listed(file: Path, capsys: Captured) -> None:
         ("prod-us", False),
     ]
     assert called(["config", "list"], capsys)[1].startswith("* production")
+
+
+def test_the_values_are_shown_without_a_verb(file: Path, capsys: Captured) -> None:
+    """The command alone, or with options, is the same as with `show`."""
+    assert called(["config"], capsys) == called(["config", "show"], capsys)
+    assert called(["config", "-T", "staging", "-j"], capsys) == called(
+        ["config", "show", "-T", "staging", "-j"], capsys
+    )
+    assert called(["config", "--help"], capsys)[1].startswith("usage: crpc config")

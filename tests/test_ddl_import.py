@@ -1,4 +1,4 @@
-"""DDLs of MCollective and Choria are converted as far as they are data; what is left out is listed."""
+"""DDLs of MCollective and Choria are converted as far as they are data; what is omitted is listed."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def test_a_ruby_ddl_is_converted(tmp_path: Path) -> None:
 
 
 def test_what_is_not_data_is_listed(tmp_path: Path) -> None:
-    """Each part that was left out is one line, which names the action and what to do."""
+    """Each part that was omitted is one line, which names the action and what to do."""
     assert sorted(imported(tmp_path, RUBY).lost) == sorted(
         [
             "status: output 'count': 'default' 'unknown' cannot be used: 'unknown' is not of type 'integer'",
@@ -145,13 +145,13 @@ def test_what_is_not_data_is_listed(tmp_path: Path) -> None:
             "close: input 'door': the validator 'door_name' is a plug-in (add a 'pattern')",
             "line 54: the Ruby code 'act.sub(/p$/, 'pp')' in a string (it has 'open' instead)",
             "line 54: the Ruby code 'act.sub(/p$/, 'pp')' in a string (it has 'close' instead)",
-            "line 58: 'puts' begins Ruby code, which was left out",
+            "line 58: 'puts' begins Ruby code, which was omitted",
         ]
     )
 
 
 def test_a_ddl_of_choria_is_converted(tmp_path: Path) -> None:
-    """Named validators and aggregates with labels are kept, and nothing is left out."""
+    """Named validators and aggregates with labels are kept, and nothing is omitted."""
     found = imported(tmp_path, CHORIA, "garage.json")
     assert found.lost == ()
     status = ddl.parse(found.document).action("status")
@@ -228,8 +228,7 @@ REAL = os.environ.get("FOREIGN_DDLS")  # a folder with DDLs of the public plug-i
 @pytest.mark.skipif(REAL is None, reason="FOREIGN_DDLS names no folder with DDLs of public plug-ins")
 def test_the_ddls_of_public_plug_ins_are_converted() -> None:
     """Each one is converted, and one in both formats has the same actions, inputs and outputs from both."""
-    assert REAL is not None
-    paths = sorted(path for path in Path(REAL).iterdir() if path.suffix in (".ddl", ".json"))
+    paths = sorted(path for path in Path(str(REAL)).iterdir() if path.suffix in (".ddl", ".json"))
     assert paths
     for path in paths:
         found = read(path).document

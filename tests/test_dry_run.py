@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.node_server import audit, described, request
@@ -61,7 +62,7 @@ def folders(tmp_path: Path, code: str = CODE, *, touch: bool = True, look: bool 
     ],
     ids=["only the code", "only the DDL"],
 )
-def test_code_and_ddl_must_agree_on_a_dry_run(said: dict[str, bool], problem: str, tmp_path: Path) -> None:
+def test_code_and_ddl_must_agree_on_a_dry_run(said: dict[str, Any], problem: str, tmp_path: Path) -> None:
     """An agent is refused when its code and its DDL disagree: a dry run would change the node."""
     code, ddls = folders(tmp_path, **said)
     loaded = agents.load(code, ddls, tmp_path / "settings")

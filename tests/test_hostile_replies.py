@@ -108,7 +108,7 @@ def test_documents_can_be_parsed(value: str) -> None:
 
 @pytest.mark.parametrize("value", ["x" * 2**20, "a line of output\n" * 60_000], ids=["one line", "many lines"])
 def test_a_megabyte_is_cut_on_a_terminal_only(value: str) -> None:
-    """On a terminal a long value takes some lines; in a pipe and with -v it is complete."""
+    """A long value takes some lines on a terminal, and is complete in a pipe and with -v."""
     call = hostile_call(value)
     length = len(value)
     assert len(printed(call, columns=80)) < 20_000

@@ -36,7 +36,7 @@ def test_valid_identities(name: str) -> None:
     assert names.check_identity(name) == name
 
 
-@pytest.mark.parametrize("name", ["", "a/b", "web1\n", " web1", "a" * 256, "wéb", "web[1-2]"])
+@pytest.mark.parametrize("name", ["", "a/b", "web1\n", " web1", "a" * 256, "wéb", "web[1-2]", ".", ".."])
 def test_invalid_identities(name: str) -> None:
     """Any other name is refused."""
     with pytest.raises(UsageError, match="invalid identity"):

@@ -171,8 +171,18 @@ def test_the_calls_of_an_hour_are_counted_once_for_each_run(tmp_path: Path) -> N
         assert call_node(network, request(total=10, caller="bob@example.com")).statuscode == 0
 
 
+def test_different_calls_with_the_same_run_are_counted_each(tmp_path: Path) -> None:
+    """The run is what the caller says, so that only requests for the same action and inputs are one call."""
+    rules = parse("rules: [{name: few, max_targets_per_hour: 5}]", "policy.yaml")
+    with memory_fleet(tmp_path, {"web1": {}}, policy=rules) as network:
+        network.transport.open_replies("testing_reply_test-0")
+        run = messages.new_id()
+        sent = [request("shell", "run", data={"command": f"true {one}"}, run=run, total=4) for one in range(2)]
+        assert [call_node(network, one).reason for one in sent] == [None, "denied"]
+
+
 def test_the_count_ends_after_an_hour_and_its_memory_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The oldest calls and callers are forgotten first."""
+    """The oldest calls are counted together, also while many calls for no nodes follow; old callers are forgotten."""
     hours = CallerHours()
     hours.add("alice", "a", 5, 0.0)
     hours.add("alice", "a", 3, 10.0)
@@ -181,7 +191,10 @@ def test_the_count_ends_after_an_hour_and_its_memory_is_limited(monkeypatch: pyt
     monkeypatch.setattr(caller_hours, "CALLERS", 2)
     for run in "bc":
         hours.add("alice", run, 1, 20.0)
-    assert hours.targets("alice", "", 21.0) == 2
+    assert hours.targets("alice", "", 21.0) == 7
+    for number in range(5):
+        hours.add("alice", f"ping {number}", 0, 21.0)
+    assert [hours.targets("alice", "", now) for now in (22.0, HOUR, HOUR + 21.0)] == [7, 0, 0]
     for caller in ("bob", "carol"):
         hours.add(caller, "x", 1, 22.0)
     assert hours.targets("alice", "", 23.0) == 0

@@ -45,12 +45,12 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder in which the files of calls are, which must be gone afterwards."""
-    short = Path(tempfile.mkdtemp(prefix="t-", dir="/tmp"))
-    monkeypatch.setattr(tempfile, "tempdir", str(short))
-    monkeypatch.setenv("TMPDIR", str(short))
-    return short
+def temporary(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The folder in which the files of calls are, which must be gone afterwards; its path is short for sockets."""
+    with tempfile.TemporaryDirectory(prefix="t-", dir="/tmp", ignore_cleanup_errors=True) as folder:
+        monkeypatch.setattr(tempfile, "tempdir", folder)
+        monkeypatch.setenv("TMPDIR", folder)
+        yield Path(folder)
 
 
 class Called:
@@ -315,3 +315,25 @@ def test_a_program_keeps_its_last_valid_version(folder: Path) -> None:
     after = plugin_set.load([folder], [folder], folder / "settings", before)
     assert after.agents["odd"] is before.agents["odd"]
     assert "exit code 1" in after.agents.outdated["odd"]
+
+
+# Facts of what MCollective 2.13.0 does (spec/unit/mcollective/rpc/actionrunner_spec.rb:77-116).
+MCOLLECTIVE_REPLIES = {
+    "first": ('{"foo":"bar","bar":"baz"}', {"foo": "bar", "bar": "baz"}),
+    "empty": ("", {}),
+    "nested": ('{"foo":"bar","bar":{"one":"two"}}', {"foo": "bar", "bar": {"one": "two"}}),
+}
+
+
+def test_the_reply_file_of_mcollective_is_read_as_there(folder: Path, serve: Any) -> None:
+    """The reply file has the outputs; an empty file has none."""
+    for name, (content, _) in MCOLLECTIVE_REPLIES.items():
+        write_program(folder / "runner" / name, f"#!/bin/sh\nprintf '%s' '{content}' > \"$MCOLLECTIVE_REPLY_FILE\"\n")
+    document = json.loads(ddl("runner", *MCOLLECTIVE_REPLIES))
+    for action in document["actions"].values():
+        action["output"] = {"type": "object", "required": [], "properties": {"foo": {}, "bar": {}}}
+    (folder / "runner.json").write_text(json.dumps(document))
+    call = serve()
+    assert {name: call("runner", name).data for name in MCOLLECTIVE_REPLIES} == {
+        name: data for name, (_, data) in MCOLLECTIVE_REPLIES.items()
+    }

@@ -29,6 +29,7 @@ _AWS = {  # the variables that boto3 reads, the first one that is set counts
     "profile": ("AWS_PROFILE", "AWS_DEFAULT_PROFILE"),
     "endpoint": ("AWS_ENDPOINT_URL_SQS", "AWS_ENDPOINT_URL"),
 }
+_HELP = frozenset({"-h", "--help"})
 _TTL = "COLLECTIVE_TTL"  # the option --ttl of calls, which takes precedence over the file
 _DEFAULT_LINE = re.compile(r"^collective:([ \t]*)([^\s#]+)", re.MULTILINE)
 # The beginning of `collectives`; what adds a name there depends on the form in which they are written.
@@ -54,7 +55,7 @@ def make_parser() -> Parser:
         "that -T can select.",
         examples=["crpc config", "crpc config list -o json", "crpc config show -o table"],
     )
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="show|list|use")
+    verbs = parser.add_subparsers(dest="verb", metavar="show|list|use")
     show = verbs.add_parser("show", help="print the values in force", examples=["crpc config show -T lab"])
     options.add_target(show)
     verbs.add_parser("list", help="print the collectives in client.yaml", examples=["crpc config list"])
@@ -72,7 +73,11 @@ def make_parser() -> Parser:
 
 def run(arguments: Sequence[str]) -> int:
     """Run a verb of `crpc config`, by default `show`; return 0."""
-    args = make_parser().parse_args(arguments or ["show"])
+    parser = make_parser()
+    words = parser.command_first(arguments)
+    if _HELP.isdisjoint(words) and (not words or words[0].startswith("-")):
+        words = ["show", *words]
+    args = parser.parse_args(words)
     {"show": _show, "list": _list, "use": _use}[args.verb](args)
     return 0
 

@@ -2,7 +2,7 @@
 
     imported = convert.read(Path("agent/puppet.ddl"))
     imported.document      the DDL
-    imported.lost          one line for each part that was left out
+    imported.lost          one line for each part that was omitted
 
 tokens.py     the words of a Ruby file
 ruby.py       a DDL in Ruby → the same in Choria's form; Ruby code is never run

@@ -21,7 +21,7 @@ _DATA_SECONDS = 60  # the longest timeout of a data function
 
 @dataclass(frozen=True)
 class ImportedDDL:
-    """A converted DDL. `lost` has a line for each part that was left out. `data`: of a data function."""
+    """A converted DDL. `lost` has a line for each part that was omitted. `data`: of a data function."""
 
     document: Mapping[str, Any]
     lost: tuple[str, ...]

@@ -81,7 +81,7 @@ class _Reader:
         except NotData:
             self._place = start
             self._skip()
-            self.lost.append(f"line {word.line}: '{word.value}' begins Ruby code, which was left out")
+            self.lost.append(f"line {word.line}: '{word.value}' begins Ruby code, which was omitted")
 
     def _command(self, name: str, variables: Mapping[str, Any], target: dict[str, Any] | None) -> None:
         arguments, options = self._arguments(variables)

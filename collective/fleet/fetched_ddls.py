@@ -56,7 +56,7 @@ def fetch(fleet: Fleet, cache: FetchedDDLs, agent: str) -> Path | None:
     wanted, candidates = _most_common(accepted, agent)
     if entry and entry["digest"] == wanted:
         return cache.path(agent, entry)
-    return _ask(fleet, cache, agent, candidates)
+    return _ask(fleet, cache, agent, wanted, candidates)
 
 
 def is_accepted(identity: str, patterns: Sequence[str]) -> bool:
@@ -72,7 +72,7 @@ def _most_common(records: Sequence[NodeRecord], agent: str) -> tuple[str, list[s
     return wanted, [record.identity for record in recent if record.ddls.get(agent, "") == wanted]
 
 
-def _ask(fleet: Fleet, cache: FetchedDDLs, agent: str, nodes: Sequence[str]) -> Path:
+def _ask(fleet: Fleet, cache: FetchedDDLs, agent: str, wanted: str, nodes: Sequence[str]) -> Path:
     problems = []
     for node in nodes[:_TRIES]:
         call = fleet.call("rpcutil", "get_ddl", {"agent": agent}, targets=Targets(nodes=[node]), timeout=_SECONDS)
@@ -83,7 +83,7 @@ def _ask(fleet: Fleet, cache: FetchedDDLs, agent: str, nodes: Sequence[str]) -> 
             problems.append(f"{node}: {reply.statusmsg}")
         else:
             try:
-                text = _checked(agent, reply.data)
+                text = _checked(agent, wanted, reply.data)
             except CollectiveError as error:
                 problems.append(f"{node}: {error}")
                 continue
@@ -92,7 +92,8 @@ def _ask(fleet: Fleet, cache: FetchedDDLs, agent: str, nodes: Sequence[str]) -> 
     raise UsageError(f"the DDL of '{agent}' cannot be fetched: {'; '.join(problems)}")
 
 
-def _checked(agent: str, data: Mapping[str, Any]) -> str:
+def _checked(agent: str, wanted: str, data: Mapping[str, Any]) -> str:
+    """Return a valid DDL. Its digest must be the `wanted` one: a node cannot send another DDL than most nodes have."""
     text = str(data.get("ddl", ""))
     if len(text) > LARGEST or digest(text) != data.get("digest"):
         raise UsageError("the DDL does not match its digest, or is too large")
@@ -102,4 +103,6 @@ def _checked(agent: str, data: Mapping[str, Any]) -> str:
         raise UsageError("the DDL is not valid JSON") from None
     if parsed.name != agent:
         raise UsageError(f"the DDL is that of '{parsed.name}'")
+    if wanted and digest(text) != wanted:
+        raise UsageError("the DDL is not the one that the registry lists for this node")
     return text

@@ -31,6 +31,7 @@ from collective.node.plugins.plugin_set import Plugins
 from collective.node.plugins.store import PluginStore
 from collective.node.policy_file import PolicyFile
 from collective.node.server import Server, ServerParts
+from collective.node.service.plugin_watch import PluginWatch
 from collective.node.service.registration import Registration
 from collective.node.service.reloading import Reloading
 from collective.node.service.status import StatusReporter
@@ -105,7 +106,7 @@ def build(config: NodeConfig, manager: ServiceManager, session: boto3.Session | 
     describe = partial(_describe, server, config.heartbeat, key.public.line)
     check_subscription = partial(transport.check_subscription, server.queue, names.topic(config.collective))
     registration = Registration(_registry(config, aws), describe, config.heartbeat, check_subscription)
-    reloading = Reloading(partial(reload_plugins, config), server, policy, registration, manager)
+    reloading = Reloading(partial(reload_plugins, config), server, policy, registration, manager, _watch(config))
     server.info.pushed = PluginStore(config.state, config.settings, lambda: server.plugins, reloading.reload)
     reporting = StatusReporter(manager, server, registration)
     return DaemonParts(server, registration, reloading, runner, reporting, _metrics(config, server, journal, audit))
@@ -127,6 +128,11 @@ def reload_plugins(config: NodeConfig, before: Plugins) -> Plugins:
         log.error("reload.refused", extra={"error": problem, "in_force": "the agents and data functions loaded before"})
         return before
     return load_plugins(config, before)
+
+
+def _watch(config: NodeConfig) -> PluginWatch | None:
+    folders = [*config.agents, *config.ddls, config.settings]
+    return PluginWatch(folders, config.plugins_period) if config.plugins_period else None
 
 
 def _make_folder(key: str, folder: Path) -> None:

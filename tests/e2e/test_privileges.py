@@ -20,7 +20,7 @@ import pytest
 from support.waiting import wait_until
 
 from collective.agent import Aborted, run
-from collective.agents import shell
+from collective.agents import file, shell
 
 USER = "nobody"
 UID = pwd.getpwnam(USER).pw_uid
@@ -86,6 +86,21 @@ def test_the_user_of_a_script_cannot_make_root_change_another_file(shared: Path)
         attacker.kill()
         attacker.communicate()
     assert [path.name for path in shared.iterdir()] == ["secret"]
+
+
+def test_a_user_cannot_lead_the_agent_file_to_another_folder(shared: Path) -> None:
+    """The owner of the parent of an allowed folder replaces it by a link: root reads and writes nothing there."""
+    for name in ("home", "home/conf", "private"):
+        (shared / name).mkdir()
+    (shared / "private" / "secret").write_text("root only")
+    os.chown(shared / "home", UID, UID)
+    as_attacker("mv", str(shared / "home" / "conf"), str(shared / "home" / "old")).communicate()
+    as_attacker("ln", "-s", str(shared / "private"), str(shared / "home" / "conf")).communicate()
+    settings = {"read": [], "write": [str(shared / "home" / "conf")]}
+    for act in (file.read, file.remove):
+        with pytest.raises(Aborted, match=f"not allowed: {shared}/home: writable by user {UID}"):
+            act(f"{shared}/home/conf/secret", settings=settings)
+    assert (shared / "private" / "secret").read_text() == "root only"
 
 
 def test_a_script_is_closed_to_other_users(shared: Path) -> None:

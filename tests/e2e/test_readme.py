@@ -40,9 +40,9 @@ def shape(command: str, text: str) -> list[str]:
         text = re.sub(pattern, instead, text)
     if "--table" in command:  # columns are as wide as their content
         text = re.sub(r"--+|  +", "  ", re.sub(VERSION, "N", text))
-    paragraphs = re.split(r"\n\n|\n(?=node0)", re.sub(r" +$", "", text.strip(), flags=re.MULTILINE))
+    paragraphs = re.split(r"\n\n|\n(?=node[0[])", re.sub(r" +$", "", text.strip(), flags=re.MULTILINE))
     lines: list[str] = []
-    for of_nodes, group in itertools.groupby(paragraphs, lambda paragraph: paragraph.startswith("node0")):
+    for of_nodes, group in itertools.groupby(paragraphs, lambda paragraph: paragraph.startswith(("node0", "node["))):
         together = list(group)
         lines += sorted(together) if of_nodes else together
     return lines

@@ -48,7 +48,7 @@ class WorkControl:
 
     def result(self, job_id: str, caller: str, *, everyone: bool) -> dict[str, Any]:
         """Return a job and its result. Raise Aborted for an unknown job, and for one of another caller."""
-        job = self._store.find(job_id)
+        job = self._store.find(job_id, caller)
         if job is None:
             raise Aborted(
                 f"there is no job '{job_id}' (it was never accepted here, or its result is not kept any more)"
@@ -63,7 +63,7 @@ class WorkControl:
         (it has not begun, and will not), `ended` (it is over). Raise Aborted for a request of another caller, and for
         one that runs without `running`.
         """
-        job = self._store.find(request_id)
+        job = self._job(request_id, caller)
         if job is not None:
             self._check(job.caller, caller, everyone)
             return self._cancel_job(job, caller, running=running)
@@ -93,11 +93,19 @@ class WorkControl:
 
     def _stop_request(self, request_id: str, caller: str, everyone: bool, running: bool) -> str | None:
         """Stop a request that runs, and return what became of it; None if it does not run."""
-        found = self._running.find(request_id)
+        found = self._running.find(request_id, caller)
         if found is None:
             return None
         self._check(found.caller, caller, everyone)
         return self._stop(found.digest, caller, running=running)
+
+    def _job(self, request_id: str, caller: str) -> StoredJob | None:
+        """Return the job with this id, or of this run; None while the id is that of a request which is not over."""
+        job = self._store.find(request_id, caller)
+        if job is None or job.id == request_id:
+            return job
+        entry = self._journal.find(request_id)
+        return None if entry is not None and entry.state in (TAKEN, STARTED) else job
 
     def _cancel_job(self, job: StoredJob, caller: str, *, running: bool) -> str:
         result = ActionResult(5, f"cancelled by '{caller}' before it began", WAS_CANCELLED, {})

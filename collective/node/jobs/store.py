@@ -37,7 +37,9 @@ CREATE TABLE IF NOT EXISTS jobs (
     state TEXT NOT NULL, began REAL, ended REAL, body TEXT NOT NULL, result TEXT NOT NULL
 );
 CREATE INDEX IF NOT EXISTS jobs_by_start ON jobs (start) WHERE state = 'scheduled';
-CREATE TABLE IF NOT EXISTS revoked (id TEXT PRIMARY KEY, caller TEXT NOT NULL, everyone INTEGER NOT NULL, until REAL);
+CREATE TABLE IF NOT EXISTS revoked (
+    id TEXT NOT NULL, caller TEXT NOT NULL, everyone INTEGER NOT NULL, until REAL, PRIMARY KEY (id, caller)
+);
 CREATE TABLE IF NOT EXISTS frozen (caller TEXT NOT NULL, reason TEXT NOT NULL, since REAL NOT NULL);
 """
 _COLUMNS = "id, run, digest, caller, agent, action, created, start, grace, keep, state, began, ended, body, result"
@@ -96,9 +98,13 @@ class JobStore:
                 (*values, job.grace, job.keep, job.body),
             )
 
-    def find(self, job_id: str) -> StoredJob | None:
-        """Return the job with this id, or of the run with this id; None for an unknown one."""
-        return next(iter(self._select("id = ? OR run = ? ORDER BY created", job_id, job_id)), None)
+    def find(self, job_id: str, caller: str = "") -> StoredJob | None:
+        """Return the job with this id, or of the run with this id, those of `caller` first; None for an unknown one.
+
+        Callers choose the run of a request, so a job of the same run never stands for the job with the id.
+        """
+        order = "id = ? OR run = ? ORDER BY id = ? DESC, caller = ? DESC, created"
+        return next(iter(self._select(order, job_id, job_id, job_id, caller)), None)
 
     def all(self) -> list[StoredJob]:
         """Return every job, oldest first, without the requests and results."""

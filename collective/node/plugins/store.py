@@ -10,6 +10,7 @@ A version is loaded on trial before the link is changed: a plug-in that cannot b
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import tempfile
@@ -18,8 +19,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from collective import data_ddl, ddl
 from collective.bundles import Bundle, unpack
-from collective.errors import Aborted
+from collective.errors import Aborted, CollectiveError
 from collective.node.plugins import plugin_set
 from collective.node.plugins.plugin_set import Plugins
 
@@ -53,9 +55,10 @@ class PluginStore:
         self._reload = reload
         self._lock = threading.Lock()
 
-    def install(self, text: str, digest: str) -> dict[str, Any]:
+    def install(self, text: str, digest: str, dry_run: bool = False) -> dict[str, Any]:
         """Install a bundle and serve it; return `name`, `version`, `digest`, `changed` and `previous`.
 
+        With `dry_run` it is only loaded on trial, and the state is the present one.
         Raises InvalidInput for an invalid bundle, Aborted for a plug-in that cannot be loaded.
         """
         bundle = unpack(text, digest)
@@ -65,6 +68,9 @@ class PluginStore:
             before = _target(home / "current")
             if before == target.name:
                 return self._state(bundle.name, changed=False)
+            if dry_run:
+                self._examine(bundle)
+                return self._state(bundle.name, changed=True)
             if not target.is_dir():
                 self._write(bundle, home, target)
             if before:
@@ -74,7 +80,7 @@ class PluginStore:
             self._reload()
             return self._state(bundle.name, changed=True)
 
-    def rollback(self, name: str) -> dict[str, Any]:
+    def rollback(self, name: str, dry_run: bool = False) -> dict[str, Any]:
         """Use the version before, and keep the present one for another rollback. Raises Aborted without one."""
         with self._lock:
             home = self._folder / name
@@ -83,6 +89,8 @@ class PluginStore:
                 raise Aborted(f"no plug-in '{name}' was pushed to this node")
             if before is None or not (home / before).is_dir():
                 raise Aborted(f"there is no version of the plug-in '{name}' before {now}")
+            if dry_run:
+                return self._state(name, changed=True)
             _link(home / "current", before)
             _link(home / "previous", now)
             self._reload()
@@ -104,16 +112,31 @@ class PluginStore:
             home.mkdir(mode=0o700, parents=True, exist_ok=True)
             new = Path(tempfile.mkdtemp(prefix=".new-", dir=home))
             try:
-                for path, file in bundle.files.items():
-                    (new / path).parent.mkdir(parents=True, exist_ok=True)
-                    (new / path).write_bytes(file.content)
-                    (new / path).chmod(0o755 if file.executable else 0o644)
+                _write_files(bundle, new)
                 self._try(new, bundle.name)
                 new.rename(target)
             finally:
                 shutil.rmtree(new, ignore_errors=True)
         except OSError as error:
             raise Aborted(f"the plug-in '{bundle.name}' cannot be written: {error.strerror}") from None
+
+    def _examine(self, bundle: Bundle) -> None:
+        """Raise Aborted for a DDL that is not valid, or that is of an agent of another source.
+
+        No code of the bundle is run: a caller that may only make dry runs must not be able to run any.
+        """
+        serving = self._serving()
+        for path, file in sorted(bundle.files.items()):
+            if not path.startswith("ddl/") or not path.endswith(".json"):
+                continue
+            is_data = path.startswith("ddl/data/")
+            try:
+                document = json.loads(file.content)
+                found = data_ddl.parse(document).name if is_data else ddl.parse(document).name
+            except (CollectiveError, ValueError, RecursionError) as error:
+                raise Aborted(f"the plug-in '{bundle.name}' was not installed: {path}: {error}") from None
+            old: Mapping[str, Any] = serving.data if is_data else serving.agents
+            self._check_name(bundle.name, found, old)
 
     def _try(self, folder: Path, name: str) -> None:
         loaded = plugin_set.load([folder / "agents"], [folder / "ddl"], self._settings)
@@ -127,11 +150,13 @@ class PluginStore:
             (loaded.data, serving.data),
         )
         for new, old in pairs:
-            for found in sorted(new.keys() & old.keys()):
-                if not old[found].path.is_relative_to(self._folder / name):
-                    raise Aborted(
-                        f"the plug-in '{name}' was not installed: '{found}' exists in {old[found].path.parent}"
-                    )
+            for found in sorted(new):
+                self._check_name(name, found, old)
+
+    def _check_name(self, plugin: str, found: str, old: Mapping[str, Any]) -> None:
+        """Raise Aborted if an agent or data function of a plug-in exists in another place."""
+        if found in old and not old[found].path.is_relative_to(self._folder / plugin):
+            raise Aborted(f"the plug-in '{plugin}' was not installed: '{found}' exists in {old[found].path.parent}")
 
     def _prune(self, home: Path) -> None:
         """Delete old versions; those in use and before are kept."""
@@ -140,6 +165,13 @@ class PluginStore:
         for path in sorted(versions, key=lambda one: one.stat().st_mtime)[: -_KEPT or None]:
             if path.name not in used:
                 shutil.rmtree(path, ignore_errors=True)
+
+
+def _write_files(bundle: Bundle, folder: Path) -> None:
+    for path, file in bundle.files.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(file.content)
+        (folder / path).chmod(0o755 if file.executable else 0o644)
 
 
 def _target(link: Path) -> str | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -63,17 +65,26 @@ class Authorizer:
             what = f"{request.agent} {request.action}" + (" as a dry run" if request.dry_run else "")
             raise Refused(Reason.DENIED, f"'{request.caller}' may not call {what} here: {decision.why}")
         context.rule = context.rule or decision.rule
-        self._hours.add(request.caller, request.run or request.id, call.targets or 0, call.time or 0.0)
+        self._hours.add(request.caller, _call_key(context.request), call.targets or 0, call.time or 0.0)
 
     def _call_facts(self, request: Request, context: RequestContext) -> CallFacts:
         """Return what requirements are about; a request names its nodes, whatever it says about the whole call."""
         now = self._now()
         named = None if request.targets is None else max(len(request.targets), request.total or 0)
-        earlier = self._hours.targets(request.caller, request.run or request.id, now)
+        earlier = self._hours.targets(request.caller, _call_key(context.request), now)
         approved = self._approvals.approvals(context.request, context.fingerprint, now)
         context.approvers = approved.callers
         count = len(approved.callers)
         return CallFacts(request.reason or "", named, earlier + (named or 0), now, count, approved.problem)
+
+
+def _call_key(request: Request) -> str:
+    """Return what the requests of one call have in common: its waves and retries ask for the same.
+
+    The run alone is what the caller says: different calls with the same run would count once.
+    """
+    asked = json.dumps([request.agent, request.action, request.data], sort_keys=True)
+    return f"{request.run or request.id} {hashlib.sha256(asked.encode()).hexdigest()}"
 
 
 def _query_request(request: Request, function: str, query: str) -> Request:

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from collective.node.plugins.plugin_set import Plugins
 from collective.node.policy_file import PolicyFile
 from collective.node.server import Server
+from collective.node.service.plugin_watch import PluginWatch
 from collective.node.service.registration import Registration
 from collective.node.service.systemd import ServiceManager
 from collective.periodic import PeriodicThread
@@ -25,7 +26,7 @@ _FACTS_WAIT = 5.0  # seconds for the facts, whose problems the log counts; comma
 
 
 class Reloading:
-    """Reloads when woken. `load(before)` returns the new set of plugins."""
+    """Reloads when woken, and when `watch` notices a change. `load(before)` returns the new set of plugins."""
 
     def __init__(
         self,
@@ -34,17 +35,22 @@ class Reloading:
         policy: PolicyFile,
         registration: Registration,
         manager: ServiceManager,
+        watch: PluginWatch | None = None,
     ) -> None:
         self._load = load
         self._server = server
         self._policy = policy
         self._registration = registration
         self._manager = manager
+        self._watch = watch
         self._thread = PeriodicThread("reload", self._step, period=None)
+        self._watching = PeriodicThread("plugins", self._look, watch.period) if watch else None
 
     def start(self) -> None:
-        """Start the thread that waits for `wake`."""
+        """Start the thread that waits for `wake`, and the one that watches files."""
         self._thread.start()
+        if self._watching:
+            self._watching.start()
 
     def wake(self) -> None:
         """Reload in the thread."""
@@ -61,6 +67,11 @@ class Reloading:
         problems = len({*loaded.problems, *self._server.state.problems})
         note = "changes of node.yaml need a restart"
         log.info("daemon.reloaded", extra={"agents": agents, "problems": problems, "note": note})
+
+    def _look(self) -> None:
+        if self._watch and self._watch.changed():
+            log.info("plugins.changed")
+            self.wake()
 
     def _step(self) -> None:
         self._manager.reloading()
