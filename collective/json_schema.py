@@ -9,6 +9,7 @@ keyword takes long by itself.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
@@ -117,6 +118,14 @@ def first_error(validator: Validator, data: Any, seconds: float = CHECK_SECONDS)
         return ValidationError("is nested too deeply, or a $ref of the DDL refers to itself")
     except ArithmeticError:  # `multipleOf` of a number beyond a float's range
         return ValidationError("contains a number that is too large")
+    return error and _in_json(error)
+
+
+def _in_json(error: ValidationError) -> ValidationError:
+    """Show a value as JSON and YAML have it (`null`, `true`), not as Python does."""
+    shown = repr(error.instance)
+    if (error.instance is None or isinstance(error.instance, bool)) and error.message.startswith(shown):
+        error.message = json.dumps(error.instance) + error.message[len(shown) :]
     return error
 
 

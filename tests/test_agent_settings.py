@@ -76,6 +76,8 @@ def test_defaults_of_the_ddl_are_filled_in(folder: Path) -> None:
         ("hammer", "owner: a\nweight: heavy\n", "weight: 'heavy' is not of type 'integer'"),
         ("hammer", "weight: 3\n", "'owner' is a required property"),
         ("hammer", "false\n", "must be a mapping, not bool"),
+        ("nrpe", "allow_arguments:\n", "allow_arguments: null is not of type 'boolean'"),
+        ("nrpe", "user: true\n", "user: true is not of type 'string'"),
         ("nrpe", "alow_arguments: true\n", "unknown key 'alow_arguments' (did you mean 'allow_arguments'?)"),
         ("nrpe", "allow_arguments: 'yes'\n", "allow_arguments: 'yes' is not of type 'boolean'"),
         (

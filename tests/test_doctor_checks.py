@@ -13,7 +13,7 @@ from support.scripted_fleet import Part, Scripted
 
 from collective.config import KEY_NONE, ClientConfig
 from collective.errors import CollectiveError, Forbidden, NotFound, SignatureError, Unreachable
-from collective.fleet.doctor import attempt, aws_checks, local_checks
+from collective.fleet.doctor import attempt, aws_checks, local_checks, node_checks
 from collective.fleet.doctor.findings import Check, Finding
 from collective.fleet.known_nodes import KnownNodes
 from collective.registry import Contents, NodeRecord
@@ -258,6 +258,13 @@ def test_the_node_seen_last_is_pinged(tmp_path: Path) -> None:
     )
     assert isinstance(asked("web1").error, Unreachable)
     assert asked("web1").text.startswith("web1, seen last: no reply within 4 s (check that")
+
+
+def test_the_silence_of_a_node_that_has_stopped_is_explained_by_its_record(tmp_path: Path) -> None:
+    """What the registry knows is repeated; "it may have stopped" is for a node of which it does not know that."""
+    network = Scripted({"web1": Part(after=None)})
+    check = node_checks.reply(network.fleet(tmp_path), network, "production", "web1", "stopped cleanly 20 s ago")
+    assert lines(check) == ["error: web1: stopped cleanly 20 s ago: no reply within 8 s"]
 
 
 def test_without_live_nodes_a_broadcast_is_sent(tmp_path: Path) -> None:

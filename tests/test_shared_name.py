@@ -73,6 +73,19 @@ def test_a_namespace_file_in_the_same_folder_is_no_hindrance(tmp_path: Path) -> 
     assert run([tmp_path], "-c", "from collective.fleet.fleet import Fleet; print(Fleet.__name__)") == ("Fleet\n", "")
 
 
+@pytest.mark.parametrize("content", [FORMS[PKGUTIL], None], ids=["overwritten", "removed"])
+def test_our_init_file_of_a_common_folder_may_be_lost(tmp_path: Path, content: str | None) -> None:
+    """Another distribution that has `collective/__init__.py` too overwrites ours, and its removal takes the file."""
+    folder = install_ours(tmp_path / "site")
+    file = folder / "collective" / "__init__.py"
+    file.unlink()
+    if content:
+        file.write_text(content)
+    for module in COMMANDS.values():
+        code = f"import sys; from {module} import main; sys.argv[1:] = ['--version']; sys.exit(main())"
+        assert run([folder], "-c", code)[0].endswith(f" {__version__}\n")
+
+
 def test_the_public_names_need_our_package_first(tmp_path: Path) -> None:
     """docs/reference/python.md describes this limit, and the imports that work in either order."""
     path = [install_theirs(tmp_path / "theirs", PKGUTIL), install_ours(tmp_path / "ours")]

@@ -33,7 +33,7 @@ def start(layout: Layout, nodes: int, *, lifeline: int | None = None) -> subproc
     UsageError when the folder cannot be used, and Unreachable when the lab does not start.
     """
     if importlib.util.find_spec("moto") is None:
-        raise ConfigError("lab: moto is not installed (pip install 'collective-rpc[lab]')")
+        raise ConfigError("lab: moto is not installed (pip install 'moto[dynamodb,sns,sqs]' flask flask-cors)")
     if layout.pid(layout.supervisor_pid):
         raise UsageError(f"a lab is already running in {layout.folder} (stop it with '{command(layout, 'stop')}')")
     try:

@@ -19,6 +19,7 @@ from typing import TypeVar
 from collective import names
 from collective.config import ClientConfig
 from collective.errors import CollectiveError
+from collective.fleet import silence
 from collective.fleet.doctor import aws_checks, local_checks, node_checks
 from collective.fleet.doctor.findings import Check, Finding, failed
 from collective.fleet.fleet import Fleet
@@ -71,12 +72,15 @@ def _examine(config: ClientConfig, state: Path, node: str | None) -> Iterator[Fi
         yield from attempt("topic", aws_checks.subscriptions(transport, config, alive))
     if alive:
         yield from attempt("nodes' keys", aws_checks.keys(alive, known))
+    absent = None
     if node is not None:
-        yield from _examine_node(Examined(node, config.collective, known, table, transport))
+        absent = yield from _examine_node(Examined(node, config.collective, known, table, transport))
     if transport and catalog and sign:
         fleet = Fleet(config, transport, catalog=catalog, sign=sign, verify_reply=known.verify)
-        check = node_checks.reply(fleet, transport, config.collective, node) if node else aws_checks.reply(fleet, alive)
-        yield from attempt("reply", check)
+        if node is None:
+            yield from attempt("reply", aws_checks.reply(fleet, alive))
+        else:
+            yield from attempt("reply", node_checks.reply(fleet, transport, config.collective, node, absent))
 
 
 @dataclass(frozen=True)
@@ -90,14 +94,16 @@ class Examined:
     transport: Transport | None
 
 
-def _examine_node(it: Examined) -> Iterator[Finding]:
-    """Yield the findings about one node."""
-    record = None
+def _examine_node(it: Examined) -> Generator[Finding, None, str | None]:
+    """Yield the findings about one node; return why it cannot answer, if its record tells."""
+    record = absent = None
     if it.registry is not None:
         record = yield from attempt("node", _record(it.registry, it.node))
+        absent = silence.absence(record, it.registry.now()) if record else None
     yield from attempt("node's key", node_checks.key(record, it.known, it.node))
     if it.transport is not None:
         yield from attempt("node's queue", node_checks.queue(it.transport, it.collective, it.node))
+    return absent
 
 
 def _record(registry: Nodes, node: str) -> Check[NodeRecord | None]:

@@ -71,15 +71,15 @@ def queue(transport: Transport, collective: str, node: str) -> Check[bool]:
     return True
 
 
-def reply(fleet: Fleet, transport: Transport, collective: str, node: str) -> Check[None]:
-    """Ping the node; if it does not reply, report whether it has read the request."""
+def reply(fleet: Fleet, transport: Transport, collective: str, node: str, absent: str | None = None) -> Check[None]:
+    """Ping the node; if it does not reply, report `absent`, if known, or whether it has read the request."""
     began = time.monotonic()
     outcomes = fleet.call("rpcutil", "ping", targets=Targets(nodes=[node]), timeout=REPLY_TIMEOUT).wait()
     took = (time.monotonic() - began) * 1000
     if node in outcomes.rejected:
         raise SignatureError(f"{node}: its reply failed verification (see above)")
     if node not in outcomes.replies:
-        why = silence.by_queue(transport, collective, [node]).get(node, "no reply")
+        why = absent or silence.by_queue(transport, collective, [node]).get(node, "no reply")
         raise _silent(node, why)
     found = outcomes.replies[node]
     result = "" if found.ok else f", refused: {found.statusmsg}"
