@@ -29,7 +29,7 @@ from collective.errors import NoNodes, NotFound, TransportError, Unreachable, Us
 from collective.filters import Filter
 from collective.fleet import discovery, node_sets, reply_slots, silence
 from collective.fleet.background import Background
-from collective.fleet.call import Call, VerifyReply, accept_unverified
+from collective.fleet.call import Call
 from collective.fleet.confirmation import Confirm, require_confirmation
 from collective.fleet.discovery import Discovery
 from collective.fleet.gates import NO_GATES, Gates
@@ -41,6 +41,7 @@ from collective.fleet.pace import AT_ONCE, Pace
 from collective.fleet.plan import CallPlan, Parties, Surroundings
 from collective.fleet.recording import NO_RECORD, CallRecord
 from collective.fleet.registry_names import NamedNodes
+from collective.fleet.reply_checks import VerifyReply, accept_unverified
 from collective.fleet.rollout import Rollout
 from collective.fleet.sending import Sender
 from collective.fleet.steps import NO_HOOKS, Hook, Hooks
