@@ -167,6 +167,8 @@ def locate(path: str, allowed: Iterable[str], kind: str) -> Iterator[Place]:
     steps = PurePosixPath(path).parts
     if ".." in steps or not path.startswith("/"):
         raise Aborted(f"{path}: not allowed: the path must be absolute and without '..'")
+    if str(PurePosixPath(path)) != path:  # a policy that denies one spelling must not be passed with another one
+        raise Aborted(f"{path}: not allowed: use '{PurePosixPath(path)}'")
     root, inside = _allowed(path, steps, [PurePosixPath(folder) for folder in allowed], kind)
     if problem := movable(root):
         raise Aborted(f"{path}: not allowed: {problem}")

@@ -32,6 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments[:1] == [completion.COMMAND]:
         return completion.run(arguments[1:])
     _open_closed_streams()
+    streams.close_log()  # of an earlier command line in this process
     debug = "--debug" in (arguments[: arguments.index("--")] if "--" in arguments else arguments)
     _print_warnings()
     with suppress(Exception):  # a wrong option before the command: refused below

@@ -82,6 +82,7 @@ def copy(text: str) -> None:
 
 def log_to(path: Path) -> None:
     """Append a copy of what is printed from now on to a file; raise UsageError if it cannot be opened."""
+    close_log()
     try:
         _log[:] = [path.open("a", encoding="utf-8", errors="backslashreplace")]
     except OSError as error:
@@ -95,6 +96,13 @@ def write_as_is(text: str, stream: TextIO) -> None:
     else:
         stream.write(text)
     stream.flush()
+
+
+def close_log() -> None:
+    """Close the log file, if there is one."""
+    for file in _log:
+        file.close()
+    _log.clear()
 
 
 def discard_output() -> None:

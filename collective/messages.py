@@ -35,6 +35,7 @@ MAX_PAYLOAD = 16 * 1024 * 1024  # bytes, after decompression
 MAX_SKEW = 300.0  # seconds between a request's `time` and the clock of SQS
 MAX_TTL = 3600.0  # seconds; journals keep request ids longer than this
 MAX_DELAY = 2592000.0  # seconds, 30 days: for the start of a job, and for keeping its result
+APPROVAL_VALID = 86400.0  # seconds, a day: the longest time until an approval expires
 
 SignPayload = Callable[[str], "str | None"]
 

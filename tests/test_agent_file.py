@@ -213,6 +213,14 @@ def test_a_dry_run_of_an_upload_sends_no_content(network: Network, tmp_path: Pat
     assert remote.read_bytes() == CONTENT
 
 
+@pytest.mark.parametrize("spelling", ["read//secret", "read/./secret", "./read/secret", "read/secret/", "/read/secret"])
+def test_a_file_has_one_spelling(area: Path, spelling: str) -> None:
+    """A policy can deny a path with a pattern, so another spelling of the same path is refused."""
+    (area / "read" / "secret").write_text("x")
+    with pytest.raises(Aborted, match=f"not allowed: use '{area}/read/secret'"):
+        file.read(f"{area}/{spelling}", settings=settings(area))
+
+
 def test_an_allowed_folder_that_others_can_replace_is_refused(area: Path) -> None:
     """Other users could put a link to any folder in its place, so nothing below it is read or written."""
     (area / "shared").mkdir()
@@ -259,6 +267,26 @@ def test_a_file_that_changes_while_it_is_fetched_is_not_kept(network: Network, t
     fetched.run(Targets(nodes=["node1"]))
     assert fetched.transfers["node1"].error == f"{remote}: changed while it was read"
     assert list((tmp_path / "copies" / "node1").iterdir()) == []
+
+
+@pytest.mark.parametrize("content", ["AAAA", ""], ids=["more", "nothing"])
+def test_a_node_that_sends_without_end_is_not_asked_again(network: Network, tmp_path: Path, content: str) -> None:
+    """A copy ends when a node has sent more than the size that it has announced, or a piece without content."""
+    (tmp_path / "read" / "log").write_bytes(b"1234567")
+    asked, ask = [], asking(network)
+
+    def endless(action: str, inputs: Mapping[str, Any], targets: Targets) -> Call:
+        asked.append(action)
+        call = ask(action, {**inputs, "offset": 0} if action == "read" else inputs, targets)
+        for reply in call.wait().replies.values():
+            if action == "read":
+                reply.data.update(content=content, truncated=True)  # type: ignore[attr-defined]
+        return call
+
+    fetched = Download(endless, str(tmp_path / "read" / "log"), tmp_path / "copies")
+    fetched.run(Targets(nodes=["node1"]))
+    assert "the node sends more than its size" in fetched.transfers["node1"].error
+    assert len(asked) <= 4
 
 
 @pytest.mark.skipif("BIG_FILES" not in os.environ, reason="takes minutes: make files")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from support.node_server import request
 
 from collective.errors import SignatureError, UsageError
-from collective.fleet.approvals import approve, document, read_document
+from collective.fleet.approvals import EXPIRES, approve, document, read_document
 from collective.messages import Request
 from collective.node.requests.approvals import MOST_SIGNATURES, ApprovalVerifier
 
@@ -113,6 +114,21 @@ def test_a_document_that_cannot_be_read_does_not_count(text: str) -> None:
     assert (callers, bool(problem)) == ((), True)
 
 
+def test_an_approval_is_valid_for_a_day_at_most() -> None:
+    """The caller writes the time of expiry, so a node refuses one that is further away."""
+    text = approval_text(request(), NOW + 2 * EXPIRES)
+    found = count(approved(signed(text, "bob"), text=text))
+    assert found == ((), "the approvals are valid for more than a day")
+
+
+@pytest.mark.parametrize(("signed_value", "sent"), [(1, True), (0, False), ({"x": [1]}, {"x": [True]})])
+def test_a_number_is_not_an_approval_of_a_boolean(signed_value: Any, sent: Any) -> None:
+    """Python takes 1 and true for equal values, but an action may not."""
+    text = document({**PLAN, "data": {"value": signed_value}}, request().installation, NOW + 1)
+    found = count(approved(signed(text, "bob"), text=text, data={"value": sent}))
+    assert found == ((), "the approved data is not that of the request")
+
+
 def test_the_number_of_signatures_is_limited() -> None:
     """A node verifies a bounded number for each request."""
     many = [signed(TEXT, f"caller{number}") for number in range(MOST_SIGNATURES + 5)]
@@ -122,8 +138,8 @@ def test_the_number_of_signatures_is_limited() -> None:
 # -- in a plan
 
 
-def planned() -> dict[str, Any]:
-    return {**PLAN, "approval": {"document": document(PLAN, "memory", 5.0), "signatures": {}}}
+def planned(expires: float = 5.0) -> dict[str, Any]:
+    return {**PLAN, "approval": {"document": document(PLAN, "memory", expires), "signatures": {}}}
 
 
 def test_a_plan_collects_signatures() -> None:
@@ -140,6 +156,7 @@ def test_a_plan_collects_signatures() -> None:
     [
         ({**planned(), "data": {"package": "bash"}}, "bob", "differs from the plan"),
         ({**planned(), "waves": []}, "bob", "differs from the plan"),
+        (planned(time.time() + 2 * EXPIRES), "bob", "valid for more than a day"),
         (planned(), "alice@example.com", "has made this plan"),
         (approve(planned(), "bob", lambda _: "x"), "bob", "has approved this plan already"),
         (

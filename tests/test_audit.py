@@ -324,7 +324,7 @@ def test_an_envelope_that_cannot_be_written_fails_the_request(tmp_path: Path, pa
 
 
 def test_lines_of_another_kind_are_reported(path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Those who read a damaged audit log learn that requests may be missing; the others are read."""
+    """A damaged audit log is read as far as possible, with a warning that requests may be missing."""
     path.write_text('{"event": "decision", "previous": "", "request": "1", "digest": "2"}\nhello\n[]\n')
     assert [record.decision["request"] for record in records.read(path)] == ["1"]
     [warning] = [vars(record) for record in caplog.records if record.getMessage() == "audit.broken"]

@@ -112,7 +112,7 @@ def test_a_typical_mistake_has_one_message_that_says_how_to_fix_it(
 ) -> None:
     """`crpc run-local` shows the same message that a caller would get, or that a node would log."""
     code, message = MISTAKES[mistake]
-    write(tmp_path, code, **({"timeout": 1} if mistake == "endless loop" else {}))
+    write(tmp_path, code, timeout=1 if mistake == "endless loop" else 5)
     exit_code, out, err = called(["run-local", "odd", "go", "--folder", str(tmp_path)], capsys)
     assert exit_code in (2, 78)
     assert message in " ".join((out + err).split())
@@ -135,7 +135,7 @@ def test_a_ddl_that_is_not_json_is_named_with_the_place(
     assert message in out
 
 
-ADVISED = {
+ADVISED: dict[str, tuple[dict[str, Any], str, str]] = {
     "no title": ({"output": {"type": "object", "properties": {"n": {"type": "number"}}}}, GO + "return {'n': 1}",
                  "output 'n' has no 'title', so results show its name"),
     "secret": ({"output": {"type": "object", "properties": {"api_token": TEXT}}}, GO + "return {'api_token': 'x'}",
@@ -157,7 +157,7 @@ ADVISED = {
 def test_what_could_be_better_is_advice(tmp_path: Path, name: str) -> None:
     """Advice names the file and the place; a node loads the agent all the same."""
     ddl, code, message = ADVISED[name]
-    (found,) = review(write(tmp_path, code, **ddl))[0]
+    (found,) = review(write(tmp_path, code, name="odd", **ddl))[0]
     assert found.level == ADVICE
     assert message in found.line
 

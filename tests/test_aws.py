@@ -68,11 +68,11 @@ def test_a_missing_resource_is_not_found(code: str) -> None:
     assert isinstance(translation(code), NotFound)
 
 
-@pytest.mark.parametrize("endpoint", ["foo", "localhost:4566", "http://", "http://["])
+@pytest.mark.parametrize("endpoint", ["foo", "localhost:4566", "http://", "http://[", "http://127.0.0.1:port"])
 def test_an_endpoint_that_is_not_a_url_is_a_config_error(monkeypatch: pytest.MonkeyPatch, endpoint: str) -> None:
     """The error for an endpoint that is not a URL names the settings to check, and is not Unreachable."""
     monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
-    with pytest.raises(ConfigError, match=r"AWS: sqs: Invalid .* \(check AWS_ENDPOINT_URL"):
+    with pytest.raises(ConfigError, match=r"AWS: sqs: (Invalid|Port) .* \(check AWS_ENDPOINT_URL"):
         AWS(boto3.Session(region_name="eu-central-1")).client("sqs")
 
 

@@ -120,6 +120,15 @@ def test_a_running_job_is_stopped_with_its_processes(network: Network, tmp_path:
     assert control(network, "cancel", id=sent.id).data["became"] == "ended"
 
 
+def test_a_start_that_is_too_far_away_is_refused(network: Network) -> None:
+    """A job that never starts would keep its place among the jobs of the node for ever."""
+    sent = job("true")
+    far = replace(sent, job={**(sent.job or {}), "start": time.time() + 31 * 86400})
+    refused = call_node(network, far)
+    assert (refused.statuscode, refused.statusmsg) == (4, "the job would start later than 30 days from now")
+    assert control(network, "jobs").data["jobs"] == []
+
+
 def test_rpcutil_cannot_run_in_the_background(network: Network) -> None:
     """The daemon's own actions answer at once, so that a job of them is refused."""
     sent = request(job=Background().to_data(), critical=("job",))
@@ -254,6 +263,8 @@ def test_a_frozen_node_runs_only_what_reads(network: Network, tmp_path: Path) ->
     assert refused.statusmsg == f"this node was frozen by '{ALICE}': incident 4711 (crpc thaw)"
     assert call_node(network, request()).statuscode == 0
     assert call_node(network, request("shell", "list")).statuscode == 0
+    pushed = request("plugins", "install", data={"bundle": "aa==", "digest": "0" * 64})
+    assert call_node(network, pushed).reason == "frozen"
     assert control(network, "status").data["frozen"]["reason"] == "incident 4711"
     waiting = job(f"touch {tmp_path}/ran", grace=0.5)
     assert call_node(network, waiting).reason == "frozen"

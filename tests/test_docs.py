@@ -33,7 +33,8 @@ def calls() -> list[tuple[str, ...]]:
     found = set()
     for path in DOCUMENTS:
         for program, *words in commands(path.read_text()):
-            leading = [word for word in words[:2] if re.fullmatch(r"[a-z][a-z0-9_-]*", word)]
+            names = [word.partition("@")[0] for word in words[:2]]  # package@>=1.2
+            leading = [name for name in names if re.fullmatch(r"[a-z][a-z0-9_-]*", name)]
             options = [word.split("=")[0] for word in words if re.match(r"--?[a-zA-Z]", word)]
             found.add((program, *leading, *sorted(set(options))))
     return sorted(found)

@@ -99,16 +99,14 @@ def test_a_ddl_that_is_not_valid_is_not_kept(network: Network, data: dict[str, A
     assert cache(network).entries() == {}
 
 
-def test_a_node_cannot_send_another_ddl_than_the_registry_lists(
-    network: Network, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_node_cannot_send_another_ddl_than_the_registry_lists(network: Network) -> None:
     """A node that lists the DDL of most nodes and sends another one is refused; another node is asked."""
     node = network.nodes["web1"]
     other = {**json.loads(node.agents["odd"].ddl.text), "metadata": {"name": "odd", "description": "x", "version": "9"}}
     text = json.dumps(other)
-    data = {"version": "9", "digest": fetched_ddls.digest(text), "ddl": text}
+    data = {"version": "9", "digest": ddl_cache.digest(text), "ddl": text}
     lying = replace(node.agents["rpcutil"], functions={"get_ddl": lambda agent: {**data, "agent": agent}})
-    monkeypatch.setitem(node.agents._plugins, "rpcutil", lying)
+    node.use(replace(node.plugins, agents=LoadedAgents({**node.agents, "rpcutil": lying})))
     with caller(network, ddl_nodes=["web1"]) as fleet, pytest.raises(UsageError) as caught:
         fetch(fleet, cache(network), "odd")
     assert "web1: the DDL is not the one that the registry lists for this node" in str(caught.value)

@@ -86,8 +86,8 @@ def test_a_pushed_plug_in_serves_and_can_be_rolled_back(node: StoringNode, tmp_p
     assert node.serving.problems == ()
 
 
-def test_dry_runs_load_a_plug_in_and_change_nothing(node: StoringNode, tmp_path: Path) -> None:
-    """A dry run says whether a plug-in can be loaded, and neither installs it nor returns to a version."""
+def test_dry_runs_change_nothing(node: StoringNode, tmp_path: Path) -> None:
+    """A dry run checks the DDLs of a plug-in, and neither installs it nor returns to a version."""
     assert node.try_out(plugin(tmp_path / "a"))["changed"] is True
     assert "extra" not in node.serving.agents
     assert not (node.state / "plugins").exists()
@@ -96,8 +96,23 @@ def test_dry_runs_load_a_plug_in_and_change_nothing(node: StoringNode, tmp_path:
     node.push(plugin(tmp_path / "a", "1.1", 2))
     assert node.store.rollback("extra", dry_run=True)["changed"] is True
     assert node.version() == "1.1"
-    with pytest.raises(Aborted, match="the plug-in 'extra' was not installed"):
-        node.try_out(plugin(tmp_path / "b", "1.2", code="import no_such_module\n"))
+    with pytest.raises(Aborted, match="'package' exists in"):
+        node.try_out(plugin(tmp_path / "b", name="package"))
+    (plugin(tmp_path / "c") / "ddl" / "extra.json").write_text('{"metadata": {"version": "1"}}')
+    with pytest.raises(Aborted, match=r"the plug-in .extra. was not installed: ddl/extra\.json: "):
+        node.try_out(tmp_path / "c")
+
+
+def test_a_dry_run_runs_no_code_of_a_plug_in(node: StoringNode, tmp_path: Path) -> None:
+    """A policy can allow dry runs only, and such a caller must not be able to run code in the daemon."""
+    mark = tmp_path / "ran"
+    assert node.try_out(plugin(tmp_path / "a", code=f"open({str(mark)!r}, 'w')\n{CODE % 1}"))["changed"] is True
+    program = plugin(tmp_path / "b") / "agents" / "extra"
+    program.write_text(f"#!/bin/sh\ntouch {mark}\n")
+    program.chmod(0o755)
+    (tmp_path / "b" / "agents" / "extra.py").unlink()
+    assert node.try_out(tmp_path / "b")["changed"] is True
+    assert not mark.exists()
 
 
 def test_a_rollback_without_an_earlier_version_is_refused(node: StoringNode, tmp_path: Path) -> None:
@@ -110,20 +125,20 @@ def test_a_rollback_without_an_earlier_version_is_refused(node: StoringNode, tmp
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("code", "message"),
     [
-        ({"code": "def go(:"}, "agents/extra.py: cannot be imported: SyntaxError"),
-        ({"code": "raise SystemExit"}, "agents/extra.py: cannot be imported: SystemExit"),
-        ({"code": "x = 1"}, "action 'go' is in"),
+        ("def go(:", "agents/extra.py: cannot be imported: SyntaxError"),
+        ("raise SystemExit", "agents/extra.py: cannot be imported: SystemExit"),
+        ("x = 1", "action 'go' is in"),
     ],
 )
 def test_a_plug_in_that_cannot_be_loaded_changes_nothing(
-    node: StoringNode, tmp_path: Path, change: dict[str, str], message: str
+    node: StoringNode, tmp_path: Path, code: str, message: str
 ) -> None:
     """The version in use stays, and no files of the broken one are left."""
     node.push(plugin(tmp_path / "a"))
     with pytest.raises(Aborted) as caught:
-        node.push(plugin(tmp_path / "b", "2.0", **change))
+        node.push(plugin(tmp_path / "b", "2.0", code=code))
     assert message in str(caught.value)
     assert node.version() == "1.0"
     home = node.state / "plugins" / "extra"

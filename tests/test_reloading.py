@@ -189,3 +189,20 @@ def test_the_registry_is_updated_right_after_a_reload(network: Network, plugins:
         wait_until(lambda: any(found.agents.get("odd") == "2" for found in registry.nodes()), 10)
     finally:
         registration.stop(5)
+
+
+def test_a_reload_counts_the_problems_of_the_facts_that_it_has_read(
+    network: Network, reload: Callable[[], None], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The number of problems is that of now: 1 after facts were broken, and 0 after they were as before again."""
+    facts, file = network.nodes["web1"].facts, next(tmp_path.rglob("web1.json"))
+    valid = file.read_text()
+    facts.start(3600, 10, lambda: None)
+    counts = []
+    for content in (valid, "{", valid):
+        file.write_text(content)
+        with caplog.at_level(logging.INFO):
+            reload()
+        counts.append(vars(caplog.records[-1])["problems"])
+    facts.stop()
+    assert counts == [0, 1, 0]

@@ -73,6 +73,15 @@ def test_entries_of_a_mapping_have_rows_of_their_own() -> None:
     assert make_content(columns=columns, expand="agents", collapse=True).rows == [["rpcutil", "1", 4]]
 
 
+@pytest.mark.parametrize("value", [5, True, "text", None, 1.5])
+def test_a_node_whose_value_has_no_entries_has_no_row(value: Any) -> None:
+    """One node whose value is neither a list nor a mapping does not break the report of the others."""
+    columns = [{"heading": "Entry", "value": "entry.value"}]
+    rows = [{"identity": "a", "facts": {"disks": value}}, {"identity": "b", "facts": {"disks": ["sda"]}}]
+    found = content.build(make_report(columns=columns, expand="facts.disks", sort=[]), rows, 0.0)
+    assert found.rows == [["sda"]]
+
+
 def test_a_fact_of_another_type_breaks_no_format() -> None:
     """A value that its format cannot show is shown as it is."""
     rows = [{"identity": "a", "facts": {"memory": [1, {"b": None}]}}, {"identity": "b", "facts": {"memory": "much"}}]

@@ -9,6 +9,7 @@ import pytest
 from support.json_documents import check_document
 
 from collective.aws.account import Account
+from collective.clients.commands.setup import make_parser
 from collective.clients.setup_plans import confirm_and_apply
 from collective.errors import Unreachable
 from collective.setup import CHANGE, KEEP, MAKE, REMOVE, Plan, Step
@@ -38,7 +39,9 @@ class Steps:
 
 def arguments(*, yes: bool = True, dry_run: bool = False, output: str = "text") -> Namespace:
     """Return parsed arguments of a command with a plan."""
-    return Namespace(yes=yes, dry_run=dry_run, output=output)
+    args = make_parser().parse_args(["-o", output])
+    args.yes, args.dry_run = yes, dry_run
+    return args
 
 
 def test_a_plan_is_shown_with_a_mark_for_each_step(capsys: Captured) -> None:

@@ -139,6 +139,7 @@ class Download:
         self._folder = folder
         self._piece = piece
         self._open: dict[str, _Incoming] = {}
+        self._sizes: dict[str, int] = {}
         self.transfers: dict[str, Transfer] = {}
 
     def run(self, targets: Targets) -> None:
@@ -164,6 +165,7 @@ class Download:
             transfer.error = reply.statusmsg
         elif not reply.data.get("sha256"):
             transfer.error = f"{self._remote}: " + ("not a regular file" if reply.data["present"] else "does not exist")
+        self._sizes[node] = int(reply.data.get("size", 0))
         return "" if transfer.error else str(reply.data["sha256"])
 
     def _fetch(self, nodes: Sequence[str], offset: int, digests: Mapping[str, str]) -> list[str]:
@@ -192,6 +194,8 @@ class Download:
             return f"{self._remote}: changed while it was read"
         incoming.version = data["version"]
         piece = base64.b64decode(data["content"])
+        if incoming.file.tell() + len(piece) > self._sizes[node] or (data["truncated"] and not piece):
+            return f"{self._remote}: the node sends more than its size"  # or a node could fill the disk, or never end
         incoming.file.write(piece)
         incoming.digest.update(piece)
         return ""

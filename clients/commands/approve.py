@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -62,17 +63,22 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _summary(plan: Mapping[str, Any]) -> str:
+    """Return what is signed in one line, with the account: the same collective can exist in another one."""
+    from collective.fleet.approvals import read_document
+
     nodes = [name for wave in plan["waves"] for name in wave["nodes"]]
     inputs = " ".join(f"{name}={in_words(value)}" for name, value in plan["data"].items())
     call = " ".join(part for part in (plan["agent"], plan["action"], inputs) if part)
-    return f"{call} on {plural(len(nodes), 'node')} ({fold_any(nodes)}), planned by {plan['caller']}"
+    where = f"{plan['collective']} in {read_document(plan['approval']['document'])['installation']}"
+    return f"{call} on {plural(len(nodes), 'node')} ({fold_any(nodes)}) of {where}, planned by {plan['caller']}"
 
 
 def _replace(path: Path, document: Mapping[str, Any]) -> None:
     """Write the plan atomically: an interrupted command leaves the old one."""
-    new = path.with_name(f".{path.name}.new")
+    new = path.with_name(f".{path.name}.{secrets.token_hex(4)}.new")
     try:
-        new.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+        with new.open("x", encoding="utf-8") as file:  # never through a link that another user has put there
+            file.write(json.dumps(document, indent=2) + "\n")
         new.replace(path)
     except OSError as error:
         raise UsageError(f"{path}: cannot be written: {error.strerror}") from None

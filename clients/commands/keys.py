@@ -170,7 +170,10 @@ def _one_line(argument: str) -> tuple[str, str]:
 
 def _check_signer(signer: AllowedSigner) -> None:
     """Raise SignatureError for a line with restrictions, which the new line would not have."""
+    from collective.signing.allowed_signers import matches_patterns
+
     if signer.authority:
         raise SignatureError("is the line of a cert-authority (add it to allowed_signers with an editor)")
-    if signer.valid_after or signer.valid_before is not None or NAMESPACE not in signer.namespaces:
+    allowed = matches_patterns(NAMESPACE, signer.namespaces)  # a line without namespaces allows all
+    if signer.valid_after or signer.valid_before is not None or not allowed:
         raise SignatureError("has restrictions (add the line to allowed_signers with an editor)")

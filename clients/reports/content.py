@@ -107,13 +107,14 @@ def _itself(row: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _expanded(rows: list[dict[str, Any]], path: str | None) -> list[dict[str, Any]]:
-    """Return a row for each entry of the list or mapping at `path`."""
+    """Return a row for each entry of the list or mapping at `path`; a node with another value there has no row."""
     if path is None:
         return rows
     found = []
     for row in rows:
         value = look_up(row, path)
-        entries = value.items() if isinstance(value, Mapping) else ((one, one) for one in value or ())
+        listed = value if isinstance(value, list) else ()
+        entries = value.items() if isinstance(value, Mapping) else ((one, one) for one in listed)
         found += [{**row, "entry": {"key": key, "value": entry}} for key, entry in entries]
     return found
 

@@ -6,8 +6,9 @@ errors of a helper program reach the caller as they are: FileNotFoundError, JSON
 
 from __future__ import annotations
 
+import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import boto3
@@ -16,18 +17,24 @@ from botocore import session as botocore_session
 from botocore.credentials import Credentials
 
 from collective.aws.errors import one_line
-from collective.errors import AccessDenied
+from collective.errors import AccessDenied, ConfigError
+
+_CACHE_KEY = re.compile(r"[0-9a-f]{40}")  # the name of a file in ~/.aws/sso/cache
 
 
 def new_session(profile: str | None = None, region: str | None = None) -> boto3.Session:
     """Return a session whose clients resolve their credentials at each request until there are some.
 
-    A `profile` takes precedence over credentials in environment variables. Raises ProfileNotFound of botocore.
+    A `profile` takes precedence over credentials in environment variables. Raises ProfileNotFound of botocore, and
+    ConfigError for a setting of the metadata service that is not valid.
     """
     core = botocore_session.get_session()
     if profile is not None:
         core.set_config_variable("profile", profile)
-    resolver = core.get_component("credential_provider")
+    try:
+        resolver = core.get_component("credential_provider")
+    except (ValueError, botocore_errors.InvalidIMDSEndpointModeError) as error:  # nothing is sent here
+        raise ConfigError(f"AWS: {one_line(error)} (check AWS_METADATA_SERVICE_TIMEOUT and ~/.aws/config)") from None
     core.register_component("credential_provider", _LateResolver(resolver))
     return boto3.Session(botocore_session=core, region_name=region)
 
@@ -64,6 +71,7 @@ class _LateCredentials(Credentials):
         frozen = self._resolve().get_frozen_credentials()
         if not all(isinstance(key, str) for key in (frozen.access_key, frozen.secret_key)):
             raise TypeError("the keys must be strings")
+        _check({"access key": frozen.access_key, "secret key": frozen.secret_key, "session token": frozen.token})
         return frozen
 
     def _resolve(self) -> Any:
@@ -76,6 +84,16 @@ class _LateCredentials(Credentials):
             return self._found
 
 
+def _check(keys: Mapping[str, str | None]) -> None:
+    """Raise AccessDenied for a key that no header can hold: http.client would show it in its error."""
+    for name, key in keys.items():
+        if key and not re.fullmatch("[!-~]+", key):
+            raise AccessDenied(
+                f"AWS credentials: the {name} contains a line end, white space or a character that is not ASCII (check "
+                "the variable or file that it is from)"
+            )
+
+
 def _translated(resolve: Callable[[], Any]) -> Any:
     try:
         return resolve()
@@ -85,9 +103,17 @@ def _translated(resolve: Callable[[], Any]) -> Any:
         raise  # STS, SSO or the metadata service cannot be reached
     except botocore_errors.BotoCoreError as error:
         raise AccessDenied(f"AWS credentials: {one_line(error)}") from None
+    except AccessDenied:
+        raise
     except Exception as error:
-        # Code and message of a helper's failure differ by provider, and by version of botocore.
-        raise AccessDenied(
-            f"AWS credentials: {type(error).__name__}: {one_line(error)} (check credential_process and the files of "
-            "the profile)"
-        ) from None
+        raise AccessDenied(f"AWS credentials: {_reason(error)}") from None
+
+
+def _reason(error: Exception) -> str:
+    """Return what failed, and a hint. Class and message differ by provider, and by version of botocore."""
+    key = str(error.args[0]) if isinstance(error, KeyError) and error.args else ""
+    if _CACHE_KEY.fullmatch(key):
+        return f"~/.aws/sso/cache/{key}.json is not valid JSON (delete it, and run 'aws sso login')"
+    if isinstance(error, EOFError):  # of getpass
+        return "the profile needs an MFA code, and standard input cannot be asked (use credentials that need none)"
+    return f"{type(error).__name__}: {one_line(error)} (check credential_process and the files of the profile)"

@@ -11,6 +11,7 @@ import time
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 import boto3
 from botocore import exceptions as botocore_errors
@@ -130,7 +131,9 @@ class AWS:
 
     def _create(self, service: Any, settings: Config) -> Any:
         try:
-            return self._session.client(service, config=settings, endpoint_url=self._endpoint)
+            client = self._session.client(service, config=settings, endpoint_url=self._endpoint)
+            _ = urlsplit(client.meta.endpoint_url).port  # botocore accepts a port that is not a number
+            return client
         except ValueError as exc:  # the URL of an endpoint is invalid
             raise CallFailed(str(exc)) from None
 

@@ -8,15 +8,17 @@ The document is part of the saved plan from the beginning, so that all approvers
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from typing import Any
 
 from collective import bounded_json
 from collective.errors import MessageError, UsageError
+from collective.messages import APPROVAL_VALID, MAX_SKEW
 from collective.signing import SignPayload
 
 TYPE = "approval"  # of the document, so that its signature is not valid for a request
-EXPIRES = 86400.0  # seconds
+EXPIRES = APPROVAL_VALID
 
 
 def document(plan: Mapping[str, Any], installation: str, expires: float) -> str:
@@ -44,6 +46,8 @@ def approve(plan: Mapping[str, Any], caller: str, sign: SignPayload) -> dict[str
     content = read_document(text)
     if text != document(plan, content["installation"], content["expires"]):
         raise UsageError("the approval document differs from the plan: it may have been manipulated (make a new plan)")
+    if content["expires"] > time.time() + APPROVAL_VALID + MAX_SKEW:
+        raise UsageError("the approval would be valid for more than a day (make a new plan)")
     if caller == plan["caller"]:
         raise UsageError(f"'{caller}' has made this plan, and cannot approve it (another caller must)")
     given = plan["approval"]["signatures"]

@@ -28,7 +28,8 @@ def test_the_bar_the_summary_and_the_finishing_line(terminal: TmuxTerminal) -> N
     """A call without failures prints no host: only the full bar, the summary and the finishing line."""
     screen = terminal.run("crpc nrpe runcommand command=check_disk -I 'node[01-04].lab'")
     assert re.search(
-        r"^ \* \[ =+> \] 4 / 4\n\n+Summary of Exit Code:\n\n +OK = 4\n\nFinished processing 4 / 4 hosts in [0-9.]+ ms",
+        r"^ \* \[ =+> \] 4 / 4 *\n\n+Summary of Exit Code:\n\n +OK = 4\n\n"
+        r"Finished processing 4 / 4 hosts in [0-9.]+ ms",
         screen,
         re.MULTILINE,
     ), screen

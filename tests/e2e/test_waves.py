@@ -386,9 +386,11 @@ def test_a_request_needs_the_approvals_of_its_policy(
     assert "requires 2 approvals by other callers, not 0" in apply()
     assert crpc("approve", str(plan), "--yes").returncode == 64
     assert bob.crpc("approve", str(plan)).returncode == 4
+    (tmp_path / ".plan.json.new").symlink_to(tmp_path / "other")  # as another user could do in a shared folder
     done = carol.crpc("approve", str(plan), "--yes")
     assert (done.returncode, f"command=echo x >> {ran} on 1 node (node06.lab)" in done.stdout) == (0, True), done.stderr
     assert "requires 2 approvals by other callers, not 1" in apply()
+    assert not (tmp_path / "other").exists()
     signed_once = plan.read_text()
     assert dave.crpc("approve", str(plan), "--yes").returncode == 0
     assert "not 1 (the approval of 'dave@lab' has the same key as another)" in apply()

@@ -15,9 +15,9 @@ from collective.clients.commands import audit
 from collective.clients.node_lists import CHOICES, read_nodes
 from collective.config import load_client, load_node
 from collective.errors import ConfigError, UsageError
+from collective.fact_files import formats
 from collective.fleet.key_files import KeyFile, RevocationFile
 from collective.names import check_identity
-from collective.node.facts import formats
 from collective.text import escape_controls
 from fuzz import Target, refusing
 from fuzz.mutations import either, in_json, in_text

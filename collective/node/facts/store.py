@@ -58,10 +58,12 @@ class Facts:
         self._thread.start()
         self._refreshed.wait(wait)
 
-    def wake(self) -> None:
-        """Refresh in the thread now instead of at the end of the period."""
+    def wake(self, wait: float = 0.0) -> None:
+        """Refresh in the thread now instead of at the end of the period; return after that, or after `wait` seconds."""
         if self._thread:
+            self._refreshed.clear()
             self._thread.wake()
+            self._refreshed.wait(wait)
 
     def stop(self) -> None:
         """End the thread after its current refresh, without waiting for that."""

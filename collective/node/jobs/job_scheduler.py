@@ -15,8 +15,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from collective.errors import Failed, MessageError, RPCError
-from collective.messages import Reply
+from collective.errors import Failed, InvalidInput, MessageError, RPCError
+from collective.messages import MAX_DELAY, Reply
 from collective.node.actions.job import CANCELLED as WAS_CANCELLED
 from collective.node.actions.job import CRASHED, ActionResult, failed_result
 from collective.node.actions.job import INTERRUPTED as WAS_INTERRUPTED
@@ -99,10 +99,15 @@ class JobScheduler:
         self._thread.stop(_AGAIN)
 
     def accept(self, admitted: AdmittedRequest) -> ActionResult:
-        """Store a job, and return the result that says so. Raise Failed (`busy`) if it cannot be stored."""
+        """Store a job, and return the result that says so.
+
+        Raise Failed (`busy`) if it cannot be stored, and InvalidInput for a start that is too far away.
+        """
         request, job = admitted.request, admitted.request.job or {}
         now = self._parts.now()
         planned = job["start"] or admitted.context.delivery.sent + job["delay"]
+        if planned > now + MAX_DELAY:
+            raise InvalidInput(f"the job would start later than {MAX_DELAY / 86400:.0f} days from now")
         start = max(now, planned) + self._delay(request.id, float(job["splay"]))
         stored = StoredJob(
             id=request.id,

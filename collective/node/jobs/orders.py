@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from collective import ddl
 from collective.messages import MAX_SKEW, MAX_TTL, Request
 from collective.node.actions.job import CANCELLED, ActionResult, failed_result
-from collective.node.plugins.agents import INSIDE
+from collective.node.plugins.agents import CONTROL, RPCUTIL
 from collective.node.requests.context import AdmittedRequest, RequestContext
 from collective.node.requests.reasons import Reason, Refused
 from collective.node.storage.database import Database
 
 REMEMBERED = MAX_TTL + 2 * MAX_SKEW  # seconds after which a request that was revoked can no longer arrive
+_ALWAYS = frozenset({RPCUTIL, CONTROL})  # agents that answer on a frozen node, too
 MOST_REVOKED = 10_000  # of one caller: another caller's orders stay in force
 
 
@@ -118,11 +119,11 @@ class Orders:
         request = admitted.request
         if message := self._frozen(request.agent, admitted.action):
             return ActionResult(Reason.FROZEN.statuscode or 1, message, Reason.FROZEN.reply_reason, {})
-        by = None if request.agent in INSIDE else self._revocations.by(request)
+        by = None if request.agent in _ALWAYS else self._revocations.by(request)
         return failed_result(f"cancelled by '{by}' before it began", reason=CANCELLED) if by else None
 
     def _frozen(self, agent: str, action: ddl.Action | None) -> str:
         frozen = self._freeze.state
-        if frozen is None or agent in INSIDE or (action is not None and action.read_only):
+        if frozen is None or agent in _ALWAYS or (action is not None and action.read_only):
             return ""
         return f"this node was frozen by '{frozen.caller}': {frozen.reason} (crpc thaw)"

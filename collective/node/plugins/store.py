@@ -10,6 +10,7 @@ A version is loaded on trial before the link is changed: a plug-in that cannot b
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import tempfile
@@ -18,8 +19,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from collective import data_ddl, ddl
 from collective.bundles import Bundle, unpack
-from collective.errors import Aborted
+from collective.errors import Aborted, CollectiveError
 from collective.node.plugins import plugin_set
 from collective.node.plugins.plugin_set import Plugins
 
@@ -67,7 +69,7 @@ class PluginStore:
             if before == target.name:
                 return self._state(bundle.name, changed=False)
             if dry_run:
-                self._load_on_trial(bundle)
+                self._examine(bundle)
                 return self._state(bundle.name, changed=True)
             if not target.is_dir():
                 self._write(bundle, home, target)
@@ -118,11 +120,23 @@ class PluginStore:
         except OSError as error:
             raise Aborted(f"the plug-in '{bundle.name}' cannot be written: {error.strerror}") from None
 
-    def _load_on_trial(self, bundle: Bundle) -> None:
-        """Load a version from a temporary folder; raise Aborted if it cannot be loaded."""
-        with tempfile.TemporaryDirectory(prefix="collective-plugin-") as folder:
-            _write_files(bundle, Path(folder))
-            self._try(Path(folder), bundle.name)
+    def _examine(self, bundle: Bundle) -> None:
+        """Raise Aborted for a DDL that is not valid, or that is of an agent of another source.
+
+        No code of the bundle is run: a caller that may only make dry runs must not be able to run any.
+        """
+        serving = self._serving()
+        for path, file in sorted(bundle.files.items()):
+            if not path.startswith("ddl/") or not path.endswith(".json"):
+                continue
+            is_data = path.startswith("ddl/data/")
+            try:
+                document = json.loads(file.content)
+                found = data_ddl.parse(document).name if is_data else ddl.parse(document).name
+            except (CollectiveError, ValueError, RecursionError) as error:
+                raise Aborted(f"the plug-in '{bundle.name}' was not installed: {path}: {error}") from None
+            old: Mapping[str, Any] = serving.data if is_data else serving.agents
+            self._check_name(bundle.name, found, old)
 
     def _try(self, folder: Path, name: str) -> None:
         loaded = plugin_set.load([folder / "agents"], [folder / "ddl"], self._settings)
@@ -136,11 +150,13 @@ class PluginStore:
             (loaded.data, serving.data),
         )
         for new, old in pairs:
-            for found in sorted(new.keys() & old.keys()):
-                if not old[found].path.is_relative_to(self._folder / name):
-                    raise Aborted(
-                        f"the plug-in '{name}' was not installed: '{found}' exists in {old[found].path.parent}"
-                    )
+            for found in sorted(new):
+                self._check_name(name, found, old)
+
+    def _check_name(self, plugin: str, found: str, old: Mapping[str, Any]) -> None:
+        """Raise Aborted if an agent or data function of a plug-in exists in another place."""
+        if found in old and not old[found].path.is_relative_to(self._folder / plugin):
+            raise Aborted(f"the plug-in '{plugin}' was not installed: '{found}' exists in {old[found].path.parent}")
 
     def _prune(self, home: Path) -> None:
         """Delete old versions; those in use and before are kept."""

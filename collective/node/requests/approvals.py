@@ -6,6 +6,7 @@ of the request, and must not have expired. Each approver and each key counts onc
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
@@ -13,7 +14,7 @@ from typing import Any
 
 from collective import bounded_json, signing
 from collective.errors import MessageError
-from collective.messages import Request
+from collective.messages import APPROVAL_VALID, MAX_SKEW, Request
 
 MOST_SIGNATURES = 20  # that are verified for one request
 _SAME = ("collective", "installation", "caller", "agent", "action", "data")
@@ -71,11 +72,18 @@ def _mismatch(text: str, request: Request, now: float) -> str:
     if not isinstance(content, dict) or content.get("type") != "approval":
         return "the approved document is not one"
     for name in _SAME:
-        if content.get(name) != getattr(request, name):
+        if _text(content.get(name)) != _text(getattr(request, name)):
             return f"the approved {name} is not that of the request"
     named, expires = content.get("targets"), content.get("expires")
     if request.targets is None or not isinstance(named, list) or not set(request.targets) <= set(named):
         return "the request has nodes that were not approved"
     if not isinstance(expires, (int, float)) or now > expires:
         return "the approvals have expired"
+    if expires > now + APPROVAL_VALID + MAX_SKEW:
+        return "the approvals are valid for more than a day"
     return ""
+
+
+def _text(value: Any) -> str:
+    """Return a value as JSON: in Python, true is equal to 1, and an approval of one is not an approval of the other."""
+    return json.dumps(value, sort_keys=True)

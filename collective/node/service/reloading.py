@@ -22,6 +22,8 @@ from collective.periodic import PeriodicThread
 
 log = logging.getLogger(__name__)
 
+_FACTS_WAIT = 5.0  # seconds for the facts, whose problems the log counts; commands that provide facts may take longer
+
 
 class Reloading:
     """Reloads when woken, and when `watch` notices a change. `load(before)` returns the new set of plugins."""
@@ -59,7 +61,7 @@ class Reloading:
         loaded = self._load(self._server.plugins)
         self._server.use(loaded)
         self._policy.report(loaded.inputs)
-        self._server.facts.wake()
+        self._server.facts.wake(_FACTS_WAIT)
         self._registration.refresh()
         agents = {name: agent.ddl.metadata["version"] for name, agent in loaded.agents.items()}
         problems = len({*loaded.problems, *self._server.state.problems})

@@ -1,0 +1,74 @@
+"""The options of every command that select, cut and store its output; and what they refuse before anything is done."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+from support.crpc_call import Captured, called
+
+from collective import schemas
+
+
+def test_a_file_has_the_form_of_its_suffix(tmp_path: Path, capsys: Captured) -> None:
+    """The screen has the form of -o, and the file the one of its suffix, or that of the screen."""
+    code, out, _ = called(["schema", "--output-file", str(tmp_path / "a.json")], capsys)
+    assert (code, out.startswith("{")) == (0, False)
+    assert json.loads((tmp_path / "a.json").read_text())["schema"] == schemas.schema_id("schema")
+    called(["schema", "--output-file", str(tmp_path / "a.csv")], capsys)
+    with (tmp_path / "a.csv").open() as stream:
+        assert len(list(csv.reader(stream))) == len(schemas.names()) + 1
+    _, out, _ = called(["schema", "--output-file", str(tmp_path / "a")], capsys)
+    assert (tmp_path / "a").read_text() == out
+
+
+def test_a_log_file_is_a_copy_without_colors(tmp_path: Path, capsys: Captured) -> None:
+    """What is printed is appended, errors included."""
+    log = tmp_path / "log"
+    log.write_text("before\n")
+    _, out, _ = called(["schema", "--count", "--color", "always", "--log-file", str(log)], capsys)
+    assert log.read_text() == f"before\n{out}"
+    _, _, err = called(["schema", "nonsense", "--log-file", str(log)], capsys)
+    assert log.read_text().endswith(err)
+
+
+def test_rows_are_selected_cut_and_sorted(capsys: Captured) -> None:
+    """The text form of chosen rows is a table; a document has them as objects."""
+    words = ["help", "--where", "name=/^(ping|find)$/", "--fields", "name,kind", "--sort=-name"]
+    assert [line.split() for line in called(words, capsys)[1].splitlines()[2:]] == [
+        ["ping", "command"],
+        ["find", "command"],
+    ]
+    document = json.loads(called([*words, "--json"], capsys)[1])
+    assert document == {
+        "schema": schemas.schema_id("rows"),
+        "rows": [{"name": "ping", "kind": "command"}, {"name": "find", "kind": "command"}],
+    }
+    assert json.loads(called(["help", "--where", "name=ping", "--count", "--json"], capsys)[1])["count"] == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "error"),
+    [
+        ("--fields nonsense", "--fields: unknown field 'nonsense' (fields: "),
+        ("--fields kinde", "--fields: unknown field 'kinde' (did you mean 'kind'?)"),
+        ("--fields a,,b", "--fields: empty name in 'a,,b' (use names separated by commas)"),
+        ("--where ping", "--where 'ping': 'ping' is not compared with a value (use ping=…)"),
+        ("--where fstat('/x').y=1", "data functions such as 'fstat' are for -S only"),
+        ("--where name=", "--where 'name=': column 6: missing value after '='"),
+        ("--jmespath a[", "--jmespath 'a[': Invalid jmespath expression: Incomplete expression"),
+        ("--jmespath a -o csv", "--jmespath: not allowed with -o csv (use text, json or yaml)"),
+        ("--sort name --jsonl", "--sort: not allowed with -o jsonl, whose lines are printed as they arrive (use json)"),
+        ("--output-file /nope/x", "--output-file /nope/x: there is no folder /nope"),
+        ("--output-file /", "--output-file /: is a folder"),
+        ("--log-file /nope/x", "--log-file /nope/x: No such file or directory"),
+    ],
+)
+def test_a_wrong_option_is_refused(line: str, error: str, capsys: Captured) -> None:
+    """The error is one line that names the option, and the exit code is 64."""
+    code, out, err = called(["help", *line.split()], capsys)
+    assert (code, out) == (64, "")
+    assert err.startswith("crpc: ")
+    assert error in err
