@@ -24,7 +24,7 @@ from collective.errors import Aborted, Failed
 from collective.fleet.call_clock import BroadcastWindow, CallClock
 from collective.fleet.gate_view import gate_view
 from collective.fleet.gatekeeper import GateKeeper
-from collective.fleet.gates import NO_GATES, Gates, GateView
+from collective.fleet.gates import NO_GATES, Gates
 from collective.fleet.outcomes import Outcomes
 from collective.fleet.progress import CallProgress
 from collective.fleet.recording import NO_RECORD, CallRecord
@@ -202,19 +202,8 @@ class Call:
         """Check the gates if it is time to; return whether a wave may begin because of it."""
         closed = self._rollout.at_gate
         if self._keeper.is_due(self._clock.now()):
-            self._keeper.look(self._view(), self._clock.now())
+            self._keeper.look(gate_view(self, self._rollout), self._clock.now())
         return closed and not self._rollout.at_gate and not self._rollout.stopped
-
-    def _view(self) -> GateView:
-        """Return the rollout so far, as its gates see it."""
-        head = {
-            "request_ids": self.request_ids,
-            "collective": self.collective,
-            "caller": self.caller,
-            "agent": self.agent,
-            "action": self.action.name,
-        }
-        return gate_view(head, self.action, self._rollout, self.outcomes)
 
     def _send(self, nodes: list[str], step: int = 0) -> None:
         """Send a step to nodes; a message into which their names do not fit is sent in parts, each with its own ID."""
