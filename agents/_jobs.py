@@ -21,7 +21,6 @@ import re
 import secrets
 import shutil
 import signal
-import stat
 import subprocess
 import threading
 import time
@@ -31,7 +30,7 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from collective.agent import Aborted, as_user
-from collective.ownership import replaceable
+from collective.agents._private import private
 from collective.processes import MARK
 
 CHUNK = 512 * 1024  # bytes of each stream in one reply
@@ -242,20 +241,6 @@ def every(folder: Path) -> list[ShellJob]:
 def remove(job: ShellJob) -> None:
     """Remove the folder of a job; another call may be doing the same."""
     shutil.rmtree(job.folder, ignore_errors=True)
-
-
-def private(folder: Path) -> Path:
-    """Return `folder`, created if missing; raise Aborted if other users can access it."""
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        found = folder.lstat()
-    except OSError as error:
-        raise Aborted(f"{folder}: cannot be created: {error.strerror}") from None
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
-        raise Aborted(f"{folder}: must be a folder owned by the node's user with mode 0700")
-    if problem := replaceable(folder):
-        raise Aborted(f"{folder}: other users could replace it: {problem}")
-    return folder
 
 
 def _exists(folder: Path) -> bool:

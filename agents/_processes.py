@@ -10,13 +10,15 @@ import pwd
 import re
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _PROC = Path("/proc")
 _LONGEST = 500  # characters of a command line in a reply
+_FORK_SERVER = "from multiprocessing.forkserver import main"  # in its command line, and in those of its children
+_TRACKER = "from multiprocessing.resource_tracker import main"
 _STAT_FIELDS = 22  # after the name, up to the resident memory
 
 
@@ -35,6 +37,7 @@ class RunningProcess:
     threads: int
     started: float
     born: int
+    protected: bool = False  # one of the daemon's processes, which gets no signal
 
     def to_data(self) -> dict[str, object]:
         """Return the process as a reply has it."""
@@ -47,15 +50,20 @@ class RunningProcess:
             "rss_bytes": self.rss,
             "threads": self.threads,
             "started": round(self.started, 2),
+            "protected": self.protected,
             "command": self.command if len(self.command) <= _LONGEST else f"{self.command[:_LONGEST]}…",
         }
 
 
 def running() -> list[RunningProcess]:
-    """Return all processes, sorted by number, without kernel threads, process 1 and this action's own processes."""
+    """Return all processes, sorted by number, without kernel threads, process 1 and this action's own processes.
+
+    The daemon's other processes are `protected`.
+    """
     own = _own()
-    found = [process for process in map(read, _pids()) if process is not None]
-    return [one for one in found if one.command and one.pid not in own]
+    found = {process.pid: process for process in map(read, _pids()) if process is not None}
+    guarded = _of_daemon(found)
+    return [replace(one, protected=one.pid in guarded) for one in found.values() if one.command and one.pid not in own]
 
 
 def read(pid: int) -> RunningProcess | None:
@@ -103,6 +111,40 @@ def _own() -> set[int]:
         found.add(pid)
         process = read(pid)
         pid = process.ppid if process else 0
+    return found
+
+
+def _of_daemon(processes: dict[int, RunningProcess]) -> set[int]:
+    """Return the daemon's processes: its fork server, the monitors and workers of actions, and what those started.
+
+    This action's worker and monitor have the command line of the fork server, which is a child of the daemon. A parent
+    that is process 1 is the daemon in a container, or has adopted a monitor whose fork server has ended: then other
+    processes below it are not the daemon's.
+    """
+    top, parent = 0, os.getpid()
+    while parent in processes and _FORK_SERVER in processes[parent].command:
+        top, parent = parent, processes[parent].ppid
+    if not top:
+        return set()  # this code does not run below a daemon
+    helpers = {one.pid for one in processes.values() if _helps(one, processes[top].user)}
+    return _below(processes, {parent} if parent > 1 else {top, *helpers})
+
+
+def _helps(process: RunningProcess, user: str) -> bool:
+    return process.user == user and (_FORK_SERVER in process.command or _TRACKER in process.command)
+
+
+def _below(processes: dict[int, RunningProcess], roots: set[int]) -> set[int]:
+    """Return `roots` and all their descendants."""
+    children: dict[int, list[int]] = {}
+    for one in processes.values():
+        current = one if one.ppid in processes else read(one.pid) or one  # its parent has just ended
+        children.setdefault(current.ppid, []).append(one.pid)
+    found, waiting = set(roots), list(roots)
+    while waiting:
+        new = [pid for pid in children.get(waiting.pop(), ()) if pid not in found]
+        found.update(new)
+        waiting += new
     return found
 
 

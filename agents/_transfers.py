@@ -1,9 +1,9 @@
 """Collect the pieces of a large file in a private folder until it is complete.
 
-    <staging>/<transfer>     the pieces so far; removed at the end, or a day after the last piece
+    <staging>/<caller>-<transfer>     the pieces so far; removed at the end, or a day after the last piece
 
-A piece is written at its offset, so a piece that is sent again does no harm. Pieces before it must be there. The whole
-is used only if its SHA-256 is the announced one.
+`_staging.py` limits what they take up. A piece is written at its offset, so a piece that is sent again does no harm.
+Pieces before it must be there. The whole is used only if its SHA-256 is the announced one.
 """
 
 from __future__ import annotations
@@ -11,16 +11,15 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from collective.agent import Aborted
-from collective.ownership import replaceable
+from collective.agents._private import private
+from collective.agents._staging import locked, make_room
 
-_ABANDONED = 86400.0  # seconds
 _BLOCK = 1 << 20  # bytes
 _FLAGS = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -47,19 +46,15 @@ class PieceMissing(Aborted):
 
 
 @contextlib.contextmanager
-def staged(folder: Path, transfer: str, piece: Piece) -> Iterator[BinaryIO]:
-    """Write a piece, and yield the file with all pieces so far. Raises PieceMissing if an earlier one is missing."""
-    path = _private(folder) / transfer
-    _remove_abandoned(folder)
+def staged(path: Path, piece: Piece) -> Iterator[BinaryIO]:
+    """Write a piece, and yield the file with all pieces so far, whose `path` is that of `staging_path`.
+
+    Raises PieceMissing if an earlier one is missing, Failed (busy) if there are too many unfinished transfers, and
+    Aborted if other users can access the folder.
+    """
+    private(path.parent)
     try:
-        flags = _FLAGS if piece.offset else _FLAGS | os.O_CREAT
-        with open(os.open(path, flags, 0o600), "r+b") as file:  # noqa: PTH123 - a descriptor
-            received = os.fstat(file.fileno()).st_size
-            if piece.offset > received:
-                raise PieceMissing(received, piece.offset)
-            file.seek(piece.offset)
-            file.write(piece.content)
-            file.flush()
+        with _received(path, piece) as file:
             yield file
     except FileNotFoundError:
         raise PieceMissing(0, piece.offset) from None
@@ -67,10 +62,10 @@ def staged(folder: Path, transfer: str, piece: Piece) -> Iterator[BinaryIO]:
         raise Aborted(f"{path}: {error.strerror}") from None
 
 
-def finish(folder: Path, transfer: str) -> None:
+def finish(path: Path) -> None:
     """Remove the pieces of a transfer."""
     with contextlib.suppress(FileNotFoundError):
-        (folder / transfer).unlink()
+        path.unlink()
 
 
 def digest(file: BinaryIO) -> str:
@@ -82,19 +77,25 @@ def digest(file: BinaryIO) -> str:
     return found.hexdigest()
 
 
-def _private(folder: Path) -> Path:
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        folder.chmod(0o700)
-    except OSError as error:
-        raise Aborted(f"{folder}: {error.strerror}") from None
-    if problem := replaceable(folder):
-        raise Aborted(problem)
-    return folder
+def _received(path: Path, piece: Piece) -> BinaryIO:
+    """Write a piece to the file of its transfer, and return that file."""
+    with locked(path.parent):
+        before = path.lstat().st_size if piece.offset else 0
+        make_room(path, max(before, piece.offset + len(piece.content)))
+        flags = _FLAGS if piece.offset else _FLAGS | os.O_CREAT
+        file = open(os.open(path, flags, 0o600), "r+b")  # noqa: PTH123, SIM115 - a descriptor, which the caller closes
+        try:
+            _write(file, piece)
+        except BaseException:
+            file.close()
+            raise
+        return file
 
 
-def _remove_abandoned(folder: Path) -> None:
-    for path in folder.iterdir():
-        with contextlib.suppress(OSError):
-            if path.lstat().st_mtime < time.time() - _ABANDONED:
-                path.unlink()
+def _write(file: BinaryIO, piece: Piece) -> None:
+    received = os.fstat(file.fileno()).st_size
+    if piece.offset > received:
+        raise PieceMissing(received, piece.offset)
+    file.seek(piece.offset)
+    file.write(piece.content)
+    file.flush()

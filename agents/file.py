@@ -1,7 +1,8 @@
 """Read, write and remove files below the folders that the settings allow.
 
 Settings: `read` and `write`, lists of folders (none by default; a file below a `write` folder can be read too),
-`max_size`, the largest file in bytes that `put` writes, and `staging`, a private folder for incomplete files.
+`max_size`, the largest file in bytes that `put` writes, and `staging`, a private folder (mode 0700) for incomplete
+files.
 
 Symbolic links below an allowed folder are never followed. A file is replaced atomically: whatever happens, there is
 either the whole old file or the whole new one. A large file is sent in pieces with the same `transfer`, and takes
@@ -27,6 +28,7 @@ from typing import Any, BinaryIO
 from collective.agent import Aborted, Facts, InvalidInput, Reply, Settings, action, check
 from collective.agents import _transfers
 from collective.agents._files import Owner, Place, locate, movable
+from collective.agents._staging import staging_path
 from collective.agents._transfers import Piece
 
 _TYPES: tuple[tuple[Callable[[int], bool], str], ...] = (
@@ -79,6 +81,7 @@ def put(
     backup: bool = False,
     *,
     settings: Settings,
+    caller: str,
     dry_run: bool = False,
 ) -> Reply:
     """Write a file, or one piece of it."""
@@ -94,7 +97,8 @@ def put(
             return {"changed": True, "complete": False, "received": 0}
         piece = Piece(_decoded(content), offset, transfer, size, sha256)
         try:
-            return _take(place, piece, _staging(settings), wanted, backup)
+            pieces = staging_path(_staging(settings), caller, transfer or os.urandom(16).hex())
+            return _take(place, piece, pieces, wanted, backup)
         except _transfers.PieceMissing:
             if _differs(place, size, sha256, wanted):
                 raise
@@ -186,17 +190,16 @@ def _differs(place: Place, size: int, sha256: str, wanted: Owner) -> bool:
         return _transfers.digest(file) != sha256
 
 
-def _take(place: Place, piece: Piece, staging: Path, wanted: Owner, backup: bool) -> Reply:
-    """Store a piece; with the last one, replace the file."""
-    name = piece.transfer or os.urandom(16).hex()
-    with _transfers.staged(staging, name, piece) as pieces:
+def _take(place: Place, piece: Piece, path: Path, wanted: Owner, backup: bool) -> Reply:
+    """Store a piece in the file `path`; with the last one, replace the file."""
+    with _transfers.staged(path, piece) as pieces:
         received = os.fstat(pieces.fileno()).st_size
         if received < piece.size and piece.transfer:
             return {"changed": False, "complete": False, "received": received}
         try:
             return _completed(place, pieces, piece.sha256, wanted, backup)
         finally:
-            _transfers.finish(staging, name)
+            _transfers.finish(path)
 
 
 def _completed(place: Place, pieces: BinaryIO, sha256: str, wanted: Owner, backup: bool) -> Reply:

@@ -21,6 +21,7 @@ from support.certificates import server_context
 
 from collective.agent import Aborted
 from collective.agents import _processes, _puppet, fact, nettest, process, puppet
+from collective.agents._processes import RunningProcess
 from collective.testing import memory_fleet
 
 AGENTS = {"fact": fact, "nettest": nettest, "process": process, "puppet": puppet}
@@ -95,6 +96,55 @@ def test_process_1_is_never_found() -> None:
     first = _processes.read(1)
     assert first is not None
     assert process.signal(pattern=re.escape(first.command[:500]), expect=0)["processes"] == []
+
+
+def test_processes_of_the_daemon_are_listed_as_protected_and_get_no_signal(tmp_path: Path) -> None:
+    """What the daemon started, such as the processes of other actions, is out of reach of a signal."""
+    with memory_fleet(tmp_path, {"web1": FACTS}) as network, sleeping("86398.25") as started:
+        inputs = {"pattern": r"^sleep 86398\.25$"}
+        listed = network.fleet.call("process", "list", inputs).wait().replies["web1"].data
+        assert [(one["pid"], one["protected"]) for one in listed["processes"]] == [(started.pid, True)]
+        sent = network.fleet.call("process", "signal", {**inputs, "signal": "KILL"}).wait().replies["web1"].data
+        assert (sent["count"], started.poll()) == (0, None)
+        helpers = {"pattern": "from multiprocessing"}
+        found = network.fleet.call("process", "list", helpers).wait().replies["web1"].data["processes"]
+        own = [one for one in found if one["ppid"] == os.getpid()]
+        assert own
+        assert all(one["protected"] for one in own)
+        announced = network.fleet.call("process", "signal", helpers, dry_run=True).wait().replies["web1"].data
+        assert not {one["pid"] for one in own} & {one["pid"] for one in announced["processes"]}
+
+
+def test_a_process_that_left_the_daemon_gets_a_signal(tmp_path: Path) -> None:
+    """A process whose parent has ended is not the daemon's any more, and can be ended."""
+    script = "exec 3<&0; sh -c 'echo ready; read line' left-the-daemon-86398 <&3 &"
+    with (
+        memory_fleet(tmp_path, {"web1": FACTS}) as network,
+        subprocess.Popen(["sh", "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as parent,
+    ):
+        assert parent.stdout is not None
+        assert (parent.stdout.readline(), parent.wait(10)) == (b"ready\n", 0)
+        inputs = {"pattern": "left-the-daemon-86398$", "signal": "KILL", "expect": 1}
+        assert network.fleet.call("process", "signal", inputs).wait().replies["web1"].data["count"] == 1
+
+
+def running(pid: int, ppid: int, command: str, user: str = "root") -> RunningProcess:
+    return RunningProcess(pid, ppid, command, command, "S", user, 0.0, 0, 1, 0.0, 0)
+
+
+def test_a_daemon_that_is_process_1_protects_its_helpers_only() -> None:
+    """In a container the daemon can be process 1: background commands, which it has adopted, still get signals."""
+    server, tracker = (
+        f"python -c from multiprocessing.{name} import main" for name in ("forkserver", "resource_tracker")
+    )
+    pid = os.getpid()
+    tree = [
+        *(running(1, 0, "collectived"), running(2**22 + 1, 1, server), running(2**22 + 2, 1, tracker)),
+        *(running(pid, 2**22 + 1, server), running(2**22 + 3, 2**22 + 1, server), running(2**22 + 4, 2**22 + 3, "apt")),
+        *(running(2**22 + 5, 1, "job"), running(2**22 + 6, 1, server, "alice")),
+    ]
+    found = _processes._of_daemon({one.pid: one for one in tree})  # noqa: SLF001
+    assert found == {pid, *(2**22 + number for number in (1, 2, 3, 4))}
 
 
 def test_top_lists_the_busiest_first() -> None:

@@ -67,6 +67,7 @@ def answer(module: ModuleType, described: ddl.Action, case: dict[str, Any], seco
         "deadline": time.monotonic() + seconds,
         "dry_run": dry_run,
         "facts": case.get("facts", {}),
+        "caller": "alice",
     }
     supplied = {name: available[name] for name in available if name in inspect.signature(function).parameters}
     try:
