@@ -34,6 +34,7 @@ def find(name: str, config: ClientConfig) -> PluginCommand | None:
     if path is None:
         return None
     _check_name(name, f"{path}")
+    _check_owner(path)
     from collective.clients import command_file
 
     return PluginCommand(
@@ -99,6 +100,14 @@ def _check_name(name: str, where: str) -> None:
         raise ConfigError(f"{where}: '{name}' is a command of crpc (use another name)")
     if name in Catalog().paths:
         raise ConfigError(f"{where}: '{name}' is an agent (use another name)")
+
+
+def _check_owner(path: Path) -> None:
+    """Refuse a file that others can change: its options can run commands on this machine, such as those of gates."""
+    from collective.ownership import replaceable
+
+    if problem := replaceable(path):
+        raise ConfigError(f"{path}: not used: {problem}")
 
 
 def _files(config: ClientConfig) -> dict[str, Path]:

@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from collective.clients.parser import Parser
     from collective.ddl import Action
     from collective.fleet.fleet import Fleet
-    from collective.fleet.plan import CallPlan, Surroundings
+    from collective.fleet.plan import CallPlan
+    from collective.fleet.plan_surroundings import Surroundings
     from collective.setup.cost import CallCost
 
 _COLUMNS = ("wave", "rank", "node")

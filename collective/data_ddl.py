@@ -13,7 +13,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from collective import ddl
+from collective import ddl, ddl_document
 
 AGENT = "data"  # the agent of all data functions in policy rules
 DEFAULT_TIMEOUT = 5.0  # seconds, for a function without a timeout in its DDL
@@ -21,12 +21,12 @@ DEFAULT_TIMEOUT = 5.0  # seconds, for a function without a timeout in its DDL
 
 def read(path: Path) -> ddl.Action:
     """Read and check the DDL file of a data function; raise DDLError naming the file and the problem."""
-    return ddl.read_file(path, parse)
+    return ddl_document.read_file(path, parse)
 
 
 def parse(document: Any) -> ddl.Action:
     """Check the DDL document of a data function and return it as an action; raise DDLError."""
-    ddl.check_document(document, "data-ddl")
+    ddl_document.check_document(document, "data-ddl")
     metadata = document["metadata"]
     name = metadata["name"]
     body = {

@@ -11,18 +11,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-import keyword
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
-from jsonschema import Draft202012Validator, ValidationError
-from jsonschema.exceptions import best_match
+from jsonschema import Draft202012Validator
 
-from collective import masking, schemas
+from collective import masking
 from collective.agent_versions import satisfies
+from collective.ddl_document import check_action, check_document, read_file
+from collective.ddl_mismatch import describe_mismatch, missing_alternatives
 from collective.errors import (
     ConfigError,
     DDLError,
@@ -34,16 +34,13 @@ from collective.errors import (
     UncheckedInput,
     UnknownAction,
 )
-from collective.foreign_ddl import choria_problem, ruby_problem
 from collective.json_schema import CHECK_SECONDS, OUTPUT_SECONDS, check_schema, first_error, validator
 from collective.masking import MASK
 from collective.names import COMMANDS, RESERVED
-from collective.schema_types import ambiguity
 from collective.suggestions import suggest
 from collective.time_limit import CheckTimeout
 
 DEFAULT_TIMEOUT = 60.0  # seconds, for an action without a timeout in its DDL
-_OUTPUT_KEYWORDS = frozenset({"volatile"})  # of outputs, besides those of JSON Schema
 
 
 @dataclass(frozen=True)
@@ -154,10 +151,10 @@ class Action:
             required: Any = error.validator_value  # a branch of anyOf may require more inputs than self.required
             missing = next(name for name in required if name not in filled)
             raise MissingInput(f"{self._label}: required input '{missing}' is missing ({self._usage})")
-        if alternatives := _missing_alternatives(error):
+        if alternatives := missing_alternatives(error):
             names = " or ".join(f"'{name}'" for name in alternatives)
             raise MissingInput(f"{self._label}: required input {names} is missing ({self._usage})")
-        raise InvalidInput(f"{self._label}: {self._describe(error, 'input')}")
+        raise InvalidInput(f"{self._label}: {describe_mismatch(error, 'input', self.secrets)}")
 
     def require_dry_run(self) -> None:
         """Raise NoDryRun if the action cannot report what it would change."""
@@ -193,7 +190,7 @@ class Action:
             message = f"{self._label}: its outputs could not be checked within {OUTPUT_SECONDS:.0f} s"
             raise Failed(message, reason="crashed") from None
         if error is not None:
-            message = f"{self._label}: does not match its DDL: {self._describe(error, 'output')}"
+            message = f"{self._label}: does not match its DDL: {describe_mismatch(error, 'output', self.secrets)}"
             raise Failed(message, reason="crashed")
         return filled
 
@@ -208,18 +205,6 @@ class Action:
     def secret_texts(self, data: Mapping[str, Any]) -> tuple[str, ...]:
         """Return the strings that messages about the inputs `data` must not contain."""
         return tuple(text for name in self.secrets if name in data for text in masking.texts(data[name]))
-
-    def _describe(self, error: ValidationError, kind: str) -> str:
-        path = list(error.absolute_path)
-        where = ".".join(str(step) for step in path)
-        if self.secrets and (not path or path[0] in self.secrets):
-            # The validator's message would quote the secret.
-            return f"{kind} '{where}' does not match the DDL" if where else f"{kind} does not match the DDL"
-        message = error.message if len(error.message) <= 300 else error.message[:300] + "…"
-        if error.validator == "enum" and isinstance(error.instance, str):
-            hint = suggest(error.instance, [one for one in _schema_value(error) if isinstance(one, str)])
-            message += f" ({hint})" if hint else ""
-        return f"{kind} '{where}': {message}" if where else f"{kind}: {message}"
 
     def _returned(self, data: Mapping[str, Any]) -> str:
         """Return a hint for a missing output: the outputs that the DDL does not have, or how to make it optional."""
@@ -296,14 +281,6 @@ class DDL:
         return self.actions[name]
 
 
-class _Named(Protocol):
-    @property
-    def name(self) -> str: ...
-
-
-_Parsed = TypeVar("_Parsed", bound=_Named)
-
-
 def read(path: Path) -> DDL:
     """Read and check the DDL file of an agent; raise DDLError naming the file and the problem."""
     ddl = read_file(path, parse)
@@ -311,33 +288,6 @@ def read(path: Path) -> DDL:
         use = "a crpc command" if ddl.name in COMMANDS else "the agent of all data functions in policies"
         raise DDLError(f"{path}: the name '{ddl.name}' is reserved for {use} (rename the agent)")
     return ddl
-
-
-def read_file(path: Path, parse: Callable[[Any], _Parsed]) -> _Parsed:
-    """Read a DDL file and return it parsed; raise DDLError naming the file, also if its name is not that of the DDL."""
-    text = ""
-    try:
-        text = path.read_text(encoding="utf-8")
-        document = json.loads(text)
-    except (OSError, ValueError, RecursionError) as error:
-        unreadable = "nested too deeply" if isinstance(error, RecursionError) else f"cannot be read as JSON: {error}"
-        raise DDLError(f"{path}: {ruby_problem(text) or unreadable}") from None
-    if problem := choria_problem(document):
-        raise DDLError(f"{path}: {problem}")
-    try:
-        parsed = parse(document)
-    except DDLError as error:
-        raise DDLError(f"{path}: {error}") from None
-    if parsed.name != path.stem:
-        raise DDLError(f"{path}: metadata.name is '{parsed.name}' (must be the file's name, '{path.stem}')")
-    return parsed
-
-
-def check_document(document: Any, schema: str) -> None:
-    """Check a DDL document against the shipped schema `schema`; raise DDLError naming the place and the problem."""
-    error = best_match(validator(schemas.load(schema)).iter_errors(document))
-    if error is not None:
-        raise DDLError(f"{error.json_path}: {error.message}")
 
 
 def parse(document: Any) -> DDL:
@@ -354,20 +304,8 @@ def parse(document: Any) -> DDL:
 
 def _action(metadata: Mapping[str, Any], name: str, body: Mapping[str, Any]) -> Action:
     where = f"$.actions.{name}"
-    for part, keywords in (("input", frozenset[str]()), ("output", _OUTPUT_KEYWORDS)):
-        try:
-            check_schema(body[part], f"{where}.{part}", keywords)
-        except RecursionError:
-            raise DDLError(f"{where}.{part}: is nested too deeply, or a $ref refers to itself") from None
-    inputs, outputs = body["input"].get("properties", {}), body["output"].get("properties", {})
-    _check_inputs(where, body["input"], inputs)
-    for part, names in (("input", inputs), ("output", outputs)):
-        for required in body[part].get("required", ()):
-            if required not in names:
-                hint = suggest(required, names)
-                raise DDLError(
-                    f"{where}.{part}.required: '{required}' is not in properties" + (f" ({hint})" if hint else "")
-                )
+    check_action(where, body)
+    outputs = body["output"].get("properties", {})
     aggregates = []
     for entry in body.get("aggregate", ()):
         if entry["output"] not in outputs:
@@ -388,30 +326,3 @@ def _action(metadata: Mapping[str, Any], name: str, body: Mapping[str, Any]) -> 
         dry_run=body.get("dry_run", False),
         read_only=body.get("read_only", False),
     )
-
-
-def _schema_value(error: ValidationError) -> Any:
-    """Return the value of the keyword that failed; the validator always sets it."""
-    return error.validator_value
-
-
-def _instance(error: ValidationError) -> Any:
-    """Return the value that failed; the validator always sets it."""
-    return error.instance
-
-
-def _missing_alternatives(error: ValidationError) -> list[str]:
-    """Return the inputs of which one is required; none if the error is another one."""
-    if error.validator != "anyOf" or error.absolute_path or any(one.validator != "required" for one in error.context):
-        return []
-    return [name for one in error.context for name in _schema_value(one) if name not in _instance(one)]
-
-
-def _check_inputs(where: str, schema: Mapping[str, Any], inputs: Mapping[str, Any]) -> None:
-    """Refuse names that Python functions cannot have, and values that have the same text on a command line."""
-    for name, described in inputs.items():
-        if keyword.iskeyword(name):
-            raise DDLError(f"{where}.input: '{name}' is a Python keyword (rename the input)")
-        reason = ambiguity(described, schema)
-        if reason is not None:
-            raise DDLError(f"{where}.input.properties.{name}: {reason}")

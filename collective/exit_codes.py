@@ -1,4 +1,7 @@
-"""The exit codes of `crpc` and `collectived`, and the code for each error; the only place where they are defined."""
+"""The exit codes of `crpc` and `collectived`, and the code for each error; the only place where they are defined.
+
+The code of a call that was sent is chosen by `Outcomes.exit_code` (collective/fleet/outcomes.py).
+"""
 
 from __future__ import annotations
 

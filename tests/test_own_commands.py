@@ -44,6 +44,16 @@ def test_an_alias_stands_for_its_words(folder: Path, capsys: Captured) -> None:
     assert (code, "invalid choice: 'xml'" in err) == (USAGE, True)
 
 
+def test_a_command_file_that_others_can_change_is_not_used(folder: Path, capsys: Captured) -> None:
+    """The options in it can run commands on this machine, so the folder and the file must be the user's or root's."""
+    for path in (folder / "commands", folder / "commands" / "bash-web.yaml"):
+        before = path.stat().st_mode
+        path.chmod(before | 0o002)
+        code, _, err = called(["bash-web"], capsys)
+        assert (code, f"bash-web.yaml: not used: {path}: writable by all users" in err) == (CONFIGURATION, True)
+        path.chmod(before)
+
+
 def test_own_commands_are_in_the_help(folder: Path, capsys: Captured) -> None:
     """The list of commands has own ones, one per line, and each has a help page."""
     entries = {entry["name"]: entry for entry in json_document(["help"], capsys)["entries"]}

@@ -13,7 +13,7 @@ from collective import messages
 from collective.config import NodeConfig
 from collective.errors import MessageError, SignatureError
 from collective.fleet.known_nodes import KnownNodes
-from collective.fleet.sending import SentRequest
+from collective.fleet.sent_requests import SentRequest
 from collective.node import trust
 from collective.node.requests.reasons import COUNTERS
 from collective.signing import sshsig

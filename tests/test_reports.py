@@ -82,6 +82,16 @@ def test_a_node_whose_value_has_no_entries_has_no_row(value: Any) -> None:
     assert found.rows == [["sda"]]
 
 
+def test_a_report_that_others_can_change_is_not_used(tmp_path: Path) -> None:
+    """A report can call any action in the caller's name, so other users must not be able to write it."""
+    path = tmp_path / "mine.yaml"
+    path.write_text("title: Mine\ncolumns: [{heading: Node, value: identity}]\n")
+    assert definition.find("mine", [tmp_path]).title == "Mine"
+    path.chmod(0o666)
+    with pytest.raises(ConfigError, match=f"mine.yaml: not used: {path}: writable by all users"):
+        definition.find("mine", [tmp_path])
+
+
 def test_a_fact_of_another_type_breaks_no_format() -> None:
     """A value that its format cannot show is shown as it is."""
     rows = [{"identity": "a", "facts": {"memory": [1, {"b": None}]}}, {"identity": "b", "facts": {"memory": "much"}}]

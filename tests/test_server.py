@@ -27,7 +27,7 @@ from support.node_server import (
 from collective import messages, names
 from collective.errors import Unreachable
 from collective.filters import parse
-from collective.node.requests.duplicates import ANSWERED, DuplicateCounter
+from collective.node.requests.duplicate_counter import ANSWERED, DuplicateCounter
 from collective.node.server import Server
 from collective.node.storage.audit_log import AuditLog
 from collective.policy import Policy, Rule

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from collective.errors import ConfigError, UsageError
+from collective.ownership import replaceable
 from collective.suggestions import suggest
 
 NODES = "nodes"  # the source that needs no request, where there is a registry
@@ -82,17 +83,25 @@ def find(name: str, folders: Sequence[Path]) -> Report:
     if name not in known:
         hint = suggest(name, known, f"reports: {', '.join(known)}")
         raise UsageError(f"unknown report '{name}' ({hint})")
-    return read(known[name])
+    path = known[name]
+    if path.parent != _shipped() and (
+        problem := replaceable(path)
+    ):  # it can name any action, run in this caller's name
+        raise ConfigError(f"{path}: not used: {problem}")
+    return read(path)
 
 
 def paths(folders: Sequence[Path]) -> dict[str, Path]:
     """Return the file of each report by name, sorted; own reports hide shipped ones with the same name."""
     found: dict[str, Path] = {}
-    shipped = Path(str(resources.files(__package__).joinpath("shipped")))
-    for folder in (*folders, shipped):
+    for folder in (*folders, _shipped()):
         for path in sorted(folder.glob("*.yaml")):
             found.setdefault(path.stem, path)
     return dict(sorted(found.items()))
+
+
+def _shipped() -> Path:
+    return Path(str(resources.files(__package__).joinpath("shipped")))
 
 
 def read(path: Path) -> Report:

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from collective import ddl
 from collective.fleet.gates import GateView
-from collective.fleet.outcomes import Outcomes
 from collective.fleet.rollout import Rollout
 from collective.messages import Reply
 
+if TYPE_CHECKING:
+    from collective.fleet.call import Call
 
-def gate_view(head: Mapping[str, Any], action: ddl.Action, rollout: Rollout, outcomes: Outcomes) -> GateView:
-    """Return the rollout so far; `head` are the members about the call. Secret outputs are masked."""
+
+def gate_view(call: Call, rollout: Rollout) -> GateView:
+    """Return the rollout of a call so far, as its gates see it. Secret outputs are masked."""
+    outcomes = call.outcomes
     reached = outcomes.expected - set(rollout.waiting)
     busy = rollout.working.keys() | set(rollout.retrying)
     replies = list(outcomes.replies.values())
     unanswered = sorted(reached - outcomes.replies.keys() - busy)
     document = {
-        **head,
+        "request_ids": call.request_ids,
+        "collective": call.collective,
+        "caller": call.caller,
+        "agent": call.agent,
+        "action": call.action.name,
         "wave": rollout.wave,
         "waves": len(rollout.waves),
         "ok": sorted(outcomes.ok),
@@ -27,7 +33,7 @@ def gate_view(head: Mapping[str, Any], action: ddl.Action, rollout: Rollout, out
         "silent": unanswered,
         "working": sorted(busy),
         "waiting": list(rollout.waiting),
-        "replies": [_reply(reply, action) for reply in replies],
+        "replies": [_reply(reply, call.action) for reply in replies],
     }
     return GateView(document, replies, unanswered)
 

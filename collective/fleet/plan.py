@@ -77,26 +77,6 @@ class CallPlan:
 
 
 @dataclass(frozen=True)
-class Surroundings:
-    """What the registry knows about a plan; all is empty without a registry.
-
-    `nodes` is the number of registered nodes. `version` is that of this caller's DDL, `versions` are those of the agent
-    by node. `excluded` are nodes that match and are not asked, with the reason: stopped, without the agent, not chosen
-    by the limit.
-    """
-
-    nodes: int = 0
-    version: str = ""
-    versions: Mapping[str, str] = field(default_factory=dict)
-    excluded: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def other_versions(self) -> dict[str, str]:
-        """The nodes whose agent has another version than this caller's DDL, with that version."""
-        return {name: version for name, version in self.versions.items() if version != self.version}
-
-
-@dataclass(frozen=True)
 class Parties:
     """Who makes a plan, and for which collective in which installation."""
 

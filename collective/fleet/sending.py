@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from collective import messages, names, signing
 from collective.errors import NoNodes, NotFound
-from collective.messages import Reply, Request, Sealed
+from collective.messages import Request, Sealed
 from collective.parallel import in_parallel
 from collective.transport import BROADCAST_LIMIT, Transport
 
@@ -100,26 +100,3 @@ class Wave:
             self._sender.transport.send(names.node_queue(self.request.collective, node), self.message.body)
         except NotFound:
             self.absent.append(node)
-
-
-@dataclass(frozen=True)
-class SentRequest:
-    """What a reply to one request must match. `nodes` are those it was sent to; none for a broadcast."""
-
-    digest: str
-    agent: str
-    action: str
-    nodes: frozenset[str]
-
-    @classmethod
-    def of(cls, wave: Wave) -> SentRequest:
-        """Return what is kept of a wave: not its message, which may be large."""
-        return cls(wave.message.digest, wave.request.agent, wave.request.action, frozenset(wave.nodes))
-
-    def mismatch(self, reply: Reply) -> str | None:
-        """Return why a reply does not answer this request; None if it does."""
-        if reply.digest != self.digest:
-            return f"it answers another request that has the same id (payload digest {reply.digest[:12]}…)"
-        if (reply.agent, reply.action) != (self.agent, self.action):
-            return f"it answers '{reply.agent} {reply.action}', the request was '{self.agent} {self.action}'"
-        return None

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 
 from collective import messages, names
 from collective.durations import in_words
 from collective.errors import NotFound, TransportError
 from collective.nodesets import fold_any as fold
 from collective.parallel import in_parallel
-from collective.registry import Contents, NodeRecord
+from collective.registry import Contents, NodeRecord, Nodes
 from collective.text import plural
 from collective.transport import Transport
 from collective.version import __version__
@@ -27,6 +28,17 @@ def received_by(nodes: Sequence[str]) -> str:
         return f"{nodes[0]} received the request but has not answered yet: it may still be working, or it {_TRUST_HINT}"
     counted = plural(len(nodes), "node")
     return f"{counted} received the request but have not answered yet: they may still be working, or they {_TRUST_HINT}"
+
+
+def reasons(registry: Nodes | None, transport: Transport, collective: str, nodes: Iterable[str]) -> dict[str, str]:
+    """Return why nodes are probably silent, by name: from the registry, and from their queues."""
+    silent = sorted(nodes)
+    found: dict[str, str] = {}
+    if registry and silent:
+        with suppress(TransportError):
+            found = by_registry(registry.read(), registry.now(), silent)
+    others = [name for name in silent if name not in found]
+    return {**found, **by_queue(transport, collective, others)}
 
 
 def by_registry(contents: Contents | None, now: float, nodes: Iterable[str]) -> dict[str, str]:

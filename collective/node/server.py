@@ -16,9 +16,9 @@ from collective.node.actions.runner import Runner
 from collective.node.facts import Facts
 from collective.node.info import RunningNodeInfo
 from collective.node.jobs.control import WorkControl
+from collective.node.jobs.job_scheduler import JobParts, JobScheduler
 from collective.node.jobs.orders import Freeze, Orders, Revocations
-from collective.node.jobs.runner import JobParts, JobRunner
-from collective.node.jobs.running import RunningRequests
+from collective.node.jobs.running_requests import RunningRequests
 from collective.node.jobs.store import JobStore, open_database
 from collective.node.plugins.agents import LoadedAgents
 from collective.node.plugins.plugin_set import Plugins
@@ -26,7 +26,7 @@ from collective.node.requests.admission import Admission
 from collective.node.requests.authorization import Authorizer, DecidingPolicy
 from collective.node.requests.counters import Statistics
 from collective.node.requests.decision_audit import DecisionAudit
-from collective.node.requests.duplicates import DuplicateCounter
+from collective.node.requests.duplicate_counter import DuplicateCounter
 from collective.node.requests.executor import ActionCaller, RequestExecutor
 from collective.node.requests.older_callers import OlderCallers
 from collective.node.requests.pipeline import Pipeline
@@ -89,7 +89,7 @@ class Server:
         caller = ActionCaller(parts.runner, parts.facts, self.info, running)
         admission = Admission(self.state, parts.runner, now)
         authorizer = Authorizer(parts.policy, self.state, now, parts.verify)
-        self.jobs = JobRunner(
+        self.jobs = JobScheduler(
             store,
             JobParts(
                 state=self.state,

@@ -13,7 +13,7 @@ from collective.node.actions.job import CANCELLED as WAS_CANCELLED
 from collective.node.actions.job import ActionResult
 from collective.node.actions.runner import Runner
 from collective.node.jobs.orders import Freeze, Revocations
-from collective.node.jobs.running import RunningRequest, RunningRequests
+from collective.node.jobs.running_requests import RunningRequest, RunningRequests
 from collective.node.jobs.store import CANCELLED, RUNNING, SCHEDULED, JobStore, StoredJob
 from collective.node.storage.journal import STARTED, TAKEN, Journal
 

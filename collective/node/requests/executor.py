@@ -15,7 +15,7 @@ from collective.node.actions.job import CRASHED, ActionJob, ActionResult, Progra
 from collective.node.actions.runner import Runner
 from collective.node.facts import Facts
 from collective.node.jobs.orders import Orders
-from collective.node.jobs.running import RunningRequests
+from collective.node.jobs.running_requests import RunningRequests
 from collective.node.plugins.agents import FACTS, INSIDE
 from collective.node.plugins.programs import ActionProgram
 from collective.node.requests.context import AdmittedRequest

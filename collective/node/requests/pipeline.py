@@ -25,7 +25,7 @@ from collective.node.requests.admission import Admission
 from collective.node.requests.authorization import Authorizer
 from collective.node.requests.context import RequestContext
 from collective.node.requests.counters import Statistics
-from collective.node.requests.duplicates import DuplicateCounter
+from collective.node.requests.duplicate_counter import DuplicateCounter
 from collective.node.requests.older_callers import OlderCallers
 from collective.node.requests.reasons import Reason, Refused
 from collective.node.requests.refusals import Refusals

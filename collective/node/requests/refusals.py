@@ -13,7 +13,7 @@ from collective.node.actions.job import ActionResult
 from collective.node.requests.context import RequestContext
 from collective.node.requests.counters import Counters
 from collective.node.requests.decision_audit import DecisionAudit
-from collective.node.requests.duplicates import DuplicateCounter
+from collective.node.requests.duplicate_counter import DuplicateCounter
 from collective.node.requests.pools import RequestPools
 from collective.node.requests.reasons import Reason, Refused
 from collective.node.requests.refusal_budget import RefusalBudget

@@ -1,4 +1,4 @@
-"""Accept jobs, start them at their time, and keep their results.
+"""Accept background jobs, start each at its start time (delay and splay included), and keep their results.
 
     accept ─► store ─► due ─► read ─ authorize ─ inputs ─► threads for actions ─► store
 
@@ -75,8 +75,8 @@ class JobParts:
     now: Callable[[], float]
 
 
-class JobRunner:
-    """Runs the jobs of one node; safe for any number of threads."""
+class JobScheduler:
+    """Starts and runs the jobs of one node; safe for any number of threads."""
 
     def __init__(self, store: JobStore, parts: JobParts) -> None:
         self._store = store

@@ -1,0 +1,47 @@
+"""Check whether a call may be dry or repeated, and look up the facts that its pace needs, before it is planned."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+
+from collective import ddl, filters
+from collective.errors import UsageError
+from collective.fleet.grouping import Facts
+from collective.fleet.pace import Pace
+from collective.fleet.steps import Hooks
+from collective.nodesets import fold
+from collective.registry import Nodes
+from collective.text import plural
+
+log = logging.getLogger(__name__)
+
+
+def check_dry_run(action: ddl.Action, hooks: Hooks) -> None:
+    """Raise NoDryRun or UsageError when a call must not be a dry run."""
+    action.require_dry_run()
+    if hooks.named():
+        raise UsageError("dry_run: not allowed with hooks, which would run for real")
+
+
+def check_retry(name: str, action: ddl.Action, hooks: Hooks) -> None:
+    """Raise UsageError when a call must not be repeated; `name` is the agent and the action as given."""
+    if hooks.named():
+        raise UsageError("retry: not allowed with hooks, which would be repeated as well")
+    if not action.idempotent:
+        raise UsageError(f"retry: '{name}' is not idempotent, so it must not be repeated (omit retry)")
+
+
+def pace_facts(registry: Nodes | None, nodes: Iterable[str], pace: Pace) -> Facts:
+    """Return the facts that a pace needs by node, from the registry; raise UsageError when there is none."""
+    if not pace.facts:
+        return {}
+    if registry is None:
+        raise UsageError("order_by, per: this collective has no registry, so the facts of its nodes are unknown")
+    wanted = set(nodes)
+    found = {record.identity: record.facts for record in registry.read().records}
+    for fact in pace.facts:
+        if absent := sorted(name for name in wanted if filters.look_up(found.get(name, {}), fact) is None):
+            text = f"{plural(len(absent), 'node')} without the fact '{fact}' are one group: {fold(absent)}"
+            log.warning("rollout.fact_absent", extra={"error": text})
+    return {name: facts for name, facts in found.items() if name in wanted}
