@@ -66,11 +66,14 @@ class Output:
             write_table(form, self.columns, self.rows, screen, view)
 
     def shown(self, view: View) -> Output:
-        """Return the rows that the view selects as an output of their own; itself if it selects none."""
+        """Return the rows that the view selects as an output of their own.
+
+        Itself if the view selects none, or only sorts by name: documents are sorted by name.
+        """
         if view.only == "count":
             count = len(self.shown(_rows_only(view)).rows)
             return Output("count", {"count": count}, ["count"], [[count]], lambda: f"{count}\n")
-        if not view.selects:
+        if not view.selects or (view.sort == (BY_NAME,) and not (view.fields or view.where)):
             return self
         columns, rows = selected_rows(self.columns, self.rows, view)
         objects = [dict(zip(columns, row, strict=True)) for row in rows]

@@ -177,7 +177,7 @@ def test_a_broken_pair_is_left_out_and_the_rest_serves(folder: Path, moto_server
         called = crpc("broken", "go", "how=well", "-I", IDENTITY)
         assert called.returncode in (2, 64, 78)
         if name == "no DDL":
-            assert "unknown agent 'broken'" in called.stderr  # the caller has nothing to go by
+            assert "neither an agent nor a command 'broken'" in called.stderr  # the caller has nothing to go by
         else:
             assert expected in called.stdout + called.stderr
 
@@ -204,7 +204,7 @@ def test_a_sound_configuration_passes_the_check(folder: Path, moto_server: str) 
         env=aws_environment(moto_server), capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert (checked.returncode, checked.stderr) == (0, "")
-    assert "agents nrpe, odd, package, rpcutil, service, shell" in checked.stdout
+    assert "nettest, nrpe, odd, package, plugins, process, puppet, rpcutil, service, shell" in checked.stdout
 
 
 def test_a_node_without_allowed_signers_serves_nobody_and_says_what_to_do(folder: Path, moto_server: str) -> None:

@@ -44,7 +44,7 @@ WRONG: dict[str, tuple[list[str], str]] = {
     "bad failures": (["rpcutil", "ping", "--max-fail", "101%"], "--max-fail '101%'"),
     "batches without results": (
         ["rpcutil", "ping", "--no-results", "--batch", "2"],
-        "--no-results: not allowed with --concurrency",
+        "--no-results: not allowed with rollout options such as --concurrency",
     ),
     "two forms": (["rpcutil", "ping", "--csv", "--json"], "not allowed with argument"),
     "no node file": (["rpcutil", "ping", "--nodes", "/no/such/file"], "--nodes /no/such/file"),

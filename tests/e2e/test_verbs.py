@@ -57,7 +57,7 @@ def test_a_shell_command_line_needs_no_key(crpc: Crpc) -> None:
     """Nodes with equal output are shown once under their folded names; in JSON each node has its own reply."""
     done = crpc("shell", "run", "echo hello", "-F", "environment=production")
     assert done.returncode == 0
-    assert done.stdout.startswith("node[01,03,05].lab  ")
+    assert done.stdout.startswith("node[01,03,05].lab (3)  ")
     assert done.stdout.count("hello") == 1
     assert crpc("shell", "run", "echo hello", "--json", "--yes").stdout.count("hello") == len(NODES)
 
