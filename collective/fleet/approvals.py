@@ -2,7 +2,8 @@
 
     saved plan ─► document (agent, action, inputs, nodes, caller, expiry) ─► signed by each approver ─► in every request
 
-The document also has the hooks and gates, and is part of the saved plan from the beginning, so that all approvers sign the same text.
+The document also has the hooks and gates. It is part of the saved plan from the beginning, so that all approvers sign
+the same text.
 """
 
 from __future__ import annotations

@@ -135,9 +135,9 @@ def read_saved(path: Path) -> dict[str, Any]:
         raise UsageError(f"{path}: not JSON (a plan is written by --save-plan)") from None
     if not isinstance(document, dict) or document.get("schema") != schemas.schema_id(_SCHEMA):
         raise UsageError(f"{path}: not a plan (a plan is written by --save-plan)")
-    error = first_error(validator(schemas.load(_SCHEMA)), document, OUTPUT_SECONDS)
-    if error:
-        raise UsageError(f"{path}: not a valid plan: {error.message} (make a new plan)")
+    problem = first_error(validator(schemas.load(_SCHEMA)), document, OUTPUT_SECONDS)
+    if problem:
+        raise UsageError(f"{path}: not a valid plan: {problem.message} (make a new plan)")
     return document
 
 

@@ -1,4 +1,4 @@
-"""The planner's signature on a saved plan: nobody else can change what `crpc apply` runs.
+"""The planner's signature on a saved plan: no other key can change what `crpc apply` runs.
 
     saved plan without signatures ─► text ─► signed by the planner's key, in the namespace `collective-plan`
 
@@ -34,7 +34,7 @@ def text(document: Mapping[str, Any]) -> str:
 def planner_key(document: Mapping[str, Any]) -> PublicKey | None:
     """Return the key that signed a plan, None for an unsigned one; raise PlanRefused when the signature is not valid.
 
-    The plan itself names the key: whoever uses the plan decides whether it is the right one.
+    The key is named by the plan itself: compare it with the key that you expect.
     """
     from collective.signing.certificates import certified_key
     from collective.signing.keys import PublicKey
