@@ -211,7 +211,7 @@ def test_every_defence_on_the_security_page_has_a_proof() -> None:
 
 
 def test_nothing_asks_to_install_a_name_that_is_not_published() -> None:
-    """`collective-rpc` is nobody's on PyPI: neither documents nor messages ask pip to install that name."""
+    """The name `collective-rpc` is free on PyPI, so neither documents nor messages ask pip to install that name."""
     files = [*DOCUMENTS, *(path for folder in SOURCES[:5] for path in (ROOT / folder).rglob("*") if path.is_file())]
     texts = {path: path.read_text(errors="replace") for path in files if path.suffix not in (".pyc", ".png", ".svg")}
     asks = re.compile(r"(?:pip|pipx|uv tool) install[^\n`]*[ '\"]collective[-_]rpc(?![-_\w]*\.whl|-0|_rpc-)")

@@ -120,7 +120,7 @@ def test_a_line_for_another_caller_is_trusted_for_the_name_given(configured: Pat
     "line", ["alice {key}", 'alice,bob namespaces="*" {key}', 'alice namespaces="git,coll*" {key}']
 )
 def test_a_line_without_restrictions_of_requests_is_trusted(configured: Path, line: str) -> None:
-    """The lines of ssh-keygen(1) allow more namespaces than the new line, which is no restriction."""
+    """The lines of ssh-keygen(1) allow more namespaces than the new line, and do not restrict requests."""
     assert trust(configured, line.format(key=KEY.public.line), "--as", "alice") == 0
     assert (configured / "allowed_signers").read_text() == signer_line("alice", KEY.public)
 

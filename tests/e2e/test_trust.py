@@ -251,8 +251,11 @@ def test_a_forged_reply_is_rejected_and_the_real_one_accepted(
     """A forged reply that arrives before the real one is rejected."""
     assert scene.counts()  # stores the node's key
     call = scene.fleet.call("shell", "run", {"command": "sleep 2; echo true"}, targets=Targets(nodes=[IDENTITY]))
-    digest = call._sent.find(call.request_id).digest  # type: ignore[union-attr]  # noqa: SLF001 - what an attacker reads in a node's queue
-    forged = Reply(call.request_id, digest, IDENTITY, "shell", "run", 0, "OK", {"stdout": "forged"}, time.time(), 1.0)
+    sent = call._sent.find(call.request_id)  # noqa: SLF001 - what an attacker reads in a node's queue
+    assert sent
+    forged = Reply(
+        call.request_id, sent.digest, IDENTITY, "shell", "run", 0, "OK", {"stdout": "forged"}, time.time(), 1.0
+    )
     body = messages.seal(messages.encode(forged), lambda payload: FORGERIES[name](scene, payload))
     queues = boto3.client("sqs").list_queues(QueueNamePrefix=names.reply_queue(scene.collective, ""))["QueueUrls"]
     for url in queues:
