@@ -225,6 +225,22 @@ def test_a_plan_runs_for_its_planner_or_one_who_names_the_planner(
     assert (shown.returncode, f"\n  gate: cmd:touch {ran}\n" in shown.stdout) == (0, True), shown.stderr
 
 
+def test_an_unsigned_plan_is_for_callers_without_a_key(
+    crpc: Crpc, approvers: list[OtherCaller], tmp_path: Path
+) -> None:
+    """A caller with a key neither applies nor approves it; one without sends it, which these nodes do not answer."""
+    plan, bob = tmp_path / "plan.json", approvers[0]
+    configuration = tmp_path / "bob@lab" / "client.yaml"
+    configuration.write_text(configuration.read_text().replace(f"key: {bob.key}\n", "key: none\n"))
+    assert bob.crpc("rpcutil", "ping", "-I", "node01.lab", "--timeout", "1", "--save-plan", str(plan)).returncode == 0
+    assert check_document(json.loads(plan.read_text())) == "rollout-plan"
+    for word in ("apply", "approve"):
+        refused = crpc(word, str(plan), "--yes")
+        assert (refused.returncode, "plan: it is not signed" in refused.stderr) == (4, True), refused.stderr
+    sent = bob.crpc("apply", str(plan))
+    assert (sent.returncode, "plan: rpcutil ping on 1 node (node01.lab)" in sent.stderr) == (3, True), sent.stderr
+
+
 def test_a_call_that_costs_too_much_is_not_sent(crpc: Crpc) -> None:
     """The price is in the message, and the exit code is 4."""
     done = crpc("rpcutil", "ping", "--max-cost", "0.000001")
