@@ -82,8 +82,10 @@ def present(plan: CallPlan, fleet: Fleet, args: argparse.Namespace) -> int:
 
 def _save(path: Path, plan: CallPlan, around: Surroundings, fleet: Fleet) -> None:
     from collective.fleet.plan import saved
+    from collective.signing import PLAN_NAMESPACE, caller_key
 
-    document = saved(plan, around.versions, fleet.parties(), time.time())
+    sign = caller_key.signing(fleet.config.key, namespace=PLAN_NAMESPACE)
+    document = saved(plan, around.versions, fleet.parties(), time.time(), sign)
     try:
         with path.open("x", encoding="utf-8") as file:
             json.dump(document, file, indent=2)

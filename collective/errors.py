@@ -144,7 +144,7 @@ class TooManyTargets(CollectiveError):
 
 
 class PlanRefused(CollectiveError):
-    """A plan may not be carried out: what it was made for has changed, or it costs too much; nothing was sent."""
+    """A plan may not be carried out: it has drifted, costs too much or lacks the right signature; nothing was sent."""
 
     def __init__(self, why: str) -> None:
         super().__init__(f"plan: {why}: nothing was sent")

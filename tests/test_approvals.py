@@ -22,6 +22,8 @@ PLAN: dict[str, Any] = {
     "agent": "package",
     "action": "purge",
     "data": {"package": "zsh"},
+    "hooks": {},
+    "gates": {"gates": [], "every": None, "action": "stop"},
     "waves": [{"rank": "", "nodes": ["web2"]}, {"rank": "", "nodes": ["web1"]}],
 }
 
@@ -156,6 +158,8 @@ def test_a_plan_collects_signatures() -> None:
     [
         ({**planned(), "data": {"package": "bash"}}, "bob", "differs from the plan"),
         ({**planned(), "waves": []}, "bob", "differs from the plan"),
+        ({**planned(), "gates": {"gates": ["cmd:touch x"]}}, "bob", "differs from the plan"),
+        ({**planned(), "hooks": {"before": {"agent": "shell"}}}, "bob", "differs from the plan"),
         (planned(time.time() + 2 * EXPIRES), "bob", "valid for more than a day"),
         (planned(), "alice@example.com", "has made this plan"),
         (approve(planned(), "bob", lambda _: "x"), "bob", "has approved this plan already"),

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from support.json_documents import check_document
 from support.scripted_fleet import Part, Scripted
 
 from collective import Pace, Targets
 from collective.clients.expected_duration import expected_seconds
-from collective.errors import UsageError
+from collective.errors import PlanRefused, SignatureError, UsageError
+from collective.fleet import plan_signature
 from collective.fleet.amounts import Amount
 from collective.fleet.plan import CallPlan, Parties, drift, read_saved, saved, saved_targets
 from collective.fleet.runs.folder import RunFolder
 from collective.fleet.runs.recorder import RunRecorder
 from collective.registry import NodeRecord
 from collective.setup.cost import call_cost
+from collective.signing import NAMESPACE, PLAN_NAMESPACE, SignPayload, sshsig, unsigned
+from collective.signing.keys import PrivateKey
 
 NODES = [f"web{number}" for number in range(1, 7)]
 RUN = ("shell", "run", {"command": "true"})
@@ -89,10 +94,12 @@ def test_groups_hold_in_a_call(tmp_path: Path) -> None:
 # -- saved plans
 
 
-def save(plan: CallPlan, path: Path, versions: dict[str, str] | None = None) -> dict[str, Any]:
+def save(
+    plan: CallPlan, path: Path, versions: dict[str, str] | None = None, sign: SignPayload = unsigned
+) -> dict[str, Any]:
     """Save a plan, and return the document as it is read again."""
     parties = Parties("scripted", "scripted", "alice")
-    document = saved(plan, versions or dict.fromkeys(plan.nodes, "1"), parties, 1.0)
+    document = saved(plan, versions or dict.fromkeys(plan.nodes, "1"), parties, 1.0, sign)
     path.write_text(json.dumps(document))
     return read_saved(path)
 
@@ -165,15 +172,75 @@ def test_a_file_that_is_no_plan_is_refused(tmp_path: Path, text: str, message: s
         read_saved(tmp_path / "absent.json")
 
 
-def test_an_edited_plan_is_refused(tmp_path: Path) -> None:
-    """The digest covers every member."""
-    path = tmp_path / "plan.json"
+ALICE, MALLORY = (PrivateKey(Ed25519PrivateKey.generate()) for _ in range(2))
+
+
+def by(key: PrivateKey, namespace: str = PLAN_NAMESPACE) -> SignPayload:
+    return lambda payload: sshsig.sign(key, payload, namespace)
+
+
+@pytest.fixture
+def signed_plan(tmp_path: Path) -> dict[str, Any]:
+    """The document of a plan that alice has signed."""
     with network().fleet(tmp_path) as fleet:
-        document = save(fleet.plan(*RUN), path)
-    document["data"]["command"] = "false"
-    path.write_text(json.dumps(document))
-    with pytest.raises(UsageError, match="the plan was changed after it had been saved"):
-        read_saved(path)
+        return save(fleet.plan(*RUN), tmp_path / "plan.json", sign=by(ALICE))
+
+
+EDITS: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "input": lambda plan: plan["data"].update(command="false"),
+    "gate": lambda plan: plan["gates"]["gates"].append("cmd:touch x"),
+    "hook": lambda plan: plan["hooks"].update(before={"agent": "shell", "action": "run", "data": {"command": "x"}}),
+    "targets": lambda plan: plan["targets"].update(nodes=["db1"]),
+    "waves": lambda plan: plan["waves"][0]["nodes"].append("db1"),
+    "pace": lambda plan: plan["pace"].update(concurrency=50),
+    "approval": lambda plan: plan["approval"].update(document="{}"),
+    "caller": lambda plan: plan.update(caller="mallory"),
+}
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_an_edited_plan_is_refused(signed_plan: dict[str, Any], edit: str) -> None:
+    """The signature covers every member, and only the planner can renew it; an unsigned plan is refused as well."""
+    plan_signature.check(signed_plan, ALICE.public, "this caller's key")
+    EDITS[edit](signed_plan)
+    with pytest.raises(PlanRefused, match="it was changed after it had been saved"):
+        plan_signature.check(signed_plan, ALICE.public, "this caller's key")
+    for sign, problem in ((by(MALLORY), f"not this caller's key {ALICE.public.fingerprint}"), (unsigned, "not signed")):
+        with pytest.raises(PlanRefused, match=re.escape(problem)):
+            plan_signature.check(plan_signature.signed(signed_plan, sign), ALICE.public, "this caller's key")
+
+
+def test_collected_approvals_leave_the_signature_valid(signed_plan: dict[str, Any]) -> None:
+    """Approvers add their signatures to a file that the planner has signed."""
+    signed_plan["approval"]["signatures"]["bob"] = "x"
+    assert plan_signature.planner_key(signed_plan) == ALICE.public
+
+
+def test_a_plan_without_a_signature_is_for_callers_without_a_key(signed_plan: dict[str, Any]) -> None:
+    """A caller without a key runs an unsigned plan, and no plan of a caller with a key."""
+    plan_signature.check(plan_signature.signed(signed_plan, unsigned), None, "this caller")
+    with pytest.raises(PlanRefused, match="this caller has no key"):
+        plan_signature.check(signed_plan, None, "this caller")
+
+
+def test_a_signature_on_a_plan_is_valid_for_plans_only(signed_plan: dict[str, Any]) -> None:
+    """A request's signature does not sign a plan, nor a plan's signature a request."""
+    with pytest.raises(PlanRefused, match="the namespace 'collective', not 'collective-plan'"):
+        plan_signature.check(
+            plan_signature.signed(signed_plan, by(ALICE, NAMESPACE)), ALICE.public, "this caller's key"
+        )
+    with pytest.raises(SignatureError, match="the namespace 'collective-plan', not 'collective'"):
+        sshsig.Signature.read(signed_plan["signature"])
+
+
+@pytest.mark.parametrize(("name", "value"), [("signature", 1), ("hooks", {"during": {}}), ("more", 1), ("pace", [])])
+def test_a_plan_of_another_shape_is_refused(
+    signed_plan: dict[str, Any], tmp_path: Path, name: str, value: object
+) -> None:
+    """A member that is not in the schema, or has another type there, is an error of the file."""
+    (tmp_path / "plan.json").write_text(json.dumps({**signed_plan, name: value}))
+    with pytest.raises(UsageError, match="not a valid plan"):
+        read_saved(tmp_path / "plan.json")
 
 
 def test_the_cost_counts_waves() -> None:

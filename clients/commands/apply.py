@@ -4,22 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from collective.clients import options
 from collective.clients.commands import COMMANDS
 from collective.clients.confirmation import Confirmation
 from collective.clients.parser import Parser
+from collective.clients.plan_summary import call_line, step_lines
 from collective.clients.prepared_call import start
 from collective.clients.results import CallOutput, present
 from collective.clients.rollout_checks import read_gates
 from collective.clients.streams import notice
 from collective.clients.view_options import add_views
+from collective.config import KEY_NONE, ClientConfig
 from collective.errors import PlanRefused, UsageError
 
 if TYPE_CHECKING:
     from collective.fleet.fleet import Fleet
     from collective.fleet.plan import CallPlan
+    from collective.signing import SignPayload
 
 
 def make_parser() -> Parser:
@@ -27,13 +31,20 @@ def make_parser() -> Parser:
     parser = Parser(
         "crpc apply",
         description=f"{COMMANDS['apply']}.\n\nThe nodes and their order, the DDL and the agent versions must be "
-        "those of the plan; else nothing is sent and the exit code is 4. --save-plan writes a plan.",
+        "those of the plan, which the key of this caller must have signed; else nothing is sent and the exit code is "
+        "4. --save-plan writes a plan.",
         examples=[
             "crpc rpcutil daemon_stats -F role=web --waves 1,rest --save-plan plan.json",
             "crpc apply plan.json",
         ],
     )
     parser.add_argument("file", metavar="FILE", type=options.path, help="the file that --save-plan has written")
+    parser.add_argument(
+        "--planner",
+        metavar="FILE.pub",
+        type=options.path,
+        help="run a plan that the owner of this public key has signed",
+    )
     parser.add_argument("--allow-drift", action="store_true", help="run the plan on the nodes that match now")
     parser.add_argument("--yes", action="store_true", help="do not ask for confirmation")
     add_views(parser)
@@ -53,18 +64,47 @@ def run(arguments: Sequence[str]) -> int:
     if document["collective"] != config.collective:
         raise UsageError(f"{args.file}: the plan is for '{document['collective']}', not '{config.collective}' (use -T)")
 
+    sign = _verified(document, config, args.planner)
+
     from collective.fleet.fleet import Fleet
 
-    with Fleet.connect(config) as fleet:
+    with Fleet.connect(config, sign=sign) as fleet:
         plan = _plan_again(fleet, document)
         changes = drift(document, plan, fleet.surroundings(plan).versions)
         if changes and not args.allow_drift:
             raise PlanRefused(f"{'; '.join(changes)} (make a new plan, or use --allow-drift)")
         for change in changes:
             notice(f"plan: {change}")
+        if not args.quiet:
+            _show(document, plan)
         confirmation = Confirmation(plan.action, plan.data, config.max_targets, config.type_above)
         call = start(args, fleet, plan, confirmation)
         return present(CallOutput(call, args), call, fleet)
+
+
+def _verified(document: Mapping[str, Any], config: ClientConfig, planner: Path | None) -> SignPayload | None:
+    """Raise PlanRefused unless the right key has signed the plan; return what signs requests (None: not loaded yet).
+
+    The caller's key is loaded once, so that its passphrase is prompted for once.
+    """
+    from collective.fleet.plan_signature import check
+    from collective.signing import caller_key, sshsig
+
+    if planner:
+        check(document, caller_key.public_key(planner), "the key in --planner")
+        return None
+    if config.key == KEY_NONE:
+        check(document, None, "this caller")
+        return None
+    own = caller_key.choose(config.key)
+    check(document, own.public, "this caller's key")
+    return sshsig.signing_with(own.signer)
+
+
+def _show(document: Mapping[str, Any], plan: CallPlan) -> None:
+    """Write what is about to run to standard error."""
+    for line in (call_line(document, plan.nodes), *step_lines(document)):
+        notice(f"plan: {line}")
 
 
 def _plan_again(fleet: Fleet, document: Mapping[str, Any]) -> CallPlan:

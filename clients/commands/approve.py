@@ -13,10 +13,9 @@ from collective.clients import options
 from collective.clients.commands import COMMANDS
 from collective.clients.confirmation import ask_whether
 from collective.clients.parser import Parser
-from collective.clients.render.formatting import in_words
+from collective.clients.plan_summary import call_line, step_lines
 from collective.clients.streams import notice, write
 from collective.errors import PlanRefused, UsageError
-from collective.nodesets import fold_any
 from collective.text import escape_controls, plural
 
 
@@ -25,8 +24,8 @@ def make_parser() -> Parser:
     parser = Parser(
         "crpc approve",
         description=f"{COMMANDS['approve']}.\n\nThe plan is shown, and signed with this caller's key after a yes. The "
-        "signature covers the action, its inputs, the nodes, the caller and the expiry; a changed plan needs new "
-        "approvals.",
+        "signature covers the action, its inputs, the nodes, hooks, gates, the caller and the expiry; a changed plan "
+        "needs new approvals.",
         examples=[
             "crpc shell run uptime -F role=web --save-plan plan.json",
             "crpc approve plan.json",
@@ -43,7 +42,8 @@ def run(arguments: Sequence[str]) -> int:
     args = make_parser().parse_args(arguments)
 
     from collective.fleet.approvals import approve, read_document
-    from collective.fleet.plan import read_saved, resealed
+    from collective.fleet.plan import read_saved
+    from collective.fleet.plan_signature import planner_key
     from collective.signing import caller_key
 
     plan = read_saved(args.file)
@@ -53,24 +53,26 @@ def run(arguments: Sequence[str]) -> int:
     expires = read_document(plan["approval"]["document"])["expires"]
     if expires < time.time():
         raise UsageError(f"{args.file}: the time for approvals is over (make a new plan)")
-    write(escape_controls(_summary(plan)) + "\n")
+    key = planner_key(plan)
+    if key is None:
+        raise PlanRefused("it is not signed, so anyone may have changed it (its planner needs a key)")
+    write("\n".join([_summary(plan, key.fingerprint), *(f"  {line}" for line in step_lines(plan))]) + "\n")
     if not args.yes and not ask_whether("approve?"):
         raise PlanRefused("not approved (--yes approves without a question)")
     approved = approve(plan, config.caller, caller_key.signing(config.key))
-    _replace(args.file, resealed(approved))
+    _replace(args.file, approved)
     notice(f"approved by {plural(len(approved['approval']['signatures']), 'caller')}: 'crpc apply {args.file}' runs it")
     return 0
 
 
-def _summary(plan: Mapping[str, Any]) -> str:
+def _summary(plan: Mapping[str, Any], fingerprint: str) -> str:
     """Return what is signed in one line, with the account: the same collective can exist in another one."""
     from collective.fleet.approvals import read_document
 
     nodes = [name for wave in plan["waves"] for name in wave["nodes"]]
-    inputs = " ".join(f"{name}={in_words(value)}" for name, value in plan["data"].items())
-    call = " ".join(part for part in (plan["agent"], plan["action"], inputs) if part)
     where = f"{plan['collective']} in {read_document(plan['approval']['document'])['installation']}"
-    return f"{call} on {plural(len(nodes), 'node')} ({fold_any(nodes)}) of {where}, planned by {plan['caller']}"
+    planner = f"{plan['caller']} with the key {fingerprint}"
+    return f"{call_line(plan, nodes)} of {escape_controls(where)}, planned by {escape_controls(planner)}"
 
 
 def _replace(path: Path, document: Mapping[str, Any]) -> None:

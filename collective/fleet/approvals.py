@@ -2,7 +2,8 @@
 
     saved plan ─► document (agent, action, inputs, nodes, caller, expiry) ─► signed by each approver ─► in every request
 
-The document is part of the saved plan from the beginning, so that all approvers sign the same text.
+The document also has the hooks and gates. It is part of the saved plan from the beginning, so that all approvers sign
+the same text.
 """
 
 from __future__ import annotations
@@ -22,7 +23,10 @@ EXPIRES = APPROVAL_VALID
 
 
 def document(plan: Mapping[str, Any], installation: str, expires: float) -> str:
-    """Return the text that approvers sign for a saved plan; `expires` is in Unix seconds by the server's clock."""
+    """Return the text that approvers sign for a saved plan; `expires` is in Unix seconds by the server's clock.
+
+    Nodes compare all but `hooks` and `gates`, which they never see together with the action.
+    """
     content = {
         "type": TYPE,
         "collective": plan["collective"],
@@ -31,6 +35,8 @@ def document(plan: Mapping[str, Any], installation: str, expires: float) -> str:
         "agent": plan["agent"],
         "action": plan["action"],
         "data": plan["data"],
+        "hooks": plan["hooks"],
+        "gates": plan["gates"],
         "targets": sorted(name for wave in plan["waves"] for name in wave["nodes"]),
         "expires": expires,
     }

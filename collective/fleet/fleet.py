@@ -88,8 +88,13 @@ class Fleet:
         self._selector = TargetSelector(self.catalog, finder, expect_all=config.expect_all)
 
     @classmethod
-    def connect(cls, config: ClientConfig | None = None, catalog: Catalog | None = None) -> Fleet:
-        """Return the fleet that `config` describes (default: `client.yaml`). Raises ConfigError."""
+    def connect(
+        cls, config: ClientConfig | None = None, catalog: Catalog | None = None, sign: signing.SignPayload | None = None
+    ) -> Fleet:
+        """Return the fleet that `config` describes (default: `client.yaml`). Raises ConfigError.
+
+        `sign` signs requests; default: with the key in `config`.
+        """
         from collective.aws.session import AWS
         from collective.registry.cached import CachedNodes
         from collective.registry.dynamodb import DynamoDBRegistry
@@ -109,7 +114,7 @@ class Fleet:
             SQSTransport(aws, connections=THREADS),
             registry,
             catalog=catalog,
-            sign=caller_key.signing(config.key),
+            sign=sign or caller_key.signing(config.key),
             known=known,
         )
 

@@ -5,7 +5,7 @@
                         └── saved(plan) ─► file ─► read_saved ─► drift(saved, plan) ─► what has changed since
 
 A saved plan has the digest of the DDL, the nodes and the agent's version on each of them, so that what is run later is
-what was looked at; a digest of its own detects edits.
+what was looked at; the planner's signature (plan_signature.py) detects edits.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 from collective import ddl, schemas
 from collective.errors import UsageError
 from collective.filters import Filter
-from collective.fleet import approvals
+from collective.fleet import approvals, plan_signature
 from collective.fleet.amounts import Amount
 from collective.fleet.background import Background
 from collective.fleet.discovery import Discovery
@@ -31,6 +31,7 @@ from collective.fleet.steps import NO_HOOKS, Hook, Hooks
 from collective.fleet.targets import Targets
 from collective.fleet.waves import PlannedWave
 from collective.nodesets import fold
+from collective.signing import SignPayload
 from collective.text import plural
 
 _SCHEMA = "rollout-plan"
@@ -85,8 +86,10 @@ class Parties:
     caller: str
 
 
-def saved(plan: CallPlan, versions: Mapping[str, str], parties: Parties, created: float) -> dict[str, Any]:
-    """Return the document of a plan; raise UsageError for a dry run, and when its inputs are secret."""
+def saved(
+    plan: CallPlan, versions: Mapping[str, str], parties: Parties, created: float, sign: SignPayload
+) -> dict[str, Any]:
+    """Return the signed document of a plan; raise UsageError for a dry run, and when its inputs are secret."""
     if plan.dry_run:
         raise UsageError("--save-plan: not allowed with --dry-run (the plan would be applied for real)")
     for part in (Hook(plan.action, plan.data), *plan.hooks.named().values()):
@@ -117,17 +120,13 @@ def saved(plan: CallPlan, versions: Mapping[str, str], parties: Parties, created
         "versions": dict(versions),
     }
     approval = approvals.document(document, parties.installation, created + approvals.EXPIRES)
-    return resealed({**document, "approval": {"document": approval, "signatures": {}}})
-
-
-def resealed(document: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a saved plan whose approvals have changed, with its new digest."""
-    content = {name: value for name, value in document.items() if name != "digest"}
-    return {**content, "digest": _digest(content)}
+    return plan_signature.signed({**document, "approval": {"document": approval, "signatures": {}}}, sign)
 
 
 def read_saved(path: Path) -> dict[str, Any]:
-    """Return the document of a saved plan; raise UsageError when it is not one, or was edited."""
+    """Return the document of a saved plan, whose signature is not verified yet; raise UsageError when it is not one."""
+    from collective.json_schema import OUTPUT_SECONDS, first_error, validator
+
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -136,9 +135,9 @@ def read_saved(path: Path) -> dict[str, Any]:
         raise UsageError(f"{path}: not JSON (a plan is written by --save-plan)") from None
     if not isinstance(document, dict) or document.get("schema") != schemas.schema_id(_SCHEMA):
         raise UsageError(f"{path}: not a plan (a plan is written by --save-plan)")
-    content = {name: value for name, value in document.items() if name != "digest"}
-    if _digest(content) != document.get("digest"):
-        raise UsageError(f"{path}: the plan was changed after it had been saved (make a new plan)")
+    problem = first_error(validator(schemas.load(_SCHEMA)), document, OUTPUT_SECONDS)
+    if problem:
+        raise UsageError(f"{path}: not a valid plan: {problem.message} (make a new plan)")
     return document
 
 

@@ -18,8 +18,8 @@ from pathlib import Path
 
 from collective.config import KEY_AGENT, KEY_AUTO, KEY_NONE, home_folder
 from collective.errors import ConfigError, SignatureError
-from collective.signing import SignPayload, sshsig, unsigned
-from collective.signing.certificates import Certificate, is_certificate
+from collective.signing import NAMESPACE, SignPayload, sshsig, unsigned
+from collective.signing.certificates import certified_key
 from collective.signing.key_files import Ask, load
 from collective.signing.keys import PublicKey, Signer, blob_in_line
 from collective.signing.ssh_agent import AgentKey, SSHAgent
@@ -38,7 +38,7 @@ class Chosen:
     @property
     def public(self) -> PublicKey:
         """The key that verifies its signatures; for a certificate, the certified key."""
-        return PublicKey.read(_plain(self.signer.blob))
+        return PublicKey.read(certified_key(self.signer.blob))
 
 
 @dataclass(frozen=True)
@@ -61,15 +61,15 @@ def ask_terminal(path: Path) -> str | None:
     return getpass.getpass(f"Passphrase of {path}: ")
 
 
-def signing(key: Path, ask: Ask = ask_terminal) -> SignPayload:
-    """Return the function that signs with the key selected by `key`.
+def signing(key: Path, ask: Ask = ask_terminal, namespace: str = NAMESPACE) -> SignPayload:
+    """Return the function that signs with the key selected by `key`, for one purpose.
 
     The key is loaded at the first signature, so that no passphrase is prompted for before other errors are found.
     """
     if key == KEY_NONE:
         return unsigned
     chosen = cache(lambda: choose(key, ask))
-    return lambda payload: sshsig.sign(chosen().signer, payload)
+    return lambda payload: sshsig.sign(chosen().signer, payload, namespace)
 
 
 def choose(key: Path, ask: Ask = ask_terminal, environment: Mapping[str, str] = os.environ) -> Chosen:
@@ -82,6 +82,26 @@ def choose(key: Path, ask: Ask = ask_terminal, environment: Mapping[str, str] = 
     if key.suffix == ".pub":
         return _from_public_file(key, agent, ask)
     return _from_file(key, ask)
+
+
+def public_key(path: Path) -> PublicKey:
+    """Return the key in a file with a public key, or the certified key of a certificate; raise ConfigError."""
+    try:
+        return PublicKey.read(certified_key(_blob_in_file(path)))
+    except SignatureError as error:
+        raise ConfigError(f"{path}: {error}") from None
+
+
+def _blob_in_file(path: Path) -> bytes:
+    """Return the key or certificate in a file, which can be read; raise ConfigError."""
+    try:
+        blob = blob_in_line(path.read_text(encoding="utf-8").lstrip().partition("\n")[0])
+        certified_key(blob)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or 'not text'}") from None
+    except SignatureError as error:
+        raise ConfigError(f"{path}: {error}") from None
+    return blob
 
 
 def _first_agent_key(agent: SSHAgent | None) -> Chosen:
@@ -110,13 +130,8 @@ def _default(agent: SSHAgent | None, ask: Ask) -> Chosen:
 
 def _from_public_file(path: Path, agent: SSHAgent | None, ask: Ask) -> Chosen:
     """Return the key for a file with a public key or certificate."""
-    try:
-        blob = blob_in_line(path.read_text(encoding="utf-8").lstrip().partition("\n")[0])
-        plain = _plain(blob)
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or 'not text'}") from None
-    except SignatureError as error:
-        raise ConfigError(f"{path}: {error}") from None
+    blob = _blob_in_file(path)
+    plain = certified_key(blob)
     agent_key = _agent_key(agent, blob) or _agent_key(agent, plain)
     if agent_key is not None:
         return Chosen(_Certified(blob, agent_key), f"{path}, in the ssh agent")
@@ -144,7 +159,3 @@ def _from_file(path: Path, ask: Ask) -> Chosen:
 
 def _from_agent(key: AgentKey) -> Chosen:
     return Chosen(key, f"'{key.name}' in the ssh agent")
-
-
-def _plain(blob: bytes) -> bytes:
-    return Certificate.read(blob).key if is_certificate(blob) else blob

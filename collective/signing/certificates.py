@@ -94,3 +94,8 @@ def _strings(packed: bytes) -> tuple[str, ...]:
 def _option_names(packed: bytes) -> tuple[str, ...]:
     """Return the names of packed options, each of which is followed by its value."""
     return _strings(packed)[::2]
+
+
+def certified_key(blob: bytes) -> bytes:
+    """Return the blob of the plain key in a blob: the certified key of a certificate, else the key itself."""
+    return Certificate.read(blob).key if is_certificate(blob) else blob

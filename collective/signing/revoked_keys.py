@@ -20,7 +20,7 @@ from collective import lines
 from collective.errors import ConfigError, SignatureError
 from collective.reread import PartlyValid
 from collective.signing.allowed_signers import TrustedKey
-from collective.signing.certificates import Certificate, is_certificate
+from collective.signing.certificates import certified_key
 from collective.signing.keys import blob_in_line, fingerprint
 
 _FINGERPRINT = re.compile(r"SHA256:[A-Za-z0-9+/]{43}")
@@ -74,4 +74,4 @@ def _fingerprint(line: str) -> str:
     if _FINGERPRINT.fullmatch(first):
         return first
     blob = blob_in_line(line)
-    return fingerprint(Certificate.read(blob).key if is_certificate(blob) else blob)
+    return fingerprint(certified_key(blob))

@@ -32,9 +32,10 @@ class Signature:
 
     signer: bytes
     _made: bytes
+    _namespace: str
 
     @classmethod
-    def read(cls, text: str) -> Signature:
+    def read(cls, text: str, purpose: str = NAMESPACE) -> Signature:
         """Return the signature in a base64 text. Raise SignatureError when it is not valid or has another purpose."""
         if len(text) > MAX_LENGTH:
             raise SignatureError(f"the signature is longer than {MAX_LENGTH} characters")
@@ -49,21 +50,21 @@ class Signature:
         reader.end()
         if reserved:
             raise SignatureError("the signature has a later version (its reserved field is not empty)")
-        if namespace != NAMESPACE.encode():
-            raise SignatureError(f"the signature has the namespace '{_shown(namespace)}', not '{NAMESPACE}'")
+        if namespace != purpose.encode():
+            raise SignatureError(f"the signature has the namespace '{_shown(namespace)}', not '{purpose}'")
         if hash_ != _HASH.encode():
             raise SignatureError(f"the signature uses the hash '{_shown(hash_)}', not {_HASH}")
-        return cls(signer, made)
+        return cls(signer, made, purpose)
 
     def verify(self, payload: str, key: PublicKey) -> None:
         """Verify that `key` signed `payload`. Raise SignatureError otherwise."""
-        key.verify(_signed(payload), self._made)
+        key.verify(_signed(payload, self._namespace), self._made)
 
 
-def sign(signer: Signer, payload: str) -> str:
-    """Return the signature of a payload in base64."""
-    made = signer.sign(_signed(payload))
-    whole = _MAGIC + uint32(_VERSION) + _strings(signer.blob, NAMESPACE, b"", _HASH, made)
+def sign(signer: Signer, payload: str, namespace: str = NAMESPACE) -> str:
+    """Return the signature of a payload in base64; it is valid in one namespace."""
+    made = signer.sign(_signed(payload, namespace))
+    whole = _MAGIC + uint32(_VERSION) + _strings(signer.blob, namespace, b"", _HASH, made)
     return base64.b64encode(whole).decode("ascii")
 
 
@@ -72,9 +73,9 @@ def signing_with(signer: Signer) -> SignPayload:
     return lambda payload: sign(signer, payload)
 
 
-def _signed(payload: str) -> bytes:
+def _signed(payload: str, namespace: str) -> bytes:
     digest = hashlib.sha512(payload.encode()).digest()
-    return _MAGIC + _strings(NAMESPACE, b"", _HASH, digest)
+    return _MAGIC + _strings(namespace, b"", _HASH, digest)
 
 
 def _strings(*values: bytes | str) -> bytes:

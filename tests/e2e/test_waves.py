@@ -194,6 +194,53 @@ def test_a_plan_is_saved_applied_and_refused_when_it_has_drifted(crpc: Crpc, tmp
         assert crpc("lab", "node", gone, "start").returncode == 0
 
 
+def test_a_plan_runs_for_its_planner_or_one_who_names_the_planner(
+    crpc: Crpc, approvers: list[OtherCaller], tmp_path: Path
+) -> None:
+    """A plan of a colleague needs --planner with the right key, an edited one is refused; hooks and gates are shown."""
+    plan, ran = tmp_path / "plan.json", tmp_path / "ran"
+    bob = approvers[0]
+    nodes = ("-I", "node01.lab", "-I", "node02.lab", "--waves", "1,rest")
+    call = ("rpcutil", "ping", *nodes, "--gate", f"cmd:touch {ran}", "--before", "rpcutil ping")
+    assert bob.crpc(*call, "--save-plan", str(plan)).returncode == 0
+    refused = crpc("apply", str(plan))
+    assert (refused.returncode, refused.stdout, "'bob@lab' signed it with the key SHA256:" in refused.stderr) == (
+        4,
+        "",
+        True,
+    ), refused.stderr
+    edited = json.loads(plan.read_text())
+    edited["gates"]["gates"].append("cmd:true")
+    (tmp_path / "edited.json").write_text(json.dumps(edited))
+    for file in ("plan.json", "edited.json"):
+        done = crpc("apply", str(tmp_path / file), "--planner", f"{approvers[1].key}.pub")
+        assert (done.returncode, "Traceback" in done.stderr) == (4, False)
+    assert crpc("apply", str(tmp_path / "edited.json"), "--planner", f"{bob.key}.pub").returncode == 4
+    assert not ran.exists()
+    done = crpc("apply", str(plan), "--planner", f"{bob.key}.pub")
+    assert (done.returncode, ran.exists()) == (0, True), done.stderr
+    for line in ("rpcutil ping on 2 nodes (node[01-02].lab)", "before: rpcutil ping", f"gate: cmd:touch {ran}"):
+        assert f"crpc: plan: {line}\n" in done.stderr
+    shown = approvers[1].crpc("approve", str(plan), "--yes")
+    assert (shown.returncode, f"\n  gate: cmd:touch {ran}\n" in shown.stdout) == (0, True), shown.stderr
+
+
+def test_an_unsigned_plan_is_for_callers_without_a_key(
+    crpc: Crpc, approvers: list[OtherCaller], tmp_path: Path
+) -> None:
+    """A caller with a key neither applies nor approves it; one without sends it, which these nodes do not answer."""
+    plan, bob = tmp_path / "plan.json", approvers[0]
+    configuration = tmp_path / "bob@lab" / "client.yaml"
+    configuration.write_text(configuration.read_text().replace(f"key: {bob.key}\n", "key: none\n"))
+    assert bob.crpc("rpcutil", "ping", "-I", "node01.lab", "--timeout", "1", "--save-plan", str(plan)).returncode == 0
+    assert check_document(json.loads(plan.read_text())) == "rollout-plan"
+    for word in ("apply", "approve"):
+        refused = crpc(word, str(plan), "--yes")
+        assert (refused.returncode, "plan: it is not signed" in refused.stderr) == (4, True), refused.stderr
+    sent = bob.crpc("apply", str(plan))
+    assert (sent.returncode, "plan: rpcutil ping on 1 node (node01.lab)" in sent.stderr) == (3, True), sent.stderr
+
+
 def test_a_call_that_costs_too_much_is_not_sent(crpc: Crpc) -> None:
     """The price is in the message, and the exit code is 4."""
     done = crpc("rpcutil", "ping", "--max-cost", "0.000001")
@@ -398,7 +445,8 @@ def test_a_request_needs_the_approvals_of_its_policy(
     assert bob.crpc("approve", str(plan), "--yes").returncode == 0
     changed = plan.read_text().replace("echo x", "echo y")
     (tmp_path / "changed.json").write_text(changed)
-    assert crpc("apply", str(tmp_path / "changed.json"), "--yes").returncode == 64
+    assert crpc("apply", str(tmp_path / "changed.json"), "--yes").returncode == 4
+    assert carol.crpc("approve", str(tmp_path / "changed.json"), "--yes").returncode == 4
     assert not ran.exists()
     assert apply() == "OK"
     assert ran.read_text() == "x\n"
