@@ -38,9 +38,12 @@ def _remove_if_dead(folder: Path) -> None:
 def _is_dead(path: Path) -> bool:
     if not stat.S_ISSOCK(path.lstat().st_mode):
         return False
-    with socket.socket(socket.AF_UNIX) as probe:
+    # A probe of another type: a fork server ends with an EOFError when a connection sends nothing.
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as probe:
         try:
             probe.connect(str(path))
         except ConnectionRefusedError:
             return True
+        except OSError:  # EPROTOTYPE: a process uses it
+            return False
         return False
