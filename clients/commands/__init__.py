@@ -27,8 +27,8 @@ GROUPS = {
         "apply": "Run a saved plan of a rollout",
         "approve": "Sign a saved plan of another caller",
         "jobs": "List, wait for and cancel background jobs and running requests",
-        "revoke": "Keep a sent request from beginning",
-        "freeze": "Make nodes refuse everything but actions that read",
+        "revoke": "Withdraw a request from nodes that have not started it",
+        "freeze": "Allow only read-only actions on nodes",
         "thaw": "End a freeze of nodes",
     },
     "Look back": {

@@ -1,4 +1,4 @@
-"""`crpc freeze --reason TEXT`: make nodes refuse everything but actions that read, at once and across restarts."""
+"""`crpc freeze --reason TEXT`: allow only read-only actions on nodes, at once and across restarts."""
 
 from __future__ import annotations
 

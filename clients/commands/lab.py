@@ -38,7 +38,7 @@ Actions run on this machine, as {user}: 'crpc shell run' and 'crpc package insta
   crpc nrpe runcommand command=check_disk          run a check; one node is critical
   crpc help                                        list commands and agents
 
-Your agents belong into $COLLECTIVE_LAB/agents and $COLLECTIVE_LAB/ddl; then:
+Put your agents into $COLLECTIVE_LAB/agents and their DDLs into $COLLECTIVE_LAB/ddl; then:
 
   collectived --check && crpc lab node all reload
 
