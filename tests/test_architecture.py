@@ -14,6 +14,7 @@ values             errors, names, config, messages, ddl, filters, signing …: n
 from __future__ import annotations
 
 import ast
+import configparser
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -192,3 +193,16 @@ def test_clients_write_through_one_module() -> None:
     found = [line for path in folder.rglob("*.py") for line in writes(path.stem, ast.parse(path.read_text()))]
     assert found == []
     assert len(list(writes("x", ast.parse("sys.stdout.write('a')\nprint('b')\nsys.stderr.buffer.write(b'')")))) == 3
+
+
+def test_every_package_is_in_the_wheel() -> None:
+    """setup.cfg names each folder with modules; a missing one would only be noticed after an installation."""
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    named = set(setup["options"]["packages"].split())
+    found = {
+        ".".join((package, *path.parent.relative_to(folder).parts))
+        for package, folder in {**FOLDERS, "collective.conf": ROOT / "conf", "collective.ddls": ROOT / "ddl"}.items()
+        for path in folder.rglob("*.py")
+    }
+    assert found == named

@@ -131,10 +131,10 @@ def main(arguments: Sequence[str]) -> None:
                 supervisor.start(identity)
         _watch(supervisor, layout, lifeline, stopping)
         supervisor.stop()
+        shutil.rmtree(folder, ignore_errors=True)  # after an error the log stays, for the process that started the lab
     finally:
         server.kill()
         server.wait()
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 class _StopSignal:

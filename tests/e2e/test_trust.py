@@ -326,6 +326,7 @@ def test_the_documentation_lists_every_case() -> None:
     table = DOCUMENT.partition("## Attacks that are tried")[2].partition("\n## ")[0]
     named = set(re.findall(r"^\| ([^|]+?) \|", table, re.MULTILINE)) - {"attack"}
     elsewhere = {"a second delivery", "a replay after minutes", "a replay after a restart"}
+    elsewhere |= {"a saved plan edited by someone else: inputs, hooks, gates, nodes, pace"}
     assert named == {*ATTACKS, *FORGERIES, *elsewhere, "a revoked key", "a node's new key"}
 
 

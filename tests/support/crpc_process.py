@@ -97,11 +97,17 @@ class own_lab:  # noqa: N801 - used like a function
         try:
             return {**clean_environment(), **self._running.__enter__()}
         finally:
-            os.environ.clear()
-            os.environ.update(self._before)
+            self._restore()
 
     def __exit__(self, *_: object) -> None:
-        self._running.__exit__(None, None, None)
+        try:
+            self._running.__exit__(None, None, None)
+        finally:
+            self._restore()  # `control` selects the lab for each of its functions
+
+    def _restore(self) -> None:
+        os.environ.clear()
+        os.environ.update(self._before)
 
 
 @contextmanager
