@@ -20,10 +20,8 @@ SERVERS := .servers/ministack/.installed .servers/fauxqs/.installed
 demo:  ## install, start a local fleet, run the main job
 	@PYTHON=$(PYTHON) conf/demo.sh
 
-# Beside other tests, real processes can miss a time limit: a test that failed must then pass alone. Its first failure
-# stays in the output: look at it, because an error that appears only under load looks the same.
 test: $(INSTALLED) lint types  ## everything that proves the project, in about a quarter of an hour
-	$(VENV)/bin/pytest -n $(WORKERS) --dist loadgroup || $(VENV)/bin/pytest --last-failed --last-failed-no-failures none
+	$(VENV)/bin/pytest -n $(WORKERS) --dist loadgroup
 
 test-newest test-oldest: test-%: $(UV)/.installed  ## the unit tests with both ends of the ranges in setup.cfg, on each Python
 	.ci/versions $*
