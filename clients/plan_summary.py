@@ -1,4 +1,4 @@
-"""What a saved plan does, in lines of text: shown before it is applied or approved.
+"""Read a saved plan, and describe it in lines of text before it is applied or approved.
 
 shell run command=uptime on 2 nodes (web[1-2])
   before: service stop service=app
@@ -8,11 +8,16 @@ shell run command=uptime on 2 nodes (web[1-2])
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from collective.clients.render.formatting import in_words
+from collective.errors import UsageError
 from collective.nodesets import fold_any
 from collective.text import escape_controls, plural
+
+if TYPE_CHECKING:
+    from collective.config import ClientConfig
 
 
 def call_line(document: Mapping[str, Any], nodes: Sequence[str]) -> str:
@@ -31,3 +36,13 @@ def step_lines(document: Mapping[str, Any]) -> Iterator[str]:
 def _call(step: Mapping[str, Any]) -> str:
     inputs = [f"{name}={in_words(value)}" for name, value in step["data"].items()]
     return " ".join([step["agent"], step["action"], *inputs])
+
+
+def read_plan(path: Path, config: ClientConfig) -> dict[str, Any]:
+    """Return the document of a saved plan; raise UsageError if it cannot be read, or is for another collective."""
+    from collective.fleet.plan import read_saved
+
+    document = read_saved(path)
+    if document["collective"] != config.collective:
+        raise UsageError(f"{path}: the plan is for '{document['collective']}', not '{config.collective}' (use -T)")
+    return document

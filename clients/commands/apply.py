@@ -11,14 +11,14 @@ from collective.clients import options
 from collective.clients.commands import COMMANDS
 from collective.clients.confirmation import Confirmation
 from collective.clients.parser import Parser
-from collective.clients.plan_summary import call_line, step_lines
+from collective.clients.plan_summary import call_line, read_plan, step_lines
 from collective.clients.prepared_call import start
 from collective.clients.results import CallOutput, present
 from collective.clients.rollout_checks import read_gates
 from collective.clients.streams import notice
 from collective.clients.view_options import add_views
 from collective.config import KEY_NONE, ClientConfig
-from collective.errors import PlanRefused, UsageError
+from collective.errors import PlanRefused
 
 if TYPE_CHECKING:
     from collective.fleet.fleet import Fleet
@@ -57,13 +57,10 @@ def run(arguments: Sequence[str]) -> int:
     """Compare the plan with what it would be now, send it, print the replies, and return the exit code."""
     args = make_parser().parse_args(arguments)
 
-    from collective.fleet.plan import drift, read_saved
+    from collective.fleet.plan import drift
 
-    document = read_saved(args.file)
     config = options.client_config(args)
-    if document["collective"] != config.collective:
-        raise UsageError(f"{args.file}: the plan is for '{document['collective']}', not '{config.collective}' (use -T)")
-
+    document = read_plan(args.file, config)
     sign = _verified(document, config, args.planner)
 
     from collective.fleet.fleet import Fleet

@@ -13,7 +13,7 @@ from collective.clients import options
 from collective.clients.commands import COMMANDS
 from collective.clients.confirmation import ask_whether
 from collective.clients.parser import Parser
-from collective.clients.plan_summary import call_line, step_lines
+from collective.clients.plan_summary import call_line, read_plan, step_lines
 from collective.clients.streams import notice, write
 from collective.errors import PlanRefused, UsageError
 from collective.text import escape_controls, plural
@@ -42,14 +42,11 @@ def run(arguments: Sequence[str]) -> int:
     args = make_parser().parse_args(arguments)
 
     from collective.fleet.approvals import approve, read_document
-    from collective.fleet.plan import read_saved
     from collective.fleet.plan_signature import planner_key
     from collective.signing import caller_key
 
-    plan = read_saved(args.file)
     config = options.client_config(args)
-    if plan["collective"] != config.collective:
-        raise UsageError(f"{args.file}: the plan is for '{plan['collective']}', not '{config.collective}' (use -T)")
+    plan = read_plan(args.file, config)
     expires = read_document(plan["approval"]["document"])["expires"]
     if expires < time.time():
         raise UsageError(f"{args.file}: the time for approvals is over (make a new plan)")

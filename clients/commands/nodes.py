@@ -48,20 +48,14 @@ def make_parser() -> Parser:
         help="trust the new key of a node, or one that was revoked",
         examples=["crpc nodes trust node01.lab", "crpc nodes trust node01.lab --key node_key.pub"],
     )
-    completed_by("node", trust.add_argument("node", metavar="NAME"))
-    trust.add_argument(
-        "--key", metavar="KEY", help="the key, as a file or as its line (default: the key in the registry)"
-    )
+    _add_key(trust, "the key, as a file or as its line (default: the key in the registry)")
     revoke = verbs.add_parser(
         "revoke",
         help="refuse the key of a node from now on, for all callers",
         examples=["crpc nodes revoke node03.lab", "crpc nodes revoke node03.lab --key SHA256:FINGERPRINT"],
     )
-    completed_by("node", revoke.add_argument("node", metavar="NAME"))
-    revoke.add_argument(
-        "--key",
-        metavar="KEY",
-        help="the key, as a file, its line or its fingerprint (default: the known key and that in the registry)",
+    _add_key(
+        revoke, "the key, as a file, its line or its fingerprint (default: the known key and that in the registry)"
     )
     prune = verbs.add_parser(
         "prune",
@@ -74,20 +68,29 @@ def make_parser() -> Parser:
             "crpc nodes prune 'web[01-03].my.net' --dry-run",
         ],
     )
-    some = prune.add_argument(
+    _add_pruning(prune)
+    for verb in (listing, trust, revoke, prune):
+        options.add_target(verb)
+    return parser
+
+
+def _add_key(parser: Parser, about: str) -> None:
+    completed_by("node", parser.add_argument("node", metavar="NAME"))
+    parser.add_argument("--key", metavar="KEY", help=about)
+
+
+def _add_pruning(parser: Parser) -> None:
+    some = parser.add_argument(
         "names", nargs="*", metavar="NAME", help="only these nodes, whenever they were last seen: NAME or web[01-20]"
     )
     completed_by("node", some)
-    prune.add_argument(
+    parser.add_argument(
         "--older-than",
         metavar="AGE",
         help="only nodes not seen for this long: 90s, 15m, 36h, 7d (default: 7d; with NAME: 0s)",
     )
-    prune.add_argument("--orphans", action="store_true", help="also remove queues whose node is not in the registry")
-    setup_plans.add_options(prune)
-    for verb in (listing, trust, revoke, prune):
-        options.add_target(verb)
-    return parser
+    parser.add_argument("--orphans", action="store_true", help="also remove queues whose node is not in the registry")
+    setup_plans.add_options(parser)
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -10,8 +10,6 @@ from collective.clients.render.formatting import PLAIN, Paint
 if TYPE_CHECKING:
     from collective.filters import Filter
 
-ONLY = ("count", "names", "folded")
-
 
 @dataclass(frozen=True)
 class Screen:
@@ -28,7 +26,7 @@ class View:
 
     `display` is ok, failed, all, or None: as the DDL of the action says. `fields`, `sort` and `group_by` are paths:
     members of a reply, outputs, or `data.` and an output; in `sort`, `-` before a path reverses the order. `query` is a
-    compiled JMESPath expression. `only` is one of ONLY, or empty.
+    compiled JMESPath expression. `only` is `count`, `names`, `folded`, or empty.
     """
 
     display: str | None = None

@@ -204,7 +204,8 @@ def test_a_sound_configuration_passes_the_check(folder: Path, moto_server: str) 
         env=aws_environment(moto_server), capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert (checked.returncode, checked.stderr) == (0, "")
-    assert "nettest, nrpe, odd, package, plugins, process, puppet, rpcutil, service, shell" in checked.stdout
+    agents = "control, fact, file, nettest, nrpe, odd, package, plugins, process, puppet, rpcutil, service, shell"
+    assert f": agents {agents}\n" in checked.stdout
 
 
 def test_a_node_without_allowed_signers_serves_nobody_and_says_what_to_do(folder: Path, moto_server: str) -> None:

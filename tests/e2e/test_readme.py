@@ -88,7 +88,8 @@ def test_an_agent_is_written_as_the_readme_shows(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert ": agents control, fact, file, load, nettest, nrpe, package, plugins, process, puppet," in done.stdout
+    agents = "control, fact, file, load, nettest, nrpe, package, plugins, process, puppet, rpcutil, service, shell"
+    assert f"node01.lab in lab: agents {agents}\n" in done.stdout
     assert re.search(r"^Maximum of 1 Minute: [0-9.]+$", done.stdout, re.MULTILINE)
     assert done.stderr.startswith("A lab of 2 nodes: ")
     assert "Actions run on this machine, as " in done.stderr

@@ -50,7 +50,7 @@ def test_the_wheel_brings_what_users_need_and_nothing_for_developers(installed: 
     lab = run(installed, "crpc", "lab", "run", "--nodes", "2", "--", *call)
     assert lab.returncode == 0, lab.stdout + lab.stderr
     assert lab.stdout.startswith("node[01-02].lab (2) ")
-    assert "Standard Output: hello" in lab.stdout
+    assert lab.stdout.count("Standard Output: hello\n") == 1
     checked = run(installed, "collectived", "--config", "/no/such/file")
     assert (checked.returncode, checked.stderr.count("\n")) == (78, 1)
 
