@@ -9,7 +9,7 @@ import pytest
 from support.rendering import make_action, make_call, make_reply
 
 from collective.clients import apps
-from collective.clients.apps import _tail, nrpe, package, shell
+from collective.clients.apps import _package_console, _tail, nrpe, shell
 from collective.clients.apps._tail import TailedJob, poll
 from collective.clients.commands import COMMANDS
 from collective.messages import Reply
@@ -33,14 +33,14 @@ def test_changes_of_packages_end_with_a_summary_of_versions() -> None:
     same = [make_reply(f"web{number}", {"ensure": "4.2.6-3.el5"}) for number in range(3)]
     older = make_reply("db1", {"ensure": "4.2.5"}, 1)
     call = make_call(make_action(), [*same, older], expected=["web0", "web1", "web2", "db1", "db2"], total_ms=16330.0)
-    assert package.summary(call) == (
+    assert _package_console.summary(call) == (
         "\n---- package agent summary ----\n"
         "           Nodes: 4 / 5\n"
         "        Versions: 3 * 4.2.6-3.el5, 1 * 4.2.5\n"
         "    Elapsed Time: 16.33 s\n\n"
     )
     nothing = make_call(make_action(), [make_reply("web1", {}, 1)])
-    assert "        Versions: none\n" in package.summary(nothing)
+    assert "        Versions: none\n" in _package_console.summary(nothing)
 
 
 # -- nrpe check
