@@ -100,9 +100,7 @@ def _convert(path: Path, where: str, value: Any, hint: Any) -> Any:
         found = _convert_list(path, value, typing.get_args(hint)[0])
     elif typing.get_origin(hint) is dict and isinstance(value, dict):
         found = value if _all_fit(value, typing.get_args(hint)[1]) else None
-    elif hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
-        found = value
-    elif hint in (str, bool, int) and type(value) is hint:
+    elif type(value) in ((int, float) if hint is float else (hint,)):
         found = value
     if found is None:
         raise ConfigError(f"{path}: {where}: must be {_kind(hint)}, not {value!r}")
