@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 from collective.config_values import check_names, converted, json_type
 from collective.errors import ConfigError, UsageError
+from collective.ownership import replaceable
 from collective.suggestions import suggest
 
 SYSTEM_FOLDER = Path("/etc/collective")
@@ -218,7 +219,13 @@ def load_client(path: Path | None = None, collective: str | None = None) -> Clie
 
 
 def read_client(path: Path) -> ClientConfig:
-    """Return the content of a `client.yaml`, without the values of single collectives. Raises ConfigError."""
+    """Return the content of a `client.yaml`, without the values of single collectives.
+
+    Raises ConfigError, also for a file that others can change: like `~/.ssh/config` of ssh(1) it names programs that
+    run as the caller, in groups and in the options of aliases.
+    """
+    if problem := replaceable(path):
+        raise ConfigError(f"{path}: not used: {problem}")
     return _load(ClientConfig, path)
 
 
