@@ -17,7 +17,6 @@ import argparse
 import io
 import json
 import os
-import shutil
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -174,7 +173,13 @@ def paint(args: argparse.Namespace, stream: Any = None) -> Paint:
 
 def terminal_columns(stream: Any) -> int | None:
     """Return the width of the terminal that `stream` is; None if it is none."""
-    return shutil.get_terminal_size().columns if stream.isatty() else None
+    return _terminal_size().columns if stream.isatty() else None
+
+
+def _terminal_size() -> os.terminal_size:
+    import shutil
+
+    return shutil.get_terminal_size()
 
 
 def _pager(args: argparse.Namespace) -> list[str]:
@@ -187,7 +192,7 @@ def _pager(args: argparse.Namespace) -> list[str]:
 
 
 def _page(text: str, words: list[str]) -> None:
-    if text.count("\n") < shutil.get_terminal_size().lines:
+    if text.count("\n") < _terminal_size().lines:
         streams.write_escaped(text)
         return
     from collective.clients import pager

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from collective.clients import options, output, saved_runs
 from collective.clients.commands import COMMANDS
+from collective.clients.completed_by import completed_by
 from collective.clients.job_options import duration
 from collective.clients.output import Output
 from collective.clients.parser import Parser
@@ -57,11 +58,13 @@ def make_parser() -> Parser:
         examples=["crpc jobs cancel last", "crpc jobs cancel last -I node01.lab"],
     )
     for verb in (status, result, wait, cancel):
-        verb.add_argument("id", metavar="ID", help="the run or request: an ID, its beginning, or last")
+        completed_by(
+            "run", verb.add_argument("id", metavar="ID", help="the run or request: an ID, its beginning, or last")
+        )
     for verb in (listing, status, result, wait, cancel):
         verb.add_argument("--all", action="store_true", help="also those of other callers, if the policy allows it")
         options.add_targets(verb)
-        options.add_running(verb)
+        options.add_running(verb, saves=verb is cancel)  # a question is not saved: `last` stays the job
     add_views(cancel)
     return parser
 
