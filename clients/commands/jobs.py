@@ -17,7 +17,7 @@ from collective.clients.render.formatting import in_words
 from collective.clients.results import CallOutput, interruptible, present
 from collective.clients.single_call import open_call
 from collective.clients.streams import notice
-from collective.clients.view_options import add_views
+from collective.clients.view_options import add_views, check_fields, read_view
 from collective.errors import UsageError
 from collective.exit_codes import FAILED, NO_NODES, OK, SILENT
 from collective.text import escape_controls, plural
@@ -72,6 +72,8 @@ def make_parser() -> Parser:
 def run(arguments: Sequence[str]) -> int:
     """Do what the verb says; return the exit code."""
     args = make_parser().parse_args(arguments)
+    if args.verb != "cancel":
+        check_fields(read_view(args), _COLUMNS)
     if args.verb == "list":
         with open_call(args, "jobs", {"all": args.all}, agent="control") as (call, _):
             return _show(args, _listed(call.wait()), call.outcomes)
