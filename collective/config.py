@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import getpass
 import os
-import socket
 import typing
 from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
@@ -73,8 +72,12 @@ def user_name() -> str:
         return f"uid{os.getuid()}"
 
 
+def _host_name() -> str:
+    return os.uname().nodename
+
+
 def _default_caller() -> str:
-    return f"{user_name()}@{socket.gethostname()}"
+    return f"{user_name()}@{_host_name()}"
 
 
 @dataclass(frozen=True)
@@ -161,7 +164,7 @@ class ClientConfig:
     profile: str | None = None
     endpoint: str | None = None
     caller: str = field(default_factory=_default_caller)
-    sender: str = field(default_factory=socket.gethostname)
+    sender: str = field(default_factory=_host_name)
     key: Path = KEY_AUTO
     registry: str = "dynamodb"
     ddls: list[Path] = field(default_factory=lambda: [_in_configuration("ddl")])

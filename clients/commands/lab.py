@@ -15,6 +15,7 @@ from pathlib import Path
 
 from collective.clients import output
 from collective.clients.commands import COMMANDS
+from collective.clients.completed_by import completed_by
 from collective.clients.output import Output
 from collective.clients.parser import Parser, split_command
 from collective.clients.streams import notice, write
@@ -80,7 +81,10 @@ def make_parser() -> Parser:
             "crpc lab node node02.lab log",
         ],
     )
-    node.add_argument("name", metavar="NAME", help="a node, several as node[01-03].lab, or 'all'")
+    completed_by(
+        "lab_node",
+        node.add_argument("name", metavar="NAME", help="a node, several as node[01-03].lab, or 'all'"),
+    )
     node.add_argument("operation", choices=("kill", "stop", "start", "reload", "log"))
     verbs.add_parser("stop", help="stop the lab", examples=["crpc lab stop"])
     verbs.add_parser(

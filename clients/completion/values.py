@@ -188,6 +188,16 @@ def _schemas(_known: LocalNames, _words: Sequence[str], _current: str) -> Iterat
     return (Candidate(name) for name in schemas.names())
 
 
+def _lab_nodes(known: LocalNames, _words: Sequence[str], _current: str) -> Iterator[Candidate]:
+    """Yield the nodes of a lab, whether they run or not, and `all`."""
+    from collective.lab.control import default_folder
+    from collective.lab.layout import Layout
+
+    given = lookup.option_value(known.words, "--folder")
+    yield from (Candidate(name) for name in Layout(Path(given) if given else default_folder()).nodes())
+    yield Candidate("all", "every node")
+
+
 def _files(_known: LocalNames, _words: Sequence[str], current: str) -> Iterator[Candidate]:
     """Yield the paths that begin with `current`; a leading `~` stands for a home folder."""
     folder, slash, start = current.rpartition("/")
@@ -215,5 +225,6 @@ SOURCES: Mapping[str, Callable[[LocalNames, Sequence[str], str], Iterable[Candid
     "report": _reports,
     "run": _runs,
     "schema": _schemas,
+    "lab_node": _lab_nodes,
     "file": _files,
 }
