@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 from collective.clients import (
@@ -22,6 +22,7 @@ from collective.clients.commands import COMMANDS
 from collective.clients.confirmation import Confirmation
 from collective.clients.input_files import Sources
 from collective.clients.inputs import ask_secrets, read_inputs
+from collective.clients.notify_options import notifier
 from collective.clients.parser import examples_epilog
 from collective.clients.prepared_call import PreparedCall, connected, planned, send
 from collective.clients.repeated_call import repeat
@@ -86,7 +87,7 @@ def sent(args: argparse.Namespace, words: Sequence[str]) -> Iterator[tuple[Call,
         raise UsageError("--plan, --save-plan: not available for this command")
     config, catalog = configuration(args, words)
     prepared = prepare(args, words, config, catalog)
-    with connected(config, catalog) as fleet:
+    with connected(config, catalog) as fleet, closing(prepared.notifier):
         yield send(args, fleet, prepared), fleet
 
 
@@ -126,6 +127,7 @@ def prepare(args: argparse.Namespace, words: Sequence[str], config: ClientConfig
         max_cost=args.max_cost,
         background=job_options.background(args),
         reason=args.reason,
+        notifier=notifier(args, config),
     )
 
 
