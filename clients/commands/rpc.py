@@ -108,6 +108,8 @@ def prepare(args: argparse.Namespace, words: Sequence[str], config: ClientConfig
     action = _action(catalog, words)
     _check_dry_run(args, action)
     check_repeating(args, action)
+    if args.policy and not rollout_plan.is_wanted(args):
+        raise UsageError("--policy: has no effect without --plan")
     read_view(args, action)  # a wrong field is an error before anything is sent
     sources = Sources()
     data = read_inputs(words[2:], action, sources)
@@ -121,7 +123,7 @@ def prepare(args: argparse.Namespace, words: Sequence[str], config: ClientConfig
         confirmation=Confirmation(action, data, config.max_targets, config.type_above),
         timeout=args.timeout,
         ttl=args.ttl,
-        dry_run=args.dry_run,
+        dry_run=args.dry_run and not args.plan,
         hooks=rollout_checks.hooks(args, catalog),
         gates=rollout_checks.gates(args),
         max_cost=args.max_cost,
@@ -180,8 +182,8 @@ def _check_dry_run(args: argparse.Namespace, action: Action) -> None:
         action.require_dry_run()
         if args.no_results:
             raise UsageError("--no-results: not allowed with --dry-run, whose report is in the replies")
-        if rollout_plan.is_wanted(args):
-            raise UsageError("--dry-run: not allowed with a plan, which sends nothing (omit one of them)")
+        if args.save_plan:
+            raise UsageError("--save-plan: not allowed with --dry-run (the plan would be applied for real)")
 
 
 def _action(catalog: Catalog, words: Sequence[str]) -> Action:
