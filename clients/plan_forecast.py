@@ -17,28 +17,10 @@ from collective.nodesets import fold
 from collective.text import escape_controls, plural
 
 if TYPE_CHECKING:
-    from collective.ddl import Action
     from collective.fleet.fleet import Fleet
     from collective.fleet.plan import CallPlan
+    from collective.fleet.plan_policies import PolicyForecast
     from collective.messages import Reply
-    from collective.policy import Policy, Question
-    from collective.registry import NodeRecord
-
-_NO_RECORD = "not in the registry"
-_NO_DIGEST = "it has published no valid policy"
-_OTHER = "its policy is none of the files"
-
-
-@dataclass(frozen=True)
-class PolicyForecast:
-    """The nodes whose policy refuses the call, and those whose decision is not known, with the reason."""
-
-    denied: Mapping[str, str]
-    unknown: Mapping[str, str]
-
-    def lines(self) -> list[str]:
-        """Return the lines of a plan."""
-        return [*reason_lines("would refuse", self.denied), *reason_lines("decision not known", self.unknown)]
 
 
 @dataclass(frozen=True)
@@ -86,7 +68,10 @@ class PlanForecast:
 
     def text(self) -> str:
         """Return the lines of the text form of a plan."""
-        lines = [line for one in (self.policy, self.dry_run) if one for line in one.lines()]
+        lines = [] if self.dry_run is None else self.dry_run.lines()
+        if self.policy:
+            lines += reason_lines("would refuse", self.policy.denied)
+            lines += reason_lines("decision not known", self.policy.unknown)
         return "".join(f"{escape_controls(line)}\n" for line in lines)
 
 
@@ -110,19 +95,10 @@ def reason_lines(what: str, reasons: Mapping[str, str]) -> list[str]:
 
 def _by_policies(plan: CallPlan, fleet: Fleet, paths: Iterable[Path]) -> PolicyForecast:
     from collective import policy
+    from collective.fleet.plan_policies import policy_forecast
 
-    policies = {one.digest: one for one in map(policy.read, paths)}
-    records = {record.identity: record for record in fleet.records()}
-    denied, unknown = {}, {}
-    for node in plan.nodes:
-        record = records.get(node)
-        if record is None or record.policy not in policies:
-            unknown[node] = _NO_RECORD if record is None else _OTHER if record.policy else _NO_DIGEST
-            continue
-        reason, certain = _refusal(plan, fleet.config.caller, record, policies[record.policy])
-        if reason:
-            (denied if certain else unknown)[node] = reason
-    return PolicyForecast(denied, unknown)
+    policies = [policy.read(path) for path in paths]
+    return policy_forecast(plan, fleet.records(), policies, fleet.config.caller, time.time())
 
 
 def _by_dry_run(plan: CallPlan, fleet: Fleet) -> DryRunForecast:
@@ -151,27 +127,3 @@ def _by_dry_run(plan: CallPlan, fleet: Fleet) -> DryRunForecast:
 
 def _why(reply: Reply) -> str:
     return reply.statusmsg or str(reply.reason)
-
-
-def _refusal(plan: CallPlan, caller: str, record: NodeRecord, policy: Policy) -> tuple[str, bool]:
-    """Return why the policy of a node may refuse a call or one of its hooks, and whether it certainly does."""
-    steps: list[tuple[str, Action, Mapping[str, Any]]] = [("", plan.action, plan.data)]
-    steps += [(f"{name}: ", hook.action, hook.data) for name, hook in plan.hooks.named().items()]
-    possible = ""
-    for name, action, data in steps:
-        decisions = policy.possible(_question(plan, caller, record, action, data))
-        denials = [one.why for one in decisions if not one.allow]
-        reason = f"{name}{' or '.join(dict.fromkeys(denials))}" if denials else ""
-        if len(denials) == len(decisions):
-            return reason, True
-        possible = possible or reason
-    return possible, False
-
-
-def _question(plan: CallPlan, caller: str, record: NodeRecord, action: Action, data: Mapping[str, Any]) -> Question:
-    from collective.policy import CallFacts, KnownNode, Question
-
-    node = KnownNode(record.facts, frozenset(record.classes), record.identity, frozenset(record.agents))
-    known = {(action.agent, action.name): frozenset(action.inputs)}
-    call = CallFacts(plan.reason or "", len(plan.nodes), None, time.time())
-    return Question(caller, action.agent, action.name, data, node, known=known, call=call)
