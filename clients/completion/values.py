@@ -159,6 +159,11 @@ def _collectives(known: LocalNames, _words: Sequence[str], _current: str) -> Ite
         yield from (Candidate(name) for name in (known.config.collective, *known.config.collectives))
 
 
+def _notifications(known: LocalNames, _words: Sequence[str], _current: str) -> Iterator[Candidate]:
+    if known.config is not None:
+        yield from (Candidate(name) for name in known.config.notify)
+
+
 def _runs(known: LocalNames, _words: Sequence[str], _current: str) -> Iterator[Candidate]:
     """Yield the newest saved runs, each with its call."""
     if known.config is None:
@@ -222,6 +227,7 @@ SOURCES: Mapping[str, Callable[[LocalNames, Sequence[str], str], Iterable[Candid
     "node_agent": _node_agents,
     "node": _nodes,
     "collective": _collectives,
+    "notification": _notifications,
     "report": _reports,
     "run": _runs,
     "schema": _schemas,
