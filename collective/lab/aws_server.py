@@ -52,7 +52,7 @@ def _become(name: str) -> None:
         port = free.getsockname()[1]
     _print_url(f"http://{_HOST}:{port}")
     os.dup2(2, 1)  # what it prints belongs into the log
-    os.execvpe(name, [name], {**os.environ, **_VARIABLES[name], _PORTS[name]: str(port)})
+    os.execvpe(name, [name], {**os.environ, **_VARIABLES[name], _PORTS[name]: str(port)})  # noqa: S606 - no shell is wanted
 
 
 def _print_url(url: str) -> None:
