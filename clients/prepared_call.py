@@ -119,4 +119,4 @@ def start(
             raise TooManyTargets(len(plan.nodes), "not confirmed")
         confirm = confirmation.confirm(yes=True)
     plan = replace(plan, gates=notifier.gates(plan.gates))
-    return fleet.start(plan, confirm=confirm, record=notifier.record(record))
+    return fleet.start(plan, confirm=confirm, record=record)

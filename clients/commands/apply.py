@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,7 +68,7 @@ def run(arguments: Sequence[str]) -> int:
 
     from collective.fleet.fleet import Fleet
 
-    with Fleet.connect(config, sign=sign) as fleet, closing(notifying):
+    with Fleet.connect(config, sign=sign) as fleet:
         plan = _plan_again(fleet, document)
         changes = drift(document, plan, fleet.surroundings(plan).versions)
         if changes and not args.allow_drift:
@@ -80,7 +79,8 @@ def run(arguments: Sequence[str]) -> int:
             _show(document, plan)
         confirmation = Confirmation(plan.action, plan.data, config.max_targets, config.type_above)
         call = start(args, fleet, plan, confirmation, options.recorder(args, config), notifying)
-        return present(CallOutput(call, args), call, fleet)
+        with notifying.following(call):
+            return present(CallOutput(call, args), call, fleet)
 
 
 def _verified(document: Mapping[str, Any], config: ClientConfig, planner: Path | None) -> SignPayload | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from collective.clients import (
@@ -87,8 +87,10 @@ def sent(args: argparse.Namespace, words: Sequence[str]) -> Iterator[tuple[Call,
         raise UsageError("--plan, --save-plan: not available for this command")
     config, catalog = configuration(args, words)
     prepared = prepare(args, words, config, catalog)
-    with connected(config, catalog) as fleet, closing(prepared.notifier):
-        yield send(args, fleet, prepared), fleet
+    with connected(config, catalog) as fleet:
+        call = send(args, fleet, prepared)
+        with prepared.notifier.following(call):
+            yield call, fleet
 
 
 def configuration(args: argparse.Namespace, words: Sequence[str]) -> tuple[ClientConfig, Catalog]:
