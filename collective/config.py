@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import getpass
 import os
-import socket
 import typing
 from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
@@ -73,8 +72,12 @@ def user_name() -> str:
         return f"uid{os.getuid()}"
 
 
+def _host_name() -> str:
+    return os.uname().nodename
+
+
 def _default_caller() -> str:
-    return f"{user_name()}@{socket.gethostname()}"
+    return f"{user_name()}@{_host_name()}"
 
 
 @dataclass(frozen=True)
@@ -149,6 +152,8 @@ class ClientConfig:
     that were not seen recently count as silent.
 
     `crpc ssh` uses the first of the facts `ssh_address` that a node has; `identity` is the node's name.
+    `notify` are places for notifications by name, each with a `url` or `url_file`, the events `on` which it gets one of
+    every run, and a `template`.
     `groups` are node sets for `@name`, each with a `filter`, `nodes` or a `command` that prints names. `aliases` are
     command lines of `crpc` by name, `commands` and `reports` the folders with files of own commands and reports.
 
@@ -161,7 +166,7 @@ class ClientConfig:
     profile: str | None = None
     endpoint: str | None = None
     caller: str = field(default_factory=_default_caller)
-    sender: str = field(default_factory=socket.gethostname)
+    sender: str = field(default_factory=_host_name)
     key: Path = KEY_AUTO
     registry: str = "dynamodb"
     ddls: list[Path] = field(default_factory=lambda: [_in_configuration("ddl")])
@@ -180,6 +185,7 @@ class ClientConfig:
     aliases: dict[str, str] = field(default_factory=dict)
     commands: list[Path] = field(default_factory=lambda: [_in_configuration("commands")])
     reports: list[Path] = field(default_factory=lambda: [_in_configuration("reports")])
+    notify: dict[str, dict[str, Any]] = field(default_factory=dict)
     save_runs: bool = True
     runs_days: float = 30.0
     runs_megabytes: float = 100.0

@@ -45,6 +45,10 @@ def converted(path: Path, values: Mapping[str, Any], hints: Mapping[str, Any], w
             raise ConfigError(f"{path}: {place}unknown key '{key}' ({hint})")
         if key == "groups":
             known[key] = _groups(path, value, f"{where}{key}")
+        elif key == "notify":
+            from collective.notification_places import read_places
+
+            known[key] = read_places(path, value, f"{where}{key}")
         elif key == "collectives":
             known[key] = _collectives(path, value, {name: kind for name, kind in hints.items() if name != key})
         else:

@@ -22,6 +22,7 @@ from collective.clients.output import Output
 from collective.clients.parser import Parser
 from collective.clients.render.formatting import in_words
 from collective.clients.streams import write
+from collective.clients.view_options import read_view
 from collective.errors import UsageError
 from collective.exit_codes import FAILED
 from collective.text import escape_controls, plural
@@ -116,15 +117,18 @@ def _verdict(report: chain.ChainReport) -> str:
 
 
 def _show(args: argparse.Namespace) -> int:
+    streamed = output.is_plain_text(args, _COLUMNS) or (args.output == "jsonl" and not read_view(args).selects)
     matching = _matching(args, records.read(args.file))
-    if args.output in ("text", "jsonl"):  # print while reading: the log of a busy node does not fit into memory
+    if streamed:  # print while reading: the log of a busy node does not fit into memory
         for record in matching:
             line = json.dumps(_request(record)) if args.output == "jsonl" else shown(record)
             write(line + "\n")
         return 0
     found = list(matching)
     document = {"requests": [_request(record) for record in found]}
-    output.show(args, Output("audit", document, _COLUMNS, [_row(record) for record in found], str))
+    rows = [_row(record) for record in found]
+    text = "".join(f"{shown(record)}\n" for record in found)
+    output.show(args, Output("audit", document, _COLUMNS, rows, lambda: text))
     return 0
 
 
