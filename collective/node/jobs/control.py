@@ -12,7 +12,7 @@ from collective.errors import Aborted
 from collective.node.actions.job import CANCELLED as WAS_CANCELLED
 from collective.node.actions.job import ActionResult
 from collective.node.actions.runner import Runner
-from collective.node.jobs.orders import Freeze, Revocations
+from collective.node.jobs.orders import Freeze, Frozen, Revocations
 from collective.node.jobs.running_requests import RunningRequest, RunningRequests
 from collective.node.jobs.store import CANCELLED, RUNNING, SCHEDULED, JobStore, StoredJob
 from collective.node.storage.journal import STARTED, TAKEN, Journal
@@ -56,8 +56,10 @@ class WorkControl:
         self._check(job.caller, caller, everyone)
         return {**_described(job), "result": job.result}
 
-    def cancel(self, request_id: str, caller: str, *, everyone: bool, running: bool) -> str:
+    def cancel(self, request_id: str, caller: str, *, everyone: bool, running: bool, dry_run: bool) -> str:
         """Cancel a request or a job; with `running` also one whose action has begun. Return what became of it.
+
+        With `dry_run` nothing is changed, and the return value is what would become of it.
 
         `cancelled` (a job that had not begun), `stopped` (its action ran, and all its processes are killed), `revoked`
         (it has not begun, and will not), `ended` (it is over). Raise Aborted for a request of another caller, and for
@@ -66,38 +68,42 @@ class WorkControl:
         job = self._job(request_id, caller)
         if job is not None:
             self._check(job.caller, caller, everyone)
-            return self._cancel_job(job, caller, running=running)
-        if (state := self._stop_request(request_id, caller, everyone, running)) is not None:
+            return self._cancel_job(job, caller, running=running, dry_run=dry_run)
+        if (state := self._stop_request(request_id, caller, everyone, running, dry_run)) is not None:
             return state
         entry = self._journal.find(request_id)
         if entry is not None:
             self._check(entry.caller, caller, everyone)
             if entry.state not in (TAKEN, STARTED):
                 return "ended"
+        if dry_run:
+            return "revoked"
         self._revocations.add(request_id, caller, everyone=everyone)
-        meanwhile = self._stop_request(request_id, caller, everyone, running)
+        meanwhile = self._stop_request(request_id, caller, everyone, running, dry_run)
         return "revoked" if meanwhile is None else meanwhile
 
-    def freeze(self, caller: str, reason: str) -> Mapping[str, Any]:
-        """Refuse everything but reads from now on; return the freeze."""
-        return vars(self._freeze.freeze(caller, reason))
+    def freeze(self, caller: str, reason: str, *, dry_run: bool) -> Mapping[str, Any]:
+        """Refuse everything but reads from now on, unless `dry_run`; return the freeze."""
+        return vars(Frozen(caller, reason, self._now()) if dry_run else self._freeze.freeze(caller, reason))
 
-    def thaw(self) -> Mapping[str, Any] | None:
-        """End the freeze, and return it; None if there was none."""
-        before = self._freeze.thaw()
+    def thaw(self, *, dry_run: bool) -> Mapping[str, Any] | None:
+        """End the freeze, unless `dry_run`, and return it; None if there was none."""
+        before = self._freeze.state if dry_run else self._freeze.thaw()
         return vars(before) if before else None
 
     def frozen(self) -> Mapping[str, Any] | None:
         """Return the freeze in force; None if there is none."""
         return vars(self._freeze.state) if self._freeze.state else None
 
-    def _stop_request(self, request_id: str, caller: str, everyone: bool, running: bool) -> str | None:
+    def _stop_request(
+        self, request_id: str, caller: str, everyone: bool, running: bool, dry_run: bool
+    ) -> str | None:
         """Stop a request that runs, and return what became of it; None if it does not run."""
         found = self._running.find(request_id, caller)
         if found is None:
             return None
         self._check(found.caller, caller, everyone)
-        return self._stop(found.digest, caller, running=running)
+        return self._stop(found.digest, caller, running=running, dry_run=dry_run)
 
     def _job(self, request_id: str, caller: str) -> StoredJob | None:
         """Return the job with this id, or of this run; None while the id is that of a request which is not over."""
@@ -107,18 +113,22 @@ class WorkControl:
         entry = self._journal.find(request_id)
         return None if entry is not None and entry.state in (TAKEN, STARTED) else job
 
-    def _cancel_job(self, job: StoredJob, caller: str, *, running: bool) -> str:
+    def _cancel_job(self, job: StoredJob, caller: str, *, running: bool, dry_run: bool) -> str:
         result = ActionResult(5, f"cancelled by '{caller}' before it began", WAS_CANCELLED, {})
-        if job.state == SCHEDULED and self._store.end(job.id, CANCELLED, result, self._now(), before=[SCHEDULED]):
+        if job.state == SCHEDULED and (
+            dry_run or self._store.end(job.id, CANCELLED, result, self._now(), before=[SCHEDULED])
+        ):
             return "cancelled"
         found = self._store.find(job.id)
         if found is None or found.state != RUNNING:
             return "ended"
-        return self._stop(job.digest, caller, running=running)
+        return self._stop(job.digest, caller, running=running, dry_run=dry_run)
 
-    def _stop(self, digest: str, caller: str, *, running: bool) -> str:
+    def _stop(self, digest: str, caller: str, *, running: bool, dry_run: bool) -> str:
         if not running:
             raise Aborted("the action has begun (cancel it to stop its processes: crpc jobs cancel)")
+        if dry_run:
+            return "stopped"
         return "stopped" if self._runner.cancel(digest, f"cancelled by '{caller}'") else "ended"
 
     def _check(self, owner: str, caller: str, everyone: bool) -> None:
