@@ -17,14 +17,13 @@ from collective.catalog import Catalog
 from collective.ddl import Action
 from collective.errors import RPCError
 from collective.node.plugins import agents as loading
-from collective.node.plugins.agents import INSIDE, RPCUTIL
+from collective.node.plugins.agents import INSIDE
 from collective.testing import fake_commands
 
 AGENTS = (fact, file, nettest, nrpe, package, process, puppet, service, shell)
 MODULES = {one.__name__.rpartition(".")[2]: one for one in AGENTS}
 CATALOG = Catalog()
-DAEMON = INSIDE - {RPCUTIL}  # what these do depends on the daemon around them: they have tests of their own
-STANDARD = [path.stem for path in sorted(DDLS.glob("*.json")) if path.stem not in DAEMON]
+STANDARD = [path.stem for path in sorted(DDLS.glob("*.json"))]
 ACTIONS = [action for name in STANDARD for action in CATALOG.ddl(name).actions.values()]
 # Each value would do something if it reached a shell, an option parser, a path or a C string.
 HOSTILE = {
@@ -60,9 +59,9 @@ def test_every_action_has_a_case(action: Action) -> None:
 def test_every_agent_is_among_them() -> None:
     """The standard agents of the distribution are exactly those with a DDL, and all load."""
     loaded = loading.load([loading.bundled()], [DDLS], Path("/nonexistent"))
-    assert sorted(loaded) == sorted([*STANDARD, *DAEMON])
+    assert sorted(loaded) == STANDARD
     assert loaded.problems == ()
-    assert sorted([*MODULES, "rpcutil"]) == STANDARD
+    assert sorted([*MODULES, *INSIDE]) == STANDARD
 
 
 @pytest.mark.parametrize("provider", package.PROVIDERS)

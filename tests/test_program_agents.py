@@ -150,7 +150,7 @@ def test_a_program_of_choria_gets_a_dry_run_only_where_the_ddl_has_one(folder: P
     """The member `dry_run` is in the requests of actions that have a dry run, and in no others."""
     answer = "case $3 in *activation*) echo '{\"activate\": true}' > $2; exit;; esac"
     show = "sed -n 's/.*\"dry_run\": \\([a-z]*\\).*/\\1/p' $1 | tr -d '\\n'"
-    write_program(folder / "teller", f"#!/bin/sh\n{answer}\nprintf '{{\"data\": {{\"text\": \"%s\"}}}}' \"$({show})\" > $2\n")
+    write_program(folder / "teller", f'#!/bin/sh\n{answer}\nprintf \'{{"data": {{"text": "%s"}}}}\' "$({show})" > $2\n')
     document = json.loads(ddl("teller", "plain", "careful"))
     document["actions"]["careful"] = {**document["actions"]["careful"], "dry_run": True}
     (folder / "teller.json").write_text(json.dumps(document))

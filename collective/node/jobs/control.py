@@ -95,9 +95,7 @@ class WorkControl:
         """Return the freeze in force; None if there is none."""
         return vars(self._freeze.state) if self._freeze.state else None
 
-    def _stop_request(
-        self, request_id: str, caller: str, everyone: bool, running: bool, dry_run: bool
-    ) -> str | None:
+    def _stop_request(self, request_id: str, caller: str, everyone: bool, running: bool, dry_run: bool) -> str | None:
         """Stop a request that runs, and return what became of it; None if it does not run."""
         found = self._running.find(request_id, caller)
         if found is None:
