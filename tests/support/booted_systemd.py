@@ -91,7 +91,20 @@ def booted(folder: Path, group: Path, units: Mapping[str, str], real: Sequence[P
         (folder / "units" / name).write_text(text)
     folders = [folder, PROJECT, Path(sys.prefix), Path(sys.base_prefix), *real]
     bound = [str(path) for path in folders if path != Path("/usr")]
-    command = ["sh", "-c", _ENTER, "enter", group, "sh", "-c", _BOOT, "boot", folder / "place", folder / "units", *bound]
+    command = [
+        "sh",
+        "-c",
+        _ENTER,
+        "enter",
+        group,
+        "sh",
+        "-c",
+        _BOOT,
+        "boot",
+        folder / "place",
+        folder / "units",
+        *bound,
+    ]
     with (folder / "boot.log").open("wb") as log:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
     try:
