@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from support.agent_cases import CASES, DDLS
+from support.hostile_values import hostile_values
 
 from collective.agents import fact, file, nettest, nrpe, package, process, puppet, service, shell
 from collective.catalog import Catalog
@@ -25,21 +26,8 @@ MODULES = {one.__name__.rpartition(".")[2]: one for one in AGENTS}
 CATALOG = Catalog()
 STANDARD = [path.stem for path in sorted(DDLS.glob("*.json"))]
 ACTIONS = [action for name in STANDARD for action in CATALOG.ddl(name).actions.values()]
-# Each value would do something if it reached a shell, an option parser, a path or a C string.
-HOSTILE = {
-    "option": "--now",
-    "newline": "a\nb",
-    "shell": "; touch {mark}",
-    "substitution": "$(touch {mark})",
-    "backticks": "`touch {mark}`",
-    "climbing": "../../../../../../../../{mark}",
-    "link": "{link}",
-    "long": "a" * (1024 * 1024),
-    "nul": "a\0b",
-    "not UTF-8": "a\udcff",
-}
 COMMANDS: dict[str, Any] = {name: {} for name in ("apt-get", "apt-cache", "dpkg-query", "systemctl", "ping", "puppet")}
-# These inputs are programs or patterns: what a caller may run is what the policy allows.
+# These inputs are programs: test_hostile_programs.py shows that exactly these are executed.
 PROGRAMS = {("shell", "command"), ("shell", "script"), ("shell", "stdin"), ("shell", "interpreter"), ("shell", "url")}
 
 
@@ -128,8 +116,7 @@ def world(tmp_path: Path) -> dict[str, Any]:
 )
 def test_hostile_values(action: Action, name: str, world: dict[str, Any]) -> None:
     """A hostile value is refused by the DDL, or reaches commands only as a whole argument and never as an option."""
-    for text in HOSTILE.values():
-        value = text.format(mark=world["mark"], link=world["link"])
+    for value in hostile_values(world["mark"], world["link"]):
         try:
             data = action.check_input(filled(action, name, value))
         except RPCError:
