@@ -177,6 +177,14 @@ def test_the_programs_of_the_documentation_are_those_of_these_tests() -> None:
         assert f"```sh\n{text}```" in page
 
 
+def test_a_program_may_lack_an_interpreter(folder: Path, serve: Any) -> None:
+    """MCollective's programs run without a `#!` line, because Ruby lets /bin/sh run them; so do ours."""
+    (folder / "disk").mkdir()
+    write_program(folder / "disk" / "usage.sh", 'echo \'{"text": "plain"}\' > "$2"\n')
+    (folder / "disk.json").write_text(ddl("disk", "usage"))
+    assert serve()("disk", "usage").data == {"text": "plain"}
+
+
 def test_a_data_function_may_be_a_program(folder: Path, serve: Any) -> None:
     """A data function in shell answers filters and get_data."""
     write_program(folder / "data" / "mounted", MOUNTED)

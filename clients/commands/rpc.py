@@ -22,6 +22,7 @@ from collective.clients.commands import COMMANDS
 from collective.clients.confirmation import Confirmation
 from collective.clients.input_files import Sources
 from collective.clients.inputs import ask_secrets, read_inputs
+from collective.clients.notify_options import notifier
 from collective.clients.parser import examples_epilog
 from collective.clients.prepared_call import PreparedCall, connected, planned, send
 from collective.clients.repeated_call import repeat
@@ -87,7 +88,9 @@ def sent(args: argparse.Namespace, words: Sequence[str]) -> Iterator[tuple[Call,
     config, catalog = configuration(args, words)
     prepared = prepare(args, words, config, catalog)
     with connected(config, catalog) as fleet:
-        yield send(args, fleet, prepared), fleet
+        call = send(args, fleet, prepared)
+        with prepared.notifier.following(call):
+            yield call, fleet
 
 
 def configuration(args: argparse.Namespace, words: Sequence[str]) -> tuple[ClientConfig, Catalog]:
@@ -107,6 +110,8 @@ def prepare(args: argparse.Namespace, words: Sequence[str], config: ClientConfig
     action = _action(catalog, words)
     _check_dry_run(args, action)
     check_repeating(args, action)
+    if args.policy and not rollout_plan.is_wanted(args):
+        raise UsageError("--policy: has no effect without --plan")
     read_view(args, action)  # a wrong field is an error before anything is sent
     sources = Sources()
     data = read_inputs(words[2:], action, sources)
@@ -120,12 +125,13 @@ def prepare(args: argparse.Namespace, words: Sequence[str], config: ClientConfig
         confirmation=Confirmation(action, data, config.max_targets, config.type_above),
         timeout=args.timeout,
         ttl=args.ttl,
-        dry_run=args.dry_run,
+        dry_run=args.dry_run and not args.plan,
         hooks=rollout_checks.hooks(args, catalog),
         gates=rollout_checks.gates(args),
         max_cost=args.max_cost,
         background=job_options.background(args),
         reason=args.reason,
+        notifier=notifier(args, config),
     )
 
 
@@ -178,8 +184,8 @@ def _check_dry_run(args: argparse.Namespace, action: Action) -> None:
         action.require_dry_run()
         if args.no_results:
             raise UsageError("--no-results: not allowed with --dry-run, whose report is in the replies")
-        if rollout_plan.is_wanted(args):
-            raise UsageError("--dry-run: not allowed with a plan, which sends nothing (omit one of them)")
+        if args.save_plan:
+            raise UsageError("--save-plan: not allowed with --dry-run (the plan would be applied for real)")
 
 
 def _action(catalog: Catalog, words: Sequence[str]) -> Action:
