@@ -83,6 +83,8 @@ class CallOpener:
         """Return the request of a plan."""
         request = self.request(plan.action, plan.data, plan.targets.filter, plan.timeout, plan.ttl)
         request = replace(request, reason=plan.reason, total=len(plan.nodes), approvals=plan.approvals)
+        if plan.run:
+            request = replace(request, id=plan.run)
         if plan.dry_run:
             request = replace(request, dry_run=True, critical=(*request.critical, "dry_run"))
         if plan.background:

@@ -30,6 +30,7 @@ from collective.fleet.pace import Pace
 from collective.fleet.steps import NO_HOOKS, Hook, Hooks
 from collective.fleet.targets import Targets
 from collective.fleet.waves import PlannedWave
+from collective.messages import new_id
 from collective.nodesets import fold
 from collective.signing import SignPayload
 from collective.text import plural
@@ -43,7 +44,7 @@ class CallPlan:
 
     `hooks` run before and after the action on each node, `gates` are checked between waves. With `dry_run` the
     nodes only report what the action would change; with `background` they run it as a job. `reason` is why, for
-    policies that require one, and `approvals` are the signatures of other callers.
+    policies that require one, and `approvals` are the signatures of other callers on the run with the ID `run`.
 
     `found` are the nodes, `waves` the same nodes in the order in which they are reached, `facts` those that the pace
     needs, by node.
@@ -65,6 +66,7 @@ class CallPlan:
     background: Background | None = None
     reason: str | None = None
     approvals: Mapping[str, Any] | None = None
+    run: str | None = None
 
     @property
     def idempotent(self) -> bool:
@@ -87,9 +89,17 @@ class Parties:
 
 
 def saved(
-    plan: CallPlan, versions: Mapping[str, str], parties: Parties, created: float, sign: SignPayload
+    plan: CallPlan,
+    versions: Mapping[str, str],
+    parties: Parties,
+    created: float,
+    sign: SignPayload,
+    valid: float = approvals.EXPIRES,
 ) -> dict[str, Any]:
-    """Return the signed document of a plan; raise UsageError for a dry run, and when its inputs are secret."""
+    """Return the signed document of a plan, whose approvals are valid for `valid` seconds.
+
+    Raises UsageError for a dry run, and when its inputs are secret.
+    """
     if plan.dry_run:
         raise UsageError("--save-plan: not allowed with --dry-run (the plan would be applied for real)")
     for part in (Hook(plan.action, plan.data), *plan.hooks.named().values()):
@@ -97,6 +107,7 @@ def saved(
             raise UsageError(f"--save-plan: the input '{secret[0]}' is secret and must not be written to a file")
     document = {
         "schema": schemas.schema_id(_SCHEMA),
+        "run": new_id(),
         "created": created,
         "collective": parties.collective,
         "caller": parties.caller,
@@ -119,7 +130,7 @@ def saved(
         "waves": [{"rank": wave.rank, "nodes": list(wave.nodes)} for wave in plan.waves],
         "versions": dict(versions),
     }
-    approval = approvals.document(document, parties.installation, created + approvals.EXPIRES)
+    approval = approvals.document(document, parties.installation, created + valid)
     return plan_signature.signed({**document, "approval": {"document": approval, "signatures": {}}}, sign)
 
 
