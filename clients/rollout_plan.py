@@ -108,9 +108,12 @@ def _save(path: Path, plan: CallPlan, around: Surroundings, fleet: Fleet) -> Non
 
 
 def _cost(plan: CallPlan, around: Surroundings, fleet: Fleet) -> CallCost:
-    from collective.setup.cost import call_cost
+    from collective.setup.cost import DIRECT_LIMIT, call_cost
 
-    direct = max(len(plan.nodes), 1) if plan.action.secrets & plan.data.keys() else fleet.config.direct_limit
+    limit = fleet.config.direct_limit
+    direct = DIRECT_LIMIT if limit is None else limit
+    if plan.action.secrets & plan.data.keys():
+        direct = max(len(plan.nodes), 1)
     steps = 1 + len(plan.hooks.named())
     return call_cost([len(wave.nodes) for wave in plan.waves] * steps, around.nodes or len(plan.nodes), direct)
 

@@ -173,7 +173,7 @@ class ClientConfig:
     ddl_source: str = "auto"
     ddl_nodes: list[str] = field(default_factory=lambda: ["*"])
     state: Path = field(default_factory=lambda: user_folder("STATE"))
-    direct_limit: int = 50
+    direct_limit: int | None = None
     max_targets: int = 0
     type_above: int = 0
     ttl: float = 60.0

@@ -33,7 +33,7 @@ from collective.fleet.reply_queue import ReplyQueue
 from collective.fleet.reply_slots import Slot
 from collective.fleet.rollout import Rollout
 from collective.fleet.rollout_log import RolloutLog
-from collective.fleet.sending import Sender
+from collective.fleet.sending import Sender, send
 from collective.fleet.sent_requests import SentRequests
 from collective.fleet.steps import NO_SENDERS, NodeStep, NodeSteps, in_order
 from collective.fleet.unresponsive import UnresponsiveNodes
@@ -43,6 +43,7 @@ from collective.transport import Delivery
 _MIN_POLL = 1.0  # seconds; looking into node queues is not urgent, and SQS polls for whole seconds
 _MAY_PASS = (Aborted.statuscode, Failed.statuscode)  # status codes of failures that a retry may change
 _NEVER_RETRIED = frozenset({"denied", "filtered", "not_evaluated"})  # reasons of failures that a retry does not change
+_UNKNOWN = 100  # replies that a broadcast is taken to have
 _BACKLOG = 5.0  # seconds by which timeouts are extended while more replies are waiting to be received
 
 
@@ -206,26 +207,24 @@ class Call:
         return closed and not self._rollout.at_gate and not self._rollout.stopped
 
     def _send(self, nodes: list[str], step: int = 0) -> None:
-        """Send a step to nodes; a message into which their names do not fit is sent in parts, each with its own ID."""
-        wave = self._steps.wave(step, nodes)
-        if not wave.fits():
-            middle = len(nodes) // 2
-            self._send(nodes[:middle], step)
-            self._send(nodes[middle:], step)
-            return
-        self._sent.add(wave, nodes)
-        self._steps.sent(step, nodes, wave.request.id)
+        """Send a step to nodes, in one message or in several, each with its own ID."""
+        waves = self._steps.waves(step, nodes)
+        for wave in waves:
+            self._sent.add(wave, wave.nodes)
+            self._steps.sent(step, wave.nodes, wave.request.id)
+            self._record.sent(wave.request.id, list(wave.nodes))
         self.outcomes.retract(self._rollout.retrying & set(nodes))
-        self._record.sent(wave.request.id, nodes)
         try:
-            wave.send()
+            send(waves)
         finally:
             # Timeouts run from after the sending, so that the node's own deadline ends first.
             now = self._clock.now()
-            (self._rollout.extend if step else self._rollout.sent)(sorted(wave.reached), now)
-            self._unresponsive.sent(wave.reached, now)
-            self._rollout.give_up(wave.absent)
-            self.absent += wave.absent
+            reached = sorted({node for wave in waves for node in wave.reached})
+            absent = [node for wave in waves for node in wave.absent]
+            (self._rollout.extend if step else self._rollout.sent)(reached, now)
+            self._unresponsive.sent(reached, now)
+            self._rollout.give_up(absent)
+            self.absent += absent
 
     # -- waiting
 
@@ -243,7 +242,7 @@ class Call:
 
     def _receive(self, wait: float) -> list[Reply]:
         """Return the new replies that arrive within `wait` seconds, and time out nodes."""
-        deliveries = self._replies.receive(wait)
+        deliveries = self._replies.receive(wait, len(self._rollout.working) if self._window is None else _UNKNOWN)
         if deliveries is None:
             return []
         now = self._clock.now()

@@ -47,13 +47,13 @@ from collective.fleet.targets import EVERY_NODE, Targets
 from collective.fleet.unresponsive import ROLLOUT_TTL
 from collective.fleet.verification import ReplyVerifier
 from collective.fleet.waves import plan_waves
-from collective.parallel import THREADS
 from collective.registry import NodeRecord, Nodes
 from collective.text import plural
 from collective.transport import Transport
 
 log = logging.getLogger(__name__)
 
+CONNECTIONS = 28  # to SQS: for the threads that send, receive or delete at the same time
 _CACHED = 5.0  # seconds for which the contents of the registry are cached
 
 
@@ -111,7 +111,7 @@ class Fleet:
             registry = CachedNodes(named, _CACHED)
         return cls(
             config,
-            SQSTransport(aws, connections=THREADS),
+            SQSTransport(aws, connections=CONNECTIONS),
             registry,
             catalog=catalog,
             sign=sign or caller_key.signing(config.key),

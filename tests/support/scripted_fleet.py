@@ -86,6 +86,7 @@ class Scripted:
         self._queues = {names.node_queue(COLLECTIVE, node): node for node in parts}
         self._arrivals: list[tuple[float, int, Reply]] = []
         self._numbers = itertools.count()
+        self._digests: dict[str, str] = {}  # by request; a large one takes long
         self._lock = threading.Lock()
 
     def clock(self) -> float:
@@ -121,6 +122,11 @@ class Scripted:
     def now(self) -> float:
         """Return the server's time."""
         return self.time
+
+    @property
+    def connections(self) -> int:
+        """Return one: only the calling thread may wait, because it advances the clock."""
+        return 1
 
     @property
     def installation(self) -> str:
@@ -198,7 +204,15 @@ class Scripted:
             return
         status = 5 if expired else part.statuscode
         for copy in range(part.copies):
-            self.arrive(answer(request, node, status), part.wakes + (0.0 if expired else part.after) + copy)
+            self.arrive(
+                answer(request, node, status, self._digest(request)),
+                part.wakes + (0.0 if expired else part.after) + copy,
+            )
+
+    def _digest(self, request: Request) -> str:
+        if request.id not in self._digests:
+            self._digests[request.id] = request_digest(request)
+        return self._digests[request.id]
 
     def _delivery(self, reply: Reply) -> Delivery:
         payload = json.dumps({"type": "reply", **vars(reply)})
@@ -218,9 +232,9 @@ class _Registry(MemoryRegistry):
         return super().read()
 
 
-def answer(request: Request, sender: str, statuscode: int = 0) -> Reply:
-    """Return a node's reply to a request."""
-    digest = request_digest(request)
+def answer(request: Request, sender: str, statuscode: int = 0, digest: str = "") -> Reply:
+    """Return a node's reply to a request, whose digest may be known."""
+    digest = digest or request_digest(request)
     return Reply(
         request.id, digest, sender, request.agent, request.action, statuscode, "OK", {}, time=0.0, elapsed_ms=1.0
     )
