@@ -54,6 +54,9 @@ from collective.transport import Transport
 
 log = logging.getLogger(__name__)
 
+# A library configures no logging; the null handler keeps Python from printing its warnings.
+logging.getLogger("collective").addHandler(logging.NullHandler())
+
 _CACHED = 5.0  # seconds for which the contents of the registry are cached
 
 
