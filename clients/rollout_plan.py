@@ -18,8 +18,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from collective.clients import options
-from collective.clients.expected_duration import expected_seconds
-from collective.clients.output import Output, show
 from collective.clients.render.formatting import in_words
 from collective.clients.streams import notice
 from collective.durations import in_words as in_time
@@ -71,6 +69,9 @@ def present(plan: CallPlan, fleet: Fleet, args: argparse.Namespace) -> int:
     cost = _cost(plan, around, fleet)
     if args.save_plan:
         _save(args.save_plan, plan, around, fleet)
+    from collective.clients.expected_duration import expected_seconds
+    from collective.clients.output import Output, show
+
     seconds = expected_seconds(plan, options.run_folder(fleet.config))
     document = {**_document(plan, around, cost, fleet), "expected_seconds": seconds}
     rows = [(number, wave.rank, node) for number, wave in enumerate(plan.waves, start=1) for node in wave.nodes]
