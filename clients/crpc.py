@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     debug = "--debug" in (arguments[: arguments.index("--")] if "--" in arguments else arguments)
     _print_warnings()
     with suppress(Exception):  # a wrong option before the command: refused below
-        arguments = _command_first(arguments)
+        arguments = command_first(arguments)
     if "nrpe" in arguments and _is_check(arguments):
         from collective.clients import nagios
 
@@ -98,7 +98,7 @@ def _open_closed_streams() -> None:
 
 
 def _dispatch(arguments: list[str]) -> int:
-    arguments = _command_first(arguments)
+    arguments = command_first(arguments)
     if arguments[:1] == ["--"]:  # the end of the options before the command
         arguments = arguments[1:]
     if not arguments or arguments[0].startswith("-"):
@@ -112,7 +112,7 @@ def _dispatch(arguments: list[str]) -> int:
     return code
 
 
-def _command_first(arguments: list[str]) -> list[str]:
+def command_first(arguments: list[str]) -> list[str]:
     """Return `arguments` with the options before the command moved behind it."""
     if not arguments or not arguments[0].startswith("-") or _HELP.issuperset(arguments):
         return arguments
