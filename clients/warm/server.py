@@ -27,6 +27,8 @@ _MAX_FILES = 5
 _RECEIVE = 2.0  # seconds within which a caller must have sent its request
 _LOOK = 30.0  # seconds between looks at the socket and the idle time
 _BACKLOG = 64
+_HANDOVER = 5.0  # seconds that the next process waits for the calls of the one before
+_PAUSE = 0.05  # seconds
 
 
 class WarmServer:
@@ -102,7 +104,7 @@ class WarmServer:
         if received is None:
             self._report(connection)
             return
-        if self._imported.changed() or stamps(self._files) != self._files:
+        if self._is_stale():
             _tell(connection, COLD)
             self._stopping = True
             connection.close()
@@ -110,6 +112,9 @@ class WarmServer:
             self._fork(received, connection)
         for file in received.files:
             os.close(file)
+
+    def _is_stale(self) -> bool:
+        return self._imported.changed() or stamps(self._files) != self._files
 
     def _fork(self, request: child.Request, connection: socket.socket) -> None:
         before = signal.pthread_sigmask(signal.SIG_SETMASK, signal.valid_signals())
@@ -175,7 +180,11 @@ class WarmServer:
             self._used = time.monotonic()
 
     def _report(self, connection: socket.socket) -> None:
-        """Answer `crpc warm status`."""
+        """Answer `crpc warm status`, unless this process is about to be replaced."""
+        if self._is_stale():
+            self._stopping = True
+            connection.close()
+            return
         found = {"pid": os.getpid(), "calls": self._calls, "active": len(self._children), "idle_s": self._idle}
         _tell(connection, marshal.dumps(found))
         connection.close()
@@ -221,14 +230,27 @@ def _listening(path: Path) -> socket.socket:
     return listener
 
 
+def _locked(lock: int, path: Path) -> bool:
+    """Lock a file, when a process that has closed its socket ends; return False while another one serves."""
+    end = time.monotonic() + _HANDOVER
+    while time.monotonic() < end:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if path.exists():
+                return False
+            time.sleep(_PAUSE)
+        else:
+            return True
+    return False
+
+
 def main(arguments: list[str]) -> int:
     """Serve, unless another process serves already; return the exit code."""
     idle, path, *files = arguments
     os.umask(0o077)
     lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    if not _locked(lock, Path(path)):
         return 0
     WarmServer(Path(path), float(idle), files, lock).serve()
     return 0
