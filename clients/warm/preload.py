@@ -6,8 +6,11 @@ import gc
 import importlib
 import pkgutil
 
-_PACKAGES = "aws clients clients.render clients.commands filters fleet fleet.runs registry signing transport".split()
-_OTHERS = ("encodings.idna", "getpass", "queue", "termios")
+_PACKAGES = (
+    *("aws", "clients", "clients.apps", "clients.render", "clients.commands", "filters"),
+    *("fleet", "fleet.runs", "registry", "signing", "transport"),
+)
+_OTHERS = ("collective.yaml_file", "encodings.idna", "getpass", "queue", "termios")
 
 
 def load() -> None:
@@ -24,12 +27,17 @@ def load() -> None:
 
 
 def _rehearse() -> None:
-    from collective import schemas
+    from collective import messages
     from collective.aws.session import AWS
     from collective.config import ClientConfig
+    from collective.signing import unsigned
 
     aws = AWS.of(ClientConfig("rehearsal", region="us-east-1", endpoint="http://127.0.0.1:9"))
     for service in ("sqs", "sns", "dynamodb"):
         aws.client(service)
-    for name in ("envelope", "reply", "request"):
-        schemas.load(name)
+    reply = messages.Reply("0" * 32, "0" * 64, "node", "agent", "action", 0, "OK", {}, 0.0, 0.0)
+    messages.decode_reply(messages.unseal(messages.seal(messages.encode(reply), unsigned)).content)
+    request = messages.Request(
+        "0" * 32, "c", "aws:region:0", "a@b", "host", "agent", "action", {}, ("node",), {}, 0.0, 1.0, 1.0, "queue"
+    )
+    messages.encode(request)

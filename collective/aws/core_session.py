@@ -11,7 +11,7 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -78,9 +78,16 @@ def new_core() -> BotocoreSession:
 
 
 def _loader(core: BotocoreSession) -> Loader:
-    """Return a loader of the folders in AWS_DATA_PATH and of botocore's own, as botocore's default loader has them."""
-    paths = str(core.get_config_variable("data_path") or "").split(os.pathsep)
-    extra = [str(Path(os.path.expandvars(path)).expanduser()) for path in paths if path]
+    return _loader_of(str(core.get_config_variable("data_path") or ""))
+
+
+@cache
+def _loader_of(data_path: str) -> Loader:
+    """Return a loader of the folders in AWS_DATA_PATH and of botocore's own, as botocore's default loader has them.
+
+    All sessions of a process share what it has read.
+    """
+    extra = [str(Path(os.path.expandvars(path)).expanduser()) for path in data_path.split(os.pathsep) if path]
     return _DataLoader(extra_search_paths=extra, file_loader=_DataFiles())
 
 
