@@ -10,7 +10,7 @@ _PACKAGES = (
     *("aws", "clients", "clients.apps", "clients.render", "clients.commands", "filters"),
     *("fleet", "fleet.runs", "registry", "signing", "transport"),
 )
-_OTHERS = ("collective.yaml_file", "encodings.idna", "getpass", "queue", "termios")
+_OTHERS = ("collective.yaml_file", "encodings.ascii", "encodings.idna", "getpass", "queue", "termios")
 
 
 def load() -> None:
