@@ -18,8 +18,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from collective.clients import options, plan_forecast
-from collective.clients.expected_duration import expected_seconds
-from collective.clients.output import Output, show
 from collective.clients.plan_forecast import reason_lines
 from collective.clients.render.formatting import in_words
 from collective.clients.streams import notice
@@ -80,6 +78,9 @@ def present(plan: CallPlan, fleet: Fleet, args: argparse.Namespace) -> int:
     cost = _cost(plan, around, fleet)
     if args.save_plan:
         _save(args.save_plan, plan, around, fleet)
+    from collective.clients.expected_duration import expected_seconds
+    from collective.clients.output import Output, show
+
     seconds = expected_seconds(plan, options.run_folder(fleet.config))
     forecast = plan_forecast.forecast(plan, fleet, args.policy, dry_run=args.dry_run)
     document = {**_document(plan, around, cost, fleet), "expected_seconds": seconds, **forecast.document()}

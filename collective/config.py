@@ -157,6 +157,8 @@ class ClientConfig:
     `groups` are node sets for `@name`, each with a `filter`, `nodes` or a `command` that prints names. `aliases` are
     command lines of `crpc` by name, `commands` and `reports` the folders with files of own commands and reports.
 
+    `warm` is how long a warm process waits for the next call before it ends, such as `10m`; None: there is none.
+
     With `save_runs` calls of `crpc` are saved in the folder `state`, for `runs_days` days and up to `runs_megabytes`.
     """
 
@@ -186,6 +188,7 @@ class ClientConfig:
     commands: list[Path] = field(default_factory=lambda: [_in_configuration("commands")])
     reports: list[Path] = field(default_factory=lambda: [_in_configuration("reports")])
     notify: dict[str, dict[str, Any]] = field(default_factory=dict)
+    warm: str | None = None
     save_runs: bool = True
     runs_days: float = 30.0
     runs_megabytes: float = 100.0

@@ -53,6 +53,7 @@ GROUPS = {
         "keys": "Show and trust the keys that sign requests",
         "policy": "Check and test authorization policies",
         "audit": "Show and verify the audit log of a node",
+        "warm": "Keep a process that starts crpc faster",
         "cost": "Estimate what a collective costs per month at AWS",
     },
     "Write agents": {

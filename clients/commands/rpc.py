@@ -25,10 +25,8 @@ from collective.clients.inputs import ask_secrets, read_inputs
 from collective.clients.notify_options import notifier
 from collective.clients.parser import examples_epilog
 from collective.clients.prepared_call import PreparedCall, connected, planned, send
-from collective.clients.repeated_call import repeat
 from collective.clients.repeating_options import check_repeating, is_repeated
 from collective.clients.request_parser import make_parser as make_parser
-from collective.clients.results import present, print_sent
 from collective.clients.streams import write
 from collective.clients.view_options import read_view
 from collective.errors import ConfigError, UsageError
@@ -67,7 +65,11 @@ def perform(args: argparse.Namespace, words: Sequence[str]) -> int:
         config, catalog = configuration(args, words)
         prepared = prepare(args, words, config, catalog)
         with connected(config, catalog) as fleet:
+            from collective.clients.repeated_call import repeat
+
             return repeat(args, fleet, prepared)
+    from collective.clients.results import present, print_sent
+
     with sent(args, words) as (call, fleet):
         return print_sent(call, args, fleet) if args.no_results else present(apps.call_output(call, args), call, fleet)
 

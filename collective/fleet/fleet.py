@@ -53,6 +53,9 @@ from collective.transport import Transport
 
 log = logging.getLogger(__name__)
 
+# A library configures no logging; the null handler keeps Python from printing its warnings.
+logging.getLogger("collective").addHandler(logging.NullHandler())
+
 CONNECTIONS = 28  # to SQS: for the threads that send, receive or delete at the same time
 _CACHED = 5.0  # seconds for which the contents of the registry are cached
 

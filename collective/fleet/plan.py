@@ -32,8 +32,10 @@ from collective.fleet.targets import Targets
 from collective.fleet.waves import PlannedWave
 from collective.messages import new_id
 from collective.nodesets import fold
+from collective.schema_check import SchemaCheck
 from collective.signing import SignPayload
 from collective.text import plural
+from collective.time_limit import OUTPUT_SECONDS
 
 _SCHEMA = "rollout-plan"
 
@@ -136,8 +138,6 @@ def saved(
 
 def read_saved(path: Path) -> dict[str, Any]:
     """Return the document of a saved plan, whose signature is not verified yet; raise UsageError when it is not one."""
-    from collective.json_schema import OUTPUT_SECONDS, first_error, validator
-
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -146,7 +146,7 @@ def read_saved(path: Path) -> dict[str, Any]:
         raise UsageError(f"{path}: not JSON (a plan is written by --save-plan)") from None
     if not isinstance(document, dict) or document.get("schema") != schemas.schema_id(_SCHEMA):
         raise UsageError(f"{path}: not a plan (a plan is written by --save-plan)")
-    problem = first_error(validator(schemas.load(_SCHEMA)), document, OUTPUT_SECONDS)
+    problem = SchemaCheck(schemas.load(_SCHEMA)).first_error(document, OUTPUT_SECONDS)
     if problem:
         raise UsageError(f"{path}: not a valid plan: {problem.message} (make a new plan)")
     return document
