@@ -149,7 +149,7 @@ class ClientConfig:
 
     `crpc ssh` uses the first of the facts `ssh_address` that a node has; `identity` is the node's name.
     `groups` are node sets for `@name`, each with a `filter`, `nodes` or a `command` that prints names. `aliases` are
-    command lines of `crpc` by name, `commands` and `reports` the folders with files of own commands and reports.
+    command lines of `crpc` by name, `commands`, `reports` and `playbooks` the folders with files of these.
 
     With `save_runs` calls of `crpc` are saved in the folder `state`, for `runs_days` days and up to `runs_megabytes`.
     """
@@ -179,6 +179,7 @@ class ClientConfig:
     aliases: dict[str, str] = field(default_factory=dict)
     commands: list[Path] = field(default_factory=lambda: [_in_configuration("commands")])
     reports: list[Path] = field(default_factory=lambda: [_in_configuration("reports")])
+    playbooks: list[Path] = field(default_factory=lambda: [_in_configuration("playbooks")])
     save_runs: bool = True
     runs_days: float = 30.0
     runs_megabytes: float = 100.0

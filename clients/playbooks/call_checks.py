@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collective.catalog import Catalog
     from collective.ddl import Action
 
-_GROUPS = ("targets", "pace")
+_NOT_OPTIONS = ("agent", "action", "inputs", "targets", "pace")
 _REPEATING = ("until", "every", "for")
 
 
@@ -96,20 +96,33 @@ def _check_options(
     shared: argparse.Namespace,
     catalog: Catalog,
 ) -> None:
-    """Refuse wrong options; if some have expressions, each of the others by itself."""
+    """Refuse wrong options: all together, or each by itself if some have expressions."""
     repeat = {name: value for name, value in (step.body if step.kind == "wait" else {}).items() if name in _REPEATING}
     options = {name: value for name, value in body.items() if name != "inputs"}
-    if not any(expressions([options, repeat])):
-        _checked(place, lambda: check_options(options, shared, catalog, **repeat))
+    if any(expressions([options, repeat])):
+        _check_each(body, place, shared)
         return
+    try:
+        check_options(options, shared, catalog, **repeat)
+    except ConfigError:
+        raise
+    except CollectiveError as error:
+        _check_each(body, place, shared)  # it knows the line
+        raise place.error(_text(error)) from None
+
+
+def _check_each(body: Mapping[str, Any], place: SourcePlace, shared: argparse.Namespace) -> None:
     for group in ("targets", "pace", ""):
-        members = body.get(group, {}) if group else {name: options[name] for name in options if name not in _GROUPS}
+        members = body.get(group, {}) if group else {name: body[name] for name in body if name not in _NOT_OPTIONS}
         for name, value in members.items():
-            if not any(expressions(value)) and name not in ("agent", "action", "nodes", "inputs"):
-                one = {"agent": body["agent"], "action": body["action"]}
-                one |= {group: {name: value}} if group else {name: value}
-                where = place.at(group, name) if group else place.at(name)
-                _checked(where, lambda one=one: arguments(one, shared))  # type: ignore[misc]
+            if name == "nodes" or any(expressions(value)):
+                continue
+            one = {"agent": body["agent"], "action": body["action"]}
+            one |= {group: {name: value}} if group else {name: value}
+            try:
+                arguments(one, shared)
+            except CollectiveError as error:
+                raise (place.at(group, name) if group else place.at(name)).error(_text(error)) from None
 
 
 def _check_wait(step: PlaybookStep, place: SourcePlace) -> None:
@@ -117,16 +130,15 @@ def _check_wait(step: PlaybookStep, place: SourcePlace) -> None:
         return
     from collective.filters.select import read_select
 
-    _checked(place.at("filter"), lambda: read_select(step.body["filter"], "filter"))
-
-
-def _checked(place: SourcePlace, check: Any) -> None:
     try:
-        check()
-    except ConfigError:
-        raise
+        read_select(step.body["filter"], "filter")
     except CollectiveError as error:
-        raise place.error(str(error)) from None
+        raise place.at("filter").error(_text(error)) from None
+
+
+def _text(error: CollectiveError) -> str:
+    """Return a message without the hint at the help page of requests."""
+    return str(error).removesuffix(" (see 'crpc AGENT ACTION --help')")
 
 
 def _shown(value: Any) -> str:
