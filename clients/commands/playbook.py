@@ -106,9 +106,13 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _separate_resume(args: argparse.Namespace) -> None:
-    """Take the word after `--resume` as an input or the playbook if it is not a run: `--resume password=@file`."""
+    """Take the word after `--resume` as an input if it is one: `--resume password=@file`."""
     if args.resume is not None and not _RUN.fullmatch(args.resume):
-        raise UsageError(f"--resume: invalid run '{args.resume}' (put --resume at the end, or use an ID or last)")
+        if "=" not in args.resume:
+            raise UsageError(
+                f"--resume: invalid run '{args.resume}' (use an ID or its first 4 or more digits, or last)"
+            )
+        args.words, args.resume = [args.resume, *args.words], "last"
 
 
 def _command(args: argparse.Namespace, *, fetch: bool) -> PlaybookCommand:

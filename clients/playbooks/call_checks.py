@@ -83,7 +83,9 @@ def _check_inputs(action: Action, given: Mapping[str, Any], place: SourcePlace) 
             raise place.error(f"{action.agent} {action.name}: required input '{missing[0]}' is missing")
         for name, value in known.items():
             if not action.accepts(name, value):
-                raise place.at(name).error(f"{action.agent} {action.name}: input '{name}': {_shown(value)} is not valid")
+                raise place.at(name).error(
+                    f"{action.agent} {action.name}: input '{name}': {_shown(value)} is not valid"
+                )
     except RPCError as error:
         named = next((name for name in known if f"'{name}'" in str(error)), None)
         raise (place.at(named) if named else place).error(str(error)) from None

@@ -1,7 +1,7 @@
 """The options of a step's call: those of the command line, read by the same parser, so that they mean the same.
 
-    targets: {with_fact: [role=web]}     --with-fact role=web
-    pace: {waves: [1, rest]}             --waves 1,rest
+targets: {with_fact: [role=web]}     --with-fact role=web
+pace: {waves: [1, rest]}             --waves 1,rest
 """
 
 from __future__ import annotations

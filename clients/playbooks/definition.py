@@ -25,7 +25,7 @@ class StepRetry:
 
 @dataclass(frozen=True)
 class PlaybookStep:
-    """One step. `number` is its place for people (`2.1`), `key` the same within one file, for saved states.
+    """One step. `number` is its place in its file (`2.1`); `title` is its name with the expressions compiled.
 
     `body` is the value of the kind's key with its expressions compiled, without the steps below, which are in `steps`
     (of parallel, for_each and groups) and `included`.
@@ -36,6 +36,7 @@ class PlaybookStep:
     name: str
     id: str
     place: SourcePlace
+    title: Any = None
     body: Any = None
     when: PlaybookExpression | None = None
     retry: StepRetry | None = None
@@ -46,13 +47,16 @@ class PlaybookStep:
     included: PlaybookDefinition | None = None
 
     @property
+    def playbook_included(self) -> PlaybookDefinition:
+        """The playbook that a step of the kind include runs."""
+        if self.included is None:
+            raise TypeError(f"{self.place}: not a step of the kind include")
+        return self.included
+
+    @property
     def below(self) -> Iterator[PlaybookStep]:
         """The steps directly below this one in the same file."""
         yield from (*self.steps, *self.rescue, *self.always)
-
-    def described(self) -> str:
-        """Return the step for messages: `step 2.1 'Drain'`."""
-        return f"step {self.number} '{self.name}'" if self.number else f"'{self.name}'"
 
 
 @dataclass(frozen=True)

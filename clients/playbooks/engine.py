@@ -24,7 +24,7 @@ from collective import durations
 from collective.clients.playbooks import progress
 from collective.clients.playbooks.definition import CONTINUE, RUN, PlaybookDefinition, PlaybookStep
 from collective.clients.playbooks.expressions import resolved
-from collective.clients.playbooks.results import StepFailure, StepResult, omitted
+from collective.clients.playbooks.results import EndedStep, StepFailure, StepResult, omitted
 from collective.clients.playbooks.saved_state import PlaybookState, has_secret, without_secrets
 from collective.clients.playbooks.scope import StepScope
 from collective.errors import CollectiveError, UsageError
@@ -40,15 +40,6 @@ _WORST = (STOPPED, FAILED, SILENT)
 _INTERRUPTED = "interrupted"
 
 StepWork = Callable[[PlaybookStep, StepScope, str], StepResult]
-
-
-@dataclass(frozen=True)
-class EndedStep:
-    """How a step has ended: its outcome, its result, and the failure that stops the playbook."""
-
-    outcome: str
-    result: StepResult
-    failure: StepFailure | None = None
 
 
 @dataclass
@@ -68,6 +59,7 @@ class PlaybookEngine:
     codes: list[int] = field(default_factory=list)  # of failures after which it continued
     _unsaved: set[str] = field(default_factory=set)  # keys of finished steps that are not in the state
     _interrupted: bool = False
+    _error: Exception | None = None
     _deadline: float = 0.0
 
     def run(self, scope: StepScope) -> StepFailure | None:
@@ -75,7 +67,10 @@ class PlaybookEngine:
         given = self.playbook.timeout
         seconds = durations.read_wait(str(given), MOST_SECONDS) if given else MOST_SECONDS
         self._deadline = self.clock.now() + seconds
-        return self._step(self.playbook.root, scope)
+        failure = self._step(self.playbook.root, scope)
+        if self._error is not None:
+            raise self._error
+        return failure
 
     def exit_code(self, failure: StepFailure | None) -> int:
         """Return the exit code: that of the failure, or the worst one of those after which it continued."""
@@ -105,14 +100,14 @@ class PlaybookEngine:
             if after is not None and ended.failure is None:
                 ended = replace(ended, outcome=progress.FAILED, failure=after)
         if step.number:
-            self._report(step, scope, ended, self.clock.now() - began)
+            self.progress.end(step, scope, ended, self.clock.now() - began)
         if ended.failure is None:
             self._note(step, scope, ended.result)
         return ended.failure
 
     def _over(self, step: PlaybookStep, scope: StepScope) -> StepFailure | None:
         """Return why no further step begins."""
-        if self._interrupted:
+        if self._interrupted or self._error:
             return self._failure(step, scope, STOPPED, _INTERRUPTED, final=True)
         if self.clock.now() >= self._deadline:
             return self._failure(step, scope, STOPPED, "the timeout of the playbook is over", final=True)
@@ -136,6 +131,10 @@ class PlaybookEngine:
         except KeyboardInterrupt:
             self._interrupted = True
             return EndedStep(progress.FAILED, result, self._failure(step, scope, STOPPED, _INTERRUPTED, final=True))
+        except Exception as error:  # such as a reader that has closed our output: `always` runs before it is raised
+            self.progress.muted = True
+            self._error = self._error or error
+            return EndedStep(progress.FAILED, result, self._failure(step, scope, FAILED, str(error), final=True))
 
     def _after_failure(
         self, step: PlaybookStep, scope: StepScope, result: StepResult, failure: StepFailure
@@ -146,11 +145,11 @@ class PlaybookEngine:
             self.codes.append(failure.code)
             return EndedStep(progress.CONTINUED, replace(result, code=failure.code, message=failure.message))
         if step.number:
-            self.progress.say(f"step {failure.key} '{failure.step.name}' failed: {failure.message}: running rescue")
+            self.progress.say(f"step {failure.key} '{failure.title}' failed: {failure.message}: running rescue")
         after = self._steps(step.rescue, scope.aside().named("failure", failure.values()))
         if after is None:
             return EndedStep(progress.RESCUED, replace(result, code=OK, message=failure.message))
-        text = f"{failure.message}; then step {after.key} '{after.step.name}' failed: {after.message}"
+        text = f"{failure.message}; then step {after.key} '{after.title}' failed: {after.message}"
         return EndedStep(progress.FAILED, result, replace(failure, message=text, final=after.final))
 
     # -- the work
@@ -166,14 +165,19 @@ class PlaybookEngine:
             if failure is None or failure.final or attempt == times:
                 break
             pause = delay * 2.0**attempt
-            self.progress.say(f"step {failure.key} '{step.name}' failed: {failure.message}: again in {pause:g} s")
+            self.progress.say(f"step {failure.key} '{failure.title}' failed: {failure.message}: again in {pause:g} s")
             self.clock.wait(pause)
             if self._over(step, scope):
                 break
         return result, failure
 
     def _work(self, step: PlaybookStep, scope: StepScope) -> tuple[StepResult, StepFailure | None]:
-        containers = {"steps": self._group, "parallel": self._parallel, "for_each": self._loop, "include": self._include}
+        containers = {
+            "steps": self._group,
+            "parallel": self._parallel,
+            "for_each": self._loop,
+            "include": self._include,
+        }
         if step.number:
             self._begin(step, scope)
         try:
@@ -244,12 +248,11 @@ class PlaybookEngine:
         return failure
 
     def _include(self, step: PlaybookStep, scope: StepScope) -> tuple[StepResult, StepFailure | None]:
-        assert step.included is not None
-        expected = step.included.inputs
+        expected = step.playbook_included.inputs
         inputs = expected.check_input(resolved(step.body.get("inputs", {}), scope.values()))
         self.progress.secrets.update(expected.secret_texts(inputs))
         inner = scope.included(step, inputs)
-        failure = self._step(step.included.root, inner)
+        failure = self._step(step.playbook_included.root, inner)
         return _contained(failure, vars=inner.vars)
 
     # -- the state, and what is printed
@@ -264,7 +267,7 @@ class PlaybookEngine:
         scope.result_of(step, entry["data"])
         if entry["code"] != OK:
             self.codes.append(entry["code"])
-        self.progress.end(step, scope.key(step), progress.BEFORE, 0.0, entry["code"])
+        self.progress.end(step, scope, EndedStep(progress.BEFORE, StepResult(code=entry["code"])), 0.0)
         return True
 
     def _note(self, step: PlaybookStep, scope: StepScope, result: StepResult) -> None:
@@ -287,20 +290,12 @@ class PlaybookEngine:
         detail = ""
         if step.kind == "call" and step.name != (call := f"{step.body['agent']} {step.body['action']}"):
             detail = call
-        self.progress.begin(step, scope.key(step), detail)
-
-    def _report(self, step: PlaybookStep, scope: StepScope, ended: EndedStep, seconds: float) -> None:
-        failure, result = ended.failure, ended.result
-        message = failure.message if failure else result.message
-        if failure is not None and failure.step is not step:
-            message = f"step {failure.key} '{failure.step.name}' failed"
-        code = failure.code if failure else result.code
-        self.progress.end(step, scope.key(step), ended.outcome, seconds, code, message, result.run)
+        self.progress.begin(scope.key(step), scope.title(step), detail)
 
     def _failure(
         self, step: PlaybookStep, scope: StepScope, code: int, message: str, *, final: bool = False
     ) -> StepFailure:
-        return StepFailure(step, scope.key(step), code, message, final)
+        return StepFailure(step, scope.key(step), scope.title(step), code, message, final)
 
 
 def _contained(failure: StepFailure | None, **data: Any) -> tuple[StepResult, StepFailure | None]:

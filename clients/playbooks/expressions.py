@@ -136,8 +136,10 @@ def _compiled(text: str, place: SourcePlace, shown: str, tree: nodes.Node | None
 def _described(
     tree: nodes.Node, place: SourcePlace, shown: str, evaluate: Callable[[Mapping[str, Any]], Any]
 ) -> PlaybookExpression:
-    whole = tree if isinstance(tree, nodes.Template) else nodes.Template([nodes.Output([tree])]).set_environment(
-        environment()
+    whole = (
+        tree
+        if isinstance(tree, nodes.Template)
+        else nodes.Template([nodes.Output([tree])]).set_environment(environment())
     )
     names = meta.find_undeclared_variables(whole) - environment().globals.keys()
     members = frozenset(_members(whole))

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collective.clients.playbooks.definition import PlaybookDefinition
     from collective.config import ClientConfig
 
+
 def load(
     path: Path, args: argparse.Namespace, config: ClientConfig | None, catalog: Catalog, *, fetch: bool
 ) -> PlaybookDefinition:

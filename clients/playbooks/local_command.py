@@ -16,9 +16,7 @@ MOST_OUTPUT = 1024 * 1024  # characters of each stream
 _LONGEST = 200  # characters of its output in a message
 
 
-def run_command(
-    arguments: Sequence[str], stdin: str, folder: Path, timeout: float
-) -> tuple[Mapping[str, Any], str]:
+def run_command(arguments: Sequence[str], stdin: str, folder: Path, timeout: float) -> tuple[Mapping[str, Any], str]:
     """Run a command; return its exit code and output, and why it failed (empty: it exited with 0)."""
     found: dict[str, Any] = {"exit": None, "stdout": "", "stderr": "", "json": None}
     try:

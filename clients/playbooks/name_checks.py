@@ -1,6 +1,6 @@
 """Check that every variable of an expression is defined where it is used, as far as that is known before a run.
 
-    inputs.x     in the schema of the inputs          steps.x   the id of an earlier step, not inside a loop that is over
+    inputs.x     in the schema of the inputs          steps.x   the id of an earlier step, not of a loop before
     vars.x       set by an earlier step               failure   within rescue
     item         within for_each
 
@@ -69,7 +69,7 @@ def check_names(playbook: PlaybookDefinition) -> None:
 
 
 def _check_step(step: PlaybookStep, known: KnownVariables) -> None:
-    for part in (step.when, step.body, step.retry and step.retry.delay):
+    for part in (step.title, step.when, step.body, step.retry and step.retry.delay):
         for one in expressions(part):
             known.check(one)
     inner = known

@@ -46,7 +46,12 @@ class NodeWork:
     """Calls actions on nodes for the steps of one run. `args` are the options of `crpc playbook run`."""
 
     def __init__(
-        self, args: argparse.Namespace, fleet: Fleet, state: PlaybookState, progress: PlaybookProgress, clock: RoundClock
+        self,
+        args: argparse.Namespace,
+        fleet: Fleet,
+        state: PlaybookState,
+        progress: PlaybookProgress,
+        clock: RoundClock,
     ) -> None:
         self._args = args
         self._fleet = fleet
@@ -72,13 +77,11 @@ class NodeWork:
             data = {**_nodes_result(earlier), "run": ""}
             return StepResult(data)
         code = self._progress.present(call, args, self._fleet)
-        data = {**of_nodes(call.outcomes, call.action, code, earlier), "run": call.request_id}
+        data = {**of_nodes(call.outcomes, code, earlier), "run": call.request_id}
         self._ok[key] = {name: data["replies"][name] for name in data["ok"]}
         message = problem(data, call.stopped) if code else ""
         secrets = _secret_texts(prepared, call.outcomes)
-        return StepResult(
-            data, code, message, secrets, run=call.request_id, interrupted=call.stopped == _INTERRUPTED
-        )
+        return StepResult(data, code, message, secrets, run=call.request_id, interrupted=call.stopped == _INTERRUPTED)
 
     def wait(self, step: PlaybookStep, scope: StepScope, _key: str) -> StepResult:
         """Wait until the replies match, or until all nodes match a filter."""
@@ -87,16 +90,14 @@ class NodeWork:
             return self._wait_for_filter(body)
         repeat = {name: body[name] for name in ("until", "every", "for") if name in body}
         args, prepared = self._prepared(body["call"], **repeat)
-        args.quiet = args.quiet or not self._progress.prints
+        args.quiet = args.quiet or not self._progress.is_text
         total, pending = Until(args, self._fleet, prepared, self._clock).collect()
         code = exit_code_until(total, pending)
         self._progress.show(total, args)
-        data = {**of_nodes(total.outcomes, total.action, code, {}), "pending": pending}
+        data = {**of_nodes(total.outcomes, code, {}), "pending": pending}
         message = f"{plural(len(pending), 'node')} did not match '{body['until']}': {fold_any(pending)}" if code else ""
         secrets = _secret_texts(prepared, total.outcomes)
-        return StepResult(
-            data, code, message, secrets, run=total.request_id, interrupted=total.stopped == _INTERRUPTED
-        )
+        return StepResult(data, code, message, secrets, run=total.request_id, interrupted=total.stopped == _INTERRUPTED)
 
     # -- calls
 

@@ -107,18 +107,18 @@ class PlaybookPreview:
     def _look_at_include(
         self, step: PlaybookStep, row: PreviewedStep, scope: StepScope, unknown: frozenset[str]
     ) -> None:
-        assert step.included is not None
+        included = step.playbook_included
         given = step.body.get("inputs", {})
         inputs: Mapping[str, Any] = {}
         inner = frozenset({"inputs"})
         if _is_known(given, scope, unknown):
             try:
-                inputs, inner = step.included.inputs.check_input(_value(given, scope)), frozenset()
+                inputs, inner = included.inputs.check_input(_value(given, scope)), frozenset()
             except RPCError as error:
                 raise step.place.at("include", "inputs").error(str(error)) from None
         else:
             row.later.append("inputs")
-        self._list(step.included.root.below, scope.included(step, inputs), inner)
+        self._list(included.root.below, scope.included(step, inputs), inner)
 
     def _look_at_call(
         self,

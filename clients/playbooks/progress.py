@@ -16,12 +16,15 @@ from collective.masking import hide
 from collective.text import escape_controls
 
 if TYPE_CHECKING:
+    from collective.clients.playbooks.results import EndedStep
+    from collective.clients.playbooks.scope import StepScope
     from collective.clients.render import CallView
     from collective.clients.render.view import Screen
     from collective.fleet.call import Call
     from collective.fleet.fleet import Fleet
 
 OK, FAILED, OMITTED, RESCUED, CONTINUED, BEFORE = "ok", "failed", "omitted", "rescued", "continued", "before"
+_NOT_RUN = {OMITTED: "omitted, its condition does not hold", BEFORE: "finished before"}
 COLUMNS = ("step", "name", "kind", "outcome", "exit", "seconds", "run", "message")
 
 
@@ -33,34 +36,40 @@ class PlaybookProgress:
     rows: list[dict[str, Any]] = field(default_factory=list)
     secrets: set[str] = field(default_factory=set)
     branches: int = 0
+    muted: bool = False  # because standard output cannot be written
     _lock: RLock = field(default_factory=RLock)
 
     @property
-    def prints(self) -> bool:
-        """Whether steps and results are printed as they happen."""
-        return self.args.output == "text" and not self.args.quiet
+    def is_text(self) -> bool:
+        """Whether results are printed as text as they arrive."""
+        return bool(self.args.output == "text") and not self.muted
 
-    def begin(self, step: PlaybookStep, key: str, detail: str = "") -> None:
+    def begin(self, key: str, title: str, detail: str = "") -> None:
         """Print the heading of a step."""
-        if self.prints:
-            text = f"[{key}] {step.name}{f': {detail}' if detail else ''}"
-            with self._lock:
-                write(f"{escape_controls(self.masked(text))}\n")
+        if self.is_text and not self.args.quiet:
+            self._line(f"[{key}] {title}{f': {detail}' if detail else ''}")
 
-    def end(
-        self, step: PlaybookStep, key: str, outcome: str, seconds: float, code: int, message: str = "", run: str = ""
-    ) -> None:
+    def end(self, step: PlaybookStep, scope: StepScope, ended: EndedStep, seconds: float) -> None:
         """Keep the row of a step; print a line if it is not simply OK."""
+        failure, result, outcome = ended.failure, ended.result, ended.outcome
+        key, title = scope.key(step), self.masked(scope.title(step))
+        message = result.message
+        if failure is not None:
+            nested = failure.step is not step
+            message = f"step {failure.key} '{failure.title}' failed" if nested else failure.message
+        code = failure.code if failure else result.code
         message = self.masked(message)
-        values = (key, step.name, step.kind, outcome, code, round(seconds, 3), run, message)
+        values = (key, title, step.kind, outcome, code, round(seconds, 3), result.run, message)
         with self._lock:
             self.rows.append(dict(zip(COLUMNS, values, strict=True)))
-        if self.prints and outcome in (OMITTED, BEFORE):
-            words = {OMITTED: "omitted, its condition does not hold", BEFORE: "finished before"}
-            with self._lock:
-                write(f"[{key}] {escape_controls(step.name)}: {words[outcome]}\n")
-        if outcome in (FAILED, RESCUED, CONTINUED):
-            self.say(f"step {key} '{step.name}' {'failed' if outcome == FAILED else f'failed, {outcome}'}: {message}")
+        if outcome in _NOT_RUN and self.is_text and not self.args.quiet:
+            self._line(f"[{key}] {title}: {_NOT_RUN[outcome]}")
+        if outcome == CONTINUED or (outcome == FAILED and self.branches):  # of others, the last line tells
+            self.say(f"step {key} '{title}' failed: {message}")
+
+    def _line(self, text: str) -> None:
+        with self._lock:
+            write(f"{escape_controls(self.masked(text))}\n")
 
     def say(self, text: str) -> None:
         """Print a line on standard error."""
@@ -69,7 +78,7 @@ class PlaybookProgress:
 
     def text(self, text: str) -> None:
         """Print the output of a local command."""
-        if self.prints and text:
+        if self.is_text and text:
             with self._lock:
                 write(self.masked(text if text.endswith("\n") else f"{text}\n"))
 
@@ -97,7 +106,7 @@ class PlaybookProgress:
     def _shown(self, call: CallView, args: argparse.Namespace) -> StepCallOutput:
         args.output, args.output_file = "text", None
         shown = StepCallOutput(call, args)
-        shown.lock, shown.visible = self._lock, self.prints
+        shown.lock, shown.visible = self._lock, self.is_text
         shown.progress = not self.branches
         return shown
 

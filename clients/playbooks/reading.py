@@ -9,7 +9,15 @@ from typing import Any
 
 from collective import schemas
 from collective.clients.playbooks import expressions
-from collective.clients.playbooks.definition import CONTINUE, KINDS, RUN, STOP, PlaybookDefinition, PlaybookStep, StepRetry
+from collective.clients.playbooks.definition import (
+    CONTINUE,
+    KINDS,
+    RUN,
+    STOP,
+    PlaybookDefinition,
+    PlaybookStep,
+    StepRetry,
+)
 from collective.clients.playbooks.input_schema import read_inputs_schema
 from collective.clients.playbooks.source import SourceFile, SourcePlace, read_source
 from collective.json_schema import OUTPUT_SECONDS, first_error, validator
@@ -82,9 +90,7 @@ class _PlaybookReader:
             found.append(self.step(entry, place.at(part, index), own, chain))
         return tuple(found)
 
-    def step(
-        self, entry: Mapping[str, Any], place: SourcePlace, number: str, chain: tuple[Path, ...]
-    ) -> PlaybookStep:
+    def step(self, entry: Mapping[str, Any], place: SourcePlace, number: str, chain: tuple[Path, ...]) -> PlaybookStep:
         self.count += 1
         if self.count > MOST_STEPS:
             raise place.error(f"more than {MOST_STEPS} steps, those of included playbooks counted")
@@ -92,10 +98,12 @@ class _PlaybookReader:
         body = entry[kind]
         below = {"parallel": (entry, place), "steps": (entry, place), "for_each": (body, place.at("for_each"))}
         holder, where = below.get(kind, ({}, place))
+        name = str(entry.get("name") or _made_name(kind, body))
         return PlaybookStep(
             number=number,
             kind=kind,
-            name=str(entry.get("name") or _made_name(kind, body)),
+            name=name,
+            title=expressions.value(name, place.at("name")),
             id=str(entry.get("id", "")),
             place=place,
             body=_compiled(kind, body, place.at(kind)),
@@ -135,7 +143,9 @@ def _check_keys(value: Any, schema: Mapping[str, Any], place: SourcePlace) -> No
         if not isinstance(key, str):
             raise place.at(str(key)).error(f"key '{key}': must be a string (put it in quotes)")
         if key not in properties and schema.get("additionalProperties") is False:
-            raise place.at(key).error(f"unknown key '{key}' ({suggest(key, properties, 'keys: ' + ', '.join(properties))})")
+            raise place.at(key).error(
+                f"unknown key '{key}' ({suggest(key, properties, 'keys: ' + ', '.join(properties))})"
+            )
         _check_keys(part, properties.get(key, {}), place.at(key))
 
 
@@ -229,11 +239,9 @@ def _made_name(kind: str, body: Any) -> str:
         "local": lambda: " ".join(map(str, body["command"])),
     }
     text = texts[kind]() if kind in texts else kind
-    return text if len(text) <= _LONGEST_NAME else f"{text[: _LONGEST_NAME - 1]}…"
+    return text if len(text) <= _LONGEST_NAME or "{" in text else f"{text[: _LONGEST_NAME - 1]}…"
 
 
 def _key(place: SourcePlace) -> str:
     names = [str(key) for key in place.keys if isinstance(key, str)]
     return f"{names[-1]}: " if names else ""
-
-

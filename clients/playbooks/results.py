@@ -11,7 +11,6 @@ from collective.exit_codes import OK
 from collective.text import plural
 
 if TYPE_CHECKING:
-    from collective.ddl import Action
     from collective.fleet.outcomes import Outcomes
     from collective.messages import Reply
 
@@ -54,6 +53,7 @@ class StepFailure:
 
     step: PlaybookStep
     key: str
+    title: str
     code: int
     message: str
     final: bool = False
@@ -61,7 +61,16 @@ class StepFailure:
 
     def values(self) -> dict[str, Any]:
         """Return the variable `failure`."""
-        return {"step": self.step.name, "number": self.key, "message": self.message, "exit": self.code}
+        return {"step": self.title, "number": self.key, "message": self.message, "exit": self.code}
+
+
+@dataclass(frozen=True)
+class EndedStep:
+    """How a step has ended: its outcome, its result, and the failure that stops the playbook."""
+
+    outcome: str
+    result: StepResult
+    failure: StepFailure | None = None
 
 
 def omitted(step: PlaybookStep) -> dict[str, Any]:
@@ -69,7 +78,7 @@ def omitted(step: PlaybookStep) -> dict[str, Any]:
     return {"ran": False, "succeeded": False, "exit": OK, **_EMPTY.get(step.kind, {})}
 
 
-def of_nodes(outcomes: Outcomes, action: Action, code: int, earlier: Mapping[str, Any]) -> dict[str, Any]:
+def of_nodes(outcomes: Outcomes, code: int, earlier: Mapping[str, Any]) -> dict[str, Any]:
     """Return the result of a call; `earlier` are the OK replies of attempts before this one, by node."""
     replies = {**earlier, **{name: reply_values(reply) for name, reply in outcomes.replies.items()}}
     return {

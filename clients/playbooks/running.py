@@ -82,16 +82,14 @@ class PlaybookCommand:
         try:
             with interruptible():
                 failure = engine.run(scope)
-            self._end(state, shown, engine, failure)
+            self._end(state, shown, failure)
         finally:
             state.close()
         code = engine.exit_code(failure)
         self._print(shown, scope, state, failure, code)
         return code
 
-    def _end(
-        self, state: PlaybookState, shown: PlaybookProgress, engine: PlaybookEngine, failure: StepFailure | None
-    ) -> None:
+    def _end(self, state: PlaybookState, shown: PlaybookProgress, failure: StepFailure | None) -> None:
         name, counts = self.playbook.name, _counts(shown.rows)
         if failure is None:
             state.end("ended", "", "")
@@ -101,7 +99,7 @@ class PlaybookCommand:
         state.end("stopped", failure.key, shown.masked(failure.message))
         resume = f"crpc playbook run {self.playbook.file.path} --resume {short(state.run)}"
         hint = f" (resume with '{resume}')" if state.saves else ""
-        where = f"step {failure.key} '{failure.step.name}' ({failure.step.place})"
+        where = f"step {failure.key} '{failure.title}' ({failure.step.place})"
         shown.say(f"playbook {name}: stopped at {where}: {failure.message}{hint}")
 
     def _print(
@@ -113,7 +111,7 @@ class PlaybookCommand:
         code: int,
     ) -> None:
         """Print the document of the run, unless its steps were printed as text while it ran."""
-        if shown.prints and self.args.output_file is None:
+        if shown.is_text and self.args.output_file is None:
             return
         document = {
             **scope.about,
@@ -201,4 +199,6 @@ def _counts(rows: Sequence[Mapping[str, Any]]) -> str:
     order = (outcomes.OK, outcomes.BEFORE, outcomes.OMITTED, outcomes.RESCUED, outcomes.CONTINUED, outcomes.FAILED)
     found = [(sum(row["outcome"] == one for row in rows), one) for one in order]
     words = {outcomes.BEFORE: "finished before"}
-    return f"{plural(len(rows), 'step')}: " + ", ".join(f"{count} {words.get(one, one)}" for count, one in found if count)
+    return f"{plural(len(rows), 'step')}: " + ", ".join(
+        f"{count} {words.get(one, one)}" for count, one in found if count
+    )

@@ -157,7 +157,7 @@ def used_ids(playbook: PlaybookDefinition) -> frozenset[str]:
     everything = False
     for _, step in playbook.every_step():
         ids.add(step.id)
-        for found in expressions([step.when, step.body, step.retry and step.retry.delay]):
+        for found in expressions([step.title, step.when, step.body, step.retry and step.retry.delay]):
             used |= {name for holder, name in found.members if holder == "steps"}
             everything |= "steps" in found.whole
     return frozenset((ids if everything else used) - {""})

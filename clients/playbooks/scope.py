@@ -10,6 +10,8 @@ from threading import Event
 from typing import Any
 
 from collective.clients.playbooks.definition import PlaybookDefinition, PlaybookStep
+from collective.clients.playbooks.expressions import resolved
+from collective.errors import UsageError
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,13 @@ class StepScope:
         """Return the same for the saved state; rounds with another item than before have another key."""
         return self.prefix[1] + self._placed(step, lambda one: f"{one.number}:{one.digest}")
 
+    def title(self, step: PlaybookStep) -> str:
+        """Return the name of a step with its expressions evaluated; as it is written if they have no value yet."""
+        try:
+            return str(resolved(step.title, self.values()))
+        except UsageError:
+            return step.name
+
     def named(self, name: str, value: Any) -> StepScope:
         """Return a scope with a further name; variables and results are the same."""
         return replace(self, names={**self.names, name: value})
@@ -85,10 +94,10 @@ class StepScope:
 
     def included(self, step: PlaybookStep, inputs: Mapping[str, Any]) -> StepScope:
         """Return the scope of an included playbook."""
-        assert step.included is not None
-        about = {**self.about, "title": step.included.title, "file": str(step.included.file.path)}
+        playbook = step.playbook_included
+        about = {**self.about, "title": playbook.title, "file": str(playbook.file.path)}
         prefix = (f"{self.key(step)}/", f"{self.saved_key(step)}/")
-        own = StepScope(step.included, inputs, about, self.facts, prefix=prefix, halted=self.halted)
+        own = StepScope(playbook, inputs, about, self.facts, prefix=prefix, halted=self.halted)
         return replace(own, recorded=self.recorded, cleaning=self.cleaning)
 
     def result_of(self, step: PlaybookStep, data: Any) -> None:

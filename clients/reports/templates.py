@@ -40,9 +40,7 @@ def write(content: Content) -> str:
     return "\n".join(pages)
 
 
-def _page(
-    environment: Sandbox, content: Content, rows: list[dict[str, Any]], number: int, count: int
-) -> str:
+def _page(environment: Sandbox, content: Content, rows: list[dict[str, Any]], number: int, count: int) -> str:
     report, values = content.report, _values(content, rows, number, count)
     heading = _rendered(environment, report, "page_heading", report.page_heading or "", values)
     body = [
@@ -66,9 +64,7 @@ def _environment() -> Sandbox:
     return environment
 
 
-def _rendered(
-    environment: Sandbox, report: Report, key: str, source: str, values: dict[str, Any]
-) -> str:
+def _rendered(environment: Sandbox, report: Report, key: str, source: str, values: dict[str, Any]) -> str:
     try:
         return written(environment.from_string(source), values, MOST_OUTPUT)
     except (TemplateError, SecurityError) as error:
