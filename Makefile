@@ -51,7 +51,7 @@ docs: $(VENV)/.docs  ## the documentation as a site, in build/site
 
 servers: $(INSTALLED) $(SERVERS)  ## one contract, against three servers that others wrote
 	SERVERS='moto ministack fauxqs' $(VENV)/bin/pytest tests/e2e/test_transport_sqs.py tests/e2e/test_registry_dynamodb.py \
-		tests/e2e/test_servers.py
+		tests/e2e/test_servers.py tests/e2e/test_lab.py
 
 simulation: $(INSTALLED)  ## 100,000 requests for each seed over a network that misbehaves; SIMULATED_SEEDS='7 8' takes others
 	SIMULATED_REQUESTS=100000 SIMULATED_WORLDS=1000 $(VENV)/bin/pytest --timeout 7200 -q -s tests/test_simulation.py

@@ -1,6 +1,6 @@
 """Run shell commands and scripts, and shell commands in the background (jobs).
 
-A dry run reports the command, and checks that the user and the folder exist; it starts nothing.
+A dry run reports the command, and checks that the user and the folder exist; it starts and downloads nothing.
 
 Output that does not fit into a reply is stored on the node as a job that has ended. The reply has `truncated`, the
 number of bytes, and the handle; `crpc shell output HANDLE` fetches it, and `clean` removes it.
@@ -70,6 +70,8 @@ def script(
     """Run a script from the request or from a URL with `interpreter`, with its #! line, or with /bin/sh."""
     if script is not None and url is not None:
         raise InvalidInput("shell script: give either 'script' or 'url'")
+    if dry_run and script is None:  # not downloaded: a dry run must not use the credentials of the node
+        return _plan([*([interpreter] if interpreter else ()), str(url), *(args or ())], user)
     identity = as_user(user)
     allowed = _allowed(timeout, deadline)
     text = script if script is not None else _downloads.script(str(url), allowed)

@@ -18,7 +18,7 @@ import traceback
 from collections.abc import Sequence
 from contextlib import suppress
 
-from collective.clients import completion, nagios, streams
+from collective.clients import completion, streams
 from collective.errors import CollectiveError, UsageError
 
 log = logging.getLogger(__name__)
@@ -37,6 +37,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     _print_warnings()
     with suppress(Exception):  # a wrong option before the command: refused below
         arguments = _command_first(arguments)
+    from collective.clients import nagios
+
     if nagios.is_check(arguments):
         return nagios.as_plugin(arguments, lambda: _dispatch(arguments), debug)
     began = time.monotonic()

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from collective.clients import options
+from collective.clients.notifier import NO_NOTIFIER, Notifier
 from collective.errors import TooManyTargets
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class PreparedCall:
     `timeout` and `ttl` are seconds; None: as in the DDL and the configuration. `retry_of` is the ID of a run. `hooks`
     run before and after the action, `gates` are checked between waves (None: there are none). `max_cost` is in US
     dollars. With `background`, nodes run the action as a job. `reason` is for policies. `record` saves the call (None:
-    as the options ask).
+    as the options ask); the `notifier` reports its end.
     """
 
     action: Action
@@ -61,6 +62,7 @@ class PreparedCall:
     background: Background | None = None
     reason: str | None = None
     record: CallRecord | None = None
+    notifier: Notifier = NO_NOTIFIER
 
 
 @contextmanager
@@ -98,7 +100,8 @@ def send(args: argparse.Namespace, fleet: Fleet, prepared: PreparedCall) -> Call
 
     plan = planned(fleet, prepared)
     rollout_plan.check_cost(plan, fleet, prepared.max_cost)
-    return start(args, fleet, plan, prepared.confirmation, prepared.retry_of, prepared.record)
+    record = prepared.record or options.recorder(args, fleet.config, prepared.retry_of)
+    return start(args, fleet, plan, prepared.confirmation, record, prepared.notifier)
 
 
 def start(
@@ -106,8 +109,8 @@ def start(
     fleet: Fleet,
     plan: CallPlan,
     confirmation: Confirmation | None,
-    retry_of: str | None = None,
-    record: CallRecord | None = None,
+    record: CallRecord,
+    notifier: Notifier = NO_NOTIFIER,
 ) -> Call:
     """Ask whatever must be asked, and send a planned call; raise TooManyTargets when it is not confirmed."""
     confirm = confirmation.confirm(args.yes) if confirmation else None
@@ -115,5 +118,5 @@ def start(
         if not confirm(list(plan.nodes)):
             raise TooManyTargets(len(plan.nodes), "not confirmed")
         confirm = confirmation.confirm(yes=True)
-    record = record or options.recorder(args, fleet.config, retry_of)
-    return fleet.start(plan, confirm=confirm, record=record)
+    plan = replace(plan, gates=notifier.gates(plan.gates))
+    return fleet.start(plan, confirm=confirm, record=notifier.record(record))

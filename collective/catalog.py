@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +20,9 @@ if TYPE_CHECKING:
 
 def bundled() -> Path:
     """Return the folder of the standard agents' DDLs."""
-    return Path(str(resources.files("collective.ddls")))
+    from collective import ddls
+
+    return Path(ddls.__path__[0])
 
 
 class Catalog:

@@ -19,14 +19,14 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import ValidationError, best_match
-from jsonschema.validators import extend
-
-from collective import bounded_json, schemas
+from collective import bounded_json, quick_schema, schemas
 from collective.errors import MessageError, WrongVersion
+
+if TYPE_CHECKING:
+    from jsonschema import Draft202012Validator
+    from jsonschema.exceptions import ValidationError
 
 VERSION = 2  # of the envelope and of what a signature covers
 SINCE = "0.2.0"  # the first version of collective that uses it
@@ -218,6 +218,10 @@ def _decompress(payload: str) -> str:
 
 
 def _check(content: Any, schema: str) -> None:
+    if _acceptor(schema)(content):
+        return
+    from jsonschema.exceptions import best_match  # slow to import, and only needed for what is invalid
+
     error = best_match(_validator(schema).iter_errors(content))
     if error is not None:
         message = error.message if len(error.message) <= 200 else error.message[:200] + "…"
@@ -237,10 +241,16 @@ def _items(validator: Any, schema: Mapping[str, Any], entries: Any, _parent: Any
                 return
 
 
-_Validator: Any = extend(Draft202012Validator, {"items": _items})  # type: ignore[no-untyped-call]
+@cache
+def _acceptor(schema: str) -> quick_schema.Accepts:
+    return quick_schema.acceptor(schemas.load(schema))
 
 
 @cache
 def _validator(schema: str) -> Draft202012Validator:
-    made: Draft202012Validator = _Validator(schemas.load(schema))
+    from jsonschema import Draft202012Validator
+    from jsonschema.validators import extend
+
+    validator: Any = extend(Draft202012Validator, {"items": _items})  # type: ignore[no-untyped-call]
+    made: Draft202012Validator = validator(schemas.load(schema))
     return made

@@ -26,6 +26,7 @@ from collective.errors import ConfigError
 
 MAX_DEPTH = 128  # levels of nesting
 MAX_MERGED_KEYS = 100_000  # in one file, duplicates included
+MAX_BITS = 14_000  # of an integer: 4,214 digits; Python converts at most 4,300 to text
 _MERGE = "tag:yaml.org,2002:merge"
 FAST_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -108,6 +109,13 @@ class Loader(FAST_LOADER):  # type: ignore[misc]
         self._flattened: set[yaml.Node] = set()
         self._merged = 0
 
+    def construct_integer(self, node: Any) -> int:
+        """Return an integer that can be written; `!!int 0x…` reads more digits than Python writes."""
+        number: int = self.construct_yaml_int(node)
+        if number.bit_length() > MAX_BITS:
+            raise ConstructorError(None, None, f"integer of more than {MAX_BITS} bits", node.start_mark)
+        return number
+
     def flatten_mapping(self, node: Any) -> None:
         """Replace each `<<` of a mapping with the pairs that it merges; of pairs with the same key, the last one wins.
 
@@ -155,3 +163,4 @@ for _kind, _pattern, _first in (
     ("merge", "<<", "<"),
 ):
     Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_kind}", re.compile(rf"(?:{_pattern})\Z"), list(_first))
+Loader.add_constructor("tag:yaml.org,2002:int", Loader.construct_integer)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from collective.clients import options
 from collective.clients.commands import COMMANDS
 from collective.clients.confirmation import Confirmation
+from collective.clients.notify_options import add_notify, notifier
 from collective.clients.parser import Parser
 from collective.clients.plan_summary import call_line, read_plan, step_lines
 from collective.clients.prepared_call import start
@@ -47,6 +49,7 @@ def make_parser() -> Parser:
     )
     parser.add_argument("--allow-drift", action="store_true", help="run the plan on the nodes that match now")
     parser.add_argument("--yes", action="store_true", help="do not ask for confirmation")
+    add_notify(parser)
     add_views(parser)
     options.add_saving(parser)
     options.add_target(parser)
@@ -62,10 +65,11 @@ def run(arguments: Sequence[str]) -> int:
     config = options.client_config(args)
     document = read_plan(args.file, config)
     sign = _verified(document, config, args.planner)
+    notifying = notifier(args, config)
 
     from collective.fleet.fleet import Fleet
 
-    with Fleet.connect(config, sign=sign) as fleet:
+    with Fleet.connect(config, sign=sign) as fleet, closing(notifying):
         plan = _plan_again(fleet, document)
         changes = drift(document, plan, fleet.surroundings(plan).versions)
         if changes and not args.allow_drift:
@@ -75,7 +79,7 @@ def run(arguments: Sequence[str]) -> int:
         if not args.quiet:
             _show(document, plan)
         confirmation = Confirmation(plan.action, plan.data, config.max_targets, config.type_above)
-        call = start(args, fleet, plan, confirmation)
+        call = start(args, fleet, plan, confirmation, options.recorder(args, config), notifying)
         return present(CallOutput(call, args), call, fleet)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from collective.clients import (
@@ -22,6 +22,7 @@ from collective.clients.commands import COMMANDS
 from collective.clients.confirmation import Confirmation
 from collective.clients.input_files import Sources
 from collective.clients.inputs import ask_secrets, read_inputs
+from collective.clients.notify_options import notifier
 from collective.clients.parser import examples_epilog
 from collective.clients.prepared_call import PreparedCall, connected, planned, send
 from collective.clients.repeated_call import repeat
@@ -86,7 +87,7 @@ def sent(args: argparse.Namespace, words: Sequence[str]) -> Iterator[tuple[Call,
         raise UsageError("--plan, --save-plan: not available for this command")
     config, catalog = configuration(args, words)
     prepared = prepare(args, words, config, catalog)
-    with connected(config, catalog) as fleet:
+    with connected(config, catalog) as fleet, closing(prepared.notifier):
         yield send(args, fleet, prepared), fleet
 
 
@@ -107,6 +108,8 @@ def prepare(args: argparse.Namespace, words: Sequence[str], config: ClientConfig
     action = _action(catalog, words)
     check_dry_run(args, action)
     check_repeating(args, action)
+    if args.policy and not rollout_plan.is_wanted(args):
+        raise UsageError("--policy: has no effect without --plan")
     read_view(args, action)  # a wrong field is an error before anything is sent
     sources = Sources()
     data = read_inputs(words[2:], action, sources)
@@ -132,12 +135,13 @@ def prepare_action(
         confirmation=Confirmation(action, data, config.max_targets, config.type_above),
         timeout=args.timeout,
         ttl=args.ttl,
-        dry_run=args.dry_run,
+        dry_run=args.dry_run and not args.plan,
         hooks=rollout_checks.hooks(args, catalog),
         gates=rollout_checks.gates(args),
         max_cost=args.max_cost,
         background=job_options.background(args),
         reason=args.reason,
+        notifier=notifier(args, config),
     )
 
 
@@ -190,8 +194,8 @@ def check_dry_run(args: argparse.Namespace, action: Action) -> None:
         action.require_dry_run()
         if args.no_results:
             raise UsageError("--no-results: not allowed with --dry-run, whose report is in the replies")
-        if rollout_plan.is_wanted(args):
-            raise UsageError("--dry-run: not allowed with a plan, which sends nothing (omit one of them)")
+        if args.save_plan:
+            raise UsageError("--save-plan: not allowed with --dry-run (the plan would be applied for real)")
 
 
 def _action(catalog: Catalog, words: Sequence[str]) -> Action:

@@ -159,6 +159,11 @@ def _collectives(known: LocalNames, _words: Sequence[str], _current: str) -> Ite
         yield from (Candidate(name) for name in (known.config.collective, *known.config.collectives))
 
 
+def _notifications(known: LocalNames, _words: Sequence[str], _current: str) -> Iterator[Candidate]:
+    if known.config is not None:
+        yield from (Candidate(name) for name in known.config.notify)
+
+
 def _runs(known: LocalNames, _words: Sequence[str], _current: str) -> Iterator[Candidate]:
     """Yield the newest saved runs, each with its call."""
     if known.config is None:
@@ -197,6 +202,16 @@ def _schemas(_known: LocalNames, _words: Sequence[str], _current: str) -> Iterat
     return (Candidate(name) for name in schemas.names())
 
 
+def _lab_nodes(known: LocalNames, _words: Sequence[str], _current: str) -> Iterator[Candidate]:
+    """Yield the nodes of a lab, whether they run or not, and `all`."""
+    from collective.lab.control import default_folder
+    from collective.lab.layout import Layout
+
+    given = lookup.option_value(known.words, "--folder")
+    yield from (Candidate(name) for name in Layout(Path(given) if given else default_folder()).nodes())
+    yield Candidate("all", "every node")
+
+
 def _files(_known: LocalNames, _words: Sequence[str], current: str) -> Iterator[Candidate]:
     """Yield the paths that begin with `current`; a leading `~` stands for a home folder."""
     folder, slash, start = current.rpartition("/")
@@ -222,8 +237,10 @@ SOURCES: Mapping[str, Callable[[LocalNames, Sequence[str], str], Iterable[Candid
     "node": _nodes,
     "collective": _collectives,
     "playbook": _playbook,
+    "notification": _notifications,
     "report": _reports,
     "run": _runs,
     "schema": _schemas,
+    "lab_node": _lab_nodes,
     "file": _files,
 }

@@ -61,7 +61,9 @@ class KnownNodes:
             if envelope.signature is None:
                 raise SignatureError("reply is not signed")
             signature = Signature.read(envelope.signature)
-            key = PublicKey.read(signature.signer)
+            known = self._known.get(reply.sender)
+            # The known key has been read before: that of a node is read once.
+            key = known if known and known.blob == signature.signer else PublicKey.read(signature.signer)
             if key.kind != ED25519:
                 raise SignatureError(f"key type '{key.kind}' is not allowed for nodes (must be {ED25519})")
             signature.verify(envelope.payload, key)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +57,7 @@ def parse(text: str, where: str) -> Policy:
     policy = reader.policy(document)
     if reader.problems:
         raise PolicyError(reader.problems)
-    return policy
+    return replace(policy, digest=hashlib.sha256(text.encode()).hexdigest())
 
 
 class _PolicyParser:

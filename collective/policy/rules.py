@@ -196,9 +196,10 @@ class Rule:
 
 @dataclass(frozen=True)
 class Policy:
-    """The rules in force, in order."""
+    """The rules in force, in order. `digest` is that of the file, empty without one."""
 
     rules: Sequence[Rule]
+    digest: str = field(default="", compare=False)
 
     def decide(self, question: Question) -> Decision:
         """Return the decision of the first matching rule. A rule that cannot be evaluated denies the request."""
