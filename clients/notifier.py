@@ -36,6 +36,11 @@ class Notifier:
         self._template = template
         self._sent: list[tuple[str, Sending]] = []
 
+    def during(self) -> Notifier:
+        """Return what reports only pauses and questions: for a call that is part of a larger run."""
+        places = {event: places for event, places in self._places.items() if event in ("pause", "wait")}
+        return Notifier(places, self._template) if any(places.values()) else NO_NOTIFIER
+
     def record(self, record: CallRecord) -> CallRecord:
         """Return a record that also notifies when the call ends."""
         return NotifyingRecord(record, self) if self._places else record

@@ -1,4 +1,4 @@
-"""Jinja2 in a sandbox, for reports and playbooks: no file, module or private attribute of Python is reachable.
+"""Jinja2 in a sandbox, for reports, playbooks and notifications: files, modules and private attributes are unreachable.
 
     environment = Sandbox(undefined=StrictUndefined, finalize=…)
     written(environment.from_string(source), values)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from collective.clients import options, rollout_options
 from collective.clients.commands import COMMANDS
 from collective.clients.completed_by import completed_by
+from collective.clients.notify_options import add_notify
 from collective.clients.output import Output, show
 from collective.clients.parser import Parser
 from collective.clients.streams import write
@@ -82,6 +83,7 @@ def _add_run(verbs: Any) -> None:
     run_parser.add_argument("--yes", action="store_true", help="do not ask for confirmation; answer 'ask' with yes")
     rollout_options.add_reason(run_parser)
     options.add_saving(run_parser)
+    add_notify(run_parser)
     options.add_target(run_parser)
     views = run_parser.add_argument_group("result options")
     views.add_argument("--no-group", action="store_true", help="print equal replies of several nodes one by one")

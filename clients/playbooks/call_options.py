@@ -21,7 +21,19 @@ if TYPE_CHECKING:
 
 _NOT_OPTIONS = ("agent", "action", "inputs", "targets", "pace")
 # What the command line of `crpc playbook run` decides for all of its calls.
-_SHARED = ("config", "target", "debug", "verbose", "quiet", "color", "no_save", "yes", "no_group", "from_variables")
+_SHARED = (
+    "config",
+    "target",
+    "debug",
+    "verbose",
+    "quiet",
+    "color",
+    "no_save",
+    "yes",
+    "no_group",
+    "from_variables",
+    "notify",
+)
 
 
 def prepared(
@@ -68,6 +80,8 @@ def arguments(body: Mapping[str, Any], shared: argparse.Namespace, **repeat: Any
     args = parser.parse_args(words)
     for name in _SHARED:
         setattr(args, name, getattr(shared, name, getattr(args, name, None)))
+    if repeat:
+        args.notify = []  # the end of the playbook is notified of
     if "reason" not in body:
         args.reason = getattr(shared, "reason", None) or args.reason
     return args

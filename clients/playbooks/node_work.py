@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import replace
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ from collective.clients.playbooks import call_options
 from collective.clients.playbooks.definition import PlaybookStep
 from collective.clients.playbooks.expressions import resolved, secret
 from collective.clients.playbooks.progress import PlaybookProgress
-from collective.clients.playbooks.results import StepResult, of_nodes, problem
+from collective.clients.playbooks.results import GROUPS, StepResult, of_nodes, problem
 from collective.clients.playbooks.saved_state import PlaybookState
 from collective.clients.playbooks.scope import StepScope
 from collective.clients.prepared_call import PreparedCall, planned, start
@@ -60,6 +60,7 @@ class NodeWork:
         self._clock = clock
         self._opening = Lock()  # one call after the other: a question may be asked
         self._calls: list[Call] = []
+        self.outcomes: dict[str, str] = {}  # of each node, in the last call to it
         self._ok: dict[str, dict[str, Any]] = {}  # OK replies of earlier attempts, by key and node
 
     def stop(self, reason: str) -> None:
@@ -72,13 +73,14 @@ class NodeWork:
         """Call an action on the nodes that were not OK before. Raises what `Fleet.call` raises."""
         args, prepared = self._prepared(resolved(step.body, scope.values()))
         earlier = self._earlier(key, prepared.action)
-        call = self._start(args, prepared, key, earlier)
-        if call is None:
-            data = {**_nodes_result(earlier), "run": ""}
-            return StepResult(data)
-        code = self._progress.present(call, args, self._fleet)
+        with closing(prepared.notifier):
+            call = self._start(args, prepared, key, earlier)
+            if call is None:
+                return StepResult({**_nodes_result(earlier), "run": ""})
+            code = self._progress.present(call, args, self._fleet)
         data = {**of_nodes(call.outcomes, code, earlier), "run": call.request_id}
         self._ok[key] = {name: data["replies"][name] for name in data["ok"]}
+        self.outcomes |= {node: group for group in GROUPS for node in data[group]}
         message = problem(data, call.stopped) if code else ""
         secrets = _secret_texts(prepared, call.outcomes)
         return StepResult(data, code, message, secrets, run=call.request_id, interrupted=call.stopped == _INTERRUPTED)
@@ -102,7 +104,8 @@ class NodeWork:
     # -- calls
 
     def _prepared(self, body: Mapping[str, Any], **repeat: Any) -> tuple[argparse.Namespace, PreparedCall]:
-        return call_options.prepared(body, self._args, self._fleet.config, self._fleet.catalog, **repeat)
+        args, found = call_options.prepared(body, self._args, self._fleet.config, self._fleet.catalog, **repeat)
+        return args, replace(found, notifier=found.notifier.during())
 
     def _start(
         self, args: argparse.Namespace, prepared: PreparedCall, key: str, earlier: Mapping[str, Any]
@@ -118,7 +121,7 @@ class NodeWork:
                 plan = planned(self._fleet, prepared)
             rollout_plan.check_cost(plan, self._fleet, prepared.max_cost)
             record = NotedRecord(options.recorder(args, self._fleet.config, prepared.retry_of), self._state, key)
-            call = start(args, self._fleet, plan, prepared.confirmation, prepared.retry_of, record)
+            call = start(args, self._fleet, plan, prepared.confirmation, record, prepared.notifier)
             self._calls = [one for one in self._calls if not one.closed] + [call]
             return call
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collective.fleet.outcomes import Outcomes
     from collective.messages import Reply
 
-_GROUPS = ("failed", "silent", "skipped")
+GROUPS = ("ok", "failed", "silent", "skipped")  # of nodes
 _NO_NODES: Mapping[str, Any] = {"ok": [], "failed": [], "silent": [], "skipped": [], "nodes": [], "replies": {}}
 _EMPTY: Mapping[str, Mapping[str, Any]] = {
     "call": {**_NO_NODES, "run": ""},
@@ -101,6 +101,6 @@ def reply_values(reply: Reply) -> dict[str, Any]:
 
 def problem(data: Mapping[str, Any], stopped: str) -> str:
     """Return why a call is not OK, in one line."""
-    counts = [f"{len(data[name])} {name}" for name in _GROUPS if data[name]]
+    counts = [f"{len(data[name])} {name}" for name in GROUPS[1:] if data[name]]
     text = f"{', '.join(counts)} of {plural(len(data['nodes']), 'node')}" if counts else "no node answered"
     return f"{text} (stopped: {stopped})" if stopped else text

@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from collective.clients.inputs import ask_secrets, read_inputs
+from collective.clients.notify_options import notifier
 from collective.clients.options import run_folder
 from collective.clients.output import Output, show
 from collective.clients.playbooks import progress as outcomes
@@ -16,6 +18,7 @@ from collective.clients.playbooks.engine import PlaybookEngine
 from collective.clients.playbooks.node_work import NodeWork
 from collective.clients.playbooks.preview import PlaybookPreview
 from collective.clients.playbooks.progress import COLUMNS, PlaybookProgress
+from collective.clients.playbooks.results import GROUPS
 from collective.clients.playbooks.saved_state import EarlierRun, PlaybookState, read_earlier
 from collective.clients.playbooks.scope import LazyFacts, StepScope
 from collective.clients.playbooks.step_work import LocalWork
@@ -50,6 +53,7 @@ class PlaybookCommand:
 
     def run(self, words: Sequence[str], clock: RoundClock | None = None) -> int:
         """Run the playbook with the inputs in `words`; return the exit code. Raises UsageError and ConfigError."""
+        notifier(self.args, self.config)  # a wrong URL is an error before anything is sent
         folder = self._folder()
         earlier = self._earlier(folder) if self.args.resume else None
         inputs = self._inputs(words, earlier)
@@ -77,7 +81,12 @@ class PlaybookCommand:
         state.begin({**scope.about, "file": str(self.playbook.file.path.resolve())}, public)
         nodes = NodeWork(self.args, fleet, state, shown, clock)
         engine = PlaybookEngine(
-            self.playbook, work(nodes, LocalWork(self.args, shown)), state, shown, clock, nodes.stop
+            self.playbook,
+            work(nodes, LocalWork(self.args, shown, self.config.notify)),
+            state,
+            shown,
+            clock,
+            nodes.stop,
         )
         try:
             with interruptible():
@@ -86,6 +95,8 @@ class PlaybookCommand:
         finally:
             state.close()
         code = engine.exit_code(failure)
+        message = shown.masked(failure.message) if failure else ""
+        self._notify(nodes.outcomes, {**scope.about, "run": state.run, "why": message, "exit": code})
         self._print(shown, scope, state, failure, code)
         return code
 
@@ -101,6 +112,13 @@ class PlaybookCommand:
         hint = f" (resume with '{resume}')" if state.saves else ""
         where = f"step {failure.key} '{failure.title}' ({failure.step.place})"
         shown.say(f"playbook {name}: stopped at {where}: {failure.message}{hint}")
+
+    def _notify(self, outcomes: Mapping[str, str], about: Mapping[str, Any]) -> None:
+        """Notify that the playbook has ended; the nodes are those of all calls, with their last outcome."""
+        nodes = {group: sorted(node for node in outcomes if outcomes[node] == group) for group in GROUPS}
+        document = {**about, **nodes, "agent": "playbook", "action": self.playbook.name, "nodes": len(outcomes)}
+        with closing(notifier(self.args, self.config)) as places:
+            places.send("fail" if about["exit"] else "end", document)
 
     def _print(
         self,

@@ -28,10 +28,16 @@ _ANSWER = "answer"
 
 
 class LocalWork:
-    """Does what a step does on the caller's machine. `args` are the options of `crpc playbook run`."""
+    """Does what a step does on the caller's machine. `args` are the options of `crpc playbook run`.
 
-    def __init__(self, args: argparse.Namespace, progress: PlaybookProgress) -> None:
+    `places` are those of `notify` in client.yaml.
+    """
+
+    def __init__(
+        self, args: argparse.Namespace, progress: PlaybookProgress, places: Mapping[str, Mapping[str, Any]]
+    ) -> None:
         self._args = args
+        self._places = places
         self._progress = progress
 
     def check(self, step: PlaybookStep, scope: StepScope, _key: str) -> StepResult:
@@ -82,13 +88,15 @@ class LocalWork:
     def notify(self, step: PlaybookStep, scope: StepScope, _key: str) -> StepResult:
         """Send a message to people; a failure is printed, and the step succeeds."""
         body = resolved(step.body, scope.values())
-        urls = body["urls"] if isinstance(body["urls"], list) else [body["urls"]]
+        given = body["urls"] if isinstance(body["urls"], list) else [body["urls"]]
         hidden = self._progress.masked
         title, text = hidden(str(body.get("title", scope.playbook.title))), hidden(str(body["body"]))
         try:
             from collective import notifications
+            from collective.notification_places import select
 
-            problems = notifications.send([str(url) for url in urls], title, text)
+            urls = [place.url for place in select(map(str, given), self._places)]
+            problems = notifications.send(urls, title, text)
         except CollectiveError as error:
             problems = [str(error)]
         for problem in problems:
