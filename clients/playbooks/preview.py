@@ -131,10 +131,8 @@ class PlaybookPreview:
         place = step.place.at(*(("wait", "call") if step.kind == "wait" else ("call",)))
         repeat = {name: step.body[name] for name in _REPEATING if step.kind == "wait" and name in step.body}
         row.later += [name for name, value in {**body, **repeat}.items() if not _is_known(value, scope, unknown)]
-        known = {name: value for name, value in body.items() if name not in row.later}
-        row.settings = {**known.get("targets", {}), **known.get("pace", {})}
         if set(row.later) - {"when"}:
-            row.settings = {**body.get("targets", {}), **body.get("pace", {})}
+            row.settings = written({**body.get("targets", {}), **body.get("pace", {})})
             return
         found = _value({**body, "repeat": repeat}, scope)
         repeat = found.pop("repeat")
