@@ -155,7 +155,7 @@ class ClientConfig:
     `notify` are places for notifications by name, each with a `url` or `url_file`, the events `on` which it gets one of
     every run, and a `template`.
     `groups` are node sets for `@name`, each with a `filter`, `nodes` or a `command` that prints names. `aliases` are
-    command lines of `crpc` by name, `commands` and `reports` the folders with files of own commands and reports.
+    command lines of `crpc` by name, `commands`, `reports` and `playbooks` the folders with files of these.
 
     `warm` is how long a warm process waits for the next call before it ends, such as `10m`; None: there is none.
 
@@ -187,6 +187,7 @@ class ClientConfig:
     aliases: dict[str, str] = field(default_factory=dict)
     commands: list[Path] = field(default_factory=lambda: [_in_configuration("commands")])
     reports: list[Path] = field(default_factory=lambda: [_in_configuration("reports")])
+    playbooks: list[Path] = field(default_factory=lambda: [_in_configuration("playbooks")])
     notify: dict[str, dict[str, Any]] = field(default_factory=dict)
     warm: str | None = None
     save_runs: bool = True

@@ -24,6 +24,7 @@ GROUPS = {
         "report": "Print a report on the fleet, as text, Markdown, CSV, JSON or an HTML page",
     },
     "Change nodes": {
+        "playbook": "Run the steps of a playbook, and check, list and show playbooks",
         "apply": "Run a saved plan of a rollout",
         "approve": "Sign a saved plan of another caller",
         "jobs": "List, wait for and cancel background jobs and running requests",

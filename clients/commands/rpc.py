@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from collective.clients import (
     apps,
@@ -110,7 +110,7 @@ def configuration(args: argparse.Namespace, words: Sequence[str]) -> tuple[Clien
 def prepare(args: argparse.Namespace, words: Sequence[str], config: ClientConfig, catalog: Catalog) -> PreparedCall:
     """Check the agent, action and inputs in `words`, and the options; return the call to send."""
     action = _action(catalog, words)
-    _check_dry_run(args, action)
+    check_dry_run(args, action)
     check_repeating(args, action)
     if args.policy and not rollout_plan.is_wanted(args):
         raise UsageError("--policy: has no effect without --plan")
@@ -119,6 +119,18 @@ def prepare(args: argparse.Namespace, words: Sequence[str], config: ClientConfig
     data = read_inputs(words[2:], action, sources)
     if sys.stdin.isatty():
         data = ask_secrets(data, action)
+    return prepare_action(args, action, data, config, catalog, sources)
+
+
+def prepare_action(
+    args: argparse.Namespace,
+    action: Action,
+    data: Mapping[str, Any],
+    config: ClientConfig,
+    catalog: Catalog,
+    sources: Sources | None = None,
+) -> PreparedCall:
+    """Check the inputs of an action, and the options; return the call to send."""
     return PreparedCall(
         action,
         action.check_input(data),
@@ -180,7 +192,7 @@ def _check_agent(catalog: Catalog, agent: str) -> None:
         raise UsageError(f"there is neither an agent nor a command '{agent}' ({hint})")
 
 
-def _check_dry_run(args: argparse.Namespace, action: Action) -> None:
+def check_dry_run(args: argparse.Namespace, action: Action) -> None:
     """Raise NoDryRun if the action has no dry run, and UsageError if its report would not be shown."""
     if args.dry_run:
         action.require_dry_run()
