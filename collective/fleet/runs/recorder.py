@@ -61,10 +61,10 @@ class RunRecorder:
         self._write(self._begin(call))
         self._write(_request(call, pace))
 
-    def sent(self, request_id: str, nodes: Sequence[str]) -> None:
+    def sent(self, request_id: str, nodes: Sequence[str], step: str = "") -> bool:
         """Write a wave."""
-        every = len(nodes) == self._nodes
-        self._write({"event": "sent", "request": request_id, "nodes": None if every else list(nodes)})
+        self._write(events.sent(request_id, nodes, self._nodes, step))
+        return True
 
     def received(self, reply: Reply) -> None:
         """Write a reply; without its data when the file has reached the size of all runs."""

@@ -5,6 +5,7 @@ A caller may stop its own requests. With `everyone`, which the policy can forbid
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -16,6 +17,8 @@ from collective.node.jobs.orders import Freeze, Revocations
 from collective.node.jobs.running_requests import RunningRequest, RunningRequests
 from collective.node.jobs.store import CANCELLED, RUNNING, SCHEDULED, JobStore, StoredJob
 from collective.node.storage.journal import STARTED, TAKEN, Journal
+
+_RESULT = ("statuscode", "statusmsg", "reason", "data", "time", "elapsed_ms")  # of a stored reply
 
 
 class WorkControl:
@@ -78,6 +81,22 @@ class WorkControl:
         meanwhile = self._stop_request(request_id, caller, everyone, running)
         return "revoked" if meanwhile is None else meanwhile
 
+    def settle(self, request_id: str, caller: str, *, everyone: bool) -> dict[str, Any]:
+        """Return what became of a request, and keep it from beginning if it has not. Raise Aborted as `cancel` does.
+
+        `ended` comes with the reply, which is None when it is not kept; `running` may be asked again, and `revoked` has
+        never begun here, or so long ago that the journal has forgotten it.
+        """
+        entry = self._journal.find(request_id)
+        if entry is not None:
+            self._check(entry.caller, caller, everyone)
+            if entry.state not in (TAKEN, STARTED):
+                return {"id": request_id, "became": "ended", "reply": _result(entry.reply)}
+        if entry is None or entry.state == TAKEN:
+            self._revocations.add(request_id, caller, everyone=everyone)
+        begun = entry is not None or self._running.find(request_id, caller) is not None
+        return {"id": request_id, "became": "running" if begun else "revoked", "reply": None}
+
     def freeze(self, caller: str, reason: str) -> Mapping[str, Any]:
         """Refuse everything but reads from now on; return the freeze."""
         return vars(self._freeze.freeze(caller, reason))
@@ -124,6 +143,14 @@ class WorkControl:
     def _check(self, owner: str, caller: str, everyone: bool) -> None:
         if owner != caller and not everyone:
             raise Aborted(f"the request is of '{owner}', not of '{caller}' (use all=true, if the policy allows it)")
+
+
+def _result(reply: str) -> dict[str, Any] | None:
+    """Return what a caller records of a stored reply; None when there is none."""
+    if not reply:
+        return None
+    content = json.loads(reply)
+    return {name: content[name] for name in _RESULT}
 
 
 def _described(job: StoredJob) -> dict[str, Any]:
