@@ -225,7 +225,7 @@ class Call:
             self._send(nodes[:middle], step)
             self._send(nodes[middle:], step)
             return
-        if not self._record.sent(wave.request.id, nodes, self._steps.name(step)):
+        if not self._record.sent(wave.request.id, nodes, self._steps.name(step), further=step > 0):
             self._obey()
             return
         self._sent.add(wave, nodes)

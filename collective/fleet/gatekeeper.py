@@ -77,7 +77,7 @@ class GateKeeper:
         return ""
 
     def _decide(self, closed: str, now: float) -> None:
-        if closed != self._reported or not closed:
+        if closed != self._reported or (self._rollout.at_gate and not closed):
             self._record.gate(self._rollout.wave, closed)
         if not closed:
             self._reported = ""

@@ -63,10 +63,10 @@ class CallRecord(Protocol):
     def begin(self, call: Call, pace: Pace) -> None:
         """Take the call before anything is sent."""
 
-    def sent(self, request_id: str, nodes: Sequence[str], step: str = "") -> bool:
+    def sent(self, request_id: str, nodes: Sequence[str], step: str = "", *, further: bool = False) -> bool:
         """Take the nodes of a wave before it is sent; return False when it must not be sent, as `ordered` then says.
 
-        `step` is the name of a hook.
+        `step` is the name of a hook. With `further`, it is the next step of nodes that are at work.
         """
 
     def received(self, reply: Reply) -> None:
@@ -94,7 +94,7 @@ class NoRecord:
     def begin(self, call: Call, pace: Pace) -> None:
         """Ignore the call."""
 
-    def sent(self, request_id: str, nodes: Sequence[str], step: str = "") -> bool:  # noqa: ARG002 - a protocol
+    def sent(self, request_id: str, nodes: Sequence[str], step: str = "", *, further: bool = False) -> bool:  # noqa: ARG002 - a protocol
         """Ignore a wave."""
         return True
 
@@ -135,9 +135,9 @@ class JoinedRecord(NoRecord):
             self._record.begin(call, pace)
         self._began = True
 
-    def sent(self, request_id: str, nodes: Sequence[str], step: str = "") -> bool:
+    def sent(self, request_id: str, nodes: Sequence[str], step: str = "", *, further: bool = False) -> bool:
         """Take a wave."""
-        return self._record.sent(request_id, nodes, step)
+        return self._record.sent(request_id, nodes, step, further=further)
 
     def received(self, reply: Reply) -> None:
         """Take a reply; the last one of a node counts."""

@@ -189,11 +189,13 @@ class Rollout:
         return given_up
 
     def restore(self, ended: Mapping[str, bool | None], now: float) -> None:
-        """Continue a rollout of another caller: `ended` are the nodes that it has reached, none of which is reached again.
+        """Go on after another caller, which has reached the nodes in `ended`: they are not reached again.
 
         The value is True for OK, False for failed, None for silent. The rate begins again as if all had just started.
         """
-        last = max((number for number, wave in enumerate(self.waves) if not ended.keys().isdisjoint(wave.nodes)), default=0)
+        last = max(
+            (number for number, wave in enumerate(self.waves) if not ended.keys().isdisjoint(wave.nodes)), default=0
+        )
         for number, wave in enumerate(self.waves[: last + 1]):
             if number:
                 self._begin_wave()
