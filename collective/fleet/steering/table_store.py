@@ -1,12 +1,12 @@
 """The record of runs in DynamoDB: the table `<collective>_runs`, for all callers of a collective.
 
     part S (key)   entry S (sort key)
-    runs           <Unix milliseconds>-<run>     begin S · end S · progress S · holder … S · until N
+    runs           <Unix milliseconds>-<run>     begin S · ended S · progress S · holder, held_* · lease_end N
     <run>          <number, 10 digits>           batch S · count N · lines B (JSON lines, compressed)
 
 A number is written once (`attribute_not_exists`), which makes an append fail if another caller has appended. A batch
-that does not fit into an item has `count` items; one that is not complete is ignored. `until` is the end of the lease,
-by the servers' clock. All items have `expires`, the time in Unix seconds from when DynamoDB deletes them.
+that does not fit into an item has `count` items; one that is not complete is ignored. `lease_end` is by the servers'
+clock. All items have `expires`, the time in Unix seconds from when DynamoDB deletes them.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _ITEM = 300 * 1024  # bytes of lines in one item; DynamoDB's limit for an item i
 _MOST = 64 * 1024 * 1024  # bytes of one batch, after decompression
 _RUNS = "runs"
 _DAY = 86400.0
-_HELD = ("holder", "caller", "host", "process")
+_HELD = ("holder", "held_by", "held_on")
 
 
 class TableRunStore:
@@ -104,24 +104,25 @@ class TableRunStore:
         return self._update(
             run.run,
             holder,
-            "SET holder = :id, caller = :caller, host = :host, process = :process, until = :until",
-            "attribute_exists(part) AND attribute_not_exists(ended) AND (attribute_not_exists(until) OR until < :now)",
+            "SET holder = :id, held_by = :held_by, held_on = :held_on, held_pid = :held_pid, lease_end = :lease_end",
+            "attribute_exists(part) AND attribute_not_exists(ended) "
+            "AND (attribute_not_exists(lease_end) OR lease_end < :now)",
             {f":{name}": value for name, value in self._held(holder, "id").items()},
             now=True,
         )
 
     def renew(self, run: str, holder: Holder, progress: RunProgress) -> bool:
         """Change the end of the lease if the holder is the same."""
-        values = {":progress": {"S": json.dumps(asdict(progress))}, ":until": self._until(LEASE)}
-        return self._update(run, holder, "SET until = :until, progress = :progress", "holder = :id", values)
+        values = {":progress": {"S": json.dumps(asdict(progress))}, ":lease_end": self._until(LEASE)}
+        return self._update(run, holder, "SET lease_end = :lease_end, progress = :progress", "holder = :id", values)
 
     def release(self, run: str, holder: Holder, end: Event | None) -> None:
         """End the lease if the holder is the same, and store the last event."""
         if end is None:
-            self._update(run, holder, "REMOVE until", "holder = :id", {})
+            self._update(run, holder, "REMOVE lease_end", "holder = :id", {})
         else:
             values = {":ended": {"S": json.dumps(end)}}
-            self._update(run, holder, "SET ended = :ended REMOVE until", "holder = :id", values)
+            self._update(run, holder, "SET ended = :ended REMOVE lease_end", "holder = :id", values)
 
     def _update(
         self, run: str, holder: Holder, change: str, condition: str, values: dict[str, Any], *, now: bool = False
@@ -157,10 +158,10 @@ class TableRunStore:
         """Return the attributes of a lease; that of the holder's ID is called `name`."""
         return {
             name: {"S": holder.id},
-            "caller": {"S": holder.caller},
-            "host": {"S": holder.host},
-            "process": {"N": str(holder.process)},
-            "until": self._until(LEASE),
+            "held_by": {"S": holder.caller},
+            "held_on": {"S": holder.host},
+            "held_pid": {"N": str(holder.process)},
+            "lease_end": self._until(LEASE),
         }
 
     def _key(self, run: str) -> dict[str, Any]:
@@ -275,14 +276,14 @@ def _entry(item: Any, now: float) -> RunEntry | None:
         begin = saved_run.valid(json.loads(item["begin"]["S"]))
         end = saved_run.valid(json.loads(item["ended"]["S"])) if "ended" in item else {}
         progress = RunProgress(**json.loads(item["progress"]["S"])) if "progress" in item else RunProgress()
-        until = float(item["until"]["N"]) if "until" in item else 0.0
-        holder = Holder(*(item[name]["S"] for name in _HELD[:3]), int(item["process"]["N"]))
+        lease_end = float(item["lease_end"]["N"]) if "lease_end" in item else 0.0
+        holder = Holder(*(item[name]["S"] for name in _HELD), int(item["held_pid"]["N"]))
         if begin is None or end is None or float(item[EXPIRES]["N"]) < now:
             return None
         time = int(item["entry"]["S"].partition("-")[0]) / 1000
     except (KeyError, ValueError, TypeError, RecursionError):
         return None
-    return RunEntry(begin["run"], time, begin, end, holder, max(0.0, until - now), progress)
+    return RunEntry(begin["run"], time, begin, end, holder, max(0.0, lease_end - now), progress)
 
 
 def _attribute(item: Any, name: str, kind: str) -> Any:
