@@ -7,7 +7,7 @@ inputs are not in the record: the caller that takes it gives them again.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from collective.errors import RunRefused, UsageError
@@ -84,11 +84,15 @@ def plan_again(
         background=Background(**call["background"]) if call["background"] else None,
         reason=call["reason"],
         approvals=signed["approvals"],
-        earlier=earlier(run),
     )
     if ddl_digest(plan) != call["ddl_digest"]:
         raise RunRefused(f"the DDL of '{described.agent}' here is another one (install the one that it began with)")
     return plan
+
+
+def settled(plan: CallPlan, run: SavedRun) -> CallPlan:
+    """Return a plan that goes on from what has been reached of a run now."""
+    return replace(plan, earlier=earlier(run))
 
 
 def earlier(run: SavedRun) -> EarlierRun:

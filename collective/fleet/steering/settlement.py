@@ -5,9 +5,9 @@
     revoked   it had not begun, and now cannot: the node is silent
     no reply  the node is silent
 
-The node's journal has the reply for some minutes after the request, and for actions that only read no longer than until
-it was sent. A node that cannot tell is silent, because it may have run the action. A node that was between two steps has
-failed: the step that followed was not sent.
+The node's journal has the reply for some minutes after the request, and for actions that only read no longer than
+until it was sent. A node that cannot tell is silent, because it may have run the action. A node that was between two
+steps has failed: the step that followed was not sent.
 """
 
 from __future__ import annotations

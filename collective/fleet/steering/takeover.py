@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Steerer:
-    """This caller: its name, what signs its statements, and the callers that it trusts to begin runs.
+    """A caller that steers runs: its name, what signs its statements, and the callers that it trusts to begin runs.
 
     `trusted` is None where statements are not signed. `signers` are the lines that the runs it begins accept. `file` is
     the name of its file of allowed signers, for hints.
@@ -136,12 +136,14 @@ def take(store: RunStore, entry: RunEntry, steerer: Steerer) -> tuple[ReadRun, R
     holder = steerer.holder()
     taken = _taken(steerer, entry.run, holder)
     _check_key(taken, read_run.state)
-    _check_open(read_run, steerer)
+    _check_open(read_run)
+    if read_run.plan["approvals"] and read_run.plan["caller"] != steerer.caller:
+        raise RunRefused(f"its approvals are for '{read_run.plan['caller']}' only")
     if not store.take(entry, holder):
         raise RunRefused(_held(store, entry))
     lease = RunLease(store, entry.run, holder, steerer.clock)
     try:
-        _append(read_run, taken, steerer)
+        _append(read_run, taken)
     except BaseException:
         lease.release(None)
         raise
@@ -156,16 +158,16 @@ def order(store: RunStore, entry: RunEntry, steerer: Steerer, what: str) -> Read
     read_run = read(store, entry, steerer)
     signed = steerer.signed({"event": "order", "order": what, "run": entry.run, "id": new_id()})
     _check_key(signed, read_run.state)
-    _check_open(read_run, steerer)
-    _append(read_run, signed, steerer)
+    _check_open(read_run)
+    _append(read_run, signed)
     return read_run
 
 
-def _append(read_run: ReadRun, statement: dict[str, Any], steerer: Steerer) -> None:
+def _append(read_run: ReadRun, statement: dict[str, Any]) -> None:
     """Append a statement after all other events. Raises RunRefused when the run has ended meanwhile."""
     while found := read_run.log.append([statement]):
         read_run.add(found)
-        _check_open(read_run, steerer)
+        _check_open(read_run)
     read_run.add([statement])
 
 
@@ -185,13 +187,11 @@ def _check_key(statement: Mapping[str, Any], state: RunState) -> None:
         raise UntrustedKey(f"{who} ({hint})") from None
 
 
-def _check_open(read_run: ReadRun, steerer: Steerer) -> None:
-    """Raise RunRefused for a run that is complete, or that only the caller that began it may go on with."""
+def _check_open(read_run: ReadRun) -> None:
+    """Raise RunRefused for a run that is complete."""
     run = read_run.run
     if run.end:
         raise RunRefused(f"run {run.begin['run'][:8]} is complete ('crpc run show' prints its results)")
-    if read_run.plan["approvals"] and read_run.plan["caller"] != steerer.caller:
-        raise RunRefused(f"its approvals are for '{read_run.plan['caller']}' only")
 
 
 def _held(store: RunStore, entry: RunEntry) -> str:
