@@ -143,8 +143,9 @@ class World:
 
     def replace(self) -> None:
         """Suspend the caller until its lease is over, and let another one take the run and go on to the end."""
-        self.network.time += LEASE + 1
-        self.attempt(self.go_on)
+        if self.store.events:
+            self.network.time += LEASE + 1
+            self.attempt(self.go_on)
 
     def die(self) -> None:
         """End the caller at once: it writes nothing any more, not even while its frames are unwound."""
@@ -355,9 +356,6 @@ def test_no_schedule_breaks_a_promise(
     world.attempt(world.start)
     if not world.store.events:
         return  # it died before it had a record, and so before it sent anything
-    if not any(event["event"] == "plan" for event in world.store.events[world.store.runs()[0].run]):
-        assert reached(world) == []
-        return
     world.at.clear()
     world.order(RESUME)
     world.finish()

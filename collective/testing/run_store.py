@@ -13,10 +13,10 @@ Step = Callable[[str], None]
 class MemoryLog:
     """One caller's view of a list of events."""
 
-    def __init__(self, events: list[Event], step: Step) -> None:
+    def __init__(self, events: list[Event], step: Step, read: int = 0) -> None:
         self._events = events
         self._step = step
-        self._read = 0
+        self._read = read
 
     def news(self) -> list[Event]:
         """Return the events after those that were read."""
@@ -49,14 +49,16 @@ class MemoryRunStore:
         self._entries: dict[str, RunEntry] = {}
         self._ends: dict[str, float] = {}
 
-    def create(self, begin: Event, holder: Holder) -> RunLog:
+    def create(self, events: Sequence[Event], holder: Holder) -> RunLog:
         """Begin a list of events."""
+        begin = events[0]
         run = str(begin["run"])
         self.step("before create")
-        self.events[run] = []
+        self.events[run] = list(events)
         self._entries[run] = RunEntry(run, float(begin["time"]), begin, holder=holder)
         self._ends[run] = self._now() + LEASE
-        return MemoryLog(self.events[run], self.step)
+        self.step("after create")
+        return MemoryLog(self.events[run], self.step, len(events))
 
     def runs(self) -> list[RunEntry]:
         """Return all runs, the newest first."""

@@ -63,11 +63,13 @@ class FileRunStore:
         self._folder = folder
         self._leases: dict[str, int] = {}  # by run, the file descriptor with the lock
 
-    def create(self, begin: Event, holder: Holder) -> RunLog:  # noqa: ARG002 - the first event names it
+    def create(self, events: Sequence[Event], holder: Holder) -> RunLog:  # noqa: ARG002 - an event names it
         """Create the file, and lock it."""
-        path, file = self._folder.create(begin["run"])
-        self._leases[begin["run"]] = file
-        return FileLog(path)
+        run = str(events[0]["run"])
+        path, self._leases[run] = self._folder.create(run)
+        log = FileLog(path)
+        log.append(events)
+        return log
 
     def runs(self) -> list[RunEntry]:
         """Return the runs that can be steered; those that cannot be read are omitted."""

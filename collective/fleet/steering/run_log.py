@@ -89,8 +89,8 @@ class RunLog(Protocol):
 class RunStore(Protocol):
     """The runs of one collective. Every method may raise TransportError or OSError."""
 
-    def create(self, begin: Event, holder: Holder) -> RunLog:
-        """Begin a record with a lease for `holder`, and return its empty log."""
+    def create(self, events: Sequence[Event], holder: Holder) -> RunLog:
+        """Begin a record with these events and a lease for `holder`, and return its log. It is listed when complete."""
         ...
 
     def runs(self) -> list[RunEntry]:

@@ -70,14 +70,17 @@ class TableRunStore:
                 TableName=self._table, TimeToLiveSpecification={"Enabled": True, "AttributeName": EXPIRES}
             )
 
-    def create(self, begin: Event, holder: Holder) -> RunLog:
-        """Write the item of the list, with a lease."""
+    def create(self, events: Sequence[Event], holder: Holder) -> RunLog:
+        """Write the events, then the item of the list with a lease."""
+        begin = events[0]
         run = str(begin["run"])
+        log = self._log(run)
+        log.append(events)
         self._entries[run] = f"{int(float(begin['time']) * 1000):013d}-{run}"
         item = {**self._key(run), "begin": {"S": json.dumps(begin)}, **self._held(holder), **self._expires()}
         with translated(self._table, "table"):
-            self._client.put_item(TableName=self._table, Item=item, ConditionExpression="attribute_not_exists(part)")
-        return self._log(run)
+            self._client.put_item(TableName=self._table, Item=item)
+        return log
 
     def runs(self) -> list[RunEntry]:
         """Return the items of the list; those that cannot be read are omitted."""

@@ -104,12 +104,12 @@ def begin(store: RunStore, steerer: Steerer, plan: CallPlan) -> Callable[[Call, 
     def open_run(call: Call, pace: Pace) -> OpenedRun:
         run, holder = call.request.id, steerer.holder()
         first = {**events.begin(call), "steered": True}
-        log = store.create(first, holder)
         origin = run_plan.Beginning(run, call.collective, steerer.caller, steerer.now(), steerer.signers)
         document = statements.signed(run_plan.document(plan, origin), steerer.sign)
         taken = _taken(steerer, run, holder)
         state = RunState(run, statements.allowed_by(document))
-        log.append([first, events.request(call, pace), {"event": "plan", "document": document}, taken])
+        plan_event = {"event": "plan", "document": document}
+        log = store.create([first, events.request(call, pace), plan_event, taken], holder)
         state.apply([taken])
         return OpenedRun(log, RunLease(store, run, holder, steerer.clock), state)
 
@@ -136,6 +136,8 @@ def take(store: RunStore, entry: RunEntry, steerer: Steerer) -> tuple[ReadRun, R
     holder = steerer.holder()
     taken = _taken(steerer, entry.run, holder)
     _check_key(taken, read_run.state)
+    if read_run.run.end and store.take(entry, holder):  # its caller died before it could end its lease
+        store.release(entry.run, holder, read_run.run.end)
     _check_open(read_run)
     if read_run.plan["approvals"] and read_run.plan["caller"] != steerer.caller:
         raise RunRefused(f"its approvals are for '{read_run.plan['caller']}' only")
