@@ -33,6 +33,7 @@ from collective.testing.run_store import MemoryRunStore
 from collective.transport import Delivery
 
 POLL = 1.0
+PATIENCE = 300  # steps after which somebody resumes a paused run
 EXAMPLES = int(os.environ.get("STEERING_EXAMPLES", "300"))  # `make steering` tries thousands
 
 
@@ -82,12 +83,15 @@ class World:
         self.callers = itertools.count(1)
         self.facts = {node: {"az": f"z{number % 2}"} for number, node in enumerate(sorted(parts))}
         self.dead = False
+        self.refused: list[str] = []
 
     def step(self, _what: str) -> None:
         """Count a step of any caller, and let happen what is planned for it; a dead caller does nothing."""
         if self.dead:
             raise CallerDied
         self.steps += 1
+        if self.steps % PATIENCE == 0:
+            self.order(RESUME)
         happens = self.at.pop(self.steps, None)
         if happens:
             happens()
@@ -159,13 +163,14 @@ class World:
                 return
             self.network.time += LEASE + 1
             self.attempt(self.go_on)
-        raise AssertionError("no caller ends the run")
+        raise AssertionError(f"no caller ends the run: {self.refused[-1]}")
 
     def attempt(self, work: Callable[[], None]) -> bool:
         """Let a caller work; return whether it died or was refused."""
         try:
             work()
-        except (CallerDied, RunRefused):
+        except (CallerDied, RunRefused) as error:
+            self.refused.append(repr(error))
             return True
         finally:
             self.dead = False

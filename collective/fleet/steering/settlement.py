@@ -66,6 +66,7 @@ class Settlement:
         waiting, pause = list(nodes), _FIRST_PAUSE
         while waiting:
             answers.update(self._ask(request, waiting))
+            self._wait(0.0)
             waiting = [node for node in waiting if answers.get(node, {}).get("became") == "running"]
             if not waiting or self._now() > deadline:
                 break
@@ -131,9 +132,10 @@ def asking(fleet: Fleet, every: Callable[[Outcomes], None]) -> Ask:
 
 
 def sleeping(check: Callable[[], None], sleep: Callable[[float], None] = time.sleep) -> Callable[[float], None]:
-    """Return what sleeps in pieces of a second, and calls `check` after each."""
+    """Return what calls `check`, and sleeps in pieces of a second with a `check` after each."""
 
     def wait(seconds: float) -> None:
+        check()
         while seconds > 0:
             sleep(min(1.0, seconds))
             seconds -= 1.0
