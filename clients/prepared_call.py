@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from collective.clients import options
 from collective.errors import TooManyTargets
 
 if TYPE_CHECKING:
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from collective.ddl import Action
     from collective.fleet.background import Background
     from collective.fleet.call import Call
+    from collective.fleet.confirmation import Confirm
     from collective.fleet.fleet import Fleet
     from collective.fleet.gates import Gates
     from collective.fleet.pace import Pace
@@ -101,6 +101,15 @@ def send(args: argparse.Namespace, fleet: Fleet, prepared: PreparedCall) -> Call
     return start(args, fleet, plan, prepared.confirmation, prepared.retry_of, prepared.record)
 
 
+def detach(args: argparse.Namespace, fleet: Fleet, prepared: PreparedCall) -> int:
+    """Hand a call over to a process in the background, and return the exit code; raise what `send` raises."""
+    from collective.clients import detached, rollout_plan
+
+    plan = planned(fleet, prepared)
+    rollout_plan.check_cost(plan, fleet, prepared.max_cost)
+    return detached.hand_over(args, fleet, plan, _confirm(args, plan, prepared.confirmation))
+
+
 def start(
     args: argparse.Namespace,
     fleet: Fleet,
@@ -110,10 +119,19 @@ def start(
     record: CallRecord | None = None,
 ) -> Call:
     """Ask whatever must be asked, and send a planned call; raise TooManyTargets when it is not confirmed."""
+    confirm = _confirm(args, plan, confirmation)
+    if record is None:
+        from collective.clients.run_records import recorder
+
+        record = recorder(args, fleet, plan, retry_of)
+    return fleet.start(plan, confirm=confirm, record=record)
+
+
+def _confirm(args: argparse.Namespace, plan: CallPlan, confirmation: Confirmation | None) -> Confirm | None:
+    """Return the question before many nodes are reached; ask it now when their number must be typed."""
     confirm = confirmation.confirm(args.yes) if confirmation else None
     if confirmation and confirm and not plan.dry_run and confirmation.must_type(plan.nodes):
         if not confirm(list(plan.nodes)):
             raise TooManyTargets(len(plan.nodes), "not confirmed")
         confirm = confirmation.confirm(yes=True)
-    record = record or options.recorder(args, fleet.config, retry_of)
-    return fleet.start(plan, confirm=confirm, record=record)
+    return confirm

@@ -251,7 +251,7 @@ def test_a_node_that_works_is_waited_for(tmp_path: Path) -> None:
 
     world.network.watch = watch
     assert world.attempt(world.start)
-    world.store._ends = dict.fromkeys(world.store._ends, 0.0)
+    world.store.end_lease()
     world.go_on()
     ended = {sent.node: sent.ends for sent in world.network.sent}
     begun = {sent.node: sent.at for sent in world.network.sent}

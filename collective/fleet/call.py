@@ -103,6 +103,7 @@ class Call:
         self._log = RolloutLog(rollout, self._unresponsive, action, self._clock.began)
         self.closed = False
         self.cut_short = False
+        self.reached_before: frozenset[str] = frozenset()  # by the callers before
 
     @property
     def request_id(self) -> str:
@@ -172,6 +173,7 @@ class Call:
         """Go on after another caller: take over the outcomes of the nodes that it has reached."""
         self._rollout.restore(earlier.ended, self._clock.now())
         self._steps.begun = bool(earlier.ended)
+        self.reached_before = frozenset(earlier.ended)
         for reply in earlier.replies:
             self.outcomes.record(reply)
 

@@ -98,6 +98,7 @@ class Layout:
                 "caller": CALLER,
                 "sender": "lab",
                 "key": "key",
+                "allowed_signers": "allowed_signers",
                 "state": "state",
                 "ddls": ["ddl"],
             },

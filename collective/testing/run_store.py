@@ -45,7 +45,7 @@ class MemoryRunStore:
     def __init__(self, now: Callable[[], float], step: Step = lambda _: None) -> None:
         self.events: dict[str, list[Event]] = {}
         self.step = step
-        self._now = now
+        self.now = now
         self._entries: dict[str, RunEntry] = {}
         self._ends: dict[str, float] = {}
 
@@ -56,13 +56,17 @@ class MemoryRunStore:
         self.step("before create")
         self.events[run] = list(events)
         self._entries[run] = RunEntry(run, float(begin["time"]), begin, holder=holder)
-        self._ends[run] = self._now() + LEASE
+        self._ends[run] = self.now() + LEASE
         self.step("after create")
         return MemoryLog(self.events[run], self.step, len(events))
 
+    def end_lease(self) -> None:
+        """Let every lease end now."""
+        self._ends = dict.fromkeys(self._ends, 0.0)
+
     def runs(self) -> list[RunEntry]:
         """Return all runs, the newest first."""
-        now = self._now()
+        now = self.now()
         found = [replace(entry, seconds=max(0.0, self._ends[run] - now)) for run, entry in self._entries.items()]
         return sorted(found, key=lambda entry: -entry.time)
 
@@ -73,10 +77,10 @@ class MemoryRunStore:
     def take(self, run: RunEntry, holder: Holder) -> bool:
         """Change the holder if the lease has ended."""
         self.step("before take")
-        if self._entries[run.run].end or self._ends[run.run] >= self._now():
+        if self._entries[run.run].end or self._ends[run.run] >= self.now():
             return False
         self._entries[run.run] = replace(self._entries[run.run], holder=holder)
-        self._ends[run.run] = self._now() + LEASE
+        self._ends[run.run] = self.now() + LEASE
         self.step("after take")
         return True
 
@@ -86,13 +90,13 @@ class MemoryRunStore:
         if self._entries[run].holder != holder:
             return False
         self._entries[run] = replace(self._entries[run], progress=progress)
-        self._ends[run] = self._now() + LEASE
+        self._ends[run] = self.now() + LEASE
         return True
 
     def release(self, run: str, holder: Holder, end: Event | None) -> None:
         """End the lease if the holder is the same."""
         self.step("before release")
         if self._entries[run].holder == holder:
-            self._ends[run] = self._now() - 1.0
+            self._ends[run] = self.now() - 1.0
             if end is not None:
                 self._entries[run] = replace(self._entries[run], end=end)

@@ -13,7 +13,7 @@ from collective.fleet.outcomes import Outcomes
 from collective.fleet.steering import run_plan
 from collective.fleet.steering.lease import RunLease
 from collective.fleet.steering.settlement import Settlement, asking, sleeping
-from collective.fleet.steering.steered_record import OpenedRun, SteeredRecord
+from collective.fleet.steering.steered_record import SHARED, OpenedRun, RecordLimits, SteeredRecord
 from collective.fleet.steering.takeover import ReadRun
 
 if TYPE_CHECKING:
@@ -57,11 +57,15 @@ class Continuation:
             self._append(event)
         return run_plan.settled(planned, self.taken.run)
 
-    def record(self) -> SteeredRecord:
+    def record(self, limits: RecordLimits = SHARED) -> SteeredRecord:
         """Return the record that the call writes."""
         opened = OpenedRun(self.taken.log, self.lease, self.taken.state)
         return SteeredRecord(
-            lambda _call, _pace: opened, poll=self.times.poll, clock=self.times.clock, now=self.times.now
+            lambda _call, _pace: opened,
+            poll=self.times.poll,
+            clock=self.times.clock,
+            now=self.times.now,
+            limits=limits,
         )
 
     def _append(self, event: dict[str, Any]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -62,6 +63,10 @@ class FileRunStore:
     def __init__(self, folder: RunFolder) -> None:
         self._folder = folder
         self._leases: dict[str, int] = {}  # by run, the file descriptor with the lock
+
+    def now(self) -> float:
+        """Return this machine's time in Unix seconds."""
+        return time.time()
 
     def create(self, events: Sequence[Event], holder: Holder) -> RunLog:  # noqa: ARG002 - an event names it
         """Create the file, and lock it."""

@@ -89,6 +89,10 @@ class RunLog(Protocol):
 class RunStore(Protocol):
     """The runs of one collective. Every method may raise TransportError or OSError."""
 
+    def now(self) -> float:
+        """Return the time by which leases end, in Unix seconds."""
+        ...
+
     def create(self, events: Sequence[Event], holder: Holder) -> RunLog:
         """Begin a record with these events and a lease for `holder`, and return its log. It is listed when complete."""
         ...

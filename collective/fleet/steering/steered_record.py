@@ -1,7 +1,7 @@
 """Write a call to its record while it runs, and obey what others have ordered there.
 
     sent      appended before the wave is sent: if an order, or a takeover, was appended before, the wave is not sent
-    replies   appended together, at most a second later, and always before the next wave
+    replies   appended together, soon after, and always before the next wave
 
 A call whose record cannot be written on its own machine goes on without it, as with every saved run. One whose shared
 record cannot be written stops, because another caller may take the run.
@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from collective.errors import TransportError
@@ -29,9 +30,22 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_FLUSH = 1.0  # seconds until a reply is in the record at the latest
 _MOST_REPLIES = 200  # that are appended together
-MOST_DATA = 64 * 1024  # characters of the outputs of one reply in the record
+
+
+@dataclass(frozen=True)
+class RecordLimits:
+    """How much a record holds: the characters of the outputs of one reply, and of all. Larger outputs are omitted.
+
+    `delay` is the number of seconds until a reply is in the record at the latest.
+    """
+
+    reply: int
+    size: int
+    delay: float
+
+
+SHARED = RecordLimits(reply=64 * 1024, size=100 * 1024 * 1024, delay=1.0)
 
 
 class OpenedRun(NamedTuple):
@@ -58,10 +72,13 @@ class SteeredRecord(NoRecord):
         poll: float,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
+        limits: RecordLimits = SHARED,
     ) -> None:
         self._open_run = open_run
         self._opened: OpenedRun | None = None
         self._poll = poll
+        self._limits = limits
+        self._size = 0
         self._clock = clock
         self._now = now
         self._unwritten: list[Event] = []
@@ -100,7 +117,12 @@ class SteeredRecord(NoRecord):
     def received(self, reply: Reply) -> None:
         """Add a reply; large outputs are omitted."""
         assert self._call is not None  # noqa: S101 - begin comes first
-        self._add(events.reply(reply, self._call.action, cut=len(str(reply.data)) > MOST_DATA))
+        size = len(str(reply.data))
+        cut = size > self._limits.reply or self._size + size > self._limits.size
+        self._size += 0 if cut else size
+        self._add(events.reply(reply, self._call.action, cut=cut))
+        if not self._limits.delay:
+            self._flush()
 
     def silent(self, nodes: Sequence[str]) -> None:
         """Add nodes that are not waited for any more."""
@@ -116,7 +138,7 @@ class SteeredRecord(NoRecord):
         if self._opened is None:
             return NOTHING_ORDERED
         now = self._clock()
-        if self._unwritten and (now >= self._since + _FLUSH or len(self._unwritten) >= _MOST_REPLIES):
+        if self._unwritten and (now >= self._since + self._limits.delay or len(self._unwritten) >= _MOST_REPLIES):
             self._flush()
         if now >= self._looked + self._poll:
             self._look()
@@ -131,7 +153,11 @@ class SteeredRecord(NoRecord):
         """Return when to look for orders again."""
         if self._disabled or self._lost:
             return NEVER
-        due = [self._looked + self._poll, *([self._since + _FLUSH] if self._unwritten else [])]
+        waiting = self._call is not None and self._call.progress.waiting + self._call.progress.retrying
+        due = [
+            self._looked + self._poll if waiting else NEVER,
+            *([self._since + self._limits.delay] if self._unwritten else []),
+        ]
         return max(0.0, min(due) - self._clock())
 
     def leave(self) -> None:

@@ -49,6 +49,10 @@ class TableRunStore:
         self._client: DynamoDBClient = aws.client("dynamodb")
         self._entries: dict[str, str] = {}  # by run, the sort key of its item in the list
 
+    def now(self) -> float:
+        """Return the servers' time in Unix seconds."""
+        return self._aws.now()
+
     def create_table(self, tags: Mapping[str, str] | None = None) -> None:
         """Create the table, billed per request, unless it exists."""
         with translated(self._table, "table"), suppress(self._client.exceptions.ResourceInUseException):

@@ -98,12 +98,17 @@ def plan_of(run: SavedRun) -> Mapping[str, Any]:
     return plan
 
 
-def begin(store: RunStore, steerer: Steerer, plan: CallPlan) -> Callable[[Call, Pace], OpenedRun]:
-    """Return what begins the record of a planned call, with a lease for this caller."""
+def begin(
+    store: RunStore, steerer: Steerer, plan: CallPlan, retry_of: str | None = None
+) -> Callable[[Call, Pace], OpenedRun]:
+    """Return what begins the record of a planned call, with a lease for this caller.
+
+    `retry_of` is the ID of the run that the call retries.
+    """
 
     def open_run(call: Call, pace: Pace) -> OpenedRun:
         run, holder = call.request.id, steerer.holder()
-        first = {**events.begin(call), "steered": True}
+        first = {**events.begin(call, retry_of), "steered": True}
         origin = run_plan.Beginning(run, call.collective, steerer.caller, steerer.now(), steerer.signers)
         document = statements.signed(run_plan.document(plan, origin), steerer.sign)
         taken = _taken(steerer, run, holder)
