@@ -160,6 +160,8 @@ class ClientConfig:
     `warm` is how long a warm process waits for the next call before it ends, such as `10m`; None: there is none.
 
     With `save_runs` calls of `crpc` are saved in the folder `state`, for `runs_days` days and up to `runs_megabytes`.
+    `runs` is where rollouts are recorded for `crpc run`: `local` in that folder, `shared` in DynamoDB for all callers
+    whose keys are in the file `allowed_signers`, and `auto` in DynamoDB only for `--detach`.
     """
 
     collective: str
@@ -193,6 +195,8 @@ class ClientConfig:
     save_runs: bool = True
     runs_days: float = 30.0
     runs_megabytes: float = 100.0
+    runs: str = "auto"
+    allowed_signers: Path = field(default_factory=default_allowed_signers)
     ssh_address: list[str] = field(default_factory=lambda: ["fqdn", "addresses", "identity"])
 
     def in_collective(self, name: str | None = None) -> ClientConfig:

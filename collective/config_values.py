@@ -19,6 +19,7 @@ _CHOICES = {
     "log_format": ("text", "json"),
     "new_nodes": ("accept", "refuse"),
     "ddl_source": ("auto", "local"),
+    "runs": ("auto", "local", "shared"),
 }
 _SPECIAL_PATHS = {"key": ("auto", "agent", "none")}  # values of path keys that are not paths
 _POSITIVE = frozenset(

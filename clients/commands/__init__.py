@@ -26,6 +26,7 @@ GROUPS = {
     "Change nodes": {
         "playbook": "Run the steps of a playbook, and check, list and show playbooks",
         "apply": "Run a saved plan of a rollout",
+        "run": "List, pause, resume, stop and take rollouts, also those of other callers",
         "approve": "Sign a saved plan of another caller",
         "jobs": "List, wait for and cancel background jobs and running requests",
         "revoke": "Withdraw a request from nodes that have not started it",

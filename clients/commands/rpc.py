@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from collective.clients import (
     apps,
     ddl_source,
+    detached,
     job_options,
     lookup,
     options,
@@ -24,7 +25,7 @@ from collective.clients.input_files import Sources
 from collective.clients.inputs import ask_secrets, read_inputs
 from collective.clients.notify_options import notifier
 from collective.clients.parser import examples_epilog
-from collective.clients.prepared_call import PreparedCall, connected, planned, send
+from collective.clients.prepared_call import PreparedCall, connected, detach, planned, send
 from collective.clients.repeating_options import check_repeating, is_repeated
 from collective.clients.request_parser import make_parser as make_parser
 from collective.clients.streams import write
@@ -61,6 +62,11 @@ def perform(args: argparse.Namespace, words: Sequence[str]) -> int:
     """Send the request of `words` and print the replies; return the exit code of the call."""
     if rollout_plan.is_wanted(args):
         return _perform_plan(args, words)
+    if getattr(args, "detach", False):
+        config, catalog = configuration(args, words)
+        prepared = prepare(args, words, config, catalog)
+        with connected(config, catalog) as fleet:
+            return detach(args, fleet, prepared)
     if is_repeated(args):
         config, catalog = configuration(args, words)
         prepared = prepare(args, words, config, catalog)
@@ -114,6 +120,7 @@ def prepare(args: argparse.Namespace, words: Sequence[str], config: ClientConfig
     check_repeating(args, action)
     if args.policy and not rollout_plan.is_wanted(args):
         raise UsageError("--policy: has no effect without --plan")
+    detached.check(args)
     read_view(args, action)  # a wrong field is an error before anything is sent
     sources = Sources()
     data = read_inputs(words[2:], action, sources)

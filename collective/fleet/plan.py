@@ -27,6 +27,7 @@ from collective.fleet.discovery import Discovery
 from collective.fleet.gates import NO_GATES, Gates
 from collective.fleet.grouping import Facts
 from collective.fleet.pace import Pace
+from collective.fleet.runs.earlier_run import EarlierRun
 from collective.fleet.steps import NO_HOOKS, Hook, Hooks
 from collective.fleet.targets import Targets
 from collective.fleet.waves import PlannedWave
@@ -47,6 +48,7 @@ class CallPlan:
     `hooks` run before and after the action on each node, `gates` are checked between waves. With `dry_run` the
     nodes only report what the action would change; with `background` they run it as a job. `reason` is why, for
     policies that require one, and `approvals` are the signatures of other callers on the run with the ID `run`.
+    `earlier` is what another caller has reached of the same run.
 
     `found` are the nodes, `waves` the same nodes in the order in which they are reached, `facts` those that the pace
     needs, by node.
@@ -69,6 +71,7 @@ class CallPlan:
     reason: str | None = None
     approvals: Mapping[str, Any] | None = None
     run: str | None = None
+    earlier: EarlierRun | None = None
 
     @property
     def idempotent(self) -> bool:
@@ -113,14 +116,30 @@ def saved(
         "created": created,
         "collective": parties.collective,
         "caller": parties.caller,
+        **content(plan),
+        "data": dict(plan.data),
+        "hooks": {name: _hook_data(hook) for name, hook in plan.hooks.named().items()},
+        "waves": [{"rank": wave.rank, "nodes": list(wave.nodes)} for wave in plan.waves],
+        "versions": dict(versions),
+    }
+    approval = approvals.document(document, parties.installation, created + valid)
+    return plan_signature.signed({**document, "approval": {"document": approval, "signatures": {}}}, sign)
+
+
+def content(plan: CallPlan) -> dict[str, Any]:
+    """Return what a plan would do, but for its nodes, as JSON with secrets masked."""
+    hooks = {
+        name: {**_hook_data(hook), "data": hook.action.masked(hook.data)} for name, hook in plan.hooks.named().items()
+    }
+    return {
         "agent": plan.action.agent,
         "action": plan.action.name,
-        "data": dict(plan.data),
+        "data": plan.action.masked(plan.data),
         "targets": _targets_data(plan.targets),
         "pace": plan.pace.to_data(),
         "timeout": plan.timeout,
         "ttl": plan.ttl,
-        "hooks": {name: _hook_data(hook) for name, hook in plan.hooks.named().items()},
+        "hooks": hooks,
         "gates": {
             "gates": [gate.name for gate in plan.gates.gates],
             "every": plan.gates.every,
@@ -129,11 +148,7 @@ def saved(
         "reason": plan.reason,
         "background": plan.background.to_data() if plan.background else None,
         "ddl_digest": ddl_digest(plan),
-        "waves": [{"rank": wave.rank, "nodes": list(wave.nodes)} for wave in plan.waves],
-        "versions": dict(versions),
     }
-    approval = approvals.document(document, parties.installation, created + valid)
-    return plan_signature.signed({**document, "approval": {"document": approval, "signatures": {}}}, sign)
 
 
 def read_saved(path: Path) -> dict[str, Any]:
