@@ -57,7 +57,7 @@ def _stop(args: argparse.Namespace) -> int:
     from collective.clients.warm import launch
 
     pid = launch.stop()
-    document = {"stopped": pid is not None, "pid": pid}
+    document = {"running": False, **({"pid": pid} if pid else {})}
     text = f"the warm process {pid} ends when its calls have ended" if pid else "no warm process is running"
     output.show(args, Output("warm", document, ("pid",), [[pid]] if pid else [], lambda: f"{text}\n"))
     return OK
