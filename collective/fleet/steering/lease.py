@@ -13,7 +13,7 @@ from collective.periodic import PeriodicThread
 
 log = logging.getLogger(__name__)
 
-_MARGIN = 5.0  # seconds before its end from which a lease is not relied on
+_MARGIN = 4.0  # seconds before its end from which a lease is not relied on
 
 
 def boot_clock() -> float:
@@ -52,11 +52,11 @@ class RunLease:
             return "its lease could not be renewed in time"
         return ""
 
-    def renew(self) -> None:
-        """Renew it if it is time to. Raises TransportError and OSError."""
+    def renew(self, *, at_once: bool = False) -> None:
+        """Renew it if it is time to, or `at_once`. Raises TransportError and OSError."""
         with self._lock:
             began = self._clock()
-            if self._lost or began < self._renewed + RENEW:
+            if self._lost or (began < self._renewed + RENEW and not at_once):
                 return
             if self._store.renew(self._run, self.holder, self._progress):
                 self._renewed = began

@@ -15,8 +15,8 @@ from typing import Any, Protocol
 Event = Mapping[str, Any]
 
 RUNNING, PAUSED, UNFINISHED, COMPLETE = "running", "paused", "unfinished", "complete"
-LEASE = 30.0  # seconds for which a caller goes on without a renewal
-RENEW = 10.0  # seconds between two renewals
+LEASE = 20.0  # seconds for which a caller goes on without a renewal
+RENEW = 5.0  # seconds between two renewals
 
 
 @dataclass(frozen=True)

@@ -214,8 +214,10 @@ class SteeredRecord(NoRecord):
         if self._lost or self._disabled:
             return
         try:
-            self._run.lease.renew()
+            before = self._run.state.paused
             self._apply(self._run.log.news())
+            self._report()
+            self._run.lease.renew(at_once=before != self._run.state.paused)  # lists show it at once
         except TransportError as error:  # the lease ends unless a later look succeeds
             log.warning("run.not_read", extra={"error": f"run {self._run.state.run[:8]}: {error}"})
         except OSError as error:
