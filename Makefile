@@ -65,6 +65,9 @@ floods: $(INSTALLED)  ## too much of everything for one real daemon, twenty time
 files: $(INSTALLED)  ## 50 MB to five nodes and back, and a command with 100 MB of output
 	BIG_FILES=1 $(VENV)/bin/pytest --timeout 1800 -q tests/test_agent_file.py tests/test_agent_shell.py
 
+examples: $(INSTALLED)  ## every example of README, documents and help pages, compared with what it printed before
+	EXAMPLES=1 $(VENV)/bin/pytest -q tests/e2e/test_examples.py
+
 failures: $(INSTALLED)  ## inject failures into real processes, and write what was seen to docs/failures.md
 	mkdir -p build
 	FAILURES=$(CURDIR)/build/failures.json $(VENV)/bin/pytest -m failure tests/e2e

@@ -1,6 +1,6 @@
 """Every example of README, documents and help pages runs in a lab, and prints what tests/cases/examples.txt has.
 
-After a change of an output: RECORD_EXAMPLES=1 pytest tests/e2e/test_examples.py, then read what `git diff` shows.
+`make examples` runs them. After a change of an output: RECORD_EXAMPLES=1 make examples, then read what `git diff` shows.
 """
 
 from __future__ import annotations
@@ -104,6 +104,7 @@ def run(line: str, capsys: Captured) -> str:
     return f"{out}{err}\nexit code {code}"
 
 
+@pytest.mark.skipif("EXAMPLES" not in os.environ, reason="make examples")
 @pytest.mark.parametrize("line", LINES)
 def test_an_example_prints_what_is_recorded(
     line: str, place: Layout, folder: Path, capsys: Captured, outputs: dict[str, str]

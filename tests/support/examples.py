@@ -61,6 +61,7 @@ NOT_RUN = (
         r"crpc (new|run-local (banner|disk_space|load)|describe banner|check load)",
         "needs the reader's agent: test_first_agent.py",
     ),
+    (r"processors>=|memory<", "depends on the hardware of this machine"),
     (r"crpc audit (show|verify)$", "reads the audit log of the node: test_audit.py"),
     (r"crpc keys trust", "changes keys: test_keys_command.py"),
     (r"\$\w+|HASH|FINGERPRINT|AWS_DEFAULT_REGION=", "has a value of the reader"),
@@ -86,10 +87,15 @@ PLANNED = re.compile(
 # What differs between two runs of an example, or between two machines.
 _VARYING = (
     (r"\x1b\[[0-9;]*m", ""),
-    (r"ssh-ed25519 \S+|SHA256:\S+", "KEY"),
+    (r"ssh-ed25519 [A-Za-z0-9+/]+|SHA256:[A-Za-z0-9+/]+", "KEY"),
+    (r"^.*as in earlier runs$\n", ""),
+    (r"reply_\S+", "reply_ID"),
+    (r"\b1[0-9]{9}(\.[0-9]+)?\b", "TIME"),
+    (r"\b[0-9]{2}:[0-9]{2}:[0-9]{2}\b", "TIME"),
+    (r"\([0-9]+% inode=[0-9]+%\)", "(N%)"),
     (r"\b(?=[a-f]*[0-9])[0-9a-f]{8,}\b", "ID"),
     (r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9:]{5,8}(\.[0-9]+)?Z?", "TIME"),
-    (r"\b[0-9.,]+ (second|minute|hour)s?\b", "A WHILE"),
+    (r"\b[0-9.,]+ (seconds?|minutes?|hours?|s ago)\b", "A WHILE"),
     (r"127\.0\.0\.1:[0-9]+", "ENDPOINT"),
     (r"\b[0-9]+(\.[0-9]+)+[0-9a-z.+~:-]*|[0-9]{3,}[0-9a-z.+~]*", "N"),
     (r"[+-]?N( ?(ms|s|B|MiB|GB|%))\b", r"N\1"),
@@ -105,7 +111,7 @@ def shape(text: str, folders: Mapping[str, Path]) -> list[str]:
     for name, folder in folders.items():
         text = text.replace(str(folder), name)
     for pattern, instead in _VARYING:
-        text = re.sub(pattern, instead, text)
+        text = re.sub(pattern, instead, text, flags=re.MULTILINE)
     return sorted(filter(None, map(str.strip, text.splitlines())))
 
 
