@@ -25,13 +25,10 @@ KINDS = {
     "context": ("config use stagin", "staging"),
     "group": ("find -I @frnt", "@front"),
     "report": ("report hardwre", "hardware"),
-    "run": ("show lst", "last"),
+    "run": ("diff lst last", "last"),
     "ID of a run": (f"show {RUN[:7]}0", RUN[:8]),
     "schema": ("schema clinet", "client"),
     "shell": ("completion bsh", "bash"),
-    "data function": ("find -S pakage('x').version=1", "package"),
-    "field of a data function": ("find -S package('x').versoin=1", "version"),
-    "node of a lab": ("lab node nod01.lab stop --folder lab", "node01.lab"),
     "agent of describe": ("describe pakage", "package"),
     "action of help": ("help package instal", "install"),
     "action of run-local": ("run-local package instal package=x", "install"),
@@ -42,7 +39,7 @@ KINDS = {
 def test_a_mistyped_name_gets_a_suggestion(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
 ) -> None:
-    """One line, exit code 64, before anything is sent; nodes, facts and classes: test_unknown_names and e2e tests."""
+    """One line, exit code 64, before anything is sent; nodes, facts, classes and data functions: other tests."""
     configure(tmp_path)
     monkeypatch.setenv("COLLECTIVE_CONFIG", str(tmp_path))
     monkeypatch.chdir(tmp_path)

@@ -1,6 +1,6 @@
 """Every example of README, documents and help pages runs in a lab, and prints what tests/cases/examples.txt has.
 
-`make examples` runs them. After a change of an output: RECORD_EXAMPLES=1 make examples, then read what `git diff` shows.
+`make examples` runs them. After a change of an output: RECORD_EXAMPLES=1 make examples, then read the difference.
 """
 
 from __future__ import annotations
