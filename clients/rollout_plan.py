@@ -169,8 +169,9 @@ def _text(plan: CallPlan, around: Surroundings, cost: CallCost, seconds: float |
 
 
 def _call(action: Action, data: Mapping[str, Any]) -> str:
-    """Return an action with its inputs, secrets masked."""
-    inputs = [f"{name}={in_words(value)}" for name, value in action.masked(data).items()]
+    """Return an action with its inputs, secrets masked; without those that have the default of the DDL."""
+    typed = {name: value for name, value in data.items() if value != action.inputs.get(name, {}).get("default")}
+    inputs = [f"{name}={in_words(value)}" for name, value in action.masked(typed).items()]
     return escape_controls(" ".join([action.agent, action.name, *inputs]))
 
 
