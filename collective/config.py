@@ -153,6 +153,8 @@ class ClientConfig:
     `groups` are node sets for `@name`, each with a `filter`, `nodes` or a `command` that prints names. `aliases` are
     command lines of `crpc` by name, `commands` and `reports` the folders with files of own commands and reports.
 
+    `requests` is the folder of requests that wait for approvals (None: in `state`); several callers can share it.
+
     With `save_runs` calls of `crpc` are saved in the folder `state`, for `runs_days` days and up to `runs_megabytes`.
     """
 
@@ -182,6 +184,7 @@ class ClientConfig:
     commands: list[Path] = field(default_factory=lambda: [_in_configuration("commands")])
     reports: list[Path] = field(default_factory=lambda: [_in_configuration("reports")])
     notify: dict[str, dict[str, Any]] = field(default_factory=dict)
+    requests: Path | None = None
     save_runs: bool = True
     runs_days: float = 30.0
     runs_megabytes: float = 100.0
