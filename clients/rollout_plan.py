@@ -77,7 +77,7 @@ def present(plan: CallPlan, fleet: Fleet, args: argparse.Namespace) -> int:
     around = fleet.surroundings(plan)
     cost = _cost(plan, around, fleet)
     if args.save_plan:
-        _save(args.save_plan, plan, around, fleet)
+        write_new(args.save_plan, saved_document(plan, around, fleet), "--save-plan")
     from collective.clients.expected_duration import expected_seconds
     from collective.clients.output import Output, show
 
@@ -92,20 +92,26 @@ def present(plan: CallPlan, fleet: Fleet, args: argparse.Namespace) -> int:
     return forecast.exit_code if plan.nodes else NO_NODES
 
 
-def _save(path: Path, plan: CallPlan, around: Surroundings, fleet: Fleet) -> None:
+def saved_document(plan: CallPlan, around: Surroundings, fleet: Fleet, valid: float | None = None) -> dict[str, Any]:
+    """Return the signed document of a plan, whose approvals are valid for `valid` seconds (default: a day)."""
+    from collective.fleet.approvals import EXPIRES
     from collective.fleet.plan import saved
     from collective.signing import PLAN_NAMESPACE, caller_key
 
     sign = caller_key.signing(fleet.config.key, namespace=PLAN_NAMESPACE)
-    document = saved(plan, around.versions, fleet.parties(), time.time(), sign)
+    return saved(plan, around.versions, fleet.parties(), time.time(), sign, valid or EXPIRES)
+
+
+def write_new(path: Path, document: Mapping[str, Any], option: str) -> None:
+    """Write a plan to a new file; raise UsageError, naming the option."""
     try:
         with path.open("x", encoding="utf-8") as file:
             json.dump(document, file, indent=2)
             file.write("\n")
     except FileExistsError:
-        raise UsageError(f"--save-plan '{path}': the file exists (choose another name, or remove it)") from None
+        raise UsageError(f"{option} '{path}': the file exists (choose another name, or remove it)") from None
     except OSError as error:
-        raise UsageError(f"--save-plan '{path}': {error.strerror}") from None
+        raise UsageError(f"{option} '{path}': {error.strerror}") from None
 
 
 def _cost(plan: CallPlan, around: Surroundings, fleet: Fleet) -> CallCost:

@@ -159,6 +159,8 @@ class ClientConfig:
 
     `warm` is how long a warm process waits for the next call before it ends, such as `10m`; None: there is none.
 
+    `requests` is the folder of requests that wait for approvals (None: in `state`); several callers can share it.
+
     With `save_runs` calls of `crpc` are saved in the folder `state`, for `runs_days` days and up to `runs_megabytes`.
     `runs` is where rollouts are recorded for `crpc run`: `local` in that folder, `shared` in DynamoDB for all callers
     whose keys are in the file `allowed_signers`, and `auto` in DynamoDB only for `--detach`.
@@ -192,6 +194,7 @@ class ClientConfig:
     playbooks: list[Path] = field(default_factory=lambda: [_in_configuration("playbooks")])
     notify: dict[str, dict[str, Any]] = field(default_factory=dict)
     warm: str | None = None
+    requests: Path | None = None
     save_runs: bool = True
     runs_days: float = 30.0
     runs_megabytes: float = 100.0

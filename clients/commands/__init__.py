@@ -25,9 +25,10 @@ GROUPS = {
     },
     "Change nodes": {
         "playbook": "Run the steps of a playbook, and check, list and show playbooks",
-        "apply": "Run a saved plan of a rollout",
+        "request": "Save a request for other callers to approve, or list those that wait",
+        "approve": "Sign a request or a saved plan of another caller",
+        "apply": "Run a saved plan of a rollout, or an approved request",
         "run": "List, pause, resume, stop and take rollouts, also those of other callers",
-        "approve": "Sign a saved plan of another caller",
         "jobs": "List, wait for and cancel background jobs and running requests",
         "revoke": "Withdraw a request from nodes that have not started it",
         "freeze": "Allow only read-only actions on nodes",
