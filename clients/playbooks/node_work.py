@@ -73,14 +73,14 @@ class NodeWork:
     def call(self, step: PlaybookStep, scope: StepScope, key: str) -> StepResult:
         """Call an action on the nodes that were not OK before. Raises what `Fleet.call` raises."""
         args, prepared = self._prepared(resolved(step.body, scope.values()))
-        earlier = self._earlier(key, prepared.action)
+        earlier = self._earlier(key, scope, prepared.action)
         with closing(prepared.notifier):
-            call = self._start(args, prepared, key, earlier)
+            call = self._start(args, prepared, key if scope.recorded else "", earlier)
             if call is None:
                 return StepResult({**_nodes_result(earlier), "run": ""})
             code = self._progress.present(call, args, self._fleet)
         data = {**of_nodes(call.outcomes, code, earlier), "run": call.request_id}
-        self._ok[key] = {name: data["replies"][name] for name in data["ok"]}
+        self._ok[key] = {name: data["replies"][name] for name in data["ok"]} if code else {}
         self.outcomes |= {node: group for group in GROUPS for node in data[group]}
         message = problem(data, call.stopped) if code else ""
         secrets = _secret_texts(prepared, call.outcomes)
@@ -111,7 +111,10 @@ class NodeWork:
     def _start(
         self, args: argparse.Namespace, prepared: PreparedCall, key: str, earlier: Mapping[str, Any]
     ) -> Call | None:
-        """Send the request to the nodes that are not in `earlier`; return None when there are none left."""
+        """Send the request to the nodes that are not in `earlier`; return None when there are none left.
+
+        Without a `key`, the call is not noted in the state: its step runs again when the playbook is resumed.
+        """
         with self._opening:
             plan = planned(self._fleet, prepared)
             if earlier:
@@ -121,7 +124,9 @@ class NodeWork:
                 prepared = replace(prepared, targets=Targets(nodes=left), retry_of=next(iter(self._runs(key)), None))
                 plan = planned(self._fleet, prepared)
             rollout_plan.check_cost(plan, self._fleet, prepared.max_cost)
-            record = NotedRecord(recorder(args, self._fleet, plan, prepared.retry_of), self._state, key)
+            record = recorder(args, self._fleet, plan, prepared.retry_of)
+            if key:
+                record = NotedRecord(record, self._state, key)
             call = start(args, self._fleet, plan, prepared.confirmation, record, prepared.notifier)
             self._calls = [one for one in self._calls if not one.closed] + [call]
             return call
@@ -129,11 +134,11 @@ class NodeWork:
     def _runs(self, key: str) -> Sequence[str]:
         return self._state.called(key)[::-1]
 
-    def _earlier(self, key: str, action: Action) -> dict[str, Any]:
+    def _earlier(self, key: str, scope: StepScope, action: Action) -> dict[str, Any]:
         """Return the OK replies of this step's earlier calls, in this run and in the one that is resumed."""
         if key not in self._ok:
             found: dict[str, Any] = {}
-            for run in self._state.called(key):
+            for run in self._state.called(key) if scope.recorded else ():
                 found |= self._saved_replies(run, action)
             self._ok[key] = found
         return self._ok[key]
