@@ -109,9 +109,6 @@ def _load_pair(path: Path, ddl_path: Path, settings: Path) -> LoadedAgent:
 def _load_program(path: Path, described: ddl.DDL, settings: Path) -> LoadedAgent:
     if described.name in INSIDE:
         raise DDLError(f"{path}: the agent '{described.name}' runs inside the daemon, so it must be Python")
-    for action in described.actions.values():
-        if action.dry_run:
-            raise DDLError(f"{path}: action '{action.name}': 'dry_run' is supported for agents in Python only")
     values = loading.read_settings(settings / f"{described.name}.yaml", described)
     executables = programs.load_agent(path, described, values)
     return LoadedAgent(described.name, path, described, {}, values, b"", programs=executables)
