@@ -64,6 +64,16 @@ def created(folder: Path, what: dict[str, Any] | None) -> Iterator[str]:
         yield str(path)
 
 
+@pytest.mark.parametrize("path", ["/etc//hosts", "/etc/./hosts", "/etc/hosts/", "//etc/hosts", "/./etc/hosts"])
+def test_a_file_has_one_spelling(path: str) -> None:
+    """A policy can deny the query `/etc/hosts`, so other spellings of it are refused, with a hint."""
+    with pytest.raises(Aborted, match="use '/etc/hosts'"):
+        call("fstat", path)
+    with pytest.raises(Aborted, match=r"use a path without '\.\.'"):
+        call("fstat", "/etc/default/../hosts")
+    assert call("fstat", "/")["type"] == "directory"
+
+
 @pytest.mark.parametrize("case", cases())
 def test_case(case: dict[str, Any], tmp_path: Path) -> None:
     """The function returns the result of each case in tests/cases/data."""

@@ -24,7 +24,9 @@ GROUPS = {
         "report": "Print a report on the fleet, as text, Markdown, CSV, JSON or an HTML page",
     },
     "Change nodes": {
+        "playbook": "Run the steps of a playbook, and check, list and show playbooks",
         "apply": "Run a saved plan of a rollout",
+        "run": "List, pause, resume, stop and take rollouts, also those of other callers",
         "approve": "Sign a saved plan of another caller",
         "jobs": "List, wait for and cancel background jobs and running requests",
         "revoke": "Withdraw a request from nodes that have not started it",
@@ -53,6 +55,7 @@ GROUPS = {
         "keys": "Show and trust the keys that sign requests",
         "policy": "Check and test authorization policies",
         "audit": "Show and verify the audit log of a node",
+        "warm": "Keep a process that starts crpc faster",
         "cost": "Estimate what a collective costs per month at AWS",
     },
     "Write agents": {

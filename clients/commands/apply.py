@@ -7,9 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from collective.clients import options
+from collective.clients import options, run_records
 from collective.clients.commands import COMMANDS
 from collective.clients.confirmation import Confirmation
+from collective.clients.notify_options import add_notify, notifier
 from collective.clients.parser import Parser
 from collective.clients.plan_summary import call_line, read_plan, step_lines
 from collective.clients.prepared_call import start
@@ -47,6 +48,7 @@ def make_parser() -> Parser:
     )
     parser.add_argument("--allow-drift", action="store_true", help="run the plan on the nodes that match now")
     parser.add_argument("--yes", action="store_true", help="do not ask for confirmation")
+    add_notify(parser)
     add_views(parser)
     options.add_saving(parser)
     options.add_target(parser)
@@ -62,6 +64,7 @@ def run(arguments: Sequence[str]) -> int:
     config = options.client_config(args)
     document = read_plan(args.file, config)
     sign = _verified(document, config, args.planner)
+    notifying = notifier(args, config)
 
     from collective.fleet.fleet import Fleet
 
@@ -75,8 +78,9 @@ def run(arguments: Sequence[str]) -> int:
         if not args.quiet:
             _show(document, plan)
         confirmation = Confirmation(plan.action, plan.data, config.max_targets, config.type_above)
-        call = start(args, fleet, plan, confirmation)
-        return present(CallOutput(call, args), call, fleet)
+        call = start(args, fleet, plan, confirmation, run_records.recorder(args, fleet, plan), notifying)
+        with notifying.following(call):
+            return present(CallOutput(call, args), call, fleet)
 
 
 def _verified(document: Mapping[str, Any], config: ClientConfig, planner: Path | None) -> SignPayload | None:

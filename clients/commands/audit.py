@@ -27,7 +27,9 @@ from collective.errors import UsageError
 from collective.exit_codes import FAILED
 from collective.text import escape_controls, plural
 
-_COLUMNS = ("time", "request", "run", "caller", "agent", "action", "dry_run", "inputs", "outcome", "verdict", "rule")
+_CALL = ("request", "run", "caller", "agent", "action")
+_COLUMNS = ("time", *_CALL, "dry_run", "job", "inputs", "outcome", "verdict", "rule")
+_JOBS = {"request": "as a background job", "start": "as a background job that starts"}
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -150,8 +152,8 @@ def _request(record: Record) -> dict[str, Any]:
 
 def _row(record: Record) -> list[Any]:
     decision = record.decision
-    found = [decision.get(name) for name in ("request", "run", "caller", "agent", "action")]
-    found += [decision.get("dry_run") is True, decision.get("data")]
+    found = [decision.get(name) for name in _CALL]
+    found += [decision.get("dry_run") is True, decision.get("job"), decision.get("data")]
     return [_when(record), *found, _outcome(record), decision.get("verdict"), decision.get("rule")]
 
 
@@ -164,6 +166,8 @@ def _line(record: Record) -> str:
     decision = record.decision
     call = [*(str(decision.get(name)) for name in ("caller", "agent", "action")), *_inputs(decision.get("data"))]
     call += ["as a dry run"] if decision.get("dry_run") is True else []
+    job = decision.get("job")
+    call += [_JOBS[job]] if isinstance(job, str) and job in _JOBS else []
     rule = f"rule '{decision['rule']}'" if decision.get("rule") else "no rule"
     return (
         f"{_when(record)} {decision.get('request')} {_outcome(record)}: {' '.join(call)} "

@@ -17,6 +17,7 @@ import pytest
 import yaml
 from support.crpc_process import BIN, Crpc, clean_environment, make_crpc, on_a_terminal, own_lab
 from support.json_documents import check_document
+from support.receivers import mail_server, webhook
 from support.waiting import wait_until
 
 from collective.lab.layout import Layout
@@ -246,6 +247,51 @@ def test_a_call_that_costs_too_much_is_not_sent(crpc: Crpc) -> None:
     done = crpc("rpcutil", "ping", "--max-cost", "0.000001")
     assert (done.returncode, done.stdout) == (4, "")
     assert re.search(r"plan: it costs about \$0\.0000\d+, --max-cost is \$0\.000001: nothing was sent", done.stderr)
+
+
+# -- notifications
+
+
+def test_a_run_notifies_people(crpc: Crpc, tmp_path: Path) -> None:
+    """A mail server and a page learn of the end; one that fails changes no exit code."""
+    with mail_server() as mailbox, webhook() as page:
+        done = document(crpc, "rpcutil", "ping", "--notify", mailbox.url, "--notify", page.url)
+        assert (done["exit"], done["stderr"]) == (0, "")
+        subject, text = mailbox.next()
+        assert subject == f"rpcutil ping on 10 nodes of {done['collective']}: OK"
+        assert text.splitlines()[:2] == ["10 OK", f"run {done['request_id']}, started by {done['caller']}"]
+        assert page.next()["title"] == subject
+        (tmp_path / "text.j2").write_text(
+            "{{ agent }} {{ event }}\n{{ failures[0].node }}, {{ skipped | length }} skipped"
+        )
+        failing = ("shell", "run", "command=false", "--waves", "1,rest", "--max-fail", "1", "--yes")
+        template = ("--notify", page.url, "--notify-template", str(tmp_path / "text.j2"))
+        failed = document(crpc, *failing, *template)
+        assert failed["exit"] == 4
+        found = page.next()
+        assert (found["title"], found["message"]) == ("shell fail", f"{failed['replies'][0]['sender']}, 9 skipped")
+        unreachable = document(crpc, "rpcutil", "ping", "--notify", f"{page.url}/refuse/t0ken")
+    assert unreachable["exit"] == 0
+    problem = "notification 1 (json): not sent: Failed to send JSON POST notification: error=403."
+    assert unreachable["stderr"] == f"crpc: notification 'json://********': {problem}\n"
+
+
+def test_people_learn_that_a_run_waits(around: dict[str, str], crpc: Crpc, tmp_path: Path) -> None:
+    """A question and a pause are reported while the run waits; each is in the configuration of the caller."""
+    with webhook() as page:
+        asking = ("rpcutil", "ping", "--waves", "1,rest", "--gate", "ask", "--notify", page.url)
+        code, _ = on_a_terminal(around, "y\n", *asking)
+        assert (code, page.next()["title"].endswith(": waiting"), page.next()["title"].endswith(": OK")) == (
+            0,
+            True,
+            True,
+        )
+        opens = f"cmd:sh -c 'test -e {tmp_path}/open || {{ touch {tmp_path}/open; exit 3; }}'"
+        paused = ("--gate", opens, "--on-gate", "pause", "--gate-every", "0.5")
+        assert document(crpc, "rpcutil", "ping", "--waves", "1,rest", *paused, "--notify", page.url)["exit"] == 0
+        found = page.next()
+        assert (found["title"].endswith(": paused"), "exit code 3" in found["message"]) == (True, True)
+        assert page.next()["title"].endswith(": OK")
 
 
 # -- jobs

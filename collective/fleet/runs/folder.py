@@ -13,6 +13,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,11 @@ class RunFile:
     path: Path
     run: str
     time: float
+
+    @property
+    def where(self) -> str:
+        """The path of the file."""
+        return str(self.path)
 
     def summary(self) -> RunSummary:
         """Return the first and the last line. Raises OSError."""
@@ -95,6 +101,18 @@ class RunFolder:
     def most_bytes(self) -> int:
         """The size of all runs together, in bytes."""
         return int(self.megabytes * _MEGABYTE)
+
+    def create(self, run: str, clock: Callable[[], float] = time.time) -> tuple[Path, int]:
+        """Create the file of a run, and delete old ones; return its path and its locked descriptor. Raises OSError."""
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if self.path.stat().st_mode & 0o077:
+            self.path.chmod(0o700)
+        self.prune(clock)
+        path = self.path / f"{int(clock() * 1000):013d}-{run}.jsonl"
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_APPEND, 0o600)
+        with suppress(OSError):  # not every network file system has locks
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # tells others that the run is not over
+        return path, file
 
     def newest(self) -> list[RunFile]:
         """Return the saved runs, the newest first; none if the folder does not exist or cannot be read."""
