@@ -79,7 +79,7 @@ NOT_RUN = {
     "new agent": "writes files, and a second time it refuses to",
     "ddl import": "writes a file, and a second time it refuses to",
     "playbook run": "changes nodes: test_playbooks.py",
-    "playbook check": "needs a playbook of the reader: test_playbook_command.py",
+    "playbook check": "needs a playbook of the reader: test_playbooks.py",
     "playbook show": "prints a file as it is",
     "run show": "needs a rollout: test_steering.py",
     "run log": "needs a rollout: test_steering.py",
