@@ -15,7 +15,7 @@ WORKERS ?= 3
 FUZZ_INPUTS ?= 1000000
 SERVERS := .servers/ministack/.installed .servers/fauxqs/.installed
 
-.PHONY: demo test test-newest test-oldest test-strange lint types bench docs fuzz lock servers simulation kills floods files systemd puppet failures soak clean
+.PHONY: demo test test-newest test-oldest test-strange lint types bench docs fuzz lock servers simulation kills floods files examples systemd puppet failures soak clean
 
 demo:  ## install, start a local fleet, run the main job
 	@PYTHON=$(PYTHON) conf/demo.sh
@@ -70,6 +70,9 @@ systemd: $(INSTALLED)  ## a node and its agent service under a real systemd, pro
 
 puppet: $(INSTALLED)  ## the agent puppet with Debian's Puppet, which is installed if it is missing; needs root
 	PUPPET=1 $(VENV)/bin/pytest -q tests/e2e/test_puppet.py
+
+examples: $(INSTALLED)  ## every example of README, documents and help pages, compared with what it printed before
+	EXAMPLES=1 $(VENV)/bin/pytest -q tests/e2e/test_examples.py
 
 failures: $(INSTALLED)  ## inject failures into real processes, and write what was seen to docs/failures.md
 	mkdir -p build

@@ -35,6 +35,12 @@ def revoke(id: str, all: bool, *, node: NodeInfo, caller: str, dry_run: bool = F
 
 
 @action
+def settle(id: str, all: bool, *, node: NodeInfo, caller: str) -> Reply:
+    """Return what became of a request, and its reply; one that has not begun is kept from beginning."""
+    return dict(node.control.settle(id, caller, everyone=all))
+
+
+@action
 def freeze(reason: str, *, node: NodeInfo, caller: str, dry_run: bool = False) -> Reply:
     """Refuse everything but actions that read, at once and across restarts."""
     return {"frozen": dict(node.control.freeze(caller, reason, dry_run=dry_run))}

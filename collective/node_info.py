@@ -31,6 +31,10 @@ class NodeControl(Protocol):
         """Cancel a request or a job, with `running` also one whose action has begun. Return what became of it."""
         ...
 
+    def settle(self, request_id: str, caller: str, *, everyone: bool) -> dict[str, Any]:
+        """Return what became of a request and its reply; one that has not begun will not."""
+        ...
+
     def freeze(self, caller: str, reason: str, *, dry_run: bool) -> Mapping[str, Any]:
         """Refuse everything but reads from now on; return the freeze."""
         ...

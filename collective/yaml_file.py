@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import re
 import typing
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,21 @@ def parse_yaml(text: str, where: str, loader: type[Loader] | None = None) -> Any
     except (yaml.YAMLError, RecursionError, ValueError, LookupError, AttributeError) as error:
         # PyYAML raises the last two for a value that does not match its tag: `!!bool maybe`.
         raise ConfigError(f"{where}: not YAML: {' '.join(str(error).split())}") from None
+
+
+def line_of(tree: yaml.Node | None, place: Iterable[str | int]) -> int:
+    """Return the line, from 1, of a place in a composed document, or of its nearest parent."""
+    line = 0
+    for step in place:
+        if isinstance(tree, yaml.MappingNode):
+            found = next(((key, value) for key, value in tree.value if key.value == str(step)), None)
+            if found is None:
+                break
+            line, tree = found[0].start_mark.line, found[1]
+        elif isinstance(tree, yaml.SequenceNode) and isinstance(step, int) and step < len(tree.value):
+            tree = tree.value[step]
+            line = tree.start_mark.line
+    return line + 1
 
 
 def _check_depth(text: str, where: str) -> None:

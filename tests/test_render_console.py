@@ -193,10 +193,10 @@ def test_numbers(function: str, number: float | None, text: str) -> None:
     assert _aggregates(AggregateResult(function, "count", "Count", number)) == f"{text}\n\n"
 
 
-def test_values_that_are_left_out_are_reported() -> None:
+def test_values_that_are_omitted_are_reported() -> None:
     """A line below the result has their number, so that it is not taken for that of all nodes."""
     result = AggregateResult("sum", "count", "Count", 4, {}, 47, 3)
-    assert _aggregates(result).splitlines()[1:] == ["   (3 of 47 values left out: not a number)", ""]
+    assert _aggregates(result).splitlines()[1:] == ["   (3 of 47 values omitted: not a number)", ""]
 
 
 def test_summary_values_are_escaped() -> None:

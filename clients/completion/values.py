@@ -187,6 +187,15 @@ def _reports(known: LocalNames, words: Sequence[str], _current: str) -> Iterator
         yield from (Candidate(name) for name in paths(known.config.reports if known.config else []))
 
 
+def _playbook(known: LocalNames, words: Sequence[str], current: str) -> Iterator[Candidate]:
+    """Yield the playbooks, and files; after the playbook nothing, because its inputs are in the file."""
+    from collective.clients.playbooks.folders import paths
+
+    if not words:
+        yield from (Candidate(name) for name in paths(known.config.playbooks if known.config else []))
+        yield from _files(known, words, current)
+
+
 def _schemas(_known: LocalNames, _words: Sequence[str], _current: str) -> Iterator[Candidate]:
     from collective import schemas
 
@@ -227,6 +236,7 @@ SOURCES: Mapping[str, Callable[[LocalNames, Sequence[str], str], Iterable[Candid
     "node_agent": _node_agents,
     "node": _nodes,
     "collective": _collectives,
+    "playbook": _playbook,
     "notification": _notifications,
     "report": _reports,
     "run": _runs,

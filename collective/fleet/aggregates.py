@@ -3,7 +3,7 @@
     summary                   how often each value occurs, most frequent first
     sum, average, min, max    a number, or None when there are no numbers
 
-Values that a function cannot use (text among numbers, null) are left out, and counted.
+Values that a function cannot use (text among numbers, null) are omitted and counted.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class AggregateResult:
     """The result of one aggregate: for `summary`, the count of each value (as text); else a number or None.
 
     `labels` are display names of values; the counts have the values themselves as keys. Of `values` values, or
-    elements of lists, `left_out` could not be used.
+    elements of lists, `omitted` could not be used.
     """
 
     function: str
@@ -37,15 +37,15 @@ class AggregateResult:
     result: Mapping[str, int] | Number | None
     labels: Mapping[str, str] = field(default_factory=dict)
     values: int = 0
-    left_out: int = 0
+    omitted: int = 0
 
     @property
     def note(self) -> str:
-        """What was left out and why, as a line; empty if nothing was."""
-        if not self.left_out:
+        """What was omitted and why, as a line; empty if nothing was."""
+        if not self.omitted:
             return ""
         why = "null" if self.function == "summary" else "not a number"
-        return f"{self.left_out} of {plural(self.values, 'value')} left out: {why}"
+        return f"{self.omitted} of {plural(self.values, 'value')} omitted: {why}"
 
     def to_data(self) -> dict[str, Any]:
         """Return the result as it is in the JSON document of a call."""
@@ -54,7 +54,7 @@ class AggregateResult:
             "output": self.output,
             "title": self.title,
             "result": dict(self.result) if isinstance(self.result, Mapping) else self.result,
-            "left_out": self.left_out,
+            "omitted": self.omitted,
         }
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from support.waiting import wait_until
 
 _V1, _V2 = Path("/sys/fs/cgroup/pids"), Path("/sys/fs/cgroup")
 
@@ -60,12 +61,13 @@ def _family(pid: int) -> list[int]:
 
 def _remove(folder: Path, parent: Path) -> None:
     """Move what is left to the parent, and remove the group; ending processes need a moment to leave it."""
-    for _ in range(100):
-        if (folder / "cgroup.procs").exists():
+
+    def removed() -> bool:
+        with contextlib.suppress(OSError):
             for process in (folder / "cgroup.procs").read_text().split():
                 with contextlib.suppress(OSError):
                     (parent / "cgroup.procs").write_text(process)
-        with contextlib.suppress(OSError):
             folder.rmdir()
-            return
-        time.sleep(0.1)
+        return not folder.exists()
+
+    wait_until(removed, 20)

@@ -5,6 +5,7 @@ A caller may stop its own requests. With `everyone`, which the policy can forbid
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -20,6 +21,7 @@ from collective.node.storage.journal import STARTED, TAKEN, Journal
 _BECAME = ("stopped", "cancelled", "revoked", "ended")
 _RUNS = "runs"
 _Work = StoredJob | RunningRequest
+_RESULT = ("statuscode", "statusmsg", "reason", "data", "time", "elapsed_ms")  # of a stored reply
 
 
 class WorkControl:
@@ -84,6 +86,22 @@ class WorkControl:
         waits = not work if entry is None else not named and entry.state in (TAKEN, STARTED)
         return min([*became, *(["revoked"] if waits else [])], key=_BECAME.index, default="ended")
 
+    def settle(self, request_id: str, caller: str, *, everyone: bool) -> dict[str, Any]:
+        """Return what became of a request, and keep it from beginning if it has not. Raise Aborted as `cancel` does.
+
+        `ended` comes with the reply, which is None when it is not kept; `running` may be asked again, and `revoked` has
+        never begun here, or so long ago that the journal has forgotten it.
+        """
+        entry = self._journal.find(request_id)
+        if entry is not None:
+            self._check(entry.caller, caller, everyone)
+            if entry.state not in (TAKEN, STARTED):
+                return {"id": request_id, "became": "ended", "reply": _result(entry.reply)}
+        if entry is None or entry.state == TAKEN:
+            self._revocations.add(request_id, caller, everyone=everyone)
+        begun = entry is not None or self._running.find(request_id, caller) is not None
+        return {"id": request_id, "became": "running" if begun else "revoked", "reply": None}
+
     def freeze(self, caller: str, reason: str, *, dry_run: bool) -> Mapping[str, Any]:
         """Refuse everything but reads from now on, unless `dry_run`; return the freeze."""
         return vars(Frozen(caller, reason, self._now()) if dry_run else self._freeze.freeze(caller, reason))
@@ -128,6 +146,14 @@ class WorkControl:
     def _check(self, owner: str, caller: str, everyone: bool) -> None:
         if owner != caller and not everyone:
             raise Aborted(f"the request is of '{owner}', not of '{caller}' (use all=true, if the policy allows it)")
+
+
+def _result(reply: str) -> dict[str, Any] | None:
+    """Return what a caller records of a stored reply; None when there is none."""
+    if not reply:
+        return None
+    content = json.loads(reply)
+    return {name: content[name] for name in _RESULT}
 
 
 def _described(job: StoredJob) -> dict[str, Any]:

@@ -60,7 +60,8 @@ class LoadedAgents(LoadedPlugins[LoadedAgent]):
         if agent in self.refused:
             raise UnknownAction(f"agent '{agent}' failed to load on this node: {self.refused[agent]}")
         if agent not in self:
-            raise UnknownAction(f"this node has no agent '{agent}' (it has {', '.join(sorted(self))})")
+            hint = "if it was installed since the node's last reload, reload the node"
+            raise UnknownAction(f"this node has no agent '{agent}' (it has {', '.join(sorted(self))}; {hint})")
         return self[agent], self[agent].ddl.action(action)
 
     def action(self, agent: str, action: str) -> ddl.Action | None:
