@@ -28,7 +28,7 @@ from collective.fleet.gatekeeper import GateKeeper
 from collective.fleet.gates import NO_GATES, Gates
 from collective.fleet.outcomes import Outcomes
 from collective.fleet.progress import CallProgress
-from collective.fleet.recording import NO_RECORD, CallRecord
+from collective.fleet.recording import INTERRUPTED, NO_RECORD, CallRecord
 from collective.fleet.reply_checks import IsMember, ReplyChecker, VerifyReply, accept_no_stranger, accept_unverified
 from collective.fleet.reply_queue import ReplyQueue
 from collective.fleet.reply_slots import Slot
@@ -156,6 +156,9 @@ class Call:
                 self._obey()
                 self._check_gates()
                 self._send_due()
+        except KeyboardInterrupt:
+            self.stop(INTERRUPTED)
+            raise
         finally:
             self.close()
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from collective.errors import TransportError
-from collective.fleet.recording import NEVER, NOTHING_ORDERED, NoRecord, Ordered
+from collective.fleet.recording import INTERRUPTED, NEVER, NOTHING_ORDERED, NoRecord, Ordered
 from collective.fleet.runs import events
 from collective.fleet.steering.lease import RunLease
 from collective.fleet.steering.run_log import Event, RunLog, RunProgress
@@ -62,6 +62,8 @@ OpenRun = Callable[["Call", "Pace"], OpenedRun]
 class SteeredRecord(NoRecord):
     """The record of one call, which `open_run` opens when the call begins.
 
+    With `leaves`, a call that is interrupted stays open for another caller.
+
     `poll` is the number of seconds between two looks for orders; `now` returns the server's time in Unix seconds.
     """
 
@@ -74,6 +76,7 @@ class SteeredRecord(NoRecord):
         now: Callable[[], float] = time.time,
         limits: RecordLimits = SHARED,
     ) -> None:
+        self.leaves = False
         self._open_run = open_run
         self._opened: OpenedRun | None = None
         self._poll = poll
@@ -170,6 +173,9 @@ class SteeredRecord(NoRecord):
     def end(self, call: EndedCall) -> None:
         """Append the outcomes, and end the lease."""
         if self._left or self._opened is None:
+            return
+        if self.leaves and call.stopped == INTERRUPTED:
+            self.leave()
             return
         last = events.end(call, self._now())
         self._unwritten += [events.missing(call), last]
