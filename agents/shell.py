@@ -43,7 +43,7 @@ def run(
     dry_run: bool = False,
 ) -> Reply:
     """Run a command with /bin/sh and wait for it; raise Aborted with its output if its exit code is not 0."""
-    line = ["/bin/sh", "-c", command]
+    line = _jobs.line(command)
     if dry_run:
         return _plan(line, user, cwd)
     allowed = _allowed(timeout, deadline)
@@ -88,7 +88,7 @@ def script(
 def start(command: str, user: str | None = None, *, settings: Settings, dry_run: bool = False) -> Reply:
     """Start a command with /bin/sh in the background; return the handle for the other actions."""
     if dry_run:
-        return _plan(["/bin/sh", "-c", command], user)
+        return _plan(_jobs.line(command), user)
     _scripts.remove_abandoned()
     return {"handle": _jobs.start(_folder(settings), command, user).handle}
 

@@ -1,13 +1,13 @@
 """Notify people when a run ends, fails, pauses or waits for a person. No error of a notification fails the run.
 
-notifier.record(record)     reports the end of the call
-notifier.gates(gates)       reports pauses, and questions to a person
-notifier.close()            waits until all is sent; an error is one line on standard error
+notifier.gates(gates)             reports pauses, and questions to a person
+with notifier.following(call):    reports the end of the call; an error is one line on standard error
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,9 +19,6 @@ from collective.exit_codes import OK
 if TYPE_CHECKING:
     from collective.fleet.call import Call
     from collective.fleet.gates import Gates, GateView, RolloutGate
-    from collective.fleet.pace import Pace
-    from collective.fleet.recording import CallRecord, EndedCall
-    from collective.messages import Reply
     from collective.notification_places import NotificationPlace
     from collective.notifications import Sending
 
@@ -36,14 +33,21 @@ class Notifier:
         self._template = template
         self._sent: list[tuple[str, Sending]] = []
 
+    @contextmanager
+    def following(self, call: Call) -> Iterator[None]:
+        """Notify of the end of a call at the end of the block, and wait until all notifications are sent."""
+        try:
+            yield
+        finally:
+            if self._places:
+                call.close()
+                self.send("end" if call.outcomes.exit_code() == OK else "fail", _ended(call))
+            self.close()
+
     def during(self) -> Notifier:
         """Return what reports only pauses and questions: for a call that is part of a larger run."""
         places = {event: places for event, places in self._places.items() if event in ("pause", "wait")}
         return Notifier(places, self._template) if any(places.values()) else NO_NOTIFIER
-
-    def record(self, record: CallRecord) -> CallRecord:
-        """Return a record that also notifies when the call ends."""
-        return NotifyingRecord(record, self) if self._places else record
 
     def gates(self, gates: Gates) -> Gates:
         """Return gates that also notify."""
@@ -74,35 +78,6 @@ class Notifier:
 NO_NOTIFIER = Notifier({})
 
 
-class NotifyingRecord:
-    """A record that notifies when the call has ended."""
-
-    def __init__(self, record: CallRecord, notifier: Notifier) -> None:
-        self._record = record
-        self._notifier = notifier
-        self._call: Call | None = None
-
-    def begin(self, call: Call, pace: Pace) -> None:
-        """Take the call."""
-        self._call = call
-        self._record.begin(call, pace)
-
-    def sent(self, request_id: str, nodes: Sequence[str]) -> None:
-        """Take a wave."""
-        self._record.sent(request_id, nodes)
-
-    def received(self, reply: Reply) -> None:
-        """Take a reply."""
-        self._record.received(reply)
-
-    def end(self, call: EndedCall) -> None:
-        """Take the end, and notify."""
-        self._record.end(call)
-        if self._call:
-            event = "end" if call.outcomes.exit_code() == OK else "fail"
-            self._notifier.send(event, _ended(self._call, call))
-
-
 class NotifyingGate:
     """A gate that notifies when it pauses the rollout, and before it asks a person."""
 
@@ -125,9 +100,9 @@ class NotifyingGate:
         return reason
 
 
-def _ended(call: Call, end: EndedCall) -> dict[str, Any]:
+def _ended(call: Call) -> dict[str, Any]:
     """Return what a template gets of a call that has ended."""
-    outcomes = end.outcomes
+    outcomes = call.outcomes
     failures = [(node, reply) for node, reply in outcomes.replies.items() if not reply.ok]
     return {
         **_identified(call.collective, call.caller, call.agent, call.action.name, call.request_id),
@@ -139,9 +114,9 @@ def _ended(call: Call, end: EndedCall) -> dict[str, Any]:
         "silent": outcomes.silent,
         "skipped": sorted(outcomes.skipped),
         "failures": [{"node": node, "message": reply.statusmsg} for node, reply in failures[:_MOST_FAILURES]],
-        "why": end.stopped,
+        "why": call.stopped,
         "exit": outcomes.exit_code(),
-        "seconds": round(end.total_ms / 1000, 1),
+        "seconds": round(call.total_ms / 1000, 1),
     }
 
 

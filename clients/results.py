@@ -14,7 +14,7 @@ import math
 import os
 import signal
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TextIO
@@ -162,11 +162,12 @@ def show_results(shown: CallOutput) -> None:
     output.deliver(shown.args, shown, pages=shown.pages)
 
 
-def present(shown: CallOutput, call: Call, fleet: Fleet) -> int:
+def present(shown: CallOutput, call: Call, fleet: Fleet, leave: Callable[[], None] | None = None) -> int:
     """Receive the replies of `call`, print them as `shown` does, and return the call's exit code.
 
     On a transport error or the first Ctrl-C the call stops: nothing more is sent, and the results so far are printed
-    before the error. The second Ctrl-C ends the program at once. `fleet` explains why nodes did not answer.
+    before the error. The second Ctrl-C ends the program at once. `fleet` explains why nodes did not answer. `leave` is
+    called first when the call is interrupted: another caller goes on with it.
     """
     from collective.clients.missing_nodes import print_missing
 
@@ -178,8 +179,10 @@ def present(shown: CallOutput, call: Call, fleet: Fleet) -> int:
             call.stop(str(caught))
             error = caught
         except KeyboardInterrupt:
+            if leave:
+                leave()
             call.stop("interrupted")
-            interrupted = True
+            interrupted = not leave
         call.close()
         _print(shown)
         print_missing(call, fleet)

@@ -18,8 +18,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from collective.clients import options, plan_forecast
-from collective.clients.expected_duration import expected_seconds
-from collective.clients.output import Output, show
 from collective.clients.plan_forecast import reason_lines
 from collective.clients.render.formatting import in_words
 from collective.clients.streams import notice
@@ -79,7 +77,10 @@ def present(plan: CallPlan, fleet: Fleet, args: argparse.Namespace) -> int:
     around = fleet.surroundings(plan)
     cost = _cost(plan, around, fleet)
     if args.save_plan:
-        _save(args.save_plan, plan, around, fleet)
+        write_new(args.save_plan, saved_document(plan, around, fleet), "--save-plan")
+    from collective.clients.expected_duration import expected_seconds
+    from collective.clients.output import Output, show
+
     seconds = expected_seconds(plan, options.run_folder(fleet.config))
     forecast = plan_forecast.forecast(plan, fleet, args.policy, dry_run=args.dry_run)
     document = {**_document(plan, around, cost, fleet), "expected_seconds": seconds, **forecast.document()}
@@ -91,26 +92,35 @@ def present(plan: CallPlan, fleet: Fleet, args: argparse.Namespace) -> int:
     return forecast.exit_code if plan.nodes else NO_NODES
 
 
-def _save(path: Path, plan: CallPlan, around: Surroundings, fleet: Fleet) -> None:
+def saved_document(plan: CallPlan, around: Surroundings, fleet: Fleet, valid: float | None = None) -> dict[str, Any]:
+    """Return the signed document of a plan, whose approvals are valid for `valid` seconds (default: a day)."""
+    from collective.fleet.approvals import EXPIRES
     from collective.fleet.plan import saved
     from collective.signing import PLAN_NAMESPACE, caller_key
 
     sign = caller_key.signing(fleet.config.key, namespace=PLAN_NAMESPACE)
-    document = saved(plan, around.versions, fleet.parties(), time.time(), sign)
+    return saved(plan, around.versions, fleet.parties(), time.time(), sign, valid or EXPIRES)
+
+
+def write_new(path: Path, document: Mapping[str, Any], option: str) -> None:
+    """Write a plan to a new file; raise UsageError, naming the option."""
     try:
         with path.open("x", encoding="utf-8") as file:
             json.dump(document, file, indent=2)
             file.write("\n")
     except FileExistsError:
-        raise UsageError(f"--save-plan '{path}': the file exists (choose another name, or remove it)") from None
+        raise UsageError(f"{option} '{path}': the file exists (choose another name, or remove it)") from None
     except OSError as error:
-        raise UsageError(f"--save-plan '{path}': {error.strerror}") from None
+        raise UsageError(f"{option} '{path}': {error.strerror}") from None
 
 
 def _cost(plan: CallPlan, around: Surroundings, fleet: Fleet) -> CallCost:
-    from collective.setup.cost import call_cost
+    from collective.setup.cost import DIRECT_LIMIT, call_cost
 
-    direct = max(len(plan.nodes), 1) if plan.action.secrets & plan.data.keys() else fleet.config.direct_limit
+    limit = fleet.config.direct_limit
+    direct = DIRECT_LIMIT if limit is None else limit
+    if plan.action.secrets & plan.data.keys():
+        direct = max(len(plan.nodes), 1)
     steps = 1 + len(plan.hooks.named())
     return call_cost([len(wave.nodes) for wave in plan.waves] * steps, around.nodes or len(plan.nodes), direct)
 
@@ -165,8 +175,9 @@ def _text(plan: CallPlan, around: Surroundings, cost: CallCost, seconds: float |
 
 
 def _call(action: Action, data: Mapping[str, Any]) -> str:
-    """Return an action with its inputs, secrets masked."""
-    inputs = [f"{name}={in_words(value)}" for name, value in action.masked(data).items()]
+    """Return an action with its inputs, secrets masked; without those that have the default of the DDL."""
+    typed = {name: value for name, value in data.items() if value != action.inputs.get(name, {}).get("default")}
+    inputs = [f"{name}={in_words(value)}" for name, value in action.masked(typed).items()]
     return escape_controls(" ".join([action.agent, action.name, *inputs]))
 
 

@@ -157,7 +157,13 @@ class ClientConfig:
     `groups` are node sets for `@name`, each with a `filter`, `nodes` or a `command` that prints names. `aliases` are
     command lines of `crpc` by name, `commands`, `reports` and `playbooks` the folders with files of these.
 
+    `warm` is how long a warm process waits for the next call before it ends, such as `10m`; None: there is none.
+
+    `requests` is the folder of requests that wait for approvals (None: in `state`); several callers can share it.
+
     With `save_runs` calls of `crpc` are saved in the folder `state`, for `runs_days` days and up to `runs_megabytes`.
+    `runs` is where rollouts are recorded for `crpc run`: `local` in that folder, `shared` in DynamoDB for all callers
+    whose keys are in the file `allowed_signers`, and `auto` in DynamoDB only for `--detach`.
     """
 
     collective: str
@@ -173,7 +179,7 @@ class ClientConfig:
     ddl_source: str = "auto"
     ddl_nodes: list[str] = field(default_factory=lambda: ["*"])
     state: Path = field(default_factory=lambda: user_folder("STATE"))
-    direct_limit: int = 50
+    direct_limit: int | None = None
     max_targets: int = 0
     type_above: int = 0
     ttl: float = 60.0
@@ -187,9 +193,13 @@ class ClientConfig:
     reports: list[Path] = field(default_factory=lambda: [_in_configuration("reports")])
     playbooks: list[Path] = field(default_factory=lambda: [_in_configuration("playbooks")])
     notify: dict[str, dict[str, Any]] = field(default_factory=dict)
+    warm: str | None = None
+    requests: Path | None = None
     save_runs: bool = True
     runs_days: float = 30.0
     runs_megabytes: float = 100.0
+    runs: str = "auto"
+    allowed_signers: Path = field(default_factory=default_allowed_signers)
     ssh_address: list[str] = field(default_factory=lambda: ["fqdn", "addresses", "identity"])
 
     def in_collective(self, name: str | None = None) -> ClientConfig:

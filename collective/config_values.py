@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from collective import names
+from collective import durations, names
 from collective.errors import ConfigError, UsageError
 from collective.suggestions import suggest
 
@@ -19,6 +19,7 @@ _CHOICES = {
     "log_format": ("text", "json"),
     "new_nodes": ("accept", "refuse"),
     "ddl_source": ("auto", "local"),
+    "runs": ("auto", "local", "shared"),
 }
 _SPECIAL_PATHS = {"key": ("auto", "agent", "none")}  # values of path keys that are not paths
 _POSITIVE = frozenset(
@@ -186,4 +187,5 @@ _NAMES: Mapping[str, Callable[[str], object]] = {
     "identity": names.check_identity,
     "caller": names.check_caller,
     "sender": _check_sender,
+    "warm": durations.read_wait,
 }

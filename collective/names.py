@@ -4,6 +4,7 @@
     <collective>_node_<slug>         one node's queue
     <collective>_reply_<slot>        one caller slot's queue
     <collective>_nodes               the registry's table
+    <collective>_runs                the table of shared runs
 
 Limits: SQS queue names have at most 80 characters of [A-Za-z0-9_-], tag values 256 (SQS developer guide); SNS topic
 names 256; DynamoDB table names 255.
@@ -78,6 +79,11 @@ def topic(collective: str) -> str:
 def table(collective: str) -> str:
     """Return the name of the registry's table."""
     return f"{collective}_nodes"
+
+
+def runs_table(collective: str) -> str:
+    """Return the name of the table of shared runs."""
+    return f"{collective}_runs"
 
 
 def node_queue(collective: str, identity: str) -> str:

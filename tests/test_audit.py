@@ -333,7 +333,7 @@ def test_lines_of_another_kind_are_reported(path: Path, caplog: pytest.LogCaptur
 
 
 def test_the_end_of_a_job_that_did_not_start_is_shown(path: Path) -> None:
-    """Such a job has one decision and two outcomes: it was accepted, and it expired."""
+    """A job that expires has one decision and two outcomes: it was accepted, and it expired."""
     audit = AuditLog(path)
     audit.decision(REQUEST, DIGEST, {}, "allowed", "operators", job="request")
     audit.outcome(replace(REPLY, reason="accepted"))

@@ -146,6 +146,8 @@ def test_rpcutil_cannot_run_in_the_background(network: Network) -> None:
 class Changing:
     """A policy that can be replaced."""
 
+    limits_hours = False
+
     def __init__(self) -> None:
         self.policy = Policy([Rule("all")])
 

@@ -33,7 +33,7 @@ def test_a_collective_and_an_identity_are_enough(tmp_path: Path) -> None:
 def test_a_collective_is_enough_for_a_caller(tmp_path: Path) -> None:
     """Every other key of a caller has a default."""
     read = load_client(write(tmp_path, "collective: production"))
-    assert (read.collective, read.direct_limit, read.ttl) == ("production", 50, 60.0)
+    assert (read.collective, read.direct_limit, read.ttl) == ("production", None, 60.0)
     assert read.caller.count("@") == 1
 
 

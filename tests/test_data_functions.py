@@ -246,7 +246,7 @@ def test_the_error_for_an_invalid_ddl_names_the_file(tmp_path: Path) -> None:
     ("select", "message"),
     [
         ("fstatt('/x').size>0", "unknown data function 'fstatt' (did you mean 'fstat'"),
-        ("fstat('/x').sise>0", "unknown field 'sise' (it has name, output, present"),
+        ("fstat('/x').sise>0", "unknown field 'sise' (did you mean 'size'?)"),
         ("environment=x or not fstat('x').size>0", "input 'query': 'x' does not match"),
         ("fstat('/x').size<big", "fstat('/x').size: is a number, so it cannot be compared with 'big'"),
         ("service('nginx').status!=runing", "never has the value 'runing' (did you mean 'running'?"),

@@ -20,7 +20,6 @@ from collective.clients.notifier import NO_NOTIFIER, Notifier
 from collective.config import load_client
 from collective.errors import ConfigError, UsageError
 from collective.fleet.gates import Gates, GateView
-from collective.fleet.recording import NO_RECORD
 from collective.notification_places import NotificationPlace, always, select
 
 WAVES = Pace(waves="1,rest")
@@ -267,9 +266,9 @@ def notifier(*urls: str, template: Path | None = None) -> Notifier:
 def test_the_end_of_a_run_is_reported(page: Webhook, tmp_path: Path, statuscode: int, title: str) -> None:
     """A run that ends with exit code 0 is `end`, another one is `fail`."""
     sender = notifier(page.url)
-    call = call_shell(network_of("ab", b=Part(statuscode=statuscode)), tmp_path, record=sender.record(NO_RECORD))
-    call.wait()
-    sender.close()
+    call = call_shell(network_of("ab", b=Part(statuscode=statuscode)), tmp_path)
+    with sender.following(call):
+        call.wait()
     assert page.next()["title"] == f"shell run on 2 nodes of scripted: {title}"
     assert page.received.empty()
 
@@ -294,11 +293,12 @@ def test_a_pause_is_reported_once(page: Webhook, tmp_path: Path) -> None:
     sender = notifier(page.url)
     gates = sender.gates(Gates((Answers("too hot", "too hot", "too hot"),), action="pause"))
     call = call_shell(network_of("ab"), tmp_path, pace=WAVES, gates=gates)
-    call.wait()
-    sender.close()
+    with sender.following(call):
+        call.wait()
     found = page.next()
     assert found["title"] == "shell run on 2 nodes of scripted: paused"
     assert found["message"].splitlines()[:2] == ["gate 'answers': too hot", "1 OK, 1 waiting"]
+    assert page.next()["title"] == "shell run on 2 nodes of scripted: OK"
     assert page.received.empty()
 
 
@@ -306,9 +306,11 @@ def test_a_question_to_a_person_is_reported(page: Webhook, tmp_path: Path) -> No
     """People learn that a run waits for them before it asks."""
     sender = notifier(page.url)
     gates = sender.gates(Gates((Answers(unattended=False),)))
-    call_shell(network_of("ab"), tmp_path, pace=WAVES, gates=gates).wait()
-    sender.close()
+    call = call_shell(network_of("ab"), tmp_path, pace=WAVES, gates=gates)
+    with sender.following(call):
+        call.wait()
     assert page.next()["title"] == "shell run on 2 nodes of scripted: waiting"
+    assert page.next()["title"] == "shell run on 2 nodes of scripted: OK"
 
 
 def test_an_error_of_a_notification_is_one_line(page: Webhook, tmp_path: Path, capsys: Captured) -> None:
@@ -318,15 +320,14 @@ def test_an_error_of_a_notification_is_one_line(page: Webhook, tmp_path: Path, c
         (notifier(f"{page.url}/refuse"), "not sent: Failed to send JSON POST notification: error=403."),
         (notifier(page.url, template=tmp_path / "bad.j2"), "bad.j2: ZeroDivisionError: division by zero"),
     ):
-        call = call_shell(network_of("a"), tmp_path, record=sender.record(NO_RECORD))
-        assert call.wait().exit_code() == 0
-        sender.close()
+        call = call_shell(network_of("a"), tmp_path)
+        with sender.following(call):
+            assert call.wait().exit_code() == 0
         out, err = capsys.readouterr()
         assert (out, len(err.splitlines()), message in err) == ("", 1, True), err
 
 
 def test_without_places_nothing_changes() -> None:
-    """A run without notifications has the record and the gates that it had."""
+    """A run without notifications has the gates that it had."""
     gates = Gates((Answers(),))
-    assert NO_NOTIFIER.record(NO_RECORD) is NO_RECORD
     assert NO_NOTIFIER.gates(gates) is gates

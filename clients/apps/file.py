@@ -103,6 +103,7 @@ def _asking(args: argparse.Namespace) -> Iterator[tuple[Ask, Targets, bool]]:
 
     from collective.fleet.fleet import Fleet
     from collective.fleet.targets import Targets
+    from collective.setup.cost import DIRECT_LIMIT
 
     with Fleet.connect(config) as fleet:
         found = fleet.find(wanted, "file")
@@ -116,7 +117,8 @@ def _asking(args: argparse.Namespace) -> Iterator[tuple[Ask, Targets, bool]]:
 
         if not found.nodes:
             raise NoNodes(found.why_none)
-        yield ask, Targets(nodes=found.nodes), len(found.nodes) > config.direct_limit
+        limit = DIRECT_LIMIT if config.direct_limit is None else config.direct_limit
+        yield ask, Targets(nodes=found.nodes), len(found.nodes) > limit
 
 
 def _show(args: argparse.Namespace, transfers: Mapping[str, Transfer], run: Callable[[], None]) -> int:

@@ -152,7 +152,9 @@ def _operate(layout: Layout, operation: str, name: str) -> int:
         problems = control.reload_node(layout, name)
         if problems:
             log = control.command(layout, f"node {name} log")
-            notice(f"{name}: reloaded with {plural(problems, 'problem')} (see 'collectived --check' and '{log}')")
+            kept = "the last valid version, if there is one, stays in use"
+            see = f"see 'collectived --check' and '{log}'"
+            notice(f"{name}: reloaded with {plural(problems, 'problem')}: {kept} ({see})")
         return problems
     operations = {"kill": control.kill_node, "stop": control.stop_node, "start": control.start_node}
     operations[operation](layout, name)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from collective.clients import apps, options, rollout_options, saved_runs
@@ -67,7 +66,7 @@ def run(arguments: Sequence[str]) -> int:
         raise UsageError(f"unexpected argument '{wanted[1]}' (see 'crpc retry --help')")
     found = saved_runs.find(args, wanted[0] if wanted else None)
     name = saved_runs.short(found.begin["run"])
-    if not found.end and found.file.is_running():
+    if not found.end and found.source.is_running():
         raise UsageError(f"run {name} is still running (wait for its end, or press Ctrl-C in its terminal)")
     nodes = _nodes(args, found)
     if not nodes and not _chosen(args):
@@ -95,9 +94,12 @@ def _send(args: argparse.Namespace, found: SavedRun, nodes: list[str]) -> int:
         notice(f"{saved_runs.described(found)}: retrying {plural(len(nodes), 'node')}")
     if not action.idempotent and not args.yes and not found.dry_run:
         _confirm(prepared, nodes, [node for node in nodes if node in found.silent], config)
-    with connected(config, catalog) as fleet, closing(prepared.notifier):
+    with connected(config, catalog) as fleet:
         call = send(args, fleet, prepared)
-        return print_sent(call, args, fleet) if args.no_results else present(apps.call_output(call, args), call, fleet)
+        if args.no_results:
+            return print_sent(call, args, fleet)
+        with prepared.notifier.following(call):
+            return present(apps.call_output(call, args), call, fleet)
 
 
 def _prepared(

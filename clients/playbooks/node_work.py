@@ -20,9 +20,10 @@ from collective.clients.playbooks.saved_state import PlaybookState
 from collective.clients.playbooks.scope import StepScope
 from collective.clients.prepared_call import PreparedCall, planned, start
 from collective.clients.repeated_call import RoundClock, Until, exit_code_until
+from collective.clients.run_records import recorder
 from collective.errors import NoNodes, UsageError
 from collective.exit_codes import FAILED, OK
-from collective.fleet.recording import CallRecord
+from collective.fleet.recording import CallRecord, Ordered
 from collective.fleet.targets import Targets
 from collective.masking import texts
 from collective.nodesets import fold_any
@@ -123,7 +124,7 @@ class NodeWork:
                 prepared = replace(prepared, targets=Targets(nodes=left), retry_of=next(iter(self._runs(key)), None))
                 plan = planned(self._fleet, prepared)
             rollout_plan.check_cost(plan, self._fleet, prepared.max_cost)
-            record: CallRecord = options.recorder(args, self._fleet.config, prepared.retry_of)
+            record = recorder(args, self._fleet, plan, prepared.retry_of)
             if key:
                 record = NotedRecord(record, self._state, key)
             call = start(args, self._fleet, plan, prepared.confirmation, record, prepared.notifier)
@@ -204,13 +205,29 @@ class NotedRecord:
         self._record.begin(call, pace)
         self._state.note_call(self._key, call.request.id)
 
-    def sent(self, request_id: str, nodes: Sequence[str]) -> None:
+    def sent(self, request_id: str, nodes: Sequence[str], step: str = "", *, further: bool = False) -> bool:
         """Take the nodes of a wave."""
-        self._record.sent(request_id, nodes)
+        return self._record.sent(request_id, nodes, step, further=further)
 
     def received(self, reply: Reply) -> None:
         """Take a reply."""
         self._record.received(reply)
+
+    def silent(self, nodes: Sequence[str]) -> None:
+        """Take nodes that are not waited for any more."""
+        self._record.silent(nodes)
+
+    def gate(self, wave: int, closed: str) -> None:
+        """Take the result of the gates."""
+        self._record.gate(wave, closed)
+
+    def ordered(self) -> Ordered:
+        """Return what others have ordered."""
+        return self._record.ordered()
+
+    def wake(self) -> float:
+        """Return after how many seconds `ordered` should be called again at the latest."""
+        return self._record.wake()
 
     def end(self, call: EndedCall) -> None:
         """Take the end."""

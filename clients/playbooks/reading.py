@@ -20,8 +20,9 @@ from collective.clients.playbooks.definition import (
 )
 from collective.clients.playbooks.input_schema import read_inputs_schema
 from collective.clients.playbooks.source import SourceFile, SourcePlace, read_source
-from collective.json_schema import OUTPUT_SECONDS, first_error, validator
+from collective.json_schema import first_error, validator
 from collective.suggestions import suggest
+from collective.time_limit import OUTPUT_SECONDS
 
 MOST_STEPS = 1000  # of a playbook with all that it includes
 MAX_NESTING = 10  # steps within steps, in one file

@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 OUTCOMES = (
     *("ok", "failed", "unanswered"),
     *("denied", "invalid", "duplicate", "filtered", "not_evaluated", "expired"),
-    *("timeout", "interrupted", "busy", "crashed"),
+    *("timeout", "interrupted", "busy", "crashed", "invalid_output"),
 )
 
 _YEAR_10000 = 253_402_300_800  # in Unix seconds

@@ -112,6 +112,8 @@ class KnownNodes:
 
     def is_revoked(self, node: str, public_key: str = "") -> bool:
         """Return whether a node must not be asked: its key in the registry is revoked, or all that are known are."""
+        if not self._revoked:
+            return False
         try:
             if public_key and PublicKey.from_line(public_key).fingerprint in self._revoked:
                 return True

@@ -119,6 +119,7 @@ class Layout:
                 "caller": CALLER,
                 "sender": "lab",
                 "key": "key",
+                "allowed_signers": "allowed_signers",
                 "state": "state",
                 "ddls": ["ddl"],
             },

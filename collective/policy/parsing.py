@@ -36,8 +36,10 @@ _KEYS = (
     "max_targets",
     "max_targets_per_hour",
     "approvals",
+    "approvers",
 )
-_REQUIREMENTS = ("reason", "max_targets", "max_targets_per_hour", "approvals")
+_COUNTS = ("max_targets", "max_targets_per_hour", "approvals")
+_REQUIREMENTS = ("reason", *_COUNTS, "approvers")
 
 Place = Sequence["str | int"]
 
@@ -140,7 +142,10 @@ class _PolicyParser:
             except ValueError as error:
                 self._reject((*place, "reason"), f"reason: {error}")
                 reason = None
-        return Requirements(reason, *(self._count(place, entry, key) for key in _REQUIREMENTS[1:]))
+        if "approvers" in entry and "approvals" not in entry:
+            self._reject((*place, "approvers"), "approvers: has no effect without 'approvals'")
+        counts = (self._count(place, entry, key) for key in _COUNTS)
+        return Requirements(reason, *counts, self._callers(place, entry, "approvers"))
 
     def _count(self, place: Place, entry: Mapping[str, Any], key: str) -> int | None:
         value = entry.get(key)
@@ -149,9 +154,9 @@ class _PolicyParser:
             return None
         return value
 
-    def _callers(self, place: Place, entry: Mapping[str, Any]) -> tuple[str, ...]:
-        """Return the callers, with groups replaced by their members. A rule with only empty groups matches none."""
-        if not (given := self._strings(place, entry, "callers")):
+    def _callers(self, place: Place, entry: Mapping[str, Any], key: str = "callers") -> tuple[str, ...]:
+        """Return the callers in a list, with groups replaced by their members. Only empty groups match none."""
+        if not (given := self._strings(place, entry, key)):
             return ("*",)
         callers: list[str] = []
         for index, caller in enumerate(given):
@@ -161,7 +166,7 @@ class _PolicyParser:
                 callers += self._groups[group] if isinstance(self._groups[group], list) else ()
             else:
                 known = ", ".join(map(str, self._groups)) or "none"
-                self._reject((*place, "callers", index), f"callers: unknown group '{group}' (groups: {known})")
+                self._reject((*place, key, index), f"{key}: unknown group '{group}' (groups: {known})")
         return tuple(callers)
 
     def _node(self, place: Place, entry: Mapping[str, Any]) -> Filter:
