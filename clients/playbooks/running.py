@@ -19,7 +19,7 @@ from collective.clients.playbooks.node_work import NodeWork
 from collective.clients.playbooks.preview import PlaybookPreview
 from collective.clients.playbooks.progress import COLUMNS, PlaybookProgress
 from collective.clients.playbooks.results import GROUPS
-from collective.clients.playbooks.saved_state import EarlierRun, PlaybookState, read_earlier
+from collective.clients.playbooks.saved_state import PlaybookRun, PlaybookState, read_earlier
 from collective.clients.playbooks.scope import LazyFacts, StepScope
 from collective.clients.playbooks.step_work import LocalWork
 from collective.clients.prepared_call import connected
@@ -152,7 +152,7 @@ class PlaybookCommand:
         runs = run_folder(self.config)
         return RunFolder(self.config.state / "playbooks", runs.days, runs.megabytes)
 
-    def _inputs(self, words: Sequence[str], earlier: EarlierRun | None) -> dict[str, Any]:
+    def _inputs(self, words: Sequence[str], earlier: PlaybookRun | None) -> dict[str, Any]:
         """Return the checked inputs; raise UsageError or an RPCError for wrong ones.
 
         A resumed run has those of the earlier one; only secrets are given again.
@@ -168,7 +168,7 @@ class PlaybookCommand:
             data = ask_secrets(data, action)
         return action.check_input(data)
 
-    def _earlier(self, folder: RunFolder | None) -> EarlierRun:
+    def _earlier(self, folder: RunFolder | None) -> PlaybookRun:
         """Return the run to resume. Raises UsageError, and ConfigError if the files have changed since."""
         if folder is None:
             raise UsageError("--resume: runs are not saved (--no-save, or save_runs in client.yaml)")

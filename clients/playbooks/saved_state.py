@@ -34,7 +34,7 @@ _SECRET = "$secret"  # noqa: S105 - the member that stands for a value that is n
 
 
 @dataclass
-class EarlierRun:
+class PlaybookRun:
     """What the file of an earlier run has; `finished` and `called` are by the step's key."""
 
     file: RunFile
@@ -64,7 +64,7 @@ class PlaybookState:
         playbook: PlaybookDefinition,
         run: str,
         folder: RunFolder | None,
-        earlier: EarlierRun | None = None,
+        earlier: PlaybookRun | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.run = earlier.begin["run"] if earlier else run
@@ -163,9 +163,9 @@ def used_ids(playbook: PlaybookDefinition) -> frozenset[str]:
     return frozenset((ids if everything else used) - {""})
 
 
-def read_earlier(file: RunFile) -> EarlierRun:
+def read_earlier(file: RunFile) -> PlaybookRun:
     """Return what the file of a run has; a line that was not written whole is ignored. Raises UsageError."""
-    found = EarlierRun(file)
+    found = PlaybookRun(file)
     try:
         text = file.path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
