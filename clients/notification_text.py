@@ -50,22 +50,18 @@ def _lines(document: Mapping[str, Any]) -> Iterator[str]:
 def _rendered(template: Path, document: Mapping[str, Any]) -> str:
     from jinja2 import ChainableUndefined, TemplateError
     from jinja2.exceptions import SecurityError
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-    environment = ImmutableSandboxedEnvironment(undefined=ChainableUndefined, trim_blocks=True, lstrip_blocks=True)
-    text = ""
+    from collective.clients.sandbox import Sandbox, TooMuchText, written
+
+    environment = Sandbox(undefined=ChainableUndefined, trim_blocks=True, lstrip_blocks=True)
     try:
-        for part in environment.from_string(template.read_text(encoding="utf-8")).generate(document):
-            text += part
-            if len(text) > MOST_TEXT:
-                raise ConfigError(f"{template}: writes more than {MOST_TEXT} characters")
+        return written(environment.from_string(template.read_text(encoding="utf-8")), document, MOST_TEXT)
     except (TemplateError, SecurityError) as error:
         line = f" (line {error.lineno})" if getattr(error, "lineno", None) else ""  # type: ignore[attr-defined]
         raise ConfigError(f"{template}: {error.message or error}{line}") from None
-    except ConfigError:
-        raise
+    except TooMuchText as error:
+        raise ConfigError(f"{template}: {error}") from None
     except OSError as error:
         raise ConfigError(f"{template}: {error.strerror}") from None
     except Exception as error:  # what an expression of the template raises: 1 / 0, a wrong type
         raise ConfigError(f"{template}: {type(error).__name__}: {error}") from None
-    return text

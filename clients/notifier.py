@@ -44,6 +44,11 @@ class Notifier:
                 self.send("end" if call.outcomes.exit_code() == OK else "fail", _ended(call))
             self.close()
 
+    def during(self) -> Notifier:
+        """Return what reports only pauses and questions: for a call that is part of a larger run."""
+        places = {event: places for event, places in self._places.items() if event in ("pause", "wait")}
+        return Notifier(places, self._template) if any(places.values()) else NO_NOTIFIER
+
     def gates(self, gates: Gates) -> Gates:
         """Return gates that also notify."""
         if not self._places:

@@ -18,8 +18,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from collective.clients import options, plan_forecast
-from collective.clients.expected_duration import expected_seconds
-from collective.clients.output import Output, show
 from collective.clients.plan_forecast import reason_lines
 from collective.clients.render.formatting import in_words
 from collective.clients.streams import notice
@@ -80,6 +78,9 @@ def present(plan: CallPlan, fleet: Fleet, args: argparse.Namespace) -> int:
     cost = _cost(plan, around, fleet)
     if args.save_plan:
         write_new(args.save_plan, saved_document(plan, around, fleet), "--save-plan")
+    from collective.clients.expected_duration import expected_seconds
+    from collective.clients.output import Output, show
+
     seconds = expected_seconds(plan, options.run_folder(fleet.config))
     forecast = plan_forecast.forecast(plan, fleet, args.policy, dry_run=args.dry_run)
     document = {**_document(plan, around, cost, fleet), "expected_seconds": seconds, **forecast.document()}
@@ -114,9 +115,12 @@ def write_new(path: Path, document: Mapping[str, Any], option: str) -> None:
 
 
 def _cost(plan: CallPlan, around: Surroundings, fleet: Fleet) -> CallCost:
-    from collective.setup.cost import call_cost
+    from collective.setup.cost import DIRECT_LIMIT, call_cost
 
-    direct = max(len(plan.nodes), 1) if plan.action.secrets & plan.data.keys() else fleet.config.direct_limit
+    limit = fleet.config.direct_limit
+    direct = DIRECT_LIMIT if limit is None else limit
+    if plan.action.secrets & plan.data.keys():
+        direct = max(len(plan.nodes), 1)
     steps = 1 + len(plan.hooks.named())
     return call_cost([len(wave.nodes) for wave in plan.waves] * steps, around.nodes or len(plan.nodes), direct)
 
@@ -171,8 +175,9 @@ def _text(plan: CallPlan, around: Surroundings, cost: CallCost, seconds: float |
 
 
 def _call(action: Action, data: Mapping[str, Any]) -> str:
-    """Return an action with its inputs, secrets masked."""
-    inputs = [f"{name}={in_words(value)}" for name, value in action.masked(data).items()]
+    """Return an action with its inputs, secrets masked; without those that have the default of the DDL."""
+    typed = {name: value for name, value in data.items() if value != action.inputs.get(name, {}).get("default")}
+    inputs = [f"{name}={in_words(value)}" for name, value in action.masked(typed).items()]
     return escape_controls(" ".join([action.agent, action.name, *inputs]))
 
 

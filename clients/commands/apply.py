@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from collective.clients import options
+from collective.clients import options, run_records
 from collective.clients.commands import COMMANDS
 from collective.clients.completed_by import completed_by
 from collective.clients.confirmation import Confirmation
@@ -80,7 +80,7 @@ def run(arguments: Sequence[str]) -> int:
         if not args.quiet:
             _show(document, plan)
         confirmation = Confirmation(plan.action, plan.data, config.max_targets, config.type_above)
-        call = start(args, fleet, plan, confirmation, options.recorder(args, config), notifying)
+        call = start(args, fleet, plan, confirmation, run_records.recorder(args, fleet, plan), notifying)
         with notifying.following(call):
             return present(CallOutput(call, args), call, fleet)
 

@@ -175,15 +175,19 @@ def _inputs(catalog: Catalog, agent: str, action: str, words: Sequence[str]) -> 
 
 def _replay(args: argparse.Namespace) -> int:
     counts: Counter[str] = Counter()
-    changes = []
+    changes, lines = [], []
+    streamed = output.is_plain_text(args, _CHANGE)
     for request in _replayed(args):
         counts[request.state] += 1
         if request.state == "same":
             continue
         changes.append(_change(request))
-        if args.output == "text":
-            write(escape_controls(_change_line(request)) + "\n")
-    text = (
+        line = escape_controls(_change_line(request)) + "\n"
+        if streamed:
+            write(line)
+        else:
+            lines.append(line)
+    text = "".join(lines) + (
         f"{plural(counts.total(), 'request')}: {counts['same']} unchanged, {counts['different']} decided differently, "
         f"{counts['undecidable']} undecidable\n"
     )

@@ -66,7 +66,7 @@ def run(arguments: Sequence[str]) -> int:
         raise UsageError(f"unexpected argument '{wanted[1]}' (see 'crpc retry --help')")
     found = saved_runs.find(args, wanted[0] if wanted else None)
     name = saved_runs.short(found.begin["run"])
-    if not found.end and found.file.is_running():
+    if not found.end and found.source.is_running():
         raise UsageError(f"run {name} is still running (wait for its end, or press Ctrl-C in its terminal)")
     nodes = _nodes(args, found)
     if not nodes and not _chosen(args):

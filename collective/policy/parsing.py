@@ -16,7 +16,7 @@ from collective.filters import DataTest, Filter, patterns
 from collective.policy.requirements import Requirements
 from collective.policy.rules import Policy, Rule
 from collective.policy.time_window import TimeWindow, read_window
-from collective.yaml_file import FAST_LOADER, parse_yaml, read_text
+from collective.yaml_file import FAST_LOADER, line_of, parse_yaml, read_text
 
 _MOST_VALUES = 100_000  # values in one file, including those repeated by YAML aliases
 _GROUP = "group:"
@@ -245,22 +245,7 @@ class _PolicyParser:
 
     def _reject(self, place: Place, text: str) -> None:
         rule = f"rule {int(place[1]) + 1}: " if place[:1] == ("rules",) else ""
-        self._problems.append((_line(self._tree, place), rule + text))
-
-
-def _line(tree: yaml.Node | None, place: Place) -> int:
-    """Return the line, from 1, of a place in a document, or of its nearest parent."""
-    line = 0
-    for step in place:
-        if isinstance(tree, yaml.MappingNode):
-            found = next(((key, value) for key, value in tree.value if key.value == str(step)), None)
-            if found is None:
-                break
-            line, tree = found[0].start_mark.line, found[1]
-        elif isinstance(tree, yaml.SequenceNode) and isinstance(step, int) and step < len(tree.value):
-            tree = tree.value[step]
-            line = tree.start_mark.line
-    return line + 1
+        self._problems.append((line_of(self._tree, place), rule + text))
 
 
 def _is_plain(document: Any) -> bool:
