@@ -134,7 +134,8 @@ class Catalog:
     def _check_data_test(self, test: DataTest) -> None:
         function, where = self.data_function(test.function), f"{test.function}({test.query!r})"
         if test.field not in function.outputs:
-            raise UsageError(f"{where}: unknown field '{test.field}' (it has {', '.join(function.outputs)})")
+            hint = suggest(test.field, function.outputs, f"it has {', '.join(function.outputs)}")
+            raise UsageError(f"{where}: unknown field '{test.field}' ({hint})")
         _check_value(test, function.outputs[test.field], where)
         try:
             function.check_input({"query": test.query})

@@ -176,21 +176,21 @@ class Action:
             message = (
                 f"{self._label}: returned {type(data).__name__}, but must return a dict with the outputs of its DDL"
             )
-            raise Failed(message, reason="crashed")
+            raise Failed(message, reason="invalid_output")
         filled = {name: value["default"] for name, value in self.outputs.items() if "default" in value}
         filled.update(data)
         missing = [name for name in self.required_outputs if name not in filled] if complete else []
         if missing:
             message = f"{self._label}: output '{missing[0]}' is missing ({self._returned(data)})"
-            raise Failed(message, reason="crashed")
+            raise Failed(message, reason="invalid_output")
         try:
             error = self._output_check.first_error(filled, OUTPUT_SECONDS)
         except CheckTimeout:
             message = f"{self._label}: its outputs could not be checked within {OUTPUT_SECONDS:.0f} s"
-            raise Failed(message, reason="crashed") from None
+            raise Failed(message, reason="invalid_output") from None
         if error is not None:
             message = f"{self._label}: does not match its DDL: {describe_mismatch(error, 'output', self.secrets)}"
-            raise Failed(message, reason="crashed")
+            raise Failed(message, reason="invalid_output")
         return filled
 
     def undeclared(self, data: Mapping[str, Any]) -> list[str]:

@@ -221,9 +221,7 @@ def _decompress(payload: str) -> str:
 def _check(content: Any, schema: str) -> None:
     if certainly_valid(schemas.load(schema), content):
         return
-    from jsonschema.exceptions import (
-        best_match,
-    )  # importing jsonschema takes 50 ms, and a valid message does not need it
+    from jsonschema.exceptions import best_match  # takes 50 ms, which a valid message does not need
 
     error = best_match(_validator(schema).iter_errors(content))
     if error is not None:

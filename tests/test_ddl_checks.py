@@ -95,10 +95,10 @@ def test_secrets_are_masked() -> None:
 
 
 def test_an_invalid_output_is_a_failure() -> None:
-    """The reply for an invalid output has status code 5 and reason `crashed`, and names the output."""
+    """The reply for an invalid output has status code 5 and reason `invalid_output`, and names the output."""
     with pytest.raises(Failed, match="hammer swing: does not match its DDL: output 'hits': 'two' is not") as caught:
         swing(outputs={"hits": {"type": "integer"}}).check_output({"hits": "two"})
-    assert caught.value.reason == "crashed"
+    assert caught.value.reason == "invalid_output"
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_a_missing_output_is_a_failure(data: dict[str, Any], hint: str) -> None:
     with pytest.raises(Failed) as caught:
         action.check_output(data)
     assert str(caught.value) == f"hammer swing: output 'days_left' is missing ({hint})"
-    assert caught.value.reason == "crashed"
+    assert caught.value.reason == "invalid_output"
 
 
 def test_outputs_outside_required_are_optional() -> None:

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import takewhile
 
 from collective import ddl
 from collective.errors import Aborted, Failed
@@ -33,7 +34,8 @@ from collective.fleet.reply_queue import ReplyQueue
 from collective.fleet.reply_slots import Slot
 from collective.fleet.rollout import Rollout
 from collective.fleet.rollout_log import RolloutLog
-from collective.fleet.sending import Sender
+from collective.fleet.runs.earlier_run import EarlierRun
+from collective.fleet.sending import Sender, Wave, send
 from collective.fleet.sent_requests import SentRequests
 from collective.fleet.steps import NO_SENDERS, NodeStep, NodeSteps, in_order
 from collective.fleet.unresponsive import UnresponsiveNodes
@@ -43,6 +45,7 @@ from collective.transport import Delivery
 _MIN_POLL = 1.0  # seconds; looking into node queues is not urgent, and SQS polls for whole seconds
 _MAY_PASS = (Aborted.statuscode, Failed.statuscode)  # status codes of failures that a retry may change
 _NEVER_RETRIED = frozenset({"denied", "filtered", "not_evaluated"})  # reasons of failures that a retry does not change
+_UNKNOWN = 100  # replies that a broadcast is taken to have
 _BACKLOG = 5.0  # seconds by which timeouts are extended while more replies are waiting to be received
 
 
@@ -98,10 +101,11 @@ class Call:
         self._record = record
         self._clock = CallClock(clock)
         self._window: BroadcastWindow | None = None
-        self._keeper = GateKeeper(gates, rollout, self._clock.began)
+        self._keeper = GateKeeper(gates, rollout, self._clock.began, record)
         self._log = RolloutLog(rollout, self._unresponsive, action, self._clock.began)
         self.closed = False
         self.cut_short = False
+        self.reached_before: frozenset[str] = frozenset()  # by the callers before
 
     @property
     def request_id(self) -> str:
@@ -130,6 +134,7 @@ class Call:
 
     def begin(self) -> None:
         """Send to the first nodes. Raises MessageError and TransportError."""
+        self._obey()
         self._send_due()
 
     def begin_broadcast(self, window: float, timeout: float) -> None:
@@ -148,6 +153,7 @@ class Call:
                 unresponsive = self._unresponsive.find(self._rollout.working, self._clock.now())
                 self._rollout.give_up(unresponsive, self._clock.now(), repeatable=True)
                 self._log.hint_no_reply(self.outcomes, self._clock.now())
+                self._obey()
                 self._check_gates()
                 self._send_due()
         finally:
@@ -164,6 +170,14 @@ class Call:
         self._rollout.stop(reason)
         self.cut_short = True
         self.outcomes.stopped = True
+
+    def continue_from(self, earlier: EarlierRun) -> None:
+        """Go on after another caller: take over the outcomes of the nodes that it has reached."""
+        self._rollout.restore(earlier.ended, self._clock.now())
+        self._steps.begun = bool(earlier.ended)
+        self.reached_before = frozenset(earlier.ended)
+        for reply in earlier.replies:
+            self.outcomes.record(reply)
 
     def close(self) -> None:
         """Skip the nodes not sent to, delete the received replies, and free the reply slot. May be called twice."""
@@ -190,6 +204,8 @@ class Call:
         """Send to the nodes that are due; nodes without a queue make room for others at once."""
         for number, nodes in self._steps.due():
             self._send(nodes, number)
+            if self.cut_short:
+                return
         while True:
             nodes = self._rollout.due(self._clock.now())
             if not nodes and not self._check_gates():
@@ -206,26 +222,41 @@ class Call:
         return closed and not self._rollout.at_gate and not self._rollout.stopped
 
     def _send(self, nodes: list[str], step: int = 0) -> None:
-        """Send a step to nodes; a message into which their names do not fit is sent in parts, each with its own ID."""
-        wave = self._steps.wave(step, nodes)
-        if not wave.fits():
-            middle = len(nodes) // 2
-            self._send(nodes[:middle], step)
-            self._send(nodes[middle:], step)
-            return
-        self._sent.add(wave, nodes)
-        self._steps.sent(step, nodes, wave.request.id)
+        """Send a step to nodes, in one message or in several, each with its own ID."""
+        prepared = self._steps.waves(step, nodes)
+        waves = list(takewhile(lambda wave: self._recorded(wave, step), prepared))
+        if len(waves) < len(prepared):
+            self._obey()
+        for wave in waves:
+            self._sent.add(wave, wave.nodes)
+            self._steps.sent(step, wave.nodes, wave.request.id)
         self.outcomes.retract(self._rollout.retrying & set(nodes))
-        self._record.sent(wave.request.id, nodes)
         try:
-            wave.send()
+            send(waves)
         finally:
             # Timeouts run from after the sending, so that the node's own deadline ends first.
             now = self._clock.now()
-            (self._rollout.extend if step else self._rollout.sent)(sorted(wave.reached), now)
-            self._unresponsive.sent(wave.reached, now)
-            self._rollout.give_up(wave.absent)
-            self.absent += wave.absent
+            reached = sorted({node for wave in waves for node in wave.reached})
+            absent = [node for wave in waves for node in wave.absent]
+            (self._rollout.extend if step else self._rollout.sent)(reached, now)
+            self._unresponsive.sent(reached, now)
+            self._rollout.give_up(absent)
+            self.absent += absent
+
+    def _recorded(self, wave: Wave, step: int) -> bool:
+        """Record a wave before it is sent; return False when it must not be sent."""
+        return self._record.sent(wave.request.id, list(wave.nodes), self._steps.name(step), further=step > 0)
+
+    def _obey(self) -> None:
+        """Do what others have ordered, and report which nodes have become silent."""
+        if given_up := self._rollout.take_given_up():
+            self._record.silent(given_up)
+        ordered = self._record.ordered()
+        self._rollout.paused = ordered.paused
+        if ordered.stopped:
+            self._rollout.stop(ordered.stopped)
+        if ordered.lost:
+            self.stop(ordered.lost)
 
     # -- waiting
 
@@ -234,16 +265,16 @@ class Call:
         now = self._clock.now()
         if self._window is not None:
             return self._window.left(now)
-        if self._rollout.over:
+        if self._rollout.over or self.cut_short:
             return None
-        look = max(self._unresponsive.wake() - now, _MIN_POLL)
+        look = min(max(self._unresponsive.wake() - now, _MIN_POLL), self._record.wake())
         return max(0.0, min(self._rollout.wake() - now, self._keeper.wake(now) - now, look))
 
     # -- receiving
 
     def _receive(self, wait: float) -> list[Reply]:
         """Return the new replies that arrive within `wait` seconds, and time out nodes."""
-        deliveries = self._replies.receive(wait)
+        deliveries = self._replies.receive(wait, len(self._rollout.working) if self._window is None else _UNKNOWN)
         if deliveries is None:
             return []
         now = self._clock.now()

@@ -33,7 +33,8 @@ class Discovery:
 
     `not_asked` are nodes that cannot be asked, `not_evaluated` those that could not evaluate the filter, with the
     reason. `silent` are nodes that did not answer whether they match. `why_none` explains why there are no nodes.
-    `request_ids` are the requests that asked nodes.
+    `request_ids` are the requests that asked nodes. `known` is the number of nodes in the registry, 0 if it was not
+    read.
     """
 
     nodes: tuple[str, ...] = ()
@@ -42,6 +43,7 @@ class Discovery:
     silent: tuple[str, ...] = ()
     why_none: str = "no node matches"
     request_ids: tuple[str, ...] = ()
+    known: int = 0
 
     def among(self, nodes: Iterable[str]) -> Discovery:
         """Return this discovery with only the nodes that are in `nodes`."""
@@ -61,6 +63,7 @@ class Discovery:
             nodes=tuple(sorted({*self.nodes, *asked.nodes})),
             not_asked=self.not_asked,
             why_none=self.why_none,
+            known=self.known,
         )
 
 

@@ -14,6 +14,7 @@ from typing import Any
 _FOLDER = Path(__file__).parent  # without importlib.resources, which takes 5 ms to import
 
 BASE = "https://collective-rpc.github.io/schemas/"
+_FOLDER = Path(__file__).parent
 
 
 def names() -> list[str]:

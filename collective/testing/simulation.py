@@ -225,6 +225,11 @@ class _CallerTransport:
         self._world = world
         self._network: Transport = world.near
 
+    @property
+    def connections(self) -> int:
+        """One: the simulation has one thread."""
+        return 1
+
     def receive(self, queue: str, wait: float) -> list[Delivery]:
         """Let nodes take turns until a message arrives, or until `wait` seconds of simulated time have passed."""
         until = self._world.time + wait
