@@ -20,7 +20,7 @@ from collective.clients.warm.front import COLD, GO
 from collective.exit_codes import STOPPED
 
 # What replaces this process, starts other programs on the terminal, or is about processes: it runs in the usual way.
-_COLD_COMMANDS = frozenset({"lab", "new", "plugin", "ssh", "warm"})
+_COLD_COMMANDS = frozenset({"lab", "new", "playbook", "plugin", "ssh", "warm"})
 _ASKING = (b"credential_process", b"mfa_serial")  # of AWS profiles whose credentials may ask on the terminal
 
 
