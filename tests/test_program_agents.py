@@ -404,3 +404,16 @@ def test_the_reply_file_of_mcollective_is_read_as_there(folder: Path, serve: Any
     assert {name: call("runner", name).data for name in MCOLLECTIVE_REPLIES} == {
         name: data for name, (_, data) in MCOLLECTIVE_REPLIES.items()
     }
+
+
+def test_the_programs_of_the_first_folder_are_used(folder: Path) -> None:
+    """MCollective has a fixed order of two places (actionrunner_spec.rb:229-239); here the configured order decides."""
+    folders = [folder, folder.parent / "other"]
+    for one in folders:
+        write_program(one / "runner" / "go", "#!/bin/sh\n")
+    (folder / "runner.json").write_text(ddl("runner"))
+    loaded = agents.load(folders, [folder], folder / "settings")
+    assert loaded["runner"].programs["go"].path == folder / "runner" / "go"
+    assert loaded.problems == (
+        f"{folders[1]}/runner: the name 'runner' is already used by {folder}/runner (rename one of them)",
+    )
