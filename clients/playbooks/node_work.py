@@ -23,7 +23,8 @@ from collective.clients.repeated_call import RoundClock, Until, exit_code_until
 from collective.clients.run_records import recorder
 from collective.errors import NoNodes, UsageError
 from collective.exit_codes import FAILED, OK
-from collective.fleet.recording import CallRecord, Ordered
+from collective.fleet.recording import NoRecord
+from collective.fleet.steering.mirrored_record import MirroredRecord
 from collective.fleet.targets import Targets
 from collective.masking import texts
 from collective.nodesets import fold_any
@@ -35,8 +36,6 @@ if TYPE_CHECKING:
     from collective.fleet.fleet import Fleet
     from collective.fleet.outcomes import Outcomes
     from collective.fleet.pace import Pace
-    from collective.fleet.recording import EndedCall
-    from collective.messages import Reply
 
 _INTERRUPTED = "interrupted"
 _EVERY = 5.0  # seconds between two looks of a wait
@@ -126,7 +125,7 @@ class NodeWork:
             rollout_plan.check_cost(plan, self._fleet, prepared.max_cost)
             record = recorder(args, self._fleet, plan, prepared.retry_of)
             if key:
-                record = NotedRecord(record, self._state, key)
+                record = MirroredRecord(record, NotedCall(self._state, key))
             call = start(args, self._fleet, plan, prepared.confirmation, record, prepared.notifier)
             self._calls = [one for one in self._calls if not one.closed] + [call]
             return call
@@ -192,46 +191,16 @@ class NodeWork:
         return found
 
 
-class NotedRecord:
-    """A record that also writes the ID of a step's call to the state of the playbook, before anything is sent."""
+class NotedCall(NoRecord):
+    """Writes the ID of a step's call to the state of the playbook, before anything is sent."""
 
-    def __init__(self, record: CallRecord, state: PlaybookState, key: str) -> None:
-        self._record = record
+    def __init__(self, state: PlaybookState, key: str) -> None:
         self._state = state
         self._key = key
 
-    def begin(self, call: Call, pace: Pace) -> None:
+    def begin(self, call: Call, pace: Pace) -> None:  # noqa: ARG002 - a protocol
         """Take the call before anything is sent."""
-        self._record.begin(call, pace)
         self._state.note_call(self._key, call.request.id)
-
-    def sent(self, request_id: str, nodes: Sequence[str], step: str = "", *, further: bool = False) -> bool:
-        """Take the nodes of a wave."""
-        return self._record.sent(request_id, nodes, step, further=further)
-
-    def received(self, reply: Reply) -> None:
-        """Take a reply."""
-        self._record.received(reply)
-
-    def silent(self, nodes: Sequence[str]) -> None:
-        """Take nodes that are not waited for any more."""
-        self._record.silent(nodes)
-
-    def gate(self, wave: int, closed: str) -> None:
-        """Take the result of the gates."""
-        self._record.gate(wave, closed)
-
-    def ordered(self) -> Ordered:
-        """Return what others have ordered."""
-        return self._record.ordered()
-
-    def wake(self) -> float:
-        """Return after how many seconds `ordered` should be called again at the latest."""
-        return self._record.wake()
-
-    def end(self, call: EndedCall) -> None:
-        """Take the end."""
-        self._record.end(call)
 
 
 def _nodes_result(earlier: Mapping[str, Any]) -> dict[str, Any]:
