@@ -51,17 +51,20 @@ class PlaybookCommand:
     catalog: Catalog
     playbook: PlaybookDefinition
 
-    def run(self, words: Sequence[str], clock: RoundClock | None = None) -> int:
+    def run(self, words: Sequence[str]) -> int:
         """Run the playbook with the inputs in `words`; return the exit code. Raises UsageError and ConfigError."""
+        with connected(self.config, self.catalog) as fleet:
+            return self.run_on(fleet, words, RoundClock())
+
+    def run_on(self, fleet: Fleet, words: Sequence[str], clock: RoundClock) -> int:
+        """Run the playbook on a fleet; return the exit code, and raise like `run`."""
         notifier(self.args, self.config)  # a wrong URL is an error before anything is sent
         folder = self._folder()
         earlier = self._earlier(folder) if self.args.resume else None
         inputs = self._inputs(words, earlier)
-        with connected(self.config, self.catalog) as fleet:
-            scope = self.scope(inputs, fleet)
-            PlaybookPreview(self.args, self.config, self.catalog).look(self.scope(inputs, fleet))
-            state = PlaybookState(self.playbook, new_id(), folder, earlier)
-            return self._run(fleet, scope, state, clock or RoundClock())
+        PlaybookPreview(self.args, self.config, self.catalog).look(self.scope(inputs, fleet))
+        state = PlaybookState(self.playbook, new_id(), folder, earlier)
+        return self._run(fleet, self.scope(inputs, fleet), state, clock)
 
     def scope(self, inputs: Mapping[str, Any], fleet: Fleet | None) -> StepScope:
         """Return what the expressions of the playbook see at its beginning."""
