@@ -286,7 +286,7 @@ def test_an_approval_is_for_one_request_and_its_retries(tmp_path: Path) -> None:
 
 
 def test_the_uses_of_approvals_are_forgotten_when_they_expire(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Their number is limited; a node that has too many refuses instead of forgetting one."""
+    """The number of uses is limited; a node that has too many refuses instead of forgetting one."""
     monkeypatch.setattr(call_history, "MOST_USES", 2)
     uses = ApprovalUses(open_database(None))
     uses.add("a", "1", until=10.0, now=1.0)

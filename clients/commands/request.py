@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _COLUMNS = ("id", "created", "expires", "caller", "agent", "action", "nodes", "approvers")
 _SHOWN = 8  # digits of an ID
 # Options of a call that have no meaning for one that is sent later, by 'crpc apply'.
-_WITHOUT_EFFECT = ("plan", "save_plan", "policy", "dry_run", "watch", "until", "no_results", "live", "yes")
+_WITHOUT_EFFECT = ("plan", "save_plan", "policy", "dry_run", "watch", "until", "no_results", "live", "detach", "yes")
 
 
 def make_parser() -> Parser:
