@@ -123,7 +123,7 @@ def _line(entry: Mapping[str, Any]) -> str:
     now = time.time()
     left = entry["expires"] - now
     state = f"expires in {durations.in_words(left)}" if left > 0 else "expired"
-    approvers = ", ".join(entry["approvers"]) or "nobody yet"
+    approvers = ", ".join(entry["approvers"]) or "no caller yet"
     age = durations.in_words(now - entry["created"])
     what = call_line(entry, entry["nodes"])
     return f"{entry['id'][:_SHOWN]}  {what}; by {entry['caller']} {age} ago, {state}, approved by {approvers}"
