@@ -135,7 +135,7 @@ def test_a_replay_uses_the_recorded_reason_number_and_time() -> None:
     """What the audit log does not know, the calls of the hour, makes a request undecidable."""
     decision = {
         "event": "decision", "time": NOON, "caller": "alice@example.com", "agent": "service", "action": "restart",
-        "data": {}, "verdict": "allowed", "reason": "CHG-1", "targets": 7,
+        "data": {}, "verdict": "allowed", "reason": "CHG-1", "targets": 7, "approvers": ["bob"],
     }  # fmt: skip
 
     def state(rule: str) -> str:
@@ -145,6 +145,7 @@ def test_a_replay_uses_the_recorded_reason_number_and_time() -> None:
     assert state("reason: 'CHG-1'") == "same"
     assert state("reason: 'CHG-2'") == "different"
     assert state("max_targets: 6") == "different"
+    assert [state(f"approvals: 1, approvers: [{name}]") for name in ("bob", "carol")] == ["same", "different"]
     assert state("between: '22:00-04:00 UTC'") == "different"
     assert state("max_targets_per_hour: 100") == "undecidable"
 
