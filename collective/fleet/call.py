@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from collective import ddl
 from collective.errors import Aborted, Failed
 from collective.fleet.call_clock import BroadcastWindow, CallClock
+from collective.fleet.call_timings import FIRST_REPLY, LAST_REPLY, SENT, SIGNED, CallTimings
 from collective.fleet.gate_view import gate_view
 from collective.fleet.gatekeeper import GateKeeper
 from collective.fleet.gates import NO_GATES, Gates
@@ -98,6 +99,7 @@ class Call:
         self._replies = ReplyQueue(sender.transport, slot)
         self._record = record
         self._clock = CallClock(clock)
+        self._timings = CallTimings()
         self._window: BroadcastWindow | None = None
         self._keeper = GateKeeper(gates, rollout, self._clock.began)
         self._log = RolloutLog(rollout, self._unresponsive, action, self._clock.began)
@@ -177,6 +179,7 @@ class Call:
         self._keeper.close()
         self._replies.close(self._clock.now())
         self._record.end(self)
+        self._timings.log(self.discovery_ms, len(self.outcomes.replies))
 
     def still_running(self) -> tuple[list[str], float]:
         """Return the nodes that may still run the action, and for how many seconds at most."""
@@ -209,6 +212,7 @@ class Call:
     def _send(self, nodes: list[str], step: int = 0) -> None:
         """Send a step to nodes, in one message or in several, each with its own ID."""
         waves = self._steps.waves(step, nodes)
+        self._timings.note(SIGNED)
         for wave in waves:
             self._sent.add(wave, wave.nodes)
             self._steps.sent(step, wave.nodes, wave.request.id)
@@ -217,6 +221,7 @@ class Call:
         try:
             send(waves)
         finally:
+            self._timings.note(SENT)
             # Timeouts run from after the sending, so that the node's own deadline ends first.
             now = self._clock.now()
             reached = sorted({node for wave in waves for node in wave.reached})
@@ -247,7 +252,11 @@ class Call:
             return []
         now = self._clock.now()
         self._replies.delete_later(deliveries, now)
+        if deliveries:
+            self._timings.note(FIRST_REPLY)
         replies = [reply for reply in map(self._accept, deliveries) if reply is not None]
+        if replies:
+            self._timings.note(LAST_REPLY)
         if replies and self._window is not None:
             self._window.last_reply = now
         # More replies may be waiting in the queue, and their nodes are not silent.
