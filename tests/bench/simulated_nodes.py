@@ -2,8 +2,8 @@
 
     python tests/bench/simulated_nodes.py NODES      prints the figures as JSON
 
-The network is in memory. Every node verifies the request, checks policy and DDL, writes journal and audit log, and signs
-its reply; the caller verifies and accounts for each.
+The network is in memory. Every node verifies the request, checks policy and DDL, writes journal and audit log, and
+signs its reply; the caller verifies and accounts for each.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from typing import Any
 from collective.config import ClientConfig, NodeConfig
 from collective.fleet.known_nodes import KnownNodes
 from collective.node.trust import verifier
+from collective.registry import NodeRecord
 from collective.signing import allowed_signers, keys, sshsig
 from collective.testing import COLLECTIVE, Simulation
 
@@ -42,6 +43,8 @@ def figures(folder: Path, count: int) -> dict[str, float]:
     config = replace(NodeConfig(COLLECTIVE, "node"), allowed_signers=folder / "allowed_signers")
     known = KnownNodes(folder / "state", COLLECTIVE, keep=False)
     parts: dict[str, Any] = {"sign": sshsig.signing_with(node), "verify": verifier(config)}
+    line = node.public.line
+    known.introduce(NodeRecord(f"node{number:04}", "1", public_key=line) for number in range(1, count + 1))
     before = memory()
     world = Simulation(folder, count, caller={"sign": sshsig.signing_with(caller), "known": known}, **parts)
     with world:
