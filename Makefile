@@ -15,7 +15,7 @@ WORKERS ?= 3
 FUZZ_INPUTS ?= 1000000
 SERVERS := .servers/ministack/.installed .servers/fauxqs/.installed
 
-.PHONY: demo test test-newest test-oldest test-strange lint types bench docs fuzz lock servers simulation kills floods files failures soak clean
+.PHONY: demo test test-newest test-oldest test-strange lint types bench docs fuzz lock servers simulation kills floods files examples systemd puppet failures soak clean
 
 demo:  ## install, start a local fleet, run the main job
 	@PYTHON=$(PYTHON) conf/demo.sh
@@ -62,7 +62,16 @@ floods: $(INSTALLED)  ## too much of everything for one real daemon, twenty time
 	FLOODS=20 $(VENV)/bin/pytest tests/e2e/test_flood.py
 
 files: $(INSTALLED)  ## 50 MB to five nodes and back, and a command with 100 MB of output
-	BIG_FILES=1 $(VENV)/bin/pytest --timeout 1800 -q tests/test_agent_file.py tests/test_agent_shell.py
+	BIG_FILES=1 $(VENV)/bin/pytest --timeout 1800 -q tests/test_agent_shell.py tests/e2e/test_file_transfers.py
+
+systemd: $(INSTALLED)  ## a node and its agent service under a real systemd, process 1 of namespaces of its own; needs root
+	SYSTEMD=1 $(VENV)/bin/pytest -q tests/e2e/test_systemd_process_1.py
+
+puppet: $(INSTALLED)  ## the agent puppet with Debian's Puppet, which is installed if it is missing; needs root
+	PUPPET=1 $(VENV)/bin/pytest -q tests/e2e/test_puppet.py
+
+examples: $(INSTALLED)  ## every example of README, documents and help pages, compared with what it printed before
+	EXAMPLES=1 $(VENV)/bin/pytest -q tests/e2e/test_examples.py
 
 failures: $(INSTALLED)  ## inject failures into real processes, and write what was seen to docs/failures.md
 	mkdir -p build

@@ -8,8 +8,17 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from collective.clients import job_options, options, repeating_options, rollout_checks, rollout_options, rollout_plan
+from collective.clients import (
+    detached,
+    job_options,
+    options,
+    repeating_options,
+    rollout_checks,
+    rollout_options,
+    rollout_plan,
+)
 from collective.clients.completed_by import completed_by
+from collective.clients.notify_options import add_notify
 from collective.clients.parser import Parser
 from collective.clients.view_options import add_views
 
@@ -41,7 +50,9 @@ def make_parser(
     rollout_options.add_rollout(parser)
     rollout_checks.add_options(parser)
     rollout_plan.add_options(parser)
+    detached.add_option(parser)
     job_options.add_options(parser)
+    add_notify(parser)
     repeating_options.add_repeating(parser)
     group = add_views(parser)
     group.add_argument("--no-results", action="store_true", help="print the request id, do not wait for replies")

@@ -15,6 +15,8 @@
     │   └── NotFound            the queue, topic or table does not exist
     ├── NoNodes                 no node matched, nothing was sent
     ├── PlanRefused             a plan has drifted or costs too much, nothing was sent
+    ├── RunRefused              a run may not be taken or steered now; nothing was changed
+    │   └── UntrustedKey        a key is not trusted to take or steer it
     ├── TooManyTargets          too many nodes matched without confirmation, nothing was sent
     └── RPCError                raised by an action; becomes its reply
         ├── Aborted        1    the action failed, or is not authorized
@@ -150,6 +152,17 @@ class PlanRefused(CollectiveError):
         super().__init__(f"plan: {why}: nothing was sent")
 
 
+class RunRefused(CollectiveError):
+    """A run may not be taken or steered: another caller does, or a key is not trusted; nothing was sent."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"run: {why}: nothing was changed")
+
+
+class UntrustedKey(RunRefused):
+    """The key of this caller, or of the caller that began the run, is not trusted."""
+
+
 class RPCError(CollectiveError):
     """Ends an action without success; becomes the reply.
 
@@ -208,6 +221,6 @@ class NoDryRun(InvalidInput):
 
 
 class Failed(RPCError):
-    """Anything else. `reason` may be timeout, interrupted, busy, crashed, expired, filtered or not_evaluated."""
+    """Anything else. `reason` is one of docs/reference/codes.md, such as timeout, interrupted, busy or crashed."""
 
     statuscode = 5

@@ -14,9 +14,11 @@ from collective.errors import (
     NoNodes,
     PlanRefused,
     RPCError,
+    RunRefused,
     SignatureError,
     TooManyTargets,
     TransportError,
+    UntrustedKey,
     UsageError,
 )
 
@@ -44,6 +46,8 @@ _CODES: tuple[tuple[type[CollectiveError], int], ...] = (
     (NoNodes, NO_NODES),
     (TooManyTargets, STOPPED),
     (PlanRefused, STOPPED),
+    (UntrustedKey, DENIED),
+    (RunRefused, STOPPED),
     (UsageError, USAGE),
     (RPCError, USAGE),
     (SignatureError, DENIED),

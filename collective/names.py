@@ -4,6 +4,7 @@
     <collective>_node_<slug>         one node's queue
     <collective>_reply_<slot>        one caller slot's queue
     <collective>_nodes               the registry's table
+    <collective>_runs                the table of shared runs
 
 Limits: SQS queue names have at most 80 characters of [A-Za-z0-9_-], tag values 256 (SQS developer guide); SNS topic
 names 256; DynamoDB table names 255.
@@ -11,7 +12,6 @@ names 256; DynamoDB table names 255.
 
 from __future__ import annotations
 
-import hashlib
 import re
 
 from collective.errors import UsageError
@@ -81,8 +81,15 @@ def table(collective: str) -> str:
     return f"{collective}_nodes"
 
 
+def runs_table(collective: str) -> str:
+    """Return the name of the table of shared runs."""
+    return f"{collective}_runs"
+
+
 def node_queue(collective: str, identity: str) -> str:
     """Return the name of a node's queue: a readable slug, and a digest that makes it unique."""
+    import hashlib  # takes 2 ms, which the completion of a line need not wait for
+
     digest = hashlib.sha256(identity.encode()).hexdigest()[:_DIGEST_LENGTH]
     return f"{node_queues(collective)}{slug(identity)}-{digest}"
 

@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import regex
 
+CHECK_SECONDS = 1.0  # for all inputs of a request
+OUTPUT_SECONDS = 30.0  # for all outputs of an action: there may be 500,000 values, and no other request waits
 SHORT = 64  # characters of a text in which a simple expression cannot take long
 
 _SIMPLE = 3  # repetitions, none of a group: at most SHORT to the power of 3 steps

@@ -15,7 +15,9 @@ from support.node_server import audit, call_node, replies, request, send
 from support.waiting import wait_until
 
 from collective import messages
+from collective.audit import records
 from collective.clients import job_options
+from collective.clients.commands.audit import shown as show_audit
 from collective.errors import Failed, UsageError
 from collective.fleet.background import Background
 from collective.messages import Reply, Request
@@ -69,6 +71,11 @@ def test_a_job_is_accepted_and_its_result_is_kept(network: Network, tmp_path: Pa
     lines = [line for line in audit(tmp_path) if line.get("request") == sent.id]
     assert [line["event"] for line in lines] == ["decision", "outcome", "decision", "outcome"]
     assert [line["reason"] for line in lines if line["event"] == "outcome"] == ["accepted", None]
+    assert [line["job"] for line in lines if line["event"] == "decision"] == ["request", "start"]
+    recorded = [one for one in records.read(tmp_path / "web1.audit.jsonl") if one.decision.get("request") == sent.id]
+    shown = [show_audit(one) for one in recorded]
+    assert ["as a background job (" in line for line in shown] == [True, False]
+    assert ["as a background job that starts (" in line for line in shown] == [False, True]
 
 
 def test_a_duplicate_of_a_job_does_not_run_twice(network: Network, tmp_path: Path) -> None:
@@ -139,6 +146,8 @@ def test_rpcutil_cannot_run_in_the_background(network: Network) -> None:
 class Changing:
     """A policy that can be replaced."""
 
+    limits_hours = False
+
     def __init__(self) -> None:
         self.policy = Policy([Rule("all")])
 
@@ -164,6 +173,8 @@ def test_a_job_is_authorized_again_when_it_starts(tmp_path: Path) -> None:
         found = result(network, sent.id)
     assert (found["state"], found["result"]["reason"]) == ("refused", "denied")
     assert "no shell" in found["result"]["statusmsg"]
+    decisions = [line for line in audit(tmp_path) if line.get("request") == sent.id and line["event"] == "decision"]
+    assert [(line["job"], line["verdict"]) for line in decisions] == [("request", "allowed"), ("start", "denied")]
     assert not (tmp_path / "ran").exists()
 
 
@@ -250,6 +261,46 @@ def test_a_job_with_the_id_of_another_as_its_run_does_not_hide_it(network: Netwo
     wait_until(lambda: bool([one for one in control(network, "jobs").data["jobs"] if one["id"] == running.id]), 10)
     send(network, request("control", "cancel", data={"id": running.id}))
     assert {one.action: one.data.get("became") for one in replies(network, 2)}["cancel"] == "stopped"
+
+
+def test_cancelling_a_run_acts_on_all_of_its_requests(network: Network, tmp_path: Path) -> None:
+    """A node can have several requests of a run, such as retries; those of other callers are not touched."""
+    first = job("sleep 60")
+    run = first.id
+    later = replace(job("true", delay=60.0), run=run)
+    waiting = request("shell", "run", data={"command": "sleep 60", "timeout": 60}, timeout=60, run=run)
+    foreign = replace(job("true", delay=60.0, caller=BOB), run=run)
+    for one in (replace(first, run=run), later, foreign):
+        call_node(network, one)
+    send(network, waiting)  # the node runs one action of an agent at a time
+    states = {first.id: RUNNING, later.id: SCHEDULED, foreign.id: SCHEDULED}
+
+    def begun() -> bool:
+        jobs = control(network, "jobs", all=True).data["jobs"]
+        return {one["id"]: one["state"] for one in jobs} == states
+
+    wait_until(begun, 20)
+    send(network, request("control", "cancel", data={"id": run}))
+    answers = {reply.action: reply for reply in replies(network, 2)}
+    assert answers["cancel"].data["became"] == "stopped"
+    assert answers["run"].reason == "cancelled"
+    assert [result(network, one.id)["state"] for one in (first, later)] == [CANCELLED, CANCELLED]
+    assert control(network, "result", BOB, id=foreign.id).data["state"] == SCHEDULED
+    late = request("shell", "run", data={"command": f"touch {tmp_path}/ran"}, run=run)
+    assert call_node(network, late).reason == "cancelled"
+    assert not (tmp_path / "ran").exists()
+
+
+def test_revoking_a_run_with_a_request_that_runs_says_so(network: Network) -> None:
+    """What has not begun is revoked all the same."""
+    first = job("sleep 60")
+    later = replace(job("true", delay=60.0), run=first.id)
+    for one in (first, later):
+        call_node(network, one)
+    wait_until(lambda: control(network, "result", id=first.id).data["state"] == RUNNING, 20)
+    assert "the action has begun" in control(network, "revoke", id=first.id).statusmsg
+    assert result(network, later.id)["state"] == CANCELLED
+    assert control(network, "cancel", id=first.id).data["became"] == "stopped"
 
 
 # -- freeze

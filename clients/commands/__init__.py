@@ -24,8 +24,11 @@ GROUPS = {
         "report": "Print a report on the fleet, as text, Markdown, CSV, JSON or an HTML page",
     },
     "Change nodes": {
-        "apply": "Run a saved plan of a rollout",
-        "approve": "Sign a saved plan of another caller",
+        "playbook": "Run the steps of a playbook, and check, list and show playbooks",
+        "request": "Save a request for other callers to approve, or list those that wait",
+        "approve": "Sign a request or a saved plan of another caller",
+        "apply": "Run a saved plan of a rollout, or an approved request",
+        "run": "List, pause, resume, stop and take rollouts, also those of other callers",
         "jobs": "List, wait for and cancel background jobs and running requests",
         "revoke": "Withdraw a request from nodes that have not started it",
         "freeze": "Allow only read-only actions on nodes",
@@ -53,6 +56,7 @@ GROUPS = {
         "keys": "Show and trust the keys that sign requests",
         "policy": "Check and test authorization policies",
         "audit": "Show and verify the audit log of a node",
+        "warm": "Keep a process that starts crpc faster",
         "cost": "Estimate what a collective costs per month at AWS",
     },
     "Write agents": {

@@ -14,6 +14,7 @@ from collective.clients.parser import Parser
 from collective.clients.render.differences import changed_lines
 from collective.clients.render.formatting import Paint
 from collective.clients.streams import notice
+from collective.clients.view_options import check_fields, read_view
 from collective.errors import CollectiveError, UsageError
 from collective.exit_codes import FAILED
 from collective.nodesets import fold_any
@@ -46,6 +47,7 @@ def make_parser() -> Parser:
 def run(arguments: Sequence[str]) -> int:
     """Print what differs between two runs; return 0 without differences, else 2."""
     args = make_parser().parse_args(arguments)
+    check_fields(read_view(args), _COLUMNS)
     before, after = _runs(args)
 
     from collective.fleet.runs.differences import compare
@@ -66,9 +68,11 @@ def _runs(args: argparse.Namespace) -> tuple[SavedRun, SavedRun]:
         return saved_runs.find(args, args.before), saved_runs.find(args, args.after)
     given = saved_runs.find(args, args.before)
     others = _same_calls(args, given)
-    if args.before is not None and (newer := next((run for run in others if run.file.time > given.file.time), None)):
+    if args.before is not None and (
+        newer := next((run for run in others if run.source.time > given.source.time), None)
+    ):
         return given, newer
-    earlier = next((run for run in others if run.file.time < given.file.time), None)
+    earlier = next((run for run in others if run.source.time < given.source.time), None)
     if earlier is None:
         name = saved_runs.short(given.begin["run"])
         raise UsageError(f"run {name}: no other saved run of the same call ('crpc diff RUN RUN' compares any two)")
@@ -82,7 +86,7 @@ def _same_calls(args: argparse.Namespace, given: SavedRun) -> Iterator[SavedRun]
     for file in saved_runs.folder(args).newest():
         try:
             summary = file.summary()
-            same = file.run != given.file.run and all(
+            same = file.run != given.source.run and all(
                 summary.begin.get(name) == given.begin.get(name) for name in ("agent", "action", "inputs", "collective")
             )
             if same:

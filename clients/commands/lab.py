@@ -15,6 +15,7 @@ from pathlib import Path
 
 from collective.clients import output
 from collective.clients.commands import COMMANDS
+from collective.clients.completed_by import completed_by
 from collective.clients.output import Output
 from collective.clients.parser import Parser, split_command
 from collective.clients.streams import notice, write
@@ -85,7 +86,10 @@ def make_parser() -> Parser:
             "crpc lab node node02.lab log",
         ],
     )
-    node.add_argument("name", metavar="NAME", help="a node, several as node[01-03].lab, or 'all'")
+    completed_by(
+        "lab_node",
+        node.add_argument("name", metavar="NAME", help="a node, several as node[01-03].lab, or 'all'"),
+    )
     node.add_argument("operation", choices=("kill", "stop", "start", "reload", "log"))
     verbs.add_parser("stop", help="stop the lab", examples=["crpc lab stop"])
     verbs.add_parser(
@@ -148,7 +152,9 @@ def _operate(layout: Layout, operation: str, name: str) -> int:
         problems = control.reload_node(layout, name)
         if problems:
             log = control.command(layout, f"node {name} log")
-            notice(f"{name}: reloaded with {plural(problems, 'problem')} (see 'collectived --check' and '{log}')")
+            kept = "the last valid version, if there is one, stays in use"
+            see = f"see 'collectived --check' and '{log}'"
+            notice(f"{name}: reloaded with {plural(problems, 'problem')}: {kept} ({see})")
         return problems
     operations = {"kill": control.kill_node, "stop": control.stop_node, "start": control.start_node}
     operations[operation](layout, name)

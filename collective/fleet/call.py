@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import takewhile
 
 from collective import ddl
 from collective.errors import Aborted, Failed
@@ -28,13 +29,14 @@ from collective.fleet.gatekeeper import GateKeeper
 from collective.fleet.gates import NO_GATES, Gates
 from collective.fleet.outcomes import Outcomes
 from collective.fleet.progress import CallProgress
-from collective.fleet.recording import NO_RECORD, CallRecord
+from collective.fleet.recording import INTERRUPTED, NO_RECORD, CallRecord
 from collective.fleet.reply_checks import IsMember, ReplyChecker, VerifyReply, accept_no_stranger, accept_unverified
 from collective.fleet.reply_queue import ReplyQueue
 from collective.fleet.reply_slots import Slot
 from collective.fleet.rollout import Rollout
 from collective.fleet.rollout_log import RolloutLog
-from collective.fleet.sending import Sender, send
+from collective.fleet.runs.earlier_run import EarlierRun
+from collective.fleet.sending import Sender, Wave, send
 from collective.fleet.sent_requests import SentRequests
 from collective.fleet.steps import NO_SENDERS, NodeStep, NodeSteps, in_order
 from collective.fleet.unresponsive import UnresponsiveNodes
@@ -101,10 +103,11 @@ class Call:
         self._clock = CallClock(clock)
         self._timings = CallTimings()
         self._window: BroadcastWindow | None = None
-        self._keeper = GateKeeper(gates, rollout, self._clock.began)
+        self._keeper = GateKeeper(gates, rollout, self._clock.began, record)
         self._log = RolloutLog(rollout, self._unresponsive, action, self._clock.began)
         self.closed = False
         self.cut_short = False
+        self.reached_before: frozenset[str] = frozenset()  # by the callers before
 
     @property
     def request_id(self) -> str:
@@ -133,6 +136,7 @@ class Call:
 
     def begin(self) -> None:
         """Send to the first nodes. Raises MessageError and TransportError."""
+        self._obey()
         self._send_due()
 
     def begin_broadcast(self, window: float, timeout: float) -> None:
@@ -151,8 +155,12 @@ class Call:
                 unresponsive = self._unresponsive.find(self._rollout.working, self._clock.now())
                 self._rollout.give_up(unresponsive, self._clock.now(), repeatable=True)
                 self._log.hint_no_reply(self.outcomes, self._clock.now())
+                self._obey()
                 self._check_gates()
                 self._send_due()
+        except KeyboardInterrupt:
+            self.stop(INTERRUPTED)
+            raise
         finally:
             self.close()
 
@@ -167,6 +175,14 @@ class Call:
         self._rollout.stop(reason)
         self.cut_short = True
         self.outcomes.stopped = True
+
+    def continue_from(self, earlier: EarlierRun) -> None:
+        """Go on after another caller: take over the outcomes of the nodes that it has reached."""
+        self._rollout.restore(earlier.ended, self._clock.now())
+        self._steps.begun = bool(earlier.ended)
+        self.reached_before = frozenset(earlier.ended)
+        for reply in earlier.replies:
+            self.outcomes.record(reply)
 
     def close(self) -> None:
         """Skip the nodes not sent to, delete the received replies, and free the reply slot. May be called twice."""
@@ -194,6 +210,8 @@ class Call:
         """Send to the nodes that are due; nodes without a queue make room for others at once."""
         for number, nodes in self._steps.due():
             self._send(nodes, number)
+            if self.cut_short:
+                return
         while True:
             nodes = self._rollout.due(self._clock.now())
             if not nodes and not self._check_gates():
@@ -211,12 +229,14 @@ class Call:
 
     def _send(self, nodes: list[str], step: int = 0) -> None:
         """Send a step to nodes, in one message or in several, each with its own ID."""
-        waves = self._steps.waves(step, nodes)
+        prepared = self._steps.waves(step, nodes)
         self._timings.note(SIGNED)
+        waves = list(takewhile(lambda wave: self._recorded(wave, step), prepared))
+        if len(waves) < len(prepared):
+            self._obey()
         for wave in waves:
             self._sent.add(wave, wave.nodes)
             self._steps.sent(step, wave.nodes, wave.request.id)
-            self._record.sent(wave.request.id, list(wave.nodes))
         self.outcomes.retract(self._rollout.retrying & set(nodes))
         try:
             send(waves)
@@ -231,6 +251,21 @@ class Call:
             self._rollout.give_up(absent)
             self.absent += absent
 
+    def _recorded(self, wave: Wave, step: int) -> bool:
+        """Record a wave before it is sent; return False when it must not be sent."""
+        return self._record.sent(wave.request.id, list(wave.nodes), self._steps.name(step), further=step > 0)
+
+    def _obey(self) -> None:
+        """Do what others have ordered, and report which nodes have become silent."""
+        if given_up := self._rollout.take_given_up():
+            self._record.silent(given_up)
+        ordered = self._record.ordered()
+        self._rollout.paused = ordered.paused
+        if ordered.stopped:
+            self._rollout.stop(ordered.stopped)
+        if ordered.lost:
+            self.stop(ordered.lost)
+
     # -- waiting
 
     def _next_wait(self) -> float | None:
@@ -238,9 +273,9 @@ class Call:
         now = self._clock.now()
         if self._window is not None:
             return self._window.left(now)
-        if self._rollout.over:
+        if self._rollout.over or self.cut_short:
             return None
-        look = max(self._unresponsive.wake() - now, _MIN_POLL)
+        look = min(max(self._unresponsive.wake() - now, _MIN_POLL), self._record.wake())
         return max(0.0, min(self._rollout.wake() - now, self._keeper.wake(now) - now, look))
 
     # -- receiving

@@ -85,6 +85,10 @@ class CallOpener:
         """Return the request of a plan."""
         request = self.request(plan.action, plan.data, plan.targets.filter, plan.timeout, plan.ttl)
         request = replace(request, reason=plan.reason, total=len(plan.nodes), approvals=plan.approvals)
+        if plan.run:
+            request = replace(request, id=plan.run)
+        if plan.earlier:
+            request = replace(request, id=plan.earlier.run)
         if plan.dry_run:
             request = replace(request, dry_run=True, critical=(*request.critical, "dry_run"))
         if plan.background:
@@ -97,7 +101,10 @@ class CallOpener:
         hooks = plan.hooks.named()
         longest = max([plan.timeout, *(hook.action.timeout + self._config.transit for hook in hooks.values())])
         rollout = Rollout(list(plan.nodes), plan.pace, longest, plan.facts, gated=bool(plan.gates.gates))
-        return self.open(plan.action, request, rollout, plan.found, plan, record)
+        call = self.open(plan.action, request, rollout, plan.found, plan, record)
+        if plan.earlier:
+            call.continue_from(plan.earlier)
+        return call
 
     def open(
         self,

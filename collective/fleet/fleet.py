@@ -41,6 +41,7 @@ from collective.fleet.plan_surroundings import Surroundings
 from collective.fleet.recording import NO_RECORD, CallRecord
 from collective.fleet.registry_names import NamedNodes
 from collective.fleet.reply_checks import VerifyReply, accept_unverified
+from collective.fleet.steering.steered_record import SteeredRecord
 from collective.fleet.steps import NO_HOOKS, Hook, Hooks
 from collective.fleet.target_selection import TargetSelector
 from collective.fleet.targets import EVERY_NODE, Targets
@@ -52,6 +53,9 @@ from collective.text import plural
 from collective.transport import Transport
 
 log = logging.getLogger(__name__)
+
+# A library configures no logging; the null handler keeps Python from printing its warnings.
+logging.getLogger("collective").addHandler(logging.NullHandler())
 
 CONNECTIONS = 28  # to SQS: for the threads that send, receive or delete at the same time
 _CACHED = 5.0  # seconds for which the contents of the registry are cached
@@ -229,10 +233,25 @@ class Fleet:
             require_confirmation(expected, plan.targets.unrestricted, self.config.max_targets, confirm)
         call = self._opener.open_planned(plan, record)
         log.info("run.started", extra={"error": f"run {call.request.id} on {plural(len(expected), 'node')}"})
-        record.begin(call, plan.pace)
         with closing_on_error(call):
+            record.begin(call, plan.pace)
             call.begin()
         return call
+
+    def hand_over(self, plan: CallPlan, record: SteeredRecord, *, confirm: Confirm | None = None) -> str:
+        """Write a planned call to its record for another caller to take, and send nothing; return the ID of the run.
+
+        The arguments and errors are those of `start`.
+        """
+        expected = list(plan.found.nodes)
+        if expected and not plan.idempotent and not plan.dry_run:
+            require_confirmation(expected, plan.targets.unrestricted, self.config.max_targets, confirm)
+        call = self._opener.open_planned(plan, record)
+        with closing_on_error(call):
+            record.begin(call, plan.pace)
+        record.leave()
+        call.close()
+        return call.request.id
 
     def parties(self) -> Parties:
         """Return who makes a plan, and for which collective. Raises TransportError."""

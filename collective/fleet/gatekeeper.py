@@ -13,6 +13,7 @@ import logging
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from collective.fleet.gates import PAUSE, RECHECK, Gates, GateView
+from collective.fleet.recording import NO_RECORD, CallRecord
 from collective.fleet.rollout import Rollout
 
 log = logging.getLogger(__name__)
@@ -23,7 +24,8 @@ _PATIENCE = 1.0  # seconds between two looks at a check that runs in a thread
 class GateKeeper:
     """Opens and closes the gates of one rollout. Times are in seconds, by the call's clock."""
 
-    def __init__(self, gates: Gates, rollout: Rollout, now: float) -> None:
+    def __init__(self, gates: Gates, rollout: Rollout, now: float, record: CallRecord = NO_RECORD) -> None:
+        self._record = record
         self._gates = gates
         self._rollout = rollout
         self._recheck_at = now
@@ -75,6 +77,8 @@ class GateKeeper:
         return ""
 
     def _decide(self, closed: str, now: float) -> None:
+        if closed != self._reported or (self._rollout.at_gate and not closed):
+            self._record.gate(self._rollout.wave, closed)
         if not closed:
             self._reported = ""
             self._rollout.held = False

@@ -1,12 +1,13 @@
-"""What a call reports while it runs, for a record of it.
+"""What a call reports while it runs, for a record of it, and what others have ordered by the record.
 
 A record is given to `Fleet.call`. Its methods are called in the thread of the iterating program, in this order:
-`begin`, then `sent` and `received` in turn, then `end`. They must not raise.
+`begin`, then the others in turn, then `end`. They must not raise.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -14,6 +15,23 @@ if TYPE_CHECKING:
     from collective.fleet.outcomes import Outcomes
     from collective.fleet.pace import Pace
     from collective.messages import Reply
+
+
+@dataclass(frozen=True)
+class Ordered:
+    """What others have ordered: reach no further node while `paused`, or never again because of `stopped`.
+
+    `lost` is why this caller must not go on at all: it does not even wait for the nodes that are at work.
+    """
+
+    paused: bool = False
+    stopped: str = ""
+    lost: str = ""
+
+
+NOTHING_ORDERED = Ordered()
+INTERRUPTED = "interrupted"  # why a call was stopped by Ctrl-C or a signal
+NEVER = float("inf")
 
 
 class EndedCall(Protocol):
@@ -46,11 +64,26 @@ class CallRecord(Protocol):
     def begin(self, call: Call, pace: Pace) -> None:
         """Take the call before anything is sent."""
 
-    def sent(self, request_id: str, nodes: Sequence[str]) -> None:
-        """Take the nodes of a wave before it is sent."""
+    def sent(self, request_id: str, nodes: Sequence[str], step: str = "", *, further: bool = False) -> bool:
+        """Take the nodes of a wave before it is sent; return False when it must not be sent, as `ordered` then says.
+
+        `step` is the name of a hook. With `further`, it is the next step of nodes that are at work.
+        """
 
     def received(self, reply: Reply) -> None:
         """Take a valid, new reply."""
+
+    def silent(self, nodes: Sequence[str]) -> None:
+        """Take nodes that are not waited for any more."""
+
+    def gate(self, wave: int, closed: str) -> None:
+        """Take the result of the gates: why they are closed, empty when they are open. `wave` is the one before."""
+
+    def ordered(self) -> Ordered:
+        """Return what others have ordered."""
+
+    def wake(self) -> float:
+        """Return after how many seconds `ordered` should be called again at the latest."""
 
     def end(self, call: EndedCall) -> None:
         """Take the call with the outcome of every node."""
@@ -62,11 +95,26 @@ class NoRecord:
     def begin(self, call: Call, pace: Pace) -> None:
         """Ignore the call."""
 
-    def sent(self, request_id: str, nodes: Sequence[str]) -> None:
+    def sent(self, request_id: str, nodes: Sequence[str], step: str = "", *, further: bool = False) -> bool:  # noqa: ARG002 - a protocol
         """Ignore a wave."""
+        return True
 
     def received(self, reply: Reply) -> None:
         """Ignore a reply."""
+
+    def silent(self, nodes: Sequence[str]) -> None:
+        """Ignore silent nodes."""
+
+    def gate(self, wave: int, closed: str) -> None:
+        """Ignore gates."""
+
+    def ordered(self) -> Ordered:
+        """Return that nothing is ordered."""
+        return NOTHING_ORDERED
+
+    def wake(self) -> float:
+        """Return that there is nothing to look at."""
+        return NEVER
 
     def end(self, call: EndedCall) -> None:
         """Ignore the end."""
@@ -75,7 +123,7 @@ class NoRecord:
 NO_RECORD = NoRecord()
 
 
-class JoinedRecord:
+class JoinedRecord(NoRecord):
     """Records several calls as one: the begin of the first, all waves and replies, and one end."""
 
     def __init__(self, record: CallRecord) -> None:
@@ -88,9 +136,9 @@ class JoinedRecord:
             self._record.begin(call, pace)
         self._began = True
 
-    def sent(self, request_id: str, nodes: Sequence[str]) -> None:
+    def sent(self, request_id: str, nodes: Sequence[str], step: str = "", *, further: bool = False) -> bool:
         """Take a wave."""
-        self._record.sent(request_id, nodes)
+        return self._record.sent(request_id, nodes, step, further=further)
 
     def received(self, reply: Reply) -> None:
         """Take a reply; the last one of a node counts."""

@@ -48,7 +48,7 @@ class Rollout:
 
     `facts` has the facts of each node, for order_by and per. `stopped` is the reason why no further nodes are sent to;
     else it is empty. With `gated`, `at_gate` becomes true before each wave but the first, and the rollout waits for
-    `pass_gate` or `stop`. While `held` is true, no node is sent to.
+    `pass_gate` or `stop`. While `held` (by a gate) or `paused` (by a person) is true, no node is sent to.
     """
 
     def __init__(
@@ -60,6 +60,7 @@ class Rollout:
         self.wave = 0  # the number of the current wave, from 1
         self.at_gate = False
         self.held = False
+        self.paused = False
         self._gated = gated
         self.timeout = timeout
         self._pace = pace
@@ -74,6 +75,7 @@ class Rollout:
         self._limits_concurrency = pace.concurrency is None and not pace.sizes
         self._resume: float | None = None  # the end of the pause after this wave
         self._alarm = _NEVER  # when to check again although no node has answered or timed out
+        self._given_up: list[str] = []
         if self.waves:
             self._begin_wave()
 
@@ -108,7 +110,7 @@ class Rollout:
             wave=self.wave,
             waves=len(self.waves),
             max_fail=None if limit is None else limit.floor(self._total),
-            paused=self.held or self.at_gate,
+            paused=self.held or self.at_gate or self.paused,
             elapsed=elapsed,
         )
 
@@ -120,7 +122,7 @@ class Rollout:
     def due(self, now: float) -> list[str]:
         """Return the nodes to send to now; `sent` must be called for those that were."""
         self._alarm = _NEVER
-        if self.stopped or self.held:
+        if self.stopped or self.held or self.paused:
             return []
         if not (self._left or self._working or self._retrying) and self._waiting:
             self._end_wave(now)
@@ -178,7 +180,39 @@ class Rollout:
                 continue
             self._groups.end(node)
             self._budgets.silence(node)
+            self._given_up.append(node)
         self._check_budgets()
+
+    def take_given_up(self) -> list[str]:
+        """Return the nodes that have become silent since the last call."""
+        given_up, self._given_up = self._given_up, []
+        return given_up
+
+    def restore(self, ended: Mapping[str, bool | None], now: float) -> None:
+        """Go on after another caller, which has reached the nodes in `ended`: they are not reached again.
+
+        The value is True for OK, False for failed, None for silent. The rate begins again as if all had just started.
+        """
+        last = max(
+            (number for number, wave in enumerate(self.waves) if not ended.keys().isdisjoint(wave.nodes)), default=0
+        )
+        for number, wave in enumerate(self.waves[: last + 1]):
+            if number:
+                self._begin_wave()
+            for node in wave.nodes:
+                if node in ended:
+                    del self._waiting[node]
+                    self._restore_outcome(node, ended[node])
+        begun = [node for wave in self.waves[: last + 1] for node in wave.nodes]
+        self._left = {node: None for node in begun if node in self._waiting}
+        self._rate.started(len(ended), now)
+        self._check_budgets()
+
+    def _restore_outcome(self, node: str, ok: bool | None) -> None:
+        if ok is None:
+            self._budgets.silence(node)
+        elif not ok:
+            self._budgets.fail(node)
 
     def expire(self, now: float) -> None:
         """Stop waiting for the nodes that have timed out."""
@@ -207,7 +241,7 @@ class Rollout:
         """
         if self._working:
             return min(self._alarm, next(iter(self._working.values())) + self.timeout)
-        if self.at_gate or self.held:
+        if self.at_gate or self.held or self.paused:
             return _NEVER
         return float("-inf") if self._alarm == _NEVER else self._alarm
 

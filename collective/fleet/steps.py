@@ -76,18 +76,22 @@ class NodeSteps:
         self._current: dict[str, tuple[str, int]] = {}  # by node, the request and the number of its step
         self._results: dict[str, Reply] = {}  # of the action, while the step after it runs
         self._next: dict[int, list[str]] = {}
-        self._begun = False
+        self.begun = False  # whether the action itself was sent, so that the ID of the run is taken
 
     @property
     def several(self) -> bool:
         """Whether there is more than the action itself."""
         return len(self._steps) > 1
 
+    def name(self, number: int) -> str:
+        """Return the name of a step; empty for the action itself."""
+        return self._steps[number].name
+
     def waves(self, number: int, nodes: Sequence[str]) -> list[Wave]:
         """Return the signed messages of a step; the first one of the action itself has the ID of the run."""
         step = self._steps[number]
-        first = not step.name and not self._begun
-        self._begun = self._begun or not step.name
+        first = not step.name and not self.begun
+        self.begun = self.begun or not step.name
         return step.sender.waves(nodes, first=first)
 
     def sent(self, number: int, nodes: Collection[str], request_id: str) -> None:

@@ -25,6 +25,7 @@ from typing import Any
 from collective.errors import UsageError
 from collective.lab import servers
 from collective.processes import runs
+from collective.suggestions import suggest
 
 COLLECTIVE = "lab"
 CALLER = "operator@lab"
@@ -54,7 +55,8 @@ class Layout:
         """Return a node's folder. Raises UsageError for an unknown node."""
         folder = self.folder / "nodes" / identity
         if identity not in self.nodes():
-            raise UsageError(f"this lab has no node '{identity}' (it has {', '.join(self.nodes()) or 'none'})")
+            hint = suggest(identity, self.nodes(), f"it has {', '.join(self.nodes()) or 'none'}")
+            raise UsageError(f"this lab has no node '{identity}' ({hint})")
         return folder
 
     def nodes(self) -> list[str]:
@@ -117,6 +119,7 @@ class Layout:
                 "caller": CALLER,
                 "sender": "lab",
                 "key": "key",
+                "allowed_signers": "allowed_signers",
                 "state": "state",
                 "ddls": ["ddl"],
             },

@@ -160,10 +160,13 @@ def _warm_up() -> boto3.Session:
 def _create_table(session: boto3.Session) -> None:
     from collective import names
     from collective.aws.session import AWS
+    from collective.fleet.steering.table_store import TableRunStore
     from collective.lab.layout import COLLECTIVE
     from collective.registry.dynamodb import DynamoDBRegistry
 
-    DynamoDBRegistry(AWS(session), names.table(COLLECTIVE)).create()
+    aws = AWS(session)
+    DynamoDBRegistry(aws, names.table(COLLECTIVE)).create()
+    TableRunStore(aws, names.runs_table(COLLECTIVE)).create_table()
 
 
 def _watch(supervisor: Supervisor, layout: Layout, lifeline: int | None, stopping: _StopSignal) -> None:

@@ -196,9 +196,15 @@ class Rule:
 
 @dataclass(frozen=True)
 class Policy:
-    """The rules in force, in order."""
+    """The rules in force, in order. `digest` is that of the file, empty without one."""
 
     rules: Sequence[Rule]
+    digest: str = field(default="", compare=False)
+
+    @cached_property
+    def limits_hours(self) -> bool:
+        """Whether a rule limits the nodes of a caller's calls within an hour."""
+        return any(rule.requires.max_targets_per_hour is not None for rule in self.rules)
 
     def decide(self, question: Question) -> Decision:
         """Return the decision of the first matching rule. A rule that cannot be evaluated denies the request."""

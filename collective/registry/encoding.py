@@ -162,7 +162,7 @@ def decode(identity: str, packed: bytes, times: Mapping[str, float | None], inst
     known = {name: members[name] for name in _MEMBERS if name in members}
     known["classes"] = tuple(known.get("classes", ()))
     known["problems"] = tuple(map(escape_controls, known.get("problems", ())))
-    for name in ("version", "public_key"):
+    for name in ("version", "public_key", "policy"):
         known[name] = escape_controls(known.get(name, ""))
     for name in ("refused", "outdated"):
         known[name] = {agent: escape_controls(text) for agent, text in known.get(name, {}).items()}
@@ -256,6 +256,7 @@ def _check_names(name: str, value: Any) -> None:
 _MEMBERS: Mapping[str, Callable[[str, Any], None]] = {
     "version": _check_text,
     "public_key": _check_text,
+    "policy": _check_text,
     "period": _check_number,
     "agents": _check_texts,
     "ddls": _check_texts,

@@ -21,6 +21,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 NAMESPACE = "collective"  # of signatures (PROTOCOL.sshsig): they are not valid for any other purpose
+RUN_NAMESPACE = "collective-run"  # of statements in the record of a run
 PLAN_NAMESPACE = "collective-plan"  # of signatures on saved plans: none of them is valid for a request
 
 # Return the signature of a payload for the envelope: an SSHSIG in base64. None: unsigned.

@@ -242,6 +242,7 @@ def assert_reload_and_log(crpc: Crpc, layout: Layout) -> None:
         "crpc: node01.lab: reloaded",
         "crpc: node02.lab: reloaded",
     ]
+    assert "the last valid version, if there is one, stays in use (see 'collectived --check'" in refused.stderr
     for name in ("agents/load.py", "ddl/load.json"):
         (layout.folder / name).unlink()
     log = crpc("lab", "node", "node03.lab", "log")

@@ -13,7 +13,7 @@ import itertools
 import json
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from collective.transport import BATCH, BROADCAST_LIMIT, Delivery
 from support.messages import request_digest
 
 COLLECTIVE = "scripted"
+_ANY = ""  # the name of a queue that every caller reads
 
 
 class _ReadOnce(Catalog):
@@ -84,10 +85,11 @@ class Scripted:
         self.error: TransportError | None = None  # raised when something is sent
         self.watch: Callable[[Sent], None] = lambda _: None
         self._queues = {names.node_queue(COLLECTIVE, node): node for node in parts}
-        self._arrivals: list[tuple[float, int, Reply]] = []
+        self._arrivals: dict[str, list[tuple[float, int, Reply]]] = {_ANY: []}
+        self._revoked: set[tuple[str, str]] = set()
         self._numbers = itertools.count()
         self._digests: dict[str, str] = {}  # by request; a large one takes long
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     def clock(self) -> float:
         """Return the script's time in seconds."""
@@ -113,9 +115,9 @@ class Scripted:
         """Return the number of nodes that work now."""
         return sum(sent.begins <= self.time < sent.ends for sent in self.sent)
 
-    def arrive(self, reply: Reply, delay: float = 0.0) -> None:
-        """Put a reply into the caller's queue."""
-        heapq.heappush(self._arrivals, (self.time + delay, next(self._numbers), reply))
+    def arrive(self, reply: Reply, delay: float = 0.0, queue: str = _ANY) -> None:
+        """Put a reply into the queue of a caller; without a name, into that of the next one to look."""
+        heapq.heappush(self._arrivals.setdefault(queue, []), (self.time + delay, next(self._numbers), reply))
 
     # -- the transport
 
@@ -166,18 +168,19 @@ class Scripted:
             if request.targets is None or node in request.targets:
                 self._get(node, request)
 
-    def receive(self, queue: str, wait: float) -> list[Delivery]:  # noqa: ARG002 - there is only one
+    def receive(self, queue: str, wait: float) -> list[Delivery]:
         """Return the replies that have arrived, or advance the clock to the next one, by at most `wait` seconds."""
         assert wait >= 0
         self.receives += 1
         assert self.receives < 5000, "the caller does not end"
-        if not self._arrivals or self._arrivals[0][0] > self.time:
-            until = self.time + wait
-            self.time = min(until, self._arrivals[0][0]) if self._arrivals else until
+        queues = [self._arrivals[_ANY], self._arrivals.setdefault(queue, [])]
+        first = min((waiting[0][0] for waiting in queues if waiting), default=self.time + wait)
+        self.time = max(self.time, min(self.time + wait, first))
         replies: list[Reply] = []
-        while self._arrivals and self._arrivals[0][0] <= self.time and len(replies) < BATCH:
-            replies.append(heapq.heappop(self._arrivals)[2])
-        self.received += replies
+        for waiting in queues:
+            while waiting and waiting[0][0] <= self.time and len(replies) < BATCH:
+                replies.append(heapq.heappop(waiting)[2])
+        self.received += [reply for reply in replies if reply.agent != "control"]
         return [self._delivery(reply) for reply in replies]
 
     def acknowledge(self, queue: str, deliveries: Sequence[Delivery]) -> None:
@@ -191,7 +194,12 @@ class Scripted:
     # -- the nodes
 
     def _get(self, node: str, request: Request) -> None:
+        if request.agent == "control":
+            self._settle(node, request)
+            return
         part = self.parts[node]
+        if (node, request.id) in self._revoked:
+            return
         begins = self.time + part.wakes
         expired = part.wakes > request.ttl
         # As in the daemon, the work ends at the request's timeout, counted from when it was sent.
@@ -207,7 +215,27 @@ class Scripted:
             self.arrive(
                 answer(request, node, status, self._digest(request)),
                 part.wakes + (0.0 if expired else part.after) + copy,
+                request.reply_to,
             )
+
+    def _settle(self, node: str, request: Request) -> None:
+        """Answer what became of a request, when the node reads its queue; one that has not arrived is revoked."""
+        wanted, part = request.data["id"], self.parts[node]
+        found = next((sent for sent in self.sent if sent.node == node and sent.request.id == wanted), None)
+        if part.after is None:
+            return
+        began = max(self.time, found.begins) if found else self.time
+        data: dict[str, Any] = {"id": wanted, "became": "revoked", "reply": None}
+        if found is None:
+            self._revoked.add((node, wanted))
+        elif found.ends > began:
+            data["became"] = "running"
+        else:
+            expired = part.wakes > found.request.ttl
+            reply = answer(found.request, node, 5 if expired else part.statuscode)
+            names = ("statuscode", "statusmsg", "reason", "data", "time", "elapsed_ms")
+            data |= {"became": "ended", "reply": {name: getattr(reply, name) for name in names}}
+        self.arrive(replace(answer(request, node), data=data), began - self.time, request.reply_to)
 
     def _digest(self, request: Request) -> str:
         if request.id not in self._digests:

@@ -13,11 +13,13 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from collective.errors import UsageError
+from collective.suggestions import suggest
 
 _NAME = re.compile(r"([0-9]{13})-([0-9a-f]{32})\.jsonl")
 _HEAD, _TAIL = 4096, 2048  # bytes; the first and the last line of a file are shorter
@@ -35,6 +37,11 @@ class RunFile:
     path: Path
     run: str
     time: float
+
+    @property
+    def where(self) -> str:
+        """The path of the file."""
+        return str(self.path)
 
     def summary(self) -> RunSummary:
         """Return the first and the last line. Raises OSError."""
@@ -95,6 +102,18 @@ class RunFolder:
         """The size of all runs together, in bytes."""
         return int(self.megabytes * _MEGABYTE)
 
+    def create(self, run: str, clock: Callable[[], float] = time.time) -> tuple[Path, int]:
+        """Create the file of a run, and delete old ones; return its path and its locked descriptor. Raises OSError."""
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if self.path.stat().st_mode & 0o077:
+            self.path.chmod(0o700)
+        self.prune(clock)
+        path = self.path / f"{int(clock() * 1000):013d}-{run}.jsonl"
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_APPEND, 0o600)
+        with suppress(OSError):  # not every network file system has locks
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # tells others that the run is not over
+        return path, file
+
     def newest(self) -> list[RunFile]:
         """Return the saved runs, the newest first; none if the folder does not exist or cannot be read."""
         try:
@@ -123,10 +142,12 @@ class RunFolder:
 
     def _by_prefix(self, wanted: str, runs: list[RunFile]) -> RunFile:
         if not _PREFIX.fullmatch(wanted):
-            raise UsageError(f"invalid run '{wanted}': use an ID or its first 4 or more digits, last, or -2")
+            hint = suggest(wanted, ["last"], "use an ID or its first 4 or more digits, last, or -2")
+            raise UsageError(f"invalid run '{wanted}' ({hint})")
         found = [run for run in runs if run.run.startswith(wanted)]
         if not found:
-            raise UsageError(f"there is no saved run '{wanted}' ('crpc runs' lists them)")
+            hint = suggest(wanted, [run.run[: len(wanted)] for run in runs], "'crpc runs' lists them")
+            raise UsageError(f"there is no saved run '{wanted}' ({hint})")
         if len(found) > 1:
             some = ", ".join(run.run[: len(wanted) + 4] for run in found[:3])
             raise UsageError(f"run '{wanted}': {len(found)} runs begin with it: {some} (use more digits)")

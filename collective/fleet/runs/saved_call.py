@@ -83,4 +83,4 @@ def _action(run: SavedRun) -> Action:
         saved["aggregates"] = tuple(Aggregate(**one) for one in saved.get("aggregates", ()))
         return Action(**{name: value for name, value in saved.items() if name in known})
     except TypeError as error:
-        raise UsageError(f"{run.file.path}: broken: the DDL of the action is incomplete: {error}") from None
+        raise UsageError(f"{run.source.where}: broken: the DDL of the action is incomplete: {error}") from None

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from collective.errors import UsageError
 from collective.fleet.runs.folder import RunFile
@@ -18,25 +18,56 @@ _EVENTS: dict[str, dict[str, type | tuple[type, ...]]] = {  # the members that a
     "request": {"data": dict, "expected": list, "ddl": dict, "timeout": (int, float), "ttl": (int, float)},
     "sent": {"request": str},
     "reply": {"sender": str, "statuscode": int, "statusmsg": str, "data": dict},
+    "silent": {"nodes": list},
+    "gate": {"wave": int, "closed": str},
+    "plan": {"document": dict},
+    "taken": {"id": str, "caller": str, "time": (int, float)},
+    "order": {"id": str, "order": str, "caller": str, "time": (int, float)},
     "missing": {"silent": list, "skipped": list, "rejected": list, "absent": list},
     "end": {"outcomes": dict, "exit": int},
 }
+
+
+_STEERING = ("plan", "taken", "order", "gate", "silent")
+
+
+class RunSource(Protocol):
+    """Where a run is saved: its ID, and when it began in Unix seconds."""
+
+    @property
+    def run(self) -> str:
+        """The ID."""
+
+    @property
+    def time(self) -> float:
+        """When it began."""
+
+    @property
+    def where(self) -> str:
+        """The place, for errors."""
+
+    def is_running(self) -> bool:
+        """Return whether a caller goes on with it."""
+        ...
 
 
 @dataclass
 class SavedRun:
     """The lines of a run by event; `replies` are by sender, in order of arrival, `sent` are nodes by request ID.
 
-    `end` is empty for a run that is still running, or whose process was killed.
+    `end` is empty for a run that is still running, or whose process was killed. `steps` are the names of hooks by
+    request ID. `steering` are the events of `crpc run`, of gates and of silent nodes, and `sent` ones, in their order.
     """
 
-    file: RunFile
+    source: RunSource
     begin: Mapping[str, Any] = field(default_factory=dict)
     request: Mapping[str, Any] = field(default_factory=dict)
     missing: Mapping[str, Any] = field(default_factory=dict)
     end: Mapping[str, Any] = field(default_factory=dict)
     sent: dict[str, list[str] | None] = field(default_factory=dict)
     replies: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    steps: dict[str, str] = field(default_factory=dict)
+    steering: list[Mapping[str, Any]] = field(default_factory=list)
 
     @property
     def expected(self) -> list[str]:
@@ -83,18 +114,23 @@ def read(file: RunFile) -> SavedRun:
 
     Raises UsageError for a file that cannot be read, or without the request.
     """
-    run, broken = SavedRun(file), 0
     try:
         with file.path.open("rb") as lines:
-            for entry in map(_entry, lines):
-                broken += entry is None
-                _take(run, entry or {})
+            return of_events(file, map(parsed, lines))
     except OSError as error:
         raise UsageError(f"{file.path}: cannot be read: {error.strerror}") from None
+
+
+def of_events(source: RunSource, found: Iterable[Mapping[str, Any] | None]) -> SavedRun:
+    """Return the run of these events, None for lines that cannot be read; raise UsageError without the request."""
+    run, broken = SavedRun(source), 0
+    for entry in found:
+        broken += entry is None
+        _take(run, entry or {})
     if not run.begin or not run.request:
-        raise UsageError(f"{file.path}: broken: the lines of the request are missing or cannot be read")
+        raise UsageError(f"{source.where}: broken: the lines of the request are missing or cannot be read")
     if broken:
-        lines_ignored = f"{file.path}: {broken} lines cannot be read and are ignored"
+        lines_ignored = f"{source.where}: {broken} lines cannot be read and are ignored"
         log.warning("run.broken", extra={"error": lines_ignored})
     return run
 
@@ -103,20 +139,28 @@ def _take(run: SavedRun, entry: Mapping[str, Any]) -> None:
     event = entry.get("event")
     if event == "sent":
         run.sent[entry["request"]] = nodes = entry.get("nodes")
+        run.steps[entry["request"]] = entry.get("step", "")
+        run.steering.append(entry)
         for node in run.expected if nodes is None else nodes:
             run.replies.pop(node, None)  # sent again, as a retry: the last reply counts
     elif event == "reply":
         run.replies[entry["sender"]] = entry
+    elif event in _STEERING:
+        run.steering.append(entry)
     elif event is not None:
         setattr(run, event, entry)
 
 
-def _entry(line: bytes) -> Mapping[str, Any] | None:
+def parsed(line: bytes) -> Mapping[str, Any] | None:
     """Return a line as an event with its required members; None if it is not one."""
     try:
-        entry = json.loads(line)
+        return valid(json.loads(line))
     except (ValueError, RecursionError):
         return None
+
+
+def valid(entry: Any) -> Mapping[str, Any] | None:
+    """Return an event if it has its required members; else None."""
     required = _EVENTS.get(entry.get("event", "")) if isinstance(entry, dict) else None
     if required is None or not all(isinstance(entry.get(name), kind) for name, kind in required.items()):
         return None

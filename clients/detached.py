@@ -1,0 +1,124 @@
+"""Run a rollout in the background: hand it over to a process of its own, which takes it like any other caller.
+
+    crpc AGENT ACTION --detach ── begin, lease released ──► record ◄── crpc run take ID ── a process without a terminal
+
+The process writes what it prints to a file in the folder `runs` of this caller's state.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from collective.clients import output, run_records
+from collective.clients.output import Output
+from collective.clients.streams import notice
+from collective.errors import ConfigError, UsageError
+from collective.exit_codes import OK
+
+if TYPE_CHECKING:
+    from collective.config import ClientConfig
+    from collective.fleet.confirmation import Confirm
+    from collective.fleet.fleet import Fleet
+    from collective.fleet.plan import CallPlan
+    from collective.fleet.steering.run_log import RunEntry, RunStore
+
+_PATIENCE = 60.0  # seconds for the process to begin
+_LOOK = 0.2  # seconds between two looks at the record
+
+
+def add_option(parser: argparse._ActionsContainer) -> None:
+    """Add `--detach`."""
+    parser.add_argument(
+        "--detach", action="store_true", help="go on in the background: 'crpc run' lists, pauses, stops and takes it"
+    )
+
+
+def check(args: argparse.Namespace) -> None:
+    """Raise UsageError for options that need this process or a terminal."""
+    if not getattr(args, "detach", False):
+        return
+    for option, given in (("--no-results", args.no_results), ("--live", args.live), ("--no-save", args.no_save)):
+        if given:
+            raise UsageError(f"--detach: not allowed with {option}")
+    if any(gate.name == "ask" for gate in args.gate):
+        raise UsageError("--detach: not allowed with --gate ask, which needs a terminal (pause it: crpc run pause)")
+
+
+def hand_over(args: argparse.Namespace, fleet: Fleet, plan: CallPlan, confirm: Confirm | None) -> int:
+    """Write a planned call to a record, and start the process that takes it; return the exit code."""
+    config = fleet.config
+    shared = run_records.is_shared(config, detached=True)
+    record = run_records.steered(config, plan, shared=shared)
+    run = fleet.hand_over(plan, record, confirm=confirm)
+    secrets = {name: value for name, value in plan.data.items() if name in plan.action.secrets}
+    return spawn(args, config, run_records.store(config, shared=shared), run, secrets)
+
+
+def spawn(args: argparse.Namespace, config: ClientConfig, store: RunStore, run: str, secrets: Mapping[str, Any]) -> int:
+    """Start the process that takes a run, wait until it has it, and print the ID of the run."""
+    log = run_records.folder(config).path / f"{run}.log"
+    log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    process = _start(_words(args, run), log, secrets)
+    entry = _wait(store, run, process, log)
+    document = {"run": run, "process": process.pid, "log": str(log), "state": entry.state}
+    output.show(args, Output("run-detached", document, list(document), [list(document.values())], lambda: f"{run}\n"))
+    if not getattr(args, "quiet", False):
+        notice(f"run {run[:8]} goes on in the background: 'crpc run show {run[:8]}' prints its results")
+    return OK
+
+
+def read_secrets(args: argparse.Namespace, config: ClientConfig, call: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the secret inputs of a run: those of the command line, or of the process that has started this one."""
+    if args.in_background:
+        return dict(json.loads(sys.stdin.read() or "{}"))
+    if not args.words:
+        return {}
+    from collective.catalog import Catalog
+    from collective.clients.inputs import read_inputs
+
+    return read_inputs(args.words, Catalog(config.ddls).action(call["agent"], call["action"]))
+
+
+def _words(args: argparse.Namespace, run: str) -> list[str]:
+    words = [sys.executable, "-m", "collective", "run", "take", run, "--in-background"]
+    words += ["--config", str(args.config)] if args.config else []
+    return words + (["--target", args.target] if args.target else [])
+
+
+def _start(words: list[str], log: Path, secrets: Mapping[str, Any]) -> subprocess.Popen[bytes]:
+    """Start a process in a session of its own, so that the end of this terminal does not end it."""
+    try:
+        file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise ConfigError(f"{log}: {error.strerror} (set 'state' in client.yaml)") from None
+    try:
+        process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=file, stderr=file, start_new_session=True)
+    finally:
+        os.close(file)
+    assert process.stdin is not None  # noqa: S101 - because of stdin=PIPE
+    with process.stdin as pipe:
+        pipe.write(json.dumps(dict(secrets)).encode())
+    return process
+
+
+def _wait(store: RunStore, run: str, process: subprocess.Popen[bytes], log: Path) -> RunEntry:
+    """Wait until a process has taken a run, or has already ended it. Raises ConfigError when it fails."""
+    until = time.monotonic() + _PATIENCE
+    while time.monotonic() < until:
+        entry = next((one for one in store.runs() if one.run == run), None)
+        if entry and (entry.end or (entry.holder and entry.holder.process == process.pid and entry.is_running())):
+            return entry
+        if process.poll() is not None:
+            break
+        time.sleep(_LOOK)
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    why = lines[-1].removeprefix("crpc: ") if lines else f"exit code {process.returncode}"
+    raise ConfigError(f"run {run[:8]}: the process in the background has not begun: {why} (crpc run take {run[:8]})")

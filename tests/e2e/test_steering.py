@@ -1,0 +1,230 @@
+"""Rollouts that outlive their caller, over ten real daemons and a real table."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from support.crpc_process import BIN, Completed, Crpc, clean_environment, make_crpc, own_lab
+from support.json_documents import check_document
+from support.waiting import wait_until
+
+from collective.lab.layout import Layout
+
+NODES = [f"node{number:02}.lab" for number in range(1, 11)]
+
+
+@pytest.fixture(scope="module")
+def ten(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Layout]:
+    """A lab of ten nodes for this file, whose policies allow a second caller."""
+    layout = Layout(tmp_path_factory.mktemp("ten"))
+    with own_lab(layout, 10):
+        yield layout
+
+
+@pytest.fixture
+def alice(ten: Layout) -> dict[str, str]:
+    """The environment of the operator of the lab, whose rollouts are shared."""
+    return {**clean_environment(), **ten.environment()}
+
+
+@pytest.fixture
+def crpc(alice: dict[str, str]) -> Crpc:
+    """Run crpc as the operator of the lab."""
+    return make_crpc(alice)
+
+
+@pytest.fixture
+def bob(ten: Layout, alice: dict[str, str], tmp_path: Path) -> Callable[..., Crpc]:
+    """Make another caller: a home folder and a key of its own; with `trusted`, nodes and runs accept the key."""
+
+    def make(name: str = "bob@other", *, trusted: bool) -> Crpc:
+        home = tmp_path / name
+        home.mkdir()
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", home / "id"], check=True)
+        if trusted:
+            trust(ten, crpc_of(alice), name, home / "id.pub")
+        config = yaml.safe_load((ten.folder / "client.yaml").read_text())
+        config |= {"caller": name, "key": "id", "state": "state", "runs": "shared"}
+        config["allowed_signers"] = str(ten.folder / "allowed_signers")
+        config["ddls"] = [str(ten.folder / "ddl")]
+        (home / "client.yaml").write_text(yaml.safe_dump(config))
+        return make_crpc({**alice, "HOME": str(home), "COLLECTIVE_CONFIG": str(home)})
+
+    return make
+
+
+def crpc_of(environment: dict[str, str]) -> Crpc:
+    return make_crpc(environment)
+
+
+def trust(lab: Layout, crpc: Crpc, name: str, key: Path) -> None:
+    """Let nodes and runs accept a caller."""
+    signers = lab.folder / "allowed_signers"
+    done = crpc("keys", "trust", str(key), "--as", name, "--file", str(signers))
+    assert done.returncode == 0, done.stderr
+    for node in lab.nodes():
+        policy = lab.node(node) / "policy.yaml"
+        rules = yaml.safe_load(policy.read_text())
+        rules["rules"][0]["callers"] = [*rules["rules"][0]["callers"], name]
+        policy.write_text(yaml.safe_dump(rules))
+        os.kill(int((lab.node(node) / "pid").read_text()), signal.SIGHUP)
+
+
+def document(done: Completed, code: int = 0) -> dict[str, Any]:
+    """Return the valid document that crpc has printed."""
+    assert done.returncode == code, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    check_document(found)
+    return found
+
+
+def listed(crpc: Crpc, *words: str) -> list[dict[str, Any]]:
+    """Return the rollouts, the newest first."""
+    runs: list[dict[str, Any]] = document(crpc("run", "list", "--all", "-o", "json", *words))["runs"]
+    return runs
+
+
+def lines(path: Path) -> list[str]:
+    """Return the lines of a file that actions write to; none before the first."""
+    return path.read_text().split() if path.exists() else []
+
+
+class Caller:
+    """A rollout in a process of its own. Each action writes `begin NODE` and `end NODE` to a file."""
+
+    def __init__(self, environment: dict[str, str], file: Path, seconds: float, *options: str) -> None:
+        self.file = file
+        script = f"echo begin-$(basename $PWD) >> {file}; sleep {seconds}; echo end >> {file}"
+        words = [BIN / "crpc", "shell", "run", f"command={script}", "--yes", *options]
+        self.process = subprocess.Popen(
+            words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+
+    @property
+    def begun(self) -> int:
+        """How many actions have begun."""
+        return sum(line.startswith("begin") for line in lines(self.file))
+
+    def __enter__(self) -> Caller:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+
+def test_another_caller_finishes_the_rest_and_only_the_rest(
+    alice: dict[str, str], crpc: Crpc, bob: Callable[..., Crpc], tmp_path: Path
+) -> None:
+    """Alice is killed in the middle of wave 2; Bob, with another home and key, takes the run: each action runs once.
+
+    A caller without a trusted key is refused, and of two callers that take it at once one wins.
+    """
+    other, stranger = bob(trusted=True), bob("eve@other", trusted=False)
+    shared = {**alice, "COLLECTIVE_CONFIG": str(shared_config(alice, tmp_path))}
+    with Caller(shared, tmp_path / "ran", 3.0, "--waves", "2,4,rest") as caller:
+        wait_until(lambda: caller.begun >= 4, 60)
+        caller.process.send_signal(signal.SIGKILL)
+        caller.process.wait()
+    begun = caller.begun
+    assert begun in range(4, 7)
+    [run] = [one["run"] for one in listed(other) if one["state"] != "complete"]
+    refused = stranger("run", "take", run)
+    assert (refused.returncode, "is not trusted here" in refused.stderr or "may not steer" in refused.stderr) == (
+        77,
+        True,
+    )
+    early = other("run", "take", run)
+    assert (early.returncode, "goes on with run" in early.stderr) == (4, True), early.stderr
+    wait_until(lambda: listed(other)[0]["state"] == "unfinished", 60)
+    takers = [
+        subprocess.Popen(
+            [BIN / "crpc", "run", "take", run, "-o", "json"],
+            env={**alice, "HOME": str(tmp_path / "bob@other"), "COLLECTIVE_CONFIG": str(tmp_path / "bob@other")},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    outputs = [(*taker.communicate(timeout=100), taker.returncode) for taker in takers]
+    codes = sorted(code for *_, code in outputs)
+    assert codes == [0, 4], outputs
+    results = json.loads(next(out for out, _, code in outputs if code == 0))
+    assert results["outcomes"]["ok"] == 10
+    assert caller.begun == 10
+    log = document(other("run", "log", run, "-o", "json"))["events"]
+    assert [event["caller"] for event in log if event["event"] == "taken"] == ["operator@lab", "bob@other"]
+    assert listed(crpc)[0]["state"] == "complete"
+
+
+def shared_config(alice: dict[str, str], folder: Path) -> Path:
+    """Return a configuration of the operator of the lab whose rollouts are shared."""
+    lab = Path(alice["COLLECTIVE_CONFIG"])
+    config = yaml.safe_load((lab / "client.yaml").read_text())
+    paths = {"key": "key", "allowed_signers": "allowed_signers", "state": "state"}
+    config |= {name: str(lab / value) for name, value in paths.items()}
+    config |= {"ddls": [str(lab / "ddl")], "runs": "shared"}
+    path = folder / "client.yaml"
+    path.write_text(yaml.safe_dump(config))
+    return path
+
+
+@pytest.mark.parametrize("shared", [False, True], ids=["on this machine", "shared"])
+def test_a_rollout_is_paused_and_resumed_from_another_terminal(
+    alice: dict[str, str], tmp_path: Path, shared: bool
+) -> None:
+    """While it is paused, working nodes end and no further node begins; `stop` ends it with exit code 4."""
+    environment = {**alice, "COLLECTIVE_CONFIG": str(shared_config(alice, tmp_path))} if shared else alice
+    crpc = make_crpc(environment)
+    with Caller(environment, tmp_path / "ran", 0.1, "--waves", "1", "--wave-pause", "2") as caller:
+        wait_until(lambda: caller.begun >= 2, 60)
+        run = listed(crpc)[0]["run"]
+        document(crpc("run", "pause", run[:8], "-o", "json"))
+        wait_until(lambda: listed(crpc)[0]["state"] == "paused", 30)
+        paused = caller.begun
+        assert [listed(crpc)[0]["state"] for _ in range(3)] == ["paused"] * 3
+        assert caller.begun == paused < 9
+        document(crpc("run", "resume", run[:8], "-o", "json"))
+        wait_until(lambda: caller.begun > paused, 30)
+        document(crpc("run", "stop", run[:8], "-o", "json"))
+        _, error = caller.process.communicate(timeout=60)
+        assert (caller.process.returncode, "stopped by 'operator@lab'" in error) == (4, True), error
+        assert caller.begun < 10
+    shown = document(crpc("run", "show", run[:8], "-o", "json"))
+    assert shown["outcomes"]["ok"] + shown["outcomes"]["skipped"] == 10
+    again = crpc("run", "take", run)
+    assert (again.returncode, "is complete" in again.stderr) == (4, True)
+
+
+def test_a_detached_rollout_goes_on_without_its_terminal(crpc: Crpc, tmp_path: Path) -> None:
+    """The command returns the ID at once, the process in the background ends the run, and its key signs it."""
+    ran = tmp_path / "ran"
+    words = ("shell", "run", f"command=echo x >> {ran}; sleep 1", "--waves", "2,rest", "--yes", "--detach")
+    found = document(crpc(*words, "-o", "json"))
+    assert len(lines(ran)) < 10
+    wait_until(lambda: listed(crpc)[0]["state"] == "complete", 60)
+    shown = document(crpc("run", "show", found["run"], "-o", "json"))
+    assert (shown["outcomes"]["ok"], len(lines(ran))) == (10, 10)
+    assert document(crpc("show", "last", "-o", "json"))["request_id"] == found["run"]
+    assert next(one["shared"] for one in listed(crpc)) is True
+
+
+def test_a_detached_rollout_that_is_ended_can_be_taken_at_once(crpc: Crpc, tmp_path: Path) -> None:
+    """SIGTERM, as at a shutdown, ends the lease: the run is unfinished, and another process goes on with it."""
+    ran = tmp_path / "ran"
+    words = ("shell", "run", f"command=echo x >> {ran}; sleep 1", "--waves", "1", "--yes", "--detach")
+    found = document(crpc(*words, "-o", "json"))
+    wait_until(lambda: len(lines(ran)) >= 2, 60)
+    os.kill(found["process"], signal.SIGTERM)
+    wait_until(lambda: listed(crpc)[0]["state"] == "unfinished", 30)
+    done = document(crpc("run", "take", found["run"], "-o", "json"))
+    assert (done["outcomes"]["ok"], len(lines(ran))) == (10, 10)
