@@ -39,9 +39,8 @@ types: $(INSTALLED)  ## mypy reads the installed package: what users import, und
 	MYPYPATH=build/types $(VENV)/bin/mypy -p collective
 	MYPYPATH=build/types:tests:docs $(VENV)/bin/mypy tests docs/_reference
 
-bench: $(INSTALLED)  ## the figures in docs/performance.md
-	PYTHONPATH=tests $(VENV)/bin/python tests/bench/run.py
-	PYTHONPATH=tests $(VENV)/bin/python tests/bench/render.py
+bench: $(INSTALLED)  ## the figures in docs/performance.md; BENCH='calls latency' measures some parts
+	PYTHONPATH=tests $(VENV)/bin/python tests/bench/run.py $(BENCH)
 
 fuzz: $(VENV)/.fuzz  ## a million inputs for each parser, led by coverage
 	cd tests && ../$(VENV)/bin/python -m fuzz.run $(FUZZ_INPUTS)
