@@ -45,6 +45,10 @@ class Confirmation(Protocol):
         """Return the verdicts since the last call. A suspect without a clear result has none."""
         ...
 
+    def join(self) -> None:
+        """Wait until the suspects are examined."""
+        ...
+
 
 class BySilence:
     """Takes a node for failed that was not heard of for SILENT_PERIODS periods."""
@@ -65,3 +69,6 @@ class BySilence:
         """Return the verdicts since the last call."""
         found, self._found = self._found, {}
         return list(found.values())
+
+    def join(self) -> None:
+        """Return at once: nothing is examined in the background."""

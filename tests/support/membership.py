@@ -45,6 +45,9 @@ class Answers:
         found, self._found = self._found, []
         return found
 
+    def join(self) -> None:
+        """Return at once."""
+
 
 class World:
     """A registry in memory, and a watcher on it that tests can restart."""
