@@ -35,6 +35,8 @@ class Warm:
     def state(self) -> dict[str, int]:
         """Return its state."""
         found: dict[str, int] = json.loads(self.crpc("warm", "status", "--json").stdout)
+        logs = Path(self.environment["XDG_RUNTIME_DIR"]).glob("collective-warm/*.log")
+        assert found["running"], "".join(log.read_text() for log in logs)
         return found
 
     def served(self) -> int:
