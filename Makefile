@@ -15,7 +15,11 @@ WORKERS ?= 3
 FUZZ_INPUTS ?= 1000000
 SERVERS := .servers/ministack/.installed .servers/fauxqs/.installed
 
+<<<<<<< HEAD
 .PHONY: demo test test-newest test-oldest test-strange lint types bench docs fuzz lock servers simulation steering kills floods files examples systemd puppet failures soak clean
+=======
+.PHONY: demo test test-newest test-oldest test-strange lint types bench docs fuzz lock servers simulation kills floods files examples systemd puppet failures soak warm clean
+>>>>>>> heads/caller
 
 demo:  ## install, start a local fleet, run the main job
 	@PYTHON=$(PYTHON) conf/demo.sh
@@ -80,6 +84,9 @@ failures: $(INSTALLED)  ## inject failures into real processes, and write what w
 	mkdir -p build
 	FAILURES=$(CURDIR)/build/failures.json $(VENV)/bin/pytest -m failure tests/e2e
 	PYTHONPATH=tests $(VENV)/bin/python -m support.failures build/failures.json
+
+warm: $(INSTALLED)  ## 1,000 calls of one warm process leave no open file, memory or process behind
+	WARM_CALLS=1000 $(VENV)/bin/pytest --timeout 1800 -q tests/e2e/test_warm.py
 
 soak: $(INSTALLED)  ## half an hour of 20 calls a second against five real daemons: does anything grow?
 	PYTHONPATH=tests $(VENV)/bin/python tests/bench/soak.py --minutes $(MINUTES) --rate $(RATE)
