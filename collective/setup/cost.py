@@ -27,7 +27,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from collective.config import ClientConfig, NodeConfig
+from collective.config import NodeConfig
 from collective.fleet.steering.run_log import RENEW
 from collective.transport import BATCH, LONGEST_POLL
 
