@@ -356,7 +356,7 @@ def test_a_question_needs_a_terminal_or_yes(runner: Runner, capsys: Captured) ->
 
 
 def test_an_included_playbook_has_inputs_of_its_own(runner: Runner) -> None:
-    """The variables of an included playbook are in the result; a wrong input is refused with the line of the include."""
+    """Variables of an included playbook are in its result; a wrong input is refused with the line of the include."""
     (runner.folder / "inner.yaml").write_text(
         "title: I\ninputs: {required: [n], properties: {n: {type: integer}}}\n"
         "steps: [{set: {twice: '{{ inputs.n * 2 }}'}}]\n"
