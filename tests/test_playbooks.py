@@ -356,7 +356,7 @@ def test_a_question_needs_a_terminal_or_yes(runner: Runner, capsys: Captured) ->
 
 
 def test_an_included_playbook_has_inputs_of_its_own(runner: Runner) -> None:
-    """Its variables are in the result; a wrong input is refused with the line of the include."""
+    """Variables of an included playbook are in its result; a wrong input is refused with the line of the include."""
     (runner.folder / "inner.yaml").write_text(
         "title: I\ninputs: {required: [n], properties: {n: {type: integer}}}\n"
         "steps: [{set: {twice: '{{ inputs.n * 2 }}'}}]\n"
@@ -383,7 +383,7 @@ def test_a_loop_has_a_limit(runner: Runner, capsys: Captured) -> None:
 
 
 def test_the_document_has_a_row_for_each_step(runner: Runner, capsys: Captured) -> None:
-    """With --json nothing else is on standard output."""
+    """With --json, nothing but the document is on standard output, and each step has an outcome in it."""
     assert runner.run(playbook(PING, "set: {a: 1}", "assert: 'true'\n    when: vars.a > 1"), "--json") == 0
     document = json.loads(capsys.readouterr().out)
     assert [(row["step"], row["outcome"]) for row in document["steps"]] == [("1", "ok"), ("2", "ok"), ("3", "omitted")]

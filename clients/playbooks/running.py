@@ -111,7 +111,7 @@ class PlaybookCommand:
                 shown.say(f"playbook {name}: ended ({counts})")
             return
         state.end("stopped", failure.key, shown.masked(failure.message))
-        resume = f"crpc playbook run {self.playbook.file.path} --resume {short(state.run)}"
+        resume = f"crpc playbook run {self.args.name} --resume {short(state.run)}"
         hint = f" (resume with '{resume}')" if state.saves else ""
         where = f"step {failure.key} '{failure.title}' ({failure.step.place})"
         shown.say(f"playbook {name}: stopped at {where}: {failure.message}{hint}")
