@@ -252,14 +252,19 @@ def test_every_ending_of_a_program_is_one_clear_reply(
     assert list(temporary.glob("collective-*")) == []
 
 
-def test_a_program_that_does_not_end_is_killed(folder: Path, serve: Any, tmp_path: Path, temporary: Path) -> None:
-    """At the deadline the program and its children are dead, and the files of the call are gone."""
+def test_a_program_that_does_not_end_is_killed(
+    folder: Path, serve: Any, tmp_path: Path, temporary: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """At the deadline the program and its children are dead, its output is logged, and its files are gone."""
     (folder / "loop").mkdir()
-    write_program(folder / "loop" / "go", f"#!/bin/sh\nsetsid sleep 600 & echo $! > {tmp_path}/pid; wait\n")
-    (folder / "loop.json").write_text(ddl("loop").replace('"timeout": 5', '"timeout": 1'))
+    script = f"echo waiting for db1; echo no answer >&2; setsid sleep 600 & echo $! > {tmp_path}/pid; wait"
+    write_program(folder / "loop" / "go", f"#!/bin/sh\n{script}\n")
+    (folder / "loop.json").write_text(ddl("loop").replace('"timeout": 5', '"timeout": 3'))
     reply = serve()("loop")
     assert (reply.statuscode, reply.reason) == (5, "timeout")
     assert not Path(f"/proc/{(tmp_path / 'pid').read_text().strip()}").exists()
+    logged = capfd.readouterr().err
+    assert ("waiting for db1\n" in logged, "no answer\n" in logged) == (True, True)
     assert list(temporary.glob("collective-*")) == []
 
 
@@ -399,3 +404,16 @@ def test_the_reply_file_of_mcollective_is_read_as_there(folder: Path, serve: Any
     assert {name: call("runner", name).data for name in MCOLLECTIVE_REPLIES} == {
         name: data for name, (_, data) in MCOLLECTIVE_REPLIES.items()
     }
+
+
+def test_the_programs_of_the_first_folder_are_used(folder: Path) -> None:
+    """MCollective has a fixed order of two places (actionrunner_spec.rb:229-239); here the configured order decides."""
+    folders = [folder, folder.parent / "other"]
+    for one in folders:
+        write_program(one / "runner" / "go", "#!/bin/sh\n")
+    (folder / "runner.json").write_text(ddl("runner"))
+    loaded = agents.load(folders, [folder], folder / "settings")
+    assert loaded["runner"].programs["go"].path == folder / "runner" / "go"
+    assert loaded.problems == (
+        f"{folders[1]}/runner: the name 'runner' is already used by {folder}/runner (rename one of them)",
+    )

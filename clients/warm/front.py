@@ -33,12 +33,17 @@ def run(argv: list[str]) -> None:
     where = place.folder()
     if not place.is_private(where) or argv[1:2] == ["warm"] or os.environ.get("COLLECTIVE_WARM") == "no":
         return
+    files = _open_files()  # first: a socket would get the number of a closed stream
+    if files is None:
+        return
     try:
         connection = _connect(place.socket_path(where))
     except OSError:
-        return
+        connection = None
     if connection is not None:
-        _hand_over(connection, argv)
+        _hand_over(connection, argv, files)
+    for file in files[3:]:
+        os.close(file)
 
 
 def _connect(path: str):  # type: ignore[no-untyped-def]
@@ -49,10 +54,7 @@ def _connect(path: str):  # type: ignore[no-untyped-def]
     return connection if int.from_bytes(peer[4:8], sys.byteorder) == os.geteuid() else None
 
 
-def _hand_over(connection, argv: list[str]) -> None:  # type: ignore[no-untyped-def]
-    files = _open_files()
-    if files is None:
-        return
+def _hand_over(connection, argv: list[str], files: list[int]) -> None:  # type: ignore[no-untyped-def]
     ignored = [number for number in _SIGNALS if _signal.getsignal(number) == _signal.SIG_IGN]
     mask = [int(number) for number in _signal.pthread_sigmask(_signal.SIG_BLOCK, [])]
     request = marshal.dumps((argv, dict(os.environb), _umask(), ignored, mask, len(files)))
@@ -70,8 +72,6 @@ def _hand_over(connection, argv: list[str]) -> None:  # type: ignore[no-untyped-
         relay.follow()
     relay.end()
     connection.close()
-    for file in files[3:]:
-        os.close(file)
 
 
 def _open_files() -> list[int] | None:
