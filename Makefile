@@ -15,11 +15,7 @@ WORKERS ?= 3
 FUZZ_INPUTS ?= 1000000
 SERVERS := .servers/ministack/.installed .servers/fauxqs/.installed
 
-<<<<<<< HEAD
-.PHONY: demo test test-newest test-oldest test-strange lint types bench docs fuzz lock servers simulation steering kills floods files examples systemd puppet failures soak clean
-=======
-.PHONY: demo test test-newest test-oldest test-strange lint types bench docs fuzz lock servers simulation kills floods files examples systemd puppet failures soak warm clean
->>>>>>> heads/caller
+.PHONY: demo test test-newest test-oldest test-strange lint types bench docs fuzz lock servers simulation steering kills floods files examples systemd puppet failures soak warm clean
 
 demo:  ## install, start a local fleet, run the main job
 	@PYTHON=$(PYTHON) conf/demo.sh
