@@ -301,8 +301,9 @@ def _take(args: argparse.Namespace, config: ClientConfig, found: _Found) -> int:
                 _describe(taken.plan)
             plan = continuation.plan(fleet, read_gates(**taken.plan["call"]["gates"]))
             record = continuation.record(run_records.limits(config, shared=found.shared))
+            record.leaves = args.in_background
             call = fleet.start(plan, confirm=lambda _: True, record=_mirrored(args, config, found, record))
-            return present(CallOutput(call, args), call, fleet, leave=record.leave if args.in_background else None)
+            return present(CallOutput(call, args), call, fleet)
     finally:
         lease.release(None)
 
