@@ -7,7 +7,7 @@ stops too; it ends as the child ends: with the same exit code, or by the same si
 Whatever is unusual is left to the usual way: `run` returns, and nothing has happened.
 """
 
-import _signal
+import _signal  # type: ignore[import-not-found]
 import _socket
 import marshal
 import os
