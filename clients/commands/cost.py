@@ -37,6 +37,13 @@ def make_parser() -> Parser:
     parser.add_argument(
         "--nodes-per-call", type=_node_count, metavar="K", help="number of nodes that answer a call (default: all)"
     )
+    parser.add_argument(
+        "--shared-runs-per-day",
+        type=_call_count,
+        default=0.0,
+        metavar="R",
+        help="number of rollouts a day that are recorded in DynamoDB, 10 minutes each (default: 0)",
+    )
     return parser
 
 
@@ -46,7 +53,7 @@ def run(arguments: Sequence[str]) -> int:
     per_call = args.nodes if args.nodes_per_call is None else args.nodes_per_call
     if per_call > args.nodes:
         raise UsageError(f"--nodes-per-call {per_call}: more than --nodes {args.nodes}")
-    usage = cost.Usage(args.nodes, args.calls_per_day, per_call)
+    usage = cost.Usage(args.nodes, args.calls_per_day, per_call, args.shared_runs_per_day)
     document = _document(usage)
     rows = [[name, *item.values()] for name in _SYSTEMS for item in document[name]["items"]]
     output.show(args, Output("cost", document, _COLUMNS, rows, lambda: _page(usage)))

@@ -69,7 +69,7 @@ def check_names(playbook: PlaybookDefinition) -> None:
 
 
 def _check_step(step: PlaybookStep, known: KnownVariables) -> None:
-    for part in (step.title, step.when, step.body, step.retry and step.retry.delay):
+    for part in (step.when, step.body, step.retry and step.retry.delay, step.title):
         for one in expressions(part):
             known.check(one)
     inner = known

@@ -114,7 +114,14 @@ class WarmServer:
             os.close(file)
 
     def _is_stale(self) -> bool:
-        return self._imported.changed() or stamps(self._files) != self._files
+        """Return whether a file is not the one that this process has read; the log names it."""
+        changed = self._imported.changed() or next(
+            (one for one in self._files if stamps([one]) != {one: self._files[one]}), None
+        )
+        if changed:
+            sys.stderr.write(f"{changed} has changed\n")
+            sys.stderr.flush()
+        return changed is not None
 
     def _fork(self, request: child.WarmRequest, connection: socket.socket) -> None:
         before = signal.pthread_sigmask(signal.SIG_SETMASK, signal.valid_signals())

@@ -8,6 +8,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -34,6 +35,8 @@ class Warm:
     def state(self) -> dict[str, int]:
         """Return its state."""
         found: dict[str, int] = json.loads(self.crpc("warm", "status", "--json").stdout)
+        logs = Path(self.environment["XDG_RUNTIME_DIR"]).glob("collective-warm/*.log")
+        assert found["running"], "".join(log.read_text() for log in logs)
         return found
 
     def served(self) -> int:
@@ -325,3 +328,23 @@ def test_many_calls_leak_nothing(warm: Warm) -> None:
     assert footprint()[1] < memory + 1024
     pid = warm.state()["pid"]
     assert Path(f"/proc/{pid}/task/{pid}/children").read_text() == ""
+
+
+IMPORTED = """
+import sys
+from collective.clients.crpc import main
+started = []
+sys.addaudithook(lambda event, _: started.append(event) if event in EVENTS else None)
+EVENTS = ("os.fork", "os.forkpty", "os.posix_spawn", "subprocess.Popen")
+assert main(["rpcutil", "ping", "-I", "node01.lab", "--json"]) == 0
+slow = {"boto3", "s3transfer", "jsonschema", "regex", "jinja2", "asyncio", "multiprocessing"}
+print(len(sys.modules), *started, *sorted(slow & set(sys.modules)))
+"""
+
+
+def test_a_call_imports_what_it_needs_and_starts_no_process(environment: dict[str, str]) -> None:
+    """A whole call imports neither boto3 nor jsonschema, and no more modules than it did when this was written."""
+    done = subprocess.run([sys.executable, "-c", IMPORTED], env=environment, capture_output=True, text=True, check=True)
+    count, *others = done.stdout.splitlines()[-1].split()
+    assert others == []
+    assert int(count) <= 640

@@ -80,7 +80,7 @@ class TableRunStore:
         run = str(begin["run"])
         log = self._log(run)
         log.append(events)
-        self._entries[run] = f"{int(float(begin['time']) * 1000):013d}-{run}"
+        self._entries[run] = _sort_key(float(begin["time"]), run)
         item = {**self._key(run), "begin": {"S": json.dumps(begin)}, **self._held(holder), **self._expires()}
         with translated(self._table, "table"):
             self._client.put_item(TableName=self._table, Item=item)
@@ -99,7 +99,7 @@ class TableRunStore:
             items = [item for page in pages for item in page["Items"]]
         now = self._aws.now()
         found = [entry for item in items if (entry := _entry(item, now)) is not None]
-        self._entries.update({entry.run: f"{int(entry.time * 1000):013d}-{entry.run}" for entry in found})
+        self._entries.update({entry.run: _sort_key(entry.time, entry.run) for entry in found})
         return found
 
     def log(self, run: RunEntry) -> RunLog:
@@ -108,6 +108,7 @@ class TableRunStore:
 
     def take(self, run: RunEntry, holder: Holder) -> bool:
         """Change the holder if the lease has ended."""
+        self._entries[run.run] = _sort_key(run.time, run.run)
         return self._update(
             run.run,
             holder,
@@ -291,6 +292,11 @@ def _entry(item: Any, now: float) -> RunEntry | None:
     except (KeyError, ValueError, TypeError, RecursionError):
         return None
     return RunEntry(begin["run"], time, begin, end, holder, max(0.0, lease_end - now), progress)
+
+
+def _sort_key(time: float, run: str) -> str:
+    """Return the sort key of a run in the list, so that a list is in the order of time."""
+    return f"{round(time * 1000):013d}-{run}"
 
 
 def _attribute(item: Any, name: str, kind: str) -> Any:
