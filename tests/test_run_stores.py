@@ -15,10 +15,10 @@ from collective.errors import SignatureError
 from collective.fleet.runs.folder import RunFolder
 from collective.fleet.steering.file_store import FileRunStore
 from collective.fleet.steering.lease import RunLease
+from collective.fleet.steering.run_log import LEASE, Holder, RunEntry, RunProgress
 from collective.fleet.steering.run_state import RunState
 from collective.fleet.steering.statements import check, signed
 from collective.messages import new_id
-from collective.run_store.run_log import LEASE, Holder, RunEntry, RunProgress
 from collective.signing import RUN_NAMESPACE, allowed_signers, keys, sshsig
 from collective.testing.run_store import MemoryRunStore
 

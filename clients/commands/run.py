@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collective.config import ClientConfig
     from collective.fleet.outcomes import Outcomes
     from collective.fleet.runs.saved_run import SavedRun
-    from collective.run_store.run_log import RunEntry, RunStore
+    from collective.fleet.steering.run_log import RunEntry, RunStore
 
 _COLUMNS = (
     *("run", "time", "state", "exit", "agent", "action", "inputs", "collective", "caller", "nodes"),

@@ -10,8 +10,8 @@ from collective.aws.account import Account
 from collective.aws.errors import translated
 from collective.aws.session import AWS
 from collective.errors import ConfigError, NotFound
+from collective.fleet.steering.table_store import TableRunStore
 from collective.registry.dynamodb import KEY, DynamoDBRegistry
-from collective.run_store.table_store import TableRunStore
 from collective.transport.sqs import SQSTransport
 
 if TYPE_CHECKING:

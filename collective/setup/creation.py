@@ -15,8 +15,8 @@ from typing import Any, Protocol
 from collective import names
 from collective.aws.errors import translated
 from collective.errors import NotFound, Unreachable
-from collective.run_store.table_store import EXPIRES
-from collective.run_store.table_store import KEY as RUNS_KEY
+from collective.fleet.steering.table_store import EXPIRES
+from collective.fleet.steering.table_store import KEY as RUNS_KEY
 from collective.setup import CHANGE, KEEP, MAKE, Plan, Step
 from collective.setup.aws_inventory import Cloud
 from collective.setup.differences import from_tag_list, policy_problems, tag_problems, to_tag_list

@@ -11,8 +11,8 @@ import pytest
 from support.run_store_contract import CHECKS, MakeStore, begin_event, holder, names, order, request_event
 
 from collective.aws.session import AWS
+from collective.fleet.steering.table_store import EXPIRES, TableRunStore
 from collective.messages import new_id
-from collective.run_store.table_store import EXPIRES, TableRunStore
 
 
 @pytest.fixture

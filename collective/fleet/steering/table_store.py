@@ -20,17 +20,14 @@ from contextlib import suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from collective import names
 from collective.aws.errors import translated
 from collective.aws.session import AWS
 from collective.errors import Unreachable
-from collective.run_store.event_lines import parsed, valid
-from collective.run_store.run_log import LEASE, Event, Holder, RunEntry, RunLog, RunProgress
+from collective.fleet.runs import saved_run
+from collective.fleet.steering.run_log import LEASE, Event, Holder, RunEntry, RunLog, RunProgress
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
-
-    from collective.config import ClientConfig
 
 KEY: Any = [{"AttributeName": "part", "KeyType": "HASH"}, {"AttributeName": "entry", "KeyType": "RANGE"}]
 EXPIRES = "expires"
@@ -40,11 +37,6 @@ _MOST = 64 * 1024 * 1024  # bytes of one batch, after decompression
 _RUNS = "runs"
 _DAY = 86400.0
 _HELD = ("holder", "held_by", "held_on")
-
-
-def table_of(config: ClientConfig) -> TableRunStore:
-    """Return the runs of the caller's collective. Raises ConfigError."""
-    return TableRunStore(AWS.of(config), names.runs_table(config.collective), config.runs_days)
 
 
 class TableRunStore:
@@ -265,7 +257,7 @@ class TableLog:
         self._parts.append(bytes(lines or b""))
         if str(len(self._parts)) == count:
             for line in _unpacked(b"".join(self._parts)).splitlines():
-                if (event := parsed(line)) is not None:
+                if (event := saved_run.parsed(line)) is not None:
                     yield event
 
 
@@ -289,8 +281,8 @@ def _unpacked(packed: bytes) -> bytes:
 def _entry(item: Any, now: float) -> RunEntry | None:
     """Return an item of the list; None for one that has expired, or that cannot be read."""
     try:
-        begin = valid(json.loads(item["begin"]["S"]))
-        end = valid(json.loads(item["ended"]["S"])) if "ended" in item else {}
+        begin = saved_run.valid(json.loads(item["begin"]["S"]))
+        end = saved_run.valid(json.loads(item["ended"]["S"])) if "ended" in item else {}
         progress = RunProgress(**json.loads(item["progress"]["S"])) if "progress" in item else RunProgress()
         lease_end = float(item["lease_end"]["N"]) if "lease_end" in item else 0.0
         holder = Holder(*(item[name]["S"] for name in _HELD), int(item["held_pid"]["N"]))
