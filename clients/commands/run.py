@@ -112,7 +112,7 @@ class _Found:
 
 
 def _find(config: ClientConfig, wanted: str) -> _Found:
-    """Return the rollout whose ID begins with `wanted`, or the last one; raise UsageError without one, or with several."""
+    """Return the rollout whose ID begins with `wanted`, or the last one; raise UsageError without exactly one."""
     if wanted == saved_runs.LAST:
         every = _every(config)
         if not every:
