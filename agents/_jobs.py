@@ -41,8 +41,13 @@ _HANDLE = re.compile(r"[0-9a-f]{32}")
 # number of any other descriptor. With the traps this shell survives signals to the group; the command does not inherit
 # them.
 _WRAPPER = """trap : TERM INT HUP QUIT USR1 USR2
-/bin/sh -c "$1" </dev/null
+/bin/sh -c -- "$1" </dev/null
 echo $? >&0"""
+
+
+def line(command: str) -> list[str]:
+    """Return what runs a command; with `--` one that begins with `-` is not taken for options of the shell."""
+    return ["/bin/sh", "-c", "--", command]
 
 
 @dataclass(frozen=True)

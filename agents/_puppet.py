@@ -115,6 +115,12 @@ def number(values: Mapping[str, Any], *keys: str) -> float:
     return float(found) if isinstance(found, (int, float)) else 0.0
 
 
+def address(server: str | None) -> tuple[str | None, str | None]:
+    """Split `HOST:PORT`, which Puppet takes as two options. Names without a port and addresses of IPv6 stay whole."""
+    host, colon, port = (server or "").partition(":")
+    return (host, port) if colon and port.isdigit() else (server, None)
+
+
 def arguments(options: Mapping[str, Any]) -> Sequence[str]:
     """Return the options of one run for the command line; None and false are omitted."""
     words: list[str] = []

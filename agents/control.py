@@ -23,33 +23,33 @@ def result(id: str, all: bool, *, node: NodeInfo, caller: str) -> Reply:
 
 
 @action
-def cancel(id: str, all: bool, *, node: NodeInfo, caller: str) -> Reply:
+def cancel(id: str, all: bool, *, node: NodeInfo, caller: str, dry_run: bool = False) -> Reply:
     """Stop a request or a job, whether it has begun or not; all processes of its action are killed."""
-    return {"id": id, "became": node.control.cancel(id, caller, everyone=all, running=True)}
+    return {"id": id, "became": node.control.cancel(id, caller, everyone=all, running=True, dry_run=dry_run)}
 
 
 @action
-def revoke(id: str, all: bool, *, node: NodeInfo, caller: str) -> Reply:
+def revoke(id: str, all: bool, *, node: NodeInfo, caller: str, dry_run: bool = False) -> Reply:
     """Keep a request or a job from beginning; one that has begun is not touched."""
-    return {"id": id, "became": node.control.cancel(id, caller, everyone=all, running=False)}
+    return {"id": id, "became": node.control.cancel(id, caller, everyone=all, running=False, dry_run=dry_run)}
 
 
 @action
-def settle(id: str, all: bool, *, node: NodeInfo, caller: str) -> Reply:
+def settle(id: str, all: bool, *, node: NodeInfo, caller: str, dry_run: bool = False) -> Reply:
     """Return what became of a request, and its reply; one that has not begun is kept from beginning."""
-    return dict(node.control.settle(id, caller, everyone=all))
+    return dict(node.control.settle(id, caller, everyone=all, dry_run=dry_run))
 
 
 @action
-def freeze(reason: str, *, node: NodeInfo, caller: str) -> Reply:
+def freeze(reason: str, *, node: NodeInfo, caller: str, dry_run: bool = False) -> Reply:
     """Refuse everything but actions that read, at once and across restarts."""
-    return {"frozen": dict(node.control.freeze(caller, reason))}
+    return {"frozen": dict(node.control.freeze(caller, reason, dry_run=dry_run))}
 
 
 @action
-def thaw(*, node: NodeInfo) -> Reply:
+def thaw(*, node: NodeInfo, dry_run: bool = False) -> Reply:
     """End a freeze."""
-    before = node.control.thaw()
+    before = node.control.thaw(dry_run=dry_run)
     return {"frozen": None, "before": dict(before) if before else None}
 
 

@@ -59,7 +59,9 @@ def runonce(
         raise Aborted("Puppet is applying a catalog already", data=_status(state))
     if state.disabled is not None:
         raise Aborted(f"Puppet is disabled: {state.disabled}", data=_status(state))
-    options = {"noop": noop, "environment": environment, "tags": tags, "server": server, "splay": splay}
+    host, port = _puppet.address(server)  # masterport: known to old versions, and to new ones as an alias
+    options = {"noop": noop, "environment": environment, "tags": tags, "server": host, "masterport": port}
+    options["splay"] = splay
     line = [_command(settings), "agent", "--onetime", "--no-daemonize", "--color=false", *_puppet.arguments(options)]
     if dry_run:
         return {"would_run": shlex.join(line)}

@@ -1,6 +1,6 @@
 """Run shell commands and scripts, and shell commands in the background (jobs).
 
-A dry run reports the command, and checks that the user and the folder exist; it starts nothing.
+A dry run reports the command, and checks that the user and the folder exist; it starts and downloads nothing.
 
 Output that does not fit into a reply is stored on the node as a job that has ended. The reply has `truncated`, the
 number of bytes, and the handle; `crpc shell output HANDLE` fetches it, and `clean` removes it.
@@ -43,7 +43,7 @@ def run(
     dry_run: bool = False,
 ) -> Reply:
     """Run a command with /bin/sh and wait for it; raise Aborted with its output if its exit code is not 0."""
-    line = ["/bin/sh", "-c", command]
+    line = _jobs.line(command)
     if dry_run:
         return _plan(line, user, cwd)
     allowed = _allowed(timeout, deadline)
@@ -70,6 +70,8 @@ def script(
     """Run a script from the request or from a URL with `interpreter`, with its #! line, or with /bin/sh."""
     if script is not None and url is not None:
         raise InvalidInput("shell script: give either 'script' or 'url'")
+    if dry_run and script is None:  # not downloaded: a dry run must not use the credentials of the node
+        return _plan([*([interpreter] if interpreter else ()), str(url), *(args or ())], user)
     identity = as_user(user)
     allowed = _allowed(timeout, deadline)
     text = script if script is not None else _downloads.script(str(url), allowed)
@@ -86,7 +88,7 @@ def script(
 def start(command: str, user: str | None = None, *, settings: Settings, dry_run: bool = False) -> Reply:
     """Start a command with /bin/sh in the background; return the handle for the other actions."""
     if dry_run:
-        return _plan(["/bin/sh", "-c", command], user)
+        return _plan(_jobs.line(command), user)
     _scripts.remove_abandoned()
     return {"handle": _jobs.start(_folder(settings), command, user).handle}
 

@@ -76,6 +76,14 @@ def summary(path: Path) -> str:
     return str(values.get("summary", "")) if isinstance(values, dict) else ""
 
 
+def stands_for(path: Path) -> list[str]:
+    """Return the agent, the action and the fixed inputs of a file, without checking it. Raises ConfigError."""
+    from collective.yaml_file import read_yaml
+
+    values = read_yaml(path)
+    return [values["agent"], values["action"], *(f"{name}=" for name in values.get("inputs", {}))]
+
+
 def make_parser(command: CommandFile) -> Parser:
     """Return the parser of the command: that of a request, with the file's help text."""
     from collective.clients.commands import rpc

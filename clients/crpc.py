@@ -14,30 +14,34 @@ import os
 import signal
 import sys
 import time
-import traceback
 from collections.abc import Sequence
 from contextlib import suppress
 
-from collective.clients import completion, nagios, streams
+from collective.clients import streams
 from collective.errors import CollectiveError, UsageError
 
 log = logging.getLogger(__name__)
 
 _HELP = frozenset({"-h", "--help"})
+_COMPLETE = "__complete"  # not in the list of commands: scripts call it, people do not
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `crpc` and return its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    if arguments[:1] == [completion.COMMAND]:
+    if arguments[:1] == [_COMPLETE]:
+        from collective.clients import completion
+
         return completion.run(arguments[1:])
     _open_closed_streams()
     streams.close_log()  # of an earlier command line in this process
     debug = "--debug" in (arguments[: arguments.index("--")] if "--" in arguments else arguments)
     _print_warnings()
     with suppress(Exception):  # a wrong option before the command: refused below
-        arguments = _command_first(arguments)
-    if nagios.is_check(arguments):
+        arguments = command_first(arguments)
+    if "nrpe" in arguments and _is_check(arguments):
+        from collective.clients import nagios
+
         return nagios.as_plugin(arguments, lambda: _dispatch(arguments), debug)
     began = time.monotonic()
     try:
@@ -73,6 +77,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _internal_error(error, debug)
 
 
+def _is_check(arguments: Sequence[str]) -> bool:
+    from collective.clients import nagios
+
+    return nagios.is_check(arguments)
+
+
 def _internal_error(error: Exception, debug: bool) -> int:
     from collective.exit_codes import INTERNAL
 
@@ -88,7 +98,7 @@ def _open_closed_streams() -> None:
 
 
 def _dispatch(arguments: list[str]) -> int:
-    arguments = _command_first(arguments)
+    arguments = command_first(arguments)
     if arguments[:1] == ["--"]:  # the end of the options before the command
         arguments = arguments[1:]
     if not arguments or arguments[0].startswith("-"):
@@ -102,9 +112,9 @@ def _dispatch(arguments: list[str]) -> int:
     return code
 
 
-def _command_first(arguments: list[str]) -> list[str]:
+def command_first(arguments: list[str]) -> list[str]:
     """Return `arguments` with the options before the command moved behind it."""
-    if not arguments or not arguments[0].startswith("-"):
+    if not arguments or not arguments[0].startswith("-") or _HELP.issuperset(arguments):
         return arguments
     from collective.clients import request_parser
     from collective.clients.commands import make_parsers
@@ -137,6 +147,8 @@ _WARNINGS = _Warnings()
 
 def _print_error(text: str, debug: bool) -> None:
     if debug:
+        import traceback
+
         traceback.print_exc()
     streams.notice(text)
 

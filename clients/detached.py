@@ -46,7 +46,13 @@ def check(args: argparse.Namespace) -> None:
     """Raise UsageError for options that need this process or a terminal."""
     if not getattr(args, "detach", False):
         return
-    for option, given in (("--no-results", args.no_results), ("--live", args.live), ("--no-save", args.no_save)):
+    given_options = {
+        "--no-results": args.no_results,
+        "--live": args.live,
+        "--no-save": args.no_save,
+        "--notify": args.notify,
+    }
+    for option, given in given_options.items():
         if given:
             raise UsageError(f"--detach: not allowed with {option}")
     if any(gate.name == "ask" for gate in args.gate):

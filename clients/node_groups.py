@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from collective.errors import ConfigError, UsageError
 from collective.filters import Filter, parse
 from collective.filters.patterns import is_pattern
-from collective.fleet.node_sets import MatchingNodes, NodeSet, read_expression, union
+from collective.fleet.node_sets import ListedNodes, MatchingNodes, NodeSet, read_expression, union
 from collective.names import check_identity
 
 if TYPE_CHECKING:
@@ -25,17 +25,38 @@ PROGRAM_SECONDS = 30.0  # for a program to print its names
 MOST_OUTPUT = 16 * 1024 * 1024  # bytes
 
 
-def read(texts: Sequence[str], config: ClientConfig) -> NodeSet:
+def read(texts: Sequence[str], config: ClientConfig, where: str = "-I") -> NodeSet:
     """Return the union of the values of `-I`: names, expressions with groups, and regular expressions.
 
-    Raises UsageError for a wrong expression, and ConfigError for a program that fails.
+    `where` precedes errors. Raises UsageError for a wrong expression, and ConfigError for a program that fails.
     """
     groups = _Groups(config)
-    return union([_read(text, groups) for text in texts])
+    return union([_read(text, groups, where) for text in texts])
 
 
-def _read(text: str, groups: _Groups) -> NodeSet:
-    return MatchingNodes(parse(with_identity=[text])) if is_pattern(text) else read_expression(text, groups)
+def names(texts: Sequence[str], config: ClientConfig, where: str) -> list[str]:
+    """Return the names of nodes that need not exist yet, in order; raise UsageError for a group that is a filter."""
+    groups = _Groups(config)
+    found: dict[str, None] = {}
+    for text in texts:
+        found.update(dict.fromkeys(_listed(read_expression(text, groups, where), f"{where} '{text}'")))
+    return list(found)
+
+
+def _listed(wanted: NodeSet, where: str) -> tuple[str, ...]:
+    if isinstance(wanted, ListedNodes):
+        return wanted.names
+    if isinstance(wanted, MatchingNodes):
+        raise UsageError(f"{where}: a group with a filter has no names (use a group with nodes or a command)")
+    left, right = _listed(wanted.left, where), _listed(wanted.right, where)
+    if wanted.operator == ",":
+        return (*left, *right)
+    excluded = wanted.operator == "!"
+    return tuple(name for name in left if (name in right) != excluded)
+
+
+def _read(text: str, groups: _Groups, where: str) -> NodeSet:
+    return MatchingNodes(parse(with_identity=[text])) if is_pattern(text) else read_expression(text, groups, where)
 
 
 class _Groups(Mapping[str, "Filter | tuple[str, ...] | list[str]"]):

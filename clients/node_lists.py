@@ -1,4 +1,7 @@
-"""Read the file of `--nodes`: identities, one per line, or a JSON document that `crpc` printed."""
+"""Read the file of `--nodes`: identities, one per line, or a JSON document that `crpc` printed.
+
+A line can also be an expression as in `-I`: a range, a group, or sets with operators (`@web-prod!web07.my.net`).
+"""
 
 from __future__ import annotations
 
@@ -28,6 +31,7 @@ CHOICES = ("ok", "failed", "silent", "skipped", "not_asked", "unreached", "all")
 def read_nodes(source: str, chosen: str | None = None, sources: Sources | None = None) -> list[str]:
     """Return the identities in the file `source` (`-`: standard input), in their order, without duplicates.
 
+    Lines that are expressions are among them as they are: see `is_set`.
     `chosen`, one of CHOICES, selects nodes from the document of a call; None is the same as ok.
     Raises UsageError for a file that is unreadable or has another content.
     """
@@ -39,12 +43,19 @@ def read_nodes(source: str, chosen: str | None = None, sources: Sources | None =
         raise UsageError(f"--nodes-from {chosen}: {where} is a plain list of names, not the JSON of a call")
     else:
         names = _from_lines(text, where)
+        if any(map(is_set, names)):
+            return list(dict.fromkeys(names))
     for number, name in enumerate(names, start=1):
         try:
             check_identity(name)
         except UsageError as error:
             raise UsageError(f"{where}: name {number}: {error}") from None
     return list(dict.fromkeys(names))
+
+
+def is_set(line: str) -> bool:
+    """Return whether a line stands for several nodes: a group, a range, or names with operators."""
+    return any(character in line for character in "@&![")
 
 
 def _from_lines(text: str, where: str) -> list[str]:

@@ -68,7 +68,7 @@ def add_targets(parser: Parser) -> None:
     group.add_argument(
         "--nodes",
         metavar="FILE",
-        help="read identities, one per line, or the JSON of an earlier call; -: standard input",
+        help="read identities and groups, one per line, or the JSON of an earlier call; -: standard input",
     )
     group.add_argument(
         "--nodes-from",
@@ -164,12 +164,14 @@ def targets(args: argparse.Namespace, sources: Sources | None = None) -> Targets
         select=args.select,
     )
     nodes = None
+    if args.nodes is None and args.nodes_from is not None:
+        raise UsageError(f"--nodes-from {args.nodes_from}: needs --nodes with the JSON of an earlier call")
     if args.nodes is not None:
-        from collective.clients.node_lists import read_nodes
+        from collective.clients.node_lists import is_set, read_nodes
 
         nodes = read_nodes(args.nodes, args.nodes_from, sources)
-    elif args.nodes_from is not None:
-        raise UsageError(f"--nodes-from {args.nodes_from}: needs --nodes with the JSON of an earlier call")
+        if any(map(is_set, nodes)):
+            nodes, sets = None, _with_list(sets, nodes, args)
     return Targets(wanted, nodes, args.dm, args.dt, args.limit, args.limit_seed, sets)
 
 
@@ -182,6 +184,15 @@ def _sets(args: argparse.Namespace) -> NodeSet | None:
     from collective.clients import node_groups
 
     return node_groups.read(args.with_identity, client_config(args))
+
+
+def _with_list(sets: NodeSet | None, lines: list[str], args: argparse.Namespace) -> NodeSet:
+    """Return the nodes of the file of `--nodes` that are also in the set of `-I`, if there is one."""
+    from collective.clients import node_groups
+    from collective.fleet.node_sets import CombinedNodes
+
+    listed = node_groups.read(lines, client_config(args), "--nodes")
+    return listed if sets is None else CombinedNodes("&", sets, listed)
 
 
 def _check_encoding(args: argparse.Namespace) -> None:

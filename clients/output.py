@@ -17,7 +17,6 @@ import argparse
 import io
 import json
 import os
-import shutil
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -100,6 +99,18 @@ def show(args: argparse.Namespace, output: Output) -> None:
     deliver(args, _Shown(output, read_view(args)))
 
 
+def is_plain_text(args: argparse.Namespace, columns: Iterable[str], form: str = "text") -> bool:
+    """Return whether the output is `form` as it is, which a command may then print while it works.
+
+    False if options select, cut or count the rows of `columns`, or write a file. Raises UsageError for wrong options:
+    call it before anything is done.
+    """
+    view = read_view(args)
+    check_fields(view, columns)
+    changed = view.selects or view.only or view.query is not None
+    return bool(args.output == form) and not changed and args.output_file is None
+
+
 def deliver(args: argparse.Namespace, found: Writable, *, pages: bool = True) -> None:
     """Write `found` to standard output, through the pager if it is longer than the terminal, and to `--output-file`."""
     screen = Screen(sys.stdout, paint(args), terminal_columns(sys.stdout))
@@ -174,7 +185,13 @@ def paint(args: argparse.Namespace, stream: Any = None) -> Paint:
 
 def terminal_columns(stream: Any) -> int | None:
     """Return the width of the terminal that `stream` is; None if it is none."""
-    return shutil.get_terminal_size().columns if stream.isatty() else None
+    return _terminal_size().columns if stream.isatty() else None
+
+
+def _terminal_size() -> os.terminal_size:
+    import shutil
+
+    return shutil.get_terminal_size()
 
 
 def _pager(args: argparse.Namespace) -> list[str]:
@@ -187,7 +204,7 @@ def _pager(args: argparse.Namespace) -> list[str]:
 
 
 def _page(text: str, words: list[str]) -> None:
-    if text.count("\n") < shutil.get_terminal_size().lines:
+    if text.count("\n") < _terminal_size().lines:
         streams.write_escaped(text)
         return
     from collective.clients import pager

@@ -45,6 +45,21 @@ def find(name: str, config: ClientConfig) -> PluginCommand | None:
     )
 
 
+def stands_for(name: str, config: ClientConfig) -> list[str]:
+    """Return the words that a command of the user's own begins with: command or agent, action, fixed inputs.
+
+    Empty for another name. Raises ConfigError.
+    """
+    if name in config.aliases:
+        return _words(name, config.aliases[name])
+    path = _files(config).get(name)
+    if path is None:
+        return []
+    from collective.clients import command_file
+
+    return command_file.stands_for(path)
+
+
 def usable(config: ClientConfig) -> list[tuple[str, PluginCommand]]:
     """Return the kind and the command of each own command, sorted by name; invalid ones are described as such."""
     found = []

@@ -18,6 +18,7 @@ from collective.text import escape_controls, plural
 
 if TYPE_CHECKING:
     from collective.config import ClientConfig
+    from collective.fleet.request_folder import RequestFolder
 
 
 def call_line(document: Mapping[str, Any], nodes: Sequence[str]) -> str:
@@ -36,6 +37,33 @@ def step_lines(document: Mapping[str, Any]) -> Iterator[str]:
 def _call(step: Mapping[str, Any]) -> str:
     inputs = [f"{name}={in_words(value)}" for name, value in step["data"].items()]
     return " ".join([step["agent"], step["action"], *inputs])
+
+
+def find_plan(word: str, config: ClientConfig) -> Path:
+    """Return the path of a saved plan: a file, or a request by its ID or the beginning of it. Raises UsageError."""
+    from collective.fleet.request_folder import is_id
+
+    path = Path(word)
+    if path.exists() or not is_id(word):
+        return path
+    return request_folder(config).find(word)
+
+
+def request_folder(config: ClientConfig) -> RequestFolder:
+    """Return the folder of requests that wait for approvals."""
+    from collective.fleet.request_folder import RequestFolder
+
+    return RequestFolder(config.requests or config.state / "requests")
+
+
+def expires(document: Mapping[str, Any]) -> float:
+    """Return when the approvals of a saved plan expire, in Unix seconds; 0 if its document cannot be read."""
+    from collective.fleet.approvals import read_document
+
+    try:
+        return float(read_document(document["approval"]["document"])["expires"])
+    except UsageError:
+        return 0.0
 
 
 def read_plan(path: Path, config: ClientConfig) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from errno import ENOEXEC
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ from collective import installed
 from collective.clients.streams import notice
 from collective.errors import ConfigError
 from collective.ownership import replaceable
+from collective.plain_scripts import by_shell
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -113,6 +115,8 @@ def _execute(path: Path, arguments: Sequence[str]) -> int:
     try:
         os.execv(path, [str(path), *arguments])  # noqa: S606 - no shell is involved
     except OSError as error:
+        if error.errno == ENOEXEC and (script := by_shell([str(path), *arguments])):
+            os.execv(script[0], script)  # noqa: S606 - a script without `#!`, as from a shell
         raise ConfigError(f"{path}: cannot be run: {error.strerror}") from None
 
 

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from collective.clients.notifier import NO_NOTIFIER, Notifier
 from collective.errors import TooManyTargets
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class PreparedCall:
     `timeout` and `ttl` are seconds; None: as in the DDL and the configuration. `retry_of` is the ID of a run. `hooks`
     run before and after the action, `gates` are checked between waves (None: there are none). `max_cost` is in US
     dollars. With `background`, nodes run the action as a job. `reason` is for policies. `record` saves the call (None:
-    as the options ask).
+    as the options ask); the `notifier` reports its end.
     """
 
     action: Action
@@ -61,6 +62,7 @@ class PreparedCall:
     background: Background | None = None
     reason: str | None = None
     record: CallRecord | None = None
+    notifier: Notifier = NO_NOTIFIER
 
 
 @contextmanager
@@ -95,10 +97,12 @@ def planned(fleet: Fleet, prepared: PreparedCall) -> CallPlan:
 def send(args: argparse.Namespace, fleet: Fleet, prepared: PreparedCall) -> Call:
     """Send the request, and return the call. Raises what `Fleet.call` raises, PlanRefused and TooManyTargets."""
     from collective.clients import rollout_plan
+    from collective.clients.run_records import recorder
 
     plan = planned(fleet, prepared)
     rollout_plan.check_cost(plan, fleet, prepared.max_cost)
-    return start(args, fleet, plan, prepared.confirmation, prepared.retry_of, prepared.record)
+    record = prepared.record or recorder(args, fleet, plan, prepared.retry_of)
+    return start(args, fleet, plan, prepared.confirmation, record, prepared.notifier)
 
 
 def detach(args: argparse.Namespace, fleet: Fleet, prepared: PreparedCall) -> int:
@@ -115,15 +119,12 @@ def start(
     fleet: Fleet,
     plan: CallPlan,
     confirmation: Confirmation | None,
-    retry_of: str | None = None,
-    record: CallRecord | None = None,
+    record: CallRecord,
+    notifier: Notifier = NO_NOTIFIER,
 ) -> Call:
     """Ask whatever must be asked, and send a planned call; raise TooManyTargets when it is not confirmed."""
     confirm = _confirm(args, plan, confirmation)
-    if record is None:
-        from collective.clients.run_records import recorder
-
-        record = recorder(args, fleet, plan, retry_of)
+    plan = replace(plan, gates=notifier.gates(plan.gates))
     return fleet.start(plan, confirm=confirm, record=record)
 
 

@@ -160,6 +160,12 @@ class Until:
 
     def run(self) -> int:
         """Repeat until all nodes match or the time is over; return 0 when all match."""
+        total, pending = self.collect()
+        show_results(CallOutput(total, self._args))
+        return self._end(total, pending)
+
+    def collect(self) -> tuple[RepeatedCall, list[str]]:
+        """Repeat until all nodes match or the time is over; return the last replies, and the nodes that do not."""
         deadline = self._clock.now() + (self._args.at_most or _AT_MOST)
         with interruptible():
             call = self._send(self._prepared)
@@ -174,8 +180,7 @@ class Until:
             except KeyboardInterrupt:
                 total.stopped = "interrupted"
         self._record.close(total)
-        show_results(CallOutput(total, self._args))
-        return self._end(total, pending)
+        return total, pending
 
     def _add_round(self, total: RepeatedCall, pending: list[str]) -> None:
         """Ask the nodes again; an error ends this round only."""
@@ -206,11 +211,16 @@ class Until:
             notice(f"stopped: {total.stopped}")
         if pending:
             notice(f"{plural(len(pending), 'node')} did not match {self._args.until!r}: {fold_any(pending)}")
-        if total.stopped:
-            return STOPPED
-        if not pending:
-            return OK
-        return FAILED if any(node in total.outcomes.replies for node in pending) else SILENT
+        return exit_code_until(total, pending)
+
+
+def exit_code_until(total: RepeatedCall, pending: list[str]) -> int:
+    """Return the exit code of a call with `--until`; `pending` are the nodes that did not match."""
+    if total.stopped:
+        return STOPPED
+    if not pending:
+        return OK
+    return FAILED if any(node in total.outcomes.replies for node in pending) else SILENT
 
 
 class RepeatedCall:

@@ -18,6 +18,7 @@ from collective.clients import (
     rollout_plan,
 )
 from collective.clients.completed_by import completed_by
+from collective.clients.notify_options import add_notify
 from collective.clients.parser import Parser
 from collective.clients.view_options import add_views
 
@@ -51,6 +52,7 @@ def make_parser(
     rollout_plan.add_options(parser)
     detached.add_option(parser)
     job_options.add_options(parser)
+    add_notify(parser)
     repeating_options.add_repeating(parser)
     group = add_views(parser)
     group.add_argument("--no-results", action="store_true", help="print the request id, do not wait for replies")

@@ -20,13 +20,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TextIO
 
 from collective import schemas
-from collective.clients import displays, output, view_options
-from collective.clients.interruption import offer_cancel
-from collective.clients.missing_nodes import print_missing
+from collective.clients import output, view_options
 from collective.clients.output import Output
-from collective.clients.render import CallView
 from collective.clients.render.formatting import write_json, write_yaml
-from collective.clients.render.records import matching, of_reply, selected
 from collective.clients.render.view import Screen
 from collective.clients.streams import notice, restore_terminal
 from collective.errors import TransportError
@@ -36,6 +32,8 @@ from collective.nodesets import fold_any
 from collective.text import escape_controls, plural
 
 if TYPE_CHECKING:
+    from collective.clients import displays
+    from collective.clients.render import CallView
     from collective.clients.render.console import Console
     from collective.fleet.call import Call
     from collective.fleet.fleet import Fleet
@@ -103,6 +101,7 @@ class CallOutput:
     def write_events(self, stream: TextIO) -> None:
         """Write an event for each reply, and the last event."""
         from collective.clients.render.json_document import reply_event, write_event
+        from collective.clients.render.records import selected
 
         for record in selected(self.call, self.view):
             if record.answered:
@@ -137,9 +136,10 @@ class _Only:
     """The nodes of a call for `--names`, `--folded` and `--count`: those that answered, or that `--where` keeps."""
 
     def __init__(self, shown: CallOutput) -> None:
-        view, call = shown.view, shown.call
+        from collective.clients.render.records import selected
         from collective.clients.render.replies import displayed
 
+        view, call = shown.view, shown.call
         found = selected(call, view)
         if view.where is None or view.display:
             found = displayed(found, replace(view, display=view.display or "all"), call.action)
@@ -169,6 +169,8 @@ def present(shown: CallOutput, call: Call, fleet: Fleet) -> int:
     On a transport error or the first Ctrl-C the call stops: nothing more is sent, and the results so far are printed
     before the error. The second Ctrl-C ends the program at once. `fleet` explains why nodes did not answer.
     """
+    from collective.clients.missing_nodes import print_missing
+
     error, interrupted = None, False
     with interruptible():
         try:
@@ -187,6 +189,8 @@ def present(shown: CallOutput, call: Call, fleet: Fleet) -> int:
     if call.stopped:
         _print_stopped(call)
     if interrupted:
+        from collective.clients.interruption import offer_cancel
+
         offer_cancel(call, fleet, shown.args)
     if call.request.job is not None and not shown.args.quiet:
         notice(f"job {call.request_id}: 'crpc jobs wait {call.request_id[:8]}' shows the results")
@@ -195,6 +199,8 @@ def present(shown: CallOutput, call: Call, fleet: Fleet) -> int:
 
 def print_sent(call: Call, args: argparse.Namespace, fleet: Fleet) -> int:
     """Print the id of a request without waiting for replies; return the exit code."""
+    from collective.clients.missing_nodes import print_missing
+
     call.close()
     nodes = sorted(call.outcomes.expected - set(call.absent))
     members = {"request_id": call.request_id, "agent": call.agent, "action": call.action.name}
@@ -254,6 +260,7 @@ def _end_at_once(_signal: int, _frame: object) -> None:
 
 def _receive(shown: CallOutput, call: Call) -> None:
     from collective.clients.render.json_document import reply_event, write_event
+    from collective.clients.render.records import matching, of_reply
 
     with _display(shown, call) as display:
         for reply in call:
@@ -266,6 +273,8 @@ def _receive(shown: CallOutput, call: Call) -> None:
 
 def _display(shown: CallOutput, call: Call) -> displays.NoDisplay:
     """Return what is drawn on standard error while the replies arrive."""
+    from collective.clients import displays
+
     paint = output.paint(shown.args, sys.stderr)
     if getattr(shown.args, "live", False):
         nodes = plural(call.progress.total, "node")

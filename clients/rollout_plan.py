@@ -17,14 +17,13 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from collective.clients import options
-from collective.clients.expected_duration import expected_seconds
-from collective.clients.output import Output, show
+from collective.clients import options, plan_forecast
+from collective.clients.plan_forecast import reason_lines
 from collective.clients.render.formatting import in_words
 from collective.clients.streams import notice
 from collective.durations import in_words as in_time
 from collective.errors import PlanRefused, UsageError
-from collective.exit_codes import NO_NODES, OK
+from collective.exit_codes import NO_NODES
 from collective.nodesets import fold
 from collective.text import escape_controls, plural
 
@@ -48,6 +47,14 @@ def add_options(parser: Parser) -> None:
     group.add_argument(
         "--save-plan", type=Path, metavar="FILE", help="write the plan to a new file for 'crpc apply'; send nothing"
     )
+    group.add_argument(
+        "--policy",
+        type=options.path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="with --plan, a copy of the nodes' policy: show which nodes would refuse; repeated: other policies",
+    )
     group.add_argument("--max-cost", type=_dollars, metavar="DOLLARS", help="send nothing if it costs more than this")
 
 
@@ -70,36 +77,50 @@ def present(plan: CallPlan, fleet: Fleet, args: argparse.Namespace) -> int:
     around = fleet.surroundings(plan)
     cost = _cost(plan, around, fleet)
     if args.save_plan:
-        _save(args.save_plan, plan, around, fleet)
+        write_new(args.save_plan, saved_document(plan, around, fleet), "--save-plan")
+    from collective.clients.expected_duration import expected_seconds
+    from collective.clients.output import Output, show
+
     seconds = expected_seconds(plan, options.run_folder(fleet.config))
-    document = {**_document(plan, around, cost, fleet), "expected_seconds": seconds}
+    forecast = plan_forecast.forecast(plan, fleet, args.policy, dry_run=args.dry_run)
+    document = {**_document(plan, around, cost, fleet), "expected_seconds": seconds, **forecast.document()}
     rows = [(number, wave.rank, node) for number, wave in enumerate(plan.waves, start=1) for node in wave.nodes]
-    show(args, Output("rollout-preview", document, _COLUMNS, rows, lambda: _text(plan, around, cost, seconds)))
+    text = _text(plan, around, cost, seconds) + forecast.text()
+    show(args, Output("rollout-preview", document, _COLUMNS, rows, lambda: text))
     if args.save_plan and not args.quiet:
         notice(f"plan saved: run it with 'crpc apply {args.save_plan}'")
-    return OK if plan.nodes else NO_NODES
+    return forecast.exit_code if plan.nodes else NO_NODES
 
 
-def _save(path: Path, plan: CallPlan, around: Surroundings, fleet: Fleet) -> None:
+def saved_document(plan: CallPlan, around: Surroundings, fleet: Fleet, valid: float | None = None) -> dict[str, Any]:
+    """Return the signed document of a plan, whose approvals are valid for `valid` seconds (default: a day)."""
+    from collective.fleet.approvals import EXPIRES
     from collective.fleet.plan import saved
     from collective.signing import PLAN_NAMESPACE, caller_key
 
     sign = caller_key.signing(fleet.config.key, namespace=PLAN_NAMESPACE)
-    document = saved(plan, around.versions, fleet.parties(), time.time(), sign)
+    return saved(plan, around.versions, fleet.parties(), time.time(), sign, valid or EXPIRES)
+
+
+def write_new(path: Path, document: Mapping[str, Any], option: str) -> None:
+    """Write a plan to a new file; raise UsageError, naming the option."""
     try:
         with path.open("x", encoding="utf-8") as file:
             json.dump(document, file, indent=2)
             file.write("\n")
     except FileExistsError:
-        raise UsageError(f"--save-plan '{path}': the file exists (choose another name, or remove it)") from None
+        raise UsageError(f"{option} '{path}': the file exists (choose another name, or remove it)") from None
     except OSError as error:
-        raise UsageError(f"--save-plan '{path}': {error.strerror}") from None
+        raise UsageError(f"{option} '{path}': {error.strerror}") from None
 
 
 def _cost(plan: CallPlan, around: Surroundings, fleet: Fleet) -> CallCost:
-    from collective.setup.cost import call_cost
+    from collective.setup.cost import DIRECT_LIMIT, call_cost
 
-    direct = max(len(plan.nodes), 1) if plan.action.secrets & plan.data.keys() else fleet.config.direct_limit
+    limit = fleet.config.direct_limit
+    direct = DIRECT_LIMIT if limit is None else limit
+    if plan.action.secrets & plan.data.keys():
+        direct = max(len(plan.nodes), 1)
     steps = 1 + len(plan.hooks.named())
     return call_cost([len(wave.nodes) for wave in plan.waves] * steps, around.nodes or len(plan.nodes), direct)
 
@@ -137,15 +158,15 @@ def _text(plan: CallPlan, around: Surroundings, cost: CallCost, seconds: float |
     lines += [f"  {name.replace('_', '-')}: {_setting(value)}" for name, value in pace.items()]
     lines += [f"  {name}: {_call(hook.action, hook.data)}" for name, hook in plan.hooks.named().items()]
     lines += [f"  gate: {gate.name}" for gate in plan.gates.gates]
-    lines += _reasons("not asked", plan.found.not_asked)
-    lines += _reasons("not asked", around.excluded)
-    lines += _reasons("cannot evaluate the filter", plan.found.not_evaluated)
+    lines += reason_lines("not asked", plan.found.not_asked)
+    lines += reason_lines("not asked", around.excluded)
+    lines += reason_lines("cannot evaluate the filter", plan.found.not_evaluated)
     if plan.found.silent:
         lines.append(f"  did not answer whether they match: {fold(plan.found.silent)}")
     others = {
         name: f"agent version {version}, the DDL is {around.version}" for name, version in around.other_versions.items()
     }
-    lines += _reasons("other version", others)
+    lines += reason_lines("other version", others)
     if seconds is not None:
         lines.append(f"  about {in_time(seconds)}, as in earlier runs")
     publishes = f" and {plural(cost.publishes, 'publish', 'publishes')}" if cost.publishes else ""
@@ -154,8 +175,9 @@ def _text(plan: CallPlan, around: Surroundings, cost: CallCost, seconds: float |
 
 
 def _call(action: Action, data: Mapping[str, Any]) -> str:
-    """Return an action with its inputs, secrets masked."""
-    inputs = [f"{name}={in_words(value)}" for name, value in action.masked(data).items()]
+    """Return an action with its inputs, secrets masked; without those that have the default of the DDL."""
+    typed = {name: value for name, value in data.items() if value != action.inputs.get(name, {}).get("default")}
+    inputs = [f"{name}={in_words(value)}" for name, value in action.masked(typed).items()]
     return escape_controls(" ".join([action.agent, action.name, *inputs]))
 
 
@@ -165,14 +187,6 @@ def _counted(nodes: Any) -> str:
 
 def _setting(value: Any) -> str:
     return ", ".join(value) if isinstance(value, list) else str(value)
-
-
-def _reasons(what: str, reasons: Any) -> list[str]:
-    """Return one line for each reason, with the nodes folded."""
-    by_reason: dict[str, list[str]] = {}
-    for name, reason in reasons.items():
-        by_reason.setdefault(reason, []).append(name)
-    return [f"  {what}: {fold(names)} ({reason})" for reason, names in by_reason.items()]
 
 
 def _price(dollars: float) -> str:

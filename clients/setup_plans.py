@@ -48,7 +48,7 @@ def confirm_and_apply(plan: Plan, args: argparse.Namespace, confirm: Callable[[]
     Output for programs (JSON, CSV, …) asks no question: it needs `--yes`. Raises TransportError if a step fails, after
     the report of the steps that were done before.
     """
-    for_people = args.output == "text"
+    for_people = output.is_plain_text(args, _COLUMNS)
     report = _TextReport(plan) if for_people else _DocumentReport(plan, args)
     report.show_plan()
     if args.dry_run or not plan.changes:

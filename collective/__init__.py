@@ -13,15 +13,19 @@ All other modules are private: they may change in any release.
 Names are imported on first use: `import collective` alone loads neither boto3 nor jsonschema.
 """
 
-import importlib
-import logging
-from pkgutil import extend_path
-from typing import TYPE_CHECKING
+import os
+import sys
 
 from collective.version import __version__
 
+TYPE_CHECKING = False  # type checkers know the name; importing typing would take longer than this module
+
 # Plone's packages share this name; extend_path finds those in other folders of sys.path.
-__path__ = extend_path(__path__, __name__)
+_others = [entry for entry in sys.path if os.path.join(entry, __name__) not in __path__]  # noqa: PTH118 - see above
+if any(os.path.isdir(os.path.join(entry, __name__)) or os.path.isfile(entry) for entry in _others):  # noqa: PTH112, PTH113, PTH118
+    from pkgutil import extend_path
+
+    __path__ = extend_path(__path__, __name__)
 
 if TYPE_CHECKING:
     from collective.config import ClientConfig, load_client
@@ -102,15 +106,14 @@ _MODULES = {
     "load_client": "collective.config",
 }  # all other names are in collective.errors
 
-# A library configures no logging; the null handler keeps Python from printing its warnings.
-logging.getLogger(__name__).addHandler(logging.NullHandler())
-
 if not TYPE_CHECKING:  # a type checker would accept any name
 
     def __getattr__(name: str) -> object:
         """Import a public name on first use."""
         if name not in __all__:
             raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+        import importlib
+
         value = getattr(importlib.import_module(_MODULES.get(name, "collective.errors")), name)
         globals()[name] = value
         return value

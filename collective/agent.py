@@ -41,11 +41,13 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from errno import ENOEXEC
 from functools import partial
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
 from collective.errors import Aborted, Failed, InvalidInput, MissingInput
+from collective.plain_scripts import by_shell
 from collective.run_as import as_user
 
 __all__ = [
@@ -191,17 +193,13 @@ def _start(command: Sequence[str], cwd: str | Path | None, identity: dict[str, A
     user the child enters it afterwards.
     """
     enter_later = str(cwd or "/") != "/" and "user" in identity
+    more = {
+        "cwd": None if enter_later else cwd,
+        "preexec_fn": (lambda: os.chdir(str(cwd))) if enter_later else None,
+        **identity,
+    }
     try:
-        return subprocess.Popen(
-            list(command),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            cwd=None if enter_later else cwd,
-            preexec_fn=(lambda: os.chdir(str(cwd))) if enter_later else None,
-            start_new_session=True,
-            **identity,
-        )
+        return _popen(list(command), more)
     except (OSError, subprocess.SubprocessError, ValueError) as error:
         if isinstance(error, subprocess.SubprocessError) and enter_later:
             message = f"cannot enter folder '{cwd}' as this user (check that it exists and that the user may enter it)"
@@ -211,6 +209,17 @@ def _start(command: Sequence[str], cwd: str | Path | None, identity: dict[str, A
         if cwd is not None and str(what) == str(cwd):
             raise Aborted(f"cannot enter folder '{cwd}': {getattr(error, 'strerror', error)}") from None
         raise Aborted(f"cannot run '{what}': {getattr(error, 'strerror', None) or error}") from None
+
+
+def _popen(command: list[str], more: Mapping[str, Any]) -> subprocess.Popen[bytes]:
+    pipe = subprocess.PIPE
+    try:
+        return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True, **more)
+    except OSError as error:
+        script = by_shell(command, (more.get("env") or {}).get("PATH")) if error.errno == ENOEXEC else None
+        if script is None:
+            raise
+        return _popen(script, more)
 
 
 def time_left(deadline: float, margin: float = 1.0) -> float:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import getpass
 import os
-import socket
 import typing
 from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any, TypeVar
 
 from collective.config_values import check_names, converted, json_type
 from collective.errors import ConfigError, UsageError
+from collective.ownership import replaceable
 from collective.suggestions import suggest
 
 SYSTEM_FOLDER = Path("/etc/collective")
@@ -72,8 +72,12 @@ def user_name() -> str:
         return f"uid{os.getuid()}"
 
 
+def _host_name() -> str:
+    return os.uname().nodename
+
+
 def _default_caller() -> str:
-    return f"{user_name()}@{socket.gethostname()}"
+    return f"{user_name()}@{_host_name()}"
 
 
 @dataclass(frozen=True)
@@ -148,8 +152,14 @@ class ClientConfig:
     that were not seen recently count as silent.
 
     `crpc ssh` uses the first of the facts `ssh_address` that a node has; `identity` is the node's name.
+    `notify` are places for notifications by name, each with a `url` or `url_file`, the events `on` which it gets one of
+    every run, and a `template`.
     `groups` are node sets for `@name`, each with a `filter`, `nodes` or a `command` that prints names. `aliases` are
-    command lines of `crpc` by name, `commands` and `reports` the folders with files of own commands and reports.
+    command lines of `crpc` by name, `commands`, `reports` and `playbooks` the folders with files of these.
+
+    `warm` is how long a warm process waits for the next call before it ends, such as `10m`; None: there is none.
+
+    `requests` is the folder of requests that wait for approvals (None: in `state`); several callers can share it.
 
     With `save_runs` calls of `crpc` are saved in the folder `state`, for `runs_days` days and up to `runs_megabytes`.
     `runs` is where rollouts are recorded for `crpc run`: `local` in that folder, `shared` in DynamoDB for all callers
@@ -162,14 +172,14 @@ class ClientConfig:
     profile: str | None = None
     endpoint: str | None = None
     caller: str = field(default_factory=_default_caller)
-    sender: str = field(default_factory=socket.gethostname)
+    sender: str = field(default_factory=_host_name)
     key: Path = KEY_AUTO
     registry: str = "dynamodb"
     ddls: list[Path] = field(default_factory=lambda: [_in_configuration("ddl")])
     ddl_source: str = "auto"
     ddl_nodes: list[str] = field(default_factory=lambda: ["*"])
     state: Path = field(default_factory=lambda: user_folder("STATE"))
-    direct_limit: int = 50
+    direct_limit: int | None = None
     max_targets: int = 0
     type_above: int = 0
     ttl: float = 60.0
@@ -181,6 +191,10 @@ class ClientConfig:
     aliases: dict[str, str] = field(default_factory=dict)
     commands: list[Path] = field(default_factory=lambda: [_in_configuration("commands")])
     reports: list[Path] = field(default_factory=lambda: [_in_configuration("reports")])
+    playbooks: list[Path] = field(default_factory=lambda: [_in_configuration("playbooks")])
+    notify: dict[str, dict[str, Any]] = field(default_factory=dict)
+    warm: str | None = None
+    requests: Path | None = None
     save_runs: bool = True
     runs_days: float = 30.0
     runs_megabytes: float = 100.0
@@ -222,7 +236,13 @@ def load_client(path: Path | None = None, collective: str | None = None) -> Clie
 
 
 def read_client(path: Path) -> ClientConfig:
-    """Return the content of a `client.yaml`, without the values of single collectives. Raises ConfigError."""
+    """Return the content of a `client.yaml`, without the values of single collectives.
+
+    Raises ConfigError, also for a file that others can change: like `~/.ssh/config` of ssh(1) it names programs that
+    run as the caller, in groups and in the options of aliases.
+    """
+    if problem := replaceable(path):
+        raise ConfigError(f"{path}: not used: {problem}")
     return _load(ClientConfig, path)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from collective import names
+from collective import durations, names
 from collective.errors import ConfigError, UsageError
 from collective.suggestions import suggest
 
@@ -46,6 +46,10 @@ def converted(path: Path, values: Mapping[str, Any], hints: Mapping[str, Any], w
             raise ConfigError(f"{path}: {place}unknown key '{key}' ({hint})")
         if key == "groups":
             known[key] = _groups(path, value, f"{where}{key}")
+        elif key == "notify":
+            from collective.notification_places import read_places
+
+            known[key] = read_places(path, value, f"{where}{key}")
         elif key == "collectives":
             known[key] = _collectives(path, value, {name: kind for name, kind in hints.items() if name != key})
         else:
@@ -101,9 +105,7 @@ def _convert(path: Path, where: str, value: Any, hint: Any) -> Any:
         found = _convert_list(path, value, typing.get_args(hint)[0])
     elif typing.get_origin(hint) is dict and isinstance(value, dict):
         found = value if _all_fit(value, typing.get_args(hint)[1]) else None
-    elif hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
-        found = float(value)
-    elif hint in (str, bool, int) and type(value) is hint:
+    elif type(value) in ((int, float) if hint is float else (hint,)):
         found = value
     if found is None:
         raise ConfigError(f"{path}: {where}: must be {_kind(hint)}, not {value!r}")
@@ -114,7 +116,7 @@ def _convert(path: Path, where: str, value: Any, hint: Any) -> Any:
     maximum = _MAX.get(key, 1e9)
     if hint in (int, float) and not 0 <= found <= maximum:
         raise ConfigError(f"{path}: {where}: must be between 0 and {maximum:.0f}, not {value!r}")
-    return found
+    return float(found) if hint is float else found  # after the limit: an integer can be too large for a float
 
 
 def _when_given(hint: Any) -> Any:
@@ -185,4 +187,5 @@ _NAMES: Mapping[str, Callable[[str], object]] = {
     "identity": names.check_identity,
     "caller": names.check_caller,
     "sender": _check_sender,
+    "warm": durations.read_wait,
 }

@@ -17,11 +17,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from jsonschema import Draft202012Validator
-
 from collective import masking
 from collective.agent_versions import satisfies
-from collective.ddl_document import check_action, check_document, read_file
+from collective.catalog import bundled
+from collective.ddl_document import check_action, check_document, check_schema, read_file
 from collective.ddl_mismatch import describe_mismatch, missing_alternatives
 from collective.errors import (
     ConfigError,
@@ -34,11 +33,11 @@ from collective.errors import (
     UncheckedInput,
     UnknownAction,
 )
-from collective.json_schema import CHECK_SECONDS, OUTPUT_SECONDS, check_schema, first_error, validator
 from collective.masking import MASK
 from collective.names import COMMANDS, RESERVED
+from collective.schema_check import SchemaCheck
 from collective.suggestions import suggest
-from collective.time_limit import CheckTimeout
+from collective.time_limit import CHECK_SECONDS, OUTPUT_SECONDS, CheckTimeout
 
 DEFAULT_TIMEOUT = 60.0  # seconds, for an action without a timeout in its DDL
 
@@ -141,7 +140,7 @@ class Action:
                 hint = suggest(name, self.inputs, self._usage)
                 raise InvalidInput(f"{self._label}: unknown input '{name}' ({hint})")
         try:
-            error = first_error(self._input_validator, filled)
+            error = self._input_check.first_error(filled)
         except CheckTimeout:
             message = f"{self._label}: the inputs could not be checked within {CHECK_SECONDS:.0f} s"
             raise UncheckedInput(f"{message} (simplify the patterns of the DDL)", reason="unchecked") from None
@@ -164,7 +163,7 @@ class Action:
     def accepts(self, name: str, value: Any) -> bool:
         """Return whether `value` is valid for the input `name` by itself."""
         try:
-            return first_error(self._input_validator.evolve(schema=self.inputs[name]), value) is None
+            return self._input_check.first_error(value, part=self.inputs[name]) is None
         except CheckTimeout:
             return False
 
@@ -177,21 +176,21 @@ class Action:
             message = (
                 f"{self._label}: returned {type(data).__name__}, but must return a dict with the outputs of its DDL"
             )
-            raise Failed(message, reason="crashed")
+            raise Failed(message, reason="invalid_output")
         filled = {name: value["default"] for name, value in self.outputs.items() if "default" in value}
         filled.update(data)
         missing = [name for name in self.required_outputs if name not in filled] if complete else []
         if missing:
             message = f"{self._label}: output '{missing[0]}' is missing ({self._returned(data)})"
-            raise Failed(message, reason="crashed")
+            raise Failed(message, reason="invalid_output")
         try:
-            error = first_error(self._output_validator, filled, OUTPUT_SECONDS)
+            error = self._output_check.first_error(filled, OUTPUT_SECONDS)
         except CheckTimeout:
             message = f"{self._label}: its outputs could not be checked within {OUTPUT_SECONDS:.0f} s"
-            raise Failed(message, reason="crashed") from None
+            raise Failed(message, reason="invalid_output") from None
         if error is not None:
             message = f"{self._label}: does not match its DDL: {describe_mismatch(error, 'output', self.secrets)}"
-            raise Failed(message, reason="crashed")
+            raise Failed(message, reason="invalid_output")
         return filled
 
     def undeclared(self, data: Mapping[str, Any]) -> list[str]:
@@ -223,13 +222,13 @@ class Action:
         return f"inputs: {', '.join(names)}" if names else "it takes no inputs"
 
     @cached_property
-    def _input_validator(self) -> Draft202012Validator:
-        return validator(self.input)
+    def _input_check(self) -> SchemaCheck:
+        return SchemaCheck(self.input)
 
     @cached_property
-    def _output_validator(self) -> Draft202012Validator:
+    def _output_check(self) -> SchemaCheck:
         # A missing output has a message of its own, and a failed action may return a part of them.
-        return validator({keyword: value for keyword, value in self.output.items() if keyword != "required"})
+        return SchemaCheck({keyword: value for keyword, value in self.output.items() if keyword != "required"})
 
 
 @dataclass(frozen=True)
@@ -267,7 +266,7 @@ class DDL:
                 hint = suggest(str(key), known, f"keys: {', '.join(known)}" if known else "it has no settings")
                 raise ConfigError(f"unknown key '{key}' ({hint})")
         filled = {key: schema["default"] for key, schema in known.items() if "default" in schema} | dict(values)
-        error = first_error(validator(self.settings), filled)
+        error = SchemaCheck(self.settings).first_error(filled)
         if error is not None:
             path = ".".join(str(step) for step in error.absolute_path)
             raise ConfigError(f"{path}: {error.message[:300]}" if path else error.message[:300])
@@ -282,8 +281,11 @@ class DDL:
 
 
 def read(path: Path) -> DDL:
-    """Read and check the DDL file of an agent; raise DDLError naming the file and the problem."""
-    ddl = read_file(path, parse)
+    """Read and check the DDL file of an agent; raise DDLError naming the file and the problem.
+
+    The DDLs of the standard agents are not checked again: the tests of each release do that.
+    """
+    ddl = read_file(path, _parsed if path.parent == bundled() else parse)
     if ddl.name in RESERVED:
         use = "a crpc command" if ddl.name in COMMANDS else "the agent of all data functions in policies"
         raise DDLError(f"{path}: the name '{ddl.name}' is reserved for {use} (rename the agent)")
@@ -293,18 +295,23 @@ def read(path: Path) -> DDL:
 def parse(document: Any) -> DDL:
     """Check a DDL document and return it as a DDL; raise DDLError naming the place and the problem."""
     check_document(document, "ddl")
+    for name, body in document["actions"].items():
+        check_action(f"$.actions.{name}", body)
+    if document.get("settings") is not None:
+        check_schema(document["settings"], "$.settings")
+    return _parsed(document)
+
+
+def _parsed(document: Any) -> DDL:
+    """Return a document that is valid as a DDL."""
     metadata = document["metadata"]
     actions = {name: _action(metadata, name, body) for name, body in document["actions"].items()}
-    settings = document.get("settings")
-    if settings is not None:
-        check_schema(settings, "$.settings")
     text = json.dumps(document, ensure_ascii=True, separators=(",", ":"))
-    return DDL(metadata["name"], metadata, actions, settings, text)
+    return DDL(metadata["name"], metadata, actions, document.get("settings"), text)
 
 
 def _action(metadata: Mapping[str, Any], name: str, body: Mapping[str, Any]) -> Action:
     where = f"$.actions.{name}"
-    check_action(where, body)
     outputs = body["output"].get("properties", {})
     aggregates = []
     for entry in body.get("aggregate", ()):

@@ -11,12 +11,10 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from jsonschema.exceptions import best_match
-
 from collective import schemas
 from collective.errors import DDLError
 from collective.foreign_ddl import choria_problem, ruby_problem
-from collective.json_schema import check_schema, validator
+from collective.quick_check import certainly_valid
 from collective.schema_types import ambiguity
 from collective.suggestions import suggest
 
@@ -53,9 +51,25 @@ def read_file(path: Path, parse: Callable[[Any], _Parsed]) -> _Parsed:
 
 def check_document(document: Any, schema: str) -> None:
     """Check a DDL document against the shipped schema `schema`; raise DDLError naming the place and the problem."""
+    if certainly_valid(schemas.load(schema), document):
+        return
+    from jsonschema.exceptions import best_match
+
+    from collective.json_schema import validator
+
     error = best_match(validator(schemas.load(schema)).iter_errors(document))
     if error is not None:
         raise DDLError(f"{error.json_path}: {error.message}")
+
+
+def check_schema(schema: Mapping[str, Any], where: str, ours: frozenset[str] = frozenset()) -> None:
+    """Check a JSON Schema of a document as `json_schema.check_schema` does."""
+    from collective.quick_schema import certainly_a_schema
+
+    if not certainly_a_schema(schema, ours):
+        from collective import json_schema  # importing jsonschema takes 50 ms, and few DDLs need it
+
+        json_schema.check_schema(schema, where, ours)
 
 
 def check_action(where: str, body: Mapping[str, Any]) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any
-
-from jsonschema import ValidationError
+from typing import TYPE_CHECKING, Any
 
 from collective.suggestions import suggest
+
+if TYPE_CHECKING:
+    from jsonschema import ValidationError
 
 _LONGEST = 300  # characters of the message of the validator
 

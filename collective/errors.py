@@ -221,6 +221,6 @@ class NoDryRun(InvalidInput):
 
 
 class Failed(RPCError):
-    """Anything else. `reason` may be timeout, interrupted, busy, crashed, expired, filtered or not_evaluated."""
+    """Anything else. `reason` is one of docs/reference/codes.md, such as timeout, interrupted, busy or crashed."""
 
     statuscode = 5

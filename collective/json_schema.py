@@ -10,7 +10,6 @@ keyword takes long by itself.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -24,16 +23,16 @@ from referencing.jsonschema import DRAFT202012
 
 from collective import schema_keywords
 from collective.errors import DDLError
+from collective.quick_check import whole_value_pattern
 from collective.schema_keywords import Problem
-from collective.string_formats import CHECKER
-from collective.time_limit import check_expression, check_time, limited, search
+from collective.string_formats import FORMATS
+from collective.time_limit import CHECK_SECONDS, check_expression, check_time, limited, search
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
-CHECK_SECONDS = 1.0  # for all inputs of a request
-OUTPUT_SECONDS = 30.0  # for all outputs of an action: there may be 500,000 values, and no other request waits
 _SHOWN = 100  # characters of a value that an error quotes
 
 _FORMATS = FormatChecker(formats=())
+_CHECKER = FormatChecker(formats=())  # of the formats in values
 
 
 def check_schema(schema: Mapping[str, Any], where: str, ours: frozenset[str] = frozenset()) -> None:
@@ -99,6 +98,14 @@ def _wrong_defaults(schema: Mapping[str, Any]) -> Iterator[Problem]:
             yield Problem((), f"default of '{place}' does not match its schema: {error.message}")
 
 
+def _for_strings(check: Callable[[str], bool]) -> Callable[[Any], bool]:
+    return lambda value: not isinstance(value, str) or check(value)
+
+
+for _name, _check in FORMATS.items():
+    _CHECKER.checks(_name)(_for_strings(_check))
+
+
 @_FORMATS.checks("regex", raises=ValueError)
 def _is_expression(value: object) -> bool:
     return not isinstance(value, str) or check_expression(whole_value_pattern(value))
@@ -136,12 +143,6 @@ def _pattern(_validator: Any, pattern: str, instance: Any, _schema: Mapping[str,
     if isinstance(instance, str) and not search(whole_value_pattern(pattern), instance):
         shown = instance if len(instance) <= _SHOWN else instance[:_SHOWN] + "…"
         yield ValidationError(f"{shown!r} does not match {pattern!r}")
-
-
-def whole_value_pattern(pattern: str) -> str:
-    r"""Return `pattern` with each anchor `$` replaced by `\Z`, which does not match before a trailing newline."""
-    parts = re.findall(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|.", pattern, re.DOTALL)
-    return "".join(r"\Z" if part == "$" else part for part in parts)
 
 
 def _pattern_properties(
@@ -227,5 +228,5 @@ _Validator: Any = extend(  # type: ignore[no-untyped-call]
 def validator(schema: Mapping[str, Any]) -> Draft202012Validator:
     """Return a validator for `schema`, with the patterns of this module and the formats of `string_formats`."""
     # With an empty registry an external `$ref` is an error, never a download.
-    made: Draft202012Validator = _Validator(_without_dialect(schema), registry=Registry(), format_checker=CHECKER)
+    made: Draft202012Validator = _Validator(_without_dialect(schema), registry=Registry(), format_checker=_CHECKER)
     return made

@@ -12,7 +12,6 @@ names 256; DynamoDB table names 255.
 
 from __future__ import annotations
 
-import hashlib
 import re
 
 from collective.errors import UsageError
@@ -89,6 +88,8 @@ def runs_table(collective: str) -> str:
 
 def node_queue(collective: str, identity: str) -> str:
     """Return the name of a node's queue: a readable slug, and a digest that makes it unique."""
+    import hashlib  # takes 2 ms, which the completion of a line need not wait for
+
     digest = hashlib.sha256(identity.encode()).hexdigest()[:_DIGEST_LENGTH]
     return f"{node_queues(collective)}{slug(identity)}-{digest}"
 

@@ -15,7 +15,8 @@ from collective.ddl import DDL
 class NodeControl(Protocol):
     """The work of a node. A caller may stop its own requests, and with `everyone` those of all callers.
 
-    Methods about one request raise Aborted for an unknown one, and for one of another caller.
+    Methods about one request raise Aborted for an unknown one, and for one of another caller. With `dry_run` a method
+    changes nothing, and returns what it would.
     """
 
     def jobs(self, caller: str, *, everyone: bool) -> list[dict[str, Any]]:
@@ -26,19 +27,19 @@ class NodeControl(Protocol):
         """Return a job and its result."""
         ...
 
-    def cancel(self, request_id: str, caller: str, *, everyone: bool, running: bool) -> str:
+    def cancel(self, request_id: str, caller: str, *, everyone: bool, running: bool, dry_run: bool) -> str:
         """Cancel a request or a job, with `running` also one whose action has begun. Return what became of it."""
         ...
 
-    def settle(self, request_id: str, caller: str, *, everyone: bool) -> dict[str, Any]:
+    def settle(self, request_id: str, caller: str, *, everyone: bool, dry_run: bool) -> dict[str, Any]:
         """Return what became of a request and its reply; one that has not begun will not."""
         ...
 
-    def freeze(self, caller: str, reason: str) -> Mapping[str, Any]:
+    def freeze(self, caller: str, reason: str, *, dry_run: bool) -> Mapping[str, Any]:
         """Refuse everything but reads from now on; return the freeze."""
         ...
 
-    def thaw(self) -> Mapping[str, Any] | None:
+    def thaw(self, *, dry_run: bool) -> Mapping[str, Any] | None:
         """End the freeze, and return it; None if there was none."""
         ...
 

@@ -12,11 +12,11 @@ _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 
-def in_parallel(function: Callable[[_Item], _Result], items: Sequence[_Item]) -> list[_Result]:
+def in_parallel(function: Callable[[_Item], _Result], items: Sequence[_Item], threads: int = THREADS) -> list[_Result]:
     """Return the results of `function` in the order of `items`; an exception cancels the items not yet started."""
-    if len(items) <= 1:
+    if len(items) <= 1 or threads <= 1:
         return [function(item) for item in items]
-    pool = ThreadPoolExecutor(min(THREADS, len(items)))
+    pool = ThreadPoolExecutor(min(threads, len(items)))
     try:
         return list(pool.map(function, items))
     finally:

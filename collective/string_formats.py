@@ -11,9 +11,6 @@ import datetime
 import ipaddress
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
-
-from jsonschema import FormatChecker
 
 MAX_REGEX = 1000  # characters
 
@@ -194,17 +191,3 @@ FORMATS: Mapping[str, Callable[[str], bool]] = {
     "uri-reference": is_uri_reference,
     "uuid": is_uuid,
 }
-
-
-def _checker() -> FormatChecker:
-    checker = FormatChecker(formats=())
-    for name, check in FORMATS.items():
-        checker.checks(name)(_for_strings(check))
-    return checker
-
-
-def _for_strings(check: Callable[[str], bool]) -> Callable[[Any], bool]:
-    return lambda value: not isinstance(value, str) or check(value)
-
-
-CHECKER = _checker()

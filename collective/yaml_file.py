@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import re
 import typing
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from collective.errors import ConfigError
 
 MAX_DEPTH = 128  # levels of nesting
 MAX_MERGED_KEYS = 100_000  # in one file, duplicates included
+MAX_BITS = 14_000  # of an integer: 4,214 digits; Python converts at most 4,300 to text
 _MERGE = "tag:yaml.org,2002:merge"
 FAST_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -61,6 +63,21 @@ def parse_yaml(text: str, where: str, loader: type[Loader] | None = None) -> Any
         raise ConfigError(f"{where}: not YAML: {' '.join(str(error).split())}") from None
 
 
+def line_of(tree: yaml.Node | None, place: Iterable[str | int]) -> int:
+    """Return the line, from 1, of a place in a composed document, or of its nearest parent."""
+    line = 0
+    for step in place:
+        if isinstance(tree, yaml.MappingNode):
+            found = next(((key, value) for key, value in tree.value if key.value == str(step)), None)
+            if found is None:
+                break
+            line, tree = found[0].start_mark.line, found[1]
+        elif isinstance(tree, yaml.SequenceNode) and isinstance(step, int) and step < len(tree.value):
+            tree = tree.value[step]
+            line = tree.start_mark.line
+    return line + 1
+
+
 def _check_depth(text: str, where: str) -> None:
     """Reject deep nesting before loading: libyaml's composer recurses in C and would crash the process."""
     depth = 0
@@ -91,6 +108,13 @@ class Loader(FAST_LOADER):  # type: ignore[misc]
         super().__init__(stream)
         self._flattened: set[yaml.Node] = set()
         self._merged = 0
+
+    def construct_integer(self, node: Any) -> int:
+        """Return an integer that can be written; `!!int 0x…` reads more digits than Python writes."""
+        number: int = self.construct_yaml_int(node)
+        if number.bit_length() > MAX_BITS:
+            raise ConstructorError(None, None, f"integer of more than {MAX_BITS} bits", node.start_mark)
+        return number
 
     def flatten_mapping(self, node: Any) -> None:
         """Replace each `<<` of a mapping with the pairs that it merges; of pairs with the same key, the last one wins.
@@ -139,3 +163,4 @@ for _kind, _pattern, _first in (
     ("merge", "<<", "<"),
 ):
     Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_kind}", re.compile(rf"(?:{_pattern})\Z"), list(_first))
+Loader.add_constructor("tag:yaml.org,2002:int", Loader.construct_integer)

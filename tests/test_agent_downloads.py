@@ -6,6 +6,7 @@ import hashlib
 import http.server
 import ssl
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 from support.certificates import server_context
 
 from collective.agent import Aborted
-from collective.agents import _downloads
+from collective.agents import _downloads, shell
 
 SCRIPT = b"echo hello\n"
 DIGEST = hashlib.sha256(SCRIPT).hexdigest()
@@ -71,6 +72,16 @@ def test_everything_else_is_refused(server: str, path: str, digest: str, problem
     """Another digest, an error of the server, a redirect to http, a large file and binary content are not run."""
     with pytest.raises(Aborted, match=problem):
         _downloads.script(f"{server}/{path}#sha256={digest}", 10)
+
+
+def test_a_dry_run_downloads_nothing(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A caller that may only preview cannot make the node fetch anything, whatever its credentials open."""
+    paths: list[str] = []
+    monkeypatch.setattr(_ScriptHandler, "do_GET", lambda handler: paths.append(handler.path))
+    url = f"{server}/script#sha256={DIGEST}"
+    found = shell.script(url=url, interpreter="bash", args=["-x"], deadline=time.time() + 10, dry_run=True)
+    assert found == {"would_run": f"bash '{url}' -x as the user of the node in /"}
+    assert paths == []
 
 
 def test_a_server_that_is_not_trusted_is_refused(server: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,6 @@ from support.agent_cases import files, load, perform
 
 from collective.agent import Aborted
 from collective.agents import _staging, _transfers, file
-from collective.clients.apps import _pieces
 from collective.clients.apps._pieces import Download, LocalFile, Upload
 from collective.clients.apps.file import exit_code
 from collective.errors import Failed
@@ -24,7 +23,6 @@ from collective.fleet.call import Call
 from collective.fleet.targets import Targets
 from collective.testing import Network, memory_fleet
 
-BIG = 52_428_800  # bytes
 CONTENT = bytes(range(256)) * 1200  # 307,200 bytes
 
 
@@ -385,16 +383,3 @@ def test_a_node_that_sends_without_end_is_not_asked_again(network: Network, tmp_
     fetched.run(Targets(nodes=["node1"]))
     assert "the node sends more than its size" in fetched.transfers["node1"].error
     assert len(asked) <= 4
-
-
-@pytest.mark.skipif("BIG_FILES" not in os.environ, reason="takes minutes: make files")
-@pytest.mark.timeout(1800)
-def test_fifty_megabytes_to_five_nodes_and_back(network: Network, tmp_path: Path) -> None:
-    """50 MB travel to five nodes and back byte for byte."""
-    content = os.urandom(BIG)
-    sent = upload(network, local_file(tmp_path, content), tmp_path / "write" / "copy", _pieces.PIECE)
-    assert {one.error for one in sent.transfers.values()} == {""}
-    fetched = Download(asking(network), str(tmp_path / "write" / "copy"), tmp_path / "copies")
-    fetched.run(Targets())
-    assert all(path.read_bytes() == content for path in (tmp_path / "copies").glob("*/*"))
-    assert len(fetched.transfers) == 5

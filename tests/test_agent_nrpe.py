@@ -199,3 +199,12 @@ def test_a_line_without_shell_syntax_needs_no_shell() -> None:
     assert _nrpe.command("/bin/echo -w '5 $ARG1$' \"x\"", ["a;b"]) == ["/bin/echo", "-w", "5 a;b", "x"]
     for line in ("echo $HOME", "echo a | cat", "ls *", "exit 2", "A=1 echo", "/no/such", 'echo "$HOME"', "echo 'a"):
         assert _nrpe.command(line, []) == ["/bin/sh", "-c", line]
+
+
+def test_a_plugin_without_an_interpreter_is_run_by_sh(tmp_path: Path) -> None:
+    """NRPE starts plugins with popen(3), so that /bin/sh runs a file without `#!` (nrpe.c, my_system)."""
+    plugin = tmp_path / "check_plain"
+    plugin.write_text('echo "WARNING: $1"\nexit 1\n')
+    plugin.chmod(0o755)
+    reply = runcommand(configured(tmp_path, [f"command[plain]={plugin} high"]), command="plain")
+    assert (reply["data"]["exitcode"], reply["data"]["output"]) == (1, "WARNING: high")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from pathlib import Path
 
 import pytest
 
@@ -62,3 +63,16 @@ def test_a_node_whose_user_has_no_account_runs_commands(monkeypatch: pytest.Monk
             run(["true"], user=user)
     else:
         assert run(["sh", "-c", "echo $USER $LOGNAME $HOME"]).stdout == "54321 54321 /\n"
+
+
+def test_a_script_without_an_interpreter_is_run_by_sh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As execvp(3) and shells do; a binary that the system cannot run is still an error."""
+    script = tmp_path / "plain"
+    script.write_text('printf "%s," "$0" "$@"\n')
+    script.chmod(0o755)
+    assert run([str(script), "a b", "*"]).stdout == f"{script},a b,*,"
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.defpath}")
+    assert run(["plain"]).stdout == f"{script},"
+    script.write_bytes(b"\x7fELF\0\0")
+    with pytest.raises(Aborted, match=f"^cannot run '{script}': Exec format error"):
+        run([str(script)])

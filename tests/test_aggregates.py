@@ -40,8 +40,8 @@ def test_order_and_titles() -> None:
     )
     found = compute(action, [make_reply("n", {"a": 1, "b": 2})])
     assert [result.to_data() for result in found] == [
-        {"function": "max", "output": "b", "title": "Bee", "result": 2},
-        {"function": "summary", "output": "a", "title": "a", "result": {"1": 1}},
+        {"function": "max", "output": "b", "title": "Bee", "result": 2, "omitted": 0},
+        {"function": "summary", "output": "a", "title": "a", "result": {"1": 1}, "omitted": 0},
     ]
     assert found[1].labels == {"1": "one"}
 
@@ -50,3 +50,20 @@ def test_secret_is_not_summarised() -> None:
     """An output marked writeOnly is not aggregated, because the counts would show its values."""
     action = make_action({"token": {"writeOnly": True}}, [{"function": "summary", "output": "token"}])
     assert compute(action, [make_reply("n", {"token": "s3cret"})]) == []
+
+
+@pytest.mark.parametrize(
+    ("function", "values", "omitted", "note"),
+    [
+        ("summary", ["a", None, ["b", None, None]], 3, "3 of 5 values omitted: null"),
+        ("average", [1, "2", None, True, float("nan")], 4, "4 of 5 values omitted: not a number"),
+        ("min", [[1]], 1, "1 of 1 value omitted: not a number"),
+        ("sum", [1, 2.5], 0, ""),
+        ("max", [], 0, ""),
+    ],
+)
+def test_what_is_omitted_is_counted(function: str, values: list[Any], omitted: int, note: str) -> None:
+    """A value that a function cannot use is never dropped silently: the document has the number, the console a line."""
+    replies = [make_reply(f"n{number}", {"test": value}) for number, value in enumerate(values)]
+    (found,) = compute(make_action({"test": {}}, [{"function": function, "output": "test"}]), replies)
+    assert (found.to_data()["omitted"], found.note) == (omitted, note)

@@ -16,6 +16,7 @@ from collective.node.requests.approvals import MOST_SIGNATURES, ApprovalVerifier
 
 NOW = 1000.0
 TYPE_ONLY = '{"type": "approval"}'
+RUN = "a" * 32
 PLAN: dict[str, Any] = {
     "collective": "testing",
     "caller": "alice@example.com",
@@ -24,6 +25,8 @@ PLAN: dict[str, Any] = {
     "data": {"package": "zsh"},
     "hooks": {},
     "gates": {"gates": [], "every": None, "action": "stop"},
+    "pace": {},
+    "run": RUN,
     "waves": [{"rank": "", "nodes": ["web2"]}, {"rank": "", "nodes": ["web1"]}],
 }
 
@@ -47,7 +50,7 @@ def approved(*signatures: dict[str, str], text: str = "", **changes: Any) -> Req
         "document": text or approval_text(plain),
         "signatures": {name: text for one in signatures for name, text in one.items()},
     }
-    return replace(plain, approvals=approval, **changes)
+    return replace(plain, **{"run": RUN, "approvals": approval, **changes})
 
 
 def approval_text(of: Request, expires: float = NOW + 1) -> str:
@@ -97,6 +100,7 @@ def test_an_approval_that_does_not_count_has_a_reason(
         ({"installation": "aws:x:1"}, "the approved installation is not that of the request"),
         ({"targets": ("web1", "web3")}, "the request has nodes that were not approved"),
         ({"targets": None}, "the request has nodes that were not approved"),
+        ({"run": "b" * 32}, "the approvals are for another run"),
     ],
 )
 def test_approvals_of_another_request_do_not_count(changes: dict[str, Any], problem: str) -> None:
@@ -129,6 +133,14 @@ def test_a_number_is_not_an_approval_of_a_boolean(signed_value: Any, sent: Any) 
     text = document({**PLAN, "data": {"value": signed_value}}, request().installation, NOW + 1)
     found = count(approved(signed(text, "bob"), text=text, data={"value": sent}))
     assert found == ((), "the approved data is not that of the request")
+
+
+@pytest.mark.parametrize("retry", [-1, 101])
+def test_the_number_of_requests_is_limited(retry: int) -> None:
+    """The caller writes how many requests a node may accept, so a node refuses numbers that no call has."""
+    text = document({**PLAN, "pace": {"retry": retry}}, request().installation, NOW + 1)
+    found = count(approved(signed(text, "bob"), text=text))
+    assert found == ((), "the approved number of requests is not from 1 to 101")
 
 
 def test_the_number_of_signatures_is_limited() -> None:

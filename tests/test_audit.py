@@ -77,6 +77,7 @@ def test_a_request_has_two_lines(path: Path) -> None:
         "agent": "package",
         "action": "install",
         "dry_run": False,
+        "job": None,
         "data": {"package": "zsh"},
         "asks": [["fstat", "/etc/hosts"]],
         "verdict": "allowed",
@@ -329,3 +330,14 @@ def test_lines_of_another_kind_are_reported(path: Path, caplog: pytest.LogCaptur
     assert [record.decision["request"] for record in records.read(path)] == ["1"]
     [warning] = [vars(record) for record in caplog.records if record.getMessage() == "audit.broken"]
     assert warning["error"] == f"{path}: 2 lines not of an audit log, not shown (see 'crpc audit verify')"
+
+
+def test_the_end_of_a_job_that_did_not_start_is_shown(path: Path) -> None:
+    """A job that expires has one decision and two outcomes: it was accepted, and it expired."""
+    audit = AuditLog(path)
+    audit.decision(REQUEST, DIGEST, {}, "allowed", "operators", job="request")
+    audit.outcome(replace(REPLY, reason="accepted"))
+    audit.outcome(replace(REPLY, statuscode=5, reason="expired"))
+    found = list(records.read(path))
+    assert [one.outcome and one.outcome["reason"] for one in found] == ["accepted", "expired"]
+    assert found[0].decision == found[1].decision

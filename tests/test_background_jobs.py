@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.node_server import audit, call_node, replies, request, send
+from support.node_server import audit, body, call_node, digest_of, replies, request, send
 from support.waiting import wait_until
 
 from collective import messages
+from collective.audit import records
 from collective.clients import job_options
+from collective.clients.commands.audit import shown as show_audit
 from collective.errors import Failed, UsageError
 from collective.fleet.background import Background
 from collective.messages import Reply, Request
@@ -69,6 +71,11 @@ def test_a_job_is_accepted_and_its_result_is_kept(network: Network, tmp_path: Pa
     lines = [line for line in audit(tmp_path) if line.get("request") == sent.id]
     assert [line["event"] for line in lines] == ["decision", "outcome", "decision", "outcome"]
     assert [line["reason"] for line in lines if line["event"] == "outcome"] == ["accepted", None]
+    assert [line["job"] for line in lines if line["event"] == "decision"] == ["request", "start"]
+    recorded = [one for one in records.read(tmp_path / "web1.audit.jsonl") if one.decision.get("request") == sent.id]
+    shown = [show_audit(one) for one in recorded]
+    assert ["as a background job (" in line for line in shown] == [True, False]
+    assert ["as a background job that starts (" in line for line in shown] == [False, True]
 
 
 def test_a_duplicate_of_a_job_does_not_run_twice(network: Network, tmp_path: Path) -> None:
@@ -105,6 +112,36 @@ def test_a_job_can_start_later(network: Network) -> None:
     assert result(network, other.id)["state"] == CANCELLED
 
 
+def test_each_node_begins_a_job_at_another_time(tmp_path: Path) -> None:
+    """With a splay, nodes begin up to that much later; the time of a node stays the same."""
+    with memory_fleet(tmp_path, {"web1": {}, "web2": {}, "web3": {}}) as network:
+        background = Background(delay=100.0, splay=1000.0)
+        call = network.fleet.call("shell", "run", {"command": "true"}, background=background)
+        call.wait()
+        found = network.fleet.call("control", "jobs", {"all": True}).wait()
+        starts = [entry["start"] for reply in found.replies.values() for entry in reply.data["jobs"]]
+    assert len(set(starts)) == 3
+    assert all(99.0 < start - call.started < 1102.0 for start in starts)
+    assert max(starts) - min(starts) > 1.0
+
+
+def test_a_job_expires_when_the_node_was_off_for_too_long(tmp_path: Path) -> None:
+    """After a restart, a job within its grace time begins, and one that is later never does."""
+    path, late, soon = tmp_path / "jobs.sqlite", job(f"touch {tmp_path}/no"), job(f"touch {tmp_path}/yes")
+    database = open_database(path)
+    for sent, grace in ((late, 5.0), (soon, 3600.0)):
+        fields = {"run": sent.run, "digest": digest_of(sent), "start": time.time() - 10, "grace": grace, "keep": 60.0}
+        JobStore(database).add(stored(sent.id, body=body(sent), **fields))
+    database.close()
+    with memory_fleet(tmp_path, {"web1": {}}, jobs=open_database(path)) as network:
+        network.transport.open_replies("testing_reply_test-0")
+        assert result(network, soon.id)["state"] == ENDED
+        found = result(network, late.id)
+    assert (found["state"], found["result"]["reason"]) == ("expired", "expired")
+    assert found["result"]["statusmsg"] == "the node could not start it within 5 s of its time"
+    assert ((tmp_path / "yes").exists(), (tmp_path / "no").exists()) == (True, False)
+
+
 def test_a_running_job_is_stopped_with_its_processes(network: Network, tmp_path: Path) -> None:
     """The processes of the job are dead when it has ended, and the reason has who stopped it."""
     sent = job(f"sleep 60 & echo $! > {tmp_path}/child; wait")
@@ -139,6 +176,8 @@ def test_rpcutil_cannot_run_in_the_background(network: Network) -> None:
 class Changing:
     """A policy that can be replaced."""
 
+    limits_hours = False
+
     def __init__(self) -> None:
         self.policy = Policy([Rule("all")])
 
@@ -164,6 +203,8 @@ def test_a_job_is_authorized_again_when_it_starts(tmp_path: Path) -> None:
         found = result(network, sent.id)
     assert (found["state"], found["result"]["reason"]) == ("refused", "denied")
     assert "no shell" in found["result"]["statusmsg"]
+    decisions = [line for line in audit(tmp_path) if line.get("request") == sent.id and line["event"] == "decision"]
+    assert [(line["job"], line["verdict"]) for line in decisions] == [("request", "allowed"), ("start", "denied")]
     assert not (tmp_path / "ran").exists()
 
 
@@ -250,6 +291,46 @@ def test_a_job_with_the_id_of_another_as_its_run_does_not_hide_it(network: Netwo
     wait_until(lambda: bool([one for one in control(network, "jobs").data["jobs"] if one["id"] == running.id]), 10)
     send(network, request("control", "cancel", data={"id": running.id}))
     assert {one.action: one.data.get("became") for one in replies(network, 2)}["cancel"] == "stopped"
+
+
+def test_cancelling_a_run_acts_on_all_of_its_requests(network: Network, tmp_path: Path) -> None:
+    """A node can have several requests of a run, such as retries; those of other callers are not touched."""
+    first = job("sleep 60")
+    run = first.id
+    later = replace(job("true", delay=60.0), run=run)
+    waiting = request("shell", "run", data={"command": "sleep 60", "timeout": 60}, timeout=60, run=run)
+    foreign = replace(job("true", delay=60.0, caller=BOB), run=run)
+    for one in (replace(first, run=run), later, foreign):
+        call_node(network, one)
+    send(network, waiting)  # the node runs one action of an agent at a time
+    states = {first.id: RUNNING, later.id: SCHEDULED, foreign.id: SCHEDULED}
+
+    def begun() -> bool:
+        jobs = control(network, "jobs", all=True).data["jobs"]
+        return {one["id"]: one["state"] for one in jobs} == states
+
+    wait_until(begun, 20)
+    send(network, request("control", "cancel", data={"id": run}))
+    answers = {reply.action: reply for reply in replies(network, 2)}
+    assert answers["cancel"].data["became"] == "stopped"
+    assert answers["run"].reason == "cancelled"
+    assert [result(network, one.id)["state"] for one in (first, later)] == [CANCELLED, CANCELLED]
+    assert control(network, "result", BOB, id=foreign.id).data["state"] == SCHEDULED
+    late = request("shell", "run", data={"command": f"touch {tmp_path}/ran"}, run=run)
+    assert call_node(network, late).reason == "cancelled"
+    assert not (tmp_path / "ran").exists()
+
+
+def test_revoking_a_run_with_a_request_that_runs_says_so(network: Network) -> None:
+    """What has not begun is revoked all the same."""
+    first = job("sleep 60")
+    later = replace(job("true", delay=60.0), run=first.id)
+    for one in (first, later):
+        call_node(network, one)
+    wait_until(lambda: control(network, "result", id=first.id).data["state"] == RUNNING, 20)
+    assert "the action has begun" in control(network, "revoke", id=first.id).statusmsg
+    assert result(network, later.id)["state"] == CANCELLED
+    assert control(network, "cancel", id=first.id).data["became"] == "stopped"
 
 
 # -- freeze

@@ -33,7 +33,7 @@ def test_a_collective_and_an_identity_are_enough(tmp_path: Path) -> None:
 def test_a_collective_is_enough_for_a_caller(tmp_path: Path) -> None:
     """Every other key of a caller has a default."""
     read = load_client(write(tmp_path, "collective: production"))
-    assert (read.collective, read.direct_limit, read.ttl) == ("production", 50, 60.0)
+    assert (read.collective, read.direct_limit, read.ttl) == ("production", None, 60.0)
     assert read.caller.count("@") == 1
 
 
@@ -52,6 +52,8 @@ def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
     [
         ("ttl: 3601", "ttl: must be between 0 and 3600, not 3601"),
         ("transit: 3601", "transit: must be between 0 and 3600, not 3601"),
+        pytest.param(f"ttl: {'9' * 400}", "ttl: must be between 0 and 3600, not 999", id="400 digits"),
+        pytest.param(f"ttl: -{'9' * 400}", "ttl: must be greater than 0, not -999", id="-400 digits"),
         ("caller: ''", "caller: invalid caller '': use 1 to 255 characters except whitespace"),
         ("caller: alice smith", "caller: invalid caller 'alice smith': use 1 to 255 characters"),
         (f"caller: {'a' * 256}", "use 1 to 255 characters"),
@@ -169,6 +171,13 @@ def test_a_user_without_a_name_is_shown_as_number(monkeypatch: pytest.MonkeyPatc
 def test_a_date_stays_a_string(tmp_path: Path) -> None:
     """Dates are not converted, because JSON has none."""
     assert read_yaml(write(tmp_path, "since: 2026-11-21")) == {"since": "2026-11-21"}
+
+
+def test_an_integer_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    """An integer with more digits than Python can write in an error is refused where it is."""
+    with pytest.raises(ConfigError) as caught:
+        load_client(write(tmp_path, f"collective: p\nttl: !!int 0x{'9' * 5000}\n"))
+    assert str(caught.value) == f"{tmp_path}/node.yaml:2:6: integer of more than 14000 bits"
 
 
 def test_merge_keys_are_not_duplicates(tmp_path: Path) -> None:

@@ -64,6 +64,16 @@ def created(folder: Path, what: dict[str, Any] | None) -> Iterator[str]:
         yield str(path)
 
 
+@pytest.mark.parametrize("path", ["/etc//hosts", "/etc/./hosts", "/etc/hosts/", "//etc/hosts", "/./etc/hosts"])
+def test_a_file_has_one_spelling(path: str) -> None:
+    """A policy can deny the query `/etc/hosts`, so other spellings of it are refused, with a hint."""
+    with pytest.raises(Aborted, match="use '/etc/hosts'"):
+        call("fstat", path)
+    with pytest.raises(Aborted, match=r"use a path without '\.\.'"):
+        call("fstat", "/etc/default/../hosts")
+    assert call("fstat", "/")["type"] == "directory"
+
+
 @pytest.mark.parametrize("case", cases())
 def test_case(case: dict[str, Any], tmp_path: Path) -> None:
     """The function returns the result of each case in tests/cases/data."""
@@ -236,7 +246,7 @@ def test_the_error_for_an_invalid_ddl_names_the_file(tmp_path: Path) -> None:
     ("select", "message"),
     [
         ("fstatt('/x').size>0", "unknown data function 'fstatt' (did you mean 'fstat'"),
-        ("fstat('/x').sise>0", "unknown field 'sise' (it has name, output, present"),
+        ("fstat('/x').sise>0", "unknown field 'sise' (did you mean 'size'?)"),
         ("environment=x or not fstat('x').size>0", "input 'query': 'x' does not match"),
         ("fstat('/x').size<big", "fstat('/x').size: is a number, so it cannot be compared with 'big'"),
         ("service('nginx').status!=runing", "never has the value 'runing' (did you mean 'running'?"),

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.hammer import TEXT, swing, with_input
 
-from collective import ddl, json_schema
+from collective import ddl, json_schema, quick_check
 from collective.errors import DDLError, Failed, InvalidInput, MissingInput
 
 
@@ -95,10 +95,10 @@ def test_secrets_are_masked() -> None:
 
 
 def test_an_invalid_output_is_a_failure() -> None:
-    """The reply for an invalid output has status code 5 and reason `crashed`, and names the output."""
+    """The reply for an invalid output has status code 5 and reason `invalid_output`, and names the output."""
     with pytest.raises(Failed, match="hammer swing: does not match its DDL: output 'hits': 'two' is not") as caught:
         swing(outputs={"hits": {"type": "integer"}}).check_output({"hits": "two"})
-    assert caught.value.reason == "crashed"
+    assert caught.value.reason == "invalid_output"
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_a_missing_output_is_a_failure(data: dict[str, Any], hint: str) -> None:
     with pytest.raises(Failed) as caught:
         action.check_output(data)
     assert str(caught.value) == f"hammer swing: output 'days_left' is missing ({hint})"
-    assert caught.value.reason == "crashed"
+    assert caught.value.reason == "invalid_output"
 
 
 def test_outputs_outside_required_are_optional() -> None:
@@ -169,7 +169,7 @@ def test_data_nested_too_deeply_is_refused() -> None:
 @given(value=st.text(), ending=st.sampled_from(["\n", "\r\n", "\n\n"]))
 def test_a_trailing_newline_does_not_match(value: str, ending: str) -> None:
     """`^…$` matches the whole value only."""
-    pattern = json_schema.whole_value_pattern(f"^{re.escape(value)}$")
+    pattern = quick_check.whole_value_pattern(f"^{re.escape(value)}$")
     assert re.search(pattern, value)
     assert not re.search(pattern, value + ending)
 
@@ -203,7 +203,7 @@ def test_a_trailing_newline_in_a_name_does_not_match() -> None:
 )
 def test_only_anchors_are_replaced(pattern: str, whole: str) -> None:
     """A `$` that is escaped or in a character set is a literal."""
-    assert json_schema.whole_value_pattern(pattern) == whole
+    assert quick_check.whole_value_pattern(pattern) == whole
 
 
 def test_inputs_are_matched_completely() -> None:

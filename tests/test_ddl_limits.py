@@ -12,7 +12,7 @@ from support.hammer import TEXT, document, with_input
 
 from collective import ddl, json_schema
 from collective.errors import DDLError, InvalidInput, UncheckedInput
-from collective.json_schema import CHECK_SECONDS
+from collective.time_limit import CHECK_SECONDS
 
 SLOW = {
     "repeated words": r"^(\w+\s?)*$",

@@ -11,36 +11,23 @@ from typing import Any
 
 import pytest
 from support.agent_cases import CASES, DDLS
+from support.hostile_values import hostile_values
 
 from collective.agents import fact, file, nettest, nrpe, package, process, puppet, service, shell
 from collective.catalog import Catalog
 from collective.ddl import Action
 from collective.errors import RPCError
 from collective.node.plugins import agents as loading
-from collective.node.plugins.agents import INSIDE, RPCUTIL
+from collective.node.plugins.agents import INSIDE
 from collective.testing import fake_commands
 
 AGENTS = (fact, file, nettest, nrpe, package, process, puppet, service, shell)
 MODULES = {one.__name__.rpartition(".")[2]: one for one in AGENTS}
 CATALOG = Catalog()
-DAEMON = INSIDE - {RPCUTIL}  # what these do depends on the daemon around them: they have tests of their own
-STANDARD = [path.stem for path in sorted(DDLS.glob("*.json")) if path.stem not in DAEMON]
+STANDARD = [path.stem for path in sorted(DDLS.glob("*.json"))]
 ACTIONS = [action for name in STANDARD for action in CATALOG.ddl(name).actions.values()]
-# Each value would do something if it reached a shell, an option parser, a path or a C string.
-HOSTILE = {
-    "option": "--now",
-    "newline": "a\nb",
-    "shell": "; touch {mark}",
-    "substitution": "$(touch {mark})",
-    "backticks": "`touch {mark}`",
-    "climbing": "../../../../../../../../{mark}",
-    "link": "{link}",
-    "long": "a" * (1024 * 1024),
-    "nul": "a\0b",
-    "not UTF-8": "a\udcff",
-}
 COMMANDS: dict[str, Any] = {name: {} for name in ("apt-get", "apt-cache", "dpkg-query", "systemctl", "ping", "puppet")}
-# These inputs are programs or patterns: what a caller may run is what the policy allows.
+# These inputs are programs: test_hostile_programs.py shows that exactly these are executed.
 PROGRAMS = {("shell", "command"), ("shell", "script"), ("shell", "stdin"), ("shell", "interpreter"), ("shell", "url")}
 
 
@@ -60,9 +47,9 @@ def test_every_action_has_a_case(action: Action) -> None:
 def test_every_agent_is_among_them() -> None:
     """The standard agents of the distribution are exactly those with a DDL, and all load."""
     loaded = loading.load([loading.bundled()], [DDLS], Path("/nonexistent"))
-    assert sorted(loaded) == sorted([*STANDARD, *DAEMON])
+    assert sorted(loaded) == STANDARD
     assert loaded.problems == ()
-    assert sorted([*MODULES, "rpcutil"]) == STANDARD
+    assert sorted([*MODULES, *INSIDE]) == STANDARD
 
 
 @pytest.mark.parametrize("provider", package.PROVIDERS)
@@ -129,8 +116,7 @@ def world(tmp_path: Path) -> dict[str, Any]:
 )
 def test_hostile_values(action: Action, name: str, world: dict[str, Any]) -> None:
     """A hostile value is refused by the DDL, or reaches commands only as a whole argument and never as an option."""
-    for text in HOSTILE.values():
-        value = text.format(mark=world["mark"], link=world["link"])
+    for value in hostile_values(world["mark"], world["link"]):
         try:
             data = action.check_input(filled(action, name, value))
         except RPCError:

@@ -204,11 +204,22 @@ def test_inputs_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     """Splitting the names does not help when the inputs alone are too large, and nothing is sent."""
     import secrets
 
-    network = Scripted({f"n{number}": Part() for number in range(1000)})
+    network = Scripted({f"n{number}": Part() for number in range(12)})
     fleet = network.fleet(tmp_path)
     with pytest.raises(MessageTooLarge):
-        fleet.call("shell", "run", {"command": secrets.token_hex(300_000)}, confirm=lambda _: True)
+        fleet.call("shell", "run", {"command": secrets.token_hex(900_000)}, confirm=lambda _: True)
     assert network.sent == []
+
+
+def test_inputs_that_cannot_be_published_are_sent_to_each_node(tmp_path: Path) -> None:
+    """SQS takes larger messages than SNS."""
+    import secrets
+
+    network = Scripted({f"n{number}": Part() for number in range(6)})
+    fleet = network.fleet(tmp_path, direct_limit=2)
+    call = fleet.call("shell", "run", {"command": secrets.token_hex(300_000)}, confirm=lambda _: True)
+    assert (network.direct, network.broadcasts) == (6, 0)
+    assert call.wait().counts()["ok"] == 6
 
 
 def test_nodes_that_read_the_request_and_do_not_answer_are_reported(

@@ -10,7 +10,9 @@ import pytest
 from support.crpc_call import Captured, called, json_document
 from support.scripted_fleet import Part, Scripted
 
-from collective.clients.node_groups import read
+from collective.clients.commands import find
+from collective.clients.node_groups import names, read
+from collective.clients.options import targets
 from collective.config import ClientConfig, load_client
 from collective.errors import CollectiveError, ConfigError, NoNodes
 from collective.fleet.discovery import Discovery
@@ -76,6 +78,68 @@ def test_sets_select_nodes(config: ClientConfig, fleet: Fleet, texts: list[str],
     assert fleet.find(Targets(sets=read(texts, config))).nodes == tuple(nodes.split())
 
 
+@pytest.mark.parametrize(
+    ("lines", "options", "nodes"),
+    [
+        ("@web", [], "web1 web2"),
+        ("# the front\n@web!web1\ndb1", [], "db1 web2"),
+        ("web[1-2]", [], "web1 web2"),
+        ("@web,@db!db2&@first", [], "db1 web1"),
+        ("@web", ["-I", "@first"], "web1"),
+        ("@web", ["-I", "web2"], "web2"),
+        ("@cmdb!web9", [], "web1"),
+    ],
+)
+def test_lines_of_a_file_are_sets(
+    config: ClientConfig, fleet: Fleet, tmp_path: Path, lines: str, options: list[str], nodes: str
+) -> None:
+    """Groups, ranges and operators in the file of --nodes are added, line by line; -I is a further condition."""
+    program(config, tmp_path, """echo '["web1", "web9"]'""")
+    (tmp_path / "list").write_text(f"{lines}\n")
+    args = find.make_parser().parse_args(["--nodes", str(tmp_path / "list"), *options])
+    assert fleet.find(targets(args)).nodes == tuple(nodes.split())
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("@wbe", "--nodes '@wbe': column 1: unknown group '@wbe' (did you mean '@web'?)"),
+        ("@web!", "--nodes '@web!': column 6: missing name or @group"),
+    ],
+)
+def test_a_wrong_line_of_a_file_is_refused(
+    config: ClientConfig, capsys: Captured, tmp_path: Path, line: str, problem: str
+) -> None:
+    """The error has the line and the column."""
+    (tmp_path / "list").write_text(f"web1\n{line}\n")
+    assert called(["find", "--nodes", str(tmp_path / "list")], capsys) == (64, "", f"crpc: {problem}\n")
+
+
+@pytest.mark.parametrize(
+    ("texts", "found"),
+    [
+        (["@first"], "web1 db1 db2"),
+        (["@first!db2", "new1"], "web1 db1 new1"),
+        (["@first&db[2-3]"], "db2"),
+        (["web[1-2],@first"], "web1 web2 db1 db2"),
+        (["@cmdb"], "web1 web9"),
+    ],
+)
+def test_nodes_that_do_not_exist_yet(config: ClientConfig, tmp_path: Path, texts: list[str], found: str) -> None:
+    """`crpc setup --node` takes ranges, operators, and groups with names or a program."""
+    program(config, tmp_path, """echo '["web1", "web9"]'""")
+    assert names(texts, config, "--node") == found.split()
+
+
+def test_a_filter_finds_no_nodes_that_do_not_exist(config: ClientConfig, capsys: Captured) -> None:
+    """The error says what to use instead, before AWS is asked."""
+    assert called(["setup", "--node", "web1,@web", "--dry-run"], capsys) == (
+        64,
+        "",
+        "crpc: --node 'web1,@web': a group with a filter has no names (use a group with nodes or a command)\n",
+    )
+
+
 def test_sets_and_other_filters_must_both_match(config: ClientConfig, fleet: Fleet) -> None:
     """Nodes must be in the set, match the other options, and be among the names of --nodes."""
     sets = read(["@first"], config)
@@ -128,7 +192,7 @@ def test_a_program_that_fails_ends_the_call(config: ClientConfig, tmp_path: Path
 @pytest.mark.parametrize(
     ("text", "problem"),
     {
-        "@wbe": "-I '@wbe': column 1: unknown group '@wbe' (did you mean 'web'?)",
+        "@wbe": "-I '@wbe': column 1: unknown group '@wbe' (did you mean '@web'?)",
         "@web!": "-I '@web!': column 6: missing name or @group",
         "!web1": "-I '!web1': column 1: missing name or @group",
         "@web!we b": "invalid character ' '",

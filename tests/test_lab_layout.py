@@ -7,6 +7,8 @@ from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined
 
 import pytest
 
+from collective.errors import ConfigError, UsageError
+from collective.lab import servers
 from collective.lab.layout import Layout
 
 
@@ -32,3 +34,34 @@ def test_the_server_is_added_to_the_hosts_without_a_proxy(
     assert (found["no_proxy"], found["NO_PROXY"]) == (hosts, hosts)
     monkeypatch.setenv("no_proxy", found["no_proxy"])
     assert proxy_bypass_environment("127.0.0.1")
+
+
+def test_a_lab_has_the_endpoints_of_its_server(tmp_path: Path) -> None:
+    """The first URL is that of all services; variables of single services follow."""
+    urls = {"AWS_ENDPOINT_URL": "http://127.0.0.1:1", "AWS_ENDPOINT_URL_SQS": "http://127.0.0.1:2"}
+    layout = Layout(tmp_path)
+    layout.write_endpoints(urls)
+    found = layout.environment()
+    assert {name: found.get(name) for name in [*urls, "AWS_ENDPOINT_URL_SNS"]} == {**urls, "AWS_ENDPOINT_URL_SNS": None}
+
+
+@pytest.mark.parametrize("server", ["", "sqs", "ftp://127.0.0.1", "http://", "http://127.0.0.1:port", "http://[::1"])
+def test_a_server_is_a_known_name_or_a_url(server: str) -> None:
+    """Anything else is refused before a lab is made."""
+    with pytest.raises(UsageError, match="invalid server"):
+        servers.check(server)
+
+
+def test_a_server_that_is_not_installed_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error says how to install it."""
+    monkeypatch.setenv("PATH", "/nonexistent")
+    with pytest.raises(ConfigError, match="npm install"):
+        servers.check(servers.FAUXQS)
+
+
+def test_moto_serves_fewer_nodes_than_other_servers(tmp_path: Path) -> None:
+    """A publish on moto reaches 100 nodes only."""
+    with pytest.raises(UsageError, match="between 1 and 100 with moto"):
+        Layout(tmp_path / "lab").create(101)
+    with pytest.raises(UsageError, match="between 1 and 500 with fauxqs"):
+        Layout(tmp_path / "lab").create(501, servers.FAUXQS)

@@ -54,6 +54,20 @@ def test_a_command_file_that_others_can_change_is_not_used(folder: Path, capsys:
         path.chmod(before)
 
 
+@pytest.mark.parametrize("name", ["client.yaml", "."])
+def test_a_configuration_that_others_can_change_is_not_used(folder: Path, capsys: Captured, name: str) -> None:
+    """Aliases and groups in it run programs as the caller, so the file and its folder must be the user's or root's."""
+    path = folder / name
+    before = path.stat().st_mode
+    path.chmod(before | 0o002)
+    for words in (["up"], ["find", "--count"], ["config", "show"]):
+        code, _, err = called(words, capsys)
+        expected = f"{folder / 'client.yaml'}: not used: {path}: writable by all users (use 'chmod o-w {path}')"
+        assert (code, expected in err) == (CONFIGURATION, True), (words, err)
+    path.chmod(before)
+    assert called(["config", "show"], capsys)[0] == 0
+
+
 def test_own_commands_are_in_the_help(folder: Path, capsys: Captured) -> None:
     """The list of commands has own ones, one per line, and each has a help page."""
     entries = {entry["name"]: entry for entry in json_document(["help"], capsys)["entries"]}

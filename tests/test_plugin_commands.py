@@ -79,6 +79,13 @@ def test_a_program_on_path_is_a_command(path: Path) -> None:
     assert crpc("foo", "--help").stdout == crpc("help", "foo").stdout == "foo ['--help']\n"
 
 
+def test_a_program_without_an_interpreter_is_run_by_sh(path: Path) -> None:
+    """A script without `#!` runs, as from a shell; its arguments are not interpreted."""
+    program(path, "plain").write_text('printf "%s," "$@"\nexit 3\n')
+    ended = make_crpc(dict(os.environ))("plain", "$(id)", "x y")
+    assert (ended.returncode, ended.stdout, ended.stderr) == (3, "$(id),x y,", "")
+
+
 def test_a_program_never_takes_the_name_of_a_command_or_agent(path: Path, capsys: Captured) -> None:
     """Commands of crpc and agents are preferred; their names are not listed a second time."""
     for name in ("schema", "package", "acme", "foo"):

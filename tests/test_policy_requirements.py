@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import time
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -12,9 +14,13 @@ from support.node_server import audit, call_node, request
 
 from collective import messages
 from collective.audit.records import Record
-from collective.errors import PolicyError
+from collective.errors import Failed, PolicyError
+from collective.messages import Request
+from collective.node.jobs.store import open_database
 from collective.node.requests import caller_hours
 from collective.node.requests.caller_hours import HOUR, CallerHours
+from collective.node.storage import call_history
+from collective.node.storage.call_history import ApprovalUses, CallHistory
 from collective.policy import CallFacts, Policy, Question
 from collective.policy.parsing import parse
 from collective.policy.replay import DescribedActions, replay
@@ -42,8 +48,15 @@ def question(**call: Any) -> Question:
         ("max_targets: 5", {"targets": 5}, ""),
         ("max_targets: 5", {"targets": 6}, "at most 5 nodes per call, not 6"),
         ("max_targets: 5", {"targets": None}, "at most 5 nodes per call, not a broadcast"),
-        ("approvals: 2", {"approvals": 2}, ""),
-        ("approvals: 2", {"approvals": 1, "approval_problem": "x"}, "2 approvals by other callers, not 1 (x)"),
+        ("approvals: 2", {"approvers": ("bob", "carol")}, ""),
+        ("approvals: 2", {"approvers": ("bob",), "unnamed_approvals": 1}, ""),
+        ("approvals: 2", {"approvers": ("bob",), "problem": "x"}, "2 approvals by other callers, not 1 (x)"),
+        ("approvals: 2, approvers: [bob, '*@ops']", {"approvers": ("bob", "eve@ops")}, ""),
+        (
+            "approvals: 2, approvers: [bob, '*@ops']",
+            {"approvers": ("bob", "mallory"), "problem": "x"},
+            "2 approvals by other callers, not 1 (the policy accepts no approval of 'mallory'; x)",
+        ),
         ("approvals: 1", {}, "1 approval by other callers, not 0"),
         ("max_targets_per_hour: 9", {"targets_in_hour": 9}, ""),
         ("max_targets_per_hour: 9", {"targets_in_hour": 10}, "at most 9 nodes per hour and caller, not 10"),
@@ -104,6 +117,10 @@ def test_a_rule_matches_at_its_times_only() -> None:
         ("max_targets: true", "max_targets: must be an integer from 1, not true"),
         ("max_targets_per_hour: '5'", "max_targets_per_hour: must be an integer from 1, not '5'"),
         ("reason: 'x', allow: false", "reason: has no effect in a rule that denies"),
+        ("approvers: [bob]", "approvers: has no effect without 'approvals'"),
+        ("approvals: 1, approvers: []", "approvers: empty list"),
+        ("approvals: 1, approvers: ['group:nobody']", "approvers: unknown group 'nobody' (groups: none)"),
+        ("approvals: 1, approvers: [bob], allow: false", "approvals: has no effect in a rule that denies"),
         ("max_targets: 5, allow: false", "max_targets: has no effect in a rule that denies"),
     ],
 )
@@ -118,7 +135,7 @@ def test_a_replay_uses_the_recorded_reason_number_and_time() -> None:
     """What the audit log does not know, the calls of the hour, makes a request undecidable."""
     decision = {
         "event": "decision", "time": NOON, "caller": "alice@example.com", "agent": "service", "action": "restart",
-        "data": {}, "verdict": "allowed", "reason": "CHG-1", "targets": 7,
+        "data": {}, "verdict": "allowed", "reason": "CHG-1", "targets": 7, "approvers": ["bob"],
     }  # fmt: skip
 
     def state(rule: str) -> str:
@@ -128,6 +145,7 @@ def test_a_replay_uses_the_recorded_reason_number_and_time() -> None:
     assert state("reason: 'CHG-1'") == "same"
     assert state("reason: 'CHG-2'") == "different"
     assert state("max_targets: 6") == "different"
+    assert [state(f"approvals: 1, approvers: [{name}]") for name in ("bob", "carol")] == ["same", "different"]
     assert state("between: '22:00-04:00 UTC'") == "different"
     assert state("max_targets_per_hour: 100") == "undecidable"
 
@@ -183,7 +201,7 @@ def test_different_calls_with_the_same_run_are_counted_each(tmp_path: Path) -> N
 
 def test_the_count_ends_after_an_hour_and_its_memory_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     """The oldest calls are counted together, also while many calls for no nodes follow; old callers are forgotten."""
-    hours = CallerHours()
+    hours = CallerHours(CallHistory(open_database(None)))
     hours.add("alice", "a", 5, 0.0)
     hours.add("alice", "a", 3, 10.0)
     assert [hours.targets("alice", run, now) for run, now in (("b", 1.0), ("a", 1.0), ("b", HOUR))] == [5, 0, 0]
@@ -198,3 +216,88 @@ def test_the_count_ends_after_an_hour_and_its_memory_is_limited(monkeypatch: pyt
     for caller in ("bob", "carol"):
         hours.add(caller, "x", 1, 22.0)
     assert hours.targets("alice", "", 23.0) == 0
+
+
+def test_the_count_survives_a_restart(tmp_path: Path) -> None:
+    """While the policy limits an hour, a new daemon counts the calls that the one before has allowed."""
+    rules = parse("rules: [{name: changes, max_targets_per_hour: 10}]", "policy.yaml")
+    for sent, expected in ((7, None), (4, "denied"), (3, None), (1, "denied")):
+        database = open_database(tmp_path / "jobs.sqlite")
+        with memory_fleet(tmp_path, {"web1": {}}, policy=rules, jobs=database) as network:
+            network.transport.open_replies("testing_reply_test-0")
+            assert call_node(network, request(total=sent)).reason == expected
+
+
+def test_what_is_on_disk_is_what_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Calls that are counted together by the minute are so on disk as well; those of the hour before are deleted."""
+    monkeypatch.setattr(caller_hours, "RUNS", 2)
+    database = open_database(tmp_path / "jobs.sqlite")
+    hours = CallerHours(CallHistory(database))
+    for number in range(6):
+        hours.add("alice", f"run {number}", number, 30.0 * number, keep=True)
+    hours.add("alice", "run 5", 2, 160.0, keep=True)
+    hours.add("bob", "memory only", 3, 160.0)
+    assert hours.targets("alice", "", 170.0) == 15
+    again = CallerHours(CallHistory(database))
+    assert [again.targets(name, "", 170.0) for name in ("alice", "bob")] == [15, 0]
+    assert again.targets("alice", "run 5", 170.0) == 10
+    again.add("alice", "late", 1, HOUR + 100.0, keep=True)
+    assert min(call.time for call in CallHistory(database).all()) >= 100.0
+
+
+# -- approvals are used once
+
+
+def approval(run: str, *, uses: int = 1, expires: float = 60.0) -> dict[str, Any]:
+    """Return the approval of a ping by bob; nodes in memory accept it without a signature."""
+    content = {
+        "type": "approval",
+        **{
+            name: getattr(request(), name)
+            for name in ("collective", "installation", "caller", "agent", "action", "data")
+        },
+        "targets": ["web1"],
+        "run": run,
+        "uses": uses,
+        "expires": time.time() + expires,
+    }
+    return {"document": json.dumps(content), "signatures": {"bob": "x"}}
+
+
+def test_an_approval_is_for_one_request_and_its_retries(tmp_path: Path) -> None:
+    """A node accepts as many requests of the run as were approved, also across a restart."""
+    rules = parse("rules: [{name: approved, approvals: 1}]", "policy.yaml")
+    run = messages.new_id()
+    approved = approval(run, uses=2)
+
+    def sent(*requests: Request) -> list[str]:
+        """Return the status messages of a daemon of its own."""
+        database = open_database(tmp_path / "jobs.sqlite")
+        with memory_fleet(tmp_path, {"web1": {}}, policy=rules, jobs=database) as network:
+            network.transport.open_replies("testing_reply_test-0")
+            return [call_node(network, replace(one, time=time.time())).statusmsg for one in requests]
+
+    first = request(id=run, run=run, approvals=approved)
+    assert sent(first) == ["OK"]
+    [ok, used] = sent(request(run=run, approvals=approved), request(run=run, approvals=approved))
+    assert (ok, used.endswith("not 0 (the approvals have been used before)")) == ("OK", True)
+    [again, other] = sent(replace(request(run=run), approvals=approved), request(approvals=approved))
+    assert "(the approvals have been used before)" in again
+    assert "(the approvals are for another run)" in other
+
+
+def test_the_uses_of_approvals_are_forgotten_when_they_expire(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The number of uses is limited; a node that has too many refuses instead of forgetting one."""
+    monkeypatch.setattr(call_history, "MOST_USES", 2)
+    uses = ApprovalUses(open_database(None))
+    uses.add("a", "1", until=10.0, now=1.0)
+    uses.add("b", "2", until=20.0, now=1.0)
+    with pytest.raises(Failed, match="this node has 2 uses of approvals"):
+        uses.add("c", "3", until=20.0, now=1.0)
+    assert (uses.is_used_up("a", "x", 1), uses.is_used_up("a", "1", 1), uses.is_used_up("a", "x", 2)) == (
+        True,
+        False,
+        False,
+    )
+    uses.add("c", "3", until=20.0, now=11.0)
+    assert not uses.is_used_up("a", "x", 1)

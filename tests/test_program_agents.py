@@ -7,6 +7,7 @@ import logging
 import os
 import shutil
 import stat
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from typing import Any
 
 import pytest
 from support.node_server import REPLIES, call_node, described, request
-from support.program_agents import CHORIA_SHELL, MOUNTED, PARROT, USAGE, write_program
+from support.program_agents import CHORIA_SHELL, MOUNTED, PARROT, REMOVER, USAGE, write_program
 
 from collective.node.plugins import agents, plugin_set
 from collective.node.plugins.agents import LoadedAgents
@@ -59,9 +60,10 @@ class Called:
     def __init__(self, network: Network) -> None:
         self.network = network
 
-    def __call__(self, agent: str, action: str = "go", **data: Any) -> Any:
+    def __call__(self, agent: str, action: str = "go", *, dry_run: bool = False, **data: Any) -> Any:
         """Return the reply to one request."""
-        return call_node(self.network, request(agent, action, data=data))
+        critical = ("dry_run",) if dry_run else ()
+        return call_node(self.network, request(agent, action, data=data, dry_run=dry_run, critical=critical))
 
 
 @pytest.fixture
@@ -128,6 +130,62 @@ def test_a_folder_has_one_program_for_each_action(folder: Path, serve: Any) -> N
     assert "/no/such/folder" in reply.statusmsg
 
 
+@needs_jq
+def test_a_dry_run_of_a_program_changes_nothing(folder: Path, serve: Any, tmp_path: Path) -> None:
+    """The request says whether it is a dry run, and outputs of a real run may be absent."""
+    write_program(folder / "files" / "remove", REMOVER)
+    document = json.loads(ddl("files", "remove", inputs={"path": TEXT}, dry_run=True))
+    outputs = {"changed": {"type": "boolean"}, "inode": {"type": "integer"}}
+    document["actions"]["remove"]["output"] = {"type": "object", "properties": outputs, "required": ["changed"]}
+    (folder / "files.json").write_text(json.dumps(document))
+    path = tmp_path / "$(touch gone)"
+    path.touch()
+    call = serve()
+    assert call("files", "remove", dry_run=True, path=str(path)).data == {"changed": True}
+    assert path.exists()
+    assert call("files", "remove", path=str(path)).data == {"changed": True}
+    assert not path.exists()
+
+
+def test_a_program_of_choria_gets_a_dry_run_only_where_the_ddl_has_one(folder: Path, serve: Any) -> None:
+    """The member `dry_run` is in the requests of actions that have a dry run, and in no others."""
+    answer = "case $3 in *activation*) echo '{\"activate\": true}' > $2; exit;; esac"
+    show = "sed -n 's/.*\"dry_run\": \\([a-z]*\\).*/\\1/p' $1 | tr -d '\\n'"
+    write_program(folder / "teller", f'#!/bin/sh\n{answer}\nprintf \'{{"data": {{"text": "%s"}}}}\' "$({show})" > $2\n')
+    document = json.loads(ddl("teller", "plain", "careful"))
+    document["actions"]["careful"] = {**document["actions"]["careful"], "dry_run": True}
+    (folder / "teller.json").write_text(json.dumps(document))
+    call = serve()
+    assert [call("teller", "careful", dry_run=dry).data["text"] for dry in (False, True)] == ["false", "true"]
+    assert call("teller", "plain").data["text"] == ""
+    assert call("teller", "plain", dry_run=True).reason == "no_dry_run"
+
+
+@pytest.mark.parametrize("name", ["single", "several/go"])
+def test_a_program_that_ignores_dry_runs_is_refused(folder: Path, name: str) -> None:
+    """A dry run would change the node, so a program that does not contain the word is not loaded."""
+    write_program(folder / name, "#!/bin/sh\necho '{\"activate\": true}' > $2\n")
+    agent = name.partition("/")[0]
+    (folder / f"{agent}.json").write_text(ddl(agent, dry_run=True))
+    (problem,) = load(folder).problems
+    assert "action 'go': 'dry_run' is true in the DDL, and the program does not contain 'dry_run'" in problem
+
+
+def test_the_programs_of_the_documentation_are_those_of_these_tests() -> None:
+    """The page about other languages shows the programs that are run here."""
+    page = (Path(__file__).parents[1] / "docs" / "how-to" / "agents-in-any-language.md").read_text()
+    for text in (CHORIA_SHELL, USAGE, REMOVER):
+        assert f"```sh\n{text}```" in page
+
+
+def test_a_program_may_lack_an_interpreter(folder: Path, serve: Any) -> None:
+    """MCollective's programs run without a `#!` line, because Ruby lets /bin/sh run them; so do ours."""
+    (folder / "disk").mkdir()
+    write_program(folder / "disk" / "usage.sh", 'echo \'{"text": "plain"}\' > "$2"\n')
+    (folder / "disk.json").write_text(ddl("disk", "usage"))
+    assert serve()("disk", "usage").data == {"text": "plain"}
+
+
 def test_a_data_function_may_be_a_program(folder: Path, serve: Any) -> None:
     """A data function in shell answers filters and get_data."""
     write_program(folder / "data" / "mounted", MOUNTED)
@@ -163,8 +221,13 @@ REPLIES_OF = {
     "a pipe": ("rm $2; mkfifo $2", 5, "crashed", "the program's reply is not a regular file"),
     "a link": ("rm $2; ln -s /etc/passwd $2", 5, "crashed", "the program's reply cannot be read"),
     "too much": ("head -c 9000000 /dev/zero > $2", 5, "crashed", "larger than the limit of 8388608 bytes"),
-    "another output": ('echo \'{"data": {"other": "x"}}\' > $2', 5, "crashed", "output 'text' is missing"),
-    "another type": ('echo \'{"data": {"text": 1}}\' > $2', 5, "crashed", "output 'text': 1 is not of type 'string'"),
+    "another output": ('echo \'{"data": {"other": "x"}}\' > $2', 5, "invalid_output", "output 'text' is missing"),
+    "another type": (
+        'echo \'{"data": {"text": 1}}\' > $2',
+        5,
+        "invalid_output",
+        "output 'text': 1 is not of type 'string'",
+    ),
     "prints": (f"seq 100000; echo '{OK}' > $2", 0, None, "OK"),
     "no environment": (f"[ -z \"$SECRET_OF_NODE\" ] && echo '{OK}' > $2", 0, None, "OK"),
     "private files": (f"[ $(stat -c %a $(dirname $2)) = 700 ] && echo '{OK}' > $2", 0, None, "OK"),
@@ -190,11 +253,21 @@ def test_every_ending_of_a_program_is_one_clear_reply(
     assert list(temporary.glob("collective-*")) == []
 
 
+def test_what_a_killed_program_has_printed_is_logged(folder: Path) -> None:
+    """The output before the deadline is in the log, also of a program in a relative folder."""
+    write_program(folder / "loop" / "go", "#!/bin/sh\necho waiting for db1; echo no answer >&2; exec sleep 600\n")
+    (folder / "loop.json").write_text(ddl("loop").replace('"timeout": 5', '"timeout": 3'))
+    crpc = Path(sys.executable).parent / "crpc"
+    done = subprocess.run([crpc, "run-local", "loop", "go"], cwd=folder, capture_output=True, text=True, check=False)
+    assert (done.returncode, "Timed out after 3 s" in done.stdout) == (2, True), done.stdout
+    assert {"waiting for db1", "no answer"} <= set(done.stderr.splitlines())
+
+
 def test_a_program_that_does_not_end_is_killed(folder: Path, serve: Any, tmp_path: Path, temporary: Path) -> None:
     """At the deadline the program and its children are dead, and the files of the call are gone."""
     (folder / "loop").mkdir()
     write_program(folder / "loop" / "go", f"#!/bin/sh\nsetsid sleep 600 & echo $! > {tmp_path}/pid; wait\n")
-    (folder / "loop.json").write_text(ddl("loop").replace('"timeout": 5', '"timeout": 1'))
+    (folder / "loop.json").write_text(ddl("loop").replace('"timeout": 5', '"timeout": 3'))
     reply = serve()("loop")
     assert (reply.statuscode, reply.reason) == (5, "timeout")
     assert not Path(f"/proc/{(tmp_path / 'pid').read_text().strip()}").exists()
@@ -337,3 +410,16 @@ def test_the_reply_file_of_mcollective_is_read_as_there(folder: Path, serve: Any
     assert {name: call("runner", name).data for name in MCOLLECTIVE_REPLIES} == {
         name: data for name, (_, data) in MCOLLECTIVE_REPLIES.items()
     }
+
+
+def test_the_programs_of_the_first_folder_are_used(folder: Path) -> None:
+    """MCollective has a fixed order of two places (actionrunner_spec.rb:229-239); here the configured order decides."""
+    folders = [folder, folder.parent / "other"]
+    for one in folders:
+        write_program(one / "runner" / "go", "#!/bin/sh\n")
+    (folder / "runner.json").write_text(ddl("runner"))
+    loaded = agents.load(folders, [folder], folder / "settings")
+    assert loaded["runner"].programs["go"].path == folder / "runner" / "go"
+    assert loaded.problems == (
+        f"{folders[1]}/runner: the name 'runner' is already used by {folder}/runner (rename one of them)",
+    )

@@ -193,6 +193,12 @@ def test_numbers(function: str, number: float | None, text: str) -> None:
     assert _aggregates(AggregateResult(function, "count", "Count", number)) == f"{text}\n\n"
 
 
+def test_values_that_are_omitted_are_reported() -> None:
+    """A line below the result has their number, so that it is not taken for that of all nodes."""
+    result = AggregateResult("sum", "count", "Count", 4, {}, 47, 3)
+    assert _aggregates(result).splitlines()[1:] == ["   (3 of 47 values omitted: not a number)", ""]
+
+
 def test_summary_values_are_escaped() -> None:
     """Each value of a summary is one escaped line; very long values exceed the column."""
     text = _aggregates(AggregateResult("summary", "v", "V", {"a\n\x1b[2J": 2, "x" * 70: 1}))

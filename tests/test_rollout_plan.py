@@ -14,14 +14,16 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from support.json_documents import check_document
 from support.scripted_fleet import Part, Scripted
 
-from collective import Pace, Targets
+from collective import Pace, Targets, policy
 from collective.clients.expected_duration import expected_seconds
+from collective.clients.plan_forecast import forecast
 from collective.errors import PlanRefused, SignatureError, UsageError
 from collective.fleet import plan_signature
 from collective.fleet.amounts import Amount
 from collective.fleet.plan import CallPlan, Parties, drift, read_saved, saved, saved_targets
 from collective.fleet.runs.folder import RunFolder
 from collective.fleet.runs.recorder import RunRecorder
+from collective.fleet.steps import Hooks
 from collective.registry import NodeRecord
 from collective.setup.cost import call_cost
 from collective.signing import NAMESPACE, PLAN_NAMESPACE, SignPayload, sshsig, unsigned
@@ -311,6 +313,42 @@ def test_enough_nodes_are_a_success(tmp_path: Path, failing: int, threshold: str
         outcomes.stopped = True
         assert outcomes.exit_code() == 4
     assert Amount(80, percent=True) == outcomes.success_threshold or threshold != "80%"
+
+
+# -- what policies say
+
+POLICY = """rules:
+  - {name: few, agents: [shell], max_targets_per_hour: 3, select: "not site=b"}
+  - {name: site b, agents: [shell], facts: [site=b], reason: 'CHG-.*'}
+  - {name: reads, agents: [rpcutil]}
+"""
+
+
+def test_a_copy_of_a_policy_says_what_nodes_decide(tmp_path: Path) -> None:
+    """A decision that depends on earlier calls is not known; hooks are decided as well."""
+    path = tmp_path / "policy.yaml"
+    path.write_text(POLICY)
+    digest = policy.read(path).digest
+    world = network()
+    with world.fleet(tmp_path) as fleet:
+        for name in NODES[:4]:
+            change(world, name, policy=digest, facts={"site": "b"} if name == NODES[0] else {})
+        change(world, NODES[4], policy="0" * 64)
+        plan = fleet.plan(*RUN)
+        found = forecast(plan, fleet, [path], dry_run=False).policy
+        assert found is not None
+        assert found.denied == {
+            NODES[0]: "rule 'site b' requires a reason that matches 'CHG-.*', and none was given (--reason)"
+        }
+        assert found.unknown == {
+            **dict.fromkeys(NODES[1:4], "rule 'few' limits the nodes per hour"),
+            NODES[4]: "its policy is none of the files",
+            NODES[5]: "it has published no valid policy",
+        }
+        named = replace(plan, reason="CHG-1", hooks=Hooks(after=fleet.hook("service", "stop", {"service": "x"})))
+        found = forecast(named, fleet, [path], dry_run=False).policy
+        assert found is not None
+        assert found.denied == dict.fromkeys(NODES[:4], "after: no rule allows it")
 
 
 # -- how long it takes

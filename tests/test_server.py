@@ -190,7 +190,7 @@ def test_the_node_checks_inputs_too(
 def test_an_output_that_breaks_the_ddl_is_named(network: Network) -> None:
     """The node checks what its own plugins return."""
     reply = call_node(network, request("odd", "lie"))
-    assert (reply.statuscode, reply.reason) == (5, "crashed")
+    assert (reply.statuscode, reply.reason) == (5, "invalid_output")
     assert "odd lie: does not match its DDL: output 'number'" in reply.statusmsg
 
 

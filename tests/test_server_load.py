@@ -167,6 +167,8 @@ def test_a_reply_waits_for_a_new_queue(tmp_path: Path) -> None:
 class BrokenPolicy:
     """A policy with a bug."""
 
+    limits_hours = False
+
     def decide(self, _question: Question) -> Decision:
         """Raise what no policy should raise."""
         raise ValueError("what")

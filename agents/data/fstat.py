@@ -39,6 +39,7 @@ def fstat(query: str, *, deadline: float) -> Reply:
     Times are strings in UTC, and Unix seconds in `…_seconds`; ages are in seconds. Digests are null for anything but
     regular files, and missing if the file cannot be read, or not within the deadline.
     """
+    _check_spelling(query)
     try:
         found = os.lstat(query)
     except (FileNotFoundError, NotADirectoryError):
@@ -55,6 +56,15 @@ def fstat(query: str, *, deadline: float) -> Reply:
         **_times(found),
         **(_digests(query, deadline) if stat.S_ISREG(found.st_mode) else _NO_DIGESTS),
     }
+
+
+def _check_spelling(path: str) -> None:
+    """Refuse all spellings of a path but one: a policy that denies it must not be passed with another one."""
+    steps = [step for step in path.split("/") if step not in ("", ".")]
+    if ".." in steps:
+        raise Aborted(f"{path}: use a path without '..'")
+    if path != (plain := f"/{'/'.join(steps)}"):
+        raise Aborted(f"{path}: use '{plain}'")
 
 
 def _times(found: os.stat_result) -> Reply:

@@ -6,6 +6,8 @@ from collections import Counter
 
 from collective.clients.render import CallView
 from collective.clients.render.console import Console
+from collective.clients.render.view import Screen
+from collective.clients.results import CallOutput
 from collective.clients.streams import write
 from collective.text import escape_controls
 
@@ -20,6 +22,14 @@ class PackageConsole(Console):
         else:
             write(summary(call), self._screen.stream)
             self.show_missing(call)
+
+
+class PackageOutput(CallOutput):
+    """The results of an action that changes a package."""
+
+    def write_text(self, screen: Screen) -> None:
+        """Write the replies, and the summary of versions."""
+        self.show_on(PackageConsole(screen, self.view))
 
 
 def summary(call: CallView) -> str:

@@ -17,6 +17,7 @@ from collective.clients.apps import ExtraVerb
 from collective.clients.output import Output
 from collective.clients.parser import Parser
 from collective.clients.streams import notice
+from collective.clients.view_options import check_fields, read_view
 from collective.errors import NoNodes, UsageError
 from collective.exit_codes import FAILED, NO_NODES, OK, SILENT
 from collective.nodesets import fold
@@ -98,9 +99,11 @@ def _asking(args: argparse.Namespace) -> Iterator[tuple[Ask, Targets, bool]]:
     """Discover the nodes; yield what calls an action, the nodes, and whether messages to them are published."""
     config = options.client_config(args)
     wanted = options.targets(args)
+    check_fields(read_view(args), _COLUMNS)
 
     from collective.fleet.fleet import Fleet
     from collective.fleet.targets import Targets
+    from collective.setup.cost import DIRECT_LIMIT
 
     with Fleet.connect(config) as fleet:
         found = fleet.find(wanted, "file")
@@ -114,7 +117,8 @@ def _asking(args: argparse.Namespace) -> Iterator[tuple[Ask, Targets, bool]]:
 
         if not found.nodes:
             raise NoNodes(found.why_none)
-        yield ask, Targets(nodes=found.nodes), len(found.nodes) > config.direct_limit
+        limit = DIRECT_LIMIT if config.direct_limit is None else config.direct_limit
+        yield ask, Targets(nodes=found.nodes), len(found.nodes) > limit
 
 
 def _show(args: argparse.Namespace, transfers: Mapping[str, Transfer], run: Callable[[], None]) -> int:

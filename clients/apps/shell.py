@@ -11,9 +11,7 @@ from collections.abc import Sequence
 
 from collective.clients import options
 from collective.clients.apps import ExtraVerb
-from collective.clients.commands import rpc
 from collective.clients.parser import Parser
-from collective.clients.prepared_call import connected
 from collective.errors import UsageError
 
 # KEY=VALUE where KEY is an input, or may be a misspelt one because no space follows. `A=1 env` is a command line.
@@ -22,7 +20,9 @@ _INPUT = re.compile(r"(command|user|timeout|cwd|environment|stdin)=|[A-Za-z_][A-
 
 def make_parser() -> Parser:
     """Return the parser of `crpc shell run`."""
-    parser = rpc.make_parser(
+    from collective.clients.request_parser import make_parser as request_parser
+
+    parser = request_parser(
         "crpc shell run",
         "crpc shell run 'LINE' [KEY=VALUE ...] [options]",
         "Run a command line on many nodes.\n\nThe inputs are those of 'crpc describe shell run'.",
@@ -38,6 +38,8 @@ def make_parser() -> Parser:
 
 def run(arguments: Sequence[str]) -> int:
     """Run a command line on all matching nodes, with `--tail` as a job; return the exit code."""
+    from collective.clients.commands import rpc
+
     args = make_parser().parse_args(arguments)
     words = inputs(args.words)
     if not args.tail:
@@ -71,6 +73,8 @@ def output(arguments: Sequence[str]) -> int:
     args = make_output_parser().parse_args(arguments)
     _refuse_other_forms(args, "output", "because it prints the output as it is")
     from collective.clients.apps._output import fetch
+    from collective.clients.commands import rpc
+    from collective.clients.prepared_call import connected
 
     with connected(*rpc.configuration(args, ["shell", "statuses"])) as fleet:
         return fetch(fleet, args.handle, options.targets(args), args.timeout)

@@ -1,4 +1,4 @@
-"""`crpc apply FILE`: run a saved plan, if nothing that it was made for has changed."""
+"""`crpc apply ID|FILE`: run a saved plan, if nothing that it was made for has changed."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from collective.clients import options
+from collective.clients import options, run_records
 from collective.clients.commands import COMMANDS
+from collective.clients.completed_by import completed_by
 from collective.clients.confirmation import Confirmation
+from collective.clients.notify_options import add_notify, notifier
 from collective.clients.parser import Parser
-from collective.clients.plan_summary import call_line, read_plan, step_lines
+from collective.clients.plan_summary import call_line, find_plan, read_plan, step_lines
 from collective.clients.prepared_call import start
 from collective.clients.results import CallOutput, present
 from collective.clients.rollout_checks import read_gates
@@ -38,7 +40,8 @@ def make_parser() -> Parser:
             "crpc apply plan.json",
         ],
     )
-    parser.add_argument("file", metavar="FILE", type=options.path, help="the file that --save-plan has written")
+    plan = parser.add_argument("plan", metavar="ID|FILE", help="a file of --save-plan, or a request of 'crpc request'")
+    completed_by("file", plan)
     parser.add_argument(
         "--planner",
         metavar="FILE.pub",
@@ -47,6 +50,7 @@ def make_parser() -> Parser:
     )
     parser.add_argument("--allow-drift", action="store_true", help="run the plan on the nodes that match now")
     parser.add_argument("--yes", action="store_true", help="do not ask for confirmation")
+    add_notify(parser)
     add_views(parser)
     options.add_saving(parser)
     options.add_target(parser)
@@ -60,8 +64,9 @@ def run(arguments: Sequence[str]) -> int:
     from collective.fleet.plan import drift
 
     config = options.client_config(args)
-    document = read_plan(args.file, config)
+    document = read_plan(find_plan(args.plan, config), config)
     sign = _verified(document, config, args.planner)
+    notifying = notifier(args, config)
 
     from collective.fleet.fleet import Fleet
 
@@ -75,8 +80,9 @@ def run(arguments: Sequence[str]) -> int:
         if not args.quiet:
             _show(document, plan)
         confirmation = Confirmation(plan.action, plan.data, config.max_targets, config.type_above)
-        call = start(args, fleet, plan, confirmation)
-        return present(CallOutput(call, args), call, fleet)
+        call = start(args, fleet, plan, confirmation, run_records.recorder(args, fleet, plan), notifying)
+        with notifying.following(call):
+            return present(CallOutput(call, args), call, fleet)
 
 
 def _verified(document: Mapping[str, Any], config: ClientConfig, planner: Path | None) -> SignPayload | None:
@@ -123,11 +129,6 @@ def _plan_again(fleet: Fleet, document: Mapping[str, Any]) -> CallPlan:
         hooks=Hooks(**hooks),
     )
     background = Background(**document["background"]) if document["background"] else None
-    gates, approvals = read_gates(**document["gates"]), _approvals(document)
-    return replace(plan, gates=gates, background=background, reason=document["reason"], approvals=approvals)
-
-
-def _approvals(document: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """Return the approvals to send; None without any."""
-    approval: Mapping[str, Any] = document["approval"]
-    return approval if approval["signatures"] else None
+    plan = replace(plan, gates=read_gates(**document["gates"]), background=background, reason=document["reason"])
+    approval = document["approval"]
+    return replace(plan, approvals=approval, run=document["run"]) if approval["signatures"] else plan

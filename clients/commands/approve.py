@@ -1,19 +1,17 @@
-"""`crpc approve FILE`: sign a saved plan of another caller, so that nodes whose policy requires approvals run it."""
+"""`crpc approve ID|FILE`: sign a request of another caller, so that nodes whose policy requires approvals run it."""
 
 from __future__ import annotations
 
-import json
-import secrets
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from collective.clients import options
 from collective.clients.commands import COMMANDS
+from collective.clients.completed_by import completed_by
 from collective.clients.confirmation import ask_whether
 from collective.clients.parser import Parser
-from collective.clients.plan_summary import call_line, read_plan, step_lines
+from collective.clients.plan_summary import call_line, expires, find_plan, read_plan, step_lines
 from collective.clients.streams import notice, write
 from collective.errors import PlanRefused, UsageError
 from collective.text import escape_controls, plural
@@ -27,11 +25,12 @@ def make_parser() -> Parser:
         "signature covers the action, its inputs, the nodes, hooks, gates, the caller and the expiry; a changed plan "
         "needs new approvals.",
         examples=[
-            "crpc shell run uptime -F role=web --save-plan plan.json",
+            "crpc request shell run uptime -F role=web --file plan.json",
             "crpc approve plan.json",
         ],
     )
-    parser.add_argument("file", metavar="FILE", type=options.path, help="the file that --save-plan has written")
+    request = parser.add_argument("request", metavar="ID|FILE", help="a request that 'crpc request' lists, or a file")
+    completed_by("file", request)
     parser.add_argument("--yes", action="store_true", help="do not ask for confirmation")
     options.add_target(parser)
     return parser
@@ -41,25 +40,41 @@ def run(arguments: Sequence[str]) -> int:
     """Show the plan, add this caller's signature, and return the exit code."""
     args = make_parser().parse_args(arguments)
 
-    from collective.fleet.approvals import approve, read_document
+    from collective.fleet.approvals import approve
     from collective.fleet.plan_signature import planner_key
+    from collective.fleet.request_folder import locked, replace_file
     from collective.signing import caller_key
 
     config = options.client_config(args)
-    plan = read_plan(args.file, config)
-    expires = read_document(plan["approval"]["document"])["expires"]
-    if expires < time.time():
-        raise UsageError(f"{args.file}: the time for approvals is over (make a new plan)")
+    path = find_plan(args.request, config)
+    plan = read_plan(path, config)
+    _check_time(plan, args.request)
     key = planner_key(plan)
     if key is None:
         raise PlanRefused("it is not signed, so anyone may have changed it (its planner needs a key)")
     write("\n".join([_summary(plan, key.fingerprint), *(f"  {line}" for line in step_lines(plan))]) + "\n")
     if not args.yes and not ask_whether("approve?"):
         raise PlanRefused("not approved (--yes approves without a question)")
-    approved = approve(plan, config.caller, caller_key.signing(config.key))
-    _replace(args.file, approved)
-    notice(f"approved by {plural(len(approved['approval']['signatures']), 'caller')}: 'crpc apply {args.file}' runs it")
+    sign = caller_key.signing(config.key)
+    with locked(path):
+        approved = approve(_unchanged(plan, read_plan(path, config)), config.caller, sign)
+        replace_file(path, approved)
+    signed = plural(len(approved["approval"]["signatures"]), "caller")
+    notice(f"approved by {signed}: 'crpc apply {args.request}' runs it")
     return 0
+
+
+def _check_time(plan: Mapping[str, Any], name: str) -> None:
+    """Raise UsageError when approvals of a plan would not be valid any more."""
+    if expires(plan) < time.time():
+        raise UsageError(f"{name}: the time for approvals is over (make a new plan)")
+
+
+def _unchanged(seen: Mapping[str, Any], now: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the plan as it is now, with the signatures of others; raise PlanRefused if it is another plan."""
+    if seen["approval"]["document"] != now["approval"]["document"] or seen["signature"] != now["signature"]:
+        raise PlanRefused("it was replaced while it was shown (look at it again)")
+    return now
 
 
 def _summary(plan: Mapping[str, Any], fingerprint: str) -> str:
@@ -70,14 +85,3 @@ def _summary(plan: Mapping[str, Any], fingerprint: str) -> str:
     where = f"{plan['collective']} in {read_document(plan['approval']['document'])['installation']}"
     planner = f"{plan['caller']} with the key {fingerprint}"
     return f"{call_line(plan, nodes)} of {escape_controls(where)}, planned by {escape_controls(planner)}"
-
-
-def _replace(path: Path, document: Mapping[str, Any]) -> None:
-    """Write the plan atomically: an interrupted command leaves the old one."""
-    new = path.with_name(f".{path.name}.{secrets.token_hex(4)}.new")
-    try:
-        with new.open("x", encoding="utf-8") as file:  # never through a link that another user has put there
-            file.write(json.dumps(document, indent=2) + "\n")
-        new.replace(path)
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be written: {error.strerror}") from None

@@ -22,11 +22,14 @@ from collective.clients.output import Output
 from collective.clients.parser import Parser
 from collective.clients.render.formatting import in_words
 from collective.clients.streams import write
+from collective.clients.view_options import read_view
 from collective.errors import UsageError
 from collective.exit_codes import FAILED
 from collective.text import escape_controls, plural
 
-_COLUMNS = ("time", "request", "run", "caller", "agent", "action", "dry_run", "inputs", "outcome", "verdict", "rule")
+_CALL = ("request", "run", "caller", "agent", "action")
+_COLUMNS = ("time", *_CALL, "dry_run", "job", "inputs", "outcome", "verdict", "rule")
+_JOBS = {"request": "as a background job", "start": "as a background job that starts"}
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -114,15 +117,18 @@ def _verdict(report: chain.ChainReport) -> str:
 
 
 def _show(args: argparse.Namespace) -> int:
+    streamed = output.is_plain_text(args, _COLUMNS) or (args.output == "jsonl" and not read_view(args).selects)
     matching = _matching(args, records.read(args.file))
-    if args.output in ("text", "jsonl"):  # print while reading: the log of a busy node does not fit into memory
+    if streamed:  # print while reading: the log of a busy node does not fit into memory
         for record in matching:
             line = json.dumps(_request(record)) if args.output == "jsonl" else shown(record)
             write(line + "\n")
         return 0
     found = list(matching)
     document = {"requests": [_request(record) for record in found]}
-    output.show(args, Output("audit", document, _COLUMNS, [_row(record) for record in found], str))
+    rows = [_row(record) for record in found]
+    text = "".join(f"{shown(record)}\n" for record in found)
+    output.show(args, Output("audit", document, _COLUMNS, rows, lambda: text))
     return 0
 
 
@@ -146,8 +152,8 @@ def _request(record: Record) -> dict[str, Any]:
 
 def _row(record: Record) -> list[Any]:
     decision = record.decision
-    found = [decision.get(name) for name in ("request", "run", "caller", "agent", "action")]
-    found += [decision.get("dry_run") is True, decision.get("data")]
+    found = [decision.get(name) for name in _CALL]
+    found += [decision.get("dry_run") is True, decision.get("job"), decision.get("data")]
     return [_when(record), *found, _outcome(record), decision.get("verdict"), decision.get("rule")]
 
 
@@ -160,6 +166,8 @@ def _line(record: Record) -> str:
     decision = record.decision
     call = [*(str(decision.get(name)) for name in ("caller", "agent", "action")), *_inputs(decision.get("data"))]
     call += ["as a dry run"] if decision.get("dry_run") is True else []
+    job = decision.get("job")
+    call += [_JOBS[job]] if isinstance(job, str) and job in _JOBS else []
     rule = f"rule '{decision['rule']}'" if decision.get("rule") else "no rule"
     return (
         f"{_when(record)} {decision.get('request')} {_outcome(record)}: {' '.join(call)} "

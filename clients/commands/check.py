@@ -45,7 +45,8 @@ def run(arguments: Sequence[str]) -> int:
     def text() -> str:
         lines = "".join(f"{one.level}: {escape_controls(one.line)}\n" for one in shown)
         advice = len(findings) - len(errors)
-        return f"{lines}{plural(count, 'DDL')}: {plural(len(errors), 'error')}, {plural(advice, 'piece')} of advice\n"
+        hints = f", {plural(advice, 'suggestion')}" if advice else ""
+        return f"{lines}{plural(count, 'DDL')}: {plural(len(errors), 'error') if errors else 'no errors'}{hints}\n"
 
     document = {"ddls": count, "findings": [dict(zip(_COLUMNS, row, strict=True)) for row in rows]}
     output.show(args, Output("check", document, _COLUMNS, rows, text))

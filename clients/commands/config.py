@@ -124,7 +124,8 @@ def _list(args: argparse.Namespace) -> None:
 
 
 def _described(whole: ClientConfig, name: str) -> str:
-    return ", ".join(f"{key} {in_words(str(value))}" for key, value in whole.collectives.get(name, {}).items())
+    values = {key: value for key, value in whole.collectives.get(name, {}).items() if key != "notify"}
+    return ", ".join(f"{key} {in_words(str(value))}" for key, value in values.items())
 
 
 def _use(args: argparse.Namespace) -> None:
@@ -192,6 +193,8 @@ def _settings(args: argparse.Namespace, config: ClientConfig, path: Path) -> Ite
             yield Setting(entry.name, list(value), path.name if value else "default")
         elif entry.name == "collective":
             yield Setting(entry.name, value, _source_of_collective(args, path, name, own))
+        elif entry.name == "notify":
+            yield Setting(entry.name, _without_secrets(value), _source(entry.name, path, name, own, written))
         elif entry.name in _AWS and value is None:
             yield _of_boto3(entry.name)
         elif entry.name == "ttl" and os.environ.get(_TTL):
@@ -206,6 +209,12 @@ def _seconds(text: str) -> float:
         return options.seconds(text)
     except argparse.ArgumentTypeError as error:
         raise UsageError(f"{_TTL}: {error}") from None
+
+
+def _without_secrets(places: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any]:
+    from collective.notification_places import shown
+
+    return shown(places)
 
 
 def _source_of_collective(args: argparse.Namespace, path: Path, name: str, own: Mapping[str, Any]) -> str:

@@ -14,6 +14,7 @@ from collective.clients.parser import Parser
 from collective.clients.render.differences import changed_lines
 from collective.clients.render.formatting import Paint
 from collective.clients.streams import notice
+from collective.clients.view_options import check_fields, read_view
 from collective.errors import CollectiveError, UsageError
 from collective.exit_codes import FAILED
 from collective.nodesets import fold_any
@@ -46,6 +47,7 @@ def make_parser() -> Parser:
 def run(arguments: Sequence[str]) -> int:
     """Print what differs between two runs; return 0 without differences, else 2."""
     args = make_parser().parse_args(arguments)
+    check_fields(read_view(args), _COLUMNS)
     before, after = _runs(args)
 
     from collective.fleet.runs.differences import compare

@@ -50,14 +50,17 @@ def run(arguments: Sequence[str]) -> int:
 
     from collective.fleet.doctor import examine
 
+    streamed, paint = output.is_plain_text(args, _COLUMNS), output.paint(args)
     findings = examine(args.config, args.target, check_identity(args.node) if args.node else None)
-    if args.output == "text":
-        found = list(_shown(findings, output.paint(args)))
+    if streamed:
+        found = list(_shown(findings, paint))
     else:
         found = list(findings)
         rows = [(one.check, one.state, one.text) for one in found]
         document = {"findings": [dict(zip(_COLUMNS, row, strict=True)) for row in rows]}
-        output.show(args, Output("doctor", document, _COLUMNS, rows, str))
+        output.show(
+            args, Output("doctor", document, _COLUMNS, rows, lambda: "".join(_line(one, paint) for one in found))
+        )
     codes = {exit_code(one.error) for one in found if one.error}
     return next((code for code in _WORST_FIRST if code in codes), max(codes, default=0))
 
@@ -65,7 +68,11 @@ def run(arguments: Sequence[str]) -> int:
 def _shown(findings: Iterator[Finding], paint: Paint) -> Iterator[Finding]:
     """Print each finding as soon as its check ends, and yield it."""
     for one in findings:
-        state = paint(_COLORS[one.state], f"{one.state:<7}")
-        write(f"{one.check:<14} {state}  {escape_controls(one.text)}\n")
+        write(_line(one, paint))
         sys.stdout.flush()
         yield one
+
+
+def _line(one: Finding, paint: Paint) -> str:
+    state = paint(_COLORS[one.state], f"{one.state:<7}")
+    return f"{one.check:<14} {state}  {escape_controls(one.text)}\n"

@@ -11,6 +11,7 @@ from collective.clients.commands import COMMANDS
 from collective.clients.completed_by import completed_by
 from collective.clients.parser import Parser
 from collective.clients.render.formatting import in_words, shallow
+from collective.clients.render.records import matching, records
 from collective.clients.render.view import Screen
 from collective.clients.results import CallOutput, present
 from collective.clients.single_call import open_call
@@ -57,7 +58,10 @@ class FactsOutput(CallOutput):
     schema = "facts"
 
     def write_text(self, screen: Screen) -> None:
-        """Write the values, and the nodes that failed or did not answer."""
+        """Write the values, and the nodes that failed or did not answer; with --fields, those of the replies."""
+        if self.view.fields:
+            super().write_text(screen)
+            return
         values = [(_in_words(value), names) for value, names in self._values()]
         if self.view.sort:
             values.sort()
@@ -85,12 +89,12 @@ class FactsOutput(CallOutput):
         """Yield each value and the nodes that have it, the most frequent value first."""
         nodes: dict[str, list[str]] = defaultdict(list)
         values = {}
-        for reply in self.call.outcomes.replies.values():
-            if reply.ok:
-                value = shallow(reply.data.get("value"))
+        for record in matching(records(self.call), self.view):
+            if record.outcome == "ok":
+                value = shallow(record.data.get("value"))
                 key = json.dumps(value, sort_keys=True)  # 1 and true are equal in Python
                 values[key] = value
-                nodes[key].append(reply.sender)
+                nodes[key].append(record.sender)
         ranked = sorted(nodes, key=lambda key: (-len(nodes[key]), _in_words(values[key])))
         return ((values[key], sorted(nodes[key])) for key in ranked)
 

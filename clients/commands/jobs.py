@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from collective.clients import options, output, saved_runs
 from collective.clients.commands import COMMANDS
+from collective.clients.completed_by import completed_by
 from collective.clients.job_options import duration
 from collective.clients.output import Output
 from collective.clients.parser import Parser
@@ -16,7 +17,7 @@ from collective.clients.render.formatting import in_words
 from collective.clients.results import CallOutput, interruptible, present
 from collective.clients.single_call import open_call
 from collective.clients.streams import notice
-from collective.clients.view_options import add_views
+from collective.clients.view_options import add_views, check_fields, read_view
 from collective.errors import UsageError
 from collective.exit_codes import FAILED, NO_NODES, OK, SILENT
 from collective.text import escape_controls, plural
@@ -57,11 +58,13 @@ def make_parser() -> Parser:
         examples=["crpc jobs cancel last", "crpc jobs cancel last -I node01.lab"],
     )
     for verb in (status, result, wait, cancel):
-        verb.add_argument("id", metavar="ID", help="the run or request: an ID, its beginning, or last")
+        completed_by(
+            "run", verb.add_argument("id", metavar="ID", help="the run or request: an ID, its beginning, or last")
+        )
     for verb in (listing, status, result, wait, cancel):
         verb.add_argument("--all", action="store_true", help="also those of other callers, if the policy allows it")
         options.add_targets(verb)
-        options.add_running(verb)
+        options.add_running(verb, saves=verb is cancel)  # a question is not saved: `last` stays the job
     add_views(cancel)
     return parser
 
@@ -69,6 +72,8 @@ def make_parser() -> Parser:
 def run(arguments: Sequence[str]) -> int:
     """Do what the verb says; return the exit code."""
     args = make_parser().parse_args(arguments)
+    if args.verb != "cancel":
+        check_fields(read_view(args), _COLUMNS)
     if args.verb == "list":
         with open_call(args, "jobs", {"all": args.all}, agent="control") as (call, _):
             return _show(args, _listed(call.wait()), call.outcomes)

@@ -15,13 +15,14 @@ from pathlib import Path
 
 from collective.clients import output
 from collective.clients.commands import COMMANDS
+from collective.clients.completed_by import completed_by
 from collective.clients.output import Output
 from collective.clients.parser import Parser, split_command
 from collective.clients.streams import notice, write
 from collective.config import user_name
 from collective.errors import UsageError
 from collective.exit_codes import FAILED
-from collective.lab import control
+from collective.lab import control, servers
 from collective.lab.layout import Layout
 from collective.nodesets import unfold
 from collective.text import plural
@@ -59,7 +60,7 @@ def make_parser() -> Parser:
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="run|start|stop|status|env|node")
     run_ = verbs.add_parser(
         "run",
-        usage="crpc lab run [--nodes N] [-- COMMAND ...]",
+        usage="crpc lab run [--nodes N] [--server NAME | --endpoint URL] [-- COMMAND ...]",
         help="run a shell or a command in a temporary lab",
         description="Run a shell or a command in a temporary lab.\n\n"
         "The command follows '--', as in 'crpc lab run -- crpc ping'. The exit code is that of the command.",
@@ -70,6 +71,11 @@ def make_parser() -> Parser:
     )
     for parser_ in (run_, start):
         parser_.add_argument("--nodes", type=int, default=_DEFAULT_NODES, metavar="N", help="default: %(default)s")
+        server = parser_.add_mutually_exclusive_group()
+        server.add_argument(
+            "--server", choices=servers.NAMES, default=servers.MOTO, help="AWS emulator to run; default: %(default)s"
+        )
+        server.add_argument("--endpoint", metavar="URL", help="use an AWS emulator that is running already")
     node = verbs.add_parser(
         "node",
         help="kill, stop, start or reload nodes, or print their logs",
@@ -80,7 +86,10 @@ def make_parser() -> Parser:
             "crpc lab node node02.lab log",
         ],
     )
-    node.add_argument("name", metavar="NAME", help="a node, several as node[01-03].lab, or 'all'")
+    completed_by(
+        "lab_node",
+        node.add_argument("name", metavar="NAME", help="a node, several as node[01-03].lab, or 'all'"),
+    )
     node.add_argument("operation", choices=("kill", "stop", "start", "reload", "log"))
     verbs.add_parser("stop", help="stop the lab", examples=["crpc lab stop"])
     verbs.add_parser(
@@ -100,14 +109,14 @@ def run(arguments: Sequence[str]) -> int:
     if command and args.verb != "run":
         raise UsageError("lab: only 'crpc lab run' takes a command after '--'")
     if args.verb == "run":
-        return _run(args.nodes, command)
+        return _run(args.nodes, args.endpoint or args.server, command)
     layout = Layout(args.folder or control.default_folder())
     verbs = {"start": _start, "stop": _stop, "status": _status, "env": _env, "node": _node}
     return verbs[args.verb](layout, args)
 
 
 def _start(layout: Layout, args: argparse.Namespace) -> int:
-    control.start(layout, args.nodes)
+    control.start(layout, args.nodes, args.endpoint or args.server)
     env = control.command(layout, "env")
     text = (
         f'{plural(args.nodes, "node")} running; to point crpc at the lab: eval "$({env})"\n'
@@ -143,7 +152,9 @@ def _operate(layout: Layout, operation: str, name: str) -> int:
         problems = control.reload_node(layout, name)
         if problems:
             log = control.command(layout, f"node {name} log")
-            notice(f"{name}: reloaded with {plural(problems, 'problem')} (see 'collectived --check' and '{log}')")
+            kept = "the last valid version, if there is one, stays in use"
+            see = f"see 'collectived --check' and '{log}'"
+            notice(f"{name}: reloaded with {plural(problems, 'problem')}: {kept} ({see})")
         return problems
     operations = {"kill": control.kill_node, "stop": control.stop_node, "start": control.start_node}
     operations[operation](layout, name)
@@ -178,7 +189,7 @@ def _env(layout: Layout, args: argparse.Namespace) -> int:
     return 0
 
 
-def _run(nodes: int, command: Sequence[str]) -> int:
+def _run(nodes: int, server: str, command: Sequence[str]) -> int:
     """Run `command`, or a shell, in a temporary lab; return its exit code."""
     is_shell = not command
     command = command or [os.environ.get("SHELL", "/bin/sh")]
@@ -187,7 +198,7 @@ def _run(nodes: int, command: Sequence[str]) -> int:
         raise UsageError(f"command '{command[0]}' not found")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # an exception, so that the lab is stopped
     folder = Path(tempfile.mkdtemp(prefix="collective-lab-"))
-    with control.running(Layout(folder), nodes) as environment:
+    with control.running(Layout(folder), nodes, server) as environment:
         for name in _UNSET:
             os.environ.pop(name, None)
         if is_shell:

@@ -87,7 +87,10 @@ class PingOutput(CallOutput):
         return bool(self.args.slow or self.view.selects or self.view.only or self.view.query)
 
     def write_text(self, screen: Screen) -> None:
-        """Write the summary, after the replies if these have not been printed."""
+        """Write the summary, after the replies if these have not been printed; with --fields, those of the replies."""
+        if self.view.fields:
+            super().write_text(screen)
+            return
         if self._at_the_end or screen.stream is not sys.stdout:
             for record in selected(self.call, self.view):
                 if record.answered and not self.args.slow:
@@ -112,7 +115,12 @@ class PingOutput(CallOutput):
         }
 
     def rows(self) -> list[list[Any]]:
-        """Return a row per node with its round-trip time and clock difference instead of the reply's data."""
+        """Return a row per node with its round-trip time and clock difference instead of the reply's data.
+
+        With --fields, those of the replies.
+        """
+        if self.view.fields:
+            return super().rows()
         measured = self.members()
         body = [
             [*row[:3], measured["round_trip_ms"].get(row[0]), measured["clock_difference_s"].get(row[0])]

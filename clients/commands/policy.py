@@ -69,7 +69,15 @@ def make_parser() -> Parser:
     test.add_argument("-n", "--dry-run", action="store_true", help="test a dry run of the action")
     test.add_argument("--reason", default="", metavar="TEXT", help="the reason of the call")
     test.add_argument("--targets", type=_number, metavar="N", help="the number of nodes of the call (default: 1)")
-    test.add_argument("--approvals", type=_number, metavar="N", help="the number of approvals (default: 0)")
+    approvals = test.add_mutually_exclusive_group()
+    approvals.add_argument("--approvals", type=_number, metavar="N", help="the number of approvals (default: 0)")
+    approvals.add_argument(
+        "--approver",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a caller that approved it; repeated: others",
+    )
     test.add_argument("--time", type=_time, metavar="TIME", help="when: 2026-11-28T02:30 (default: now)")
     replay.add_argument("--audit", required=True, type=Path, metavar="FILE", help="the audit.jsonl of a node")
     for verb in (test, replay):
@@ -124,7 +132,7 @@ def _test(args: argparse.Namespace) -> int:
         notice(f"{args.file}: {line}")
     node = _node(args)
     when, nodes = args.time or time.time(), args.targets or 1
-    call = policy.CallFacts(args.reason, nodes, nodes, when, args.approvals or 0)
+    call = policy.CallFacts(args.reason, nodes, nodes, when, tuple(args.approver), args.approvals or 0)
     on = node or policy.KnownNode({}, frozenset())
     question = policy.Question(args.caller, agent, action, data, on, dry_run=args.dry_run, known=known, call=call)
     depends = node is None and len({one.allow for one in rules.possible(replace(question, node=None))}) > 1
@@ -167,15 +175,19 @@ def _inputs(catalog: Catalog, agent: str, action: str, words: Sequence[str]) -> 
 
 def _replay(args: argparse.Namespace) -> int:
     counts: Counter[str] = Counter()
-    changes = []
+    changes, lines = [], []
+    streamed = output.is_plain_text(args, _CHANGE)
     for request in _replayed(args):
         counts[request.state] += 1
         if request.state == "same":
             continue
         changes.append(_change(request))
-        if args.output == "text":
-            write(escape_controls(_change_line(request)) + "\n")
-    text = (
+        line = escape_controls(_change_line(request)) + "\n"
+        if streamed:
+            write(line)
+        else:
+            lines.append(line)
+    text = "".join(lines) + (
         f"{plural(counts.total(), 'request')}: {counts['same']} unchanged, {counts['different']} decided differently, "
         f"{counts['undecidable']} undecidable\n"
     )

@@ -172,7 +172,10 @@ def _show(args: argparse.Namespace, name: str) -> int:
     from collective.clients.reports import definition
     from collective.yaml_file import read_text
 
-    write(read_text(Path(definition.find(name, _folders(args)).path)))
+    report = definition.find(name, _folders(args))
+    document = {"name": report.name, "file": report.path, "text": read_text(Path(report.path))}
+    rows = [list(document.values())]
+    output.show(args, Output("report-show", document, list(document), rows, lambda: document["text"]))
     return 0
 
 

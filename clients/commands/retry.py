@@ -12,6 +12,7 @@ from collective.clients.commands import COMMANDS
 from collective.clients.completed_by import completed_by
 from collective.clients.confirmation import Confirmation, ask_whether
 from collective.clients.inputs import ask_secrets, read_inputs
+from collective.clients.notify_options import add_notify, notifier
 from collective.clients.parser import Parser
 from collective.clients.prepared_call import PreparedCall, connected, send
 from collective.clients.results import present, print_sent
@@ -51,6 +52,7 @@ def make_parser() -> Parser:
     options.add_running(parser)
     rollout_options.add_reason(parser)
     rollout_options.add_rollout(parser)
+    add_notify(parser)
     group = add_views(parser)
     group.add_argument("--no-results", action="store_true", help="print the request id, do not wait for replies")
     return parser
@@ -94,7 +96,10 @@ def _send(args: argparse.Namespace, found: SavedRun, nodes: list[str]) -> int:
         _confirm(prepared, nodes, [node for node in nodes if node in found.silent], config)
     with connected(config, catalog) as fleet:
         call = send(args, fleet, prepared)
-        return print_sent(call, args, fleet) if args.no_results else present(apps.call_output(call, args), call, fleet)
+        if args.no_results:
+            return print_sent(call, args, fleet)
+        with prepared.notifier.following(call):
+            return present(apps.call_output(call, args), call, fleet)
 
 
 def _prepared(
@@ -118,6 +123,7 @@ def _prepared(
         retry_of=found.begin["run"],
         dry_run=found.dry_run,
         reason=args.reason,
+        notifier=notifier(args, config),
     )
 
 

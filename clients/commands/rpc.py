@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from collective.clients import (
     apps,
@@ -23,12 +23,11 @@ from collective.clients.commands import COMMANDS
 from collective.clients.confirmation import Confirmation
 from collective.clients.input_files import Sources
 from collective.clients.inputs import ask_secrets, read_inputs
+from collective.clients.notify_options import notifier
 from collective.clients.parser import examples_epilog
 from collective.clients.prepared_call import PreparedCall, connected, detach, planned, send
-from collective.clients.repeated_call import repeat
 from collective.clients.repeating_options import check_repeating, is_repeated
 from collective.clients.request_parser import make_parser as make_parser
-from collective.clients.results import present, print_sent
 from collective.clients.streams import write
 from collective.clients.view_options import read_view
 from collective.errors import ConfigError, UsageError
@@ -72,7 +71,11 @@ def perform(args: argparse.Namespace, words: Sequence[str]) -> int:
         config, catalog = configuration(args, words)
         prepared = prepare(args, words, config, catalog)
         with connected(config, catalog) as fleet:
+            from collective.clients.repeated_call import repeat
+
             return repeat(args, fleet, prepared)
+    from collective.clients.results import present, print_sent
+
     with sent(args, words) as (call, fleet):
         return print_sent(call, args, fleet) if args.no_results else present(apps.call_output(call, args), call, fleet)
 
@@ -93,7 +96,9 @@ def sent(args: argparse.Namespace, words: Sequence[str]) -> Iterator[tuple[Call,
     config, catalog = configuration(args, words)
     prepared = prepare(args, words, config, catalog)
     with connected(config, catalog) as fleet:
-        yield send(args, fleet, prepared), fleet
+        call = send(args, fleet, prepared)
+        with prepared.notifier.following(call):
+            yield call, fleet
 
 
 def configuration(args: argparse.Namespace, words: Sequence[str]) -> tuple[ClientConfig, Catalog]:
@@ -111,14 +116,28 @@ def configuration(args: argparse.Namespace, words: Sequence[str]) -> tuple[Clien
 def prepare(args: argparse.Namespace, words: Sequence[str], config: ClientConfig, catalog: Catalog) -> PreparedCall:
     """Check the agent, action and inputs in `words`, and the options; return the call to send."""
     action = _action(catalog, words)
-    _check_dry_run(args, action)
+    check_dry_run(args, action)
     check_repeating(args, action)
+    if args.policy and not rollout_plan.is_wanted(args):
+        raise UsageError("--policy: has no effect without --plan")
     detached.check(args)
     read_view(args, action)  # a wrong field is an error before anything is sent
     sources = Sources()
     data = read_inputs(words[2:], action, sources)
     if sys.stdin.isatty():
         data = ask_secrets(data, action)
+    return prepare_action(args, action, data, config, catalog, sources)
+
+
+def prepare_action(
+    args: argparse.Namespace,
+    action: Action,
+    data: Mapping[str, Any],
+    config: ClientConfig,
+    catalog: Catalog,
+    sources: Sources | None = None,
+) -> PreparedCall:
+    """Check the inputs of an action, and the options; return the call to send."""
     return PreparedCall(
         action,
         action.check_input(data),
@@ -127,12 +146,13 @@ def prepare(args: argparse.Namespace, words: Sequence[str], config: ClientConfig
         confirmation=Confirmation(action, data, config.max_targets, config.type_above),
         timeout=args.timeout,
         ttl=args.ttl,
-        dry_run=args.dry_run,
+        dry_run=args.dry_run and not args.plan,
         hooks=rollout_checks.hooks(args, catalog),
         gates=rollout_checks.gates(args),
         max_cost=args.max_cost,
         background=job_options.background(args),
         reason=args.reason,
+        notifier=notifier(args, config),
     )
 
 
@@ -179,14 +199,14 @@ def _check_agent(catalog: Catalog, agent: str) -> None:
         raise UsageError(f"there is neither an agent nor a command '{agent}' ({hint})")
 
 
-def _check_dry_run(args: argparse.Namespace, action: Action) -> None:
+def check_dry_run(args: argparse.Namespace, action: Action) -> None:
     """Raise NoDryRun if the action has no dry run, and UsageError if its report would not be shown."""
     if args.dry_run:
         action.require_dry_run()
         if args.no_results:
             raise UsageError("--no-results: not allowed with --dry-run, whose report is in the replies")
-        if rollout_plan.is_wanted(args):
-            raise UsageError("--dry-run: not allowed with a plan, which sends nothing (omit one of them)")
+        if args.save_plan:
+            raise UsageError("--save-plan: not allowed with --dry-run (the plan would be applied for real)")
 
 
 def _action(catalog: Catalog, words: Sequence[str]) -> Action:

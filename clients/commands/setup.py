@@ -6,13 +6,12 @@ import argparse
 import json
 from collections.abc import Sequence
 
-from collective.clients import confirmation, options, output, setup_plans
+from collective.clients import confirmation, node_groups, options, output, setup_plans
 from collective.clients.commands import COMMANDS
 from collective.clients.node_lists import read_nodes
 from collective.clients.output import Output
 from collective.clients.parser import Parser
 from collective.config import ClientConfig
-from collective.nodesets import unfold
 
 
 def make_parser() -> Parser:
@@ -38,7 +37,7 @@ def make_parser() -> Parser:
         action="append",
         default=[],
         metavar="NAME",
-        help="also create the queue of a node that may not create its own: NAME or web[01-20].my.net (repeatable)",
+        help="also create the queue of a node that may not do so itself: NAME, web[01-20].my.net, @GROUP (repeatable)",
     )
     scope.add_argument("--nodes", metavar="FILE", help="the same for the names in a file, one per line ('-': stdin)")
     scope.add_argument("--remove", action="store_true", help="remove the topic, the tables and all queues")
@@ -54,8 +53,8 @@ def make_parser() -> Parser:
 def run(arguments: Sequence[str]) -> int:
     """Compare what exists with what is needed, show the differences, and apply them; return the exit code."""
     args = make_parser().parse_args(arguments)
-    nodes = _nodes(args)
     config = options.client_config(args)
+    nodes = _nodes(args, config)
     if args.policies:
         return _print_policies(config, args)
     return _remove(config, args) if args.remove else _create(config, args, nodes)
@@ -83,9 +82,10 @@ def _print_policies(config: ClientConfig, args: argparse.Namespace) -> int:
     return 0
 
 
-def _nodes(args: argparse.Namespace) -> list[str]:
-    named = [name for folded in args.node for name in unfold(folded)]
-    return list(dict.fromkeys(named)) if args.nodes is None else read_nodes(args.nodes)
+def _nodes(args: argparse.Namespace, config: ClientConfig) -> list[str]:
+    if args.nodes is None:
+        return node_groups.names(args.node, config, "--node")
+    return node_groups.names(read_nodes(args.nodes), config, "--nodes")
 
 
 def _create(config: ClientConfig, args: argparse.Namespace, nodes: Sequence[str]) -> int:

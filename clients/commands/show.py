@@ -48,9 +48,10 @@ def run(arguments: Sequence[str]) -> int:
     if args.node:
         _select(call, args.node)
         args.display = args.display or "all"
+    shown = CallOutput(call, args)
     if args.output == "text" and not args.quiet:
         notice(saved_runs.described(found, whole_id=args.verbose))
-    show_results(CallOutput(call, args))
+    show_results(shown)
     if call.stopped and not args.quiet:
         notice(f"stopped: {call.stopped}")
     return 0

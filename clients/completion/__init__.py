@@ -17,7 +17,6 @@ from dataclasses import dataclass
 
 from collective.clients.streams import write
 
-COMMAND = "__complete"  # not in the list of commands: scripts call it, people do not
 SHELLS = ("bash", "zsh", "fish")
 _LONGEST = 200  # characters of a candidate; longer values are not typed by completing them
 

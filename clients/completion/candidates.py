@@ -34,6 +34,8 @@ def complete(words: Sequence[str], current: str) -> list[Candidate]:
     command, rest = _command(words)
     if command is None:
         return _before_command(words, current, known)
+    if command not in COMMANDS and (stands_for := known.stands_for(command)):
+        command, *rest = [*stands_for, *rest]
     is_agent = command not in COMMANDS and command in known.agents
     if is_agent and _is_plain(command, [*rest, current]):
         return starting(known, "request", [command, *rest], current)

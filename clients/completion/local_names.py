@@ -52,6 +52,12 @@ class LocalNames:
         except (KeyError, OSError, ValueError, TypeError, RecursionError):
             return {}
 
+    def stands_for(self, command: str) -> list[str]:
+        """Return the words that an alias, or a command of the user's own, stands for; none for another command."""
+        from collective.clients import own_commands
+
+        return own_commands.stands_for(command, self.config) if self.config else []
+
     @cached_property
     def names(self) -> RegistryNames:
         """The names in the registry, as of the last call that read it."""

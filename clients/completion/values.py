@@ -159,6 +159,11 @@ def _collectives(known: LocalNames, _words: Sequence[str], _current: str) -> Ite
         yield from (Candidate(name) for name in (known.config.collective, *known.config.collectives))
 
 
+def _notifications(known: LocalNames, _words: Sequence[str], _current: str) -> Iterator[Candidate]:
+    if known.config is not None:
+        yield from (Candidate(name) for name in known.config.notify)
+
+
 def _runs(known: LocalNames, _words: Sequence[str], _current: str) -> Iterator[Candidate]:
     """Yield the newest saved runs, each with its call."""
     if known.config is None:
@@ -182,10 +187,34 @@ def _reports(known: LocalNames, words: Sequence[str], _current: str) -> Iterator
         yield from (Candidate(name) for name in paths(known.config.reports if known.config else []))
 
 
+def _playbook(known: LocalNames, words: Sequence[str], current: str) -> Iterator[Candidate]:
+    """Yield the playbooks, and files; after the playbook nothing, because its inputs are in the file."""
+    from collective.clients.playbooks.folders import paths
+
+    if not words:
+        yield from (Candidate(name) for name in paths(known.config.playbooks if known.config else []))
+        yield from _files(known, words, current)
+
+
 def _schemas(_known: LocalNames, _words: Sequence[str], _current: str) -> Iterator[Candidate]:
     from collective import schemas
 
     return (Candidate(name) for name in schemas.names())
+
+
+def _nothing(_known: LocalNames, _words: Sequence[str], _current: str) -> Iterator[Candidate]:
+    """Yield nothing: the value is not known before the command runs."""
+    return iter(())
+
+
+def _lab_nodes(known: LocalNames, _words: Sequence[str], _current: str) -> Iterator[Candidate]:
+    """Yield the nodes of a lab, whether they run or not, and `all`."""
+    from collective.lab.control import default_folder
+    from collective.lab.layout import Layout
+
+    given = lookup.option_value(known.words, "--folder")
+    yield from (Candidate(name) for name in Layout(Path(given) if given else default_folder()).nodes())
+    yield Candidate("all", "every node")
 
 
 def _files(_known: LocalNames, _words: Sequence[str], current: str) -> Iterator[Candidate]:
@@ -212,8 +241,12 @@ SOURCES: Mapping[str, Callable[[LocalNames, Sequence[str], str], Iterable[Candid
     "node_agent": _node_agents,
     "node": _nodes,
     "collective": _collectives,
+    "playbook": _playbook,
+    "notification": _notifications,
     "report": _reports,
     "run": _runs,
     "schema": _schemas,
+    "lab_node": _lab_nodes,
+    "nothing": _nothing,
     "file": _files,
 }

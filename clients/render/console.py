@@ -83,9 +83,10 @@ class Console:
         for result in results:
             if isinstance(result.result, Mapping):
                 heading = self._paint("bold", f"Summary of {escape_controls(result.title)}:")
-                self._write([heading, "", *self._counts(result.result, result.labels), ""])
+                lines = [heading, "", *self._counts(result.result, result.labels)]
             else:
-                self._write([_numeric(result), ""])
+                lines = [_numeric(result)]
+            self._write([*lines, *([f"   ({result.note})"] if result.note else []), ""])
 
     def show_finish(self, call: CallView) -> None:
         """Write the finishing line: the expected nodes that answered, the duration, and how many failed."""

@@ -23,6 +23,7 @@ _REASON_LABELS = {
     "denied": ("Request Denied", "red"),
     "timeout": ("Timed Out", "red"),
     "crashed": ("Agent Crashed", "red"),
+    "invalid_output": ("Invalid Output", "red"),
     "interrupted": ("Action Interrupted", "red"),
     "cancelled": ("Action Cancelled", "red"),
     "frozen": ("Node Frozen", "red"),

@@ -15,7 +15,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +100,7 @@ def paths(folders: Sequence[Path]) -> dict[str, Path]:
 
 
 def _shipped() -> Path:
-    return Path(str(resources.files(__package__).joinpath("shipped")))
+    return Path(__file__).parent / "shipped"
 
 
 def read(path: Path) -> Report:

@@ -13,12 +13,12 @@ from typing import Any
 
 from jinja2 import ChainableUndefined, TemplateError
 from jinja2.exceptions import SecurityError
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from collective.clients.render.formatting import in_words
 from collective.clients.render.width import head, pad
 from collective.clients.reports.content import FORMATS, Content, shown
 from collective.clients.reports.definition import Column, Report
+from collective.clients.sandbox import Sandbox, TooMuchText, written
 from collective.errors import ConfigError
 
 MOST_OUTPUT = 64 * 1024 * 1024  # characters of all pages
@@ -40,9 +40,7 @@ def write(content: Content) -> str:
     return "\n".join(pages)
 
 
-def _page(
-    environment: ImmutableSandboxedEnvironment, content: Content, rows: list[dict[str, Any]], number: int, count: int
-) -> str:
+def _page(environment: Sandbox, content: Content, rows: list[dict[str, Any]], number: int, count: int) -> str:
     report, values = content.report, _values(content, rows, number, count)
     heading = _rendered(environment, report, "page_heading", report.page_heading or "", values)
     body = [
@@ -56,8 +54,8 @@ def _values(content: Content, rows: list[dict[str, Any]], page: int, pages: int)
     return {"title": content.report.title, "time": time, "nodes": rows, "page": page, "pages": pages}
 
 
-def _environment() -> ImmutableSandboxedEnvironment:
-    environment = ImmutableSandboxedEnvironment(
+def _environment() -> Sandbox:
+    environment = Sandbox(
         undefined=ChainableUndefined, keep_trailing_newline=True, trim_blocks=True, lstrip_blocks=True, finalize=_text
     )
     environment.filters["column"] = _column
@@ -66,24 +64,16 @@ def _environment() -> ImmutableSandboxedEnvironment:
     return environment
 
 
-def _rendered(
-    environment: ImmutableSandboxedEnvironment, report: Report, key: str, source: str, values: dict[str, Any]
-) -> str:
-    parts, size = [], 0
+def _rendered(environment: Sandbox, report: Report, key: str, source: str, values: dict[str, Any]) -> str:
     try:
-        for part in environment.from_string(source).generate(values):
-            size += len(part)
-            if size > MOST_OUTPUT:
-                raise ConfigError(f"{report.path}: {key}: writes more than {MOST_OUTPUT} characters")
-            parts.append(part)
+        return written(environment.from_string(source), values, MOST_OUTPUT)
     except (TemplateError, SecurityError) as error:
         line = f" (line {error.lineno})" if getattr(error, "lineno", None) else ""  # type: ignore[attr-defined]
         raise ConfigError(f"{report.path}: {key}: {error.message or error}{line}") from None
-    except ConfigError:
-        raise
+    except TooMuchText as error:
+        raise ConfigError(f"{report.path}: {key}: {error}") from None
     except Exception as error:  # what an expression of the template raises: 1 / 0, a wrong type
         raise ConfigError(f"{report.path}: {key}: {type(error).__name__}: {error}") from None
-    return "".join(parts)
 
 
 def _text(value: Any) -> Any:

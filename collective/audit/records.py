@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 OUTCOMES = (
     *("ok", "failed", "unanswered"),
     *("denied", "invalid", "duplicate", "filtered", "not_evaluated", "expired"),
-    *("timeout", "interrupted", "busy", "crashed"),
+    *("timeout", "interrupted", "busy", "crashed", "invalid_output"),
 )
 
 _YEAR_10000 = 253_402_300_800  # in Unix seconds
@@ -51,24 +51,53 @@ def read(path: Path) -> Iterator[Record]:
     Lines that are not those of an audit log are counted in a warning; `chain.verify` names them. Raise ConfigError for
     a file that cannot be read.
     """
-    # Decisions by request id and digest, several for duplicates.
-    waiting: dict[tuple[str, str], deque[Mapping[str, Any]]] = defaultdict(deque)
-    broken = 0
+    waiting, broken = _Decisions(), 0
     for _, line in chain.lines(path):
         entry = chain.parse(line)
         if entry is None:
             broken += 1
-            continue
-        request = (str(entry.get("request")), str(entry.get("digest")))
-        if entry["event"] == "decision":
-            waiting[request].append(entry)
-        elif entry["event"] == "outcome" and request in waiting:
-            yield Record(waiting[request].popleft(), entry)
-            if not waiting[request]:
-                del waiting[request]
-    for decisions in waiting.values():
-        for decision in decisions:
-            yield Record(decision, None)
+        elif entry["event"] == "decision":
+            waiting.add(entry)
+        elif entry["event"] == "outcome" and (decision := waiting.take(entry)) is not None:
+            yield Record(decision, entry)
+    for decision in waiting.left():
+        yield Record(decision, None)
     if broken:
         text = f"{path}: {plural(broken, 'line')} not of an audit log, not shown (see 'crpc audit verify')"
         log.warning("audit.broken", extra={"error": text})
+
+
+class _Decisions:
+    """The decisions without an outcome so far, by request id and digest; several for duplicates."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[tuple[str, str], deque[Mapping[str, Any]]] = defaultdict(deque)
+        self._jobs: dict[tuple[str, str], Mapping[str, Any]] = {}
+
+    def add(self, decision: Mapping[str, Any]) -> None:
+        """Keep a decision for its outcome."""
+        self._waiting[_request(decision)].append(decision)
+        if decision.get("job") == "request":
+            self._jobs[_request(decision)] = decision
+
+    def take(self, outcome: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """Return the decision that an outcome belongs to; None if the log has none.
+
+        A background job that ended without a start, such as an expired one, has two outcomes and one decision.
+        """
+        request = _request(outcome)
+        if request not in self._waiting:
+            return self._jobs.get(request)
+        found = self._waiting[request].popleft()
+        if not self._waiting[request]:
+            del self._waiting[request]
+        return found
+
+    def left(self) -> Iterator[Mapping[str, Any]]:
+        """Yield the decisions that have no outcome."""
+        for decisions in self._waiting.values():
+            yield from decisions
+
+
+def _request(entry: Mapping[str, Any]) -> tuple[str, str]:
+    return str(entry.get("request")), str(entry.get("digest"))

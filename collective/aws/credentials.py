@@ -11,24 +11,23 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import boto3
 from botocore import exceptions as botocore_errors
-from botocore import session as botocore_session
 from botocore.credentials import Credentials
 
+from collective.aws.core_session import CoreSession, new_core
 from collective.aws.errors import one_line
 from collective.errors import AccessDenied, ConfigError
 
 _CACHE_KEY = re.compile(r"[0-9a-f]{40}")  # the name of a file in ~/.aws/sso/cache
 
 
-def new_session(profile: str | None = None, region: str | None = None) -> boto3.Session:
+def new_session(profile: str | None = None, region: str | None = None) -> CoreSession:
     """Return a session whose clients resolve their credentials at each request until there are some.
 
     A `profile` takes precedence over credentials in environment variables. Raises ProfileNotFound of botocore, and
     ConfigError for a setting of the metadata service that is not valid.
     """
-    core = botocore_session.get_session()
+    core = new_core()
     if profile is not None:
         core.set_config_variable("profile", profile)
     try:
@@ -36,7 +35,7 @@ def new_session(profile: str | None = None, region: str | None = None) -> boto3.
     except (ValueError, botocore_errors.InvalidIMDSEndpointModeError) as error:  # nothing is sent here
         raise ConfigError(f"AWS: {one_line(error)} (check AWS_METADATA_SERVICE_TIMEOUT and ~/.aws/config)") from None
     core.register_component("credential_provider", _LateResolver(resolver))
-    return boto3.Session(botocore_session=core, region_name=region)
+    return CoreSession(core, region)
 
 
 class _LateResolver:

@@ -3,7 +3,7 @@
     summary                   how often each value occurs, most frequent first
     sum, average, min, max    a number, or None when there are no numbers
 
-Values that a function cannot use (text among numbers, null) are ignored.
+Values that a function cannot use (text among numbers, null) are omitted and counted.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any
 
 from collective.ddl import Action, Aggregate
 from collective.messages import Reply
+from collective.text import plural
 
 Number = int | float
 
@@ -26,7 +27,8 @@ Number = int | float
 class AggregateResult:
     """The result of one aggregate: for `summary`, the count of each value (as text); else a number or None.
 
-    `labels` are display names of values; the counts have the values themselves as keys.
+    `labels` are display names of values; the counts have the values themselves as keys. Of `values` values, or
+    elements of lists, `omitted` could not be used.
     """
 
     function: str
@@ -34,6 +36,16 @@ class AggregateResult:
     title: str
     result: Mapping[str, int] | Number | None
     labels: Mapping[str, str] = field(default_factory=dict)
+    values: int = 0
+    omitted: int = 0
+
+    @property
+    def note(self) -> str:
+        """What was omitted and why, as a line; empty if nothing was."""
+        if not self.omitted:
+            return ""
+        why = "null" if self.function == "summary" else "not a number"
+        return f"{self.omitted} of {plural(self.values, 'value')} omitted: {why}"
 
     def to_data(self) -> dict[str, Any]:
         """Return the result as it is in the JSON document of a call."""
@@ -42,6 +54,7 @@ class AggregateResult:
             "output": self.output,
             "title": self.title,
             "result": dict(self.result) if isinstance(self.result, Mapping) else self.result,
+            "omitted": self.omitted,
         }
 
 
@@ -60,12 +73,22 @@ def compute(action: Action, replies: Iterable[Reply]) -> list[AggregateResult]:
 
 
 def _result(aggregate: Aggregate, values: Sequence[Any]) -> AggregateResult:
-    result = _FUNCTIONS[aggregate.function](values)
-    return AggregateResult(aggregate.function, aggregate.output, aggregate.title, result, aggregate.labels)
+    counted = aggregate.function == "summary"
+    found = list(_elements(values)) if counted else values
+    usable = [value for value in found if (value is not None if counted else _is_number(value))]
+    return AggregateResult(
+        aggregate.function,
+        aggregate.output,
+        aggregate.title,
+        _FUNCTIONS[aggregate.function](usable),
+        aggregate.labels,
+        len(found),
+        len(found) - len(usable),
+    )
 
 
 def _summary(values: Sequence[Any]) -> dict[str, int]:
-    counts = Counter(_key(element) for element in _elements(values) if element is not None)
+    counts = Counter(map(_key, values))
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
@@ -86,10 +109,6 @@ def _key(value: Any) -> str:
         return f"({type(value).__name__})"
 
 
-def _numbers(values: Sequence[Any]) -> list[Number]:
-    return [value for value in values if _is_number(value)]
-
-
 def _is_number(value: Any) -> bool:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
@@ -99,8 +118,7 @@ def _is_number(value: Any) -> bool:
         return False  # an integer larger than any float
 
 
-def _sum(values: Sequence[Any]) -> Number | None:
-    numbers = _numbers(values)
+def _sum(numbers: Sequence[Any]) -> Number | None:
     if not numbers:
         return None
     if all(isinstance(number, int) for number in numbers):
@@ -111,18 +129,17 @@ def _sum(values: Sequence[Any]) -> Number | None:
         return None
 
 
-def _average(values: Sequence[Any]) -> Number | None:
-    numbers = _numbers(values)
+def _average(numbers: Sequence[Any]) -> Number | None:
     # Fractions, because a sum of floats can overflow or lose precision although the average is within range.
     return float(sum(map(Fraction, numbers)) / len(numbers)) if numbers else None
 
 
-def _min(values: Sequence[Any]) -> Number | None:
-    return min(_numbers(values), default=None)
+def _min(numbers: Sequence[Any]) -> Number | None:
+    return min(numbers, default=None)
 
 
-def _max(values: Sequence[Any]) -> Number | None:
-    return max(_numbers(values), default=None)
+def _max(numbers: Sequence[Any]) -> Number | None:
+    return max(numbers, default=None)
 
 
 _FUNCTIONS: Mapping[str, Callable[[Sequence[Any]], dict[str, int] | Number | None]] = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from collective.errors import UsageError
 
@@ -17,10 +17,11 @@ class Amount:
 
     number: int
     percent: bool = False
+    written: str = field(default="", compare=False)  # how it is shown, if not as a number
 
     def __str__(self) -> str:
         """Return the amount as it is written: `5` or `20%`."""
-        return f"{self.number}{'%' if self.percent else ''}"
+        return self.written or f"{self.number}{'%' if self.percent else ''}"
 
     def floor(self, total: int) -> int:
         """Return the number of nodes out of `total`, rounded down, at least 1."""

@@ -2,8 +2,8 @@
 
     saved plan ─► document (agent, action, inputs, nodes, caller, expiry) ─► signed by each approver ─► in every request
 
-The document also has the hooks and gates. It is part of the saved plan from the beginning, so that all approvers sign
-the same text.
+It has the ID of the one run that is approved, how many requests of it a node may accept, and the hooks and gates. It is
+part of the saved plan from the beginning, so that all approvers sign the same text.
 """
 
 from __future__ import annotations
@@ -38,6 +38,8 @@ def document(plan: Mapping[str, Any], installation: str, expires: float) -> str:
         "hooks": plan["hooks"],
         "gates": plan["gates"],
         "targets": sorted(name for wave in plan["waves"] for name in wave["nodes"]),
+        "run": plan["run"],
+        "uses": 1 + plan["pace"].get("retry", 0),
         "expires": expires,
     }
     return json.dumps(content, separators=(",", ":"), sort_keys=True)

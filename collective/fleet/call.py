@@ -18,10 +18,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import takewhile
 
 from collective import ddl
 from collective.errors import Aborted, Failed
 from collective.fleet.call_clock import BroadcastWindow, CallClock
+from collective.fleet.call_timings import FIRST_REPLY, LAST_REPLY, SENT, SIGNED, CallTimings
 from collective.fleet.gate_view import gate_view
 from collective.fleet.gatekeeper import GateKeeper
 from collective.fleet.gates import NO_GATES, Gates
@@ -34,16 +36,17 @@ from collective.fleet.reply_slots import Slot
 from collective.fleet.rollout import Rollout
 from collective.fleet.rollout_log import RolloutLog
 from collective.fleet.runs.earlier_run import EarlierRun
-from collective.fleet.sending import Sender
+from collective.fleet.sending import Sender, Wave, send
 from collective.fleet.sent_requests import SentRequests
 from collective.fleet.steps import NO_SENDERS, NodeStep, NodeSteps, in_order
 from collective.fleet.unresponsive import UnresponsiveNodes
 from collective.messages import Reply
-from collective.transport import Delivery
+from collective.transport import BATCH, Delivery
 
 _MIN_POLL = 1.0  # seconds; looking into node queues is not urgent, and SQS polls for whole seconds
 _MAY_PASS = (Aborted.statuscode, Failed.statuscode)  # status codes of failures that a retry may change
 _NEVER_RETRIED = frozenset({"denied", "filtered", "not_evaluated"})  # reasons of failures that a retry does not change
+_UNKNOWN = 100  # replies that a broadcast is taken to have
 _BACKLOG = 5.0  # seconds by which timeouts are extended while more replies are waiting to be received
 
 
@@ -98,6 +101,8 @@ class Call:
         self._replies = ReplyQueue(sender.transport, slot)
         self._record = record
         self._clock = CallClock(clock)
+        self._timings = CallTimings()
+        self._backlog = False  # replies arrive in full receives: it is too early to look for silent nodes
         self._window: BroadcastWindow | None = None
         self._keeper = GateKeeper(gates, rollout, self._clock.began, record)
         self._log = RolloutLog(rollout, self._unresponsive, action, self._clock.began)
@@ -148,8 +153,9 @@ class Call:
         try:
             while (wait := self._next_wait()) is not None:
                 yield from self._clock.suspended_for(self._receive(wait))
-                unresponsive = self._unresponsive.find(self._rollout.working, self._clock.now())
-                self._rollout.give_up(unresponsive, self._clock.now(), repeatable=True)
+                if not self._backlog:
+                    unresponsive = self._unresponsive.find(self._rollout.working, self._clock.now())
+                    self._rollout.give_up(unresponsive, self._clock.now(), repeatable=True)
                 self._log.hint_no_reply(self.outcomes, self._clock.now())
                 self._obey()
                 self._check_gates()
@@ -191,6 +197,7 @@ class Call:
         self._keeper.close()
         self._replies.close(self._clock.now())
         self._record.end(self)
+        self._timings.log(self.discovery_ms, len(self.outcomes.replies))
 
     def still_running(self) -> tuple[list[str], float]:
         """Return the nodes that may still run the action, and for how many seconds at most."""
@@ -223,28 +230,32 @@ class Call:
         return closed and not self._rollout.at_gate and not self._rollout.stopped
 
     def _send(self, nodes: list[str], step: int = 0) -> None:
-        """Send a step to nodes; a message into which their names do not fit is sent in parts, each with its own ID."""
-        wave = self._steps.wave(step, nodes)
-        if not wave.fits():
-            middle = len(nodes) // 2
-            self._send(nodes[:middle], step)
-            self._send(nodes[middle:], step)
-            return
-        if not self._record.sent(wave.request.id, nodes, self._steps.name(step), further=step > 0):
+        """Send a step to nodes, in one message or in several, each with its own ID."""
+        prepared = self._steps.waves(step, nodes)
+        self._timings.note(SIGNED)
+        waves = list(takewhile(lambda wave: self._recorded(wave, step), prepared))
+        if len(waves) < len(prepared):
             self._obey()
-            return
-        self._sent.add(wave, nodes)
-        self._steps.sent(step, nodes, wave.request.id)
+        for wave in waves:
+            self._sent.add(wave, wave.nodes)
+            self._steps.sent(step, wave.nodes, wave.request.id)
         self.outcomes.retract(self._rollout.retrying & set(nodes))
         try:
-            wave.send()
+            send(waves)
         finally:
+            self._timings.note(SENT)
             # Timeouts run from after the sending, so that the node's own deadline ends first.
             now = self._clock.now()
-            (self._rollout.extend if step else self._rollout.sent)(sorted(wave.reached), now)
-            self._unresponsive.sent(wave.reached, now)
-            self._rollout.give_up(wave.absent)
-            self.absent += wave.absent
+            reached = sorted({node for wave in waves for node in wave.reached})
+            absent = [node for wave in waves for node in wave.absent]
+            (self._rollout.extend if step else self._rollout.sent)(reached, now)
+            self._unresponsive.sent(reached, now)
+            self._rollout.give_up(absent)
+            self.absent += absent
+
+    def _recorded(self, wave: Wave, step: int) -> bool:
+        """Record a wave before it is sent; return False when it must not be sent."""
+        return self._record.sent(wave.request.id, list(wave.nodes), self._steps.name(step), further=step > 0)
 
     def _obey(self) -> None:
         """Do what others have ordered, and report which nodes have become silent."""
@@ -273,12 +284,18 @@ class Call:
 
     def _receive(self, wait: float) -> list[Reply]:
         """Return the new replies that arrive within `wait` seconds, and time out nodes."""
-        deliveries = self._replies.receive(wait)
+        deliveries = self._replies.receive(wait, len(self._rollout.working) if self._window is None else _UNKNOWN)
         if deliveries is None:
             return []
         now = self._clock.now()
+        self._backlog = len(deliveries) >= BATCH
         self._replies.delete_later(deliveries, now)
+        self._replies.delete_due(now)
+        if deliveries:
+            self._timings.note(FIRST_REPLY)
         replies = [reply for reply in map(self._accept, deliveries) if reply is not None]
+        if replies:
+            self._timings.note(LAST_REPLY)
         if replies and self._window is not None:
             self._window.last_reply = now
         # More replies may be waiting in the queue, and their nodes are not silent.

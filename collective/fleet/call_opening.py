@@ -21,6 +21,7 @@ from collective.fleet.plan import CallPlan
 from collective.fleet.recording import NO_RECORD, CallRecord
 from collective.fleet.reply_checks import VerifyReply
 from collective.fleet.rollout import Rollout
+from collective.fleet.send_choice import SendChoice
 from collective.fleet.sending import Sender
 from collective.fleet.steps import Hook
 from collective.messages import Request, new_id
@@ -48,6 +49,7 @@ class CallOpener:
         self._sign = sign
         self._verify_reply = verify_reply
         self._clock = clock
+        self._choice = SendChoice(config.state, config.collective, config.direct_limit)
         self._calls: list[Call] = []
 
     def close(self) -> None:
@@ -83,6 +85,8 @@ class CallOpener:
         """Return the request of a plan."""
         request = self.request(plan.action, plan.data, plan.targets.filter, plan.timeout, plan.ttl)
         request = replace(request, reason=plan.reason, total=len(plan.nodes), approvals=plan.approvals)
+        if plan.run:
+            request = replace(request, id=plan.run)
         if plan.earlier:
             request = replace(request, id=plan.earlier.run)
         if plan.dry_run:
@@ -116,8 +120,8 @@ class CallOpener:
         slot.store(self._transport.open_replies(slot.queue, slot.known))
         hooks = plan.hooks.named() if plan else {}
         call = Call(
-            sender=self._sender(action, request, slot.queue),
-            hooks={name: self._hook_sender(hook, request, slot.queue) for name, hook in hooks.items()},
+            sender=self._sender(action, request, slot.queue, found.known),
+            hooks={name: self._hook_sender(hook, request, slot.queue, found.known) for name, hook in hooks.items()},
             action=action,
             rollout=rollout,
             slot=slot,
@@ -144,18 +148,18 @@ class CallOpener:
             success_threshold=plan.pace.success_threshold if plan else None,
         )
 
-    def _sender(self, action: ddl.Action, request: Request, replies: str) -> Sender:
-        """Return what sends a request, whose replies go to the queue `replies`."""
+    def _sender(self, action: ddl.Action, request: Request, replies: str, nodes: int) -> Sender:
+        """Return what sends a request, whose replies go to the queue `replies`, in a collective of some nodes."""
         request = replace(request, installation=self._transport.installation, reply_to=replies, time=time.time())
         secret = bool(action.secrets & request.data.keys())
-        return Sender(self._transport, request, self._sign, self._config.direct_limit, secret)
+        return Sender(self._transport, request, self._sign, self._choice, secret, nodes)
 
-    def _hook_sender(self, hook: Hook, request: Request, replies: str) -> Sender:
+    def _hook_sender(self, hook: Hook, request: Request, replies: str, nodes: int) -> Sender:
         """Return what sends a hook to the nodes of a call; it needs no filter, because the nodes are named."""
         timeout = hook.action.timeout + self._config.transit
         own = self.request(hook.action, hook.data, Filter(), timeout, request.ttl)
         own = replace(own, id=request.id, reason=request.reason, total=request.total)
-        return self._sender(hook.action, own, replies)  # it is part of the same run
+        return self._sender(hook.action, own, replies, nodes)  # it is part of the same run
 
     def _is_member(self, sender: str) -> bool:
         """Return whether the registry has a node, so that its reply counts although it was not expected."""

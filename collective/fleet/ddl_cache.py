@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 from collections.abc import Mapping
@@ -59,6 +58,8 @@ class FetchedDDLs:
 
 def digest(text: str) -> str:
     """Return the SHA-256 of a DDL's text, in hexadecimal digits."""
+    import hashlib
+
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -48,13 +48,16 @@ from collective.fleet.targets import EVERY_NODE, Targets
 from collective.fleet.unresponsive import ROLLOUT_TTL
 from collective.fleet.verification import ReplyVerifier
 from collective.fleet.waves import plan_waves
-from collective.parallel import THREADS
 from collective.registry import NodeRecord, Nodes
 from collective.text import plural
 from collective.transport import Transport
 
 log = logging.getLogger(__name__)
 
+# A library configures no logging; the null handler keeps Python from printing its warnings.
+logging.getLogger("collective").addHandler(logging.NullHandler())
+
+CONNECTIONS = 28  # to SQS: for the threads that send, receive or delete at the same time
 _CACHED = 5.0  # seconds for which the contents of the registry are cached
 
 
@@ -99,6 +102,7 @@ class Fleet:
         from collective.aws.session import AWS
         from collective.registry.cached import CachedNodes
         from collective.registry.dynamodb import DynamoDBRegistry
+        from collective.registry.snapshot_nodes import SnapshotNodes
         from collective.signing import caller_key
         from collective.transport.sqs import SQSTransport
 
@@ -108,11 +112,12 @@ class Fleet:
         registry = None
         if config.registry == "dynamodb":
             table = DynamoDBRegistry(aws, names.table(config.collective))
-            named = NamedNodes(IntroducedNodes(table, known), config.state, config.collective)
+            large = SnapshotNodes(table, config.state / f"registry_{config.collective}.snapshot")
+            named = NamedNodes(IntroducedNodes(large, known), config.state, config.collective)
             registry = CachedNodes(named, _CACHED)
         return cls(
             config,
-            SQSTransport(aws, connections=THREADS),
+            SQSTransport(aws, connections=CONNECTIONS),
             registry,
             catalog=catalog,
             sign=sign or caller_key.signing(config.key),

@@ -61,7 +61,9 @@ class KnownNodes:
             if envelope.signature is None:
                 raise SignatureError("reply is not signed")
             signature = Signature.read(envelope.signature)
-            key = PublicKey.read(signature.signer)
+            known = self._known.get(reply.sender)
+            # The known key has been read before: that of a node is read once.
+            key = known if known and known.blob == signature.signer else PublicKey.read(signature.signer)
             if key.kind != ED25519:
                 raise SignatureError(f"key type '{key.kind}' is not allowed for nodes (must be {ED25519})")
             signature.verify(envelope.payload, key)
@@ -110,6 +112,8 @@ class KnownNodes:
 
     def is_revoked(self, node: str, public_key: str = "") -> bool:
         """Return whether a node must not be asked: its key in the registry is revoked, or all that are known are."""
+        if not self._revoked:
+            return False
         try:
             if public_key and PublicKey.from_line(public_key).fingerprint in self._revoked:
                 return True

@@ -89,7 +89,8 @@ class NodeFinder:
         for record in contents.records:
             if record.omitted and record.alive(now):
                 log.info("discovery.omitted", extra={"error": f"{record.identity}: {encoding.omission(record)}"})
-        certain = Discovery(tuple(sorted(found.matching)), found.not_asked, why_none=found.why_none)
+        size = len(contents.records)
+        certain = Discovery(tuple(sorted(found.matching)), found.not_asked, why_none=found.why_none, known=size)
         return certain.joined(self._ask(targets, agent, found.undecided)) if found.undecided else certain
 
     def _is_revoked(self, record: NodeRecord) -> bool:

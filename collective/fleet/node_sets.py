@@ -93,7 +93,8 @@ def _read_term(term: re.Match[str], groups: Groups, where: str, seen: tuple[str,
     name = text[1:]
     if name not in groups:
         known = f"groups of client.yaml: {', '.join(groups)}" if groups else "client.yaml has no groups"
-        _fail(where, term.string, term.start(), f"unknown group '@{name}' ({suggest(name, groups, known)})")
+        hint = suggest(text, [f"@{one}" for one in groups], known)
+        _fail(where, term.string, term.start(), f"unknown group '@{name}' ({hint})")
     if name in seen:
         _fail(where, term.string, term.start(), f"group '@{name}' contains itself")
     defined = groups[name]

@@ -31,9 +31,12 @@ from collective.fleet.runs.earlier_run import EarlierRun
 from collective.fleet.steps import NO_HOOKS, Hook, Hooks
 from collective.fleet.targets import Targets
 from collective.fleet.waves import PlannedWave
+from collective.messages import new_id
 from collective.nodesets import fold
+from collective.schema_check import SchemaCheck
 from collective.signing import SignPayload
 from collective.text import plural
+from collective.time_limit import OUTPUT_SECONDS
 
 _SCHEMA = "rollout-plan"
 
@@ -44,8 +47,8 @@ class CallPlan:
 
     `hooks` run before and after the action on each node, `gates` are checked between waves. With `dry_run` the
     nodes only report what the action would change; with `background` they run it as a job. `reason` is why, for
-    policies that require one, and `approvals` are the signatures of other callers. `earlier` is what another caller
-    has reached of the same run.
+    policies that require one, and `approvals` are the signatures of other callers on the run with the ID `run`.
+    `earlier` is what another caller has reached of the same run.
 
     `found` are the nodes, `waves` the same nodes in the order in which they are reached, `facts` those that the pace
     needs, by node.
@@ -67,6 +70,7 @@ class CallPlan:
     background: Background | None = None
     reason: str | None = None
     approvals: Mapping[str, Any] | None = None
+    run: str | None = None
     earlier: EarlierRun | None = None
 
     @property
@@ -90,9 +94,17 @@ class Parties:
 
 
 def saved(
-    plan: CallPlan, versions: Mapping[str, str], parties: Parties, created: float, sign: SignPayload
+    plan: CallPlan,
+    versions: Mapping[str, str],
+    parties: Parties,
+    created: float,
+    sign: SignPayload,
+    valid: float = approvals.EXPIRES,
 ) -> dict[str, Any]:
-    """Return the signed document of a plan; raise UsageError for a dry run, and when its inputs are secret."""
+    """Return the signed document of a plan, whose approvals are valid for `valid` seconds.
+
+    Raises UsageError for a dry run, and when its inputs are secret.
+    """
     if plan.dry_run:
         raise UsageError("--save-plan: not allowed with --dry-run (the plan would be applied for real)")
     for part in (Hook(plan.action, plan.data), *plan.hooks.named().values()):
@@ -100,6 +112,7 @@ def saved(
             raise UsageError(f"--save-plan: the input '{secret[0]}' is secret and must not be written to a file")
     document = {
         "schema": schemas.schema_id(_SCHEMA),
+        "run": new_id(),
         "created": created,
         "collective": parties.collective,
         "caller": parties.caller,
@@ -109,7 +122,7 @@ def saved(
         "waves": [{"rank": wave.rank, "nodes": list(wave.nodes)} for wave in plan.waves],
         "versions": dict(versions),
     }
-    approval = approvals.document(document, parties.installation, created + approvals.EXPIRES)
+    approval = approvals.document(document, parties.installation, created + valid)
     return plan_signature.signed({**document, "approval": {"document": approval, "signatures": {}}}, sign)
 
 
@@ -140,8 +153,6 @@ def content(plan: CallPlan) -> dict[str, Any]:
 
 def read_saved(path: Path) -> dict[str, Any]:
     """Return the document of a saved plan, whose signature is not verified yet; raise UsageError when it is not one."""
-    from collective.json_schema import OUTPUT_SECONDS, first_error, validator
-
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -150,7 +161,7 @@ def read_saved(path: Path) -> dict[str, Any]:
         raise UsageError(f"{path}: not JSON (a plan is written by --save-plan)") from None
     if not isinstance(document, dict) or document.get("schema") != schemas.schema_id(_SCHEMA):
         raise UsageError(f"{path}: not a plan (a plan is written by --save-plan)")
-    problem = first_error(validator(schemas.load(_SCHEMA)), document, OUTPUT_SECONDS)
+    problem = SchemaCheck(schemas.load(_SCHEMA)).first_error(document, OUTPUT_SECONDS)
     if problem:
         raise UsageError(f"{path}: not a valid plan: {problem.message} (make a new plan)")
     return document

@@ -6,11 +6,14 @@ import logging
 from concurrent.futures import ThreadPoolExecutor
 
 from collective.errors import NotFound, TransportError
+from collective.fleet.receivers import Receivers
 from collective.fleet.reply_slots import Slot
 from collective.transport import BATCH, LONGEST_POLL, Delivery, Transport
 
 log = logging.getLogger(__name__)
 
+FEW = 20  # replies that one thread receives
+MOST_THREADS = 8  # that receive, and as many that delete; more would wait for the processor
 _DELETE_DELAY = 1.0  # seconds until a received reply is deleted at the latest; well below its visibility timeout
 
 
@@ -19,18 +22,28 @@ class ReplyQueue:
 
     def __init__(self, transport: Transport, slot: Slot) -> None:
         self._transport = transport
+        self._threads = min(MOST_THREADS, transport.connections)
+        self._receivers: Receivers | None = None
         self._slot = slot
         self._undeleted: list[Delivery] = []
         self._undeleted_since = 0.0
-        self._background = ThreadPoolExecutor(1, thread_name_prefix="acknowledge")
+        self._background = ThreadPoolExecutor(self._threads, thread_name_prefix="acknowledge")
 
-    def receive(self, wait: float) -> list[Delivery] | None:
-        """Return what arrives within `wait` seconds; None if the queue was missing, and has been created again."""
+    def receive(self, wait: float, awaited: int) -> list[Delivery] | None:
+        """Return what arrives within `wait` seconds; None if the queue was missing, and has been created again.
+
+        `awaited` is how many replies are missing: if they are many, several threads receive.
+        """
+        if awaited > FEW and self._threads > 1 and self._receivers is None:
+            self._receivers = Receivers(self._receive, min(self._threads, 1 + awaited // FEW))
         try:
-            return self._transport.receive(self._slot.queue, min(wait, LONGEST_POLL))
+            return self._receivers.take(wait, awaited) if self._receivers else self._receive(wait)
         except NotFound:
             self._slot.store(self._transport.open_replies(self._slot.queue))
             return None
+
+    def _receive(self, wait: float) -> list[Delivery]:
+        return self._transport.receive(self._slot.queue, min(wait, LONGEST_POLL))
 
     def delete_later(self, deliveries: list[Delivery], now: float) -> None:
         """Keep deliveries that were received at `now` until they are deleted."""
@@ -47,6 +60,8 @@ class ReplyQueue:
 
     def close(self, now: float) -> None:
         """Delete the received replies, and free the reply slot."""
+        if self._receivers:
+            self._receivers.close()
         self.delete_due(now, everything=True)
         self._background.shutdown()
         self._slot.release()

@@ -87,12 +87,12 @@ class NodeSteps:
         """Return the name of a step; empty for the action itself."""
         return self._steps[number].name
 
-    def wave(self, number: int, nodes: Sequence[str]) -> Wave:
-        """Return the signed message of a step; the first one of the action itself has the ID of the run."""
+    def waves(self, number: int, nodes: Sequence[str]) -> list[Wave]:
+        """Return the signed messages of a step; the first one of the action itself has the ID of the run."""
         step = self._steps[number]
         first = not step.name and not self.begun
         self.begun = self.begun or not step.name
-        return step.sender.wave(nodes, first=first)
+        return step.sender.waves(nodes, first=first)
 
     def sent(self, number: int, nodes: Collection[str], request_id: str) -> None:
         """Record that a step was sent to nodes."""

@@ -17,7 +17,7 @@ from collective.fleet.amounts import Amount, read_amount
 from collective.fleet.grouping import ABSENT, Facts, values
 
 REST = "rest"
-_ALL = Amount(100, percent=True)
+_ALL = Amount(100, percent=True, written=REST)
 
 
 @dataclass(frozen=True)

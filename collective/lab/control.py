@@ -16,28 +16,33 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from collective.errors import ConfigError, Unreachable, UsageError
+from collective.lab import servers
 from collective.lab.layout import COLLECTIVE, Layout
 from collective.lab.waiting import until
 from collective.processes import runs
 from collective.text import plural
 
-_START_TIMEOUT = 60.0  # seconds
+_START_TIMEOUT = 60.0  # seconds, and as much again for each 100 nodes
 _STOP_TIMEOUT = 20.0  # seconds
 _RELOADED = re.compile(rb"daemon\.reloaded\b.*?\bproblems=([0-9]+)")
 
 
-def start(layout: Layout, nodes: int, *, lifeline: int | None = None) -> subprocess.Popen[bytes]:
+def start(
+    layout: Layout, nodes: int, server: str = servers.MOTO, *, lifeline: int | None = None
+) -> subprocess.Popen[bytes]:
     """Start a lab, wait until every node has joined, and return its supervisor; an error leaves nothing behind.
 
-    `lifeline` is the read end of a pipe: the lab ends when the other end is closed. Raises ConfigError without moto,
+    `server` is a name or a URL of `servers.py`. `lifeline` is the read end of a pipe: the lab ends when the other end
+    is closed. Raises ConfigError when the server is not installed,
     UsageError when the folder cannot be used, and Unreachable when the lab does not start.
     """
-    if importlib.util.find_spec("moto") is None:
+    servers.check(server)
+    if server in (servers.MOTO, servers.FAUXQS) and importlib.util.find_spec("moto") is None:
         raise ConfigError("lab: moto is not installed (pip install 'moto[dynamodb,sns,sqs]' flask flask-cors)")
     if layout.pid(layout.supervisor_pid):
         raise UsageError(f"a lab is already running in {layout.folder} (stop it with '{command(layout, 'stop')}')")
     try:
-        _create_folder(layout, nodes)
+        _create_folder(layout, nodes, server)
     except OSError as error:
         raise UsageError(f"{layout.folder}: cannot create a lab: {error.strerror} (use another folder)") from None
     supervisor = _spawn(layout, lifeline)
@@ -51,20 +56,20 @@ def start(layout: Layout, nodes: int, *, lifeline: int | None = None) -> subproc
     return supervisor
 
 
-def _create_folder(layout: Layout, nodes: int) -> None:
+def _create_folder(layout: Layout, nodes: int, server: str) -> None:
     """Write the files of a lab, replacing those of an earlier lab."""
     if layout.folder.exists() and any(layout.folder.iterdir()) and not layout.control.is_fifo():
         raise UsageError(f"{layout.folder}: folder is not empty and not that of a lab (use another folder)")
     shutil.rmtree(layout.folder, ignore_errors=True)
-    layout.create(nodes)
+    layout.create(nodes, server)
 
 
 @contextlib.contextmanager
-def running(layout: Layout, nodes: int) -> Iterator[dict[str, str]]:
+def running(layout: Layout, nodes: int, server: str = servers.MOTO) -> Iterator[dict[str, str]]:
     """Run a lab until the block or this process ends; yield the environment variables that select it."""
     read_end, write_end = os.pipe()
     try:
-        supervisor = start(layout, nodes, lifeline=read_end)
+        supervisor = start(layout, nodes, server, lifeline=read_end)
     except BaseException:
         os.close(write_end)
         raise
@@ -195,7 +200,7 @@ def _wait_for(layout: Layout, supervisor: subprocess.Popen[bytes] | None, nodes:
         missing.difference_update(_registered(layout, since))
         return failed() or not missing
 
-    if not until(all_registered, _START_TIMEOUT) or failed():
+    if not until(all_registered, _START_TIMEOUT * (1 + len(nodes) // 100)) or failed():
         first = min(missing)
         last = _last_line(layout.folder / "nodes" / first / "log")
         raise Unreachable(f"{plural(len(missing), 'node')} did not join, last log line of {first}: {last}")

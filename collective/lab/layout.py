@@ -8,7 +8,8 @@
                                     state/ with the node's key; facts.d/ if you create it; files/ for the agent file
     supervisor.pid log              process ID and log of the supervisor
     control                         a FIFO: `start <identity>`
-    endpoint                        the URL of the server
+    server                          the name of the server, or its URL
+    endpoint                        the URLs of the server: `variable=URL`, the first without a variable
 
 A lab has no files elsewhere.
 """
@@ -22,11 +23,13 @@ from pathlib import Path
 from typing import Any
 
 from collective.errors import UsageError
+from collective.lab import servers
 from collective.processes import runs
+from collective.suggestions import suggest
 
 COLLECTIVE = "lab"
 CALLER = "operator@lab"
-MAX_NODES = 100  # moto delivers a publish only to the first 100 subscribers
+MAX_NODES = 500  # nodes, on a server that reaches them all
 HEARTBEAT = 15.0  # seconds
 
 _SERVER = "127.0.0.1"
@@ -43,6 +46,7 @@ class Layout:
     def __init__(self, folder: Path) -> None:
         self.folder = folder.absolute()
         self.control = self.folder / "control"
+        self._server = self.folder / "server"
         self.endpoint = self.folder / "endpoint"
         self.supervisor_pid = self.folder / "supervisor.pid"
         self.log = self.folder / "log"
@@ -51,7 +55,8 @@ class Layout:
         """Return a node's folder. Raises UsageError for an unknown node."""
         folder = self.folder / "nodes" / identity
         if identity not in self.nodes():
-            raise UsageError(f"this lab has no node '{identity}' (it has {', '.join(self.nodes()) or 'none'})")
+            hint = suggest(identity, self.nodes(), f"it has {', '.join(self.nodes()) or 'none'}")
+            raise UsageError(f"this lab has no node '{identity}' ({hint})")
         return folder
 
     def nodes(self) -> list[str]:
@@ -71,7 +76,7 @@ class Layout:
         return {
             "COLLECTIVE_CONFIG": str(self.folder),
             "COLLECTIVE_LAB": str(self.folder),
-            "AWS_ENDPOINT_URL": self.endpoint.read_text(encoding="ascii").strip(),
+            **self._endpoints(),
             "AWS_DEFAULT_REGION": "eu-central-1",
             "AWS_ACCESS_KEY_ID": "lab",
             "AWS_SECRET_ACCESS_KEY": "lab",
@@ -81,15 +86,31 @@ class Layout:
             **_without_proxy(os.environ),
         }
 
-    def create(self, nodes: int) -> None:
+    @property
+    def server(self) -> str:
+        """The name of the lab's server, or its URL."""
+        return self._server.read_text(encoding="ascii")
+
+    def write_endpoints(self, urls: Mapping[str, str]) -> None:
+        """Write the URLs of the server, by environment variable; AWS_ENDPOINT_URL is the first of them."""
+        first, *others = urls.items()
+        self.endpoint.write_text("\n".join([first[1], *(f"{name}={url}" for name, url in others)]), encoding="ascii")
+
+    def _endpoints(self) -> dict[str, str]:
+        url, *others = self.endpoint.read_text(encoding="ascii").split()
+        return {"AWS_ENDPOINT_URL": url, **dict(line.split("=", 1) for line in others)}
+
+    def create(self, nodes: int, server: str = servers.MOTO) -> None:
         """Write the configuration of a lab with nodes `node01.lab` and so on."""
-        if not 1 <= nodes <= MAX_NODES:
-            raise UsageError(f"--nodes {nodes}: must be between 1 and {MAX_NODES}")
+        most = servers.MAX_NODES_MOTO if server == servers.MOTO else MAX_NODES
+        if not 1 <= nodes <= most:
+            raise UsageError(f"--nodes {nodes}: must be between 1 and {most} with {server}")
         self.folder.mkdir(parents=True, exist_ok=True)
         self.folder.chmod(0o700)
         for name in ("agents", "ddl", "nodes"):
             (self.folder / name).mkdir(exist_ok=True)
         os.mkfifo(self.control)
+        self._server.write_text(server, encoding="ascii")
         self._create_key()
         _write(
             self.folder / "client.yaml",

@@ -17,12 +17,12 @@ import os
 import selectors
 import shutil
 import signal
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from collective.lab.servers import running
 from collective.lab.waiting import until
 from collective.processes import die_with_parent
 
@@ -117,12 +117,9 @@ def main(arguments: Sequence[str]) -> None:
 
     layout = Layout(folder)
     layout.supervisor_pid.write_text(str(os.getpid()), encoding="ascii")
-    server = subprocess.Popen(
-        [sys.executable, "-m", "collective.lab.aws_server"], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL
-    )
-    try:
+    with running(layout.server) as endpoints:
         session = _warm_up()
-        layout.endpoint.write_text(_first_line(server), encoding="ascii")
+        layout.write_endpoints(endpoints)
         os.environ.update(layout.environment())
         _create_table(session)
         supervisor = Supervisor(layout, session)
@@ -132,9 +129,6 @@ def main(arguments: Sequence[str]) -> None:
         _watch(supervisor, layout, lifeline, stopping)
         supervisor.stop()
         shutil.rmtree(folder, ignore_errors=True)  # after an error the log stays, for the process that started the lab
-    finally:
-        server.kill()
-        server.wait()
 
 
 class _StopSignal:
@@ -161,14 +155,6 @@ def _warm_up() -> boto3.Session:
     for service in ("sqs", "sns", "dynamodb"):
         session.client(service, aws_access_key_id="lab", aws_secret_access_key="lab")  # noqa: S106
     return session
-
-
-def _first_line(server: subprocess.Popen[bytes]) -> str:
-    assert server.stdout is not None  # noqa: S101 - because of stdout=PIPE
-    line = server.stdout.readline().decode().strip()
-    if not line:
-        raise SystemExit("server of the lab did not start (see above)")
-    return line
 
 
 def _create_table(session: boto3.Session) -> None:

@@ -103,7 +103,7 @@ def build(config: NodeConfig, manager: ServiceManager, session: boto3.Session | 
         jobs=jobs,
     )
     server = Server(config.collective, config.identity, parts)
-    describe = partial(_describe, server, config.heartbeat, key.public.line)
+    describe = partial(_describe, server, policy, config.heartbeat, key.public.line)
     check_subscription = partial(transport.check_subscription, server.queue, names.topic(config.collective))
     registration = Registration(_registry(config, aws), describe, config.heartbeat, check_subscription)
     reloading = Reloading(partial(reload_plugins, config), server, policy, registration, manager, _watch(config))
@@ -184,7 +184,7 @@ def _metrics(config: NodeConfig, server: Server, journal: Journal, audit: AuditL
     return Metrics(config.metrics, server, journal, audit)
 
 
-def _describe(server: Server, heartbeat: float, public_key: str) -> NodeRecord:
+def _describe(server: Server, policy: PolicyFile, heartbeat: float, public_key: str) -> NodeRecord:
     agents = server.agents
     return NodeRecord(
         identity=server.identity,
@@ -197,5 +197,6 @@ def _describe(server: Server, heartbeat: float, public_key: str) -> NodeRecord:
         outdated=agents.outdated,
         problems=server.state.problems,
         public_key=public_key,
+        policy=policy.digest,
         period=heartbeat,
     )

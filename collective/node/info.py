@@ -72,7 +72,10 @@ class RunningNodeInfo:
     def refused_agents(self) -> Mapping[str, str]:
         """The agents that failed to load, or of which a newer version failed to load, with the reason."""
         agents = self._state.plugins.agents
-        newer = {name: f"newer version failed to load: {reason}" for name, reason in agents.outdated.items()}
+        newer = {
+            name: f"version {agents[name].ddl.metadata['version']} is in use, newer version failed to load: {reason}"
+            for name, reason in agents.outdated.items()
+        }
         return {**{name: f"failed to load: {reason}" for name, reason in agents.refused.items()}, **newer}
 
     @property

@@ -63,6 +63,16 @@ class PolicyFile:
         return self._file.value()
 
     @property
+    def limits_hours(self) -> bool:
+        """Whether a rule in force limits the nodes of a caller's calls within an hour."""
+        return self.current().limits_hours
+
+    @property
+    def digest(self) -> str:
+        """The digest of the file in force, by which callers recognize a copy of it; empty without a valid file."""
+        return self.current().digest
+
+    @property
     def problems(self) -> tuple[str, ...]:
         """The problems of the file as it is now, one line per problem."""
         self.current()

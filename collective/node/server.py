@@ -88,7 +88,7 @@ class Server:
         refusals = Refusals(audit, parts.journal, self.replies, self.pools, counters, self._stopping)
         caller = ActionCaller(parts.runner, parts.facts, self.info, running)
         admission = Admission(self.state, parts.runner, now)
-        authorizer = Authorizer(parts.policy, self.state, now, parts.verify)
+        authorizer = Authorizer(parts.policy, self.state, parts.jobs, now, parts.verify)
         self.jobs = JobScheduler(
             store,
             JobParts(

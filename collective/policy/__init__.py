@@ -20,7 +20,7 @@
     between                    times of day, such as 22:00-04:00
     reason, max_targets,       what a rule that allows requires of the requests that match; those that do not meet it
     max_targets_per_hour,      are denied
-    approvals
+    approvals, approvers
 
 A rule without one of these keys matches any value. Whole names are compared, case-sensitively. A rule whose `inputs`
 name an input that the action does not have never allows it.

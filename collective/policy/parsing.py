@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from collective import filters, json_schema, lines
+from collective import filters, lines
 from collective.errors import CollectiveError, PolicyError
 from collective.filters import DataTest, Filter, patterns
 from collective.policy.requirements import Requirements
 from collective.policy.rules import Policy, Rule
 from collective.policy.time_window import TimeWindow, read_window
-from collective.yaml_file import FAST_LOADER, parse_yaml, read_text
+from collective.quick_schema import certainly_a_schema
+from collective.yaml_file import FAST_LOADER, line_of, parse_yaml, read_text
+
+if TYPE_CHECKING:
+    from collective.schema_keywords import Problem
 
 _MOST_VALUES = 100_000  # values in one file, including those repeated by YAML aliases
 _GROUP = "group:"
@@ -34,8 +40,10 @@ _KEYS = (
     "max_targets",
     "max_targets_per_hour",
     "approvals",
+    "approvers",
 )
-_REQUIREMENTS = ("reason", "max_targets", "max_targets_per_hour", "approvals")
+_COUNTS = ("max_targets", "max_targets_per_hour", "approvals")
+_REQUIREMENTS = ("reason", *_COUNTS, "approvers")
 
 Place = Sequence["str | int"]
 
@@ -55,7 +63,7 @@ def parse(text: str, where: str) -> Policy:
     policy = reader.policy(document)
     if reader.problems:
         raise PolicyError(reader.problems)
-    return policy
+    return replace(policy, digest=hashlib.sha256(text.encode()).hexdigest())
 
 
 class _PolicyParser:
@@ -138,7 +146,10 @@ class _PolicyParser:
             except ValueError as error:
                 self._reject((*place, "reason"), f"reason: {error}")
                 reason = None
-        return Requirements(reason, *(self._count(place, entry, key) for key in _REQUIREMENTS[1:]))
+        if "approvers" in entry and "approvals" not in entry:
+            self._reject((*place, "approvers"), "approvers: has no effect without 'approvals'")
+        counts = (self._count(place, entry, key) for key in _COUNTS)
+        return Requirements(reason, *counts, self._callers(place, entry, "approvers"))
 
     def _count(self, place: Place, entry: Mapping[str, Any], key: str) -> int | None:
         value = entry.get(key)
@@ -147,9 +158,9 @@ class _PolicyParser:
             return None
         return value
 
-    def _callers(self, place: Place, entry: Mapping[str, Any]) -> tuple[str, ...]:
-        """Return the callers, with groups replaced by their members. A rule with only empty groups matches none."""
-        if not (given := self._strings(place, entry, "callers")):
+    def _callers(self, place: Place, entry: Mapping[str, Any], key: str = "callers") -> tuple[str, ...]:
+        """Return the callers in a list, with groups replaced by their members. Only empty groups match none."""
+        if not (given := self._strings(place, entry, key)):
             return ("*",)
         callers: list[str] = []
         for index, caller in enumerate(given):
@@ -159,7 +170,7 @@ class _PolicyParser:
                 callers += self._groups[group] if isinstance(self._groups[group], list) else ()
             else:
                 known = ", ".join(map(str, self._groups)) or "none"
-                self._reject((*place, "callers", index), f"callers: unknown group '{group}' (groups: {known})")
+                self._reject((*place, key, index), f"{key}: unknown group '{group}' (groups: {known})")
         return tuple(callers)
 
     def _node(self, place: Place, entry: Mapping[str, Any]) -> Filter:
@@ -193,7 +204,7 @@ class _PolicyParser:
         if schema is None:
             return None
         try:
-            for problem in json_schema.problems(schema):
+            for problem in _schema_problems(schema):
                 self._reject((*place, "inputs", *problem.path, problem.keyword), problem.described("inputs"))
         except RecursionError:
             self._reject((*place, "inputs"), "inputs: nested too deeply, or a $ref refers to itself")
@@ -238,22 +249,15 @@ class _PolicyParser:
 
     def _reject(self, place: Place, text: str) -> None:
         rule = f"rule {int(place[1]) + 1}: " if place[:1] == ("rules",) else ""
-        self._problems.append((_line(self._tree, place), rule + text))
+        self._problems.append((line_of(self._tree, place), rule + text))
 
 
-def _line(tree: yaml.Node | None, place: Place) -> int:
-    """Return the line, from 1, of a place in a document, or of its nearest parent."""
-    line = 0
-    for step in place:
-        if isinstance(tree, yaml.MappingNode):
-            found = next(((key, value) for key, value in tree.value if key.value == str(step)), None)
-            if found is None:
-                break
-            line, tree = found[0].start_mark.line, found[1]
-        elif isinstance(tree, yaml.SequenceNode) and isinstance(step, int) and step < len(tree.value):
-            tree = tree.value[step]
-            line = tree.start_mark.line
-    return line + 1
+def _schema_problems(schema: Mapping[str, Any]) -> Iterable[Problem]:
+    if certainly_a_schema(schema):
+        return ()
+    from collective import json_schema  # few policies need jsonschema, which takes 3 MB of each daemon
+
+    return json_schema.problems(schema)
 
 
 def _is_plain(document: Any) -> bool:

@@ -95,5 +95,5 @@ def _call_facts(decision: Mapping[str, Any]) -> CallFacts:
         targets if isinstance(targets, int) else None,
         None,
         float(time) if isinstance(time, (int, float)) else None,
-        len(approvers) if isinstance(approvers, list) else 0,
+        tuple(map(str, approvers)) if isinstance(approvers, list) else (),
     )

@@ -3,6 +3,7 @@
     reason: 'CHG-[0-9]+.*'        the caller gives a reason (--reason) that the whole pattern matches
     max_targets: 20               the call is for at most 20 nodes in all
     approvals: 2                  two other callers have signed exactly this request (crpc approve)
+    approvers: [group:leads]      only the approvals of these callers count
     max_targets_per_hour: 100     the calls of the caller within an hour are for at most 100 nodes in all
 
 The number of nodes is in the signed request, so that each node knows how large the whole call is. A broadcast names no
@@ -11,6 +12,7 @@ nodes, and exceeds every limit.
 
 from __future__ import annotations
 
+import fnmatch
 from dataclasses import dataclass
 
 from collective.filters import patterns
@@ -24,16 +26,18 @@ class CallFacts:
     """What requirements are about. `targets` is the number of nodes of the call, None for a broadcast.
 
     `targets_in_hour` is that of all calls of the caller within the last hour, this one included. `time` is in Unix
-    seconds. `approvals` is the number of valid approvals, `approval_problem` why others do not count. In a replay, a
-    `targets_in_hour` and a `time` of None are unknown.
+    seconds. `approvers` are the callers whose approvals are valid, `unnamed_approvals` the number of others whose names
+    are not known, and `problem` is why further ones do not count. In a replay, a `targets_in_hour` and a `time` of None
+    are unknown.
     """
 
     reason: str = ""
     targets: int | None = 1
     targets_in_hour: int | None = None
     time: float | None = None
-    approvals: int = 0
-    approval_problem: str = ""
+    approvers: tuple[str, ...] = ()
+    unnamed_approvals: int = 0
+    problem: str = ""
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,7 @@ class Requirements:
     max_targets: int | None = None
     max_targets_per_hour: int | None = None
     approvals: int | None = None
+    approvers: tuple[str, ...] = ("*",)
 
     def unmet(self, call: CallFacts) -> str:
         """Return what a call lacks; an empty string when it meets all requirements."""
@@ -55,10 +60,18 @@ class Requirements:
             return f"at most {self.max_targets} nodes per call, not {found}"
         if self.max_targets_per_hour is not None and (call.targets_in_hour or 0) > self.max_targets_per_hour:
             return f"at most {self.max_targets_per_hour} nodes per hour and caller, not {call.targets_in_hour}"
-        if self.approvals is not None and call.approvals < self.approvals:
-            problem = f" ({call.approval_problem})" if call.approval_problem else ""
-            return f"{plural(self.approvals, 'approval')} by other callers, not {call.approvals}{problem}"
-        return ""
+        return self._unmet_approvals(call)
+
+    def _unmet_approvals(self, call: CallFacts) -> str:
+        counting = [name for name in call.approvers if any(fnmatch.fnmatchcase(name, one) for one in self.approvers)]
+        count = len(counting) + call.unnamed_approvals
+        if self.approvals is None or count >= self.approvals:
+            return ""
+        others = [name for name in call.approvers if name not in counting]
+        problems = [f"the policy accepts no approval of '{name}'" for name in others]
+        problem = "; ".join([*problems, *([call.problem] if call.problem else [])])
+        detail = f" ({problem})" if problem else ""
+        return f"{plural(self.approvals, 'approval')} by other callers, not {count}{detail}"
 
     def depends_on_hour(self, call: CallFacts) -> bool:
         """Return whether the result is unknown, because the earlier calls of the caller are."""

@@ -28,6 +28,7 @@ class NodeRecord:
     digests of their DDLs; `refused` are the
     agents that failed to load, and `outdated` those of which a newer version failed to load, with the reason.
     `problems` are lines about policy, key files, facts, data functions and settings that are not valid now.
+    `policy` is the digest of the policy in force, empty without a valid file.
     `omitted` counts the entries of a member that did not fit into the registry. `period` is the time between
     heartbeats in seconds. `instance` differs for each start of the daemon. `contested` is when another machine was
     last found to use this identity, `left` when the daemon stopped cleanly.
@@ -44,6 +45,7 @@ class NodeRecord:
     problems: tuple[str, ...] = ()
     omitted: Mapping[str, int] = field(default_factory=dict)
     public_key: str = ""
+    policy: str = ""
     period: float = 300.0
     instance: str = ""
     contested: float | None = None

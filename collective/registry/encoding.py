@@ -162,11 +162,18 @@ def decode(identity: str, packed: bytes, times: Mapping[str, float | None], inst
     known = {name: members[name] for name in _MEMBERS if name in members}
     known["classes"] = tuple(known.get("classes", ()))
     known["problems"] = tuple(map(escape_controls, known.get("problems", ())))
-    for name in ("version", "public_key"):
+    for name in ("version", "public_key", "policy"):
         known[name] = escape_controls(known.get(name, ""))
     for name in ("refused", "outdated"):
         known[name] = {agent: escape_controls(text) for agent, text in known.get(name, {}).items()}
     return NodeRecord(identity=identity, instance=instance, **times, **known)  # type: ignore[arg-type]
+
+
+def check_head(identity: str, times: Mapping[str, float | None]) -> None:
+    """Raise InvalidRecord for the key and the times of an item that no record can have."""
+    _check_identity(identity)
+    for name, value in times.items():
+        _check_time(name, value)
 
 
 def _check_identity(identity: str) -> None:
@@ -249,6 +256,7 @@ def _check_names(name: str, value: Any) -> None:
 _MEMBERS: Mapping[str, Callable[[str, Any], None]] = {
     "version": _check_text,
     "public_key": _check_text,
+    "policy": _check_text,
     "period": _check_number,
     "agents": _check_texts,
     "ddls": _check_texts,

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import json
 from functools import cache
-from importlib import resources
+from pathlib import Path
 from typing import Any
 
+_FOLDER = Path(__file__).parent  # without importlib.resources, which takes 5 ms to import
+
 BASE = "https://collective-rpc.github.io/schemas/"
+_FOLDER = Path(__file__).parent
 
 
 def names() -> list[str]:
     """Return the names of all schemas, sorted."""
-    files = resources.files(__package__).iterdir()
-    return sorted(file.name.removesuffix(".json") for file in files if file.name.endswith(".json"))
+    return sorted(file.stem for file in _FOLDER.glob("*.json"))
 
 
 def schema_id(name: str, version: int = 1) -> str:
@@ -34,4 +36,4 @@ def load(name: str) -> dict[str, Any]:
 
 def text(name: str) -> str:
     """Return the text of the schema `name`, as shipped."""
-    return resources.files(__package__).joinpath(f"{name}.json").read_text(encoding="utf-8")
+    return (_FOLDER / f"{name}.json").read_text(encoding="utf-8")

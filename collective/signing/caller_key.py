@@ -9,13 +9,13 @@ none             requests are not signed: for tests and labs without keys
 
 from __future__ import annotations
 
-import getpass
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from collective import terminal
 from collective.config import KEY_AGENT, KEY_AUTO, KEY_NONE, home_folder
 from collective.errors import ConfigError, SignatureError
 from collective.signing import NAMESPACE, SignPayload, sshsig, unsigned
@@ -54,11 +54,7 @@ class _Certified:
 
 def ask_terminal(path: Path) -> str | None:
     """Prompt for a passphrase on the terminal, without echo. Return None without a terminal."""
-    try:
-        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
-    except OSError:
-        return None
-    return getpass.getpass(f"Passphrase of {path}: ")
+    return terminal.ask_secret(f"Passphrase of {path}: ") if terminal.exists() else None
 
 
 def signing(key: Path, ask: Ask = ask_terminal, namespace: str = NAMESPACE) -> SignPayload:

@@ -83,6 +83,11 @@ class FaultyTransport:
         """Where the inner transport is."""
         return self._inner.installation
 
+    @property
+    def connections(self) -> int:
+        """As many threads as the inner transport allows."""
+        return self._inner.connections
+
     def now(self) -> float:
         """Return the time of the inner transport."""
         return self._inner.now()

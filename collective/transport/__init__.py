@@ -48,6 +48,11 @@ class Transport(Protocol):
         """
         ...
 
+    @property
+    def connections(self) -> int:
+        """How many threads may use it at the same time."""
+        ...
+
     def now(self) -> float:
         """Return the server's time in Unix seconds."""
         ...

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from collective.errors import MessageTooLarge, NotFound
+from collective.parallel import THREADS
 from collective.transport import (
     BATCH,
     BROADCAST_LIMIT,
@@ -58,6 +59,11 @@ class MemoryTransport:
     def installation(self) -> str:
         """Return the same for every transport in memory."""
         return INSTALLATION
+
+    @property
+    def connections(self) -> int:
+        """As many threads as callers use."""
+        return THREADS
 
     def now(self) -> float:
         """Return the time in Unix seconds."""

@@ -85,6 +85,11 @@ class SQSTransport:
             raise RuntimeError("no queue has been opened yet")
         return self._account_of(self._base).installation
 
+    @property
+    def connections(self) -> int:
+        """How many threads may use it at the same time."""
+        return self._connections
+
     def now(self) -> float:
         """Return the servers' time in Unix seconds."""
         return self._aws.now()

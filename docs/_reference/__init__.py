@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from _reference import agents, codes, commands, configuration, python_api, schemas
+from _reference import agents, codes, commands, configuration, playbooks, python_api, schemas
 
 ROOT = Path(__file__).resolve().parents[2]
 MARKER = re.compile(r"^<!-- reference: ([a-z-]+) -->$", re.MULTILINE)
@@ -21,6 +21,7 @@ SECTIONS: Mapping[str, Callable[[], str]] = {
     "client-configuration": configuration.keys("client"),
     "settings": configuration.settings,
     "documents": schemas.documents,
+    "playbook-keys": playbooks.playbook_keys,
     "status-codes": codes.status_codes,
     "request-outcomes": codes.request_outcomes,
     "python-api": python_api.exported,

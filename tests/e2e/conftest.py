@@ -24,7 +24,7 @@ from support.crpc_process import Crpc, clean_environment, make_crpc, own_lab, ow
 from support.proxy import Proxy
 
 # These install packages or manage services of this very machine: one after the other.
-CHANGE_THE_MACHINE = ("test_apt", "test_request", "test_rpm", "test_service")
+CHANGE_THE_MACHINE = ("test_apt", "test_apt_repository", "test_request", "test_rpm", "test_service")
 
 INSTALL = ["apt-get", "-o", "DPkg::Lock::Timeout=90", "install", "-y", "--no-install-recommends"]
 

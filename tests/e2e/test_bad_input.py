@@ -119,7 +119,7 @@ def test_messages_that_are_not_ours_are_dropped_logged_and_counted(
         ("kill", "killed by SIGKILL", "crashed"),
         ("print", "Printed to standard output: 'debugging", "crashed"),
         ("set", "data that JSON cannot hold", "crashed"),
-        ("lie", "does not match its DDL: output 'number'", "crashed"),
+        ("lie", "does not match its DDL: output 'number'", "invalid_output"),
         ("hang", "Timed out after ", "timeout"),
     ],
 )

@@ -52,7 +52,7 @@ def test_the_tutorial_leads_to_a_working_agent(tmp_path: Path) -> None:
     sections = dict(re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", done.stdout, re.MULTILINE))
     assert "ddl/load.json\n" in sections["crpc new agent load --action status --input limit:number "
                                         "--output one:number --output five:number"]  # fmt: skip
-    assert "1 DDL: 0 errors, 0 pieces of advice\n" in sections["crpc check ."]
+    assert "1 DDL: no errors\n" in sections["crpc check ."]
     assert "is above the limit 0" in sections["crpc run-local load status limit=0 || true"]
     assert "Average of 1 Minute" in sections["crpc load status"] + sections["crpc load status"].title()
     assert "is above the limit 0" in sections["crpc load status limit=0 -I node01.lab || true"]

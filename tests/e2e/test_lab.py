@@ -10,8 +10,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from support.crpc_process import BIN, Completed, Crpc, clean_environment, make_crpc
+from support.crpc_process import BIN, Completed, Crpc, clean_environment, make_crpc, own_server
 from support.json_documents import check_document
+from support.servers import PROGRAMS, SELECTED
 from support.shared_name import PKGUTIL, install_ours, install_theirs
 from support.waiting import wait_until
 
@@ -59,6 +60,27 @@ def test_a_lab_runs_beside_another_distribution_of_that_name(tmp_path: Path) -> 
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
     assert "node01.lab" in done.stdout
     assert '"hi\\n"' in done.stdout
+    assert_nothing_left(tmp_path)
+
+
+def test_a_lab_uses_a_server_that_is_running(tmp_path: Path) -> None:
+    """`--endpoint` names the server; the lab does not stop it."""
+    with own_server() as url:
+        lab = ("lab", "run", "--nodes", "1", "--endpoint", url, "--", "sh", "-c")
+        first, second = (crpc_in(tmp_path)(*lab, "crpc find; echo $AWS_ENDPOINT_URL") for _ in range(2))
+    assert (first.returncode, first.stdout) == (0, f"node01.lab\n{url}\n"), first.stderr
+    assert second.stdout == first.stdout
+    assert_nothing_left(tmp_path)
+
+
+@pytest.mark.skipif("fauxqs" not in SELECTED, reason="make servers selects it")
+def test_a_lab_runs_on_fauxqs(tmp_path: Path) -> None:
+    """SQS and SNS are those of fauxqs, the registry is moto's."""
+    path = os.pathsep.join([str(PROGRAMS), os.environ["PATH"]])
+    crpc = make_crpc({**clean_environment(), "HOME": str(tmp_path), "TMPDIR": str(tmp_path), "PATH": path})
+    done = crpc("lab", "run", "--nodes", "2", "--server", "fauxqs", "--", "sh", "-c", "crpc rpcutil ping -o csv")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count(".lab,") == 2
     assert_nothing_left(tmp_path)
 
 
@@ -220,6 +242,7 @@ def assert_reload_and_log(crpc: Crpc, layout: Layout) -> None:
         "crpc: node01.lab: reloaded",
         "crpc: node02.lab: reloaded",
     ]
+    assert "the last valid version, if there is one, stays in use (see 'collectived --check'" in refused.stderr
     for name in ("agents/load.py", "ddl/load.json"):
         (layout.folder / name).unlink()
     log = crpc("lab", "node", "node03.lab", "log")

@@ -29,12 +29,31 @@ crpc plugin list -j -I node01.lab > list.json
 echo 'def go(:' > agents/extra.py
 crpc plugin push . --yes || echo "exit code $?"
 crpc extra go -q --yes
+mkdir quiet; cd quiet
+crpc new agent quiet --action go --output n:integer > /dev/null
+sed -i 's/"display": "[a-z]*"/"display": "ok"/' ddl/quiet.json
+grep -q '"display": "ok"' ddl/quiet.json
+cp "$1/quiet.py" agents/quiet.py
+crpc plugin push . --yes -q
+crpc quiet go --yes || echo "quiet: code $?"
+cd ..
+cp "$COLLECTIVE_CONFIG/client.yaml" client.yaml
+printf '\nddl_source: local\n' >> "$COLLECTIVE_CONFIG/client.yaml"
+crpc quiet go --yes || echo "local: code $?"
+cp client.yaml "$COLLECTIVE_CONFIG/client.yaml"
 for name in parrot greeter; do
   crpc ddl import "choria/$name.json" --folder "$name/ddl"
   crpc plugin push "$name" --yes -q
 done
 crpc parrot echo message=polly --yes
 crpc greeter go name=world --yes
+"""
+
+FAILING = """from collective.agent import Aborted, action
+
+@action
+def go():
+    raise Aborted("disk is full")
 """
 
 
@@ -53,12 +72,15 @@ def foreign_agent(folder: Path, name: str, program: str, action: str, field: str
 
 
 @pytest.mark.skipif(shutil.which("jq") is None, reason="jq is not installed")
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(300)
 def test_an_agent_is_pushed_called_and_rolled_back(tmp_path: Path) -> None:
     """The caller fetches the DDL by itself; a broken version changes nothing on any node.
 
+    A fetched DDL that shows successes only hides no failure. With `ddl_source: local` no DDL is fetched.
+
     Agents that were written for Choria, in Python and in shell, are pushed with DDLs that were imported.
     """
+    (tmp_path / "quiet.py").write_text(FAILING)
     foreign_agent(tmp_path, "parrot", PARROT.replace("#!python", f"#!{sys.executable}"), "echo", "message", "message")
     foreign_agent(tmp_path, "greeter", CHORIA_SHELL, "go", "name", "text")
     done = subprocess.run(
@@ -66,7 +88,7 @@ def test_an_agent_is_pushed_called_and_rolled_back(tmp_path: Path) -> None:
         env={**clean_environment(), "PATH": f"{BIN}:/usr/bin:/bin"},
         capture_output=True,
         text=True,
-        timeout=200,
+        timeout=280,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
@@ -78,5 +100,9 @@ def test_an_agent_is_pushed_called_and_rolled_back(tmp_path: Path) -> None:
     assert output.count("exit code 2") == 2
     assert "was not installed: agents/extra.py: cannot be imported: SyntaxError" in output
     assert ("Out: polly" in output, "Out: Hello world" in output) == (True, True), done.stdout
+    assert output.count("disk is full") >= 1
+    assert "quiet: code 2" in output
+    assert "local: code 64" in output
+    assert "quiet" in done.stderr
     (reply,) = json.loads((tmp_path / "list.json").read_text())["replies"]
     assert reply["data"]["plugins"]["extra"]["version"] == "1.0.0"

@@ -291,7 +291,7 @@ def test_a_refused_reload_is_visible(own: Layout, crpc: Crpc) -> None:
         for action in ("inventory", "agent_inventory", "daemon_stats"):
             done = document(crpc("rpcutil", action, "-I", THIRD, "--json"))
             [reply] = done["replies"]
-            assert "newer version failed to load: " in reply["data"]["refused_agents"]["odd"]
+            assert "version 1 is in use, newer version failed to load: " in reply["data"]["refused_agents"]["odd"]
         assert "Refused agents:" in crpc("inventory", THIRD).stdout
         assert f"{THIRD}: agent 'odd' 1 is in use, a newer version failed to load" in crpc("doctor", THIRD).stdout
     finally:

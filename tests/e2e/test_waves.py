@@ -17,6 +17,7 @@ import pytest
 import yaml
 from support.crpc_process import BIN, Crpc, clean_environment, make_crpc, on_a_terminal, own_lab
 from support.json_documents import check_document
+from support.receivers import mail_server, webhook
 from support.waiting import wait_until
 
 from collective.lab.layout import Layout
@@ -194,58 +195,56 @@ def test_a_plan_is_saved_applied_and_refused_when_it_has_drifted(crpc: Crpc, tmp
         assert crpc("lab", "node", gone, "start").returncode == 0
 
 
-def test_a_plan_runs_for_its_planner_or_one_who_names_the_planner(
-    crpc: Crpc, approvers: list[OtherCaller], tmp_path: Path
-) -> None:
-    """A plan of a colleague needs --planner with the right key, an edited one is refused; hooks and gates are shown."""
-    plan, ran = tmp_path / "plan.json", tmp_path / "ran"
-    bob = approvers[0]
-    nodes = ("-I", "node01.lab", "-I", "node02.lab", "--waves", "1,rest")
-    call = ("rpcutil", "ping", *nodes, "--gate", f"cmd:touch {ran}", "--before", "rpcutil ping")
-    assert bob.crpc(*call, "--save-plan", str(plan)).returncode == 0
-    refused = crpc("apply", str(plan))
-    assert (refused.returncode, refused.stdout, "'bob@lab' signed it with the key SHA256:" in refused.stderr) == (
-        4,
-        "",
-        True,
-    ), refused.stderr
-    edited = json.loads(plan.read_text())
-    edited["gates"]["gates"].append("cmd:true")
-    (tmp_path / "edited.json").write_text(json.dumps(edited))
-    for file in ("plan.json", "edited.json"):
-        done = crpc("apply", str(tmp_path / file), "--planner", f"{approvers[1].key}.pub")
-        assert (done.returncode, "Traceback" in done.stderr) == (4, False)
-    assert crpc("apply", str(tmp_path / "edited.json"), "--planner", f"{bob.key}.pub").returncode == 4
-    assert not ran.exists()
-    done = crpc("apply", str(plan), "--planner", f"{bob.key}.pub")
-    assert (done.returncode, ran.exists()) == (0, True), done.stderr
-    for line in ("rpcutil ping on 2 nodes (node[01-02].lab)", "before: rpcutil ping", f"gate: cmd:touch {ran}"):
-        assert f"crpc: plan: {line}\n" in done.stderr
-    shown = approvers[1].crpc("approve", str(plan), "--yes")
-    assert (shown.returncode, f"\n  gate: cmd:touch {ran}\n" in shown.stdout) == (0, True), shown.stderr
-
-
-def test_an_unsigned_plan_is_for_callers_without_a_key(
-    crpc: Crpc, approvers: list[OtherCaller], tmp_path: Path
-) -> None:
-    """A caller with a key neither applies nor approves it; one without sends it, which these nodes do not answer."""
-    plan, bob = tmp_path / "plan.json", approvers[0]
-    configuration = tmp_path / "bob@lab" / "client.yaml"
-    configuration.write_text(configuration.read_text().replace(f"key: {bob.key}\n", "key: none\n"))
-    assert bob.crpc("rpcutil", "ping", "-I", "node01.lab", "--timeout", "1", "--save-plan", str(plan)).returncode == 0
-    assert check_document(json.loads(plan.read_text())) == "rollout-plan"
-    for word in ("apply", "approve"):
-        refused = crpc(word, str(plan), "--yes")
-        assert (refused.returncode, "plan: it is not signed" in refused.stderr) == (4, True), refused.stderr
-    sent = bob.crpc("apply", str(plan))
-    assert (sent.returncode, "plan: rpcutil ping on 1 node (node01.lab)" in sent.stderr) == (3, True), sent.stderr
-
-
 def test_a_call_that_costs_too_much_is_not_sent(crpc: Crpc) -> None:
     """The price is in the message, and the exit code is 4."""
     done = crpc("rpcutil", "ping", "--max-cost", "0.000001")
     assert (done.returncode, done.stdout) == (4, "")
     assert re.search(r"plan: it costs about \$0\.0000\d+, --max-cost is \$0\.000001: nothing was sent", done.stderr)
+
+
+# -- notifications
+
+
+def test_a_run_notifies_people(crpc: Crpc, tmp_path: Path) -> None:
+    """A mail server and a page learn of the end; one that fails changes no exit code."""
+    with mail_server() as mailbox, webhook() as page:
+        done = document(crpc, "rpcutil", "ping", "--notify", mailbox.url, "--notify", page.url)
+        assert (done["exit"], done["stderr"]) == (0, "")
+        subject, text = mailbox.next()
+        assert subject == f"rpcutil ping on 10 nodes of {done['collective']}: OK"
+        assert text.splitlines()[:2] == ["10 OK", f"run {done['request_id']}, started by {done['caller']}"]
+        assert page.next()["title"] == subject
+        (tmp_path / "text.j2").write_text(
+            "{{ agent }} {{ event }}\n{{ failures[0].node }}, {{ skipped | length }} skipped"
+        )
+        failing = ("shell", "run", "command=false", "--waves", "1,rest", "--max-fail", "1", "--yes")
+        template = ("--notify", page.url, "--notify-template", str(tmp_path / "text.j2"))
+        failed = document(crpc, *failing, *template)
+        assert failed["exit"] == 4
+        found = page.next()
+        assert (found["title"], found["message"]) == ("shell fail", f"{failed['replies'][0]['sender']}, 9 skipped")
+        unreachable = document(crpc, "rpcutil", "ping", "--notify", f"{page.url}/refuse/t0ken")
+    assert unreachable["exit"] == 0
+    problem = "notification 1 (json): not sent: Failed to send JSON POST notification: error=403."
+    assert unreachable["stderr"] == f"crpc: notification 'json://********': {problem}\n"
+
+
+def test_people_learn_that_a_run_waits(around: dict[str, str], crpc: Crpc, tmp_path: Path) -> None:
+    """A question and a pause are reported while the run waits; each is in the configuration of the caller."""
+    with webhook() as page:
+        asking = ("rpcutil", "ping", "--waves", "1,rest", "--gate", "ask", "--notify", page.url)
+        code, _ = on_a_terminal(around, "y\n", *asking)
+        assert (code, page.next()["title"].endswith(": waiting"), page.next()["title"].endswith(": OK")) == (
+            0,
+            True,
+            True,
+        )
+        opens = f"cmd:sh -c 'test -e {tmp_path}/open || {{ touch {tmp_path}/open; exit 3; }}'"
+        paused = ("--gate", opens, "--on-gate", "pause", "--gate-every", "0.5")
+        assert document(crpc, "rpcutil", "ping", "--waves", "1,rest", *paused, "--notify", page.url)["exit"] == 0
+        found = page.next()
+        assert (found["title"].endswith(": paused"), "exit code 3" in found["message"]) == (True, True)
+        assert page.next()["title"].endswith(": OK")
 
 
 # -- jobs
@@ -376,79 +375,3 @@ def test_revoke_does_not_touch_what_has_begun(crpc: Crpc, tmp_path: Path) -> Non
     refused = document(crpc, "revoke", running, *target)["replies"][0]
     assert (refused["statuscode"], refused["statusmsg"].startswith("the action has begun")) == (1, True)
     assert (states(crpc, waiting), states(crpc, running)) == (["cancelled"], ["running"])
-
-
-# -- approvals
-
-
-class OtherCaller:
-    """Another caller of the lab, with a key and a configuration of its own."""
-
-    def __init__(self, lab: Layout, folder: Path, name: str, around: dict[str, str], key: Path | None = None) -> None:
-        self.key = key or folder / f"{name}.key"
-        if key is None:
-            subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self.key], check=True)
-        public = self.key.with_name(f"{self.key.name}.pub").read_text().split()
-        self.line = f"{name} {public[0]} {public[1]}\n"
-        home = folder / name
-        home.mkdir()
-        values = yaml.safe_load((lab.folder / "client.yaml").read_text())
-        values |= {
-            "caller": name,
-            "key": str(self.key),
-            "state": str(home / "state"),
-            "ddls": [str(lab.folder / "ddl")],
-        }
-        (home / "client.yaml").write_text(yaml.safe_dump(values))
-        self.crpc = make_crpc({**around, "COLLECTIVE_CONFIG": str(home)})
-
-
-@pytest.fixture
-def approvers(ten: Layout, around: dict[str, str], tmp_path: Path) -> Iterator[list[OtherCaller]]:
-    """Three more callers, the third with the key of the second; node06 requires two approvals for a shell command."""
-    bob, carol = (OtherCaller(ten, tmp_path, name, around) for name in ("bob@lab", "carol@lab"))
-    found = [bob, carol, OtherCaller(ten, tmp_path, "dave@lab", around, carol.key)]
-    signers, policy = ten.folder / "allowed_signers", ten.node("node06.lab") / "policy.yaml"
-    before = {path: path.read_text() for path in (signers, policy)}
-    signers.write_text(before[signers] + "".join(caller.line for caller in found))
-    policy.write_text("rules:\n  - {name: two approve, agents: [shell], approvals: 2}\n  - {name: all}\n")
-    yield found
-    for path, text in before.items():
-        path.write_text(text)
-
-
-def test_a_request_needs_the_approvals_of_its_policy(
-    crpc: Crpc, ten: Layout, approvers: list[OtherCaller], tmp_path: Path
-) -> None:
-    """One signature short, the same key twice and a changed input are refused with the reason; two approvals run it."""
-    plan, ran = tmp_path / "plan.json", tmp_path / "ran"
-    bob, carol, dave = approvers
-    call = ("shell", "run", f"command=echo x >> {ran}", "-I", "node06.lab")
-    assert crpc(*call, "--save-plan", str(plan)).returncode == 0
-
-    def apply() -> str:
-        results = document(crpc, "apply", str(plan), "--yes")
-        return str(results["replies"][0]["statusmsg"])
-
-    assert "requires 2 approvals by other callers, not 0" in apply()
-    assert crpc("approve", str(plan), "--yes").returncode == 64
-    assert bob.crpc("approve", str(plan)).returncode == 4
-    (tmp_path / ".plan.json.new").symlink_to(tmp_path / "other")  # as another user could do in a shared folder
-    done = carol.crpc("approve", str(plan), "--yes")
-    assert (done.returncode, f"command=echo x >> {ran} on 1 node (node06.lab)" in done.stdout) == (0, True), done.stderr
-    assert "requires 2 approvals by other callers, not 1" in apply()
-    assert not (tmp_path / "other").exists()
-    signed_once = plan.read_text()
-    assert dave.crpc("approve", str(plan), "--yes").returncode == 0
-    assert "not 1 (the approval of 'dave@lab' has the same key as another)" in apply()
-    plan.write_text(signed_once)
-    assert bob.crpc("approve", str(plan), "--yes").returncode == 0
-    changed = plan.read_text().replace("echo x", "echo y")
-    (tmp_path / "changed.json").write_text(changed)
-    assert crpc("apply", str(tmp_path / "changed.json"), "--yes").returncode == 4
-    assert carol.crpc("approve", str(tmp_path / "changed.json"), "--yes").returncode == 4
-    assert not ran.exists()
-    assert apply() == "OK"
-    assert ran.read_text() == "x\n"
-    lines = [json.loads(line) for line in (ten.node("node06.lab") / "audit.jsonl").read_text().splitlines()]
-    assert lines[-2]["approvers"] == ["carol@lab", "bob@lab"]

@@ -1,7 +1,7 @@
 """Run an agent's cases: `tests/cases/<agent>/<case>.json`, one example each.
 
     {"about": one sentence, "action": name, "data": inputs, "settings": {…}, "facts": {…},
-     "dry_run": true for a dry run,
+     "dry_run": true for a dry run, "node": what the daemon supplies to an agent that runs inside it,
      "commands": argument of fake_commands (default: the machine's commands), "only": true to allow no others,
      "expected": {"statuscode": 0 or 1, "statusmsg": string or /regex/, "data": {…}}, "calls": [[argument, …], …]}
 
@@ -68,6 +68,7 @@ def answer(module: ModuleType, described: ddl.Action, case: dict[str, Any], seco
         "dry_run": dry_run,
         "facts": case.get("facts", {}),
         "caller": "alice",
+        "node": case.get("node"),
     }
     supplied = {name: available[name] for name in available if name in inspect.signature(function).parameters}
     try:

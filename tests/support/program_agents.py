@@ -42,6 +42,14 @@ used=$(df --output=pcent -- "$path") || exit 1
 printf '{"percent": %d}' "$(echo "$used" | tr -cd 0-9)" > "$2"
 """
 
+REMOVER = """#!/bin/sh
+set -eu
+path=$(jq -r .data.path "$1")
+changed=false; [ ! -e "$path" ] || changed=true
+[ "$(jq .dry_run "$1")" = true ] || rm -f -- "$path"
+printf '{"changed": %s}' "$changed" > "$2"
+"""
+
 MOUNTED = """#!/bin/sh
 if grep -q '"query": "/proc"' "$1"; then echo '{"mounted": true}'; else echo '{"mounted": false}'; fi > "$2"
 """

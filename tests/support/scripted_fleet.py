@@ -88,6 +88,7 @@ class Scripted:
         self._arrivals: dict[str, list[tuple[float, int, Reply]]] = {_ANY: []}
         self._revoked: set[tuple[str, str]] = set()
         self._numbers = itertools.count()
+        self._digests: dict[str, str] = {}  # by request; a large one takes long
         self._lock = threading.RLock()
 
     def clock(self) -> float:
@@ -123,6 +124,11 @@ class Scripted:
     def now(self) -> float:
         """Return the server's time."""
         return self.time
+
+    @property
+    def connections(self) -> int:
+        """Return one: only the calling thread may wait, because it advances the clock."""
+        return 1
 
     @property
     def installation(self) -> str:
@@ -207,7 +213,9 @@ class Scripted:
         status = 5 if expired else part.statuscode
         for copy in range(part.copies):
             self.arrive(
-                answer(request, node, status), part.wakes + (0.0 if expired else part.after) + copy, request.reply_to
+                answer(request, node, status, self._digest(request)),
+                part.wakes + (0.0 if expired else part.after) + copy,
+                request.reply_to,
             )
 
     def _settle(self, node: str, request: Request) -> None:
@@ -229,6 +237,11 @@ class Scripted:
             data |= {"became": "ended", "reply": {name: getattr(reply, name) for name in names}}
         self.arrive(replace(answer(request, node), data=data), began - self.time, request.reply_to)
 
+    def _digest(self, request: Request) -> str:
+        if request.id not in self._digests:
+            self._digests[request.id] = request_digest(request)
+        return self._digests[request.id]
+
     def _delivery(self, reply: Reply) -> Delivery:
         payload = json.dumps({"type": "reply", **vars(reply)})
         return Delivery(messages.seal(payload, signing.unsigned), self.time, self.time, "")
@@ -247,9 +260,9 @@ class _Registry(MemoryRegistry):
         return super().read()
 
 
-def answer(request: Request, sender: str, statuscode: int = 0) -> Reply:
-    """Return a node's reply to a request."""
-    digest = request_digest(request)
+def answer(request: Request, sender: str, statuscode: int = 0, digest: str = "") -> Reply:
+    """Return a node's reply to a request, whose digest may be known."""
+    digest = digest or request_digest(request)
     return Reply(
         request.id, digest, sender, request.agent, request.action, statuscode, "OK", {}, time=0.0, elapsed_ms=1.0
     )

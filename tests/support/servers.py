@@ -22,6 +22,7 @@ import pytest
 from support.waiting import wait_until
 
 FOLDER = Path(__file__).parents[2] / ".servers"
+PROGRAMS = FOLDER / "fauxqs/node_modules/.bin"
 SELECTED = os.environ.get("SERVERS", "moto").split()
 WITH_DYNAMODB = [name for name in SELECTED if name != "fauxqs"]
 _UP = 30.0  # seconds within which a server must listen
@@ -52,7 +53,7 @@ def ministack() -> Iterator[Endpoints]:
 @contextmanager
 def fauxqs() -> Iterator[Endpoints]:
     """Run fauxqs, and moto for the registry."""
-    command = [FOLDER / "fauxqs/node_modules/.bin/fauxqs"]
+    command = [PROGRAMS / "fauxqs"]
     variables = {"FAUXQS_HOST": "127.0.0.1", "FAUXQS_LOGGER": "false"}
     with moto() as rest, _listening(command, "FAUXQS_PORT", variables) as url:
         yield {**rest, "AWS_ENDPOINT_URL_SQS": url, "AWS_ENDPOINT_URL_SNS": url}

@@ -36,6 +36,10 @@ class TmuxTerminal:
         """Return what tmux knows about the window: `#{alternate_on}`, `#{cursor_flag}`."""
         return self._tmux("display-message", "-p", text).strip()
 
+    def resize(self, columns: int, lines: int) -> None:
+        """Change the size of the window."""
+        self._tmux("resize-window", "-x", str(columns), "-y", str(lines))
+
     def run(self, line: str) -> str:
         """Run a command line; return the screen after it has ended, with its exit code."""
         self.type(f"{line}; echo ended with $?")

@@ -147,7 +147,10 @@ def _problems(
 
 def _problems_of(record: NodeRecord) -> list[str]:
     refused = [f"agent '{name}' failed to load: {reason}" for name, reason in record.refused.items()]
-    outdated = [f"agent '{name}': a newer version failed to load: {reason}" for name, reason in record.outdated.items()]
+    outdated = [
+        f"agent '{name}': the version before is in use, a newer version failed to load: {reason}"
+        for name, reason in record.outdated.items()
+    ]
     return [*refused, *outdated, *record.problems, *([omission(record)] if record.omitted else [])]
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from collective.errors import UsageError
+from collective.suggestions import suggest
 
 _NAME = re.compile(r"([0-9]{13})-([0-9a-f]{32})\.jsonl")
 _HEAD, _TAIL = 4096, 2048  # bytes; the first and the last line of a file are shorter
@@ -141,10 +142,12 @@ class RunFolder:
 
     def _by_prefix(self, wanted: str, runs: list[RunFile]) -> RunFile:
         if not _PREFIX.fullmatch(wanted):
-            raise UsageError(f"invalid run '{wanted}': use an ID or its first 4 or more digits, last, or -2")
+            hint = suggest(wanted, ["last"], "use an ID or its first 4 or more digits, last, or -2")
+            raise UsageError(f"invalid run '{wanted}' ({hint})")
         found = [run for run in runs if run.run.startswith(wanted)]
         if not found:
-            raise UsageError(f"there is no saved run '{wanted}' ('crpc runs' lists them)")
+            hint = suggest(wanted, [run.run[: len(wanted)] for run in runs], "'crpc runs' lists them")
+            raise UsageError(f"there is no saved run '{wanted}' ({hint})")
         if len(found) > 1:
             some = ", ".join(run.run[: len(wanted) + 4] for run in found[:3])
             raise UsageError(f"run '{wanted}': {len(found)} runs begin with it: {some} (use more digits)")

@@ -56,7 +56,12 @@ def monitor_action(connection: Connection, job: ActionJob, timeout: float, group
     log = OutputLog(job.secrets)
     if job.program:
         job = replace(job, folder=f"{tempfile.gettempdir()}/collective-{secrets.token_hex(16)}")
-    monitor, worker = os.getpid(), os.fork()
+    monitor = os.getpid()
+    try:
+        worker = os.fork()
+    except OSError as error:
+        _refuse(connection, group, error)
+        return
     if worker == 0:
         os.close(result_pipe)
         os.close(log.reader)
@@ -78,6 +83,16 @@ def monitor_action(connection: Connection, job: ActionJob, timeout: float, group
         log.finish()
     with contextlib.suppress(OSError):  # the daemon may have died
         connection.send_bytes(result)
+
+
+def _refuse(connection: Connection, group: Group | None, error: OSError) -> None:
+    """Report that the worker cannot be started: nothing has run."""
+    hint = "raise TasksMax of the service, or its limit of memory"
+    message = f"the action was not started: no further process is possible: {error.strerror} ({hint})"
+    with contextlib.suppress(OSError):
+        connection.send_bytes(failed_result(message, reason=CRASHED).encode())
+    if group:
+        group.release()
 
 
 def _watch(

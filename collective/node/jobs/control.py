@@ -6,18 +6,21 @@ A caller may stop its own requests. With `everyone`, which the policy can forbid
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from collective.errors import Aborted
 from collective.node.actions.job import CANCELLED as WAS_CANCELLED
 from collective.node.actions.job import ActionResult
 from collective.node.actions.runner import Runner
-from collective.node.jobs.orders import Freeze, Revocations
+from collective.node.jobs.orders import Freeze, Frozen, Revocations
 from collective.node.jobs.running_requests import RunningRequest, RunningRequests
 from collective.node.jobs.store import CANCELLED, RUNNING, SCHEDULED, JobStore, StoredJob
 from collective.node.storage.journal import STARTED, TAKEN, Journal
 
+_BECAME = ("stopped", "cancelled", "revoked", "ended")
+_RUNS = "runs"
+_Work = StoredJob | RunningRequest
 _RESULT = ("statuscode", "statusmsg", "reason", "data", "time", "elapsed_ms")  # of a stored reply
 
 
@@ -59,29 +62,31 @@ class WorkControl:
         self._check(job.caller, caller, everyone)
         return {**_described(job), "result": job.result}
 
-    def cancel(self, request_id: str, caller: str, *, everyone: bool, running: bool) -> str:
-        """Cancel a request or a job; with `running` also one whose action has begun. Return what became of it.
+    def cancel(self, request_id: str, caller: str, *, everyone: bool, running: bool, dry_run: bool) -> str:
+        """Cancel a request or a job, or all of a run; with `running` also those whose actions have begun.
 
-        `cancelled` (a job that had not begun), `stopped` (its action ran, and all its processes are killed), `revoked`
-        (it has not begun, and will not), `ended` (it is over). Raise Aborted for a request of another caller, and for
-        one that runs without `running`.
+        With `dry_run` nothing is changed, and the return value is what would become of it.
+
+        Return what became of it: `stopped` (its action ran, and all its processes are killed), `cancelled` (a job that
+        had not begun), `revoked` (it has not begun, and will not), `ended` (it is over). Of several, the first of these
+        that applies. Raise Aborted for a request of another caller, and for one that runs without `running`.
         """
-        job = self._job(request_id, caller)
-        if job is not None:
-            self._check(job.caller, caller, everyone)
-            return self._cancel_job(job, caller, running=running)
-        if (state := self._stop_request(request_id, caller, everyone, running)) is not None:
-            return state
-        entry = self._journal.find(request_id)
-        if entry is not None:
-            self._check(entry.caller, caller, everyone)
-            if entry.state not in (TAKEN, STARTED):
-                return "ended"
-        self._revocations.add(request_id, caller, everyone=everyone)
-        meanwhile = self._stop_request(request_id, caller, everyone, running)
-        return "revoked" if meanwhile is None else meanwhile
+        entry, known = self._journal.find(request_id), self._work(request_id)
+        named = [one for one in known if one.id == request_id]
+        for owner in (*named, *([entry] if entry else [])):
+            self._check(owner.caller, caller, everyone)
+        if known and not self._stoppable(known, caller, everyone):
+            self._check(known[0].caller, caller, everyone)
+        if not dry_run:
+            self._revocations.add(request_id, caller, everyone=everyone)  # first: what begins meanwhile is listed below
+        work = self._stoppable(self._work(request_id), caller, everyone)
+        became = [self._cancel_one(one, caller, running=running, dry_run=dry_run) for one in work]
+        if _RUNS in became:
+            raise Aborted("the action has begun (cancel it to stop its processes: crpc jobs cancel)")
+        waits = not work if entry is None else not named and entry.state in (TAKEN, STARTED)
+        return min([*became, *(["revoked"] if waits else [])], key=_BECAME.index, default="ended")
 
-    def settle(self, request_id: str, caller: str, *, everyone: bool) -> dict[str, Any]:
+    def settle(self, request_id: str, caller: str, *, everyone: bool, dry_run: bool) -> dict[str, Any]:
         """Return what became of a request, and keep it from beginning if it has not. Raise Aborted as `cancel` does.
 
         `ended` comes with the reply, which is None when it is not kept; `running` may be asked again, and `revoked` has
@@ -92,53 +97,51 @@ class WorkControl:
             self._check(entry.caller, caller, everyone)
             if entry.state not in (TAKEN, STARTED):
                 return {"id": request_id, "became": "ended", "reply": _result(entry.reply)}
-        if entry is None or entry.state == TAKEN:
+        if not dry_run and (entry is None or entry.state == TAKEN):
             self._revocations.add(request_id, caller, everyone=everyone)
         begun = entry is not None or self._running.find(request_id, caller) is not None
         return {"id": request_id, "became": "running" if begun else "revoked", "reply": None}
 
-    def freeze(self, caller: str, reason: str) -> Mapping[str, Any]:
-        """Refuse everything but reads from now on; return the freeze."""
-        return vars(self._freeze.freeze(caller, reason))
+    def freeze(self, caller: str, reason: str, *, dry_run: bool) -> Mapping[str, Any]:
+        """Refuse everything but reads from now on, unless `dry_run`; return the freeze."""
+        return vars(Frozen(caller, reason, self._now()) if dry_run else self._freeze.freeze(caller, reason))
 
-    def thaw(self) -> Mapping[str, Any] | None:
-        """End the freeze, and return it; None if there was none."""
-        before = self._freeze.thaw()
+    def thaw(self, *, dry_run: bool) -> Mapping[str, Any] | None:
+        """End the freeze, unless `dry_run`, and return it; None if there was none."""
+        before = self._freeze.state if dry_run else self._freeze.thaw()
         return vars(before) if before else None
 
     def frozen(self) -> Mapping[str, Any] | None:
         """Return the freeze in force; None if there is none."""
         return vars(self._freeze.state) if self._freeze.state else None
 
-    def _stop_request(self, request_id: str, caller: str, everyone: bool, running: bool) -> str | None:
-        """Stop a request that runs, and return what became of it; None if it does not run."""
-        found = self._running.find(request_id, caller)
-        if found is None:
-            return None
-        self._check(found.caller, caller, everyone)
-        return self._stop(found.digest, caller, running=running)
+    def _work(self, request_id: str) -> list[_Work]:
+        """Return the jobs and the running requests with this id, or of the run with this id."""
+        jobs = [job for job in self._store.all() if request_id in (job.id, job.run)]
+        digests = {job.digest for job in jobs}
+        running = [one for one in self._running.all() if request_id in (one.id, one.run) and one.digest not in digests]
+        return [*jobs, *running]
 
-    def _job(self, request_id: str, caller: str) -> StoredJob | None:
-        """Return the job with this id, or of this run; None while the id is that of a request which is not over."""
-        job = self._store.find(request_id, caller)
-        if job is None or job.id == request_id:
-            return job
-        entry = self._journal.find(request_id)
-        return None if entry is not None and entry.state in (TAKEN, STARTED) else job
+    def _stoppable(self, work: Sequence[_Work], caller: str, everyone: bool) -> list[_Work]:
+        """Return those of `caller`, or all; callers choose the run of a request, so others' may name the same one."""
+        return [one for one in work if everyone or one.caller == caller]
 
-    def _cancel_job(self, job: StoredJob, caller: str, *, running: bool) -> str:
-        result = ActionResult(5, f"cancelled by '{caller}' before it began", WAS_CANCELLED, {})
-        if job.state == SCHEDULED and self._store.end(job.id, CANCELLED, result, self._now(), before=[SCHEDULED]):
-            return "cancelled"
-        found = self._store.find(job.id)
-        if found is None or found.state != RUNNING:
-            return "ended"
-        return self._stop(job.digest, caller, running=running)
-
-    def _stop(self, digest: str, caller: str, *, running: bool) -> str:
+    def _cancel_one(self, work: _Work, caller: str, *, running: bool, dry_run: bool) -> str:
+        """Stop one job or request; return what became of it, or `_RUNS` for one that must not be stopped."""
+        if isinstance(work, StoredJob):
+            result = ActionResult(5, f"cancelled by '{caller}' before it began", WAS_CANCELLED, {})
+            if work.state == SCHEDULED and (
+                dry_run or self._store.end(work.id, CANCELLED, result, self._now(), before=[SCHEDULED])
+            ):
+                return "cancelled"
+            found = self._store.find(work.id)
+            if found is None or found.state != RUNNING:
+                return "ended"
         if not running:
-            raise Aborted("the action has begun (cancel it to stop its processes: crpc jobs cancel)")
-        return "stopped" if self._runner.cancel(digest, f"cancelled by '{caller}'") else "ended"
+            return _RUNS
+        if dry_run:
+            return "stopped"
+        return "stopped" if self._runner.cancel(work.digest, f"cancelled by '{caller}'") else "ended"
 
     def _check(self, owner: str, caller: str, everyone: bool) -> None:
         if owner != caller and not everyone:

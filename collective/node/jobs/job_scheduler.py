@@ -169,8 +169,10 @@ class JobScheduler:
 
     def _submit(self, job: StoredJob, now: float) -> bool:
         delivery = Delivery(job.body, now, now, "")
+        context = None
         try:
             context = self._parts.decoder.decode(delivery, self._parts.state.plugins)
+            context.starts_job = True
             self._parts.authorizer.authorize_action(context)
             admitted = self._parts.admission.check_input(context)
             self._parts.pools.run_action(job.agent, self._run, job, admitted)
@@ -178,6 +180,8 @@ class JobScheduler:
             self._forget(job)
             if isinstance(error, Refused) and error.reason is Reason.BUSY:
                 return False
+            if isinstance(error, Refused) and context is not None:
+                self._parts.decisions.refused(context, error.reason)
             self._refuse(job, error)
         return True
 

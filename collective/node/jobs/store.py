@@ -41,6 +41,12 @@ CREATE TABLE IF NOT EXISTS revoked (
     id TEXT NOT NULL, caller TEXT NOT NULL, everyone INTEGER NOT NULL, until REAL, PRIMARY KEY (id, caller)
 );
 CREATE TABLE IF NOT EXISTS frozen (caller TEXT NOT NULL, reason TEXT NOT NULL, since REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS calls (
+    caller TEXT NOT NULL, run TEXT NOT NULL, time REAL NOT NULL, targets INTEGER NOT NULL, PRIMARY KEY (caller, run)
+);
+CREATE TABLE IF NOT EXISTS approval_uses (
+    run TEXT NOT NULL, request TEXT NOT NULL, until REAL NOT NULL, PRIMARY KEY (run, request)
+);
 """
 _COLUMNS = "id, run, digest, caller, agent, action, created, start, grace, keep, state, began, ended, body, result"
 
@@ -72,7 +78,7 @@ class StoredJob:
 
 
 def open_database(path: Path | None) -> Database:
-    """Open or create the file of jobs and orders; None: in memory. Raise ConfigError or Failed."""
+    """Open or create the file of jobs, orders and what policies count; None: in memory. Raise ConfigError or Failed."""
     return Database(path, _TABLES, _VERSION)
 
 

@@ -60,7 +60,8 @@ class LoadedAgents(LoadedPlugins[LoadedAgent]):
         if agent in self.refused:
             raise UnknownAction(f"agent '{agent}' failed to load on this node: {self.refused[agent]}")
         if agent not in self:
-            raise UnknownAction(f"this node has no agent '{agent}' (it has {', '.join(sorted(self))})")
+            hint = "if it was installed since the node's last reload, reload the node"
+            raise UnknownAction(f"this node has no agent '{agent}' (it has {', '.join(sorted(self))}; {hint})")
         return self[agent], self[agent].ddl.action(action)
 
     def action(self, agent: str, action: str) -> ddl.Action | None:
@@ -108,9 +109,6 @@ def _load_pair(path: Path, ddl_path: Path, settings: Path) -> LoadedAgent:
 def _load_program(path: Path, described: ddl.DDL, settings: Path) -> LoadedAgent:
     if described.name in INSIDE:
         raise DDLError(f"{path}: the agent '{described.name}' runs inside the daemon, so it must be Python")
-    for action in described.actions.values():
-        if action.dry_run:
-            raise DDLError(f"{path}: action '{action.name}': 'dry_run' is supported for agents in Python only")
     values = loading.read_settings(settings / f"{described.name}.yaml", described)
     executables = programs.load_agent(path, described, values)
     return LoadedAgent(described.name, path, described, {}, values, b"", programs=executables)

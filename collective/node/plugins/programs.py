@@ -57,8 +57,11 @@ def load_agent(path: Path, described: ddl.DDL, settings: Mapping[str, Any]) -> d
 
     Raises DDLError if programs and DDL differ, NotActive if the agent is not to be active on this node.
     """
+    path = path.absolute()  # the program is run in another folder
     if path.is_dir():
-        return _one_for_each(path, described)
+        found = _one_for_each(path, described)
+        _check_dry_runs(described, found)
+        return found
     try:
         with tempfile.TemporaryDirectory(prefix="collective-") as folder:
             active = program.activates(path, described.name, settings, Path(folder))
@@ -69,13 +72,26 @@ def load_agent(path: Path, described: ddl.DDL, settings: Mapping[str, Any]) -> d
     if not active:
         raise NotActive
     one = ActionProgram(path, program.state(path), CHORIA)
-    return dict.fromkeys(described.actions, one)
+    found = dict.fromkeys(described.actions, one)
+    _check_dry_runs(described, found)
+    return found
+
+
+def _check_dry_runs(described: ddl.DDL, found: Mapping[str, ActionProgram]) -> None:
+    """Check that each program whose action has a dry run reads `dry_run`: one that ignores it would change the node."""
+    for name, action in described.actions.items():
+        if action.dry_run and b"dry_run" not in found[name].path.read_bytes():
+            raise DDLError(
+                f"{found[name].path}: action '{name}': 'dry_run' is true in the DDL, and the program does not contain "
+                "'dry_run' (read the member 'dry_run' of the request)"
+            )
 
 
 def load_data_function(path: Path) -> ActionProgram:
     """Return the program of a data function. Raises DDLError."""
     if path.is_dir():
         raise DDLError(f"{path}: a data function must be a file, not a folder")
+    path = path.absolute()
     return ActionProgram(path, program.state(path), FILES)
 
 

@@ -1,7 +1,8 @@
 """Verify the approvals in a request: signatures of other callers on exactly what it asks for.
 
-The document that they signed must name the collective, the caller, the agent, the action, the same inputs and all nodes
-of the request, and must not have expired. Each approver and each key counts once, and the caller's own does not count.
+The document that they signed must name the run, the collective, the caller, the agent, the action, the same inputs and
+all nodes of the request, and must not have expired. Each approver and each key counts once, and the caller's own does
+not count. A node accepts as many requests of the run as the document allows: one, and its retries.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from collective.errors import MessageError
 from collective.messages import APPROVAL_VALID, MAX_SKEW, Request
 
 MOST_SIGNATURES = 20  # that are verified for one request
+MOST_REQUESTS = 101  # to one node, with its retries
 _SAME = ("collective", "installation", "caller", "agent", "action", "data")
 
 
@@ -26,6 +28,22 @@ class Approvals:
 
     callers: tuple[str, ...] = ()
     problem: str = ""
+
+
+@dataclass(frozen=True)
+class ApprovedRun:
+    """The run that a document approves, for how many requests to a node, and until when in Unix seconds."""
+
+    run: str
+    uses: int
+    expires: float
+
+
+def approved_run(request: Request) -> ApprovedRun:
+    """Return what the document of a request with valid approvals allows."""
+    assert request.approvals is not None  # noqa: S101 - it has valid ones
+    content = bounded_json.parse(str(request.approvals["document"]), "approval")
+    return ApprovedRun(content["run"], content["uses"], content["expires"])
 
 
 class ApprovalVerifier:
@@ -74,6 +92,11 @@ def _mismatch(text: str, request: Request, now: float) -> str:
     for name in _SAME:
         if _text(content.get(name)) != _text(getattr(request, name)):
             return f"the approved {name} is not that of the request"
+    if content.get("run") != (request.run or request.id):
+        return "the approvals are for another run"
+    uses = content.get("uses")
+    if type(uses) is not int or not 1 <= uses <= MOST_REQUESTS:
+        return f"the approved number of requests is not from 1 to {MOST_REQUESTS}"
     named, expires = content.get("targets"), content.get("expires")
     if request.targets is None or not isinstance(named, list) or not set(request.targets) <= set(named):
         return "the request has nodes that were not approved"

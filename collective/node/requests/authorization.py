@@ -10,12 +10,15 @@ from dataclasses import replace
 from typing import Protocol
 
 from collective import data_ddl, signing
+from collective.errors import Failed
 from collective.messages import Request
-from collective.node.requests.approvals import ApprovalVerifier
+from collective.node.requests.approvals import Approvals, ApprovalVerifier, approved_run
 from collective.node.requests.caller_hours import CallerHours
 from collective.node.requests.context import RequestContext
 from collective.node.requests.reasons import Reason, Refused
 from collective.node.state import NodeState
+from collective.node.storage.call_history import ApprovalUses, CallHistory
+from collective.node.storage.database import Database
 from collective.policy import CallFacts, Decision, Question
 
 
@@ -25,6 +28,10 @@ class DecidingPolicy(Protocol):
     def decide(self, question: Question) -> Decision:
         """Return what the policy decides."""
 
+    @property
+    def limits_hours(self) -> bool:
+        """Whether a rule limits the nodes of a caller's calls within an hour."""
+
 
 class Authorizer:
     """Checks requests against a policy. Both methods raise Refused (DENIED), naming the rule that denies."""
@@ -33,14 +40,17 @@ class Authorizer:
         self,
         policy: DecidingPolicy,
         state: NodeState,
+        database: Database,
         now: Callable[[], float] = time.time,
         verify: signing.VerifyPayload = signing.accept_unsigned,
     ) -> None:
+        """Read what was counted before from `database`. Raises Failed."""
         self._policy = policy
         self._approvals = ApprovalVerifier(verify)
+        self._uses = ApprovalUses(database)
         self._state = state
         self._now = now
-        self._hours = CallerHours()
+        self._hours = CallerHours(CallHistory(database))
 
     def authorize_action(self, context: RequestContext) -> None:
         """Check that the caller may call the action; note the rule that allows it."""
@@ -65,17 +75,42 @@ class Authorizer:
             what = f"{request.agent} {request.action}" + (" as a dry run" if request.dry_run else "")
             raise Refused(Reason.DENIED, f"'{request.caller}' may not call {what} here: {decision.why}")
         context.rule = context.rule or decision.rule
-        self._hours.add(request.caller, _call_key(context.request), call.targets or 0, call.time or 0.0)
+        self._count(context, call)
+
+    def _count(self, context: RequestContext, call: CallFacts) -> None:
+        """Count an allowed call; what cannot be counted must not run."""
+        request, now = context.request, call.time or 0.0
+        try:
+            self._hours.add(request.caller, _call_key(request), call.targets or 0, now, keep=self._policy.limits_hours)
+            if context.approvers:
+                approved = approved_run(request)
+                self._uses.add(approved.run, request.id, approved.expires, now)
+        except Failed as error:
+            raise Refused(Reason.JOURNAL_UNAVAILABLE, str(error)) from None
 
     def _call_facts(self, request: Request, context: RequestContext) -> CallFacts:
         """Return what requirements are about; a request names its nodes, whatever it says about the whole call."""
         now = self._now()
         named = None if request.targets is None else max(len(request.targets), request.total or 0)
         earlier = self._hours.targets(request.caller, _call_key(context.request), now)
-        approved = self._approvals.approvals(context.request, context.fingerprint, now)
+        approved = self._approved(context, now)
         context.approvers = approved.callers
-        count = len(approved.callers)
-        return CallFacts(request.reason or "", named, earlier + (named or 0), now, count, approved.problem)
+        return CallFacts(
+            request.reason or "", named, earlier + (named or 0), now, approved.callers, problem=approved.problem
+        )
+
+    def _approved(self, context: RequestContext, now: float) -> Approvals:
+        """Return the valid approvals of a request; none if they were used before."""
+        request = context.request
+        found = self._approvals.approvals(request, context.fingerprint, now)
+        if not found.callers:
+            return found
+        approved = approved_run(request)
+        try:
+            used_up = self._uses.is_used_up(approved.run, request.id, approved.uses)
+        except Failed as error:
+            raise Refused(Reason.JOURNAL_UNAVAILABLE, str(error)) from None
+        return Approvals(problem="the approvals have been used before") if used_up else found
 
 
 def _call_key(request: Request) -> str:

@@ -25,7 +25,8 @@ class RequestContext:
     Added later: `journaled` once it has an entry of its own in the journal, `first` is the entry of an earlier
     delivery, `rule` is the policy's rule that allowed or denied it, `approvers` are the callers whose
     approvals are valid, `filter` is its parsed filter, and `queries` are
-    the (data function, query) pairs that it needs permission for.
+    the (data function, query) pairs that it needs permission for. `starts_job` is set for a job that is due, which is
+    checked again.
     """
 
     delivery: Delivery
@@ -34,6 +35,7 @@ class RequestContext:
     plugins: Plugins
     fingerprint: str | None
     journaled: bool = False
+    starts_job: bool = False
     first: JournalEntry | None = None
     rule: str | None = None
     approvers: tuple[str, ...] = ()
@@ -49,6 +51,13 @@ class RequestContext:
     def named(self) -> bool:
         """Whether the request names its targets, and so this node; a broadcast does not."""
         return self.request.targets is not None
+
+    @property
+    def job_step(self) -> str | None:
+        """What is decided about a background job: the `request` to run it, or its `start`; None without a job."""
+        if self.request.job is None:
+            return None
+        return "start" if self.starts_job else "request"
 
     @property
     def has_secrets(self) -> bool:

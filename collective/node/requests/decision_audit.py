@@ -55,6 +55,7 @@ class DecisionAudit:
             context.rule,
             asks=context.queries,
             approvers=context.approvers,
+            job=context.job_step,
             fingerprint=context.fingerprint,
             skew=context.skew,
             envelope=None if context.has_secrets or large else context.envelope,

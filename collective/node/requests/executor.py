@@ -82,6 +82,8 @@ class ActionCaller:
             "ttl": math.ceil(request.ttl),
             "msgtime": int(request.time),
         }
+        if admitted.action.dry_run:
+            members["dry_run"] = request.dry_run
         return ProgramCall(program.convention, program.file, members, admitted.agent.settings, self._facts.current)
 
 

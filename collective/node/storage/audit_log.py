@@ -66,6 +66,7 @@ class AuditLog:
         *,
         asks: Sequence[tuple[str, str]] = (),
         approvers: Sequence[str] = (),
+        job: str | None = None,
         fingerprint: str | None = None,
         skew: float | None = None,
         envelope: Envelope | None = None,
@@ -73,7 +74,8 @@ class AuditLog:
         """Write a decision on the request with this payload `digest`.
 
         `data` are the masked inputs, `asks` the data functions in the filter, with their queries; both are cut to a
-        bounded size. `approvers` are the callers that have approved the request. `skew` is in seconds. The `envelope`
+        bounded size. `approvers` are the callers that have approved the request. `job` is
+        RequestContext.job_step. `skew` is in seconds. The `envelope`
         is kept if there is a folder for envelopes; it must not contain secrets.
         Raise Failed when the line or the envelope cannot be written.
         """
@@ -89,6 +91,7 @@ class AuditLog:
             "agent": request.agent,
             "action": request.action,
             "dry_run": request.dry_run,
+            "job": job,
             "data": cut_data(data),
             "asks": cut_asks(asks),
             "approvers": list(approvers),

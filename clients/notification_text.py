@@ -1,0 +1,67 @@
+"""The text of a notification: the default one, or a Jinja2 template in a sandbox, whose first line is the title.
+
+{{ agent }} {{ action }} on {{ nodes }} nodes: {{ event }}
+{{ ok | length }} OK{% for node in failed %}, {{ node }} failed{% endfor %}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from collective.errors import ConfigError
+from collective.nodesets import fold_any
+from collective.text import escape_lines, plural
+
+MOST_TEXT = 64 * 1024  # characters
+_STATES = {"end": "OK", "fail": "failed", "pause": "paused", "wait": "waiting"}
+_GROUPS = ("failed", "silent", "skipped", "working", "waiting")
+
+
+def render(document: Mapping[str, Any], template: Path | None = None) -> tuple[str, str]:
+    """Return the title and the text of an event; raise ConfigError, naming the file, for a template with an error."""
+    if template is None:
+        return _title(document), "\n".join(escape_lines(line) for line in _lines(document))
+    title, _, body = _rendered(template, document).strip("\n").partition("\n")
+    return title, body or title
+
+
+def _title(document: Mapping[str, Any]) -> str:
+    what = " ".join(str(document[name]) for name in ("agent", "action"))
+    state = _STATES[document["event"]] + (" (dry run)" if document.get("dry_run") else "")
+    return f"{what} on {plural(document['nodes'], 'node')} of {document['collective']}: {state}"
+
+
+def _lines(document: Mapping[str, Any]) -> Iterator[str]:
+    if document.get("why"):
+        yield str(document["why"])
+    groups = [f"{len(document[name])} {name}" for name in _GROUPS if document.get(name)]
+    yield ", ".join([f"{len(document.get('ok', ()))} OK", *groups])
+    for name in _GROUPS:
+        if document.get(name) and name != "waiting":
+            yield f"{name}: {fold_any(document[name])}"
+    for failure in document.get("failures", ()):
+        yield f"{failure['node']}: {failure['message']}"
+    if document.get("run"):
+        yield f"run {document['run']}, started by {document['caller']}"
+
+
+def _rendered(template: Path, document: Mapping[str, Any]) -> str:
+    from jinja2 import ChainableUndefined, TemplateError
+    from jinja2.exceptions import SecurityError
+
+    from collective.clients.sandbox import Sandbox, TooMuchText, written
+
+    environment = Sandbox(undefined=ChainableUndefined, trim_blocks=True, lstrip_blocks=True)
+    try:
+        return written(environment.from_string(template.read_text(encoding="utf-8")), document, MOST_TEXT)
+    except (TemplateError, SecurityError) as error:
+        line = f" (line {error.lineno})" if getattr(error, "lineno", None) else ""  # type: ignore[attr-defined]
+        raise ConfigError(f"{template}: {error.message or error}{line}") from None
+    except TooMuchText as error:
+        raise ConfigError(f"{template}: {error}") from None
+    except OSError as error:
+        raise ConfigError(f"{template}: {error.strerror}") from None
+    except Exception as error:  # what an expression of the template raises: 1 / 0, a wrong type
+        raise ConfigError(f"{template}: {type(error).__name__}: {error}") from None

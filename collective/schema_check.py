@@ -1,0 +1,40 @@
+"""Check values against one JSON Schema: quickly, and with jsonschema what that does not accept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from collective.quick_check import certainly_valid
+from collective.time_limit import CHECK_SECONDS
+
+if TYPE_CHECKING:
+    from jsonschema import Draft202012Validator, ValidationError
+
+
+class SchemaCheck:
+    """Checks values against `schema`, which is valid."""
+
+    def __init__(self, schema: Mapping[str, Any]) -> None:
+        self._schema = schema
+
+    def first_error(
+        self, data: Any, seconds: float = CHECK_SECONDS, part: Mapping[str, Any] | None = None
+    ) -> ValidationError | None:
+        """Return the most relevant error in `data`, or None. Raise CheckTimeout if that takes more than `seconds`.
+
+        With `part`, a schema within the whole one, that is checked.
+        """
+        if certainly_valid(self._schema if part is None else part, data, seconds):
+            return None
+        from collective.json_schema import first_error
+
+        validator = self._validator if part is None else self._validator.evolve(schema=part)
+        return first_error(validator, data, seconds)
+
+    @cached_property
+    def _validator(self) -> Draft202012Validator:
+        from collective.json_schema import validator  # importing jsonschema takes 50 ms, and few checks need it
+
+        return validator(self._schema)
