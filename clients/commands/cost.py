@@ -16,6 +16,7 @@ from collective.clients.commands import COMMANDS
 from collective.clients.output import Output
 from collective.clients.parser import Parser
 from collective.errors import UsageError
+from collective.prices import US_EAST_1
 from collective.setup import cost
 from collective.text import noun_form
 
@@ -63,7 +64,7 @@ def run(arguments: Sequence[str]) -> int:
 def _page(usage: cost.Usage) -> str:
     from collective.clients.render.layout import table
 
-    prices = cost.US_EAST_1
+    prices = US_EAST_1
     rows = [*_rows("collective", cost.bill(usage)), *_rows("ec2_collective", cost.ec2_collective_bill(usage))]
     heading = ["", "per month", "count", "$ per million", "$"]
     polls, writes, checks, *_ = cost.bill(cost.Usage(1, 0, 1))
@@ -91,7 +92,7 @@ def _document(usage: cost.Usage) -> dict[str, Any]:
     return {
         **asdict(usage),
         "days": cost.DAYS,
-        "prices": asdict(cost.US_EAST_1),
+        "prices": asdict(US_EAST_1),
         "collective": _estimate(cost.bill(usage)),
         "ec2_collective": _estimate(cost.ec2_collective_bill(usage)),
     }

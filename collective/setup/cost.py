@@ -28,6 +28,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from collective.config import NodeConfig
+from collective.prices import US_EAST_1, Prices
 from collective.registry.run_table import RENEW
 from collective.transport import BATCH, LONGEST_POLL
 
@@ -40,23 +41,6 @@ _READ_UNIT_KB = 4
 _RUN_SECONDS, _RUN_WAVES, _RUN_LOOK = 600, 10, 2  # of a shared rollout: its length, its waves, its looks for orders
 _LEASE_KB = 2  # the item with the lease
 _EVENT_KB = 0.3  # the events of one node, compressed; a small reply
-
-
-@dataclass(frozen=True)
-class Prices:
-    """Prices in US dollars per million: SQS requests, SNS requests, DynamoDB on-demand write and read units."""
-
-    region: str
-    as_of: str
-    sqs: float
-    sns: float
-    writes: float
-    reads: float
-
-
-# https://aws.amazon.com/sqs/pricing (standard queues, first 100 billion), /sns/pricing (standard topics) and
-# /dynamodb/pricing/on-demand (standard table class; halved in November 2024).
-US_EAST_1 = Prices("us-east-1", "2026-06", sqs=0.40, sns=0.50, writes=0.625, reads=0.125)
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,8 @@ from support.crpc_process import BIN, clean_environment, own_lab
 from support.servers import PROGRAMS
 
 from collective.lab.layout import Layout
-from collective.setup.cost import DAYS, US_EAST_1
+from collective.prices import US_EAST_1
+from collective.setup.cost import DAYS
 
 HERE = Path(__file__).parent
 RUNS = 5
