@@ -14,7 +14,7 @@ import math
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TextIO
@@ -27,6 +27,7 @@ from collective.clients.render.view import Screen
 from collective.clients.streams import notice, restore_terminal
 from collective.errors import TransportError
 from collective.exit_codes import FAILED, OK, SILENT, STOPPED
+from collective.fleet.recording import INTERRUPTED
 from collective.nodesets import fold_any
 from collective.text import escape_controls, plural
 
@@ -162,12 +163,11 @@ def show_results(shown: CallOutput) -> None:
     output.deliver(shown.args, shown, pages=shown.pages)
 
 
-def present(shown: CallOutput, call: Call, fleet: Fleet, leave: Callable[[], None] | None = None) -> int:
+def present(shown: CallOutput, call: Call, fleet: Fleet) -> int:
     """Receive the replies of `call`, print them as `shown` does, and return the call's exit code.
 
     On a transport error or the first Ctrl-C the call stops: nothing more is sent, and the results so far are printed
-    before the error. The second Ctrl-C ends the program at once. `fleet` explains why nodes did not answer. `leave` is
-    called first when the call is interrupted: another caller goes on with it.
+    before the error. The second Ctrl-C ends the program at once. `fleet` explains why nodes did not answer.
     """
     from collective.clients.missing_nodes import print_missing
 
@@ -179,10 +179,8 @@ def present(shown: CallOutput, call: Call, fleet: Fleet, leave: Callable[[], Non
             call.stop(str(caught))
             error = caught
         except KeyboardInterrupt:
-            if leave:
-                leave()
-            call.stop("interrupted")
-            interrupted = not leave
+            call.stop(INTERRUPTED)
+            interrupted = True
         call.close()
         _print(shown)
         print_missing(call, fleet)

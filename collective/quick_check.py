@@ -30,7 +30,7 @@ _TYPES: Mapping[str, frozenset[type]] = {
 _KNOWN_TYPES = frozenset().union(*_TYPES.values())
 _NUMBERS = (int, float)
 _OF_STRINGS = frozenset({"type", "minLength", "maxLength"})
-_NO_LIMIT = float("inf")
+_UNBOUNDED = float("inf")
 _ANNOTATIONS = frozenset(
     """$schema $id $defs $comment title description default examples deprecated readOnly writeOnly volatile""".split()
 )
@@ -155,7 +155,7 @@ def _items(wanted: Any, value: Any, schema: Any, root: Any) -> bool:
         return False
     if type(wanted) is dict and wanted.get("type") == "string" and _OF_STRINGS.issuperset(wanted):
         # A small compressed message can hold very many, and is checked before its signature.
-        shortest, longest = wanted.get("minLength", 0), wanted.get("maxLength", _NO_LIMIT)
+        shortest, longest = wanted.get("minLength", 0), wanted.get("maxLength", _UNBOUNDED)
         return all(type(item) is str and shortest <= len(item) <= longest for item in value)
     return all(_valid(wanted, item, root) for item in value)
 

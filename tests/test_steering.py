@@ -24,11 +24,11 @@ from collective.fleet.runs import saved_run
 from collective.fleet.runs.saved_call import SavedCall
 from collective.fleet.runs.saved_run import SavedRun
 from collective.fleet.steering.continuation import Continuation, Times
-from collective.fleet.steering.run_log import LEASE
 from collective.fleet.steering.statements import PAUSE, RESUME, STOP
 from collective.fleet.steering.steered_record import SteeredRecord
 from collective.fleet.steering.takeover import Steerer, begin, order, take
 from collective.fleet.targets import Targets
+from collective.run_store.run_log import LEASE
 from collective.testing.run_store import MemoryRunStore
 from collective.transport import Delivery
 

@@ -16,6 +16,7 @@ from collective.clients.commands import COMMANDS
 from collective.clients.output import Output
 from collective.clients.parser import Parser
 from collective.errors import UsageError
+from collective.prices import US_EAST_1
 from collective.setup import cost
 from collective.text import noun_form
 
@@ -47,6 +48,13 @@ def make_parser() -> Parser:
     parser.add_argument(
         "--watchers", type=_node_count, default=0, metavar="N", help="number of watchers of the registry (default: 0)"
     )
+    parser.add_argument(
+        "--shared-runs-per-day",
+        type=_call_count,
+        default=0.0,
+        metavar="R",
+        help="number of rollouts a day that are recorded in DynamoDB, 10 minutes each (default: 0)",
+    )
     return parser
 
 
@@ -56,7 +64,9 @@ def run(arguments: Sequence[str]) -> int:
     per_call = args.nodes if args.nodes_per_call is None else args.nodes_per_call
     if per_call > args.nodes:
         raise UsageError(f"--nodes-per-call {per_call}: more than --nodes {args.nodes}")
-    usage = cost.Usage(args.nodes, args.calls_per_day, per_call, args.heartbeat, args.watchers)
+    usage = cost.Usage(
+        args.nodes, args.calls_per_day, per_call, args.shared_runs_per_day, args.heartbeat, args.watchers
+    )
     document = _document(usage)
     rows = [[name, *item.values()] for name in _SYSTEMS for item in document[name]["items"]]
     output.show(args, Output("cost", document, _COLUMNS, rows, lambda: _page(usage)))
@@ -66,10 +76,10 @@ def run(arguments: Sequence[str]) -> int:
 def _page(usage: cost.Usage) -> str:
     from collective.clients.render.layout import table
 
-    prices = cost.US_EAST_1
+    prices = US_EAST_1
     rows = [*_rows("collective", cost.bill(usage)), *_rows("ec2_collective", cost.ec2_collective_bill(usage))]
     heading = ["", "per month", "count", "$ per million", "$"]
-    polls, writes, checks, *_ = cost.bill(cost.Usage(1, 0, 1, usage.heartbeat))
+    polls, writes, checks, *_ = cost.bill(cost.Usage(1, 0, 1, heartbeat=usage.heartbeat))
     return (
         f"{_count(usage.nodes, 'node')}, {_count(usage.calls_per_day, 'call')} a day to {usage.nodes_per_call:,} of "
         f"them, {cost.DAYS} days; prices of {prices.region}, {prices.as_of}\n\n"
@@ -94,7 +104,7 @@ def _document(usage: cost.Usage) -> dict[str, Any]:
     return {
         **asdict(usage),
         "days": cost.DAYS,
-        "prices": asdict(cost.US_EAST_1),
+        "prices": asdict(US_EAST_1),
         "collective": _estimate(cost.bill(usage)),
         "ec2_collective": _estimate(cost.ec2_collective_bill(usage)),
     }

@@ -75,10 +75,9 @@ def _add_run(verbs: Any) -> None:
     how = run_parser.add_mutually_exclusive_group()
     how.add_argument("--check", action="store_true", help="resolve and check what is known before; send nothing")
     how.add_argument("--plan", action="store_true", help="show the steps with nodes and pace; send nothing")
-    resume = how.add_argument(
+    how.add_argument(
         "--resume", nargs="?", const="last", metavar="RUN", help="continue a run that stopped (default: the last one)"
     )
-    completed_by("nothing", resume)
     run_parser.add_argument("--allow-drift", action="store_true", help="resume although the playbook has changed")
     run_parser.add_argument("--yes", action="store_true", help="do not ask for confirmation; answer 'ask' with yes")
     rollout_options.add_reason(run_parser)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collective.config import ClientConfig
     from collective.fleet.outcomes import Outcomes
     from collective.fleet.runs.saved_run import SavedRun
-    from collective.fleet.steering.run_log import RunEntry, RunStore
+    from collective.run_store.run_log import RunEntry, RunStore
 
 _COLUMNS = (
     *("run", "time", "state", "exit", "agent", "action", "inputs", "collective", "caller", "nodes"),
@@ -301,8 +301,9 @@ def _take(args: argparse.Namespace, config: ClientConfig, found: _Found) -> int:
                 _describe(taken.plan)
             plan = continuation.plan(fleet, read_gates(**taken.plan["call"]["gates"]))
             record = continuation.record(run_records.limits(config, shared=found.shared))
+            record.leaves = args.in_background
             call = fleet.start(plan, confirm=lambda _: True, record=_mirrored(args, config, found, record))
-            return present(CallOutput(call, args), call, fleet, leave=record.leave if args.in_background else None)
+            return present(CallOutput(call, args), call, fleet)
     finally:
         lease.release(None)
 

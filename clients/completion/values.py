@@ -202,6 +202,11 @@ def _schemas(_known: LocalNames, _words: Sequence[str], _current: str) -> Iterat
     return (Candidate(name) for name in schemas.names())
 
 
+def _nothing(_known: LocalNames, _words: Sequence[str], _current: str) -> Iterator[Candidate]:
+    """Yield nothing: the value is not known before the command runs."""
+    return iter(())
+
+
 def _lab_nodes(known: LocalNames, _words: Sequence[str], _current: str) -> Iterator[Candidate]:
     """Yield the nodes of a lab, whether they run or not, and `all`."""
     from collective.lab.control import default_folder
@@ -242,5 +247,6 @@ SOURCES: Mapping[str, Callable[[LocalNames, Sequence[str], str], Iterable[Candid
     "run": _runs,
     "schema": _schemas,
     "lab_node": _lab_nodes,
+    "nothing": _nothing,
     "file": _files,
 }

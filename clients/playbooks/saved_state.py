@@ -34,13 +34,13 @@ _SECRET = "$secret"  # noqa: S105 - the member that stands for a value that is n
 
 
 @dataclass
-class EarlierRun:
-    """What the file of an earlier run has; `finished` and `called` are by the step's key."""
+class PlaybookRun:
+    """What the file of an earlier run has; `finished` is by the step's key, `called` by key and name."""
 
     file: RunFile
     begin: dict[str, Any] = field(default_factory=dict)
     finished: dict[str, dict[str, Any]] = field(default_factory=dict)
-    called: dict[str, list[str]] = field(default_factory=dict)
+    called: dict[tuple[str, str], list[str]] = field(default_factory=dict)
     end: dict[str, Any] = field(default_factory=dict)
 
     def take(self, entry: dict[str, Any]) -> None:
@@ -51,7 +51,7 @@ class EarlierRun:
         elif event == "finished":
             self.finished[entry["key"]] = entry
         elif event == "called":
-            self.called.setdefault(entry["key"], []).append(entry["run"])
+            self.called.setdefault((entry["key"], entry["name"]), []).append(entry["run"])
         elif event == "end":
             self.end = entry
 
@@ -64,7 +64,7 @@ class PlaybookState:
         playbook: PlaybookDefinition,
         run: str,
         folder: RunFolder | None,
-        earlier: EarlierRun | None = None,
+        earlier: PlaybookRun | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.run = earlier.begin["run"] if earlier else run
@@ -102,13 +102,13 @@ class PlaybookState:
         found: dict[str, Any] = restored(entry)
         return found
 
-    def called(self, key: str) -> list[str]:
+    def called(self, key: str, step: PlaybookStep) -> list[str]:
         """Return the IDs of the calls of a step in the earlier run, in their order."""
-        return self.earlier.called.get(key, []) if self.earlier else []
+        return self.earlier.called.get((key, step.name), []) if self.earlier else []
 
-    def note_call(self, key: str, run: str) -> None:
+    def note_call(self, key: str, step: PlaybookStep, run: str) -> None:
         """Write that a step's call begins."""
-        self._write({"event": "called", "key": key, "run": run})
+        self._write({"event": "called", "key": key, "name": step.name, "run": run})
 
     def note_finished(self, key: str, step: PlaybookStep, found: Mapping[str, Any]) -> None:
         """Write that a step need not run again; `found` has its exit code, its result, and those of steps below it."""
@@ -163,9 +163,9 @@ def used_ids(playbook: PlaybookDefinition) -> frozenset[str]:
     return frozenset((ids if everything else used) - {""})
 
 
-def read_earlier(file: RunFile) -> EarlierRun:
+def read_earlier(file: RunFile) -> PlaybookRun:
     """Return what the file of a run has; a line that was not written whole is ignored. Raises UsageError."""
-    found = EarlierRun(file)
+    found = PlaybookRun(file)
     try:
         text = file.path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

@@ -20,12 +20,12 @@ from collective.clients.warm.front import COLD, GO
 from collective.exit_codes import STOPPED
 
 # What replaces this process, starts other programs on the terminal, or is about processes: it runs in the usual way.
-_COLD_COMMANDS = frozenset({"lab", "new", "plugin", "ssh", "warm"})
+_COLD_COMMANDS = frozenset({"lab", "new", "playbook", "plugin", "ssh", "warm"})
 _ASKING = (b"credential_process", b"mfa_serial")  # of AWS profiles whose credentials may ask on the terminal
 
 
 @dataclass(frozen=True)
-class Request:
+class WarmRequest:
     """A command line of a caller: its arguments, environment, umask, numbers of signals, and the files of front.py."""
 
     argv: list[str]
@@ -48,7 +48,7 @@ class Streams:
         return cls([(str(one.encoding), str(one.errors)) for one in (sys.stdin, sys.stdout, sys.stderr)])
 
 
-def run(request: Request, connection: socket.socket, streams: Streams) -> None:
+def run(request: WarmRequest, connection: socket.socket, streams: Streams) -> None:
     """Run a command line, and end the process. All signals are blocked, and this is the leader of a process group."""
     code = 1
     try:
@@ -67,7 +67,7 @@ def run(request: Request, connection: socket.socket, streams: Streams) -> None:
         os._exit(code)
 
 
-def _call(request: Request) -> int:
+def _call(request: WarmRequest) -> int:
     from collective.clients import crpc, start
 
     signal.pthread_sigmask(signal.SIG_SETMASK, request.mask)
@@ -78,7 +78,7 @@ def _call(request: Request) -> int:
     return code
 
 
-def _become(request: Request, streams: Streams) -> None:
+def _become(request: WarmRequest, streams: Streams) -> None:
     _restore_signals(request.ignored)
     os.fchdir(request.files[3])
     os.umask(request.umask)

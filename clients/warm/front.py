@@ -7,7 +7,7 @@ stops too; it ends as the child ends: with the same exit code, or by the same si
 Whatever is unusual is left to the usual way: `run` returns, and nothing has happened.
 """
 
-import _signal
+import _signal  # type: ignore[import-not-found]
 import _socket
 import marshal
 import os
@@ -25,6 +25,7 @@ _SIGNALS = (
     *(_signal.SIGWINCH, _signal.SIGTSTP, _signal.SIGALRM),
 )
 _CREDENTIALS = 12  # bytes of SO_PEERCRED: process, user and group
+_ANSWER = 5.0  # seconds within which the warm process must have started the child
 _LOST = 70  # the exit code when the warm process was killed
 
 
@@ -33,12 +34,17 @@ def run(argv: list[str]) -> None:
     where = place.folder()
     if not place.is_private(where) or argv[1:2] == ["warm"] or os.environ.get("COLLECTIVE_WARM") == "no":
         return
+    files = _open_files()  # first: a socket would get the number of a closed stream
+    if files is None:
+        return
     try:
         connection = _connect(place.socket_path(where))
     except OSError:
-        return
+        connection = None
     if connection is not None:
-        _hand_over(connection, argv)
+        _hand_over(connection, argv, files)
+    for file in files[3:]:
+        os.close(file)
 
 
 def _connect(path: str):  # type: ignore[no-untyped-def]
@@ -49,16 +55,14 @@ def _connect(path: str):  # type: ignore[no-untyped-def]
     return connection if int.from_bytes(peer[4:8], sys.byteorder) == os.geteuid() else None
 
 
-def _hand_over(connection, argv: list[str]) -> None:  # type: ignore[no-untyped-def]
-    files = _open_files()
-    if files is None:
-        return
+def _hand_over(connection, argv: list[str], files: list[int]) -> None:  # type: ignore[no-untyped-def]
     ignored = [number for number in _SIGNALS if _signal.getsignal(number) == _signal.SIG_IGN]
     mask = [int(number) for number in _signal.pthread_sigmask(_signal.SIG_BLOCK, [])]
     request = marshal.dumps((argv, dict(os.environb), _umask(), ignored, mask, len(files)))
     relay = _Relay(connection)
     relay.begin([number for number in _SIGNALS if number not in ignored])
     rights = b"".join(file.to_bytes(4, sys.byteorder) for file in files)
+    connection.settimeout(_ANSWER)  # the server may be stopped; it ends a child whose caller has gone
     try:
         header = len(request).to_bytes(HEADER, sys.byteorder)
         connection.sendmsg([header], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, rights)])
@@ -67,11 +71,10 @@ def _hand_over(connection, argv: list[str]) -> None:  # type: ignore[no-untyped-
     except OSError:
         answer = COLD
     if answer == GO:
+        connection.settimeout(None)
         relay.follow()
     relay.end()
     connection.close()
-    for file in files[3:]:
-        os.close(file)
 
 
 def _open_files() -> list[int] | None:

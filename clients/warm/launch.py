@@ -46,7 +46,7 @@ def start(idle: float, files: list[str] | None = None) -> None:
 
 
 def start_if_configured() -> None:
-    """Start the warm process if `warm` is set in client.yaml; whatever fails is no reason for a call to fail."""
+    """Start the warm process if `warm` is set in client.yaml; a call does not fail if this fails."""
     if os.environ.get("COLLECTIVE_WARM") == "no":
         return
     with suppress(CollectiveError, OSError):

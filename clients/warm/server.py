@@ -18,6 +18,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from collective.clients.streams import notice
 from collective.clients.warm import child, preload
 from collective.clients.warm.freshness import ImportedFiles, stamps
 from collective.clients.warm.front import COLD, ENDED, HEADER, STOPPED
@@ -114,9 +115,15 @@ class WarmServer:
             os.close(file)
 
     def _is_stale(self) -> bool:
-        return self._imported.changed() or stamps(self._files) != self._files
+        """Return whether a file is not the one that this process has read; the log names it."""
+        changed = self._imported.changed() or next(
+            (one for one in self._files if stamps([one]) != {one: self._files[one]}), None
+        )
+        if changed:
+            notice(f"{changed} has changed")
+        return changed is not None
 
-    def _fork(self, request: child.Request, connection: socket.socket) -> None:
+    def _fork(self, request: child.WarmRequest, connection: socket.socket) -> None:
         before = signal.pthread_sigmask(signal.SIG_SETMASK, signal.valid_signals())
         try:
             pid = os.fork()
@@ -161,7 +168,7 @@ class WarmServer:
                 os.killpg(pid, number)
 
     def _reap(self) -> None:
-        """Tell callers what has happened to their children."""
+        """Report to callers that a child has stopped or ended."""
         while self._children:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG | os.WUNTRACED)
@@ -195,7 +202,7 @@ def _tell(connection: socket.socket, event: bytes) -> None:
         connection.send(event, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
 
 
-def _receive(connection: socket.socket) -> child.Request | None:
+def _receive(connection: socket.socket) -> child.WarmRequest | None:
     """Return a request, None for a question about the state. Raises OSError, ValueError, EOFError and TypeError."""
     credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
     if struct.unpack("3i", credentials)[1] != os.geteuid():
@@ -218,7 +225,7 @@ def _receive(connection: socket.socket) -> child.Request | None:
         for file in files:
             os.close(file)
         raise
-    return child.Request(argv, environment, umask, ignored, mask, files)
+    return child.WarmRequest(argv, environment, umask, ignored, mask, files)
 
 
 def _listening(path: Path) -> socket.socket:

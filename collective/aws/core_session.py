@@ -107,8 +107,26 @@ class _DataFiles(JSONFileLoader):
         """Return the content of a file without its extension; None if there is none."""
         for extension, unpack in _EXTENSIONS.items():
             with suppress(FileNotFoundError, NotADirectoryError):
-                return json.loads(unpack(Path(file_path + extension).read_bytes()))
+                return _without_unused(unpack(Path(file_path + extension).read_bytes()))
         return None
 
 
+def _without_unused(content: bytes) -> Any:
+    """Return a data file without its documentation, and without the endpoints of services that are not used here.
+
+    They would take 3 MB of each process. A service without an entry has an endpoint of the usual form.
+    """
+    data = json.loads(content, object_pairs_hook=_without_documentation)
+    for partition in data.get("partitions", ()) if isinstance(data, dict) else ():
+        if isinstance(services := partition.get("services"), dict):
+            partition["services"] = {name: one for name, one in services.items() if name in _SERVICES}
+    return data
+
+
+def _without_documentation(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    return {name: value for name, value in members if name != "documentation" or not isinstance(value, str)}
+
+
+# Those of clients, and those that botocore gets credentials from.
+_SERVICES = frozenset("sqs sns dynamodb sts monitoring sso portal.sso oidc signin cognito-identity".split())
 _EXTENSIONS: Mapping[str, Callable[[bytes], bytes]] = {".json": bytes, ".json.gz": gzip.decompress}

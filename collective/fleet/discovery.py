@@ -93,14 +93,14 @@ def candidates(
     budget = Budget(_SEARCH_SECONDS)
     alive = possible = 0
     for record in contents.records:
-        alive += record.alive(now)
+        is_alive = record.alive(now)
+        alive += is_alive
         if not _is_target(targets, record.identity) or not _could_match(targets, record, budget):
             continue
-        possible += record.alive(now)
-        _add(found, record, now, agent, is_revoked(record))
-        if record.identity in found.matching and _must_be_asked(targets, record, budget):
-            found.matching.remove(record.identity)
-            found.undecided.append(record.identity)
+        possible += is_alive
+        if _add(found, record, now, agent, is_revoked(record)):
+            asked = _must_be_asked(targets, record, budget)
+            (found.undecided if asked else found.matching).append(record.identity)
     if budget.spent:
         raise UsageError(f"filter: its regular expressions take more than {_SEARCH_SECONDS} s (simplify them)")
     for name, problem in contents.invalid.items():
@@ -113,11 +113,13 @@ def candidates(
     return replace(found, why_none=why_none)
 
 
-def _add(found: Candidates, record: NodeRecord, now: float, agent: str, revoked: bool) -> None:
-    """Add a record that could match to one of the lists; a node that stopped cleanly is not expected."""
+def _add(found: Candidates, record: NodeRecord, now: float, agent: str, revoked: bool) -> bool:
+    """Return whether a node that could match can be asked; note why not. One that stopped cleanly is not expected."""
     name = record.identity
     if record.left is not None or (agent not in record.agents and agent not in record.refused):
-        return
+        return False
+    if record.is_contested(now):
+        found.contested.append(name)
     if not record.alive(now):
         found.not_asked[name] = f"last seen {silence.ago(now - record.last_seen)}"
     elif revoked:
@@ -125,9 +127,8 @@ def _add(found: Candidates, record: NodeRecord, now: float, agent: str, revoked:
     elif agent in record.refused:
         found.not_asked[name] = f"its agent '{agent}' failed to load: {record.refused[agent]}"
     else:
-        found.matching.append(name)
-    if record.is_contested(now):
-        found.contested.append(name)
+        return True
+    return False
 
 
 def excluded(contents: Contents, now: float, targets: Targets, agent: str, found: Discovery) -> dict[str, str]:

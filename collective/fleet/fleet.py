@@ -102,6 +102,7 @@ class Fleet:
         from collective.aws.session import AWS
         from collective.registry.cached import CachedNodes
         from collective.registry.dynamodb import DynamoDBRegistry
+        from collective.registry.snapshot_nodes import SnapshotNodes
         from collective.signing import caller_key
         from collective.transport.sqs import SQSTransport
 
@@ -111,7 +112,8 @@ class Fleet:
         registry = None
         if config.registry == "dynamodb":
             table = DynamoDBRegistry(aws, names.table(config.collective))
-            named = NamedNodes(IntroducedNodes(table, known), config.state, config.collective)
+            large = SnapshotNodes(table, config.state / f"registry_{config.collective}.snapshot")
+            named = NamedNodes(IntroducedNodes(large, known), config.state, config.collective)
             registry = CachedNodes(named, _CACHED)
         return cls(
             config,

@@ -30,6 +30,7 @@ class Ordered:
 
 
 NOTHING_ORDERED = Ordered()
+INTERRUPTED = "interrupted"  # why a call was stopped by Ctrl-C or a signal
 NEVER = float("inf")
 
 

@@ -20,6 +20,9 @@ from collective.transport import Transport
 FIRST_LOOK = 5.0  # seconds after sending
 SECOND_LOOK = 2.0  # seconds after a look that found the request unread
 
+MOST_LOOKS = 50  # in one second: a large fleet that works for a minute is not asked all the time
+_ROUND = 1.0  # seconds
+
 # TTL in seconds in a rollout: an unresponsive node must not start the action later, while the next node works. One
 # second less than the two looks, because the servers' time has whole seconds.
 ROLLOUT_TTL = FIRST_LOOK + SECOND_LOOK - 1.0
@@ -41,6 +44,7 @@ class UnresponsiveNodes:
         self._transport = transport
         self._collective = collective
         self._planned: list[_Look] = []  # a heap
+        self._next_round = 0.0
         self._read: set[str] = set()  # nodes whose queue was empty at the last look
 
     def sent(self, nodes: Iterable[str], now: float) -> None:
@@ -50,15 +54,17 @@ class UnresponsiveNodes:
 
     def wake(self) -> float:
         """Return the time of the next look."""
-        return self._planned[0].time if self._planned else float("inf")
+        return max(self._planned[0].time, self._next_round) if self._planned else float("inf")
 
     def find(self, working: Collection[str], now: float) -> list[str]:
         """Look into the queues that are due, of nodes that are still `working`; return the unresponsive nodes."""
-        due = []
-        while self.wake() <= now:
+        due: list[_Look] = []
+        while self.wake() <= now and len(due) < MOST_LOOKS:
             look = heapq.heappop(self._planned)
             if look.node in working:
                 due.append(look)
+        if len(due) == MOST_LOOKS:
+            self._next_round = now + _ROUND
         unresponsive = []
         for look, unread in zip(due, in_parallel(self._unread, [look.node for look in due]), strict=True):
             if unread and look.suspect:

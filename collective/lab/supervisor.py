@@ -160,9 +160,9 @@ def _warm_up() -> boto3.Session:
 def _create_table(session: boto3.Session) -> None:
     from collective import names
     from collective.aws.session import AWS
-    from collective.fleet.steering.table_store import TableRunStore
     from collective.lab.layout import COLLECTIVE
     from collective.registry.dynamodb import DynamoDBRegistry
+    from collective.run_store.table_store import TableRunStore
 
     aws = AWS(session)
     DynamoDBRegistry(aws, names.table(COLLECTIVE)).create()

@@ -21,7 +21,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, NoReturn, TextIO
 
-from collective import exit_codes
+from collective import exit_codes, processes
 from collective.errors import CollectiveError, Failed
 from collective.text import escape_controls
 from collective.version import __version__
@@ -105,12 +105,11 @@ def _serve(config: NodeConfig, path: Path, session: boto3.Session | None) -> int
     from collective.node import assembly
     from collective.node.check import trusted_paths
     from collective.node.service.systemd import ServiceManager
-    from collective.processes import forbid_core_files, give_back_memory
 
     trusted_paths.require(config, path)
     faulthandler.enable()  # a watchdog's SIGABRT, or a crash in C, prints the stack of every thread
-    forbid_core_files()
-    give_back_memory()
+    processes.forbid_core_files()
+    processes.give_back_memory()
     logs.configure(config.log_level, config.log_format)
     signals = _handle_signals()
     node = assembly.build(config, ServiceManager.of(os.environ), session)
@@ -171,6 +170,7 @@ def _receive(node: DaemonParts, signals: Signals) -> None:
     try:
         node.server.open()
         node.registration.start()
+        processes.give_back_freed()  # what reading botocore's data files and the plugins took
         log.info("daemon.serving", extra={"collective": node.server.collective, "identity": node.server.identity})
         node.server.serve()
     except Exception:

@@ -7,11 +7,8 @@ every value.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any
-
-from referencing import Registry
-from referencing.exceptions import Unresolvable
-from referencing.jsonschema import DRAFT202012
 
 Actions = Mapping[tuple[str, str], frozenset[str]]
 """The names of the inputs of known actions, by agent and action. Data functions are actions of the agent `data`."""
@@ -39,7 +36,6 @@ def _names(schema: Mapping[str, Any]) -> Iterator[str]:
 
 def _in_place(root: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     """Yield a schema and those of its subschemas that are about the same value."""
-    resolver = Registry().resolver_with_root(DRAFT202012.create_resource(root))
     pending: list[Any] = [root]
     seen: set[int] = set()
     while pending:
@@ -50,10 +46,18 @@ def _in_place(root: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
         yield schema
         pending += _subschemas(schema)
         if "$ref" in schema:
-            try:
-                pending.append(resolver.lookup(schema["$ref"]).contents)
-            except (Unresolvable, ValueError):  # refused when the policy is read
-                continue
+            pending += _referenced(root, schema["$ref"])
+
+
+def _referenced(root: Mapping[str, Any], reference: Any) -> Iterator[Any]:
+    """Yield the schema at `reference`, if there is one: others are refused when the policy is read."""
+    from referencing import Registry  # slow to import, and few policies need it
+    from referencing.exceptions import Unresolvable
+    from referencing.jsonschema import DRAFT202012
+
+    resolver = Registry().resolver_with_root(DRAFT202012.create_resource(root))
+    with suppress(Unresolvable, ValueError):
+        yield resolver.lookup(reference).contents
 
 
 def _subschemas(schema: Mapping[str, Any]) -> Iterable[Any]:

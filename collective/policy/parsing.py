@@ -6,17 +6,21 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from collective import filters, json_schema, lines
+from collective import filters, lines
 from collective.errors import CollectiveError, PolicyError
 from collective.filters import DataTest, Filter, patterns
 from collective.policy.requirements import Requirements
 from collective.policy.rules import Policy, Rule
 from collective.policy.time_window import TimeWindow, read_window
+from collective.quick_schema import certainly_a_schema
 from collective.yaml_file import FAST_LOADER, line_of, parse_yaml, read_text
+
+if TYPE_CHECKING:
+    from collective.schema_keywords import Problem
 
 _MOST_VALUES = 100_000  # values in one file, including those repeated by YAML aliases
 _GROUP = "group:"
@@ -200,7 +204,7 @@ class _PolicyParser:
         if schema is None:
             return None
         try:
-            for problem in json_schema.problems(schema):
+            for problem in _schema_problems(schema):
                 self._reject((*place, "inputs", *problem.path, problem.keyword), problem.described("inputs"))
         except RecursionError:
             self._reject((*place, "inputs"), "inputs: nested too deeply, or a $ref refers to itself")
@@ -246,6 +250,14 @@ class _PolicyParser:
     def _reject(self, place: Place, text: str) -> None:
         rule = f"rule {int(place[1]) + 1}: " if place[:1] == ("rules",) else ""
         self._problems.append((line_of(self._tree, place), rule + text))
+
+
+def _schema_problems(schema: Mapping[str, Any]) -> Iterable[Problem]:
+    if certainly_a_schema(schema):
+        return ()
+    from collective import json_schema  # few policies need jsonschema, which takes 3 MB of each daemon
+
+    return json_schema.problems(schema)
 
 
 def _is_plain(document: Any) -> bool:

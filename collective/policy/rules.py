@@ -6,17 +6,19 @@ import fnmatch
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from jsonschema import Draft202012Validator
-
-from collective import filters, json_schema
+from collective import filters
 from collective.filters import Budget, Filter, Node
 from collective.policy.input_names import Actions, named
 from collective.policy.requirements import NO_REQUIREMENTS, CallFacts, Requirements
 from collective.policy.time_window import TimeWindow
+from collective.quick_check import certainly_valid
 from collective.suggestions import suggest
 from collective.time_limit import CheckTimeout, check_time, limited
+
+if TYPE_CHECKING:
+    from jsonschema import Draft202012Validator
 
 # JSON Schema keywords of the inputs as a whole that depend on the names of inputs, not on their values.
 _ABOUT_NAMES = frozenset("type required minProperties maxProperties propertyNames dependentRequired".split())
@@ -181,7 +183,8 @@ class Rule:
         if question.partial or any(_depends_on(self.inputs, name) for name in question.masked):
             return None
         try:
-            return self._validator.is_valid(dict(question.data))
+            data = dict(question.data)
+            return certainly_valid(self.inputs, data) or self._validator.is_valid(data)
         except (RecursionError, ArithmeticError):  # a $ref that refers to itself, or a number out of range
             return None
 
@@ -191,6 +194,8 @@ class Rule:
 
     @cached_property
     def _validator(self) -> Draft202012Validator:
+        from collective import json_schema  # a daemon whose rules need no more than quick_check saves 3 MB
+
         return json_schema.validator(self.inputs or {})
 
 

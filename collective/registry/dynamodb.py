@@ -1,10 +1,10 @@
 """The DynamoDB registry: one table per collective, one item per node.
 
-    identity S (key) · instance S · last_seen N · contested N · left_at N · node B (the rest, as compressed JSON)
+    identity S (key) · instance S · last_seen N · contested N · left_at N · changed N · node B (the rest, compressed)
     #revoked NODE FINGERPRINT S (key) · node S · fingerprint S · active BOOL     a key that no caller may accept
 
-A heartbeat writes only `last_seen`, because the rest is large and seldom changes. Times are Unix seconds by the clock
-of the service.
+A heartbeat writes only `last_seen`, because the rest is large and seldom changes; `changed` is when it last did. Times
+are Unix seconds by the clock of the service.
 """
 
 from __future__ import annotations
@@ -13,12 +13,14 @@ import math
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from collective.aws.errors import translated
 from collective.aws.session import AWS
 from collective.registry import Contents, NodeRecord, Revocation, encoding
 from collective.registry.encoding import InvalidRecord
+from collective.registry.snapshot import Head
 from collective.text import escape_controls
 
 if TYPE_CHECKING:
@@ -27,7 +29,11 @@ if TYPE_CHECKING:
 _REVOKED = "#revoked "  # begins the keys of revocations; no identity contains these characters
 KEY: Any = [{"AttributeName": "identity", "KeyType": "HASH"}]  # identifies a table as a registry
 _TYPES: Mapping[str, Any] = {"S": str, "N": str, "B": bytes, "BOOL": bool}
-_SEGMENTS = 4  # read in parallel, when the table has more than one page (1 MB)
+_SEGMENTS = 8  # read in parallel, when the table has more than one page (1 MB)
+_HEADS: Any = {  # what a scan returns of each item when a snapshot has the rest; some names are reserved words
+    "ProjectionExpression": "#identity, #instance, last_seen, contested, left_at, changed, fingerprint, active",
+    "ExpressionAttributeNames": {"#identity": "identity", "#instance": "instance"},
+}
 
 
 class DynamoDBRegistry:
@@ -62,6 +68,7 @@ class DynamoDBRegistry:
             "identity": {"S": record.identity},
             "instance": {"S": record.instance},
             "last_seen": self._now(),
+            "changed": self._now(),
             "node": {"B": encoding.encode(encoding.fit(record))},
         }
         if record.contested is not None:
@@ -102,17 +109,50 @@ class DynamoDBRegistry:
         return self.read().records
 
     def read(self) -> Contents:
-        """Read the whole table, consistently, so that nodes that have just registered are included.
+        """Read the whole table."""
+        return self.read_with_changes()[0]
+
+    def read_with_changes(self) -> tuple[Contents, dict[str, str]]:
+        """Return the whole table, and the last change of each record by identity."""
+        items = self._scan({})
+        return decoded(items), _changes(items)
+
+    def read_heads(self) -> tuple[list[Head], Contents]:
+        """Return the heads of all records; and revoked keys and invalid items, without records."""
+        items = {str(item["identity"]["S"]): item for item in self._scan(_HEADS)}
+        rest = decoded(_with_node(key, item) for key, item in items.items() if key.startswith(_REVOKED))
+        invalid = dict(rest.invalid)
+        heads = []
+        for key, item in items.items():
+            if not key.startswith(_REVOKED):
+                try:
+                    heads.append(_head(key, item))
+                except InvalidRecord as error:
+                    invalid[escape_controls(key)] = str(error)
+        return heads, Contents([], invalid, rest.revocations)
+
+    def read_changed(self, since: str) -> tuple[Contents, dict[str, str]]:
+        """Return the records changed since then, and those that do not have their last change."""
+        items = self._scan(
+            {
+                "FilterExpression": "changed >= :since OR attribute_not_exists(changed)",
+                "ExpressionAttributeValues": {":since": {"N": since}},
+            }
+        )
+        return decoded(items), _changes(items)
+
+    def _scan(self, parameters: Any) -> list[Any]:
+        """Read the table, consistently, so that nodes that have just registered are included.
 
         A table of one page takes one Scan; a larger table is then read again, in parallel segments.
         """
         with translated(self._table, "table"):
-            first = self._client.scan(TableName=self._table, ConsistentRead=True)
-            items: Iterable[Any] = first["Items"]
-            if "LastEvaluatedKey" in first:
-                with ThreadPoolExecutor(_SEGMENTS) as pool:
-                    items = [item for part in pool.map(self._segment, range(_SEGMENTS)) for item in part]
-        return decoded(items)
+            first = self._client.scan(TableName=self._table, ConsistentRead=True, **parameters)
+            if "LastEvaluatedKey" not in first:
+                return list(first["Items"])
+            read = partial(self._segment, parameters)
+            with ThreadPoolExecutor(_SEGMENTS) as pool:
+                return [item for part in pool.map(read, range(_SEGMENTS)) for item in part]
 
     def record_revocation(self, revocation: Revocation) -> None:
         """Write the item of a revoked or readmitted key; it is never deleted, so that callers learn of both."""
@@ -152,9 +192,9 @@ class DynamoDBRegistry:
                 return False
         return True
 
-    def _segment(self, number: int) -> list[Any]:
+    def _segment(self, parameters: Any, number: int) -> list[Any]:
         pages = self._client.get_paginator("scan").paginate(
-            TableName=self._table, ConsistentRead=True, Segment=number, TotalSegments=_SEGMENTS
+            TableName=self._table, ConsistentRead=True, Segment=number, TotalSegments=_SEGMENTS, **parameters
         )
         return [item for page in pages for item in page["Items"]]
 
@@ -190,6 +230,37 @@ def _record(key: str, item: Any) -> NodeRecord:
         "left": _time(item, "left_at"),
     }
     return encoding.decode(key, _attribute(item, "node", "B"), times, _attribute(item, "instance", "S"))
+
+
+def _head(key: str, item: Any) -> Head:
+    """Return the head of a record, whose times are checked as those of a record are."""
+    times = {
+        "last_seen": _time(item, "last_seen"),
+        "contested": _time(item, "contested"),
+        "left": _time(item, "left_at"),
+    }
+    encoding.check_head(key, times)
+    last_seen = times["last_seen"]
+    assert last_seen is not None  # noqa: S101 - checked
+    return Head(key, _attribute(item, "instance", "S"), _changed(item), last_seen, times["contested"], times["left"])
+
+
+def _changed(item: Any) -> str:
+    """Return the last change of a record; an empty string if it has none, or one that is not a time."""
+    number = item.get("changed", {}).get("N")
+    with suppress(TypeError, ValueError):
+        if math.isfinite(float(number)):
+            return str(number)
+    return ""
+
+
+def _with_node(key: str, item: Any) -> Any:
+    """Return the item of a revocation with its node, whose name is part of the key."""
+    return {**item, "node": {"S": key.removeprefix(_REVOKED).rpartition(" ")[0]}}
+
+
+def _changes(items: Iterable[Any]) -> dict[str, str]:
+    return {str(item["identity"]["S"]): _changed(item) for item in items}
 
 
 def _revocation(item: Any) -> Revocation:

@@ -169,6 +169,13 @@ def decode(identity: str, packed: bytes, times: Mapping[str, float | None], inst
     return NodeRecord(identity=identity, instance=instance, **times, **known)  # type: ignore[arg-type]
 
 
+def check_head(identity: str, times: Mapping[str, float | None]) -> None:
+    """Raise InvalidRecord for the key and the times of an item that no record can have."""
+    _check_identity(identity)
+    for name, value in times.items():
+        _check_time(name, value)
+
+
 def _check_identity(identity: str) -> None:
     try:
         names.check_identity(identity)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from collective.fleet.steering.run_log import LEASE, Event, Holder, RunEntry, RunLog, RunProgress
+from collective.run_store.run_log import LEASE, Event, Holder, RunEntry, RunLog, RunProgress
 
 Step = Callable[[str], None]
 

@@ -99,7 +99,7 @@ class SimulatedFleet(CountingServer):
         start = int(parameters.get("ExclusiveStartKey", {}).get("identity", {}).get("S", 0))
         wanted = _projected(parameters)
         page, size = [], 0
-        for item in part[start:]:
+        for item in part[start:] if "FilterExpression" not in parameters else []:  # nothing changes
             page.append({name: value for name, value in item.items() if wanted is None or name in wanted})
             size += len(item["node"]["B"]) * 3 // 4 + 200  # what is not returned is read, and counts
             if size > _PAGE:
@@ -181,6 +181,7 @@ def _item(name: str, number: int, key: PrivateKey, facts: int) -> dict[str, Any]
     return {
         "identity": {"S": name},
         "instance": {"S": "1"},
+        "changed": {"N": "1700000000.000"},
         "last_seen": {"N": f"{time.time() + 1e6:.3f}"},  # alive for as long as anybody measures
         "node": {"B": base64.b64encode(encoding.encode(record)).decode()},
     }

@@ -21,6 +21,8 @@ from support.examples import NOT_RUN, STANDS_FOR, as_run, examples, reason, shap
 
 from collective.lab.layout import Layout
 
+pytestmark = pytest.mark.skipif("EXAMPLES" not in os.environ, reason="make examples")
+
 RECORDED = ROOT / "tests" / "cases" / "examples.txt"
 RECORDING = bool(os.environ.get("RECORD_EXAMPLES"))
 LINES = sorted({as_run(line) for line in examples() if not reason(line)})
@@ -104,7 +106,6 @@ def run(line: str, capsys: Captured) -> str:
     return f"{out}{err}\nexit code {code}"
 
 
-@pytest.mark.skipif("EXAMPLES" not in os.environ, reason="make examples")
 @pytest.mark.parametrize("line", LINES)
 def test_an_example_prints_what_is_recorded(
     line: str, place: Layout, folder: Path, capsys: Captured, outputs: dict[str, str]

@@ -30,19 +30,23 @@ done
 WAIT = 60.0  # seconds; serf needs 22 of them to call a node failed
 
 
-@pytest.fixture(scope="module")
-def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Layout]:
-    """A lab of three nodes with a heartbeat of 3 s."""
-    layout = Layout(tmp_path_factory.mktemp("watch-lab"))
-    with own_lab(layout, 3):
-        crpc = make_crpc({**clean_environment(), **layout.environment()})
-        for name in (FIRST, SECOND, THIRD):
-            config = layout.node(name) / "node.yaml"
+class QuickLayout(Layout):
+    """A lab whose nodes have a heartbeat of 3 s."""
+
+    def create(self, nodes: int, server: str = "moto") -> None:
+        """Write the files."""
+        super().create(nodes, server)
+        for name in self.nodes():
+            config = self.node(name) / "node.yaml"
             config.write_text(config.read_text().replace("heartbeat: 15.0", "heartbeat: 3s"))
             assert "heartbeat: 3s" in config.read_text()
-            assert crpc("lab", "node", name, "stop").returncode == 0
-            assert crpc("lab", "node", name, "start").returncode == 0
-        wait_until(lambda: len(crpc("find").stdout.split()) == 3, WAIT)
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Layout]:
+    """A lab of three nodes that these tests stop, kill and change."""
+    layout = QuickLayout(tmp_path_factory.mktemp("watch-lab"))
+    with own_lab(layout, 3):
         yield layout
 
 
@@ -115,7 +119,7 @@ def test_a_handler_logs_the_same_under_serf_and_crpc(
     handler.write_text(HANDLER)
     handler.chmod(0o755)
     logs = {"serf": tmp_path / "serf.log", "crpc": tmp_path / "crpc.log"}
-    targets = ("-I", f"node[01-02].lab", "--exec", str(handler), "--state", str(tmp_path / "state"))  # noqa: F541
+    targets = ("-I", "node[01-02].lab", "--exec", str(handler), "--state", str(tmp_path / "state"))
 
     def of_others(which: str) -> list[str]:
         return [line for line in lines(logs[which]) if " lb" not in line]  # serf's own agent is a member too

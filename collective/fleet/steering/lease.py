@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable
 
 from collective.errors import TransportError
-from collective.fleet.steering.run_log import LEASE, RENEW, Holder, RunProgress, RunStore
 from collective.periodic import PeriodicThread
+from collective.run_store.run_log import LEASE, RENEW, Holder, RunProgress, RunStore
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +32,7 @@ class RunLease:
         self._renewed = clock()
         self._progress = RunProgress()
         self._lost = False
+        self._released = False
         self._lock = threading.Lock()
         self._thread = PeriodicThread("lease", self._renew_in_thread, RENEW)
 
@@ -56,7 +57,7 @@ class RunLease:
         """Renew it if it is time to, or `at_once`. Raises TransportError and OSError."""
         with self._lock:
             began = self._clock()
-            if self._lost or (began < self._renewed + RENEW and not at_once):
+            if self._lost or self._released or (began < self._renewed + RENEW and not at_once):
                 return
             if self._store.renew(self._run, self.holder, self._progress):
                 self._renewed = began
@@ -70,8 +71,10 @@ class RunLease:
     def release(self, end: dict[str, object] | None) -> None:
         """End it; `end` is the last event of a run that is complete."""
         self._thread.stop()
-        if self._lost:
-            return
+        with self._lock:  # a renewal that is under way must not come after it
+            if self._lost or self._released:
+                return
+            self._released = True
         try:
             self._store.release(self._run, self.holder, end)
         except (TransportError, OSError) as error:

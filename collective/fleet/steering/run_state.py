@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from collective.errors import SignatureError
-from collective.fleet.steering.run_log import Event
 from collective.fleet.steering.statements import PAUSE, STOP, check
+from collective.run_store.run_log import Event
 
 if TYPE_CHECKING:
     from collective.signing.allowed_signers import AllowedSigners

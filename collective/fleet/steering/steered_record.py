@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from collective.errors import TransportError
-from collective.fleet.recording import NEVER, NOTHING_ORDERED, NoRecord, Ordered
+from collective.fleet.recording import INTERRUPTED, NEVER, NOTHING_ORDERED, NoRecord, Ordered
 from collective.fleet.runs import events
 from collective.fleet.steering.lease import RunLease
-from collective.fleet.steering.run_log import Event, RunLog, RunProgress
 from collective.fleet.steering.run_state import RunState
+from collective.run_store.run_log import Event, RunLog, RunProgress
 
 if TYPE_CHECKING:
     from collective.fleet.call import Call
@@ -45,7 +45,9 @@ class RecordLimits:
     delay: float
 
 
-SHARED = RecordLimits(reply=64 * 1024, size=100 * 1024 * 1024, delay=1.0)
+MOST_OUTPUT = 64 * 1024  # characters of the outputs of one reply in a shared record
+MOST_OUTPUTS = 100 * 1024 * 1024  # of all replies
+SHARED = RecordLimits(MOST_OUTPUT, MOST_OUTPUTS, delay=1.0)
 
 
 class OpenedRun(NamedTuple):
@@ -62,6 +64,8 @@ OpenRun = Callable[["Call", "Pace"], OpenedRun]
 class SteeredRecord(NoRecord):
     """The record of one call, which `open_run` opens when the call begins.
 
+    With `leaves`, a call that is interrupted stays open for another caller.
+
     `poll` is the number of seconds between two looks for orders; `now` returns the server's time in Unix seconds.
     """
 
@@ -74,6 +78,7 @@ class SteeredRecord(NoRecord):
         now: Callable[[], float] = time.time,
         limits: RecordLimits = SHARED,
     ) -> None:
+        self.leaves = False
         self._open_run = open_run
         self._opened: OpenedRun | None = None
         self._poll = poll
@@ -170,6 +175,9 @@ class SteeredRecord(NoRecord):
     def end(self, call: EndedCall) -> None:
         """Append the outcomes, and end the lease."""
         if self._left or self._opened is None:
+            return
+        if self.leaves and call.stopped == INTERRUPTED:
+            self.leave()
             return
         last = events.end(call, self._now())
         self._unwritten += [events.missing(call), last]

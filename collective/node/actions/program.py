@@ -8,17 +8,19 @@ Two conventions:
     FILES    one program for each action, called with two files as MCollective's `implemented_by` does
 
 The program has an environment of its own and a private folder for its files, which the monitor removes. What it
-prints goes to the node's log. The fork server preloads this module, so it imports little.
+prints goes to the node's log at once. The fork server preloads this module, so it imports little.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import pwd
 import signal
 import stat
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +35,28 @@ _PREFIX = "io.choria.mcorpc.external.v1."
 _REQUEST, _ACTIVATION = f"{_PREFIX}rpc_request", f"{_PREFIX}activation_request"
 _SCHEMAS = "https://choria.io/schemas/mcorpc/external/v1"
 ACTIVATION_SECONDS = 2.0  # as in Choria
-LOGGED = 64 * 1024  # bytes of each output stream
+_ACTIVATION_OUTPUT = 64 * 1024  # bytes of each output stream
 _QUOTED = 300  # characters of standard error in a message
+_QUOTED_BYTES = 64 * 1024  # of the end of standard error, in which the last line is looked for
 _STATUS_CODES = range(6)
+
+
+class _LoggedStream(io.BytesIO):
+    """Passes what a program prints on to standard error, which is the node's log, as soon as it is there.
+
+    So the log has the output of a program that is killed at its deadline, too. `end` has the last bytes.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.end = b""
+
+    def write(self, chunk: Any) -> int:
+        """Pass a part on; the monitor bounds what comes into the log."""
+        self.end = (self.end + bytes(chunk))[-_QUOTED_BYTES:]
+        with open(2, "wb", buffering=0, closefd=False) as log:
+            log.write(chunk)
+        return len(chunk)
 
 
 def state(path: Path) -> FileState:
@@ -54,7 +75,6 @@ def call_program(job: ActionJob, call: ProgramCall, folder: Path) -> ActionResul
         raise Failed(f"{program}: changed since the node loaded it (reload the node)", reason=CRASHED)
     folder.mkdir(mode=0o700)
     done = _run(program, folder, call, job)
-    _log(done)
     result = _choria_result(program, done, folder) if call.convention == CHORIA else _files_result(done, folder)
     if result.statuscode == 0:
         return result
@@ -69,7 +89,9 @@ def activates(program: Path, agent: str, settings: Mapping[str, Any], folder: Pa
     variables = _write_files(folder, document, settings, {}, agent)
     variables["CHORIA_EXTERNAL_PROTOCOL"] = _ACTIVATION
     command = [str(program), str(folder / "request"), str(folder / "reply"), _ACTIVATION]
-    done = run(command, timeout=ACTIVATION_SECONDS, cwd=folder, env=variables, user=_own_user(), keep=LOGGED)
+    done = run(
+        command, timeout=ACTIVATION_SECONDS, cwd=folder, env=variables, user=_own_user(), keep=_ACTIVATION_OUTPUT
+    )
     if done.timed_out:
         raise Failed(f"no answer to the activation request within {ACTIVATION_SECONDS:.0f} s")
     if done.exitcode:
@@ -92,7 +114,9 @@ def _run(program: Path, folder: Path, call: ProgramCall, job: ActionJob) -> Comp
     if call.convention == CHORIA:
         command.append(_REQUEST)
         variables["CHORIA_EXTERNAL_PROTOCOL"] = _REQUEST
-    return run(command, cwd=folder, env=variables, user=_own_user(), keep=LOGGED)
+    streams = {"stdout": _LoggedStream(), "stderr": _LoggedStream()}
+    done = run(command, cwd=folder, env=variables, user=_own_user(), keep=0, store=streams.__getitem__)
+    return replace(done, stderr=streams["stderr"].end.decode(errors="replace"))
 
 
 def _write_files(
@@ -129,13 +153,6 @@ def _own_user() -> str | None:
         return pwd.getpwuid(os.geteuid()).pw_name
     except KeyError:
         return None
-
-
-def _log(done: Completed) -> None:
-    """Write what the program printed to standard error, which is the node's log."""
-    printed = "".join(part if part.endswith("\n") else f"{part}\n" for part in (done.stdout, done.stderr) if part)
-    with open(2, "wb", closefd=False) as log:
-        log.write(printed.encode(errors="replace"))
 
 
 def _ending(done: Completed) -> str:

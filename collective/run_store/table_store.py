@@ -20,14 +20,17 @@ from contextlib import suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from collective import names
 from collective.aws.errors import translated
 from collective.aws.session import AWS
 from collective.errors import Unreachable
-from collective.fleet.runs import saved_run
-from collective.fleet.steering.run_log import LEASE, Event, Holder, RunEntry, RunLog, RunProgress
+from collective.run_store.event_lines import parsed, valid
+from collective.run_store.run_log import LEASE, Event, Holder, RunEntry, RunLog, RunProgress
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
+
+    from collective.config import ClientConfig
 
 KEY: Any = [{"AttributeName": "part", "KeyType": "HASH"}, {"AttributeName": "entry", "KeyType": "RANGE"}]
 EXPIRES = "expires"
@@ -37,6 +40,11 @@ _MOST = 64 * 1024 * 1024  # bytes of one batch, after decompression
 _RUNS = "runs"
 _DAY = 86400.0
 _HELD = ("holder", "held_by", "held_on")
+
+
+def table_of(config: ClientConfig) -> TableRunStore:
+    """Return the runs of the caller's collective. Raises ConfigError."""
+    return TableRunStore(AWS.of(config), names.runs_table(config.collective), config.runs_days)
 
 
 class TableRunStore:
@@ -80,7 +88,7 @@ class TableRunStore:
         run = str(begin["run"])
         log = self._log(run)
         log.append(events)
-        self._entries[run] = f"{int(float(begin['time']) * 1000):013d}-{run}"
+        self._entries[run] = _sort_key(float(begin["time"]), run)
         item = {**self._key(run), "begin": {"S": json.dumps(begin)}, **self._held(holder), **self._expires()}
         with translated(self._table, "table"):
             self._client.put_item(TableName=self._table, Item=item)
@@ -99,7 +107,7 @@ class TableRunStore:
             items = [item for page in pages for item in page["Items"]]
         now = self._aws.now()
         found = [entry for item in items if (entry := _entry(item, now)) is not None]
-        self._entries.update({entry.run: f"{int(entry.time * 1000):013d}-{entry.run}" for entry in found})
+        self._entries.update({entry.run: _sort_key(entry.time, entry.run) for entry in found})
         return found
 
     def log(self, run: RunEntry) -> RunLog:
@@ -108,6 +116,7 @@ class TableRunStore:
 
     def take(self, run: RunEntry, holder: Holder) -> bool:
         """Change the holder if the lease has ended."""
+        self._entries[run.run] = _sort_key(run.time, run.run)
         return self._update(
             run.run,
             holder,
@@ -256,7 +265,7 @@ class TableLog:
         self._parts.append(bytes(lines or b""))
         if str(len(self._parts)) == count:
             for line in _unpacked(b"".join(self._parts)).splitlines():
-                if (event := saved_run.parsed(line)) is not None:
+                if (event := parsed(line)) is not None:
                     yield event
 
 
@@ -280,8 +289,8 @@ def _unpacked(packed: bytes) -> bytes:
 def _entry(item: Any, now: float) -> RunEntry | None:
     """Return an item of the list; None for one that has expired, or that cannot be read."""
     try:
-        begin = saved_run.valid(json.loads(item["begin"]["S"]))
-        end = saved_run.valid(json.loads(item["ended"]["S"])) if "ended" in item else {}
+        begin = valid(json.loads(item["begin"]["S"]))
+        end = valid(json.loads(item["ended"]["S"])) if "ended" in item else {}
         progress = RunProgress(**json.loads(item["progress"]["S"])) if "progress" in item else RunProgress()
         lease_end = float(item["lease_end"]["N"]) if "lease_end" in item else 0.0
         holder = Holder(*(item[name]["S"] for name in _HELD), int(item["held_pid"]["N"]))
@@ -291,6 +300,11 @@ def _entry(item: Any, now: float) -> RunEntry | None:
     except (KeyError, ValueError, TypeError, RecursionError):
         return None
     return RunEntry(begin["run"], time, begin, end, holder, max(0.0, lease_end - now), progress)
+
+
+def _sort_key(time: float, run: str) -> str:
+    """Return the sort key of a run in the list, so that a list is in the order of time."""
+    return f"{round(time * 1000):013d}-{run}"
 
 
 def _attribute(item: Any, name: str, kind: str) -> Any:
