@@ -311,6 +311,19 @@ def test_a_change_of_the_installation_replaces_it(environment: dict[str, str], r
     warm.crpc("warm", "stop")
 
 
+def test_a_process_that_does_not_answer_is_not_waited_for(warm: Warm) -> None:
+    """Without an answer within some seconds the command line runs in the usual way, and only there."""
+    pid = warm.state()["pid"]
+    before = warm.served()
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        assert warm.crpc("--version").stdout.startswith("crpc ")
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    wait_until(lambda: warm.state()["active"] == 0, 20)
+    assert warm.served() <= before + 1
+
+
 def test_many_calls_leak_nothing(warm: Warm) -> None:
     """The open files and the memory of the warm process do not grow, and no process is left."""
 
