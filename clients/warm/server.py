@@ -18,6 +18,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from collective.clients.streams import notice
 from collective.clients.warm import child, preload
 from collective.clients.warm.freshness import ImportedFiles, stamps
 from collective.clients.warm.front import COLD, ENDED, HEADER, STOPPED
@@ -119,8 +120,7 @@ class WarmServer:
             (one for one in self._files if stamps([one]) != {one: self._files[one]}), None
         )
         if changed:
-            sys.stderr.write(f"{changed} has changed\n")
-            sys.stderr.flush()
+            notice(f"{changed} has changed")
         return changed is not None
 
     def _fork(self, request: child.WarmRequest, connection: socket.socket) -> None:
