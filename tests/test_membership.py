@@ -111,6 +111,20 @@ def test_a_failed_node_joins_with_a_later_heartbeat(world: World) -> None:
     assert world.step(1) == ["join a"]
 
 
+def test_a_failure_found_just_after_a_restart_is_no_join(tmp_path: Path) -> None:
+    """The last heartbeat of a failed node is the one of the verdict, not an older one in the state file."""
+    world = World(tmp_path / "state")
+    world.put("a")
+    world.step()
+    world.clock.time += 10
+    world.registry.heartbeat("a", "1")
+    world.answers.dead = {"a"}
+    assert world.step(16) == []
+    world.restart()
+    assert world.step(1) == ["failed a"]
+    assert world.step(1) == []
+
+
 def test_a_removed_record_of_a_node_that_is_gone_is_reaped(world: World) -> None:
     """After prune, members that left or failed are reaped; one that is alive is examined first."""
     world.put("a"), world.put("b")

@@ -61,12 +61,13 @@ class Command:
 class CommandHandler:
     """Runs a command for events: once for consecutive events of a kind (serf), or once for all of them (JSON).
 
-    A command that fails or takes too long is logged as `handler.failed`; its events count as delivered.
+    `me` is the machine on which it runs. A command that fails or takes too long is logged as `handler.failed`; its
+    events count as delivered.
     """
 
     def __init__(self, command: Command, me: Self) -> None:
         self._command = command
-        self._self = me
+        self.me = me
         self._lock = threading.Lock()
         self._running: set[subprocess.Popen[bytes]] = set()
         self._stopped = False
@@ -87,7 +88,7 @@ class CommandHandler:
                 _kill(process)
 
     def _run(self, kind: str, text: str, events: Iterable[Event]) -> bool:
-        environment = {**self._command.settings.get("env", os.environ), **serf_convention.variables(kind, self._self)}
+        environment = {**self._command.settings.get("env", os.environ), **serf_convention.variables(kind, self.me)}
         try:
             process = self._start(environment)
         except OSError as error:

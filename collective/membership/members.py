@@ -131,6 +131,8 @@ def changes(before: Member, after: Member, ignored: Iterable[str] = ()) -> dict[
 
 
 def _different(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[str, ...]:
+    if before is after:
+        return ()
     names = sorted(before.keys() | after.keys())
     return tuple(name for name in names if _json(before, name) != _json(after, name))
 

@@ -96,7 +96,7 @@ class Tracker:
                 self._vouched[identity] = now + known.period
             elif record is None or (record.left is None and record.last_seen <= verdict.suspect.last_seen):
                 self._since.pop(identity, None)
-                self.members[identity] = replace(known, state=FAILED)
+                self.members[identity] = replace(known, state=FAILED, last_seen=verdict.suspect.last_seen)
                 yield Change(FAIL, self.members[identity], reason=verdict.why)
 
     def _settled(self, change: Change | None, identity: str, now: float, settle: bool) -> list[Change]:

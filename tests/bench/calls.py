@@ -23,7 +23,8 @@ from support.crpc_process import BIN, clean_environment, own_lab
 from support.servers import PROGRAMS
 
 from collective.lab.layout import Layout
-from collective.setup.cost import DAYS, US_EAST_1
+from collective.prices import US_EAST_1
+from collective.setup.cost import DAYS
 
 HERE = Path(__file__).parent
 RUNS = 5
@@ -83,7 +84,7 @@ def _to_simulated(report: Report, sizes: Sequence[int], *, latency: bool) -> Non
 def _at_once(report: Report) -> None:
     """Measure ten callers at once: each has its own process, and all share the processor."""
     with tempfile.TemporaryDirectory() as name, simulated(Path(name), 50, latency=False) as (environment, _):
-        words = [BIN / "crpc", "rpcutil", "ping", "--json"]
+        words: list[str | Path] = [BIN / "crpc", "rpcutil", "ping", "--json"]
         alone, together, used = [], [], []
         for _ in range(RUNS + 1):
             alone.append(_seconds(words, environment, 1)[0])
@@ -138,7 +139,7 @@ def _measured(
 def traced(environment: dict[str, str], *words: str) -> dict[str, float]:
     """Run one call; return the milliseconds of its parts, and what it used."""
     with tempfile.NamedTemporaryFile() as file:
-        command = [sys.executable, HERE / "traced_crpc.py", *(words or ("rpcutil", "ping"))]
+        command: list[str | Path] = [sys.executable, HERE / "traced_crpc.py", *(words or ("rpcutil", "ping"))]
         began = time.monotonic()
         with subprocess.Popen(
             command, env={**environment, "BENCH_MARKS": file.name}, stdout=subprocess.DEVNULL
@@ -224,7 +225,7 @@ def simulated(folder: Path, nodes: int, *, latency: bool) -> Iterator[tuple[dict
 
 @contextmanager
 def _started(program: str, *options: str) -> Iterator[str]:
-    command = [sys.executable, HERE / program, *options]
+    command: list[str | Path] = [sys.executable, HERE / program, *options]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:

@@ -294,7 +294,7 @@ def simulated_nodes() -> None:
         ("caller, s", "nodes, s", "both, s", "memory of the call, MB"),
     )
     for count in (1000, 2000, 5000, 10_000):
-        command = [sys.executable, HERE / "simulated_nodes.py", str(count)]
+        command: list[str | Path] = [sys.executable, HERE / "simulated_nodes.py", str(count)]
         found = json.loads(_output(command, {**clean_environment(), "PYTHONPATH": str(HERE.parent)}))
         names = ("caller_s", "nodes_s", "total_s")
         shown.row(f"{count} nodes", *(f"{found[name]:.2f}" for name in names), f"{found['call_mb']:.0f}")

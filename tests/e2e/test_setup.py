@@ -15,7 +15,7 @@ from support.json_documents import check_document
 from support.proxy import Proxy
 
 from collective import names
-from collective.fleet.steering.table_store import KEY as RUNS_KEY
+from collective.registry.run_table import KEY as RUNS_KEY
 
 
 @pytest.fixture
