@@ -29,7 +29,7 @@ from dataclasses import dataclass
 
 from collective.config import NodeConfig
 from collective.prices import US_EAST_1, Prices
-from collective.registry.run_table import RENEW
+from collective.run_lease import RENEW
 from collective.transport import BATCH, LONGEST_POLL
 
 DAYS = 31  # the longest month, so that no bill is higher
