@@ -84,7 +84,9 @@ def _at_once(report: Report) -> None:
     """Measure ten callers at once: each has its own process, and all share the processor."""
     with tempfile.TemporaryDirectory() as name, simulated(Path(name), 50, latency=False) as (environment, _):
         words: list[str | Path] = [BIN / "crpc", "rpcutil", "ping", "--json"]
-        alone, together, used = [], [], []
+        alone: list[float] = []
+        together: list[float] = []
+        used: list[float] = []
         for _ in range(RUNS + 1):
             alone.append(_seconds(words, environment, 1)[0])
             wall, processor = _seconds(words, environment, 10)

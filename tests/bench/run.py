@@ -261,7 +261,8 @@ def processor_seconds(pid: int) -> float:
 
 def repeated(words: list[str | Path], environment: dict[str, str]) -> tuple[list[float], list[float]]:
     """Return the durations and the processor times of several runs after a warm-up, in milliseconds."""
-    walls, used = [], []
+    walls: list[float] = []
+    used: list[float] = []
     for _ in range(RUNS + 1):
         before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
         subprocess.run(words, env=environment, capture_output=True, check=False)
