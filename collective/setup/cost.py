@@ -29,34 +29,17 @@ from dataclasses import dataclass
 
 from collective.config import NodeConfig
 from collective.fleet.steering.run_log import RENEW
+from collective.prices import US_EAST_1, USUALLY_DIRECT, Prices
 from collective.transport import BATCH, LONGEST_POLL
 
 DAYS = 31  # the longest month, so that no bill is higher
 _MONTH = DAYS * 86400  # seconds
-DIRECT_LIMIT = 50  # nodes of a call, up to which it usually sends to each (`fleet/send_choice.py` decides)
 ITEM_KB = 1  # KB of one node in the registry; 0.5 in the lab, about 1 with 50 facts
 _PAGE_KB = 1024  # of one Scan
 _READ_UNIT_KB = 4
 _RUN_SECONDS, _RUN_WAVES, _RUN_LOOK = 600, 10, 2  # of a shared rollout: its length, its waves, its looks for orders
 _LEASE_KB = 2  # the item with the lease
 _EVENT_KB = 0.3  # the events of one node, compressed; a small reply
-
-
-@dataclass(frozen=True)
-class Prices:
-    """Prices in US dollars per million: SQS requests, SNS requests, DynamoDB on-demand write and read units."""
-
-    region: str
-    as_of: str
-    sqs: float
-    sns: float
-    writes: float
-    reads: float
-
-
-# https://aws.amazon.com/sqs/pricing (standard queues, first 100 billion), /sns/pricing (standard topics) and
-# /dynamodb/pricing/on-demand (standard table class; halved in November 2024).
-US_EAST_1 = Prices("us-east-1", "2026-06", sqs=0.40, sns=0.50, writes=0.625, reads=0.125)
 
 
 @dataclass(frozen=True)
@@ -169,7 +152,7 @@ def total(items: list[BillItem]) -> float:
 def _call(usage: Usage) -> tuple[float, int]:
     """Return the SQS requests and the publishes of one call."""
     replies = usage.nodes_per_call * (1 + 2 / BATCH)
-    if usage.nodes_per_call <= DIRECT_LIMIT:
+    if usage.nodes_per_call <= USUALLY_DIRECT:
         return 3 * usage.nodes_per_call + replies + 2, 0
     return 2 * usage.nodes + replies + 1, 1
 
