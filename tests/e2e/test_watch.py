@@ -185,7 +185,9 @@ def test_forms_of_output(crpc: Crpc, tmp_path: Path) -> None:
     check_document(found)
     names = [event["member"]["identity"] for event in found["events"]]
     assert names == [FIRST, SECOND, THIRD]
-    streamed = [json.loads(line) for line in crpc("watch", "--on", "join", "--for", "0.1", "--jsonl").stdout.splitlines()]
+    streamed = [
+        json.loads(line) for line in crpc("watch", "--on", "join", "--for", "0.1", "--jsonl").stdout.splitlines()
+    ]
     assert [one["member"]["identity"] for one in streamed] == names
     table = crpc("watch", "--on", "join", "--once", "--fields", "node,event", "-o", "csv").stdout.split()
     assert table == ["node,event", *(f"{name},join" for name in names)]
