@@ -12,19 +12,17 @@ from collective.node.actions import preloading
 from collective.node.plugins import agents, plugin_set
 
 ENDS_WHEN_IDLE = """
-import os, sys, time
-from multiprocessing import active_children, forkserver
+import os
 from support.footprint import descendants
 from support.waiting import wait_until
 from collective.node.actions.fork_server import ForkServer
-
 server = ForkServer(idle_limit=1)
 connection, remote = server.pipe()
 print(len(descendants(os.getpid())))
 for number in range(2):
     process = server.start(remote.recv_bytes, ())
     print(len(descendants(os.getpid())))
-    time.sleep(2.5)  # the process runs longer than the limit of an idle fork server
+    process.join(2.5)  # the process runs longer than the limit of an idle fork server
     print(len(descendants(os.getpid())), process.is_alive())
     connection.send_bytes(b"end")
     process.join()
