@@ -15,7 +15,7 @@ WORKERS ?= 3
 FUZZ_INPUTS ?= 1000000
 SERVERS := .servers/ministack/.installed .servers/fauxqs/.installed
 
-.PHONY: demo test test-newest test-oldest test-strange lint types bench docs fuzz lock servers simulation kills floods files examples systemd puppet failures soak clean
+.PHONY: demo test test-newest test-oldest test-strange lint types bench docs fuzz lock servers simulation steering kills floods files examples systemd puppet failures soak warm clean
 
 demo:  ## install, start a local fleet, run the main job
 	@PYTHON=$(PYTHON) conf/demo.sh
@@ -39,9 +39,8 @@ types: $(INSTALLED)  ## mypy reads the installed package: what users import, und
 	MYPYPATH=build/types $(VENV)/bin/mypy -p collective
 	MYPYPATH=build/types:tests:docs $(VENV)/bin/mypy tests docs/_reference
 
-bench: $(INSTALLED)  ## the figures in docs/performance.md
-	PYTHONPATH=tests $(VENV)/bin/python tests/bench/run.py
-	PYTHONPATH=tests $(VENV)/bin/python tests/bench/render.py
+bench: $(INSTALLED)  ## the figures in docs/performance.md; BENCH='calls latency' measures some parts
+	PYTHONPATH=tests $(VENV)/bin/python tests/bench/run.py $(BENCH)
 
 fuzz: $(VENV)/.fuzz  ## a million inputs for each parser, led by coverage
 	cd tests && ../$(VENV)/bin/python -m fuzz.run $(FUZZ_INPUTS)
@@ -52,6 +51,9 @@ docs: $(VENV)/.docs  ## the documentation as a site, in build/site
 servers: $(INSTALLED) $(SERVERS)  ## one contract, against three servers that others wrote
 	SERVERS='moto ministack fauxqs' $(VENV)/bin/pytest tests/e2e/test_transport_sqs.py tests/e2e/test_registry_dynamodb.py \
 		tests/e2e/test_servers.py tests/e2e/test_lab.py
+
+steering: $(INSTALLED)  ## 5,000 schedules of deaths, takeovers and orders during a rollout; STEERING_EXAMPLES=20000 tries more
+	STEERING_EXAMPLES=$${STEERING_EXAMPLES:-5000} $(VENV)/bin/pytest --timeout 7200 -q tests/test_steering.py
 
 simulation: $(INSTALLED)  ## 100,000 requests for each seed over a network that misbehaves; SIMULATED_SEEDS='7 8' takes others
 	SIMULATED_REQUESTS=100000 SIMULATED_WORLDS=1000 $(VENV)/bin/pytest --timeout 7200 -q -s tests/test_simulation.py
@@ -78,6 +80,9 @@ failures: $(INSTALLED)  ## inject failures into real processes, and write what w
 	mkdir -p build
 	FAILURES=$(CURDIR)/build/failures.json $(VENV)/bin/pytest -m failure tests/e2e
 	PYTHONPATH=tests $(VENV)/bin/python -m support.failures build/failures.json
+
+warm: $(INSTALLED)  ## 1,000 calls of one warm process leave no open file, memory or process behind
+	WARM_CALLS=1000 $(VENV)/bin/pytest --timeout 1800 -q tests/e2e/test_warm.py
 
 soak: $(INSTALLED)  ## half an hour of 20 calls a second against five real daemons: does anything grow?
 	PYTHONPATH=tests $(VENV)/bin/python tests/bench/soak.py --minutes $(MINUTES) --rate $(RATE)

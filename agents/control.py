@@ -35,9 +35,9 @@ def revoke(id: str, all: bool, *, node: NodeInfo, caller: str, dry_run: bool = F
 
 
 @action
-def settle(id: str, all: bool, *, node: NodeInfo, caller: str) -> Reply:
+def settle(id: str, all: bool, *, node: NodeInfo, caller: str, dry_run: bool = False) -> Reply:
     """Return what became of a request, and its reply; one that has not begun is kept from beginning."""
-    return dict(node.control.settle(id, caller, everyone=all))
+    return dict(node.control.settle(id, caller, everyone=all, dry_run=dry_run))
 
 
 @action

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Mapping
@@ -24,6 +23,8 @@ from collective.errors import ConfigError, UsageError
 from collective.exit_codes import OK
 
 if TYPE_CHECKING:
+    import subprocess
+
     from collective.config import ClientConfig
     from collective.fleet.confirmation import Confirm
     from collective.fleet.fleet import Fleet
@@ -45,7 +46,13 @@ def check(args: argparse.Namespace) -> None:
     """Raise UsageError for options that need this process or a terminal."""
     if not getattr(args, "detach", False):
         return
-    for option, given in (("--no-results", args.no_results), ("--live", args.live), ("--no-save", args.no_save)):
+    given_options = {
+        "--no-results": args.no_results,
+        "--live": args.live,
+        "--no-save": args.no_save,
+        "--notify": args.notify,
+    }
+    for option, given in given_options.items():
         if given:
             raise UsageError(f"--detach: not allowed with {option}")
     if any(gate.name == "ask" for gate in args.gate):
@@ -95,6 +102,8 @@ def _words(args: argparse.Namespace, run: str) -> list[str]:
 
 def _start(words: list[str], log: Path, secrets: Mapping[str, Any]) -> subprocess.Popen[bytes]:
     """Start a process in a session of its own, so that the end of this terminal does not end it."""
+    import subprocess
+
     try:
         file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     except OSError as error:

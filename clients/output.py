@@ -99,8 +99,8 @@ def show(args: argparse.Namespace, output: Output) -> None:
     deliver(args, _Shown(output, read_view(args)))
 
 
-def is_plain_text(args: argparse.Namespace, columns: Iterable[str]) -> bool:
-    """Return whether the output is the text form as it is, which a command may then print while it works.
+def is_plain_text(args: argparse.Namespace, columns: Iterable[str], form: str = "text") -> bool:
+    """Return whether the output is `form` as it is, which a command may then print while it works.
 
     False if options select, cut or count the rows of `columns`, or write a file. Raises UsageError for wrong options:
     call it before anything is done.
@@ -108,7 +108,7 @@ def is_plain_text(args: argparse.Namespace, columns: Iterable[str]) -> bool:
     view = read_view(args)
     check_fields(view, columns)
     changed = view.selects or view.only or view.query is not None
-    return args.output == "text" and not changed and args.output_file is None
+    return bool(args.output == form) and not changed and args.output_file is None
 
 
 def deliver(args: argparse.Namespace, found: Writable, *, pages: bool = True) -> None:

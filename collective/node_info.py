@@ -31,7 +31,7 @@ class NodeControl(Protocol):
         """Cancel a request or a job, with `running` also one whose action has begun. Return what became of it."""
         ...
 
-    def settle(self, request_id: str, caller: str, *, everyone: bool) -> dict[str, Any]:
+    def settle(self, request_id: str, caller: str, *, everyone: bool, dry_run: bool) -> dict[str, Any]:
         """Return what became of a request and its reply; one that has not begun will not."""
         ...
 

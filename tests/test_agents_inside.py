@@ -88,7 +88,7 @@ def test_cases_of_control(case: dict[str, Any], network: Network) -> None:
 
 
 @dataclass
-class Daemon:
+class StoreOfPlugins:
     """What the agent `plugins` uses of the daemon."""
 
     plugins: PluginStore
@@ -107,6 +107,6 @@ def test_cases_of_plugins(case: dict[str, Any], tmp_path: Path) -> None:
         folder = plugin(tmp_path / "pushed", case["push"], name=case.get("name", "extra"), code=case.get("code", CODE))
         text = bundles.pack(folder).text()
         case["data"] = {"bundle": text, "digest": bundles.digest(text), **case.get("data", {})}
-    perform(plugins_agent, {**case, "node": Daemon(node.store)})
+    perform(plugins_agent, {**case, "node": StoreOfPlugins(node.store)})
     serving = node.version() if "extra" in node.serving.agents else None
     assert serving == case["serving"]

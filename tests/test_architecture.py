@@ -6,6 +6,7 @@ authoring          tools for the authors of agents
 lab, testing       whole collectives, made of both sides
 setup              what a collective needs on AWS
 node │ fleet       the two sides: they never meet
+membership         which nodes there are, for both sides
 transport registry edges; aws is what those on AWS share
 agents             plugins
 values             errors, names, config, messages, ddl, filters, signing …: no network, no clock, no side
@@ -37,13 +38,14 @@ MAY_IMPORT = {
     "aws": "values",
     "transport": "values aws",
     "registry": "values aws",
-    "node": "values aws transport registry",
-    "fleet": "values aws transport registry",
+    "membership": "values registry",
+    "node": "values aws transport registry membership",
+    "fleet": "values aws transport registry membership",
     "setup": "values aws transport registry",
     "lab": "values aws transport registry node",
-    "testing": "values transport registry node fleet",
+    "testing": "values transport registry node fleet membership",
     "authoring": "values node fleet testing",
-    "clients": "values fleet lab setup authoring",
+    "clients": "values fleet lab setup authoring membership",
     "__init__": "values fleet",
     "__main__": "clients",
 }

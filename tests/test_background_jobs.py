@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.node_server import audit, call_node, replies, request, send
+from support.node_server import audit, body, call_node, digest_of, replies, request, send
 from support.waiting import wait_until
 
 from collective import messages
@@ -110,6 +110,36 @@ def test_a_job_can_start_later(network: Network) -> None:
     call_node(network, other)
     assert control(network, "cancel", id=other.id).data["became"] == "cancelled"
     assert result(network, other.id)["state"] == CANCELLED
+
+
+def test_each_node_begins_a_job_at_another_time(tmp_path: Path) -> None:
+    """With a splay, nodes begin up to that much later; the time of a node stays the same."""
+    with memory_fleet(tmp_path, {"web1": {}, "web2": {}, "web3": {}}) as network:
+        background = Background(delay=100.0, splay=1000.0)
+        call = network.fleet.call("shell", "run", {"command": "true"}, background=background)
+        call.wait()
+        found = network.fleet.call("control", "jobs", {"all": True}).wait()
+        starts = [entry["start"] for reply in found.replies.values() for entry in reply.data["jobs"]]
+    assert len(set(starts)) == 3
+    assert all(99.0 < start - call.started < 1102.0 for start in starts)
+    assert max(starts) - min(starts) > 1.0
+
+
+def test_a_job_expires_when_the_node_was_off_for_too_long(tmp_path: Path) -> None:
+    """After a restart, a job within its grace time begins, and one that is later never does."""
+    path, late, soon = tmp_path / "jobs.sqlite", job(f"touch {tmp_path}/no"), job(f"touch {tmp_path}/yes")
+    database = open_database(path)
+    for sent, grace in ((late, 5.0), (soon, 3600.0)):
+        fields = {"run": sent.run, "digest": digest_of(sent), "start": time.time() - 10, "grace": grace, "keep": 60.0}
+        JobStore(database).add(stored(sent.id, body=body(sent), **fields))
+    database.close()
+    with memory_fleet(tmp_path, {"web1": {}}, jobs=open_database(path)) as network:
+        network.transport.open_replies("testing_reply_test-0")
+        assert result(network, soon.id)["state"] == ENDED
+        found = result(network, late.id)
+    assert (found["state"], found["result"]["reason"]) == ("expired", "expired")
+    assert found["result"]["statusmsg"] == "the node could not start it within 5 s of its time"
+    assert ((tmp_path / "yes").exists(), (tmp_path / "no").exists()) == (True, False)
 
 
 def test_a_running_job_is_stopped_with_its_processes(network: Network, tmp_path: Path) -> None:

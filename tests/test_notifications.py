@@ -295,11 +295,9 @@ def test_a_pause_is_reported_once(page: Webhook, tmp_path: Path) -> None:
     call = call_shell(network_of("ab"), tmp_path, pace=WAVES, gates=gates)
     with sender.following(call):
         call.wait()
-    found = page.next()
-    assert found["title"] == "shell run on 2 nodes of scripted: paused"
-    assert found["message"].splitlines()[:2] == ["gate 'answers': too hot", "1 OK, 1 waiting"]
-    assert page.next()["title"] == "shell run on 2 nodes of scripted: OK"
-    assert page.received.empty()
+    found = {one["title"].rpartition(" ")[2]: one["message"].splitlines() for one in (page.next(), page.next())}
+    assert found["paused"][:2] == ["gate 'answers': too hot", "1 OK, 1 waiting"]
+    assert (found.keys(), page.received.empty()) == ({"paused", "OK"}, True)
 
 
 def test_a_question_to_a_person_is_reported(page: Webhook, tmp_path: Path) -> None:
@@ -309,8 +307,8 @@ def test_a_question_to_a_person_is_reported(page: Webhook, tmp_path: Path) -> No
     call = call_shell(network_of("ab"), tmp_path, pace=WAVES, gates=gates)
     with sender.following(call):
         call.wait()
-    assert page.next()["title"] == "shell run on 2 nodes of scripted: waiting"
-    assert page.next()["title"] == "shell run on 2 nodes of scripted: OK"
+    titles = {page.next()["title"], page.next()["title"]}
+    assert titles == {f"shell run on 2 nodes of scripted: {state}" for state in ("waiting", "OK")}
 
 
 def test_an_error_of_a_notification_is_one_line(page: Webhook, tmp_path: Path, capsys: Captured) -> None:

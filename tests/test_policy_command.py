@@ -140,6 +140,42 @@ def test_a_request_can_be_tested_against_a_policy(folder: Path, capsys: Captured
     assert found[2].count("\n") == bool(message)
 
 
+CHANGES = """
+groups: {leads: [carol, dave]}
+rules:
+  - {name: night, agents: [service], between: "22:00-04:00 UTC", max_targets: 5}
+  - {name: purge, agents: [package], reason: "CHG-[0-9]+.*", approvals: 2, approvers: ["group:leads"]}
+  - {name: hourly, agents: [shell], max_targets_per_hour: 10}
+"""
+
+
+@pytest.mark.parametrize(
+    ("line", "denied"),
+    {
+        "service restart service=x --time 2026-11-28T23:00+00:00 --targets 5": "",
+        "service restart service=x --time 2026-11-28T03:59+00:00": "",
+        "service restart service=x --time 2026-11-28T04:00+00:00": "no rule allows it now (rule 'night'",
+        "service restart service=x --time 2026-11-28T23:00+00:00 --targets 6": "at most 5 nodes per call, not 6",
+        "package purge package=x": "requires a reason that matches 'CHG-[0-9]+.*', and none was given",
+        "package purge package=x --reason later": "requires a reason that matches 'CHG-[0-9]+.*', not 'later'",
+        "package purge package=x --reason CHG-1": "requires 2 approvals by other callers, not 0",
+        "package purge package=x --reason CHG-1 --approvals 2": "",
+        "package purge package=x --reason CHG-1 --approver carol --approver dave": "",
+        "package purge package=x --reason CHG-1 --approver carol --approver eve": "not 1 (the policy accepts no",
+        "shell run command=true --targets 11": "at most 10 nodes per hour and caller, not 11",
+    }.items(),
+)
+def test_requirements_can_be_tested(folder: Path, capsys: Captured, line: str, denied: str) -> None:
+    """The time, the reason, the number of nodes and the approvals are options, as a node would know them."""
+    (folder / "policy.yaml").write_text(CHANGES)
+    code, out, _ = called(["policy", "test", "policy.yaml", "--caller", "bob", *line.split()], capsys)
+    assert (code, out.startswith("denied" if denied else "allowed"), denied in out) == (
+        2 if denied else 0,
+        True,
+        True,
+    ), out
+
+
 def test_a_valid_policy_passes_the_check(folder: Path, capsys: Captured) -> None:
     """`crpc policy check` prints the number of rules of a valid policy."""
     assert called(["policy", "check", "policy.yaml"], capsys) == (

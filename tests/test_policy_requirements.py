@@ -135,7 +135,7 @@ def test_a_replay_uses_the_recorded_reason_number_and_time() -> None:
     """What the audit log does not know, the calls of the hour, makes a request undecidable."""
     decision = {
         "event": "decision", "time": NOON, "caller": "alice@example.com", "agent": "service", "action": "restart",
-        "data": {}, "verdict": "allowed", "reason": "CHG-1", "targets": 7,
+        "data": {}, "verdict": "allowed", "reason": "CHG-1", "targets": 7, "approvers": ["bob"],
     }  # fmt: skip
 
     def state(rule: str) -> str:
@@ -145,6 +145,7 @@ def test_a_replay_uses_the_recorded_reason_number_and_time() -> None:
     assert state("reason: 'CHG-1'") == "same"
     assert state("reason: 'CHG-2'") == "different"
     assert state("max_targets: 6") == "different"
+    assert [state(f"approvals: 1, approvers: [{name}]") for name in ("bob", "carol")] == ["same", "different"]
     assert state("between: '22:00-04:00 UTC'") == "different"
     assert state("max_targets_per_hour: 100") == "undecidable"
 
@@ -286,7 +287,7 @@ def test_an_approval_is_for_one_request_and_its_retries(tmp_path: Path) -> None:
 
 
 def test_the_uses_of_approvals_are_forgotten_when_they_expire(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Their number is limited; a node that has too many refuses instead of forgetting one."""
+    """The number of uses is limited; a node that has too many refuses instead of forgetting one."""
     monkeypatch.setattr(call_history, "MOST_USES", 2)
     uses = ApprovalUses(open_database(None))
     uses.add("a", "1", until=10.0, now=1.0)

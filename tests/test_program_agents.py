@@ -7,6 +7,7 @@ import logging
 import os
 import shutil
 import stat
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -252,19 +253,24 @@ def test_every_ending_of_a_program_is_one_clear_reply(
     assert list(temporary.glob("collective-*")) == []
 
 
-def test_a_program_that_does_not_end_is_killed(
-    folder: Path, serve: Any, tmp_path: Path, temporary: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    """At the deadline the program and its children are dead, its output is logged, and its files are gone."""
+def test_what_a_killed_program_has_printed_is_logged(folder: Path) -> None:
+    """The output before the deadline is in the log, also of a program in a relative folder."""
+    write_program(folder / "loop" / "go", "#!/bin/sh\necho waiting for db1; echo no answer >&2; exec sleep 600\n")
+    (folder / "loop.json").write_text(ddl("loop").replace('"timeout": 5', '"timeout": 3'))
+    crpc = Path(sys.executable).parent / "crpc"
+    done = subprocess.run([crpc, "run-local", "loop", "go"], cwd=folder, capture_output=True, text=True, check=False)
+    assert (done.returncode, "Timed out after 3 s" in done.stdout) == (2, True), done.stdout
+    assert {"waiting for db1", "no answer"} <= set(done.stderr.splitlines())
+
+
+def test_a_program_that_does_not_end_is_killed(folder: Path, serve: Any, tmp_path: Path, temporary: Path) -> None:
+    """At the deadline the program and its children are dead, and the files of the call are gone."""
     (folder / "loop").mkdir()
-    script = f"echo waiting for db1; echo no answer >&2; setsid sleep 600 & echo $! > {tmp_path}/pid; wait"
-    write_program(folder / "loop" / "go", f"#!/bin/sh\n{script}\n")
+    write_program(folder / "loop" / "go", f"#!/bin/sh\nsetsid sleep 600 & echo $! > {tmp_path}/pid; wait\n")
     (folder / "loop.json").write_text(ddl("loop").replace('"timeout": 5', '"timeout": 3'))
     reply = serve()("loop")
     assert (reply.statuscode, reply.reason) == (5, "timeout")
     assert not Path(f"/proc/{(tmp_path / 'pid').read_text().strip()}").exists()
-    logged = capfd.readouterr().err
-    assert ("waiting for db1\n" in logged, "no answer\n" in logged) == (True, True)
     assert list(temporary.glob("collective-*")) == []
 
 
@@ -404,3 +410,16 @@ def test_the_reply_file_of_mcollective_is_read_as_there(folder: Path, serve: Any
     assert {name: call("runner", name).data for name in MCOLLECTIVE_REPLIES} == {
         name: data for name, (_, data) in MCOLLECTIVE_REPLIES.items()
     }
+
+
+def test_the_programs_of_the_first_folder_are_used(folder: Path) -> None:
+    """MCollective has a fixed order of two places (actionrunner_spec.rb:229-239); here the configured order decides."""
+    folders = [folder, folder.parent / "other"]
+    for one in folders:
+        write_program(one / "runner" / "go", "#!/bin/sh\n")
+    (folder / "runner.json").write_text(ddl("runner"))
+    loaded = agents.load(folders, [folder], folder / "settings")
+    assert loaded["runner"].programs["go"].path == folder / "runner" / "go"
+    assert loaded.problems == (
+        f"{folders[1]}/runner: the name 'runner' is already used by {folder}/runner (rename one of them)",
+    )

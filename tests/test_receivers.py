@@ -61,7 +61,7 @@ def test_no_poll_is_open_when_all_replies_are_in() -> None:
 
 
 def test_an_empty_queue_is_polled_by_one_thread() -> None:
-    """Until replies arrive, nobody but the leader asks."""
+    """Until replies arrive, only the leader asks."""
     queue = Queue(0)
     receivers = Receivers(queue.receive, 8)
     assert receivers.take(0.1, 500) == []

@@ -133,4 +133,4 @@ def test_a_request_that_has_expired_cannot_be_approved(file: Path, tmp_path: Pat
     RequestFolder(tmp_path / "shared").add(made, age)
     code, _, err = called(["approve", made["run"], "--yes"], capsys)
     assert (code, "the time for approvals is over" in err) == (64, True)
-    assert ", expired, approved by nobody yet" in called(["request"], capsys)[1]
+    assert ", expired, approved by no caller yet" in called(["request"], capsys)[1]

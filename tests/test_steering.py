@@ -23,7 +23,7 @@ from collective.fleet.pace import Pace
 from collective.fleet.runs import saved_run
 from collective.fleet.runs.saved_call import SavedCall
 from collective.fleet.runs.saved_run import SavedRun
-from collective.fleet.steering.continuation import Continuation, Times
+from collective.fleet.steering.continuation import Continuation, SteeringTimes
 from collective.fleet.steering.run_log import LEASE
 from collective.fleet.steering.statements import PAUSE, RESUME, STOP
 from collective.fleet.steering.steered_record import SteeredRecord
@@ -33,7 +33,7 @@ from collective.testing.run_store import MemoryRunStore
 from collective.transport import Delivery
 
 POLL = 1.0
-PATIENCE = 300  # steps after which somebody resumes a paused run
+PATIENCE = 300  # steps after which a paused run is resumed
 EXAMPLES = int(os.environ.get("STEERING_EXAMPLES", "300"))  # `make steering` tries thousands
 
 
@@ -68,7 +68,7 @@ class Stepped(Scripted):
         return super().receive(queue, wait)
 
 
-class World:
+class SteeredWorld:
     """A scripted fleet, the record of one run, and its callers, one after the other."""
 
     def __init__(self, folder: Path, parts: dict[str, Part], pace: Pace, gate: ListedGate | None = None) -> None:
@@ -105,11 +105,11 @@ class World:
 
     def steerer(self) -> Steerer:
         """Return a caller without a key, by the script's clock."""
-        return Steerer("somebody", now=self.network.clock, clock=self.network.clock)
+        return Steerer("carol", now=self.network.clock, clock=self.network.clock)
 
-    def times(self) -> Times:
+    def times(self) -> SteeringTimes:
         """Return the times of the script."""
-        return Times(POLL, self.network.clock, self.network.clock, self.sleep)
+        return SteeringTimes(POLL, self.network.clock, self.network.clock, self.sleep)
 
     def sleep(self, seconds: float) -> None:
         """Let time pass."""
@@ -200,7 +200,7 @@ def fleet_of(count: int, **odd: Part) -> dict[str, Part]:
     return {f"n{number}": Part() for number in range(count)} | odd
 
 
-def reached(world: World) -> list[str]:
+def reached(world: SteeredWorld) -> list[str]:
     """Return the nodes in the order in which they were reached."""
     return [sent.node for sent in world.network.sent]
 
@@ -211,7 +211,7 @@ def reached(world: World) -> list[str]:
 def test_a_run_is_recorded_as_it_happens(tmp_path: Path) -> None:
     """The record has the call, its caller, each wave, each gate, each outcome and the end."""
     gate = ListedGate()
-    world = World(tmp_path, fleet_of(3, n2=SILENT), Pace(waves="1,rest"), gate)
+    world = SteeredWorld(tmp_path, fleet_of(3, n2=SILENT), Pace(waves="1,rest"), gate)
     world.start()
     events = [event["event"] for event in world.store.events[world.run.begin["run"]]]
     assert events == [
@@ -224,7 +224,7 @@ def test_a_run_is_recorded_as_it_happens(tmp_path: Path) -> None:
 
 def test_another_caller_finishes_the_rest(tmp_path: Path) -> None:
     """The nodes of the caller that died are not asked again: one is settled, and the others follow in their waves."""
-    world = World(tmp_path, fleet_of(6), Pace(waves="1,2,rest"))
+    world = SteeredWorld(tmp_path, fleet_of(6), Pace(waves="1,2,rest"))
     world.network.watch = lambda sent: world.die() if sent.node == "n2" else None
     assert world.attempt(world.start)
     world.network.watch = lambda _: None
@@ -242,7 +242,7 @@ def test_another_caller_finishes_the_rest(tmp_path: Path) -> None:
 
 def test_a_node_that_works_is_waited_for(tmp_path: Path) -> None:
     """The caller that takes the run asks a node until its action has ended, and only then begins the next wave."""
-    world = World(tmp_path, fleet_of(3, n1=Part(after=8.0)), Pace(waves="1"))
+    world = SteeredWorld(tmp_path, fleet_of(3, n1=Part(after=8.0)), Pace(waves="1"))
     died = iter([True])
 
     def watch(sent: Sent) -> None:
@@ -262,7 +262,7 @@ def test_a_node_that_works_is_waited_for(tmp_path: Path) -> None:
 @pytest.mark.parametrize("what", [PAUSE, STOP])
 def test_an_order_holds_before_the_next_wave(tmp_path: Path, what: str) -> None:
     """After the order no node is reached, the one that works is waited for; a paused run goes on when it is resumed."""
-    world = World(tmp_path, fleet_of(3), Pace(waves="1"))
+    world = SteeredWorld(tmp_path, fleet_of(3), Pace(waves="1"))
     orders = iter([True])
 
     def watch(sent: Sent) -> None:
@@ -276,7 +276,7 @@ def test_an_order_holds_before_the_next_wave(tmp_path: Path, what: str) -> None:
     outcomes = SavedCall(world.run).outcomes
     if what == STOP:
         assert (reached(world), sorted(outcomes.skipped), outcomes.exit_code()) == (["n0", "n1"], ["n2"], 4)
-        assert world.run.end["stopped"] == "stopped by 'somebody'"
+        assert world.run.end["stopped"] == "stopped by 'carol'"
     else:
         times = {sent.node: sent.at for sent in world.network.sent}
         assert (outcomes.counts()["ok"], times["n2"] - times["n1"] > 5) == (3, True)
@@ -284,7 +284,7 @@ def test_an_order_holds_before_the_next_wave(tmp_path: Path, what: str) -> None:
 
 def test_a_stopped_run_is_only_settled(tmp_path: Path) -> None:
     """A caller that takes a run that was stopped meanwhile reaches no further node, and ends it."""
-    world = World(tmp_path, fleet_of(4), Pace(waves="1"))
+    world = SteeredWorld(tmp_path, fleet_of(4), Pace(waves="1"))
     world.network.watch = lambda sent: world.die() if sent.node == "n1" else None
     assert world.attempt(world.start)
     world.order(STOP)
@@ -294,8 +294,8 @@ def test_a_stopped_run_is_only_settled(tmp_path: Path) -> None:
 
 
 def test_a_caller_that_was_replaced_sends_nothing(tmp_path: Path) -> None:
-    """It was suspended, and another caller has the run: its next append fails, and it stops."""
-    world = World(tmp_path, fleet_of(4), Pace(waves="1"))
+    """A caller was suspended, and another one has the run: the next append of the first fails, and it stops."""
+    world = SteeredWorld(tmp_path, fleet_of(4), Pace(waves="1"))
     replaced = iter([True])
 
     def watch(sent: Sent) -> None:
@@ -353,7 +353,7 @@ def test_no_schedule_breaks_a_promise(
     No node is reached after an order to stop, and every node ends in one outcome, the right one.
     """
     gate = None if closed is None else ListedGate(list(closed))
-    world = World(tmp_path, {f"n{number}": part for number, part in enumerate(parts)}, pace, gate)
+    world = SteeredWorld(tmp_path, {f"n{number}": part for number, part in enumerate(parts)}, pace, gate)
     for step, what in happenings.items():
         world.at[step] = {"die": world.die, "replace": world.replace}.get(what, lambda what=what: world.order(what))
     checker = Checker(world, gate, death)
@@ -370,7 +370,7 @@ def test_no_schedule_breaks_a_promise(
 class Checker:
     """Checks each request that reaches a node, by the script alone, and the outcomes in the end."""
 
-    def __init__(self, world: World, gate: ListedGate | None, death: int | None) -> None:
+    def __init__(self, world: SteeredWorld, gate: ListedGate | None, death: int | None) -> None:
         self.world = world
         self.death = death
         self.gate = gate

@@ -21,6 +21,7 @@ GROUPS = {
         "ssh": "Open ssh to the node that the target options find",
         "facts": "Count the values of a fact",
         "inventory": "Show the facts, classes and agents of one node",
+        "watch": "Print nodes that join, leave, fail or change, and run a command for each",
         "report": "Print a report on the fleet, as text, Markdown, CSV, JSON or an HTML page",
     },
     "Change nodes": {

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _COLUMNS = ("id", "created", "expires", "caller", "agent", "action", "nodes", "approvers")
 _SHOWN = 8  # digits of an ID
 # Options of a call that have no meaning for one that is sent later, by 'crpc apply'.
-_WITHOUT_EFFECT = ("plan", "save_plan", "policy", "dry_run", "watch", "until", "no_results", "live", "yes")
+_WITHOUT_EFFECT = ("plan", "save_plan", "policy", "dry_run", "watch", "until", "no_results", "live", "detach", "yes")
 
 
 def make_parser() -> Parser:
@@ -123,7 +123,7 @@ def _line(entry: Mapping[str, Any]) -> str:
     now = time.time()
     left = entry["expires"] - now
     state = f"expires in {durations.in_words(left)}" if left > 0 else "expired"
-    approvers = ", ".join(entry["approvers"]) or "nobody yet"
+    approvers = ", ".join(entry["approvers"]) or "no caller yet"
     age = durations.in_words(now - entry["created"])
     what = call_line(entry, entry["nodes"])
     return f"{entry['id'][:_SHOWN]}  {what}; by {entry['caller']} {age} ago, {state}, approved by {approvers}"

@@ -19,7 +19,7 @@ def make_parser() -> Parser:
     parser = Parser(
         "crpc setup",
         description=f"{COMMANDS['setup']}.\n\n"
-        "Create the topic and the table of a collective and their policies, and update those that differ. The"
+        "Create the topic and the tables of a collective and their policies, and update those that differ. The"
         " changes are shown and need confirmation. A policy that differs is replaced as a whole; tags that "
         "collective does not use are kept. Nodes create their own queues when they start.",
         examples=[
@@ -40,7 +40,7 @@ def make_parser() -> Parser:
         help="also create the queue of a node that may not do so itself: NAME, web[01-20].my.net, @GROUP (repeatable)",
     )
     scope.add_argument("--nodes", metavar="FILE", help="the same for the names in a file, one per line ('-': stdin)")
-    scope.add_argument("--remove", action="store_true", help="remove the topic, the table and all queues")
+    scope.add_argument("--remove", action="store_true", help="remove the topic, the tables and all queues")
     scope.add_argument(
         "--policies",
         action="store_true",
@@ -92,7 +92,9 @@ def _create(config: ClientConfig, args: argparse.Namespace, nodes: Sequence[str]
     from collective.setup.aws_inventory import Cloud
     from collective.setup.creation import creation
 
-    plan = creation(Cloud.connect(config), config.collective, registry=_has_registry(config), nodes=nodes)
+    plan = creation(
+        Cloud.connect(config), config.collective, registry=_has_registry(config), runs=_has_runs(config), nodes=nodes
+    )
     return setup_plans.confirm_and_apply(plan, args)
 
 
@@ -100,7 +102,7 @@ def _remove(config: ClientConfig, args: argparse.Namespace) -> int:
     from collective.setup.aws_inventory import Cloud
     from collective.setup.removal import removal
 
-    plan = removal(Cloud.connect(config), config.collective, registry=_has_registry(config))
+    plan = removal(Cloud.connect(config), config.collective, registry=_has_registry(config), runs=_has_runs(config))
     return setup_plans.confirm_and_apply(plan, args, confirm=lambda: _confirm_removal(config.collective))
 
 
@@ -111,3 +113,8 @@ def _confirm_removal(collective: str) -> bool:
 
 def _has_registry(config: ClientConfig) -> bool:
     return config.registry != "none"
+
+
+def _has_runs(config: ClientConfig) -> bool:
+    """Return whether rollouts may be recorded in DynamoDB."""
+    return config.runs == "shared" or (config.runs == "auto" and _has_registry(config))

@@ -35,9 +35,9 @@ def agents(playbook: PlaybookDefinition) -> Iterator[str]:
 
 def call_of(step: PlaybookStep) -> Mapping[str, Any] | None:
     """Return the call of a step of the kinds call and wait; None if it has none."""
-    if step.kind == "call":
-        return step.body
-    return step.body.get("call") if step.kind == "wait" else None
+    bodies = {"call": lambda: step.body, "wait": lambda: step.body.get("call")}
+    found: Mapping[str, Any] | None = bodies[step.kind]() if step.kind in bodies else None
+    return found
 
 
 def check_calls(playbook: PlaybookDefinition, shared: argparse.Namespace, catalog: Catalog) -> None:
@@ -103,6 +103,8 @@ def _check_options(
     options = {name: value for name, value in body.items() if name != "inputs"}
     if any(expressions([options, repeat])):
         _check_each(body, place, shared)
+        if isinstance(until := repeat.get("until"), str):
+            _check_until(until, step.place.at("wait", "until"), catalog.action(body["agent"], body["action"]))
         return
     try:
         check_options(options, shared, catalog, **repeat)
@@ -125,6 +127,15 @@ def _check_each(body: Mapping[str, Any], place: SourcePlace, shared: argparse.Na
                 arguments(one, shared)
             except CollectiveError as error:
                 raise (place.at(group, name) if group else place.at(name)).error(_text(error)) from None
+
+
+def _check_until(until: str, place: SourcePlace, action: Action) -> None:
+    from collective.clients.view_options import read_where
+
+    try:
+        read_where(until, "until", action)
+    except CollectiveError as error:
+        raise place.error(_text(error)) from None
 
 
 def _check_wait(step: PlaybookStep, place: SourcePlace) -> None:

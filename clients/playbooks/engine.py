@@ -89,7 +89,7 @@ class PlaybookEngine:
 
     def _step(self, step: PlaybookStep, scope: StepScope) -> StepFailure | None:
         """Run one step, with its rescue and always; return the failure that stops the playbook."""
-        if not scope.cleaning and (over := self._over(step, scope)):
+        if over := self._over(step, scope):
             return over
         if self._restore(step, scope):
             return None
@@ -107,9 +107,9 @@ class PlaybookEngine:
 
     def _over(self, step: PlaybookStep, scope: StepScope) -> StepFailure | None:
         """Return why no further step begins."""
-        if self._interrupted or self._error:
+        if not scope.cleaning and (self._interrupted or self._error):
             return self._failure(step, scope, STOPPED, _INTERRUPTED, final=True)
-        if self.clock.now() >= self._deadline:
+        if not scope.cleaning and self.clock.now() >= self._deadline:
             return self._failure(step, scope, STOPPED, "the timeout of the playbook is over", final=True)
         if any(halted.is_set() for halted in scope.halted):
             return replace(self._failure(step, scope, STOPPED, "a parallel step failed"), began=False)

@@ -23,7 +23,8 @@ from collective.clients.repeated_call import RoundClock, Until, exit_code_until
 from collective.clients.run_records import recorder
 from collective.errors import NoNodes, UsageError
 from collective.exit_codes import FAILED, OK
-from collective.fleet.recording import CallRecord, Ordered
+from collective.fleet.recording import NO_RECORD, NoRecord
+from collective.fleet.steering.mirrored_record import MirroredRecord
 from collective.fleet.targets import Targets
 from collective.masking import texts
 from collective.nodesets import fold_any
@@ -35,8 +36,6 @@ if TYPE_CHECKING:
     from collective.fleet.fleet import Fleet
     from collective.fleet.outcomes import Outcomes
     from collective.fleet.pace import Pace
-    from collective.fleet.recording import EndedCall
-    from collective.messages import Reply
 
 _INTERRUPTED = "interrupted"
 _EVERY = 5.0  # seconds between two looks of a wait
@@ -73,9 +72,12 @@ class NodeWork:
     def call(self, step: PlaybookStep, scope: StepScope, key: str) -> StepResult:
         """Call an action on the nodes that were not OK before. Raises what `Fleet.call` raises."""
         args, prepared = self._prepared(resolved(step.body, scope.values()))
-        earlier = self._earlier(key, scope, prepared.action)
+        runs = self._state.called(key, step) if scope.recorded else []
+        earlier = self._earlier(key, runs, prepared.action)
+        prepared = replace(prepared, retry_of=next(iter(runs[::-1]), None) if earlier else None)
         with closing(prepared.notifier):
-            call = self._start(args, prepared, key if scope.recorded else "", earlier)
+            noted = NotedCall(self._state, key, step) if scope.recorded else NO_RECORD
+            call = self._start(args, prepared, noted, earlier)
             if call is None:
                 return StepResult({**_nodes_result(earlier), "run": ""})
             code = self._progress.present(call, args, self._fleet)
@@ -109,36 +111,28 @@ class NodeWork:
         return args, replace(found, notifier=found.notifier.during())
 
     def _start(
-        self, args: argparse.Namespace, prepared: PreparedCall, key: str, earlier: Mapping[str, Any]
+        self, args: argparse.Namespace, prepared: PreparedCall, noted: NoRecord, earlier: Mapping[str, Any]
     ) -> Call | None:
-        """Send the request to the nodes that are not in `earlier`; return None when there are none left.
-
-        Without a `key`, the call is not noted in the state: its step runs again when the playbook is resumed.
-        """
+        """Send the request to the nodes that are not in `earlier`; return None when there are none left."""
         with self._opening:
             plan = planned(self._fleet, prepared)
             if earlier:
                 left = [node for node in plan.nodes if node not in earlier]
                 if plan.nodes and not left:
                     return None
-                prepared = replace(prepared, targets=Targets(nodes=left), retry_of=next(iter(self._runs(key)), None))
+                prepared = replace(prepared, targets=Targets(nodes=left))
                 plan = planned(self._fleet, prepared)
             rollout_plan.check_cost(plan, self._fleet, prepared.max_cost)
-            record = recorder(args, self._fleet, plan, prepared.retry_of)
-            if key:
-                record = NotedRecord(record, self._state, key)
+            record = MirroredRecord(recorder(args, self._fleet, plan, prepared.retry_of), noted)
             call = start(args, self._fleet, plan, prepared.confirmation, record, prepared.notifier)
             self._calls = [one for one in self._calls if not one.closed] + [call]
             return call
 
-    def _runs(self, key: str) -> Sequence[str]:
-        return self._state.called(key)[::-1]
-
-    def _earlier(self, key: str, scope: StepScope, action: Action) -> dict[str, Any]:
-        """Return the OK replies of this step's earlier calls, in this run and in the one that is resumed."""
+    def _earlier(self, key: str, runs: Sequence[str], action: Action) -> dict[str, Any]:
+        """Return the OK replies of this step's earlier calls: in this run, or the `runs` of the one that is resumed."""
         if key not in self._ok:
             found: dict[str, Any] = {}
-            for run in self._state.called(key) if scope.recorded else ():
+            for run in runs:
                 found |= self._saved_replies(run, action)
             self._ok[key] = found
         return self._ok[key]
@@ -192,46 +186,17 @@ class NodeWork:
         return found
 
 
-class NotedRecord:
-    """A record that also writes the ID of a step's call to the state of the playbook, before anything is sent."""
+class NotedCall(NoRecord):
+    """Writes the ID of a step's call to the state of the playbook, before anything is sent."""
 
-    def __init__(self, record: CallRecord, state: PlaybookState, key: str) -> None:
-        self._record = record
+    def __init__(self, state: PlaybookState, key: str, step: PlaybookStep) -> None:
         self._state = state
         self._key = key
+        self._step = step
 
-    def begin(self, call: Call, pace: Pace) -> None:
+    def begin(self, call: Call, pace: Pace) -> None:  # noqa: ARG002 - a protocol
         """Take the call before anything is sent."""
-        self._record.begin(call, pace)
-        self._state.note_call(self._key, call.request.id)
-
-    def sent(self, request_id: str, nodes: Sequence[str], step: str = "", *, further: bool = False) -> bool:
-        """Take the nodes of a wave."""
-        return self._record.sent(request_id, nodes, step, further=further)
-
-    def received(self, reply: Reply) -> None:
-        """Take a reply."""
-        self._record.received(reply)
-
-    def silent(self, nodes: Sequence[str]) -> None:
-        """Take nodes that are not waited for any more."""
-        self._record.silent(nodes)
-
-    def gate(self, wave: int, closed: str) -> None:
-        """Take the result of the gates."""
-        self._record.gate(wave, closed)
-
-    def ordered(self) -> Ordered:
-        """Return what others have ordered."""
-        return self._record.ordered()
-
-    def wake(self) -> float:
-        """Return after how many seconds `ordered` should be called again at the latest."""
-        return self._record.wake()
-
-    def end(self, call: EndedCall) -> None:
-        """Take the end."""
-        self._record.end(call)
+        self._state.note_call(self._key, self._step, call.request.id)
 
 
 def _nodes_result(earlier: Mapping[str, Any]) -> dict[str, Any]:

@@ -64,7 +64,9 @@ class PlaybookPreview:
             self._step(step, scope, unknown)
 
     def _step(self, step: PlaybookStep, scope: StepScope, unknown: frozenset[str]) -> None:
-        row = PreviewedStep(scope.key(step), step.name, step.kind, does(step))
+        is_condition = step.kind == "assert"  # it is shown as it is written
+        text = _conditions(step) if is_condition else does(step.kind, _partly(step.body, scope, unknown))
+        row = PreviewedStep(scope.key(step), shown(_partly(step.title, scope, unknown)), step.kind, text)
         self.rows.append(row)
         if step.when is not None:
             row.when = step.when.text
@@ -102,7 +104,7 @@ class PlaybookPreview:
         elif step.included is not None:
             self._look_at_include(step, row, scope, unknown)
         elif not _is_known(step.body, scope, unknown):
-            row.later.append(step.kind)
+            row.later += [name for name, value in step.body.items() if not _is_known(value, scope, unknown)]
 
     def _look_at_include(
         self, step: PlaybookStep, row: PreviewedStep, scope: StepScope, unknown: frozenset[str]
@@ -132,7 +134,7 @@ class PlaybookPreview:
         repeat = {name: step.body[name] for name in _REPEATING if step.kind == "wait" and name in step.body}
         row.later += [name for name, value in {**body, **repeat}.items() if not _is_known(value, scope, unknown)]
         if set(row.later) - {"when"}:
-            row.settings = written({**body.get("targets", {}), **body.get("pace", {})})
+            row.settings = written(_partly({**body.get("targets", {}), **body.get("pace", {})}, scope, unknown))
             return
         found = _value({**body, "repeat": repeat}, scope)
         repeat = found.pop("repeat")
@@ -191,17 +193,28 @@ def _value(compiled: Any, scope: StepScope) -> Any:
         raise ConfigError(str(error)) from None
 
 
-def does(step: PlaybookStep) -> str:
-    """Return what a step does, as it is written."""
-    body = step.body
-    if (call := call_of(step)) is not None:
+def _partly(compiled: Any, scope: StepScope, unknown: frozenset[str]) -> Any:
+    """Return a value with those of its expressions evaluated that are known."""
+    if isinstance(compiled, PlaybookExpression):
+        return _value(compiled, scope) if _expression_is_known(compiled, scope, unknown) else compiled
+    if isinstance(compiled, Mapping):
+        return {name: _partly(value, scope, unknown) for name, value in compiled.items()}
+    return [_partly(value, scope, unknown) for value in compiled] if isinstance(compiled, list) else compiled
+
+
+def _conditions(step: PlaybookStep) -> str:
+    return " and ".join(one.text for one in step.body["that"])
+
+
+def does(kind: str, body: Any) -> str:
+    """Return what a step of a kind does."""
+    if kind in ("call", "wait") and (call := body if kind == "call" else body.get("call")):
         inputs = [f"{name}={shown(value)}" for name, value in call.get("inputs", {}).items()]
         text = " ".join([call["agent"], call["action"], *inputs])
-        return f"{text} until {shown(body['until'])}" if step.kind == "wait" else text
-    if step.kind == "wait":
+        return f"{text} until {shown(body['until'])}" if kind == "wait" else text
+    if kind == "wait":
         return f"until {shown(body['filter'])}"
     texts: Mapping[str, Callable[[], str]] = {
-        "assert": lambda: " and ".join(one.text for one in body["that"]),
         "set": lambda: ", ".join(body),
         "for_each": lambda: f"{body['as']} in {shown(body['in'])}",
         "include": lambda: str(body["file"]),
@@ -209,7 +222,7 @@ def does(step: PlaybookStep) -> str:
         "notify": lambda: shown(body.get("title", "")),
         "local": lambda: " ".join(map(shown, body["command"])),
     }
-    return texts[step.kind]() if step.kind in texts else ""
+    return texts[kind]() if kind in texts else ""
 
 
 def shown(compiled: Any) -> str:

@@ -29,7 +29,8 @@ def _lines(step: PreviewedStep, *, whole: bool) -> Iterator[str]:
         if step.later:
             yield f"  [{step.number}] {step.name}: known when it runs: {', '.join(step.later)}"
         return
-    does = f": {step.kind} {step.does}".rstrip() if step.does != step.name or step.kind != "call" else ""
+    does = f": {step.does if step.kind == 'call' else f'{step.kind} {step.does}'.rstrip()}"
+    does = "" if step.does in ("", step.name) else does
     yield f"[{step.number}] {step.name}{does}{_nodes(step)}"
     if step.when:
         yield f"    when: {step.when}{' (does not hold: omitted)' if step.omitted else ''}"

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collective.fleet.outcomes import Outcomes
     from collective.messages import Reply
 
+_LONGEST = 200  # characters of what a node says in a message
 GROUPS = ("ok", "failed", "silent", "skipped")  # of nodes
 _NO_NODES: Mapping[str, Any] = {"ok": [], "failed": [], "silent": [], "skipped": [], "nodes": [], "replies": {}}
 _EMPTY: Mapping[str, Mapping[str, Any]] = {
@@ -31,8 +32,8 @@ _EMPTY: Mapping[str, Mapping[str, Any]] = {
 class StepResult:
     """The result of a step: `data` for expressions, an exit code, and what went wrong.
 
-    `secret` are texts that must not be shown or saved; with `unsaved` the step is not recorded as finished, because its
-    result is secret and can be made again. `run` is the ID of its call.
+    `secret` are strings that must not be shown or saved; with `unsaved` the step is not recorded as finished, because
+    its result is secret and can be made again. `run` is the ID of its call.
     """
 
     data: Mapping[str, Any] = field(default_factory=dict)
@@ -103,4 +104,8 @@ def problem(data: Mapping[str, Any], stopped: str) -> str:
     """Return why a call is not OK, in one line."""
     counts = [f"{len(data[name])} {name}" for name in GROUPS[1:] if data[name]]
     text = f"{', '.join(counts)} of {plural(len(data['nodes']), 'node')}" if counts else "no node answered"
+    if data["failed"]:
+        node = data["failed"][0]
+        said = str(data["replies"][node]["statusmsg"]).strip().partition("\n")[0]
+        text = f"{text} ({node}: {said[:_LONGEST]})"
     return f"{text} (stopped: {stopped})" if stopped else text

@@ -51,17 +51,20 @@ class PlaybookCommand:
     catalog: Catalog
     playbook: PlaybookDefinition
 
-    def run(self, words: Sequence[str], clock: RoundClock | None = None) -> int:
+    def run(self, words: Sequence[str]) -> int:
         """Run the playbook with the inputs in `words`; return the exit code. Raises UsageError and ConfigError."""
+        with connected(self.config, self.catalog) as fleet:
+            return self.run_on(fleet, words, RoundClock())
+
+    def run_on(self, fleet: Fleet, words: Sequence[str], clock: RoundClock) -> int:
+        """Run the playbook on a fleet; return the exit code, and raise like `run`."""
         notifier(self.args, self.config)  # a wrong URL is an error before anything is sent
         folder = self._folder()
         earlier = self._earlier(folder) if self.args.resume else None
         inputs = self._inputs(words, earlier)
-        with connected(self.config, self.catalog) as fleet:
-            scope = self.scope(inputs, fleet)
-            PlaybookPreview(self.args, self.config, self.catalog).look(self.scope(inputs, fleet))
-            state = PlaybookState(self.playbook, new_id(), folder, earlier)
-            return self._run(fleet, scope, state, clock or RoundClock())
+        PlaybookPreview(self.args, self.config, self.catalog).look(self.scope(inputs, fleet))
+        state = PlaybookState(self.playbook, new_id(), folder, earlier)
+        return self._run(fleet, self.scope(inputs, fleet), state, clock)
 
     def scope(self, inputs: Mapping[str, Any], fleet: Fleet | None) -> StepScope:
         """Return what the expressions of the playbook see at its beginning."""
@@ -108,7 +111,7 @@ class PlaybookCommand:
                 shown.say(f"playbook {name}: ended ({counts})")
             return
         state.end("stopped", failure.key, shown.masked(failure.message))
-        resume = f"crpc playbook run {self.playbook.file.path} --resume {short(state.run)}"
+        resume = f"crpc playbook run {self.args.name} --resume {short(state.run)}"
         hint = f" (resume with '{resume}')" if state.saves else ""
         where = f"step {failure.key} '{failure.title}' ({failure.step.place})"
         shown.say(f"playbook {name}: stopped at {where}: {failure.message}{hint}")

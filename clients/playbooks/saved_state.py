@@ -35,12 +35,12 @@ _SECRET = "$secret"  # noqa: S105 - the member that stands for a value that is n
 
 @dataclass
 class PlaybookRun:
-    """What the file of an earlier run has; `finished` and `called` are by the step's key."""
+    """What the file of an earlier run has; `finished` is by the step's key, `called` by key and name."""
 
     file: RunFile
     begin: dict[str, Any] = field(default_factory=dict)
     finished: dict[str, dict[str, Any]] = field(default_factory=dict)
-    called: dict[str, list[str]] = field(default_factory=dict)
+    called: dict[tuple[str, str], list[str]] = field(default_factory=dict)
     end: dict[str, Any] = field(default_factory=dict)
 
     def take(self, entry: dict[str, Any]) -> None:
@@ -51,7 +51,7 @@ class PlaybookRun:
         elif event == "finished":
             self.finished[entry["key"]] = entry
         elif event == "called":
-            self.called.setdefault(entry["key"], []).append(entry["run"])
+            self.called.setdefault((entry["key"], entry["name"]), []).append(entry["run"])
         elif event == "end":
             self.end = entry
 
@@ -102,13 +102,13 @@ class PlaybookState:
         found: dict[str, Any] = restored(entry)
         return found
 
-    def called(self, key: str) -> list[str]:
+    def called(self, key: str, step: PlaybookStep) -> list[str]:
         """Return the IDs of the calls of a step in the earlier run, in their order."""
-        return self.earlier.called.get(key, []) if self.earlier else []
+        return self.earlier.called.get((key, step.name), []) if self.earlier else []
 
-    def note_call(self, key: str, run: str) -> None:
+    def note_call(self, key: str, step: PlaybookStep, run: str) -> None:
         """Write that a step's call begins."""
-        self._write({"event": "called", "key": key, "run": run})
+        self._write({"event": "called", "key": key, "name": step.name, "run": run})
 
     def note_finished(self, key: str, step: PlaybookStep, found: Mapping[str, Any]) -> None:
         """Write that a step need not run again; `found` has its exit code, its result, and those of steps below it."""

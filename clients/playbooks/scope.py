@@ -71,7 +71,8 @@ class StepScope:
 
     def aside(self, *, cleaning: bool = False) -> StepScope:
         """Return the scope of the steps in rescue and always, which a resumed run repeats."""
-        return replace(self, recorded=False, cleaning=self.cleaning or cleaning)
+        halted = () if cleaning else self.halted
+        return replace(self, recorded=False, cleaning=self.cleaning or cleaning, halted=halted)
 
     def round(self, step: PlaybookStep, number: int, item: Any) -> StepScope:
         """Return the scope of one round of a loop, whose results are not seen outside."""

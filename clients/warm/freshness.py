@@ -26,12 +26,12 @@ class ImportedFiles:
         self._all = stamps(folders | paths)
         self._looked = time.monotonic()
 
-    def changed(self) -> bool:
-        """Return whether a file is not as it was."""
+    def changed(self) -> str | None:
+        """Return a file or folder that is not as it was, or None."""
         now = time.monotonic()
         known = self._all if now - self._looked > _ALL_FILES else self._quick
         self._looked = now
-        return any(_stamp(path) != before for path, before in known.items())
+        return next((path for path, before in known.items() if _stamp(path) != before), None)
 
 
 def stamps(paths: Iterable[str | Path]) -> dict[str, tuple[int, ...]]:

@@ -18,6 +18,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from collective.clients.streams import notice
 from collective.clients.warm import child, preload
 from collective.clients.warm.freshness import ImportedFiles, stamps
 from collective.clients.warm.front import COLD, ENDED, HEADER, STOPPED
@@ -114,7 +115,13 @@ class WarmServer:
             os.close(file)
 
     def _is_stale(self) -> bool:
-        return self._imported.changed() or stamps(self._files) != self._files
+        """Return whether a file is not the one that this process has read; the log names it."""
+        changed = self._imported.changed() or next(
+            (one for one in self._files if stamps([one]) != {one: self._files[one]}), None
+        )
+        if changed:
+            notice(f"{changed} has changed")
+        return changed is not None
 
     def _fork(self, request: child.WarmRequest, connection: socket.socket) -> None:
         before = signal.pthread_sigmask(signal.SIG_SETMASK, signal.valid_signals())

@@ -2,7 +2,8 @@
 
 * JSON numbers are ordered as numbers. The other side must be one too: digits with an optional sign, fraction, exponent
   (`3e9`) or unit. With anything else, the comparison is false.
-* Strings are ordered as numbers if both are numbers and one has a sign, an exponent or a unit: `8GB` < `8GiB`.
+* Strings are ordered as numbers if both are numbers and one has a sign, an exponent, a unit or no digit before the
+  dot: `8GB` < `8GiB`, `.5` < `0.6`.
 * Other strings are in version order: runs of digits are compared as integers, the rest character by character, letters
   before other characters. `5.9` < `5.10`, `2024a` < `2024b`, `web9` < `web10`. As in Debian's versions, `~` sorts
   before the end of a string, and everything else after it: `1.0~rc1` < `1.0` < `1.0-rc1`. `.0` at the end or before

@@ -23,6 +23,7 @@ from itertools import takewhile
 from collective import ddl
 from collective.errors import Aborted, Failed
 from collective.fleet.call_clock import BroadcastWindow, CallClock
+from collective.fleet.call_timings import FIRST_REPLY, LAST_REPLY, SENT, SIGNED, CallTimings
 from collective.fleet.gate_view import gate_view
 from collective.fleet.gatekeeper import GateKeeper
 from collective.fleet.gates import NO_GATES, Gates
@@ -40,7 +41,7 @@ from collective.fleet.sent_requests import SentRequests
 from collective.fleet.steps import NO_SENDERS, NodeStep, NodeSteps, in_order
 from collective.fleet.unresponsive import UnresponsiveNodes
 from collective.messages import Reply
-from collective.transport import Delivery
+from collective.transport import BATCH, Delivery
 
 _MIN_POLL = 1.0  # seconds; looking into node queues is not urgent, and SQS polls for whole seconds
 _MAY_PASS = (Aborted.statuscode, Failed.statuscode)  # status codes of failures that a retry may change
@@ -100,6 +101,8 @@ class Call:
         self._replies = ReplyQueue(sender.transport, slot)
         self._record = record
         self._clock = CallClock(clock)
+        self._timings = CallTimings()
+        self._backlog = False  # replies arrive in full receives: it is too early to look for silent nodes
         self._window: BroadcastWindow | None = None
         self._keeper = GateKeeper(gates, rollout, self._clock.began, record)
         self._log = RolloutLog(rollout, self._unresponsive, action, self._clock.began)
@@ -150,8 +153,9 @@ class Call:
         try:
             while (wait := self._next_wait()) is not None:
                 yield from self._clock.suspended_for(self._receive(wait))
-                unresponsive = self._unresponsive.find(self._rollout.working, self._clock.now())
-                self._rollout.give_up(unresponsive, self._clock.now(), repeatable=True)
+                if not self._backlog:
+                    unresponsive = self._unresponsive.find(self._rollout.working, self._clock.now())
+                    self._rollout.give_up(unresponsive, self._clock.now(), repeatable=True)
                 self._log.hint_no_reply(self.outcomes, self._clock.now())
                 self._obey()
                 self._check_gates()
@@ -193,6 +197,7 @@ class Call:
         self._keeper.close()
         self._replies.close(self._clock.now())
         self._record.end(self)
+        self._timings.log(self.discovery_ms, len(self.outcomes.replies))
 
     def still_running(self) -> tuple[list[str], float]:
         """Return the nodes that may still run the action, and for how many seconds at most."""
@@ -227,6 +232,7 @@ class Call:
     def _send(self, nodes: list[str], step: int = 0) -> None:
         """Send a step to nodes, in one message or in several, each with its own ID."""
         prepared = self._steps.waves(step, nodes)
+        self._timings.note(SIGNED)
         waves = list(takewhile(lambda wave: self._recorded(wave, step), prepared))
         if len(waves) < len(prepared):
             self._obey()
@@ -237,6 +243,7 @@ class Call:
         try:
             send(waves)
         finally:
+            self._timings.note(SENT)
             # Timeouts run from after the sending, so that the node's own deadline ends first.
             now = self._clock.now()
             reached = sorted({node for wave in waves for node in wave.reached})
@@ -281,8 +288,14 @@ class Call:
         if deliveries is None:
             return []
         now = self._clock.now()
+        self._backlog = len(deliveries) >= BATCH
         self._replies.delete_later(deliveries, now)
+        self._replies.delete_due(now)
+        if deliveries:
+            self._timings.note(FIRST_REPLY)
         replies = [reply for reply in map(self._accept, deliveries) if reply is not None]
+        if replies:
+            self._timings.note(LAST_REPLY)
         if replies and self._window is not None:
             self._window.last_reply = now
         # More replies may be waiting in the queue, and their nodes are not silent.

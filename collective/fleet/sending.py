@@ -101,7 +101,8 @@ class Sender:
 
     def _new_request(self, targets: tuple[str, ...] | None, first: bool) -> Request:
         run = self.request.id
-        return replace(self.request, id=run if first else messages.new_id(), time=time.time(), targets=targets, run=run)
+        own = first and self.request.approvals is None  # an approved run may be sent again, for nodes that were silent
+        return replace(self.request, id=run if own else messages.new_id(), time=time.time(), targets=targets, run=run)
 
 
 class Wave:

@@ -51,7 +51,7 @@ def _become(name: str) -> None:
         free.bind((_HOST, 0))
         port = free.getsockname()[1]
     _print_url(f"http://{_HOST}:{port}")
-    os.dup2(2, 1)  # what it prints belongs into the log
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # fauxqs prints each request; errors belong into the log
     os.execvpe(name, [name], {**os.environ, **_VARIABLES[name], _PORTS[name]: str(port)})  # noqa: S606 - no shell is wanted
 
 

@@ -11,6 +11,7 @@ from collective.aws.errors import translated
 from collective.aws.session import AWS
 from collective.errors import ConfigError, NotFound
 from collective.registry.dynamodb import KEY, DynamoDBRegistry
+from collective.registry.run_table import RunTable
 from collective.transport.sqs import SQSTransport
 
 if TYPE_CHECKING:
@@ -53,10 +54,14 @@ class Cloud:
             number = self.aws.client("sts").get_caller_identity()["Account"]
         return Account(self.sqs.meta.partition, self.sqs.meta.region_name, number)
 
-    def table(self, name: str) -> str | None:
-        """Return the status of a registry's table (ACTIVE, DELETING …); None when it does not exist.
+    def run_table(self, collective: str) -> RunTable:
+        """Return the table of shared runs, whether or not it exists."""
+        return RunTable(self.aws, names.runs_table(collective))
 
-        Raises ConfigError for a table that is not a registry.
+    def table(self, name: str, required: Any = KEY, what: str = "a registry") -> str | None:
+        """Return the status of a table (ACTIVE, DELETING …) with the `required` key; None when it does not exist.
+
+        Raises ConfigError for a table with another key, which is not `what` it must be.
         """
         try:
             with translated(name, "table"):
@@ -64,8 +69,8 @@ class Cloud:
                 key, status = found["KeySchema"], found["TableStatus"]
         except NotFound:
             return None
-        if key != KEY:
-            raise ConfigError(f"{name}: this table is not a registry (use another name for the collective)")
+        if key != required:
+            raise ConfigError(f"{name}: this table is not {what} (use another name for the collective)")
         return status
 
     def table_age(self, name: str) -> float:

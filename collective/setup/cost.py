@@ -5,6 +5,8 @@
                         receives and deletes replies in batches of ten: 4.2 k + 2 requests
              published: all n nodes receive and delete, k reply: 2 n + 1.2 k + 1 requests, and one publish
              discovery: one consistent read of the whole table
+    a shared rollout   writes its events (0.3 KB for each node) and renews its lease (2 KB) each 5 s, and looks for
+                       orders each 2 s; calculated for 10 waves in 10 minutes
 
 The numbers of requests are measured (docs/performance.md). The billing rules:
 
@@ -26,40 +28,36 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from collective.config import NodeConfig
+from collective.prices import US_EAST_1, Prices
+from collective.registry.run_table import RENEW
 from collective.transport import BATCH, LONGEST_POLL
 
 DAYS = 31  # the longest month, so that no bill is higher
 _MONTH = DAYS * 86400  # seconds
 DIRECT_LIMIT = 50  # nodes of a call, up to which it usually sends to each (`fleet/send_choice.py` decides)
 ITEM_KB = 1  # KB of one node in the registry; 0.5 in the lab, about 1 with 50 facts
+WATCHED = 5.0  # seconds between two reads of `crpc watch`
 _PAGE_KB = 1024  # of one Scan
 _READ_UNIT_KB = 4
-
-
-@dataclass(frozen=True)
-class Prices:
-    """Prices in US dollars per million: SQS requests, SNS requests, DynamoDB on-demand write and read units."""
-
-    region: str
-    as_of: str
-    sqs: float
-    sns: float
-    writes: float
-    reads: float
-
-
-# https://aws.amazon.com/sqs/pricing (standard queues, first 100 billion), /sns/pricing (standard topics) and
-# /dynamodb/pricing/on-demand (standard table class; halved in November 2024).
-US_EAST_1 = Prices("us-east-1", "2026-06", sqs=0.40, sns=0.50, writes=0.625, reads=0.125)
+_RUN_SECONDS, _RUN_WAVES, _RUN_LOOK = 600, 10, 2  # of a shared rollout: its length, its waves, its looks for orders
+_LEASE_KB = 2  # the item with the lease
+_EVENT_KB = 0.3  # the events of one node, compressed; a small reply
 
 
 @dataclass(frozen=True)
 class Usage:
-    """The size of a collective and its calls; `nodes_per_call` nodes reply to a call."""
+    """The size of a collective and its calls; `nodes_per_call` nodes reply to a call.
+
+    `shared_runs_per_day` of the calls are rollouts that are recorded in DynamoDB.
+    `heartbeat` is in seconds. `watchers` are the processes that watch the registry, each with a read every WATCHED.
+    """
 
     nodes: int
     calls_per_day: float
     nodes_per_call: int
+    shared_runs_per_day: float = 0.0
+    heartbeat: float = NodeConfig.heartbeat
+    watchers: int = 0
 
 
 @dataclass(frozen=True)
@@ -77,21 +75,38 @@ class BillItem:
 
 
 def bill(usage: Usage, prices: Prices = US_EAST_1) -> list[BillItem]:
-    """Return the monthly bill of a collective with the default configuration."""
+    """Return the monthly bill of a collective with the default configuration, except the heartbeat."""
     calls = usage.calls_per_day * DAYS
     messages, publishes = _call(usage)
-    heartbeat = NodeConfig.heartbeat
+    heartbeat = usage.heartbeat
+    reads = usage.watchers * _MONTH / WATCHED * _discovery(usage.nodes)
+    watched = [BillItem(f"DynamoDB: each watcher reads every {WATCHED:.0f} s", reads, prices.reads)]
     return [
         BillItem(f"SQS: each node polls every {LONGEST_POLL:.0f} s", usage.nodes * _MONTH / LONGEST_POLL, prices.sqs),
         BillItem(
-            f"DynamoDB: each node writes every {heartbeat:.0f} s",
+            f"DynamoDB: each node writes every {heartbeat:g} s",
             usage.nodes * _MONTH / heartbeat * ITEM_KB,
             prices.writes,
         ),
-        BillItem(f"SNS: each node checks every {heartbeat:.0f} s", usage.nodes * _MONTH / heartbeat, prices.sns),
+        BillItem(f"SNS: each node checks every {heartbeat:g} s", usage.nodes * _MONTH / heartbeat, prices.sns),
         BillItem("SQS: requests and replies", calls * messages, prices.sqs),
         BillItem("SNS: publishes", calls * publishes, prices.sns),
         BillItem("DynamoDB: each call reads the registry", calls * _discovery(usage.nodes), prices.reads),
+        *(watched if usage.watchers else []),
+        *_shared_runs(usage, prices),
+    ]
+
+
+def _shared_runs(usage: Usage, prices: Prices) -> list[BillItem]:
+    """Return the lines of rollouts that are recorded in DynamoDB; none without such rollouts."""
+    if not usage.shared_runs_per_day:
+        return []
+    runs = usage.shared_runs_per_day * DAYS
+    renewals = _RUN_SECONDS / RENEW * _LEASE_KB
+    events = math.ceil(usage.nodes_per_call * _EVENT_KB) + 2 * _RUN_WAVES
+    return [
+        BillItem("DynamoDB: shared rollouts write", runs * (renewals + events), prices.writes),
+        BillItem("DynamoDB: shared rollouts read", runs * _RUN_SECONDS / _RUN_LOOK, prices.reads),
     ]
 
 

@@ -1,6 +1,6 @@
 """Plan the creation of a collective: its topic, its table, and queues for nodes that may not create their own.
 
-    crpc setup                   topic · policy, tags              table · key, tags
+    crpc setup                   topic · policy, tags              tables · key, tags, expiry of runs
     crpc setup --node IDENTITY   queue · attributes, policy, tags, subscription
 
 Nodes with the permission create their queues themselves (`SQSTransport.create_node`), but do not repair existing ones.
@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from collective import names
 from collective.aws.errors import translated
 from collective.errors import NotFound, Unreachable
+from collective.registry.run_table import KEY as RUNS_KEY
 from collective.setup import CHANGE, KEEP, MAKE, Plan, Step
 from collective.setup.aws_inventory import Cloud
 from collective.setup.differences import from_tag_list, policy_problems, tag_problems, to_tag_list
@@ -43,11 +44,15 @@ class Resource(Protocol):
         ...
 
 
-def creation(cloud: Cloud, collective: str, *, registry: bool = True, nodes: Iterable[str] = ()) -> Plan:
-    """Return the plan that creates a collective, with its registry and the queues of `nodes` (identities)."""
+def creation(
+    cloud: Cloud, collective: str, *, registry: bool = True, runs: bool = True, nodes: Iterable[str] = ()
+) -> Plan:
+    """Return the plan that creates a collective, with its tables and the queues of `nodes` (identities)."""
     resources: list[Resource] = [Topic(cloud, collective)]
     if registry:
         resources.append(Table(cloud, collective))
+    if runs:
+        resources.append(RunsTable(cloud, collective))
     subscriptions = Subscriptions(cloud, names.topic(collective))
     resources += [NodeQueue(cloud, collective, identity, subscriptions) for identity in nodes]
     return Plan(collective, cloud.account, [_step(resource) for resource in resources])
@@ -133,3 +138,43 @@ class Table:
         """Set the tags."""
         with translated(self.name, "table"):
             self._dynamodb.tag_resource(ResourceArn=self._arn, Tags=to_tag_list(self._tags))
+
+
+class RunsTable:
+    """The table of shared runs."""
+
+    kind = "table"
+
+    def __init__(self, cloud: Cloud, collective: str) -> None:
+        self.name = names.runs_table(collective)
+        self._cloud = cloud
+        self._table = cloud.run_table(collective)
+        self._dynamodb = cloud.dynamodb
+        self._arn = cloud.account.arn("dynamodb", f"table/{self.name}")
+        self._tags = names.tags(collective)
+
+    def problems(self) -> list[str] | None:
+        """Compare tags and the expiry of items."""
+        status = self._cloud.table(self.name, RUNS_KEY, "a table of runs")
+        if status is None:
+            return None
+        if status == "DELETING":
+            raise Unreachable(f"{self.name}: table is being deleted (try again in a minute)")
+        with translated(self.name, "table"):
+            tags = self._dynamodb.list_tags_of_resource(ResourceArn=self._arn).get("Tags", [])
+        expiry = [] if self._table.expires() else ["items do not expire"]
+        return [*tag_problems(from_tag_list(tags), self._tags), *expiry]
+
+    def create(self) -> None:
+        """Create it, wait until it is active, and let items expire."""
+        self._table.create(self._tags)
+        with translated(self.name, "table"):
+            self._dynamodb.get_waiter("table_exists").wait(TableName=self.name, WaiterConfig=_WAITER)
+        self._table.expire_items()
+
+    def repair(self) -> None:
+        """Set the tags, and let items expire."""
+        with translated(self.name, "table"):
+            self._dynamodb.tag_resource(ResourceArn=self._arn, Tags=to_tag_list(self._tags))
+        if not self._table.expires():
+            self._table.expire_items()

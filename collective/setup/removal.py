@@ -1,4 +1,4 @@
-"""Plan the removal of a collective: its topic and subscriptions, the queues of its nodes and callers, and its table.
+"""Plan the removal of a collective: its topic and subscriptions, the queues of its nodes and callers, and its tables.
 
 Other queues whose names start alike are kept: only names that nodes and callers create are matched (`names.py`).
 """
@@ -12,6 +12,8 @@ from collective import names
 from collective.aws.errors import translated
 from collective.errors import NotFound
 from collective.nodesets import fold
+from collective.registry.dynamodb import KEY
+from collective.registry.run_table import KEY as RUNS_KEY
 from collective.setup import REMOVE, Plan, Step
 from collective.setup.aws_inventory import Cloud
 from collective.text import plural
@@ -19,10 +21,11 @@ from collective.text import plural
 _WAITER: Any = {"Delay": 1, "MaxAttempts": 120}  # seconds; DynamoDB takes about 10 s to delete a table
 
 
-def removal(cloud: Cloud, collective: str, *, registry: bool = True) -> Plan:
+def removal(cloud: Cloud, collective: str, *, registry: bool = True, runs: bool = True) -> Plan:
     """Return the plan that removes a collective; a warning names the nodes that are alive."""
     table = _table(cloud, names.table(collective)) if registry else []
-    steps = [*_topic(cloud, names.topic(collective)), *_queues(cloud, collective), *table]
+    shared = _table(cloud, names.runs_table(collective), RUNS_KEY, "a table of runs") if runs else []
+    steps = [*_topic(cloud, names.topic(collective)), *_queues(cloud, collective), *table, *shared]
     alive = _alive(cloud, collective) if table else []
     warnings = [f"alive, and will create their queues again (stop collectived first): {fold(alive)}"] if alive else []
     return Plan(collective, cloud.account, steps, warnings)
@@ -52,8 +55,8 @@ def _queues(cloud: Cloud, collective: str) -> list[Step]:
     ]
 
 
-def _table(cloud: Cloud, name: str) -> list[Step]:
-    if cloud.table(name) in (None, "DELETING"):
+def _table(cloud: Cloud, name: str, key: Any = KEY, what: str = "a registry") -> list[Step]:
+    if cloud.table(name, key, what) in (None, "DELETING"):
         return []
 
     def delete() -> None:

@@ -141,7 +141,8 @@ class PublicKey:
         line = f"{kind} {base64.b64encode(self.blob).decode('ascii')}".encode()
         try:
             loaded = serialization.load_ssh_public_key(line)
-        except (ValueError, UnsupportedAlgorithm, NotImplementedError) as error:
+        except (ValueError, IndexError, UnsupportedAlgorithm, NotImplementedError) as error:
+            # IndexError: cryptography 42, of a key that is cut off
             raise SignatureError(f"not a key of type {kind}: {error}") from None
         assert isinstance(loaded, (Ed25519PublicKey, ec.EllipticCurvePublicKey, rsa.RSAPublicKey))  # noqa: S101 - KINDS
         return loaded

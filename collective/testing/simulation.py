@@ -15,12 +15,12 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any
 
 from collective import names
@@ -90,7 +90,7 @@ class Simulation:
 
     `step` is called before and after every use of a node's journal, transport and runner, with the identity and the
     step, e.g. `before journal.begin`; it may raise NodeDied. Journals are in memory, or with `durable` in files, which
-    survive their node. `server` are further arguments of each Server.
+    survive their node. `caller` are further arguments of the Fleet, `server` of each Server.
     """
 
     def __init__(
@@ -104,6 +104,7 @@ class Simulation:
         ddls: Sequence[Path] = (),
         durable: bool = False,
         step: Step | None = None,
+        caller: Mapping[str, Any] = MappingProxyType({}),
         **server: Any,
     ) -> None:
         self.time = time.time()
@@ -127,7 +128,7 @@ class Simulation:
         state.mkdir(exist_ok=True)
         (state / "installation").write_text("0000")  # else the reply queue and its faults would be random
         config = ClientConfig(COLLECTIVE, state=state, ddls=list(ddls), direct_limit=0)
-        self.fleet = Fleet(config, _CallerTransport(self), registry, clock=lambda: self.time)
+        self.fleet = Fleet(config, _CallerTransport(self), registry, clock=lambda: self.time, **caller)
 
     def __enter__(self) -> Simulation:
         return self

@@ -1,8 +1,10 @@
-"""Run the benchmarks; prints the tables of docs/performance.md.
+"""Run the benchmarks; prints the tables of docs/performance.md, and writes build/bench.md and build/bench.json.
 
-    PYTHONPATH=tests .venv/bin/python tests/bench/run.py [--nodes 1 5 50]
+    make bench                            all parts: about a quarter of an hour
+    make bench BENCH='calls latency'      some of them
 
-Figures are medians of several runs. On shared machines times are noisy; ratios and counts are reliable.
+Figures are medians of several runs, with the smallest and the largest. On shared machines times are noisy: the first
+and the last table have the noise of the machine. Counts, and ratios of one run, are reliable.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -22,44 +25,25 @@ from functools import partial
 from pathlib import Path
 
 import boto3
+import calls
 import trust
-from support.crpc_process import BIN, clean_environment, own_lab
+from report import Report, Spread, Table, noise
+from support.crpc_process import BIN, clean_environment
 from support.daemons import aws_environment, configure, daemon
 from support.proxy import Proxy
 
 from collective import Fleet, Targets
 from collective.aws.session import AWS
 from collective.config import ClientConfig
-from collective.lab.layout import Layout
 from collective.registry import NodeRecord
 from collective.registry.dynamodb import DynamoDBRegistry
 from collective.testing import COLLECTIVE, make_node, node_parts
 from collective.transport.sqs import SQSTransport
 
+HERE = Path(__file__).parent
 RUNS = 7
 MANY = 10_000  # nodes in a large registry
 IDLE = 30.0  # seconds for which an idle daemon is measured
-
-# One call in its own process: when each part was done, in milliseconds since the process started.
-PARTS = """
-import json, os, sys, time
-from pathlib import Path
-ticks = float(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19]) / os.sysconf("SC_CLK_TCK")
-began = time.monotonic() - (time.clock_gettime(time.CLOCK_BOOTTIME) - ticks)
-now = lambda: (time.monotonic() - began) * 1000
-from collective.fleet.fleet import Fleet
-with Fleet.connect() as fleet:
-    marks = {"start-up": now()}
-    call = fleet.call("rpcutil", "ping")
-    marks["discovered"] = marks["start-up"] + call.discovery_ms
-    marks["sent"] = now()
-    for reply in call:
-        marks.setdefault("first reply", now())
-        marks["last reply"] = now()
-    assert call.outcomes.exit_code() == 0, call.outcomes.counts()
-print(json.dumps(marks))
-"""
-
 
 # Discovery in its own process, so that its memory can be measured.
 DISCOVER = """
@@ -85,17 +69,55 @@ print(json.dumps({"scan": read - began, "filter": done - read, "peak_mb": peak})
 """
 
 
+# The same with a snapshot, for a registry that is ten times as large.
+SNAPSHOT = """
+import json, sys, time
+from pathlib import Path
+from collective.filters import parse
+from collective.fleet import discovery
+from collective.fleet.targets import Targets
+from collective.registry import Contents, NodeRecord, snapshot
+from collective.registry.snapshot import Head
+path, now, count, marks = Path(sys.argv[1]), time.time(), 100_000, {}
+def took(part, step):
+    began = time.process_time()
+    result = step()
+    marks[part] = time.process_time() - began
+    return result
+facts = {f"fact{number}": f"value {number} of some length" for number in range(48)}
+made = [NodeRecord(f"node{number:06}", "1.0", {**facts, "role": ("web", "db")[number % 2], "number": number},
+                   agents={"rpcutil": "1"}, instance="x", public_key=f"key {number}", last_seen=now)
+        for number in range(count)]
+took("write the snapshot", lambda: snapshot.save(path, made, {one.identity: "1.000" for one in made}))
+del made
+heads = [Head(f"node{number:06}", "x", "1.000", now, None, None) for number in range(count)]
+loaded = took("open the snapshot", lambda: snapshot.load(path))
+contents = took("records", lambda: Contents([loaded.record(head) for head in heads if loaded.has(head)]))
+for part, wanted in (("filter by a fact", ["role=web"]),
+                     ("filter by three facts", ["role=web", "number<9000", "fact3=/^value/"])):
+    targets = Targets(parse(with_fact=wanted))
+    took(part, lambda: discovery.candidates(contents, now, targets, "rpcutil", lambda _: False))
+print(json.dumps(marks))
+"""
+
+report = Report()
+
+
 def main() -> None:
-    """Print every table."""
+    """Measure the selected parts, print each table, and write all of them."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--nodes", type=int, nargs="+", default=[1, 5, 50])
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"default: all ({' '.join(ALL)})")
+    parser.add_argument("--folder", type=Path, default=Path("build"), help="of bench.md and bench.json")
     options = parser.parse_args()
-    start_up()
-    calls(options.nodes)
-    requests(options.nodes)
-    registry()
-    signatures()
-    one_daemon()
+    if unknown := set(options.parts) - set(ALL):
+        parser.error(f"unknown parts: {' '.join(sorted(unknown))} (known: {' '.join(ALL)})")
+    report.add(noise())
+    for part in options.parts or ALL:
+        for measure in ALL[part]:
+            measure()
+        report.write(options.folder)
+    report.add(noise())
+    report.write(options.folder)
 
 
 def start_up() -> None:
@@ -104,43 +126,30 @@ def start_up() -> None:
     with tempfile.TemporaryDirectory() as name:
         configure(Path(name))
         environment["COLLECTIVE_CONFIG"] = name
-        table("Commands that send nothing", "wall, ms")
+        shown = Table("Commands that send nothing", ("median (range), ms", "processor, ms"))
         lines: list[list[str | Path]] = [
             [sys.executable, "-c", ""],
             [BIN / "crpc", "--help"],
+            [BIN / "crpc", "package", "--help"],
+            [BIN / "crpc", "__complete", "bash", " =", "crpc pack"],
             [BIN / "crpc", "pakage", "install"],
             [BIN / "crpc", "package", "install", "package=-zsh"],
+            [BIN / "crpc", "cost", "--nodes", "50", "--calls-per-day", "10"],
         ]
         for words in lines:
-            took = median(partial(subprocess.run, words, env=environment, capture_output=True, check=False))
-            row(" ".join(Path(word).name for word in words[:4]), f"{took * 1000:.0f}")
+            walls, used = repeated(words, environment)
+            shown.row(" ".join(Path(word).name for word in words[:4]), Spread(walls), Spread(used))
+    report.add(shown)
 
 
-def calls(sizes: list[int]) -> None:
-    """Measure how long labs take to start, and the parts of one call to all of their nodes."""
-    parts: dict[int, dict[str, float]] = {}
-    table("A lab", "start-up, s")
-    for nodes in sizes:
-        with tempfile.TemporaryDirectory() as name:
-            began = time.monotonic()
-            with own_lab(Layout(Path(name) / "lab"), nodes) as environment:
-                row(f"{nodes} nodes", f"{time.monotonic() - began:.1f}")
-                runs = [json.loads(_output([sys.executable, "-c", PARTS], environment)) for _ in range(RUNS)]
-                parts[nodes] = {mark: statistics.median(run[mark] for run in runs) for mark in runs[0]}
-                words: list[str | Path] = [BIN / "crpc", "rpcutil", "ping", "--json"]
-                parts[nodes]["crpc ends"] = 1000 * median(partial(_output, words, environment))
-    table("`crpc rpcutil ping` (ms since the process started)", *(f"{nodes} nodes" for nodes in sizes))
-    for mark in next(iter(parts.values())):
-        row(mark, *(f"{parts[nodes][mark]:.0f}" for nodes in sizes))
-
-
-def requests(sizes: list[int]) -> None:
+def requests() -> None:
     """Count the requests to SQS and SNS of one call, of all sides together."""
-    table("Requests of one call", "direct", "budget 4.2 n + 2", "published", "budget 3.2 n + 2")
-    for nodes in sizes:
+    shown = Table("Requests of one call", ("direct", "budget 4.2 n + 2", "published", "budget 3.2 n + 2"))
+    for nodes in (1, 5, 50):
         direct = count_requests(nodes, direct_limit=nodes)
         published = count_requests(nodes, direct_limit=0)
-        row(f"{nodes} nodes", f"{direct}", f"{4.2 * nodes + 2:.0f}", f"{published}", f"{3.2 * nodes + 2:.0f}")
+        shown.row(f"{nodes} nodes", direct, 4.2 * nodes + 2, published, 3.2 * nodes + 2)
+    report.add(shown)
 
 
 def count_requests(nodes: int, direct_limit: int) -> float:
@@ -183,17 +192,19 @@ def registry() -> None:
         script = Path(name) / "discover.py"
         script.write_text(DISCOVER)
         figures = json.loads(_output([sys.executable, script], aws_environment(url)))
-    table(f"{MANY} nodes with 50 facts each", "figure", "budget")
-    row("read the table (moto; pages in 4 segments), s", f"{figures['scan']:.1f}", "")
-    row("filter: a fact, a number, a regular expression, ms", f"{figures['filter'] * 1000:.0f}", "1000")
-    row("peak memory of the caller, MB", f"{figures['peak_mb']:.0f}", "200")
+    shown = Table(f"{MANY} nodes with 50 facts each", ("figure", "budget"))
+    shown.row("read the table (moto; pages in 8 segments), s", f"{figures['scan']:.1f}", "")
+    shown.row("filter: a fact, a number, a regular expression, ms", f"{figures['filter'] * 1000:.0f}", "1000")
+    shown.row("peak memory of the caller, MB", f"{figures['peak_mb']:.0f}", "200")
+    report.add(shown)
 
 
 def signatures() -> None:
     """Measure signing and verification."""
-    table("Signatures (Ed25519)", "figure")
+    shown = Table("Signatures (Ed25519)", ("figure",))
     for name, figure in trust.figures():
-        row(name, figure)
+        shown.row(name, figure)
+    report.add(shown)
 
 
 def one_daemon() -> None:
@@ -204,15 +215,17 @@ def one_daemon() -> None:
             environment = {**aws_environment(url), "COLLECTIVE_CONFIG": name}
             one = ["-I", "web1.example.com"]
             _output([BIN / "crpc", "rpcutil", "ping", *one], environment)
-            table("One daemon", "figure", "budget")
-            row("private memory with the standard agents", f"{private_mb([node.process.pid]):.0f} MB", "60 MB")
+            shown = Table("One daemon", ("figure", "budget"))
+            shown.row("private memory with the standard agents", f"{private_mb([node.process.pid]):.0f} MB", "60 MB")
+            shown.row("PSS with the standard agents", f"{private_mb([node.process.pid], 'Pss:'):.0f} MB", "")
             before = processor_seconds(node.process.pid)
             time.sleep(IDLE)
             idle = (processor_seconds(node.process.pid) - before) / IDLE * 100
             _output([BIN / "crpc", "shell", "run", "command=true", *one], environment)
             helpers = [int(pid) for pid in _output(["pgrep", "-P", str(node.process.pid)], environment).split()]
-            row("additional memory after the first action", f"{private_mb(helpers):.0f} MB", "20 MB")
-            row("processor, idle", f"{idle:.2f} %", "0.5 %")
+            shown.row("additional memory after the first action", f"{private_mb(helpers):.0f} MB", "20 MB")
+            shown.row("processor, idle", f"{idle:.2f} %", "0.5 %")
+            report.add(shown)
 
 
 def _session() -> boto3.Session:
@@ -230,12 +243,12 @@ def _server() -> Iterator[str]:
         process.wait()
 
 
-def private_mb(pids: list[int]) -> float:
-    """Return the memory that only these processes use (proc(5): smaps_rollup), in MB."""
+def private_mb(pids: list[int], kind: str = "Private_") -> float:
+    """Return the memory of one kind that these processes use (proc(5): smaps_rollup), in MB."""
     total = 0
     for pid in pids:
         for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Private_"):
+            if line.startswith(kind):
                 total += int(line.split()[1])
     return total / 1024
 
@@ -246,28 +259,64 @@ def processor_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def median(step: Callable[[], object]) -> float:
-    """Return the duration of a step in seconds: the median of several runs after a warm-up."""
-    took = []
+def repeated(words: list[str | Path], environment: dict[str, str]) -> tuple[list[float], list[float]]:
+    """Return the durations and the processor times of several runs after a warm-up, in milliseconds."""
+    walls, used = [], []
     for _ in range(RUNS + 1):
-        began = time.perf_counter()
-        step()
-        took.append(time.perf_counter() - began)
-    return statistics.median(took[1:])
+        before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+        subprocess.run(words, env=environment, capture_output=True, check=False)
+        walls.append((time.perf_counter() - began) * 1000)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        used.append((after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) * 1000)
+    return walls[1:], used[1:]
 
 
 def _output(words: list[str | Path], environment: dict[str, str]) -> str:
     return subprocess.run(words, env=environment, capture_output=True, text=True, check=True).stdout
 
 
-def table(title: str, *columns: str) -> None:
-    """Print the head of a table."""
-    print(f"\n| {title} | {' | '.join(columns)} |\n|---|{'---|' * len(columns)}")
+def large_registry() -> None:
+    """Measure discovery with a snapshot of 100,000 nodes, in its own process."""
+    with tempfile.TemporaryDirectory() as name:
+        script = Path(name) / "snapshot.py"
+        script.write_text(SNAPSHOT)
+        found = json.loads(_output([sys.executable, script, Path(name) / "snapshot"], clean_environment()))
+    shown = Table("100,000 nodes with 50 facts each, in a snapshot", ("processor time, ms",))
+    for part, seconds in found.items():
+        shown.row(part, seconds * 1000)
+    report.add(shown)
 
 
-def row(name: str, *figures: str) -> None:
-    """Print a row."""
-    print(f"| {name} | {' | '.join(figures)} |", flush=True)
+def simulated_nodes() -> None:
+    """Measure one call to nodes with their real code, in one process for each size."""
+    shown = Table(
+        "Simulated nodes with real node code, processor time",
+        ("caller, s", "nodes, s", "both, s", "memory of the call, MB"),
+    )
+    for count in (1000, 2000, 5000, 10_000):
+        command: list[str | Path] = [sys.executable, HERE / "simulated_nodes.py", str(count)]
+        found = json.loads(_output(command, {**clean_environment(), "PYTHONPATH": str(HERE.parent)}))
+        names = ("caller_s", "nodes_s", "total_s")
+        shown.row(f"{count} nodes", *(f"{found[name]:.2f}" for name in names), f"{found['call_mb']:.0f}")
+    report.add(shown)
+
+
+def views() -> None:
+    """Measure how long many replies take to print; prints its own table."""
+    _ = subprocess.run([sys.executable, HERE / "render.py"], check=True)
+
+
+ALL: dict[str, list[Callable[[], object]]] = {
+    "startup": [start_up],
+    "calls": [partial(calls.on_servers, report)],
+    "latency": [partial(calls.behind_latencies, report)],
+    "simulated": [partial(calls.to_simulated, report), simulated_nodes],
+    "requests": [requests, partial(calls.idle, report)],
+    "registry": [registry, large_registry],
+    "signatures": [signatures],
+    "daemon": [one_daemon],
+    "views": [views],
+}
 
 
 if __name__ == "__main__":

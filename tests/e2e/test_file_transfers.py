@@ -27,7 +27,7 @@ pytestmark = [
 
 
 @dataclass
-class Machines:
+class FiveNodes:
     """Five nodes whose folder `remote` is on each another one: daemons in mount namespaces of their own."""
 
     folder: Path
@@ -64,7 +64,7 @@ class Machines:
 
 
 @pytest.fixture(scope="module")
-def machines(tmp_path_factory: pytest.TempPathFactory, moto_server: str) -> Iterator[Machines]:
+def machines(tmp_path_factory: pytest.TempPathFactory, moto_server: str) -> Iterator[FiveNodes]:
     """Five running nodes, with an old file each, and a larger one to copy."""
     if os.geteuid() != 0:
         pytest.skip("needs root for mounts")
@@ -73,7 +73,7 @@ def machines(tmp_path_factory: pytest.TempPathFactory, moto_server: str) -> Iter
     collective = f"files-{uuid.uuid4().hex[:8]}"
     environment = {**aws_environment(moto_server), "COLLECTIVE_CONFIG": str(folder / NODES[0])}
     (folder / "local").write_bytes(os.urandom(SIZE))
-    made = Machines(
+    made = FiveNodes(
         folder, moto_server, {}, make_crpc(environment), environment, folder / "local", folder / "remote" / "copy"
     )
     with ExitStack() as stack:
@@ -91,12 +91,12 @@ def old(node: str) -> bytes:
     return f"old file of {node}".encode()
 
 
-def in_the_middle(machines: Machines, node: str) -> Callable[[], bool]:
+def in_the_middle(machines: FiveNodes, node: str) -> Callable[[], bool]:
     """Return whether some pieces have arrived on a node, and not all."""
     return lambda: 2 * PIECE <= machines.staged(node) < SIZE
 
 
-def test_a_killed_caller_leaves_the_old_files(machines: Machines) -> None:
+def test_a_killed_caller_leaves_the_old_files(machines: FiveNodes) -> None:
     """After SIGKILL of the caller in the middle the old file of every node is whole."""
     with machines.put() as caller:
         wait_until(in_the_middle(machines, NODES[0]), 60)
@@ -104,7 +104,7 @@ def test_a_killed_caller_leaves_the_old_files(machines: Machines) -> None:
     assert {node: machines.content(node) for node in NODES} == {node: old(node) for node in NODES}
 
 
-def test_a_killed_daemon_keeps_its_old_file_and_the_others_get_the_new_one(machines: Machines) -> None:
+def test_a_killed_daemon_keeps_its_old_file_and_the_others_get_the_new_one(machines: FiveNodes) -> None:
     """After SIGKILL of a daemon in the middle its old file is whole, and the caller names that node."""
     victim = NODES[2]
     before = machines.staged(victim)
@@ -121,7 +121,7 @@ def test_a_killed_daemon_keeps_its_old_file_and_the_others_get_the_new_one(machi
     assert all(machines.content(node) == new for node in NODES if node != victim)
 
 
-def test_a_large_file_travels_to_five_nodes_and_back(machines: Machines, tmp_path: Path) -> None:
+def test_a_large_file_travels_to_five_nodes_and_back(machines: FiveNodes, tmp_path: Path) -> None:
     """The file arrives byte for byte, also on the node that was killed before, and comes back."""
     with machines.start(NODES[2]):
         with machines.put() as caller:

@@ -250,6 +250,18 @@ def test_what_is_wrong_is_refused_before_anything_is_sent(crpc: Crpc, five: Layo
     assert requests(five) == before
 
 
+def test_a_plan_and_a_check_send_nothing(crpc: Crpc, five: Layout) -> None:
+    """The plan has the nodes as the registry knows them, and says what is known only when it runs."""
+    before = requests(five)
+    words = ("playbook", "run", "kernel-update", "role=web", "check=check_disk")
+    plan = document(crpc(*words, "--plan", "--json"))
+    assert [step["nodes"] for step in plan["steps"] if step["kind"] == "call"] == [WEB, None, None]
+    assert plan["steps"][0]["settings"] == {"with_fact": "role=web", "waves": "1,25%,rest", "max_fail": 1}
+    checked = crpc(*words, "--check")
+    assert (checked.returncode, "known when it runs: in\n" in checked.stdout) == (0, True), checked.stdout
+    assert requests(five) == before
+
+
 def test_parallel_calls_and_facts(crpc: Crpc, tmp_path: Path) -> None:
     """Two calls of one process run at once, each with its own replies, and expressions see the facts of nodes."""
     text = """

@@ -13,6 +13,7 @@ from support.servers import SERVERS, WITH_DYNAMODB
 
 from collective.aws.session import AWS
 from collective.errors import NotFound
+from collective.registry import Revocation
 from collective.registry.dynamodb import DynamoDBRegistry
 
 
@@ -58,3 +59,25 @@ def test_a_table_of_several_pages_is_read_completely(session: boto3.Session) -> 
     for number in range(12):
         registry.put(record(f"node{number}", facts=noise))
     assert sorted(one.identity for one in registry.nodes()) == sorted(f"node{number}" for number in range(12))
+
+
+def test_a_snapshot_is_completed_from_the_table(session: boto3.Session) -> None:
+    """Heads have what heartbeats change; only changed records are read again. Revoked keys are in both."""
+    registry = DynamoDBRegistry(AWS(session), f"heads{uuid.uuid4().hex[:8]}_nodes")
+    registry.create()
+    for name in ("one", "two"):
+        registry.put(record(name))
+    registry.record_revocation(Revocation("two", "SHA256:x"))
+    contents, changes = registry.read_with_changes()
+    heads, rest = registry.read_heads()
+    assert {(head.identity, head.instance, head.changed) for head in heads} == {
+        (one.identity, "one", changes[one.identity]) for one in contents.records
+    }
+    assert (list(rest.revocations), rest.records) == ([Revocation("two", "SHA256:x")], [])
+    assert registry.heartbeat("one", "one") == "one"
+    assert {head.identity: head.changed for head in registry.read_heads()[0]} == changes
+    registry.put(record("two", version="2.0"))
+    [changed] = [head for head in registry.read_heads()[0] if head.changed != changes[head.identity]]
+    found, new = registry.read_changed(changed.changed)
+    assert [(one.identity, one.version) for one in found.records] == [("two", "2.0")]
+    assert new == {"two": changed.changed}

@@ -15,6 +15,7 @@ from support.json_documents import check_document
 from support.proxy import Proxy
 
 from collective import names
+from collective.registry.run_table import KEY as RUNS_KEY
 
 
 @pytest.fixture
@@ -34,17 +35,26 @@ def test_the_first_run_creates_everything_and_the_second_nothing(account: Accoun
     mine = account.collective
     first, second = account.crpc("setup", "--yes"), account.crpc("setup", "--yes")
     assert first.stdout.startswith(f"{mine} in the account 123456789012, eu-central-1:\n")
-    assert lines(first) == [f"+ topic {mine}_requests", f"+ table {mine}_nodes"]
+    assert lines(first) == [f"+ topic {mine}_requests", f"+ table {mine}_nodes", f"+ table {mine}_runs"]
     assert first.stdout.endswith("\n2 changes made\n")
-    assert lines(second) == [f"= topic {mine}_requests (exists)", f"= table {mine}_nodes (exists)"]
+    assert lines(second) == [
+        f"= topic {mine}_requests (exists)",
+        f"= table {mine}_nodes (exists)",
+        f"= table {mine}_runs (exists)",
+    ]
     assert second.stdout.endswith("\nNothing to do\n")
-    assert (account.topics(), account.tables(), account.queues()) == ([f"{mine}_requests"], [f"{mine}_nodes"], [])
+    assert (account.topics(), account.tables(), account.queues()) == (
+        [f"{mine}_requests"],
+        [f"{mine}_nodes", f"{mine}_runs"],
+        [],
+    )
 
 
 def test_a_dry_run_shows_the_plan_and_changes_nothing(account: AccountUnderTest) -> None:
     """A dry run of `crpc setup` shows the plan, changes nothing, and exits with 0."""
     done = account.crpc("setup", "--dry-run")
-    assert lines(done) == [f"+ topic {account.collective}_requests", f"+ table {account.collective}_nodes"]
+    kinds = (("topic", "requests"), ("table", "nodes"), ("table", "runs"))
+    assert lines(done) == [f"+ {kind} {account.collective}_{name}" for kind, name in kinds]
     assert done.stdout.endswith("\n2 changes to make\n")
     assert (account.topics(), account.tables()) == ([], [])
 
@@ -118,6 +128,12 @@ def test_differences_are_repaired(account: AccountUnderTest, moto_server: str) -
         AttributeDefinitions=[{"AttributeName": "identity", "AttributeType": "S"}],
         BillingMode="PAY_PER_REQUEST",
     )
+    account.dynamodb.create_table(
+        TableName=f"{account.collective}_runs",
+        KeySchema=RUNS_KEY,
+        AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in ("part", "entry")],
+        BillingMode="PAY_PER_REQUEST",
+    )
     tag, lost = f"collective={account.collective}", "__default_statement_ID"
     attributes = "VisibilityTimeout is 30, must be 5; MessageRetentionPeriod is 345600, must be 3900"
     tags = f"missing tags: {tag}, collective:identity=web1"
@@ -131,6 +147,7 @@ def test_differences_are_repaired(account: AccountUnderTest, moto_server: str) -
     assert lines(repaired) == [
         f"~ topic {account.collective}_requests ({policy}; missing tags: {tag})",
         f"~ table {account.collective}_nodes (missing tags: {tag})",
+        f"~ table {account.collective}_runs (missing tags: {tag}; items do not expire)",
         f"~ queue {queue} ({attributes}; policy differs; {tags}; subscribed without raw delivery)",
     ]
     assert account.crpc("setup", "--node", "web1").stdout.endswith("\nNothing to do\n")
@@ -143,7 +160,7 @@ def test_queues_are_created_for_nodes(account: AccountUnderTest, tmp_path: Path)
     expected = sorted(names.node_queue(account.collective, name) for name in ("web1", "web2", "db1"))
     assert account.crpc("setup", "--node", "web[1-2]", "--node", "web1", "--yes").returncode == 0
     done = account.crpc("setup", "--nodes", str(tmp_path / "names"), "--yes")
-    assert [line[0] for line in lines(done)] == ["=", "=", "=", "=", "+"]
+    assert [line[0] for line in lines(done)] == ["=", "=", "=", "=", "=", "+"]
     assert account.queues() == account.subscribed() == expected
 
 
@@ -186,7 +203,7 @@ def test_a_removal_deletes_everything_of_the_collective_only(account: AccountUnd
     document: dict[str, Any] = json.loads(removed.stdout)
     assert (removed.returncode, document["warnings"]) == (0, [])
     assert [(step["change"], step["kind"], step["done"]) for step in document["steps"]] == [
-        ("remove", kind, True) for kind in ("topic", "queue", "queue", "queue", "table")
+        ("remove", kind, True) for kind in ("topic", "queue", "queue", "queue", "table", "table")
     ]
     assert (account.topics(), account.subscribed(), account.tables(), account.queues()) == ([], [], [], alike)
     assert account.crpc("setup", "--remove", "--yes").stdout.endswith("\nNothing to do\n")

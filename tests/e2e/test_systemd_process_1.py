@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from support.booted_systemd import SYSTEMD, Booted, booted
 from support.cgroups import emptied
-from support.crpc_process import BIN, Crpc, make_crpc
+from support.crpc_process import BIN, Crpc, begin, make_crpc
 from support.daemons import IDENTITY, aws_environment, configure
 from support.waiting import wait_until
 
@@ -34,7 +34,7 @@ MAIN = "collectived.service"
 
 
 @dataclass(frozen=True)
-class Machine:
+class SystemdMachine:
     """A booted systemd with a node, and a caller."""
 
     systemd: Booted
@@ -65,7 +65,7 @@ def group() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def machine(tmp_path_factory: pytest.TempPathFactory, moto_server: str, group: Path) -> Iterator[Machine]:
+def machine(tmp_path_factory: pytest.TempPathFactory, moto_server: str, group: Path) -> Iterator[SystemdMachine]:
     """A machine whose systemd has started the example unit."""
     assert SYSTEMD.exists(), "this test needs systemd: apt-get install systemd"
     folder = tmp_path_factory.mktemp("systemd")
@@ -83,10 +83,10 @@ def machine(tmp_path_factory: pytest.TempPathFactory, moto_server: str, group: P
     crpc = make_crpc({**environment, "COLLECTIVE_CONFIG": str(folder)})
     with booted(folder, group, {**UNITS, MAIN: unit}) as systemd:
         systemd.run("systemctl", "start", MAIN)
-        yield Machine(systemd, crpc, folder)
+        yield SystemdMachine(systemd, crpc, folder)
 
 
-def test_systemd_is_process_1_and_the_node_is_ready_when_it_has_started(machine: Machine) -> None:
+def test_systemd_is_process_1_and_the_node_is_ready_when_it_has_started(machine: SystemdMachine) -> None:
     """`systemctl start` returns when the node serves, because the unit has Type=notify."""
     assert machine.systemd.run("cat", "/proc/1/comm") == "systemd"
     shown = machine.systemd.shown(MAIN, "ActiveState", "SubState", "NRestarts", "Delegate")
@@ -95,7 +95,7 @@ def test_systemd_is_process_1_and_the_node_is_ready_when_it_has_started(machine:
     assert machine.call("rpcutil", "ping")["statuscode"] == 0
 
 
-def test_services_are_started_stopped_and_enabled(machine: Machine) -> None:
+def test_services_are_started_stopped_and_enabled(machine: SystemdMachine) -> None:
     """The agent service starts, restarts, enables, disables and stops a unit, and says what has changed."""
     assert machine.service("status", "clock")["status"] == "stopped"
     started = machine.service("start", "clock")
@@ -113,7 +113,7 @@ def test_services_are_started_stopped_and_enabled(machine: Machine) -> None:
     assert machine.systemd.run("systemctl", "is-active", "clock", check=False) == "inactive"
 
 
-def test_a_service_that_dies_at_once_is_a_failure_with_its_log(machine: Machine) -> None:
+def test_a_service_that_dies_at_once_is_a_failure_with_its_log(machine: SystemdMachine) -> None:
     """The start of a service that ends with an error fails, with the last lines of its log."""
     died = machine.service("start", "dies")
     assert (died["statuscode"], died["status"]) == (1, "failed")
@@ -121,7 +121,7 @@ def test_a_service_that_dies_at_once_is_a_failure_with_its_log(machine: Machine)
     assert machine.service("status", "nothing-of-this-name")["statuscode"] == 1
 
 
-def test_a_service_is_reloaded(machine: Machine) -> None:
+def test_a_service_is_reloaded(machine: SystemdMachine) -> None:
     """A reload runs the unit's command, and is refused while the unit is stopped."""
     assert machine.service("reload", "reloads")["statuscode"] == 1
     assert machine.service("start", "reloads")["statuscode"] == 0
@@ -129,7 +129,7 @@ def test_a_service_is_reloaded(machine: Machine) -> None:
     machine.systemd.run("test", "-e", "/run/reloaded")
 
 
-def test_the_node_reloads_its_files(machine: Machine) -> None:
+def test_the_node_reloads_its_files(machine: SystemdMachine) -> None:
     """`systemctl reload` reloads the node, which keeps its process."""
     before = machine.systemd.shown(MAIN, "MainPID")
     machine.systemd.run("systemctl", "reload", MAIN)
@@ -137,7 +137,27 @@ def test_the_node_reloads_its_files(machine: Machine) -> None:
     assert machine.systemd.shown(MAIN, "MainPID", "ActiveState") == {**before, "ActiveState": "active"}
 
 
-def test_a_background_command_survives_a_restart(machine: Machine) -> None:
+def test_actions_run_in_control_groups_below_the_unit(machine: SystemdMachine) -> None:
+    """The daemon creates a group for each action in the one that systemd has delegated to it."""
+    groups = machine.call("shell", "run", "cat /proc/self/cgroup")["data"]["stdout"]
+    assert "\n0::/system.slice/collectived.service/action-" in f"\n{groups}"
+
+
+def test_a_killed_daemon_is_restarted_and_ends_what_its_actions_have_started(machine: SystemdMachine) -> None:
+    """After SIGKILL systemd starts the daemon again; the caller gets `interrupted`, and nothing of the action runs."""
+    before = machine.systemd.shown(MAIN, "MainPID", "NRestarts")
+    mark = machine.folder / "mark"
+    line = f"echo $$ > {mark}; sleep 1000"
+    caller = begin(machine.crpc, "shell", "run", line, "-I", IDENTITY, "-o", "json", "-t", "100")
+    wait_until(lambda: mark.exists() and mark.read_text() != "", 30)
+    machine.systemd.run("kill", f"-{signal.SIGKILL}", before["MainPID"])
+    (reply,) = json.loads(caller().stdout)["replies"]
+    assert reply["reason"] == "interrupted"
+    assert machine.systemd.run("ls", f"/proc/{mark.read_text().strip()}", check=False) == ""
+    assert int(machine.systemd.shown(MAIN, "NRestarts")["NRestarts"]) == int(before["NRestarts"]) + 1
+
+
+def test_a_background_command_survives_a_restart(machine: SystemdMachine) -> None:
     """Processes that were left running on purpose are not killed with the node."""
     handle = machine.call("shell", "start", "command=sleep 1000")["data"]["handle"]
     machine.systemd.run("systemctl", "restart", MAIN)
@@ -145,17 +165,17 @@ def test_a_background_command_survives_a_restart(machine: Machine) -> None:
     assert machine.call("shell", "kill", handle)["statuscode"] == 0
 
 
-def test_a_node_that_hangs_is_restarted_by_the_watchdog(machine: Machine) -> None:
+def test_a_node_that_hangs_is_restarted_by_the_watchdog(machine: SystemdMachine) -> None:
     """A daemon that sends no keep-alives is ended and started again, and answers."""
-    pid = machine.systemd.shown(MAIN, "MainPID")["MainPID"]
-    machine.systemd.run("kill", f"-{signal.SIGSTOP}", pid)
-    wait_until(lambda: machine.systemd.shown(MAIN, "NRestarts")["NRestarts"] == "1", 60)
+    before = machine.systemd.shown(MAIN, "MainPID", "NRestarts")
+    machine.systemd.run("kill", f"-{signal.SIGSTOP}", before["MainPID"])
+    wait_until(lambda: machine.systemd.shown(MAIN, "NRestarts")["NRestarts"] != before["NRestarts"], 60)
     wait_until(lambda: machine.systemd.shown(MAIN, "ActiveState")["ActiveState"] == "active", 60)
     assert "Watchdog timeout" in machine.systemd.run("journalctl", "--unit", MAIN, "--no-pager")
     assert machine.call("rpcutil", "ping")["statuscode"] == 0
 
 
-def test_the_node_stops_cleanly(machine: Machine) -> None:
+def test_the_node_stops_cleanly(machine: SystemdMachine) -> None:
     """`systemctl stop` ends the node with exit code 0, within its time."""
     machine.systemd.run("systemctl", "stop", MAIN)
     shown = machine.systemd.shown(MAIN, "ActiveState", "Result", "ExecMainStatus")

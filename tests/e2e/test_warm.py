@@ -8,6 +8,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -34,6 +35,8 @@ class Warm:
     def state(self) -> dict[str, int]:
         """Return its state."""
         found: dict[str, int] = json.loads(self.crpc("warm", "status", "--json").stdout)
+        logs = Path(self.environment["XDG_RUNTIME_DIR"]).glob("collective-warm/*.log")
+        assert found["running"], "".join(log.read_text() for log in logs)
         return found
 
     def served(self) -> int:
@@ -308,6 +311,19 @@ def test_a_change_of_the_installation_replaces_it(environment: dict[str, str], r
     warm.crpc("warm", "stop")
 
 
+def test_a_process_that_does_not_answer_is_not_waited_for(warm: Warm) -> None:
+    """Without an answer within some seconds the command line runs in the usual way, and only there."""
+    pid = warm.state()["pid"]
+    before = warm.served()
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        assert warm.crpc("--version").stdout.startswith("crpc ")
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    wait_until(lambda: warm.state()["active"] == 0, 20)
+    assert warm.served() <= before + 1
+
+
 def test_many_calls_leak_nothing(warm: Warm) -> None:
     """The open files and the memory of the warm process do not grow, and no process is left."""
 
@@ -325,3 +341,23 @@ def test_many_calls_leak_nothing(warm: Warm) -> None:
     assert footprint()[1] < memory + 1024
     pid = warm.state()["pid"]
     assert Path(f"/proc/{pid}/task/{pid}/children").read_text() == ""
+
+
+IMPORTED = """
+import sys
+from collective.clients.crpc import main
+started = []
+sys.addaudithook(lambda event, _: started.append(event) if event in EVENTS else None)
+EVENTS = ("os.fork", "os.forkpty", "os.posix_spawn", "subprocess.Popen")
+assert main(["rpcutil", "ping", "-I", "node01.lab", "--json"]) == 0
+slow = {"boto3", "s3transfer", "jsonschema", "regex", "jinja2", "asyncio", "multiprocessing"}
+print(len(sys.modules), *started, *sorted(slow & set(sys.modules)))
+"""
+
+
+def test_a_call_imports_what_it_needs_and_starts_no_process(environment: dict[str, str]) -> None:
+    """A whole call imports neither boto3 nor jsonschema, and no more modules than it did when this was written."""
+    done = subprocess.run([sys.executable, "-c", IMPORTED], env=environment, capture_output=True, text=True, check=True)
+    count, *others = done.stdout.splitlines()[-1].split()
+    assert others == []
+    assert int(count) <= 640

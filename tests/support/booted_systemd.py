@@ -47,8 +47,8 @@ for name in null zero full random urandom tty; do touch dev/$name; mount --bind 
 ln -s /proc/self/fd dev/fd
 mkdir dev/shm dev/pts
 exec chroot . /usr/bin/env -i container=other PATH=/usr/sbin:/usr/bin:/sbin:/bin SYSTEMD_LOG_TARGET=journal \
-    /lib/systemd/systemd --unit=TARGET
-""".replace("TARGET", TARGET)
+    /lib/systemd/systemd --unit=@UNIT@
+""".replace("@UNIT@", TARGET)
 # Moves itself to the control group $1 first, so that it is the root of the new namespace.
 _ENTER = 'echo $$ > "$1/cgroup.procs"; shift; exec unshare --pid --mount --uts --ipc --cgroup --fork --kill-child "$@"'
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
-from collective.lab import control
+from collective.lab import control, servers
 from collective.lab.layout import Layout
 
 BIN = Path(sys.executable).parent
@@ -89,9 +89,9 @@ def clean_environment() -> dict[str, str]:
 class own_lab:  # noqa: N801 - used like a function
     """Run a lab for the time of a block; the environment of the test process does not change."""
 
-    def __init__(self, layout: Layout, nodes: int) -> None:
+    def __init__(self, layout: Layout, nodes: int, server: str = servers.MOTO) -> None:
         self._before = dict(os.environ)
-        self._running = control.running(layout, nodes)
+        self._running = control.running(layout, nodes, server)
 
     def __enter__(self) -> dict[str, str]:
         try:

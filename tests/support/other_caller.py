@@ -15,6 +15,7 @@ class OtherCaller:
     """Another caller of the lab, with a key and a configuration of its own."""
 
     def __init__(self, lab: Layout, folder: Path, name: str, around: dict[str, str], key: Path | None = None) -> None:
+        self.name = name
         self.key = key or folder / f"{name}.key"
         if key is None:
             subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self.key], check=True)

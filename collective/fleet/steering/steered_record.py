@@ -45,7 +45,9 @@ class RecordLimits:
     delay: float
 
 
-SHARED = RecordLimits(reply=64 * 1024, size=100 * 1024 * 1024, delay=1.0)
+MOST_OUTPUT = 64 * 1024  # characters of the outputs of one reply in a shared record
+MOST_OUTPUTS = 100 * 1024 * 1024  # of all replies
+SHARED = RecordLimits(MOST_OUTPUT, MOST_OUTPUTS, delay=1.0)
 
 
 class OpenedRun(NamedTuple):

@@ -15,22 +15,23 @@ import json
 import math
 import secrets
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from collective import names
 from collective.aws.errors import translated
 from collective.aws.session import AWS
 from collective.errors import Unreachable
 from collective.fleet.runs import saved_run
 from collective.fleet.steering.run_log import LEASE, Event, Holder, RunEntry, RunLog, RunProgress
+from collective.registry.run_table import EXPIRES
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-KEY: Any = [{"AttributeName": "part", "KeyType": "HASH"}, {"AttributeName": "entry", "KeyType": "RANGE"}]
-EXPIRES = "expires"
+    from collective.config import ClientConfig
+
 DAYS = 30.0
 _ITEM = 300 * 1024  # bytes of lines in one item; DynamoDB's limit for an item is 400 KB
 _MOST = 64 * 1024 * 1024  # bytes of one batch, after decompression
@@ -49,30 +50,14 @@ class TableRunStore:
         self._client: DynamoDBClient = aws.client("dynamodb")
         self._entries: dict[str, str] = {}  # by run, the sort key of its item in the list
 
+    @classmethod
+    def connect(cls, config: ClientConfig) -> TableRunStore:
+        """Return the runs of the collective of a caller. Raises ConfigError."""
+        return cls(AWS.of(config), names.runs_table(config.collective), config.runs_days)
+
     def now(self) -> float:
         """Return the servers' time in Unix seconds."""
         return self._aws.now()
-
-    def create_table(self, tags: Mapping[str, str] | None = None) -> None:
-        """Create the table, billed per request, unless it exists."""
-        with translated(self._table, "table"), suppress(self._client.exceptions.ResourceInUseException):
-            self._client.create_table(
-                TableName=self._table,
-                KeySchema=KEY,
-                AttributeDefinitions=[
-                    {"AttributeName": "part", "AttributeType": "S"},
-                    {"AttributeName": "entry", "AttributeType": "S"},
-                ],
-                BillingMode="PAY_PER_REQUEST",
-                Tags=[{"Key": key, "Value": value} for key, value in (tags or {}).items()],
-            )
-
-    def expire_items(self) -> None:
-        """Let DynamoDB delete items that have expired; the table must be active."""
-        with translated(self._table, "table"):
-            self._client.update_time_to_live(
-                TableName=self._table, TimeToLiveSpecification={"Enabled": True, "AttributeName": EXPIRES}
-            )
 
     def create(self, events: Sequence[Event], holder: Holder) -> RunLog:
         """Write the events, then the item of the list with a lease."""
@@ -80,7 +65,7 @@ class TableRunStore:
         run = str(begin["run"])
         log = self._log(run)
         log.append(events)
-        self._entries[run] = f"{int(float(begin['time']) * 1000):013d}-{run}"
+        self._entries[run] = _sort_key(float(begin["time"]), run)
         item = {**self._key(run), "begin": {"S": json.dumps(begin)}, **self._held(holder), **self._expires()}
         with translated(self._table, "table"):
             self._client.put_item(TableName=self._table, Item=item)
@@ -99,7 +84,7 @@ class TableRunStore:
             items = [item for page in pages for item in page["Items"]]
         now = self._aws.now()
         found = [entry for item in items if (entry := _entry(item, now)) is not None]
-        self._entries.update({entry.run: f"{int(entry.time * 1000):013d}-{entry.run}" for entry in found})
+        self._entries.update({entry.run: _sort_key(entry.time, entry.run) for entry in found})
         return found
 
     def log(self, run: RunEntry) -> RunLog:
@@ -108,6 +93,7 @@ class TableRunStore:
 
     def take(self, run: RunEntry, holder: Holder) -> bool:
         """Change the holder if the lease has ended."""
+        self._entries[run.run] = _sort_key(run.time, run.run)
         return self._update(
             run.run,
             holder,
@@ -291,6 +277,11 @@ def _entry(item: Any, now: float) -> RunEntry | None:
     except (KeyError, ValueError, TypeError, RecursionError):
         return None
     return RunEntry(begin["run"], time, begin, end, holder, max(0.0, lease_end - now), progress)
+
+
+def _sort_key(time: float, run: str) -> str:
+    """Return the sort key of a run in the list, so that a list is in the order of time."""
+    return f"{round(time * 1000):013d}-{run}"
 
 
 def _attribute(item: Any, name: str, kind: str) -> Any:

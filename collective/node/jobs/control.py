@@ -86,7 +86,7 @@ class WorkControl:
         waits = not work if entry is None else not named and entry.state in (TAKEN, STARTED)
         return min([*became, *(["revoked"] if waits else [])], key=_BECAME.index, default="ended")
 
-    def settle(self, request_id: str, caller: str, *, everyone: bool) -> dict[str, Any]:
+    def settle(self, request_id: str, caller: str, *, everyone: bool, dry_run: bool) -> dict[str, Any]:
         """Return what became of a request, and keep it from beginning if it has not. Raise Aborted as `cancel` does.
 
         `ended` comes with the reply, which is None when it is not kept; `running` may be asked again, and `revoked` has
@@ -97,7 +97,7 @@ class WorkControl:
             self._check(entry.caller, caller, everyone)
             if entry.state not in (TAKEN, STARTED):
                 return {"id": request_id, "became": "ended", "reply": _result(entry.reply)}
-        if entry is None or entry.state == TAKEN:
+        if not dry_run and (entry is None or entry.state == TAKEN):
             self._revocations.add(request_id, caller, everyone=everyone)
         begun = entry is not None or self._running.find(request_id, caller) is not None
         return {"id": request_id, "became": "running" if begun else "revoked", "reply": None}

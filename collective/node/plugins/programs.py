@@ -57,6 +57,7 @@ def load_agent(path: Path, described: ddl.DDL, settings: Mapping[str, Any]) -> d
 
     Raises DDLError if programs and DDL differ, NotActive if the agent is not to be active on this node.
     """
+    path = path.absolute()  # the program is run in another folder
     if path.is_dir():
         found = _one_for_each(path, described)
         _check_dry_runs(described, found)
@@ -90,6 +91,7 @@ def load_data_function(path: Path) -> ActionProgram:
     """Return the program of a data function. Raises DDLError."""
     if path.is_dir():
         raise DDLError(f"{path}: a data function must be a file, not a folder")
+    path = path.absolute()
     return ActionProgram(path, program.state(path), FILES)
 
 

@@ -1,0 +1,47 @@
+"""Watch the members of a collective as a caller: with the registry of client.yaml, and pings to confirm failures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from collective import names
+from collective.config import ClientConfig
+from collective.errors import UsageError
+from collective.fleet.failure_check import FailureCheck
+from collective.fleet.fleet import CONNECTIONS, Fleet
+from collective.membership import StateFile, View, Watcher
+from collective.membership.confirmation import BySilence, Confirmation
+
+
+@dataclass(frozen=True)
+class Watching:
+    """A watcher, and what confirms failures for it."""
+
+    watcher: Watcher
+    confirmation: Confirmation
+
+
+@contextmanager
+def watching(
+    config: ClientConfig, store: StateFile, view: View, *, settle: float = 0.0, ping: bool = True
+) -> Iterator[Watching]:
+    """Yield a watcher of the nodes in `view`, with the state in `store`.
+
+    Without `ping`, nodes are not asked, and long silence is a failure. Raises UsageError without a registry.
+    """
+    if config.registry == "none":
+        raise UsageError("watch: no registry to watch (client.yaml has 'registry: none')")
+    from collective.aws.session import AWS
+    from collective.registry.dynamodb import DynamoDBRegistry
+    from collective.transport.sqs import SQSTransport
+
+    aws = AWS.of(config)
+    table = DynamoDBRegistry(aws, names.table(config.collective))
+    with Fleet.connect(config) as fleet:
+        confirmation: Confirmation = BySilence()
+        if ping:
+            confirmation = FailureCheck(fleet, SQSTransport(aws, connections=CONNECTIONS))
+        watcher = Watcher(table, store, view, confirmation, collective=config.collective, settle=settle)
+        yield Watching(watcher, confirmation)

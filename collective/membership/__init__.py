@@ -1,0 +1,48 @@
+"""Membership: which nodes are in a collective, and an event for each change.
+
+    registry ── read ──► Watcher ─ compare, confirm failures ─► StateFile ─► events ─► handlers, templates, output
+                            └► Snapshot of Members
+
+members.py        Member, Snapshot, Event: the values
+view.py           which records are members, and which of their facts count
+tracker.py        compare a read of the registry with the members before
+confirmation.py   whether a suspected node has failed
+state_file.py     members and undelivered events, so that a restarted watcher continues
+watcher.py        the loop: read, compare, confirm, store
+"""
+
+from collective.membership.members import (
+    ALIVE,
+    CONFLICT,
+    FAIL,
+    FAILED,
+    JOIN,
+    LEAVE,
+    LEFT,
+    REAP,
+    UPDATE,
+    Event,
+    Member,
+    Snapshot,
+)
+from collective.membership.state_file import StateFile
+from collective.membership.view import View
+from collective.membership.watcher import Watcher
+
+__all__ = [
+    "ALIVE",
+    "CONFLICT",
+    "FAIL",
+    "FAILED",
+    "JOIN",
+    "LEAVE",
+    "LEFT",
+    "REAP",
+    "UPDATE",
+    "Event",
+    "Member",
+    "Snapshot",
+    "StateFile",
+    "View",
+    "Watcher",
+]

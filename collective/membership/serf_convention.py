@@ -1,0 +1,62 @@
+r"""Give events to a program as serf gives them to its event handlers, so that handlers of serf run unchanged.
+
+    SERF_EVENT          member-join, member-leave, member-failed, member-update, member-reap
+    SERF_SELF_NAME      the node, or the machine, on which the handler runs
+    SERF_SELF_ROLE      its fact `role`
+    SERF_TAG_…          its facts that are strings, numbers or booleans
+    standard input      a line per member: name \t address \t role \t tags, tags as name=value,name=value
+
+Source: serf's documentation, "Event Handlers", and its cmd/serf/command/agent/invoke.go. serf has no event for a
+conflict of names; here it is `member-conflict`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from collective.membership.members import Event, Member
+
+_NO_VARIABLE = re.compile("[^A-Z0-9_]")
+
+
+@dataclass(frozen=True)
+class Self:
+    """The machine on which handlers run: its name, and its facts if it is a node."""
+
+    name: str
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+def variables(kind: str, me: Self) -> dict[str, str]:
+    """Return the environment variables of a handler for one kind of event."""
+    own = tags(me.facts)
+    found = {f"SERF_TAG_{_NO_VARIABLE.sub('_', name.upper())}": value for name, value in own.items()}
+    named = {"SERF_EVENT": f"member-{kind}", "SERF_SELF_NAME": me.name, "SERF_SELF_ROLE": own.get("role", "")}
+    return {name: value.replace("\0", "") for name, value in {**found, **named}.items()}
+
+
+def lines(events: Iterable[Event]) -> str:
+    """Return the standard input of a handler: a line per member."""
+    return "".join(_line(event.member) for event in events)
+
+
+def tags(facts: Mapping[str, Any]) -> dict[str, str]:
+    """Return the facts that can be tags, as strings; true and false in lower case, as in JSON."""
+    return {name: _text(value) for name, value in sorted(facts.items()) if isinstance(value, (str, int, float))}
+
+
+def _line(member: Member) -> str:
+    pairs = ",".join(f"{name}={value}" for name, value in tags(member.facts).items())
+    return "\t".join(map(_clean, (member.identity, member.address, member.role, pairs))) + "\n"
+
+
+def _clean(text: str) -> str:
+    r"""Return a field without tabs and line ends: serf writes them as `\t` and `\n`."""
+    return text.replace("\t", "\\t").replace("\n", "\\n")
+
+
+def _text(value: str | float | bool) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

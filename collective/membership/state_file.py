@@ -1,0 +1,140 @@
+"""The state of a watcher: its members, and the events that no handler has received yet.
+
+Members and events change in one transaction, and an event is deleted when it was delivered. A watcher that is stopped
+loses and repeats nothing. If it is killed while an event is being delivered, that event is delivered again, with the
+same number.
+
+The file is an SQLite database, which one watcher uses at a time.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from collective.errors import ConfigError
+from collective.membership.members import Event, Member
+
+_FORMAT = 1
+_LOCK_TIMEOUT = 1.0  # seconds to wait for another watcher that ends
+_SETTINGS = ("locking_mode = EXCLUSIVE", "journal_mode = WAL")
+_TABLES = """
+CREATE TABLE IF NOT EXISTS members (identity TEXT PRIMARY KEY, document TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS events (number INTEGER PRIMARY KEY AUTOINCREMENT, document TEXT);
+CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+"""
+
+
+class StateFile:
+    """The state of a watcher of `collective` in the file `path`; None: in memory. Any number of threads may use it.
+
+    Raises ConfigError if the file cannot be used, or is that of another collective.
+    """
+
+    def __init__(self, path: Path | None, collective: str) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        with self._errors("opened"):
+            if path:
+                os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+            self._connection = sqlite3.connect(
+                path or ":memory:", timeout=_LOCK_TIMEOUT, check_same_thread=False, isolation_level=None
+            )
+            try:
+                self._prepare(collective)
+            except BaseException:
+                self._connection.close()
+                raise
+
+    @property
+    def is_new(self) -> bool:
+        """Whether no members have been stored yet."""
+        return self._setting("begun") is None
+
+    def members(self) -> dict[str, Member]:
+        """Return the stored members by identity."""
+        rows = self._rows("SELECT identity, document FROM members")
+        return {identity: Member.from_data(json.loads(document)) for identity, document in rows}
+
+    def add(self, events: Sequence[Event], removed: Iterable[str] = ()) -> list[Event]:
+        """Store events, and the members after them; delete the members `removed`. Return the events with numbers."""
+        numbered = []
+        with self._transaction() as connection:
+            connection.execute("INSERT OR REPLACE INTO settings VALUES ('begun', '1')")
+            for event in events:
+                cursor = connection.execute("INSERT INTO events (document) VALUES (NULL)")
+                data = event.to_data() | {"number": cursor.lastrowid}
+                connection.execute(
+                    "UPDATE events SET document = ? WHERE number = ?", (json.dumps(data), data["number"])
+                )
+                member = (event.member.identity, json.dumps(event.member.to_data()))
+                connection.execute("INSERT OR REPLACE INTO members VALUES (?, ?)", member)
+                numbered.append(Event.from_data(data))
+            connection.executemany("DELETE FROM members WHERE identity = ?", [(name,) for name in removed])
+        return numbered
+
+    def pending(self) -> list[Event]:
+        """Return the events that were not delivered, the oldest first."""
+        rows = self._rows("SELECT document FROM events ORDER BY number")
+        return [Event.from_data(json.loads(document)) for (document,) in rows]
+
+    def delivered(self, events: Iterable[Event]) -> None:
+        """Delete events that were delivered. They may be delivered again after a power failure."""
+        with self._transaction(synchronous="NORMAL") as connection:
+            connection.executemany("DELETE FROM events WHERE number = ?", [(event.number,) for event in events])
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            self._connection.close()
+
+    def _prepare(self, collective: str) -> None:
+        for setting in _SETTINGS:
+            self._connection.execute(f"PRAGMA {setting}").fetchall()
+        version = self._connection.execute("PRAGMA user_version").fetchone()[0]
+        if version not in (0, _FORMAT):
+            raise sqlite3.DatabaseError(f"format {version}, this version of collective supports {_FORMAT}")
+        self._connection.executescript(_TABLES)
+        self._connection.execute(f"PRAGMA user_version = {_FORMAT}")
+        stored = self._setting("collective")
+        if stored not in (None, collective):
+            raise ConfigError(f"{self._path}: is the state of the collective '{stored}', not '{collective}'")
+        self._connection.execute("INSERT OR REPLACE INTO settings VALUES ('collective', ?)", (collective,))
+
+    def _setting(self, name: str) -> str | None:
+        rows = self._rows("SELECT value FROM settings WHERE name = ?", name)
+        return str(rows[0][0]) if rows else None
+
+    def _rows(self, query: str, *values: str) -> list[Any]:
+        with self._lock, self._errors("read"):
+            return self._connection.execute(query, values).fetchall()
+
+    @contextmanager
+    def _transaction(self, synchronous: str = "FULL") -> Iterator[sqlite3.Connection]:
+        """Run a transaction; FULL: it is on the disk at the end (sqlite.org/pragma.html#pragma_synchronous)."""
+        with self._lock, self._errors("written"):
+            self._connection.execute(f"PRAGMA synchronous = {synchronous}")
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection
+            except BaseException:
+                self._connection.execute("ROLLBACK")
+                raise
+            self._connection.execute("COMMIT")
+
+    @contextmanager
+    def _errors(self, what: str) -> Iterator[None]:
+        """Translate errors of the file into ConfigError."""
+        try:
+            yield
+        except (sqlite3.Error, OSError) as error:
+            locked = "locked" in str(error)
+            hint = "another watcher uses it" if locked else "delete it to begin again, or use another file"
+            text = getattr(error, "strerror", None) or error
+            raise ConfigError(f"{self._path}: state cannot be {what}: {text} ({hint})") from None

@@ -1,0 +1,76 @@
+"""Watch the registry: read it, compare, confirm failures, and store the events.
+
+with StateFile(None, "production") as store … Watcher(registry, store, View(), BySilence())
+watcher.step()            one read; returns the events, which are stored until `store.delivered(events)`
+watcher.snapshot          the members after it
+"""
+
+from __future__ import annotations
+
+import logging
+
+from collective.errors import TransportError
+from collective.log_limiter import LogLimiter
+from collective.membership.confirmation import BySilence, Confirmation
+from collective.membership.members import REAP, Event, Snapshot
+from collective.membership.state_file import StateFile
+from collective.membership.tracker import Change, Tracker
+from collective.membership.view import View
+from collective.registry import Nodes
+
+log = logging.getLogger(__name__)
+
+
+class Watcher:
+    """Watches the nodes in `registry` that `view` selects, for the `collective`.
+
+    `store` has the members of an earlier watcher. The nodes that are there at the very first step join initially.
+    `confirmation` decides about nodes without heartbeats. With `settle`, a change must last for as many seconds.
+    """
+
+    def __init__(
+        self,
+        registry: Nodes,
+        store: StateFile,
+        view: View,
+        confirmation: Confirmation | None = None,
+        *,
+        collective: str,
+        settle: float = 0.0,
+    ) -> None:
+        self._registry = registry
+        self._store = store
+        self._confirmation = confirmation or BySilence()
+        self._collective = collective
+        self._tracker = Tracker(view, store.members(), settle)
+        self._time = 0.0
+        self._limiter = LogLimiter()
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The members after the last step."""
+        return Snapshot(self._collective, self._time, dict(self._tracker.members))
+
+    def step(self) -> list[Event]:
+        """Read the registry once, and return the new events, which are stored. Raises TransportError, ConfigError."""
+        verdicts = self._confirmation.results()  # before the read, so that what is read is newer
+        contents, self._time = self._registry.read(), self._registry.now()
+        initial = self._store.is_new
+        found = self._tracker.observe(contents, self._time, verdicts, settle=not initial)
+        self._confirmation.begin(self._tracker.suspects(self._time))
+        events = [self._event(change, initial) for change in found]
+        if not events and not initial:
+            return []
+        return self._store.add(events, [change.member.identity for change in found if change.kind == REAP])
+
+    def attempt(self) -> list[Event]:
+        """Do a step; an unreachable registry is logged, and has no events."""
+        try:
+            return self.step()
+        except TransportError as error:
+            if self._limiter.allows():
+                log.warning("membership.unreadable", extra={"error": f"registry cannot be read: {error}"})
+            return []
+
+    def _event(self, change: Change, initial: bool) -> Event:
+        return Event(0, change.kind, self._time, change.member, change.changes, change.reason, initial)

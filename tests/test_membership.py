@@ -1,0 +1,314 @@
+"""Members, events and the state file of watchers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from support.membership import PERIOD, World
+
+from collective.errors import ConfigError
+from collective.filters import look_up
+from collective.membership import Event, Member, StateFile, View, Watcher
+from collective.membership.confirmation import BySilence
+from collective.registry import NodeRecord, Revocation
+from collective.signing.keys import PublicKey
+
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIH5qGkBhbEjgTpfkcSpw3vpVCgPrTlmyJkXpQ3CYfHLk"
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def test_nodes_that_are_there_at_first_join_initially(world: World) -> None:
+    """The first step has a join for each node that is alive, marked as initial; later joins are not."""
+    world.put("b"), world.put("a")
+    assert [(e.kind, e.member.identity, e.initial) for e in world.events()] == [
+        ("join", "a", True),
+        ("join", "b", True),
+    ]
+    world.put("c")
+    assert [(e.kind, e.member.identity, e.initial) for e in world.events()] == [("join", "c", False)]
+    assert world.events() == []
+
+
+def test_an_empty_collective_has_no_initial_joins_later(world: World) -> None:
+    """A watcher that began with an empty registry reports the first node as a usual join."""
+    assert world.events() == []
+    world.put("a")
+    assert [event.initial for event in world.events()] == [False]
+
+
+def test_a_clean_stop_is_a_leave_and_a_start_a_join(world: World) -> None:
+    """A node that leaves and registers again leaves and joins once each."""
+    world.put("a")
+    world.step()
+    world.registry.leave("a", "1")
+    assert world.step(1) == ["leave a"]
+    assert world.step(100) == []
+    world.put("a", "2")
+    assert world.step(1) == ["join a"]
+
+
+def test_a_failure_is_reported_when_it_is_confirmed(world: World) -> None:
+    """Without heartbeats a node is suspected, and failed after the confirmation only."""
+    world.put("a")
+    world.step()
+    world.answers.dead = {"a"}
+    assert world.step(14) == []
+    assert world.answers.asked == []
+    assert world.step(2) == []
+    assert world.answers.asked == ["a"]
+    [event] = world.events(1)
+    assert (event.kind, event.member.state, event.reason) == ("failed", "failed", "its queue is not read")
+    assert world.step(1000) == []
+
+
+def test_a_node_that_answers_is_not_failed(world: World) -> None:
+    """A lost heartbeat alone is no failure: the node that answers is asked again after a period only."""
+    world.put("a")
+    world.step()
+    assert world.step(16) == []
+    assert world.answers.asked == ["a"]
+    assert world.step(1) == []
+    assert world.answers.asked == []
+    assert world.step(10) == []
+    assert world.answers.asked == ["a"]
+
+
+def test_an_unknown_result_is_no_failure(world: World) -> None:
+    """A node that cannot be examined stays alive, and is examined again."""
+    world.put("a")
+    world.step()
+    world.answers.unknown = {"a"}
+    for _ in range(5):
+        assert world.step(16) == []
+        assert world.answers.asked == ["a"]
+
+
+def test_a_heartbeat_during_the_confirmation_refutes_it(world: World) -> None:
+    """A verdict that is older than the last heartbeat does not count; neither does one about a node that stopped."""
+    world.put("a"), world.put("b")
+    world.step()
+    world.answers.dead = {"a", "b"}
+    world.step(16)
+    world.registry.heartbeat("a", "1")
+    world.registry.leave("b", "1")
+    assert world.step(1) == ["leave b"]
+
+
+def test_a_failed_node_joins_with_a_later_heartbeat(world: World) -> None:
+    """A failed node that is heard of again joins."""
+    world.put("a")
+    world.step()
+    world.answers.dead = {"a"}
+    world.step(16)
+    assert world.step(1) == ["failed a"]
+    world.registry.heartbeat("a", "1")
+    assert world.step(1) == ["join a"]
+
+
+def test_a_failure_found_just_after_a_restart_is_no_join(tmp_path: Path) -> None:
+    """The last heartbeat of a failed node is the one of the verdict, not an older one in the state file."""
+    world = World(tmp_path / "state")
+    world.put("a")
+    world.step()
+    world.clock.time += 10
+    world.registry.heartbeat("a", "1")
+    world.answers.dead = {"a"}
+    assert world.step(16) == []
+    world.restart()
+    assert world.step(1) == ["failed a"]
+    assert world.step(1) == []
+
+
+def test_a_removed_record_of_a_node_that_is_gone_is_reaped(world: World) -> None:
+    """After prune, members that left or failed are reaped; one that is alive is examined first."""
+    world.put("a"), world.put("b")
+    world.step()
+    world.registry.leave("a", "1")
+    world.step()
+    world.answers.dead = {"b"}
+    for record in world.registry.nodes():
+        world.registry.remove(record)
+    assert world.step(1) == ["reap a"]
+    assert world.step(16) == []
+    assert world.step(1) == ["failed b", "reap b"]
+    assert world.watcher.snapshot.members == {}
+
+
+def test_an_update_names_what_changed(world: World) -> None:
+    """An update has the names that changed, by part."""
+    world.put(
+        "a", facts={"role": "web", "addresses": ["10.0.0.1"], "same": [1]}, classes=("x",), agents={"rpcutil": "1"}
+    )
+    world.step()
+    world.put(
+        "a", facts={"role": "db", "addresses": ["10.0.0.2"], "same": [1]}, classes=("y",), agents={"rpcutil": "2"}
+    )
+    [event] = world.events()
+    assert event.kind == "update"
+    assert event.changes == {
+        "facts": ("addresses", "role"),
+        "classes": ("x", "y"),
+        "agents": ("rpcutil",),
+        "addresses": ("10.0.0.1", "10.0.0.2"),
+    }
+    assert (event.member.role, event.member.address) == ("db", "10.0.0.2")
+
+
+def test_true_and_one_are_different_facts(world: World) -> None:
+    """Python's equality of 1, 1.0 and true does not hide a change."""
+    world.put("a", facts={"x": 1})
+    world.step()
+    world.put("a", facts={"x": True})
+    assert world.step() == ["update a"]
+
+
+def test_ignored_facts_are_no_update() -> None:
+    """The change of an ignored fact has no event, and the member has the new value."""
+    world = World(view=View(ignored_facts=["uptime"]))
+    world.put("a", facts={"uptime": 1})
+    world.step()
+    world.put("a", facts={"uptime": 2})
+    assert world.step() == []
+    assert world.watcher.snapshot.members["a"].facts == {"uptime": 2}
+
+
+def test_a_node_that_matches_no_more_leaves() -> None:
+    """A node leaves the view when its facts do not match any more, and joins when they do again."""
+    world = World(view=View(lambda record: look_up(record.facts, "role") == "web"))
+    world.put("a", facts={"role": "web"}), world.put("b", facts={"role": "db"})
+    assert world.step() == ["join a"]
+    world.put("a", facts={"role": "db"}), world.put("b", facts={"role": "web"})
+    assert world.step() == ["leave a", "join b"]
+
+
+def test_a_revoked_node_leaves(world: World) -> None:
+    """A node whose key is revoked is no member; a readmitted one is."""
+    fingerprint = PublicKey.from_line(KEY).fingerprint
+    world.put("a", public_key=KEY)
+    world.step()
+    world.registry.record_revocation(Revocation("a", fingerprint))
+    [event] = world.events()
+    assert (event.kind, event.reason) == ("leave", "its key is revoked")
+    world.registry.record_revocation(Revocation("a", fingerprint, active=False))
+    assert world.step() == ["join a"]
+
+
+def test_two_machines_with_one_identity_are_one_conflict(world: World) -> None:
+    """A conflict is reported once, its alternating records are no updates, and its end is silent."""
+    world.put("a", facts={"host": "x"})
+    world.step()
+    for number in range(6):
+        world.put("a", str(number), facts={"host": str(number)}, contested=world.clock())
+        assert world.step(PERIOD) == (["conflict a"] if number == 0 else [])
+    world.put("a", "9", facts={"host": "9"}, contested=world.clock())
+    for _ in range(5):
+        world.registry.heartbeat("a", "9")
+        assert "conflict a" not in world.step(PERIOD)
+    world.put("a", "8", contested=world.clock())
+    assert world.step() == ["conflict a"]
+
+
+def test_a_change_that_does_not_last_is_none() -> None:
+    """With `settle`, a node that restarts at once has no events, and one that stays away leaves."""
+    world = World(settle=5)
+    world.put("a")
+    assert world.step() == ["join a"]
+    world.registry.leave("a", "1")
+    assert world.step(1) == []
+    world.put("a", "2")
+    assert world.step(1) == []
+    world.registry.leave("a", "2")
+    assert [world.step(2) for _ in range(4)] == [[], [], [], ["leave a"]]
+
+
+def test_silence_alone_decides_late() -> None:
+    """Where nodes cannot be asked, six silent periods are a failure, and five are none."""
+    world = World()
+    world.watcher = Watcher(world.registry, world.store, View(), BySilence(), collective="test")
+    world.put("a")
+    world.step()
+    assert [world.step(PERIOD) for _ in range(7)] == [[], [], [], [], [], [], ["failed a"]]
+
+
+def test_a_stopped_watcher_continues(tmp_path: Path) -> None:
+    """What happened while no watcher ran is reported at the start, and nothing twice."""
+    world = World(tmp_path / "state")
+    world.put("a"), world.put("b"), world.put("c")
+    world.step()
+    world.registry.leave("a", "1")
+    world.put("b", facts={"x": 1}), world.put("d")
+    world.restart()
+    assert world.step(1) == ["leave a", "update b", "join d"]
+    world.restart()
+    assert world.step(1) == []
+
+
+def test_an_undelivered_event_is_kept(tmp_path: Path) -> None:
+    """An event that was not delivered is pending after a restart, with its number; numbers are never used again."""
+    world = World(tmp_path / "state")
+    world.put("a"), world.put("b")
+    first, second = world.watcher.step()
+    world.store.delivered([first])
+    world.restart()
+    assert world.store.pending() == [second]
+    assert world.watcher.step() == []
+    world.store.delivered([second])
+    world.put("c")
+    assert [event.number for event in world.watcher.step()] == [3]
+
+
+def test_events_and_members_survive_as_data() -> None:
+    """Members and events are the same after a way through JSON values."""
+    member = Member("a", "failed", ("::1", "10.0.0.1"), {"x": [1]}, ("c",), {"rpcutil": "1"}, 5.0, 10.0, True)
+    event = Event(3, "update", 7.5, member, {"facts": ("x",)}, "why", True)
+    assert Event.from_data(event.to_data()) == event
+
+
+def test_a_state_file_has_one_collective_and_one_watcher(tmp_path: Path) -> None:
+    """A second watcher with the same file, another collective and a file of another kind are refused."""
+    path = tmp_path / "state"
+    store = StateFile(path, "one")
+    with pytest.raises(ConfigError, match="another watcher uses it"):
+        StateFile(path, "one")
+    store.close()
+    with pytest.raises(ConfigError, match="is the state of the collective 'one', not 'two'"):
+        StateFile(path, "two")
+    path.write_text("x" * 2000)
+    with pytest.raises(ConfigError, match="not a database"):
+        StateFile(path, "one")
+
+
+def test_an_invalid_record_keeps_the_member(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A member whose record cannot be read any more is not reaped."""
+    world.put("a")
+    world.step()
+    world.registry.leave("a", "1")
+    world.step()
+    [record] = world.registry.nodes()
+    world.registry.remove(record)
+    read = world.registry.read()
+    monkeypatch.setattr(world.registry, "read", lambda: replace(read, invalid={"a": "facts: missing"}))
+    assert world.step() == []
+
+
+@pytest.mark.parametrize(
+    ("facts", "addresses"),
+    [
+        ({"addresses": ["fd00::1", "10.0.0.2"]}, ("10.0.0.2", "fd00::1")),
+        ({"addresses": "10.0.0.2"}, ("10.0.0.2",)),
+        ({"addresses": ["no", 7, None]}, ()),
+        ({"addresses": {"a": 1}}, ()),
+        ({"ec2": {"ip": "10.1.1.1"}, "addresses": ["10.0.0.2", "10.1.1.1"]}, ("10.1.1.1", "10.0.0.2")),
+        ({}, ()),
+    ],
+)
+def test_addresses(facts: dict[str, object], addresses: tuple[str, ...]) -> None:
+    """Addresses are taken from the facts, IPv4 first; what is none is left out."""
+    view = View(address_facts=["ec2.ip", "addresses"])
+    assert view.member(NodeRecord("a", "1", facts=facts), "alive").addresses == addresses
