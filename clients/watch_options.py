@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING
 
 from collective.clients import options
 from collective.errors import UsageError
+from collective.watch_settings import EVERY, KINDS, TIMEOUT
 
 if TYPE_CHECKING:
     from collective.clients.parser import Parser
     from collective.membership.handlers import Command
     from collective.membership.view import View
-
-KINDS = ("join", "leave", "failed", "reap", "update", "conflict")
-EVERY = 5.0  # seconds between two reads of the registry
 
 
 def add_watching(parser: Parser) -> None:
@@ -80,7 +78,7 @@ def read_command(args: argparse.Namespace) -> Command | None:
         return None
     if not line.strip():
         raise UsageError("--exec: the command must not be empty")
-    from collective.membership.handlers import JSON, SERF, TIMEOUT, Command
+    from collective.membership.handlers import JSON, SERF, Command
 
     return Command(line, SERF if args.exec_ is not None else JSON, args.exec_timeout or TIMEOUT)
 

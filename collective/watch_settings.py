@@ -11,28 +11,29 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from collective import durations, filters
+from collective import durations
 from collective.errors import ConfigError, UsageError
-from collective.filters import Filter, uses_data
 from collective.suggestions import suggest
+
+if TYPE_CHECKING:
+    from collective.filters import Filter
 
 KINDS = ("join", "leave", "failed", "reap", "update", "conflict")
 EVERY = 5.0  # seconds between two reads of the registry
 TIMEOUT = 60.0  # seconds for which a command may run
-_EVERY_NODE = Filter()
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
 @dataclass(frozen=True)
 class WatchSettings:
-    """One watch. Durations are in seconds. `form` is `serf` or `json`: what the command gets on standard input."""
+    """One watch; without a `filter`, of every node. Durations are in seconds. `form` is `serf` or `json`: what the command gets on standard input."""
 
     name: str
     command: str
     form: str
-    filter: Filter = _EVERY_NODE
+    filter: Filter | None = None
     on: tuple[str, ...] = KINDS
     batch: bool = False
     user: str | None = None
@@ -105,11 +106,13 @@ def _duration(value: Any, where: str) -> float:
 
 
 def _filter(value: Any, where: str) -> Filter:
+    from collective import filters  # `crpc --help` does not need it
+
     try:
         found = filters.parse(select=_text(value, where))
     except UsageError as error:
         raise ConfigError(f"{where}: {error}") from None
-    if functions := uses_data(found):
+    if functions := filters.uses_data(found):
         raise ConfigError(f"{where}: the data function '{functions[0][0]}' cannot be watched (use facts and classes)")
     return found
 

@@ -83,6 +83,7 @@ class SteeredWorld:
         self.callers = itertools.count(1)
         self.facts = {node: {"az": f"z{number % 2}"} for number, node in enumerate(sorted(parts))}
         self.dead = False
+        self.at_once = False
         self.refused: list[str] = []
 
     def step(self, _what: str) -> None:
@@ -148,8 +149,15 @@ class SteeredWorld:
     def replace(self) -> None:
         """Suspend the caller until its lease is over, and let another one take the run and go on to the end."""
         if self.store.events:
-            self.network.time += LEASE + 1
+            self.end_lease()
             self.attempt(self.go_on)
+
+    def end_lease(self) -> None:
+        """End every lease: at once, as that of a file does when its process dies, or when its time is over."""
+        if self.at_once:
+            self.store.end_lease()
+        else:
+            self.network.time += LEASE + 1
 
     def die(self) -> None:
         """End the caller at once: it writes nothing any more, not even while its frames are unwound."""
@@ -161,7 +169,7 @@ class SteeredWorld:
         for _ in range(10):
             if self.store.runs() and self.store.runs()[0].end:
                 return
-            self.network.time += LEASE + 1
+            self.end_lease()
             self.attempt(self.go_on)
         raise AssertionError(f"no caller ends the run: {self.refused[-1]}")
 
@@ -339,6 +347,7 @@ HAPPENINGS = st.dictionaries(
     happenings=HAPPENINGS,
     death=DEATHS,
     closed=st.none() | st.lists(st.sampled_from([False, False, True]), max_size=4),
+    at_once=st.booleans(),
 )
 def test_no_schedule_breaks_a_promise(
     tmp_path: Path,
@@ -347,6 +356,7 @@ def test_no_schedule_breaks_a_promise(
     happenings: dict[int, str],
     death: int | None,
     closed: list[bool] | None,
+    at_once: bool,
 ) -> None:
     """Whatever callers, nodes and orders do, and whenever: no limit is exceeded, and no node is asked twice.
 
@@ -356,6 +366,7 @@ def test_no_schedule_breaks_a_promise(
     world = SteeredWorld(tmp_path, {f"n{number}": part for number, part in enumerate(parts)}, pace, gate)
     for step, what in happenings.items():
         world.at[step] = {"die": world.die, "replace": world.replace}.get(what, lambda what=what: world.order(what))
+    world.at_once = at_once
     checker = Checker(world, gate, death)
     world.network.watch = checker.watch
     world.attempt(world.start)

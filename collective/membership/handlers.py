@@ -24,10 +24,10 @@ from collective.membership import serf_convention
 from collective.membership.members import Event
 from collective.membership.serf_convention import Self
 from collective.text import plural
+from collective.watch_settings import TIMEOUT
 
 log = logging.getLogger(__name__)
 
-TIMEOUT = 60.0  # seconds for which a handler may run
 SERF, JSON = "serf", "json"  # what a handler gets on standard input
 _STANDARD_ERROR = 2
 

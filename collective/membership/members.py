@@ -12,7 +12,6 @@ ALIVE, LEFT, FAILED = "alive", "left", "failed"
 
 # Kinds of events.
 JOIN, LEAVE, FAIL, REAP, UPDATE, CONFLICT = "join", "leave", "failed", "reap", "update", "conflict"
-KINDS = (JOIN, LEAVE, FAIL, REAP, UPDATE, CONFLICT)
 
 
 @dataclass(frozen=True)

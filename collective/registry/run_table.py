@@ -1,4 +1,4 @@
-"""The table of shared runs: its key, how it is created, and how long items and leases last.
+"""The table of shared runs: its key, and how it is created.
 
 `collective.fleet.steering.table_store` reads and writes it.
 """
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
 KEY: Any = [{"AttributeName": "part", "KeyType": "HASH"}, {"AttributeName": "entry", "KeyType": "RANGE"}]
 EXPIRES = "expires"  # the attribute with the time from when DynamoDB deletes an item
-LEASE = 20.0  # seconds for which a caller goes on without a renewal
-RENEW = 5.0  # seconds between two renewals
 
 
 class RunTable:

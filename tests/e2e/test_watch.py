@@ -181,17 +181,19 @@ def test_facts_and_a_second_machine(own: Layout, crpc: Crpc, tmp_path: Path) -> 
 
 def test_forms_of_output(crpc: Crpc, tmp_path: Path) -> None:
     """Lines, documents and tables have the same events; a state file has each of them once."""
-    found = json.loads(crpc("watch", "--once", "--json").stdout)
+    found = json.loads(crpc("watch", "--on", "join", "--once", "--json").stdout)
     check_document(found)
     names = [event["member"]["identity"] for event in found["events"]]
     assert names == [FIRST, SECOND, THIRD]
-    streamed = [json.loads(line) for line in crpc("watch", "--for", "0.1", "--jsonl").stdout.splitlines()]
+    streamed = [
+        json.loads(line) for line in crpc("watch", "--on", "join", "--for", "0.1", "--jsonl").stdout.splitlines()
+    ]
     assert [one["member"]["identity"] for one in streamed] == names
-    table = crpc("watch", "--once", "--fields", "node,event", "-o", "csv").stdout.split()
+    table = crpc("watch", "--on", "join", "--once", "--fields", "node,event", "-o", "csv").stdout.split()
     assert table == ["node,event", *(f"{name},join" for name in names)]
     state = str(tmp_path / "state")
-    assert len(crpc("watch", "--once", "--state", state).stdout.splitlines()) == 3
-    again = crpc("watch", "--once", "--state", state)
+    assert len(crpc("watch", "--on", "join", "--once", "--state", state).stdout.splitlines()) == 3
+    again = crpc("watch", "--on", "join", "--once", "--state", state)
     assert (again.returncode, again.stdout, again.stderr) == (0, "", "")
 
 

@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from collective.registry.run_table import LEASE as LEASE
-from collective.registry.run_table import RENEW as RENEW
+from collective.run_lease import LEASE as LEASE
+from collective.run_lease import RENEW as RENEW
 
 Event = Mapping[str, Any]
 

@@ -71,7 +71,8 @@ class NodeWatch:
                 log.error("watch.failed", extra={"watch": self._settings.name, "error": str(error)})
 
     def _selects(self, record: NodeRecord) -> bool:
-        return matches(self._settings.filter, record, _no_data)
+        wanted = self._settings.filter
+        return wanted is None or matches(wanted, record, _no_data)
 
 
 class ChosenEvents:
