@@ -200,3 +200,13 @@ def test_serf_values() -> None:
     assert tags({"b": 1.5, "a": "x", "n": None, "l": [1], "t": True}) == {"a": "x", "b": "1.5", "t": "true"}
     assert variables("leave", Self("n", {"x\0y": "a\0b"}))["SERF_TAG_X_Y"] == "ab"
     assert lines([]) == ""
+
+
+def test_hostile_facts_reach_the_handler_escaped(tmp_path: Path) -> None:
+    """Facts of other nodes are only data: neither shell syntax nor invalid characters do anything."""
+    facts = {"role": "$(touch pwned)`id`", "half": "\ud800", "nul": "a\0b"}
+    assert run(tmp_path, [event(1, "join", "a", facts=facts)], "cat > $OUT")
+    assert (tmp_path / "out").read_text() == (
+        "a\t\t$(touch pwned)`id`\thalf=\\ud800,nul=a\0b,role=$(touch pwned)`id`\n"
+    )
+    assert variables("join", Self("n", facts))["SERF_TAG_HALF"] == "\\ud800"

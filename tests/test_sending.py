@@ -79,7 +79,7 @@ def test_messages_to_single_nodes_name_few_nodes(tmp_path: Path) -> None:
     ],
 )
 def test_the_cheaper_and_faster_way_is_chosen(targets: int, nodes: int, published: bool) -> None:
-    """AWS's prices and its usual times decide."""
+    """With the times of AWS, few nodes of a large collective are sent to directly."""
     assert SendTimes().prefer_publish(targets, 1000, nodes) is published
 
 
@@ -96,13 +96,13 @@ def test_measured_times_decide(tmp_path: Path) -> None:
     "content", ["", "[]", '{"message": 0, "publish": 1, "nodes": 1}', '{"message": "x"}', "[" * 9999]
 )
 def test_a_damaged_file_is_as_none(tmp_path: Path, content: str) -> None:
-    """A file that cannot be read is ignored, because it only has measurements."""
+    """The file only saves measurements."""
     (tmp_path / "sending_production.json").write_text(content)
     assert SendChoice(tmp_path, "production").publishes(100, 1000)
 
 
 def test_a_limit_decides_alone(tmp_path: Path) -> None:
-    """A configured limit decides, and nothing is measured."""
+    """A number in `direct_limit` decides, whatever was measured."""
     choice = SendChoice(tmp_path, "production", 3)
     choice.measured(publish=2.0)
     assert (choice.publishes(3, 1000), choice.publishes(4, 1000)) == (False, True)

@@ -132,7 +132,7 @@ class CommandHandler:
 def _ended(process: subprocess.Popen[bytes], text: str, timeout: float) -> str:
     """Wait for a command, and return how it failed; empty if it did not. One that takes too long is killed."""
     try:
-        process.communicate(text.encode(errors="surrogateescape"), timeout)
+        process.communicate(text.encode(errors="backslashreplace"), timeout)
     except subprocess.TimeoutExpired:
         _kill(process)
         process.communicate()

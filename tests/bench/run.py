@@ -30,6 +30,7 @@ import trust
 from report import BenchReport, FigureTable, Spread, noise
 from support.crpc_process import BIN, clean_environment
 from support.daemons import aws_environment, configure, daemon
+from support.footprint import descendants
 from support.proxy import Proxy
 
 from collective import Fleet, Targets
@@ -43,6 +44,7 @@ from collective.transport.sqs import SQSTransport
 HERE = Path(__file__).parent
 RUNS = 7
 MANY = 10_000  # nodes in a large registry
+LATER = 5  # actions of a kind whose processor time is measured
 IDLE = 30.0  # seconds for which an idle daemon is measured
 
 # Discovery in its own process, so that its memory can be measured.
@@ -217,15 +219,47 @@ def one_daemon() -> None:
             _output([BIN / "crpc", "rpcutil", "ping", *one], environment)
             shown = FigureTable("One daemon", ("figure", "budget"))
             shown.row("private memory with the standard agents", f"{private_mb([node.process.pid]):.0f} MB", "60 MB")
-            shown.row("PSS with the standard agents", f"{private_mb([node.process.pid], 'Pss:'):.0f} MB", "")
+            shown.row("PSS with the standard agents", f"{private_mb([node.process.pid], 'Pss:'):.0f} MB", "30 MB")
+            shown.row("resident, with shared pages", f"{private_mb([node.process.pid], 'Rss:'):.0f} MB", "")
             before = processor_seconds(node.process.pid)
             time.sleep(IDLE)
             idle = (processor_seconds(node.process.pid) - before) / IDLE * 100
-            _output([BIN / "crpc", "shell", "run", "command=true", *one], environment)
+            family = partial(_family_seconds, node.process.pid)
+            first = _spent(family, partial(_output, [BIN / "crpc", "shell", "run", "command=true", *one], environment))
             helpers = [int(pid) for pid in _output(["pgrep", "-P", str(node.process.pid)], environment).split()]
             shown.row("additional memory after the first action", f"{private_mb(helpers):.0f} MB", "20 MB")
+            for pid in helpers:
+                shown.row(f"PSS of {_command(pid)}", f"{private_mb([pid], 'Pss:'):.0f} MB", "")
             shown.row("processor, idle", f"{idle:.2f} %", "0.5 %")
+            shown.row("processor, first action", f"{first * 1000:.0f} ms", "50 ms")
+            for words in (["shell", "run", "command=true"], ["package", "status", "package=bash"]):
+                call = partial(_output, [BIN / "crpc", *words, *one], environment)
+                spent = statistics.median(_spent(family, call) for _ in range(LATER))
+                shown.row(f"processor, a later {words[0]} {words[1]}", f"{spent * 1000:.0f} ms", "20 ms")
             report.add(shown)
+
+
+def _spent(seconds: Callable[[], float], step: Callable[[], object]) -> float:
+    """Return the processor time of a step; the processes of an action end shortly after its reply."""
+    before = seconds()
+    step()
+    time.sleep(0.5)
+    return seconds() - before
+
+
+def _family_seconds(pid: int) -> float:
+    """Return the processor time of a daemon, its helper processes, and all ended processes below them, in seconds."""
+    total = 0
+    for member in (pid, *descendants(pid)):
+        fields = Path(f"/proc/{member}/stat").read_text().rpartition(")")[2].split()
+        total += sum(map(int, fields[11:15]))
+    return total / os.sysconf("SC_CLK_TCK")
+
+
+def _command(pid: int) -> str:
+    """Return the name of a helper process of the standard library."""
+    words = Path(f"/proc/{pid}/cmdline").read_text()
+    return next((name for name in ("forkserver", "resource_tracker") if name in words), words[:40])
 
 
 def _session() -> boto3.Session:
