@@ -18,7 +18,7 @@ FACTS = {"role": "lb"}
 
 
 def make(folder: Path, registry: MemoryRegistry, **watch: object) -> NodeWatch:
-    [made] = make_watches({"w": watch}, registry, folder, "test", "lb1", lambda: FACTS)  # type: ignore[dict-item]
+    [made] = make_watches({"w": watch}, registry, folder, "test", "lb1", lambda: FACTS)
     return made
 
 
