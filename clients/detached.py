@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collective.fleet.confirmation import Confirm
     from collective.fleet.fleet import Fleet
     from collective.fleet.plan import CallPlan
-    from collective.run_store.run_log import RunEntry, RunStore
+    from collective.fleet.steering.run_log import RunEntry, RunStore
 
 _PATIENCE = 60.0  # seconds for the process to begin
 _LOOK = 0.2  # seconds between two looks at the record

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from collective.fleet.plan import CallPlan
     from collective.fleet.recording import CallRecord
     from collective.fleet.runs.folder import RunFolder
+    from collective.fleet.steering.run_log import RunStore
     from collective.fleet.steering.steered_record import RecordLimits, SteeredRecord
     from collective.fleet.steering.takeover import Steerer
-    from collective.run_store.run_log import RunStore
 
 POLL = 2.0  # seconds between two looks for orders
 _MOST_SIGNERS = 256 * 1024  # characters of the allowed signers in a record
@@ -73,9 +73,9 @@ def store(config: ClientConfig, *, shared: bool) -> RunStore:
         from collective.fleet.steering.file_store import FileRunStore
 
         return FileRunStore(folder(config))
-    from collective.run_store.table_store import table_of
+    from collective.fleet.steering.table_store import TableRunStore
 
-    return table_of(config)
+    return TableRunStore.connect(config)
 
 
 def folder(config: ClientConfig) -> RunFolder:

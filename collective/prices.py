@@ -1,8 +1,10 @@
-"""What AWS bills for requests. `setup/cost.py` estimates bills with them, `fleet/send_choice.py` the way to send."""
+"""What AWS charges for requests, and when a call sends messages to single nodes."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+USUALLY_DIRECT = 50  # nodes of a call, up to which it usually sends to each (`fleet/send_choice.py` decides)
 
 
 @dataclass(frozen=True)

@@ -162,11 +162,11 @@ def _create_table(session: boto3.Session) -> None:
     from collective.aws.session import AWS
     from collective.lab.layout import COLLECTIVE
     from collective.registry.dynamodb import DynamoDBRegistry
-    from collective.run_store.table_store import TableRunStore
+    from collective.registry.run_table import RunTable
 
     aws = AWS(session)
     DynamoDBRegistry(aws, names.table(COLLECTIVE)).create()
-    TableRunStore(aws, names.runs_table(COLLECTIVE)).create_table()
+    RunTable(aws, names.runs_table(COLLECTIVE)).create()
 
 
 def _watch(supervisor: Supervisor, layout: Layout, lifeline: int | None, stopping: _StopSignal) -> None:

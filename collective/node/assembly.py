@@ -88,6 +88,7 @@ def build(config: NodeConfig, manager: ServiceManager, session: boto3.Session | 
     _end_abandoned(journal, JobStore(jobs))
     verify = trust.verifier(config)
     plugins = load_plugins(config)
+    runner.preload(plugins.worker_codes)
     policy.report(plugins.inputs)
     parts = ServerParts(
         transport=transport,

@@ -260,7 +260,9 @@ def _with_node(key: str, item: Any) -> Any:
 
 
 def _changes(items: Iterable[Any]) -> dict[str, str]:
-    return {str(item["identity"]["S"]): _changed(item) for item in items}
+    """Return the last change of each record that has one."""
+    found = {str(item["identity"]["S"]): _changed(item) for item in items}
+    return {key: changed for key, changed in found.items() if changed and not key.startswith(_REVOKED)}
 
 
 def _revocation(item: Any) -> Revocation:

@@ -28,13 +28,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from collective.config import NodeConfig
-from collective.prices import US_EAST_1, Prices
-from collective.run_store.run_log import RENEW
+from collective.prices import US_EAST_1, USUALLY_DIRECT, Prices
+from collective.run_lease import RENEW
 from collective.transport import BATCH, LONGEST_POLL
 
 DAYS = 31  # the longest month, so that no bill is higher
 _MONTH = DAYS * 86400  # seconds
-DIRECT_LIMIT = 50  # nodes of a call, up to which it usually sends to each (`fleet/send_choice.py` decides)
 ITEM_KB = 1  # KB of one node in the registry; 0.5 in the lab, about 1 with 50 facts
 WATCHED = 5.0  # seconds between two reads of `crpc watch`
 _PAGE_KB = 1024  # of one Scan
@@ -160,7 +159,7 @@ def total(items: list[BillItem]) -> float:
 def _call(usage: Usage) -> tuple[float, int]:
     """Return the SQS requests and the publishes of one call."""
     replies = usage.nodes_per_call * (1 + 2 / BATCH)
-    if usage.nodes_per_call <= DIRECT_LIMIT:
+    if usage.nodes_per_call <= USUALLY_DIRECT:
         return 3 * usage.nodes_per_call + replies + 2, 0
     return 2 * usage.nodes + replies + 1, 1
 

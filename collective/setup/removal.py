@@ -13,7 +13,7 @@ from collective.aws.errors import translated
 from collective.errors import NotFound
 from collective.nodesets import fold
 from collective.registry.dynamodb import KEY
-from collective.run_store.table_store import KEY as RUNS_KEY
+from collective.registry.run_table import KEY as RUNS_KEY
 from collective.setup import REMOVE, Plan, Step
 from collective.setup.aws_inventory import Cloud
 from collective.text import plural

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from collective.run_store.run_log import LEASE, Event, Holder, RunEntry, RunLog, RunProgress
+from collective.fleet.steering.run_log import LEASE, Event, Holder, RunEntry, RunLog, RunProgress
 
 Step = Callable[[str], None]
 
@@ -62,7 +62,7 @@ class MemoryRunStore:
 
     def end_lease(self) -> None:
         """Let every lease end now."""
-        self._ends = dict.fromkeys(self._ends, 0.0)
+        self._ends = dict.fromkeys(self._ends, float("-inf"))
 
     def runs(self) -> list[RunEntry]:
         """Return all runs, the newest first."""

@@ -284,7 +284,7 @@ def test_the_profile_of_each_call_is_used(warm: Warm, tmp_path: Path) -> None:
 
 
 def test_another_environment_of_python_has_another_process(warm: Warm, tmp_path: Path) -> None:
-    """In another locale or with other Python variables the warm process is not used."""
+    """The warm process is not used in another locale, or with other variables of Python."""
     before = warm.served()
     for env in ({"LC_ALL": "C"}, {"PYTHONWARNINGS": "error::UserWarning"}, {"PYTHONPATH": str(tmp_path)}):
         assert warm.crpc("--version", **env).returncode == 0

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from collective.fleet.steering.run_log import Event, Holder, RunProgress, RunStore
 from collective.messages import new_id
-from collective.run_store.run_log import Event, Holder, RunProgress, RunStore
 
 MakeStore = Callable[[], RunStore]
 

@@ -18,9 +18,8 @@ from collective.errors import UsageError
 from collective.fleet.runs import saved_run
 from collective.fleet.runs.folder import RunFile, RunFolder
 from collective.fleet.runs.saved_run import SavedRun
+from collective.fleet.steering.run_log import Event, Holder, RunEntry, RunLog, RunProgress
 from collective.fleet.steering.statements import PAUSE, RESUME
-from collective.run_store.event_lines import parsed
-from collective.run_store.run_log import Event, Holder, RunEntry, RunLog, RunProgress
 
 _ENDLESS = float("inf")  # seconds: a lock does not end while its process lives
 
@@ -41,7 +40,7 @@ class FileLog:
             lines = file.read()
         complete = lines[: lines.rfind(b"\n") + 1]
         self._read += len(complete)
-        return [event for line in complete.splitlines() if (event := parsed(line)) is not None]
+        return [event for line in complete.splitlines() if (event := saved_run.parsed(line)) is not None]
 
     def append(self, events: Sequence[Event]) -> list[Event]:
         """Append lines, unless there are new ones."""

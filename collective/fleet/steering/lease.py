@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable
 
 from collective.errors import TransportError
+from collective.fleet.steering.run_log import LEASE, RENEW, Holder, RunProgress, RunStore
 from collective.periodic import PeriodicThread
-from collective.run_store.run_log import LEASE, RENEW, Holder, RunProgress, RunStore
 
 log = logging.getLogger(__name__)
 

@@ -19,8 +19,8 @@ from collective.errors import TransportError
 from collective.fleet.recording import INTERRUPTED, NEVER, NOTHING_ORDERED, NoRecord, Ordered
 from collective.fleet.runs import events
 from collective.fleet.steering.lease import RunLease
+from collective.fleet.steering.run_log import Event, RunLog, RunProgress
 from collective.fleet.steering.run_state import RunState
-from collective.run_store.run_log import Event, RunLog, RunProgress
 
 if TYPE_CHECKING:
     from collective.fleet.call import Call

@@ -19,10 +19,10 @@ from collective.fleet.runs import events, saved_run
 from collective.fleet.runs.saved_run import SavedRun
 from collective.fleet.steering import run_plan, statements
 from collective.fleet.steering.lease import RunLease, boot_clock
+from collective.fleet.steering.run_log import Event, Holder, RunEntry, RunLog, RunStore
 from collective.fleet.steering.run_state import RunState
 from collective.fleet.steering.steered_record import OpenedRun
 from collective.messages import new_id
-from collective.run_store.run_log import Event, Holder, RunEntry, RunLog, RunStore
 from collective.signing import SignPayload, unsigned
 
 if TYPE_CHECKING:
