@@ -69,7 +69,7 @@ def test_a_failure_is_reported_when_it_is_confirmed(world: WatchedRegistry) -> N
 
 
 def test_a_node_that_answers_is_not_failed(world: WatchedRegistry) -> None:
-    """A lost heartbeat alone is no failure: the node that answers is asked again after a period only."""
+    """A lost heartbeat alone is not a failure: the node that answers is asked again after a period only."""
     world.put("a")
     world.step()
     assert world.step(16) == []
@@ -193,7 +193,7 @@ def test_a_node_that_matches_no_more_leaves() -> None:
 
 
 def test_a_revoked_node_leaves(world: WatchedRegistry) -> None:
-    """A node whose key is revoked is no member; a readmitted one is."""
+    """A node leaves when its key is revoked, and joins when it is readmitted."""
     fingerprint = PublicKey.from_line(KEY).fingerprint
     world.put("a", public_key=KEY)
     world.step()
@@ -318,6 +318,6 @@ def test_an_invalid_record_keeps_the_member(world: WatchedRegistry, monkeypatch:
     ],
 )
 def test_addresses(facts: dict[str, object], addresses: tuple[str, ...]) -> None:
-    """Addresses are taken from the facts, IPv4 first; what is none is left out."""
+    """Addresses are taken from the facts, IPv4 first; other values are skipped."""
     view = MemberView(address_facts=["ec2.ip", "addresses"])
     assert view.member(NodeRecord("a", "1", facts=facts), "alive").addresses == addresses
