@@ -32,7 +32,7 @@ SERF, JSON = "serf", "json"  # what a handler gets on standard input
 _STANDARD_ERROR = 2
 
 
-class Handler(Protocol):
+class EventHandler(Protocol):
     """Receives events, in their order, from one thread per node or from a single one."""
 
     def handle(self, events: Sequence[Event]) -> bool:
