@@ -23,8 +23,14 @@ def preloaded(codes: Iterable[bytes]) -> list[str]:
 
 
 def _imports(code: bytes) -> Iterator[str]:
-    instructions = dis.get_instructions(marshal.loads(code))  # noqa: S302 - our own
-    yield from (one.argval for one in instructions if one.opname == "IMPORT_NAME")
+    """Yield what module-level imports may mean: `from a import b` imports `a`, and `a.b` if that is a module."""
+    package = ""
+    for one in dis.get_instructions(marshal.loads(code)):  # noqa: S302 - our own
+        if one.opname == "IMPORT_NAME":
+            package = one.argval
+            yield package
+        elif one.opname == "IMPORT_FROM":
+            yield f"{package}.{one.argval}"
 
 
 def _is_safe(name: str) -> bool:
