@@ -169,9 +169,11 @@ def targets(args: argparse.Namespace, sources: Sources | None = None) -> Targets
     if args.nodes is not None:
         from collective.clients.node_lists import is_set, read_nodes
 
-        nodes = read_nodes(args.nodes, args.nodes_from, sources)
-        if any(map(is_set, nodes)):
-            nodes, sets = None, _with_list(sets, nodes, args)
+        listed = read_nodes(args.nodes, args.nodes_from, sources)
+        if any(map(is_set, listed)):
+            sets = _with_list(sets, listed, args)
+        else:
+            nodes = listed
     return Targets(wanted, nodes, args.dm, args.dt, args.limit, args.limit_seed, sets)
 
 

@@ -92,9 +92,9 @@ def _become(request: WarmRequest, streams: Streams) -> None:
         os.dup2(file, number)
         os.close(file)
     (input_, output, error) = streams.encodings
-    sys.stdin = sys.__stdin__ = _opened(0, "r", input_)
-    sys.stdout = sys.__stdout__ = _opened(1, "w", output)
-    sys.stderr = sys.__stderr__ = _opened(2, "w", error)
+    sys.stdin = sys.__stdin__ = _opened(0, "r", input_)  # type: ignore[misc]
+    sys.stdout = sys.__stdout__ = _opened(1, "w", output)  # type: ignore[misc]
+    sys.stderr = sys.__stderr__ = _opened(2, "w", error)  # type: ignore[misc]
 
 
 def _restore_signals(ignored: Sequence[int]) -> None:
@@ -102,8 +102,8 @@ def _restore_signals(ignored: Sequence[int]) -> None:
     for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    for number in ignored:
-        signal.signal(number, signal.SIG_IGN)
+    for other in ignored:
+        signal.signal(other, signal.SIG_IGN)
 
 
 def _opened(number: int, mode: str, encoding: tuple[str, str]) -> io.TextIOWrapper:

@@ -122,7 +122,7 @@ def _sum(numbers: Sequence[Any]) -> Number | None:
     if not numbers:
         return None
     if all(isinstance(number, int) for number in numbers):
-        return sum(numbers)
+        return int(sum(numbers))
     try:
         return float(sum(map(Fraction, numbers)))
     except OverflowError:

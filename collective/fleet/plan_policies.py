@@ -33,7 +33,8 @@ def policy_forecast(
     """Return what the policies say about a plan of `caller` at the time `now`, in Unix seconds."""
     by_digest = {one.digest: one for one in policies}
     known = {record.identity: record for record in records}
-    denied, unknown = {}, {}
+    denied: dict[str, str] = {}
+    unknown: dict[str, str] = {}
     for node in plan.nodes:
         record = known.get(node)
         if record is None or record.policy not in by_digest:

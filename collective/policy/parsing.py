@@ -148,8 +148,8 @@ class _PolicyParser:
                 reason = None
         if "approvers" in entry and "approvals" not in entry:
             self._reject((*place, "approvers"), "approvers: has no effect without 'approvals'")
-        counts = (self._count(place, entry, key) for key in _COUNTS)
-        return Requirements(reason, *counts, self._callers(place, entry, "approvers"))
+        counts = {key: self._count(place, entry, key) for key in _COUNTS}
+        return Requirements(reason, **counts, approvers=self._callers(place, entry, "approvers"))
 
     def _count(self, place: Place, entry: Mapping[str, Any], key: str) -> int | None:
         value = entry.get(key)
