@@ -130,7 +130,13 @@ def test_a_job_expires_when_the_node_was_off_for_too_long(tmp_path: Path) -> Non
     path, late, soon = tmp_path / "jobs.sqlite", job(f"touch {tmp_path}/no"), job(f"touch {tmp_path}/yes")
     database = open_database(path)
     for sent, grace in ((late, 5.0), (soon, 3600.0)):
-        fields = {"run": sent.run, "digest": digest_of(sent), "start": time.time() - 10, "grace": grace, "keep": 60.0}
+        fields: dict[str, Any] = {
+            "run": sent.run,
+            "digest": digest_of(sent),
+            "start": time.time() - 10,
+            "grace": grace,
+            "keep": 60.0,
+        }
         JobStore(database).add(stored(sent.id, body=body(sent), **fields))
     database.close()
     with memory_fleet(tmp_path, {"web1": {}}, jobs=open_database(path)) as network:

@@ -9,6 +9,7 @@ from support.crpc_call import json_document
 
 from collective.aws.session import DEFAULT_TIMEOUTS
 from collective.clients.crpc import main
+from collective.prices import Prices
 from collective.setup import cost
 from collective.transport import BATCH, LONGEST_POLL
 
@@ -51,7 +52,7 @@ def test_a_registry_of_more_than_one_page_reads_the_first_page_twice(nodes: int,
 
 def test_ec2_collective_costs_what_its_readme_claims() -> None:
     """50 servers and 100 commands a day cost about $12 a month at the price of 2012, $1 per million requests."""
-    then = cost.Prices("eu-west-1", "2012", sqs=1.0, sns=0, writes=0, reads=0)
+    then = Prices("eu-west-1", "2012", sqs=1.0, sns=0, writes=0, reads=0)
     items = cost.ec2_collective_bill(cost.Usage(nodes=50, calls_per_day=100, nodes_per_call=50), then)
     assert dollars(items) == [6.696, 4.464, 1.55]
     assert round(cost.total(items)) == 13  # its free tier of 100,000 requests was worth $0.10

@@ -61,7 +61,9 @@ def numbered(steps: Steps, numbers: Iterator[int]) -> Steps:
     """Return the steps with names, each of its own."""
     found = []
     for step in steps:
-        below = {part: numbered(step[part], numbers) for part in ("steps", "rescue", "always") if part in step}
+        below: dict[str, Any] = {
+            part: numbered(step[part], numbers) for part in ("steps", "rescue", "always") if part in step
+        }
         found.append({**step, **below, "name": f"n{next(numbers)}"})
     return found
 

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -365,7 +366,7 @@ def test_no_schedule_breaks_a_promise(
     gate = None if closed is None else ListedGate(list(closed))
     world = SteeredWorld(tmp_path, {f"n{number}": part for number, part in enumerate(parts)}, pace, gate)
     for step, what in happenings.items():
-        world.at[step] = {"die": world.die, "replace": world.replace}.get(what, lambda what=what: world.order(what))
+        world.at[step] = {"die": world.die, "replace": world.replace}.get(what, partial(world.order, what))
     world.at_once = at_once
     checker = Checker(world, gate, death)
     world.network.watch = checker.watch

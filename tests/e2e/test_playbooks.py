@@ -21,7 +21,7 @@ from collective.testing import fake_commands
 WEB = ["node01.lab", "node04.lab"]  # the nodes of the lab with role=web
 RUNNING = "LoadState=loaded\nActiveState=active\nSubState=running\nUnitFileState=enabled\nResult=success\n"
 # What the machine's own programs answer in this lab: the second restart fails, and all others succeed.
-PROGRAMS = {
+PROGRAMS: dict[str, Any] = {
     "systemctl show": {"stdout": RUNNING},
     "systemctl restart": [{}, {"exitcode": 1, "stderr": "Job failed\n"}, {}],
     "journalctl": {"stdout": ""},
@@ -188,7 +188,7 @@ def begun(five: Layout, folder: Path) -> subprocess.Popen[bytes]:
     """Start the slow playbook, and wait until the first of two nodes has answered."""
     path = write(folder, SLOW.format(folder=folder))
     environment = {**clean_environment(), **five.environment()}
-    words = [BIN / "crpc", "playbook", "run", path]
+    words: list[str | Path] = [BIN / "crpc", "playbook", "run", path]
     process = subprocess.Popen(words, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     runs = five.folder / "state" / "runs"
     name = f"echo x >> {folder}"

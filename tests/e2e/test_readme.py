@@ -102,12 +102,12 @@ def test_the_agent_works(tmp_path: Path) -> None:
     layout = Layout(tmp_path / "lab")
     create = layout.create
 
-    def create_with_agent(nodes: int) -> None:
-        create(nodes)
+    def create_with_agent(nodes: int, server: str) -> None:
+        create(nodes, server)
         (layout.folder / "agents" / "load.py").write_text(code)
         (layout.folder / "ddl" / "load.json").write_text(ddl)
 
-    layout.create = create_with_agent  # type: ignore[method-assign]
+    layout.create = create_with_agent  # type: ignore[assignment, method-assign]
     with own_lab(layout, 2) as environment:
 
         def crpc(*words: str) -> subprocess.CompletedProcess[str]:

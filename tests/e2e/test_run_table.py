@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Callable
+from typing import Any
 
 import boto3
 import pytest
@@ -47,15 +48,15 @@ def test_a_batch_that_is_not_complete_is_ignored(store: TableRunStore) -> None:
     writer = store.log(store.runs()[0])
     writer.news()
     puts = iter([True, False])
-    put = writer._put  # noqa: SLF001
+    put: Any = writer._put  # type: ignore[attr-defined]  # noqa: SLF001
 
     def dying(part: bytes, batch: str, count: int) -> bool:
         assert count > 1
         if next(puts):
-            return put(part, batch, count)
+            return bool(put(part, batch, count))
         raise KeyboardInterrupt
 
-    writer._put = dying  # type: ignore[method-assign]  # noqa: SLF001
+    writer._put = dying  # type: ignore[attr-defined]  # noqa: SLF001
     with pytest.raises(KeyboardInterrupt):
         writer.append([large])
     assert log.append([order("after")]) == []

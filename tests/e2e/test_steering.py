@@ -103,7 +103,7 @@ class Caller:
     def __init__(self, environment: dict[str, str], file: Path, seconds: float, *options: str) -> None:
         self.file = file
         script = f"echo begin-$(basename $PWD) >> {file}; sleep {seconds}; echo end >> {file}"
-        words = [BIN / "crpc", "shell", "run", f"command={script}", "--yes", *options]
+        words: list[str | Path] = [BIN / "crpc", "shell", "run", f"command={script}", "--yes", *options]
         self.process = subprocess.Popen(
             words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )

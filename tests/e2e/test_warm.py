@@ -221,7 +221,7 @@ def test_a_signal_ends_it_in_the_same_way(warm: Warm, number: signal.Signals) ->
     """A signal to crpc has the same effect on the call, the output and the exit status."""
     found = []
     for environment in (warm.environment, {**warm.environment, "COLLECTIVE_WARM": "no"}):
-        command = [BIN / "crpc", "shell", "run", "sleep 3", "--yes", "--jsonl"]
+        command: list[str | Path] = [BIN / "crpc", "shell", "run", "sleep 3", "--yes", "--jsonl"]
         with subprocess.Popen(command, env=environment, stdout=-1, stderr=-1, text=True) as process:
             assert process.stdout is not None
             process.stdout.readline()
@@ -233,7 +233,7 @@ def test_a_signal_ends_it_in_the_same_way(warm: Warm, number: signal.Signals) ->
 
 def test_the_child_ends_with_its_caller(warm: Warm) -> None:
     """A caller that is killed takes its call along."""
-    command = [BIN / "crpc", "shell", "run", "sleep 30", "--yes", "--jsonl"]
+    command: list[str | Path] = [BIN / "crpc", "shell", "run", "sleep 30", "--yes", "--jsonl"]
     with subprocess.Popen(command, env=warm.environment, stdout=-1, stderr=-1) as process:
         wait_until(lambda: warm.state()["active"] == 1, 20)
         process.kill()
@@ -246,7 +246,7 @@ def test_another_user_has_another_process(warm: Warm, runtime: Path, needs: Call
         pytest.skip("this test needs root")
     needs("sudo", "sudo")
     before = warm.served()
-    call = ["sudo", "-u", "nobody", "--preserve-env", BIN / "crpc"]
+    call: list[str | Path] = ["sudo", "-u", "nobody", "--preserve-env", BIN / "crpc"]
     runtime.chmod(0o711)
     for words in (["warm", "status"], ["--version"], ["rpcutil", "ping"]):
         kept = {**warm.environment, "HOME": "/nonexistent"}

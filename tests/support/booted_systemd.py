@@ -91,7 +91,7 @@ def booted(folder: Path, group: Path, units: Mapping[str, str], real: Sequence[P
         (folder / "units" / name).write_text(text)
     folders = [folder, PROJECT, Path(sys.prefix), Path(sys.base_prefix), *real]
     bound = [str(path) for path in folders if path != Path("/usr")]
-    command = [
+    command: list[str | Path] = [
         "sh",
         "-c",
         _ENTER,
