@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     _print_warnings()
     with suppress(Exception):  # a wrong option before the command: refused below
         arguments = command_first(arguments)
-    if "nrpe" in arguments and _is_check(arguments):
+    if ("nrpe" in arguments or arguments[:1] == ["check"]) and _is_check(arguments):
         from collective.clients import nagios
 
         return nagios.as_plugin(arguments, lambda: _dispatch(arguments), debug)

@@ -1,4 +1,4 @@
-"""End `crpc nrpe check` as a Nagios plugin must: one line on standard output, and an exit code from 0 to 3.
+"""End `crpc nrpe check` and `crpc check nodes` as a Nagios plugin must: one line, and an exit code from 0 to 3.
 
     check_disk: UNKNOWN: client.yaml not found …
 
@@ -22,6 +22,7 @@ from collective.text import escape_controls
 
 OK, WARNING, CRITICAL, UNKNOWN = range(4)
 _STATES = (OK, WARNING, CRITICAL, UNKNOWN)
+CHECKS = ("nodes", "queues", "replies", "registry")  # of `crpc check`
 _VERBS = ("check", "runcommand", "runallcommands")
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -31,11 +32,13 @@ class PluginInterrupted(BaseException):
 
 
 def is_check(arguments: Sequence[str]) -> bool:
-    """Return whether a command line, right or wrong, is one of `crpc nrpe check`.
+    """Return whether a command line, right or wrong, is one of `crpc nrpe check`, or a check of a collective.
 
     The command is the first word, if the options that precede it could be moved behind it.
     """
     words = list(arguments)
+    if words[:1] == ["check"]:
+        return any(word in CHECKS for word in words)
     if "nrpe" not in words or words[0] in COMMANDS:
         return False
     return next((word for word in words[words.index("nrpe") :] if word in _VERBS), "") == "check"
@@ -61,7 +64,8 @@ def one_line(text: str) -> str:
 
 def _unknown(arguments: Sequence[str], reason: str) -> int:
     words = [word for word in arguments[list(arguments).index("check") + 1 :] if not word.startswith("-")]
-    name = words[0] if words else "nrpe check"
+    name = next((word for word in words if word in CHECKS and arguments[0] == "check"), "")
+    name = name or (words[0] if words else "nrpe check")
     try:
         streams.write(f"{one_line(name)}: UNKNOWN: {one_line(reason)}\n")
         sys.stdout.flush()

@@ -28,7 +28,10 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 @dataclass(frozen=True)
 class WatchSettings:
-    """One watch; without a `filter`, of every node. Durations are in seconds. `form` is `serf` or `json`: what the command gets on standard input."""
+    """One watch; without a `filter`, of every node. Durations are in seconds.
+
+    `form` is `serf` or `json`: what the command gets on standard input.
+    """
 
     name: str
     command: str

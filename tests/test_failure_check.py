@@ -14,8 +14,8 @@ from collective.membership.confirmation import Suspect
 NEVER = 1e9
 
 
-class Nodes(Scripted):
-    """Nodes of which some have no queue, or one that cannot be looked into."""
+class HidingNodes(Scripted):
+    """HidingNodes of which some have no queue, or one that cannot be looked into."""
 
     hidden: frozenset[str] = frozenset()
 
@@ -39,7 +39,7 @@ def check(network: Scripted, folder: Path) -> FailureCheck:
 
 def test_each_node_gets_its_verdict(tmp_path: Path) -> None:
     """A node that answers, or reads its queue, is alive; one that does neither has failed; else it is not known."""
-    network = Nodes(
+    network = HidingNodes(
         {
             "answers": Part(after=0.1),
             "reads": Part(after=None),  # such as one that does not trust the key
@@ -61,7 +61,7 @@ def test_each_node_gets_its_verdict(tmp_path: Path) -> None:
 
 def test_the_work_is_done_in_the_background(tmp_path: Path) -> None:
     """Results are there after the thread has ended, and once."""
-    network = Nodes({"dead": Part(after=None, wakes=NEVER)})
+    network = HidingNodes({"dead": Part(after=None, wakes=NEVER)})
     checking = check(network, tmp_path)
     checking.begin(suspects("dead"))
     checking.join()
@@ -74,7 +74,7 @@ def test_the_work_is_done_in_the_background(tmp_path: Path) -> None:
 
 def test_without_a_connection_nothing_has_failed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A watcher that is cut off itself reports no failures, and logs why once."""
-    network = Nodes({"dead": Part(after=None, wakes=NEVER)})
+    network = HidingNodes({"dead": Part(after=None, wakes=NEVER)})
     network.error = Unreachable("no answer")
     checking = check(network, tmp_path)
     for _ in range(3):

@@ -14,7 +14,7 @@ from support.json_documents import check_schema
 from support.waiting import wait_until
 
 from collective.membership import Event, Member, StateFile
-from collective.membership.delivery import Delivery
+from collective.membership.delivery import EventDelivery
 from collective.membership.handlers import JSON, Command, CommandHandler
 from collective.membership.serf_convention import Self, lines, tags, variables
 from collective.processes import runs
@@ -139,7 +139,7 @@ def stored(store: StateFile, names: str) -> list[Event]:
 def test_a_node_has_one_handler_at_a_time(store: StateFile) -> None:
     """Handlers of several nodes run together, those of one node one after another and in order."""
     recorder = Recorder()
-    delivery = Delivery(store, recorder)
+    delivery = EventDelivery(store, recorder)
     delivery.offer(stored(store, "aabbcac"))
     wait_until(lambda: len(recorder.seen) == 3, 10)
     recorder.go.set()
@@ -155,7 +155,7 @@ def test_a_node_has_one_handler_at_a_time(store: StateFile) -> None:
 def test_a_batch_has_what_arrived_meanwhile(store: StateFile) -> None:
     """In batches, what arrives while the handler runs is the next batch."""
     recorder = Recorder()
-    delivery = Delivery(store, recorder, batch=True)
+    delivery = EventDelivery(store, recorder, batch=True)
     delivery.offer(stored(store, "a"))
     wait_until(lambda: len(recorder.seen) == 1, 10)
     delivery.offer(stored(store, "ba"))
@@ -169,7 +169,7 @@ def test_a_batch_has_what_arrived_meanwhile(store: StateFile) -> None:
 def test_the_end_keeps_what_was_not_handled(store: StateFile, tmp_path: Path) -> None:
     """A handler that is still running at the end is killed; its event and the later ones stay pending."""
     handler = CommandHandler(Command(f"touch {tmp_path}/begun; sleep 300"), ME)
-    delivery = Delivery(store, handler)
+    delivery = EventDelivery(store, handler)
     events = stored(store, "aa")
     delivery.offer(events)
     wait_until((tmp_path / "begun").exists, 10)
@@ -185,7 +185,7 @@ def test_an_exception_of_a_handler_reaches_the_watcher(store: StateFile) -> None
         def handle(self, events: Sequence[Event]) -> bool:
             raise BrokenPipeError(str(events))
 
-    delivery = Delivery(store, Broken())
+    delivery = EventDelivery(store, Broken())
     delivery.offer(stored(store, "ab"))
     with pytest.raises(BrokenPipeError):
         delivery.pause(20)
@@ -200,3 +200,13 @@ def test_serf_values() -> None:
     assert tags({"b": 1.5, "a": "x", "n": None, "l": [1], "t": True}) == {"a": "x", "b": "1.5", "t": "true"}
     assert variables("leave", Self("n", {"x\0y": "a\0b"}))["SERF_TAG_X_Y"] == "ab"
     assert lines([]) == ""
+
+
+def test_hostile_facts_reach_the_handler_escaped(tmp_path: Path) -> None:
+    """Facts of other nodes are only data: neither shell syntax nor invalid characters do anything."""
+    facts = {"role": "$(touch pwned)`id`", "half": "\ud800", "nul": "a\0b"}
+    assert run(tmp_path, [event(1, "join", "a", facts=facts)], "cat > $OUT")
+    assert (tmp_path / "out").read_text() == (
+        "a\t\t$(touch pwned)`id`\thalf=\\ud800,nul=a\0b,role=$(touch pwned)`id`\n"
+    )
+    assert variables("join", Self("n", facts))["SERF_TAG_HALF"] == "\\ud800"

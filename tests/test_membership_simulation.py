@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from collective.membership import ALIVE, Event, StateFile, View, Watcher
+from collective.membership import ALIVE, Event, MemberView, StateFile, Watcher
 from collective.membership.confirmation import Suspect, Verdict
 from collective.registry import NodeRecord
 from collective.registry.memory import MemoryRegistry
@@ -26,7 +26,7 @@ CALM = 60.0  # seconds between two changes of a node: longer than a restart and 
 LOST, UNKNOWN = 0.05, 0.1  # shares of the heartbeats, and of the confirmations without a result
 
 
-class Fleet:
+class RestlessFleet:
     """The nodes: `expected` are the events that each of them should have had."""
 
     def __init__(self, seed: str) -> None:
@@ -100,7 +100,7 @@ class Fleet:
 class Operator:
     """Runs the watcher, delivers its events, and stops and kills it at random."""
 
-    def __init__(self, fleet: Fleet, path: Path) -> None:
+    def __init__(self, fleet: RestlessFleet, path: Path) -> None:
         self.fleet = fleet
         self.path = path
         self.received: list[Event] = []
@@ -111,7 +111,7 @@ class Operator:
     def start(self) -> None:
         """Start a watcher, which first delivers what is pending."""
         self.store = StateFile(self.path, "test")
-        self.watcher = Watcher(self.fleet.registry, self.store, View(), self.fleet, collective="test")
+        self.watcher = Watcher(self.fleet.registry, self.store, MemberView(), self.fleet, collective="test")
         self.deliver(self.store.pending())
 
     def deliver(self, events: list[Event]) -> None:
@@ -152,7 +152,7 @@ class Operator:
 @pytest.mark.parametrize("seed", SEEDS)
 def test_no_event_is_lost_or_repeated_and_no_failure_is_false(tmp_path: Path, seed: str) -> None:
     """The events of each node are those of its life, in order."""
-    fleet = Fleet(seed)
+    fleet = RestlessFleet(seed)
     operator = Operator(fleet, tmp_path / "state")
     while fleet.time < 10_000.0 + SECONDS:
         operator.step()

@@ -18,7 +18,7 @@ FACTS = {"role": "lb"}
 
 
 def make(folder: Path, registry: MemoryRegistry, **watch: object) -> NodeWatch:
-    [made] = make_watches({"w": watch}, registry, folder, "test", "lb1", lambda: FACTS)  # type: ignore[dict-item]
+    [made] = make_watches({"w": watch}, registry, folder, "test", "lb1", lambda: FACTS)
     return made
 
 
@@ -95,7 +95,7 @@ def test_a_command_runs_as_its_user(tmp_path: Path) -> None:
         parent.chmod(parent.stat().st_mode | 0o111)
     registry = MemoryRegistry()
     put(registry, "a")
-    watch = make(tmp_path, registry, exec=f"echo $(id -un) $USER >> {out}", user="nobody")
+    watch = make(tmp_path, registry, exec=f"echo $(id -un) $USER >> {out}", user="daemon")
     watch.start()
-    wait_until(lambda: out.read_text() == "nobody nobody\n", 20)
+    wait_until(lambda: out.read_text() == "daemon daemon\n", 20)
     watch.stop()

@@ -105,7 +105,7 @@ def test_a_snapshot_has_every_record(tmp_path: Path) -> None:
 
 
 def test_a_small_registry_has_no_snapshot(tmp_path: Path) -> None:
-    """Such a table is read with one request anyway."""
+    """A table that is read with one request is not saved on disk."""
     table = RegistryTable(LEAST - 1)
     for _ in range(2):
         nodes(table, tmp_path).read()

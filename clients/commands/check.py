@@ -1,4 +1,4 @@
-"""`crpc check FOLDER`: report what is wrong with agents, and what could be better."""
+"""`crpc check FOLDER`: report what is wrong with agents, and what could be better; or check a collective."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from collective.clients import output
+from collective.clients.checks import command as checks
 from collective.clients.commands import COMMANDS
+from collective.clients.optional_verbs import OptionalVerbParser
 from collective.clients.output import Output
 from collective.clients.parser import Parser
 from collective.exit_codes import CONFIGURATION, OK
@@ -17,12 +19,15 @@ _COLUMNS = ("level", "where", "text")
 
 def make_parser() -> Parser:
     """Return the parser of `crpc check`."""
-    parser = Parser(
+    parser = OptionalVerbParser(
         "crpc check",
+        checks.make_parsers(),
+        usage="crpc check [FOLDER] [options]\n       crpc check nodes|queues|replies|registry [options]",
         description=f"{COMMANDS['check']}.\n\nAn error keeps a node from loading the agent: a DDL that is not valid, "
         "or code that does not match it. Advice is about missing titles and timeouts, inputs that accept options or "
         "newlines, secrets that are shown, and code that prints. Code is imported, but no action is run.\n\n"
-        "The exit code is 78 if there is an error.",
+        "The exit code is 78 if there is an error.\n\nThe words nodes, queues, replies and registry are checks of a "
+        "collective for Nagios. A folder with such a name is './nodes'.",
         examples=["crpc check .", "crpc check /etc/collective -o table"],
     )
     parser.add_argument(
@@ -35,6 +40,8 @@ def make_parser() -> Parser:
 def run(arguments: Sequence[str]) -> int:
     """Print the findings; return 78 if one is an error."""
     args = make_parser().parse_args(arguments)
+    if args.verb:
+        return checks.run(args)
     from collective.authoring.review import ERROR, review
 
     findings, count = review(args.folder)

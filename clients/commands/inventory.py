@@ -1,4 +1,4 @@
-"""`crpc inventory NODE`: show the facts, classes and agents of one node."""
+"""`crpc inventory NODE`: show the facts, classes and agents of one node, or export all nodes for another tool."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import Any
 from collective.clients import options, output
 from collective.clients.commands import COMMANDS
 from collective.clients.completed_by import completed_by
+from collective.clients.exports import command as export_command
 from collective.clients.missing_nodes import print_missing
+from collective.clients.optional_verbs import OptionalVerbParser
 from collective.clients.output import Output
 from collective.clients.parser import Parser
 from collective.clients.render.formatting import in_words
@@ -22,10 +24,13 @@ from collective.text import escape_controls
 
 def make_parser() -> Parser:
     """Return the parser of `crpc inventory`."""
-    parser = Parser(
+    parser = OptionalVerbParser(
         "crpc inventory",
+        {"export": export_command.make_parser()},
+        usage="crpc inventory NODE [options]\n       crpc inventory export --format FORMAT [options]",
         description=f"{COMMANDS['inventory']}.\n\nThese are the values that target options can select. With -v also "
-        "the actions of each agent.",
+        "the actions of each agent.\n\n'export' prints many nodes for another tool. The inventory of a node with that "
+        "name is 'crpc rpcutil inventory -I export'.",
         examples=["crpc inventory node01.lab", "crpc inventory node01.lab -o yaml"],
     )
     completed_by("node", parser.add_argument("node", help="identity of the node"))
@@ -37,6 +42,8 @@ def make_parser() -> Parser:
 def run(arguments: Sequence[str]) -> int:
     """Ask one node for its inventory and print it; return the exit code of the call."""
     args = make_parser().parse_args(arguments)
+    if args.verb == "export":
+        return export_command.run(args)
     inventory: dict[str, Any] = {"identity": check_identity(args.node)}
     for action in ("inventory", "agent_inventory"):  # the second reply has more details of the agents
         code = _ask(args, action, inventory)

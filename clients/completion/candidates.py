@@ -20,6 +20,7 @@ from collective.clients.commands import COMMANDS
 from collective.clients.completion import Candidate
 from collective.clients.completion.local_names import LocalNames
 from collective.clients.completion.values import starting, verbs
+from collective.clients.optional_verbs import OptionalVerbParser
 
 if TYPE_CHECKING:
     from collective.clients.parser import Parser
@@ -72,7 +73,7 @@ class _Given:
             self.options_ended = True
         elif word.startswith("-") and word != "-" and not self.options_ended:
             self._add_option(word)
-        elif word in self.parser.verbs:
+        elif word in self.parser.verbs and not self.words:
             self.parser, self.words = self.parser.verbs[word], []
         else:
             self.words.append(word)
@@ -134,10 +135,11 @@ def _candidates(given: _Given, current: str, known: LocalNames) -> list[Candidat
             return _option_names(given, current)
         action = _options(given.parser).get(name)
         return _prefixed(f"{name}=", _values(action, given.words, value, known)) if action else []
-    if given.parser.verbs:
-        return [one for one in verbs(given.parser) if one.word.startswith(current)]
+    found = [one for one in verbs(given.parser) if one.word.startswith(current)] if not given.words else []
+    if given.parser.verbs and not isinstance(given.parser, OptionalVerbParser):
+        return found
     action = _word(given.parser, len(given.words))
-    return _values(action, given.words, current, known) if action else []
+    return [*found, *(_values(action, given.words, current, known) if action else [])]
 
 
 def _prefixed(prefix: str, found: Iterable[Candidate]) -> list[Candidate]:

@@ -15,8 +15,8 @@ import sys
 
 from collective.clients.warm import place
 
-# What the two sides send: one byte, and then
-GO, COLD, STOPPED, ENDED = b"G", b"C", b"S", b"E"  # nothing; nothing; 1 byte: the signal; 4 bytes: the status of wait
+# What the two sides send: one byte; after STOPPED 1 byte, the signal; after ENDED 4 bytes, the status of wait
+READY, GO, COLD, STOPPED, ENDED = b"R", b"G", b"C", b"S", b"E"
 SIGNAL = b"K"  # 1 byte: the signal
 HEADER = 8  # bytes, the length of the request
 
@@ -64,6 +64,8 @@ def _hand_over(connection, argv: list[str], files: list[int]) -> None:  # type: 
     rights = b"".join(file.to_bytes(4, sys.byteorder) for file in files)
     connection.settimeout(_ANSWER)  # the server may be stopped; it ends a child whose caller has gone
     try:
+        if connection.recv(1) != READY:  # first: files that were sent to a stopped process would stay open there
+            raise OSError
         header = len(request).to_bytes(HEADER, sys.byteorder)
         connection.sendmsg([header], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, rights)])
         connection.sendall(request)

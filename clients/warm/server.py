@@ -21,7 +21,7 @@ from pathlib import Path
 from collective.clients.streams import notice
 from collective.clients.warm import child, preload
 from collective.clients.warm.freshness import ImportedFiles, stamps
-from collective.clients.warm.front import COLD, ENDED, HEADER, STOPPED
+from collective.clients.warm.front import COLD, ENDED, HEADER, READY, STOPPED
 
 _MAX_REQUEST = 16 * 1024 * 1024  # bytes
 _MAX_FILES = 5
@@ -97,6 +97,7 @@ class WarmServer:
         self._used = time.monotonic()
         try:
             connection.settimeout(_RECEIVE)
+            connection.send(READY)
             received = _receive(connection)
             connection.settimeout(None)
         except (OSError, ValueError, EOFError, TypeError):

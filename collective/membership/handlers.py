@@ -32,7 +32,7 @@ SERF, JSON = "serf", "json"  # what a handler gets on standard input
 _STANDARD_ERROR = 2
 
 
-class Handler(Protocol):
+class EventHandler(Protocol):
     """Receives events, in their order, from one thread per node or from a single one."""
 
     def handle(self, events: Sequence[Event]) -> bool:
@@ -132,7 +132,7 @@ class CommandHandler:
 def _ended(process: subprocess.Popen[bytes], text: str, timeout: float) -> str:
     """Wait for a command, and return how it failed; empty if it did not. One that takes too long is killed."""
     try:
-        process.communicate(text.encode(errors="surrogateescape"), timeout)
+        process.communicate(text.encode(errors="backslashreplace"), timeout)
     except subprocess.TimeoutExpired:
         _kill(process)
         process.communicate()

@@ -57,7 +57,7 @@ class Member:
 
 
 @dataclass(frozen=True)
-class Snapshot:
+class Membership:
     """The members at one time: `time` is in Unix seconds by the server's clock."""
 
     collective: str

@@ -43,7 +43,7 @@ def verbs(command: str) -> list[str]:
     """Return the verbs of a command, such as `list` and `prune` of `nodes`."""
     usage = " ".join(help_page(crpc.main, [command]).partition("\n\n")[0].split())
     found = _VERBS.search(usage)
-    return re.split(r"[|,]", found[1]) if found else []
+    return re.split(r"[|,]", found[1]) if found else re.findall(rf"crpc {command} ([a-z]+) --", usage)
 
 
 def help_page(main: Callable[[Sequence[str]], int], words: Sequence[str]) -> str:

@@ -179,6 +179,24 @@ def test_facts_and_a_second_machine(own: Layout, crpc: Crpc, tmp_path: Path) -> 
     assert events[1]["member"]["facts"]["role"] == "spare"
 
 
+def test_a_daemon_watches(own: Layout, crpc: Crpc, tmp_path: Path) -> None:
+    """A node with `watches:` runs the command with its own facts for events of the others."""
+    out = tmp_path / "out"
+    config = own.node(FIRST) / "node.yaml"
+    command = f'echo "$SERF_EVENT $SERF_SELF_NAME $SERF_TAG_ROLE $(cut -f1)" >> {out}'
+    watches = {"others": {"exec": command, "filter": "role=db", "on": ["join", "leave"], "every": "0.5"}}
+    config.write_text(f"{config.read_text()}watches: {json.dumps(watches)}\n")
+    for verb in ("stop", "start"):
+        assert crpc("lab", "node", FIRST, verb).returncode == 0
+    wait_until(lambda: lines(out) == [f"member-join {FIRST} web {SECOND}"], WAIT)
+    assert crpc("lab", "node", SECOND, "stop").returncode == 0
+    wait_until(lambda: lines(out)[1:] == [f"member-leave {FIRST} web {SECOND}"], WAIT)
+    assert crpc("lab", "node", FIRST, "stop").returncode == 0
+    assert "internal_error" not in (own.node(FIRST) / "log").read_text()
+    for name in (FIRST, SECOND):
+        assert crpc("lab", "node", name, "start").returncode == 0
+
+
 def test_forms_of_output(crpc: Crpc, tmp_path: Path) -> None:
     """Lines, documents and tables have the same events; a state file has each of them once."""
     found = json.loads(crpc("watch", "--on", "join", "--once", "--json").stdout)

@@ -270,7 +270,8 @@ def _entry(item: Any, now: float) -> RunEntry | None:
         end = saved_run.valid(json.loads(item["ended"]["S"])) if "ended" in item else {}
         progress = RunProgress(**json.loads(item["progress"]["S"])) if "progress" in item else RunProgress()
         lease_end = float(item["lease_end"]["N"]) if "lease_end" in item else 0.0
-        holder = Holder(*(item[name]["S"] for name in _HELD), int(item["held_pid"]["N"]))
+        held, by, on = (item[name]["S"] for name in _HELD)
+        holder = Holder(held, by, on, int(item["held_pid"]["N"]))
         if begin is None or end is None or float(item[EXPIRES]["N"]) < now:
             return None
         time = int(item["entry"]["S"].partition("-")[0]) / 1000

@@ -14,9 +14,9 @@ from typing import Any
 from collective.errors import ConfigError, RPCError
 from collective.filters import matches
 from collective.log_limiter import LogLimiter
-from collective.membership import Event, StateFile, View, Watcher
+from collective.membership import Event, MemberView, StateFile, Watcher
 from collective.membership.confirmation import BySilence
-from collective.membership.delivery import Delivery
+from collective.membership.delivery import EventDelivery
 from collective.membership.handlers import Command, CommandHandler
 from collective.membership.serf_convention import Self
 from collective.periodic import PeriodicThread
@@ -44,10 +44,10 @@ class NodeWatch:
         """Open the state. Raises ConfigError if it cannot be used, or if the user does not exist."""
         self._settings = settings
         self._store = StateFile(folder / f"{settings.name}.sqlite", collective)
-        view = View(self._selects, ignored_facts=settings.ignore_facts)
+        view = MemberView(self._selects, ignored_facts=settings.ignore_facts)
         self._watcher = Watcher(registry, self._store, view, BySilence(), collective=collective, settle=settings.settle)
         self._handler = ChosenEvents(_command(settings), settings.on, lambda: Self(identity, facts()))
-        self._delivery = Delivery(self._store, self._handler, batch=settings.batch)
+        self._delivery = EventDelivery(self._store, self._handler, batch=settings.batch)
         self._limiter = LogLimiter()
         self._thread = PeriodicThread(f"watch {settings.name}", self._step, settings.every)
 

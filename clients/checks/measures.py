@@ -1,0 +1,114 @@
+"""What each check measures: values by name, of which the first is compared with the thresholds."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from collective import names
+from collective.errors import NotFound, UsageError
+from collective.parallel import in_parallel
+from collective.text import plural
+
+if TYPE_CHECKING:
+    from collective.config import ClientConfig
+    from collective.registry import Contents
+    from collective.setup.aws_inventory import Cloud
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Values by name; the first is compared. `text` is for people; `critical` is why it is critical in any case."""
+
+    values: Mapping[str, float]
+    text: str
+    unit: str = ""
+    critical: str | None = None
+
+
+def nodes(config: ClientConfig) -> Measured:
+    """Count the nodes in the registry by state; those that are stale or invalid are absent. Raises TransportError."""
+    from collective.fleet.known_nodes import KnownNodes
+    from collective.fleet.node_list import listed
+
+    contents, now, _ = _read(config)
+    found = Counter(node.state for node in listed(contents, now, KnownNodes(config.state, config.collective)))
+    absent = found["stale"] + found["invalid"]
+    values = {"absent": absent, **{name: found[name] for name in ("alive", "stale", "invalid", "stopped", "revoked")}}
+    text = f"{plural(found['alive'], 'node')} alive, {found['stale']} stale, {found['invalid']} invalid"
+    return Measured(values, text, critical=None if found["alive"] else "no node is alive")
+
+
+def queues(config: ClientConfig) -> Measured:
+    """Measure the longest queue of a node in messages, and count queues without a record. Raises TransportError."""
+    depths = _depths(_cloud(config), names.node_queues(config.collective), names.is_node_queue, config.collective)
+    longest, text = _longest(depths, "node queue")
+    values = {"longest": longest, "unread": sum(depths.values()), "queues": len(depths)}
+    if config.registry == "none":
+        return Measured(values, text)
+    contents, _, _ = _read(config)
+    identities = {*(record.identity for record in contents.records), *contents.invalid}
+    known = {names.node_queue(config.collective, identity) for identity in identities}
+    orphans = len(depths.keys() - known)
+    return Measured({**values, "orphans": orphans}, f"{text}, {plural(orphans, 'orphan')}")
+
+
+def replies(config: ClientConfig) -> Measured:
+    """Measure the longest reply queue of all callers in messages. Raises TransportError."""
+    prefix = names.reply_queue(config.collective, "")
+    depths = _depths(_cloud(config), prefix, names.is_reply_queue, config.collective)
+    longest, text = _longest(depths, "reply queue")
+    return Measured({"longest": longest, "unread": sum(depths.values()), "queues": len(depths)}, text)
+
+
+def registry(config: ClientConfig) -> Measured:
+    """Measure how many seconds a read of the whole registry takes. Raises TransportError."""
+    contents, _, took = _read(config)
+    records, invalid = len(contents.records), len(contents.invalid)
+    values = {"time": round(took, 6), "records": records, "invalid": invalid}
+    return Measured(values, f"{plural(records, 'record')} read in {took:.2f} s, {invalid} invalid", unit="s")
+
+
+def _cloud(config: ClientConfig) -> Cloud:
+    from collective.setup.aws_inventory import Cloud
+
+    return Cloud.connect(config)
+
+
+def _read(config: ClientConfig) -> tuple[Contents, float, float]:
+    """Return the contents of the registry, its time, and the seconds that the read took."""
+    if config.registry == "none":
+        raise UsageError("this collective has no registry (client.yaml has 'registry: none')")
+    table = _cloud(config).registry(config.collective)
+    began = time.monotonic()
+    contents = table.read()
+    took = time.monotonic() - began
+    return contents, table.now(), took
+
+
+def _depths(cloud: Cloud, prefix: str, belongs: Callable[[str, str], bool], collective: str) -> dict[str, int]:
+    """Return the number of unread messages by queue; a queue that was just deleted is omitted."""
+
+    def look(queue: str) -> int | None:
+        try:
+            return cloud.transport.unread(queue)
+        except NotFound:
+            return None
+
+    found = [name for name in cloud.queues(prefix) if belongs(name, collective)]
+    return {name: depth for name, depth in zip(found, in_parallel(look, found), strict=True) if depth is not None}
+
+
+def _longest(depths: Mapping[str, int], noun: str) -> tuple[int, str]:
+    longest = max(_sorted(depths), key=depths.__getitem__, default=None)
+    text = plural(len(depths), noun)
+    if longest is None or not depths[longest]:
+        return 0, f"{text}, no unread messages"
+    return depths[longest], f"{text}, longest has {plural(depths[longest], 'unread message')}: {longest}"
+
+
+def _sorted(queues_: Iterable[str]) -> list[str]:
+    return sorted(queues_)

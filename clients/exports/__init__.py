@@ -1,0 +1,8 @@
+"""Nodes in the forms of other tools: `crpc inventory export`.
+
+nodes.py             ExportedNode: what a form is made of; read_nodes reads them
+groups.py            names of groups and labels from facts and classes
+ansible.py, prometheus.py, nagios.py, host_files.py      one function for each form
+
+Facts and classes come from nodes, which may be hostile: each form passes only values that it can hold safely.
+"""
