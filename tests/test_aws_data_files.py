@@ -13,7 +13,7 @@ SERVICES = ("sqs", "sns", "dynamodb", "sts", "cloudwatch", "sso", "sso-oidc", "c
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_a_used_service_has_the_same_regions_and_endpoints(service: str) -> None:
-    """In all partitions, as with botocore's own loader."""
+    """A service that is used has the regions of all partitions that botocore's own loader has."""
     ours, theirs = CoreSession(new_core()), get_session()
     for partition in theirs.get_available_partitions():
         expected = theirs.get_available_regions(service, partition)
@@ -21,7 +21,7 @@ def test_a_used_service_has_the_same_regions_and_endpoints(service: str) -> None
 
 
 def test_data_files_are_kept_without_documentation_and_other_services() -> None:
-    """Each process would hold 3 MB of them."""
+    """Documentation and the endpoints of unused services would take 3 MB of each process."""
     loader = new_core().get_component("data_loader")
     partition = loader.load_data("endpoints")["partitions"][0]
     assert {"sqs", "sns", "dynamodb", "sts"} <= partition["services"].keys()

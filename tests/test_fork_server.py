@@ -32,7 +32,7 @@ for number in range(2):
 
 
 def test_a_fork_server_runs_only_when_it_is_needed() -> None:
-    """A fork server starts with the first process, outlives no idle period and no running process, and starts again."""
+    """A fork server starts with the first process, ends when it is idle but not before that, and starts again."""
     folder = str(Path(__file__).parent)
     command = [sys.executable, "-c", f"import sys; sys.path.insert(0, {folder!r})\n{ENDS_WHEN_IDLE}"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)

@@ -16,7 +16,7 @@ THREADS = 26  # 10 + 4 + 2 of the pools, and one or two of each part
 
 
 def test_an_idle_daemon_polls_every_20_seconds_and_is_one_process(tmp_path: Path, proxy: Proxy) -> None:
-    """Between two polls there is no request at all, no process beside the daemon, and no library that it needs not."""
+    """Between two polls there is no request at all, no helper process, and no library of jsonschema."""
     began: list[tuple[str, float]] = []
 
     def note(step: str, _content: bytes) -> None:
