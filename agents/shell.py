@@ -22,7 +22,7 @@ from typing import Any
 
 from collective.agent import OUTPUT_LIMIT, Aborted, Completed, InvalidInput, Reply, Settings, action, as_user, time_left
 from collective.agent import run as run_command  # `run` is the name of an action here
-from collective.agents import _downloads, _jobs, _scripts
+from collective.agents import _jobs, _scripts
 from collective.config import user_folder
 
 NO_SETTINGS: Settings = MappingProxyType({})
@@ -74,7 +74,7 @@ def script(
         return _plan([*([interpreter] if interpreter else ()), str(url), *(args or ())], user)
     identity = as_user(user)
     allowed = _allowed(timeout, deadline)
-    text = script if script is not None else _downloads.script(str(url), allowed)
+    text = script if script is not None else _downloaded(str(url), allowed)
     if dry_run:
         return _plan([*_scripts.command(text, Path("SCRIPT"), interpreter), *(args or ())], user)
     uid, gid = identity.get("user", os.geteuid()), identity.get("group", os.getegid())
@@ -212,3 +212,9 @@ def _folder(settings: Settings) -> Path:
     if "jobs" in settings:
         return Path(settings["jobs"])
     return Path("/var/lib/collective/shell") if os.geteuid() == 0 else user_folder("STATE") / "shell"
+
+
+def _downloaded(url: str, seconds: float) -> str:
+    from collective.agents import _downloads  # urllib.request is slow to import, and few calls download a script
+
+    return _downloads.script(url, seconds)

@@ -115,10 +115,11 @@ def write_new(path: Path, document: Mapping[str, Any], option: str) -> None:
 
 
 def _cost(plan: CallPlan, around: Surroundings, fleet: Fleet) -> CallCost:
-    from collective.setup.cost import DIRECT_LIMIT, call_cost
+    from collective.prices import USUALLY_DIRECT
+    from collective.setup.cost import call_cost
 
     limit = fleet.config.direct_limit
-    direct = DIRECT_LIMIT if limit is None else limit
+    direct = USUALLY_DIRECT if limit is None else limit
     if plan.action.secrets & plan.data.keys():
         direct = max(len(plan.nodes), 1)
     steps = 1 + len(plan.hooks.named())

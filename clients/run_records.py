@@ -73,11 +73,9 @@ def store(config: ClientConfig, *, shared: bool) -> RunStore:
         from collective.fleet.steering.file_store import FileRunStore
 
         return FileRunStore(folder(config))
-    from collective import names
-    from collective.aws.session import AWS
     from collective.fleet.steering.table_store import TableRunStore
 
-    return TableRunStore(AWS.of(config), names.runs_table(config.collective), config.runs_days)
+    return TableRunStore.connect(config)
 
 
 def folder(config: ClientConfig) -> RunFolder:

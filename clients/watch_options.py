@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING
 
 from collective.clients import options
 from collective.errors import UsageError
+from collective.watch_settings import EVERY, KINDS, TIMEOUT
 
 if TYPE_CHECKING:
     from collective.clients.parser import Parser
     from collective.membership.handlers import Command
-    from collective.membership.view import View
-
-KINDS = ("join", "leave", "failed", "reap", "update", "conflict")
-EVERY = 5.0  # seconds between two reads of the registry
+    from collective.membership.view import MemberView
 
 
 def add_watching(parser: Parser) -> None:
@@ -80,19 +78,19 @@ def read_command(args: argparse.Namespace) -> Command | None:
         return None
     if not line.strip():
         raise UsageError("--exec: the command must not be empty")
-    from collective.membership.handlers import JSON, SERF, TIMEOUT, Command
+    from collective.membership.handlers import JSON, SERF, Command
 
     return Command(line, SERF if args.exec_ is not None else JSON, args.exec_timeout or TIMEOUT)
 
 
-def read_view(args: argparse.Namespace) -> View:
+def read_view(args: argparse.Namespace) -> MemberView:
     """Return what is watched. Raises UsageError for targets that cannot be watched."""
     from collective.fleet.record_selection import by_record
-    from collective.membership.view import ADDRESS_FACTS, View
+    from collective.membership.view import ADDRESS_FACTS, MemberView
 
     if args.expect_all:
         raise UsageError("--expect-all: has no effect here (watch reports each node that fails)")
-    return View(by_record(options.targets(args)), args.address or ADDRESS_FACTS, args.ignore_fact)
+    return MemberView(by_record(options.targets(args)), args.address or ADDRESS_FACTS, args.ignore_fact)
 
 
 def state_file(args: argparse.Namespace) -> Path | None:

@@ -99,6 +99,8 @@ class NodeConfig:
 
     `agent_limits` are the numbers of actions that an agent can run at once, by agent, within `max_actions`.
 
+    `watches` are commands for membership events of other nodes, by name, see `watch_settings.py`.
+
     While the file `audit` cannot be written, requests are refused unless `audit_required` is false. Signed requests
     are kept in the folder `audit_envelopes`, if set. Metrics for Prometheus are written to the file `metrics`.
     """
@@ -127,6 +129,7 @@ class NodeConfig:
     audit_required: bool = True
     audit_envelopes: Path | None = None
     metrics: Path | None = None
+    watches: dict[str, dict[str, Any]] = field(default_factory=dict)
     max_actions: int = 10
     max_queued: int = 100
     agent_limits: dict[str, int] = field(default_factory=dict)

@@ -21,6 +21,7 @@ _CHOICES = {
     "ddl_source": ("auto", "local"),
     "runs": ("auto", "local", "shared"),
 }
+_DURATIONS = frozenset({"heartbeat"})  # keys that also take a duration with a unit, such as 10s
 _SPECIAL_PATHS = {"key": ("auto", "agent", "none")}  # values of path keys that are not paths
 _POSITIVE = frozenset(
     """heartbeat facts_period max_actions max_queued ttl transit discovery_timeout runs_days runs_megabytes""".split()
@@ -50,6 +51,10 @@ def converted(path: Path, values: Mapping[str, Any], hints: Mapping[str, Any], w
             from collective.notification_places import read_places
 
             known[key] = read_places(path, value, f"{where}{key}")
+        elif key == "watches":
+            from collective.watch_settings import read_watches
+
+            known[key] = read_watches(path, value, f"{where}{key}")
         elif key == "collectives":
             known[key] = _collectives(path, value, {name: kind for name, kind in hints.items() if name != key})
         else:
@@ -107,6 +112,8 @@ def _convert(path: Path, where: str, value: Any, hint: Any) -> Any:
         found = value if _all_fit(value, typing.get_args(hint)[1]) else None
     elif type(value) in ((int, float) if hint is float else (hint,)):
         found = value
+    elif key in _DURATIONS and isinstance(value, str):
+        found = _duration(path, where, value)
     if found is None:
         raise ConfigError(f"{path}: {where}: must be {_kind(hint)}, not {value!r}")
     if key in _CHOICES and found not in _CHOICES[key]:
@@ -117,6 +124,13 @@ def _convert(path: Path, where: str, value: Any, hint: Any) -> Any:
     if hint in (int, float) and not 0 <= found <= maximum:
         raise ConfigError(f"{path}: {where}: must be between 0 and {maximum:.0f}, not {value!r}")
     return float(found) if hint is float else found  # after the limit: an integer can be too large for a float
+
+
+def _duration(path: Path, where: str, value: str) -> float:
+    try:
+        return durations.read_wait(value)
+    except UsageError as error:
+        raise ConfigError(f"{path}: {where}: {error}") from None
 
 
 def _when_given(hint: Any) -> Any:

@@ -34,6 +34,8 @@ def writable_by_others(
         found = path.stat()
     except OSError:
         return None  # a path that cannot be read is reported where it is read
+    if stat.S_ISCHR(found.st_mode) and not may_be_sticky:
+        return None  # /dev/null, which stays empty; only root makes devices
     if found.st_uid not in trusted:
         return f"{path}: writable by user {found.st_uid} (use 'chown {os.geteuid()} {path}')"
     if may_be_sticky and stat.S_ISDIR(found.st_mode) and found.st_mode & stat.S_ISVTX:

@@ -15,9 +15,9 @@ MARK = "COLLECTIVE_REQUEST"  # the variable in the environment of an action's pr
 # <linux/prctl.h>
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
-# <malloc.h>
+# <malloc.h>: M_MMAP_THRESHOLD and M_ARENA_MAX
 _M_MMAP_THRESHOLD = -3
-_M_ARENA_MAX = -8
+_M_ARENAS = -8
 _LARGE = 1024 * 1024  # bytes
 _ARENAS = 2
 _NO_CORE = 1  # byte
@@ -44,7 +44,7 @@ def give_back_memory() -> None:
     """
     with contextlib.suppress(AttributeError):
         ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LARGE)
-        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, _ARENAS)
+        ctypes.CDLL(None).mallopt(_M_ARENAS, _ARENAS)
 
 
 def give_back_freed() -> None:

@@ -243,12 +243,12 @@ class Failing(Scripted):
         super().__init__(dict.fromkeys(NODES, Part(copies=copies)))
         self.action = action
 
-    def arrive(self, reply: Reply, delay: float = 0.0) -> None:
+    def arrive(self, reply: Reply, delay: float = 0.0, queue: str = "") -> None:
         """Make the replies of that action fail."""
         if (reply.sender, reply.action) == ("web1", self.action):
             sent = next(sent.request for sent in self.sent if sent.request.id == reply.request)
             reply = answer(sent, reply.sender, 1)
-        super().arrive(reply, delay)
+        super().arrive(reply, delay, queue)
 
 
 @pytest.mark.parametrize(

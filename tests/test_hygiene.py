@@ -14,6 +14,7 @@ SHIPPED = sorted(path for folder in ("agents", "clients", "collective") for path
 TREES = {name(path): ast.parse(path.read_text(encoding="utf-8")) for path in (*TESTS, *SHIPPED)}
 
 MAY_SLEEP = {
+    "tests/bench/calls.py": "a benchmark waits between calls until all nodes poll again",
     "tests/bench/run.py": "a benchmark measures an idle node for a minute, and pauses between its rounds",
     "tests/bench/soak.py": "a benchmark takes one sample per minute",
     "tests/e2e/test_network_cut.py": "the sleep is the duration of the cut",

@@ -6,11 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from support.membership import PERIOD, World
+from support.membership import PERIOD, WatchedRegistry
 
 from collective.errors import ConfigError
 from collective.filters import look_up
-from collective.membership import Event, Member, StateFile, View, Watcher
+from collective.membership import Event, Member, MemberView, StateFile, Watcher
 from collective.membership.confirmation import BySilence
 from collective.registry import NodeRecord, Revocation
 from collective.signing.keys import PublicKey
@@ -19,13 +19,14 @@ KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIH5qGkBhbEjgTpfkcSpw3vpVCgPrTlmyJkXpQ
 
 
 @pytest.fixture
-def world() -> World:
-    return World()
+def world() -> WatchedRegistry:
+    return WatchedRegistry()
 
 
-def test_nodes_that_are_there_at_first_join_initially(world: World) -> None:
+def test_nodes_that_are_there_at_first_join_initially(world: WatchedRegistry) -> None:
     """The first step has a join for each node that is alive, marked as initial; later joins are not."""
-    world.put("b"), world.put("a")
+    world.put("b")
+    world.put("a")
     assert [(e.kind, e.member.identity, e.initial) for e in world.events()] == [
         ("join", "a", True),
         ("join", "b", True),
@@ -35,14 +36,14 @@ def test_nodes_that_are_there_at_first_join_initially(world: World) -> None:
     assert world.events() == []
 
 
-def test_an_empty_collective_has_no_initial_joins_later(world: World) -> None:
+def test_an_empty_collective_has_no_initial_joins_later(world: WatchedRegistry) -> None:
     """A watcher that began with an empty registry reports the first node as a usual join."""
     assert world.events() == []
     world.put("a")
     assert [event.initial for event in world.events()] == [False]
 
 
-def test_a_clean_stop_is_a_leave_and_a_start_a_join(world: World) -> None:
+def test_a_clean_stop_is_a_leave_and_a_start_a_join(world: WatchedRegistry) -> None:
     """A node that leaves and registers again leaves and joins once each."""
     world.put("a")
     world.step()
@@ -53,7 +54,7 @@ def test_a_clean_stop_is_a_leave_and_a_start_a_join(world: World) -> None:
     assert world.step(1) == ["join a"]
 
 
-def test_a_failure_is_reported_when_it_is_confirmed(world: World) -> None:
+def test_a_failure_is_reported_when_it_is_confirmed(world: WatchedRegistry) -> None:
     """Without heartbeats a node is suspected, and failed after the confirmation only."""
     world.put("a")
     world.step()
@@ -67,8 +68,8 @@ def test_a_failure_is_reported_when_it_is_confirmed(world: World) -> None:
     assert world.step(1000) == []
 
 
-def test_a_node_that_answers_is_not_failed(world: World) -> None:
-    """A lost heartbeat alone is no failure: the node that answers is asked again after a period only."""
+def test_a_node_that_answers_is_not_failed(world: WatchedRegistry) -> None:
+    """A lost heartbeat alone is not a failure: the node that answers is asked again after a period only."""
     world.put("a")
     world.step()
     assert world.step(16) == []
@@ -79,7 +80,7 @@ def test_a_node_that_answers_is_not_failed(world: World) -> None:
     assert world.answers.asked == ["a"]
 
 
-def test_an_unknown_result_is_no_failure(world: World) -> None:
+def test_an_unknown_result_is_no_failure(world: WatchedRegistry) -> None:
     """A node that cannot be examined stays alive, and is examined again."""
     world.put("a")
     world.step()
@@ -89,9 +90,10 @@ def test_an_unknown_result_is_no_failure(world: World) -> None:
         assert world.answers.asked == ["a"]
 
 
-def test_a_heartbeat_during_the_confirmation_refutes_it(world: World) -> None:
+def test_a_heartbeat_during_the_confirmation_refutes_it(world: WatchedRegistry) -> None:
     """A verdict that is older than the last heartbeat does not count; neither does one about a node that stopped."""
-    world.put("a"), world.put("b")
+    world.put("a")
+    world.put("b")
     world.step()
     world.answers.dead = {"a", "b"}
     world.step(16)
@@ -100,7 +102,7 @@ def test_a_heartbeat_during_the_confirmation_refutes_it(world: World) -> None:
     assert world.step(1) == ["leave b"]
 
 
-def test_a_failed_node_joins_with_a_later_heartbeat(world: World) -> None:
+def test_a_failed_node_joins_with_a_later_heartbeat(world: WatchedRegistry) -> None:
     """A failed node that is heard of again joins."""
     world.put("a")
     world.step()
@@ -111,9 +113,24 @@ def test_a_failed_node_joins_with_a_later_heartbeat(world: World) -> None:
     assert world.step(1) == ["join a"]
 
 
-def test_a_removed_record_of_a_node_that_is_gone_is_reaped(world: World) -> None:
+def test_a_failure_found_just_after_a_restart_is_no_join(tmp_path: Path) -> None:
+    """The last heartbeat of a failed node is the one of the verdict, not an older one in the state file."""
+    world = WatchedRegistry(tmp_path / "state")
+    world.put("a")
+    world.step()
+    world.clock.time += 10
+    world.registry.heartbeat("a", "1")
+    world.answers.dead = {"a"}
+    assert world.step(16) == []
+    world.restart()
+    assert world.step(1) == ["failed a"]
+    assert world.step(1) == []
+
+
+def test_a_removed_record_of_a_node_that_is_gone_is_reaped(world: WatchedRegistry) -> None:
     """After prune, members that left or failed are reaped; one that is alive is examined first."""
-    world.put("a"), world.put("b")
+    world.put("a")
+    world.put("b")
     world.step()
     world.registry.leave("a", "1")
     world.step()
@@ -126,7 +143,7 @@ def test_a_removed_record_of_a_node_that_is_gone_is_reaped(world: World) -> None
     assert world.watcher.snapshot.members == {}
 
 
-def test_an_update_names_what_changed(world: World) -> None:
+def test_an_update_names_what_changed(world: WatchedRegistry) -> None:
     """An update has the names that changed, by part."""
     world.put(
         "a", facts={"role": "web", "addresses": ["10.0.0.1"], "same": [1]}, classes=("x",), agents={"rpcutil": "1"}
@@ -146,7 +163,7 @@ def test_an_update_names_what_changed(world: World) -> None:
     assert (event.member.role, event.member.address) == ("db", "10.0.0.2")
 
 
-def test_true_and_one_are_different_facts(world: World) -> None:
+def test_true_and_one_are_different_facts(world: WatchedRegistry) -> None:
     """Python's equality of 1, 1.0 and true does not hide a change."""
     world.put("a", facts={"x": 1})
     world.step()
@@ -156,7 +173,7 @@ def test_true_and_one_are_different_facts(world: World) -> None:
 
 def test_ignored_facts_are_no_update() -> None:
     """The change of an ignored fact has no event, and the member has the new value."""
-    world = World(view=View(ignored_facts=["uptime"]))
+    world = WatchedRegistry(view=MemberView(ignored_facts=["uptime"]))
     world.put("a", facts={"uptime": 1})
     world.step()
     world.put("a", facts={"uptime": 2})
@@ -166,15 +183,17 @@ def test_ignored_facts_are_no_update() -> None:
 
 def test_a_node_that_matches_no_more_leaves() -> None:
     """A node leaves the view when its facts do not match any more, and joins when they do again."""
-    world = World(view=View(lambda record: look_up(record.facts, "role") == "web"))
-    world.put("a", facts={"role": "web"}), world.put("b", facts={"role": "db"})
+    world = WatchedRegistry(view=MemberView(lambda record: look_up(record.facts, "role") == "web"))
+    world.put("a", facts={"role": "web"})
+    world.put("b", facts={"role": "db"})
     assert world.step() == ["join a"]
-    world.put("a", facts={"role": "db"}), world.put("b", facts={"role": "web"})
+    world.put("a", facts={"role": "db"})
+    world.put("b", facts={"role": "web"})
     assert world.step() == ["leave a", "join b"]
 
 
-def test_a_revoked_node_leaves(world: World) -> None:
-    """A node whose key is revoked is no member; a readmitted one is."""
+def test_a_revoked_node_leaves(world: WatchedRegistry) -> None:
+    """A node leaves when its key is revoked, and joins when it is readmitted."""
     fingerprint = PublicKey.from_line(KEY).fingerprint
     world.put("a", public_key=KEY)
     world.step()
@@ -185,7 +204,7 @@ def test_a_revoked_node_leaves(world: World) -> None:
     assert world.step() == ["join a"]
 
 
-def test_two_machines_with_one_identity_are_one_conflict(world: World) -> None:
+def test_two_machines_with_one_identity_are_one_conflict(world: WatchedRegistry) -> None:
     """A conflict is reported once, its alternating records are no updates, and its end is silent."""
     world.put("a", facts={"host": "x"})
     world.step()
@@ -202,7 +221,7 @@ def test_two_machines_with_one_identity_are_one_conflict(world: World) -> None:
 
 def test_a_change_that_does_not_last_is_none() -> None:
     """With `settle`, a node that restarts at once has no events, and one that stays away leaves."""
-    world = World(settle=5)
+    world = WatchedRegistry(settle=5)
     world.put("a")
     assert world.step() == ["join a"]
     world.registry.leave("a", "1")
@@ -215,8 +234,8 @@ def test_a_change_that_does_not_last_is_none() -> None:
 
 def test_silence_alone_decides_late() -> None:
     """Where nodes cannot be asked, six silent periods are a failure, and five are none."""
-    world = World()
-    world.watcher = Watcher(world.registry, world.store, View(), BySilence(), collective="test")
+    world = WatchedRegistry()
+    world.watcher = Watcher(world.registry, world.store, MemberView(), BySilence(), collective="test")
     world.put("a")
     world.step()
     assert [world.step(PERIOD) for _ in range(7)] == [[], [], [], [], [], [], ["failed a"]]
@@ -224,11 +243,14 @@ def test_silence_alone_decides_late() -> None:
 
 def test_a_stopped_watcher_continues(tmp_path: Path) -> None:
     """What happened while no watcher ran is reported at the start, and nothing twice."""
-    world = World(tmp_path / "state")
-    world.put("a"), world.put("b"), world.put("c")
+    world = WatchedRegistry(tmp_path / "state")
+    world.put("a")
+    world.put("b")
+    world.put("c")
     world.step()
     world.registry.leave("a", "1")
-    world.put("b", facts={"x": 1}), world.put("d")
+    world.put("b", facts={"x": 1})
+    world.put("d")
     world.restart()
     assert world.step(1) == ["leave a", "update b", "join d"]
     world.restart()
@@ -237,8 +259,9 @@ def test_a_stopped_watcher_continues(tmp_path: Path) -> None:
 
 def test_an_undelivered_event_is_kept(tmp_path: Path) -> None:
     """An event that was not delivered is pending after a restart, with its number; numbers are never used again."""
-    world = World(tmp_path / "state")
-    world.put("a"), world.put("b")
+    world = WatchedRegistry(tmp_path / "state")
+    world.put("a")
+    world.put("b")
     first, second = world.watcher.step()
     world.store.delivered([first])
     world.restart()
@@ -270,7 +293,7 @@ def test_a_state_file_has_one_collective_and_one_watcher(tmp_path: Path) -> None
         StateFile(path, "one")
 
 
-def test_an_invalid_record_keeps_the_member(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invalid_record_keeps_the_member(world: WatchedRegistry, monkeypatch: pytest.MonkeyPatch) -> None:
     """A member whose record cannot be read any more is not reaped."""
     world.put("a")
     world.step()
@@ -295,6 +318,6 @@ def test_an_invalid_record_keeps_the_member(world: World, monkeypatch: pytest.Mo
     ],
 )
 def test_addresses(facts: dict[str, object], addresses: tuple[str, ...]) -> None:
-    """Addresses are taken from the facts, IPv4 first; what is none is left out."""
-    view = View(address_facts=["ec2.ip", "addresses"])
+    """Addresses are taken from the facts, IPv4 first; other values are skipped."""
+    view = MemberView(address_facts=["ec2.ip", "addresses"])
     assert view.member(NodeRecord("a", "1", facts=facts), "alive").addresses == addresses

@@ -71,7 +71,7 @@ def test_each_request_has_one_result(network: Network, metrics: Metrics, tmp_pat
     assert sum(results.values()) == found["collective_requests_total", "received"] == 12
     assert found["collective_request_age_seconds_count",] == 12
     outcomes = {key[1:]: value for key, value in found.items() if key[0] == "collective_actions_total"}
-    assert outcomes == {("ping", "rpcutil", "ok"): 1, ("lie", "odd", "crashed"): 1, ("sleep", "odd", "ok"): 2}
+    assert outcomes == {("ping", "rpcutil", "ok"): 1, ("lie", "odd", "invalid_output"): 1, ("sleep", "odd", "ok"): 2}
     assert found["collective_action_duration_seconds_count", "sleep", "odd"] == 2
     assert found["collective_action_duration_seconds_bucket", "sleep", "odd", "0.25"] == 0
     assert found["collective_action_duration_seconds_bucket", "sleep", "odd", "+Inf"] == 2

@@ -273,7 +273,7 @@ def test_the_end_of_a_run_is_reported(page: Webhook, tmp_path: Path, statuscode:
     assert page.received.empty()
 
 
-class Answers:
+class ClosedGate:
     """A gate that is closed as often as it says."""
 
     name = "answers"
@@ -291,7 +291,7 @@ class Answers:
 def test_a_pause_is_reported_once(page: Webhook, tmp_path: Path) -> None:
     """A gate that stays closed is reported when it closes, and not at each further check."""
     sender = notifier(page.url)
-    gates = sender.gates(Gates((Answers("too hot", "too hot", "too hot"),), action="pause"))
+    gates = sender.gates(Gates((ClosedGate("too hot", "too hot", "too hot"),), action="pause"))
     call = call_shell(network_of("ab"), tmp_path, pace=WAVES, gates=gates)
     with sender.following(call):
         call.wait()
@@ -303,7 +303,7 @@ def test_a_pause_is_reported_once(page: Webhook, tmp_path: Path) -> None:
 def test_a_question_to_a_person_is_reported(page: Webhook, tmp_path: Path) -> None:
     """People learn that a run waits for them before it asks."""
     sender = notifier(page.url)
-    gates = sender.gates(Gates((Answers(unattended=False),)))
+    gates = sender.gates(Gates((ClosedGate(unattended=False),)))
     call = call_shell(network_of("ab"), tmp_path, pace=WAVES, gates=gates)
     with sender.following(call):
         call.wait()
@@ -327,5 +327,5 @@ def test_an_error_of_a_notification_is_one_line(page: Webhook, tmp_path: Path, c
 
 def test_without_places_nothing_changes() -> None:
     """A run without notifications has the gates that it had."""
-    gates = Gates((Answers(),))
+    gates = Gates((ClosedGate(),))
     assert NO_NOTIFIER.gates(gates) is gates

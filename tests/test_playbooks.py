@@ -194,7 +194,7 @@ def test_an_expression_reaches_nothing_else(tmp_path: Path, text: str) -> None:
 # -- runs
 
 
-class Runner:
+class PlaybookRunner:
     """Runs playbooks on a scripted fleet, as `crpc playbook run` does."""
 
     def __init__(self, folder: Path) -> None:
@@ -228,9 +228,9 @@ class Runner:
 
 
 @pytest.fixture
-def runner(tmp_path: Path) -> Runner:
+def runner(tmp_path: Path) -> PlaybookRunner:
     """Return a fleet of two nodes and the last rows."""
-    return Runner(tmp_path)
+    return PlaybookRunner(tmp_path)
 
 
 PING = "call: {agent: rpcutil, action: ping, targets: {nodes: [a, b]}}"
@@ -242,7 +242,7 @@ def playbook(*steps: str, inputs: str = "{}") -> str:
     return f"title: T\ninputs: {inputs}\nsteps:\n{lines}"
 
 
-def test_a_call_is_repeated_on_the_nodes_that_failed(runner: Runner) -> None:
+def test_a_call_is_repeated_on_the_nodes_that_failed(runner: PlaybookRunner) -> None:
     """With retry, a node that was OK is not asked again, and the result has all replies."""
     runner.network.parts["b"] = Part(after=0.1, statuscode=1)
     waits: list[float] = []
@@ -258,7 +258,7 @@ def test_a_call_is_repeated_on_the_nodes_that_failed(runner: Runner) -> None:
 
 
 @pytest.mark.parametrize(("part", "code"), [(Part(after=0.1, statuscode=1), 2), (Part(after=None), 3)])
-def test_the_exit_code_is_that_of_the_call(runner: Runner, capsys: Captured, part: Part, code: int) -> None:
+def test_the_exit_code_is_that_of_the_call(runner: PlaybookRunner, capsys: Captured, part: Part, code: int) -> None:
     """A playbook that stops names the step, its line, and how to resume; the next step does not run."""
     runner.network.parts["b"] = part
     assert runner.run(playbook(PING, PING)) == code
@@ -268,20 +268,20 @@ def test_the_exit_code_is_that_of_the_call(runner: Runner, capsys: Captured, par
     assert "(resume with 'crpc playbook run " in err
 
 
-def test_a_failure_after_which_it_continues_counts(runner: Runner) -> None:
+def test_a_failure_after_which_it_continues_counts(runner: PlaybookRunner) -> None:
     """With on_failure: continue the other steps run, and the exit code is that of the failure."""
     runner.network.parts["b"] = Part(after=0.1, statuscode=1)
     assert runner.run(playbook(f"{PING}\n    on_failure: continue", PING.replace("[a, b]", "[a]"))) == 2
     assert sorted(runner.sent) == ["a", "a", "b"]
 
 
-def test_a_failure_that_is_rescued_does_not_count(runner: Runner) -> None:
+def test_a_failure_that_is_rescued_does_not_count(runner: PlaybookRunner) -> None:
     """The steps of rescue know the failure, and the exit code is 0 if they succeed."""
     steps = ("assert: 'false'\n    rescue: [{assert: failure.message == \"'false' does not hold\"}]",)
     assert runner.run(playbook(*steps)) == 0
 
 
-def test_secrets_are_neither_saved_nor_shown(runner: Runner, capsys: Captured) -> None:
+def test_secrets_are_neither_saved_nor_shown(runner: PlaybookRunner, capsys: Captured) -> None:
     """A resumed run needs the secret again, and sets variables that hold it again."""
     inputs = "{required: [password], properties: {password: {type: string, writeOnly: true}, n: {type: integer}}}"
     steps = (
@@ -305,7 +305,7 @@ def test_secrets_are_neither_saved_nor_shown(runner: Runner, capsys: Captured) -
     assert sorted(runner.sent) == ["a", "b", "b"]
 
 
-def test_the_use_of_a_secret_that_was_not_saved_is_an_error(runner: Runner, capsys: Captured) -> None:
+def test_the_use_of_a_secret_that_was_not_saved_is_an_error(runner: PlaybookRunner, capsys: Captured) -> None:
     """What a secret command has written is not known to a resumed run, which says so."""
     steps = (
         "local: {command: [sh, -c, 'echo sesame | tr a-z A-Z'], secret: true}\n    id: key",
@@ -321,7 +321,7 @@ def test_the_use_of_a_secret_that_was_not_saved_is_an_error(runner: Runner, caps
     assert "is secret, and secrets are not saved" in capsys.readouterr().err
 
 
-def test_a_changed_file_is_not_resumed(runner: Runner) -> None:
+def test_a_changed_file_is_not_resumed(runner: PlaybookRunner) -> None:
     """A run is resumed with the same files; with --allow-drift, steps with another name run again."""
     runner.network.parts["b"] = Part(after=0.1, statuscode=1)
     text = playbook(f"name: One\n    {PING.replace('[a, b]', '[a]')}", PING)
@@ -337,7 +337,7 @@ def test_a_changed_file_is_not_resumed(runner: Runner) -> None:
         runner.run(changed, "--resume")
 
 
-def test_options_that_depend_on_inputs_are_checked_before_the_first_step(runner: Runner) -> None:
+def test_options_that_depend_on_inputs_are_checked_before_the_first_step(runner: PlaybookRunner) -> None:
     """A wrong pace in the last step is found before the first one is sent."""
     last = PING.replace("nodes: [a, b]}", 'nodes: [a, b]}, pace: {max_fail: "{{ inputs.most }}"}')
     text = playbook(PING, last, inputs="{properties: {most: {type: string}}}")
@@ -347,7 +347,7 @@ def test_options_that_depend_on_inputs_are_checked_before_the_first_step(runner:
     assert runner.run(text, "most=1") == 0
 
 
-def test_a_question_needs_a_terminal_or_yes(runner: Runner, capsys: Captured) -> None:
+def test_a_question_needs_a_terminal_or_yes(runner: PlaybookRunner, capsys: Captured) -> None:
     """Without a terminal a question stops the playbook with exit code 4; --yes answers it."""
     text = playbook("ask: {question: 'Go on?'}", PING)
     assert runner.run(text) == 4
@@ -355,7 +355,7 @@ def test_a_question_needs_a_terminal_or_yes(runner: Runner, capsys: Captured) ->
     assert runner.run(text, "--yes") == 0
 
 
-def test_an_included_playbook_has_inputs_of_its_own(runner: Runner) -> None:
+def test_an_included_playbook_has_inputs_of_its_own(runner: PlaybookRunner) -> None:
     """Variables of an included playbook are in its result; a wrong input is refused with the line of the include."""
     (runner.folder / "inner.yaml").write_text(
         "title: I\ninputs: {required: [n], properties: {n: {type: integer}}}\n"
@@ -367,7 +367,7 @@ def test_an_included_playbook_has_inputs_of_its_own(runner: Runner) -> None:
         runner.run(playbook(include.replace("4", "x")))
 
 
-def test_the_time_of_a_playbook_is_limited(runner: Runner) -> None:
+def test_the_time_of_a_playbook_is_limited(runner: PlaybookRunner) -> None:
     """After its timeout no further step begins, but always runs."""
     slow = PING.replace("call: ", "wait: {call: ").replace("[a, b]}}", "[a]}}, until: statuscode=5, for: 30s}")
     text = playbook(f"{slow}\n    on_failure: continue", PING).replace("title: T", "title: T\ntimeout: 10s")
@@ -375,14 +375,14 @@ def test_the_time_of_a_playbook_is_limited(runner: Runner) -> None:
     assert runner.sent.count("b") == 1
 
 
-def test_a_loop_has_a_limit(runner: Runner, capsys: Captured) -> None:
+def test_a_loop_has_a_limit(runner: PlaybookRunner, capsys: Captured) -> None:
     """A list with too many items is an error of the step."""
     text = playbook(f'for_each: {{in: "{{{{ range({engine.MOST_ITEMS + 1}) | list }}}}", steps: [{{set: {{a: 1}}}}]}}')
     assert runner.run(text) == 64
     assert "items, the limit is" in capsys.readouterr().err
 
 
-def test_the_document_has_a_row_for_each_step(runner: Runner, capsys: Captured) -> None:
+def test_the_document_has_a_row_for_each_step(runner: PlaybookRunner, capsys: Captured) -> None:
     """With --json, nothing but the document is on standard output, and each step has an outcome in it."""
     assert runner.run(playbook(PING, "set: {a: 1}", "assert: 'true'\n    when: vars.a > 1"), "--json") == 0
     document = json.loads(capsys.readouterr().out)

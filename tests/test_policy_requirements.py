@@ -119,7 +119,7 @@ def test_a_rule_matches_at_its_times_only() -> None:
         ("reason: 'x', allow: false", "reason: has no effect in a rule that denies"),
         ("approvers: [bob]", "approvers: has no effect without 'approvals'"),
         ("approvals: 1, approvers: []", "approvers: empty list"),
-        ("approvals: 1, approvers: ['group:nobody']", "approvers: unknown group 'nobody' (groups: none)"),
+        ("approvals: 1, approvers: ['group:dba']", "approvers: unknown group 'dba' (groups: none)"),
         ("approvals: 1, approvers: [bob], allow: false", "approvals: has no effect in a rule that denies"),
         ("max_targets: 5, allow: false", "max_targets: has no effect in a rule that denies"),
     ],

@@ -12,7 +12,7 @@ from collective.fleet.receivers import Receivers
 from collective.transport import BATCH, Delivery
 
 
-class Queue:
+class FullQueue:
     """Messages that are there from the beginning; a receive takes `seconds`. `polls` are the numbers of messages."""
 
     def __init__(self, count: int, seconds: float = 0.0) -> None:
@@ -33,7 +33,7 @@ class Queue:
         return taken
 
 
-def drained(queue: Queue, count: int, most: int) -> list[str]:
+def drained(queue: FullQueue, count: int, most: int) -> list[str]:
     """Return the bodies of all messages of a queue."""
     receivers = Receivers(queue.receive, most)
     found: list[str] = []
@@ -45,7 +45,7 @@ def drained(queue: Queue, count: int, most: int) -> list[str]:
 
 def test_a_full_queue_is_drained_by_several_threads() -> None:
     """Each message is received once, with few polls that find nothing."""
-    queue = Queue(1000, seconds=0.01)
+    queue = FullQueue(1000, seconds=0.01)
     found = drained(queue, 1000, most=8)
     assert sorted(map(int, found)) == list(range(1000))
     assert len(queue.threads) > 4
@@ -54,15 +54,15 @@ def test_a_full_queue_is_drained_by_several_threads() -> None:
 
 def test_no_poll_is_open_when_all_replies_are_in() -> None:
     """An open poll could take the first reply of the next call."""
-    queue = Queue(95)
+    queue = FullQueue(95)
     drained(queue, 95, most=8)
     assert sum(queue.polls) == 95
     assert queue.polls.count(0) == 0
 
 
 def test_an_empty_queue_is_polled_by_one_thread() -> None:
-    """Until replies arrive, nobody but the leader asks."""
-    queue = Queue(0)
+    """Until replies arrive, only the leader asks."""
+    queue = FullQueue(0)
     receivers = Receivers(queue.receive, 8)
     assert receivers.take(0.1, 500) == []
     assert len(queue.polls) == 1
@@ -87,7 +87,7 @@ def test_an_error_is_raised_where_replies_are_taken() -> None:
 
 def test_the_wait_ends() -> None:
     """Without replies, `take` returns after its wait."""
-    queue = Queue(0)
+    queue = FullQueue(0)
     receivers = Receivers(queue.receive, 2)
     began = time.monotonic()
     assert receivers.take(0.05, 30) == []

@@ -37,7 +37,7 @@ def record(number: int, **changes: Any) -> NodeRecord:
     return replace(plain, **changes)
 
 
-class Table:
+class RegistryTable:
     """A registry that counts how it is read; `changes` has the last change of each record."""
 
     def __init__(self, count: int) -> None:
@@ -82,7 +82,7 @@ class Table:
         }
 
 
-def nodes(table: Table, folder: Path) -> SnapshotNodes:
+def nodes(table: RegistryTable, folder: Path) -> SnapshotNodes:
     """Return the registry as another process reads it."""
     return SnapshotNodes(table, folder / "state" / "registry.snapshot")
 
@@ -94,7 +94,7 @@ def by_name(contents: Contents) -> dict[str, NodeRecord]:
 
 def test_a_snapshot_has_every_record(tmp_path: Path) -> None:
     """All members, and values of every type; only the heads are read."""
-    table = Table(LEAST)
+    table = RegistryTable(LEAST)
     nodes(table, tmp_path).read()
     found = nodes(table, tmp_path).read()
     assert table.reads == ["everything", "heads"]
@@ -105,8 +105,8 @@ def test_a_snapshot_has_every_record(tmp_path: Path) -> None:
 
 
 def test_a_small_registry_has_no_snapshot(tmp_path: Path) -> None:
-    """It is read with one request anyway."""
-    table = Table(LEAST - 1)
+    """A table that is read with one request is not saved on disk."""
+    table = RegistryTable(LEAST - 1)
     for _ in range(2):
         nodes(table, tmp_path).read()
     assert table.reads == ["everything"] * 2
@@ -114,7 +114,7 @@ def test_a_small_registry_has_no_snapshot(tmp_path: Path) -> None:
 
 def test_times_are_those_of_the_table(tmp_path: Path) -> None:
     """A heartbeat does not change a record, and a node that has stopped is seen to have stopped."""
-    table = Table(LEAST)
+    table = RegistryTable(LEAST)
     nodes(table, tmp_path).read()
     table.records["node0007"] = replace(table.records["node0007"], last_seen=2000.0, left=2001.0, contested=5.0)
     found = by_name(nodes(table, tmp_path).read())["node0007"]
@@ -124,8 +124,8 @@ def test_times_are_those_of_the_table(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("change", [{"facts": {"role": "cache"}}, {"instance": "two"}, {"public_key": "other"}])
 def test_a_changed_record_is_read_again(tmp_path: Path, change: dict[str, Any]) -> None:
-    """So is a new one, one without a last change, and none that was removed."""
-    table = Table(LEAST + 2)
+    """A new record is read too, and one without a last change; a removed one is gone."""
+    table = RegistryTable(LEAST + 2)
     nodes(table, tmp_path).read()
     table.put(record(9, **change), "7.000")
     table.put(record(5000), "6.500")
@@ -137,7 +137,7 @@ def test_a_changed_record_is_read_again(tmp_path: Path, change: dict[str, Any]) 
 
 def test_many_changes_make_a_new_snapshot(tmp_path: Path) -> None:
     """After that, only heads are read again."""
-    table = Table(LEAST)
+    table = RegistryTable(LEAST)
     nodes(table, tmp_path).read()
     for number in range(LEAST // 10):
         table.put(record(number, version="2"), "7.000")
@@ -153,8 +153,8 @@ def test_many_changes_make_a_new_snapshot(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"{}\n", b"[]\n", b'{"version": 1, "sections": {}}\n', b"\xff" * 100, None])
 def test_a_damaged_snapshot_is_as_none(tmp_path: Path, content: bytes | None) -> None:
-    """It is written again."""
-    table = Table(LEAST)
+    """The file is written again."""
+    table = RegistryTable(LEAST)
     nodes(table, tmp_path).read()
     path = tmp_path / "state" / "registry.snapshot"
     path.write_bytes(path.read_bytes()[:-2000] if content is None else content)
@@ -164,7 +164,7 @@ def test_a_damaged_snapshot_is_as_none(tmp_path: Path, content: bytes | None) ->
 
 def test_a_filter_reads_only_the_facts_that_it_tests(tmp_path: Path) -> None:
     """The result is that of the records themselves."""
-    table = Table(LEAST)
+    table = RegistryTable(LEAST)
     nodes(table, tmp_path).read()
     file = snapshot.load(tmp_path / "state" / "registry.snapshot")
     assert file is not None
@@ -180,5 +180,5 @@ def test_a_filter_reads_only_the_facts_that_it_tests(tmp_path: Path) -> None:
 
 def test_the_file_is_private(tmp_path: Path) -> None:
     """Facts can be confidential."""
-    nodes(Table(LEAST), tmp_path).read()
+    nodes(RegistryTable(LEAST), tmp_path).read()
     assert (tmp_path / "state" / "registry.snapshot").stat().st_mode & 0o077 == 0

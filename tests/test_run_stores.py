@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -42,7 +43,7 @@ def test_the_lease_of_a_process_that_was_killed_ends_at_once(tmp_path: Path) -> 
         store = FileRunStore(folder)
         store.create([begin_event(run), request_event()], holder())
         created.set()
-        time.sleep(60)
+        signal.pause()
 
     process = context.Process(target=hold)
     process.start()
@@ -68,8 +69,8 @@ def test_a_line_that_was_cut_is_ignored(tmp_path: Path) -> None:
     assert [event["event"] for event in found.log(found.runs()[0]).news()] == ["begin", "request", "order"]
 
 
-class Times:
-    """A clock, and a store whose renewals fail when they are told to."""
+class LeaseTimes:
+    """A clock, and a store for leases."""
 
     def __init__(self) -> None:
         self.time = 0.0
@@ -84,7 +85,7 @@ class Times:
 
 def test_a_lease_that_is_not_renewed_is_not_relied_on() -> None:
     """Some seconds before its end its holder stops sending; a renewal in time keeps it."""
-    times = Times()
+    times = LeaseTimes()
     lease, _ = times.lease(holder())
     times.time = LEASE - 6
     assert lease.problem == ""
@@ -97,7 +98,7 @@ def test_a_lease_that_is_not_renewed_is_not_relied_on() -> None:
 
 def test_a_lease_of_another_caller_is_noticed() -> None:
     """The renewal tells that another caller has taken the run."""
-    times = Times()
+    times = LeaseTimes()
     lease, run = times.lease(holder())
     times.time = LEASE + 1
     assert times.store.take(RunEntry(run, 0.0, {}), holder("bob"))
@@ -111,7 +112,7 @@ def test_a_lease_of_another_caller_is_noticed() -> None:
 
 
 def test_a_statement_counts_only_with_a_trusted_signature() -> None:
-    """It is for one run and one caller; a changed one, a copy, and one of another key have no effect."""
+    """A statement is for one run and one caller; a changed one, a copy, and one of another key have no effect."""
     alice, eve = keys.new(), keys.new()
     signers = allowed_signers.parse(allowed_signers.signer_line("alice", alice.public), Path("signers"))
     run = new_id()

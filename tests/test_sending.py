@@ -79,7 +79,7 @@ def test_messages_to_single_nodes_name_few_nodes(tmp_path: Path) -> None:
     ],
 )
 def test_the_cheaper_and_faster_way_is_chosen(targets: int, nodes: int, published: bool) -> None:
-    """With the times of AWS."""
+    """With the times of AWS, few nodes of a large collective are sent to directly."""
     assert SendTimes().prefer_publish(targets, 1000, nodes) is published
 
 
@@ -102,7 +102,7 @@ def test_a_damaged_file_is_as_none(tmp_path: Path, content: str) -> None:
 
 
 def test_a_limit_decides_alone(tmp_path: Path) -> None:
-    """With `direct_limit` nothing is measured."""
+    """A number in `direct_limit` decides, whatever was measured."""
     choice = SendChoice(tmp_path, "production", 3)
     choice.measured(publish=2.0)
     assert (choice.publishes(3, 1000), choice.publishes(4, 1000)) == (False, True)

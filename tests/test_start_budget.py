@@ -59,7 +59,7 @@ def test_a_start_imports_few_modules(configured: None, line: str) -> None:
 
 
 def test_the_front_end_of_the_warm_process_imports_nothing_in_python() -> None:
-    """It imports modules that are part of the interpreter, and what Python has imported for itself."""
+    """The front end imports modules in C, and what Python has imported for itself."""
     found = imported(f"import sys; sys.path.insert(0, {str(bundled().parents[1])!r}){FRONT}", flags=("-I",))
     ours = {name for name in found if name.partition(".")[0] == "collective"}
     assert ours == {

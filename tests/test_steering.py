@@ -23,7 +23,7 @@ from collective.fleet.pace import Pace
 from collective.fleet.runs import saved_run
 from collective.fleet.runs.saved_call import SavedCall
 from collective.fleet.runs.saved_run import SavedRun
-from collective.fleet.steering.continuation import Continuation, Times
+from collective.fleet.steering.continuation import Continuation, SteeringTimes
 from collective.fleet.steering.run_log import LEASE
 from collective.fleet.steering.statements import PAUSE, RESUME, STOP
 from collective.fleet.steering.steered_record import SteeredRecord
@@ -33,7 +33,7 @@ from collective.testing.run_store import MemoryRunStore
 from collective.transport import Delivery
 
 POLL = 1.0
-PATIENCE = 300  # steps after which somebody resumes a paused run
+PATIENCE = 300  # steps after which a paused run is resumed
 EXAMPLES = int(os.environ.get("STEERING_EXAMPLES", "300"))  # `make steering` tries thousands
 
 
@@ -68,7 +68,7 @@ class Stepped(Scripted):
         return super().receive(queue, wait)
 
 
-class World:
+class SteeredWorld:
     """A scripted fleet, the record of one run, and its callers, one after the other."""
 
     def __init__(self, folder: Path, parts: dict[str, Part], pace: Pace, gate: ListedGate | None = None) -> None:
@@ -83,6 +83,7 @@ class World:
         self.callers = itertools.count(1)
         self.facts = {node: {"az": f"z{number % 2}"} for number, node in enumerate(sorted(parts))}
         self.dead = False
+        self.at_once = False
         self.refused: list[str] = []
 
     def step(self, _what: str) -> None:
@@ -105,11 +106,11 @@ class World:
 
     def steerer(self) -> Steerer:
         """Return a caller without a key, by the script's clock."""
-        return Steerer("somebody", now=self.network.clock, clock=self.network.clock)
+        return Steerer("carol", now=self.network.clock, clock=self.network.clock)
 
-    def times(self) -> Times:
+    def times(self) -> SteeringTimes:
         """Return the times of the script."""
-        return Times(POLL, self.network.clock, self.network.clock, self.sleep)
+        return SteeringTimes(POLL, self.network.clock, self.network.clock, self.sleep)
 
     def sleep(self, seconds: float) -> None:
         """Let time pass."""
@@ -148,8 +149,15 @@ class World:
     def replace(self) -> None:
         """Suspend the caller until its lease is over, and let another one take the run and go on to the end."""
         if self.store.events:
-            self.network.time += LEASE + 1
+            self.end_lease()
             self.attempt(self.go_on)
+
+    def end_lease(self) -> None:
+        """End every lease: at once, as that of a file does when its process dies, or when its time is over."""
+        if self.at_once:
+            self.store.end_lease()
+        else:
+            self.network.time += LEASE + 1
 
     def die(self) -> None:
         """End the caller at once: it writes nothing any more, not even while its frames are unwound."""
@@ -161,7 +169,7 @@ class World:
         for _ in range(10):
             if self.store.runs() and self.store.runs()[0].end:
                 return
-            self.network.time += LEASE + 1
+            self.end_lease()
             self.attempt(self.go_on)
         raise AssertionError(f"no caller ends the run: {self.refused[-1]}")
 
@@ -200,7 +208,7 @@ def fleet_of(count: int, **odd: Part) -> dict[str, Part]:
     return {f"n{number}": Part() for number in range(count)} | odd
 
 
-def reached(world: World) -> list[str]:
+def reached(world: SteeredWorld) -> list[str]:
     """Return the nodes in the order in which they were reached."""
     return [sent.node for sent in world.network.sent]
 
@@ -211,7 +219,7 @@ def reached(world: World) -> list[str]:
 def test_a_run_is_recorded_as_it_happens(tmp_path: Path) -> None:
     """The record has the call, its caller, each wave, each gate, each outcome and the end."""
     gate = ListedGate()
-    world = World(tmp_path, fleet_of(3, n2=SILENT), Pace(waves="1,rest"), gate)
+    world = SteeredWorld(tmp_path, fleet_of(3, n2=SILENT), Pace(waves="1,rest"), gate)
     world.start()
     events = [event["event"] for event in world.store.events[world.run.begin["run"]]]
     assert events == [
@@ -224,7 +232,7 @@ def test_a_run_is_recorded_as_it_happens(tmp_path: Path) -> None:
 
 def test_another_caller_finishes_the_rest(tmp_path: Path) -> None:
     """The nodes of the caller that died are not asked again: one is settled, and the others follow in their waves."""
-    world = World(tmp_path, fleet_of(6), Pace(waves="1,2,rest"))
+    world = SteeredWorld(tmp_path, fleet_of(6), Pace(waves="1,2,rest"))
     world.network.watch = lambda sent: world.die() if sent.node == "n2" else None
     assert world.attempt(world.start)
     world.network.watch = lambda _: None
@@ -242,7 +250,7 @@ def test_another_caller_finishes_the_rest(tmp_path: Path) -> None:
 
 def test_a_node_that_works_is_waited_for(tmp_path: Path) -> None:
     """The caller that takes the run asks a node until its action has ended, and only then begins the next wave."""
-    world = World(tmp_path, fleet_of(3, n1=Part(after=8.0)), Pace(waves="1"))
+    world = SteeredWorld(tmp_path, fleet_of(3, n1=Part(after=8.0)), Pace(waves="1"))
     died = iter([True])
 
     def watch(sent: Sent) -> None:
@@ -262,7 +270,7 @@ def test_a_node_that_works_is_waited_for(tmp_path: Path) -> None:
 @pytest.mark.parametrize("what", [PAUSE, STOP])
 def test_an_order_holds_before_the_next_wave(tmp_path: Path, what: str) -> None:
     """After the order no node is reached, the one that works is waited for; a paused run goes on when it is resumed."""
-    world = World(tmp_path, fleet_of(3), Pace(waves="1"))
+    world = SteeredWorld(tmp_path, fleet_of(3), Pace(waves="1"))
     orders = iter([True])
 
     def watch(sent: Sent) -> None:
@@ -276,7 +284,7 @@ def test_an_order_holds_before_the_next_wave(tmp_path: Path, what: str) -> None:
     outcomes = SavedCall(world.run).outcomes
     if what == STOP:
         assert (reached(world), sorted(outcomes.skipped), outcomes.exit_code()) == (["n0", "n1"], ["n2"], 4)
-        assert world.run.end["stopped"] == "stopped by 'somebody'"
+        assert world.run.end["stopped"] == "stopped by 'carol'"
     else:
         times = {sent.node: sent.at for sent in world.network.sent}
         assert (outcomes.counts()["ok"], times["n2"] - times["n1"] > 5) == (3, True)
@@ -284,7 +292,7 @@ def test_an_order_holds_before_the_next_wave(tmp_path: Path, what: str) -> None:
 
 def test_a_stopped_run_is_only_settled(tmp_path: Path) -> None:
     """A caller that takes a run that was stopped meanwhile reaches no further node, and ends it."""
-    world = World(tmp_path, fleet_of(4), Pace(waves="1"))
+    world = SteeredWorld(tmp_path, fleet_of(4), Pace(waves="1"))
     world.network.watch = lambda sent: world.die() if sent.node == "n1" else None
     assert world.attempt(world.start)
     world.order(STOP)
@@ -294,8 +302,8 @@ def test_a_stopped_run_is_only_settled(tmp_path: Path) -> None:
 
 
 def test_a_caller_that_was_replaced_sends_nothing(tmp_path: Path) -> None:
-    """It was suspended, and another caller has the run: its next append fails, and it stops."""
-    world = World(tmp_path, fleet_of(4), Pace(waves="1"))
+    """A caller was suspended, and another one has the run: the next append of the first fails, and it stops."""
+    world = SteeredWorld(tmp_path, fleet_of(4), Pace(waves="1"))
     replaced = iter([True])
 
     def watch(sent: Sent) -> None:
@@ -339,6 +347,7 @@ HAPPENINGS = st.dictionaries(
     happenings=HAPPENINGS,
     death=DEATHS,
     closed=st.none() | st.lists(st.sampled_from([False, False, True]), max_size=4),
+    at_once=st.booleans(),
 )
 def test_no_schedule_breaks_a_promise(
     tmp_path: Path,
@@ -347,15 +356,17 @@ def test_no_schedule_breaks_a_promise(
     happenings: dict[int, str],
     death: int | None,
     closed: list[bool] | None,
+    at_once: bool,
 ) -> None:
     """Whatever callers, nodes and orders do, and whenever: no limit is exceeded, and no node is asked twice.
 
     No node is reached after an order to stop, and every node ends in one outcome, the right one.
     """
     gate = None if closed is None else ListedGate(list(closed))
-    world = World(tmp_path, {f"n{number}": part for number, part in enumerate(parts)}, pace, gate)
+    world = SteeredWorld(tmp_path, {f"n{number}": part for number, part in enumerate(parts)}, pace, gate)
     for step, what in happenings.items():
         world.at[step] = {"die": world.die, "replace": world.replace}.get(what, lambda what=what: world.order(what))
+    world.at_once = at_once
     checker = Checker(world, gate, death)
     world.network.watch = checker.watch
     world.attempt(world.start)
@@ -370,7 +381,7 @@ def test_no_schedule_breaks_a_promise(
 class Checker:
     """Checks each request that reaches a node, by the script alone, and the outcomes in the end."""
 
-    def __init__(self, world: World, gate: ListedGate | None, death: int | None) -> None:
+    def __init__(self, world: SteeredWorld, gate: ListedGate | None, death: int | None) -> None:
         self.world = world
         self.death = death
         self.gate = gate

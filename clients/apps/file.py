@@ -103,7 +103,7 @@ def _asking(args: argparse.Namespace) -> Iterator[tuple[Ask, Targets, bool]]:
 
     from collective.fleet.fleet import Fleet
     from collective.fleet.targets import Targets
-    from collective.setup.cost import DIRECT_LIMIT
+    from collective.prices import USUALLY_DIRECT
 
     with Fleet.connect(config) as fleet:
         found = fleet.find(wanted, "file")
@@ -117,7 +117,7 @@ def _asking(args: argparse.Namespace) -> Iterator[tuple[Ask, Targets, bool]]:
 
         if not found.nodes:
             raise NoNodes(found.why_none)
-        limit = DIRECT_LIMIT if config.direct_limit is None else config.direct_limit
+        limit = USUALLY_DIRECT if config.direct_limit is None else config.direct_limit
         yield ask, Targets(nodes=found.nodes), len(found.nodes) > limit
 
 

@@ -11,11 +11,12 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from collective.clients import output
+from collective.clients import options, output
 from collective.clients.commands import COMMANDS
 from collective.clients.output import Output
 from collective.clients.parser import Parser
 from collective.errors import UsageError
+from collective.prices import US_EAST_1
 from collective.setup import cost
 from collective.text import noun_form
 
@@ -30,12 +31,22 @@ def make_parser() -> Parser:
         description=f"{COMMANDS['cost']}, in US dollars.\n\n"
         "The estimate is calculated from the numbers of nodes and calls; no request is sent to AWS. For "
         "comparison it also has the cost of ec2_collective.",
-        examples=["crpc cost --nodes 50 --calls-per-day 100", "crpc cost --nodes 500 --calls-per-day 20 -o csv"],
+        examples=[
+            "crpc cost --nodes 50 --calls-per-day 100",
+            "crpc cost --nodes 500 --calls-per-day 20 -o csv",
+            "crpc cost --nodes 50 --calls-per-day 100 --heartbeat 10s --watchers 1",
+        ],
     )
     parser.add_argument("--nodes", type=_node_count, required=True, metavar="N", help="number of nodes")
     parser.add_argument("--calls-per-day", type=_call_count, required=True, metavar="M", help="number of calls a day")
     parser.add_argument(
         "--nodes-per-call", type=_node_count, metavar="K", help="number of nodes that answer a call (default: all)"
+    )
+    parser.add_argument(
+        "--heartbeat", type=options.seconds, default=300.0, metavar="DURATION", help="time between heartbeats (300s)"
+    )
+    parser.add_argument(
+        "--watchers", type=_node_count, default=0, metavar="N", help="number of watchers of the registry (default: 0)"
     )
     parser.add_argument(
         "--shared-runs-per-day",
@@ -53,7 +64,9 @@ def run(arguments: Sequence[str]) -> int:
     per_call = args.nodes if args.nodes_per_call is None else args.nodes_per_call
     if per_call > args.nodes:
         raise UsageError(f"--nodes-per-call {per_call}: more than --nodes {args.nodes}")
-    usage = cost.Usage(args.nodes, args.calls_per_day, per_call, args.shared_runs_per_day)
+    usage = cost.Usage(
+        args.nodes, args.calls_per_day, per_call, args.shared_runs_per_day, args.heartbeat, args.watchers
+    )
     document = _document(usage)
     rows = [[name, *item.values()] for name in _SYSTEMS for item in document[name]["items"]]
     output.show(args, Output("cost", document, _COLUMNS, rows, lambda: _page(usage)))
@@ -63,10 +76,10 @@ def run(arguments: Sequence[str]) -> int:
 def _page(usage: cost.Usage) -> str:
     from collective.clients.render.layout import table
 
-    prices = cost.US_EAST_1
+    prices = US_EAST_1
     rows = [*_rows("collective", cost.bill(usage)), *_rows("ec2_collective", cost.ec2_collective_bill(usage))]
     heading = ["", "per month", "count", "$ per million", "$"]
-    polls, writes, checks, *_ = cost.bill(cost.Usage(1, 0, 1))
+    polls, writes, checks, *_ = cost.bill(cost.Usage(1, 0, 1, heartbeat=usage.heartbeat))
     return (
         f"{_count(usage.nodes, 'node')}, {_count(usage.calls_per_day, 'call')} a day to {usage.nodes_per_call:,} of "
         f"them, {cost.DAYS} days; prices of {prices.region}, {prices.as_of}\n\n"
@@ -91,7 +104,7 @@ def _document(usage: cost.Usage) -> dict[str, Any]:
     return {
         **asdict(usage),
         "days": cost.DAYS,
-        "prices": asdict(cost.US_EAST_1),
+        "prices": asdict(US_EAST_1),
         "collective": _estimate(cost.bill(usage)),
         "ec2_collective": _estimate(cost.ec2_collective_bill(usage)),
     }

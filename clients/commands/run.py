@@ -40,10 +40,10 @@ def make_parser() -> Parser:
     """Return the parser of `crpc run`."""
     parser = Parser(
         "crpc run",
-        description=f"{COMMANDS['run']}.\n\nThe ID is the one that 'crpc run list' shows, or its first digits. "
+        description=f"{COMMANDS['run']}.\n\nThe ID is the one that 'crpc run list' shows, its first digits, or 'last'. "
         "--detach and 'runs: shared' in client.yaml keep rollouts in DynamoDB, where every caller with a trusted key "
         "can steer them. Other rollouts can be steered on the machine where they run.",
-        examples=["crpc run list", "crpc run pause c319fd85", "crpc run take c319fd85"],
+        examples=["crpc run list", "crpc run pause last", "crpc run take last"],
     )
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="list|show|log|pause|resume|stop|take")
     listing = verbs.add_parser(
@@ -51,28 +51,30 @@ def make_parser() -> Parser:
     )
     listing.add_argument("--all", action="store_true", help="also those that are complete")
     show = verbs.add_parser(
-        "show", help="print the results of a rollout so far", examples=["crpc run show c319fd85 -o table"]
+        "show", help="print the results of a rollout so far", examples=["crpc run show last -o table"]
     )
     add_views(show)
     log = verbs.add_parser(
-        "log", help="list the waves, gates, orders and takeovers of a rollout", examples=["crpc run log c319fd85"]
+        "log", help="list the waves, gates, orders and takeovers of a rollout", examples=["crpc run log last"]
     )
     pause = verbs.add_parser(
-        "pause", help="reach no further node until it is resumed", examples=["crpc run pause c319fd85"]
+        "pause", help="reach no further node until it is resumed", examples=["crpc run pause last"]
     )
-    resume = verbs.add_parser("resume", help="go on with a paused rollout", examples=["crpc run resume c319fd85"])
-    stop = verbs.add_parser("stop", help="reach no further node, and end", examples=["crpc run stop c319fd85"])
+    resume = verbs.add_parser("resume", help="go on with a paused rollout", examples=["crpc run resume last"])
+    stop = verbs.add_parser("stop", help="reach no further node, and end", examples=["crpc run stop last"])
     take = verbs.add_parser(
         "take",
         help="go on with a rollout whose caller has ended",
-        examples=["crpc run take c319fd85", "crpc run take c319fd85 --detach"],
+        examples=["crpc run take last", "crpc run take last --detach"],
     )
     take.add_argument("words", nargs="*", metavar="KEY=VALUE", help="secret inputs, which the record does not have")
     add_views(take)
     detached.add_option(take)
     take.add_argument("--in-background", action="store_true", help=argparse.SUPPRESS)
     for verb in (show, log, pause, resume, stop, take):
-        completed_by("run", verb.add_argument("id", metavar="ID", help="the rollout: its ID or its first digits"))
+        completed_by(
+            "run", verb.add_argument("id", metavar="ID", help="the rollout: its ID, its first digits, or last")
+        )
     for verb in (listing, show, log, pause, resume, stop, take):
         options.add_target(verb)
     return parser
@@ -110,9 +112,14 @@ class _Found:
 
 
 def _find(config: ClientConfig, wanted: str) -> _Found:
-    """Return the rollout whose ID begins with `wanted`; raise UsageError without one, or with several."""
+    """Return the rollout whose ID begins with `wanted`, or the last one; raise UsageError without exactly one."""
+    if wanted == saved_runs.LAST:
+        every = _every(config)
+        if not every:
+            raise UsageError("there is no rollout")
+        return max(every, key=lambda one: one.entry.time)
     if not 4 <= len(wanted) <= _ID or set(wanted) - set("0123456789abcdef"):
-        raise UsageError(f"invalid run '{wanted}': use an ID or its first 4 or more digits ('crpc run list')")
+        raise UsageError(f"invalid run '{wanted}': use an ID, its first 4 or more digits, or last")
     found: dict[str, _Found] = {}
     for one in reversed(_every(config, wanted)):  # a shared record counts more than the copy on this machine
         found[one.entry.run] = one
@@ -287,7 +294,7 @@ def _take(args: argparse.Namespace, config: ClientConfig, found: _Found) -> int:
     if args.detach:
         return detached.spawn(args, config, found.store, found.entry.run, secrets)
     from collective.fleet.fleet import Fleet
-    from collective.fleet.steering.continuation import Continuation, Times
+    from collective.fleet.steering.continuation import Continuation, SteeringTimes
     from collective.fleet.steering.takeover import take
 
     steerer = run_records.steerer(config, found.store, shared=found.shared)
@@ -295,7 +302,7 @@ def _take(args: argparse.Namespace, config: ClientConfig, found: _Found) -> int:
     lease.keep()
     try:
         with Fleet.connect(config) as fleet:
-            times = Times(run_records.POLL, found.store.now)
+            times = SteeringTimes(run_records.POLL, found.store.now)
             continuation = Continuation(taken, lease, secrets, times, _warn)
             if not args.quiet:
                 _describe(taken.plan)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collective.config import ClientConfig
     from collective.fleet.watching import Watching
     from collective.membership import Event, StateFile
-    from collective.membership.delivery import Delivery
+    from collective.membership.delivery import EventDelivery
     from collective.membership.handlers import CommandHandler
 
 _COLUMNS = ("time", "event", "node", "address", "role", "changes", "reason")
@@ -94,11 +94,11 @@ def _watch(args: Namespace, store: StateFile, found: Watching, printer: EventPri
 
 
 @contextmanager
-def _delivering(args: Namespace, store: StateFile, printer: EventPrinter) -> Iterator[Delivery]:
+def _delivering(args: Namespace, store: StateFile, printer: EventPrinter) -> Iterator[EventDelivery]:
     """Deliver events, and at the end wait for the handlers that run."""
-    from collective.membership.delivery import Delivery
+    from collective.membership.delivery import EventDelivery
 
-    delivery = Delivery(store, printer, batch=args.batch or not printer.runs_command)
+    delivery = EventDelivery(store, printer, batch=args.batch or not printer.runs_command)
     try:
         yield delivery
     finally:

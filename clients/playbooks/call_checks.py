@@ -35,9 +35,9 @@ def agents(playbook: PlaybookDefinition) -> Iterator[str]:
 
 def call_of(step: PlaybookStep) -> Mapping[str, Any] | None:
     """Return the call of a step of the kinds call and wait; None if it has none."""
-    if step.kind == "call":
-        return step.body
-    return step.body.get("call") if step.kind == "wait" else None
+    bodies = {"call": lambda: step.body, "wait": lambda: step.body.get("call")}
+    found: Mapping[str, Any] | None = bodies[step.kind]() if step.kind in bodies else None
+    return found
 
 
 def check_calls(playbook: PlaybookDefinition, shared: argparse.Namespace, catalog: Catalog) -> None:

@@ -136,11 +136,8 @@ def _compiled(text: str, place: SourcePlace, shown: str, tree: nodes.Node | None
 def _described(
     tree: nodes.Node, place: SourcePlace, shown: str, evaluate: Callable[[Mapping[str, Any]], Any]
 ) -> PlaybookExpression:
-    whole = (
-        tree
-        if isinstance(tree, nodes.Template)
-        else nodes.Template([nodes.Output([tree])]).set_environment(environment())
-    )
+    whole = tree if isinstance(tree, nodes.Template) else nodes.Template([nodes.Output([tree])])
+    whole.set_environment(environment())
     names = meta.find_undeclared_variables(whole) - environment().globals.keys()
     members = frozenset(_members(whole))
     dotted = {id(part) for part in _constant_members(whole)}
@@ -149,15 +146,21 @@ def _described(
 
 
 def _members(tree: nodes.Node) -> Iterator[tuple[str, str]]:
-    for part in (*tree.find_all(nodes.Getattr), *tree.find_all(nodes.Getitem)):
+    """Yield the members with a constant name of `inputs`, `steps` and `vars`."""
+    for part in _accesses(tree):
         if isinstance(part.node, nodes.Name) and part.node.name in _DOTTED and (name := _constant(part)):
             yield part.node.name, name
 
 
 def _constant_members(tree: nodes.Node) -> Iterator[nodes.Node]:
-    for part in (*tree.find_all(nodes.Getattr), *tree.find_all(nodes.Getitem)):
+    for part in _accesses(tree):
         if isinstance(part.node, nodes.Name) and _constant(part):
             yield part.node
+
+
+def _accesses(tree: nodes.Node) -> Iterator[nodes.Getattr | nodes.Getitem]:
+    yield from tree.find_all(nodes.Getattr)
+    yield from tree.find_all(nodes.Getitem)
 
 
 def _constant(part: nodes.Getattr | nodes.Getitem) -> str:

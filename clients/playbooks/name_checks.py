@@ -70,8 +70,8 @@ def check_names(playbook: PlaybookDefinition) -> None:
 
 def _check_step(step: PlaybookStep, known: KnownVariables) -> None:
     for part in (step.when, step.body, step.retry and step.retry.delay, step.title):
-        for one in expressions(part):
-            known.check(one)
+        for found in expressions(part):
+            known.check(found)
     inner = known
     if step.kind == "for_each":
         name = step.body["as"]

@@ -68,7 +68,10 @@ class _PlaybookReader:
             id="",
             place=top,
             on_failure=RUN if "rescue" in document else STOP,
-            **{part: self.steps(document, part, top, "", chain) for part in ("steps", "rescue", "always")},
+            title=str(document["title"]),
+            steps=self.steps(document, "steps", top, "", chain),
+            rescue=self.steps(document, "rescue", top, "", chain),
+            always=self.steps(document, "always", top, "", chain),
         )
         return PlaybookDefinition(
             file=file,

@@ -32,8 +32,8 @@ _EMPTY: Mapping[str, Mapping[str, Any]] = {
 class StepResult:
     """The result of a step: `data` for expressions, an exit code, and what went wrong.
 
-    `secret` are texts that must not be shown or saved; with `unsaved` the step is not recorded as finished, because its
-    result is secret and can be made again. `run` is the ID of its call.
+    `secret` are strings that must not be shown or saved. With `unsaved` the step is not recorded as finished, because
+    its result is secret and can be made again. `run` is the ID of its call.
     """
 
     data: Mapping[str, Any] = field(default_factory=dict)

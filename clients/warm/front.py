@@ -7,7 +7,7 @@ stops too; it ends as the child ends: with the same exit code, or by the same si
 Whatever is unusual is left to the usual way: `run` returns, and nothing has happened.
 """
 
-import _signal
+import _signal  # type: ignore[import-not-found]
 import _socket
 import marshal
 import os
@@ -15,8 +15,8 @@ import sys
 
 from collective.clients.warm import place
 
-# What the two sides send: one byte, and then
-GO, COLD, STOPPED, ENDED = b"G", b"C", b"S", b"E"  # nothing; nothing; 1 byte: the signal; 4 bytes: the status of wait
+# What the two sides send: one byte; after STOPPED 1 byte, the signal; after ENDED 4 bytes, the status of wait
+READY, GO, COLD, STOPPED, ENDED = b"R", b"G", b"C", b"S", b"E"
 SIGNAL = b"K"  # 1 byte: the signal
 HEADER = 8  # bytes, the length of the request
 
@@ -25,6 +25,7 @@ _SIGNALS = (
     *(_signal.SIGWINCH, _signal.SIGTSTP, _signal.SIGALRM),
 )
 _CREDENTIALS = 12  # bytes of SO_PEERCRED: process, user and group
+_ANSWER = 5.0  # seconds within which the warm process must have started the child
 _LOST = 70  # the exit code when the warm process was killed
 
 
@@ -61,7 +62,10 @@ def _hand_over(connection, argv: list[str], files: list[int]) -> None:  # type: 
     relay = _Relay(connection)
     relay.begin([number for number in _SIGNALS if number not in ignored])
     rights = b"".join(file.to_bytes(4, sys.byteorder) for file in files)
+    connection.settimeout(_ANSWER)  # the server may be stopped; it ends a child whose caller has gone
     try:
+        if connection.recv(1) != READY:  # first: files that were sent to a stopped process would stay open there
+            raise OSError
         header = len(request).to_bytes(HEADER, sys.byteorder)
         connection.sendmsg([header], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, rights)])
         connection.sendall(request)
@@ -69,6 +73,7 @@ def _hand_over(connection, argv: list[str], files: list[int]) -> None:  # type: 
     except OSError:
         answer = COLD
     if answer == GO:
+        connection.settimeout(None)
         relay.follow()
     relay.end()
     connection.close()

@@ -17,7 +17,7 @@ from typing import Any
 
 from collective import durations
 from collective.clients.warm import place
-from collective.clients.warm.front import HEADER
+from collective.clients.warm.front import HEADER, READY
 from collective.errors import CollectiveError, ConfigError, Unreachable, UsageError
 
 DEFAULT_IDLE = 600.0  # seconds
@@ -65,6 +65,8 @@ def status() -> Mapping[str, Any] | None:
         return None
     with connection:
         try:
+            if connection.recv(1) != READY:
+                return None
             connection.sendall(bytes(HEADER))
             found = marshal.loads(connection.recv(_MAX_REPORT))  # noqa: S302 - of the same user
         except (OSError, ValueError, EOFError, TypeError):

@@ -18,9 +18,10 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from collective.clients.streams import notice
 from collective.clients.warm import child, preload
 from collective.clients.warm.freshness import ImportedFiles, stamps
-from collective.clients.warm.front import COLD, ENDED, HEADER, STOPPED
+from collective.clients.warm.front import COLD, ENDED, HEADER, READY, STOPPED
 
 _MAX_REQUEST = 16 * 1024 * 1024  # bytes
 _MAX_FILES = 5
@@ -96,6 +97,7 @@ class WarmServer:
         self._used = time.monotonic()
         try:
             connection.settimeout(_RECEIVE)
+            connection.send(READY)
             received = _receive(connection)
             connection.settimeout(None)
         except (OSError, ValueError, EOFError, TypeError):
@@ -119,8 +121,7 @@ class WarmServer:
             (one for one in self._files if stamps([one]) != {one: self._files[one]}), None
         )
         if changed:
-            sys.stderr.write(f"{changed} has changed\n")
-            sys.stderr.flush()
+            notice(f"{changed} has changed")
         return changed is not None
 
     def _fork(self, request: child.WarmRequest, connection: socket.socket) -> None:

@@ -17,7 +17,7 @@ OPERATORS = ("==", "!=", "=~", "<", "<=", ">", ">=")
 
 MAX_FACT = 1000  # characters of a fact's path
 
-_NOT_IN_KEY = re.compile(r"[\s=<>!]")
+_NOT_IN_KEY = re.compile(r"[\s=<>!\"]")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -28,7 +28,7 @@ def check_fact(fact: str, operator: str, value: str) -> None:
     if fact.endswith("~"):
         raise ValueError(f"unknown operator '~{'=' if operator == '==' else operator}' (use =~, or !=/regex/)")
     if not fact or any(not quoted and _NOT_IN_KEY.search(key) for key, quoted in steps(fact)):
-        raise ValueError(f"invalid fact name {fact!r}: use no whitespace, '=', '<', '>' or '!' (or double quotes)")
+        raise ValueError(f'invalid fact name {fact!r}: use no whitespace and none of =<>!" (or quote the key)')
     check_comparison(operator, value)
 
 

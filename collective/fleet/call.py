@@ -41,7 +41,7 @@ from collective.fleet.sent_requests import SentRequests
 from collective.fleet.steps import NO_SENDERS, NodeStep, NodeSteps, in_order
 from collective.fleet.unresponsive import UnresponsiveNodes
 from collective.messages import Reply
-from collective.transport import Delivery
+from collective.transport import BATCH, Delivery
 
 _MIN_POLL = 1.0  # seconds; looking into node queues is not urgent, and SQS polls for whole seconds
 _MAY_PASS = (Aborted.statuscode, Failed.statuscode)  # status codes of failures that a retry may change
@@ -102,6 +102,7 @@ class Call:
         self._record = record
         self._clock = CallClock(clock)
         self._timings = CallTimings()
+        self._backlog = False  # replies arrive in full receives: it is too early to look for silent nodes
         self._window: BroadcastWindow | None = None
         self._keeper = GateKeeper(gates, rollout, self._clock.began, record)
         self._log = RolloutLog(rollout, self._unresponsive, action, self._clock.began)
@@ -152,8 +153,9 @@ class Call:
         try:
             while (wait := self._next_wait()) is not None:
                 yield from self._clock.suspended_for(self._receive(wait))
-                unresponsive = self._unresponsive.find(self._rollout.working, self._clock.now())
-                self._rollout.give_up(unresponsive, self._clock.now(), repeatable=True)
+                if not self._backlog:
+                    unresponsive = self._unresponsive.find(self._rollout.working, self._clock.now())
+                    self._rollout.give_up(unresponsive, self._clock.now(), repeatable=True)
                 self._log.hint_no_reply(self.outcomes, self._clock.now())
                 self._obey()
                 self._check_gates()
@@ -286,7 +288,9 @@ class Call:
         if deliveries is None:
             return []
         now = self._clock.now()
+        self._backlog = len(deliveries) >= BATCH
         self._replies.delete_later(deliveries, now)
+        self._replies.delete_due(now)
         if deliveries:
             self._timings.note(FIRST_REPLY)
         replies = [reply for reply in map(self._accept, deliveries) if reply is not None]

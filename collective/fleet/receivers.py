@@ -1,6 +1,6 @@
 """Threads that receive the replies of one call: one receive returns ten messages, and takes 20 to 100 ms on AWS.
 
-    leader     long polls, while replies are awaited that nobody has received yet
+    leader     long polls, while replies are awaited that have not been received
     followers  short polls, and only while receives return many messages: each then lets one more poll begin
 
 So a queue is drained as fast as it fills, and an empty one is not asked again and again. No poll begins for which no
@@ -17,7 +17,9 @@ from collective.errors import TransportError
 from collective.transport import BATCH, Delivery
 
 _MANY = BATCH // 2  # messages of one receive that let one more poll begin
-_GATHER = 0.008  # seconds in which more replies gather before the next receive, while many are awaited
+MOST_WAITING = 200  # received replies that wait for the caller: it deletes them, or they are received again after 2 s
+_AWAY = 3.0  # seconds for which replies are received while the caller checks those that it has taken
+_GATHER = 0.015  # seconds in which more replies gather before the next receive, while many are awaited
 
 Receive = Callable[[float], list[Delivery]]
 
@@ -51,6 +53,7 @@ class Receivers:
             self._deadline = time.monotonic() + wait
             self._changed.notify_all()
             self._changed.wait_for(lambda: self._received or self._error, wait)
+            self._deadline = max(self._deadline, time.monotonic() + _AWAY) if self._received else self._deadline
             error, self._error = self._error, None
             if error:
                 raise error
@@ -65,8 +68,11 @@ class Receivers:
             self._changed.notify_all()
 
     def _left(self) -> int:
-        """Return how many replies are awaited that nobody has received, nor will with the polls that are open."""
+        """Return how many awaited replies have not been received, and will not be by the polls that are open."""
         return self._awaited - len(self._received) - self._polling * BATCH
+
+    def _wants_more(self) -> bool:
+        return self._error is None and self._left() > 0 and len(self._received) < MOST_WAITING
 
     def _lead(self) -> None:
         while self._may_begin(self._may_lead):
@@ -75,14 +81,14 @@ class Receivers:
                 time.sleep(_GATHER)
 
     def _may_lead(self) -> bool:
-        return self._error is None and self._left() > 0 and time.monotonic() < self._deadline
+        return self._wants_more() and time.monotonic() < self._deadline
 
     def _follow(self) -> None:
         while self._may_begin(self._may_follow):
             self._poll(0.0)
 
     def _may_follow(self) -> bool:
-        if self._error or not self._tickets or self._left() <= 0:
+        if not self._tickets or not self._wants_more():
             return False
         self._tickets -= 1
         return True

@@ -18,7 +18,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from collective.setup.cost import US_EAST_1
+from collective.prices import US_EAST_1
 
 FEW = 10  # nodes that always get a message each: that is faster than a publish, whatever is measured
 DOLLARS_PER_SECOND = 0.01  # what a second of waiting is worth; $36 an hour

@@ -58,7 +58,7 @@ class UnresponsiveNodes:
 
     def find(self, working: Collection[str], now: float) -> list[str]:
         """Look into the queues that are due, of nodes that are still `working`; return the unresponsive nodes."""
-        due = []
+        due: list[_Look] = []
         while self.wake() <= now and len(due) < MOST_LOOKS:
             look = heapq.heappop(self._planned)
             if look.node in working:

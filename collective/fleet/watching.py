@@ -11,8 +11,8 @@ from collective.config import ClientConfig
 from collective.errors import UsageError
 from collective.fleet.failure_check import FailureCheck
 from collective.fleet.fleet import CONNECTIONS, Fleet
-from collective.membership import StateFile, View, Watcher
-from collective.membership.confirmation import BySilence, Confirmation
+from collective.membership import MemberView, StateFile, Watcher
+from collective.membership.confirmation import BySilence, FailureConfirmation
 
 
 @dataclass(frozen=True)
@@ -20,12 +20,12 @@ class Watching:
     """A watcher, and what confirms failures for it."""
 
     watcher: Watcher
-    confirmation: Confirmation
+    confirmation: FailureConfirmation
 
 
 @contextmanager
 def watching(
-    config: ClientConfig, store: StateFile, view: View, *, settle: float = 0.0, ping: bool = True
+    config: ClientConfig, store: StateFile, view: MemberView, *, settle: float = 0.0, ping: bool = True
 ) -> Iterator[Watching]:
     """Yield a watcher of the nodes in `view`, with the state in `store`.
 
@@ -40,7 +40,7 @@ def watching(
     aws = AWS.of(config)
     table = DynamoDBRegistry(aws, names.table(config.collective))
     with Fleet.connect(config) as fleet:
-        confirmation: Confirmation = BySilence()
+        confirmation: FailureConfirmation = BySilence()
         if ping:
             confirmation = FailureCheck(fleet, SQSTransport(aws, connections=CONNECTIONS))
         watcher = Watcher(table, store, view, confirmation, collective=config.collective, settle=settle)

@@ -160,13 +160,13 @@ def _warm_up() -> boto3.Session:
 def _create_table(session: boto3.Session) -> None:
     from collective import names
     from collective.aws.session import AWS
-    from collective.fleet.steering.table_store import TableRunStore
     from collective.lab.layout import COLLECTIVE
     from collective.registry.dynamodb import DynamoDBRegistry
+    from collective.registry.run_table import RunTable
 
     aws = AWS(session)
     DynamoDBRegistry(aws, names.table(COLLECTIVE)).create()
-    TableRunStore(aws, names.runs_table(COLLECTIVE)).create_table()
+    RunTable(aws, names.runs_table(COLLECTIVE)).create()
 
 
 def _watch(supervisor: Supervisor, layout: Layout, lifeline: int | None, stopping: _StopSignal) -> None:

@@ -1,9 +1,9 @@
 """Membership: which nodes are in a collective, and an event for each change.
 
     registry ── read ──► Watcher ─ compare, confirm failures ─► StateFile ─► events ─► handlers, templates, output
-                            └► Snapshot of Members
+                            └► Membership of Members
 
-members.py        Member, Snapshot, Event: the values
+members.py        Member, Membership, Event: the values
 view.py           which records are members, and which of their facts count
 tracker.py        compare a read of the registry with the members before
 confirmation.py   whether a suspected node has failed
@@ -23,10 +23,10 @@ from collective.membership.members import (
     UPDATE,
     Event,
     Member,
-    Snapshot,
+    Membership,
 )
 from collective.membership.state_file import StateFile
-from collective.membership.view import View
+from collective.membership.view import MemberView
 from collective.membership.watcher import Watcher
 
 __all__ = [
@@ -41,8 +41,8 @@ __all__ = [
     "UPDATE",
     "Event",
     "Member",
-    "Snapshot",
+    "MemberView",
+    "Membership",
     "StateFile",
-    "View",
     "Watcher",
 ]

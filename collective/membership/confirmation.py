@@ -1,6 +1,6 @@
 """Whether a suspected node has failed: one lost heartbeat proves nothing.
 
-    Watcher ── begin(suspects) ──► Confirmation ── results() ──► failed, alive, or nothing if it is not known
+    Watcher ── begin(suspects) ──► FailureConfirmation ── results() ──► failed, alive, or nothing if it is not known
 
 A caller asks the nodes themselves (`fleet/failure_check.py`). Where that is impossible, long silence decides.
 """
@@ -34,7 +34,7 @@ class Verdict:
     why: str
 
 
-class Confirmation(Protocol):
+class FailureConfirmation(Protocol):
     """Confirms failures, possibly in the background."""
 
     def begin(self, suspects: Iterable[Suspect]) -> None:

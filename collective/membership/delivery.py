@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from collective.membership.handlers import Handler
+from collective.membership.handlers import EventHandler
 from collective.membership.members import Event
 from collective.membership.state_file import StateFile
 
@@ -20,10 +20,10 @@ WORKERS = 10  # handlers at a time
 _ALL = ""  # the queue of batches
 
 
-class Delivery:
+class EventDelivery:
     """Delivers events of `store` to `handler`. An exception of the handler ends the delivery: see `pause`."""
 
-    def __init__(self, store: StateFile, handler: Handler, *, batch: bool = False) -> None:
+    def __init__(self, store: StateFile, handler: EventHandler, *, batch: bool = False) -> None:
         self._error: BaseException | None = None
         self._failed = threading.Event()
         self._store = store

@@ -24,15 +24,15 @@ from collective.membership import serf_convention
 from collective.membership.members import Event
 from collective.membership.serf_convention import Self
 from collective.text import plural
+from collective.watch_settings import TIMEOUT
 
 log = logging.getLogger(__name__)
 
-TIMEOUT = 60.0  # seconds for which a handler may run
 SERF, JSON = "serf", "json"  # what a handler gets on standard input
 _STANDARD_ERROR = 2
 
 
-class Handler(Protocol):
+class EventHandler(Protocol):
     """Receives events, in their order, from one thread per node or from a single one."""
 
     def handle(self, events: Sequence[Event]) -> bool:
@@ -61,12 +61,13 @@ class Command:
 class CommandHandler:
     """Runs a command for events: once for consecutive events of a kind (serf), or once for all of them (JSON).
 
-    A command that fails or takes too long is logged as `handler.failed`; its events count as delivered.
+    `me` is the machine on which it runs. A command that fails or takes too long is logged as `handler.failed`; its
+    events count as delivered.
     """
 
     def __init__(self, command: Command, me: Self) -> None:
         self._command = command
-        self._self = me
+        self.me = me
         self._lock = threading.Lock()
         self._running: set[subprocess.Popen[bytes]] = set()
         self._stopped = False
@@ -87,7 +88,7 @@ class CommandHandler:
                 _kill(process)
 
     def _run(self, kind: str, text: str, events: Iterable[Event]) -> bool:
-        environment = {**self._command.settings.get("env", os.environ), **serf_convention.variables(kind, self._self)}
+        environment = {**self._command.settings.get("env", os.environ), **serf_convention.variables(kind, self.me)}
         try:
             process = self._start(environment)
         except OSError as error:
@@ -131,7 +132,7 @@ class CommandHandler:
 def _ended(process: subprocess.Popen[bytes], text: str, timeout: float) -> str:
     """Wait for a command, and return how it failed; empty if it did not. One that takes too long is killed."""
     try:
-        process.communicate(text.encode(errors="surrogateescape"), timeout)
+        process.communicate(text.encode(errors="backslashreplace"), timeout)
     except subprocess.TimeoutExpired:
         _kill(process)
         process.communicate()

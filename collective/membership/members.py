@@ -12,7 +12,6 @@ ALIVE, LEFT, FAILED = "alive", "left", "failed"
 
 # Kinds of events.
 JOIN, LEAVE, FAIL, REAP, UPDATE, CONFLICT = "join", "leave", "failed", "reap", "update", "conflict"
-KINDS = (JOIN, LEAVE, FAIL, REAP, UPDATE, CONFLICT)
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,7 @@ class Member:
 
 
 @dataclass(frozen=True)
-class Snapshot:
+class Membership:
     """The members at one time: `time` is in Unix seconds by the server's clock."""
 
     collective: str
@@ -131,6 +130,8 @@ def changes(before: Member, after: Member, ignored: Iterable[str] = ()) -> dict[
 
 
 def _different(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[str, ...]:
+    if before is after:
+        return ()
     names = sorted(before.keys() | after.keys())
     return tuple(name for name in names if _json(before, name) != _json(after, name))
 

@@ -35,7 +35,7 @@ def variables(kind: str, me: Self) -> dict[str, str]:
     own = tags(me.facts)
     found = {f"SERF_TAG_{_NO_VARIABLE.sub('_', name.upper())}": value for name, value in own.items()}
     named = {"SERF_EVENT": f"member-{kind}", "SERF_SELF_NAME": me.name, "SERF_SELF_ROLE": own.get("role", "")}
-    return {name: value.replace("\0", "") for name, value in {**found, **named}.items()}
+    return {name: _storable(value) for name, value in {**found, **named}.items()}
 
 
 def lines(events: Iterable[Event]) -> str:
@@ -56,6 +56,11 @@ def _line(member: Member) -> str:
 def _clean(text: str) -> str:
     r"""Return a field without tabs and line ends: serf writes them as `\t` and `\n`."""
     return text.replace("\t", "\\t").replace("\n", "\\n")
+
+
+def _storable(text: str) -> str:
+    """Return a text that an environment variable can hold: without NUL and halves of surrogate pairs."""
+    return text.replace("\0", "").encode(errors="backslashreplace").decode()
 
 
 def _text(value: str | float | bool) -> str:

@@ -23,7 +23,7 @@ from collective.membership.members import Event, Member
 
 _FORMAT = 1
 _LOCK_TIMEOUT = 1.0  # seconds to wait for another watcher that ends
-_SETTINGS = ("locking_mode = EXCLUSIVE", "journal_mode = WAL", "synchronous = FULL")
+_SETTINGS = ("locking_mode = EXCLUSIVE", "journal_mode = WAL")
 _TABLES = """
 CREATE TABLE IF NOT EXISTS members (identity TEXT PRIMARY KEY, document TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS events (number INTEGER PRIMARY KEY AUTOINCREMENT, document TEXT);
@@ -85,8 +85,8 @@ class StateFile:
         return [Event.from_data(json.loads(document)) for (document,) in rows]
 
     def delivered(self, events: Iterable[Event]) -> None:
-        """Delete events that were delivered."""
-        with self._transaction() as connection:
+        """Delete events that were delivered. They may be delivered again after a power failure."""
+        with self._transaction(synchronous="NORMAL") as connection:
             connection.executemany("DELETE FROM events WHERE number = ?", [(event.number,) for event in events])
 
     def close(self) -> None:
@@ -116,8 +116,10 @@ class StateFile:
             return self._connection.execute(query, values).fetchall()
 
     @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
+    def _transaction(self, synchronous: str = "FULL") -> Iterator[sqlite3.Connection]:
+        """Run a transaction; FULL: it is on the disk at the end (sqlite.org/pragma.html#pragma_synchronous)."""
         with self._lock, self._errors("written"):
+            self._connection.execute(f"PRAGMA synchronous = {synchronous}")
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self._connection

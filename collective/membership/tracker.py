@@ -34,12 +34,12 @@ from collective.membership.members import (
     Member,
     changes,
 )
-from collective.membership.view import View, revoked_keys
+from collective.membership.view import MemberView, revoked_keys
 from collective.registry import Contents, NodeRecord
 
 
 @dataclass(frozen=True)
-class Change:
+class NewEvent:
     """An event without its number: the member after it, or before it if it is removed."""
 
     kind: str
@@ -54,7 +54,7 @@ class Tracker:
     A difference is a change when it has been there for `settle` seconds, except a failure.
     """
 
-    def __init__(self, view: View, members: Mapping[str, Member], settle: float = 0.0) -> None:
+    def __init__(self, view: MemberView, members: Mapping[str, Member], settle: float = 0.0) -> None:
         self.members = dict(members)
         self._view = view
         self._settle = settle
@@ -63,7 +63,7 @@ class Tracker:
 
     def observe(
         self, contents: Contents, now: float, verdicts: Iterable[Verdict] = (), *, settle: bool = True
-    ) -> list[Change]:
+    ) -> list[NewEvent]:
         """Return the changes since the last call, and apply them. `verdicts` are older than `contents`."""
         records = {record.identity: record for record in contents.records}
         found = [*self._failed(records, now, verdicts)]
@@ -73,7 +73,7 @@ class Tracker:
         for identity in sorted(self.members.keys() - records.keys() - contents.invalid.keys()):
             if self.members[identity].state != ALIVE:
                 reason = "its record was removed from the registry"
-                found.append(Change(REAP, self.members.pop(identity), reason=reason))
+                found.append(NewEvent(REAP, self.members.pop(identity), reason=reason))
         return found
 
     def suspects(self, now: float) -> list[Suspect]:
@@ -85,7 +85,7 @@ class Tracker:
                 found.append(Suspect(identity, one.last_seen, age, age / one.period))
         return found
 
-    def _failed(self, records: Mapping[str, NodeRecord], now: float, verdicts: Iterable[Verdict]) -> Iterator[Change]:
+    def _failed(self, records: Mapping[str, NodeRecord], now: float, verdicts: Iterable[Verdict]) -> Iterator[NewEvent]:
         """Yield the failures that are confirmed and not refuted by the records, which are newer."""
         for verdict in verdicts:
             identity = verdict.suspect.identity
@@ -96,10 +96,10 @@ class Tracker:
                 self._vouched[identity] = now + known.period
             elif record is None or (record.left is None and record.last_seen <= verdict.suspect.last_seen):
                 self._since.pop(identity, None)
-                self.members[identity] = replace(known, state=FAILED)
-                yield Change(FAIL, self.members[identity], reason=verdict.why)
+                self.members[identity] = replace(known, state=FAILED, last_seen=verdict.suspect.last_seen)
+                yield NewEvent(FAIL, self.members[identity], reason=verdict.why)
 
-    def _settled(self, change: Change | None, identity: str, now: float, settle: bool) -> list[Change]:
+    def _settled(self, change: NewEvent | None, identity: str, now: float, settle: bool) -> list[NewEvent]:
         """Apply a change and return it, unless it must be seen for some time before."""
         if change is None:
             self._since.pop(identity, None)
@@ -111,39 +111,39 @@ class Tracker:
         self.members[identity] = change.member
         return [change]
 
-    def _compare(self, record: NodeRecord, now: float, revoked: frozenset[str]) -> Change | None:
+    def _compare(self, record: NodeRecord, now: float, revoked: frozenset[str]) -> NewEvent | None:
         known = self.members.get(record.identity)
         excluded = self._view.exclusion(record, revoked)
         if known is None or known.state != ALIVE:
             return self._returned(known, record, now, excluded)
         known = self.members[record.identity] = replace(known, last_seen=record.last_seen, period=record.period)
         if record.left is not None:
-            return Change(LEAVE, self._view.member(record, LEFT), reason="it stopped cleanly")
+            return NewEvent(LEAVE, self._view.member(record, LEFT), reason="it stopped cleanly")
         if excluded:
-            return Change(LEAVE, self._view.member(record, LEFT), reason=excluded)
+            return NewEvent(LEAVE, self._view.member(record, LEFT), reason=excluded)
         return self._changed(known, record, now)
 
-    def _returned(self, known: Member | None, record: NodeRecord, now: float, excluded: str | None) -> Change | None:
+    def _returned(self, known: Member | None, record: NodeRecord, now: float, excluded: str | None) -> NewEvent | None:
         """Return the join of a node that was not alive; a failed one needs a heartbeat since."""
         if known is not None and known.state == FAILED:
             if record.left is not None and record.left > known.last_seen:
-                return Change(LEAVE, self._view.member(record, LEFT), reason="it stopped cleanly")
+                return NewEvent(LEAVE, self._view.member(record, LEFT), reason="it stopped cleanly")
             if record.last_seen <= known.last_seen:
                 return None
         if excluded or not record.alive(now):
             return None
-        return Change(JOIN, self._view.member(record, ALIVE))
+        return NewEvent(JOIN, self._view.member(record, ALIVE))
 
-    def _changed(self, known: Member, record: NodeRecord, now: float) -> Change | None:
+    def _changed(self, known: Member, record: NodeRecord, now: float) -> NewEvent | None:
         contested = record.is_contested(now)
         if contested and not known.contested:
             member = replace(self._view.member(record, ALIVE), contested=True)
-            return Change(CONFLICT, member, reason="two machines use this identity")
+            return NewEvent(CONFLICT, member, reason="two machines use this identity")
         if contested:
             return None
         after = self._view.member(record, ALIVE)
         different = changes(known, after, self._view.ignored_facts)
         if different:
-            return Change(UPDATE, after, different)
+            return NewEvent(UPDATE, after, different)
         self.members[record.identity] = after  # the end of a conflict, and facts that do not count
         return None

@@ -21,7 +21,7 @@ def every_node(_record: NodeRecord) -> bool:
     return True
 
 
-class View:
+class MemberView:
     """The nodes that `selects` accepts.
 
     `address_facts` are the facts that have addresses, the first ones first: a string or a list of strings each.

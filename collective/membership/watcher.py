@@ -1,6 +1,6 @@
 """Watch the registry: read it, compare, confirm failures, and store the events.
 
-with StateFile(None, "production") as store … Watcher(registry, store, View(), BySilence())
+with StateFile(None, "production") as store … Watcher(registry, store, MemberView(), BySilence())
 watcher.step()            one read; returns the events, which are stored until `store.delivered(events)`
 watcher.snapshot          the members after it
 """
@@ -11,11 +11,11 @@ import logging
 
 from collective.errors import TransportError
 from collective.log_limiter import LogLimiter
-from collective.membership.confirmation import BySilence, Confirmation
-from collective.membership.members import REAP, Event, Snapshot
+from collective.membership.confirmation import BySilence, FailureConfirmation
+from collective.membership.members import REAP, Event, Membership
 from collective.membership.state_file import StateFile
-from collective.membership.tracker import Change, Tracker
-from collective.membership.view import View
+from collective.membership.tracker import NewEvent, Tracker
+from collective.membership.view import MemberView
 from collective.registry import Nodes
 
 log = logging.getLogger(__name__)
@@ -32,8 +32,8 @@ class Watcher:
         self,
         registry: Nodes,
         store: StateFile,
-        view: View,
-        confirmation: Confirmation | None = None,
+        view: MemberView,
+        confirmation: FailureConfirmation | None = None,
         *,
         collective: str,
         settle: float = 0.0,
@@ -47,9 +47,9 @@ class Watcher:
         self._limiter = LogLimiter()
 
     @property
-    def snapshot(self) -> Snapshot:
+    def snapshot(self) -> Membership:
         """The members after the last step."""
-        return Snapshot(self._collective, self._time, dict(self._tracker.members))
+        return Membership(self._collective, self._time, dict(self._tracker.members))
 
     def step(self) -> list[Event]:
         """Read the registry once, and return the new events, which are stored. Raises TransportError, ConfigError."""
@@ -72,5 +72,5 @@ class Watcher:
                 log.warning("membership.unreadable", extra={"error": f"registry cannot be read: {error}"})
             return []
 
-    def _event(self, change: Change, initial: bool) -> Event:
+    def _event(self, change: NewEvent, initial: bool) -> Event:
         return Event(0, change.kind, self._time, change.member, change.changes, change.reason, initial)

@@ -8,6 +8,7 @@ build(config) ─► DaemonParts: server ─ transport ─ journal ─ audit log
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     import boto3
 
     from collective.node.service.metrics import Metrics
+    from collective.node.service.watches import NodeWatch
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +65,7 @@ class DaemonParts:
     runner: Runner
     reporting: StatusReporter
     metrics: Metrics | None
+    watches: Sequence[NodeWatch] = ()
 
 
 def build(config: NodeConfig, manager: ServiceManager, session: boto3.Session | None = None) -> DaemonParts:
@@ -85,6 +88,7 @@ def build(config: NodeConfig, manager: ServiceManager, session: boto3.Session | 
     _end_abandoned(journal, JobStore(jobs))
     verify = trust.verifier(config)
     plugins = load_plugins(config)
+    runner.preload(plugins.worker_codes)
     policy.report(plugins.inputs)
     parts = ServerParts(
         transport=transport,
@@ -105,11 +109,13 @@ def build(config: NodeConfig, manager: ServiceManager, session: boto3.Session | 
     server = Server(config.collective, config.identity, parts)
     describe = partial(_describe, server, policy, config.heartbeat, key.public.line)
     check_subscription = partial(transport.check_subscription, server.queue, names.topic(config.collective))
-    registration = Registration(_registry(config, aws), describe, config.heartbeat, check_subscription)
+    registry = _registry(config, aws)
+    registration = Registration(registry, describe, config.heartbeat, check_subscription)
     reloading = Reloading(partial(reload_plugins, config), server, policy, registration, manager, _watch(config))
     server.info.pushed = PluginStore(config.state, config.settings, lambda: server.plugins, reloading.reload)
     reporting = StatusReporter(manager, server, registration)
-    return DaemonParts(server, registration, reloading, runner, reporting, _metrics(config, server, journal, audit))
+    metrics = _metrics(config, server, journal, audit)
+    return DaemonParts(server, registration, reloading, runner, reporting, metrics, _watches(config, registry, server))
 
 
 def load_plugins(config: NodeConfig, before: Plugins | None = None) -> Plugins:
@@ -174,6 +180,17 @@ def _registry(config: NodeConfig, aws: AWS) -> Registry:
     if config.registry == "dynamodb":
         return DynamoDBRegistry(aws, names.table(config.collective))
     return MemoryRegistry()
+
+
+def _watches(config: NodeConfig, registry: Registry, server: Server) -> Sequence[NodeWatch]:
+    if not config.watches:
+        return ()
+    if config.registry == "none":
+        raise ConfigError("watches: there is no registry to watch (set 'registry: dynamodb', or remove the watches)")
+    from collective.node.service.watches import make_watches  # few nodes watch others
+
+    own = partial(getattr, server.facts, "current")
+    return make_watches(config.watches, registry, config.state, config.collective, config.identity, own)
 
 
 def _metrics(config: NodeConfig, server: Server, journal: Journal, audit: AuditLog) -> Metrics | None:

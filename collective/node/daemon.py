@@ -127,6 +127,8 @@ def _start(node: DaemonParts, config: NodeConfig, signals: Signals) -> threading
     node.reporting.start()
     if node.metrics:
         node.metrics.start()
+    for watch in node.watches:
+        watch.start()
     receiver = threading.Thread(target=_receive, args=(node, signals), name="receive", daemon=True)
     receiver.start()
     return receiver
@@ -136,6 +138,8 @@ def _stop(node: DaemonParts, config: NodeConfig, receiver: threading.Thread) -> 
     node.reporting.stop()
     log.info("daemon.stopping", extra={"running": node.server.pools.in_progress})
     node.registration.stop(_LEAVE_REGISTRY)
+    for watch in node.watches:
+        watch.stop()
     node.server.stop(config.shutdown_timeout)
     receiver.join(_LAST_POLL)
     if node.metrics:

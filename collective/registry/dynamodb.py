@@ -234,7 +234,6 @@ def _record(key: str, item: Any) -> NodeRecord:
 
 def _head(key: str, item: Any) -> Head:
     """Return the head of a record, whose times are checked as those of a record are."""
-    changed = _attribute(item, "changed", "N") if "changed" in item else ""
     times = {
         "last_seen": _time(item, "last_seen"),
         "contested": _time(item, "contested"),
@@ -243,7 +242,16 @@ def _head(key: str, item: Any) -> Head:
     encoding.check_head(key, times)
     last_seen = times["last_seen"]
     assert last_seen is not None  # noqa: S101 - checked
-    return Head(key, _attribute(item, "instance", "S"), changed, last_seen, times["contested"], times["left"])
+    return Head(key, _attribute(item, "instance", "S"), _changed(item), last_seen, times["contested"], times["left"])
+
+
+def _changed(item: Any) -> str:
+    """Return the last change of a record; an empty string if it has none, or one that is not a time."""
+    number = item.get("changed", {}).get("N")
+    with suppress(TypeError, ValueError):
+        if math.isfinite(float(number)):
+            return str(number)
+    return ""
 
 
 def _with_node(key: str, item: Any) -> Any:
@@ -252,7 +260,9 @@ def _with_node(key: str, item: Any) -> Any:
 
 
 def _changes(items: Iterable[Any]) -> dict[str, str]:
-    return {str(item["identity"]["S"]): str(item["changed"]["N"]) for item in items if "N" in item.get("changed", {})}
+    """Return the last change of each record that has one."""
+    found = {str(item["identity"]["S"]): _changed(item) for item in items}
+    return {key: changed for key, changed in found.items() if changed and not key.startswith(_REVOKED)}
 
 
 def _revocation(item: Any) -> Revocation:

@@ -41,7 +41,7 @@ class Head(NamedTuple):
     left: float | None
 
 
-class Snapshot:
+class RegistrySnapshot:
     """The records in a file, by identity."""
 
     def __init__(self, path: Path, sections: Mapping[str, Sequence[int]], begin: int) -> None:
@@ -113,7 +113,7 @@ class SnapshotFacts(Mapping[str, Any]):
 
     __slots__ = ("_row", "_snapshot")
 
-    def __init__(self, snapshot: Snapshot, row: int) -> None:
+    def __init__(self, snapshot: RegistrySnapshot, row: int) -> None:
         self._snapshot = snapshot
         self._row = row
 
@@ -133,7 +133,7 @@ class SnapshotFacts(Mapping[str, Any]):
         return repr(dict(self))
 
 
-def load(path: Path) -> Snapshot | None:
+def load(path: Path) -> RegistrySnapshot | None:
     """Return the snapshot in a file; None if there is none that can be read."""
     with suppress(OSError, ValueError, TypeError, KeyError, AttributeError, zlib.error, RecursionError):
         with path.open("rb") as file:
@@ -141,7 +141,7 @@ def load(path: Path) -> Snapshot | None:
         header = json.loads(line)
         end = len(line) + max(offset + length for offset, length in header["sections"].values())
         if header["version"] == _VERSION and path.stat().st_size == end:
-            return Snapshot(path, header["sections"], len(line))
+            return RegistrySnapshot(path, header["sections"], len(line))
     return None
 
 

@@ -59,7 +59,8 @@ class SnapshotNodes:
         if snapshot is None or len(snapshot) < LEAST:
             return self._read_everything()
         heads, rest = self._registry.read_heads()
-        known, missing = [], []
+        known: list[Head] = []
+        missing: list[Head] = []
         for head in heads:
             (known if snapshot.has(head) else missing).append(head)
         if len(missing) > _MANY * len(snapshot):

@@ -10,8 +10,8 @@ from collective.aws.account import Account
 from collective.aws.errors import translated
 from collective.aws.session import AWS
 from collective.errors import ConfigError, NotFound
-from collective.fleet.steering.table_store import TableRunStore
 from collective.registry.dynamodb import KEY, DynamoDBRegistry
+from collective.registry.run_table import RunTable
 from collective.transport.sqs import SQSTransport
 
 if TYPE_CHECKING:
@@ -54,9 +54,9 @@ class Cloud:
             number = self.aws.client("sts").get_caller_identity()["Account"]
         return Account(self.sqs.meta.partition, self.sqs.meta.region_name, number)
 
-    def run_store(self, collective: str) -> TableRunStore:
-        """Return the shared runs of a collective, whether or not their table exists."""
-        return TableRunStore(self.aws, names.runs_table(collective))
+    def run_table(self, collective: str) -> RunTable:
+        """Return the table of shared runs, whether or not it exists."""
+        return RunTable(self.aws, names.runs_table(collective))
 
     def table(self, name: str, required: Any = KEY, what: str = "a registry") -> str | None:
         """Return the status of a table (ACTIVE, DELETING …) with the `required` key; None when it does not exist.

@@ -28,13 +28,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from collective.config import NodeConfig
-from collective.fleet.steering.run_log import RENEW
+from collective.prices import US_EAST_1, USUALLY_DIRECT, Prices
+from collective.run_lease import RENEW
 from collective.transport import BATCH, LONGEST_POLL
 
 DAYS = 31  # the longest month, so that no bill is higher
 _MONTH = DAYS * 86400  # seconds
-DIRECT_LIMIT = 50  # nodes of a call, up to which it usually sends to each (`fleet/send_choice.py` decides)
 ITEM_KB = 1  # KB of one node in the registry; 0.5 in the lab, about 1 with 50 facts
+WATCHED = 5.0  # seconds between two reads of `crpc watch`
 _PAGE_KB = 1024  # of one Scan
 _READ_UNIT_KB = 4
 _RUN_SECONDS, _RUN_WAVES, _RUN_LOOK = 600, 10, 2  # of a shared rollout: its length, its waves, its looks for orders
@@ -43,33 +44,19 @@ _EVENT_KB = 0.3  # the events of one node, compressed; a small reply
 
 
 @dataclass(frozen=True)
-class Prices:
-    """Prices in US dollars per million: SQS requests, SNS requests, DynamoDB on-demand write and read units."""
-
-    region: str
-    as_of: str
-    sqs: float
-    sns: float
-    writes: float
-    reads: float
-
-
-# https://aws.amazon.com/sqs/pricing (standard queues, first 100 billion), /sns/pricing (standard topics) and
-# /dynamodb/pricing/on-demand (standard table class; halved in November 2024).
-US_EAST_1 = Prices("us-east-1", "2026-06", sqs=0.40, sns=0.50, writes=0.625, reads=0.125)
-
-
-@dataclass(frozen=True)
 class Usage:
     """The size of a collective and its calls; `nodes_per_call` nodes reply to a call.
 
     `shared_runs_per_day` of the calls are rollouts that are recorded in DynamoDB.
+    `heartbeat` is in seconds. `watchers` are the processes that watch the registry, each with a read every WATCHED.
     """
 
     nodes: int
     calls_per_day: float
     nodes_per_call: int
     shared_runs_per_day: float = 0.0
+    heartbeat: float = NodeConfig.heartbeat
+    watchers: int = 0
 
 
 @dataclass(frozen=True)
@@ -87,21 +74,24 @@ class BillItem:
 
 
 def bill(usage: Usage, prices: Prices = US_EAST_1) -> list[BillItem]:
-    """Return the monthly bill of a collective with the default configuration."""
+    """Return the monthly bill of a collective with the default configuration, except the heartbeat."""
     calls = usage.calls_per_day * DAYS
     messages, publishes = _call(usage)
-    heartbeat = NodeConfig.heartbeat
+    heartbeat = usage.heartbeat
+    reads = usage.watchers * _MONTH / WATCHED * _discovery(usage.nodes)
+    watched = [BillItem(f"DynamoDB: each watcher reads every {WATCHED:.0f} s", reads, prices.reads)]
     return [
         BillItem(f"SQS: each node polls every {LONGEST_POLL:.0f} s", usage.nodes * _MONTH / LONGEST_POLL, prices.sqs),
         BillItem(
-            f"DynamoDB: each node writes every {heartbeat:.0f} s",
+            f"DynamoDB: each node writes every {heartbeat:g} s",
             usage.nodes * _MONTH / heartbeat * ITEM_KB,
             prices.writes,
         ),
-        BillItem(f"SNS: each node checks every {heartbeat:.0f} s", usage.nodes * _MONTH / heartbeat, prices.sns),
+        BillItem(f"SNS: each node checks every {heartbeat:g} s", usage.nodes * _MONTH / heartbeat, prices.sns),
         BillItem("SQS: requests and replies", calls * messages, prices.sqs),
         BillItem("SNS: publishes", calls * publishes, prices.sns),
         BillItem("DynamoDB: each call reads the registry", calls * _discovery(usage.nodes), prices.reads),
+        *(watched if usage.watchers else []),
         *_shared_runs(usage, prices),
     ]
 
@@ -169,7 +159,7 @@ def total(items: list[BillItem]) -> float:
 def _call(usage: Usage) -> tuple[float, int]:
     """Return the SQS requests and the publishes of one call."""
     replies = usage.nodes_per_call * (1 + 2 / BATCH)
-    if usage.nodes_per_call <= DIRECT_LIMIT:
+    if usage.nodes_per_call <= USUALLY_DIRECT:
         return 3 * usage.nodes_per_call + replies + 2, 0
     return 2 * usage.nodes + replies + 1, 1
 

@@ -15,8 +15,7 @@ from typing import Any, Protocol
 from collective import names
 from collective.aws.errors import translated
 from collective.errors import NotFound, Unreachable
-from collective.fleet.steering.table_store import EXPIRES
-from collective.fleet.steering.table_store import KEY as RUNS_KEY
+from collective.registry.run_table import KEY as RUNS_KEY
 from collective.setup import CHANGE, KEEP, MAKE, Plan, Step
 from collective.setup.aws_inventory import Cloud
 from collective.setup.differences import from_tag_list, policy_problems, tag_problems, to_tag_list
@@ -149,7 +148,7 @@ class RunsTable:
     def __init__(self, cloud: Cloud, collective: str) -> None:
         self.name = names.runs_table(collective)
         self._cloud = cloud
-        self._store = cloud.run_store(collective)
+        self._table = cloud.run_table(collective)
         self._dynamodb = cloud.dynamodb
         self._arn = cloud.account.arn("dynamodb", f"table/{self.name}")
         self._tags = names.tags(collective)
@@ -163,20 +162,19 @@ class RunsTable:
             raise Unreachable(f"{self.name}: table is being deleted (try again in a minute)")
         with translated(self.name, "table"):
             tags = self._dynamodb.list_tags_of_resource(ResourceArn=self._arn).get("Tags", [])
-            expiry = self._dynamodb.describe_time_to_live(TableName=self.name)["TimeToLiveDescription"]
-        on = expiry.get("TimeToLiveStatus") in ("ENABLED", "ENABLING") and expiry.get("AttributeName") == EXPIRES
-        return [*tag_problems(from_tag_list(tags), self._tags), *([] if on else ["items do not expire"])]
+        expiry = [] if self._table.expires() else ["items do not expire"]
+        return [*tag_problems(from_tag_list(tags), self._tags), *expiry]
 
     def create(self) -> None:
         """Create it, wait until it is active, and let items expire."""
-        self._store.create_table(self._tags)
+        self._table.create(self._tags)
         with translated(self.name, "table"):
             self._dynamodb.get_waiter("table_exists").wait(TableName=self.name, WaiterConfig=_WAITER)
-        self._store.expire_items()
+        self._table.expire_items()
 
     def repair(self) -> None:
         """Set the tags, and let items expire."""
         with translated(self.name, "table"):
             self._dynamodb.tag_resource(ResourceArn=self._arn, Tags=to_tag_list(self._tags))
-        if "items do not expire" in (self.problems() or ()):
-            self._store.expire_items()
+        if not self._table.expires():
+            self._table.expire_items()

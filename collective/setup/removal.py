@@ -11,9 +11,9 @@ from typing import Any
 from collective import names
 from collective.aws.errors import translated
 from collective.errors import NotFound
-from collective.fleet.steering.table_store import KEY as RUNS_KEY
 from collective.nodesets import fold
 from collective.registry.dynamodb import KEY
+from collective.registry.run_table import KEY as RUNS_KEY
 from collective.setup import REMOVE, Plan, Step
 from collective.setup.aws_inventory import Cloud
 from collective.text import plural

@@ -62,7 +62,7 @@ class MemoryRunStore:
 
     def end_lease(self) -> None:
         """Let every lease end now."""
-        self._ends = dict.fromkeys(self._ends, 0.0)
+        self._ends = dict.fromkeys(self._ends, float("-inf"))
 
     def runs(self) -> list[RunEntry]:
         """Return all runs, the newest first."""

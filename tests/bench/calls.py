@@ -18,12 +18,13 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from http_server import COUNTS
-from report import Report, Spread, Table
+from report import BenchReport, FigureTable, Spread
 from support.crpc_process import BIN, clean_environment, own_lab
 from support.servers import PROGRAMS
 
 from collective.lab.layout import Layout
-from collective.setup.cost import DAYS, US_EAST_1
+from collective.prices import US_EAST_1
+from collective.setup.cost import DAYS
 
 HERE = Path(__file__).parent
 RUNS = 5
@@ -40,29 +41,29 @@ PARTS = {
 SQS = ("SendMessage", "ReceiveMessage", "DeleteMessageBatch", "GetQueueAttributes", "CreateQueue", "GetQueueUrl")
 
 
-def on_servers(report: Report) -> None:
+def on_servers(report: BenchReport) -> None:
     """Measure calls to real daemons on moto, and on fauxqs if it is installed."""
     _calls(report, "moto", (1, 10, 50))
     if (PROGRAMS / "fauxqs").exists():
         _calls(report, "fauxqs", (10, 50, 200))
 
 
-def behind_latencies(report: Report) -> None:
+def behind_latencies(report: BenchReport) -> None:
     """Measure calls to real daemons on fauxqs, behind AWS's latencies; then to simulated nodes behind them."""
     if (PROGRAMS / "fauxqs").exists():
         _calls(report, "fauxqs", (10, 50), latency=True)
     _to_simulated(report, (50, 500, 5000), latency=True)
 
 
-def to_simulated(report: Report) -> None:
+def to_simulated(report: BenchReport) -> None:
     """Measure calls to simulated nodes without latencies, and ten calls at once."""
     _to_simulated(report, (1000, 2000, 5000, 10_000), latency=False)
     _at_once(report)
 
 
-def _calls(report: Report, server: str, sizes: Sequence[int], *, latency: bool = False) -> None:
+def _calls(report: BenchReport, server: str, sizes: Sequence[int], *, latency: bool = False) -> None:
     title = f"`crpc rpcutil ping` on {server}{', behind the latencies of AWS' if latency else ''}; ms"
-    table = Table(title, [f"{size} nodes" for size in sizes])
+    table = FigureTable(title, [f"{size} nodes" for size in sizes])
     found = []
     for size in sizes:
         with tempfile.TemporaryDirectory() as name, _own_lab(Path(name), size, server, latency) as (environment, proxy):
@@ -70,9 +71,9 @@ def _calls(report: Report, server: str, sizes: Sequence[int], *, latency: bool =
     _report(report, table, found, sizes)
 
 
-def _to_simulated(report: Report, sizes: Sequence[int], *, latency: bool) -> None:
+def _to_simulated(report: BenchReport, sizes: Sequence[int], *, latency: bool) -> None:
     title = f"`crpc rpcutil ping` to simulated nodes{', behind the latencies of AWS' if latency else ''}; ms"
-    table = Table(title, [f"{size} nodes" for size in sizes])
+    table = FigureTable(title, [f"{size} nodes" for size in sizes])
     found = []
     for size in sizes:
         with tempfile.TemporaryDirectory() as name, simulated(Path(name), size, latency=latency) as (environment, url):
@@ -80,17 +81,19 @@ def _to_simulated(report: Report, sizes: Sequence[int], *, latency: bool) -> Non
     _report(report, table, found, sizes)
 
 
-def _at_once(report: Report) -> None:
+def _at_once(report: BenchReport) -> None:
     """Measure ten callers at once: each has its own process, and all share the processor."""
     with tempfile.TemporaryDirectory() as name, simulated(Path(name), 50, latency=False) as (environment, _):
-        words = [BIN / "crpc", "rpcutil", "ping", "--json"]
-        alone, together, used = [], [], []
+        words: list[str | Path] = [BIN / "crpc", "rpcutil", "ping", "--json"]
+        alone: list[float] = []
+        together: list[float] = []
+        used: list[float] = []
         for _ in range(RUNS + 1):
             alone.append(_seconds(words, environment, 1)[0])
             wall, processor = _seconds(words, environment, 10)
             together.append(wall)
             used.append(processor)
-        table = Table("Ten callers at once, 50 simulated nodes", ("median (range), ms",))
+        table = FigureTable("Ten callers at once, 50 simulated nodes", ("median (range), ms",))
         table.row("one caller", Spread([1000 * one for one in alone[1:]]))
         table.row("ten callers, until the last has ended", Spread([1000 * one for one in together[1:]]))
         table.row("processor time of the ten callers", Spread([1000 * one for one in used[1:]]))
@@ -107,7 +110,9 @@ def _seconds(words: Sequence[str | Path], environment: Mapping[str, str], count:
     return time.monotonic() - began, used
 
 
-def _report(report: Report, table: Table, found: Sequence[Mapping[str, Sequence[float]]], sizes: Sequence[int]) -> None:
+def _report(
+    report: BenchReport, table: FigureTable, found: Sequence[Mapping[str, Sequence[float]]], sizes: Sequence[int]
+) -> None:
     for part in [*PARTS, "whole", "processor"]:
         table.row(part, *(Spread(one[part]) for one in found))
     table.row("memory of the caller, MB", *(Spread(one["memory"]) for one in found))
@@ -138,7 +143,7 @@ def _measured(
 def traced(environment: dict[str, str], *words: str) -> dict[str, float]:
     """Run one call; return the milliseconds of its parts, and what it used."""
     with tempfile.NamedTemporaryFile() as file:
-        command = [sys.executable, HERE / "traced_crpc.py", *(words or ("rpcutil", "ping"))]
+        command: list[str | Path] = [sys.executable, HERE / "traced_crpc.py", *(words or ("rpcutil", "ping"))]
         began = time.monotonic()
         with subprocess.Popen(
             command, env={**environment, "BENCH_MARKS": file.name}, stdout=subprocess.DEVNULL
@@ -162,7 +167,7 @@ def _priced(counted: Counter[str], nodes: int, simulated: bool) -> dict[str, flo
     return {"requests": requests, "dollars": dollars}
 
 
-def idle(report: Report, seconds: float = 65.0) -> None:
+def idle(report: BenchReport, seconds: float = 65.0) -> None:
     """Count the requests of idle nodes, and what they cost in a month."""
     with tempfile.TemporaryDirectory() as name, _own_lab(Path(name), 5, "moto", latency=False) as (_, proxy):
         time.sleep(3)
@@ -170,7 +175,7 @@ def idle(report: Report, seconds: float = 65.0) -> None:
         time.sleep(seconds)
         counted = counts(proxy)
     polls = counted["ReceiveMessage"] / 5 / seconds * 3600
-    table = Table("An idle node, counted", ("per hour", "dollars a month"))
+    table = FigureTable("An idle node, counted", ("per hour", "dollars a month"))
     table.row("polls", f"{polls:.0f}", f"{polls * 24 * DAYS * US_EAST_1.sqs / 1e6:.4f}")
     for operation, count in counted.items():
         if operation.islower() or operation == "ReceiveMessage" or operation.startswith("bytes"):
@@ -224,7 +229,7 @@ def simulated(folder: Path, nodes: int, *, latency: bool) -> Iterator[tuple[dict
 
 @contextmanager
 def _started(program: str, *options: str) -> Iterator[str]:
-    command = [sys.executable, HERE / program, *options]
+    command: list[str | Path] = [sys.executable, HERE / program, *options]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:

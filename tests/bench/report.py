@@ -15,7 +15,7 @@ Step = Callable[[], object]
 
 
 @dataclass
-class Table:
+class FigureTable:
     """A table: the head of its first column is the title."""
 
     title: str
@@ -32,14 +32,14 @@ class Table:
         return "\n".join([*lines, *(f"| {name} | {' | '.join(cells)} |" for name, cells in self.rows.items())])
 
 
-class Report:
+class BenchReport:
     """All tables of one run."""
 
     def __init__(self) -> None:
-        self.tables: list[Table] = []
+        self.tables: list[FigureTable] = []
         self._began = time.time()
 
-    def add(self, table: Table) -> None:
+    def add(self, table: FigureTable) -> None:
         """Print a table, and keep it."""
         print(f"\n{table.text()}", flush=True)
         self.tables.append(table)
@@ -64,7 +64,7 @@ class Spread:
         return f"{statistics.median(self.values):.0f} ({min(self.values):.0f} to {max(self.values):.0f})"
 
 
-def noise() -> Table:
+def noise() -> FigureTable:
     """Return how much the times of one and the same work differ on this machine, now."""
 
     def work() -> float:
@@ -72,7 +72,7 @@ def noise() -> Table:
         sum(number * number for number in range(300_000))
         return (time.perf_counter() - began) * 1000
 
-    table = Table("Noise of the machine", ("median (range), ms",))
+    table = FigureTable("Noise of the machine", ("median (range), ms",))
     table.row("the same computation, 50 times", Spread([work() for _ in range(50)]))
     table.row("load average", f"{os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
     return table

@@ -27,9 +27,10 @@ from pathlib import Path
 import boto3
 import calls
 import trust
-from report import Report, Spread, Table, noise
+from report import BenchReport, FigureTable, Spread, noise
 from support.crpc_process import BIN, clean_environment
 from support.daemons import aws_environment, configure, daemon
+from support.footprint import descendants
 from support.proxy import Proxy
 
 from collective import Fleet, Targets
@@ -43,6 +44,7 @@ from collective.transport.sqs import SQSTransport
 HERE = Path(__file__).parent
 RUNS = 7
 MANY = 10_000  # nodes in a large registry
+LATER = 5  # actions of a kind whose processor time is measured
 IDLE = 30.0  # seconds for which an idle daemon is measured
 
 # Discovery in its own process, so that its memory can be measured.
@@ -100,7 +102,7 @@ for part, wanted in (("filter by a fact", ["role=web"]),
 print(json.dumps(marks))
 """
 
-report = Report()
+report = BenchReport()
 
 
 def main() -> None:
@@ -126,7 +128,7 @@ def start_up() -> None:
     with tempfile.TemporaryDirectory() as name:
         configure(Path(name))
         environment["COLLECTIVE_CONFIG"] = name
-        shown = Table("Commands that send nothing", ("median (range), ms", "processor, ms"))
+        shown = FigureTable("Commands that send nothing", ("median (range), ms", "processor, ms"))
         lines: list[list[str | Path]] = [
             [sys.executable, "-c", ""],
             [BIN / "crpc", "--help"],
@@ -144,7 +146,7 @@ def start_up() -> None:
 
 def requests() -> None:
     """Count the requests to SQS and SNS of one call, of all sides together."""
-    shown = Table("Requests of one call", ("direct", "budget 4.2 n + 2", "published", "budget 3.2 n + 2"))
+    shown = FigureTable("Requests of one call", ("direct", "budget 4.2 n + 2", "published", "budget 3.2 n + 2"))
     for nodes in (1, 5, 50):
         direct = count_requests(nodes, direct_limit=nodes)
         published = count_requests(nodes, direct_limit=0)
@@ -192,7 +194,7 @@ def registry() -> None:
         script = Path(name) / "discover.py"
         script.write_text(DISCOVER)
         figures = json.loads(_output([sys.executable, script], aws_environment(url)))
-    shown = Table(f"{MANY} nodes with 50 facts each", ("figure", "budget"))
+    shown = FigureTable(f"{MANY} nodes with 50 facts each", ("figure", "budget"))
     shown.row("read the table (moto; pages in 8 segments), s", f"{figures['scan']:.1f}", "")
     shown.row("filter: a fact, a number, a regular expression, ms", f"{figures['filter'] * 1000:.0f}", "1000")
     shown.row("peak memory of the caller, MB", f"{figures['peak_mb']:.0f}", "200")
@@ -201,7 +203,7 @@ def registry() -> None:
 
 def signatures() -> None:
     """Measure signing and verification."""
-    shown = Table("Signatures (Ed25519)", ("figure",))
+    shown = FigureTable("Signatures (Ed25519)", ("figure",))
     for name, figure in trust.figures():
         shown.row(name, figure)
     report.add(shown)
@@ -215,17 +217,49 @@ def one_daemon() -> None:
             environment = {**aws_environment(url), "COLLECTIVE_CONFIG": name}
             one = ["-I", "web1.example.com"]
             _output([BIN / "crpc", "rpcutil", "ping", *one], environment)
-            shown = Table("One daemon", ("figure", "budget"))
+            shown = FigureTable("One daemon", ("figure", "budget"))
             shown.row("private memory with the standard agents", f"{private_mb([node.process.pid]):.0f} MB", "60 MB")
-            shown.row("PSS with the standard agents", f"{private_mb([node.process.pid], 'Pss:'):.0f} MB", "")
+            shown.row("PSS with the standard agents", f"{private_mb([node.process.pid], 'Pss:'):.0f} MB", "30 MB")
+            shown.row("resident, with shared pages", f"{private_mb([node.process.pid], 'Rss:'):.0f} MB", "")
             before = processor_seconds(node.process.pid)
             time.sleep(IDLE)
             idle = (processor_seconds(node.process.pid) - before) / IDLE * 100
-            _output([BIN / "crpc", "shell", "run", "command=true", *one], environment)
+            family = partial(_family_seconds, node.process.pid)
+            first = _spent(family, partial(_output, [BIN / "crpc", "shell", "run", "command=true", *one], environment))
             helpers = [int(pid) for pid in _output(["pgrep", "-P", str(node.process.pid)], environment).split()]
             shown.row("additional memory after the first action", f"{private_mb(helpers):.0f} MB", "20 MB")
+            for pid in helpers:
+                shown.row(f"PSS of {_command(pid)}", f"{private_mb([pid], 'Pss:'):.0f} MB", "")
             shown.row("processor, idle", f"{idle:.2f} %", "0.5 %")
+            shown.row("processor, first action", f"{first * 1000:.0f} ms", "50 ms")
+            for words in (["shell", "run", "command=true"], ["package", "status", "package=bash"]):
+                call = partial(_output, [BIN / "crpc", *words, *one], environment)
+                spent = statistics.median(_spent(family, call) for _ in range(LATER))
+                shown.row(f"processor, a later {words[0]} {words[1]}", f"{spent * 1000:.0f} ms", "20 ms")
             report.add(shown)
+
+
+def _spent(seconds: Callable[[], float], step: Callable[[], object]) -> float:
+    """Return the processor time of a step; the processes of an action end shortly after its reply."""
+    before = seconds()
+    step()
+    time.sleep(0.5)
+    return seconds() - before
+
+
+def _family_seconds(pid: int) -> float:
+    """Return the processor time of a daemon, its helper processes, and all ended processes below them, in seconds."""
+    total = 0
+    for member in (pid, *descendants(pid)):
+        fields = Path(f"/proc/{member}/stat").read_text().rpartition(")")[2].split()
+        total += sum(map(int, fields[11:15]))
+    return total / os.sysconf("SC_CLK_TCK")
+
+
+def _command(pid: int) -> str:
+    """Return the name of a helper process of the standard library."""
+    words = Path(f"/proc/{pid}/cmdline").read_text()
+    return next((name for name in ("forkserver", "resource_tracker") if name in words), words[:40])
 
 
 def _session() -> boto3.Session:
@@ -261,7 +295,8 @@ def processor_seconds(pid: int) -> float:
 
 def repeated(words: list[str | Path], environment: dict[str, str]) -> tuple[list[float], list[float]]:
     """Return the durations and the processor times of several runs after a warm-up, in milliseconds."""
-    walls, used = [], []
+    walls: list[float] = []
+    used: list[float] = []
     for _ in range(RUNS + 1):
         before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
         subprocess.run(words, env=environment, capture_output=True, check=False)
@@ -281,7 +316,7 @@ def large_registry() -> None:
         script = Path(name) / "snapshot.py"
         script.write_text(SNAPSHOT)
         found = json.loads(_output([sys.executable, script, Path(name) / "snapshot"], clean_environment()))
-    shown = Table("100,000 nodes with 50 facts each, in a snapshot", ("processor time, ms",))
+    shown = FigureTable("100,000 nodes with 50 facts each, in a snapshot", ("processor time, ms",))
     for part, seconds in found.items():
         shown.row(part, seconds * 1000)
     report.add(shown)
@@ -289,12 +324,12 @@ def large_registry() -> None:
 
 def simulated_nodes() -> None:
     """Measure one call to nodes with their real code, in one process for each size."""
-    shown = Table(
+    shown = FigureTable(
         "Simulated nodes with real node code, processor time",
         ("caller, s", "nodes, s", "both, s", "memory of the call, MB"),
     )
     for count in (1000, 2000, 5000, 10_000):
-        command = [sys.executable, HERE / "simulated_nodes.py", str(count)]
+        command: list[str | Path] = [sys.executable, HERE / "simulated_nodes.py", str(count)]
         found = json.loads(_output(command, {**clean_environment(), "PYTHONPATH": str(HERE.parent)}))
         names = ("caller_s", "nodes_s", "total_s")
         shown.row(f"{count} nodes", *(f"{found[name]:.2f}" for name in names), f"{found['call_mb']:.0f}")

@@ -47,15 +47,20 @@ def session() -> boto3.Session:
 
 @pytest.mark.usefixtures("nodes")
 def test_a_call_costs_few_requests(tmp_path: Path, proxy: Proxy) -> None:
-    """At most 3.2 requests to SQS for each node when published, 4.2 when sent to each; few bytes, and no other."""
-    for limit, per_node in ((0, 3.2), (len(NODES), 4.2)):
+    """Nodes make three requests to SQS each, the caller few more; few bytes, and no other requests.
+
+    With full receives the caller makes 0.2 requests for each reply (`tests/test_receivers.py`). On a busy machine
+    replies arrive one after the other, and it makes up to one.
+    """
+    for limit, per_node in ((0, 4), (len(NODES), 5)):
         config = ClientConfig(COLLECTIVE, state=tmp_path / "state", registry="none", direct_limit=limit)
         with Fleet(config, SQSTransport(AWS(session()), connections=CONNECTIONS)) as fleet:
             fleet.call("rpcutil", "ping", targets=Targets(nodes=NODES)).wait()  # creates the reply queue
             wait_until(lambda: waiting(proxy), 30)
             counted, sizes = counted_call(fleet, proxy)
-        assert sum(counted[name] for name in SQS) <= per_node * len(NODES) + 5, (limit, dict(counted))
+        assert sum(counted[name] for name in SQS) <= per_node * len(NODES) + 2, (limit, dict(counted))
         assert (counted["Publish"], counted["GetQueueAttributes"]) == (limit == 0, 0)
+        assert counted["SendMessage"] == len(NODES) + limit
         assert sum(sizes) / len(NODES) < 12_000
 
 

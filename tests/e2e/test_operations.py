@@ -42,8 +42,8 @@ def test_from_an_empty_account_to_the_first_reply_and_back(
     # 1, 2: a caller, then topic and table
     sh("mkdir ~/.ssh && ssh-keygen -q -t ed25519 -N '' -f ~/.ssh/id_ed25519")
     sh("mkdir -p ~/.config/collective && echo 'collective: operations' > ~/.config/collective/client.yaml")
-    assert "2 changes to make\n" in sh("crpc setup --dry-run").stdout
-    assert "2 changes made\n" in sh("crpc setup --yes").stdout
+    assert "3 changes to make\n" in sh("crpc setup --dry-run").stdout
+    assert "3 changes made\n" in sh("crpc setup --yes").stdout
 
     # 3: the first node, in a folder instead of /etc/collective
     etc = tmp_path / "etc"

@@ -11,18 +11,22 @@ import pytest
 from support.run_store_contract import CHECKS, MakeStore, begin_event, holder, names, order, request_event
 
 from collective.aws.session import AWS
-from collective.fleet.steering.table_store import EXPIRES, TableRunStore
+from collective.fleet.steering.table_store import TableRunStore
 from collective.messages import new_id
+from collective.registry.run_table import EXPIRES, RunTable
 
 
 @pytest.fixture
 def store(moto_server: str) -> TableRunStore:
     """An empty table."""
     session = boto3.Session("test", "test", region_name="eu-central-1")
-    store = TableRunStore(AWS(session, endpoint=moto_server), f"t{uuid.uuid4().hex[:8]}_runs")
-    store.create_table()
-    store.expire_items()
-    return store
+    aws, name = AWS(session, endpoint=moto_server), f"t{uuid.uuid4().hex[:8]}_runs"
+    table = RunTable(aws, name)
+    table.create()
+    assert not table.expires()
+    table.expire_items()
+    assert table.expires()
+    return TableRunStore(aws, name)
 
 
 @pytest.mark.parametrize("contract", CHECKS, ids=lambda one: one.__name__)

@@ -15,7 +15,7 @@ from support.json_documents import check_document
 from support.proxy import Proxy
 
 from collective import names
-from collective.fleet.steering.table_store import KEY as RUNS_KEY
+from collective.registry.run_table import KEY as RUNS_KEY
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def test_the_first_run_creates_everything_and_the_second_nothing(account: Accoun
     first, second = account.crpc("setup", "--yes"), account.crpc("setup", "--yes")
     assert first.stdout.startswith(f"{mine} in the account 123456789012, eu-central-1:\n")
     assert lines(first) == [f"+ topic {mine}_requests", f"+ table {mine}_nodes", f"+ table {mine}_runs"]
-    assert first.stdout.endswith("\n2 changes made\n")
+    assert first.stdout.endswith("\n3 changes made\n")
     assert lines(second) == [
         f"= topic {mine}_requests (exists)",
         f"= table {mine}_nodes (exists)",
@@ -55,7 +55,7 @@ def test_a_dry_run_shows_the_plan_and_changes_nothing(account: AccountUnderTest)
     done = account.crpc("setup", "--dry-run")
     kinds = (("topic", "requests"), ("table", "nodes"), ("table", "runs"))
     assert lines(done) == [f"+ {kind} {account.collective}_{name}" for kind, name in kinds]
-    assert done.stdout.endswith("\n2 changes to make\n")
+    assert done.stdout.endswith("\n3 changes to make\n")
     assert (account.topics(), account.tables()) == ([], [])
 
 

@@ -284,7 +284,7 @@ def test_the_profile_of_each_call_is_used(warm: Warm, tmp_path: Path) -> None:
 
 
 def test_another_environment_of_python_has_another_process(warm: Warm, tmp_path: Path) -> None:
-    """In another locale or with other Python variables the warm process is not used."""
+    """The warm process is not used in another locale, or with other variables of Python."""
     before = warm.served()
     for env in ({"LC_ALL": "C"}, {"PYTHONWARNINGS": "error::UserWarning"}, {"PYTHONPATH": str(tmp_path)}):
         assert warm.crpc("--version", **env).returncode == 0
@@ -309,6 +309,19 @@ def test_a_change_of_the_installation_replaces_it(environment: dict[str, str], r
     wait_until(lambda: warm.crpc("warm", "status").returncode == 0, 40)
     assert warm.state()["pid"] != first
     warm.crpc("warm", "stop")
+
+
+def test_a_process_that_does_not_answer_is_not_waited_for(warm: Warm) -> None:
+    """Without an answer within some seconds the command line runs in the usual way, and only there."""
+    pid = warm.state()["pid"]
+    before = warm.served()
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        assert warm.crpc("--version").stdout.startswith("crpc ")
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    wait_until(lambda: warm.state()["active"] == 0, 20)
+    assert warm.served() <= before + 1
 
 
 def test_many_calls_leak_nothing(warm: Warm) -> None:

@@ -16,7 +16,8 @@ INVALID_NODE_CONFIGS = {
     "{collective: P, identity: a}": "invalid collective name 'P'",
     "{collective: p, identity: a b}": "invalid identity 'a b'",
     "{collective: p, identity: a, accept_unsigned: 'yes'}": "accept_unsigned: must be true or false, not 'yes'",
-    "{collective: p, identity: a, heartbeat: soon}": "heartbeat: must be a number, not 'soon'",
+    "{collective: p, identity: a, heartbeat: soon}": "heartbeat: invalid duration 'soon': use "
+    "seconds (90s), minutes (15m), hours (36h) or days (7d)",
     "{collective: p, identity: a, heartbeat: true}": "heartbeat: must be a number, not True",
     "{collective: p, identity: a, heartbeat: 0}": "heartbeat: must be greater than 0, not 0",
     "{collective: p, identity: a, heartbeat: .nan}": "heartbeat: must be between 0 and 1000000000, not nan",

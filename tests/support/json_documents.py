@@ -20,3 +20,8 @@ def check_document(document: Any) -> str:
     name = DOCUMENTS[document["schema"]]
     Draft202012Validator(schemas.load(name), registry=_REGISTRY).validate(document)
     return name
+
+
+def check_schema(name: str, value: Any) -> None:
+    """Validate a value, such as a line of output that names no schema, with the schema `name`."""
+    Draft202012Validator(schemas.load(name), registry=_REGISTRY).validate(value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from collective.membership import Event, StateFile, View, Watcher
+from collective.membership import Event, MemberView, StateFile, Watcher
 from collective.membership.confirmation import Suspect, Verdict
 from collective.registry import NodeRecord
 from collective.registry.memory import MemoryRegistry
@@ -24,7 +24,7 @@ class Clock:
         return self.time
 
 
-class Answers:
+class FixedVerdicts:
     """A confirmation with fixed answers: `dead` nodes have failed, those in `unknown` have no verdict."""
 
     def __init__(self) -> None:
@@ -49,14 +49,14 @@ class Answers:
         """Return at once."""
 
 
-class World:
+class WatchedRegistry:
     """A registry in memory, and a watcher on it that tests can restart."""
 
-    def __init__(self, path: Path | None = None, view: View | None = None, settle: float = 0.0) -> None:
+    def __init__(self, path: Path | None = None, view: MemberView | None = None, settle: float = 0.0) -> None:
         self.clock = Clock()
         self.registry = MemoryRegistry(self.clock)
-        self.answers = Answers()
-        self.path, self.view, self.settle = path, view or View(), settle
+        self.answers = FixedVerdicts()
+        self.path, self.view, self.settle = path, view or MemberView(), settle
         self.start()
 
     def start(self) -> None:

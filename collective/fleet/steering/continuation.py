@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Times:
+class SteeringTimes:
     """How a caller waits and tells the time: `poll` is in seconds between two looks for orders."""
 
     poll: float = 2.0
@@ -41,7 +41,7 @@ class Continuation:
     taken: ReadRun
     lease: RunLease
     secrets: Mapping[str, Any] = field(default_factory=dict)
-    times: Times = Times()
+    times: SteeringTimes = SteeringTimes()
     on_answers: Callable[[Outcomes], None] = lambda _: None
 
     def plan(self, fleet: Fleet, gates: Gates) -> CallPlan:

@@ -12,11 +12,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from collective.run_lease import LEASE as LEASE
+from collective.run_lease import RENEW as RENEW
+
 Event = Mapping[str, Any]
 
 RUNNING, PAUSED, UNFINISHED, COMPLETE = "running", "paused", "unfinished", "complete"
-LEASE = 20.0  # seconds for which a caller goes on without a renewal
-RENEW = 5.0  # seconds between two renewals
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,8 @@ log = logging.getLogger(__name__)
 class RunState:
     """The run with the ID `run`. Statements count if a key in `allowed` has signed them (None: they are not signed).
 
-    `holder` is the ID of the last takeover, `holder_name` its caller. `paused` and `stopped` are by whom and why, empty
-    if it is not. `refused` are statements that do not count, with the reason, by their ID.
+    `holder` is the ID of the last takeover, `holder_name` its caller. `paused` and `stopped` say which caller has
+    ordered it, and are empty without an order. `refused` are statements that do not count, by ID.
     """
 
     run: str

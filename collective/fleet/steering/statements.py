@@ -5,7 +5,7 @@
     order   by a caller that pauses, resumes or stops it
 
 A statement is valid for one run, in the namespace `collective-run`. The keys that a record accepts are those in the
-plan: the caller's own, and its file of allowed signers at the time. Whoever reads the record checks them, so a
+plan: the caller's own, and its file of allowed signers at the time. Every reader of the record checks them, so a
 statement of another key has no effect. Records on one machine are not signed: only their user can write them.
 """
 

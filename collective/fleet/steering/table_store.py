@@ -15,22 +15,23 @@ import json
 import math
 import secrets
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from collective import names
 from collective.aws.errors import translated
 from collective.aws.session import AWS
 from collective.errors import Unreachable
 from collective.fleet.runs import saved_run
 from collective.fleet.steering.run_log import LEASE, Event, Holder, RunEntry, RunLog, RunProgress
+from collective.registry.run_table import EXPIRES
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-KEY: Any = [{"AttributeName": "part", "KeyType": "HASH"}, {"AttributeName": "entry", "KeyType": "RANGE"}]
-EXPIRES = "expires"
+    from collective.config import ClientConfig
+
 DAYS = 30.0
 _ITEM = 300 * 1024  # bytes of lines in one item; DynamoDB's limit for an item is 400 KB
 _MOST = 64 * 1024 * 1024  # bytes of one batch, after decompression
@@ -49,30 +50,14 @@ class TableRunStore:
         self._client: DynamoDBClient = aws.client("dynamodb")
         self._entries: dict[str, str] = {}  # by run, the sort key of its item in the list
 
+    @classmethod
+    def connect(cls, config: ClientConfig) -> TableRunStore:
+        """Return the runs of the collective of a caller. Raises ConfigError."""
+        return cls(AWS.of(config), names.runs_table(config.collective), config.runs_days)
+
     def now(self) -> float:
         """Return the servers' time in Unix seconds."""
         return self._aws.now()
-
-    def create_table(self, tags: Mapping[str, str] | None = None) -> None:
-        """Create the table, billed per request, unless it exists."""
-        with translated(self._table, "table"), suppress(self._client.exceptions.ResourceInUseException):
-            self._client.create_table(
-                TableName=self._table,
-                KeySchema=KEY,
-                AttributeDefinitions=[
-                    {"AttributeName": "part", "AttributeType": "S"},
-                    {"AttributeName": "entry", "AttributeType": "S"},
-                ],
-                BillingMode="PAY_PER_REQUEST",
-                Tags=[{"Key": key, "Value": value} for key, value in (tags or {}).items()],
-            )
-
-    def expire_items(self) -> None:
-        """Let DynamoDB delete items that have expired; the table must be active."""
-        with translated(self._table, "table"):
-            self._client.update_time_to_live(
-                TableName=self._table, TimeToLiveSpecification={"Enabled": True, "AttributeName": EXPIRES}
-            )
 
     def create(self, events: Sequence[Event], holder: Holder) -> RunLog:
         """Write the events, then the item of the list with a lease."""
@@ -285,7 +270,8 @@ def _entry(item: Any, now: float) -> RunEntry | None:
         end = saved_run.valid(json.loads(item["ended"]["S"])) if "ended" in item else {}
         progress = RunProgress(**json.loads(item["progress"]["S"])) if "progress" in item else RunProgress()
         lease_end = float(item["lease_end"]["N"]) if "lease_end" in item else 0.0
-        holder = Holder(*(item[name]["S"] for name in _HELD), int(item["held_pid"]["N"]))
+        held, by, on = (item[name]["S"] for name in _HELD)
+        holder = Holder(held, by, on, int(item["held_pid"]["N"]))
         if begin is None or end is None or float(item[EXPIRES]["N"]) < now:
             return None
         time = int(item["entry"]["S"].partition("-")[0]) / 1000

@@ -6,4 +6,5 @@ monitor.py    the process that watches one worker and kills the action's process
 worker.py     the process that runs the action
 cgroup.py     a control group for each action, if systemd has delegated one
 importing.py  import a plugin's file
+preloading.py what the fork server imports when it starts
 """

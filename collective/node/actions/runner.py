@@ -13,12 +13,13 @@ import contextlib
 import logging
 import secrets
 import threading
+from collections.abc import Iterable
 from dataclasses import replace
 from multiprocessing.connection import Connection
 
 from collective import bounded_json
 from collective.errors import MessageError
-from collective.node.actions import leftovers
+from collective.node.actions import leftovers, preloading
 from collective.node.actions.cgroup import Group, Groups
 from collective.node.actions.fork_server import ForkServer
 from collective.node.actions.job import CRASHED, LARGEST_MESSAGE, ActionJob, ActionResult, failed_result
@@ -35,9 +36,14 @@ class Runner:
 
     def __init__(self, groups: Groups | None = None) -> None:
         self._groups = groups or Groups(None)
-        self._fork_server = ForkServer(["collective.node.actions.monitor"])
+        self._fork_server = ForkServer()
+        self.preload(())
         self._lock = threading.Lock()
         self._running: dict[Connection, str] = {}  # the tokens of the jobs
+
+    def preload(self, codes: Iterable[bytes]) -> None:
+        """Let the next fork server import what these compiled files of agents and data functions import."""
+        self._fork_server.preload(preloading.preloaded(codes))
 
     def run(self, job: ActionJob, timeout: float) -> ActionResult:
         """Run one job for at most `timeout` seconds and return how it ended; never raise for what an action does."""

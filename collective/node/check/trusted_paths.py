@@ -50,6 +50,8 @@ def _paths(config: NodeConfig, path: Path) -> list[Path]:
     folders = [*_plugin_folders(config), *config.fact_folders]
     files = [path, config.policy, config.allowed_signers, config.revoked_keys, *config.facts, *config.classes]
     programs = [file for words in config.fact_commands for file in _command_files(words)]
+    commands = [str(watch.get("exec") or watch.get("exec_json")) for watch in config.watches.values()]
+    programs += [file for command in commands for file in _command_files(command.split())]
     metrics = [config.metrics.parent] if config.metrics else []  # the owner of a folder can replace files in it
     return [*files, *programs, *metrics, config.state, *_with_content(folders)]
 

@@ -1,0 +1,101 @@
+"""`watches:` in node.yaml: what is read, and a daemon's watch from the registry to its command."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from support.waiting import wait_until
+
+from collective.config import load_node
+from collective.errors import ConfigError
+from collective.node.service.watches import NodeWatch, make_watches
+from collective.registry import NodeRecord
+from collective.registry.memory import MemoryRegistry
+
+FACTS = {"role": "lb"}
+
+
+def make(folder: Path, registry: MemoryRegistry, **watch: object) -> NodeWatch:
+    [made] = make_watches({"w": watch}, registry, folder, "test", "lb1", lambda: FACTS)
+    return made
+
+
+def put(registry: MemoryRegistry, identity: str, role: str = "web") -> None:
+    registry.put(NodeRecord(identity, "1", facts={"role": role}, instance="1"))
+
+
+def test_a_watch_runs_its_command_with_the_facts_of_the_node(tmp_path: Path) -> None:
+    """Chosen events of matching nodes reach the command; a restarted watch continues, with no event twice."""
+    out = tmp_path / "out"
+    registry = MemoryRegistry()
+    for identity, role in (("a", "web"), ("b", "db"), ("c", "web")):
+        put(registry, identity, role)
+    line = f'echo "$SERF_EVENT $SERF_SELF_NAME $SERF_SELF_ROLE $(cut -f1)" >> {out}'
+    words = {"exec": line, "filter": "role=web", "on": ["join", "leave"], "every": 0.05}
+
+    def lines() -> list[str]:
+        return sorted(out.read_text().splitlines()) if out.exists() else []
+
+    watch = make(tmp_path, registry, **words)
+    watch.start()
+    wait_until(lambda: len(lines()) == 2, 20)
+    watch.stop()
+    registry.leave("a", "1")
+    registry.put(NodeRecord("c", "1", facts={"role": "web", "new": 1}, instance="1"))
+    watch = make(tmp_path, registry, **words)
+    watch.start()
+    wait_until(lambda: len(lines()) == 3, 20)
+    watch.stop()
+    assert lines() == ["member-join lb1 lb a", "member-join lb1 lb c", "member-leave lb1 lb a"]
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("[]", "watches: must be a mapping of names to watches"),
+        ("{a b: {exec: x}}", "watches.a b: invalid name: use 1 to 64 characters"),
+        ("{a: 1}", "watches.a: must be a mapping, not 1"),
+        ("{a: {}}", "watches.a: must have either exec or exec_json"),
+        ("{a: {exec: x, exec_json: y}}", "watches.a: must have either exec or exec_json"),
+        ("{a: {exec: ' '}}", "watches.a.exec: must be a string that is not empty, not ' '"),
+        ("{a: {exec: x, filtre: y}}", "watches.a: unknown key 'filtre' (did you mean 'filter'?)"),
+        ("{a: {exec: x, filter: 'role='}}", "watches.a.filter: "),
+        ("{a: {exec: x, filter: \"fstat('/x').size>0\"}}", "watches.a.filter: the data function 'fstat' cannot be"),
+        ("{a: {exec: x, on: [joined]}}", "watches.a.on: unknown kind of event 'joined' (use join, leave"),
+        ("{a: {exec: x, on: join}}", "watches.a.on: must be a list of strings, not 'join'"),
+        ("{a: {exec: x, batch: 1}}", "watches.a.batch: must be true or false, not 1"),
+        ("{a: {exec: x, every: 0}}", "watches.a.every: invalid duration '0': must be more than 0 s"),
+        ("{a: {exec: x, timeout: true}}", "watches.a.timeout: invalid duration 'True'"),
+    ],
+)
+def test_an_invalid_watch_is_refused(tmp_path: Path, text: str, error: str) -> None:
+    """The error names file and key."""
+    path = tmp_path / "node.yaml"
+    path.write_text(f"collective: test\nidentity: a\nwatches: {text}\n")
+    with pytest.raises(ConfigError) as caught:
+        load_node(path)
+    assert str(caught.value).startswith(f"{path}: {error}")
+
+
+def test_a_user_that_does_not_exist_is_refused(tmp_path: Path) -> None:
+    """A daemon does not start with a watch that it cannot run."""
+    with pytest.raises(ConfigError, match=r"^watches.w.user: user 'no-such-user' does not exist on this node"):
+        make(tmp_path, MemoryRegistry(), exec="true", user="no-such-user")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can run a command as another user")
+def test_a_command_runs_as_its_user(tmp_path: Path) -> None:
+    """The command has the user's number and environment."""
+    out = tmp_path / "out"
+    out.touch()
+    out.chmod(0o666)
+    for parent in (tmp_path, *tmp_path.parents[:2]):
+        parent.chmod(parent.stat().st_mode | 0o111)
+    registry = MemoryRegistry()
+    put(registry, "a")
+    watch = make(tmp_path, registry, exec=f"echo $(id -un) $USER >> {out}", user="daemon")
+    watch.start()
+    wait_until(lambda: out.read_text() == "daemon daemon\n", 20)
+    watch.stop()
