@@ -107,4 +107,4 @@ def test_a_folder_named_like_a_check_is_ambiguous(
     code, out, _ = called(["check", "nodes"], capsys)
     assert code == 3
     assert "'nodes' is a check and a folder (use './nodes'" in out
-    assert called(["check", "./nodes"], capsys)[1].startswith("0 DDLs") or "no DDL" in capsys.readouterr().err
+    assert called(["check", "./nodes"], capsys)[:2] == (0, "0 DDLs: no errors\n")
