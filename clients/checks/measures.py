@@ -15,7 +15,6 @@ from collective.text import plural
 
 if TYPE_CHECKING:
     from collective.config import ClientConfig
-    from collective.registry import Contents
     from collective.setup.aws_inventory import Cloud
 
 
@@ -34,8 +33,9 @@ def nodes(config: ClientConfig) -> Measured:
     from collective.fleet.known_nodes import KnownNodes
     from collective.fleet.node_list import listed
 
-    contents, now, _ = _read(config)
-    found = Counter(node.state for node in listed(contents, now, KnownNodes(config.state, config.collective)))
+    table = _with_registry(config).registry(config.collective)
+    contents = table.read()
+    found = Counter(node.state for node in listed(contents, table.now(), KnownNodes(config.state, config.collective)))
     absent = found["stale"] + found["invalid"]
     values = {"absent": absent, **{name: found[name] for name in ("alive", "stale", "invalid", "stopped", "revoked")}}
     text = f"{plural(found['alive'], 'node')} alive, {found['stale']} stale, {found['invalid']} invalid"
@@ -49,7 +49,7 @@ def queues(config: ClientConfig) -> Measured:
     values = {"longest": longest, "unread": sum(depths.values()), "queues": len(depths)}
     if config.registry == "none":
         return Measured(values, text)
-    contents, _, _ = _read(config)
+    contents = _with_registry(config).registry(config.collective).read()
     identities = {*(record.identity for record in contents.records), *contents.invalid}
     known = {names.node_queue(config.collective, identity) for identity in identities}
     orphans = len(depths.keys() - known)
@@ -66,7 +66,10 @@ def replies(config: ClientConfig) -> Measured:
 
 def registry(config: ClientConfig) -> Measured:
     """Measure how many seconds a read of the whole registry takes. Raises TransportError."""
-    contents, _, took = _read(config)
+    table = _with_registry(config).registry(config.collective)
+    began = time.monotonic()
+    contents = table.read()
+    took = time.monotonic() - began
     records, invalid = len(contents.records), len(contents.invalid)
     values = {"time": round(took, 6), "records": records, "invalid": invalid}
     return Measured(values, f"{plural(records, 'record')} read in {took:.2f} s, {invalid} invalid", unit="s")
@@ -78,15 +81,11 @@ def _cloud(config: ClientConfig) -> Cloud:
     return Cloud.connect(config)
 
 
-def _read(config: ClientConfig) -> tuple[Contents, float, float]:
-    """Return the contents of the registry, its time, and the seconds that the read took."""
+def _with_registry(config: ClientConfig) -> Cloud:
+    """Return the account of a collective that has a registry."""
     if config.registry == "none":
         raise UsageError("this collective has no registry (client.yaml has 'registry: none')")
-    table = _cloud(config).registry(config.collective)
-    began = time.monotonic()
-    contents = table.read()
-    took = time.monotonic() - began
-    return contents, table.now(), took
+    return _cloud(config)
 
 
 def _depths(cloud: Cloud, prefix: str, belongs: Callable[[str, str], bool], collective: str) -> dict[str, int]:
