@@ -172,8 +172,8 @@ class Parser(argparse.ArgumentParser):
 
     @property
     def options(self) -> dict[str, argparse.Action]:
-        """The options of this parser by name: `-t`, `--timeout`."""
-        return self._option_string_actions
+        """The options of this parser by name, such as `-t` and `--timeout`, without those that no page shows."""
+        return {name: one for name, one in self._option_string_actions.items() if one.help is not argparse.SUPPRESS}
 
     def format_usage(self) -> str:
         """Return a short usage line: the words, required options, and `[options]` for the others."""

@@ -23,8 +23,11 @@ from support.waiting import wait_until
 from collective.testing import Network, memory_fleet
 from collective.testing.simulation import Simulation
 
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's background jobs; commands would inherit it
+# A shell's background jobs ignore SIGINT, and what `nohup` starts ignores SIGHUP; commands would inherit both.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 make_neutral()  # before anything is collected: some values are read once
 hypothesis.settings.register_profile("any machine", deadline=None)  # how long an example takes depends on its load
 hypothesis.settings.load_profile("any machine")

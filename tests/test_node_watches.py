@@ -91,7 +91,7 @@ def test_a_command_runs_as_its_user(tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.touch()
     out.chmod(0o666)
-    for parent in (tmp_path, *tmp_path.parents[:2]):
+    for parent in (tmp_path, *tmp_path.parents[:3]):
         parent.chmod(parent.stat().st_mode | 0o111)
     registry = MemoryRegistry()
     put(registry, "a")

@@ -70,7 +70,9 @@ def _add_show(show: Parser) -> None:
         "--since", type=_time, metavar="TIME", help="start time: 2026-11-21T10:00 (UTC), or an age: 90s, 15m, 2h, 3d"
     )
     show.add_argument("--until", type=_time, metavar="TIME", help="end time, in the same format")
-    show.add_argument("--outcome", choices=OUTCOMES, help="only requests with this outcome")
+    show.add_argument(
+        "--outcome", choices=OUTCOMES, metavar="OUTCOME", help=f"only requests with this outcome: {', '.join(OUTCOMES)}"
+    )
     show.add_argument("--run", default="", metavar="RUN", help="only requests of this run: an ID, or its first digits")
 
 

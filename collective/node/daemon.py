@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from collective.node.assembly import DaemonParts
 
 log = logging.getLogger(__name__)
+# Until `_run` configures logging, nothing is printed beside the one line of an error.
+logging.getLogger("collective").addHandler(logging.NullHandler())
 
 _FIRST_FACTS = 3.0  # seconds to wait for slow sources of facts before serving
 _LAST_POLL = 3.0  # seconds that the receiving thread may take to end its poll

@@ -23,12 +23,16 @@ from cfnlint.decode import cfn_yaml
 from support.accounts import AgedCloud
 from support.iam import IAMPolicy
 from support.iam_session import ACCOUNT, REGION, Gate, open_session
+from support.run_store_contract import begin_event, holder, order, request_event
 
 from collective import names
 from collective.aws.session import AWS
 from collective.config import ClientConfig, NodeConfig
 from collective.errors import AccessDenied, Forbidden
 from collective.fleet.fleet import Fleet
+from collective.fleet.steering.run_log import RunProgress
+from collective.fleet.steering.table_store import TableRunStore
+from collective.messages import new_id
 from collective.node.check import aws_probe
 from collective.node.requests.receiver import Receiver
 from collective.node.server import Server
@@ -216,8 +220,21 @@ def test_the_caller_policy_is_exactly_sufficient(tmp_path: Path) -> None:
     assert caller.unread(QUEUE) == 0  # as for a silent node
     gate.session.client("sns").get_topic_attributes(TopicArn=TOPIC_ARN)  # as in `crpc doctor`
     caller.delete_replies(reply)  # as in `crpc doctor`
+    record_run(TableRunStore(AWS(gate.session), names.runs_table(COLLECTIVE)))
     assert gate.denied == []
     assert gate.used == policy("caller").grants
+
+
+def record_run(store: TableRunStore) -> None:
+    """Record a shared rollout, read it, and take it over."""
+    run, alice = new_id(), holder()
+    store.create([begin_event(run), request_event()], alice)
+    [entry] = [one for one in store.runs() if one.run == run]
+    log = store.log(entry)
+    assert [event["event"] for event in log.news()] == ["begin", "request"]
+    assert log.append([order("pause")]) == []
+    assert store.renew(run, alice, RunProgress())
+    assert not store.take(entry, holder("bob"))
 
 
 def test_a_node_creates_a_deleted_queue_again() -> None:
@@ -321,6 +338,7 @@ def spoil(topic: str, table: str, queue: str) -> None:
     sns.set_subscription_attributes(
         SubscriptionArn=subscription["SubscriptionArn"], AttributeName="RawMessageDelivery", AttributeValue="false"
     )
-    table_arn = f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{table}"
-    dynamodb.untag_resource(ResourceArn=table_arn, TagKeys=["collective"])
+    for name in (table, names.runs_table("operated")):
+        table_arn = f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{name}"
+        dynamodb.untag_resource(ResourceArn=table_arn, TagKeys=["collective"])
     change_attributes(queue)

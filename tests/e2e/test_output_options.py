@@ -65,6 +65,7 @@ LINES: dict[str, str] = {
     "playbook list": "playbook list",
     "run list": "run list",
     "warm status": "warm status",
+    "watch": "watch --once",
     "request": "rpcutil get_fact fact=role",
     "file get": "file get {node}/nrpe.cfg {}/copies",
 }
@@ -89,6 +90,10 @@ NOT_RUN = {
     "run take": "needs a rollout: test_steering.py",
     "warm start": "starts a process: test_warm.py",
     "warm stop": "ends a process: test_warm.py",
+    "inventory export": "has the forms of other programs: test_exports.py",
+    **dict.fromkeys(
+        ("check nodes", "check queues", "check replies", "check registry"), "is a Nagios plugin: test_fleet_checks.py"
+    ),
     "lab run": "starts a lab",
     "lab start": "starts a lab",
     "lab stop": "stops the lab",

@@ -89,7 +89,8 @@ class Gate:
 
     def _about_dynamodb(self, params: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
         item = params.get("Key") or params.get("Item") or {}
-        keys = {"dynamodb:LeadingKeys": item["identity"]["S"]} if item else {}
+        first = item.get("identity") or item.get("part")  # the partition keys of the registry and of shared runs
+        keys = {"dynamodb:LeadingKeys": first["S"]} if first else {}
         return params.get("ResourceArn") or f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{params['TableName']}", keys
 
     def _about_sts(self, _: Mapping[str, Any]) -> None:
