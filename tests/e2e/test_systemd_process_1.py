@@ -91,7 +91,7 @@ def test_systemd_is_process_1_and_the_node_is_ready_when_it_has_started(machine:
     assert machine.systemd.run("cat", "/proc/1/comm") == "systemd"
     shown = machine.systemd.shown(MAIN, "ActiveState", "SubState", "NRestarts", "Delegate")
     assert shown == {"ActiveState": "active", "SubState": "running", "NRestarts": "0", "Delegate": "yes"}
-    assert "daemon.serving" in machine.log
+    wait_until(lambda: "daemon.serving" in machine.log, 10)  # the log may come after the notification
     assert machine.call("rpcutil", "ping")["statuscode"] == 0
 
 
