@@ -38,7 +38,7 @@ MAY_IMPORT = {
     "aws": "values",
     "transport": "values aws",
     "registry": "values aws",
-    "membership": "values registry",
+    "membership": "values transport registry",
     "node": "values aws transport registry membership",
     "fleet": "values aws transport registry membership",
     "setup": "values aws transport registry",

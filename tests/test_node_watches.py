@@ -10,15 +10,17 @@ from support.waiting import wait_until
 
 from collective.config import load_node
 from collective.errors import ConfigError
-from collective.node.service.watches import NodeWatch, make_watches
+from collective.node.service.watches import NodeWatch, WatchingNode, make_watches
 from collective.registry import NodeRecord
 from collective.registry.memory import MemoryRegistry
+from collective.transport.memory import MemoryTransport
 
 FACTS = {"role": "lb"}
 
 
 def make(folder: Path, registry: MemoryRegistry, **watch: object) -> NodeWatch:
-    [made] = make_watches({"w": watch}, registry, folder, "test", "lb1", lambda: FACTS)
+    node = WatchingNode("test", "lb1", registry, MemoryTransport(), lambda: FACTS)
+    [made] = make_watches({"w": watch}, node, folder)
     return made
 
 
