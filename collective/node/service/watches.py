@@ -1,4 +1,4 @@
-"""Watch other nodes, and run commands for their events: `watches:` in node.yaml.
+"""Watch other nodes, and run commands or render files for their events: `watches:` in node.yaml.
 
 A node cannot sign requests, so it does not ping: a node without heartbeats for six periods has failed. The state of
 each watch is in the folder `watches` of the node's state, so that a restarted daemon continues.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from collective.errors import ConfigError, RPCError
 from collective.filters import matches
@@ -23,6 +23,9 @@ from collective.periodic import PeriodicThread
 from collective.registry import NodeRecord, Nodes
 from collective.run_as import as_user
 from collective.watch_settings import WatchSettings
+
+if TYPE_CHECKING:
+    from collective.node.service.template_delivery import TemplateDelivery
 
 log = logging.getLogger(__name__)
 
@@ -46,8 +49,7 @@ class NodeWatch:
         self._store = StateFile(folder / f"{settings.name}.sqlite", collective)
         view = MemberView(self._selects, ignored_facts=settings.ignore_facts)
         self._watcher = Watcher(registry, self._store, view, BySilence(), collective=collective, settle=settings.settle)
-        self._handler = ChosenEvents(_command(settings), settings.on, lambda: Self(identity, facts()))
-        self._delivery = EventDelivery(self._store, self._handler, batch=settings.batch)
+        self._delivery = _delivery(settings, self._watcher, self._store, lambda: Self(identity, facts()))
         self._limiter = LogLimiter()
         self._thread = PeriodicThread(f"watch {settings.name}", self._step, settings.every)
 
@@ -116,9 +118,24 @@ def make_watches(
     return [NodeWatch(one, registry, folder, collective, identity, facts) for one in read]
 
 
-def _command(settings: WatchSettings) -> Command:
+def _delivery(
+    settings: WatchSettings, watcher: Watcher, store: StateFile, me: Callable[[], Self]
+) -> EventDelivery | TemplateDelivery:
+    """Return what is done with the events of a watch: a command, or a template."""
+    identity = _identity(settings)
+    if settings.template is None:
+        command = Command(settings.command, settings.form, settings.timeout, identity)
+        return EventDelivery(store, ChosenEvents(command, settings.on, me), batch=settings.batch)
+    from collective.node.service.template_delivery import TemplateDelivery  # few watches have one
+    from collective.templates import Commands
+
+    return TemplateDelivery(settings.template, watcher, store, Commands(settings.timeout, identity), me)
+
+
+def _identity(settings: WatchSettings) -> dict[str, Any]:
+    """Return the arguments of Popen for the user of a watch."""
     try:
-        return Command(settings.command, settings.form, settings.timeout, as_user(settings.user))
+        return as_user(settings.user)
     except RPCError as error:
         raise ConfigError(f"watches.{settings.name}.user: {error}") from None
 
