@@ -22,7 +22,7 @@ class Updates:
     """Updates `file` when it may differ. `clock` returns monotonic seconds."""
 
     def __init__(self, file: RenderedFile, clock: Callable[[], float] = time.monotonic) -> None:
-        self._file = file
+        self.file = file
         self._clock = clock
         self._due = True
         self._last: Update | None = None  # None after an error
@@ -43,8 +43,8 @@ class Updates:
             return None
         self._due, self._last, self._inputs = False, None, inputs
         self._retry = now + RETRY
-        self._earliest = now + self._file.settings.min_interval
-        self._last = self._file.update(membership, own)
+        self._earliest = now + self.file.settings.min_interval
+        self._last = self.file.update(membership, own)
         if not self._last.changed:
             self._earliest = now
         return self._last
@@ -54,12 +54,12 @@ class Updates:
         if self._last is None:
             return now >= self._retry
         try:
-            return not self._file.is_current(self._last)
+            return not self.file.is_current(self._last)
         except ConfigError:
             return True
 
     def _source(self) -> str | None:
         try:
-            return read_source(self._file.settings.src)
+            return read_source(self.file.settings.src)
         except ConfigError:
             return None
