@@ -120,7 +120,8 @@ def _keep_current(
                 sys.stdout.flush()
         except ConfigError as error:
             notice(str(error))
-        time.sleep(settings.every)
+        found.wake.wait(found.watcher.pause(settings.every))
+        found.wake.clear()
         events = found.watcher.attempt()
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collective.filters import Filter
 
 KINDS = ("join", "leave", "failed", "reap", "update", "conflict")
-EVERY = 5.0  # seconds between two reads of the registry
+EVERY = 5.0  # seconds between two reads of the registry by default; less if nodes have short heartbeats
 TIMEOUT = 60.0  # seconds for which a command may run
 _HANDLERS = ("exec", "exec_json", "template")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
@@ -31,7 +31,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 @dataclass(frozen=True)
 class WatchSettings:
-    """One watch; without a `filter`, of every node. Durations are in seconds.
+    """One watch; without a `filter`, of every node. Durations are in seconds. `every`: None is the default.
 
     `command` is empty if there is a `template`. `form` is `serf` or `json`: what the command gets on standard input.
     """
@@ -45,7 +45,7 @@ class WatchSettings:
     batch: bool = False
     user: str | None = None
     timeout: float = TIMEOUT
-    every: float = EVERY
+    every: float | None = None
     settle: float = 0.0
     ignore_facts: tuple[str, ...] = ()
 

@@ -39,7 +39,7 @@ MAY_IMPORT = {
     "aws": "values",
     "transport": "values aws",
     "registry": "values aws",
-    "membership": "values registry",
+    "membership": "values transport registry",
     "templates": "values membership",
     "node": "values aws transport registry membership templates",
     "fleet": "values aws transport registry membership",

@@ -10,15 +10,17 @@ from support.waiting import wait_until
 
 from collective.config import load_node
 from collective.errors import ConfigError
-from collective.node.service.watches import NodeWatch, make_watches
+from collective.node.service.watches import NodeWatch, WatchingNode, make_watches
 from collective.registry import NodeRecord
 from collective.registry.memory import MemoryRegistry
+from collective.transport.memory import MemoryTransport
 
 FACTS = {"role": "lb"}
 
 
 def make(folder: Path, registry: MemoryRegistry, **watch: object) -> NodeWatch:
-    [made] = make_watches({"w": watch}, registry, folder, "test", "lb1", lambda: FACTS)
+    node = WatchingNode("test", "lb1", registry, MemoryTransport(), lambda: FACTS)
+    [made] = make_watches({"w": watch}, node, folder)
     return made
 
 
@@ -112,3 +114,39 @@ def test_a_command_runs_as_its_user(tmp_path: Path) -> None:
     watch.start()
     wait_until(lambda: out.read_text() == "daemon daemon\n", 20)
     watch.stop()
+
+
+def test_a_watch_keeps_a_file_current(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The file follows the members; an error in the template is logged and changes nothing until it is corrected."""
+    caplog.set_level("INFO")
+    source, out = tmp_path / "t.j2", tmp_path / "out"
+    good = "{{ own.facts.role }}: {{ members | map(attribute='identity') | join(' ') }}"
+    source.write_text(good)
+    registry = MemoryRegistry()
+    put(registry, "a")
+    put(registry, "b", "db")
+    template = {"src": str(source), "dest": str(out), "reload": f"cat {out} >> {tmp_path}/loaded"}
+    words = {"template": template, "filter": "role=web", "every": 0.05}
+
+    def text() -> str:
+        return out.read_text() if out.exists() else ""
+
+    watch = make(tmp_path, registry, **words)
+    watch.start()
+    wait_until(lambda: text() == "lb: a", 20)
+    source.write_text("{{ nothing }}")
+    wait_until(lambda: "template.failed" in caplog.messages, 20)
+    put(registry, "c")
+    wait_until(lambda: caplog.messages.count("template.failed") == 2, 20)
+    assert text() == "lb: a"
+    source.write_text(good)
+    wait_until(lambda: text() == "lb: a c", 20)
+    watch.stop()
+    registry.leave("a", "1")
+    watch = make(tmp_path, registry, **words)
+    watch.start()
+    wait_until(lambda: text() == "lb: c", 20)
+    watch.stop()
+    assert (tmp_path / "loaded").read_text() == "lb: alb: a clb: c"
+    errors = [getattr(record, "error", "") for record in caplog.records if record.message == "template.failed"]
+    assert errors[0] == f"{source}:1: 'nothing' is undefined"
