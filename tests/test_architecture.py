@@ -7,6 +7,7 @@ lab, testing       whole collectives, made of both sides
 setup              what a collective needs on AWS
 node │ fleet       the two sides: they never meet
 membership         which nodes there are, for both sides
+cluster            programs that find each other by the registry
 transport registry edges; aws is what those on AWS share
 agents             plugins
 values             errors, names, config, messages, ddl, filters, signing …: no network, no clock, no side
@@ -39,13 +40,14 @@ MAY_IMPORT = {
     "transport": "values aws",
     "registry": "values aws",
     "membership": "values registry",
+    "cluster": "values aws registry",
     "node": "values aws transport registry membership",
     "fleet": "values aws transport registry membership",
     "setup": "values aws transport registry",
     "lab": "values aws transport registry node",
     "testing": "values transport registry node fleet membership",
     "authoring": "values node fleet testing",
-    "clients": "values fleet lab setup authoring membership",
+    "clients": "values fleet lab setup authoring membership cluster",
     "__init__": "values fleet",
     "__main__": "clients",
 }
