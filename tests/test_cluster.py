@@ -355,8 +355,8 @@ def check(world: World) -> None:
     begun = [start for one in world.machines.values() for start in one.starts if start.first]
     assert len({start.place.token for start in begun}) == 1
     for successor, before in world.table.taken:
-        idle = world.now - world.machines[before].last_alive
-        assert idle >= 0.8 * REPLACE_AFTER or not world.machines[before].runs, f"{successor} replaced {before}"
+        idle = world.now - world.machines[before].last_renewal
+        assert idle >= 0.8 * REPLACE_AFTER, f"{successor} replaced {before}"
     world.table.taken.clear()
     running = [one.start.place.number for one in world.machines.values() if one.started and one.start]
     assert len(running) == len(set(running)), running

@@ -14,7 +14,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -86,13 +86,12 @@ class ClusterCommand:
         Raises ClusterRefused when the place is lost; the program is stopped then.
         """
         found = words.values(self._held.name, self._held.start, self._commands.form)
-        with _blocked():  # a signal that comes now reaches the program
-            program = self._popen(self._commands.program, found, preexec_fn=partial(_prepare, os.getpid()))
-        self._report(
-            f"cluster {self._held.name}: started the program (place {found['place']}, first {found['first']},"
-            f" state {found['state']})"
-        )
-        with _passed_on(program):
+        with ExitStack() as passing_on:
+            with _blocked():  # a signal that comes now reaches the program
+                program = self._popen(self._commands.program, found, preexec_fn=partial(_prepare, os.getpid()))
+                passing_on.enter_context(_passed_on(program))
+            about = f"place {found['place']}, first {found['first']}, state {found['state']}"
+            self._report(f"cluster {self._held.name}: started the program ({about})")
             self._watch(program, found)
         code = program.returncode
         return code if code >= 0 else 128 - code

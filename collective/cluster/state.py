@@ -9,7 +9,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
+from ipaddress import IPv6Address
 from typing import Any
 
 from collective.errors import ConfigError, UsageError
@@ -19,7 +21,8 @@ MAX_SIZE = 99  # places of a cluster
 MAX_REPLACED = 20  # machines that a successor has to remove
 _FORMAT = 1
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
-_ADDRESS = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}|[0-9A-Fa-f:.]{2,45}")
+_HOST = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}")
+_IPV6 = re.compile(r"[0-9A-Fa-f:.]{2,45}")
 _TOKEN = re.compile(r"[0-9a-f]{32}")
 
 
@@ -32,9 +35,10 @@ def check_cluster(name: str) -> str:
 
 def check_address(address: str) -> str:
     """Return `address` if it is an IP address or a host name; raise UsageError otherwise."""
-    if not _ADDRESS.fullmatch(address):
-        raise UsageError(f"invalid address '{address[:60]}': use an IP address or a host name, without a port")
-    return address
+    with suppress(ValueError):
+        if _HOST.fullmatch(address) or (_IPV6.fullmatch(address) and IPv6Address(address)):
+            return address
+    raise UsageError(f"invalid address '{address[:60]}': use an IP address or a host name, without a port")
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,23 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
+from collective.cluster.command import ClusterCommand, ClusterCommands
 from collective.cluster.holding import HeldPlace
 from collective.cluster.joining import ClusterJoin, Waiting, new_process
 from collective.cluster.place_file import KeptPlace, PlaceFile
-from collective.cluster.state import ClusterPlace, ClusterState, Machine, StoredCluster, decode, encode
+from collective.cluster.state import (
+    Beginning,
+    ClusterPlace,
+    ClusterState,
+    Machine,
+    StoredCluster,
+    decode,
+    encode,
+)
 from collective.cluster.steps import Joiner, Start
+from collective.cluster.words import PeerForm
 from collective.errors import ClusterRefused, Unreachable, UsageError
 
 
@@ -83,7 +94,7 @@ class JoiningMachine:
     join: ClusterJoin | None = None
     held: HeldPlace | None = None
     starts: list[Start] = field(default_factory=list)
-    last_alive: float = 0.0
+    last_renewal: float = 0.0
     _next: float = 0.0
 
     @property
@@ -129,7 +140,6 @@ class JoiningMachine:
         """Do what it does now, if it is time to."""
         if not self.runs or self.world.now < self._next:
             return
-        self.last_alive = self.world.now
         try:
             pause = self._renew() if self.held else self._join()
         except Unreachable:
@@ -143,6 +153,7 @@ class JoiningMachine:
         self.held.renew()
         if self.held.problem:
             raise ClusterRefused("c", self.held.problem)
+        self.last_renewal = self.world.now
         return 5.0
 
     def _join(self) -> float:
@@ -193,3 +204,33 @@ class World:
     def holders(self) -> list[str]:
         """The identities in the places."""
         return [place.identity for place in self.state.places]
+
+
+TOKEN, OTHER = "0" * 32, "f" * 32
+WEB1, WEB2 = Machine("web1", "10.0.0.1"), Machine("web2", "fe80::2")
+
+
+def started_first(first: bool = True, forming: bool = True, replaces: tuple[Machine, ...] = ()) -> Start:
+    """Return what `web1` gets in a cluster of two."""
+    mine = ClusterPlace(0, WEB1, TOKEN, TOKEN, replaces=replaces)
+    state = ClusterState(TOKEN, 2, "web1", (mine, ClusterPlace(1, WEB2, OTHER, OTHER)))
+    state = ClusterState(TOKEN, 2, "web1", state.places, Beginning(WEB1, TOKEN, (WEB1, WEB2)))
+    return Start(state, mine, first, forming)
+
+
+@dataclass
+class HeldCommand:
+    """A program, its place, and the table that this is in."""
+
+    command: ClusterCommand
+    held: HeldPlace
+    table: MemoryCluster
+
+
+def cluster_command(program: str, start: Start | None = None, **settings: Any) -> HeldCommand:
+    """Return a program of a cluster of two, in the place of `web1`."""
+    start = start or started_first()
+    table = MemoryCluster(StoredCluster(1, start.state, {0: 0, 1: 0}))
+    held = HeldPlace("c", table, start, lambda _seconds: None)
+    commands = ClusterCommands(program, form=PeerForm("{name}=http://{host}:2380"), **settings)
+    return HeldCommand(ClusterCommand(commands, held, lambda _line: None, lambda _seconds: None), held, table)
