@@ -8,6 +8,7 @@ setup              what a collective needs on AWS
 node │ fleet       the two sides: they never meet
 templates          files that are rendered from the members, for both sides
 membership         which nodes there are, for both sides
+cluster            programs that find each other by the registry
 transport registry edges; aws is what those on AWS share
 agents             plugins
 values             errors, names, config, messages, ddl, filters, signing …: no network, no clock, no side
@@ -39,15 +40,25 @@ MAY_IMPORT = {
     "aws": "values",
     "transport": "values aws",
     "registry": "values aws",
+<<<<<<< HEAD
     "membership": "values transport registry",
     "templates": "values membership",
     "node": "values aws transport registry membership templates",
+=======
+    "membership": "values registry",
+    "cluster": "values aws registry",
+    "node": "values aws transport registry membership",
+>>>>>>> heads/cluster
     "fleet": "values aws transport registry membership",
     "setup": "values aws transport registry",
     "lab": "values aws transport registry node",
     "testing": "values transport registry node fleet membership",
     "authoring": "values node fleet testing",
+<<<<<<< HEAD
     "clients": "values fleet lab setup authoring membership templates",
+=======
+    "clients": "values fleet lab setup authoring membership cluster",
+>>>>>>> heads/cluster
     "__init__": "values fleet",
     "__main__": "clients",
 }
