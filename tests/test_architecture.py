@@ -40,25 +40,16 @@ MAY_IMPORT = {
     "aws": "values",
     "transport": "values aws",
     "registry": "values aws",
-<<<<<<< HEAD
     "membership": "values transport registry",
+    "cluster": "values aws registry",
     "templates": "values membership",
     "node": "values aws transport registry membership templates",
-=======
-    "membership": "values registry",
-    "cluster": "values aws registry",
-    "node": "values aws transport registry membership",
->>>>>>> heads/cluster
     "fleet": "values aws transport registry membership",
     "setup": "values aws transport registry",
     "lab": "values aws transport registry node",
     "testing": "values transport registry node fleet membership",
     "authoring": "values node fleet testing",
-<<<<<<< HEAD
-    "clients": "values fleet lab setup authoring membership templates",
-=======
-    "clients": "values fleet lab setup authoring membership cluster",
->>>>>>> heads/cluster
+    "clients": "values fleet lab setup authoring membership templates cluster",
     "__init__": "values fleet",
     "__main__": "clients",
 }
