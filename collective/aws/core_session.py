@@ -116,7 +116,9 @@ def _without_unused(content: bytes) -> Any:
 
     They would take 3 MB of each process. A service without an entry has an endpoint of the usual form.
     """
-    data = json.loads(content, object_pairs_hook=_without_documentation)
+    # The file of endpoints is the largest one and has no documentation: without a hook it takes half the time.
+    hook = _without_documentation if b'"documentation"' in content else None
+    data = json.loads(content, object_pairs_hook=hook)
     for partition in data.get("partitions", ()) if isinstance(data, dict) else ():
         if isinstance(services := partition.get("services"), dict):
             partition["services"] = {name: one for name, one in services.items() if name in _SERVICES}

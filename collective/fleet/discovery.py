@@ -226,16 +226,5 @@ def answers(outcomes: Outcomes, request_ids: Iterable[str]) -> Discovery:
     )
 
 
-def named(targets: Targets) -> list[str] | None:
-    """Return the identities of `targets` that are only names, which need no discovery; None for other targets."""
-    wanted = targets.filter
-    if wanted == Filter():
-        return list(targets.nodes) if targets.nodes else None
-    literal = wanted.literal_identities
-    if not literal or wanted.identity_patterns or wanted != Filter(identities=wanted.identities):
-        return None
-    return sorted(literal & set(targets.nodes)) if targets.nodes else sorted(literal)
-
-
 def _no_data(_function: str, _query: str) -> None:
     """Stand in for data functions, which only nodes can run."""

@@ -18,10 +18,10 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from collective import config as configuration
-from collective import names, signing
+from collective import signing
 from collective.catalog import Catalog
 from collective.config import ClientConfig
 from collective.errors import NoNodes
@@ -51,6 +51,9 @@ from collective.fleet.waves import plan_waves
 from collective.registry import NodeRecord, Nodes
 from collective.text import plural
 from collective.transport import Transport
+
+if TYPE_CHECKING:
+    from collective.fleet.connection import Connection
 
 log = logging.getLogger(__name__)
 
@@ -93,31 +96,31 @@ class Fleet:
 
     @classmethod
     def connect(
-        cls, config: ClientConfig | None = None, catalog: Catalog | None = None, sign: signing.SignPayload | None = None
+        cls,
+        config: ClientConfig | None = None,
+        catalog: Catalog | None = None,
+        sign: signing.SignPayload | None = None,
+        connection: Connection | None = None,
     ) -> Fleet:
         """Return the fleet that `config` describes (default: `client.yaml`). Raises ConfigError.
 
-        `sign` signs requests; default: with the key in `config`.
+        `sign` signs requests; default: with the key in `config`. `connection` is one that was made before.
         """
-        from collective.aws.session import AWS
+        from collective.fleet.connection import connect
         from collective.registry.cached import CachedNodes
-        from collective.registry.dynamodb import DynamoDBRegistry
-        from collective.registry.snapshot_nodes import SnapshotNodes
         from collective.signing import caller_key
         from collective.transport.sqs import SQSTransport
 
         config = config or configuration.load_client()
-        aws = AWS.of(config)
+        connection = connection or connect(config)
         known = KnownNodes(config.state, config.collective, accept_new=config.new_nodes == "accept")
         registry = None
-        if config.registry == "dynamodb":
-            table = DynamoDBRegistry(aws, names.table(config.collective))
-            large = SnapshotNodes(table, config.state / f"registry_{config.collective}.snapshot")
-            named = NamedNodes(IntroducedNodes(large, known), config.state, config.collective)
+        if connection.nodes:
+            named = NamedNodes(IntroducedNodes(connection.nodes, known), config.state, config.collective)
             registry = CachedNodes(named, _CACHED)
         return cls(
             config,
-            SQSTransport(aws, connections=CONNECTIONS),
+            SQSTransport(connection.aws, connections=CONNECTIONS),
             registry,
             catalog=catalog,
             sign=sign or caller_key.signing(config.key),
