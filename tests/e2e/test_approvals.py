@@ -15,6 +15,7 @@ from support.crpc_process import Crpc
 from support.json_documents import check_document
 from support.other_caller import OtherCaller
 from support.receivers import webhook
+from support.rollouts import document
 from support.waiting import wait_until
 
 from collective.fleet.approvals import approve
@@ -22,15 +23,6 @@ from collective.fleet.plan import read_saved
 from collective.fleet.request_folder import replace_file
 from collective.lab.layout import Layout
 from collective.signing import caller_key
-
-
-def document(crpc: Crpc, *words: str) -> dict[str, Any]:
-    """Run crpc with --json; return its valid document, with the exit code as `exit`."""
-    done = crpc(*words, "--json")
-    assert done.stdout, done.stderr
-    found: dict[str, Any] = json.loads(done.stdout)
-    check_document(found)
-    return {**found, "exit": done.returncode}
 
 
 @pytest.fixture
