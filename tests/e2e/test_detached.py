@@ -80,7 +80,10 @@ def test_a_rollout_that_needs_its_terminal_is_not_detached(crpc: Crpc, tmp_path:
     assert saved.returncode == 0, saved.stderr
     for words, message in (
         (("apply", str(plan)), "--detach: not allowed with --gate ask, which needs a terminal"),
-        (("rpcutil", "ping", "--waves", "1,rest", "--gate", "ask"), "--detach: not allowed with --gate ask, which needs a terminal"),
+        (
+            ("rpcutil", "ping", "--waves", "1,rest", "--gate", "ask"),
+            "--detach: not allowed with --gate ask, which needs a terminal",
+        ),
         (("rpcutil", "ping", "--watch", "5s"), "--detach: not allowed with --watch"),
         (("retry", "--no-results"), "--detach: not allowed with --no-results"),
         (("apply", str(plan), "--no-save"), "--detach: not allowed with --no-save"),
