@@ -23,6 +23,7 @@ from cfnlint.decode import cfn_yaml
 from support.accounts import AgedCloud
 from support.iam import IAMPolicy
 from support.iam_session import ACCOUNT, REGION, Gate, open_session
+from support.request_store_contract import CHECKS as REQUEST_CHECKS
 from support.run_store_contract import begin_event, holder, order, request_event
 
 from collective import names
@@ -30,6 +31,7 @@ from collective.aws.session import AWS
 from collective.config import ClientConfig, NodeConfig
 from collective.errors import AccessDenied, Forbidden
 from collective.fleet.fleet import Fleet
+from collective.fleet.request_table import RequestTable
 from collective.fleet.steering.run_log import RunProgress
 from collective.fleet.steering.table_store import TableRunStore
 from collective.messages import new_id
@@ -223,6 +225,8 @@ def test_the_caller_policy_is_exactly_sufficient(tmp_path: Path) -> None:
     gate.session.client("sns").get_topic_attributes(TopicArn=TOPIC_ARN)  # as in `crpc doctor`
     caller.delete_replies(reply)  # as in `crpc doctor`
     record_run(TableRunStore(AWS(gate.session), names.runs_table(COLLECTIVE)))
+    for check in REQUEST_CHECKS:
+        check(lambda: RequestTable(AWS(gate.session), names.runs_table(COLLECTIVE)), tmp_path)
     assert gate.denied == []
     assert gate.used == policy("caller").grants
 
