@@ -51,6 +51,7 @@ GROUPS = {
         "explain-filter": "Explain in English which nodes the target options select",
     },
     "Set up and operate": {
+        "cluster": "Form clusters of nodes, and replace those that failed",
         "setup": "Create, repair or remove the AWS resources of a collective",
         "config": "Show the configuration in force, or set the default collective",
         "doctor": "Diagnose this caller's setup",
