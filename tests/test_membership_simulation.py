@@ -17,6 +17,7 @@ import pytest
 from collective.membership import ALIVE, Event, MemberView, StateFile, Watcher
 from collective.membership.confirmation import Suspect, Verdict
 from collective.registry import NodeRecord
+from collective.registry.feed import FullReads
 from collective.registry.memory import MemoryRegistry
 
 NODES = int(os.environ.get("MEMBERSHIP_NODES", "1000"))
@@ -111,7 +112,7 @@ class Operator:
     def start(self) -> None:
         """Start a watcher, which first delivers what is pending."""
         self.store = StateFile(self.path, "test")
-        self.watcher = Watcher(self.fleet.registry, self.store, MemberView(), self.fleet, collective="test")
+        self.watcher = Watcher(FullReads(self.fleet.registry), self.store, MemberView(), self.fleet, collective="test")
         self.deliver(self.store.pending())
 
     def deliver(self, events: list[Event]) -> None:

@@ -36,15 +36,15 @@ def watching(
     if config.registry == "none":
         raise UsageError("watch: no registry to watch (client.yaml has 'registry: none')")
     from collective.aws.session import AWS
-    from collective.registry.dynamodb import DynamoDBRegistry
+    from collective.registry.followed_table import FollowedTable
     from collective.transport.sqs import SQSTransport
 
     aws, wake = AWS.of(config), threading.Event()
-    table = DynamoDBRegistry(aws, names.table(config.collective))
+    feed = FollowedTable(aws, names.table(config.collective))
     with Fleet.connect(config) as fleet:
         confirmation: FailureConfirmation = BySilence()
         if ping:
             examiner = FailureCheck(fleet, SQSTransport(aws, connections=CONNECTIONS))
             confirmation = InBackground(examiner, wake.set)
-        watcher = Watcher(table, store, view, confirmation, collective=config.collective, settle=settle)
+        watcher = Watcher(feed, store, view, confirmation, collective=config.collective, settle=settle)
         yield Watching(watcher, confirmation, wake)

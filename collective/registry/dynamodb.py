@@ -62,19 +62,26 @@ class DynamoDBRegistry:
                 Tags=[{"Key": key, "Value": value} for key, value in (tags or {}).items()],
             )
 
+    def stream(self) -> str | None:
+        """Return the ARN of the table's stream, if it has one with the new images of items."""
+        with translated(self._table, "table"):
+            found = self._client.describe_table(TableName=self._table)["Table"]
+        settings = found.get("StreamSpecification", {})
+        has_images = settings.get("StreamViewType") in ("NEW_IMAGE", "NEW_AND_OLD_IMAGES")
+        return found.get("LatestStreamArn") if settings.get("StreamEnabled") and has_images else None
+
+    def enable_stream(self) -> None:
+        """Let the table have a stream with the new images of items."""
+        with translated(self._table, "table"):
+            self._client.update_table(
+                TableName=self._table,
+                StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_IMAGE"},
+            )
+
     def put(self, record: NodeRecord) -> None:
         """Write the item of a node; entries that do not fit into an item are omitted."""
-        item: Any = {
-            "identity": {"S": record.identity},
-            "instance": {"S": record.instance},
-            "last_seen": self._now(),
-            "changed": self._now(),
-            "node": {"B": encoding.encode(encoding.fit(record))},
-        }
-        if record.contested is not None:
-            item["contested"] = _number(record.contested)
         with translated(self._table, "table"):
-            self._client.put_item(TableName=self._table, Item=item)
+            self._client.put_item(TableName=self._table, Item=to_item(record, self.now()))
 
     def heartbeat(self, identity: str, instance: str) -> str | None:
         """Update `last_seen` if the item is of this instance; return the instance in the item."""
@@ -204,6 +211,25 @@ class DynamoDBRegistry:
 
 def _number(time: float) -> Any:
     return {"N": f"{time:.3f}"}
+
+
+def to_item(record: NodeRecord, now: float) -> Any:
+    """Return the item of a record that is written now, in Unix seconds."""
+    item: Any = {
+        "identity": {"S": record.identity},
+        "instance": {"S": record.instance},
+        "last_seen": _number(now),
+        "changed": _number(now),
+        "node": {"B": encoding.encode(encoding.fit(record))},
+    }
+    if record.contested is not None:
+        item["contested"] = _number(record.contested)
+    return item
+
+
+def is_revocation(key: str) -> bool:
+    """Return whether the key of an item is that of a revoked or readmitted node's key."""
+    return key.startswith(_REVOKED)
 
 
 def decoded(items: Iterable[Any]) -> Contents:

@@ -22,7 +22,8 @@ from collective.membership.handlers import Command, CommandHandler
 from collective.membership.queue_probe import QueueProbe
 from collective.membership.serf_convention import Self
 from collective.periodic import PeriodicThread
-from collective.registry import NodeRecord, Nodes
+from collective.registry import NodeRecord
+from collective.registry.feed import Feed
 from collective.run_as import as_user
 from collective.transport import Transport
 from collective.watch_settings import EVERY, WatchSettings
@@ -34,11 +35,11 @@ _LAST_HANDLERS = 5.0  # seconds that running commands have to end when the daemo
 
 @dataclass(frozen=True)
 class WatchingNode:
-    """The node that watches: what it reads and asks, and its own facts, by a function that returns them."""
+    """The node that watches. `feed` returns a new feed of the registry, `facts` the node's own facts now."""
 
     collective: str
     identity: str
-    registry: Nodes
+    feed: Callable[[], Feed]
     transport: Transport
     facts: Callable[[], Mapping[str, Any]]
 
@@ -54,7 +55,7 @@ class NodeWatch:
         view = MemberView(self._selects, ignored_facts=settings.ignore_facts)
         probe = InBackground(QueueProbe(node.transport, node.collective), self._thread.wake)
         self._watcher = Watcher(
-            node.registry, self._store, view, probe, collective=node.collective, settle=settings.settle
+            node.feed(), self._store, view, probe, collective=node.collective, settle=settings.settle
         )
         self._handler = ChosenEvents(_command(settings), settings.on, lambda: Self(node.identity, node.facts()))
         self._delivery = EventDelivery(self._store, self._handler, batch=settings.batch)
