@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +16,7 @@ import boto3
 import pytest
 from support.crpc_process import BIN, Crpc, clean_environment, make_crpc, own_lab
 from support.json_documents import check_document, check_schema
+from support.ports import accepts, free_port
 from support.waiting import wait_until
 
 from collective.lab.layout import Layout
@@ -97,17 +97,6 @@ def serf(folder: Path, log: Path, handler: Path) -> Iterator[dict[str, subproces
 def end(process: subprocess.Popen[bytes]) -> None:
     process.kill()
     process.wait()
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
-
-
-def accepts(port: int) -> bool:
-    with socket.socket() as client:
-        return client.connect_ex(("127.0.0.1", port)) == 0
 
 
 def test_a_handler_logs_the_same_under_serf_and_crpc(

@@ -1,4 +1,4 @@
-"""Watch other nodes, and run commands for their events: `watches:` in node.yaml.
+"""Watch other nodes, and run commands or render files for their events: `watches:` in node.yaml.
 
 A node cannot sign requests, so it does not ping: it looks whether a suspected node reads its queue. The state of each
 watch is in the folder `watches` of the node's state, so that a restarted daemon continues.
@@ -9,8 +9,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from collective.errors import ConfigError, RPCError
 from collective.filters import matches
@@ -27,6 +28,9 @@ from collective.registry.feed import Feed
 from collective.run_as import as_user
 from collective.transport import Transport
 from collective.watch_settings import EVERY, WatchSettings
+
+if TYPE_CHECKING:
+    from collective.node.service.template_delivery import TemplateDelivery
 
 log = logging.getLogger(__name__)
 
@@ -57,8 +61,8 @@ class NodeWatch:
         self._watcher = Watcher(
             node.feed(), self._store, view, probe, collective=node.collective, settle=settings.settle
         )
-        self._handler = ChosenEvents(_command(settings), settings.on, lambda: Self(node.identity, node.facts()))
-        self._delivery = EventDelivery(self._store, self._handler, batch=settings.batch)
+        me = partial(_self, node)
+        self._delivery = _delivery(settings, self._watcher, self._store, me)
         self._limiter = LogLimiter()
 
     def start(self) -> None:
@@ -120,9 +124,28 @@ def make_watches(watches: Mapping[str, Mapping[str, Any]], node: WatchingNode, s
     return [NodeWatch(one, node, folder) for one in read]
 
 
-def _command(settings: WatchSettings) -> Command:
+def _delivery(
+    settings: WatchSettings, watcher: Watcher, store: StateFile, me: Callable[[], Self]
+) -> EventDelivery | TemplateDelivery:
+    """Return what is done with the events of a watch: a command, or a template."""
+    identity = _identity(settings)
+    if settings.template is None:
+        command = Command(settings.command, settings.form, settings.timeout, identity)
+        return EventDelivery(store, ChosenEvents(command, settings.on, me), batch=settings.batch)
+    from collective.node.service.template_delivery import TemplateDelivery  # few watches have one
+    from collective.templates import Commands
+
+    return TemplateDelivery(settings.template, watcher, store, Commands(settings.timeout, identity), me)
+
+
+def _self(node: WatchingNode) -> Self:
+    return Self(node.identity, node.facts())
+
+
+def _identity(settings: WatchSettings) -> dict[str, Any]:
+    """Return the arguments of Popen for the user of a watch."""
     try:
-        return Command(settings.command, settings.form, settings.timeout, as_user(settings.user))
+        return as_user(settings.user)
     except RPCError as error:
         raise ConfigError(f"watches.{settings.name}.user: {error}") from None
 
