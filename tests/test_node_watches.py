@@ -20,7 +20,7 @@ FACTS = {"role": "lb"}
 
 
 def make(folder: Path, registry: MemoryRegistry, **watch: object) -> NodeWatch:
-    node = WatchingNode("test", "lb1", lambda: FullReads(registry), MemoryTransport(), lambda: FACTS)
+    node = WatchingNode("test", "lb1", lambda: FullReads(registry), registry, MemoryTransport(), lambda: FACTS)
     [made] = make_watches({"w": watch}, node, folder)
     return made
 

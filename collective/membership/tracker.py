@@ -5,6 +5,7 @@
     alive      stopped cleanly                   leave
     alive      not selected any more, revoked    leave, with the reason
     alive      no heartbeat, failure confirmed   failed
+    alive      its EC2 instance is terminated    failed, unless it has stopped cleanly before
     alive      other facts, classes …            update
     alive      two machines use the identity     conflict, once; its updates are ignored meanwhile
     left       registered again                  join
@@ -123,7 +124,7 @@ class Tracker:
             self._unsettled.pop(identity, None)
             return []
         since = self._unsettled.get(identity, (now, record))[0]
-        if settle and now - since < self._settle:
+        if settle and change.kind != FAIL and now - since < self._settle:
             self._unsettled[identity] = since, record
             return []
         self._unsettled.pop(identity, None)
@@ -139,6 +140,8 @@ class Tracker:
         known = self.members[record.identity] = replace(known, last_seen=record.last_seen, period=record.period)
         if record.left is not None:
             return NewEvent(LEAVE, self._view.member(record, LEFT), reason="it stopped cleanly")
+        if record.is_terminated:
+            return NewEvent(FAIL, self._view.member(record, FAILED), reason="its EC2 instance is terminated")
         if excluded:
             return NewEvent(LEAVE, self._view.member(record, LEFT), reason=excluded)
         return self._changed(known, record, now)

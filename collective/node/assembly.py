@@ -196,7 +196,8 @@ def _watches(config: NodeConfig, aws: AWS, transport: Transport, server: Server)
 
     own = partial(getattr, server.facts, "current")
     feed = partial(FollowedTable, aws, names.table(config.collective))
-    node = WatchingNode(config.collective, config.identity, feed, transport, own)
+    registry = DynamoDBRegistry(aws, names.table(config.collective))
+    node = WatchingNode(config.collective, config.identity, feed, registry, transport, own)
     return make_watches(config.watches, node, config.state)
 
 

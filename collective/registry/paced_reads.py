@@ -82,6 +82,6 @@ class PacedReads:
 
     def _with_times(self, head: Head) -> NodeRecord:
         record = self._records[head.identity]
-        if (record.last_seen, record.contested, record.left) == (head.last_seen, head.contested, head.left):
-            return record
-        return replace(record, last_seen=head.last_seen, contested=head.contested, left=head.left)
+        times = {name: getattr(head, name) for name in ("last_seen", "contested", "left", "terminated")}
+        same = all(getattr(record, name) == value for name, value in times.items())
+        return record if same else replace(record, **times)
