@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from support.completing import configure
 from support.crpc_call import Captured, called
 
-from collective.clients.exports import ansible, groups, host_files, nagios, prometheus
+from collective.clients.exports import ansible, groups, host_files, nagios, prometheus, puppet
 from collective.clients.exports.nodes import ExportedNode, _node
 from collective.errors import UsageError
 
@@ -196,6 +197,37 @@ def test_nagios_reads_no_hostile_value() -> None:
     assert [one for one in text.split("\n") if not re.fullmatch(line, one)] == []
 
 
+# -- Puppet
+
+
+def test_data_for_puppet_are_below_one_name() -> None:
+    """A fact cannot become a variable of Puppet; an unknown node has no data."""
+    found = json.loads(puppet.as_external_data(node(role="web", environment="production")))
+    assert set(found) == {"collective"}
+    assert found["collective"]["facts"] == {"role": "web", "environment": "production"}
+    assert json.loads(puppet.as_external_data(None)) == {}
+
+
+def test_classes_for_puppet_have_names_of_puppet() -> None:
+    """Puppet would refuse the catalog for another name."""
+    names = ("role::web", "base", "Base", "role::", "a-b", "2x", "base; x", "::base", "role::web\n")
+    found = yaml.safe_load(puppet.as_enc(ExportedNode(**{**vars(node()), "classes": names})))
+    assert found["classes"] == ["base", "role::web"]
+    assert found["parameters"]["collective"]["identity"] == "web1.my.net"
+    assert yaml.safe_load(puppet.as_enc(None)) == {"classes": [], "parameters": {}}
+
+
+@pytest.mark.parametrize(
+    "value", [*HOSTILE, "\U0001f600 \\ud83d\\ude00", "\x7f\x85\u2028\ufeff", "!ruby/object:x", ": x"]
+)
+def test_data_for_puppet_are_json_and_yaml(value: str) -> None:
+    """Both read the same values, whatever they are; an unpaired surrogate becomes `?`."""
+    expected = value.encode("utf-8", "replace").decode()
+    for text in (puppet.as_enc(node(role=value)), puppet.as_external_data(node(role=value))):
+        for found in (json.loads(text), yaml.safe_load(text)):
+            assert found.get("parameters", found)["collective"]["facts"] == {"role": expected}
+
+
 # -- the command
 
 
@@ -212,6 +244,12 @@ def test_nagios_reads_no_hostile_value() -> None:
         ("--format prometheus-sd --facts job", "'job' cannot be a label"),
         ("--format ansible --list --host a", "not allowed with argument --list"),
         ("--format ansible web1", "unexpected argument 'web1'"),
+        ("--format puppet-enc", "--format puppet-enc: needs --host NAME"),
+        ("--format puppet-data --host a -F role=web", "target options have no effect"),
+        ("--format ansible --listen 9199", "--listen: not with --format ansible"),
+        ("--format prometheus-sd --listen my.net:1", "invalid address 'my.net:1'"),
+        ("--format prometheus-sd --listen 0 --max-age 5", "--max-age: not with --listen"),
+        ("--format prometheus-sd --listen 0 --output-file x", "--listen: output options are not supported"),
     ],
 )
 def test_a_mistake_is_found_before_anything_is_read(

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from collective import names
 from collective.config import ClientConfig
 from collective.errors import UsageError
+from collective.fleet.connection import CONNECTIONS
 from collective.fleet.failure_check import FailureCheck
-from collective.fleet.fleet import CONNECTIONS, Fleet
+from collective.fleet.fleet import Fleet
 from collective.membership import MemberView, StateFile, Watcher
 from collective.membership.confirmation import BySilence, FailureConfirmation
 
