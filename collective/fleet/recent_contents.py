@@ -41,11 +41,11 @@ class RecentNodes:
         self._connect = connect
         self._clock = clock
         self._contents: Contents | None = None
-        self._offset = 0.0
+        self._time: float | None = None
 
     def now(self) -> float:
-        """Return the servers' time in Unix seconds, by what was known about their clock."""
-        return self._clock() + self._offset
+        """Return the servers' time of the read in Unix seconds: a node that was alive then must not look stale now."""
+        return self._clock() if self._time is None else self._time
 
     def read(self) -> Contents:
         """Return the contents. Raises TransportError."""
@@ -60,14 +60,14 @@ class RecentNodes:
             heads = [Head(identity, instance, found["time"], *times) for identity, instance, *times in found["heads"]]
             age = self._clock() - float(found["time"])
             if snapshot is not None and 0 <= age <= self._seconds and all(map(snapshot.has, heads)):
-                self._offset = float(found["offset"])
+                self._time = float(found["now"])
                 return Contents([snapshot.record(head) for head in heads], found["invalid"])
         return None
 
     def _read_now(self) -> Contents:
         registry = self._connect()
         contents = registry.read()
-        self._offset = registry.now() - self._clock()
+        self._time = registry.now()
         with suppress(OSError):
             self._save(contents)
         return contents
@@ -78,7 +78,7 @@ class RecentNodes:
             self._file.with_suffix(".snapshot"), contents.records, {one.identity: when for one in contents.records}
         )
         heads = [(one.identity, one.instance, one.last_seen, one.contested, one.left) for one in contents.records]
-        _write(self._file, {"time": when, "offset": self._offset, "heads": heads, "invalid": dict(contents.invalid)})
+        _write(self._file, {"time": when, "now": self._time, "heads": heads, "invalid": dict(contents.invalid)})
 
 
 def _write(path: Path, value: Any) -> None:
