@@ -19,7 +19,7 @@ from collective.errors import Unreachable, UsageError
 LOOPBACK = "127.0.0.1"
 
 
-class Registry:
+class TextReads:
     """Counts reads; raises `error` if it is set."""
 
     def __init__(self) -> None:
@@ -40,7 +40,7 @@ class Registry:
 
 
 @contextmanager
-def serving(registry: Registry, address: str = LOOPBACK) -> Iterator[tuple[DiscoveryServer, list[str]]]:
+def serving(registry: TextReads, address: str = LOOPBACK) -> Iterator[tuple[DiscoveryServer, list[str]]]:
     """Serve on a free port; yield the server and the lines that it reports."""
     lines: list[str] = []
     with DiscoveryServer(address, 0, TargetsNow(registry.read, registry.clock), lines.append) as server:
@@ -67,7 +67,7 @@ def ask(
 
 def test_the_targets_are_json() -> None:
     """Prometheus requires the status 200 and this content type; the registry is read once in ten seconds."""
-    registry = Registry()
+    registry = TextReads()
     with serving(registry) as (server, lines):
         assert server.url == f"http://127.0.0.1:{server.server_address[1]}/targets"
         for _ in range(3):
@@ -81,7 +81,7 @@ def test_the_targets_are_json() -> None:
 
 def test_an_unreadable_registry_is_503() -> None:
     """Prometheus then keeps its last targets; the reason is reported once, and not sent to the client."""
-    registry = Registry()
+    registry = TextReads()
     registry.error = Unreachable("table: secret reason")
     with serving(registry) as (server, lines):
         for _ in range(2):
@@ -93,7 +93,7 @@ def test_an_unreadable_registry_is_503() -> None:
 
 def test_other_paths_and_methods_are_refused() -> None:
     """Nothing else is served."""
-    with serving(Registry()) as (server, _):
+    with serving(TextReads()) as (server, _):
         assert ask(server, "/")[::2] == (404, "the targets are at /targets\n")
         assert ask(server, method="POST")[0] == 501
 
@@ -104,14 +104,14 @@ def test_other_paths_and_methods_are_refused() -> None:
 )
 def test_a_web_page_cannot_read_the_targets(host: str, status: int) -> None:
     """On a loopback address, a name that was made to lead here is refused (DNS rebinding)."""
-    with serving(Registry()) as (server, _):
+    with serving(TextReads()) as (server, _):
         assert ask(server, host=host)[0] == status
 
 
 def test_connections_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection above the limit is closed; a place is free again when a client leaves."""
     monkeypatch.setattr(http_discovery, "CONNECTIONS", 2)
-    with serving(Registry()) as (server, lines):
+    with serving(TextReads()) as (server, lines):
         idle = [socket.create_connection(server.server_address[:2], timeout=10) for _ in range(2)]  # type: ignore[arg-type]
         with socket.create_connection(server.server_address[:2], timeout=10) as third:  # type: ignore[arg-type]
             assert third.recv(1) == b""
@@ -131,7 +131,7 @@ def answers(server: DiscoveryServer) -> bool:
 
 def test_a_port_in_use_is_an_error() -> None:
     """The line names the address and the reason."""
-    with serving(Registry()) as (server, _), pytest.raises(UsageError, match=r"^--listen 127.0.0.1:[0-9]+: Address"):
+    with serving(TextReads()) as (server, _), pytest.raises(UsageError, match=r"^--listen 127.0.0.1:[0-9]+: Address"):
         DiscoveryServer(LOOPBACK, int(server.server_address[1]), TargetsNow(str), print)
 
 

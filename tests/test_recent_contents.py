@@ -32,7 +32,7 @@ RECORDS = [
 ]
 
 
-class Table:
+class CountedReads:
     """A registry that counts its reads; its clock is 60 s ahead."""
 
     def __init__(self, contents: Contents) -> None:
@@ -49,13 +49,13 @@ class Table:
         return self.contents
 
 
-def recent(folder: Path, table: Table, now: float, seconds: float = 60) -> RecentNodes:
+def recent(folder: Path, table: CountedReads, now: float, seconds: float = 60) -> RecentNodes:
     return RecentNodes(folder, "lab", seconds, lambda: table, lambda: now)
 
 
 def test_a_recent_read_is_used_again(tmp_path: Path) -> None:
     """Records, times and invalid records are the same. Whether nodes are alive is judged by the time of the read."""
-    table = Table(Contents(RECORDS, {"db1": "not valid"}))
+    table = CountedReads(Contents(RECORDS, {"db1": "not valid"}))
     assert recent(tmp_path, table, 1000).read() == table.contents
     again = recent(tmp_path, table, 1060)
     assert again.read().invalid == {"db1": "not valid"}
@@ -66,7 +66,7 @@ def test_a_recent_read_is_used_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize("now", [1060.1, 999.9])
 def test_an_old_read_is_not_used(tmp_path: Path, now: float) -> None:
     """Nor one from the future: then the clock was set back."""
-    table = Table(Contents(RECORDS))
+    table = CountedReads(Contents(RECORDS))
     recent(tmp_path, table, 1000).read()
     recent(tmp_path, table, now).read()
     assert table.reads == 2
@@ -76,7 +76,7 @@ def test_an_old_read_is_not_used(tmp_path: Path, now: float) -> None:
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"time": "x"}', "\0", "[" * 5000])
 def test_a_damaged_file_is_as_good_as_none(tmp_path: Path, name: str, content: str) -> None:
     """The registry is read, and the file is replaced."""
-    table = Table(Contents(RECORDS))
+    table = CountedReads(Contents(RECORDS))
     recent(tmp_path, table, 1000).read()
     (tmp_path / name).write_text(content)
     recent(tmp_path, table, 1001).read()
@@ -86,7 +86,7 @@ def test_a_damaged_file_is_as_good_as_none(tmp_path: Path, name: str, content: s
 
 def test_files_of_two_reads_are_not_mixed(tmp_path: Path) -> None:
     """Records of one read with the times of another would be wrong."""
-    table = Table(Contents(RECORDS))
+    table = CountedReads(Contents(RECORDS))
     recent(tmp_path, table, 1000).read()
     old = (tmp_path / "recent_lab.snapshot").read_bytes()
     recent(tmp_path, table, 1000.5, 0.1).read()
@@ -96,15 +96,15 @@ def test_files_of_two_reads_are_not_mixed(tmp_path: Path) -> None:
 
 
 def test_only_the_owner_can_read_the_files(tmp_path: Path) -> None:
-    """They have the facts of all nodes."""
-    recent(tmp_path / "state", Table(Contents(RECORDS)), 1000).read()
+    """The files have the facts of all nodes."""
+    recent(tmp_path / "state", CountedReads(Contents(RECORDS)), 1000).read()
     assert {path.stat().st_mode & 0o777 for path in (tmp_path / "state").iterdir()} == {0o600}
 
 
 def test_an_error_is_not_kept(tmp_path: Path) -> None:
     """Without a connection there is no file."""
 
-    def fail() -> Table:
+    def fail() -> CountedReads:
         raise Unreachable("no")
 
     with pytest.raises(Unreachable):
@@ -120,7 +120,7 @@ def read_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.setenv(name, value)
     (tmp_path / "client.yaml").write_text("{collective: lab, state: state, key: none}")
     many = [replace(RECORDS[n % 5], identity=f"n{n:03}", left=None, last_seen=4e9) for n in range(1000)]
-    table = Table(Contents(many))
+    table = CountedReads(Contents(many))
     RecentNodes(tmp_path / "state", "lab", 60, lambda: table).read()
     return tmp_path
 

@@ -62,7 +62,7 @@ class DiscoveryServer(ThreadingHTTPServer):
         self._free = threading.BoundedSemaphore(CONNECTIONS)
         self.is_local = ipaddress.ip_address(address).is_loopback
         try:
-            super().__init__((address, port), _Handler)
+            super().__init__((address, port), _TargetsHandler)
         except OSError as error:
             raise UsageError(f"--listen {address}:{port}: {error.strerror or error}") from None
 
@@ -96,7 +96,7 @@ class DiscoveryServer(ThreadingHTTPServer):
         """Print nothing: the client has closed the connection, or was too slow."""
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _TargetsHandler(BaseHTTPRequestHandler):
     server: DiscoveryServer
     timeout = SECONDS
     server_version = "collective"

@@ -99,8 +99,8 @@ class Fleet:
     ) -> Fleet:
         """Return the fleet that `config` describes (default: `client.yaml`). Raises ConfigError.
 
-        `sign` signs requests; default: with the key in `config`. With `recent`, what this user has read from the
-        registry at most so many seconds ago is used again, and AWS is asked only if there is no such read.
+        `sign` signs requests; default: with the key in `config`. With `recent`, a read of the registry by this user
+        that is at most `recent` seconds old is used again, and AWS is asked only if there is none.
         """
         from collective.signing import caller_key
 
