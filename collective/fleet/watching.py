@@ -10,9 +10,14 @@ from typing import TYPE_CHECKING
 
 from collective import names
 from collective.config import ClientConfig
+<<<<<<< HEAD
 from collective.errors import ConfigError, NotFound, UsageError
+=======
+from collective.errors import UsageError
+from collective.fleet.connection import CONNECTIONS
+>>>>>>> exports
 from collective.fleet.failure_check import FailureCheck
-from collective.fleet.fleet import CONNECTIONS, Fleet
+from collective.fleet.fleet import Fleet
 from collective.membership import MemberView, StateFile, Watcher
 from collective.membership.confirmation import BySilence, FailureConfirmation, InBackground
 from collective.membership.ec2_events import Terminations
