@@ -19,6 +19,7 @@ from collective.clients.streams import notice
 from collective.clients.view_options import add_views
 from collective.errors import UsageError
 from collective.exit_codes import OK
+from collective.suggestions import suggest
 from collective.text import escape_controls, plural
 
 if TYPE_CHECKING:
@@ -119,7 +120,8 @@ def _find(config: ClientConfig, wanted: str) -> _Found:
             raise UsageError("there is no rollout")
         return max(every, key=lambda one: one.entry.time)
     if not 4 <= len(wanted) <= _ID or set(wanted) - set("0123456789abcdef"):
-        raise UsageError(f"invalid run '{wanted}': use an ID, its first 4 or more digits, or last")
+        hint = suggest(wanted, [saved_runs.LAST], "use an ID, its first 4 or more digits, or last")
+        raise UsageError(f"invalid run '{wanted}' ({hint})")
     found: dict[str, _Found] = {}
     for one in reversed(_every(config, wanted)):  # a shared record counts more than the copy on this machine
         found[one.entry.run] = one
