@@ -75,7 +75,7 @@ def _add_show(show: Parser) -> None:
         "--outcome", choices=OUTCOMES, metavar="OUTCOME", help=f"only requests with this outcome: {', '.join(OUTCOMES)}"
     )
     run_help = "only requests of this run: an ID, or its first digits"
-    show.add_argument("--run", type=_run, default="", metavar="RUN", help=run_help)
+    show.add_argument("--run", type=_run, metavar="RUN", help=run_help)
 
 
 def _add_verify(verify: Parser) -> None:
@@ -143,7 +143,7 @@ def _matching(args: argparse.Namespace, found: Iterator[Record]) -> Iterator[Rec
         if (
             fnmatch.fnmatchcase(str(record.decision.get("caller")), args.caller)
             and fnmatch.fnmatchcase(str(record.decision.get("agent")), args.agent)
-            and str(record.decision.get("run") or "").startswith(args.run)
+            and str(record.decision.get("run") or "").startswith(args.run or "")
             and since <= record.time <= until
             and (args.outcome is None or args.outcome in record.outcomes)
         ):

@@ -41,7 +41,10 @@ def make_parser() -> Parser:
     check = verbs.add_parser(
         "check",
         help="check a playbook without a run: keys, expressions, agents, actions, inputs and options",
-        examples=["crpc playbook check rolling-restart", "crpc playbook check rolling-restart service=nginx"],
+        examples=[
+            "crpc playbook check rolling-restart",
+            "crpc playbook check rolling-restart service=nginx role=web balancer=./lb",
+        ],
     )
     _add_words(check)
     options.add_target(check)

@@ -121,7 +121,8 @@ def prepare(args: argparse.Namespace, words: Sequence[str], config: ClientConfig
     if args.policy and not rollout_plan.is_wanted(args):
         raise UsageError("--policy: has no effect without --plan")
     detached.check(args)
-    report_undeclared(args, action)  # a wrong field is an error before anything is sent
+    if not rollout_plan.is_wanted(args):  # whose fields are those of the plan
+        report_undeclared(args, action)  # a wrong field is an error before anything is sent
     sources = Sources()
     data = read_inputs(words[2:], action, sources)
     if sys.stdin.isatty():
