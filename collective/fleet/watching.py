@@ -10,12 +10,8 @@ from typing import TYPE_CHECKING
 
 from collective import names
 from collective.config import ClientConfig
-<<<<<<< HEAD
 from collective.errors import ConfigError, NotFound, UsageError
-=======
-from collective.errors import UsageError
 from collective.fleet.connection import CONNECTIONS
->>>>>>> exports
 from collective.fleet.failure_check import FailureCheck
 from collective.fleet.fleet import Fleet
 from collective.membership import MemberView, StateFile, Watcher
