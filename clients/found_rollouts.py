@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from collective.clients import run_records, saved_runs
 from collective.clients.streams import notice
 from collective.errors import UsageError
+from collective.suggestions import suggest
 from collective.text import plural
 
 if TYPE_CHECKING:
@@ -44,7 +45,8 @@ def find(config: ClientConfig, wanted: str) -> FoundRollout:
             raise UsageError("there is no rollout")
         return max(rollouts, key=lambda one: one.entry.time)
     if not 4 <= len(wanted) <= _ID or set(wanted) - set("0123456789abcdef"):
-        raise UsageError(f"invalid run '{wanted}': use an ID, its first 4 or more digits, or last")
+        hint = suggest(wanted, [saved_runs.LAST], "use an ID, its first 4 or more digits, or last")
+        raise UsageError(f"invalid run '{wanted}' ({hint})")
     found: dict[str, FoundRollout] = {}
     for one in reversed(every(config, wanted)):  # a shared record counts more than the copy on this machine
         found[one.entry.run] = one

@@ -7,12 +7,14 @@ shell run command=uptime on 2 nodes (web[1-2])
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from collective.clients.render.formatting import in_words
 from collective.config import REQUESTS_AUTO, REQUESTS_LOCAL, REQUESTS_SHARED
+from collective.durations import in_words as in_time
 from collective.errors import UsageError
 from collective.nodesets import fold_any
 from collective.text import escape_controls, plural
@@ -28,7 +30,9 @@ def call_line(document: Mapping[str, Any], nodes: Sequence[str]) -> str:
 
 
 def step_lines(document: Mapping[str, Any]) -> Iterator[str]:
-    """Yield a line for each hook and gate of a saved plan."""
+    """Yield a line for the time of a job, and for each hook and gate of a saved plan."""
+    if document["background"]:
+        yield job_line(document["background"])
     for name, hook in document["hooks"].items():
         yield escape_controls(f"{name}: {_call(hook)}")
     for gate in document["gates"]["gates"]:
@@ -38,6 +42,16 @@ def step_lines(document: Mapping[str, Any]) -> Iterator[str]:
 def _call(step: Mapping[str, Any]) -> str:
     inputs = [f"{name}={in_words(value)}" for name, value in step["data"].items()]
     return " ".join([step["agent"], step["action"], *inputs])
+
+
+def job_line(job: Mapping[str, Any]) -> str:
+    """Return when nodes run an action as a job: `as a job in 30 minutes, on each node up to 10 minutes later`."""
+    if job["start"] is not None:
+        begin = f"at {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(job['start']))}"
+    else:
+        begin = f"in {in_time(job['delay'])}" if job["delay"] else "at once"
+    splay = f", on each node up to {in_time(job['splay'])} later" if job["splay"] else ""
+    return f"as a job {begin}{splay}"
 
 
 def find_plan(word: str, config: ClientConfig) -> StoredPlan:

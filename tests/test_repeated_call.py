@@ -112,6 +112,7 @@ def test_changed_lines_are_marked() -> None:
     {
         "shell run ls --watch 1s": "--watch: shell run is not idempotent, so it is not repeated",
         "rpcutil ping --until a=b --watch 1s": "--until: not allowed with --watch",
+        "rpcutil ping --watch 1s --output-file x": "--output-file: not allowed with --watch",
         "rpcutil ping --watch 1s --no-results": "--watch: not allowed with --no-results",
         "rpcutil ping --watch 0s": "--watch: invalid duration '0s': must be more than 0",
         "rpcutil ping --every 1s": "--every: has no effect without --watch or --until",

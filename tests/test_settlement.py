@@ -89,7 +89,7 @@ BAD = {"statuscode": 1, "statusmsg": "no", "reason": None, "data": {"x": 1}}
 
 
 @dataclass
-class Nodes:
+class SettledNodes:
     """Answers of nodes by request and node, one for each question, and the questions."""
 
     answers: dict[str, dict[str, list[dict[str, Any]]]]
@@ -111,7 +111,7 @@ def ended(reply: dict[str, Any] | None) -> list[dict[str, Any]]:
     return [{"became": "ended", "reply": reply}]
 
 
-def outcomes(nodes: Nodes, *found: dict[str, Any], hooks: Sequence[str] = ()) -> dict[str, Any]:
+def outcomes(nodes: SettledNodes, *found: dict[str, Any], hooks: Sequence[str] = ()) -> dict[str, Any]:
     """Return the outcome of each node by the events of the settlement of a run with these events."""
     plan = {"event": "plan", "document": {"call": {"hooks": {name: {} for name in hooks}}}}
     run = new_id()
@@ -133,26 +133,26 @@ def sent(request_id: str, *nodes: str, step: str = "") -> dict[str, Any]:
 def test_nodes_that_have_replied_are_not_asked() -> None:
     """The others have the outcome that they answer; one that does not answer, or has not begun, is silent."""
     reply = {"event": "reply", "sender": "a", **OK}
-    nodes = Nodes({MAIN: {"b": ended(BAD), "c": [{"became": "revoked", "reply": None}]}})
+    nodes = SettledNodes({MAIN: {"b": ended(BAD), "c": [{"became": "revoked", "reply": None}]}})
     assert outcomes(nodes, sent(MAIN, "a", "b", "c"), reply) == {"b": (1, None, {"x": 1}), "c": "silent"}
     assert nodes.asked == [(MAIN, ("b", "c"))]
-    assert outcomes(Nodes({}), sent(MAIN, "a")) == {"a": "silent"}
+    assert outcomes(SettledNodes({}), sent(MAIN, "a")) == {"a": "silent"}
 
 
 def test_a_node_that_works_is_asked_again_until_its_time_is_over() -> None:
     """The pauses grow; a node that still works at the end is silent."""
     working = {"became": "running", "reply": None}
-    nodes = Nodes({MAIN: {"a": [working, working, *ended(OK)], "b": ended(OK)}})
+    nodes = SettledNodes({MAIN: {"a": [working, working, *ended(OK)], "b": ended(OK)}})
     assert outcomes(nodes, sent(MAIN, "a", "b")) == {"a": (0, None, {"x": 1}), "b": (0, None, {"x": 1})}
     assert [names for _, names in nodes.asked] == [("a", "b"), ("a",), ("a",)]
     assert nodes.time == 1003.0
-    assert outcomes(Nodes({MAIN: {"a": [working]}}), sent(MAIN, "a")) == {"a": "silent"}
+    assert outcomes(SettledNodes({MAIN: {"a": [working]}}), sent(MAIN, "a")) == {"a": "silent"}
 
 
 def test_only_the_last_request_to_a_node_counts() -> None:
     """A retry has its own request, and the reply before it is not an outcome."""
     events = [sent(FIRST, "a", "b"), {"event": "reply", "sender": "a", **BAD}, sent(MAIN, "a")]
-    nodes = Nodes({FIRST: {"b": ended(OK)}, MAIN: {"a": ended(OK)}})
+    nodes = SettledNodes({FIRST: {"b": ended(OK)}, MAIN: {"a": ended(OK)}})
     assert outcomes(nodes, *events) == {"a": (0, None, {"x": 1}), "b": (0, None, {"x": 1})}
 
 
@@ -175,7 +175,7 @@ def test_a_node_between_two_steps_has_failed(
 ) -> None:
     """The work of a node is done after its last step, and the outcome is that of the action, or of the failed hook."""
     names = {FIRST: "before", MAIN: "", LAST: "after"}
-    nodes = Nodes({one: {"a": ended(reply)} for one, reply in answers.items()})
+    nodes = SettledNodes({one: {"a": ended(reply)} for one, reply in answers.items()})
     assert outcomes(nodes, *(sent(one, "a", step=names[one]) for one in steps), hooks=hooks) == {"a": expected}
 
 

@@ -13,11 +13,12 @@ from collective.clients.completed_by import completed_by
 from collective.clients.confirmation import Confirmation, ask_whether
 from collective.clients.inputs import ask_secrets, read_inputs
 from collective.clients.notify_options import add_notify, notifier
+from collective.clients.output import is_plain_text
 from collective.clients.parser import Parser
 from collective.clients.prepared_call import PreparedCall, connected, detach, send
-from collective.clients.results import present, print_sent
+from collective.clients.results import CallOutput, present, print_sent, show_results
 from collective.clients.streams import notice
-from collective.clients.view_options import add_views, read_view
+from collective.clients.view_options import MEMBERS, add_views, report_undeclared
 from collective.errors import NoNodes, TooManyTargets, UsageError
 from collective.masking import MASK
 from collective.text import plural
@@ -72,11 +73,23 @@ def run(arguments: Sequence[str]) -> int:
         raise UsageError(f"run {name} is still running (wait for its end, or press Ctrl-C in its terminal)")
     nodes = _nodes(args, found)
     if not nodes and not _chosen(args):
+        _show_nothing(args, found)
         notice(f"run {name}: nothing to retry, every node answered OK")
         return 0
     if not nodes:
         raise NoNodes(f"run {name}: no node is {' or '.join(_chosen(args))}")
     return _send(args, found, nodes)
+
+
+def _show_nothing(args: argparse.Namespace, found: SavedRun) -> None:
+    """Print the results of no node, unless they are plain text: a document or a number is printed in any case."""
+    from collective.fleet.outcomes import Outcomes
+    from collective.fleet.runs.saved_call import SavedCall
+
+    call = SavedCall(found)
+    call.outcomes = Outcomes(())
+    if not is_plain_text(args, [*MEMBERS, *call.action.outputs]):
+        show_results(CallOutput(call, args))
 
 
 def _send(args: argparse.Namespace, found: SavedRun, nodes: list[str]) -> int:
@@ -89,7 +102,7 @@ def _send(args: argparse.Namespace, found: SavedRun, nodes: list[str]) -> int:
 
     catalog = Catalog(config.ddls)
     action = catalog.action(found.begin["agent"], found.begin["action"])
-    read_view(args, action)  # a wrong field is an error before anything is sent
+    report_undeclared(args, action)  # a wrong field is an error before anything is sent
     data = _data(args, found, action)
     prepared = _prepared(args, found, config, action, data, nodes)
     if not args.quiet:

@@ -97,9 +97,10 @@ def _show(args: argparse.Namespace, found: FoundRollout) -> int:
 
     run = found.read()
     call = SavedCall(run)
+    shown = CallOutput(call, args)
     if args.output == "text" and not args.quiet:
         notice(saved_runs.described(run, whole_id=args.verbose))
-    show_results(CallOutput(call, args))
+    show_results(shown)
     if not run.end and not args.quiet:
         notice(f"{found.entry.state}: {len(call.outcomes.skipped)} not sent to yet")
     elif call.stopped and not args.quiet:

@@ -28,6 +28,12 @@ from support.run_store_contract import begin_event, holder, order, request_event
 
 from collective import names
 from collective.aws.session import AWS
+from collective.cluster.holding import HeldPlace
+from collective.cluster.joining import ClusterJoin, new_process
+from collective.cluster.place_file import PlaceFile
+from collective.cluster.state import Machine
+from collective.cluster.steps import Joiner
+from collective.cluster.table import ClusterTable
 from collective.config import ClientConfig, NodeConfig
 from collective.errors import AccessDenied, Forbidden
 from collective.fleet.fleet import Fleet
@@ -67,8 +73,12 @@ FILES = {
     "NodePolicy": "node",
     "NodeEC2Policy": "node-ec2",
     "NodePreparedPolicy": "node-prepared",
+    "NodeClusterPolicy": "cluster",
+    "NodeAddressPolicy": "eip",
     "CallerPolicy": "caller",
     "OperatorPolicy": "operator",
+    "MonitorPolicy": "monitor",
+    "EC2FactsPolicy": "ec2-facts",
 }
 
 
@@ -239,6 +249,22 @@ def record_run(store: TableRunStore) -> None:
     assert log.append([order("pause")]) == []
     assert store.renew(run, alice, RunProgress())
     assert not store.take(entry, holder("bob"))
+
+
+def test_the_cluster_policy_is_exactly_sufficient(tmp_path: Path) -> None:
+    """To join a cluster and to hold a place, a node needs both grants; the item of a node is inaccessible."""
+    gate = Gate(policy("cluster"), TAGGED)
+    table = ClusterTable(AWS(gate.session), COLLECTIVE, "etcd")
+    me = Joiner("etcd", Machine(IDENTITY, "10.0.0.1"), 1, new_process())
+    start = ClusterJoin(me, table, PlaceFile(tmp_path, "etcd")).wait()
+    held = HeldPlace("etcd", table, start)
+    held.renew()
+    held.report_started()
+    held.release()
+    assert gate.denied == []
+    assert gate.used == policy("cluster").grants
+    with pytest.raises(Forbidden):
+        DynamoDBRegistry(AWS(gate.session), TABLE).heartbeat(IDENTITY, "this")
 
 
 def test_a_node_creates_a_deleted_queue_again() -> None:

@@ -169,17 +169,23 @@ def test_facts_and_a_second_machine(own: Layout, crpc: Crpc, tmp_path: Path) -> 
 
 
 def test_a_daemon_watches(own: Layout, crpc: Crpc, tmp_path: Path) -> None:
-    """A node with `watches:` runs the command with its own facts for events of the others."""
+    """A node with `watches:` runs the command with its own facts for events of the others, soon after a failure."""
     out = tmp_path / "out"
     config = own.node(FIRST) / "node.yaml"
     command = f'echo "$SERF_EVENT $SERF_SELF_NAME $SERF_TAG_ROLE $(cut -f1)" >> {out}'
-    watches = {"others": {"exec": command, "filter": "role=db", "on": ["join", "leave"], "every": "0.5"}}
+    watches = {"others": {"exec": command, "filter": "role=db", "on": ["join", "leave", "failed"]}}
     config.write_text(f"{config.read_text()}watches: {json.dumps(watches)}\n")
     for verb in ("stop", "start"):
         assert crpc("lab", "node", FIRST, verb).returncode == 0
     wait_until(lambda: lines(out) == [f"member-join {FIRST} web {SECOND}"], WAIT)
+    began = time.monotonic()
+    assert crpc("lab", "node", SECOND, "kill").returncode == 0
+    wait_until(lambda: lines(out)[1:] == [f"member-failed {FIRST} web {SECOND}"], WAIT)
+    assert time.monotonic() - began < 14  # 4.5 s of silence, a read each second, 3 s of confirmation; and load
+    assert crpc("lab", "node", SECOND, "start").returncode == 0
+    wait_until(lambda: lines(out)[2:] == [f"member-join {FIRST} web {SECOND}"], WAIT)
     assert crpc("lab", "node", SECOND, "stop").returncode == 0
-    wait_until(lambda: lines(out)[1:] == [f"member-leave {FIRST} web {SECOND}"], WAIT)
+    wait_until(lambda: lines(out)[3:] == [f"member-leave {FIRST} web {SECOND}"], WAIT)
     assert crpc("lab", "node", FIRST, "stop").returncode == 0
     assert "internal_error" not in (own.node(FIRST) / "log").read_text()
     for name in (FIRST, SECOND):
