@@ -64,6 +64,7 @@ class ActionCaller:
             code=agent.code,
             token=admitted.context.digest,
             program=self._program_call(admitted, program) if program else None,
+            modules=agent.modules,
         )
         with self._running.registered(admitted):
             result = self._runner.run(job, timeout)
