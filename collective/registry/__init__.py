@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+CLUSTER = "#cluster "  # begins the keys of clusters (collective.cluster); no identity contains these characters
 PERIODS_ALIVE = 3  # a node is alive when it was seen within this many of its periods
 
 

@@ -2,6 +2,7 @@
 
     identity S (key) · instance S · last_seen N · contested N · left_at N · changed N · node B (the rest, compressed)
     #revoked NODE FINGERPRINT S (key) · node S · fingerprint S · active BOOL     a key that no caller may accept
+    #cluster NAME S (key)            a cluster of machines, see collective.cluster.table: not read here
 
 A heartbeat writes only `last_seen`, because the rest is large and seldom changes; `changed` is when it last did. Times
 are Unix seconds by the clock of the service.
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from collective.aws.errors import translated
 from collective.aws.session import AWS
-from collective.registry import Contents, NodeRecord, Revocation, encoding
+from collective.registry import CLUSTER, Contents, NodeRecord, Revocation, encoding
 from collective.registry.encoding import InvalidRecord
 from collective.registry.snapshot import Head
 from collective.text import escape_controls
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 _REVOKED = "#revoked "  # begins the keys of revocations; no identity contains these characters
+_OTHER = (_REVOKED, CLUSTER)  # begin the keys of items that are not nodes
 KEY: Any = [{"AttributeName": "identity", "KeyType": "HASH"}]  # identifies a table as a registry
 _TYPES: Mapping[str, Any] = {"S": str, "N": str, "B": bytes, "BOOL": bool}
 _SEGMENTS = 8  # read in parallel, when the table has more than one page (1 MB)
@@ -124,7 +126,7 @@ class DynamoDBRegistry:
         invalid = dict(rest.invalid)
         heads = []
         for key, item in items.items():
-            if not key.startswith(_REVOKED):
+            if not key.startswith(_OTHER):
                 try:
                     heads.append(_head(key, item))
                 except InvalidRecord as error:
@@ -176,7 +178,7 @@ class DynamoDBRegistry:
         )
         with translated(self._table, "table"):
             keys = {str(item["identity"]["S"]) for page in pages for item in page["Items"]}
-        return {key for key in keys if not key.startswith(_REVOKED)}
+        return {key for key in keys if not key.startswith(_OTHER)}
 
     def remove(self, record: NodeRecord) -> bool:
         """Delete a node's item if instance and last_seen are those of `record`."""
@@ -216,7 +218,7 @@ def decoded(items: Iterable[Any]) -> Contents:
         try:
             if key.startswith(_REVOKED):
                 revocations.append(_revocation(item))
-            else:
+            elif not key.startswith(CLUSTER):
                 records[key] = _record(key, item)
         except InvalidRecord as error:
             invalid[escape_controls(key)] = str(error)
@@ -262,7 +264,7 @@ def _with_node(key: str, item: Any) -> Any:
 def _changes(items: Iterable[Any]) -> dict[str, str]:
     """Return the last change of each record that has one."""
     found = {str(item["identity"]["S"]): _changed(item) for item in items}
-    return {key: changed for key, changed in found.items() if changed and not key.startswith(_REVOKED)}
+    return {key: changed for key, changed in found.items() if changed and not key.startswith(_OTHER)}
 
 
 def _revocation(item: Any) -> Revocation:

@@ -17,6 +17,8 @@ PURPOSES = {
     "node-prepared": "a node whose queue 'crpc setup --node' creates",
     "caller": "callers",
     "operator": "operators, who set up and clean up",
+    "monitor": "monitoring systems: crpc check, crpc find --dm ec2, crpc inventory export",
+    "ec2-facts": "in addition to a node's policy, with ec2_api_facts",
 }
 # What the files have in place of the values.
 _ARN = re.compile(r"^arn:aws:([a-z0-9]+):eu-central-1:111122223333:")

@@ -67,6 +67,8 @@ FILES = {
     "NodePreparedPolicy": "node-prepared",
     "CallerPolicy": "caller",
     "OperatorPolicy": "operator",
+    "MonitorPolicy": "monitor",
+    "EC2FactsPolicy": "ec2-facts",
 }
 
 

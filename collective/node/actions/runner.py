@@ -15,6 +15,7 @@ import pickle
 import secrets
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from collective import bounded_json
@@ -24,6 +25,7 @@ from collective.node.actions.cgroup import Group, Groups
 from collective.node.actions.channel import Channel
 from collective.node.actions.fork_server import ForkServer
 from collective.node.actions.job import (
+    CANCELLED,
     CRASHED,
     LARGEST_MESSAGE,
     TIMEOUT,
@@ -59,12 +61,15 @@ class Runner:
         self._fork_server = fork_server or ForkServer()
         self._lock = threading.Lock()
         self._running: list[_Run] = []
+        self._expected: dict[str, str] = {}  # why a job that does not run yet is cancelled, by its token
 
     def run(self, job: ActionJob, timeout: float) -> ActionResult:
         """Run one job for at most `timeout` seconds and return how it ended; never raise for what an action does."""
         job = replace(job, token=job.token or secrets.token_hex(16))
         run = _Run(job.token)
         with self._lock:
+            if cancelled := self._expected.pop(job.token, ""):
+                return failed_result(cancelled, reason=CANCELLED)
             self._running.append(run)
         try:
             return self._run(run, job, time.monotonic() + timeout)
@@ -114,6 +119,17 @@ class Runner:
         except (MessageError, TypeError) as error:
             return failed_result(f"the action's result cannot be used: {error}", reason=CRASHED)
 
+    @contextlib.contextmanager
+    def expected(self, token: str) -> Iterator[None]:
+        """Let `cancel` reach the action with this token for the time of a block, even before it runs."""
+        with self._lock:
+            self._expected[token] = ""
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._expected.pop(token, None)
+
     def stop(self) -> None:
         """Kill every running action with its processes; their `run` returns `interrupted`."""
         with self._lock:
@@ -121,11 +137,14 @@ class Runner:
                 _end(run, "stop")
 
     def cancel(self, token: str, message: str) -> bool:
-        """Kill the action with this token and its processes; its `run` returns `cancelled`. Return whether it runs.
+        """Kill the action with this token and its processes; its `run` returns `cancelled`.
 
-        `message` becomes the status message; it starts with `cancelled`.
+        Return whether it runs, or is expected to. `message` becomes the status message; it starts with `cancelled`.
         """
         with self._lock:
+            if token in self._expected:
+                self._expected[token] = message
+                return True
             found = [run for run in self._running if run.token == token]
             for run in found:
                 _end(run, message)
