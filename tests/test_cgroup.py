@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from support.actions import alive, job, wait_for_files
 
-from collective.node.actions.cgroup import Groups, delegated
 from collective.node.actions.fork_server import ForkServer
+from collective.node.actions.groups import Groups, delegated
 from collective.node.actions.runner import Runner
 
 
@@ -102,7 +102,7 @@ def test_the_next_daemon_kills_actions_without_a_monitor(plugin: Path, own_group
     code = (
         "import os, sys; from pathlib import Path\n"
         "from collective.node.actions.runner import Runner; from collective.node.actions.job import ActionJob\n"
-        "from collective.node.actions.cgroup import Groups\n"
+        "from collective.node.actions.groups import Groups\n"
         "Runner(Groups(Path(sys.argv[3]))).run(ActionJob(sys.argv[1], 'spawn', {'folder': sys.argv[2]}, {}), 60)"
     )
     daemon = subprocess.Popen([sys.executable, "-c", code, str(plugin), str(pids), str(own_group)])

@@ -19,8 +19,7 @@ from collective.aws.session import AWS
 from collective.config import NodeConfig
 from collective.errors import ConfigError
 from collective.node import trust
-from collective.node.actions import cgroup
-from collective.node.actions.cgroup import Groups
+from collective.node.actions.groups import Groups, delegated
 from collective.node.actions.leftovers import end_leftovers
 from collective.node.actions.runner import Runner
 from collective.node.check import trusted_paths
@@ -76,7 +75,7 @@ def build(config: NodeConfig, manager: ServiceManager, session: boto3.Session | 
     """
     aws = AWS(session)
     key = trust.node_key(config.state)
-    groups = Groups(cgroup.delegated())
+    groups = Groups(delegated())
     runner, policy = Runner(groups), PolicyFile(config.policy)
     _make_folder("state", config.state)
     tags = config.queue_tags | names.tags(config.collective, config.identity)

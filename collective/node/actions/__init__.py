@@ -6,7 +6,7 @@ fork_server.py, fork_server_main.py   start a monitor in a process that has impo
 channel.py    messages between the daemon and a monitor
 monitor.py    the process that watches one worker and kills the action's processes
 worker.py     the process that runs the action
-cgroup.py     a control group for each action, if systemd has delegated one
+groups.py, cgroup.py   a control group for each action, if systemd has delegated one
 importing.py  import a plugin's file
 preloading.py what the fork server imports for an agent
 """

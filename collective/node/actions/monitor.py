@@ -14,11 +14,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import selectors
-import shutil
 import signal
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -55,7 +52,7 @@ def monitor_action(connection: Channel, job: ActionJob, timeout: float, group: G
     result_pipe, worker_pipe = os.pipe()
     log = OutputLog(job.secrets)
     if job.program:
-        job = replace(job, folder=f"{tempfile.gettempdir()}/collective-{secrets.token_hex(16)}")
+        job = replace(job, folder=_new_folder())
     monitor = os.getpid()
     try:
         worker = os.fork()
@@ -79,10 +76,23 @@ def monitor_action(connection: Channel, job: ActionJob, timeout: float, group: G
         if group:
             group.release()
         if job.folder:
-            shutil.rmtree(job.folder, ignore_errors=True)
+            _remove(job.folder)
         log.finish()
     with contextlib.suppress(OSError):  # the daemon may have died
         connection.send(result)
+
+
+def _new_folder() -> str:
+    """Return the path of a folder for the files of a program; the worker makes it."""
+    import tempfile  # few actions are programs
+
+    return f"{tempfile.gettempdir()}/collective-{os.urandom(16).hex()}"
+
+
+def _remove(folder: str) -> None:
+    import shutil
+
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _refuse(connection: Channel, group: Group | None, error: OSError) -> None:

@@ -1,8 +1,7 @@
 """Choose what the fork server imports for an agent, so that the processes of its actions need not import it.
 
-It is what the agent's file imports at module level, of the standard library and of the standard agents: the fork
-server must stay without threads, so it runs no code of others. The file itself is executed by each worker, as it was
-checked.
+It is what the agent's file imports at module level, of the standard library and of this package: the fork server must
+stay without threads, so it runs no code of others. The file itself is executed by each worker, as it was checked.
 """
 
 from __future__ import annotations
@@ -32,4 +31,4 @@ def _imports(code: bytes) -> Iterator[str]:
 def _is_safe(name: str) -> bool:
     """Return whether a module can be imported in the fork server: this process has imported it without an error."""
     is_standard = name.partition(".")[0] in sys.stdlib_module_names
-    return name in sys.modules and (is_standard or name.startswith("collective.agents."))
+    return name in sys.modules and (is_standard or name.startswith("collective."))

@@ -21,9 +21,10 @@ from dataclasses import dataclass, replace
 from collective import bounded_json
 from collective.errors import MessageError
 from collective.node.actions import leftovers
-from collective.node.actions.cgroup import Group, Groups
+from collective.node.actions.cgroup import Group
 from collective.node.actions.channel import Channel
 from collective.node.actions.fork_server import ForkServer
+from collective.node.actions.groups import Groups
 from collective.node.actions.job import (
     CANCELLED,
     CRASHED,

@@ -106,7 +106,7 @@ def _load_pair(path: Path, ddl_path: Path, settings: Path) -> LoadedAgent:
         loading.check_parameters(path, described.actions[name], function, supplied)
     values = loading.read_settings(settings / f"{path.stem}.yaml", described)
     warnings = loading.run_checks(described.name, module, values)
-    modules = preloading.preloaded(code)
+    modules = () if described.name in INSIDE else preloading.preloaded(code)
     return LoadedAgent(described.name, path, described, functions, values, code, warnings, modules=modules)
 
 
