@@ -18,23 +18,9 @@ from collective.config_values import check_names, converted, json_type
 from collective.errors import ConfigError, UsageError
 from collective.ownership import replaceable
 from collective.suggestions import suggest
+from collective.user_folders import user_folder
 
 SYSTEM_FOLDER = Path("/etc/collective")
-
-
-def home_folder() -> Path:
-    """Return the user's home folder; raise ConfigError for a user without one, as in many containers."""
-    try:
-        return Path.home()
-    except RuntimeError:
-        raise ConfigError(f"user ID {os.getuid()} has no home folder (set HOME)") from None
-
-
-def user_folder(kind: str) -> Path:
-    """Return the user's XDG folder of collective; `kind` is `CONFIG` or `STATE`."""
-    fallback = {"CONFIG": ".config", "STATE": ".local/state"}[kind]
-    base = os.environ.get(f"XDG_{kind}_HOME")
-    return (Path(base) if base else home_folder() / fallback) / "collective"
 
 
 def _configuration_folder() -> Path:

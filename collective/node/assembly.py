@@ -19,9 +19,7 @@ from collective.aws.session import AWS
 from collective.config import NodeConfig
 from collective.errors import ConfigError
 from collective.node import trust
-from collective.node.actions import cgroup
-from collective.node.actions.cgroup import Groups
-from collective.node.actions.dead_sockets import remove_abandoned_sockets
+from collective.node.actions.groups import Groups, delegated
 from collective.node.actions.leftovers import end_leftovers
 from collective.node.actions.runner import Runner
 from collective.node.check import trusted_paths
@@ -77,7 +75,7 @@ def build(config: NodeConfig, manager: ServiceManager, session: boto3.Session | 
     """
     aws = AWS(session)
     key = trust.node_key(config.state)
-    groups = Groups(cgroup.delegated())
+    groups = Groups(delegated())
     runner, policy = Runner(groups), PolicyFile(config.policy)
     _make_folder("state", config.state)
     tags = config.queue_tags | names.tags(config.collective, config.identity)
@@ -86,12 +84,10 @@ def build(config: NodeConfig, manager: ServiceManager, session: boto3.Session | 
     transport.check_settings()  # now, because a running daemon could only retry
     audit, journal = _audit(config), Journal(config.state / "journal.sqlite", transport.now)
     groups.end_abandoned()  # the open journal proves that no other daemon of this node runs
-    remove_abandoned_sockets()
     jobs = open_database(config.state / "jobs.sqlite")
     _end_abandoned(journal, JobStore(jobs))
     verify = trust.verifier(config)
     plugins = load_plugins(config)
-    runner.preload(plugins.worker_codes)
     policy.report(plugins.inputs)
     parts = ServerParts(
         transport=transport,
