@@ -1,6 +1,6 @@
 """Read the TOML file of a template resource, and convert it with its template.
 
-Source: confd's documentation, docs/template-resources.md.
+Source: confd, "Template Resources" in its documentation.
 """
 
 from __future__ import annotations
