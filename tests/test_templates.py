@@ -315,7 +315,7 @@ class UpdateSteps:
         """Return whether the file was changed; None if nothing was rendered."""
         self.now += after
         found = self.updates.step(membership(*members, at=at), OWN, changed=changed)
-        return found and found.changed
+        return None if found is None else found.changed
 
 
 def test_when_a_file_is_rendered(tmp_path: Path) -> None:
