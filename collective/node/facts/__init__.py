@@ -6,6 +6,7 @@
 
 built_in.py   facts of every machine
 ec2.py        facts from EC2 instance metadata
+ec2_source.py the same, with those that the APIs of AWS have (ec2_api.py, in a process of the runner)
 external.py   run a command in a process of the runner
 """
 
