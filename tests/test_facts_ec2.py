@@ -111,7 +111,7 @@ def test_a_service_that_does_not_respond_times_out(service: Service, nitro: Path
 # -- the APIs of AWS
 
 
-class Account:
+class AnsweringAPIs:
     """Answers as the APIs; counts calls. `error` is raised, `errors` are lines of one API that failed."""
 
     def __init__(self) -> None:
@@ -134,23 +134,23 @@ class Account:
 
 
 @pytest.fixture
-def account() -> Account:
+def account() -> AnsweringAPIs:
     """An account with one instance."""
-    return Account()
+    return AnsweringAPIs()
 
 
 WANTED = ("tags", "target_groups")
 
 
-def source(account: Account, metadata: Mapping[str, Any], wanted: Sequence[str] = WANTED) -> EC2Facts:
+def source(account: AnsweringAPIs, metadata: Mapping[str, Any], wanted: Sequence[str] = WANTED) -> EC2Facts:
     return EC2Facts(wanted, account.describe, lambda: metadata, account.clock)
 
 
 METADATA = {"ec2": {"instance_id": "i-1", "region": "eu-west-1", "tags": {}}}
 
 
-def test_the_apis_are_asked_seldom(account: Account) -> None:
-    """Their facts are kept for a quarter of an hour; the metadata are read each time."""
+def test_the_apis_are_asked_seldom(account: AnsweringAPIs) -> None:
+    """Facts of the APIs are kept for a quarter of an hour; the metadata are read each time."""
     facts = source(account, METADATA)
     for account.seconds in (0.0, 60.0, PERIOD - 1):
         assert facts.read() == {"ec2": {**METADATA["ec2"], **account.facts}}
@@ -162,7 +162,7 @@ def test_the_apis_are_asked_seldom(account: Account) -> None:
 
 
 @pytest.mark.parametrize("whole", [True, False])
-def test_an_api_that_fails_keeps_its_last_facts(account: Account, whole: bool) -> None:
+def test_an_api_that_fails_keeps_its_last_facts(account: AnsweringAPIs, whole: bool) -> None:
     """The line says which; it is asked again after five minutes, and the metadata stay."""
     facts = source(account, METADATA)
     facts.read()
@@ -179,20 +179,22 @@ def test_an_api_that_fails_keeps_its_last_facts(account: Account, whole: bool) -
     assert facts.read().omitted == ()
 
 
-def test_tags_of_the_metadata_come_first(account: Account) -> None:
+def test_tags_of_the_metadata_come_first(account: AnsweringAPIs) -> None:
     """Metadata with tags are newer than those that are kept from the API."""
     metadata = {"ec2": {**METADATA["ec2"], "tags": {"Name": "now"}}}
     assert source(account, metadata).read()["ec2"]["tags"] == {"Name": "now"}
 
 
 @pytest.mark.parametrize(("metadata", "wanted"), [({}, ("tags",)), (METADATA, ())])
-def test_the_apis_are_not_asked_in_vain(account: Account, metadata: Mapping[str, Any], wanted: Sequence[str]) -> None:
+def test_the_apis_are_not_asked_in_vain(
+    account: AnsweringAPIs, metadata: Mapping[str, Any], wanted: Sequence[str]
+) -> None:
     """Outside EC2, or without the setting, no request is made."""
     assert source(account, metadata, wanted).read() == metadata
     assert account.calls == []
 
 
-def test_another_instance_has_facts_of_its_own(account: Account) -> None:
+def test_another_instance_has_facts_of_its_own(account: AnsweringAPIs) -> None:
     """A machine that is started from an image of this one is another instance."""
     metadata = {"ec2": dict(METADATA["ec2"])}
     facts = source(account, metadata)
