@@ -15,7 +15,7 @@ WORKERS ?= 3
 FUZZ_INPUTS ?= 1000000
 SERVERS := .servers/ministack/.installed .servers/fauxqs/.installed
 
-.PHONY: demo test test-newest test-oldest test-strange lint types bench docs fuzz lock servers simulation steering kills floods files examples systemd puppet exports failures soak membership warm clean
+.PHONY: demo test test-newest test-oldest test-strange lint types bench docs fuzz lock servers simulation steering kills floods files examples systemd puppet failures soak membership haproxy warm clean exports clusters
 
 demo:  ## install, start a local fleet, run the main job
 	@PYTHON=$(PYTHON) conf/demo.sh
@@ -57,6 +57,12 @@ steering: $(INSTALLED)  ## 5,000 schedules of deaths, takeovers and orders durin
 
 membership: $(INSTALLED)  ## events of 1,000 nodes for half an hour of lost heartbeats and killed watchers; MEMBERSHIP_SEEDS='7 8' takes others
 	MEMBERSHIP_SEEDS="$${MEMBERSHIP_SEEDS:-1 2 3 4 5}" MEMBERSHIP_SECONDS=1800 $(VENV)/bin/pytest --timeout 7200 -q tests/test_membership_simulation.py
+
+haproxy: $(INSTALLED)  ## 2,000 requests through Debian's HAProxy during 20 joins and kills of nodes; needs root, or HAProxy installed
+	HAPROXY=1 $(VENV)/bin/pytest --timeout 1800 -q tests/e2e/test_haproxy.py
+
+clusters: $(INSTALLED)  ## 20 real etcd clusters form themselves, a member is replaced, and 500 schedules of failures; installs etcd; needs root
+	CLUSTERS=20 CLUSTER_SEEDS="$$(seq -s ' ' 500)" $(VENV)/bin/pytest --timeout 7200 -q tests/test_cluster.py tests/e2e/test_cluster.py
 
 simulation: $(INSTALLED)  ## 100,000 requests for each seed over a network that misbehaves; SIMULATED_SEEDS='7 8' takes others
 	SIMULATED_REQUESTS=100000 SIMULATED_WORLDS=1000 $(VENV)/bin/pytest --timeout 7200 -q -s tests/test_simulation.py

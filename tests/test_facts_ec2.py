@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from support.metadata_service import Service, serving
 
+from collective import ec2_metadata as ec2
 from collective.errors import ConfigError
-from collective.node.facts import ec2
 from collective.node.facts.ec2_source import PERIOD, RETRY, EC2Facts
 
 FACTS = {

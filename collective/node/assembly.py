@@ -118,7 +118,7 @@ def build(config: NodeConfig, manager: ServiceManager, session: boto3.Session | 
     server.info.pushed = PluginStore(config.state, config.settings, lambda: server.plugins, reloading.reload)
     reporting = StatusReporter(manager, server, registration)
     metrics = _metrics(config, server, journal, audit)
-    watches = _watches(config, registry, transport, server)
+    watches = _watches(config, aws, transport, server)
     return DaemonParts(server, registration, reloading, runner, reporting, metrics, watches)
 
 
@@ -186,15 +186,18 @@ def _registry(config: NodeConfig, aws: AWS) -> Registry:
     return MemoryRegistry()
 
 
-def _watches(config: NodeConfig, registry: Registry, transport: Transport, server: Server) -> Sequence[NodeWatch]:
+def _watches(config: NodeConfig, aws: AWS, transport: Transport, server: Server) -> Sequence[NodeWatch]:
     if not config.watches:
         return ()
     if config.registry == "none":
         raise ConfigError("watches: there is no registry to watch (set 'registry: dynamodb', or remove the watches)")
     from collective.node.service.watches import WatchingNode, make_watches  # few nodes watch others
+    from collective.registry.followed_table import FollowedTable
 
     own = partial(getattr, server.facts, "current")
-    node = WatchingNode(config.collective, config.identity, registry, transport, own)
+    feed = partial(FollowedTable, aws, names.table(config.collective))
+    registry = DynamoDBRegistry(aws, names.table(config.collective))
+    node = WatchingNode(config.collective, config.identity, feed, registry, transport, own)
     return make_watches(config.watches, node, config.state)
 
 

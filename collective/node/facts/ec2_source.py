@@ -13,12 +13,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from collective import ec2_metadata
 from collective.errors import ConfigError
 from collective.fact_files.formats import Values
 from collective.fact_files.json_values import FactValues
 from collective.node.actions.job import ActionJob
 from collective.node.actions.runner import Runner
-from collective.node.facts import ec2
 
 PERIOD = 900.0  # seconds between reads of the APIs; each has up to a tenth more, so that a fleet does not ask at once
 RETRY = 300.0  # seconds after an error
@@ -35,7 +35,7 @@ class EC2Facts:
         self,
         wanted: Sequence[str],
         describe: Describe,
-        metadata: Callable[[], Values] = ec2.read,
+        metadata: Callable[[], Values] = ec2_metadata.read,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._wanted = wanted
