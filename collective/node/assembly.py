@@ -154,7 +154,7 @@ def _facts(config: NodeConfig, runner: Runner) -> Facts:
     execute = sources.executed_by(runner)
     fixed = [sources.FULL_NAME]
     if config.ec2_facts:
-        fixed.append(sources.EC2)
+        fixed.append(sources.ec2(runner, config.ec2_api_facts))
     fixed += [sources.command(words, execute) for words in config.fact_commands]
     folders = [partial(sources.folder, path, execute) for path in config.fact_folders]
     return Facts(config.facts, config.classes, [lambda: fixed, *folders])
