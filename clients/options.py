@@ -91,6 +91,16 @@ def add_targets(parser: Parser) -> None:
     group.add_argument("--dt", type=seconds, metavar="DURATION", help="time limit for asking nodes whether they match")
 
 
+def add_max_age(parser: Parser) -> None:
+    """Add `--max-age`."""
+    parser.add_argument(
+        "--max-age",
+        type=seconds,
+        metavar="DURATION",
+        help="use what was read from the registry with this option at most so long ago: 60, 5m",
+    )
+
+
 def add_running(parser: Parser, *, saves: bool = True) -> None:
     """Add the timeouts of a call, and `--no-save` unless it is never saved."""
     group = parser.add_argument_group("call options")

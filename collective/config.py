@@ -56,6 +56,7 @@ def _state_folder() -> Path:
 
 # Special values of `key` in client.yaml, see signing/caller_key.py.
 KEY_AUTO, KEY_AGENT, KEY_NONE = Path("auto"), Path("agent"), Path("none")
+REQUESTS_AUTO, REQUESTS_SHARED, REQUESTS_LOCAL = Path("auto"), Path("shared"), Path("local")
 
 
 def _audit_file() -> Path:
@@ -162,7 +163,8 @@ class ClientConfig:
 
     `warm` is how long a warm process waits for the next call before it ends, such as `10m`; None: there is none.
 
-    `requests` is the folder of requests that wait for approvals (None: in `state`); several callers can share it.
+    `requests` is where requests wait for approvals: `shared` in DynamoDB, `local` in the folder `state`, `auto` in
+    DynamoDB if the registry is there, or a folder, which several callers can share.
 
     With `save_runs` calls of `crpc` are saved in the folder `state`, for `runs_days` days and up to `runs_megabytes`.
     `runs` is where rollouts are recorded for `crpc run`: `local` in that folder, `shared` in DynamoDB for all callers
@@ -197,7 +199,7 @@ class ClientConfig:
     playbooks: list[Path] = field(default_factory=lambda: [_in_configuration("playbooks")])
     notify: dict[str, dict[str, Any]] = field(default_factory=dict)
     warm: str | None = None
-    requests: Path | None = None
+    requests: Path = REQUESTS_AUTO
     save_runs: bool = True
     runs_days: float = 30.0
     runs_megabytes: float = 100.0

@@ -22,7 +22,10 @@ _CHOICES = {
     "runs": ("auto", "local", "shared"),
 }
 _DURATIONS = frozenset({"heartbeat"})  # keys that also take a duration with a unit, such as 10s
-_SPECIAL_PATHS = {"key": ("auto", "agent", "none")}  # values of path keys that are not paths
+_SPECIAL_PATHS = {  # values of path keys that are not paths
+    "key": ("auto", "agent", "none"),
+    "requests": ("auto", "shared", "local"),
+}
 _POSITIVE = frozenset(
     """heartbeat facts_period max_actions max_queued ttl transit discovery_timeout runs_days runs_megabytes""".split()
 )

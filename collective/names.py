@@ -31,7 +31,7 @@ _NODE_SLUG = re.compile(rf"[A-Za-z0-9-]{{1,{_SLUG_LENGTH}}}-[0-9a-f]{{{_DIGEST_L
 
 # Names of `crpc` commands, present and planned, that no agent can have.
 COMMANDS = frozenset(
-    """apply approve audit check cluster commands completion config cost ddl describe diff doctor eip explain-filter
+    """apply approve audit check cluster commands completion config cost ddl describe diff doctor explain-filter
     export facts find freeze group groups help inventory jobs keys lab mcp motd new nodes ping plan playbook plugin
     policy prompt provision report request retry revoke run run-local runs schema serve setup show ssh template thaw
     version warm watch""".split()

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from support.metadata_service import Service, serving
 
+from collective import ec2_metadata as ec2
 from collective.errors import ConfigError
-from collective.node.facts import ec2
 
 FACTS = {
     "instance_id": "i-0123456789abcdef0",

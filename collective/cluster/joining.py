@@ -55,7 +55,7 @@ class ClusterJoin:
         """
         began = self._waiting.clock()
         while True:
-            about, pause = "", _POLL
+            pause, unreachable = _POLL, None
             try:
                 step = self.step()
                 if isinstance(step, Start):
@@ -63,10 +63,12 @@ class ClusterJoin:
                 about = step.about
                 pause = random.uniform(0.05, 0.3) if isinstance(step, Write) else _POLL  # noqa: S311 - others write too
             except Unreachable as error:
-                about = f"the registry cannot be reached, trying again: {error}"
+                about, unreachable = f"the registry cannot be reached, trying again: {error}", error
             self._report(about)
             passed = self._waiting.clock() - began
             if passed >= self._waiting.limit:
+                if unreachable:
+                    raise unreachable
                 raise ClusterRefused(self._me.name, f"no place after {passed:.0f} s: {about}")
             self._waiting.pause(_LATER_POLL if pause == _POLL and passed > _SOON else pause)
 

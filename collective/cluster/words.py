@@ -25,6 +25,7 @@ NAMES = {
     "other_addresses": "the addresses of the other machines",
     "self": "the identity of this machine",
     "address": "the address of this machine",
+    "peer": "this machine in the form of --peer",
     "first": "true on the machine that begins the cluster, else false",
     "state": "new while the cluster forms, existing afterwards",
     "cluster": "the name of the cluster",
@@ -32,6 +33,7 @@ NAMES = {
     "size": "the number of places",
     "replaced": "the machine whose place this one has taken; empty if there is none",
     "replaced_address": "its address",
+    "replaced_peer": "the same in the form of --peer",
 }
 PEER = "{name}={address}"  # the default of --peer
 _WORD = re.compile(r"(?<!\$)\{([a-z_]+)\}")
@@ -89,6 +91,7 @@ def values(name: str, start: Start, form: PeerForm, replaced: Machine | None = N
         "other_addresses": form.separator.join(machine.address for machine in others),
         "self": me.identity,
         "address": me.address,
+        "peer": form.write([me]),
         "first": "true" if start.first else "false",
         "state": "new" if start.forming else "existing",
         "cluster": name,
@@ -96,6 +99,7 @@ def values(name: str, start: Start, form: PeerForm, replaced: Machine | None = N
         "size": str(state.size),
         "replaced": replaced.identity if replaced else "",
         "replaced_address": replaced.address if replaced else "",
+        "replaced_peer": form.write([replaced] if replaced else []),
     }
 
 

@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import Any
 
 from collective import config as configuration
-from collective import names, signing
+from collective import signing
 from collective.catalog import Catalog
 from collective.config import ClientConfig
 from collective.errors import NoNodes
@@ -31,15 +31,15 @@ from collective.fleet.call import Call
 from collective.fleet.call_checks import check_dry_run, check_retry, pace_facts
 from collective.fleet.call_opening import CallOpener, closing_on_error
 from collective.fleet.confirmation import Confirm, require_confirmation
+from collective.fleet.connection import Connection
 from collective.fleet.discovery import Discovery
 from collective.fleet.gates import NO_GATES, Gates
-from collective.fleet.known_nodes import IntroducedNodes, KnownNodes
+from collective.fleet.known_nodes import KnownNodes
 from collective.fleet.node_finder import NodeFinder
 from collective.fleet.pace import AT_ONCE, Pace
 from collective.fleet.plan import CallPlan, Parties
 from collective.fleet.plan_surroundings import Surroundings
 from collective.fleet.recording import NO_RECORD, CallRecord
-from collective.fleet.registry_names import NamedNodes
 from collective.fleet.reply_checks import VerifyReply, accept_unverified
 from collective.fleet.steering.steered_record import SteeredRecord
 from collective.fleet.steps import NO_HOOKS, Hook, Hooks
@@ -56,9 +56,6 @@ log = logging.getLogger(__name__)
 
 # A library configures no logging; the null handler keeps Python from printing its warnings.
 logging.getLogger("collective").addHandler(logging.NullHandler())
-
-CONNECTIONS = 28  # to SQS: for the threads that send, receive or delete at the same time
-_CACHED = 5.0  # seconds for which the contents of the registry are cached
 
 
 class Fleet:
@@ -93,31 +90,29 @@ class Fleet:
 
     @classmethod
     def connect(
-        cls, config: ClientConfig | None = None, catalog: Catalog | None = None, sign: signing.SignPayload | None = None
+        cls,
+        config: ClientConfig | None = None,
+        catalog: Catalog | None = None,
+        sign: signing.SignPayload | None = None,
+        *,
+        recent: float | None = None,
     ) -> Fleet:
         """Return the fleet that `config` describes (default: `client.yaml`). Raises ConfigError.
 
-        `sign` signs requests; default: with the key in `config`.
+        `sign` signs requests; default: with the key in `config`. With `recent`, a read of the registry by this user
+        that is at most `recent` seconds old is used again, and AWS is asked only if there is none.
         """
-        from collective.aws.session import AWS
-        from collective.registry.cached import CachedNodes
-        from collective.registry.dynamodb import DynamoDBRegistry
-        from collective.registry.snapshot_nodes import SnapshotNodes
         from collective.signing import caller_key
-        from collective.transport.sqs import SQSTransport
 
         config = config or configuration.load_client()
-        aws = AWS.of(config)
         known = KnownNodes(config.state, config.collective, accept_new=config.new_nodes == "accept")
+        connection = Connection(config, known)
         registry = None
         if config.registry == "dynamodb":
-            table = DynamoDBRegistry(aws, names.table(config.collective))
-            large = SnapshotNodes(table, config.state / f"registry_{config.collective}.snapshot")
-            named = NamedNodes(IntroducedNodes(large, known), config.state, config.collective)
-            registry = CachedNodes(named, _CACHED)
+            registry = connection.registry if recent is None else connection.recent_registry(recent)
         return cls(
             config,
-            SQSTransport(aws, connections=CONNECTIONS),
+            connection.transport if recent is None else connection.lazy_transport(),
             registry,
             catalog=catalog,
             sign=sign or caller_key.signing(config.key),

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 from collective import names
 from collective.config import ClientConfig
 from collective.errors import ConfigError, NotFound, UsageError
+from collective.fleet.connection import CONNECTIONS
 from collective.fleet.failure_check import FailureCheck
-from collective.fleet.fleet import CONNECTIONS, Fleet
+from collective.fleet.fleet import Fleet
 from collective.membership import MemberView, StateFile, Watcher
 from collective.membership.confirmation import BySilence, FailureConfirmation, InBackground
 from collective.membership.ec2_events import Terminations

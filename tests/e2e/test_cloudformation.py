@@ -23,13 +23,21 @@ from cfnlint.decode import cfn_yaml
 from support.accounts import AgedCloud
 from support.iam import IAMPolicy
 from support.iam_session import ACCOUNT, REGION, Gate, open_session
+from support.request_store_contract import CHECKS as REQUEST_CHECKS
 from support.run_store_contract import begin_event, holder, order, request_event
 
 from collective import names
 from collective.aws.session import AWS
+from collective.cluster.holding import HeldPlace
+from collective.cluster.joining import ClusterJoin, new_process
+from collective.cluster.place_file import PlaceFile
+from collective.cluster.state import Machine
+from collective.cluster.steps import Joiner
+from collective.cluster.table import ClusterTable
 from collective.config import ClientConfig, NodeConfig
 from collective.errors import AccessDenied, Forbidden
 from collective.fleet.fleet import Fleet
+from collective.fleet.request_table import RequestTable
 from collective.fleet.steering.run_log import RunProgress
 from collective.fleet.steering.table_store import TableRunStore
 from collective.messages import new_id
@@ -65,6 +73,8 @@ FILES = {
     "NodePolicy": "node",
     "NodeEC2Policy": "node-ec2",
     "NodePreparedPolicy": "node-prepared",
+    "NodeClusterPolicy": "cluster",
+    "NodeAddressPolicy": "eip",
     "CallerPolicy": "caller",
     "OperatorPolicy": "operator",
     "MonitorPolicy": "monitor",
@@ -223,6 +233,8 @@ def test_the_caller_policy_is_exactly_sufficient(tmp_path: Path) -> None:
     gate.session.client("sns").get_topic_attributes(TopicArn=TOPIC_ARN)  # as in `crpc doctor`
     caller.delete_replies(reply)  # as in `crpc doctor`
     record_run(TableRunStore(AWS(gate.session), names.runs_table(COLLECTIVE)))
+    for check in REQUEST_CHECKS:
+        check(lambda: RequestTable(AWS(gate.session), names.runs_table(COLLECTIVE)), tmp_path)
     assert gate.denied == []
     assert gate.used == policy("caller").grants
 
@@ -237,6 +249,22 @@ def record_run(store: TableRunStore) -> None:
     assert log.append([order("pause")]) == []
     assert store.renew(run, alice, RunProgress())
     assert not store.take(entry, holder("bob"))
+
+
+def test_the_cluster_policy_is_exactly_sufficient(tmp_path: Path) -> None:
+    """To join a cluster and to hold a place, a node needs both grants; the item of a node is inaccessible."""
+    gate = Gate(policy("cluster"), TAGGED)
+    table = ClusterTable(AWS(gate.session), COLLECTIVE, "etcd")
+    me = Joiner("etcd", Machine(IDENTITY, "10.0.0.1"), 1, new_process())
+    start = ClusterJoin(me, table, PlaceFile(tmp_path, "etcd")).wait()
+    held = HeldPlace("etcd", table, start)
+    held.renew()
+    held.report_started()
+    held.release()
+    assert gate.denied == []
+    assert gate.used == policy("cluster").grants
+    with pytest.raises(Forbidden):
+        DynamoDBRegistry(AWS(gate.session), TABLE).heartbeat(IDENTITY, "this")
 
 
 def test_a_node_creates_a_deleted_queue_again() -> None:

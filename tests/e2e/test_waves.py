@@ -8,30 +8,22 @@ import re
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
 import yaml
-from support.crpc_process import BIN, Crpc, clean_environment, make_crpc, on_a_terminal, own_lab
+from support.crpc_process import BIN, Crpc, clean_environment, make_crpc, on_a_terminal
 from support.json_documents import check_document
 from support.receivers import mail_server, webhook
+from support.rollouts import document
 from support.waiting import wait_until
 
 from collective.lab.layout import Layout
 
 NODES = [f"node{number:02}.lab" for number in range(1, 11)]
 SPAN = "command=date +%s.%N; sleep 0.4; date +%s.%N"
-
-
-@pytest.fixture(scope="module")
-def ten(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Layout]:
-    """A lab of ten nodes for this file."""
-    layout = Layout(tmp_path_factory.mktemp("ten"))
-    with own_lab(layout, 10):
-        yield layout
 
 
 @pytest.fixture
@@ -44,15 +36,6 @@ def around(ten: Layout) -> dict[str, str]:
 def crpc(around: dict[str, str]) -> Crpc:
     """Run crpc against that lab."""
     return make_crpc(around)
-
-
-def document(crpc: Crpc, *words: str) -> dict[str, Any]:
-    """Run crpc with --json; return its valid document, with the exit code as `exit`."""
-    done = crpc(*words, "--json")
-    assert done.stdout, done.stderr
-    found: dict[str, Any] = json.loads(done.stdout)
-    check_document(found)
-    return {**found, "exit": done.returncode, "stderr": done.stderr}
 
 
 def spans(results: dict[str, Any]) -> dict[str, tuple[float, float]]:

@@ -179,6 +179,7 @@ class World:
         self.table = MemoryCluster()
         self.now = 0.0
         self.machines: dict[str, JoiningMachine] = {}
+        self.taken: list[tuple[str, str, float]] = []  # successor, machine before, seconds since its last renewal
         self.programs_start = True  # false: they die before they are ready
 
     def machine(self, identity: str, **settings: object) -> JoiningMachine:
@@ -193,6 +194,9 @@ class World:
             self.now += 0.5
             for machine in self.random.sample(list(self.machines.values()), len(self.machines)):
                 machine.step()
+            for successor, before in self.table.taken:
+                self.taken.append((successor, before, self.now - self.machines[before].last_renewal))
+            self.table.taken.clear()
 
     @property
     def state(self) -> ClusterState:

@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from collective import ec2_metadata
 from collective.errors import ConfigError
 from collective.fact_files.formats import Values, parse_output, read_file
 from collective.node.actions.job import ActionJob
 from collective.node.actions.runner import Runner
-from collective.node.facts import ec2, external
+from collective.node.facts import external
 from collective.node.facts.built_in import built_in, full_name
 
 Execute = Callable[[Sequence[str]], str]
@@ -39,7 +40,7 @@ class Source:
 
 BUILT_IN = Source("built-in facts", built_in)
 FULL_NAME = Source("the host name in DNS", full_name, slow=True)
-EC2 = Source("EC2 metadata", ec2.read, slow=True)
+EC2 = Source("EC2 metadata", ec2_metadata.read, slow=True)
 
 
 def file(path: Path) -> Source:
