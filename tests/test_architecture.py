@@ -6,6 +6,7 @@ authoring          tools for the authors of agents
 lab, testing       whole collectives, made of both sides
 setup              what a collective needs on AWS
 node │ fleet       the two sides: they never meet
+templates          files that are rendered from the members, for both sides
 membership         which nodes there are, for both sides
 cluster            programs that find each other by the registry
 transport registry edges; aws is what those on AWS share
@@ -39,15 +40,16 @@ MAY_IMPORT = {
     "aws": "values",
     "transport": "values aws",
     "registry": "values aws",
-    "membership": "values registry",
+    "membership": "values transport registry",
     "cluster": "values aws registry",
-    "node": "values aws transport registry membership",
+    "templates": "values membership",
+    "node": "values aws transport registry membership templates",
     "fleet": "values aws transport registry membership",
     "setup": "values aws transport registry",
     "lab": "values aws transport registry node",
     "testing": "values transport registry node fleet membership",
     "authoring": "values node fleet testing",
-    "clients": "values fleet lab setup authoring membership cluster",
+    "clients": "values fleet lab setup authoring membership templates cluster",
     "__init__": "values fleet",
     "__main__": "clients",
 }

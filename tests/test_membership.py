@@ -113,6 +113,19 @@ def test_a_failed_node_joins_with_a_later_heartbeat(world: WatchedRegistry) -> N
     assert world.step(1) == ["join a"]
 
 
+def test_the_registry_is_read_as_often_as_the_heartbeats_need(world: WatchedRegistry) -> None:
+    """By default three times for each heartbeat, at least every 5 s and at most every second; or as configured."""
+    world.step()
+    assert world.watcher.pause(None) == 5.0
+    world.put("a")
+    world.step()
+    assert world.watcher.pause(None) == pytest.approx(10 / 3)
+    assert world.watcher.pause(60.0) == 60.0
+    world.registry.put(NodeRecord("b", "1", period=1.0))
+    world.step()
+    assert world.watcher.pause(None) == 1.0
+
+
 def test_a_failure_found_just_after_a_restart_is_no_join(tmp_path: Path) -> None:
     """The last heartbeat of a failed node is the one of the verdict, not an older one in the state file."""
     world = WatchedRegistry(tmp_path / "state")

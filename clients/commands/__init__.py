@@ -22,6 +22,7 @@ GROUPS = {
         "facts": "Count the values of a fact",
         "inventory": "Show the facts, classes and agents of one node",
         "watch": "Print nodes that join, leave, fail or change, and run a command for each",
+        "template": "Keep a file current that is rendered from the nodes, and convert templates of confd",
         "report": "Print a report on the fleet, as text, Markdown, CSV, JSON or an HTML page",
     },
     "Change nodes": {

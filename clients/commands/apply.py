@@ -131,4 +131,4 @@ def _plan_again(fleet: Fleet, document: Mapping[str, Any]) -> CallPlan:
     background = Background(**document["background"]) if document["background"] else None
     plan = replace(plan, gates=read_gates(**document["gates"]), background=background, reason=document["reason"])
     approval = document["approval"]
-    return replace(plan, approvals=approval, run=document["run"]) if approval["signatures"] else plan
+    return replace(plan, approvals=approval) if approval["signatures"] else plan

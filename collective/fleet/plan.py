@@ -47,7 +47,7 @@ class CallPlan:
 
     `hooks` run before and after the action on each node, `gates` are checked between waves. With `dry_run` the
     nodes only report what the action would change; with `background` they run it as a job. `reason` is why, for
-    policies that require one, and `approvals` are the signatures of other callers on the run with the ID `run`.
+    policies that require one, and `approvals` are the signatures of other callers.
     `earlier` is what another caller has reached of the same run.
 
     `found` are the nodes, `waves` the same nodes in the order in which they are reached, `facts` those that the pace
@@ -70,7 +70,6 @@ class CallPlan:
     background: Background | None = None
     reason: str | None = None
     approvals: Mapping[str, Any] | None = None
-    run: str | None = None
     earlier: EarlierRun | None = None
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,15 +13,16 @@ from collective.errors import UsageError
 from collective.fleet.failure_check import FailureCheck
 from collective.fleet.fleet import CONNECTIONS, Fleet
 from collective.membership import MemberView, StateFile, Watcher
-from collective.membership.confirmation import BySilence, FailureConfirmation
+from collective.membership.confirmation import BySilence, FailureConfirmation, InBackground
 
 
 @dataclass(frozen=True)
 class Watching:
-    """A watcher, and what confirms failures for it."""
+    """A watcher, and what confirms failures for it. `wake` is set when the next step should not wait."""
 
     watcher: Watcher
     confirmation: FailureConfirmation
+    wake: threading.Event
 
 
 @contextmanager
@@ -37,11 +39,12 @@ def watching(
     from collective.registry.dynamodb import DynamoDBRegistry
     from collective.transport.sqs import SQSTransport
 
-    aws = AWS.of(config)
+    aws, wake = AWS.of(config), threading.Event()
     table = DynamoDBRegistry(aws, names.table(config.collective))
     with Fleet.connect(config) as fleet:
         confirmation: FailureConfirmation = BySilence()
         if ping:
-            confirmation = FailureCheck(fleet, SQSTransport(aws, connections=CONNECTIONS))
+            examiner = FailureCheck(fleet, SQSTransport(aws, connections=CONNECTIONS))
+            confirmation = InBackground(examiner, wake.set)
         watcher = Watcher(table, store, view, confirmation, collective=config.collective, settle=settle)
-        yield Watching(watcher, confirmation)
+        yield Watching(watcher, confirmation, wake)

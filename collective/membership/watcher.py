@@ -8,17 +8,22 @@ watcher.snapshot          the members after it
 from __future__ import annotations
 
 import logging
+import math
 
 from collective.errors import TransportError
 from collective.log_limiter import LogLimiter
 from collective.membership.confirmation import BySilence, FailureConfirmation
-from collective.membership.members import REAP, Event, Membership
+from collective.membership.members import ALIVE, REAP, Event, Membership
 from collective.membership.state_file import StateFile
 from collective.membership.tracker import NewEvent, Tracker
 from collective.membership.view import MemberView
 from collective.registry import Nodes
+from collective.watch_settings import EVERY
 
 log = logging.getLogger(__name__)
+
+READS_PER_HEARTBEAT = 3  # by default, so that a missing heartbeat is noticed soon
+SHORTEST_PAUSE = 1.0  # seconds between two reads by default
 
 
 class Watcher:
@@ -62,6 +67,13 @@ class Watcher:
         if not events and not initial:
             return []
         return self._store.add(events, [change.member.identity for change in found if change.kind == REAP])
+
+    def pause(self, every: float | None) -> float:
+        """Return the seconds until the next step: `every`, or by default as often as the heartbeats need."""
+        if every is not None:
+            return every
+        periods = [one.period for one in self._tracker.members.values() if one.state == ALIVE]
+        return min(EVERY, max(SHORTEST_PAUSE, min(periods, default=math.inf) / READS_PER_HEARTBEAT))
 
     def attempt(self) -> list[Event]:
         """Do a step; an unreachable registry is logged, and has no events."""

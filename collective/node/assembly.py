@@ -39,10 +39,12 @@ from collective.node.service.status import StatusReporter
 from collective.node.service.systemd import ServiceManager
 from collective.node.storage.audit_log import AuditLog
 from collective.node.storage.journal import STARTED, Journal, noting
+from collective.parallel import THREADS
 from collective.registry import NodeRecord, Registry
 from collective.registry.dynamodb import DynamoDBRegistry
 from collective.registry.memory import MemoryRegistry
 from collective.signing import sshsig
+from collective.transport import Transport
 from collective.transport.sqs import SQSTransport
 from collective.version import __version__
 
@@ -79,7 +81,8 @@ def build(config: NodeConfig, manager: ServiceManager, session: boto3.Session | 
     runner, policy = Runner(groups), PolicyFile(config.policy)
     _make_folder("state", config.state)
     tags = config.queue_tags | names.tags(config.collective, config.identity)
-    transport = SQSTransport(aws, connections=config.max_actions + 4, tags=tags)
+    probes = THREADS if config.watches else 0
+    transport = SQSTransport(aws, connections=config.max_actions + 4 + probes, tags=tags)
     transport.check_settings()  # now, because a running daemon could only retry
     audit, journal = _audit(config), Journal(config.state / "journal.sqlite", transport.now)
     groups.end_abandoned()  # the open journal proves that no other daemon of this node runs
@@ -115,7 +118,8 @@ def build(config: NodeConfig, manager: ServiceManager, session: boto3.Session | 
     server.info.pushed = PluginStore(config.state, config.settings, lambda: server.plugins, reloading.reload)
     reporting = StatusReporter(manager, server, registration)
     metrics = _metrics(config, server, journal, audit)
-    return DaemonParts(server, registration, reloading, runner, reporting, metrics, _watches(config, registry, server))
+    watches = _watches(config, registry, transport, server)
+    return DaemonParts(server, registration, reloading, runner, reporting, metrics, watches)
 
 
 def load_plugins(config: NodeConfig, before: Plugins | None = None) -> Plugins:
@@ -182,15 +186,16 @@ def _registry(config: NodeConfig, aws: AWS) -> Registry:
     return MemoryRegistry()
 
 
-def _watches(config: NodeConfig, registry: Registry, server: Server) -> Sequence[NodeWatch]:
+def _watches(config: NodeConfig, registry: Registry, transport: Transport, server: Server) -> Sequence[NodeWatch]:
     if not config.watches:
         return ()
     if config.registry == "none":
         raise ConfigError("watches: there is no registry to watch (set 'registry: dynamodb', or remove the watches)")
-    from collective.node.service.watches import make_watches  # few nodes watch others
+    from collective.node.service.watches import WatchingNode, make_watches  # few nodes watch others
 
     own = partial(getattr, server.facts, "current")
-    return make_watches(config.watches, registry, config.state, config.collective, config.identity, own)
+    node = WatchingNode(config.collective, config.identity, registry, transport, own)
+    return make_watches(config.watches, node, config.state)
 
 
 def _metrics(config: NodeConfig, server: Server, journal: Journal, audit: AuditLog) -> Metrics | None:

@@ -125,6 +125,7 @@ def _serve(config: NodeConfig, path: Path, session: boto3.Session | None) -> int
 def _start(node: DaemonParts, config: NodeConfig, signals: Signals) -> threading.Thread:
     """Start the node's threads, and return the one that receives."""
     node.server.facts.start(config.facts_period, _FIRST_FACTS, node.registration.refresh)
+    node.server.receiver.woken = node.registration.prove_alive
     node.reloading.start()
     node.reporting.start()
     if node.metrics:

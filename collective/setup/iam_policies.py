@@ -19,6 +19,8 @@ PURPOSES = {
     "eip": "instances that take an Elastic IP (agent eip), in addition",
     "caller": "callers",
     "operator": "operators, who set up and clean up",
+    "monitor": "monitoring systems: crpc check, crpc find --dm ec2, crpc inventory export",
+    "ec2-facts": "in addition to a node's policy, with ec2_api_facts",
 }
 # What the files have in place of the values.
 _ARN = re.compile(r"^arn:aws:([a-z0-9]+):eu-central-1:111122223333:")

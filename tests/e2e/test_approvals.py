@@ -185,9 +185,13 @@ def test_a_request_is_approved_by_two_at_once_and_sent_once(
     assert shown.startswith(f"{name[:8]}  shell run ")
     assert f"command=echo x >> {tmp_path}/ran on 1 node (node04.lab); by operator@lab " in shown
     assert re.search(r"expires in 24 hours, approved by (bob@lab, carol@lab|carol@lab, bob@lab)\n", shown)
-    assert document(crpc, "apply", name, "--yes")["exit"] == 0
-    again = document(crpc, "apply", name, "--yes")
-    assert (again["exit"], again["replies"][0]["statuscode"] == 0) == (2, False)
+    first, again = (document(crpc, "apply", name, "--yes") for _ in range(2))
+    assert (first["exit"], again["exit"], again["replies"][0]["statuscode"] == 0) == (0, 2, False)
+    assert len({name, first["request_id"], again["request_id"]}) == 3
+    for sent in (first, again):
+        assert document(crpc, "show", sent["request_id"])["outcomes"] == sent["outcomes"]
+    cancelled = crpc("jobs", "cancel", first["request_id"])
+    assert f"Request: {name}\n" in cancelled.stdout  # what its requests name as their run
     assert (tmp_path / "ran").read_text() == "x\n"
 
 

@@ -75,6 +75,8 @@ FILES = {
     "NodeAddressPolicy": "eip",
     "CallerPolicy": "caller",
     "OperatorPolicy": "operator",
+    "MonitorPolicy": "monitor",
+    "EC2FactsPolicy": "ec2-facts",
 }
 
 

@@ -191,6 +191,10 @@ class Scripted:
         node = self._queues[queue]
         return sum(sent.node == node and self.time < sent.at + self.parts[node].wakes for sent in self.sent)
 
+    def unacknowledged(self, queue: str) -> int:
+        """Return the same: a node acknowledges what it reads."""
+        return self.unread(queue)
+
     # -- the nodes
 
     def _get(self, node: str, request: Request) -> None:

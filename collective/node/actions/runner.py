@@ -13,7 +13,7 @@ import contextlib
 import logging
 import secrets
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from multiprocessing.connection import Connection
 
@@ -22,7 +22,7 @@ from collective.errors import MessageError
 from collective.node.actions import leftovers, preloading
 from collective.node.actions.cgroup import Group, Groups
 from collective.node.actions.fork_server import ForkServer
-from collective.node.actions.job import CRASHED, LARGEST_MESSAGE, ActionJob, ActionResult, failed_result
+from collective.node.actions.job import CANCELLED, CRASHED, LARGEST_MESSAGE, ActionJob, ActionResult, failed_result
 from collective.node.actions.monitor import monitor_action
 
 log = logging.getLogger(__name__)
@@ -40,6 +40,7 @@ class Runner:
         self.preload(())
         self._lock = threading.Lock()
         self._running: dict[Connection, str] = {}  # the tokens of the jobs
+        self._expected: dict[str, str] = {}  # why a job that does not run yet is cancelled, by its token
 
     def preload(self, codes: Iterable[bytes]) -> None:
         """Let the next fork server import what these compiled files of agents and data functions import."""
@@ -48,10 +49,12 @@ class Runner:
     def run(self, job: ActionJob, timeout: float) -> ActionResult:
         """Run one job for at most `timeout` seconds and return how it ended; never raise for what an action does."""
         connection, remote = self._fork_server.pipe()
-        group = self._groups.make()
         job = replace(job, token=job.token or secrets.token_hex(16))
-        with self._lock:
-            self._running[connection] = job.token
+        if cancelled := self._enter(connection, job.token):
+            remote.close()
+            self._close(connection)
+            return failed_result(cancelled, reason=CANCELLED)
+        group = self._groups.make()
         try:
             process = self._fork_server.start(monitor_action, (remote, job, timeout, group))
         except (OSError, EOFError, RuntimeError) as error:
@@ -71,6 +74,17 @@ class Runner:
         process.join(_REAP)
         return result
 
+    @contextlib.contextmanager
+    def expected(self, token: str) -> Iterator[None]:
+        """Let `cancel` reach the action with this token for the time of a block, even before it runs."""
+        with self._lock:
+            self._expected[token] = ""
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._expected.pop(token, None)
+
     def stop(self) -> None:
         """Kill every running action with its processes; their `run` returns `interrupted`."""
         with self._lock:
@@ -78,11 +92,14 @@ class Runner:
                 _send(connection, "stop")
 
     def cancel(self, token: str, message: str) -> bool:
-        """Kill the action with this token and its processes; its `run` returns `cancelled`. Return whether it runs.
+        """Kill the action with this token and its processes; its `run` returns `cancelled`.
 
-        `message` becomes the status message; it starts with `cancelled`.
+        Return whether it runs, or is expected to. `message` becomes the status message; it starts with `cancelled`.
         """
         with self._lock:
+            if token in self._expected:
+                self._expected[token] = message
+                return True
             found = [connection for connection, running in self._running.items() if running == token]
             for connection in found:
                 _send(connection, message)
@@ -91,6 +108,12 @@ class Runner:
     def close(self) -> None:
         """End the fork server; nothing runs any more."""
         self._fork_server.close()
+
+    def _enter(self, connection: Connection, token: str) -> str:
+        """List an action as running; return why it is cancelled, if it is."""
+        with self._lock:
+            self._running[connection] = token
+            return self._expected.pop(token, "")
 
     def _close(self, connection: Connection) -> None:
         with self._lock:
