@@ -91,6 +91,9 @@ class NodeConfig:
 
     While the file `audit` cannot be written, requests are refused unless `audit_required` is false. Signed requests
     are kept in the folder `audit_envelopes`, if set. Metrics for Prometheus are written to the file `metrics`.
+
+    In the folder `local_files`, if set, the node keeps `facts.json`, which only its user can read unless
+    `local_facts_readable` is true, and `prompt`, with the values of the facts `prompt_facts` for shell prompts.
     """
 
     collective: str
@@ -118,6 +121,9 @@ class NodeConfig:
     audit_required: bool = True
     audit_envelopes: Path | None = None
     metrics: Path | None = None
+    local_files: Path | None = None
+    local_facts_readable: bool = False
+    prompt_facts: list[str] = field(default_factory=lambda: ["customer", "environment", "role"])
     watches: dict[str, dict[str, Any]] = field(default_factory=dict)
     max_actions: int = 10
     max_queued: int = 100

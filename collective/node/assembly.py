@@ -49,6 +49,7 @@ from collective.version import __version__
 if TYPE_CHECKING:
     import boto3
 
+    from collective.node.service.local_files import LocalFiles
     from collective.node.service.metrics import Metrics
     from collective.node.service.watches import NodeWatch
 
@@ -66,6 +67,13 @@ class DaemonParts:
     reporting: StatusReporter
     metrics: Metrics | None
     watches: Sequence[NodeWatch] = ()
+    local_files: LocalFiles | None = None
+
+    def publish_facts(self) -> None:
+        """Publish changed facts and classes now: in the registry, and in the files for people who log in."""
+        self.registration.refresh()
+        if self.local_files:
+            self.local_files.wake()
 
 
 def build(config: NodeConfig, manager: ServiceManager, session: boto3.Session | None = None) -> DaemonParts:
@@ -115,7 +123,9 @@ def build(config: NodeConfig, manager: ServiceManager, session: boto3.Session | 
     reporting = StatusReporter(manager, server, registration)
     metrics = _metrics(config, server, journal, audit)
     watches = _watches(config, aws, transport, server)
-    return DaemonParts(server, registration, reloading, runner, reporting, metrics, watches)
+    return DaemonParts(
+        server, registration, reloading, runner, reporting, metrics, watches, _local_files(config, server)
+    )
 
 
 def load_plugins(config: NodeConfig, before: Plugins | None = None) -> Plugins:
@@ -203,6 +213,15 @@ def _metrics(config: NodeConfig, server: Server, journal: Journal, audit: AuditL
     from collective.node.service.metrics import Metrics  # its library is loaded only if metrics are configured
 
     return Metrics(config.metrics, server, journal, audit)
+
+
+def _local_files(config: NodeConfig, server: Server) -> LocalFiles | None:
+    if config.local_files is None:
+        return None
+    from collective.node.service.local_files import LocalFiles
+
+    mode = 0o644 if config.local_facts_readable else 0o600
+    return LocalFiles(config.local_files, server, mode, config.prompt_facts)
 
 
 def _describe(server: Server, policy: PolicyFile, heartbeat: float, public_key: str) -> NodeRecord:
