@@ -71,10 +71,11 @@ def connected(config: ClientConfig, catalog: Catalog, targets: Targets | None = 
 
     If `targets` need the registry, it is read while modules are imported and the other clients are made.
     """
-    from collective.fleet.connection import connect
+    from collective.fleet.connection import Connection
 
-    reads = targets is not None and targets.sets is None and targets.only_names is None
-    connection = connect(config, reads=reads)
+    connection = Connection(config)
+    if targets is not None and targets.sets is None and targets.only_names is None:
+        connection.begin_reading()
     from collective.fleet.fleet import Fleet
 
     with Fleet.connect(config, catalog, connection=connection) as fleet:
@@ -114,11 +115,25 @@ def send(args: argparse.Namespace, fleet: Fleet, prepared: PreparedCall) -> Call
 
 def detach(args: argparse.Namespace, fleet: Fleet, prepared: PreparedCall) -> int:
     """Hand a call over to a process in the background, and return the exit code; raise what `send` raises."""
-    from collective.clients import detached, rollout_plan
+    from collective.clients import rollout_plan
 
     plan = planned(fleet, prepared)
     rollout_plan.check_cost(plan, fleet, prepared.max_cost)
-    return detached.hand_over(args, fleet, plan, _confirm(args, plan, prepared.confirmation))
+    return hand_over(args, fleet, plan, prepared.confirmation, prepared.retry_of)
+
+
+def hand_over(
+    args: argparse.Namespace,
+    fleet: Fleet,
+    plan: CallPlan,
+    confirmation: Confirmation | None,
+    retry_of: str | None = None,
+) -> int:
+    """Ask whatever must be asked, and hand a planned call over to a process in the background."""
+    from collective.clients import detached
+
+    detached.check_gates(plan.gates)
+    return detached.hand_over(args, fleet, plan, _confirm(args, plan, confirmation), retry_of)
 
 
 def start(

@@ -39,6 +39,7 @@ class Head(NamedTuple):
     last_seen: float
     contested: float | None
     left: float | None
+    terminated: float | None = None
 
 
 class RegistrySnapshot:
@@ -78,6 +79,7 @@ class RegistrySnapshot:
         members["last_seen"] = head.last_seen
         members["contested"] = head.contested
         members["left"] = head.left
+        members["terminated"] = head.terminated
         object.__setattr__(record, "__dict__", members)
         return record
 
