@@ -6,7 +6,6 @@ import gc
 import importlib
 import pkgutil
 
-from collective.aws.core_session import make_spare
 from collective.fleet.rehearsal import rehearse
 
 _PACKAGES = (
@@ -25,6 +24,5 @@ def load() -> None:
     for name in _OTHERS:
         importlib.import_module(name)
     rehearse()
-    make_spare()
     gc.collect()
     gc.freeze()  # a collection in a child would otherwise copy every page
