@@ -183,6 +183,7 @@ def present(shown: CallOutput, call: Call, fleet: Fleet) -> int:
             interrupted = True
         call.close()
         _print(shown)
+        sys.stdout.flush()  # what follows goes to standard error, which may be a terminal that was closed
         print_missing(call, fleet)
     if error is not None:
         raise error
