@@ -257,7 +257,7 @@ def test_pipes_and_closed_files_are_the_same(warm: Warm) -> None:
     assert warm.served() > before
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGQUIT])
 def test_a_signal_ends_it_in_the_same_way(warm: Warm, number: signal.Signals) -> None:
     """A signal to crpc has the same effect on the call, the output and the exit status."""
     found = []
