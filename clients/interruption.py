@@ -26,8 +26,9 @@ def offer_cancel(call: Call, fleet: Fleet, args: argparse.Namespace) -> None:
         return
     from collective.fleet.targets import Targets
 
+    run = call.request.run or call.request.id
     try:
-        asked = fleet.call("control", "cancel", {"id": call.request.id}, targets=Targets(nodes=nodes))
+        asked = fleet.call("control", "cancel", {"id": run}, targets=Targets(nodes=nodes))
         outcomes = asked.wait()
     except CollectiveError as error:
         notice(f"not cancelled: {error}")

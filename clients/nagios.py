@@ -13,6 +13,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from itertools import pairwise
 from types import FrameType
 
 from collective.clients import streams
@@ -22,7 +23,8 @@ from collective.text import escape_controls
 
 OK, WARNING, CRITICAL, UNKNOWN = range(4)
 _STATES = (OK, WARNING, CRITICAL, UNKNOWN)
-CHECKS = ("nodes", "queues", "replies", "registry")  # of `crpc check`
+CHECKS = ("nodes", "queues", "replies", "requests", "orphans", "registry")  # of `crpc check`
+_VALUES = ("prometheus", "cacti")  # values of `crpc check NAME --format` that are for programs
 _VERBS = ("check", "runcommand", "runallcommands")
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -66,12 +68,21 @@ def _unknown(arguments: Sequence[str], reason: str) -> int:
     words = [word for word in arguments[list(arguments).index("check") + 1 :] if not word.startswith("-")]
     name = next((word for word in words if word in CHECKS and arguments[0] == "check"), "")
     name = name or (words[0] if words else "nrpe check")
+    if _prints_values(arguments):
+        streams.notice(f"check {one_line(name)}: {one_line(reason)}")  # what is not a value would break their files
+        return UNKNOWN
     try:
         streams.write(f"{one_line(name)}: UNKNOWN: {one_line(reason)}\n")
         sys.stdout.flush()
     except OSError:  # the reader has closed the pipe, or the disk is full
         streams.discard_output()
     return UNKNOWN
+
+
+def _prints_values(arguments: Sequence[str]) -> bool:
+    words = list(arguments)
+    given = {after for before, after in pairwise(words) if before == "--format"}
+    return words[:1] == ["check"] and any(form in given or f"--format={form}" in words for form in _VALUES)
 
 
 def _reason(error: BaseException) -> str:

@@ -25,6 +25,11 @@ def ddls(config: Path | None) -> Sequence[Path]:
     return _node(config).ddls
 
 
+def node(config: Path | None) -> NodeConfig:
+    """Return this node's configuration; `config` is the option `--config`. Raises ConfigError."""
+    return load_node(config)
+
+
 def _node(config: Path | None) -> NodeConfig:
     path = config
     if path is None:

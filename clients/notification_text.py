@@ -51,7 +51,7 @@ def _rendered(template: Path, document: Mapping[str, Any]) -> str:
     from jinja2 import ChainableUndefined, TemplateError
     from jinja2.exceptions import SecurityError
 
-    from collective.clients.sandbox import Sandbox, TooMuchText, written
+    from collective.sandbox import Sandbox, TooMuchText, written
 
     environment = Sandbox(undefined=ChainableUndefined, trim_blocks=True, lstrip_blocks=True)
     try:

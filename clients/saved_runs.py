@@ -31,6 +31,11 @@ def find(args: argparse.Namespace, wanted: str | None) -> SavedRun:
     return saved_run.read(folder(args).find(wanted or LAST))
 
 
+def sent_as(run: SavedRun) -> str:
+    """Return the run that the requests of a saved run name: another one than its own if it was approved."""
+    return str(run.begin.get("approved_run") or run.begin["run"])
+
+
 def is_run(word: str) -> bool:
     """Return whether a word has the form of a run: an ID or its beginning, last, or -2."""
     return _RUN.fullmatch(word) is not None

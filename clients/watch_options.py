@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from collective.clients import options
 from collective.errors import UsageError
-from collective.watch_settings import EVERY, KINDS, TIMEOUT
+from collective.watch_settings import KINDS, TIMEOUT
 
 if TYPE_CHECKING:
     from collective.clients.parser import Parser
@@ -29,7 +29,10 @@ def add_watching(parser: Parser) -> None:
         help="keep members and events in FILE, to continue after a restart",
     )
     group.add_argument(
-        "--every", type=options.seconds, default=EVERY, metavar="DURATION", help="read the registry so often (5s)"
+        "--every",
+        type=options.seconds,
+        metavar="DURATION",
+        help="read the registry so often (default: 5s, or a third of the shortest heartbeat)",
     )
     group.add_argument(
         "--settle",
@@ -46,6 +49,11 @@ def add_watching(parser: Parser) -> None:
     )
     group.add_argument(
         "--address", action="append", default=[], metavar="FACT", help="a fact with the address (default: addresses)"
+    )
+    group.add_argument(
+        "--ec2-events",
+        action="store_true",
+        help="take the events of EC2 that 'crpc setup --ec2-events' collects: terminated instances fail at once",
     )
     group.add_argument(
         "--no-ping", action="store_true", help="do not ask suspected nodes: six missed heartbeats are a failure"

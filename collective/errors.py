@@ -17,6 +17,7 @@
     ├── PlanRefused             a plan has drifted or costs too much, nothing was sent
     ├── RunRefused              a run may not be taken or steered now; nothing was changed
     │   └── UntrustedKey        a key is not trusted to take or steer it
+    ├── ClusterRefused          this machine may not join a cluster, or has lost its place
     ├── TooManyTargets          too many nodes matched without confirmation, nothing was sent
     └── RPCError                raised by an action; becomes its reply
         ├── Aborted        1    the action failed, or is not authorized
@@ -161,6 +162,13 @@ class RunRefused(CollectiveError):
 
 class UntrustedKey(RunRefused):
     """The key of this caller, or of the caller that began the run, is not trusted."""
+
+
+class ClusterRefused(CollectiveError):
+    """The machine may not join a cluster now, or another machine has its place."""
+
+    def __init__(self, cluster: str, why: str) -> None:
+        super().__init__(f"cluster {cluster}: {why}")
 
 
 class RPCError(CollectiveError):

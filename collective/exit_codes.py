@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collective.errors import (
     AccessDenied,
+    ClusterRefused,
     CollectiveError,
     ConfigError,
     DDLError,
@@ -48,6 +49,7 @@ _CODES: tuple[tuple[type[CollectiveError], int], ...] = (
     (PlanRefused, STOPPED),
     (UntrustedKey, DENIED),
     (RunRefused, STOPPED),
+    (ClusterRefused, STOPPED),
     (UsageError, USAGE),
     (RPCError, USAGE),
     (SignatureError, DENIED),

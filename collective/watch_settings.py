@@ -3,12 +3,13 @@
 watches:
   lb:  {filter: "role=web", exec: /usr/local/bin/update-lb, user: haproxy, on: [join, leave, failed]}
   dns: {exec_json: /usr/local/bin/update-dns, batch: true, every: 10s}
+  web: {filter: "role=web", template: {src: haproxy.cfg.j2, dest: /etc/haproxy/haproxy.cfg}}
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,34 +17,39 @@ from typing import TYPE_CHECKING, Any
 from collective import durations
 from collective.errors import ConfigError, UsageError
 from collective.suggestions import suggest
+from collective.template_settings import TemplateSettings, read_template
 
 if TYPE_CHECKING:
     from collective.filters import Filter
 
 KINDS = ("join", "leave", "failed", "reap", "update", "conflict")
-EVERY = 5.0  # seconds between two reads of the registry
+EVERY = 5.0  # seconds between two reads of the registry by default; less if nodes have short heartbeats
 TIMEOUT = 60.0  # seconds for which a command may run
+_HANDLERS = ("exec", "exec_json", "template")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
 @dataclass(frozen=True)
 class WatchSettings:
-    """One watch; without a `filter`, of every node. Durations are in seconds.
+    """One watch; without a `filter`, of every node. Durations are in seconds. `every`: None is the default.
 
-    `form` is `serf` or `json`: what the command gets on standard input.
+    `command` is empty if there is a `template`. `form` is `serf` or `json`: what the command gets on standard input.
+    With `ec2_events`, the events of EC2 are taken from their queue.
     """
 
     name: str
     command: str
     form: str
+    template: TemplateSettings | None = None
     filter: Filter | None = None
     on: tuple[str, ...] = KINDS
     batch: bool = False
     user: str | None = None
     timeout: float = TIMEOUT
-    every: float = EVERY
+    every: float | None = None
     settle: float = 0.0
     ignore_facts: tuple[str, ...] = ()
+    ec2_events: bool = False
 
 
 def read_watches(path: Path, value: Any, where: str) -> dict[str, dict[str, Any]]:
@@ -51,28 +57,43 @@ def read_watches(path: Path, value: Any, where: str) -> dict[str, dict[str, Any]
     if not isinstance(value, dict):
         raise ConfigError(f"{path}: {where}: must be a mapping of names to watches")
     for name, watch in value.items():
-        read_watch(str(name), watch, f"{path}: {where}.{name}")
-    return {str(name): watch for name, watch in value.items()}
+        read_watch(str(name), watch, f"{path}: {where}.{name}", path.absolute().parent)
+    return {str(name): _with_paths(watch, path.absolute().parent) for name, watch in value.items()}
 
 
-def read_watch(name: str, value: Any, where: str) -> WatchSettings:
-    """Return one watch; `where` begins the message of the ConfigError for an invalid one."""
+def read_watch(name: str, value: Any, where: str, folder: Path = Path()) -> WatchSettings:
+    """Return one watch, its paths relative to `folder`; `where` begins the message of a ConfigError."""
     if not _NAME.fullmatch(name):
         raise ConfigError(f"{where}: invalid name: use 1 to 64 characters of A-Z, a-z, 0-9, '_' and '-'")
     if not isinstance(value, dict):
         raise ConfigError(f"{where}: must be a mapping, not {value!r}")
     for key in value:
-        if key not in _READ and key not in ("exec", "exec_json"):
-            keys = [*_READ, "exec", "exec_json"]
+        if key not in _READ and key not in _HANDLERS:
+            keys = [*_READ, *_HANDLERS]
             raise ConfigError(f"{where}: unknown key '{key}' ({suggest(str(key), keys, 'keys: ' + ', '.join(keys))})")
-    commands = [key for key in ("exec", "exec_json") if key in value]
-    if len(commands) != 1:
-        raise ConfigError(f"{where}: must have either exec or exec_json")
-    command = _text(value[commands[0]], f"{where}.{commands[0]}")
+    handlers = [key for key in _HANDLERS if key in value]
+    if len(handlers) != 1:
+        raise ConfigError(f"{where}: must have exactly one of {', '.join(_HANDLERS)}")
     read: dict[str, Any] = {key: _READ[key](value[key], f"{where}.{key}") for key in value if key in _READ}
-    if "ignore_facts" in read:
-        read["ignore_facts"] = tuple(read["ignore_facts"])
-    return WatchSettings(name, command, "serf" if commands == ["exec"] else "json", **read)
+    [kind], place = handlers, f"{where}.{handlers[0]}"
+    if kind == "template":
+        _refuse(("on", "batch"), value, where)
+        return WatchSettings(name, "", "", read_template(value[kind], place, folder), **read)
+    return WatchSettings(name, _text(value[kind], place), "serf" if kind == "exec" else "json", **read)
+
+
+def _refuse(keys: Sequence[str], value: Mapping[str, Any], where: str) -> None:
+    for key in keys:
+        if key in value:
+            raise ConfigError(f"{where}.{key}: has no effect with template (remove it)")
+
+
+def _with_paths(watch: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Return a watch with absolute paths in its template."""
+    if "template" not in watch:
+        return watch
+    template = watch["template"]
+    return {**watch, "template": template | {key: str(folder / template[key]) for key in ("src", "dest")}}
 
 
 def _text(value: Any, where: str) -> str:
@@ -129,4 +150,5 @@ _READ: Mapping[str, Callable[[Any, str], Any]] = {
     "every": _duration,
     "settle": _duration,
     "ignore_facts": _names,
+    "ec2_events": _boolean,
 }

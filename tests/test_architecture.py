@@ -6,7 +6,9 @@ authoring          tools for the authors of agents
 lab, testing       whole collectives, made of both sides
 setup              what a collective needs on AWS
 node │ fleet       the two sides: they never meet
+templates          files that are rendered from the members, for both sides
 membership         which nodes there are, for both sides
+cluster            programs that find each other by the registry
 transport registry edges; aws is what those on AWS share
 agents             plugins
 values             errors, names, config, messages, ddl, filters, signing …: no network, no clock, no side
@@ -38,14 +40,16 @@ MAY_IMPORT = {
     "aws": "values",
     "transport": "values aws",
     "registry": "values aws",
-    "membership": "values registry",
-    "node": "values aws transport registry membership",
+    "membership": "values transport registry",
+    "cluster": "values aws registry",
+    "templates": "values membership",
+    "node": "values aws transport registry membership templates",
     "fleet": "values aws transport registry membership",
     "setup": "values aws transport registry",
     "lab": "values aws transport registry node",
     "testing": "values transport registry node fleet membership",
     "authoring": "values node fleet testing",
-    "clients": "values fleet lab setup authoring membership",
+    "clients": "values fleet lab setup authoring membership templates cluster",
     "__init__": "values fleet",
     "__main__": "clients",
 }
@@ -53,6 +57,7 @@ PUBLIC = {*collective.__all__} - {"__version__"}
 MAY_LOAD_BOTO3 = (
     *("collective.aws", "collective.lab.", "collective.transport.sqs", "collective.registry.dynamodb"),
     "collective.agents._downloads",  # scripts from S3
+    "collective.agents._elastic_ips",  # addresses of EC2
 )
 
 

@@ -121,7 +121,7 @@ def test_a_typical_mistake_has_one_message_that_says_how_to_fix_it(
 @pytest.mark.parametrize(
     ("ddl", "message"),
     [
-        ('{"metadata": {"name": "odd",}}', "odd.json: cannot be read as JSON: Expecting property name enclosed in"),
+        ('{"metadata" {"name": "odd"}}', "odd.json: cannot be read as JSON: Expecting ':' delimiter"),
         ('{"metadata": {}}', "odd.json: $: 'actions' is a required property"),
     ],
 )

@@ -16,9 +16,10 @@ from support.waiting import wait_until
 
 from collective.errors import ConfigError
 from collective.fact_files.formats import parse_output, read_file
+from collective.machine_addresses import addresses
 from collective.node.actions.runner import Runner
 from collective.node.facts import Facts, sources
-from collective.node.facts.built_in import addresses, built_in
+from collective.node.facts.built_in import built_in
 
 CASES = sorted((Path(__file__).parent / "cases" / "facts").glob("*.json"))
 WAIT = 10.0  # seconds; the longest wait for the thread that refreshes

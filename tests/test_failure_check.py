@@ -8,8 +8,9 @@ import pytest
 from support.scripted_fleet import Part, Scripted
 
 from collective.errors import Unreachable
-from collective.fleet.failure_check import SECOND_LOOK, FailureCheck
-from collective.membership.confirmation import Suspect
+from collective.fleet.failure_check import FailureCheck
+from collective.membership.confirmation import InBackground, Suspect
+from collective.membership.queue_look import SECOND_LOOK
 
 NEVER = 1e9
 
@@ -62,9 +63,11 @@ def test_each_node_gets_its_verdict(tmp_path: Path) -> None:
 def test_the_work_is_done_in_the_background(tmp_path: Path) -> None:
     """Results are there after the thread has ended, and once."""
     network = HidingNodes({"dead": Part(after=None, wakes=NEVER)})
-    checking = check(network, tmp_path)
+    done: list[bool] = []
+    checking = InBackground(check(network, tmp_path), lambda: done.append(True))
     checking.begin(suspects("dead"))
     checking.join()
+    assert done == [True]
     assert [one.failed for one in checking.results()] == [True]
     assert checking.results() == []
     checking.begin([])
@@ -76,7 +79,7 @@ def test_without_a_connection_nothing_has_failed(tmp_path: Path, caplog: pytest.
     """A watcher that is cut off itself reports no failures, and logs why once."""
     network = HidingNodes({"dead": Part(after=None, wakes=NEVER)})
     network.error = Unreachable("no answer")
-    checking = check(network, tmp_path)
+    checking = InBackground(check(network, tmp_path))
     for _ in range(3):
         checking.begin(suspects("dead"))
         checking.join()

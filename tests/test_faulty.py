@@ -152,6 +152,7 @@ def test_a_cut_queue_can_be_healed(world: World) -> None:
         lambda: faulty.receive("queue", 0.0),
         lambda: faulty.send("queue", "x"),
         lambda: faulty.unread("queue"),
+        lambda: faulty.unacknowledged("queue"),
     ):
         with pytest.raises(Unreachable, match="queue: unreachable"):
             use()

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from support.completing import configure
 from support.crpc_call import Captured, called
+from support.daemons import aws_environment
 
 from collective.clients.checks import forms
 from collective.clients.checks.measures import Measured
@@ -67,11 +68,41 @@ def test_the_line_has_performance_data_once() -> None:
 
 def test_the_text_for_prometheus() -> None:
     """Each value is a gauge; the real `promtool check metrics` reads it where it is installed."""
-    text = forms.as_prometheus("registry", "lab", Measured({"time": 0.25, "records": 5}, "", "s"), 1)
+    text = forms.as_prometheus("registry", "lab", Measured({"time": 0.25, "records": 5}, "", "s"), 1, 1e9)
     assert 'collective_check_registry_state{collective="lab"} 1\n' in text
+    assert 'collective_check_registry_timestamp_seconds{collective="lab"} 1000000000\n' in text
     assert 'collective_check_registry_time_seconds{collective="lab"} 0.25\n' in text
+    assert 'collective_check_registry_records{collective="lab"} 5\n' in text
     if program := shutil.which("promtool"):
         subprocess.run([program, "check", "metrics"], input=text, text=True, check=True)
+
+
+def test_the_line_for_cacti() -> None:
+    """Names have at most 19 letters, digits and `_`, which is what Cacti accepts for a data source."""
+    assert forms.as_cacti(MEASURED, 2) == "state:2 absent:3 alive:4\n"
+
+
+@pytest.mark.parametrize(("form", "out"), [("cacti", "state:3\n"), ("prometheus", '_state{{collective="{}"}} 3\n')])
+def test_without_aws_only_the_state_is_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured, form: str, out: str
+) -> None:
+    """The state is 3, and the reason is on standard error: a line of text would break the file for Prometheus."""
+    (tmp_path / "client.yaml").write_text("{collective: production, state: state}")
+    for name, value in {**aws_environment("http://127.0.0.1:9"), "COLLECTIVE_CONFIG": str(tmp_path)}.items():
+        monkeypatch.setenv(name, value)
+    code, printed, err = called(["check", "nodes", "--format", form], capsys)
+    assert code == 3
+    assert out.format("production") in printed
+    assert "check nodes: " in err
+    assert all(line.startswith(("#", "collective_check_nodes_", "state:")) for line in printed.splitlines())
+
+
+@pytest.mark.parametrize("words", ["--format cacti -w x", "--zap --format=prometheus"])
+def test_a_mistake_prints_no_values(capsys: Captured, words: str) -> None:
+    """Standard output is empty, so that no file gets a text that is not a value."""
+    code, out, err = called(["check", "queues", *words.split()], capsys)
+    assert (code, out, err.count("\n")) == (3, "", 1)
+    assert err.startswith("crpc: check queues: ")
 
 
 @pytest.mark.parametrize(

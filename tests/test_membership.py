@@ -13,6 +13,7 @@ from collective.filters import look_up
 from collective.membership import Event, Member, MemberView, StateFile, Watcher
 from collective.membership.confirmation import BySilence
 from collective.registry import NodeRecord, Revocation
+from collective.registry.feed import FullReads
 from collective.signing.keys import PublicKey
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIH5qGkBhbEjgTpfkcSpw3vpVCgPrTlmyJkXpQ3CYfHLk"
@@ -111,6 +112,19 @@ def test_a_failed_node_joins_with_a_later_heartbeat(world: WatchedRegistry) -> N
     assert world.step(1) == ["failed a"]
     world.registry.heartbeat("a", "1")
     assert world.step(1) == ["join a"]
+
+
+def test_the_registry_is_read_as_often_as_the_heartbeats_need(world: WatchedRegistry) -> None:
+    """By default three times for each heartbeat, at least every 5 s and at most every second; or as configured."""
+    world.step()
+    assert world.watcher.pause(None) == 5.0
+    world.put("a")
+    world.step()
+    assert world.watcher.pause(None) == pytest.approx(10 / 3)
+    assert world.watcher.pause(60.0) == 60.0
+    world.registry.put(NodeRecord("b", "1", period=1.0))
+    world.step()
+    assert world.watcher.pause(None) == 1.0
 
 
 def test_a_failure_found_just_after_a_restart_is_no_join(tmp_path: Path) -> None:
@@ -235,7 +249,7 @@ def test_a_change_that_does_not_last_is_none() -> None:
 def test_silence_alone_decides_late() -> None:
     """Where nodes cannot be asked, six silent periods are a failure, and five are none."""
     world = WatchedRegistry()
-    world.watcher = Watcher(world.registry, world.store, MemberView(), BySilence(), collective="test")
+    world.watcher = Watcher(FullReads(world.registry), world.store, MemberView(), BySilence(), collective="test")
     world.put("a")
     world.step()
     assert [world.step(PERIOD) for _ in range(7)] == [[], [], [], [], [], [], ["failed a"]]

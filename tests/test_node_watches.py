@@ -10,15 +10,18 @@ from support.waiting import wait_until
 
 from collective.config import load_node
 from collective.errors import ConfigError
-from collective.node.service.watches import NodeWatch, make_watches
+from collective.node.service.watches import NodeWatch, WatchingNode, make_watches
 from collective.registry import NodeRecord
+from collective.registry.feed import FullReads
 from collective.registry.memory import MemoryRegistry
+from collective.transport.memory import MemoryTransport
 
 FACTS = {"role": "lb"}
 
 
 def make(folder: Path, registry: MemoryRegistry, **watch: object) -> NodeWatch:
-    [made] = make_watches({"w": watch}, registry, folder, "test", "lb1", lambda: FACTS)
+    node = WatchingNode("test", "lb1", lambda: FullReads(registry), registry, MemoryTransport(), lambda: FACTS)
+    [made] = make_watches({"w": watch}, node, folder)
     return made
 
 
@@ -57,8 +60,21 @@ def test_a_watch_runs_its_command_with_the_facts_of_the_node(tmp_path: Path) -> 
         ("[]", "watches: must be a mapping of names to watches"),
         ("{a b: {exec: x}}", "watches.a b: invalid name: use 1 to 64 characters"),
         ("{a: 1}", "watches.a: must be a mapping, not 1"),
-        ("{a: {}}", "watches.a: must have either exec or exec_json"),
-        ("{a: {exec: x, exec_json: y}}", "watches.a: must have either exec or exec_json"),
+        ("{a: {}}", "watches.a: must have exactly one of exec, exec_json, template"),
+        ("{a: {template: x}}", "watches.a.template: must be a mapping, not 'x'"),
+        ("{a: {template: {src: x}}}", "watches.a.template: required key 'dest' is missing"),
+        (
+            "{a: {template: {src: x, dest: y, chek: z}}}",
+            "watches.a.template: unknown key 'chek' (did you mean 'check'?",
+        ),
+        ("{a: {template: {src: x, dest: y, mode: 0999}}}", "watches.a.template.mode: invalid mode '0999': use three"),
+        ("{a: {template: {src: x, dest: y, mode: 4755}}}", "watches.a.template.mode: invalid mode 4755: use three"),
+        ("{a: {template: {src: x, dest: y, owner: 'a:b:c'}}}", "watches.a.template.owner: invalid owner 'a:b:c'"),
+        ("{a: {template: {src: x, dest: y, check: nginx -t}}}", "watches.a.template.check: has no {candidate}, the"),
+        ("{a: {template: {src: x, dest: y, min_interval: 0}}}", "watches.a.template.min_interval: invalid duration"),
+        ("{a: {template: {src: x, dest: y}, on: [join]}}", "watches.a.on: has no effect with template (remove it)"),
+        ("{a: {template: {src: x, dest: y}, batch: true}}", "watches.a.batch: has no effect with template"),
+        ("{a: {exec: x, exec_json: y}}", "watches.a: must have exactly one of exec, exec_json, template"),
         ("{a: {exec: ' '}}", "watches.a.exec: must be a string that is not empty, not ' '"),
         ("{a: {exec: x, filtre: y}}", "watches.a: unknown key 'filtre' (did you mean 'filter'?)"),
         ("{a: {exec: x, filter: 'role='}}", "watches.a.filter: "),
@@ -99,3 +115,39 @@ def test_a_command_runs_as_its_user(tmp_path: Path) -> None:
     watch.start()
     wait_until(lambda: out.read_text() == "daemon daemon\n", 20)
     watch.stop()
+
+
+def test_a_watch_keeps_a_file_current(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The file follows the members; an error in the template is logged and changes nothing until it is corrected."""
+    caplog.set_level("INFO")
+    source, out = tmp_path / "t.j2", tmp_path / "out"
+    good = "{{ own.facts.role }}: {{ members | map(attribute='identity') | join(' ') }}"
+    source.write_text(good)
+    registry = MemoryRegistry()
+    put(registry, "a")
+    put(registry, "b", "db")
+    template = {"src": str(source), "dest": str(out), "reload": f"cat {out} >> {tmp_path}/loaded"}
+    words = {"template": template, "filter": "role=web", "every": 0.05}
+
+    def text() -> str:
+        return out.read_text() if out.exists() else ""
+
+    watch = make(tmp_path, registry, **words)
+    watch.start()
+    wait_until(lambda: text() == "lb: a", 20)
+    source.write_text("{{ nothing }}")
+    wait_until(lambda: "template.failed" in caplog.messages, 20)
+    put(registry, "c")
+    wait_until(lambda: caplog.messages.count("template.failed") == 2, 20)
+    assert text() == "lb: a"
+    source.write_text(good)
+    wait_until(lambda: text() == "lb: a c", 20)
+    watch.stop()
+    registry.leave("a", "1")
+    watch = make(tmp_path, registry, **words)
+    watch.start()
+    wait_until(lambda: text() == "lb: c", 20)
+    watch.stop()
+    assert (tmp_path / "loaded").read_text() == "lb: alb: a clb: c"
+    errors = [getattr(record, "error", "") for record in caplog.records if record.message == "template.failed"]
+    assert errors[0] == f"{source}:1: 'nothing' is undefined"

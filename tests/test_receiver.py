@@ -6,7 +6,7 @@ import threading
 from collections.abc import Sequence
 
 from collective.node.requests.receiver import Receiver
-from collective.transport import Delivery
+from collective.transport import WAKE, Delivery
 from collective.transport.memory import MemoryTransport
 
 
@@ -66,3 +66,15 @@ def test_a_stop_does_not_wait_for_the_network() -> None:
     receiver.stop()
     assert transport.tried.wait(10)
     transport.over.set()
+
+
+def test_a_wake_message_is_acknowledged_and_reported() -> None:
+    """A node that watches this one learns from the acknowledgement that it is alive; nothing is handled."""
+    transport, handled, woken = RecordingTransport(), list[str](), list[bool]()
+    receiver = Receiver(transport, "queue", "topic", lambda delivery: handled.append(delivery.body))
+    receiver.woken = lambda: woken.append(True)
+    receiver.open()
+    transport.send("queue", WAKE)
+    transport.send("queue", WAKE)
+    receiver.receive_once(1.0)
+    assert (transport.done, handled, woken) == ([WAKE, WAKE], [], [True])

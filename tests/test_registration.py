@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from support.membership import Clock
 from support.waiting import wait_until
 
 from collective.errors import NotFound, Unreachable
@@ -60,3 +61,21 @@ def test_a_check_that_fails_is_logged_and_does_not_end_the_registration(caplog: 
         registration.stop(10)
     assert "subscription.failed" in [record.getMessage() for record in caplog.records]
     assert [one.identity for one in registry.read().records] == ["web1"]
+
+
+def test_others_can_ask_for_a_heartbeat_but_not_for_many() -> None:
+    """A node that is suspected sends a heartbeat at once, at most every two seconds."""
+    clock, beats = Clock(), list[float]()
+    registration = Registration(MemoryRegistry(), lambda: RECORD, 300, lambda: beats.append(clock.time), clock)
+    registration.start()
+    try:
+        wait_until(lambda: len(beats) == 1, 10)
+        for seconds in (1.0, 0.9, 0.2, 1.9, 0.2):
+            clock.time += seconds
+            before = len(beats)
+            registration.prove_alive()
+            if clock.time - beats[-1] >= 2.0:
+                wait_until(lambda before=before: len(beats) == before + 1, 10)  # type: ignore[misc]
+    finally:
+        registration.stop(10)
+    assert beats == pytest.approx([1000.0, 1002.1, 1004.2])

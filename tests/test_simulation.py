@@ -225,6 +225,8 @@ LIFE = {
     "after journal.begin": None,
     "before journal.start": None,
     "after journal.start": "interrupted",
+    "before runner.expected": "interrupted",
+    "after runner.expected": "interrupted",
     "before runner.run": "interrupted",
     "after runner.run": "interrupted",
     "before journal.finish": "interrupted",

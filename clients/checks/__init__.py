@@ -1,7 +1,8 @@
-"""Checks of a collective for monitoring systems: `crpc check nodes`, `queues`, `replies` and `registry`.
+"""Checks of a collective for monitoring systems: `crpc check nodes` and others.
 
 thresholds.py   ranges in the syntax of Nagios
 measures.py     what each check measures
-forms.py        the line for Nagios, and the text for Prometheus
+unread.py       the age of unread requests, from CloudWatch
+forms.py        the forms for Nagios, Prometheus and Cacti
 command.py      the command line
 """

@@ -1,4 +1,4 @@
-"""A measured check as the line of a Nagios plug-in, or as text for Prometheus."""
+"""A measured check as the line of a Nagios plug-in, as text for Prometheus, or as the line of a Cacti script."""
 
 from __future__ import annotations
 
@@ -28,14 +28,24 @@ def as_nagios(check: str, measured: Measured, state: int, thresholds: Mapping[st
     return f"{check}: {_STATES[state]}: {one_line(text)}|{' '.join(data)}\n"
 
 
-def as_prometheus(check: str, collective: str, measured: Measured, state: int) -> str:
-    """Return a gauge for each value, and one for the state: 0 ok, 1 warning, 2 critical."""
+def as_prometheus(check: str, collective: str, measured: Measured, state: int, now: float) -> str:
+    """Return a gauge for each value, for the state (0 ok, 1 warning, 2 critical, 3 unknown), and for the time."""
     label = f'{{collective="{collective}"}}'  # a name has no characters to escape
-    gauges = {f"collective_check_{check}_state": (f"State of crpc check {check}: 0, 1 or 2", float(state))}
-    for name, value in measured.values.items():
-        suffix = "_seconds" if name == "time" else ""
-        gauges[f"collective_check_{check}_{name}{suffix}"] = (f"Value '{name}' of crpc check {check}", value)
+    prefix = f"collective_check_{check}"
+    gauges = {
+        f"{prefix}_state": (f"State of crpc check {check}: 0 ok, 1 warning, 2 critical, 3 unknown", float(state)),
+        f"{prefix}_timestamp_seconds": (f"Time of crpc check {check} in Unix seconds", now),
+    }
+    for number, (name, value) in enumerate(measured.values.items()):
+        suffix = "_seconds" if measured.unit == "s" and number == 0 else ""
+        gauges[f"{prefix}_{name}{suffix}"] = (f"Value '{name}' of crpc check {check}", value)
     return "".join(
         f"# HELP {name} {about}.\n# TYPE {name} gauge\n{name}{label} {value:.15g}\n"
         for name, (about, value) in gauges.items()
     )
+
+
+def as_cacti(measured: Measured, state: int) -> str:
+    """Return `name:value` for the state and each value, as Cacti's data input methods read a script's output."""
+    values = {"state": state, **measured.values}
+    return " ".join(f"{name}:{value:.15g}" for name, value in values.items()) + "\n"

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collective.config import ClientConfig
     from collective.setup.aws_inventory import Cloud
 
+_NAMED = 5  # names of queues in a line
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -44,24 +46,41 @@ def nodes(config: ClientConfig) -> Measured:
 
 def queues(config: ClientConfig) -> Measured:
     """Measure the longest queue of a node in messages, and count queues without a record. Raises TransportError."""
-    depths = _depths(_cloud(config), names.node_queues(config.collective), names.is_node_queue, config.collective)
-    longest, text = _longest(depths, "node queue")
-    values = {"longest": longest, "unread": sum(depths.values()), "queues": len(depths)}
+    found = depths(connect(config), names.node_queues(config.collective), names.is_node_queue, config.collective)
+    longest, text = _longest(found, "node queue")
+    values = {"longest": longest, "unread": sum(found.values()), "queues": len(found)}
     if config.registry == "none":
         return Measured(values, text)
+    left = len(_orphaned(found, config))
+    return Measured({**values, "orphans": left}, f"{text}, {plural(left, 'orphan')}")
+
+
+def orphans(config: ClientConfig) -> Measured:
+    """Count the node queues without a record in the registry. Raises TransportError."""
+    cloud = _with_registry(config)
+    found = [name for name in cloud.queues(names.node_queues(config.collective)) if _is_node(name, config)]
+    left = _orphaned(found, config)
+    text = f"{plural(len(found), 'node queue')}, {len(left)} without a node"
+    some = f": {', '.join(left[:_NAMED])}{', …' if len(left) > _NAMED else ''}" if left else ""
+    return Measured({"orphans": len(left), "queues": len(found)}, text + some)
+
+
+def _is_node(queue: str, config: ClientConfig) -> bool:
+    return names.is_node_queue(queue, config.collective)
+
+
+def _orphaned(queues_: Iterable[str], config: ClientConfig) -> list[str]:
     contents = _with_registry(config).registry(config.collective).read()
     identities = {*(record.identity for record in contents.records), *contents.invalid}
-    known = {names.node_queue(config.collective, identity) for identity in identities}
-    orphans = len(depths.keys() - known)
-    return Measured({**values, "orphans": orphans}, f"{text}, {plural(orphans, 'orphan')}")
+    return _sorted(set(queues_) - {names.node_queue(config.collective, identity) for identity in identities})
 
 
 def replies(config: ClientConfig) -> Measured:
     """Measure the longest reply queue of all callers in messages. Raises TransportError."""
     prefix = names.reply_queue(config.collective, "")
-    depths = _depths(_cloud(config), prefix, names.is_reply_queue, config.collective)
-    longest, text = _longest(depths, "reply queue")
-    return Measured({"longest": longest, "unread": sum(depths.values()), "queues": len(depths)}, text)
+    found = depths(connect(config), prefix, names.is_reply_queue, config.collective)
+    longest, text = _longest(found, "reply queue")
+    return Measured({"longest": longest, "unread": sum(found.values()), "queues": len(found)}, text)
 
 
 def registry(config: ClientConfig) -> Measured:
@@ -75,7 +94,8 @@ def registry(config: ClientConfig) -> Measured:
     return Measured(values, f"{plural(records, 'record')} read in {took:.2f} s, {invalid} invalid", unit="s")
 
 
-def _cloud(config: ClientConfig) -> Cloud:
+def connect(config: ClientConfig) -> Cloud:
+    """Return the account and region of a caller. Raises ConfigError."""
     from collective.setup.aws_inventory import Cloud
 
     return Cloud.connect(config)
@@ -85,10 +105,10 @@ def _with_registry(config: ClientConfig) -> Cloud:
     """Return the account of a collective that has a registry."""
     if config.registry == "none":
         raise UsageError("this collective has no registry (client.yaml has 'registry: none')")
-    return _cloud(config)
+    return connect(config)
 
 
-def _depths(cloud: Cloud, prefix: str, belongs: Callable[[str, str], bool], collective: str) -> dict[str, int]:
+def depths(cloud: Cloud, prefix: str, belongs: Callable[[str, str], bool], collective: str) -> dict[str, int]:
     """Return the number of unread messages by queue; a queue that was just deleted is omitted."""
 
     def look(queue: str) -> int | None:
@@ -101,12 +121,12 @@ def _depths(cloud: Cloud, prefix: str, belongs: Callable[[str, str], bool], coll
     return {name: depth for name, depth in zip(found, in_parallel(look, found), strict=True) if depth is not None}
 
 
-def _longest(depths: Mapping[str, int], noun: str) -> tuple[int, str]:
-    longest = max(_sorted(depths), key=depths.__getitem__, default=None)
-    text = plural(len(depths), noun)
-    if longest is None or not depths[longest]:
+def _longest(found: Mapping[str, int], noun: str) -> tuple[int, str]:
+    longest = max(_sorted(found), key=found.__getitem__, default=None)
+    text = plural(len(found), noun)
+    if longest is None or not found[longest]:
         return 0, f"{text}, no unread messages"
-    return depths[longest], f"{text}, longest has {plural(depths[longest], 'unread message')}: {longest}"
+    return found[longest], f"{text}, longest has {plural(found[longest], 'unread message')}: {longest}"
 
 
 def _sorted(queues_: Iterable[str]) -> list[str]:

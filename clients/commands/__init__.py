@@ -20,8 +20,11 @@ GROUPS = {
         "find": "List the nodes that match",
         "ssh": "Open ssh to the node that the target options find",
         "facts": "Count the values of a fact",
+        "motd": "Print a login message from this node's facts and classes",
+        "prompt": "Print customer, environment and role of this node for a shell's prompt",
         "inventory": "Show the facts, classes and agents of one node",
         "watch": "Print nodes that join, leave, fail or change, and run a command for each",
+        "template": "Keep a file current that is rendered from the nodes, and convert templates of confd",
         "report": "Print a report on the fleet, as text, Markdown, CSV, JSON or an HTML page",
     },
     "Change nodes": {
@@ -50,6 +53,7 @@ GROUPS = {
         "explain-filter": "Explain in English which nodes the target options select",
     },
     "Set up and operate": {
+        "cluster": "Form clusters of nodes, and replace those that failed",
         "setup": "Create, repair or remove the AWS resources of a collective",
         "config": "Show the configuration in force, or set the default collective",
         "doctor": "Diagnose this caller's setup",

@@ -8,6 +8,7 @@ from pathlib import Path
 from collective.clients import output
 from collective.clients.checks import command as checks
 from collective.clients.commands import COMMANDS
+from collective.clients.nagios import CHECKS
 from collective.clients.optional_verbs import OptionalVerbParser
 from collective.clients.output import Output
 from collective.clients.parser import Parser
@@ -22,12 +23,12 @@ def make_parser() -> Parser:
     parser = OptionalVerbParser(
         "crpc check",
         checks.make_parsers(),
-        usage="crpc check [FOLDER] [options]\n       crpc check nodes|queues|replies|registry [options]",
+        usage=f"crpc check [FOLDER] [options]\n       crpc check {'|'.join(CHECKS)} [options]",
         description=f"{COMMANDS['check']}.\n\nAn error keeps a node from loading the agent: a DDL that is not valid, "
         "or code that does not match it. Advice is about missing titles and timeouts, inputs that accept options or "
         "newlines, secrets that are shown, and code that prints. Code is imported, but no action is run.\n\n"
-        "The exit code is 78 if there is an error.\n\nThe words nodes, queues, replies and registry are checks of a "
-        "collective for Nagios. A folder with such a name is './nodes'.",
+        "The exit code is 78 if there is an error.\n\nThe words nodes, queues, replies, requests, orphans and "
+        "registry are checks of a collective for Nagios. A folder with such a name is './nodes'.",
         examples=["crpc check .", "crpc check /etc/collective -o table"],
     )
     parser.add_argument(

@@ -100,7 +100,7 @@ def _job(args: argparse.Namespace) -> tuple[str, Targets]:
             raise
         return args.id, targets
     args.target = args.target or found.begin["collective"]
-    return str(found.begin["run"]), Targets(nodes=sorted(found.reached)) if targets == EVERY_NODE else targets
+    return saved_runs.sent_as(found), Targets(nodes=sorted(found.reached)) if targets == EVERY_NODE else targets
 
 
 def _wait(args: argparse.Namespace, data: dict[str, Any], targets: Targets) -> int:

@@ -66,7 +66,7 @@ def run(arguments: Sequence[str]) -> int:
     from collective.membership.serf_convention import Self
 
     store = StateFile(path, config.collective)
-    with watching(config, store, view, settle=args.settle, ping=not args.no_ping) as found:
+    with watching(config, store, view, settle=args.settle, ping=not args.no_ping, ec2_events=args.ec2_events) as found:
         handler = CommandHandler(command, Self(config.sender)) if command else None
         printer = EventPrinter(args, handler, streaming=streaming)
         _watch(args, store, found, printer)
@@ -78,7 +78,7 @@ def run(arguments: Sequence[str]) -> int:
 def _watch(args: Namespace, store: StateFile, found: Watching, printer: EventPrinter) -> None:
     from collective.clients.results import interruptible
 
-    with interruptible(), suppress(KeyboardInterrupt), _delivering(args, store, printer) as delivery:
+    with interruptible(), suppress(KeyboardInterrupt), _delivering(args, store, printer, found) as delivery:
         delivery.offer(store.pending())
         delivery.offer(found.watcher.step())
         if args.once:
@@ -86,19 +86,21 @@ def _watch(args: Namespace, store: StateFile, found: Watching, printer: EventPri
             delivery.offer(found.watcher.step())
             delivery.finish()
             return
+        if found.terminations:
+            found.terminations.start()
         end = time.monotonic() + (args.for_ or float("inf"))
         while (left := end - time.monotonic()) > 0:
-            delivery.pause(min(args.every, left))
+            delivery.pause(min(found.watcher.pause(args.every), left))
             delivery.offer(found.watcher.attempt())
         delivery.finish()
 
 
 @contextmanager
-def _delivering(args: Namespace, store: StateFile, printer: EventPrinter) -> Iterator[EventDelivery]:
+def _delivering(args: Namespace, store: StateFile, printer: EventPrinter, found: Watching) -> Iterator[EventDelivery]:
     """Deliver events, and at the end wait for the handlers that run."""
     from collective.membership.delivery import EventDelivery
 
-    delivery = EventDelivery(store, printer, batch=args.batch or not printer.runs_command)
+    delivery = EventDelivery(store, printer, batch=args.batch or not printer.runs_command, wake=found.wake)
     try:
         yield delivery
     finally:

@@ -22,9 +22,9 @@ from jinja2.parser import Parser
 from jinja2.sandbox import safe_range
 
 from collective.clients.playbooks.source import SourcePlace
-from collective.clients.sandbox import Sandbox, TooMuchText, written
 from collective.errors import UsageError
 from collective.nodesets import fold_any
+from collective.sandbox import Sandbox, TooMuchText, written
 
 MOST_TEXT = 1024 * 1024  # characters that a string with expressions has
 _MARKS = re.compile(r"\{\{|\{%|\{#")

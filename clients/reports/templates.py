@@ -18,8 +18,8 @@ from collective.clients.render.formatting import in_words
 from collective.clients.render.width import head, pad
 from collective.clients.reports.content import FORMATS, Content, shown
 from collective.clients.reports.definition import Column, Report
-from collective.clients.sandbox import Sandbox, TooMuchText, written
 from collective.errors import ConfigError
+from collective.sandbox import Sandbox, TooMuchText, written
 
 MOST_OUTPUT = 64 * 1024 * 1024  # characters of all pages
 

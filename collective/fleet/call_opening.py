@@ -12,7 +12,7 @@ from collective import ddl, signing
 from collective.config import ClientConfig
 from collective.errors import TransportError
 from collective.filters import Filter
-from collective.fleet import reply_slots
+from collective.fleet import approvals, reply_slots
 from collective.fleet.call import Call
 from collective.fleet.discovery import Discovery
 from collective.fleet.gates import NO_GATES
@@ -85,8 +85,8 @@ class CallOpener:
         """Return the request of a plan."""
         request = self.request(plan.action, plan.data, plan.targets.filter, plan.timeout, plan.ttl)
         request = replace(request, reason=plan.reason, total=len(plan.nodes), approvals=plan.approvals)
-        if plan.run:
-            request = replace(request, id=plan.run)
+        if plan.approvals:  # a plan can be run again, for nodes that were silent: each time it is a run of its own
+            request = replace(request, run=approvals.approved_run(plan.approvals))
         if plan.earlier:
             request = replace(request, id=plan.earlier.run)
         if plan.dry_run:
@@ -158,7 +158,7 @@ class CallOpener:
         """Return what sends a hook to the nodes of a call; it needs no filter, because the nodes are named."""
         timeout = hook.action.timeout + self._config.transit
         own = self.request(hook.action, hook.data, Filter(), timeout, request.ttl)
-        own = replace(own, id=request.id, reason=request.reason, total=request.total)
+        own = replace(own, id=request.id, run=request.run, reason=request.reason, total=request.total)
         return self._sender(hook.action, own, replies, nodes)  # it is part of the same run
 
     def _is_member(self, sender: str) -> bool:

@@ -2,8 +2,8 @@
 
 Every wave is a separate request. It has its own ID, because nodes treat a repeated ID as a duplicate; its own time,
 because nodes reject requests that are much older than their delivery; and only its own nodes as targets, so that it
-cannot be replayed to others. All waves of a call name the same run, the ID of the first wave. Replies are bound to the
-digest of the message that was sent.
+cannot be replayed to others. All waves of a call name the same run: the ID of the first wave, or the run that others
+have approved. Replies are bound to the digest of the message that was sent.
 
 Names that do not fit into one published message are divided: each part is a wave of its own that names some of the
 nodes, reaches all of them, and is answered by those that it names. What is too large to be published, with or without
@@ -31,7 +31,7 @@ SENDERS = 20  # threads that send; more would wait for the processor
 class Sender:
     """What all waves of a call share. `choice` decides which are published; `nodes` is the size of the collective.
 
-    The ID of `request` is that of the run, and of the first wave.
+    The ID of `request` is that of the first wave, and of the run unless `request` names an approved one.
     With `secret`, every wave is sent directly: nodes that are not its targets must not see the inputs.
     """
 
@@ -100,9 +100,9 @@ class Sender:
         return messages.sealed(messages.encode(request), self.sign)
 
     def _new_request(self, targets: tuple[str, ...] | None, first: bool) -> Request:
-        run = self.request.id
-        own = first and self.request.approvals is None  # an approved run may be sent again, for nodes that were silent
-        return replace(self.request, id=run if own else messages.new_id(), time=time.time(), targets=targets, run=run)
+        own = self.request.id
+        run = self.request.run or own
+        return replace(self.request, id=own if first else messages.new_id(), time=time.time(), targets=targets, run=run)
 
 
 class Wave:

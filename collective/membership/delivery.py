@@ -21,11 +21,17 @@ _ALL = ""  # the queue of batches
 
 
 class EventDelivery:
-    """Delivers events of `store` to `handler`. An exception of the handler ends the delivery: see `pause`."""
+    """Delivers events of `store` to `handler`. An exception of the handler ends the delivery: see `pause`.
 
-    def __init__(self, store: StateFile, handler: EventHandler, *, batch: bool = False) -> None:
+    `wake` ends a pause early when it is set.
+    """
+
+    def __init__(
+        self, store: StateFile, handler: EventHandler, *, batch: bool = False, wake: threading.Event | None = None
+    ) -> None:
         self._error: BaseException | None = None
-        self._failed = threading.Event()
+        self._failed = False
+        self._wake = wake or threading.Event()
         self._store = store
         self._handler = handler
         self._batch = batch
@@ -43,14 +49,17 @@ class EventDelivery:
             self._dispatch()
 
     def pause(self, seconds: float) -> None:
-        """Wait for some seconds. Raise the exception of the handler as soon as there is one."""
-        if self._failed.wait(seconds) and self._error:
+        """Wait for some seconds, or until `wake`. Raise the exception of the handler as soon as there is one."""
+        if not self._failed:
+            self._wake.wait(seconds)
+            self._wake.clear()
+        if self._error:
             raise self._error
 
     def finish(self) -> None:
         """Wait until all events are delivered. Raise the exception of the handler."""
         with self._idle:
-            self._idle.wait_for(lambda: self._failed.is_set() or not (self._waiting or self._busy))
+            self._idle.wait_for(lambda: self._failed or not (self._waiting or self._busy))
         self.pause(0)
 
     def stop(self, timeout: float) -> None:
@@ -64,7 +73,7 @@ class EventDelivery:
     def _dispatch(self) -> None:
         """Give the next events of each node that has no handler running to the pool. The lock is held."""
         for name in [name for name in self._waiting if name not in self._busy]:
-            if self._stopped or self._failed.is_set():
+            if self._stopped or self._failed:
                 return
             events = self._waiting[name]
             taken = list(events) if self._batch else [events.popleft()]
@@ -78,8 +87,8 @@ class EventDelivery:
             if self._handler.handle(events):
                 self._store.delivered(events)
         except BaseException as error:
-            self._error = error
-            self._failed.set()
+            self._error, self._failed = error, True
+            self._wake.set()
         with self._idle:
             self._busy.discard(name)
             self._dispatch()

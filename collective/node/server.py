@@ -100,7 +100,7 @@ class Server:
                 pools=self.pools,
                 decisions=audit,
                 audit=parts.audit,
-                freeze=freeze,
+                orders=orders,
                 now=now,
             ),
         )

@@ -139,6 +139,11 @@ class FaultyTransport:
         self._reach(queue)
         return self._inner.unread(queue)
 
+    def unacknowledged(self, queue: str) -> int:
+        """Return the number of messages in a queue that were not acknowledged; delayed ones count as acknowledged."""
+        self._reach(queue)
+        return self._inner.unacknowledged(queue)
+
     # -- faults
 
     def _happens(self, kind: str, name: str) -> bool:

@@ -30,8 +30,10 @@ from collective.fleet.fleet import Fleet
 from collective.node.actions.importing import imported
 from collective.node.actions.job import CRASHED, ActionJob, ActionResult, failed_result
 from collective.node.actions.runner import Runner
+from collective.node.jobs.store import open_database
 from collective.node.server import Server
 from collective.node.storage.audit_log import AuditLog
+from collective.node.storage.database import Database
 from collective.node.storage.journal import Journal
 from collective.registry.memory import MemoryRegistry
 from collective.testing.faulty import FaultRates, FaultyTransport
@@ -116,7 +118,7 @@ class Simulation:
         self._durable = durable
         self._step = step
         self._parts = {**node_parts(folder, code, ddls), "make_pool": lambda *_: InlinePool(), **server}
-        self._kept: dict[str, tuple[Journal, AuditLog]] = {}
+        self._kept: dict[str, tuple[Journal, AuditLog, Database]] = {}  # what a node keeps when it dies
         self.nodes: dict[str, Server] = {}
         registry = MemoryRegistry(clock=lambda: self.time)
         for number in range(1, count + 1):
@@ -124,6 +126,7 @@ class Simulation:
             network.open_node(names.node_queue(COLLECTIVE, identity), names.topic(COLLECTIVE))
             self.start(identity)
             registry.put(record(self.nodes[identity]))
+        self.time = max(self.time, time.time())  # requests have the real time, and making many nodes takes minutes
         state = folder / "state"
         state.mkdir(exist_ok=True)
         (state / "installation").write_text("0000")  # else the reply queue and its faults would be random
@@ -146,12 +149,14 @@ class Simulation:
             self._close(identity)
         path = self._folder / f"{identity}.sqlite" if self._durable else None
         journal, audit = Journal(path, lambda: self.time), AuditLog(self._folder / f"{identity}.audit.jsonl")
-        self._kept[identity] = (journal, audit)
+        jobs = open_database(self._folder / f"{identity}.jobs.sqlite" if self._durable else None)
+        self._kept[identity] = (journal, audit, jobs)
         journal.mark_beginning()
         runner = InlineRunner(lambda job: self._count(identity, job))
         parts = {
             "audit": audit,
             **self._parts,
+            "jobs": jobs,
             "journal": self._watched(identity, "journal", journal),
             "runner": self._watched(identity, "runner", runner),
         }

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+WAKE = "wake"  # the body of a message that makes a node acknowledge it, and send a heartbeat; it is not signed
 LONGEST_POLL = 20.0  # seconds of one long poll; SQS developer guide: the maximum
 NODE_VISIBILITY = 5  # seconds for which a received request is hidden; short, because a poll may die with its client
 REPLY_VISIBILITY = 2  # seconds for which a received reply is hidden
@@ -93,4 +94,11 @@ class Transport(Protocol):
 
     def unread(self, queue: str) -> int:
         """Return the approximate number of unread messages in a queue."""
+        ...
+
+    def unacknowledged(self, queue: str) -> int:
+        """Return the approximate number of messages in a queue, unread or received, that were not acknowledged.
+
+        A poll whose client died takes a message without acknowledging it: it does not count as unread for a while.
+        """
         ...

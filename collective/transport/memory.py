@@ -133,6 +133,11 @@ class MemoryTransport:
         with self._arrived:
             return sum(message.visible_from <= now for message in self._find(queue).messages)
 
+    def unacknowledged(self, queue: str) -> int:
+        """Return the number of messages."""
+        with self._arrived:
+            return len(self._find(queue).messages)
+
     def close(self) -> None:
         """End every wait, current and future."""
         with self._arrived:

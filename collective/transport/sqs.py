@@ -194,6 +194,12 @@ class SQSTransport:
         """Return SQS's approximate count of visible messages."""
         return int(self.attributes(queue, ["ApproximateNumberOfMessages"])["ApproximateNumberOfMessages"])
 
+    def unacknowledged(self, queue: str) -> int:
+        """Return SQS's approximate counts of messages, visible or in flight."""
+        counts = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+        found = self.attributes(queue, counts)
+        return sum(int(found[count]) for count in counts)
+
     def attributes(self, queue: str, names: Iterable[str]) -> dict[str, str]:
         """Return attributes of a queue as strings; those not set are omitted."""
         requested: Any = list(names)

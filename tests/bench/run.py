@@ -26,6 +26,7 @@ from pathlib import Path
 
 import boto3
 import calls
+import mcollective
 import trust
 from report import BenchReport, FigureTable, Spread, noise
 from support.crpc_process import BIN, clean_environment
@@ -344,6 +345,7 @@ def views() -> None:
 ALL: dict[str, list[Callable[[], object]]] = {
     "startup": [start_up],
     "calls": [partial(calls.on_servers, report)],
+    "mcollective": [partial(mcollective.beside, report)],
     "latency": [partial(calls.behind_latencies, report)],
     "simulated": [partial(calls.to_simulated, report), simulated_nodes],
     "requests": [requests, partial(calls.idle, report)],

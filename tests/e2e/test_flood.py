@@ -102,9 +102,13 @@ DDL = {
 }
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the configuration folder of a collective of its own, with an agent that produces too much."""
+@pytest.fixture(scope="module", params=range(TIMES))
+def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the configuration folder of a collective of its own, with an agent that produces too much.
+
+    All tests are repeated FLOODS times. Each round has a daemon of its own: the journal of one would be full after
+    20,000 requests of one caller.
+    """
     folder = tmp_path_factory.mktemp("flood")
     configure(folder, collective=f"flood-{uuid.uuid4().hex[:8]}")
     (folder / "agents" / "excess.py").write_text(CODE)
@@ -121,7 +125,7 @@ def proxy(moto_server: str) -> Iterator[Proxy]:
 
 @pytest.fixture(scope="module")
 def node(folder: Path, moto_server: str, proxy: Proxy) -> Iterator[Daemon]:
-    """Run one daemon for all tests here; one action has run before, so that its worker processes exist."""
+    """Run one daemon for all tests of a round; one action has run before, so that its worker processes exist."""
     with daemon(folder, proxy.url) as running:
         asked = make_crpc({**aws_environment(moto_server), "COLLECTIVE_CONFIG": str(folder)})
         assert asked("shell", "run", "command=true", "-I", IDENTITY).returncode == 0
@@ -141,11 +145,6 @@ def caller(folder: Path, moto_server: str) -> Iterator[LoadCaller]:
         yield caller
 
 
-@pytest.fixture(params=range(TIMES))
-def again(request: pytest.FixtureRequest) -> None:
-    """Repeat a test FLOODS times."""
-
-
 def reply_of(crpc: Crpc, action: str, *words: str) -> dict[str, Any]:
     """Call an action of the agent; return its reply."""
     done = crpc("excess", action, *words, "-I", IDENTITY, "--json")
@@ -157,7 +156,7 @@ def reply_of(crpc: Crpc, action: str, *words: str) -> dict[str, Any]:
 
 @pytest.mark.failure(failures.RESOURCE, "1,000 requests at once, and SIGHUP")
 def test_a_thousand_requests_at_once(
-    node: Daemon, proxy: Proxy, caller: LoadCaller, folder: Path, measure: Measure, again: None
+    node: Daemon, proxy: Proxy, caller: LoadCaller, folder: Path, measure: Measure
 ) -> None:
     """Each request ends ok or busy, exactly once; it has run if and only if it is ok, also with SIGHUP in between."""
     ran = folder / "ran"
@@ -178,7 +177,7 @@ def test_a_thousand_requests_at_once(
 
 
 @pytest.mark.failure(failures.RESOURCE, "a command that prints 100 MB")
-def test_a_command_that_prints_100_mb(node: Daemon, crpc: Crpc, measure: Measure, again: None) -> None:
+def test_a_command_that_prints_100_mb(node: Daemon, crpc: Crpc, measure: Measure) -> None:
     """The start and the end of the output are kept; neither action nor daemon ever has all of it in memory."""
     with measure("a command prints 100 MB", node) as measured:
         reply = reply_of(crpc, "command_prints")
@@ -189,7 +188,7 @@ def test_a_command_that_prints_100_mb(node: Daemon, crpc: Crpc, measure: Measure
 
 
 @pytest.mark.failure(failures.RESOURCE, "an action that prints 100 MB")
-def test_an_action_that_prints_100_mb(node: Daemon, crpc: Crpc, measure: Measure, again: None) -> None:
+def test_an_action_that_prints_100_mb(node: Daemon, crpc: Crpc, measure: Measure) -> None:
     """The reply of an action that prints 100 MB quotes the start of the output and has its size."""
     with measure("an action prints 100 MB", node) as measured:
         reply = reply_of(crpc, "prints")
@@ -200,7 +199,7 @@ def test_an_action_that_prints_100_mb(node: Daemon, crpc: Crpc, measure: Measure
 
 
 @pytest.mark.failure(failures.RESOURCE, "an action that returns 100 MB")
-def test_an_action_that_returns_100_mb(node: Daemon, crpc: Crpc, measure: Measure, again: None) -> None:
+def test_an_action_that_returns_100_mb(node: Daemon, crpc: Crpc, measure: Measure) -> None:
     """The reply for a result of 100 MB has the size and the limit; the daemon never has the value in memory."""
     with measure("an action returns 100 MB", node) as measured:
         reply = reply_of(crpc, "returns")
@@ -210,9 +209,7 @@ def test_an_action_that_returns_100_mb(node: Daemon, crpc: Crpc, measure: Measur
 
 
 @pytest.mark.failure(failures.RESOURCE, "ten replies of 6 MB at once")
-def test_ten_answers_at_once_that_no_queue_carries(
-    node: Daemon, caller: LoadCaller, measure: Measure, again: None
-) -> None:
+def test_ten_answers_at_once_that_no_queue_carries(node: Daemon, caller: LoadCaller, measure: Measure) -> None:
     """A reply larger than an SQS message is replaced by an error with size and limit; memory stays bounded."""
     requests = [caller.request("excess", "returns_noise", {}) for _ in range(10)]
     with measure("ten answers of 6 MB at once", node) as measured:
@@ -227,7 +224,7 @@ def test_ten_answers_at_once_that_no_queue_carries(
 
 @pytest.mark.failure(failures.RESOURCE, "200 processes that detach themselves from an action")
 def test_two_hundred_processes_that_detach_themselves(
-    node: Daemon, crpc: Crpc, measure: Measure, tmp_path: Path, again: None
+    node: Daemon, crpc: Crpc, measure: Measure, tmp_path: Path
 ) -> None:
     """All detached processes are dead when the reply with reason `timeout` arrives."""
     with measure("200 processes detach themselves", node):

@@ -13,6 +13,7 @@ from support.json_documents import check_document
 
 from collective.clients import apps
 from collective.clients.commands import COMMANDS, make_parsers
+from collective.clients.nagios import CHECKS
 from collective.lab.layout import Layout
 
 # A line of each command; {} is the folder of the test, {node} that of a node.
@@ -92,9 +93,7 @@ NOT_RUN = {
     "warm start": "starts a process: test_warm.py",
     "warm stop": "ends a process: test_warm.py",
     "inventory export": "has the forms of other programs: test_exports.py",
-    **dict.fromkeys(
-        ("check nodes", "check queues", "check replies", "check registry"), "is a Nagios plugin: test_fleet_checks.py"
-    ),
+    **dict.fromkeys([f"check {name}" for name in CHECKS], "is a Nagios plugin: test_fleet_checks.py"),
     "lab run": "starts a lab",
     "lab start": "starts a lab",
     "lab stop": "stops the lab",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +16,7 @@ import boto3
 import pytest
 from support.crpc_process import BIN, Crpc, clean_environment, make_crpc, own_lab
 from support.json_documents import check_document, check_schema
+from support.ports import accepts, free_port
 from support.waiting import wait_until
 
 from collective.lab.layout import Layout
@@ -99,17 +99,6 @@ def end(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
-
-
-def accepts(port: int) -> bool:
-    with socket.socket() as client:
-        return client.connect_ex(("127.0.0.1", port)) == 0
-
-
 def test_a_handler_logs_the_same_under_serf_and_crpc(
     own: Layout, crpc: Crpc, tmp_path: Path, needs: Callable[[str, str], None]
 ) -> None:
@@ -180,17 +169,23 @@ def test_facts_and_a_second_machine(own: Layout, crpc: Crpc, tmp_path: Path) -> 
 
 
 def test_a_daemon_watches(own: Layout, crpc: Crpc, tmp_path: Path) -> None:
-    """A node with `watches:` runs the command with its own facts for events of the others."""
+    """A node with `watches:` runs the command with its own facts for events of the others, soon after a failure."""
     out = tmp_path / "out"
     config = own.node(FIRST) / "node.yaml"
     command = f'echo "$SERF_EVENT $SERF_SELF_NAME $SERF_TAG_ROLE $(cut -f1)" >> {out}'
-    watches = {"others": {"exec": command, "filter": "role=db", "on": ["join", "leave"], "every": "0.5"}}
+    watches = {"others": {"exec": command, "filter": "role=db", "on": ["join", "leave", "failed"]}}
     config.write_text(f"{config.read_text()}watches: {json.dumps(watches)}\n")
     for verb in ("stop", "start"):
         assert crpc("lab", "node", FIRST, verb).returncode == 0
     wait_until(lambda: lines(out) == [f"member-join {FIRST} web {SECOND}"], WAIT)
+    began = time.monotonic()
+    assert crpc("lab", "node", SECOND, "kill").returncode == 0
+    wait_until(lambda: lines(out)[1:] == [f"member-failed {FIRST} web {SECOND}"], WAIT)
+    assert time.monotonic() - began < 14  # 4.5 s of silence, a read each second, 3 s of confirmation; and load
+    assert crpc("lab", "node", SECOND, "start").returncode == 0
+    wait_until(lambda: lines(out)[2:] == [f"member-join {FIRST} web {SECOND}"], WAIT)
     assert crpc("lab", "node", SECOND, "stop").returncode == 0
-    wait_until(lambda: lines(out)[1:] == [f"member-leave {FIRST} web {SECOND}"], WAIT)
+    wait_until(lambda: lines(out)[3:] == [f"member-leave {FIRST} web {SECOND}"], WAIT)
     assert crpc("lab", "node", FIRST, "stop").returncode == 0
     assert "internal_error" not in (own.node(FIRST) / "log").read_text()
     for name in (FIRST, SECOND):

@@ -10,7 +10,6 @@ fauxqs      runs on Node.js; moto provides DynamoDB, which it does not have
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+from support.ports import accepts, free_port
 from support.waiting import wait_until
 
 FOLDER = Path(__file__).parents[2] / ".servers"
@@ -72,21 +72,14 @@ def endpoints(request: pytest.FixtureRequest) -> Iterator[Endpoints]:
 @contextmanager
 def _listening(command: Sequence[Path], port_variable: str, variables: Mapping[str, str]) -> Iterator[str]:
     """Run a server that listens on the port in an environment variable; yield its URL when it listens."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     environment = {**os.environ, **variables, port_variable: str(port)}
     silent = subprocess.DEVNULL
     with subprocess.Popen(command, env=environment, stdin=silent, stdout=silent, stderr=silent) as process:
         try:
             name = command[0]
-            wait_until(lambda: _answers(port) or process.poll() is not None, _UP, lambda: f"{name}: not listening")
+            wait_until(lambda: accepts(port) or process.poll() is not None, _UP, lambda: f"{name}: not listening")
             assert process.poll() is None, f"{name}: exited with {process.returncode}"
             yield f"http://127.0.0.1:{port}"
         finally:
             process.kill()
-
-
-def _answers(port: int) -> bool:
-    with socket.socket() as tried:
-        return tried.connect_ex(("127.0.0.1", port)) == 0

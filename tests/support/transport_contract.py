@@ -161,6 +161,7 @@ def test_a_queue_that_was_not_opened_does_not_exist(
         lambda: transport.send(missing, "x"),
         lambda: transport.receive(missing, 0.0),
         lambda: transport.unread(missing),
+        lambda: transport.unacknowledged(missing),
     ):
         with pytest.raises(NotFound) as refused:
             use()
@@ -197,5 +198,9 @@ def test_unread_counts_messages_not_received(transport: Transport, queue: str) -
     assert transport.unread(queue) == 0
     transport.send(queue, "hello?")
     assert transport.unread(queue) == 1
-    transport.receive(queue, 5.0)
+    assert transport.unacknowledged(queue) == 1
+    deliveries = transport.receive(queue, 5.0)
     assert transport.unread(queue) == 0
+    assert transport.unacknowledged(queue) == 1
+    transport.acknowledge(queue, deliveries)
+    assert transport.unacknowledged(queue) == 0

@@ -44,6 +44,7 @@ def begin(call: Call, retry_of: str | None = None) -> dict[str, Any]:
         "dry_run": call.dry_run,
         "nodes": len(call.outcomes.expected),
         "retry_of": retry_of,
+        "approved_run": call.request.run,
     }
 
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from collective.config import NodeConfig
 from collective.errors import ConfigError
@@ -50,10 +51,18 @@ def _paths(config: NodeConfig, path: Path) -> list[Path]:
     folders = [*_plugin_folders(config), *config.fact_folders]
     files = [path, config.policy, config.allowed_signers, config.revoked_keys, *config.facts, *config.classes]
     programs = [file for words in config.fact_commands for file in _command_files(words)]
-    commands = [str(watch.get("exec") or watch.get("exec_json")) for watch in config.watches.values()]
-    programs += [file for command in commands for file in _command_files(command.split())]
+    programs += [file for watch in config.watches.values() for file in _watch_files(watch)]
     metrics = [config.metrics.parent] if config.metrics else []  # the owner of a folder can replace files in it
-    return [*files, *programs, *metrics, config.state, *_with_content(folders)]
+    local = [config.local_files] if config.local_files else []
+    return [*files, *programs, *metrics, *local, config.state, *_with_content(folders)]
+
+
+def _watch_files(watch: Mapping[str, Any]) -> Iterable[Path]:
+    """Yield the files of a watch: its template, and the programs of its commands."""
+    template = watch.get("template") or {}
+    yield from [Path(template["src"])] if template else []
+    for command in (watch.get("exec"), watch.get("exec_json"), template.get("check"), template.get("reload")):
+        yield from _command_files(str(command or "").split())
 
 
 def _plugin_folders(config: NodeConfig) -> list[Path]:

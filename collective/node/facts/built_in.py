@@ -5,12 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
-import re
 import socket
-from collections.abc import Iterator, Mapping
-from ipaddress import IPv6Address, ip_address
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
+
+from collective.machine_addresses import addresses
 
 # Keys are values of ID and ID_LIKE in os-release. Any other distribution is a family of its own.
 _FAMILIES = {
@@ -22,7 +21,6 @@ _FAMILIES = {
     "suse": "suse",
     "opensuse": "suse",
 }
-_LOCAL_IPV4 = re.compile(r"\|-- ([0-9.]+)\n\s*/32 host LOCAL")  # the kernel's routing table, /proc/net/fib_trie
 
 
 def built_in() -> dict[str, Any]:
@@ -52,20 +50,6 @@ def full_name() -> Mapping[str, Any]:
         if "." in found and not found.startswith("localhost"):
             name = found
     return {"fqdn": name}
-
-
-def addresses(proc: Path = Path("/proc/net")) -> Iterator[str]:
-    """Yield this machine's addresses, except loopback and link-local ones."""
-    found: list[str] = []
-    with contextlib.suppress(OSError):
-        found += _LOCAL_IPV4.findall((proc / "fib_trie").read_text(encoding="ascii"))
-    with contextlib.suppress(OSError):
-        lines = (proc / "if_inet6").read_text(encoding="ascii").splitlines()
-        found += [str(IPv6Address(bytes.fromhex(line.split()[0]))) for line in lines]
-    for text in found:
-        address = ip_address(text)
-        if not address.is_loopback and not address.is_link_local:
-            yield text
 
 
 def _operating_system() -> dict[str, str]:

@@ -12,6 +12,7 @@ import hashlib
 import logging
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -20,7 +21,7 @@ from collective.messages import MAX_DELAY, Reply
 from collective.node.actions.job import CANCELLED as WAS_CANCELLED
 from collective.node.actions.job import CRASHED, ActionResult, failed_result
 from collective.node.actions.job import INTERRUPTED as WAS_INTERRUPTED
-from collective.node.jobs.orders import Freeze
+from collective.node.jobs.orders import Orders
 from collective.node.jobs.store import (
     CANCELLED,
     ENDED,
@@ -55,6 +56,9 @@ _AGAIN = 1.0  # seconds until a job is tried again that could not start: the nod
 class CallsActions(Protocol):
     """Calls the action of an admitted request."""
 
+    def listed(self, admitted: AdmittedRequest) -> AbstractContextManager[None]:
+        """List a request among those that run for the time of a block, in which it can be cancelled."""
+
     def call(self, admitted: AdmittedRequest, timeout: float) -> ActionResult:
         """Call the action with at most `timeout` seconds, and return its unchecked result."""
 
@@ -71,7 +75,7 @@ class JobParts:
     pools: RequestPools
     decisions: DecisionAudit
     audit: AuditLog
-    freeze: Freeze
+    orders: Orders
     now: Callable[[], float]
 
 
@@ -155,7 +159,7 @@ class JobScheduler:
             why = f"the node could not start it within {job.grace:.0f} s of its time"
             self._conclude(job, EXPIRED, ActionResult(5, why, "expired", {}))
             return True
-        if self._parts.freeze.state:
+        if self._parts.orders.frozen:
             return False
         with self._lock:
             if job.id in self._submitted:
@@ -194,9 +198,11 @@ class JobScheduler:
     def _run(self, job: StoredJob, admitted: AdmittedRequest) -> None:
         try:
             self._parts.decisions.allowed(admitted.context)
-            if not self._store.begin(job.id, self._parts.now()):
-                return
-            result = self._call(admitted)
+            with self._parts.caller.listed(admitted):
+                # A freeze that came while it was queued: the next look tries again.
+                if self._parts.orders.frozen or not self._store.begin(job.id, self._parts.now()):
+                    return
+                result = self._parts.orders.revoked(admitted.request) or self._call(admitted)
             state = {WAS_CANCELLED: CANCELLED, WAS_INTERRUPTED: INTERRUPTED}.get(result.reason or "", ENDED)
             self._conclude(job, state, result, before=RUNNING)
         except Failed as error:  # the audit log or the store cannot be written: the next look tries again

@@ -107,6 +107,11 @@ class Orders:
         self._revocations = revocations
         self._freeze = freeze
 
+    @property
+    def frozen(self) -> Frozen | None:
+        """The freeze in force; None if there is none."""
+        return self._freeze.state
+
     def check_frozen(self, context: RequestContext) -> None:
         """Raise Refused (FROZEN) for an action that does more than read, on a frozen node."""
         request = context.request
@@ -119,7 +124,11 @@ class Orders:
         request = admitted.request
         if message := self._frozen(request.agent, admitted.action):
             return ActionResult(Reason.FROZEN.statuscode or 1, message, Reason.FROZEN.reply_reason, {})
-        by = None if request.agent in _ALWAYS else self._revocations.by(request)
+        return None if request.agent in _ALWAYS else self.revoked(request)
+
+    def revoked(self, request: Request) -> ActionResult | None:
+        """Return the result of a request that was revoked; None for any other."""
+        by = self._revocations.by(request)
         return failed_result(f"cancelled by '{by}' before it began", reason=CANCELLED) if by else None
 
     def _frozen(self, agent: str, action: ddl.Action | None) -> str:

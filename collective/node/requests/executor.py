@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -41,6 +42,19 @@ class ActionCaller:
         self._facts = facts
         self._node = node
 
+    @contextmanager
+    def listed(self, admitted: AdmittedRequest) -> Iterator[None]:
+        """List a request among those that run for the time of a block, in which it can be cancelled.
+
+        Whether it may start is checked in this block: an order to stop that comes before is found by that check, a
+        later one finds the request in the list.
+        """
+        if admitted.agent.name in INSIDE:  # these actions end at once
+            yield
+            return
+        with self._runner.expected(admitted.context.digest), self._running.registered(admitted):
+            yield
+
     def call(self, admitted: AdmittedRequest, timeout: float) -> ActionResult:
         """Call the action with at most `timeout` seconds, and return its unchecked result."""
         agent, action = admitted.agent, admitted.action
@@ -64,9 +78,9 @@ class ActionCaller:
             code=agent.code,
             token=admitted.context.digest,
             program=self._program_call(admitted, program) if program else None,
+            modules=agent.modules,
         )
-        with self._running.registered(admitted):
-            result = self._runner.run(job, timeout)
+        result = self._runner.run(job, timeout)
         if agent.name == FACTS:
             self._facts.wake()
         return result
@@ -145,10 +159,12 @@ class RequestExecutor:
             return failed_result(f"{type(error).__name__}: {error}", reason=CRASHED)
 
     def _call(self, admitted: AdmittedRequest) -> ActionResult:
-        if refusal := self._orders.refusal(admitted):
-            return refusal
-        if admitted.request.job is not None:
-            return self._jobs.accept(admitted)
+        if admitted.request.job is not None:  # listed when it starts: its message has the same digest
+            return self._orders.refusal(admitted) or self._jobs.accept(admitted)
+        with self._caller.listed(admitted):
+            return self._orders.refusal(admitted) or self._call_action(admitted)
+
+    def _call_action(self, admitted: AdmittedRequest) -> ActionResult:
         timeout = min(admitted.action.timeout, admitted.context.deadline - self._now())
         if timeout <= 0:
             message = "the request was still queued when its caller timed out"

@@ -16,12 +16,15 @@ from contextlib import suppress
 
 from collective.errors import Forbidden, NotFound, TransportError
 from collective.node.backoff import backoff
-from collective.transport import LONGEST_POLL, Delivery, Transport
+from collective.transport import LONGEST_POLL, WAKE, Delivery, Transport
 
 log = logging.getLogger(__name__)
 
 _LONGEST_HANDLING = 10.0  # seconds that a stop waits for the request in hand, which may itself wait for a thread
-_WAKE = "wake"  # the body of a message that the node sends to itself to end a poll
+
+
+def _nothing() -> None:
+    """Do nothing."""
 
 
 class Receiver:
@@ -30,7 +33,7 @@ class Receiver:
     `handle` processes one delivery. `stopping` is set by `stop`; other parts may share it.
     `error` is why the transport is unreachable, None while it is reachable; `tried` is set after the first attempt.
     `last_poll` is when the last successful poll ended, in Unix seconds by the server's clock. `clock` returns
-    monotonic seconds.
+    monotonic seconds. `woken` is called for a WAKE message of a node that watches this one.
     """
 
     def __init__(
@@ -51,6 +54,7 @@ class Receiver:
         self._stopping = stopping or threading.Event()
         self._active = clock()
         self.error: str | None = None
+        self.woken: Callable[[], None] = _nothing
         self.tried = threading.Event()
         self.last_poll: float | None = None
 
@@ -92,7 +96,9 @@ class Receiver:
             # An IAM policy that identifies our queue by its tags denies access to a deleted queue: create it again.
             self._open()
             raise
-        done = [delivery for delivery in deliveries if delivery.body == _WAKE or self._handle_one(delivery)]
+        if not self.stopping and any(delivery.body == WAKE for delivery in deliveries):
+            self.woken()
+        done = [delivery for delivery in deliveries if delivery.body == WAKE or self._handle_one(delivery)]
         if done:
             self._transport.acknowledge(self._queue, done)
 
@@ -111,7 +117,7 @@ class Receiver:
     def _end_poll(self) -> None:
         """End our own poll: an abandoned poll would take the next message and hide it from the next daemon."""
         with suppress(TransportError):
-            self._transport.send(self._queue, _WAKE)
+            self._transport.send(self._queue, WAKE)
 
     def _handle_one(self, delivery: Delivery) -> bool:
         """Handle one delivery, unless the node stops; return whether it can be acknowledged."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import secrets
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -23,12 +24,14 @@ from collective.registry.encoding import fit, omission
 
 log = logging.getLogger(__name__)
 
+LEAST_PAUSE = 2.0  # seconds between heartbeats that others ask for
+
 
 class Registration:
     """Publishes in a thread of its own. `describe` returns the node's current record.
 
     `check_subscription` repairs the subscription of the node's queue, and raises TransportError.
-    `tried` is set after the first attempt to publish, successful or not.
+    `tried` is set after the first attempt to publish, successful or not. `clock` returns monotonic seconds.
     """
 
     def __init__(
@@ -37,6 +40,7 @@ class Registration:
         describe: Callable[[], NodeRecord],
         period: float,
         check_subscription: Callable[[], None] = lambda: None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._registry = registry
         self._check_subscription = check_subscription
@@ -46,6 +50,8 @@ class Registration:
         self._described: NodeRecord | None = None  # the last record before it was shortened
         self._record: NodeRecord | None = None  # and after
         self._omitted: Mapping[str, int] = {}
+        self._clock = clock
+        self._begun = float("-inf")  # when the last step began
         self._instance = secrets.token_hex(8)
         self._thread = PeriodicThread("registration", self._step, period, finish=self._leave)
         self.tried = threading.Event()
@@ -57,6 +63,14 @@ class Registration:
     def refresh(self) -> None:
         """Publish changes now instead of at the end of the period."""
         self._thread.wake()
+
+    def prove_alive(self) -> None:
+        """Send a heartbeat now, for a node that suspects this one has failed.
+
+        Anyone who may write to the node's queue can ask for it, so it happens at most every two seconds.
+        """
+        if self._clock() - self._begun >= LEAST_PAUSE:
+            self._thread.wake()
 
     def stop(self, timeout: float) -> None:
         """Mark the node as stopped in the registry, waiting at most `timeout` seconds for that."""
@@ -94,6 +108,7 @@ class Registration:
         return self._record
 
     def _step(self) -> float:
+        self._begun = self._clock()
         published = self._attempt(self.publish)
         self.tried.set()
         return self._rhythm.after(self._subscribed() and published)

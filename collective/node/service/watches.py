@@ -1,74 +1,97 @@
-"""Watch other nodes, and run commands for their events: `watches:` in node.yaml.
+"""Watch other nodes, and run commands or render files for their events: `watches:` in node.yaml.
 
-A node cannot sign requests, so it does not ping: a node without heartbeats for six periods has failed. The state of
-each watch is in the folder `watches` of the node's state, so that a restarted daemon continues.
+A node cannot sign requests, so it does not ping: it looks whether a suspected node reads its queue. The state of each
+watch is in the folder `watches` of the node's state, so that a restarted daemon continues.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from collective import names
 from collective.errors import ConfigError, RPCError
 from collective.filters import matches
 from collective.log_limiter import LogLimiter
 from collective.membership import Event, MemberView, StateFile, Watcher
-from collective.membership.confirmation import BySilence
+from collective.membership.confirmation import InBackground
 from collective.membership.delivery import EventDelivery
+from collective.membership.ec2_events import Terminations
 from collective.membership.handlers import Command, CommandHandler
+from collective.membership.queue_probe import QueueProbe
 from collective.membership.serf_convention import Self
 from collective.periodic import PeriodicThread
-from collective.registry import NodeRecord, Nodes
+from collective.registry import MarkableNodes, NodeRecord
+from collective.registry.feed import Feed
 from collective.run_as import as_user
-from collective.watch_settings import WatchSettings
+from collective.transport import Transport
+from collective.watch_settings import EVERY, WatchSettings
+
+if TYPE_CHECKING:
+    from collective.node.service.template_delivery import TemplateDelivery
 
 log = logging.getLogger(__name__)
 
 _LAST_HANDLERS = 5.0  # seconds that running commands have to end when the daemon stops
 
 
-class NodeWatch:
-    """One watch of a node: reads `registry` in a thread of its own. `facts` returns the node's own facts."""
+@dataclass(frozen=True)
+class WatchingNode:
+    """The node that watches. `feed` returns a new feed of the registry, `facts` the node's own facts now."""
 
-    def __init__(
-        self,
-        settings: WatchSettings,
-        registry: Nodes,
-        folder: Path,
-        collective: str,
-        identity: str,
-        facts: Callable[[], Mapping[str, Any]],
-    ) -> None:
+    collective: str
+    identity: str
+    feed: Callable[[], Feed]
+    registry: MarkableNodes
+    transport: Transport
+    facts: Callable[[], Mapping[str, Any]]
+
+
+class NodeWatch:
+    """One watch of a node, in a thread of its own. The state is in `folder`."""
+
+    def __init__(self, settings: WatchSettings, node: WatchingNode, folder: Path) -> None:
         """Open the state. Raises ConfigError if it cannot be used, or if the user does not exist."""
         self._settings = settings
-        self._store = StateFile(folder / f"{settings.name}.sqlite", collective)
+        self._thread = PeriodicThread(f"watch {settings.name}", self._step, EVERY)
+        self._store = StateFile(folder / f"{settings.name}.sqlite", node.collective)
         view = MemberView(self._selects, ignored_facts=settings.ignore_facts)
-        self._watcher = Watcher(registry, self._store, view, BySilence(), collective=collective, settle=settings.settle)
-        self._handler = ChosenEvents(_command(settings), settings.on, lambda: Self(identity, facts()))
-        self._delivery = EventDelivery(self._store, self._handler, batch=settings.batch)
+        probe = InBackground(QueueProbe(node.transport, node.collective), self._thread.wake)
+        self._watcher = Watcher(
+            node.feed(), self._store, view, probe, collective=node.collective, settle=settings.settle
+        )
+        self._terminations = _terminations(node, self._thread.wake) if settings.ec2_events else None
+        me = partial(_self, node)
+        self._delivery = _delivery(settings, self._watcher, self._store, me)
         self._limiter = LogLimiter()
-        self._thread = PeriodicThread(f"watch {settings.name}", self._step, settings.every)
 
     def start(self) -> None:
         """Deliver what an earlier daemon has left, and watch."""
         self._delivery.offer(self._store.pending())
         self._thread.start()
+        if self._terminations:
+            self._terminations.start()
 
     def stop(self) -> None:
         """Stop watching, and wait some seconds for running commands; then kill them."""
+        if self._terminations:
+            self._terminations.stop()
         self._thread.stop(_LAST_HANDLERS)
         self._delivery.stop(_LAST_HANDLERS)
         self._store.close()
 
-    def _step(self) -> None:
+    def _step(self) -> float:
         try:
             self._delivery.pause(0)
             self._delivery.offer(self._watcher.attempt())
         except Exception as error:  # the daemon serves requests, whatever a watch does
             if self._limiter.allows():
                 log.error("watch.failed", extra={"watch": self._settings.name, "error": str(error)})
+        return self._watcher.pause(self._settings.every)
 
     def _selects(self, record: NodeRecord) -> bool:
         wanted = self._settings.filter
@@ -94,15 +117,8 @@ class ChosenEvents:
         self._handler.stop()
 
 
-def make_watches(
-    watches: Mapping[str, Mapping[str, Any]],
-    registry: Nodes,
-    state: Path,
-    collective: str,
-    identity: str,
-    facts: Callable[[], Mapping[str, Any]],
-) -> list[NodeWatch]:
-    """Return the watches of a node.yaml. Raises ConfigError."""
+def make_watches(watches: Mapping[str, Mapping[str, Any]], node: WatchingNode, state: Path) -> list[NodeWatch]:
+    """Return the watches of a node.yaml; `state` is the folder of the node's state. Raises ConfigError."""
     if not watches:
         return []
     from collective.watch_settings import read_watch
@@ -113,12 +129,35 @@ def make_watches(
     except OSError as error:
         raise ConfigError(f"watches: the folder {folder} cannot be created: {error.strerror}") from None
     read = [read_watch(name, value, f"watches.{name}") for name, value in watches.items()]
-    return [NodeWatch(one, registry, folder, collective, identity, facts) for one in read]
+    return [NodeWatch(one, node, folder) for one in read]
 
 
-def _command(settings: WatchSettings) -> Command:
+def _delivery(
+    settings: WatchSettings, watcher: Watcher, store: StateFile, me: Callable[[], Self]
+) -> EventDelivery | TemplateDelivery:
+    """Return what is done with the events of a watch: a command, or a template."""
+    identity = _identity(settings)
+    if settings.template is None:
+        command = Command(settings.command, settings.form, settings.timeout, identity)
+        return EventDelivery(store, ChosenEvents(command, settings.on, me), batch=settings.batch)
+    from collective.node.service.template_delivery import TemplateDelivery  # few watches have one
+    from collective.templates import Commands
+
+    return TemplateDelivery(settings.template, watcher, store, Commands(settings.timeout, identity), me)
+
+
+def _terminations(node: WatchingNode, wake: Callable[[], None]) -> Terminations:
+    return Terminations(node.transport, names.ec2_events(node.collective), node.registry, wake)
+
+
+def _self(node: WatchingNode) -> Self:
+    return Self(node.identity, node.facts())
+
+
+def _identity(settings: WatchSettings) -> dict[str, Any]:
+    """Return the arguments of Popen for the user of a watch."""
     try:
-        return Command(settings.command, settings.form, settings.timeout, as_user(settings.user))
+        return as_user(settings.user)
     except RPCError as error:
         raise ConfigError(f"watches.{settings.name}.user: {error}") from None
 

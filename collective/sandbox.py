@@ -1,4 +1,4 @@
-"""Jinja2 in a sandbox, for reports, playbooks and notifications: files, modules and private attributes are unreachable.
+"""Jinja2 in a sandbox, for templates of all kinds: files, modules and private attributes are unreachable.
 
     environment = Sandbox(undefined=StrictUndefined, finalize=…)
     written(environment.from_string(source), values)

@@ -1,0 +1,51 @@
+"""Keep the file of a watch with a template current, in the thread of the watch."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+
+from collective.errors import ConfigError
+from collective.membership import Event, StateFile, Watcher
+from collective.membership.serf_convention import Self
+from collective.template_settings import TemplateSettings
+from collective.templates import Commands, RenderedFile, Stopped, Updates
+
+log = logging.getLogger(__name__)
+
+
+class TemplateDelivery:
+    """Renders the members of `watcher` instead of delivering its events. `me` returns the node with its facts."""
+
+    def __init__(
+        self, settings: TemplateSettings, watcher: Watcher, store: StateFile, commands: Commands, me: Callable[[], Self]
+    ) -> None:
+        self._settings = settings
+        self._watcher = watcher
+        self._store = store
+        self._commands = commands
+        self._me = me
+        self._updates = Updates(RenderedFile(settings, commands))
+
+    def offer(self, events: Iterable[Event]) -> None:
+        """Update the file, if there are events or if anything else has changed; errors are logged."""
+        events = list(events)
+        if events:
+            self._store.delivered(events)
+        try:
+            update = self._updates.step(self._watcher.snapshot, self._me(), changed=bool(events))
+        except Stopped:
+            return
+        except ConfigError as error:
+            log.error("template.failed", extra={"error": str(error)})
+            return
+        if update and (update.changed or update.reloaded):
+            extra = {"path": str(self._settings.dest), "members": update.members, "reloaded": update.reloaded}
+            log.info("template.written", extra=extra)
+
+    def pause(self, seconds: float) -> None:
+        """Return at once: errors are logged."""
+
+    def stop(self, _timeout: float) -> None:
+        """Kill the command that runs."""
+        self._commands.stop()
