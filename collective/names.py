@@ -5,6 +5,7 @@
     <collective>_reply_<slot>        one caller slot's queue
     <collective>_nodes               the registry's table
     <collective>_runs                the table of shared runs
+    <collective>_ec2                 the queue and the rule of EventBridge for events of EC2
 
 Limits: SQS queue names have at most 80 characters of [A-Za-z0-9_-], tag values 256 (SQS developer guide); SNS topic
 names 256; DynamoDB table names 255.
@@ -30,7 +31,7 @@ _NODE_SLUG = re.compile(rf"[A-Za-z0-9-]{{1,{_SLUG_LENGTH}}}-[0-9a-f]{{{_DIGEST_L
 
 # Names of `crpc` commands, present and planned, that no agent can have.
 COMMANDS = frozenset(
-    """apply approve audit check cluster commands completion config cost ddl describe diff doctor eip explain-filter
+    """apply approve audit check cluster commands completion config cost ddl describe diff doctor explain-filter
     export facts find freeze group groups help inventory jobs keys lab mcp motd new nodes ping plan playbook plugin
     policy prompt provision report request retry revoke run run-local runs schema serve setup show ssh template thaw
     version warm watch""".split()
@@ -84,6 +85,11 @@ def table(collective: str) -> str:
 def runs_table(collective: str) -> str:
     """Return the name of the table of shared runs."""
     return f"{collective}_runs"
+
+
+def ec2_events(collective: str) -> str:
+    """Return the name of the queue for events of EC2, and of the rule that sends them there."""
+    return f"{collective}_ec2"
 
 
 def node_queue(collective: str, identity: str) -> str:

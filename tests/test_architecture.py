@@ -57,6 +57,7 @@ PUBLIC = {*collective.__all__} - {"__version__"}
 MAY_LOAD_BOTO3 = (
     *("collective.aws", "collective.lab.", "collective.transport.sqs", "collective.registry.dynamodb"),
     "collective.agents._downloads",  # scripts from S3
+    "collective.agents._elastic_ips",  # addresses of EC2
 )
 
 

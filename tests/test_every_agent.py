@@ -13,7 +13,7 @@ import pytest
 from support.agent_cases import CASES, DDLS
 from support.hostile_values import hostile_values
 
-from collective.agents import fact, file, nettest, nrpe, package, process, puppet, service, shell
+from collective.agents import eip, fact, file, nettest, nrpe, package, process, puppet, service, shell
 from collective.catalog import Catalog
 from collective.ddl import Action
 from collective.errors import RPCError
@@ -21,7 +21,7 @@ from collective.node.plugins import agents as loading
 from collective.node.plugins.agents import INSIDE
 from collective.testing import fake_commands
 
-AGENTS = (fact, file, nettest, nrpe, package, process, puppet, service, shell)
+AGENTS = (eip, fact, file, nettest, nrpe, package, process, puppet, service, shell)
 MODULES = {one.__name__.rpartition(".")[2]: one for one in AGENTS}
 CATALOG = Catalog()
 STANDARD = [path.stem for path in sorted(DDLS.glob("*.json"))]
@@ -104,6 +104,7 @@ def world(tmp_path: Path) -> dict[str, Any]:
         "nrpe": {"config": str(tmp_path / "nrpe.cfg")},
         "puppet": {},
         "process": {},
+        "eip": {},
         "nettest": {},
         "shell": {"jobs": str(tmp_path / "jobs")},
     }

@@ -21,7 +21,7 @@ _SOON = 60.0  # seconds
 
 
 @dataclass(frozen=True)
-class Waiting:
+class JoinWaiting:
     """How a joiner waits: for how long at most, in seconds, and by which clock. `report` gets lines for people."""
 
     limit: float = float("inf")
@@ -38,12 +38,12 @@ def new_process() -> str:
 class ClusterJoin:
     """One machine that joins. `file` keeps its place on this machine."""
 
-    def __init__(self, me: Joiner, store: ClusterStore, file: PlaceFile, waiting: Waiting | None = None) -> None:
+    def __init__(self, me: Joiner, store: ClusterStore, file: PlaceFile, waiting: JoinWaiting | None = None) -> None:
         kept = file.read()
         self._me = replace(me, token=kept.token, has_data=me.has_data and kept.started) if kept else _new(me)
         self._store = store
         self._file = file
-        self._waiting = waiting or Waiting()
+        self._waiting = waiting or JoinWaiting()
         self._seen = ObservedPlaces(self._waiting.clock)
         self._reported = ""
         self._renewed = 0.0
@@ -55,7 +55,7 @@ class ClusterJoin:
         """
         began = self._waiting.clock()
         while True:
-            about, pause = "", _POLL
+            pause, unreachable = _POLL, None
             try:
                 step = self.step()
                 if isinstance(step, Start):
@@ -63,10 +63,12 @@ class ClusterJoin:
                 about = step.about
                 pause = random.uniform(0.05, 0.3) if isinstance(step, Write) else _POLL  # noqa: S311 - others write too
             except Unreachable as error:
-                about = f"the registry cannot be reached, trying again: {error}"
+                about, unreachable = f"the registry cannot be reached, trying again: {error}", error
             self._report(about)
             passed = self._waiting.clock() - began
             if passed >= self._waiting.limit:
+                if unreachable:
+                    raise unreachable
                 raise ClusterRefused(self._me.name, f"no place after {passed:.0f} s: {about}")
             self._waiting.pause(_LATER_POLL if pause == _POLL and passed > _SOON else pause)
 

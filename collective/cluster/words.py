@@ -13,7 +13,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from collective.cluster.state import Machine
+from collective.cluster.state import ClusterMachine
 from collective.cluster.steps import Start
 from collective.errors import UsageError
 from collective.suggestions import suggest
@@ -25,6 +25,7 @@ NAMES = {
     "other_addresses": "the addresses of the other machines",
     "self": "the identity of this machine",
     "address": "the address of this machine",
+    "peer": "this machine in the form of --peer",
     "first": "true on the machine that begins the cluster, else false",
     "state": "new while the cluster forms, existing afterwards",
     "cluster": "the name of the cluster",
@@ -32,6 +33,7 @@ NAMES = {
     "size": "the number of places",
     "replaced": "the machine whose place this one has taken; empty if there is none",
     "replaced_address": "its address",
+    "replaced_peer": "the same in the form of --peer",
 }
 PEER = "{name}={address}"  # the default of --peer
 _WORD = re.compile(r"(?<!\$)\{([a-z_]+)\}")
@@ -55,11 +57,11 @@ class PeerForm:
                 raise UsageError(f"--peer: unknown word '{{{word}}}' (words: {', '.join(sorted(_PEER_WORDS))})")
         return self
 
-    def write(self, machines: Sequence[Machine]) -> str:
+    def write(self, machines: Sequence[ClusterMachine]) -> str:
         """Return the machines in this form."""
         return self.separator.join(self._one(machine) for machine in machines)
 
-    def _one(self, machine: Machine) -> str:
+    def _one(self, machine: ClusterMachine) -> str:
         host = f"[{machine.address}]" if ":" in machine.address else machine.address
         values = {"name": machine.identity, "address": machine.address, "host": host}
         return _WORD.sub(lambda match: values[match[1]], self.template)
@@ -76,7 +78,7 @@ def check_command(option: str, command: str) -> str:
     return command
 
 
-def values(name: str, start: Start, form: PeerForm, replaced: Machine | None = None) -> dict[str, str]:
+def values(name: str, start: Start, form: PeerForm, replaced: ClusterMachine | None = None) -> dict[str, str]:
     """Return the value of each word; `replaced` is the machine that a hook is to remove."""
     state, me = start.state, start.place.machine
     initial = state.beginning.machines if state.beginning and start.forming else state.machines
@@ -89,6 +91,7 @@ def values(name: str, start: Start, form: PeerForm, replaced: Machine | None = N
         "other_addresses": form.separator.join(machine.address for machine in others),
         "self": me.identity,
         "address": me.address,
+        "peer": form.write([me]),
         "first": "true" if start.first else "false",
         "state": "new" if start.forming else "existing",
         "cluster": name,
@@ -96,6 +99,7 @@ def values(name: str, start: Start, form: PeerForm, replaced: Machine | None = N
         "size": str(state.size),
         "replaced": replaced.identity if replaced else "",
         "replaced_address": replaced.address if replaced else "",
+        "replaced_peer": form.write([replaced] if replaced else []),
     }
 
 

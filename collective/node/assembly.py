@@ -49,6 +49,7 @@ from collective.version import __version__
 if TYPE_CHECKING:
     import boto3
 
+    from collective.node.service.local_files import LocalFiles
     from collective.node.service.metrics import Metrics
     from collective.node.service.watches import NodeWatch
 
@@ -66,6 +67,13 @@ class DaemonParts:
     reporting: StatusReporter
     metrics: Metrics | None
     watches: Sequence[NodeWatch] = ()
+    local_files: LocalFiles | None = None
+
+    def publish_facts(self) -> None:
+        """Publish changed facts and classes now: in the registry, and in the files for people who log in."""
+        self.registration.refresh()
+        if self.local_files:
+            self.local_files.wake()
 
 
 def build(config: NodeConfig, manager: ServiceManager, session: boto3.Session | None = None) -> DaemonParts:
@@ -114,8 +122,10 @@ def build(config: NodeConfig, manager: ServiceManager, session: boto3.Session | 
     server.info.pushed = PluginStore(config.state, config.settings, lambda: server.plugins, reloading.reload)
     reporting = StatusReporter(manager, server, registration)
     metrics = _metrics(config, server, journal, audit)
-    watches = _watches(config, registry, transport, server)
-    return DaemonParts(server, registration, reloading, runner, reporting, metrics, watches)
+    watches = _watches(config, aws, transport, server)
+    return DaemonParts(
+        server, registration, reloading, runner, reporting, metrics, watches, _local_files(config, server)
+    )
 
 
 def load_plugins(config: NodeConfig, before: Plugins | None = None) -> Plugins:
@@ -154,7 +164,7 @@ def _facts(config: NodeConfig, runner: Runner) -> Facts:
     execute = sources.executed_by(runner)
     fixed = [sources.FULL_NAME]
     if config.ec2_facts:
-        fixed.append(sources.EC2)
+        fixed.append(sources.ec2(runner, config.ec2_api_facts))
     fixed += [sources.command(words, execute) for words in config.fact_commands]
     folders = [partial(sources.folder, path, execute) for path in config.fact_folders]
     return Facts(config.facts, config.classes, [lambda: fixed, *folders])
@@ -182,15 +192,18 @@ def _registry(config: NodeConfig, aws: AWS) -> Registry:
     return MemoryRegistry()
 
 
-def _watches(config: NodeConfig, registry: Registry, transport: Transport, server: Server) -> Sequence[NodeWatch]:
+def _watches(config: NodeConfig, aws: AWS, transport: Transport, server: Server) -> Sequence[NodeWatch]:
     if not config.watches:
         return ()
     if config.registry == "none":
         raise ConfigError("watches: there is no registry to watch (set 'registry: dynamodb', or remove the watches)")
     from collective.node.service.watches import WatchingNode, make_watches  # few nodes watch others
+    from collective.registry.followed_table import FollowedTable
 
     own = partial(getattr, server.facts, "current")
-    node = WatchingNode(config.collective, config.identity, registry, transport, own)
+    feed = partial(FollowedTable, aws, names.table(config.collective))
+    registry = DynamoDBRegistry(aws, names.table(config.collective))
+    node = WatchingNode(config.collective, config.identity, feed, registry, transport, own)
     return make_watches(config.watches, node, config.state)
 
 
@@ -200,6 +213,15 @@ def _metrics(config: NodeConfig, server: Server, journal: Journal, audit: AuditL
     from collective.node.service.metrics import Metrics  # its library is loaded only if metrics are configured
 
     return Metrics(config.metrics, server, journal, audit)
+
+
+def _local_files(config: NodeConfig, server: Server) -> LocalFiles | None:
+    if config.local_files is None:
+        return None
+    from collective.node.service.local_files import LocalFiles
+
+    mode = 0o644 if config.local_facts_readable else 0o600
+    return LocalFiles(config.local_files, server, mode, config.prompt_facts)
 
 
 def _describe(server: Server, policy: PolicyFile, heartbeat: float, public_key: str) -> NodeRecord:

@@ -15,6 +15,8 @@ PURPOSES = {
     "node": "a node with its own role or IAM user, tagged collective:identity",
     "node-roles-anywhere": "a node outside EC2 with a certificate (IAM Roles Anywhere)",
     "node-prepared": "a node whose queue 'crpc setup --node' creates",
+    "cluster": "nodes that form clusters, in addition ('node-ec2' includes it)",
+    "eip": "instances that take an Elastic IP (agent eip), in addition",
     "caller": "callers",
     "operator": "operators, who set up and clean up",
     "monitor": "monitoring systems: crpc check, crpc find --dm ec2, crpc inventory export",
