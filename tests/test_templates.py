@@ -15,8 +15,10 @@ from collective.errors import ConfigError
 from collective.membership import Member, Membership
 from collective.membership.serf_convention import Self
 from collective.template_settings import read_template
-from collective.templates import Commands, RenderedFile, Stopped, Update, Updates, rendering
-from collective.templates.updates import RETRY
+from collective.templates import rendering
+from collective.templates.commands import Commands, Stopped
+from collective.templates.rendered_file import RenderedFile, Update
+from collective.templates.updates import RETRY, Updates
 from collective.templates.values import harmless
 
 OWN = Self("lb1", {"role": "lb"})
