@@ -18,23 +18,9 @@ from collective.config_values import check_names, converted, json_type
 from collective.errors import ConfigError, UsageError
 from collective.ownership import replaceable
 from collective.suggestions import suggest
+from collective.user_folders import user_folder
 
 SYSTEM_FOLDER = Path("/etc/collective")
-
-
-def home_folder() -> Path:
-    """Return the user's home folder; raise ConfigError for a user without one, as in many containers."""
-    try:
-        return Path.home()
-    except RuntimeError:
-        raise ConfigError(f"user ID {os.getuid()} has no home folder (set HOME)") from None
-
-
-def user_folder(kind: str) -> Path:
-    """Return the user's XDG folder of collective; `kind` is `CONFIG` or `STATE`."""
-    fallback = {"CONFIG": ".config", "STATE": ".local/state"}[kind]
-    base = os.environ.get(f"XDG_{kind}_HOME")
-    return (Path(base) if base else home_folder() / fallback) / "collective"
 
 
 def _configuration_folder() -> Path:
@@ -105,6 +91,9 @@ class NodeConfig:
 
     While the file `audit` cannot be written, requests are refused unless `audit_required` is false. Signed requests
     are kept in the folder `audit_envelopes`, if set. Metrics for Prometheus are written to the file `metrics`.
+
+    In the folder `local_files`, if set, the node keeps `facts.json`, which only its user can read unless
+    `local_facts_readable` is true, and `prompt`, with the values of the facts `prompt_facts` for shell prompts.
     """
 
     collective: str
@@ -132,6 +121,9 @@ class NodeConfig:
     audit_required: bool = True
     audit_envelopes: Path | None = None
     metrics: Path | None = None
+    local_files: Path | None = None
+    local_facts_readable: bool = False
+    prompt_facts: list[str] = field(default_factory=lambda: ["customer", "environment", "role"])
     watches: dict[str, dict[str, Any]] = field(default_factory=dict)
     max_actions: int = 10
     max_queued: int = 100

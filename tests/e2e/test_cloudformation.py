@@ -32,7 +32,7 @@ from collective.clients.checks.measures import depths
 from collective.cluster.holding import HeldPlace
 from collective.cluster.joining import ClusterJoin, new_process
 from collective.cluster.place_file import PlaceFile
-from collective.cluster.state import Machine
+from collective.cluster.state import ClusterMachine
 from collective.cluster.steps import Joiner
 from collective.cluster.table import ClusterTable
 from collective.config import ClientConfig, NodeConfig
@@ -259,7 +259,7 @@ def test_the_cluster_policy_is_exactly_sufficient(tmp_path: Path) -> None:
     """To join a cluster and to hold a place, a node needs both grants; the item of a node is inaccessible."""
     gate = Gate(policy("cluster"), TAGGED)
     table = ClusterTable(AWS(gate.session), COLLECTIVE, "etcd")
-    me = Joiner("etcd", Machine(IDENTITY, "10.0.0.1"), 1, new_process())
+    me = Joiner("etcd", ClusterMachine(IDENTITY, "10.0.0.1"), 1, new_process())
     start = ClusterJoin(me, table, PlaceFile(tmp_path, "etcd")).wait()
     held = HeldPlace("etcd", table, start)
     held.renew()
