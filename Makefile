@@ -15,7 +15,7 @@ WORKERS ?= 3
 FUZZ_INPUTS ?= 1000000
 SERVERS := .servers/ministack/.installed .servers/fauxqs/.installed
 
-.PHONY: demo test test-newest test-oldest test-strange lint types bench docs fuzz lock servers simulation steering kills floods files examples systemd puppet failures soak membership haproxy warm clean exports clusters
+.PHONY: demo test test-newest test-oldest test-strange lint types bench docs fuzz lock servers simulation steering kills floods jobs files examples systemd puppet failures soak membership haproxy warm clean exports clusters
 
 demo:  ## install, start a local fleet, run the main job
 	@PYTHON=$(PYTHON) conf/demo.sh
@@ -72,6 +72,9 @@ kills: $(INSTALLED)  ## SIGKILL of real daemons, twenty times at every step
 
 floods: $(INSTALLED)  ## too much of everything for one real daemon, twenty times
 	FLOODS=20 $(VENV)/bin/pytest tests/e2e/test_flood.py
+
+jobs: $(INSTALLED)  ## background and scheduled jobs of a minute, on a machine that has nothing else to do; JOB_SECONDS=300 for longer ones
+	JOB_SECONDS=$${JOB_SECONDS:-60} $(VENV)/bin/pytest --timeout 1200 -q tests/e2e/test_jobs.py
 
 files: $(INSTALLED)  ## 50 MB to five nodes and back, and a command with 100 MB of output
 	BIG_FILES=1 $(VENV)/bin/pytest --timeout 1800 -q tests/test_agent_shell.py tests/e2e/test_file_transfers.py

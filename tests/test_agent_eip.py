@@ -144,7 +144,7 @@ def facts(instance: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("addresses", [20, 12])
 def test_twenty_instances_claim_at_once(ec2: Any, addresses: int) -> None:
-    """No two get the same address, and those that get none are told why."""
+    """No two get the same address, and those that get none report why."""
     claimers = instances(ec2, 20)
     for _ in range(addresses):
         allocate(ec2)

@@ -14,12 +14,12 @@ from support.clusters import MemoryCluster, cluster_command, started_first
 from support.waiting import wait_until
 
 from collective.cluster import words
-from collective.cluster.state import ClusterPlace, Machine, check_address, check_cluster
+from collective.cluster.state import ClusterMachine, ClusterPlace, check_address, check_cluster
 from collective.cluster.words import PeerForm
 from collective.errors import ClusterRefused, UsageError
 from collective.processes import runs
 
-WEB2 = Machine("web2", "fe80::2")
+WEB2 = ClusterMachine("web2", "fe80::2")
 OTHER = "f" * 32
 
 
@@ -60,7 +60,7 @@ def test_a_form_of_peers_with_an_unknown_word_is_refused() -> None:
 
 @pytest.mark.parametrize("name", ["", "Etcd", "a b", "-a", "a" * 41, "a/b", "a\n"])
 def test_a_name_of_a_cluster_has_few_characters(name: str) -> None:
-    """It becomes a key of the table and the name of a file."""
+    """The name becomes a key of the table and the name of a file."""
     assert check_cluster("etcd-1") == "etcd-1"
     with pytest.raises(UsageError, match="invalid name of a cluster"):
         check_cluster(name)
@@ -117,7 +117,7 @@ def test_the_program_is_ready_when_the_check_succeeds(tmp_path: Path) -> None:
 
 def test_the_hook_is_repeated_until_it_succeeds(tmp_path: Path) -> None:
     """Each machine that had the place is removed, in order; then the place has nothing to remove any more."""
-    old = (Machine("old1", "10.0.0.8"), Machine("old2", "10.0.0.9"))
+    old = (ClusterMachine("old1", "10.0.0.8"), ClusterMachine("old2", "10.0.0.9"))
     done, marker = tmp_path / "done", tmp_path / "marker"
     hook = (
         f"[ -e {marker} ] || {{ touch {marker}; exit 1; }}; "
@@ -149,7 +149,7 @@ def test_the_program_is_stopped_when_the_place_is_lost(tmp_path: Path) -> None:
         wait_until((tmp_path / "up").exists, 10)
         state = program.table.stored.state
         assert state
-        successor = ClusterPlace(0, Machine("web3", "10.0.0.3"), OTHER, OTHER)
+        successor = ClusterPlace(0, ClusterMachine("web3", "10.0.0.3"), OTHER, OTHER)
         assert program.table.write(program.table.stored, state.with_place(successor))
         program.held.renew()  # what its thread does
 
@@ -187,7 +187,7 @@ def test_signals_are_passed_on(tmp_path: Path, number: signal.Signals) -> None:
 
 
 def test_the_program_ends_with_the_command(tmp_path: Path) -> None:
-    """A killed `crpc cluster join` leaves no program in a place that nobody renews."""
+    """A killed `crpc cluster join` leaves no program in a place that is not renewed any more."""
     process = run_apart(tmp_path, f"echo $$ > {tmp_path}/pid; exec sleep 600")
     process.kill()
     process.wait()

@@ -209,14 +209,14 @@ def test_a_question_and_the_end_are_reported(
 
 
 def test_a_question_that_is_answered_by_an_option_is_not_reported(runner: PlaybookRunner, page: Webhook) -> None:
-    """With --yes the playbook does not wait."""
+    """The playbook does not wait with --yes."""
     assert runner.run(playbook("ask: {question: 'Go on?'}"), "--yes", "--notify", page.url) == 0
     assert page.next()["title"] == "playbook p on 0 nodes of scripted: OK"
     assert page.received.empty()
 
 
 def test_a_step_sends_a_message(runner: PlaybookRunner, page: Webhook) -> None:
-    """It has the values of the playbook, but for secrets, and its result is known to later steps."""
+    """A message has the values of the playbook, but for secrets, and later steps know whether it was sent."""
     inputs = "{properties: {word: {type: string, writeOnly: true, default: sesame}}}"
     message = f"urls: {page.url}, title: 'To {{{{ steps.ping.ok | fold }}}}', body: 'word {{{{ inputs.word }}}}'"
     steps = (f"{PING}\n    id: ping", f"notify: {{{message}}}\n    id: told", "assert: steps.told.sent")

@@ -14,6 +14,7 @@ from collective.clients.options import run_folder
 from collective.clients.output import Output, show
 from collective.clients.playbooks import progress as outcomes
 from collective.clients.playbooks.engine import PlaybookEngine
+from collective.clients.playbooks.finished_steps import FinishedSteps
 from collective.clients.playbooks.node_work import NodeWork
 from collective.clients.playbooks.notices import PlaybookNotices
 from collective.clients.playbooks.preview import PlaybookPreview
@@ -86,7 +87,8 @@ class PlaybookCommand:
         about = {**scope.about, "run": state.run, "agent": "playbook", "action": self.playbook.name}
         notices = PlaybookNotices(places, about, nodes.outcomes)
         local = LocalWork(self.args, shown, self.config.notify, notices)
-        engine = PlaybookEngine(self.playbook, work(nodes, local), state, shown, clock, nodes.stop)
+        finished = FinishedSteps(state, shown.secrets)
+        engine = PlaybookEngine(self.playbook, work(nodes, local), finished, shown, clock, nodes.stop)
         try:
             with interruptible():
                 failure = engine.run(scope)

@@ -124,12 +124,13 @@ def _serve(config: NodeConfig, path: Path, session: boto3.Session | None) -> int
 
 def _start(node: DaemonParts, config: NodeConfig, signals: Signals) -> threading.Thread:
     """Start the node's threads, and return the one that receives."""
-    node.server.facts.start(config.facts_period, _FIRST_FACTS, node.registration.refresh)
+    node.server.facts.start(config.facts_period, _FIRST_FACTS, node.publish_facts)
     node.server.receiver.woken = node.registration.prove_alive
     node.reloading.start()
     node.reporting.start()
-    if node.metrics:
-        node.metrics.start()
+    for part in (node.metrics, node.local_files):
+        if part:
+            part.start()
     for watch in node.watches:
         watch.start()
     receiver = threading.Thread(target=_receive, args=(node, signals), name="receive", daemon=True)
@@ -145,8 +146,9 @@ def _stop(node: DaemonParts, config: NodeConfig, receiver: threading.Thread) -> 
         watch.stop()
     node.server.stop(config.shutdown_timeout)
     receiver.join(_LAST_POLL)
-    if node.metrics:
-        node.metrics.stop()
+    for part in (node.metrics, node.local_files):
+        if part:
+            part.stop()
     node.server.facts.stop()
     node.runner.stop()  # the commands that provide facts may still run, and their results are not needed any more
     node.runner.close()

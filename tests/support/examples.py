@@ -57,6 +57,8 @@ NOT_RUN = (
         "changes the collective: test_setup.py",
     ),
     (r"crpc (freeze|thaw|approve|plugin (push|rollback)|retry .*--silent|nodes prune .*--yes)", "changes the lab"),
+    (r"crpc warm (start|stop)|crpc run take .*--detach", "starts a process: test_warm.py, test_steering.py"),
+    (r"--plan --dry-run", "asks the package manager of this machine: test_plans.py"),
     (r"crpc apply", "needs a plan: test_prepared.py"),
     (r"crpc file (put|get|status|template|remove)", "changes files: test_agent_file.py"),
     (r"crpc puppet", "needs Puppet"),

@@ -19,7 +19,8 @@ from support.iam import IAMPolicy, IAMRequest
 
 ACCOUNT = "123456789012"  # moto's
 REGION = "eu-north-1"  # used by no other test, because moto separates regions
-_SERVICES = {"dynamodbstreams": "dynamodb"}  # services whose IAM actions have the prefix of another
+# services whose IAM actions have another prefix
+_PREFIXES = {"dynamodbstreams": "dynamodb", "elbv2": "elasticloadbalancing"}
 _WORDS = ("SET", "REMOVE", "ADD", "AND", "OR", "attribute_exists", "attribute_not_exists")
 _ACTIONS = {"DeleteMessageBatch": "DeleteMessage"}  # operations whose IAM action has another name
 
@@ -72,7 +73,7 @@ class Gate:
             return
         resource, context = about
         context = {**self._principal, **context}
-        yield IAMRequest(f"{_SERVICES.get(service, service)}:{_ACTIONS.get(operation, operation)}", resource, context)
+        yield IAMRequest(f"{_PREFIXES.get(service, service)}:{_ACTIONS.get(operation, operation)}", resource, context)
         if operation == "CreateQueue" and params.get("tags"):
             yield IAMRequest("sqs:TagQueue", resource, context)
         if operation == "PutRule" and params.get("Tags"):
@@ -115,6 +116,12 @@ class Gate:
     def _about_events(self, params: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
         name = params.get("Name") or params.get("Rule") or params["ResourceARN"].rpartition("/")[2]
         return f"arn:aws:events:{REGION}:{ACCOUNT}:rule/{name}", {}
+
+    def _about_any(self, _: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
+        """Return all resources: these actions have none (Service Authorization Reference)."""
+        return "*", {}
+
+    _about_autoscaling = _about_cloudwatch = _about_ec2 = _about_elbv2 = _about_any
 
     def _about_sts(self, _: Mapping[str, Any]) -> None:
         """Yield nothing: GetCallerIdentity needs no permission (STS API reference)."""
