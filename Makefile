@@ -15,7 +15,7 @@ WORKERS ?= 3
 FUZZ_INPUTS ?= 1000000
 SERVERS := .servers/ministack/.installed .servers/fauxqs/.installed
 
-.PHONY: demo test test-newest test-oldest test-strange lint types bench docs fuzz lock servers simulation steering kills floods files examples systemd puppet failures soak membership clusters warm clean
+.PHONY: demo test test-newest test-oldest test-strange lint types bench docs fuzz lock servers simulation steering kills floods jobs files examples systemd puppet failures soak membership haproxy warm clean exports clusters
 
 demo:  ## install, start a local fleet, run the main job
 	@PYTHON=$(PYTHON) conf/demo.sh
@@ -58,6 +58,9 @@ steering: $(INSTALLED)  ## 5,000 schedules of deaths, takeovers and orders durin
 membership: $(INSTALLED)  ## events of 1,000 nodes for half an hour of lost heartbeats and killed watchers; MEMBERSHIP_SEEDS='7 8' takes others
 	MEMBERSHIP_SEEDS="$${MEMBERSHIP_SEEDS:-1 2 3 4 5}" MEMBERSHIP_SECONDS=1800 $(VENV)/bin/pytest --timeout 7200 -q tests/test_membership_simulation.py
 
+haproxy: $(INSTALLED)  ## 2,000 requests through Debian's HAProxy during 20 joins and kills of nodes; needs root, or HAProxy installed
+	HAPROXY=1 $(VENV)/bin/pytest --timeout 1800 -q tests/e2e/test_haproxy.py
+
 clusters: $(INSTALLED)  ## 20 real etcd clusters form themselves, a member is replaced, and 500 schedules of failures; installs etcd; needs root
 	CLUSTERS=20 CLUSTER_SEEDS="$$(seq -s ' ' 500)" $(VENV)/bin/pytest --timeout 7200 -q tests/test_cluster.py tests/e2e/test_cluster.py
 
@@ -70,6 +73,9 @@ kills: $(INSTALLED)  ## SIGKILL of real daemons, twenty times at every step
 floods: $(INSTALLED)  ## too much of everything for one real daemon, twenty times
 	FLOODS=20 $(VENV)/bin/pytest tests/e2e/test_flood.py
 
+jobs: $(INSTALLED)  ## background and scheduled jobs of a minute, on a machine that has nothing else to do; JOB_SECONDS=300 for longer ones
+	JOB_SECONDS=$${JOB_SECONDS:-60} $(VENV)/bin/pytest --timeout 1200 -q tests/e2e/test_jobs.py
+
 files: $(INSTALLED)  ## 50 MB to five nodes and back, and a command with 100 MB of output
 	BIG_FILES=1 $(VENV)/bin/pytest --timeout 1800 -q tests/test_agent_shell.py tests/e2e/test_file_transfers.py
 
@@ -78,6 +84,11 @@ systemd: $(INSTALLED)  ## a node and its agent service under a real systemd, pro
 
 puppet: $(INSTALLED)  ## the agent puppet with Debian's Puppet, which is installed if it is missing; needs root
 	PUPPET=1 $(VENV)/bin/pytest -q tests/e2e/test_puppet.py
+
+exports: $(INSTALLED) .servers/ansible/.installed  ## exports, alerts and Puppet functions, read by the real Ansible, Prometheus, Nagios and Puppet; needs root or these programs
+	.ci/export_tools
+	EXPORTS=1 PATH="$(CURDIR)/.servers/ansible/bin:$(CURDIR)/.servers/debian/usr/bin:$(CURDIR)/.servers/debian/usr/sbin:$$PATH" $(VENV)/bin/pytest -q tests/test_exports.py tests/test_fleet_checks.py \
+		tests/test_monitoring_files.py tests/e2e/test_exports.py tests/e2e/test_exports_read.py
 
 examples: $(INSTALLED)  ## every example of README, documents and help pages, compared with what it printed before
 	EXAMPLES=1 $(VENV)/bin/pytest -q tests/e2e/test_examples.py
@@ -119,6 +130,11 @@ $(UV)/.installed: requirements/uv.txt
 .servers/ministack/.installed: requirements/ministack.txt  # in an environment of its own: it pins botocore
 	$(PYTHON) -m venv $(@D)
 	$(@D)/bin/pip install --quiet --require-hashes --requirement $<
+	touch $@
+
+.servers/ansible/.installed:
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/pip install --quiet 'ansible-core>=2.16,<2.21'
 	touch $@
 
 .servers/fauxqs/.installed:  # 1.9.2 is the last version for Node 20

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from collective.agent import Aborted, InvalidInput, Reply, Settings, action, check, run, time_left
 from collective.agents import _nrpe, _nrpe_config
+from collective.suggestions import suggest
 
 STATES = {0: "OK", 1: "WARNING", 2: "CRITICAL", 3: "UNKNOWN"}
 UNKNOWN = 3
@@ -40,7 +41,8 @@ def runcommand(command: str, args: str | None = None, *, settings: Settings, dea
     """Run one check; any result but OK is raised as Aborted, so that clients show it."""
     checks = _read(settings)
     if command not in checks.config.checks:
-        result = _unknown(f"No such command: {command}")
+        hint = suggest(command, checks.config.checks)
+        result = _unknown(f"No such command: {command}" + (f" ({hint})" if hint else ""))
     elif args and not checks.arguments_allowed:
         hint = "set 'allow_arguments: true' in settings/nrpe.yaml, or dont_blame_nrpe=1 in NRPE's configuration"
         result = _unknown(f"arguments are not allowed on this node ({hint})")

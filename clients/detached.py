@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collective.config import ClientConfig
     from collective.fleet.confirmation import Confirm
     from collective.fleet.fleet import Fleet
+    from collective.fleet.gates import Gates
     from collective.fleet.plan import CallPlan
     from collective.fleet.steering.run_log import RunEntry, RunStore
 
@@ -43,27 +44,30 @@ def add_option(parser: argparse._ActionsContainer) -> None:
 
 
 def check(args: argparse.Namespace) -> None:
-    """Raise UsageError for options that need this process or a terminal."""
+    """Raise UsageError for options that need this process, or have no meaning without it."""
     if not getattr(args, "detach", False):
         return
-    given_options = {
-        "--no-results": args.no_results,
-        "--live": args.live,
-        "--no-save": args.no_save,
-        "--notify": args.notify,
-    }
-    for option, given in given_options.items():
-        if given:
-            raise UsageError(f"--detach: not allowed with {option}")
-    if any(gate.name == "ask" for gate in args.gate):
+    for option in ("watch", "until", "no_results", "live", "no_save"):
+        if getattr(args, option, None) not in (None, False):
+            raise UsageError(f"--detach: not allowed with --{option.replace('_', '-')}")
+
+
+def check_gates(gates: Gates) -> None:
+    """Raise UsageError for a gate that asks a person."""
+    if not all(gate.unattended for gate in gates.gates):
         raise UsageError("--detach: not allowed with --gate ask, which needs a terminal (pause it: crpc run pause)")
 
 
-def hand_over(args: argparse.Namespace, fleet: Fleet, plan: CallPlan, confirm: Confirm | None) -> int:
-    """Write a planned call to a record, and start the process that takes it; return the exit code."""
+def hand_over(
+    args: argparse.Namespace, fleet: Fleet, plan: CallPlan, confirm: Confirm | None, retry_of: str | None = None
+) -> int:
+    """Write a planned call to a record, and start the process that takes it; return the exit code.
+
+    `retry_of` is the ID of the run that the call retries.
+    """
     config = fleet.config
     shared = run_records.is_shared(config, detached=True)
-    record = run_records.steered(config, plan, shared=shared)
+    record = run_records.steered(config, plan, shared=shared, retry_of=retry_of)
     run = fleet.hand_over(plan, record, confirm=confirm)
     secrets = {name: value for name, value in plan.data.items() if name in plan.action.secrets}
     return spawn(args, config, run_records.store(config, shared=shared), run, secrets)
@@ -73,7 +77,7 @@ def spawn(args: argparse.Namespace, config: ClientConfig, store: RunStore, run: 
     """Start the process that takes a run, wait until it has it, and print the ID of the run."""
     log = run_records.folder(config).path / f"{run}.log"
     log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    process = _start(_words(args, run), log, secrets)
+    process = _start(_words(args, run), log, {"secrets": dict(secrets), **_notifying(args)})
     entry = _wait(store, run, process, log)
     document = {"run": run, "process": process.pid, "log": str(log), "state": entry.state}
     output.show(args, Output("run-detached", document, list(document), [list(document.values())], lambda: f"{run}\n"))
@@ -82,10 +86,16 @@ def spawn(args: argparse.Namespace, config: ClientConfig, store: RunStore, run: 
     return OK
 
 
-def read_secrets(args: argparse.Namespace, config: ClientConfig, call: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the secret inputs of a run: those of the command line, or of the process that has started this one."""
+def read_handover(args: argparse.Namespace, config: ClientConfig, call: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the secret inputs of a run: those of the command line, or of the process that has started this one.
+
+    That process has also passed where to notify, which becomes the options of this one.
+    """
     if args.in_background:
-        return dict(json.loads(sys.stdin.read() or "{}"))
+        passed = json.loads(sys.stdin.read() or "{}")
+        args.notify = [*args.notify, *passed.get("notify", ())]
+        args.notify_template = Path(passed["notify_template"]) if passed.get("notify_template") else None
+        return dict(passed.get("secrets", {}))
     if not args.words:
         return {}
     from collective.catalog import Catalog
@@ -100,7 +110,13 @@ def _words(args: argparse.Namespace, run: str) -> list[str]:
     return words + (["--target", args.target] if args.target else [])
 
 
-def _start(words: list[str], log: Path, secrets: Mapping[str, Any]) -> subprocess.Popen[bytes]:
+def _notifying(args: argparse.Namespace) -> dict[str, Any]:
+    """Return where to notify. It is not passed as options, which everyone on this machine can see: URLs hold tokens."""
+    template = args.notify_template
+    return {"notify": list(args.notify), "notify_template": str(template.absolute()) if template else None}
+
+
+def _start(words: list[str], log: Path, passed: Mapping[str, Any]) -> subprocess.Popen[bytes]:
     """Start a process in a session of its own, so that the end of this terminal does not end it."""
     import subprocess
 
@@ -114,7 +130,7 @@ def _start(words: list[str], log: Path, secrets: Mapping[str, Any]) -> subproces
         os.close(file)
     assert process.stdin is not None  # noqa: S101 - because of stdin=PIPE
     with process.stdin as pipe:
-        pipe.write(json.dumps(dict(secrets)).encode())
+        pipe.write(json.dumps(passed).encode())
     return process
 
 

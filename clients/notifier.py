@@ -2,6 +2,7 @@
 
 notifier.gates(gates)             reports pauses, and questions to a person
 with notifier.following(call):    reports the end of the call; an error is one line on standard error
+notifier.ended(call, code)        reports the end of a call that is over, or of several that are repeated
 """
 
 from __future__ import annotations
@@ -17,10 +18,13 @@ from collective.errors import CollectiveError
 from collective.exit_codes import OK
 
 if TYPE_CHECKING:
+    from collective.clients.repeated_call import RepeatedCall
     from collective.fleet.call import Call
     from collective.fleet.gates import Gates, GateView, RolloutGate
     from collective.notification_places import NotificationPlace
     from collective.notifications import Sending
+
+    Reported = Call | RepeatedCall
 
 _MOST_FAILURES = 20  # failed nodes whose status message is in a notification
 
@@ -39,10 +43,14 @@ class Notifier:
         try:
             yield
         finally:
-            if self._places:
-                call.close()
-                self.send("end" if call.outcomes.exit_code() == OK else "fail", _ended(call))
+            call.close()
+            self.ended(call, call.outcomes.exit_code())
             self.close()
+
+    def ended(self, call: Reported, code: int, why: str = "") -> None:
+        """Begin to notify of the end of a call with an exit code; `why` is in place of why the call was stopped."""
+        if self._places:
+            self.send("end" if code == OK else "fail", {**_ended(call), "exit": code, "why": why or call.stopped})
 
     def during(self) -> Notifier:
         """Return what reports only pauses and questions: for a call that is part of a larger run."""
@@ -100,7 +108,7 @@ class NotifyingGate:
         return reason
 
 
-def _ended(call: Call) -> dict[str, Any]:
+def _ended(call: Reported) -> dict[str, Any]:
     """Return what a template gets of a call that has ended."""
     outcomes = call.outcomes
     failures = [(node, reply) for node, reply in outcomes.replies.items() if not reply.ok]
@@ -114,8 +122,6 @@ def _ended(call: Call) -> dict[str, Any]:
         "silent": outcomes.silent,
         "skipped": sorted(outcomes.skipped),
         "failures": [{"node": node, "message": reply.statusmsg} for node, reply in failures[:_MOST_FAILURES]],
-        "why": call.stopped,
-        "exit": outcomes.exit_code(),
         "seconds": round(call.total_ms / 1000, 1),
     }
 

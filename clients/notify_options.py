@@ -60,10 +60,9 @@ def notifier(args: argparse.Namespace, config: ClientConfig) -> Notifier:
 
 
 def _check(args: argparse.Namespace) -> None:
-    """Raise UsageError for options with which a run has no end to notify of."""
-    for option in ("no_results", "watch", "until"):
-        if args.notify and getattr(args, option, None):
-            raise UsageError(f"--notify: not allowed with --{option.replace('_', '-')}")
+    """Raise UsageError for an option with which a run has no end to notify of."""
+    if args.notify and getattr(args, "no_results", False):
+        raise UsageError("--notify: not allowed with --no-results")
 
 
 def _check_urls(*groups: list[NotificationPlace]) -> None:

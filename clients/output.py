@@ -30,6 +30,8 @@ from collective.clients.render.view import Screen, View
 from collective.clients.streams import write
 from collective.clients.view_options import BY_NAME, check_fields, read_view
 from collective.errors import UsageError
+from collective.nodesets import fold_any
+from collective.text import escape_controls
 
 DEFAULT = View()
 _SUFFIXES = {".json": "json", ".jsonl": "jsonl", ".yaml": "yaml", ".yml": "yaml", ".csv": "csv", ".txt": "text"}
@@ -72,11 +74,25 @@ class Output:
         if view.only == "count":
             count = len(self.shown(_rows_only(view)).rows)
             return Output("count", {"count": count}, ["count"], [[count]], lambda: f"{count}\n")
+        if view.only:
+            return self._names(view)
         if not view.selects or (view.sort == (BY_NAME,) and not (view.fields or view.where)):
             return self
         columns, rows = selected_rows(self.columns, self.rows, view)
         objects = [dict(zip(columns, row, strict=True)) for row in rows]
         return Output("rows", {"rows": objects}, columns, rows, str)
+
+    def _names(self, view: View) -> Output:
+        """Return the nodes of the rows, for `--names` and `--folded`; raise UsageError if rows are not of nodes."""
+        if "node" not in self.columns:
+            raise UsageError(f"--{view.only}: not available for this output, whose rows are not nodes")
+        place = list(self.columns).index("node")
+        kept = selected_rows(self.columns, self.rows, View(where=view.where, sort=view.sort))[1]
+        names = list(dict.fromkeys(str(row[place]) for row in kept))
+        shown = [fold_any(names)] if view.only == "folded" and names else names
+        text = "".join(f"{escape_controls(name)}\n" for name in shown)
+        rows = [[name] for name in shown]
+        return Output("rows", {"rows": [{"node": name} for name in shown]}, ["node"], rows, lambda: text)
 
 
 @dataclass(frozen=True)
@@ -91,7 +107,8 @@ class _Shown:
         if self.view.query is not None:
             write_query(self.view.query, _document(shown), form, screen)
         else:
-            shown.write("table" if form == "text" and shown.schema == "rows" else form, screen, self.view)
+            is_table = form == "text" and shown.schema == "rows" and not self.view.only
+            shown.write("table" if is_table else form, screen, self.view)
 
 
 def show(args: argparse.Namespace, output: Output) -> None:
@@ -109,6 +126,18 @@ def is_plain_text(args: argparse.Namespace, columns: Iterable[str], form: str = 
     check_fields(view, columns)
     changed = view.selects or view.only or view.query is not None
     return bool(args.output == form) and not changed and args.output_file is None
+
+
+def require_text(args: argparse.Namespace, what: str, hint: str) -> None:
+    """Raise UsageError if the command line asks for anything but the text of `what`, which has no rows.
+
+    A form from the environment is for the commands that have it.
+    """
+    view = read_view(args)
+    if args.output != "text" and "output" not in args.from_variables:
+        raise UsageError(f"-o {args.output}: not available for {what} ({hint})")
+    if view.selects or view.only or view.query is not None or args.output_file is not None:
+        raise UsageError(f"{what}: has no rows to select, count or write to a file ({hint})")
 
 
 def deliver(args: argparse.Namespace, found: Writable, *, pages: bool = True) -> None:

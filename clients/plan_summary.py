@@ -7,18 +7,21 @@ shell run command=uptime on 2 nodes (web[1-2])
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from collective.clients.render.formatting import in_words
+from collective.config import REQUESTS_AUTO, REQUESTS_LOCAL, REQUESTS_SHARED
+from collective.durations import in_words as in_time
 from collective.errors import UsageError
 from collective.nodesets import fold_any
 from collective.text import escape_controls, plural
 
 if TYPE_CHECKING:
     from collective.config import ClientConfig
-    from collective.fleet.request_folder import RequestFolder
+    from collective.fleet.request_store import RequestStore, StoredPlan
 
 
 def call_line(document: Mapping[str, Any], nodes: Sequence[str]) -> str:
@@ -27,7 +30,9 @@ def call_line(document: Mapping[str, Any], nodes: Sequence[str]) -> str:
 
 
 def step_lines(document: Mapping[str, Any]) -> Iterator[str]:
-    """Yield a line for each hook and gate of a saved plan."""
+    """Yield a line for the time of a job, and for each hook and gate of a saved plan."""
+    if document["background"]:
+        yield job_line(document["background"])
     for name, hook in document["hooks"].items():
         yield escape_controls(f"{name}: {_call(hook)}")
     for gate in document["gates"]["gates"]:
@@ -39,38 +44,45 @@ def _call(step: Mapping[str, Any]) -> str:
     return " ".join([step["agent"], step["action"], *inputs])
 
 
-def find_plan(word: str, config: ClientConfig) -> Path:
-    """Return the path of a saved plan: a file, or a request by its ID or the beginning of it. Raises UsageError."""
-    from collective.fleet.request_folder import is_id
+def job_line(job: Mapping[str, Any]) -> str:
+    """Return when nodes run an action as a job: `as a job in 30 minutes, on each node up to 10 minutes later`."""
+    if job["start"] is not None:
+        begin = f"at {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(job['start']))}"
+    else:
+        begin = f"in {in_time(job['delay'])}" if job["delay"] else "at once"
+    splay = f", on each node up to {in_time(job['splay'])} later" if job["splay"] else ""
+    return f"as a job {begin}{splay}"
+
+
+def find_plan(word: str, config: ClientConfig) -> StoredPlan:
+    """Return a saved plan in its place: a file, or a request by its ID or the beginning of it. Raises UsageError."""
+    from collective.fleet.request_folder import PlanFile
+    from collective.fleet.request_store import is_id
 
     path = Path(word)
     if path.exists() or not is_id(word):
-        return path
-    return request_folder(config).find(word)
+        return PlanFile(path)
+    return request_store(config).find(word)
 
 
-def request_folder(config: ClientConfig) -> RequestFolder:
-    """Return the folder of requests that wait for approvals."""
+def request_store(config: ClientConfig) -> RequestStore:
+    """Return where requests wait for approvals: a folder, or the table of the collective. Raises ConfigError."""
+    auto = config.requests == REQUESTS_AUTO
+    if config.requests == REQUESTS_SHARED or (auto and config.registry == "dynamodb"):
+        from collective.fleet.request_table import RequestTable
+
+        return RequestTable.connect(config)
     from collective.fleet.request_folder import RequestFolder
 
-    return RequestFolder(config.requests or config.state / "requests")
+    folder = config.state / "requests" if auto or config.requests == REQUESTS_LOCAL else config.requests
+    return RequestFolder(folder)
 
 
-def expires(document: Mapping[str, Any]) -> float:
-    """Return when the approvals of a saved plan expire, in Unix seconds; 0 if its document cannot be read."""
-    from collective.fleet.approvals import read_document
-
-    try:
-        return float(read_document(document["approval"]["document"])["expires"])
-    except UsageError:
-        return 0.0
-
-
-def read_plan(path: Path, config: ClientConfig) -> dict[str, Any]:
+def read_plan(place: StoredPlan, config: ClientConfig) -> dict[str, Any]:
     """Return the document of a saved plan; raise UsageError if it cannot be read, or is for another collective."""
-    from collective.fleet.plan import read_saved
-
-    document = read_saved(path)
+    document = place.read()
     if document["collective"] != config.collective:
-        raise UsageError(f"{path}: the plan is for '{document['collective']}', not '{config.collective}' (use -T)")
+        raise UsageError(
+            f"{place.where}: the plan is for '{document['collective']}', not '{config.collective}' (use -T)"
+        )
     return document

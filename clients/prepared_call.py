@@ -107,11 +107,25 @@ def send(args: argparse.Namespace, fleet: Fleet, prepared: PreparedCall) -> Call
 
 def detach(args: argparse.Namespace, fleet: Fleet, prepared: PreparedCall) -> int:
     """Hand a call over to a process in the background, and return the exit code; raise what `send` raises."""
-    from collective.clients import detached, rollout_plan
+    from collective.clients import rollout_plan
 
     plan = planned(fleet, prepared)
     rollout_plan.check_cost(plan, fleet, prepared.max_cost)
-    return detached.hand_over(args, fleet, plan, _confirm(args, plan, prepared.confirmation))
+    return hand_over(args, fleet, plan, prepared.confirmation, prepared.retry_of)
+
+
+def hand_over(
+    args: argparse.Namespace,
+    fleet: Fleet,
+    plan: CallPlan,
+    confirmation: Confirmation | None,
+    retry_of: str | None = None,
+) -> int:
+    """Ask whatever must be asked, and hand a planned call over to a process in the background."""
+    from collective.clients import detached
+
+    detached.check_gates(plan.gates)
+    return detached.hand_over(args, fleet, plan, _confirm(args, plan, confirmation), retry_of)
 
 
 def start(

@@ -45,6 +45,8 @@ def check_repeating(args: argparse.Namespace, action: Action) -> None:
         raise UsageError("--every: has no effect without --until (--watch has the interval)")
     if args.no_results:
         raise UsageError(f"{option}: not allowed with --no-results")
+    if args.watch is not None and args.output_file is not None:
+        raise UsageError("--output-file: not allowed with --watch, which prints many results (use --log-file)")
     if not action.idempotent:
         raise UsageError(f"{option}: {action.agent} {action.name} is not idempotent, so it is not repeated")
     if args.until is not None:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from collective.clients import options, plan_forecast
 from collective.clients.plan_forecast import reason_lines
+from collective.clients.plan_summary import job_line
 from collective.clients.render.formatting import in_words
 from collective.clients.streams import notice
 from collective.durations import in_words as in_time
@@ -137,6 +138,7 @@ def _document(plan: CallPlan, around: Surroundings, cost: CallCost, fleet: Fleet
         "pace": plan.pace.to_data(),
         "hooks": {name: _call(hook.action, hook.data) for name, hook in plan.hooks.named().items()},
         "gates": [gate.name for gate in plan.gates.gates],
+        "background": plan.background.to_data() if plan.background else None,
         "timeout": plan.timeout,
         "ttl": plan.ttl,
         "not_asked": dict(plan.found.not_asked),
@@ -155,6 +157,8 @@ def _text(plan: CallPlan, around: Surroundings, cost: CallCost, seconds: float |
         for number, wave in enumerate(plan.waves, start=1):
             rank = f" ({wave.rank})" if wave.rank else ""
             lines.append(f"  wave {number}{rank}: {_counted(wave.nodes)}")
+    if plan.background:
+        lines.append(f"  {job_line(plan.background.to_data())}")
     pace = plan.pace.to_data()
     lines += [f"  {name.replace('_', '-')}: {_setting(value)}" for name, value in pace.items()]
     lines += [f"  {name}: {_call(hook.action, hook.data)}" for name, hook in plan.hooks.named().items()]

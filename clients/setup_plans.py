@@ -76,10 +76,7 @@ class _TextReport:
 
     def show_plan(self) -> None:
         """Print the steps, and the warnings on standard error."""
-        account = self._plan.account
-        lines = "".join(f"  {_line(step)}\n" for step in self._plan.steps)
-        heading = f"{self._plan.collective} in the account {account.number}, {account.region}"
-        write(f"{heading}:\n\n{lines}\n" if lines else f"{heading}\n")
+        write(_steps(self._plan))
         for warning in self._plan.warnings:
             notice(warning)
         sys.stdout.flush()
@@ -92,11 +89,7 @@ class _TextReport:
 
     def show_result(self, applied: bool) -> None:
         """Print the number of changes, and how many of them were made."""
-        text = "Nothing to do"
-        if self._plan.changes:
-            part = f"{self._done} of " if applied and self._done != len(self._plan.changes) else ""
-            text = f"{part}{_changes(self._plan)} {'made' if applied else 'to make'}"
-        write(text + "\n")
+        write(_result(self._plan, self._done, applied))
 
 
 class _DocumentReport:
@@ -115,7 +108,7 @@ class _DocumentReport:
         if skipped is None:
             self._done.add(id(step))
 
-    def show_result(self, applied: bool) -> None:  # noqa: ARG002 - the signature of _TextReport
+    def show_result(self, applied: bool) -> None:
         """Print the document."""
         rows = [(step.change, step.kind, step.name, step.detail, id(step) in self._done) for step in self._plan.steps]
         document = {
@@ -125,7 +118,23 @@ class _DocumentReport:
             "steps": [dict(zip(_COLUMNS, row, strict=True)) for row in rows],
             "warnings": list(self._plan.warnings),
         }
-        output.show(self._args, Output("plan", document, _COLUMNS, rows, str))
+        text = f"{_steps(self._plan)}{_result(self._plan, len(self._done), applied)}"
+        output.show(self._args, Output("plan", document, _COLUMNS, rows, lambda: text))
+
+
+def _steps(plan: Plan) -> str:
+    """Return the steps of a plan below its heading."""
+    lines = "".join(f"  {_line(step)}\n" for step in plan.steps)
+    heading = f"{plan.collective} in the account {plan.account.number}, {plan.account.region}"
+    return f"{heading}:\n\n{lines}\n" if lines else f"{heading}\n"
+
+
+def _result(plan: Plan, done: int, applied: bool) -> str:
+    """Return the line with the number of changes, and how many of them were made."""
+    if not plan.changes:
+        return "Nothing to do\n"
+    part = f"{done} of " if applied and done != len(plan.changes) else ""
+    return f"{part}{_changes(plan)} {'made' if applied else 'to make'}\n"
 
 
 def _line(step: Step) -> str:

@@ -56,7 +56,7 @@ def render(args: argparse.Namespace) -> int:
 
 def read_file(path: Path) -> tuple[WatchSettings, TemplateSettings]:
     """Return the watch in a YAML file, and its template. Raises ConfigError."""
-    settings = read_watch("template", read_yaml(path), str(path), path.absolute().parent)
+    settings = read_watch("template", read_yaml(path), f"{path}: watch", path.absolute().parent)
     if settings.template is None:
         raise ConfigError(f"{path}: required key 'template' is missing")
     return settings, settings.template

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from collective.clients.render.view import View
+from collective.clients.streams import notice
 from collective.errors import UsageError
 from collective.suggestions import suggest
 
@@ -124,10 +125,26 @@ def read_view(args: argparse.Namespace, action: Action | None = None) -> View:
 def check_fields(found: View, names: Iterable[str]) -> None:
     """Raise UsageError if an option names a field that does not begin with one of `names`."""
     known = list(dict.fromkeys(names))
-    options = {"--fields": found.fields, "--group-by": found.group_by, "--where": _compared(found.where)}
-    options["--sort"] = tuple(path.removeprefix("-") for path in found.sort if path != BY_NAME)
-    for option, paths in options.items():
+    for option, paths in _named(found).items():
         _check_names(option, paths, known)
+
+
+def report_undeclared(args: argparse.Namespace, action: Action) -> None:
+    """Print a warning for each path below `data` that the DDL does not have: replies may still have it."""
+    view = read_view(args, action)
+    for option, paths in _named(view).items():
+        for path in paths:
+            name = path.removeprefix("data.")
+            if name != path and not any(f"{name}.".startswith(f"{one}.") for one in action.outputs):
+                hint = suggest(name, action.outputs, f"outputs: {', '.join(action.outputs)}")
+                if not view.quiet:
+                    notice(f"{option}: '{path}' is not in the DDL of {action.agent} {action.name} ({hint})")
+
+
+def _named(view: View) -> dict[str, tuple[str, ...]]:
+    """Return the fields that options name, by option."""
+    sort = tuple(path.removeprefix("-") for path in view.sort if path != BY_NAME)
+    return {"--fields": view.fields, "--group-by": view.group_by, "--where": _compared(view.where), "--sort": sort}
 
 
 def _check_names(option: str, paths: Iterable[str], known: Sequence[str]) -> None:

@@ -51,6 +51,11 @@ def add_watching(parser: Parser) -> None:
         "--address", action="append", default=[], metavar="FACT", help="a fact with the address (default: addresses)"
     )
     group.add_argument(
+        "--ec2-events",
+        action="store_true",
+        help="take the events of EC2 that 'crpc setup --ec2-events' collects: terminated instances fail at once",
+    )
+    group.add_argument(
         "--no-ping", action="store_true", help="do not ask suspected nodes: six missed heartbeats are a failure"
     )
 

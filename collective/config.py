@@ -18,23 +18,9 @@ from collective.config_values import check_names, converted, json_type
 from collective.errors import ConfigError, UsageError
 from collective.ownership import replaceable
 from collective.suggestions import suggest
+from collective.user_folders import user_folder
 
 SYSTEM_FOLDER = Path("/etc/collective")
-
-
-def home_folder() -> Path:
-    """Return the user's home folder; raise ConfigError for a user without one, as in many containers."""
-    try:
-        return Path.home()
-    except RuntimeError:
-        raise ConfigError(f"user ID {os.getuid()} has no home folder (set HOME)") from None
-
-
-def user_folder(kind: str) -> Path:
-    """Return the user's XDG folder of collective; `kind` is `CONFIG` or `STATE`."""
-    fallback = {"CONFIG": ".config", "STATE": ".local/state"}[kind]
-    base = os.environ.get(f"XDG_{kind}_HOME")
-    return (Path(base) if base else home_folder() / fallback) / "collective"
 
 
 def _configuration_folder() -> Path:
@@ -56,6 +42,7 @@ def _state_folder() -> Path:
 
 # Special values of `key` in client.yaml, see signing/caller_key.py.
 KEY_AUTO, KEY_AGENT, KEY_NONE = Path("auto"), Path("agent"), Path("none")
+REQUESTS_AUTO, REQUESTS_SHARED, REQUESTS_LOCAL = Path("auto"), Path("shared"), Path("local")
 
 
 def _audit_file() -> Path:
@@ -87,7 +74,8 @@ class NodeConfig:
     `allowed_signers` (who can sign requests) and `revoked_keys` are OpenSSH files, read again when they change.
     `accept_unsigned` is for tests and labs without keys. The folder `state` holds the node's key and the journal.
 
-    Facts come from EC2 (`ec2_facts`: query the metadata service if the firmware identifies an instance), from
+    Facts come from EC2 (`ec2_facts`: query the metadata service if the firmware identifies an instance;
+    `ec2_api_facts`: `tags`, `autoscaling_group` and `target_groups` from the APIs of AWS), from
     `fact_commands` (lists of arguments, such as `[[facter, --yaml]]`), from data files and executables in
     `fact_folders`, and from the files `facts`; later sources win. They are read every `facts_period` and on SIGHUP.
 
@@ -126,6 +114,7 @@ class NodeConfig:
     fact_commands: list[list[str]] = field(default_factory=list)
     facts_period: float = 60.0
     ec2_facts: bool = True
+    ec2_api_facts: list[str] = field(default_factory=list)
     classes: list[Path] = field(default_factory=lambda: [_in_configuration("classes.txt")])
     policy: Path = field(default_factory=lambda: _in_configuration("policy.yaml"))
     audit: Path = field(default_factory=_audit_file)
@@ -161,6 +150,8 @@ class ClientConfig:
     that were not seen recently count as silent.
 
     `crpc ssh` uses the first of the facts `ssh_address` that a node has; `identity` is the node's name.
+    `ec2_filters` are filters of DescribeInstances for the instances that must be nodes, for `--dm ec2`, such as
+    `{tag:role: web}`; default: the tag `collective` with the collective's name.
     `notify` are places for notifications by name, each with a `url` or `url_file`, the events `on` which it gets one of
     every run, and a `template`.
     `groups` are node sets for `@name`, each with a `filter`, `nodes` or a `command` that prints names. `aliases` are
@@ -168,7 +159,8 @@ class ClientConfig:
 
     `warm` is how long a warm process waits for the next call before it ends, such as `10m`; None: there is none.
 
-    `requests` is the folder of requests that wait for approvals (None: in `state`); several callers can share it.
+    `requests` is where requests wait for approvals: `shared` in DynamoDB, `local` in the folder `state`, `auto` in
+    DynamoDB if the registry is there, or a folder, which several callers can share.
 
     With `save_runs` calls of `crpc` are saved in the folder `state`, for `runs_days` days and up to `runs_megabytes`.
     `runs` is where rollouts are recorded for `crpc run`: `local` in that folder, `shared` in DynamoDB for all callers
@@ -203,13 +195,14 @@ class ClientConfig:
     playbooks: list[Path] = field(default_factory=lambda: [_in_configuration("playbooks")])
     notify: dict[str, dict[str, Any]] = field(default_factory=dict)
     warm: str | None = None
-    requests: Path | None = None
+    requests: Path = REQUESTS_AUTO
     save_runs: bool = True
     runs_days: float = 30.0
     runs_megabytes: float = 100.0
     runs: str = "auto"
     allowed_signers: Path = field(default_factory=default_allowed_signers)
     ssh_address: list[str] = field(default_factory=lambda: ["fqdn", "addresses", "identity"])
+    ec2_filters: dict[str, str] = field(default_factory=dict)
 
     def in_collective(self, name: str | None = None) -> ClientConfig:
         """Return the configuration for a collective by its name here (default: the one that `collective` names).

@@ -5,6 +5,7 @@
     <collective>_reply_<slot>        one caller slot's queue
     <collective>_nodes               the registry's table
     <collective>_runs                the table of shared runs
+    <collective>_ec2                 the queue and the rule of EventBridge for events of EC2
 
 Limits: SQS queue names have at most 80 characters of [A-Za-z0-9_-], tag values 256 (SQS developer guide); SNS topic
 names 256; DynamoDB table names 255.
@@ -84,6 +85,11 @@ def table(collective: str) -> str:
 def runs_table(collective: str) -> str:
     """Return the name of the table of shared runs."""
     return f"{collective}_runs"
+
+
+def ec2_events(collective: str) -> str:
+    """Return the name of the queue for events of EC2, and of the rule that sends them there."""
+    return f"{collective}_ec2"
 
 
 def node_queue(collective: str, identity: str) -> str:

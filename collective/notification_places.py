@@ -23,7 +23,7 @@ EVENTS = {
     END: "a run has ended, and its exit code is 0",
     FAIL: "a run has ended with another exit code",
     PAUSE: "a gate pauses a run",
-    WAIT: "a run waits for a person: the gate 'ask', or approvals",
+    WAIT: "a run waits for a person: the gate 'ask', the step 'ask' of a playbook, or approvals",
 }
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _KEYS = ("url", "url_file", "on", "template")

@@ -34,6 +34,7 @@ class WatchSettings:
     """One watch; without a `filter`, of every node. Durations are in seconds. `every`: None is the default.
 
     `command` is empty if there is a `template`. `form` is `serf` or `json`: what the command gets on standard input.
+    With `ec2_events`, the events of EC2 are taken from their queue.
     """
 
     name: str
@@ -48,6 +49,7 @@ class WatchSettings:
     every: float | None = None
     settle: float = 0.0
     ignore_facts: tuple[str, ...] = ()
+    ec2_events: bool = False
 
 
 def read_watches(path: Path, value: Any, where: str) -> dict[str, dict[str, Any]]:
@@ -148,4 +150,5 @@ _READ: Mapping[str, Callable[[Any, str], Any]] = {
     "every": _duration,
     "settle": _duration,
     "ignore_facts": _names,
+    "ec2_events": _boolean,
 }

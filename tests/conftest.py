@@ -20,6 +20,7 @@ from support.node_server import CODE, DDL, REPLIES
 from support.simulated import Make
 from support.waiting import wait_until
 
+from collective.node.actions.fork_server import ForkServer
 from collective.testing import Network, memory_fleet
 from collective.testing.simulation import Simulation
 
@@ -70,6 +71,14 @@ def simulation(plugins: Path, tmp_path: Path) -> Make:
         return Simulation(folder, *args, code=[plugins], ddls=[plugins], **named)  # type: ignore[arg-type]
 
     return make
+
+
+@pytest.fixture(scope="session")
+def fork_server() -> Iterator[ForkServer]:
+    """One fork server for all tests, as a daemon has one."""
+    server = ForkServer()
+    yield server
+    server.close()
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -10,14 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from support.completing import configure
 from support.crpc_call import Captured, called
+from support.tools import check, nagios_configuration, puppet_command, tool
 
-from collective.clients.exports import ansible, groups, host_files, nagios, prometheus
+from collective.clients.exports import ansible, groups, host_files, nagios, prometheus, puppet
 from collective.clients.exports.nodes import ExportedNode, _node
 from collective.errors import UsageError
 
 FACTS = ("environment", "role")
+PUPPET = Path(__file__).resolve().parents[1] / "conf" / "puppet"
 HOSTILE = (
     "a\nHost *\n  ProxyCommand touch ran",
     'a"}, {"targets": ["evil:1"]}',
@@ -105,15 +109,12 @@ def test_a_node_with_a_name_of_ansible_is_skipped() -> None:
 
 def test_ansible_reads_the_inventory(tmp_path: Path) -> None:
     """The real `ansible-inventory` lists every host with its values."""
-    program = shutil.which("ansible-inventory")
-    if program is None:
-        pytest.skip("this test needs ansible-core")
+    program = tool("ansible-inventory")
     (tmp_path / "list.json").write_text(ansible.as_list([*hostile(), node(role="web")], FACTS))
     script = tmp_path / "inventory.sh"
     script.write_text(f"#!/bin/sh\ncat {tmp_path}/list.json\n")
     script.chmod(0o755)
-    done = subprocess.run([program, "-i", script, "--list"], capture_output=True, text=True, check=True, cwd=tmp_path)
-    document = json.loads(done.stdout)
+    document = json.loads(check(program, "-i", script, "--list", cwd=tmp_path))
     assert len(document["_meta"]["hostvars"]) == len(HOSTILE) + 1
     assert document["role_web"]["hosts"] == ["web1.my.net"]
     assert not (tmp_path / "ran").exists()
@@ -165,16 +166,13 @@ def test_labels_have_one_meaning(facts: list[str]) -> None:
 
 def test_promtool_reads_the_targets(tmp_path: Path) -> None:
     """The real `promtool check config` reads the file."""
-    program = shutil.which("promtool")
-    if program is None:
-        pytest.skip("this test needs prometheus")
+    program = tool("promtool")
     (tmp_path / "targets.json").write_text(
         prometheus.as_targets([*hostile(), node()], prometheus.labels_of(FACTS), 9100, "lab")
     )
     config = tmp_path / "prometheus.yaml"
     config.write_text("scrape_configs: [{job_name: node, file_sd_configs: [{files: [targets.json]}]}]")
-    done = subprocess.run([program, "check", "config", config], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    check(program, "check", "config", config)
 
 
 # -- Nagios
@@ -196,6 +194,74 @@ def test_nagios_reads_no_hostile_value() -> None:
     assert [one for one in text.split("\n") if not re.fullmatch(line, one)] == []
 
 
+def test_nagios_accepts_the_hosts(tmp_path: Path) -> None:
+    """The real `nagios4 -v` finds no error in hosts with hostile facts."""
+    program = tool("nagios4")
+    found = check(program, "-v", nagios_configuration(tmp_path, nagios.as_hosts([*hostile(), node(role="web")], FACTS)))
+    assert f"Checked {len(HOSTILE) + 1} hosts" in found
+    assert "Total Errors:   0" in found
+
+
+# -- Puppet
+
+
+def test_data_for_puppet_are_below_one_name() -> None:
+    """A fact cannot become a variable of Puppet; an unknown node has no data."""
+    found = json.loads(puppet.as_external_data(node(role="web", environment="production")))
+    assert set(found) == {"collective"}
+    assert found["collective"]["facts"] == {"role": "web", "environment": "production"}
+    assert json.loads(puppet.as_external_data(None)) == {}
+
+
+def test_classes_for_puppet_have_names_of_puppet() -> None:
+    """Puppet would refuse the catalog for another name."""
+    names = ("role::web", "base", "Base", "role::", "a-b", "2x", "base; x", "::base", "role::web\n")
+    found = yaml.safe_load(puppet.as_enc(ExportedNode(**{**vars(node()), "classes": names})))
+    assert found["classes"] == ["base", "role::web"]
+    assert found["parameters"]["collective"]["identity"] == "web1.my.net"
+    assert yaml.safe_load(puppet.as_enc(None)) == {"classes": [], "parameters": {}}
+
+
+@pytest.mark.parametrize(
+    "value", [*HOSTILE, "\U0001f600 \\ud83d\\ude00", "\x7f\x85\u2028\ufeff", "!ruby/object:x", ": x"]
+)
+def test_data_for_puppet_are_json_and_yaml(value: str) -> None:
+    """Both read the same values, whatever they are; an unpaired surrogate becomes `?`."""
+    expected = value.encode("utf-8", "replace").decode()
+    for text in (puppet.as_enc(node(role=value)), puppet.as_external_data(node(role=value))):
+        for found in (json.loads(text), yaml.safe_load(text)):
+            assert found.get("parameters", found)["collective"]["facts"] == {"role": expected}
+
+
+LITERAL = "%{lookup('collective::address')} ${facts} #{1 + 1} <%= 1 %>"
+
+
+@pytest.mark.skipif("EXPORTS" not in os.environ, reason="runs Puppet, which takes some seconds: make exports")
+def test_hiera_evaluates_nothing_in_facts(tmp_path: Path) -> None:
+    """The functions in conf/puppet return values as they are, and no node for a filter that matches none."""
+    command = puppet_command(
+        tmp_path, "web1.my.net", f"--modulepath={PUPPET / 'modules'}", f"--hiera_config={PUPPET / 'hiera.yaml'}"
+    )
+    (tmp_path / "data.json").write_text(puppet.as_external_data(node(role=LITERAL)))
+    crpc = tmp_path / "crpc"
+    crpc.write_text(
+        f'#!/bin/sh\necho "$*" >> {tmp_path}/calls\ncase $1 in inventory) cat {tmp_path}/data.json;; *) exit 1;; esac'
+    )
+    crpc.chmod(0o755)
+    manifest = tmp_path / "site.pp"
+    manifest.write_text(f"file {{ '{tmp_path}/made': content => lookup('collective::facts')['role'] }}\n")
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    check(*command, manifest, env=environment)
+    assert (tmp_path / "made").read_text() == LITERAL
+    assert "--host=web1.my.net" in (tmp_path / "calls").read_text()
+    # A broken crpc ends with 1 as well, so the function does not take that for "no node".
+    manifest.write_text("notice(collective::nodes(\"role='web'; touch ran\"))")
+    done = subprocess.run([*command, manifest], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "has the exit code 1" in done.stderr
+    assert "--select=role='web'; touch ran" in (tmp_path / "calls").read_text()
+
+
 # -- the command
 
 
@@ -212,6 +278,12 @@ def test_nagios_reads_no_hostile_value() -> None:
         ("--format prometheus-sd --facts job", "'job' cannot be a label"),
         ("--format ansible --list --host a", "not allowed with argument --list"),
         ("--format ansible web1", "unexpected argument 'web1'"),
+        ("--format puppet-enc", "--format puppet-enc: needs --host NAME"),
+        ("--format puppet-data --host a -F role=web", "target options have no effect"),
+        ("--format ansible --listen 9199", "--listen: not with --format ansible"),
+        ("--format prometheus-sd --listen my.net:1", "invalid address 'my.net:1'"),
+        ("--format prometheus-sd --listen 0 --max-age 5", "--max-age: not with --listen"),
+        ("--format prometheus-sd --listen 0 --output-file x", "--listen: output options are not supported"),
     ],
 )
 def test_a_mistake_is_found_before_anything_is_read(

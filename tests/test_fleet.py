@@ -283,8 +283,8 @@ def test_an_invalid_message_in_a_reply_queue_is_dropped(
     call = call_shell(network, tmp_path)
     delivery, first = network._delivery, [body]  # noqa: SLF001 - replaces a method of the test's own stand-in
 
-    def spoilt(reply: Reply) -> Delivery:
-        return replace(delivery(reply), body=first.pop()) if first else delivery(reply)
+    def spoilt(reply: Reply, sent: float) -> Delivery:
+        return replace(delivery(reply, sent), body=first.pop()) if first else delivery(reply, sent)
 
     monkeypatch.setattr(network, "_delivery", spoilt)
     network.arrive(answer(network.sent[0].request, "a"))

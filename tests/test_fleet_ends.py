@@ -50,6 +50,36 @@ def test_endless_duplicates_do_not_hold_up_a_call(tmp_path: Path, monkeypatch: p
     assert network.time == TIMEOUT + 5.0
 
 
+def test_a_slow_caller_loses_no_reply_that_was_sent_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Replies that were sent in time count, however long the caller takes until it has received them."""
+    network = Scripted({f"web{number:03}": Part(after=1.0) for number in range(200)})
+    receive = network.receive
+
+    def slow(queue: str, wait: float) -> list[Delivery]:
+        found = receive(queue, wait)
+        network.time += 2.0 if found else 0.0  # 40 s for all replies
+        return found
+
+    monkeypatch.setattr(network, "receive", slow)
+    assert call_shell(network, tmp_path).wait().counts()["ok"] == 200
+    assert network.time > TIMEOUT + 10
+
+
+def test_a_call_ends_when_its_queue_is_filled_all_the_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Old messages of others extend the timeout of a node by a minute at most."""
+    network = network_of("a", b=SILENT)
+    call = call_shell(network, tmp_path)
+    old = [Delivery("x", -100.0, 0.0, "r")]
+
+    def flooded(_queue: str, _wait: float) -> list[Delivery]:
+        network.time += 0.5
+        return old
+
+    monkeypatch.setattr(network, "receive", flooded)
+    assert call.wait().silent == ["a", "b"]
+    assert network.time == TIMEOUT + 60.0
+
+
 def test_an_unresponsive_node_is_silent_early(tmp_path: Path) -> None:
     """A node that leaves its queue unread is silent after 7 s, whatever the timeout is."""
     network = network_of("a", b=Part(after=1.0, wakes=900.0))

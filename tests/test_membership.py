@@ -13,6 +13,7 @@ from collective.filters import look_up
 from collective.membership import Event, Member, MemberView, StateFile, Watcher
 from collective.membership.confirmation import BySilence
 from collective.registry import NodeRecord, Revocation
+from collective.registry.feed import FullReads
 from collective.signing.keys import PublicKey
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIH5qGkBhbEjgTpfkcSpw3vpVCgPrTlmyJkXpQ3CYfHLk"
@@ -248,7 +249,7 @@ def test_a_change_that_does_not_last_is_none() -> None:
 def test_silence_alone_decides_late() -> None:
     """Where nodes cannot be asked, six silent periods are a failure, and five are none."""
     world = WatchedRegistry()
-    world.watcher = Watcher(world.registry, world.store, MemberView(), BySilence(), collective="test")
+    world.watcher = Watcher(FullReads(world.registry), world.store, MemberView(), BySilence(), collective="test")
     world.put("a")
     world.step()
     assert [world.step(PERIOD) for _ in range(7)] == [[], [], [], [], [], [], ["failed a"]]

@@ -11,36 +11,58 @@ import random
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
+from support.streamed_table import ARN, StreamedTable
 
 from collective.membership import ALIVE, Event, MemberView, StateFile, Watcher
 from collective.membership.confirmation import Suspect, Verdict
 from collective.registry import NodeRecord
+from collective.registry.dynamodb import DynamoDBRegistry
+from collective.registry.feed import Feed, FullReads
 from collective.registry.memory import MemoryRegistry
+from collective.registry.streamed_reads import StreamedReads
+from collective.registry.table_stream import TableStream
 
 NODES = int(os.environ.get("MEMBERSHIP_NODES", "1000"))
 SEEDS = os.environ.get("MEMBERSHIP_SEEDS", "1").split()
 PERIOD, STEP, SECONDS = 10.0, 2.5, float(os.environ.get("MEMBERSHIP_SECONDS", "280"))
 CALM = 60.0  # seconds between two changes of a node: longer than a restart and a confirmation take
 LOST, UNKNOWN = 0.05, 0.1  # shares of the heartbeats, and of the confirmations without a result
+DISTURBED = 0.1  # share of the steps before which something happens to the stream
 
 
 class RestlessFleet:
-    """The nodes: `expected` are the events that each of them should have had."""
+    """The nodes: `expected` are the events that each of them should have had. `streamed`: the table has a stream."""
 
-    def __init__(self, seed: str) -> None:
+    def __init__(self, seed: str, nodes: int, *, streamed: bool) -> None:
         self.chance = random.Random(seed)  # noqa: S311 - must be repeatable, not secret
         self.time = 10_000.0
-        self.registry = MemoryRegistry(lambda: self.time)
-        self.names = [f"node{number:04}" for number in range(NODES)]
+        self.table = StreamedTable(lambda: self.time) if streamed else None
+        self.registry = self.table or MemoryRegistry(lambda: self.time)
+        self.names = [f"node{number:04}" for number in range(nodes)]
         self.running: set[str] = set()
         self.expected: dict[str, list[str]] = defaultdict(list)
         self.beats = {name: self.time + self.chance.random() * PERIOD for name in self.names}
         self.next = {name: self.time + CALM + self.chance.random() * SECONDS / 2 for name in self.names}
         self.value: dict[str, int] = defaultdict(int)
-        for name in self.names[: NODES * 9 // 10]:
+        for name in self.names[: nodes * 9 // 10]:
             self.start(name)
+
+    def feed(self) -> Feed:
+        """Return a feed of the registry."""
+        if self.table is None:
+            return FullReads(cast(MemoryRegistry, self.registry))
+        return StreamedReads(cast(DynamoDBRegistry, self.table), TableStream(cast(Any, self.table), ARN))
+
+    def disturb(self) -> None:
+        """Let something happen to the stream: shards end, iterators expire, old records are deleted."""
+        if self.table is not None:
+            happens = self.chance.choice([self.table.split, self.table.expire, self.table.trim, lambda: None])
+            happens()
+            if len(self.table.shards) > 30:
+                self.table.trim()
 
     def start(self, name: str) -> None:
         """Register a node."""
@@ -111,7 +133,7 @@ class Operator:
     def start(self) -> None:
         """Start a watcher, which first delivers what is pending."""
         self.store = StateFile(self.path, "test")
-        self.watcher = Watcher(self.fleet.registry, self.store, MemberView(), self.fleet, collective="test")
+        self.watcher = Watcher(self.fleet.feed(), self.store, MemberView(), self.fleet, collective="test")
         self.deliver(self.store.pending())
 
     def deliver(self, events: list[Event]) -> None:
@@ -139,6 +161,8 @@ class Operator:
         """Let time pass, read once; or be stopped, or killed before anything is delivered."""
         self.fleet.advance(STEP)
         fate = self.fleet.chance.random()
+        if self.fleet.chance.random() < DISTURBED:
+            self.fleet.disturb()
         if fate < 0.05:
             self.restart()
             return
@@ -150,9 +174,12 @@ class Operator:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_no_event_is_lost_or_repeated_and_no_failure_is_false(tmp_path: Path, seed: str) -> None:
+@pytest.mark.parametrize(("nodes", "streamed"), [(NODES, False), (NODES // 4, True)], ids=["scans", "stream"])
+def test_no_event_is_lost_or_repeated_and_no_failure_is_false(
+    tmp_path: Path, seed: str, nodes: int, streamed: bool
+) -> None:
     """The events of each node are those of its life, in order."""
-    fleet = RestlessFleet(seed)
+    fleet = RestlessFleet(seed, nodes, streamed=streamed)
     operator = Operator(fleet, tmp_path / "state")
     while fleet.time < 10_000.0 + SECONDS:
         operator.step()
@@ -166,6 +193,6 @@ def test_no_event_is_lost_or_repeated_and_no_failure_is_false(tmp_path: Path, se
         found[event.member.identity].append(event.kind)
     assert found == fleet.expected
     assert operator.restarts > 5
-    assert sum(kinds.count("failed") for kinds in found.values()) > NODES / 20
+    assert sum(kinds.count("failed") for kinds in found.values()) > nodes / 20
     alive = {name for name, one in operator.watcher.snapshot.members.items() if one.state == ALIVE}
     assert alive == fleet.running

@@ -5,16 +5,14 @@ from __future__ import annotations
 import itertools
 import json
 import re
-import shutil
-import subprocess
 import time
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 from support.node_server import REPLIES, replies, request, send
+from support.tools import check, tool
 
 from collective.node.service.metrics import Metrics
 from collective.node.storage.audit_log import AuditLog
@@ -51,19 +49,10 @@ def test_each_alert_is_tested() -> None:
     assert names == set(re.findall(r'alertname="(\w+)"', TESTS.read_text()))
 
 
-def promtool(*words: str | Path) -> None:
-    """Run promtool; skip the test without it."""
-    program = shutil.which("promtool")
-    if program is None:
-        pytest.skip("this test needs prometheus")
-    done = subprocess.run([program, *words], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
 def test_promtool_accepts_the_alerts() -> None:
     """The rules are valid, fire for a broken collective, and are silent for a healthy one."""
-    promtool("check", "rules", ALERTS)
-    promtool("test", "rules", TESTS)
+    check(tool("promtool"), "check", "rules", ALERTS)
+    check(tool("promtool"), "test", "rules", TESTS)
 
 
 def test_promtool_parses_the_expressions_of_the_dashboard(tmp_path: Path) -> None:
@@ -71,7 +60,7 @@ def test_promtool_parses_the_expressions_of_the_dashboard(tmp_path: Path) -> Non
     found = [text.replace("$__rate_interval", "5m").replace("$collective", ".*") for text in EXPRESSIONS]
     rules = [{"record": f"panel:{number}", "expr": text} for number, text in enumerate(found)]
     (tmp_path / "rules.yaml").write_text(json.dumps({"groups": [{"name": "dashboard", "rules": rules}]}))
-    promtool("check", "rules", tmp_path / "rules.yaml")
+    check(tool("promtool"), "check", "rules", tmp_path / "rules.yaml")
 
 
 def test_panels_have_a_place_of_their_own() -> None:

@@ -12,6 +12,7 @@ from collective.config import load_node
 from collective.errors import ConfigError
 from collective.node.service.watches import NodeWatch, WatchingNode, make_watches
 from collective.registry import NodeRecord
+from collective.registry.feed import FullReads
 from collective.registry.memory import MemoryRegistry
 from collective.transport.memory import MemoryTransport
 
@@ -19,7 +20,7 @@ FACTS = {"role": "lb"}
 
 
 def make(folder: Path, registry: MemoryRegistry, **watch: object) -> NodeWatch:
-    node = WatchingNode("test", "lb1", registry, MemoryTransport(), lambda: FACTS)
+    node = WatchingNode("test", "lb1", lambda: FullReads(registry), registry, MemoryTransport(), lambda: FACTS)
     [made] = make_watches({"w": watch}, node, folder)
     return made
 

@@ -201,7 +201,6 @@ def test_options_without_effect_are_refused(file: Path, capsys: Captured) -> Non
     for words, message in {
         ("--notify", "opps"): "no notification 'opps' (did you mean 'ops'?)",
         ("--notify", "slack://t0ken"): "notification 'slack://********': notification 1: Apprise cannot read the URL",
-        ("--notify", "ops", "--watch", "5s"): "--notify: not allowed with --watch",
         ("--notify", "ops", "--no-results"): "--notify: not allowed with --no-results",
         ("--notify-template", "x"): "--notify-template: has no effect without --notify",
     }.items():

@@ -40,7 +40,7 @@ def cancelling(network: Network, request_id: str, became: list[str], *, running:
 def test_a_job_that_is_cancelled_as_it_begins_does_not_run(
     network: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its state is `running` by then, although none of its processes exists."""
+    """The state of the job is `running` by then, although none of its processes exists."""
     sent, became = job(f"touch {tmp_path}/ran"), list[str]()
     after(monkeypatch, JobStore, "begin", cancelling(network, sent.id, became))
     call_node(network, sent)

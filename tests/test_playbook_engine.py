@@ -16,6 +16,7 @@ from support.scripted_fleet import Part, Scripted
 from collective.clients.commands.playbook import make_parser
 from collective.clients.playbooks.definition import PlaybookStep
 from collective.clients.playbooks.engine import PlaybookEngine
+from collective.clients.playbooks.finished_steps import FinishedSteps
 from collective.clients.playbooks.node_work import NodeWork
 from collective.clients.playbooks.progress import PlaybookProgress
 from collective.clients.playbooks.reading import read_playbook
@@ -168,7 +169,7 @@ class Runs:
             engine = PlaybookEngine(
                 self.playbook,
                 {"call": work.call, "local": local},
-                state,
+                FinishedSteps(state, progress.secrets),
                 progress,
                 RoundClock(network.clock, lambda _: None),
                 in_threads=False,

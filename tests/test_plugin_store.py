@@ -73,6 +73,8 @@ def test_a_rollback_without_an_earlier_version_is_refused(node: StoringNode, tmp
     node.push(plugin(tmp_path / "a"))
     with pytest.raises(Aborted, match=r"there is no version of the plug-in 'extra' before 1.0-"):
         node.store.rollback("extra")
+    with pytest.raises(Aborted, match=r"no plug-in 'extr' was pushed to this node \(did you mean 'extra'\?\)"):
+        node.store.rollback("extr")
 
 
 @pytest.mark.parametrize(

@@ -93,3 +93,15 @@ def test_the_wait_ends() -> None:
     assert receivers.take(0.05, 30) == []
     assert time.monotonic() - began < 2
     receivers.close()
+
+
+def test_only_a_long_poll_shows_that_a_queue_is_empty() -> None:
+    """A short poll asks only some servers of SQS; `take` ends as soon as a long one has found nothing."""
+    receivers = Receivers(FullQueue(0).receive, 8)
+    assert receivers.take(0.5, 500) == []
+    assert not receivers.empty
+    began = time.monotonic()
+    assert receivers.take(10.0, 500) == []
+    assert receivers.empty
+    assert time.monotonic() - began < 5
+    receivers.close()

@@ -3,80 +3,55 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from support.crpc_call import Captured, called, json_document
-from support.scripted_calls import network_of
+from support.request_store_contract import CHECKS, MakeStore, plan
 
-from collective import Targets
 from collective.errors import UsageError
-from collective.fleet.approvals import approve
-from collective.fleet.plan import Parties, read_saved, saved
-from collective.fleet.request_folder import KEPT, RequestFolder, is_id, locked, replace_file
-from collective.signing import unsigned
-
-ALICE = Parties("scripted", "memory", "alice")
+from collective.fleet.approvals import EXPIRES, approve
+from collective.fleet.request_folder import RequestFolder
+from collective.fleet.request_store import KEPT, is_id
 
 
-def plan(folder: Path, created: float = 100.0) -> dict[str, Any]:
-    """Return a saved plan of a shell command."""
-    with network_of("ab").fleet(folder) as fleet:
-        found = fleet.plan("shell", "run", {"command": "true"}, targets=Targets(nodes=["a", "b"]))
-    return saved(found, {}, ALICE, created, unsigned)
+@pytest.mark.parametrize("contract", CHECKS, ids=lambda one: one.__name__)
+def test_contract(contract: Callable[[MakeStore, Path], None], tmp_path: Path) -> None:
+    """A folder does what every store of requests does."""
+    contract(lambda: RequestFolder(tmp_path / "requests"), tmp_path)
 
 
-def age(document: dict[str, Any]) -> float:
-    """Return how old a request is at the time 200."""
-    return 200.0 - float(document["created"])
-
-
-def test_requests_are_found_by_the_beginning_of_their_id(tmp_path: Path) -> None:
-    """The oldest is listed first; an unknown beginning and one of several requests are errors."""
-    folder = RequestFolder(tmp_path / "requests")
-    later, first = plan(tmp_path, 100.0), plan(tmp_path, 50.0)
-    later["run"], first["run"] = "a" * 32, "ab" * 16
-    for one in (later, first):
-        folder.add(one, age)
-    (folder.path / f"{'c' * 32}.json").write_text("{}")
-    (folder.path / "notes.json").write_text("{}")
-    assert list(folder.all()) == [first["run"], later["run"]]
-    assert folder.find("abab").name == f"{first['run']}.json"
-    for word, message in {"a": "several requests begin with it", "beef": "neither a file nor a request"}.items():
-        with pytest.raises(UsageError, match=message):
-            folder.find(word)
+def test_other_files_in_the_folder_are_not_listed(tmp_path: Path) -> None:
+    """What is not a plan is omitted, and cannot be found by the beginning of its name."""
+    folder = RequestFolder(tmp_path)
+    (tmp_path / f"{'c' * 32}.json").write_text("{}")
+    (tmp_path / "feed.json").write_text("{}")
+    assert folder.all() == {}
+    with pytest.raises(UsageError, match="feed: neither a file nor a request"):
+        folder.find("feed")
     assert [is_id(word) for word in ("abcd", "abc", "plan.json", "ABCD")] == [True, False, False, False]
 
 
 def test_old_requests_are_deleted(tmp_path: Path) -> None:
     """A request is deleted some days after its approvals have expired."""
-    folder = RequestFolder(tmp_path / "requests")
-    old = plan(tmp_path, 200.0 - KEPT - 1)
-    folder.add(old, age)
-    assert folder.all() == {}
-    kept = plan(tmp_path, 200.0 - KEPT + 1)
-    folder.add(kept, age)
+    old, over = plan(tmp_path, 100.0), 100.0 + EXPIRES + KEPT
+    RequestFolder(tmp_path / "requests", lambda: over).add(old)
+    kept = plan(tmp_path, 101.0)
+    folder = RequestFolder(tmp_path / "requests", lambda: over + 1)
+    folder.add(kept)
     assert list(folder.all()) == [kept["run"]]
 
 
 def test_a_folder_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
-    """The error names the file."""
+    """The error names the file, and nothing is left behind."""
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match=r"file/[0-9a-f]+\.json: cannot be written: "):
-        RequestFolder(tmp_path / "file").add(plan(tmp_path), age)
-    with pytest.raises(UsageError, match="cannot be written"):
-        replace_file(tmp_path / "none" / "x.json", {})
-
-
-def test_signatures_are_added_under_a_lock(tmp_path: Path) -> None:
-    """Who has the lock reads the file with all signatures before."""
-    path = RequestFolder(tmp_path / "requests").add(plan(tmp_path, time.time()), age)
-    for caller in ("bob", "carol"):
-        with locked(path):
-            replace_file(path, approve(read_saved(path), caller, lambda _: "signature"))
-    assert list(read_saved(path)["approval"]["signatures"]) == ["bob", "carol"]
-    assert [file.name for file in path.parent.iterdir()] == [path.name]
+        RequestFolder(tmp_path / "file").add(plan(tmp_path))
+    place = RequestFolder(tmp_path / "requests").add(made := plan(tmp_path))
+    place.read()
+    assert place.replace(approve(made, "bob", lambda _: "signature"))
+    assert [file.name for file in (tmp_path / "requests").iterdir()] == [f"{made['run']}.json"]
 
 
 # -- the command
@@ -86,7 +61,7 @@ def test_signatures_are_added_under_a_lock(tmp_path: Path) -> None:
 def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A client.yaml whose requests are in a folder of their own."""
     path = tmp_path / "client.yaml"
-    path.write_text("collective: scripted\ncaller: carol\nkey: none\nrequests: shared\n")
+    path.write_text("collective: scripted\ncaller: carol\nkey: none\nrequests: ./shared\n")
     monkeypatch.setenv("COLLECTIVE_CONFIG", str(path))
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     return path
@@ -95,8 +70,8 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_requests_are_listed(file: Path, tmp_path: Path, capsys: Captured) -> None:
     """Each line has the ID, the call, who made it, and who has approved it."""
     assert called(["request"], capsys) == (0, "no requests\n", "")
-    made = approve(plan(tmp_path, time.time()), "bob", lambda _: "signature")
-    RequestFolder(tmp_path / "shared").add(made, age)
+    made = approve(plan(tmp_path), "bob", lambda _: "signature")
+    RequestFolder(tmp_path / "shared").add(made)
     [entry] = json_document(["request"], capsys)["requests"]
     assert (entry["id"], entry["nodes"], entry["approvers"]) == (made["run"], ["a", "b"], ["bob"])
     code, out, _ = called(["request"], capsys)
@@ -130,7 +105,7 @@ def test_a_request_that_cannot_be_made_or_found_is_refused(
 def test_a_request_that_has_expired_cannot_be_approved(file: Path, tmp_path: Path, capsys: Captured) -> None:
     """A signature would be useless, and the list says that the time is over."""
     made = plan(tmp_path, time.time() - 2 * 86400)
-    RequestFolder(tmp_path / "shared").add(made, age)
+    RequestFolder(tmp_path / "shared").add(made)
     code, _, err = called(["approve", made["run"], "--yes"], capsys)
     assert (code, "the time for approvals is over" in err) == (64, True)
     assert ", expired, approved by no caller yet" in called(["request"], capsys)[1]

@@ -257,6 +257,7 @@ def test_a_run_is_shown_like_the_call(save: Save, capsys: Captured) -> None:
     assert [json.loads(line)["event"] for line in events] == ["reply", "reply", "end"]
     code, _, err = called(["show", "last", "bb"], capsys)
     assert (code, "node 'bb' is not in run" in err) == (64, True)
+    assert "did you mean 'last'?" in called(["show", "lst"], capsys)[2]
 
 
 def test_nothing_is_retried_after_success(save: Save, capsys: Captured) -> None:
@@ -264,6 +265,9 @@ def test_nothing_is_retried_after_success(save: Save, capsys: Captured) -> None:
     save({"a": Part()}).wait()
     code, _, err = called(["retry"], capsys)
     assert (code, "nothing to retry, every node answered OK" in err) == (0, True)
+    assert json_document(["retry"], capsys)["replies"] == []
+    assert called(["retry", "--count"], capsys)[1] == "0\n"
+    assert called(["retry", "--fields", "nosuch"], capsys)[0] == 64
     code, _, err = called(["retry", "last", "--failed"], capsys)
     assert (code, "no node is failed" in err) == (1, True)
 

@@ -304,7 +304,7 @@ def test_facts_are_no_part_of_a_command(tmp_path: Path) -> None:
     assert (folder / "out.cfg").read_text().startswith("$(touch ")
 
 
-class Steps:
+class UpdateSteps:
     """Updates with a clock that tests set."""
 
     def __init__(self, folder: Path, **settings: Any) -> None:
@@ -315,12 +315,12 @@ class Steps:
         """Return whether the file was changed; None if nothing was rendered."""
         self.now += after
         found = self.updates.step(membership(*members, at=at), OWN, changed=changed)
-        return found and found.changed
+        return None if found is None else found.changed
 
 
 def test_when_a_file_is_rendered(tmp_path: Path) -> None:
     """At the start, for events, and when the template or the file has changed; not before the registry was read."""
-    step = Steps(tmp_path)
+    step = UpdateSteps(tmp_path)
     assert step(web("a"), at=0.0) is None
     assert step(web("a")) is True
     assert step(web("a")) is None
@@ -336,7 +336,7 @@ def test_when_a_file_is_rendered(tmp_path: Path) -> None:
 
 def test_changes_wait_for_the_shortest_interval(tmp_path: Path) -> None:
     """Changes within the interval are written together at its end."""
-    step = Steps(tmp_path, min_interval="20s")
+    step = UpdateSteps(tmp_path, min_interval="20s")
     assert step(web("a")) is True
     assert step(web("b"), changed=True) is None
     assert step(web("c")) is None
@@ -346,7 +346,7 @@ def test_changes_wait_for_the_shortest_interval(tmp_path: Path) -> None:
 
 def test_an_error_is_retried_later(tmp_path: Path) -> None:
     """After an error nothing is tried again until something has changed, or RETRY seconds have passed."""
-    step = Steps(tmp_path, source="{{ members[0].identity }}")
+    step = UpdateSteps(tmp_path, source="{{ members[0].identity }}")
     with pytest.raises(ConfigError):
         step()
     assert step(web("a")) is None

@@ -7,9 +7,13 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 from support.crpc_call import Captured, called
 
 from collective import schemas
+from collective.clients.output import Output
+from collective.clients.render.view import View
+from collective.errors import UsageError
 
 
 def test_a_file_has_the_form_of_its_suffix(tmp_path: Path, capsys: Captured) -> None:
@@ -72,3 +76,39 @@ def test_a_wrong_option_is_refused(line: str, error: str, capsys: Captured) -> N
     assert (code, out) == (64, "")
     assert err.startswith("crpc: ")
     assert error in err
+
+
+def test_names_are_those_of_the_nodes_in_the_rows() -> None:
+    """Each node once, or folded; an output whose rows are not nodes has no names."""
+    view = View(only="names")
+    rows = [(1, "web1"), (1, "web2"), (2, "web2")]
+    found = Output("rollout-preview", {}, ("wave", "node"), rows, str)
+    assert found.shown(view).text() == "web1\nweb2\n"
+    assert found.shown(View(only="folded")).text() == "web[1-2]\n"
+    with pytest.raises(UsageError, match="--names: not available for this output, whose rows are not nodes"):
+        Output("sent", {}, ("request_id",), [], str).shown(view)
+
+
+@pytest.mark.parametrize("line", ["help ping", "help package", "schema client"])
+@pytest.mark.parametrize("option", ["-o table", "--count", "--fields name", "--where name=x", "--sort name"])
+def test_a_page_without_rows_refuses_what_needs_rows(line: str, option: str, capsys: Captured) -> None:
+    """Nothing is printed but one line; the exit code is 64."""
+    code, out, err = called([*line.split(), *option.split()], capsys)
+    assert (code, out, err.count("\n")) == (64, "", 1)
+
+
+def test_a_form_of_the_environment_does_not_refuse_a_help_page(
+    monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    """The variable is for the commands that have the form."""
+    monkeypatch.setenv("COLLECTIVE_OUTPUT", "json")
+    assert called(["help", "ping"], capsys)[1].startswith("usage: crpc ping")
+
+
+def test_a_schema_has_the_forms_of_a_document(capsys: Captured) -> None:
+    """JSON as it is in the file, on one line, as YAML, and what an expression finds."""
+    document = schemas.load("client")
+    assert json.loads(called(["schema", "client"], capsys)[1]) == document
+    [line] = called(["schema", "client", "--jsonl"], capsys)[1].splitlines()
+    assert json.loads(line) == yaml.safe_load(called(["schema", "client", "--yaml"], capsys)[1]) == document
+    assert called(["schema", "client", "--jmespath", "title"], capsys)[1] == f"{document['title']}\n"

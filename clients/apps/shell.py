@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from collective.clients import options
 from collective.clients.apps import ExtraVerb
+from collective.clients.output import require_text
 from collective.clients.parser import Parser
 from collective.errors import UsageError
 
@@ -99,6 +100,7 @@ def _refuse_forms(args: argparse.Namespace) -> None:
 def _refuse_other_forms(args: argparse.Namespace, what: str, reason: str) -> None:
     if args.output != "text":
         raise UsageError(f"{what}: not allowed with --{args.output}, {reason}")
+    require_text(args, what, reason.removeprefix("because "))
 
 
 _ABOUT = "run a command line (no 'command=' needed); --tail shows its output while it runs"

@@ -7,14 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from collective.clients import options, run_records
+from collective.clients import detached, options, run_records
 from collective.clients.commands import COMMANDS
 from collective.clients.completed_by import completed_by
 from collective.clients.confirmation import Confirmation
 from collective.clients.notify_options import add_notify, notifier
 from collective.clients.parser import Parser
 from collective.clients.plan_summary import call_line, find_plan, read_plan, step_lines
-from collective.clients.prepared_call import start
+from collective.clients.prepared_call import hand_over, start
 from collective.clients.results import CallOutput, present
 from collective.clients.rollout_checks import read_gates
 from collective.clients.streams import notice
@@ -50,6 +50,7 @@ def make_parser() -> Parser:
     )
     parser.add_argument("--allow-drift", action="store_true", help="run the plan on the nodes that match now")
     parser.add_argument("--yes", action="store_true", help="do not ask for confirmation")
+    detached.add_option(parser)
     add_notify(parser)
     add_views(parser)
     options.add_saving(parser)
@@ -60,6 +61,7 @@ def make_parser() -> Parser:
 def run(arguments: Sequence[str]) -> int:
     """Compare the plan with what it would be now, send it, print the replies, and return the exit code."""
     args = make_parser().parse_args(arguments)
+    detached.check(args)
 
     from collective.fleet.plan import drift
 
@@ -80,6 +82,8 @@ def run(arguments: Sequence[str]) -> int:
         if not args.quiet:
             _show(document, plan)
         confirmation = Confirmation(plan.action, plan.data, config.max_targets, config.type_above)
+        if args.detach:
+            return hand_over(args, fleet, plan, confirmation)
         call = start(args, fleet, plan, confirmation, run_records.recorder(args, fleet, plan), notifying)
         with notifying.following(call):
             return present(CallOutput(call, args), call, fleet)

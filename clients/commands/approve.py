@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from collective.clients import options
@@ -11,7 +12,7 @@ from collective.clients.commands import COMMANDS
 from collective.clients.completed_by import completed_by
 from collective.clients.confirmation import ask_whether
 from collective.clients.parser import Parser
-from collective.clients.plan_summary import call_line, expires, find_plan, read_plan, step_lines
+from collective.clients.plan_summary import call_line, find_plan, read_plan, step_lines
 from collective.clients.streams import notice, write
 from collective.errors import PlanRefused, UsageError
 from collective.text import escape_controls, plural
@@ -42,12 +43,11 @@ def run(arguments: Sequence[str]) -> int:
 
     from collective.fleet.approvals import approve
     from collective.fleet.plan_signature import planner_key
-    from collective.fleet.request_folder import locked, replace_file
     from collective.signing import caller_key
 
     config = options.client_config(args)
-    path = find_plan(args.request, config)
-    plan = read_plan(path, config)
+    place = find_plan(args.request, config)
+    plan = read_plan(place, config)
     _check_time(plan, args.request)
     key = planner_key(plan)
     if key is None:
@@ -55,10 +55,10 @@ def run(arguments: Sequence[str]) -> int:
     write("\n".join([_summary(plan, key.fingerprint), *(f"  {line}" for line in step_lines(plan))]) + "\n")
     if not args.yes and not ask_whether("approve?"):
         raise PlanRefused("not approved (--yes approves without a question)")
-    sign = caller_key.signing(config.key)
-    with locked(path):
-        approved = approve(_unchanged(plan, read_plan(path, config)), config.caller, sign)
-        replace_file(path, approved)
+    sign = cache(caller_key.signing(config.key))
+    approved = approve(_unchanged(plan, read_plan(place, config)), config.caller, sign)
+    while not place.replace(approved):  # another caller has signed it meanwhile
+        approved = approve(_unchanged(plan, read_plan(place, config)), config.caller, sign)
     signed = plural(len(approved["approval"]["signatures"]), "caller")
     notice(f"approved by {signed}: 'crpc apply {args.request}' runs it")
     return 0
@@ -66,6 +66,8 @@ def run(arguments: Sequence[str]) -> int:
 
 def _check_time(plan: Mapping[str, Any], name: str) -> None:
     """Raise UsageError when approvals of a plan would not be valid any more."""
+    from collective.fleet.approvals import expires
+
     if expires(plan) < time.time():
         raise UsageError(f"{name}: the time for approvals is over (make a new plan)")
 

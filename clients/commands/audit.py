@@ -30,6 +30,7 @@ from collective.text import escape_controls, plural
 _CALL = ("request", "run", "caller", "agent", "action")
 _COLUMNS = ("time", *_CALL, "dry_run", "job", "inputs", "outcome", "verdict", "rule")
 _JOBS = {"request": "as a background job", "start": "as a background job that starts"}
+_RUN = re.compile(r"[0-9a-f]{4,32}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -73,7 +74,8 @@ def _add_show(show: Parser) -> None:
     show.add_argument(
         "--outcome", choices=OUTCOMES, metavar="OUTCOME", help=f"only requests with this outcome: {', '.join(OUTCOMES)}"
     )
-    show.add_argument("--run", default="", metavar="RUN", help="only requests of this run: an ID, or its first digits")
+    run_help = "only requests of this run: an ID, or its first digits"
+    show.add_argument("--run", type=_run, metavar="RUN", help=run_help)
 
 
 def _add_verify(verify: Parser) -> None:
@@ -141,7 +143,7 @@ def _matching(args: argparse.Namespace, found: Iterator[Record]) -> Iterator[Rec
         if (
             fnmatch.fnmatchcase(str(record.decision.get("caller")), args.caller)
             and fnmatch.fnmatchcase(str(record.decision.get("agent")), args.agent)
-            and str(record.decision.get("run") or "").startswith(args.run)
+            and str(record.decision.get("run") or "").startswith(args.run or "")
             and since <= record.time <= until
             and (args.outcome is None or args.outcome in record.outcomes)
         ):
@@ -203,6 +205,12 @@ def _time(text: str) -> float:
             f"invalid time '{text}': use ISO 8601 (2026-11-21T10:00) or an age (90s, 15m, 2h, 3d)"
         ) from None
     return (parsed if parsed.tzinfo else parsed.replace(tzinfo=timezone.utc)).timestamp()
+
+
+def _run(text: str) -> str:
+    if not _RUN.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"invalid run '{text}': use an ID or its first 4 or more digits")
+    return text
 
 
 def _digest(text: str) -> str:

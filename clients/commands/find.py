@@ -30,9 +30,11 @@ def make_parser() -> Parser:
             "crpc find --count",
             "crpc find -S 'role=web and not environment=production'",
             "crpc find --limit 2 --limit-seed 7",
+            "crpc find -F role=web --max-age 60 --json",
         ],
     )
     options.add_targets(parser)
+    options.add_max_age(parser)
     parser.add_argument("-q", "--quiet", action="store_true", help="print no warnings")
     return parser
 
@@ -48,7 +50,7 @@ def run(arguments: Sequence[str]) -> int:
     from collective.fleet.silence import silence_lines
 
     began = time.monotonic()
-    with Fleet.connect(config) as fleet:
+    with Fleet.connect(config, recent=args.max_age) as fleet:
         try:
             found = fleet.find(targets, verify=True)
         except NoNodes:
@@ -65,7 +67,7 @@ def run(arguments: Sequence[str]) -> int:
     document: dict[str, Any] = {"collective": config.collective, "count": len(nodes), "nodes": nodes}
     missing = {"silent": list(found.silent), "not_asked": found.not_asked, "not_evaluated": found.not_evaluated}
     document |= {name: value for name, value in missing.items() if value}
-    if args.only == "count" and not args.where:
+    if args.only == "count" and not (args.where or args.fields or args.sort or args.jmespath):
         count = len(nodes)
         output.deliver(args, Output("find", document, ["count"], [[count]], lambda: f"{count}\n"))
     else:

@@ -55,6 +55,7 @@ def run(arguments: Sequence[str]) -> int:
     """Print the commands and agents in groups, or the help of one of them."""
     args = make_parser().parse_args(arguments)
     if args.words:
+        output.require_text(args, "a help page", "see 'crpc describe AGENT' and 'crpc help'")
         return _print_help_of(args.words)
     entries = [Entry("command", name, text, group) for group, names in GROUPS.items() for name, text in names.items()]
     agents = options.catalog(args).paths

@@ -14,9 +14,9 @@ from collective.clients.completed_by import completed_by
 from collective.clients.notify_options import add_notify
 from collective.clients.output import Output, show
 from collective.clients.parser import Parser
-from collective.clients.streams import write
 from collective.clients.view_options import add_quiet
 from collective.errors import ConfigError, UsageError
+from collective.suggestions import suggest
 from collective.text import escape_controls, plural
 
 if TYPE_CHECKING:
@@ -41,7 +41,10 @@ def make_parser() -> Parser:
     check = verbs.add_parser(
         "check",
         help="check a playbook without a run: keys, expressions, agents, actions, inputs and options",
-        examples=["crpc playbook check rolling-restart", "crpc playbook check rolling-restart service=nginx"],
+        examples=[
+            "crpc playbook check rolling-restart",
+            "crpc playbook check rolling-restart service=nginx role=web balancer=./lb",
+        ],
     )
     _add_words(check)
     options.add_target(check)
@@ -110,9 +113,8 @@ def _separate_resume(args: argparse.Namespace) -> None:
     """Take the word after `--resume` as an input if it is one: `--resume password=@file`."""
     if args.resume is not None and not _RUN.fullmatch(args.resume):
         if "=" not in args.resume:
-            raise UsageError(
-                f"--resume: invalid run '{args.resume}' (use an ID or its first 4 or more digits, or last)"
-            )
+            hint = suggest(args.resume, ["last"], "use an ID or its first 4 or more digits, or last")
+            raise UsageError(f"--resume: invalid run '{args.resume}' ({hint})")
         args.words, args.resume = [args.resume, *args.words], "last"
 
 
@@ -223,7 +225,10 @@ def _show(args: argparse.Namespace) -> int:
     from collective.clients.playbooks import folders
     from collective.yaml_file import read_text
 
-    write(read_text(folders.find(args.name, _folders(args))))
+    path = folders.find(args.name, _folders(args))
+    document = {"name": path.stem, "file": str(path), "text": read_text(path)}
+    rows = [list(document.values())]
+    show(args, Output("playbook-show", document, list(document), rows, lambda: document["text"]))
     return 0
 
 

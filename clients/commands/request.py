@@ -14,7 +14,7 @@ from collective.clients.commands import rpc
 from collective.clients.job_options import duration
 from collective.clients.output import Output, show
 from collective.clients.parser import Parser
-from collective.clients.plan_summary import call_line, expires, request_folder
+from collective.clients.plan_summary import call_line, request_store
 from collective.clients.prepared_call import connected, planned
 from collective.clients.streams import notice
 from collective.errors import NoNodes, UsageError
@@ -23,6 +23,7 @@ from collective.text import escape_controls
 if TYPE_CHECKING:
     from collective.config import ClientConfig
     from collective.fleet.plan import CallPlan
+    from collective.fleet.request_store import StoredPlan
 
 _COLUMNS = ("id", "created", "expires", "caller", "agent", "action", "nodes", "approvers")
 _SHOWN = 8  # digits of an ID
@@ -35,9 +36,9 @@ def make_parser() -> Parser:
     parser = request_parser.make_parser(
         "crpc request",
         usage="crpc request [AGENT ACTION [KEY=VALUE ...]] [options]",
-        description="Save a signed request that other callers approve.\n\nIt is saved in the folder 'requests' of "
-        "client.yaml, which several callers can share, and not sent. 'crpc approve ID' adds a signature, and 'crpc "
-        "apply ID' sends it, once. Without an action, the saved requests are listed.",
+        description="Save a signed request that other callers approve.\n\nIt is saved where 'requests' of client.yaml "
+        "says, for the callers of the collective, and not sent. 'crpc approve ID' adds a signature, and 'crpc apply "
+        "ID' sends it, once. Without an action, the saved requests are listed.",
         examples=["crpc request", "crpc request shell run uptime -F role=web --reason CHG-4711 --expires 4h"],
     )
     group = parser.add_argument_group("request options")
@@ -70,9 +71,9 @@ def run(arguments: Sequence[str]) -> int:
             raise NoNodes(plan.found.why_none)
         rollout_plan.check_cost(plan, fleet, prepared.max_cost)
         document = rollout_plan.saved_document(plan, fleet.surroundings(plan), fleet, args.expires)
-    path = _save(document, config, args.file)
-    name = str(path) if args.file else document["run"][:_SHOWN]
-    entry = _entry(document, path)
+    place = _save(document, config, args.file)
+    name = str(args.file) if args.file else document["run"][:_SHOWN]
+    entry = _entry(document, place)
     show(args, Output("requests", {"requests": [entry]}, _COLUMNS, [_row(entry)], lambda: f"{document['run']}\n"))
     if not args.quiet:
         notice(f"request saved: others sign it with 'crpc approve {name}', 'crpc apply {name}' sends it")
@@ -81,28 +82,32 @@ def run(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _save(document: dict[str, Any], config: ClientConfig, file: Path | None) -> Path:
+def _save(document: dict[str, Any], config: ClientConfig, file: Path | None) -> StoredPlan:
     if file is None:
-        return request_folder(config).add(document, lambda other: time.time() - expires(other))
+        return request_store(config).add(document)
+    from collective.fleet.request_folder import PlanFile
+
     rollout_plan.write_new(file, document, "--file")
-    return file
+    return PlanFile(file)
 
 
 def _list(args: argparse.Namespace) -> int:
-    """Print the requests in the folder."""
+    """Print the requests that are stored."""
     from collective.clients import options
 
-    folder = request_folder(options.client_config(args))
-    found = [_entry(document, folder.path / f"{name}.json") for name, document in folder.all().items()]
+    store = request_store(options.client_config(args))
+    found = [_entry(document, place) for place, document in store.all().values()]
     text = "".join(f"{escape_controls(_line(entry))}\n" for entry in found) or "no requests\n"
     show(args, Output("requests", {"requests": found}, _COLUMNS, [_row(entry) for entry in found], lambda: text))
     return 0
 
 
-def _entry(document: Mapping[str, Any], path: Path) -> dict[str, Any]:
+def _entry(document: Mapping[str, Any], place: StoredPlan) -> dict[str, Any]:
+    from collective.fleet.approvals import expires
+
     return {
         "id": document["run"],
-        "file": str(path),
+        "file": str(place.path) if place.path else None,
         "created": document["created"],
         "expires": expires(document),
         **{name: document[name] for name in ("collective", "caller", "agent", "action", "data", "reason")},

@@ -7,17 +7,18 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from collective.clients import apps, options, rollout_options, saved_runs
+from collective.clients import apps, detached, options, rollout_options, saved_runs
 from collective.clients.commands import COMMANDS
 from collective.clients.completed_by import completed_by
 from collective.clients.confirmation import Confirmation, ask_whether
 from collective.clients.inputs import ask_secrets, read_inputs
 from collective.clients.notify_options import add_notify, notifier
+from collective.clients.output import is_plain_text
 from collective.clients.parser import Parser
-from collective.clients.prepared_call import PreparedCall, connected, send
-from collective.clients.results import present, print_sent
+from collective.clients.prepared_call import PreparedCall, connected, detach, send
+from collective.clients.results import CallOutput, present, print_sent, show_results
 from collective.clients.streams import notice
-from collective.clients.view_options import add_views, read_view
+from collective.clients.view_options import MEMBERS, add_views, report_undeclared
 from collective.errors import NoNodes, TooManyTargets, UsageError
 from collective.masking import MASK
 from collective.text import plural
@@ -52,6 +53,7 @@ def make_parser() -> Parser:
     options.add_running(parser)
     rollout_options.add_reason(parser)
     rollout_options.add_rollout(parser)
+    detached.add_option(parser)
     add_notify(parser)
     group = add_views(parser)
     group.add_argument("--no-results", action="store_true", help="print the request id, do not wait for replies")
@@ -61,6 +63,7 @@ def make_parser() -> Parser:
 def run(arguments: Sequence[str]) -> int:
     """Repeat the call; return its exit code, or 0 if every node has answered OK before."""
     args = make_parser().parse_args(arguments)
+    detached.check(args)
     wanted = [word for word in args.words if "=" not in word]
     if len(wanted) > 1:
         raise UsageError(f"unexpected argument '{wanted[1]}' (see 'crpc retry --help')")
@@ -70,11 +73,23 @@ def run(arguments: Sequence[str]) -> int:
         raise UsageError(f"run {name} is still running (wait for its end, or press Ctrl-C in its terminal)")
     nodes = _nodes(args, found)
     if not nodes and not _chosen(args):
+        _show_nothing(args, found)
         notice(f"run {name}: nothing to retry, every node answered OK")
         return 0
     if not nodes:
         raise NoNodes(f"run {name}: no node is {' or '.join(_chosen(args))}")
     return _send(args, found, nodes)
+
+
+def _show_nothing(args: argparse.Namespace, found: SavedRun) -> None:
+    """Print the results of no node, unless they are plain text: a document or a number is printed in any case."""
+    from collective.fleet.outcomes import Outcomes
+    from collective.fleet.runs.saved_call import SavedCall
+
+    call = SavedCall(found)
+    call.outcomes = Outcomes(())
+    if not is_plain_text(args, [*MEMBERS, *call.action.outputs]):
+        show_results(CallOutput(call, args))
 
 
 def _send(args: argparse.Namespace, found: SavedRun, nodes: list[str]) -> int:
@@ -87,7 +102,7 @@ def _send(args: argparse.Namespace, found: SavedRun, nodes: list[str]) -> int:
 
     catalog = Catalog(config.ddls)
     action = catalog.action(found.begin["agent"], found.begin["action"])
-    read_view(args, action)  # a wrong field is an error before anything is sent
+    report_undeclared(args, action)  # a wrong field is an error before anything is sent
     data = _data(args, found, action)
     prepared = _prepared(args, found, config, action, data, nodes)
     if not args.quiet:
@@ -95,6 +110,8 @@ def _send(args: argparse.Namespace, found: SavedRun, nodes: list[str]) -> int:
     if not action.idempotent and not args.yes and not found.dry_run:
         _confirm(prepared, nodes, [node for node in nodes if node in found.silent], config)
     with connected(config, catalog) as fleet:
+        if args.detach:
+            return detach(args, fleet, prepared)
         call = send(args, fleet, prepared)
         if args.no_results:
             return print_sent(call, args, fleet)

@@ -29,7 +29,7 @@ from collective.clients.prepared_call import PreparedCall, connected, detach, pl
 from collective.clients.repeating_options import check_repeating, is_repeated
 from collective.clients.request_parser import make_parser as make_parser
 from collective.clients.streams import write
-from collective.clients.view_options import read_view
+from collective.clients.view_options import report_undeclared
 from collective.errors import ConfigError, UsageError
 from collective.suggestions import suggest
 
@@ -121,7 +121,8 @@ def prepare(args: argparse.Namespace, words: Sequence[str], config: ClientConfig
     if args.policy and not rollout_plan.is_wanted(args):
         raise UsageError("--policy: has no effect without --plan")
     detached.check(args)
-    read_view(args, action)  # a wrong field is an error before anything is sent
+    if not rollout_plan.is_wanted(args):  # whose fields are those of the plan
+        report_undeclared(args, action)  # a wrong field is an error before anything is sent
     sources = Sources()
     data = read_inputs(words[2:], action, sources)
     if sys.stdin.isatty():

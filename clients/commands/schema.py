@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from collective import schemas
 from collective.clients import output
@@ -10,7 +12,10 @@ from collective.clients.commands import COMMANDS
 from collective.clients.completed_by import completed_by
 from collective.clients.output import Output
 from collective.clients.parser import Parser
+from collective.clients.render.formatting import write_yaml
+from collective.clients.render.view import Screen, View
 from collective.clients.streams import write
+from collective.clients.view_options import read_view
 from collective.errors import UsageError
 from collective.suggestions import suggest
 
@@ -22,7 +27,7 @@ def make_parser() -> Parser:
     parser = Parser(
         "crpc schema",
         description=f"{COMMANDS['schema']}.\n\nEditors and validators use them for configuration files, DDLs and the "
-        "output of --json. A schema is printed as JSON, whatever the output format.",
+        "output of --json. A schema is printed as JSON, or with -o yaml as YAML.",
         examples=["crpc schema", "crpc schema node"],
     )
     completed_by(
@@ -37,11 +42,31 @@ def run(arguments: Sequence[str]) -> int:
     if args.name is None:
         output.show(args, _list())
     elif args.name in schemas.names():
-        write(schemas.text(args.name))
+        output.deliver(args, _Printed(args.name, read_view(args)))
     else:
         hint = suggest(args.name, schemas.names(), "run 'crpc schema' for a list")
         raise UsageError(f"unknown schema '{args.name}' ({hint})")
     return 0
+
+
+@dataclass(frozen=True)
+class _Printed:
+    """One schema: JSON as it is in its file, or the same as YAML or on one line. It has no rows."""
+
+    name: str
+    view: View
+
+    def write(self, form: str, screen: Screen) -> None:
+        """Write the schema; raise UsageError for a form or an option that needs rows."""
+        if form in ("table", "csv") or self.view.selects or self.view.only:
+            raise UsageError(f"crpc schema {self.name}: one document without rows (use text, json, jsonl or yaml)")
+        if self.view.query is not None:
+            output.write_query(self.view.query, schemas.load(self.name), form, screen)
+        elif form == "yaml":
+            write_yaml(schemas.load(self.name), screen.stream)
+        else:
+            text = schemas.text(self.name)
+            write(f"{json.dumps(schemas.load(self.name))}\n" if form == "jsonl" else text, screen.stream)
 
 
 def _list() -> Output:

@@ -12,6 +12,7 @@ from collective.clients.node_lists import read_nodes
 from collective.clients.output import Output
 from collective.clients.parser import Parser
 from collective.config import ClientConfig
+from collective.errors import UsageError
 
 
 def make_parser() -> Parser:
@@ -25,6 +26,7 @@ def make_parser() -> Parser:
         examples=[
             "crpc setup --dry-run",
             "crpc setup --node 'web[01-20].my.net' --dry-run",
+            "crpc setup --stream --ec2-events --dry-run",
             "crpc setup --remove --dry-run",
             "crpc setup --policies",
             "crpc setup --policies -o json",
@@ -46,6 +48,14 @@ def make_parser() -> Parser:
         action="store_true",
         help="print the IAM policies of nodes, callers and operators, filled in; change nothing",
     )
+    parser.add_argument(
+        "--stream", action="store_true", help="also let the table have a stream, which 'crpc watch' and nodes follow"
+    )
+    parser.add_argument(
+        "--ec2-events",
+        action="store_true",
+        help="also make a rule of EventBridge and a queue, which tell watchers about terminated instances",
+    )
     setup_plans.add_options(parser)
     return parser
 
@@ -54,10 +64,20 @@ def run(arguments: Sequence[str]) -> int:
     """Compare what exists with what is needed, show the differences, and apply them; return the exit code."""
     args = make_parser().parse_args(arguments)
     config = options.client_config(args)
+    _check(args, config)
     nodes = _nodes(args, config)
     if args.policies:
         return _print_policies(config, args)
     return _remove(config, args) if args.remove else _create(config, args, nodes)
+
+
+def _check(args: argparse.Namespace, config: ClientConfig) -> None:
+    """Raise UsageError for options that have no effect together."""
+    for option, given in (("--stream", args.stream), ("--ec2-events", args.ec2_events)):
+        if given and (args.remove or args.policies):
+            raise UsageError(f"{option}: not allowed with --remove or --policies")
+        if given and not _has_registry(config):
+            raise UsageError(f"{option}: no registry to watch (client.yaml has 'registry: none')")
 
 
 def _print_policies(config: ClientConfig, args: argparse.Namespace) -> int:
@@ -90,10 +110,15 @@ def _nodes(args: argparse.Namespace, config: ClientConfig) -> list[str]:
 
 def _create(config: ClientConfig, args: argparse.Namespace, nodes: Sequence[str]) -> int:
     from collective.setup.aws_inventory import Cloud
-    from collective.setup.creation import creation
+    from collective.setup.creation import Extras, creation
 
     plan = creation(
-        Cloud.connect(config), config.collective, registry=_has_registry(config), runs=_has_runs(config), nodes=nodes
+        Cloud.connect(config),
+        config.collective,
+        registry=_has_registry(config),
+        runs=_has_runs(config),
+        nodes=nodes,
+        extras=Extras(args.stream, args.ec2_events),
     )
     return setup_plans.confirm_and_apply(plan, args)
 

@@ -61,6 +61,6 @@ def _select(call: SavedCall, node: str) -> None:
     """Reduce a call to one node; raise UsageError if it was not part of the call."""
     known = {*call.outcomes.expected, *call.outcomes.replies, *call.outcomes.silent}
     if node not in known:
-        hint = suggest(node, known, "'crpc show RUN -o table' lists its nodes")
+        hint = suggest(node, [*known, saved_runs.LAST], "'crpc show RUN -o table' lists its nodes")
         raise UsageError(f"node '{node}' is not in run {saved_runs.short(call.request_id)} ({hint})")
     call.outcomes = call.outcomes.only(node)

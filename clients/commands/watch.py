@@ -66,7 +66,7 @@ def run(arguments: Sequence[str]) -> int:
     from collective.membership.serf_convention import Self
 
     store = StateFile(path, config.collective)
-    with watching(config, store, view, settle=args.settle, ping=not args.no_ping) as found:
+    with watching(config, store, view, settle=args.settle, ping=not args.no_ping, ec2_events=args.ec2_events) as found:
         handler = CommandHandler(command, Self(config.sender)) if command else None
         printer = EventPrinter(args, handler, streaming=streaming)
         _watch(args, store, found, printer)
@@ -86,6 +86,8 @@ def _watch(args: Namespace, store: StateFile, found: Watching, printer: EventPri
             delivery.offer(found.watcher.step())
             delivery.finish()
             return
+        if found.terminations:
+            found.terminations.start()
         end = time.monotonic() + (args.for_ or float("inf"))
         while (left := end - time.monotonic()) > 0:
             delivery.pause(min(found.watcher.pause(args.every), left))

@@ -2,7 +2,9 @@
 
 nodes.py             ExportedNode: what a form is made of; read_nodes reads them
 groups.py            names of groups and labels from facts and classes
-ansible.py, prometheus.py, nagios.py, host_files.py      one function for each form
+forms.py             which nodes a form can hold, and its text
+ansible.py, prometheus.py, nagios.py, host_files.py, puppet.py      one function for each form
+http_discovery.py    the targets of Prometheus over HTTP
 
 Facts and classes come from nodes, which may be hostile: each form passes only values that it can hold safely.
 """

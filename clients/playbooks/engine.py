@@ -24,11 +24,11 @@ from collective import durations
 from collective.clients.playbooks import progress
 from collective.clients.playbooks.definition import CONTINUE, RUN, PlaybookDefinition, PlaybookStep
 from collective.clients.playbooks.expressions import resolved
-from collective.clients.playbooks.results import EndedStep, StepFailure, StepResult, omitted
-from collective.clients.playbooks.saved_state import PlaybookState, has_secret, without_secrets
+from collective.clients.playbooks.finished_steps import FinishedSteps
+from collective.clients.playbooks.results import EndedStep, StepFailure, StepResult, contained, omitted, worst
 from collective.clients.playbooks.scope import StepScope
 from collective.errors import CollectiveError, UsageError
-from collective.exit_codes import FAILED, OK, SILENT, STOPPED, exit_code
+from collective.exit_codes import FAILED, OK, STOPPED, exit_code
 
 if TYPE_CHECKING:
     from collective.clients.playbooks.progress import PlaybookProgress
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
 MOST_ITEMS = 1000  # of one loop
 MOST_SECONDS = 604800.0  # of a playbook's `timeout`
-_WORST = (STOPPED, FAILED, SILENT)
 _INTERRUPTED = "interrupted"
 
 StepWork = Callable[[PlaybookStep, StepScope, str], StepResult]
@@ -51,13 +50,12 @@ class PlaybookEngine:
 
     playbook: PlaybookDefinition
     work: Mapping[str, StepWork]
-    state: PlaybookState
+    finished: FinishedSteps
     progress: PlaybookProgress
     clock: RoundClock
     stop_calls: Callable[[str], None] = lambda _reason: None
     in_threads: bool = True
     codes: list[int] = field(default_factory=list)  # of failures after which it continued
-    _unsaved: set[str] = field(default_factory=set)  # keys of finished steps that are not in the state
     _interrupted: bool = False
     _error: Exception | None = None
     _deadline: float = 0.0
@@ -76,7 +74,7 @@ class PlaybookEngine:
         """Return the exit code: that of the failure, or the worst one of those after which it continued."""
         if failure is not None:
             return failure.code
-        return next((code for code in _WORST if code in self.codes), max(self.codes, default=OK))
+        return worst(self.codes)
 
     # -- the order
 
@@ -91,7 +89,7 @@ class PlaybookEngine:
         """Run one step, with its rescue and always; return the failure that stops the playbook."""
         if over := self._over(step, scope):
             return over
-        if self._restore(step, scope):
+        if self._restored(step, scope):
             return None
         began = self.clock.now()
         ended = self._handled(step, scope)
@@ -102,17 +100,17 @@ class PlaybookEngine:
         if step.number:
             self.progress.end(step, scope, ended, self.clock.now() - began)
         if ended.failure is None:
-            self._note(step, scope, ended.result)
+            self.finished.note(step, scope, ended.result)
         return ended.failure
 
     def _over(self, step: PlaybookStep, scope: StepScope) -> StepFailure | None:
         """Return why no further step begins."""
         if not scope.cleaning and (self._interrupted or self._error):
-            return self._failure(step, scope, STOPPED, _INTERRUPTED, final=True)
+            return StepFailure.at(step, scope, STOPPED, _INTERRUPTED, final=True)
         if not scope.cleaning and self.clock.now() >= self._deadline:
-            return self._failure(step, scope, STOPPED, "the timeout of the playbook is over", final=True)
+            return StepFailure.at(step, scope, STOPPED, "the timeout of the playbook is over", final=True)
         if any(halted.is_set() for halted in scope.halted):
-            return replace(self._failure(step, scope, STOPPED, "a parallel step failed"), began=False)
+            return replace(StepFailure.at(step, scope, STOPPED, "a parallel step failed"), began=False)
         return None
 
     def _handled(self, step: PlaybookStep, scope: StepScope) -> EndedStep:
@@ -127,14 +125,14 @@ class PlaybookEngine:
                 return EndedStep(progress.OK, result)
             return self._after_failure(step, scope, result, failure)
         except UsageError as error:  # of an expression
-            return self._after_failure(step, scope, result, self._failure(step, scope, exit_code(error), str(error)))
+            return self._after_failure(step, scope, result, StepFailure.at(step, scope, exit_code(error), str(error)))
         except KeyboardInterrupt:
             self._interrupted = True
-            return EndedStep(progress.FAILED, result, self._failure(step, scope, STOPPED, _INTERRUPTED, final=True))
+            return EndedStep(progress.FAILED, result, StepFailure.at(step, scope, STOPPED, _INTERRUPTED, final=True))
         except Exception as error:  # such as a reader that has closed our output: `always` runs before it is raised
             self.progress.muted = True
             self._error = self._error or error
-            return EndedStep(progress.FAILED, result, self._failure(step, scope, FAILED, str(error), final=True))
+            return EndedStep(progress.FAILED, result, StepFailure.at(step, scope, FAILED, str(error), final=True))
 
     def _after_failure(
         self, step: PlaybookStep, scope: StepScope, result: StepResult, failure: StepFailure
@@ -179,7 +177,7 @@ class PlaybookEngine:
             "include": self._include,
         }
         if step.number:
-            self._begin(step, scope)
+            self.progress.begin(step, scope)
         try:
             if step.kind in containers:
                 result, failure = containers[step.kind](step, scope)
@@ -194,27 +192,21 @@ class PlaybookEngine:
         self.progress.secrets.update(result.secret)
         scope.result_of(step, result.data)
         if failure is None and result.code != OK:
-            failure = self._failure(step, scope, result.code, result.message, final=result.interrupted)
+            failure = StepFailure.at(step, scope, result.code, result.message, final=result.interrupted)
         return result, failure
 
     def _group(self, step: PlaybookStep, scope: StepScope) -> tuple[StepResult, StepFailure | None]:
-        return _contained(self._steps(step.steps, scope))
+        return contained(self._steps(step.steps, scope))
 
     def _loop(self, step: PlaybookStep, scope: StepScope) -> tuple[StepResult, StepFailure | None]:
-        items = resolved(step.body["in"], scope.values())
-        place = step.place.at("for_each", "in")
-        if not isinstance(items, list):
-            raise UsageError(f"{place}: in: must be a list, not '{str(items)[:60]}'")
-        if len(items) > MOST_ITEMS:
-            raise UsageError(f"{place}: in: {len(items)} items, the limit is {MOST_ITEMS}")
         results, failure = [], None
-        for number, item in enumerate(items, start=1):
+        for number, item in enumerate(_items(step, scope), start=1):
             one = scope.round(step, number, item)
             failure = self._steps(step.steps, one)
             results.append({"item": item, "steps": one.set_below(step)["steps"]})
             if failure is not None:
                 break
-        return _contained(failure, results=results)
+        return contained(failure, results=results)
 
     def _parallel(self, step: PlaybookStep, scope: StepScope) -> tuple[StepResult, StepFailure | None]:
         """Run the branches at once; when one has failed, the others begin no further step."""
@@ -227,7 +219,7 @@ class PlaybookEngine:
         scope.join(branches)
         found = [failure for failure in failures if failure is not None]
         found.sort(key=lambda failure: (not failure.final, not failure.began))
-        return _contained(next(iter(found), None))
+        return contained(next(iter(found), None))
 
     def _in_threads(
         self, steps: Sequence[PlaybookStep], branches: Sequence[StepScope], halted: Event
@@ -253,52 +245,27 @@ class PlaybookEngine:
         self.progress.secrets.update(expected.secret_texts(inputs))
         inner = scope.included(step, inputs)
         failure = self._step(step.playbook_included.root, inner)
-        return _contained(failure, vars=inner.vars)
+        return contained(failure, vars=inner.vars)
 
-    # -- the state, and what is printed
+    # -- what is known and printed
 
-    def _restore(self, step: PlaybookStep, scope: StepScope) -> bool:
-        """Take the result of a step that has finished in the run that is resumed; return whether it has."""
-        entry = self.state.finished(scope.saved_key(step), step) if step.number and scope.recorded else None
-        if entry is None:
+    def _restored(self, step: PlaybookStep, scope: StepScope) -> bool:
+        """Return whether a step has finished in the run that is resumed; its result is then known."""
+        code = self.finished.restore(step, scope)
+        if code is None:
             return False
-        scope.vars.update(entry.get("vars", {}))
-        scope.steps.update(entry.get("steps", {}))
-        scope.result_of(step, entry["data"])
-        if entry["code"] != OK:
-            self.codes.append(entry["code"])
-        self.progress.end(step, scope, EndedStep(progress.BEFORE, StepResult(code=entry["code"])), 0.0)
+        if code != OK:
+            self.codes.append(code)
+        self.progress.end(step, scope, EndedStep(progress.BEFORE, StepResult(code=code)), 0.0)
         return True
 
-    def _note(self, step: PlaybookStep, scope: StepScope, result: StepResult) -> None:
-        """Write that a step has finished; a variable that holds a secret is set again by a resumed run."""
-        key = scope.saved_key(step)
-        if not step.number or not scope.recorded:
-            return
-        secrets = tuple(self.progress.secrets)
-        found = {"code": result.code, "data": dict(result.data), **scope.set_below(step)}
-        if step.kind == "set":
-            found["vars"] = {name: scope.vars[name] for name in step.body}
-        saved = without_secrets(found, secrets)
-        below = tuple(f"{key}{mark}" for mark in ".[/")
-        if result.unsaved or has_secret(saved["vars"]) or any(one.startswith(below) for one in self._unsaved):
-            self._unsaved.add(key)
-            return
-        self.state.note_finished(key, step, saved)
 
-    def _begin(self, step: PlaybookStep, scope: StepScope) -> None:
-        detail = ""
-        if step.kind == "call" and step.name != (call := f"{step.body['agent']} {step.body['action']}"):
-            detail = call
-        self.progress.begin(scope.key(step), scope.title(step), detail)
-
-    def _failure(
-        self, step: PlaybookStep, scope: StepScope, code: int, message: str, *, final: bool = False
-    ) -> StepFailure:
-        return StepFailure(step, scope.key(step), scope.title(step), code, message, final)
-
-
-def _contained(failure: StepFailure | None, **data: Any) -> tuple[StepResult, StepFailure | None]:
-    """Return the result of a step with steps below it."""
-    code = failure.code if failure else OK
-    return StepResult({"ran": True, "succeeded": failure is None, "exit": code, **data}, code), failure
+def _items(step: PlaybookStep, scope: StepScope) -> list[Any]:
+    """Return the items of a loop. Raises UsageError for what is not a list, and for too many."""
+    items = resolved(step.body["in"], scope.values())
+    place = step.place.at("for_each", "in")
+    if not isinstance(items, list):
+        raise UsageError(f"{place}: in: must be a list, not '{str(items)[:60]}'")
+    if len(items) > MOST_ITEMS:
+        raise UsageError(f"{place}: in: {len(items)} items, the limit is {MOST_ITEMS}")
+    return items

@@ -44,10 +44,11 @@ class PlaybookProgress:
         """Whether results are printed as text as they arrive."""
         return bool(self.args.output == "text") and not self.muted
 
-    def begin(self, key: str, title: str, detail: str = "") -> None:
+    def begin(self, step: PlaybookStep, scope: StepScope) -> None:
         """Print the heading of a step."""
+        call = f"{step.body['agent']} {step.body['action']}" if step.kind == "call" else step.name
         if self.is_text and not self.args.quiet:
-            self._line(f"[{key}] {title}{f': {detail}' if detail else ''}")
+            self._line(f"[{scope.key(step)}] {scope.title(step)}{f': {call}' if call != step.name else ''}")
 
     def end(self, step: PlaybookStep, scope: StepScope, ended: EndedStep, seconds: float) -> None:
         """Keep the row of a step; print a line if it is not simply OK."""

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from collective.clients.playbooks.definition import PlaybookStep
-from collective.exit_codes import OK
+from collective.exit_codes import FAILED, OK, SILENT, STOPPED
 from collective.text import plural
 
 if TYPE_CHECKING:
+    from collective.clients.playbooks.scope import StepScope
     from collective.fleet.outcomes import Outcomes
     from collective.messages import Reply
 
+_WORST = (STOPPED, FAILED, SILENT)
 _LONGEST = 200  # characters of what a node says in a message
 GROUPS = ("ok", "failed", "silent", "skipped")  # of nodes
 _NO_NODES: Mapping[str, Any] = {"ok": [], "failed": [], "silent": [], "skipped": [], "nodes": [], "replies": {}}
@@ -60,6 +62,11 @@ class StepFailure:
     final: bool = False
     began: bool = True
 
+    @classmethod
+    def at(cls, step: PlaybookStep, scope: StepScope, code: int, message: str, *, final: bool = False) -> StepFailure:
+        """Return the failure of a step."""
+        return cls(step, scope.key(step), scope.title(step), code, message, final)
+
     def values(self) -> dict[str, Any]:
         """Return the variable `failure`."""
         return {"step": self.title, "number": self.key, "message": self.message, "exit": self.code}
@@ -72,6 +79,17 @@ class EndedStep:
     outcome: str
     result: StepResult
     failure: StepFailure | None = None
+
+
+def contained(failure: StepFailure | None, **data: Any) -> tuple[StepResult, StepFailure | None]:
+    """Return the result of a step with steps below it."""
+    code = failure.code if failure else OK
+    return StepResult({"ran": True, "succeeded": failure is None, "exit": code, **data}, code), failure
+
+
+def worst(codes: Sequence[int]) -> int:
+    """Return the exit code of several failures."""
+    return next((code for code in _WORST if code in codes), max(codes, default=OK))
 
 
 def omitted(step: PlaybookStep) -> dict[str, Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +14,11 @@ from collective.clients.options import run_folder
 from collective.clients.output import Output, show
 from collective.clients.playbooks import progress as outcomes
 from collective.clients.playbooks.engine import PlaybookEngine
+from collective.clients.playbooks.finished_steps import FinishedSteps
 from collective.clients.playbooks.node_work import NodeWork
+from collective.clients.playbooks.notices import PlaybookNotices
 from collective.clients.playbooks.preview import PlaybookPreview
 from collective.clients.playbooks.progress import COLUMNS, PlaybookProgress
-from collective.clients.playbooks.results import GROUPS
 from collective.clients.playbooks.saved_state import PlaybookRun, PlaybookState, read_earlier
 from collective.clients.playbooks.scope import LazyFacts, StepScope
 from collective.clients.playbooks.step_work import LocalWork
@@ -34,6 +34,7 @@ from collective.text import plural
 
 if TYPE_CHECKING:
     from collective.catalog import Catalog
+    from collective.clients.notifier import Notifier
     from collective.clients.playbooks.definition import PlaybookDefinition
     from collective.clients.playbooks.results import StepFailure
     from collective.config import ClientConfig
@@ -58,13 +59,13 @@ class PlaybookCommand:
 
     def run_on(self, fleet: Fleet, words: Sequence[str], clock: RoundClock) -> int:
         """Run the playbook on a fleet; return the exit code, and raise like `run`."""
-        notifier(self.args, self.config)  # a wrong URL is an error before anything is sent
+        places = notifier(self.args, self.config)  # a wrong URL is an error before anything is sent
         folder = self._folder()
         earlier = self._earlier(folder) if self.args.resume else None
         inputs = self._inputs(words, earlier)
         PlaybookPreview(self.args, self.config, self.catalog).look(self.scope(inputs, fleet))
         state = PlaybookState(self.playbook, new_id(), folder, earlier)
-        return self._run(fleet, self.scope(inputs, fleet), state, clock)
+        return self._run(fleet, self.scope(inputs, fleet), state, clock, places)
 
     def scope(self, inputs: Mapping[str, Any], fleet: Fleet | None) -> StepScope:
         """Return what the expressions of the playbook see at its beginning."""
@@ -77,20 +78,17 @@ class PlaybookCommand:
         facts = {} if fleet is None else LazyFacts(lambda: {one.identity: one.facts for one in fleet.records()})
         return StepScope(self.playbook, inputs, about, facts)
 
-    def _run(self, fleet: Fleet, scope: StepScope, state: PlaybookState, clock: RoundClock) -> int:
+    def _run(self, fleet: Fleet, scope: StepScope, state: PlaybookState, clock: RoundClock, places: Notifier) -> int:
         action = self.playbook.inputs
         shown = PlaybookProgress(self.args, secrets=set(action.secret_texts(scope.inputs)))
         public = {name: value for name, value in scope.inputs.items() if name not in action.secrets}
         state.begin({**scope.about, "file": str(self.playbook.file.path.resolve())}, public)
         nodes = NodeWork(self.args, fleet, state, shown, clock)
-        engine = PlaybookEngine(
-            self.playbook,
-            work(nodes, LocalWork(self.args, shown, self.config.notify)),
-            state,
-            shown,
-            clock,
-            nodes.stop,
-        )
+        about = {**scope.about, "run": state.run, "agent": "playbook", "action": self.playbook.name}
+        notices = PlaybookNotices(places, about, nodes.outcomes)
+        local = LocalWork(self.args, shown, self.config.notify, notices)
+        finished = FinishedSteps(state, shown.secrets)
+        engine = PlaybookEngine(self.playbook, work(nodes, local), finished, shown, clock, nodes.stop)
         try:
             with interruptible():
                 failure = engine.run(scope)
@@ -98,8 +96,7 @@ class PlaybookCommand:
         finally:
             state.close()
         code = engine.exit_code(failure)
-        message = shown.masked(failure.message) if failure else ""
-        self._notify(nodes.outcomes, {**scope.about, "run": state.run, "why": message, "exit": code})
+        notices.ended(code, shown.masked(failure.message) if failure else "")
         self._print(shown, scope, state, failure, code)
         return code
 
@@ -115,13 +112,6 @@ class PlaybookCommand:
         hint = f" (resume with '{resume}')" if state.saves else ""
         where = f"step {failure.key} '{failure.title}' ({failure.step.place})"
         shown.say(f"playbook {name}: stopped at {where}: {failure.message}{hint}")
-
-    def _notify(self, outcomes: Mapping[str, str], about: Mapping[str, Any]) -> None:
-        """Notify that the playbook has ended; the nodes are those of all calls, with their last outcome."""
-        nodes = {group: sorted(node for node in outcomes if outcomes[node] == group) for group in GROUPS}
-        document = {**about, **nodes, "agent": "playbook", "action": self.playbook.name, "nodes": len(outcomes)}
-        with closing(notifier(self.args, self.config)) as places:
-            places.send("fail" if about["exit"] else "end", document)
 
     def _print(
         self,

@@ -16,6 +16,7 @@ from collective.clients.playbooks.definition import PlaybookStep
 from collective.clients.playbooks.expressions import resolved
 from collective.clients.playbooks.input_schema import schema_action
 from collective.clients.playbooks.local_command import TIMEOUT, run_command
+from collective.clients.playbooks.notices import PlaybookNotices
 from collective.clients.playbooks.progress import PlaybookProgress
 from collective.clients.playbooks.results import StepResult
 from collective.clients.playbooks.scope import StepScope
@@ -30,13 +31,18 @@ _ANSWER = "answer"
 class LocalWork:
     """Does what a step does on the caller's machine. `args` are the options of `crpc playbook run`.
 
-    `places` are those of `notify` in client.yaml.
+    `places` are those of `notify` in client.yaml, `notices` tell people that a question waits for them.
     """
 
     def __init__(
-        self, args: argparse.Namespace, progress: PlaybookProgress, places: Mapping[str, Mapping[str, Any]]
+        self,
+        args: argparse.Namespace,
+        progress: PlaybookProgress,
+        places: Mapping[str, Mapping[str, Any]],
+        notices: PlaybookNotices,
     ) -> None:
         self._args = args
+        self._notices = notices
         self._places = places
         self._progress = progress
 
@@ -65,6 +71,7 @@ class LocalWork:
             return StepResult({**_simple(OK), "answer": True})
         if not sys.stdin.isatty():
             return _refused(f"'{question}': standard input is not a terminal to ask on (use --yes)")
+        self._notices.waiting(self._progress.masked(question))
         if not ask_whether(question):
             return _refused(f"'{question}': not confirmed")
         return StepResult({**_simple(OK), "answer": True})
@@ -74,6 +81,7 @@ class LocalWork:
         action = schema_action(step.name, answer_schema(schema), step.place.at("ask", "input"))
         is_secret = _ANSWER in action.secrets
         if sys.stdin.isatty():
+            self._notices.waiting(self._progress.masked(question))
             typed = getpass(f"{question} ") if is_secret else ask(f"{question} ")
             text = f"@{typed}" if typed.startswith("@") else typed  # it does not name a file
             data = read_inputs([f"{_ANSWER}={text}"], action) if typed or "default" not in schema else {}

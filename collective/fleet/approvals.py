@@ -67,6 +67,14 @@ def approve(plan: Mapping[str, Any], caller: str, sign: SignPayload) -> dict[str
     return {**plan, "approval": {"document": text, "signatures": {**given, caller: signature}}}
 
 
+def expires(plan: Mapping[str, Any]) -> float:
+    """Return when the approvals of a saved plan expire, in Unix seconds; 0 if its document cannot be read."""
+    try:
+        return float(read_document(plan["approval"]["document"])["expires"])
+    except UsageError:
+        return 0.0
+
+
 def approved_run(approvals: Mapping[str, Any]) -> str:
     """Return the ID of the run that approvals are for, which all of its requests name."""
     return str(read_document(approvals["document"])["run"])

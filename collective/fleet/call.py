@@ -22,6 +22,7 @@ from itertools import takewhile
 
 from collective import ddl
 from collective.errors import Aborted, Failed
+from collective.fleet.backlog import LAST_LOOK, MOST_BACKLOG, Backlog
 from collective.fleet.call_clock import BroadcastWindow, CallClock
 from collective.fleet.call_timings import FIRST_REPLY, LAST_REPLY, SENT, SIGNED, CallTimings
 from collective.fleet.gate_view import gate_view
@@ -41,13 +42,12 @@ from collective.fleet.sent_requests import SentRequests
 from collective.fleet.steps import NO_SENDERS, NodeStep, NodeSteps, in_order
 from collective.fleet.unresponsive import UnresponsiveNodes
 from collective.messages import Reply
-from collective.transport import BATCH, Delivery
+from collective.transport import Delivery
 
 _MIN_POLL = 1.0  # seconds; looking into node queues is not urgent, and SQS polls for whole seconds
 _MAY_PASS = (Aborted.statuscode, Failed.statuscode)  # status codes of failures that a retry may change
 _NEVER_RETRIED = frozenset({"denied", "filtered", "not_evaluated"})  # reasons of failures that a retry does not change
 _UNKNOWN = 100  # replies that a broadcast is taken to have
-_BACKLOG = 5.0  # seconds by which timeouts are extended while more replies are waiting to be received
 
 
 class Call:
@@ -101,8 +101,8 @@ class Call:
         self._replies = ReplyQueue(sender.transport, slot)
         self._record = record
         self._clock = CallClock(clock)
+        self._backlog = Backlog(self._clock.began)
         self._timings = CallTimings()
-        self._backlog = False  # replies arrive in full receives: it is too early to look for silent nodes
         self._window: BroadcastWindow | None = None
         self._keeper = GateKeeper(gates, rollout, self._clock.began, record)
         self._log = RolloutLog(rollout, self._unresponsive, action, self._clock.began)
@@ -153,7 +153,7 @@ class Call:
         try:
             while (wait := self._next_wait()) is not None:
                 yield from self._clock.suspended_for(self._receive(wait))
-                if not self._backlog:
+                if not self._backlog.full:  # else it is too early to look for silent nodes
                     unresponsive = self._unresponsive.find(self._rollout.working, self._clock.now())
                     self._rollout.give_up(unresponsive, self._clock.now(), repeatable=True)
                 self._log.hint_no_reply(self.outcomes, self._clock.now())
@@ -274,11 +274,16 @@ class Call:
         """Return how many seconds to wait for the next message; None when the call is over."""
         now = self._clock.now()
         if self._window is not None:
-            return self._window.left(now)
+            left = self._window.left(now)
+            late = self._backlog.waiting and now < self._window.deadline + MOST_BACKLOG
+            return LAST_LOOK if left is None and late else left
         if self._rollout.over or self.cut_short:
             return None
         look = min(max(self._unresponsive.wake() - now, _MIN_POLL), self._record.wake())
-        return max(0.0, min(self._rollout.wake() - now, self._keeper.wake(now) - now, look))
+        wake = self._rollout.wake() - now
+        if wake <= 0 and self._backlog.waiting:
+            wake = LAST_LOOK  # a timeout is over, and the reply may be in the queue
+        return max(0.0, min(wake, self._keeper.wake(now) - now, look))
 
     # -- receiving
 
@@ -288,7 +293,7 @@ class Call:
         if deliveries is None:
             return []
         now = self._clock.now()
-        self._backlog = len(deliveries) >= BATCH
+        self._backlog.note(deliveries, now, self._transport.now(), empty=self._replies.empty)
         self._replies.delete_later(deliveries, now)
         self._replies.delete_due(now)
         if deliveries:
@@ -298,8 +303,7 @@ class Call:
             self._timings.note(LAST_REPLY)
         if replies and self._window is not None:
             self._window.last_reply = now
-        # More replies may be waiting in the queue, and their nodes are not silent.
-        self._rollout.expire(now - _BACKLOG if deliveries else now)
+        self._rollout.expire(self._backlog.heard(now))
         self._replies.delete_due(self._clock.now())
         return replies
 

@@ -15,13 +15,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from collective import config as configuration
-from collective import names, signing
+from collective import signing
 from collective.catalog import Catalog
 from collective.config import ClientConfig
 from collective.errors import NoNodes
@@ -31,15 +31,15 @@ from collective.fleet.call import Call
 from collective.fleet.call_checks import check_dry_run, check_retry, pace_facts
 from collective.fleet.call_opening import CallOpener, closing_on_error
 from collective.fleet.confirmation import Confirm, require_confirmation
+from collective.fleet.connection import Connection
 from collective.fleet.discovery import Discovery
 from collective.fleet.gates import NO_GATES, Gates
-from collective.fleet.known_nodes import IntroducedNodes, KnownNodes
+from collective.fleet.known_nodes import KnownNodes
 from collective.fleet.node_finder import NodeFinder
 from collective.fleet.pace import AT_ONCE, Pace
 from collective.fleet.plan import CallPlan, Parties
 from collective.fleet.plan_surroundings import Surroundings
 from collective.fleet.recording import NO_RECORD, CallRecord
-from collective.fleet.registry_names import NamedNodes
 from collective.fleet.reply_checks import VerifyReply, accept_unverified
 from collective.fleet.steering.steered_record import SteeredRecord
 from collective.fleet.steps import NO_HOOKS, Hook, Hooks
@@ -52,21 +52,21 @@ from collective.registry import NodeRecord, Nodes
 from collective.text import plural
 from collective.transport import Transport
 
+if TYPE_CHECKING:
+    from collective.fleet.ec2_instances import Instance
+
 log = logging.getLogger(__name__)
 
 # A library configures no logging; the null handler keeps Python from printing its warnings.
 logging.getLogger("collective").addHandler(logging.NullHandler())
-
-CONNECTIONS = 28  # to SQS: for the threads that send, receive or delete at the same time
-_CACHED = 5.0  # seconds for which the contents of the registry are cached
 
 
 class Fleet:
     """The nodes of one collective, as seen by a caller. Use it as a context manager, or call `close`.
 
     Without a `registry`, nodes are discovered by broadcast. Replies are verified with the keys of `known`, or by
-    `verify_reply`. Most programs use `Fleet.connect`; the constructor is for
-    other transports and registries.
+    `verify_reply`. `instances` returns the EC2 instances for the discovery method `ec2`. Most programs use
+    `Fleet.connect`; the constructor is for other transports and registries.
     """
 
     def __init__(
@@ -79,6 +79,7 @@ class Fleet:
         sign: signing.SignPayload = signing.unsigned,
         known: KnownNodes | None = None,
         verify_reply: VerifyReply = accept_unverified,
+        instances: Callable[[], Sequence[Instance]] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.config = config
@@ -88,40 +89,39 @@ class Fleet:
         self._clock = clock
         verify = ReplyVerifier(known, registry).verify if known else verify_reply
         self._opener = CallOpener(config, transport, registry, sign, verify, clock)
-        finder = NodeFinder(config, self.catalog, registry, known, self._opener)
+        finder = NodeFinder(config, self.catalog, registry, known, self._opener, instances)
         self._selector = TargetSelector(self.catalog, finder, expect_all=config.expect_all)
 
     @classmethod
     def connect(
-        cls, config: ClientConfig | None = None, catalog: Catalog | None = None, sign: signing.SignPayload | None = None
+        cls,
+        config: ClientConfig | None = None,
+        catalog: Catalog | None = None,
+        sign: signing.SignPayload | None = None,
+        *,
+        recent: float | None = None,
     ) -> Fleet:
         """Return the fleet that `config` describes (default: `client.yaml`). Raises ConfigError.
 
-        `sign` signs requests; default: with the key in `config`.
+        `sign` signs requests; default: with the key in `config`. With `recent`, a read of the registry by this user
+        that is at most `recent` seconds old is used again, and AWS is asked only if there is none.
         """
-        from collective.aws.session import AWS
-        from collective.registry.cached import CachedNodes
-        from collective.registry.dynamodb import DynamoDBRegistry
-        from collective.registry.snapshot_nodes import SnapshotNodes
         from collective.signing import caller_key
-        from collective.transport.sqs import SQSTransport
 
         config = config or configuration.load_client()
-        aws = AWS.of(config)
         known = KnownNodes(config.state, config.collective, accept_new=config.new_nodes == "accept")
+        connection = Connection(config, known)
         registry = None
         if config.registry == "dynamodb":
-            table = DynamoDBRegistry(aws, names.table(config.collective))
-            large = SnapshotNodes(table, config.state / f"registry_{config.collective}.snapshot")
-            named = NamedNodes(IntroducedNodes(large, known), config.state, config.collective)
-            registry = CachedNodes(named, _CACHED)
+            registry = connection.registry if recent is None else connection.recent_registry(recent)
         return cls(
             config,
-            SQSTransport(aws, connections=CONNECTIONS),
+            connection.transport if recent is None else connection.lazy_transport(),
             registry,
             catalog=catalog,
             sign=sign or caller_key.signing(config.key),
             known=known,
+            instances=connection.instances,
         )
 
     def __enter__(self) -> Fleet:

@@ -153,16 +153,25 @@ def content(plan: CallPlan) -> dict[str, Any]:
 def read_saved(path: Path) -> dict[str, Any]:
     """Return the document of a saved plan, whose signature is not verified yet; raise UsageError when it is not one."""
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}") from None
+    except ValueError:
+        raise UsageError(f"{path}: not UTF-8 (a plan is written by --save-plan)") from None
+    return checked(text, str(path))
+
+
+def checked(text: str, where: str) -> dict[str, Any]:
+    """Return the document of a saved plan, as `read_saved` does; `where` names it in messages."""
+    try:
+        document = json.loads(text)
     except (ValueError, RecursionError):
-        raise UsageError(f"{path}: not JSON (a plan is written by --save-plan)") from None
+        raise UsageError(f"{where}: not JSON (a plan is written by --save-plan)") from None
     if not isinstance(document, dict) or document.get("schema") != schemas.schema_id(_SCHEMA):
-        raise UsageError(f"{path}: not a plan (a plan is written by --save-plan)")
+        raise UsageError(f"{where}: not a plan (a plan is written by --save-plan)")
     problem = SchemaCheck(schemas.load(_SCHEMA)).first_error(document, OUTPUT_SECONDS)
     if problem:
-        raise UsageError(f"{path}: not a valid plan: {problem.message} (make a new plan)")
+        raise UsageError(f"{where}: not a valid plan: {problem.message} (make a new plan)")
     return document
 
 

@@ -19,13 +19,17 @@ from collective.transport import BATCH, Delivery
 _MANY = BATCH // 2  # messages of one receive that let one more poll begin
 MOST_WAITING = 200  # received replies that wait for the caller: it deletes them, or they are received again after 2 s
 _AWAY = 3.0  # seconds for which replies are received while the caller checks those that it has taken
+LONG = 1.0  # seconds from which on a poll of SQS asks all its servers: a shorter one may find nothing in a full queue
 _GATHER = 0.015  # seconds in which more replies gather before the next receive, while many are awaited
 
 Receive = Callable[[float], list[Delivery]]
 
 
 class Receivers:
-    """Up to `most` threads that call `receive` with a wait in seconds."""
+    """Up to `most` threads that call `receive` with a wait in seconds.
+
+    `empty`: since the last messages, a long poll has found no others.
+    """
 
     def __init__(self, receive: Receive, most: int) -> None:
         self._receive = receive
@@ -37,6 +41,8 @@ class Receivers:
         self._polling = 0
         self._tickets = 0  # polls that followers may begin
         self._closed = False
+        self.empty = False
+        self._looks = 0  # polls that have shown that the queue is empty
         self._followers = most - 1
         jobs = [self._lead, *[self._follow] * self._followers]
         self._threads = [threading.Thread(target=job, name="replies", daemon=True) for job in jobs]
@@ -44,15 +50,16 @@ class Receivers:
             thread.start()
 
     def take(self, wait: float, awaited: int) -> list[Delivery]:
-        """Return all that was received; wait at most `wait` seconds for the first. `awaited` replies are missing.
+        """Return all that was received; wait at most `wait` seconds for the first, or until the queue is found empty.
 
-        Raises the error of a receive.
+        `awaited` replies are missing. Raises the error of a receive.
         """
         with self._changed:
             self._awaited = awaited
             self._deadline = time.monotonic() + wait
             self._changed.notify_all()
-            self._changed.wait_for(lambda: self._received or self._error, wait)
+            looks = self._looks
+            self._changed.wait_for(lambda: self._received or self._error or self._looks > looks, wait)
             self._deadline = max(self._deadline, time.monotonic() + _AWAY) if self._received else self._deadline
             error, self._error = self._error, None
             if error:
@@ -60,6 +67,14 @@ class Receivers:
             taken, self._received = self._received, []
             self._awaited -= len(taken)
             return taken
+
+    def _note_empty(self, found: bool, wait: float) -> None:
+        """Note whether a poll has shown that the queue is empty: an open one may have taken messages."""
+        if found:
+            self.empty = False
+        elif wait >= LONG and not self._polling:
+            self.empty = True
+            self._looks += 1
 
     def close(self) -> None:
         """Begin no further poll. Polls that are open end by themselves."""
@@ -112,6 +127,8 @@ class Receivers:
             self._polling -= 1
             self._received += found
             self._error = self._error or error
+            if not error:
+                self._note_empty(bool(found), wait)
             if len(found) >= _MANY:
                 self._tickets = min(self._tickets + 1 + (wait == 0), self._followers)
             self._changed.notify_all()

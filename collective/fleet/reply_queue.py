@@ -6,7 +6,7 @@ import logging
 from concurrent.futures import ThreadPoolExecutor
 
 from collective.errors import NotFound, TransportError
-from collective.fleet.receivers import Receivers
+from collective.fleet.receivers import LONG, Receivers
 from collective.fleet.reply_slots import Slot
 from collective.transport import BATCH, LONGEST_POLL, Delivery, Transport
 
@@ -18,13 +18,17 @@ _DELETE_DELAY = 1.0  # seconds until a received reply is deleted at the latest; 
 
 
 class ReplyQueue:
-    """Receives and deletes the messages of a reply slot. Times are in seconds, by the call's clock."""
+    """Receives and deletes the messages of a reply slot. Times are in seconds, by the call's clock.
+
+    `empty`: since the last messages, a long poll has found no others.
+    """
 
     def __init__(self, transport: Transport, slot: Slot) -> None:
         self._transport = transport
         self._threads = min(MOST_THREADS, transport.connections)
         self._receivers: Receivers | None = None
         self._slot = slot
+        self.empty = False
         self._undeleted: list[Delivery] = []
         self._undeleted_since = 0.0
         self._background = ThreadPoolExecutor(self._threads, thread_name_prefix="acknowledge")
@@ -37,7 +41,12 @@ class ReplyQueue:
         if awaited > FEW and self._threads > 1 and self._receivers is None:
             self._receivers = Receivers(self._receive, min(self._threads, 1 + awaited // FEW))
         try:
-            return self._receivers.take(wait, awaited) if self._receivers else self._receive(wait)
+            if self._receivers:
+                found, self.empty = self._receivers.take(wait, awaited), self._receivers.empty
+            else:
+                found = self._receive(wait)
+                self.empty = not found and (self.empty or wait >= LONG)
+            return found
         except NotFound:
             self._slot.store(self._transport.open_replies(self._slot.queue))
             return None

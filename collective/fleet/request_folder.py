@@ -1,6 +1,6 @@
 """The folder of requests that wait for approvals: one saved plan each, by the ID of its run.
 
-It may be shared by several callers: signatures are added under a lock, so that two that approve at once both count.
+It may be shared by several callers: a file is replaced under a lock, and only if it is still the one that was read.
 """
 
 from __future__ import annotations
@@ -8,74 +8,94 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import re
 import secrets
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from collective.errors import UsageError
+from collective.fleet import approvals
 from collective.fleet.plan import read_saved
+from collective.fleet.request_store import KEPT, Document, is_whole_id, only
 
-KEPT = 7 * 86400.0  # seconds after which an expired request is deleted
-_ID = re.compile(r"[0-9a-f]{32}")
-_PART = re.compile(r"[0-9a-f]{4,32}")
 
-Document = dict[str, Any]
+class PlanFile:
+    """A saved plan in a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path: Path | None = path
+        self._path = path
+        self.where = str(path)
+        self._seen: Document | None = None
+
+    def read(self) -> Document:
+        """Return the plan as it is now."""
+        self._seen = read_saved(self._path)
+        return self._seen
+
+    def replace(self, after: Mapping[str, Any]) -> bool:
+        """Write a plan, unless another one than that which was read is there now."""
+        with _locked(self._path):
+            if read_saved(self._path) != self._seen:
+                return False
+            _replace_file(self._path, after)
+        return True
 
 
 class RequestFolder:
-    """The requests in the folder `path`. Methods raise UsageError when it cannot be read or written."""
+    """The requests in the folder `path`. Methods raise UsageError when it cannot be read or written.
 
-    def __init__(self, path: Path) -> None:
+    `now` returns the time in Unix seconds.
+    """
+
+    def __init__(self, path: Path, now: Callable[[], float] = time.time) -> None:
         self.path = path
+        self._now = now
 
-    def add(self, document: Mapping[str, Any], expired: Callable[[Document], float]) -> Path:
-        """Write a new request; return its path. Those whose time, by `expired`, is over for long are deleted."""
-        path = self.path / f"{document['run']}.json"
+    def add(self, document: Mapping[str, Any]) -> PlanFile:
+        """Write a new request; those whose time has been over for long are deleted."""
+        path = self._file(document["run"])
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             with path.open("x", encoding="utf-8") as file:
                 file.write(_text(document))
         except OSError as error:
             raise UsageError(f"{path}: cannot be written: {error.strerror}") from None
-        for name, other in self.all().items():
-            if expired(other) > KEPT:
-                (self.path / f"{name}.json").unlink(missing_ok=True)
-        return path
+        for other, (_, content) in self.all().items():
+            if self._now() > approvals.expires(content) + KEPT:
+                self._file(other).unlink(missing_ok=True)
+        return PlanFile(path)
 
-    def all(self) -> dict[str, Document]:
+    def all(self) -> dict[str, tuple[PlanFile, Document]]:
         """Return the requests by ID, the oldest first; files that are not valid plans are omitted."""
-        found: dict[str, Document] = {}
+        found: dict[str, tuple[PlanFile, Document]] = {}
+        for name in self._names():
+            place = PlanFile(self._file(name))
+            try:
+                found[name] = (place, place.read())
+            except UsageError:
+                continue
+        return dict(sorted(found.items(), key=lambda item: float(item[1][1]["created"])))
+
+    def find(self, word: str) -> PlanFile:
+        """Return a request by its ID, or the beginning of it."""
+        names = [name for name in self._names() if name.startswith(word)]
+        return PlanFile(self._file(only(names, word, str(self.path))))
+
+    def _file(self, name: str) -> Path:
+        return self.path / f"{name}.json"
+
+    def _names(self) -> list[str]:
         try:
-            paths = sorted(self.path.glob("*.json"))
+            return [path.stem for path in sorted(self.path.glob("*.json")) if is_whole_id(path.stem)]
         except OSError as error:
             raise UsageError(f"{self.path}: {error.strerror}") from None
-        for path in paths:
-            if _ID.fullmatch(path.stem):
-                document = _valid(path)
-                if document is not None:
-                    found[path.stem] = document
-        return dict(sorted(found.items(), key=lambda item: float(item[1]["created"])))
-
-    def find(self, word: str) -> Path:
-        """Return the file of a request by its ID, or the beginning of it; raise UsageError for none or several."""
-        names = [path.stem for path in self.path.glob("*.json") if path.stem.startswith(word)]
-        if len(names) == 1:
-            return self.path / f"{names[0]}.json"
-        if names:
-            raise UsageError(f"{word}: several requests begin with it (give more of the ID)")
-        raise UsageError(f"{word}: neither a file nor a request in {self.path} (crpc request lists them)")
-
-
-def is_id(word: str) -> bool:
-    """Return whether a word can be the ID of a request, or the beginning of one."""
-    return _PART.fullmatch(word) is not None
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
+def _locked(path: Path) -> Iterator[None]:
     """Hold the lock of the folder of a file: others wait before they read a file that they will replace."""
     try:
         folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -88,7 +108,7 @@ def locked(path: Path) -> Iterator[None]:
         os.close(folder)
 
 
-def replace_file(path: Path, document: Mapping[str, Any]) -> None:
+def _replace_file(path: Path, document: Mapping[str, Any]) -> None:
     """Write a plan atomically: an interrupted command leaves the old one."""
     new = path.with_name(f".{path.name}.{secrets.token_hex(4)}.new")
     try:
@@ -104,13 +124,6 @@ def _lock(folder: int) -> None:
         fcntl.flock(folder, fcntl.LOCK_EX)
     except OSError:  # not every network file system has locks
         return
-
-
-def _valid(path: Path) -> Document | None:
-    try:
-        return read_saved(path)
-    except UsageError:
-        return None
 
 
 def _text(document: Mapping[str, Any]) -> str:

@@ -21,6 +21,14 @@ def unknown_names(wanted: Filter, records: Sequence[NodeRecord]) -> str:
     return next(_unknown(wanted, records), "")
 
 
+def mistyped_fact(fact: str, records: Sequence[NodeRecord]) -> str:
+    """Return that no record has a fact, with the one that was probably meant: `no node has …`; empty without one."""
+    if any(record.omitted or look_up(record.facts, fact) is not None for record in records):
+        return ""
+    hint = suggest(fact, summarized(records).facts)
+    return f"no node has the fact '{fact}' ({hint})" if hint else ""
+
+
 def _unknown(wanted: Filter, records: Sequence[NodeRecord]) -> Iterator[str]:
     known, tests = summarized(records), list(leaves(wanted))
     for fact in (test.fact for test in (*wanted.facts, *tests) if isinstance(test, FactTest)):

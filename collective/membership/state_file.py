@@ -62,11 +62,16 @@ class StateFile:
         rows = self._rows("SELECT identity, document FROM members")
         return {identity: Member.from_data(json.loads(document)) for identity, document in rows}
 
-    def add(self, events: Sequence[Event], removed: Iterable[str] = ()) -> list[Event]:
+    @property
+    def cursor(self) -> str | None:
+        """Where in the table's stream the stored events end; None if there is no such place."""
+        return self._setting("cursor") or None
+
+    def add(self, events: Sequence[Event], removed: Iterable[str] = (), cursor: str | None = None) -> list[Event]:
         """Store events, and the members after them; delete the members `removed`. Return the events with numbers."""
         numbered = []
         with self._transaction() as connection:
-            connection.execute("INSERT OR REPLACE INTO settings VALUES ('begun', '1')")
+            connection.execute("INSERT OR REPLACE INTO settings VALUES ('begun', '1'), ('cursor', ?)", (cursor or "",))
             for event in events:
                 cursor = connection.execute("INSERT INTO events (document) VALUES (NULL)")
                 data = event.to_data() | {"number": cursor.lastrowid}

@@ -5,6 +5,7 @@
     alive      stopped cleanly                   leave
     alive      not selected any more, revoked    leave, with the reason
     alive      no heartbeat, failure confirmed   failed
+    alive      its EC2 instance is terminated    failed, unless it has stopped cleanly before
     alive      other facts, classes …            update
     alive      two machines use the identity     conflict, once; its updates are ignored meanwhile
     left       registered again                  join
@@ -35,7 +36,8 @@ from collective.membership.members import (
     changes,
 )
 from collective.membership.view import MemberView, revoked_keys
-from collective.registry import Contents, NodeRecord
+from collective.registry import NodeRecord
+from collective.registry.feed import Observation
 
 
 @dataclass(frozen=True)
@@ -51,30 +53,44 @@ class NewEvent:
 class Tracker:
     """The members of one view. Times are Unix seconds by the server's clock.
 
-    A difference is a change when it has been there for `settle` seconds, except a failure.
+    A difference is a change when it has been there for `settle` seconds, except a failure. For each step, `observe`
+    what was read, `judge` suspects by verdicts that are older, and `reap`.
     """
 
     def __init__(self, view: MemberView, members: Mapping[str, Member], settle: float = 0.0) -> None:
         self.members = dict(members)
         self._view = view
         self._settle = settle
-        self._since: dict[str, float] = {}  # when a difference was first seen
+        self._unsettled: dict[str, tuple[float, NodeRecord]] = {}  # when a difference was first seen, and the record
+        self._removed: set[str] = set()  # members without a record
         self._vouched: dict[str, float] = {}  # until when a node without heartbeats is known to be alive
 
-    def observe(
-        self, contents: Contents, now: float, verdicts: Iterable[Verdict] = (), *, settle: bool = True
-    ) -> list[NewEvent]:
-        """Return the changes since the last call, and apply them. `verdicts` are older than `contents`."""
+    def observe(self, found: Observation, now: float, *, settle: bool = True) -> list[NewEvent]:
+        """Return the changes by what was read, and apply them."""
+        contents = found.contents
         records = {record.identity: record for record in contents.records}
-        found = [*self._failed(records, now, verdicts)]
+        if found.complete:
+            self._removed = self.members.keys() - records.keys() - contents.invalid.keys()
+            self._unsettled = {name: value for name, value in self._unsettled.items() if name in records}
+        else:
+            self._removed = (self._removed | found.removed) - records.keys()
+            self._unsettled = {name: value for name, value in self._unsettled.items() if name not in found.removed}
+        waiting = {name: record for name, (_, record) in self._unsettled.items()}
         revoked = revoked_keys(contents)
-        for identity, record in sorted(records.items()):
-            found += self._settled(self._compare(record, now, revoked), identity, now, settle)
-        for identity in sorted(self.members.keys() - records.keys() - contents.invalid.keys()):
-            if self.members[identity].state != ALIVE:
-                reason = "its record was removed from the registry"
-                found.append(NewEvent(REAP, self.members.pop(identity), reason=reason))
-        return found
+        events = []
+        for _, record in sorted({**waiting, **records}.items()):
+            events += self._settled(self._compare(record, now, revoked), record, now, settle)
+        return events
+
+    def judge(self, verdicts: Iterable[Verdict], now: float) -> list[NewEvent]:
+        """Return the failures that verdicts confirm, unless what was observed refutes them."""
+        return [event for verdict in verdicts for event in self._failed(verdict, now)]
+
+    def reap(self) -> list[NewEvent]:
+        """Return the removals of members that are gone and have no record."""
+        reason = "its record was removed from the registry"
+        gone = [name for name in self._removed if name in self.members and self.members[name].state != ALIVE]
+        return [NewEvent(REAP, self.members.pop(identity), reason=reason) for identity in sorted(gone)]
 
     def suspects(self, now: float) -> list[Suspect]:
         """Return the members that may have failed."""
@@ -85,28 +101,33 @@ class Tracker:
                 found.append(Suspect(identity, one.last_seen, age, age / one.period))
         return found
 
-    def _failed(self, records: Mapping[str, NodeRecord], now: float, verdicts: Iterable[Verdict]) -> Iterator[NewEvent]:
-        """Yield the failures that are confirmed and not refuted by the records, which are newer."""
-        for verdict in verdicts:
-            identity = verdict.suspect.identity
-            known, record = self.members.get(identity), records.get(identity)
-            if known is None or known.state != ALIVE:
-                continue
-            if not verdict.failed:
-                self._vouched[identity] = now + known.period
-            elif record is None or (record.left is None and record.last_seen <= verdict.suspect.last_seen):
-                self._since.pop(identity, None)
-                self.members[identity] = replace(known, state=FAILED, last_seen=verdict.suspect.last_seen)
-                yield NewEvent(FAIL, self.members[identity], reason=verdict.why)
+    def _failed(self, verdict: Verdict, now: float) -> Iterator[NewEvent]:
+        identity, last_seen = verdict.suspect.identity, verdict.suspect.last_seen
+        known = self.members.get(identity)
+        if known is None or known.state != ALIVE:
+            return
+        if not verdict.failed:
+            self._vouched[identity] = now + known.period
+        elif known.last_seen <= last_seen and not self._has_left(identity):
+            self._unsettled.pop(identity, None)
+            self.members[identity] = replace(known, state=FAILED, last_seen=last_seen)
+            yield NewEvent(FAIL, self.members[identity], reason=verdict.why)
 
-    def _settled(self, change: NewEvent | None, identity: str, now: float, settle: bool) -> list[NewEvent]:
+    def _has_left(self, identity: str) -> bool:
+        """Return whether a member has stopped cleanly, which is not yet settled."""
+        return identity in self._unsettled and self._unsettled[identity][1].left is not None
+
+    def _settled(self, change: NewEvent | None, record: NodeRecord, now: float, settle: bool) -> list[NewEvent]:
         """Apply a change and return it, unless it must be seen for some time before."""
+        identity = record.identity
         if change is None:
-            self._since.pop(identity, None)
+            self._unsettled.pop(identity, None)
             return []
-        if settle and now - self._since.setdefault(identity, now) < self._settle:
+        since = self._unsettled.get(identity, (now, record))[0]
+        if settle and change.kind != FAIL and now - since < self._settle:
+            self._unsettled[identity] = since, record
             return []
-        self._since.pop(identity, None)
+        self._unsettled.pop(identity, None)
         self._vouched.pop(identity, None)
         self.members[identity] = change.member
         return [change]
@@ -119,6 +140,8 @@ class Tracker:
         known = self.members[record.identity] = replace(known, last_seen=record.last_seen, period=record.period)
         if record.left is not None:
             return NewEvent(LEAVE, self._view.member(record, LEFT), reason="it stopped cleanly")
+        if record.is_terminated:
+            return NewEvent(FAIL, self._view.member(record, FAILED), reason="its EC2 instance is terminated")
         if excluded:
             return NewEvent(LEAVE, self._view.member(record, LEFT), reason=excluded)
         return self._changed(known, record, now)

@@ -19,9 +19,7 @@ from collective.aws.session import AWS
 from collective.config import NodeConfig
 from collective.errors import ConfigError
 from collective.node import trust
-from collective.node.actions import cgroup
-from collective.node.actions.cgroup import Groups
-from collective.node.actions.dead_sockets import remove_abandoned_sockets
+from collective.node.actions.groups import Groups, delegated
 from collective.node.actions.leftovers import end_leftovers
 from collective.node.actions.runner import Runner
 from collective.node.check import trusted_paths
@@ -85,7 +83,7 @@ def build(config: NodeConfig, manager: ServiceManager, session: boto3.Session | 
     """
     aws = AWS(session)
     key = trust.node_key(config.state)
-    groups = Groups(cgroup.delegated())
+    groups = Groups(delegated())
     runner, policy = Runner(groups), PolicyFile(config.policy)
     _make_folder("state", config.state)
     tags = config.queue_tags | names.tags(config.collective, config.identity)
@@ -94,12 +92,10 @@ def build(config: NodeConfig, manager: ServiceManager, session: boto3.Session | 
     transport.check_settings()  # now, because a running daemon could only retry
     audit, journal = _audit(config), Journal(config.state / "journal.sqlite", transport.now)
     groups.end_abandoned()  # the open journal proves that no other daemon of this node runs
-    remove_abandoned_sockets()
     jobs = open_database(config.state / "jobs.sqlite")
     _end_abandoned(journal, JobStore(jobs))
     verify = trust.verifier(config)
     plugins = load_plugins(config)
-    runner.preload(plugins.worker_codes)
     policy.report(plugins.inputs)
     parts = ServerParts(
         transport=transport,
@@ -126,7 +122,7 @@ def build(config: NodeConfig, manager: ServiceManager, session: boto3.Session | 
     server.info.pushed = PluginStore(config.state, config.settings, lambda: server.plugins, reloading.reload)
     reporting = StatusReporter(manager, server, registration)
     metrics = _metrics(config, server, journal, audit)
-    watches = _watches(config, registry, transport, server)
+    watches = _watches(config, aws, transport, server)
     return DaemonParts(
         server, registration, reloading, runner, reporting, metrics, watches, _local_files(config, server)
     )
@@ -168,7 +164,7 @@ def _facts(config: NodeConfig, runner: Runner) -> Facts:
     execute = sources.executed_by(runner)
     fixed = [sources.FULL_NAME]
     if config.ec2_facts:
-        fixed.append(sources.EC2)
+        fixed.append(sources.ec2(runner, config.ec2_api_facts))
     fixed += [sources.command(words, execute) for words in config.fact_commands]
     folders = [partial(sources.folder, path, execute) for path in config.fact_folders]
     return Facts(config.facts, config.classes, [lambda: fixed, *folders])
@@ -196,15 +192,18 @@ def _registry(config: NodeConfig, aws: AWS) -> Registry:
     return MemoryRegistry()
 
 
-def _watches(config: NodeConfig, registry: Registry, transport: Transport, server: Server) -> Sequence[NodeWatch]:
+def _watches(config: NodeConfig, aws: AWS, transport: Transport, server: Server) -> Sequence[NodeWatch]:
     if not config.watches:
         return ()
     if config.registry == "none":
         raise ConfigError("watches: there is no registry to watch (set 'registry: dynamodb', or remove the watches)")
     from collective.node.service.watches import WatchingNode, make_watches  # few nodes watch others
+    from collective.registry.followed_table import FollowedTable
 
     own = partial(getattr, server.facts, "current")
-    node = WatchingNode(config.collective, config.identity, registry, transport, own)
+    feed = partial(FollowedTable, aws, names.table(config.collective))
+    registry = DynamoDBRegistry(aws, names.table(config.collective))
+    node = WatchingNode(config.collective, config.identity, feed, registry, transport, own)
     return make_watches(config.watches, node, config.state)
 
 

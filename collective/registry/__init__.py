@@ -4,6 +4,7 @@
     caller   read
     prune    read, identities ─ remove (nodes that are gone)
     revoke   revoke, readmit (keys that no caller may accept)
+    watcher  read ─ mark_terminated (nodes whose EC2 instances are terminated)
 
 Two machines with the same identity are detected by their heartbeats: each start of a daemon is an `instance`, and a
 heartbeat that finds another instance in the registry returns it.
@@ -32,7 +33,8 @@ class NodeRecord:
     `policy` is the digest of the policy in force, empty without a valid file.
     `omitted` counts the entries of a member that did not fit into the registry. `period` is the time between
     heartbeats in seconds. `instance` differs for each start of the daemon. `contested` is when another machine was
-    last found to use this identity, `left` when the daemon stopped cleanly.
+    last found to use this identity, `left` when the daemon stopped cleanly, `terminated` when EC2 reported that its
+    instance is terminated.
     """
 
     identity: str
@@ -52,10 +54,17 @@ class NodeRecord:
     contested: float | None = None
     last_seen: float = 0.0
     left: float | None = None
+    terminated: float | None = None
 
     def alive(self, now: float) -> bool:
-        """Return whether the node is expected to answer: seen recently and not stopped since."""
-        return self.left is None and now - self.last_seen <= PERIODS_ALIVE * self.period
+        """Return whether the node is expected to answer: seen recently and not stopped or terminated since."""
+        recent = now - self.last_seen <= PERIODS_ALIVE * self.period
+        return recent and self.left is None and not self.is_terminated
+
+    @property
+    def is_terminated(self) -> bool:
+        """Whether the node's instance was terminated; a later heartbeat refutes that."""
+        return self.terminated is not None and self.last_seen <= self.terminated
 
     def is_contested(self, now: float) -> bool:
         """Return whether two machines were recently found to use this identity."""
@@ -120,6 +129,14 @@ class PrunableNodes(Nodes, Protocol):
 
     def remove(self, record: NodeRecord) -> bool:
         """Delete a node's record; return False, and keep it, when the node was seen since `record` was read."""
+        ...
+
+
+class MarkableNodes(Nodes, Protocol):
+    """A registry as `membership/ec2_events.py` uses it. Every method may raise the same errors."""
+
+    def mark_terminated(self, record: NodeRecord) -> None:
+        """Record that the instance of a node is terminated; ignored when another daemon has registered since."""
         ...
 
 

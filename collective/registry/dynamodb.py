@@ -1,6 +1,7 @@
 """The DynamoDB registry: one table per collective, one item per node.
 
-    identity S (key) · instance S · last_seen N · contested N · left_at N · changed N · node B (the rest, compressed)
+    identity S (key) · instance S · node B (the rest, compressed)
+                     · last_seen N · contested N · left_at N · terminated_at N · changed N
     #revoked NODE FINGERPRINT S (key) · node S · fingerprint S · active BOOL     a key that no caller may accept
     #cluster NAME S (key)            a cluster of machines, see collective.cluster.table: not read here
 
@@ -31,9 +32,12 @@ _REVOKED = "#revoked "  # begins the keys of revocations; no identity contains t
 _OTHER = (_REVOKED, CLUSTER)  # begin the keys of items that are not nodes
 KEY: Any = [{"AttributeName": "identity", "KeyType": "HASH"}]  # identifies a table as a registry
 _TYPES: Mapping[str, Any] = {"S": str, "N": str, "B": bytes, "BOOL": bool}
+_TIMES = {"last_seen": "last_seen", "contested": "contested", "left": "left_at", "terminated": "terminated_at"}
 _SEGMENTS = 8  # read in parallel, when the table has more than one page (1 MB)
 _HEADS: Any = {  # what a scan returns of each item when a snapshot has the rest; some names are reserved words
-    "ProjectionExpression": "#identity, #instance, last_seen, contested, left_at, changed, fingerprint, active",
+    "ProjectionExpression": (
+        "#identity, #instance, last_seen, contested, left_at, terminated_at, changed, fingerprint, active"
+    ),
     "ExpressionAttributeNames": {"#identity": "identity", "#instance": "instance"},
 }
 
@@ -64,19 +68,26 @@ class DynamoDBRegistry:
                 Tags=[{"Key": key, "Value": value} for key, value in (tags or {}).items()],
             )
 
+    def stream(self) -> str | None:
+        """Return the ARN of the table's stream, if it has one with the new images of items."""
+        with translated(self._table, "table"):
+            found = self._client.describe_table(TableName=self._table)["Table"]
+        settings = found.get("StreamSpecification", {})
+        has_images = settings.get("StreamViewType") in ("NEW_IMAGE", "NEW_AND_OLD_IMAGES")
+        return found.get("LatestStreamArn") if settings.get("StreamEnabled") and has_images else None
+
+    def enable_stream(self) -> None:
+        """Let the table have a stream with the new images of items."""
+        with translated(self._table, "table"):
+            self._client.update_table(
+                TableName=self._table,
+                StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_IMAGE"},
+            )
+
     def put(self, record: NodeRecord) -> None:
         """Write the item of a node; entries that do not fit into an item are omitted."""
-        item: Any = {
-            "identity": {"S": record.identity},
-            "instance": {"S": record.instance},
-            "last_seen": self._now(),
-            "changed": self._now(),
-            "node": {"B": encoding.encode(encoding.fit(record))},
-        }
-        if record.contested is not None:
-            item["contested"] = _number(record.contested)
         with translated(self._table, "table"):
-            self._client.put_item(TableName=self._table, Item=item)
+            self._client.put_item(TableName=self._table, Item=to_item(record, self.now()))
 
     def heartbeat(self, identity: str, instance: str) -> str | None:
         """Update `last_seen` if the item is of this instance; return the instance in the item."""
@@ -97,11 +108,18 @@ class DynamoDBRegistry:
 
     def leave(self, identity: str, instance: str) -> None:
         """Update `left_at` if the item is of this instance."""
+        self._set_time("left_at", identity, instance)
+
+    def mark_terminated(self, record: NodeRecord) -> None:
+        """Update `terminated_at` if the item is of the same instance."""
+        self._set_time("terminated_at", record.identity, record.instance)
+
+    def _set_time(self, column: str, identity: str, instance: str) -> None:
         with translated(self._table, "table"), suppress(self._client.exceptions.ConditionalCheckFailedException):
             self._client.update_item(
                 TableName=self._table,
                 Key={"identity": {"S": identity}},
-                UpdateExpression="SET left_at = :now",
+                UpdateExpression=f"SET {column} = :now",
                 ConditionExpression="instance = :mine",
                 ExpressionAttributeValues={":now": self._now(), ":mine": {"S": instance}},
             )
@@ -208,6 +226,25 @@ def _number(time: float) -> Any:
     return {"N": f"{time:.3f}"}
 
 
+def to_item(record: NodeRecord, now: float) -> Any:
+    """Return the item of a record that is written now, in Unix seconds."""
+    item: Any = {
+        "identity": {"S": record.identity},
+        "instance": {"S": record.instance},
+        "last_seen": _number(now),
+        "changed": _number(now),
+        "node": {"B": encoding.encode(encoding.fit(record))},
+    }
+    if record.contested is not None:
+        item["contested"] = _number(record.contested)
+    return item
+
+
+def is_revocation(key: str) -> bool:
+    """Return whether the key of an item is that of a revoked or readmitted node's key."""
+    return key.startswith(_REVOKED)
+
+
 def decoded(items: Iterable[Any]) -> Contents:
     """Return the contents of a table's items; an invalid item costs only itself, and is listed with the reason."""
     records: dict[str, NodeRecord] = {}
@@ -226,25 +263,19 @@ def decoded(items: Iterable[Any]) -> Contents:
 
 
 def _record(key: str, item: Any) -> NodeRecord:
-    times = {
-        "last_seen": _time(item, "last_seen"),
-        "contested": _time(item, "contested"),
-        "left": _time(item, "left_at"),
-    }
-    return encoding.decode(key, _attribute(item, "node", "B"), times, _attribute(item, "instance", "S"))
+    return encoding.decode(key, _attribute(item, "node", "B"), _times(item), _attribute(item, "instance", "S"))
 
 
 def _head(key: str, item: Any) -> Head:
     """Return the head of a record, whose times are checked as those of a record are."""
-    times = {
-        "last_seen": _time(item, "last_seen"),
-        "contested": _time(item, "contested"),
-        "left": _time(item, "left_at"),
-    }
+    times: Any = _times(item)
     encoding.check_head(key, times)
-    last_seen = times["last_seen"]
-    assert last_seen is not None  # noqa: S101 - checked
-    return Head(key, _attribute(item, "instance", "S"), _changed(item), last_seen, times["contested"], times["left"])
+    return Head(key, _attribute(item, "instance", "S"), _changed(item), **times)
+
+
+def _times(item: Any) -> dict[str, float | None]:
+    """Return the times of an item by the names that they have in a record."""
+    return {name: _time(item, column) for name, column in _TIMES.items()}
 
 
 def _changed(item: Any) -> str:

@@ -148,7 +148,7 @@ def _depth(value: Any) -> int:
 def decode(identity: str, packed: bytes, times: Mapping[str, float | None], instance: str) -> NodeRecord:
     """Return the record of one item. Raises InvalidRecord.
 
-    `times` are `last_seen`, `contested` and `left`, in Unix seconds.
+    `times` are `last_seen`, `contested`, `left` and `terminated`, in Unix seconds.
     """
     _check_identity(identity)
     members = _members(packed)

@@ -23,7 +23,7 @@ class MemoryRegistry:
 
     def put(self, record: NodeRecord) -> None:
         """Store a record, seen now."""
-        self._records[record.identity] = replace(record, last_seen=self._clock(), left=None)
+        self._records[record.identity] = replace(record, last_seen=self._clock(), left=None, terminated=None)
 
     def heartbeat(self, identity: str, instance: str) -> str | None:
         """Set `last_seen` to now, if the record is of this instance; return the record's instance."""
@@ -37,6 +37,12 @@ class MemoryRegistry:
         known = self._records.get(identity)
         if known is not None and known.instance == instance:
             self._records[identity] = replace(known, left=self._clock())
+
+    def mark_terminated(self, record: NodeRecord) -> None:
+        """Set `terminated` to now, if the record is of the same instance."""
+        known = self._records.get(record.identity)
+        if known is not None and known.instance == record.instance:
+            self._records[record.identity] = replace(known, terminated=self._clock())
 
     def read(self) -> Contents:
         """Return all records and revocations."""

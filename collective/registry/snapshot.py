@@ -39,6 +39,7 @@ class Head(NamedTuple):
     last_seen: float
     contested: float | None
     left: float | None
+    terminated: float | None = None
 
 
 class RegistrySnapshot:
@@ -79,6 +80,7 @@ class RegistrySnapshot:
             last_seen=head.last_seen,
             contested=head.contested,
             left=head.left,
+            terminated=head.terminated,
         )
         return record
 

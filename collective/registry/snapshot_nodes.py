@@ -22,7 +22,7 @@ from collective.registry.snapshot import Head
 
 LEAST = 500  # records; a smaller table is read with one request anyway
 _MANY = 0.2  # share of changed records above which everything is read
-_NEVER = "99999999999"  # Unix seconds
+NEVER = "99999999999"  # Unix seconds
 _SOME = 0.02  # share above which a new snapshot is written
 
 
@@ -76,7 +76,7 @@ class SnapshotNodes:
 
     def _changed(self, missing: Sequence[Head]) -> tuple[Contents, dict[str, str]]:
         """Return the records of these heads as they are in the table now, and their last changes."""
-        since = min((head.changed for head in missing if head.changed), default=_NEVER, key=float)
+        since = min((head.changed for head in missing if head.changed), default=NEVER, key=float)
         found, changes = self._registry.read_changed(since)
         wanted = {head.identity for head in missing}
         records = [record for record in found.records if record.identity in wanted]

@@ -26,8 +26,8 @@ def nothing() -> None:
 class Step:
     """The change of one resource.
 
-    `change` is MAKE, CHANGE, KEEP or REMOVE; `kind` is topic, table, queue, subscription or node. `do` executes the
-    step. It returns None, or the reason why it changed nothing because the resource has changed since the plan was
+    `change` is MAKE, CHANGE, KEEP or REMOVE; `kind` is topic, table, queue, rule, subscription or node. `do` executes
+    the step. It returns None, or the reason why it changed nothing because the resource has changed since the plan was
     made. It raises TransportError.
     """
 

@@ -1,6 +1,8 @@
 """Plan the creation of a collective: its topic, its table, and queues for nodes that may not create their own.
 
     crpc setup                   topic · policy, tags              tables · key, tags, expiry of runs
+    crpc setup --stream          table · stream of changes
+    crpc setup --ec2-events      queue · attributes, policy, tags  rule of EventBridge · pattern, target, tags
     crpc setup --node IDENTITY   queue · attributes, policy, tags, subscription
 
 Nodes with the permission create their queues themselves (`SQSTransport.create_node`), but do not repair existing ones.
@@ -10,6 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from collective import names
@@ -19,6 +22,7 @@ from collective.registry.run_table import KEY as RUNS_KEY
 from collective.setup import CHANGE, KEEP, MAKE, Plan, Step
 from collective.setup.aws_inventory import Cloud
 from collective.setup.differences import from_tag_list, policy_problems, tag_problems, to_tag_list
+from collective.setup.ec2_events import EventQueue, EventRule
 from collective.setup.node_queues import NodeQueue, Subscriptions
 from collective.transport.resource_policies import topic_policy
 
@@ -44,16 +48,35 @@ class Resource(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Extras:
+    """What a collective can have in addition: a stream of the registry's table, and the events of EC2."""
+
+    stream: bool = False
+    ec2_events: bool = False
+
+
+NO_EXTRAS = Extras()
+
+
 def creation(
-    cloud: Cloud, collective: str, *, registry: bool = True, runs: bool = True, nodes: Iterable[str] = ()
+    cloud: Cloud,
+    collective: str,
+    *,
+    registry: bool = True,
+    runs: bool = True,
+    nodes: Iterable[str] = (),
+    extras: Extras = NO_EXTRAS,
 ) -> Plan:
     """Return the plan that creates a collective, with its tables and the queues of `nodes` (identities)."""
     resources: list[Resource] = [Topic(cloud, collective)]
     if registry:
-        resources.append(Table(cloud, collective))
+        resources.append(Table(cloud, collective, stream=extras.stream))
     if runs:
         resources.append(RunsTable(cloud, collective))
     subscriptions = Subscriptions(cloud, names.topic(collective))
+    if extras.ec2_events:
+        resources += [EventQueue(cloud, collective), EventRule(cloud, collective)]
     resources += [NodeQueue(cloud, collective, identity, subscriptions) for identity in nodes]
     return Plan(collective, cloud.account, [_step(resource) for resource in resources])
 
@@ -105,12 +128,13 @@ class Topic:
 
 
 class Table:
-    """The registry's table."""
+    """The registry's table; with `stream`, it must have a stream, else it may have one."""
 
     kind = "table"
 
-    def __init__(self, cloud: Cloud, collective: str) -> None:
+    def __init__(self, cloud: Cloud, collective: str, *, stream: bool = False) -> None:
         self.name = names.table(collective)
+        self._stream = stream
         self._cloud = cloud
         self._registry = cloud.registry(collective)
         self._dynamodb = cloud.dynamodb
@@ -118,7 +142,7 @@ class Table:
         self._tags = names.tags(collective)
 
     def problems(self) -> list[str] | None:
-        """Compare tags."""
+        """Compare tags and stream."""
         status = self._cloud.table(self.name)
         if status is None:
             return None
@@ -126,18 +150,29 @@ class Table:
             raise Unreachable(f"{self.name}: table is being deleted (try again in a minute)")
         with translated(self.name, "table"):
             tags = self._dynamodb.list_tags_of_resource(ResourceArn=self._arn).get("Tags", [])
-        return tag_problems(from_tag_list(tags), self._tags)
+        missing = ["no stream"] if self._lacks_stream() else []
+        return [*tag_problems(from_tag_list(tags), self._tags), *missing]
 
     def create(self) -> None:
         """Create it, and wait until it is active."""
         self._registry.create(self._tags)
+        self._wait()
+        if self._stream:
+            self._registry.enable_stream()
+
+    def repair(self) -> None:
+        """Set the tags, and enable the stream."""
+        with translated(self.name, "table"):
+            self._dynamodb.tag_resource(ResourceArn=self._arn, Tags=to_tag_list(self._tags))
+        if self._lacks_stream():
+            self._registry.enable_stream()
+
+    def _wait(self) -> None:
         with translated(self.name, "table"):
             self._dynamodb.get_waiter("table_exists").wait(TableName=self.name, WaiterConfig=_WAITER)
 
-    def repair(self) -> None:
-        """Set the tags."""
-        with translated(self.name, "table"):
-            self._dynamodb.tag_resource(ResourceArn=self._arn, Tags=to_tag_list(self._tags))
+    def _lacks_stream(self) -> bool:
+        return self._stream and self._registry.stream() is None
 
 
 class RunsTable:

@@ -1,6 +1,7 @@
 """Plan the clean-up after nodes that are gone: their items in the registry, their queues and their subscriptions.
 
-    gone      a node that stopped or was last seen longer ago than `older_than`; never a node that is alive
+    gone      a node that stopped or was last seen longer ago than `older_than`, or whose EC2 instance is terminated;
+              never a node that is alive
     orphans   a queue whose node is not in the registry, older than `older_than`, and a subscription without a queue.
               Orphans are not looked for when the registry may be incomplete: no node in it is alive, or its table is
               younger than `older_than`
@@ -133,9 +134,12 @@ class Pruner:
         return {name: value for name, value in sorted(found.items()) if names.is_node_queue(name, self._collective)}
 
     def _is_gone(self, record: NodeRecord) -> bool:
-        return not record.alive(self._now) and self._now - _end(record) > self._older_than
+        old = self._now - _end(record) > self._older_than
+        return not record.alive(self._now) and (old or record.is_terminated)
 
     def _since(self, record: NodeRecord) -> str:
+        if record.is_terminated:
+            return f"its instance was terminated {in_words(self._now - (record.terminated or 0.0))} ago"
         return f"{'stopped' if record.left else 'last seen'} {in_words(self._now - _end(record))} ago"
 
     def _unknown(self, queues: Iterable[str]) -> list[str]:

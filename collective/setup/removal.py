@@ -16,6 +16,7 @@ from collective.registry.dynamodb import KEY
 from collective.registry.run_table import KEY as RUNS_KEY
 from collective.setup import REMOVE, Plan, Step
 from collective.setup.aws_inventory import Cloud
+from collective.setup.ec2_events import removal_steps
 from collective.text import plural
 
 _WAITER: Any = {"Delay": 1, "MaxAttempts": 120}  # seconds; DynamoDB takes about 10 s to delete a table
@@ -25,7 +26,8 @@ def removal(cloud: Cloud, collective: str, *, registry: bool = True, runs: bool 
     """Return the plan that removes a collective; a warning names the nodes that are alive."""
     table = _table(cloud, names.table(collective)) if registry else []
     shared = _table(cloud, names.runs_table(collective), RUNS_KEY, "a table of runs") if runs else []
-    steps = [*_topic(cloud, names.topic(collective)), *_queues(cloud, collective), *table, *shared]
+    events = removal_steps(cloud, collective)
+    steps = [*_topic(cloud, names.topic(collective)), *_queues(cloud, collective), *events, *table, *shared]
     alive = _alive(cloud, collective) if table else []
     warnings = [f"alive, and will create their queues again (stop collectived first): {fold(alive)}"] if alive else []
     return Plan(collective, cloud.account, steps, warnings)

@@ -126,6 +126,7 @@ class Simulation:
             network.open_node(names.node_queue(COLLECTIVE, identity), names.topic(COLLECTIVE))
             self.start(identity)
             registry.put(record(self.nodes[identity]))
+        self.time = max(self.time, time.time())  # requests have the real time, and making many nodes takes minutes
         state = folder / "state"
         state.mkdir(exist_ok=True)
         (state / "installation").write_text("0000")  # else the reply queue and its faults would be random

@@ -3,7 +3,8 @@
     topic    the account's own principals, as far as IAM allows them; only node queues of this collective may be
              subscribed, so that no principal can have all requests delivered to its own address
     queue    the topic may send; other principals as far as IAM allows them
-    both     nothing without TLS
+    events   a rule of EventBridge may send to the queue for events of EC2
+    all      nothing without TLS
 
 The form follows the SNS and SQS developer guides ("Example cases for Amazon SNS access control", "Security best
 practices"): a statement's Sid is unique, and a topic policy may only name the actions that SNS lists for it.
@@ -47,6 +48,19 @@ def queue_policy(account: Account, queue: str, topic: str) -> dict[str, Any]:
     return _policy(
         account.arn("sqs", queue),
         _statement("Topic", "Allow", {"Service": "sns.amazonaws.com"}, "sqs:SendMessage", from_topic),
+        _statement("TLSOnly", "Deny", {"AWS": "*"}, "sqs:*", _WITHOUT_TLS),
+    )
+
+
+def ec2_queue_policy(account: Account, name: str) -> dict[str, Any]:
+    """Return the policy of the queue for events of EC2, to which only the rule of the same name may send.
+
+    Source: EventBridge user guide, "Using resource-based policies", Amazon SQS permissions.
+    """
+    from_rule = {"ArnEquals": {"aws:SourceArn": account.arn("events", f"rule/{name}")}}
+    return _policy(
+        account.arn("sqs", name),
+        _statement("Rule", "Allow", {"Service": "events.amazonaws.com"}, "sqs:SendMessage", from_rule),
         _statement("TLSOnly", "Deny", {"AWS": "*"}, "sqs:*", _WITHOUT_TLS),
     )
 

@@ -52,7 +52,7 @@ def figures(folder: Path, count: int) -> dict[str, float]:
         used = [0.0]
         world.turn = measured(world.turn, used)  # type: ignore[method-assign]
         began = time.process_time()
-        call = world.fleet.call("rpcutil", "ping", timeout=600)
+        call = world.fleet.call("rpcutil", "ping")
         outcomes = call.wait()
         total = time.process_time() - began
         assert outcomes.counts()["ok"] == count, outcomes.counts()

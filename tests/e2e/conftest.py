@@ -73,6 +73,14 @@ def crpc(environment: dict[str, str]) -> Crpc:
 
 
 @pytest.fixture(scope="session")
+def ten(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Layout]:
+    """A lab of ten nodes for rollouts, whose policies may allow more callers than its operator."""
+    layout = Layout(tmp_path_factory.mktemp("ten"))
+    with own_lab(layout, 10):
+        yield layout
+
+
+@pytest.fixture(scope="session")
 def moto_server() -> Iterator[str]:
     """A server for tests that look into queues; yields its URL."""
     with own_server() as url:

@@ -15,7 +15,8 @@ from support.waiting import wait_until
 
 from collective.aws.session import AWS
 from collective.config import ClientConfig
-from collective.fleet.fleet import CONNECTIONS, Fleet
+from collective.fleet.connection import CONNECTIONS
+from collective.fleet.fleet import Fleet
 from collective.fleet.targets import Targets
 from collective.testing import COLLECTIVE, make_node, node_parts
 from collective.transport.sqs import SQSTransport

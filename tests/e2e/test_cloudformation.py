@@ -23,10 +23,12 @@ from cfnlint.decode import cfn_yaml
 from support.accounts import AgedCloud
 from support.iam import IAMPolicy
 from support.iam_session import ACCOUNT, REGION, Gate, open_session
+from support.request_store_contract import CHECKS as REQUEST_CHECKS
 from support.run_store_contract import begin_event, holder, order, request_event
 
 from collective import names
 from collective.aws.session import AWS
+from collective.clients.checks.measures import depths
 from collective.cluster.holding import HeldPlace
 from collective.cluster.joining import ClusterJoin, new_process
 from collective.cluster.place_file import PlaceFile
@@ -34,12 +36,15 @@ from collective.cluster.state import ClusterMachine
 from collective.cluster.steps import Joiner
 from collective.cluster.table import ClusterTable
 from collective.config import ClientConfig, NodeConfig
-from collective.errors import AccessDenied, Forbidden
+from collective.errors import AccessDenied, Forbidden, NoNodes
+from collective.fleet.ec2_instances import running as running_instances
 from collective.fleet.fleet import Fleet
+from collective.fleet.request_table import RequestTable
 from collective.fleet.steering.run_log import RunProgress
 from collective.fleet.steering.table_store import TableRunStore
 from collective.messages import new_id
 from collective.node.check import aws_probe
+from collective.node.facts import ec2_api
 from collective.node.requests.receiver import Receiver
 from collective.node.server import Server
 from collective.registry import NodeRecord, Revocation
@@ -48,6 +53,7 @@ from collective.setup import Plan
 from collective.setup.aws_inventory import Cloud
 from collective.setup.creation import creation
 from collective.setup.pruning import pruning
+from collective.setup.queue_ages import read_ages
 from collective.setup.removal import removal
 from collective.testing import COLLECTIVE, make_node, node_parts
 from collective.testing.nodes import record
@@ -231,6 +237,8 @@ def test_the_caller_policy_is_exactly_sufficient(tmp_path: Path) -> None:
     gate.session.client("sns").get_topic_attributes(TopicArn=TOPIC_ARN)  # as in `crpc doctor`
     caller.delete_replies(reply)  # as in `crpc doctor`
     record_run(TableRunStore(AWS(gate.session), names.runs_table(COLLECTIVE)))
+    for check in REQUEST_CHECKS:
+        check(lambda: RequestTable(AWS(gate.session), names.runs_table(COLLECTIVE)), tmp_path)
     assert gate.denied == []
     assert gate.used == policy("caller").grants
 
@@ -352,6 +360,41 @@ def test_the_operator_policy_is_exactly_sufficient() -> None:
     settle(removal(cloud, "operated"))
     assert gate.denied == []
     assert gate.used == policy("operator", "operated").grants
+
+
+def test_the_monitor_policy_is_exactly_sufficient(tmp_path: Path) -> None:
+    """For all checks, exports and `--dm ec2`, a monitoring system needs every grant of its policy and no other."""
+    gate = Gate(policy("monitor"), {})
+    cloud, aws = Cloud(AWS(gate.session)), AWS(gate.session)
+    sqs = open_session().client("sqs")
+    for name in (QUEUE, names.reply_queue(COLLECTIVE, "alice-0")):
+        sqs.send_message(QueueUrl=sqs.create_queue(QueueName=name)["QueueUrl"], MessageBody="x")
+    for prefix, belongs in (
+        (names.node_queues(COLLECTIVE), names.is_node_queue),
+        (names.reply_queue(COLLECTIVE, ""), names.is_reply_queue),
+    ):
+        assert sum(depths(cloud, prefix, belongs, COLLECTIVE).values()) > 0
+    assert read_ages(aws, [QUEUE]) == {}
+    cloud.registry(COLLECTIVE).read()
+    with pytest.raises(NoNodes, match="no running EC2 instance"):
+        running_instances(aws, {"tag:collective": COLLECTIVE})
+    sqs.purge_queue(QueueUrl=sqs.get_queue_url(QueueName=QUEUE)["QueueUrl"])
+    assert gate.denied == []
+    assert gate.used == policy("monitor").grants
+    with pytest.raises(AccessDenied):
+        SQSTransport(aws).receive(QUEUE, 0)
+
+
+def test_the_policy_for_ec2_facts_is_exactly_sufficient() -> None:
+    """A node that reads tags and groups of its instance needs every grant of the policy and no other."""
+    gate = Gate(policy("ec2-facts"), {})
+    balancing = open_session().client("elbv2")
+    network = open_session().client("ec2").describe_vpcs()["Vpcs"][0]["VpcId"]
+    balancing.create_target_group(Name="some", Protocol="HTTP", Port=80, VpcId=network)
+    facts, errors = ec2_api.read_facts(AWS(gate.session), "i-0123456789abcdef0", ec2_api.NAMES)
+    assert (facts.keys(), errors) == ({*ec2_api.NAMES}, [])
+    assert gate.denied == []
+    assert gate.used == policy("ec2-facts").grants
 
 
 def spoil(topic: str, table: str, queue: str) -> None:

@@ -1,6 +1,7 @@
 """Every example of README, documents and help pages runs in a lab, and prints what tests/cases/examples.txt has.
 
-`make examples` runs them. After a change of an output: RECORD_EXAMPLES=1 make examples, then read the difference.
+`make examples` runs them, and `make test` those that need no node. After a change of an output: RECORD_EXAMPLES=1 make
+examples, then read the difference.
 """
 
 from __future__ import annotations
@@ -16,16 +17,18 @@ from pathlib import Path
 import pytest
 from support.crpc_call import Captured, called
 from support.crpc_process import BIN, clean_environment, make_crpc, own_lab
-from support.documents import ROOT
-from support.examples import NOT_RUN, STANDS_FOR, as_run, examples, reason, shape
+from support.documents import DOCS, ROOT, blocks
+from support.examples import NOT_RUN, STANDS_FOR, as_run, examples, needs_nodes, reason, shape
 
 from collective.lab.layout import Layout
 
-pytestmark = pytest.mark.skipif("EXAMPLES" not in os.environ, reason="make examples")
-
+ALL = pytest.mark.skipif("EXAMPLES" not in os.environ, reason="make examples")
 RECORDED = ROOT / "tests" / "cases" / "examples.txt"
 RECORDING = bool(os.environ.get("RECORD_EXAMPLES"))
 LINES = sorted({as_run(line) for line in examples() if not reason(line)})
+WITHOUT_NODES = [line for line in LINES if not needs_nodes(line)]
+WITH_NODES = [line for line in LINES if needs_nodes(line)]
+POLICY = blocks((DOCS / "how-to" / "policies.md").read_text(), "yaml")[0]
 SETTINGS = """
 groups: {web-prod: {filter: role=web}}
 aliases: {up: rpcutil ping}
@@ -53,47 +56,70 @@ def recorded() -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory, nagios_plugins: None) -> Iterator[Layout]:
+def configuration(tmp_path_factory: pytest.TempPathFactory) -> Layout:
+    """The files of a lab that does not run, with a group and an alias."""
+    layout = Layout(tmp_path_factory.mktemp("files"))
+    layout.create(5)
+    layout.write_endpoints({"AWS_ENDPOINT_URL": "http://127.0.0.1:1"})
+    configure(layout)
+    return layout
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory, nagios_plugins: None) -> Iterator[Layout]:
     """A lab with a group and an alias."""
     layout = Layout(tmp_path_factory.mktemp("lab"))
     with own_lab(layout, 5):
-        with (layout.folder / "client.yaml").open("a") as file:
-            file.write(SETTINGS)
+        configure(layout)
         make_crpc({**clean_environment(), **layout.environment()})("rpcutil", "ping")  # creates audit logs
         yield layout
 
 
+def configure(layout: Layout) -> None:
+    """Add a group and an alias to client.yaml."""
+    with (layout.folder / "client.yaml").open("a") as file:
+        file.write(SETTINGS)
+
+
 @pytest.fixture(scope="module")
 def outputs() -> Iterator[dict[str, str]]:
-    """The recorded outputs; those of this run are written at the end when they are recorded."""
-    found = {} if RECORDING else recorded()
+    """The recorded outputs; those of this run replace them at the end when they are recorded."""
+    found = recorded()
     yield found
     if RECORDING:
-        RECORDED.write_text("\n\n".join(f"$ {line}\n{text}" for line, text in sorted(found.items())) + "\n")
+        kept = "\n\n".join(f"$ {line}\n{found[line]}" for line in LINES if line in found)
+        RECORDED.write_text(f"{kept}\n")
 
 
-@pytest.fixture
-def folder(place: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The current folder, with the files that examples name."""
+def enter(place: Layout, folder: Path, monkeypatch: pytest.MonkeyPatch, policy: str = "") -> None:
+    """Use a lab in a current folder with the files that examples name; `policy` is another one than node01's."""
     for name in [name for name in os.environ if name.startswith(("COLLECTIVE_", "AWS_"))]:
         monkeypatch.delenv(name)
     for name, value in place.environment().items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("PATH", f"{BIN}:{os.environ['PATH']}")
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.chdir(folder)
     node = place.node("node01.lab")
-    audit = (node / "audit.jsonl").read_text().splitlines(keepends=True)
-    files = {"filemgr.ddl": DDL, "policy.yaml": (node / "policy.yaml").read_text(), "audit.jsonl": "".join(audit[:2])}
+    audit = node / "audit.jsonl"
+    entries = "".join(audit.read_text().splitlines(keepends=True)[:2]) if audit.exists() else ""
+    policy = policy or (node / "policy.yaml").read_text()
+    files = {"filemgr.ddl": DDL, "policy.yaml": policy, "audit.jsonl": entries}
     for name, text in {**FILES, **files}.items():
-        (tmp_path / name).write_text(text)
-    return tmp_path
+        (folder / name).write_text(text)
 
 
-def save_calls(place: Layout, capsys: Captured) -> None:
-    """Leave three saved calls, which examples look back at."""
-    shutil.rmtree(place.folder / "state" / "runs", ignore_errors=True)
-    for words in (["package", "status", "package=bash"], ["rpcutil", "ping"], ["package", "status", "package=bash"]):
-        assert called(words, capsys)[0] == 0
+@pytest.fixture(scope="module")
+def saved_runs(lab: Layout, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of four saved calls, which examples look back at; one node of the last one failed."""
+    crpc = make_crpc({**clean_environment(), **lab.environment()})
+    check = ("nrpe", "runcommand", "command=check_disk")
+    status = ("package", "status", "package=bash")
+    shutil.rmtree(lab.folder / "state" / "runs", ignore_errors=True)
+    codes = [crpc(*words).returncode for words in (status, check, (*status, "--batch", "50%"), check)]
+    assert codes == [0, 2, 0, 2]
+    copy = tmp_path_factory.mktemp("saved") / "runs"
+    shutil.copytree(lab.folder / "state" / "runs", copy)
+    return copy
 
 
 def run(line: str, capsys: Captured) -> str:
@@ -106,21 +132,49 @@ def run(line: str, capsys: Captured) -> str:
     return f"{out}{err}\nexit code {code}"
 
 
-@pytest.mark.parametrize("line", LINES)
-def test_an_example_prints_what_is_recorded(
-    line: str, place: Layout, folder: Path, capsys: Captured, outputs: dict[str, str]
-) -> None:
-    """The output and the exit code are the recorded ones, except for times, identifiers, versions and sizes."""
-    if re.match("crpc (runs|show|retry|diff)", line):
-        save_calls(place, capsys)
+def check(line: str, places: dict[str, Path], capsys: Captured, outputs: dict[str, str]) -> None:
+    """Run an example, and compare or record its output."""
     text = run(line, capsys)
     assert "internal error" not in text
-    found = "\n".join(shape(text, {"LAB": place.folder, "HERE": folder, "ROOT": ROOT}))
+    found = "\n".join(shape(text, {**places, "ROOT": ROOT}))
     if RECORDING:
         outputs[line] = found
     assert found == outputs[line]
 
 
+@pytest.mark.parametrize("line", WITHOUT_NODES)
+def test_an_example_without_nodes_prints_what_is_recorded(
+    line: str,
+    configuration: Layout,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: Captured,
+    outputs: dict[str, str],
+) -> None:
+    """The output and the exit code are the recorded ones, except for times, identifiers, versions and sizes."""
+    enter(configuration, tmp_path, monkeypatch, POLICY)
+    check(line, {"LAB": configuration.folder, "HERE": tmp_path}, capsys, outputs)
+
+
+@ALL
+@pytest.mark.parametrize("line", WITH_NODES)
+def test_an_example_prints_what_is_recorded(
+    line: str,
+    lab: Layout,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: Captured,
+    outputs: dict[str, str],
+    saved_runs: Path,
+) -> None:
+    """The same in a lab, after some calls; nodes answer in any order."""
+    enter(lab, tmp_path, monkeypatch)
+    shutil.rmtree(lab.folder / "state" / "runs")
+    shutil.copytree(saved_runs, lab.folder / "state" / "runs")
+    check(line, {"LAB": lab.folder, "HERE": tmp_path}, capsys, outputs)
+
+
+@ALL
 def test_every_recorded_example_exists() -> None:
     """Nothing is recorded of an example that is gone."""
     assert sorted(recorded()) == LINES

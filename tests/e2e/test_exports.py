@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import urllib.request
 
 import pytest
-from support.crpc_process import Crpc
+from support.crpc_process import BIN, Crpc
 from support.json_documents import check_document
 
 NODES = [f"node0{number}.lab" for number in range(1, 6)]
@@ -35,3 +37,28 @@ def test_no_matching_node_is_an_error(crpc: Crpc) -> None:
     """The output is empty and the exit code 1, so that a script does not replace a file."""
     done = crpc("inventory", "export", "--format", "hosts", "-F", "role=nothing")
     assert (done.returncode, done.stdout) == (1, "")
+
+
+def test_prometheus_is_served_until_sigterm(environment: dict[str, str]) -> None:
+    """The targets are served on a loopback address, and the end is clean."""
+    words = [BIN / "crpc", *"inventory export --format prometheus-sd --listen 0 -F role=web".split()]
+    with subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as server:
+        assert server.stdout
+        assert server.stderr
+        line = server.stderr.readline()
+        assert line.startswith("crpc: serving targets at http://127.0.0.1:")
+        with urllib.request.urlopen(line.split()[-1], timeout=20) as answer:  # noqa: S310 - a URL of this machine
+            nodes = [one["labels"]["node"] for one in json.load(answer)]
+        server.terminate()
+        assert (server.wait(20), server.stdout.read(), server.stderr.read()) == (0, "", "")
+    assert nodes == ["node01.lab", "node04.lab"]
+
+
+def test_puppet_asks_for_one_node(crpc: Crpc) -> None:
+    """The data of one node, and of an unknown one none."""
+    done = crpc("inventory", "export", "--format", "puppet-data", "--host", "node01.lab")
+    assert (done.returncode, json.loads(done.stdout)["collective"]["facts"]["role"]) == (0, "web")
+    done = crpc("inventory", "export", "--format", "puppet-enc", "--host", "node01.lab", "--max-age", "60")
+    assert json.loads(done.stdout)["classes"] == ["base", "role::web"]
+    done = crpc("inventory", "export", "--format", "puppet-data", "--host", "unknown.lab")
+    assert (done.returncode, done.stdout) == (0, "{}\n")

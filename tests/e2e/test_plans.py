@@ -111,3 +111,17 @@ def test_many_nodes_are_confirmed_by_their_number(lab: Layout, environment: dict
     assert (code, (tmp_path / "ran").read_text()) == (0, "x\n" * 4), shown
     code, shown = on_a_terminal(around, "", "shell", "run", "command=true", "-I", "node[01-03].lab")
     assert (code, "type the number" in shown) == (0, False)
+
+
+def test_a_plan_shows_when_a_job_begins(crpc: Crpc, tmp_path: Path) -> None:
+    """The time, the delay and the splay of a job are in the text, the document and the saved plan that is approved."""
+    job = ("shell", "run", "command=true", "--yes", "--plan", "-I", "node01.lab")
+    assert preview(crpc, *job)["background"] is None
+    found = preview(crpc, *job, "--in", "30m", "--splay", "10m")["background"]
+    assert (found["start"], found["delay"], found["splay"]) == (None, 1800.0, 600.0)
+    saved = ("--in", "30m", "--splay", "10m", "--save-plan", str(tmp_path / "plan.json"))
+    assert "  as a job in 30 minutes, on each node up to 10 minutes later\n" in crpc(*job, *saved).stdout
+    assert "  as a job at 2" in crpc(*job, "--at", "02:30").stdout
+    assert "  as a job at once\n" in crpc(*job, "--background").stdout
+    shown = crpc("apply", str(tmp_path / "plan.json"))  # standard input is not a terminal
+    assert "as a job in 30 minutes, on each node up to 10 minutes later" in shown.stdout + shown.stderr

@@ -6,27 +6,18 @@ import json
 import os
 import signal
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
-from support.crpc_process import BIN, Completed, Crpc, clean_environment, make_crpc, own_lab
-from support.json_documents import check_document
+from support.crpc_process import BIN, Crpc, clean_environment, make_crpc
+from support.rollouts import lines, listed, printed
 from support.waiting import wait_until
 
 from collective.lab.layout import Layout
 
 NODES = [f"node{number:02}.lab" for number in range(1, 11)]
-
-
-@pytest.fixture(scope="module")
-def ten(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Layout]:
-    """A lab of ten nodes for this file, whose policies allow a second caller."""
-    layout = Layout(tmp_path_factory.mktemp("ten"))
-    with own_lab(layout, 10):
-        yield layout
 
 
 @pytest.fixture
@@ -76,25 +67,6 @@ def trust(lab: Layout, crpc: Crpc, name: str, key: Path) -> None:
         rules["rules"][0]["callers"] = [*rules["rules"][0]["callers"], name]
         policy.write_text(yaml.safe_dump(rules))
         os.kill(int((lab.node(node) / "pid").read_text()), signal.SIGHUP)
-
-
-def document(done: Completed, code: int = 0) -> dict[str, Any]:
-    """Return the valid document that crpc has printed."""
-    assert done.returncode == code, done.stderr
-    found: dict[str, Any] = json.loads(done.stdout)
-    check_document(found)
-    return found
-
-
-def listed(crpc: Crpc, *words: str) -> list[dict[str, Any]]:
-    """Return the rollouts, the newest first."""
-    runs: list[dict[str, Any]] = document(crpc("run", "list", "--all", "-o", "json", *words))["runs"]
-    return runs
-
-
-def lines(path: Path) -> list[str]:
-    """Return the lines of a file that actions write to; none before the first."""
-    return path.read_text().split() if path.exists() else []
 
 
 class Caller:
@@ -161,7 +133,7 @@ def test_another_caller_finishes_the_rest_and_only_the_rest(
     results = json.loads(next(out for out, _, code in outputs if code == 0))
     assert results["outcomes"]["ok"] == 10
     assert caller.begun == 10
-    log = document(other("run", "log", run, "-o", "json"))["events"]
+    log = printed(other("run", "log", run, "-o", "json"))["events"]
     assert [event["caller"] for event in log if event["event"] == "taken"] == ["operator@lab", "bob@other"]
     assert listed(crpc)[0]["state"] == "complete"
 
@@ -188,43 +160,18 @@ def test_a_rollout_is_paused_and_resumed_from_another_terminal(
     with Caller(environment, tmp_path / "ran", 0.1, "--waves", "1", "--wave-pause", "2") as caller:
         wait_until(lambda: caller.begun >= 2, 60)
         run = listed(crpc)[0]["run"]
-        document(crpc("run", "pause", run[:8], "-o", "json"))
+        printed(crpc("run", "pause", run[:8], "-o", "json"))
         wait_until(lambda: listed(crpc)[0]["state"] == "paused", 30)
         paused = caller.begun
         assert [listed(crpc)[0]["state"] for _ in range(3)] == ["paused"] * 3
         assert caller.begun == paused < 9
-        document(crpc("run", "resume", run[:8], "-o", "json"))
+        printed(crpc("run", "resume", run[:8], "-o", "json"))
         wait_until(lambda: caller.begun > paused, 30)
-        document(crpc("run", "stop", run[:8], "-o", "json"))
+        printed(crpc("run", "stop", run[:8], "-o", "json"))
         _, error = caller.process.communicate(timeout=60)
         assert (caller.process.returncode, "stopped by 'operator@lab'" in error) == (4, True), error
         assert caller.begun < 10
-    shown = document(crpc("run", "show", run[:8], "-o", "json"))
+    shown = printed(crpc("run", "show", run[:8], "-o", "json"))
     assert shown["outcomes"]["ok"] + shown["outcomes"]["skipped"] == 10
     again = crpc("run", "take", run)
     assert (again.returncode, "is complete" in again.stderr) == (4, True)
-
-
-def test_a_detached_rollout_goes_on_without_its_terminal(crpc: Crpc, tmp_path: Path) -> None:
-    """The command returns the ID at once, the process in the background ends the run, and its key signs it."""
-    ran = tmp_path / "ran"
-    words = ("shell", "run", f"command=echo x >> {ran}; sleep 1", "--waves", "2,rest", "--yes", "--detach")
-    found = document(crpc(*words, "-o", "json"))
-    assert len(lines(ran)) < 10
-    wait_until(lambda: listed(crpc)[0]["state"] == "complete", 60)
-    shown = document(crpc("run", "show", found["run"], "-o", "json"))
-    assert (shown["outcomes"]["ok"], len(lines(ran))) == (10, 10)
-    assert document(crpc("show", "last", "-o", "json"))["request_id"] == found["run"]
-    assert next(one["shared"] for one in listed(crpc)) is True
-
-
-def test_a_detached_rollout_that_is_ended_can_be_taken_at_once(crpc: Crpc, tmp_path: Path) -> None:
-    """SIGTERM, as at a shutdown, ends the lease: the run is unfinished, and another process goes on with it."""
-    ran = tmp_path / "ran"
-    words = ("shell", "run", f"command=echo x >> {ran}; sleep 1", "--waves", "1", "--yes", "--detach")
-    found = document(crpc(*words, "-o", "json"))
-    wait_until(lambda: len(lines(ran)) >= 2, 60)
-    os.kill(found["process"], signal.SIGTERM)
-    wait_until(lambda: listed(crpc)[0]["state"] == "unfinished", 30)
-    done = document(crpc("run", "take", found["run"], "-o", "json"))
-    assert (done["outcomes"]["ok"], len(lines(ran))) == (10, 10)

@@ -5,33 +5,21 @@ from __future__ import annotations
 import itertools
 import json
 import re
-import signal
-import subprocess
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
 import yaml
-from support.crpc_process import BIN, Crpc, clean_environment, make_crpc, on_a_terminal, own_lab
+from support.crpc_process import Crpc, clean_environment, make_crpc, on_a_terminal
 from support.json_documents import check_document
 from support.receivers import mail_server, webhook
-from support.waiting import wait_until
+from support.rollouts import document
 
 from collective.lab.layout import Layout
 
 NODES = [f"node{number:02}.lab" for number in range(1, 11)]
 SPAN = "command=date +%s.%N; sleep 0.4; date +%s.%N"
-
-
-@pytest.fixture(scope="module")
-def ten(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Layout]:
-    """A lab of ten nodes for this file."""
-    layout = Layout(tmp_path_factory.mktemp("ten"))
-    with own_lab(layout, 10):
-        yield layout
 
 
 @pytest.fixture
@@ -44,15 +32,6 @@ def around(ten: Layout) -> dict[str, str]:
 def crpc(around: dict[str, str]) -> Crpc:
     """Run crpc against that lab."""
     return make_crpc(around)
-
-
-def document(crpc: Crpc, *words: str) -> dict[str, Any]:
-    """Run crpc with --json; return its valid document, with the exit code as `exit`."""
-    done = crpc(*words, "--json")
-    assert done.stdout, done.stderr
-    found: dict[str, Any] = json.loads(done.stdout)
-    check_document(found)
-    return {**found, "exit": done.returncode, "stderr": done.stderr}
 
 
 def spans(results: dict[str, Any]) -> dict[str, tuple[float, float]]:
@@ -245,133 +224,3 @@ def test_people_learn_that_a_run_waits(around: dict[str, str], crpc: Crpc, tmp_p
         found = page.next()
         assert (found["title"].endswith(": paused"), "exit code 3" in found["message"]) == (True, True)
         assert page.next()["title"].endswith(": OK")
-
-
-# -- jobs
-
-
-def job(crpc: Crpc, *words: str) -> str:
-    """Start a job, and return its ID."""
-    results = document(crpc, *words, "--yes")
-    assert results["exit"] == 0
-    assert {reply["reason"] for reply in results["replies"]} == {"accepted"}
-    return str(results["request_id"])
-
-
-def states(crpc: Crpc, job_id: str) -> list[str]:
-    """Return the state of a job on each node."""
-    return [entry["state"] for entry in document(crpc, "jobs", "status", job_id)["jobs"]]
-
-
-def test_a_job_outlives_its_caller_and_a_restart(crpc: Crpc) -> None:
-    """The result is there after the daemon was restarted between the end and the question."""
-    target = ("-I", "node01.lab")
-    job_id = job(crpc, "shell", "run", "command=sleep 0.5; echo done", "--background", *target)
-    wait_until(lambda: states(crpc, job_id) == ["ended"], 20)
-    assert crpc("lab", "node", "node01.lab", "stop").returncode == 0
-    assert crpc("lab", "node", "node01.lab", "start").returncode == 0
-    found = document(crpc, "jobs", "wait", job_id, "--for", "20s")
-    assert (found["exit"], found["jobs"][0]["result"]["data"]["stdout"]) == (0, "done\n")
-
-
-def test_a_job_is_cancelled_with_its_family(crpc: Crpc, ten: Layout, tmp_path: Path) -> None:
-    """Within two seconds of the order, by the node's audit log, all of its processes are dead and the job has ended."""
-    line = f"command=sleep 300 & echo $! > {tmp_path}/child; echo $$ > {tmp_path}/shell; wait"
-    job_id = job(crpc, "shell", "run", line, "--background", "-I", "node02.lab")
-    wait_until(lambda: (tmp_path / "shell").exists(), 20)
-    pids = [int((tmp_path / name).read_text()) for name in ("child", "shell")]
-    assert [entry["id"] for entry in document(crpc, "jobs", "list", "-I", "node02.lab")["jobs"]][-1] == job_id
-    cancelled = document(crpc, "jobs", "cancel", job_id)
-    assert cancelled["replies"][0]["data"]["became"] == "stopped"
-    wait_until(lambda: states(crpc, job_id) == ["cancelled"], 10)
-    assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
-    lines = [json.loads(line) for line in (ten.node("node02.lab") / "audit.jsonl").read_text().splitlines()]
-    order = next(line["time"] for line in lines if line.get("action") == "cancel")
-    found = document(crpc, "jobs", "result", job_id)["jobs"][0]
-    assert found["result"]["reason"] == "cancelled"
-    assert found["ended"] - order < 2.5  # the server's clock has whole seconds
-
-
-def test_ctrl_c_stops_what_runs(around: dict[str, str], tmp_path: Path) -> None:
-    """With --cancel-on-interrupt the processes of the action are killed, and a line says on how many nodes."""
-    words = [
-        "shell",
-        "run",
-        f"command=echo $$ > {tmp_path}/pid; sleep 300",
-        "-I",
-        "node07.lab",
-        "--cancel-on-interrupt",
-    ]
-    with subprocess.Popen(
-        [BIN / "crpc", *words],
-        env=around,
-        stderr=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    ) as process:
-        wait_until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text() != "", 30)
-        process.send_signal(signal.SIGINT)
-        _, printed = process.communicate(timeout=60)
-    assert (process.returncode, printed.splitlines()[-1]) == (4, "crpc: cancel: stopped on 1 node")
-    pid = int((tmp_path / "pid").read_text())
-    wait_until(lambda: not Path(f"/proc/{pid}").exists(), 10)
-
-
-def test_a_scheduled_job_starts_in_time_after_a_restart(crpc: Crpc, tmp_path: Path) -> None:
-    """The job starts once, within a second of its time by the server's clock, although the daemon was restarted."""
-    began = time.time()
-    line = f"command=date +%s.%N >> {tmp_path}/ran"
-    job_id = job(crpc, "shell", "run", line, "--in", "6s", "-I", "node03.lab")
-    assert states(crpc, job_id) == ["scheduled"]
-    assert crpc("lab", "node", "node03.lab", "kill").returncode == 0
-    assert crpc("lab", "node", "node03.lab", "start").returncode == 0
-    back = time.time()
-    start = document(crpc, "jobs", "status", job_id)["jobs"][0]["start"]
-    wait_until(lambda: states(crpc, job_id) == ["ended"], 60)
-    times = [float(text) for text in (tmp_path / "ran").read_text().split()]
-    assert len(times) == 1
-    assert times[0] >= start
-    assert times[0] - max(start, back) < 1.5  # the server's clock has whole seconds
-    assert times[0] >= began + 5
-
-
-def test_a_scheduled_job_can_be_cancelled(crpc: Crpc, tmp_path: Path) -> None:
-    """A job that is cancelled before its time never begins."""
-    job_id = job(
-        crpc, "shell", "run", f"command=touch {tmp_path}/ran", "--in", "1h", "--limit", "3", "--limit-seed", "1"
-    )
-    cancelled = document(crpc, "jobs", "cancel", job_id)
-    assert [reply["data"]["became"] for reply in cancelled["replies"]] == ["cancelled"] * 3
-    assert states(crpc, job_id) == ["cancelled"] * 3
-
-
-# -- emergency
-
-
-def test_a_frozen_node_only_reads(crpc: Crpc, tmp_path: Path) -> None:
-    """A frozen node refuses actions at once and after a restart, with who froze it and why, until it is thawed."""
-    run = ("shell", "run", f"command=echo x >> {tmp_path}/ran", "-I", "node04.lab")
-    assert crpc("freeze", "--reason", "incident 4711", "-I", "node04.lab").returncode == 0
-    refused = document(crpc, *run)
-    assert [reply["reason"] for reply in refused["replies"]] == ["frozen"]
-    assert "incident 4711" in refused["replies"][0]["statusmsg"]
-    assert crpc("lab", "node", "node04.lab", "kill").returncode == 0
-    assert crpc("lab", "node", "node04.lab", "start").returncode == 0
-    assert [reply["reason"] for reply in document(crpc, *run)["replies"]] == ["frozen"]
-    assert document(crpc, "control", "status", "-I", "node04.lab")["replies"][0]["data"]["frozen"]["reason"]
-    assert crpc("thaw", "-I", "node04.lab").returncode == 0
-    assert document(crpc, *run)["exit"] == 0
-    assert (tmp_path / "ran").read_text() == "x\n"
-
-
-def test_revoke_does_not_touch_what_has_begun(crpc: Crpc, tmp_path: Path) -> None:
-    """A job that waits for its time is revoked; one that runs goes on, and its node says so."""
-    target = ("-I", "node05.lab")
-    waiting = job(crpc, "shell", "run", f"command=touch {tmp_path}/no", "--in", "1h", *target)
-    running = job(crpc, "shell", "run", f"command=touch {tmp_path}/began; sleep 20", "--background", *target)
-    wait_until((tmp_path / "began").exists, 20)
-    assert document(crpc, "revoke", waiting, *target)["replies"][0]["data"]["became"] == "cancelled"
-    refused = document(crpc, "revoke", running, *target)["replies"][0]
-    assert (refused["statuscode"], refused["statusmsg"].startswith("the action has begun")) == (1, True)
-    assert (states(crpc, waiting), states(crpc, running)) == (["cancelled"], ["running"])

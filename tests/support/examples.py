@@ -17,6 +17,8 @@ STANDS_FOR = (
     (r"web2\.my\.net", "node04.lab"),
     (r"web\[01-(04|20|03)\]\.my\.net", "node[01-03].lab"),
     (r"-C webserver", "-C role::web"),
+    (r"\bapache\b", "base"),
+    (r"package@>=1\.2(?=' status)", "package@>=1.0"),
     (r"-F (role=web )?az=a\b", r"-F \1az=eu-1a"),
     (r"/var/log/collective/audit\.jsonl(-20261120)?", "audit.jsonl"),
     (r"audit\.jsonl\.1 ", ""),
@@ -24,7 +26,7 @@ STANDS_FOR = (
     (r"-T (staging|production|prod-eu|prod-us)", "-T lab"),
     (r"package=openssl|package=php", "package=bash"),
     (r"package\('(openssl|php)'\)", "package('bash')"),
-    (r"c319fd85", "last"),
+    (r"(?<!--run )c319fd85", "last"),
     (r"diff -3 last", "diff -2 last"),
     (r"service status service=nginx (.*)--watch 5s", r"service status service=nginx \1--watch 1s --for 1s"),
     (r"'data.status=running' --every 5s --for 10m", "'statuscode>=0' --every 1s --for 5s"),
@@ -32,6 +34,13 @@ STANDS_FOR = (
     (r"/opt/puppetlabs\S*/filemgr\.ddl --folder \S+", "filemgr.ddl --folder imported"),
     (r"agent/puppet\.ddl --folder ddl", "filemgr.ddl --folder imported"),
     (r"check /etc/collective", "check ."),
+    (r"( --limit \S+| --one| -1)(?!.*--limit-seed)", r"\1 --limit-seed 1"),
+)
+
+# Examples that need no node: `make test` runs them, and `make examples` the others as well.
+_WITHOUT_NODES = re.compile(
+    r"crpc (\S+ --help|--version|completion|config|cost|ddl|describe|explain-filter|groups|help|keys|schema|run-local"
+    r"|playbook (check|list|show)|policy (check|test)|report (list|show))\b"
 )
 
 # Examples that a test on any machine cannot run, by what the line begins with or has.
@@ -48,14 +57,16 @@ NOT_RUN = (
         "changes the collective: test_setup.py",
     ),
     (r"crpc (freeze|thaw|approve|plugin (push|rollback)|retry .*--silent|nodes prune .*--yes)", "changes the lab"),
+    (r"crpc warm (start|stop)|crpc run take .*--detach", "starts a process: test_warm.py, test_steering.py"),
+    (r"--plan --dry-run", "asks the package manager of this machine: test_plans.py"),
     (r"crpc apply", "needs a plan: test_prepared.py"),
     (r"crpc file (put|get|status|template|remove)", "changes files: test_agent_file.py"),
     (r"crpc puppet", "needs Puppet"),
     (r"crpc shell (output|status|kill|start|script url)", "needs a job, or a script in S3: test_verbs.py"),
     (r"crpc jobs (cancel|wait|result|status)", "needs a job: test_background_jobs.py"),
     (
-        r"crpc (load|restart-web|count)\b",
-        "needs the reader's agent or command: test_first_agent.py, test_own_commands.py",
+        r"crpc (load|restart-web|count)\b|mount\('/srv'\)|source=mount",
+        "needs the reader's agent, command or data function: test_first_agent.py, test_own_commands.py",
     ),
     (
         r"crpc (new|run-local (banner|disk_space|load)|describe banner|check load)",
@@ -75,6 +86,7 @@ NOT_RUN = (
         "needs the result of another call: test_first_rollout.py, test_commands.py",
     ),
     (r"crpc (cluster|motd|prompt|facts local|eip|run-local eip)", "is for nodes: test_cluster.py, test_login.py"),
+    (r"crpc template", "needs a template of the reader: test_template_command.py, test_template_import.py"),
     (r"crpc watch", "has no end, or prints the addresses of this machine: test_watch.py"),
     (r"collectived --check", "checks the reader's node: test_check.py"),
 )
@@ -89,7 +101,7 @@ PLANNED = re.compile(
 # What differs between two runs of an example, or between two machines.
 _VARYING = (
     (r"\x1b\[[0-9;]*m", ""),
-    (r"ssh-ed25519 [A-Za-z0-9+/]+|SHA256:[A-Za-z0-9+/]+", "KEY"),
+    (r"(ssh-ed25519 )?SHA256:[A-Za-z0-9+/]+|ssh-ed25519 [A-Za-z0-9+/]+", "KEY"),
     (r"^.*as in earlier runs$\n", ""),
     (r"reply_\S+", "reply_ID"),
     (r"\b1[0-9]{9}(\.[0-9]+)?\b", "TIME"),
@@ -101,7 +113,8 @@ _VARYING = (
     (r"127\.0\.0\.1:[0-9]+", "ENDPOINT"),
     (r"\b[0-9]+(\.[0-9]+)+[0-9a-z.+~:-]*|[0-9]{3,}[0-9a-z.+~]*", "N"),
     (r"[+-]?N( ?(ms|s|B|MiB|GB|%))\b", r"N\1"),
-    (r"--+|  +", "  "),
+    (r"--+", "  "),
+    (r"  +", "  "),
 )
 
 
@@ -125,6 +138,11 @@ def examples() -> list[str]:
 def reason(line: str) -> str:
     """Return why an example is not run; empty if it is."""
     return next((why for pattern, why in NOT_RUN if re.search(pattern, line)), "")
+
+
+def needs_nodes(line: str) -> bool:
+    """Return whether an example as it is run sends something to nodes, or looks at what was sent."""
+    return not _WITHOUT_NODES.match(line)
 
 
 def as_run(line: str) -> str:

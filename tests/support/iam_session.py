@@ -18,6 +18,7 @@ from support.iam import IAMPolicy, IAMRequest
 
 ACCOUNT = "123456789012"  # moto's
 REGION = "eu-north-1"  # used by no other test, because moto separates regions
+_PREFIXES = {"elbv2": "elasticloadbalancing"}  # services whose actions have another prefix
 _ACTIONS = {"DeleteMessageBatch": "DeleteMessage"}  # operations whose IAM action has another name
 
 
@@ -61,7 +62,7 @@ class Gate:
             return
         resource, context = about
         context = {**self._principal, **context}
-        yield IAMRequest(f"{service}:{_ACTIONS.get(operation, operation)}", resource, context)
+        yield IAMRequest(f"{_PREFIXES.get(service, service)}:{_ACTIONS.get(operation, operation)}", resource, context)
         if operation == "CreateQueue" and params.get("tags"):
             yield IAMRequest("sqs:TagQueue", resource, context)
 
@@ -92,6 +93,12 @@ class Gate:
         first = item.get("identity") or item.get("part")  # the partition keys of the registry and of shared runs
         keys = {"dynamodb:LeadingKeys": first["S"]} if first else {}
         return params.get("ResourceArn") or f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{params['TableName']}", keys
+
+    def _about_any(self, _: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
+        """Return all resources: these actions have none (Service Authorization Reference)."""
+        return "*", {}
+
+    _about_autoscaling = _about_cloudwatch = _about_ec2 = _about_elbv2 = _about_any
 
     def _about_sts(self, _: Mapping[str, Any]) -> None:
         """Yield nothing: GetCallerIdentity needs no permission (STS API reference)."""

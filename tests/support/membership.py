@@ -8,6 +8,7 @@ from pathlib import Path
 from collective.membership import Event, MemberView, StateFile, Watcher
 from collective.membership.confirmation import Suspect, Verdict
 from collective.registry import NodeRecord
+from collective.registry.feed import FullReads
 from collective.registry.memory import MemoryRegistry
 
 PERIOD = 10.0  # seconds between heartbeats
@@ -63,7 +64,7 @@ class WatchedRegistry:
         """Start a watcher with the state file."""
         self.store = StateFile(self.path, "test")
         self.watcher = Watcher(
-            self.registry, self.store, self.view, self.answers, collective="test", settle=self.settle
+            FullReads(self.registry), self.store, self.view, self.answers, collective="test", settle=self.settle
         )
 
     def restart(self) -> None:

@@ -176,12 +176,12 @@ class Scripted:
         queues = [self._arrivals[_ANY], self._arrivals.setdefault(queue, [])]
         first = min((waiting[0][0] for waiting in queues if waiting), default=self.time + wait)
         self.time = max(self.time, min(self.time + wait, first))
-        replies: list[Reply] = []
+        arrived: list[tuple[float, int, Reply]] = []
         for waiting in queues:
-            while waiting and waiting[0][0] <= self.time and len(replies) < BATCH:
-                replies.append(heapq.heappop(waiting)[2])
-        self.received += [reply for reply in replies if reply.agent != "control"]
-        return [self._delivery(reply) for reply in replies]
+            while waiting and waiting[0][0] <= self.time and len(arrived) < BATCH:
+                arrived.append(heapq.heappop(waiting))
+        self.received += [reply for _, _, reply in arrived if reply.agent != "control"]
+        return [self._delivery(reply, sent) for sent, _, reply in arrived]
 
     def acknowledge(self, queue: str, deliveries: Sequence[Delivery]) -> None:
         """Do nothing: replies are delivered again only as copies."""
@@ -246,9 +246,9 @@ class Scripted:
             self._digests[request.id] = request_digest(request)
         return self._digests[request.id]
 
-    def _delivery(self, reply: Reply) -> Delivery:
+    def _delivery(self, reply: Reply, sent: float) -> Delivery:
         payload = json.dumps({"type": "reply", **vars(reply)})
-        return Delivery(messages.seal(payload, signing.unsigned), self.time, self.time, "")
+        return Delivery(messages.seal(payload, signing.unsigned), sent, self.time, "")
 
 
 class _Registry(MemoryRegistry):

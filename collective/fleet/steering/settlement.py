@@ -82,8 +82,8 @@ class Settlement:
         step, last = self._run.steps.get(request, ""), self._last_step()
         if step == AFTER and reply["statuscode"] == 0:
             main = self._main_request(node)
-            reply = self._ask(main, [node]).get(node, {}).get("reply") or reply
-            step = ""
+            kept = self._ask(main, [node]).get(node, {}).get("reply")
+            reply, step = kept or {**reply, "data": {}}, ""  # the action was OK, or the hook would not have been sent
         elif step != last and reply["statuscode"] == 0:
             name = step or "the action"
             text = f"its caller ended after '{name}' was OK, and the step that follows was not sent"

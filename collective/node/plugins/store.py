@@ -24,6 +24,7 @@ from collective.bundles import Bundle, unpack
 from collective.errors import Aborted, CollectiveError
 from collective.node.plugins import plugin_set
 from collective.node.plugins.plugin_set import Plugins
+from collective.suggestions import suggest
 
 _KEPT = 5  # versions of one plug-in
 
@@ -86,7 +87,8 @@ class PluginStore:
             home = self._folder / name
             before, now = _target(home / "previous"), _target(home / "current")
             if now is None:
-                raise Aborted(f"no plug-in '{name}' was pushed to this node")
+                hint = suggest(name, [link.parent.name for link in _current(self._folder)])
+                raise Aborted(f"no plug-in '{name}' was pushed to this node" + (f" ({hint})" if hint else ""))
             if before is None or not (home / before).is_dir():
                 raise Aborted(f"there is no version of the plug-in '{name}' before {now}")
             if dry_run:

@@ -13,17 +13,20 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from collective import names
 from collective.errors import ConfigError, RPCError
 from collective.filters import matches
 from collective.log_limiter import LogLimiter
 from collective.membership import Event, MemberView, StateFile, Watcher
 from collective.membership.confirmation import InBackground
 from collective.membership.delivery import EventDelivery
+from collective.membership.ec2_events import Terminations
 from collective.membership.handlers import Command, CommandHandler
 from collective.membership.queue_probe import QueueProbe
 from collective.membership.serf_convention import Self
 from collective.periodic import PeriodicThread
-from collective.registry import NodeRecord, Nodes
+from collective.registry import MarkableNodes, NodeRecord
+from collective.registry.feed import Feed
 from collective.run_as import as_user
 from collective.transport import Transport
 from collective.watch_settings import EVERY, WatchSettings
@@ -38,11 +41,12 @@ _LAST_HANDLERS = 5.0  # seconds that running commands have to end when the daemo
 
 @dataclass(frozen=True)
 class WatchingNode:
-    """The node that watches: what it reads and asks, and its own facts, by a function that returns them."""
+    """The node that watches. `feed` returns a new feed of the registry, `facts` the node's own facts now."""
 
     collective: str
     identity: str
-    registry: Nodes
+    feed: Callable[[], Feed]
+    registry: MarkableNodes
     transport: Transport
     facts: Callable[[], Mapping[str, Any]]
 
@@ -58,8 +62,9 @@ class NodeWatch:
         view = MemberView(self._selects, ignored_facts=settings.ignore_facts)
         probe = InBackground(QueueProbe(node.transport, node.collective), self._thread.wake)
         self._watcher = Watcher(
-            node.registry, self._store, view, probe, collective=node.collective, settle=settings.settle
+            node.feed(), self._store, view, probe, collective=node.collective, settle=settings.settle
         )
+        self._terminations = _terminations(node, self._thread.wake) if settings.ec2_events else None
         me = partial(_self, node)
         self._delivery = _delivery(settings, self._watcher, self._store, me)
         self._limiter = LogLimiter()
@@ -68,9 +73,13 @@ class NodeWatch:
         """Deliver what an earlier daemon has left, and watch."""
         self._delivery.offer(self._store.pending())
         self._thread.start()
+        if self._terminations:
+            self._terminations.start()
 
     def stop(self) -> None:
         """Stop watching, and wait some seconds for running commands; then kill them."""
+        if self._terminations:
+            self._terminations.stop()
         self._thread.stop(_LAST_HANDLERS)
         self._delivery.stop(_LAST_HANDLERS)
         self._store.close()
@@ -135,6 +144,10 @@ def _delivery(
     from collective.templates import Commands
 
     return TemplateDelivery(settings.template, watcher, store, Commands(settings.timeout, identity), me)
+
+
+def _terminations(node: WatchingNode, wake: Callable[[], None]) -> Terminations:
+    return Terminations(node.transport, names.ec2_events(node.collective), node.registry, wake)
 
 
 def _self(node: WatchingNode) -> Self:

@@ -1,0 +1,86 @@
+"""What a caller uses of AWS: the transport and the registry, connected at first use.
+
+With `recent`, a read of the registry that was made before may be enough, and nothing is connected.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any, cast
+
+from collective import names
+from collective.fleet.known_nodes import IntroducedNodes, KnownNodes
+from collective.fleet.registry_names import NamedNodes
+
+if TYPE_CHECKING:
+    from collective.aws.session import AWS
+    from collective.config import ClientConfig
+    from collective.fleet.ec2_instances import Instance
+    from collective.registry import Nodes
+    from collective.transport import Transport
+
+CONNECTIONS = 28  # to SQS: for the threads that send, receive or delete at the same time
+_CACHED = 5.0  # seconds for which the contents of the registry are cached
+
+
+class Connection:
+    """The account of a caller; nodes of the registry are introduced to `known`. Its properties raise ConfigError."""
+
+    def __init__(self, config: ClientConfig, known: KnownNodes) -> None:
+        self._config = config
+        self._known = known
+
+    @cached_property
+    def aws(self) -> AWS:
+        """The session."""
+        from collective.aws.session import AWS
+
+        return AWS.of(self._config)
+
+    @cached_property
+    def transport(self) -> Transport:
+        """The queues and the topic."""
+        from collective.transport.sqs import SQSTransport
+
+        return SQSTransport(self.aws, connections=CONNECTIONS)
+
+    def lazy_transport(self) -> Transport:
+        """Return the transport, which is connected when it is first used."""
+        return cast("Transport", _LazyTransport(partial(getattr, self, "transport")))
+
+    @cached_property
+    def registry(self) -> Nodes:
+        """The nodes of the table."""
+        from collective.registry.cached import CachedNodes
+        from collective.registry.dynamodb import DynamoDBRegistry
+        from collective.registry.snapshot_nodes import SnapshotNodes
+
+        state, collective = self._config.state, self._config.collective
+        table = DynamoDBRegistry(self.aws, names.table(collective))
+        large = SnapshotNodes(table, state / f"registry_{collective}.snapshot")
+        return CachedNodes(NamedNodes(IntroducedNodes(large, self._known), state, collective), _CACHED)
+
+    def instances(self) -> list[Instance]:
+        """Return the EC2 instances that must be nodes. Raises TransportError, NoNodes and UsageError."""
+        from collective.fleet import ec2_instances
+
+        filters = ec2_instances.filters_of(self._config.collective, self._config.ec2_filters)
+        return ec2_instances.running(self.aws, filters)
+
+    def recent_registry(self, seconds: float) -> Nodes:
+        """Return the nodes as they were read at most `seconds` ago; the table is connected if it must be read."""
+        from collective.fleet.recent_contents import RecentNodes
+
+        connect = partial(getattr, self, "registry")
+        return RecentNodes(self._config.state, self._config.collective, seconds, connect)
+
+
+class _LazyTransport:
+    """Has the attributes of `connect()`, which is called for the first of them."""
+
+    def __init__(self, connect: Callable[[], Transport]) -> None:
+        self._connect = connect
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connect(), name)
