@@ -299,8 +299,8 @@ def test_the_owner_is_set(tmp_path: Path) -> None:
     assert (before.st_uid, before.st_gid) == (out.stat().st_uid, out.stat().st_gid) == (1, 2)
     file(tmp_path, owner=":0").update(membership(web("b")), OWN)
     assert (out.stat().st_uid, out.stat().st_gid) == (1, 0)
-    with pytest.raises(ConfigError, match=r"owner: user 'nobody-here' does not exist on this machine"):
-        file(tmp_path, owner="nobody-here").update(membership(), OWN)
+    with pytest.raises(ConfigError, match=r"owner: user 'absent-user' does not exist on this machine"):
+        file(tmp_path, owner="absent-user").update(membership(), OWN)
 
 
 def test_a_preview_changes_nothing(tmp_path: Path) -> None:
