@@ -6,6 +6,7 @@ import marshal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -53,7 +54,7 @@ def test_only_known_modules_are_preloaded() -> None:
 def test_the_fork_server_imports_little(agent: str | None, limit: int) -> None:
     """The number of modules, for one agent or all standard agents, is limited, and there is no slow library."""
     plugins = plugin_set.load([agents.bundled()], [catalog.bundled()], Path("/nonexistent"))
-    used = [plugins.agents[agent]] if agent else [*plugins.agents.values(), *plugins.data.values()]
+    used: list[Any] = [plugins.agents[agent]] if agent else [*plugins.agents.values(), *plugins.data.values()]
     names = {name for plugin in used for name in plugin.modules}
     first = "import importlib, sys; from collective.node.actions import light_dataclasses, fork_server_main"
     code = f"{first}\nfor name in {names}: importlib.import_module(name)\nprint(*sys.modules)"

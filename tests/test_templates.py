@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import threading
 import time
 from pathlib import Path
@@ -144,14 +145,14 @@ def test_a_template_is_rendered_without_rights_and_secrets(tmp_path: Path, monke
     assert rendered(tmp_path, "{{ members | length }}", web("a")) == "1"
     assert not (tmp_path / "evil").exists()
     started: list[dict[str, str]] = []
-    run = rendering.subprocess.run
+    run = subprocess.run
 
     def noted(*words: Any, **settings: Any) -> Any:
         started.append(settings["env"])
         return run(*words, **settings)
 
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-    monkeypatch.setattr(rendering.subprocess, "run", noted)
+    monkeypatch.setattr(subprocess, "run", noted)
     rendered(tmp_path, "x")
     assert "AWS_SECRET_ACCESS_KEY" not in started[0]
 
