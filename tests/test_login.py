@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.crpc_call import json_document
 from support.crpc_process import BIN
 
 from collective.clients import crpc
@@ -307,6 +308,14 @@ def test_the_prompt_command(machine: Path, capsys: pytest.CaptureFixture[str], s
     lines = f'{script.read_text()}__collective_prompt; echo "<$COLLECTIVE_PROMPT>"'
     done = subprocess.run([shell, "-c", f"PS1=x; {lines}"], capture_output=True, text=True, check=True)
     assert done.stdout == "<acme production web>\n"
+
+
+def test_the_documents(machine: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each command has a document that matches its schema."""
+    config = ["--config", str(machine / "node.yaml")]
+    assert json_document(["motd", *config], capsys)["text"].startswith("web1 is a node")
+    assert json_document(["prompt", *config], capsys) == {"shell": None, "text": "acme production web\n"}
+    assert json_document(["facts", "local", "role", *config], capsys) == {"identity": "web1", "facts": {"role": "web"}}
 
 
 def test_the_file_for_update_motd(machine: Path) -> None:
