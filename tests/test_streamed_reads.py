@@ -154,7 +154,7 @@ def test_a_lost_cursor_costs_a_scan_and_no_event(
     world: WatchedStream, damage: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A watcher whose position was deleted reads everything: each node that is different has one event."""
-    caplog.set_level("INFO")
+    caplog.set_level("INFO", "collective")
     world.put("a")
     world.put("b")
     world.step()
