@@ -87,6 +87,7 @@ NOT_RUN = (
         r"nodes-from failed|--nodes results?\.json|--nodes -$",
         "needs the result of another call: test_first_rollout.py, test_commands.py",
     ),
+    (r"crpc (cluster|motd|prompt|facts local|eip|run-local eip)", "is for nodes: test_cluster.py, test_login.py"),
     (r"crpc template", "needs a template of the reader: test_template_command.py, test_template_import.py"),
     (r"crpc watch", "has no end, or prints the addresses of this machine: test_watch.py"),
     (r"collectived --check", "checks the reader's node: test_check.py"),
