@@ -18,7 +18,6 @@ import io
 import json
 import os
 import re
-import secrets
 import shutil
 import signal
 import subprocess
@@ -134,7 +133,7 @@ class ShellJob:
 def start(folder: Path, command: str, user: str | None) -> ShellJob:
     """Start a shell command and return its job; raise Aborted if it cannot be started."""
     identity = as_user(user)
-    place = private(folder) / secrets.token_hex(16)
+    place = private(folder) / os.urandom(16).hex()
     place.mkdir(mode=0o700)
     try:
         process = _spawn(place, command, identity)
@@ -156,7 +155,7 @@ class StoredOutput:
 
     def __init__(self, folder: Path, command: str, user: str | None, limit: int) -> None:
         self._folder = folder
-        self._place = folder / secrets.token_hex(16)
+        self._place = folder / os.urandom(16).hex()
         self._command = command
         self._user = user
         self._limit = limit

@@ -17,8 +17,8 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _PROC = Path("/proc")
 _LONGEST = 500  # characters of a command line in a reply
-_FORK_SERVER = "from multiprocessing.forkserver import main"  # in its command line, and in those of its children
-_TRACKER = "from multiprocessing.resource_tracker import main"
+# In its command line, and in those of its children.
+_FORK_SERVER = "from collective.node.actions.fork_server_main import main"
 _STAT_FIELDS = 22  # after the name, up to the resident memory
 
 
@@ -131,7 +131,7 @@ def _of_daemon(processes: dict[int, RunningProcess]) -> set[int]:
 
 
 def _helps(process: RunningProcess, user: str) -> bool:
-    return process.user == user and (_FORK_SERVER in process.command or _TRACKER in process.command)
+    return process.user == user and _FORK_SERVER in process.command
 
 
 def _below(processes: dict[int, RunningProcess], roots: set[int]) -> set[int]:

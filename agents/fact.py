@@ -21,6 +21,7 @@ from typing import Any
 from collective.agent import Aborted, Reply, Settings, action
 from collective.agents._files import Owner, locate
 from collective.ownership import replaceable
+from collective.user_folders import user_folder
 
 FILE = "local.json"
 _LARGEST = 1024 * 1024  # bytes of the file
@@ -107,6 +108,4 @@ def _locked(folder: Path) -> Iterator[None]:
 def _folder(settings: Settings) -> Path:
     if "folder" in settings:
         return Path(settings["folder"])
-    from collective.config import user_folder
-
     return Path("/etc/collective/facts.d") if os.geteuid() == 0 else user_folder("CONFIG") / "facts.d"

@@ -30,6 +30,7 @@ from collective.agents import _transfers
 from collective.agents._files import Owner, Place, locate, movable
 from collective.agents._staging import staging_path
 from collective.agents._transfers import Piece
+from collective.user_folders import user_folder
 
 _TYPES: tuple[tuple[Callable[[int], bool], str], ...] = (
     (stat.S_ISREG, "file"),
@@ -253,6 +254,4 @@ def _rendered(template: str, variables: Mapping[str, str], facts: Facts) -> str:
 def _staging(settings: Settings) -> Path:
     if "staging" in settings:
         return Path(settings["staging"])
-    from collective.config import user_folder  # takes longer to import than a piece takes to be written
-
     return Path("/var/lib/collective/file") if os.geteuid() == 0 else user_folder("STATE") / "file"

@@ -23,7 +23,7 @@ from typing import Any
 from collective.agent import OUTPUT_LIMIT, Aborted, Completed, InvalidInput, Reply, Settings, action, as_user, time_left
 from collective.agent import run as run_command  # `run` is the name of an action here
 from collective.agents import _jobs, _scripts
-from collective.config import user_folder
+from collective.user_folders import user_folder
 
 NO_SETTINGS: Settings = MappingProxyType({})
 MAX_OUTPUT = 256 * 1024 * 1024  # bytes of one stream that are stored on the node

@@ -86,7 +86,9 @@ def add_targets(parser: Parser) -> None:
         "--expect-all", action="store_true", help="exit 3 if known nodes were not asked because they are stale"
     )
     group.add_argument(
-        "--dm", choices=("registry", "broadcast"), help="discovery method (default: registry if there is one)"
+        "--dm",
+        choices=("registry", "broadcast", "ec2"),
+        help="discovery method (default: registry if there is one); ec2: nodes on EC2 instances, and instances without",
     )
     group.add_argument("--dt", type=seconds, metavar="DURATION", help="time limit for asking nodes whether they match")
 
@@ -234,7 +236,9 @@ def client_config(args: argparse.Namespace) -> ClientConfig:
         if "target" not in args.from_variables:
             raise
         raise UsageError(f"{args.from_variables['target']}: {error}") from None
-    return replace(config, expect_all=True) if getattr(args, "expect_all", False) else config
+    # `--dm ec2` asks which instances are not nodes, so that one without a daemon is not success.
+    every = getattr(args, "expect_all", False) or getattr(args, "dm", None) == "ec2"
+    return replace(config, expect_all=True) if every else config
 
 
 def catalog(args: argparse.Namespace, agent: str | None = None) -> Catalog:

@@ -18,23 +18,9 @@ from collective.config_values import check_names, converted, json_type
 from collective.errors import ConfigError, UsageError
 from collective.ownership import replaceable
 from collective.suggestions import suggest
+from collective.user_folders import user_folder
 
 SYSTEM_FOLDER = Path("/etc/collective")
-
-
-def home_folder() -> Path:
-    """Return the user's home folder; raise ConfigError for a user without one, as in many containers."""
-    try:
-        return Path.home()
-    except RuntimeError:
-        raise ConfigError(f"user ID {os.getuid()} has no home folder (set HOME)") from None
-
-
-def user_folder(kind: str) -> Path:
-    """Return the user's XDG folder of collective; `kind` is `CONFIG` or `STATE`."""
-    fallback = {"CONFIG": ".config", "STATE": ".local/state"}[kind]
-    base = os.environ.get(f"XDG_{kind}_HOME")
-    return (Path(base) if base else home_folder() / fallback) / "collective"
 
 
 def _configuration_folder() -> Path:
@@ -88,7 +74,8 @@ class NodeConfig:
     `allowed_signers` (who can sign requests) and `revoked_keys` are OpenSSH files, read again when they change.
     `accept_unsigned` is for tests and labs without keys. The folder `state` holds the node's key and the journal.
 
-    Facts come from EC2 (`ec2_facts`: query the metadata service if the firmware identifies an instance), from
+    Facts come from EC2 (`ec2_facts`: query the metadata service if the firmware identifies an instance;
+    `ec2_api_facts`: `tags`, `autoscaling_group` and `target_groups` from the APIs of AWS), from
     `fact_commands` (lists of arguments, such as `[[facter, --yaml]]`), from data files and executables in
     `fact_folders`, and from the files `facts`; later sources win. They are read every `facts_period` and on SIGHUP.
 
@@ -104,6 +91,9 @@ class NodeConfig:
 
     While the file `audit` cannot be written, requests are refused unless `audit_required` is false. Signed requests
     are kept in the folder `audit_envelopes`, if set. Metrics for Prometheus are written to the file `metrics`.
+
+    In the folder `local_files`, if set, the node keeps `facts.json`, which only its user can read unless
+    `local_facts_readable` is true, and `prompt`, with the values of the facts `prompt_facts` for shell prompts.
     """
 
     collective: str
@@ -124,12 +114,16 @@ class NodeConfig:
     fact_commands: list[list[str]] = field(default_factory=list)
     facts_period: float = 60.0
     ec2_facts: bool = True
+    ec2_api_facts: list[str] = field(default_factory=list)
     classes: list[Path] = field(default_factory=lambda: [_in_configuration("classes.txt")])
     policy: Path = field(default_factory=lambda: _in_configuration("policy.yaml"))
     audit: Path = field(default_factory=_audit_file)
     audit_required: bool = True
     audit_envelopes: Path | None = None
     metrics: Path | None = None
+    local_files: Path | None = None
+    local_facts_readable: bool = False
+    prompt_facts: list[str] = field(default_factory=lambda: ["customer", "environment", "role"])
     watches: dict[str, dict[str, Any]] = field(default_factory=dict)
     max_actions: int = 10
     max_queued: int = 100
@@ -156,6 +150,8 @@ class ClientConfig:
     that were not seen recently count as silent.
 
     `crpc ssh` uses the first of the facts `ssh_address` that a node has; `identity` is the node's name.
+    `ec2_filters` are filters of DescribeInstances for the instances that must be nodes, for `--dm ec2`, such as
+    `{tag:role: web}`; default: the tag `collective` with the collective's name.
     `notify` are places for notifications by name, each with a `url` or `url_file`, the events `on` which it gets one of
     every run, and a `template`.
     `groups` are node sets for `@name`, each with a `filter`, `nodes` or a `command` that prints names. `aliases` are
@@ -206,6 +202,7 @@ class ClientConfig:
     runs: str = "auto"
     allowed_signers: Path = field(default_factory=default_allowed_signers)
     ssh_address: list[str] = field(default_factory=lambda: ["fqdn", "addresses", "identity"])
+    ec2_filters: dict[str, str] = field(default_factory=dict)
 
     def in_collective(self, name: str | None = None) -> ClientConfig:
         """Return the configuration for a collective by its name here (default: the one that `collective` names).

@@ -21,6 +21,7 @@ _CHOICES = {
     "ddl_source": ("auto", "local"),
     "runs": ("auto", "local", "shared"),
 }
+_MEMBERS = {"ec2_api_facts": ("tags", "autoscaling_group", "target_groups")}  # of lists
 _DURATIONS = frozenset({"heartbeat"})  # keys that also take a duration with a unit, such as 10s
 _SPECIAL_PATHS = {  # values of path keys that are not paths
     "key": ("auto", "agent", "none"),
@@ -119,14 +120,20 @@ def _convert(path: Path, where: str, value: Any, hint: Any) -> Any:
         found = _duration(path, where, value)
     if found is None:
         raise ConfigError(f"{path}: {where}: must be {_kind(hint)}, not {value!r}")
-    if key in _CHOICES and found not in _CHOICES[key]:
-        raise ConfigError(f"{path}: {where}: must be one of {', '.join(_CHOICES[key])}, not {value!r}")
+    _check_choice(f"{path}: {where}", key, found)
     if key in _POSITIVE and found <= 0:
         raise ConfigError(f"{path}: {where}: must be greater than 0, not {value!r}")
     maximum = _MAX.get(key, 1e9)
     if hint in (int, float) and not 0 <= found <= maximum:
         raise ConfigError(f"{path}: {where}: must be between 0 and {maximum:.0f}, not {value!r}")
     return float(found) if hint is float else found  # after the limit: an integer can be too large for a float
+
+
+def _check_choice(where: str, key: str, value: Any) -> None:
+    if key in _CHOICES and value not in _CHOICES[key]:
+        raise ConfigError(f"{where}: must be one of {', '.join(_CHOICES[key])}, not {value!r}")
+    if key in _MEMBERS and not set(value) <= {*_MEMBERS[key]}:
+        raise ConfigError(f"{where}: must be a list of {', '.join(_MEMBERS[key])}, not {value!r}")
 
 
 def _duration(path: Path, where: str, value: str) -> float:

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Run a member of an etcd cluster that forms itself: cluster_etcd.sh join NAME SIZE DATA-FOLDER [options of crpc cluster join]
-# A machine that replaces a failed one removes it, and joins in its place. TLS is left out; see docs/how-to/clusters.md.
+# A machine that replaces a failed one removes it, and joins in its place. It does not set up TLS: see docs/how-to/clusters.md.
 set -eu
 
 client_urls() {  # name=http://host:2380,… → http://host:2379,…

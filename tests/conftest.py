@@ -16,10 +16,13 @@ import pytest
 from support.actions import PLUGIN
 from support.cgroups import MOUNTED
 from support.environment import make_neutral
+from support.jobs import OpenJobs
 from support.node_server import CODE, DDL, REPLIES
 from support.simulated import Make
 from support.waiting import wait_until
 
+from collective.node.actions.fork_server import ForkServer
+from collective.node.jobs.store import open_database
 from collective.testing import Network, memory_fleet
 from collective.testing.simulation import Simulation
 
@@ -41,6 +44,13 @@ def plugins(tmp_path: Path) -> Path:
     (folder / "odd.py").write_text(CODE)
     (folder / "odd.json").write_text(json.dumps(DDL))
     return folder
+
+
+@pytest.fixture
+def open_jobs() -> Iterator[OpenJobs]:
+    """Return a function that opens a node's database of jobs; each is closed after the test."""
+    with contextlib.ExitStack() as stack:
+        yield lambda path: stack.enter_context(contextlib.closing(open_database(path)))
 
 
 @pytest.fixture
@@ -70,6 +80,14 @@ def simulation(plugins: Path, tmp_path: Path) -> Make:
         return Simulation(folder, *args, code=[plugins], ddls=[plugins], **named)  # type: ignore[arg-type]
 
     return make
+
+
+@pytest.fixture(scope="session")
+def fork_server() -> Iterator[ForkServer]:
+    """One fork server for all tests, as a daemon has one."""
+    server = ForkServer()
+    yield server
+    server.close()
 
 
 @pytest.fixture

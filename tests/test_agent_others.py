@@ -106,7 +106,7 @@ def test_processes_of_the_daemon_are_listed_as_protected_and_get_no_signal(tmp_p
         assert [(one["pid"], one["protected"]) for one in listed["processes"]] == [(started.pid, True)]
         sent = network.fleet.call("process", "signal", {**inputs, "signal": "KILL"}).wait().replies["web1"].data
         assert (sent["count"], started.poll()) == (0, None)
-        helpers = {"pattern": "from multiprocessing"}
+        helpers = {"pattern": "fork_server_main"}
         found = network.fleet.call("process", "list", helpers).wait().replies["web1"].data["processes"]
         own = [one for one in found if one["ppid"] == os.getpid()]
         assert own
@@ -134,17 +134,15 @@ def running(pid: int, ppid: int, command: str, user: str = "root") -> RunningPro
 
 def test_a_daemon_that_is_process_1_protects_its_helpers_only() -> None:
     """In a container the daemon can be process 1: background commands, which it has adopted, still get signals."""
-    server, tracker = (
-        f"python -c from multiprocessing.{name} import main" for name in ("forkserver", "resource_tracker")
-    )
+    server = "python -c from collective.node.actions.fork_server_main import main"
     pid = os.getpid()
     tree = [
-        *(running(1, 0, "collectived"), running(2**22 + 1, 1, server), running(2**22 + 2, 1, tracker)),
+        *(running(1, 0, "collectived"), running(2**22 + 1, 1, server)),
         *(running(pid, 2**22 + 1, server), running(2**22 + 3, 2**22 + 1, server), running(2**22 + 4, 2**22 + 3, "apt")),
         *(running(2**22 + 5, 1, "job"), running(2**22 + 6, 1, server, "alice")),
     ]
     found = _processes._of_daemon({one.pid: one for one in tree})  # noqa: SLF001
-    assert found == {pid, *(2**22 + number for number in (1, 2, 3, 4))}
+    assert found == {pid, *(2**22 + number for number in (1, 3, 4))}
 
 
 def test_top_lists_the_busiest_first() -> None:

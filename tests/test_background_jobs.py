@@ -9,14 +9,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from support.jobs import ALICE, control, job, result, stored
+from support.jobs import ALICE, OpenJobs, control, job, result, stored
 from support.node_server import audit, body, call_node, digest_of, replies, request, send
 from support.waiting import wait_until
 
 from collective.audit import records
 from collective.clients.commands.audit import shown as show_audit
 from collective.fleet.background import Background
-from collective.node.jobs.store import CANCELLED, ENDED, SCHEDULED, JobStore, open_database
+from collective.node.jobs.store import CANCELLED, ENDED, SCHEDULED, JobStore
 from collective.policy import Decision, Policy, Question, Rule
 from collective.testing import Network, memory_fleet
 
@@ -94,10 +94,10 @@ def test_each_node_begins_a_job_at_another_time(tmp_path: Path) -> None:
     assert max(starts) - min(starts) > 1.0
 
 
-def test_a_job_expires_when_the_node_was_off_for_too_long(tmp_path: Path) -> None:
+def test_a_job_expires_when_the_node_was_off_for_too_long(tmp_path: Path, open_jobs: OpenJobs) -> None:
     """After a restart, a job within its grace time begins, and one that is later never does."""
     path, late, soon = tmp_path / "jobs.sqlite", job(f"touch {tmp_path}/no"), job(f"touch {tmp_path}/yes")
-    database = open_database(path)
+    database = open_jobs(path)
     for sent, grace in ((late, 5.0), (soon, 3600.0)):
         fields: dict[str, Any] = {
             "run": sent.run,
@@ -108,7 +108,7 @@ def test_a_job_expires_when_the_node_was_off_for_too_long(tmp_path: Path) -> Non
         }
         JobStore(database).add(stored(sent.id, body=body(sent), **fields))
     database.close()
-    with memory_fleet(tmp_path, {"web1": {}}, jobs=open_database(path)) as network:
+    with memory_fleet(tmp_path, {"web1": {}}, jobs=open_jobs(path)) as network:
         network.transport.open_replies("testing_reply_test-0")
         assert result(network, soon.id)["state"] == ENDED
         found = result(network, late.id)

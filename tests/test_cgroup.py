@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
-from multiprocessing.util import get_temp_dir
 from pathlib import Path
 
 import pytest
 from support.actions import alive, job, wait_for_files
 
-from collective.node.actions.cgroup import Groups, delegated
+from collective.node.actions.fork_server import ForkServer
+from collective.node.actions.groups import Groups, delegated
 from collective.node.actions.runner import Runner
 
 
 @pytest.fixture
-def runner(own_group: Path) -> Runner:
+def runner(own_group: Path, fork_server: ForkServer) -> Runner:
     """A runner whose actions have control groups."""
-    return Runner(Groups(own_group))
+    return Runner(Groups(own_group), fork_server)
 
 
 @pytest.fixture
@@ -47,16 +45,15 @@ def test_an_action_leaves_no_group_behind(runner: Runner, plugin: Path, own_grou
 
 
 def test_an_action_that_cannot_be_started_leaves_no_group(
-    runner: Runner, plugin: Path, own_group: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    plugin: Path, own_group: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without a folder for the fork server's socket the result is an error, and the next action works again."""
+    """Without an interpreter for the fork server the result is an error, and the next action works again."""
+    runner = Runner(Groups(own_group))
     with monkeypatch.context() as patch:
-        shutil.rmtree(folder := Path(get_temp_dir()))
-        patch.setattr(tempfile, "tempdir", "/missing-folder")  # a short path: a long one is replaced
+        patch.setattr(sys, "executable", "/missing/python")
         assert runner.run(job(plugin, "fine"), 10).reason == "crashed"
     assert groups(own_group) == []
     assert runner.run(job(plugin, "fine"), 10).statuscode == 0
-    folder.mkdir()  # the standard library removes it at the end
 
 
 def test_a_fork_bomb_is_killed_atomically(runner: Runner, plugin: Path, own_group: Path, pids: Path) -> None:
@@ -105,7 +102,7 @@ def test_the_next_daemon_kills_actions_without_a_monitor(plugin: Path, own_group
     code = (
         "import os, sys; from pathlib import Path\n"
         "from collective.node.actions.runner import Runner; from collective.node.actions.job import ActionJob\n"
-        "from collective.node.actions.cgroup import Groups\n"
+        "from collective.node.actions.groups import Groups\n"
         "Runner(Groups(Path(sys.argv[3]))).run(ActionJob(sys.argv[1], 'spawn', {'folder': sys.argv[2]}, {}), 60)"
     )
     daemon = subprocess.Popen([sys.executable, "-c", code, str(plugin), str(pids), str(own_group)])

@@ -7,24 +7,24 @@ import os
 from pathlib import Path
 
 import pytest
-from support.clusters import JoiningMachine, World
+from support.clusters import ClusterWorld, JoiningMachine
 
 from collective.cluster.joining import leave
 from collective.cluster.place_file import KeptPlace, PlaceFile
 from collective.cluster.state import decode
 from collective.cluster.steps import LEASE, REPLACE_AFTER
-from collective.errors import ClusterRefused, ConfigError, UsageError
+from collective.errors import ClusterRefused, ConfigError, Unreachable, UsageError
 
 SEEDS = [int(word) for word in os.environ.get("CLUSTER_SEEDS", "1 2 3").split()]
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> World:
+def world(tmp_path: Path) -> ClusterWorld:
     """A world without machines."""
-    return World(tmp_path)
+    return ClusterWorld(tmp_path)
 
 
-def formed(world: World, size: int = 3, **settings: object) -> list[JoiningMachine]:
+def formed(world: ClusterWorld, size: int = 3, **settings: object) -> list[JoiningMachine]:
     """Return the machines of a cluster that has formed."""
     machines = [world.machine(f"web{number}", size=size, **settings) for number in range(1, size + 1)]
     world.run(20)
@@ -35,7 +35,7 @@ def formed(world: World, size: int = 3, **settings: object) -> list[JoiningMachi
 @pytest.mark.parametrize("seed", SEEDS)
 def test_exactly_one_of_the_machines_that_start_at_once_begins(tmp_path: Path, seed: int) -> None:
     """All get the same peers, and one of them is the first."""
-    world = World(tmp_path, seed)
+    world = ClusterWorld(tmp_path, seed)
     machines = formed(world, 5)
     starts = [machine.start for machine in machines]
     assert sum(bool(start and start.first) for start in starts) == 1
@@ -45,7 +45,7 @@ def test_exactly_one_of_the_machines_that_start_at_once_begins(tmp_path: Path, s
     assert len(beginnings.pop()) == 5
 
 
-def test_nothing_starts_before_the_cluster_is_complete(world: World) -> None:
+def test_nothing_starts_before_the_cluster_is_complete(world: ClusterWorld) -> None:
     """Two of three machines wait, however long that takes."""
     two = [world.machine(name) for name in ("web1", "web2")]
     world.run(600)
@@ -55,7 +55,7 @@ def test_nothing_starts_before_the_cluster_is_complete(world: World) -> None:
     assert all(machine.started for machine in world.machines.values())
 
 
-def test_a_machine_that_dies_while_the_cluster_forms_is_forgotten(world: World) -> None:
+def test_a_machine_that_dies_while_the_cluster_forms_is_forgotten(world: ClusterWorld) -> None:
     """Another machine gets its place, and the peers are those that are there."""
     world.machine("web1")
     world.machine("web2")
@@ -69,7 +69,7 @@ def test_a_machine_that_dies_while_the_cluster_forms_is_forgotten(world: World) 
     assert all(world.machines[name].started for name in world.holders)
 
 
-def test_the_others_start_when_the_first_one_dies_before_it_started(world: World) -> None:
+def test_the_others_start_when_the_first_one_dies_before_it_started(world: ClusterWorld) -> None:
     """Without --ready the others need not wait for it, and its place goes to a spare, which has to remove it."""
     formed(world)
     [first] = [one for one in world.machines.values() if one.start and one.start.first]
@@ -82,7 +82,7 @@ def test_the_others_start_when_the_first_one_dies_before_it_started(world: World
     assert (spare.start.first, spare.start.forming) == (False, False)
 
 
-def test_another_machine_begins_when_the_first_one_dies_before_it_is_ready(world: World) -> None:
+def test_another_machine_begins_when_the_first_one_dies_before_it_is_ready(world: ClusterWorld) -> None:
     """With --ready the others wait for the first one; if it is not heard of any more, another one begins."""
     world.programs_start = False
     machines = [world.machine(f"web{number}", ready=True) for number in (1, 2, 3)]
@@ -103,7 +103,7 @@ def test_another_machine_begins_when_the_first_one_dies_before_it_is_ready(world
     assert not first.start.first
 
 
-def test_the_first_one_begins_again_after_a_restart(world: World) -> None:
+def test_the_first_one_begins_again_after_a_restart(world: ClusterWorld) -> None:
     """With --ready, a first one that returns before another begins is the first again."""
     world.programs_start = False
     machines = [world.machine(f"web{number}", ready=True) for number in (1, 2, 3)]
@@ -118,7 +118,7 @@ def test_the_first_one_begins_again_after_a_restart(world: World) -> None:
     assert sum(bool(machine.start and machine.start.first) for machine in machines) == 1
 
 
-def test_another_size_is_refused_and_names_who_has_set_it(world: World) -> None:
+def test_another_size_is_refused_and_names_who_has_set_it(world: ClusterWorld) -> None:
     """A machine with another --size than the cluster ends at once, with both numbers."""
     world.machine("web1")
     world.run(8)
@@ -130,8 +130,8 @@ def test_another_size_is_refused_and_names_who_has_set_it(world: World) -> None:
     assert formed_size == 3
 
 
-def test_a_wrong_size_does_not_stay_after_its_machine_has_gone(world: World) -> None:
-    """A cluster that never began is formed anew with the size of those that are there."""
+def test_a_wrong_size_does_not_stay_after_its_machine_has_gone(world: ClusterWorld) -> None:
+    """A cluster that never began is formed again with the size of those that are there."""
     world.machine("web1", size=5)
     world.run(8)
     world.machines["web1"].kill()
@@ -142,7 +142,7 @@ def test_a_wrong_size_does_not_stay_after_its_machine_has_gone(world: World) -> 
     assert all(world.machines[name].started for name in ("web2", "web3", "web4"))
 
 
-def test_a_second_machine_with_the_same_identity_is_refused(world: World) -> None:
+def test_a_second_machine_with_the_same_identity_is_refused(world: ClusterWorld) -> None:
     """The first one keeps its place and its program."""
     machines = formed(world)
     clone = JoiningMachine(world, "web2", world.folder / "clone")
@@ -154,7 +154,7 @@ def test_a_second_machine_with_the_same_identity_is_refused(world: World) -> Non
     assert all(machine.started for machine in machines)
 
 
-def test_a_clone_of_a_machine_with_its_disk_is_refused_too(world: World) -> None:
+def test_a_clone_of_a_machine_with_its_disk_is_refused_too(world: ClusterWorld) -> None:
     """The file with the place does not help a second machine that has a copy of it."""
     formed(world)
     clone = JoiningMachine(world, "web2", world.folder / "clone")
@@ -168,7 +168,7 @@ def test_a_clone_of_a_machine_with_its_disk_is_refused_too(world: World) -> None
 
 
 @pytest.mark.parametrize("clean", [True, False])
-def test_a_machine_with_its_data_returns_to_its_own_place(world: World, clean: bool) -> None:
+def test_a_machine_with_its_data_returns_to_its_own_place(world: ClusterWorld, clean: bool) -> None:
     """After a restart it has nothing to remove, also when a spare waits."""
     formed(world)
     spare = world.machine("web4")
@@ -188,7 +188,7 @@ def test_a_machine_with_its_data_returns_to_its_own_place(world: World, clean: b
 
 
 @pytest.mark.parametrize("lost", ["lose_data", "lose_disk"])
-def test_a_machine_without_its_data_replaces_itself(world: World, lost: str) -> None:
+def test_a_machine_without_its_data_replaces_itself(world: ClusterWorld, lost: str) -> None:
     """The hook has to remove the member with the lost data, which has the same name."""
     formed(world)
     back = world.machines["web2"]
@@ -201,7 +201,7 @@ def test_a_machine_without_its_data_replaces_itself(world: World, lost: str) -> 
     assert (back.start.first, back.start.forming) == (False, False)
 
 
-def test_a_machine_whose_place_was_given_away_is_refused_while_it_has_its_data(world: World) -> None:
+def test_a_machine_whose_place_was_given_away_is_refused_while_it_has_its_data(world: ClusterWorld) -> None:
     """After `leave` it is a new machine, and waits as a spare."""
     formed(world)
     late = world.machines["web2"]
@@ -221,7 +221,7 @@ def test_a_machine_whose_place_was_given_away_is_refused_while_it_has_its_data(w
     assert (late.error, late.started) == (None, False)
 
 
-def test_a_paused_machine_that_was_replaced_stops(world: World) -> None:
+def test_a_paused_machine_that_was_replaced_stops(world: ClusterWorld) -> None:
     """A machine that was suspended for too long finds that it has lost its place."""
     formed(world)
     paused = world.machines["web2"]
@@ -235,7 +235,7 @@ def test_a_paused_machine_that_was_replaced_stops(world: World) -> None:
     )
 
 
-def test_a_successor_that_dies_is_replaced_together_with_the_one_before(world: World) -> None:
+def test_a_successor_that_dies_is_replaced_together_with_the_one_before(world: ClusterWorld) -> None:
     """The next successor removes both, for the first may have been removed or not."""
     formed(world)
     world.machines["web2"].kill()
@@ -250,7 +250,7 @@ def test_a_successor_that_dies_is_replaced_together_with_the_one_before(world: W
     assert [machine.identity for machine in last.start.place.replaces] == ["web2", "web4"]
 
 
-def test_two_failed_places_are_taken_one_after_the_other(world: World) -> None:
+def test_two_failed_places_are_taken_one_after_the_other(world: ClusterWorld) -> None:
     """A spare waits while another one is starting."""
     formed(world, 5)
     for name in ("web1", "web2"):
@@ -265,7 +265,7 @@ def test_two_failed_places_are_taken_one_after_the_other(world: World) -> None:
     assert all(spare.started for spare in spares)
 
 
-def test_a_place_that_was_given_up_is_taken_at_once(world: World) -> None:
+def test_a_place_that_was_given_up_is_taken_at_once(world: ClusterWorld) -> None:
     """The successor of a machine that left does not wait."""
     formed(world)
     gone = world.machines["web2"]
@@ -278,32 +278,32 @@ def test_a_place_that_was_given_up_is_taken_at_once(world: World) -> None:
     assert [machine.identity for machine in spare.start.place.replaces] == ["web2"]
 
 
-def test_an_outage_of_the_table_replaces_no_machine(world: World) -> None:
+def test_an_outage_of_the_table_replaces_no_machine(world: ClusterWorld) -> None:
     """The programs keep running, and a spare that waits takes no place when the table is back."""
     machines = formed(world)
     spare = world.machine("web4")
     world.run(10)
-    world.table.down = True
+    world.table.error = Unreachable("down")
     world.run(3600)
-    world.table.down = False
+    world.table.error = None
     world.run(120)
     assert all(machine.started for machine in machines)
     assert not spare.started
     assert world.taken == []
 
 
-def test_a_start_during_an_outage_waits_for_the_table(world: World) -> None:
+def test_a_start_during_an_outage_waits_for_the_table(world: ClusterWorld) -> None:
     """Machines that cannot reach the table try again, and form the cluster when they can."""
-    world.table.down = True
+    world.table.error = Unreachable("down")
     machines = [world.machine(f"web{number}") for number in (1, 2, 3)]
     world.run(300)
     assert not any(machine.started for machine in machines)
-    world.table.down = False
+    world.table.error = None
     world.run(20)
     assert all(machine.started for machine in machines)
 
 
-def test_wrong_clocks_change_nothing(world: World) -> None:
+def test_wrong_clocks_change_nothing(world: ClusterWorld) -> None:
     """Clocks that are years apart, and run at different speeds, lead to the same decisions."""
     clocks = {"web1": (0.0, 1.0), "web2": (1e9, 1.1), "web3": (-1e9, 0.9)}
     for name, (offset, rate) in clocks.items():
@@ -321,7 +321,7 @@ def test_wrong_clocks_change_nothing(world: World) -> None:
 @pytest.mark.parametrize("seed", SEEDS)
 def test_random_failures(tmp_path: Path, seed: int) -> None:
     """No machine that works is replaced, no two begin, and the cluster is complete again when failures end."""
-    world = World(tmp_path, seed)
+    world = ClusterWorld(tmp_path, seed)
     formed(world)
     spares = 4
     for _ in range(40):
@@ -335,9 +335,9 @@ def test_random_failures(tmp_path: Path, seed: int) -> None:
         elif what in ("boot", "lose") and not one.runs:
             one.boot(lose_data=what == "lose")
         elif what == "outage":
-            world.table.down = True
+            world.table.error = Unreachable("down")
             world.run(world.random.choice([5, 50, 500]))
-            world.table.down = False
+            world.table.error = None
         elif what == "new" and len(world.machines) < 9:
             world.machine(f"web{spares}")
             spares += 1
@@ -350,7 +350,7 @@ def test_random_failures(tmp_path: Path, seed: int) -> None:
     assert all(machine.started for machine in fresh)
 
 
-def check(world: World) -> None:
+def check(world: ClusterWorld) -> None:
     """Assert what holds at any time."""
     begun = [start for one in world.machines.values() for start in one.starts if start.first]
     assert len({start.place.token for start in begun}) == 1
@@ -412,11 +412,11 @@ PLACE = GOOD["places"][0]  # type: ignore[index]
         {"creator": "a b"},
         {"places": None},
         {"places": [PLACE, PLACE]},
-        {"places": [{**PLACE, "number": 1}]},  # type: ignore[dict-item]
-        {"places": [{**PLACE, "machine": {"identity": "web1", "address": "10.0.0.1;reboot"}}]},  # type: ignore[dict-item]
-        {"places": [{**PLACE, "machine": {"identity": "$(reboot)", "address": "10.0.0.1"}}]},  # type: ignore[dict-item]
-        {"places": [{**PLACE, "machine": {"identity": "web1", "address": "-oProxyCommand=x"}}]},  # type: ignore[dict-item]
-        {"places": [{**PLACE, "replaces": [{"identity": "a\nb", "address": "x"}]}]},  # type: ignore[dict-item]
+        {"places": [{**PLACE, "number": 1}]},
+        {"places": [{**PLACE, "machine": {"identity": "web1", "address": "10.0.0.1;reboot"}}]},
+        {"places": [{**PLACE, "machine": {"identity": "$(reboot)", "address": "10.0.0.1"}}]},
+        {"places": [{**PLACE, "machine": {"identity": "web1", "address": "-oProxyCommand=x"}}]},
+        {"places": [{**PLACE, "replaces": [{"identity": "a\nb", "address": "x"}]}]},
         {"beginning": []},
     ],
     ids=json.dumps,

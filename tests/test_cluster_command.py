@@ -10,16 +10,16 @@ import threading
 from pathlib import Path
 
 import pytest
-from support.clusters import MemoryCluster, cluster_command, started_first
+from support.clusters import HeldCommand, MemoryCluster, cluster_command, started_first
 from support.waiting import wait_until
 
 from collective.cluster import words
-from collective.cluster.state import ClusterPlace, Machine, check_address, check_cluster
+from collective.cluster.state import ClusterMachine, ClusterPlace, check_address, check_cluster
 from collective.cluster.words import PeerForm
-from collective.errors import ClusterRefused, UsageError
+from collective.errors import AccessDenied, ClusterRefused, UsageError
 from collective.processes import runs
 
-WEB2 = Machine("web2", "fe80::2")
+WEB2 = ClusterMachine("web2", "fe80::2")
 OTHER = "f" * 32
 
 
@@ -41,7 +41,7 @@ def test_words_and_variables(tmp_path: Path) -> None:
     ("line", "message"),
     [
         (" ", "--exec: the command must not be empty"),
-        ("etcd {peer}", "--exec: unknown word '{peer}' (did you mean 'peers'?)"),
+        ("etcd {adress}", "--exec: unknown word '{adress}' (did you mean 'address'?)"),
         ("awk {print}", "--exec: unknown word '{print}' (words: "),
     ],
 )
@@ -60,7 +60,7 @@ def test_a_form_of_peers_with_an_unknown_word_is_refused() -> None:
 
 @pytest.mark.parametrize("name", ["", "Etcd", "a b", "-a", "a" * 41, "a/b", "a\n"])
 def test_a_name_of_a_cluster_has_few_characters(name: str) -> None:
-    """It becomes a key of the table and the name of a file."""
+    """The name becomes a key of the table and the name of a file."""
     assert check_cluster("etcd-1") == "etcd-1"
     with pytest.raises(UsageError, match="invalid name of a cluster"):
         check_cluster(name)
@@ -83,15 +83,19 @@ def test_the_exit_code_is_that_of_the_program(line: str, code: int) -> None:
 def test_the_place_is_reported_as_started(tmp_path: Path) -> None:
     """Without --ready the program has started when it runs; the cluster is ready then."""
     program = cluster_command(f"until [ -e {tmp_path}/seen ]; do sleep 0.05; done")
-    thread = threading.Thread(
-        target=lambda: wait_until(lambda: is_started(program.table), 10) or (tmp_path / "seen").touch()
-    )
+    thread = threading.Thread(target=touch_when_started, args=(program, tmp_path / "seen"))
     thread.start()
     assert program.command.run() == 0
     thread.join()
     assert program.table.stored.state
     assert program.table.stored.state.beginning
     assert program.table.stored.state.beginning.ready
+
+
+def touch_when_started(program: HeldCommand, path: Path) -> None:
+    """Make a file when the place of a program is stored as started."""
+    wait_until(lambda: is_started(program.table), 20)
+    path.touch()
 
 
 def is_started(table: MemoryCluster) -> bool:
@@ -106,9 +110,7 @@ def test_the_program_is_ready_when_the_check_succeeds(tmp_path: Path) -> None:
         f"until [ -e {tmp_path}/seen ]; do sleep 0.05; done",
         ready=f"touch {tmp_path}/tried; [ -e {ready} ]",
     )
-    thread = threading.Thread(
-        target=lambda: wait_until(lambda: is_started(program.table), 20) or (tmp_path / "seen").touch()
-    )
+    thread = threading.Thread(target=touch_when_started, args=(program, tmp_path / "seen"))
     thread.start()
     assert program.command.run() == 0
     thread.join()
@@ -117,7 +119,7 @@ def test_the_program_is_ready_when_the_check_succeeds(tmp_path: Path) -> None:
 
 def test_the_hook_is_repeated_until_it_succeeds(tmp_path: Path) -> None:
     """Each machine that had the place is removed, in order; then the place has nothing to remove any more."""
-    old = (Machine("old1", "10.0.0.8"), Machine("old2", "10.0.0.9"))
+    old = (ClusterMachine("old1", "10.0.0.8"), ClusterMachine("old2", "10.0.0.9"))
     done, marker = tmp_path / "done", tmp_path / "marker"
     hook = (
         f"[ -e {marker} ] || {{ touch {marker}; exit 1; }}; "
@@ -149,7 +151,7 @@ def test_the_program_is_stopped_when_the_place_is_lost(tmp_path: Path) -> None:
         wait_until((tmp_path / "up").exists, 10)
         state = program.table.stored.state
         assert state
-        successor = ClusterPlace(0, Machine("web3", "10.0.0.3"), OTHER, OTHER)
+        successor = ClusterPlace(0, ClusterMachine("web3", "10.0.0.3"), OTHER, OTHER)
         assert program.table.write(program.table.stored, state.with_place(successor))
         program.held.renew()  # what its thread does
 
@@ -159,6 +161,26 @@ def test_the_program_is_stopped_when_the_place_is_lost(tmp_path: Path) -> None:
         program.command.run()
     thread.join()
     assert (tmp_path / "end").read_text() == "stopped\n"
+
+
+def test_a_denied_write_does_not_end_the_program(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Expired credentials are logged, and the program runs on; its start is stored with a later renewal."""
+    program = cluster_command(f"until [ -e {tmp_path}/seen ]; do sleep 0.05; done")
+    program.table.error = AccessDenied("memory: ExpiredToken")
+
+    def restore() -> None:
+        wait_until(lambda: bool(caplog.records), 10)
+        program.table.error = None
+        program.held.renew()
+        touch_when_started(program, tmp_path / "seen")
+
+    thread = threading.Thread(target=restore)
+    thread.start()
+    assert program.command.run() == 0
+    thread.join()
+    assert caplog.records[0].error == (  # type: ignore[attr-defined]
+        "cluster c: place not renewed: memory: ExpiredToken"
+    )
 
 
 PROGRAM = """
@@ -187,7 +209,7 @@ def test_signals_are_passed_on(tmp_path: Path, number: signal.Signals) -> None:
 
 
 def test_the_program_ends_with_the_command(tmp_path: Path) -> None:
-    """A killed `crpc cluster join` leaves no program in a place that nobody renews."""
+    """A killed `crpc cluster join` leaves no program in a place that is not renewed any more."""
     process = run_apart(tmp_path, f"echo $$ > {tmp_path}/pid; exec sleep 600")
     process.kill()
     process.wait()

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
-from support.jobs import ALICE, BOB, stored
+from support.jobs import ALICE, BOB, OpenJobs, stored
 from support.node_server import request
 
 from collective.clients import job_options
@@ -16,19 +16,19 @@ from collective.fleet.background import Background
 from collective.node.actions.job import ActionResult
 from collective.node.jobs import store as job_store
 from collective.node.jobs.orders import Freeze, Frozen, Revocations
-from collective.node.jobs.store import CANCELLED, ENDED, RUNNING, SCHEDULED, JobStore, open_database
+from collective.node.jobs.store import CANCELLED, ENDED, RUNNING, SCHEDULED, JobStore
 
 
-def test_a_stored_job_begins_once(tmp_path: Path) -> None:
+def test_a_stored_job_begins_once(tmp_path: Path, open_jobs: OpenJobs) -> None:
     """The state of a job survives the daemon, and an end is recorded for the expected state only."""
-    database = open_database(tmp_path / "jobs.sqlite")
+    database = open_jobs(tmp_path / "jobs.sqlite")
     store = JobStore(database)
     store.add(stored())
     store.add(stored(start=99.0))
     assert (store.next_start(), store.due(4.0), [job.id for job in store.due(5.0)]) == (5.0, [], ["a"])
     assert (store.begin("a", 6.0), store.begin("a", 7.0)) == (True, False)
     database.close()
-    store = JobStore(open_database(tmp_path / "jobs.sqlite"))
+    store = JobStore(open_jobs(tmp_path / "jobs.sqlite"))
     assert [(job.id, job.state, job.began) for job in store.running()] == [("a", RUNNING, 6.0)]
     ok = ActionResult(data={"x": 1})
     assert not store.end("a", CANCELLED, ok, 8.0, before=[SCHEDULED])
@@ -46,11 +46,11 @@ def test_a_stored_job_begins_once(tmp_path: Path) -> None:
     assert store.find("a") is None
 
 
-def test_the_number_of_jobs_and_their_size_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_jobs_and_their_size_are_limited(monkeypatch: pytest.MonkeyPatch, open_jobs: OpenJobs) -> None:
     """One caller cannot fill the store for the others, and a result that is too large is replaced by an error."""
     monkeypatch.setattr(job_store, "CALLER_JOBS", 2)
     monkeypatch.setattr(job_store, "MOST_JOBS", 3)
-    store = JobStore(open_database(None))
+    store = JobStore(open_jobs(None))
     for job_id in "ab":
         store.add(stored(job_id))
     with pytest.raises(Failed, match=f"2 jobs of '{ALICE}'"):
@@ -65,14 +65,14 @@ def test_the_number_of_jobs_and_their_size_are_limited(monkeypatch: pytest.Monke
     assert (found.result["statuscode"], "more than the limit" in found.result["statusmsg"]) == (5, True)
 
 
-def test_orders_survive_a_restart(tmp_path: Path) -> None:
+def test_orders_survive_a_restart(tmp_path: Path, open_jobs: OpenJobs) -> None:
     """A freeze and a revocation are in force again when the file is opened again."""
-    database = open_database(tmp_path / "jobs.sqlite")
+    database = open_jobs(tmp_path / "jobs.sqlite")
     Freeze(database, lambda: 1.0).freeze(ALICE, "test")
     revoked = request()
     Revocations(database, lambda: 1.0).add(revoked.id, ALICE, everyone=False)
     database.close()
-    database = open_database(tmp_path / "jobs.sqlite")
+    database = open_jobs(tmp_path / "jobs.sqlite")
     assert Freeze(database, lambda: 2.0).state == Frozen(ALICE, "test", 1.0)
     orders = Revocations(database, lambda: 2.0)
     assert (orders.by(revoked), orders.by(replace(revoked, caller=BOB)), orders.by(request())) == (ALICE, None, None)

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.jobs import OpenJobs
 from support.node_server import audit, call_node, request
 
 from collective import messages
 from collective.audit.records import Record
 from collective.errors import Failed, PolicyError
 from collective.messages import Request
-from collective.node.jobs.store import open_database
 from collective.node.requests import caller_hours
 from collective.node.requests.caller_hours import HOUR, CallerHours
 from collective.node.storage import call_history
@@ -199,9 +199,11 @@ def test_different_calls_with_the_same_run_are_counted_each(tmp_path: Path) -> N
         assert [call_node(network, one).reason for one in sent] == [None, "denied"]
 
 
-def test_the_count_ends_after_an_hour_and_its_memory_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_count_ends_after_an_hour_and_its_memory_is_limited(
+    monkeypatch: pytest.MonkeyPatch, open_jobs: OpenJobs
+) -> None:
     """The oldest calls are counted together, also while many calls for no nodes follow; old callers are forgotten."""
-    hours = CallerHours(CallHistory(open_database(None)))
+    hours = CallerHours(CallHistory(open_jobs(None)))
     hours.add("alice", "a", 5, 0.0)
     hours.add("alice", "a", 3, 10.0)
     assert [hours.targets("alice", run, now) for run, now in (("b", 1.0), ("a", 1.0), ("b", HOUR))] == [5, 0, 0]
@@ -218,20 +220,22 @@ def test_the_count_ends_after_an_hour_and_its_memory_is_limited(monkeypatch: pyt
     assert hours.targets("alice", "", 23.0) == 0
 
 
-def test_the_count_survives_a_restart(tmp_path: Path) -> None:
+def test_the_count_survives_a_restart(tmp_path: Path, open_jobs: OpenJobs) -> None:
     """While the policy limits an hour, a new daemon counts the calls that the one before has allowed."""
     rules = parse("rules: [{name: changes, max_targets_per_hour: 10}]", "policy.yaml")
     for sent, expected in ((7, None), (4, "denied"), (3, None), (1, "denied")):
-        database = open_database(tmp_path / "jobs.sqlite")
+        database = open_jobs(tmp_path / "jobs.sqlite")
         with memory_fleet(tmp_path, {"web1": {}}, policy=rules, jobs=database) as network:
             network.transport.open_replies("testing_reply_test-0")
             assert call_node(network, request(total=sent)).reason == expected
 
 
-def test_what_is_on_disk_is_what_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_on_disk_is_what_is_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, open_jobs: OpenJobs
+) -> None:
     """Calls that are counted together by the minute are so on disk as well; those of the hour before are deleted."""
     monkeypatch.setattr(caller_hours, "RUNS", 2)
-    database = open_database(tmp_path / "jobs.sqlite")
+    database = open_jobs(tmp_path / "jobs.sqlite")
     hours = CallerHours(CallHistory(database))
     for number in range(6):
         hours.add("alice", f"run {number}", number, 30.0 * number, keep=True)
@@ -264,7 +268,7 @@ def approval(run: str, *, uses: int = 1, expires: float = 60.0) -> dict[str, Any
     return {"document": json.dumps(content), "signatures": {"bob": "x"}}
 
 
-def test_an_approval_is_for_one_request_and_its_retries(tmp_path: Path) -> None:
+def test_an_approval_is_for_one_request_and_its_retries(tmp_path: Path, open_jobs: OpenJobs) -> None:
     """A node accepts as many requests of the run as were approved, also across a restart."""
     rules = parse("rules: [{name: approved, approvals: 1}]", "policy.yaml")
     run = messages.new_id()
@@ -272,7 +276,7 @@ def test_an_approval_is_for_one_request_and_its_retries(tmp_path: Path) -> None:
 
     def sent(*requests: Request) -> list[str]:
         """Return the status messages of a daemon of its own."""
-        database = open_database(tmp_path / "jobs.sqlite")
+        database = open_jobs(tmp_path / "jobs.sqlite")
         with memory_fleet(tmp_path, {"web1": {}}, policy=rules, jobs=database) as network:
             network.transport.open_replies("testing_reply_test-0")
             return [call_node(network, replace(one, time=time.time())).statusmsg for one in requests]
@@ -286,10 +290,12 @@ def test_an_approval_is_for_one_request_and_its_retries(tmp_path: Path) -> None:
     assert "(the approvals are for another run)" in other
 
 
-def test_the_uses_of_approvals_are_forgotten_when_they_expire(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_uses_of_approvals_are_forgotten_when_they_expire(
+    monkeypatch: pytest.MonkeyPatch, open_jobs: OpenJobs
+) -> None:
     """The number of uses is limited; a node that has too many refuses instead of forgetting one."""
     monkeypatch.setattr(call_history, "MOST_USES", 2)
-    uses = ApprovalUses(open_database(None))
+    uses = ApprovalUses(open_jobs(None))
     uses.add("a", "1", until=10.0, now=1.0)
     uses.add("b", "2", until=20.0, now=1.0)
     with pytest.raises(Failed, match="this node has 2 uses of approvals"):

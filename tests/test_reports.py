@@ -225,6 +225,8 @@ def test_a_wrong_report_is_refused(folder: Path, capsys: Captured, file: str, pr
     [
         ("hardwar", "unknown report 'hardwar' (did you mean 'hardware'?)"),
         ("hardware --html -o json", "--html: not allowed with -o json"),
+        ("hardware --html --count", "--html: prints the whole report"),
+        ("hardware --markdown --fields Node", "--markdown: prints the whole report"),
         ("serial-numbers -o csv", "is a template, and has no columns for -o csv"),
     ],
 )

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-import multiprocessing
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -14,8 +12,6 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from multiprocessing import forkserver
-from multiprocessing.util import get_temp_dir
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +19,8 @@ import pytest
 from support.actions import alive, job, wait_for_files
 from support.waiting import wait_until
 
+from collective.node.actions.channel import Channel
+from collective.node.actions.fork_server import ForkServer
 from collective.node.actions.leftovers import end_leftovers
 from collective.node.actions.runner import Runner
 
@@ -39,9 +37,9 @@ def pids(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def runner() -> Runner:
+def runner(fork_server: ForkServer) -> Runner:
     """One runner for all tests, as a daemon has one."""
-    return Runner()
+    return Runner(fork_server=fork_server)
 
 
 def test_an_action_runs_in_its_own_process(runner: Runner, plugin: Path) -> None:
@@ -181,20 +179,21 @@ def test_a_small_fork_bomb_is_ended(runner: Runner, plugin: Path, pids: Path) ->
 
 def test_many_generations_of_processes_are_killed(plugin: Path, pids: Path) -> None:
     """There are more generations than Python's recursion limit, which is lowered here."""
-    connection, remote = multiprocessing.Pipe()
+    connection, remote = Channel.pair()
     code = (
-        "import sys; from multiprocessing.connection import Connection\n"
+        "import socket, sys; from collective.node.actions.channel import Channel\n"
         "from collective.node.actions.job import ActionJob\n"
         "from collective.node.actions.monitor import monitor_action; "
         "sys.setrecursionlimit(200); "
-        "monitor_action(Connection(int(sys.argv[1])), ActionJob(sys.argv[2], 'chain', {'folder': sys.argv[3]}, {}), 60)"
+        "channel = Channel(socket.socket(fileno=int(sys.argv[1]))); "
+        "monitor_action(channel, ActionJob(sys.argv[2], 'chain', {'folder': sys.argv[3]}, {}), 60)"
     )
     command = [sys.executable, "-c", code, str(remote.fileno()), str(plugin), str(pids)]
-    with connection, subprocess.Popen(command, pass_fds=[remote.fileno()]) as monitor:
+    with contextlib.closing(connection), subprocess.Popen(command, pass_fds=[remote.fileno()]) as monitor:
         remote.close()
         members = wait_for_files(pids, 251)
-        connection.send_bytes(b"stop")
-        assert json.loads(connection.recv_bytes())["reason"] == "interrupted"
+        connection.send(b"stop")
+        assert json.loads(connection.receive(1000))["reason"] == "interrupted"
         assert monitor.wait(60) == 0
     assert alive(members) == []
 
@@ -227,20 +226,21 @@ def test_an_action_can_be_interrupted_under_nohup(plugin: Path) -> None:
     assert not any(mask >> (number - 1) & 1 for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT))
 
 
-def test_actions_work_after_the_temporary_folder_is_emptied(runner: Runner, plugin: Path, pids: Path) -> None:
-    """The fork server's socket is in it: a new fork server is started, and running actions are not affected."""
+def test_a_killed_fork_server_is_replaced(runner: Runner, fork_server: ForkServer, plugin: Path, pids: Path) -> None:
+    """A new fork server is started, and running actions are not affected."""
     assert runner.run(job(plugin, "fine"), 10).statuscode == 0
     running = threading.Thread(target=lambda: runner.run(job(plugin, "spawn", folder=str(pids)), 60))
     running.start()
     members = wait_for_files(pids, 3)
-    folder = Path(get_temp_dir())
-    shutil.rmtree(folder)
+    killed = fork_server.pid
+    assert killed
+    os.kill(killed, signal.SIGKILL)
     assert runner.run(job(plugin, "fine", a=1), 10).data["a"] == 1
+    assert fork_server.pid not in (None, killed)
     assert len(alive(members)) == 3
     runner.stop()
     running.join(10)
     assert alive(members) == []
-    folder.mkdir()  # the standard library removes it at the end
 
 
 def monitor_of(members: list[int]) -> int:
@@ -286,28 +286,30 @@ def test_processes_of_a_killed_daemon_and_monitor_are_found_by_the_next_daemon(p
 
 
 def test_a_stopped_fork_server_is_replaced(plugin: Path) -> None:
-    """An action is answered in time, the next one runs, and the process with the runner can end."""
+    """An action runs if there is time for it, the next one runs, and the process with the runner can end."""
     code = (
-        "import os, signal, sys, time; from multiprocessing import forkserver\n"
+        "import os, signal, sys, time; from collective.node.actions.fork_server import ForkServer\n"
         "from collective.node.actions.runner import Runner; from collective.node.actions.job import ActionJob\n"
-        "runner, job = Runner(), ActionJob(sys.argv[1], 'fine', {}, {})\n"
+        "server = ForkServer(); runner, job = Runner(None, server), ActionJob(sys.argv[1], 'fine', {}, {})\n"
         "print(runner.run(job, 10).statuscode)\n"
-        "os.kill(forkserver._forkserver._forkserver_pid, signal.SIGSTOP); began = time.monotonic()\n"
-        "print(runner.run(job, 10).reason, time.monotonic() - began < 10)\n"
+        "os.kill(server.pid, signal.SIGSTOP); began = time.monotonic()\n"
+        "print(runner.run(job, 15).statuscode, time.monotonic() - began < 15)\n"
+        "os.kill(server.pid, signal.SIGSTOP); print(runner.run(job, 3).reason)\n"
         "print(runner.run(job, 10).statuscode)\n"
-        "os.kill(forkserver._forkserver._forkserver_pid, signal.SIGSTOP); runner.close()"
+        "os.kill(server.pid, signal.SIGSTOP); runner.close()"
     )
     command = [sys.executable, "-c", code, str(plugin)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=40, check=True)
-    assert done.stdout == "0\ncrashed True\n0\n"
+    assert done.stdout == "0\n0 True\ntimeout\n0\n"
 
 
 def test_a_fork_server_stopped_while_an_action_runs_does_not_delay_its_result(
-    runner: Runner, plugin: Path, pids: Path
+    runner: Runner, fork_server: ForkServer, plugin: Path, pids: Path
 ) -> None:
     """The monitor sends the result itself."""
     runner.run(job(plugin, "fine"), 10)
-    pid = getattr(getattr(forkserver, "_forkserver"), "_forkserver_pid")  # noqa: B009
+    pid = fork_server.pid
+    assert pid
     answers: list[Any] = []
     running = threading.Thread(
         target=lambda: answers.append(runner.run(job(plugin, "waits", folder=str(pids), seconds=1), 10))

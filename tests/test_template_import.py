@@ -34,7 +34,7 @@ gid = 105
 check_cmd = "/usr/sbin/haproxy -c -f {{.src}}"
 reload_cmd = "/usr/sbin/service haproxy reload"
 """
-# From confd's documentation, docs/templates.md, with the usual forms of loops and conditions.
+# After confd's documentation, "Templates", with the usual forms of loops and conditions.
 TEMPLATE = """# {{getv "/members/web1/role"}} {# not a comment
 backend web
 {{range gets "/services/web/*"}}    server {{base .Key}} {{.Value}}:80 check
@@ -115,7 +115,7 @@ def test_what_cannot_be_converted_is_listed_and_fails(go: str, problem: str) -> 
 
 
 def test_a_block_that_cannot_be_converted_keeps_the_others(tmp_path: Path) -> None:
-    """Its else and its end are listed; blocks around it still match."""
+    """The else and the end of a lost block are listed; blocks around it still match."""
     source = '{{if true}}{{range ls "/a"}}x{{.}}{{else}}y{{end}}{{end}}'
     found = converted(source, "t", {})
     assert [line.rpartition(": ")[2] for line in found.lost] == [

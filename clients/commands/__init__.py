@@ -20,6 +20,8 @@ GROUPS = {
         "find": "List the nodes that match",
         "ssh": "Open ssh to the node that the target options find",
         "facts": "Count the values of a fact",
+        "motd": "Print a login message from this node's facts and classes",
+        "prompt": "Print customer, environment and role of this node for a shell's prompt",
         "inventory": "Show the facts, classes and agents of one node",
         "watch": "Print nodes that join, leave, fail or change, and run a command for each",
         "template": "Keep a file current that is rendered from the nodes, and convert templates of confd",

@@ -141,7 +141,7 @@ def _run(commands: ClusterCommands, held: HeldPlace, file: PlaceFile) -> int:
 
 def _commands(args: argparse.Namespace) -> ClusterCommands:
     if not output.is_plain_text(args, ()):
-        raise UsageError("cluster join: it prints what the program prints (leave out the output options)")
+        raise UsageError("cluster join: it prints what the program prints (remove the output options)")
     if args.replace_after < 20:
         raise UsageError("--replace-after: use at least 20s, so that a short outage replaces no node")
     from collective.cluster.command import ClusterCommands
@@ -153,13 +153,13 @@ def _commands(args: argparse.Namespace) -> ClusterCommands:
 
 def _joiner(args: argparse.Namespace, config: NodeConfig, table: ClusterTable, file: PlaceFile) -> ClusterJoin:
     from collective.cluster import joining
-    from collective.cluster.state import Machine, check_address
+    from collective.cluster.state import ClusterMachine, check_address
     from collective.cluster.steps import Joiner
 
     address = check_address(args.address or _first_address())
     me = Joiner(
         args.name,
-        Machine(config.identity, address),
+        ClusterMachine(config.identity, address),
         args.size,
         joining.new_process(),
         has_data=args.data is None or _has_files(args.data),
@@ -167,7 +167,7 @@ def _joiner(args: argparse.Namespace, config: NodeConfig, table: ClusterTable, f
         needs_ready=args.ready is not None,
     )
     limit = float("inf") if args.wait is None else args.wait
-    return joining.ClusterJoin(me, table, file, joining.Waiting(limit, report=notice))
+    return joining.ClusterJoin(me, table, file, joining.JoinWaiting(limit, report=notice))
 
 
 def _first_address() -> str:
@@ -225,10 +225,9 @@ def _leave(args: argparse.Namespace) -> int:
 def _table(config: NodeConfig, name: str) -> ClusterTable:
     if config.registry != "dynamodb":
         raise UsageError("cluster: there is no registry (registry: none in node.yaml)")
-    from collective.aws.session import AWS
     from collective.cluster.table import ClusterTable
 
-    return ClusterTable(AWS(), config.collective, name)
+    return ClusterTable.connect(config.collective, name)
 
 
 def _file(config: NodeConfig, name: str) -> PlaceFile:

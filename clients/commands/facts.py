@@ -9,6 +9,8 @@ from typing import Any
 
 from collective.clients.commands import COMMANDS
 from collective.clients.completed_by import completed_by
+from collective.clients.local_facts import make_local_parser, run_local
+from collective.clients.optional_verbs import OptionalVerbParser
 from collective.clients.parser import Parser
 from collective.clients.render.formatting import in_words, shallow
 from collective.clients.render.records import matching, records
@@ -25,10 +27,13 @@ from collective.text import escape_controls, plural
 
 def make_parser() -> Parser:
     """Return the parser of `crpc facts`."""
-    parser = Parser(
+    parser = OptionalVerbParser(
         "crpc facts",
+        {"local": make_local_parser()},
+        usage="crpc facts FACT [options]\n       crpc facts local [FACT] [options]",
         description=f"{COMMANDS['facts']}.\n\nPrints each value with the number of nodes that have it, the most "
-        "frequent first. With -v also the names of these nodes.",
+        "frequent first. With -v also the names of these nodes.\n\nThe word local prints facts of this node from "
+        "a file. A fact with that name is asked for by 'crpc rpcutil get_fact fact=local'.",
         examples=["crpc facts role", "crpc facts os.family -v -F environment=production", "crpc facts role -o csv"],
     )
     completed_by(
@@ -42,6 +47,8 @@ def make_parser() -> Parser:
 def run(arguments: Sequence[str]) -> int:
     """Ask every matching node for the fact and print the values; return the exit code of the call."""
     args = make_parser().parse_args(arguments)
+    if args.verb:
+        return run_local(args)
     with open_call(args, "get_fact", {"fact": args.fact}) as (call, fleet):
         shown = FactsOutput(call, args)
         code = present(shown, call, fleet)

@@ -67,7 +67,7 @@ def run(arguments: Sequence[str]) -> int:
     document: dict[str, Any] = {"collective": config.collective, "count": len(nodes), "nodes": nodes}
     missing = {"silent": list(found.silent), "not_asked": found.not_asked, "not_evaluated": found.not_evaluated}
     document |= {name: value for name, value in missing.items() if value}
-    if args.only == "count" and not args.where:
+    if args.only == "count" and not (args.where or args.fields or args.sort or args.jmespath):
         count = len(nodes)
         output.deliver(args, Output("find", document, ["count"], [[count]], lambda: f"{count}\n"))
     else:

@@ -17,7 +17,7 @@ from collective.clients.parser import Parser
 from collective.clients.render.formatting import shallow
 from collective.clients.render.view import Screen
 from collective.clients.streams import write
-from collective.clients.view_options import add_quiet
+from collective.clients.view_options import add_quiet, read_view
 from collective.errors import UsageError
 from collective.text import escape_controls
 
@@ -83,6 +83,9 @@ def _check_form(args: argparse.Namespace, report: Report) -> None:
     """Raise UsageError for a form that the report does not have."""
     if args.page and args.output != "text":
         raise UsageError(f"--{args.page}: not allowed with -o {args.output}")
+    view = read_view(args)
+    if args.page and (view.selects or view.only or view.query is not None):
+        raise UsageError(f"--{args.page}: prints the whole report (choose columns and rows with -o table or csv)")
     if report.is_template and not report.columns and args.output != "text":
         raise UsageError(f"report '{report.name}' is a template, and has no columns for -o {args.output} (use text)")
 

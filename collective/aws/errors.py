@@ -25,9 +25,10 @@ _MISSING = frozenset(
         "ResourceNotFoundException",
     ]
 )
-_FORBIDDEN = frozenset(["AccessDenied", "AccessDeniedException", "AuthorizationError"])
+_FORBIDDEN = frozenset(["AccessDenied", "AccessDeniedException", "AuthorizationError", "UnauthorizedOperation"])
 _DENIED = frozenset(
     [
+        "AuthFailure",
         "ExpiredToken",
         "ExpiredTokenException",
         "IncompleteSignature",

@@ -22,7 +22,7 @@ from typing import Any
 from collective import processes
 from collective.cluster import words
 from collective.cluster.holding import HeldPlace
-from collective.cluster.state import Machine
+from collective.cluster.state import ClusterMachine
 from collective.cluster.words import PeerForm
 from collective.errors import ClusterRefused
 
@@ -114,7 +114,7 @@ class ClusterCommand:
             return True
         return not self._finished(self._commands.ready, found, _READY_TIMEOUT, quiet=True)
 
-    def _remove(self, machine: Machine, hook: str) -> None:
+    def _remove(self, machine: ClusterMachine, hook: str) -> None:
         found = words.values(self._held.name, self._held.start, self._commands.form, machine)
         pause = _FIRST_RETRY
         while problem := self._finished(hook, found, self._commands.hook_timeout):

@@ -21,7 +21,7 @@ _SOON = 60.0  # seconds
 
 
 @dataclass(frozen=True)
-class Waiting:
+class JoinWaiting:
     """How a joiner waits: for how long at most, in seconds, and by which clock. `report` gets lines for people."""
 
     limit: float = float("inf")
@@ -38,12 +38,12 @@ def new_process() -> str:
 class ClusterJoin:
     """One machine that joins. `file` keeps its place on this machine."""
 
-    def __init__(self, me: Joiner, store: ClusterStore, file: PlaceFile, waiting: Waiting | None = None) -> None:
+    def __init__(self, me: Joiner, store: ClusterStore, file: PlaceFile, waiting: JoinWaiting | None = None) -> None:
         kept = file.read()
         self._me = replace(me, token=kept.token, has_data=me.has_data and kept.started) if kept else _new(me)
         self._store = store
         self._file = file
-        self._waiting = waiting or Waiting()
+        self._waiting = waiting or JoinWaiting()
         self._seen = ObservedPlaces(self._waiting.clock)
         self._reported = ""
         self._renewed = 0.0

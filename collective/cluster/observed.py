@@ -1,7 +1,7 @@
 """How long places have not been renewed, as this process has seen it, by its own clock.
 
-A place that was never seen before counts as renewed now. So a machine with a wrong clock harms nobody, and neither does
-an outage of the table: places age only from one successful read to the next, and never by more than a few periods.
+A place that was never seen before counts as renewed now. So a wrong clock of another machine does no harm, and neither
+does an outage of the table: places age only from one successful read to the next, and never by more than a few periods.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from collective.cluster.state import ClusterPlace, StoredCluster
 
-_LONGEST = 10.0  # seconds that count at most between two reads: nobody could renew while the table was unreachable
+_LONGEST = 10.0  # seconds that count at most between two reads: no machine can renew while the table is unreachable
 
 _Renewal = tuple[str, int]  # the process, and how often it has renewed the place
 

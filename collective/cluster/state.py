@@ -42,7 +42,7 @@ def check_address(address: str) -> str:
 
 
 @dataclass(frozen=True)
-class Machine:
+class ClusterMachine:
     """A machine in a cluster, by its identity in the collective and the address for its peers."""
 
     identity: str
@@ -59,13 +59,13 @@ class ClusterPlace:
     """
 
     number: int
-    machine: Machine
+    machine: ClusterMachine
     token: str
     process: str
     started: bool = False
     ended: bool = False
     vacant: bool = False
-    replaces: tuple[Machine, ...] = ()
+    replaces: tuple[ClusterMachine, ...] = ()
 
     @property
     def identity(self) -> str:
@@ -74,15 +74,15 @@ class ClusterPlace:
 
 
 @dataclass(frozen=True)
-class Beginning:
+class ClusterBeginning:
     """Which machine begins the cluster, by the `token` of its place, and with which others.
 
     `needs_ready`: the others wait until its program is `ready`.
     """
 
-    machine: Machine
+    machine: ClusterMachine
     token: str
-    machines: tuple[Machine, ...]
+    machines: tuple[ClusterMachine, ...]
     needs_ready: bool = False
     ready: bool = False
 
@@ -95,10 +95,10 @@ class ClusterState:
     size: int
     creator: str
     places: tuple[ClusterPlace, ...] = ()
-    beginning: Beginning | None = None
+    beginning: ClusterBeginning | None = None
 
     @property
-    def machines(self) -> tuple[Machine, ...]:
+    def machines(self) -> tuple[ClusterMachine, ...]:
         """The machines in the places, in the order of these."""
         return tuple(place.machine for place in self.places)
 
@@ -180,14 +180,14 @@ def _place(value: Any) -> ClusterPlace:
     )
 
 
-def _beginning(value: Any) -> Beginning:
+def _beginning(value: Any) -> ClusterBeginning:
     machines = tuple(map(_machine, value["machines"][:MAX_SIZE]))
     flags = value["needs_ready"] is True, value["ready"] is True
-    return Beginning(_machine(value["machine"]), _token(value["token"]), machines, *flags)
+    return ClusterBeginning(_machine(value["machine"]), _token(value["token"]), machines, *flags)
 
 
-def _machine(value: Any) -> Machine:
-    return Machine(check_identity(value["identity"]), check_address(value["address"]))
+def _machine(value: Any) -> ClusterMachine:
+    return ClusterMachine(check_identity(value["identity"]), check_address(value["address"]))
 
 
 def _token(value: Any) -> str:

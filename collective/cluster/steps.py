@@ -16,7 +16,7 @@ import secrets
 from dataclasses import dataclass, replace
 
 from collective.cluster.observed import ObservedPlaces
-from collective.cluster.state import MAX_REPLACED, Beginning, ClusterPlace, ClusterState, Machine
+from collective.cluster.state import MAX_REPLACED, ClusterBeginning, ClusterMachine, ClusterPlace, ClusterState
 from collective.errors import ClusterRefused, UsageError
 from collective.text import plural
 
@@ -35,7 +35,7 @@ class Joiner:
     """
 
     name: str
-    machine: Machine
+    machine: ClusterMachine
     size: int
     process: str
     token: str | None = None
@@ -106,7 +106,9 @@ def _new(me: Joiner) -> ClusterState:
     return state.with_place(_taken(0, me))
 
 
-def _taken(number: int, me: Joiner, token: str | None = None, replaces: tuple[Machine, ...] = ()) -> ClusterPlace:
+def _taken(
+    number: int, me: Joiner, token: str | None = None, replaces: tuple[ClusterMachine, ...] = ()
+) -> ClusterPlace:
     return ClusterPlace(number, me.machine, token or secrets.token_hex(16), me.process, replaces=replaces)
 
 
@@ -172,11 +174,11 @@ def _step_of_forming(me: Joiner, state: ClusterState, place: ClusterPlace, seen:
         missing = state.size - len(present.places)
         about = f"waiting for {plural(missing, 'more machine')} of {state.size}"
         return Write(present, about) if len(present.places) < len(state.places) else Wait(about)
-    beginning = Beginning(place.machine, place.token, state.machines, me.needs_ready)
+    beginning = ClusterBeginning(place.machine, place.token, state.machines, me.needs_ready)
     return Write(replace(state, beginning=beginning), "this node begins it")
 
 
-def _step_of_begun(state: ClusterState, place: ClusterPlace, beginning: Beginning, seen: ObservedPlaces) -> Step:
+def _step_of_begun(state: ClusterState, place: ClusterPlace, beginning: ClusterBeginning, seen: ObservedPlaces) -> Step:
     if place.started:
         return Start(state, place, first=False, forming=False)
     first = beginning.token == place.token
@@ -189,6 +191,6 @@ def _step_of_begun(state: ClusterState, place: ClusterPlace, beginning: Beginnin
     return Write(anew, f"this node begins it in place of '{beginning.machine.identity}'")
 
 
-def _is_beginning(place: ClusterPlace, beginning: Beginning, seen: ObservedPlaces) -> bool:
+def _is_beginning(place: ClusterPlace, beginning: ClusterBeginning, seen: ObservedPlaces) -> bool:
     """Return whether the machine that begins a cluster is still at it."""
     return place.token == beginning.token and not place.vacant and seen.age(place) < LEASE

@@ -13,7 +13,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from collective.cluster.state import Machine
+from collective.cluster.state import ClusterMachine
 from collective.cluster.steps import Start
 from collective.errors import UsageError
 from collective.suggestions import suggest
@@ -57,11 +57,11 @@ class PeerForm:
                 raise UsageError(f"--peer: unknown word '{{{word}}}' (words: {', '.join(sorted(_PEER_WORDS))})")
         return self
 
-    def write(self, machines: Sequence[Machine]) -> str:
+    def write(self, machines: Sequence[ClusterMachine]) -> str:
         """Return the machines in this form."""
         return self.separator.join(self._one(machine) for machine in machines)
 
-    def _one(self, machine: Machine) -> str:
+    def _one(self, machine: ClusterMachine) -> str:
         host = f"[{machine.address}]" if ":" in machine.address else machine.address
         values = {"name": machine.identity, "address": machine.address, "host": host}
         return _WORD.sub(lambda match: values[match[1]], self.template)
@@ -78,7 +78,7 @@ def check_command(option: str, command: str) -> str:
     return command
 
 
-def values(name: str, start: Start, form: PeerForm, replaced: Machine | None = None) -> dict[str, str]:
+def values(name: str, start: Start, form: PeerForm, replaced: ClusterMachine | None = None) -> dict[str, str]:
     """Return the value of each word; `replaced` is the machine that a hook is to remove."""
     state, me = start.state, start.place.machine
     initial = state.beginning.machines if state.beginning and start.forming else state.machines

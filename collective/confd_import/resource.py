@@ -1,6 +1,6 @@
 """Read the TOML file of a template resource, and convert it with its template.
 
-Source: confd's documentation, docs/template-resources.md.
+Source: confd, "Template Resources" in its documentation.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import re
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,8 @@ from collective.errors import ConfigError
 from collective.template_settings import CANDIDATE
 from collective.yaml_file import read_text
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
+# The type checker reads this for Python 3.10, which has no tomllib; on others, tomli is not installed.
+_toml: Any = import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
 _SRC = re.compile(r"\{\{-?\s*\.src\s*-?\}\}")
 _ACTION = re.compile(r"\{\{.*?\}\}")
 _KNOWN = {"src", "dest", "mode", "owner", "uid", "gid", "check_cmd", "reload_cmd"}
@@ -55,8 +53,8 @@ def read(path: Path, template: Path | None, keys: Mapping[str, str]) -> Imported
 
 def _section(path: Path, text: str) -> dict[str, Any]:
     try:
-        document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        document = _toml.loads(text)
+    except _toml.TOMLDecodeError as error:
         raise ConfigError(f"{path}: {error}") from None
     section = document.get("template")
     if not isinstance(section, dict):

@@ -16,6 +16,7 @@ from collective.fleet.registry_names import NamedNodes
 if TYPE_CHECKING:
     from collective.aws.session import AWS
     from collective.config import ClientConfig
+    from collective.fleet.ec2_instances import Instance
     from collective.registry import Nodes
     from collective.transport import Transport
 
@@ -59,6 +60,13 @@ class Connection:
         table = DynamoDBRegistry(self.aws, names.table(collective))
         large = SnapshotNodes(table, state / f"registry_{collective}.snapshot")
         return CachedNodes(NamedNodes(IntroducedNodes(large, self._known), state, collective), _CACHED)
+
+    def instances(self) -> list[Instance]:
+        """Return the EC2 instances that must be nodes. Raises TransportError, NoNodes and UsageError."""
+        from collective.fleet import ec2_instances
+
+        filters = ec2_instances.filters_of(self._config.collective, self._config.ec2_filters)
+        return ec2_instances.running(self.aws, filters)
 
     def recent_registry(self, seconds: float) -> Nodes:
         """Return the nodes as they were read at most `seconds` ago; the table is connected if it must be read."""

@@ -15,10 +15,10 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from collective import config as configuration
 from collective import signing
@@ -52,6 +52,9 @@ from collective.registry import NodeRecord, Nodes
 from collective.text import plural
 from collective.transport import Transport
 
+if TYPE_CHECKING:
+    from collective.fleet.ec2_instances import Instance
+
 log = logging.getLogger(__name__)
 
 # A library configures no logging; the null handler keeps Python from printing its warnings.
@@ -62,8 +65,8 @@ class Fleet:
     """The nodes of one collective, as seen by a caller. Use it as a context manager, or call `close`.
 
     Without a `registry`, nodes are discovered by broadcast. Replies are verified with the keys of `known`, or by
-    `verify_reply`. Most programs use `Fleet.connect`; the constructor is for
-    other transports and registries.
+    `verify_reply`. `instances` returns the EC2 instances for the discovery method `ec2`. Most programs use
+    `Fleet.connect`; the constructor is for other transports and registries.
     """
 
     def __init__(
@@ -76,6 +79,7 @@ class Fleet:
         sign: signing.SignPayload = signing.unsigned,
         known: KnownNodes | None = None,
         verify_reply: VerifyReply = accept_unverified,
+        instances: Callable[[], Sequence[Instance]] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.config = config
@@ -85,7 +89,7 @@ class Fleet:
         self._clock = clock
         verify = ReplyVerifier(known, registry).verify if known else verify_reply
         self._opener = CallOpener(config, transport, registry, sign, verify, clock)
-        finder = NodeFinder(config, self.catalog, registry, known, self._opener)
+        finder = NodeFinder(config, self.catalog, registry, known, self._opener, instances)
         self._selector = TargetSelector(self.catalog, finder, expect_all=config.expect_all)
 
     @classmethod
@@ -117,6 +121,7 @@ class Fleet:
             catalog=catalog,
             sign=sign or caller_key.signing(config.key),
             known=known,
+            instances=connection.instances,
         )
 
     def __enter__(self) -> Fleet:

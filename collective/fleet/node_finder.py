@@ -6,8 +6,9 @@ Without a registry, or if it cannot be read, nodes are asked. `discovery.py` dec
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from collective.catalog import Catalog
 from collective.config import ClientConfig
@@ -21,13 +22,19 @@ from collective.fleet.rollout import Rollout
 from collective.fleet.targets import Targets
 from collective.registry import Contents, NodeRecord, Nodes, encoding
 
+if TYPE_CHECKING:
+    from collective.fleet.ec2_instances import Instance
+
 log = logging.getLogger(__name__)
 
 _WINDOW = 2.0  # seconds without a reply after which a broadcast discovery ends
 
 
 class NodeFinder:
-    """Finds nodes with the `registry` if there is one; `opener` makes the calls that ask nodes."""
+    """Finds nodes with the `registry` if there is one; `opener` makes the calls that ask nodes.
+
+    `instances` returns the EC2 instances that must be nodes.
+    """
 
     def __init__(
         self,
@@ -36,7 +43,9 @@ class NodeFinder:
         registry: Nodes | None,
         known: KnownNodes | None,
         opener: CallOpener,
+        instances: Callable[[], Sequence[Instance]] | None = None,
     ) -> None:
+        self._instances = instances
         self._config = config
         self._catalog = catalog
         self._registry = registry
@@ -54,9 +63,11 @@ class NodeFinder:
 
         `certain`: an unreadable registry is an error, because a broadcast instead may miss nodes.
         """
-        required = targets.method == "registry"
+        required = targets.method in ("registry", "ec2")
         if required and self._registry is None:
-            raise UsageError("discovery method 'registry': this collective has no registry (client.yaml: registry)")
+            raise UsageError(
+                f"discovery method '{targets.method}': this collective has no registry (client.yaml: registry)"
+            )
         if self._registry is None:
             return self._ask(targets, agent)
         try:
@@ -72,7 +83,21 @@ class NodeFinder:
                     f"registry cannot be read, so the nodes that would be reached are unknown: {error}"
                 ) from None
             return self._ask_instead(targets, agent, error)
+        if targets.method == "ec2":
+            return self._on_instances(contents, now, targets, agent)
         return self._from_registry(contents, now, targets, agent)
+
+    def _on_instances(self, contents: Contents, now: float, targets: Targets, agent: str) -> Discovery:
+        """Return the nodes on EC2 instances, and as not asked the instances that have none, which no filter knows."""
+        from collective.fleet import ec2_instances
+
+        if self._instances is None:
+            raise UsageError("discovery method 'ec2': this fleet has no connection to EC2")
+        instances = self._instances()
+        there = ec2_instances.nodes_among(contents, instances)
+        found = self._from_registry(there, now, targets, agent)
+        missing = ec2_instances.without_daemon(there.records, instances)
+        return replace(found, not_asked={**found.not_asked, **missing})
 
     def _ask_instead(self, targets: Targets, agent: str, error: TransportError) -> Discovery:
         """Ask the nodes because the registry cannot be read."""

@@ -15,7 +15,7 @@ def by_record(targets: Targets) -> Callable[[NodeRecord], bool]:
     """Return what selects the records of targets. Raises UsageError for targets that only nodes can decide."""
     if targets.limit is not None:
         raise UsageError("--limit: a random selection cannot be watched (name the nodes with -I)")
-    if targets.method == "broadcast" or targets.discovery_timeout is not None:
+    if targets.method in ("broadcast", "ec2") or targets.discovery_timeout is not None:
         raise UsageError("--dm, --dt: nodes are watched in the registry, not asked")
     for wanted in (targets.filter, *_filters(targets.sets)):
         if functions := uses_data(wanted):

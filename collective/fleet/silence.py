@@ -16,6 +16,7 @@ from collective.text import plural
 from collective.transport import Transport
 from collective.version import __version__
 
+NO_DAEMON = "a running EC2 instance without a daemon"  # why it was not asked
 MAX_LINES = 20  # lines about missing nodes; each node is in the JSON document
 _IN_SECONDS = 120.0
 MAX_QUEUES = 100  # queues that are looked into to explain one call
@@ -104,7 +105,14 @@ def version_difference(record: NodeRecord) -> str | None:
 
 def not_asked_lines(reasons: Mapping[str, str]) -> list[str]:
     """Return the lines about nodes that were not asked: `1 node not asked, last seen 84 s ago: node03.lab`."""
-    return _some(f"{plural(len(nodes), 'node')} not asked, {why}: {fold(nodes)}" for nodes, why in _grouped(reasons))
+    return _some(_not_asked(nodes, why) for nodes, why in _grouped(reasons))
+
+
+def _not_asked(nodes: Sequence[str], why: str) -> str:
+    if why == NO_DAEMON:
+        verb = "has" if len(nodes) == 1 else "have"
+        return f"{plural(len(nodes), 'running instance')} {verb} no daemon: {', '.join(nodes)}"
+    return f"{plural(len(nodes), 'node')} not asked, {why}: {fold(nodes)}"
 
 
 def not_evaluated_lines(reasons: Mapping[str, str]) -> list[str]:

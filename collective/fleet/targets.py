@@ -20,7 +20,7 @@ from collective.fleet.amounts import Amount, AmountLike, read_amount
 from collective.fleet.node_sets import NodeSet
 
 _NO_FILTER = Filter()
-METHODS = ("registry", "broadcast")
+METHODS = ("registry", "broadcast", "ec2")
 
 
 @dataclass(frozen=True, init=False)
@@ -28,9 +28,10 @@ class Targets:
     """The nodes that a call is for; without arguments, every node of the collective.
 
     `filter` is what nodes must match, `nodes` a list of names (None: any). `method` is the discovery method,
-    `registry` or `broadcast` (None: the registry if there is one). `discovery_timeout` limits a broadcast discovery,
-    in seconds (None: as configured). `limit` (`N` or `"N%"`) selects some of the matching nodes at random; the same
-    `limit_seed` selects the same nodes. `sets` is what nodes must be in, see `node_sets`.
+    `registry`, `broadcast` or `ec2`, which is the nodes on EC2 instances (None: the registry if there is one).
+    `discovery_timeout` limits a broadcast discovery, in seconds (None: as configured). `limit` (`N` or `"N%"`) selects
+    some of the matching nodes at random; the same `limit_seed` selects the same nodes. `sets` is what nodes must be
+    in, see `node_sets`.
 
     Raises UsageError for an invalid value.
     """

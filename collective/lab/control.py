@@ -237,7 +237,7 @@ def command(layout: Layout, verb: str) -> str:
 
 def default_folder() -> Path:
     """Return the default folder of a lab: COLLECTIVE_LAB, or else in the user's state folder."""
-    from collective.config import user_folder
+    from collective.user_folders import user_folder
 
     named = os.environ.get("COLLECTIVE_LAB")
     return Path(named) if named else user_folder("STATE") / "lab"

@@ -19,9 +19,7 @@ from collective.aws.session import AWS
 from collective.config import NodeConfig
 from collective.errors import ConfigError
 from collective.node import trust
-from collective.node.actions import cgroup
-from collective.node.actions.cgroup import Groups
-from collective.node.actions.dead_sockets import remove_abandoned_sockets
+from collective.node.actions.groups import Groups, delegated
 from collective.node.actions.leftovers import end_leftovers
 from collective.node.actions.runner import Runner
 from collective.node.check import trusted_paths
@@ -51,6 +49,7 @@ from collective.version import __version__
 if TYPE_CHECKING:
     import boto3
 
+    from collective.node.service.local_files import LocalFiles
     from collective.node.service.metrics import Metrics
     from collective.node.service.watches import NodeWatch
 
@@ -68,6 +67,13 @@ class DaemonParts:
     reporting: StatusReporter
     metrics: Metrics | None
     watches: Sequence[NodeWatch] = ()
+    local_files: LocalFiles | None = None
+
+    def publish_facts(self) -> None:
+        """Publish changed facts and classes now: in the registry, and in the files for people who log in."""
+        self.registration.refresh()
+        if self.local_files:
+            self.local_files.wake()
 
 
 def build(config: NodeConfig, manager: ServiceManager, session: boto3.Session | None = None) -> DaemonParts:
@@ -77,7 +83,7 @@ def build(config: NodeConfig, manager: ServiceManager, session: boto3.Session | 
     """
     aws = AWS(session)
     key = trust.node_key(config.state)
-    groups = Groups(cgroup.delegated())
+    groups = Groups(delegated())
     runner, policy = Runner(groups), PolicyFile(config.policy)
     _make_folder("state", config.state)
     tags = config.queue_tags | names.tags(config.collective, config.identity)
@@ -86,12 +92,10 @@ def build(config: NodeConfig, manager: ServiceManager, session: boto3.Session | 
     transport.check_settings()  # now, because a running daemon could only retry
     audit, journal = _audit(config), Journal(config.state / "journal.sqlite", transport.now)
     groups.end_abandoned()  # the open journal proves that no other daemon of this node runs
-    remove_abandoned_sockets()
     jobs = open_database(config.state / "jobs.sqlite")
     _end_abandoned(journal, JobStore(jobs))
     verify = trust.verifier(config)
     plugins = load_plugins(config)
-    runner.preload(plugins.worker_codes)
     policy.report(plugins.inputs)
     parts = ServerParts(
         transport=transport,
@@ -119,7 +123,9 @@ def build(config: NodeConfig, manager: ServiceManager, session: boto3.Session | 
     reporting = StatusReporter(manager, server, registration)
     metrics = _metrics(config, server, journal, audit)
     watches = _watches(config, aws, transport, server)
-    return DaemonParts(server, registration, reloading, runner, reporting, metrics, watches)
+    return DaemonParts(
+        server, registration, reloading, runner, reporting, metrics, watches, _local_files(config, server)
+    )
 
 
 def load_plugins(config: NodeConfig, before: Plugins | None = None) -> Plugins:
@@ -158,7 +164,7 @@ def _facts(config: NodeConfig, runner: Runner) -> Facts:
     execute = sources.executed_by(runner)
     fixed = [sources.FULL_NAME]
     if config.ec2_facts:
-        fixed.append(sources.EC2)
+        fixed.append(sources.ec2(runner, config.ec2_api_facts))
     fixed += [sources.command(words, execute) for words in config.fact_commands]
     folders = [partial(sources.folder, path, execute) for path in config.fact_folders]
     return Facts(config.facts, config.classes, [lambda: fixed, *folders])
@@ -207,6 +213,15 @@ def _metrics(config: NodeConfig, server: Server, journal: Journal, audit: AuditL
     from collective.node.service.metrics import Metrics  # its library is loaded only if metrics are configured
 
     return Metrics(config.metrics, server, journal, audit)
+
+
+def _local_files(config: NodeConfig, server: Server) -> LocalFiles | None:
+    if config.local_files is None:
+        return None
+    from collective.node.service.local_files import LocalFiles
+
+    mode = 0o644 if config.local_facts_readable else 0o600
+    return LocalFiles(config.local_files, server, mode, config.prompt_facts)
 
 
 def _describe(server: Server, policy: PolicyFile, heartbeat: float, public_key: str) -> NodeRecord:

@@ -16,13 +16,14 @@ from functools import cache
 from pathlib import Path
 
 from collective import terminal
-from collective.config import KEY_AGENT, KEY_AUTO, KEY_NONE, home_folder
+from collective.config import KEY_AGENT, KEY_AUTO, KEY_NONE
 from collective.errors import ConfigError, SignatureError
 from collective.signing import NAMESPACE, SignPayload, sshsig, unsigned
 from collective.signing.certificates import certified_key
 from collective.signing.key_files import Ask, load
 from collective.signing.keys import PublicKey, Signer, blob_in_line
 from collective.signing.ssh_agent import AgentKey, SSHAgent
+from collective.user_folders import home_folder
 
 _DEFAULT_NAMES = ("id_ed25519", "id_ecdsa", "id_rsa")
 

@@ -6,7 +6,7 @@
     /roles/ROLE/IDENTITY                 the address of a member with this role
 
 `gets` and `getvs` take a pattern as Go's path.Match: `*` and `?` match anything but `/`, `[a-z]` a character.
-Source: confd's documentation, docs/templates.md, and github.com/kelseyhightower/memkv.
+Source: confd, "Templates" in its documentation, and github.com/kelseyhightower/memkv.
 """
 
 from __future__ import annotations

@@ -7,12 +7,14 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from collective import catalog, signing
 from collective.config import ClientConfig
 from collective.fleet.fleet import Fleet
+from collective.node.actions.fork_server import ForkServer
 from collective.node.actions.runner import Runner
 from collective.node.facts import Facts
 from collective.node.plugins import agents, plugin_set
@@ -91,9 +93,15 @@ def node_parts(
     folders = ([agents.bundled(), *code], [catalog.bundled(), *ddls], folder / "settings")
     return {
         "plugins": plugins or plugin_set.load(*folders),
-        "runner": Runner(),
+        "runner": Runner(fork_server=_fork_server()),
         "policy": Policy([Rule("all callers may do everything")]),
     }
+
+
+@cache
+def _fork_server() -> ForkServer:
+    """Return the fork server of all nodes in this process."""
+    return ForkServer()
 
 
 def make_node(

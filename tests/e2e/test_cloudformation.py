@@ -28,31 +28,36 @@ from support.run_store_contract import begin_event, holder, order, request_event
 
 from collective import names
 from collective.aws.session import AWS
+from collective.clients.checks.measures import depths
 from collective.cluster.holding import HeldPlace
 from collective.cluster.joining import ClusterJoin, new_process
 from collective.cluster.place_file import PlaceFile
-from collective.cluster.state import Machine
+from collective.cluster.state import ClusterMachine
 from collective.cluster.steps import Joiner
 from collective.cluster.table import ClusterTable
 from collective.config import ClientConfig, NodeConfig
-from collective.errors import AccessDenied, Forbidden
+from collective.errors import AccessDenied, Forbidden, NoNodes
+from collective.fleet.ec2_instances import running as running_instances
 from collective.fleet.fleet import Fleet
 from collective.fleet.request_table import RequestTable
 from collective.fleet.steering.run_log import RunProgress
 from collective.fleet.steering.table_store import TableRunStore
 from collective.messages import new_id
 from collective.node.check import aws_probe
+from collective.node.facts import ec2_api
 from collective.node.requests.receiver import Receiver
 from collective.node.server import Server
 from collective.registry import NodeRecord, Revocation
 from collective.registry.dynamodb import DynamoDBRegistry
 from collective.setup import Plan
 from collective.setup.aws_inventory import Cloud
-from collective.setup.creation import creation
+from collective.setup.creation import Extras, creation
 from collective.setup.pruning import pruning
+from collective.setup.queue_ages import read_ages
 from collective.setup.removal import removal
 from collective.testing import COLLECTIVE, make_node, node_parts
 from collective.testing.nodes import record
+from collective.transport.resource_policies import ec2_queue_policy, same_policy
 from collective.transport.sqs import SQSTransport
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
@@ -77,6 +82,9 @@ FILES = {
     "NodeAddressPolicy": "eip",
     "CallerPolicy": "caller",
     "OperatorPolicy": "operator",
+    "OperatorWatchPolicy": "operator-watch",
+    "WatcherPolicy": "watcher",
+    "WatcherEC2Policy": "watcher-ec2",
     "MonitorPolicy": "monitor",
     "EC2FactsPolicy": "ec2-facts",
 }
@@ -255,7 +263,7 @@ def test_the_cluster_policy_is_exactly_sufficient(tmp_path: Path) -> None:
     """To join a cluster and to hold a place, a node needs both grants; the item of a node is inaccessible."""
     gate = Gate(policy("cluster"), TAGGED)
     table = ClusterTable(AWS(gate.session), COLLECTIVE, "etcd")
-    me = Joiner("etcd", Machine(IDENTITY, "10.0.0.1"), 1, new_process())
+    me = Joiner("etcd", ClusterMachine(IDENTITY, "10.0.0.1"), 1, new_process())
     start = ClusterJoin(me, table, PlaceFile(tmp_path, "etcd")).wait()
     held = HeldPlace("etcd", table, start)
     held.renew()
@@ -332,6 +340,20 @@ def test_setup_finds_nothing_to_do_after_the_template() -> None:
     assert creation(cloud, COLLECTIVE).changes == []
 
 
+def test_the_sources_of_watchers_are_those_of_setup() -> None:
+    """A stack with a stream and with events of EC2 has the same queue, rule and table as `crpc setup` makes."""
+    stack("sourced", Stream="yes", EC2Events="yes")
+    cloud = Cloud(AWS(open_session()))
+    steps = creation(cloud, "sourced", extras=Extras(stream=True, ec2_events=True)).changes
+    # moto ignores the policies of topics and queues in the template, and the expiry of items.
+    found = {(step.name, step.detail) for step in steps if step.kind != "topic"}
+    assert found == {("sourced_runs", "items do not expire"), ("sourced_ec2", "policy differs")}
+    values = {"AWS::Partition": "aws", "AWS::Region": REGION, "AWS::AccountId": ACCOUNT, "Collective": "sourced"}
+    properties = cfn_yaml.load(str(TEMPLATE))["Resources"]["EventQueuePolicy"]["Properties"]
+    made = rendered(properties["PolicyDocument"], values)
+    assert same_policy(made, ec2_queue_policy(cloud.account, names.ec2_events("sourced")))
+
+
 def test_the_operator_policy_is_exactly_sufficient() -> None:
     """For `crpc setup`, `nodes prune` and `nodes revoke`, an operator needs every grant of its policy and no other."""
     gate = Gate(policy("operator", "operated"), {})
@@ -356,6 +378,41 @@ def test_the_operator_policy_is_exactly_sufficient() -> None:
     settle(removal(cloud, "operated"))
     assert gate.denied == []
     assert gate.used == policy("operator", "operated").grants
+
+
+def test_the_monitor_policy_is_exactly_sufficient(tmp_path: Path) -> None:
+    """For all checks, exports and `--dm ec2`, a monitoring system needs every grant of its policy and no other."""
+    gate = Gate(policy("monitor"), {})
+    cloud, aws = Cloud(AWS(gate.session)), AWS(gate.session)
+    sqs = open_session().client("sqs")
+    for name in (QUEUE, names.reply_queue(COLLECTIVE, "alice-0")):
+        sqs.send_message(QueueUrl=sqs.create_queue(QueueName=name)["QueueUrl"], MessageBody="x")
+    for prefix, belongs in (
+        (names.node_queues(COLLECTIVE), names.is_node_queue),
+        (names.reply_queue(COLLECTIVE, ""), names.is_reply_queue),
+    ):
+        assert sum(depths(cloud, prefix, belongs, COLLECTIVE).values()) > 0
+    assert read_ages(aws, [QUEUE]) == {}
+    cloud.registry(COLLECTIVE).read()
+    with pytest.raises(NoNodes, match="no running EC2 instance"):
+        running_instances(aws, {"tag:collective": COLLECTIVE})
+    sqs.purge_queue(QueueUrl=sqs.get_queue_url(QueueName=QUEUE)["QueueUrl"])
+    assert gate.denied == []
+    assert gate.used == policy("monitor").grants
+    with pytest.raises(AccessDenied):
+        SQSTransport(aws).receive(QUEUE, 0)
+
+
+def test_the_policy_for_ec2_facts_is_exactly_sufficient() -> None:
+    """A node that reads tags and groups of its instance needs every grant of the policy and no other."""
+    gate = Gate(policy("ec2-facts"), {})
+    balancing = open_session().client("elbv2")
+    network = open_session().client("ec2").describe_vpcs()["Vpcs"][0]["VpcId"]
+    balancing.create_target_group(Name="some", Protocol="HTTP", Port=80, VpcId=network)
+    facts, errors = ec2_api.read_facts(AWS(gate.session), "i-0123456789abcdef0", ec2_api.NAMES)
+    assert (facts.keys(), errors) == ({*ec2_api.NAMES}, [])
+    assert gate.denied == []
+    assert gate.used == policy("ec2-facts").grants
 
 
 def spoil(topic: str, table: str, queue: str) -> None:

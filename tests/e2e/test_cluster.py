@@ -28,9 +28,9 @@ from support.waiting import wait_until
 
 from collective import names
 from collective.aws.session import AWS
-from collective.cluster.joining import ClusterJoin, Waiting, new_process
+from collective.cluster.joining import ClusterJoin, JoinWaiting, new_process
 from collective.cluster.place_file import PlaceFile
-from collective.cluster.state import Machine
+from collective.cluster.state import ClusterMachine
 from collective.cluster.steps import Joiner, Start
 from collective.cluster.table import ClusterTable
 from collective.registry import NodeRecord
@@ -45,7 +45,7 @@ exec sleep 600
 
 
 @dataclass
-class Machines:
+class ClusterHosts:
     """Machines of one collective: folders with a node.yaml, against the server at `url`."""
 
     folder: Path
@@ -105,9 +105,9 @@ def collective(moto_server: str) -> str:
 
 
 @pytest.fixture
-def machines(tmp_path: Path, moto_server: str, collective: str) -> Iterator[Machines]:
+def machines(tmp_path: Path, moto_server: str, collective: str) -> Iterator[ClusterHosts]:
     """A collective without machines."""
-    made = Machines(tmp_path, moto_server, collective)
+    made = ClusterHosts(tmp_path, moto_server, collective)
     yield made
     made.close()
 
@@ -116,7 +116,7 @@ def aws(url: str) -> AWS:
     return AWS(boto3.Session("test", "test", region_name="eu-central-1"), endpoint=url)
 
 
-def test_machines_form_a_cluster_and_a_successor_takes_a_place(machines: Machines) -> None:
+def test_machines_form_a_cluster_and_a_successor_takes_a_place(machines: ClusterHosts) -> None:
     """Exactly one begins; the one that left is replaced at once, after the hook has removed it."""
     lines = machines.folder / "lines"
     program = machines.folder / "program"
@@ -143,7 +143,7 @@ def test_machines_form_a_cluster_and_a_successor_takes_a_place(machines: Machine
     show(machines)
 
 
-def show(machines: Machines) -> None:
+def show(machines: ClusterHosts) -> None:
     """Compare what `crpc cluster show` prints, as text and as JSON."""
     wait_until(lambda: machines.crpc("app1", "cluster", "show", "app").stdout.count("running") == 3, 20)
     text = machines.crpc("app1", "cluster", "show", "app").stdout
@@ -183,16 +183,16 @@ def test_a_table_refuses_what_another_machine_has_changed(moto_server: str, coll
     assert table.write(stored, start.state)
     assert table.read().beats == {0: stored.beats[0] + 1}  # a change of the state is not a renewal
     assert not table.write(stored, start.state)
-    other = Machine("web2", "10.0.0.2"), new_process()
+    other = ClusterMachine("web2", "10.0.0.2"), new_process()
     assert not table.renew(type(start.place)(0, other[0], other[1], other[1]))
 
 
 def join(url: str, collective: str, folder: Path, cluster: str, identity: str, size: int) -> Start:
     """Join a cluster in this process."""
-    me = Joiner(cluster, Machine(identity, "10.0.0.1"), size, new_process())
+    me = Joiner(cluster, ClusterMachine(identity, "10.0.0.1"), size, new_process())
     table = ClusterTable(aws(url), collective, cluster)
     (folder / identity).mkdir(exist_ok=True)
-    return ClusterJoin(me, table, PlaceFile(folder / identity, cluster), Waiting(60)).wait()
+    return ClusterJoin(me, table, PlaceFile(folder / identity, cluster), JoinWaiting(60)).wait()
 
 
 def test_eight_machines_at_once(moto_server: str, collective: str, tmp_path: Path) -> None:
@@ -216,7 +216,7 @@ def test_an_unreachable_table_is_tried_again(moto_server: str, collective: str, 
     """A machine waits until the table can be reached; with --wait it gives up with exit code 69."""
     with Proxy(moto_server) as proxy:
         proxy.turn("cut")
-        cut = Machines(tmp_path, proxy.url, collective)
+        cut = ClusterHosts(tmp_path, proxy.url, collective)
         done = cut.crpc("web1", "cluster", "join", "app", "--size", "1", "--wait", "1s", "--exec", "true")
     assert done.returncode == 69
     assert "the registry cannot be reached, trying again" in done.stderr
@@ -226,7 +226,7 @@ needs_etcd = pytest.mark.skipif(not ROUNDS, reason="make clusters runs it, with 
 
 
 @needs_etcd
-def test_etcd_clusters_form_from_nothing(machines: Machines, needs: Callable[[str, str], None]) -> None:
+def test_etcd_clusters_form_from_nothing(machines: ClusterHosts, needs: Callable[[str, str], None]) -> None:
     """Three machines that start at once form one cluster of three members; exactly one of them begins it."""
     needs("etcd", "etcd-server")
     needs("etcdctl", "etcd-client")
@@ -244,7 +244,9 @@ def test_etcd_clusters_form_from_nothing(machines: Machines, needs: Callable[[st
 
 
 @needs_etcd
-def test_a_successor_joins_in_the_place_of_a_killed_etcd(machines: Machines, needs: Callable[[str, str], None]) -> None:
+def test_a_successor_joins_in_the_place_of_a_killed_etcd(
+    machines: ClusterHosts, needs: Callable[[str, str], None]
+) -> None:
     """A member is killed with its data; the next machine removes it, joins, and has a key that was written before."""
     needs("etcd", "etcd-server")
     needs("etcdctl", "etcd-client")
@@ -267,7 +269,7 @@ def test_a_successor_joins_in_the_place_of_a_killed_etcd(machines: Machines, nee
     assert "removed from cluster" in machines.log("etcd2")
 
 
-def start_etcd(machines: Machines, name: str, number: int, *words: str) -> None:
+def start_etcd(machines: ClusterHosts, name: str, number: int, *words: str) -> None:
     """Start a member as conf/cluster_etcd.sh does."""
     identity = f"etcd{number}"
     data = machines.home(identity) / "data"

@@ -123,7 +123,8 @@ def test_haproxy_follows_the_nodes(balanced: Balanced, record: Callable[[object]
 def test_two_thousand_requests_during_joins_and_kills(balanced: Balanced, record: Callable[[object], None]) -> None:
     """20 kills and 20 joins: each request is answered, none by a node that had been taken out."""
     names = [*balanced.servers]
-    requests, times = Requests(balanced.proxy, rate=20), []
+    requests = Requests(balanced.proxy, rate=20)
+    times: list[float] = []
     with requests.running():
         for number in range(10):
             silent, serving = names[number % 6], names[(number + 3) % 6]

@@ -64,6 +64,9 @@ LINES: dict[str, str] = {
     "lab env": "lab env",
     "lab node": "lab node node01.lab log",
     "playbook list": "playbook list",
+    "playbook check": "playbook check rolling-restart",
+    "playbook show": "playbook show rolling-restart",
+    "a plan": "rpcutil ping --plan",
     "run list": "run list",
     "warm status": "warm status",
     "watch": "watch --once",
@@ -81,8 +84,6 @@ NOT_RUN = {
     "new agent": "writes files, and a second time it refuses to",
     "ddl import": "writes a file, and a second time it refuses to",
     "playbook run": "changes nodes: test_playbooks.py",
-    "playbook check": "needs a playbook of the reader: test_playbooks.py",
-    "playbook show": "prints a file as it is",
     "run show": "needs a rollout: test_steering.py",
     "run log": "needs a rollout: test_steering.py",
     "run pause": "needs a rollout: test_steering.py",
@@ -147,14 +148,22 @@ def test_every_command_and_verb_has_a_line() -> None:
 
 
 @pytest.mark.parametrize("line", LINES, indirect=True)
-def test_the_options_for_output_act_or_are_refused(line: Line) -> None:
-    """The document has its schema, the rows are CSV, an unknown field is refused in one line, and rows are counted."""
-    code, out, _ = line("-o", "json")
+def test_the_options_for_output_act_or_are_refused(line: Line, tmp_path: Path) -> None:
+    """The document has its schema, a file the form of its suffix, each event is a line, and rows are counted."""
+    table = tmp_path / "table.csv"
+    code, out, _ = line("-o", "json", "--output-file", str(table))
     check_document(json.loads(out))
-    found, out, _ = line("-o", "csv")
-    assert (found, bool(list(csv.reader(io.StringIO(out))))) == (code, True)
-    found, out, err = line("--fields=nonsense")
-    assert (found, out) == (64, "")
-    assert err.splitlines()[-1].startswith("crpc: --fields: unknown field 'nonsense' (")
+    assert list(csv.reader(io.StringIO(table.read_text())))
+    found, out, _ = line("-o", "jsonl")
+    assert (found, {type(json.loads(event)) for event in out.splitlines()} <= {dict}) == (code, True)
     found, out, _ = line("--count")
     assert (found, out.strip().isdigit()) == (code, True)
+
+
+@pytest.mark.parametrize("line", LINES, indirect=True)
+@pytest.mark.parametrize("option", ["--fields=nonsense", "--sort=nonsense", "--where=nonsense=1"])
+def test_an_unknown_field_is_refused(line: Line, option: str) -> None:
+    """One line names the option and the field, and nothing is printed but the error."""
+    found, out, err = line(option)
+    assert (found, out) == (64, "")
+    assert err.splitlines()[-1].startswith(f"crpc: {option.partition('=')[0]}: unknown field 'nonsense' (")

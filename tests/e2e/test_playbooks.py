@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 from support.crpc_process import BIN, Completed, Crpc, clean_environment, make_crpc, own_lab
+from support.documents import DOCS, blocks
 from support.json_documents import check_document
 from support.waiting import wait_until
 
@@ -81,13 +83,19 @@ def requests(lab: Layout) -> int:
     return sum((lab.node(node) / "audit.jsonl").read_text().count("\n") for node in lab.nodes())
 
 
+def as_shown(text: str) -> set[str]:
+    """Return the lines of an output, or of a document's block, without the command, times and identifiers."""
+    text = re.sub(r"[0-9.]+ ms|resume [0-9a-f]{8}|\(\S*rolling-restart.yaml", "…", text)
+    return {line.strip() for line in text.splitlines() if line.strip() and not line.startswith("$ ")}
+
+
 # -- the shipped examples
 
 
 def test_a_rolling_restart_stops_at_a_node_that_fails_and_is_resumed(crpc: Crpc, tmp_path: Path) -> None:
     """The second node stays drained after its restart failed; the resumed run neither drains nor restarts the first."""
     log, balancer = tmp_path / "log", tmp_path / "balancer"
-    balancer.write_text(f'#!/bin/sh\necho "$1 $2" >> {log}\n')
+    balancer.write_text(f'#!/bin/sh\necho "balancer: $1 $2"\necho "$1 $2" >> {log}\n')
     balancer.chmod(0o755)
     run = ("playbook", "run", "rolling-restart")
     inputs = ("service=nginx", "role=web", f"balancer={balancer}")
@@ -96,19 +104,14 @@ def test_a_rolling_restart_stops_at_a_node_that_fails_and_is_resumed(crpc: Crpc,
         2,
         ["drain node01.lab", "add node01.lab", "drain node04.lab"],
     ), stopped.stderr
-    assert "stopped at step 3[2].2 'Restart nginx on node04.lab' (" in stopped.stderr
-    assert "rolling-restart.yaml:" in stopped.stderr
-    resumed = document(crpc(*run, "--resume", "--json"))
-    assert (resumed["exit"], resumed["outcome"], resumed["inputs"]["service"]) == (0, "ended", "nginx")
+    first, second, _ = blocks((DOCS / "how-to" / "playbooks.md").read_text(), "console")
+    tail = stopped.stdout[stopped.stdout.index("[3[2].1] Drain") :] + stopped.stderr
+    assert as_shown(first.partition("…")[2]) == as_shown(tail)
+    resumed = crpc(*run, "--resume")
+    assert resumed.returncode == 0
+    assert as_shown(second) == as_shown(resumed.stdout + resumed.stderr)
     assert log.read_text().endswith("drain node04.lab\nadd node04.lab\n")
     assert log.read_text().count("drain node04.lab") == 1
-    outcomes = {step["step"]: step["outcome"] for step in resumed["steps"]}
-    assert (outcomes["1"], outcomes["3[1].2"], outcomes["3[2].1"], outcomes["3[2].2"]) == (
-        "before",
-        "before",
-        "before",
-        "ok",
-    )
 
 
 def test_a_kernel_update_reboots_one_node_after_the_other(crpc: Crpc, five: Layout, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from collective.lab.layout import Layout
 README_FILE = ROOT / "README.md"
 README = README_FILE.read_text()
 SHOWN = [README_FILE, DOCS / "index.md", *sorted((DOCS / "tutorial").glob("*.md")), DOCS / "how-to" / "nagios.md"]
+SHOWN += [DOCS / "how-to" / "set-up-aws.md"]
 
 # What differs between runs and machines.
 VARYING = (

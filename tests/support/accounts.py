@@ -21,14 +21,14 @@ class AccountUnderTest:
         self.collective = collective or f"own-{uuid.uuid4().hex[:8]}"
         self.environment = {**aws_environment(url), "COLLECTIVE_CONFIG": str(folder)}
         self.crpc: Crpc = make_crpc(self.environment)
-        self._folder, self._client = folder, client
+        self.folder, self._client = folder, client
         self.write_config()
         self.sqs, self.sns, self.dynamodb = (self.client(service, url) for service in ("sqs", "sns", "dynamodb"))
 
     def write_config(self) -> None:
         """Write client.yaml, replacing an existing one."""
         values = {"collective": self.collective, "caller": "alice", "key": "none", "state": "state", **self._client}
-        (self._folder / "client.yaml").write_text(json.dumps(values))
+        (self.folder / "client.yaml").write_text(json.dumps(values))
 
     @staticmethod
     def client(service: Any, url: str) -> Any:

@@ -1,6 +1,6 @@
 """Machines that join a cluster on a table in memory, in virtual time.
 
-world = World(tmp_path)
+world = ClusterWorld(tmp_path)
 web1 = world.machine("web1")
 world.run(60)                       seconds of virtual time, in which each machine takes its steps
 web1.started, web1.kill(), web1.boot(lose_data=True)
@@ -15,28 +15,28 @@ from typing import Any
 
 from collective.cluster.command import ClusterCommand, ClusterCommands
 from collective.cluster.holding import HeldPlace
-from collective.cluster.joining import ClusterJoin, Waiting, new_process
+from collective.cluster.joining import ClusterJoin, JoinWaiting, new_process
 from collective.cluster.place_file import KeptPlace, PlaceFile
 from collective.cluster.state import (
-    Beginning,
+    ClusterBeginning,
+    ClusterMachine,
     ClusterPlace,
     ClusterState,
-    Machine,
     StoredCluster,
     decode,
     encode,
 )
 from collective.cluster.steps import Joiner, Start
 from collective.cluster.words import PeerForm
-from collective.errors import ClusterRefused, Unreachable, UsageError
+from collective.errors import ClusterRefused, CollectiveError, Unreachable, UsageError
 
 
 @dataclass
 class MemoryCluster:
-    """A cluster's item in memory; while `down`, every access raises Unreachable."""
+    """A cluster's item in memory; every access raises `error`, if there is one."""
 
     stored: StoredCluster = field(default_factory=StoredCluster)
-    down: bool = False
+    error: CollectiveError | None = None
     taken: list[tuple[str, str]] = field(default_factory=list)  # who has taken whose place
 
     def read(self) -> StoredCluster:
@@ -73,15 +73,15 @@ class MemoryCluster:
         return True
 
     def _check(self) -> None:
-        if self.down:
-            raise Unreachable("memory: down")
+        if self.error:
+            raise self.error
 
 
 @dataclass
 class JoiningMachine:
     """A machine: its disk is a folder. `clock_offset` and `clock_rate` make its clock differ from the others'."""
 
-    world: World
+    world: ClusterWorld
     identity: str
     folder: Path
     size: int = 3
@@ -110,11 +110,11 @@ class JoiningMachine:
         """Start `crpc cluster join`, at the first time or again."""
         if lose_disk:
             self.file.remove()
-        machine = Machine(self.identity, f"10.0.0.{len(self.world.machines)}")
+        machine = ClusterMachine(self.identity, f"10.0.0.{len(self.world.machines)}")
         me = Joiner(
             "c", machine, self.size, new_process(), has_data=not (lose_data or lose_disk), needs_ready=self.ready
         )
-        self.join = ClusterJoin(me, self.world.table, self.file, Waiting(clock=self.clock))
+        self.join = ClusterJoin(me, self.world.table, self.file, JoinWaiting(clock=self.clock))
         self.runs, self.start, self.held, self.error, self._next = True, None, None, None, self.world.now
         return self
 
@@ -170,7 +170,7 @@ class JoiningMachine:
         return 5.0
 
 
-class World:
+class ClusterWorld:
     """The machines, a table, and the time, which moves in steps of half a second."""
 
     def __init__(self, folder: Path, seed: int = 0) -> None:
@@ -211,14 +211,14 @@ class World:
 
 
 TOKEN, OTHER = "0" * 32, "f" * 32
-WEB1, WEB2 = Machine("web1", "10.0.0.1"), Machine("web2", "fe80::2")
+WEB1, WEB2 = ClusterMachine("web1", "10.0.0.1"), ClusterMachine("web2", "fe80::2")
 
 
-def started_first(first: bool = True, forming: bool = True, replaces: tuple[Machine, ...] = ()) -> Start:
+def started_first(first: bool = True, forming: bool = True, replaces: tuple[ClusterMachine, ...] = ()) -> Start:
     """Return what `web1` gets in a cluster of two."""
     mine = ClusterPlace(0, WEB1, TOKEN, TOKEN, replaces=replaces)
     state = ClusterState(TOKEN, 2, "web1", (mine, ClusterPlace(1, WEB2, OTHER, OTHER)))
-    state = ClusterState(TOKEN, 2, "web1", state.places, Beginning(WEB1, TOKEN, (WEB1, WEB2)))
+    state = ClusterState(TOKEN, 2, "web1", state.places, ClusterBeginning(WEB1, TOKEN, (WEB1, WEB2)))
     return Start(state, mine, first, forming)
 
 

@@ -35,6 +35,7 @@ defaults
     timeout server 10s
     option redispatch 1
     retries 3
+    retry-on conn-failure empty-response
 frontend http
     bind 127.0.0.1:{port}
     default_backend web

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from collective.fleet.background import Background
 from collective.messages import Reply, Request
 from collective.node.jobs.store import RUNNING, SCHEDULED, StoredJob
+from collective.node.storage.database import Database
 from collective.testing import Network
 from support.node_server import call_node, request
 from support.waiting import wait_until
+
+OpenJobs = Callable[[Path | None], Database]  # memory for None
 
 ALICE, BOB = "alice@example.com", "bob@example.com"
 

@@ -57,7 +57,8 @@ class StreamedTable:
         self.now = clock
         self.page = page
         self.items: dict[str, Any] = {}
-        self.status = "ENABLED"
+        self.status, self.view = "ENABLED", "NEW_IMAGE"
+        self.forbidden = False  # to describe the table
         self.scans = 0
         self.gets = 0
         self.error: ClientError | None = None  # raised by the next GetRecords that would return records
@@ -115,7 +116,25 @@ class StreamedTable:
         """Let 15 minutes pass for every iterator."""
         self._expired |= {f"{shard.name} {number}" for shard in self.shards for number in range(10_000)}
 
-    # -- the client
+    # -- the clients
+
+    def client(self, _service: str) -> Any:
+        """Return the client of a service, as AWS does."""
+        return self
+
+    def describe_table(self, TableName: str) -> Any:  # noqa: N803, ARG002
+        """Return the table with its stream."""
+        if self.forbidden:
+            raise ClientError({"Error": {"Code": "AccessDeniedException", "Message": ""}}, "DescribeTable")
+        enabled = self.status == "ENABLED"
+        settings = {"StreamEnabled": enabled, "StreamViewType": self.view}
+        return {"Table": {"LatestStreamArn": ARN, "StreamSpecification": settings}}
+
+    def scan(self, **parameters: Any) -> Any:
+        """Return all items, or with a filter those changed since."""
+        self.scans += 1
+        since = parameters.get("ExpressionAttributeValues", {}).get(":since", {"N": "0"})["N"]
+        return {"Items": [item for item in self.items.values() if float(item["changed"]["N"]) >= float(since)]}
 
     def describe_stream(self, StreamArn: str, ExclusiveStartShardId: str = "") -> Any:  # noqa: N803
         """Return one shard at a time, so that there are pages."""
@@ -173,8 +192,9 @@ class StreamedTable:
             change["NewImage"] = dict(item)
         kind = "REMOVE" if item is None else "MODIFY" if known else "INSERT"
         leaves = [shard for shard in self.shards if shard.open]
-        shard = leaves[sum(identity.encode()) % len(leaves)]
-        shard.records.append({"eventName": kind, "dynamodb": change})
+        if leaves:  # a disabled stream has none
+            shard = leaves[sum(identity.encode()) % len(leaves)]
+            shard.records.append({"eventName": kind, "dynamodb": change})
 
     def _add(self, parent: str | None) -> None:
         self.shards.append(Shard(f"shardId-{next(self._names):04}", parent))

@@ -1,155 +1,165 @@
-"""Start processes with the standard library's fork server, and replace a fork server that does not do its work.
+"""Start the monitors of actions with a fork server (fork_server_main.py), and replace one that does not do its work.
 
-Starting waits for the fork server. One that was stopped (SIGSTOP) would make it wait for ever: after START_LIMIT
-seconds, or BEGIN_LIMIT if it is new, it is killed, which ends the wait. One that has had nothing to do for IDLE_LIMIT
-seconds is ended, with the resource tracker that the standard library starts beside it; the next start begins a new one.
+The fork server starts with the first action, and ends when it has had nothing to do for IDLE_LIMIT seconds. One that
+does not start a monitor in time, because it was stopped for example, is killed. No monitor has its job by then, so
+the next fork server can be asked for the same: nothing runs twice.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
-import multiprocessing
 import os
+import select
 import signal
+import socket
+import subprocess
+import sys
 import threading
-from collections.abc import Callable, Iterable
-from multiprocessing import forkserver, resource_tracker
-from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
-from typing import Any
+from collections.abc import Collection
+from dataclasses import dataclass, field
 
-from collective.node.actions import socket_folder
+from collective.node.actions.channel import Channel
 
 log = logging.getLogger(__name__)
 
 START_LIMIT = 5.0  # seconds
-BEGIN_LIMIT = 20.0  # seconds: a new fork server imports modules first, which takes long on a busy machine
+BEGIN_LIMIT = 20.0  # seconds: a fork server imports modules first, which takes long on a busy machine
 IDLE_LIMIT = 300.0  # seconds
+_MAIN = "from collective.node.actions.fork_server_main import main"  # the agent `process` looks for it
+_FIRST = "import sys; sys.path[:] = {path!r}; import collective.node.actions.light_dataclasses"
+_CODE = f"{_FIRST}; {_MAIN}; main({{orders}}, {{idle_limit!r}})"
+
+
+class StartedMonitor:
+    """A monitor that waits for its job on `channel`. Its descriptor names this very process, also when it has ended."""
+
+    def __init__(self, pid: int, pidfd: int, channel: Channel) -> None:
+        self.pid = pid
+        self.channel = channel
+        self._pidfd = pidfd
+
+    def kill(self) -> None:
+        """Kill the monitor, if it has not ended."""
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+
+    def wait(self, seconds: float) -> None:
+        """Wait at most some seconds for its end."""
+        waiting = select.poll()
+        waiting.register(self._pidfd, select.POLLIN)
+        waiting.poll(seconds * 1000)
+
+    def close(self) -> None:
+        """Close the descriptors; a monitor that runs kills its action."""
+        self.channel.close()
+        os.close(self._pidfd)
+
+
+@dataclass
+class _Process:
+    """A fork server: its process, the socket for orders, and the names of the modules that it has imported."""
+
+    process: subprocess.Popen[bytes]
+    orders: socket.socket
+    imported: set[str] = field(default_factory=set)
+    has_served: bool = False
 
 
 class ForkServer:
-    """Starts processes, one at a time; safe for any number of threads. It ends when idle for `idle_limit` seconds."""
+    """Starts monitors, one at a time; safe for any number of threads. It ends when idle for `idle_limit` seconds."""
 
     def __init__(self, idle_limit: float = IDLE_LIMIT) -> None:
-        self._context = multiprocessing.get_context("forkserver")
         self._idle_limit = idle_limit
         self._starting = threading.Lock()
-        self._changed = threading.Condition()
-        self._start = 0  # the number of the start that goes on; 0: none does
-        self._starts = 0
-        self._limit = BEGIN_LIMIT
-        self._served: int | None = None  # the process id of the fork server that has started the last process
-        self._watcher: threading.Thread | None = None
+        self._server: _Process | None = None
 
-    def pipe(self) -> tuple[Connection, Connection]:
-        """Return the two ends of a pipe in both directions."""
-        return self._context.Pipe()
+    def start(self, modules: Collection[str] = ()) -> StartedMonitor:
+        """Start a monitor in a process that has imported `modules`, if need be with a new fork server.
 
-    def preload(self, modules: Iterable[str]) -> None:
-        """Let the next fork server import these modules when it starts, in this order."""
-        self._context.set_forkserver_preload(list(modules))
-
-    def start(self, target: Callable[..., None], arguments: tuple[Any, ...]) -> BaseProcess:
-        """Start a process, if need be with a new fork server. Raise OSError, EOFError or RuntimeError.
-
-        After EOFError the process may have started.
+        Raises OSError or EOFError if a new fork server cannot do it, RuntimeError if no process can be forked.
         """
         with self._starting:
             try:
-                return self._start_watched(target, arguments)
-            except OSError as error:  # nothing has started; after EOFError it may have, and nothing may run twice
+                return self._start(modules)
+            except (OSError, EOFError) as error:
                 log.warning("forkserver.restarted", extra={"error": repr(error)})
                 self._forget()
-                return self._start_watched(target, arguments)
+                return self._start(modules)
+
+    @property
+    def pid(self) -> int | None:
+        """The process id of the fork server; None if none runs."""
+        server = self._server
+        return server.process.pid if server and server.process.poll() is None else None
 
     def close(self) -> None:
-        """Kill the fork server: Python waits for its processes at exit, also for a stopped one."""
-        _kill()
-
-    def _start_watched(self, target: Callable[..., None], arguments: tuple[Any, ...]) -> BaseProcess:
-        process = self._context.Process(target=target, args=arguments, daemon=False)
-        socket_folder.prepare()
-        self._watch()
-        try:
-            process.start()
-            self._served = _pid()
-        finally:
-            self._note(0)
-        return process
-
-    def _watch(self) -> None:
-        if self._watcher is None:
-            watcher = threading.Thread(target=self._kill_late, name="forkserver", daemon=True)
-            watcher.start()
-            self._watcher = watcher
-        self._starts += 1
-        self._limit = START_LIMIT if self._served and self._served == _pid() else BEGIN_LIMIT
-        self._note(self._starts)
-
-    def _note(self, start: int) -> None:
-        with self._changed:
-            self._start = start
-            self._changed.notify_all()
-
-    def _kill_late(self) -> None:
-        """Kill the fork server whenever a start takes too long, and when it is idle."""
-        while True:
-            with self._changed:
-                wanted = self._changed.wait_for(lambda: self._start, self._idle_limit)
-            if not wanted:
-                self._end_idle()
-                continue
-            with self._changed:
-                start, limit = self._start, self._limit
-                in_time = self._changed.wait_for(lambda: self._start != start, limit)  # noqa: B023 - called here
-            if not in_time:
-                log.error("forkserver.stopped", extra={"error": f"no process started within {limit:.0f} s"})
-                _kill()
-                with self._changed:
-                    self._changed.wait_for(lambda: self._start != start, START_LIMIT)  # noqa: B023 - called here
-
-    def _end_idle(self) -> None:
-        with self._starting:
-            if not multiprocessing.active_children() and _kill():
-                _stop()
+        """Kill the fork server, which ends a start that waits for it. Running monitors do not need it."""
+        if server := self._server:
+            server.process.kill()
 
     def _forget(self) -> None:
-        """Make the next start use a new fork server in a new folder: /tmp, where its socket was, may have been cleaned.
+        if server := self._server:
+            server.process.kill()
+            self._server = None
 
-        There is no public way. Running processes do not need the fork server that started them.
-        """
-        if pid := _kill():
-            os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)  # not reaped: its owner must see that it is dead
-        getattr(multiprocessing.current_process(), "_config").pop("tempdir", None)  # noqa: B009
-
-
-def _stop() -> None:
-    """Make the standard library forget the killed fork server, and its resource tracker, which has nothing to do.
-
-    The tracker is killed as well: it would end only with the last process that has its pipe, such as one that an action
-    has left running.
-    """
-    tracker = getattr(resource_tracker, "_resource_tracker")  # noqa: B009 - typeshed has none of these names
-    if pid := getattr(tracker, "_pid", None):
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-    with contextlib.suppress(OSError):  # a process has been reaped, or its socket removed
-        getattr(getattr(forkserver, "_forkserver"), "_stop")()  # noqa: B009
-    with contextlib.suppress(OSError):
-        getattr(tracker, "_stop")()  # noqa: B009
-
-
-def _kill() -> int | None:
-    """Kill the fork server, and return its process id if there is one."""
-    if pid := _pid():
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-    return pid
+    def _start(self, modules: Collection[str]) -> StartedMonitor:
+        if self.pid is None:
+            self._forget()
+        server = self._server = self._server or _begin(self._idle_limit)
+        is_new = not (server.has_served and server.imported.issuperset(modules))
+        server.imported.update(modules)
+        limit = BEGIN_LIMIT if is_new else START_LIMIT
+        channel, remote = Channel.pair()
+        try:
+            pid, pidfd = _order(server.orders, modules, remote, limit)
+        except TimeoutError:
+            log.error("forkserver.stopped", extra={"error": f"no process started within {limit:.0f} s"})
+            channel.close()
+            raise
+        except BaseException:
+            channel.close()
+            raise
+        finally:
+            remote.close()
+        server.has_served = True
+        return StartedMonitor(pid, pidfd, channel)
 
 
-def _pid() -> int | None:
-    """Return the process id of the fork server, also of a dead one; None before the first."""
-    server = getattr(forkserver, "_forkserver")  # noqa: B009 - typeshed has neither name
-    pid: int | None = getattr(server, "_forkserver_pid")  # noqa: B009
-    return pid
+def _begin(idle_limit: float) -> _Process:
+    """Start a fork server, which has this process's import path and standard streams."""
+    orders, remote = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    options = getattr(subprocess, "_args_from_interpreter_flags")()  # noqa: B009 - typeshed does not have it
+    code = _CODE.format(path=sys.path, orders=remote.fileno(), idle_limit=idle_limit)
+    try:
+        with remote:
+            process = subprocess.Popen([sys.executable, *options, "-c", code], pass_fds=[remote.fileno()])
+    except BaseException:
+        orders.close()
+        raise
+    try:
+        threading.Thread(target=_reap, args=(process, orders), name="forkserver", daemon=True).start()
+    except RuntimeError:  # no further thread is possible
+        process.kill()
+        _reap(process, orders)
+        raise
+    return _Process(process, orders)
+
+
+def _reap(process: subprocess.Popen[bytes], orders: socket.socket) -> None:
+    """Wait for the end of a fork server: one that ends when idle would stay a zombie until the next action."""
+    with orders:
+        process.wait()
+
+
+def _order(orders: socket.socket, modules: Collection[str], remote: Channel, limit: float) -> tuple[int, int]:
+    """Have a monitor forked that has the other end of `remote`; return its process id and pidfd."""
+    orders.settimeout(limit)
+    socket.send_fds(orders, [" ".join(modules).encode() or b" "], [remote.fileno()])
+    answer, descriptors, _, _ = socket.recv_fds(orders, 64, 1, socket.MSG_CMSG_CLOEXEC)
+    if not answer:
+        raise EOFError("the fork server has ended")
+    number = int(answer)
+    if number < 0:
+        raise RuntimeError(os.strerror(-number))
+    return number, descriptors[0]

@@ -46,7 +46,7 @@ class ActionJob:
     action raises and prints. `code` is the file's compiled content at the time it was checked
     (`importing.compiled`); None means that the file is read when the action runs. `token` identifies the job: it is in
     the environment of all that the action starts. With `program` the file is an executable, and `folder` is where its
-    files are: the monitor chooses and removes it.
+    files are: the monitor chooses and removes it. `modules` are those that the fork server imports before it forks.
     """
 
     path: str
@@ -58,6 +58,7 @@ class ActionJob:
     token: str = ""
     program: ProgramCall | None = None
     folder: str = ""
+    modules: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

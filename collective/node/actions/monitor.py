@@ -14,18 +14,15 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import selectors
-import shutil
 import signal
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from multiprocessing.connection import Connection
 from pathlib import Path
 
 from collective.node.actions.cgroup import Group
+from collective.node.actions.channel import Channel
 from collective.node.actions.job import (
     CANCELLED,
     CRASHED,
@@ -45,7 +42,7 @@ _LONGEST_ORDER = 4096  # bytes of what the daemon sends
 _CHUNK = 1 << 20  # bytes of one read from the worker's pipe
 
 
-def monitor_action(connection: Connection, job: ActionJob, timeout: float, group: Group | None = None) -> None:
+def monitor_action(connection: Channel, job: ActionJob, timeout: float, group: Group | None = None) -> None:
     """Run `job` for at most `timeout` seconds in `group`, and send one encoded result over `connection`.
 
     This is the main function of the monitor's process.
@@ -55,7 +52,7 @@ def monitor_action(connection: Connection, job: ActionJob, timeout: float, group
     result_pipe, worker_pipe = os.pipe()
     log = OutputLog(job.secrets)
     if job.program:
-        job = replace(job, folder=f"{tempfile.gettempdir()}/collective-{secrets.token_hex(16)}")
+        job = replace(job, folder=_new_folder())
     monitor = os.getpid()
     try:
         worker = os.fork()
@@ -79,25 +76,36 @@ def monitor_action(connection: Connection, job: ActionJob, timeout: float, group
         if group:
             group.release()
         if job.folder:
-            shutil.rmtree(job.folder, ignore_errors=True)
+            _remove(job.folder)
         log.finish()
     with contextlib.suppress(OSError):  # the daemon may have died
-        connection.send_bytes(result)
+        connection.send(result)
 
 
-def _refuse(connection: Connection, group: Group | None, error: OSError) -> None:
+def _new_folder() -> str:
+    """Return the path of a folder for the files of a program; the worker makes it."""
+    import tempfile  # few actions are programs
+
+    return f"{tempfile.gettempdir()}/collective-{os.urandom(16).hex()}"
+
+
+def _remove(folder: str) -> None:
+    import shutil
+
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _refuse(connection: Channel, group: Group | None, error: OSError) -> None:
     """Report that the worker cannot be started: nothing has run."""
     hint = "raise TasksMax of the service, or its limit of memory"
     message = f"the action was not started: no further process is possible: {error.strerror} ({hint})"
     with contextlib.suppress(OSError):
-        connection.send_bytes(failed_result(message, reason=CRASHED).encode())
+        connection.send(failed_result(message, reason=CRASHED).encode())
     if group:
         group.release()
 
 
-def _watch(
-    worker: int, result_pipe: int, log: OutputLog, connection: Connection, deadline: float
-) -> bytes | ActionResult:
+def _watch(worker: int, result_pipe: int, log: OutputLog, connection: Channel, deadline: float) -> bytes | ActionResult:
     """Return what the worker wrote, or an ActionResult that says how it ended; then its processes must be killed."""
     written = bytearray()
     process = os.pidfd_open(worker)
@@ -123,10 +131,10 @@ def _watch(
     return failed_result(f"{message} (limits: 'timeout' of the DDL, -t of the call)", reason=TIMEOUT)
 
 
-def _stopped(connection: Connection) -> ActionResult:
+def _stopped(connection: Channel) -> ActionResult:
     """Return the result of an action that the daemon ends: by its own end, or because the caller cancels it."""
     try:
-        order = connection.recv_bytes(_LONGEST_ORDER).decode(errors="replace")
+        order = connection.receive(_LONGEST_ORDER).decode(errors="replace")
     except (EOFError, OSError):
         order = ""
     if order.startswith(CANCELLED):

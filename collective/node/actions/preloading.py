@@ -1,8 +1,7 @@
-"""Choose what the fork server imports when it starts, so that the processes of actions need not import it again.
+"""Choose what the fork server imports for an agent, so that the processes of its actions need not import it.
 
-It is what the loaded agents import at module level, of the standard library and of the standard agents: the fork
-server must stay without threads, so it runs no code of others. An agent's own file is executed by each worker, as it
-was checked.
+It is what the agent's file imports at module level, of the standard library and of this package: the fork server must
+stay without threads, so it runs no code of others. The file itself is executed by each worker, as it was checked.
 """
 
 from __future__ import annotations
@@ -10,16 +9,12 @@ from __future__ import annotations
 import dis
 import marshal
 import sys
-from collections.abc import Iterable, Iterator
-
-_ALWAYS = ("collective.node.actions.monitor", "collective.node.daemon", "runpy")
-_LAST = "collective.node.actions.frozen"
+from collections.abc import Iterator
 
 
-def preloaded(codes: Iterable[bytes]) -> list[str]:
-    """Return the names of the modules to import, in order; `codes` are compiled files of agents and data functions."""
-    wanted = {name for code in codes if code for name in _imports(code) if _is_safe(name)}
-    return [*_ALWAYS, *sorted(wanted), _LAST]
+def preloaded(code: bytes) -> tuple[str, ...]:
+    """Return the names of the modules to import, in order; `code` is the compiled file of an agent or data function."""
+    return tuple(dict.fromkeys(name for name in _imports(code) if _is_safe(name))) if code else ()
 
 
 def _imports(code: bytes) -> Iterator[str]:
@@ -36,4 +31,4 @@ def _imports(code: bytes) -> Iterator[str]:
 def _is_safe(name: str) -> bool:
     """Return whether a module can be imported in the fork server: this process has imported it without an error."""
     is_standard = name.partition(".")[0] in sys.stdlib_module_names
-    return name in sys.modules and (is_standard or name.startswith("collective.agents."))
+    return name in sys.modules and (is_standard or name.startswith("collective."))

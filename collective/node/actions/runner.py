@@ -3,76 +3,122 @@
     Runner.run(job, timeout) ── fork server ──► monitor (monitor.py) ──► worker (worker.py)
            ◄────────── ActionResult ───────────────┘
 
-The fork server (standard library) is single-threaded and loads little, so forking it is quick and safe; forking this
-threaded daemon would not be. It starts with the first action, and is replaced when it does not work.
+The fork server is single-threaded and loads little, so forking it is quick and safe; forking this threaded daemon would
+not be. It starts with the first action, and is replaced when it does not work.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
+import pickle
 import secrets
 import threading
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
-from multiprocessing.connection import Connection
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 from collective import bounded_json
 from collective.errors import MessageError
-from collective.node.actions import leftovers, preloading
-from collective.node.actions.cgroup import Group, Groups
+from collective.node.actions import leftovers
+from collective.node.actions.cgroup import Group
+from collective.node.actions.channel import Channel
 from collective.node.actions.fork_server import ForkServer
-from collective.node.actions.job import CANCELLED, CRASHED, LARGEST_MESSAGE, ActionJob, ActionResult, failed_result
-from collective.node.actions.monitor import monitor_action
+from collective.node.actions.groups import Groups
+from collective.node.actions.job import (
+    CANCELLED,
+    CRASHED,
+    LARGEST_MESSAGE,
+    TIMEOUT,
+    ActionJob,
+    ActionResult,
+    failed_result,
+)
 
 log = logging.getLogger(__name__)
 
 _GRACE = 10.0  # seconds after the deadline that a monitor has to kill an action's processes
 _REAP = 1.0  # seconds to wait for the end of a monitor that has sent its result, or was killed
+_STEP = 5.0  # seconds that a monitor has for each step of receiving its job and sending its result
+
+
+@dataclass(eq=False)
+class _Run:
+    """One job in a runner. `order` is what is to end it; `channel` is None until its monitor has started."""
+
+    token: str
+    channel: Channel | None = None
+    order: str = ""
 
 
 class Runner:
-    """Runs jobs, in control groups if `groups` has any; safe for any number of threads."""
+    """Runs jobs, in control groups if `groups` has any; safe for any number of threads.
 
-    def __init__(self, groups: Groups | None = None) -> None:
+    Runners of one process can share a fork server.
+    """
+
+    def __init__(self, groups: Groups | None = None, fork_server: ForkServer | None = None) -> None:
         self._groups = groups or Groups(None)
-        self._fork_server = ForkServer()
-        self.preload(())
+        self._fork_server = fork_server or ForkServer()
         self._lock = threading.Lock()
-        self._running: dict[Connection, str] = {}  # the tokens of the jobs
+        self._running: list[_Run] = []
         self._expected: dict[str, str] = {}  # why a job that does not run yet is cancelled, by its token
-
-    def preload(self, codes: Iterable[bytes]) -> None:
-        """Let the next fork server import what these compiled files of agents and data functions import."""
-        self._fork_server.preload(preloading.preloaded(codes))
 
     def run(self, job: ActionJob, timeout: float) -> ActionResult:
         """Run one job for at most `timeout` seconds and return how it ended; never raise for what an action does."""
-        connection, remote = self._fork_server.pipe()
         job = replace(job, token=job.token or secrets.token_hex(16))
-        if cancelled := self._enter(connection, job.token):
-            remote.close()
-            self._close(connection)
-            return failed_result(cancelled, reason=CANCELLED)
-        group = self._groups.make()
+        run = _Run(job.token)
+        with self._lock:
+            if cancelled := self._expected.pop(job.token, ""):
+                return failed_result(cancelled, reason=CANCELLED)
+            self._running.append(run)
         try:
-            process = self._fork_server.start(monitor_action, (remote, job, timeout, group))
-        except (OSError, EOFError, RuntimeError) as error:
-            self._close(connection)  # ends a monitor that has started nevertheless
-            if group:
-                group.end()
-            return failed_result(f"the action's monitor process cannot be started: {error!r}", reason=CRASHED)
+            return self._run(run, job, time.monotonic() + timeout)
         finally:
-            remote.close()
-        result = _receive(connection, timeout + _GRACE)
-        self._close(connection)
-        if result is None:
-            process.kill()
-            _end_processes(job, process.pid, group)
-            message = "the action's monitor process died, and all its processes were killed"
-            result = failed_result(message, reason=CRASHED)
-        process.join(_REAP)
-        return result
+            with self._lock:
+                self._running.remove(run)
+
+    def _run(self, run: _Run, job: ActionJob, deadline: float) -> ActionResult:
+        try:
+            monitor = self._fork_server.start(job.modules)
+        except (OSError, EOFError, RuntimeError) as error:
+            return failed_result(f"the action's monitor process cannot be started: {error!r}", reason=CRASHED)
+        try:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return failed_result("the action was not started: its process came too late", reason=TIMEOUT)
+            group = self._groups.make()
+            result = self._received(run, monitor.channel, (job, left, group))
+            if result is None:
+                monitor.kill()
+                _end_processes(job, monitor.pid, group)
+                message = "the action's monitor process died, and all its processes were killed"
+                result = failed_result(message, reason=CRASHED)
+            monitor.wait(_REAP)
+            return result
+        finally:
+            monitor.close()
+
+    def _received(
+        self, run: _Run, channel: Channel, arguments: tuple[ActionJob, float, Group | None]
+    ) -> ActionResult | None:
+        """Return the result of a monitor's job; None if it has died or does not send one in time."""
+        channel.limit(_STEP)
+        try:
+            channel.send(pickle.dumps(arguments))
+            with self._lock:
+                run.channel = channel
+                if run.order:
+                    _end(run, run.order)
+            if not channel.wait(arguments[1] + _GRACE):
+                return None
+            text = channel.receive(LARGEST_MESSAGE).decode()
+        except (EOFError, OSError):
+            return None
+        try:
+            return ActionResult(**bounded_json.parse(text, "result"))
+        except (MessageError, TypeError) as error:
+            return failed_result(f"the action's result cannot be used: {error}", reason=CRASHED)
 
     @contextlib.contextmanager
     def expected(self, token: str) -> Iterator[None]:
@@ -88,8 +134,8 @@ class Runner:
     def stop(self) -> None:
         """Kill every running action with its processes; their `run` returns `interrupted`."""
         with self._lock:
-            for connection in self._running:
-                _send(connection, "stop")
+            for run in self._running:
+                _end(run, "stop")
 
     def cancel(self, token: str, message: str) -> bool:
         """Kill the action with this token and its processes; its `run` returns `cancelled`.
@@ -100,44 +146,21 @@ class Runner:
             if token in self._expected:
                 self._expected[token] = message
                 return True
-            found = [connection for connection, running in self._running.items() if running == token]
-            for connection in found:
-                _send(connection, message)
+            found = [run for run in self._running if run.token == token]
+            for run in found:
+                _end(run, message)
         return bool(found)
 
     def close(self) -> None:
         """End the fork server; nothing runs any more."""
         self._fork_server.close()
 
-    def _enter(self, connection: Connection, token: str) -> str:
-        """List an action as running; return why it is cancelled, if it is."""
-        with self._lock:
-            self._running[connection] = token
-            return self._expected.pop(token, "")
 
-    def _close(self, connection: Connection) -> None:
-        with self._lock:
-            self._running.pop(connection, None)
-        connection.close()
-
-
-def _send(connection: Connection, order: str) -> None:
-    with contextlib.suppress(OSError):  # the monitor has just ended
-        connection.send_bytes(order.encode())
-
-
-def _receive(connection: Connection, timeout: float) -> ActionResult | None:
-    """Return a monitor's result; None if it has died or does not send one in time."""
-    try:
-        if not connection.poll(timeout):
-            return None
-        text = connection.recv_bytes(LARGEST_MESSAGE).decode()
-    except (EOFError, OSError):
-        return None
-    try:
-        return ActionResult(**bounded_json.parse(text, "result"))
-    except (MessageError, TypeError) as error:
-        return failed_result(f"the action's result cannot be used: {error}", reason=CRASHED)
+def _end(run: _Run, order: str) -> None:
+    run.order = order
+    if run.channel:
+        with contextlib.suppress(OSError):  # the monitor has just ended
+            run.channel.send(order.encode())
 
 
 def _end_processes(job: ActionJob, monitor: int | None, group: Group | None) -> None:

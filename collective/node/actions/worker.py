@@ -11,7 +11,6 @@ import json
 import os
 import signal
 import sys
-import traceback
 from pathlib import Path
 from typing import NoReturn
 
@@ -79,6 +78,8 @@ def call(job: ActionJob) -> ActionResult:
     except SystemExit as error:
         return failed_result(hide(f"the action called exit({error.code!r})", job.secrets), reason=CRASHED)
     except BaseException as error:
+        import traceback  # few actions crash
+
         sys.stderr.write(hide(traceback.format_exc(), job.secrets))
         # The name "Exception" adds nothing; "KeyError" is half of the message.
         prefix = "" if type(error) in (Exception, RuntimeError) and str(error) else f"{type(error).__name__}: "

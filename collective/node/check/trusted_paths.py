@@ -53,7 +53,8 @@ def _paths(config: NodeConfig, path: Path) -> list[Path]:
     programs = [file for words in config.fact_commands for file in _command_files(words)]
     programs += [file for watch in config.watches.values() for file in _watch_files(watch)]
     metrics = [config.metrics.parent] if config.metrics else []  # the owner of a folder can replace files in it
-    return [*files, *programs, *metrics, config.state, *_with_content(folders)]
+    local = [config.local_files] if config.local_files else []
+    return [*files, *programs, *metrics, *local, config.state, *_with_content(folders)]
 
 
 def _watch_files(watch: Mapping[str, Any]) -> Iterable[Path]:

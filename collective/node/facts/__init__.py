@@ -5,7 +5,8 @@
     sources.py: Source(label, read) ──► store.py: Facts.current, one mapping, replaced as a whole
 
 built_in.py   facts of every machine
-ec2.py        facts from EC2 instance metadata
+ec2_source.py facts of an EC2 instance: from its metadata and from the APIs of AWS
+ec2_api.py    asks these APIs, in a process of the runner
 external.py   run a command in a process of the runner
 """
 

@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from collective import ec2_metadata
 from collective.errors import ConfigError
 from collective.fact_files.formats import Values, parse_output, read_file
 from collective.node.actions.job import ActionJob
 from collective.node.actions.runner import Runner
 from collective.node.facts import external
 from collective.node.facts.built_in import built_in, full_name
+from collective.node.facts.ec2_source import EC2Facts, described_by
 
 Execute = Callable[[Sequence[str]], str]
 
@@ -40,7 +40,11 @@ class Source:
 
 BUILT_IN = Source("built-in facts", built_in)
 FULL_NAME = Source("the host name in DNS", full_name, slow=True)
-EC2 = Source("EC2 metadata", ec2_metadata.read, slow=True)
+
+
+def ec2(runner: Runner, api_facts: Sequence[str]) -> Source:
+    """Return the source for this EC2 instance; `api_facts` are read from the APIs of AWS."""
+    return Source("EC2 metadata", EC2Facts(api_facts, described_by(runner)).read, slow=True)
 
 
 def file(path: Path) -> Source:

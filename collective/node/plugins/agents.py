@@ -16,6 +16,7 @@ from typing import Any
 from collective import ddl
 from collective.agent import SUPPLIED, is_action
 from collective.errors import DDLError, UnknownAction
+from collective.node.actions import preloading
 from collective.node.plugins import loading, programs
 from collective.node.plugins.loading import LoadedPlugins
 from collective.node.plugins.programs import ActionProgram
@@ -35,7 +36,8 @@ class LoadedAgent:
 
     `code` is the compiled file as it was checked. Workers run it, so a changed file has no effect before a reload.
     `warnings` are lines about the node's setup from the agent's own checks. An agent that is not written in Python has
-    `programs`, its executables by action, in place of functions and code.
+    `programs`, its executables by action, in place of functions and code. `modules` are those that its processes have
+    imported before they start (preloading.py).
     """
 
     name: str
@@ -46,6 +48,7 @@ class LoadedAgent:
     code: bytes
     warnings: tuple[str, ...] = ()
     programs: Mapping[str, ActionProgram] = field(default_factory=dict)
+    modules: tuple[str, ...] = ()
 
     def supplied(self, action: str, available: Mapping[str, Any]) -> dict[str, Any]:
         """Return the `available` arguments that the action's function has as keyword-only parameters."""
@@ -103,7 +106,8 @@ def _load_pair(path: Path, ddl_path: Path, settings: Path) -> LoadedAgent:
         loading.check_parameters(path, described.actions[name], function, supplied)
     values = loading.read_settings(settings / f"{path.stem}.yaml", described)
     warnings = loading.run_checks(described.name, module, values)
-    return LoadedAgent(described.name, path, described, functions, values, code, warnings)
+    modules = () if described.name in INSIDE else preloading.preloaded(code)
+    return LoadedAgent(described.name, path, described, functions, values, code, warnings, modules=modules)
 
 
 def _load_program(path: Path, described: ddl.DDL, settings: Path) -> LoadedAgent:

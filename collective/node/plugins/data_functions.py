@@ -13,6 +13,7 @@ from typing import Any
 from collective import data_ddl, ddl
 from collective.agent import SUPPLIED_TO_DATA, is_data
 from collective.errors import DDLError, UnknownAction
+from collective.node.actions import preloading
 from collective.node.plugins import loading, programs
 from collective.node.plugins.loading import LoadedPlugins
 from collective.node.plugins.programs import ActionProgram
@@ -25,7 +26,8 @@ class DataFunction:
     """A data function's code and DDL. `settings` is the content of the settings file of the same name.
 
     `code` is the compiled file as it was checked. Workers run it. A function that is not written in Python has a
-    `program` in place of code, and its `function` does nothing.
+    `program` in place of code, and its `function` does nothing. `modules` are those that its processes have imported
+    before they start (preloading.py).
     """
 
     name: str
@@ -35,6 +37,7 @@ class DataFunction:
     settings: Mapping[str, Any]
     code: bytes
     program: ActionProgram | None = None
+    modules: tuple[str, ...] = ()
 
 
 class DataFunctions(LoadedPlugins[DataFunction]):
@@ -80,7 +83,8 @@ def _load_pair(path: Path, ddl_path: Path, settings: Path) -> DataFunction:
     function = vars(module)[described.name]
     loading.check_parameters(path, described, function, SUPPLIED_TO_DATA)
     values = loading.read_settings(settings / f"{path.stem}.yaml", _agent_ddl(ddl_path))
-    return DataFunction(described.name, path, described, function, values, code)
+    modules = preloading.preloaded(code)
+    return DataFunction(described.name, path, described, function, values, code, modules=modules)
 
 
 def _in_program(query: str) -> None:

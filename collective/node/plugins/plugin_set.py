@@ -48,12 +48,6 @@ class Plugins:
         return actions | data
 
     @property
-    def worker_codes(self) -> list[bytes]:
-        """The compiled files of the plugins that workers run."""
-        run_by_workers = [agent.code for agent in self.agents.values() if agent.name not in agents.INSIDE]
-        return run_by_workers + [function.code for function in self.data.values()]
-
-    @property
     def others(self) -> tuple[str, ...]:
         """The problems of data functions and settings; callers learn those of agents by the agent's name."""
         return (*self.data.problems, *self.unused)

@@ -57,7 +57,7 @@ class DataQueries:
             "deadline": time.monotonic() + timeout,
         }
         supplied = loading.supplied(function.function, available)
-        job = ActionJob(str(function.path), name, checked, supplied, code=function.code)
+        job = ActionJob(str(function.path), name, checked, supplied, code=function.code, modules=function.modules)
         if program := function.program:
             members = {"agent": data_ddl.AGENT, "callerid": caller}
             call = ProgramCall(program.convention, program.file, members, function.settings, self._facts.current)

@@ -78,6 +78,7 @@ class ActionCaller:
             code=agent.code,
             token=admitted.context.digest,
             program=self._program_call(admitted, program) if program else None,
+            modules=agent.modules,
         )
         result = self._runner.run(job, timeout)
         if agent.name == FACTS:

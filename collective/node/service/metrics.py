@@ -8,8 +8,6 @@ docs/reference/metrics.md lists the series. A file that cannot be written is log
 from __future__ import annotations
 
 import logging
-import os
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -25,6 +23,7 @@ from collective.log_limiter import LogLimiter
 from collective.node.requests.counters import Durations, Key
 from collective.node.requests.reasons import COUNTERS
 from collective.node.server import Server
+from collective.node.service.public_file import put
 from collective.node.storage.audit_log import AuditLog
 from collective.node.storage.journal import Journal
 from collective.periodic import PeriodicThread
@@ -65,7 +64,7 @@ class Metrics:
     def write(self) -> None:
         """Write once."""
         try:
-            _put(self._path, generate_latest(self._registry))
+            put(self._path, generate_latest(self._registry))
         except OSError as error:
             if self._limiter.allows():
                 text = (
@@ -145,21 +144,3 @@ class _NodeCollector(Collector):
             bounds = [*map(str, durations.BOUNDS), "+Inf"]
             family.add_metric([self._collective, *key], list(zip(bounds, counts, strict=True)), sum_value=total)
         return family
-
-
-def _put(path: Path, content: bytes) -> None:
-    """Replace a file atomically with one that all users can read. Raise OSError.
-
-    Another user may own the folder and have created links in it. The temporary file has a new name and is created
-    exclusively, so no link is followed.
-    """
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            os.fchmod(file.fileno(), 0o644)
-        Path(name).replace(path)
-    except BaseException:
-        with suppress(OSError):
-            Path(name).unlink()
-        raise
