@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 KINDS = ("join", "leave", "failed", "reap", "update", "conflict")
 EVERY = 5.0  # seconds between two reads of the registry by default; less if nodes have short heartbeats
+READS_PER_HEARTBEAT = 3  # then, so that a missing heartbeat is noticed soon
+SHORTEST_PAUSE = 1.0  # seconds between two reads then
 TIMEOUT = 60.0  # seconds for which a command may run
 _HANDLERS = ("exec", "exec_json", "template")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
@@ -50,6 +52,11 @@ class WatchSettings:
     settle: float = 0.0
     ignore_facts: tuple[str, ...] = ()
     ec2_events: bool = False
+
+
+def default_pause(heartbeat: float) -> float:
+    """Return the seconds between two reads of the registry, given the shortest period of the nodes' heartbeats."""
+    return min(EVERY, max(SHORTEST_PAUSE, heartbeat / READS_PER_HEARTBEAT))
 
 
 def read_watches(path: Path, value: Any, where: str) -> dict[str, dict[str, Any]]:

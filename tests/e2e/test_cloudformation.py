@@ -51,12 +51,13 @@ from collective.registry import NodeRecord, Revocation
 from collective.registry.dynamodb import DynamoDBRegistry
 from collective.setup import Plan
 from collective.setup.aws_inventory import Cloud
-from collective.setup.creation import creation
+from collective.setup.creation import Extras, creation
 from collective.setup.pruning import pruning
 from collective.setup.queue_ages import read_ages
 from collective.setup.removal import removal
 from collective.testing import COLLECTIVE, make_node, node_parts
 from collective.testing.nodes import record
+from collective.transport.resource_policies import ec2_queue_policy, same_policy
 from collective.transport.sqs import SQSTransport
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
@@ -81,6 +82,9 @@ FILES = {
     "NodeAddressPolicy": "eip",
     "CallerPolicy": "caller",
     "OperatorPolicy": "operator",
+    "OperatorWatchPolicy": "operator-watch",
+    "WatcherPolicy": "watcher",
+    "WatcherEC2Policy": "watcher-ec2",
     "MonitorPolicy": "monitor",
     "EC2FactsPolicy": "ec2-facts",
 }
@@ -334,6 +338,20 @@ def test_setup_finds_nothing_to_do_after_the_template() -> None:
     made = json.dumps(rendered(properties["PolicyDocument"], {**values, "Topic": TOPIC_ARN}))
     cloud.sns.set_topic_attributes(TopicArn=TOPIC_ARN, AttributeName="Policy", AttributeValue=made)
     assert creation(cloud, COLLECTIVE).changes == []
+
+
+def test_the_sources_of_watchers_are_those_of_setup() -> None:
+    """A stack with a stream and with events of EC2 has the same queue, rule and table as `crpc setup` makes."""
+    stack("sourced", Stream="yes", EC2Events="yes")
+    cloud = Cloud(AWS(open_session()))
+    steps = creation(cloud, "sourced", extras=Extras(stream=True, ec2_events=True)).changes
+    # moto ignores the policies of topics and queues in the template, and the expiry of items.
+    found = {(step.name, step.detail) for step in steps if step.kind != "topic"}
+    assert found == {("sourced_runs", "items do not expire"), ("sourced_ec2", "policy differs")}
+    values = {"AWS::Partition": "aws", "AWS::Region": REGION, "AWS::AccountId": ACCOUNT, "Collective": "sourced"}
+    properties = cfn_yaml.load(str(TEMPLATE))["Resources"]["EventQueuePolicy"]["Properties"]
+    made = rendered(properties["PolicyDocument"], values)
+    assert same_policy(made, ec2_queue_policy(cloud.account, names.ec2_events("sourced")))
 
 
 def test_the_operator_policy_is_exactly_sufficient() -> None:
