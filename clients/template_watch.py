@@ -27,7 +27,9 @@ from collective.membership import MemberView, StateFile
 from collective.membership.serf_convention import Self
 from collective.run_as import as_user
 from collective.template_settings import TemplateSettings
-from collective.templates import Commands, RenderedFile, Update, Updates
+from collective.templates.commands import Commands
+from collective.templates.rendered_file import RenderedFile, Update
+from collective.templates.updates import Updates
 from collective.text import escape_controls, plural
 from collective.watch_settings import WatchSettings, read_watch
 from collective.yaml_file import read_yaml

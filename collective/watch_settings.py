@@ -65,7 +65,9 @@ def read_watches(path: Path, value: Any, where: str) -> dict[str, dict[str, Any]
         raise ConfigError(f"{path}: {where}: must be a mapping of names to watches")
     for name, watch in value.items():
         read_watch(str(name), watch, f"{path}: {where}.{name}", path.absolute().parent)
-    return {str(name): _with_paths(watch, path.absolute().parent) for name, watch in value.items()}
+    found = {str(name): _with_paths(watch, path.absolute().parent) for name, watch in value.items()}
+    _refuse_same_file(path, found, where)
+    return found
 
 
 def read_watch(name: str, value: Any, where: str, folder: Path = Path()) -> WatchSettings:
@@ -93,6 +95,15 @@ def _refuse(keys: Sequence[str], value: Mapping[str, Any], where: str) -> None:
     for key in keys:
         if key in value:
             raise ConfigError(f"{where}.{key}: has no effect with template (remove it)")
+
+
+def _refuse_same_file(path: Path, watches: Mapping[str, Any], where: str) -> None:
+    """Raise ConfigError for two templates with one file, which would replace each other's result for ever."""
+    seen: dict[str, str] = {}
+    for name, watch in watches.items():
+        dest = watch.get("template", {}).get("dest")
+        if dest and seen.setdefault(dest, name) != name:
+            raise ConfigError(f"{path}: {where}.{name}.template.dest: {dest} is also that of the watch '{seen[dest]}'")
 
 
 def _with_paths(watch: dict[str, Any], folder: Path) -> dict[str, Any]:

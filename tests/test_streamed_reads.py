@@ -13,7 +13,7 @@ from collective.errors import NotFound, Unreachable
 from collective.membership import MemberView, StateFile, Watcher
 from collective.registry import NodeRecord
 from collective.registry.dynamodb import DynamoDBRegistry
-from collective.registry.streamed_reads import StreamedReads
+from collective.registry.streamed_reads import StreamedReads, in_rounds
 from collective.registry.table_stream import MOST_PAGES, CursorLost, TableStream
 
 OTHER_ARN = ARN.replace("2026", "2027")
@@ -54,6 +54,19 @@ class WatchedStream:
 
 def feed(table: StreamedTable, arn: str = ARN) -> StreamedReads:
     return StreamedReads(cast(DynamoDBRegistry, table), TableStream(cast(Any, table), arn))
+
+
+def test_renewals_of_a_cluster_are_skipped() -> None:
+    """The item of a cluster changes every few seconds, and is not a node."""
+    cluster = [
+        {
+            "eventName": "MODIFY",
+            "dynamodb": {"Keys": {"identity": {"S": "#cluster etcd"}}, "NewImage": {"n": {"N": "1"}}},
+        },
+        {"eventName": "REMOVE", "dynamodb": {"Keys": {"identity": {"S": "#cluster etcd"}}}},
+    ]
+    node = {"eventName": "REMOVE", "dynamodb": {"Keys": {"identity": {"S": "web1"}}}}
+    assert in_rounds([*cluster, node]) == [{"web1": None}]
 
 
 @pytest.fixture
