@@ -75,8 +75,8 @@ class StateFile:
         with self._transaction() as connection:
             connection.execute("INSERT OR REPLACE INTO settings VALUES ('begun', '1'), ('cursor', ?)", (cursor or "",))
             for event in events:
-                cursor = connection.execute("INSERT INTO events (document) VALUES (NULL)")
-                data = event.to_data() | {"number": cursor.lastrowid}
+                added = connection.execute("INSERT INTO events (document) VALUES (NULL)")
+                data = event.to_data() | {"number": added.lastrowid}
                 connection.execute(
                     "UPDATE events SET document = ? WHERE number = ?", (json.dumps(data), data["number"])
                 )
