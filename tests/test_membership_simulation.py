@@ -59,8 +59,8 @@ class RestlessFleet:
     def disturb(self) -> None:
         """Let something happen to the stream: shards end, iterators expire, old records are deleted."""
         if self.table is not None:
-            events: list[Callable[[], None]] = [self.table.split, self.table.expire, self.table.trim, lambda: None]
-            self.chance.choice(events)()
+            happens: list[Callable[[], None]] = [self.table.split, self.table.expire, self.table.trim, lambda: None]
+            self.chance.choice(happens)()
             if len(self.table.shards) > 30:
                 self.table.trim()
 
