@@ -47,7 +47,13 @@ def _lines(document: Mapping[str, Any]) -> Iterator[str]:
         yield f"run {document['run']}, started by {document['caller']}"
 
 
-def _rendered(template: Path, document: Mapping[str, Any]) -> str:
+def check(template: Path) -> None:
+    """Raise ConfigError for a template that cannot be read, or is not valid."""
+    _rendered(template, None)
+
+
+def _rendered(template: Path, document: Mapping[str, Any] | None) -> str:
+    """Return the text of a template; without a document only check it."""
     from jinja2 import ChainableUndefined, TemplateError
     from jinja2.exceptions import SecurityError
 
@@ -55,7 +61,12 @@ def _rendered(template: Path, document: Mapping[str, Any]) -> str:
 
     environment = Sandbox(undefined=ChainableUndefined, trim_blocks=True, lstrip_blocks=True)
     try:
-        return written(environment.from_string(template.read_text(encoding="utf-8")), document, MOST_TEXT)
+        with template.open(encoding="utf-8") as file:
+            text = file.read(MOST_TEXT + 1)
+        if len(text) > MOST_TEXT:
+            raise TooMuchText(f"has more than {MOST_TEXT} characters")
+        found = environment.from_string(text)
+        return "" if document is None else written(found, document, MOST_TEXT)
     except (TemplateError, SecurityError) as error:
         line = f" (line {error.lineno})" if getattr(error, "lineno", None) else ""  # type: ignore[attr-defined]
         raise ConfigError(f"{template}: {error.message or error}{line}") from None

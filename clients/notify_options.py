@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING
 from collective.clients import options
 from collective.clients.completed_by import completed_by
 from collective.clients.notifier import NO_NOTIFIER, Notifier
-from collective.errors import UsageError
+from collective.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from collective.clients.parser import Parser
     from collective.config import ClientConfig
     from collective.notification_places import NotificationPlace
@@ -56,6 +58,7 @@ def notifier(args: argparse.Namespace, config: ClientConfig) -> Notifier:
     if not any(places.values()) or getattr(args, "no_results", False):
         return NO_NOTIFIER
     _check_urls(places["end"], places["fail"], places["pause"], places["wait"])
+    _check_templates(args.notify_template, *places.values())
     return Notifier(places, args.notify_template)
 
 
@@ -63,6 +66,19 @@ def _check(args: argparse.Namespace) -> None:
     """Raise UsageError for an option with which a run has no end to notify of."""
     if args.notify and getattr(args, "no_results", False):
         raise UsageError("--notify: not allowed with --no-results")
+
+
+def _check_templates(given: Path | None, *groups: list[NotificationPlace]) -> None:
+    from collective.clients.notification_text import check
+
+    try:
+        for template in {given} if given else {place.template for places in groups for place in places}:
+            if template:
+                check(template)
+    except ConfigError as error:
+        if given:
+            raise UsageError(f"--notify-template {error}") from None
+        raise
 
 
 def _check_urls(*groups: list[NotificationPlace]) -> None:

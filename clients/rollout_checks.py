@@ -1,7 +1,7 @@
 """The options that check a rollout while it runs: gates between waves, and actions before and after each node's work.
 
 add_options(parser)
-gates(args) -> Gates
+gates(args, action) -> Gates
 hooks(args, catalog) -> Hooks
 """
 
@@ -20,6 +20,7 @@ from collective.text import plural
 if TYPE_CHECKING:
     from collective.catalog import Catalog
     from collective.clients.parser import Parser
+    from collective.ddl import Action
     from collective.fleet.gates import Gates, GateView, RolloutGate
     from collective.fleet.steps import Hook, Hooks
 
@@ -47,8 +48,11 @@ def add_options(parser: Parser) -> None:
     group.add_argument("--after", metavar="'A B'", help="action to run on each node after the action was OK")
 
 
-def gates(args: argparse.Namespace) -> Gates:
-    """Return the gates that the options describe; raise UsageError for options that have no effect."""
+def gates(args: argparse.Namespace, action: Action | None = None) -> Gates:
+    """Return the gates that the options describe; raise UsageError for options that have no effect.
+
+    With an `action`, a gate on members that its replies do not have is an error, too.
+    """
     from collective.fleet.gates import STOP, Gates
 
     for option, value in (("--gate-every", args.gate_every), ("--on-gate", args.on_gate)):
@@ -58,6 +62,11 @@ def gates(args: argparse.Namespace) -> Gates:
         raise UsageError("--gate: there is only one wave (add --waves, --batch or --gate-every)")
     if args.no_results and (args.gate or args.before or args.after):
         raise UsageError("--no-results: not allowed with --gate, --before or --after, which need the replies")
+    from collective.fleet.gates.reply import ReplyGate
+
+    for gate in args.gate:
+        if action and isinstance(gate, ReplyGate):
+            gate.check_names(action)
     return Gates(tuple(args.gate), args.gate_every, args.on_gate or STOP)
 
 

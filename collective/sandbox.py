@@ -8,19 +8,35 @@ Members of mappings win over the methods of Python's dict, so that a fact may be
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sized
+from contextlib import contextmanager
+from types import FrameType
 from typing import Any
 
 from jinja2 import Template
+from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+RENDER_SECONDS = 10.0  # for one template or expression
+LARGEST_VALUE = 1024 * 1024  # items of a string or list that an expression multiplies, and bits of a number
 
 
 class TooMuchText(ValueError):
-    """A template writes more than it may."""
+    """A template writes more than it may, or takes more time."""
 
 
 class Sandbox(ImmutableSandboxedEnvironment):
     """An environment without loaders, whose templates cannot change the values that they get."""
+
+    intercepted_binops = frozenset({"*", "**"})  # one step of these can take all memory, or a day
+
+    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
+        """Multiply or raise to a power; raise TooMuchText for a result that is too large."""
+        if _size(operator, left, right) > LARGEST_VALUE:
+            raise TooMuchText(f"'{operator}' makes a value of more than {LARGEST_VALUE} characters, items or bits")
+        return super().call_binop(context, operator, left, right)
 
     def getattr(self, obj: Any, attribute: str) -> Any:
         """Return a member of a mapping, or what the sandbox allows of another object."""
@@ -30,11 +46,44 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
 
 def written(template: Template, values: Mapping[str, Any], most: int) -> str:
-    """Return the text of a template; raise TooMuchText when it has more than `most` characters."""
+    """Return the text of a template; raise TooMuchText when it has more than `most` characters, or takes too long."""
     parts, size = [], 0
-    for part in template.generate(values):
-        size += len(part)
-        if size > most:
-            raise TooMuchText(f"writes more than {most} characters")
-        parts.append(part)
+    with time_limited():
+        for part in template.generate(values):
+            size += len(part)
+            if size > most:
+                raise TooMuchText(f"writes more than {most} characters")
+            parts.append(part)
     return "".join(parts)
+
+
+@contextmanager
+def time_limited(seconds: float = RENDER_SECONDS) -> Iterator[None]:
+    """Raise TooMuchText in a template or expression that this thread evaluates for longer than `seconds`.
+
+    Loops in loops can run for years without writing anything. The time is looked at before each line of the code that
+    Jinja2 has made of a template; other threads are not affected.
+    """
+    end, before = time.monotonic() + seconds, sys.gettrace()
+
+    def look(_frame: FrameType, _event: str, _argument: Any) -> Any:
+        if time.monotonic() > end:
+            raise TooMuchText(f"takes more than {seconds:g} s")
+        return look
+
+    sys.settrace(look)
+    try:
+        yield
+    finally:
+        sys.settrace(before)
+
+
+def _size(operator: str, left: Any, right: Any) -> int:
+    """Return how large the result of a multiplication or power is at least, in characters, items or bits."""
+    if isinstance(left, int) and isinstance(right, int):
+        return left.bit_length() * (abs(right) if operator == "**" else 1) if abs(left) > 1 else 0
+    if operator == "*" and isinstance(left, int):
+        left, right = right, left
+    if operator == "*" and isinstance(left, Sized) and isinstance(right, int):
+        return len(left) * right
+    return 0

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 KINDS = ("join", "leave", "failed", "reap", "update", "conflict")
 EVERY = 5.0  # seconds between two reads of the registry by default; less if nodes have short heartbeats
+READS_PER_HEARTBEAT = 3  # then, so that a missing heartbeat is noticed soon
+SHORTEST_PAUSE = 1.0  # seconds between two reads then
 TIMEOUT = 60.0  # seconds for which a command may run
 _HANDLERS = ("exec", "exec_json", "template")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
@@ -52,13 +54,20 @@ class WatchSettings:
     ec2_events: bool = False
 
 
+def default_pause(heartbeat: float) -> float:
+    """Return the seconds between two reads of the registry, given the shortest period of the nodes' heartbeats."""
+    return min(EVERY, max(SHORTEST_PAUSE, heartbeat / READS_PER_HEARTBEAT))
+
+
 def read_watches(path: Path, value: Any, where: str) -> dict[str, dict[str, Any]]:
     """Return the watches of a node.yaml as they are written. Raises ConfigError for invalid ones."""
     if not isinstance(value, dict):
         raise ConfigError(f"{path}: {where}: must be a mapping of names to watches")
     for name, watch in value.items():
         read_watch(str(name), watch, f"{path}: {where}.{name}", path.absolute().parent)
-    return {str(name): _with_paths(watch, path.absolute().parent) for name, watch in value.items()}
+    found = {str(name): _with_paths(watch, path.absolute().parent) for name, watch in value.items()}
+    _refuse_same_file(path, found, where)
+    return found
 
 
 def read_watch(name: str, value: Any, where: str, folder: Path = Path()) -> WatchSettings:
@@ -86,6 +95,15 @@ def _refuse(keys: Sequence[str], value: Mapping[str, Any], where: str) -> None:
     for key in keys:
         if key in value:
             raise ConfigError(f"{where}.{key}: has no effect with template (remove it)")
+
+
+def _refuse_same_file(path: Path, watches: Mapping[str, Any], where: str) -> None:
+    """Raise ConfigError for two templates with one file, which would replace each other's result for ever."""
+    seen: dict[str, str] = {}
+    for name, watch in watches.items():
+        dest = watch.get("template", {}).get("dest")
+        if dest and seen.setdefault(dest, name) != name:
+            raise ConfigError(f"{path}: {where}.{name}.template.dest: {dest} is also that of the watch '{seen[dest]}'")
 
 
 def _with_paths(watch: dict[str, Any], folder: Path) -> dict[str, Any]:

@@ -9,7 +9,7 @@ __collective_prompt() {
     COLLECTIVE_PROMPT=
     [ -r "$COLLECTIVE_PROMPT_FILE" ] || return 0
     IFS= read -r COLLECTIVE_PROMPT <"$COLLECTIVE_PROMPT_FILE" || true
-    # These characters mean nothing to shells and terminals, whoever wrote the file.
+    # These characters mean nothing to shells and terminals. The file may come from another program.
     eval 'local LC_ALL=C; COLLECTIVE_PROMPT=${COLLECTIVE_PROMPT:0:100}; COLLECTIVE_PROMPT=${COLLECTIVE_PROMPT//[!A-Za-z0-9._:@\/+ -]/_}'
 }
 

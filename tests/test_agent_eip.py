@@ -123,7 +123,7 @@ def test_the_boot_step(ec2: Any, tmp_path: Path) -> None:
     words = shlex.split(next(line for line in unit.splitlines() if line.startswith("ExecStart=")).partition("=")[2])
     for own, code in zip(instances(ec2, 2), (0, 2), strict=True):
         (tmp_path / "facts.json").write_text(json.dumps(facts(own)))
-        command = [BIN / "crpc", *words[1:-1], tmp_path, "--facts", tmp_path / "facts.json", "--json"]
+        command = [str(BIN / "crpc"), *words[1:-1], str(tmp_path), "--facts", str(tmp_path / "facts.json"), "--json"]
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
         assert done.returncode == code, done.stderr
         assert json.loads(done.stdout)["replies"][0]["statuscode"] == (1 if code else 0)

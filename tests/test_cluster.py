@@ -13,7 +13,7 @@ from collective.cluster.joining import leave
 from collective.cluster.place_file import KeptPlace, PlaceFile
 from collective.cluster.state import decode
 from collective.cluster.steps import LEASE, REPLACE_AFTER
-from collective.errors import ClusterRefused, ConfigError, UsageError
+from collective.errors import ClusterRefused, ConfigError, Unreachable, UsageError
 
 SEEDS = [int(word) for word in os.environ.get("CLUSTER_SEEDS", "1 2 3").split()]
 
@@ -283,9 +283,9 @@ def test_an_outage_of_the_table_replaces_no_machine(world: ClusterWorld) -> None
     machines = formed(world)
     spare = world.machine("web4")
     world.run(10)
-    world.table.down = True
+    world.table.error = Unreachable("down")
     world.run(3600)
-    world.table.down = False
+    world.table.error = None
     world.run(120)
     assert all(machine.started for machine in machines)
     assert not spare.started
@@ -294,11 +294,11 @@ def test_an_outage_of_the_table_replaces_no_machine(world: ClusterWorld) -> None
 
 def test_a_start_during_an_outage_waits_for_the_table(world: ClusterWorld) -> None:
     """Machines that cannot reach the table try again, and form the cluster when they can."""
-    world.table.down = True
+    world.table.error = Unreachable("down")
     machines = [world.machine(f"web{number}") for number in (1, 2, 3)]
     world.run(300)
     assert not any(machine.started for machine in machines)
-    world.table.down = False
+    world.table.error = None
     world.run(20)
     assert all(machine.started for machine in machines)
 
@@ -335,9 +335,9 @@ def test_random_failures(tmp_path: Path, seed: int) -> None:
         elif what in ("boot", "lose") and not one.runs:
             one.boot(lose_data=what == "lose")
         elif what == "outage":
-            world.table.down = True
+            world.table.error = Unreachable("down")
             world.run(world.random.choice([5, 50, 500]))
-            world.table.down = False
+            world.table.error = None
         elif what == "new" and len(world.machines) < 9:
             world.machine(f"web{spares}")
             spares += 1
@@ -412,11 +412,11 @@ PLACE = GOOD["places"][0]  # type: ignore[index]
         {"creator": "a b"},
         {"places": None},
         {"places": [PLACE, PLACE]},
-        {"places": [{**PLACE, "number": 1}]},  # type: ignore[dict-item]
-        {"places": [{**PLACE, "machine": {"identity": "web1", "address": "10.0.0.1;reboot"}}]},  # type: ignore[dict-item]
-        {"places": [{**PLACE, "machine": {"identity": "$(reboot)", "address": "10.0.0.1"}}]},  # type: ignore[dict-item]
-        {"places": [{**PLACE, "machine": {"identity": "web1", "address": "-oProxyCommand=x"}}]},  # type: ignore[dict-item]
-        {"places": [{**PLACE, "replaces": [{"identity": "a\nb", "address": "x"}]}]},  # type: ignore[dict-item]
+        {"places": [{**PLACE, "number": 1}]},
+        {"places": [{**PLACE, "machine": {"identity": "web1", "address": "10.0.0.1;reboot"}}]},
+        {"places": [{**PLACE, "machine": {"identity": "$(reboot)", "address": "10.0.0.1"}}]},
+        {"places": [{**PLACE, "machine": {"identity": "web1", "address": "-oProxyCommand=x"}}]},
+        {"places": [{**PLACE, "replaces": [{"identity": "a\nb", "address": "x"}]}]},
         {"beginning": []},
     ],
     ids=json.dumps,

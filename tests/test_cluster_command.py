@@ -10,13 +10,13 @@ import threading
 from pathlib import Path
 
 import pytest
-from support.clusters import MemoryCluster, cluster_command, started_first
+from support.clusters import HeldCommand, MemoryCluster, cluster_command, started_first
 from support.waiting import wait_until
 
 from collective.cluster import words
 from collective.cluster.state import ClusterMachine, ClusterPlace, check_address, check_cluster
 from collective.cluster.words import PeerForm
-from collective.errors import ClusterRefused, UsageError
+from collective.errors import AccessDenied, ClusterRefused, UsageError
 from collective.processes import runs
 
 WEB2 = ClusterMachine("web2", "fe80::2")
@@ -41,7 +41,7 @@ def test_words_and_variables(tmp_path: Path) -> None:
     ("line", "message"),
     [
         (" ", "--exec: the command must not be empty"),
-        ("etcd {peer}", "--exec: unknown word '{peer}' (did you mean 'peers'?)"),
+        ("etcd {adress}", "--exec: unknown word '{adress}' (did you mean 'address'?)"),
         ("awk {print}", "--exec: unknown word '{print}' (words: "),
     ],
 )
@@ -83,15 +83,19 @@ def test_the_exit_code_is_that_of_the_program(line: str, code: int) -> None:
 def test_the_place_is_reported_as_started(tmp_path: Path) -> None:
     """Without --ready the program has started when it runs; the cluster is ready then."""
     program = cluster_command(f"until [ -e {tmp_path}/seen ]; do sleep 0.05; done")
-    thread = threading.Thread(
-        target=lambda: wait_until(lambda: is_started(program.table), 10) or (tmp_path / "seen").touch()
-    )
+    thread = threading.Thread(target=touch_when_started, args=(program, tmp_path / "seen"))
     thread.start()
     assert program.command.run() == 0
     thread.join()
     assert program.table.stored.state
     assert program.table.stored.state.beginning
     assert program.table.stored.state.beginning.ready
+
+
+def touch_when_started(program: HeldCommand, path: Path) -> None:
+    """Make a file when the place of a program is stored as started."""
+    wait_until(lambda: is_started(program.table), 20)
+    path.touch()
 
 
 def is_started(table: MemoryCluster) -> bool:
@@ -106,9 +110,7 @@ def test_the_program_is_ready_when_the_check_succeeds(tmp_path: Path) -> None:
         f"until [ -e {tmp_path}/seen ]; do sleep 0.05; done",
         ready=f"touch {tmp_path}/tried; [ -e {ready} ]",
     )
-    thread = threading.Thread(
-        target=lambda: wait_until(lambda: is_started(program.table), 20) or (tmp_path / "seen").touch()
-    )
+    thread = threading.Thread(target=touch_when_started, args=(program, tmp_path / "seen"))
     thread.start()
     assert program.command.run() == 0
     thread.join()
@@ -159,6 +161,26 @@ def test_the_program_is_stopped_when_the_place_is_lost(tmp_path: Path) -> None:
         program.command.run()
     thread.join()
     assert (tmp_path / "end").read_text() == "stopped\n"
+
+
+def test_a_denied_write_does_not_end_the_program(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Expired credentials are logged, and the program runs on; its start is stored with a later renewal."""
+    program = cluster_command(f"until [ -e {tmp_path}/seen ]; do sleep 0.05; done")
+    program.table.error = AccessDenied("memory: ExpiredToken")
+
+    def restore() -> None:
+        wait_until(lambda: bool(caplog.records), 10)
+        program.table.error = None
+        program.held.renew()
+        touch_when_started(program, tmp_path / "seen")
+
+    thread = threading.Thread(target=restore)
+    thread.start()
+    assert program.command.run() == 0
+    thread.join()
+    assert caplog.records[0].error == (  # type: ignore[attr-defined]
+        "cluster c: place not renewed: memory: ExpiredToken"
+    )
 
 
 PROGRAM = """

@@ -98,7 +98,7 @@ CASES: dict[str, list[str]] = {
     "nodes pr": ["prune"],
     "nodes trust web01": ["web01.lab"],
     "nodes prune --dry": ["--dry-run"],
-    "schema cl": ["client"],
+    "schema cli": ["client"],
     "completion ": ["bash", "zsh", "fish"],
     "describe pack": ["package"],
     "describe package ins": ["install"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 from support.crpc_call import json_document
@@ -52,7 +53,7 @@ def test_a_registry_of_more_than_one_page_reads_the_first_page_twice(nodes: int,
 
 def test_ec2_collective_costs_what_its_readme_claims() -> None:
     """50 servers and 100 commands a day cost about $12 a month at the price of 2012, $1 per million requests."""
-    then = Prices("eu-west-1", "2012", sqs=1.0, sns=0, writes=0, reads=0)
+    then = Prices("eu-west-1", "2012", sqs=1.0, sns=0, writes=0, reads=0, streams=0)
     items = cost.ec2_collective_bill(cost.Usage(nodes=50, calls_per_day=100, nodes_per_call=50), then)
     assert dollars(items) == [6.696, 4.464, 1.55]
     assert round(cost.total(items)) == 13  # its free tier of 100,000 requests was worth $0.10
@@ -90,11 +91,25 @@ def test_the_json_document_has_the_same_figures(capsys: Captured) -> None:
 
 
 @pytest.mark.parametrize(
+    ("heartbeat", "scans", "gets"),
+    [(300.0, 535_680 * 25, 535_680 * 2), (5.0, 1_607_040 * 25, 1_607_040 * 2), (1.0, 2_678_400 * 25, 2_678_400 * 2)],
+)
+def test_a_watcher_scans_or_reads_the_stream(heartbeat: float, scans: int, gets: int) -> None:
+    """100 nodes are 25 read units of each Scan; a stream costs the same for any number of nodes in one shard."""
+    usage = cost.Usage(100, 0, 1, heartbeat=heartbeat, watchers=1)
+    assert round(cost.bill(usage)[-1].count) == scans
+    streamed = cost.bill(replace(usage, stream=True, ec2_events=True))
+    assert [round(item.count) for item in streamed[-2:]] == [gets, 133_920]
+    assert [item.price for item in streamed[-2:]] == [0.20, 0.40]
+
+
+@pytest.mark.parametrize(
     ("words", "message"),
     [
         (["--nodes", "0", "--calls-per-day", "1"], "--nodes: invalid number of nodes '0'"),
         (["--nodes", "5", "--calls-per-day", "nan"], "--calls-per-day: invalid number of calls 'nan'"),
         (["--nodes", "5", "--calls-per-day", "1", "--nodes-per-call", "6"], "--nodes-per-call 6: more than --nodes 5"),
+        (["--nodes", "5", "--calls-per-day", "1", "--stream"], "--stream: has no effect without watchers"),
         (["--nodes", "5"], "the following arguments are required: --calls-per-day"),
     ],
 )

@@ -33,7 +33,7 @@ def event(instance: Any = INSTANCE, state: Any = "terminated", **changes: Any) -
     return json.dumps(document | changes)
 
 
-class World(WatchedRegistry):
+class WatchedInstances(WatchedRegistry):
     """A registry, a watcher, and a queue of events."""
 
     def __init__(self, **options: Any) -> None:
@@ -55,11 +55,11 @@ class World(WatchedRegistry):
 
 
 @pytest.fixture
-def world() -> World:
-    return World()
+def world() -> WatchedInstances:
+    return WatchedInstances()
 
 
-def test_a_terminated_instance_is_failed_at_once(world: World) -> None:
+def test_a_terminated_instance_is_failed_at_once(world: WatchedInstances) -> None:
     """No heartbeat is waited for, and no other node is touched."""
     world.node("a")
     world.node("b", "i-1")
@@ -76,14 +76,14 @@ def test_a_terminated_instance_is_failed_at_once(world: World) -> None:
 
 def test_a_failure_by_termination_does_not_settle() -> None:
     """Failures are reported without the delay of other changes."""
-    world = World(settle=30.0)
+    world = WatchedInstances(settle=30.0)
     world.node("a")
     world.step()
     world.receive(event())
     assert world.step() == ["failed a"]
 
 
-def test_a_replacement_joins(world: World) -> None:
+def test_a_replacement_joins(world: WatchedInstances) -> None:
     """A later machine with the identity is a new record; a late event of its predecessor does not concern it."""
     world.node("a")
     world.step()
@@ -96,7 +96,7 @@ def test_a_replacement_joins(world: World) -> None:
     assert world.step(1) == []
 
 
-def test_a_heartbeat_refutes_an_invented_event(world: World) -> None:
+def test_a_heartbeat_refutes_an_invented_event(world: WatchedInstances) -> None:
     """A node that is alive joins again with its next heartbeat, and is not gone for prune."""
     world.node("a")
     world.step()
@@ -112,7 +112,7 @@ def test_a_heartbeat_refutes_an_invented_event(world: World) -> None:
     assert record.alive(world.clock.time)
 
 
-def test_a_node_that_has_left_stays_left(world: World) -> None:
+def test_a_node_that_has_left_stays_left(world: WatchedInstances) -> None:
     """A clean stop before the termination is a leave, and the only event."""
     world.node("a")
     world.step()
@@ -122,14 +122,14 @@ def test_a_node_that_has_left_stays_left(world: World) -> None:
     assert world.step(1) == []
 
 
-def test_a_terminated_node_does_not_join(world: World) -> None:
+def test_a_terminated_node_does_not_join(world: WatchedInstances) -> None:
     """A watcher that begins after the termination does not report the node."""
     world.node("a")
     world.receive(event())
     assert world.step() == []
 
 
-def test_what_is_no_event_of_ec2_is_dropped(world: World, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_is_no_event_of_ec2_is_dropped(world: WatchedInstances, caplog: pytest.LogCaptureFixture) -> None:
     """Anything else in the queue is acknowledged, and named once."""
     world.node("a")
     world.step()
@@ -150,7 +150,8 @@ def test_odd_facts_are_no_instances() -> None:
     """Facts are written by nodes: any JSON."""
     registry, transport = MemoryRegistry(), MemoryTransport()
     transport.open_replies(QUEUE)
-    for number, ec2 in enumerate([None, [], {"instance_id": 7}, {"instance_id": [INSTANCE]}, INSTANCE]):
+    odd: list[Any] = [None, [], {"instance_id": 7}, {"instance_id": [INSTANCE]}, INSTANCE]
+    for number, ec2 in enumerate(odd):
         registry.put(NodeRecord(f"n{number}", "1", facts={"ec2": ec2}))
     transport.send(QUEUE, event())
     Terminations(transport, QUEUE, registry).take()

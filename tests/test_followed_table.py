@@ -16,7 +16,7 @@ from collective.registry.followed_table import LOOK, FollowedTable
 from collective.registry.paced_reads import PacedReads
 
 
-class World:
+class TableAndFeed:
     """A table, and a feed of it."""
 
     def __init__(self) -> None:
@@ -31,8 +31,8 @@ class World:
 
 
 @pytest.fixture
-def world() -> World:
-    return World()
+def world() -> TableAndFeed:
+    return TableAndFeed()
 
 
 def seen(observations: Any) -> list[tuple[bool, list[str], list[str]]]:
@@ -43,7 +43,7 @@ def seen(observations: Any) -> list[tuple[bool, list[str], list[str]]]:
     ]
 
 
-def test_a_stream_is_used(world: World) -> None:
+def test_a_stream_is_used(world: TableAndFeed) -> None:
     """One Scan, then only the stream."""
     world.put("a")
     assert seen(world.feed.changes()) == [(True, ["a"], [])]
@@ -53,7 +53,7 @@ def test_a_stream_is_used(world: World) -> None:
     assert world.feed.cursor
 
 
-def test_a_stream_that_is_disabled_is_replaced_by_scans(world: World, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_stream_that_is_disabled_is_replaced_by_scans(world: TableAndFeed, caplog: pytest.LogCaptureFixture) -> None:
     """The first Scan after that is complete, and there is no cursor any more."""
     caplog.set_level("INFO")
     world.put("a")
@@ -69,7 +69,7 @@ def test_a_stream_that_is_disabled_is_replaced_by_scans(world: World, caplog: py
 
 
 @pytest.mark.parametrize("why", ["disabled", "keys only", "forbidden"])
-def test_a_stream_that_cannot_be_used_is_looked_for_again(world: World, why: str) -> None:
+def test_a_stream_that_cannot_be_used_is_looked_for_again(world: TableAndFeed, why: str) -> None:
     """Without a stream of new images, or the permission, the table is scanned, until a later look finds one."""
     table = world.table
     table.status = "DISABLED" if why == "disabled" else "ENABLED"
@@ -88,11 +88,11 @@ def test_a_stream_that_cannot_be_used_is_looked_for_again(world: World, why: str
 
 
 @pytest.fixture
-def paced(world: World) -> PacedReads:
+def paced(world: TableAndFeed) -> PacedReads:
     return PacedReads(DynamoDBRegistry(cast(AWS, world.table), "t"))
 
 
-def test_paced_reads_return_what_has_changed(world: World, paced: PacedReads) -> None:
+def test_paced_reads_return_what_has_changed(world: TableAndFeed, paced: PacedReads) -> None:
     """Heartbeats cost one Scan, changes a second one; nothing that is unchanged is returned."""
     for identity in ("a", "b", "c"):
         world.put(identity)
@@ -115,7 +115,7 @@ def test_paced_reads_return_what_has_changed(world: World, paced: PacedReads) ->
     assert seen(paced.changes(complete=True)) == [(True, ["b", "c", "d"], [])]
 
 
-def test_paced_reads_keep_what_cannot_be_read_any_more(world: World, paced: PacedReads) -> None:
+def test_paced_reads_keep_what_cannot_be_read_any_more(world: TableAndFeed, paced: PacedReads) -> None:
     """An item that became invalid is named, and not removed."""
     world.put("a")
     paced.changes()

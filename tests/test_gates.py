@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.scripted_fleet import Part, Scripted, answer
+from support.scripted_fleet import CATALOG, Part, Scripted, answer
 from support.waiting import wait_until
 
 from collective import Pace
@@ -19,6 +19,7 @@ from collective.errors import UsageError
 from collective.fleet.gatekeeper import GateKeeper
 from collective.fleet.gates import Gates, GateView, RolloutGate, read_gate
 from collective.fleet.gates.command import CommandGate
+from collective.fleet.gates.reply import ReplyGate
 from collective.fleet.rollout import Rollout
 from collective.fleet.steps import Hooks
 from collective.messages import Reply
@@ -65,7 +66,7 @@ class Script:
         ("http:ftp://my.net", "--gate 'http:ftp://my.net': must be a URL"),
         ("http:https://", "--gate 'http:https://': must be a URL"),
         ("http:http://[", "--gate 'http:http://[': must be a URL"),
-        ("reply:data.version >= ", "-S 'data.version >= '"),
+        ("reply:data.version >= ", "--gate reply: 'data.version >= '"),
         ("reply:fstat('/etc/hosts').md5=x", "only members of a reply can be compared"),
         ("reply:webserver", "only members of a reply can be compared"),
     ],
@@ -88,7 +89,7 @@ def test_a_command_gets_the_rollout_and_its_exit_code_decides(tmp_path: Path) ->
 
 def test_a_command_that_cannot_run_or_does_not_end_closes_the_gate() -> None:
     """No shell interprets the line, and what the command has started is ended with it."""
-    assert read_gate("--gate", "cmd:/absent").check(view()).startswith("cannot be run: ")
+    assert read_gate("--gate", "cmd:/absent").check(view()) == "cannot be run: No such file or directory"
     assert read_gate("--gate", "cmd:true; false").check(view()).startswith("cannot be run: ")
     code = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'input()'], stdin=None)"
     hangs = CommandGate([sys.executable, "-c", f"import time; {code}; time.sleep(60)"], timeout=0.5)
@@ -309,3 +310,27 @@ def test_the_document_for_a_command_is_json(tmp_path: Path) -> None:
         ["web2"],
     )
     assert [reply["sender"] for reply in seen["replies"]] == ["web1"]
+
+
+@pytest.mark.parametrize(
+    ("expression", "message"),
+    [
+        ("nope=1", "unknown member 'nope' of a reply"),
+        ("data.exitcod=0", "unknown member 'data.exitcod' of a reply (did you mean 'data.exitcode'?)"),
+        ("statuscode=0 and not (data.exitcode=1 or data.nope>2)", "unknown member 'data.nope' of a reply"),
+    ],
+)
+def test_a_gate_on_what_no_reply_has_is_refused(expression: str, message: str) -> None:
+    """The gate would never open, so that nothing is sent."""
+    gate = ReplyGate.read("--gate", expression)
+    with pytest.raises(UsageError) as caught:
+        gate.check_names(CATALOG.action("shell", "run"))
+    assert message in str(caught.value)
+
+
+def test_a_gate_on_outputs_is_accepted() -> None:
+    """Members of a reply, its outputs, and what is within them can be compared."""
+    gate = ReplyGate.read(
+        "--gate", "statuscode=0 and data.exitcode=0 and data.stdout.x=1 and elapsed_ms<5 and reason=x"
+    )
+    gate.check_names(CATALOG.action("shell", "run"))

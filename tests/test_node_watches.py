@@ -74,6 +74,10 @@ def test_a_watch_runs_its_command_with_the_facts_of_the_node(tmp_path: Path) -> 
         ("{a: {template: {src: x, dest: y, min_interval: 0}}}", "watches.a.template.min_interval: invalid duration"),
         ("{a: {template: {src: x, dest: y}, on: [join]}}", "watches.a.on: has no effect with template (remove it)"),
         ("{a: {template: {src: x, dest: y}, batch: true}}", "watches.a.batch: has no effect with template"),
+        (
+            "{a: {template: {src: x, dest: /y}}, b: {template: {src: z, dest: /y}}}",
+            "watches.b.template.dest: /y is also that of the watch 'a'",
+        ),
         ("{a: {exec: x, exec_json: y}}", "watches.a: must have exactly one of exec, exec_json, template"),
         ("{a: {exec: ' '}}", "watches.a.exec: must be a string that is not empty, not ' '"),
         ("{a: {exec: x, filtre: y}}", "watches.a: unknown key 'filtre' (did you mean 'filter'?)"),

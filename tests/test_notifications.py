@@ -203,6 +203,8 @@ def test_options_without_effect_are_refused(file: Path, capsys: Captured) -> Non
         ("--notify", "slack://t0ken"): "notification 'slack://********': notification 1: Apprise cannot read the URL",
         ("--notify", "ops", "--no-results"): "--notify: not allowed with --no-results",
         ("--notify-template", "x"): "--notify-template: has no effect without --notify",
+        ("--notify", "ops", "--notify-template", "/absent"): "--notify-template /absent: No such file or directory",
+        ("--notify", "ops", "--notify-template", "/"): "--notify-template /: Is a directory",
     }.items():
         code, _, err = called(["rpcutil", "ping", *words], capsys)
         assert (code, message in err, "t0ken" in err) == (64, True, False), err

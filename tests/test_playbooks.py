@@ -48,6 +48,7 @@ steps:
 
 REFUSED = [
     ("  - id: find", "  - idd: find", ":8: unknown key 'idd' (did you mean 'id'?)"),
+    ("title: Test", "title: Test\ntimeout: -5", ":2: timeout: invalid duration '-5'"),
     ("targets:", "tragets:", ":13: unknown key 'tragets' (did you mean 'targets'?)"),
     ("title: Test", "title: Test\ntitle: Again", ":2:1: duplicate key 'title'"),
     ("    call:\n      agent: service", "    call:\n      agnt: service", ":10: unknown key 'agnt'"),
@@ -114,6 +115,12 @@ def test_what_is_wrong_is_refused_with_its_line(tmp_path: Path, before: str, aft
     assert str(error.value).startswith(f"{tmp_path / 'b.yaml'}{expected}")
 
 
+def bomb() -> str:
+    """Return the lines of a mapping whose aliases repeat each other, ten values each."""
+    lines = [f"      a{number}: &a{number} [{', '.join([f'*a{number - 1}'] * 10)}]\n" for number in range(1, 8)]
+    return "      a0: &a0 x\n" + "".join(lines)
+
+
 def test_limits_are_kept(tmp_path: Path) -> None:
     """A playbook with too many steps, levels, branches, includes or bytes is refused with its line."""
     leaf = {"set": {"a": 1}}
@@ -133,6 +140,12 @@ def test_limits_are_kept(tmp_path: Path) -> None:
         (tmp_path / f"p{number}.yaml").write_text(text)
     with pytest.raises(ConfigError, match=f"more than {reading.MAX_INCLUDES} playbooks include each other"):
         reading.read_playbook(tmp_path / "p0.yaml")
+    for text, expected in {
+        "title: T\nsteps: &s\n  - steps: *s\n": "does an alias contain itself",
+        "title: T\nsteps:\n  - set:\n" + bomb(): "more than 200000 values with what aliases repeat",
+    }.items():
+        with pytest.raises(ConfigError, match=expected):
+            read(tmp_path, text)
     with pytest.raises(ConfigError, match="the limit is"):
         read(tmp_path, f"# {'x' * source.MOST_BYTES}\n{PLAYBOOK}")
 

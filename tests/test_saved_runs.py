@@ -16,6 +16,7 @@ from support.crpc_call import Captured, called, json_document
 from support.crpc_process import BIN
 from support.scripted_fleet import Part, Scripted
 
+from collective import nodesets
 from collective.catalog import Catalog
 from collective.errors import UsageError
 from collective.fleet.call import Call
@@ -258,6 +259,25 @@ def test_a_run_is_shown_like_the_call(save: Save, capsys: Captured) -> None:
     code, _, err = called(["show", "last", "bb"], capsys)
     assert (code, "node 'bb' is not in run" in err) == (64, True)
     assert "did you mean 'last'?" in called(["show", "lst"], capsys)[2]
+
+
+def test_three_kinds_of_answers_of_five_hundred_nodes(save: Save) -> None:
+    """A process of its own shows each kind once with folded names, the largest first, and counts the nodes."""
+    names = [f"web{number:03}.my.net" for number in range(1, 501)]
+    codes = {name: 1 if place % 25 == 0 else 2 if place % 100 == 1 else 0 for place, name in enumerate(names)}
+    save({name: Part(statuscode=code) for name, code in codes.items()}).wait()
+
+    def shown(*options: str) -> str:
+        line: list[str | Path] = [BIN / "crpc", "show", *options]
+        return subprocess.run(line, capture_output=True, text=True, check=True).stdout
+
+    fine, aborted, unknown = (nodesets.fold([name for name in names if codes[name] == code]) for code in (0, 1, 2))
+    kinds = [[fine, "(475)"], [aborted, "(20)", "Request", "Aborted"], [unknown, "(5)", "Unknown", "Action"]]
+    assert [line.split() for line in shown().splitlines() if line.startswith("web")] == kinds
+    failures = shown("--display", "failed")
+    assert [line.split() for line in failures.splitlines() if line.startswith("web")] == kinds[1:]
+    assert "Finished processing 500 / 500 hosts in" in failures
+    assert shown("--count", "--where", "outcome=ok") == "475\n"
 
 
 def test_nothing_is_retried_after_success(save: Save, capsys: Captured) -> None:

@@ -13,13 +13,13 @@ from collective.errors import NotFound, Unreachable
 from collective.membership import MemberView, StateFile, Watcher
 from collective.registry import NodeRecord
 from collective.registry.dynamodb import DynamoDBRegistry
-from collective.registry.streamed_reads import StreamedReads
+from collective.registry.streamed_reads import StreamedReads, in_rounds
 from collective.registry.table_stream import MOST_PAGES, CursorLost, TableStream
 
 OTHER_ARN = ARN.replace("2026", "2027")
 
 
-class World:
+class WatchedStream:
     """A table with a stream, and a watcher that can be restarted."""
 
     def __init__(self, path: Path) -> None:
@@ -56,12 +56,25 @@ def feed(table: StreamedTable, arn: str = ARN) -> StreamedReads:
     return StreamedReads(cast(DynamoDBRegistry, table), TableStream(cast(Any, table), arn))
 
 
+def test_renewals_of_a_cluster_are_skipped() -> None:
+    """The item of a cluster changes every few seconds, and is not a node."""
+    cluster = [
+        {
+            "eventName": "MODIFY",
+            "dynamodb": {"Keys": {"identity": {"S": "#cluster etcd"}}, "NewImage": {"n": {"N": "1"}}},
+        },
+        {"eventName": "REMOVE", "dynamodb": {"Keys": {"identity": {"S": "#cluster etcd"}}}},
+    ]
+    node = {"eventName": "REMOVE", "dynamodb": {"Keys": {"identity": {"S": "web1"}}}}
+    assert in_rounds([*cluster, node]) == [{"web1": None}]
+
+
 @pytest.fixture
-def world(tmp_path: Path) -> World:
-    return World(tmp_path / "state")
+def world(tmp_path: Path) -> WatchedStream:
+    return WatchedStream(tmp_path / "state")
 
 
-def test_the_table_is_scanned_once(world: World) -> None:
+def test_the_table_is_scanned_once(world: WatchedStream) -> None:
     """After the first read, every change comes from the stream, in order."""
     world.put("a")
     assert world.step() == ["join a"]
@@ -78,7 +91,7 @@ def test_the_table_is_scanned_once(world: World) -> None:
     assert world.table.scans == 1
 
 
-def test_what_is_written_during_the_first_read_is_there_once(world: World) -> None:
+def test_what_is_written_during_the_first_read_is_there_once(world: WatchedStream) -> None:
     """A record that is written between the position and the Scan is in both, and is one event."""
     world.table.on_scan = lambda: world.put("a")
     assert world.step() == ["join a"]
@@ -87,7 +100,7 @@ def test_what_is_written_during_the_first_read_is_there_once(world: World) -> No
     assert world.table.scans == 1
 
 
-def test_shards_that_end_are_followed_by_their_children(world: World) -> None:
+def test_shards_that_end_are_followed_by_their_children(world: WatchedStream) -> None:
     """Records before and after several splits come once, in the order of each node."""
     world.put("a")
     world.step()
@@ -104,8 +117,8 @@ def test_shards_that_end_are_followed_by_their_children(world: World) -> None:
     assert world.table.scans == 1
 
 
-def test_a_shard_whose_children_are_not_known_yet_is_looked_for_again(world: World) -> None:
-    """An ended shard without children is no error."""
+def test_a_shard_whose_children_are_not_known_yet_is_looked_for_again(world: WatchedStream) -> None:
+    """An ended shard without children is not an error."""
     world.put("a")
     world.step()
     [shard] = world.table.shards
@@ -119,7 +132,7 @@ def test_a_shard_whose_children_are_not_known_yet_is_looked_for_again(world: Wor
     assert world.table.scans == 1
 
 
-def test_a_restarted_watcher_continues_at_its_cursor(world: World) -> None:
+def test_a_restarted_watcher_continues_at_its_cursor(world: WatchedStream) -> None:
     """What happened while it was stopped is reported in order, even if it was undone; and nothing twice."""
     world.put("a")
     world.put("b")
@@ -137,9 +150,11 @@ def test_a_restarted_watcher_continues_at_its_cursor(world: World) -> None:
 
 
 @pytest.mark.parametrize("damage", ["trimmed", "other stream", "damaged", "far behind"])
-def test_a_lost_cursor_costs_a_scan_and_no_event(world: World, damage: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_lost_cursor_costs_a_scan_and_no_event(
+    world: WatchedStream, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
     """A watcher whose position was deleted reads everything: each node that is different has one event."""
-    caplog.set_level("INFO")
+    caplog.set_level("INFO", "collective")
     world.put("a")
     world.put("b")
     world.step()
@@ -166,7 +181,7 @@ def test_a_lost_cursor_costs_a_scan_and_no_event(world: World, damage: str, capl
     assert world.step() == ["join d"]
 
 
-def test_a_position_that_is_deleted_while_watching(world: World) -> None:
+def test_a_position_that_is_deleted_while_watching(world: WatchedStream) -> None:
     """A watcher that was suspended for a day reads everything once, and goes on."""
     world.put("a")
     world.step()
@@ -179,7 +194,7 @@ def test_a_position_that_is_deleted_while_watching(world: World) -> None:
     assert world.table.scans == 2
 
 
-def test_an_expired_iterator_is_renewed(world: World) -> None:
+def test_an_expired_iterator_is_renewed(world: WatchedStream) -> None:
     """After a pause of 15 minutes the stream is read on from the last record; without one, the table is read."""
     world.put("a")
     world.step()
@@ -195,7 +210,7 @@ def test_an_expired_iterator_is_renewed(world: World) -> None:
     assert world.table.scans == 2
 
 
-def test_a_read_that_fails_half_way_loses_nothing(world: World) -> None:
+def test_a_read_that_fails_half_way_loses_nothing(world: WatchedStream) -> None:
     """What one shard has returned is kept when the next one cannot be read."""
     world.put("a")
     world.table.split()
@@ -218,7 +233,7 @@ def test_a_read_that_fails_half_way_loses_nothing(world: World) -> None:
     assert world.table.scans == 1
 
 
-def test_a_failure_is_confirmed_by_a_scan(world: World) -> None:
+def test_a_failure_is_confirmed_by_a_scan(world: WatchedStream) -> None:
     """The stream may be late: a heartbeat that is in the table only refutes a failure."""
     world.put("a")
     world.step()
@@ -233,7 +248,7 @@ def test_a_failure_is_confirmed_by_a_scan(world: World) -> None:
     assert world.table.scans == 3
 
 
-def test_a_disabled_stream_is_not_found(world: World) -> None:
+def test_a_disabled_stream_is_not_found(world: WatchedStream) -> None:
     """The feed of the table then scans instead."""
     world.put("a")
     world.step()
@@ -243,7 +258,7 @@ def test_a_disabled_stream_is_not_found(world: World) -> None:
         world.step()
 
 
-def test_the_position_is_stored_with_the_events(world: World) -> None:
+def test_the_position_is_stored_with_the_events(world: WatchedStream) -> None:
     """A watcher that is killed before its events were stored finds them again in the stream."""
     world.put("a")
     world.step()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import threading
 import time
 from pathlib import Path
@@ -15,8 +16,10 @@ from collective.errors import ConfigError
 from collective.membership import Member, Membership
 from collective.membership.serf_convention import Self
 from collective.template_settings import read_template
-from collective.templates import Commands, RenderedFile, Stopped, Update, Updates, rendering
-from collective.templates.updates import RETRY
+from collective.templates import rendering
+from collective.templates.commands import Commands, Stopped
+from collective.templates.rendered_file import RenderedFile, Update
+from collective.templates.updates import RETRY, Updates
 from collective.templates.values import harmless
 
 OWN = Self("lb1", {"role": "lb"})
@@ -118,6 +121,7 @@ def test_functions_of_confd(tmp_path: Path) -> None:
         ("{% include '/etc/passwd' %}", ":1: TypeError: no loader for this environment specified"),
         ("{{ members.append(1) }}", ":1: access to attribute 'append' of 'list' object is unsafe."),
         ("{% for i in range(99999) %}{{ 'x' * 1000 }}{% endfor %}", ": writes more than 16777216 characters"),
+        ("{{ '\\ud800' }}", ": the result has the character '\\ud800', which is not valid"),
         ("{{ 'x' * 10 ** 10 }}", ": needs more than 1024 MiB of memory"),
     ],
 )
@@ -132,6 +136,25 @@ def test_an_error_names_file_and_line_and_changes_nothing(tmp_path: Path, source
     after = (tmp_path / "out.cfg").stat()
     assert (after.st_ino, after.st_mode, after.st_mtime_ns) == (before.st_ino, before.st_mode, before.st_mtime_ns)
     assert others(tmp_path) == set()
+
+
+def test_a_template_is_rendered_without_rights_and_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Credentials of the environment and modules of the current folder are out of reach of the rendering process."""
+    (tmp_path / "jinja2.py").write_text(f"open({str(tmp_path / 'evil')!r}, 'w')")
+    monkeypatch.chdir(tmp_path)
+    assert rendered(tmp_path, "{{ members | length }}", web("a")) == "1"
+    assert not (tmp_path / "evil").exists()
+    started: list[dict[str, str]] = []
+    run = subprocess.run
+
+    def noted(*words: Any, **settings: Any) -> Any:
+        started.append(settings["env"])
+        return run(*words, **settings)
+
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.setattr(subprocess, "run", noted)
+    rendered(tmp_path, "x")
+    assert "AWS_SECRET_ACCESS_KEY" not in started[0]
 
 
 def test_an_endless_loop_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -277,8 +300,8 @@ def test_the_owner_is_set(tmp_path: Path) -> None:
     assert (before.st_uid, before.st_gid) == (out.stat().st_uid, out.stat().st_gid) == (1, 2)
     file(tmp_path, owner=":0").update(membership(web("b")), OWN)
     assert (out.stat().st_uid, out.stat().st_gid) == (1, 0)
-    with pytest.raises(ConfigError, match=r"owner: user 'nobody-here' does not exist on this machine"):
-        file(tmp_path, owner="nobody-here").update(membership(), OWN)
+    with pytest.raises(ConfigError, match=r"owner: user 'absent-user' does not exist on this machine"):
+        file(tmp_path, owner="absent-user").update(membership(), OWN)
 
 
 def test_a_preview_changes_nothing(tmp_path: Path) -> None:

@@ -225,10 +225,9 @@ def _leave(args: argparse.Namespace) -> int:
 def _table(config: NodeConfig, name: str) -> ClusterTable:
     if config.registry != "dynamodb":
         raise UsageError("cluster: there is no registry (registry: none in node.yaml)")
-    from collective.aws.session import AWS
     from collective.cluster.table import ClusterTable
 
-    return ClusterTable(AWS(), config.collective, name)
+    return ClusterTable.connect(config.collective, name)
 
 
 def _file(config: NodeConfig, name: str) -> PlaceFile:

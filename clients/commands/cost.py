@@ -34,7 +34,7 @@ def make_parser() -> Parser:
         examples=[
             "crpc cost --nodes 50 --calls-per-day 100",
             "crpc cost --nodes 500 --calls-per-day 20 -o csv",
-            "crpc cost --nodes 50 --calls-per-day 100 --heartbeat 10s --watchers 1",
+            "crpc cost --nodes 50 --calls-per-day 100 --heartbeat 5s --watchers 1 --stream",
         ],
     )
     parser.add_argument("--nodes", type=_node_count, required=True, metavar="N", help="number of nodes")
@@ -48,6 +48,8 @@ def make_parser() -> Parser:
     parser.add_argument(
         "--watchers", type=_node_count, default=0, metavar="N", help="number of watchers of the registry (default: 0)"
     )
+    parser.add_argument("--stream", action="store_true", help="watchers follow the stream of the table")
+    parser.add_argument("--ec2-events", action="store_true", help="watchers take events of EC2")
     parser.add_argument(
         "--shared-runs-per-day",
         type=_call_count,
@@ -62,10 +64,20 @@ def run(arguments: Sequence[str]) -> int:
     """Print both estimates with counts and prices; return the exit code."""
     args = make_parser().parse_args(arguments)
     per_call = args.nodes if args.nodes_per_call is None else args.nodes_per_call
+    for option, given in (("--stream", args.stream), ("--ec2-events", args.ec2_events)):
+        if given and not args.watchers:
+            raise UsageError(f"{option}: has no effect without watchers (add --watchers)")
     if per_call > args.nodes:
         raise UsageError(f"--nodes-per-call {per_call}: more than --nodes {args.nodes}")
     usage = cost.Usage(
-        args.nodes, args.calls_per_day, per_call, args.shared_runs_per_day, args.heartbeat, args.watchers
+        args.nodes,
+        args.calls_per_day,
+        per_call,
+        args.shared_runs_per_day,
+        args.heartbeat,
+        args.watchers,
+        args.stream,
+        args.ec2_events,
     )
     document = _document(usage)
     rows = [[name, *item.values()] for name in _SYSTEMS for item in document[name]["items"]]

@@ -160,7 +160,13 @@ def _pace(args: argparse.Namespace, found: SavedRun) -> Pace:
     saved: dict[str, Any] = found.request.get("pace") or {}
     if given != AT_ONCE or args.no_results:
         return given
-    return Pace(**saved)
+    try:
+        return Pace(**saved)
+    except TypeError:
+        name = saved_runs.short(found.begin["run"])
+        raise UsageError(
+            f"run {name}: its pace cannot be read (was it saved by another version? give one, such as --batch 10)"
+        ) from None
 
 
 def _data(args: argparse.Namespace, found: SavedRun, action: Action) -> dict[str, Any]:

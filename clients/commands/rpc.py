@@ -149,7 +149,7 @@ def prepare_action(
         ttl=args.ttl,
         dry_run=args.dry_run and not args.plan,
         hooks=rollout_checks.hooks(args, catalog),
-        gates=rollout_checks.gates(args),
+        gates=rollout_checks.gates(args, action),
         max_cost=args.max_cost,
         background=job_options.background(args),
         reason=args.reason,

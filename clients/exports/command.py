@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from collective.clients import options, output
@@ -77,7 +76,9 @@ def run(args: argparse.Namespace) -> int:
     """Print the nodes; return 0, 2 if some were skipped, or 3 if some did not answer."""
     facts = _checked(args)
     if args.listen is not None:
-        return _serve(args, facts)
+        from collective.clients.exports import serving
+
+        return serving.serve(args, facts)
     targets, config = options.targets(args), options.client_config(args)
 
     from collective.clients.exports import forms
@@ -109,31 +110,6 @@ def _read(args: argparse.Namespace, config: ClientConfig, targets: Targets) -> t
         for line in found.incomplete():
             notice(line)
         return found, read_nodes(fleet, found.nodes)
-
-
-def _serve(args: argparse.Namespace, facts: Sequence[str]) -> int:
-    """Serve the targets until an interrupt or SIGTERM; return 0."""
-    if not output.is_plain_text(args, ()):
-        raise UsageError("--listen: output options are not supported")
-    targets, config = options.targets(args), options.client_config(args)
-
-    from collective.clients.exports import forms
-    from collective.clients.exports.http_discovery import DiscoveryServer, TargetsNow
-    from collective.clients.exports.nodes import read_nodes
-    from collective.clients.results import interruptible
-    from collective.fleet.fleet import Fleet
-
-    with Fleet.connect(config) as fleet:
-
-        def read() -> str:
-            nodes = read_nodes(fleet, fleet.find(targets, verify=True).nodes)
-            return forms.text(args, config, [node for node in nodes if node.problem is None], facts)
-
-        with DiscoveryServer(*args.listen, TargetsNow(read), notice) as server:
-            notice(f"serving targets at {server.url}")
-            with interruptible(), suppress(KeyboardInterrupt):
-                server.serve_forever()
-    return 0
 
 
 def _exit_code(found: Discovery, expect_all: bool) -> int:

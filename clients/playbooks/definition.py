@@ -63,14 +63,14 @@ class PlaybookStep:
 class PlaybookDefinition:
     """A playbook. `inputs` has their schema, as an action that is never called; `root` is the group of all steps.
 
-    `files` are the files that it was read from, itself first.
+    No further step begins after `timeout` seconds. `files` are the files that it was read from, itself first.
     """
 
     file: SourceFile
     title: str
     description: str
     inputs: Action
-    timeout: Any
+    timeout: float
     root: PlaybookStep
     files: tuple[SourceFile, ...]
 

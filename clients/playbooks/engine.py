@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from collective.clients.repeated_call import RoundClock
 
 MOST_ITEMS = 1000  # of one loop
-MOST_SECONDS = 604800.0  # of a playbook's `timeout`
 _INTERRUPTED = "interrupted"
 
 StepWork = Callable[[PlaybookStep, StepScope, str], StepResult]
@@ -61,10 +60,8 @@ class PlaybookEngine:
     _deadline: float = 0.0
 
     def run(self, scope: StepScope) -> StepFailure | None:
-        """Run all steps; return the failure at which it stopped, if any. Raises UsageError for a wrong timeout."""
-        given = self.playbook.timeout
-        seconds = durations.read_wait(str(given), MOST_SECONDS) if given else MOST_SECONDS
-        self._deadline = self.clock.now() + seconds
+        """Run all steps; return the failure at which it stopped, if any."""
+        self._deadline = self.clock.now() + self.playbook.timeout
         failure = self._step(self.playbook.root, scope)
         if self._error is not None:
             raise self._error

@@ -24,7 +24,7 @@ from jinja2.sandbox import safe_range
 from collective.clients.playbooks.source import SourcePlace
 from collective.errors import UsageError
 from collective.nodesets import fold_any
-from collective.sandbox import Sandbox, TooMuchText, written
+from collective.sandbox import Sandbox, TooMuchText, time_limited, written
 
 MOST_TEXT = 1024 * 1024  # characters that a string with expressions has
 _MARKS = re.compile(r"\{\{|\{%|\{#")
@@ -130,7 +130,7 @@ def _compiled(text: str, place: SourcePlace, shown: str, tree: nodes.Node | None
         compiled = environment().compile_expression(text, undefined_to_none=False)
     except TemplateError as error:
         raise place.error(f"'{shown}': {_message(error)}") from None
-    return _described(found, place, shown, lambda values: _defined(compiled(**values)))
+    return _described(found, place, shown, lambda values: _evaluated(compiled, values))
 
 
 def _described(
@@ -167,6 +167,11 @@ def _constant(part: nodes.Getattr | nodes.Getitem) -> str:
     if isinstance(part, nodes.Getattr):
         return part.attr
     return str(part.arg.value) if isinstance(part.arg, nodes.Const) else ""
+
+
+def _evaluated(compiled: Callable[..., Any], values: Mapping[str, Any]) -> Any:
+    with time_limited():
+        return _defined(compiled(**values))
 
 
 def _defined(found: Any) -> Any:

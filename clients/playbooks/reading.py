@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from collective import schemas
+from collective import durations, schemas
 from collective.clients.playbooks import expressions
 from collective.clients.playbooks.definition import (
     CONTINUE,
@@ -20,6 +20,7 @@ from collective.clients.playbooks.definition import (
 )
 from collective.clients.playbooks.input_schema import read_inputs_schema
 from collective.clients.playbooks.source import SourceFile, SourcePlace, read_source
+from collective.errors import UsageError
 from collective.json_schema import first_error, validator
 from collective.suggestions import suggest
 from collective.time_limit import OUTPUT_SECONDS
@@ -27,6 +28,7 @@ from collective.time_limit import OUTPUT_SECONDS
 MOST_STEPS = 1000  # of a playbook with all that it includes
 MAX_NESTING = 10  # steps within steps, in one file
 MAX_INCLUDES = 10  # playbooks that include each other, one after another
+MOST_SECONDS = 604800.0  # of a playbook's `timeout`
 MOST_BRANCHES = 20  # steps of one `parallel`
 _NAMED = ("inputs", "vars", "steps", "facts", "failure", "playbook")  # in expressions
 _REPEATABLE = ("call", "assert", "local")
@@ -78,7 +80,7 @@ class _PlaybookReader:
             title=str(document["title"]),
             description=str(document.get("description", "")),
             inputs=read_inputs_schema(path.stem, document, top),
-            timeout=document.get("timeout"),
+            timeout=_timeout(document, top),
             root=root,
             files=tuple(self.files.values()),
         )
@@ -249,3 +251,11 @@ def _made_name(kind: str, body: Any) -> str:
 def _key(place: SourcePlace) -> str:
     names = [str(key) for key in place.keys if isinstance(key, str)]
     return f"{names[-1]}: " if names else ""
+
+
+def _timeout(document: Mapping[str, Any], top: SourcePlace) -> float:
+    """Return the seconds after which no further step begins; raise ConfigError, naming the line, for another value."""
+    try:
+        return durations.read_wait(str(document["timeout"]), MOST_SECONDS) if "timeout" in document else MOST_SECONDS
+    except UsageError as error:
+        raise top.at("timeout").error(f"timeout: {error}") from None

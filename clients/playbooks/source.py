@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import stat
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +17,8 @@ from collective.ownership import replaceable
 from collective.yaml_file import FAST_LOADER, line_of, parse_yaml, read_text
 
 MOST_BYTES = 1024 * 1024  # of one file
+MOST_VALUES = 200_000  # of one file, with what its aliases repeat
+DEEPEST = 128  # levels of nesting, aliases included
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,9 @@ class SourceFile:
 
     def document(self) -> Any:
         """Return the content. Raises ConfigError, naming the line, also for duplicate keys."""
-        return parse_yaml(self.text, str(self.path))
+        found = parse_yaml(self.text, str(self.path))
+        _check_aliases(found, self.path)
+        return found
 
 
 @dataclass(frozen=True)
@@ -68,11 +73,13 @@ class SourcePlace:
 def read_source(path: Path) -> SourceFile:
     """Read a file; raise ConfigError if it is too large, or if others can change it: it can run commands here."""
     try:
-        size = path.stat().st_size
+        found = path.stat()
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
-    if size > MOST_BYTES:
-        raise ConfigError(f"{path}: {size} bytes, the limit is {MOST_BYTES} (include other files)")
+    if not stat.S_ISREG(found.st_mode):
+        raise ConfigError(f"{path}: not a regular file")
+    if found.st_size > MOST_BYTES:
+        raise ConfigError(f"{path}: {found.st_size} bytes, the limit is {MOST_BYTES} (include other files)")
     if problem := replaceable(path):
         raise ConfigError(f"{path}: not used: {problem}")
     text = read_text(path)
@@ -80,3 +87,17 @@ def read_source(path: Path) -> SourceFile:
     if problems := lines.problems(text, str(path)):
         raise ConfigError(problems[0])
     return SourceFile(path, text)
+
+
+def _check_aliases(document: Any, path: Path) -> None:
+    """Raise ConfigError for a document that contains itself, or that its aliases make too large."""
+    waiting, left = [(document, 0)], MOST_VALUES
+    while waiting:
+        found, depth = waiting.pop()
+        left -= 1
+        if depth > DEEPEST:
+            raise ConfigError(f"{path}: nested more than {DEEPEST} levels deep (does an alias contain itself?)")
+        if left < 0:
+            raise ConfigError(f"{path}: more than {MOST_VALUES} values with what aliases repeat (include other files)")
+        parts = found.values() if isinstance(found, dict) else found if isinstance(found, list) else ()
+        waiting += [(part, depth + 1) for part in parts]

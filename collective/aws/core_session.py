@@ -9,12 +9,13 @@ from __future__ import annotations
 import gzip
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, Protocol
 
+from botocore.exceptions import DataNotFoundError, UnknownServiceError
 from botocore.loaders import JSONFileLoader, Loader
 from botocore.session import Session as BotocoreSession
 from botocore.session import get_session
@@ -89,6 +90,21 @@ def _new_core() -> BotocoreSession:
     core = get_session()
     core.lazy_register_component("data_loader", partial(_loader, core))
     return core
+
+
+def read_ahead(services: Iterable[str]) -> None:
+    """Read botocore's data for the clients of these services now; they are kept until a client needs them.
+
+    Reading takes several times the memory of what is kept. A process that does it before it imports its other modules
+    uses that memory for them.
+    """
+    loader = _loader_of(os.environ.get("AWS_DATA_PATH", ""))
+    for name in ("endpoints", "partitions", "sdk-default-configuration"):
+        loader.load_data(name)
+    for service in services:
+        for type_name in ("service-2", "endpoint-rule-set-1"):
+            with suppress(UnknownServiceError, DataNotFoundError):
+                loader.load_service_model(service, type_name)
 
 
 def _loader(core: BotocoreSession) -> Loader:

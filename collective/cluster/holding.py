@@ -16,7 +16,7 @@ from typing import Any
 from collective.cluster.state import ClusterPlace, ClusterState, StoredCluster
 from collective.cluster.steps import RENEW, Start
 from collective.cluster.table import ClusterStore
-from collective.errors import CollectiveError, Unreachable
+from collective.errors import CollectiveError
 from collective.log_limiter import LogLimiter
 from collective.periodic import PeriodicThread
 
@@ -78,13 +78,13 @@ class HeldPlace:
                 self._examine(self._store.read())
 
     def _store_flags(self, **flags: Any) -> None:
-        """Store changes of the place now, or with the next renewal if the table cannot be reached."""
+        """Store changes of the place now, or with the next renewal if the table cannot be used."""
         with self._lock:
             self._wanted |= flags
             self._stored = False
             try:
                 self._write()
-            except Unreachable as error:
+            except CollectiveError as error:  # such as expired credentials: the program must not end because of it
                 self._log(error)
 
     def _write(self) -> None:

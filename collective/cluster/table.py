@@ -48,6 +48,11 @@ class ClusterTable:
         self._key: Any = {"identity": {"S": f"{CLUSTER}{name}"}}
         self._client: DynamoDBClient = aws.client("dynamodb")
 
+    @classmethod
+    def connect(cls, collective: str, name: str) -> ClusterTable:
+        """Return the cluster with the credentials of this machine. Raises ConfigError and AccessDenied."""
+        return cls(AWS(), collective, name)
+
     def now(self) -> float:
         """Return the servers' time in Unix seconds."""
         return self._aws.now()

@@ -20,12 +20,10 @@ from collective.membership.state_file import StateFile
 from collective.membership.tracker import NewEvent, Tracker
 from collective.membership.view import MemberView
 from collective.registry.feed import Feed
-from collective.watch_settings import EVERY
+from collective.watch_settings import default_pause
 
 log = logging.getLogger(__name__)
 
-READS_PER_HEARTBEAT = 3  # by default, so that a missing heartbeat is noticed soon
-SHORTEST_PAUSE = 1.0  # seconds between two reads by default
 CURSOR = 60.0  # seconds after which the position in the stream is stored, if there are no events
 
 
@@ -98,7 +96,7 @@ class Watcher:
         if every is not None:
             return every
         periods = [one.period for one in self._tracker.members.values() if one.state == ALIVE]
-        return min(EVERY, max(SHORTEST_PAUSE, min(periods, default=math.inf) / READS_PER_HEARTBEAT))
+        return default_pause(min(periods, default=math.inf))
 
     def attempt(self) -> list[Event]:
         """Do a step; an unreachable registry is logged, and has no events."""

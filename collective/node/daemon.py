@@ -103,6 +103,9 @@ def _print(line: str, stream: TextIO) -> None:
 
 
 def _serve(config: NodeConfig, path: Path, session: boto3.Session | None) -> int:
+    processes.give_back_memory()
+    if session is None:
+        _read_ahead(config)
     from collective import logs
     from collective.node import assembly
     from collective.node.check import trusted_paths
@@ -111,7 +114,6 @@ def _serve(config: NodeConfig, path: Path, session: boto3.Session | None) -> int
     trusted_paths.require(config, path)
     faulthandler.enable()  # a watchdog's SIGABRT, or a crash in C, prints the stack of every thread
     processes.forbid_core_files()
-    processes.give_back_memory()
     logs.configure(config.log_level, config.log_format)
     signals = _handle_signals()
     node = assembly.build(config, ServiceManager.of(os.environ), session)
@@ -120,6 +122,13 @@ def _serve(config: NodeConfig, path: Path, session: boto3.Session | None) -> int
         node.reloading.wake()
     _stop(node, config, receiver)
     return exit_codes.INTERNAL if number is None else 0
+
+
+def _read_ahead(config: NodeConfig) -> None:
+    """Read the data of AWS's services before the modules of a node are imported, which then use its freed memory."""
+    from collective.aws.core_session import read_ahead
+
+    read_ahead(("sqs", "sns", "dynamodb") if config.registry == "dynamodb" else ("sqs", "sns"))
 
 
 def _start(node: DaemonParts, config: NodeConfig, signals: Signals) -> threading.Thread:

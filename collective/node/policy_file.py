@@ -41,16 +41,19 @@ class PolicyFile:
         )
         self._reported: tuple[Policy | None, Actions] = (None, {})
         self._unknown: tuple[str, ...] = ()
-        self.current()
+        self._latest = self.current()
 
     def decide(self, question: Question) -> Decision:
         """Return the decision of the policy in force."""
-        self.report(question.known)
-        return self.current().decide(question)
+        policy = self._latest = self.current()
+        self._report(policy, question.known)
+        return policy.decide(question)
 
     def report(self, known: Actions) -> None:
         """Log the inputs in the policy that no action has, once for each version of the policy and of the plugins."""
-        policy = self.current()
+        self._report(self.current(), known)
+
+    def _report(self, policy: Policy, known: Actions) -> None:
         if self._reported[0] is policy and self._reported[1] is known:
             return
         self._reported = (policy, known)
@@ -64,8 +67,8 @@ class PolicyFile:
 
     @property
     def limits_hours(self) -> bool:
-        """Whether a rule in force limits the nodes of a caller's calls within an hour."""
-        return self.current().limits_hours
+        """Whether a rule limits the nodes of a caller's calls within an hour, in the policy that decided last."""
+        return self._latest.limits_hours
 
     @property
     def digest(self) -> str:

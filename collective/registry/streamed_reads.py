@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from collective.registry import Contents
+from collective.registry import CLUSTER, Contents
 from collective.registry.dynamodb import DynamoDBRegistry, decoded, is_revocation
 from collective.registry.feed import Observation
 from collective.registry.table_stream import CursorLost, TableStream
@@ -99,13 +99,16 @@ class StreamedReads:
 def in_rounds(records: Iterable[Any]) -> list[dict[str, Any]]:
     """Return the images of a stream's records: in each round one of each item, so that their order is kept.
 
-    Of consecutive images that differ in the last heartbeat only, the last one is taken.
+    Of consecutive images that differ in the last heartbeat only, the last one is taken. Clusters are skipped.
     """
     images: dict[str, list[Any]] = {}
     for record in records:
         change = record["dynamodb"]
         image = change.get("NewImage") if record["eventName"] != "REMOVE" else None
-        known = images.setdefault(str(change["Keys"]["identity"]["S"]), [])
+        key = str(change["Keys"]["identity"]["S"])
+        if key.startswith(CLUSTER):  # renewed every few seconds, and not a node
+            continue
+        known = images.setdefault(key, [])
         if known and _without_heartbeat(known[-1]) == _without_heartbeat(image):
             known.pop()
         known.append(image)

@@ -14,6 +14,7 @@ The numbers of requests are measured (docs/performance.md). The billing rules:
 - SNS pricing: a publish of up to 64 KB is one request, Subscribe as well; deliveries to SQS are free.
 - DynamoDB developer guide, "On-demand capacity mode": one write unit per KB of an item, one read unit per 4 KB of a
   consistent read. A Scan reads the table in pages of 1 MB; a larger table is read again, in segments.
+- DynamoDB streams: each GetRecords is one read unit of streams, for up to 1 MB of one shard.
 - Data transfer between these services and EC2 in one region is free.
 
 Not included: free tiers (a million requests to SQS and to SNS a month), storage (some cents per GB), taxes, messages
@@ -31,13 +32,15 @@ from collective.config import NodeConfig
 from collective.prices import US_EAST_1, USUALLY_DIRECT, Prices
 from collective.run_lease import RENEW
 from collective.transport import BATCH, LONGEST_POLL
+from collective.watch_settings import default_pause
 
 DAYS = 31  # the longest month, so that no bill is higher
 _MONTH = DAYS * 86400  # seconds
 ITEM_KB = 1  # KB of one node in the registry; 0.5 in the lab, about 1 with 50 facts
-WATCHED = 5.0  # seconds between two reads of `crpc watch`
+_STREAM_READS = 2  # GetRecords of one read of a stream: one with records, and one without, which ends it
 _PAGE_KB = 1024  # of one Scan
 _READ_UNIT_KB = 4
+_PARTITION_WRITES = 1000  # write units a second of one partition of a table
 _RUN_SECONDS, _RUN_WAVES, _RUN_LOOK = 600, 10, 2  # of a shared rollout: its length, its waves, its looks for orders
 _LEASE_KB = 2  # the item with the lease
 _EVENT_KB = 0.3  # the events of one node, compressed; a small reply
@@ -48,7 +51,8 @@ class Usage:
     """The size of a collective and its calls; `nodes_per_call` nodes reply to a call.
 
     `shared_runs_per_day` of the calls are rollouts that are recorded in DynamoDB.
-    `heartbeat` is in seconds. `watchers` are the processes that watch the registry, each with a read every WATCHED.
+    `heartbeat` is in seconds. `watchers` are the processes that watch the registry by default, with `stream` by the
+    stream of its table; with `ec2_events`, they also take events of EC2.
     """
 
     nodes: int
@@ -57,6 +61,8 @@ class Usage:
     shared_runs_per_day: float = 0.0
     heartbeat: float = NodeConfig.heartbeat
     watchers: int = 0
+    stream: bool = False
+    ec2_events: bool = False
 
 
 @dataclass(frozen=True)
@@ -78,8 +84,6 @@ def bill(usage: Usage, prices: Prices = US_EAST_1) -> list[BillItem]:
     calls = usage.calls_per_day * DAYS
     messages, publishes = _call(usage)
     heartbeat = usage.heartbeat
-    reads = usage.watchers * _MONTH / WATCHED * _discovery(usage.nodes)
-    watched = [BillItem(f"DynamoDB: each watcher reads every {WATCHED:.0f} s", reads, prices.reads)]
     return [
         BillItem(f"SQS: each node polls every {LONGEST_POLL:.0f} s", usage.nodes * _MONTH / LONGEST_POLL, prices.sqs),
         BillItem(
@@ -91,9 +95,32 @@ def bill(usage: Usage, prices: Prices = US_EAST_1) -> list[BillItem]:
         BillItem("SQS: requests and replies", calls * messages, prices.sqs),
         BillItem("SNS: publishes", calls * publishes, prices.sns),
         BillItem("DynamoDB: each call reads the registry", calls * _discovery(usage.nodes), prices.reads),
-        *(watched if usage.watchers else []),
+        *_watching(usage, prices),
         *_shared_runs(usage, prices),
     ]
+
+
+def _watching(usage: Usage, prices: Prices) -> list[BillItem]:
+    """Return the lines of the processes that watch the registry; none without them."""
+    if not usage.watchers:
+        return []
+    pause = default_pause(usage.heartbeat)
+    steps = usage.watchers * _MONTH / pause
+    if usage.stream:
+        reads = steps * _STREAM_READS * _shards(usage)
+        items = [BillItem(f"DynamoDB: each watcher reads the stream every {pause:.3g} s", reads, prices.streams)]
+    else:
+        units = steps * _discovery(usage.nodes)
+        items = [BillItem(f"DynamoDB: each watcher scans every {pause:.3g} s", units, prices.reads)]
+    if usage.ec2_events:
+        what = f"SQS: each watcher polls for events every {LONGEST_POLL:.0f} s"
+        items.append(BillItem(what, usage.watchers * _MONTH / LONGEST_POLL, prices.sqs))
+    return items
+
+
+def _shards(usage: Usage) -> int:
+    """Return the shards that are open at a time: one for each partition, which takes 1,000 write units a second."""
+    return max(1, math.ceil(usage.nodes * ITEM_KB / usage.heartbeat / _PARTITION_WRITES))
 
 
 def _shared_runs(usage: Usage, prices: Prices) -> list[BillItem]:

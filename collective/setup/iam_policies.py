@@ -19,6 +19,9 @@ PURPOSES = {
     "eip": "instances that take an Elastic IP (agent eip), in addition",
     "caller": "callers",
     "operator": "operators, who set up and clean up",
+    "operator-watch": "in addition to an operator's policy, for 'crpc setup --stream' and '--ec2-events'",
+    "watcher": "in addition to a node's or caller's policy, with watches or 'crpc watch'",
+    "watcher-ec2": "in addition to 'watcher', with events of EC2",
     "monitor": "monitoring systems: crpc check, crpc find --dm ec2, crpc inventory export",
     "ec2-facts": "in addition to a node's policy, with ec2_api_facts",
 }

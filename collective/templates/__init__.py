@@ -9,10 +9,6 @@ rendered_file.py     one update of one file
 destination.py       the file, its candidate and the file before; file_attributes.py: mode and owner
 commands.py          run check and reload
 updates.py           when a file is rendered again
+
+This module imports none of them, because the child process starts for each rendering.
 """
-
-from collective.templates.commands import Commands, Stopped
-from collective.templates.rendered_file import RenderedFile, Update
-from collective.templates.updates import Updates
-
-__all__ = ["Commands", "RenderedFile", "Stopped", "Update", "Updates"]

@@ -108,7 +108,9 @@ class LockedFile:
             found = self._path.stat()
         except FileNotFoundError:
             return False
-        return self._attributes.match(found) and self._path.read_bytes() == text.encode(errors="surrogateescape")
+        content = text.encode()
+        same = self._attributes.match(found) and found.st_size == len(content)
+        return same and self._path.read_bytes() == content
 
     def write(self, text: str) -> Path:
         """Write the candidate, with mode and owner, and return its path."""
@@ -116,7 +118,7 @@ class LockedFile:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         with os.fdopen(os.open(self.candidate, flags, 0o600), "wb") as file:
             self._attributes.set(file.fileno())
-            file.write(text.encode(errors="surrogateescape"))
+            file.write(text.encode())
             file.flush()
             os.fsync(file.fileno())
         return self.candidate

@@ -19,6 +19,7 @@ SOURCE_LIMIT = 1024 * 1024  # bytes of a template
 OUTPUT_LIMIT = 16 * 1024 * 1024  # characters of a rendered file
 CPU_LIMIT = 10  # seconds of processor time
 TIME_LIMIT = 30.0  # seconds, on a machine that is busy
+_PASSED = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "VIRTUAL_ENV")  # of the environment
 MEMORY_LIMIT = 1024 * 1024 * 1024  # bytes
 
 
@@ -42,16 +43,27 @@ def render(source: str, path: Path, values: Mapping[str, Any]) -> str:
     request = json.dumps({"source": source, "name": str(path), "values": values})
     answer = _answer(request.encode(), path)
     if "text" in answer:
-        return str(answer["text"])
+        return _encodable(str(answer["text"]), path)
     where = f"{path}:{answer['line']}" if answer["line"] else str(path)
     raise ConfigError(f"{where}: {answer['error']}")
 
 
-def _answer(request: bytes, path: Path) -> dict[str, Any]:
-    """Return the answer of a child process."""
-    command = [sys.executable, "-m", "collective.templates.child", str(os.getpid())]
+def _encodable(text: str, path: Path) -> str:
     try:
-        done = subprocess.run(command, input=request, capture_output=True, timeout=TIME_LIMIT, check=False)
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ConfigError(f"{path}: the result has the character {text[error.start]!r}, which is not valid") from None
+    return text
+
+
+def _answer(request: bytes, path: Path) -> dict[str, Any]:
+    """Return the answer of a child process, which gets no credentials, and no modules of the current folder."""
+    command = [sys.executable, "-m", "collective.templates.child", str(os.getpid())]
+    env = {name: value for name, value in os.environ.items() if name in _PASSED or name.startswith("PYTHON")}
+    try:
+        done = subprocess.run(
+            command, input=request, capture_output=True, timeout=TIME_LIMIT, check=False, cwd="/", env=env
+        )
     except subprocess.TimeoutExpired:
         raise ConfigError(f"{path}: rendering takes longer than {TIME_LIMIT:g} s (simplify its loops)") from None
     except OSError as error:

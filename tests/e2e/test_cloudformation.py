@@ -51,12 +51,13 @@ from collective.registry import NodeRecord, Revocation
 from collective.registry.dynamodb import DynamoDBRegistry
 from collective.setup import Plan
 from collective.setup.aws_inventory import Cloud
-from collective.setup.creation import creation
+from collective.setup.creation import Extras, creation
 from collective.setup.pruning import pruning
 from collective.setup.queue_ages import read_ages
 from collective.setup.removal import removal
 from collective.testing import COLLECTIVE, make_node, node_parts
 from collective.testing.nodes import record
+from collective.transport.resource_policies import ec2_queue_policy, same_policy
 from collective.transport.sqs import SQSTransport
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
@@ -81,6 +82,9 @@ FILES = {
     "NodeAddressPolicy": "eip",
     "CallerPolicy": "caller",
     "OperatorPolicy": "operator",
+    "OperatorWatchPolicy": "operator-watch",
+    "WatcherPolicy": "watcher",
+    "WatcherEC2Policy": "watcher-ec2",
     "MonitorPolicy": "monitor",
     "EC2FactsPolicy": "ec2-facts",
 }
@@ -336,6 +340,20 @@ def test_setup_finds_nothing_to_do_after_the_template() -> None:
     assert creation(cloud, COLLECTIVE).changes == []
 
 
+def test_the_sources_of_watchers_are_those_of_setup() -> None:
+    """A stack with a stream and with events of EC2 has the same queue, rule and table as `crpc setup` makes."""
+    stack("sourced", Stream="yes", EC2Events="yes")
+    cloud = Cloud(AWS(open_session()))
+    steps = creation(cloud, "sourced", extras=Extras(stream=True, ec2_events=True)).changes
+    # moto ignores the policies of topics and queues in the template, and the expiry of items.
+    found = {(step.name, step.detail) for step in steps if step.kind != "topic"}
+    assert found == {("sourced_runs", "items do not expire"), ("sourced_ec2", "policy differs")}
+    values = {"AWS::Partition": "aws", "AWS::Region": REGION, "AWS::AccountId": ACCOUNT, "Collective": "sourced"}
+    properties = cfn_yaml.load(str(TEMPLATE))["Resources"]["EventQueuePolicy"]["Properties"]
+    made = rendered(properties["PolicyDocument"], values)
+    assert same_policy(made, ec2_queue_policy(cloud.account, names.ec2_events("sourced")))
+
+
 def test_the_operator_policy_is_exactly_sufficient() -> None:
     """For `crpc setup`, `nodes prune` and `nodes revoke`, an operator needs every grant of its policy and no other."""
     gate = Gate(policy("operator", "operated"), {})
@@ -392,7 +410,7 @@ def test_the_policy_for_ec2_facts_is_exactly_sufficient() -> None:
     network = open_session().client("ec2").describe_vpcs()["Vpcs"][0]["VpcId"]
     balancing.create_target_group(Name="some", Protocol="HTTP", Port=80, VpcId=network)
     facts, errors = ec2_api.read_facts(AWS(gate.session), "i-0123456789abcdef0", ec2_api.NAMES)
-    assert (facts.keys(), errors) == ({*ec2_api.NAMES}, [])
+    assert (set(facts), errors) == (set(ec2_api.NAMES), [])
     assert gate.denied == []
     assert gate.used == policy("ec2-facts").grants
 

@@ -110,9 +110,9 @@ def enter(place: Layout, folder: Path, monkeypatch: pytest.MonkeyPatch, policy: 
 
 @pytest.fixture(scope="module")
 def saved_runs(lab: Layout, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of four saved calls, which examples look back at; one node of the last one failed."""
+    """A copy of four saved calls, which examples look back at; the nodes of the last one failed."""
     crpc = make_crpc({**clean_environment(), **lab.environment()})
-    check = ("nrpe", "runcommand", "command=check_disk")
+    check = ("service", "status", "service=nginx")
     status = ("package", "status", "package=bash")
     shutil.rmtree(lab.folder / "state" / "runs", ignore_errors=True)
     codes = [crpc(*words).returncode for words in (status, check, (*status, "--batch", "50%"), check)]

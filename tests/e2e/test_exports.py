@@ -41,7 +41,7 @@ def test_no_matching_node_is_an_error(crpc: Crpc) -> None:
 
 def test_prometheus_is_served_until_sigterm(environment: dict[str, str]) -> None:
     """The targets are served on a loopback address, and the end is clean."""
-    words = [BIN / "crpc", *"inventory export --format prometheus-sd --listen 0 -F role=web".split()]
+    words = [str(BIN / "crpc"), *"inventory export --format prometheus-sd --listen 0 -F role=web".split()]
     with subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as server:
         assert server.stdout
         assert server.stderr

@@ -80,7 +80,7 @@ def ask(url: str) -> Any:
 
 def test_prometheus_discovers_the_nodes_by_http(environment: dict[str, str], tmp_path: Path) -> None:
     """A real Prometheus has the nodes and their labels as its targets."""
-    serve = [BIN / "crpc", *"inventory export --format prometheus-sd --listen 0".split()]
+    serve = [str(BIN / "crpc"), *"inventory export --format prometheus-sd --listen 0".split()]
     with socket.create_server(("127.0.0.1", 0)) as free:
         address = f"127.0.0.1:{free.getsockname()[1]}"
     with running(environment, *serve) as server:

@@ -153,7 +153,7 @@ def test_setup_makes_the_sources_by_option(account: AccountUnderTest, moto_serve
 
 @pytest.mark.parametrize("option", ["--stream", "--ec2-events"])
 def test_sources_are_refused_where_they_have_no_effect(account: AccountUnderTest, option: str) -> None:
-    """They are neither removed alone nor printed."""
+    """Stream and queue are neither removed alone nor printed."""
     for other in ("--remove", "--policies"):
         done = account.crpc("setup", option, other)
         assert (done.returncode, done.stderr) == (64, f"crpc: {option}: not allowed with --remove or --policies\n")

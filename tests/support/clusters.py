@@ -28,15 +28,15 @@ from collective.cluster.state import (
 )
 from collective.cluster.steps import Joiner, Start
 from collective.cluster.words import PeerForm
-from collective.errors import ClusterRefused, Unreachable, UsageError
+from collective.errors import ClusterRefused, CollectiveError, Unreachable, UsageError
 
 
 @dataclass
 class MemoryCluster:
-    """A cluster's item in memory; while `down`, every access raises Unreachable."""
+    """A cluster's item in memory; every access raises `error`, if there is one."""
 
     stored: StoredCluster = field(default_factory=StoredCluster)
-    down: bool = False
+    error: CollectiveError | None = None
     taken: list[tuple[str, str]] = field(default_factory=list)  # who has taken whose place
 
     def read(self) -> StoredCluster:
@@ -73,8 +73,8 @@ class MemoryCluster:
         return True
 
     def _check(self) -> None:
-        if self.down:
-            raise Unreachable("memory: down")
+        if self.error:
+            raise self.error
 
 
 @dataclass

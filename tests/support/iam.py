@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-Context = Mapping[str, str]
+Context = Mapping[str, str | tuple[str, ...]]  # a tuple for a key with several values
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,13 @@ def _condition(operator: str, key: str, expected: list[str], context: Context) -
         return operator.startswith("ForAllValues:") or operator.endswith("IfExists")
     plain = operator.removeprefix("ForAllValues:").removesuffix("IfExists")
     values = [value for value in (_fill(one, context) for one in expected) if value is not None]
-    return any({"StringEquals": found == value, "StringLike": _like(found, value)}[plain] for value in values)
+    several = found if isinstance(found, tuple) else (found,)
+    assert len(several) == 1 or operator.startswith("ForAllValues:"), f"{key}: has several values"
+    return all(any(_matches(plain, one, value) for value in values) for one in several)
+
+
+def _matches(operator: str, found: str, value: str) -> bool:
+    return {"StringEquals": found == value, "StringLike": _like(found, value)}[operator]
 
 
 def _fill(text: str, context: Context) -> str | None:
@@ -69,7 +75,7 @@ def _fill(text: str, context: Context) -> str | None:
     names = re.findall(r"\$\{([^}]+)\}", text)
     if any(name not in context for name in names):
         return None
-    return re.sub(r"\$\{([^}]+)\}", lambda match: context[match[1]], text)
+    return re.sub(r"\$\{([^}]+)\}", lambda match: str(context[match[1]]), text)
 
 
 def _like(text: str, pattern: str) -> bool:

@@ -7,6 +7,7 @@ gate.used                               the grants of the policy that were used
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -18,7 +19,9 @@ from support.iam import IAMPolicy, IAMRequest
 
 ACCOUNT = "123456789012"  # moto's
 REGION = "eu-north-1"  # used by no other test, because moto separates regions
-_PREFIXES = {"elbv2": "elasticloadbalancing"}  # services whose actions have another prefix
+# services whose IAM actions have another prefix
+_PREFIXES = {"dynamodbstreams": "dynamodb", "elbv2": "elasticloadbalancing"}
+_WORDS = ("SET", "REMOVE", "ADD", "AND", "OR", "attribute_exists", "attribute_not_exists")
 _ACTIONS = {"DeleteMessageBatch": "DeleteMessage"}  # operations whose IAM action has another name
 
 
@@ -27,11 +30,19 @@ def open_session() -> boto3.Session:
     return boto3.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name=REGION)
 
 
+def _attributes(params: Mapping[str, Any]) -> set[str]:
+    """Return the attributes that an UpdateItem names: the key, and those of its expressions."""
+    text = f"{params['UpdateExpression']} {params.get('ConditionExpression', '')}"
+    words = set(re.findall(r"(?<![:\w])#?[A-Za-z_]\w*", text)) - {*_WORDS}
+    named = {params.get("ExpressionAttributeNames", {}).get(word, word) for word in words}
+    return named | set(params["Key"])
+
+
 class Gate:
     """Evaluates `policy` before each request of `session`, as AWS does for `principal`."""
 
     def __init__(self, policy: IAMPolicy, principal: Mapping[str, str]) -> None:
-        self._policy = policy
+        self.policy = policy
         self._principal = principal
         self._sqs = open_session().client("sqs")
         self.used: set[tuple[str, str]] = set()
@@ -47,7 +58,7 @@ class Gate:
     def _judge(self, model: Any, context: dict[str, Any], **_: Any) -> tuple[AWSResponse, dict[str, Any]] | None:
         """Allow a request, or return the response of AWS to a denied one."""
         for request in self._requests(model.service_model.service_name, model.name, context["collective_params"]):
-            grants = self._policy(request)
+            grants = self.policy(request)
             self.used |= grants
             if not grants:
                 self.denied.append(request)
@@ -65,6 +76,8 @@ class Gate:
         yield IAMRequest(f"{_PREFIXES.get(service, service)}:{_ACTIONS.get(operation, operation)}", resource, context)
         if operation == "CreateQueue" and params.get("tags"):
             yield IAMRequest("sqs:TagQueue", resource, context)
+        if operation == "PutRule" and params.get("Tags"):
+            yield IAMRequest("events:TagResource", resource, context)
 
     def _about_sqs(self, params: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
         if "QueueNamePrefix" in params:
@@ -91,8 +104,18 @@ class Gate:
     def _about_dynamodb(self, params: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
         item = params.get("Key") or params.get("Item") or {}
         first = item.get("identity") or item.get("part")  # the partition keys of the registry and of shared runs
-        keys = {"dynamodb:LeadingKeys": first["S"]} if first else {}
+        keys: dict[str, Any] = {"dynamodb:LeadingKeys": first["S"]} if first else {}
+        if "UpdateExpression" in params:
+            keys["dynamodb:Attributes"] = tuple(_attributes(params))
         return params.get("ResourceArn") or f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{params['TableName']}", keys
+
+    def _about_dynamodbstreams(self, params: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
+        """Return the stream, which is part of the iterator of GetRecords as well."""
+        return (params.get("StreamArn") or params["ShardIterator"].partition("|")[0]), {}
+
+    def _about_events(self, params: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
+        name = params.get("Name") or params.get("Rule") or params["ResourceARN"].rpartition("/")[2]
+        return f"arn:aws:events:{REGION}:{ACCOUNT}:rule/{name}", {}
 
     def _about_any(self, _: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
         """Return all resources: these actions have none (Service Authorization Reference)."""

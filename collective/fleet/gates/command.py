@@ -51,7 +51,7 @@ class CommandGate:
                 start_new_session=True,
             )
         except (OSError, ValueError) as error:
-            return f"cannot be run: {error}"
+            return f"cannot be run: {getattr(error, 'strerror', None) or error}"
         try:
             output, _ = process.communicate(json.dumps(view.document), timeout=self._timeout)
         except subprocess.TimeoutExpired:

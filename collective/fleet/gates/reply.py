@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from collective import filters
 from collective.errors import UsageError
-from collective.filters import Budget, ClassTest, DataTest, Filter
+from collective.filters import Budget, ClassTest, DataTest, FactTest, Filter
 from collective.fleet.gates import GateView
 from collective.messages import Reply
 from collective.nodesets import fold_any as fold
 from collective.policy import KnownNode
+from collective.suggestions import suggest
 from collective.text import plural
+
+if TYPE_CHECKING:
+    from collective.ddl import Action
+
+_MEMBERS = ("statuscode", "statusmsg", "reason", "data", "elapsed_ms")
 
 
 class ReplyGate:
@@ -27,13 +33,27 @@ class ReplyGate:
     @classmethod
     def read(cls, option: str, text: str) -> ReplyGate:
         """Read an expression; raise UsageError, pointing at the column, for an invalid one."""
-        condition = filters.parse(select=text)
+        try:
+            condition = filters.parse(select=text)
+        except UsageError as error:
+            raise UsageError(f"{option} reply: {str(error).removeprefix('-S ')}") from None
         for test in filters.leaves(condition):
             if isinstance(test, (ClassTest, DataTest)):
                 raise UsageError(
                     f"{option} 'reply:{text}': only members of a reply can be compared, such as data.version>=2"
                 )
         return cls(condition, text)
+
+    def check_names(self, action: Action) -> None:
+        """Raise UsageError for a name that no reply to an action has, with which the gate would never open."""
+        for test in filters.leaves(self._condition):
+            first, _, rest = test.fact.partition(".") if isinstance(test, FactTest) else ("", "", "")
+            known = (*_MEMBERS, *(f"data.{name}" for name in action.outputs))
+            output = rest.partition(".")[0]
+            if first and (first not in _MEMBERS or (first == "data" and output not in action.outputs)):
+                name = f"data.{output}" if first == "data" else first
+                hint = suggest(name, known, f"known are: {', '.join(known)}")
+                raise UsageError(f"--gate '{self.name}': unknown member '{name}' of a reply ({hint})")
 
     def check(self, view: GateView) -> str:
         """Return which nodes have no reply, or one for which the expression does not hold."""
@@ -49,13 +69,7 @@ class ReplyGate:
 
 
 def _members(reply: Reply) -> Mapping[str, Any]:
-    return {
-        "statuscode": reply.statuscode,
-        "statusmsg": reply.statusmsg,
-        "reason": reply.reason,
-        "data": reply.data,
-        "elapsed_ms": reply.elapsed_ms,
-    }
+    return {name: getattr(reply, name) for name in _MEMBERS}
 
 
 def _no_data(_function: str, _query: str) -> None:

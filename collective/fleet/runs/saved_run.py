@@ -164,10 +164,15 @@ def valid(entry: Any) -> Mapping[str, Any] | None:
     required = _EVENTS.get(entry.get("event", "")) if isinstance(entry, dict) else None
     if required is None or not all(isinstance(entry.get(name), kind) for name, kind in required.items()):
         return None
-    return entry if all(isinstance(node, str) for node in _nodes(entry)) else None
+    return entry if all(map(_are_nodes, _nodes(entry))) else None
 
 
 def _nodes(entry: Mapping[str, Any]) -> Iterator[Any]:
-    for name in ("expected", "nodes", "silent", "skipped", "rejected", "absent"):
-        value = entry.get(name)
-        yield from value if isinstance(value, list) else ()
+    """Yield the lists of nodes in an event; the first one has their number instead."""
+    names = ("expected", "nodes", "silent", "skipped", "rejected", "absent")
+    return (entry[name] for name in names if name in entry and (entry["event"], name) != ("begin", "nodes"))
+
+
+def _are_nodes(value: Any) -> bool:
+    """Return whether a value is a list of names; None stands for all nodes."""
+    return value is None or (isinstance(value, list) and all(isinstance(node, str) for node in value))

@@ -62,12 +62,28 @@ def plan_again(
 
     Raises RunRefused when the DDL has changed, and UsageError without its secret inputs.
     """
+    try:
+        plan = _plan_again(fleet, signed, run, secrets, gates)
+        digest = signed["call"]["ddl_digest"]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise RunRefused(
+            f"its plan cannot be read: {type(error).__name__}: {error} (was it begun by another version of crpc?)"
+        ) from None
+    if ddl_digest(plan) != digest:
+        agent = plan.action.agent
+        raise RunRefused(f"the DDL of '{agent}' here is another one (install the one that it began with)")
+    return plan
+
+
+def _plan_again(
+    fleet: Fleet, signed: Mapping[str, Any], run: SavedRun, secrets: Mapping[str, Any], gates: Gates
+) -> CallPlan:
     call, nodes = signed["call"], tuple(signed["nodes"])
     described = fleet.catalog.action(call["agent"], call["action"])
     pace = Pace(**call["pace"])
     _check_hooks(call["hooks"])
     given, hooks = call["targets"], {name: fleet.hook(**hook) for name, hook in call["hooks"].items()}
-    plan = CallPlan(
+    return CallPlan(
         action=described,
         data=described.check_input(_with_secrets(call["data"], secrets, described.secrets)),
         targets=Targets(Filter.from_data(given["filter"]), nodes),
@@ -85,9 +101,6 @@ def plan_again(
         reason=call["reason"],
         approvals=signed["approvals"],
     )
-    if ddl_digest(plan) != call["ddl_digest"]:
-        raise RunRefused(f"the DDL of '{described.agent}' here is another one (install the one that it began with)")
-    return plan
 
 
 def settled(plan: CallPlan, run: SavedRun) -> CallPlan:

@@ -95,7 +95,27 @@ def plan_of(run: SavedRun) -> Mapping[str, Any]:
     plan = next((event["document"] for event in run.steering if event["event"] == "plan"), None)
     if not isinstance(plan, dict) or plan.get("type") != run_plan.TYPE or plan.get("run") != run.begin["run"]:
         raise RunRefused(f"{run.source.where} has no plan, so no caller can steer it")
+    if not _is_readable(plan):
+        raise RunRefused(f"{run.source.where}: its plan cannot be read (was it begun by another version of crpc?)")
     return plan
+
+
+def _is_readable(plan: Mapping[str, Any]) -> bool:
+    """Return whether a document has what is used of it before its signature is verified."""
+    call, gates = plan.get("call"), None
+    if isinstance(call, dict):
+        gates = call.get("gates")
+    return (
+        isinstance(call, dict)
+        and isinstance(plan.get("nodes"), list)
+        and {"approvals", "signature", "time"} <= plan.keys()
+        and all(isinstance(plan.get(name), str) for name in ("caller", "collective", "signers"))
+        and all(isinstance(call.get(name), str) for name in ("agent", "action"))
+        and all(isinstance(call.get(name), dict) for name in ("data", "hooks", "pace", "targets"))
+        and isinstance(gates, dict)
+        and gates.keys() == {"gates", "every", "action"}
+        and isinstance(gates["gates"], list)
+    )
 
 
 def begin(

@@ -83,6 +83,7 @@ def described_by(runner: Runner) -> Describe:
             raise ConfigError(f"EC2 API: timed out after {SECONDS:.0f} s")
         if result.statuscode:
             raise ConfigError(f"EC2 API: {result.statusmsg}")
-        return result.data
+        found: Mapping[str, Any] = result.data
+        return found
 
     return describe

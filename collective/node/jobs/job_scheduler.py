@@ -215,7 +215,8 @@ class JobScheduler:
         try:
             result = self._parts.caller.call(admitted, action.timeout)
             if not result.statuscode:
-                result = replace(result, data=action.check_output(result.data))
+                complete = not admitted.request.dry_run
+                result = replace(result, data=action.check_output(result.data, complete=complete))
         except RPCError as error:
             return ActionResult(error.statuscode, str(error), error.reason, error.data)
         except Exception as error:

@@ -9,7 +9,9 @@ from collective.errors import ConfigError
 from collective.membership import Event, StateFile, Watcher
 from collective.membership.serf_convention import Self
 from collective.template_settings import TemplateSettings
-from collective.templates import Commands, RenderedFile, Stopped, Updates
+from collective.templates.commands import Commands, Stopped
+from collective.templates.rendered_file import RenderedFile
+from collective.templates.updates import Updates
 
 log = logging.getLogger(__name__)
 

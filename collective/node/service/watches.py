@@ -141,7 +141,7 @@ def _delivery(
         command = Command(settings.command, settings.form, settings.timeout, identity)
         return EventDelivery(store, ChosenEvents(command, settings.on, me), batch=settings.batch)
     from collective.node.service.template_delivery import TemplateDelivery  # few watches have one
-    from collective.templates import Commands
+    from collective.templates.commands import Commands
 
     return TemplateDelivery(settings.template, watcher, store, Commands(settings.timeout, identity), me)
 
