@@ -30,7 +30,6 @@ from collective.clients.render.view import Screen, View
 from collective.clients.streams import write
 from collective.clients.view_options import BY_NAME, check_fields, read_view
 from collective.errors import UsageError
-from collective.nodesets import fold_any
 from collective.text import escape_controls
 
 DEFAULT = View()
@@ -84,6 +83,8 @@ class Output:
 
     def _names(self, view: View) -> Output:
         """Return the nodes of the rows, for `--names` and `--folded`; raise UsageError if rows are not of nodes."""
+        from collective.nodesets import fold_any
+
         if "node" not in self.columns:
             raise UsageError(f"--{view.only}: not available for this output, whose rows are not nodes")
         place = list(self.columns).index("node")

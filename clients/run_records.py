@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from collective.clients import options
 from collective.errors import UsageError
-from collective.signing import RUN_NAMESPACE
 
 if TYPE_CHECKING:
     from collective.config import ClientConfig
@@ -90,7 +89,7 @@ def steerer(config: ClientConfig, kept: RunStore, *, shared: bool) -> Steerer:
 
     if not shared or config.key == KEY_NONE:
         return Steerer(config.caller, now=kept.now)
-    from collective.signing import allowed_signers, caller_key, sshsig
+    from collective.signing import RUN_NAMESPACE, allowed_signers, caller_key, sshsig
 
     chosen = caller_key.choose(config.key)
     signers = _signers(config) + allowed_signers.signer_line(config.caller, chosen.public)

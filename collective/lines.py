@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterator
 
 _LINE_FEED = "\n"
@@ -29,6 +28,8 @@ def problem(line: str) -> str | None:
 
     A program in C ends the line at a NUL, a terminal at a CR, Python at U+2028, so it is not clear where it ends.
     """
+    import unicodedata  # only here: completion reads no lines
+
     for column, character in enumerate(line, start=1):
         if unicodedata.category(character) in _CONTROLS and character not in _ALLOWED_CONTROLS:
             return f"control character U+{ord(character):04X} at column {column} (delete it)"

@@ -58,6 +58,7 @@ NOT_RUN = (
         "changes the collective: test_setup.py",
     ),
     (r"crpc (freeze|thaw|approve|plugin (push|rollback)|retry .*--silent|nodes prune .*--yes)", "changes the lab"),
+    (r"crpc cluster join|--listen", "has no end: test_cluster.py, test_exports_read.py"),
     (r"crpc warm (start|stop)|crpc run take .*--detach", "starts a process: test_warm.py, test_steering.py"),
     (r"--plan --dry-run", "asks the package manager of this machine: test_plans.py"),
     (r"crpc apply", "needs a plan: test_prepared.py"),
@@ -89,6 +90,8 @@ NOT_RUN = (
     (r"crpc (cluster|motd|prompt|facts local|eip|run-local eip)", "is for nodes: test_cluster.py, test_login.py"),
     (r"crpc template", "needs a template of the reader: test_template_command.py, test_template_import.py"),
     (r"crpc watch", "has no end, or prints the addresses of this machine: test_watch.py"),
+    (r"--listen", "has no end: test_exports.py"),
+    (r"--dm ec2", "needs instances: test_ec2.py"),
     (r"collectived --check", "checks the reader's node: test_check.py"),
 )
 
@@ -103,7 +106,7 @@ PLANNED = re.compile(
 _VARYING = (
     (r"\x1b\[[0-9;]*m", ""),
     (r"(ssh-ed25519 )?SHA256:[A-Za-z0-9+/]+|ssh-ed25519 [A-Za-z0-9+/]+", "KEY"),
-    (r"^.*as in earlier runs$\n", ""),
+    (r"^.*(as in earlier runs| ms +[0-9]+ +#+)$\n", ""),
     (r"reply_\S+", "reply_ID"),
     (r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9:]{5,8}(\.[0-9]+)?Z?", "TIME"),
     (r"node[0-9]+\.lab: replied in [0-9.]+ ms", "NODE: replied in N ms"),
