@@ -110,6 +110,7 @@ lock: $(UV)/.installed  ## renew requirements/*.txt: the newest versions that th
 	$(LOCK) setup.cfg requirements/build.in --extra docs --constraint requirements/tests.txt --output-file requirements/docs.txt
 	$(LOCK) setup.cfg requirements/build.in --extra fuzz --constraint requirements/tests.txt --output-file requirements/fuzz.txt
 	$(LOCK) requirements/ministack.in --output-file requirements/ministack.txt
+	$(LOCK) requirements/ansible.in --output-file requirements/ansible.txt
 	$(LOCK) requirements/uv.in --output-file requirements/uv.txt
 
 $(INSTALLED): requirements/tests.txt setup.cfg pyproject.toml
@@ -132,9 +133,9 @@ $(UV)/.installed: requirements/uv.txt
 	$(@D)/bin/pip install --quiet --require-hashes --requirement $<
 	touch $@
 
-.servers/ansible/.installed:
+.servers/ansible/.installed: requirements/ansible.txt
 	$(PYTHON) -m venv $(@D)
-	$(@D)/bin/pip install --quiet 'ansible-core>=2.16,<2.21'
+	$(@D)/bin/pip install --quiet --require-hashes --requirement $<
 	touch $@
 
 .servers/fauxqs/.installed:  # 1.9.2 is the last version for Node 20

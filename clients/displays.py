@@ -15,6 +15,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -98,8 +99,7 @@ class Bar(NoDisplay):
         return False
 
     def _write(self, text: str) -> None:
-        self._stream.write(text)
-        self._stream.flush()
+        _draw(self._stream, text)
 
 
 class FullScreen(NoDisplay):
@@ -169,8 +169,14 @@ class FullScreen(NoDisplay):
             self._write(ENTER)
 
     def _write(self, text: str) -> None:
-        self._stream.write(text)
-        self._stream.flush()
+        _draw(self._stream, text)
+
+
+def _draw(terminal: TextIO, text: str) -> None:
+    """Write to a terminal. It may have been closed: then there is nothing to draw on, and the call goes on."""
+    with suppress(OSError):
+        terminal.write(text)
+        terminal.flush()
 
 
 def terminal_size(stream: TextIO) -> tuple[int, int]:

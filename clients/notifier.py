@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from collective.clients.streams import notice
 from collective.errors import CollectiveError
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collective.notification_places import NotificationPlace
     from collective.notifications import Sending
 
-    Reported = Call | RepeatedCall
+    Reported: TypeAlias = Call | RepeatedCall
 
 _MOST_FAILURES = 20  # failed nodes whose status message is in a notification
 

@@ -66,11 +66,19 @@ class PreparedCall:
 
 
 @contextmanager
-def connected(config: ClientConfig, catalog: Catalog) -> Iterator[Fleet]:
-    """Connect to the collective of `config` for the time of a block."""
+def connected(config: ClientConfig, catalog: Catalog, targets: Targets | None = None) -> Iterator[Fleet]:
+    """Connect to the collective of `config` for the time of a block.
+
+    If `targets` need the registry, it is read while modules are imported and the other clients are made.
+    """
+    from collective.fleet.connection import Connection
+
+    connection = Connection(config)
+    if targets is not None and targets.sets is None and targets.only_names is None:
+        connection.begin_reading()
     from collective.fleet.fleet import Fleet
 
-    with Fleet.connect(config, catalog) as fleet:
+    with Fleet.connect(config, catalog, connection=connection) as fleet:
         yield fleet
 
 

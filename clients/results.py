@@ -183,6 +183,7 @@ def present(shown: CallOutput, call: Call, fleet: Fleet) -> int:
             interrupted = True
         call.close()
         _print(shown)
+        sys.stdout.flush()  # what follows goes to standard error, which may be a terminal that was closed
         print_missing(call, fleet)
     if error is not None:
         raise error
@@ -236,9 +237,11 @@ def interruptible() -> Iterator[None]:
     # Any other handler is the program's own, or the parent process ignores the signal, as nohup does.
     before = {number: usual for number, usual in _USUAL.items() if signal.getsignal(number) == usual}
 
-    def interrupt(_signal: int, _frame: object) -> None:
+    def interrupt(received: int, _frame: object) -> None:
         for number in before:
-            signal.signal(number, _end_at_once)
+            # A terminal that is closed sends SIGHUP twice: also when its shell has ended.
+            twice = number == received == signal.SIGHUP
+            signal.signal(number, signal.SIG_IGN if twice else _end_at_once)
         raise KeyboardInterrupt
 
     for number in before:

@@ -65,7 +65,7 @@ def read_file(path: Path) -> tuple[WatchSettings, TemplateSettings]:
 
 
 @dataclass(frozen=True)
-class _Shown:
+class _ShownUpdate:
     """An update, as it is printed."""
 
     time: float
@@ -97,7 +97,7 @@ def _watching(args: argparse.Namespace, settings: WatchSettings, config: ClientC
         store.close()
 
 
-def _once(args: argparse.Namespace, found: Watching, file: RenderedFile, own: Self) -> _Shown:
+def _once(args: argparse.Namespace, found: Watching, file: RenderedFile, own: Self) -> _ShownUpdate:
     """Read the registry, examine suspected nodes, and update or preview the file."""
     found.watcher.step()
     found.confirmation.join()
@@ -127,9 +127,9 @@ def _keep_current(
         events = found.watcher.attempt()
 
 
-def _shown(args: argparse.Namespace, file: RenderedFile, update: Update) -> _Shown:
+def _shown(args: argparse.Namespace, file: RenderedFile, update: Update) -> _ShownUpdate:
     dest = str(file.settings.dest)
-    return _Shown(round(time.time(), 3), dest, update, _difference(dest, update) if args.diff else None)
+    return _ShownUpdate(round(time.time(), 3), dest, update, _difference(dest, update) if args.diff else None)
 
 
 def _difference(dest: str, update: Update) -> str:
@@ -140,7 +140,7 @@ def _difference(dest: str, update: Update) -> str:
     return "".join(ended).encode(errors="backslashreplace").decode()
 
 
-def _text(args: argparse.Namespace, shown: _Shown) -> str:
+def _text(args: argparse.Namespace, shown: _ShownUpdate) -> str:
     update, preview = shown.update, args.dry_run or args.noop
     if update.changed:
         done = "would be written" if preview else "written"
@@ -155,7 +155,7 @@ def _text(args: argparse.Namespace, shown: _Shown) -> str:
     return f"{shown.diff or ''}{escape_controls(line)}\n"
 
 
-def _show(args: argparse.Namespace, config: ClientConfig, shown: _Shown) -> None:
+def _show(args: argparse.Namespace, config: ClientConfig, shown: _ShownUpdate) -> None:
     document = {"collective": config.collective, "dry_run": args.dry_run or args.noop, **shown.to_data()}
     row = [document[name] for name in _COLUMNS]
     output.show(args, Output("template-render", document, _COLUMNS, [row], lambda: _text(args, shown)))

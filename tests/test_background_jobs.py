@@ -59,6 +59,14 @@ def test_a_failed_job_keeps_its_reason(network: Network) -> None:
     assert (unknown.statuscode, unknown.statusmsg.startswith("there is no job '000")) == (1, True)
 
 
+def test_a_job_can_be_a_dry_run(network: Network, tmp_path: Path) -> None:
+    """The result has what the action would do; outputs that only a real run has may be missing."""
+    sent = replace(job(f"touch {tmp_path}/ran"), dry_run=True)
+    call_node(network, sent)
+    assert result(network, sent.id)["result"]["statuscode"] == 0
+    assert not (tmp_path / "ran").exists()
+
+
 def test_a_job_can_start_later(network: Network) -> None:
     """A delayed job is scheduled until its time, and can be cancelled before it."""
     sent = job("echo late", delay=1.0)

@@ -211,4 +211,4 @@ def test_targets_that_are_names_need_no_discovery(
     identities: list[str], given: tuple[str, ...], expected: list[str] | None
 ) -> None:
     """Literal identities and a list of names are combined, and patterns need discovery."""
-    assert discovery.named(Targets.select(identities=identities, nodes=given or None)) == expected
+    assert Targets.select(identities=identities, nodes=given or None).only_names == expected

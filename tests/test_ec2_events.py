@@ -150,7 +150,8 @@ def test_odd_facts_are_no_instances() -> None:
     """Facts are written by nodes: any JSON."""
     registry, transport = MemoryRegistry(), MemoryTransport()
     transport.open_replies(QUEUE)
-    for number, ec2 in enumerate([None, [], {"instance_id": 7}, {"instance_id": [INSTANCE]}, INSTANCE]):
+    odd: list[Any] = [None, [], {"instance_id": 7}, {"instance_id": [INSTANCE]}, INSTANCE]
+    for number, ec2 in enumerate(odd):
         registry.put(NodeRecord(f"n{number}", "1", facts={"ec2": ec2}))
     transport.send(QUEUE, event())
     Terminations(transport, QUEUE, registry).take()

@@ -321,7 +321,7 @@ def test_the_document_for_a_command_is_json(tmp_path: Path) -> None:
     ],
 )
 def test_a_gate_on_what_no_reply_has_is_refused(expression: str, message: str) -> None:
-    """Such a gate would never open; the canary need not be sent to find that out."""
+    """The gate would never open, so that nothing is sent."""
     gate = ReplyGate.read("--gate", expression)
     with pytest.raises(UsageError) as caught:
         gate.check_names(CATALOG.action("shell", "run"))

@@ -1,6 +1,6 @@
-r"""What people see when they log in to a node: the prompt of real shells, the login message and local facts.
+"""What people see when they log in to a node: the line for prompts, the login message and local facts.
 
-Facts are hostile here: escape codes, `$(…)`, backquotes, backslashes and zsh's `%` must not reach a prompt or terminal.
+Real shells are in tests/e2e/test_prompt.py.
 """
 
 from __future__ import annotations
@@ -8,14 +8,15 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import stat
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.crpc_call import json_document
 from support.crpc_process import BIN
+from support.hostile_facts import HOSTILE_FACTS
 
 from collective.clients import crpc
 from collective.local_facts import FACTS, PROMPT, read
@@ -24,26 +25,10 @@ from collective.prompt_line import prompt_line
 from collective.testing import Network, memory_fleet
 
 ROOT = Path(__file__).resolve().parents[1]
-SNIPPET = ROOT / "conf" / "prompt.sh"
-HOSTILE = [
-    "\x1b]0;title\x07\x1b[2J",
-    "$(touch {mark})",
-    "`touch {mark}`",
-    "${{IFS}}touch",
-    "\\$(touch {mark})\\u\\h",
-    "%F{{red}}%n%(!.a.b)%{{\x1b[31m%}}",
-    "%$(touch {mark})",
-    "!!; touch {mark}",
-    "a\nb\rc\u2028d",
-    "\u202eevil\u200b",
-    "é" * 50,
-    "';touch {mark};'",
-]
-SHELLS = {"bash": ["bash", "--norc", "--noprofile", "--noediting", "-i"], "zsh": ["zsh", "-f", "-i"]}
 
 
 def hostile(mark: Path) -> list[str]:
-    return [text.format(mark=mark) for text in HOSTILE]
+    return [text.format(mark=mark) for text in HOSTILE_FACTS]
 
 
 def test_the_prompt_has_the_values_of_facts() -> None:
@@ -54,99 +39,11 @@ def test_the_prompt_has_the_values_of_facts() -> None:
     assert prompt_line({}, ["customer"]) == ""
 
 
-@pytest.mark.parametrize("text", HOSTILE)
+@pytest.mark.parametrize("text", HOSTILE_FACTS)
 def test_a_hostile_fact_leaves_only_harmless_characters(text: str) -> None:
     """The line is short, and has no character that a shell or a terminal interprets."""
     line = prompt_line({"role": text}, ["role"])
     assert re.fullmatch(r"[A-Za-z0-9._:@/+-]{1,32}", line)
-
-
-@pytest.fixture(params=SHELLS)
-def shell(request: pytest.FixtureRequest) -> str:
-    """A shell that is installed; in CI both must be."""
-    if shutil.which(request.param) is None:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(f"this test needs {request.param}")
-    return str(request.param)
-
-
-def prompts(shell: str, file: Path, count: int = 1, before: str = "") -> str:
-    """Return what an interactive shell prints for `count` prompts with the snippet."""
-    lines = "".join("echo line\n" for _ in range(count))
-    setup = f"{before}\nCOLLECTIVE_PROMPT_FILE='{file}'\n. {SNIPPET}\n"
-    done = subprocess.run(
-        SHELLS[shell],
-        input=f"{setup}{lines}exit\n",
-        env={"PATH": os.environ["PATH"], "HOME": str(file.parent), "TERM": "dumb", "PS1": "end> ", "LC_ALL": "C.UTF-8"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=30,
-        check=False,
-    )
-    return done.stdout
-
-
-def test_a_shell_shows_the_line(shell: str, tmp_path: Path) -> None:
-    """The prompt begins with the values in brackets; without a file it is the usual one."""
-    (tmp_path / "prompt").write_text("acme production web\n")
-    assert "[acme production web] end> " in prompts(shell, tmp_path / "prompt", before="PS1='end> '")
-    without = prompts(shell, tmp_path / "missing", before="PS1='end> '")
-    assert "end> " in without
-    assert "[" not in without.replace("[?", "")
-    (tmp_path / "prompt").write_text("\n")
-    assert "[]" not in prompts(shell, tmp_path / "prompt")
-
-
-def test_a_shell_shows_a_change_at_its_next_prompt(shell: str, tmp_path: Path) -> None:
-    """The file is read for each prompt, and what the shell did before each prompt is kept."""
-    file = tmp_path / "prompt"
-    file.write_text("before\n")
-    hook = "PROMPT_COMMAND='echo own'" if shell == "bash" else "precmd() { echo own; }"
-    shown = prompts(shell, file, before=f"PS1='end> '\n{hook}\nchange() {{ echo after > {file}; }}")
-    assert "[before] end> " in shown
-    assert "own" in shown
-
-
-@pytest.mark.parametrize("prompt_subst", [False, True])
-@pytest.mark.parametrize("text", HOSTILE)
-def test_no_expansion_in_a_shell(shell: str, tmp_path: Path, text: str, prompt_subst: bool) -> None:
-    """Neither a hostile fact nor a hostile file runs a command, expands a code or changes the terminal."""
-    mark, file = tmp_path / "mark", tmp_path / "prompt"
-    value = text.format(mark=mark)
-    before = "PS1='end> '\n" + ("setopt PROMPT_SUBST" if shell == "zsh" and prompt_subst else "")
-    for content in (prompt_line({"role": value}, ["role"]), value):
-        file.write_text(content + "\n")
-        shown = prompts(shell, file, before=before)
-        assert not mark.exists()
-        assert "end> " in shown
-        found = re.search(r"\[([^\]?]*)\] end> ", shown)
-        assert found, shown
-        assert re.fullmatch(r"[A-Za-z0-9._:@/+ -]{1,100}", found[1])
-        assert "\x1b]" not in shown
-
-
-def test_a_plain_shell_ignores_the_snippet(tmp_path: Path) -> None:
-    """/etc/profile.d is also read by sh, which must print nothing."""
-    done = subprocess.run(["sh", "-c", f". {SNIPPET}; echo ok"], capture_output=True, text=True, check=True)
-    assert (done.stdout, done.stderr) == ("ok\n", "")
-
-
-def test_a_prompt_takes_less_than_ten_milliseconds(shell: str, tmp_path: Path) -> None:
-    """No program is started: a hundred prompts take less than a second."""
-    (tmp_path / "prompt").write_text("acme production web\n")
-    clock = (
-        "now() { t=${EPOCHREALTIME/[.,]/}; }"
-        if shell == "bash"
-        else "zmodload zsh/datetime; now() { t=${EPOCHREALTIME/./}; }"
-    )
-    function = "__collective_prompt" if shell == "bash" else "__collective_zsh_prompt"
-    script = (
-        f"PS1=x; {clock}; COLLECTIVE_PROMPT_FILE={tmp_path}/prompt; . {SNIPPET}; now; a=$t; "
-        f"i=0; while [ $i -lt 100 ]; do {function}; i=$((i+1)); done; now; echo $((${{t:0:16}} - ${{a:0:16}}))"
-    )
-    options = ["--norc", "--noprofile"] if shell == "bash" else ["-f"]
-    done = subprocess.run([shell, *options, "-c", script], capture_output=True, text=True, check=True, timeout=30)
-    assert 0 < int(done.stdout) < 1_000_000, done.stdout  # microseconds for 100
 
 
 @pytest.fixture
@@ -296,17 +193,12 @@ def test_a_node_without_the_files(machine: Path, capsys: pytest.CaptureFixture[s
         assert "local_files is not set" in capsys.readouterr().err
 
 
-def test_the_prompt_command(machine: Path, capsys: pytest.CaptureFixture[str], shell: str) -> None:
-    """The line is printed, and so are the lines of a shell, with the path of the file."""
-    assert run(machine, "prompt") == 0
-    assert capsys.readouterr().out == "acme production web\n"
-    assert run(machine, "prompt", shell) == 0
-    script = machine / "rc"
-    script.write_text(capsys.readouterr().out)
-    assert script.read_text() == f"COLLECTIVE_PROMPT_FILE={machine}/cache/prompt\n{SNIPPET.read_text()}"
-    lines = f'{script.read_text()}__collective_prompt; echo "<$COLLECTIVE_PROMPT>"'
-    done = subprocess.run([shell, "-c", f"PS1=x; {lines}"], capture_output=True, text=True, check=True)
-    assert done.stdout == "<acme production web>\n"
+def test_the_documents(machine: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each command has a document that matches its schema."""
+    config = ["--config", str(machine / "node.yaml")]
+    assert json_document(["motd", *config], capsys)["text"].startswith("web1 is a node")
+    assert json_document(["prompt", *config], capsys) == {"shell": None, "text": "acme production web\n"}
+    assert json_document(["facts", "local", "role", *config], capsys) == {"identity": "web1", "facts": {"role": "web"}}
 
 
 def test_the_file_for_update_motd(machine: Path) -> None:

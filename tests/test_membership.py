@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -305,6 +307,44 @@ def test_a_state_file_has_one_collective_and_one_watcher(tmp_path: Path) -> None
     path.write_text("x" * 2000)
     with pytest.raises(ConfigError, match="not a database"):
         StateFile(path, "one")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "INSERT INTO members VALUES ('x', '{')",
+        "INSERT INTO members VALUES ('x', '{\"a\": 1}')",
+        "INSERT INTO events (document) VALUES ('7')",
+    ],
+)
+def test_a_damaged_document_is_one_line(tmp_path: Path, change: str) -> None:
+    """Members and events that were not written by this program are an error of the file, with what to do."""
+    path = tmp_path / "state"
+    StateFile(path, "test").close()
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(change)
+    store = StateFile(path, "test")
+    with pytest.raises(ConfigError) as caught:
+        store.members(), store.pending()
+    store.close()
+    remedy = "delete it to begin again, or use another file"
+    assert str(caught.value) == f"{path}: state cannot be read: it is damaged ({remedy})"
+
+
+def test_a_state_that_cannot_be_written_loses_no_event(world: WatchedRegistry, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After an error such as a full disk, the same change is found again."""
+    world.put("a")
+    world.step()
+    world.put("b")
+
+    def full(*_: object) -> list[Event]:
+        raise ConfigError("disk is full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(world.store, "add", full)
+        with pytest.raises(ConfigError, match="full"):
+            world.step()
+    assert world.step() == ["join b"]
 
 
 def test_an_invalid_record_keeps_the_member(world: WatchedRegistry, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -210,3 +210,12 @@ def test_hostile_facts_reach_the_handler_escaped(tmp_path: Path) -> None:
         "a\t\t$(touch pwned)`id`\thalf=\\ud800,nul=a\0b,role=$(touch pwned)`id`\n"
     )
     assert variables("join", Self("n", facts))["SERF_TAG_HALF"] == "\\ud800"
+
+
+def test_a_fact_that_no_variable_can_hold_is_omitted(caplog: pytest.LogCaptureFixture) -> None:
+    """A long fact of the node does not keep its handlers from running."""
+    facts = {"long": "x" * 300_000, "role": "lb"}
+    found = variables("join", Self("lb1", facts))
+    assert (found["SERF_TAG_ROLE"], "SERF_TAG_LONG" in found) == ("lb", False)
+    assert CommandHandler(Command("true"), Self("lb1", facts)).handle([Event(1, "join", 0.0, Member("a"))])
+    assert caplog.records == []

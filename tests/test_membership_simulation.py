@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import random
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, cast
 
@@ -59,8 +59,8 @@ class RestlessFleet:
     def disturb(self) -> None:
         """Let something happen to the stream: shards end, iterators expire, old records are deleted."""
         if self.table is not None:
-            happens = self.chance.choice([self.table.split, self.table.expire, self.table.trim, lambda: None])
-            happens()
+            happens: list[Callable[[], None]] = [self.table.split, self.table.expire, self.table.trim, lambda: None]
+            self.chance.choice(happens)()
             if len(self.table.shards) > 30:
                 self.table.trim()
 

@@ -268,7 +268,7 @@ def test_three_kinds_of_answers_of_five_hundred_nodes(save: Save) -> None:
     save({name: Part(statuscode=code) for name, code in codes.items()}).wait()
 
     def shown(*options: str) -> str:
-        line = [BIN / "crpc", "show", *options]
+        line: list[str | Path] = [BIN / "crpc", "show", *options]
         return subprocess.run(line, capture_output=True, text=True, check=True).stdout
 
     fine, aborted, unknown = (nodesets.fold([name for name in names if codes[name] == code]) for code in (0, 1, 2))

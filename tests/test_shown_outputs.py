@@ -53,7 +53,7 @@ def test_the_four_failed_hosts_of_five_hundred() -> None:
 
 
 def test_the_bar_that_names_the_last_nodes() -> None:
-    """The bar of the document is the one of a terminal of 100 columns."""
+    """The bar names them on a terminal of 100 columns, and has their number on a narrow one."""
     progress = CallProgress(total=47, ok=44, failed=1, running=2, awaited=("web07.my.net", "web12.my.net"))
     assert bar_line(progress, 100).strip("\r") == shown("how-to/read-results.md", "text", " | [").rstrip("\n")
 

@@ -118,7 +118,7 @@ def test_shards_that_end_are_followed_by_their_children(world: WatchedStream) ->
 
 
 def test_a_shard_whose_children_are_not_known_yet_is_looked_for_again(world: WatchedStream) -> None:
-    """An ended shard without children is no error."""
+    """An ended shard without children is not an error."""
     world.put("a")
     world.step()
     [shard] = world.table.shards
@@ -154,7 +154,7 @@ def test_a_lost_cursor_costs_a_scan_and_no_event(
     world: WatchedStream, damage: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A watcher whose position was deleted reads everything: each node that is different has one event."""
-    caplog.set_level("INFO")
+    caplog.set_level("INFO", "collective")
     world.put("a")
     world.put("b")
     world.step()

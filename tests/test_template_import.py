@@ -42,7 +42,7 @@ backend web
 {{- if exists "/services/web/web1"}}
 one{{else if exists "/x"}}two{{else}}three{{end}}
 {{/* a comment */ -}}
-{{$name := getv "/none" "nobody" | toUpper}}{{$name}} {{if and (eq "a" "a") (not (exists "/y"))}}yes{{end}}
+{{$name := getv "/none" "unknown" | toUpper}}{{$name}} {{if and (eq "a" "a") (not (exists "/y"))}}yes{{end}}
 {{range getvs "/none/*"}}{{.}}{{else}}empty{{end}}{{with getv "/services/web/web2"}} {{.}}{{end}}
 {{printf "%s-%d" "a" 1}}
 """
@@ -52,7 +52,7 @@ backend web
     server web2 10.0.0.2:80 check
 0=10.0.0.1;1=10.0.0.2;
 one
-NOBODY yes
+UNKNOWN yes
 empty 10.0.0.2
 a-1
 """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import threading
 import time
 from pathlib import Path
@@ -144,14 +145,14 @@ def test_a_template_is_rendered_without_rights_and_secrets(tmp_path: Path, monke
     assert rendered(tmp_path, "{{ members | length }}", web("a")) == "1"
     assert not (tmp_path / "evil").exists()
     started: list[dict[str, str]] = []
-    run = rendering.subprocess.run
+    run = subprocess.run
 
     def noted(*words: Any, **settings: Any) -> Any:
         started.append(settings["env"])
         return run(*words, **settings)
 
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-    monkeypatch.setattr(rendering.subprocess, "run", noted)
+    monkeypatch.setattr(subprocess, "run", noted)
     rendered(tmp_path, "x")
     assert "AWS_SECRET_ACCESS_KEY" not in started[0]
 
@@ -299,8 +300,8 @@ def test_the_owner_is_set(tmp_path: Path) -> None:
     assert (before.st_uid, before.st_gid) == (out.stat().st_uid, out.stat().st_gid) == (1, 2)
     file(tmp_path, owner=":0").update(membership(web("b")), OWN)
     assert (out.stat().st_uid, out.stat().st_gid) == (1, 0)
-    with pytest.raises(ConfigError, match=r"owner: user 'nobody-here' does not exist on this machine"):
-        file(tmp_path, owner="nobody-here").update(membership(), OWN)
+    with pytest.raises(ConfigError, match=r"owner: user 'absent-user' does not exist on this machine"):
+        file(tmp_path, owner="absent-user").update(membership(), OWN)
 
 
 def test_a_preview_changes_nothing(tmp_path: Path) -> None:

@@ -65,12 +65,12 @@ def perform(args: argparse.Namespace, words: Sequence[str]) -> int:
     if getattr(args, "detach", False):
         config, catalog = configuration(args, words)
         prepared = prepare(args, words, config, catalog)
-        with connected(config, catalog) as fleet:
+        with connected(config, catalog, prepared.targets) as fleet:
             return detach(args, fleet, prepared)
     if is_repeated(args):
         config, catalog = configuration(args, words)
         prepared = prepare(args, words, config, catalog)
-        with connected(config, catalog) as fleet:
+        with connected(config, catalog, prepared.targets) as fleet:
             from collective.clients.repeated_call import repeat
 
             return repeat(args, fleet, prepared)
@@ -84,7 +84,7 @@ def _perform_plan(args: argparse.Namespace, words: Sequence[str]) -> int:
     """Show or save the plan of `words`; send nothing."""
     config, catalog = configuration(args, words)
     prepared = prepare(args, words, config, catalog)
-    with connected(config, catalog) as fleet:
+    with connected(config, catalog, prepared.targets) as fleet:
         return rollout_plan.present(planned(fleet, prepared), fleet, args)
 
 
@@ -95,7 +95,7 @@ def sent(args: argparse.Namespace, words: Sequence[str]) -> Iterator[tuple[Call,
         raise UsageError("--plan, --save-plan: not available for this command")
     config, catalog = configuration(args, words)
     prepared = prepare(args, words, config, catalog)
-    with connected(config, catalog) as fleet:
+    with connected(config, catalog, prepared.targets) as fleet:
         call = send(args, fleet, prepared)
         with prepared.notifier.following(call):
             yield call, fleet

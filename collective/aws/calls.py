@@ -1,8 +1,9 @@
 """Bound each call of a boto3 client: one deadline covers credentials, DNS, connect, read and retries.
 
 boto3's timeouts restart with each packet, address and attempt. A server that sends one byte a second, or a credential
-helper that never ends, would block the calling thread for minutes or forever. Each call therefore runs in a thread of
-its own, which the caller stops waiting for at the deadline.
+helper that never ends, would block the calling thread for minutes or forever. Each call therefore runs in another
+thread, which the caller stops waiting for at the deadline. Threads are used again: to start one takes longer than to
+hand it a call.
 """
 
 from __future__ import annotations
@@ -10,9 +11,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
+from queue import Empty, SimpleQueue
 from typing import Any
 
 _MAX_ABANDONED = 50  # calls past their deadline that have not ended: a stuck helper must not fill the machine
+_IDLE = 5.0  # seconds after its last call when a thread ends
 _SLOWEST_LINK = 64 * 1024  # bytes a second at which a large message may be sent before its deadline
 _BODIES = ("MessageBody", "Message")  # the parameters that can be large
 _END = object()
@@ -30,78 +33,114 @@ class Deadlines:
         self._suspect = suspect
         self._missed = False
         self._abandoned: list[_CallThread] = []
+        self._idle: list[_CallThread] = []
         self._lock = threading.Lock()
 
     def run(self, function: Callable[[], Any], extra: float = 0.0) -> Any:
         """Return the result of `function`; raise CallFailed when it takes `extra` seconds more than the limit."""
         seconds = extra + (self._suspect if self._missed else self._normal)
+        thread, call = self._thread(), _Call(function)
+        thread.calls.put(call)
+        try:
+            succeeded, result = call.result.get(timeout=seconds)
+        except BaseException as error:  # Empty, or KeyboardInterrupt: the call goes on
+            self._abandon(thread, call)
+            if not isinstance(error, Empty):
+                raise
+            self._missed = True
+            hint = "check the network, the proxy and the credential helper"
+            raise CallFailed(f"no response within {seconds:.0f} s ({hint})") from None
         with self._lock:
+            self._idle.append(thread)
+        if not succeeded:
+            raise result
+        self._missed = False
+        return result
+
+    def _thread(self) -> _CallThread:
+        """Return a thread without a call: an idle one, or a new one."""
+        with self._lock:
+            while self._idle:
+                thread = self._idle.pop()
+                if thread.is_alive():  # in a forked process it is not
+                    return thread
             self._abandoned = [thread for thread in self._abandoned if thread.is_alive()]
             if len(self._abandoned) >= _MAX_ABANDONED:
                 raise CallFailed(f"{_MAX_ABANDONED} earlier calls have not ended (check the credential helper and DNS)")
-        thread = _CallThread(function)
+        thread = _CallThread(self._retire)
         try:
             thread.start()
         except RuntimeError as error:
             raise CallFailed(f"{error} (raise TasksMax of the service, or its limit of memory)") from None
-        try:
-            return thread.result(seconds)
-        except _Late:
-            self._missed = True
-            with self._lock:
-                self._abandoned.append(thread)
-            hint = "check the network, the proxy and the credential helper"
-            raise CallFailed(f"no response within {seconds:.0f} s ({hint})") from None
-        finally:
-            self._missed = self._missed and not thread.succeeded
+        return thread
+
+    def _abandon(self, thread: _CallThread, call: _Call) -> None:
+        call.abandoned = True
+        with self._lock:
+            self._abandoned.append(thread)
+
+    def _retire(self, thread: _CallThread) -> bool:
+        """Return whether an idle thread may end: it has not just been taken for another call."""
+        with self._lock:
+            if thread in self._idle:
+                self._idle.remove(thread)
+                return True
+            return thread in self._abandoned
 
 
 class CallFailed(Exception):
     """A call has missed its deadline, or its response is not from AWS. `errors.translated` makes it Unreachable."""
 
 
-class _Late(Exception):
-    """A call has missed its deadline."""
+class _Call:
+    """A function to call in another thread; `result` gets whether it has succeeded, and its result or error."""
+
+    def __init__(self, function: Callable[[], Any]) -> None:
+        self.function = function
+        self.result: SimpleQueue[tuple[bool, Any]] = SimpleQueue()
+        self.abandoned = False
+
+    def run(self) -> None:
+        """Call the function."""
+        try:
+            found = True, self.function()
+        except BaseException as error:
+            found = False, error
+        self.result.put(found)
 
 
 class _CallThread(threading.Thread):
-    """One call. It is a daemon thread, so that a call that never ends does not keep the process alive."""
+    """Makes the calls in `calls`, one after the other. `retire` decides whether it ends when there was none for a time.
 
-    def __init__(self, function: Callable[[], Any]) -> None:
+    It is a daemon thread, so that a call that never ends does not keep the process alive. After a call that has missed
+    its deadline it ends.
+    """
+
+    def __init__(self, retire: Callable[[_CallThread], bool]) -> None:
         super().__init__(name="aws", daemon=True)
-        self._function = function
-        self._ended = threading.Event()
-        self._result: Any = None
-        self._error: BaseException | None = None
-        self.abandoned = False
-
-    @property
-    def succeeded(self) -> bool:
-        """Whether the call has ended without an error."""
-        return self._ended.is_set() and self._error is None
+        self.calls: SimpleQueue[_Call] = SimpleQueue()
+        self.call: _Call | None = None
+        self._retire = retire
 
     def run(self) -> None:
-        """Make the call."""
-        try:
-            self._result = self._function()
-        except BaseException as error:
-            self._error = error
-        self._ended.set()
-
-    def result(self, seconds: float) -> Any:
-        """Return the result, or raise the error of the call; raise _Late after `seconds`."""
-        if not self._ended.wait(seconds):
-            self.abandoned = True
-            raise _Late
-        if self._error is not None:
-            raise self._error
-        return self._result
+        """Make calls until there are no more."""
+        while True:
+            try:
+                self.call = self.calls.get(timeout=_IDLE)
+            except Empty:
+                if self._retire(self):
+                    return
+                continue
+            self.call.run()
+            if self.call.abandoned:
+                return
+            self.call = None  # which has the message
 
 
 def refuse_abandoned(**_: Any) -> None:
     """Raise CallFailed in the thread of an abandoned call, so that it is not retried; botocore calls this."""
     thread = threading.current_thread()
-    if isinstance(thread, _CallThread) and thread.abandoned:
+    if isinstance(thread, _CallThread) and thread.call and thread.call.abandoned:
         raise CallFailed("the call has missed its deadline")
 
 

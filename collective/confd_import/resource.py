@@ -29,7 +29,7 @@ _SILENT = {"keys"}  # which keys confd reads from its store: the members have al
 
 @dataclass(frozen=True)
 class ImportedTemplate:
-    """A converted resource: the texts of NAME.yaml and NAME.j2. `lost` has a line for each part not converted."""
+    """A converted resource: the content of NAME.yaml and NAME.j2. `lost` has a line for each part not converted."""
 
     name: str
     settings: str

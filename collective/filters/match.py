@@ -103,12 +103,16 @@ class _Matcher:
         self.budget = budget
 
     def matches(self, filter_: Filter) -> bool:
-        return (
-            self._identity(filter_)
-            and all(self._fact(test) for test in filter_.facts)
-            and all(self._named(name, self.node.classes) for name in filter_.classes)
-            and all(self._named(name, self.node.agents) for name in filter_.agents)
-        )
+        # Loops, because this runs for each of 100,000 records: `all` with a generator takes longer than a test.
+        if filter_.identities and not self._identity(filter_):
+            return False
+        for test in filter_.facts:
+            if not self._fact(test):
+                return False
+        for name in filter_.classes:
+            if not self._named(name, self.node.classes):
+                return False
+        return all(self._named(name, self.node.agents) for name in filter_.agents) if filter_.agents else True
 
     def selects(self, filter_: Filter, data_function: DataFunction) -> bool:
         if filter_.select is None:
@@ -134,7 +138,7 @@ class _Matcher:
         return self._compare(answer[tree.field], tree.operator, tree.value)
 
     def _identity(self, filter_: Filter) -> bool:
-        if not filter_.identities or self.node.identity in filter_.literal_identities:
+        if self.node.identity in filter_.literal_identities:
             return True
         return any(self._named(pattern, (self.node.identity,)) for pattern in filter_.identity_patterns)
 
@@ -148,6 +152,8 @@ class _Matcher:
         return self._compare(look_up(self.node.facts, test.fact), test.operator, test.value)
 
     def _compare(self, found: Any, operator: str, value: str) -> bool:
+        if isinstance(found, str):
+            return self._holds_for(found, operator, value)
         return any(self._holds_for(element, operator, value) for element in _elements(found))
 
     def _holds_for(self, element: Any, operator: str, value: str) -> bool:

@@ -8,21 +8,27 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 _STEP = re.compile(r'"((?:[^"]|"")*)"(?=\.|\Z)|([^.]*)')
 _INDEX = re.compile(r"[0-9]{1,9}")
 _ABSENT = object()
+_KEPT = 256  # paths whose steps are kept: a filter tests the same facts of each node
 
 Step = tuple[str, bool]  # a key or a part of one, and whether it is quoted
 
 
 def look_up(facts: Mapping[str, Any], path: str) -> Any:
     """Return the fact at a path, or None. Elements of lists are addressed by index, from 0."""
-    found = _look_up(facts, steps(path))
+    wanted = steps(path)
+    if len(wanted) == 1:
+        return facts.get(wanted[0][0])
+    found = _look_up(facts, wanted)
     return None if found is _ABSENT else found
 
 
+@lru_cache(_KEPT)
 def steps(path: str) -> tuple[Step, ...]:
     """Return the steps of a path; a quoted one is a whole key."""
     found: list[Step] = []

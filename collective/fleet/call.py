@@ -187,7 +187,10 @@ class Call:
             self.outcomes.record(reply)
 
     def close(self) -> None:
-        """Skip the nodes not sent to, delete the received replies, and free the reply slot. May be called twice."""
+        """Skip the nodes not sent to, and free the reply slot. May be called twice.
+
+        Received replies are deleted in the background: the results need not wait for that. `settle` does.
+        """
         if self.closed:
             return
         self.closed = True
@@ -198,6 +201,11 @@ class Call:
         self._replies.close(self._clock.now())
         self._record.end(self)
         self._timings.log(self.discovery_ms, len(self.outcomes.replies))
+
+    def settle(self) -> None:
+        """Close the call, and wait until the received replies are deleted: the next call would receive them again."""
+        self.close()
+        self._replies.settle()
 
     def still_running(self) -> tuple[list[str], float]:
         """Return the nodes that may still run the action, and for how many seconds at most."""

@@ -55,7 +55,7 @@ class CallOpener:
     def close(self) -> None:
         """Close every open call."""
         for call in self._calls:
-            call.close()
+            call.settle()
         self._calls.clear()
 
     def request(

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collective.config import ClientConfig
     from collective.fleet.ec2_instances import Instance
     from collective.registry import Nodes
+    from collective.registry.early import EarlyNodes
     from collective.transport import Transport
 
 CONNECTIONS = 28  # to SQS: for the threads that send, receive or delete at the same time
@@ -27,9 +28,14 @@ _CACHED = 5.0  # seconds for which the contents of the registry are cached
 class Connection:
     """The account of a caller; nodes of the registry are introduced to `known`. Its properties raise ConfigError."""
 
-    def __init__(self, config: ClientConfig, known: KnownNodes) -> None:
+    def __init__(self, config: ClientConfig) -> None:
         self._config = config
-        self._known = known
+        self.known = KnownNodes(config.state, config.collective, accept_new=config.new_nodes == "accept")
+
+    def begin_reading(self) -> None:
+        """Begin to read the registry, if there is one: it answers while modules are imported and clients are made."""
+        if self._config.registry == "dynamodb":
+            self._nodes.begin()
 
     @cached_property
     def aws(self) -> AWS:
@@ -50,16 +56,22 @@ class Connection:
         return cast("Transport", _LazyTransport(partial(getattr, self, "transport")))
 
     @cached_property
-    def registry(self) -> Nodes:
+    def _nodes(self) -> EarlyNodes:
         """The nodes of the table."""
-        from collective.registry.cached import CachedNodes
         from collective.registry.dynamodb import DynamoDBRegistry
+        from collective.registry.early import EarlyNodes
         from collective.registry.snapshot_nodes import SnapshotNodes
 
-        state, collective = self._config.state, self._config.collective
-        table = DynamoDBRegistry(self.aws, names.table(collective))
-        large = SnapshotNodes(table, state / f"registry_{collective}.snapshot")
-        return CachedNodes(NamedNodes(IntroducedNodes(large, self._known), state, collective), _CACHED)
+        table = DynamoDBRegistry(self.aws, names.table(self._config.collective))
+        return EarlyNodes(SnapshotNodes(table, self._config.state / f"registry_{self._config.collective}.snapshot"))
+
+    @cached_property
+    def registry(self) -> Nodes:
+        """The nodes of the table, which are introduced when they are read."""
+        from collective.registry.cached import CachedNodes
+
+        introduced = IntroducedNodes(self._nodes, self.known)
+        return CachedNodes(NamedNodes(introduced, self._config.state, self._config.collective), _CACHED)
 
     def instances(self) -> list[Instance]:
         """Return the EC2 instances that must be nodes. Raises TransportError, NoNodes and UsageError."""

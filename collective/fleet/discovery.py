@@ -91,15 +91,16 @@ def candidates(
     """
     found = Candidates()
     budget = Budget(_SEARCH_SECONDS)
+    asks = bool(uses_data(targets.filter))
     alive = possible = 0
     for record in contents.records:
         is_alive = record.alive(now)
         alive += is_alive
-        if not _is_target(targets, record.identity) or not _could_match(targets, record, budget):
+        if not _is_target(targets, record.identity) or not _could_match(targets, record, budget, asks):
             continue
         possible += is_alive
         if _add(found, record, now, agent, is_revoked(record)):
-            asked = _must_be_asked(targets, record, budget)
+            asked = _must_be_asked(targets, record, budget, asks)
             (found.undecided if asked else found.matching).append(record.identity)
     if budget.spent:
         raise UsageError(f"filter: its regular expressions take more than {_SEARCH_SECONDS} s (simplify them)")
@@ -137,11 +138,12 @@ def excluded(contents: Contents, now: float, targets: Targets, agent: str, found
     What only nodes can decide is not known here, so that a node that may match is included.
     """
     budget = Budget(_SEARCH_SECONDS)
+    asks = bool(uses_data(targets.filter))
     named = {*found.nodes, *found.not_asked, *found.not_evaluated, *found.silent}
     reasons = {}
     for record in sorted(contents.records, key=lambda record: record.identity):
         name = record.identity
-        if name in named or not _is_target(targets, name) or not _could_match(targets, record, budget):
+        if name in named or not _is_target(targets, name) or not _could_match(targets, record, budget, asks):
             continue
         if record.left is not None:
             reasons[name] = f"stopped cleanly {silence.ago(now - record.left)}"
@@ -156,18 +158,19 @@ def _is_target(targets: Targets, identity: str) -> bool:
     return targets.nodes is None or identity in targets.nodes
 
 
-def _could_match(targets: Targets, record: NodeRecord, budget: Budget) -> bool:
+def _could_match(targets: Targets, record: NodeRecord, budget: Budget, asks: bool) -> bool:
+    """Return whether a node may match; `asks`: the filter has data functions, which only nodes can run."""
     wanted = targets.filter
     if targets.method == "broadcast":
         return True
-    if not record.omitted and not uses_data(wanted):
+    if not record.omitted and not asks:
         return matches(wanted, record, _no_data, budget)
     return may_match(wanted, record, _known_of(record), budget)
 
 
-def _must_be_asked(targets: Targets, record: NodeRecord, budget: Budget) -> bool:
+def _must_be_asked(targets: Targets, record: NodeRecord, budget: Budget, asks: bool) -> bool:
     wanted = targets.filter
-    if targets.method == "broadcast" or uses_data(wanted):
+    if targets.method == "broadcast" or asks:
         return True
     return bool(record.omitted) and may_differ(wanted, record, _known_of(record), budget)
 
@@ -224,17 +227,6 @@ def answers(outcomes: Outcomes, request_ids: Iterable[str]) -> Discovery:
         silent=tuple(outcomes.silent),
         request_ids=tuple(request_ids),
     )
-
-
-def named(targets: Targets) -> list[str] | None:
-    """Return the identities of `targets` that are only names, which need no discovery; None for other targets."""
-    wanted = targets.filter
-    if wanted == Filter():
-        return list(targets.nodes) if targets.nodes else None
-    literal = wanted.literal_identities
-    if not literal or wanted.identity_patterns or wanted != Filter(identities=wanted.identities):
-        return None
-    return sorted(literal & set(targets.nodes)) if targets.nodes else sorted(literal)
 
 
 def _no_data(_function: str, _query: str) -> None:

@@ -100,17 +100,18 @@ class Fleet:
         sign: signing.SignPayload | None = None,
         *,
         recent: float | None = None,
+        connection: Connection | None = None,
     ) -> Fleet:
         """Return the fleet that `config` describes (default: `client.yaml`). Raises ConfigError.
 
         `sign` signs requests; default: with the key in `config`. With `recent`, a read of the registry by this user
-        that is at most `recent` seconds old is used again, and AWS is asked only if there is none.
+        that is at most `recent` seconds old is used again, and AWS is asked only if there is none. `connection` is one
+        for `config` that was made before.
         """
         from collective.signing import caller_key
 
         config = config or configuration.load_client()
-        known = KnownNodes(config.state, config.collective, accept_new=config.new_nodes == "accept")
-        connection = Connection(config, known)
+        connection = connection or Connection(config)
         registry = None
         if config.registry == "dynamodb":
             registry = connection.registry if recent is None else connection.recent_registry(recent)
@@ -120,7 +121,7 @@ class Fleet:
             registry,
             catalog=catalog,
             sign=sign or caller_key.signing(config.key),
-            known=known,
+            known=connection.known,
             instances=connection.instances,
         )
 

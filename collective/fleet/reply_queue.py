@@ -68,12 +68,16 @@ class ReplyQueue:
             self._background.submit(self._delete, batch)
 
     def close(self, now: float) -> None:
-        """Delete the received replies, and free the reply slot."""
+        """Begin to delete the received replies, and free the reply slot."""
         if self._receivers:
             self._receivers.close()
         self.delete_due(now, everything=True)
-        self._background.shutdown()
+        self._background.shutdown(wait=False)
         self._slot.release()
+
+    def settle(self) -> None:
+        """Wait until the received replies are deleted."""
+        self._background.shutdown()
 
     def _delete(self, batch: list[Delivery]) -> None:
         try:

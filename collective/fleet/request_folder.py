@@ -18,7 +18,7 @@ from typing import Any
 from collective.errors import UsageError
 from collective.fleet import approvals
 from collective.fleet.plan import read_saved
-from collective.fleet.request_store import KEPT, Document, is_whole_id, only
+from collective.fleet.request_store import KEPT, Document, StoredPlan, is_whole_id, only
 
 
 class PlanFile:
@@ -68,7 +68,7 @@ class RequestFolder:
                 self._file(other).unlink(missing_ok=True)
         return PlanFile(path)
 
-    def all(self) -> dict[str, tuple[PlanFile, Document]]:
+    def all(self) -> dict[str, tuple[StoredPlan, Document]]:
         """Return the requests by ID, the oldest first; files that are not valid plans are omitted."""
         found: dict[str, tuple[PlanFile, Document]] = {}
         for name in self._names():

@@ -47,7 +47,7 @@ class RequestStore(Protocol):
         """Write a new request. Raises UsageError when it cannot be written, or is too large."""
         ...
 
-    def all(self) -> dict[str, tuple[StoredPlan, Document]]:
+    def all(self) -> Mapping[str, tuple[StoredPlan, Document]]:
         """Return the requests by ID, the oldest first; those that are not valid plans are omitted."""
         ...
 

@@ -24,7 +24,7 @@ from collective.aws.session import AWS
 from collective.errors import NotFound, Unreachable, UsageError
 from collective.fleet import approvals
 from collective.fleet.plan import checked
-from collective.fleet.request_store import KEPT, Document, is_whole_id, only
+from collective.fleet.request_store import KEPT, Document, StoredPlan, is_whole_id, only
 from collective.registry.run_table import EXPIRES
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ class RequestTable:
             self._client.put_item(TableName=self._table, Item=item, ConditionExpression="attribute_not_exists(part)")
         return TablePlan(self._client, self._table, entry)
 
-    def all(self) -> dict[str, tuple[TablePlan, Document]]:
+    def all(self) -> dict[str, tuple[StoredPlan, Document]]:
         """Return the newest requests by ID, the oldest of them first; those that are not valid plans are omitted."""
         found: dict[str, tuple[TablePlan, Document]] = {}
         for item in self._items():

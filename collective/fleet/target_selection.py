@@ -7,7 +7,7 @@ from dataclasses import replace
 from collective.catalog import Catalog
 from collective.errors import NoNodes
 from collective.filters import Filter
-from collective.fleet import discovery, node_sets
+from collective.fleet import node_sets
 from collective.fleet.discovery import Discovery
 from collective.fleet.node_finder import NodeFinder
 from collective.fleet.node_sets import ListedNodes, MatchingNodes, NodeSet
@@ -34,7 +34,7 @@ class TargetSelector:
         if targets.sets is not None:
             found = self._of_sets(targets.sets, targets, agent, certain)
             return self._narrowed(found, targets, agent, verify=verify, certain=certain)
-        names_only = None if verify else discovery.named(targets)
+        names_only = None if verify else targets.only_names
         if names_only is None:
             found = self._finder.matching(targets, agent, certain=certain)
             if targets.nodes is not None:

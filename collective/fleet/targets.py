@@ -98,6 +98,16 @@ class Targets:
         """Whether these targets are every node of the collective."""
         return self.filter == _NO_FILTER and self.nodes is None and self.limit is None and self.sets is None
 
+    @property
+    def only_names(self) -> list[str] | None:
+        """The identities, if these targets are only names, which need no discovery; else None."""
+        if self.filter == _NO_FILTER:
+            return list(self.nodes) if self.nodes else None
+        literal = self.filter.literal_identities
+        if not literal or self.filter.identity_patterns or self.filter != Filter(identities=self.filter.identities):
+            return None
+        return sorted(literal & set(self.nodes)) if self.nodes else sorted(literal)
+
     def sample(self, nodes: Iterable[str]) -> list[str]:
         """Return `nodes`, sorted; with a limit, only those selected at random.
 

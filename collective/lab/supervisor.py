@@ -70,7 +70,7 @@ class Supervisor:
             from collective.node.daemon import main
 
             code = main(["--config", str(folder / "node.yaml")], self._session)
-            atexit._run_exitfuncs()  # noqa: SLF001 - `_exit` skips them; they delete the folder of the fork server
+            atexit._run_exitfuncs()  # noqa: SLF001 - `_exit` skips them; they flush the log
         finally:
             sys.stderr.flush()
             os._exit(code)

@@ -88,7 +88,7 @@ class Terminations:
 def terminated_instance(body: str) -> str | None:
     """Return the id of the instance that an event says is terminated; None if it says something else.
 
-    Raises MessageError for what is no event of EC2.
+    Raises MessageError if it is not an event of EC2.
     """
     event = bounded_json.parse(body, "event")
     detail = event.get("detail") if isinstance(event, dict) else None

@@ -19,6 +19,7 @@ from typing import Any
 
 from collective.membership.members import Event, Member
 
+MAX_TAG = 32 * 1024  # bytes of a tag in the environment; Linux refuses to run a command with 128 KiB in one variable
 _NO_VARIABLE = re.compile("[^A-Z0-9_]")
 
 
@@ -31,10 +32,11 @@ class Self:
 
 
 def variables(kind: str, me: Self) -> dict[str, str]:
-    """Return the environment variables of a handler for one kind of event."""
+    """Return the environment variables of a handler for one kind of event; tags that are too long are omitted."""
     own = tags(me.facts)
-    found = {f"SERF_TAG_{_NO_VARIABLE.sub('_', name.upper())}": value for name, value in own.items()}
-    named = {"SERF_EVENT": f"member-{kind}", "SERF_SELF_NAME": me.name, "SERF_SELF_ROLE": own.get("role", "")}
+    short = {name: value for name, value in own.items() if len(f"{name}{value}".encode(errors="replace")) <= MAX_TAG}
+    found = {f"SERF_TAG_{_NO_VARIABLE.sub('_', name.upper())}": value for name, value in short.items()}
+    named = {"SERF_EVENT": f"member-{kind}", "SERF_SELF_NAME": me.name, "SERF_SELF_ROLE": short.get("role", "")}
     return {name: _storable(value) for name, value in {**found, **named}.items()}
 
 

@@ -23,6 +23,7 @@ from collective.membership.members import Event, Member
 
 _FORMAT = 1
 _LOCK_TIMEOUT = 1.0  # seconds to wait for another watcher that ends
+_REMEDY = "delete it to begin again, or use another file"
 _SETTINGS = ("locking_mode = EXCLUSIVE", "journal_mode = WAL")
 _TABLES = """
 CREATE TABLE IF NOT EXISTS members (identity TEXT PRIMARY KEY, document TEXT NOT NULL);
@@ -60,7 +61,8 @@ class StateFile:
     def members(self) -> dict[str, Member]:
         """Return the stored members by identity."""
         rows = self._rows("SELECT identity, document FROM members")
-        return {identity: Member.from_data(json.loads(document)) for identity, document in rows}
+        with self._errors("read"):
+            return {identity: Member.from_data(json.loads(document)) for identity, document in rows}
 
     @property
     def cursor(self) -> str | None:
@@ -73,8 +75,8 @@ class StateFile:
         with self._transaction() as connection:
             connection.execute("INSERT OR REPLACE INTO settings VALUES ('begun', '1'), ('cursor', ?)", (cursor or "",))
             for event in events:
-                cursor = connection.execute("INSERT INTO events (document) VALUES (NULL)")
-                data = event.to_data() | {"number": cursor.lastrowid}
+                added = connection.execute("INSERT INTO events (document) VALUES (NULL)")
+                data = event.to_data() | {"number": added.lastrowid}
                 connection.execute(
                     "UPDATE events SET document = ? WHERE number = ?", (json.dumps(data), data["number"])
                 )
@@ -87,7 +89,8 @@ class StateFile:
     def pending(self) -> list[Event]:
         """Return the events that were not delivered, the oldest first."""
         rows = self._rows("SELECT document FROM events ORDER BY number")
-        return [Event.from_data(json.loads(document)) for (document,) in rows]
+        with self._errors("read"):
+            return [Event.from_data(json.loads(document)) for (document,) in rows]
 
     def delivered(self, events: Iterable[Event]) -> None:
         """Delete events that were delivered. They may be delivered again after a power failure."""
@@ -140,6 +143,8 @@ class StateFile:
             yield
         except (sqlite3.Error, OSError) as error:
             locked = "locked" in str(error)
-            hint = "another watcher uses it" if locked else "delete it to begin again, or use another file"
+            hint = "another watcher uses it" if locked else _REMEDY
             text = getattr(error, "strerror", None) or error
             raise ConfigError(f"{self._path}: state cannot be {what}: {text} ({hint})") from None
+        except (ValueError, TypeError, LookupError, AttributeError):  # a document that was not written by this program
+            raise ConfigError(f"{self._path}: state cannot be {what}: it is damaged ({_REMEDY})") from None

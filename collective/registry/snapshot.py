@@ -71,17 +71,16 @@ class RegistrySnapshot:
         """Return the record of a node that the file has, with the times of `head`."""
         row = self._rows[head.identity]
         record = object.__new__(NodeRecord)
-        record.__dict__.update(  # its constructor takes ten times as long, and all values have been checked
-            self._common[self._parts[row]],
-            identity=head.identity,
-            instance=head.instance,
-            public_key=self._keys[row],
-            facts=SnapshotFacts(self, row),
-            last_seen=head.last_seen,
-            contested=head.contested,
-            left=head.left,
-            terminated=head.terminated,
-        )
+        members = self._common[self._parts[row]].copy()  # the constructor takes ten times as long; all is checked
+        members["identity"] = head.identity
+        members["instance"] = head.instance
+        members["public_key"] = self._keys[row]
+        members["facts"] = SnapshotFacts(self, row)
+        members["last_seen"] = head.last_seen
+        members["contested"] = head.contested
+        members["left"] = head.left
+        members["terminated"] = head.terminated
+        object.__setattr__(record, "__dict__", members)
         return record
 
     @cached_property

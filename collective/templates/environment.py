@@ -51,7 +51,7 @@ def environment(values: Mapping[str, Any]) -> Sandbox:
 
 
 def _text(value: Any) -> Any:
-    """Return what is written for the value of an expression; Python's form of a list is no configuration."""
+    """Return what is written for the value of an expression, in the form that configuration files use for booleans."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, (str, int, float, Undefined)):

@@ -7,7 +7,7 @@ r"""What a template gets: the members, without characters that could break out o
 
 A member has `identity`, `state`, `address`, `addresses`, `role`, `facts`, `classes`, `agents` and `contested`. Facts,
 classes and agents come from the nodes themselves, so a node could try to add lines to the file: each string is one
-line here, in which control characters are written as `\n` or `\x1b`. Times of heartbeats are left out, because the
+line here, in which control characters are written as `\n` or `\x1b`. Times of heartbeats are omitted, because the
 file would change with each of them.
 """
 

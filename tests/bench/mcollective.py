@@ -97,7 +97,7 @@ def _crpc(stack: ExitStack, folder: Path, server: str, size: int) -> Iterator[tu
     cold = {**environment, "COLLECTIVE_WARM": "no"}
     yield f"crpc, {server}", partial(_checked, ping, cold, size)
     _ = subprocess.run([BIN / "crpc", "warm", "start"], env=environment, check=True, capture_output=True)
-    stack.callback(subprocess.run, [BIN / "crpc", "warm", "stop"], env=environment, check=True, capture_output=True)
+    stack.callback(partial(subprocess.run, [BIN / "crpc", "warm", "stop"], env=environment, capture_output=True))
     yield f"crpc, {server}, warm", partial(_checked, ping, environment, size)
 
 

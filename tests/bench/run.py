@@ -258,9 +258,9 @@ def _family_seconds(pid: int) -> float:
 
 
 def _command(pid: int) -> str:
-    """Return the name of a helper process of the standard library."""
+    """Return the name of a helper process."""
     words = Path(f"/proc/{pid}/cmdline").read_text()
-    return next((name for name in ("forkserver", "resource_tracker") if name in words), words[:40])
+    return "the fork server" if "fork_server_main" in words else words[:40]
 
 
 def _session() -> boto3.Session:

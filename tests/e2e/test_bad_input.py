@@ -204,7 +204,7 @@ def test_a_sound_configuration_passes_the_check(folder: Path, moto_server: str) 
         env=aws_environment(moto_server), capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert (checked.returncode, checked.stderr) == (0, "")
-    agents = "control, fact, file, nettest, nrpe, odd, package, plugins, process, puppet, rpcutil, service, shell"
+    agents = "control, eip, fact, file, nettest, nrpe, odd, package, plugins, process, puppet, rpcutil, service, shell"
     assert f": agents {agents}\n" in checked.stdout
 
 

@@ -48,32 +48,55 @@ def session() -> boto3.Session:
 
 @pytest.mark.usefixtures("nodes")
 def test_a_call_costs_few_requests(tmp_path: Path, proxy: Proxy) -> None:
-    """Nodes make three requests to SQS each, the caller few more; few bytes, and no other requests.
+    """Published, a call costs 3.2 requests to SQS for each node, and 4.2 if each node is sent a message.
 
-    With full receives the caller makes 0.2 requests for each reply (`tests/test_receivers.py`). On a busy machine
-    replies arrive one after the other, and it makes up to one.
+    Nodes receive, delete and reply; the caller receives and deletes ten replies with each request. All replies are in
+    the queue before the first is received: how many receives return fewer depends on the machine.
     """
-    for limit, per_node in ((0, 4), (len(NODES), 5)):
+    for limit, per_node in ((0, 3.2), (len(NODES), 4.2)):
         config = ClientConfig(COLLECTIVE, state=tmp_path / "state", registry="none", direct_limit=limit)
         with Fleet(config, SQSTransport(AWS(session()), connections=CONNECTIONS)) as fleet:
-            fleet.call("rpcutil", "ping", targets=Targets(nodes=NODES)).wait()  # creates the reply queue
+            first = fleet.call("rpcutil", "ping", targets=Targets(nodes=NODES))  # creates the reply queue
+            first.wait()
+            first.settle()
             wait_until(lambda: waiting(proxy), 30)
-            counted, sizes = counted_call(fleet, proxy)
-        assert sum(counted[name] for name in SQS) <= per_node * len(NODES) + 2, (limit, dict(counted))
+            counted, sizes = counted_call(fleet, proxy, sent=len(NODES) + limit)
+        assert sum(counted[name] for name in SQS) <= per_node * len(NODES) + 2, (
+            limit,
+            {name: counted[name] for name in SQS},
+        )
         assert (counted["Publish"], counted["GetQueueAttributes"]) == (limit == 0, 0)
         assert counted["SendMessage"] == len(NODES) + limit
+        assert counted["DeleteMessageBatch"] == len(NODES) + 3
         assert sum(sizes) / len(NODES) < 12_000
 
 
-def counted_call(fleet: Fleet, proxy: Proxy) -> tuple[Counter[str], list[int]]:
-    """Return the requests of one call by operation, and the sizes of all requests and responses."""
+def counted_call(fleet: Fleet, proxy: Proxy, sent: int) -> tuple[Counter[str], list[int]]:
+    """Return the requests of one call by operation, and the sizes of all requests and responses.
+
+    Replies are received when `sent` messages have been sent.
+    """
     sizes: list[int] = []
+    arrived = threading.Semaphore(0)
+    complete = threading.Event()
+
+    def watch(step: str, content: bytes) -> None:
+        sizes.append(len(content))
+        if step == "after SendMessage":
+            arrived.release()
+        if step == "before ReceiveMessage" and b"_reply_" in content and not complete.is_set():
+            assert all(arrived.acquire(timeout=30) for _ in range(sent))
+            complete.set()
+
     before = Counter(proxy.counts)
-    proxy.watch = lambda _step, content: sizes.append(len(content))
-    assert fleet.call("rpcutil", "ping", targets=Targets(nodes=NODES)).wait().exit_code() == 0
+    proxy.watch = watch
+    call = fleet.call("rpcutil", "ping", targets=Targets(nodes=NODES))
+    assert call.wait().exit_code() == 0
+    call.settle()
     wait_until(lambda: waiting(proxy), 30)
     counted = Counter(proxy.counts)
     counted.subtract(before)
+    proxy.watch = lambda _step, _content: None
     return counted, sizes
 
 

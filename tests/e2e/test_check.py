@@ -74,7 +74,7 @@ def test_without_a_network_everything_else_is_checked(tmp_path: Path, collective
     done = check(tmp_path, UNREACHABLE)
     assert (done.returncode, done.stderr.count("\n")) == (69, 1)
     assert "127.0.0.1:9" in done.stderr
-    assert ": agents control, fact, file, nettest, nrpe, package, " in done.stdout
+    assert ": agents control, eip, fact, file, nettest, nrpe, package, " in done.stdout
     (tmp_path / "agents" / "odd.py").touch()
     done = check(tmp_path, UNREACHABLE)
     assert done.returncode == 78

@@ -45,7 +45,7 @@ def test_the_form_for_cacti(crpc: Crpc) -> None:
 
 def test_the_form_for_prometheus(crpc: Crpc) -> None:
     """The exit code is 0 whatever the state, so that the file is replaced; alerts and panels use these names."""
-    exported = set()
+    exported: set[str] = set()
     for check in CHECKS:
         done = crpc("check", check, "-c", "@0:100000", "--format", "prometheus")
         assert (done.returncode, done.stderr) == (0, "")

@@ -113,8 +113,8 @@ def test_a_scheduled_job_that_is_delivered_again_runs_once(
     [[body]] = database.execute("SELECT body FROM jobs WHERE id = ?", (job_id,)).fetchall()
     database.close()
     assert crpc("lab", "node", "node03.lab", "start").returncode == 0
-    settings = {"region_name": environment["AWS_DEFAULT_REGION"], "endpoint_url": environment["AWS_ENDPOINT_URL"]}
-    queues = boto3.client("sqs", aws_access_key_id="lab", aws_secret_access_key="lab", **settings)
+    region, endpoint = environment["AWS_DEFAULT_REGION"], environment["AWS_ENDPOINT_URL"]
+    queues = boto3.Session("lab", "lab", region_name=region).client("sqs", endpoint_url=endpoint)
     url = queues.get_queue_url(QueueName=names.node_queue(COLLECTIVE, "node03.lab"))["QueueUrl"]
 
     def deliver() -> None:

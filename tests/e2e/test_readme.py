@@ -89,7 +89,7 @@ def test_an_agent_is_written_as_the_readme_shows(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    agents = "control, fact, file, load, nettest, nrpe, package, plugins, process, puppet, rpcutil, service, shell"
+    agents = "control, eip, fact, file, load, nettest, nrpe, package, plugins, process, puppet, rpcutil, service, shell"
     assert f"node01.lab in lab: agents {agents}\n" in done.stdout
     assert re.search(r"^Maximum of 1 Minute: [0-9.]+$", done.stdout, re.MULTILINE)
     assert done.stderr.startswith("A lab of 2 nodes: ")

@@ -87,8 +87,8 @@ def test_a_file_is_kept_current(environment: dict[str, str], file: Path) -> None
         ("filter: role=web\nexec: x\n", "required key 'template' is missing"),
         ("template: {src: t.j2}\n", "watch.template: required key 'dest' is missing"),
         (
-            "template: {src: t.j2, dest: out}\nuser: nobody-here\n",
-            "user: user 'nobody-here' does not exist on this node",
+            "template: {src: t.j2, dest: out}\nuser: absent-user\n",
+            "user: user 'absent-user' does not exist on this node",
         ),
         ("template: {src: t.j2, dest: no/out}\n", None),
     ],

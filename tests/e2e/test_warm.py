@@ -160,6 +160,47 @@ def test_a_job_in_the_background_runs_in_the_usual_way(warm: Warm, needs: Callab
         terminal.close()
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_a_closed_terminal_ends_a_call_with_its_results(
+    warm: Warm, needs: Callable[[str, str], None], tmp_path: Path, mode: str
+) -> None:
+    """When the terminal is closed, the call ends as after Ctrl-C, and writes the results that it has."""
+    needs("tmux", "tmux")
+    more = {"COLLECTIVE_WARM": "no"} if mode == "cold" else {}
+    before = warm.served()
+    terminal = TmuxTerminal({**warm.environment, "PATH": f"{BIN}:{os.environ['PATH']}", **more})
+    try:
+        terminal.type(f"crpc shell run 'sleep 20' --yes --json >{tmp_path / 'results'}")
+        shows(terminal, "0 / 5")
+        assert warm.served() == before + (mode == "warm")
+    finally:
+        terminal.close()
+    wait_until(lambda: (tmp_path / "results").stat().st_size > 0, 15)
+    wait_until(lambda: warm.state()["active"] == 0, 15)
+    assert len(json.loads((tmp_path / "results").read_text())["silent"]) == 5
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_nohup_keeps_a_call_when_its_terminal_is_closed(
+    warm: Warm, needs: Callable[[str, str], None], tmp_path: Path, mode: str
+) -> None:
+    """`nohup crpc …` goes on without a terminal, and gets all replies."""
+    needs("tmux", "tmux")
+    more = {"COLLECTIVE_WARM": "no"} if mode == "cold" else {}
+    terminal = TmuxTerminal({**warm.environment, "PATH": f"{BIN}:{os.environ['PATH']}", **more})
+    try:
+        line = (
+            f"nohup crpc shell run 'touch {tmp_path}/begun; sleep 4' --yes --json --output-file={tmp_path / 'results'}"
+        )
+        terminal.type(line)
+        wait_until((tmp_path / "begun").exists, 30, terminal.screen)
+    finally:
+        terminal.close()
+    wait_until((tmp_path / "results").exists, 30)
+    document = json.loads((tmp_path / "results").read_text())
+    assert (len(document["replies"]), document["silent"]) == (5, [])
+
+
 LINES = [
     "rpcutil ping --json -I node01.lab --one --quiet --no-save --select wrong(",
     "--version",
@@ -216,7 +257,7 @@ def test_pipes_and_closed_files_are_the_same(warm: Warm) -> None:
     assert warm.served() > before
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGQUIT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP])
 def test_a_signal_ends_it_in_the_same_way(warm: Warm, number: signal.Signals) -> None:
     """A signal to crpc has the same effect on the call, the output and the exit status."""
     found = []
@@ -291,7 +332,21 @@ def test_another_environment_of_python_has_another_process(warm: Warm, tmp_path:
     assert warm.served() == before
 
 
-def test_a_change_of_the_installation_replaces_it(environment: dict[str, str], runtime: Path, tmp_path: Path) -> None:
+def test_a_changed_folder_of_modules_replaces_it(environment: dict[str, str], runtime: Path, tmp_path: Path) -> None:
+    """After an upgrade, which replaces files below the folders of Python, no call runs what was imported before."""
+    changed = {**environment, "XDG_RUNTIME_DIR": str(runtime), "PYTHONPATH": str(tmp_path)}
+    warm = Warm(changed)
+    assert warm.crpc("warm", "start").returncode == 0
+    assert warm.crpc("--version").returncode == 0
+    assert warm.served() == 1
+    pid = warm.state()["pid"]
+    (tmp_path / "upgraded.py").write_text("")
+    assert warm.crpc("--version").returncode == 0
+    wait_until(lambda: not Path(f"/proc/{pid}").exists(), 20)
+    assert not json.loads(warm.crpc("warm", "status", "--json").stdout)["running"]
+
+
+def test_a_change_of_the_configuration_replaces_it(environment: dict[str, str], runtime: Path, tmp_path: Path) -> None:
     """After an upgrade no call runs the old code, and `warm` in client.yaml starts the next process by itself."""
     folder = tmp_path / "config"
     shutil.copytree(environment["COLLECTIVE_CONFIG"], folder, ignore=shutil.ignore_patterns("nodes", "control", "pid"))

@@ -6,7 +6,7 @@ Each is used together with the policy that it adds to.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from support.iam import IAMPolicy
@@ -109,11 +109,12 @@ def test_the_policy_for_events_of_ec2_is_exactly_sufficient(registry: DynamoDBRe
     assert [record.is_terminated for record in registry.nodes()] == [True]
     assert mine.denied == []
     assert unused(mine, "watcher-ec2") == set()
-    for write in (
+    writes: list[Callable[[], object]] = [
         lambda: theirs.heartbeat("i-1", "x"),
         lambda: theirs.leave("i-1", "x"),
         lambda: theirs.put(NodeRecord("i-1", "2")),
-    ):
+    ]
+    for write in writes:
         with pytest.raises(Forbidden):
             write()
 

@@ -90,6 +90,8 @@ NOT_RUN = (
     (r"crpc (cluster|motd|prompt|facts local|eip|run-local eip)", "is for nodes: test_cluster.py, test_login.py"),
     (r"crpc template", "needs a template of the reader: test_template_command.py, test_template_import.py"),
     (r"crpc watch", "has no end, or prints the addresses of this machine: test_watch.py"),
+    (r"--listen", "has no end: test_exports.py"),
+    (r"--dm ec2", "needs instances: test_ec2.py"),
     (r"collectived --check", "checks the reader's node: test_check.py"),
 )
 

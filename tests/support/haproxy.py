@@ -175,7 +175,7 @@ class WebServer:
 
 @dataclass
 class Requests:
-    """Requests at a steady rate in the background: how many were answered by whom, and the errors."""
+    """Requests at a steady rate in the background: how many each server has answered, and the errors."""
 
     proxy: HAProxy
     rate: float  # a second
