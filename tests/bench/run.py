@@ -114,6 +114,7 @@ def main() -> None:
     options = parser.parse_args()
     if unknown := set(options.parts) - set(ALL):
         parser.error(f"unknown parts: {' '.join(sorted(unknown))} (known: {' '.join(ALL)})")
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # else each process would compile all modules again
     report.add(noise())
     for part in options.parts or ALL:
         for measure in ALL[part]:
