@@ -82,7 +82,7 @@ def test_every_invalid_ddl_is_a_finding(config: ClientConfig, tmp_path: Path) ->
     """All invalid DDLs are reported, and a configured folder that does not exist."""
     assert lines(local_checks.ddls(config))[0] == f"warning: ddls: {tmp_path}/ddl: folder does not exist"
     (tmp_path / "ddl" / "data").mkdir(parents=True)
-    assert lines(local_checks.ddls(config)) == ["ok: 12 agents, 6 data functions"]
+    assert lines(local_checks.ddls(config)) == ["ok: 13 agents, 6 data functions"]
     for name in ("ddl/one.json", "ddl/data/two.json"):
         (tmp_path / name).write_text("{")
     findings = lines(local_checks.ddls(config))

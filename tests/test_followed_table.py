@@ -55,7 +55,7 @@ def test_a_stream_is_used(world: TableAndFeed) -> None:
 
 def test_a_stream_that_is_disabled_is_replaced_by_scans(world: TableAndFeed, caplog: pytest.LogCaptureFixture) -> None:
     """The first Scan after that is complete, and there is no cursor any more."""
-    caplog.set_level("INFO")
+    caplog.set_level("INFO", "collective")
     world.put("a")
     world.feed.changes()
     world.put("b")

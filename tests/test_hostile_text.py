@@ -54,13 +54,19 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def test_the_help_page_of_an_agent_prints_no_harmful_characters(folder: Path, capsys: Captured) -> None:
+    """Words of its DDL have no controls, or marks that hide or reorder text."""
+    found, out, err = called(["help", "evil"], capsys)
+    assert (found, err) == (0, "")
+    assert not NO_HARM.search(out)
+
+
 @pytest.mark.parametrize("form", ["text", "json", "jsonl", "yaml", "table", "csv"])
 @pytest.mark.parametrize(
     ("line", "code"),
     [
         ("help", 0),
         ("help -v", 0),
-        ("help evil", 0),
         ("describe evil", 0),
         ("describe evil go", 0),
         ("evil --help", 0),

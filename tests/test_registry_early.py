@@ -1,4 +1,4 @@
-"""A registry that is read before somebody asks for it."""
+"""A registry that is read before its contents are needed."""
 
 from __future__ import annotations
 

@@ -152,7 +152,8 @@ def test_pages_of_a_template() -> None:
         ("{{ 1 / 0 }}", "ZeroDivisionError"),
         ("{{ range(10000000) }}", "Range too big"),
         ("{% for %}", "line 1"),
-        ("{{ 'x' * 100000000 }}", "writes more than"),
+        ("{{ 'x' * 100000000 }}", "makes a value of more than 1048576 characters"),
+        ("{% for one in range(999) %}{{ 'x' * 1000000 }}{% endfor %}", "writes more than"),
     ],
 )
 def test_a_template_is_in_a_sandbox(template: str, problem: str) -> None:

@@ -182,11 +182,11 @@ def test_many_generations_of_processes_are_killed(plugin: Path, pids: Path) -> N
     connection, remote = Channel.pair()
     code = (
         "import socket, sys; from collective.node.actions.channel import Channel\n"
-        "from collective.node.actions.job import ActionJob\n"
+        "from collective.node.actions.job import ActionJob, TimeLimit\n"
         "from collective.node.actions.monitor import monitor_action; "
         "sys.setrecursionlimit(200); "
         "channel = Channel(socket.socket(fileno=int(sys.argv[1]))); "
-        "monitor_action(channel, ActionJob(sys.argv[2], 'chain', {'folder': sys.argv[3]}, {}), 60)"
+        "monitor_action(channel, ActionJob(sys.argv[2], 'chain', {'folder': sys.argv[3]}, {}), TimeLimit(60, 60))"
     )
     command = [sys.executable, "-c", code, str(remote.fileno()), str(plugin), str(pids)]
     with contextlib.closing(connection), subprocess.Popen(command, pass_fds=[remote.fileno()]) as monitor:
@@ -202,7 +202,7 @@ def test_the_death_of_the_daemon_kills_all_processes_of_the_action(plugin: Path,
     """After SIGKILL to the process with the runner, nothing of the action is left."""
     code = (
         "import sys; from collective.node.actions.runner import Runner\n"
-        "from collective.node.actions.job import ActionJob\n"
+        "from collective.node.actions.job import ActionJob, TimeLimit\n"
         "Runner().run(ActionJob(sys.argv[1], 'spawn', {'folder': sys.argv[2]}, {}), 60)"
     )
     daemon = subprocess.Popen([sys.executable, "-c", code, str(plugin), str(pids)])
@@ -217,7 +217,7 @@ def test_an_action_can_be_interrupted_under_nohup(plugin: Path) -> None:
     """`nohup collectived &` ignores the terminal's signals; the commands of actions do not."""
     code = (
         "import sys; from collective.node.actions.runner import Runner\n"
-        "from collective.node.actions.job import ActionJob\n"
+        "from collective.node.actions.job import ActionJob, TimeLimit\n"
         "print(Runner().run(ActionJob(sys.argv[1], 'ignored', {}, {}), 60).data['mask'])"
     )
     shell = 'trap "" HUP INT QUIT; exec "$@"'
@@ -269,7 +269,7 @@ def test_processes_of_a_killed_daemon_and_monitor_are_found_by_the_next_daemon(p
     """Without a control group, the token in their environment is what is left."""
     code = (
         "import sys; from collective.node.actions.runner import Runner\n"
-        "from collective.node.actions.job import ActionJob\n"
+        "from collective.node.actions.job import ActionJob, TimeLimit\n"
         "Runner().run(ActionJob(sys.argv[1], 'spawn', {'folder': sys.argv[2]}, {}, token='abc123'), 60)"
     )
     daemon = subprocess.Popen([sys.executable, "-c", code, str(plugin), str(pids)])
@@ -289,7 +289,7 @@ def test_a_stopped_fork_server_is_replaced(plugin: Path) -> None:
     """An action runs if there is time for it, the next one runs, and the process with the runner can end."""
     code = (
         "import os, signal, sys, time; from collective.node.actions.fork_server import ForkServer\n"
-        "from collective.node.actions.runner import Runner; from collective.node.actions.job import ActionJob\n"
+        "from collective.node.actions.runner import Runner; from collective.node.actions.job import ActionJob, TimeLimit\n"
         "server = ForkServer(); runner, job = Runner(None, server), ActionJob(sys.argv[1], 'fine', {}, {})\n"
         "print(runner.run(job, 10).statuscode)\n"
         "os.kill(server.pid, signal.SIGSTOP); began = time.monotonic()\n"

@@ -1,4 +1,4 @@
-"""Read a registry before somebody asks for it: while it answers, a program imports modules and creates clients."""
+"""Read a registry before its contents are needed: while it answers, a program imports modules and creates clients."""
 
 from __future__ import annotations
 

@@ -95,8 +95,8 @@ def _monitor(connection: int) -> NoReturn:
     try:
         channel = Channel(socket.socket(fileno=connection))
         with suppress(EOFError):  # the daemon has given up, or has died: nothing is to run
-            job, timeout, group = pickle.loads(channel.receive(LONGEST_JOB))  # noqa: S301 - from the daemon
-            monitor_action(channel, job, timeout, group)
+            job, limit, group = pickle.loads(channel.receive(LONGEST_JOB))  # noqa: S301 - from the daemon
+            monitor_action(channel, job, limit, group)
         exit_code = 0
     finally:
         os._exit(exit_code)

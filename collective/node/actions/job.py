@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 LARGEST_RESULT = 8 * 1024 * 1024  # bytes of JSON that an action may return
 LARGEST_MESSAGE = LARGEST_RESULT + 64 * 1024  # bytes that are read from a worker, whatever it writes
@@ -36,6 +36,13 @@ class ProgramCall:
     request: Mapping[str, Any]
     settings: Mapping[str, Any] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+class TimeLimit(NamedTuple):
+    """The seconds that an action may take as a whole, and those that are left when its monitor has started."""
+
+    whole: float
+    left: float
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,7 @@ from collective.node.actions.job import (
     TIMEOUT,
     ActionJob,
     ActionResult,
+    TimeLimit,
     failed_result,
 )
 from collective.node.actions.output_log import OutputLog, readable
@@ -42,8 +43,8 @@ _LONGEST_ORDER = 4096  # bytes of what the daemon sends
 _CHUNK = 1 << 20  # bytes of one read from the worker's pipe
 
 
-def monitor_action(connection: Channel, job: ActionJob, timeout: float, group: Group | None = None) -> None:
-    """Run `job` for at most `timeout` seconds in `group`, and send one encoded result over `connection`.
+def monitor_action(connection: Channel, job: ActionJob, limit: TimeLimit, group: Group | None = None) -> None:
+    """Run `job` in `group` until its time is over, and send one encoded result over `connection`.
 
     This is the main function of the monitor's process.
     """
@@ -68,7 +69,7 @@ def monitor_action(connection: Channel, job: ActionJob, timeout: float, group: G
     os.close(log.writer)
     result: bytes | ActionResult = failed_result("the action's monitor process failed", reason=CRASHED)
     try:
-        result = _watch(worker, result_pipe, log, connection, time.monotonic() + timeout)
+        result = _watch(worker, result_pipe, log, connection, limit)
     finally:
         if isinstance(result, ActionResult):
             _kill_all(group)
@@ -105,11 +106,13 @@ def _refuse(connection: Channel, group: Group | None, error: OSError) -> None:
         group.release()
 
 
-def _watch(worker: int, result_pipe: int, log: OutputLog, connection: Channel, deadline: float) -> bytes | ActionResult:
+def _watch(
+    worker: int, result_pipe: int, log: OutputLog, connection: Channel, limit: TimeLimit
+) -> bytes | ActionResult:
     """Return what the worker wrote, or an ActionResult that says how it ended; then its processes must be killed."""
     written = bytearray()
     process = os.pidfd_open(worker)
-    timeout = round(deadline - time.monotonic(), 1)
+    deadline = time.monotonic() + limit.left
     with selectors.DefaultSelector() as selector:
         for source in (result_pipe, log.reader, process, connection.fileno()):
             selector.register(source, selectors.EVENT_READ)
@@ -127,7 +130,7 @@ def _watch(worker: int, result_pipe: int, log: OutputLog, connection: Channel, d
                 while len(written) <= LARGEST_MESSAGE and readable(result_pipe) and _read_chunk(result_pipe, written):
                     pass
                 return _exit_result(worker, written)
-    message = f"Timed out after {timeout:g} s: all processes of the action were killed"
+    message = f"Timed out after {limit.whole:g} s: all processes of the action were killed"
     return failed_result(f"{message} (limits: 'timeout' of the DDL, -t of the call)", reason=TIMEOUT)
 
 

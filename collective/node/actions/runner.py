@@ -32,6 +32,7 @@ from collective.node.actions.job import (
     TIMEOUT,
     ActionJob,
     ActionResult,
+    TimeLimit,
     failed_result,
 )
 
@@ -73,12 +74,12 @@ class Runner:
                 return failed_result(cancelled, reason=CANCELLED)
             self._running.append(run)
         try:
-            return self._run(run, job, time.monotonic() + timeout)
+            return self._run(run, job, timeout, time.monotonic() + timeout)
         finally:
             with self._lock:
                 self._running.remove(run)
 
-    def _run(self, run: _Run, job: ActionJob, deadline: float) -> ActionResult:
+    def _run(self, run: _Run, job: ActionJob, timeout: float, deadline: float) -> ActionResult:
         try:
             monitor = self._fork_server.start(job.modules)
         except (OSError, EOFError, RuntimeError) as error:
@@ -88,7 +89,7 @@ class Runner:
             if left <= 0:
                 return failed_result("the action was not started: its process came too late", reason=TIMEOUT)
             group = self._groups.make()
-            result = self._received(run, monitor.channel, (job, left, group))
+            result = self._received(run, monitor.channel, (job, TimeLimit(timeout, left), group))
             if result is None:
                 monitor.kill()
                 _end_processes(job, monitor.pid, group)
@@ -100,7 +101,7 @@ class Runner:
             monitor.close()
 
     def _received(
-        self, run: _Run, channel: Channel, arguments: tuple[ActionJob, float, Group | None]
+        self, run: _Run, channel: Channel, arguments: tuple[ActionJob, TimeLimit, Group | None]
     ) -> ActionResult | None:
         """Return the result of a monitor's job; None if it has died or does not send one in time."""
         channel.limit(_STEP)
@@ -110,7 +111,7 @@ class Runner:
                 run.channel = channel
                 if run.order:
                     _end(run, run.order)
-            if not channel.wait(arguments[1] + _GRACE):
+            if not channel.wait(arguments[1].left + _GRACE):
                 return None
             text = channel.receive(LARGEST_MESSAGE).decode()
         except (EOFError, OSError):
