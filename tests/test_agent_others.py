@@ -110,8 +110,8 @@ def test_processes_of_the_daemon_are_listed_as_protected_and_get_no_signal(tmp_p
         found = network.fleet.call("process", "list", helpers).wait().replies["web1"].data["processes"]
         # The fork server of this node is a parent of each action, and is not listed at all.
         assert [one for one in found if one["ppid"] == os.getpid()] == []
-        sent = network.fleet.call("process", "signal", {**helpers, "signal": "KILL"}, dry_run=True).wait()
-        announced = sent.replies["web1"].data["processes"]
+        outcomes = network.fleet.call("process", "signal", {**helpers, "signal": "KILL"}, dry_run=True).wait()
+        announced = outcomes.replies["web1"].data["processes"]
         assert [one for one in announced if one["ppid"] == os.getpid()] == []
 
 
