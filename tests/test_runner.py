@@ -289,7 +289,7 @@ def test_a_stopped_fork_server_is_replaced(plugin: Path) -> None:
     """An action runs if there is time for it, the next one runs, and the process with the runner can end."""
     code = (
         "import os, signal, sys, time; from collective.node.actions.fork_server import ForkServer\n"
-        "from collective.node.actions.runner import Runner; from collective.node.actions.job import ActionJob, TimeLimit\n"
+        "from collective.node.actions.runner import Runner; from collective.node.actions.job import ActionJob\n"
         "server = ForkServer(); runner, job = Runner(None, server), ActionJob(sys.argv[1], 'fine', {}, {})\n"
         "print(runner.run(job, 10).statuscode)\n"
         "os.kill(server.pid, signal.SIGSTOP); began = time.monotonic()\n"
