@@ -41,8 +41,9 @@ def meets(folder: Path, name: str, other: str) -> str:
 
 
 def starved(running: Daemon) -> bool:
-    """Return whether the daemon has felt the limit."""
-    return "raise TasksMax" in running.log or "Resource temporarily unavailable" in running.log
+    """Return whether the daemon, or a process of an action, has met the limit."""
+    failed = any(line["event"] == "outcome" and line["statuscode"] for line in running.audit)
+    return failed or "raise TasksMax" in running.log or "Resource temporarily unavailable" in running.log
 
 
 @pytest.mark.failure(failures.RESOURCE, "no further thread or process can be started for a while (pids.max)")
