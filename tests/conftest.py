@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import logging
 import os
 import signal
 import uuid
@@ -34,6 +35,15 @@ if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
 make_neutral()  # before anything is collected: some values are read once
 hypothesis.settings.register_profile("any machine", deadline=None)  # how long an example takes depends on its load
 hypothesis.settings.load_profile("any machine")
+
+
+@pytest.fixture(autouse=True)
+def _unchanged_log_level() -> Iterator[None]:
+    """Restore the level of the product's logger, which each command sets: later tests read its records."""
+    logger = logging.getLogger("collective")
+    before = logger.level
+    yield
+    logger.setLevel(before)
 
 
 @pytest.fixture
