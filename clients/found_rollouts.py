@@ -42,7 +42,7 @@ def find(config: ClientConfig, wanted: str) -> FoundRollout:
     if wanted == saved_runs.LAST:
         rollouts = every(config)
         if not rollouts:
-            raise UsageError("there is no rollout")
+            raise UsageError("no rollouts are recorded")
         return max(rollouts, key=lambda one: one.entry.time)
     if not 4 <= len(wanted) <= _ID or set(wanted) - set("0123456789abcdef"):
         hint = suggest(wanted, [saved_runs.LAST], "use an ID, its first 4 or more digits, or last")
@@ -51,7 +51,7 @@ def find(config: ClientConfig, wanted: str) -> FoundRollout:
     for one in reversed(every(config, wanted)):  # a shared record counts more than the copy on this machine
         found[one.entry.run] = one
     if not found:
-        raise UsageError(f"there is no rollout '{wanted}' ('crpc run list --all' lists them)")
+        raise UsageError(f"unknown rollout '{wanted}' ('crpc run list --all' lists them)")
     if len(found) > 1:
         raise UsageError(f"run '{wanted}': {plural(len(found), 'run')} begin with it (use more digits)")
     return next(iter(found.values()))

@@ -32,7 +32,7 @@ def make_local_parser() -> Parser:
 
 
 def run_local(args: argparse.Namespace) -> int:
-    """Print the facts; return 0, or 1 if there is no such fact."""
+    """Print the facts; return 0, or 1 if the fact is missing."""
     from collective import local_facts
     from collective.filters.paths import look_up
 

@@ -1,7 +1,7 @@
 """Jinja2 in a sandbox, for templates of all kinds: files, modules and private attributes are unreachable.
 
     environment = Sandbox(undefined=StrictUndefined, finalize=…)
-    written(environment.from_string(source), values)
+    rendered(environment, source, values, most, "motd.j2")
 
 Members of mappings win over the methods of Python's dict, so that a fact may be called `items` or `values`.
 """
@@ -15,9 +15,12 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-from jinja2 import Template
+from jinja2 import Template, TemplateError
+from jinja2.exceptions import SecurityError
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from collective.errors import ConfigError
 
 RENDER_SECONDS = 10.0  # for one template or expression
 LARGEST_VALUE = 1024 * 1024  # items of a string or list that an expression multiplies, and bits of a number
@@ -55,6 +58,19 @@ def written(template: Template, values: Mapping[str, Any], most: int) -> str:
                 raise TooMuchText(f"writes more than {most} characters")
             parts.append(part)
     return "".join(parts)
+
+
+def rendered(environment: Sandbox, source: str, values: Mapping[str, Any], most: int, where: str) -> str:
+    """Return the text of the template `source`, as `written`; raise ConfigError, which begins with `where`."""
+    try:
+        return written(environment.from_string(source), values, most)
+    except (TemplateError, SecurityError) as error:
+        line = f" (line {error.lineno})" if getattr(error, "lineno", None) else ""  # type: ignore[attr-defined]
+        raise ConfigError(f"{where}: {error.message or error}{line}") from None
+    except TooMuchText as error:
+        raise ConfigError(f"{where}: {error}") from None
+    except Exception as error:  # what an expression of the template raises: 1 / 0, a wrong type
+        raise ConfigError(f"{where}: {type(error).__name__}: {error}") from None
 
 
 @contextmanager

@@ -55,8 +55,8 @@ DAMAGED: list[tuple[str, Change, int, str]] = [
     ("plan", plan_without("approvals"), 4, "its plan cannot be read"),
     ("plan", plan_without("nodes"), 4, "its plan cannot be read"),
     ("plan", plan_without("signature"), 4, "its plan cannot be read"),
-    ("request", lambda event: event.update(expected=5), 64, "there is no rollout"),
-    ("begin", lambda event: event.update(time="x"), 64, "there is no rollout"),
+    ("request", lambda event: event.update(expected=5), 64, "no rollouts are recorded"),
+    ("begin", lambda event: event.update(time="x"), 64, "no rollouts are recorded"),
 ]
 
 

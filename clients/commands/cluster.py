@@ -91,7 +91,7 @@ def _add_join(join: Parser) -> None:
         help="take the place of a node that was not heard of for this long (60s, at least 20s)",
     )
     group.add_argument(
-        "--wait", type=options.seconds, metavar="DURATION", help="give up when there is no place after this time"
+        "--wait", type=options.seconds, metavar="DURATION", help="exit if no place is free after this time"
     )
 
 
@@ -218,13 +218,13 @@ def _leave(args: argparse.Namespace) -> int:
     table, file = _table(config, args.name), _file(config, args.name)
     with file.locked():
         left = joining.leave(args.name, config.identity, table, file)
-    write(f"{args.name}: {'gave up the place of' if left else 'there is no place of'} '{config.identity}'\n")
+    write(f"{args.name}: {'released the place of' if left else 'has no place of'} '{config.identity}'\n")
     return 0
 
 
 def _table(config: NodeConfig, name: str) -> ClusterTable:
     if config.registry != "dynamodb":
-        raise UsageError("cluster: there is no registry (registry: none in node.yaml)")
+        raise UsageError("cluster: needs a registry (node.yaml has registry: none)")
     from collective.cluster.table import ClusterTable
 
     return ClusterTable.connect(config.collective, name)

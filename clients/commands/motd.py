@@ -57,22 +57,12 @@ def run(arguments: Sequence[str]) -> int:
 
 def _rendered(template: Path | None, values: Mapping[str, Any]) -> str:
     """Return the text of a template; raise ConfigError, naming the file, for one with an error."""
-    from jinja2 import ChainableUndefined, TemplateError
-    from jinja2.exceptions import SecurityError
+    from jinja2 import ChainableUndefined
 
-    from collective.sandbox import Sandbox, TooMuchText, written
+    from collective.sandbox import Sandbox, rendered
 
     environment = Sandbox(undefined=ChainableUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_visible)
-    where = template or "motd.j2"
-    try:
-        text = written(environment.from_string(_source(template)), values, MOST_TEXT)
-    except (TemplateError, SecurityError) as error:
-        line = f" (line {error.lineno})" if getattr(error, "lineno", None) else ""  # type: ignore[attr-defined]
-        raise ConfigError(f"{where}: {error.message or error}{line}") from None
-    except TooMuchText as error:
-        raise ConfigError(f"{where}: {error}") from None
-    except Exception as error:  # what an expression of the template raises: 1 / 0, a wrong type
-        raise ConfigError(f"{where}: {type(error).__name__}: {error}") from None
+    text = rendered(environment, _source(template), values, MOST_TEXT, str(template or "motd.j2"))
     return escape_lines(text if text.endswith("\n") else f"{text}\n")
 
 

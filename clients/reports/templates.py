@@ -11,15 +11,13 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from jinja2 import ChainableUndefined, TemplateError
-from jinja2.exceptions import SecurityError
+from jinja2 import ChainableUndefined
 
 from collective.clients.render.formatting import in_words
 from collective.clients.render.width import head, pad
 from collective.clients.reports.content import FORMATS, Content, shown
 from collective.clients.reports.definition import Column, Report
-from collective.errors import ConfigError
-from collective.sandbox import Sandbox, TooMuchText, written
+from collective.sandbox import Sandbox, rendered
 
 MOST_OUTPUT = 64 * 1024 * 1024  # characters of all pages
 
@@ -65,15 +63,7 @@ def _environment() -> Sandbox:
 
 
 def _rendered(environment: Sandbox, report: Report, key: str, source: str, values: dict[str, Any]) -> str:
-    try:
-        return written(environment.from_string(source), values, MOST_OUTPUT)
-    except (TemplateError, SecurityError) as error:
-        line = f" (line {error.lineno})" if getattr(error, "lineno", None) else ""  # type: ignore[attr-defined]
-        raise ConfigError(f"{report.path}: {key}: {error.message or error}{line}") from None
-    except TooMuchText as error:
-        raise ConfigError(f"{report.path}: {key}: {error}") from None
-    except Exception as error:  # what an expression of the template raises: 1 / 0, a wrong type
-        raise ConfigError(f"{report.path}: {key}: {type(error).__name__}: {error}") from None
+    return rendered(environment, source, values, MOST_OUTPUT, f"{report.path}: {key}")
 
 
 def _text(value: Any) -> Any:

@@ -11,7 +11,7 @@ def describe(name: str, stored: StoredCluster, now: float) -> dict[str, Any]:
     """Return the members of the document; `now` is the servers' time."""
     state = stored.state
     if state is None:
-        raise ValueError("there is no such cluster")
+        raise ValueError("unknown cluster")
     return {
         "cluster": name,
         "size": state.size,

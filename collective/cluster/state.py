@@ -124,7 +124,7 @@ class ClusterState:
 
 @dataclass(frozen=True)
 class StoredCluster:
-    """A cluster as it was read: `version` is for the next write, 0 when there is no item.
+    """A cluster as it was read: `version` is for the next write, 0 when the item does not exist.
 
     `beats` count the renewals of each place, by number, and `seen` are their times by the servers' clock.
     """

@@ -187,8 +187,10 @@ def _step_of_begun(state: ClusterState, place: ClusterPlace, beginning: ClusterB
     if any(_is_beginning(one, beginning, seen) for one in state.places):
         return Wait(f"waiting until '{beginning.machine.identity}' has begun it")
     again = replace(beginning, machine=place.machine, token=place.token)
-    anew = replace(state, beginning=again).with_place(replace(place, replaces=()))  # there is nothing to remove from
-    return Write(anew, f"this node begins it in place of '{beginning.machine.identity}'")
+    restarted = replace(state, beginning=again).with_place(
+        replace(place, replaces=())
+    )  # the cluster begins empty, so no member is removed from it
+    return Write(restarted, f"this node begins it in place of '{beginning.machine.identity}'")
 
 
 def _is_beginning(place: ClusterPlace, beginning: ClusterBeginning, seen: ObservedPlaces) -> bool:

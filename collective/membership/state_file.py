@@ -66,7 +66,7 @@ class StateFile:
 
     @property
     def cursor(self) -> str | None:
-        """Where in the table's stream the stored events end; None if there is no such place."""
+        """Where in the table's stream the stored events end; None without a stream."""
         return self._setting("cursor") or None
 
     def add(self, events: Sequence[Event], removed: Iterable[str] = (), cursor: str | None = None) -> list[Event]:

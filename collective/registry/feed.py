@@ -32,7 +32,7 @@ class Feed(Protocol):
 
     @property
     def cursor(self) -> str | None:
-        """Where to resume; None if there is no such place."""
+        """Where to resume; None without a stream."""
         ...
 
     def resume(self, cursor: str | None) -> None:

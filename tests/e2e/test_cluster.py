@@ -132,7 +132,7 @@ def test_machines_form_a_cluster_and_a_successor_takes_a_place(machines: Cluster
     assert len({line[3] for line in started}) == 1
     assert sorted(started[0][3].split(",")) == [f"app{number}=http://127.0.3.{number}:80" for number in (1, 2, 3)]
     assert machines.kill("app3", signal.SIGTERM) == 143  # the program was ended by SIGTERM
-    assert machines.crpc("app3", "cluster", "leave", "app").stdout == "app: gave up the place of 'app3'\n"
+    assert machines.crpc("app3", "cluster", "leave", "app").stdout == "app: released the place of 'app3'\n"
     hook = f"echo removed {{replaced}} {{replaced_peer}} for {{peer}} >> {lines}"
     machines.start("app4", *words, "--address", "127.0.3.4", "--on-replace", hook)
     wait_until(lambda: len(lines.read_text().splitlines()) == 5, 30, lambda: machines.log("app4"))
