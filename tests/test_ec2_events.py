@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -55,8 +57,9 @@ class WatchedInstances(WatchedRegistry):
 
 
 @pytest.fixture
-def world() -> WatchedInstances:
-    return WatchedInstances()
+def world() -> Iterator[WatchedInstances]:
+    with closing(WatchedInstances()) as world:
+        yield world
 
 
 def test_a_terminated_instance_is_failed_at_once(world: WatchedInstances) -> None:
