@@ -79,11 +79,11 @@ def test_a_terminated_instance_is_failed_at_once(world: WatchedInstances) -> Non
 
 def test_a_failure_by_termination_does_not_settle() -> None:
     """Failures are reported without the delay of other changes."""
-    world = WatchedInstances(settle=30.0)
-    world.node("a")
-    world.step()
-    world.receive(event())
-    assert world.step() == ["failed a"]
+    with closing(WatchedInstances(settle=30.0)) as world:
+        world.node("a")
+        world.step()
+        world.receive(event())
+        assert world.step() == ["failed a"]
 
 
 def test_a_replacement_joins(world: WatchedInstances) -> None:
