@@ -100,9 +100,10 @@ def test_an_invalid_watch_is_refused(tmp_path: Path, text: str, error: str) -> N
 
 
 def test_a_user_that_does_not_exist_is_refused(tmp_path: Path) -> None:
-    """A daemon does not start with a watch that it cannot run."""
+    """A daemon does not start with a watch that it cannot run, and leaves no state file open."""
     with pytest.raises(ConfigError, match=r"^watches.w.user: user 'no-such-user' does not exist on this node"):
         make(tmp_path, MemoryRegistry(), exec="true", user="no-such-user")
+    make(tmp_path, MemoryRegistry(), exec="true").stop()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can run a command as another user")
