@@ -62,9 +62,9 @@ def test_a_failure_is_reported_when_it_is_confirmed(world: WatchedRegistry) -> N
     world.put("a")
     world.step()
     world.answers.dead = {"a"}
-    assert world.step(14) == []
+    assert world.step(12) == []
     assert world.answers.asked == []
-    assert world.step(2) == []
+    assert world.step(1) == []
     assert world.answers.asked == ["a"]
     [event] = world.events(1)
     assert (event.kind, event.member.state, event.reason) == ("failed", "failed", "its queue is not read")
