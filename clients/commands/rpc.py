@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from collective.clients import (
     apps,
     ddl_source,
     detached,
+    input_options,
     job_options,
     lookup,
     options,
@@ -35,6 +36,7 @@ from collective.suggestions import suggest
 
 if TYPE_CHECKING:
     from collective.catalog import Catalog
+    from collective.clients.parser import Parser
     from collective.config import ClientConfig
     from collective.ddl import Action
     from collective.fleet.call import Call
@@ -54,8 +56,17 @@ def run(arguments: Sequence[str]) -> int:
         return verb.run(rest[1:])
     if not _HELP.isdisjoint(rest):
         return _print_help(parser.parse_args([agent, *(word for word in rest if word not in _HELP)]))
-    args = parser.parse_args([agent, *rest])
+    words = input_options.as_words([agent, *rest], parser, lambda: _inputs(parser, [agent, *rest]))
+    args = parser.parse_args(words)
     return perform(args, args.words)
+
+
+def _inputs(parser: Parser, words: Sequence[str]) -> Collection[str]:
+    """Return the inputs of the action in the words of a command line that may have options which are inputs."""
+    given = {name: lookup.option_value(words, name, short) for name, short in (("--config", ""), ("--target", "-T"))}
+    options_ = [f"{name}={value}" for name, value in given.items() if value is not None]
+    catalog = options.catalog(parser.parse_args([*words[:2], *options_]), words[0])
+    return _action(catalog, words[:2]).inputs
 
 
 def perform(args: argparse.Namespace, words: Sequence[str]) -> int:
@@ -177,7 +188,7 @@ def _print_help(args: argparse.Namespace) -> int:
         page = describe_action(action, text_width())
         parser = make_parser(usage=argparse.SUPPRESS, description=None)
         parser.epilog = examples_epilog([example(action)])
-        head, tail = usage(action), parser.format_help()
+        head, tail = usage(action) + input_options.usage(parser, action.inputs), parser.format_help()
     write(f"usage: {head}\n\n{page}\n{tail}")
     return 0
 
