@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from collective.config_values import check_names, converted, json_type
 from collective.errors import ConfigError, UsageError
 from collective.ownership import replaceable
+from collective.quick_yaml import read_quickly
 from collective.suggestions import suggest
 from collective.user_folders import user_folder
 
@@ -272,9 +273,7 @@ def _find(name: str) -> Path:
 
 
 def _load(role: type[Config], path: Path) -> Config:
-    from collective.yaml_file import read_yaml  # importing PyYAML takes 15 ms, and a help page does not need it
-
-    values = read_yaml(path)
+    values = read_quickly(path)
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: must be a mapping, not {json_type(values)}")
     hints = typing.get_type_hints(role)
