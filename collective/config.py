@@ -17,7 +17,6 @@ from typing import Any, TypeVar
 from collective.config_values import check_names, converted, json_type
 from collective.errors import ConfigError, UsageError
 from collective.ownership import replaceable
-from collective.quick_yaml import read_quickly
 from collective.suggestions import suggest
 from collective.user_folders import user_folder
 
@@ -273,7 +272,9 @@ def _find(name: str) -> Path:
 
 
 def _load(role: type[Config], path: Path) -> Config:
-    values = read_quickly(path)
+    from collective.yaml_file import read_yaml  # importing PyYAML takes 10 ms, and a help page does not need it
+
+    values = read_yaml(path)
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: must be a mapping, not {json_type(values)}")
     hints = typing.get_type_hints(role)
