@@ -31,12 +31,6 @@ def as_words(words: Sequence[str], parser: Parser, inputs: Callable[[], Collecti
     return found + rest
 
 
-def usage(parser: Parser, inputs: Collection[str]) -> str:
-    """Return a line for the help page of an action: which inputs can be given as options."""
-    free = [f"--{name}" for name in inputs if f"--{name}" not in parser.all_options]
-    return f"\n       inputs as options: {', '.join(free)}" if free else ""
-
-
 def _input(option: str, parser: Parser, inputs: Callable[[], Collection[str]]) -> str | None:
     """Return the input that an option is for; `--max-size` is for `max_size` too."""
     if not option.startswith("--") or option in parser.all_options:

@@ -188,7 +188,7 @@ def _print_help(args: argparse.Namespace) -> int:
         page = describe_action(action, text_width())
         parser = make_parser(usage=argparse.SUPPRESS, description=None)
         parser.epilog = examples_epilog([example(action)])
-        head, tail = usage(action) + input_options.usage(parser, action.inputs), parser.format_help()
+        head, tail = usage(action), parser.format_help()
     write(f"usage: {head}\n\n{page}\n{tail}")
     return 0
 
