@@ -44,7 +44,7 @@ class Distribution:
 
 @dataclass(frozen=True)
 class Content:
-    """What a report shows. `totals` of all rows are texts, one for each column; `nodes` are those of the rows."""
+    """What a report shows. `totals` has a string for each column; `nodes` are those of the rows."""
 
     report: Report
     columns: list[Column]
