@@ -23,7 +23,7 @@ def render(document: Mapping[str, Any], template: Path | None = None) -> tuple[s
     """Return the title and the text of an event; raise ConfigError, naming the file, for a template with an error."""
     if template is None:
         return _title(document), "\n".join(escape_lines(line) for line in _lines(document))
-    title, _, body = _rendered(template, document).strip("\n").partition("\n")
+    title, _, body = escape_lines(_rendered(template, document)).strip("\n").partition("\n")
     return title, body or title
 
 

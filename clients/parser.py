@@ -16,7 +16,7 @@ import os
 import re
 import sys
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, cast
 
@@ -175,6 +175,11 @@ class Parser(argparse.ArgumentParser):
     def options(self) -> dict[str, argparse.Action]:
         """The options of this parser by name, such as `-t` and `--timeout`, without those that no page shows."""
         return {name: one for name, one in self._option_string_actions.items() if one.help is not argparse.SUPPRESS}
+
+    @property
+    def all_options(self) -> Collection[str]:
+        """The names of all options, also of those that no page shows."""
+        return self._option_string_actions.keys()
 
     def format_usage(self) -> str:
         """Return a short usage line: the words, required options, and `[options]` for the others."""

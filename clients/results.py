@@ -109,6 +109,14 @@ class CallOutput:
                 write_event(reply_event(record, self.view), stream)
         self.write_end(stream)
 
+    def write_reply(self, reply: Reply) -> None:
+        """Print the event of a reply, unless `--where` drops it."""
+        from collective.clients.render.json_document import reply_event, write_event
+        from collective.clients.render.records import matching, of_reply
+
+        for record in matching([of_reply(reply, self.call.action)], self.view):
+            write_event(reply_event(record, self.view), sys.stdout)
+
     def write_end(self, stream: TextIO) -> None:
         """Write the last event."""
         from collective.clients.render.json_document import end_event, write_event
@@ -268,16 +276,12 @@ def _end_at_once(_signal: int, _frame: object) -> None:
 
 
 def _receive(shown: CallOutput, call: Call) -> None:
-    from collective.clients.render.json_document import reply_event, write_event
-    from collective.clients.render.records import matching, of_reply
-
     with _display(shown, call) as display:
         for reply in call:
             display.take(reply)
             shown.on_reply(reply)
             if shown.streams:
-                for record in matching([of_reply(reply, call.action)], shown.view):
-                    write_event(reply_event(record, shown.view), sys.stdout)
+                shown.write_reply(reply)
 
 
 def _display(shown: CallOutput, call: Call) -> displays.NoDisplay:

@@ -279,7 +279,7 @@ def _find(name: str) -> Path:
 
 
 def _load(role: type[Config], path: Path, defaults: Mapping[str, Any] | None = None) -> Config:
-    from collective.yaml_file import read_yaml  # importing PyYAML takes 15 ms, and a help page does not need it
+    from collective.yaml_file import read_yaml  # importing PyYAML takes 10 ms, and a help page does not need it
 
     values = read_yaml(path)
     if not isinstance(values, dict):

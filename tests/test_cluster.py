@@ -12,7 +12,7 @@ from support.clusters import ClusterWorld, JoiningMachine
 from collective.cluster.joining import leave
 from collective.cluster.place_file import KeptPlace, PlaceFile
 from collective.cluster.state import decode
-from collective.cluster.steps import LEASE, REPLACE_AFTER
+from collective.cluster_lease import LEASE, REPLACE_AFTER
 from collective.errors import ClusterRefused, ConfigError, Unreachable, UsageError
 
 SEEDS = [int(word) for word in os.environ.get("CLUSTER_SEEDS", "1 2 3").split()]

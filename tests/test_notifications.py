@@ -235,6 +235,14 @@ def test_a_template_writes_title_and_text(tmp_path: Path) -> None:
     assert render(ENDED, path) == ("package: fail", "web2")
 
 
+def test_a_template_passes_no_control_characters_on(tmp_path: Path) -> None:
+    """What a node says can begin no header line of a mail, and cannot control the terminal that shows it."""
+    path = tmp_path / "text.j2"
+    path.write_text("{{ failures[0].message }}\n{{ failures[0].message }}")
+    document = {**ENDED, "failures": [{"node": "web2", "message": "a\rBcc: b@c\x1b[31m\u202e"}]}
+    assert render(document, path) == ("a\\rBcc: b@c\\x1b[31m\\u202e",) * 2
+
+
 @pytest.mark.parametrize(
     ("template", "message"),
     [
