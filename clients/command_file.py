@@ -126,7 +126,8 @@ def _narrow(args: argparse.Namespace, command: CommandFile) -> None:
     if command.nodes is not None:
         _refuse_expressions(args, command)
         args.with_identity = [f"{command.nodes}&{text}" for text in args.with_identity] or [command.nodes]
-    args.display = args.display or command.display
+    if args.output == "text":  # other forms have all replies, unless the command line asks for less
+        args.display = args.display or command.display
 
 
 def _refuse_expressions(args: argparse.Namespace, command: CommandFile) -> None:

@@ -102,6 +102,7 @@ class Parser(argparse.ArgumentParser):
         )
         self.register("action", None, Once)
         self.register("action", "parsers", Verbs)
+        self.file_forms: tuple[str, ...] = ()  # suffixes of --output-file that only this command has
         self._words: list[str] = []
         self._variables: dict[str, tuple[str, Any]] = {}
         self._forms = self.add_argument_group("output options")
@@ -246,7 +247,7 @@ class Parser(argparse.ArgumentParser):
                 if value is not None:
                     from_variables[dest] = variable
         if args.output_file is not None:
-            check_output_file(args.output_file)
+            check_output_file(args.output_file, self.file_forms)
         if args.log_file is not None:
             log_to(args.log_file)
         if args.verbose:

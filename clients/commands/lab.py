@@ -125,8 +125,8 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _start(layout: Layout, args: argparse.Namespace) -> int:
+    env = control.command(layout, "env")  # before the lab's variables are set, which make it the default
     control.start(layout, args.nodes, args.endpoint or args.server)
-    env = control.command(layout, "env")
     text = (
         f'{plural(args.nodes, "node")} running; to point crpc at the lab: eval "$({env})"\n'
         f"Actions run on this machine, as {user_name()}.\n"
