@@ -31,6 +31,17 @@ _UNKNOWN = re.compile(r"unrecognized arguments: (-[^ =]*).*", re.DOTALL)
 _EXTRA = re.compile(r"unrecognized arguments: (.*)", re.DOTALL)
 _IGNORED = re.compile(r".*: ignored explicit argument '(.*)'", re.DOTALL)
 _CHOICE = re.compile(r"(.*: invalid choice: '(.*)') \(choose from (.*)\)", re.DOTALL)
+# Options of other programs, and what they are here.
+_MEANT = {
+    "--jq": "--jmespath",
+    "--query": "--jmespath",
+    "--format": "--output",
+    "--filter": "--where",
+    "--sort-by": "--sort",
+    "--order": "--sort",
+    "--columns": "--fields",
+    "--selector": "--select",
+}
 _EXAMPLES = "examples:\n"
 
 
@@ -204,7 +215,9 @@ class Parser(argparse.ArgumentParser):
         hint = f"see '{self.prog} --help'"
         if unknown := _UNKNOWN.fullmatch(message):
             message = f"unknown option '{unknown[1]}'"
-            hint = suggest(unknown[1], self._all_options(), hint)
+            known = self._all_options()
+            meant = _MEANT.get(unknown[1])
+            hint = f"did you mean '{meant}'?" if meant in known else suggest(unknown[1], known, hint)
         elif extra := _EXTRA.fullmatch(message):
             message = f"unexpected argument '{extra[1]}'"
         elif choice := _CHOICE.fullmatch(message):
