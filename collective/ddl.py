@@ -189,7 +189,8 @@ class Action:
             message = f"{self._label}: its outputs could not be checked within {OUTPUT_SECONDS:.0f} s"
             raise Failed(message, reason="invalid_output") from None
         if error is not None:
-            message = f"{self._label}: does not match its DDL: {describe_mismatch(error, 'output', self.secrets)}"
+            mismatch = describe_mismatch(error, "output", self.secrets)
+            message = f"{self._label}: does not match its DDL: {mismatch} (change what is returned, or the DDL)"
             raise Failed(message, reason="invalid_output")
         return filled
 

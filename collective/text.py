@@ -30,6 +30,11 @@ def plural(count: int, noun: str, plural_noun: str | None = None) -> str:
     return f"{count} {noun_form(count, noun, plural_noun)}"
 
 
+def signed(number: float, digits: int = 1) -> str:
+    """Return a number with its sign; zero is never negative: `+0.0`, `-1.5`."""
+    return f"{round(number, digits) + 0.0:+.{digits}f}"
+
+
 def noun_form(count: float, noun: str, plural_noun: str | None = None) -> str:
     """Return the form of a noun that belongs to `count`, for a number that is formatted in another way."""
     return noun if count == 1 else plural_noun or noun + "s"

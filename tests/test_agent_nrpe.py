@@ -103,7 +103,7 @@ def test_a_folder_with_too_many_folders_is_refused(tmp_path: Path) -> None:
     """`include_dir=/` would read the whole disk before each check."""
     for number in range(1001):
         (tmp_path / "many" / str(number)).mkdir(parents=True)
-    with pytest.raises(Aborted, match=r"more than 1000 folders are included \(no check is run\)$"):
+    with pytest.raises(Aborted, match=r"more than 200 folders are included \(no check is run\)$"):
         _nrpe_config.read(Path(configured(tmp_path, ["include_dir=many"])["config"]))
 
 
@@ -170,6 +170,13 @@ def test_a_node_that_cannot_run_checks_as_their_user_refuses_them(
         "checks run as 'daemon' (nrpe_user), but this node runs as 'nobody' "
         "(run the node as root, or set 'user: nobody' in settings/nrpe.yaml)"
     )
+
+
+def test_the_first_unknown_options_get_suggestions(tmp_path: Path) -> None:
+    """A file of another program, with thousands of unknown options, does not cost a search for each."""
+    settings = configured(tmp_path, [f"comand_timeout{number}=5" for number in range(12)])
+    reported = list(nrpe.configuration(settings))
+    assert ["did you mean 'command_timeout'?" in line for line in reported] == [True] * 10 + [False] * 2
 
 
 def test_lines_without_effect_are_reported(tmp_path: Path) -> None:

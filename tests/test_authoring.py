@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -55,6 +56,19 @@ def test_a_new_agent_passes_its_check_and_its_test_and_runs(
     assert "1 passed" in run_pytest(tmp_path)
 
 
+def test_the_next_steps_of_a_new_agent_succeed(tmp_path: Path, capsys: Captured) -> None:
+    """`crpc new agent` prints the commands that check, run and test the agent, with an example of each input."""
+    folder = tmp_path / "my agents"
+    kinds = ("text:string", "count:integer", "on:boolean", "names:array", "more:object")
+    inputs = [word for kind in kinds for word in ("--input", kind)]
+    _, out, _ = called(["new", "agent", "banner", "--action", "show", *inputs, "--folder", str(folder)], capsys)
+    steps = [shlex.split(line) for line in out.partition("next:\n")[2].splitlines()]
+    assert [step[0] for step in steps] == ["crpc", "crpc", "pytest"]
+    for _, *words in steps[:2]:
+        assert called(words, capsys)[0] == 0
+    assert "1 passed" in run_pytest(tmp_path, *steps[2][1:])
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -93,8 +107,10 @@ GO = "@action\ndef go(): "
 # What an author writes wrong, and the message: of the loader, or of the reply.
 MISTAKES = {
     "DDL and code disagree": ("@action\ndef go(a): return {'n': 1}", "the inputs differ: ['a'] in the code, [] in"),
+    "no @action": ("def go(): return {'n': 1}", "is not marked as an action (write '@action' above it)"),
+    "another name": ("@action\ndef gone(): return {'n': 1}", "(write a function 'go' marked with '@action')"),
     "async def": ("@action\nasync def go(): return {'n': 1}", "must be a plain function that returns its data ('async"),
-    "wrong type": (GO + "return {'n': '1'}", "does not match its DDL: output 'n': '1' is not of type 'number'"),
+    "wrong type": (GO + "return {'n': '1'}", "'1' is not of type 'number' (change what is returned, or the DDL)"),
     "exception": (GO + "return {}['colour']", "Agent crashed: KeyError: 'colour'; traceback in the node's log"),
     "print": (GO + "print('hello'); return {'n': 1}", "Printed to standard output: 'hello\\n' (6 characters; return"),
     "endless loop": ("@action\ndef go():\n while True: pass", "(limits: 'timeout' of the DDL, -t of the call)"),
@@ -115,7 +131,7 @@ def test_a_typical_mistake_has_one_message_that_says_how_to_fix_it(
     write(tmp_path, code, timeout=1 if mistake == "endless loop" else 5)
     exit_code, out, err = called(["run-local", "odd", "go", "--folder", str(tmp_path)], capsys)
     assert exit_code in (2, 78)
-    assert message in " ".join((out + err).split())
+    assert " ".join((out + err).split()).count(message) == 1
 
 
 @pytest.mark.parametrize(
@@ -210,9 +226,9 @@ def test_a_case_is_a_file(tmp_path: Path) -> None:
         assert message in str(caught.value)
 
 
-def run_pytest(folder: Path) -> str:
+def run_pytest(folder: Path, *words: str) -> str:
     """Run the tests of a folder as an author does, and return the output."""
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests"]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *(words or ["tests"])]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=100).stdout
 
 

@@ -63,7 +63,7 @@ def test_the_fork_server_imports_little(agent: str | None, limit: int) -> None:
     assert len(modules) <= limit
     assert {"botocore", "cryptography", "jsonschema", "multiprocessing", "sqlite3"}.isdisjoint(modules)
     if agent:
-        assert {"hashlib", "logging", "yaml"}.isdisjoint(modules)
+        assert {"dataclasses", "hashlib", "inspect", "logging", "yaml"}.isdisjoint(modules)
 
 
 def test_an_idle_daemon_imports_no_slow_library() -> None:

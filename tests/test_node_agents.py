@@ -84,7 +84,7 @@ INVALID: dict[str, tuple[str | None, str | None, str, str]] = {
     "bad schema": (CODE, description(inputs={"type": "object", "properties": {"at": {"type": "text"}}}), "hammer.json",
                    "'text' is not valid"),
     "another name": (CODE, description("saw"), "hammer.json", "metadata.name is 'saw'"),
-    "another action": (CODE, description(action="sing"), "hammer.py", "action 'sing' is in"),
+    "another action": (CODE, description(action="sing"), "hammer.py", "is missing (write a function 'sing'"),
     "too many parameters": (CODE.replace("at,", "at, color,"), description(), "hammer.py",
                             "the inputs differ: ['at', 'color', 'force'] in the code, ['at', 'force'] in the DDL"),
     "too few parameters": (CODE.replace("at, ", ""), description(), "hammer.py",
@@ -109,7 +109,7 @@ INVALID: dict[str, tuple[str | None, str | None, str, str]] = {
     "syntax error": ("def swing(:", description(), "hammer.py", "cannot be imported: SyntaxError: invalid syntax"),
     "missing import": ("import no_such_module", description(), "hammer.py",
                        "ModuleNotFoundError: No module named 'no_such_module'"),
-    "nothing marked": ("def swing(at): pass", description(), "hammer.py", "action 'swing' is in"),
+    "nothing marked": ("def swing(at): pass", description(), "hammer.py", "is not marked as an action"),
     "null bytes": ("\0", description(), "hammer.py", "cannot be imported: "),
 }  # fmt: skip
 

@@ -53,6 +53,7 @@ def run(arguments: Sequence[str]) -> int:
     from collective.fleet.runs.differences import compare
     from collective.fleet.runs.saved_call import SavedCall
 
+    _check_actions(before, after)
     action = SavedCall(after).action
     found = compare(before, after, action.volatile)
     if args.output == "text":
@@ -61,6 +62,14 @@ def run(arguments: Sequence[str]) -> int:
     paint = output.paint(args)
     output.show(args, Output("diff", document, _COLUMNS, _rows(found), lambda: _text(found, action, paint)))
     return FAILED if found.any else 0
+
+
+def _check_actions(before: SavedRun, after: SavedRun) -> None:
+    """Raise UsageError for runs of different actions, whose replies have nothing to compare."""
+    first, second = (f"{run.begin['agent']} {run.begin['action']}" for run in (before, after))
+    if first != second:
+        names = [saved_runs.short(run.begin["run"]) for run in (before, after)]
+        raise UsageError(f"run {names[0]} is of {first} and run {names[1]} of {second} (compare runs of one action)")
 
 
 def _runs(args: argparse.Namespace) -> tuple[SavedRun, SavedRun]:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shlex
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from collective.clients import output
 from collective.clients.commands import COMMANDS
 from collective.clients.output import Output
 from collective.clients.parser import Parser
 from collective.text import escape_controls
+
+if TYPE_CHECKING:
+    from collective.authoring.skeleton import NewAgent
 
 
 def make_parser() -> Parser:
@@ -53,8 +58,20 @@ def run(arguments: Sequence[str]) -> int:
 
     def text() -> str:
         lines = "".join(f"{escape_controls(path)}\n" for path in paths)
-        return f"{lines}\nnext: crpc check {args.folder}   (then: crpc run-local {args.name} {args.action} …)\n"
+        steps = "".join(f"  {step}\n" for step in _next_steps(made, args.folder))
+        return f"{lines}\nnext:\n{steps}"
 
     document = {"agent": args.name, "action": args.action, "files": paths}
     output.show(args, Output("new", document, ["file"], [[path] for path in paths], text))
     return 0
+
+
+def _next_steps(made: NewAgent, folder: Path) -> Iterator[str]:
+    """Yield the commands that check, run and test the new agent."""
+    where = escape_controls(str(folder))
+    here = where == "."
+    yield shlex.join(["crpc", "check", where])
+    yield shlex.join(
+        ["crpc", "run-local", made.name, made.action, *made.examples(), *([] if here else ["--folder", where])]
+    )
+    yield shlex.join(["pytest", *([] if here else ["--rootdir", where, where])])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import tempfile
 from collections.abc import Iterator
@@ -10,19 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from collective.authoring.folders import AgentFolder
-from collective.catalog import bundled as bundled_ddls
 from collective.errors import ConfigError
 from collective.fleet.fleet import Fleet
-from collective.node.plugins import plugin_set
-from collective.node.plugins.agents import bundled
-from collective.node.plugins.plugin_set import Plugins
 from collective.testing import memory_fleet
 from collective.yaml_file import read_yaml
 
-
-def load(folders: AgentFolder) -> Plugins:
-    """Load the standard agents and those of a folder, as a node does."""
-    return plugin_set.load([bundled(), folders.code], [bundled_ddls(), folders.ddl], folders.settings)
+log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -31,9 +25,11 @@ def local_fleet(folders: AgentFolder, agent: str, facts: Path | None = None) -> 
 
     `facts` is a YAML file with the node's facts. Raises ConfigError if `agent` cannot be loaded.
     """
-    plugins = load(folders)
+    plugins = folders.load(standard=True)
     if problem := plugins.agents.refused.get(agent):
         raise ConfigError(problem)
+    for warning in plugins.agents[agent].warnings if agent in plugins.agents else ():
+        log.warning("agent.warning", extra={"error": warning})
     with tempfile.TemporaryDirectory(prefix="collective-") as folder:
         nodes = {socket.gethostname(): _facts(facts)}
         with memory_fleet(Path(folder), nodes, ddls=[folders.ddl], plugins=plugins) as network:

@@ -20,7 +20,6 @@ from collective import data_ddl, ddl
 from collective.authoring.folders import AgentFolder
 from collective.ddl import Action
 from collective.errors import CollectiveError
-from collective.node.plugins import plugin_set
 
 ERROR, ADVICE = "error", "advice"
 _SECRET = re.compile(r"(?i)pass(word|wd|phrase)|secret|(^|_)(token|pin)($|_)|api_?key|private_?key|credential")
@@ -45,7 +44,7 @@ class Remark:
 def review(folder: Path) -> tuple[list[Remark], int]:
     """Return the remarks about all plugins of a folder, errors first, and the number of DDLs in it."""
     folders = AgentFolder.of(folder)
-    loaded = plugin_set.load([folders.code], [folders.ddl], folders.settings)
+    loaded = folders.load(standard=False)
     errors = [Remark(ERROR, *_parts(line)) for line in loaded.problems]
     paths = [*sorted(folders.ddl.glob("*.json")), *sorted((folders.ddl / "data").glob("*.json"))]
     advice = [one for path in paths for one in _about_ddl(path)]

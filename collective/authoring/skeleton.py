@@ -44,6 +44,10 @@ class NewAgent:
             folder / "tests" / f"test_{self.name}.py": self._test(),
         }
 
+    def examples(self) -> list[str]:
+        """Return an example of each input as `crpc` takes it: NAME=VALUE."""
+        return [f"{name}={_typed(TYPES[kind][1])}" for name, kind in self.inputs.items()]
+
     def _code(self) -> str:
         imports = "from typing import Any\n\n" if {"array", "object"} & {*self.inputs.values()} else ""
         parameters = ", ".join(f"{name}: {TYPES[kind][0]}" for name, kind in self.inputs.items())
@@ -115,6 +119,11 @@ def json_as_python(kind: str) -> str:
     """Return the example value of a type as Python source."""
     value = TYPES[kind][1]
     return f'"{value}"' if isinstance(value, str) else repr(value)
+
+
+def _typed(value: Any) -> str:
+    """Return a value as it is written on a command line."""
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _fields(option: str, words: Sequence[str]) -> dict[str, str]:

@@ -30,7 +30,7 @@ def test_the_page_states_its_numbers() -> None:
     """The numbers of commands and lines in the introduction are those of the page."""
     counted = [sum(len(re.findall(r"^.*\S", block, re.MULTILINE)) for block in blocks(PAGE, one)) for one in
                ("sh", "python", "json")]  # fmt: skip
-    stated = re.search(r"(\d+) commands, (\d+) lines of code and (\d+) lines of DDL", PAGE)
+    stated = re.search(r"(\d+) commands, (\d+) lines of code with its test, and (\d+) lines of DDL", PAGE)
     assert stated
     assert [int(number) for number in stated.groups()] == counted
 
@@ -54,6 +54,7 @@ def test_the_tutorial_leads_to_a_working_agent(tmp_path: Path) -> None:
                                         "--output one:number --output five:number"]  # fmt: skip
     assert "1 DDL: no errors\n" in sections["crpc check ."]
     assert "is above the limit 0" in sections["crpc run-local load status limit=0 || true"]
+    assert "1 passed" in sections["pytest -q tests"]
     assert "Average of 1 Minute" in sections["crpc load status"] + sections["crpc load status"].title()
     assert "is above the limit 0" in sections["crpc load status limit=0 -I node01.lab || true"]
     assert "-1 is less than the minimum of 0" in done.stderr

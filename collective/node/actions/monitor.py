@@ -36,7 +36,7 @@ from collective.node.actions.job import (
 )
 from collective.node.actions.output_log import OutputLog, readable
 from collective.node.actions.worker import run_worker
-from collective.processes import adopt_orphans
+from collective.processes import adopt_orphans, signal_name
 
 _LONGEST_ORDER = 4096  # bytes of what the daemon sends
 _CHUNK = 1 << 20  # bytes of one read from the worker's pipe
@@ -156,13 +156,8 @@ def _exit_result(worker: int, written: bytearray) -> bytes | ActionResult:
     if code == 0 and 0 < len(written) <= LARGEST_MESSAGE:
         return bytes(written)
     if code < 0:
-        return failed_result(f"the action was killed by {_signal_name(-code)}", reason=CRASHED)
+        return failed_result(f"the action was killed by {signal_name(-code)}", reason=CRASHED)
     return failed_result(f"the action's process exited with code {code} before it returned a result", reason=CRASHED)
-
-
-def _signal_name(number: int) -> str:
-    known = {one.value: one.name for one in signal.Signals}
-    return known.get(number, f"signal {number}")  # real-time signals have no names
 
 
 def _kill_all(group: Group | None) -> None:

@@ -99,8 +99,7 @@ def _load_pair(path: Path, ddl_path: Path, settings: Path) -> LoadedAgent:
     module, code = loading.import_code(path)
     functions = {name: thing for name, thing in vars(module).items() if is_action(thing)}
     for name in sorted(functions.keys() ^ described.actions.keys()):
-        present, missing = (path, ddl_path) if name in functions else (ddl_path, path)
-        raise DDLError(f"{path}: action '{name}' is in {present} but not in {missing}")
+        raise DDLError(f"{path}: {_missing(name, name in functions, hasattr(module, name), ddl_path)}")
     supplied = SUPPLIED | {"node"} if described.name in INSIDE else SUPPLIED
     for name, function in functions.items():
         loading.check_parameters(path, described.actions[name], function, supplied)
@@ -108,6 +107,15 @@ def _load_pair(path: Path, ddl_path: Path, settings: Path) -> LoadedAgent:
     warnings = loading.run_checks(described.name, module, values)
     modules = () if described.name in INSIDE else preloading.preloaded(code)
     return LoadedAgent(described.name, path, described, functions, values, code, warnings, modules=modules)
+
+
+def _missing(name: str, has_code: bool, has_function: bool, ddl_path: Path) -> str:
+    """Return what is wrong with an action that only the code or only the DDL has."""
+    if has_code:
+        return f"action '{name}' is not in {ddl_path} (describe it there, or remove '@action')"
+    if has_function:
+        return f"action '{name}' of {ddl_path} is not marked as an action (write '@action' above it)"
+    return f"action '{name}' of {ddl_path} is missing (write a function '{name}' marked with '@action')"
 
 
 def _load_program(path: Path, described: ddl.DDL, settings: Path) -> LoadedAgent:
