@@ -70,7 +70,7 @@ class Once(argparse.Action):
         setattr(namespace, self.dest, values)
 
 
-class _Verbs(argparse._SubParsersAction):  # type: ignore[type-arg]  # noqa: SLF001 - there is no public name
+class Verbs(argparse._SubParsersAction):  # type: ignore[type-arg]  # noqa: SLF001 - there is no public name
     """The verbs of a command; the help line of a verb is also the description on its own help page."""
 
     def add_parser(self, name: str, **settings: Any) -> Parser:
@@ -112,7 +112,7 @@ class Parser(argparse.ArgumentParser):
             **{"epilog": examples_epilog(self.examples), **settings},
         )
         self.register("action", None, Once)
-        self.register("action", "parsers", _Verbs)
+        self.register("action", "parsers", Verbs)
         self.file_forms: tuple[str, ...] = ()  # suffixes of --output-file that only this command has
         self._words: list[str] = []
         self._variables: dict[str, tuple[str, Any]] = {}
@@ -142,9 +142,9 @@ class Parser(argparse.ArgumentParser):
         """Take the value of an option from an environment variable when the command line does not have it."""
         self._variables[dest] = (variable, default)
 
-    def add_subparsers(self, **settings: Any) -> _Verbs:
+    def add_subparsers(self, **settings: Any) -> Verbs:
         """Add verbs; each verb is a `Parser` of its own."""
-        return cast(_Verbs, super().add_subparsers(parser_class=type(self), **settings))
+        return cast(Verbs, super().add_subparsers(parser_class=type(self), **settings))
 
     @property
     def verbs(self) -> dict[str, Parser]:
@@ -236,8 +236,8 @@ class Parser(argparse.ArgumentParser):
     def _all_options(self) -> set[str]:
         return {option for parser in (self, *self.verbs.values()) for option in parser.options}
 
-    def _verbs_action(self) -> _Verbs | None:
-        return next((action for action in self._actions if isinstance(action, _Verbs)), None)
+    def _verbs_action(self) -> Verbs | None:
+        return next((action for action in self._actions if isinstance(action, Verbs)), None)
 
     def _takes_next_word(self, word: str, takes_value: dict[str, bool]) -> bool:
         """Return whether the value of the option `word` is the next word."""

@@ -141,7 +141,7 @@ def _delivery(
     settings: WatchSettings, watcher: Watcher, store: StateFile, me: Callable[[], Self]
 ) -> EventDelivery | TemplateDelivery:
     """Return what is done with the events of a watch: a command, or a template."""
-    identity = _identity(settings)
+    identity = account(settings)
     if settings.template is None:
         command = Command(settings.command, settings.form, settings.timeout, identity)
         return EventDelivery(store, ChosenEvents(command, settings.on, me), batch=settings.batch)
@@ -159,8 +159,8 @@ def _self(node: WatchingNode) -> Self:
     return Self(node.identity, node.facts())
 
 
-def _identity(settings: WatchSettings) -> dict[str, Any]:
-    """Return the arguments of Popen for the user of a watch."""
+def account(settings: WatchSettings) -> dict[str, Any]:
+    """Return the arguments of Popen for the user of a watch. Raises ConfigError."""
     try:
         return as_user(settings.user)
     except RPCError as error:
