@@ -38,7 +38,7 @@ _CHECK = re.compile(r"command\[([^\]]+)\]")
 _IDS = 2**32 - 1  # numbers of users and groups; the last one means "unchanged" in setuid(2)
 _LONGEST_ID = 10  # digits
 _MOST_HINTS = 10  # unknown options that get a suggestion; more mean a file of another program, and a search each
-_MOST_FOLDERS = 1000  # with configuration; `include_dir=/` would read the whole disk
+_MOST_FOLDERS = 200  # with configuration; `include_dir=/` would read the whole disk
 _ESCAPES = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
 
 

@@ -174,6 +174,16 @@ STRINGS = [
 ]
 
 
+@pytest.mark.parametrize("name", sorted(path.stem for path in (DDLS / "data").glob("*.json")))
+def test_data_functions(name: str, network: Network, values: list[str], tmp_path: Path) -> None:
+    """A node answers each hostile query with a result or one clear error, and no part of a query is executed."""
+    for value in values:
+        reply = call_node(network, request("rpcutil", "get_data", data={"source": name, "query": value}))
+        assert reply.reason not in ("crashed", "timeout"), reply.statusmsg
+        assert reply.statuscode in (0, 1, 3, 4), reply.statusmsg
+    assert not (tmp_path / "mark").exists()
+
+
 @pytest.mark.parametrize(("agent", "action", "name"), STRINGS, ids=["-".join(one) for one in STRINGS])
 def test_agents_inside_the_daemon(
     agent: str, action: str, name: str, network: Network, values: list[str], tmp_path: Path

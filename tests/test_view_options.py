@@ -127,6 +127,7 @@ def test_a_schema_has_the_forms_of_a_document(capsys: Captured) -> None:
         ("--names --jmespath a", "--jmespath: not allowed with --names"),
         ("--output-file result.html", "--output-file result.html: there is no form '.html' (use .json, "),
         ("--where not", "--where 'not': column 4: missing field"),
+        ("--jq a", "unknown option '--jq' (did you mean '--jmespath'?)"),
     ],
 )
 def test_an_option_without_effect_is_refused(

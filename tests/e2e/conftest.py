@@ -162,9 +162,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         Path(path).write_text(json.dumps(failures.results(terminalreporter.getreports("passed"))))
     found = [entry for report in terminalreporter.getreports("passed") for entry in report.user_properties]
     figures, measured = ([text for kind, text in found if kind == selected] for selected in (FIGURE, MEASURED))
-    if measured:
+    if figures or measured:
         terminalreporter.section("measured")
-        terminalreporter.write_line("\n".join([*figures, "", footprint.HEADER, *measured]))
+        table = ["", footprint.HEADER, *measured] if measured else []
+        terminalreporter.write_line("\n".join([*figures, *table]))
 
 
 @pytest.fixture
